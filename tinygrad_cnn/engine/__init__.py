@@ -1,0 +1,1 @@
+"""How arrays are computed: ndarrays in, ndarrays out; nothing here knows a Tensor."""

@@ -1,0 +1,153 @@
+"""Where windows lie on an image: the geometry that convolution and pooling share.
+
+Along one axis of length H, with padding (before, after), window o covers the cells
+
+    o·stride − before + k·dilation,   k = 0 … kernel − 1
+
+so that each kernel offset k, taken for all windows at once, is one strided slice of the padded axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Pair: TypeAlias = int | tuple[int, int]
+Padding: TypeAlias = int | tuple[int, int] | str
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The windows along one axis."""
+
+    size: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+    windows: int
+
+    @property
+    def padded(self) -> int:
+        """How long the axis is with padding; windows rounded up may need more at the end."""
+        return max(self.before + self.size + self.after, self.reach)
+
+    @property
+    def reach(self) -> int:
+        """Where the last window ends, on the padded axis."""
+        return (self.windows - 1) * self.stride + self.dilation * (self.kernel - 1) + 1
+
+    def offset(self, k: int) -> slice:
+        """Return the cells under kernel offset `k`, one a window, on the padded axis."""
+        start = k * self.dilation
+        return slice(start, start + self.stride * (self.windows - 1) + 1, self.stride)
+
+    def starts(self) -> np.ndarray[Any, Any]:
+        """Return where each window starts, on the axis without padding."""
+        return np.arange(self.windows) * self.stride - self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The windows on an image: `rows` along its height and `columns` along its width."""
+
+    rows: Axis
+    columns: Axis
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """The size of a window."""
+        return self.rows.kernel, self.columns.kernel
+
+    @property
+    def count(self) -> tuple[int, int]:
+        """How many windows there are: the size of the output."""
+        return self.rows.windows, self.columns.windows
+
+    def offsets(self) -> Iterator[tuple[int, int, tuple[Any, slice, slice]]]:
+        """Yield each kernel offset (i, j) with the slice of the padded image under it."""
+        for i in range(self.rows.kernel):
+            for j in range(self.columns.kernel):
+                yield i, j, (..., self.rows.offset(i), self.columns.offset(j))
+
+    def pad(self, x: np.ndarray[Any, Any], value: float = 0.0) -> np.ndarray[Any, Any]:
+        """Return `x`, of shape (..., H, W), with its border; `x` itself where it needs none."""
+        padded = (*x.shape[:-2], self.rows.padded, self.columns.padded)
+        if padded == x.shape:
+            return x
+        out = np.full(padded, value, x.dtype)
+        self.crop(out)[...] = x
+        return out
+
+    def crop(self, padded: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return the view of `padded` that lies inside the border."""
+        rows, columns = self.rows, self.columns
+        return padded[
+            ...,
+            rows.before : rows.before + rows.size,
+            columns.before : columns.before + columns.size,
+        ]
+
+
+@lru_cache(maxsize=1024)
+def windows(
+    name: str,
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    ceil_mode: bool = False,
+) -> Windows:
+    """Return the windows on an image of `size`.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range or no window fits; the message starts with `name`.
+    """
+    strides = pair(name, "stride", stride, 1)
+    dilations = pair(name, "dilation", dilation, 1)
+    reaches = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    if padding == "same":
+        if strides != (1, 1):
+            raise ValueError(f"{name}: padding 'same' needs stride 1, not {stride}")
+        pads = [((reach - 1) // 2, reach // 2) for reach in reaches]
+    elif padding == "valid":
+        pads = [(0, 0), (0, 0)]
+    elif isinstance(padding, str):
+        raise ValueError(f"{name}: padding is {padding!r}, expected a number, a pair or 'same'")
+    else:
+        pads = [(p, p) for p in pair(name, "padding", padding, 0)]
+    axes = []
+    for n, k, s, d, reach, (before, after) in zip(
+        size, kernel, strides, dilations, reaches, pads, strict=True
+    ):
+        room = n + before + after - reach
+        if room < 0 or n == 0:
+            raise ValueError(
+                f"{name}: a kernel of {kernel} with dilation {dilations} does not fit an image of "
+                f"{size} with padding {padding}"
+            )
+        count = room // s + 1
+        if ceil_mode and room % s and count * s < n + before:  # the extra one starts on the image
+            count += 1
+        axes.append(Axis(n, k, s, d, before, after, count))
+    return Windows(*axes)
+
+
+def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
+    """Return `value`, a whole number or two of them, as a pair; refuse what is below `least`."""
+    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(both) != 2 or not all(
+        isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= least for v in both
+    ):
+        raise ValueError(
+            f"{name}: {argument} is {value!r}, expected a whole number from {least} up, or a pair"
+        )
+    return int(both[0]), int(both[1])

@@ -1,0 +1,65 @@
+"""Files that are either written whole or not written at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["atomic_write"]
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Write a file so that a reader sees the old contents or the new, never a part.
+
+    The bytes go to a temporary file in the same folder, which is flushed to the disk and takes
+    the place of ``path`` when the block ends. If the block raises, the temporary file is removed
+    and ``path`` is as it was. A symbolic link is followed, and an existing file keeps its mode.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file to write; its folder must exist.
+
+    Yields
+    ------
+    BinaryIO
+        A seekable file handle, open for writing bytes.
+
+    Raises
+    ------
+    OSError
+        If ``path`` is not a regular file, or the folder is missing, full or write-protected.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     target = Path(folder, "weights.bin")
+    ...     with atomic_write(target) as file:
+    ...         _ = file.write(b"abc")
+    ...     target.read_bytes()
+    b'abc'
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise OSError(f"{path}: cannot be written: it exists and is not a regular file")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path}: cannot be written: there is no folder {target.parent}")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:  # honours the umask, unlike tempfile's 0600
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,550 @@
+"""The computation graph: its nodes, whether they are recorded, and the reverse sweep.
+
+A `Node` is one call of an op. It points at the nodes (or leaves) its arguments came from and never
+at what was computed from it, so a graph holds no cycle and reference counting alone frees it.
+The sweep walks the nodes from the newest to the oldest: `seq` counts calls, an argument is always
+older than the result, so that order visits a node only after all that it fed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.op import Op, Plan
+
+Array: TypeAlias = Any
+"""An ndarray; where an op or a derivative rule is called, a Tensor as well."""
+
+
+class GraphFreedError(RuntimeError):
+    """A sweep reached a node whose saved values an earlier sweep has freed."""
+
+
+class ChangedInPlaceError(RuntimeError):
+    """A value that a derivative needs was overwritten after the op had saved it."""
+
+
+# --- what is recorded ----------------------------------------------------------------------------
+
+
+class Variable:
+    """What the graph knows of a Tensor: an array and, if an op computed it, the node of that call.
+
+    Attributes
+    ----------
+    array : ndarray
+        The value. Package code reads it here; everybody else through ``Tensor.data``.
+    node : Node or None
+        The call that computed it. None for a leaf.
+    origin : Variable or None
+        The leaf whose memory `array` is a view of, for a computed value that is one.
+    requires_grad : bool
+        Whether gradients flow to (a leaf) or through (a computed value) it.
+    version : int
+        How often `array` has been changed in place. Read it through `current_version`.
+    checksum : int or None
+        Of `array`, from the moment somebody outside the package was handed it to write to.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "array",
+        "checksum",
+        "grad",
+        "name",
+        "node",
+        "origin",
+        "requires_grad",
+        "version",
+    )
+
+    tensor: ClassVar[type[Variable]]
+    """What results are made of: `Tensor`, which names itself here where it is defined."""
+
+    array: np.ndarray[Any, Any]
+    grad: np.ndarray[Any, Any] | None
+    name: str | None
+    node: Node | None
+    origin: Variable | None
+    requires_grad: bool
+    version: int
+    checksum: int | None
+
+    @classmethod
+    def of(cls, array: Array, node: Node | None = None, origin: Variable | None = None) -> Variable:
+        """Return a Tensor around `array` itself: no copy, no check."""
+        self = cls.__new__(cls)
+        self.array = array
+        self.node = node
+        self.origin = origin
+        self.requires_grad = node is not None
+        self.grad = None
+        self.name = None
+        self.version = 0
+        self.checksum = None
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the array."""
+        return self.array.dtype
+
+    def current_version(self) -> int:
+        """Return `version`, after counting a write through a handed-out array, if there was one."""
+        if self.checksum is not None:
+            checksum = checksum_of(self.array)
+            if checksum != self.checksum:
+                self.checksum = checksum
+                self.version += 1
+        return self.version
+
+
+def checksum_of(array: np.ndarray[Any, Any]) -> int:
+    """Return a checksum of the bytes of `array`."""
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+
+
+class Node:
+    """One recorded call of an op.
+
+    Attributes
+    ----------
+    op : Op
+        The op that was called.
+    plan : Plan
+        Which derivatives this call needs and what they read, shared by all calls of a kind.
+    parents : tuple of (Node, Variable or None), or None
+        Where each differentiable argument came from, in the order of the arguments: the node that
+        computed it, the leaf itself, or None where no gradient is wanted. None once freed.
+    saved : list
+        The values of ``plan.names``.
+    watched : list of (Variable, int)
+        The leaves whose memory is in `saved`, each with its version when it was saved.
+    static : tuple
+        The values of the op's static parameters (``op.static``), such as a stride.
+    shape, dtype
+        Of the result.
+    seq : int
+        The number of this call; arguments have smaller ones.
+    scope : str
+        The module that made the call, such as ``"features.0"``.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "dtype",
+        "op",
+        "parents",
+        "plan",
+        "saved",
+        "scope",
+        "seq",
+        "shape",
+        "static",
+        "watched",
+    )
+
+    def __init__(
+        self,
+        op: Op[Any],
+        plan: Plan,
+        parents: tuple[Node | Variable | None, ...],
+        saved: list[Any],
+        watched: list[tuple[Variable, int]],
+        static: tuple[Any, ...],
+        result: np.ndarray[Any, Any],
+        scope: str,
+    ) -> None:
+        self.op = op
+        self.plan = plan
+        self.parents: tuple[Node | Variable | None, ...] | None = parents
+        self.saved = saved
+        self.watched = watched
+        self.static = static
+        self.shape = result.shape
+        self.dtype = result.dtype
+        self.scope = scope
+        self.seq = next(_calls)
+
+    def __repr__(self) -> str:
+        where = f" in {self.scope}" if self.scope else ""
+        return f"<{self.op.name} #{self.seq}{where}: {self.shape} {self.dtype}>"
+
+    def edges(self) -> tuple[Node | Variable | None, ...]:
+        """Return `parents`, or raise `GraphFreedError` when they are gone."""
+        if self.parents is None:
+            raise GraphFreedError(
+                f"the graph of this result ({self.op.name}, shape {self.shape}) was freed by an "
+                "earlier backward() or grad(); pass retain_graph=True there to use it again"
+            )
+        return self.parents
+
+    def check_unchanged(self) -> None:
+        """Raise `ChangedInPlaceError` if a saved leaf was overwritten since it was saved."""
+        for leaf, version in self.watched:
+            if leaf.current_version() != version:
+                where = f" in {self.scope}" if self.scope else ""
+                raise ChangedInPlaceError(
+                    f"{leaf.name or 'a tensor'} of shape {leaf.shape} was changed in place after "
+                    f"{self.op.name}{where} had saved it for its derivative; "
+                    "call backward() before changing it, or give the op a copy"
+                )
+
+    def free(self) -> None:
+        """Drop everything the node holds."""
+        self.parents = None
+        self.saved = []
+        self.watched = []
+
+
+_calls = itertools.count()
+
+
+# --- recording, scopes, observers ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardEvent:
+    """One call of an op on Tensors, as an `Observer` sees it.
+
+    Attributes
+    ----------
+    op : Op
+    arguments : dict
+        The op's arguments by name, as arrays and static values.
+    output : ndarray or None
+        None if the call failed.
+    node : Node or None
+        None if nothing was recorded.
+    parents : tuple of (Node, Variable or None)
+        Where each array argument came from, whether or not a gradient is wanted of it.
+    scope : str
+    seconds : float
+    error : Exception or None
+    """
+
+    op: Op[Any]
+    arguments: dict[str, Any]
+    output: np.ndarray[Any, Any] | None
+    node: Node | None
+    parents: tuple[Node | Variable | None, ...]
+    scope: str
+    seconds: float
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackwardEvent:
+    """One node's turn in a reverse sweep, as an `Observer` sees it.
+
+    Attributes
+    ----------
+    node : Node
+    gradient : ndarray or Tensor
+        What has flowed into the node: the gradient of its result.
+    contributions : list of (Node, Variable or None, ndarray or Tensor)
+        What the node sends to each parent.
+    seconds : float
+    """
+
+    node: Node
+    gradient: Array
+    contributions: list[tuple[Node | Variable, Array]]
+    seconds: float
+
+
+class Observer:
+    """Watches forward calls and backward steps inside ``with observe(observer):``.
+
+    Derive from it and override what you need. An exception raised by an observer ends the call or
+    the sweep it was told of.
+    """
+
+    def forward(self, event: ForwardEvent) -> None:
+        """Take note of one call of an op."""
+
+    def backward(self, event: BackwardEvent) -> None:
+        """Take note of one node's turn in a sweep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The state of recording in this thread or task."""
+
+    recording: bool = True
+    scope: str = ""
+    observers: tuple[Observer, ...] = ()
+
+
+current_context: ContextVar[Context] = ContextVar("tinygrad_cnn", default=Context())  # noqa: B039
+
+
+@contextmanager
+def _changed(**changes: Any) -> Iterator[None]:
+    token = current_context.set(replace(current_context.get(), **changes))
+    try:
+        yield
+    finally:
+        current_context.reset(token)
+
+
+def no_grad() -> Any:
+    """Record nothing inside ``with no_grad():``, so that results are leaves without a graph.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> w = tg.Tensor(3.0, requires_grad=True)
+    >>> with tg.no_grad():
+    ...     y = w * 2
+    >>> y.requires_grad
+    False
+    """
+    return _changed(recording=False)
+
+
+def enable_grad() -> Any:
+    """Record again inside a ``with no_grad():`` block."""
+    return _changed(recording=True)
+
+
+def observe(observer: Observer) -> Any:
+    """Show `observer` every forward call and backward step inside ``with observe(observer):``.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> class Names(tg.Observer):
+    ...     def forward(self, event):
+    ...         print("forward", event.op.name)
+    ...
+    ...     def backward(self, event):
+    ...         print("backward", event.node.op.name)
+    >>> x = tg.Tensor(0.5, requires_grad=True)
+    >>> with tg.observe(Names()):
+    ...     tg.tanh(x * 2).backward()
+    forward mul
+    forward tanh
+    backward tanh
+    backward mul
+    """
+    return _changed(observers=(*current_context.get().observers, observer))
+
+
+def scope(name: str) -> Any:
+    """Put `name` behind the scope that nodes recorded inside ``with scope(name):`` are given.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor(1.0, requires_grad=True)
+    >>> with tg.scope("encoder"), tg.scope("0"):
+    ...     y = x * 2
+    >>> y.node.scope
+    'encoder.0'
+    """
+    outer = current_context.get().scope
+    return _changed(scope=f"{outer}.{name}" if outer and name else outer or name)
+
+
+# --- the reverse sweep ---------------------------------------------------------------------------
+
+
+def grad(
+    y: Variable,
+    wrt: Variable | Sequence[Variable],
+    gradient: Array | None = None,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+) -> list[Any]:
+    """Return the gradients of `y` with respect to each Tensor in `wrt`.
+
+    Parameters
+    ----------
+    y : Tensor
+        The result, of any shape if `gradient` is given, else of one element.
+    wrt : Tensor or sequence of Tensor
+        Leaves or computed Tensors that require a gradient.
+    gradient : array_like or Tensor, optional
+        The gradient of the final quantity with respect to `y`, of the shape of `y`; 1 if left out.
+    create_graph : bool
+        Record the sweep itself, so that the result can be differentiated again.
+    retain_graph : bool, optional
+        Keep the graph for another sweep. By default as `create_graph`.
+
+    Returns
+    -------
+    list of ndarray, or of Tensor with `create_graph`
+        One for each in `wrt`, of its shape and dtype; zeros where `y` does not depend on it.
+
+    Raises
+    ------
+    ValueError
+        If `y` has more than one element and no `gradient`, or one of another shape.
+    RuntimeError
+        If `y` was not recorded, or one of `wrt` does not require a gradient.
+    GraphFreedError
+        If an earlier sweep has freed the graph.
+    ChangedInPlaceError
+        If a saved value was overwritten.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor(3.0, requires_grad=True)
+    >>> (dy,) = tg.grad(x**3, x, create_graph=True)
+    >>> dy.item(), tg.grad(dy, x)[0].item()
+    (27.0, 18.0)
+    """
+    targets = [wrt] if isinstance(wrt, Variable) else list(wrt)
+    for i, target in enumerate(targets):
+        if not isinstance(target, Variable):
+            raise TypeError(f"grad: wrt[{i}] is {type(target).__name__}, expected Tensor")
+        if not target.requires_grad:
+            raise RuntimeError(f"grad: wrt[{i}] {_describe(target)} does not require a gradient")
+    seed = _seed("grad", y, gradient, create_graph)
+    retain = create_graph if retain_graph is None else retain_graph
+    keys = [target.node or target for target in targets]
+    found = _sweep(y.node or y, seed, set(keys), create_graph, retain)
+    results: list[Any] = []
+    taken: set[int] = set()
+    for target, key in zip(targets, keys, strict=True):
+        value = found.get(key)
+        if value is None:
+            value = np.zeros(target.shape, target.dtype)
+        if not create_graph:
+            value = _own(value, taken)
+        elif not isinstance(value, Variable):
+            value = Variable.tensor.of(value)
+        results.append(value)
+    return results
+
+
+def backward(y: Variable, gradient: Array | None = None, retain_graph: bool = False) -> None:
+    """Add the gradient of `y` to ``.grad`` of every leaf that requires one (`Tensor.backward`)."""
+    found = _sweep(y.node or y, _seed("backward", y, gradient, False), None, False, retain_graph)
+    taken: set[int] = set()
+    totals = {
+        leaf: _own(value, taken) if leaf.grad is None else np.asarray(leaf.grad + value)
+        for leaf, value in found.items()
+    }
+    for leaf, total in totals.items():  # only now that nothing can fail any more
+        leaf.grad = total
+
+
+def _describe(tensor: Variable) -> str:
+    return f"({tensor.name or 'unnamed'}, shape {tensor.shape})"
+
+
+def _own(value: Array, taken: set[int]) -> np.ndarray[Any, Any]:
+    """Return `value` as an array that shares memory with nothing, copying it only if it must."""
+    if type(value) is not np.ndarray or value.base is not None or id(value) in taken:
+        return np.array(value)
+    taken.add(id(value))
+    return value
+
+
+def _seed(function: str, y: Variable, gradient: Array | None, create_graph: bool) -> Array:
+    """Return the gradient to start a sweep at `y` from."""
+    if not isinstance(y, Variable):
+        raise TypeError(f"{function}: y is {type(y).__name__}, expected Tensor")
+    if not y.requires_grad:
+        raise RuntimeError(
+            f"{function}: the Tensor {_describe(y)} has no graph: nothing it was computed from "
+            "requires a gradient, or it was computed under no_grad()"
+        )
+    if gradient is None:
+        if y.array.size != 1:
+            raise ValueError(
+                f"{function}: y has shape {y.shape}; without a gradient of that shape "
+                "only a Tensor of one element can be differentiated"
+            )
+        gradient = np.ones(y.shape, y.dtype)
+    elif not (create_graph and isinstance(gradient, Variable)):
+        array = gradient.array if isinstance(gradient, Variable) else gradient
+        gradient = np.array(array, dtype=y.dtype)
+    if gradient.shape != y.shape:
+        raise ValueError(
+            f"{function}: gradient has shape {gradient.shape} but y has shape {y.shape}"
+        )
+    if create_graph and not isinstance(gradient, Variable):
+        gradient = Variable.tensor.of(gradient)
+    return gradient
+
+
+def _sweep(
+    root: Node | Variable,
+    seed: Array,
+    wanted: set[Node | Variable] | None,
+    create_graph: bool,
+    retain: bool,
+) -> dict[Any, Array]:
+    """Return the gradients that reach `wanted` (None: every leaf), by node or leaf."""
+    leading = None if wanted is None else _leading_to(wanted, root)
+    needed = None if wanted is None or leading is None else wanted | leading
+    pending: dict[Node | Variable, Array] = {root: seed}
+    found: dict[Node | Variable, Array] = {}
+    heap: list[tuple[int, Node]] = []  # of the nodes in pending, the newest first
+    if isinstance(root, Node):
+        heappush(heap, (-root.seq, root))
+    observers = current_context.get().observers
+    with _changed(recording=create_graph):
+        while heap:
+            _, node = heappop(heap)
+            gradient = pending.pop(node)
+            if wanted is not None and node in wanted:
+                found[node] = gradient
+            if leading is not None and node not in leading:
+                continue
+            started = perf_counter() if observers else 0.0
+            contributions = node.op.pull_back(node, gradient, needed, create_graph)
+            if observers:
+                event = BackwardEvent(node, gradient, contributions, perf_counter() - started)
+                for observer in observers:
+                    observer.backward(event)
+            for parent, contribution in contributions:
+                earlier = pending.get(parent)
+                if earlier is not None:
+                    pending[parent] = earlier + contribution
+                    continue
+                pending[parent] = contribution
+                if isinstance(parent, Node):
+                    heappush(heap, (-parent.seq, parent))
+            if not retain:
+                node.free()
+    found.update(pending)  # what is left are leaves
+    return found
+
+
+def _leading_to(wanted: set[Node | Variable], root: Node | Variable) -> set[Node | Variable]:
+    """Return the nodes below `root` through which a gradient reaches one of `wanted`."""
+    if not isinstance(root, Node):
+        return set()
+    seen = {root}
+    stack = [root]
+    while stack:
+        for parent in stack.pop().edges():
+            if isinstance(parent, Node) and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    leading: set[Node | Variable] = set()
+    for node in sorted(seen, key=lambda node: node.seq):
+        if any(parent in wanted or parent in leading for parent in node.edges()):
+            leading.add(node)
+    return leading

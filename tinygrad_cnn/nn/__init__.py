@@ -1,0 +1,1 @@
+from tinygrad_cnn.tensor import Parameter as Parameter

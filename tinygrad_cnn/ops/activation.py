@@ -1,0 +1,214 @@
+"""Activation functions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_cnn.graph import Array
+from tinygrad_cnn.op import op
+from tinygrad_cnn.ops.arithmetic import exp
+from tinygrad_cnn.ops.reduction import sum as sum_over
+
+
+@op(formula="1 / (1 + e⁻ˣ)", latex=r"\frac{1}{1+e^{-x}}", equation="15", elementwise=True)
+def sigmoid(x: Array) -> Array:
+    """Return σ(x) = 1 / (1 + e⁻ˣ), elementwise, without overflow at any `x` (eq 15).
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `x`, in (0, 1).
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.sigmoid(tg.Tensor([-1e4, 0.0, 1e4]))
+    Tensor([0. , 0.5, 1. ])
+    """
+    if np.iscomplexobj(x):  # e⁻ˣ with an infinite real part would have no imaginary part
+        x = np.where(x.real < -700, -700, x)
+    with np.errstate(over="ignore"):  # e⁻ˣ = ∞ gives the right limit, 0
+        return 1.0 / (1.0 + np.exp(-x))
+
+
+@sigmoid.derivative("x", formula="g·y·(1 − y)", latex=r"g\,y\,(1-y)", equation="45")
+def _(g: Array, *, y: Array) -> Array:
+    return g * (y * (1.0 - y))
+
+
+@op(formula="tanh x", latex=r"\tanh x", elementwise=True)
+def tanh(x: Array) -> Array:
+    """Return the hyperbolic tangent of `x`, elementwise.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.tanh(tg.Tensor([0.0, 1.0]))
+    Tensor([0.       , 0.7615942])
+    """
+    return np.tanh(x)
+
+
+@tanh.derivative("x", formula="g·(1 − y²)", latex=r"g\,(1-y^2)")
+def _(g: Array, *, y: Array) -> Array:
+    return g * (1.0 - y * y)
+
+
+@op(formula="max(0, x)", latex=r"\max(0, x)", equation="R, after eq 15", elementwise=True)
+def relu(x: Array) -> Array:
+    """Return max(0, x), elementwise.
+
+    The derivative at 0 is 1, as the text defines it after eq 45; other frameworks choose 0.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `x`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.relu(tg.Tensor([-1.0, 2.0]))
+    Tensor([0., 2.])
+    """
+    return np.where(x.real >= 0, x, 0.0) if np.iscomplexobj(x) else np.maximum(x, 0)
+
+
+@relu.residual
+def not_negative(x: Array) -> Array:
+    return np.real(x) >= 0
+
+
+@relu.derivative("x", formula="g·[x ≥ 0]", latex=r"g\,[x \ge 0]", equation="R′, after eq 45")
+def _(g: Array, *, not_negative: Array) -> Array:
+    return g * not_negative
+
+
+@op(formula="x where x ≥ 0, else s·x", latex=r"\max(0, x) + s\min(0, x)", elementwise=True)
+def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
+    """Return `x` where it is not negative and ``negative_slope * x`` elsewhere.
+
+    The derivative at 0 is 1, as for `relu`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.leaky_relu(tg.Tensor([-1.0, 2.0]), 0.1)
+    Tensor([-0.1,  2. ])
+    """
+    return np.where(np.real(x) >= 0, x, negative_slope * x)
+
+
+@leaky_relu.residual
+def positive_branch(x: Array) -> Array:
+    return np.real(x) >= 0
+
+
+@leaky_relu.derivative("x", formula="g·(1 where x ≥ 0, else s)", latex=r"g\,s^{[x<0]}")
+def _(g: Array, *, positive_branch: Array, negative_slope: float) -> Array:
+    return g * positive_branch + (g * negative_slope) * ~positive_branch
+
+
+@op(formula="ln(1 + eˣ)", latex=r"\ln(1+e^x)", elementwise=True)
+def softplus(x: Array) -> Array:
+    """Return ln(1 + eˣ), elementwise, without overflow; its derivative is the sigmoid.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.softplus(tg.Tensor([0.0, 1000.0]))
+    Tensor([6.931472e-01, 1.000000e+03])
+    """
+    # ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|)
+    positive = np.real(x) >= 0
+    return np.where(positive, x, 0.0) + np.log1p(np.exp(np.where(positive, -x, x)))
+
+
+@softplus.derivative("x", formula="g·σ(x)", latex=r"g\,\sigma(x)")
+def _(g: Array, *, x: Array) -> Array:
+    return g * sigmoid(x)
+
+
+@op(formula="e^(x/T) / Σ e^(x/T)", latex=r"\frac{e^{x/T}}{\sum e^{x/T}}", equation="16, 36")
+def softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
+    """Return the softmax of `x` along an axis: e^(x_i/T) / Σ_j e^(x_j/T) (eq 16; with T, eq 36).
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    axis : int
+        The axis whose values come to sum to 1.
+    temperature : float
+        T. Below 1 it favours large `x`, above 1 it evens out.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `x`, in (0, 1).
+
+    Raises
+    ------
+    ValueError
+        If `temperature` is not positive, or `x` has no such axis.
+
+    Notes
+    -----
+    The derivative uses the whole Jacobian, ∂y_i/∂x_j = y_i (δ_ij − y_j) / T; the text derives its
+    diagonal (eq 35).
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.softmax(tg.Tensor([1.0, 1.0, 1.0, 1.0]))
+    Tensor([0.25, 0.25, 0.25, 0.25])
+    """
+    powers = np.exp(_shifted("softmax", x, axis, temperature))
+    return powers / np.sum(powers, axis=axis, keepdims=True)
+
+
+@softmax.derivative(
+    "x", formula="y·(g − Σ g·y) / T", latex=r"\tfrac1T\,y\,(g - \sum g\,y)", equation="35"
+)
+def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
+    return y * (g - sum_over(g * y, axis, True)) * (1.0 / temperature)
+
+
+@op(formula="x/T − ln Σ e^(x/T)", latex=r"\tfrac{x}{T} - \ln\sum e^{x/T}", equation="30 to 33")
+def log_softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
+    """Return the logarithm of `softmax`, exact where that underflows; parameters as there.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.log_softmax(tg.Tensor([0.0, 1000.0]))
+    Tensor([-1000.,     0.])
+    """
+    shifted = _shifted("log_softmax", x, axis, temperature)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+
+
+@log_softmax.derivative(
+    "x", formula="(g − eʸ·Σ g) / T", latex=r"\tfrac1T\,(g - e^y \sum g)", equation="33"
+)
+def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
+    return (g - exp(y) * sum_over(g, axis, True)) * (1.0 / temperature)
+
+
+def _shifted(name: str, x: Array, axis: int, temperature: float) -> Array:
+    """Return x/T less its largest real part along `axis`, so that no exponential overflows."""
+    if not temperature > 0:
+        raise ValueError(f"{name}: temperature is {temperature}, expected more than 0")
+    if not isinstance(axis, int) or not -np.ndim(x) <= axis < np.ndim(x):
+        raise ValueError(f"{name}: axis is {axis}, but x has shape {np.shape(x)}")
+    if x.shape[axis] == 0:
+        raise ValueError(f"{name}: x has shape {x.shape}: no values along axis {axis}")
+    scaled = x if temperature == 1.0 else x * (1.0 / temperature)
+    return scaled - np.max(scaled.real, axis=axis, keepdims=True)

@@ -1,0 +1,394 @@
+"""Elementwise arithmetic: arguments broadcast against each other, gradients are summed back."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from tinygrad_cnn.graph import Array
+from tinygrad_cnn.op import op
+
+
+@op(formula="a + b", latex="a + b", elementwise=True)
+def add(a: Array, b: Array) -> Array:
+    """Return the sum of `a` and `b`, elementwise.
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        Of the broadcast shape.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.add(tg.Tensor([1.0, 2.0]), 0.5)
+    Tensor([1.5, 2.5])
+    """
+    return np.add(a, b)
+
+
+@add.derivative("a", formula="g", latex="g")
+def _(g: Array) -> Array:
+    return g
+
+
+@add.derivative("b", formula="g", latex="g")
+def _(g: Array) -> Array:
+    return g
+
+
+@op(formula="a − b", latex="a - b", elementwise=True)
+def sub(a: Array, b: Array) -> Array:
+    """Return `a` minus `b`, elementwise, for shapes that broadcast.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.sub(tg.Tensor([1.0, 2.0]), 0.5)
+    Tensor([0.5, 1.5])
+    """
+    return np.subtract(a, b)
+
+
+@sub.derivative("a", formula="g", latex="g")
+def _(g: Array) -> Array:
+    return g
+
+
+@sub.derivative("b", formula="−g", latex="-g")
+def _(g: Array) -> Array:
+    return -g
+
+
+@op(formula="a·b", latex=r"a\,b", elementwise=True)
+def mul(a: Array, b: Array) -> Array:
+    """Return the product of `a` and `b`, elementwise, for shapes that broadcast.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.mul(tg.Tensor([1.0, 2.0]), tg.Tensor([3.0, 4.0]))
+    Tensor([3., 8.])
+    """
+    return np.multiply(a, b)
+
+
+@mul.derivative("a", formula="g·b", latex=r"g\,b")
+def _(g: Array, *, b: Array) -> Array:
+    return g * b
+
+
+@mul.derivative("b", formula="g·a", latex=r"g\,a")
+def _(g: Array, *, a: Array) -> Array:
+    return g * a
+
+
+@op(formula="a / b", latex=r"\frac{a}{b}", elementwise=True)
+def div(a: Array, b: Array) -> Array:
+    """Return `a` divided by `b`, elementwise, for shapes that broadcast.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.div(tg.Tensor([1.0, 3.0]), 2)
+    Tensor([0.5, 1.5])
+    """
+    return np.divide(a, b)
+
+
+@div.derivative("a", formula="g / b", latex=r"\frac{g}{b}")
+def _(g: Array, *, b: Array) -> Array:
+    return g / b
+
+
+@div.derivative("b", formula="−g·a / b²", latex=r"-\frac{g\,a}{b^2}")
+def _(g: Array, *, a: Array, b: Array) -> Array:
+    return -g * a / (b * b)
+
+
+@op(formula="−x", latex="-x", elementwise=True)
+def neg(x: Array) -> Array:
+    """Return `x` negated, elementwise.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.neg(tg.Tensor([1.0, -2.0]))
+    Tensor([-1.,  2.])
+    """
+    return np.negative(x)
+
+
+@neg.derivative("x", formula="−g", latex="-g")
+def _(g: Array) -> Array:
+    return -g
+
+
+@op(formula="aᵇ", latex="a^b", elementwise=True)
+def pow(a: Array, b: Array) -> Array:
+    """Return `a` to the power `b`, elementwise, for shapes that broadcast.
+
+    A negative base with an exponent that is no integer gives NaN, as in NumPy. Where ``a == 0`` the
+    derivative with respect to `b` is taken as 0, its limit for positive exponents.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.pow(tg.Tensor([1.0, 3.0]), 2)
+    Tensor([1., 9.])
+    """
+    return a ** (b.item() if np.ndim(b) == 0 else b)  # NumPy is fast for a number 2, −1 or ½
+
+
+@pow.derivative("a", formula="g·b·aᵇ⁻¹", latex=r"g\,b\,a^{b-1}")
+def _(g: Array, *, a: Array, b: Array) -> Array:
+    return g * b * a ** where(b == 0, 1.0, b - 1.0)  # where b is 0 so is this, even for a = 0
+
+
+@pow.derivative("b", formula="g·aᵇ·ln a", latex=r"g\,a^b \ln a")
+def _(g: Array, *, a: Array, y: Array) -> Array:
+    return g * y * log(where(a == 0, 1.0, a))
+
+
+@op(formula="eˣ", latex="e^x", elementwise=True)
+def exp(x: Array) -> Array:
+    """Return e to the power `x`, elementwise.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.exp(tg.Tensor([0.0, 1.0]))
+    Tensor([1.      , 2.718282])
+    """
+    return np.exp(x)
+
+
+@exp.derivative("x", formula="g·y", latex=r"g\,y")
+def _(g: Array, *, y: Array) -> Array:
+    return g * y
+
+
+@op(formula="ln x", latex=r"\ln x", elementwise=True)
+def log(x: Array) -> Array:
+    """Return the natural logarithm of `x`, elementwise: −inf at 0 and NaN below, as NumPy warns.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.log(tg.Tensor([1.0, 2.0]))
+    Tensor([0.       , 0.6931472])
+    """
+    return np.log(x)
+
+
+@log.derivative("x", formula="g / x", latex=r"\frac{g}{x}")
+def _(g: Array, *, x: Array) -> Array:
+    return g / x
+
+
+@op(formula="√x", latex=r"\sqrt{x}", elementwise=True)
+def sqrt(x: Array) -> Array:
+    """Return the square root of `x`, elementwise; its derivative at 0 is infinite.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.sqrt(tg.Tensor([4.0, 9.0]))
+    Tensor([2., 3.])
+    """
+    return np.sqrt(x)
+
+
+@sqrt.derivative("x", formula="g / 2y", latex=r"\frac{g}{2y}")
+def _(g: Array, *, y: Array) -> Array:
+    return g / (2.0 * y)
+
+
+@op(formula="|x|", latex=r"\lvert x\rvert", elementwise=True)
+def abs(x: Array) -> Array:
+    """Return the absolute value of `x`, elementwise; the derivative at 0 is taken as 0.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.abs(tg.Tensor([-1.5, 2.0]))
+    Tensor([1.5, 2. ])
+    """
+    return np.where(x.real < 0, -x, x) if np.iscomplexobj(x) else np.absolute(x)
+
+
+@abs.residual
+def sign(x: Array) -> Array:
+    return np.sign(np.real(x))
+
+
+@abs.derivative("x", formula="g·sign x", latex=r"g\,\operatorname{sign} x")
+def _(g: Array, *, sign: Array) -> Array:
+    return g * sign
+
+
+@op(formula="max(a, b)", latex=r"\max(a, b)", elementwise=True)
+def maximum(a: Array, b: Array) -> Array:
+    """Return the larger of `a` and `b`, elementwise; at a tie the gradient goes to `a`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.maximum(tg.Tensor([1.0, 5.0]), 3)
+    Tensor([3., 5.])
+    """
+    return _choose(np.maximum, np.greater_equal, a, b)
+
+
+@maximum.residual
+def a_is_larger(a: Array, b: Array) -> Array:
+    return np.real(a) >= np.real(b)
+
+
+@maximum.derivative("a", formula="g·[a ≥ b]", latex=r"g\,[a \ge b]")
+def _(g: Array, *, a_is_larger: Array) -> Array:
+    return g * a_is_larger
+
+
+@maximum.derivative("b", formula="g·[a < b]", latex=r"g\,[a < b]")
+def _(g: Array, *, a_is_larger: Array) -> Array:
+    return g * ~a_is_larger
+
+
+@op(formula="min(a, b)", latex=r"\min(a, b)", elementwise=True)
+def minimum(a: Array, b: Array) -> Array:
+    """Return the smaller of `a` and `b`, elementwise; at a tie the gradient goes to `a`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.minimum(tg.Tensor([1.0, 5.0]), 3)
+    Tensor([1., 3.])
+    """
+    return _choose(np.minimum, np.less_equal, a, b)
+
+
+@minimum.residual
+def a_is_smaller(a: Array, b: Array) -> Array:
+    return np.real(a) <= np.real(b)
+
+
+@minimum.derivative("a", formula="g·[a ≤ b]", latex=r"g\,[a \le b]")
+def _(g: Array, *, a_is_smaller: Array) -> Array:
+    return g * a_is_smaller
+
+
+@minimum.derivative("b", formula="g·[a > b]", latex=r"g\,[a > b]")
+def _(g: Array, *, a_is_smaller: Array) -> Array:
+    return g * ~a_is_smaller
+
+
+@op(formula="a where c, else b", latex=r"c\,a + (1-c)\,b", elementwise=True)
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """Return `a` where `condition` holds and `b` elsewhere.
+
+    Parameters
+    ----------
+    condition : Tensor or array_like of bool
+        Broadcasts with `a` and `b`; no gradient flows to it.
+    a, b : Tensor or array_like
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor([-1.0, 2.0])
+    >>> tg.where(x > 0, x, 0.0)
+    Tensor([0., 2.])
+    """
+    condition = np.asarray(condition)
+    if condition.dtype != bool:
+        raise TypeError(f"where: condition holds {condition.dtype}, expected bool")
+    return np.where(condition, a, b)
+
+
+@where.derivative("a", formula="g where c, else 0", latex=r"c\,g")
+def _(g: Array, *, condition: Array) -> Array:
+    return where(condition, g, 0.0)
+
+
+@where.derivative("b", formula="0 where c, else g", latex=r"(1-c)\,g")
+def _(g: Array, *, condition: Array) -> Array:
+    return where(condition, 0.0, g)
+
+
+@op(formula="min(max(x, low), high)", latex=r"\min(\max(x, l), h)", elementwise=True)
+def clip(x: Array, low: float | None = None, high: float | None = None) -> Array:
+    """Return `x` limited to the interval from `low` to `high`, elementwise.
+
+    The derivative is 1 on the closed interval and 0 outside.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    low, high : float, optional
+        A limit left out does not limit.
+
+    Raises
+    ------
+    ValueError
+        If both limits are left out, or `low` is above `high`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.clip(tg.Tensor([-2.0, 0.5, 9.0]), 0.0, 1.0)
+    Tensor([0. , 0.5, 1. ])
+    """
+    if low is None and high is None:
+        raise ValueError("clip: neither low nor high was given")
+    if low is not None and high is not None and not low <= high:
+        raise ValueError(f"clip: low is {low}, above high, which is {high}")
+    if np.iscomplexobj(x):
+        return np.where(inside(x, low, high), x, np.clip(x.real, low, high))
+    return np.clip(x, low, high)
+
+
+@clip.residual
+def inside(x: Array, low: float | None, high: float | None) -> Array:
+    real = np.real(x)
+    below = True if high is None else real <= high
+    return below if low is None else below & (real >= low)
+
+
+@clip.derivative("x", formula="g·[low ≤ x ≤ high]", latex=r"g\,[l \le x \le h]")
+def _(g: Array, *, inside: Array) -> Array:
+    return g * inside
+
+
+@op(formula="x", latex="x", elementwise=True, complex_step=False)
+def astype(x: Array, dtype: DTypeLike) -> Array:
+    """Return `x` in another dtype; its gradient comes back in the dtype of `x`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.astype(tg.Tensor([1.5]), "float64").dtype
+    dtype('float64')
+    """
+    return np.asarray(x).astype(dtype)
+
+
+@astype.derivative("x", formula="g", latex="g")
+def _(g: Array) -> Array:
+    return g
+
+
+def _choose(choice: np.ufunc, comparison: np.ufunc, a: Array, b: Array) -> Array:
+    """Return ``choice(a, b)``, for complex arguments by their real parts."""
+    if np.iscomplexobj(a) or np.iscomplexobj(b):
+        return np.where(comparison(np.real(a), np.real(b)), a, b)
+    return choice(a, b)

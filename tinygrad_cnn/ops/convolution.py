@@ -1,0 +1,393 @@
+"""Convolution, its two gradients and its transpose: four ops that are each other's derivatives.
+
+Convolution is bilinear. With C(x, w) the convolution, X(u, w) its gradient for the image and W(u, x)
+its gradient for the kernels, ⟨u, C(x, w)⟩ = ⟨X(u, w), x⟩ = ⟨W(u, x), w⟩ for all u, x and w; so the
+derivative of any of the three is one of the other two.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinygrad_cnn.engine import convolution as engine
+from tinygrad_cnn.engine.windows import Padding, Pair, Windows, pair, windows
+from tinygrad_cnn.graph import Array
+from tinygrad_cnn.op import op
+from tinygrad_cnn.ops.reduction import sum as sum_over
+from tinygrad_cnn.ops.shape import Shape
+
+
+@op(formula="x ∗ w + b", latex=r"x * w + b")
+def conv2d(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Array:
+    """Return the 2-D convolution (cross-correlation) of images with kernels.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+        Images of shape (N, C, H, W); N may be 0.
+    w : Tensor or array_like
+        Kernels of shape (OC, C / groups, KH, KW).
+    bias : Tensor or array_like, optional
+        Of shape (OC,).
+    stride, dilation : int or (int, int)
+        Steps between windows, and between the cells of a window.
+    padding : int, (int, int), "same" or "valid"
+        Zeros added on each side of height and width. ``"same"`` keeps the image's size (stride 1).
+    groups : int
+        Both channel counts are split into that many groups, each convolved by itself.
+
+    Returns
+    -------
+    Tensor
+        Of shape (N, OC, OH, OW), with OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1) / stride⌋ + 1.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit each other or the options.
+
+    Notes
+    -----
+    y[n, o, i, j] = b[o] + Σ_{c, k, l} x[n, c, i·stride + k·dilation − padding, …] · w[o, c, k, l]:
+    section 0.2.1 of the text.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> image = tg.Tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]])
+    >>> tg.conv2d(image, tg.Tensor([[[[-1.0, 1.0]]]])).numpy()
+    array([[[[1., 1.],
+             [1., 1.]]]], dtype=float32)
+    """
+    at = _windows("conv2d", "x", np.shape(x), np.shape(w), stride, padding, dilation, groups)
+    if bias is not None and np.shape(bias) != (w.shape[0],):
+        raise ValueError(f"conv2d: bias has shape {np.shape(bias)}, expected ({w.shape[0]},)")
+    y = engine.forward(x, w, at, groups)
+    return y if bias is None else y + bias.reshape(-1, 1, 1)
+
+
+@conv2d.derivative("x", formula="g ∗ᵀ w", latex=r"g *^{\mathsf T} w")
+def _(
+    g: Array,
+    *,
+    w: Array,
+    x_shape: Shape,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    return conv2d_input_gradient(g, w, x_shape, stride, padding, dilation, groups)
+
+
+@conv2d.derivative("w", formula="Σ over windows of g·x", latex=r"\sum_{\text{windows}} g\,x")
+def _(
+    g: Array,
+    *,
+    x: Array,
+    w_shape: Shape,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    return conv2d_weight_gradient(g, x, w_shape, stride, padding, dilation, groups)
+
+
+@conv2d.derivative("bias", formula="Σ over windows of g", latex=r"\sum_{\text{windows}} g")
+def _(g: Array) -> Array:
+    return sum_over(g, (0, 2, 3))
+
+
+@op(formula="u ∗ᵀ w", latex=r"u *^{\mathsf T} w")
+def conv2d_input_gradient(
+    u: Array,
+    w: Array,
+    shape: Shape = (),
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Array:
+    """Return X(u, w), the gradient of `conv2d` with respect to its images.
+
+    Parameters
+    ----------
+    u : Tensor or array_like
+        The gradient of the output, of shape (N, OC, OH, OW).
+    w : Tensor or array_like
+        The kernels, of shape (OC, C / groups, KH, KW).
+    shape : tuple of int
+        Of the images: (N, C, H, W).
+    stride, padding, dilation, groups
+        As for `conv2d`.
+
+    Raises
+    ------
+    ValueError
+        If `u` does not have the shape of such a convolution's output.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> u, w = tg.Tensor([[[[1.0, 10.0]]]]), tg.Tensor([[[[-1.0, 1.0]]]])
+    >>> tg.conv2d_input_gradient(u, w, (1, 1, 1, 3)).numpy()
+    array([[[[-1., -9., 10.]]]], dtype=float32)
+    """
+    name = "conv2d_input_gradient"
+    at = _windows(name, "shape", shape, np.shape(w), stride, padding, dilation, groups)
+    _check_output(name, u, (shape[0], w.shape[0], *at.count))
+    return engine.input_gradient(u, w, at, groups)
+
+
+@conv2d_input_gradient.derivative("u", formula="g ∗ w", latex="g * w")
+def _(g: Array, *, w: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Array:
+    return conv2d(g, w, None, stride, padding, dilation, groups)
+
+
+@conv2d_input_gradient.derivative("w", formula="Σ over windows of u·g",
+                                  latex=r"\sum_{\text{windows}} u\,g")  # fmt: skip
+def _(
+    g: Array,
+    *,
+    u: Array,
+    w_shape: Shape,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    return conv2d_weight_gradient(u, g, w_shape, stride, padding, dilation, groups)
+
+
+@op(formula="Σ over windows of u·x", latex=r"\sum_{\text{windows}} u\,x")
+def conv2d_weight_gradient(
+    u: Array,
+    x: Array,
+    shape: Shape = (),
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Array:
+    """Return W(u, x), the gradient of `conv2d` with respect to its kernels.
+
+    Parameters
+    ----------
+    u : Tensor or array_like
+        The gradient of the output, of shape (N, OC, OH, OW).
+    x : Tensor or array_like
+        The images, of shape (N, C, H, W).
+    shape : tuple of int
+        Of the kernels: (OC, C / groups, KH, KW).
+    stride, padding, dilation, groups
+        As for `conv2d`.
+
+    Raises
+    ------
+    ValueError
+        If `u` does not have the shape of such a convolution's output.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> u, x = tg.Tensor([[[[1.0, 10.0]]]]), tg.Tensor([[[[1.0, 2.0, 3.0]]]])
+    >>> tg.conv2d_weight_gradient(u, x, (1, 1, 1, 2)).numpy()
+    array([[[[21., 32.]]]], dtype=float32)
+    """
+    name = "conv2d_weight_gradient"
+    at = _windows(name, "x", np.shape(x), shape, stride, padding, dilation, groups)
+    _check_output(name, u, (x.shape[0], shape[0], *at.count))
+    return engine.weight_gradient(u, x, at, groups)
+
+
+@conv2d_weight_gradient.derivative("u", formula="x ∗ g", latex="x * g")
+def _(g: Array, *, x: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Array:
+    return conv2d(x, g, None, stride, padding, dilation, groups)
+
+
+@conv2d_weight_gradient.derivative("x", formula="u ∗ᵀ g", latex=r"u *^{\mathsf T} g")
+def _(
+    g: Array,
+    *,
+    u: Array,
+    x_shape: Shape,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    return conv2d_input_gradient(u, g, x_shape, stride, padding, dilation, groups)
+
+
+@op(formula="x ∗ᵀ w + b", latex=r"x *^{\mathsf T} w + b")
+def conv_transpose2d(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+) -> Array:
+    """Return the transposed convolution: what `conv2d` with the same kernels does, run backwards.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+        Of shape (N, C, H, W).
+    w : Tensor or array_like
+        Of shape (C, OC / groups, KH, KW).
+    bias : Tensor or array_like, optional
+        Of shape (OC,).
+    stride, padding, dilation, groups
+        Of the convolution that this one is the transpose of.
+    output_padding : int or (int, int)
+        Rows and columns added to the output's end, less than stride or dilation: which of the sizes
+        that the convolution maps to H and W it is.
+
+    Returns
+    -------
+    Tensor
+        Of shape (N, OC, OH, OW), with
+        OH = (H − 1)·stride − 2·padding + dilation·(KH − 1) + output_padding + 1.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit each other or the options.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x, w = tg.Tensor([[[[1.0, 10.0]]]]), tg.Tensor([[[[1.0, 2.0]]]])
+    >>> tg.conv_transpose2d(x, w, stride=2).numpy()
+    array([[[[ 1.,  2., 10., 20.]]]], dtype=float32)
+    """
+    name = "conv_transpose2d"
+    shape = _transposed_shape(
+        np.shape(x), np.shape(w), stride, padding, output_padding, groups, dilation
+    )
+    if bias is not None and np.shape(bias) != (shape[1],):
+        raise ValueError(f"{name}: bias has shape {np.shape(bias)}, expected ({shape[1]},)")
+    at = _windows(name, "output", shape, np.shape(w), stride, padding, dilation, groups)
+    y = engine.input_gradient(x, w, at, groups)
+    return y if bias is None else y + bias.reshape(-1, 1, 1)
+
+
+@conv_transpose2d.derivative("x", formula="g ∗ w", latex="g * w")
+def _(g: Array, *, w: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
+    return conv2d(g, w, None, stride, padding, dilation, groups)
+
+
+@conv_transpose2d.derivative("w", formula="Σ over windows of x·g",
+                             latex=r"\sum_{\text{windows}} x\,g")  # fmt: skip
+def _(
+    g: Array,
+    *,
+    x: Array,
+    w_shape: Shape,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    return conv2d_weight_gradient(x, g, w_shape, stride, padding, dilation, groups)
+
+
+@conv_transpose2d.derivative("bias", formula="Σ over windows of g",
+                             latex=r"\sum_{\text{windows}} g")  # fmt: skip
+def _(g: Array) -> Array:
+    return sum_over(g, (0, 2, 3))
+
+
+@conv2d.multiply_adds
+def _(y_shape: Shape, w_shape: Shape) -> int:
+    return math.prod(y_shape) * math.prod(w_shape[1:])
+
+
+@conv2d_input_gradient.multiply_adds
+def _(u_shape: Shape, w_shape: Shape) -> int:
+    return math.prod(u_shape) * math.prod(w_shape[1:])
+
+
+@conv2d_weight_gradient.multiply_adds
+def _(u_shape: Shape, shape: Shape) -> int:
+    return math.prod(u_shape) * math.prod(shape[1:])
+
+
+@conv_transpose2d.multiply_adds
+def _(x_shape: Shape, w_shape: Shape) -> int:
+    return math.prod(x_shape) * math.prod(w_shape[1:])
+
+
+def _windows(
+    name: str,
+    image: str,
+    x: Shape,
+    w: Shape,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> Windows:
+    """Return the windows of a convolution of images of shape `x` with kernels of shape `w`."""
+    if len(x) != 4:
+        raise ValueError(f"{name}: {image} has shape {x}, expected (N, C, H, W)")
+    if len(w) != 4 or 0 in w:
+        raise ValueError(f"{name}: w has shape {w}, expected (OC, C / groups, KH, KW)")
+    if not isinstance(groups, int | np.integer) or groups < 1:
+        raise ValueError(f"{name}: groups is {groups!r}, expected a whole number from 1 up")
+    if w[1] * groups != x[1]:
+        raise ValueError(
+            f"{name}: {image} has {x[1]} channels but w expects {w[1] * groups} "
+            f"({image}: {x}, w: {w}, groups={groups})"
+        )
+    if w[0] % groups:
+        raise ValueError(f"{name}: w has {w[0]} output channels, no multiple of groups={groups}")
+    return windows(name, x[2:], w[2:], _hashable(stride), _hashable(padding), _hashable(dilation))
+
+
+def _hashable(option: Padding) -> Padding:
+    return tuple(option) if isinstance(option, list) else option
+
+
+def _check_output(name: str, u: Array, shape: Shape) -> None:
+    if np.shape(u) != shape:
+        raise ValueError(f"{name}: u has shape {np.shape(u)}, expected {shape}")
+
+
+def _transposed_shape(
+    x: Shape, w: Shape, stride: Pair, padding: Pair, extra: Pair, groups: int, dilation: Pair
+) -> Shape:
+    """Return the shape (N, OC, OH, OW) of a transposed convolution."""
+    name = "conv_transpose2d"
+    if len(x) != 4 or len(w) != 4 or x[1] != w[0]:
+        raise ValueError(
+            f"{name}: x has shape {x} and w {w}; expected (N, C, H, W) and (C, OC / groups, KH, KW)"
+        )
+    strides, paddings = pair(name, "stride", stride, 1), pair(name, "padding", padding, 0)
+    dilations, extras = pair(name, "dilation", dilation, 1), pair(name, "output_padding", extra, 0)
+    if any(e >= max(s, d) for e, s, d in zip(extras, strides, dilations, strict=True)):
+        raise ValueError(
+            f"{name}: output_padding is {extra}, expected less than stride {stride} or dilation "
+            f"{dilation}"
+        )
+    height, width = (
+        (n - 1) * s - 2 * p + d * (k - 1) + e + 1
+        for n, s, p, d, k, e in zip(x[2:], strides, paddings, dilations, w[2:], extras, strict=True)
+    )
+    if height < 1 or width < 1:
+        raise ValueError(f"{name}: padding {padding} leaves no output for x: {x}, w: {w}")
+    return (x[0], w[1] * groups, height, width)

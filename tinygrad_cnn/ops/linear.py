@@ -1,0 +1,147 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinygrad_cnn.graph import Array
+from tinygrad_cnn.op import op
+from tinygrad_cnn.ops.shape import Shape, reshape, sum_to, transpose
+
+
+@op(formula="a b", latex=r"a\,b")
+def matmul(a: Array, b: Array) -> Array:
+    """Return the matrix product of `a` and `b`, by all of NumPy's rules.
+
+    Parameters
+    ----------
+    a : Tensor or array_like
+        Of shape (..., n, k), or (k,), which counts as one row.
+    b : Tensor or array_like
+        Of shape (..., k, m), or (k,), which counts as one column.
+
+    Returns
+    -------
+    Tensor
+        Of shape (..., n, m), the leading axes broadcast; without n or m where one was a vector.
+
+    Raises
+    ------
+    ValueError
+        If an argument has no axis, or k or the leading axes do not agree.
+
+    Notes
+    -----
+    With ``g`` of the shape of the result, the gradients are ``g bᵀ`` and ``aᵀ g``.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.matmul(tg.Tensor([[1.0, 2.0], [3.0, 4.0]]), tg.Tensor([1.0, 10.0]))
+    Tensor([21., 43.])
+    """
+    try:
+        return np.matmul(a, b)
+    except ValueError:
+        raise ValueError(
+            f"matmul: a has shape {np.shape(a)} and b {np.shape(b)}; expected (..., n, k) and "
+            "(..., k, m) with leading axes that broadcast"
+        ) from None
+
+
+@matmul.derivative("a", formula="g bᵀ", latex=r"g\,b^{\mathsf T}", equation="26")
+def _(g: Array, *, a_shape: Shape, b: Array) -> Array:
+    a_matrix, b_matrix, g_matrix = _as_matrices(a_shape, b.shape)
+    product = matmul(reshape(g, g_matrix), _turned(reshape(b, b_matrix)))
+    return reshape(sum_to(product, a_matrix), a_shape)
+
+
+@matmul.derivative("b", formula="aᵀ g", latex=r"a^{\mathsf T} g", equation="26")
+def _(g: Array, *, a: Array, b_shape: Shape) -> Array:
+    a_matrix, b_matrix, g_matrix = _as_matrices(a.shape, b_shape)
+    product = matmul(_turned(reshape(a, a_matrix)), reshape(g, g_matrix))
+    return reshape(sum_to(product, b_matrix), b_shape)
+
+
+@matmul.multiply_adds
+def _(a_shape: Shape, y_shape: Shape) -> int:
+    return math.prod(y_shape) * a_shape[-1]
+
+
+@op(formula="x wᵀ + b", latex=r"x\,w^{\mathsf T} + b", equation="14")
+def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
+    """Return the inputs of a layer's activations: z_i = Σ_p x_p w_ip + b_i.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+        Of shape (..., in).
+    w : Tensor or array_like
+        Of shape (out, in): the weight from input p to output i stands at ``w[i, p]``.
+    bias : Tensor or array_like, optional
+        Of shape (out,). Eq 14 leaves it out, eq 25 has it.
+
+    Returns
+    -------
+    Tensor
+        Of shape (..., out).
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.linear(tg.Tensor([1.0, 2.0]), tg.Tensor([[3.0, 4.0]]), tg.Tensor([0.5]))
+    Tensor([11.5])
+    """
+    if np.ndim(w) != 2 or np.ndim(x) == 0 or x.shape[-1] != w.shape[1]:
+        raise ValueError(
+            f"linear: x has shape {np.shape(x)} and w {np.shape(w)}; expected (..., in) and "
+            "(out, in)"
+        )
+    y = np.matmul(x, w.T)
+    if bias is None:
+        return y
+    if np.shape(bias) != (w.shape[0],):
+        raise ValueError(f"linear: bias has shape {np.shape(bias)}, expected ({w.shape[0]},)")
+    return y + bias
+
+
+@linear.derivative("x", formula="g w", latex=r"g\,w", equation="47")
+def _(g: Array, *, w: Array) -> Array:
+    return matmul(g, w)
+
+
+@linear.derivative("w", formula="gᵀ x", latex=r"g^{\mathsf T} x", equation="26")
+def _(g: Array, *, x: Array, w_shape: Shape) -> Array:
+    rows = math.prod(x.shape[:-1])
+    return matmul(transpose(reshape(g, (rows, w_shape[0]))), reshape(x, (rows, w_shape[1])))
+
+
+@linear.derivative("bias", formula="Σ g", latex=r"\sum g", equation="28")
+def _(g: Array, *, bias_shape: Shape) -> Array:
+    return sum_to(g, bias_shape)
+
+
+@linear.multiply_adds
+def _(w_shape: Shape, y_shape: Shape) -> int:
+    return math.prod(y_shape) * w_shape[1]
+
+
+def _as_matrices(a: Shape, b: Shape) -> tuple[Shape, Shape, Shape]:
+    """Return the shapes of a, b and a b when a vector a is a row and a vector b a column."""
+    a_matrix = (1, *a) if len(a) == 1 else a
+    b_matrix = (*b, 1) if len(b) == 1 else b
+    lead = np.broadcast_shapes(a_matrix[:-2], b_matrix[:-2])
+    return a_matrix, b_matrix, (*lead, a_matrix[-2], b_matrix[-1])
+
+
+def _turned(x: Array) -> Array:
+    """Return `x` with its last two axes swapped."""
+    *lead, row, column = range(len(x.shape))
+    return transpose(x, (*lead, column, row))

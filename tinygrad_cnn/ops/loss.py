@@ -1,0 +1,215 @@
+"""Losses: how far a prediction is from its target."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from tinygrad_cnn.graph import Array
+from tinygrad_cnn.op import op
+from tinygrad_cnn.ops.activation import log_softmax, softmax
+from tinygrad_cnn.ops.shape import Shape, reshape
+
+Reduction: TypeAlias = Literal["mean", "sum", "none"]
+
+
+@op(formula="Σ (p − t)² / n", latex=r"\frac1n \sum (p-t)^2")
+def mse(prediction: Array, target: Array, reduction: Reduction = "mean") -> Array:
+    """Return the mean squared error.
+
+    Parameters
+    ----------
+    prediction, target : Tensor or array_like
+        Of one shape.
+    reduction : {"mean", "sum", "none"}
+        Over all elements.
+
+    Returns
+    -------
+    Tensor
+        Without axes, or of the shape of `prediction` for ``"none"``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, there is nothing to average, or `reduction` is none of the three.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.mse(tg.Tensor([1.0, 2.0]), tg.Tensor([0.0, 0.0])).item()
+    2.5
+    """
+    _check_pair("mse", prediction, target, reduction)
+    difference = prediction - target
+    return _reduce(difference * difference, reduction)
+
+
+@mse.derivative("prediction", formula="2g·(p − t) / n", latex=r"\tfrac2n\,g\,(p-t)")
+def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
+    return g * (prediction - target) * (2.0 / _share(prediction.shape, reduction))
+
+
+@mse.derivative("target", formula="2g·(t − p) / n", latex=r"\tfrac2n\,g\,(t-p)")
+def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
+    return g * (target - prediction) * (2.0 / _share(prediction.shape, reduction))
+
+
+@op(formula="½ Σ (Y − y)²", latex=r"\tfrac12 \sum (Y-y)^2", equation="17, 18")
+def squared_error(prediction: Array, target: Array, reduction: Reduction = "sum") -> Array:
+    """Return half the squared error: E_tot = Σ (Y_i − y_i)² / 2 (eq 18).
+
+    Parameters
+    ----------
+    prediction, target : Tensor or array_like
+        Of one shape: Y and y in the text.
+    reduction : {"sum", "mean", "none"}
+        ``"none"`` gives the E_i of eq 17. ``"mean"`` divides the sum by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        Without axes, or of the shape of `prediction` for ``"none"``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, there is nothing to average, or `reduction` is none of the three.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.squared_error(tg.Tensor([1.0, 2.0]), tg.Tensor([0.0, 0.0])).item()
+    2.5
+    """
+    _check_pair("squared_error", prediction, target, reduction)
+    difference = prediction - target
+    return _reduce(difference * difference * 0.5, reduction)
+
+
+@squared_error.derivative("prediction", formula="g·(Y − y)", latex=r"g\,(Y-y)", equation="23")
+def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
+    return g * (prediction - target) * (1.0 / _share(prediction.shape, reduction))
+
+
+@squared_error.derivative("target", formula="g·(y − Y)", latex=r"g\,(y-Y)")
+def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
+    return g * (target - prediction) * (1.0 / _share(prediction.shape, reduction))
+
+
+@op(formula="−Σ t·ln softmax x", latex=r"-\sum t\,\ln \operatorname{softmax} x")
+def cross_entropy(
+    logits: Array,
+    target: Array,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+) -> Array:
+    """Return the cross-entropy between the softmax of `logits` and the target classes.
+
+    Parameters
+    ----------
+    logits : Tensor or array_like
+        Of shape (..., classes): what the softmax is taken of, so pass no probabilities.
+    target : array_like
+        Integer labels of shape (...), or one-hot rows (or probabilities) of shape (..., classes).
+    reduction : {"mean", "sum", "none"}
+        Over the examples.
+    label_smoothing : float
+        The share of each target, from 0 to 1, that is spread evenly over all classes.
+
+    Returns
+    -------
+    Tensor
+        Without axes, or of shape (...) for ``"none"``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, a label is no class, a probability is negative, a row does not sum
+        to 1, or an option is out of range.
+    TypeError
+        If labels are not integers.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.cross_entropy(tg.Tensor([[0.0, 0.0], [0.0, 9.0]]), [0, 1]).item()
+    0.3466...
+    """
+    if np.ndim(logits) == 0 or logits.shape[-1] == 0:
+        raise ValueError(f"cross_entropy: logits has shape {np.shape(logits)}, expected "
+                         "(..., classes)")  # fmt: skip
+    wanted = _probabilities(target, logits.shape, label_smoothing, logits.real.dtype)
+    losses = -np.sum(wanted * log_softmax.forward(logits), axis=-1)
+    _check_reduction("cross_entropy", reduction, losses.shape)
+    return _reduce(losses, reduction)
+
+
+@cross_entropy.derivative("logits", formula="g·(softmax x − t) / n",
+                          latex=r"\tfrac1n\,g\,(\operatorname{softmax} x - t)")  # fmt: skip
+def _(
+    g: Array, *, logits: Array, target: Array, reduction: Reduction, label_smoothing: float
+) -> Array:
+    wanted = _probabilities(target, logits.shape, label_smoothing, logits.dtype)
+    if reduction == "none":
+        g = reshape(g, (*g.shape, 1))
+    return g * (softmax(logits) - wanted) * (1.0 / _share(logits.shape[:-1], reduction))
+
+
+def _probabilities(target: Array, shape: Shape, smoothing: float, dtype: np.dtype) -> np.ndarray:
+    """Return the target as probabilities of `shape`, smoothed; refuse what is none."""
+    target = np.asarray(target)
+    classes = shape[-1]
+    if not 0.0 <= smoothing <= 1.0:
+        raise ValueError(f"cross_entropy: label_smoothing is {smoothing}, expected 0 to 1")
+    if target.shape == shape and target.dtype.kind == "f":
+        if not (target >= 0).all():
+            raise ValueError("cross_entropy: target holds NaN or a negative probability")
+        if not np.allclose(target.sum(axis=-1), 1.0, atol=1e-3):
+            raise ValueError("cross_entropy: target has a row that does not sum to 1")
+        wanted = target.astype(dtype)
+    elif target.shape == shape[:-1]:
+        if target.dtype.kind not in "iu":
+            raise TypeError(f"cross_entropy: target holds {target.dtype}, expected integer labels")
+        bad = np.flatnonzero((target < 0) | (target >= classes))
+        if bad.size:
+            raise ValueError(
+                f"cross_entropy: target has label {target.flat[bad[0]]} at {bad[0]}, expected 0 to "
+                f"{classes - 1}"
+            )
+        wanted = np.zeros(shape, dtype)
+        np.put_along_axis(wanted, target[..., np.newaxis].astype(np.intp), 1.0, axis=-1)
+    else:
+        raise ValueError(
+            f"cross_entropy: target has shape {target.shape} and dtype {target.dtype}; expected "
+            f"labels of shape {shape[:-1]} or floating rows of shape {shape}"
+        )
+    return wanted if smoothing == 0.0 else wanted * (1.0 - smoothing) + smoothing / classes
+
+
+def _check_pair(name: str, prediction: Array, target: Array, reduction: Reduction) -> None:
+    if np.shape(prediction) != np.shape(target):
+        raise ValueError(
+            f"{name}: prediction has shape {np.shape(prediction)} but target {np.shape(target)}"
+        )
+    _check_reduction(name, reduction, np.shape(prediction))
+
+
+def _check_reduction(name: str, reduction: Reduction, shape: Shape) -> None:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{name}: reduction is {reduction!r}, expected 'mean', 'sum' or 'none'")
+    if reduction == "mean" and math.prod(shape) == 0:
+        raise ValueError(f"{name}: nothing to average: the shape is {shape}")
+
+
+def _reduce(losses: Array, reduction: Reduction) -> Array:
+    if reduction == "none":
+        return losses
+    return np.sum(losses) * (1.0 / _share(np.shape(losses), reduction))
+
+
+def _share(shape: Shape, reduction: Reduction) -> int:
+    """Return what the sum over `shape` is divided by."""
+    return math.prod(shape) if reduction == "mean" else 1

@@ -1,0 +1,327 @@
+"""Pooling. The maximum is a gather at the winning cells; the average is linear as it stands."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_cnn.engine import pooling as engine
+from tinygrad_cnn.engine.windows import Pair, Windows, pair, windows
+from tinygrad_cnn.graph import Array
+from tinygrad_cnn.op import op
+from tinygrad_cnn.ops.reduction import mean
+from tinygrad_cnn.ops.shape import Shape
+
+
+@op(formula="max of x under each window", latex=r"\max_{\text{window}} x")
+def maxpool(
+    x: Array,
+    kernel_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+) -> Array:
+    """Return the largest value under each window; of equal ones the first gets the gradient.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+        Of shape (N, C, H, W).
+    kernel_size : int or (int, int)
+        The size of a window.
+    stride : int or (int, int), optional
+        The step between windows; the kernel's size if left out. Windows may overlap.
+    padding : int or (int, int)
+        Border that never wins, at most half a window wide.
+    dilation : int or (int, int)
+        The step between the cells of a window.
+    ceil_mode : bool
+        Also take a last window that reaches over the edge.
+
+    Returns
+    -------
+    Tensor
+        Of shape (N, C, OH, OW), with OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1) / stride⌋ + 1,
+        rounded up with `ceil_mode`.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range or no window fits.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor([[[[1.0, 2.0, 5.0, 0.0], [4.0, 3.0, 0.0, 0.0]]]])
+    >>> tg.maxpool(x, 2).numpy()
+    array([[[[4., 5.]]]], dtype=float32)
+    """
+    at = _windows("maxpool", np.shape(x), kernel_size, stride, padding, dilation, ceil_mode)
+    if np.iscomplexobj(x):
+        return engine.gather(x, engine.winner(x.real, at), at)
+    return engine.maximum(x, at)
+
+
+@maxpool.residual
+def winner(
+    x: Array,
+    kernel_size: Pair,
+    stride: Pair | None,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> Array:
+    at = _windows("maxpool", np.shape(x), kernel_size, stride, padding, dilation, ceil_mode)
+    return engine.winner(np.real(x), at)
+
+
+@maxpool.derivative("x", formula="g at the first maximum of its window, else 0",
+                    latex=r"g\,[x = \max_{\text{window}} x]")  # fmt: skip
+def _(
+    g: Array,
+    *,
+    winner: Array,
+    x_shape: Shape,
+    kernel_size: Pair,
+    stride: Pair | None,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> Array:
+    return scatter_windows(g, winner, x_shape, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+@op(formula="x at the chosen cell of each window", latex=r"x_{\text{winner}}")
+def gather_windows(
+    x: Array,
+    winner: Array,
+    kernel_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+) -> Array:
+    """Return one cell of each window: the one at kernel offset ``winner = i·KW + j``.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+        Of shape (N, C, H, W).
+    winner : ndarray of int
+        Of shape (N, C, OH, OW).
+    kernel_size, stride, padding, dilation, ceil_mode
+        As for `maxpool`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor([[[[1.0, 2.0], [4.0, 3.0]]]])
+    >>> tg.gather_windows(x, np.array([[[[3]]]]), 2).numpy()
+    array([[[[3.]]]], dtype=float32)
+    """
+    name = "gather_windows"
+    at = _windows(name, np.shape(x), kernel_size, stride, padding, dilation, ceil_mode)
+    _check_windows(name, "winner", np.shape(winner), np.shape(x), at)
+    return engine.gather(x, winner, at)
+
+
+@gather_windows.derivative("x", formula="g put at the chosen cells", latex=r"\text{scatter}(g)")
+def _(
+    g: Array,
+    *,
+    winner: Array,
+    x_shape: Shape,
+    kernel_size: Pair,
+    stride: Pair | None,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> Array:
+    return scatter_windows(g, winner, x_shape, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+@op(formula="zeros with Σ of u at the chosen cells", latex=r"\text{scatter}(u)")
+def scatter_windows(
+    u: Array,
+    winner: Array,
+    shape: Shape = (),
+    kernel_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+) -> Array:
+    """Return zeros of `shape` with each value of `u` added at its window's chosen cell.
+
+    The adjoint of `gather_windows`; parameters as there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> u = tg.Tensor([[[[7.0]]]])
+    >>> tg.scatter_windows(u, np.array([[[[3]]]]), (1, 1, 2, 2), 2).numpy()
+    array([[[[0., 0.],
+             [0., 7.]]]], dtype=float32)
+    """
+    name = "scatter_windows"
+    at = _windows(name, shape, kernel_size, stride, padding, dilation, ceil_mode)
+    _check_windows(name, "u", np.shape(u), shape, at)
+    _check_windows(name, "winner", np.shape(winner), shape, at)
+    return engine.scatter(u, winner, at)
+
+
+@scatter_windows.derivative("u", formula="g at the chosen cells", latex=r"g_{\text{winner}}")
+def _(
+    g: Array,
+    *,
+    winner: Array,
+    kernel_size: Pair,
+    stride: Pair | None,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> Array:
+    return gather_windows(g, winner, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+@op(formula="mean of x under each window", latex=r"\frac1k \sum_{\text{window}} x")
+def avgpool(
+    x: Array,
+    kernel_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Array:
+    """Return the mean under each window.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+        Of shape (N, C, H, W).
+    kernel_size, stride, padding, ceil_mode
+        As for `maxpool`; the border counts as zeros.
+    count_include_pad : bool
+        Whether the border counts in what the sum is divided by.
+
+    Returns
+    -------
+    Tensor
+        Of shape (N, C, OH, OW), as for `maxpool`.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range or no window fits.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor([[[[1.0, 2.0, 5.0, 0.0], [4.0, 3.0, 0.0, 0.0]]]])
+    >>> tg.avgpool(x, 2).numpy()
+    array([[[[2.5 , 1.25]]]], dtype=float32)
+    """
+    at = _windows("avgpool", np.shape(x), kernel_size, stride, padding, 1, ceil_mode)
+    return engine.average(x, at, count_include_pad)
+
+
+@avgpool.derivative("x", formula="g / k shared over the window", latex=r"\frac{g}{k}")
+def _(
+    g: Array,
+    *,
+    x_shape: Shape,
+    kernel_size: Pair,
+    stride: Pair | None,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+) -> Array:
+    return avgpool_gradient(g, x_shape, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+@op(formula="u / k shared over each window", latex=r"\frac{u}{k}")
+def avgpool_gradient(
+    u: Array,
+    shape: Shape = (),
+    kernel_size: Pair = 2,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Array:
+    """Return `u` shared out over the windows of an image of `shape`: the adjoint of `avgpool`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.avgpool_gradient(tg.Tensor([[[[4.0]]]]), (1, 1, 2, 2), 2).numpy()
+    array([[[[1., 1.],
+             [1., 1.]]]], dtype=float32)
+    """
+    name = "avgpool_gradient"
+    at = _windows(name, shape, kernel_size, stride, padding, 1, ceil_mode)
+    _check_windows(name, "u", np.shape(u), shape, at)
+    return engine.average_gradient(u, at, count_include_pad)
+
+
+@avgpool_gradient.derivative("u", formula="mean of g under each window",
+                             latex=r"\frac1k \sum_{\text{window}} g")  # fmt: skip
+def _(
+    g: Array,
+    *,
+    kernel_size: Pair,
+    stride: Pair | None,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+) -> Array:
+    return avgpool(g, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+def global_avgpool(x: Array) -> Array:
+    """Return the mean of each channel: (N, C, H, W) → (N, C).
+
+    Raises
+    ------
+    ValueError
+        If `x` does not have four axes.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.global_avgpool(tg.Tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
+    Tensor([[2.5]])
+    """
+    if len(np.shape(x)) != 4:
+        raise ValueError(f"global_avgpool: x has shape {np.shape(x)}, expected (N, C, H, W)")
+    return mean(x, axis=(2, 3))
+
+
+def _windows(
+    name: str,
+    shape: Shape,
+    kernel_size: Pair,
+    stride: Pair | None,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> Windows:
+    """Return the windows of a pooling of images of `shape`."""
+    if len(shape) != 4:
+        raise ValueError(f"{name}: x has shape {shape}, expected (N, C, H, W)")
+    kernel = pair(name, "kernel_size", kernel_size, 1)
+    steps = kernel if stride is None else pair(name, "stride", stride, 1)
+    dilations = pair(name, "dilation", dilation, 1)
+    pads = pair(name, "padding", padding, 0)
+    if any(2 * p > d * (k - 1) + 1 for p, d, k in zip(pads, dilations, kernel, strict=True)):
+        raise ValueError(
+            f"{name}: padding is {padding}, expected at most half of a window of {kernel}"
+        )
+    return windows(name, shape[2:], kernel, steps, pads, dilations, bool(ceil_mode))
+
+
+def _check_windows(name: str, argument: str, came: Shape, shape: Shape, at: Windows) -> None:
+    if came != (*shape[:2], *at.count):
+        raise ValueError(f"{name}: {argument} has shape {came}, expected {(*shape[:2], *at.count)}")

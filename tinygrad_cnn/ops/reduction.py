@@ -1,0 +1,199 @@
+"""Ops that reduce over axes; `axis` is None for all of them, an axis, or a tuple of axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from tinygrad_cnn.graph import Array
+from tinygrad_cnn.op import op
+from tinygrad_cnn.ops.arithmetic import exp
+from tinygrad_cnn.ops.shape import broadcast_to, reshape
+
+Axis: TypeAlias = int | tuple[int, ...] | None
+
+
+@op(formula="Σ x", latex=r"\sum x")
+def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Return the sum of `x` over `axis`.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    axis : int or tuple of int, optional
+        The axes to reduce; all if left out.
+    keepdims : bool
+        Keep the reduced axes, with length 1.
+
+    Returns
+    -------
+    Tensor
+        In the dtype of `x`.
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.sum(tg.Tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    Tensor([4., 6.])
+    """
+    return np.sum(x, axis=_checked("sum", x, axis), keepdims=keepdims)
+
+
+@sum.derivative("x", formula="g repeated", latex="g")
+def _(g: Array, *, x_shape: tuple[int, ...], axis: Axis) -> Array:
+    return _spread(g, x_shape, axis)
+
+
+@op(formula="Σ x / n", latex=r"\frac{1}{n}\sum x")
+def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Return the mean of `x` over `axis`; parameters as for `sum`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.mean(tg.Tensor([[1.0, 2.0], [3.0, 4.0]])).item()
+    2.5
+    """
+    _at_least_one("mean", x, axis)
+    return np.mean(x, axis=axis, keepdims=keepdims)
+
+
+@mean.derivative("x", formula="g / n", latex=r"\frac{g}{n}")
+def _(g: Array, *, x_shape: tuple[int, ...], axis: Axis) -> Array:
+    return _spread(g * (1.0 / _count(x_shape, axis)), x_shape, axis)
+
+
+@op(formula="max x", latex=r"\max x")
+def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Return the largest value over `axis`; parameters as for `sum`.
+
+    Of equal values the first (in row-major order) is the maximum, and gets the gradient.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to choose from.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.max(tg.Tensor([[1.0, 5.0], [3.0, 4.0]]), axis=1)
+    Tensor([5., 4.])
+    """
+    _at_least_one("max", x, axis)
+    if np.iscomplexobj(x):
+        return np.sum(x * first_maximum(x, axis), axis=axis, keepdims=keepdims)
+    return np.max(x, axis=axis, keepdims=keepdims)
+
+
+@max.residual
+def first_maximum(x: Array, axis: Axis) -> Array:
+    return _first(np.argmax, np.real(x), axis)
+
+
+@max.derivative("x", formula="g at the first maximum, else 0", latex=r"g\,[x = \max x]")
+def _(g: Array, *, first_maximum: Array, x_shape: tuple[int, ...], axis: Axis) -> Array:
+    return _spread(g, x_shape, axis) * first_maximum
+
+
+@op(formula="min x", latex=r"\min x")
+def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Return the smallest value over `axis`; otherwise as `max`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.min(tg.Tensor([[1.0, 5.0], [3.0, 4.0]]), axis=1)
+    Tensor([1., 3.])
+    """
+    _at_least_one("min", x, axis)
+    if np.iscomplexobj(x):
+        return np.sum(x * first_minimum(x, axis), axis=axis, keepdims=keepdims)
+    return np.min(x, axis=axis, keepdims=keepdims)
+
+
+@min.residual
+def first_minimum(x: Array, axis: Axis) -> Array:
+    return _first(np.argmin, np.real(x), axis)
+
+
+@min.derivative("x", formula="g at the first minimum, else 0", latex=r"g\,[x = \min x]")
+def _(g: Array, *, first_minimum: Array, x_shape: tuple[int, ...], axis: Axis) -> Array:
+    return _spread(g, x_shape, axis) * first_minimum
+
+
+@op(formula="ln Σ eˣ", latex=r"\ln \sum e^{x}")
+def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Return the logarithm of the summed exponentials, without overflow; parameters as for `sum`.
+
+    Its derivative is the softmax.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.logsumexp(tg.Tensor([1000.0, 1000.0])).item()
+    1000.693...
+    """
+    _at_least_one("logsumexp", x, axis)
+    peak = np.max(np.real(x), axis=axis, keepdims=True)
+    peak = np.where(np.isfinite(peak), peak, 0.0).astype(peak.dtype)
+    total = np.log(np.sum(np.exp(x - peak), axis=axis, keepdims=True)) + peak
+    return total if keepdims else total.reshape(np.sum(peak, axis=axis).shape)
+
+
+@logsumexp.derivative("x", formula="g·e^(x − y)", latex=r"g\,e^{x-y}")
+def _(g: Array, *, x: Array, y: Array, axis: Axis) -> Array:
+    return _spread(g, x.shape, axis) * exp(x - _spread(y, x.shape, axis))
+
+
+def _axes(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    """Return the reduced axes, none negative."""
+    if axis is None:
+        return tuple(range(len(shape)))
+    return tuple(a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def _count(shape: tuple[int, ...], axis: Axis) -> int:
+    """Return how many values go into each result."""
+    return math.prod(shape[a] for a in _axes(shape, axis))
+
+
+def _checked(name: str, x: Array, axis: Axis) -> Axis:
+    ndim = np.ndim(x)
+    for a in axis if isinstance(axis, tuple) else () if axis is None else (axis,):
+        if not isinstance(a, int | np.integer) or not -ndim <= a < ndim:
+            raise ValueError(f"{name}: axis is {axis}, but x has shape {np.shape(x)}")
+    return axis
+
+
+def _at_least_one(name: str, x: Array, axis: Axis) -> None:
+    _checked(name, x, axis)
+    if _count(np.shape(x), axis) == 0:
+        raise ValueError(f"{name}: x has shape {np.shape(x)}: no values along axis {axis}")
+
+
+def _spread(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
+    """Return `g`, reduced over `axis`, repeated to `shape`."""
+    axes = _axes(shape, axis)
+    kept = tuple(1 if a in axes else n for a, n in enumerate(shape))
+    return broadcast_to(reshape(g, kept), shape)
+
+
+def _first(choose: Callable[..., Array], x: Array, axis: Axis) -> Array:
+    """Return a mask of `x` that is True once in each reduced group, where `choose` finds it."""
+    axes = _axes(x.shape, axis)
+    # Reduced axes last and flat, so that the group's order is row-major: (kept..., group)
+    order = [a for a in range(x.ndim) if a not in axes] + sorted(axes)
+    moved = x.transpose(order)
+    flat = moved.reshape(*moved.shape[: x.ndim - len(axes)], -1)
+    mask = np.zeros(flat.shape, bool)
+    np.put_along_axis(mask, choose(flat, axis=-1)[..., np.newaxis], True, axis=-1)
+    return mask.reshape(moved.shape).transpose(np.argsort(order))

@@ -1,0 +1,134 @@
+"""Ops that act on a layer's activations to make training go well."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_cnn.graph import Array
+from tinygrad_cnn.op import op
+from tinygrad_cnn.ops.arithmetic import sqrt
+from tinygrad_cnn.ops.reduction import mean
+from tinygrad_cnn.ops.reduction import sum as sum_over
+from tinygrad_cnn.ops.shape import reshape
+
+
+@op(formula="x·m / (1 − p)", latex=r"\frac{x\,m}{1-p}", elementwise=True)
+def dropout(x: Array, mask: Array, rate: float = 0.5) -> Array:
+    """Return `x` where `mask` holds and 0 elsewhere, scaled so that the mean is kept.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    mask : Tensor or array_like of bool
+        What to keep, of a shape that broadcasts to that of `x`. `nn.Dropout` draws it.
+    rate : float
+        The chance of a value to be dropped, from 0 to below 1: what the scale is computed from.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is out of range.
+    TypeError
+        If `mask` is not bool.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.dropout(tg.Tensor([1.0, 2.0, 3.0]), [True, False, True], rate=0.5)
+    Tensor([2., 0., 6.])
+    """
+    mask = np.asarray(mask)
+    if not 0.0 <= rate < 1.0:
+        raise ValueError(f"dropout: rate is {rate}, expected 0 to below 1")
+    if mask.dtype != bool:
+        raise TypeError(f"dropout: mask holds {mask.dtype}, expected bool")
+    if np.broadcast_shapes(np.shape(x), mask.shape) != np.shape(x):
+        raise ValueError(f"dropout: mask has shape {mask.shape} but x {np.shape(x)}")
+    return x * mask * (1.0 / (1.0 - rate))
+
+
+@dropout.derivative("x", formula="g·m / (1 − p)", latex=r"\frac{g\,m}{1-p}")
+def _(g: Array, *, mask: Array, rate: float) -> Array:
+    return dropout(g, mask, rate)
+
+
+@op(formula="w·(x − μ) / √(σ² + ε) + b", latex=r"w\,\frac{x-\mu}{\sqrt{\sigma^2+\epsilon}} + b")
+def batch_norm(x: Array, w: Array, bias: Array, epsilon: float = 1e-5) -> Array:
+    """Return `x` normalised by the mean and variance of each channel, scaled and shifted.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+        Of shape (N, C, ...), with at least one value a channel. Statistics are taken over all axes
+        but the second.
+    w, bias : Tensor or array_like
+        The scale and shift of each channel, of shape (C,).
+    epsilon : float
+        Added to the variance.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, a channel is empty, or `epsilon` is negative.
+
+    Notes
+    -----
+    Ioffe and Szegedy, "Batch Normalization", 2015. With x̂ the normalised values and n of them in a
+    channel, ∂x = w/σ · (g − Σ g / n − x̂ · Σ g·x̂ / n).
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor([[0.0], [2.0]])
+    >>> tg.batch_norm(x, tg.Tensor([3.0]), tg.Tensor([10.0]), epsilon=0.0)
+    Tensor([[ 7.],
+            [13.]])
+    """
+    shape = np.shape(x)
+    if len(shape) < 2 or np.size(x) == 0:
+        raise ValueError(f"batch_norm: x has shape {shape}, expected (N, C, ...), none of them 0")
+    for name, value in (("w", w), ("bias", bias)):
+        if np.shape(value) != shape[1:2]:
+            raise ValueError(f"batch_norm: {name} has shape {np.shape(value)}, expected "
+                             f"{shape[1:2]}")  # fmt: skip
+    if not epsilon >= 0:
+        raise ValueError(f"batch_norm: epsilon is {epsilon}, expected 0 or more")
+    normal, _ = _normalised(x, epsilon)
+    return _along(w, x) * normal + _along(bias, x)
+
+
+@batch_norm.derivative("x", formula="w/σ · (g − mean g − x̂·mean(g·x̂))",
+                       latex=r"\tfrac{w}{\sigma}(g - \overline{g} - \hat x\,\overline{g\,\hat x})")  # fmt: skip
+def _(g: Array, *, x: Array, w: Array, epsilon: float) -> Array:
+    normal, deviation = _normalised(x, epsilon)
+    axes = _other_axes(x)
+    centred = g - mean(g, axes, True) - normal * mean(g * normal, axes, True)
+    return _along(w, x) / deviation * centred
+
+
+@batch_norm.derivative("w", formula="Σ g·x̂", latex=r"\sum g\,\hat x")
+def _(g: Array, *, x: Array, epsilon: float) -> Array:
+    normal, _ = _normalised(x, epsilon)
+    return sum_over(g * normal, _other_axes(x))
+
+
+@batch_norm.derivative("bias", formula="Σ g", latex=r"\sum g")
+def _(g: Array) -> Array:
+    return sum_over(g, _other_axes(g))
+
+
+def _normalised(x: Array, epsilon: float) -> tuple[Array, Array]:
+    """Return x̂ = (x − μ) / σ and σ = √(variance + ε), a value a channel."""
+    axes = _other_axes(x)
+    centred = x - mean(x, axes, True)
+    deviation = sqrt(mean(centred * centred, axes, True) + epsilon)
+    return centred / deviation, deviation
+
+
+def _other_axes(x: Array) -> tuple[int, ...]:
+    return (0, *range(2, len(x.shape)))
+
+
+def _along(values: Array, x: Array) -> Array:
+    """Return one value a channel in a shape that broadcasts with `x`: (C,) → (1, C, 1, ...)."""
+    return reshape(values, (1, -1) + (1,) * (len(x.shape) - 2))

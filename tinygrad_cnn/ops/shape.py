@@ -1,0 +1,361 @@
+"""Ops that move values without changing them; each is linear, its derivative the move undone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.graph import Array, Variable
+from tinygrad_cnn.op import op
+
+Shape = tuple[int, ...]
+
+
+@op(formula="x reshaped", latex=r"\operatorname{reshape} x")
+def reshape(x: Array, shape: int | Sequence[int] = (-1,)) -> Array:
+    """Return the values of `x` in another shape, in the same row-major order.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    shape : int or sequence of int
+        One entry may be −1: it is inferred.
+
+    Raises
+    ------
+    ValueError
+        If the number of values differs.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.reshape(tg.Tensor([[1.0, 2.0], [3.0, 4.0]]), -1)
+    Tensor([1., 2., 3., 4.])
+    """
+    try:
+        return np.reshape(x, shape)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"reshape: x has shape {np.shape(x)}, which does not fit {shape}"
+        ) from None
+
+
+@reshape.derivative("x", formula="g reshaped back", latex=r"\operatorname{reshape}^{-1} g")
+def _(g: Array, *, x_shape: Shape) -> Array:
+    return reshape(g, x_shape)
+
+
+@op(formula="x with its axes permuted", latex=r"x^{\mathsf T}")
+def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
+    """Return `x` with its axes permuted.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    axes : sequence of int, optional
+        The old axis for each new one; reversed order if left out.
+
+    Raises
+    ------
+    ValueError
+        If `axes` is no permutation of the axes of `x`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.transpose(tg.Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    Tensor([[1., 3.],
+            [2., 4.]])
+    """
+    try:
+        return np.transpose(x, axes)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"transpose: axes is {axes}, expected a permutation of the {np.ndim(x)} axes of x"
+        ) from None
+
+
+@transpose.derivative("x", formula="g permuted back", latex=r"g^{\mathsf T}")
+def _(g: Array, *, axes: Sequence[int] | None) -> Array:
+    if axes is None:
+        return transpose(g)
+    order = [axis % len(axes) for axis in axes]
+    return transpose(g, tuple(order.index(axis) for axis in range(len(order))))
+
+
+@op(formula="x repeated to a larger shape", latex=r"\operatorname{broadcast} x")
+def broadcast_to(x: Array, shape: int | Sequence[int]) -> Array:
+    """Return `x` repeated along new and one-long axes, as broadcasting does (without a copy).
+
+    Raises
+    ------
+    ValueError
+        If `x` does not broadcast to `shape`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.broadcast_to(tg.Tensor([1.0, 2.0]), (2, 2))
+    Tensor([[1., 2.],
+            [1., 2.]])
+    """
+    try:
+        return np.broadcast_to(x, tuple(shape) if isinstance(shape, Sequence) else shape)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"broadcast_to: x has shape {np.shape(x)}, which does not broadcast to {shape}"
+        ) from None
+
+
+@broadcast_to.derivative("x", formula="Σ of g over the repeats", latex=r"\sum_{\text{repeats}} g")
+def _(g: Array, *, x_shape: Shape) -> Array:
+    return sum_to(g, x_shape)
+
+
+@op(formula="Σ of x over broadcast axes", latex=r"\sum_{\text{repeats}} x")
+def sum_to(x: Array, shape: int | Sequence[int]) -> Array:
+    """Return `x` summed to `shape`: what undoes `broadcast_to` in a gradient.
+
+    Raises
+    ------
+    ValueError
+        If `shape` does not broadcast to the shape of `x`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.sum_to(tg.Tensor([[1.0, 2.0], [3.0, 4.0]]), (2,))
+    Tensor([4., 6.])
+    """
+    x = np.asarray(x)
+    target = (shape,) if isinstance(shape, int) else tuple(shape)
+    lead = x.ndim - len(target)
+    summed = [
+        axis
+        for axis in range(x.ndim)
+        if axis < lead or (target[axis - lead] == 1 and x.shape[axis] != 1)
+    ]
+    kept = [1 if axis in summed else n for axis, n in enumerate(x.shape)]
+    if lead < 0 or tuple(kept[lead:]) != target:
+        raise ValueError(f"sum_to: shape is {target}, which does not broadcast to x: {x.shape}")
+    return x.sum(axis=tuple(summed), keepdims=True).reshape(target)
+
+
+@sum_to.derivative("x", formula="g repeated", latex=r"\operatorname{broadcast} g")
+def _(g: Array, *, x_shape: Shape) -> Array:
+    return broadcast_to(g, x_shape)
+
+
+@op(formula="x[index]", latex=r"x_{\text{index}}")
+def getitem(x: Array, index: Any) -> Array:
+    """Return the part of `x` that `index` selects, as NumPy's indexing does.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    index : int, slice, None, Ellipsis, integer or boolean array, or a tuple of these
+
+    Raises
+    ------
+    IndexError
+        If the index does not fit the shape of `x`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor([1.0, 2.0, 3.0])
+    >>> x[1:], x[[0, 0, 2]]
+    (Tensor([2., 3.]), Tensor([1., 1., 3.]))
+    """
+    try:
+        return np.asarray(x)[index]
+    except IndexError as error:
+        raise IndexError(f"getitem: x has shape {np.shape(x)}: {error}") from None
+
+
+@getitem.derivative("x", formula="g put back into zeros", latex=r"\text{scatter}(g)")
+def _(g: Array, *, index: Any, x_shape: Shape) -> Array:
+    return put(g, index, x_shape)
+
+
+@op(formula="zeros with Σ of x at index", latex=r"\text{scatter}(x)")
+def put(x: Array, index: Any, shape: Sequence[int] = ()) -> Array:
+    """Return zeros of `shape` with `x` added at `index`: the adjoint of `getitem`.
+
+    An element that `index` names several times gets the sum.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.put(tg.Tensor([1.0, 2.0, 4.0]), [0, 0, 2], (3,))
+    Tensor([3., 0., 4.])
+    """
+    x = np.asarray(x)
+    out = np.zeros(tuple(shape), x.dtype)
+    if _names_each_once(index):
+        out[index] = x
+    else:  # by flat positions: np.add.at is fast in one dimension only
+        positions = np.arange(out.size).reshape(out.shape)[index]
+        np.add.at(out.reshape(-1), positions.reshape(-1), x.reshape(-1))
+    return out
+
+
+@put.derivative("x", formula="g[index]", latex=r"g_{\text{index}}")
+def _(g: Array, *, index: Any) -> Array:
+    return getitem(g, index)
+
+
+@op(formula="x₁ ‖ x₂ ‖ …", latex=r"[x_1, x_2, \dots]", sequence=True)
+def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:
+    """Return `arrays` joined along an axis they have.
+
+    Parameters
+    ----------
+    arrays : sequence of Tensor or array_like
+        Of equal shapes but for `axis`.
+    axis : int
+
+    Raises
+    ------
+    ValueError
+        If there is none, or the other axes differ.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.concatenate([tg.Tensor([1.0]), tg.Tensor([2.0, 3.0])])
+    Tensor([1., 2., 3.])
+    """
+    if not arrays:
+        raise ValueError("concatenate: arrays is empty, expected one or more")
+    try:
+        return np.concatenate(arrays, axis)
+    except ValueError:
+        shapes = [np.shape(array) for array in arrays]
+        raise ValueError(f"concatenate: shapes {shapes} do not join along axis {axis}") from None
+
+
+@concatenate.derivative("arrays", formula="the parts of g", latex=r"g_{\text{part}}")
+def _(g: Array, *, arrays_shape: list[Shape], axis: int) -> list[Array]:
+    parts = []
+    start = 0
+    for shape in arrays_shape:
+        stop = start + shape[axis]
+        parts.append(getitem(g, (slice(None),) * (axis % len(shape)) + (slice(start, stop),)))
+        start = stop
+    return parts
+
+
+@op(formula="x₁, x₂, … along a new axis", latex=r"[x_1; x_2; \dots]", sequence=True)
+def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
+    """Return `arrays`, all of one shape, side by side along a new axis.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or the shapes differ.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.stack([tg.Tensor([1.0, 2.0]), tg.Tensor([3.0, 4.0])], axis=1)
+    Tensor([[1., 3.],
+            [2., 4.]])
+    """
+    if not arrays:
+        raise ValueError("stack: arrays is empty, expected one or more")
+    try:
+        return np.stack(arrays, axis)
+    except ValueError:
+        shapes = [np.shape(array) for array in arrays]
+        raise ValueError(f"stack: shapes {shapes} are not all equal") from None
+
+
+@stack.derivative("arrays", formula="the slices of g", latex=r"g_{\text{slice}}")
+def _(g: Array, *, arrays_shape: list[Shape], axis: int, y_shape: Shape) -> list[Array]:
+    before = (slice(None),) * (axis % len(y_shape))
+    return [getitem(g, (*before, i)) for i in range(len(arrays_shape))]
+
+
+@op(formula="x with a border", latex=r"\operatorname{pad} x")
+def pad(x: Array, widths: Any = 0, value: float = 0.0) -> Array:
+    """Return `x` with a constant border.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    widths : int, (int, int), or a pair for each axis
+        How much to add before and behind; one number or pair serves every axis.
+    value : float
+        What the border holds.
+
+    Raises
+    ------
+    ValueError
+        If a width is negative, or `widths` does not fit the axes of `x`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.pad(tg.Tensor([1.0, 2.0]), (1, 2))
+    Tensor([0., 1., 2., 0., 0.])
+    """
+    try:
+        return np.pad(x, widths, constant_values=value)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"pad: widths is {widths}, expected counts for the {np.ndim(x)} axes of x"
+        ) from None
+
+
+@pad.derivative("x", formula="g without the border", latex=r"\operatorname{crop} g")
+def _(g: Array, *, widths: Any, x_shape: Shape) -> Array:
+    pairs = np.broadcast_to(widths, (len(x_shape), 2))
+    inner = tuple(slice(a, a + n) for a, n in zip(pairs[:, 0].tolist(), x_shape, strict=True))
+    return getitem(g, inner)
+
+
+@op(formula="x reversed", latex=r"\operatorname{flip} x")
+def flip(x: Array, axis: int | Sequence[int] | None = None) -> Array:
+    """Return `x` reversed along `axis` (every axis, if left out).
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.flip(tg.Tensor([1.0, 2.0, 3.0]))
+    Tensor([3., 2., 1.])
+    """
+    try:
+        return np.flip(x, tuple(axis) if isinstance(axis, Sequence) else axis)
+    except ValueError:
+        raise ValueError(
+            f"flip: axis is {axis}, expected one of the {np.ndim(x)} axes of x"
+        ) from None
+
+
+@flip.derivative("x", formula="g reversed", latex=r"\operatorname{flip} g")
+def _(g: Array, *, axis: int | Sequence[int] | None) -> Array:
+    return flip(g, axis)
+
+
+def plain_index(index: Any) -> Any:
+    """Return `index` with its Tensors as arrays, and its arrays copied: their owner may write."""
+    if isinstance(index, tuple):
+        return tuple(plain_index(part) for part in index)
+    if isinstance(index, Variable):
+        return index.array
+    return np.array(index) if isinstance(index, np.ndarray | list) else index
+
+
+def _names_each_once(index: Any) -> bool:
+    """Return whether no element can be selected twice: there is no array of integers."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(
+        part is None
+        or part is Ellipsis
+        or isinstance(part, int | np.integer | slice)
+        or np.asarray(part).dtype == bool
+        for part in parts
+    )
