@@ -1,0 +1,37 @@
+"""Images to train with: sets, batches and transforms, in NumPy alone."""
+
+from tinygrad_cnn.data.archive import npz
+from tinygrad_cnn.data.dataset import Dataset, Split
+from tinygrad_cnn.data.errors import DataError
+from tinygrad_cnn.data.idx import read_idx, write_idx
+from tinygrad_cnn.data.idx_sets import digits, fashion_mnist, idx_folder, mnist
+from tinygrad_cnn.data.image_files import image_folder
+from tinygrad_cnn.data.labels import from_one_hot, one_hot
+from tinygrad_cnn.data.loader import DataLoader, Transform
+from tinygrad_cnn.data.sources import load
+from tinygrad_cnn.data.transforms import Compose, Elastic, Flip, Normalise, Rotate, Shift
+
+__all__ = [
+    "Compose",
+    "DataError",
+    "DataLoader",
+    "Dataset",
+    "Elastic",
+    "Flip",
+    "Normalise",
+    "Rotate",
+    "Shift",
+    "Split",
+    "Transform",
+    "digits",
+    "fashion_mnist",
+    "from_one_hot",
+    "idx_folder",
+    "image_folder",
+    "load",
+    "mnist",
+    "npz",
+    "one_hot",
+    "read_idx",
+    "write_idx",
+]

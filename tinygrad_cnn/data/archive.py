@@ -1,0 +1,137 @@
+"""A set of one's own in a NumPy archive, as Keras keeps its sets."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.data.dataset import MOST_CLASSES, Dataset, Split, number_classes
+from tinygrad_cnn.data.errors import DataError
+from tinygrad_cnn.data.labels import as_labels
+
+__all__ = ["npz"]
+
+_SPLIT = ("x_train", "y_train", "x_test", "y_test")
+_WHOLE = ("images", "labels")
+
+
+def npz(path: str | os.PathLike[str], seed: int = 0) -> Split:
+    """Read a set from a ``.npz`` file.
+
+    It holds the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, as Keras' files do,
+    or ``images`` and ``labels``, which are split 80 : 20 at random, every class alike. Nothing
+    in the file is ever unpickled.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file. Images are (N, H, W) or (N, C, H, W): uint8, or floats from 0 to 1, which are
+        scaled to 255 and rounded. Labels are (N,), whole numbers from 0.
+    seed : int
+        Of the random split, if there is one.
+
+    Returns
+    -------
+    Split
+        Images of shape (N, C, H, W), classes named "0", "1", ... up to the largest label.
+
+    Raises
+    ------
+    DataError
+        If the file is not an archive or is damaged, lacks an array, or an array is not as above.
+    OSError
+        If it cannot be opened.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "toy.npz")
+    ...     np.savez(file, images=np.zeros((10, 8, 8), np.uint8), labels=np.arange(10) % 2)
+    ...     npz(file).train
+    Dataset('toy': 8 images of 1x8x8 in 2 classes)
+    """
+    path = Path(path)
+    arrays = _read(path)
+    name = path.stem
+    if _SPLIT[0] in arrays:
+        x_train, y_train, x_test, y_test = (arrays[key] for key in _SPLIT)
+        train_labels = _labels(y_train, f"{path}: y_train")
+        test_labels = _labels(y_test, f"{path}: y_test")
+        classes = number_classes(train_labels, test_labels)
+        return Split(
+            Dataset(_images(x_train, f"{path}: x_train"), train_labels, classes, name),
+            Dataset(_images(x_test, f"{path}: x_test"), test_labels, classes, name),
+        )
+    labels = _labels(arrays["labels"], f"{path}: labels")
+    images = _images(arrays["images"], f"{path}: images")
+    return Split(*Dataset(images, labels, number_classes(labels), name).split(0.8, seed))
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of the one form or the other."""
+    with path.open("rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: holds a single array, as .npy; expected a .npz archive")
+            with archive:
+                for keys in (_SPLIT, _WHOLE):
+                    if set(keys) <= set(archive.files):
+                        return {key: archive[key] for key in keys}
+                raise DataError(
+                    f"{path}: holds {', '.join(archive.files) or 'nothing'}; "
+                    f"expected {', '.join(_SPLIT)}, or {', '.join(_WHOLE)}"
+                )
+        except DataError:
+            raise
+        except (
+            ValueError,
+            OSError,
+            EOFError,
+            MemoryError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            raise DataError(
+                f"{path}: cannot be read as a .npz archive of plain arrays "
+                f"(arrays of objects are refused): {error}"
+            ) from error
+
+
+def _labels(array: NDArray[Any], name: str) -> NDArray[np.int64]:
+    if array.ndim != 1:
+        raise DataError(f"{name} has shape {array.shape}; expected (N,)")
+    return as_labels(array, MOST_CLASSES, name)
+
+
+def _images(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    if array.ndim == 3:
+        array = array[:, None]
+    if array.ndim != 4:
+        raise DataError(f"{name} has shape {array.shape}; expected (N, H, W) or (N, C, H, W)")
+    if array.shape[3] in (1, 3, 4) and array.shape[1] > 4:
+        raise DataError(
+            f"{name} has shape {array.shape}, which looks like (N, H, W, C); "
+            "expected (N, C, H, W): transpose(0, 3, 1, 2)"
+        )
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind != "f":
+        raise DataError(f"{name} is of {array.dtype}; expected uint8, or floats from 0 to 1")
+    good = (array >= 0) & (array <= 1)  # NaN is neither
+    if not good.all():
+        position = np.argwhere(~good)[0].tolist()
+        raise DataError(
+            f"{name} is {array[tuple(position)]} at {tuple(position)}; "
+            "expected floats from 0 to 1, or uint8"
+        )
+    scaled = array * 255
+    pixels: NDArray[np.uint8] = np.rint(scaled, out=scaled).astype(np.uint8)
+    return pixels

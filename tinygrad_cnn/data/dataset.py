@@ -1,0 +1,282 @@
+"""A labelled set of images, and the pair of sets one trains and tests with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.data.errors import DataError
+from tinygrad_cnn.data.labels import as_labels
+
+__all__ = ["Dataset", "Split", "number_classes"]
+
+MOST_CLASSES = 65_536
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Images and their labels, checked when made and read-only from then on.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, C, H, W)
+        The pixels, 0 to 255.
+    labels : ndarray of int64, shape (N,)
+        The class of every image, 0 to ``len(classes) - 1``.
+    classes : tuple of str
+        The name of every class.
+    name : str
+        What the set is called in messages and reports.
+
+    Raises
+    ------
+    DataError
+        If a shape, dtype, length, label or class name is not as above.
+
+    Examples
+    --------
+    >>> images = np.zeros((4, 1, 28, 28), np.uint8)
+    >>> dataset = Dataset(images, np.array([0, 1, 1, 0]), ("cat", "dog"), "pets")
+    >>> dataset
+    Dataset('pets': 4 images of 1x28x28 in 2 classes)
+    >>> len(dataset[:3]), dataset[dataset.labels == 1].labels
+    (3, array([1, 1]))
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    name: str
+
+    def __post_init__(self) -> None:
+        _check(self, "images", np.uint8, ("N", "C", "H", "W"))
+        _check(self, "labels", np.int64, ("N",))
+        if 0 in self.images.shape[1:]:
+            raise DataError(
+                f"{self.name}: images have shape {self.images.shape}: C, H and W must be positive"
+            )
+        if len(self.images) != len(self.labels):
+            raise DataError(f"{self.name}: {len(self.images)} images but {len(self.labels)} labels")
+        classes = tuple(self.classes)
+        named = bool(classes) and all(isinstance(name, str) for name in classes)
+        if not named or len(set(classes)) < len(classes):
+            raise DataError(
+                f"{self.name}: classes are {classes}; expected distinct names, 1 or more"
+            )
+        as_labels(self.labels, len(classes), f"{self.name}: labels")
+        object.__setattr__(self, "classes", classes)
+        for field in ("images", "labels"):
+            view = getattr(self, field).view()
+            view.flags.writeable = False
+            object.__setattr__(self, field, view)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(
+        self, index: slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]
+    ) -> Dataset:
+        """Choose examples.
+
+        Parameters
+        ----------
+        index : slice, or integers or booleans of shape (n,)
+            A slice shares memory with this set; an index array or a mask copies.
+
+        Returns
+        -------
+        Dataset
+            The chosen examples, with the same classes and name.
+
+        Raises
+        ------
+        TypeError
+            For anything else, a single integer too: a Dataset holds sets, not examples.
+        IndexError
+            If an index is out of range, or a mask has another length.
+        """
+        if not isinstance(index, slice):
+            chosen = np.asarray(index)
+            if chosen.size == 0 and isinstance(index, Sequence):
+                chosen = chosen.astype(np.intp)  # NumPy takes [] for floats
+            if chosen.ndim != 1 or chosen.dtype.kind not in "bui":
+                raise TypeError(
+                    f"{self.name}: index {index!r}: expected a slice, integers or booleans of "
+                    "shape (n,); one example is dataset[i : i + 1]"
+                )
+            index = chosen
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.images.shape[1:]))
+        return (
+            f"Dataset({self.name!r}: {len(self)} images of {size} in {len(self.classes)} classes)"
+        )
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Split in two at random, every class in the same proportion.
+
+        A class of two examples or more is present on both sides; a lone example goes to the
+        first. Both sides keep the original order.
+
+        Parameters
+        ----------
+        fraction : float
+            The share of the first part, between 0 and 1: 0.8 for 80 : 20.
+        seed : int
+            The same seed gives the same split.
+
+        Returns
+        -------
+        train, validation : Dataset
+            They have no example in common and together hold every one.
+
+        Raises
+        ------
+        ValueError
+            If `fraction` is not strictly between 0 and 1.
+        DataError
+            If there are too few examples for two parts.
+
+        Examples
+        --------
+        >>> from tinygrad_cnn.data import digits
+        >>> train, validation = digits().train.split(0.9, seed=1)
+        >>> len(train), len(validation)
+        (9000, 1000)
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"split: fraction is {fraction}; expected strictly between 0 and 1")
+
+        def share(count: int) -> int:
+            return min(max(round(fraction * count), 1), max(count - 1, 1))
+
+        first = self._choose(share, seed)
+        if first.all():
+            raise DataError(
+                f"{self.name}: {len(self)} examples cannot be split in two; "
+                "expected a class with at least 2"
+            )
+        return self[first], self[~first]
+
+    def balanced(self, per_class: int, seed: int = 0) -> Dataset:
+        """Choose the same number of examples of every class, at random.
+
+        Parameters
+        ----------
+        per_class : int
+            How many of each class.
+        seed : int
+            The same seed gives the same choice.
+
+        Returns
+        -------
+        Dataset
+            ``per_class * len(classes)`` examples in the original order.
+
+        Raises
+        ------
+        ValueError
+            If `per_class` is less than 1.
+        DataError
+            If a class has too few.
+
+        Examples
+        --------
+        >>> from tinygrad_cnn.data import digits
+        >>> np.bincount(digits().train.balanced(3).labels)
+        array([3, 3, 3, 3, 3, 3, 3, 3, 3, 3])
+        """
+        if per_class < 1:
+            raise ValueError(f"balanced: per_class is {per_class}; expected at least 1")
+        counts = np.bincount(self.labels, minlength=len(self.classes))
+        if counts.min() < per_class:
+            scarce = int(counts.argmin())
+            raise DataError(
+                f"{self.name}: class {self.classes[scarce]!r} has {counts[scarce]} examples; "
+                f"balanced needs {per_class} of each"
+            )
+        return self[self._choose(lambda count: per_class, seed)]
+
+    def _choose(self, share: Callable[[int], int], seed: int) -> NDArray[np.bool_]:
+        """Mask of ``share(count)`` random examples of every class that has ``count``."""
+        rng = np.random.default_rng(seed)
+        mask = np.zeros(len(self), np.bool_)
+        for label in range(len(self.classes)):
+            members = np.flatnonzero(self.labels == label)
+            mask[rng.permutation(members)[: share(len(members))]] = True
+        return mask
+
+
+@dataclass(frozen=True)
+class Split:
+    """The set to train with and the set to test with.
+
+    Parameters
+    ----------
+    train, test : Dataset
+        Of the same classes and image shape.
+
+    Raises
+    ------
+    DataError
+        If they differ in either.
+
+    Examples
+    --------
+    >>> from tinygrad_cnn.data import digits
+    >>> digits()
+    Split(train=Dataset('digits': 10000 images of 1x28x28 in 10 classes), \
+test=Dataset('digits': 2000 images of 1x28x28 in 10 classes))
+    """
+
+    train: Dataset
+    test: Dataset
+
+    def __post_init__(self) -> None:
+        if self.train.classes != self.test.classes:
+            raise DataError(
+                f"{self.train.name}: train has the classes {self.train.classes} "
+                f"but test has {self.test.classes}"
+            )
+        if self.train.images.shape[1:] != self.test.images.shape[1:]:
+            raise DataError(
+                f"{self.train.name}: train has images of shape {self.train.images.shape[1:]} "
+                f"but test of {self.test.images.shape[1:]}"
+            )
+
+
+def number_classes(*labels: NDArray[np.int64]) -> tuple[str, ...]:
+    """Name the classes of labels that came without names: "0", "1", ... up to the largest.
+
+    Parameters
+    ----------
+    *labels : ndarray of int64
+        Labels, none negative.
+
+    Returns
+    -------
+    tuple of str
+        The names; just "0" if there is no label.
+
+    Examples
+    --------
+    >>> number_classes(np.array([0, 2]), np.array([1]))
+    ('0', '1', '2')
+    """
+    largest = max((int(part.max()) for part in labels if part.size), default=0)
+    return tuple(map(str, range(largest + 1)))
+
+
+def _check(dataset: Dataset, field: str, dtype: type[np.generic], axes: tuple[str, ...]) -> None:
+    array = getattr(dataset, field)
+    expected = f"expected an array of {np.dtype(dtype)}, shape ({', '.join(axes)})"
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{dataset.name}: {field} are a {type(array).__name__}; {expected}")
+    if array.dtype != dtype or array.ndim != len(axes):
+        raise DataError(
+            f"{dataset.name}: {field} are of {array.dtype}, shape {array.shape}; {expected}"
+        )

@@ -1,0 +1,246 @@
+"""The sets that come as four IDX files: the embedded digits, MNIST and Fashion-MNIST."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.data.dataset import MOST_CLASSES, Dataset, Split, number_classes
+from tinygrad_cnn.data.download import download
+from tinygrad_cnn.data.errors import DataError
+from tinygrad_cnn.data.idx import read_idx
+from tinygrad_cnn.data.labels import as_labels
+
+__all__ = ["SETS", "IdxSet", "digits", "fashion_mnist", "idx_folder", "mnist"]
+
+DATA_VARIABLE = "TINYGRAD_CNN_DATA"
+DIGITS_FOLDER = Path(__file__).with_name("digits")
+FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+
+
+@dataclass(frozen=True)
+class IdxSet:
+    """A published set: where it is, how it is recognised, what its labels mean."""
+
+    url: str
+    classes: tuple[str, ...]
+    sha256: tuple[str, ...]  # in the order of FILES
+
+
+SETS: dict[str, IdxSet] = {
+    "mnist": IdxSet(
+        url="https://ossci-datasets.s3.amazonaws.com/mnist/",
+        classes=tuple("0123456789"),
+        sha256=(
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        ),
+    ),
+    "fashion-mnist": IdxSet(
+        url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        classes=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+        sha256=(
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        ),
+    ),
+}
+
+
+def digits() -> Split:
+    """Give the handwritten digits that come with the package: a sixth of MNIST.
+
+    1,000 of each digit to train with and 200 of each to test with, drawn at random from MNIST's
+    own two parts. No file has to be fetched. Origin and licence are told in ``digits/README.md``.
+
+    Returns
+    -------
+    Split
+        10,000 and 2,000 images of shape (1, 28, 28), white on black.
+
+    Examples
+    --------
+    >>> digits().train
+    Dataset('digits': 10000 images of 1x28x28 in 10 classes)
+    """
+    return idx_folder(DIGITS_FOLDER, "digits", SETS["mnist"].classes)
+
+
+def mnist(folder: str | os.PathLike[str] | None = None, *, url: str | None = None) -> Split:
+    """Give MNIST: handwritten digits.
+
+    The files are taken from `folder`, else from the folder that the environment variable
+    ``TINYGRAD_CNN_DATA`` names, else they are downloaded once and kept in the user's cache.
+
+    Parameters
+    ----------
+    folder : str or path-like, optional
+        A folder that holds the four files, gzipped or not, or has a folder ``mnist`` of them.
+    url : str, optional
+        Download from this base address, whatever ``TINYGRAD_CNN_DATA`` says.
+
+    Returns
+    -------
+    Split
+        60,000 and 10,000 images of shape (1, 28, 28).
+
+    Raises
+    ------
+    DataError
+        If a file is missing, damaged or cannot be downloaded.
+    ModuleNotFoundError
+        If a download is needed and ``pooch`` is not installed.
+
+    Examples
+    --------
+    >>> mnist(folder=DIGITS_FOLDER).test
+    Dataset('mnist': 2000 images of 1x28x28 in 10 classes)
+    """
+    return _published("mnist", folder, url)
+
+
+def fashion_mnist(folder: str | os.PathLike[str] | None = None, *, url: str | None = None) -> Split:
+    """Give Fashion-MNIST: articles of clothing, in the form of MNIST.
+
+    The files are taken from `folder`, else from the folder that the environment variable
+    ``TINYGRAD_CNN_DATA`` names, else they are downloaded once and kept in the user's cache.
+
+    Parameters
+    ----------
+    folder : str or path-like, optional
+        A folder that holds the four files, gzipped or not, or has a folder ``fashion-mnist``.
+    url : str, optional
+        Download from this base address, whatever ``TINYGRAD_CNN_DATA`` says.
+
+    Returns
+    -------
+    Split
+        60,000 and 10,000 images of shape (1, 28, 28).
+
+    Raises
+    ------
+    DataError
+        If a file is missing, damaged or cannot be downloaded.
+    ModuleNotFoundError
+        If a download is needed and ``pooch`` is not installed.
+
+    Examples
+    --------
+    >>> fashion_mnist().train.classes[9]  # doctest: +SKIP
+    'Ankle boot'
+    """
+    return _published("fashion-mnist", folder, url)
+
+
+def idx_folder(
+    folder: str | os.PathLike[str], name: str | None = None, classes: tuple[str, ...] | None = None
+) -> Split:
+    """Read a set from a folder with four IDX files that are named as MNIST's are.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and their ``t10k``
+        twins, each with or without ``.gz``.
+    name : str, optional
+        The name of the set; by default the folder's.
+    classes : tuple of str, optional
+        The names of the classes; by default "0", "1", ... up to the largest label.
+
+    Returns
+    -------
+    Split
+        Images of shape (N, 1, H, W).
+
+    Raises
+    ------
+    DataError
+        If a file is missing or damaged, or does not hold what its name says.
+
+    Examples
+    --------
+    >>> idx_folder(DIGITS_FOLDER).test.classes
+    ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
+    """
+    folder = Path(folder)
+    paths = [_find(folder, file) for file in FILES]
+    missing = [file for file, path in zip(FILES, paths, strict=True) if path is None]
+    if missing:
+        raise DataError(f"{folder}: has no {', '.join(missing)}, with or without .gz")
+    train_images, train_labels, test_images, test_labels = (path for path in paths if path)
+    images = [_read_images(path) for path in (train_images, test_images)]
+    labels = [
+        as_labels(read_idx(path), len(classes) if classes else MOST_CLASSES, f"{path}: labels")
+        for path in (train_labels, test_labels)
+    ]
+    named = classes or number_classes(*labels)
+    train, test = (
+        Dataset(pixels, label, named, name or folder.resolve().name)
+        for pixels, label in zip(images, labels, strict=True)
+    )
+    return Split(train, test)
+
+
+def is_idx_folder(folder: Path) -> bool:
+    """Tell whether a folder holds any of the four files."""
+    return any(_find(folder, file) for file in FILES)
+
+
+def _published(name: str, folder: str | os.PathLike[str] | None, url: str | None) -> Split:
+    source = SETS[name]
+    here = None if folder is None else Path(folder)
+    if here is None and url is None and os.environ.get(DATA_VARIABLE):
+        here = Path(os.environ[DATA_VARIABLE])
+    if here is None:
+        here = download(
+            name,
+            url or source.url,
+            dict(zip(FILES, source.sha256, strict=True)),
+            instead=f"set {DATA_VARIABLE} to",
+        )
+    elif not is_idx_folder(here):
+        if not (here / name).is_dir():
+            raise DataError(
+                f"{here}: has neither the files of {name} nor a folder {name!r} of them; "
+                f"expected {', '.join(FILES)}"
+            )
+        here = here / name
+    return idx_folder(here, name, source.classes)
+
+
+def _find(folder: Path, file: str) -> Path | None:
+    candidates = (folder / file, folder / file.removesuffix(".gz"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _read_images(path: Path) -> NDArray[np.uint8]:
+    images = read_idx(path)
+    if images.dtype != np.uint8 or images.ndim != 3:
+        raise DataError(
+            f"{path}: holds {images.dtype} of shape {images.shape}; expected uint8 (N, H, W)"
+        )
+    return images[:, None]

@@ -1,0 +1,148 @@
+"""A set of one's own: a folder of PNG or JPEG files for every class."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.data.dataset import Dataset, Split
+from tinygrad_cnn.data.errors import DataError, require
+
+__all__ = ["image_folder"]
+
+SUFFIXES = {".png", ".jpg", ".jpeg"}
+_GREYSCALE = {"1", "L", "LA"}
+
+
+def image_folder(
+    path: str | os.PathLike[str],
+    size: tuple[int, int] | None = None,
+    grayscale: bool | None = None,
+    seed: int = 0,
+) -> Split:
+    """Read a set from a folder that has one folder of images per class.
+
+    The files are ``PATH/CLASS/*.png``, ``.jpg`` or ``.jpeg``, and are split 80 : 20 at random,
+    every class alike; or, where both exist, ``PATH/train/CLASS/*`` and ``PATH/test/CLASS/*``.
+    Hidden files and files of other kinds are passed over. Classes and files are in the order
+    of their names. A photograph is turned upright as its EXIF says; transparency is dropped.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The folder.
+    size : tuple (H, W), optional
+        Scale every image to this size; by default all must have one size already.
+    grayscale : bool, optional
+        One channel (True) or three (False); by default one if every file is greyscale.
+    seed : int
+        Of the random split, if there is one.
+
+    Returns
+    -------
+    Split
+        Images of shape (N, 1, H, W) or (N, 3, H, W), classes named as their folders.
+
+    Raises
+    ------
+    DataError
+        If there is no class, a class is empty, a file is damaged or has more than 8 bits a
+        channel, or sizes differ.
+    ModuleNotFoundError
+        If ``Pillow`` is not installed.
+
+    Examples
+    --------
+    >>> image_folder("pets", size=(32, 32)).train  # doctest: +SKIP
+    Dataset('pets': 160 images of 3x32x32 in 2 classes)
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise DataError(f"{root}: is not a folder; expected one with a folder per class")
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise ValueError(f"image_folder: size is {size}; expected (H, W), both positive")
+    parts = [root / "train", root / "test"]
+    if not all(part.is_dir() for part in parts):
+        parts = [root]
+    listings = [_list_classes(part) for part in parts]
+    classes = tuple(listings[0])
+    if tuple(listings[-1]) != classes:
+        raise DataError(
+            f"{root}: train has the classes {classes} but test has {tuple(listings[-1])}"
+        )
+    files = [file for listing in listings for paths in listing.values() for file in paths]
+    images = _stack([_read_image(file, size, grayscale) for file in files], files)
+    labels = np.concatenate(
+        [
+            np.repeat(np.arange(len(classes)), [len(paths) for paths in listing.values()])
+            for listing in listings
+        ]
+    )
+    whole = Dataset(images, labels.astype(np.int64, copy=False), classes, root.resolve().name)
+    if len(parts) == 1:
+        return Split(*whole.split(0.8, seed))
+    trained = sum(map(len, listings[0].values()))
+    return Split(whole[:trained], whole[trained:])
+
+
+def _list_classes(folder: Path) -> dict[str, list[Path]]:
+    listing = {
+        child.name: sorted(
+            file
+            for file in child.iterdir()
+            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        )
+        for child in sorted(folder.iterdir())
+        if child.is_dir() and not child.name.startswith(".")
+    }
+    if not listing:
+        raise DataError(f"{folder}: has no folder in it; expected one per class, with images")
+    for name, files in listing.items():
+        if not files:
+            raise DataError(
+                f"{folder / name}: has no image; expected {', '.join(sorted(SUFFIXES))} files"
+            )
+    return listing
+
+
+def _read_image(
+    file: Path, size: tuple[int, int] | None, grayscale: bool | None
+) -> NDArray[np.uint8]:
+    """Read one file as (C, H, W)."""
+    pillow: Any = require("PIL.Image", "reading image files")
+    operations: Any = require("PIL.ImageOps", "reading image files")
+    try:
+        with pillow.open(file) as opened:
+            mode = opened.mode
+            image = operations.exif_transpose(opened)
+            image.load()
+    except Exception as error:  # decoders of damaged files raise errors of any kind
+        raise DataError(f"{file}: cannot be read as an image: {error}") from error
+    if mode in {"I", "F"} or mode.startswith("I;"):
+        raise DataError(f"{file}: has pixels of mode {mode}; expected 8 bits a channel")
+    one_channel = mode in _GREYSCALE if grayscale is None else grayscale
+    image = image.convert("L" if one_channel else "RGB")
+    if size is not None and image.size != size[::-1]:
+        image = image.resize(size[::-1], pillow.Resampling.BILINEAR)
+    pixels: NDArray[np.uint8] = np.asarray(image, np.uint8)
+    return pixels[None] if one_channel else pixels.transpose(2, 0, 1)
+
+
+def _stack(images: list[NDArray[np.uint8]], files: list[Path]) -> NDArray[np.uint8]:
+    """Join the images as (N, C, H, W), greyscale ones as three equal channels among colour."""
+    height, width = images[0].shape[1:]
+    for image, file in zip(images, files, strict=True):
+        if image.shape[1:] != (height, width):
+            raise DataError(
+                f"{file}: is {image.shape[1]}x{image.shape[2]} but {files[0]} is {height}x{width} "
+                "(HxW); give size=(H, W) to scale them all"
+            )
+    channels = max(len(image) for image in images)
+    joined = np.empty((len(images), channels, height, width), np.uint8)
+    for place, image in zip(joined, images, strict=True):
+        place[...] = image
+    return joined

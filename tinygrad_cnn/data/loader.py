@@ -1,0 +1,198 @@
+"""Batches of a set, in an order that a seed and an epoch decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.data.dataset import Dataset
+
+__all__ = ["DataLoader", "Transform"]
+
+Transform: TypeAlias = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
+
+
+class DataLoader:
+    """Go through a set in batches.
+
+    What epoch `e` gives is a function of ``(seed, e)`` alone: the order is drawn from
+    ``default_rng([seed, e])``, and the transform of batch `b` draws from
+    ``default_rng([seed, e, b + 1])``. A resumed run sets ``epoch`` and sees what it would have.
+
+    Parameters
+    ----------
+    dataset : Dataset, or pair of ndarrays (images, labels)
+        Images of uint8, float32 or float64, shape (N, ...); labels of shape (N, ...): integers,
+        or floats to be used as targets.
+    batch_size : int or None
+        Examples a batch; None for the whole set as one, as plain gradient descent takes it.
+    shuffle : bool
+        Draw a new order every epoch; otherwise keep the set's.
+    drop_last : bool
+        Leave out a last batch that is smaller than the others.
+    seed : int
+        Of the orders and the transforms; not negative.
+    transform : callable, optional
+        ``transform(images, rng) -> images``, applied to every batch of floats.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch that the next iteration goes through: it grows by one whenever one starts,
+        and can be set.
+
+    Yields
+    ------
+    images : ndarray of float32, or float64 if the set's are
+        Shape (B, C, H, W). uint8 pixels become float32 from 0 to 1: ``x / 255``; floats are left
+        as they are.
+    labels : ndarray of int64, shape (B,)
+        Or the floats of the set.
+
+    Raises
+    ------
+    TypeError
+        If the set, the batch size or the seed is not of a type above.
+    ValueError
+        If the set is empty, images and labels differ in number, `batch_size` is below 1, `seed`
+        is negative, or nothing would be left after `drop_last`.
+
+    Notes
+    -----
+    Without shuffling, floats and labels are read-only views of the set, not copies.
+
+    Examples
+    --------
+    >>> from tinygrad_cnn.data import digits
+    >>> loader = DataLoader(digits().train, batch_size=64, shuffle=True)
+    >>> images, labels = next(iter(loader))
+    >>> images.shape, images.dtype, labels.shape
+    ((64, 1, 28, 28), dtype('float32'), (64,))
+    >>> len(loader), loader.epoch
+    (157, 1)
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset | tuple[NDArray[Any], NDArray[Any]],
+        batch_size: int | None = 64,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        seed: int = 0,
+        transform: Transform | None = None,
+    ) -> None:
+        self._images, self._labels = _arrays(dataset)
+        count = len(self._images)
+        if batch_size is not None:
+            batch_size = _at_least(1, "batch_size", batch_size)
+            if drop_last and batch_size > count:
+                raise ValueError(
+                    f"DataLoader: batch_size is {batch_size} but there are {count} examples: "
+                    "drop_last would leave no batch"
+                )
+        if transform is not None and not callable(transform):
+            raise TypeError(f"DataLoader: transform is {transform!r}; expected a callable")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.seed = _at_least(0, "seed", seed)
+        self.transform = transform
+        self._epoch = 0
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iteration goes through."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch = _at_least(0, "epoch", epoch)
+
+    def __len__(self) -> int:
+        size = self.batch_size or len(self._images)
+        whole, rest = divmod(len(self._images), size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        # Not a generator itself: the epoch counts when an iteration is asked for, not later.
+        epoch = self._epoch
+        self._epoch += 1
+        return self._batches(epoch)
+
+    def __repr__(self) -> str:
+        return (
+            f"DataLoader({len(self._images)} examples in {len(self)} batches, "
+            f"batch_size={self.batch_size}, shuffle={self.shuffle}, seed={self.seed}, "
+            f"epoch={self.epoch}, transform={self.transform})"
+        )
+
+    def _batches(self, epoch: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        count = len(self._images)
+        size = self.batch_size or count
+        order = (
+            np.random.default_rng([self.seed, epoch]).permutation(count) if self.shuffle else None
+        )
+        for batch in range(len(self)):
+            part = slice(batch * size, (batch + 1) * size)
+            chosen = part if order is None else order[part]
+            images = _as_floats(self._images[chosen])
+            if self.transform is not None:
+                # + 1: SeedSequence does not tell [seed, epoch, 0] from [seed, epoch]
+                rng = np.random.default_rng([self.seed, epoch, batch + 1])
+                images = self.transform(images, rng)
+            yield images, self._labels[chosen]
+
+
+def _arrays(
+    dataset: Dataset | tuple[NDArray[Any], NDArray[Any]],
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Check a set and give its two arrays, read-only."""
+    if isinstance(dataset, Dataset):
+        images: NDArray[Any] = dataset.images
+        labels: NDArray[Any] = dataset.labels
+    elif isinstance(dataset, tuple | list) and len(dataset) == 2:
+        images, labels = map(np.asarray, dataset)
+    else:
+        raise TypeError(
+            f"DataLoader: dataset is a {type(dataset).__name__}; "
+            "expected a Dataset or a pair (images, labels)"
+        )
+    if images.dtype not in (np.uint8, np.float32, np.float64) or images.ndim == 0:
+        raise TypeError(
+            f"DataLoader: images are {images.dtype} of shape {images.shape}; "
+            "expected uint8, float32 or float64 of shape (N, ...)"
+        )
+    if labels.dtype.kind not in "iuf" or labels.ndim == 0:
+        raise TypeError(
+            f"DataLoader: labels are {labels.dtype} of shape {labels.shape}; "
+            "expected integers or floats of shape (N, ...)"
+        )
+    if len(images) != len(labels):
+        raise ValueError(f"DataLoader: {len(images)} images but {len(labels)} labels")
+    if len(images) == 0:
+        raise ValueError("DataLoader: the dataset is empty; expected at least one example")
+    if labels.dtype.kind != "f":
+        labels = labels.astype(np.int64, copy=False)
+    views = images.view(), labels.view()
+    for view in views:
+        view.flags.writeable = False
+    return views
+
+
+def _as_floats(images: NDArray[Any]) -> NDArray[Any]:
+    if images.dtype != np.uint8:
+        return images
+    floats: NDArray[Any] = np.divide(images, np.float32(255), dtype=np.float32)  # in one pass
+    return floats
+
+
+def _at_least(least: int, name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"DataLoader: {name} is {value!r}; expected an integer")
+    if value < least:
+        raise ValueError(f"DataLoader: {name} is {value}; expected at least {least}")
+    return int(value)

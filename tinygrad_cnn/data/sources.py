@@ -1,0 +1,61 @@
+"""One name for every source of data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tinygrad_cnn.data.archive import npz
+from tinygrad_cnn.data.dataset import Split
+from tinygrad_cnn.data.errors import DataError
+from tinygrad_cnn.data.idx_sets import digits, fashion_mnist, idx_folder, is_idx_folder, mnist
+from tinygrad_cnn.data.image_files import image_folder
+
+__all__ = ["load"]
+
+_NAMED = {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
+
+
+def load(source: str | os.PathLike[str]) -> Split:
+    """Load a set by its name, or from a folder or file.
+
+    Parameters
+    ----------
+    source : str or path-like
+        ``"digits"``, ``"mnist"`` or ``"fashion-mnist"``; a folder with MNIST's four IDX files
+        (see `idx_folder`) or with a folder of images per class (see `image_folder`); or a
+        ``.npz`` file (see `npz`). A name comes before a folder that is called the same:
+        write ``"./digits"`` for that.
+
+    Returns
+    -------
+    Split
+        The set to train with and the set to test with.
+
+    Raises
+    ------
+    DataError
+        If `source` is none of these, or what it names is damaged.
+
+    Examples
+    --------
+    >>> load("digits").test
+    Dataset('digits': 2000 images of 1x28x28 in 10 classes)
+    """
+    if isinstance(source, str) and source in _NAMED:
+        return _NAMED[source]()
+    path = Path(source)
+    if path.is_dir() and is_idx_folder(path):
+        return idx_folder(path)
+    if path.is_dir() and any(child.is_dir() for child in path.iterdir()):
+        return image_folder(path)
+    if path.is_file() and path.suffix.lower() == ".npz":
+        return npz(path)
+    names = ", ".join(map(repr, _NAMED))
+    came = (
+        "a folder with neither" if path.is_dir() else "another file" if path.exists() else "absent"
+    )
+    raise DataError(
+        f"load: {os.fspath(source)!r} is {came}; expected {names}, a folder with the four "
+        "IDX files of MNIST, a folder with a folder of images per class, or a .npz file"
+    )

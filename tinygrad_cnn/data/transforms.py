@@ -1,0 +1,301 @@
+"""Random changes to images that leave their meaning: ``transform(images, rng) -> images``.
+
+All take and give float32 or float64 of shape (B, C, H, W), keep the dtype, never write to their
+input, and draw anew for each image of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.data.loader import Transform
+from tinygrad_cnn.data.warp import sample, smooth
+
+__all__ = ["Compose", "Elastic", "Flip", "Normalise", "Rotate", "Shift"]
+
+Images: TypeAlias = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """Subtract a mean and divide by a standard deviation: ``(x - mean) / std``.
+
+    Parameters
+    ----------
+    mean, std : float or sequence of float
+        For all channels, or one for each; `std` positive.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite, `std` is not positive, or the channels differ in number.
+
+    Examples
+    --------
+    >>> scale = Normalise(mean=0.5, std=0.25)
+    >>> scale
+    Normalise(mean=0.5, std=0.25)
+    >>> scale(np.ones((1, 1, 1, 2), np.float32), np.random.default_rng())
+    array([[[[2., 2.]]]], dtype=float32)
+    """
+
+    mean: float | tuple[float, ...]
+    std: float | tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for field in ("mean", "std"):
+            value = getattr(self, field)
+            if isinstance(value, Iterable):
+                value = tuple(map(float, value))
+                object.__setattr__(self, field, value)
+            if np.ndim(value) > 1 or np.size(value) == 0 or not np.isfinite(value).all():
+                raise ValueError(f"Normalise: {field} is {value}; expected finite numbers")
+        if np.min(self.std) <= 0:
+            raise ValueError(f"Normalise: std is {self.std}; expected positive numbers")
+        sizes = {len(value) for value in (self.mean, self.std) if isinstance(value, tuple)}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"Normalise: mean {self.mean} and std {self.std} differ in their number of channels"
+            )
+
+    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+        """Normalise a batch (B, C, H, W); `rng` is not used."""
+        _check("Normalise", images)
+        channels = max(np.size(self.mean), np.size(self.std))
+        if channels not in (1, images.shape[1]):
+            raise ValueError(
+                f"Normalise: images of shape {images.shape} have {images.shape[1]} channels; "
+                f"expected {channels}"
+            )
+        mean, std = (
+            np.asarray(value, images.dtype).reshape(-1, 1, 1) for value in (self.mean, self.std)
+        )
+        result = images - mean
+        result /= std
+        return result
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Move every image by whole pixels up or down and left or right, with zeros moving in.
+
+    Parameters
+    ----------
+    max_pixels : int
+        The farthest move, either way, along each axis; all moves are equally likely.
+
+    Raises
+    ------
+    ValueError
+        If `max_pixels` is not an integer from 0.
+
+    Examples
+    --------
+    >>> image = np.zeros((1, 1, 3, 3), np.float32)
+    >>> image[0, 0, 1, 1] = 1
+    >>> Shift(1)(image, np.random.default_rng(3))[0, 0]
+    array([[0., 0., 0.],
+           [0., 0., 0.],
+           [1., 0., 0.]], dtype=float32)
+    """
+
+    max_pixels: int
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.max_pixels, int | np.integer)
+        if not whole or isinstance(self.max_pixels, bool) or self.max_pixels < 0:
+            raise ValueError(
+                f"Shift: max_pixels is {self.max_pixels!r}; expected an integer from 0"
+            )
+
+    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+        """Shift a batch (B, C, H, W)."""
+        _check("Shift", images)
+        m = self.max_pixels
+        B, _, H, W = images.shape
+        rows, columns = rng.integers(2 * m + 1, size=(2, B))
+        padded = np.pad(images, ((0, 0), (0, 0), (m, m), (m, m)))
+        # (B, C, 2m+1, 2m+1, H, W): every window of the padded image is a shifted image
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (H, W), axis=(2, 3))
+        shifted: Images = windows[np.arange(B), :, 2 * m - rows, 2 * m - columns]
+        return shifted
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """Turn every image about its centre, with zeros turning in.
+
+    Parameters
+    ----------
+    max_degrees : float
+        The largest angle, either way; all angles are equally likely. Positive angles turn
+        counter-clockwise.
+
+    Raises
+    ------
+    ValueError
+        If `max_degrees` is not a finite number from 0.
+
+    Examples
+    --------
+    >>> images = np.random.default_rng(0).random((2, 1, 28, 28))
+    >>> np.array_equal(Rotate(0)(images, np.random.default_rng(1)), images)
+    True
+    """
+
+    max_degrees: float
+
+    def __post_init__(self) -> None:
+        _check_number("Rotate", "max_degrees", self.max_degrees)
+
+    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+        """Rotate a batch (B, C, H, W)."""
+        _check("Rotate", images)
+        B, _, H, W = images.shape
+        angle = np.radians(rng.uniform(-self.max_degrees, self.max_degrees, (B, 1, 1)))
+        cos, sin = (f(angle).astype(images.dtype) for f in (np.cos, np.sin))
+        middle = (H - 1) / 2, (W - 1) / 2
+        y, x = (np.arange(n, dtype=images.dtype) - m for n, m in zip((H, W), middle, strict=True))
+        y = y[:, None]
+        # Where each pixel of the turned image was before: turn its place back. Rows point down.
+        return sample(images, cos * y + sin * x + middle[0], cos * x - sin * y + middle[1])
+
+
+@dataclass(frozen=True)
+class Elastic:
+    """Bend every image by a smooth random field, as hands bend strokes (Simard et al. 2003).
+
+    Each pixel is read at its place plus ``alpha · G_σ * u``, where `u` is uniform noise from -1
+    to 1 for each pixel and axis, and ``G_σ`` a Gaussian of sum 1.
+
+    Parameters
+    ----------
+    alpha : float
+        The strength, in pixels; 34 in the paper.
+    sigma : float
+        The smoothness, in pixels; 4 in the paper.
+
+    Raises
+    ------
+    ValueError
+        If `alpha` is not a finite number from 0, or `sigma` not a positive one.
+
+    References
+    ----------
+    P. Y. Simard, D. Steinkraus, J. C. Platt, "Best practices for convolutional neural networks
+    applied to visual document analysis", ICDAR 2003.
+
+    Examples
+    --------
+    >>> images = np.random.default_rng(0).random((2, 1, 28, 28))
+    >>> Elastic(alpha=34, sigma=4)(images, np.random.default_rng(1)).shape
+    (2, 1, 28, 28)
+    """
+
+    alpha: float
+    sigma: float
+
+    def __post_init__(self) -> None:
+        _check_number("Elastic", "alpha", self.alpha)
+        _check_number("Elastic", "sigma", self.sigma)
+        if self.sigma == 0:
+            raise ValueError("Elastic: sigma is 0; expected a positive number")
+
+    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+        """Bend a batch (B, C, H, W)."""
+        _check("Elastic", images)
+        B, _, H, W = images.shape
+        noise = 2 * rng.random((2, B, H, W), images.dtype.type) - 1
+        down, right = smooth(noise, self.sigma) * images.dtype.type(self.alpha)
+        down += np.arange(H, dtype=images.dtype)[:, None]
+        right += np.arange(W, dtype=images.dtype)
+        return sample(images, down, right)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Mirror images left to right, each by chance.
+
+    Parameters
+    ----------
+    probability : float
+        That an image is mirrored.
+
+    Raises
+    ------
+    ValueError
+        If `probability` is not from 0 to 1.
+
+    Examples
+    --------
+    >>> Flip(1.0)(np.array([[[[1.0, 2.0]]]]), np.random.default_rng())
+    array([[[[2., 1.]]]])
+    """
+
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"Flip: probability is {self.probability}; expected 0 to 1")
+
+    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+        """Flip a batch (B, C, H, W)."""
+        _check("Flip", images)
+        mirrored = rng.random((len(images), 1, 1, 1)) < self.probability
+        return np.where(mirrored, images[..., ::-1], images)
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Compose:
+    """Apply transforms one after the other.
+
+    Parameters
+    ----------
+    *transforms : callable
+        Each takes ``(images, rng)`` and gives images. They draw from one generator in turn.
+
+    Raises
+    ------
+    TypeError
+        If one is not callable.
+
+    Examples
+    --------
+    >>> Compose(Shift(2), Rotate(10))
+    Compose(Shift(max_pixels=2), Rotate(max_degrees=10))
+    """
+
+    transforms: tuple[Transform, ...]
+
+    def __init__(self, *transforms: Transform) -> None:
+        for transform in transforms:
+            if not callable(transform):
+                raise TypeError(f"Compose: {transform!r} is not callable; expected transforms")
+        object.__setattr__(self, "transforms", transforms)
+
+    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+        """Transform a batch (B, C, H, W)."""
+        for transform in self.transforms:
+            images = transform(images, rng)
+        return images
+
+    def __repr__(self) -> str:
+        return f"Compose({', '.join(map(repr, self.transforms))})"
+
+
+def _check(name: str, images: Images) -> None:
+    if images.dtype not in (np.float32, np.float64) or images.ndim != 4:
+        raise TypeError(
+            f"{name}: got {images.dtype} of shape {images.shape}; "
+            "expected float32 or float64 of shape (B, C, H, W)"
+        )
+
+
+def _check_number(name: str, field: str, value: float) -> None:
+    if not 0 <= value < np.inf:
+        raise ValueError(f"{name}: {field} is {value}; expected a finite number from 0")

@@ -1,0 +1,136 @@
+"""Images read between their pixels, and fields made smooth: what the transforms are built on."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["sample", "smooth"]
+
+Floats: TypeAlias = NDArray[np.floating[Any]]
+
+_BLOCK = 16_384  # values sampled at a time: their temporaries stay in the cache
+
+
+def sample(
+    images: Floats,
+    rows: Floats,
+    columns: Floats,
+) -> Floats:
+    """Read images at places between their pixels, bilinearly, with zeros outside.
+
+    Parameters
+    ----------
+    images : ndarray of float32 or float64, shape (B, C, H, W)
+        The images.
+    rows, columns : ndarray of float, shape (B, H', W')
+        Where to read each image, all of its channels alike; pixel ``[i, j]`` lies at ``(i, j)``.
+
+    Returns
+    -------
+    ndarray of the dtype of `images`, shape (B, C, H', W')
+        ``Σ max(0, 1 - |r - i|) max(0, 1 - |c - j|) images[..., i, j]`` over the pixels (i, j).
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or a place is NaN.
+
+    Examples
+    --------
+    >>> image = np.array([[[[0.0, 1.0], [2.0, 3.0]]]])
+    >>> sample(image, np.array([[[0.0, 0.5, 1.5]]]), np.array([[[0.0, 0.5, 1.0]]]))
+    array([[[[0. , 1.5, 1.5]]]])
+    """
+    if images.ndim != 4 or rows.ndim != 3 or rows.shape != columns.shape:
+        raise ValueError(
+            f"sample: images {images.shape}, rows {rows.shape}, columns {columns.shape}; "
+            "expected (B, C, H, W) and twice (B, H', W')"
+        )
+    if len(rows) != len(images):
+        raise ValueError(f"sample: {len(images)} images but places for {len(rows)}")
+    if np.isnan(rows).any() or np.isnan(columns).any():
+        raise ValueError("sample: a place is NaN; expected numbers")
+    result = np.empty((*images.shape[:2], *rows.shape[1:]), images.dtype)
+    step = max(1, _BLOCK * len(images) // max(1, result.size))
+    for start in range(0, len(images), step):
+        block = slice(start, start + step)
+        result[block] = _sample(images[block], rows[block], columns[block])
+    return result
+
+
+def smooth(fields: Floats, sigma: float) -> Floats:
+    """Convolve fields with a Gaussian, with zeros outside.
+
+    The kernel ends at 4 σ and sums to 1. It is separable, and along one axis it is a banded
+    matrix: ``K fields Kᵀ``, two matrix products.
+
+    Parameters
+    ----------
+    fields : ndarray of float32 or float64, shape (..., H, W)
+        The fields.
+    sigma : float
+        The standard deviation σ, in pixels; positive.
+
+    Returns
+    -------
+    ndarray of the same dtype and shape
+        The smoothed fields.
+
+    Raises
+    ------
+    ValueError
+        If `sigma` is not a positive number.
+
+    Examples
+    --------
+    >>> smooth(np.array([[0.0, 0.0, 4.0, 0.0, 0.0]]), sigma=1.0).round(2)
+    array([[0.09, 0.39, 0.64, 0.39, 0.09]])
+    """
+    if not 0 < sigma < np.inf:
+        raise ValueError(f"smooth: sigma is {sigma}; expected a positive number")
+    rows, columns = (_gaussian(n, sigma).astype(fields.dtype) for n in fields.shape[-2:])
+    smoothed: Floats = rows @ (fields @ columns)  # each is its own transpose
+    return smoothed
+
+
+def _gaussian(size: int, sigma: float) -> NDArray[np.float64]:
+    radius = int(4 * sigma + 0.5)
+    distance = np.arange(max(radius, size - 1) + 1)
+    weight = np.where(distance <= radius, np.exp(-0.5 * (distance / sigma) ** 2), 0.0)
+    weight /= weight[0] + 2 * weight[1:].sum()
+    places = np.arange(size)
+    matrix: NDArray[np.float64] = weight[abs(places[:, None] - places)]
+    return matrix
+
+
+def _sample(images: Floats, rows: Floats, columns: Floats) -> Floats:
+    B, C, H, W = images.shape
+    stride = W + 2
+    padded = np.zeros((B, C, H + 2, stride), images.dtype)  # a frame of zeros, one pixel wide
+    padded[:, :, 1:-1, 1:-1] = images
+    pixels = padded.reshape(-1)
+    top, down = _whole_and_part(rows, H, images.dtype)
+    left, right = _whole_and_part(columns, W, images.dtype)
+    planes = np.arange(B * C).reshape(B, C, 1, 1) * ((H + 2) * stride)
+    corner = planes + (top * stride + left)[:, None]  # (B, C, H', W')
+    down, right = down[:, None], right[:, None]  # (B, 1, H', W')
+
+    def between(start: NDArray[np.intp]) -> Floats:
+        here, beside = pixels.take(start), pixels.take(start + 1)
+        value: Floats = here + right * (beside - here)
+        return value
+
+    above, below = between(corner), between(corner + stride)
+    return above + down * (below - above)
+
+
+def _whole_and_part(
+    places: Floats, size: int, dtype: np.dtype[Any]
+) -> tuple[NDArray[np.intp], Floats]:
+    """Split places into the padded image's pixel before each and the way to the next, 0 to 1."""
+    shifted = np.clip(places + 1, 0, size + 1)  # beyond the frame all is zero, as on it
+    before = np.minimum(np.floor(shifted), size)
+    return before.astype(np.intp), (shifted - before).astype(dtype, copy=False)
