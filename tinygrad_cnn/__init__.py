@@ -3,19 +3,16 @@
 from tinygrad_cnn import nn
 from tinygrad_cnn.calculus import hessian, jacobian, jvp, vjp
 from tinygrad_cnn.engine.threads import num_threads
-from tinygrad_cnn.graph import (
+from tinygrad_cnn.graph import ChangedInPlaceError, GraphFreedError, Node, grad
+from tinygrad_cnn.op import OPS, Op, op
+from tinygrad_cnn.ops import *  # noqa: F403
+from tinygrad_cnn.recording import (
     BackwardEvent,
-    ChangedInPlaceError,
     ForwardEvent,
-    GraphFreedError,
-    Node,
     Observer,
     enable_grad,
-    grad,
     no_grad,
     observe,
     scope,
 )
-from tinygrad_cnn.op import OPS, Op, op
-from tinygrad_cnn.ops import *  # noqa: F403
 from tinygrad_cnn.tensor import Tensor, default_dtype

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.graph import grad
 from tinygrad_cnn.tensor import Tensor
@@ -14,7 +14,7 @@ from tinygrad_cnn.tensor import Tensor
 Function = Callable[..., Tensor]
 
 
-def jacobian(f: Function, argnum: int = 0) -> Callable[..., np.ndarray[Any, Any]]:
+def jacobian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
     """Return the function that computes the Jacobian of `f`.
 
     Parameters
@@ -38,14 +38,14 @@ def jacobian(f: Function, argnum: int = 0) -> Callable[..., np.ndarray[Any, Any]
            [0., 4.]], dtype=float32)
     """
 
-    def jacobian_of_f(*args: Any) -> np.ndarray[Any, Any]:
+    def jacobian_of_f(*args: Any) -> NDArray[Any]:
         x, y = _evaluate(f, args, argnum)
         return _rows(y, x).reshape(y.shape + x.shape)
 
     return jacobian_of_f
 
 
-def hessian(f: Function, argnum: int = 0) -> Callable[..., np.ndarray[Any, Any]]:
+def hessian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
     """Return the function that computes the Hessian of `f`, whose value has one element.
 
     Its result has shape ``x.shape + x.shape``; parameters as for `jacobian`.
@@ -63,7 +63,7 @@ def hessian(f: Function, argnum: int = 0) -> Callable[..., np.ndarray[Any, Any]]
            [ 0., 12.]], dtype=float32)
     """
 
-    def hessian_of_f(*args: Any) -> np.ndarray[Any, Any]:
+    def hessian_of_f(*args: Any) -> NDArray[Any]:
         x, y = _evaluate(f, args, argnum)
         if y.size != 1:
             raise ValueError(f"hessian: the value has shape {y.shape}, expected one element")
@@ -75,7 +75,7 @@ def hessian(f: Function, argnum: int = 0) -> Callable[..., np.ndarray[Any, Any]]
     return hessian_of_f
 
 
-def vjp(f: Function, *args: Any) -> tuple[np.ndarray[Any, Any], Callable[[ArrayLike], list[Any]]]:
+def vjp(f: Function, *args: Any) -> tuple[NDArray[Any], Callable[[ArrayLike], list[Any]]]:
     """Return f's value and the function u ↦ uᵀJ, a vector-Jacobian product for each argument.
 
     Parameters
@@ -109,7 +109,7 @@ def vjp(f: Function, *args: Any) -> tuple[np.ndarray[Any, Any], Callable[[ArrayL
     return y.array.copy(), pull_back
 
 
-def jvp(f: Function, x: Any, v: ArrayLike) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def jvp(f: Function, x: Any, v: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return f's value at `x` and the Jacobian-vector product J v.
 
     uᵀJ is linear in u, and its derivative with respect to u is J: two reverse sweeps make a forward
@@ -162,7 +162,7 @@ def _evaluate(f: Function, args: tuple[Any, ...], argnum: int) -> tuple[Tensor, 
     return x, f(*inputs)
 
 
-def _rows(y: Tensor, x: Tensor) -> np.ndarray[Any, Any]:
+def _rows(y: Tensor, x: Tensor) -> NDArray[Any]:
     """Return the gradients of all elements of `y`, one below the other."""
     rows = np.zeros((y.size, *x.shape), x.dtype)
     if y.requires_grad:

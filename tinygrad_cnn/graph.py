@@ -1,4 +1,4 @@
-"""The computation graph: its nodes, whether they are recorded, and the reverse sweep.
+"""The computation graph and the reverse sweep.
 
 A `Node` is one call of an op. It points at the nodes (or leaves) its arguments came from and never
 at what was computed from it, so a graph holds no cycle and reference counting alone frees it.
@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.recording import BackwardEvent, changed_recording, recording
 
 if TYPE_CHECKING:
     from tinygrad_cnn.op import Op, Plan
+    from tinygrad_cnn.tensor import Tensor
 
 Array: TypeAlias = Any
 """An ndarray; where an op or a derivative rule is called, a Tensor as well."""
@@ -35,11 +36,8 @@ class ChangedInPlaceError(RuntimeError):
     """A value that a derivative needs was overwritten after the op had saved it."""
 
 
-# --- what is recorded ----------------------------------------------------------------------------
-
-
 class Variable:
-    """What the graph knows of a Tensor: an array and, if an op computed it, the node of that call.
+    """What the graph knows of a `Tensor`: an array and, if an op computed it, the node of that call.
 
     Attributes
     ----------
@@ -48,52 +46,28 @@ class Variable:
     node : Node or None
         The call that computed it. None for a leaf.
     origin : Variable or None
-        The leaf whose memory `array` is a view of, for a computed value that is one.
+        The leaf whose memory `array` is a view of, for a result that is one.
     requires_grad : bool
-        Whether gradients flow to (a leaf) or through (a computed value) it.
+        Whether gradients flow to (a leaf) or through (a result) it.
     version : int
         How often `array` has been changed in place. Read it through `current_version`.
     checksum : int or None
         Of `array`, from the moment somebody outside the package was handed it to write to.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "array",
-        "checksum",
-        "grad",
-        "name",
-        "node",
-        "origin",
-        "requires_grad",
-        "version",
-    )
+    __slots__ = ("__weakref__", "array", "checksum", "grad", "name", "node", "origin",
+                 "requires_grad", "version")  # fmt: skip
 
-    tensor: ClassVar[type[Variable]]
-    """What results are made of: `Tensor`, which names itself here where it is defined."""
+    tensor: ClassVar[type[Tensor]]  # `Tensor` names itself here: it is what results are made of
 
-    array: np.ndarray[Any, Any]
-    grad: np.ndarray[Any, Any] | None
+    array: NDArray[Any]
+    grad: NDArray[Any] | None
     name: str | None
     node: Node | None
     origin: Variable | None
     requires_grad: bool
     version: int
     checksum: int | None
-
-    @classmethod
-    def of(cls, array: Array, node: Node | None = None, origin: Variable | None = None) -> Variable:
-        """Return a Tensor around `array` itself: no copy, no check."""
-        self = cls.__new__(cls)
-        self.array = array
-        self.node = node
-        self.origin = origin
-        self.requires_grad = node is not None
-        self.grad = None
-        self.name = None
-        self.version = 0
-        self.checksum = None
-        return self
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -105,6 +79,11 @@ class Variable:
         """The dtype of the array."""
         return self.array.dtype
 
+    @property
+    def owner(self) -> Variable | None:
+        """The leaf whose memory the array is; None if the memory belongs to a result."""
+        return self if self.node is None and self.origin is None else self.origin
+
     def current_version(self) -> int:
         """Return `version`, after counting a write through a handed-out array, if there was one."""
         if self.checksum is not None:
@@ -115,9 +94,9 @@ class Variable:
         return self.version
 
 
-def checksum_of(array: np.ndarray[Any, Any]) -> int:
+def checksum_of(array: NDArray[Any]) -> int:
     """Return a checksum of the bytes of `array`."""
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 class Node:
@@ -146,19 +125,10 @@ class Node:
         The module that made the call, such as ``"features.0"``.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "dtype",
-        "op",
-        "parents",
-        "plan",
-        "saved",
-        "scope",
-        "seq",
-        "shape",
-        "static",
-        "watched",
-    )
+    __slots__ = ("__weakref__", "dtype", "op", "parents", "plan", "saved", "scope", "seq", "shape",
+                 "static", "watched")  # fmt: skip
+
+    _seq = itertools.count()
 
     def __init__(
         self,
@@ -168,7 +138,7 @@ class Node:
         saved: list[Any],
         watched: list[tuple[Variable, int]],
         static: tuple[Any, ...],
-        result: np.ndarray[Any, Any],
+        result: NDArray[Any],
         scope: str,
     ) -> None:
         self.op = op
@@ -180,18 +150,20 @@ class Node:
         self.shape = result.shape
         self.dtype = result.dtype
         self.scope = scope
-        self.seq = next(_calls)
+        self.seq = next(Node._seq)
 
     def __repr__(self) -> str:
-        where = f" in {self.scope}" if self.scope else ""
-        return f"<{self.op.name} #{self.seq}{where}: {self.shape} {self.dtype}>"
+        return f"<{self} #{self.seq}: {self.shape} {self.dtype}>"
+
+    def __str__(self) -> str:
+        return f"{self.op.name} in {self.scope}" if self.scope else self.op.name
 
     def edges(self) -> tuple[Node | Variable | None, ...]:
         """Return `parents`, or raise `GraphFreedError` when they are gone."""
         if self.parents is None:
             raise GraphFreedError(
-                f"the graph of this result ({self.op.name}, shape {self.shape}) was freed by an "
-                "earlier backward() or grad(); pass retain_graph=True there to use it again"
+                f"the graph of this result ({self}, shape {self.shape}) was freed by an earlier "
+                "backward() or grad(); pass retain_graph=True there to use it again"
             )
         return self.parents
 
@@ -199,11 +171,10 @@ class Node:
         """Raise `ChangedInPlaceError` if a saved leaf was overwritten since it was saved."""
         for leaf, version in self.watched:
             if leaf.current_version() != version:
-                where = f" in {self.scope}" if self.scope else ""
                 raise ChangedInPlaceError(
                     f"{leaf.name or 'a tensor'} of shape {leaf.shape} was changed in place after "
-                    f"{self.op.name}{where} had saved it for its derivative; "
-                    "call backward() before changing it, or give the op a copy"
+                    f"{self} had saved it for its derivative; call backward() before changing it, "
+                    "or give the op a copy"
                 )
 
     def free(self) -> None:
@@ -211,159 +182,6 @@ class Node:
         self.parents = None
         self.saved = []
         self.watched = []
-
-
-_calls = itertools.count()
-
-
-# --- recording, scopes, observers ----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardEvent:
-    """One call of an op on Tensors, as an `Observer` sees it.
-
-    Attributes
-    ----------
-    op : Op
-    arguments : dict
-        The op's arguments by name, as arrays and static values.
-    output : ndarray or None
-        None if the call failed.
-    node : Node or None
-        None if nothing was recorded.
-    parents : tuple of (Node, Variable or None)
-        Where each array argument came from, whether or not a gradient is wanted of it.
-    scope : str
-    seconds : float
-    error : Exception or None
-    """
-
-    op: Op[Any]
-    arguments: dict[str, Any]
-    output: np.ndarray[Any, Any] | None
-    node: Node | None
-    parents: tuple[Node | Variable | None, ...]
-    scope: str
-    seconds: float
-    error: Exception | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BackwardEvent:
-    """One node's turn in a reverse sweep, as an `Observer` sees it.
-
-    Attributes
-    ----------
-    node : Node
-    gradient : ndarray or Tensor
-        What has flowed into the node: the gradient of its result.
-    contributions : list of (Node, Variable or None, ndarray or Tensor)
-        What the node sends to each parent.
-    seconds : float
-    """
-
-    node: Node
-    gradient: Array
-    contributions: list[tuple[Node | Variable, Array]]
-    seconds: float
-
-
-class Observer:
-    """Watches forward calls and backward steps inside ``with observe(observer):``.
-
-    Derive from it and override what you need. An exception raised by an observer ends the call or
-    the sweep it was told of.
-    """
-
-    def forward(self, event: ForwardEvent) -> None:
-        """Take note of one call of an op."""
-
-    def backward(self, event: BackwardEvent) -> None:
-        """Take note of one node's turn in a sweep."""
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """The state of recording in this thread or task."""
-
-    recording: bool = True
-    scope: str = ""
-    observers: tuple[Observer, ...] = ()
-
-
-current_context: ContextVar[Context] = ContextVar("tinygrad_cnn", default=Context())  # noqa: B039
-
-
-@contextmanager
-def _changed(**changes: Any) -> Iterator[None]:
-    token = current_context.set(replace(current_context.get(), **changes))
-    try:
-        yield
-    finally:
-        current_context.reset(token)
-
-
-def no_grad() -> Any:
-    """Record nothing inside ``with no_grad():``, so that results are leaves without a graph.
-
-    Examples
-    --------
-    >>> import tinygrad_cnn as tg
-    >>> w = tg.Tensor(3.0, requires_grad=True)
-    >>> with tg.no_grad():
-    ...     y = w * 2
-    >>> y.requires_grad
-    False
-    """
-    return _changed(recording=False)
-
-
-def enable_grad() -> Any:
-    """Record again inside a ``with no_grad():`` block."""
-    return _changed(recording=True)
-
-
-def observe(observer: Observer) -> Any:
-    """Show `observer` every forward call and backward step inside ``with observe(observer):``.
-
-    Examples
-    --------
-    >>> import tinygrad_cnn as tg
-    >>> class Names(tg.Observer):
-    ...     def forward(self, event):
-    ...         print("forward", event.op.name)
-    ...
-    ...     def backward(self, event):
-    ...         print("backward", event.node.op.name)
-    >>> x = tg.Tensor(0.5, requires_grad=True)
-    >>> with tg.observe(Names()):
-    ...     tg.tanh(x * 2).backward()
-    forward mul
-    forward tanh
-    backward tanh
-    backward mul
-    """
-    return _changed(observers=(*current_context.get().observers, observer))
-
-
-def scope(name: str) -> Any:
-    """Put `name` behind the scope that nodes recorded inside ``with scope(name):`` are given.
-
-    Examples
-    --------
-    >>> import tinygrad_cnn as tg
-    >>> x = tg.Tensor(1.0, requires_grad=True)
-    >>> with tg.scope("encoder"), tg.scope("0"):
-    ...     y = x * 2
-    >>> y.node.scope
-    'encoder.0'
-    """
-    outer = current_context.get().scope
-    return _changed(scope=f"{outer}.{name}" if outer and name else outer or name)
-
-
-# --- the reverse sweep ---------------------------------------------------------------------------
 
 
 def grad(
@@ -380,7 +198,7 @@ def grad(
     y : Tensor
         The result, of any shape if `gradient` is given, else of one element.
     wrt : Tensor or sequence of Tensor
-        Leaves or computed Tensors that require a gradient.
+        Leaves or results that require a gradient.
     gradient : array_like or Tensor, optional
         The gradient of the final quantity with respect to `y`, of the shape of `y`; 1 if left out.
     create_graph : bool
@@ -452,7 +270,7 @@ def _describe(tensor: Variable) -> str:
     return f"({tensor.name or 'unnamed'}, shape {tensor.shape})"
 
 
-def _own(value: Array, taken: set[int]) -> np.ndarray[Any, Any]:
+def _own(value: Array, taken: set[int]) -> NDArray[Any]:
     """Return `value` as an array that shares memory with nothing, copying it only if it must."""
     if type(value) is not np.ndarray or value.base is not None or id(value) in taken:
         return np.array(value)
@@ -500,13 +318,13 @@ def _sweep(
     needed = None if wanted is None or leading is None else wanted | leading
     pending: dict[Node | Variable, Array] = {root: seed}
     found: dict[Node | Variable, Array] = {}
-    heap: list[tuple[int, Node]] = []  # of the nodes in pending, the newest first
+    newest: list[tuple[int, Node]] = []  # a heap of the nodes in pending
     if isinstance(root, Node):
-        heappush(heap, (-root.seq, root))
-    observers = current_context.get().observers
-    with _changed(recording=create_graph):
-        while heap:
-            _, node = heappop(heap)
+        heappush(newest, (-root.seq, root))
+    observers = recording.get().observers
+    with changed_recording(on=create_graph):
+        while newest:
+            _, node = heappop(newest)
             gradient = pending.pop(node)
             if wanted is not None and node in wanted:
                 found[node] = gradient
@@ -525,7 +343,7 @@ def _sweep(
                     continue
                 pending[parent] = contribution
                 if isinstance(parent, Node):
-                    heappush(heap, (-parent.seq, parent))
+                    heappush(newest, (-parent.seq, parent))
             if not retain:
                 node.free()
     found.update(pending)  # what is left are leaves
@@ -533,7 +351,7 @@ def _sweep(
 
 
 def _leading_to(wanted: set[Node | Variable], root: Node | Variable) -> set[Node | Variable]:
-    """Return the nodes below `root` through which a gradient reaches one of `wanted`."""
+    """Return the nodes from `root` down through which a gradient reaches one of `wanted`."""
     if not isinstance(root, Node):
         return set()
     seen = {root}

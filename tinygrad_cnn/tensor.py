@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tinygrad_cnn import graph, ops
-from tinygrad_cnn.graph import Variable, checksum_of
-from tinygrad_cnn.ops.reduction import Axis
+from tinygrad_cnn.graph import Node, Variable, checksum_of
+from tinygrad_cnn.op import Op
 from tinygrad_cnn.ops.shape import plain_index
 
-_default_dtype: ContextVar[np.dtype[Any]] = ContextVar("default_dtype", default=np.dtype("f4"))
+_default_dtype: ContextVar[np.dtype[Any]] = ContextVar("default_dtype", default=np.dtype("f4"))  # noqa: B039  # a dtype never changes
+
+
+def _method(op: Op[Any]) -> Callable[..., Tensor]:
+    """Return a method that calls `op` with the Tensor as its first argument."""
+
+    @functools.wraps(op.forward)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return op(self, *args, **kwargs)
+
+    return method
+
+
+def _operators(op: Op[Any]) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """Return the methods for ``tensor ∘ other`` and ``other ∘ tensor``."""
+    return (lambda self, other: op(self, other)), (lambda self, other: op(other, self))
+
+
+def _comparison(compare: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
+    """Return a method that compares elementwise, to a Tensor of bool; it has no derivative."""
+    return lambda self, other: Tensor(compare(self.array, getattr(other, "array", other)))
 
 
 class Tensor(Variable):
@@ -89,10 +110,26 @@ class Tensor(Variable):
         self.version = 0
         self.checksum = None
 
+    @classmethod
+    def of(
+        cls, array: NDArray[Any], node: Node | None = None, origin: Variable | None = None
+    ) -> Tensor:
+        """Return a Tensor around `array` itself, without copy or check: for package code."""
+        self = cls.__new__(cls)
+        self.array = array
+        self.node = node
+        self.origin = origin
+        self.requires_grad = node is not None
+        self.grad = None
+        self.name = None
+        self.version = 0
+        self.checksum = None
+        return self
+
     # --- looking in ------------------------------------------------------------------------------
 
     @property
-    def data(self) -> np.ndarray[Any, Any]:
+    def data(self) -> NDArray[Any]:
         """The array: a leaf's own, to read and write; of a computed Tensor a read-only view.
 
         Assigning copies into the leaf, so that ``p.data -= rate * p.grad`` is a training step.
@@ -116,7 +153,7 @@ class Tensor(Variable):
         self.checksum = None
         self.version += 1
 
-    def numpy(self) -> np.ndarray[Any, Any]:
+    def numpy(self) -> NDArray[Any]:
         """Return `data`."""
         return self.data
 
@@ -164,9 +201,7 @@ class Tensor(Variable):
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
-    def __array__(
-        self, dtype: DTypeLike | None = None, copy: bool | None = None
-    ) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __float__(self) -> float:
@@ -223,106 +258,37 @@ class Tensor(Variable):
         self.requires_grad = requires_grad
         return self
 
-    # --- operators -------------------------------------------------------------------------------
+    # --- operators and methods: the ops under other names ------------------------------------------
 
-    def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
+    __add__, __radd__ = _operators(ops.add)
+    __sub__, __rsub__ = _operators(ops.sub)
+    __mul__, __rmul__ = _operators(ops.mul)
+    __truediv__, __rtruediv__ = _operators(ops.div)
+    __pow__, __rpow__ = _operators(ops.pow)
+    __matmul__, __rmatmul__ = _operators(ops.matmul)
+    __neg__ = _method(ops.neg)
+    __abs__ = _method(ops.abs)
+    __lt__, __le__ = _comparison(np.less), _comparison(np.less_equal)
+    __gt__, __ge__ = _comparison(np.greater), _comparison(np.greater_equal)
+    __eq__, __ne__ = _comparison(np.equal), _comparison(np.not_equal)  # type: ignore[assignment]
+    __hash__ = object.__hash__
 
-    def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return ops.sub(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return ops.sub(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return ops.mul(self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return ops.mul(other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return ops.div(self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.div(other, self)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return ops.pow(self, other)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return ops.pow(other, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)
-
-    def __neg__(self) -> Tensor:
-        return ops.neg(self)
-
-    def __abs__(self) -> Tensor:
-        return ops.abs(self)
+    sum = _method(ops.sum)
+    mean = _method(ops.mean)
+    max = _method(ops.max)
+    min = _method(ops.min)
+    astype = _method(ops.astype)
 
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, plain_index(index))
 
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]  # elementwise, as NumPy's
-        return self._compared(np.equal, other)
-
-    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return self._compared(np.not_equal, other)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return self._compared(np.less, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return self._compared(np.less_equal, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return self._compared(np.greater, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return self._compared(np.greater_equal, other)
-
-    def _compared(self, comparison: Callable[..., Any], other: Any) -> Tensor:
-        """Return a Tensor of bool, which has no derivative."""
-        return Tensor(comparison(self.array, getattr(other, "array", other)))
-
-    # --- the same ops as methods -----------------------------------------------------------------
-
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Return `tinygrad_cnn.sum` of this Tensor."""
-        return ops.sum(self, axis, keepdims)
-
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Return `tinygrad_cnn.mean` of this Tensor."""
-        return ops.mean(self, axis, keepdims)
-
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Return `tinygrad_cnn.max` of this Tensor."""
-        return ops.max(self, axis, keepdims)
-
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Return `tinygrad_cnn.min` of this Tensor."""
-        return ops.min(self, axis, keepdims)
-
-    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
-        """Return `tinygrad_cnn.reshape` of this Tensor, to ``reshape(2, 3)`` or ``((2, 3))``."""
-        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[arg-type]
+    def reshape(self, *shape: Any) -> Tensor:
+        """Return `tinygrad_cnn.reshape` of this Tensor: ``reshape(2, 3)`` or ``reshape((2, 3))``."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: int) -> Tensor:
-        """Return `tinygrad_cnn.transpose` of this Tensor."""
+        """Return `tinygrad_cnn.transpose` of this Tensor: ``transpose(1, 0)``."""
         return ops.transpose(self, axes or None)
-
-    def astype(self, dtype: DTypeLike) -> Tensor:
-        """Return `tinygrad_cnn.astype` of this Tensor."""
-        return ops.astype(self, dtype)
 
 
 Variable.tensor = Tensor

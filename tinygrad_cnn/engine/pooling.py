@@ -2,45 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+import itertools
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn.engine.windows import Axis, Windows
 
-Array: TypeAlias = np.ndarray[Any, Any]
+Array = NDArray[Any]
 
 
 def maximum(x: Array, at: Windows) -> Array:
     """Return the largest value under each window: (..., H, W) → (..., OH, OW)."""
     padded = at.pad(x, _lowest(x.dtype))
     slices = (padded[cells] for _, _, cells in at.offsets())
-    best = next(slices).copy()
+    best = next(slices).copy(order="K")
     for cells in slices:
         np.maximum(best, cells, out=best)
     return best
 
 
-def winner(x: Array, at: Windows) -> Array:
-    """Return the kernel offset, i·KW + j, of the first largest value under each window."""
+def winner(x: Array, y: Array, at: Windows) -> Array:
+    """Return the kernel offset, i·KW + j, of the first value under each window that equals `y`."""
     padded = at.pad(x, _lowest(x.dtype))
-    columns = at.columns.kernel
-    first = _first_inside(at.rows)[:, np.newaxis] * columns + _first_inside(at.columns)
-    dtype = np.min_scalar_type(at.rows.kernel * columns)
-    won = np.broadcast_to(first.astype(dtype), (*x.shape[:-2], *at.count)).copy()
-    best = np.full(won.shape, _lowest(x.dtype), x.dtype)
-    for i, j, cells in at.offsets():
-        value = padded[cells]
-        better = value > best
-        np.copyto(won, i * columns + j, where=better, casting="unsafe")
-        np.copyto(best, value, where=better)
+    last = at.rows.kernel * at.columns.kernel - 1
+    won = np.zeros_like(y, np.min_scalar_type(last))
+    found = np.zeros_like(y, bool)
+    for _, _, cells in itertools.islice(at.offsets(), last):
+        found |= padded[cells] == y
+        won += ~found  # one further, where none up to here was it
     return won
 
 
 def gather(x: Array, won: Array, at: Windows) -> Array:
     """Return the value of `x` at the offset `won` of each window: (..., H, W) → (..., OH, OW)."""
     padded = at.pad(x)
-    out = np.zeros(won.shape, x.dtype)
+    out = np.zeros_like(won, x.dtype)
     for i, j, cells in at.offsets():
         np.copyto(out, padded[cells], where=won == i * at.columns.kernel + j)
     return out
@@ -48,35 +46,35 @@ def gather(x: Array, won: Array, at: Windows) -> Array:
 
 def scatter(u: Array, won: Array, at: Windows) -> Array:
     """Return zeros with `u` added at the offset `won` of each window: the adjoint of `gather`."""
-    padded = np.zeros((*u.shape[:-2], at.rows.padded, at.columns.padded), u.dtype)
-    zero = u.dtype.type(0)
+    padded = np.zeros_like(u, shape=(*u.shape[:-2], at.rows.padded, at.columns.padded))
     for i, j, cells in at.offsets():
-        padded[cells] += np.where(won == i * at.columns.kernel + j, u, zero)
-    return np.ascontiguousarray(at.crop(padded))
+        padded[cells] += u * (won == i * at.columns.kernel + j)
+    return at.crop(padded)
 
 
 def average(x: Array, at: Windows, count_include_pad: bool) -> Array:
     """Return the mean under each window: (..., H, W) → (..., OH, OW)."""
     padded = at.pad(x)
-    total = np.zeros((*x.shape[:-2], *at.count), x.dtype)
+    total = np.zeros_like(x, shape=(*x.shape[:-2], *at.count))
     for _, _, cells in at.offsets():
         total += padded[cells]
-    return total / _divisor(at, count_include_pad, x.dtype)
+    mean: Array = total / _divisor(at, count_include_pad, x.dtype)
+    return mean
 
 
 def average_gradient(u: Array, at: Windows, count_include_pad: bool) -> Array:
     """Return `u`, shared out evenly over each window: the adjoint of `average`."""
-    share = u / _divisor(at, count_include_pad, u.dtype)
-    padded = np.zeros((*u.shape[:-2], at.rows.padded, at.columns.padded), u.dtype)
+    share: Array = u / _divisor(at, count_include_pad, u.dtype)
+    padded = np.zeros_like(u, shape=(*u.shape[:-2], at.rows.padded, at.columns.padded))
     for _, _, cells in at.offsets():
         padded[cells] += share
-    return np.ascontiguousarray(at.crop(padded))
+    return at.crop(padded)
 
 
 def _divisor(at: Windows, count_include_pad: bool, dtype: np.dtype[Any]) -> Array:
     """Return how many cells each window counts: (OH, OW)."""
     counts = [_cells(axis, count_include_pad) for axis in (at.rows, at.columns)]
-    return np.multiply.outer(*counts).astype(dtype)
+    return np.outer(*counts).astype(dtype)
 
 
 def _cells(axis: Axis, count_include_pad: bool) -> Array:
@@ -85,12 +83,7 @@ def _cells(axis: Axis, count_include_pad: bool) -> Array:
     if count_include_pad:
         low, high = -axis.before, axis.size + axis.after
     cells = axis.starts()[:, np.newaxis] + np.arange(axis.kernel) * axis.dilation
-    return ((cells >= low) & (cells < high)).sum(axis=1)
-
-
-def _first_inside(axis: Axis) -> Array:
-    """Return the first kernel offset of each window that is not on the padding."""
-    return np.maximum(0, -(axis.starts() // axis.dilation))
+    return np.sum((cells >= low) & (cells < high), axis=1)
 
 
 def _lowest(dtype: np.dtype[Any]) -> Any:

@@ -4,7 +4,7 @@ Along one axis of length H, with padding (before, after), window o covers the ce
 
     o·stride − before + k·dilation,   k = 0 … kernel − 1
 
-so that each kernel offset k, taken for all windows at once, is one strided slice of the padded axis.
+so each kernel offset k, taken for all windows at once, is one strided slice of the padded axis.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 Pair: TypeAlias = int | tuple[int, int]
 Padding: TypeAlias = int | tuple[int, int] | str
@@ -47,7 +48,7 @@ class Axis:
         start = k * self.dilation
         return slice(start, start + self.stride * (self.windows - 1) + 1, self.stride)
 
-    def starts(self) -> np.ndarray[Any, Any]:
+    def starts(self) -> NDArray[Any]:
         """Return where each window starts, on the axis without padding."""
         return np.arange(self.windows) * self.stride - self.before
 
@@ -75,16 +76,16 @@ class Windows:
             for j in range(self.columns.kernel):
                 yield i, j, (..., self.rows.offset(i), self.columns.offset(j))
 
-    def pad(self, x: np.ndarray[Any, Any], value: float = 0.0) -> np.ndarray[Any, Any]:
+    def pad(self, x: NDArray[Any], value: float = 0.0) -> NDArray[Any]:
         """Return `x`, of shape (..., H, W), with its border; `x` itself where it needs none."""
         padded = (*x.shape[:-2], self.rows.padded, self.columns.padded)
         if padded == x.shape:
             return x
-        out = np.full(padded, value, x.dtype)
+        out = np.full_like(x, value, shape=padded)  # in the memory order of x
         self.crop(out)[...] = x
         return out
 
-    def crop(self, padded: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def crop(self, padded: NDArray[Any]) -> NDArray[Any]:
         """Return the view of `padded` that lies inside the border."""
         rows, columns = self.rows, self.columns
         return padded[

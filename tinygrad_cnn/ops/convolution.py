@@ -1,8 +1,8 @@
 """Convolution, its two gradients and its transpose: four ops that are each other's derivatives.
 
-Convolution is bilinear. With C(x, w) the convolution, X(u, w) its gradient for the image and W(u, x)
-its gradient for the kernels, ⟨u, C(x, w)⟩ = ⟨X(u, w), x⟩ = ⟨W(u, x), w⟩ for all u, x and w; so the
-derivative of any of the three is one of the other two.
+Convolution is bilinear. With C(x, w) the convolution, X(u, w) its gradient for the image and
+W(u, x) its gradient for the kernels, ⟨u, C(x, w)⟩ = ⟨X(u, w), x⟩ = ⟨W(u, x), w⟩ for all u, x and
+w; so the derivative of any of the three is one of the other two.
 """
 
 from __future__ import annotations
@@ -72,8 +72,7 @@ def conv2d(
     at = _windows("conv2d", "x", np.shape(x), np.shape(w), stride, padding, dilation, groups)
     if bias is not None and np.shape(bias) != (w.shape[0],):
         raise ValueError(f"conv2d: bias has shape {np.shape(bias)}, expected ({w.shape[0]},)")
-    y = engine.forward(x, w, at, groups)
-    return y if bias is None else y + bias.reshape(-1, 1, 1)
+    return engine.forward(x, w, bias, at, groups)
 
 
 @conv2d.derivative("x", formula="g ∗ᵀ w", latex=r"g *^{\mathsf T} w")

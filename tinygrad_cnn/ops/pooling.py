@@ -57,14 +57,14 @@ def maxpool(
     array([[[[4., 5.]]]], dtype=float32)
     """
     at = _windows("maxpool", np.shape(x), kernel_size, stride, padding, dilation, ceil_mode)
-    if np.iscomplexobj(x):
-        return engine.gather(x, engine.winner(x.real, at), at)
-    return engine.maximum(x, at)
+    y = engine.maximum(np.real(x), at)
+    return engine.gather(x, engine.winner(x.real, y, at), at) if np.iscomplexobj(x) else y
 
 
 @maxpool.residual
 def winner(
     x: Array,
+    y: Array,
     kernel_size: Pair,
     stride: Pair | None,
     padding: Pair,
@@ -72,7 +72,7 @@ def winner(
     ceil_mode: bool,
 ) -> Array:
     at = _windows("maxpool", np.shape(x), kernel_size, stride, padding, dilation, ceil_mode)
-    return engine.winner(np.real(x), at)
+    return engine.winner(np.real(x), np.real(y), at)
 
 
 @maxpool.derivative("x", formula="g at the first maximum of its window, else 0",

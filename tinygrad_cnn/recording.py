@@ -1,0 +1,179 @@
+"""Whether calls are recorded, under which scope, and who watches: the state of a thread or task."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from tinygrad_cnn.graph import Array, Node, Variable
+    from tinygrad_cnn.op import Op
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardEvent:
+    """One call of an op on Tensors, as an `Observer` sees it.
+
+    Attributes
+    ----------
+    op : Op
+    arguments : dict
+        The op's arguments by name, as arrays and static values.
+    output : ndarray or None
+        None if the call failed.
+    node : Node or None
+        None if nothing was recorded.
+    sources : tuple of (Node, Variable or None)
+        Where each differentiable argument came from, whether or not a gradient is wanted of it.
+    scope : str
+    seconds : float
+    error : Exception or None
+        What the call raised.
+    """
+
+    op: Op[Any]
+    arguments: dict[str, Any]
+    output: NDArray[Any] | None
+    node: Node | None
+    sources: tuple[Node | Variable | None, ...]
+    scope: str
+    seconds: float
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackwardEvent:
+    """One node's turn in a reverse sweep, as an `Observer` sees it.
+
+    Attributes
+    ----------
+    node : Node
+    gradient : ndarray or Tensor
+        What has flowed into the node: the gradient of its result.
+    contributions : list of (Node or Variable, ndarray or Tensor)
+        What the node sends to each parent.
+    seconds : float
+    """
+
+    node: Node
+    gradient: Array
+    contributions: list[tuple[Node | Variable, Array]]
+    seconds: float
+
+
+class Observer:
+    """Watches forward calls and backward steps inside ``with observe(observer):``.
+
+    Derive from it and override what you need. An exception raised by an observer ends the call or
+    the sweep it was told of.
+    """
+
+    def forward(self, event: ForwardEvent) -> None:
+        """Take note of one call of an op."""
+
+    def backward(self, event: BackwardEvent) -> None:
+        """Take note of one node's turn in a sweep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The state of recording in this thread or task."""
+
+    on: bool = True
+    scope: str = ""
+    observers: tuple[Observer, ...] = ()
+
+
+recording: ContextVar[Recording] = ContextVar("recording", default=Recording())  # noqa: B039  # frozen
+
+
+@contextmanager
+def changed_recording(**changes: Any) -> Iterator[None]:
+    """Change fields of the state inside a ``with`` block; it comes back whatever happens there."""
+    token = recording.set(replace(recording.get(), **changes))
+    try:
+        yield
+    finally:
+        recording.reset(token)
+
+
+def no_grad() -> AbstractContextManager[None]:
+    """Record nothing inside ``with no_grad():``, so that results are leaves without a graph.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> w = tg.Tensor(3.0, requires_grad=True)
+    >>> with tg.no_grad():
+    ...     y = w * 2
+    >>> y.requires_grad
+    False
+    """
+    return changed_recording(on=False)
+
+
+def enable_grad() -> AbstractContextManager[None]:
+    """Record again inside a ``with no_grad():`` block.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> w = tg.Tensor(3.0, requires_grad=True)
+    >>> with tg.no_grad(), tg.enable_grad():
+    ...     y = w * 2
+    >>> y.requires_grad
+    True
+    """
+    return changed_recording(on=True)
+
+
+def observe(observer: Observer) -> AbstractContextManager[None]:
+    """Show `observer` every forward call and backward step inside ``with observe(observer):``.
+
+    Raises
+    ------
+    TypeError
+        If it is no `Observer`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> class Names(tg.Observer):
+    ...     def forward(self, event):
+    ...         print("forward", event.op.name)
+    ...
+    ...     def backward(self, event):
+    ...         print("backward", event.node.op.name)
+    >>> x = tg.Tensor(0.5, requires_grad=True)
+    >>> with tg.observe(Names()):
+    ...     tg.tanh(x * 2).backward()
+    forward mul
+    forward tanh
+    backward tanh
+    backward mul
+    """
+    if not isinstance(observer, Observer):
+        raise TypeError(f"observe: got {type(observer).__name__}, expected an Observer")
+    return changed_recording(observers=(*recording.get().observers, observer))
+
+
+def scope(name: str) -> AbstractContextManager[None]:
+    """Put `name` behind the scope that nodes recorded inside ``with scope(name):`` are given.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor(1.0, requires_grad=True)
+    >>> with tg.scope("encoder"), tg.scope("0"):
+    ...     y = x * 2
+    >>> y.node.scope
+    'encoder.0'
+    """
+    outer = recording.get().scope
+    return changed_recording(scope=f"{outer}.{name}" if outer and name else outer or name)
