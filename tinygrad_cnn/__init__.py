@@ -1,11 +1,13 @@
 """A Python autograd micro-framework for CNNs: every derivative declared once and checked."""
 
-from tinygrad_cnn import nn
+from tinygrad_cnn import data, nn, ops
 from tinygrad_cnn.calculus import hessian, jacobian, jvp, vjp
+from tinygrad_cnn.data import one_hot
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.graph import ChangedInPlaceError, GraphFreedError, Node, grad
 from tinygrad_cnn.op import OPS, Op, op
-from tinygrad_cnn.ops import *  # noqa: F403
+from tinygrad_cnn.ops import *  # noqa: F403  # ops.__all__, added to ours below
+from tinygrad_cnn.provenance import NaNError, detect_nan
 from tinygrad_cnn.recording import (
     BackwardEvent,
     ForwardEvent,
@@ -16,3 +18,35 @@ from tinygrad_cnn.recording import (
     scope,
 )
 from tinygrad_cnn.tensor import Tensor, default_dtype
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "OPS",
+    "BackwardEvent",
+    "ChangedInPlaceError",
+    "ForwardEvent",
+    "GraphFreedError",
+    "NaNError",
+    "Node",
+    "Observer",
+    "Op",
+    "Tensor",
+    "data",
+    "default_dtype",
+    "detect_nan",
+    "enable_grad",
+    "grad",
+    "hessian",
+    "jacobian",
+    "jvp",
+    "nn",
+    "no_grad",
+    "num_threads",
+    "observe",
+    "one_hot",
+    "op",
+    "scope",
+    "vjp",
+]
+__all__ += ops.__all__

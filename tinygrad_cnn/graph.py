@@ -37,7 +37,7 @@ class ChangedInPlaceError(RuntimeError):
 
 
 class Variable:
-    """What the graph knows of a `Tensor`: an array and, if an op computed it, the node of that call.
+    """What the graph knows of a `Tensor`: an array and, if an op computed it, the node of the call.
 
     Attributes
     ----------

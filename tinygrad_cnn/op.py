@@ -29,8 +29,6 @@ Reader = Callable[[list[Any], list[Any], Any], Any]  # (arguments, their arrays,
 OPS: dict[str, Op[Any]] = {}
 """Every op by its name, the user's own included."""
 
-_MISSING = object()
-
 
 @dataclass(frozen=True, slots=True)
 class Derivative:
@@ -83,13 +81,12 @@ class Op(Generic[P]):
     def __init__(
         self,
         forward: Callable[P, Any],
-        *,
         formula: str,
-        latex: str = "",
-        equation: str = "",
-        elementwise: bool = False,
-        complex_step: bool = True,
-        sequence: bool = False,
+        latex: str,
+        equation: str,
+        elementwise: bool,
+        complex_step: bool,
+        sequence: bool,
     ) -> None:
         functools.update_wrapper(self, forward)
         self.name = forward.__name__
@@ -111,10 +108,8 @@ class Op(Generic[P]):
                     "y, the names of the result and its gradient"
                 )
         self.parameters = tuple(self.signature.parameters)
-        self._defaults = [
-            _MISSING if p.default is p.empty else p.default
-            for p in self.signature.parameters.values()
-        ]
+        self._defaults = [p.default for p in self.signature.parameters.values()]
+        self._bind = _binder(self.name, self.signature)
         self._plans: dict[tuple[bool, ...], Plan] = {}
         self._sort_parameters()
 
@@ -177,7 +172,7 @@ class Op(Generic[P]):
         """Sort the parameters: operands (differentiable), other arrays (no default), static."""
         places = range(len(self.parameters))
         self._operands = [i for i in places if self.parameters[i] in self.derivatives]
-        required = [i for i in places if self._defaults[i] is _MISSING]
+        required = [i for i in places if self._defaults[i] is inspect.Parameter.empty]
         self._other_arrays = [i for i in required if i not in self._operands]
         self._static = [i for i in places if i not in self._operands + required]
         self.static = tuple(self.parameters[i] for i in self._static)
@@ -225,7 +220,7 @@ class Op(Generic[P]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         """Compute; with a Tensor among the arguments return one, and record if a gradient flows."""
         state = recording.get()
-        values = self._bind(args, kwargs)
+        values = self._bind(*args, **kwargs)
         arrays = values.copy()
         operands = (
             self._sequence(values[0]) if self.sequence else [values[i] for i in self._operands]
@@ -235,7 +230,7 @@ class Op(Generic[P]):
             self._operands, [unwrapped] if self.sequence else unwrapped, strict=True
         ):
             arrays[i] = array
-        has_tensor = any([isinstance(value, Variable) for value in operands])
+        has_tensor = any(isinstance(value, Variable) for value in operands)
         for i in self._other_arrays:
             if isinstance(values[i], Variable):
                 has_tensor = True
@@ -268,23 +263,6 @@ class Op(Generic[P]):
         if error is not None:
             raise error from None
         return Variable.tensor.of(y, node, _leaf_beneath(y, operands))
-
-    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        """Return one value for each parameter."""
-        given = len(args)
-        values = [*args, *self._defaults[given:]]
-        known = True
-        for name, value in kwargs.items():
-            i = self.parameters.index(name) if name in self.parameters else -1
-            known = known and i >= given
-            if known:
-                values[i] = value
-        if not known or len(values) > len(self.parameters) or any([v is _MISSING for v in values]):
-            try:
-                self.signature.bind(*args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{self.name}{self.signature}: {error}") from None
-        return values
 
     def _sequence(self, value: Any) -> list[Any]:
         if not isinstance(value, list | tuple):
@@ -356,7 +334,7 @@ class Op(Generic[P]):
     def pull_back(
         self, node: Node, gradient: Array, needed: set[Any] | None, create_graph: bool
     ) -> list[tuple[Node | Variable, Array]]:
-        """Return the gradient of each parent of `node`, or of those in `needed` if it is given."""
+        """Return the gradient of each parent of `node`, or of those in `needed` if given."""
         parents = node.edges()
         node.check_unchanged()
         kept = dict(zip(node.plan.names, node.saved, strict=True))
@@ -437,8 +415,7 @@ def op(
     """
 
     def declare(forward: Callable[P, Any]) -> Op[P]:
-        made = Op(forward, formula=formula, latex=latex, equation=equation,
-                  elementwise=elementwise, complex_step=complex_step, sequence=sequence)  # fmt: skip
+        made = Op(forward, formula, latex, equation, elementwise, complex_step, sequence)
         earlier = OPS.get(made.name)
         if earlier is not None and earlier.__module__ != made.__module__:
             raise ValueError(f"op {made.name} exists already, in {earlier.__module__}")
@@ -446,6 +423,15 @@ def op(
         return made
 
     return declare
+
+
+def _binder(name: str, signature: inspect.Signature) -> Callable[..., list[Any]]:
+    """Return a function of `signature` that returns its arguments as a list: Python binds best."""
+    defaults = {name: p.default for name, p in signature.parameters.items()}
+    taken = [n if d is inspect.Parameter.empty else f"{n}=_['{n}']" for n, d in defaults.items()]
+    binder = eval(f"lambda {', '.join(taken)}: [{', '.join(defaults)}]", {"_": defaults})
+    binder.__qualname__ = name  # so that Python's own message about a wrong call names the op
+    return binder  # type: ignore[no-any-return]
 
 
 def _argument(i: int, values: list[Any], arrays: list[Any], y: Any) -> Any:

@@ -36,7 +36,12 @@ def _operators(op: Op[Any]) -> tuple[Callable[..., Tensor], Callable[..., Tensor
 
 def _comparison(compare: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
     """Return a method that compares elementwise, to a Tensor of bool; it has no derivative."""
-    return lambda self, other: Tensor(compare(self.array, getattr(other, "array", other)))
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        other = other.array if isinstance(other, Variable) else other
+        return Tensor.of(np.asarray(compare(self.array, other)))
+
+    return method
 
 
 class Tensor(Variable):
@@ -258,7 +263,7 @@ class Tensor(Variable):
         self.requires_grad = requires_grad
         return self
 
-    # --- operators and methods: the ops under other names ------------------------------------------
+    # --- operators and methods: the ops under other names ----------------------------------------
 
     __add__, __radd__ = _operators(ops.add)
     __sub__, __rsub__ = _operators(ops.sub)
@@ -283,7 +288,7 @@ class Tensor(Variable):
         return ops.getitem(self, plain_index(index))
 
     def reshape(self, *shape: Any) -> Tensor:
-        """Return `tinygrad_cnn.reshape` of this Tensor: ``reshape(2, 3)`` or ``reshape((2, 3))``."""
+        """Return `tinygrad_cnn.reshape` of this Tensor: ``reshape(2, 3)`` or of a tuple."""
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: int) -> Tensor:

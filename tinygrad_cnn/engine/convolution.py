@@ -1,7 +1,7 @@
 """Convolution and its two gradients as matrix products over gathered columns.
 
-Memory is laid out as (C, H, W, N): the images of the API, (N, C, H, W), are a transposed view of it,
-which elementwise ops keep. So each slice that is copied has runs of at least N values, and no
+Memory is laid out as (C, H, W, N): the images of the API, (N, C, H, W), are a transposed view of
+it, which elementwise ops keep. So each slice that is copied has runs of at least N values, and no
 result needs to be put in order. With G groups, K = (C/G)·KH·KW and P = OH·OW·N,
 
     columns : (G, K, P)      columns[g, (c, i, j), (oh, ow, n)] = x[n, (g, c), cell under (i, j)]

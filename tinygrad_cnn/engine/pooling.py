@@ -83,7 +83,8 @@ def _cells(axis: Axis, count_include_pad: bool) -> Array:
     if count_include_pad:
         low, high = -axis.before, axis.size + axis.after
     cells = axis.starts()[:, np.newaxis] + np.arange(axis.kernel) * axis.dilation
-    return np.sum((cells >= low) & (cells < high), axis=1)
+    counts: Array = np.sum((cells >= low) & (cells < high), axis=1)
+    return counts
 
 
 def _lowest(dtype: np.dtype[Any]) -> Any:

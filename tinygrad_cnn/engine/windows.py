@@ -130,14 +130,14 @@ def windows(
         size, kernel, strides, dilations, reaches, pads, strict=True
     ):
         room = n + before + after - reach
-        if room < 0 or n == 0:
+        count = room // s + 1
+        if ceil_mode and room % s and count * s < n + before:  # the extra one starts on the image
+            count += 1
+        if count < 1 or n == 0:
             raise ValueError(
                 f"{name}: a kernel of {kernel} with dilation {dilations} does not fit an image of "
                 f"{size} with padding {padding}"
             )
-        count = room // s + 1
-        if ceil_mode and room % s and count * s < n + before:  # the extra one starts on the image
-            count += 1
         axes.append(Axis(n, k, s, d, before, after, count))
     return Windows(*axes)
 

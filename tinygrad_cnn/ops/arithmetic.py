@@ -145,9 +145,14 @@ def pow(a: Array, b: Array) -> Array:
     return a ** (b.item() if np.ndim(b) == 0 else b)  # NumPy is fast for a number 2, −1 or ½
 
 
+@pow.residual
+def zero_to_zero(a: Array, b: Array) -> Array:
+    return (a == 0) & (b == 0) if np.any(b == 0) else np.False_
+
+
 @pow.derivative("a", formula="g·b·aᵇ⁻¹", latex=r"g\,b\,a^{b-1}")
-def _(g: Array, *, a: Array, b: Array) -> Array:
-    return g * b * a ** where(b == 0, 1.0, b - 1.0)  # where b is 0 so is this, even for a = 0
+def _(g: Array, *, a: Array, b: Array, zero_to_zero: Array) -> Array:
+    return g * b * a ** where(zero_to_zero, 1.0, b - 1.0)  # 0⁰ has the derivative 0, not 0·∞
 
 
 @pow.derivative("b", formula="g·aᵇ·ln a", latex=r"g\,a^b \ln a")

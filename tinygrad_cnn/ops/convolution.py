@@ -253,8 +253,8 @@ def conv_transpose2d(
     stride, padding, dilation, groups
         Of the convolution that this one is the transpose of.
     output_padding : int or (int, int)
-        Rows and columns added to the output's end, less than stride or dilation: which of the sizes
-        that the convolution maps to H and W it is.
+        Rows and columns added to the output's end, less than the stride: which of the sizes that
+        the convolution maps to H and W it is.
 
     Returns
     -------
@@ -378,11 +378,8 @@ def _transposed_shape(
         )
     strides, paddings = pair(name, "stride", stride, 1), pair(name, "padding", padding, 0)
     dilations, extras = pair(name, "dilation", dilation, 1), pair(name, "output_padding", extra, 0)
-    if any(e >= max(s, d) for e, s, d in zip(extras, strides, dilations, strict=True)):
-        raise ValueError(
-            f"{name}: output_padding is {extra}, expected less than stride {stride} or dilation "
-            f"{dilation}"
-        )
+    if any(e >= s for e, s in zip(extras, strides, strict=True)):
+        raise ValueError(f"{name}: output_padding is {extra}, expected less than stride {stride}")
     height, width = (
         (n - 1) * s - 2 * p + d * (k - 1) + e + 1
         for n, s, p, d, k, e in zip(x[2:], strides, paddings, dilations, w[2:], extras, strict=True)

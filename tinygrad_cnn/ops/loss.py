@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
@@ -158,9 +159,10 @@ def _(
     return g * (softmax(logits) - wanted) * (1.0 / _share(logits.shape[:-1], reduction))
 
 
-def _probabilities(target: Array, shape: Shape, smoothing: float, dtype: np.dtype) -> np.ndarray:
+def _probabilities(target: Array, shape: Shape, smoothing: float, dtype: Any) -> NDArray[Any]:
     """Return the target as probabilities of `shape`, smoothed; refuse what is none."""
     target = np.asarray(target)
+    wanted: NDArray[Any]
     classes = shape[-1]
     if not 0.0 <= smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing is {smoothing}, expected 0 to 1")
@@ -186,7 +188,10 @@ def _probabilities(target: Array, shape: Shape, smoothing: float, dtype: np.dtyp
             f"cross_entropy: target has shape {target.shape} and dtype {target.dtype}; expected "
             f"labels of shape {shape[:-1]} or floating rows of shape {shape}"
         )
-    return wanted if smoothing == 0.0 else wanted * (1.0 - smoothing) + smoothing / classes
+    if smoothing:
+        wanted *= 1.0 - smoothing
+        wanted += smoothing / classes
+    return wanted
 
 
 def _check_pair(name: str, prediction: Array, target: Array, reduction: Reduction) -> None:

@@ -319,6 +319,11 @@ def _windows(
         raise ValueError(
             f"{name}: padding is {padding}, expected at most half of a window of {kernel}"
         )
+    if any(p > 0 and n < d for p, n, d in zip(pads, shape[2:], dilations, strict=True)):
+        raise ValueError(
+            f"{name}: dilation is {dilation}, more than the image: {shape}; with padding a window "
+            "could miss it"
+        )
     return windows(name, shape[2:], kernel, steps, pads, dilations, bool(ceil_mode))
 
 

@@ -97,8 +97,11 @@ def batch_norm(x: Array, w: Array, bias: Array, epsilon: float = 1e-5) -> Array:
     return _along(w, x) * normal + _along(bias, x)
 
 
-@batch_norm.derivative("x", formula="w/σ · (g − mean g − x̂·mean(g·x̂))",
-                       latex=r"\tfrac{w}{\sigma}(g - \overline{g} - \hat x\,\overline{g\,\hat x})")  # fmt: skip
+@batch_norm.derivative(
+    "x",
+    formula="w/σ · (g − mean g − x̂·mean(g·x̂))",
+    latex=r"\tfrac{w}{\sigma}(g - \overline{g} - \hat x\,\overline{g\,\hat x})",
+)
 def _(g: Array, *, x: Array, w: Array, epsilon: float) -> Array:
     normal, deviation = _normalised(x, epsilon)
     axes = _other_axes(x)
