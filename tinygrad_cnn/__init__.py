@@ -1,6 +1,6 @@
 """A Python autograd micro-framework for CNNs: every derivative declared once and checked."""
 
-from tinygrad_cnn import data, nn, ops
+from tinygrad_cnn import data, nn, ops, optim
 from tinygrad_cnn.calculus import hessian, jacobian, jvp, vjp
 from tinygrad_cnn.data import one_hot
 from tinygrad_cnn.engine.threads import num_threads
@@ -46,6 +46,7 @@ __all__ = [
     "observe",
     "one_hot",
     "op",
+    "optim",
     "scope",
     "vjp",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.graph import grad
+from tinygrad_cnn.recording import enable_grad
 from tinygrad_cnn.tensor import Tensor
 
 Function = Callable[..., Tensor]
@@ -99,7 +100,8 @@ def vjp(f: Function, *args: Any) -> tuple[NDArray[Any], Callable[[ArrayLike], li
     [array([ 3., 40.], dtype=float32), array([ 1., 20.], dtype=float32)]
     """
     inputs = [_leaf(arg) for arg in args]
-    y = f(*inputs)
+    with enable_grad():
+        y = f(*inputs)
 
     def pull_back(u: ArrayLike) -> list[Any]:
         if not y.requires_grad:
@@ -136,7 +138,8 @@ def jvp(f: Function, x: Any, v: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     (array([1., 4.], dtype=float32), array([ 2., 40.], dtype=float32))
     """
     leaf = _leaf(x)
-    y = f(leaf)
+    with enable_grad():
+        y = f(leaf)
     if np.shape(v) != leaf.shape:
         raise ValueError(f"jvp: v has shape {np.shape(v)}, but x has shape {leaf.shape}")
     if not y.requires_grad:
@@ -159,7 +162,8 @@ def _evaluate(f: Function, args: tuple[Any, ...], argnum: int) -> tuple[Tensor, 
         raise ValueError(f"argnum is {argnum}, but there are {len(args)} arguments")
     inputs = [arg if isinstance(arg, Tensor) else Tensor(arg) for arg in args]
     x = inputs[argnum] = _leaf(args[argnum])
-    return x, f(*inputs)
+    with enable_grad():
+        return x, f(*inputs)
 
 
 def _rows(y: Tensor, x: Tensor) -> NDArray[Any]:

@@ -6,6 +6,7 @@ drawn graph, printed derivations, gradient checks and the table in the docs.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable
@@ -134,9 +135,9 @@ class Op(Generic[P]):
         """
 
         def register(rule: Rule) -> Rule:
-            flow, *kept = inspect.signature(rule).parameters.values()
-            if flow.name != "g" or any(p.kind is not p.KEYWORD_ONLY for p in kept):
-                came = inspect.signature(rule)
+            came = inspect.signature(rule)
+            flow, kept = [*came.parameters][:1], [*came.parameters.values()][1:]
+            if flow != ["g"] or any(p.kind is not p.KEYWORD_ONLY for p in kept):
                 raise TypeError(f"op {self.name}: a rule takes (g, *, names), not {came}")
             needs = tuple(p.name for p in kept)
             self._readers(needs)
@@ -188,7 +189,12 @@ class Op(Generic[P]):
         if name == "y_shape":
             return lambda values, arrays, y: y.shape
         if name in self.parameters:
-            return functools.partial(_argument, self.parameters.index(name))
+            i = self.parameters.index(name)
+            if self.sequence and i == 0:
+                return lambda values, arrays, y: [
+                    _kept(v, a) for v, a in zip(values[0] or arrays[0], arrays[0], strict=True)
+                ]
+            return lambda values, arrays, y: _kept(values[i], arrays[i])
         if name in self.residuals:
             return lambda values, arrays, y: self._call(self.residuals[name], arrays, y)
         parameter = name.removesuffix("_shape")
@@ -246,7 +252,7 @@ class Op(Generic[P]):
         try:
             y = self.forward(*arrays)  # type: ignore[call-arg]
         except Exception as raised:
-            error = self._explained(raised, unwrapped, state.scope)
+            error = self._explained(raised, arrays, state.scope)
         if not has_tensor and error is None:
             return y  # type: ignore[no-any-return]  # arrays in, an array out
         if error is None:
@@ -302,11 +308,12 @@ class Op(Generic[P]):
     def _explained(self, error: Exception, arrays: list[Any], scope: str) -> Exception:
         """Return `error`, with op and arguments where NumPy cannot name them, and the module."""
         if self.elementwise and isinstance(error, ValueError):
-            shapes = [np.shape(array) for array in arrays]
+            places = sorted(self._operands + self._other_arrays)
+            shapes = {self.parameters[i]: np.shape(arrays[i]) for i in places}
             try:
-                np.broadcast_shapes(*shapes)
+                np.broadcast_shapes(*shapes.values())
             except ValueError:
-                came = " and ".join(f"{self._label(k)} {shape}" for k, shape in enumerate(shapes))
+                came = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
                 error = ValueError(f"{self.name}: shapes do not broadcast: {came}")
         if scope:
             error.add_note(f"in module {scope}")
@@ -326,7 +333,8 @@ class Op(Generic[P]):
             return None
         plan = self._plan((True,) if self.sequence else wanted)
         saved = [read(values, arrays, y) for read in plan.readers]
-        owners = [value.owner for value in saved if isinstance(value, Variable)]
+        kept = [v for value in saved for v in (value if isinstance(value, list) else [value])]
+        owners = [value.owner for value in kept if isinstance(value, Variable)]
         watched = [(leaf, leaf.current_version()) for leaf in owners if leaf is not None]
         static = tuple([values[i] for i in self._static])
         return Node(self, plan, parents, saved, watched, static, y, scope)
@@ -339,7 +347,7 @@ class Op(Generic[P]):
         node.check_unchanged()
         kept = dict(zip(node.plan.names, node.saved, strict=True))
         if not create_graph:
-            kept = {k: v.array if isinstance(v, Variable) else v for k, v in kept.items()}
+            kept = {k: _plain(v) for k, v in kept.items()}
         elif "y" in kept:
             kept["y"] = Variable.tensor.of(kept["y"], node)
         contributions: list[tuple[Node | Variable, Array]] = []
@@ -434,19 +442,27 @@ def _binder(name: str, signature: inspect.Signature) -> Callable[..., list[Any]]
     return binder  # type: ignore[no-any-return]
 
 
-def _argument(i: int, values: list[Any], arrays: list[Any], y: Any) -> Any:
-    """Read the argument at `i`: the Tensor where it is one, else an array nobody can write to."""
-    value, array = values[i], arrays[i]
+def _kept(value: Any, array: Any) -> Any:
+    """Return what to keep of an argument and its array: the Tensor, or what nobody can write to."""
     if isinstance(value, Variable):
         return value if array is value.array else array
-    return array.copy() if array is value and isinstance(array, np.ndarray) else array
+    if value is None or isinstance(value, int | float | str):
+        return array
+    return copy.deepcopy(array)  # of `array`, for NumPy may have made it a view of `value`
+
+
+def _plain(value: Any) -> Any:
+    """Return a kept value with its Tensors as arrays."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return value.array if isinstance(value, Variable) else value
 
 
 def _leaf_beneath(y: NDArray[Any], operands: list[Any]) -> Variable | None:
     """Return the leaf whose memory `y` is a view of, if there is one."""
-    if y.base is not None:
-        for value in operands:
-            owner = value.owner if isinstance(value, Variable) else None
+    for value in operands:
+        if isinstance(value, Variable) and (y.base is not None or y is value.array):
+            owner = value.owner
             if owner is not None and np.may_share_memory(y, owner.array):
                 return owner
     return None

@@ -35,11 +35,14 @@ def _operators(op: Op[Any]) -> tuple[Callable[..., Tensor], Callable[..., Tensor
 
 
 def _comparison(compare: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
-    """Return a method that compares elementwise, to a Tensor of bool; it has no derivative."""
+    """Return a method that compares elementwise, to a Tensor of bool; it has no derivative.
+
+    Complex values are compared by their real parts: it is these that a complex step branches on.
+    """
 
     def method(self: Tensor, other: Any) -> Tensor:
         other = other.array if isinstance(other, Variable) else other
-        return Tensor.of(np.asarray(compare(self.array, other)))
+        return Tensor.of(np.asarray(compare(np.real(self.array), np.real(other))))
 
     return method
 

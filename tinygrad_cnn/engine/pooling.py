@@ -25,7 +25,7 @@ def maximum(x: Array, at: Windows) -> Array:
 
 def winner(x: Array, y: Array, at: Windows) -> Array:
     """Return the kernel offset, i·KW + j, of the first value under each window that equals `y`."""
-    padded = at.pad(x, _lowest(x.dtype))
+    padded = at.pad(x, np.nan)  # equals nothing, so that the border never wins
     last = at.rows.kernel * at.columns.kernel - 1
     won = np.zeros_like(y, np.min_scalar_type(last))
     found = np.zeros_like(y, bool)

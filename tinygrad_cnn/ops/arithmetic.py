@@ -355,8 +355,8 @@ def clip(x: Array, low: float | None = None, high: float | None = None) -> Array
     """
     if low is None and high is None:
         raise ValueError("clip: neither low nor high was given")
-    if low is not None and high is not None and not low <= high:
-        raise ValueError(f"clip: low is {low}, above high, which is {high}")
+    if not (-np.inf if low is None else low) <= (np.inf if high is None else high):
+        raise ValueError(f"clip: low is {low} and high is {high}, expected low ≤ high")
     if np.iscomplexobj(x):
         return np.where(inside(x, low, high), x, np.clip(x.real, low, high))
     return np.clip(x, low, high)
@@ -378,6 +378,8 @@ def _(g: Array, *, inside: Array) -> Array:
 def astype(x: Array, dtype: DTypeLike) -> Array:
     """Return `x` in another dtype; its gradient comes back in the dtype of `x`.
 
+    A cast to integers is constant almost everywhere: its gradient is 0.
+
     Examples
     --------
     >>> import tinygrad_cnn as tg
@@ -388,8 +390,8 @@ def astype(x: Array, dtype: DTypeLike) -> Array:
 
 
 @astype.derivative("x", formula="g", latex="g")
-def _(g: Array) -> Array:
-    return g
+def _(g: Array, *, dtype: DTypeLike) -> Array:
+    return g if np.dtype(dtype).kind in "fc" else g * 0
 
 
 def _choose(choice: np.ufunc, comparison: np.ufunc, a: Array, b: Array) -> Array:

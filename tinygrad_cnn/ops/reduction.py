@@ -168,9 +168,12 @@ def _count(shape: tuple[int, ...], axis: Axis) -> int:
 
 def _checked(name: str, x: Array, axis: Axis) -> Axis:
     ndim = np.ndim(x)
-    for a in axis if isinstance(axis, tuple) else () if axis is None else (axis,):
+    axes = axis if isinstance(axis, tuple) else () if axis is None else (axis,)
+    for a in axes:
         if not isinstance(a, int | np.integer) or not -ndim <= a < ndim:
             raise ValueError(f"{name}: axis is {axis}, but x has shape {np.shape(x)}")
+    if len({a % ndim for a in axes}) < len(axes):
+        raise ValueError(f"{name}: axis is {axis}, expected no axis of x: {np.shape(x)} twice")
     return axis
 
 

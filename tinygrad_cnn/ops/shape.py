@@ -194,11 +194,16 @@ def put(x: Array, index: Any, shape: Sequence[int] = ()) -> Array:
     """
     x = np.asarray(x)
     out = np.zeros(tuple(shape), x.dtype)
-    if _names_each_once(index):
+    once = _names_each_once(index)
+    selected = (out if once else np.arange(out.size).reshape(out.shape))[index]
+    if selected.shape != x.shape:
+        raise ValueError(
+            f"put: x has shape {x.shape}, but index selects {selected.shape} of {out.shape}"
+        )
+    if once:
         out[index] = x
     else:  # by flat positions: np.add.at is fast in one dimension only
-        positions = np.arange(out.size).reshape(out.shape)[index]
-        np.add.at(out.reshape(-1), positions.reshape(-1), x.reshape(-1))
+        np.add.at(out.reshape(-1), selected.reshape(-1), x.reshape(-1))
     return out
 
 
@@ -270,7 +275,7 @@ def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
         return np.stack(arrays, axis)
     except ValueError:
         shapes = [np.shape(array) for array in arrays]
-        raise ValueError(f"stack: shapes {shapes} are not all equal") from None
+        raise ValueError(f"stack: shapes {shapes} do not stack along axis {axis}") from None
 
 
 @stack.derivative("arrays", formula="the slices of g", latex=r"g_{\text{slice}}")

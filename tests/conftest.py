@@ -1,0 +1,32 @@
+"""Hypothesis profiles: few examples by default, always the same ones where CI is set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tinygrad_cnn import OPS
+
+# too_slow measures the machine, not the test: two busy cores would make it fail by chance.
+SUPPRESSED = [HealthCheck.too_slow]
+
+settings.register_profile(
+    "default", max_examples=15, deadline=None, suppress_health_check=SUPPRESSED
+)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
+settings.register_profile("thorough", settings.get_profile("default"), max_examples=500)
+
+in_ci = os.environ.get("CI", "").lower() in {"1", "true"}
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci else "default"))
+
+
+@pytest.fixture
+def ops_of_its_own() -> Iterator[None]:
+    """Let a test declare ops, and forget them afterwards."""
+    before = dict(OPS)
+    yield
+    OPS.clear()
+    OPS.update(before)

@@ -1,0 +1,161 @@
+"""Convolution against SciPy and plain loops; its gradients as its adjoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.signal import convolve2d, correlate2d
+from support import naive
+from support.gradients import assert_close
+from support.strategies import (
+    Convolution,
+    Transposed,
+    convolutions,
+    sixteenths,
+    transposed_convolutions,
+)
+
+import tinygrad_cnn as tg
+
+EXACT = 1e-12
+
+
+def inner(a: Any, b: Any) -> float:
+    return float(np.sum(np.asarray(a) * np.asarray(b)))
+
+
+@given(at=convolutions(), data=st.data())
+def test_conv2d_is_the_sum_over_kernel_cells(at: Convolution, data: st.DataObject) -> None:
+    x, w = data.draw(sixteenths(at.x)), data.draw(sixteenths(at.w))
+    assert_close(tg.conv2d(x, w, **at.options), naive.conv2d(x, w, **at.options), "y", EXACT)
+
+
+@given(at=convolutions(), data=st.data())
+def test_conv2d_adds_the_bias_to_each_channel(at: Convolution, data: st.DataObject) -> None:
+    x, w, bias = (data.draw(sixteenths(shape)) for shape in (at.x, at.w, at.w[:1]))
+    expected = naive.conv2d(x, w, **at.options) + bias[None, :, None, None]
+    assert_close(tg.conv2d(x, w, bias, **at.options), expected, "y", EXACT)
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (2, 5), (4, 1)])
+@pytest.mark.parametrize("mode", ["valid", "same"])
+def test_conv2d_is_scipys_correlation(kernel: tuple[int, int], mode: str) -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 3, 9, 8)), rng.standard_normal((4, 3, *kernel))
+    y = tg.conv2d(x, w, padding=mode)
+    for n, o in np.ndindex(2, 4):
+        if mode == "valid":
+            expected = sum(correlate2d(x[n, c], w[o, c], "valid") for c in range(3))
+        else:  # where the kernel is even, SciPy centres it one cell earlier: cut it out of "full"
+            full = sum(correlate2d(x[n, c], w[o, c], "full") for c in range(3))
+            top, left = kernel[0] // 2, kernel[1] // 2
+            expected = full[top : top + 9, left : left + 8]
+        assert_close(y[n, o], expected, "y", EXACT)
+
+
+@given(at=convolutions(), data=st.data())
+def test_conv2d_gradients_are_its_adjoints(at: Convolution, data: st.DataObject) -> None:
+    """⟨u, C(x, w)⟩ = ⟨X(u, w), x⟩ = ⟨W(u, x), w⟩."""
+    x, w = data.draw(sixteenths(at.x)), data.draw(sixteenths(at.w))
+    y = tg.conv2d(x, w, **at.options)
+    u = data.draw(sixteenths(y.shape))
+    value = inner(u, naive.conv2d(x, w, **at.options))
+    scale = 1e-12 * max(1.0, inner(np.abs(u), np.abs(y)) + np.abs(x).sum() * np.abs(w).sum())
+    dx = tg.conv2d_input_gradient(u, w, at.x, **at.options)
+    dw = tg.conv2d_weight_gradient(u, x, at.w, **at.options)
+    assert dx.shape == at.x
+    assert dw.shape == at.w
+    assert abs(inner(dx, x) - value) <= scale
+    assert abs(inner(dw, w) - value) <= scale
+
+
+@given(at=convolutions(), data=st.data())
+def test_grad_of_conv2d_is_those_adjoints(at: Convolution, data: st.DataObject) -> None:
+    x = tg.Tensor(data.draw(sixteenths(at.x)), requires_grad=True)
+    w = tg.Tensor(data.draw(sixteenths(at.w)), requires_grad=True)
+    bias = tg.Tensor(np.zeros(at.w[0]), requires_grad=True)
+    y = tg.conv2d(x, w, bias, **at.options)
+    u = data.draw(sixteenths(y.shape))
+    dx, dw, db = tg.grad(y, [x, w, bias], gradient=u)
+    assert_close(dx, tg.conv2d_input_gradient(u, w.numpy(), at.x, **at.options), "dx", EXACT)
+    assert_close(dw, tg.conv2d_weight_gradient(u, x.numpy(), at.w, **at.options), "dw", EXACT)
+    assert_close(db, u.sum(axis=(0, 2, 3)), "db", EXACT)
+
+
+@given(at=transposed_convolutions(), data=st.data())
+def test_conv_transpose2d_is_the_transposed_matrix_of_conv2d(
+    at: Transposed, data: st.DataObject
+) -> None:
+    """Built from columns: the convolution of every unit image."""
+    x, w = data.draw(sixteenths(at.x)), data.draw(sixteenths(at.w))
+    y = tg.conv_transpose2d(x, w, **at.options)
+    options = {k: v for k, v in at.options.items() if k != "output_padding"}
+    image, result = y.shape[1:], at.x[1:]
+    units = np.eye(int(np.prod(image))).reshape(-1, *image)
+    matrix = naive.conv2d(units, w, **options)  # row i: the convolution of unit image i
+    assert matrix.shape[1:] == result
+    expected = x.reshape(len(x), np.prod(result)) @ matrix.reshape(len(units), -1).T
+    assert_close(y, expected.reshape(y.shape), "y", EXACT)
+
+
+@given(at=transposed_convolutions())
+def test_conv_transpose2d_gives_a_size_that_conv2d_takes_back(at: Transposed) -> None:
+    y = tg.conv_transpose2d(np.zeros(at.x), np.zeros(at.w), **at.options)
+    options = {k: v for k, v in at.options.items() if k != "output_padding"}
+    assert tg.conv2d(y, np.zeros(at.w), **options).shape == at.x
+
+
+def test_conv_transpose2d_is_scipys_full_convolution() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 3, 5, 4)), rng.standard_normal((3, 2, 3, 2))
+    y = tg.conv_transpose2d(x, w, np.array([1.0, -1.0]))
+    for n, o in np.ndindex(2, 2):
+        expected = sum(convolve2d(x[n, c], w[c, o], "full") for c in range(3)) + (1.0, -1.0)[o]
+        assert_close(y[n, o], expected, "y", EXACT)
+
+
+def test_depthwise_convolution_keeps_channels_apart() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 3, 6, 6)), rng.standard_normal((3, 1, 3, 3))
+    y = tg.conv2d(x, w, groups=3)
+    for c in range(3):
+        assert_close(y[0, c], correlate2d(x[0, c], w[c, 0], "valid"), "y", EXACT)
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+def test_padding_same_keeps_the_size(kernel: int, dilation: int) -> None:
+    x, w = np.ones((1, 1, 7, 6)), np.ones((1, 1, kernel, kernel))
+    assert tg.conv2d(x, w, padding="same", dilation=dilation).shape == x.shape
+
+
+def test_an_empty_batch_has_an_empty_result_and_zero_weight_gradient() -> None:
+    x = tg.Tensor(np.zeros((0, 2, 5, 5)), requires_grad=True)
+    w = tg.Tensor(np.ones((3, 2, 3, 3)), requires_grad=True)
+    bias = tg.Tensor(np.ones(3), requires_grad=True)
+    y = tg.conv2d(x, w, bias)
+    assert y.shape == (0, 3, 3, 3)
+    dx, dw, db = tg.grad(y.sum(), [x, w, bias])
+    assert dx.shape == x.shape
+    np.testing.assert_array_equal(dw, np.zeros(w.shape))
+    np.testing.assert_array_equal(db, np.zeros(3))
+
+
+def test_options_may_be_lists_and_numpy_integers() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 1, 6, 6)), rng.standard_normal((1, 1, 2, 2))
+    expected = tg.conv2d(x, w, stride=(2, 1), padding=(1, 1), dilation=(2, 2))
+    y = tg.conv2d(x, w, stride=[np.int64(2), 1], padding=[1, 1], dilation=np.int64(2))
+    np.testing.assert_array_equal(y, expected)
+
+
+def test_multiply_adds_of_a_convolution_are_counted() -> None:
+    x, w = np.zeros((2, 4, 5, 5)), np.zeros((6, 2, 3, 3))
+    y = tg.conv2d(x, w, groups=2)
+    arguments = {"x": x, "w": w, "bias": None, "stride": 1, "padding": 0, "dilation": 1}
+    cost = tg.conv2d.cost({**arguments, "groups": 2}, y)
+    assert cost == 2 * 6 * 3 * 3 * (2 * 3 * 3)

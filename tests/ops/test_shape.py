@@ -1,0 +1,124 @@
+"""Moving values: against NumPy, and each move's gradient as the move undone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.strategies import broadcasting_shapes, indices, shapes, sixteenths
+
+import tinygrad_cnn as tg
+
+X = np.arange(24.0).reshape(2, 3, 4)
+INDICES: list[Any] = [
+    0,
+    -1,
+    np.int64(1),
+    slice(None, None, -1),
+    slice(5, 9),
+    None,
+    Ellipsis,
+    (),
+    (0, 2, 3),
+    (slice(None), 1),
+    (Ellipsis, slice(1, 3)),
+    (1, Ellipsis, None, 2),
+    [0, 1, 1, 0, 1],
+    np.array([[0, 1], [1, 1]]),
+    np.array([], dtype=np.int64),
+    (slice(None), [0, 0, 2]),
+    ([0, 1, 0], [2, 2, 2]),
+    (slice(None), [0, 0], [3, 3]),
+    ([0, 1], slice(None), [3, 3]),
+    (np.array([[0], [1]]), [0, 0, 0]),
+    [True, False],
+    np.array([True, True]),
+    X > 11,
+    X > 99,
+    (slice(None), np.array([True, False, True])),
+    (np.array([True, True]), [0, 1]),
+    True,
+    np.array(True),
+    (np.array([1, 1], dtype=np.uint8), 0),
+]
+
+
+@pytest.mark.parametrize("index", INDICES, ids=str)
+def test_getitem_selects_as_numpy_does_and_sums_gradients_of_repeats(index: Any) -> None:
+    leaf = tg.Tensor(X, requires_grad=True)
+    y = leaf[index]
+    np.testing.assert_array_equal(y.numpy(), X[index])
+    u = np.arange(1.0, y.size + 1).reshape(y.shape)
+    expected = np.zeros(X.shape)
+    np.add.at(expected, index, u)
+    np.testing.assert_array_equal(tg.grad(y, leaf, gradient=u)[0], expected)
+
+
+@given(shape=shapes, data=st.data())
+def test_put_is_the_adjoint_of_getitem(shape: tuple[int, ...], data: st.DataObject) -> None:
+    x = data.draw(sixteenths(shape))
+    index = data.draw(indices(shape))
+    u = data.draw(sixteenths(x[index].shape))
+    assert np.sum(tg.put(u, index, shape) * x) == np.sum(u * x[index])
+
+
+def test_an_index_may_be_a_tensor() -> None:
+    x = tg.Tensor([3.0, 4.0, 5.0], requires_grad=True)
+    np.testing.assert_array_equal(x[x > 3.5].numpy(), [4, 5])
+    np.testing.assert_array_equal(x[tg.Tensor(np.array([2, 2]))].numpy(), [5, 5])
+
+
+@given(pair=broadcasting_shapes(2), data=st.data())
+def test_sum_to_is_the_adjoint_of_broadcast_to(pair: list[Any], data: st.DataObject) -> None:
+    shape, other = pair
+    whole = np.broadcast_shapes(shape, other)
+    x, u = data.draw(sixteenths(shape)), data.draw(sixteenths(whole))
+    np.testing.assert_array_equal(tg.broadcast_to(x, whole), np.broadcast_to(x, whole))
+    assert np.sum(tg.sum_to(u, shape) * x) == np.sum(u * np.broadcast_to(x, whole))
+
+
+@pytest.mark.parametrize(
+    ("ours", "numpys"),
+    [
+        (lambda x: tg.reshape(x, (6, 4)), lambda x: x.reshape(6, 4)),
+        (lambda x: tg.reshape(x, -1), lambda x: x.reshape(-1)),
+        (lambda x: tg.reshape(x, [4, -1]), lambda x: x.reshape(4, -1)),
+        (lambda x: tg.transpose(x), lambda x: x.transpose()),
+        (lambda x: tg.transpose(x, (2, 0, 1)), lambda x: x.transpose(2, 0, 1)),
+        (lambda x: tg.transpose(x, (-1, 0, -2)), lambda x: x.transpose(-1, 0, -2)),
+        (lambda x: tg.flip(x), lambda x: np.flip(x)),
+        (lambda x: tg.flip(x, [0, -1]), lambda x: np.flip(x, (0, -1))),
+        (lambda x: tg.pad(x, 1), lambda x: np.pad(x, 1)),
+        (lambda x: tg.pad(x, (1, 2), 5.0), lambda x: np.pad(x, (1, 2), constant_values=5)),
+        (
+            lambda x: tg.pad(x, ((0, 0), (1, 0), (0, 2))),
+            lambda x: np.pad(x, ((0, 0), (1, 0), (0, 2))),
+        ),
+        (lambda x: tg.concatenate([x, x], -1), lambda x: np.concatenate([x, x], -1)),
+        (lambda x: tg.stack((x, x), 1), lambda x: np.stack((x, x), 1)),
+    ],
+)
+def test_moves_are_numpys(ours: Any, numpys: Any) -> None:
+    for x in (X, tg.Tensor(X, requires_grad=True)):
+        np.testing.assert_array_equal(np.asarray(ours(x)), numpys(X))
+
+
+@pytest.mark.parametrize("join", [tg.concatenate, tg.stack])
+def test_joined_tensors_need_not_all_want_a_gradient(join: Any) -> None:
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    y = join([np.array([5.0, 6.0]), x, [7, 8], x])
+    assert y.dtype == np.float32
+    (gradient,) = tg.grad(y.sum(), x)
+    np.testing.assert_array_equal(gradient, [2, 2])
+
+
+def test_a_joined_tensor_may_want_no_gradient_that_another_call_wanted() -> None:
+    """Whether each member wants one differs from call to call of the same op."""
+    x, y = tg.Tensor([1.0], requires_grad=True), tg.Tensor([2.0], requires_grad=True)
+    for members in ([x, y], [x, [3.0]], [[3.0], y], [x]):
+        leaves = [m for m in members if isinstance(m, tg.Tensor)]
+        for gradient in tg.grad(tg.concatenate(members).sum(), leaves):
+            np.testing.assert_array_equal(gradient, [1])

@@ -1,0 +1,90 @@
+"""Softmax and its relatives against SciPy, at ordinary and at extreme values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import special
+from support.gradients import assert_close
+from support.strategies import axes, sixteenths
+
+import tinygrad_cnn as tg
+
+arrays = sixteenths(hnp.array_shapes(min_dims=1, max_dims=3, max_side=4))
+temperatures = st.sampled_from([1.0, 0.25, 4.0])
+
+
+@pytest.mark.parametrize(
+    ("op", "truth"), [(tg.softmax, special.softmax), (tg.log_softmax, special.log_softmax)]
+)
+@given(x=arrays, data=st.data(), temperature=temperatures)
+def test_softmax_is_scipys(
+    op: Any, truth: Any, x: np.ndarray, data: st.DataObject, temperature: float
+) -> None:
+    axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
+    assert_close(op(x, axis, temperature), truth(x / temperature, axis=axis), "y", 1e-14)
+
+
+@given(x=arrays, data=st.data(), keepdims=st.booleans())
+def test_logsumexp_is_scipys(x: np.ndarray, data: st.DataObject, keepdims: bool) -> None:
+    axis = data.draw(axes(x.ndim))
+    expected = special.logsumexp(x, axis=axis, keepdims=keepdims)
+    assert_close(tg.logsumexp(x, axis, keepdims), expected, "y", 1e-14)
+
+
+@given(x=arrays, temperature=temperatures)
+def test_softmax_jacobian_is_the_whole_matrix(x: np.ndarray, temperature: float) -> None:
+    """∂y_i/∂x_j = y_i (δ_ij − y_j) / T."""
+    row = x.reshape(-1)
+    y = special.softmax(row / temperature)
+    expected = (np.diag(y) - np.outer(y, y)) / temperature
+    jacobian = tg.jacobian(lambda x: tg.softmax(x, temperature=temperature))(row)
+    assert_close(jacobian, expected, "J", 1e-14)
+
+
+@given(x=arrays)
+def test_softmax_of_low_temperature_nears_the_one_hot_maximum(x: np.ndarray) -> None:
+    rows = x.reshape(-1) + np.arange(x.size)  # steps of at least 1/16 wherever two tie
+    rows = np.unique(rows)
+    expected = np.zeros(rows.size)
+    expected[-1] = 1
+    assert_close(tg.softmax(rows, temperature=1e-3), expected, "y", 1e-6)
+
+
+EXTREMES = [[-1e4, 0.0, 1e4], [1e4, 1e4, 1e4], [-1e4, -1e4, -1e4], [0.0, -1e4, -1e4]]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(
+    ("op", "truth"),
+    [
+        (tg.softmax, special.softmax),
+        (tg.log_softmax, special.log_softmax),
+        (tg.logsumexp, special.logsumexp),
+    ],
+)
+def test_extreme_logits_give_finite_values_and_gradients(op: Any, truth: Any, dtype: str) -> None:
+    x = np.array(EXTREMES, dtype)
+    leaf = tg.Tensor(x, requires_grad=True)
+    y = op(leaf, axis=-1)
+    np.testing.assert_allclose(y.numpy(), truth(x.astype("f8"), axis=-1), rtol=1e-6, atol=1e-38)
+    assert y.dtype == dtype
+    (gradient,) = tg.grad((y * y).sum(), leaf, create_graph=True)
+    assert np.isfinite(gradient.numpy()).all()
+    assert np.isfinite(tg.grad(gradient.sum(), leaf)[0]).all()
+
+
+def test_logsumexp_of_minus_infinity_is_minus_infinity() -> None:
+    with np.errstate(divide="ignore"):  # log 0, which is the answer
+        assert tg.logsumexp(np.array([-np.inf, -np.inf])) == -np.inf
+    assert tg.logsumexp(np.array([-np.inf, 3.0])) == 3.0
+
+
+def test_log_softmax_is_exact_where_softmax_underflows() -> None:
+    y = tg.log_softmax(np.array([0.0, 2000.0]))
+    np.testing.assert_array_equal(y, [-2000.0, 0.0])

@@ -1,0 +1,1 @@
+"""What several tests share: references for gradients, strategies, naive oracles, cases."""

@@ -1,0 +1,102 @@
+"""Convolution and pooling as their definitions read: one loop an index."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from support.strategies import both
+
+Array = np.ndarray[Any, Any]
+
+
+def conv2d(x: Array, w: Array, stride: Any, padding: Any, dilation: Any, groups: int) -> Array:
+    """Return the sum over kernel cells of image times kernel, in seven nested loops."""
+    N, _, H, W = x.shape
+    OC, C, KH, KW = w.shape
+    (sh, sw), (dh, dw) = both(stride), both(dilation)
+    if padding == "same":  # as much before as behind; where that is odd, the one more behind
+        top, left = dh * (KH - 1) // 2, dw * (KW - 1) // 2
+        OH, OW = H, W
+    else:
+        top, left = (0, 0) if padding == "valid" else both(padding)
+        OH = (H + 2 * top - dh * (KH - 1) - 1) // sh + 1
+        OW = (W + 2 * left - dw * (KW - 1) - 1) // sw + 1
+    y = np.zeros((N, OC, OH, OW))
+    for n, o, i, j, c, k, m in product(*map(range, (N, OC, OH, OW, C, KH, KW))):
+        row, column = i * sh + k * dh - top, j * sw + m * dw - left
+        if 0 <= row < H and 0 <= column < W:
+            channel = o // (OC // groups) * C + c
+            y[n, o, i, j] += x[n, channel, row, column] * w[o, c, k, m]
+    return y
+
+
+def windows(
+    size: tuple[int, int],
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Return, for height and width, the cells under each window; those off the image as well.
+
+    PyTorch's definition: the last window of `ceil_mode` starts on the image or the border before.
+    """
+    result = []
+    steps = kernel_size if stride is None else stride
+    for n, k, s, p, d in zip(
+        size, both(kernel_size), both(steps), both(padding), both(dilation), strict=True
+    ):
+        room = n + 2 * p - d * (k - 1) - 1
+        count = (math.ceil(room / s) if ceil_mode else math.floor(room / s)) + 1
+        if ceil_mode and (count - 1) * s >= n + p:
+            count -= 1
+        result.append([[o * s - p + i * d for i in range(k)] for o in range(count)])
+    return result[0], result[1]
+
+
+def maxpool(
+    x: Array,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> tuple[Array, Array]:
+    """Return the maxima and, for the sum of them, the gradient that goes to the first maxima."""
+    N, C, H, W = x.shape
+    rows, columns = windows((H, W), kernel_size, stride, padding, dilation, ceil_mode)
+    y = np.zeros((N, C, len(rows), len(columns)))
+    gradient = np.zeros(x.shape)
+    for n, c, i, j in np.ndindex(y.shape):
+        inside = [(r, k) for r, k in product(rows[i], columns[j]) if 0 <= r < H and 0 <= k < W]
+        winner = max(inside, key=lambda at: x[n, c, *at])  # the first, of equal ones
+        y[n, c, i, j] = x[n, c, *winner]
+        gradient[n, c, *winner] += 1
+    return y, gradient
+
+
+def avgpool(
+    x: Array,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Array:
+    """Return the mean under each window; what lies beyond the padding never counts."""
+    N, C, H, W = x.shape
+    rows, columns = windows((H, W), kernel_size, stride, padding, 1, ceil_mode)
+    ph, pw = both(padding)
+    y = np.zeros((N, C, len(rows), len(columns)))
+    for n, c, i, j in np.ndindex(y.shape):
+        cells = list(product(rows[i], columns[j]))
+        inside = [(r, k) for r, k in cells if 0 <= r < H and 0 <= k < W]
+        counted = [(r, k) for r, k in cells if -ph <= r < H + ph and -pw <= k < W + pw]
+        total = sum(x[n, c, r, k] for r, k in inside)
+        y[n, c, i, j] = total / len(counted if count_include_pad else inside)
+    return y
