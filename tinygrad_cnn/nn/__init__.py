@@ -1,1 +1,52 @@
-from tinygrad_cnn.tensor import Parameter as Parameter
+"""Models: the Module, layers, initialisers and ready models."""
+
+from tinygrad_cnn.nn import init
+from tinygrad_cnn.nn.layers import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2d,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+from tinygrad_cnn.nn.models import MLP, MODELS, VGG, LeNet5, build
+from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.sequential import Sequential
+from tinygrad_cnn.nn.summary import Row, Summary
+from tinygrad_cnn.tensor import Parameter
+
+__all__ = [
+    "MLP",
+    "MODELS",
+    "VGG",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "LeNet5",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool2d",
+    "Module",
+    "Parameter",
+    "ReLU",
+    "Row",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Summary",
+    "Tanh",
+    "build",
+    "init",
+]

@@ -1,0 +1,392 @@
+"""Layers: what they compute against NumPy written out, what they refuse, and their dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import nn, optim
+
+Make = Callable[[np.random.Generator], nn.Module]
+
+# Every layer, with the shape of an input.
+LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
+    "Linear": (lambda rng: nn.Linear(6, 4, rng=rng), (3, 6)),
+    "Linear without bias": (lambda rng: nn.Linear(6, 4, False, rng=rng), (3, 6)),
+    "Linear per connection": (lambda rng: nn.Linear(6, 4, "per_connection", rng=rng), (3, 6)),
+    "Conv2d": (
+        lambda rng: nn.Conv2d(4, 6, (3, 2), (1, 2), (1, 0), groups=2, rng=rng),
+        (2, 4, 6, 6),
+    ),
+    "ConvTranspose2d": (
+        lambda rng: nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, 2, rng=rng),
+        (2, 4, 5, 5),
+    ),
+    "MaxPool2d": (lambda rng: nn.MaxPool2d(3, 2, 1), (2, 3, 6, 6)),
+    "AvgPool2d": (lambda rng: nn.AvgPool2d(2, ceil_mode=True), (2, 3, 5, 5)),
+    "GlobalAvgPool2d": (lambda rng: nn.GlobalAvgPool2d(), (2, 3, 5, 5)),
+    "Flatten": (lambda rng: nn.Flatten(), (2, 3, 4)),
+    "Dropout": (lambda rng: nn.Dropout(0.3, rng=rng), (4, 5)),
+    "BatchNorm2d": (lambda rng: nn.BatchNorm2d(3), (4, 3, 2, 2)),
+    "Sigmoid": (lambda rng: nn.Sigmoid(), (3, 4)),
+    "Tanh": (lambda rng: nn.Tanh(), (3, 4)),
+    "ReLU": (lambda rng: nn.ReLU(), (3, 4)),
+    "LeakyReLU": (lambda rng: nn.LeakyReLU(0.2), (3, 4)),
+    "Softmax": (lambda rng: nn.Softmax(temperature=2.0), (3, 4)),
+}
+NAMES = st.sampled_from(sorted(LAYERS))
+SEEDS = st.integers(0, 2**32)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_the_table_has_every_layer() -> None:
+    assert {name.split()[0] for name in LAYERS} == set(nn.layers.__all__)
+
+
+# --- properties of every layer -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_one_dtype_goes_through_forward_backward_and_state(
+    name: str, dtype: str, mode: bool
+) -> None:
+    make, shape = LAYERS[name]
+    with tg.default_dtype(dtype):
+        layer = make(rng()).train(mode)
+    x = tg.Tensor(rng(1).normal(size=shape).astype(dtype), requires_grad=True)
+    y = layer(x)
+    y.sum().backward()
+    held = [y, x.grad, *(p.grad for p in layer.parameters()), *layer.state_dict().values()]
+    assert {array.dtype for array in held} == {np.dtype(dtype)}
+
+
+@given(NAMES, SEEDS)
+def test_the_same_seed_gives_the_same_bits(name: str, seed: int) -> None:
+    make, shape = LAYERS[name]
+    x = tg.Tensor(rng(1).normal(size=shape).astype("f4"))
+    first, second = make(rng(seed)), make(rng(seed))
+    for key, array in first.state_dict().items():
+        assert array.tobytes() == second.state_dict()[key].tobytes()
+    assert first(x).numpy().tobytes() == second(x).numpy().tobytes()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_plain_arrays_and_an_empty_batch_are_taken(name: str) -> None:
+    make, shape = LAYERS[name]
+    layer = make(rng()).eval()
+    x = rng(1).normal(size=shape).astype("f4")
+    np.testing.assert_array_equal(np.asarray(layer(x)), layer(tg.Tensor(x)).numpy())
+    empty = layer(tg.Tensor(x[:0]))
+    assert empty.shape == (0, *layer(tg.Tensor(x)).shape[1:])
+
+
+# --- weights -------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 5), st.integers(1, 4), SEEDS)
+def test_biases_per_connection_are_those_of_equation_25(n: int, m: int, seed: int) -> None:
+    with tg.default_dtype("float64"):
+        layer = nn.Linear(n, m, "per_connection", rng=rng(seed), bias_init=nn.init.standard_normal)
+    x = rng(seed + 1).normal(size=(3, n))
+    w, b = layer.weight.array, layer.bias.array
+    z = [[sum(x[k, p] * w[i, p] + b[i, p] for p in range(n)) for i in range(m)] for k in range(3)]
+    y = layer(x)
+    np.testing.assert_allclose(y.numpy(), z, atol=1e-12)
+    y.sum().backward()
+    np.testing.assert_allclose(layer.bias.grad, np.full((m, n), 3.0))  # ∂z_i/∂b_ip = 1
+
+
+@given(SEEDS)
+def test_a_convolution_is_the_sum_over_its_windows(seed: int) -> None:
+    with tg.default_dtype("float64"):
+        layer = nn.Conv2d(
+            4,
+            6,
+            (2, 3),
+            (2, 1),
+            (1, 2),
+            (1, 2),
+            2,
+            rng=rng(seed),
+            bias_init=nn.init.standard_normal,
+        )
+    x = rng(seed + 1).normal(size=(2, 4, 5, 6))
+    padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (2, 2)])
+    y = layer(x).numpy()
+    expected = np.zeros_like(y)
+    for o, i, j in np.ndindex(y.shape[1:]):
+        group = slice(2 * (o // 3), 2 * (o // 3) + 2)
+        window = padded[:, group, 2 * i : 2 * i + 2, j : j + 5 : 2]
+        expected[:, o, i, j] = (window * layer.weight.array[o]).sum((1, 2, 3)) + layer.bias.array[o]
+    np.testing.assert_allclose(y, expected, atol=1e-12)
+
+
+@given(SEEDS, st.sampled_from([1, 2]))
+def test_a_transposed_convolution_is_the_adjoint_of_the_convolution(seed: int, groups: int) -> None:
+    with tg.default_dtype("float64"):
+        down = nn.Conv2d(4, 6, 3, 2, 1, groups=groups, bias=False, rng=rng(seed))
+        up = nn.ConvTranspose2d(6, 4, 3, 2, 1, groups=groups, bias=False, rng=rng(seed))
+    up.load_state_dict(down.state_dict())
+    x, u = rng(seed).normal(size=(1, 4, 5, 5)), rng(seed + 1).normal(size=(1, 6, 3, 3))
+    np.testing.assert_allclose((down(x).numpy() * u).sum(), (x * up(u).numpy()).sum())
+
+
+def test_a_transposed_convolution_is_drawn_with_its_own_fans() -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def numbered(shape: Any, generator: Any, dtype: Any) -> Any:
+        asked.append(shape)
+        return np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+
+    layer = nn.ConvTranspose2d(4, 6, (1, 2), groups=2, rng=rng(), init=numbered)
+    assert asked == [(6, 2, 1, 2)]  # (OC, C / groups, KH, KW)
+    kernels = numbered(asked[0], None, "f4")
+    for group, i, o in np.ndindex(2, 2, 3):
+        weight = layer.weight.array[2 * group + i, o]
+        np.testing.assert_array_equal(weight, kernels[3 * group + o, i])
+
+
+def test_an_initialiser_is_used_and_what_it_returns_is_checked() -> None:
+    ones = nn.init.constant(1.0)
+    layer = nn.Linear(2, 2, rng=rng(), init=ones, bias_init=nn.init.constant(2.0))
+    assert layer.weight.array.tolist() == [[1, 1], [1, 1]]
+    assert layer.bias.array.tolist() == [2, 2]
+    with pytest.raises(ValueError, match="Linear: init returned float64 of shape"):
+        nn.Linear(2, 2, rng=rng(), init=lambda shape, rng, dtype: np.zeros(shape))
+    with pytest.raises(ValueError, match="Linear: bias_init returned list of shape"):
+        nn.Linear(2, 2, rng=rng(), bias_init=lambda shape, rng, dtype: [0.0, 0.0])
+    for layer_type in (nn.Conv2d, nn.ConvTranspose2d):
+        with pytest.raises(TypeError, match="init is 'he', expected a function"):
+            layer_type(2, 2, 1, rng=rng(), init="he")
+
+
+def test_weights_are_he_uniform_and_biases_zero_if_not_told_otherwise() -> None:
+    layer = nn.Conv2d(3, 8, 5, rng=rng(3))
+    expected = nn.init.he_uniform((8, 3, 5, 5), rng(3), "f4")
+    np.testing.assert_array_equal(layer.weight.array, expected)
+    assert not layer.bias.array.any()
+
+
+# --- pooling, shapes, activations ----------------------------------------------------------------
+
+
+def test_layers_pass_their_options_to_their_op() -> None:
+    x = rng().normal(size=(2, 3, 7, 6))
+    for layer, expected in (
+        (nn.MaxPool2d((3, 2), 2, 1, (1, 2), True), tg.maxpool(x, (3, 2), 2, 1, (1, 2), True)),
+        (nn.AvgPool2d(3, 2, 1, True, False), tg.avgpool(x, 3, 2, 1, True, False)),
+        (nn.GlobalAvgPool2d(), x.mean((2, 3))),
+        (nn.Flatten(), x.reshape(2, -1)),
+        (nn.LeakyReLU(0.3), np.where(x >= 0, x, 0.3 * x)),
+        (nn.Softmax(1, 2.0), np.exp(x / 2) / np.exp(x / 2).sum(1, keepdims=True)),
+        (nn.Sigmoid(), 1 / (1 + np.exp(-x))),
+        (nn.Tanh(), np.tanh(x)),
+        (nn.ReLU(), np.maximum(x, 0)),
+    ):
+        np.testing.assert_allclose(layer(tg.Tensor(x)).numpy(), expected, err_msg=repr(layer))
+
+
+# --- dropout -------------------------------------------------------------------------------------
+
+
+@given(st.floats(0.05, 0.95), SEEDS)
+def test_dropout_drops_its_share_and_scales_the_rest(rate: float, seed: int) -> None:
+    n = 4000
+    y = nn.Dropout(rate, rng=rng(seed))(tg.Tensor(np.ones(n, np.float32))).numpy()
+    kept = y != 0
+    np.testing.assert_allclose(y[kept], 1 / (1 - rate), rtol=1e-6)
+    assert abs(kept.mean() - (1 - rate)) < 6 * np.sqrt(rate * (1 - rate) / n)
+
+
+def test_dropout_draws_anew_every_call_and_sends_the_gradient_where_the_value_went() -> None:
+    layer = nn.Dropout(rng=rng())
+    x = tg.Tensor(np.ones(100, np.float32), requires_grad=True)
+    first, second = layer(x), layer(x)
+    assert (first.numpy() != second.numpy()).any()
+    second.sum().backward()
+    np.testing.assert_array_equal(x.grad, second.numpy())
+
+
+def test_dropout_after_eval_and_at_rate_zero_changes_and_draws_nothing() -> None:
+    source = rng()
+    before = source.bit_generator.state
+    x = tg.Tensor([1.0, 2.0])
+    assert nn.Dropout(0.9, rng=source).eval()(x) is x
+    assert nn.Dropout(0.0, rng=source)(x) is x
+    assert source.bit_generator.state == before
+
+
+# --- batch normalisation -------------------------------------------------------------------------
+
+
+@given(st.floats(0.0, 1.0), st.integers(1, 4), SEEDS)
+def test_running_statistics_follow_the_batches_with_the_unbiased_variance(
+    momentum: float, batches: int, seed: int
+) -> None:
+    with tg.default_dtype("float64"):
+        layer = nn.BatchNorm2d(3, momentum=momentum)
+    mean, variance = np.zeros(3), np.ones(3)
+    for x in rng(seed).normal(1.0, 2.0, size=(batches, 4, 3, 2, 5)):
+        layer(tg.Tensor(x))
+        channels = x.transpose(1, 0, 2, 3).reshape(3, -1)
+        mean = (1 - momentum) * mean + momentum * channels.mean(1)
+        variance = (1 - momentum) * variance + momentum * channels.var(1) * 40 / 39
+    np.testing.assert_allclose(layer.running_mean.array, mean)
+    np.testing.assert_allclose(layer.running_var.array, variance)
+
+
+def test_batch_norm_in_training_gives_each_channel_the_mean_and_variance_of_its_parameters() -> (
+    None
+):
+    with tg.default_dtype("float64"):
+        layer = nn.BatchNorm2d(2, epsilon=0.0)
+    layer.load_state_dict(layer.state_dict() | {"weight": np.array([2.0, 3.0]),
+                                                "bias": np.array([5.0, 7.0])})  # fmt: skip
+    y = layer(tg.Tensor(rng().normal(3.0, 4.0, size=(8, 2, 3, 3)))).numpy()
+    np.testing.assert_allclose(y.mean((0, 2, 3)), [5, 7])
+    np.testing.assert_allclose(y.std((0, 2, 3)), [2, 3])
+
+
+def test_batch_norm_after_eval_uses_the_running_statistics_and_leaves_them() -> None:
+    with tg.default_dtype("float64"):
+        layer = nn.BatchNorm2d(2, epsilon=0.1)
+    state = {"weight": [2.0, 3.0], "bias": [5.0, 7.0],
+             "running_mean": [1.0, -1.0], "running_var": [4.0, 0.5]}  # fmt: skip
+    state = {name: np.array(value) for name, value in state.items()}
+    layer.load_state_dict(state)
+    x = tg.Tensor(rng().normal(size=(1, 2, 1, 1)), requires_grad=True)
+    y = layer.eval()(x)
+    w, b, mean, variance = (value.reshape(1, 2, 1, 1) for value in state.values())
+    np.testing.assert_allclose(y.numpy(), w * (x.numpy() - mean) / np.sqrt(variance + 0.1) + b)
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad, w / np.sqrt(variance + 0.1))
+    after = layer.state_dict()
+    assert all(np.array_equal(after[name], state[name]) for name in state)
+
+
+def test_batch_norm_refuses_a_wrong_shape_or_a_single_value_and_stays_as_it_was() -> None:
+    layer = nn.BatchNorm2d(3)
+    before = layer.state_dict()
+    for shape, message in (
+        ((2, 4, 5, 5), r"BatchNorm2d: x has shape \(2, 4, 5, 5\), expected \(N, 3, H, W\)"),
+        ((2, 3), r"expected \(N, 3, H, W\)"),
+        ((1, 3, 1, 1), "more than one value a channel"),
+        ((0, 3, 2, 2), "more than one value a channel"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            layer(tg.Tensor(np.zeros(shape, np.float32)))
+    after = layer.state_dict()
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+
+
+def test_a_running_statistic_changed_before_backward_is_noticed() -> None:
+    layer = nn.BatchNorm2d(1).eval()
+    x = tg.Tensor(rng().normal(size=(2, 1, 2, 2)).astype("f4"), requires_grad=True)
+    y = layer(x).sum()
+    layer.train()(x)
+    with pytest.raises(tg.ChangedInPlaceError):
+        y.backward()
+
+
+# --- refusing ------------------------------------------------------------------------------------
+
+R = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Linear(0, 1, rng=R), "Linear: in_features is 0, expected a whole number"),
+        (lambda: nn.Linear(1, 2.5, rng=R), "Linear: out_features is 2.5"),
+        (lambda: nn.Linear(1, True, rng=R), "Linear: out_features is True"),
+        (lambda: nn.Linear(1, 1, "each", rng=R), "Linear: bias is 'each', expected one of True"),
+        (lambda: nn.Linear(1, 1, 1, rng=R), "Linear: bias is 1, expected"),
+        (lambda: nn.Conv2d(3, 4, 0, rng=R), "Conv2d: kernel_size is 0"),
+        (lambda: nn.Conv2d(3, 4, (1, 2, 3), rng=R), r"Conv2d: kernel_size is \(1, 2, 3\)"),
+        (lambda: nn.Conv2d(3, 4, 3, stride=-1, rng=R), "Conv2d: stride is -1"),
+        (lambda: nn.Conv2d(3, 4, 3, padding=-1, rng=R), "Conv2d: padding is -1"),
+        (lambda: nn.Conv2d(3, 4, 3, padding="full", rng=R), "padding is 'full', expected one of"),
+        (lambda: nn.Conv2d(3, 4, 3, 2, "same", rng=R), "'same' needs stride 1, not 2"),
+        (lambda: nn.Conv2d(3, 4, 3, dilation=0, rng=R), "Conv2d: dilation is 0"),
+        (lambda: nn.Conv2d(3, 4, 3, groups=2, rng=R), "in_channels is 3, expected a multiple of"),
+        (lambda: nn.Conv2d(2, 3, 3, groups=2, rng=R), "out_channels is 3, expected a multiple of"),
+        (lambda: nn.Conv2d(2, 3, 3, bias="per_connection", rng=R), "Conv2d: bias is"),
+        (lambda: nn.ConvTranspose2d(2, 3, 3, 2, 0, 2, rng=R), "output_padding is 2, expected less"),
+        (lambda: nn.ConvTranspose2d(2, 3, 3, padding="same", rng=R), "padding is 'same'"),
+        (lambda: nn.MaxPool2d(0), "MaxPool2d: kernel_size is 0"),
+        (lambda: nn.MaxPool2d(2, 0), "MaxPool2d: stride is 0"),
+        (lambda: nn.MaxPool2d(2, padding=2), "at most half of a window"),
+        (lambda: nn.MaxPool2d(2, ceil_mode=1), "MaxPool2d: ceil_mode is 1"),
+        (lambda: nn.AvgPool2d(2, count_include_pad=None), "AvgPool2d: count_include_pad is None"),
+        (lambda: nn.Dropout(1.0, rng=R), "Dropout: rate is 1.0, expected .* from 0 to below 1"),
+        (lambda: nn.Dropout(float("nan"), rng=R), "Dropout: rate is nan"),
+        (lambda: nn.BatchNorm2d(0), "BatchNorm2d: channels is 0"),
+        (lambda: nn.BatchNorm2d(1, -1.0), "BatchNorm2d: epsilon is -1.0"),
+        (lambda: nn.BatchNorm2d(1, momentum=1.1), "BatchNorm2d: momentum is 1.1"),
+        (lambda: nn.LeakyReLU("a"), "LeakyReLU: negative_slope is 'a'"),
+        (lambda: nn.Softmax(temperature=0), "Softmax: temperature is 0, expected .* above 0"),
+        (lambda: nn.Softmax(axis=1.0), "Softmax: axis is 1.0"),
+    ],
+)  # fmt: skip
+def test_a_bad_argument_is_refused_by_class_and_name(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("came", [None, 0, np.random])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **rng: nn.Linear(1, 1, **rng),
+        lambda **rng: nn.Conv2d(1, 1, 1, **rng),
+        lambda **rng: nn.ConvTranspose2d(1, 1, 1, **rng),
+        lambda **rng: nn.Dropout(**rng),
+        lambda **rng: nn.MLP((2, 1), **rng),
+        lambda **rng: nn.LeNet5(**rng),
+        lambda **rng: nn.VGG(**rng),
+    ],
+)
+def test_a_missing_generator_is_refused_with_one_to_copy(make: Any, came: Any) -> None:
+    with pytest.raises(TypeError, match=r"rng=numpy\.random\.default_rng\(0\)"):
+        make(**({} if came is None else {"rng": came}))
+
+
+def test_a_flat_input_of_no_axes_is_refused() -> None:
+    with pytest.raises(ValueError, match="Flatten: x has no axes"):
+        nn.Flatten()(tg.Tensor(1.0))
+
+
+def test_layers_learn() -> None:
+    """All of them in one model fit a handful of random images."""
+    source = rng()
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding="same", rng=source),
+        nn.BatchNorm2d(4),
+        nn.LeakyReLU(),
+        nn.MaxPool2d(2),
+        nn.ConvTranspose2d(4, 4, 2, 2, rng=source),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64, 16, rng=source),
+        nn.Tanh(),
+        nn.Linear(16, 3, "per_connection", rng=source),
+    )
+    x, labels = source.normal(size=(12, 1, 8, 8)).astype("f4"), np.arange(12) % 3
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(60):
+        loss = tg.cross_entropy(model(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert (model(x).numpy().argmax(1) == labels).all()

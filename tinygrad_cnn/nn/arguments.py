@@ -1,0 +1,82 @@
+"""Checks of what layers and optimisers are built from; messages start with the class's name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.engine.windows import Pair, pair
+
+
+def whole(owner: str, argument: str, value: Any, least: int = 1) -> int:
+    """Return `value`, a whole number of at least `least`, as an int; else raise ValueError."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise ValueError(
+            f"{owner}: {argument} is {value!r}, expected a whole number from {least} up"
+        )
+    return int(value)
+
+
+def wholes(owner: str, argument: str, values: Any) -> tuple[int, ...]:
+    """Return `values`, a sequence of whole numbers from 1 up, as a tuple; else raise ValueError."""
+    if not isinstance(values, tuple | list):
+        raise ValueError(f"{owner}: {argument} is {values!r}, expected a list of whole numbers")
+    return tuple(whole(owner, f"{argument}[{i}]", value) for i, value in enumerate(values))
+
+
+def number(
+    owner: str, argument: str, value: Any, least: float = 0.0, below: float = math.inf
+) -> float:
+    """Return `value`, a number with least ≤ value < below, as a float; else raise ValueError."""
+    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not real or not least <= value < below:
+        limit = "" if below == math.inf else f" to below {below:g}"
+        raise ValueError(
+            f"{owner}: {argument} is {value!r}, expected a finite number from {least:g}"
+            f"{limit or ' up'}"
+        )
+    return float(value)
+
+
+def positive(owner: str, argument: str, value: Any) -> float:
+    """Return `value`, a finite number above 0, as a float; else raise ValueError."""
+    try:
+        return number(owner, argument, value, math.nextafter(0.0, 1.0))
+    except ValueError:
+        raise ValueError(
+            f"{owner}: {argument} is {value!r}, expected a finite number above 0"
+        ) from None
+
+
+def numbers(owner: str, argument: str, value: Any, least: int) -> Pair:
+    """Return `value`, a whole number or a pair of them, as int or tuple; else raise ValueError."""
+    both = pair(owner, argument, value, least)
+    return both if isinstance(value, tuple | list) else both[0]
+
+
+def flag(owner: str, argument: str, value: Any) -> bool:
+    """Return `value`, True or False; else raise ValueError."""
+    return bool(choice(owner, argument, value, (True, False)))
+
+
+def choice(owner: str, argument: str, value: Any, options: Iterable[Any]) -> Any:
+    """Return `value`, one of `options`; else raise ValueError."""
+    known = list(options)
+    if not any(type(value) is type(option) and value == option for option in known):
+        listed = ", ".join(repr(option) for option in known)
+        raise ValueError(f"{owner}: {argument} is {value!r}, expected one of {listed}")
+    return value
+
+
+def generator(owner: str, rng: Any) -> np.random.Generator:
+    """Return `rng`, a random generator; else raise TypeError."""
+    if not isinstance(rng, np.random.Generator):
+        came = "missing" if rng is None else f"{type(rng).__name__} {rng!r}"
+        raise TypeError(
+            f"{owner}: rng is {came}, expected a numpy.random.Generator: "
+            "rng=numpy.random.default_rng(0)"
+        )
+    return rng

@@ -1,0 +1,203 @@
+"""Initialisers: functions that draw the first values of a parameter.
+
+Each is called as ``initialiser(shape, rng, dtype)`` and returns a new array. Numbers are drawn in
+float64 and rounded to `dtype`, so that the float32 and the float64 model of one seed are the same
+model up to rounding. The scale keeps the variance of activations or gradients from layer to layer;
+it depends on the fans, how many inputs an output has and the reverse (`fans`):
+
+============  ========================  =========================================================
+LeCun         variance 1 / fan_in       LeCun et al., "Efficient BackProp", 1998, eq 16
+Glorot        2 / (fan_in + fan_out)    Glorot and Bengio, "Understanding the difficulty of
+                                        training deep feedforward neural networks", 2010, eq 12, 16
+He            2 / fan_in                He et al., "Delving Deep into Rectifiers", 2015, eq 10
+============  ========================  =========================================================
+
+A uniform distribution on [−a, a) has the variance a²/3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from tinygrad_cnn.nn.arguments import generator
+from tinygrad_cnn.tensor import get_default_dtype
+
+__all__ = [
+    "Initializer",
+    "constant",
+    "fans",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "standard_normal",
+    "zeros",
+]
+
+Shape: TypeAlias = tuple[int, ...]
+Initializer: TypeAlias = Callable[[Shape, np.random.Generator, DTypeLike], NDArray[Any]]
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """Return fan_in and fan_out of weights of `shape`: (out, in), or (OC, C / groups, KH, KW).
+
+    Each output of a convolution sees in · KH · KW inputs, and each input goes, at stride 1, to
+    out · KH · KW outputs.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two axes, or one is 0.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.init.fans((16, 6, 5, 5))
+    (150, 400)
+    """
+    if len(shape) < 2 or 0 in shape:
+        raise ValueError(f"fans: shape is {shape}, expected (out, in, ...), none of them 0")
+    window = math.prod(shape[2:])
+    return shape[1] * window, shape[0] * window
+
+
+def lecun_normal(
+    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+) -> NDArray[Any]:
+    """Draw from the normal distribution with variance 1 / fan_in (LeCun et al. 1998).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the weights; see `fans`.
+    rng : numpy.random.Generator
+    dtype : dtype_like, optional
+        The default dtype if left out.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    ValueError
+        If `shape` has no fans.
+    TypeError
+        If `rng` is no generator.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.init.lecun_normal((2, 3), np.random.default_rng(0)).dtype
+    dtype('float32')
+    """
+    return _normal(1 / fans(shape)[0], shape, rng, dtype)
+
+
+def lecun_uniform(
+    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+) -> NDArray[Any]:
+    """Draw from [−a, a) with a = √(3 / fan_in); otherwise as `lecun_normal`."""
+    return _uniform(1 / fans(shape)[0], shape, rng, dtype)
+
+
+def glorot_normal(
+    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+) -> NDArray[Any]:
+    """Draw from the normal distribution with variance 2 / (fan_in + fan_out); see `lecun_normal`.
+
+    For layers before a sigmoid or tanh (Glorot and Bengio 2010).
+    """
+    return _normal(2 / sum(fans(shape)), shape, rng, dtype)
+
+
+def glorot_uniform(
+    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+) -> NDArray[Any]:
+    """Draw from [−a, a) with a = √(6 / (fan_in + fan_out)); otherwise as `glorot_normal`."""
+    return _uniform(2 / sum(fans(shape)), shape, rng, dtype)
+
+
+def he_normal(
+    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+) -> NDArray[Any]:
+    """Draw from the normal distribution with variance 2 / fan_in; see `lecun_normal`.
+
+    For layers before a ReLU, which drops half of the variance (He et al. 2015).
+    """
+    return _normal(2 / fans(shape)[0], shape, rng, dtype)
+
+
+def he_uniform(
+    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+) -> NDArray[Any]:
+    """Draw from [−a, a) with a = √(6 / fan_in): what layers start with if not told otherwise.
+
+    Uniform numbers come from the generator's bits by exact arithmetic, so a seed gives the same
+    bits on every machine; otherwise as `he_normal`.
+    """
+    return _uniform(2 / fans(shape)[0], shape, rng, dtype)
+
+
+def standard_normal(
+    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+) -> NDArray[Any]:
+    """Draw from the normal distribution with variance 1, for parameters of any shape.
+
+    The plain choice for the text's "random values" (section 0.3.1.1), and that of the first network
+    in Nielsen, "Neural Networks and Deep Learning", 2015, chapter 1. It saturates wide layers.
+    """
+    return _normal(1.0, shape, rng, dtype)
+
+
+def zeros(
+    shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
+) -> NDArray[Any]:
+    """Return zeros, for parameters of any shape: what biases start with."""
+    return np.zeros(shape, get_default_dtype() if dtype is None else dtype)
+
+
+def constant(value: ArrayLike) -> Initializer:
+    """Return the initialiser that fills a parameter with `value`, a number or an array to repeat.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> rng = np.random.default_rng(0)
+    >>> tg.nn.Linear(2, 2, rng=rng, init=tg.nn.init.constant([0.0, 1.0])).weight.numpy()
+    array([[0., 1.],
+           [0., 1.]], dtype=float32)
+    """
+
+    def fill(
+        shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
+    ) -> NDArray[Any]:
+        filled = zeros(shape, rng, dtype)
+        filled[...] = value
+        return filled
+
+    return fill
+
+
+def _normal(
+    variance: float, shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None
+) -> NDArray[Any]:
+    drawn = generator("init", rng).normal(0.0, math.sqrt(variance), shape)
+    return drawn.astype(get_default_dtype() if dtype is None else dtype)
+
+
+def _uniform(
+    variance: float, shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None
+) -> NDArray[Any]:
+    limit = math.sqrt(3.0 * variance)
+    drawn = generator("init", rng).uniform(-limit, limit, shape)
+    return drawn.astype(get_default_dtype() if dtype is None else dtype)

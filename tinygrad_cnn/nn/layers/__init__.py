@@ -1,0 +1,25 @@
+"""The layers: Modules that call one op, and hold its parameters and options."""
+
+from tinygrad_cnn.nn.layers.activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from tinygrad_cnn.nn.layers.convolution import Conv2d, ConvTranspose2d
+from tinygrad_cnn.nn.layers.linear import Linear
+from tinygrad_cnn.nn.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from tinygrad_cnn.nn.layers.regularization import BatchNorm2d, Dropout
+from tinygrad_cnn.nn.layers.shape import Flatten
+
+__all__ = [
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool2d",
+    "ReLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+]

@@ -1,0 +1,115 @@
+"""Activation functions as layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.nn.arguments import number, positive
+from tinygrad_cnn.nn.module import Module
+
+
+class Sigmoid(Module):
+    """`tinygrad_cnn.sigmoid`, 1 / (1 + e⁻ˣ), of each value (eq 15).
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.Sigmoid()(tg.Tensor([0.0]))
+    Tensor([0.5])
+    """
+
+    def forward(self, x: Any) -> Any:
+        """Return σ(x), of the shape of `x`."""
+        return ops.sigmoid(x)
+
+
+class Tanh(Module):
+    """`tinygrad_cnn.tanh` of each value.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.Tanh()(tg.Tensor([0.0]))
+    Tensor([0.])
+    """
+
+    def forward(self, x: Any) -> Any:
+        """Return tanh x, of the shape of `x`."""
+        return ops.tanh(x)
+
+
+class ReLU(Module):
+    """`tinygrad_cnn.relu`, max(0, x), of each value.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.ReLU()(tg.Tensor([-1.0, 2.0]))
+    Tensor([0., 2.])
+    """
+
+    def forward(self, x: Any) -> Any:
+        """Return max(0, x), of the shape of `x`."""
+        return ops.relu(x)
+
+
+class LeakyReLU(Module):
+    """`tinygrad_cnn.leaky_relu`: x where it is not negative, and elsewhere a share of it.
+
+    Parameters
+    ----------
+    negative_slope : float
+        The share, 0 or more.
+
+    Raises
+    ------
+    ValueError
+        If `negative_slope` is out of range.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.LeakyReLU(0.1)(tg.Tensor([-1.0, 2.0]))
+    Tensor([-0.1,  2. ])
+    """
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = number(type(self).__name__, "negative_slope", negative_slope)
+
+    def forward(self, x: Any) -> Any:
+        """Return the values, of the shape of `x`."""
+        return ops.leaky_relu(x, self.negative_slope)
+
+
+class Softmax(Module):
+    """`tinygrad_cnn.softmax`, e^(x_i/T) / Σ_j e^(x_j/T), along an axis (eq 16; with T, eq 36).
+
+    Parameters
+    ----------
+    axis : int
+        The axis whose values come to sum to 1.
+    temperature : float
+        T, above 0.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.Softmax(temperature=2.0)(tg.Tensor([1.0, 1.0]))
+    Tensor([0.5, 0.5])
+    """
+
+    def __init__(self, axis: int = -1, temperature: float = 1.0) -> None:
+        if not isinstance(axis, int) or isinstance(axis, bool):
+            raise ValueError(f"{type(self).__name__}: axis is {axis!r}, expected a whole number")
+        self.axis = axis
+        self.temperature = positive(type(self).__name__, "temperature", temperature)
+
+    def forward(self, x: Any) -> Any:
+        """Return the softmax, of the shape of `x`."""
+        return ops.softmax(x, self.axis, self.temperature)

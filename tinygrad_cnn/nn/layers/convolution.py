@@ -1,0 +1,234 @@
+"""Convolutional layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.engine.windows import Padding, Pair, pair
+from tinygrad_cnn.nn.arguments import choice, flag, generator, numbers, whole
+from tinygrad_cnn.nn.init import Initializer, Shape, he_uniform, zeros
+from tinygrad_cnn.nn.layers.parameter import drawn
+from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.tensor import Parameter
+
+
+class _Convolution(Module):
+    """The options and parameters that both convolutions share."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair,
+        dilation: Pair,
+        groups: int,
+    ) -> None:
+        owner = type(self).__name__
+        self.in_channels = whole(owner, "in_channels", in_channels)
+        self.out_channels = whole(owner, "out_channels", out_channels)
+        self.kernel_size = numbers(owner, "kernel_size", kernel_size, 1)
+        self.stride = numbers(owner, "stride", stride, 1)
+        self.dilation = numbers(owner, "dilation", dilation, 1)
+        self.groups = whole(owner, "groups", groups)
+        for argument in ("in_channels", "out_channels"):
+            channels = getattr(self, argument)
+            if channels % self.groups:
+                raise ValueError(
+                    f"{owner}: {argument} is {channels}, expected a multiple of groups={groups}"
+                )
+
+    def _draw(
+        self,
+        bias: bool,
+        rng: np.random.Generator | None,
+        init: Initializer,
+        bias_init: Initializer,
+        shape: Shape,
+    ) -> None:
+        """Give the layer its kernels, of `shape`, and its biases."""
+        owner = type(self).__name__
+        flag(owner, "bias", bias)
+        source = generator(owner, rng)
+        self.weight = drawn(owner, "weight", init, shape, source)
+        self.bias: Parameter | None = None
+        if bias:
+            self.bias = drawn(owner, "bias", bias_init, (self.out_channels,), source)
+
+
+class Conv2d(_Convolution):
+    """A layer of kernels that slide over images: `tinygrad_cnn.conv2d` (section 0.2.1).
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        How many channels come in and go out.
+    kernel_size, stride, dilation : int or (int, int)
+        The size of a kernel, and the steps between windows and between the cells of one.
+    padding : int, (int, int), "same" or "valid"
+        Zeros added on each side of height and width. ``"same"`` keeps the image's size (stride 1).
+    groups : int
+        Both channel counts are split into that many groups, each convolved by itself.
+    bias : bool
+        Whether to add a number to each output channel.
+    rng : numpy.random.Generator
+        What the first values are drawn from; required.
+    init, bias_init : callable
+        Initialisers of the kernels and of the biases: see `tinygrad_cnn.nn.init`.
+
+    Attributes
+    ----------
+    weight : Parameter
+        The kernels, of shape (OC, C / groups, KH, KW).
+    bias : Parameter or None
+        Of shape (OC,).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if the images do not fit.
+    TypeError
+        If `rng` is no generator, or an initialiser cannot be called.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> layer = tg.nn.Conv2d(1, 6, 5, padding=2, rng=np.random.default_rng(0))
+    >>> layer(tg.Tensor(np.zeros((32, 1, 28, 28), "f4"))).shape
+    (32, 6, 28, 28)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Padding = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator | None = None,
+        init: Initializer = he_uniform,
+        bias_init: Initializer = zeros,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
+        owner = type(self).__name__
+        self.padding: Padding
+        if isinstance(padding, str):
+            self.padding = choice(owner, "padding", padding, ("same", "valid"))
+        else:
+            self.padding = numbers(owner, "padding", padding, 0)
+        if padding == "same" and self.stride not in (1, (1, 1)):
+            raise ValueError(f"{owner}: padding 'same' needs stride 1, not {stride}")
+        kernel = pair(owner, "kernel_size", self.kernel_size, 1)
+        shape = (self.out_channels, self.in_channels // self.groups, *kernel)
+        self._draw(bias, rng, init, bias_init, shape)
+
+    def forward(self, x: Any) -> Any:
+        """Return the result, of shape (N, OC, OH, OW), for images `x` of shape (N, C, H, W)."""
+        return ops.conv2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )
+
+
+class ConvTranspose2d(_Convolution):
+    """A convolution run backwards, which enlarges images: `tinygrad_cnn.conv_transpose2d`.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        How many channels come in and go out.
+    kernel_size, stride, padding, dilation, groups
+        Of the convolution that this one is the transpose of, as for `Conv2d`.
+    output_padding : int or (int, int)
+        Rows and columns added to the output's end, less than stride or dilation.
+    bias : bool
+        Whether to add a number to each output channel.
+    rng : numpy.random.Generator
+        What the first values are drawn from; required.
+    init, bias_init : callable
+        As for `Conv2d`. `init` is asked for (OC, C / groups, KH, KW), so that its fans are those of
+        this layer (at stride 1); the result is rearranged.
+
+    Attributes
+    ----------
+    weight : Parameter
+        The kernels, of shape (C, OC / groups, KH, KW).
+    bias : Parameter or None
+        Of shape (OC,).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if the images do not fit.
+    TypeError
+        If `rng` is no generator, or an initialiser cannot be called.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> layer = tg.nn.ConvTranspose2d(6, 1, 2, stride=2, rng=np.random.default_rng(0))
+    >>> layer(tg.Tensor(np.zeros((32, 6, 14, 14), "f4"))).shape
+    (32, 1, 28, 28)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        output_padding: Pair = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Pair = 1,
+        *,
+        rng: np.random.Generator | None = None,
+        init: Initializer = he_uniform,
+        bias_init: Initializer = zeros,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
+        owner = type(self).__name__
+        self.padding = numbers(owner, "padding", padding, 0)
+        self.output_padding = numbers(owner, "output_padding", output_padding, 0)
+        strides, dilations, extras = (
+            pair(owner, name, getattr(self, name), 0)
+            for name in ("stride", "dilation", "output_padding")
+        )
+        if any(e >= max(s, d) for e, s, d in zip(extras, strides, dilations, strict=True)):
+            raise ValueError(
+                f"{owner}: output_padding is {output_padding}, expected less than stride {stride} "
+                f"or dilation {dilation}"
+            )
+        kernel = pair(owner, "kernel_size", self.kernel_size, 1)
+        outs, ins = self.out_channels // self.groups, self.in_channels // self.groups
+
+        def transposed(shape: Shape, rng: np.random.Generator, dtype: DTypeLike) -> NDArray[Any]:
+            # (OC, C/g, KH, KW) → (g, OC/g, C/g, ..) → (g, C/g, OC/g, ..) → (C, OC/g, KH, KW)
+            kernels = init((self.out_channels, ins, *kernel), rng, dtype)
+            return kernels.reshape(-1, outs, ins, *kernel).swapaxes(1, 2).reshape(shape)
+
+        chosen = transposed if callable(init) else init
+        self._draw(bias, rng, chosen, bias_init, (self.in_channels, outs, *kernel))
+
+    def forward(self, x: Any) -> Any:
+        """Return the result, of shape (N, OC, OH, OW), for images `x` of shape (N, C, H, W)."""
+        return ops.conv_transpose2d(
+            x,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.output_padding,
+            self.groups,
+            self.dilation,
+        )

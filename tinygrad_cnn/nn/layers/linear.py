@@ -1,0 +1,90 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.nn.arguments import choice, generator, whole
+from tinygrad_cnn.nn.init import Initializer, he_uniform, zeros
+from tinygrad_cnn.nn.layers.parameter import drawn
+from tinygrad_cnn.nn.module import Module
+
+Bias: TypeAlias = bool | Literal["per_connection"]
+
+
+class Linear(Module):
+    """A fully connected layer: z_i = Σ_p x_p w_ip + b_i.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        How many values come in and go out.
+    bias : bool or "per_connection"
+        Whether to add a bias b_i to each output. ``"per_connection"`` adds the text's b_ip for each
+        connection instead: z_i = Σ_p (x_p w_ip + b_ip) (eq 25). As the biases of an output only
+        ever act as their sum, it computes no more than the usual one; but each of them takes the
+        whole gradient step, so the sum moves `in_features` times as far (eq 28).
+    rng : numpy.random.Generator
+        What the first values are drawn from; required.
+    init, bias_init : callable
+        Initialisers of the weights and of the biases: see `tinygrad_cnn.nn.init`.
+
+    Attributes
+    ----------
+    weight : Parameter
+        Of shape (out, in): from input p to output i at ``weight[i, p]``.
+    bias : Parameter or None
+        Of shape (out,), or (out, in) if there is one per connection.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if `x` does not have the shape (..., in).
+    TypeError
+        If `rng` is no generator, or an initialiser cannot be called.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> layer = tg.nn.Linear(784, 10, rng=np.random.default_rng(0))
+    >>> layer(tg.Tensor(np.zeros((32, 784), "f4"))).shape
+    (32, 10)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: Bias = True,
+        *,
+        rng: np.random.Generator | None = None,
+        init: Initializer = he_uniform,
+        bias_init: Initializer = zeros,
+    ) -> None:
+        owner = type(self).__name__
+        self.in_features = whole(owner, "in_features", in_features)
+        self.out_features = whole(owner, "out_features", out_features)
+        choice(owner, "bias", bias, (True, False, "per_connection"))
+        source = generator(owner, rng)
+        shape = (self.out_features, self.in_features)
+        self.weight = drawn(owner, "weight", init, shape, source)
+        self.bias = None
+        if bias:
+            bias_shape = shape if bias == "per_connection" else shape[:1]
+            self.bias = drawn(owner, "bias", bias_init, bias_shape, source)
+
+    def forward(self, x: Any) -> Any:
+        """Return z, of shape (..., out), for `x` of shape (..., in)."""
+        bias = self.bias
+        if bias is not None and bias.ndim == 2:
+            return ops.linear(x, self.weight, bias.sum(axis=1))
+        return ops.linear(x, self.weight, bias)
+
+    def extra_repr(self) -> str:
+        """Return the arguments to show."""
+        per_connection = self.bias is not None and self.bias.ndim == 2
+        return super().extra_repr() + (", bias='per_connection'" if per_connection else "")

@@ -1,0 +1,140 @@
+"""Pooling layers (section 0.2.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.engine.windows import Pair, pair
+from tinygrad_cnn.nn.arguments import flag, numbers
+from tinygrad_cnn.nn.module import Module
+
+
+class _Pooling(Module):
+    """The options that both poolings share."""
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None,
+        padding: Pair,
+        dilation: Pair,
+        ceil_mode: bool,
+    ) -> None:
+        owner = type(self).__name__
+        self.kernel_size = numbers(owner, "kernel_size", kernel_size, 1)
+        self.stride = None if stride is None else numbers(owner, "stride", stride, 1)
+        self.padding = numbers(owner, "padding", padding, 0)
+        self.ceil_mode = flag(owner, "ceil_mode", ceil_mode)
+        kernel, pads = (pair(owner, "", value, 0) for value in (self.kernel_size, self.padding))
+        steps = pair(owner, "dilation", dilation, 1)
+        if any(2 * p > d * (k - 1) + 1 for p, d, k in zip(pads, steps, kernel, strict=True)):
+            raise ValueError(
+                f"{owner}: padding is {padding}, expected at most half of a window of {kernel}"
+            )
+
+
+class MaxPool2d(_Pooling):
+    """The largest value under each window: `tinygrad_cnn.maxpool`.
+
+    Parameters
+    ----------
+    kernel_size : int or (int, int)
+        The size of a window.
+    stride : int or (int, int), optional
+        The step between windows; the kernel's size if left out.
+    padding : int or (int, int)
+        Border that never wins, at most half a window wide.
+    dilation : int or (int, int)
+        The step between the cells of a window.
+    ceil_mode : bool
+        Also take a last window that reaches over the edge.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if no window fits.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.MaxPool2d(2)(tg.Tensor([[[[1.0, 2.0], [4.0, 3.0]]]])).item()
+    4.0
+    """
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
+        self.dilation = numbers(type(self).__name__, "dilation", dilation, 1)
+
+    def forward(self, x: Any) -> Any:
+        """Return the maxima, of shape (N, C, OH, OW), for `x` of shape (N, C, H, W)."""
+        return ops.maxpool(
+            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+        )
+
+
+class AvgPool2d(_Pooling):
+    """The mean under each window: `tinygrad_cnn.avgpool`.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding, ceil_mode
+        As for `MaxPool2d`; the border counts as zeros.
+    count_include_pad : bool
+        Whether the border counts in what the sum is divided by.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if no window fits.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.AvgPool2d(2)(tg.Tensor([[[[1.0, 2.0], [4.0, 3.0]]]])).item()
+    2.5
+    """
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, 1, ceil_mode)
+        self.count_include_pad = flag(type(self).__name__, "count_include_pad", count_include_pad)
+
+    def forward(self, x: Any) -> Any:
+        """Return the means, of shape (N, C, OH, OW), for `x` of shape (N, C, H, W)."""
+        return ops.avgpool(
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+        )
+
+
+class GlobalAvgPool2d(Module):
+    """The mean of each channel: `tinygrad_cnn.global_avgpool`, (N, C, H, W) → (N, C).
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.GlobalAvgPool2d()(tg.Tensor([[[[1.0, 2.0], [4.0, 3.0]]]]))
+    Tensor([[2.5]])
+    """
+
+    def forward(self, x: Any) -> Any:
+        """Return the means, of shape (N, C), for `x` of shape (N, C, H, W)."""
+        return ops.global_avgpool(x)

@@ -1,0 +1,143 @@
+"""Layers that act in one way in training and in another after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.graph import Variable
+from tinygrad_cnn.nn.arguments import generator, number, whole
+from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.tensor import Parameter, Tensor, get_default_dtype
+
+
+class Dropout(Module):
+    """In training, drop values at random and scale the others so that the mean is kept.
+
+    Each value is dropped, whatever happens to others, with probability `rate`; the rest is divided
+    by 1 − rate. After ``eval()`` values pass unchanged.
+
+    Parameters
+    ----------
+    rate : float
+        From 0 to below 1.
+    rng : numpy.random.Generator
+        What decides; required.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is out of range.
+    TypeError
+        If `rng` is no generator.
+
+    Notes
+    -----
+    Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> layer = tg.nn.Dropout(0.5, rng=np.random.default_rng(0))
+    >>> layer(tg.Tensor([1.0, 2.0, 3.0, 4.0]))
+    Tensor([2., 4., 6., 0.])
+    >>> layer.eval()(tg.Tensor([1.0, 2.0, 3.0, 4.0]))
+    Tensor([1., 2., 3., 4.])
+    """
+
+    def __init__(self, rate: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+        owner = type(self).__name__
+        self.rate = number(owner, "rate", rate, below=1.0)
+        self.rng = generator(owner, rng)
+
+    def forward(self, x: Any) -> Any:
+        """Return what is left of `x`, in its shape."""
+        if not self.training or self.rate == 0.0:
+            return x
+        shape = x.shape if isinstance(x, Variable) else np.shape(x)
+        return ops.dropout(x, self.rng.random(shape, np.float32) >= self.rate, self.rate)
+
+
+class BatchNorm2d(Module):
+    """Normalise each channel: w·(x − μ) / √(σ² + ε) + b.
+
+    In training μ and σ² are those of the batch (`tinygrad_cnn.batch_norm`), and the running
+    statistics follow them: running ← (1 − momentum)·running + momentum·batch, where the batch's
+    variance is the unbiased one, Σ (x − μ)² / (n − 1). After ``eval()`` they take their place.
+
+    Parameters
+    ----------
+    channels : int
+        C.
+    epsilon : float
+        ε, 0 or more.
+    momentum : float
+        From 0 to 1.
+
+    Attributes
+    ----------
+    weight, bias : Parameter
+        The scale w and shift b of each channel, of shape (C,); 1 and 0 at first.
+    running_mean, running_var : Tensor
+        Buffers of shape (C,); 0 and 1 at first.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if `x` has another shape than (N, C, H, W), or in
+        training only one value a channel.
+
+    Notes
+    -----
+    Ioffe and Szegedy, "Batch Normalization: accelerating deep network training by reducing internal
+    covariate shift", 2015; momentum and the unbiased variance are as in PyTorch.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> layer = tg.nn.BatchNorm2d(1)
+    >>> y = layer(tg.Tensor([[[[0.0, 2.0]]]]))
+    >>> layer.running_mean, layer.running_var
+    (Tensor([0.1]), Tensor([1.1]))
+    """
+
+    def __init__(self, channels: int, epsilon: float = 1e-5, momentum: float = 0.1) -> None:
+        owner = type(self).__name__
+        self.channels = whole(owner, "channels", channels)
+        self.epsilon = number(owner, "epsilon", epsilon)
+        self.momentum = number(owner, "momentum", momentum, below=np.nextafter(1.0, 2.0))
+        dtype = get_default_dtype()
+        self.weight = Parameter(np.ones(channels, dtype), name="weight")
+        self.bias = Parameter(np.zeros(channels, dtype), name="bias")
+        self.running_mean = Tensor(np.zeros(channels, dtype))
+        self.running_var = Tensor(np.ones(channels, dtype))
+
+    def forward(self, x: Any) -> Any:
+        """Return the normalised values, for `x` of shape (N, C, H, W) in the same shape."""
+        array = x.array if isinstance(x, Variable) else np.asarray(x)
+        if array.ndim != 4 or array.shape[1] != self.channels:
+            raise ValueError(
+                f"{type(self).__name__}: x has shape {array.shape}, expected "
+                f"(N, {self.channels}, H, W)"
+            )
+        if not self.training:
+            scale = self.weight / ops.sqrt(self.running_var + self.epsilon)
+            shift = self.bias - self.running_mean * scale
+            return x * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
+        if array.size <= self.channels:
+            raise ValueError(
+                f"{type(self).__name__}: x has shape {array.shape}, expected more than one value a "
+                "channel in training"
+            )
+        y = ops.batch_norm(x, self.weight, self.bias, self.epsilon)
+        self._follow(self.running_mean, array.mean(axis=(0, 2, 3)))
+        self._follow(self.running_var, array.var(axis=(0, 2, 3), ddof=1))
+        return y
+
+    def _follow(self, running: Tensor, batch: np.ndarray[Any, Any]) -> None:
+        """Move a running statistic towards that of the batch."""
+        running.array += self.momentum * (batch.astype(running.dtype) - running.array)
+        running.version += 1

@@ -1,0 +1,8 @@
+"""Ready models: the text's perceptron, LeNet-5 and a small VGG."""
+
+from tinygrad_cnn.nn.models.lenet import LeNet5
+from tinygrad_cnn.nn.models.perceptron import MLP
+from tinygrad_cnn.nn.models.registry import MODELS, build
+from tinygrad_cnn.nn.models.vgg import VGG
+
+__all__ = ["MLP", "MODELS", "VGG", "LeNet5", "build"]

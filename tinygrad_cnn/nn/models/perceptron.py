@@ -1,0 +1,103 @@
+"""The text's perceptron."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.nn.arguments import choice, generator, wholes
+from tinygrad_cnn.nn.init import Initializer, zeros
+from tinygrad_cnn.nn.layers import Flatten, Linear, Softmax
+from tinygrad_cnn.nn.layers.linear import Bias
+from tinygrad_cnn.nn.models.activations import ACTIVATIONS
+from tinygrad_cnn.nn.module import Module
+
+
+class MLP(Module):
+    """The text's fully connected perceptron, with any number of hidden layers (section 0.3).
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        n⁰, n¹, ..., nˡ⁺¹ of the text: how many inputs, how many activations in each of the l hidden
+        layers, how many outputs.
+    activation : {"sigmoid", "tanh", "relu"}
+        Of the hidden layers (eq 15).
+    output : {None, "softmax"}
+        What is done to the last z: nothing, so that they are logits for `cross_entropy`, or the
+        softmax (eq 16), for `squared_error`.
+    bias : bool or "per_connection"
+        As for `Linear`; the text has one per connection (eq 25).
+    init, bias_init : callable, optional
+        Initialisers of weights and biases: see `tinygrad_cnn.nn.init`. By default He's for ReLU,
+        Glorot's otherwise, and zero biases. For values as the text and Nielsen's book draw them,
+        give `standard_normal` for both.
+    rng : numpy.random.Generator
+        What the first values are drawn from; required.
+
+    Attributes
+    ----------
+    fc : list of Linear
+        The layers: ``fc[k].weight`` is w of layer k + 1, of shape (nᵏ⁺¹, nᵏ).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    TypeError
+        If `rng` is no generator, or an initialiser cannot be called.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> model = tg.nn.MLP((784, 30, 10), rng=np.random.default_rng(0))
+    >>> model(np.zeros((32, 1, 28, 28), "f4")).shape
+    (32, 10)
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str = "sigmoid",
+        output: str | None = None,
+        bias: Bias = True,
+        init: Initializer | None = None,
+        bias_init: Initializer = zeros,
+        *,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        owner = type(self).__name__
+        self.sizes = wholes(owner, "sizes", sizes)
+        if len(self.sizes) < 2:
+            raise ValueError(f"{owner}: sizes is {sizes!r}, expected at least (inputs, outputs)")
+        self.activation = choice(owner, "activation", activation, ACTIVATIONS)
+        self.output = choice(owner, "output", output, (None, "softmax"))
+        function, initializer = ACTIVATIONS[activation]
+        options: dict[str, Any] = {
+            "bias": bias,
+            "rng": generator(owner, rng),
+            "init": initializer if init is None else init,
+            "bias_init": bias_init,
+        }
+        self.flatten = Flatten()
+        self.fc = [Linear(a, b, **options) for a, b in pairwise(self.sizes)]
+        self.activations = [function() for _ in self.sizes[1:-1]]
+        if output == "softmax":
+            self.softmax = Softmax()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one example, flattened."""
+        return self.sizes[:1]
+
+    def forward(self, x: Any) -> Any:
+        """Return Y or the last z, of shape (N, outputs), for `x` of shape (N, ...)."""
+        x = self.flatten(x)
+        for layer, activation in zip(self.fc, self.activations, strict=False):
+            x = activation(layer(x))
+        x = self.fc[-1](x)
+        return x if self.output is None else self.softmax(x)

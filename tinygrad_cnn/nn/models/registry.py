@@ -1,0 +1,84 @@
+"""The ready models by name, made to fit the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.nn.arguments import wholes
+from tinygrad_cnn.nn.models.lenet import LeNet5
+from tinygrad_cnn.nn.models.perceptron import MLP
+from tinygrad_cnn.nn.models.vgg import VGG
+from tinygrad_cnn.nn.module import Module
+
+
+def _mlp(
+    input_shape: tuple[int, ...], classes: int, hidden: Sequence[int] = (30,), **options: Any
+) -> Module:
+    return MLP((math.prod(input_shape), *hidden, classes), **options)
+
+
+def _lenet5(input_shape: tuple[int, ...], classes: int, **options: Any) -> Module:
+    return LeNet5(classes, **_image("lenet5", input_shape), **options)
+
+
+def _vgg(input_shape: tuple[int, ...], classes: int, **options: Any) -> Module:
+    return VGG(classes, **_image("vgg", input_shape), **options)
+
+
+def _image(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return what a convolutional model needs to know of its images."""
+    if len(shape) != 3:
+        raise ValueError(f"build: input_shape is {shape}, but {name} takes images: (C, H, W)")
+    return {"in_channels": shape[0], "image_size": shape[1:]}
+
+
+MODELS: dict[str, Callable[..., Module]] = {"mlp": _mlp, "lenet5": _lenet5, "vgg": _vgg}
+"""By name, functions ``(input_shape, classes, *, rng, **options)`` that make a model."""
+
+
+def build(
+    name: str,
+    *,
+    input_shape: Sequence[int],
+    classes: int,
+    rng: np.random.Generator,
+    **options: Any,
+) -> Module:
+    """Make the model `name` for examples of a shape.
+
+    Parameters
+    ----------
+    name : str
+        A key of `MODELS`: "mlp", "lenet5" or "vgg".
+    input_shape : sequence of int
+        Of one example, without the batch axis, such as ``(1, 28, 28)``.
+    classes : int
+        How many logits to return.
+    rng : numpy.random.Generator
+        What the first values are drawn from.
+    **options
+        Further arguments of the model; for "mlp" also ``hidden``, the widths of its hidden layers.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or it does not take such examples.
+    TypeError
+        If the model has no such option.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> rng = np.random.default_rng(0)
+    >>> model = tg.nn.build("mlp", input_shape=(1, 8, 8), classes=3, rng=rng, hidden=(16,))
+    >>> model.sizes
+    (64, 16, 3)
+    """
+    if name not in MODELS:
+        raise ValueError(f"build: no model {name!r}; there are {', '.join(MODELS)}")
+    return MODELS[name](wholes("build", "input_shape", input_shape), classes, rng=rng, **options)

@@ -1,0 +1,322 @@
+"""The Module: a function with parameters, which finds them by looking at its own attributes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from tinygrad_cnn.graph import Variable
+from tinygrad_cnn.nn import calls
+from tinygrad_cnn.nn.summary import Summary, summarise
+from tinygrad_cnn.tensor import Parameter, Tensor
+
+
+class Module:
+    """A part of a model: what it learns, and ``forward``, which says what it computes.
+
+    Derive from it, make parameters and other modules attributes, and define ``forward``. Nothing
+    has to be registered: an attribute that is a `Parameter`, a Module, or a list, tuple or dict of
+    them, nested at will, belongs to the model. A Tensor that is no Parameter, such as a running
+    mean, is a *buffer*: saved with the model, but not learned. A Tensor that an op computed, and
+    one whose attribute starts with an underscore, is neither.
+
+    Attributes
+    ----------
+    training : bool
+        Whether layers such as `Dropout` and `BatchNorm2d` are to act as in training.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> class Perceptron(tg.nn.Module):
+    ...     def __init__(self, rng):
+    ...         self.hidden = tg.nn.Linear(2, 3, rng=rng)
+    ...         self.scale = tg.nn.Parameter([1.0, 2.0, 3.0])
+    ...
+    ...     def forward(self, x):
+    ...         return self.scale * tg.tanh(self.hidden(x))
+    >>> model = Perceptron(np.random.default_rng(0))
+    >>> [name for name, _ in model.named_parameters()]
+    ['scale', 'hidden.weight', 'hidden.bias']
+    >>> y = model(tg.Tensor([[1.0, -1.0]]))
+    >>> y.shape
+    (1, 3)
+    """
+
+    training: bool = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the result: defined by each module, called through the module itself."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return ``forward(...)``; the nodes it records name this module as their scope.
+
+        A module called by another adds its name there, such as ``"conv1"`` or ``"layers.0"``; the
+        outermost adds nothing. The note of an exception says in which module it was raised.
+        """
+        with calls.call(self) as shapes:
+            y = self.forward(*args, **kwargs)
+            if shapes is not None and isinstance(y, Variable | np.ndarray):
+                shapes[id(self)] = y.shape
+            return y
+
+    # --- what it holds ---------------------------------------------------------------------------
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """Yield this module, named "", and all modules in it with their names, each once."""
+        return _walk(self, "", set())
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and all modules in it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield what the model learns with its name, such as "conv1.weight"; shared ones once.
+
+        Raises
+        ------
+        TypeError
+            If a Tensor that is no Parameter requires a gradient: it would never be learned.
+        """
+        return ((name, t) for name, t in self._named_tensors() if isinstance(t, Parameter))
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield what the model learns, each Parameter once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the Tensors that are saved with the model but not learned, with their names."""
+        return ((name, t) for name, t in self._named_tensors() if not isinstance(t, Parameter))
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Yield the Tensors that are saved with the model but not learned."""
+        return (buffer for _, buffer in self.named_buffers())
+
+    def members(self) -> Iterator[tuple[str, Tensor | Module]]:
+        """Yield each Tensor and Module that an attribute is or contains, with its name."""
+        for name, value in vars(self).items():
+            yield from _opened(name, value)
+
+    def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield parameters and buffers of this module and those in it, each once."""
+        seen: set[int] = set()
+        names: set[str] = set()
+        for prefix, module in self.named_modules():
+            for own_name, tensor in module.members():
+                name = _joined(prefix, own_name)
+                if isinstance(tensor, Module) or id(tensor) in seen:
+                    continue
+                if not isinstance(tensor, Parameter):
+                    if tensor.node is not None or own_name.startswith("_"):
+                        continue
+                    if tensor.requires_grad:
+                        raise TypeError(
+                            f"{type(self).__name__}: {name} is a Tensor that requires a gradient: "
+                            "make it an nn.Parameter to have it learned, or start its name with _"
+                        )
+                if name in names:
+                    raise ValueError(f"{type(self).__name__}: two tensors are named {name}")
+                seen.add(id(tensor))
+                names.add(name)
+                yield name, tensor
+
+    # --- saving and loading ----------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return a copy of the array of every parameter and buffer, by name.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import tinygrad_cnn as tg
+        >>> layer = tg.nn.Linear(2, 3, rng=np.random.default_rng(0))
+        >>> {name: array.shape for name, array in layer.state_dict().items()}
+        {'weight': (3, 2), 'bias': (3,)}
+        """
+        return {name: tensor.array.copy() for name, tensor in self._named_tensors()}
+
+    def load_state_dict(
+        self, state: Mapping[str, Any], strict: bool = True
+    ) -> tuple[list[str], list[str]]:
+        """Give every parameter and buffer the value that `state` has under its name.
+
+        Parameters
+        ----------
+        state : mapping of str to ndarray
+            As from `state_dict`: arrays of the same shapes and dtypes. They are copied.
+        strict : bool
+            Whether the names must be the same; otherwise only those in both are loaded.
+
+        Returns
+        -------
+        missing, unexpected : list of str
+            The names that only the model has, and that only `state` has.
+
+        Raises
+        ------
+        ValueError
+            If names, shapes or dtypes differ: it names all that do, and nothing is changed.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"{type(self).__name__}.load_state_dict: state is {type(state).__name__}, expected "
+                "a dict of arrays"
+            )
+        tensors = dict(self._named_tensors())
+        arrays = {
+            name: np.array(value.array if isinstance(value, Variable) else value)
+            for name, value in state.items()
+        }
+        missing = [name for name in tensors if name not in arrays]
+        unexpected = [name for name in arrays if name not in tensors]
+        problems = [
+            f"{name} is {array.dtype} of shape {array.shape}, expected {tensor.dtype} of shape "
+            f"{tensor.shape}"
+            for name, tensor in tensors.items()
+            if (array := arrays.get(name)) is not None
+            and (array.shape, array.dtype) != (tensor.shape, tensor.dtype)
+        ]
+        if strict:
+            problems = [
+                *(f"{name} is missing" for name in missing),
+                *(f"{name} is unexpected" for name in unexpected),
+                *problems,
+            ]
+        if problems:
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: " + "; ".join(problems) + "; nothing "
+                "was loaded"
+            )
+        for name, tensor in tensors.items():
+            if name in arrays:
+                _replace(tensor, arrays[name])
+        return missing, unexpected
+
+    # --- switching -------------------------------------------------------------------------------
+
+    def train(self, training: bool = True) -> Self:
+        """Set `training` in this module and all in it, and return it."""
+        for module in self.modules():
+            module.training = training
+        return self
+
+    def eval(self) -> Self:
+        """Make all layers act as they do after training, and return the module."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set whether gradients are wanted of the parameters, and return the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget the gradients: set ``.grad`` of every parameter to None."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    # --- looking in ------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """Return the arguments to show: those that are attributes too and not at their default."""
+        shown = []
+        for argument in inspect.signature(type(self)).parameters.values():
+            value = vars(self).get(argument.name, argument.default)
+            if value is None and argument.default is True:  # such as a bias that is left out
+                value = False
+            if _is_plain(value) and value != argument.default:
+                shown.append(f"{argument.name}={value!r}")
+        return ", ".join(shown)
+
+    def __repr__(self) -> str:
+        lines = [self.extra_repr()] if self.extra_repr() else []
+        inner = [f"({name}): {m!r}" for name, m in self.members() if isinstance(m, Module)]
+        if not inner:
+            return f"{type(self).__name__}({''.join(lines)})"
+        body = "\n".join([*lines, *inner]).replace("\n", "\n  ")
+        return f"{type(self).__name__}(\n  {body}\n)"
+
+    def summary(self, input_shape: tuple[int, ...] | None = None) -> Summary:
+        """Return a table of the layers: output shapes, parameters and multiply-adds.
+
+        Parameters
+        ----------
+        input_shape : tuple of int, optional
+            Of one example, without the batch axis, such as ``(1, 28, 28)``. By default the
+            module's attribute ``input_shape``; if it has none, only the parameters are counted.
+
+        Returns
+        -------
+        Summary
+            With ``rows``, ``parameters`` and ``multiply_adds``; printed, it is the table.
+
+        Raises
+        ------
+        ValueError
+            If the model does not take such an input.
+
+        Notes
+        -----
+        Zeros are sent through the model in evaluation mode; nothing in it is changed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import tinygrad_cnn as tg
+        >>> rng = np.random.default_rng(0)
+        >>> layers = tg.nn.Conv2d(1, 6, 5, rng=rng), tg.nn.ReLU(), tg.nn.Flatten()
+        >>> print(tg.nn.Sequential(*layers).summary((1, 8, 8)))
+        layer  kind     output     parameters  multiply-adds
+        0      Conv2d   6 × 4 × 4         156          2,400
+        1      ReLU     6 × 4 × 4           0              0
+        2      Flatten  96                  0              0
+        total                             156          2,400
+        """
+        return summarise(self, input_shape)
+
+
+# --- looking through attributes ------------------------------------------------------------------
+
+
+def _opened(name: str, value: Any) -> Iterator[tuple[str, Tensor | Module]]:
+    """Yield `value`, or what is in it if it is a container, with names such as "layers.0"."""
+    if isinstance(value, Tensor | Module):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _opened(f"{name}.{i}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _opened(f"{name}.{key}", item)
+
+
+def _walk(module: Module, name: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    yield name, module
+    for inner_name, inner in module.members():
+        if isinstance(inner, Module):
+            yield from _walk(inner, _joined(name, inner_name), seen)
+
+
+def _joined(outer: str, inner: str) -> str:
+    return f"{outer}.{inner}" if outer else inner
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, int | float | str)
+
+
+def _replace(tensor: Tensor, array: np.ndarray[Any, Any]) -> None:
+    """Make `array` the value of a leaf, so that a graph that has saved the old one notices."""
+    tensor.array = array
+    tensor.checksum = None
+    tensor.version += 1

@@ -1,0 +1,58 @@
+"""Modules in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tinygrad_cnn.nn.module import Module
+
+
+class Sequential(Module):
+    """Modules called one after the other, each with the result of the one before.
+
+    Parameters
+    ----------
+    *modules : Module
+        They are named "0", "1", ...
+
+    Raises
+    ------
+    TypeError
+        If one is no Module.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> rng = np.random.default_rng(0)
+    >>> tg.nn.Sequential(tg.nn.Linear(4, 3, rng=rng), tg.nn.ReLU())
+    Sequential(
+      (0): Linear(in_features=4, out_features=3)
+      (1): ReLU()
+    )
+    """
+
+    def __init__(self, *modules: Module) -> None:
+        for i, module in enumerate(modules):
+            if not isinstance(module, Module):
+                raise TypeError(f"Sequential: modules[{i}] is {module!r}, expected a Module")
+        vars(self).update({str(i): module for i, module in enumerate(modules)})
+
+    def forward(self, x: Any) -> Any:
+        """Return ``modules[-1](... modules[0](x))``."""
+        for module in self:
+            x = module(x)
+        return x
+
+    def __iter__(self) -> Iterator[Module]:
+        return (module for name, module in vars(self).items() if name.isdigit())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __getitem__(self, index: int | slice) -> Module:
+        """Return a module, or for a slice a Sequential of them."""
+        if isinstance(index, slice):
+            return Sequential(*list(self)[index])
+        return list(self)[index]

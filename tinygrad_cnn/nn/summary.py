@@ -1,0 +1,144 @@
+"""The table of a model's layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinygrad_cnn.nn import calls
+from tinygrad_cnn.recording import ForwardEvent, Observer, no_grad, observe
+from tinygrad_cnn.tensor import Parameter, Tensor, get_default_dtype
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.nn.module import Module
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One layer of a `Summary`.
+
+    Attributes
+    ----------
+    name : str
+        Where it is in the model, such as ``"features.0"``; empty for the model itself.
+    kind : str
+        Its class.
+    output_shape : tuple of int or None
+        Of its last call, without the batch axis. None if it was not called.
+    parameters : int
+        How many numbers it holds itself and learns.
+    multiply_adds : int or None
+        Of all its calls for one example. None if the model was not run.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...] | None
+    parameters: int
+    multiply_adds: int | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Summary:
+    """What `Module.summary` returns; printed, it is a table.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        The layers, in the order of the model's attributes.
+    """
+
+    rows: tuple[Row, ...]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model learns."""
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def multiply_adds(self) -> int | None:
+        """The multiply-adds of a forward pass of one example; None if the model was not run."""
+        counts = [row.multiply_adds for row in self.rows]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+    def __str__(self) -> str:
+        cells = [("layer", "kind", "output", "parameters", "multiply-adds")]
+        for row in self.rows:
+            cells.append((row.name, row.kind, _product(row.output_shape),
+                          _grouped(row.parameters), _grouped(row.multiply_adds)))  # fmt: skip
+        cells.append(("total", "", "", _grouped(self.parameters), _grouped(self.multiply_adds)))
+        if self.multiply_adds is None:
+            cells = [(name, kind, parameters) for name, kind, _, parameters, _ in cells]  # type: ignore[misc]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        return "\n".join(_line(line, widths) for line in cells)
+
+    __repr__ = __str__
+
+
+def summarise(module: Module, input_shape: tuple[int, ...] | None) -> Summary:
+    """Return the summary of `module` (`Module.summary`)."""
+    if input_shape is None:
+        input_shape = getattr(module, "input_shape", None)
+    shapes, costs = ({}, None) if input_shape is None else _trace(module, tuple(input_shape))
+    counted: set[int] = set()
+    rows = []
+    for name, inner in module.named_modules():
+        members = [member for _, member in inner.members()]
+        own = {id(p): p.size for p in members if isinstance(p, Parameter)}
+        learned = sum(size for key, size in own.items() if key not in counted)
+        counted.update(own)
+        cost = None if costs is None else costs.get(id(inner), 0)
+        is_layer = all(isinstance(member, Tensor) for member in members)
+        if is_layer or learned or cost:
+            shape = shapes.get(id(inner))
+            rows.append(Row(name, type(inner).__name__, shape, learned, cost))
+    return Summary(tuple(rows))
+
+
+class _Counter(Observer):
+    """Adds up the multiply-adds of each module's own ops, by the module's id."""
+
+    def __init__(self) -> None:
+        self.costs: dict[int, int] = {}
+
+    def forward(self, event: ForwardEvent) -> None:
+        call = calls.running.get()
+        if call is not None and event.output is not None:
+            key = id(call.module)
+            self.costs[key] = self.costs.get(key, 0) + event.op.cost(event.arguments, event.output)
+
+
+def _trace(module: Module, input_shape: tuple[int, ...]) -> tuple[calls.Shapes, dict[int, int]]:
+    """Run zeros through; return output shapes without batch axis, and multiply-adds."""
+    dtype = next((p.dtype for p in module.parameters()), get_default_dtype())
+    x = Tensor(np.zeros((1, *input_shape), dtype))
+    modes = [(inner, inner.training) for inner in module.modules()]
+    counter = _Counter()
+    try:
+        module.eval()
+        with no_grad(), observe(counter), calls.watched() as shapes:
+            module(x)
+    finally:
+        for inner, training in modes:
+            inner.training = training
+    return {key: shape[1:] for key, shape in shapes.items()}, counter.costs
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    """Return one line: words flush left, the columns of counts flush right."""
+    words = 2 if len(cells) == 3 else 3
+    return "  ".join(
+        cell.ljust(width) if i < words else cell.rjust(width)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ).rstrip()
+
+
+def _product(shape: tuple[int, ...] | None) -> str:
+    return "" if shape is None else " × ".join(map(str, shape))
+
+
+def _grouped(count: int | None) -> str:
+    return "" if count is None else f"{count:,}"

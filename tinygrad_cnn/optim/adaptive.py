@@ -1,0 +1,206 @@
+"""Optimisers that give every weight a step size of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.graph import Variable
+from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, State
+
+
+class Adam(Optimizer):
+    """Steps by the mean of the gradients over the root of the mean of their squares.
+
+    With g the gradient plus λp, and t the number of the step,
+
+        m ← β₁m + (1 − β₁)g,    v ← β₂v + (1 − β₂)g²,
+        p ← p − lr · m̂ / (√v̂ + ε),    m̂ = m / (1 − β₁ᵗ),    v̂ = v / (1 − β₂ᵗ).
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+    lr : float
+        The learning rate, 0 or more.
+    betas : (float, float)
+        β₁ and β₂, from 0 to below 1: also the attributes ``beta1`` and ``beta2``.
+    epsilon : float
+        ε, 0 or more.
+    weight_decay : float
+        λ, 0 or more.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or there are no parameters.
+    TypeError
+        If a parameter is no leaf of float32 or float64.
+
+    Notes
+    -----
+    Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1; PyTorch's
+    definition.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.nn.Parameter([1.0])
+    >>> optimizer = tg.optim.Adam([x], lr=0.25)
+    >>> (x * x).sum().backward()
+    >>> optimizer.step()
+    >>> x.numpy()
+    array([0.75], dtype=float32)
+    """
+
+    slots = ("mean", "square")
+    beta1 = Hyperparameter(below=1.0)
+    beta2 = Hyperparameter(below=1.0)
+    epsilon = Hyperparameter()
+    weight_decay = Hyperparameter()
+
+    def __init__(
+        self,
+        parameters: Iterable[Variable],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr)
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise ValueError(f"{type(self).__name__}: betas is {betas!r}, expected two numbers")
+        self.beta1, self.beta2 = betas
+        self.epsilon = epsilon
+        self.weight_decay = weight_decay
+
+    def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
+        """Change `p` in place."""
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        self._descend(p, g, state)
+
+    def _descend(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
+        m, v, t = state["mean"], state["square"], state["steps"]
+        m += (1.0 - self.beta1) * (g - m)
+        v *= self.beta2
+        v += (1.0 - self.beta2) * (g * g)
+        root = np.sqrt(v) / math.sqrt(1.0 - self.beta2**t) + self.epsilon
+        p -= (self.lr / (1.0 - self.beta1**t)) * (m / root)
+
+
+class AdamW(Adam):
+    """Adam whose weight decay goes past the means: p ← p − lr·λp, then Adam's step with g alone.
+
+    Parameters as for `Adam`.
+
+    Notes
+    -----
+    Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, algorithm 2; PyTorch's
+    definition.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.nn.Parameter([1.0])
+    >>> optimizer = tg.optim.AdamW([x], lr=0.25, weight_decay=1.0)
+    >>> (x * x).sum().backward()
+    >>> optimizer.step()
+    >>> x.numpy()
+    array([0.5], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Variable],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, lr, betas, epsilon, weight_decay)
+
+    def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
+        """Change `p` in place."""
+        p *= 1.0 - self.lr * self.weight_decay
+        self._descend(p, g, state)
+
+
+class RMSProp(Optimizer):
+    """Steps by the gradient over the root of the running mean of its squares.
+
+    With g the gradient plus λp,
+
+        v ← αv + (1 − α)g²,    u ← μu + g / (√v + ε),    p ← p − lr·u.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+    lr : float
+        The learning rate, 0 or more.
+    alpha : float
+        α, from 0 to below 1.
+    epsilon : float
+        ε, 0 or more.
+    momentum : float
+        μ, from 0 to below 1.
+    weight_decay : float
+        λ, 0 or more.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or there are no parameters.
+    TypeError
+        If a parameter is no leaf of float32 or float64.
+
+    Notes
+    -----
+    Tieleman and Hinton, "Neural networks for machine learning", lecture 6.5, 2012; PyTorch's
+    definition (its option ``centered`` left out).
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.nn.Parameter([1.0])
+    >>> optimizer = tg.optim.RMSProp([x], lr=0.25, alpha=0.75)
+    >>> (x * x).sum().backward()
+    >>> optimizer.step()
+    >>> x.numpy()
+    array([0.5], dtype=float32)
+    """
+
+    slots = ("square", "velocity")
+    alpha = Hyperparameter(below=1.0)
+    epsilon = Hyperparameter()
+    momentum = Hyperparameter(below=1.0)
+    weight_decay = Hyperparameter()
+
+    def __init__(
+        self,
+        parameters: Iterable[Variable],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        epsilon: float = 1e-8,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.alpha = alpha
+        self.epsilon = epsilon
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+
+    def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
+        """Change `p` in place."""
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        v, u = state["square"], state["velocity"]
+        v *= self.alpha
+        v += (1.0 - self.alpha) * (g * g)
+        u *= self.momentum
+        u += g / (np.sqrt(v) + self.epsilon)
+        p -= self.lr * u

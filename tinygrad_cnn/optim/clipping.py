@@ -1,0 +1,116 @@
+"""Gradient clipping: to be called between ``backward()`` and ``step()``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.graph import Variable
+from tinygrad_cnn.nn.arguments import positive
+from tinygrad_cnn.optim.optimizer import leaves
+
+
+def clip_gradient_norm(parameters: Iterable[Variable], max_norm: float) -> float:
+    """Scale all gradients down together, so that their Euclidean norm is at most `max_norm`.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        Those without a gradient are passed over.
+    max_norm : float
+        Above 0.
+
+    Returns
+    -------
+    float
+        The norm before: √(Σ g²) over all values of all gradients, computed in float64.
+
+    Raises
+    ------
+    FloatingPointError
+        If a gradient holds NaN or infinity, which no factor makes sound: the message says which,
+        and all are left as they were.
+    ValueError
+        If `max_norm` is out of range, there are no parameters, or one is there twice.
+    TypeError
+        If a parameter is no leaf of float32 or float64.
+
+    Notes
+    -----
+    g ← g · min(1, max_norm / norm): Pascanu, Mikolov and Bengio, "On the difficulty of training
+    recurrent neural networks", 2013, algorithm 1.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.nn.Parameter([1.5, 2.0])
+    >>> (x * x).sum().backward()
+    >>> tg.optim.clip_gradient_norm([x], max_norm=1.0)
+    5.0
+    >>> x.grad
+    array([0.6, 0.8], dtype=float32)
+    """
+    owner = "clip_gradient_norm"
+    found = leaves(owner, parameters)
+    limit = positive(owner, "max_norm", max_norm)
+    norms = []
+    for i, p in enumerate(found):
+        if p.grad is not None:
+            norms.append(_norm(p.grad))
+            if not math.isfinite(norms[-1]):
+                raise FloatingPointError(
+                    f"{owner}: the gradient of parameters[{i}] ({p.name or 'unnamed'}, shape "
+                    f"{p.shape}) holds {norms[-1]}"
+                )
+    norm = math.hypot(*norms)
+    if norm > limit:
+        for p in found:
+            if p.grad is not None:
+                np.multiply(p.grad, limit / norm, out=p.grad)
+    return norm
+
+
+def clip_gradient_value(parameters: Iterable[Variable], max_value: float) -> None:
+    """Clip every value of every gradient to [−max_value, max_value]; a NaN stays one.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        Those without a gradient are passed over.
+    max_value : float
+        Above 0.
+
+    Raises
+    ------
+    ValueError
+        If `max_value` is out of range, there are no parameters, or one is there twice.
+    TypeError
+        If a parameter is no leaf of float32 or float64.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.nn.Parameter([-3.0, 0.25])
+    >>> (x * x).sum().backward()
+    >>> tg.optim.clip_gradient_value([x], 1.0)
+    >>> x.grad
+    array([-1. ,  0.5], dtype=float32)
+    """
+    owner = "clip_gradient_value"
+    found = leaves(owner, parameters)
+    limit = positive(owner, "max_value", max_value)
+    for p in found:
+        if p.grad is not None:
+            np.clip(p.grad, -limit, limit, out=p.grad)
+
+
+def _norm(g: NDArray[Any]) -> float:
+    """Return √(Σ g²), scaled so that it overflows only if the norm itself does."""
+    largest = float(np.max(np.abs(g), initial=0.0))
+    if largest == 0.0 or not math.isfinite(largest):
+        return largest
+    return largest * math.sqrt(float(np.sum(np.square(g / np.float64(largest)))))

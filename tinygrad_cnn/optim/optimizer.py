@@ -1,0 +1,215 @@
+"""What all optimisers share: the parameters, the step, and a state that can be saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.graph import Variable
+from tinygrad_cnn.nn.arguments import number
+
+State: TypeAlias = dict[str, Any]  # of one parameter: a count of steps, and arrays of its shape
+
+
+class Hyperparameter:
+    """An attribute that holds a number with 0 ≤ number < below, checked whenever it is set."""
+
+    def __init__(self, below: float = math.inf) -> None:
+        self.below = below
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else vars(instance)[self.name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        vars(instance)[self.name] = self.checked(type(instance), value)
+
+    def checked(self, owner: type, value: Any) -> float:
+        """Return `value` as a Python float, which never turns float32 into float64."""
+        return number(owner.__name__, self.name, value, below=self.below)
+
+
+class Optimizer:
+    """Changes parameters so that what their gradients are of becomes smaller.
+
+    Derive from it: make numbers that steer it a `Hyperparameter`, name in `slots` the arrays it
+    keeps for each parameter, and define `update`.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        Or of other leaves of float32 or float64; each once.
+    lr : float
+        The learning rate, 0 or more. It can be changed between steps.
+
+    Attributes
+    ----------
+    parameters : list of Parameter
+    lr : float
+
+    Raises
+    ------
+    ValueError
+        If there are no parameters, one is there twice, or a number is out of range.
+    TypeError
+        If one of them is no such leaf.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ()
+    lr = Hyperparameter()
+
+    def __init__(self, parameters: Iterable[Variable], lr: float) -> None:
+        self.parameters = leaves(type(self).__name__, parameters)
+        self.lr = lr
+        self.states: list[State] = [{} for _ in self.parameters]
+
+    def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
+        """Change `p` in place, given its gradient `g` (which must stay as it is) and its state."""
+        raise NotImplementedError(f"{type(self).__name__} defines no update")
+
+    def step(self) -> None:
+        """Change every parameter that has a gradient; those without are left as they are.
+
+        A gradient that is not finite is applied like any other; see `clip_gradient_norm`.
+
+        Raises
+        ------
+        ValueError
+            If a gradient is no array of its parameter's shape and dtype: nothing is changed then.
+        """
+        for i, p in enumerate(self.parameters):
+            if p.grad is not None:
+                _check_gradient(type(self).__name__, i, p)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for p, state in zip(self.parameters, self.states, strict=True):
+                if p.grad is not None:
+                    if not state:
+                        state["steps"] = 0
+                        state.update({slot: np.zeros_like(p.array) for slot in self.slots})
+                    state["steps"] += 1
+                    self.update(p.array, p.grad, state)
+                    p.version += 1  # so that a graph that has saved the old value notices
+
+    def zero_grad(self) -> None:
+        """Forget the gradients: set ``.grad`` of every parameter to None."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    # --- saving and loading ----------------------------------------------------------------------
+
+    @classmethod
+    def hyperparameters(cls) -> dict[str, Hyperparameter]:
+        """Return what steers the optimiser, by name."""
+        return {
+            name: value
+            for base in reversed(cls.__mro__)
+            for name, value in vars(base).items()
+            if isinstance(value, Hyperparameter)
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return hyperparameters and the state of every parameter: numbers and copied arrays.
+
+        Returns
+        -------
+        dict of str to float, int or ndarray
+            Hyperparameters by name; the state of parameter ``i`` as ``"i.steps"`` and so on.
+        """
+        found: dict[str, Any] = {name: getattr(self, name) for name in self.hyperparameters()}
+        for i, state in enumerate(self.states):
+            for key, value in state.items():
+                found[f"{i}.{key}"] = value.copy() if isinstance(value, np.ndarray) else value
+        return found
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where another optimiser was when its `state_dict` was taken.
+
+        Raises
+        ------
+        ValueError
+            If `state` is not that of such an optimiser for such parameters: the message says in
+            what, and nothing is changed.
+        """
+        owner = f"{type(self).__name__}.load_state_dict"
+        unread = dict(state)
+        loaded: dict[str, float] = {}
+        for name, hyperparameter in self.hyperparameters().items():
+            if name not in unread:
+                raise ValueError(f"{owner}: {name} is missing")
+            loaded[name] = hyperparameter.checked(type(self), unread.pop(name))
+        states: list[State] = []
+        for i, p in enumerate(self.parameters):
+            keys = [key for key in ("steps", *self.slots) if f"{i}.{key}" in unread]
+            if keys and len(keys) <= len(self.slots):
+                lacking = {"steps", *self.slots}.difference(keys)
+                raise ValueError(f"{owner}: {i}.{min(lacking)} is missing")
+            own = {key: unread.pop(f"{i}.{key}") for key in keys}
+            for slot in keys[1:]:
+                own[slot] = array = np.array(own[slot])
+                if (array.shape, array.dtype) != (p.shape, p.dtype):
+                    raise ValueError(
+                        f"{owner}: {i}.{slot} is {array.dtype} of shape {array.shape}, expected "
+                        f"{p.dtype} of shape {p.shape}"
+                    )
+            if keys:
+                own["steps"] = int(number(owner, f"{i}.steps", own["steps"], least=1))
+            states.append(own)
+        if unread:
+            raise ValueError(f"{owner}: unexpected {', '.join(unread)}")
+        for name, value in loaded.items():
+            setattr(self, name, value)
+        self.states = states
+
+    def __repr__(self) -> str:
+        shown = [f"{name}={getattr(self, name):g}" for name in self.hyperparameters()]
+        return f"{type(self).__name__}({len(self.parameters)} parameters, {', '.join(shown)})"
+
+
+def leaves(owner: str, parameters: Iterable[Variable]) -> list[Variable]:
+    """Return `parameters` as a list; refuse an empty one, a repeated Tensor, and what is no leaf.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one is there twice.
+    TypeError
+        If `parameters` is one Tensor or no iterable, or holds anything else than floating leaves.
+    """
+    if isinstance(parameters, Variable) or not isinstance(parameters, Iterable):
+        raise TypeError(
+            f"{owner}: parameters is {type(parameters).__name__}, expected an iterable of "
+            "Parameters, such as model.parameters()"
+        )
+    found = list(parameters)
+    if not found:
+        raise ValueError(f"{owner}: parameters is empty; a model's are its nn.Parameter attributes")
+    places: dict[int, int] = {}
+    for i, p in enumerate(found):
+        if not isinstance(p, Variable):
+            raise TypeError(f"{owner}: parameters[{i}] is {type(p).__name__}, expected a Parameter")
+        if p.node is not None or p.origin is not None:
+            raise TypeError(f"{owner}: parameters[{i}] was computed, expected a leaf")
+        if p.dtype.char not in "fd":
+            raise TypeError(
+                f"{owner}: parameters[{i}] holds {p.dtype}, expected float32 or float64"
+            )
+        if id(p) in places:
+            raise ValueError(f"{owner}: parameters[{i}] is parameters[{places[id(p)]}] again")
+        places[id(p)] = i
+    return found
+
+
+def _check_gradient(owner: str, i: int, p: Variable) -> None:
+    g = p.grad
+    if not isinstance(g, np.ndarray) or (g.shape, g.dtype) != (p.shape, p.dtype):
+        came = f"{getattr(g, 'dtype', type(g).__name__)} of shape {np.shape(g)}"  # type: ignore[arg-type]
+        raise ValueError(
+            f"{owner}: the gradient of parameters[{i}] is {came}, expected {p.dtype} of shape "
+            f"{p.shape}"
+        )

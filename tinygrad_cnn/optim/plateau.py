@@ -1,0 +1,104 @@
+"""The schedule that looks at how well the model does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from tinygrad_cnn.nn.arguments import choice, number, positive, whole
+from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.schedule import checked_optimizer, restore
+
+
+class Plateau:
+    """Multiply the rate by a factor whenever a metric has stopped improving.
+
+    A metric improves on the best so far if it is below best − threshold·|best| (for mode "max":
+    above best + threshold·|best|). Once it has not improved more than `patience` times in a row,
+    lr ← lr · factor, and the count starts anew. NaN is no improvement.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    factor : float
+        From above 0 to below 1.
+    patience : int
+        0 or more.
+    mode : {"min", "max"}
+        Whether the metric is to become small, as a loss, or large, as an accuracy.
+    threshold : float
+        0 or more.
+
+    Attributes
+    ----------
+    best : float
+    bad_steps : int
+        How often in a row the metric has not improved.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> optimizer = tg.optim.SGD([tg.nn.Parameter([0.0])], lr=1.0)
+    >>> schedule = tg.optim.Plateau(optimizer, factor=0.5, patience=1)
+    >>> for loss in (3.0, 2.0, 2.0, 2.0, 1.0):
+    ...     schedule.step(loss)
+    ...     print(optimizer.lr)
+    1.0
+    1.0
+    1.0
+    0.5
+    0.5
+    """
+
+    state: ClassVar[tuple[str, ...]] = ("best", "bad_steps")
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: float = 0.1,
+        patience: int = 10,
+        mode: str = "min",
+        threshold: float = 1e-4,
+    ) -> None:
+        owner = type(self).__name__
+        self.optimizer = checked_optimizer(owner, optimizer)
+        self.factor = positive(owner, "factor", factor)
+        number(owner, "factor", factor, below=1.0)
+        self.patience = whole(owner, "patience", patience, 0)
+        self.mode = choice(owner, "mode", mode, ("min", "max"))
+        self.threshold = number(owner, "threshold", threshold)
+        self.best = math.inf if mode == "min" else -math.inf
+        self.bad_steps: int = 0
+
+    def step(self, metric: float) -> None:
+        """Take note of the newest `metric`, a number or a Tensor with one element."""
+        value = float(metric)
+        margin = self.threshold * abs(self.best) if math.isfinite(self.best) else 0.0
+        if value < self.best - margin if self.mode == "min" else value > self.best + margin:
+            self.best = value
+            self.bad_steps = 0
+            return
+        self.bad_steps += 1
+        if self.bad_steps > self.patience:
+            self.optimizer.lr *= self.factor
+            self.bad_steps = 0
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the numbers that change as it goes on (the rate is the optimiser's)."""
+        return {name: getattr(self, name) for name in self.state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where another schedule with the same arguments was.
+
+        Raises
+        ------
+        ValueError
+            If `state` is not that of a plateau schedule: nothing is changed then.
+        """
+        restore(self, state)

@@ -1,0 +1,229 @@
+"""Schedules: how the learning rate changes while a model learns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from tinygrad_cnn.nn.arguments import number, positive, whole
+from tinygrad_cnn.optim.optimizer import Optimizer
+
+
+class Schedule:
+    """A learning rate that is a function of t, how often `step` was called.
+
+    Derive from it and define `rate`. Call `step` once an epoch or once an update, in whichever the
+    schedule's arguments are counted, after ``optimizer.step()``.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Its learning rate at this moment is lr₀, and is set to that of t = 0.
+
+    Attributes
+    ----------
+    steps_taken : int
+        t.
+    lr_start : float
+        lr₀.
+    """
+
+    state: ClassVar[tuple[str, ...]] = ("steps_taken", "lr_start")
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = checked_optimizer(type(self).__name__, optimizer)
+        self.steps_taken: int = 0
+        self.lr_start: float = optimizer.lr
+
+    def rate(self, t: int) -> float:
+        """Return the learning rate after `t` steps."""
+        raise NotImplementedError(f"{type(self).__name__} defines no rate")
+
+    def step(self) -> None:
+        """Go on by one, and set the optimiser's learning rate."""
+        self.steps_taken += 1
+        self.optimizer.lr = self.rate(self.steps_taken)
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the numbers that change as it goes on (not its arguments)."""
+        return {name: getattr(self, name) for name in self.state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where another schedule with the same arguments was, and set the rate.
+
+        Raises
+        ------
+        ValueError
+            If `state` is not that of such a schedule: nothing is changed then.
+        """
+        restore(self, state)
+        self.optimizer.lr = self.rate(self.steps_taken)
+
+
+class StepDecay(Schedule):
+    """Multiply the rate by a factor every so often: lr = lr₀ · factor^⌊t / every⌋.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    every : int
+        From 1 up.
+    factor : float
+        Above 0.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> optimizer = tg.optim.SGD([tg.nn.Parameter([0.0])], lr=1.0)
+    >>> schedule = tg.optim.StepDecay(optimizer, every=2, factor=0.5)
+    >>> [schedule.rate(t) for t in range(6)]
+    [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    """
+
+    def __init__(self, optimizer: Optimizer, every: int, factor: float) -> None:
+        super().__init__(optimizer)
+        self.every = whole(type(self).__name__, "every", every)
+        self.factor = positive(type(self).__name__, "factor", factor)
+
+    def rate(self, t: int) -> float:
+        """Return the learning rate after `t` steps."""
+        return self.lr_start * self.factor ** (t // self.every)
+
+
+class Cosine(Schedule):
+    """Let the rate fall along half a cosine to lr_min, and stay there.
+
+    lr = lr_min + ½ (lr₀ − lr_min) (1 + cos(π t / steps)),  for t ≤ steps.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    steps : int
+        From 1 up.
+    lr_min : float
+        0 or more.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Notes
+    -----
+    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, eq 5,
+    without the restarts.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> optimizer = tg.optim.SGD([tg.nn.Parameter([0.0])], lr=1.0)
+    >>> schedule = tg.optim.Cosine(optimizer, steps=4)
+    >>> [round(schedule.rate(t), 3) for t in range(6)]
+    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    """
+
+    def __init__(self, optimizer: Optimizer, steps: int, lr_min: float = 0.0) -> None:
+        super().__init__(optimizer)
+        self.steps = whole(type(self).__name__, "steps", steps)
+        self.lr_min = number(type(self).__name__, "lr_min", lr_min)
+
+    def rate(self, t: int) -> float:
+        """Return the learning rate after `t` steps."""
+        return _along_cosine(self.lr_start, self.lr_min, t / self.steps)
+
+
+class OneCycle(Schedule):
+    """Let the rate rise to lr_max and fall to almost nothing, each along half a cosine.
+
+    The updates are numbered t = 0 … T with T = steps − 1, and the peak is at P = warmup · T. The
+    rate goes from start · lr_max at 0 to lr_max at P, and on to end · lr_max at T, where it stays:
+    from a to b, it is b + ½ (a − b) (1 + cos πu) at the share u of the way.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Its learning rate is set to start · lr_max.
+    steps : int
+        How many updates there will be, from 1 up. Call `step` after each.
+    lr_max : float
+        Above 0.
+    warmup : float
+        The share of the updates that the rise takes, from 0 to 1.
+    start, end : float
+        The first and the last rate as shares of `lr_max`, 0 or more.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Notes
+    -----
+    Smith and Topin, "Super-convergence: very fast training of neural networks using large learning
+    rates", 2018. PyTorch's ``final_div_factor`` counts from the first rate; `end` from the highest.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> optimizer = tg.optim.SGD([tg.nn.Parameter([0.0])], lr=1.0)
+    >>> schedule = tg.optim.OneCycle(optimizer, steps=5, lr_max=1.0, warmup=0.5, start=0, end=0)
+    >>> [round(schedule.rate(t), 3) for t in range(6)]
+    [0.0, 0.5, 1.0, 0.5, 0.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        steps: int,
+        lr_max: float,
+        warmup: float = 0.3,
+        start: float = 1 / 25,
+        end: float = 1 / 1e4,
+    ) -> None:
+        super().__init__(optimizer)
+        owner = type(self).__name__
+        self.steps = whole(owner, "steps", steps)
+        self.lr_max = positive(owner, "lr_max", lr_max)
+        self.warmup = number(owner, "warmup", warmup, below=math.nextafter(1.0, 2.0))
+        self.start = number(owner, "start", start)
+        self.end = number(owner, "end", end)
+        optimizer.lr = self.rate(0)
+
+    def rate(self, t: int) -> float:
+        """Return the learning rate after `t` steps."""
+        last = self.steps - 1
+        peak = self.warmup * last
+        if t < peak:
+            return _along_cosine(self.start * self.lr_max, self.lr_max, t / peak)
+        way = (t - peak) / (last - peak) if last > peak else float(t > last)
+        return _along_cosine(self.lr_max, self.end * self.lr_max, way)
+
+
+def _along_cosine(a: float, b: float, way: float) -> float:
+    """Return what lies at the share `way`, at most 1, of the half cosine from `a` to `b`."""
+    return b + 0.5 * (a - b) * (1.0 + math.cos(math.pi * min(way, 1.0)))
+
+
+def checked_optimizer(owner: str, optimizer: Any) -> Optimizer:
+    """Return `optimizer`; raise TypeError if it is none."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{owner}: optimizer is {type(optimizer).__name__}, expected an Optimizer")
+    return optimizer
+
+
+def restore(schedule: Any, state: Mapping[str, Any]) -> None:
+    """Set the attributes of `schedule` to what `state` holds, if they are the right ones."""
+    owner = f"{type(schedule).__name__}.load_state_dict"
+    if set(state) != set(schedule.state):
+        raise ValueError(f"{owner}: got {sorted(state)}, expected {sorted(schedule.state)}")
+    for name, value in state.items():
+        if not isinstance(value, int | float) or (name != "best" and not 0 <= value < math.inf):
+            raise ValueError(f"{owner}: {name} is {value!r}, expected a number from 0 up")
+    for name, value in state.items():
+        setattr(schedule, name, value)

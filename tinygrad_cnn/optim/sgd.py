@@ -1,0 +1,89 @@
+"""Gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tinygrad_cnn.graph import Variable
+from tinygrad_cnn.nn.arguments import flag
+from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, State
+
+
+class SGD(Optimizer):
+    """Gradient descent, with momentum and weight decay: p ← p − lr·Δ.
+
+    With g the gradient and λ the weight decay, the step's direction Δ is
+
+    - without momentum: g + λp, the text's Δw and Δb (eq 27, 28);
+    - with momentum μ: v, where v ← μv + g + λp, from v = 0;
+    - with Nesterov's: g + λp + μv, with that v.
+
+    Plain gradient descent is this optimiser with the whole set as one batch.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+    lr : float
+        The learning rate (the text's a, 13), 0 or more.
+    momentum : float
+        μ, from 0 to below 1.
+    nesterov : bool
+        Needs a momentum.
+    weight_decay : float
+        λ, 0 or more: the gradient of λ/2·‖p‖².
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or there are no parameters.
+    TypeError
+        If a parameter is no leaf of float32 or float64.
+
+    Notes
+    -----
+    PyTorch's definition (its ``dampening`` left out). Sutskever et al., "On the importance of
+    initialization and momentum in deep learning", 2013.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.nn.Parameter([1.0])
+    >>> optimizer = tg.optim.SGD([x], lr=0.25)
+    >>> (x * x).sum().backward()
+    >>> optimizer.step()
+    >>> x.numpy()
+    array([0.5], dtype=float32)
+    """
+
+    slots = ("velocity",)
+    momentum = Hyperparameter(below=1.0)
+    weight_decay = Hyperparameter()
+
+    def __init__(
+        self,
+        parameters: Iterable[Variable],
+        lr: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.nesterov = flag(type(self).__name__, "nesterov", nesterov)
+        if nesterov and not momentum:
+            raise ValueError(f"{type(self).__name__}: nesterov needs a momentum above 0")
+
+    def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
+        """Change `p` in place."""
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        if self.momentum:
+            v = state["velocity"]
+            v *= self.momentum
+            v += g
+            g = g + self.momentum * v if self.nesterov else v
+        p -= self.lr * g
