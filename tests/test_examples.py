@@ -1,0 +1,154 @@
+"""Every example runs, and its result is right: each is compared with what mathematics says."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn as tg
+
+FOLDER = Path(__file__).parents[1] / "examples"
+Load = Callable[[str], ModuleType]
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+    """Import an example by its name; the ops that it declares are forgotten afterwards."""
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    known = dict(tg.OPS)
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"example_{name}", FOLDER / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    with tg.num_threads(1):  # two busy BLAS threads on two busy cores wait for each other
+        yield load
+    tg.OPS.clear()
+    tg.OPS.update(known)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_example_says_what_it_shows_runs_as_a_script_and_is_tested(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert f"python examples/{path.name}" in (ast.get_docstring(tree) or "")
+    assert ast.unparse(tree.body[-1]).startswith("if __name__ == '__main__':\n    main(")
+    assert f'load("{path.stem}")' in Path(__file__).read_text(encoding="utf-8")
+
+
+def test_perceptron_by_hand_equals_autograd(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, history = load("perceptron_step_by_step").main()
+    shown = {number for equation, *_ in rows for number in equation.split(", ")}
+    assert shown >= {"14", "15", "16", "17", "18", "23", "25", "27", "28", "35", "45", "49", "53"}
+    for equation, quantity, by_hand, by_autograd in rows:
+        assert by_autograd == pytest.approx(by_hand, rel=1e-12), (equation, quantity)
+        assert abs(by_hand) > 1e-3  # nothing is compared by being 0
+    errors, probabilities = np.array(history).T
+    assert (np.diff(errors) < 0).all()
+    assert probabilities[-1] > 0.9
+    assert "largest difference" in capsys.readouterr().out
+
+
+def test_image_processing_equals_scipy_and_draws_a_figure(load: Load, tmp_path: Path) -> None:
+    from PIL import Image
+    from scipy import ndimage
+
+    example = load("image_processing")
+    results = example.main(tmp_path)
+    image = example.photograph()
+    grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
+    across, down = (ndimage.sobel(grey, axis, mode="nearest") for axis in (1, 0))
+    bell = np.array([math.comb(8, k) for k in range(9)]) / 2**8
+    blurred = ndimage.correlate1d(image, bell, 0, mode="nearest")
+    blurred = ndimage.correlate1d(blurred, bell, 1, mode="nearest")
+    footprint = ndimage.generate_binary_structure(2, 1)[:, :, np.newaxis]
+    cross_sum = ndimage.correlate(image, footprint.astype(np.float32), mode="nearest")
+    tiles = image.reshape(48, 8, 48, 8, 3)
+    expected = {
+        "original": image,
+        "blur": blurred,
+        "sharpen": 6 * image - cross_sum,
+        "edges across": across,
+        "edges down": down,
+        "edge strength": np.sqrt(across**2 + down**2),
+        "max pooling": tiles.max(axis=(1, 3)),
+        "average pooling": tiles.mean(axis=(1, 3)),
+    }
+    assert expected.keys() == results.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(results[name], values, atol=2e-6, err_msg=name)
+
+    with Image.open(tmp_path / "image_processing.png") as picture:
+        assert picture.size == (1800, 1050)
+        pixels = np.asarray(picture.convert("L"))
+    assert (pixels == 255).mean() > 0.1  # the paper
+    assert len(np.unique(pixels)) > 200  # the photographs
+
+
+def test_lenet_learns_digits(load: Load) -> None:
+    history, accuracy = load("lenet_imperative").main()
+    assert history[-1] < history[0] / 2
+    assert accuracy > 0.94
+
+
+def test_training_loop_by_hand_learns_digits(load: Load) -> None:
+    history, accuracy = load("training_loop_by_hand").main()
+    assert (np.diff(history) < 0).all()
+    assert accuracy > 0.91
+
+
+def test_new_op_is_differentiated_rightly_and_learns(load: Load) -> None:
+    example = load("new_op")
+    differences, losses = example.main()
+    assert len(differences) == 3
+    assert all(difference < 1e-9 for difference in differences.values())
+    assert losses[-1] < 0.005
+    x = np.array([-1.5, 0.5])
+    slope = (1 + np.exp(-x) + x * np.exp(-x)) / (1 + np.exp(-x)) ** 2  # the quotient rule
+    np.testing.assert_allclose(np.diag(tg.jacobian(example.swish)(x)), slope, rtol=1e-12)
+
+
+def test_new_op_check_notices_a_wrong_derivative(load: Load) -> None:
+    example = load("new_op")
+
+    @example.swish.derivative("x", formula="wrong")
+    def _(g, *, x):
+        return g * tg.sigmoid(x)
+
+    assert max(example.check().values()) > 0.1
+
+
+def test_control_flow_is_differentiated_as_it_ran(load: Load) -> None:
+    result = load("control_flow").main()
+    for a, (root, slope) in result["newton"].items():
+        assert root == pytest.approx(math.sqrt(a), rel=1e-12)
+        assert slope == pytest.approx(0.5 / math.sqrt(a), rel=1e-9)
+    assert result["pieces"] == {-3.0: (5.0, -2.0), 0.25: (0.0625, 0.5), 2.0: (3.0, 2.0)}
+    assert result["parity"].keys() == {3, 8, 32, 128}
+    assert all(right == (1.0,) for right in result["parity"].values())
+
+
+def test_recursion_shares_its_weights(load: Load) -> None:
+    example = load("control_flow")
+    model = example.Parity(rng=np.random.default_rng(0))
+    tree = ((1, 0), (1, (0, 1)))
+    weight = model.output.weight
+    tg.cross_entropy(model(tree), 1).backward()
+    at = (0, 3)
+    h = 1e-2
+    losses = []
+    for step in (h, -2 * h):  # up, then down
+        weight.data[at] += step
+        losses.append(tg.cross_entropy(model(tree), 1).item())
+    # four forks use this one weight: its gradient is the sum over all of them
+    assert weight.grad[at] == pytest.approx((losses[0] - losses[1]) / (2 * h), rel=1e-2)
