@@ -157,6 +157,7 @@ def test_a_resumed_plateau_goes_on() -> None:
         {},
         {"steps_taken": 1},
         {"steps_taken": -1, "lr_start": 1.0},
+        {"steps_taken": 1.5, "lr_start": 1.0},
         {"steps_taken": 1, "lr_start": "a"},
         {"steps_taken": 1, "lr_start": math.nan},
         {"best": 1.0, "bad_steps": 0},

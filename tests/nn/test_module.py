@@ -88,6 +88,7 @@ def test_modules_that_refer_to_each_other_end() -> None:
     a, b = Inner(), Inner()
     a.other, b.other = b, a
     assert [name for name, _ in a.named_modules()] == ["", "other"]
+    assert repr(a) == "Inner(\n  (other): Inner(\n    (other): ...\n  )\n)"
 
 
 def test_two_tensors_of_one_name_are_refused() -> None:

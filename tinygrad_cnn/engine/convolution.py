@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.engine.threads import matmul
 from tinygrad_cnn.engine.windows import Windows
 
 Array = NDArray[Any]
@@ -28,7 +29,7 @@ Array = NDArray[Any]
 def forward(x: Array, w: Array, bias: Array | None, at: Windows, groups: int) -> Array:
     """Return the convolution of `x` (N, C, H, W) with `w` (OC, C/G, KH, KW): (N, OC, OH, OW)."""
     n, oc = x.shape[0], w.shape[0]
-    y: Array = np.matmul(_matrices(w, groups), _gather(x, at, groups))
+    y = matmul(_matrices(w, groups), _gather(x, at, groups))
     y = y.reshape(oc, *at.count, n)
     if bias is not None:
         column = bias.reshape(-1, 1, 1, 1)
@@ -39,14 +40,14 @@ def forward(x: Array, w: Array, bias: Array | None, at: Windows, groups: int) ->
 def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
     """Return the gradient (OC, C/G, KH, KW) of the weights, from `dy` (N, OC, OH, OW)."""
     oc, c = dy.shape[1], x.shape[1]
-    dw: Array = np.matmul(_rows(dy, groups), _gather(x, at, groups).swapaxes(-1, -2))
+    dw = matmul(_rows(dy, groups), _gather(x, at, groups).swapaxes(-1, -2))
     return dw.reshape(oc, c // groups, *at.kernel)
 
 
 def input_gradient(dy: Array, w: Array, at: Windows, groups: int) -> Array:
     """Return the gradient (N, C, H, W) of the image, from `dy` (N, OC, OH, OW)."""
     n, c = dy.shape[0], w.shape[1] * groups
-    columns = np.matmul(_matrices(w, groups).swapaxes(-1, -2), _rows(dy, groups))
+    columns = matmul(_matrices(w, groups).swapaxes(-1, -2), _rows(dy, groups))
     columns = columns.reshape(c, *at.kernel, *at.count, n)
     dx = np.zeros((c, at.rows.padded, at.columns.padded, n), columns.dtype)
     padded = _images(dx)

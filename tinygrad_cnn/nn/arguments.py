@@ -51,6 +51,16 @@ def positive(owner: str, argument: str, value: Any) -> float:
         ) from None
 
 
+def share(owner: str, argument: str, value: Any) -> float:
+    """Return `value`, a number from 0 to 1, as a float; else raise ValueError."""
+    try:
+        return number(owner, argument, value, below=math.nextafter(1.0, 2.0))
+    except ValueError:
+        raise ValueError(
+            f"{owner}: {argument} is {value!r}, expected a number from 0 to 1"
+        ) from None
+
+
 def numbers(owner: str, argument: str, value: Any, least: int) -> Pair:
     """Return `value`, a whole number or a pair of them, as int or tuple; else raise ValueError."""
     both = pair(owner, argument, value, least)

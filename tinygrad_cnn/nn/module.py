@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn.graph import Variable
 from tinygrad_cnn.nn import calls
@@ -112,7 +114,8 @@ class Module:
                 if isinstance(tensor, Module) or id(tensor) in seen:
                     continue
                 if not isinstance(tensor, Parameter):
-                    if tensor.node is not None or own_name.startswith("_"):
+                    computed = tensor.node is not None or tensor.origin is not None
+                    if computed or own_name.startswith("_"):
                         continue
                     if tensor.requires_grad:
                         raise TypeError(
@@ -127,7 +130,7 @@ class Module:
 
     # --- saving and loading ----------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return a copy of the array of every parameter and buffer, by name.
 
         Examples
@@ -161,6 +164,8 @@ class Module:
         ------
         ValueError
             If names, shapes or dtypes differ: it names all that do, and nothing is changed.
+        TypeError
+            If `state` is no mapping.
         """
         if not isinstance(state, Mapping):
             raise TypeError(
@@ -169,7 +174,7 @@ class Module:
             )
         tensors = dict(self._named_tensors())
         arrays = {
-            name: np.array(value.array if isinstance(value, Variable) else value)
+            name: np.array(value.array if isinstance(value, Variable) else value, order="C")
             for name, value in state.items()
         }
         missing = [name for name in tensors if name not in arrays]
@@ -233,6 +238,7 @@ class Module:
                 shown.append(f"{argument.name}={value!r}")
         return ", ".join(shown)
 
+    @reprlib.recursive_repr()
     def __repr__(self) -> str:
         lines = [self.extra_repr()] if self.extra_repr() else []
         inner = [f"({name}): {m!r}" for name, m in self.members() if isinstance(m, Module)]
@@ -315,7 +321,7 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, int | float | str)
 
 
-def _replace(tensor: Tensor, array: np.ndarray[Any, Any]) -> None:
+def _replace(tensor: Tensor, array: NDArray[Any]) -> None:
     """Make `array` the value of a leaf, so that a graph that has saved the old one notices."""
     tensor.array = array
     tensor.checksum = None

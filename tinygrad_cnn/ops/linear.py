@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from tinygrad_cnn.engine import threads as engine
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.shape import Shape, reshape, sum_to, transpose
@@ -43,7 +44,7 @@ def matmul(a: Array, b: Array) -> Array:
     Tensor([21., 43.])
     """
     try:
-        return np.matmul(a, b)
+        return engine.matmul(a, b)
     except ValueError:
         raise ValueError(
             f"matmul: a has shape {np.shape(a)} and b {np.shape(b)}; expected (..., n, k) and "
@@ -104,7 +105,7 @@ def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
             f"linear: x has shape {np.shape(x)} and w {np.shape(w)}; expected (..., in) and "
             "(out, in)"
         )
-    y = np.matmul(x, w.T)
+    y = engine.matmul(x, w.T)
     if bias is None:
         return y
     if np.shape(bias) != (w.shape[0],):

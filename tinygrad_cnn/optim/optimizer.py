@@ -59,6 +59,20 @@ class Optimizer:
         If there are no parameters, one is there twice, or a number is out of range.
     TypeError
         If one of them is no such leaf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> class SignDescent(tg.optim.Optimizer):
+    ...     def update(self, p, g, state):
+    ...         p -= self.lr * np.sign(g)
+    >>> x = tg.nn.Parameter([1.0, -1.0])
+    >>> optimizer = SignDescent([x], lr=0.25)
+    >>> (x * x).sum().backward()
+    >>> optimizer.step()
+    >>> x.numpy()
+    array([ 0.75, -0.75], dtype=float32)
     """
 
     slots: ClassVar[tuple[str, ...]] = ()

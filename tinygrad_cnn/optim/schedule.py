@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from tinygrad_cnn.nn.arguments import number, positive, whole
+from tinygrad_cnn.nn.arguments import number, positive, share, whole
 from tinygrad_cnn.optim.optimizer import Optimizer
 
 
@@ -27,6 +27,18 @@ class Schedule:
         t.
     lr_start : float
         lr₀.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> class Halving(tg.optim.Schedule):
+    ...     def rate(self, t):
+    ...         return self.lr_start / 2**t
+    >>> optimizer = tg.optim.SGD([tg.nn.Parameter([0.0])], lr=1.0)
+    >>> schedule = Halving(optimizer)
+    >>> schedule.step()
+    >>> optimizer.lr
+    0.5
     """
 
     state: ClassVar[tuple[str, ...]] = ("steps_taken", "lr_start")
@@ -190,7 +202,7 @@ class OneCycle(Schedule):
         owner = type(self).__name__
         self.steps = whole(owner, "steps", steps)
         self.lr_max = positive(owner, "lr_max", lr_max)
-        self.warmup = number(owner, "warmup", warmup, below=math.nextafter(1.0, 2.0))
+        self.warmup = share(owner, "warmup", warmup)
         self.start = number(owner, "start", start)
         self.end = number(owner, "end", end)
         optimizer.lr = self.rate(0)
@@ -223,7 +235,11 @@ def restore(schedule: Any, state: Mapping[str, Any]) -> None:
     if set(state) != set(schedule.state):
         raise ValueError(f"{owner}: got {sorted(state)}, expected {sorted(schedule.state)}")
     for name, value in state.items():
-        if not isinstance(value, int | float) or (name != "best" and not 0 <= value < math.inf):
-            raise ValueError(f"{owner}: {name} is {value!r}, expected a number from 0 up")
+        if isinstance(getattr(schedule, name), int):
+            whole(owner, name, value, 0)
+        elif name != "best":  # which is infinite at first
+            number(owner, name, value)
+        elif not isinstance(value, int | float):
+            raise ValueError(f"{owner}: best is {value!r}, expected a number")
     for name, value in state.items():
         setattr(schedule, name, value)

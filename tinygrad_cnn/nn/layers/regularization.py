@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.graph import Variable
-from tinygrad_cnn.nn.arguments import generator, number, whole
+from tinygrad_cnn.nn.arguments import generator, number, share, whole
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.tensor import Parameter, Tensor, get_default_dtype
 
@@ -108,7 +109,7 @@ class BatchNorm2d(Module):
         owner = type(self).__name__
         self.channels = whole(owner, "channels", channels)
         self.epsilon = number(owner, "epsilon", epsilon)
-        self.momentum = number(owner, "momentum", momentum, below=np.nextafter(1.0, 2.0))
+        self.momentum = share(owner, "momentum", momentum)
         dtype = get_default_dtype()
         self.weight = Parameter(np.ones(channels, dtype), name="weight")
         self.bias = Parameter(np.zeros(channels, dtype), name="bias")
@@ -137,7 +138,7 @@ class BatchNorm2d(Module):
         self._follow(self.running_var, array.var(axis=(0, 2, 3), ddof=1))
         return y
 
-    def _follow(self, running: Tensor, batch: np.ndarray[Any, Any]) -> None:
+    def _follow(self, running: Tensor, batch: NDArray[Any]) -> None:
         """Move a running statistic towards that of the batch."""
         running.array += self.momentum * (batch.astype(running.dtype) - running.array)
         running.version += 1
