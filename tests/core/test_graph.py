@@ -220,6 +220,16 @@ def test_gradients_share_memory_with_nothing(shape: tuple[int, ...]) -> None:
         assert i < 4 or a.flags.writeable
 
 
+def test_gradients_that_are_views_of_one_array_on_the_way_are_arrays_of_their_own() -> None:
+    x, w, v = (leaf(np.ones((2, 3))) for _ in range(3))
+    (x.T + w.T.reshape(3, 2) + tg.broadcast_to(v.sum(), (3, 2))).backward(np.ones((3, 2)))
+    grads = [x.grad, w.grad, v.grad]
+    for gradient in grads:
+        gradient[0, 0] = 99
+        assert (gradient == 99).sum() == 1
+    assert not any(np.shares_memory(a, b) for a, b in [grads[:2], grads[1:], grads[::2]])
+
+
 def test_writing_to_a_gradient_changes_no_later_one() -> None:
     """Not through a retained graph either."""
     x, w = leaf([1.0, 2.0]), leaf([3.0, 4.0])

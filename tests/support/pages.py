@@ -1,0 +1,33 @@
+"""The programs on a Markdown page, and what they print."""
+
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+
+
+def programs(text: str) -> str:
+    """Return the ```python blocks of a page, everything else blank: line numbers stay right."""
+    inside = False
+    kept = []
+    for line in text.splitlines():
+        if line.startswith("```"):
+            inside = line == "```python"
+            line = ""
+        kept.append(line if inside else "")
+    return "\n".join(kept) + "\n"
+
+
+def run(page: Path) -> tuple[int, str]:
+    """Return how many examples of a page ran, in order, and a report of those that failed."""
+    text = programs(page.read_text(encoding="utf-8"))
+    test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
+    report: list[str] = []
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    with np.printoptions():  # a page may set its own
+        outcome = doctest.DocTestRunner(optionflags=flags).run(test, out=report.append)
+    return outcome.attempted, "".join(report)

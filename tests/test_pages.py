@@ -1,0 +1,53 @@
+"""README and docs: every program prints what stands there, every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from support import pages
+
+import tinygrad_cnn as tg
+
+PAGES = [pages.ROOT / "README.md", *sorted((pages.ROOT / "docs").rglob("*.md"))]
+WITH_PROGRAMS = [page for page in PAGES if pages.programs(page.read_text("utf-8")).strip()]
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(pages.ROOT))
+
+
+@pytest.fixture(autouse=True)
+def _ops_restored():
+    before = dict(tg.OPS)
+    yield
+    tg.OPS.clear()
+    tg.OPS.update(before)
+
+
+@pytest.mark.parametrize("page", WITH_PROGRAMS, ids=name)
+def test_programs_print_what_stands_in_the_page(page: Path):
+    attempted, report = pages.run(page)
+    assert attempted > 10
+    assert report == ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path):
+    text = page.read_text("utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```|\$\$.*?\$\$", "", text, flags=re.S))
+    for link in links:
+        path, _, anchor = link.partition("#")
+        if link.startswith("https://"):
+            continue
+        target = (page.parent / path) if path else page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
+            assert anchor in {slug(heading) for heading in headings}, link
+
+
+def slug(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
