@@ -206,7 +206,7 @@ def _shifted(name: str, x: Array, axis: int, temperature: float) -> Array:
     """Return x/T less its largest real part along `axis`, so that no exponential overflows."""
     if not temperature > 0:
         raise ValueError(f"{name}: temperature is {temperature}, expected more than 0")
-    if not isinstance(axis, int) or not -np.ndim(x) <= axis < np.ndim(x):
+    if not isinstance(axis, int | np.integer) or not -np.ndim(x) <= axis < np.ndim(x):
         raise ValueError(f"{name}: axis is {axis}, but x has shape {np.shape(x)}")
     if x.shape[axis] == 0:
         raise ValueError(f"{name}: x has shape {x.shape}: no values along axis {axis}")
