@@ -1,0 +1,51 @@
+"""What the tests of the command line share: a few digits, a trained run, a way to call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from tinygrad_cnn.cli import app
+from tinygrad_cnn.data import digits
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Call ``tinygrad-cnn`` in an empty folder; what it prints has 100 columns."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("TINYGRAD_CNN_DEBUG", raising=False)
+    monkeypatch.delenv("TINYGRAD_CNN_DATA", raising=False)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def few_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """90 digits to train with and 50 to test with."""
+    split = digits()
+    train, test = split.train.balanced(9), split.test.balanced(5)
+    path = tmp_path_factory.mktemp("data") / "few.npz"
+    np.savez(
+        path,
+        x_train=train.images,
+        y_train=train.labels,
+        x_test=test.images,
+        y_test=test.labels,
+    )
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has learned the embedded digits well enough to be asked."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    arguments = ["train", "--epochs", "1", "--augment", "none", "--quiet", "--out", str(path)]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return path

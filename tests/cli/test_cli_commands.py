@@ -1,0 +1,410 @@
+"""The commands: what they print, write and refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import Result
+
+from tinygrad_cnn.cli import display, training
+from tinygrad_cnn.data import digits
+from tinygrad_cnn.train import History, load_run
+from tinygrad_cnn.train import Progress as BatchProgress
+
+Call = Callable[..., Result]
+TEST = digits().test
+
+NET = """
+from tinygrad_cnn import nn, relu
+
+class Net(nn.Module):
+    def __init__(self, classes, rng):
+        self.fc1 = nn.Linear(784, 16, rng=rng)
+        self.fc2 = nn.Linear(16, classes, rng=rng)
+
+    def forward(self, x):
+        return self.fc2(relu(self.fc1(x.reshape(x.shape[0], -1))))
+"""
+
+
+def ok(result: Result) -> str:
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    return result.stdout
+
+
+def refused(result: Result) -> str:
+    """Return the one line on stderr of a call that was refused."""
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.output
+    return result.stderr
+
+
+# --- train -------------------------------------------------------------------------------------
+
+
+def test_train_prints_a_line_an_epoch_and_leaves_a_run(call: Call, few_file: str) -> None:
+    out = ok(call("train", "--data", few_file, "--epochs", 3))
+    assert "lenet5  61,706 parameters, 416,520 multiply-adds an image" in out
+    assert "few     90 images to train with, 50 held back, 1×28×28, 10 classes" in out
+    lines = re.findall(r"^  \d/3 +\d\.\d{4} +\d+\.\d\d % +\d\.\d{4} +\d+\.\d\d % .*$", out, re.M)
+    assert len(lines) == 3
+    assert lines[-1].endswith("0:00")
+    assert "\x1b" not in out
+    run = Path("runs/lenet5-few-0")
+    assert sorted(path.name for path in run.iterdir()) == [
+        "checkpoint.safetensors",
+        "curves.png",
+        "history.csv",
+        "settings.json",
+        "weights.safetensors",
+    ]
+    history = History.from_csv(run / "history.csv")
+    right = round(history[-1].validation_accuracy * 50)
+    assert f"{right * 2}.00 % of 50 test images are right, {50 - right} " in out
+    assert "Taken for another most often:" in out
+    assert str(run) in out
+    with Image.open(run / "curves.png") as curves:
+        curves.load()
+        assert curves.width > 1000
+
+
+def test_runs_are_numbered_and_the_default_is_repeated_to_the_bit(
+    call: Call, few_file: str
+) -> None:
+    for _ in range(2):
+        ok(call("train", "--data", few_file, "--epochs", 1, "--augment", "affine", "--quiet"))
+    first, second = (Path(f"runs/lenet5-few-{i}/weights.safetensors") for i in range(2))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_quiet_prints_the_result_alone(call: Call, few_file: str) -> None:
+    out = ok(call("train", "--data", few_file, "--epochs", 1, "-q", "--out", "here"))
+    assert re.fullmatch(r"\d+\.\d\d %  here\n", out)
+
+
+def test_the_choices_reach_the_settings(call: Call, few_file: str) -> None:
+    choices = {
+        "epochs": 2,
+        "batch-size": "all",
+        "optimizer": "nesterov",
+        "lr": 0.125,
+        "schedule": "cosine",
+        "augment": "shift",
+        "weight-decay": 0.5,
+        "seed": 9,
+        "threads": 1,
+    }
+    options = [text for name, value in choices.items() for text in (f"--{name}", value)]
+    ok(call("train", "--data", few_file, "--model", "mlp", "--out", "run", *options))
+    settings = json.loads(Path("run/settings.json").read_text())
+    expected = {name.replace("-", "_"): value for name, value in choices.items()}
+    assert settings["training"] == {**expected, "batch_size": 0}
+    assert settings["model"]["name"] == "mlp"
+
+
+def test_a_model_of_ones_own_is_copied_and_used(call: Call, few_file: str) -> None:
+    Path("net.py").write_text(NET)
+    options = ["--data", few_file, "--epochs", 2, "--out", "run"]
+    assert "12,730 parameters, 12,704 multiply-adds an image" in ok(
+        call("train", "--model", "net.py:Net", *options)
+    )
+    assert Path("run/model.py").read_text() == NET
+    Path("net.py").unlink()
+    first = ok(call("evaluate", "run"))
+    assert "of 50 test images are right" in first
+    Path("run/model.py").write_text(NET + "\n")
+    assert "model.py: was changed since the training" in refused(call("evaluate", "run"))
+
+
+def test_an_interrupted_training_says_so_and_is_resumed(
+    call: Call, few_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["train", "--data", few_file, "--epochs", 3, "--batch-size", 30]
+    ok(call(*options, "--out", "whole"))
+
+    def interrupt(lines: display.EpochLines, progress: BatchProgress) -> None:
+        if (progress.epoch, progress.batch) == (3, 2):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(display.EpochLines, "batch", interrupt)
+        result = call(*options, "--out", "run")
+    assert result.exit_code == 130
+    assert "Interrupted. run holds 2 epochs; to go on:" in result.stdout
+    assert "tinygrad-cnn train --resume run" in result.stdout
+    assert Path("run/curves.png").exists()
+    out = ok(call("train", "--resume", "run"))
+    assert re.findall(r"^  (\d)/3", out, re.M) == ["3"]
+    assert Path("run/weights.safetensors").read_bytes() == (
+        Path("whole/weights.safetensors").read_bytes()
+    )
+    assert "run: is complete: all its 3 epochs are trained" in refused(
+        call("train", "--resume", "run")
+    )
+
+
+def test_a_training_that_diverges_says_what_to_try(call: Call, few_file: str) -> None:
+    options = ["--optimizer", "sgd", "--lr", 1e30, "--schedule", "constant", "--out", "run"]
+    result = call("train", "--data", few_file, *options)
+    assert result.exit_code == 1
+    assert re.fullmatch(
+        r"error: training diverged: the loss is (nan|inf) in epoch 1, batch 2, at learning rate "
+        r"1e\+30; try a smaller learning rate, such as 1e\+29; run holds the settings\n",
+        result.stderr,
+    )
+    assert "no such file: the training did not end its first epoch" in refused(
+        call("evaluate", "run")
+    )
+
+
+def test_without_matplotlib_training_goes_on(
+    call: Call, few_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    out = ok(call("train", "--data", few_file, "--epochs", 1, "--out", "run"))
+    assert 'pip install "tinygrad_cnn[plots]"' in out
+    assert "test images are right" in out
+    assert not Path("run/curves.png").exists()
+
+
+def test_a_full_disk_is_a_failure_of_one_line(
+    call: Call, few_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "runs/x")
+
+    monkeypatch.setattr(training.RunFolder, "write_settings", full)
+    result = call("train", "--data", few_file)
+    assert (result.exit_code, result.stderr) == (1, "error: runs/x: No space left on device\n")
+
+
+# --- evaluate and predict ----------------------------------------------------------------------
+
+
+def test_evaluate_measures_what_training_measured(call: Call, run: Path) -> None:
+    history = History.from_csv(run / "history.csv")
+    out = ok(call("evaluate", run))
+    assert f"{history[-1].validation_accuracy * 100:.2f} % of 2,000 test images" in out
+    assert f"loss {history[-1].validation_loss:.4f}" in out
+    assert re.search(r"\d → \d +\d+ times", out)
+
+
+def test_evaluate_takes_other_data_of_the_same_kind(call: Call, run: Path, few_file: str) -> None:
+    assert "of 50 test images are right" in ok(call("evaluate", run, "--data", few_file))
+
+
+def clear_digits(run: Path, count: int) -> list[int]:
+    """Return test images that the run is sure of and right about, one a class."""
+    probabilities = load_run(run).probabilities(TEST.images)
+    sure = probabilities[np.arange(len(TEST)), TEST.labels]
+    return [int(np.argmax(np.where(TEST.labels == k, sure, 0.0))) for k in range(count)]
+
+
+def test_a_digit_enlarged_and_inverted_is_still_that_digit(call: Call, run: Path) -> None:
+    chosen = clear_digits(run, 10)
+    for k, index in enumerate(chosen):
+        digit = Image.fromarray(TEST.images[index, 0]).resize((180, 180))
+        page = Image.new("L", (200, 300), 255)
+        page.paste(Image.eval(digit, lambda v: 255 - v), (10, 100))
+        page.save(f"{k}.png")
+        Image.fromarray(TEST.images[index, 0]).resize((200, 300)).save(f"{k}.jpg")
+    out = ok(call("predict", run, *(f"{k}.png" for k in range(10))))
+    assert re.findall(r"^(\d)\.png: (\d)", out, re.M) == [(str(k), str(k)) for k in range(10)]
+    out = ok(call("predict", run, *(f"{k}.jpg" for k in range(10))))
+    same = [a == b for a, b in re.findall(r"^(\d)\.jpg: (\d)", out, re.M)]
+    assert sum(same) >= 9  # stretched to 2 : 3, which may make a digit another
+
+
+def test_predict_prints_every_probability_with_a_bar(call: Call, run: Path) -> None:
+    index = clear_digits(run, 4)[3]
+    Image.fromarray(TEST.images[index, 0]).save("three.png")
+    head, *rows = ok(call("predict", run, "three.png")).splitlines()
+    assert re.fullmatch(r"three\.png: 3  \d\d\.\d\d %", head)
+    shares = [float(re.search(r"(\d+\.\d\d) %$", row).group(1)) for row in rows]  # type: ignore[union-attr]
+    assert [row.split()[0] for row in rows] == list("0123456789")
+    assert sum(shares) == pytest.approx(100.0, abs=0.2)
+    longest = max(rows, key=lambda row: row.count("█"))
+    assert longest.split()[0] == "3"
+
+
+def test_on_a_terminal_predict_shows_what_the_model_sees(
+    call: Call, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    Image.fromarray(TEST.images[0, 0]).save("digit.png")
+    assert ok(call("predict", run, "digit.png")).count("▀") == 28 * 14
+
+
+# --- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("trian", "No such command 'trian'"),
+        ("train --epoch 3", "No such option: --epoch"),
+        ("train --epochs three", "valid int"),
+        ("train --epochs 0", "epochs is 0, expected a whole number from 1 up"),
+        ("train --batch-size some", "'some', expected a whole number, or all"),
+        ("train --batch-size -2", "batch_size is -2, expected a whole number from 0 up"),
+        ("train --optimizer adamm", "optimizer is 'adamm', expected one of 'sgd', 'momentum'"),
+        ("train --lr 0", "lr is 0.0, expected a finite number above 0"),
+        ("train --lr nan", "lr is nan, expected a finite number above 0"),
+        ("train --schedule x", "schedule is 'x', expected one of 'constant', 'step', 'cosine'"),
+        ("train --augment x", "augment is 'x', expected one of 'none', 'shift', 'affine'"),
+        ("train --seed -1", "seed is -1, expected a whole number from 0 up"),
+        ("train --threads 0", "threads is 0, expected a whole number from 1 up"),
+        ("train --data nowhere", "'nowhere' is absent; expected 'digits', 'mnist'"),
+        ("train --data bad.npz", "bad.npz: cannot be read as a .npz archive"),
+        ("train --model resnet", "model is 'resnet', expected mlp, lenet5, vgg, or a file"),
+        ("train --model net.py:Net", "net.py: cannot be read: No such file or directory"),
+        ("train --model empty.py:Net", "empty.py: has no class 'Net'; it has none"),
+        ("train --out full", "full: is not empty; expected a new folder, or --resume full"),
+        ("train --out empty.py", "empty.py: is a file; expected a new folder"),
+        ("train --resume nowhere", "nowhere: there is no such folder; expected a run folder"),
+        ("train --resume RUN --lr 1 --seed 2", "leave out --lr, --seed"),
+        ("evaluate", "Missing argument 'RUN'"),
+        ("evaluate nowhere", "nowhere: there is no such folder; expected a run folder"),
+        ("evaluate full", "full: is no run folder: it has no settings.json"),
+        ("evaluate RUN --data small.npz", "has images of shape (1, 8, 8); the model was trained"),
+        ("evaluate RUN --data two.npz", "has the classes 0, 1; the model was trained with 0, 1, 2"),
+        ("predict RUN", "Missing argument"),
+        ("predict RUN nowhere.png", "nowhere.png: there is no such file"),
+        ("predict RUN bad.npz", "bad.npz: cannot be read as an image"),
+        ("predict RUN good.png blank.png", "blank.png: is blank"),
+    ],
+)
+def test_bad_calls_are_refused_in_one_line_and_nothing_is_written(
+    call: Call, run: Path, arguments: str, says: str
+) -> None:
+    Path("bad.npz").write_text("no archive")
+    Path("empty.py").touch()
+    Path("full").mkdir()
+    Path("full/file").touch()
+    labels = np.arange(10) % 2
+    np.savez("small.npz", images=np.zeros((10, 8, 8), np.uint8), labels=labels)
+    np.savez("two.npz", images=np.zeros((10, 28, 28), np.uint8), labels=labels)
+    Image.new("L", (30, 30)).save("blank.png")
+    Image.fromarray(TEST.images[0, 0]).save("good.png")
+    before = sorted(Path().rglob("*"))
+    words = [str(run) if word == "RUN" else word for word in arguments.split()]
+    result = call(*words)
+    assert says.lower() in refused(result).lower()
+    assert result.stdout == ""
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_debug_shows_the_traceback(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = call("evaluate", "nowhere", "--debug")
+    assert type(result.exception).__name__ == "RunError"
+    monkeypatch.setenv("TINYGRAD_CNN_DEBUG", "1")
+    result = call("evaluate", "nowhere")
+    assert type(result.exception).__name__ == "RunError"
+
+
+def test_an_error_in_ones_own_model_is_told_with_its_kind(call: Call, few_file: str) -> None:
+    Path("net.py").write_text(NET.replace("relu(", "[][0]("))
+    result = call("train", "--data", few_file, "--model", "net.py:Net")
+    assert result.exit_code == 1
+    assert result.stderr == "error: IndexError: list index out of range (--debug shows where)\n"
+
+
+# --- help, start, other processes --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["train", "-h"], ["evaluate", "-h"]])
+def test_help_fits_a_terminal(call: Call, arguments: list[str]) -> None:
+    out = ok(call(*arguments))
+    assert "Usage: " in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_version(call: Call) -> None:
+    import tinygrad_cnn
+
+    assert ok(call("--version")) == f"tinygrad-cnn {tinygrad_cnn.__version__}\n"
+
+
+def python(code: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
+    )
+
+
+MAIN = "from tinygrad_cnn.cli import main; main()"
+
+
+def test_help_imports_nothing_that_only_some_need() -> None:
+    code = f"""
+import sys
+try:
+    {MAIN}
+finally:
+    unwanted = {{"matplotlib", "PIL", "hypothesis", "pooch", "graphviz", "safetensors"}}
+    print(sorted(unwanted & set(sys.modules)), file=sys.stderr)
+"""
+    done = python(code, "--help")
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+def test_two_processes_give_the_same_bits_and_one_line_an_epoch(
+    tmp_path: Path, few_file: str
+) -> None:
+    options = ["train", "--data", few_file, "--epochs", "2", "--augment", "elastic"]
+    for out in ("a", "b"):
+        done = python(MAIN, *options, "--out", out, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(re.findall(r"^  \d/2 ", done.stdout, re.M)) == 2
+    for name in ("weights.safetensors", "settings.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_saves_what_there_is(tmp_path: Path, few_file: str) -> None:
+    root = Path(__file__).parents[2]
+    options = ["train", "--data", few_file, "--epochs", "2000", "--batch-size", "10", "--out", "a"]
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", MAIN, *options],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root), "PYTHONIOENCODING": "utf-8"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "2/2000" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "")
+    found = re.search(r"Interrupted\. a holds (\d+) epochs; to go on:", out)
+    assert found is not None
+    assert len(History.from_csv(tmp_path / "a" / "history.csv")) == int(found.group(1))
+    load_run(tmp_path / "a")

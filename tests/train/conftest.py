@@ -1,0 +1,73 @@
+"""What the tests of training share: a few digits, and experiments with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinygrad_cnn.data import Dataset, Split, digits
+from tinygrad_cnn.train import Experiment, TrainingSettings
+
+MODEL_SOURCE = '''
+"""A model with all that a checkpoint has to keep: momenta, running statistics, random numbers."""
+
+from tinygrad_cnn import nn
+
+
+class Net(nn.Module):
+    def __init__(self, input_shape, classes, rng):
+        self.conv = nn.Conv2d(input_shape[0], 2, 5, stride=3, rng=rng)
+        self.norm = nn.BatchNorm2d(2)
+        self.dropout = nn.Dropout(0.3, rng=rng)
+        self.fc = nn.Linear(2 * 8 * 8, classes, rng=rng)
+        self.flatten = nn.Flatten()
+
+    def forward(self, x):
+        return self.fc(self.dropout(self.flatten(self.norm(self.conv(x)))))
+'''
+
+
+@pytest.fixture(scope="session")
+def few() -> Split:
+    """90 digits to train with and 50 to test with."""
+    split = digits()
+    return Split(split.train.balanced(9), split.test.balanced(5))
+
+
+@pytest.fixture(scope="session")
+def few_file(few: Split, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same as a file that `tinygrad_cnn.data.load` reads."""
+    path = tmp_path_factory.mktemp("data") / "few.npz"
+    save(path, few.train, few.test)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def net_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model of one's own, as the command line names it."""
+    path = tmp_path_factory.mktemp("model") / "net.py"
+    path.write_text(MODEL_SOURCE, encoding="utf-8")
+    return f"{path}:Net"
+
+
+def save(path: Path, train: Dataset, test: Dataset) -> None:
+    np.savez(
+        path,
+        x_train=train.images,
+        y_train=train.labels,
+        x_test=test.images,
+        y_test=test.labels,
+    )
+
+
+@pytest.fixture
+def prepared(few_file: str, net_file: str):  # type: ignore[no-untyped-def]
+    """Make an experiment with few digits and a small model."""
+
+    def make(model: str | None = None, **chosen: object) -> Experiment:
+        settings = {"epochs": 3, "batch_size": 16, "augment": "shift", **chosen}
+        return Experiment.new(few_file, model or net_file, TrainingSettings(**settings))
+
+    return make

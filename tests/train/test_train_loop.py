@@ -1,0 +1,313 @@
+"""The loop, and the evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.data import DataLoader
+from tinygrad_cnn.train import (
+    Callback,
+    Evaluation,
+    History,
+    Progress,
+    TrainingDiverged,
+    evaluate,
+    fit,
+)
+
+Arrays = tuple[NDArray[Any], NDArray[Any]]
+
+
+def made(count: int = 20, classes: int = 3, seed: int = 0) -> Arrays:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, 4)).astype("f4"), rng.integers(classes, size=count)
+
+
+def linear(classes: int = 3) -> tg.nn.Linear:
+    return tg.nn.Linear(4, classes, rng=np.random.default_rng(1))
+
+
+class Broken(tg.nn.Linear):
+    def forward(self, x: Any) -> Any:
+        raise RuntimeError("broken")
+
+
+# --- fit ---------------------------------------------------------------------------------------
+
+
+def test_fit_is_the_loop_that_one_writes_oneself() -> None:
+    data = made()
+    ours, theirs = linear(), linear()
+    optimizer = tg.optim.Adam(ours.parameters(), lr=0.1)
+    schedule = tg.optim.Cosine(optimizer, steps=9)
+    loader = DataLoader(data, batch_size=8, shuffle=True, seed=5)
+    history = fit(ours, tg.cross_entropy, optimizer, loader, epochs=3, schedule=schedule)
+
+    optimizer = tg.optim.Adam(theirs.parameters(), lr=0.1)
+    schedule = tg.optim.Cosine(optimizer, steps=9)
+    loader = DataLoader(data, batch_size=8, shuffle=True, seed=5)
+    losses, rates = [], []
+    for _ in range(3):
+        total = 0.0
+        for images, labels in loader:
+            loss = tg.cross_entropy(theirs(tg.Tensor(images)), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            rates.append(optimizer.lr)
+            optimizer.step()
+            schedule.step()
+            total += loss.item() * len(images)
+        losses.append(total / 20)
+
+    np.testing.assert_array_equal(ours.weight.data, theirs.weight.data)
+    assert history.column("loss") == losses
+    assert history.column("learning_rate") == rates[2::3]
+    assert all(row.seconds > 0 and row.images_per_second > 0 for row in history)
+    assert all(math.isnan(row.validation_loss) for row in history)
+
+
+def test_validation_is_the_evaluation_after_the_epoch() -> None:
+    model, loader = linear(), DataLoader(made(), batch_size=7)
+    history = fit(
+        model,
+        tg.cross_entropy,
+        tg.optim.SGD(model.parameters(), lr=0.1),
+        loader,
+        epochs=2,
+        validation=loader,
+    )
+    result = evaluate(model, loader)
+    assert history[-1].validation_loss == result.loss
+    assert history[-1].validation_accuracy == result.accuracy
+
+
+def test_a_plateau_looks_at_the_training_loss_and_no_validation_example() -> None:
+    class Spy(tg.optim.Plateau):
+        seen: list[float]
+
+        def step(self, metric: float) -> None:
+            self.seen.append(metric)
+
+    model = linear()
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+    schedule = Spy(optimizer)
+    schedule.seen = []
+    loader, other = DataLoader(made(), batch_size=8), DataLoader(made(seed=1))
+    history = fit(
+        model, tg.cross_entropy, optimizer, loader, epochs=3, validation=other, schedule=schedule
+    )
+    assert schedule.seen == history.column("loss")
+
+
+def test_the_gradient_is_clipped_before_the_step() -> None:
+    model = linear()
+    before = np.concatenate([p.numpy().ravel() for p in model.parameters()])
+    optimizer = tg.optim.SGD(model.parameters(), lr=1.0)
+    fit(model, tg.cross_entropy, optimizer, [made()], epochs=1, clip_norm=0.01)
+    after = np.concatenate([p.numpy().ravel() for p in model.parameters()])
+    assert np.linalg.norm(after - before) == pytest.approx(0.01, rel=1e-4)
+
+
+def test_a_model_gets_the_very_arrays_of_the_loader() -> None:
+    class Spy(tg.nn.Linear):
+        def forward(self, x: Any) -> Any:
+            assert x.array is images
+            return super().forward(x)
+
+    images, labels = made()
+    images.flags.writeable = False
+    model = Spy(4, 3, rng=np.random.default_rng(0))
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+    assert len(fit(model, tg.cross_entropy, optimizer, [(images, labels)], epochs=1)) == 1
+
+
+def test_a_history_is_gone_on_with() -> None:
+    model = linear()
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+    history = fit(model, tg.cross_entropy, optimizer, [made()], epochs=2)
+    weight = model.weight.numpy().copy()
+    again = fit(model, tg.cross_entropy, optimizer, [made()], epochs=2, history=history)
+    assert again is history
+    np.testing.assert_array_equal(model.weight.data, weight)
+    fit(model, tg.cross_entropy, optimizer, [made()], epochs=3, history=history)
+    assert history.column("epoch") == [1, 2, 3]
+
+
+def test_callbacks_are_told_of_every_batch_and_epoch() -> None:
+    class Spy(Callback):
+        def __init__(self) -> None:
+            self.told: list[Any] = []
+
+        def batch(self, progress: Progress) -> None:
+            self.told.append((progress.epoch, progress.batch, progress.batches, progress.images))
+
+        def epoch(self, history: History) -> None:
+            self.told.append(len(history))
+
+    model, spy = linear(), Spy()
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+    loader = DataLoader(made(), batch_size=12)
+    fit(model, tg.cross_entropy, optimizer, loader, epochs=2, callbacks=[spy])
+    assert spy.told == [(1, 1, 2, 12), (1, 2, 2, 20), 1, (2, 1, 2, 12), (2, 2, 2, 20), 2]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_is_in_its_own_mode_afterwards_whatever_happens(training: bool) -> None:
+    class Stop(Callback):
+        def batch(self, progress: Progress) -> None:
+            assert model.training
+            raise KeyboardInterrupt
+
+    model = tg.nn.Sequential(linear(), tg.nn.Dropout(0.5, rng=np.random.default_rng(0)))
+    model.train(training)
+    model[1].training = not training
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, tg.cross_entropy, optimizer, [made()], epochs=1, callbacks=[Stop()])
+    assert (model.training, model[1].training) == (training, not training)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_stops_the_training_before_the_step(bad: float) -> None:
+    images, labels = made()
+    spoilt = np.full_like(images, bad)
+    model, history = linear(), History()
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.25)
+
+    class Loader:
+        epoch = 0
+
+        def __iter__(self) -> Iterator[Arrays]:
+            self.epoch += 1
+            yield images, labels
+            yield (images if self.epoch < 3 else spoilt), labels
+
+    with pytest.raises(
+        TrainingDiverged, match=r"try a smaller learning rate, such as 0\.0"
+    ) as stop:
+        fit(model, tg.cross_entropy, optimizer, Loader(), epochs=5, history=history)
+    assert "the loss is nan in epoch 3, batch 2, at learning rate 0.25" in str(stop.value)
+    assert (stop.value.epoch, stop.value.batch, stop.value.learning_rate) == (3, 2, 0.25)
+    assert len(history) == 2
+    assert np.isfinite(model.weight.data).all()
+
+
+def test_a_weight_that_is_not_finite_is_noticed_at_the_end_of_the_epoch() -> None:
+    model, history = linear(), History()
+    optimizer = tg.optim.SGD(model.parameters(), lr=1e39)
+    with pytest.raises(TrainingDiverged, match="a weight is not finite in epoch 1, batch 1"):
+        fit(model, tg.cross_entropy, optimizer, [made()], epochs=1, history=history)
+    assert not history
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"epochs": 0}, "epochs is 0, expected a whole number from 1 up"),
+        ({"epochs": 1.5}, "epochs is 1.5, expected a whole number"),
+        ({"loader": []}, "the loader gave no batch in epoch 1"),
+        ({"loss": lambda y, t: y}, "the loss gave shape (20, 3); expected a Tensor of one number"),
+        ({"loss": lambda y, t: 1.0}, "the loss gave float; expected a Tensor of one number"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(change: dict[str, Any], says: str) -> None:
+    model = linear()
+    arguments: dict[str, Any] = {
+        "model": model,
+        "loss": tg.cross_entropy,
+        "optimizer": tg.optim.SGD(model.parameters(), lr=0.1),
+        "loader": [made()],
+        "epochs": 1,
+    }
+    with pytest.raises(ValueError, match=r"expected|no batch") as raised:
+        fit(**{**arguments, **change})
+    assert says in str(raised.value)
+
+
+# --- evaluate ----------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 30), st.integers(1, 12), st.integers(2, 5), st.integers(0, 99))
+def test_an_evaluation_is_over_all_examples_however_they_are_batched(
+    count: int, batch_size: int, classes: int, seed: int
+) -> None:
+    images, labels = made(count, classes, seed)
+    model = linear(classes)
+    result = evaluate(model, DataLoader((images, labels), batch_size))
+    outputs = model(tg.Tensor(images))
+    taken = outputs.data.argmax(axis=1)
+    assert result.loss == pytest.approx(tg.cross_entropy(outputs, labels).item(), rel=1e-5)
+    assert result.accuracy == pytest.approx((taken == labels).mean())
+    for i in range(classes):
+        for j in range(classes):
+            assert result.confusion[i, j] == ((labels == i) & (taken == j)).sum()
+    assert result.mistakes == (taken != labels).sum()
+
+
+def test_one_hot_labels_count_as_classes() -> None:
+    images, labels = made()
+    model = linear()
+    hot = tg.one_hot(labels, 3)
+    assert evaluate(model, [(images, hot)]).accuracy == evaluate(model, [(images, labels)]).accuracy
+
+
+def test_targets_that_are_no_classes_have_no_accuracy() -> None:
+    images, _ = made()
+    result = evaluate(linear(1), [(images, np.zeros((20, 1), "f4"))], tg.mse)
+    assert math.isnan(result.accuracy)
+    assert result.confusion.shape == (0, 0)
+    assert result.worst_pairs() == []
+
+
+def test_evaluating_changes_and_records_nothing() -> None:
+    rng = np.random.default_rng(0)
+    model = tg.nn.Sequential(
+        tg.nn.Conv2d(1, 2, 3, rng=rng),
+        tg.nn.BatchNorm2d(2),
+        tg.nn.Dropout(0.5, rng=rng),
+        tg.nn.Flatten(),
+        tg.nn.Linear(8, 3, rng=rng),
+    )
+    before, drawn = model.state_dict(), rng.bit_generator.state
+    nodes: list[Any] = []
+
+    def loss(outputs: tg.Tensor, labels: NDArray[Any]) -> tg.Tensor:
+        nodes.append(outputs.node)
+        return tg.cross_entropy(outputs, labels)
+
+    images = np.ones((4, 1, 4, 4), "f4")
+    evaluate(model, [(images, np.zeros(4, np.int64))], loss)
+    assert nodes == [None]
+    assert rng.bit_generator.state == drawn
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert all(module.training for module in model.modules())
+
+
+def test_the_mode_is_restored_after_an_error() -> None:
+    model = Broken(4, 3, rng=np.random.default_rng(0))
+    with pytest.raises(RuntimeError, match="broken"):
+        evaluate(model, [made()])
+    assert model.training
+
+
+def test_no_example_cannot_be_evaluated() -> None:
+    with pytest.raises(ValueError, match="evaluate: the loader gave no example"):
+        evaluate(linear(), [])
+
+
+def test_the_worst_pairs_come_first_and_hits_are_none() -> None:
+    confusion = np.array([[9, 1, 0], [3, 9, 1], [0, 0, 9]])
+    result = Evaluation(0.0, 27 / 32, confusion)
+    assert result.worst_pairs() == [(1, 0, 3), (0, 1, 1), (1, 2, 1)]
+    assert result.worst_pairs(most=1) == [(1, 0, 3)]
+    assert Evaluation(0.0, 1.0, np.eye(3, dtype=int)).worst_pairs() == []

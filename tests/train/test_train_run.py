@@ -1,0 +1,363 @@
+"""Run folders: what is in them, what can be made of them, and what is wrong with bad ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.data import Split
+from tinygrad_cnn.train import (
+    Callback,
+    Experiment,
+    History,
+    Progress,
+    RunError,
+    RunFolder,
+    TrainingDiverged,
+    TrainingSettings,
+    load_run,
+)
+from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+
+Prepare = Callable[..., Experiment]
+FILES = ["checkpoint.safetensors", "history.csv", "settings.json", "weights.safetensors"]
+
+
+def folder(path: Path) -> RunFolder:
+    return RunFolder.create("run", parent=path)
+
+
+def weights(run: RunFolder) -> bytes:
+    return run.weights.read_bytes()
+
+
+class StopAt(Callback):
+    """Interrupts a training, as Ctrl-C would, after a batch of an epoch."""
+
+    def __init__(self, epoch: int, batch: int) -> None:
+        self.place = epoch, batch
+
+    def batch(self, progress: Progress) -> None:
+        if (progress.epoch, progress.batch) == self.place:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def trained(
+    few_file: str, net_file: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Experiment, RunFolder]:
+    training = TrainingSettings(epochs=2, batch_size=30)
+    experiment = Experiment.new(few_file, net_file, training)
+    run = folder(tmp_path_factory.mktemp("trained"))
+    experiment.train(run)
+    return experiment, run
+
+
+@pytest.fixture
+def copy(trained: tuple[Experiment, RunFolder], tmp_path: Path) -> RunFolder:
+    run = folder(tmp_path)
+    for file in trained[1].path.iterdir():
+        (run.path / file.name).write_bytes(file.read_bytes())
+    return run
+
+
+# --- what is left behind -----------------------------------------------------------------------
+
+
+def test_a_run_is_whole(trained: tuple[Experiment, RunFolder], few_file: str) -> None:
+    experiment, run = trained
+    assert sorted(file.name for file in run.path.iterdir()) == sorted([*FILES, "model.py"])
+    assert History.from_csv(run.history) == experiment.history
+    settings = json.loads(run.settings.read_text())
+    assert settings["format"] == 1
+    assert settings["data"]["source"] == few_file
+    assert settings["data"]["classes"] == list("0123456789")
+    assert settings["data"]["input_shape"] == [1, 28, 28]
+    assert settings["training"]["seed"] == 0
+    assert settings["versions"]["numpy"] == np.__version__
+    copied = (run.path / "model.py").read_bytes()
+    assert settings["model"]["sha256"] == hashlib.sha256(copied).hexdigest()
+    saved = load_file(run.weights)  # safetensors' own reader
+    for name, array in experiment.model.state_dict().items():
+        np.testing.assert_array_equal(saved[name], array)
+
+
+def test_a_loaded_run_gives_what_the_trained_model_gave(
+    trained: tuple[Experiment, RunFolder], few: Split
+) -> None:
+    experiment, run = trained
+    loaded = load_run(run.path)
+    assert loaded.settings == experiment.settings
+    images = few.test.images
+    scaled = np.divide(images, np.float32(255), dtype=np.float32)
+    experiment.model.eval()
+    logits = experiment.model(
+        tg.Tensor(experiment.settings.data.normalise()(scaled, np.random.default_rng()))
+    )
+    expected = np.exp(logits.data) / np.exp(logits.data).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(loaded.probabilities(images), expected, rtol=1e-5, atol=1e-7)
+    assert not loaded.model.training
+
+
+def test_normalised_training_images_have_mean_0_and_deviation_1(
+    few: Split, prepared: Prepare
+) -> None:
+    normalise = prepared().settings.data.normalise()
+    pixels = normalise(few.train.images / np.float64(255), np.random.default_rng())
+    assert pixels.mean() == pytest.approx(0.0, abs=1e-9)
+    assert pixels.std() == pytest.approx(1.0)
+
+
+def test_probabilities_refuse_other_images(trained: tuple[Experiment, RunFolder]) -> None:
+    run = load_run(trained[1].path)
+    with pytest.raises(ValueError, match=r"got float64 of shape \(1, 1, 28, 28\); expected uint8"):
+        run.probabilities(np.zeros((1, 1, 28, 28)))
+    with pytest.raises(ValueError, match=r"got uint8 of shape \(1, 3, 28, 28\)"):
+        run.probabilities(np.zeros((1, 3, 28, 28), np.uint8))
+
+
+# --- the same bits -----------------------------------------------------------------------------
+
+
+def test_the_seed_decides_every_bit(prepared: Prepare, tmp_path: Path) -> None:
+    runs = [folder(tmp_path) for _ in range(3)]
+    for run, seed in zip(runs, (7, 7, 8), strict=True):
+        prepared(seed=seed, augment="elastic").train(run)
+    assert weights(runs[0]) == weights(runs[1])
+    assert weights(runs[0]) != weights(runs[2])
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_resumed_training_gives_the_bits_of_one_that_was_not_interrupted(
+    prepared: Prepare, tmp_path: Path, optimizer: str, schedule: str
+) -> None:
+    chosen = {"optimizer": optimizer, "schedule": schedule, "lr": 0.01, "weight_decay": 0.01}
+    whole, broken = folder(tmp_path), folder(tmp_path)
+    prepared(**chosen).train(whole)
+    with pytest.raises(KeyboardInterrupt):
+        prepared(**chosen).train(broken, [StopAt(epoch=3, batch=2)])
+    resumed = Experiment.resumed(broken)
+    assert len(resumed.history) == 2
+    resumed.train(broken)
+    assert weights(broken) == weights(whole)
+    kept = ["epoch", "loss", "accuracy", "validation_loss", "learning_rate"]
+    a, b = History.from_csv(whole.history), History.from_csv(broken.history)
+    assert [a.column(name) for name in kept] == [b.column(name) for name in kept]
+
+
+def test_a_training_that_ended_no_epoch_is_resumed_from_its_beginning(
+    prepared: Prepare, tmp_path: Path
+) -> None:
+    whole, broken = folder(tmp_path), folder(tmp_path)
+    prepared().train(whole)
+    with pytest.raises(KeyboardInterrupt):
+        prepared().train(broken, [StopAt(epoch=1, batch=2)])
+    with pytest.raises(RunError, match="did not end its first epoch; go on with it: tinygrad-cnn"):
+        load_run(broken.path)
+    Experiment.resumed(broken).train(broken)
+    assert weights(broken) == weights(whole)
+
+
+def test_an_interrupted_run_holds_the_last_complete_epoch(
+    prepared: Prepare, tmp_path: Path
+) -> None:
+    run, shorter = folder(tmp_path), folder(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        prepared(schedule="constant").train(run, [StopAt(epoch=3, batch=1)])
+    prepared(schedule="constant", epochs=2).train(shorter)
+    assert weights(run) == weights(shorter)
+    assert len(History.from_csv(run.history)) == 2
+
+
+def test_a_training_that_diverges_leaves_the_last_good_epoch(
+    prepared: Prepare, tmp_path: Path
+) -> None:
+    class Spoil(Callback):
+        def epoch(self, history: History) -> None:
+            if len(history) == 2:
+                next(iter(experiment.model.parameters())).data[...] = np.nan
+
+    experiment, run = prepared(), folder(tmp_path)
+    with pytest.raises(TrainingDiverged, match="in epoch 3, batch 1"):
+        experiment.train(run, [Spoil()])
+    assert len(History.from_csv(run.history)) == 2
+    assert all(np.isfinite(array).all() for array in load_run(run.path).model.state_dict().values())
+
+
+@pytest.mark.parametrize("failing", FILES)
+def test_a_write_that_fails_leaves_a_run_that_can_be_resumed(
+    prepared: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    whole, broken = folder(tmp_path), folder(tmp_path)
+    prepared().train(whole)
+    with pytest.raises(KeyboardInterrupt):
+        prepared().train(broken, [StopAt(epoch=2, batch=1)])
+    replace = os.replace
+
+    def full(source: str, target: str) -> None:
+        if Path(target).name == failing:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space"):
+            Experiment.resumed(broken).train(broken)
+    load_run(broken.path)
+    assert not list(broken.path.glob(".*"))
+    Experiment.resumed(broken).train(broken)
+    assert weights(broken) == weights(whole)
+
+
+def test_data_that_have_changed_are_not_resumed_with(
+    prepared: Prepare, tmp_path: Path, few: Split
+) -> None:
+    data = tmp_path / "own.npz"
+    np.savez(data, images=few.train.images, labels=few.train.labels)
+    run = folder(tmp_path)
+    Experiment.new(str(data), "mlp", TrainingSettings(epochs=1)).train(run)
+    np.savez(data, images=few.test.images, labels=few.test.labels)
+    with pytest.raises(RunError, match=r"own\.npz has changed since then"):
+        Experiment.resumed(run)
+
+
+# --- the choices -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
+def test_every_augmentation_takes_images(prepared: Prepare, augment: str) -> None:
+    experiment = prepared(augment=augment)
+    images, _ = next(iter(experiment.loader))
+    assert images.shape == (16, 1, 28, 28)
+    assert images.dtype == np.float32
+
+
+def test_batch_size_0_is_the_whole_set(prepared: Prepare, few: Split) -> None:
+    assert len(prepared(batch_size=0).loader) == 1
+    assert len(next(iter(prepared(batch_size=0).loader))[0]) == len(few.train)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("epochs", 0, "epochs is 0, expected a whole number from 1 up"),
+        ("batch_size", -1, "batch_size is -1, expected a whole number from 0 up"),
+        ("optimizer", "adamm", "optimizer is 'adamm', expected one of 'sgd', 'momentum'"),
+        ("lr", 0.0, "lr is 0.0, expected a finite number above 0"),
+        ("lr", float("nan"), "lr is nan, expected a finite number above 0"),
+        ("schedule", "x", "schedule is 'x', expected one of 'constant', 'step'"),
+        ("augment", "x", "augment is 'x', expected one of 'none', 'shift'"),
+        ("weight_decay", -1.0, "weight_decay is -1.0, expected a finite number from 0 up"),
+        ("seed", -1, "seed is -1, expected a whole number from 0 up"),
+        ("seed", True, "seed is True, expected a whole number"),
+        ("threads", 0, "threads is 0, expected a whole number from 1 up"),
+    ],
+)
+def test_settings_out_of_range_are_refused(field: str, value: Any, says: str) -> None:
+    with pytest.raises(ValueError, match="train: ") as raised:
+        TrainingSettings(**{field: value})
+    assert says in str(raised.value)
+
+
+# --- bad folders -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda run: run.settings.unlink(), "is no run folder: it has no settings.json"),
+        (lambda run: run.settings.write_text("{"), "settings.json: cannot be read: "),
+        (lambda run: run.settings.write_text("[]"), "no settings file of format 1"),
+        (lambda run: run.settings.write_bytes(b"\xff\xfe"), "settings.json: cannot be read: "),
+        (lambda run: edit(run, "format", 2), "no settings file of format 1"),
+        (lambda run: edit(run, "extra", 2), "Settings: got ['data', 'extra', "),
+        (lambda run: edit(run, "data", None), "DataSettings: got None, expected ['classes', "),
+        (lambda run: edit(run, "data/std", [0.0]), "std is (0.0,); expected positive numbers"),
+        (lambda run: edit(run, "data/mean", [1.0, 2.0]), "is not one a channel"),
+        (lambda run: edit(run, "training/epochs", "3"), "epochs is '3', expected a whole number"),
+        (lambda run: edit(run, "model/sha256", None), "model: file is 'model.py' but sha256 None"),
+        (lambda run: (run.path / "model.py").unlink(), "model.py: there is no such file"),
+        (lambda run: (run.path / "model.py").write_text("x"), "model.py: was changed since the"),
+        (lambda run: run.weights.unlink(), "weights.safetensors: there is no such file"),
+        (lambda run: run.weights.write_bytes(weights(run)[:-1]), "is damaged or truncated"),
+        (lambda run: run.weights.write_bytes(b""), "weights.safetensors: is damaged or truncated"),
+        (lambda run: edit(run, "data/input_shape", [1, 40, 40]), "does not fit the model: "),
+        (lambda run: edit(run, "data/classes", ["a", "b"]), "fc.weight is float32 of shape (10, "),
+    ],
+)
+def test_a_bad_run_is_refused_and_the_file_named(
+    copy: RunFolder, damage: Callable[[RunFolder], Any], says: str
+) -> None:
+    damage(copy)
+    with pytest.raises(RunError) as raised:
+        load_run(copy.path)
+    assert says in str(raised.value)
+    assert str(copy.path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda run: run.checkpoint.write_bytes(b"1"), "checkpoint.safetensors: is damaged"),
+        (lambda run: run.checkpoint.write_bytes(weights(run)), "holds arrays but no state"),
+        (lambda run: edit(run, "training/optimizer", "rmsprop"), "RMSProp.load_state_dict: "),
+        (lambda run: edit(run, "training/schedule", "plateau"), "Plateau.load_state_dict: "),
+    ],
+)
+def test_a_bad_checkpoint_is_refused(
+    copy: RunFolder, damage: Callable[[RunFolder], Any], says: str
+) -> None:
+    damage(copy)
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors") as raised:
+        Experiment.resumed(copy)
+    assert says in str(raised.value)
+
+
+def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="there is no such folder; expected a run folder"):
+        load_run(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="is a file; expected a run folder"):
+        load_run(tmp_path / "file")
+
+
+def edit(run: RunFolder, place: str, value: Any) -> None:
+    settings = json.loads(run.settings.read_text())
+    *path, last = place.split("/")
+    inner = settings
+    for step in path:
+        inner = inner[step]
+    inner[last] = value
+    run.settings.write_text(json.dumps(settings))
+
+
+# --- new folders -------------------------------------------------------------------------------
+
+
+def test_a_gap_in_the_numbers_is_filled(tmp_path: Path) -> None:
+    assert [folder(tmp_path).path.name for _ in range(3)] == ["run-0", "run-1", "run-2"]
+    (tmp_path / "run-1").rmdir()
+    assert folder(tmp_path).path.name == "run-1"
+
+
+def test_out_may_be_new_or_empty_and_nothing_else(tmp_path: Path) -> None:
+    assert RunFolder.create("x", out=tmp_path / "a" / "b").path == tmp_path / "a" / "b"
+    assert RunFolder.create("x", out=tmp_path / "a" / "b").path.is_dir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(RunError, match=r"full: is not empty; expected a new folder, or --resume"):
+        RunFolder.create("x", out=tmp_path / "full")
+    with pytest.raises(RunError, match=r"file: is a file; expected a new folder"):
+        RunFolder.create("x", out=tmp_path / "full" / "file")
+    with pytest.raises(RunError, match=r"file: is a file, or in one; expected a folder"):
+        RunFolder.create("x", parent=tmp_path / "full" / "file")

@@ -1,0 +1,5 @@
+"""The command ``tinygrad-cnn``."""
+
+from tinygrad_cnn.cli.app import app, main
+
+__all__ = ["app", "main"]

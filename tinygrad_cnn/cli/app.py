@@ -1,0 +1,176 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinygrad_cnn.cli.errors import Commands
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that knows no "→" gets "?"
+    app(prog_name="tinygrad-cnn")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from tinygrad_cnn import __version__
+
+        typer.echo(f"tinygrad-cnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def tinygrad_cnn(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Train convolutional networks on images, and use them.
+
+    [bold]tinygrad-cnn train[/bold] alone trains LeNet-5 on 10,000 handwritten digits.
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _data_help(verb: str) -> str:
+    return (
+        f"What to {verb}: [bold]digits[/bold] (in the package), [bold]mnist[/bold], "
+        "[bold]fashion-mnist[/bold], a folder (IDX files, or a folder of images per class) or a "
+        ".npz file."
+    )
+
+
+@app.command()
+def train(
+    data: Annotated[str | None, typer.Option(metavar="DATA", help=_data_help("learn"))] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="[bold]lenet5[/bold], mlp, vgg, or your own: path/to/file.py:Class.",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="How often to go through all images.")
+    ] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(metavar="N", help="Images a step; 0 or all: the whole set.")
+    ] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="sgd, momentum, nesterov, adam, adamw or rmsprop."),
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(metavar="X", help="The learning rate, or its peak.")
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="constant, step, cosine, onecycle or plateau."),
+    ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="none, shift, affine or elastic."),
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(metavar="X", help="The pull of all weights to zero.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="The same seed gives the same weights, bit by bit."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="How many the computation may use.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where to write; by default runs/MODEL-DATA-NUMBER."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with an interrupted training, to the same bits."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")] = False,
+    debug: Debug = False,
+) -> int:
+    """Train a model: without options LeNet-5, on the embedded digits."""
+    from tinygrad_cnn.cli.training import train as run
+
+    chosen = {
+        "epochs": epochs,
+        "batch_size": _batch_size(batch_size),
+        "optimizer": optimizer,
+        "lr": lr,
+        "schedule": schedule,
+        "augment": augment,
+        "weight_decay": weight_decay,
+        "seed": seed,
+        "threads": threads,
+    }
+    return run(data, model, chosen, out, resume, quiet)
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help=_data_help("test with") + " By default the run's own."),
+    ] = None,
+    debug: Debug = False,
+) -> int:
+    """Measure a trained model on test images."""
+    from tinygrad_cnn.cli.using import evaluate as measure
+
+    return measure(run, data)
+
+
+@app.command()
+def predict(
+    run: RunArgument,
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="PNG or JPEG files of any size.")
+    ],
+    debug: Debug = False,
+) -> int:
+    """Say what is on images, and how probable each class is."""
+    from tinygrad_cnn.cli.using import predict as classify
+
+    return classify(run, images)
+
+
+def _batch_size(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if text == "all":
+        return 0
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r}, expected a whole number, or all", param_hint="--batch-size"
+        ) from None

@@ -1,0 +1,52 @@
+"""Errors as one line on stderr, and an exit status that says whose they are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+__all__ = ["Commands"]
+
+DEBUG_VARIABLE = "TINYGRAD_CNN_DEBUG"
+FAILURE, BAD_INPUT, INTERRUPTED = 1, 2, 130
+INPUT_ERRORS = (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError)
+
+
+class Commands(TyperGroup):
+    """Commands whose errors are one line; with ``--debug`` they are tracebacks."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run a command and exit."""
+        kwargs["standalone_mode"] = False
+        given = kwargs.get("args") or (args[0] if args else None) or sys.argv[1:]
+        debug = "--debug" in given or bool(os.environ.get(DEBUG_VARIABLE))
+        try:
+            status = super().main(*args, **kwargs)
+        except typer.Abort:
+            status = INTERRUPTED
+        except Exception as error:
+            if debug:
+                raise
+            status, message = _described(error)
+            print(f"error: {message}", file=sys.stderr)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _described(error: Exception) -> tuple[int, str]:
+    """Return the exit status and the line for an error."""
+    if hasattr(error, "format_message"):  # of the command line itself
+        usage = " ".join(error.format_message().split())
+        return BAD_INPUT, usage[:1].lower() + usage[1:].rstrip(".")
+    message = "; ".join([str(error), *getattr(error, "__notes__", ())])
+    if isinstance(error, OSError) and error.strerror:
+        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    message = " ".join(message.split())
+    if isinstance(error, INPUT_ERRORS):
+        return BAD_INPUT, message or type(error).__name__
+    if isinstance(error, FloatingPointError | OSError):
+        return FAILURE, message
+    return FAILURE, f"{type(error).__name__}: {message} (--debug shows where)"

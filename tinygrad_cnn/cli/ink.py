@@ -1,0 +1,94 @@
+"""A picture of a handwritten digit, made like those of MNIST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.data import DataError
+from tinygrad_cnn.data.errors import require
+
+__all__ = ["as_mnist"]
+
+SIDE, BOX = 28, 20
+LEAST_CONTRAST = 0.1
+FAINTEST = 0.19  # of the full ink: below is paper
+
+
+def as_mnist(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
+    """Prepare a digit as MNIST's were: light ink on black, fitted into 20×20, centred by mass.
+
+    Parameters
+    ----------
+    grey : ndarray of float, shape (H, W)
+        Grey values from 0 (black) to 1 (white), of any size. The ground is what most of the
+        border is, and may be the lighter or the darker of the two.
+    name : str
+        What the error calls it.
+
+    Returns
+    -------
+    ndarray of uint8, shape (28, 28)
+        0 for the ground, 255 for the full ink; the ink's centre of mass is at pixel
+        (14, 14), as in MNIST, to the nearest whole pixel.
+
+    Raises
+    ------
+    DataError
+        If there is no ink.
+
+    Examples
+    --------
+    >>> page = np.ones((300, 200))
+    >>> page[50:250, 90:110] = 0.0
+    >>> digit = as_mnist(page, "one.png")
+    >>> digit.shape, np.flatnonzero(digit.any(axis=1))[[0, -1]].tolist()
+    ((28, 28), [4, 23])
+    """
+    ink = _ink(grey, name)
+    rows, columns = (np.flatnonzero((ink >= FAINTEST).any(axis=axis)) for axis in (1, 0))
+    cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    small = _fitted(cropped)
+    h, w = small.shape
+    row, column = _centre(small)
+    top = min(max(round(SIDE / 2 - row), 0), SIDE - h)
+    left = min(max(round(SIDE / 2 - column), 0), SIDE - w)
+    result = np.zeros((SIDE, SIDE), np.uint8)
+    result[top : top + h, left : left + w] = np.rint(small * 255)
+    return result
+
+
+def _ink(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.floating[Any]]:
+    """Return how much ink there is, 0 to 1: how far each pixel is from the ground, on one side."""
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    ground = np.median(border)
+    darker, lighter = ground - grey.min(), grey.max() - ground
+    ink = (ground - grey) if darker > lighter else (grey - ground)
+    most = max(darker, lighter)
+    if most < LEAST_CONTRAST:
+        raise DataError(f"{name}: is blank: its grey values differ by {most:.0%} at most")
+    ink = np.clip(ink / most, 0.0, 1.0)
+    return np.where(ink < FAINTEST / 2, 0.0, ink)
+
+
+def _fitted(ink: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Scale so that the longer side is 20 pixels."""
+    pillow: Any = require("PIL.Image", "reading image files")
+    h, w = ink.shape
+    scale = BOX / max(h, w)
+    size = max(1, round(w * scale)), max(1, round(h * scale))
+    image = pillow.fromarray(ink.astype(np.float32))
+    scaled = np.asarray(image.resize(size, pillow.Resampling.BICUBIC), np.float64)
+    return np.clip(scaled, 0.0, 1.0)
+
+
+def _centre(ink: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Return the centre of mass: row, column."""
+    mass = ink.sum()
+    rows, columns = (ink.sum(axis=axis) for axis in (1, 0))
+    return (
+        float(rows @ np.arange(len(rows)) / mass),
+        float(columns @ np.arange(len(columns)) / mass),
+    )

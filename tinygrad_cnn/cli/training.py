@@ -1,0 +1,160 @@
+"""``tinygrad-cnn train``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from tinygrad_cnn.cli.display import (
+    FAINT,
+    EpochLines,
+    console,
+    percent,
+    show_evaluation,
+    show_experiment,
+)
+from tinygrad_cnn.cli.errors import INTERRUPTED
+from tinygrad_cnn.engine.threads import num_threads
+from tinygrad_cnn.train import (
+    Experiment,
+    RunError,
+    RunFolder,
+    TrainingDiverged,
+    plot_history,
+    recipe,
+)
+
+__all__ = ["train"]
+
+
+def train(
+    data: str | None,
+    model: str | None,
+    chosen: Mapping[str, Any],
+    out: Path | None,
+    resume: Path | None,
+    quiet: bool,
+) -> int:
+    """Train, and return the exit status.
+
+    Parameters
+    ----------
+    data, model : str or None
+        As for `Experiment.new`.
+    chosen : mapping
+        What was chosen for `recipe`; None where nothing was.
+    out : Path or None
+        The run folder, if not the next numbered one.
+    resume : Path or None
+        The run folder of a training to go on with; then nothing else may be chosen.
+    quiet : bool
+        Print the result only.
+
+    Returns
+    -------
+    int
+        0, or 130 if the training was interrupted.
+    """
+    screen = console()
+    if resume is None:
+        source = data or "digits"
+        experiment = Experiment.new(source, model or "lenet5", recipe(source, **chosen))
+        names = experiment.settings.model.name, experiment.settings.data.name
+        folder = RunFolder.create("-".join(_plain(name) for name in names), out)
+    else:
+        _refuse(resume, {"data": data, "model": model, "out": out, **chosen})
+        folder = RunFolder(resume)
+        experiment = Experiment.resumed(folder)
+        done = len(experiment.history)
+        if done >= experiment.settings.training.epochs:
+            raise RunError(f"{resume}: is complete: all its {done} epochs are trained")
+    if not quiet:
+        show_experiment(screen, experiment)
+    training = experiment.settings.training
+    with num_threads(training.threads) if training.threads else nullcontext():
+        return _train(screen, experiment, folder, quiet)
+
+
+def _train(screen: Console, experiment: Experiment, folder: RunFolder, quiet: bool) -> int:
+    started = perf_counter()
+    lines = EpochLines(screen, experiment.settings.training.epochs, len(experiment.history))
+    try:
+        if quiet:
+            experiment.train(folder)
+        else:
+            with lines:
+                experiment.train(folder, [lines])
+    except KeyboardInterrupt:
+        _draw(screen, experiment, folder, quiet)
+        screen.print(
+            f"\nInterrupted. {_holds(experiment, folder)}; to go on:\n"
+            f"  tinygrad-cnn train --resume {folder.path}"
+        )
+        return INTERRUPTED
+    except TrainingDiverged as error:
+        _draw(screen, experiment, folder, quiet)
+        error.add_note(_holds(experiment, folder))
+        raise
+    result = experiment.test()
+    seconds = perf_counter() - started
+    if quiet:
+        screen.print(f"{percent(result.accuracy)}  {folder.path}")
+    else:
+        screen.print()
+        show_evaluation(screen, result, experiment.settings.data.classes)
+    _draw(screen, experiment, folder, quiet)
+    if not quiet:
+        _show_folder(screen, folder, seconds)
+    return 0
+
+
+def _holds(experiment: Experiment, folder: RunFolder) -> str:
+    done = len(experiment.history)
+    epochs = "1 epoch" if done == 1 else f"{done} epochs"
+    return f"{folder.path} holds {epochs if done else 'the settings'}"
+
+
+def _draw(screen: Console, experiment: Experiment, folder: RunFolder, quiet: bool) -> None:
+    """Draw the curves, or say what that needs."""
+    settings = experiment.settings
+    title = f"{settings.model.name} on {settings.data.name}"
+    try:
+        if experiment.history:
+            plot_history(experiment.history, folder.curves, title, held_out="test")
+    except ModuleNotFoundError as error:
+        if not quiet:
+            screen.print(Text(f"\nNo curves.png: {error}", FAINT))
+
+
+def _show_folder(screen: Console, folder: RunFolder, seconds: float) -> None:
+    meanings = {
+        folder.weights: "what the model has learned",
+        folder.history: "a line for each epoch",
+        folder.curves: "the same, as a picture",
+        folder.settings: "all that decided it",
+        folder.checkpoint: "all that a next epoch would need",
+    }
+    screen.print(f"\n{seconds:.1f} seconds. In {folder.path}:")
+    for path, meaning in meanings.items():
+        if path.exists():
+            screen.print(Text.assemble(f"  {path.name:<24}", (meaning, FAINT)))
+    screen.print(f"\nTry it:  tinygrad-cnn predict {folder.path} IMAGE.png")
+
+
+def _refuse(resume: Path, chosen: Mapping[str, Any]) -> None:
+    given = [f"--{name.replace('_', '-')}" for name, value in chosen.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"--resume goes on with the settings of {resume}; leave out {', '.join(given)}"
+        )
+
+
+def _plain(name: str) -> str:
+    """Return a name with nothing in it that a file name should not have."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).lower()

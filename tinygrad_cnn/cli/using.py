@@ -1,0 +1,90 @@
+"""``tinygrad-cnn evaluate`` and ``tinygrad-cnn predict``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tinygrad_cnn.cli.display import ACCENT, FAINT, bar, console, percent, show_evaluation
+from tinygrad_cnn.cli.pictures import read_picture
+from tinygrad_cnn.data import DataLoader, load
+from tinygrad_cnn.train import evaluate as measure
+from tinygrad_cnn.train import load_run
+
+__all__ = ["evaluate", "predict"]
+
+MOST_CLASSES = 10
+BAR_WIDTH = 30
+
+
+def evaluate(folder: Path, source: str | None) -> int:
+    """Print how good a model is on the test images of `source`, by default those of its run."""
+    model, settings = load_run(folder)
+    dataset = load(source or settings.data.source).test
+    settings.data.check(dataset)
+    loader = DataLoader(dataset, batch_size=250, transform=settings.data.normalise())
+    show_evaluation(console(), measure(model, loader), settings.data.classes)
+    return 0
+
+
+def predict(folder: Path, paths: Sequence[Path]) -> int:
+    """Print what a model takes each image for. All are read before anything is printed."""
+    run = load_run(folder)
+    images = np.stack([read_picture(path, run.settings.data) for path in paths])
+    probabilities = run.probabilities(images)
+    screen = console()
+    for i, path in enumerate(paths):
+        if i:
+            screen.print()
+        _show(screen, path, images[i], probabilities[i], run.settings.data.classes)
+    return 0
+
+
+def _show(
+    screen: Console,
+    path: Path,
+    image: NDArray[np.uint8],
+    probabilities: NDArray[np.floating[Any]],
+    classes: Sequence[str],
+) -> None:
+    best = int(probabilities.argmax())
+    screen.print(
+        Text.assemble(
+            f"{path}: ", (classes[best], ACCENT), f"  {percent(float(probabilities[best]))}"
+        )
+    )
+    table = Table.grid(padding=(0, 2))
+    likeliest = np.argsort(-probabilities, kind="stable")[:MOST_CLASSES]
+    for k in likeliest if len(classes) > MOST_CLASSES else range(len(classes)):
+        share = float(probabilities[k])
+        style = ACCENT if k == best else FAINT
+        table.add_row(
+            Text(f"  {classes[k]}", style),
+            Text(bar(share, BAR_WIDTH), style),
+            Text(percent(share).rjust(8), style),
+        )
+    if screen.is_terminal and len(image) == 1 and image.shape[2] <= 40:
+        beside = Table.grid(padding=(0, 3))
+        beside.add_row(_picture(image[0]), table)
+        screen.print(beside, soft_wrap=False)
+    else:
+        screen.print(table, soft_wrap=False)
+
+
+def _picture(pixels: NDArray[np.uint8]) -> Text:
+    """Return an image as text, two rows of pixels a line: what the model was shown."""
+    even = np.pad(pixels, ((0, len(pixels) % 2), (0, 0)))
+    text = Text()
+    for upper, lower in zip(even[::2], even[1::2], strict=True):
+        for a, b in zip(upper.tolist(), lower.tolist(), strict=True):
+            text.append("▀", f"rgb({a},{a},{a}) on rgb({b},{b},{b})")
+        text.append("\n")
+    text.rstrip()
+    return text

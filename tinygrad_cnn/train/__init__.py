@@ -1,0 +1,45 @@
+"""Training: a loop, what it has come to, and folders that keep it.
+
+>>> import numpy as np
+>>> import tinygrad_cnn as tg
+>>> from tinygrad_cnn.train import fit
+>>> model = tg.nn.LeNet5(rng=np.random.default_rng(0))
+>>> loader = tg.data.DataLoader(tg.data.digits().train[:640], batch_size=64, shuffle=True)
+>>> history = fit(model, tg.cross_entropy, tg.optim.Adam(model.parameters()), loader, epochs=1)
+>>> history[0].epoch, history[0].loss < 3
+(1, True)
+"""
+
+from tinygrad_cnn.train.errors import ModelFileError, RunError
+from tinygrad_cnn.train.evaluation import Evaluation, evaluate
+from tinygrad_cnn.train.experiment import Experiment
+from tinygrad_cnn.train.history import Epoch, History
+from tinygrad_cnn.train.loop import Callback, Progress, TrainingDiverged, fit
+from tinygrad_cnn.train.plots import plot_history
+from tinygrad_cnn.train.recipes import RECIPES, recipe
+from tinygrad_cnn.train.run import Run, RunFolder, load_run
+from tinygrad_cnn.train.settings import DataSettings, ModelSettings, Settings, TrainingSettings
+
+__all__ = [
+    "RECIPES",
+    "Callback",
+    "DataSettings",
+    "Epoch",
+    "Evaluation",
+    "Experiment",
+    "History",
+    "ModelFileError",
+    "ModelSettings",
+    "Progress",
+    "Run",
+    "RunError",
+    "RunFolder",
+    "Settings",
+    "TrainingDiverged",
+    "TrainingSettings",
+    "evaluate",
+    "fit",
+    "load_run",
+    "plot_history",
+    "recipe",
+]

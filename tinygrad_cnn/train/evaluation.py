@@ -1,0 +1,171 @@
+"""How good a model is on examples: loss, accuracy, and what it takes for what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.nn import Module
+from tinygrad_cnn.recording import no_grad
+from tinygrad_cnn.tensor import Tensor
+
+__all__ = ["Batches", "Evaluation", "Loss", "Meter", "evaluate", "in_mode"]
+
+Batches: TypeAlias = Iterable[tuple[NDArray[Any], NDArray[Any]]]
+Loss: TypeAlias = Callable[[Tensor, NDArray[Any]], Tensor]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` returns.
+
+    Attributes
+    ----------
+    loss : float
+        The mean over the examples.
+    accuracy : float
+        The share of the examples that are classified right; NaN if the labels are no classes.
+    confusion : ndarray of int64, shape (classes, classes)
+        ``confusion[i, j]``: how many examples of class `i` were taken for `j`.
+
+    Examples
+    --------
+    >>> result = Evaluation(0.5, 0.75, np.array([[5, 2, 0], [0, 4, 0], [0, 1, 0]]))
+    >>> result.worst_pairs()
+    [(0, 1, 2), (2, 1, 1)]
+    """
+
+    loss: float
+    accuracy: float
+    confusion: NDArray[np.int64]
+
+    @property
+    def mistakes(self) -> int:
+        """How many examples are classified wrong."""
+        return int(self.confusion.sum() - np.trace(self.confusion))
+
+    def worst_pairs(self, most: int = 5) -> list[tuple[int, int, int]]:
+        """Return (class, taken for, how often) of the most frequent mistakes, worst first."""
+        wrong = self.confusion - np.diag(np.diag(self.confusion))
+        order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+        pairs = [tuple(map(int, np.unravel_index(place, wrong.shape))) for place in order]
+        return [(i, j, int(wrong[i, j])) for i, j in pairs if wrong[i, j] > 0]
+
+
+class Meter:
+    """Adds up loss and hits, batch by batch.
+
+    Attributes
+    ----------
+    images : int
+    loss, accuracy : float
+        Means over the images so far; NaN before the first, and for an accuracy without classes.
+    confusion : ndarray of int64, shape (classes, classes)
+    """
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.confusion: NDArray[np.int64] = np.zeros((0, 0), np.int64)
+        self._loss = 0.0
+
+    def add(self, loss: float, outputs: NDArray[Any], labels: NDArray[Any]) -> None:
+        """Count a batch: its mean loss, the model's outputs and the labels."""
+        self.images += len(outputs)
+        self._loss += loss * len(outputs)
+        actual = _classes(labels, outputs)
+        if actual is not None:
+            count = outputs.shape[1]
+            pairs = actual * count + outputs.argmax(axis=1)
+            counts = np.bincount(pairs, minlength=count * count).reshape(count, count)
+            self.confusion = counts if not self.confusion.size else self.confusion + counts
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return self._loss / self.images if self.images else math.nan
+
+    @property
+    def accuracy(self) -> float:
+        """The share of hits."""
+        return float(np.trace(self.confusion)) / self.images if self.confusion.size else math.nan
+
+
+def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> Evaluation:
+    """Measure a model without changing it.
+
+    Parameters
+    ----------
+    model : Module
+        Is put into evaluation mode, and back into its own mode afterwards, whatever happens.
+    loader : iterable of (images, labels)
+        Batches of arrays, such as a `DataLoader`. Labels are classes, of shape (B,), or one-hot
+        rows, of shape (B, classes).
+    loss : callable
+        ``loss(outputs, labels)``: the mean over a batch, as a Tensor of one element.
+
+    Returns
+    -------
+    Evaluation
+        Loss, accuracy and confusion over all examples.
+
+    Raises
+    ------
+    ValueError
+        If there is no example, or `loss` gives more than one number.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn.data import DataLoader, digits
+    >>> model = tg.nn.LeNet5(rng=np.random.default_rng(0))
+    >>> result = evaluate(model, DataLoader(digits().test[:100], batch_size=50))
+    >>> result.confusion.sum().item(), 0 <= result.accuracy <= 1
+    (100, True)
+    """
+    meter = Meter()
+    with in_mode(model, training=False), no_grad():
+        for images, labels in loader:
+            outputs = model(Tensor.of(images))
+            meter.add(number(loss(outputs, labels)), outputs.array, labels)
+    if not meter.images:
+        raise ValueError("evaluate: the loader gave no example")
+    return Evaluation(meter.loss, meter.accuracy, meter.confusion)
+
+
+def number(loss: Tensor) -> float:
+    """Return what a loss function gave as a float; ValueError if it is not one number."""
+    if getattr(loss, "size", 0) != 1:
+        came = f"shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise ValueError(f"the loss gave {came}; expected a Tensor of one number, a batch's mean")
+    return float(loss.array.item())
+
+
+@contextmanager
+def in_mode(model: Module, training: bool) -> Iterator[None]:
+    """Put all of `model` into training or evaluation mode, and each module back afterwards."""
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        model.train(training)
+        yield
+    finally:
+        for module, was in before:
+            module.training = was
+
+
+def _classes(labels: NDArray[Any], outputs: NDArray[Any]) -> NDArray[Any] | None:
+    """Return the class of each example; None if there are no classes."""
+    if outputs.ndim != 2 or not outputs.shape[1]:
+        return None
+    if labels.ndim == 1 and labels.dtype.kind in "iu":
+        return labels
+    if labels.shape == outputs.shape and outputs.shape[1] > 1:
+        classes: NDArray[Any] = labels.argmax(axis=1)
+        return classes
+    return None

@@ -1,0 +1,240 @@
+"""A training from beginning to end: settings in, a run folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tinygrad_cnn import data, ops
+from tinygrad_cnn.data import Compose, DataLoader, Split
+from tinygrad_cnn.data.idx_sets import SETS
+from tinygrad_cnn.nn import MODELS, Module
+from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+from tinygrad_cnn.train.errors import ModelFileError, RunError
+from tinygrad_cnn.train.evaluation import Evaluation, evaluate
+from tinygrad_cnn.train.history import Epoch, History
+from tinygrad_cnn.train.loop import Callback, fit
+from tinygrad_cnn.train.model_file import ModelFile
+from tinygrad_cnn.train.run import MODEL_FILE, RunFolder, build_model
+from tinygrad_cnn.train.settings import DataSettings, ModelSettings, Settings, TrainingSettings
+from tinygrad_cnn.train.state import read_state, write_arrays, write_state
+
+__all__ = ["Experiment"]
+
+EVALUATION_BATCH = 250
+CHECKPOINT_FORMAT = 1
+
+
+class Experiment:
+    """Everything that a training needs, made from settings; the same settings give the same bits.
+
+    Nothing is written before `train`.
+
+    Parameters
+    ----------
+    settings : Settings
+    split : Split
+        The data that the settings tell of.
+    model_file : ModelFile, optional
+        Where the model is one of the user's own.
+
+    Attributes
+    ----------
+    settings : Settings
+    split : Split
+    model : Module
+    optimizer : Optimizer
+    schedule : Schedule, Plateau or None
+    loader, test_loader : DataLoader
+    history : History
+        Of the epochs that are trained.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot be made for such images or does not give a logit for each class.
+    """
+
+    def __init__(
+        self, settings: Settings, split: Split, model_file: ModelFile | None = None
+    ) -> None:
+        training = settings.training
+        for_model, for_loader = np.random.SeedSequence(training.seed).spawn(2)
+        normalise = settings.data.normalise()
+        self.settings = settings
+        self.split = split
+        self.model_file = model_file
+        self.model = build_model(settings, model_file, np.random.default_rng(for_model))
+        self.loader = DataLoader(
+            split.train,
+            training.batch_size or None,
+            shuffle=True,
+            seed=int(for_loader.generate_state(1, np.uint64)[0]),
+            transform=Compose(*AUGMENTATIONS[training.augment], normalise),
+        )
+        self.test_loader = DataLoader(split.test, EVALUATION_BATCH, transform=normalise)
+        self.optimizer = OPTIMIZERS[training.optimizer](
+            self.model.parameters(), training.lr, training.weight_decay
+        )
+        updates = len(self.loader) * training.epochs
+        self.schedule = SCHEDULES[training.schedule](
+            self.optimizer, training.lr, updates, training.epochs
+        )
+        self.history = History()
+
+    @classmethod
+    def new(cls, source: str, model: str, training: TrainingSettings) -> Experiment:
+        """Prepare a training.
+
+        Parameters
+        ----------
+        source : str
+            For `tinygrad_cnn.data.load`.
+        model : str
+            A key of `tinygrad_cnn.nn.MODELS`, or ``"path/to/file.py:Class"``.
+        training : TrainingSettings
+            See `recipe`.
+
+        Returns
+        -------
+        Experiment
+            Ready to `train`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such model, or it does not fit the data; `ModelFileError` if its file
+            cannot be used; `DataError` if the data cannot be loaded.
+        """
+        model_settings, model_file = _chosen_model(model)
+        split = data.load(source)
+        if source != "digits" and source not in SETS:
+            source = str(Path(source).resolve())
+        settings = Settings(
+            data=DataSettings.of(split, source), model=model_settings, training=training
+        )
+        return cls(settings, split, model_file)
+
+    @classmethod
+    def resumed(cls, folder: RunFolder) -> Experiment:
+        """Prepare to go on with the training that left `folder` behind.
+
+        Raises
+        ------
+        RunError
+            If a file in it is missing or damaged, or the data are not what they were.
+        """
+        settings = folder.read_settings()
+        split = data.load(settings.data.source)
+        if DataSettings.of(split, settings.data.source) != settings.data:
+            raise RunError(f"{folder.settings}: {settings.data.source} has changed since then")
+        experiment = cls(settings, split, folder.read_model_file(settings))
+        if folder.checkpoint.exists():
+            experiment._load_checkpoint(folder.checkpoint)
+        return experiment
+
+    def train(self, folder: RunFolder, callbacks: Sequence[Callback] = ()) -> History:
+        """Train to the last epoch, and leave `folder` whole after each.
+
+        Parameters
+        ----------
+        folder : RunFolder
+            Settings are written to it at once; weights, history and checkpoint after every epoch.
+        callbacks : sequence of Callback
+            Are told of every batch, and of every epoch once it is written.
+
+        Returns
+        -------
+        History
+            One row for every epoch.
+
+        Raises
+        ------
+        TrainingDiverged
+            As `fit`; the folder holds the last good epoch, then as after a KeyboardInterrupt.
+        OSError
+            If a file cannot be written.
+        """
+        folder.write_settings(self.settings, self.model_file)
+        self.loader.epoch = len(self.history)
+        return fit(
+            self.model,
+            ops.cross_entropy,
+            self.optimizer,
+            self.loader,
+            epochs=self.settings.training.epochs,
+            validation=self.test_loader,
+            schedule=self.schedule,
+            callbacks=(_Saver(self, folder), *callbacks),
+            history=self.history,
+        )
+
+    def test(self) -> Evaluation:
+        """Evaluate the model on the test images."""
+        return evaluate(self.model, self.test_loader)
+
+    def save(self, folder: RunFolder) -> None:
+        """Write weights, history and, last, the checkpoint."""
+        write_arrays(folder.weights, self.model.state_dict(), {"epoch": str(len(self.history))})
+        self.history.to_csv(folder.history)
+        write_state(
+            folder.checkpoint,
+            {
+                "format": CHECKPOINT_FORMAT,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict() if self.schedule else None,
+                "generators": [rng.bit_generator.state for rng in _generators(self.model)],
+                "history": [epoch.as_dict() for epoch in self.history],
+            },
+        )
+
+    def _load_checkpoint(self, path: Path) -> None:
+        state = read_state(path)
+        try:
+            if state.pop("format") != CHECKPOINT_FORMAT:
+                raise ValueError("it is of another format")
+            history = History([Epoch.from_dict(row) for row in state["history"]])
+            self.model.load_state_dict(state["model"])
+            if self.schedule is not None:
+                self.schedule.load_state_dict(state["schedule"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            for rng, saved in zip(_generators(self.model), state["generators"], strict=True):
+                rng.bit_generator.state = saved
+        except (ValueError, TypeError, KeyError) as error:
+            raise RunError(f"{path}: does not fit the run's settings: {error}") from error
+        self.history = history
+
+
+class _Saver(Callback):
+    def __init__(self, experiment: Experiment, folder: RunFolder) -> None:
+        self.experiment = experiment
+        self.folder = folder
+
+    def epoch(self, history: History) -> None:
+        self.experiment.save(self.folder)
+
+
+def _chosen_model(name: str) -> tuple[ModelSettings, ModelFile | None]:
+    if name in MODELS:
+        return ModelSettings(name=name), None
+    path, colon, class_name = name.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        raise ModelFileError(
+            f"model is {name!r}, expected {', '.join(MODELS)}, or a file and a class in it: "
+            "path/to/file.py:Class"
+        )
+    file = ModelFile.read(Path(path), class_name)
+    return ModelSettings(name=class_name, file=MODEL_FILE, sha256=file.sha256), file
+
+
+def _generators(model: Module) -> Iterator[np.random.Generator]:
+    """Yield the random generators that modules draw from, each once."""
+    seen: set[int] = set()
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, np.random.Generator) and id(value) not in seen:
+                seen.add(id(value))
+                yield value

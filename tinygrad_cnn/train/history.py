@@ -1,0 +1,193 @@
+"""What training has come to, epoch by epoch: a table that is a CSV file too."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, overload
+
+from tinygrad_cnn.files import atomic_write
+
+__all__ = ["Epoch", "History"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch: one row of a `History`. What was not measured is NaN.
+
+    Attributes
+    ----------
+    epoch : int
+        Counted from 1.
+    loss, accuracy : float
+        Over the training examples, each measured on the model as it was when its batch came.
+    validation_loss, validation_accuracy : float
+        Over the validation examples, after the epoch.
+    learning_rate : float
+        Of the last step.
+    seconds : float
+        Of training and validation together.
+    images_per_second : float
+        Of training alone.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float = math.nan
+    validation_loss: float = math.nan
+    validation_accuracy: float = math.nan
+    learning_rate: float = math.nan
+    seconds: float = math.nan
+    images_per_second: float = math.nan
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row by column, with None for NaN, as JSON wants it."""
+        return {name: None if value != value else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> Epoch:
+        """Return the row that `as_dict` gave; KeyError, TypeError or ValueError if it is none."""
+        numbers = {
+            name: math.nan if row[name] is None else float(row[name]) for name in COLUMNS[1:]
+        }
+        return cls(epoch=int(row["epoch"]), **numbers)
+
+
+COLUMNS = tuple(field.name for field in fields(Epoch))
+
+
+class History(Sequence[Epoch]):
+    """The epochs of a training, in order.
+
+    Parameters
+    ----------
+    epochs : iterable of Epoch
+        Numbered 1, 2, 3, ...
+
+    Raises
+    ------
+    ValueError
+        If they are numbered otherwise.
+
+    Examples
+    --------
+    >>> history = History([Epoch(1, loss=0.5, accuracy=0.8), Epoch(2, loss=0.25, accuracy=0.9)])
+    >>> history[-1].accuracy
+    0.9
+    >>> history.column("loss")
+    [0.5, 0.25]
+    """
+
+    def __init__(self, epochs: Sequence[Epoch] = ()) -> None:
+        self._epochs: list[Epoch] = []
+        for epoch in epochs:
+            self.append(epoch)
+
+    def append(self, epoch: Epoch) -> None:
+        """Add the next epoch; ValueError if its number is not the next."""
+        if epoch.epoch != len(self) + 1:
+            raise ValueError(f"History: got epoch {epoch.epoch}, expected epoch {len(self) + 1}")
+        self._epochs.append(epoch)
+
+    def column(self, name: str) -> list[Any]:
+        """Return one attribute of every `Epoch`."""
+        if name not in COLUMNS:
+            raise ValueError(f"History: no column {name!r}; there are {', '.join(COLUMNS)}")
+        return [getattr(epoch, name) for epoch in self]
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write a CSV file, whole or not at all: a row of names, then a row for each epoch.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Numbers are written with all their digits, NaN as an empty cell.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> history = History([Epoch(1, loss=0.5, accuracy=0.8)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     history.to_csv(Path(folder, "history.csv"))
+        ...     History.from_csv(Path(folder, "history.csv"))[0].accuracy
+        0.8
+        """
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(epoch.as_dict() for epoch in self)
+        with atomic_write(path) as file:
+            file.write(text.getvalue().encode())
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike[str]) -> History:
+        """Read what `to_csv` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        History
+            Equal to the one that was written, bit by bit.
+
+        Raises
+        ------
+        ValueError
+            If the file holds something else: the message names file and line.
+        OSError
+            If it cannot be read.
+        """
+        history = cls()
+        line = 1
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                rows = csv.reader(file)
+                header = next(rows, [])
+                if tuple(header) != COLUMNS:
+                    raise ValueError(f"the columns are {header}, expected {list(COLUMNS)}")
+                for cells in rows:
+                    line += 1
+                    row = dict(zip(COLUMNS, (cell or None for cell in cells), strict=True))
+                    history.append(Epoch.from_dict(row))
+        except (ValueError, TypeError, csv.Error) as error:
+            raise ValueError(f"{path}: line {line}: {error}") from error
+        return history
+
+    def __len__(self) -> int:
+        return len(self._epochs)
+
+    @overload
+    def __getitem__(self, index: int) -> Epoch: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Epoch]: ...
+    def __getitem__(self, index: int | slice) -> Epoch | list[Epoch]:
+        return self._epochs[index]
+
+    def __iter__(self) -> Iterator[Epoch]:
+        return iter(self._epochs)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, History):
+            return NotImplemented
+        return [epoch.as_dict() for epoch in self] == [epoch.as_dict() for epoch in other]
+
+    __hash__ = None  # type: ignore[assignment]  # it can be appended to
+
+    def __repr__(self) -> str:
+        if not self:
+            return "History(no epochs)"
+        last = self[-1]
+        return f"History({len(self)} epochs, loss {last.loss:.4g}, accuracy {last.accuracy:.4g})"

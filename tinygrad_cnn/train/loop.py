@@ -1,0 +1,194 @@
+"""The training loop: to be read, used, or replaced by ten lines of one's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from tinygrad_cnn.nn import Module
+from tinygrad_cnn.optim import Optimizer, Plateau, Schedule, clip_gradient_norm
+from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.train.evaluation import Batches, Loss, Meter, evaluate, in_mode, number
+from tinygrad_cnn.train.history import Epoch, History
+
+__all__ = ["Callback", "Progress", "TrainingDiverged", "fit"]
+
+
+class TrainingDiverged(FloatingPointError):  # noqa: N818  # what happened, not what is wrong
+    """The loss or a weight has become NaN or infinite: what follows would learn nothing.
+
+    Attributes
+    ----------
+    epoch, batch : int
+        Counted from 1.
+    learning_rate : float
+    """
+
+    def __init__(self, what: str, epoch: int, batch: int, learning_rate: float) -> None:
+        super().__init__(
+            f"training diverged: {what} in epoch {epoch}, batch {batch}, at learning rate "
+            f"{learning_rate:.3g}; try a smaller learning rate, such as {learning_rate / 10:.1g}"
+        )
+        self.epoch = epoch
+        self.batch = batch
+        self.learning_rate = learning_rate
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where `fit` is within an epoch, as a `Callback` is told after every batch.
+
+    Attributes
+    ----------
+    epoch, batch : int
+        Counted from 1.
+    batches : int or None
+        How many an epoch has, if the loader has a length.
+    images : int
+        Seen in this epoch.
+    loss, accuracy : float
+        Over those.
+    seconds : float
+        Spent on those.
+    """
+
+    epoch: int
+    batch: int
+    batches: int | None
+    images: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+class Callback:
+    """Is told how `fit` goes: derive from it and override what you need.
+
+    An exception ends the training. It comes out of `fit` as it is, and the model stays as it was.
+    """
+
+    def batch(self, progress: Progress) -> None:
+        """Take note of a batch that was learned."""
+
+    def epoch(self, history: History) -> None:
+        """Take note of an epoch that is complete: the last of `history`."""
+
+
+def fit(
+    model: Module,
+    loss: Loss,
+    optimizer: Optimizer,
+    loader: Batches,
+    *,
+    epochs: int,
+    validation: Batches | None = None,
+    schedule: Schedule | Plateau | None = None,
+    clip_norm: float | None = None,
+    callbacks: Sequence[Callback] = (),
+    history: History | None = None,
+) -> History:
+    """Train a model.
+
+    Parameters
+    ----------
+    model : Module
+        Is in training mode meanwhile, and back in its own mode afterwards.
+    loss : callable
+        ``loss(outputs, labels)``: the mean over a batch, as a Tensor of one element.
+    optimizer : Optimizer
+        Of the model's parameters.
+    loader : iterable of (images, labels)
+        Batches of arrays, such as a `DataLoader`; iterated anew every epoch.
+    epochs : int
+        How many there are to be in the history at the end.
+    validation : iterable of (images, labels), optional
+        Examples to `evaluate` the model with after every epoch.
+    schedule : Schedule or Plateau, optional
+        Of `optimizer`. A `Schedule` is stepped after every batch. A `Plateau` is stepped after
+        every epoch with the training loss: validation examples decide nothing.
+    clip_norm : float, optional
+        Clip the gradient to this norm before each step.
+    callbacks : sequence of Callback
+        Are told of every batch and epoch.
+    history : History, optional
+        Of the epochs that have been trained; the loop goes on from there, and appends to it.
+
+    Returns
+    -------
+    History
+        One row for every epoch.
+
+    Raises
+    ------
+    TrainingDiverged
+        If a loss or a weight becomes NaN or infinite. The history holds the epochs before.
+    ValueError
+        If `epochs` is below 1, there is no batch, or `loss` gives more than one number.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn.data import DataLoader, digits
+    >>> model = tg.nn.MLP((784, 16, 10), rng=np.random.default_rng(0))
+    >>> optimizer = tg.optim.Adam(model.parameters(), lr=0.01)
+    >>> loader = DataLoader(digits().train[:500], batch_size=50, shuffle=True)
+    >>> history = fit(model, tg.cross_entropy, optimizer, loader, epochs=3)
+    >>> history[2].loss < history[0].loss
+    True
+    """
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"fit: epochs is {epochs!r}, expected a whole number from 1 up")
+    history = History() if history is None else history
+    batches = len(loader) if isinstance(loader, Sized) else None
+    with in_mode(model, training=True), np.errstate(over="ignore", invalid="ignore"):
+        for epoch in range(len(history) + 1, epochs + 1):
+            started = perf_counter()
+            meter = Meter()
+            batch = 0
+            for batch, (images, labels) in enumerate(loader, start=1):
+                outputs = model(Tensor.of(images))
+                error = loss(outputs, labels)
+                value = number(error)
+                rate = optimizer.lr
+                if not math.isfinite(value):
+                    raise TrainingDiverged(f"the loss is {value}", epoch, batch, rate)
+                optimizer.zero_grad()
+                error.backward()
+                if clip_norm is not None:
+                    clip_gradient_norm(optimizer.parameters, clip_norm)
+                optimizer.step()
+                if isinstance(schedule, Schedule):
+                    schedule.step()
+                meter.add(value, outputs.array, labels)
+                seconds = perf_counter() - started
+                progress = Progress(
+                    epoch, batch, batches, meter.images, meter.loss, meter.accuracy, seconds
+                )
+                for callback in callbacks:
+                    callback.batch(progress)
+            if not batch:
+                raise ValueError(f"fit: the loader gave no batch in epoch {epoch}")
+            if not all(np.isfinite(parameter.array).all() for parameter in optimizer.parameters):
+                raise TrainingDiverged("a weight is not finite", epoch, batch, rate)
+            if isinstance(schedule, Plateau):
+                schedule.step(meter.loss)
+            tested = evaluate(model, validation, loss) if validation is not None else None
+            history.append(
+                Epoch(
+                    epoch=epoch,
+                    loss=meter.loss,
+                    accuracy=meter.accuracy,
+                    validation_loss=tested.loss if tested else math.nan,
+                    validation_accuracy=tested.accuracy if tested else math.nan,
+                    learning_rate=rate,
+                    seconds=perf_counter() - started,
+                    images_per_second=meter.images / seconds,
+                )
+            )
+            for callback in callbacks:
+                callback.epoch(history)
+    return history

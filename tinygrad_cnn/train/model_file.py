@@ -1,0 +1,160 @@
+"""A model of one's own, from a Python file."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.nn import Module
+from tinygrad_cnn.train.errors import ModelFileError
+
+__all__ = ["ModelFile"]
+
+OFFERED = ("input_shape", "classes", "rng")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """The text of a Python file, and the class in it that is the model.
+
+    The file has to stand on its own: it is copied to where the weights are kept, and run again
+    from there. Running it runs whatever code is in it.
+
+    Parameters
+    ----------
+    path : Path
+    class_name : str
+    source : bytes
+        What the file held when it was read.
+
+    Examples
+    --------
+    >>> source = b'''
+    ... from tinygrad_cnn import nn
+    ...
+    ... class Net(nn.Sequential):
+    ...     def __init__(self, classes, rng):
+    ...         super().__init__(nn.Flatten(), nn.Linear(784, classes, rng=rng))
+    ... '''
+    >>> file = ModelFile(Path("net.py"), "Net", source)
+    >>> model = file.build(input_shape=(1, 28, 28), classes=10, rng=np.random.default_rng(0))
+    >>> model.summary((1, 28, 28)).parameters
+    7850
+    """
+
+    path: Path
+    class_name: str
+    source: bytes
+
+    @classmethod
+    def read(cls, path: Path, class_name: str) -> ModelFile:
+        """Read a file; ModelFileError if it cannot be."""
+        if not class_name.isidentifier():
+            raise ModelFileError(f"{path}: {class_name!r} is no name of a class: FILE.py:CLASS")
+        try:
+            return cls(path, class_name, path.read_bytes())
+        except OSError as error:
+            raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from error
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the text."""
+        return hashlib.sha256(self.source).hexdigest()
+
+    def build(
+        self, *, input_shape: tuple[int, ...], classes: int, rng: np.random.Generator
+    ) -> Module:
+        """Run the file and make the model.
+
+        Parameters
+        ----------
+        input_shape, classes, rng
+            Those that the class's constructor has parameters of are handed to it.
+
+        Returns
+        -------
+        Module
+            An instance of the class.
+
+        Raises
+        ------
+        ModelFileError
+            If the file or the constructor raises an error, there is no such class, or it is no
+            `Module`.
+        """
+        made = self._class()
+        offered = {"input_shape": input_shape, "classes": classes, "rng": rng}
+        try:
+            parameters = inspect.signature(made).parameters.values()
+            takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+            named = {
+                p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+            }
+            arguments = {k: v for k, v in offered.items() if takes_all or k in named}
+            lacking = [
+                p.name
+                for p in parameters
+                if p.default is p.empty
+                and p.name not in arguments
+                and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+            ]
+            if lacking:
+                raise TypeError(
+                    f"{', '.join(lacking)} would need a default: it is called with "
+                    f"{', '.join(OFFERED)}, or those of them that it names"
+                )
+            model = made(**arguments)
+        except Exception as error:
+            raise self._failed(f"{self.class_name}(...)", error) from error
+        if not isinstance(model, Module):
+            raise ModelFileError(f"{self.path}: {self.class_name} is no tinygrad_cnn.nn.Module")
+        return model
+
+    def _class(self) -> Any:
+        """Run the file as a module of its own and return the class."""
+        module = ModuleType(f"tinygrad_cnn_model_{self.sha256[:16]}")
+        module.__file__ = str(self.path)
+        sys.modules[module.__name__] = module  # where dataclasses and the like look for it
+        try:
+            exec(compile(self.source, str(self.path), "exec"), vars(module))
+        except Exception as error:
+            del sys.modules[module.__name__]
+            raise self._failed("running it", error) from error
+        found = getattr(module, self.class_name, None)
+        if not isinstance(found, type):
+            classes = [
+                name
+                for name, value in vars(module).items()
+                if isinstance(value, type) and value.__module__ == module.__name__
+            ]
+            raise ModelFileError(
+                f"{self.path}: has no class {self.class_name!r}; "
+                f"it has {', '.join(classes) or 'none'}"
+            )
+        return found
+
+    def _failed(self, where: str, error: Exception) -> ModelFileError:
+        """Say what went wrong, and in which line of the file."""
+        lines = (
+            [
+                frame.lineno
+                for frame in inspect.getinnerframes(error.__traceback__)
+                if frame.filename == str(self.path)
+            ]
+            if error.__traceback__
+            else []
+        )
+        if isinstance(error, SyntaxError) and error.lineno:
+            lines = [error.lineno]
+        line = f", line {lines[-1]}" if lines else ""
+        message = error.msg if isinstance(error, SyntaxError) else error
+        return ModelFileError(
+            f"{self.path}{line}: {where} failed: {type(error).__name__}: {message}"
+        )

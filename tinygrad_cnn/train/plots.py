@@ -1,0 +1,134 @@
+"""The picture of a training: loss and accuracy against epochs."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_cnn.files import atomic_write
+from tinygrad_cnn.train.history import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_history"]
+
+TRAINING, VALIDATION, GREY = "#9db4c0", "#c1440e", "#5c5c5c"
+STYLE: Any = {
+    "font.size": 10,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": GREY,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#ececec",
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 4.0,
+    "lines.solid_capstyle": "round",
+}
+
+
+def plot_history(
+    history: History,
+    path: str | os.PathLike[str],
+    title: str = "",
+    held_out: str = "validation",
+) -> None:
+    """Draw the curves of a training to a PNG file, written whole or not at all.
+
+    Parameters
+    ----------
+    history : History
+        Of at least one epoch.
+    path : str or path-like
+        The file.
+    title : str
+        Stands above the picture.
+    held_out : str
+        What the validation examples are called.
+
+    Raises
+    ------
+    ValueError
+        If there is no epoch.
+    ModuleNotFoundError
+        If matplotlib is not installed; the message holds the line that installs it.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> plot_history(History(), "curves.png")
+    Traceback (most recent call last):
+        ...
+    ValueError: plot_history: the history has no epoch
+    """
+    if not history:
+        raise ValueError("plot_history: the history has no epoch")
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"drawing curves needs the module {error.name!r}, which is not installed: "
+            'pip install "tinygrad_cnn[plots]"',
+            name=error.name,
+        ) from error
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9.0, 3.8), dpi=150, layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _curves(left, history, "loss", held_out)
+        _curves(right, history, "accuracy", held_out)
+        if left.dataLim.y0 > 0:
+            left.set_yscale("log")
+            left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            left.yaxis.set_minor_locator(NullLocator())
+        left.yaxis.set_major_formatter("{x:g}")
+        right.set_ylim(bottom=_lowest(history))
+        right.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        with atomic_write(path) as file:
+            figure.savefig(file, format="png")
+
+
+def _lowest(history: History) -> float | None:
+    """Return where accuracies may begin: below all but the first, which would flatten the rest."""
+    first, rest = history[0], history[1:]
+    seen = [first.validation_accuracy]
+    seen += [value for row in rest for value in (row.accuracy, row.validation_accuracy)]
+    known = [value for value in seen if not math.isnan(value)]
+    if len(rest) < 3 or not known:
+        return None
+    return min(known) - 0.1 * (1.0 - min(known)) - 0.001
+
+
+def _curves(axes: Axes, history: History, measure: str, held_out: str) -> None:
+    """Draw one measure of both sets, each named at the end of its line."""
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = history.column("epoch")
+    sets = [
+        ("training", measure, TRAINING),
+        (held_out, f"validation_{measure}", VALIDATION),
+    ]
+    for label, column, colour in sets:
+        values = history.column(column)
+        if not all(map(math.isnan, values)):
+            last = f"{values[-1]:.3g}" if measure == "loss" else f"{values[-1] * 100:.2f} %"
+            axes.plot(epochs, values, color=colour, marker="o", label=f"{label}  {last}")
+    axes.set_title(measure, loc="left", color=GREY, fontsize=10)
+    axes.set_xlabel("epoch")
+    locator: Any = MaxNLocator(integer=True, min_n_ticks=1)
+    axes.xaxis.set_major_locator(locator)
+    axes.set_xlim(0.7, max(epochs) + 0.3)
+    axes.legend(
+        frameon=False,
+        labelcolor="linecolor",
+        loc="upper right" if measure == "loss" else "lower right",
+    )

@@ -1,0 +1,253 @@
+"""The folder that a training leaves behind, and what can be made of it again."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.files import atomic_write
+from tinygrad_cnn.nn import Module, build
+from tinygrad_cnn.recording import no_grad
+from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.train.errors import RunError
+from tinygrad_cnn.train.evaluation import in_mode
+from tinygrad_cnn.train.model_file import ModelFile
+from tinygrad_cnn.train.settings import Settings
+from tinygrad_cnn.train.state import read_arrays
+
+__all__ = ["Run", "RunFolder", "build_model", "load_run"]
+
+MODEL_FILE = "model.py"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder and the names of the files in it.
+
+    Attributes
+    ----------
+    path : Path
+    """
+
+    path: Path
+
+    @property
+    def weights(self) -> Path:
+        """What the model has learned, as safetensors."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def settings(self) -> Path:
+        """How it was trained, as JSON."""
+        return self.path / "settings.json"
+
+    @property
+    def history(self) -> Path:
+        """A line for every epoch, as CSV."""
+        return self.path / "history.csv"
+
+    @property
+    def curves(self) -> Path:
+        """The history as a picture."""
+        return self.path / "curves.png"
+
+    @property
+    def checkpoint(self) -> Path:
+        """All that the next epoch needs."""
+        return self.path / "checkpoint.safetensors"
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        out: str | os.PathLike[str] | None = None,
+        parent: str | os.PathLike[str] = "runs",
+    ) -> RunFolder:
+        """Make a new folder.
+
+        Parameters
+        ----------
+        name : str
+            Begins the name of the folder; the next free number ends it.
+        out : str or path-like, optional
+            The folder itself, in place of a numbered one: must be empty if it exists.
+        parent : str or path-like
+            Where the numbered folder goes.
+
+        Returns
+        -------
+        RunFolder
+            Of an empty folder.
+
+        Raises
+        ------
+        RunError
+            If `out` holds anything, or is a file.
+        OSError
+            If the folder cannot be made.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     [RunFolder.create("lenet5-digits", parent=parent).path.name for _ in "ab"]
+        ['lenet5-digits-0', 'lenet5-digits-1']
+        """
+        if out is not None:
+            path = Path(out)
+            if path.is_dir() and any(path.iterdir()):
+                raise RunError(f"{path}: is not empty; expected a new folder, or --resume {path}")
+            if path.exists() and not path.is_dir():
+                raise RunError(f"{path}: is a file; expected a new folder")
+            path.mkdir(parents=True, exist_ok=True)
+            return cls(path)
+        try:
+            Path(parent).mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise RunError(f"{parent}: is a file, or in one; expected a folder") from None
+        for number in itertools.count():
+            path = Path(parent, f"{name}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            break
+        return cls(path)
+
+    def write_settings(self, settings: Settings, model_file: ModelFile | None) -> None:
+        """Write ``settings.json`` and, if there is one, the copy of the model's file before it."""
+        if model_file is not None:
+            with atomic_write(self.path / MODEL_FILE) as file:
+                file.write(model_file.source)
+        with atomic_write(self.settings) as file:
+            file.write(settings.to_json().encode())
+
+    def read_settings(self) -> Settings:
+        """Read ``settings.json``; RunError if it is missing or damaged, or this is no folder."""
+        if not self.path.is_dir():
+            what = "is a file" if self.path.exists() else "there is no such folder"
+            raise RunError(f"{self.path}: {what}; expected a run folder, such as runs/NAME-0")
+        try:
+            contents = self.settings.read_bytes()
+        except FileNotFoundError:
+            raise RunError(f"{self.path}: is no run folder: it has no settings.json") from None
+        return Settings.from_json(contents, str(self.settings))
+
+    def read_model_file(self, settings: Settings) -> ModelFile | None:
+        """Read the copy of the model's file; RunError if it is missing or was changed."""
+        if settings.model.file is None:
+            return None
+        path = self.path / Path(settings.model.file).name
+        if not path.is_file():
+            raise RunError(f"{path}: there is no such file: the model's class was in it")
+        model_file = ModelFile.read(path, settings.model.name)
+        if model_file.sha256 != settings.model.sha256:
+            raise RunError(
+                f"{path}: was changed since the training: its sha256 is {model_file.sha256}, "
+                f"expected {settings.model.sha256}"
+            )
+        return model_file
+
+
+class Run(NamedTuple):
+    """What `load_run` returns: a trained model, in evaluation mode, and how it was trained."""
+
+    model: Module
+    settings: Settings
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
+        """Return the probability of each class for each image.
+
+        Parameters
+        ----------
+        images : ndarray of uint8, shape (N, C, H, W)
+            Of the shape that the model was trained with.
+
+        Returns
+        -------
+        ndarray of float, shape (N, classes)
+            The softmax of what the model gives.
+        """
+        expected = self.settings.data.input_shape
+        if images.dtype != np.uint8 or images.shape[1:] != expected:
+            raise ValueError(
+                f"probabilities: got {images.dtype} of shape {images.shape}; expected uint8 of "
+                f"shape {('N', *expected)}"
+            )
+        scaled = np.divide(images, np.float32(255), dtype=np.float32)
+        inputs = self.settings.data.normalise()(scaled, np.random.default_rng(0))
+        with in_mode(self.model, training=False), no_grad():
+            outputs: NDArray[np.floating] = ops.softmax(self.model(Tensor.of(inputs))).array
+        return outputs
+
+
+def load_run(folder: str | os.PathLike[str]) -> Run:
+    """Load the model that a training left behind.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The run folder. If the model was in a file of the user's own, the copy of that file in the
+        folder is run: do not load a folder whose origin you do not trust.
+
+    Returns
+    -------
+    Run
+        ``model, settings``.
+
+    Raises
+    ------
+    RunError
+        If the folder or a file in it is missing, damaged, truncated or of another model.
+
+    Examples
+    --------
+    >>> model, settings = load_run("runs/lenet5-digits-0")  # doctest: +SKIP
+    >>> settings.data.classes[-1]  # doctest: +SKIP
+    '9'
+    """
+    run = RunFolder(Path(folder))
+    settings = run.read_settings()
+    model_file = run.read_model_file(settings)
+    if not run.weights.exists():
+        raise RunError(
+            f"{run.weights}: there is no such file: the training did not end its first epoch; "
+            f"go on with it: tinygrad-cnn train --resume {run.path}"
+        )
+    arrays = read_arrays(run.weights)
+    try:
+        model = build_model(settings, model_file, np.random.default_rng(0))
+        model.load_state_dict(arrays)
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{run.weights}: does not fit the model: {error}") from error
+    return Run(model.eval(), settings)
+
+
+def build_model(
+    settings: Settings, model_file: ModelFile | None, rng: np.random.Generator
+) -> Module:
+    """Make the model of `settings`, untrained; ValueError if it does not fit the data."""
+    shape, classes = settings.data.input_shape, len(settings.data.classes)
+    if model_file is not None:
+        model = model_file.build(input_shape=shape, classes=classes, rng=rng)
+    else:
+        options = settings.model.options
+        model = build(settings.model.name, input_shape=shape, classes=classes, rng=rng, **options)
+    images = Tensor(np.zeros((2, *shape), np.float32))
+    with in_mode(model, training=False), no_grad():
+        outputs = model(images)
+    expected = (2, classes)
+    if not isinstance(outputs, Tensor) or outputs.shape != expected:
+        came = outputs.shape if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+        raise ValueError(
+            f"{type(model).__name__}: gives {came} for images of shape {images.shape}; expected a "
+            f"Tensor of shape {expected}: a logit for each class"
+        )
+    return model

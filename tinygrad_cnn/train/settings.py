@@ -1,0 +1,257 @@
+"""All that decides what a training gives, as it is written to ``settings.json``."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tinygrad_cnn.data import Dataset, Normalise, Split
+from tinygrad_cnn.nn.arguments import choice, number, positive, whole
+from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+from tinygrad_cnn.train.errors import RunError
+
+__all__ = ["DataSettings", "ModelSettings", "Settings", "TrainingSettings"]
+
+FORMAT = 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a model is trained; the defaults are for data that no recipe is known for.
+
+    Attributes
+    ----------
+    epochs : int
+    batch_size : int
+        0 takes the whole set as one batch.
+    optimizer, schedule, augment : str
+        Keys of ``OPTIMIZERS``, ``SCHEDULES`` and ``AUGMENTATIONS``.
+    lr : float
+        The learning rate: the first, or the highest of a one-cycle schedule.
+    weight_decay : float
+    seed : int
+        Of all that is random.
+    threads : int or None
+        How many the computation may use; None leaves it to the machine.
+
+    Raises
+    ------
+    ValueError
+        If one is out of range.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    optimizer: str = "adam"
+    lr: float = 0.003
+    schedule: str = "onecycle"
+    augment: str = "none"
+    weight_decay: float = 0.0
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        whole("train", "epochs", self.epochs)
+        whole("train", "batch_size", self.batch_size, 0)
+        choice("train", "optimizer", self.optimizer, OPTIMIZERS)
+        positive("train", "lr", self.lr)
+        choice("train", "schedule", self.schedule, SCHEDULES)
+        choice("train", "augment", self.augment, AUGMENTATIONS)
+        number("train", "weight_decay", self.weight_decay)
+        whole("train", "seed", self.seed, 0)
+        if self.threads is not None:
+            whole("train", "threads", self.threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """What a model was trained with.
+
+    Attributes
+    ----------
+    source : str
+        What `tinygrad_cnn.data.load` was given.
+    name : str
+    classes : tuple of str
+    input_shape : tuple of int
+        (C, H, W).
+    mean, std : tuple of float
+        Of each channel of the training images, from 0 to 1: what they are normalised with.
+    training_images, test_images : int
+    """
+
+    source: str
+    name: str
+    classes: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    training_images: int
+    test_images: int
+
+    def __post_init__(self) -> None:
+        for name in ("classes", "input_shape", "mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for i, size in enumerate(self.input_shape):
+            whole("data", f"input_shape[{i}]", size)
+        if len(self.input_shape) != 3 or not self.classes:
+            raise ValueError(f"data: got {self}, expected classes and an input_shape (C, H, W)")
+        if not len(self.mean) == len(self.std) == self.input_shape[0]:
+            raise ValueError(f"data: mean {self.mean} or std {self.std} is not one a channel")
+        self.normalise()
+
+    @classmethod
+    def of(cls, split: Split, source: str) -> DataSettings:
+        """Return the settings of a set, and measure its mean and standard deviation."""
+        mean, std = _statistics(split.train)
+        return cls(
+            source=source,
+            name=split.train.name,
+            classes=split.train.classes,
+            input_shape=split.train.images.shape[1:],
+            mean=mean,
+            std=std,
+            training_images=len(split.train),
+            test_images=len(split.test),
+        )
+
+    def normalise(self) -> Normalise:
+        """Return the transform that images go through."""
+        return Normalise(self.mean, self.std)
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise ValueError if `dataset` is not of these classes and this shape."""
+        shape = dataset.images.shape[1:]
+        if shape != self.input_shape:
+            raise ValueError(
+                f"{dataset.name}: has images of shape {shape}; the model was trained with "
+                f"{self.input_shape}"
+            )
+        if dataset.classes != self.classes:
+            raise ValueError(
+                f"{dataset.name}: has the classes {', '.join(dataset.classes)}; the model was "
+                f"trained with {', '.join(self.classes)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Which model was trained.
+
+    Attributes
+    ----------
+    name : str
+        A key of `tinygrad_cnn.nn.MODELS`, or the class's name.
+    options : dict
+        For `tinygrad_cnn.nn.build`.
+    file : str or None
+        The copy, in the run folder, of the user's own file.
+    sha256 : str or None
+        Of that file.
+    """
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    file: str | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not isinstance(self.options, dict):
+            raise ValueError(f"model: got {self}, expected a name and options")
+        if (self.file is None) != (self.sha256 is None):
+            raise ValueError(f"model: file is {self.file!r} but sha256 {self.sha256!r}")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes."""
+    from tinygrad_cnn import __version__
+
+    return {
+        "tinygrad_cnn": __version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of a run.
+
+    Attributes
+    ----------
+    data : DataSettings
+    model : ModelSettings
+    training : TrainingSettings
+    versions : dict of str to str
+        Of the package, NumPy and Python.
+
+    Examples
+    --------
+    >>> from tinygrad_cnn.data import digits
+    >>> settings = Settings(
+    ...     data=DataSettings.of(digits(), "digits"),
+    ...     model=ModelSettings(name="lenet5"),
+    ...     training=TrainingSettings(epochs=3),
+    ... )
+    >>> settings.data.input_shape, [round(mean, 4) for mean in settings.data.mean]
+    ((1, 28, 28), [0.1311])
+    >>> Settings.from_json(settings.to_json(), "settings.json") == settings
+    True
+    """
+
+    data: DataSettings
+    model: ModelSettings
+    training: TrainingSettings
+    versions: dict[str, str] = field(default_factory=versions)
+
+    def to_json(self) -> str:
+        """Return the settings as JSON."""
+        contents = {"format": FORMAT, **asdict(self)}
+        return json.dumps(contents, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, name: str) -> Settings:
+        """Read what `to_json` gave; RunError, with the file's `name`, if it is anything else."""
+        try:
+            contents = json.loads(text)
+            if not isinstance(contents, dict) or contents.pop("format", None) != FORMAT:
+                raise ValueError(f"this is no settings file of format {FORMAT}")
+            parts = {
+                "data": _made(DataSettings, contents.pop("data", None)),
+                "model": _made(ModelSettings, contents.pop("model", None)),
+                "training": _made(TrainingSettings, contents.pop("training", None)),
+            }
+            return _made(cls, {**contents, **parts})
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{name}: cannot be read: {error}") from error
+
+
+def _made(kind: type[T], contents: Any) -> T:
+    """Make a dataclass of exactly its fields."""
+    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(contents, Mapping) or set(contents) != names:
+        came = sorted(contents) if isinstance(contents, Mapping) else contents
+        raise ValueError(f"{kind.__name__}: got {came}, expected {sorted(names)}")
+    return kind(**contents)
+
+
+def _statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel, exactly, from counts of grey values."""
+    C = dataset.images.shape[1]
+    counts = np.zeros((C, 256), np.int64)
+    for start in range(0, len(dataset), 1000):  # bincount makes integers of 8 bytes
+        for c in range(C):
+            pixels = dataset.images[start : start + 1000, c].reshape(-1)
+            counts[c] += np.bincount(pixels, minlength=256)
+    grey = np.arange(256) / 255
+    share = counts / counts.sum(axis=1, keepdims=True)
+    mean = share @ grey
+    std = np.sqrt(share @ grey**2 - mean**2)
+    std[std < 1e-6] = 1.0  # images all alike: there is nothing to scale
+    return tuple(mean.tolist()), tuple(std.tolist())
