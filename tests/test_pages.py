@@ -9,6 +9,7 @@ import pytest
 from support import pages
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.ops.__main__ import table
 
 PAGES = [pages.ROOT / "README.md", *sorted((pages.ROOT / "docs").rglob("*.md"))]
 WITH_PROGRAMS = [page for page in PAGES if pages.programs(page.read_text("utf-8")).strip()]
@@ -51,3 +52,7 @@ def test_links_lead_somewhere(page: Path):
 def slug(heading: str) -> str:
     """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_table_of_ops_is_what_the_declarations_say():
+    assert (pages.ROOT / "docs" / "ops.md").read_text("utf-8") == table()

@@ -27,6 +27,8 @@ P = ParamSpec("P")
 Rule = Callable[..., Any]
 Reader = Callable[[list[Any], list[Any], Any], Any]  # (arguments, their arrays, y) → a named value
 
+_PACKAGE = __name__.partition(".")[0] + "."
+
 OPS: dict[str, Op[Any]] = {}
 """Every op by its name, the user's own included."""
 
@@ -103,10 +105,11 @@ class Op(Generic[P]):
         self._cost: Callable[..., int] = lambda: 0
         self.signature = inspect.signature(forward)
         for parameter in self.signature.parameters.values():
-            if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD or parameter.name in "gy":
+            reserved = parameter.name in ("g", "y", "static")
+            if reserved or parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
                 raise TypeError(
-                    f"op {self.name}: parameter {parameter} must be a plain one, and neither g nor "
-                    "y, the names of the result and its gradient"
+                    f"op {self.name}: parameter {parameter} must be a plain one, and not be named "
+                    "g, y or static: rules know the gradient, the result and the options by these"
                 )
         self.parameters = tuple(self.signature.parameters)
         self._defaults = [p.default for p in self.signature.parameters.values()]
@@ -125,7 +128,8 @@ class Op(Generic[P]):
         """Declare the derivative with respect to the parameter `of`.
 
         The decorated rule takes `g`, the gradient of the result, and by keyword-only names what it
-        needs: ``y`` the result, a parameter, ``<parameter>_shape``, ``y_shape``, or a residual.
+        needs: ``y`` the result, a parameter, ``<parameter>_shape``, ``y_shape``, a residual, or
+        ``static``, the dict of all static arguments.
         It is written with operators and ops, so that it serves arrays and Tensors alike.
 
         Raises
@@ -169,6 +173,11 @@ class Op(Generic[P]):
         """Return the multiply-adds of a call, 0 where none were declared."""
         return int(self._call(self._cost, [arguments[name] for name in self.parameters], output))
 
+    def branches(self, arguments: dict[str, Any], output: Array) -> dict[str, Any]:
+        """Return the residuals of a call: which branches it took."""
+        arrays = [arguments[name] for name in self.parameters]
+        return {name: self._call(f, arrays, output) for name, f in self.residuals.items()}
+
     def _sort_parameters(self) -> None:
         """Sort the parameters: operands (differentiable), other arrays (no default), static."""
         places = range(len(self.parameters))
@@ -195,11 +204,13 @@ class Op(Generic[P]):
                     _kept(v, a) for v, a in zip(values[0] or arrays[0], arrays[0], strict=True)
                 ]
             return lambda values, arrays, y: _kept(values[i], arrays[i])
+        if name == "static":
+            return lambda values, arrays, y: {self.parameters[i]: arrays[i] for i in self._static}
         if name in self.residuals:
             return lambda values, arrays, y: self._call(self.residuals[name], arrays, y)
         parameter = name.removesuffix("_shape")
         if parameter not in self.parameters:
-            known = ", ".join(["y", *self.parameters, *self.residuals])
+            known = ", ".join(["y", "static", *self.parameters, *self.residuals])
             raise TypeError(f"op {self.name}: '{name}' is none of {known}, nor one's _shape")
         i = self.parameters.index(parameter)
         if self.sequence and i == 0:
@@ -379,7 +390,7 @@ def op(
     latex: str = "",
     equation: str = "",
     elementwise: bool = False,
-    complex_step: bool = True,
+    complex_step: bool | None = None,
     sequence: bool = False,
 ) -> Callable[[Callable[P, Any]], Op[P]]:
     """Declare an op: the decorated function is its forward, on arrays.
@@ -392,8 +403,10 @@ def op(
         Its number in the text "CNNs From Scratch", such as ``"15"``.
     elementwise : bool
         Whether the arguments broadcast against each other; their gradients are summed back.
-    complex_step : bool
-        Whether the forward takes complex arrays, is analytic, and branches on the real part.
+    complex_step : bool, optional
+        Whether forward and rules take complex arrays, are analytic, and branch on the real part, so
+        that a complex step checks them to the last digit. By default so for the package's own ops,
+        whose tests prove it, and not for others.
     sequence : bool
         Whether the first parameter is a list of arrays; its rule then returns a list.
 
@@ -423,7 +436,9 @@ def op(
     """
 
     def declare(forward: Callable[P, Any]) -> Op[P]:
-        made = Op(forward, formula, latex, equation, elementwise, complex_step, sequence)
+        own = forward.__module__.startswith(_PACKAGE)
+        fit = own if complex_step is None else complex_step
+        made = Op(forward, formula, latex, equation, elementwise, fit, sequence)
         earlier = OPS.get(made.name)
         if earlier is not None and earlier.__module__ != made.__module__:
             raise ValueError(f"op {made.name} exists already, in {earlier.__module__}")

@@ -172,6 +172,20 @@ def test_the_same_module_may_declare_an_op_anew() -> None:
     assert tg.OPS["cube"] is second is not first
 
 
+def test_a_rule_may_ask_for_all_static_arguments_at_once() -> None:
+    @tg.op(formula="x·k + c")
+    def affine(x: Any, k: float = 2.0, c: float = 0.0) -> Any:
+        return x * k + c
+
+    @affine.derivative("x", formula="g·k")
+    def _(g: Any, *, static: dict[str, Any]) -> Any:
+        assert static == {"k": 5.0, "c": 0.0}
+        return g * static["k"]
+
+    x = tg.Tensor(1.0, requires_grad=True)
+    assert tg.grad(affine(x, k=5.0), x)[0] == 5.0
+
+
 def test_a_derivative_of_an_unknown_parameter_is_refused() -> None:
     with pytest.raises(TypeError, match="cube: no parameter 'z'"):
         cube().derivative("z", formula="…")
@@ -183,7 +197,7 @@ def test_a_rule_that_needs_an_unknown_name_is_refused(unknown: str) -> None:
     exec(f"def rule(g, *, {unknown if unknown != 'g' else 'gg'}): return g", namespace)
     op = cube()
     before = op.derivatives["x"]
-    with pytest.raises(TypeError, match=r"op cube: '.*' is none of y, x"):
+    with pytest.raises(TypeError, match=r"op cube: '.*' is none of y, static, x"):
         op.derivative("x", formula="…")(namespace["rule"])
     assert op.derivatives["x"] is before
 

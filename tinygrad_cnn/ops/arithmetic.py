@@ -224,7 +224,7 @@ def abs(x: Array) -> Array:
     >>> tg.abs(tg.Tensor([-1.5, 2.0]))
     Tensor([1.5, 2. ])
     """
-    return np.where(x.real < 0, -x, x) if np.iscomplexobj(x) else np.absolute(x)
+    return x * np.sign(x.real) if np.iscomplexobj(x) else np.absolute(x)
 
 
 @abs.residual

@@ -16,7 +16,7 @@ from tinygrad_cnn.engine.windows import Padding, Pair, Windows, pair, windows
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.reduction import sum as sum_over
-from tinygrad_cnn.ops.shape import Shape
+from tinygrad_cnn.ops.shape import Options, Shape
 
 
 @op(formula="x ∗ w + b", latex=r"x * w + b")
@@ -76,31 +76,13 @@ def conv2d(
 
 
 @conv2d.derivative("x", formula="g ∗ᵀ w", latex=r"g *^{\mathsf T} w")
-def _(
-    g: Array,
-    *,
-    w: Array,
-    x_shape: Shape,
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
-    groups: int,
-) -> Array:
-    return conv2d_input_gradient(g, w, x_shape, stride, padding, dilation, groups)
+def _(g: Array, *, w: Array, x_shape: Shape, static: Options) -> Array:
+    return conv2d_input_gradient(g, w, x_shape, **static)
 
 
 @conv2d.derivative("w", formula="Σ over windows of g·x", latex=r"\sum_{\text{windows}} g\,x")
-def _(
-    g: Array,
-    *,
-    x: Array,
-    w_shape: Shape,
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
-    groups: int,
-) -> Array:
-    return conv2d_weight_gradient(g, x, w_shape, stride, padding, dilation, groups)
+def _(g: Array, *, x: Array, w_shape: Shape, static: Options) -> Array:
+    return conv2d_weight_gradient(g, x, w_shape, **static)
 
 
 @conv2d.derivative("bias", formula="Σ over windows of g", latex=r"\sum_{\text{windows}} g")
@@ -112,7 +94,7 @@ def _(g: Array) -> Array:
 def conv2d_input_gradient(
     u: Array,
     w: Array,
-    shape: Shape = (),
+    shape: Shape,
     stride: Pair = 1,
     padding: Padding = 0,
     dilation: Pair = 1,
@@ -150,30 +132,21 @@ def conv2d_input_gradient(
 
 
 @conv2d_input_gradient.derivative("u", formula="g ∗ w", latex="g * w")
-def _(g: Array, *, w: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Array:
-    return conv2d(g, w, None, stride, padding, dilation, groups)
+def _(g: Array, *, w: Array, static: Options) -> Array:
+    return conv2d(g, w, None, **static)
 
 
 @conv2d_input_gradient.derivative("w", formula="Σ over windows of u·g",
                                   latex=r"\sum_{\text{windows}} u\,g")  # fmt: skip
-def _(
-    g: Array,
-    *,
-    u: Array,
-    w_shape: Shape,
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
-    groups: int,
-) -> Array:
-    return conv2d_weight_gradient(u, g, w_shape, stride, padding, dilation, groups)
+def _(g: Array, *, u: Array, w_shape: Shape, static: Options) -> Array:
+    return conv2d_weight_gradient(u, g, w_shape, **static)
 
 
 @op(formula="Σ over windows of u·x", latex=r"\sum_{\text{windows}} u\,x")
 def conv2d_weight_gradient(
     u: Array,
     x: Array,
-    shape: Shape = (),
+    shape: Shape,
     stride: Pair = 1,
     padding: Padding = 0,
     dilation: Pair = 1,
@@ -211,22 +184,13 @@ def conv2d_weight_gradient(
 
 
 @conv2d_weight_gradient.derivative("u", formula="x ∗ g", latex="x * g")
-def _(g: Array, *, x: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Array:
-    return conv2d(x, g, None, stride, padding, dilation, groups)
+def _(g: Array, *, x: Array, static: Options) -> Array:
+    return conv2d(x, g, None, **static)
 
 
 @conv2d_weight_gradient.derivative("x", formula="u ∗ᵀ g", latex=r"u *^{\mathsf T} g")
-def _(
-    g: Array,
-    *,
-    u: Array,
-    x_shape: Shape,
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
-    groups: int,
-) -> Array:
-    return conv2d_input_gradient(u, g, x_shape, stride, padding, dilation, groups)
+def _(g: Array, *, u: Array, x_shape: Shape, static: Options) -> Array:
+    return conv2d_input_gradient(u, g, x_shape, **static)
 
 
 @op(formula="x ∗ᵀ w + b", latex=r"x *^{\mathsf T} w + b")
@@ -286,23 +250,14 @@ def conv_transpose2d(
 
 
 @conv_transpose2d.derivative("x", formula="g ∗ w", latex="g * w")
-def _(g: Array, *, w: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
-    return conv2d(g, w, None, stride, padding, dilation, groups)
+def _(g: Array, *, w: Array, static: Options) -> Array:
+    return conv2d(g, w, None, **_of_convolution(static))
 
 
 @conv_transpose2d.derivative("w", formula="Σ over windows of x·g",
                              latex=r"\sum_{\text{windows}} x\,g")  # fmt: skip
-def _(
-    g: Array,
-    *,
-    x: Array,
-    w_shape: Shape,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> Array:
-    return conv2d_weight_gradient(x, g, w_shape, stride, padding, dilation, groups)
+def _(g: Array, *, x: Array, w_shape: Shape, static: Options) -> Array:
+    return conv2d_weight_gradient(x, g, w_shape, **_of_convolution(static))
 
 
 @conv_transpose2d.derivative("bias", formula="Σ over windows of g",
@@ -360,6 +315,11 @@ def _windows(
 
 def _hashable(option: Padding) -> Padding:
     return tuple(option) if isinstance(option, list) else option
+
+
+def _of_convolution(static: Options) -> Options:
+    """Return the options of the convolution that a transposed one is the transpose of."""
+    return {name: value for name, value in static.items() if name != "output_padding"}
 
 
 def _check_output(name: str, u: Array, shape: Shape) -> None:

@@ -9,7 +9,7 @@ from tinygrad_cnn.engine.windows import Pair, Windows, pair, windows
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.reduction import mean
-from tinygrad_cnn.ops.shape import Shape
+from tinygrad_cnn.ops.shape import Options, Shape
 
 
 @op(formula="max of x under each window", latex=r"\max_{\text{window}} x")
@@ -62,33 +62,14 @@ def maxpool(
 
 
 @maxpool.residual
-def winner(
-    x: Array,
-    y: Array,
-    kernel_size: Pair,
-    stride: Pair | None,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> Array:
-    at = _windows("maxpool", np.shape(x), kernel_size, stride, padding, dilation, ceil_mode)
-    return engine.winner(np.real(x), np.real(y), at)
+def winner(x: Array, y: Array, static: Options) -> Array:
+    return engine.winner(np.real(x), np.real(y), _windows("maxpool", np.shape(x), **static))
 
 
 @maxpool.derivative("x", formula="g at the first maximum of its window, else 0",
                     latex=r"g\,[x = \max_{\text{window}} x]")  # fmt: skip
-def _(
-    g: Array,
-    *,
-    winner: Array,
-    x_shape: Shape,
-    kernel_size: Pair,
-    stride: Pair | None,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> Array:
-    return scatter_windows(g, winner, x_shape, kernel_size, stride, padding, dilation, ceil_mode)
+def _(g: Array, *, winner: Array, x_shape: Shape, static: Options) -> Array:
+    return scatter_windows(g, winner, x_shape, **static)
 
 
 @op(formula="x at the chosen cell of each window", latex=r"x_{\text{winner}}")
@@ -127,25 +108,15 @@ def gather_windows(
 
 
 @gather_windows.derivative("x", formula="g put at the chosen cells", latex=r"\text{scatter}(g)")
-def _(
-    g: Array,
-    *,
-    winner: Array,
-    x_shape: Shape,
-    kernel_size: Pair,
-    stride: Pair | None,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> Array:
-    return scatter_windows(g, winner, x_shape, kernel_size, stride, padding, dilation, ceil_mode)
+def _(g: Array, *, winner: Array, x_shape: Shape, static: Options) -> Array:
+    return scatter_windows(g, winner, x_shape, **static)
 
 
 @op(formula="zeros with Σ of u at the chosen cells", latex=r"\text{scatter}(u)")
 def scatter_windows(
     u: Array,
     winner: Array,
-    shape: Shape = (),
+    shape: Shape,
     kernel_size: Pair = 2,
     stride: Pair | None = None,
     padding: Pair = 0,
@@ -173,17 +144,8 @@ def scatter_windows(
 
 
 @scatter_windows.derivative("u", formula="g at the chosen cells", latex=r"g_{\text{winner}}")
-def _(
-    g: Array,
-    *,
-    winner: Array,
-    kernel_size: Pair,
-    stride: Pair | None,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> Array:
-    return gather_windows(g, winner, kernel_size, stride, padding, dilation, ceil_mode)
+def _(g: Array, *, winner: Array, static: Options) -> Array:
+    return gather_windows(g, winner, **static)
 
 
 @op(formula="mean of x under each window", latex=r"\frac1k \sum_{\text{window}} x")
@@ -228,23 +190,14 @@ def avgpool(
 
 
 @avgpool.derivative("x", formula="g / k shared over the window", latex=r"\frac{g}{k}")
-def _(
-    g: Array,
-    *,
-    x_shape: Shape,
-    kernel_size: Pair,
-    stride: Pair | None,
-    padding: Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-) -> Array:
-    return avgpool_gradient(g, x_shape, kernel_size, stride, padding, ceil_mode, count_include_pad)
+def _(g: Array, *, x_shape: Shape, static: Options) -> Array:
+    return avgpool_gradient(g, x_shape, **static)
 
 
 @op(formula="u / k shared over each window", latex=r"\frac{u}{k}")
 def avgpool_gradient(
     u: Array,
-    shape: Shape = (),
+    shape: Shape,
     kernel_size: Pair = 2,
     stride: Pair | None = None,
     padding: Pair = 0,
@@ -268,16 +221,8 @@ def avgpool_gradient(
 
 @avgpool_gradient.derivative("u", formula="mean of g under each window",
                              latex=r"\frac1k \sum_{\text{window}} g")  # fmt: skip
-def _(
-    g: Array,
-    *,
-    kernel_size: Pair,
-    stride: Pair | None,
-    padding: Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-) -> Array:
-    return avgpool(g, kernel_size, stride, padding, ceil_mode, count_include_pad)
+def _(g: Array, *, static: Options) -> Array:
+    return avgpool(g, **static)
 
 
 def global_avgpool(x: Array) -> Array:

@@ -11,6 +11,7 @@ from tinygrad_cnn.graph import Array, Variable
 from tinygrad_cnn.op import op
 
 Shape = tuple[int, ...]
+Options = dict[str, Any]  # the static arguments of a call, by name
 
 
 @op(formula="x reshaped", latex=r"\operatorname{reshape} x")
@@ -181,7 +182,7 @@ def _(g: Array, *, index: Any, x_shape: Shape) -> Array:
 
 
 @op(formula="zeros with Σ of x at index", latex=r"\text{scatter}(x)")
-def put(x: Array, index: Any, shape: Sequence[int] = ()) -> Array:
+def put(x: Array, index: Any, shape: Sequence[int]) -> Array:
     """Return zeros of `shape` with `x` added at `index`: the adjoint of `getitem`.
 
     An element that `index` names several times gets the sum.
