@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from tinygrad_cnn.nn.arguments import generator
+from tinygrad_cnn.arguments import generator
 from tinygrad_cnn.tensor import get_default_dtype
 
 __all__ = [

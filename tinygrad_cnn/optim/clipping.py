@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.arguments import positive
 from tinygrad_cnn.graph import Variable
-from tinygrad_cnn.nn.arguments import positive
 from tinygrad_cnn.optim.optimizer import leaves
 
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.arguments import number
 from tinygrad_cnn.graph import Variable
-from tinygrad_cnn.nn.arguments import number
 
 State: TypeAlias = dict[str, Any]  # of one parameter: a count of steps, and arrays of its shape
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from tinygrad_cnn.nn.arguments import choice, number, positive, whole
+from tinygrad_cnn.arguments import choice, number, positive, whole
 from tinygrad_cnn.optim.optimizer import Optimizer
 from tinygrad_cnn.optim.schedule import checked_optimizer, restore
 

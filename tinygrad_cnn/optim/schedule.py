@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from tinygrad_cnn.nn.arguments import number, positive, share, whole
+from tinygrad_cnn.arguments import number, positive, share, whole
 from tinygrad_cnn.optim.optimizer import Optimizer
 
 

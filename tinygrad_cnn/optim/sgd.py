@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tinygrad_cnn.arguments import flag
 from tinygrad_cnn.graph import Variable
-from tinygrad_cnn.nn.arguments import flag
 from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, State
 
 

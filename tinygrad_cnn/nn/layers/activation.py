@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.nn.arguments import number, positive
+from tinygrad_cnn.arguments import number, positive
 from tinygrad_cnn.nn.module import Module
 
 

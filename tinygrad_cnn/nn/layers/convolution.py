@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.arguments import choice, flag, generator, numbers, whole
 from tinygrad_cnn.engine.windows import Padding, Pair, pair
-from tinygrad_cnn.nn.arguments import choice, flag, generator, numbers, whole
 from tinygrad_cnn.nn.init import Initializer, Shape, he_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
 from tinygrad_cnn.nn.module import Module

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.nn.arguments import choice, generator, whole
+from tinygrad_cnn.arguments import choice, generator, whole
 from tinygrad_cnn.nn.init import Initializer, he_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
 from tinygrad_cnn.nn.module import Module

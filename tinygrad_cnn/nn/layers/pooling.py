@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.arguments import flag, numbers
 from tinygrad_cnn.engine.windows import Pair, pair
-from tinygrad_cnn.nn.arguments import flag, numbers
 from tinygrad_cnn.nn.module import Module
 
 

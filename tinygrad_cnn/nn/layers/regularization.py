@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.arguments import generator, number, share, whole
 from tinygrad_cnn.graph import Variable
-from tinygrad_cnn.nn.arguments import generator, number, share, whole
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.tensor import Parameter, Tensor, get_default_dtype
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.arguments import choice, generator, whole
 from tinygrad_cnn.engine.windows import Pair, pair
-from tinygrad_cnn.nn.arguments import choice, generator, whole
 from tinygrad_cnn.nn.layers import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d
 from tinygrad_cnn.nn.models.activations import ACTIVATIONS
 from tinygrad_cnn.nn.module import Module

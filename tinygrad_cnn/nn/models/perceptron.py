@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.nn.arguments import choice, generator, wholes
+from tinygrad_cnn.arguments import choice, generator, wholes
 from tinygrad_cnn.nn.init import Initializer, zeros
 from tinygrad_cnn.nn.layers import Flatten, Linear, Softmax
 from tinygrad_cnn.nn.layers.linear import Bias

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.nn.arguments import wholes
+from tinygrad_cnn.arguments import wholes
 from tinygrad_cnn.nn.models.lenet import LeNet5
 from tinygrad_cnn.nn.models.perceptron import MLP
 from tinygrad_cnn.nn.models.vgg import VGG

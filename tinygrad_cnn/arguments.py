@@ -1,4 +1,4 @@
-"""Checks of what layers and optimisers are built from; messages start with the class's name."""
+"""Checks of the arguments of classes and commands; messages start with the name of the owner."""
 
 from __future__ import annotations
 
