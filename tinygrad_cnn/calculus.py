@@ -100,8 +100,7 @@ def vjp(f: Function, *args: Any) -> tuple[NDArray[Any], Callable[[ArrayLike], li
     [array([ 3., 40.], dtype=float32), array([ 1., 20.], dtype=float32)]
     """
     inputs = [_leaf(arg) for arg in args]
-    with enable_grad():
-        y = f(*inputs)
+    y = _value(f, inputs)
 
     def pull_back(u: ArrayLike) -> list[Any]:
         if not y.requires_grad:
@@ -138,8 +137,7 @@ def jvp(f: Function, x: Any, v: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     (array([1., 4.], dtype=float32), array([ 2., 40.], dtype=float32))
     """
     leaf = _leaf(x)
-    with enable_grad():
-        y = f(leaf)
+    y = _value(f, [leaf])
     if np.shape(v) != leaf.shape:
         raise ValueError(f"jvp: v has shape {np.shape(v)}, but x has shape {leaf.shape}")
     if not y.requires_grad:
@@ -162,8 +160,16 @@ def _evaluate(f: Function, args: tuple[Any, ...], argnum: int) -> tuple[Tensor, 
         raise ValueError(f"argnum is {argnum}, but there are {len(args)} arguments")
     inputs = [arg if isinstance(arg, Tensor) else Tensor(arg) for arg in args]
     x = inputs[argnum] = _leaf(args[argnum])
+    return x, _value(f, inputs)
+
+
+def _value(f: Function, inputs: list[Tensor]) -> Tensor:
+    """Return f's value, recorded."""
     with enable_grad():
-        return x, f(*inputs)
+        y = f(*inputs)
+    if not isinstance(y, Tensor):
+        raise TypeError(f"the function returned {type(y).__name__}, expected one Tensor")
+    return y
 
 
 def _rows(y: Tensor, x: Tensor) -> NDArray[Any]:

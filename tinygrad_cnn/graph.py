@@ -12,6 +12,7 @@ import itertools
 import zlib
 from collections.abc import Sequence
 from heapq import heappop, heappush
+from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -254,16 +255,20 @@ def grad(
     return results
 
 
+_accumulating = Lock()  # several threads may add to the gradients of one model
+
+
 def backward(y: Variable, gradient: Array | None = None, retain_graph: bool = False) -> None:
     """Add the gradient of `y` to ``.grad`` of every leaf that requires one (`Tensor.backward`)."""
     found = _sweep(y.node or y, _seed("backward", y, gradient, False), None, False, retain_graph)
     taken: set[int] = set()
-    totals = {
-        leaf: _own(value, taken) if leaf.grad is None else np.asarray(leaf.grad + value)
-        for leaf, value in found.items()
-    }
-    for leaf, total in totals.items():  # only now that nothing can fail any more
-        leaf.grad = total
+    with _accumulating:
+        totals = {
+            leaf: _own(value, taken) if leaf.grad is None else np.asarray(leaf.grad + value)
+            for leaf, value in found.items()
+        }
+        for leaf, total in totals.items():  # only now that nothing can fail any more
+            leaf.grad = total
 
 
 def _describe(tensor: Variable) -> str:

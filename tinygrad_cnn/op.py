@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.graph import Array, Node, Variable
-from tinygrad_cnn.recording import ForwardEvent, recording
+from tinygrad_cnn.recording import ForwardEvent, float_dtype, recording
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -257,6 +257,12 @@ class Op(Generic[P]):
                         f"{self.name} has no derivative with respect to {self.parameters[i]}, "
                         "which requires a gradient; pass its detach()"
                     )
+        for i in self._static:
+            if isinstance(values[i], Variable):
+                raise TypeError(
+                    f"{self.name}: {self.parameters[i]} is a Tensor; it has no derivative, so pass "
+                    "its item() or numpy()"
+                )
         started = perf_counter() if state.observers else 0.0
         y: Any = None
         node = error = None
@@ -267,7 +273,7 @@ class Op(Generic[P]):
         if not has_tensor and error is None:
             return y  # type: ignore[no-any-return]  # arrays in, an array out
         if error is None:
-            y = np.asarray(y)
+            y = self._result(y, operands)
             if state.on:
                 node = self._record(values, operands, arrays, y, state.scope)
         if has_tensor and state.observers:
@@ -277,9 +283,25 @@ class Op(Generic[P]):
             event = ForwardEvent(self, arguments, y, node, sources, state.scope, seconds, error)
             for observer in state.observers:
                 observer.forward(event)
+            del event
         if error is not None:
-            raise error from None
+            try:
+                raise error from None
+            finally:  # the error's traceback holds this frame: let neither hold the other
+                del error
         return Variable.tensor.of(y, node, _leaf_beneath(y, operands))
+
+    def _result(self, y: Any, operands: list[Any]) -> NDArray[Any]:
+        """Return the result as an array; integers and numbers alone never make it float64."""
+        if isinstance(y, tuple | list):
+            came = type(y).__name__
+            raise TypeError(f"{self.name}: the forward returned a {came}, expected an array")
+        y = np.asarray(y)
+        if y.dtype.char == "d" and self is not OPS["astype"]:
+            given = [v for v in operands if isinstance(v, np.ndarray | np.generic | Variable)]
+            if not any(value.dtype == y.dtype for value in given):
+                y = y.astype(float_dtype.get())
+        return np.asarray(y)
 
     def _sequence(self, value: Any) -> list[Any]:
         if not isinstance(value, list | tuple):
@@ -301,10 +323,13 @@ class Op(Generic[P]):
             came = ", ".join(f"{label} is {v.dtype}" for label, v in named)
             raise TypeError(f"{self.name}: {came}; convert one with astype()")
         dtype = tensors.pop() if len(tensors) == 1 else None
+        beside = {a.dtype for a in arrays if isinstance(a, np.ndarray | np.generic)}
+        beside = {dtype for dtype in beside if dtype.kind == "f"}
+        number = beside.pop() if len(beside) == 1 else None  # what a Python number becomes
         for k, array in enumerate(arrays):
             if array is None and not self.sequence and self._defaults[self._operands[k]] is None:
                 continue
-            arrays[k] = np.asarray(array)
+            arrays[k] = np.asarray(array, number if type(array) in (int, float) else None)
             if arrays[k].dtype.kind not in "fcbiu":
                 held = type(array).__name__ if arrays[k].dtype == object else arrays[k].dtype
                 raise TypeError(f"{self.name}: {self._label(k)} is {held}, expected numbers")
@@ -326,6 +351,10 @@ class Op(Generic[P]):
             except ValueError:
                 came = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
                 error = ValueError(f"{self.name}: shapes do not broadcast: {came}")
+        if isinstance(error, TypeError | ValueError) and not str(error).startswith(self.name):
+            static = ", ".join(f"{self.parameters[i]}={arrays[i]!r}" for i in self._static)
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            error = kind(f"{self.name}: {error}" + (f" ({static})" if static else ""))
         if scope:
             error.add_note(f"in module {scope}")
         return error
@@ -369,11 +398,18 @@ class Op(Generic[P]):
             result = derivative.rule(gradient, **{name: kept[name] for name in derivative.needs})
             for parent, value in zip(targets, result if self.sequence else (result,), strict=True):
                 if parent is not None and (needed is None or parent in needed):
+                    if any(value is own for own in kept.values()):
+                        value = value.copy()  # what a call has kept is not to be given away
                     contributions.append((parent, self._fitted(derivative, value, parent)))
         return contributions
 
     def _fitted(self, derivative: Derivative, value: Array, parent: Node | Variable) -> Array:
         """Return `value` in the shape and dtype of what it is the gradient of."""
+        if not isinstance(value, np.ndarray | np.generic | Variable):
+            raise TypeError(
+                f"the derivative of {self.name} with respect to {derivative.of} is "
+                f"{type(value).__name__}, expected an array"
+            )
         if value.shape != parent.shape:
             if not self.elementwise:
                 raise ValueError(

@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -90,6 +92,9 @@ class Recording:
     observers: tuple[Observer, ...] = ()
 
 
+float_dtype: ContextVar[np.dtype[Any]] = ContextVar("float_dtype", default=np.dtype("f4"))  # noqa: B039
+"""What Python numbers and new parameters become: see `default_dtype`."""
+
 recording: ContextVar[Recording] = ContextVar("recording", default=Recording())  # noqa: B039  # frozen
 
 
@@ -160,10 +165,17 @@ def observe(observer: Observer) -> AbstractContextManager[None]:
     """
     if not isinstance(observer, Observer):
         raise TypeError(f"observe: got {type(observer).__name__}, expected an Observer")
-    return changed_recording(observers=(*recording.get().observers, observer))
+    return _observed_by(observer)
 
 
-def scope(name: str) -> AbstractContextManager[None]:
+@contextmanager
+def _observed_by(observer: Observer) -> Iterator[None]:
+    with changed_recording(observers=(*recording.get().observers, observer)):
+        yield
+
+
+@contextmanager
+def scope(name: str) -> Iterator[None]:
     """Put `name` behind the scope that nodes recorded inside ``with scope(name):`` are given.
 
     Examples
@@ -176,4 +188,5 @@ def scope(name: str) -> AbstractContextManager[None]:
     'encoder.0'
     """
     outer = recording.get().scope
-    return changed_recording(scope=f"{outer}.{name}" if outer and name else outer or name)
+    with changed_recording(scope=f"{outer}.{name}" if outer and name else outer or name):
+        yield

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,13 @@ from tinygrad_cnn import graph, ops
 from tinygrad_cnn.graph import Node, Variable, checksum_of
 from tinygrad_cnn.op import Op
 from tinygrad_cnn.ops.shape import plain_index
+from tinygrad_cnn.recording import float_dtype, recording
 
-_default_dtype: ContextVar[np.dtype[Any]] = ContextVar("default_dtype", default=np.dtype("f4"))  # noqa: B039  # a dtype never changes
+_WITHOUT_GRADIENT = {
+    np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
+    np.argmax, np.argmin, np.argsort, np.array_equal, np.allclose, np.isclose,
+    np.shares_memory, np.may_share_memory,
+}  # fmt: skip  # of NumPy's functions: their results have no derivative
 
 
 def _method(op: Op[Any]) -> Callable[..., Tensor]:
@@ -32,6 +36,24 @@ def _method(op: Op[Any]) -> Callable[..., Tensor]:
 def _operators(op: Op[Any]) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
     """Return the methods for ``tensor ∘ other`` and ``other ∘ tensor``."""
     return (lambda self, other: op(self, other)), (lambda self, other: op(other, self))
+
+
+def _in_place(op: Op[Any]) -> Callable[[Tensor, Any], Tensor]:
+    """Return the method for ``tensor ∘= other``: under `no_grad` a leaf is changed in place."""
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        leaf = self.node is None and self.origin is None
+        if leaf and not recording.get().on:
+            self.data = op(self, other).array
+            return self
+        if leaf and self.requires_grad:
+            raise RuntimeError(
+                f"{op.name}: a leaf that requires a gradient is changed in place under no_grad(), "
+                f"or by its data, as in p.data -= rate * p.grad; {self.name or 'this one'} was not"
+            )
+        return op(self, other)
+
+    return method
 
 
 def _comparison(compare: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
@@ -96,12 +118,17 @@ class Tensor(Variable):
         name: str | None = None,
     ) -> None:
         source = data.array if isinstance(data, Variable) else data
+        if isinstance(data, list | tuple) and any(getattr(v, "requires_grad", 0) for v in data):
+            raise TypeError(
+                "Tensor: data is a list of Tensors that require a gradient, which a copy would cut "
+                "off; join them with stack()"
+            )
         try:
             array = np.array(source)
         except ValueError as error:
             raise TypeError(f"Tensor: data is no array: {error}") from None
         if dtype is None and not isinstance(source, np.ndarray | np.generic):
-            dtype = _default_dtype.get() if array.dtype.kind in "fiu" else None
+            dtype = float_dtype.get() if array.dtype.kind in "fiu" else None
         array = array.astype(array.dtype if dtype is None else dtype, order="C", copy=False)
         if array.dtype.kind not in "fiubc":
             raise TypeError(f"Tensor: data holds {array.dtype}, expected numbers")
@@ -209,6 +236,25 @@ class Tensor(Variable):
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Let NumPy's functions have the values, unless a gradient would be lost by that."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return type(value)([plain(part) for part in value])
+            if not isinstance(value, Variable):
+                return value
+            if value.requires_grad and function not in _WITHOUT_GRADIENT:
+                raise TypeError(
+                    f"np.{function.__name__} of a Tensor that requires a gradient would cut it "
+                    "off; use an op of tinygrad_cnn, or numpy() for the values alone"
+                )
+            return value.array
+
+        return function(*map(plain, args), **{name: plain(v) for name, v in kwargs.items()})
+
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.data, dtype=dtype, copy=copy)
 
@@ -217,6 +263,9 @@ class Tensor(Variable):
 
     def __int__(self) -> int:
         return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
 
     def __bool__(self) -> bool:
         return bool(self.item())
@@ -274,6 +323,8 @@ class Tensor(Variable):
     __truediv__, __rtruediv__ = _operators(ops.div)
     __pow__, __rpow__ = _operators(ops.pow)
     __matmul__, __rmatmul__ = _operators(ops.matmul)
+    __iadd__, __isub__ = _in_place(ops.add), _in_place(ops.sub)
+    __imul__, __itruediv__ = _in_place(ops.mul), _in_place(ops.div)
     __neg__ = _method(ops.neg)
     __abs__ = _method(ops.abs)
     __lt__, __le__ = _comparison(np.less), _comparison(np.less_equal)
@@ -283,6 +334,9 @@ class Tensor(Variable):
 
     sum = _method(ops.sum)
     mean = _method(ops.mean)
+    exp = _method(ops.exp)
+    log = _method(ops.log)
+    sqrt = _method(ops.sqrt)
     max = _method(ops.max)
     min = _method(ops.min)
     astype = _method(ops.astype)
@@ -293,6 +347,14 @@ class Tensor(Variable):
     def reshape(self, *shape: Any) -> Tensor:
         """Return `tinygrad_cnn.reshape` of this Tensor: ``reshape(2, 3)`` or of a tuple."""
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def argmax(self, axis: int | None = None) -> NDArray[Any]:
+        """Return where the largest values along `axis` are: integers, which have no derivative."""
+        return np.asarray(np.argmax(self.array, axis=axis))
+
+    def tolist(self) -> Any:
+        """Return the values as Python numbers, in nested lists."""
+        return self.array.tolist()
 
     def transpose(self, *axes: int) -> Tensor:
         """Return `tinygrad_cnn.transpose` of this Tensor: ``transpose(1, 0)``."""
@@ -345,16 +407,19 @@ def default_dtype(dtype: DTypeLike) -> Iterator[None]:
     ...     tg.Tensor(1.0).dtype
     dtype('float64')
     """
-    chosen = np.dtype(dtype)
+    try:
+        chosen = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"default_dtype: dtype is {dtype!r}, expected float32 or float64") from None
     if chosen.char not in "fd":
         raise TypeError(f"default_dtype: dtype is {chosen}, expected float32 or float64")
-    token = _default_dtype.set(chosen)
+    token = float_dtype.set(chosen)
     try:
         yield
     finally:
-        _default_dtype.reset(token)
+        float_dtype.reset(token)
 
 
 def get_default_dtype() -> np.dtype[Any]:
     """Return the dtype that Python numbers and new parameters take."""
-    return _default_dtype.get()
+    return float_dtype.get()

@@ -314,7 +314,7 @@ def _windows(
 
 
 def _hashable(option: Padding) -> Padding:
-    return tuple(option) if isinstance(option, list) else option
+    return tuple(option) if isinstance(option, list | np.ndarray) else option
 
 
 def _of_convolution(static: Options) -> Options:

@@ -143,7 +143,8 @@ def cross_entropy(
         raise ValueError(f"cross_entropy: logits has shape {np.shape(logits)}, expected "
                          "(..., classes)")  # fmt: skip
     wanted = _probabilities(target, logits.shape, label_smoothing, logits.real.dtype)
-    losses = -np.sum(wanted * log_softmax.forward(logits), axis=-1)
+    logarithms = np.where(wanted == 0, 0, log_softmax.forward(logits))  # for 0·(−∞) is 0 here
+    losses = -np.sum(wanted * logarithms, axis=-1)
     _check_reduction("cross_entropy", reduction, losses.shape)
     return _reduce(losses, reduction)
 
@@ -156,7 +157,8 @@ def _(
     wanted = _probabilities(target, logits.shape, label_smoothing, logits.dtype)
     if reduction == "none":
         g = reshape(g, (*g.shape, 1))
-    return g * (softmax(logits) - wanted) * (1.0 / _share(logits.shape[:-1], reduction))
+    total = wanted.sum(axis=-1, keepdims=True)  # 1 up to rounding
+    return g * (softmax(logits) * total - wanted) * (1.0 / _share(logits.shape[:-1], reduction))
 
 
 def _probabilities(target: Array, shape: Shape, smoothing: float, dtype: Any) -> NDArray[Any]:
@@ -166,7 +168,7 @@ def _probabilities(target: Array, shape: Shape, smoothing: float, dtype: Any) ->
     classes = shape[-1]
     if not 0.0 <= smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing is {smoothing}, expected 0 to 1")
-    if target.shape == shape and target.dtype.kind == "f":
+    if target.shape == shape and target.dtype.kind in "fiub":
         if not (target >= 0).all():
             raise ValueError("cross_entropy: target holds NaN or a negative probability")
         if not np.allclose(target.sum(axis=-1), 1.0, atol=1e-3):

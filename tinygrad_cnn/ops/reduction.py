@@ -196,7 +196,7 @@ def _first(choose: Callable[..., Array], x: Array, axis: Axis) -> Array:
     # Reduced axes last and flat, so that the group's order is row-major: (kept..., group)
     order = [a for a in range(x.ndim) if a not in axes] + sorted(axes)
     moved = x.transpose(order)
-    flat = moved.reshape(*moved.shape[: x.ndim - len(axes)], -1)
+    flat = moved.reshape(*moved.shape[: x.ndim - len(axes)], _count(x.shape, axis))
     mask = np.zeros(flat.shape, bool)
     np.put_along_axis(mask, choose(flat, axis=-1)[..., np.newaxis], True, axis=-1)
     return mask.reshape(moved.shape).transpose(np.argsort(order))

@@ -352,6 +352,8 @@ def plain_index(index: Any) -> Any:
         return tuple(plain_index(part) for part in index)
     if isinstance(index, Variable):
         return index.array
+    if isinstance(index, list) and not index:
+        return np.empty(0, np.intp)
     return np.array(index) if isinstance(index, np.ndarray | list) else index
 
 
