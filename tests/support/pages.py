@@ -25,7 +25,8 @@ def programs(text: str) -> str:
 def run(page: Path) -> tuple[int, str]:
     """Return how many examples of a page ran, in order, and a report of those that failed."""
     text = programs(page.read_text(encoding="utf-8"))
-    test = doctest.DocTestParser().get_doctest(text, {"__name__": page.stem}, page.name, str(page), 0)
+    names = {"__name__": page.stem}
+    test = doctest.DocTestParser().get_doctest(text, names, page.name, str(page), 0)
     report: list[str] = []
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     with np.printoptions():  # a page may set its own
