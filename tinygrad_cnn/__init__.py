@@ -1,5 +1,10 @@
 """A Python autograd micro-framework for CNNs: every derivative declared once and checked."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from tinygrad_cnn import data, nn, ops, optim
 from tinygrad_cnn.calculus import hessian, jacobian, jvp, vjp
 from tinygrad_cnn.data import one_hot
@@ -19,6 +24,9 @@ from tinygrad_cnn.recording import (
 )
 from tinygrad_cnn.tensor import Tensor, default_dtype
 
+if TYPE_CHECKING:
+    from tinygrad_cnn import check
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -32,6 +40,7 @@ __all__ = [
     "Observer",
     "Op",
     "Tensor",
+    "check",
     "data",
     "default_dtype",
     "detect_nan",
@@ -51,3 +60,10 @@ __all__ = [
     "vjp",
 ]
 __all__ += ops.__all__
+
+
+def __getattr__(name: str) -> Any:
+    """Load what training needs nothing of when it is first used."""
+    if name == "check":
+        return importlib.import_module("tinygrad_cnn.check")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

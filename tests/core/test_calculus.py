@@ -9,10 +9,10 @@ import pytest
 import sympy
 from hypothesis import given
 from hypothesis import strategies as st
-from support.gradients import assert_close
-from support.strategies import sixteenths
+from support.compare import assert_close
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.check.strategies import arrays
 
 A, B, C = sympy.symbols("a b c")
 AT = (0.5, -1.25, 2.0)
@@ -44,7 +44,7 @@ def test_hessian_is_sympys_and_symmetric() -> None:
     assert_close(hessian, hessian.T, "Hᵀ", 1e-14)
 
 
-@given(u=sixteenths((4,)), v=sixteenths((3,)))
+@given(u=arrays((4,)), v=arrays((3,)))
 def test_vjp_and_jvp_are_products_with_the_jacobian(u: np.ndarray, v: np.ndarray) -> None:
     truth = evaluated(F.jacobian([A, B, C]))
     value, pull_back = tg.vjp(f, POINT)
@@ -60,7 +60,7 @@ def test_vjp_and_jvp_are_products_with_the_jacobian(u: np.ndarray, v: np.ndarray
 def test_jacobian_has_the_shape_of_value_and_argument(
     shape: tuple[int, ...], data: st.DataObject
 ) -> None:
-    x = data.draw(sixteenths(shape))
+    x = data.draw(arrays(shape))
     jacobian = tg.jacobian(lambda x: x * x)(x)
     assert jacobian.shape == shape + shape
     assert_close(jacobian.reshape(x.size, x.size), np.diag(2 * x.reshape(-1)), "J", 1e-15)

@@ -9,9 +9,10 @@ import pytest
 import sympy
 from hypothesis import given
 from hypothesis import strategies as st
-from support.gradients import assert_close, check_second_gradients
+from support.compare import assert_close
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.check import check_gradients
 
 x_, w_ = sympy.symbols("x w")
 
@@ -107,7 +108,7 @@ def test_second_derivatives_flow_through_a_whole_network() -> None:
 
     shapes = [(2, 1, 3, 3), (2,), (8, 3), (2, 1, 4, 4)]
     xs = [rng.standard_normal(shape) for shape in shapes]
-    check_second_gradients(loss, xs, ["w", "bias", "v", "x"], rng)
+    check_gradients(loss, *xs, order=2)
 
 
 def test_a_gradient_of_a_linear_function_needs_no_gradient() -> None:

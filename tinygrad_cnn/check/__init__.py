@@ -1,0 +1,44 @@
+"""Checks that derivatives are right: `check_gradients` of any function, `check_op` of an op.
+
+Hypothesis, which draws the inputs that `check_op` tries, is loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_cnn.check.gradients import check_gradients
+from tinygrad_cnn.check.mismatch import GradientMismatch
+from tinygrad_cnn.check.report import GradientReport, InputReport
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.check import strategies
+    from tinygrad_cnn.check.cases.registry import register
+    from tinygrad_cnn.check.ops import check_op
+
+__all__ = [
+    "GradientMismatch",
+    "GradientReport",
+    "InputReport",
+    "check_gradients",
+    "check_op",
+    "register",
+    "strategies",
+]
+
+_LATE = {"check_op": "ops", "register": "cases", "strategies": "strategies"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = importlib.import_module(f"{__name__}.{_LATE[name]}")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"check.{name} needs the module {error.name!r}, which is not installed: "
+            'pip install "tinygrad_cnn[check]"',
+            name=error.name,
+        ) from error
+    return module if name == _LATE[name] else getattr(module, name)

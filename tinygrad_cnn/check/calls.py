@@ -1,0 +1,107 @@
+"""One call of an op: with what, and by which of its arguments it is differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from tinygrad_cnn.op import Op
+from tinygrad_cnn.tensor import Tensor
+
+Array: TypeAlias = NDArray[Any]
+
+SHOWN = 64
+"""The most elements of an array that a message spells out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A call of `op` that is differentiated by the parameters `of`.
+
+    Called with other inputs (arrays or Tensors) it makes the call with those, so that it is a
+    function of what it is differentiated by.
+    """
+
+    op: Op[Any]
+    arguments: Mapping[str, Any]
+    of: tuple[str, ...]
+
+    @cached_property
+    def inputs(self) -> tuple[Array, ...]:
+        """What it is differentiated by, as float64 arrays."""
+        if self.op.sequence:
+            return tuple(np.asarray(part, np.float64) for part in self.arguments[self.of[0]])
+        return tuple(np.asarray(self.arguments[name], np.float64) for name in self.of)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """What to call each of `inputs`."""
+        if self.op.sequence:
+            return tuple(f"{self.of[0]}[{k}]" for k in range(len(self.inputs)))
+        return self.of
+
+    @cached_property
+    def constants(self) -> dict[str, Any]:
+        """The other arguments."""
+        return {name: value for name, value in self.arguments.items() if name not in self.of}
+
+    @property
+    def form(self) -> str:
+        """The shapes of its arrays and its other arguments: all but the numbers in the arrays."""
+        return str({name: _form(value) for name, value in self.arguments.items()})
+
+    @property
+    def __name__(self) -> str:
+        return self.op.name
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Make the call with other inputs."""
+        if self.op.sequence:
+            return self.op(**{self.of[0]: list(inputs)}, **self.constants)
+        return self.op(**dict(zip(self.of, inputs, strict=True)), **self.constants)
+
+    def split(self) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arrays to pass by position, and the options to pass by name."""
+        given = {
+            name: self.arguments[name] for name in self.op.parameters if name in self.arguments
+        }
+        named = {name: value for name, value in given.items() if name in self.op.static}
+        return [value for name, value in given.items() if name not in named], named
+
+    def leaves(self, dtype: DTypeLike = np.float64) -> list[Tensor]:
+        """Return the inputs as Tensors that want a gradient."""
+        return [Tensor(x, requires_grad=True, dtype=dtype) for x in self.inputs]
+
+    def __str__(self) -> str:
+        named = {**dict.fromkeys(self.of), **self.constants}
+        named |= {name: self.arguments[name] for name in self.of}
+        return f"{self.op.name}({', '.join(f'{k}={spelled(v)}' for k, v in named.items())})"
+
+
+def _form(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str
+    if isinstance(value, list | tuple):
+        return [_form(part) for part in value]
+    return value
+
+
+def spelled(value: Any) -> str:
+    """Return a value as Python would read it; of a large array only the shape."""
+    if isinstance(value, np.ndarray):
+        if value.size > SHOWN:
+            return f"<{value.dtype} array of shape {value.shape}>"
+        dtype = "" if value.dtype.char in "dl?" else f", np.{value.dtype}"
+        if value.size == 0:
+            return f"np.zeros({value.shape}, np.{value.dtype})"
+        return f"np.array({value.tolist()}{dtype})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(spelled, value))}]"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(spelled, value))}{',' if len(value) == 1 else ''})"
+    return repr(value)

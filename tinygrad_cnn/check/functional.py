@@ -1,0 +1,89 @@
+"""The numbers whose derivatives are compared: φ₁ = ⟨u, f⟩, and one of each order more.
+
+Of order k + 1 it is φₖ₊₁ = Σᵢ ⟨vᵢ, ∂φₖ/∂xᵢ⟩, a sum of everything that the sweep through φₖ gave.
+All are linear in u, so from order 2 on u is an input like any other: its derivative shows whether a
+rule passes on what flows into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.graph import grad
+from tinygrad_cnn.tensor import Tensor
+
+Function: TypeAlias = Callable[..., Tensor]
+Array: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Functional:
+    """The functionals φ of `f`: `weights` holds the v of each order, from the second on.
+
+    They are functions of points: the inputs of `f` and, last, u.
+    """
+
+    f: Function
+    weights: tuple[tuple[Array, ...], ...]
+
+    def terms(self, order: int, points: Sequence[Array], recorded: bool = False) -> list[Array]:
+        """Return what φ of `order` is the sum of; complex at complex points.
+
+        With `recorded`, the sweeps are recorded too, so that observers see every op in them.
+        """
+        leaves = [leaf(point) for point in points]
+        if order == 1:
+            return [points[-1] * self.f(*leaves[:-1]).array]
+        inner = _arrays(self._gradients(order - 1, leaves, recorded))
+        return [v * g for v, g in zip(self.weights[order - 2], inner, strict=False)]
+
+    def gradients(self, order: int, points: Sequence[Array], recorded: bool = False) -> list[Array]:
+        """Return what backward gives as the gradients of φ: for the inputs; from order 2, for u."""
+        return _arrays(self._gradients(order, [leaf(point) for point in points], recorded))
+
+    def _gradients(self, order: int, leaves: list[Tensor], create_graph: bool) -> list[Any]:
+        *inputs, u = leaves
+        if order == 1:
+            y = self.f(*inputs)
+            return _grad(y, inputs, u if create_graph else u.array, create_graph)
+        inner = self._gradients(order - 1, leaves, create_graph=True)
+        terms = [(g * v).sum() for v, g in zip(self.weights[order - 2], inner, strict=False)]
+        return _grad(sum(terms[1:], start=terms[0]), leaves, None, create_graph)
+
+
+def functional(
+    f: Function, inputs: Sequence[Array], y_shape: tuple[int, ...], order: int, seed: int
+) -> tuple[Functional, list[Array]]:
+    """Return the functionals of `f` up to `order`, with random u and v, and their points."""
+    rng = np.random.default_rng(seed)
+    u = random_weights(rng, y_shape)
+    weights = [tuple(random_weights(rng, x.shape) for x in inputs) for _ in range(order - 1)]
+    return Functional(f, tuple(weights)), [*inputs, u]
+
+
+def random_weights(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Return numbers from 1/2 to 3/2 of either sign: of one size, none of them special."""
+    return np.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape))
+
+
+def leaf(point: Array) -> Tensor:
+    """Return a copy of `point` as a leaf; complex ones are made past Tensor, which refuses them."""
+    made = Tensor.of(np.array(point))
+    made.requires_grad = True
+    return made
+
+
+def _arrays(gradients: list[Any]) -> list[Array]:
+    return [g.array if isinstance(g, Tensor) else g for g in gradients]
+
+
+def _grad(y: Tensor, wrt: list[Tensor], gradient: Any, create_graph: bool) -> list[Any]:
+    if y.requires_grad:
+        return grad(y, wrt, gradient=gradient, create_graph=create_graph)
+    zeros = [np.zeros(x.shape, x.dtype) for x in wrt]
+    return [Tensor.of(zero) for zero in zeros] if create_graph else zeros

@@ -1,0 +1,117 @@
+"""What can be checked: arrays of floats, and a function of Tensors that can be called twice."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.check.functional import Array, Function
+from tinygrad_cnn.provenance import NaNError, detect_nan
+from tinygrad_cnn.tensor import Tensor
+
+METHODS = ("auto", "complex", "central")
+
+
+def check_options(f: Any, order: Any, method: Any, rtol: Any, atol: Any) -> None:
+    """Raise if an option is none of those there are."""
+    if not callable(f):
+        raise TypeError(f"check_gradients: f is {type(f).__name__}, expected a function of Tensors")
+    if not isinstance(order, int | np.integer) or isinstance(order, bool) or order < 1:
+        raise ValueError(f"check_gradients: order is {order!r}, expected 1 or more")
+    if method not in METHODS:
+        expected = ", ".join(map(repr, METHODS))
+        raise ValueError(f"check_gradients: method is {method!r}, expected one of {expected}")
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if value is not None and not value >= 0:
+            raise ValueError(f"check_gradients: {name} is {value!r}, expected 0 or more")
+
+
+def labels_of(f: Function, count: int, names: Sequence[str] | None) -> list[str]:
+    """Return what to call each input: by `names`, or the parameters of `f` if they tell."""
+    if names is not None:
+        if isinstance(names, str) or len(names) != count:
+            raise ValueError(f"check_gradients: names is {names!r}, expected {count} names")
+        return list(names)
+    try:
+        parameters = list(inspect.signature(f).parameters.values())[:count]
+    except (TypeError, ValueError):
+        parameters = []
+    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(plain) < count:
+        return [f"input {i}" for i in range(count)]
+    return [f"input {i} ({name})" for i, name in enumerate(plain)]
+
+
+def checked_inputs(arrays: Sequence[Any], labels: Sequence[str]) -> list[Array]:
+    """Return float64 copies of `arrays`, or raise if they are not to be differentiated by."""
+    if not arrays:
+        raise ValueError("check_gradients: no inputs: pass the arrays to call f with, after f")
+    return [_checked(array, label) for array, label in zip(arrays, labels, strict=True)]
+
+
+def _checked(array: Any, label: str) -> Array:
+    if not isinstance(array, np.ndarray | np.generic | float):
+        held = "a Tensor; pass its data" if isinstance(array, Tensor) else type(array).__name__
+        raise TypeError(f"check_gradients: {label} is {held}, expected an array of floats")
+    given = np.asarray(array)
+    if given.dtype.kind != "f":
+        hint = "; pass it as astype(float)" if given.dtype.kind in "iu" else ""
+        raise TypeError(f"check_gradients: {label} holds {given.dtype}, expected floats{hint}")
+    if not np.isfinite(given).all():
+        index = tuple(int(k) for k in np.argwhere(~np.isfinite(given))[0])
+        raise ValueError(f"check_gradients: {label} holds {given[index]} at {index}")
+    return np.array(given, np.float64)
+
+
+def checked_value(f: Function, inputs: Sequence[Array], labels: Sequence[str]) -> Array:
+    """Return f's value, or raise if `f` is not a function of Tensors with finite values.
+
+    Raises
+    ------
+    TypeError
+        If it returns something else than one Tensor of floats.
+    ValueError
+        If it changes what it is given, its value is not finite, or a second call gives another.
+    """
+    leaves = [Tensor(x, requires_grad=True) for x in inputs]
+    y: Any = f(*leaves)
+    if not isinstance(y, Tensor):
+        hint = "; check one of its results at a time" if isinstance(y, tuple | list | dict) else ""
+        held = type(y).__name__
+        raise TypeError(f"check_gradients: f returned {held}, expected one Tensor{hint}")
+    if y.dtype.kind != "f":
+        raise TypeError(f"check_gradients: f returned a Tensor of {y.dtype}, expected floats")
+    for leaf, x, label in zip(leaves, inputs, labels, strict=True):
+        if not np.array_equal(leaf.array, x) or not leaf.requires_grad:
+            raise ValueError(f"check_gradients: f changed {label} in place; give it a copy")
+    value = np.array(y.array)
+    if not np.isfinite(value).all():
+        raise ValueError(f"check_gradients: {_not_finite(f, inputs, value)}")
+    again = f(*[Tensor(x, requires_grad=True) for x in inputs]).array
+    scale = float(np.max(np.abs(value), initial=0.0))
+    if again.shape != value.shape or not np.allclose(again, value, rtol=1e-9, atol=1e-9 * scale):
+        came = "other shapes" if again.shape != value.shape else _first_difference(value, again)
+        raise ValueError(
+            f"check_gradients: two calls of f with the same inputs gave {came}; what it draws at "
+            "random must be drawn outside, what it remembers kept out"
+        )
+    return value
+
+
+def _not_finite(f: Function, inputs: Sequence[Array], value: Array) -> str:
+    """Return what to say of a value that is not finite: where it came from, if an op made it."""
+    index = tuple(int(k) for k in np.argwhere(~np.isfinite(value))[0])
+    try:
+        with detect_nan(infinite=True):
+            f(*[Tensor(x, requires_grad=True) for x in inputs])
+    except NaNError as error:
+        return f"f is {value[index]} at {index}: {error}"
+    return f"f is {value[index]} at {index}"
+
+
+def _first_difference(a: Array, b: Array) -> str:
+    index = tuple(int(k) for k in np.argwhere(a != b)[0])
+    return f"{a[index]} and {b[index]} at {index}"

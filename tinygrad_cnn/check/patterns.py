@@ -1,0 +1,140 @@
+"""In what way an array is wrong: by a factor, turned round, in one row, on the border."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+
+from tinygrad_cnn.check.functional import Array
+from tinygrad_cnn.check.regions import region
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of where an array came from.
+
+    `axes` names its axes; `options` and `counts` name the numbers that a factor may be; `strided`
+    says whether windows may leave a remainder.
+    """
+
+    axes: Sequence[str] = ()
+    options: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[str, float] = field(default_factory=dict)
+    strided: bool = False
+
+
+def describe(got: Array, reference: Array, wrong: Array, facts: Facts) -> str:
+    """Return how `got` differs from `reference`, NaN where unknown; empty if in no simple way.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> right = np.array([[1.0, 2.0], [3.0, 5.0]])
+    >>> describe(2 * right, right, np.full((2, 2), True), Facts())
+    'factor 2'
+    >>> describe(right.T, right, right != right.T, Facts())
+    'transposed'
+    """
+    known = ~np.isnan(reference)
+    whole = _alike(got, reference, known, facts) or _moved(got, reference, known, facts)
+    if whole or not wrong.any() or np.array_equal(wrong, known):
+        return whole
+    where = region(wrong, known, facts.axes)
+    if not where:
+        return ""
+    if facts.strided and where.startswith("the last") and not got[wrong].any():
+        return f"zero where the stride leaves a remainder: {where}"
+    how = _alike(got, reference, wrong, replace(facts, counts={}))  # a mean is of all entries
+    return f"{where}: {how}" if how else where
+
+
+def _alike(got: Array, reference: Array, among: Array, facts: Facts) -> str:
+    """Return what one number does to the reference in all these entries."""
+    a, b = got[among], reference[among]
+    if not np.isfinite(a).all():
+        return "not finite" if not np.isfinite(a).any() else ""
+    if not a.any():
+        return "zero"
+    if not b.any():
+        return "not zero, as it should be"
+    size = float(np.max(np.abs(b)))
+    off = float(np.max(np.abs(a - b))) / size
+    if off < 1e-6:
+        return f"by {off:.1e} of the largest"
+    factor = float(a @ b / (b @ b))
+    if np.allclose(a, factor * b, rtol=1e-6, atol=1e-9 * size):
+        named = _factor(factor, facts)
+        return named or (f"factor {factor:.6g}" if a.size > 1 else "")
+    if a.size > 1 and np.allclose(a - b, np.mean(a - b), rtol=1e-6, atol=1e-9 * size):
+        return f"off by a constant, {np.mean(a - b):.6g}"
+    return ""
+
+
+def _factor(factor: float, facts: Facts) -> str:
+    """Return what a factor is: a known number, or a simple one; empty if neither."""
+    if abs(factor + 1) < 1e-6:
+        return "the sign"
+    sign = "the sign and " if factor < 0 else ""
+    size = abs(factor)
+    simple = Fraction(size).limit_denominator(1024)
+    is_simple = abs(simple - size) < 1e-6 * size and simple.numerator <= 1024
+    said = f"{sign}factor {simple if is_simple else format(size, '.6g')}"
+    for numbers, least, times, over in (
+        (facts.options, 0, "", ""),
+        (facts.counts, 4, " (a sum for a mean?)", " (a mean for a sum?)"),  # 2 and 3 are anywhere
+    ):
+        for name, number in numbers.items():
+            if number <= 0 or number == 1 or number < least:
+                continue
+            if abs(size - number) < 1e-6 * number:
+                return f"{said}: {name}{times}"
+            if abs(size * number - 1) < 1e-6:
+                return f"{said}: 1 / {name}{over}"
+    return said if is_simple and simple.denominator <= 64 else ""
+
+
+def _moved(got: Array, reference: Array, known: Array, facts: Facts) -> str:
+    """Return how the entries of `got` would have to be moved to be right."""
+    if got.size < 2 or np.ptp(reference[known]) == 0:
+        return ""
+    axes = range(got.ndim)
+
+    def fits(candidate: Array) -> bool:
+        size = np.max(np.abs(reference[known]))
+        return np.allclose(candidate[known], reference[known], rtol=1e-6, atol=1e-9 * size)
+
+    for a, b in combinations(axes, 2):
+        if got.shape[a] == got.shape[b] and fits(np.swapaxes(got, a, b)):
+            return "transposed" if got.ndim == 2 else f"swapped along {_listed((a, b), facts)}"
+    for count in range(1, min(got.ndim, 4) + 1):
+        for chosen in combinations(axes, count):
+            if fits(np.flip(got, chosen)):
+                return f"flipped along {_listed(chosen, facts)}"
+    for axis in axes:
+        if got.shape[axis] > 2:
+            for shift in (1, -1):
+                there, here = _shifted(got, axis, shift), _shifted(reference, axis, -shift)
+                both = ~np.isnan(here)
+                if (
+                    both.sum() > 1
+                    and np.ptp(here[both]) > 0
+                    and np.allclose(
+                        there[both], here[both], rtol=1e-6, atol=1e-9 * np.max(np.abs(here[both]))
+                    )
+                ):
+                    return f"shifted by {shift} along {_listed((axis,), facts)}"
+    return ""
+
+
+def _listed(axes: Sequence[int], facts: Facts) -> str:
+    said = f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
+    return f"{said} ({', '.join(facts.axes[a] for a in axes)})" if facts.axes else said
+
+
+def _shifted(x: Array, axis: int, shift: int) -> Array:
+    part = slice(shift, None) if shift > 0 else slice(None, shift)
+    return x[(slice(None),) * axis + (part,)]

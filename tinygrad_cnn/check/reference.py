@@ -1,0 +1,121 @@
+"""Derivatives from values alone, to hold those of the graph against.
+
+Two methods, for a function φ of one number t, at t = 0:
+
+- **Complex step.** For an analytic φ that is real on real arguments,
+  φ(ih) = φ(0) + ih φ′(0) − h²φ″(0)/2 − …, so Im φ(ih) / h is φ′(0) up to h². Nothing is subtracted,
+  so h can be 1e-20, and the result is exact to rounding (Squire and Trapp, 1998).
+- **Central differences**, with one Richardson step: D(h) = (φ(h) − φ(−h)) / 2h is φ′(0) + c h² + …,
+  and R(h) = (4 D(h/2) − D(h)) / 3 is free of c. What halving h changes in R, and the rounding of φ
+  over h, tell the error. While it is large, or a branch changes within ±h, the step shrinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+COMPLEX_STEP = 1e-20
+SHRINK = 1 / 8
+SHRINKS = 12
+SMALL = 2.0**-28  # relative: with an error of this size no smaller step is tried
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """A derivative with an estimate of its error, or why there is none: the `kink`."""
+
+    value: float
+    error: float
+    kink: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The value of φ somewhere.
+
+    `size` is the sum of the absolute values of its terms, which rounding is relative to; `parted`
+    names the op that took another branch than at 0.
+    """
+
+    value: float
+    size: float
+    parted: str = ""
+
+
+def complex_step(phi: Callable[[complex], Any], h: float = COMPLEX_STEP) -> float:
+    """Return φ′(0), exact to rounding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> complex_step(lambda t: np.exp(2 * t))
+    2.0
+    """
+    return float(np.imag(phi(1j * h)) / h)
+
+
+def central_difference(phi: Callable[[float], Point], h: float, epsilon: float) -> Slope:
+    """Return φ′(0) by the step that leaves the least error, of `h` and smaller ones.
+
+    If another branch is taken however small the step, 0 lies on a kink, and the slope says so.
+    `epsilon` is the relative rounding of φ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> slope = central_difference(lambda t: Point(np.exp(2 * t), 1.0), 2.0**-10, 2.0**-52)
+    >>> bool(abs(slope.value - 2.0) < slope.error < 1e-9)
+    True
+    >>> central_difference(lambda t: Point(abs(t), 1.0, "abs" if t < 0 else ""), 0.5, 2.0**-52).kink
+    'abs'
+    """
+    best = Slope(np.nan, np.inf)
+    parted = ""
+    for _ in range(SHRINKS):
+        points = {t: phi(t) for t in (-h, h, -h / 2, h / 2, -h / 4, h / 4)}
+        beyond = [point.parted for point in points.values() if point.parted]
+        if beyond:
+            parted = beyond[0]
+        else:
+            slope, rounding = _richardson(points, h, epsilon)
+            if slope.error < best.error:
+                best = slope
+            if slope.error <= max(2 * rounding, SMALL * abs(slope.value)):
+                break
+        h *= SHRINK
+    return best if np.isfinite(best.error) else Slope(np.nan, np.inf, parted or "not finite")
+
+
+def bend(phi: Callable[[float], Point], h: float, epsilon: float) -> tuple[float, float] | None:
+    """Return the slopes on the left and right of 0, if φ has a corner there, else None.
+
+    Their gap is h φ″ for a smooth φ, so that it shrinks with h; at a corner it stays.
+
+    Examples
+    --------
+    >>> bend(lambda t: Point(max(t, 0.0), 1.0), 2.0**-10, 2.0**-52)
+    (0.0, 1.0)
+    >>> bend(lambda t: Point(t * t, 1.0), 2.0**-10, 2.0**-52)
+    """
+    here = phi(0.0)
+    sides = []
+    for step in (h, h / 64):
+        before, after = phi(-step), phi(step)
+        sides.append(((here.value - before.value) / step, (after.value - here.value) / step))
+    (left, right), rounding = sides[1], 64 * epsilon * max(before.size, after.size) * 64 / h
+    wide, narrow = (abs(b - a) for a, b in sides)
+    return (left, right) if narrow > max(wide / 4, rounding) else None
+
+
+def _richardson(points: dict[float, Point], h: float, epsilon: float) -> tuple[Slope, float]:
+    """Return the slope by the values at ±h, ±h/2, ±h/4, and how much of its error is rounding."""
+    wide, middle, narrow = (
+        (points[t].value - points[-t].value) / (2 * t) for t in (h, h / 2, h / 4)
+    )
+    coarse, fine = (4 * middle - wide) / 3, (4 * narrow - middle) / 3
+    rounding = 8 * epsilon * max(point.size for point in points.values()) / h
+    return Slope(fine, abs(fine - coarse) + rounding), rounding

@@ -1,0 +1,118 @@
+"""A line of Python that shows a wrong gradient again, with numbers as short as will do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.check.calls import SHOWN, Call, spelled
+from tinygrad_cnn.check.comparison import Settings
+from tinygrad_cnn.check.examination import compare_order, fit_method
+from tinygrad_cnn.check.functional import Array, functional, leaf
+from tinygrad_cnn.op import Op
+
+SHORT = len("-2.0625")
+"""The most characters of a number that nobody would round."""
+
+
+def reproduction(
+    f: Callable[..., Any], function: str, inputs: Sequence[Array], order: int, settings: Settings
+) -> tuple[str, tuple[Array, ...]]:
+    """Return a line that checks `f`, which `function` spells, and the arrays that it does it with.
+
+    Small arrays are spelled out, rounded if the mistake shows then as well; in place of large ones
+    normal numbers are drawn from a seed, if they show it. What cannot be said otherwise is taken
+    from the error.
+    """
+    arrays, spellings = next(
+        (arrays, spellings)
+        for arrays, spellings in _candidates(inputs)
+        if arrays is inputs or _fails(f, arrays, order, settings)
+    )
+    options = [f"order={order}"] if order > 1 else []
+    options += [] if settings.method == "auto" else [f"method={settings.method!r}"]
+    for name in ("rtol", "atol"):
+        value = getattr(settings, name)
+        options += [] if value is None else [f"{name}={value!r}"]
+    options += [f"seed={settings.seed}"] if settings.seed else []
+    line = f"tg.check.check_gradients({', '.join([function, *spellings, *options])})"
+    return line, tuple(arrays)
+
+
+def as_lambda(call: Call) -> str:
+    """Return a call as a function of what it is differentiated by, as Python reads it."""
+    op = call.op
+    if op.sequence:
+        names = [f"x{k}" for k in range(len(call.inputs))]
+        passed = [f"[{', '.join(names)}]"]
+    else:
+        names = list(call.of)
+        passed = [f"{name}={name}" for name in names]
+    for name, value in call.constants.items():
+        if not _is_default(op, name, value):
+            passed.append(f"{name}={spelled(value)}")
+    return f"lambda {', '.join(names)}: tg.OPS[{op.name!r}]({', '.join(passed)})"
+
+
+def name_of(f: Callable[..., Any]) -> str:
+    """Return what to call `f`: its name, if that is one."""
+    name = getattr(f, "__name__", "")
+    return name if name.isidentifier() else "f"
+
+
+def _candidates(inputs: Sequence[Array]) -> Iterator[tuple[Sequence[Array], list[str]]]:
+    """Yield arrays to try with how they are spelled; the `inputs` themselves are the last."""
+    small = [x.size <= SHOWN for x in inputs]
+    as_given = (
+        inputs,
+        [
+            spelled(x) if is_small else f"error.arrays[{k}]"
+            for k, (x, is_small) in enumerate(zip(inputs, small, strict=True))
+        ],
+    )
+    if all(small) and all(len(repr(v)) <= SHORT for x in inputs for v in x.ravel().tolist()):
+        yield as_given
+        return
+    drawn = [
+        (f"np.random.default_rng({k}).normal(size={x.shape})", np.random.default_rng(k))
+        for k, x in enumerate(inputs)
+    ]
+    for digits in (1, 3):
+        arrays = [
+            np.round(x, digits) + 0.0 if is_small else rng.normal(size=x.shape)
+            for x, is_small, (_, rng) in zip(inputs, small, drawn, strict=True)
+        ]
+        yield (
+            arrays,
+            [
+                spelled(x) if is_small else text
+                for x, is_small, (text, _) in zip(arrays, small, drawn, strict=True)
+            ],
+        )
+    yield as_given
+
+
+def _fails(f: Callable[..., Any], arrays: Sequence[Array], order: int, settings: Settings) -> bool:
+    """Return whether the check fails with these arrays at this order, and not before it."""
+    try:
+        y = f(*[leaf(x) for x in arrays]).array
+        made, points = functional(f, arrays, y.shape, order, settings.seed)
+        by = settings
+        if settings.method == "auto":
+            by = replace(settings, method=fit_method(made, order, points))
+        labels = [""] * len(points)
+        failed = [
+            any(row.failed for row in compare_order(made, points, labels, k, by))
+            for k in range(1, order + 1)
+        ]
+    except Exception:  # these arrays are none that f takes
+        return False
+    return bool(np.isfinite(y).all()) and failed[-1] and not any(failed[:-1])
+
+
+def _is_default(op: Op[Any], name: str, value: Any) -> bool:
+    default = op.signature.parameters[name].default
+    return not isinstance(value, np.ndarray) and type(default) is type(value) and default == value
