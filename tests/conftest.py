@@ -17,7 +17,7 @@ settings.register_profile(
     "default", max_examples=15, deadline=None, suppress_health_check=SUPPRESSED
 )
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
-settings.register_profile("thorough", settings.get_profile("default"), max_examples=500)
+settings.register_profile("night", settings.get_profile("default"), max_examples=500)
 
 in_ci = os.environ.get("CI", "").lower() in {"1", "true"}
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci else "default"))

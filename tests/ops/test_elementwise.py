@@ -1,4 +1,4 @@
-"""Elementwise ops: SymPy's derivatives, the conventions at kinks, broadcasting, extremes."""
+"""Elementwise ops: SymPy's derivatives, the conventions at kinks, extremes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import special
-from support.gradients import assert_close
-from support.strategies import broadcasting_shapes, sixteenths
+from support.compare import assert_close
 
 import tinygrad_cnn as tg
 
@@ -135,30 +132,6 @@ def test_where_lets_the_gradient_through_on_the_chosen_side_only() -> None:
     leaf = tg.Tensor(np.array([-4.0, 4.0]), requires_grad=True)
     y = tg.where(leaf > 0, tg.sqrt(tg.where(leaf > 0, leaf, 1.0)), 0.0)
     np.testing.assert_array_equal(tg.grad(y.sum(), leaf)[0], [0, 0.25])
-
-
-# --- broadcasting --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("op", [tg.add, tg.sub, tg.mul, tg.maximum, tg.minimum])
-@given(shapes=broadcasting_shapes(2), data=st.data())
-def test_broadcasting_is_undone_in_the_gradient(
-    op: Any, shapes: list[Any], data: st.DataObject
-) -> None:
-    """Each element's gradient is the sum over the copies that broadcasting made of it."""
-    p, q = (data.draw(sixteenths(shape)) for shape in shapes)
-    left, right = tg.Tensor(p, requires_grad=True), tg.Tensor(q, requires_grad=True)
-    y = op(left, right)
-    u = data.draw(sixteenths(y.shape))
-    spread = [tg.Tensor(np.broadcast_to(v, y.shape), requires_grad=True) for v in (p, q)]
-    copies = tg.grad(op(*spread), spread, gradient=u)
-    for leaf, gradient, copy in zip(
-        (left, right), tg.grad(y, [left, right], gradient=u), copies, strict=True
-    ):
-        expected = np.zeros(leaf.shape)
-        origin = np.broadcast_to(np.arange(leaf.size).reshape(leaf.shape), y.shape)
-        np.add.at(expected.reshape(-1), origin.reshape(-1), copy.reshape(-1))
-        assert_close(gradient, expected, "gradient", 1e-13)
 
 
 # --- stability -----------------------------------------------------------------------------------

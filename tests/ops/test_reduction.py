@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.gradients import assert_close
-from support.strategies import axes, sixteenths
 
 import tinygrad_cnn as tg
-
-
-@pytest.mark.parametrize(
-    ("op", "truth"), [(tg.sum, np.sum), (tg.mean, np.mean), (tg.max, np.max), (tg.min, np.min)]
-)
-@given(x=sixteenths(), data=st.data(), keepdims=st.booleans())
-def test_reductions_are_numpys(
-    op: Any, truth: Any, x: np.ndarray, data: st.DataObject, keepdims: bool
-) -> None:
-    axis = data.draw(axes(x.ndim))
-    expected = truth(x, axis=axis, keepdims=keepdims)
-    assert_close(op(x, axis, keepdims), expected, "array", 1e-14)
-    assert_close(op(tg.Tensor(x), axis, keepdims).numpy(), expected, "Tensor", 1e-14)
+from tinygrad_cnn.check.strategies import arrays, axes
 
 
 @pytest.mark.parametrize("name", ["max", "min"])
-@given(x=sixteenths(low=-0.125, high=0.125), data=st.data())
+@given(x=arrays(low=-0.125, high=0.125), data=st.data())
 def test_gradient_of_an_extreme_goes_to_its_first_place_in_row_major_order(
     name: str, x: np.ndarray, data: st.DataObject
 ) -> None:

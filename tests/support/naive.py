@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from support.strategies import both
+from tinygrad_cnn.check.strategies.windows import both
 
 Array = np.ndarray[Any, Any]
 

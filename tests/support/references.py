@@ -1,0 +1,108 @@
+"""The forward of each op by other means: NumPy, SciPy, or loops that read as its definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from support import naive
+
+Array = np.ndarray[Any, Any]
+REDUCE: dict[str, Callable[[Array], Any]] = {"mean": np.mean, "sum": np.sum, "none": np.asarray}
+
+
+def scattered(x: Array, index: Any, shape: tuple[int, ...]) -> Array:
+    y = np.zeros(shape)
+    np.add.at(y, index, x)
+    return y
+
+
+def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
+    y = np.zeros(shape)
+    cells = np.broadcast_to(np.arange(y.size).reshape(shape), x.shape)
+    np.add.at(y.reshape(-1), cells.reshape(-1), x.reshape(-1))
+    return y
+
+
+def conv2d(x: Array, w: Array, bias: Array | None = None, **options: Any) -> Array:
+    defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+    y = naive.conv2d(x, w, **defaults | options)
+    return y if bias is None else y + bias[:, None, None]
+
+
+def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
+    y = np.einsum("...p,ip->...i", x, w)
+    return y if bias is None else y + bias
+
+
+def cross_entropy(
+    logits: Array, target: Array, reduction: str = "mean", label_smoothing: float = 0.0
+) -> Any:
+    classes = logits.shape[-1]
+    rows = np.eye(classes)[target] if target.ndim < logits.ndim else target
+    rows = (1 - label_smoothing) * rows + label_smoothing / classes
+    return REDUCE[reduction](-np.sum(rows * special.log_softmax(logits, axis=-1), axis=-1))
+
+
+def batch_norm(x: Array, w: Array, bias: Array, epsilon: float) -> Array:
+    y = np.empty(x.shape)
+    for c in range(x.shape[1]):
+        centred = x[:, c] - x[:, c].mean()
+        y[:, c] = w[c] * centred / np.sqrt(x[:, c].var() + epsilon) + bias[c]
+    return y
+
+
+REFERENCES: dict[str, Callable[..., Any]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "neg": np.negative,
+    "pow": np.float_power,
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "abs": np.abs,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "where": np.where,
+    "clip": lambda x, low=None, high=None: np.clip(x, low, high),
+    "astype": lambda x, dtype: x.astype(dtype),
+    "sigmoid": special.expit,
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x, negative_slope: np.where(x > 0, x, negative_slope * x),
+    "softplus": lambda x: np.logaddexp(0, x),
+    "softmax": lambda x, axis=-1, temperature=1.0: special.softmax(x / temperature, axis),
+    "log_softmax": lambda x, axis=-1, temperature=1.0: special.log_softmax(x / temperature, axis),
+    "sum": np.sum,
+    "mean": np.mean,
+    "max": np.max,
+    "min": np.min,
+    "logsumexp": lambda x, **options: np.log(np.sum(np.exp(x), **options)),
+    "reshape": lambda x, shape: np.reshape(x, shape),
+    "transpose": lambda x, axes=None: np.transpose(x, axes),
+    "broadcast_to": np.broadcast_to,
+    "sum_to": sum_to,
+    "getitem": lambda x, index: x[index],
+    "put": scattered,
+    "concatenate": np.concatenate,
+    "stack": np.stack,
+    "pad": lambda x, widths, value=0.0: np.pad(x, widths, constant_values=value),
+    "flip": np.flip,
+    "matmul": np.matmul,
+    "linear": linear,
+    "conv2d": conv2d,
+    "maxpool": lambda x, kernel_size=2, **options: naive.maxpool(x, kernel_size, **options)[0],
+    "avgpool": lambda x, kernel_size=2, **options: naive.avgpool(x, kernel_size, **options),
+    "mse": lambda p, t, reduction: REDUCE[reduction]((p - t) ** 2),
+    "squared_error": lambda p, t, reduction: REDUCE[reduction]((p - t) ** 2 / 2),
+    "cross_entropy": cross_entropy,
+    "dropout": lambda x, mask, rate: np.where(mask, x / (1 - rate), 0),
+    "batch_norm": batch_norm,
+}
+"""By name. Of a convolution's gradients and the gathers and scatters of pooling, tests of their own
+hold that they are adjoints."""

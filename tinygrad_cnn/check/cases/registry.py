@@ -1,0 +1,166 @@
+"""Which calls an op is checked with: a table of cases, the user's own ops included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from hypothesis import strategies as st
+
+from tinygrad_cnn.check.calls import Call
+from tinygrad_cnn.op import OPS, Op
+
+Inputs: TypeAlias = st.SearchStrategy[Any] | Mapping[str, Any]
+Arguments: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of call of an op.
+
+    Attributes
+    ----------
+    op : str
+    arguments : strategy
+        Of what the op is called with: by name, or as `register` says.
+    of : tuple of str, optional
+        What it is differentiated by; every operand that the arguments hold, if left out.
+    note : str
+        Tells the cases of an op apart.
+    always : sequence
+        Arguments that are tried every time, before any that are drawn.
+    """
+
+    op: str
+    arguments: st.SearchStrategy[Any]
+    of: tuple[str, ...] | None = None
+    note: str = ""
+    always: Sequence[Arguments] = ()
+
+    def __str__(self) -> str:
+        return f"{self.op}-{self.note}" if self.note else self.op
+
+    def operands(self, op: Op[Any]) -> tuple[str, ...]:
+        """Return what calls of `op` are differentiated by, if it is given."""
+        return operands(op) if self.of is None else self.of
+
+    def call(self, op: Op[Any], drawn: Any) -> Call:
+        """Return the call of `op` with what was drawn for it."""
+        arguments = _by_name(op, drawn)
+        unknown = [name for name in arguments if name not in op.parameters]
+        if unknown:
+            has = ", ".join(op.parameters)
+            raise TypeError(f"{op.name}: inputs drew {unknown[0]!r}, which is none of {has}")
+        found = [n for n in operands(op) if arguments.get(n) is not None]
+        return Call(op, arguments, tuple(found) if self.of is None else self.of)
+
+
+CASES: dict[str, list[Case]] = {}
+"""By the name of the op."""
+
+
+def operands(op: Op[Any]) -> tuple[str, ...]:
+    """Return the parameters that `op` has a derivative for, in their order."""
+    return tuple(name for name in op.parameters if name in op.derivatives)
+
+
+def register(
+    op: Op[Any] | str,
+    inputs: Inputs,
+    *,
+    of: Sequence[str] | None = None,
+    note: str = "",
+    always: Sequence[Arguments] = (),
+) -> None:
+    """Say how to draw what an op is called with, so that whatever checks every op checks it too.
+
+    ``pytest --check-ops`` and ``tinygrad-cnn check`` fail for an op of which nothing was said.
+
+    Parameters
+    ----------
+    op : Op or str
+        An op or its name.
+    inputs : strategy or mapping
+        A strategy for the only operand, or for a tuple of all of them, or for all arguments by
+        name; or a mapping of parameters to strategies and plain values.
+    of : sequence of str, optional
+        The operands to differentiate by; by default all that `inputs` gives.
+    note : str
+        An op may have several cases, each with its note; one with the same note is replaced.
+    always : sequence of dict
+        Arguments that are tried every time: corners, and what once failed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn.check import register, strategies
+    >>> @tg.op(formula="x·σ(x)", elementwise=True)
+    ... def swish(x):
+    ...     return x / (1 + np.exp(-x))
+    >>> @swish.derivative("x", formula="g·(y + σ(x)·(1 − y))")
+    ... def _(g, *, x, y):
+    ...     return g * (y + tg.sigmoid(x) * (1 - y))
+    >>> register(swish, strategies.arrays())
+
+    >>> from tinygrad_cnn.check.cases.registry import CASES
+    >>> CASES["swish"][0].of is None  # whatever it has a derivative for
+    True
+    >>> del tg.OPS["swish"], CASES["swish"]
+    """
+    name = op if isinstance(op, str) else op.name
+    chosen = None if of is None else tuple(of)
+    made = Case(name, as_strategy(inputs), chosen, note, tuple(always))
+    kept = [case for case in CASES.get(name, []) if case.note != note]
+    CASES[name] = [*kept, made]
+
+
+def case(
+    *ops: str, of: Sequence[str] | None = None, note: str = "", always: Sequence[Arguments] = ()
+) -> Callable[[Callable[..., Arguments]], Callable[..., Arguments]]:
+    """Register the decorated function for `ops`: given ``draw`` it returns arguments by name."""
+
+    def decorate(function: Callable[..., Arguments]) -> Callable[..., Arguments]:
+        for op in ops:
+            register(op, st.composite(function)(), of=of, note=note, always=always)
+        return function
+
+    return decorate
+
+
+def as_strategy(inputs: Any) -> st.SearchStrategy[Any]:
+    """Return the strategy that `Inputs` stand for."""
+    if isinstance(inputs, st.SearchStrategy):
+        return inputs
+    if not isinstance(inputs, Mapping):
+        came = type(inputs).__name__
+        raise TypeError(f"inputs is {came}, expected a strategy, or a mapping of strategies")
+    return st.fixed_dictionaries(
+        {k: v if isinstance(v, st.SearchStrategy) else st.just(v) for k, v in inputs.items()}
+    )
+
+
+def unchecked() -> list[tuple[str, str]]:
+    """Return each op and operand of the registry that no case differentiates by."""
+    return [
+        (name, operand)
+        for name, op in OPS.items()
+        for operand in operands(op)
+        if not any(case.of is None or operand in case.of for case in CASES.get(name, []))
+    ]
+
+
+def _by_name(op: Op[Any], drawn: Any) -> Arguments:
+    """Return drawn arguments by name."""
+    if isinstance(drawn, Mapping):
+        return dict(drawn)
+    if op.sequence:
+        return {op.parameters[0]: list(drawn)}
+    values = drawn if isinstance(drawn, list | tuple) else [drawn]
+    names = operands(op)
+    if len(values) != len(names):
+        raise TypeError(
+            f"{op.name}: inputs drew {len(values)} value(s) for the operands {', '.join(names)}"
+        )
+    return dict(zip(names, values, strict=True))

@@ -1,0 +1,22 @@
+"""Checks of whole ops: every property their declaration promises."""
+
+from tinygrad_cnn.check.ops.check import EXAMPLES, check_op
+from tinygrad_cnn.check.ops.report import (
+    COLUMNS,
+    OpCheckError,
+    OperandReport,
+    OpGradientError,
+    OpReport,
+)
+from tinygrad_cnn.check.ops.run import PROPERTIES
+
+__all__ = [
+    "COLUMNS",
+    "EXAMPLES",
+    "PROPERTIES",
+    "OpCheckError",
+    "OpGradientError",
+    "OpReport",
+    "OperandReport",
+    "check_op",
+]

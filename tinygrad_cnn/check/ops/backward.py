@@ -1,0 +1,210 @@
+"""What holds of an op's derivatives, each property a function that raises where it does not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.check.calls import Array, Call
+from tinygrad_cnn.check.ops.probe import Probe, Properties, PropertyError, lister
+from tinygrad_cnn.graph import grad
+from tinygrad_cnn.ops import add, flip
+from tinygrad_cnn.tensor import Tensor
+
+BACKWARD: Properties = {}
+holds = lister(BACKWARD)
+
+
+@holds("results and gradients share memory with nothing")
+def _(at: Probe) -> None:
+    """Come first: where they do, what is compared later may change in the meantime."""
+    constants = {k: v for k, v in at.call.constants.items() if isinstance(v, np.ndarray)}
+    given = {**dict(zip(at.call.labels, (leaf.array for leaf in at.leaves), strict=True)),
+             **constants}  # fmt: skip
+    y = at.call(*at.leaves)
+    is_view = any(np.shares_memory(at.y.array, x) for x in given.values())
+    if not is_view and np.shares_memory(at.y.array, y.array):
+        raise PropertyError("the result shares memory with another call's: return a new array")
+    again = grad(y, at.leaves, gradient=at.u)
+    owners = {**given, "the result": at.y.array}
+    owners |= {
+        f"that of another call for {k}": g for k, g in zip(at.call.labels, again, strict=True)
+    }
+    for label, gradient in zip(at.call.labels, at.gradients, strict=True):
+        for name, owner in owners.items():
+            if np.shares_memory(gradient, owner):
+                raise PropertyError(
+                    f"the gradient for {label} shares memory with {name}: return a copy", label
+                )
+        owners[f"the gradient for {label}"] = gradient
+
+
+@holds("float32 stays float32")
+def _(at: Probe) -> None:
+    leaves = at.call.leaves(np.float32)
+    y = at.call(*leaves)
+    expected = np.dtype(at.call.arguments.get("dtype", np.float32))
+    if y.dtype != expected:
+        raise PropertyError(f"the result of float32 is {y.dtype}")
+    given = [value for value in at.call.constants.values() if isinstance(value, np.ndarray)]
+    if not any(value.dtype.kind == "f" for value in given):  # else NumPy takes the wider one
+        raw = np.asarray(at.call(*[x.astype(np.float32) for x in at.call.inputs]))
+        if raw.dtype != expected:
+            raise PropertyError(f"the forward of float32 computes in {raw.dtype}")
+    u = Tensor(at.u.astype(y.dtype), requires_grad=True)
+    _check_rules(at.call, y, u.array)
+    gradients = grad(y, leaves, gradient=u, create_graph=True)
+    _check_kind(at.call, "gradient", gradients, leaves)
+    if any(g.requires_grad for g in gradients):
+        terms = [g.sum() for g in gradients]
+        seconds = grad(sum(terms[1:], start=terms[0]), [*leaves, u])
+        _check_kind(at.call, "second derivative", seconds, [*leaves, u])
+
+
+def _check_kind(call: Call, what: str, got: Sequence[Any], of: Sequence[Tensor]) -> None:
+    for label, value, leaf in zip([*call.labels, "g"], got, of, strict=False):
+        if (value.shape, value.dtype) != (leaf.shape, leaf.dtype):
+            raise PropertyError(
+                f"the {what} for {label} is {value.dtype} of shape {value.shape}, expected "
+                f"{leaf.dtype} of shape {leaf.shape}",
+                label,
+            )
+
+
+def _check_rules(call: Call, y: Tensor, u: Array) -> None:
+    """Look at what rules return, before the sweep brings it into dtype and shape."""
+    node = y.node
+    if node is None or call.op.sequence:
+        return
+    kept = dict(zip(node.plan.names, node.saved, strict=True))
+    for place, derivative in node.plan.derivatives:
+        needs = {name: getattr(kept[name], "array", kept[name]) for name in derivative.needs}
+        value = derivative.rule(u, **needs)
+        parent = node.edges()[place]
+        if value.dtype != u.dtype:
+            raise PropertyError(
+                f"the rule for {derivative.of} computes in {value.dtype} where all is {u.dtype}",
+                derivative.of,
+            )
+        shape = () if parent is None else parent.shape
+        if value.shape not in ({shape, y.shape} if call.op.elementwise else {shape}):
+            raise PropertyError(
+                f"the rule for {derivative.of} gives shape {value.shape}, expected {shape}",
+                derivative.of,
+            )
+
+
+@holds("float32 agrees with float64")
+def _(at: Probe) -> None:
+    leaves = at.call.leaves(np.float32)
+    y = at.call(*leaves)
+    at.compare_result(y.array, "the result in float32", dtype=np.float32)
+    gradients = grad(y, leaves, gradient=at.u)
+    at.compare_gradients(gradients, "in float32", dtype=np.float32)
+
+
+@holds("the layout of the gradient that flows in does not matter")
+def _(at: Probe) -> None:
+    """Let it come through a transpose, a flip and a sum: transposed, reversed, repeated."""
+    turned = at.call(*at.leaves).T
+    gradients = grad(turned, at.leaves, gradient=np.array(at.u.T, order="C"))
+    at.compare_gradients(gradients, "of what flows in transposed")
+    flipped = flip(at.call(*at.leaves))
+    gradients = grad(flipped, at.leaves, gradient=np.flip(at.u).copy())
+    at.compare_gradients(gradients, "of what flows in reversed")
+    ones = Probe(at.call, np.ones(at.y.shape))
+    spread = grad(at.call(*ones.leaves).sum(), ones.leaves)
+    ones.compare_gradients(spread, "of what flows in repeated")
+
+
+@holds("a gradient does not depend on what else wants one")
+def _(at: Probe) -> None:
+    for i, label in enumerate(at.call.labels):
+        inputs: list[Any] = list(at.call.inputs)
+        inputs[i] = at.leaves[i]
+        (alone,) = grad(at.call(*inputs), at.leaves[i], gradient=at.u)
+        if not np.array_equal(alone, at.gradients[i], equal_nan=True):
+            raise PropertyError(f"the gradient for {label} differs when only it is wanted", label)
+    recorded = grad(at.call(*at.leaves), at.leaves, gradient=at.u, create_graph=True)
+    at.compare_gradients([g.array for g in recorded], "with a graph of its own")
+
+
+@holds("fan-out accumulates")
+def _(at: Probe) -> None:
+    """Both calls are sent one and the same array, so a rule that writes to it is found out too."""
+    twice = add(at.call(*at.leaves), at.call(*at.leaves))
+    at.compare_gradients(grad(twice, at.leaves, gradient=at.u), "used twice", times=2.0)
+
+
+@holds("broadcasting is undone")
+def _(at: Probe) -> None:
+    """Each element's gradient is the sum over the copies that broadcasting made of it."""
+    if not at.call.op.elementwise:
+        return
+    shape = at.y.shape
+    copies = [Tensor(np.broadcast_to(x, shape), requires_grad=True) for x in at.call.inputs]
+    apart = grad(at.call(*copies), copies, gradient=at.u)
+    summed = []
+    for x, gradient in zip(at.call.inputs, apart, strict=True):
+        total = np.zeros(x.size)
+        origin = np.broadcast_to(np.arange(x.size).reshape(x.shape), shape)
+        np.add.at(total, origin.reshape(-1), gradient.reshape(-1))
+        summed.append(total.reshape(x.shape))
+    at.compare_gradients(summed, "summed over its copies")
+
+
+@holds("the gradient of what is linear is the adjoint")
+def _(at: Probe) -> None:
+    """Check ⟨u, f(x) − f(0)⟩ = ⟨∂(u), x⟩ where the rule says that the op is affine in x.
+
+    It does if it reads neither x nor the result, nor a residual, which may depend on them.
+    """
+    op = at.call.op
+    if op.sequence:
+        _check_adjoint(at, tuple(range(len(at.leaves))))
+        return
+    for i, label in enumerate(at.call.labels):
+        if not {label, "y", *op.residuals} & set(op.derivatives[label].needs):
+            _check_adjoint(at, (i,))
+
+
+def _check_adjoint(at: Probe, places: tuple[int, ...]) -> None:
+    at_zero = [x * 0.0 if i in places else x for i, x in enumerate(at.call.inputs)]
+    change = at.y.array - np.asarray(at.call(*at_zero))
+    terms = [np.sum(at.gradients[i] * at.call.inputs[i]) for i in places]
+    value, expected = math.fsum(terms), float(np.sum(at.u * change))
+    scale = float(np.sum(np.abs(at.u)) * np.max(np.abs(at.y.array), initial=1.0))
+    scale += sum(float(np.sum(np.abs(at.gradients[i] * at.call.inputs[i]))) for i in places)
+    allowed = 1e-13 * scale + sum(
+        at.rounding.allowed(i + 1) * float(np.sum(np.abs(at.call.inputs[i]))) for i in places
+    )
+    if not abs(value - expected) <= allowed:
+        label = at.call.labels[places[0]]
+        raise PropertyError(
+            f"⟨∂(u), {label}⟩ is {value:.17g}, but ⟨u, f({label}) − f(0)⟩ is {expected:.17g}; the "
+            f"rule reads neither {label} nor y, so the op should be linear in {label}",
+            label,
+        )
+
+
+@holds("zero-size arrays work")
+def _(at: Probe) -> None:
+    if not at.call.op.elementwise:
+        return  # the cases of other ops hold empty arrays
+    shape = at.y.shape or (1,)
+
+    def emptied(name: str, value: Any) -> Any:
+        if name not in at.call.of and not isinstance(value, np.ndarray):
+            return value
+        return np.broadcast_to(value, shape)[:0]
+
+    empty = {name: emptied(name, value) for name, value in at.call.arguments.items()}
+    call = Call(at.call.op, empty, at.call.of)
+    leaves = call.leaves()
+    y = call(*leaves)
+    for label, gradient in zip(call.labels, grad(y, leaves, gradient=y.array), strict=True):
+        if gradient.shape != (0, *shape[1:]):
+            raise PropertyError(f"the gradient of nothing has shape {gradient.shape}", label)

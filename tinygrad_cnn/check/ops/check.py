@@ -1,0 +1,129 @@
+"""`check_op`: that an op does what its declaration promises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+from tinygrad_cnn.check.cases import CASES, Case
+from tinygrad_cnn.check.cases.registry import Inputs, as_strategy, operands
+from tinygrad_cnn.check.ops.report import OperandReport, OpReport
+from tinygrad_cnn.check.ops.run import Run, parameter_of
+from tinygrad_cnn.check.report import InputReport
+from tinygrad_cnn.op import Op
+
+EXAMPLES = 50
+"""How many calls of an op to draw, shared out to its cases."""
+
+
+def check_op(
+    op: Op[Any],
+    inputs: Inputs | None = None,
+    *,
+    of: Sequence[str] | None = None,
+    reference: Callable[..., Any] | None = None,
+    order: int = 2,
+    method: str = "auto",
+    examples: int = EXAMPLES,
+    seed: int | None = 0,
+) -> OpReport:
+    """Check that an op does what its declaration promises.
+
+    On calls that Hypothesis draws, everything in `check.ops.PROPERTIES` is tried, and every
+    derivative is held against the values of the forward by `check_gradients`.
+
+    Parameters
+    ----------
+    op : Op
+    inputs : strategy or mapping, optional
+        How to draw what it is called with, as for `register`; by default as was registered.
+    of : sequence of str, optional
+        The operands to differentiate by; by default all.
+    reference : callable, optional
+        Another implementation of the forward: takes arrays by position and options by name.
+    order : int
+        Up to which order derivatives are checked.
+    method : {"auto", "complex", "central"}
+        As for `check_gradients`.
+    examples : int
+        How many calls to draw, shared out to the op's cases.
+    seed : int, optional
+        What Hypothesis draws from; the same seed draws the same. None: as the profile says.
+
+    Returns
+    -------
+    OpReport
+
+    Raises
+    ------
+    OpCheckError
+        If a property does not hold, with the smallest call that shows it.
+    OpGradientError
+        If it is a derivative that is wrong: a `GradientMismatch` as well.
+    ValueError
+        If `inputs` is left out and nothing was registered for the op.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn.check import check_op
+    >>> from tinygrad_cnn.check.strategies import arrays
+    >>> @tg.op(formula="x·σ(x)", elementwise=True)
+    ... def swish(x):
+    ...     return x / (1 + np.exp(-x))
+    >>> @swish.derivative("x", formula="g·(y + σ(x)·(1 − y))")
+    ... def _(g, *, x, y):
+    ...     return g * (y + tg.sigmoid(x) * (1 - y))
+    >>> report = check_op(swish, arrays())
+    >>> report.examples, report.worst < 1e-12
+    (50, True)
+
+    A rule that forgets a term:
+
+    >>> @swish.derivative("x", formula="g·σ(x)")
+    ... def _(g, *, x):
+    ...     return g * tg.sigmoid(x)
+    >>> check_op(swish, arrays())  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    OpGradientError: swish breaks “backward is the derivative of the forward”, for x
+    >>> del tg.OPS["swish"]
+    """
+    chosen = _cases(op, inputs)
+    if of is not None:
+        chosen = [case for case in chosen if set(of) <= set(case.operands(op))]
+        if not chosen or not of:
+            known = ", ".join(operands(op)) or "none"
+            raise ValueError(f"check_op: {op.name} has no case for of={tuple(of)}, of {known}")
+    started = perf_counter()
+    runs = [Run(op, case, of, reference, order, method, seed) for case in chosen]
+    for run in runs:
+        run(math.ceil(examples / len(runs)))
+    seconds = perf_counter() - started
+    rows = [row for run in runs for row in run.rows]
+    names = list(dict.fromkeys(name for run in runs for name in run.of))
+    found = tuple(_merged(name, [row for row in rows if parameter_of(row.input) == name])
+                  for name in names)  # fmt: skip
+    return OpReport(op.name, found, sum(run.tried for run in runs), seconds)
+
+
+def _cases(op: Op[Any], inputs: Inputs | None) -> list[Case]:
+    if not operands(op):
+        raise ValueError(f"check_op: {op.name} has no derivative")
+    if inputs is not None:
+        return [Case(op.name, as_strategy(inputs))]
+    if op.name not in CASES:
+        raise ValueError(
+            f"check_op: nothing says what to call {op.name} with; give inputs, such as "
+            f"check_op({op.name}, check.strategies.arrays()), or check.register() them"
+        )
+    return CASES[op.name]
+
+
+def _merged(name: str, rows: Sequence[InputReport]) -> OperandReport:
+    methods = " and ".join(dict.fromkeys(row.method for row in rows))
+    order = max((row.order for row in rows), default=0)
+    worst = max((min(row.relative, row.absolute) for row in rows), default=0.0)
+    return OperandReport(name, order, methods, worst)

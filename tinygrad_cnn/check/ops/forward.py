@@ -1,0 +1,79 @@
+"""What holds of an op's forward, each property a function that raises where it does not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_cnn.check.calls import Call
+from tinygrad_cnn.check.ops.probe import Probe, Properties, PropertyError, as_leaf, lister
+from tinygrad_cnn.check.strategies.layouts import LAYOUTS
+from tinygrad_cnn.graph import grad
+
+FORWARD: Properties = {}
+holds = lister(FORWARD)
+
+
+@holds("the forward agrees with its reference")
+def _(at: Probe) -> None:
+    if at.reference is not None:
+        positional, named = at.call.split()
+        expected = np.asarray(at.reference(*positional, **named))
+        if expected.shape != at.y.shape:
+            raise PropertyError(f"the result has shape {at.y.shape}, not {expected.shape}")
+        at.compare_result(expected, "the reference gives", "the op gives")
+
+
+@holds("arrays and Tensors give the same")
+def _(at: Probe) -> None:
+    raw = at.call(*at.call.inputs)
+    if not isinstance(raw, np.ndarray | np.generic):
+        raise PropertyError(f"given arrays, it returns {type(raw).__name__}")
+    if not np.array_equal(raw, at.y.array, equal_nan=True):
+        raise PropertyError("arrays in give other values than Tensors in")
+
+
+@holds("the complex forward continues the real one")
+def _(at: Probe) -> None:
+    """Else the complex step would check the derivative of something else."""
+    if not at.call.op.complex_step:
+        return
+    with np.errstate(all="ignore"):
+        y = np.asarray(at.call(*[np.asarray(x, complex) for x in at.call.inputs]))
+    try:
+        if np.any(np.imag(y)):
+            raise PropertyError("real values given as complex ones get an imaginary part")
+        at.compare_result(np.real(y), "the result for complex values")
+    except PropertyError as error:
+        hint = "; write the forward for complex arrays, or declare complex_step=False"
+        raise PropertyError(f"{error}{hint}") from None
+
+
+@holds("nothing that is given is written to")
+def _(at: Probe) -> None:
+    given = {
+        **dict(zip(at.call.labels, (x.copy() for x in at.call.inputs), strict=True)),
+        **{k: v for k, v in at.call.constants.items() if isinstance(v, np.ndarray)},
+    }
+    before = {name: value.copy() for name, value in given.items()}
+    inputs = [given[label] for label in at.call.labels]
+    at.call(*inputs)
+    leaves = [as_leaf(x) for x in inputs]
+    grad(at.call(*leaves), leaves, gradient=at.u)
+    for name, value in given.items():
+        if not np.array_equal(value, before[name], equal_nan=True):
+            raise PropertyError(f"{name} was written to", name)
+
+
+@holds("memory layout does not matter")
+def _(at: Probe) -> None:
+    for layout in LAYOUTS:
+        constants = {
+            name: layout(value) if isinstance(value, np.ndarray) else value
+            for name, value in at.call.constants.items()
+        }
+        moved = Call(at.call.op, {**at.call.arguments, **constants}, at.call.of)
+        leaves = [as_leaf(layout(x)) for x in at.call.inputs]
+        y = moved(*leaves)
+        where = f"of inputs in {layout.__name__}"
+        at.compare_result(y.array, f"the result {where}")
+        at.compare_gradients(grad(y, leaves, gradient=at.u), where)

@@ -1,0 +1,115 @@
+"""A call with its result and gradients, to hold other ways to the same against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.check.calls import Array, Call
+from tinygrad_cnn.check.functional import random_weights
+from tinygrad_cnn.check.ops.rounding import Peak, Rounding
+from tinygrad_cnn.graph import grad
+from tinygrad_cnn.recording import observe
+from tinygrad_cnn.tensor import Tensor
+
+Property = Callable[["Probe"], None]
+Properties = dict[str, Property]
+"""By what they say of an op."""
+
+
+class PropertyError(AssertionError):
+    """A property does not hold: of the input `parameter`, if it is one's."""
+
+    def __init__(self, message: str, parameter: str = "") -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class Probe:
+    """A call with its result and gradients in float64, for a `u` that flows in: random if None."""
+
+    def __init__(
+        self, call: Call, u: Array | None = None, reference: Callable[..., Any] | None = None
+    ) -> None:
+        self.call = call
+        self.reference = reference
+        self.leaves = call.leaves()
+        self.y: Tensor = call(*self.leaves)
+        self.u = random_weights(np.random.default_rng(0), self.y.shape) if u is None else u
+
+    @cached_property
+    def gradients(self) -> list[Array]:
+        """The gradient for each input."""
+        return grad(self.y, self.leaves, gradient=self.u, retain_graph=True)
+
+    @cached_property
+    def rounding(self) -> Rounding:
+        """What rounding may do to the result (0) and to the gradient for each input (1, ...)."""
+        sizes = [self.y.size, *[x.size for x in self.call.inputs]]
+        named = {name: p.default for name, p in self.call.op.signature.parameters.items()}
+        cost = self.call.op.cost({**named, **self.call.arguments}, self.y.array)
+        lengths = [max(cost, *sizes) / max(size, 1) for size in sizes]
+
+        def results(*inputs: Array) -> list[Array]:
+            *xs, u = inputs
+            leaves = [Tensor(x, requires_grad=True) for x in xs]
+            y = self.call(*leaves)
+            return [y.array, *grad(y, leaves, gradient=u)]
+
+        with observe(peak := Peak()):
+            grad(self.y, self.leaves, gradient=self.u, create_graph=True)
+        peaks = [0.0] + [peak.value] * len(self.leaves)
+        return Rounding(results, [*self.call.inputs, self.u], lengths, peaks)
+
+    def compare_result(
+        self, got: Any, what: str, other: str = "expected", dtype: Any = np.float64
+    ) -> None:
+        """Raise unless `got` is the result up to rounding."""
+        self._compare(0, got, self.y.array, what, other, "", dtype)
+
+    def compare_gradients(
+        self, got: Sequence[Any], what: str, dtype: Any = np.float64, times: float = 1.0
+    ) -> None:
+        """Raise unless `got` are the gradients, `times` over, up to rounding."""
+        for i, (label, a, b) in enumerate(
+            zip(self.call.labels, got, self.gradients, strict=True), start=1
+        ):
+            self._compare(
+                i, a, times * b, f"the gradient for {label} {what}", "expected", label, dtype
+            )
+
+    def _compare(
+        self, i: int, got: Any, expected: Array, what: str, other: str, label: str, dtype: Any
+    ) -> None:
+        if np.shape(got) != expected.shape:
+            raise PropertyError(f"{what}: shape {np.shape(got)}, {other}: {expected.shape}", label)
+        difference = np.abs(np.asarray(got, np.float64) - expected)
+        same = (difference <= self.rounding.allowed(i, dtype)) | (got == expected)
+        if not same.all():
+            at = tuple(int(k) for k in np.argwhere(~same)[0])
+            raise PropertyError(
+                f"{what}: {np.asarray(got)[at]:.17g}, {other}: {expected[at]:.17g}, at {at}", label
+            )
+
+
+def lister(properties: Properties) -> Callable[[str], Callable[[Property], Property]]:
+    """Return a decorator that lists functions in `properties`, by what they say of an op."""
+
+    def holds(text: str) -> Callable[[Property], Property]:
+        def decorate(function: Property) -> Property:
+            properties[text] = function
+            return function
+
+        return decorate
+
+    return holds
+
+
+def as_leaf(x: Array) -> Tensor:
+    """Return a leaf around `x` itself, wherever it lies in memory."""
+    leaf = Tensor.of(x)
+    leaf.requires_grad = True
+    return leaf

@@ -1,0 +1,115 @@
+"""What a check of an op found, to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tinygrad_cnn.check.calls import Call
+from tinygrad_cnn.check.mismatch import GradientMismatch
+
+
+class OpCheckError(AssertionError):
+    """An op does not do what its declaration promises.
+
+    Attributes
+    ----------
+    op : str
+        Its name.
+    property : str
+        What does not hold.
+    parameter : str
+        Of which of its inputs; empty if it is not one's.
+    example : str
+        The smallest call that was found.
+    """
+
+    op: str
+    parameter: str
+
+    def __init__(self, call: Call, broken: str, parameter: str, message: str) -> None:
+        self.op = call.op.name
+        self.property = broken
+        self.parameter = parameter
+        self.example = str(call)
+        for_one = f", for {parameter}" if parameter else ""
+        super().__init__(
+            f"{self.op} breaks “{broken}”{for_one}\n\n{message}\n\nexample: {self.example}"
+        )
+
+
+class OpGradientError(OpCheckError, GradientMismatch):
+    """A derivative of an op is wrong: has what a `GradientMismatch` has as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperandReport:
+    """One input of an op.
+
+    Attributes
+    ----------
+    input : str
+        The name of the parameter.
+    order : int
+        Up to which order its derivatives were checked.
+    method : str
+        "complex" or "central"; both, if that differed between calls.
+    worst : float
+        The worst error of all examples and orders, relative to the largest entry of the derivative
+        (to 1, where all are smaller).
+    """
+
+    input: str
+    order: int
+    method: str
+    worst: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpReport:
+    """An op that does what its declaration promises.
+
+    Attributes
+    ----------
+    op : str
+    operands : tuple of OperandReport
+    examples : int
+        How many calls were tried.
+    seconds : float
+    """
+
+    op: str
+    operands: tuple[OperandReport, ...]
+    examples: int
+    seconds: float
+
+    @property
+    def worst(self) -> float:
+        """The worst error of all inputs."""
+        return max((operand.worst for operand in self.operands), default=0.0)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row of text for each input, in the order of `COLUMNS`."""
+        made: list[tuple[str, ...]] = []
+        for k, row in enumerate(self.operands):
+            tried = (str(self.examples), f"{self.seconds:.2f} s") if k == 0 else ("", "")
+            orders = "1" if row.order == 1 else f"1 to {row.order}"
+            op = self.op if k == 0 else ""
+            made.append((op, row.input, orders, row.method, f"{row.worst:.1e}", *tried))
+        return made
+
+    def __str__(self) -> str:
+        return text_table([self])
+
+
+COLUMNS = ("op", "input", "orders", "method", "worst error", "examples", "time")
+
+
+def text_table(reports: Iterable[OpReport]) -> str:
+    """Return reports as one table of text."""
+    lines = [COLUMNS, *(row for report in reports for row in report.rows())]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(COLUMNS))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

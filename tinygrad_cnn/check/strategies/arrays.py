@@ -1,0 +1,159 @@
+"""Arrays whose values are short to print, exact in binary, and where a derivative wants them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from tinygrad_cnn.check.strategies.shapes import Shape, broadcasting, shapes
+
+Array: TypeAlias = NDArray[Any]
+Shapes: TypeAlias = Shape | st.SearchStrategy[Shape]
+
+ONE_BY_ONE = 64
+"""The most elements that are drawn one by one; larger arrays are made from a drawn seed."""
+
+_seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def arrays(
+    draw: st.DrawFn,
+    shape: Shapes | None = None,
+    low: float = -3.0,
+    high: float = 3.0,
+    *,
+    nonzero: bool = False,
+    off_kinks: bool = False,
+) -> Array:
+    """Draw a float64 array of multiples of 1/16: exact in binary, and few digits when shrunk.
+
+    Parameters
+    ----------
+    shape : tuple of int or strategy, optional
+        By default up to three axes of 1 to 4.
+    low, high : float
+        Both included.
+    nonzero : bool
+        Draw no 0.
+    off_kinks : bool
+        Draw odd multiples of 1/32 instead. None of them is 0, nor any other multiple of 1/16, so a
+        branch at such a number is never on its edge.
+
+    Returns
+    -------
+    strategy of ndarray
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> from tinygrad_cnn.check.strategies import arrays
+    >>> find(arrays((3,), 0.5, 2.0), lambda x: x.sum() > 2)
+    array([0.5   , 0.5   , 1.0625])
+    >>> find(arrays((2,), off_kinks=True), lambda x: True)
+    array([0.03125, 0.03125])
+    """
+    chosen = _drawn(draw, shapes() if shape is None else shape)
+    shift = 0.5 if off_kinks else 0.0
+    least, most = math.ceil(low * 16 - shift), math.floor(high * 16 - shift)
+    if math.prod(chosen) > ONE_BY_ONE:
+        numbers = np.random.default_rng(draw(_seeds)).integers(least, most + 1, size=chosen)
+        if nonzero:
+            numbers[numbers == 0] = 1 if most > 0 else -1
+    else:
+        number = st.integers(least, most)
+        elements = number.filter(bool) if nonzero and not off_kinks else number
+        numbers = draw(hnp.arrays(np.int64, chosen, elements=elements, fill=st.nothing()))
+    return np.asarray((numbers + shift) / 16)
+
+
+@st.composite
+def distinct(draw: st.DrawFn, shape: Shapes | None = None) -> Array:
+    """Draw a float64 array of multiples of 1/16, no two of them equal: for a maximum without ties.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> from tinygrad_cnn.check.strategies import distinct
+    >>> find(distinct((4,)), lambda x: x[0] > x[1])
+    array([-0.0625, -0.125 ,  0.    ,  0.0625])
+    """
+    chosen = _drawn(draw, shapes() if shape is None else shape)
+    size = math.prod(chosen)
+    if size > ONE_BY_ONE:
+        order = np.random.default_rng(draw(_seeds)).permutation(size)
+    else:
+        order = np.array(draw(st.permutations(range(size))), np.int64)
+    return np.asarray((order - size // 2) / 16).reshape(chosen)
+
+
+@st.composite
+def operands(
+    draw: st.DrawFn, /, count: int, low: float = -3.0, high: float = 3.0, **options: Any
+) -> tuple[Array, ...]:
+    """Draw `count` arrays that broadcast against each other, the other arguments as for `arrays`.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> from tinygrad_cnn.check.strategies import operands
+    >>> a, b = find(operands(2), lambda drawn: drawn[0].ndim == 1 and drawn[1].ndim == 2)
+    >>> (a + b).ndim
+    2
+    """
+    drawn = draw(broadcasting(count))
+    return tuple(draw(arrays(shape, low, high, **options)) for shape in drawn)
+
+
+@st.composite
+def labels(draw: st.DrawFn, shape: Shapes = (3,), classes: int = 4) -> Array:
+    """Draw an int64 array of labels, from 0 to below `classes`.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> from tinygrad_cnn.check.strategies import labels
+    >>> find(labels((3,), classes=5), lambda labels: labels.max() > 2)
+    array([0, 0, 3])
+    """
+    chosen = _drawn(draw, shape)
+    elements = st.integers(0, classes - 1)
+    return np.asarray(draw(hnp.arrays(np.int64, chosen, elements=elements, fill=st.nothing())))
+
+
+def one_hot(shape: Shapes = (3,), classes: int = 4) -> st.SearchStrategy[Array]:
+    """Draw labels as float64 rows of shape ``(*shape, classes)``: 1 at the label, 0 elsewhere.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> from tinygrad_cnn.check.strategies import one_hot
+    >>> find(one_hot((2,), classes=3), lambda rows: rows[0, 0] == 0)
+    array([[0., 1., 0.],
+           [1., 0., 0.]])
+    """
+    return labels(shape, classes).map(lambda drawn: np.eye(classes)[drawn])
+
+
+@st.composite
+def probabilities(draw: st.DrawFn, shape: Shapes = (3, 4)) -> Array:
+    """Draw float64 rows along the last axis that are above 0 and sum to 1.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> from tinygrad_cnn.check.strategies import probabilities
+    >>> find(probabilities((2,)), lambda row: True)
+    array([0.5, 0.5])
+    """
+    weights = draw(arrays(shape, low=1 / 16))
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
+
+
+def _drawn(draw: st.DrawFn, shape: Shapes) -> Shape:
+    return shape if isinstance(shape, tuple) else draw(shape)

@@ -1,0 +1,201 @@
+"""Convolutions and poolings that fit their images by construction, and stay small."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tinygrad_cnn.check.strategies.shapes import Shape
+
+CHANNELS = [(1, 1, 1), (1, 2, 3), (1, 3, 2), (2, 1, 1), (2, 2, 1), (3, 1, 1), (3, 1, 2)]
+"""Groups, and input and output channels a group; with one input channel a group, depthwise."""
+
+MULTIPLY_ADDS = 10_000
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution, or a transposed one: the shapes of images and kernels, and its options.
+
+    `y` is the shape of the result; with a bias, it has one for each of its channels.
+    """
+
+    x: Shape
+    w: Shape
+    y: Shape
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """A pooling: the shape of its images and of its result, and its options."""
+
+    x: Shape
+    y: Shape
+    options: dict[str, Any]
+
+
+def both(option: Any) -> tuple[Any, Any]:
+    """Return an option for height and width as a pair."""
+    return option if isinstance(option, tuple) else (option, option)
+
+
+def number_or_pair(least: int, most: int) -> st.SearchStrategy[Any]:
+    """Draw an option for height and width: one number for both, or two."""
+    number = st.integers(least, most)
+    return st.one_of(number, st.tuples(number, number))
+
+
+@st.composite
+def convolutions(
+    draw: st.DrawFn,
+    batches: Sequence[int] = (1, 2, 3),
+    multiply_adds: int = MULTIPLY_ADDS,
+) -> Convolution:
+    """Draw a convolution whose kernel fits: strided, padded, dilated, grouped, depthwise.
+
+    Parameters
+    ----------
+    batches : sequence of int
+        Numbers of images to draw from, 0 or 1 among them.
+    multiply_adds : int
+        How much work it may be at most; from 500 up.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> from hypothesis import find
+    >>> from tinygrad_cnn.check.strategies import convolutions
+    >>> at = find(convolutions(), lambda at: at.options["stride"] == 2 and at.y[0] == 3)
+    >>> tg.conv2d(np.zeros(at.x), np.zeros(at.w), **at.options).shape == at.y
+    True
+    """
+    groups, c, oc = draw(st.sampled_from(CHANNELS))
+    kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    dilation = draw(number_or_pair(1, 2))
+    padding = draw(st.one_of(number_or_pair(0, 2), st.sampled_from(["same", "valid"])))
+    stride = 1 if padding == "same" else draw(number_or_pair(1, 3))
+    border = (0, 0) if padding == "valid" else both(padding)
+    cells = groups * oc * c * math.prod(kernel)  # multiply-adds for one place of the kernel
+    size: list[int] = []
+    count: list[int] = []
+    for k, s, d, p in zip(kernel, both(stride), both(dilation), border, strict=True):
+        reach = d * (k - 1) + 1
+        least = 1 if padding == "same" else max(1, reach - 2 * p)
+        places = {
+            n: n if padding == "same" else (n + 2 * p - reach) // s + 1
+            for n in range(least, least + 4)
+        }
+        room = multiply_adds // (cells * math.prod(count))
+        n = draw(st.sampled_from([n for n in places if places[n] <= room] or [least]))
+        size.append(n)
+        count.append(places[n])
+    room = multiply_adds // (cells * math.prod(count))
+    images = draw(st.sampled_from([n for n in batches if n <= room]))
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    x, w = (images, groups * c, *size), (groups * oc, c, *kernel)
+    return Convolution(x, w, (images, groups * oc, *count), options)
+
+
+@st.composite
+def transposed_convolutions(draw: st.DrawFn, batches: Sequence[int] = (1, 2)) -> Convolution:
+    """Draw a transposed convolution that has an output; `batches` as for `convolutions`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> from hypothesis import find
+    >>> from tinygrad_cnn.check.strategies import transposed_convolutions
+    >>> at = find(transposed_convolutions(), lambda at: at.y[2] > 4)
+    >>> tg.conv_transpose2d(np.zeros(at.x), np.zeros(at.w), **at.options).shape == at.y
+    True
+    """
+    images = draw(st.sampled_from(batches))
+    groups, c, oc = draw(st.sampled_from(CHANNELS))
+    kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    stride, dilation = draw(number_or_pair(1, 3)), draw(number_or_pair(1, 2))
+    size, padding, extra, count = [], [], [], []
+    for k, s, d in zip(kernel, both(stride), both(dilation), strict=True):
+        n = draw(st.integers(1, 3))
+        e = draw(st.integers(0, s - 1))
+        unpadded = (n - 1) * s + d * (k - 1) + e + 1
+        p = draw(st.integers(0, min(2, (unpadded - 1) // 2)))  # leaves an output of one or more
+        size.append(n)
+        padding.append(p)
+        extra.append(e)
+        count.append(unpadded - 2 * p)
+    options = {
+        "stride": stride,
+        "padding": tuple(padding),
+        "output_padding": tuple(extra),
+        "groups": groups,
+        "dilation": dilation,
+    }
+    x, w = (images, groups * c, *size), (groups * c, oc, *kernel)
+    return Convolution(x, w, (images, groups * oc, *count), options)
+
+
+@st.composite
+def poolings(draw: st.DrawFn, average: bool = False) -> Pooling:
+    """Draw a pooling whose window fits: overlapping, with gaps, padded, dilated, rounded up.
+
+    Parameters
+    ----------
+    average : bool
+        Draw the options of an average (``count_include_pad``) and not of a maximum (``dilation``).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> from hypothesis import find
+    >>> from tinygrad_cnn.check.strategies import poolings
+    >>> at = find(poolings(), lambda at: at.options["ceil_mode"] and at.y[2] == 2)
+    >>> tg.maxpool(np.zeros(at.x), **at.options).shape == at.y
+    True
+    """
+    kernel_size = draw(number_or_pair(1, 3))
+    stride = draw(st.one_of(st.none(), number_or_pair(1, 3)))
+    dilation = 1 if average else draw(number_or_pair(1, 2))
+    reaches = [d * (k - 1) + 1 for k, d in zip(both(kernel_size), both(dilation), strict=True)]
+    padding = draw(
+        st.one_of(
+            st.integers(0, min(reaches) // 2),
+            st.tuples(*(st.integers(0, reach // 2) for reach in reaches)),
+        )
+    )
+    ceil_mode = draw(st.booleans())
+    steps = both(kernel_size if stride is None else stride)
+    size, count = [], []
+    for reach, s, p, d in zip(reaches, steps, both(padding), both(dilation), strict=True):
+        least = max(1, reach - 2 * p, d if p else 1)  # with padding, a window could miss fewer
+        n = draw(st.integers(least, least + 4))
+        size.append(n)
+        count.append(_windows(n, reach, s, p, ceil_mode))
+    options = {
+        "kernel_size": kernel_size,
+        "stride": stride,
+        "padding": padding,
+        "ceil_mode": ceil_mode,
+    }
+    if average:
+        options["count_include_pad"] = draw(st.booleans())
+    else:
+        options["dilation"] = dilation
+    channels = draw(st.sampled_from([(1, 1), (2, 1), (1, 3)]))
+    return Pooling((*channels, *size), (*channels, *count), options)
+
+
+def _windows(n: int, reach: int, stride: int, padding: int, ceil_mode: bool) -> int:
+    """Return how many windows there are; a last one that starts beyond the image does not count."""
+    room = n + 2 * padding - reach
+    if not ceil_mode:
+        return room // stride + 1
+    count = -(-room // stride) + 1
+    return count - 1 if (count - 1) * stride >= n + padding else count
