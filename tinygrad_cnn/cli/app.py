@@ -163,6 +163,27 @@ def predict(
     return classify(run, images)
 
 
+@app.command()
+def check(
+    ops: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="OP",
+            help="Names of ops, or a Python file that declares and registers some; by default all.",
+        ),
+    ] = None,
+    examples: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="How many calls of each op to try (50).")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="What the calls are drawn from.")] = 0,
+    debug: Debug = False,
+) -> int:
+    """Check that the derivatives of ops are right."""
+    from tinygrad_cnn.cli.checking import check as run
+
+    return run(ops or [], examples, seed)
+
+
 def _batch_size(text: str | None) -> int | None:
     if text is None:
         return None

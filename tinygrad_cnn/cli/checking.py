@@ -1,0 +1,107 @@
+"""``tinygrad-cnn check``: whether the derivatives of ops are right."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from tinygrad_cnn.cli.display import ACCENT, FAINT, console
+from tinygrad_cnn.op import OPS, Op
+
+__all__ = ["check"]
+
+LEFT = 4  # so many columns are flush left: the text
+
+
+def check(named: Sequence[str], examples: int | None, seed: int) -> int:
+    """Check ops, print a table, and return the exit status.
+
+    Parameters
+    ----------
+    named : sequence of str
+        Names of ops, and files that declare and register some; all ops if empty.
+    examples : int, optional
+        How many calls of each op to try.
+    seed : int
+        What the calls are drawn from.
+    """
+    from tinygrad_cnn.check import check_op  # this says so if Hypothesis is missing
+    from tinygrad_cnn.check.ops import COLUMNS, EXAMPLES, OpCheckError
+
+    ops = _chosen(named)
+    out = console()
+    widths = _widths(COLUMNS, ops)
+    _print_row(out, COLUMNS, widths, FAINT)
+    failures: list[str] = []
+    for op in ops:
+        with out.status(f"checking {op.name}"):
+            try:
+                report = check_op(op, examples=examples or EXAMPLES, seed=seed)
+            except (OpCheckError, ValueError) as error:
+                failures.append(str(error))
+                _print_row(out, (op.name, "", "", "", "wrong", "", ""), widths, ACCENT)
+                continue
+        for row in report.rows():
+            _print_row(out, row, widths)
+    for failure in failures:
+        out.print(f"\n{failure}")
+    right = len(ops) - len(failures)
+    out.print(f"\n{right} of {len(ops)} {'op is' if len(ops) == 1 else 'ops are'} right")
+    return 1 if failures else 0
+
+
+def _chosen(named: Sequence[str]) -> list[Op[Any]]:
+    """Return the ops that are named, and those that named files declare."""
+    if not named:
+        return list(OPS.values())
+    chosen: dict[str, Op[Any]] = {}
+    for name in named:
+        if name.endswith(".py"):
+            before = set(OPS)
+            _run(Path(name))
+            declared = {n: op for n, op in OPS.items() if n not in before}
+            if not declared:
+                raise ValueError(f"{name} declares no op")
+            chosen |= declared
+        elif name in OPS:
+            chosen[name] = OPS[name]
+        else:
+            near = difflib.get_close_matches(name, OPS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"no op {name!r}{hint}")
+    return list(chosen.values())
+
+
+def _run(path: Path) -> None:
+    """Import the Python file at `path`."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path}: no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)
+    spec.loader.exec_module(module)
+
+
+def _widths(columns: Sequence[str], ops: Sequence[Op[Any]]) -> list[int]:
+    """Return how wide each column is."""
+    names = max((len(op.name) for op in ops), default=0)
+    inputs = max((len(name) for op in ops for name in op.derivatives), default=0)
+    least = (names, inputs, len("1 to 2"), len("complex"), 0, 0, len("0.00 s"))
+    return [max(len(title), width) for title, width in zip(columns, least, strict=True)]
+
+
+def _print_row(out: Console, cells: Sequence[str], widths: Sequence[int], style: str = "") -> None:
+    fitted = [
+        cell.ljust(width) if k < LEFT else cell.rjust(width)
+        for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    out.print(Text("  ".join(fitted).rstrip(), style))
