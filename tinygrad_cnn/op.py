@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.graph import Array, Node, Variable
-from tinygrad_cnn.recording import ForwardEvent, float_dtype, recording
+from tinygrad_cnn.recording import ForwardEvent, Recording, float_dtype, recording
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -52,11 +52,20 @@ class Derivative:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a call keeps: `derivatives` to take, each with its place among the node's parents, the
-    `names` of what they need together, and the `readers` that get each of these from a call.
-    """  # noqa: D205
+    """How calls of a kind are recorded and pulled back, made once.
 
-    derivatives: tuple[tuple[int, Derivative], ...]
+    Attributes
+    ----------
+    derivatives : tuple
+        Those to take: the place among the node's parents, the derivative, and a function that calls
+        its rule with a gradient and all that the call has kept.
+    names : tuple of str
+        Of what is kept: what these rules need together.
+    readers : tuple of callable
+        What gets each of these from a call.
+    """
+
+    derivatives: tuple[tuple[int, Derivative, Callable[[Array, list[Any]], Any]], ...]
     names: tuple[str, ...]
     readers: tuple[Reader, ...]
 
@@ -113,7 +122,6 @@ class Op(Generic[P]):
                 )
         self.parameters = tuple(self.signature.parameters)
         self._defaults = [p.default for p in self.signature.parameters.values()]
-        self._bind = _binder(self.name, self.signature)
         self._plans: dict[tuple[bool, ...], Plan] = {}
         self._sort_parameters()
 
@@ -171,12 +179,13 @@ class Op(Generic[P]):
 
     def cost(self, arguments: dict[str, Any], output: Array) -> int:
         """Return the multiply-adds of a call, 0 where none were declared."""
-        return int(self._call(self._cost, [arguments[name] for name in self.parameters], output))
+        arrays = [arguments[name] for name in self.parameters]
+        return int(self._called(self._cost)([], arrays, output))
 
     def branches(self, arguments: dict[str, Any], output: Array) -> dict[str, Any]:
         """Return the residuals of a call: which branches it took."""
         arrays = [arguments[name] for name in self.parameters]
-        return {name: self._call(f, arrays, output) for name, f in self.residuals.items()}
+        return {name: self._called(f)([], arrays, output) for name, f in self.residuals.items()}
 
     def _sort_parameters(self) -> None:
         """Sort the parameters: operands (differentiable), other arrays (no default), static."""
@@ -186,6 +195,8 @@ class Op(Generic[P]):
         self._other_arrays = [i for i in required if i not in self._operands]
         self._static = [i for i in places if i not in self._operands + required]
         self.static = tuple(self.parameters[i] for i in self._static)
+        self._only_operands = len(self._operands) == len(self.parameters) and not self.sequence
+        self._bind = _binder(self.name, self.signature, self._operands)
         self._plans.clear()
 
     def _readers(self, names: Any) -> tuple[Reader, ...]:
@@ -207,7 +218,7 @@ class Op(Generic[P]):
         if name == "static":
             return lambda values, arrays, y: {self.parameters[i]: arrays[i] for i in self._static}
         if name in self.residuals:
-            return lambda values, arrays, y: self._call(self.residuals[name], arrays, y)
+            return self._called(self.residuals[name])
         parameter = name.removesuffix("_shape")
         if parameter not in self.parameters:
             known = ", ".join(["y", "static", *self.parameters, *self.residuals])
@@ -217,82 +228,121 @@ class Op(Generic[P]):
             return lambda values, arrays, y: [array.shape for array in arrays[0]]
         return lambda values, arrays, y: np.shape(arrays[i])
 
-    def _call(self, function: Callable[..., Any], arrays: list[Any], y: Any) -> Any:
-        """Call `function` with what its parameters name."""
+    def _called(self, function: Callable[..., Any]) -> Reader:
+        """Return what calls `function` with the arrays that its parameters name."""
         readers = self._readers(inspect.signature(function).parameters)
-        return function(*[read([None] * len(arrays), arrays, y) for read in readers])
+        unknown = [None] * len(self.parameters)  # so that arrays are handed on, and not copied
+        return lambda values, arrays, y: function(*[read(unknown, arrays, y) for read in readers])
 
     def _plan(self, wanted: tuple[bool, ...]) -> Plan:
         """Return the plan for a call of which these operands want a gradient."""
         plan = self._plans.get(wanted)
         if plan is None:
             rules = [self.derivatives[self.parameters[i]] for i in self._operands]
-            chosen = tuple((k, rule) for k, rule in enumerate(rules) if self.sequence or wanted[k])
+            chosen = [(k, rule) for k, rule in enumerate(rules) if self.sequence or wanted[k]]
             names = tuple(dict.fromkeys(name for _, rule in chosen for name in rule.needs))
-            plan = self._plans[wanted] = Plan(chosen, names, self._readers(names))
+            derivatives = tuple((k, rule, _applied(rule, names)) for k, rule in chosen)
+            plan = self._plans[wanted] = Plan(derivatives, names, self._readers(names))
         return plan
 
     # --- calling ---------------------------------------------------------------------------------
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         """Compute; with a Tensor among the arguments return one, and record if a gradient flows."""
+        arguments, operands = self._bind(*args, **kwargs)
+        if self.sequence:
+            operands = self._sequence(arguments[0])
         state = recording.get()
-        values = self._bind(*args, **kwargs)
-        arrays = values.copy()
-        operands = (
-            self._sequence(values[0]) if self.sequence else [values[i] for i in self._operands]
-        )
-        unwrapped = self._in_one_dtype(operands)
-        for i, array in zip(
-            self._operands, [unwrapped] if self.sequence else unwrapped, strict=True
-        ):
-            arrays[i] = array
-        has_tensor = any(isinstance(value, Variable) for value in operands)
-        for i in self._other_arrays:
-            if isinstance(values[i], Variable):
+        arrays = self._in_one_dtype(operands)
+        has_tensor = False
+        if not self._only_operands:
+            arrays = self._beside_operands(arguments, arrays)
+            has_tensor = self._unwrap_constants(arguments, arrays, state.on)
+        for value in operands:
+            if isinstance(value, Variable):
                 has_tensor = True
-                arrays[i] = values[i].array
-                if values[i].requires_grad and state.on:
+                break
+        if not has_tensor:
+            return self._computed(arrays, state.scope)  # type: ignore[no-any-return]  # an array
+        if state.observers:
+            return self._observed(arguments, operands, arrays, state)
+        y = self._result(self._computed(arrays, state.scope), operands)
+        node = self._record(arguments, operands, arrays, y, state.scope) if state.on else None
+        return Variable.tensor.of(y, node, _leaf_beneath(y, operands))
+
+    def _computed(self, arrays: list[Any], scope: str) -> Any:
+        """Return what the forward returns; an error of its says which op and module it was."""
+        try:
+            return self.forward(*arrays)  # type: ignore[call-arg]
+        except Exception as error:
+            explained = self._explained(error, arrays, scope)
+        try:
+            raise explained from None
+        finally:  # the error's traceback holds this frame: let neither hold the other
+            del explained
+
+    def _observed(
+        self, arguments: list[Any], operands: list[Any], arrays: list[Any], state: Recording
+    ) -> Tensor:
+        """Make the call, and tell the observers of it."""
+        started = perf_counter()
+        y: Any = None
+        node = error = None
+        try:
+            y = self._result(self._computed(arrays, state.scope), operands)
+            if state.on:
+                node = self._record(arguments, operands, arrays, y, state.scope)
+        except Exception as raised:
+            error = raised
+        sources = tuple([v.node or v if isinstance(v, Variable) else None for v in operands])
+        named = dict(zip(self.parameters, arrays, strict=True))
+        seconds = perf_counter() - started
+        event = ForwardEvent(self, named, y, node, sources, state.scope, seconds, error)
+        for observer in state.observers:
+            observer.forward(event)
+        del event
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+        return Variable.tensor.of(y, node, _leaf_beneath(y, operands))
+
+    def _beside_operands(self, arguments: list[Any], unwrapped: list[Any]) -> list[Any]:
+        """Return all arguments, with the operands as arrays."""
+        arrays = arguments.copy()
+        if self.sequence:
+            arrays[0] = unwrapped
+            return arrays
+        for i, array in zip(self._operands, unwrapped, strict=True):
+            arrays[i] = array
+        return arrays
+
+    def _unwrap_constants(self, arguments: list[Any], arrays: list[Any], recorded: bool) -> bool:
+        """Unwrap the Tensors among other arrays, and return whether there were any."""
+        has_tensor = False
+        for i in self._other_arrays:
+            value = arguments[i]
+            if isinstance(value, Variable):
+                has_tensor = True
+                arrays[i] = value.array
+                if value.requires_grad and recorded:
                     raise TypeError(
                         f"{self.name} has no derivative with respect to {self.parameters[i]}, "
                         "which requires a gradient; pass its detach()"
                     )
         for i in self._static:
-            if isinstance(values[i], Variable):
+            if isinstance(arguments[i], Variable):
                 raise TypeError(
                     f"{self.name}: {self.parameters[i]} is a Tensor; it has no derivative, so pass "
                     "its item() or numpy()"
                 )
-        started = perf_counter() if state.observers else 0.0
-        y: Any = None
-        node = error = None
-        try:
-            y = self.forward(*arrays)  # type: ignore[call-arg]
-        except Exception as raised:
-            error = self._explained(raised, arrays, state.scope)
-        if not has_tensor and error is None:
-            return y  # type: ignore[no-any-return]  # arrays in, an array out
-        if error is None:
-            y = self._result(y, operands)
-            if state.on:
-                node = self._record(values, operands, arrays, y, state.scope)
-        if has_tensor and state.observers:
-            sources = tuple([v.node or v if isinstance(v, Variable) else None for v in operands])
-            arguments = dict(zip(self.parameters, arrays, strict=True))
-            seconds = perf_counter() - started
-            event = ForwardEvent(self, arguments, y, node, sources, state.scope, seconds, error)
-            for observer in state.observers:
-                observer.forward(event)
-            del event
-        if error is not None:
-            try:
-                raise error from None
-            finally:  # the error's traceback holds this frame: let neither hold the other
-                del error
-        return Variable.tensor.of(y, node, _leaf_beneath(y, operands))
+        return has_tensor
 
     def _result(self, y: Any, operands: list[Any]) -> NDArray[Any]:
         """Return the result as an array; integers and numbers alone never make it float64."""
+        if type(y) is np.ndarray and y.dtype.char == "f":
+            return y
         if isinstance(y, tuple | list):
             came = type(y).__name__
             raise TypeError(f"{self.name}: the forward returned a {came}, expected an array")
@@ -314,9 +364,13 @@ class Op(Generic[P]):
     def _in_one_dtype(self, operands: list[Any]) -> list[Any]:
         """Return the operands as arrays; beside a Tensor whatever is none takes its dtype."""
         arrays = [v.array if isinstance(v, Variable) else v for v in operands]
-        kinds = {a.dtype if isinstance(a, np.ndarray) else type(a) for a in arrays}
-        if len(kinds) == 1 and isinstance(arrays[0], np.ndarray) and arrays[0].dtype.kind in "fc":
-            return arrays
+        first = arrays[0].dtype if arrays and isinstance(arrays[0], np.ndarray) else None
+        if first is not None and first.kind in "fc":
+            for array in arrays:
+                if not isinstance(array, np.ndarray) or array.dtype is not first:
+                    break
+            else:
+                return arrays
         tensors = {v.dtype for v in operands if isinstance(v, Variable) and v.dtype.kind in "fc"}
         if len(tensors) > 1 and all(dtype.kind == "f" for dtype in tensors):
             named = [(self._label(k), v) for k, v in enumerate(operands) if isinstance(v, Variable)]
@@ -362,7 +416,7 @@ class Op(Generic[P]):
     # --- recording and pulling back --------------------------------------------------------------
 
     def _record(
-        self, values: list[Any], operands: list[Any], arrays: list[Any], y: Any, scope: str
+        self, arguments: list[Any], operands: list[Any], arrays: list[Any], y: Any, scope: str
     ) -> Node | None:
         """Return a node for this call, None if no operand wants a gradient."""
         parents = tuple([
@@ -371,12 +425,19 @@ class Op(Generic[P]):
         wanted = tuple([parent is not None for parent in parents])
         if True not in wanted:
             return None
-        plan = self._plan((True,) if self.sequence else wanted)
-        saved = [read(values, arrays, y) for read in plan.readers]
-        kept = [v for value in saved for v in (value if isinstance(value, list) else [value])]
-        owners = [value.owner for value in kept if isinstance(value, Variable)]
-        watched = [(leaf, leaf.current_version()) for leaf in owners if leaf is not None]
-        static = tuple([values[i] for i in self._static])
+        if self.sequence:
+            wanted = (True,)
+        plan = self._plans.get(wanted) or self._plan(wanted)
+        saved = [read(arguments, arrays, y) for read in plan.readers]
+        kept = saved
+        if self.sequence:
+            kept = [v for value in saved for v in (value if isinstance(value, list) else [value])]
+        watched = [
+            (leaf, leaf.current_version())
+            for value in kept
+            if isinstance(value, Variable) and (leaf := value.owner) is not None
+        ]
+        static = tuple([arguments[i] for i in self._static]) if self._static else ()
         return Node(self, plan, parents, saved, watched, static, y, scope)
 
     def pull_back(
@@ -385,22 +446,32 @@ class Op(Generic[P]):
         """Return the gradient of each parent of `node`, or of those in `needed` if given."""
         parents = node.edges()
         node.check_unchanged()
-        kept = dict(zip(node.plan.names, node.saved, strict=True))
+        plan = node.plan
         if not create_graph:
-            kept = {k: _plain(v) for k, v in kept.items()}
-        elif "y" in kept:
-            kept["y"] = Variable.tensor.of(kept["y"], node)
+            kept = [_plain(value) for value in node.saved]
+        else:
+            kept = node.saved.copy()
+            if "y" in plan.names:
+                place = plan.names.index("y")
+                kept[place] = Variable.tensor.of(kept[place], node)
         contributions: list[tuple[Node | Variable, Array]] = []
-        for place, derivative in node.plan.derivatives:
-            targets = parents if self.sequence else (parents[place],)
+        for place, derivative, apply in plan.derivatives:
+            targets = parents if self.sequence else parents[place : place + 1]
             if needed is not None and needed.isdisjoint(targets):
                 continue
-            result = derivative.rule(gradient, **{name: kept[name] for name in derivative.needs})
+            result = apply(gradient, kept)
             for parent, value in zip(targets, result if self.sequence else (result,), strict=True):
                 if parent is not None and (needed is None or parent in needed):
-                    if any(value is own for own in kept.values()):
-                        value = value.copy()  # what a call has kept is not to be given away
-                    contributions.append((parent, self._fitted(derivative, value, parent)))
+                    for own in kept:
+                        if value is own:
+                            value = value.copy()  # what a call has kept is not to be given away
+                            break
+                    if type(value) is not np.ndarray or (value.shape, value.dtype) != (
+                        parent.shape,
+                        parent.dtype,
+                    ):
+                        value = self._fitted(derivative, value, parent)
+                    contributions.append((parent, value))
         return contributions
 
     def _fitted(self, derivative: Derivative, value: Array, parent: Node | Variable) -> Array:
@@ -484,13 +555,27 @@ def op(
     return declare
 
 
-def _binder(name: str, signature: inspect.Signature) -> Callable[..., list[Any]]:
-    """Return a function of `signature` that returns its arguments as a list: Python binds best."""
+def _binder(
+    name: str, signature: inspect.Signature, operands: list[int]
+) -> Callable[..., tuple[list[Any], list[Any]]]:
+    """Return a function of `signature` that returns its arguments as a list, and the operands.
+
+    Python itself binds best: the function is compiled once, and a call of it inspects nothing.
+    """
     defaults = {name: p.default for name, p in signature.parameters.items()}
     taken = [n if d is inspect.Parameter.empty else f"{n}=_['{n}']" for n, d in defaults.items()]
-    binder = eval(f"lambda {', '.join(taken)}: [{', '.join(defaults)}]", {"_": defaults})
+    chosen = [list(defaults)[i] for i in operands]
+    source = f"lambda {', '.join(taken)}: ([{', '.join(defaults)}], [{', '.join(chosen)}])"
+    binder = eval(source, {"_": defaults})
     binder.__qualname__ = name  # so that Python's own message about a wrong call names the op
     return binder  # type: ignore[no-any-return]
+
+
+def _applied(derivative: Derivative, names: tuple[str, ...]) -> Callable[[Array, list[Any]], Any]:
+    """Return a function that calls the rule with a gradient and the kept values of `names`."""
+    needs = [f"{name}=kept[{names.index(name)}]" for name in derivative.needs]
+    source = f"lambda g, kept: rule({', '.join(['g', *needs])})"
+    return eval(source, {"rule": derivative.rule})  # type: ignore[no-any-return]
 
 
 def _kept(value: Any, array: Any) -> Any:
@@ -499,14 +584,16 @@ def _kept(value: Any, array: Any) -> Any:
         return value if array is value.array else array
     if value is None or isinstance(value, int | float | str):
         return array
+    if isinstance(array, np.ndarray):
+        return array.copy()
     return copy.deepcopy(array)  # of `array`, for NumPy may have made it a view of `value`
 
 
 def _plain(value: Any) -> Any:
     """Return a kept value with its Tensors as arrays."""
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return value.array if isinstance(value, Variable) else value
+    if isinstance(value, Variable):
+        return value.array
+    return [_plain(part) for part in value] if isinstance(value, list) else value
 
 
 def _leaf_beneath(y: NDArray[Any], operands: list[Any]) -> Variable | None:

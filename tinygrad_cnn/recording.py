@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -83,13 +83,16 @@ class Observer:
         """Take note of one node's turn in a sweep."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(NamedTuple):
     """The state of recording in this thread or task."""
 
     on: bool = True
     scope: str = ""
     observers: tuple[Observer, ...] = ()
+
+    def within(self, name: str) -> Recording:
+        """Return the state with `name` behind its scope."""
+        return Recording(self.on, f"{self.scope}.{name}" if self.scope else name, self.observers)
 
 
 float_dtype: ContextVar[np.dtype[Any]] = ContextVar("float_dtype", default=np.dtype("f4"))  # noqa: B039
@@ -101,7 +104,7 @@ recording: ContextVar[Recording] = ContextVar("recording", default=Recording()) 
 @contextmanager
 def changed_recording(**changes: Any) -> Iterator[None]:
     """Change fields of the state inside a ``with`` block; it comes back whatever happens there."""
-    token = recording.set(replace(recording.get(), **changes))
+    token = recording.set(recording.get()._replace(**changes))
     try:
         yield
     finally:
@@ -187,6 +190,9 @@ def scope(name: str) -> Iterator[None]:
     >>> y.node.scope
     'encoder.0'
     """
-    outer = recording.get().scope
-    with changed_recording(scope=f"{outer}.{name}" if outer and name else outer or name):
+    state = recording.get()
+    token = recording.set(state.within(name) if name else state)
+    try:
         yield
+    finally:
+        recording.reset(token)

@@ -97,8 +97,8 @@ PRODUCTS = [
     Mistake("a vector on the left is a column", "ops.linear:_as_matrices", "(1, *a)", "(*a, 1)",
             op="matmul"),
     Mistake("leading axes are not summed", "matmul.b", "sum_to(product, b_matrix)", "product"),
-    Mistake("reshaped, not transposed", "linear.w", "transpose(reshape(g, (rows, w_shape[0])))",
-            "reshape(g, (w_shape[0], rows))"),
+    Mistake("reshaped, not transposed", "linear.w", "transpose(g)",
+            "reshape(g, (w_shape[0], -1))"),
     Mistake("the wrong axis is kept", "linear.bias", "sum_to(g, bias_shape)",
             "reshape(sum_to(transpose(g), (-1,)), bias_shape)"),
     Mistake("a mean for a sum", "linear.bias", "sum_to(g, bias_shape)",
@@ -230,8 +230,8 @@ SWEEP = [
     Mistake("the graph is freed though it is retained", "graph:_sweep", "if not retain:",
             "if node:", r"freed", op="mul"),
     Mistake("the gradient goes to the wrong operand", "op:Op.pull_back",
-            "place, derivative in node.plan.derivatives",
-            "place, (_, derivative) in enumerate(node.plan.derivatives)", op="mul"),
+            "place, derivative, apply in plan.derivatives",
+            "place, (_, derivative, apply) in enumerate(plan.derivatives)", op="mul"),
 ]  # fmt: skip
 
 MISTAKES = [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any
 
-from tinygrad_cnn.recording import recording, scope
+from tinygrad_cnn.recording import Recording, recording
 
 if TYPE_CHECKING:
     from tinygrad_cnn.nn.module import Module
@@ -16,7 +16,7 @@ Shapes = dict[int, tuple[int, ...]]  # of the last result of each module, by its
 
 
 class Call:
-    """A call of a module that is under way.
+    """A call of a module: inside ``with Call(module):`` it runs, and its name is part of the scope.
 
     Attributes
     ----------
@@ -25,38 +25,49 @@ class Call:
         Where to write the shapes of results, when somebody wants to know.
     """
 
-    __slots__ = ("_names", "module", "shapes")
+    __slots__ = ("_before", "_running", "module", "shapes")
 
-    def __init__(self, module: Module | None, shapes: Shapes | None) -> None:
+    _before: Token[Recording] | None
+    _running: Token[Call | None]
+
+    def __init__(self, module: Module | None, shapes: Shapes | None = None) -> None:
         self.module = module
         self.shapes = shapes
-        self._names: dict[int, str] = {}
 
-    def name_of(self, module: Module) -> str:
+    def __enter__(self) -> Call:
+        caller = running.get()
+        self._running = running.set(self)
+        self._before = None
+        if caller is not None:
+            self.shapes = caller.shapes
+            name = caller.name_of(self.module)
+            if name:
+                self._before = recording.set(recording.get().within(name))
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, Exception):
+            _say_where(error)
+        if self._before is not None:
+            recording.reset(self._before)
+        running.reset(self._running)
+
+    def name_of(self, module: Module | None) -> str:
         """Return what `module` is called in the one that is running; "" if it is not in it."""
-        if id(module) not in self._names and self.module is not None:
-            self._names = {id(inner): name for name, inner in self.module.named_modules()}
-        return self._names.get(id(module), "")
+        if self.module is None:
+            return ""
+        for name, value in vars(self.module).items():  # where nearly all are
+            if value is module:
+                return name
+            if isinstance(value, list | tuple):
+                for i, item in enumerate(value):
+                    if item is module:
+                        return f"{name}.{i}"
+        names = (name for name, inner in self.module.named_modules() if inner is module)
+        return next(names, "")
 
 
 running: ContextVar[Call | None] = ContextVar("running_module", default=None)
-
-
-@contextmanager
-def call(module: Module) -> Iterator[Shapes | None]:
-    """Make `module` the running one inside, and its name part of the scope; yield ``shapes``."""
-    caller = running.get()
-    shapes = caller.shapes if caller else None
-    token = running.set(Call(module, shapes))
-    try:
-        with scope(caller.name_of(module) if caller else ""):
-            try:
-                yield shapes
-            except Exception as error:
-                _say_where(error)
-                raise
-    finally:
-        running.reset(token)
 
 
 @contextmanager

@@ -61,10 +61,10 @@ class Module:
         A module called by another adds its name there, such as ``"conv1"`` or ``"layers.0"``; the
         outermost adds nothing. The note of an exception says in which module it was raised.
         """
-        with calls.call(self) as shapes:
+        with calls.Call(self) as call:
             y = self.forward(*args, **kwargs)
-            if shapes is not None and isinstance(y, Variable | np.ndarray):
-                shapes[id(self)] = y.shape
+            if call.shapes is not None and isinstance(y, Variable | np.ndarray):
+                call.shapes[id(self)] = y.shape
             return y
 
     # --- what it holds ---------------------------------------------------------------------------

@@ -171,7 +171,7 @@ def softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     Tensor([0.25, 0.25, 0.25, 0.25])
     """
     powers = np.exp(_shifted("softmax", x, axis, temperature))
-    return powers / np.sum(powers, axis=axis, keepdims=True)
+    return powers / powers.sum(axis=axis, keepdims=True)
 
 
 @softmax.derivative(
@@ -192,7 +192,7 @@ def log_softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     Tensor([-1000.,     0.])
     """
     shifted = _shifted("log_softmax", x, axis, temperature)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
 @log_softmax.derivative(
@@ -206,9 +206,9 @@ def _shifted(name: str, x: Array, axis: int, temperature: float) -> Array:
     """Return x/T less its largest real part along `axis`, so that no exponential overflows."""
     if not temperature > 0:
         raise ValueError(f"{name}: temperature is {temperature}, expected more than 0")
-    if not isinstance(axis, int | np.integer) or not -np.ndim(x) <= axis < np.ndim(x):
+    if not isinstance(axis, int | np.integer) or not -x.ndim <= axis < x.ndim:
         raise ValueError(f"{name}: axis is {axis}, but x has shape {np.shape(x)}")
     if x.shape[axis] == 0:
         raise ValueError(f"{name}: x has shape {x.shape}: no values along axis {axis}")
     scaled = x if temperature == 1.0 else x * (1.0 / temperature)
-    return scaled - np.max(scaled.real, axis=axis, keepdims=True)
+    return scaled - scaled.real.max(axis=axis, keepdims=True)

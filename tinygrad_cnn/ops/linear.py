@@ -100,7 +100,7 @@ def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
     >>> tg.linear(tg.Tensor([1.0, 2.0]), tg.Tensor([[3.0, 4.0]]), tg.Tensor([0.5]))
     Tensor([11.5])
     """
-    if np.ndim(w) != 2 or np.ndim(x) == 0 or x.shape[-1] != w.shape[1]:
+    if w.ndim != 2 or x.ndim == 0 or x.shape[-1] != w.shape[1]:
         raise ValueError(
             f"linear: x has shape {np.shape(x)} and w {np.shape(w)}; expected (..., in) and "
             "(out, in)"
@@ -108,8 +108,8 @@ def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
     y = engine.matmul(x, w.T)
     if bias is None:
         return y
-    if np.shape(bias) != (w.shape[0],):
-        raise ValueError(f"linear: bias has shape {np.shape(bias)}, expected ({w.shape[0]},)")
+    if bias.shape != w.shape[:1]:
+        raise ValueError(f"linear: bias has shape {bias.shape}, expected ({w.shape[0]},)")
     return y + bias
 
 
@@ -120,8 +120,10 @@ def _(g: Array, *, w: Array) -> Array:
 
 @linear.derivative("w", formula="gᵀ x", latex=r"g^{\mathsf T} x", equation="26")
 def _(g: Array, *, x: Array, w_shape: Shape) -> Array:
-    rows = math.prod(x.shape[:-1])
-    return matmul(transpose(reshape(g, (rows, w_shape[0]))), reshape(x, (rows, w_shape[1])))
+    if len(x.shape) != 2:
+        rows = math.prod(x.shape[:-1])
+        g, x = reshape(g, (rows, w_shape[0])), reshape(x, (rows, w_shape[1]))
+    return matmul(transpose(g), x)
 
 
 @linear.derivative("bias", formula="Σ g", latex=r"\sum g", equation="28")

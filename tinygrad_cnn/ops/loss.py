@@ -142,11 +142,14 @@ def cross_entropy(
     if np.ndim(logits) == 0 or logits.shape[-1] == 0:
         raise ValueError(f"cross_entropy: logits has shape {np.shape(logits)}, expected "
                          "(..., classes)")  # fmt: skip
+    target = np.asarray(target)
+    _check_reduction("cross_entropy", reduction, logits.shape[:-1])
+    if target.shape == logits.shape[:-1] and not label_smoothing:
+        losses = -_picked(log_softmax.forward(logits), _labels(target, logits.shape[-1]))
+        return _reduce(losses, reduction)
     wanted = _probabilities(target, logits.shape, label_smoothing, logits.real.dtype)
     logarithms = np.where(wanted == 0, 0, log_softmax.forward(logits))  # for 0·(−∞) is 0 here
-    losses = -np.sum(wanted * logarithms, axis=-1)
-    _check_reduction("cross_entropy", reduction, losses.shape)
-    return _reduce(losses, reduction)
+    return _reduce(-np.sum(wanted * logarithms, axis=-1), reduction)
 
 
 @cross_entropy.derivative("logits", formula="g·(softmax x − t) / n",
@@ -158,7 +161,8 @@ def _(
     if reduction == "none":
         g = reshape(g, (*g.shape, 1))
     total = wanted.sum(axis=-1, keepdims=True)  # 1 up to rounding
-    return g * (softmax(logits) * total - wanted) * (1.0 / _share(logits.shape[:-1], reduction))
+    g = g * (1.0 / _share(logits.shape[:-1], reduction))
+    return (softmax(logits) * total - wanted) * g
 
 
 def _probabilities(target: Array, shape: Shape, smoothing: float, dtype: Any) -> NDArray[Any]:
@@ -175,16 +179,10 @@ def _probabilities(target: Array, shape: Shape, smoothing: float, dtype: Any) ->
             raise ValueError("cross_entropy: target has a row that does not sum to 1")
         wanted = target.astype(dtype)
     elif target.shape == shape[:-1]:
-        if target.dtype.kind not in "iu":
-            raise TypeError(f"cross_entropy: target holds {target.dtype}, expected integer labels")
-        bad = np.flatnonzero((target < 0) | (target >= classes))
-        if bad.size:
-            raise ValueError(
-                f"cross_entropy: target has label {target.flat[bad[0]]} at {bad[0]}, expected 0 to "
-                f"{classes - 1}"
-            )
-        wanted = np.zeros(shape, dtype)
-        np.put_along_axis(wanted, target[..., np.newaxis].astype(np.intp), 1.0, axis=-1)
+        labels = _labels(target, classes)
+        wanted = np.zeros((labels.size, classes), dtype)
+        wanted[np.arange(labels.size), labels] = 1.0
+        wanted = wanted.reshape(shape)
     else:
         raise ValueError(
             f"cross_entropy: target has shape {target.shape} and dtype {target.dtype}; expected "
@@ -194,6 +192,27 @@ def _probabilities(target: Array, shape: Shape, smoothing: float, dtype: Any) ->
         wanted *= 1.0 - smoothing
         wanted += smoothing / classes
     return wanted
+
+
+def _labels(target: NDArray[Any], classes: int) -> NDArray[Any]:
+    """Return integer labels in a row; refuse what is no class."""
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy: target holds {target.dtype}, expected integer labels")
+    labels = target.reshape(-1)
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise ValueError(
+            f"cross_entropy: target has label {labels[first]} at {first}, expected 0 to "
+            f"{classes - 1}"
+        )
+    return labels
+
+
+def _picked(x: Array, labels: NDArray[Any]) -> Array:
+    """Return the value of each row of `x` (..., classes) at its label: (...)."""
+    rows = x.reshape(labels.size, x.shape[-1])
+    return rows[np.arange(labels.size), labels].reshape(x.shape[:-1])
 
 
 def _check_pair(name: str, prediction: Array, target: Array, reduction: Reduction) -> None:
@@ -214,7 +233,7 @@ def _check_reduction(name: str, reduction: Reduction, shape: Shape) -> None:
 def _reduce(losses: Array, reduction: Reduction) -> Array:
     if reduction == "none":
         return losses
-    return np.sum(losses) * (1.0 / _share(np.shape(losses), reduction))
+    return losses.sum() * (1.0 / _share(losses.shape, reduction))
 
 
 def _share(shape: Shape, reduction: Reduction) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,20 @@ State: TypeAlias = dict[str, Any]  # of one parameter: a count of steps, and arr
 
 
 class Hyperparameter:
-    """An attribute that holds a number with 0 ≤ number < below, checked whenever it is set."""
+    """An attribute that holds a number with 0 ≤ number < below, checked whenever it is set.
+
+    It is read as fast as any other: Python finds it in the instance, as there is no ``__get__``.
+    """
+
+    if TYPE_CHECKING:
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any: ...
 
     def __init__(self, below: float = math.inf) -> None:
         self.below = below
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else vars(instance)[self.name]
 
     def __set__(self, instance: Any, value: Any) -> None:
         vars(instance)[self.name] = self.checked(type(instance), value)

@@ -80,7 +80,7 @@ def _check_rules(call: Call, y: Tensor, u: Array) -> None:
     if node is None or call.op.sequence:
         return
     kept = dict(zip(node.plan.names, node.saved, strict=True))
-    for place, derivative in node.plan.derivatives:
+    for place, derivative, _ in node.plan.derivatives:
         needs = {name: getattr(kept[name], "array", kept[name]) for name in derivative.needs}
         value = derivative.rule(u, **needs)
         parent = node.edges()[place]
