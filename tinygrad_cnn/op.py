@@ -264,10 +264,16 @@ class Op(Generic[P]):
                 break
         if not has_tensor:
             return self._computed(arrays, state.scope)  # type: ignore[no-any-return]  # an array
-        if state.observers:
-            return self._observed(arguments, operands, arrays, state)
-        y = self._result(self._computed(arrays, state.scope), operands)
+        started = perf_counter() if state.observers else 0.0
+        try:
+            y = self._result(self._computed(arrays, state.scope), operands)
+        except Exception as error:
+            if state.observers:
+                self._tell(state, operands, arrays, None, None, started, error)
+            raise
         node = self._record(arguments, operands, arrays, y, state.scope) if state.on else None
+        if state.observers:
+            self._tell(state, operands, arrays, y, node, started)
         return Variable.tensor.of(y, node, _leaf_beneath(y, operands))
 
     def _computed(self, arrays: list[Any], scope: str) -> Any:
@@ -281,32 +287,23 @@ class Op(Generic[P]):
         finally:  # the error's traceback holds this frame: let neither hold the other
             del explained
 
-    def _observed(
-        self, arguments: list[Any], operands: list[Any], arrays: list[Any], state: Recording
-    ) -> Tensor:
-        """Make the call, and tell the observers of it."""
-        started = perf_counter()
-        y: Any = None
-        node = error = None
-        try:
-            y = self._result(self._computed(arrays, state.scope), operands)
-            if state.on:
-                node = self._record(arguments, operands, arrays, y, state.scope)
-        except Exception as raised:
-            error = raised
+    def _tell(
+        self,
+        state: Recording,
+        operands: list[Any],
+        arrays: list[Any],
+        y: NDArray[Any] | None,
+        node: Node | None,
+        started: float,
+        error: Exception | None = None,
+    ) -> None:
+        """Tell the observers of a call."""
+        seconds = perf_counter() - started
         sources = tuple([v.node or v if isinstance(v, Variable) else None for v in operands])
         named = dict(zip(self.parameters, arrays, strict=True))
-        seconds = perf_counter() - started
         event = ForwardEvent(self, named, y, node, sources, state.scope, seconds, error)
         for observer in state.observers:
             observer.forward(event)
-        del event
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error
-        return Variable.tensor.of(y, node, _leaf_beneath(y, operands))
 
     def _beside_operands(self, arguments: list[Any], unwrapped: list[Any]) -> list[Any]:
         """Return all arguments, with the operands as arrays."""
