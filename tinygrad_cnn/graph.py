@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.recording import BackwardEvent, changed_recording, recording
+from tinygrad_cnn.recording import BackwardEvent, Recording, recording
 
 if TYPE_CHECKING:
     from tinygrad_cnn.op import Op, Plan
@@ -326,8 +326,10 @@ def _sweep(
     newest: list[tuple[int, Node]] = []  # a heap of the nodes in pending
     if isinstance(root, Node):
         heappush(newest, (-root.seq, root))
-    observers = recording.get().observers
-    with changed_recording(on=create_graph):
+    state = recording.get()
+    observers = state.observers
+    token = recording.set(Recording(create_graph, state.scope, observers))
+    try:
         while newest:
             _, node = heappop(newest)
             gradient = pending.pop(node)
@@ -351,6 +353,8 @@ def _sweep(
                     heappush(newest, (-parent.seq, parent))
             if not retain:
                 node.free()
+    finally:
+        recording.reset(token)
     found.update(pending)  # what is left are leaves
     return found
 
