@@ -209,7 +209,7 @@ def sqrt(x: Array) -> Array:
     return np.sqrt(x)
 
 
-@sqrt.derivative("x", formula="g / 2y", latex=r"\frac{g}{2y}")
+@sqrt.derivative("x", formula="g / (2·y)", latex=r"\frac{g}{2y}")
 def _(g: Array, *, y: Array) -> Array:
     return g / (2.0 * y)
 

@@ -48,12 +48,12 @@ def mse(prediction: Array, target: Array, reduction: Reduction = "mean") -> Arra
     return _reduce(difference * difference, reduction)
 
 
-@mse.derivative("prediction", formula="2g·(p − t) / n", latex=r"\tfrac2n\,g\,(p-t)")
+@mse.derivative("prediction", formula="2·g·(p − t) / n", latex=r"\tfrac2n\,g\,(p-t)")
 def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
     return g * (prediction - target) * (2.0 / _share(prediction.shape, reduction))
 
 
-@mse.derivative("target", formula="2g·(t − p) / n", latex=r"\tfrac2n\,g\,(t-p)")
+@mse.derivative("target", formula="2·g·(t − p) / n", latex=r"\tfrac2n\,g\,(t-p)")
 def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
     return g * (target - prediction) * (2.0 / _share(prediction.shape, reduction))
 
@@ -100,7 +100,7 @@ def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Ar
     return g * (target - prediction) * (1.0 / _share(prediction.shape, reduction))
 
 
-@op(formula="−Σ t·ln softmax x", latex=r"-\sum t\,\ln \operatorname{softmax} x")
+@op(formula="−Σ t·ln softmax x / n", latex=r"-\frac1n \sum t\,\ln \operatorname{softmax} x")
 def cross_entropy(
     logits: Array,
     target: Array,

@@ -66,7 +66,7 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return np.mean(x, axis=axis, keepdims=keepdims)
 
 
-@mean.derivative("x", formula="g / n", latex=r"\frac{g}{n}")
+@mean.derivative("x", formula="g repeated / n", latex=r"\frac{g}{n}")
 def _(g: Array, *, x_shape: tuple[int, ...], axis: Axis) -> Array:
     return _spread(g * (1.0 / _count(x_shape, axis)), x_shape, axis)
 

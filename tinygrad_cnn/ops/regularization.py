@@ -99,8 +99,8 @@ def batch_norm(x: Array, w: Array, bias: Array, epsilon: float = 1e-5) -> Array:
 
 @batch_norm.derivative(
     "x",
-    formula="w/σ · (g − mean g − x̂·mean(g·x̂))",
-    latex=r"\tfrac{w}{\sigma}(g - \overline{g} - \hat x\,\overline{g\,\hat x})",
+    formula="w·(g − mean g − x̂·mean(g·x̂)) / √(σ² + ε)",
+    latex=r"\frac{w}{\sqrt{\sigma^2+\epsilon}}\,(g - \overline{g} - \hat x\,\overline{g\,\hat x})",
 )
 def _(g: Array, *, x: Array, w: Array, epsilon: float) -> Array:
     normal, deviation = _normalised(x, epsilon)

@@ -1,0 +1,145 @@
+"""Formulas in words, each with plain NumPy or loops that do what the words say.
+
+Each is a function of the call: its arguments by name, ``g``, ``y`` and ``axes``. None uses an op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from support import naive
+from support.numeric import Array, adjoint, over_windows
+from support.references import scattered, sum_to
+
+Call = dict[str, Any]
+POOLING = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+AVERAGING = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
+
+
+def windows(call: Call, image: tuple[int, ...]) -> Iterator[tuple[Any, list[tuple[int, ...]]]]:
+    """Yield the index of each window, and its cells in the kernel's order, off the image too."""
+    options = [call[name] for name in POOLING]
+    rows, columns = naive.windows((image[2], image[3]), *options)
+    for n, c in np.ndindex(image[:2]):
+        for i, inside in enumerate(rows):
+            for j, across in enumerate(columns):
+                yield (n, c, i, j), [(n, c, r, k) for r in inside for k in across]
+
+
+def in_image(cell: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    return all(0 <= k < length for k, length in zip(cell, image, strict=True))
+
+
+def to_first_maximum(call: Call) -> Array:
+    x = call["x"]
+    gradient = np.zeros(x.shape)
+    for at, cells in windows(call, x.shape):
+        gradient[max((cell for cell in cells if in_image(cell, x.shape)), key=lambda c: x[c])] += (
+            call["g"][at]
+        )
+    return gradient
+
+
+def chosen(x: Array, call: Call) -> Array:
+    """Return the chosen cell of each window."""
+    y = np.zeros(call["winner"].shape)
+    for at, cells in windows(call, x.shape):
+        cell = cells[call["winner"][at]]
+        y[at] = x[cell] if in_image(cell, x.shape) else 0.0
+    return y
+
+
+def at_chosen(u: Array, image: tuple[int, ...], call: Call) -> Array:
+    """Return zeros with each value of u added at its window's chosen cell."""
+    x = np.zeros(image)
+    for at, cells in windows(call, image):
+        cell = cells[call["winner"][at]]
+        if in_image(cell, image):
+            x[cell] += u[at]
+    return x
+
+
+def average(x: Array, call: Call) -> Array:
+    return naive.avgpool(x, **{name: call[name] for name in AVERAGING})
+
+
+def at_extreme(call: Call, choose: Callable[[Array], Any]) -> Array:
+    """Return g where `choose` finds the extreme among what was reduced, in row-major order."""
+    x = call["x"]
+    gone = tuple(range(x.ndim)) if call["axes"] is None else call["axes"]
+    gone = {a % x.ndim for a in (gone if isinstance(gone, tuple) else (gone,))}
+    spread = np.broadcast_to(call["g"], x.shape)
+    gradient = np.zeros(x.shape)
+    for kept in np.ndindex(*(1 if a in gone else n for a, n in enumerate(x.shape))):
+        part = tuple(slice(None) if a in gone else k for a, k in enumerate(kept))
+        group = x[part]
+        if group.ndim:
+            place = np.unravel_index(choose(group), group.shape)
+            gradient[part][place] = spread[part][place]
+        else:
+            gradient[part] = spread[part]
+    return gradient
+
+
+def without_border(call: Call) -> Array:
+    inside = np.pad(np.ones(call["x"].shape), call["widths"]) == 1
+    return call["g"][inside].reshape(call["x"].shape)
+
+
+def permuted_back(call: Call) -> Array:
+    axes = call["axes_of_call"]
+    axes = range(call["g"].ndim)[::-1] if axes is None else axes
+    return np.moveaxis(call["g"], range(call["g"].ndim), axes)
+
+
+def parts(call: Call) -> list[Array]:
+    ends = np.cumsum([array.shape[call["axis"]] for array in call["arrays"]])[:-1]
+    return np.split(call["g"], ends, axis=call["axis"])
+
+
+PROSE: dict[str, Callable[[Call], Any]] = {
+    "x reshaped": lambda c: np.array(c["x"].ravel()).reshape(c["y"].shape),
+    "g reshaped back": lambda c: np.array(c["g"].ravel()).reshape(c["x"].shape),
+    "x with its axes permuted": lambda c: np.transpose(c["x"], c["axes_of_call"]),
+    "g permuted back": permuted_back,
+    "x repeated to a larger shape": lambda c: c["x"] + np.zeros(c["shape"]),
+    "Σ of g over the repeats": lambda c: sum_to(c["g"], c["x"].shape),
+    "Σ of x over broadcast axes": lambda c: sum_to(c["x"], c["shape"]),
+    "x[index]": lambda c: c["x"][c["index"]],
+    "g put back into zeros": lambda c: scattered(c["g"], c["index"], c["x"].shape),
+    "zeros with Σ of x at index": lambda c: scattered(c["x"], c["index"], c["shape"]),
+    "g[index]": lambda c: c["g"][c["index"]],
+    "x₁ ‖ x₂ ‖ …": lambda c: np.concatenate(c["arrays"], c["axis"]),
+    "the parts of g": parts,
+    "x₁, x₂, … along a new axis": lambda c: np.stack(c["arrays"], c["axis"]),
+    "the slices of g": lambda c: [np.take(c["g"], i, c["axis"]) for i in range(len(c["arrays"]))],
+    "x with a border": lambda c: np.pad(c["x"], c["widths"], constant_values=c["value"]),
+    "g without the border": without_border,
+    "x reversed": lambda c: np.flip(c["x"], c["axis"]),
+    "g reversed": lambda c: np.flip(c["g"], c["axis"]),
+    "g at the first maximum, else 0": lambda c: at_extreme(c, np.argmax),
+    "g at the first minimum, else 0": lambda c: at_extreme(c, np.argmin),
+    "max of x under each window": lambda c: naive.maxpool(
+        c["x"], **{name: c[name] for name in POOLING}
+    )[0],
+    "g at the first maximum of its window, else 0": to_first_maximum,
+    "x at the chosen cell of each window": lambda c: chosen(c["x"], c),
+    "g put at the chosen cells": lambda c: at_chosen(c["g"], c["x"].shape, c),
+    "zeros with Σ of u at the chosen cells": lambda c: at_chosen(c["u"], c["shape"], c),
+    "g at the chosen cells": lambda c: chosen(c["g"], c),
+    "mean of x under each window": lambda c: average(c["x"], c),
+    "mean of g under each window": lambda c: average(c["g"], c),
+    "g / k shared over the window": lambda c: adjoint(
+        lambda x: average(x, c), c["g"], c["x"].shape
+    ),
+    "u / k shared over each window": lambda c: adjoint(lambda x: average(x, c), c["u"], c["shape"]),
+    "Σ over windows of g·x": lambda c: over_windows(c["g"], c["x"], c),
+    "Σ over windows of u·x": lambda c: over_windows(c["u"], c["x"], c),
+    "Σ over windows of u·g": lambda c: over_windows(c["u"], c["g"], c),
+    "Σ over windows of x·g": lambda c: over_windows(c["x"], c["g"], c),
+    "Σ over windows of g": lambda c: np.sum(c["g"], axis=(0, 2, 3)),
+}
+"""By the formula."""
