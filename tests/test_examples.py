@@ -152,3 +152,20 @@ def test_recursion_shares_its_weights(load: Load) -> None:
         losses.append(tg.cross_entropy(model(tree), 1).item())
     # four forks use this one weight: its gradient is the sum over all of them
     assert weight.grad[at] == pytest.approx((losses[0] - losses[1]) / (2 * h), rel=1e-2)
+
+
+def test_a_vanishing_gradient_is_found_and_cured(load: Load, tmp_path: Path) -> None:
+    results = load("vanishing_gradient").main(tmp_path)
+    layers, loss = results["sigmoid"]
+    norms = [norm for _, norm, _ in layers]
+    assert norms == sorted(norms)  # it shrinks from the loss to the input
+    assert norms[0] < 1e-5 * norms[-1]
+    marked = [name for name, _, marks in layers if marks == "vanishing"]
+    assert marked == ["fc.0", "fc.1", "fc.2"]
+    assert loss > 0.98 * math.log(10)  # as good as guessing
+    layers, loss = results["relu"]
+    norms = [norm for _, norm, _ in layers]
+    assert max(norms) < 3 * min(norms)
+    assert not any(marks for _, _, marks in layers)
+    assert loss < 0.2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["relu.svg", "sigmoid.svg"]

@@ -24,6 +24,8 @@ from tinygrad_cnn.recording import (
 )
 from tinygrad_cnn.tensor import Tensor, default_dtype
 
+from tinygrad_cnn.draw import derive, draw, trace  # isort: skip  # `draw` is the function from here
+
 if TYPE_CHECKING:
     from tinygrad_cnn import check
 
@@ -43,7 +45,9 @@ __all__ = [
     "check",
     "data",
     "default_dtype",
+    "derive",
     "detect_nan",
+    "draw",
     "enable_grad",
     "grad",
     "hessian",
@@ -57,6 +61,7 @@ __all__ = [
     "op",
     "optim",
     "scope",
+    "trace",
     "vjp",
 ]
 __all__ += ops.__all__

@@ -1,0 +1,85 @@
+"""``tinygrad-cnn draw``: a file, a line, and what is marked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from tinygrad_cnn.draw.graph import Graph
+
+Call = Callable[..., Result]
+
+DEEP = """
+from tinygrad_cnn import nn
+
+class Deep(nn.MLP):
+    def __init__(self, classes, rng):
+        super().__init__((784, *[16] * 12, classes), "sigmoid", rng=rng)
+"""
+
+
+def graph(path: str) -> Graph:
+    return Graph.from_json(json.loads(Path(path).read_text("utf-8")))
+
+
+def test_a_ready_model_is_drawn(call: Call, few_file: str) -> None:
+    result = call("draw", "lenet5", "--data", few_file, "--depth", 1, "--out", "graph.json")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "graph.json  15 nodes, 14 edges\n"
+    drawn = graph("graph.json")
+    assert drawn.title == "lenet5"
+    assert [node.op for node in drawn.nodes if node.kind == "module"][:3] == [
+        "Conv2d", "ReLU", "MaxPool2d",
+    ]  # fmt: skip
+    assert drawn.nodes[0].shape == (8, 1, 28, 28)
+
+
+def test_by_default_an_svg_with_the_models_name_is_written(call: Call, few_file: str) -> None:
+    result = call("draw", "mlp", "--data", few_file, "--gradients", "--values", "--images", 2)
+    assert result.exit_code == 0, result.output
+    assert Path("mlp.svg").read_text("utf-8").startswith("<svg ")
+
+
+def test_what_is_wrong_is_printed(call: Call, few_file: str) -> None:
+    Path("model.py").write_text(DEEP, encoding="utf-8")
+    options = ["--depth", 1, "--heat", "gradient", "--out", "deep.dot"]
+    result = call("draw", "model.py:Deep", "--data", few_file, *options)
+    assert result.exit_code == 0, result.output
+    first, *marks = result.stdout.splitlines()
+    assert first.startswith("deep.dot  ")
+    assert marks[0].startswith("  fc.0  ▼ vanishing  gradient over 100 times smaller")
+    assert "fc.12" not in result.stdout
+
+
+def test_a_trained_run_is_drawn(call: Call, run: Path) -> None:
+    result = call("draw", run, "--out", "run.json", "--heat", "time")
+    assert result.exit_code == 0, result.output
+    weights = {node.name: node for node in graph("run.json").nodes if node.kind == "parameter"}
+    assert weights["conv1.bias"].value.norm > 0  # it began at 0, and has learned
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "model is 'nothing', expected mlp, lenet5, vgg"),
+        (["mlp", "--out", "mlp.gif"], "the suffix of --out is '.gif', expected one of '.svg'"),
+        (["mlp", "--heat", "hot"], "heat is 'hot', expected one of"),
+        (["mlp", "--depth", "0"], "depth is 0, expected a whole number from 1 up"),
+        (["mlp", "--images", "0"], "images"),
+        (["mlp", "--data", "nowhere"], "'nowhere' is absent"),
+        (["mlp", "--out", "missing/mlp.dot"], "there is no folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_file(
+    call: Call, tmp_path: Path, few_file: str, arguments: list[str], message: str
+) -> None:
+    given = arguments if "--data" in arguments else [*arguments, "--data", few_file]
+    result = call("draw", *given)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,35 @@
+"""Reading DOT and SVG back, for tests of drawings."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from xml.etree import ElementTree
+
+import pytest
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+
+
+def edges_of(source: str) -> list[tuple[str, str]]:
+    """Return the forward edges of DOT text, in order."""
+    return re.findall(r'^ +(\w+) -> (\w+) \[id="\w+" class="forward"', source, re.MULTILINE)
+
+
+def statement(source: str, node: str) -> str:
+    """Return the line of DOT text that declares a node."""
+    (line,) = [line for line in source.splitlines() if line.startswith(f"  {node} [")]
+    return line
+
+
+def ids_of(svg: str) -> set[str]:
+    """Return the ids of all elements of an SVG."""
+    return {element.get("id", "") for element in ElementTree.fromstring(svg).iter()} - {""}
+
+
+def texts_of(svg: str) -> list[str]:
+    """Return the lines of text that an SVG shows."""
+    root = ElementTree.fromstring(svg)
+    return [" ".join((text.text or "").split()) for text in root.iter(f"{SVG}text")]

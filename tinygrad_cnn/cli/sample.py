@@ -1,0 +1,49 @@
+"""A model and a few images to look at it with, as the commands name them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tinygrad_cnn.data import DataLoader, load
+from tinygrad_cnn.nn import Module
+from tinygrad_cnn.train import Experiment, load_run, recipe
+
+__all__ = ["model_and_images"]
+
+
+def model_and_images(
+    model: str, source: str | None, images: int, seed: int
+) -> tuple[Module, NDArray[Any], NDArray[Any]]:
+    """Return a model and a batch to train it with: images, ready for the model, and their labels.
+
+    Parameters
+    ----------
+    model : str
+        A ready model's name or ``"path/to/file.py:Class"``, made anew; or the folder of a run, with
+        what it has learned.
+    source : str or None
+        For `tinygrad_cnn.data.load`; by default the embedded digits, or the run's own.
+    images : int
+        How many.
+    seed : int
+        What a new model's weights are drawn from.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or it does not fit the data.
+    """
+    if Path(model).is_dir():
+        run = load_run(Path(model))
+        dataset = load(source or run.settings.data.source).train
+        run.settings.data.check(dataset)
+        loader = DataLoader(dataset, batch_size=images, transform=run.settings.data.normalise())
+        return run.model.train(), *next(iter(loader))
+    data = source or "digits"
+    experiment = Experiment.new(
+        data, model, recipe(data, seed=seed, batch_size=images, augment="none")
+    )
+    return experiment.model, *next(iter(experiment.loader))

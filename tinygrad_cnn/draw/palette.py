@@ -1,0 +1,107 @@
+"""The colours of a drawing, each with what it becomes where the page around it is dark.
+
+The two scales are told apart by people with any kind of colour blindness; still, nothing is said by
+colour alone: whatever has one has a shape, a border or a word as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "CARD",
+    "DIVERGING",
+    "FAINT",
+    "FRAME",
+    "GRADIENT",
+    "INK",
+    "INPUT",
+    "LINE",
+    "MODULE",
+    "PARAMETER",
+    "SEQUENTIAL",
+    "TROUBLE",
+    "UNKNOWN",
+    "Colour",
+    "Fill",
+    "style_sheet",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """A colour as "#rrggbb", on a light page and on a dark one."""
+
+    light: str
+    dark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """What a box is filled with, what surrounds it, and what is written in it."""
+
+    area: Colour
+    border: Colour
+    text: Colour
+    faint: Colour
+
+
+INK = Colour("#1f2328", "#e6edf3")
+FAINT = Colour("#59636e", "#9aa4af")
+LINE = Colour("#6e7781", "#8b949e")  # of edges: on no fill, so it has to be seen on both
+FRAME = Colour("#c9d1d9", "#3d444d")  # around a module
+GRADIENT = Colour("#b35900", "#f0a04b")
+TROUBLE = Colour("#a40e26", "#ff9492")
+WHITE = Colour("#fefefe", "#fdfdfd")  # on fills that stay as dark as they are
+_PALE = Colour("#f4f4f4", "#f5f5f5")
+
+
+def _fill(light: str, dark: str, border: Colour, faint: Colour = FAINT) -> Fill:
+    return Fill(Colour(light, dark), border, INK, faint)
+
+
+def _deep(light: str, dark: str) -> Fill:
+    return Fill(Colour(light, dark), INK, WHITE, _PALE)
+
+
+CARD = _fill("#ffffff", "#161b22", LINE)
+MODULE = _fill("#f3f5f7", "#21262d", LINE)
+PARAMETER = _fill("#e4effa", "#12304f", Colour("#3b78b5", "#5e9fe0"))
+INPUT = _fill("#e7f3e8", "#17351f", Colour("#4a8a57", "#63b078"))
+UNKNOWN = _fill("#fafafa", "#1b2027", FRAME)  # where heat has nothing to say
+
+DIVERGING = (
+    _deep("#08306b", "#0a4fb0"),
+    _deep("#21629f", "#1f5c96"),
+    _fill("#8fbfe0", "#1d4568", LINE, INK),
+    _fill("#cfe2f1", "#1c3147", LINE),
+    _fill("#f7f7f4", "#25292f", LINE),
+    _fill("#fbdfc0", "#463322", LINE),
+    _fill("#f4b173", "#6a441c", LINE, INK),
+    _deep("#a54d06", "#9a4b0b"),
+    _deep("#6f2c04", "#b34d0c"),
+)
+"""From far below the median to far above it; the middle is the median."""
+
+SEQUENTIAL = (
+    _fill("#f8f7f3", "#24282e", LINE),
+    _fill("#f5e6c4", "#40371f", LINE),
+    _fill("#f0c46b", "#66501c", LINE, INK),
+    _deep("#8f5406", "#85530a"),
+    _deep("#5c2503", "#b04a0a"),
+)
+"""From little to much."""
+
+
+def style_sheet() -> str:
+    """Return CSS that gives every colour its other value on a dark page."""
+    fills = (CARD, MODULE, PARAMETER, INPUT, UNKNOWN, *DIVERGING, *SEQUENTIAL)
+    colours = dict.fromkeys((INK, FAINT, LINE, FRAME, GRADIENT, TROUBLE, WHITE, _PALE))
+    for fill in fills:
+        colours |= dict.fromkeys((fill.area, fill.border))
+    rules = [
+        f'.tinygrad-cnn [{property}="{colour.light}"]{{{property}:{colour.dark}}}'
+        for colour in colours
+        for property in ("fill", "stroke")
+    ]
+    return "@media (prefers-color-scheme:dark){" + "".join(rules) + "}"
