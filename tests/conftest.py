@@ -1,14 +1,19 @@
-"""Hypothesis profiles: few examples by default, always the same ones where CI is set."""
+"""Hypothesis profiles: few examples by default, always the same ones where CI is set. Fixtures."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.browser import chromium
 
 from tinygrad_cnn import OPS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # too_slow measures the machine, not the test: two busy cores would make it fail by chance.
 SUPPRESSED = [HealthCheck.too_slow]
@@ -30,3 +35,10 @@ def ops_of_its_own() -> Iterator[None]:
     yield
     OPS.clear()
     OPS.update(before)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Yield a headless Chromium, one for each module that tests pages."""
+    with chromium() as started:
+        yield started

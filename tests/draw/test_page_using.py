@@ -1,0 +1,218 @@
+"""Using the page: by mouse and by keyboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.browser import opened
+from support.traced import lenet
+
+import tinygrad_cnn as tg
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    return lenet().drawing.render(tmp_path_factory.mktemp("page") / "backprop.html")
+
+
+def at(page) -> str:
+    return page.locator(".phase").text_content()
+
+
+def focused(page) -> str:
+    """Return what a screen reader would call the element that has the focus."""
+    return page.evaluate(
+        "() => document.activeElement.getAttribute('aria-label') ?? "
+        "document.activeElement.textContent.trim()"
+    )
+
+
+# --- mouse ---------------------------------------------------------------------------------------
+
+
+def test_hovering_over_a_node_shows_its_value_and_gradient(browser, file):
+    with opened(browser, file) as page:
+        card = page.locator("#card")
+        assert card.is_hidden()
+        node = page.get_by_role("button", name="relu in activation1")
+        node.hover()
+        assert card.is_visible()
+        pictures = card.get_by_role("img")
+        assert pictures.count() == 2
+        value, gradient = (picture.get_attribute("aria-label") for picture in pictures.all())
+        assert value.startswith("value, 1 × 6 × 28 × 28: 0 to ")
+        assert gradient.startswith("gradient, 1 × 6 × 28 × 28: −")
+        assert "max(0, x)" in card.inner_text()
+        box = card.bounding_box()
+        page.mouse.move(box["x"] + 20, box["y"] + 20)  # onto the card itself
+        assert card.is_visible()
+        page.keyboard.press("Escape")
+        assert card.is_hidden()
+        node.hover()
+        page.mouse.move(700, 400)
+        assert card.is_hidden()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("depth", ["layers", "calls"])
+def test_the_card_never_covers_its_node_and_never_leaves_the_box(browser, file, width, depth):
+    with opened(browser, file, width=width) as page:
+        page.get_by_role("button", name=depth).click()
+        page.locator("#where").hover()  # away from all that has a card
+        box = page.locator("#graph").bounding_box()
+        for node in page.locator("#canvas .node").all():
+            node.scroll_into_view_if_needed()
+            node.dispatch_event("pointerover", {"pointerType": "mouse"})
+            own = node.evaluate("(node) => node.getBoundingClientRect().toJSON()")  # no stroke
+            card = page.locator("#card").bounding_box()
+            shared = [
+                min(own[x] + own[size], card[x] + card[size]) - max(own[x], card[x])
+                for x, size in (("x", "width"), ("y", "height"))
+            ]
+            assert 0 < min(shared) <= 5
+            assert card["x"] >= box["x"]
+            assert card["x"] + card["width"] <= box["x"] + box["width"]
+            assert card["y"] >= box["y"]
+            assert card["y"] + card["height"] <= box["y"] + box["height"]
+
+
+def test_a_click_on_a_node_goes_to_its_step_in_the_half_that_is_shown(browser, file):
+    with opened(browser, file) as page:
+        node = page.get_by_role("button", name="maxpool in pool1")
+        node.click()
+        assert at(page) == "Forward 3 of 13"
+        page.locator("#step").fill("13")
+        assert at(page) == "Backward 1 of 13"
+        node.click()
+        assert at(page) == "Backward 11 of 13"
+
+
+def test_layers_fold_and_unfold_and_the_step_stays_lit(browser, file):
+    with opened(browser, file) as page:
+        page.locator("#step").fill("3")  # conv2d in conv2
+        nodes = page.locator("#canvas .node")
+        unfolded = nodes.count()
+        page.get_by_role("button", name="layers").click()
+        assert nodes.count() < unfolded
+        assert page.get_by_role("button", name="layers").get_attribute("aria-pressed") == "true"
+        current = page.locator("#canvas [aria-current=step]")
+        assert current.get_attribute("aria-label").startswith("conv2, 3 nodes folded")
+        assert at(page) == "Forward 4 of 13"
+        page.keyboard.press("ArrowLeft")
+        assert current.get_attribute("aria-label").startswith("maxpool in pool1")
+        page.get_by_role("button", name="conv2, 3 nodes folded").click()  # unfolds
+        assert nodes.count() == unfolded
+        assert current.get_attribute("aria-label").startswith("maxpool in pool1")
+        assert focused(page).startswith("conv2d in conv2")
+
+
+def test_what_is_too_large_to_unfold_goes_to_its_step(browser, tmp_path):
+    class Deep(tg.nn.Module):
+        def forward(self, x):
+            for _ in range(1600):
+                x = x + 1.0
+            return x
+
+    model = tg.nn.Sequential(Deep(), tg.nn.Sigmoid())
+    with tg.trace() as trace:
+        model(tg.Tensor([1.0], requires_grad=True)).sum().backward()
+    file = trace.draw(names=model).render(tmp_path / "backprop.html")
+    with opened(browser, file) as page:
+        page.keyboard.press("End")
+        page.get_by_role("button", name="nodes folded").click()
+        assert at(page) == "Backward 3 of 1602"
+
+
+def test_zoom_changes_the_drawing_and_never_the_page(browser, file):
+    with opened(browser, file) as page:
+
+        def width():
+            return page.locator("#canvas svg").bounding_box()["width"]
+
+        fitted = width()
+        page.get_by_role("button", name="Zoom in").click()
+        page.get_by_role("button", name="Zoom in").click()
+        assert width() == pytest.approx(fitted * 1.25**2, rel=0.01)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.get_by_role("button", name="Fit the width").click()
+        assert width() == pytest.approx(fitted, rel=0.01)
+
+
+# --- keyboard ------------------------------------------------------------------------------------
+
+
+def test_keys_step_from_wherever_the_focus_is(browser, file):
+    with opened(browser, file) as page:
+        for key, place in [
+            ("ArrowRight", "Forward 2 of 13"),
+            ("ArrowLeft", "Forward 1 of 13"),
+            ("ArrowLeft", "Forward 1 of 13"),
+            ("End", "The end of the sweep"),
+            ("ArrowRight", "The end of the sweep"),
+            ("ArrowLeft", "Backward 13 of 13"),
+            ("Home", "Forward 1 of 13"),
+        ]:
+            page.keyboard.press(key)
+            assert at(page) == place
+        for selector in ("#step", "#play", "#canvas [tabindex='0']", "#larger"):
+            page.keyboard.press("Home")
+            page.locator(selector).focus()
+            page.keyboard.press("ArrowRight")
+            assert at(page) == "Forward 2 of 13", selector
+
+
+def test_tab_goes_through_everything_once_in_the_order_of_the_page(browser, file):
+    with opened(browser, file) as page:
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowRight")
+        reached = []
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            reached.append(focused(page).split(",")[0])
+        assert reached == [
+            "Skip to the step", "layers", "calls", "Zoom out", "Fit the width", "Zoom in",
+            "maxpool in pool1",  # one stop for the whole graph: where the step is
+            "First step", "Previous step", "Play", "Next step", "Last step",
+        ]  # fmt: skip
+        page.keyboard.press("Tab")
+        assert focused(page) == "Step"
+        outline = "getComputedStyle(document.activeElement, '::-webkit-slider-thumb')"
+        assert page.evaluate(f"{outline} !== null")
+
+
+def test_in_the_graph_up_and_down_walk_and_enter_goes_there(browser, file):
+    with opened(browser, file) as page:
+        page.locator("#canvas [tabindex='0']").focus()
+        assert focused(page).startswith("conv2d in conv1")
+        page.keyboard.press("ArrowUp")
+        assert focused(page).startswith("conv1.bias")
+        card = page.locator("#card")
+        assert card.is_visible()
+        assert "conv1.bias" in card.inner_text()
+        described = page.evaluate("document.activeElement.getAttribute('aria-describedby')")
+        assert described == "card"
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowDown")
+        assert focused(page).startswith("relu in activation1")
+        page.keyboard.press("Enter")
+        assert at(page) == "Forward 2 of 13"
+
+
+def test_playing_goes_on_by_itself_and_stops_at_the_end_or_when_asked(browser, file):
+    with opened(browser, file) as page:
+        page.clock.install()
+        page.reload()
+        status = page.get_by_role("status")
+        page.keyboard.press(" ")
+        assert status.get_attribute("aria-live") == "off"
+        page.clock.run_for(3000)
+        assert at(page) == "Forward 3 of 13"
+        page.get_by_role("button", name="Pause").click()
+        page.clock.run_for(5000)
+        assert at(page) == "Forward 3 of 13"
+        assert status.get_attribute("aria-live") == "polite"
+        page.get_by_role("button", name="Play").click()
+        page.clock.run_for(60_000)
+        assert at(page) == "The end of the sweep"
+        assert page.get_by_role("button", name="Play").is_visible()
