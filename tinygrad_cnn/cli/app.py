@@ -184,6 +184,84 @@ def check(
     return run(ops or [], examples, seed)
 
 
+@app.command()
+def draw(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="[bold]lenet5[/bold], mlp, vgg, path/to/file.py:Class, or the folder of a "
+            "training.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where to write: .svg, .png, .pdf, .dot, .json, or .html to step through; "
+            "by default MODEL.svg.",
+        ),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Fold what modules contain; at 1 each layer is one node."),
+    ] = None,
+    gradients: Annotated[
+        bool, typer.Option("--gradients/--no-gradients", help="Show what flows back.")
+    ] = False,
+    values: Annotated[bool, typer.Option("--values", help="Show what is in the arrays.")] = False,
+    heat: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Colour the nodes by gradient, time or memory."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help=_data_help("look at the model with"))
+    ] = None,
+    images: Annotated[int, typer.Option(metavar="N", min=1, help="How many images.")] = 8,
+    seed: Annotated[int, typer.Option(metavar="N", help="What new weights are drawn from.")] = 0,
+    debug: Debug = False,
+) -> int:
+    """Draw a model: what it computes, and how the gradients flow back."""
+    from tinygrad_cnn.cli.drawing import draw as run
+
+    options = {"depth": depth, "gradients": gradients, "values": values, "heat": heat}
+    return run(model, data, images, seed, out, options)
+
+
+@app.command()
+def derive(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="[bold]lenet5[/bold], mlp, vgg, path/to/file.py:Class, or the folder of a "
+            "training.",
+        ),
+    ],
+    wrt: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The parameter to differentiate by, such as fc1.weight."),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Fold what modules contain; 0 shows every op."),
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="text, latex or markdown.")
+    ] = "text",
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help=_data_help("look at the model with"))
+    ] = None,
+    images: Annotated[int, typer.Option(metavar="N", min=1, help="How many images.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="What new weights are drawn from.")] = 0,
+    debug: Debug = False,
+) -> int:
+    """Write out the chain rule, from the error down to a weight."""
+    from tinygrad_cnn.cli.deriving import derive as run
+
+    return run(model, wrt, data, images, seed, depth, form)
+
+
 def _batch_size(text: str | None) -> int | None:
     if text is None:
         return None

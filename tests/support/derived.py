@@ -1,0 +1,134 @@
+"""Networks and graphs to derive, and the value of the formula that is printed for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import tinygrad_cnn as tg
+from support.entries import Entries
+from tinygrad_cnn import nn
+from tinygrad_cnn.draw.derivation import Derivation
+from tinygrad_cnn.draw.derivation.symbols import Symbols, leaf_names
+from tinygrad_cnn.graph import Node
+
+
+class Watch(tg.Observer):
+    """Remembers the result of every node."""
+
+    def __init__(self) -> None:
+        self.results: dict[Node, np.ndarray] = {}
+
+    def forward(self, event: tg.ForwardEvent) -> None:
+        if event.node is not None:
+            assert event.output is not None
+            self.results[event.node] = event.output
+
+
+def evaluated(loss: tg.Tensor, derivation: Derivation, watch: Watch, **constants: Any) -> Any:
+    """Return the value of the formula that is printed, computed from the arrays of the forward."""
+    assert loss.node is not None
+    leaves = leaf_names(loss.node, {})
+    symbols = Symbols(loss.node, leaves, {})
+    arrays = {symbols[leaf].plain(): leaf.array for leaf in leaves}
+    arrays |= {symbols[node].plain(): array for node, array in watch.results.items()}
+    written = derivation.written
+    assert written is not None
+    free = [letter for letter in written.index if letter]
+    found = Entries({**arrays, **constants}, written.lengths).value(written.formula.plain(), free)
+    return found.reshape(derivation.shape)
+
+
+X, LABEL = np.array([[0.7, -0.6]]), np.array([[0.0, 0.0, 1.0]])
+
+
+def perceptron() -> tuple[nn.MLP, tg.Tensor]:
+    with tg.default_dtype("float64"):
+        model = nn.MLP(
+            (2, 2, 3), output="softmax", bias="per_connection", rng=np.random.default_rng(3)
+        )
+    return model, tg.squared_error(model(X), LABEL)
+
+
+class Residual(nn.Module):
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.stem = nn.Linear(3, 4, rng=rng)
+        self.first, self.second = nn.Linear(4, 4, rng=rng), nn.Linear(4, 4, rng=rng)
+        self.fc = nn.Linear(4, 2, rng=rng)
+
+    def forward(self, x: Any) -> Any:
+        x = self.stem(x)
+        return self.fc(tg.tanh(x + self.second(tg.sigmoid(self.first(x)))))
+
+
+class Convolutional(nn.Module):
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.conv1 = nn.Conv2d(1, 2, 3, padding=1, rng=rng)
+        self.conv2 = nn.Conv2d(2, 2, 2, rng=rng)
+        self.fc = nn.Linear(2, 3, rng=rng)
+
+    def forward(self, x: Any) -> Any:
+        x = tg.maxpool(tg.tanh(self.conv1(x)), 2)
+        x = tg.avgpool(tg.sigmoid(self.conv2(x)), 2)
+        return self.fc(x.reshape(len(x), -1))
+
+
+class Twice(nn.Module):
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.cell = nn.Linear(3, 3, rng=rng)
+
+    def forward(self, x: Any) -> Any:
+        return self.cell(tg.tanh(self.cell(x)))
+
+
+class Nested(nn.Module):
+    """A block around a block: paths meet inside a sum of paths."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.stem = nn.Linear(2, 3, rng=rng)
+        self.outer, self.inner = nn.Linear(3, 3, rng=rng), nn.Linear(3, 3, rng=rng)
+        self.last = nn.Linear(3, 3, rng=rng)
+
+    def forward(self, x: Any) -> Any:
+        x = self.stem(x)
+        h = self.outer(x)
+        return x + self.last(tg.sigmoid(h) + self.inner(h))
+
+
+NETWORKS: dict[str, tuple[type[Any], tuple[int, ...], int]] = {
+    "residual": (Residual, (5, 3), 2),
+    "a block in a block": (Nested, (4, 2), 3),
+    "convolutional": (Convolutional, (2, 1, 6, 6), 3),
+    "a weight used twice": (Twice, (2, 3), 3),
+}
+
+
+def network(kind: str) -> tuple[Any, tg.Tensor, Watch, dict[str, Any]]:
+    made, shape, classes = NETWORKS[kind]
+    rng = np.random.default_rng(7)
+    with tg.default_dtype("float64"):
+        model = made(rng)
+    x, labels = rng.normal(size=shape), rng.integers(0, classes, size=shape[0])
+    watch = Watch()
+    with tg.observe(watch):
+        loss = tg.cross_entropy(model(x), labels)
+    return model, loss, watch, {"x": x, "t": np.eye(classes)[labels]}
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[tg.Tensor, tg.Tensor, int]:
+    """Draw a graph of up to nine calls, and count its paths by another way than the code's."""
+    leaf = tg.Tensor([0.3, -0.8], requires_grad=True, dtype="f8")
+    results, paths = [leaf], [1]
+    for _ in range(draw(st.integers(1, 9))):
+        i, j = draw(st.integers(0, len(results) - 1)), draw(st.integers(0, len(results) - 1))
+        kind = draw(st.sampled_from(["add", "mul", "tanh", "sub"]))
+        if kind == "tanh":
+            results.append(tg.tanh(results[i]))
+            paths.append(paths[i])
+        else:
+            results.append(tg.OPS[kind](results[i], results[j]))
+            paths.append(paths[i] + paths[j])
+    return results[-1].sum(), leaf, paths[-1]

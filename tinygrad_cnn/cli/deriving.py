@@ -1,0 +1,55 @@
+"""``tinygrad-cnn derive``: the chain rule for one of a model's parameters, written out."""
+
+from __future__ import annotations
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.arguments import choice
+from tinygrad_cnn.cli.display import console
+from tinygrad_cnn.cli.sample import model_and_images
+from tinygrad_cnn.draw import derive as write
+
+__all__ = ["FORMATS", "derive"]
+
+FORMATS = ("text", "latex", "markdown")
+
+
+def derive(
+    model: str,
+    wrt: str | None,
+    source: str | None,
+    images: int,
+    seed: int,
+    depth: int | None,
+    form: str,
+) -> int:
+    """Print the derivative of the cross-entropy with respect to a parameter.
+
+    Parameters
+    ----------
+    model, source, images, seed
+        As for `model_and_images`.
+    wrt : str or None
+        The name of the parameter; None is refused with the names there are.
+    depth : int or None
+        As for `tinygrad_cnn.derive`.
+    form : str
+        One of `FORMATS`.
+
+    Returns
+    -------
+    int
+        0, or 1 if the product is not what ``backward()`` computes.
+    """
+    choice("derive", "format", form, FORMATS)
+    network, x, labels = model_and_images(model, source, images, seed)
+    if wrt is None:
+        names = ", ".join(name for name, _ in network.named_parameters())
+        raise ValueError(f"derive: --wrt is missing, expected a parameter of {model}: {names}")
+    screen = console()
+    derivation = write(ops.cross_entropy(network(x), labels), wrt, names=network, depth=depth)
+    if form == "text":
+        page = derivation.text(max(screen.width, 60)) if screen.is_terminal else str(derivation)
+    else:
+        page = derivation.latex() if form == "latex" else derivation.markdown()
+    screen.print(page)
+    return 0 if derivation.agrees() else 1
