@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from support.derived import network
@@ -103,6 +105,26 @@ def test_a_sum_of_paths_through_several_modules_stays_a_sum_when_they_fold() -> 
     assert [str(item.top) for item in above] == ["E", "fc"]
     assert isinstance(last, Layer)
     assert (str(last.top), str(last.bottom)) == ("stem", "stem.weight")
+
+
+def test_a_block_folds_whole_or_keeps_its_sum() -> None:
+    class Block(nn.Module):
+        def __init__(self, rng: np.random.Generator) -> None:
+            self.first = nn.Linear(3, 3, rng=rng)
+
+        def forward(self, x: Any) -> Any:
+            return x + self.first(x)
+
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Linear(2, 3, rng=rng), Block(rng))
+    loss = model(np.ones((2, 2), "f4")).sum()
+    kinds = {
+        depth: [type(item) for item in derive(loss, "0.weight", depth=depth).product]
+        for depth in (0, 1, 2)
+    }
+    assert kinds == {
+        0: [Factor, PathSum, Factor], 1: [Factor, Layer, Layer], 2: [Factor, PathSum, Layer],
+    }  # fmt: skip
 
 
 def test_a_deep_model_folds_by_itself() -> None:
