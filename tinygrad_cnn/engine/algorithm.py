@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
-from tinygrad_cnn.engine import columns, direct
+import numpy as np
+
+from tinygrad_cnn.engine import columns, direct, winograd
 from tinygrad_cnn.engine.layout import Array, Layout
+from tinygrad_cnn.engine.settings import settings
 from tinygrad_cnn.engine.windows import Windows
 
 FEW_IMAGES = 8
@@ -26,7 +29,35 @@ class Algorithm(Protocol):
         """Return the gradient of the kernels."""
 
 
-def choose(images: int, channels: int, out_channels: int, at: Windows, groups: int) -> Algorithm:
+def choose(
+    images: int,
+    channels: int,
+    out_channels: int,
+    at: Windows,
+    groups: int,
+    dtype: np.dtype[Any],
+) -> Algorithm:
     """Return the algorithm for a convolution of so many `images`, from and to so many channels."""
     few = FEW_IMAGES_OF_FEW_CHANNELS if channels // groups <= 3 else FEW_IMAGES
-    return columns if images < few else direct
+    if images < few:
+        return columns
+    if (
+        settings.get().winograd
+        and dtype == np.float32  # where its error is that of a few roundings more
+        and groups == 1
+        and min(channels, out_channels) >= 16  # else the transforms cost more than they save
+        and _fits_tiles(at)
+    ):
+        return winograd
+    return direct
+
+
+def _fits_tiles(at: Windows) -> bool:
+    """Whether Winograd's tiles fit these windows, and save a quarter of the products at least."""
+    plain = all(
+        (axis.kernel, axis.stride, axis.dilation) == (3, 1, 1) and 0 <= axis.before <= 2
+        for axis in (at.rows, at.columns)
+    )
+    oh, ow = at.count
+    products = winograd.IN**2 * -(-oh // winograd.OUT) * -(-ow // winograd.OUT)
+    return plain and 4 * products <= 3 * 9 * oh * ow

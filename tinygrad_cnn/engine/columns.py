@@ -17,13 +17,12 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_cnn.engine import threads
-from tinygrad_cnn.engine.bands import Band, bands
+from tinygrad_cnn.engine.bands import Band, bands, part_count
 from tinygrad_cnn.engine.layout import Array, Layout
 from tinygrad_cnn.engine.scratch import scratch
 from tinygrad_cnn.engine.windows import Windows
 
 layout = Layout.IMAGES_FIRST
-PARTS = 16  # at most, into which dw is summed
 
 
 def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array) -> None:
@@ -52,7 +51,9 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
     gradient = layout.arranged(dy)
     k = c * at.kernel[0] * at.kernel[1]
     pieces = _bands(x, at, groups * (k + oc // groups))
-    parts = np.zeros((min(PARTS, len(pieces)), groups, oc // groups, k), x.dtype)
+    parts = np.zeros(
+        (part_count(len(pieces), oc * k * x.itemsize), groups, oc // groups, k), x.dtype
+    )
 
     def piece(i: int) -> None:
         for band in pieces[i :: len(parts)]:

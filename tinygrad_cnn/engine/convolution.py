@@ -17,7 +17,7 @@ Array = NDArray[Any]
 def forward(x: Array, w: Array, bias: Array | None, at: Windows, groups: int) -> Array:
     """Return the convolution of `x` (N, C, H, W) with `w` (OC, C/G, KH, KW): (N, OC, OH, OW)."""
     dtype = np.result_type(x, w) if bias is None else np.result_type(x, w, bias)
-    way = choose(x.shape[0], x.shape[1], w.shape[0], at, groups)
+    way = choose(x.shape[0], x.shape[1], w.shape[0], at, groups, dtype)
     y = way.layout.empty((x.shape[0], w.shape[0], *at.count), dtype)
     if y.size:
         way.convolve(*_of(dtype, x, w, bias), at, groups, out=y)
@@ -30,7 +30,7 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
     dtype = np.result_type(dy, x)
     if n == 0:
         return np.zeros((oc, c // groups, *at.kernel), dtype)
-    way = choose(n, c, oc, at, groups)
+    way = choose(n, c, oc, at, groups, dtype)
     dy, x, _ = _of(dtype, dy, x, None)
     return way.weight_gradient(dy, x, at, groups)
 
@@ -40,13 +40,14 @@ def input_gradient(dy: Array, w: Array, at: Windows, groups: int) -> Array:
     n, oc, c = dy.shape[0], w.shape[0], w.shape[1] * groups
     dtype = np.result_type(dy, w)
     dy, w, _ = _of(dtype, dy, w, None)
-    way = choose(n, oc, c, at, groups)
-    dx = way.layout.empty((n, c, at.rows.size, at.columns.size), dtype)
+    layout = choose(n, oc, c, at, groups, dtype).layout  # the same for all parts
+    dx = layout.empty((n, c, at.rows.size, at.columns.size), dtype)
     for (rows, columns), kernels, windows in parts(w, at, groups):
         cells = dx[:, :, rows, columns]
         if kernels is None or windows is None:
             cells[...] = 0
         elif cells.size:
+            way = choose(n, oc, c, windows, groups, dtype)
             way.convolve(dy, kernels, None, windows, groups, out=cells)
     return dx
 

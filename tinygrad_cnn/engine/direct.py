@@ -14,11 +14,13 @@ and does 100 to 110 instead of 60 to 86 GFLOP/s on a core with AVX-512.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.engine import threads
-from tinygrad_cnn.engine.bands import CACHE, NARROWEST, Band, bands
+from tinygrad_cnn.engine.bands import CACHE, NARROWEST, Band, bands, part_count
 from tinygrad_cnn.engine.layout import Array, Layout
 from tinygrad_cnn.engine.rows import Rows
 from tinygrad_cnn.engine.scratch import scratch
@@ -27,7 +29,6 @@ from tinygrad_cnn.engine.windows import Windows
 layout = Layout.IMAGES_LAST
 SMALL_PRODUCT = 1_000_000  # multiply-adds up to which OpenBLAS does not pack
 FEW_CHANNELS = 16  # below, dw is computed transposed, for dy is then too thin a left operand
-PARTS = 16  # at most, into which dw is summed
 
 
 def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array) -> None:
@@ -59,7 +60,8 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
     rows = Rows(at, x.shape[1], groups)
     pieces = _bands(rows, oc, x)
     kernel = (groups, at.columns.kernel, at.rows.kernel, c)
-    parts = np.zeros((min(PARTS, len(pieces)), *kernel, oc // groups), x.dtype)
+    count = part_count(len(pieces), math.prod(kernel) * (oc // groups) * x.itemsize)
+    parts = np.zeros((count, *kernel, oc // groups), x.dtype)
 
     def piece(i: int) -> None:
         for band in pieces[i :: len(parts)]:
