@@ -114,9 +114,9 @@ def test_winograds_error_is_within_its_bound() -> None:
         with computed_by(name):
             y = convolution.forward(x, w, None, case.at, 1)
         errors[name] = (y - expected) / expected.std()
-    assert np.sqrt(np.mean(errors["winograd"] ** 2)) < 1.5e-6
     assert np.abs(errors["winograd"]).max() < 2e-5
-    assert np.sqrt(np.mean(errors["direct"] ** 2)) < 3e-7
+    spread = {name: np.sqrt(np.mean(error**2)) for name, error in errors.items()}
+    assert spread["winograd"] < 4 * spread["direct"]
 
 
 # --- which algorithm is chosen -------------------------------------------------------------------

@@ -19,7 +19,7 @@ rows. A row of tiles is one piece of work:
     —Aᵀ, columns→  (6, OW, OC·N)      —Aᵀ, rows→     (4, OW, OC·N) = y rows
 
 The points 0, ±3/4, ±3/2, ∞ keep the values near 1: in float32 the error is half that of the usual
-0, ±1, ±2, ∞, and about six times that of the direct sum. Lavin and Gray, "Fast algorithms for
+0, ±1, ±2, ∞, and two to five times that of the direct sum. Lavin and Gray, "Fast algorithms for
 convolutional neural networks", 2015.
 """
 
