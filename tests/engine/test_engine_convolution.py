@@ -85,6 +85,13 @@ def test_direct_takes_wide_rows_in_blocks_of_images(images: int) -> None:
     check("direct", case, "f4", "images last", 1 << 14, 2, 0)
 
 
+@pytest.mark.parametrize("images", [33, 48])
+def test_direct_splits_the_images_of_large_products_where_they_can_be(images: int) -> None:
+    case = Case((images, 64, 4, 3), (64, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1)
+    assert images * 64 * 64 * 9 > direct.SMALL_PRODUCT
+    check("direct", case, "f4", "images last", 1 << 21, 2, 0)
+
+
 @settings(max_examples=40, deadline=None)
 @given(case=general, name=st.sampled_from(["columns", "direct"]), cache=CACHES, seed=SEEDS)
 def test_the_number_of_threads_changes_no_bit(case: Case, name: str, cache: int, seed: int) -> None:

@@ -34,9 +34,14 @@ def test_each_piece_is_done_once(count: int, n: int) -> None:
     assert sorted(done) == list(range(count))
 
 
+def two_threads_meet() -> bool:
+    meeting = threading.Barrier(2, timeout=10)  # breaks unless both pieces are under way
+    pool.run(lambda i: meeting.wait() and None, 2, 2)
+    return True
+
+
 def test_two_threads_work_at_the_same_time() -> None:
-    meeting = threading.Barrier(2, timeout=30)
-    pool.run(lambda i: meeting.wait() and None, 2, 2)  # breaks unless both pieces are under way
+    assert two_threads_meet()
 
 
 def test_blas_runs_one_thread_inside_and_what_it_had_outside() -> None:
@@ -97,11 +102,13 @@ def test_several_python_threads_at_once() -> None:
 def test_the_default_is_every_core_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(pool, "run", lambda piece, count, n: asked.append(n))
-    threads.run(lambda i: None, 1)
+    threads.run(lambda i: None, 1, threads.WORTH)
     with tg.num_threads(3):
-        threads.run(lambda i: None, 1)
+        threads.run(lambda i: None, 1, threads.WORTH)
+        threads.run(lambda i: None, 1, threads.WORTH - 1)  # too little for a second thread
+        threads.run(lambda i: None, 1, threads.SMALL)  # and for BLAS's
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert asked == [cores, 3]
+    assert asked == [cores, 3, 1]
 
 
 @settings(max_examples=30, deadline=None)
@@ -115,6 +122,7 @@ def test_a_product_in_pieces_is_the_product(rows: int, inner: int, columns: int,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "PIECE", 1 << 10)
         patch.setattr(threads, "SMALL", 1 << 10)
+        patch.setattr(threads, "WORTH", 1 << 10)
         results = []
         for n in (1, 3):
             with tg.num_threads(n):
@@ -138,6 +146,7 @@ def test_a_forked_child_starts_threads_of_its_own() -> None:
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: threads and fork
         with context.Pool(2) as children:
             assert children.map(convolved, [0, 0]) == [expected] * 2
+            assert children.apply(two_threads_meet)
     assert convolved(0) == expected
 
 

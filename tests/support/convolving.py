@@ -11,7 +11,7 @@ from unittest.mock import patch
 import numpy as np
 from hypothesis import strategies as st
 
-from tinygrad_cnn.engine import bands, columns, convolution, direct, winograd
+from tinygrad_cnn.engine import bands, columns, convolution, direct, threads, winograd
 from tinygrad_cnn.engine.windows import Windows, windows
 
 Array = np.ndarray[Any, Any]
@@ -21,12 +21,14 @@ ALGORITHMS = {"columns": columns, "direct": direct, "winograd": winograd}
 
 @contextmanager
 def computed_by(name: str, cache: int = bands.CACHE) -> Iterator[None]:
-    """Choose one algorithm for everything, and bands of so many bytes."""
+    """Choose one algorithm for everything, bands of so many bytes, and threads however small."""
     with (
         patch.object(convolution, "choose", lambda *_: ALGORITHMS[name]),
         patch.object(bands, "CACHE", cache),
         patch.object(direct, "CACHE", cache),
         patch.object(winograd, "CACHE", cache),
+        patch.object(threads, "SMALL", -1),
+        patch.object(threads, "WORTH", 0),
     ):
         yield
 

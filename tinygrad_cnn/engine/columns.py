@@ -42,7 +42,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
         else:
             np.add(product, bias_column, out=y)
 
-    threads.run(piece, len(pieces))
+    threads.run(piece, len(pieces), out.size * w[0].size)
 
 
 def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
@@ -61,7 +61,7 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
             u = u.reshape(groups, oc // groups, band.rows * at.columns.windows)
             parts[i] += u @ _gathered(padded, at, groups, band).swapaxes(-1, -2)
 
-    threads.run(piece, len(parts))
+    threads.run(piece, len(parts), dy.size * k)
     dw: Array = parts.sum(axis=0)
     return dw.reshape(oc, c, *at.kernel)
 

@@ -50,7 +50,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
         if bias_row is not None:
             y += bias_row[:, : band.images]
 
-    threads.run(piece, len(pieces))
+    threads.run(piece, len(pieces), out.size * w[0].size)
 
 
 def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
@@ -70,7 +70,7 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
             _add_products(rows.windows(memory, band)[:, :, :, 0], dys.transpose(2, 0, 1, 3, 4),
                           parts[i])  # fmt: skip
 
-    threads.run(piece, len(parts))
+    threads.run(piece, len(parts), dy.size * math.prod(kernel) // groups)
     dw = parts.sum(axis=0)  # (G, KW, KH, C/G, OC/G)
     return np.ascontiguousarray(dw.transpose(0, 4, 3, 2, 1)).reshape(oc, c, *at.kernel)
 

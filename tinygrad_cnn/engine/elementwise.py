@@ -50,5 +50,5 @@ def _mapped(function: Any, out: Array, *arrays: Array) -> Array:
         part = (*(slice(None),) * axis, slice(i * step, (i + 1) * step))
         function(*[array[part] for array in arrays], out=out[part])
 
-    threads.run(piece, -(-out.shape[axis] // step))
+    threads.run(piece, -(-out.shape[axis] // step), out.size)
     return out

@@ -19,6 +19,7 @@ from tinygrad_cnn.engine import pool
 from tinygrad_cnn.engine.blas import one_thread
 
 SMALL = 1 << 17  # multiply-adds up to which BLAS uses one thread of its own accord
+WORTH = 1 << 20  # operations from which on a second thread is worth calling: 50 µs or more
 PIECE = 1 << 23  # multiply-adds that are worth a piece of their own
 
 _limit: ContextVar[int | None] = ContextVar("num_threads", default=None)
@@ -58,9 +59,16 @@ def num_threads(n: int) -> Iterator[None]:
         _limit.reset(token)
 
 
-def run(piece: pool.Piece, count: int) -> None:
-    """Call `piece` with 0 … `count` − 1, by as many threads as may be used."""
-    pool.run(piece, count, _limit.get() or _cores())
+def run(piece: pool.Piece, count: int, operations: int) -> None:
+    """Call `piece` with 0 … `count` − 1, by as many threads as may be used and are worth it.
+
+    `operations` says how much work there is in all: multiply-adds, or values that are written.
+    """
+    if operations <= SMALL:
+        for i in range(count):
+            piece(i)
+    else:
+        pool.run(piece, count, (_limit.get() or _cores()) if operations >= WORTH else 1)
 
 
 def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
@@ -83,7 +91,7 @@ def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
         else:
             np.matmul(a[part], b, out=y[part])
 
-    run(piece, len(cuts) - 1)
+    run(piece, len(cuts) - 1, rows * a.shape[1] * columns)
     return y
 
 

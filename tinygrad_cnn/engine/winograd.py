@@ -89,7 +89,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
         if rows is not y:
             y[...] = rows
 
-    threads.run(piece, -(-oh // OUT) * len(blocks))
+    threads.run(piece, -(-oh // OUT) * len(blocks), out.size * w[0].size // 4)
 
 
 def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
@@ -127,7 +127,7 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
         for k in range(i, count * len(blocks), len(parts)):
             add(k, parts[i])
 
-    threads.run(piece, len(parts))
+    threads.run(piece, len(parts), dy.size * c * 9 // 4)
     dw = np.einsum("ki,ijco,lj->ockl", back, parts.sum(axis=0), back)
     return np.ascontiguousarray(dw)
 
