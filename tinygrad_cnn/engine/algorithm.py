@@ -11,8 +11,9 @@ from tinygrad_cnn.engine.layout import Array, Layout
 from tinygrad_cnn.engine.settings import settings
 from tinygrad_cnn.engine.windows import Windows
 
-FEW_IMAGES = 8
-FEW_IMAGES_OF_FEW_CHANNELS = 24  # with at most 3 channels: K is then small, N has to make up for it
+SIDE_BY_SIDE = 2  # images from which on products over them are not too thin
+FOR_TILES = 16  # images, and channels on either side, from which on Winograd's transforms pay,
+CHANNEL_PAIRS = 512  # and how many products they have to save for each pixel
 
 
 class Algorithm(Protocol):
@@ -38,14 +39,14 @@ def choose(
     dtype: np.dtype[Any],
 ) -> Algorithm:
     """Return the algorithm for a convolution of so many `images`, from and to so many channels."""
-    few = FEW_IMAGES_OF_FEW_CHANNELS if channels // groups <= 3 else FEW_IMAGES
-    if images < few:
+    if images < SIDE_BY_SIDE:
         return columns
     if (
         settings.get().winograd
         and dtype == np.float32  # where its error is that of a few roundings more
         and groups == 1
-        and min(channels, out_channels) >= 16  # else the transforms cost more than they save
+        and min(images, channels, out_channels) >= FOR_TILES
+        and channels * out_channels >= CHANNEL_PAIRS
         and _fits_tiles(at)
     ):
         return winograd

@@ -1,4 +1,4 @@
-"""Convolution of few images by gathering each window into a column: im2col.
+"""Convolution of single images by gathering each window into a column: im2col.
 
 With the images first, K = (C/G)·KH·KW and P the pixels of a band of output rows,
 
@@ -9,7 +9,7 @@ is gathered by one slice copy for each kernel offset (i, j), and for every image
     y  (G, OC/G, P)  =  w (G, OC/G, K) · columns
     dw (G, OC/G, K)  =  Σ over images and bands of  dy (G, OC/G, P) · columnsᵀ
 
-One product with many columns is what BLAS does best where there are too few images to fill one.
+One product with many columns is what BLAS does best where there are no images to fill one with.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def engine(
     --------
     >>> import numpy as np
     >>> import tinygrad_cnn as tg
-    >>> x, w = np.ones((32, 16, 8, 8), "f4"), np.ones((16, 16, 3, 3), "f4")
+    >>> x, w = np.ones((32, 16, 8, 8), "f4"), np.ones((32, 16, 3, 3), "f4")
     >>> with tg.engine(winograd=False):
     ...     exact = tg.conv2d(x, w)
     >>> float(abs(tg.conv2d(x, w) - exact).max()) < 1e-3
