@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.convolving import (
     Case,
+    channel_by_channel,
     computed_by,
     draw_array,
     for_tiles,
@@ -18,7 +19,7 @@ from support.convolving import (
 )
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import algorithm, columns, convolution, direct, winograd
+from tinygrad_cnn.engine import algorithm, columns, convolution, depthwise, direct, winograd
 
 ROUNDING = {"f4": 1e-5, "f8": 1e-13, "c16": 1e-13}
 ORDERS = st.sampled_from(["images first", "images last", "every other"])
@@ -66,6 +67,14 @@ SHIFTED = Case((2, 3, 6, 4), (3, 1, 4, 2), (3, 2), (1, 1), (1, 3), 3)
 def test_general_algorithms(name: str, dtype: str, case: Case, order: str, cache: int,
                             threads: int, seed: int) -> None:  # fmt: skip
     check(name, case, dtype, order, cache, threads, seed)
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+@settings(max_examples=60, deadline=None)
+@given(case=channel_by_channel, order=ORDERS, cache=CACHES, threads=st.integers(1, 3), seed=SEEDS)
+def test_depthwise(dtype: str, case: Case, order: str, cache: int, threads: int,
+                   seed: int) -> None:  # fmt: skip
+    check("depthwise", case, dtype, order, cache, threads, seed)
 
 
 @pytest.mark.parametrize(("dtype", "slack"), [("f4", 30.0), ("f8", 100.0)])
@@ -155,6 +164,7 @@ def chosen(case: Case, dtype: str = "f4") -> Any:
         ({"w": (15, 32, 3, 3)}, direct),
         ({"w": (32, 32, 5, 5)}, direct),
         ({"w": (32, 16, 3, 3), "groups": 2}, direct),
+        ({"w": (64, 1, 3, 3), "groups": 32}, depthwise),
         ({"stride": (1, 2)}, direct),
         ({"dilation": (2, 1)}, direct),
         ({"padding": (3, 3)}, direct),

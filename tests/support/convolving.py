@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 from hypothesis import strategies as st
 
-from tinygrad_cnn.engine import bands, columns, convolution, direct, threads, winograd
+from tinygrad_cnn.engine import (
+    bands,
+    columns,
+    convolution,
+    depthwise,
+    direct,
+    threads,
+    winograd,
+)
 from tinygrad_cnn.engine.windows import Windows, windows
 
 Array = np.ndarray[Any, Any]
 
-ALGORITHMS = {"columns": columns, "direct": direct, "winograd": winograd}
+ALGORITHMS = {
+    "columns": columns,
+    "depthwise": depthwise,
+    "direct": direct,
+    "winograd": winograd,
+}
 
 
 @contextmanager
@@ -73,6 +86,13 @@ def _general(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def _channel_by_channel(draw: st.DrawFn) -> Case:
+    case = draw(general)
+    groups = case.x[1]
+    return replace(case, w=(groups * draw(st.integers(1, 3)), 1, *case.w[2:]), groups=groups)
+
+
+@st.composite
 def _for_tiles(draw: st.DrawFn) -> Case:
     n = draw(st.sampled_from([1, 2, 5, 16]))
     c, oc = draw(_pairs(1, 18))
@@ -85,6 +105,7 @@ def _pairs(low: int, high: int) -> st.SearchStrategy[tuple[int, int]]:
 
 
 general = _general().filter(_fits)
+channel_by_channel = _channel_by_channel()
 for_tiles = _for_tiles().filter(_fits)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_cnn.engine import columns, direct, winograd
+from tinygrad_cnn.engine import columns, depthwise, direct, winograd
 from tinygrad_cnn.engine.layout import Array, Layout
 from tinygrad_cnn.engine.settings import settings
 from tinygrad_cnn.engine.windows import Windows
@@ -41,6 +41,8 @@ def choose(
     """Return the algorithm for a convolution of so many `images`, from and to so many channels."""
     if images < SIDE_BY_SIDE:
         return columns
+    if channels == groups > 1:
+        return depthwise
     if (
         settings.get().winograd
         and dtype == np.float32  # where its error is that of a few roundings more
