@@ -37,7 +37,7 @@ ACTIVATIONS = [
     Mistake("σ′ = σ", "sigmoid.x", "y * (1.0 - y)", "y"),
     Mistake("tanh′ = 1 − tanh", "tanh.x", "1.0 - y * y", "1.0 - y"),
     Mistake("0 at 0, not 1", "engine.elementwise:not_negative", ">= 0", "> 0", op="relu"),
-    Mistake("the mask is forgotten", "relu.x", "mul(g, not_negative)", "g"),
+    Mistake("the mask is forgotten", "relu.x", "engine.multiply(g, not_negative)", "g"),
     Mistake("the slope is forgotten", "leaky_relu.x", "g * negative_slope", "g * 0.0"),
     Mistake("σ(−x) for σ(x)", "softplus.x", "sigmoid(x)", "sigmoid(-x)"),
     Mistake("the Jacobian is only its diagonal, as in eq 24", "softmax.x",
@@ -192,8 +192,8 @@ SECOND_ORDER = [
 ]  # fmt: skip
 
 ARRAYS = [
-    Mistake("float64 leaks from the rule", "relu.x", "mul(g, not_negative)",
-            "mul(g, not_negative.astype(np.float64))", r"float64"),
+    Mistake("float64 leaks from the rule", "relu.x", "engine.multiply(g, not_negative)",
+            "engine.multiply(g, not_negative.astype(np.float64))", r"float64"),
     Mistake("float64 leaks from the forward", "engine.pooling:_divisor", ".astype(dtype)", "",
             r"float64", op="avgpool"),
     Mistake("the gradient has the dtype of the result", "op:Op._fitted",

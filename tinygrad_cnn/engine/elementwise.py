@@ -21,9 +21,9 @@ def relu(x: Array) -> Array:
 
 
 def multiply(a: Any, b: Any) -> Any:
-    """Return a·b; either may be a mask."""
+    """Return a·b, of arrays or masks; a Tensor multiplies, and records, itself."""
     if not isinstance(a, np.ndarray) or a.nbytes < LARGE or np.shape(b) != a.shape:
-        return np.multiply(a, b)
+        return a * b
     out = empty_like(a, dtype=np.result_type(a, b))
     return _mapped(lambda x, y, out: np.multiply(x, y, out=out), out, a, b)
 

@@ -7,7 +7,7 @@ import numpy as np
 from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
-from tinygrad_cnn.ops.arithmetic import exp, mul
+from tinygrad_cnn.ops.arithmetic import exp
 from tinygrad_cnn.ops.reduction import sum as sum_over
 
 
@@ -90,7 +90,7 @@ def not_negative(x: Array) -> Array:
 
 @relu.derivative("x", formula="g·[x ≥ 0]", latex=r"g\,[x \ge 0]", equation="R′, after eq 45")
 def _(g: Array, *, not_negative: Array) -> Array:
-    return mul(g, not_negative)
+    return engine.multiply(g, not_negative)
 
 
 @op(formula="x where x ≥ 0, else s·x", latex=r"\max(0, x) + s\min(0, x)", elementwise=True)
