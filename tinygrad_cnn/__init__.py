@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_cnn import data, nn, ops, optim
 from tinygrad_cnn.calculus import hessian, jacobian, jvp, vjp
 from tinygrad_cnn.data import one_hot
+from tinygrad_cnn.engine.settings import engine
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.graph import ChangedInPlaceError, GraphFreedError, Node, grad
 from tinygrad_cnn.op import OPS, Op, op
@@ -49,6 +50,7 @@ __all__ = [
     "detect_nan",
     "draw",
     "enable_grad",
+    "engine",
     "grad",
     "hessian",
     "jacobian",

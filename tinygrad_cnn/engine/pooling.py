@@ -1,4 +1,7 @@
-"""Pooling: each step treats one kernel offset of all windows at once, as one strided slice."""
+"""Pooling: each step treats one kernel offset of all windows at once, as one strided slice.
+
+A maximum is taken along the rows first and then along the columns, KH + KW slices instead of KH·KW.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.engine.buffers import empty_like
+from tinygrad_cnn.engine.layout import like
 from tinygrad_cnn.engine.windows import Axis, Windows
 
 Array = NDArray[Any]
@@ -16,11 +21,8 @@ Array = NDArray[Any]
 def maximum(x: Array, at: Windows) -> Array:
     """Return the largest value under each window: (..., H, W) → (..., OH, OW)."""
     padded = at.pad(x, _lowest(x.dtype))
-    slices = (padded[cells] for _, _, cells in at.offsets())
-    best = next(slices).copy(order="K")
-    for cells in slices:
-        np.maximum(best, cells, out=best)
-    return best
+    tall = _largest([padded[..., at.rows.offset(i), :] for i in range(at.rows.kernel)])
+    return _largest([tall[..., at.columns.offset(j)] for j in range(at.columns.kernel)])
 
 
 def winner(x: Array, y: Array, at: Windows) -> Array:
@@ -46,9 +48,17 @@ def gather(x: Array, won: Array, at: Windows) -> Array:
 
 def scatter(u: Array, won: Array, at: Windows) -> Array:
     """Return zeros with `u` added at the offset `won` of each window: the adjoint of `gather`."""
-    padded = np.zeros_like(u, shape=(*u.shape[:-2], at.rows.padded, at.columns.padded))
+    u = like(u, won)
+    apart = at.rows.apart and at.columns.apart  # windows do not overlap: each cell is written once
+    padded = empty_like(u, (*u.shape[:-2], at.rows.padded, at.columns.padded))
+    if not (apart and at.covers_all):
+        padded[...] = 0
     for i, j, cells in at.offsets():
-        padded[cells] += u * (won == i * at.columns.kernel + j)
+        chosen = won == i * at.columns.kernel + j
+        if apart:
+            np.multiply(u, chosen, out=padded[cells])
+        else:
+            padded[cells] += u * chosen
     return at.crop(padded)
 
 
@@ -69,6 +79,16 @@ def average_gradient(u: Array, at: Windows, count_include_pad: bool) -> Array:
     for _, _, cells in at.offsets():
         padded[cells] += share
     return at.crop(padded)
+
+
+def _largest(arrays: list[Array]) -> Array:
+    """Return the largest value at each place: a new array in the memory order of the first."""
+    if len(arrays) == 1:
+        return arrays[0].copy(order="K")
+    best = np.maximum(arrays[0], arrays[1], out=empty_like(arrays[0]))
+    for array in arrays[2:]:
+        np.maximum(best, array, out=best)
+    return best
 
 
 def _divisor(at: Windows, count_include_pad: bool, dtype: np.dtype[Any]) -> Array:

@@ -1,34 +1,36 @@
-"""How many threads the computation may use.
+"""How many threads the computation may use, and products that use them.
 
-BLAS's own threads spin while they wait for each other: on a machine that does something else as
-well, a step can take thirty times as long. So BLAS is held at one thread while our products run,
-unless more are asked for, and gets back what it had.
+Work is cut into pieces by its size alone, never by the number of threads: whoever does a piece, the
+result is the same to the last bit.
 """
 
 from __future__ import annotations
 
-import functools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import LibController, ThreadpoolController
+
+from tinygrad_cnn.engine import pool
+from tinygrad_cnn.engine.blas import one_thread
 
 SMALL = 1 << 17  # multiply-adds up to which BLAS uses one thread of its own accord
+WORTH = 1 << 20  # operations from which on a second thread is worth calling: 50 µs or more
+PIECE = 1 << 23  # multiply-adds that are worth a piece of their own
 
-_limit: ContextVar[int] = ContextVar("num_threads", default=1)
-_lock = Lock()
-_running = 0  # products, in all Python threads
-_before: list[int] = []  # the threads of each library when the first of them began
+_limit: ContextVar[int | None] = ContextVar("num_threads", default=None)
 
 
 @contextmanager
 def num_threads(n: int) -> Iterator[None]:
-    """Compute with at most `n` threads inside ``with num_threads(n):``; otherwise with one.
+    """Compute with at most `n` threads inside ``with num_threads(n):``.
+
+    Otherwise with one for each core that the process may run on. The results are the same bits for
+    every `n`.
 
     Parameters
     ----------
@@ -57,39 +59,50 @@ def num_threads(n: int) -> Iterator[None]:
         _limit.reset(token)
 
 
+def run(piece: pool.Piece, count: int, operations: int) -> None:
+    """Call `piece` with 0 … `count` − 1, by as many threads as may be used and are worth it.
+
+    `operations` says how much work there is in all: multiply-adds, or values that are written.
+    """
+    if operations <= SMALL:
+        for i in range(count):
+            piece(i)
+    else:
+        pool.run(piece, count, (_limit.get() or _cores()) if operations >= WORTH else 1)
+
+
 def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Return ``np.matmul(a, b)``, computed by as many threads as are asked for."""
+    """Return ``np.matmul(a, b)``, in pieces where that is worth it."""
     if a.ndim < 2 or b.ndim < 2 or a.size * b.shape[-1] <= SMALL:
         return np.asarray(np.matmul(a, b))
-    with _blas_at(_limit.get()):
-        return np.asarray(np.matmul(a, b))
+    pieces = a.size * b.shape[-1] // PIECE
+    rows, columns = a.shape[-2], b.shape[-1]
+    if a.ndim > 2 or b.ndim > 2 or pieces < 2 or a.shape[1] != b.shape[0] or a.dtype != b.dtype:
+        with one_thread():
+            return np.asarray(np.matmul(a, b))
+    y = np.empty((rows, columns), a.dtype)
+    along = int(columns > rows)
+    cuts = _cuts(max(rows, columns), pieces)
+
+    def piece(i: int) -> None:
+        part = slice(cuts[i], cuts[i + 1])
+        if along:
+            np.matmul(a, b[:, part], out=y[:, part])
+        else:
+            np.matmul(a[part], b, out=y[part])
+
+    run(piece, len(cuts) - 1, rows * a.shape[1] * columns)
+    return y
 
 
-@contextmanager
-def _blas_at(threads: int) -> Iterator[None]:
-    """Hold BLAS at `threads`; the first of several products at once sets it, the last restores."""
-    global _running
-    with _lock:
-        _running += 1
-        if _running == 1:
-            _before[:] = [library.num_threads for library in _libraries()]
-            _set([threads] * len(_before))
-    try:
-        yield
-    finally:
-        with _lock:
-            _running -= 1
-            if _running == 0:
-                _set(_before)
+def _cuts(length: int, pieces: int) -> list[int]:
+    """Return where to cut `length` into at most that many pieces, whole vectors of 16 each."""
+    step = max(1, -(-length // (16 * pieces))) * 16
+    return [*range(0, length, step), length]
 
 
-def _set(threads: list[int]) -> None:
-    for library, n in zip(_libraries(), threads, strict=True):
-        if library.num_threads != n:
-            library.set_num_threads(n)
-
-
-@functools.cache
-def _libraries() -> list[LibController]:
-    """Return the BLAS libraries that are loaded (NumPy's)."""
-    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+def _cores() -> int:
+    """Return how many cores the process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

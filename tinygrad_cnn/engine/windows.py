@@ -23,7 +23,7 @@ Padding: TypeAlias = int | tuple[int, int] | str
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The windows along one axis."""
+    """The windows along one axis; padding below 0 takes cells away instead."""
 
     size: int
     kernel: int
@@ -37,6 +37,18 @@ class Axis:
     def padded(self) -> int:
         """How long the axis is with padding; windows rounded up may need more at the end."""
         return max(self.before + self.size + self.after, self.reach)
+
+    @property
+    def apart(self) -> bool:
+        """Whether no two windows share a cell."""
+        return self.windows == 1 or self.stride >= self.dilation * (self.kernel - 1) + 1
+
+    @property
+    def seen(self) -> tuple[slice, slice]:
+        """The cells of the padded axis that are not border, and those of the image they are."""
+        first, start = max(-self.before, 0), max(self.before, 0)
+        length = max(0, min(self.size - first, self.padded - start))
+        return slice(start, start + length), slice(first, first + length)
 
     @property
     def reach(self) -> int:
@@ -70,6 +82,12 @@ class Windows:
         """How many windows there are: the size of the output."""
         return self.rows.windows, self.columns.windows
 
+    @property
+    def covers_all(self) -> bool:
+        """Whether windows that are apart leave out no cell of the padded image."""
+        axes = (self.rows, self.columns)
+        return all(axis.windows * axis.kernel == axis.padded for axis in axes)
+
     def offsets(self) -> Iterator[tuple[int, int, tuple[Any, slice, slice]]]:
         """Yield each kernel offset (i, j) with the slice of the padded image under it."""
         for i in range(self.rows.kernel):
@@ -79,10 +97,11 @@ class Windows:
     def pad(self, x: NDArray[Any], value: float = 0.0) -> NDArray[Any]:
         """Return `x`, of shape (..., H, W), with its border; `x` itself where it needs none."""
         padded = (*x.shape[:-2], self.rows.padded, self.columns.padded)
-        if padded == x.shape:
+        if padded == x.shape and self.rows.before == self.columns.before == 0:
             return x
         out = np.full_like(x, value, shape=padded)  # in the memory order of x
-        self.crop(out)[...] = x
+        (rows, of_rows), (columns, of_columns) = self.rows.seen, self.columns.seen
+        out[..., rows, columns] = x[..., of_rows, of_columns]
         return out
 
     def crop(self, padded: NDArray[Any]) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.arithmetic import exp
@@ -79,17 +80,17 @@ def relu(x: Array) -> Array:
     >>> tg.relu(tg.Tensor([-1.0, 2.0]))
     Tensor([0., 2.])
     """
-    return np.where(x.real >= 0, x, 0.0) if np.iscomplexobj(x) else np.maximum(x, 0)
+    return np.where(x.real >= 0, x, 0.0) if np.iscomplexobj(x) else engine.relu(x)
 
 
 @relu.residual
 def not_negative(x: Array) -> Array:
-    return np.real(x) >= 0
+    return engine.not_negative(x)
 
 
 @relu.derivative("x", formula="g·[x ≥ 0]", latex=r"g\,[x \ge 0]", equation="R′, after eq 45")
 def _(g: Array, *, not_negative: Array) -> Array:
-    return g * not_negative
+    return engine.multiply(g, not_negative)
 
 
 @op(formula="x where x ≥ 0, else s·x", latex=r"\max(0, x) + s\min(0, x)", elementwise=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
+from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
 
@@ -75,7 +76,7 @@ def mul(a: Array, b: Array) -> Array:
     >>> tg.mul(tg.Tensor([1.0, 2.0]), tg.Tensor([3.0, 4.0]))
     Tensor([3., 8.])
     """
-    return np.multiply(a, b)
+    return engine.multiply(a, b)
 
 
 @mul.derivative("a", formula="g·b", latex=r"g\,b")

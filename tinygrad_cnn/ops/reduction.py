@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from tinygrad_cnn.engine import reduction as engine
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.arithmetic import exp
@@ -44,7 +45,7 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> tg.sum(tg.Tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     Tensor([4., 6.])
     """
-    return np.sum(x, axis=_checked("sum", x, axis), keepdims=keepdims)
+    return engine.total(x, _checked("sum", x, axis), keepdims)
 
 
 @sum.derivative("x", formula="g repeated", latex="g")

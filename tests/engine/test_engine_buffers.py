@@ -1,0 +1,191 @@
+"""Memory is handed out again only when nothing sees it any more."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    rule,
+)
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.engine import buffers
+
+Array = np.ndarray[Any, Any]
+SIZES = [buffers.LARGE // 4, buffers.LARGE // 4 + 1, buffers.LARGE, 3 * buffers.LARGE]
+
+# All that keeps memory alive in a way of its own.
+SIGHTS = {
+    "itself": lambda a: a,
+    "a view": lambda a: a[1:],
+    "a view of a view": lambda a: a[::2][1:].reshape(-1, 1),
+    "another dtype": lambda a: a.view(np.uint8),
+    "a buffer": lambda a: memoryview(a),
+    "an array of a buffer": lambda a: np.asarray(memoryview(a)),
+    "strided": lambda a: np.lib.stride_tricks.as_strided(a, (5,), (8,)),
+    "an iterator": lambda a: a.flat,
+    "a Tensor": lambda a: tg.Tensor(a, requires_grad=True) * 1.0,
+    "a base": lambda a: a.base,
+    "DLPack": lambda a: np.from_dlpack(a),
+}
+
+
+class Memory(RuleBasedStateMachine):
+    """Arrays come and go, seen in all ways; each is filled with a number of its own."""
+
+    arrays = Bundle("arrays")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.next = 1
+        self.seen: list[tuple[Array, int]] = []
+
+    @rule(target=arrays, size=st.sampled_from(SIZES), how=st.sampled_from(sorted(SIGHTS)))
+    def take(self, size: int, how: str) -> tuple[Any, int]:
+        array = buffers.empty((size,), np.float32)
+        array.fill(self.next)
+        sight = SIGHTS[how](array)
+        if how == "another dtype":
+            sight = sight.view(np.float32)
+        self.next += 1
+        return sight, self.next - 1
+
+    @rule(held=consumes(arrays))
+    def drop(self, held: tuple[Any, int]) -> None:
+        self.check(held)
+
+    @rule(held=arrays)
+    def check(self, held: tuple[Any, int]) -> None:
+        sight, number = held
+        if isinstance(sight, tg.Tensor):
+            sight = sight.numpy()
+        values = np.asarray(sight)
+        if values.dtype == np.uint8:  # the base, whose end may be unused
+            values = values[: 4 * SIZES[0]].view(np.float32)
+        assert (values == number).all()
+
+
+TestMemory = Memory.TestCase
+TestMemory.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+@pytest.mark.parametrize("how", SIGHTS)
+def test_what_is_seen_is_not_handed_out(how: str) -> None:
+    array = buffers.empty((buffers.LARGE,), np.float32)
+    address = array.ctypes.data
+    sight = SIGHTS[how](array)
+    if how == "a Tensor":
+        return  # a product is memory of its own
+    del array
+    other = buffers.empty((buffers.LARGE,), np.float32)
+    assert other.ctypes.data != address
+    del sight, other
+    gc.collect()
+
+
+def test_what_nothing_sees_is_handed_out_again() -> None:
+    array = buffers.empty((buffers.LARGE,), np.float32)
+    address = array.ctypes.data
+    del array
+    assert buffers.empty((buffers.LARGE,), np.float32).ctypes.data == address
+
+
+def test_poison_fills_what_is_used_again() -> None:
+    with tg.engine(poison=True):
+        array = buffers.empty((buffers.LARGE,), np.float32)
+        array.fill(1.0)
+        del array
+        assert np.isnan(buffers.empty((buffers.LARGE,), np.float32)).all()
+
+
+@given(sizes=st.lists(st.integers(1, 40), max_size=30), limit=st.integers(0, 60))
+def test_no_more_is_held_than_the_limit(sizes: list[int], limit: int) -> None:
+    blocks = buffers.Blocks()
+    with tg.engine(memory_limit=limit * buffers.ROUND):
+        held = []
+        for k, size in enumerate(sizes):
+            held.append(blocks.take(size * buffers.ROUND))
+            assert held[-1].size == size * buffers.ROUND
+            assert blocks.held <= limit * buffers.ROUND
+            if k % 3 == 0:
+                held.clear()
+        assert len({block.ctypes.data for block in held}) == len(held)
+
+
+def test_a_lower_limit_lets_memory_go() -> None:
+    blocks = buffers.Blocks()
+    for size in (1, 2, 3):
+        blocks.take(size * buffers.ROUND)
+    assert blocks.held == 6 * buffers.ROUND
+    with tg.engine(memory_limit=4 * buffers.ROUND):
+        blocks.take(4 * buffers.ROUND)
+    assert blocks.held == 4 * buffers.ROUND
+
+
+@given(axes=st.permutations(range(4)), dtype=st.sampled_from(["f4", "f8", "?", "c16"]))
+def test_empty_like_keeps_the_order_of_memory(axes: list[int], dtype: str) -> None:
+    model = np.zeros([(40, 41, 42, 3)[axis] for axis in axes], "f4")
+    model = model.transpose(np.argsort(axes))
+    for shape in (model.shape, (20, 43, 44, 5), (1, 2, 3, 4)):
+        array = buffers.empty_like(model, shape, dtype)
+        expected = np.empty_like(model, dtype, shape=shape)
+        assert (array.shape, array.dtype, array.strides) == (
+            expected.shape, expected.dtype, expected.strides,
+        )  # fmt: skip
+
+
+def train(steps: int) -> list[Array]:
+    rng = np.random.default_rng(0)
+    model = tg.nn.LeNet5(rng=rng)
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    kept = []
+    for _ in range(steps):
+        x, labels = rng.standard_normal((64, 1, 28, 28), "f4"), rng.integers(0, 10, 64)
+        loss = tg.cross_entropy(model(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        kept.append(loss.numpy())
+    return [*kept, *[p.numpy().copy() for p in model.parameters()]]
+
+
+def test_training_reads_nothing_it_has_not_written() -> None:
+    """With poison the same bits: a single use of freed memory would make them NaN."""
+    plain = train(4)
+    with tg.engine(poison=True):
+        poisoned = train(4)
+    with tg.engine(memory_limit=0):
+        fresh = train(4)
+    for a, b, c in zip(plain, poisoned, fresh, strict=True):
+        assert a.tobytes() == b.tobytes() == c.tobytes()
+        assert np.isfinite(a).all()
+
+
+@pytest.mark.parametrize(
+    ("setting", "error"),
+    [
+        ({"winograd": 1}, TypeError),
+        ({"memory_limit": 1.5}, TypeError),
+        ({"memory_limit": True}, TypeError),
+        ({"memory_limit": -1}, ValueError),
+        ({"poison": "yes"}, TypeError),
+    ],
+)
+def test_a_setting_that_is_none_is_refused(setting: dict[str, Any], error: type) -> None:
+    with pytest.raises(error, match="engine: "), tg.engine(**setting):
+        pass
+
+
+def test_references_are_counted_as_they_are_here() -> None:
+    block = np.empty(0)
+    assert buffers._unused([block], buffers.OURS) is None  # this function sees it
+    assert sys.getrefcount(block) >= 1

@@ -1,0 +1,198 @@
+"""Every algorithm against a sum over kernel cells in float64; its gradients as its adjoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support.convolving import (
+    Case,
+    channel_by_channel,
+    computed_by,
+    draw_array,
+    for_tiles,
+    general,
+    reference,
+)
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.engine import algorithm, columns, convolution, depthwise, direct, winograd
+
+ROUNDING = {"f4": 1e-5, "f8": 1e-13, "c16": 1e-13}
+ORDERS = st.sampled_from(["images first", "images last", "every other"])
+SEEDS = st.integers(0, 2**32 - 1)
+CACHES = st.sampled_from([1, 1 << 10, 1 << 14, 1 << 21])  # from a band a row to one band for all
+
+
+def inner(a: Any, b: Any) -> Any:
+    return np.sum(a.astype(np.result_type(a, "f8")) * b)
+
+
+def check(name: str, case: Case, dtype: str, order: str, cache: int, threads: int, seed: int,
+          slack: float = 1.0) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    x, u = (draw_array(rng, shape, dtype, order) for shape in (case.x, case.y))
+    w, bias = (draw_array(rng, shape, dtype, "") for shape in (case.w, case.w[:1]))
+    given = [a.copy() for a in (x, u, w, bias)]
+    with computed_by(name, cache), tg.num_threads(threads):
+        y = convolution.forward(x, w, bias, case.at, case.groups)
+        dx = convolution.input_gradient(u, w, case.at, case.groups)
+        dw = convolution.weight_gradient(u, x, case.at, case.groups)
+    for array, before in zip((x, u, w, bias), given, strict=True):
+        np.testing.assert_array_equal(array, before)  # nothing that came in was written to
+    assert (y.shape, dx.shape, dw.shape) == (case.y, case.x, case.w)
+    assert y.dtype == dx.dtype == dw.dtype == np.dtype(dtype)
+    rounding = slack * ROUNDING[dtype]
+    expected = reference(x, w, case)
+    largest = reference(np.abs(x), np.abs(w), case)
+    error = np.abs(y - expected - bias[:, np.newaxis, np.newaxis])
+    assert (error <= rounding * (largest + np.abs(bias).max(initial=1.0))).all()
+    value, bound = inner(expected, u), rounding * inner(largest, np.abs(u))
+    assert abs(inner(dx, x) - value) <= bound
+    assert abs(inner(dw, w) - value) <= bound
+
+
+# On the way back its border takes a cell away on one side and adds one on the other.
+SHIFTED = Case((2, 3, 6, 4), (3, 1, 4, 2), (3, 2), (1, 1), (1, 3), 3)
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.parametrize("name", ["columns", "direct"])
+@example(case=SHIFTED, order="images first", cache=1, threads=1, seed=0)
+@settings(max_examples=60, deadline=None)
+@given(case=general, order=ORDERS, cache=CACHES, threads=st.integers(1, 3), seed=SEEDS)
+def test_general_algorithms(name: str, dtype: str, case: Case, order: str, cache: int,
+                            threads: int, seed: int) -> None:  # fmt: skip
+    check(name, case, dtype, order, cache, threads, seed)
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+@settings(max_examples=60, deadline=None)
+@given(case=channel_by_channel, order=ORDERS, cache=CACHES, threads=st.integers(1, 3), seed=SEEDS)
+def test_depthwise(dtype: str, case: Case, order: str, cache: int, threads: int,
+                   seed: int) -> None:  # fmt: skip
+    check("depthwise", case, dtype, order, cache, threads, seed)
+
+
+@pytest.mark.parametrize(("dtype", "slack"), [("f4", 30.0), ("f8", 100.0)])
+@settings(max_examples=60, deadline=None)
+@given(case=for_tiles, order=ORDERS, cache=CACHES, threads=st.integers(1, 3), seed=SEEDS)
+def test_winograd(dtype: str, slack: float, case: Case, order: str, cache: int, threads: int,
+                  seed: int) -> None:  # fmt: skip
+    if case.x[0] == 0:
+        return
+    check("winograd", case, dtype, order, cache, threads, seed, slack)
+
+
+@pytest.mark.parametrize("images", [16, 300])
+def test_winograd_takes_many_images_in_blocks(images: int) -> None:
+    case = Case((images, 16, 5, 6), (17, 16, 3, 3), (1, 1), (1, 1), (1, 1), 1)
+    check("winograd", case, "f8", "images last", 1 << 21, 2, 0, 100.0)
+
+
+@pytest.mark.parametrize("images", [64, 300])
+def test_direct_takes_wide_rows_in_blocks_of_images(images: int) -> None:
+    case = Case((images, 4, 5, 6), (20, 4, 3, 3), (1, 1), (1, 1), (1, 1), 1)
+    check("direct", case, "f4", "images last", 1 << 14, 2, 0)
+
+
+@pytest.mark.parametrize("images", [33, 48])
+def test_direct_splits_the_images_of_large_products_where_they_can_be(images: int) -> None:
+    case = Case((images, 64, 4, 3), (64, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1)
+    assert images * 64 * 64 * 9 > direct.SMALL_PRODUCT
+    check("direct", case, "f4", "images last", 1 << 21, 2, 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(case=general, name=st.sampled_from(["columns", "direct"]), cache=CACHES, seed=SEEDS)
+def test_the_number_of_threads_changes_no_bit(case: Case, name: str, cache: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, u, w = (draw_array(rng, shape, "f4", "") for shape in (case.x, case.y, case.w))
+    results = []
+    for threads in (1, 2, 3):
+        with computed_by(name, cache), tg.num_threads(threads):
+            results.append([
+                convolution.forward(x, w, None, case.at, case.groups),
+                convolution.input_gradient(u, w, case.at, case.groups),
+                convolution.weight_gradient(u, x, case.at, case.groups),
+            ])  # fmt: skip
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+def test_winograds_error_is_within_its_bound() -> None:
+    """Of the output's deviation: what `docs/engine.md` states."""
+    rng = np.random.default_rng(0)
+    case = Case((16, 64, 16, 16), (64, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1)
+    x, w = (draw_array(rng, shape, "f4", "") for shape in (case.x, case.w))
+    expected = reference(x, w, case)
+    errors = {}
+    for name in ("direct", "winograd"):
+        with computed_by(name):
+            y = convolution.forward(x, w, None, case.at, 1)
+        errors[name] = (y - expected) / expected.std()
+    assert np.abs(errors["winograd"]).max() < 2e-5
+    spread = {name: np.sqrt(np.mean(error**2)) for name, error in errors.items()}
+    assert spread["winograd"] < 4 * spread["direct"]
+
+
+# --- which algorithm is chosen -------------------------------------------------------------------
+
+PLAIN = Case((64, 32, 16, 16), (32, 32, 3, 3), (1, 1), (1, 1), (1, 1), 1)
+
+
+def chosen(case: Case, dtype: str = "f4") -> Any:
+    return algorithm.choose(case.x[0], case.x[1], case.w[0], case.at, case.groups, np.dtype(dtype))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, winograd),
+        ({"padding": (0, 0)}, winograd),
+        ({"x": (1, 32, 16, 16)}, columns),
+        ({"x": (2, 32, 16, 16)}, direct),
+        ({"x": (15, 32, 16, 16)}, direct),
+        ({"x": (16, 32, 16, 16)}, winograd),
+        ({"x": (64, 15, 16, 16), "w": (64, 15, 3, 3)}, direct),
+        ({"x": (64, 16, 16, 16), "w": (31, 16, 3, 3)}, direct),
+        ({"x": (64, 16, 16, 16), "w": (32, 16, 3, 3)}, winograd),
+        ({"w": (15, 32, 3, 3)}, direct),
+        ({"w": (32, 32, 5, 5)}, direct),
+        ({"w": (32, 16, 3, 3), "groups": 2}, direct),
+        ({"w": (64, 1, 3, 3), "groups": 32}, depthwise),
+        ({"stride": (1, 2)}, direct),
+        ({"dilation": (2, 1)}, direct),
+        ({"padding": (3, 3)}, direct),
+        ({"x": (64, 32, 2, 2)}, direct),  # most of a tile would be thrown away
+    ],
+)
+def test_the_choice(change: dict[str, Any], expected: Any) -> None:
+    case = Case(**{**PLAIN.__dict__, **change})
+    assert chosen(case) is expected
+
+
+def test_winograd_is_for_float32_and_can_be_switched_off() -> None:
+    assert chosen(PLAIN, "f8") is direct
+    assert chosen(PLAIN, "c16") is direct
+    with tg.engine(winograd=False):
+        assert chosen(PLAIN) is direct
+    assert chosen(PLAIN) is winograd
+
+
+def test_gradients_of_a_convolution_by_winograd_are_close_to_the_direct_ones() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((16, 16, 9, 9), "f4"), rng.standard_normal((32, 16, 3, 3), "f4")
+    found = []
+    for switch in (True, False):
+        a, b = tg.Tensor(x, requires_grad=True), tg.Tensor(w, requires_grad=True)
+        with tg.engine(winograd=switch):
+            (tg.conv2d(a, b, padding=1) ** 2).sum().backward()
+        found.append((a.grad, b.grad))
+    for fast, exact in zip(*found, strict=True):
+        assert np.abs(fast - exact).max() < 1e-4 * np.abs(exact).max()
+        assert (fast != exact).any()

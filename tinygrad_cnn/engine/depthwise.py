@@ -1,0 +1,52 @@
+"""Convolution of each channel by itself: C groups, with M kernels each.
+
+Its products are rows of K = KW·KH values, for which `direct` does well enough. The gradient for the
+kernels would be products with a single column, so it is taken cell by cell instead: with the
+windows of all channels as (oh, OW, KW, KH, C, N), see `rows`,
+
+    dw[c, m, k, j] = Σ over oh, ow, n of  dy[oh, ow, c, m, n] · windows[oh, ow, j, k, c, n]
+
+is one elementwise product of a band for each kernel cell, and a product with ones that sums it over
+the pixels; the images are summed last.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_cnn.engine import direct, threads
+from tinygrad_cnn.engine.bands import bands, part_count
+from tinygrad_cnn.engine.layout import Array
+from tinygrad_cnn.engine.rows import Rows
+from tinygrad_cnn.engine.scratch import scratch
+from tinygrad_cnn.engine.windows import Windows
+
+layout = direct.layout
+convolve = direct.convolve
+
+
+def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
+    """Return the gradient (C·M, 1, KH, KW) of the kernels, from `dy` (N, C·M, OH, OW)."""
+    memory, gradient = layout.memory(layout.arranged(x)), layout.memory(layout.arranged(dy))
+    (oh, ow, oc, n), (kh, kw) = gradient.shape, at.kernel
+    rows = Rows(at, groups, 1)  # gathered as if they belonged together
+    pieces = bands(oh, n, (rows.size + 2 * ow * oc) * x.itemsize)
+    shape = (kw, kh, groups, oc // groups)
+    parts = np.zeros((part_count(len(pieces), oc * kh * kw * x.itemsize), *shape), x.dtype)
+
+    def piece(i: int) -> None:
+        for band in pieces[i :: len(parts)]:
+            dys = gradient[band.top : band.bottom, :, :, band.first : band.last]
+            dys = dys.reshape(band.rows, ow, *shape[2:], band.images)
+            windows = rows.windows(memory, band)[0, :, :, 0]
+            windows = windows.reshape(band.rows, ow, kw, kh, groups, 1, band.images)
+            product = scratch("products", dys.shape, x.dtype)
+            ones = np.ones(band.rows * ow, x.dtype)
+            for j, k in np.ndindex(kw, kh):
+                np.multiply(windows[:, :, j, k], dys, out=product)
+                summed = ones @ product.reshape(band.rows * ow, oc * band.images)
+                parts[i, j, k] += summed.reshape(*shape[2:], band.images).sum(axis=-1)
+
+    threads.run(piece, len(parts), dy.size * kh * kw)
+    dw = parts.sum(axis=0)  # (KW, KH, C, M)
+    return np.ascontiguousarray(dw.transpose(2, 3, 1, 0)).reshape(oc, 1, kh, kw)

@@ -1,0 +1,54 @@
+"""Elementwise work on large arrays: into memory that is used again, by several threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.engine import threads
+from tinygrad_cnn.engine.buffers import LARGE, Array, empty_like
+
+PIECE = 1 << 19  # values that are worth a piece of their own
+
+
+def relu(x: Array) -> Array:
+    """Return max(0, x) of a floating array."""
+    if x.nbytes < LARGE or x.dtype.kind != "f":
+        return np.asarray(np.maximum(x, 0))
+    zero, most = x.dtype.type(0), x.dtype.type(np.inf)  # np.clip takes half the time of np.maximum
+    return _mapped(lambda part, out: np.clip(part, zero, most, out=out), empty_like(x), x)
+
+
+def multiply(a: Any, b: Any) -> Any:
+    """Return a·b, of arrays or masks; a Tensor multiplies, and records, itself."""
+    if not isinstance(a, np.ndarray) or a.nbytes < LARGE or np.shape(b) != a.shape:
+        return a * b
+    out = empty_like(a, dtype=np.result_type(a, b))
+    return _mapped(lambda x, y, out: np.multiply(x, y, out=out), out, a, b)
+
+
+def not_negative(x: Array) -> Array:
+    """Return the mask of what is 0 or more."""
+    if x.nbytes < LARGE or x.dtype.kind == "c":
+        return np.asarray(np.real(x) >= 0)
+    zero = x.dtype.type(0)
+    out = empty_like(x, dtype=np.bool_)
+    return _mapped(lambda part, out: np.greater_equal(part, zero, out=out), out, x)
+
+
+def _mapped(function: Any, out: Array, *arrays: Array) -> Array:
+    """Write function(*arrays) to `out`, in pieces along the axis that is slowest in memory."""
+    pieces = out.size // PIECE
+    if pieces < 2:
+        function(*arrays, out=out)
+        return out
+    axis = max(range(out.ndim), key=lambda k: (abs(out.strides[k]), out.shape[k]))
+    step = -(-out.shape[axis] // pieces)
+
+    def piece(i: int) -> None:
+        part = (*(slice(None),) * axis, slice(i * step, (i + 1) * step))
+        function(*[array[part] for array in arrays], out=out[part])
+
+    threads.run(piece, -(-out.shape[axis] // step), out.size)
+    return out

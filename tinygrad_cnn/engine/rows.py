@@ -1,0 +1,153 @@
+"""Kernel rows of an image, gathered so that every window is a contiguous matrix.
+
+For a band of output rows, with G groups and the images last,
+
+    R : (G, oh, column, KH, C/G, N)   R[g, oh, m, k] = x[oh·stride + k·dilation − padding, column m]
+
+is one slice copy for each kernel row k: a KH-fold copy of the image, where gathering every kernel
+cell would be a KH·KW-fold one. The window at (oh, ow) is R[g, oh, m : m + KW] with m = ow·stride, a
+contiguous matrix of shape (K, N), K = KW·KH·C/G; neighbours overlap, and no window is ever copied.
+
+Where the columns of a window do not lie side by side (dilation), they are gathered for each window
+by itself: column ow·KW + j holds what cell j of window ow sees, and m = ow·KW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from tinygrad_cnn.engine.bands import Band
+from tinygrad_cnn.engine.scratch import scratch
+from tinygrad_cnn.engine.windows import Windows
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How the kernel rows of an image of C channels in G groups are gathered."""
+
+    at: Windows
+    channels: int
+    groups: int
+
+    @property
+    def shared(self) -> bool:
+        """Whether windows share the columns they overlap in."""
+        axis = self.at.columns
+        return axis.dilation == 1 and axis.stride < max(axis.kernel, 2)
+
+    @property
+    def step(self) -> int:
+        """From the first column of a window to that of the next."""
+        return self.at.columns.stride if self.shared else self.at.columns.kernel
+
+    @property
+    def width(self) -> int:
+        """How many columns are gathered."""
+        return (self.at.columns.windows - 1) * self.step + self.at.columns.kernel
+
+    @property
+    def size(self) -> int:
+        """How many values are gathered for a row of windows, of one image."""
+        return self.width * self.at.rows.kernel * self.channels
+
+    def windows(self, x: Array, band: Band, split: int = 1) -> Array:
+        """Return the windows of memory `x` (H, W, C, N) as matrices, valid until the next call.
+
+        Of shape (G, oh, OW, N / q, K, q) with q = N / `split`: the images may be split, for
+        narrower products.
+        """
+        gathered = self._gather(x[..., band.first : band.last], band)
+        image, channel, column, row, group = [gathered.strides[k] for k in (5, 4, 2, 1, 0)]
+        kernel = self.at.columns.kernel * self.at.rows.kernel * (self.channels // self.groups)
+        q = band.images // split
+        return as_strided(
+            gathered,
+            (self.groups, band.rows, self.at.columns.windows, split, kernel, q),
+            (group, row, column * self.step, q * image, channel, image),
+            writeable=False,
+        )
+
+    def _gather(self, x: Array, band: Band) -> Array:
+        """Return R; a view of `x` where that is it already (a kernel of one row, no border)."""
+        height, width, _, n = x.shape
+        c, kernel = self.channels // self.groups, self.at.rows.kernel
+        if self._is_there(width):
+            start = band.top * self.at.rows.stride
+            stop = (band.bottom - 1) * self.at.rows.stride + 1
+            rows = x[start : stop : self.at.rows.stride]
+            return rows.reshape(band.rows, width, 1, self.groups, c, n).transpose(3, 0, 1, 2, 4, 5)
+        gathered = scratch("rows", (self.groups, band.rows, self.width, kernel, c, n), x.dtype)
+        columns = list(self._columns(width))
+        for target, source in columns:
+            if source is None:
+                gathered[:, :, target] = 0
+        for k in range(kernel):
+            offset = k * self.at.rows.dilation - self.at.rows.before
+            top, bottom = _inside(offset, self.at.rows.stride, height, band.top, band.bottom)
+            one = gathered[:, :, :, k]  # (G, oh, column, C/G, N)
+            if top > band.top:
+                one[:, : top - band.top] = 0
+            if bottom < band.bottom:
+                one[:, bottom - band.top :] = 0
+            if top == bottom:
+                continue
+            first = top * self.at.rows.stride + offset
+            last = (bottom - 1) * self.at.rows.stride + offset
+            rows = x[first : last + 1 : self.at.rows.stride]
+            rows = rows.reshape(bottom - top, width, self.groups, c, n).transpose(2, 0, 1, 3, 4)
+            inside = one[:, top - band.top : bottom - band.top]
+            for target, source in columns:
+                if source is not None:
+                    inside[:, :, target] = rows[:, :, source]
+        return gathered
+
+    def _is_there(self, width: int) -> bool:
+        """Whether the windows are contiguous in the image itself."""
+        return (
+            self.at.rows.kernel == 1
+            and (self.groups == 1 or self.at.columns.kernel == 1)
+            and self.shared
+            and self.at.rows.before == self.at.columns.before == 0
+            and (self.at.rows.windows - 1) * self.at.rows.stride < self.at.rows.size
+            and self.width <= width
+        )
+
+    def _columns(self, width: int) -> Iterator[tuple[slice, slice | None]]:
+        """Yield columns of R with the image's columns that belong there; None for the border."""
+        if self.shared:
+            start = self.at.columns.before
+            yield from _strip(self.width, 1, -start, width)
+            return
+        axis = self.at.columns
+        for j in range(axis.kernel):
+            offset = j * axis.dilation - axis.before
+            for target, source in _strip(axis.windows, axis.stride, offset, width):
+                step = axis.kernel
+                yield slice(target.start * step + j, (target.stop - 1) * step + j + 1, step), source
+
+
+def _strip(count: int, stride: int, offset: int, size: int) -> Iterator[tuple[slice, slice | None]]:
+    """Yield the parts of 0 … count − 1 whose cell, o·stride + offset, is off or on the image."""
+    low, high = _inside(offset, stride, size, 0, count)
+    if low > 0:
+        yield slice(0, low), None
+    if high > low:
+        first = low * stride + offset
+        yield slice(low, high), slice(first, (high - 1) * stride + offset + 1, stride)
+    if count > high:
+        yield slice(high, count), None
+
+
+def _inside(offset: int, stride: int, size: int, low: int, high: int) -> tuple[int, int]:
+    """Return which o in low … high − 1 have 0 ≤ o·stride + offset < size, as a range."""
+    first = -(offset // stride)  # ⌈−offset / stride⌉
+    last = (size - 1 - offset) // stride + 1
+    start = min(max(first, low), high)
+    return start, max(min(last, high), start)
