@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from tinygrad_cnn.efficiency.benchmark import (
     find_frameworks,
     measure,
 )
-from tinygrad_cnn.efficiency.figure import draw_roofline
+from tinygrad_cnn.efficiency.figure import MISSING, draw_roofline
 from tinygrad_cnn.efficiency.machine import Machine, cores, describe
 from tinygrad_cnn.efficiency.profile import OpCall, names
 from tinygrad_cnn.efficiency.report import OPS_OF_A_CHAIN, Comparison, Profile, Report, Roofs
@@ -32,7 +33,7 @@ from tinygrad_cnn.efficiency.workloads import select
 
 __all__ = ["bench"]
 
-QUICK = Pace(rounds=5, turn=0.1, patience=1.5)
+QUICK = Pace(rounds=5, turn=0.1, patience=1.0, limit=5.0)
 GIGA, MEGA = 1e9, 1e6
 
 
@@ -76,8 +77,8 @@ def bench(
         parts=_parts(parts),
         pace=QUICK if quick else Pace(),
     )
-    if figure is not None and "ops" not in plan.parts:
-        raise ValueError(f"bench: figure is {figure}, but ops is not among the parts")
+    if figure is not None:
+        _check_figure(figure, plan)
     report = Report(describe())
     screen = Console(stderr=True) if as_json else console()
     status = 0
@@ -100,6 +101,17 @@ def bench(
         draw_roofline(report, figure)
         screen.print(f"\nThe roofline is in {figure}.")
     return status
+
+
+def _check_figure(figure: Path, plan: Plan) -> None:
+    """Raise before anything is measured if the roofline could not be drawn afterwards."""
+    if not plan.profiled:
+        lacking = "no training step" if "ops" in plan.parts else "ops not among the parts"
+        raise ValueError(f"bench: figure is {figure}, but there is nothing to draw: {lacking}")
+    if not figure.parent.is_dir():
+        raise FileNotFoundError(f"bench: figure is {figure}, expected an existing folder for it")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ModuleNotFoundError(MISSING.format("matplotlib"), name="matplotlib")
 
 
 def _threads(text: str | None, quick: bool) -> tuple[int, ...]:
@@ -149,7 +161,7 @@ def _show_machine(out: Console, report: Report) -> None:
     out.print(f"Python {machine.python}, NumPy {machine.numpy}, {machine.blas}{kernel}")
     others = [f"{it.name} {it.version}" for it in report.frameworks if it.name not in (OURS, NUMPY)]
     out.print(f"beside: {', '.join(others) or 'nobody'}")
-    for reason in report.missing:
+    for reason in report.absent:
         out.print(Text(f"without: {reason}", FAINT))
     if machine.load is not None and machine.load > 0.5 * machine.cores:
         out.print(Text(f"load {machine.load:g}: the machine is busy, figures will scatter", FAINT))
@@ -165,10 +177,8 @@ def _show(out: Console, report: Report) -> None:
     for profile in report.profiles:
         _show_ops(out, profile, report.roofs_at(profile.threads))
     _show_memory(out, report)
-    known = {reason for reason in report.missing if "is not installed" in reason}
-    for reason in report.missing:
-        if reason not in known:
-            out.print(Text(f"\nnot measured: {reason}", FAINT))
+    for reason in report.failed:
+        out.print(Text(f"\nnot measured: {reason}", FAINT))
 
 
 def _show_steps(out: Console, comparisons: Sequence[Comparison], threads: int) -> None:

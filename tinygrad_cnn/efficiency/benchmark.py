@@ -95,10 +95,10 @@ def find_frameworks(plan: Plan, report: Report) -> None:
             with Worker(name, python, threads=1) as worker:
                 answer = worker.ask("hello")
         except WorkerError as error:
-            report.missing.append(str(error))
+            report.absent.append(str(error))
             continue
         if not answer.pop("installed"):
-            report.missing.append(
+            report.absent.append(
                 f"{name} is not installed for {python}: pip install {name}, or name an "
                 f"interpreter that has it: --python {name}=PATH"
             )
@@ -167,7 +167,7 @@ def _sides(report: Report, workload: Workload) -> list[Side]:
         Side(framework.name, variant)
         for framework in report.frameworks
         if (framework.chain if workload.network is None else framework.network)
-        for variant in (framework.variants if images else framework.variants[:1])
+        for variant in (framework.variants if images else ("",))
     ]
 
 
@@ -190,13 +190,19 @@ class _Measurement:
 
     @contextmanager
     def part(self, what: str, seconds: float) -> Iterator[Callable[[float], None]]:
-        """Tell that a part begins, and that it is done; yields what is told a share of it."""
+        """Tell that a part begins and ends; yields what is told the share that is done.
+
+        If a worker fails, the rest of the part is left out, and the report says so.
+        """
 
         def progress(share: float) -> None:
             self.told(what, self.behind + share * seconds)
 
         progress(0.0)
-        yield progress
+        try:
+            yield progress
+        except WorkerError as error:
+            self.report.failed.append(f"{what}: {error}")
         self.behind += seconds
         self.told(what, self.behind)
 
@@ -230,20 +236,18 @@ class _Measurement:
                                 made = self.worker(side.framework, threads)
                                 workers[side] = stack.enter_context(made)
                             self.prepare(workers[side], side, workload, threads)
-                            workers[side].run(1)
+                            workers[side].ask("run", pace.limit, times=1)
                             ready[side] = workers[side]
                         except WorkerError as error:
-                            self.report.missing.append(f"{workload.name}: {error}")
+                            workers.pop(side, None)  # the next workload gets a new one
+                            self.report.failed.append(f"{workload.title}: {error}")
                     timings = {side: Timing(side.framework, side.variant) for side in ready}
                     self.report.comparisons.append(
                         Comparison(workload, threads, tuple(timings.values()))
                     )
-                    try:
-                        for found in alternate(ready, pace, progress):
-                            for side, taken in found.items():
-                                timings[side].seconds.append(taken)
-                    except WorkerError as error:
-                        self.report.missing.append(f"{workload.name}: {error}")
+                    for found in alternate(ready, pace, progress):
+                        for side, taken in found.items():
+                            timings[side].seconds.append(taken)
 
     def prepare(self, worker: Worker, side: Side, workload: Workload, threads: int) -> None:
         """Let a worker build a workload."""
@@ -269,18 +273,14 @@ class _Measurement:
         """Measure peak memory, each side in a fresh process that has trained on one example."""
         for workload in self.plan.weighed:
             for side in _sides(self.report, workload):
-                what = f"memory of {workload.title}"
+                what = f"memory of {workload.title}, {side}"
                 with self.part(what, IMPORTING_PEERS), self.worker(side.framework, threads) as it:
                     fields = _fields(workload) | {"mode": "step", "threads": threads}
                     fields["variant"] = side.variant
-                    try:
-                        it.ask("build", **fields | {"batch": 1})
-                        it.run(1)
-                        it.ask("build", **fields)
-                        size = it.ask("memory", steps=MEMORY_STEPS)["bytes"]
-                    except WorkerError as error:
-                        self.report.missing.append(f"memory of {workload.name}: {error}")
-                        continue
+                    it.ask("build", **fields | {"batch": 1})
+                    it.run(1)
+                    it.ask("build", **fields)
+                    size = it.ask("memory", steps=MEMORY_STEPS)["bytes"]
                     self.report.memory.append(
                         Memory(workload, threads, side.framework, side.variant, size)
                     )

@@ -16,6 +16,10 @@ __all__ = ["draw_roofline"]
 
 FORWARD, BACKWARD, GREY, ROOF = "#2b6777", "#c1440e", "#5c5c5c", "#1f1f1f"
 GIGA = 1e9
+MISSING = (
+    "drawing the roofline needs the module '{}', which is not installed: "
+    'pip install "tinygrad_cnn[plots]"'
+)
 
 
 def draw_roofline(report: Report, path: str | os.PathLike[str]) -> None:
@@ -52,11 +56,7 @@ def draw_roofline(report: Report, path: str | os.PathLike[str]) -> None:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"drawing the roofline needs the module {error.name!r}, which is not installed: "
-            'pip install "tinygrad_cnn[plots]"',
-            name=error.name,
-        ) from error
+        raise ModuleNotFoundError(MISSING.format(error.name), name=error.name) from error
     from tinygrad_cnn.train.plots import STYLE
 
     with rc_context(STYLE | {"font.size": 9, "lines.linewidth": 1.5}):
@@ -71,7 +71,7 @@ def draw_roofline(report: Report, path: str | os.PathLike[str]) -> None:
 
 
 def _colour(call: OpCall) -> str:
-    return FORWARD if call.direction == "forward" else BACKWARD
+    return {"forward": FORWARD, "backward": BACKWARD}.get(call.direction, GREY)
 
 
 def _roofline(axes: Axes, profile: Profile, roofs: Roofs) -> None:
@@ -81,7 +81,9 @@ def _roofline(axes: Axes, profile: Profile, roofs: Roofs) -> None:
     ridge = roofs.multiply_adds / roofs.bytes
     least = min([ridge, *(call.intensity for _, call in points)]) / 2
     most = max([ridge, *(call.intensity for _, call in points)]) * 4
-    axes.set(xscale="log", yscale="log", xlim=(least, most))
+    lowest = min([least * roofs.bytes, *(call.rate for _, call in points)]) / GIGA / 1.5
+    highest = max([roofs.multiply_adds, *(call.rate for _, call in points)]) / GIGA * 1.7
+    axes.set(xscale="log", yscale="log", xlim=(least, most), ylim=(lowest, highest))
     axes.plot(
         [least, ridge, most],
         [least * roofs.bytes / GIGA, roofs.multiply_adds / GIGA, roofs.multiply_adds / GIGA],
@@ -96,17 +98,16 @@ def _roofline(axes: Axes, profile: Profile, roofs: Roofs) -> None:
     )  # fmt: skip
     axes.annotate(
         f"memory: {roofs.bytes / GIGA:.0f} GB/s",
-        (least, least * roofs.bytes / GIGA),
-        xytext=(4, 10), textcoords="offset points", color=ROOF,
+        ((least * ridge) ** 0.5, (least * ridge) ** 0.5 * roofs.bytes / GIGA),
+        xytext=(-6, 4), textcoords="offset points", ha="right", color=ROOF,
     )  # fmt: skip
     for direction in ("forward", "backward", "update"):
         of_it = [call for _, call in points if call.direction == direction]
         if of_it:
-            filled: Any = {"markerfacecolor": "white"} if direction == "update" else {}
             axes.plot(
                 [call.intensity for call in of_it],
                 [call.rate / GIGA for call in of_it],
-                "o", ms=6, color=_colour(of_it[0]), label=direction, **filled,
+                "o", ms=6, color=_colour(of_it[0]), label=direction,
             )  # fmt: skip
     _label(axes, points)
     axes.set_xlabel("multiply-adds per byte moved")

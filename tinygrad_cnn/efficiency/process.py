@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Self
 
 __all__ = ["Worker", "WorkerError"]
@@ -69,14 +72,37 @@ class Worker:
             self._complaints.close()
             raise WorkerError(f"{framework}: {python} cannot be started: {error}") from error
 
-    def ask(self, do: str, **fields: Any) -> dict[str, Any]:
+    def ask(self, do: str, limit: float = math.inf, **fields: Any) -> dict[str, Any]:
         """Return the answer to a request.
+
+        Parameters
+        ----------
+        do : str
+            The request.
+        limit : float
+            After so many seconds the worker is ended.
+        **fields
+            What belongs to the request.
 
         Raises
         ------
         WorkerError
-            If the worker says that it failed, or ended.
+            If the worker says that it failed, ended, or took too long.
         """
+        timer = threading.Timer(min(limit, threading.TIMEOUT_MAX), self._process.kill)
+        timer.daemon = True
+        started = perf_counter()
+        timer.start()
+        try:
+            return self._answer(do, fields)
+        except WorkerError:
+            if perf_counter() - started < limit:
+                raise
+            raise WorkerError(f"{self.framework}: took longer than {limit:g} seconds") from None
+        finally:
+            timer.cancel()
+
+    def _answer(self, do: str, fields: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:

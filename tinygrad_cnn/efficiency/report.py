@@ -105,13 +105,14 @@ class Report:
     machine : Machine
     frameworks : list of Framework
         Who took part.
-    missing : list of str
-        What was asked for and could not be measured, each with the reason.
+    absent, failed : list of str
+        Peers that are not installed, and what could not be measured, each with the reason.
     """
 
     machine: Machine
     frameworks: list[Framework] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     roofs: list[Roofs] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
@@ -126,7 +127,8 @@ class Report:
         return {
             "machine": asdict(self.machine),
             "frameworks": [asdict(framework) for framework in self.frameworks],
-            "missing": self.missing,
+            "absent": self.absent,
+            "failed": self.failed,
             "rows": [
                 *({"kind": "roofs", **asdict(roofs)} for roofs in self.roofs),
                 *(row for comparison in self.comparisons for row in _rows(comparison)),

@@ -34,7 +34,10 @@ class Pace:
     turn : float
         How many seconds a turn takes about: as many runs as fit, at least one.
     patience : float
-        How many seconds a side may take in all; a slower one gets fewer turns, at least three.
+        How many seconds a side may take in all; a slower one gets fewer turns: at least three, or
+        one if a single run takes longer than that.
+    limit : float
+        How many seconds a single run may take; a side that is slower takes no part.
     pause : float
         Seconds between turns, in which the threads of the last side stop spinning.
     """
@@ -42,6 +45,7 @@ class Pace:
     rounds: int = 11
     turn: float = 0.2
     patience: float = 6.0
+    limit: float = 20.0
     pause: float = 0.03
 
 
@@ -50,9 +54,9 @@ def alternate(
 ) -> Iterator[dict[S, float]]:
     """Let sides take turns; yield for each round the median seconds of a run, by side.
 
-    Before the first round each side runs twice untimed, and before each turn once: what a library
-    does once, and what other sides have driven from the caches, is not measured. The order turns
-    from round to round, so that nobody always follows the same neighbour.
+    Before the first round each side runs twice untimed, and before each turn of several runs once:
+    what a library does once, and what other sides have driven from the caches, is not measured. The
+    order turns from round to round, so that nobody always follows the same neighbour.
 
     Parameters
     ----------
@@ -63,20 +67,23 @@ def alternate(
         Told the share of the rounds that is done.
     """
     sides = list(runners)
-    runs, turns = {}, {}
+    runs, turns, warm_up = {}, {}, {}
     for side, runner in runners.items():
         runner.run(1)
         taken = max(runner.run(1)[0], 1e-9)
         runs[side] = min(max(int(pace.turn / taken), 1), MOST_RUNS)
-        affordable = pace.patience / (taken * (runs[side] + 1))
-        turns[side] = min(pace.rounds, max(FEWEST, math.floor(affordable)))
+        warm_up[side] = int(runs[side] > 1)
+        affordable = math.floor(pace.patience / (taken * (runs[side] + warm_up[side])))
+        least = FEWEST if taken <= pace.patience else 1
+        turns[side] = min(pace.rounds, max(least, affordable))
     for k in range(pace.rounds):
         found = {}
         first = k % max(len(sides), 1)
         for side in sides[first:] + sides[:first]:
             if k < turns[side]:
                 sleep(pace.pause)
-                found[side] = median(runners[side].run(runs[side] + 1)[1:])
+                before = warm_up[side]
+                found[side] = median(runners[side].run(runs[side] + before)[before:])
         progress((k + 1) / pace.rounds)
         if found:
             yield {side: found[side] for side in sides if side in found}

@@ -100,7 +100,7 @@ def parse_pythons(texts: Sequence[str]) -> Mapping[str, str]:
             raise ValueError(
                 f"bench: python is {text!r}, expected PEER=PATH, with PEER one of {known}"
             )
-        interpreter = shutil.which(Path(path).expanduser())
+        interpreter = shutil.which(str(Path(path).expanduser()))
         if interpreter is None:
             raise FileNotFoundError(f"bench: python is {text!r}: no interpreter there")
         found[name] = interpreter

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-LEARNING_RATE, MOMENTUM = 0.01, 0.9
+LEARNING_RATE, MOMENTUM = 0.001, 0.9  # so small that long runs stay finite
 CLASSES = 10
 REPEATS, OPS_PER_REPEAT = 30, 3
 
