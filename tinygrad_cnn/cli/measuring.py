@@ -76,6 +76,7 @@ def bench(
         threads=_threads(threads, quick),
         parts=_parts(parts),
         pace=QUICK if quick else Pace(),
+        most=1 if quick else None,
     )
     if figure is not None:
         _check_figure(figure, plan)
@@ -177,8 +178,10 @@ def _show(out: Console, report: Report) -> None:
     for profile in report.profiles:
         _show_ops(out, profile, report.roofs_at(profile.threads))
     _show_memory(out, report)
+    if report.failed:
+        out.print()
     for reason in report.failed:
-        out.print(Text(f"\nnot measured: {reason}", FAINT))
+        out.print(Text(f"not measured: {reason}", FAINT))
 
 
 def _show_steps(out: Console, comparisons: Sequence[Comparison], threads: int) -> None:

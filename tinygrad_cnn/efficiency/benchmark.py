@@ -27,7 +27,7 @@ __all__ = ["PARTS", "Plan", "find_frameworks", "measure"]
 
 PARTS = ("steps", "ops", "memory", "overhead")
 PROFILED = ("lenet5-64", "vgg-64")
-MEMORY_STEPS = 3
+MEMORY_STEPS = 2
 STARTING, IMPORTING_PEERS = 1.0, 3.0  # seconds, for the estimate of what is left
 
 Told = Callable[[str, float], None]
@@ -50,6 +50,8 @@ class Plan:
     parts : tuple of str
         Some of `PARTS`: whole steps, each op of a step, peak memory, what recording costs.
     pace : Pace
+    most : int or None
+        At how many workloads ops and memory are looked at, at most; None: at all that suit.
     """
 
     workloads: Sequence[Workload] = WORKLOADS
@@ -58,6 +60,7 @@ class Plan:
     threads: tuple[int, ...] = field(default_factory=lambda: tuple(range(1, min(cores(), 2) + 1)))
     parts: tuple[str, ...] = PARTS
     pace: Pace = field(default_factory=Pace)
+    most: int | None = None
 
     @property
     def networks(self) -> list[Workload]:
@@ -79,12 +82,12 @@ class Plan:
         """The training steps whose ops are looked at: of the usual ones, else of those there."""
         if "ops" not in self.parts:
             return []
-        return [w for w in self.steps if w.name in PROFILED] or self.steps[:1]
+        return ([w for w in self.steps if w.name in PROFILED] or self.steps[:1])[: self.most]
 
     @property
     def weighed(self) -> list[Workload]:
         """The training steps whose memory is measured."""
-        return self.steps if "memory" in self.parts else []
+        return self.steps[: self.most] if "memory" in self.parts else []
 
 
 def find_frameworks(plan: Plan, report: Report) -> None:
@@ -157,7 +160,7 @@ def _roof_seconds(plan: Plan) -> float:
 
 
 def _profile_seconds(plan: Plan) -> float:
-    return STARTING + 4 * plan.pace.rounds * 0.1
+    return STARTING + plan.pace.rounds * 0.1
 
 
 def _sides(report: Report, workload: Workload) -> list[Side]:
@@ -265,7 +268,7 @@ class _Measurement:
                 self.worker(OURS, threads) as worker,
             ):
                 self.prepare(worker, Side(OURS), workload, threads)
-                found = worker.ask("profile", steps=2 * self.plan.pace.rounds)["calls"]
+                found = worker.ask("profile", steps=self.plan.pace.rounds)["calls"]
                 calls = tuple(OpCall(**call) for call in found)
                 self.report.profiles.append(Profile(workload, threads, calls))
 
@@ -277,10 +280,11 @@ class _Measurement:
                 with self.part(what, IMPORTING_PEERS), self.worker(side.framework, threads) as it:
                     fields = _fields(workload) | {"mode": "step", "threads": threads}
                     fields["variant"] = side.variant
+                    limit = self.plan.pace.limit
                     it.ask("build", **fields | {"batch": 1})
-                    it.run(1)
+                    it.ask("run", limit, times=1)
                     it.ask("build", **fields)
-                    size = it.ask("memory", steps=MEMORY_STEPS)["bytes"]
+                    size = it.ask("memory", limit * MEMORY_STEPS, steps=MEMORY_STEPS)["bytes"]
                     self.report.memory.append(
                         Memory(workload, threads, side.framework, side.variant, size)
                     )

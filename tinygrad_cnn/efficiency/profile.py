@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,8 @@ class OpProfile(Observer):
     ----------
     calls : list of OpCall
         In the order in which they happened.
+    seconds : float
+        How long writing down has taken: a watched step is so much longer.
 
     Notes
     -----
@@ -87,15 +90,26 @@ class OpProfile(Observer):
 
     def __init__(self) -> None:
         self.calls: list[OpCall] = []
+        self.seconds = 0.0
         self._recorded: dict[Node, tuple[int, int]] = {}
 
     def forward(self, event: ForwardEvent) -> None:
         """Write down one call of an op."""
-        if event.output is None:
-            return
-        cost = event.op.cost(event.arguments, event.output)
+        started = perf_counter()
+        if event.output is not None:
+            self._write_call(event, event.output)
+        self.seconds += perf_counter() - started
+
+    def backward(self, event: BackwardEvent) -> None:
+        """Write down one node's turn."""
+        started = perf_counter()
+        self._write_turn(event)
+        self.seconds += perf_counter() - started
+
+    def _write_call(self, event: ForwardEvent, output: np.ndarray[Any, Any]) -> None:
+        cost = event.op.cost(event.arguments, output)
         arrays = list(_arrays(event.arguments.values()))
-        moved = _bytes(event.output, arrays)
+        moved = _bytes(output, arrays)
         self.calls.append(OpCall(event.op.name, event.scope, "forward", cost, moved, event.seconds))
         if event.node is not None:
             operands = [name for name in event.op.parameters if name in event.op.derivatives]
@@ -108,8 +122,7 @@ class OpProfile(Observer):
             kept = sum(array.nbytes for array in _arrays(event.node.saved))
             self._recorded[event.node] = cost * wanted, kept
 
-    def backward(self, event: BackwardEvent) -> None:
-        """Write down one node's turn."""
+    def _write_turn(self, event: BackwardEvent) -> None:
         cost, kept = self._recorded.pop(event.node, (0, 0))
         own = list(_arrays([event.gradient]))
         results = list(_arrays(value for _, value in event.contributions))

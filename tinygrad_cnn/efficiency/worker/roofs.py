@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 COPIED = 1 << 26  # bytes; more than caches hold
+WINDOW = 0.02  # seconds
 
 
 def roofs(threads: int, seconds: float) -> dict[str, float]:
@@ -53,7 +54,8 @@ def _copy() -> tuple[Callable[[], Any], int]:
 def _rate(work: Work, threads: int, seconds: float) -> float:
     """Return how much `threads` threads do in a second, each with arrays of its own.
 
-    The best of five parts of the time counts: a roof is what is possible.
+    The best window of the time counts: a roof is what is possible, and windows are so short that
+    in some of them the machine does nothing else.
     """
     made = [work() for _ in range(threads)]
     done = [0] * threads
@@ -68,15 +70,14 @@ def _rate(work: Work, threads: int, seconds: float) -> float:
             done[k] += amount
 
     best = 0.0
-    for _ in range(5):
+    for _ in range(max(round(seconds / WINDOW), 1)):
         started = perf_counter()
         others = [
-            threading.Thread(target=repeat, args=(k, started + seconds / 5))
-            for k in range(1, threads)
+            threading.Thread(target=repeat, args=(k, started + WINDOW)) for k in range(1, threads)
         ]
         for other in others:
             other.start()
-        repeat(0, started + seconds / 5)
+        repeat(0, started + WINDOW)
         for other in others:
             other.join()
         best = max(best, sum(done) / (perf_counter() - started))

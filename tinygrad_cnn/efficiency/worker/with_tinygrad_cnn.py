@@ -73,27 +73,23 @@ def profile(task: Task, steps: int) -> list[dict[str, Any]]:
     images = tg.Tensor(task.images)
     parameters = sum(p.size for p in model.parameters())
     moved = 4 * 5 * parameters  # float32: parameter and velocity read and written, gradient read
-    observed, whole = [], []
-
-    def gradients() -> None:
-        loss = tg.cross_entropy(model(images), task.labels)
-        optimizer.zero_grad()
-        loss.backward()
-
+    observed, rests = [], []
     with tg.num_threads(task.threads):
         for _ in range(steps + 1):
+            started = perf_counter()
             with tg.observe(seen := OpProfile()):
-                gradients()
+                loss = tg.cross_entropy(model(images), task.labels)
+                optimizer.zero_grad()
+                loss.backward()
             begun = perf_counter()
             optimizer.step()
-            update = OpCall("SGD", "", "update", 2 * parameters, moved, perf_counter() - begun)
+            ended = perf_counter()
+            update = OpCall("SGD", "", "update", 2 * parameters, moved, ended - begun)
             observed.append([*seen.calls, update])
-            begun = perf_counter()  # the whole without an observer, which takes its time
-            gradients()
-            optimizer.step()
-            whole.append(perf_counter() - begun)
+            in_ops = sum(call.seconds for call in observed[-1])
+            rests.append(ended - started - in_ops - seen.seconds)
     calls = medians(observed[1:])  # the first warms up
-    rest = max(median(whole[1:]) - sum(call.seconds for call in calls), 0.0)
+    rest = max(median(rests[1:]), 0.0)
     return [asdict(call) for call in [*calls, OpCall("graph", "", "rest", 0, 0, rest)]]
 
 
