@@ -262,6 +262,46 @@ def derive(
     return run(model, wrt, data, images, seed, depth, form)
 
 
+@app.command()
+def bench(
+    workloads: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="WORKLOAD",
+            help="Names such as lenet5-64, or patterns such as 'vgg*'; by default all.",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PEERS",
+            help="Some of torch,mygrad,autograd,jax, or none; by default those installed.",
+        ),
+    ] = None,
+    python: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PEER=PATH", help="Another interpreter, which has the peer."),
+    ] = None,
+    threads: Annotated[
+        str | None, typer.Option(metavar="N,...", help="How many threads each side gets (1,2).")
+    ] = None,
+    parts: Annotated[
+        str | None,
+        typer.Option(metavar="PARTS", help="Some of steps,ops,memory,overhead; by default all."),
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the roofline of the ops.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Less of all, in a minute.")] = False,
+    debug: Debug = False,
+) -> int:
+    """Measure how fast it is on this machine, in turns with whatever peers are installed."""
+    from tinygrad_cnn.cli.measuring import bench as run
+
+    return run(workloads or [], against, python or [], threads, parts, figure, json, quick)
+
+
 def _batch_size(text: str | None) -> int | None:
     if text is None:
         return None

@@ -1,0 +1,130 @@
+"""``tinygrad-cnn bench``: tables, JSON, a figure; what is refused; what an interruption leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from tinygrad_cnn.cli import measuring
+from tinygrad_cnn.efficiency import benchmark
+from tinygrad_cnn.efficiency.rounds import Pace
+
+Call = Callable[..., Result]
+
+ALONE = ("--against", "none", "--threads", 1)
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure next to nothing: what is printed is looked at, not how fast it was."""
+    monkeypatch.setattr(measuring, "QUICK", Pace(rounds=2, turn=0.002, patience=0.1, pause=0.0))
+
+
+def test_tables_show_steps_ops_memory_and_recording(call: Call) -> None:
+    result = call("bench", "mlp-32", "small-ops-*", "--quick", *ALONE)
+    assert result.exit_code == 0, result.output
+    text = result.stdout
+    assert "beside: nobody" in text
+    assert "At best, 1 thread:" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert any(row[:5] == ["MLP", "64-32-10,", "batch", "32", "tinygrad_cnn"] for row in rows)
+    assert any(row[:5] == ["forward", "of", "small", "ops", "tinygrad_cnn"] for row in rows)
+    assert any(row[:3] == ["linear", "1", "backward"] and row[-1] == "sgemm" for row in rows)
+    assert any(row[:2] == ["SGD", "update"] for row in rows)
+    assert "MB above data and weights" in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_json_names_the_machine_and_every_row(call: Call) -> None:
+    result = call("bench", "mlp-1", "mlp-32", "small-ops-forward", "--quick", "--json", *ALONE)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert {"processor", "cores", "numpy", "blas", "kernel", "blas_threads"} <= set(
+        found["machine"]
+    )
+    rows = found["rows"]
+    assert [row["kind"] for row in rows[:4]] == ["roofs", "time", "time", "time"]
+    times = [row for row in rows if row["kind"] == "time"]
+    assert [(row["workload"], row["framework"]) for row in times] == [
+        ("mlp-1", "tinygrad_cnn"),
+        ("mlp-32", "tinygrad_cnn"),
+        ("small-ops-forward", "tinygrad_cnn"),
+        ("small-ops-forward", "numpy"),
+    ]
+    for row in times:
+        assert row["lowest"] <= row["median"] <= row["highest"]
+        assert len(row["seconds"]) == 2
+    assert {row["kind"] for row in rows} == {"roofs", "time", "op", "memory"}
+
+
+def test_parts_are_left_out(call: Call) -> None:
+    result = call("bench", "mlp*", "small*", "--quick", "--json", "--parts", "overhead", *ALONE)
+    assert result.exit_code == 0, result.output
+    kinds = {(row["kind"], row.get("mode")) for row in json.loads(result.stdout)["rows"]}
+    assert kinds == {("roofs", None), ("time", "forward"), ("time", "backward")}
+
+
+def test_a_peer_that_is_not_there_is_said(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nread line\necho '{\"installed\": false}'\n", encoding="utf-8")
+    python.chmod(0o755)
+    result = call("bench", "mlp-1", "--quick", "--parts", "steps", "--threads", 1,
+                  "--against", "torch", "--python", f"torch={python}")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert f"without: torch is not installed for {python}: pip install torch" in result.stdout
+    assert "MLP 64-32-10, batch 1" in result.stdout
+
+
+def test_an_interruption_leaves_what_was_measured(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alternate = benchmark.alternate
+
+    def interrupted(*arguments, **options):
+        for k, found in enumerate(alternate(*arguments, **options)):
+            yield found
+            if k == 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(benchmark, "alternate", interrupted)
+    result = call("bench", "mlp*", "--quick", *ALONE)
+    assert result.exit_code == 130
+    assert "Interrupted: this is what was measured until then." in result.stdout
+    assert "MLP 64-32-10, batch 1" in result.stdout
+    assert "batch 32" not in result.stdout
+
+
+def test_the_roofline_is_drawn(call: Call, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    result = call("bench", "mlp-32", "--quick", "--parts", "ops", "--figure", "roof.png", *ALONE)
+    assert result.exit_code == 0, result.output
+    assert "The roofline is in roof.png." in result.stdout
+    assert (tmp_path / "roof.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lenet-64"], "no workload 'lenet-64'; did you mean lenet5-64?"),
+        (["--against", "keras"], "against is 'keras', expected some of torch, mygrad"),
+        (["--python", "torch"], "python is 'torch', expected PEER=PATH"),
+        (["--threads", "0"], "threads is '0', expected whole numbers from 1 up"),
+        (["--threads", "two"], "threads is 'two', expected whole numbers from 1 up"),
+        (["--parts", "ops,speed"], "parts is 'speed', expected some of steps, ops"),
+        (["--parts", "steps", "--figure", "a.png"], "nothing to draw: ops not among the parts"),
+        (["small*", "--figure", "a.png"], "nothing to draw: no training step"),
+        (["--figure", "nowhere/a.png"], "expected an existing folder"),
+    ],
+)
+def test_bad_options_are_refused_at_once(call: Call, arguments: list[str], message: str) -> None:
+    result = call("bench", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert result.stdout == ""

@@ -1,0 +1,33 @@
+"""What the tests of the measuring share: workers of every framework that some interpreter has."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tinygrad_cnn.efficiency.process import Worker
+
+Start = Callable[[str], Worker]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a worker of a framework, or skip where it is not installed.
+
+    TINYGRAD_CNN_PYTHON_TORCH and so on name other interpreters to look in.
+    """
+    with ExitStack() as stack:
+
+        def started(framework: str) -> Worker:
+            variable = f"TINYGRAD_CNN_PYTHON_{framework.upper()}"
+            python = os.environ.get(variable, sys.executable)
+            worker = stack.enter_context(Worker(framework, python, threads=1))
+            if not worker.ask("hello")["installed"]:
+                pytest.skip(f"{framework} is not installed for {python} (see {variable})")
+            return worker
+
+        yield started

@@ -1,0 +1,314 @@
+"""``tinygrad-cnn bench``: how fast it is on this machine, beside whatever peers there are."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from tinygrad_cnn.cli.display import ACCENT, FAINT, console
+from tinygrad_cnn.cli.errors import INTERRUPTED
+from tinygrad_cnn.efficiency.benchmark import (
+    PARTS,
+    Plan,
+    Told,
+    estimate,
+    find_frameworks,
+    measure,
+)
+from tinygrad_cnn.efficiency.figure import MISSING, draw_roofline
+from tinygrad_cnn.efficiency.machine import Machine, cores, describe
+from tinygrad_cnn.efficiency.profile import OpCall, names
+from tinygrad_cnn.efficiency.report import OPS_OF_A_CHAIN, Comparison, Profile, Report, Roofs
+from tinygrad_cnn.efficiency.rounds import Pace
+from tinygrad_cnn.efficiency.sides import NUMPY, OURS, parse_peers, parse_pythons
+from tinygrad_cnn.efficiency.workloads import select
+
+__all__ = ["bench"]
+
+QUICK = Pace(rounds=5, turn=0.1, patience=1.0, limit=5.0)
+GIGA, MEGA = 1e9, 1e6
+
+
+def bench(
+    patterns: Sequence[str],
+    against: str | None,
+    pythons: Sequence[str],
+    threads: str | None,
+    parts: str | None,
+    figure: Path | None,
+    as_json: bool,
+    quick: bool,
+) -> int:
+    """Measure, print tables or JSON, and return the exit status.
+
+    Parameters
+    ----------
+    patterns : sequence of str
+        Names of workloads, with ``*``; all if empty.
+    against : str or None
+        Peers with commas between, or "none"; all that are installed if None.
+    pythons : sequence of str
+        ``peer=path``: the interpreter that has the peer.
+    threads, parts : str or None
+        Numbers of threads, and what to measure, with commas between.
+    figure : Path or None
+        Where to draw the roofline.
+    as_json, quick : bool
+        Whether to print JSON, and whether to take a minute only.
+
+    Returns
+    -------
+    int
+        0, or 130 if it was interrupted: then it prints what was measured until there.
+    """
+    plan = Plan(
+        workloads=select(patterns, quick),
+        peers=parse_peers(against),
+        pythons=parse_pythons(pythons),
+        threads=_threads(threads, quick),
+        parts=_parts(parts),
+        pace=QUICK if quick else Pace(),
+        most=1 if quick else None,
+    )
+    if figure is not None:
+        _check_figure(figure, plan)
+    report = Report(describe())
+    screen = Console(stderr=True) if as_json else console()
+    status = 0
+    try:
+        with screen.status("looking for peers"):
+            find_frameworks(plan, report)
+        if not as_json:
+            _show_machine(screen, report)
+        with _progress(screen, estimate(plan, report)) as told:
+            measure(plan, report, told)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    if as_json:
+        print(json.dumps(report.to_json(), indent=1))
+    else:
+        _show(screen, report)
+    if status:
+        screen.print("\nInterrupted: this is what was measured until then.")
+    if figure is not None and report.profiles:
+        draw_roofline(report, figure)
+        screen.print(f"\nThe roofline is in {figure}.")
+    return status
+
+
+def _check_figure(figure: Path, plan: Plan) -> None:
+    """Raise before anything is measured if the roofline could not be drawn afterwards."""
+    if not plan.profiled:
+        lacking = "no training step" if "ops" in plan.parts else "ops not among the parts"
+        raise ValueError(f"bench: figure is {figure}, but there is nothing to draw: {lacking}")
+    if not figure.parent.is_dir():
+        raise FileNotFoundError(f"bench: figure is {figure}, expected an existing folder for it")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ModuleNotFoundError(MISSING.format("matplotlib"), name="matplotlib")
+
+
+def _threads(text: str | None, quick: bool) -> tuple[int, ...]:
+    """Return the numbers of threads: by default 1 and 2, or in a quick run the larger of them."""
+    if text is None:
+        most = min(cores(), 2)
+        return (most,) if quick else tuple(range(1, most + 1))
+    counts = [part.strip() for part in text.split(",")]
+    if not all(count.isdecimal() and int(count) for count in counts):
+        raise ValueError(f"bench: threads is {text!r}, expected whole numbers from 1 up: 1,2")
+    return tuple(sorted({int(count) for count in counts}))
+
+
+def _parts(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return PARTS
+    wanted = [part.strip() for part in text.split(",")]
+    for part in wanted:
+        if part not in PARTS:
+            raise ValueError(f"bench: parts is {part!r}, expected some of {', '.join(PARTS)}")
+    return tuple(part for part in PARTS if part in wanted)
+
+
+@contextmanager
+def _progress(screen: Console, seconds: float) -> Iterator[Told]:
+    """Show what is being measured and how long the rest takes, on a terminal."""
+    shown = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24, complete_style="cyan", finished_style="cyan"),
+        TimeRemainingColumn(),
+        console=screen,
+        transient=True,
+        refresh_per_second=4,
+        disable=not screen.is_terminal,
+    )
+    task = shown.add_task("", total=seconds)
+    with shown:
+        yield lambda what, behind: shown.update(task, description=what, completed=behind)
+
+
+def _show_machine(out: Console, report: Report) -> None:
+    """Print what is measured, who takes part, and who does not."""
+    machine: Machine = report.machine
+    count = "1 core" if machine.cores == 1 else f"{machine.cores} cores"
+    out.print(f"{machine.processor}, {count}, {machine.system}")
+    kernel = f", kernel {machine.kernel}" if machine.kernel else ""
+    out.print(f"Python {machine.python}, NumPy {machine.numpy}, {machine.blas}{kernel}")
+    others = [f"{it.name} {it.version}" for it in report.frameworks if it.name not in (OURS, NUMPY)]
+    out.print(f"beside: {', '.join(others) or 'nobody'}")
+    for reason in report.absent:
+        out.print(Text(f"without: {reason}", FAINT))
+    if machine.load is not None and machine.load > 0.5 * machine.cores:
+        out.print(Text(f"load {machine.load:g}: the machine is busy, figures will scatter", FAINT))
+
+
+def _show(out: Console, report: Report) -> None:
+    for roofs in report.roofs:
+        out.print(f"\nAt best, {_count(roofs.threads)}: {roofs.multiply_adds / GIGA:.1f} G "
+                  f"multiply-adds/s (sgemm), {roofs.bytes / GIGA:.1f} GB/s (copy)")  # fmt: skip
+        compared = [c for c in report.comparisons if c.threads == roofs.threads]
+        _show_steps(out, [c for c in compared if c.workload.network is not None], roofs.threads)
+    _show_overhead(out, [c for c in report.comparisons if c.workload.network is None])
+    for profile in report.profiles:
+        _show_ops(out, profile, report.roofs_at(profile.threads))
+    _show_memory(out, report)
+    if report.failed:
+        out.print()
+    for reason in report.failed:
+        out.print(Text(f"not measured: {reason}", FAINT))
+
+
+def _show_steps(out: Console, comparisons: Sequence[Comparison], threads: int) -> None:
+    """Print what each side takes, of a framework's variants the fastest."""
+    rows = []
+    for comparison in comparisons:
+        title = comparison.workload.title
+        for timing in comparison.fastest_variants():
+            ours = timing.framework == OURS
+            times = [1e3 * seconds for seconds in timing.seconds]
+            against = "" if ours else _figures(comparison.ratio_to(timing))
+            span = f"{_figures(min(times))} – {_figures(max(times))}"
+            rows.append((title, timing.side, _figures(1e3 * timing.median), span, against))
+            title = ""
+    if rows:
+        header = (f"step, {_count(threads)}", "side", "median ms", "lowest – highest", "ours ÷ it")
+        _print_table(out, header, rows, left=2)
+
+
+def _show_overhead(out: Console, comparisons: Sequence[Comparison]) -> None:
+    """Print what a small op takes, and how much of that the bare NumPy calls would not."""
+    rows = []
+    for comparison in comparisons:
+        title = comparison.workload.title
+        timings = comparison.fastest_variants()
+        bare = next((timing.seconds for timing in timings if timing.framework == NUMPY), [])
+        for timing in timings:
+            each = [1e6 * seconds / OPS_OF_A_CHAIN for seconds in timing.seconds]
+            median = 1e6 * timing.median / OPS_OF_A_CHAIN
+            above = [a - 1e6 * b / OPS_OF_A_CHAIN for a, b in zip(each, bare, strict=False)]
+            extra = f"{sorted(above)[len(above) // 2]:.2f}" if above and bare else ""
+            extra = "" if timing.framework == NUMPY else extra
+            span = f"{min(each):.2f} – {max(each):.2f}"
+            rows.append((title, timing.side, f"{median:.2f}", span, extra))
+            title = ""
+    if rows:
+        header = ("an op of 8 numbers", "side", "median µs", "lowest – highest", "above NumPy")
+        out.print()
+        _print_table(out, header, rows, left=2)
+
+
+def _show_ops(out: Console, profile: Profile, roofs: Roofs | None) -> None:
+    """Print what each op of a step takes, and how near it comes to what the machine can do."""
+    whole = sum(call.seconds for call in profile.calls)
+    rows = []
+    for name, call in zip(names(profile.calls), profile.calls, strict=True):
+        row = [name, call.direction, f"{1e3 * call.seconds:.3f}", _percent(call.seconds / whole)]
+        if call.multiply_adds:
+            row += [f"{call.multiply_adds / MEGA:.2f}", f"{call.intensity:.1f}"]
+            row += [f"{call.rate / GIGA:.1f} G/s"]
+        else:
+            row += ["", "", f"{call.bandwidth / GIGA:.1f} GB/s" if call.bytes_moved else ""]
+        rows.append((*row, _share(call, roofs)))
+    header = ("op", "", "ms", "of step", "M mult-adds", "per byte", "rate", "share")
+    out.print(f"\n{profile.workload.title}, {_count(profile.threads)}: "
+              f"{_figures(1e3 * whole)} ms, op by op")  # fmt: skip
+    _print_table(out, header, rows, left=2)
+
+
+def _share(call: OpCall, roofs: Roofs | None) -> str:
+    """Return the share of sgemm's rate that an op reaches, or else of the memory's."""
+    if roofs is None or not call.bytes_moved:
+        return ""
+    if call.multiply_adds:
+        return f"{_percent(call.rate / roofs.multiply_adds)} of sgemm"
+    return f"{_percent(call.bandwidth / roofs.bytes)} of copy "
+
+
+def _show_memory(out: Console, report: Report) -> None:
+    """Print by how much a process grows at the peak of a step."""
+    rows = []
+    for memory in report.memory:
+        ours = next(
+            (m.bytes for m in report.memory
+             if m.framework == OURS and m.workload is memory.workload), None
+        )  # fmt: skip
+        known = "not known" if memory.bytes is None else f"{memory.bytes / MEGA:.1f}"
+        against = ""
+        if ours and memory.bytes and memory.framework != OURS:
+            against = _figures(ours / memory.bytes)
+        side = f"{memory.framework} {memory.variant}".rstrip()
+        rows.append((memory.workload.title, side, known, against))
+    if rows:
+        header = (f"peak of a step, {_count(report.memory[0].threads)}", "side",
+                  "MB above data and weights", "ours ÷ it")  # fmt: skip
+        out.print()
+        _print_table(out, header, _without_repeats(rows), left=2)
+
+
+def _without_repeats(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return rows with the first cell empty where it is that of the row above."""
+    before = ["", *(row[0] for row in rows)]
+    return [
+        ("", *row[1:]) if row[0] == above else row for row, above in zip(rows, before, strict=False)
+    ]
+
+
+def _print_table(
+    out: Console, header: Sequence[str], rows: Sequence[Sequence[str]], left: int
+) -> None:
+    """Print a table, the first columns flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for k, row in enumerate([header, *rows]):
+        cells = [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        style = FAINT if k == 0 else ACCENT if OURS in row else ""
+        out.print(Text("  ".join(cells).rstrip(), style))
+
+
+def _figures(value: float) -> str:
+    """Return a positive number with three significant digits.
+
+    Examples
+    --------
+    >>> [_figures(value) for value in (0.01234, 1.5, 27.44, 1966.2)]
+    ['0.0123', '1.50', '27.4', '1966']
+    """
+    if not value > 0 or math.isinf(value):
+        return "–"
+    return f"{value:.{max(2 - math.floor(math.log10(value)), 0)}f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _count(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"

@@ -1,0 +1,83 @@
+"""The machine and the libraries that a measurement is of."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+__all__ = ["Machine", "cores", "describe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a measurement depends on besides the code.
+
+    Attributes
+    ----------
+    processor, system, python, numpy : str
+    cores : int
+        How many this process may use.
+    blas : str
+        Name and version of NumPy's BLAS.
+    kernel : str
+        Which of its kernels it uses, such as "SkylakeX" (AVX-512) or "Haswell" (AVX2).
+    blas_threads : int
+        How many threads it would use of its own accord.
+    load : float or None
+        How many processes wanted a core in the last minute, where the system tells.
+    """
+
+    processor: str
+    system: str
+    cores: int
+    python: str
+    numpy: str
+    blas: str
+    kernel: str
+    blas_threads: int
+    load: float | None
+
+
+def describe() -> Machine:
+    """Return the description of this machine.
+
+    Examples
+    --------
+    >>> describe().cores >= 1
+    True
+    """
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    blas = found[0] if found else {}
+    return Machine(
+        processor=_processor(),
+        system=f"{platform.system()} {platform.machine()}",
+        cores=cores(),
+        python=platform.python_version(),
+        numpy=np.__version__,
+        blas=f"{blas.get('internal_api', 'unknown')} {blas.get('version') or ''}".rstrip(),
+        kernel=str(blas.get("architecture", "")),
+        blas_threads=int(blas.get("num_threads", 1)),
+        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    )
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """Return the processor's name; only Linux hides it in a file."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

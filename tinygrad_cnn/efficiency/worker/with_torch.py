@@ -1,0 +1,77 @@
+"""PyTorch on the CPU, in both of its memory layouts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .task import LEARNING_RATE, MOMENTUM, REPEATS, Calls, Chain, Task, chain_values
+
+VARIANTS = ("NCHW", "channels-last")
+
+
+def build(task: Task) -> Calls:
+    """Return the calls of a task."""
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(task.threads)
+    made: list[Any] = []
+    for layer in task.layers:
+        match layer:
+            case ["conv", channels_in, channels_out, kernel, padding]:
+                made.append(nn.Conv2d(channels_in, channels_out, kernel, padding=padding))
+            case ["linear", features_in, features_out]:
+                made.append(nn.Linear(features_in, features_out))
+            case ["maxpool", size]:
+                made.append(nn.MaxPool2d(size))
+            case ["flatten"]:
+                made.append(nn.Flatten())
+            case ["relu"]:
+                made.append(nn.ReLU())
+            case _:
+                raise ValueError(f"no layer {layer}")
+    model = nn.Sequential(*made)
+    with torch.no_grad():
+        for parameter, weight in zip(model.parameters(), task.weights, strict=True):
+            parameter.copy_(torch.from_numpy(weight))
+    images, labels = torch.from_numpy(task.images), torch.from_numpy(task.labels)
+    if task.variant == "channels-last" and images.ndim == 4:
+        model = model.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+
+    def step() -> Any:
+        loss = nn.functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    def infer() -> Any:
+        with torch.no_grad():
+            return model(images)
+
+    return Calls(step, infer, sum(p.numel() for p in model.parameters()))
+
+
+def chain() -> Chain:
+    """Return the chain of small ops."""
+    import torch
+
+    x, w, b = map(torch.from_numpy, chain_values())
+    w.requires_grad_()
+    b.requires_grad_()
+    ones = torch.ones_like(x)
+
+    def forward() -> Any:
+        y = x
+        for _ in range(REPEATS):
+            y = torch.tanh(y * w + b)
+        return y
+
+    def backward(y: Any) -> Any:
+        w.grad = b.grad = None
+        y.backward(ones)
+        return w.grad, b.grad
+
+    return Chain(forward, backward)
