@@ -388,8 +388,9 @@ def test_two_processes_give_the_same_bits_and_one_line_an_epoch(
 def test_ctrl_c_saves_what_there_is(tmp_path: Path, few_file: str) -> None:
     root = Path(__file__).parents[2]
     options = ["train", "--data", few_file, "--epochs", "2000", "--batch-size", "10", "--out", "a"]
-    with subprocess.Popen(
-        [sys.executable, "-u", "-c", MAIN, *options],
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    with subprocess.Popen(  # a shell lets what it runs in the background ignore Ctrl-C
+        [sys.executable, "-u", "-c", listen + MAIN, *options],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(root), "PYTHONIOENCODING": "utf-8"},
         stdout=subprocess.PIPE,
