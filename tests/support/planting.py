@@ -58,10 +58,12 @@ class Mistake:
         function = found(self.where)
         right, names = function.__code__, set(function.__globals__)
         function.__code__ = edited(function, self.right, self.wrong)
+        forget(function)
         try:
             yield
         finally:
             function.__code__ = right
+            forget(function)
             for name in set(function.__globals__) - names:
                 del function.__globals__[name]
 
@@ -84,6 +86,13 @@ def found(where: str) -> FunctionType:
         value = op.forward if name == "forward" else parts[name]
     assert isinstance(value, FunctionType)
     return value
+
+
+def forget(function: FunctionType) -> None:
+    """Empty the caches of the module of `function`: they hold what was computed without it."""
+    for value in function.__globals__.values():
+        if hasattr(value, "cache_clear"):
+            value.cache_clear()
 
 
 def edited(function: FunctionType, right: str, wrong: str) -> CodeType:

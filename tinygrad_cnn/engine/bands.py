@@ -7,6 +7,7 @@ shapes alone, so that the result does not depend on who computes which.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 CACHE = 1 << 21  # bytes: what a band may occupy
 NARROWEST = 16  # images; fewer side by side make products slow
@@ -34,7 +35,8 @@ class Band:
         return self.last - self.first
 
 
-def bands(rows: int, images: int, row_bytes: int) -> list[Band]:
+@lru_cache(maxsize=1024)
+def bands(rows: int, images: int, row_bytes: int) -> tuple[Band, ...]:
     """Return the bands of an output of which a row, for one image, occupies `row_bytes`.
 
     As many whole rows as fit, but two bands at least if they are not small, and an even number;
@@ -47,11 +49,11 @@ def bands(rows: int, images: int, row_bytes: int) -> list[Band]:
     if 1 < count < rows:
         count += count % 2
     height = -(-rows // count)
-    return [
+    return tuple(
         Band(top, min(top + height, rows), first, last)
         for first, last in blocks
         for top in range(0, rows, height)
-    ]
+    )
 
 
 def image_blocks(images: int, most: int) -> list[tuple[int, int]]:

@@ -111,7 +111,7 @@ def _matrices(w: Array, groups: int) -> Array:
     return np.ascontiguousarray(matrices).reshape(groups, oc // groups, kw * kh * c)
 
 
-def _bands(rows: Rows, oc: int, x: NDArray[np.generic]) -> list[Band]:
+def _bands(rows: Rows, oc: int, x: NDArray[np.generic]) -> tuple[Band, ...]:
     """Return bands of which R and the output fit the cache."""
     values = rows.size + rows.at.columns.windows * oc
     return bands(rows.at.rows.windows, x.shape[0], values * x.itemsize)

@@ -27,13 +27,17 @@ class Layout(Enum):
     IMAGES_FIRST = (0, 1, 2, 3)
     IMAGES_LAST = (2, 3, 1, 0)
 
+    def __init__(self, *order: int) -> None:
+        self.order = order
+        self.inverse = tuple(order.index(axis) for axis in range(4))
+
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """Return new images of `shape` (N, C, H, W) in this order."""
-        return self.images(buffers.empty(tuple([shape[axis] for axis in self.value]), dtype))
+        return self.images(buffers.empty(tuple([shape[axis] for axis in self.order]), dtype))
 
     def arranged(self, images: Array, dtype: DTypeLike | None = None) -> Array:
         """Return the images in this order, and of `dtype`: themselves if they are so already."""
-        memory = images.transpose(self.value)
+        memory = images.transpose(self.order)
         if memory.flags.c_contiguous and (dtype is None or memory.dtype == dtype):
             return images
         new = self.empty(images.shape, dtype or images.dtype)
@@ -42,11 +46,11 @@ class Layout(Enum):
 
     def images(self, memory: Array) -> Array:
         """Return memory in this order as images: a view."""
-        return memory.transpose([self.value.index(axis) for axis in range(4)])
+        return memory.transpose(self.inverse)
 
     def memory(self, images: Array) -> Array:
         """Return images as their memory, its axes in this order: a view."""
-        return images.transpose(self.value)
+        return images.transpose(self.order)
 
 
 def like(images: Array, model: Array) -> Array:

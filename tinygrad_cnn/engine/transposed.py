@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -32,8 +33,13 @@ class Phase:
     axis: Axis | None  # None where no kernel cell reaches
 
 
-def phases(axis: Axis) -> Iterator[Phase]:
-    """Yield the phases of the cells of `axis`."""
+@lru_cache(maxsize=1024)
+def phases(axis: Axis) -> tuple[Phase, ...]:
+    """Return the phases of the cells of `axis`."""
+    return tuple(_phases(axis))
+
+
+def _phases(axis: Axis) -> Iterator[Phase]:
     s, p, d = axis.stride, axis.before, axis.dilation
     g = math.gcd(s, d)
     for first in range(min(s, axis.size)):
