@@ -18,6 +18,8 @@ RELATIVE = {"complex": 1e-12, "central": 1e-9}
 class Settings:
     """How to compare: by which `method`, what `rtol` and `atol` to allow, from which `seed`.
 
+    Inputs of up to `entries` elements are compared entry by entry, larger ones along directions.
+
     Without `rtol` it is what the method can do. Without `atol` it is measured: the reference's own
     estimate of its error and, where that does not do, by how much the entry changes when all points
     change by rounding.
@@ -27,6 +29,7 @@ class Settings:
     rtol: float | None
     atol: float | None
     seed: int
+    entries: int
 
     @property
     def relative(self) -> float:

@@ -24,7 +24,7 @@ from tinygrad_cnn.check.reference import (
 from tinygrad_cnn.check.shaking import Shaking
 from tinygrad_cnn.recording import observe
 
-ENTRY_BY_ENTRY = 128  # elements; larger inputs are compared along random directions
+LOOKED_AT = 128  # entries of an input whose directions cross kinks
 DIRECTIONS = 3
 SEARCHED = 512  # how much of a large input is looked at to find its wrong entries
 PROBES = 3  # ways to shake
@@ -63,13 +63,13 @@ class Examination:
             label, self.order, self.settings.method, self.gradients[i], nothing, np.zeros(shape)
         )
         size = self.points[i].size
-        if size <= ENTRY_BY_ENTRY:
+        if size <= self.settings.entries:
             self._look(made, i, range(size))
             return made
         made.directions = [self._ask(i, random_weights(self.rng, shape)) for _ in range(DIRECTIONS)]
         if any(answer.kink for answer in made.directions):
             made.directions = []
-            self._look(made, i, self.rng.permutation(size)[:ENTRY_BY_ENTRY])
+            self._look(made, i, self.rng.permutation(size)[:LOOKED_AT])
         elif made.failed:
             self._look(made, i, self._suspects(i))
             if made.kinks and not made.wrong.any():  # the directions crossed these

@@ -25,6 +25,7 @@ def check_gradients(
     rtol: float | None = None,
     atol: float | None = None,
     seed: int = 0,
+    entries: int = 128,
     names: Sequence[str] | None = None,
 ) -> GradientReport:
     """Check the gradients of `f` for all its inputs against its values, at orders 1 to `order`.
@@ -51,7 +52,10 @@ def check_gradients(
         The error to allow beside that. By default it is measured at each entry: what the reference
         says of its own error, and 64 times what a change of all points by rounding changes.
     seed : int
-        Of u, v, and the directions that inputs of more than 128 elements are compared along.
+        Of u, v, and the random directions.
+    entries : int
+        Inputs of up to so many elements are compared entry by entry, larger ones along random
+        directions; where one of these shows that something is wrong, the entries are looked for.
     names : sequence of str, optional
         What to call the inputs; by default as the parameters of `f`.
 
@@ -95,10 +99,10 @@ def check_gradients(
       wrong      2 of 2 entries: factor 1/2
     each op on the way is right by itself: f depends on its inputs past the graph ...
     """
-    check_options(f, order, method, rtol, atol)
+    check_options(f, order, method, rtol, atol, entries)
     labels = labels_of(f, len(arrays), names)
     inputs = checked_inputs(arrays, labels)
-    settings = Settings(method, rtol, atol, seed)
+    settings = Settings(method, rtol, atol, seed, entries)
     rows: list[InputReport] = []
     with np.errstate(all="ignore"):
         y = checked_value(f, inputs, labels)

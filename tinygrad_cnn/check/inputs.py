@@ -15,7 +15,7 @@ from tinygrad_cnn.tensor import Tensor
 METHODS = ("auto", "complex", "central")
 
 
-def check_options(f: Any, order: Any, method: Any, rtol: Any, atol: Any) -> None:
+def check_options(f: Any, order: Any, method: Any, rtol: Any, atol: Any, entries: Any) -> None:
     """Raise if an option is none of those there are."""
     if not callable(f):
         raise TypeError(f"check_gradients: f is {type(f).__name__}, expected a function of Tensors")
@@ -24,6 +24,8 @@ def check_options(f: Any, order: Any, method: Any, rtol: Any, atol: Any) -> None
     if method not in METHODS:
         expected = ", ".join(map(repr, METHODS))
         raise ValueError(f"check_gradients: method is {method!r}, expected one of {expected}")
+    if not isinstance(entries, int | np.integer) or entries < 0:
+        raise ValueError(f"check_gradients: entries is {entries!r}, expected 0 or more")
     for name, value in (("rtol", rtol), ("atol", atol)):
         if value is not None and not value >= 0:
             raise ValueError(f"check_gradients: {name} is {value!r}, expected 0 or more")

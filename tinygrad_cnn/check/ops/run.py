@@ -27,6 +27,8 @@ BACKWARD_RUNS = "backward gives a gradient for each input"
 DERIVATIVES = "backward is the derivative of the forward"
 SHRINKING = 1.0
 """Seconds to look for a smaller example than the first."""
+ENTRIES = 16
+"""Larger inputs of a call that is drawn are compared along random directions."""
 DRAWS = 3
 """How many calls to draw at most for each that is checked: those of a new form are preferred."""
 
@@ -150,6 +152,7 @@ class Run:
             method=self.method,
             names=call.labels,
             seed=self.seed or 0,
+            entries=ENTRIES,
         )
         self.rows += report.rows
 
