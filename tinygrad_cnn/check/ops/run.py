@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -31,6 +32,10 @@ ENTRIES = 16
 """Larger inputs of a call that is drawn are compared along random directions."""
 DRAWS = 3
 """How many calls to draw at most for each that is checked: those of a new form are preferred."""
+
+
+class _Enough(BaseException):
+    """Ends the drawing as Ctrl-C would: Hypothesis takes any Exception for a failure."""
 
 
 class Run:
@@ -93,14 +98,17 @@ class Run:
                     self._check(arguments)
             elif spare and self._is_repeated(arguments):
                 spare -= 1  # Hypothesis likes to vary the values of a call, and keep its form
-            elif examples:
+            else:
                 examples -= 1
                 self._check(arguments)
+                if not examples:
+                    raise _Enough
 
         if self.seed is not None:
             on_drawn = hypothesis.seed(self.seed)(on_drawn)
         try:
-            on_drawn()
+            with suppress(_Enough):
+                on_drawn()
         except (OpCheckError, Flaky) as found:  # flaky is what fails once, or is given up on
             if self._smallest is None:
                 raise
