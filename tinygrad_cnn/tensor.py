@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -15,9 +15,6 @@ from tinygrad_cnn.graph import Node, Variable, checksum_of
 from tinygrad_cnn.op import Op
 from tinygrad_cnn.ops.shape import plain_index
 from tinygrad_cnn.recording import float_dtype, recording
-
-if TYPE_CHECKING:
-    from tinygrad_cnn.draw.drawing import Drawing
 
 _WITHOUT_GRADIENT = {
     np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
@@ -112,6 +109,7 @@ class Tensor(Variable):
 
     __slots__ = ()
     __array_ufunc__ = None  # so that `array * tensor` comes to Tensor.__rmul__
+    draw: ClassVar[Callable[..., Any]]  # `tinygrad_cnn.draw` adds it: the core knows no drawings
 
     def __init__(
         self,
@@ -306,12 +304,6 @@ class Tensor(Variable):
         array([ 6., 80.], dtype=float32)
         """
         graph.backward(self, gradient, retain_graph)
-
-    def draw(self, **options: Any) -> Drawing:
-        """Return `tinygrad_cnn.draw` of this Tensor: what it was computed from, as a picture."""
-        from tinygrad_cnn.draw import draw
-
-        return draw(self, **options)
 
     def detach(self) -> Tensor:
         """Return a copy of the value, without graph."""

@@ -105,6 +105,14 @@ def draw(
     return drawing_of(steps, None, None, **options)
 
 
+def _method(self: Tensor, **options: Any) -> Drawing:
+    """Return `tinygrad_cnn.draw` of this Tensor: what it was computed from, as a picture."""
+    return draw(self, **options)
+
+
+Tensor.draw = _method
+
+
 def derive(
     y: Tensor, wrt: Tensor | str, *, names: Names | None = None, depth: int | None = None
 ) -> Derivation:

@@ -43,27 +43,27 @@ def perceptron() -> Drawing:
 def lenet() -> Drawing:
     """Draw LeNet-5, folded to its layers."""
     model = _lenet("relu")
-    return _loss(model).draw(depth=1, names=model, title="LeNet-5")
+    return tg.draw(_loss(model), depth=1, names=model, title="LeNet-5")
 
 
 def lenet_gradients() -> Drawing:
     """Draw LeNet-5, each call and each parameter, with the gradients of a batch."""
     model = _lenet("relu")
-    return _loss(model).draw(gradients=True, names=model)
+    return tg.draw(_loss(model), gradients=True, names=model)
 
 
 def lenet_heat() -> Drawing:
     """Draw LeNet-5 with sigmoids, coloured by gradient: it fades towards the input."""
     model = _lenet("sigmoid")
     title = "LeNet-5 with sigmoids"
-    return _loss(model).draw(depth=1, heat="gradient", names=model, title=title)
+    return tg.draw(_loss(model), depth=1, heat="gradient", names=model, title=title)
 
 
 def deep(activation: str) -> Drawing:
     """Draw ten hidden layers, coloured by gradient."""
     model = nn.MLP((784, *[32] * 10, 10), activation, rng=np.random.default_rng(0))
     title = f"ten layers of {activation}"
-    return _loss(model).draw(depth=1, heat="gradient", names=model, title=title)
+    return tg.draw(_loss(model), depth=1, heat="gradient", names=model, title=title)
 
 
 def repeats() -> Drawing:
