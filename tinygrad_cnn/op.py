@@ -460,7 +460,7 @@ class Op(Generic[P]):
             for parent, value in zip(targets, result if self.sequence else (result,), strict=True):
                 if parent is not None and (needed is None or parent in needed):
                     for own in kept:
-                        if value is own:
+                        if value is own and not create_graph:
                             value = value.copy()  # what a call has kept is not to be given away
                             break
                     if type(value) is not np.ndarray or (value.shape, value.dtype) != (

@@ -246,3 +246,20 @@ def test_every_op_has_a_formula_and_a_docstring_and_so_has_every_derivative() ->
         for derivative in op.derivatives.values():
             assert derivative.formula, name
             assert derivative.latex, name
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_rule_may_hand_back_what_the_call_has_kept(create_graph: bool) -> None:
+    @tg.op(formula="x²/2, for a gradient of 1", elementwise=True)
+    def half_square(x: Any) -> Any:
+        return x * x / 2.0
+
+    half_square.derivative("x", formula="x")(lambda g, *, x: x)
+    x = tg.Tensor([3.0, 4.0], requires_grad=True)
+    (slope,) = tg.grad(half_square(x).sum(), x, create_graph=create_graph)
+    if create_graph:
+        (second,) = tg.grad(slope.sum(), x)
+        np.testing.assert_array_equal(second, [1.0, 1.0])
+        slope = slope.numpy()
+    np.testing.assert_array_equal(slope, [3.0, 4.0])
+    assert not np.shares_memory(slope, x.numpy()) or create_graph

@@ -24,7 +24,7 @@ from tinygrad_cnn.op import Op
 
 PROPERTIES: Properties = FORWARD | BACKWARD
 RUNS = "it takes what its inputs strategy draws"
-BACKWARD_RUNS = "backward gives a gradient for each input"
+BACKWARD_RUNS = "backward gives a gradient for each input, each time"
 DERIVATIVES = "backward is the derivative of the forward"
 SHRINKING = 1.0
 """Seconds to look for a smaller example than the first."""
@@ -137,7 +137,7 @@ class Run:
         try:
             probe = Probe(call, reference=self.reference)
             promises = {
-                BACKWARD_RUNS: lambda at: at.gradients,
+                BACKWARD_RUNS: lambda at: (at.gradients, at.rounding),
                 **FORWARD,
                 DERIVATIVES: self._derivatives,
                 **BACKWARD,
