@@ -35,7 +35,7 @@ def test_each_piece_is_done_once(count: int, n: int) -> None:
 
 
 def two_threads_meet() -> bool:
-    meeting = threading.Barrier(2, timeout=10)  # breaks unless both pieces are under way
+    meeting = threading.Barrier(2, timeout=60)  # breaks unless both pieces are under way
     pool.run(lambda i: meeting.wait() and None, 2, 2)
     return True
 

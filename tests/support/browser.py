@@ -55,7 +55,7 @@ def opened(
     """
     settings = {"viewport": {"width": width, "height": height}, "reduced_motion": "reduce"}
     context = browser.new_context(**{**settings, **options})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(60_000)
     page = context.new_page()
     errors: list[str] = []
     requests: set[str] = set()
