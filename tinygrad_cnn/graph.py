@@ -359,10 +359,14 @@ def _sweep(
     return found
 
 
-def _leading_to(wanted: set[Node | Variable], root: Node | Variable) -> set[Node | Variable]:
-    """Return the nodes from `root` down through which a gradient reaches one of `wanted`."""
-    if not isinstance(root, Node):
-        return set()
+def nodes_of(root: Node) -> list[Node]:
+    """Return all that `root` was computed from, and it, from the oldest on.
+
+    Raises
+    ------
+    GraphFreedError
+        If a part of the graph was freed.
+    """
     seen = {root}
     stack = [root]
     while stack:
@@ -370,8 +374,13 @@ def _leading_to(wanted: set[Node | Variable], root: Node | Variable) -> set[Node
             if isinstance(parent, Node) and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
+    return sorted(seen, key=lambda node: node.seq)
+
+
+def _leading_to(wanted: set[Node | Variable], root: Node | Variable) -> set[Node | Variable]:
+    """Return the nodes from `root` down through which a gradient reaches one of `wanted`."""
     leading: set[Node | Variable] = set()
-    for node in sorted(seen, key=lambda node: node.seq):
+    for node in nodes_of(root) if isinstance(root, Node) else ():
         if any(parent in wanted or parent in leading for parent in node.edges()):
             leading.add(node)
     return leading

@@ -92,7 +92,12 @@ class Recording(NamedTuple):
 
     def within(self, name: str) -> Recording:
         """Return the state with `name` behind its scope."""
-        return Recording(self.on, f"{self.scope}.{name}" if self.scope else name, self.observers)
+        return Recording(self.on, qualified(self.scope, name), self.observers)
+
+
+def qualified(outer: str, inner: str) -> str:
+    """Return the name of `inner` inside of `outer`, such as ``"features.0"``; each may be empty."""
+    return f"{outer}.{inner}" if outer and inner else outer or inner
 
 
 float_dtype: ContextVar[np.dtype[Any]] = ContextVar("float_dtype", default=np.dtype("f4"))  # noqa: B039
@@ -190,9 +195,5 @@ def scope(name: str) -> Iterator[None]:
     >>> y.node.scope
     'encoder.0'
     """
-    state = recording.get()
-    token = recording.set(state.within(name) if name else state)
-    try:
+    with changed_recording(scope=qualified(recording.get().scope, name)):
         yield
-    finally:
-        recording.reset(token)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from tinygrad_cnn.draw.steps import Leaf, Step
 from tinygrad_cnn.graph import Variable
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.recording import qualified
 from tinygrad_cnn.tensor import Parameter, Tensor
 
 __all__ = ["Namer", "Names"]
@@ -74,12 +75,12 @@ class Namer:
 
     def _add_module(self, path: str, module: Module) -> None:
         for inner_path, inner in module.named_modules():
-            where = _joined(path, inner_path)
+            where = qualified(path, inner_path)
             if where:
                 self.kinds[where] = type(inner).__name__
             for name, member in inner.members():
                 if isinstance(member, Tensor):
-                    self._given[id(member)] = _joined(where, name)
+                    self._given[id(member)] = qualified(where, name)
                     self._own.add(id(member))
 
     def _add_mapping(self, names: Mapping[str, Any]) -> None:
@@ -104,7 +105,3 @@ def _guessed(steps: Sequence[Step]) -> dict[int, str]:
                 name = "" if step.op.elementwise or step.op.sequence else argument.name
                 guessed.setdefault(id(argument.source), name)
     return guessed
-
-
-def _joined(outer: str, inner: str) -> str:
-    return f"{outer}.{inner}" if outer and inner else outer or inner

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_cnn.draw.steps import Argument, Leaf, Source, Step, operands, options_of
 from tinygrad_cnn.draw.trace import leaf_of, take_turn
-from tinygrad_cnn.graph import GraphFreedError, Node, Variable, grad
+from tinygrad_cnn.graph import GraphFreedError, Node, Variable, grad, nodes_of
 from tinygrad_cnn.op import OPS
 from tinygrad_cnn.recording import BackwardEvent, Observer, changed_recording
 from tinygrad_cnn.tensor import Tensor
@@ -38,7 +38,14 @@ def recorded(y: Tensor) -> list[Step]:
         )
     steps: dict[Node, Step] = {}
     leaves: dict[Any, Leaf] = {}
-    for node in _nodes(y.node):
+    try:
+        nodes = nodes_of(y.node)
+    except GraphFreedError as error:
+        raise GraphFreedError(
+            f"draw: {error}, or draw a trace: `with tg.trace() as trace:` around forward and "
+            "backward, then trace.draw()"
+        ) from None
+    for node in nodes:
         steps[node] = _step(node, steps, leaves)
     steps[y.node].array = y.array
     return list(steps.values())
@@ -78,26 +85,6 @@ class _Sweep(Observer):
     def backward(self, event: BackwardEvent) -> None:
         take_turn(self.steps[event.node], event, self.turns)
         self.turns += 1
-
-
-def _nodes(root: Node) -> list[Node]:
-    """Return the nodes that `root` was computed from, and it, from the oldest on."""
-    found = {root}
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        try:
-            parents = node.edges()
-        except GraphFreedError as error:
-            raise GraphFreedError(
-                f"draw: {error}, or draw a trace: `with tg.trace() as trace:` around forward and "
-                "backward, then trace.draw()"
-            ) from None
-        for parent in parents:
-            if isinstance(parent, Node) and parent not in found:
-                found.add(parent)
-                stack.append(parent)
-    return sorted(found, key=lambda node: node.seq)
 
 
 def _step(node: Node, steps: dict[Node, Step], leaves: dict[Any, Leaf]) -> Step:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.graph import Variable
 from tinygrad_cnn.nn import calls
 from tinygrad_cnn.nn.summary import Summary, summarise
+from tinygrad_cnn.recording import qualified
 from tinygrad_cnn.tensor import Parameter, Tensor
 
 
@@ -110,7 +111,7 @@ class Module:
         names: set[str] = set()
         for prefix, module in self.named_modules():
             for own_name, tensor in module.members():
-                name = _joined(prefix, own_name)
+                name = qualified(prefix, own_name)
                 if isinstance(tensor, Module) or id(tensor) in seen:
                     continue
                 if not isinstance(tensor, Parameter):
@@ -308,11 +309,7 @@ def _walk(module: Module, name: str, seen: set[int]) -> Iterator[tuple[str, Modu
     yield name, module
     for inner_name, inner in module.members():
         if isinstance(inner, Module):
-            yield from _walk(inner, _joined(name, inner_name), seen)
-
-
-def _joined(outer: str, inner: str) -> str:
-    return f"{outer}.{inner}" if outer else inner
+            yield from _walk(inner, qualified(name, inner_name), seen)
 
 
 def _is_plain(value: Any) -> bool:

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tinygrad_cnn.graph import Node, Variable
+from tinygrad_cnn.graph import Node, Variable, nodes_of
 from tinygrad_cnn.op import Derivative
 
 __all__ = ["MOST_TERMS", "Bundle", "Edge", "Line", "Paths", "Place", "Step", "Term"]
@@ -168,15 +168,8 @@ class Paths:
 
 def _leading(root: Node, end: Place) -> dict[Node, list[Edge]]:
     """Return the edges on paths from `root` to `end`, by the node they leave."""
-    seen = {root}
-    stack = [root]
-    while stack:
-        for parent in stack.pop().edges():
-            if isinstance(parent, Node) and parent is not end and parent not in seen:
-                seen.add(parent)
-                stack.append(parent)
     leading: dict[Node, list[Edge]] = {}
-    for node in sorted(seen, key=lambda node: node.seq):
+    for node in nodes_of(root):
         edges = [
             edge
             for edge in _edges(node)

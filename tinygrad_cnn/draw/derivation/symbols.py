@@ -20,7 +20,7 @@ from tinygrad_cnn.draw.derivation.letters import (
 )
 from tinygrad_cnn.draw.derivation.notation import Symbol
 from tinygrad_cnn.draw.derivation.paths import Edge, Place
-from tinygrad_cnn.graph import Node, Variable, checksum_of
+from tinygrad_cnn.graph import Node, Variable, checksum_of, nodes_of
 from tinygrad_cnn.tensor import Parameter
 
 __all__ = ["Symbols", "kept_by", "leaf_names", "options_of"]
@@ -41,7 +41,7 @@ def leaf_names(root: Node, names: Mapping[int, str]) -> dict[Variable, str]:
         The name of a parameter begins with the module that used it first; "" for one without name.
     """
     found: dict[Variable, str] = {}
-    for node in _nodes(root):
+    for node in nodes_of(root):
         for parent in node.edges():
             if isinstance(parent, Variable) and parent not in found:
                 own = parent.name or ""
@@ -87,7 +87,7 @@ class Symbols:
         self._symbols: dict[Place, Symbol] = {}
         self._constants: dict[Any, Symbol] = {}
         self.constants: dict[Symbol, tuple[str, tuple[int, ...]]] = {}
-        nodes = _nodes(root)
+        nodes = nodes_of(root)
         layers = layers_of(nodes)
         for node in nodes:
             if is_name(given.get(id(node), "")):
@@ -198,18 +198,6 @@ class Symbols:
                     else:
                         self._symbols[parent] = self._claim(names[parent])
         self._claim_all([(leaf, *wish) for leaf, wish in lettered.items()])
-
-
-def _nodes(root: Node) -> list[Node]:
-    """Return all that `root` was computed from, and it, from the oldest on."""
-    seen = {root}
-    stack = [root]
-    while stack:
-        for parent in stack.pop().edges():
-            if isinstance(parent, Node) and parent not in seen:
-                seen.add(parent)
-                stack.append(parent)
-    return sorted(seen, key=lambda node: node.seq)
 
 
 def _is_array(value: Any) -> bool:
