@@ -82,8 +82,9 @@ class Op(Generic[P]):
         As declared with `op`.
     forward : callable
         The computation, from arrays to an array.
-    parameters, static : tuple of str
-        The names of all parameters, and of those that are never arrays.
+    parameters, operands, static : tuple of str
+        The names of all parameters, of those that have a derivative, and of those that are never
+        arrays, each in the order of the signature.
     derivatives : dict of str to Derivative
         By parameter.
     residuals : dict of str to callable
@@ -194,6 +195,7 @@ class Op(Generic[P]):
         required = [i for i in places if self._defaults[i] is inspect.Parameter.empty]
         self._other_arrays = [i for i in required if i not in self._operands]
         self._static = [i for i in places if i not in self._operands + required]
+        self.operands = tuple(self.parameters[i] for i in self._operands)
         self.static = tuple(self.parameters[i] for i in self._static)
         self._only_operands = len(self._operands) == len(self.parameters) and not self.sequence
         self._bind = _binder(self.name, self.signature, self._operands)

@@ -102,6 +102,18 @@ def test_an_operand_without_a_rule_must_not_want_a_gradient() -> None:
         assert half_done(a, c).item() == 6
 
 
+def test_operands_keep_the_order_of_the_parameters() -> None:
+    @tg.op(formula="a·b + c")
+    def fused(a: Any, n: Any, b: Any, c: float = 0.0) -> Any:
+        return a * b + c
+
+    assert fused.operands == ()
+    for of in ("c", "b", "a"):
+        fused.derivative(of, formula="…")(lambda g: g)
+    assert (fused.operands, fused.static) == (("a", "b", "c"), ())
+    assert product().operands == ("factors",)
+
+
 def product(complete: bool = True) -> Any:
     @tg.op(formula="Π x", sequence=True)
     def product_of(factors: Any, scale: float = 1.0) -> Any:

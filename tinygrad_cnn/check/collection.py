@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from tinygrad_cnn.check.cases.registry import operands
 from tinygrad_cnn.check.ops import EXAMPLES, OpCheckError, check_op
 from tinygrad_cnn.op import OPS, Op
 
@@ -34,9 +33,8 @@ class OpChecks(pytest.Collector):
     def collect(self) -> Iterator[OpItem]:
         """Yield one for each derivative, and one for those of an op together if it has several."""
         for name, op in OPS.items():
-            names = operands(op)
-            each = [(operand,) for operand in names]
-            for of in [*each, names] if len(names) > 1 else each:
+            each = [(operand,) for operand in op.operands]
+            for of in [*each, op.operands] if len(each) > 1 else each:
                 yield OpItem.from_parent(self, name=f"{name}[{','.join(of)}]", op=op, of=of)
 
 

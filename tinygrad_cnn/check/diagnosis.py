@@ -63,10 +63,9 @@ def _calls(events: Iterable[ForwardEvent]) -> Iterable[tuple[Call, ForwardEvent]
         if event.node is None:
             continue
         op, given = event.op, event.arguments
-        operands = [name for name in op.parameters if name in op.derivatives]
         of: tuple[str, ...] = op.parameters[:1]
         if not op.sequence:
-            of = tuple(n for n, s in zip(operands, event.sources, strict=True) if s is not None)
+            of = tuple(n for n, s in zip(op.operands, event.sources, strict=True) if s is not None)
         shapes = [np.shape(given[name]) for name in of] if not op.sequence else [event.node.shape]
         key = (op.name, of, str(shapes), str(event.node.static), event.scope)
         if key not in seen:

@@ -111,7 +111,7 @@ def operands(op: Op[Any], count: int) -> list[tuple[str, Derivative]]:
     if op.sequence:
         name = op.parameters[0]
         return [(f"{name}[{i}]", op.derivatives[name]) for i in range(count)]
-    return [(name, op.derivatives[name]) for name in op.parameters if name in op.derivatives]
+    return [(name, op.derivatives[name]) for name in op.operands]
 
 
 def options_of(op: Op[Any], values: dict[str, Any]) -> dict[str, Any]:

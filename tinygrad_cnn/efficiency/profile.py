@@ -112,10 +112,9 @@ class OpProfile(Observer):
         moved = _bytes(output, arrays)
         self.calls.append(OpCall(event.op.name, event.scope, "forward", cost, moved, event.seconds))
         if event.node is not None:
-            operands = [name for name in event.op.parameters if name in event.op.derivatives]
             factors = [
                 source
-                for name, source in zip(operands, event.sources, strict=False)
+                for name, source in zip(event.op.operands, event.sources, strict=False)
                 if name != "bias" and (not isinstance(source, Variable) or source.requires_grad)
             ]
             wanted = sum(source is not None for source in factors)

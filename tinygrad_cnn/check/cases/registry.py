@@ -43,7 +43,7 @@ class Case:
 
     def operands(self, op: Op[Any]) -> tuple[str, ...]:
         """Return what calls of `op` are differentiated by, if it is given."""
-        return operands(op) if self.of is None else self.of
+        return op.operands if self.of is None else self.of
 
     def call(self, op: Op[Any], drawn: Any) -> Call:
         """Return the call of `op` with what was drawn for it."""
@@ -52,17 +52,12 @@ class Case:
         if unknown:
             has = ", ".join(op.parameters)
             raise TypeError(f"{op.name}: inputs drew {unknown[0]!r}, which is none of {has}")
-        found = [n for n in operands(op) if arguments.get(n) is not None]
+        found = [n for n in op.operands if arguments.get(n) is not None]
         return Call(op, arguments, tuple(found) if self.of is None else self.of)
 
 
 CASES: dict[str, list[Case]] = {}
 """By the name of the op."""
-
-
-def operands(op: Op[Any]) -> tuple[str, ...]:
-    """Return the parameters that `op` has a derivative for, in their order."""
-    return tuple(name for name in op.parameters if name in op.derivatives)
 
 
 def register(
@@ -146,7 +141,7 @@ def unchecked() -> list[tuple[str, str]]:
     return [
         (name, operand)
         for name, op in OPS.items()
-        for operand in operands(op)
+        for operand in op.operands
         if not any(case.of is None or operand in case.of for case in CASES.get(name, []))
     ]
 
@@ -158,9 +153,7 @@ def _by_name(op: Op[Any], drawn: Any) -> Arguments:
     if op.sequence:
         return {op.parameters[0]: list(drawn)}
     values = drawn if isinstance(drawn, list | tuple) else [drawn]
-    names = operands(op)
-    if len(values) != len(names):
-        raise TypeError(
-            f"{op.name}: inputs drew {len(values)} value(s) for the operands {', '.join(names)}"
-        )
-    return dict(zip(names, values, strict=True))
+    if len(values) != len(op.operands):
+        wanted = ", ".join(op.operands)
+        raise TypeError(f"{op.name}: inputs drew {len(values)} value(s) for the operands {wanted}")
+    return dict(zip(op.operands, values, strict=True))

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from tinygrad_cnn.check.cases import CASES, Case
-from tinygrad_cnn.check.cases.registry import Inputs, as_strategy, operands
+from tinygrad_cnn.check.cases.registry import Inputs, as_strategy
 from tinygrad_cnn.check.ops.report import OperandReport, OpReport
 from tinygrad_cnn.check.ops.run import Run, parameter_of
 from tinygrad_cnn.check.report import InputReport
@@ -95,7 +95,7 @@ def check_op(
     if of is not None:
         chosen = [case for case in chosen if set(of) <= set(case.operands(op))]
         if not chosen or not of:
-            known = ", ".join(operands(op)) or "none"
+            known = ", ".join(op.operands) or "none"
             raise ValueError(f"check_op: {op.name} has no case for of={tuple(of)}, of {known}")
     started = perf_counter()
     runs = [Run(op, case, of, reference, order, method, seed) for case in chosen]
@@ -110,7 +110,7 @@ def check_op(
 
 
 def _cases(op: Op[Any], inputs: Inputs | None) -> list[Case]:
-    if not operands(op):
+    if not op.operands:
         raise ValueError(f"check_op: {op.name} has no derivative")
     if inputs is not None:
         return [Case(op.name, as_strategy(inputs))]

@@ -129,9 +129,7 @@ def is_name(text: str) -> bool:
 
 def leaf_letter(node: Node, number: int, leaf: Variable, layer: int, name: str) -> str:
     """Return the letter of a leaf; "" if it is to keep its name."""
-    parameter = "arrays" if node.op.sequence else [
-        p for p in node.op.parameters if p in node.op.derivatives
-    ][number]  # fmt: skip
+    parameter = "arrays" if node.op.sequence else node.op.operands[number]
     last = name.rpartition(".")[2]
     if name and not (isinstance(leaf, Parameter) and last in ("weight", "bias")):
         return "" if is_name(name) else "θ"

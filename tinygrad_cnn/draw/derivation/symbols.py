@@ -113,10 +113,9 @@ class Symbols:
         op = node.op
         bound: dict[str, Symbol | str] = {"y": self[node]}
         kept, options = kept_by(node), options_of(node)
-        parents = dict(zip([p for p in op.parameters if p in op.derivatives], node.edges(),
-                           strict=False))  # fmt: skip
+        parents = {} if op.sequence else dict(zip(op.operands, node.edges(), strict=True))
         for parameter in op.parameters:
-            parent = None if op.sequence else parents.get(parameter)
+            parent = parents.get(parameter)
             if parent is not None:
                 bound[parameter] = self[parent]
             elif parameter in options:

@@ -237,12 +237,11 @@ def _operands(edge: Edge, y: Index) -> dict[str, Index]:
     node = edge.node
     if not node.op.elementwise:
         return {}
-    places = [name for name in node.op.parameters if name in node.op.derivatives]
-    shapes = dict.fromkeys([*places, "y"], node.shape)
+    shapes = dict.fromkeys([*node.op.operands, "y"], node.shape)
     shapes |= {name: np.shape(_array(value)) for name, value in kept_by(node).items()}
     shapes |= {
         name: parent.shape
-        for name, parent in zip(places, node.edges(), strict=True)
+        for name, parent in zip(node.op.operands, node.edges(), strict=True)
         if parent is not None
     }
     aliases = LETTERS.get(node.op.name, {})
