@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from tinygrad_cnn.recording import BackwardEvent, Recording, recording
 
 if TYPE_CHECKING:
-    from tinygrad_cnn.op import Op, Plan
+    from tinygrad_cnn.declaration import Plan
+    from tinygrad_cnn.op import Op
     from tinygrad_cnn.tensor import Tensor
 
 Array: TypeAlias = Any

@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.declaration import Derivative
 from tinygrad_cnn.graph import Node, Variable
-from tinygrad_cnn.op import Derivative, Op
+from tinygrad_cnn.op import Op
 
 __all__ = ["Argument", "Leaf", "Source", "Step", "operands", "options_of", "with_sources"]
 

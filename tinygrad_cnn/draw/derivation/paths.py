@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tinygrad_cnn.declaration import Derivative
 from tinygrad_cnn.graph import Node, Variable, nodes_of
-from tinygrad_cnn.op import Derivative
 
 __all__ = ["MOST_TERMS", "Bundle", "Edge", "Line", "Paths", "Place", "Step", "Term"]
 

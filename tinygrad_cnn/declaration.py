@@ -1,0 +1,266 @@
+"""What an op declares: its forward and its local derivatives, together, once.
+
+Everything that concerns an op is read from its declaration: the backward pass, the labels of a
+drawn graph, printed derivations, gradient checks and the table in the docs.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec
+
+import numpy as np
+
+from tinygrad_cnn.graph import Array, Variable
+
+P = ParamSpec("P")
+Rule = Callable[..., Any]
+Reader = Callable[[list[Any], list[Any], Any], Any]  # (arguments, their arrays, y) → a named value
+
+
+@dataclass(frozen=True, slots=True)
+class Derivative:
+    """The local derivative of an op with respect to the parameter `of`.
+
+    ``rule(g, **kept)`` turns `g`, the gradient of the result, into that of the parameter. `needs`
+    are its keyword-only names: what it reads, and all that a call keeps for it. `formula`, `latex`
+    and `equation` say it as mathematics, the last by its number in the text "CNNs From Scratch".
+    """
+
+    of: str
+    rule: Rule
+    needs: tuple[str, ...]
+    formula: str
+    latex: str
+    equation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How calls of a kind are recorded and pulled back, made once.
+
+    Attributes
+    ----------
+    derivatives : tuple
+        Those to take: the place among the node's parents, the derivative, and a function that calls
+        its rule with a gradient and all that the call has kept.
+    names : tuple of str
+        Of what is kept: what these rules need together.
+    readers : tuple of callable
+        What gets each of these from a call.
+    """
+
+    derivatives: tuple[tuple[int, Derivative, Callable[[Array, list[Any]], Any]], ...]
+    names: tuple[str, ...]
+    readers: tuple[Reader, ...]
+
+
+class Declaration(Generic[P]):
+    """All that is known of an op without calling it; `Op` calls it.
+
+    Attributes
+    ----------
+    name, formula, latex, equation, elementwise, complex_step, sequence
+        As declared with `op`.
+    forward : callable
+        The computation, from arrays to an array.
+    parameters, operands, static : tuple of str
+        The names of all parameters, of those that have a derivative, and of those that are never
+        arrays, each in the order of the signature.
+    derivatives : dict of str to Derivative
+        By parameter.
+    residuals : dict of str to callable
+        What rules may ask for beside arguments and result, computed only if one does.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[P, Any],
+        formula: str,
+        latex: str,
+        equation: str,
+        elementwise: bool,
+        complex_step: bool,
+        sequence: bool,
+    ) -> None:
+        functools.update_wrapper(self, forward)  # type: ignore[arg-type]  # an Op is callable
+        self.name = forward.__name__
+        self.forward = forward
+        self.formula = formula
+        self.latex = latex
+        self.equation = equation
+        self.elementwise = elementwise
+        self.complex_step = complex_step
+        self.sequence = sequence
+        self.derivatives: dict[str, Derivative] = {}
+        self.residuals: dict[str, Callable[..., Any]] = {}
+        self._cost: Callable[..., int] = lambda: 0
+        self.signature = inspect.signature(forward)
+        for parameter in self.signature.parameters.values():
+            reserved = parameter.name in ("g", "y", "static")
+            if reserved or parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+                raise TypeError(
+                    f"op {self.name}: parameter {parameter} must be a plain one, and not be named "
+                    "g, y or static: rules know the gradient, the result and the options by these"
+                )
+        self.parameters = tuple(self.signature.parameters)
+        self._defaults = [p.default for p in self.signature.parameters.values()]
+        self._plans: dict[tuple[bool, ...], Plan] = {}
+        self._sort_parameters()
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}{self.signature}: {self.formula}>"
+
+    # --- declaring -------------------------------------------------------------------------------
+
+    def derivative(
+        self, of: str, *, formula: str, latex: str = "", equation: str = ""
+    ) -> Callable[[Rule], Rule]:
+        """Declare the derivative with respect to the parameter `of`.
+
+        The decorated rule takes `g`, the gradient of the result, and by keyword-only names what it
+        needs: ``y`` the result, a parameter, ``<parameter>_shape``, ``y_shape``, a residual, or
+        ``static``, the dict of all static arguments.
+        It is written with operators and ops, so that it serves arrays and Tensors alike.
+
+        Raises
+        ------
+        TypeError
+            If there is no such parameter, or the rule asks for a name that does not exist.
+        """
+
+        def register(rule: Rule) -> Rule:
+            came = inspect.signature(rule)
+            flow, kept = [*came.parameters][:1], [*came.parameters.values()][1:]
+            if flow != ["g"] or any(p.kind is not p.KEYWORD_ONLY for p in kept):
+                raise TypeError(f"op {self.name}: a rule takes (g, *, names), not {came}")
+            needs = tuple(p.name for p in kept)
+            self._readers(needs)
+            self.derivatives[of] = Derivative(of, rule, needs, formula, latex, equation)
+            self._sort_parameters()
+            return rule
+
+        if of not in self.parameters:
+            raise TypeError(f"op {self.name}: no parameter '{of}' in {self.signature}")
+        return register
+
+    def residual(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Declare a value that rules may ask for by the name of `function`.
+
+        `function` names the parameters it reads, and ``y``. It must be constant almost everywhere
+        (a mask, an index), for no derivative is taken through it: it says which branch the op took.
+        """
+        self._readers(inspect.signature(function).parameters)
+        self.residuals[function.__name__] = function
+        return function
+
+    def multiply_adds(self, function: Callable[..., int]) -> Callable[..., int]:
+        """Declare how to count multiply-adds; `function` names what it reads, as a rule does."""
+        self._readers(inspect.signature(function).parameters)
+        self._cost = function
+        return function
+
+    def cost(self, arguments: dict[str, Any], output: Array) -> int:
+        """Return the multiply-adds of a call, 0 where none were declared."""
+        arrays = [arguments[name] for name in self.parameters]
+        return int(self._called(self._cost)([], arrays, output))
+
+    def branches(self, arguments: dict[str, Any], output: Array) -> dict[str, Any]:
+        """Return the residuals of a call: which branches it took."""
+        arrays = [arguments[name] for name in self.parameters]
+        return {name: self._called(f)([], arrays, output) for name, f in self.residuals.items()}
+
+    def _sort_parameters(self) -> None:
+        """Sort the parameters: operands (differentiable), other arrays (no default), static."""
+        places = range(len(self.parameters))
+        self._operands = [i for i in places if self.parameters[i] in self.derivatives]
+        required = [i for i in places if self._defaults[i] is inspect.Parameter.empty]
+        self._other_arrays = [i for i in required if i not in self._operands]
+        self._static = [i for i in places if i not in self._operands + required]
+        self.operands = tuple(self.parameters[i] for i in self._operands)
+        self.static = tuple(self.parameters[i] for i in self._static)
+        self._only_operands = len(self._operands) == len(self.parameters) and not self.sequence
+        self._bind = _binder(self.name, self.signature, self._operands)
+        self._plans.clear()
+
+    def _readers(self, names: Any) -> tuple[Reader, ...]:
+        """Return how to get each of `names` from a call."""
+        return tuple(self._reader(name) for name in names)
+
+    def _reader(self, name: str) -> Reader:
+        if name == "y":
+            return lambda values, arrays, y: y
+        if name == "y_shape":
+            return lambda values, arrays, y: y.shape
+        if name in self.parameters:
+            i = self.parameters.index(name)
+            if self.sequence and i == 0:
+                return lambda values, arrays, y: [
+                    _kept(v, a) for v, a in zip(values[0] or arrays[0], arrays[0], strict=True)
+                ]
+            return lambda values, arrays, y: _kept(values[i], arrays[i])
+        if name == "static":
+            return lambda values, arrays, y: {self.parameters[i]: arrays[i] for i in self._static}
+        if name in self.residuals:
+            return self._called(self.residuals[name])
+        parameter = name.removesuffix("_shape")
+        if parameter not in self.parameters:
+            known = ", ".join(["y", "static", *self.parameters, *self.residuals])
+            raise TypeError(f"op {self.name}: '{name}' is none of {known}, nor one's _shape")
+        i = self.parameters.index(parameter)
+        if self.sequence and i == 0:
+            return lambda values, arrays, y: [array.shape for array in arrays[0]]
+        return lambda values, arrays, y: np.shape(arrays[i])
+
+    def _called(self, function: Callable[..., Any]) -> Reader:
+        """Return what calls `function` with the arrays that its parameters name."""
+        readers = self._readers(inspect.signature(function).parameters)
+        unknown = [None] * len(self.parameters)  # so that arrays are handed on, and not copied
+        return lambda values, arrays, y: function(*[read(unknown, arrays, y) for read in readers])
+
+    def _plan(self, wanted: tuple[bool, ...]) -> Plan:
+        """Make the plan for calls of which these operands want a gradient, and keep it."""
+        rules = [self.derivatives[name] for name in self.operands]
+        chosen = [(k, rule) for k, rule in enumerate(rules) if self.sequence or wanted[k]]
+        names = tuple(dict.fromkeys(name for _, rule in chosen for name in rule.needs))
+        derivatives = tuple((k, rule, _applied(rule, names)) for k, rule in chosen)
+        plan = self._plans[wanted] = Plan(derivatives, names, self._readers(names))
+        return plan
+
+
+def _binder(
+    name: str, signature: inspect.Signature, operands: list[int]
+) -> Callable[..., tuple[list[Any], list[Any]]]:
+    """Return a function of `signature` that returns its arguments as a list, and the operands.
+
+    Python itself binds best: the function is compiled once, and a call of it inspects nothing.
+    """
+    defaults = {name: p.default for name, p in signature.parameters.items()}
+    taken = [n if d is inspect.Parameter.empty else f"{n}=_['{n}']" for n, d in defaults.items()]
+    chosen = [list(defaults)[i] for i in operands]
+    source = f"lambda {', '.join(taken)}: ([{', '.join(defaults)}], [{', '.join(chosen)}])"
+    binder = eval(source, {"_": defaults})
+    binder.__qualname__ = name  # so that Python's own message about a wrong call names the op
+    return binder  # type: ignore[no-any-return]
+
+
+def _applied(derivative: Derivative, names: tuple[str, ...]) -> Callable[[Array, list[Any]], Any]:
+    """Return a function that calls the rule with a gradient and the kept values of `names`."""
+    needs = [f"{name}=kept[{names.index(name)}]" for name in derivative.needs]
+    source = f"lambda g, kept: rule({', '.join(['g', *needs])})"
+    return eval(source, {"rule": derivative.rule})  # type: ignore[no-any-return]
+
+
+def _kept(value: Any, array: Any) -> Any:
+    """Return what to keep of an argument and its array: the Tensor, or what nobody can write to."""
+    if isinstance(value, Variable):
+        return value if array is value.array else array
+    if value is None or isinstance(value, int | float | str):
+        return array
+    if isinstance(array, np.ndarray):
+        return array.copy()
+    return copy.deepcopy(array)  # of `array`, for NumPy may have made it a view of `value`
