@@ -1,41 +1,19 @@
 """The checker is checked: mistakes are put into our own rules, and none of them may pass.
 
-``pytest -s tests/check/test_planted_mistakes.py -k table`` prints what caught each.
+``PYTHONPATH=tests python -m support.mistake_table`` prints what catches each.
 """
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import re
-from time import perf_counter
 
 import numpy as np
 import pytest
 from support.mistakes import MISTAKES
-from support.planting import Mistake, found
+from support.planting import Mistake, caught, found
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check import GradientMismatch, check_gradients, check_op
-
-
-def caught(mistake: Mistake) -> AssertionError:
-    """Return the error that a check raises while `mistake` is made."""
-    with mistake.planted(), pytest.raises(AssertionError) as raised:
-        if mistake.convention:
-            follow_convention(mistake)
-        else:
-            check_op(tg.OPS[mistake.checked])
-    return raised.value
-
-
-def follow_convention(mistake: Mistake) -> None:
-    """Run the test that says what is right at a kink."""
-    module, _, name = mistake.convention.partition(":")
-    test = getattr(importlib.import_module(f"ops.{module}"), name)
-    takes_op = "op" in inspect.signature(test).parameters
-    with np.errstate(all="ignore"):
-        test(**{"op": tg.OPS[mistake.checked]} if takes_op else {})
+from tinygrad_cnn.check import GradientMismatch, check_gradients
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=str)
@@ -89,29 +67,3 @@ def test_a_mistake_within_a_model_is_traced_to_its_op(where: str) -> None:
     with mistake.planted(), pytest.raises(GradientMismatch) as raised:
         check_gradients(model, *inputs())
     assert f"the rule of `{mistake.checked}` for x" in str(raised.value)
-
-
-# --- on demand -----------------------------------------------------------------------------------
-
-
-def test_table(request: pytest.FixtureRequest) -> None:
-    """Prints which mistake was caught by what; not run unless asked for, being the tests above."""
-    if "table" not in request.config.option.keyword:
-        pytest.skip("ask for it: pytest -s -k table")
-    print("\n| op | mistake | planted in | caught by | seconds |\n| --- | --- | --- | --- | --- |")
-    for mistake in MISTAKES:
-        started = perf_counter()
-        try:
-            error = caught(mistake)
-        except pytest.fail.Exception:
-            by = "NOTHING"
-        else:
-            by = mistake.convention or f"“{error.property}”{pattern(str(error))}"
-        seconds = perf_counter() - started
-        print(f"| {mistake.checked} | {mistake.title} | `{mistake.where}` | {by} | {seconds:.1f} |")
-
-
-def pattern(message: str) -> str:
-    """Return what an error says of the wrong entries."""
-    found = re.search(r"^  by itself.*?wrong: (.*)$", message, re.MULTILINE)
-    return f": {found[1]}" if found else ""

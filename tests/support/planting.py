@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
+import numpy as np
+import pytest
+
 import tinygrad_cnn as tg
+from tinygrad_cnn.check import check_op
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,25 @@ class Mistake:
             forget(function)
             for name in set(function.__globals__) - names:
                 del function.__globals__[name]
+
+
+def caught(mistake: Mistake) -> AssertionError:
+    """Return the error that a check raises while `mistake` is made."""
+    with mistake.planted(), pytest.raises(AssertionError) as raised:
+        if mistake.convention:
+            follow_convention(mistake)
+        else:
+            check_op(tg.OPS[mistake.checked])
+    return raised.value
+
+
+def follow_convention(mistake: Mistake) -> None:
+    """Run the test that says what is right at a kink."""
+    module, _, name = mistake.convention.partition(":")
+    test = getattr(importlib.import_module(f"ops.{module}"), name)
+    takes_op = "op" in inspect.signature(test).parameters
+    with np.errstate(all="ignore"):
+        test(**{"op": tg.OPS[mistake.checked]} if takes_op else {})
 
 
 def found(where: str) -> FunctionType:
