@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 from support.browser import chromium
+from support.machine import in_ci
+from support.pictures import need_dot
 
 from tinygrad_cnn import OPS
 
@@ -24,8 +26,7 @@ settings.register_profile(
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
 settings.register_profile("night", settings.get_profile("default"), max_examples=500)
 
-in_ci = os.environ.get("CI", "").lower() in {"1", "true"}
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci else "default"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci() else "default"))
 
 
 @pytest.fixture
@@ -35,6 +36,12 @@ def ops_of_its_own() -> Iterator[None]:
     yield
     OPS.clear()
     OPS.update(before)
+
+
+@pytest.fixture
+def dot() -> None:
+    """Let a test run only where Graphviz's program is."""
+    need_dot()
 
 
 @pytest.fixture(scope="module")

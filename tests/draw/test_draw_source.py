@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.pictures import edges_of, needs_dot, statement, texts_of
+from support.pictures import edges_of, statement, texts_of
 
 import tinygrad_cnn as tg
 
@@ -73,7 +73,7 @@ def test_a_thousand_doublings():
 NAMES = ['a"b', "<b>x</b>", "x\\", "&amp;", "]", "-->", "n0", "a\nb", "​", "\\N", "}", "ключ"]
 
 
-@needs_dot
+@pytest.mark.usefixtures("dot")
 @pytest.mark.parametrize("name", NAMES)
 def test_any_name_can_be_drawn(name):
     x = tg.Tensor([1.0, 2.0], requires_grad=True, name=name)

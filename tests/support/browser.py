@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
+from support.machine import lacking
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -32,10 +31,7 @@ def chromium() -> Iterator[Browser]:
     """Yield a browser; where there is none the test skips, in continuous integration it fails."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None or importlib.util.find_spec("playwright") is None:
-        wanted = "Chromium (apt-get install chromium) and Playwright (pip install playwright)"
-        if os.environ.get("CI", "").lower() in {"1", "true"}:
-            pytest.fail(f"the tests of pages need {wanted}")
-        pytest.skip(f"needs {wanted}")
+        lacking("Chromium (apt-get install chromium) and Playwright (pip install playwright)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -6,11 +6,15 @@ import re
 import shutil
 from xml.etree import ElementTree
 
-import pytest
+from support.machine import lacking
 
 SVG = "{http://www.w3.org/2000/svg}"
 
-needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+
+def need_dot() -> None:
+    """End a test that needs Graphviz's program where there is none."""
+    if shutil.which("dot") is None:
+        lacking("Graphviz (apt-get install graphviz)")
 
 
 def edges_of(source: str) -> list[tuple[str, str]]:

@@ -1,0 +1,20 @@
+"""What a machine may lack: there tests skip, but in continuous integration they fail."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+import pytest
+
+
+def in_ci() -> bool:
+    """Return whether this is continuous integration."""
+    return os.environ.get("CI", "").lower() in {"1", "true"}
+
+
+def lacking(wanted: str) -> NoReturn:
+    """End a test that needs what the machine lacks."""
+    if in_ci():
+        pytest.fail(f"the test needs {wanted}")
+    pytest.skip(f"needs {wanted}")
