@@ -20,8 +20,29 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _data_help(verb: str) -> str:
+    return (
+        f"What to {verb}: [bold]digits[/bold] (in the package), [bold]mnist[/bold], "
+        "[bold]fashion-mnist[/bold], a folder (IDX files, or a folder of images per class) or a "
+        ".npz file."
+    )
+
+
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training.")]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="[bold]lenet5[/bold], mlp, vgg, path/to/file.py:Class, or the folder of a training.",
+    ),
+]
+DataOption = Annotated[
+    str | None, typer.Option(metavar="DATA", help=_data_help("look at the model with"))
+]
+ImagesOption = Annotated[int, typer.Option(metavar="N", min=1, help="How many images.")]
+SeedOption = Annotated[int, typer.Option(metavar="N", help="What new weights are drawn from.")]
 
 
 def main() -> None:
@@ -55,14 +76,6 @@ def tinygrad_cnn(
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-
-
-def _data_help(verb: str) -> str:
-    return (
-        f"What to {verb}: [bold]digits[/bold] (in the package), [bold]mnist[/bold], "
-        "[bold]fashion-mnist[/bold], a folder (IDX files, or a folder of images per class) or a "
-        ".npz file."
-    )
 
 
 @app.command()
@@ -186,14 +199,7 @@ def check(
 
 @app.command()
 def draw(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="[bold]lenet5[/bold], mlp, vgg, path/to/file.py:Class, or the folder of a "
-            "training.",
-        ),
-    ],
+    model: ModelArgument,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -214,11 +220,9 @@ def draw(
         str | None,
         typer.Option(metavar="NAME", help="Colour the nodes by gradient, time or memory."),
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(metavar="DATA", help=_data_help("look at the model with"))
-    ] = None,
-    images: Annotated[int, typer.Option(metavar="N", min=1, help="How many images.")] = 8,
-    seed: Annotated[int, typer.Option(metavar="N", help="What new weights are drawn from.")] = 0,
+    data: DataOption = None,
+    images: ImagesOption = 8,
+    seed: SeedOption = 0,
     debug: Debug = False,
 ) -> int:
     """Draw a model: what it computes, and how the gradients flow back."""
@@ -230,14 +234,7 @@ def draw(
 
 @app.command()
 def derive(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="[bold]lenet5[/bold], mlp, vgg, path/to/file.py:Class, or the folder of a "
-            "training.",
-        ),
-    ],
+    model: ModelArgument,
     wrt: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The parameter to differentiate by, such as fc1.weight."),
@@ -249,11 +246,9 @@ def derive(
     form: Annotated[
         str, typer.Option("--format", metavar="NAME", help="text, latex or markdown.")
     ] = "text",
-    data: Annotated[
-        str | None, typer.Option(metavar="DATA", help=_data_help("look at the model with"))
-    ] = None,
-    images: Annotated[int, typer.Option(metavar="N", min=1, help="How many images.")] = 1,
-    seed: Annotated[int, typer.Option(metavar="N", help="What new weights are drawn from.")] = 0,
+    data: DataOption = None,
+    images: ImagesOption = 1,
+    seed: SeedOption = 0,
     debug: Debug = False,
 ) -> int:
     """Write out the chain rule, from the error down to a weight."""
