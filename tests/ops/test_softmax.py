@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import special
 from support.compare import assert_close
@@ -35,6 +35,17 @@ def test_softmax_of_low_temperature_nears_the_one_hot_maximum(x: np.ndarray) -> 
     expected = np.zeros(rows.size)
     expected[-1] = 1
     assert_close(tg.softmax(rows, temperature=1e-3), expected, "y", 1e-6)
+
+
+@given(margins=st.lists(st.floats(1.0, 16.0, width=32), min_size=1, max_size=4))
+@example(margins=[5.0625])
+def test_what_is_nearly_certain_keeps_its_digits_in_float32(margins: list[float]) -> None:
+    x = np.array([0.0, *[-margin for margin in margins]], "f4")
+    truth = np.log1p(np.exp(x[1:].astype("f8")).sum())
+    digits = 4 * np.finfo("f4").eps
+    np.testing.assert_allclose(tg.logsumexp(x), truth, rtol=digits)
+    np.testing.assert_allclose(-tg.log_softmax(x)[0], truth, rtol=digits)
+    np.testing.assert_allclose(tg.cross_entropy(x, np.array(0)), truth, rtol=digits)
 
 
 EXTREMES = [[-1e4, 0.0, 1e4], [1e4, 1e4, 1e4], [-1e4, -1e4, -1e4], [0.0, -1e4, -1e4]]

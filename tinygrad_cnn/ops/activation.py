@@ -8,6 +8,7 @@ from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.arithmetic import exp
+from tinygrad_cnn.ops.reduction import log_total
 from tinygrad_cnn.ops.reduction import sum as sum_over
 
 
@@ -80,7 +81,7 @@ def relu(x: Array) -> Array:
     >>> tg.relu(tg.Tensor([-1.0, 2.0]))
     Tensor([0., 2.])
     """
-    return np.where(x.real >= 0, x, 0.0) if np.iscomplexobj(x) else engine.relu(x)
+    return np.where(x.real >= 0, x, 0.0) if x.dtype.kind == "c" else engine.relu(x)
 
 
 @relu.residual
@@ -193,7 +194,7 @@ def log_softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     Tensor([-1000.,     0.])
     """
     shifted = _shifted("log_softmax", x, axis, temperature)
-    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return shifted - log_total(np.exp(shifted), axis)
 
 
 @log_softmax.derivative(

@@ -146,13 +146,22 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     _at_least_one("logsumexp", x, axis)
     peak = np.max(np.real(x), axis=axis, keepdims=True)
     peak = np.where(np.isfinite(peak), peak, 0.0).astype(peak.dtype)
-    total = np.log(np.sum(np.exp(x - peak), axis=axis, keepdims=True)) + peak
+    total = log_total(np.exp(x - peak), axis) + peak
     return total if keepdims else total.reshape(np.sum(peak, axis=axis).shape)
 
 
 @logsumexp.derivative("x", formula="g·e^(x − y)", latex=r"g\,e^{x-y}")
 def _(g: Array, *, x: Array, y: Array, axis: Axis) -> Array:
     return _spread(g, x.shape, axis) * exp(x - _spread(y, x.shape, axis))
+
+
+def log_total(powers: Array, axis: Axis) -> Array:
+    """Return ln Σ of `powers`, of which the largest is 1, with the reduced axes kept.
+
+    Where the others are small, the logarithm is what they add to 1: so they are added in float64.
+    """
+    total = np.sum(powers, axis, np.result_type(powers, np.float64), keepdims=True)
+    return np.log(total).astype(powers.dtype, copy=False)
 
 
 def _axes(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
