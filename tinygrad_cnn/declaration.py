@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec
 
@@ -19,7 +19,7 @@ from tinygrad_cnn.graph import Array, Variable
 
 P = ParamSpec("P")
 Rule = Callable[..., Any]
-Reader = Callable[[list[Any], list[Any], Any], Any]  # (arguments, their arrays, y) → a named value
+Reader = Callable[[list[Any], list[Any], Any], list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,13 @@ class Plan:
         its rule with a gradient and all that the call has kept.
     names : tuple of str
         Of what is kept: what these rules need together.
-    readers : tuple of callable
-        What gets each of these from a call.
+    read : callable
+        What gets the values of these from the arguments of a call, their arrays, and the result.
     """
 
     derivatives: tuple[tuple[int, Derivative, Callable[[Array, list[Any]], Any]], ...]
     names: tuple[str, ...]
-    readers: tuple[Reader, ...]
+    read: Reader
 
 
 class Declaration(Generic[P]):
@@ -139,7 +139,7 @@ class Declaration(Generic[P]):
             if flow != ["g"] or any(p.kind is not p.KEYWORD_ONLY for p in kept):
                 raise TypeError(f"op {self.name}: a rule takes (g, *, names), not {came}")
             needs = tuple(p.name for p in kept)
-            self._readers(needs)
+            self._reader(needs)
             self.derivatives[of] = Derivative(of, rule, needs, formula, latex, equation)
             self._sort_parameters()
             return rule
@@ -154,25 +154,23 @@ class Declaration(Generic[P]):
         `function` names the parameters it reads, and ``y``. It must be constant almost everywhere
         (a mask, an index), for no derivative is taken through it: it says which branch the op took.
         """
-        self._readers(inspect.signature(function).parameters)
+        self._reader(inspect.signature(function).parameters)
         self.residuals[function.__name__] = function
         return function
 
     def multiply_adds(self, function: Callable[..., int]) -> Callable[..., int]:
         """Declare how to count multiply-adds; `function` names what it reads, as a rule does."""
-        self._readers(inspect.signature(function).parameters)
+        self._reader(inspect.signature(function).parameters)
         self._cost = function
         return function
 
     def cost(self, arguments: dict[str, Any], output: Array) -> int:
         """Return the multiply-adds of a call, 0 where none were declared."""
-        arrays = [arguments[name] for name in self.parameters]
-        return int(self._called(self._cost)([], arrays, output))
+        return int(self._called(self._cost, arguments, output))
 
     def branches(self, arguments: dict[str, Any], output: Array) -> dict[str, Any]:
         """Return the residuals of a call: which branches it took."""
-        arrays = [arguments[name] for name in self.parameters]
-        return {name: self._called(f)([], arrays, output) for name, f in self.residuals.items()}
+        return {name: self._called(f, arguments, output) for name, f in self.residuals.items()}
 
     def _sort_parameters(self) -> None:
         """Sort the parameters: operands (differentiable), other arrays (no default), static."""
@@ -187,40 +185,45 @@ class Declaration(Generic[P]):
         self._bind = _binder(self.name, self.signature, self._operands)
         self._plans.clear()
 
-    def _readers(self, names: Any) -> tuple[Reader, ...]:
-        """Return how to get each of `names` from a call."""
-        return tuple(self._reader(name) for name in names)
+    def _reader(self, names: Iterable[str], kept: bool = False) -> Reader:
+        """Return a function that reads `names` from a call, or what is to be kept of them.
 
-    def _reader(self, name: str) -> Reader:
+        It is compiled, once for each plan, so that a call of it looks nothing up.
+        """
+        values = ", ".join([self._read(name, kept) for name in names])
+        known = {"residuals": self.residuals, "shape": np.shape, "kept": _kept}
+        return eval(f"lambda arguments, arrays, y: [{values}]", known)  # type: ignore[no-any-return]
+
+    def _read(self, name: str, kept: bool) -> str:
+        """Return the expression that reads `name` from ``arguments``, ``arrays`` and ``y``."""
         if name == "y":
-            return lambda values, arrays, y: y
+            return "y"
         if name == "y_shape":
-            return lambda values, arrays, y: y.shape
-        if name in self.parameters:
-            i = self.parameters.index(name)
-            if self.sequence and i == 0:
-                return lambda values, arrays, y: [
-                    _kept(v, a) for v, a in zip(values[0] or arrays[0], arrays[0], strict=True)
-                ]
-            return lambda values, arrays, y: _kept(values[i], arrays[i])
+            return "y.shape"
         if name == "static":
-            return lambda values, arrays, y: {self.parameters[i]: arrays[i] for i in self._static}
+            options = [f"{self.parameters[i]!r}: arrays[{i}]" for i in self._static]
+            return f"{{{', '.join(options)}}}"
         if name in self.residuals:
-            return self._called(self.residuals[name])
-        parameter = name.removesuffix("_shape")
+            reads = inspect.signature(self.residuals[name]).parameters
+            return f"residuals[{name!r}]({', '.join([self._read(n, False) for n in reads])})"
+        parameter = name if name in self.parameters else name.removesuffix("_shape")
         if parameter not in self.parameters:
             known = ", ".join(["y", "static", *self.parameters, *self.residuals])
             raise TypeError(f"op {self.name}: '{name}' is none of {known}, nor one's _shape")
         i = self.parameters.index(parameter)
-        if self.sequence and i == 0:
-            return lambda values, arrays, y: [array.shape for array in arrays[0]]
-        return lambda values, arrays, y: np.shape(arrays[i])
+        several = self.sequence and i == 0
+        if parameter != name:
+            return f"[a.shape for a in arrays[{i}]]" if several else f"shape(arrays[{i}])"
+        if not kept:
+            return f"arrays[{i}]"
+        if several:
+            return f"[kept(v, a) for v, a in zip(arguments[{i}], arrays[{i}], strict=True)]"
+        return f"kept(arguments[{i}], arrays[{i}])"
 
-    def _called(self, function: Callable[..., Any]) -> Reader:
-        """Return what calls `function` with the arrays that its parameters name."""
-        readers = self._readers(inspect.signature(function).parameters)
-        unknown = [None] * len(self.parameters)  # so that arrays are handed on, and not copied
-        return lambda values, arrays, y: function(*[read(unknown, arrays, y) for read in readers])
+    def _called(self, function: Callable[..., Any], arguments: dict[str, Any], y: Array) -> Any:
+        """Return what `function` makes of a call, from which it reads what its parameters name."""
+        read = self._reader(inspect.signature(function).parameters)
+        return function(*read([], [arguments[name] for name in self.parameters], y))
 
     def _plan(self, wanted: tuple[bool, ...]) -> Plan:
         """Make the plan for calls of which these operands want a gradient, and keep it."""
@@ -228,7 +231,7 @@ class Declaration(Generic[P]):
         chosen = [(k, rule) for k, rule in enumerate(rules) if self.sequence or wanted[k]]
         names = tuple(dict.fromkeys(name for _, rule in chosen for name in rule.needs))
         derivatives = tuple((k, rule, _applied(rule, names)) for k, rule in chosen)
-        plan = self._plans[wanted] = Plan(derivatives, names, self._readers(names))
+        plan = self._plans[wanted] = Plan(derivatives, names, self._reader(names, kept=True))
         return plan
 
 

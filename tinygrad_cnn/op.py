@@ -39,15 +39,16 @@ class Op(Declaration[P]):
         if self.sequence:
             operands = self._sequence(arguments[0])
         state = recording.get()
-        arrays = self._in_one_dtype(operands)
+        unwrapped = arrays = self._in_one_dtype(operands)
         has_tensor = False
         if not self._only_operands:
-            arrays = self._beside_operands(arguments, arrays)
+            arrays = self._beside_operands(arguments, unwrapped)
             has_tensor = self._unwrap_constants(arguments, arrays, state.on)
-        for value in operands:
-            if isinstance(value, Variable):
-                has_tensor = True
-                break
+        if unwrapped is not operands:
+            for value in operands:
+                if isinstance(value, Variable):
+                    has_tensor = True
+                    break
         if not has_tensor:
             return self._computed(arrays, state.scope)  # type: ignore[no-any-return]  # an array
         started = perf_counter() if state.observers else 0.0
@@ -145,15 +146,15 @@ class Op(Declaration[P]):
         return list(value)
 
     def _in_one_dtype(self, operands: list[Any]) -> list[Any]:
-        """Return the operands as arrays; beside a Tensor whatever is none takes its dtype."""
+        """Return the operands as arrays; beside a Tensor whatever is none takes its dtype.
+
+        What is given is itself returned where that is so already, as in nearly every rule.
+        """
+        if _is_of_one_dtype(operands):
+            return operands
         arrays = [v.array if isinstance(v, Variable) else v for v in operands]
-        first = arrays[0].dtype if arrays and isinstance(arrays[0], np.ndarray) else None
-        if first is not None and first.kind in "fc":
-            for array in arrays:
-                if not isinstance(array, np.ndarray) or array.dtype is not first:
-                    break
-            else:
-                return arrays
+        if _is_of_one_dtype(arrays):
+            return arrays
         tensors = {v.dtype for v in operands if isinstance(v, Variable) and v.dtype.kind in "fc"}
         if len(tensors) > 1 and all(dtype.kind == "f" for dtype in tensors):
             named = [(self._label(k), v) for k, v in enumerate(operands) if isinstance(v, Variable)]
@@ -211,7 +212,7 @@ class Op(Declaration[P]):
         if self.sequence:
             wanted = (True,)
         plan = self._plans.get(wanted) or self._plan(wanted)
-        saved = [read(arguments, arrays, y) for read in plan.readers]
+        saved = plan.read(arguments, arrays, y)
         kept = saved
         if self.sequence:
             kept = [v for value in saved for v in (value if isinstance(value, list) else [value])]
@@ -231,9 +232,9 @@ class Op(Declaration[P]):
         node.check_unchanged()
         plan = node.plan
         if not create_graph:
-            kept = [_plain(value) for value in node.saved]
+            kept = own = [_plain(value) for value in node.saved]
         else:
-            kept = node.saved.copy()
+            kept, own = node.saved.copy(), []
             if "y" in plan.names:
                 place = plan.names.index("y")
                 kept[place] = Variable.tensor.of(kept[place], node)
@@ -242,24 +243,26 @@ class Op(Declaration[P]):
             targets = parents if self.sequence else parents[place : place + 1]
             if needed is not None and needed.isdisjoint(targets):
                 continue
-            result = apply(gradient, kept)
-            for parent, value in zip(targets, result if self.sequence else (result,), strict=True):
+            values = apply(gradient, kept)
+            for parent, value in zip(targets, values if self.sequence else (values,), strict=True):
                 if parent is not None and (needed is None or parent in needed):
-                    for own in kept:
-                        if value is own and not create_graph:
-                            value = value.copy()  # what a call has kept is not to be given away
-                            break
-                    if type(value) is not np.ndarray or (value.shape, value.dtype) != (
-                        parent.shape,
-                        parent.dtype,
-                    ):
-                        value = self._fitted(derivative, value, parent)
-                    contributions.append((parent, value))
+                    contributions.append((parent, self._fitted(derivative, value, parent, own)))
         return contributions
 
-    def _fitted(self, derivative: Derivative, value: Array, parent: Node | Variable) -> Array:
-        """Return `value` in the shape and dtype of what it is the gradient of."""
-        if not isinstance(value, np.ndarray | np.generic | Variable):
+    def _fitted(
+        self, derivative: Derivative, value: Array, parent: Node | Variable, own: list[Any]
+    ) -> Array:
+        """Return `value` in the shape and dtype of what it is the gradient of; never one of `own`.
+
+        What a call has kept is not to be given away.
+        """
+        for kept in own:
+            if value is kept:
+                value = value.copy()
+        if type(value) is np.ndarray and value.dtype == parent.dtype:
+            if value.shape == parent.shape:
+                return value
+        elif not isinstance(value, np.ndarray | np.generic | Variable):
             raise TypeError(
                 f"the derivative of {self.name} with respect to {derivative.of} is "
                 f"{type(value).__name__}, expected an array"
@@ -336,6 +339,17 @@ def op(
         return made
 
     return declare
+
+
+def _is_of_one_dtype(values: list[Any]) -> bool:
+    """Return whether `values` are arrays of one inexact dtype: nothing is to be converted then."""
+    if not values or type(values[0]) is not np.ndarray:
+        return False
+    dtype = values[0].dtype
+    for value in values:
+        if type(value) is not np.ndarray or value.dtype is not dtype:
+            return False
+    return dtype.char in "fdFD"
 
 
 def _plain(value: Any) -> Any:

@@ -31,7 +31,7 @@ def multiply(a: Any, b: Any) -> Any:
 def not_negative(x: Array) -> Array:
     """Return the mask of what is 0 or more."""
     if x.nbytes < LARGE or x.dtype.kind == "c":
-        return np.asarray(np.real(x) >= 0)
+        return np.asarray(x.real >= 0)
     zero = x.dtype.type(0)
     out = empty_like(x, dtype=np.bool_)
     return _mapped(lambda part, out: np.greater_equal(part, zero, out=out), out, x)

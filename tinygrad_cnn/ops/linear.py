@@ -123,7 +123,7 @@ def _(g: Array, *, x: Array, w_shape: Shape) -> Array:
     if len(x.shape) != 2:
         rows = math.prod(x.shape[:-1])
         g, x = reshape(g, (rows, w_shape[0])), reshape(x, (rows, w_shape[1]))
-    return matmul(transpose(g), x)
+    return matmul(g.T, x)
 
 
 @linear.derivative("bias", formula="Σ g", latex=r"\sum g", equation="28")

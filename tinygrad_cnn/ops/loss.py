@@ -160,9 +160,11 @@ def _(
     wanted = _probabilities(target, logits.shape, label_smoothing, logits.dtype)
     if reduction == "none":
         g = reshape(g, (*g.shape, 1))
-    total = wanted.sum(axis=-1, keepdims=True)  # 1 up to rounding
     g = g * (1.0 / _share(logits.shape[:-1], reduction))
-    return (softmax(logits) * total - wanted) * g
+    probabilities = softmax(logits)
+    if np.ndim(target) == logits.ndim:  # rows that sum to 1 up to rounding
+        probabilities = probabilities * wanted.sum(axis=-1, keepdims=True)
+    return (probabilities - wanted) * g
 
 
 def _probabilities(target: Array, shape: Shape, smoothing: float, dtype: Any) -> NDArray[Any]:
@@ -199,9 +201,9 @@ def _labels(target: NDArray[Any], classes: int) -> NDArray[Any]:
     if target.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: target holds {target.dtype}, expected integer labels")
     labels = target.reshape(-1)
-    wrong = (labels < 0) | (labels >= classes)
-    if wrong.any():
-        first = int(wrong.argmax())
+    places = labels.view(f"u{labels.itemsize}")  # where a negative label is a very large number
+    if labels.size and np.maximum.reduce(places) >= classes:
+        first = int(np.argmax(places >= classes))
         raise ValueError(
             f"cross_entropy: target has label {labels[first]} at {first}, expected 0 to "
             f"{classes - 1}"
