@@ -104,3 +104,21 @@ def chain_values() -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np
     """Return x, w and b of a `Chain`: eight numbers each, so that calls are all that costs."""
     x, w, b = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 8)).astype("f4")
     return x, w, b
+
+
+def repeated(tanh: Callable[[Any], Any], x: Any, w: Any, b: Any) -> Any:
+    """Return the last x of a `Chain`; only `tanh` is not an operator."""
+    for _ in range(REPEATS):
+        x = tanh(x * w + b)
+    return x
+
+
+def chain_of_leaves(tanh: Callable[[Any], Any], x: Any, w: Any, b: Any, gradient: Any) -> Chain:
+    """Return the chain where w and b are leaves with a ``.grad``, to which a backward adds."""
+
+    def backward(y: Any) -> Any:
+        w.grad = b.grad = None
+        y.backward(gradient)
+        return w.grad, b.grad
+
+    return Chain(lambda: repeated(tanh, x, w, b), backward)

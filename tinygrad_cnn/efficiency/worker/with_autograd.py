@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .task import LEARNING_RATE, MOMENTUM, REPEATS, Calls, Chain, Task, chain_values
+from .task import LEARNING_RATE, MOMENTUM, Calls, Chain, Task, chain_values, repeated
 
 VARIANTS = ("",)
 
@@ -75,12 +75,5 @@ def chain() -> Chain:
     x0, w0, b0 = chain_values()
     ones = np.ones_like(x0)
 
-    def last(weights: Any) -> Any:
-        w, b = weights
-        y: Any = x0
-        for _ in range(REPEATS):
-            y = anp.tanh(y * w + b)
-        return y
-
-    recorded = make_vjp(last)
+    recorded = make_vjp(lambda weights: repeated(anp.tanh, x0, *weights))
     return Chain(lambda: recorded((w0, b0)), lambda made: made[0](ones))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .task import LEARNING_RATE, MOMENTUM, REPEATS, Calls, Chain, Task, chain_values
+from .task import LEARNING_RATE, MOMENTUM, Calls, Chain, Task, chain_of_leaves, chain_values
 
 VARIANTS = ("",)
 
@@ -102,16 +102,4 @@ def chain() -> Chain:
     x0, w0, b0 = chain_values()
     x, ones = tg.Tensor(x0), np.ones_like(x0)
     w, b = tg.Tensor(w0, requires_grad=True), tg.Tensor(b0, requires_grad=True)
-
-    def forward() -> Any:
-        y = x
-        for _ in range(REPEATS):
-            y = tg.tanh(y * w + b)
-        return y
-
-    def backward(y: Any) -> Any:
-        w.grad = b.grad = None
-        y.backward(ones)
-        return w.grad, b.grad
-
-    return Chain(forward, backward)
+    return chain_of_leaves(tg.tanh, x, w, b, ones)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .task import LEARNING_RATE, MOMENTUM, REPEATS, Calls, Chain, Task, chain_values
+from .task import LEARNING_RATE, MOMENTUM, Calls, Chain, Task, chain_of_leaves, chain_values
 
 VARIANTS = ("NCHW", "channels-last")
 
@@ -61,17 +61,4 @@ def chain() -> Chain:
     x, w, b = map(torch.from_numpy, chain_values())
     w.requires_grad_()
     b.requires_grad_()
-    ones = torch.ones_like(x)
-
-    def forward() -> Any:
-        y = x
-        for _ in range(REPEATS):
-            y = torch.tanh(y * w + b)
-        return y
-
-    def backward(y: Any) -> Any:
-        w.grad = b.grad = None
-        y.backward(ones)
-        return w.grad, b.grad
-
-    return Chain(forward, backward)
+    return chain_of_leaves(torch.tanh, x, w, b, torch.ones_like(x))
