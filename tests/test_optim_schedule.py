@@ -112,9 +112,9 @@ def test_a_plateau_lowers_the_rate_after_more_than_patience_steps(sign: int) -> 
 def test_a_plateau_takes_a_tensor_and_never_counts_nan_as_the_best() -> None:
     optimizer = sgd()
     schedule = optim.Plateau(optimizer, patience=0)
-    schedule.step(tg.Tensor(math.nan))  # type: ignore[arg-type]
+    schedule.step(tg.Tensor(math.nan))
     assert optimizer.lr == pytest.approx(0.1)
-    schedule.step(tg.Tensor(2.0))  # type: ignore[arg-type]
+    schedule.step(tg.Tensor(2.0))
     assert schedule.best == 2.0
 
 

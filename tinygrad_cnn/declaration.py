@@ -246,16 +246,17 @@ def _binder(
     taken = [n if d is inspect.Parameter.empty else f"{n}=_['{n}']" for n, d in defaults.items()]
     chosen = [list(defaults)[i] for i in operands]
     source = f"lambda {', '.join(taken)}: ([{', '.join(defaults)}], [{', '.join(chosen)}])"
-    binder = eval(source, {"_": defaults})
+    binder: Callable[..., tuple[list[Any], list[Any]]] = eval(source, {"_": defaults})
     binder.__qualname__ = name  # so that Python's own message about a wrong call names the op
-    return binder  # type: ignore[no-any-return]
+    return binder
 
 
 def _applied(derivative: Derivative, names: tuple[str, ...]) -> Callable[[Array, list[Any]], Any]:
     """Return a function that calls the rule with a gradient and the kept values of `names`."""
     needs = [f"{name}=kept[{names.index(name)}]" for name in derivative.needs]
     source = f"lambda g, kept: rule({', '.join(['g', *needs])})"
-    return eval(source, {"rule": derivative.rule})  # type: ignore[no-any-return]
+    applied: Callable[[Array, list[Any]], Any] = eval(source, {"rule": derivative.rule})
+    return applied
 
 
 def _kept(value: Any, array: Any) -> Any:

@@ -66,7 +66,7 @@ class Op(Declaration[P]):
     def _computed(self, arrays: list[Any], scope: str) -> Any:
         """Return what the forward returns; an error of its says which op and module it was."""
         try:
-            return self.forward(*arrays)  # type: ignore[call-arg]
+            return self.forward(*arrays)  # type: ignore[call-arg]  # as many as it takes
         except Exception as error:
             explained = self._explained(error, arrays, scope)
         try:

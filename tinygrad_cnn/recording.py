@@ -100,7 +100,7 @@ def qualified(outer: str, inner: str) -> str:
     return f"{outer}.{inner}" if outer and inner else outer or inner
 
 
-float_dtype: ContextVar[np.dtype[Any]] = ContextVar("float_dtype", default=np.dtype("f4"))  # noqa: B039
+float_dtype: ContextVar[np.dtype[Any]] = ContextVar("float_dtype", default=np.dtype("f4"))  # noqa: B039  # immutable
 """What Python numbers and new parameters become: see `default_dtype`."""
 
 recording: ContextVar[Recording] = ContextVar("recording", default=Recording())  # noqa: B039  # frozen

@@ -216,7 +216,7 @@ class Tensor(Variable):
         return self.array.size
 
     @property
-    def T(self) -> Tensor:  # noqa: N802
+    def T(self) -> Tensor:  # noqa: N802  # its name in NumPy
         """The transpose: all axes in reversed order."""
         return ops.transpose(self)
 
@@ -330,7 +330,7 @@ class Tensor(Variable):
     __abs__ = _method(ops.abs)
     __lt__, __le__ = _comparison(np.less), _comparison(np.less_equal)
     __gt__, __ge__ = _comparison(np.greater), _comparison(np.greater_equal)
-    __eq__, __ne__ = _comparison(np.equal), _comparison(np.not_equal)  # type: ignore[assignment]
+    __eq__, __ne__ = _comparison(np.equal), _comparison(np.not_equal)  # type: ignore[assignment]  # object's return a bool
     __hash__ = object.__hash__
 
     sum = _method(ops.sum)

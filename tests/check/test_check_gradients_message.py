@@ -114,9 +114,15 @@ def on_border(array: Any) -> Any:
     return array * factors
 
 
+def conv(x: Any, w: Any) -> Any:
+    return tg.conv2d(x, w, stride=2)
+
+
+def padded(x: Any, w: Any) -> Any:
+    return tg.conv2d(x, w, padding=1)
+
+
 every = slice(None)
-conv = lambda x, w: tg.conv2d(x, w, stride=2)  # noqa: E731
-padded = lambda x, w: tg.conv2d(x, w, padding=1)  # noqa: E731
 
 PATTERNS: list[tuple[str, str, str, Callable[..., Any], Any, list[Array]]] = [
     ("the sign", "tanh", "x", lambda g, *, y: g * (y * y - 1.0), tg.tanh, [normal(3)]),
@@ -274,9 +280,11 @@ def test_of_two_rules_the_one_that_is_wrong_when_differentiated_is_named() -> No
 
 
 def test_op_within_a_rule_is_named() -> None:
-    wrong = lambda g, *, u, x_shape, stride, padding, dilation, groups: (  # noqa: E731
-        tg.conv2d_input_gradient(u, g, x_shape, stride, padding, dilation, groups) * 2.0
-    )
+    def wrong(
+        g: Any, *, u: Any, x_shape: Any, stride: Any, padding: Any, dilation: Any, groups: Any
+    ) -> Any:
+        return tg.conv2d_input_gradient(u, g, x_shape, stride, padding, dilation, groups) * 2.0
+
     with planted("conv2d_weight_gradient", "x", wrong):
         error = message(tg.conv2d, normal(1, 1, 4, 4), normal(1, 1, 2, 2), order=2)
     assert (error.op, error.parameter) == ("conv2d_weight_gradient", "x")

@@ -233,7 +233,7 @@ def test_predict_prints_every_probability_with_a_bar(call: Call, run: Path) -> N
     Image.fromarray(TEST.images[index, 0]).save("three.png")
     head, *rows = ok(call("predict", run, "three.png")).splitlines()
     assert re.fullmatch(r"three\.png: 3  \d\d\.\d\d %", head)
-    shares = [float(re.search(r"(\d+\.\d\d) %$", row).group(1)) for row in rows]  # type: ignore[union-attr]
+    shares = [float(re.search(r"(\d+\.\d\d) %$", row).group(1)) for row in rows]
     assert [row.split()[0] for row in rows] == list("0123456789")
     assert sum(shares) == pytest.approx(100.0, abs=0.2)
     longest = max(rows, key=lambda row: row.count("█"))

@@ -58,7 +58,7 @@ def test_no_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="classes is 0; expected at least 1"):
         one_hot([], 0)
     with pytest.raises(TypeError):
-        one_hot([0], 2.5)  # type: ignore[arg-type]
+        one_hot([0], 2.5)
 
 
 @pytest.mark.parametrize(

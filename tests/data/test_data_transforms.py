@@ -265,7 +265,7 @@ def test_an_argument_that_makes_no_sense_is_refused_at_once(make: Any, arguments
 
 def test_compose_refuses_what_is_not_callable() -> None:
     with pytest.raises(TypeError, match="Compose: 3 is not callable"):
-        Compose(Shift(1), 3)  # type: ignore[arg-type]
+        Compose(Shift(1), 3)
 
 
 @pytest.mark.parametrize("sigma", [0, -1, NAN, INF])

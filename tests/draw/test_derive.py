@@ -33,7 +33,7 @@ def test_every_norm_is_that_of_the_gradient_there(kind: str) -> None:
     model, loss, watch, _ = network(kind)
     name, parameter = next(iter(model.named_parameters()))
     derivation = derive(loss, wrt=name)
-    symbols = Symbols(loss.node, leaf_names(loss.node, {}), {})  # type: ignore[arg-type]
+    symbols = Symbols(loss.node, leaf_names(loss.node, {}), {})
     nodes = {symbols[node]: node for node in watch.results}
     for item in derivation.product:
         if not isinstance(item, Gap) and item.bottom in nodes:

@@ -216,7 +216,7 @@ def test_a_load_error_names_everything_and_changes_nothing() -> None:
 
 def test_loading_what_is_no_mapping_is_refused() -> None:
     with pytest.raises(TypeError, match="state is list"):
-        Inner().load_state_dict([1])  # type: ignore[arg-type]
+        Inner().load_state_dict([1])
 
 
 def test_loading_without_strict_takes_what_fits_and_reports_the_rest() -> None:
@@ -305,4 +305,4 @@ def test_sequential_is_a_sequence_and_refuses_what_is_no_module() -> None:
     with pytest.raises(IndexError):
         model[3]
     with pytest.raises(TypeError, match=r"modules\[1\] is .*ReLU.*, expected a Module"):
-        nn.Sequential(nn.ReLU(), nn.ReLU)  # type: ignore[arg-type]
+        nn.Sequential(nn.ReLU(), nn.ReLU)

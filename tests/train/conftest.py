@@ -63,7 +63,7 @@ def save(path: Path, train: Dataset, test: Dataset) -> None:
 
 
 @pytest.fixture
-def prepared(few_file: str, net_file: str):  # type: ignore[no-untyped-def]
+def prepared(few_file: str, net_file: str):
     """Make an experiment with few digits and a small model."""
 
     def make(model: str | None = None, **chosen: object) -> Experiment:

@@ -16,7 +16,7 @@ class Net(nn.Module):
 """
 
 
-def build(tmp_path: Path, source: str, name: str = "Net"):  # type: ignore[no-untyped-def]
+def build(tmp_path: Path, source: str, name: str = "Net"):
     path = tmp_path / "net.py"
     path.write_text(source, encoding="utf-8")
     file = ModelFile.read(path, name)

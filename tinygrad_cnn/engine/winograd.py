@@ -56,7 +56,8 @@ def transforms(outputs: int, dtype: np.dtype[np.floating]) -> tuple[Array, Array
     a, g = values[:outputs].copy(), values[:kernel] / scale
     a[-1, -1] = g[-1, -1] = 1.0  # at infinity only the highest power counts
     b = scale[:, np.newaxis] * np.linalg.inv(values)
-    return tuple(np.ascontiguousarray(m, dtype) for m in (a, b, g.T))  # type: ignore[return-value]
+    a, b, g = (np.ascontiguousarray(matrix, dtype) for matrix in (a, b, g.T))
+    return a, b, g
 
 
 def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array) -> None:

@@ -65,13 +65,13 @@ class Summary:
         return sum(known) if len(known) == len(counts) else None
 
     def __str__(self) -> str:
-        cells = [("layer", "kind", "output", "parameters", "multiply-adds")]
+        cells: list[tuple[str, ...]] = [("layer", "kind", "output", "parameters", "multiply-adds")]
         for row in self.rows:
             cells.append((row.name, row.kind, _product(row.output_shape),
                           _grouped(row.parameters), _grouped(row.multiply_adds)))  # fmt: skip
         cells.append(("total", "", "", _grouped(self.parameters), _grouped(self.multiply_adds)))
         if self.multiply_adds is None:
-            cells = [(name, kind, parameters) for name, kind, _, parameters, _ in cells]  # type: ignore[misc]
+            cells = [(name, kind, parameters) for name, kind, _, parameters, _ in cells]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         return "\n".join(_line(line, widths) for line in cells)
 

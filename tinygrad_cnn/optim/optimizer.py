@@ -224,9 +224,9 @@ def leaves(owner: str, parameters: Iterable[Variable]) -> list[Variable]:
 
 
 def _check_gradient(owner: str, i: int, p: Variable) -> None:
-    g = p.grad
+    g: Any = p.grad
     if not isinstance(g, np.ndarray) or (g.shape, g.dtype) != (p.shape, p.dtype):
-        came = f"{getattr(g, 'dtype', type(g).__name__)} of shape {np.shape(g)}"  # type: ignore[arg-type]
+        came = f"{getattr(g, 'dtype', type(g).__name__)} of shape {np.shape(g)}"
         raise ValueError(
             f"{owner}: the gradient of parameters[{i}] is {came}, expected {p.dtype} of shape "
             f"{p.shape}"

@@ -234,7 +234,7 @@ class Settings:
 
 def _made(kind: type[T], contents: Any) -> T:
     """Make a dataclass of exactly its fields."""
-    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]  # a dataclass
     if not isinstance(contents, Mapping) or set(contents) != names:
         came = sorted(contents) if isinstance(contents, Mapping) else contents
         raise ValueError(f"{kind.__name__}: got {came}, expected {sorted(names)}")

@@ -96,8 +96,8 @@ def node_letters(nodes: list[Node], layers: dict[Node, int]) -> list[Wish]:
         layer = layers[node] or None
         others.append((node, "h", None) if layer in taken else (node, "z", layer))
         taken.add(layer)
-    order = {node: k for k, node in enumerate(nodes)}
-    return [*certain, *sorted(others, key=lambda wish: order[wish[0]])]  # type: ignore[index]
+    order: dict[Place, int] = {node: k for k, node in enumerate(nodes)}
+    return [*certain, *sorted(others, key=lambda wish: order[wish[0]])]
 
 
 def layers_of(nodes: list[Node]) -> dict[Node, int]:

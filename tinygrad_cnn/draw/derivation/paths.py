@@ -198,7 +198,7 @@ def _series(places: list[Place], leaving: dict[Node, list[Edge]]) -> list[Step]:
     start = furthest = 0
     for k, place in enumerate(places):
         if k and furthest == k:
-            between = [edge for node in places[start:k] for edge in leaving[node]]  # type: ignore[index]
+            between = [edge for node in places[start:k] for edge in leaving[node]]  # type: ignore[index]  # a leaf is the last place
             steps.append(_step(between, place))
             start = k
         if isinstance(place, Node):
