@@ -39,7 +39,7 @@ def download(name: str, url: str, sha256: Mapping[str, str], instead: str) -> Pa
     Examples
     --------
     >>> hashes = {"letters.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"}
-    >>> download("letters", "https://example.org/", hashes, "make")  # doctest: +SKIP
+    >>> download("letters", "https://example.org/", hashes, "make")  # downloads  # doctest: +SKIP
     PosixPath('/home/me/.cache/tinygrad_cnn/letters')
     """
     pooch = require("pooch", f"downloading {name}")

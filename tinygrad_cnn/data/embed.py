@@ -42,7 +42,7 @@ def choose_digits(folder: str | os.PathLike[str]) -> Split:
 
     Examples
     --------
-    >>> choose_digits("mnist").train  # doctest: +SKIP
+    >>> choose_digits("mnist").train  # reads MNIST  # doctest: +SKIP
     Dataset('mnist': 10000 images of 1x28x28 in 10 classes)
     """
     whole = mnist(folder)
@@ -73,7 +73,7 @@ def embed(folder: str | os.PathLike[str], into: str | os.PathLike[str] = DIGITS_
 
     Examples
     --------
-    >>> embed("mnist", into="digits")  # doctest: +SKIP
+    >>> embed("mnist", into="digits")  # reads MNIST  # doctest: +SKIP
     PosixPath('digits')
     """
     chosen = choose_digits(folder)

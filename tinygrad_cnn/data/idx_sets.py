@@ -150,7 +150,7 @@ def fashion_mnist(folder: str | os.PathLike[str] | None = None, *, url: str | No
 
     Examples
     --------
-    >>> fashion_mnist().train.classes[9]  # doctest: +SKIP
+    >>> fashion_mnist().train.classes[9]  # downloads 30 MB  # doctest: +SKIP
     'Ankle boot'
     """
     return _published("fashion-mnist", folder, url)

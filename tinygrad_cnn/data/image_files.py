@@ -57,7 +57,7 @@ def image_folder(
 
     Examples
     --------
-    >>> image_folder("pets", size=(32, 32)).train  # doctest: +SKIP
+    >>> image_folder("pets", size=(32, 32)).train  # a folder of yours  # doctest: +SKIP
     Dataset('pets': 160 images of 3x32x32 in 2 classes)
     """
     root = Path(path)

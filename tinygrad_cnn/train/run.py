@@ -209,8 +209,8 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
 
     Examples
     --------
-    >>> model, settings = load_run("runs/lenet5-digits-0")  # doctest: +SKIP
-    >>> settings.data.classes[-1]  # doctest: +SKIP
+    >>> model, settings = load_run("runs/lenet5-digits-0")  # a run of yours  # doctest: +SKIP
+    >>> settings.data.classes[-1]  # of the same run  # doctest: +SKIP
     '9'
     """
     run = RunFolder(Path(folder))
