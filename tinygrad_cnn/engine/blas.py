@@ -4,10 +4,14 @@ BLAS's own threads spin while they wait for each other: inside ours they would f
 cores, and on a machine that does something else as well a step can take thirty times as long. So
 the first piece of work that begins sets BLAS to one thread, and the last that ends gives back what
 it had.
+
+BLAS is asked and told without letting go of the GIL, which ctypes does by default: it takes less
+than a microsecond, but to get the GIL back from a thread that has just begun its piece takes 15.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 from collections.abc import Iterator
@@ -48,7 +52,10 @@ def _set(threads: list[int]) -> None:
 @functools.cache
 def _libraries() -> list[LibController]:
     """Return the BLAS libraries that are loaded (NumPy's)."""
-    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+    libraries = list(ThreadpoolController().select(user_api="blas").lib_controllers)
+    for library in libraries:
+        library.dynlib = ctypes.PyDLL(library.filepath)
+    return libraries
 
 
 def _start_afresh() -> None:
