@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support import naive
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import elementwise, pooling, reduction
-from tinygrad_cnn.engine.layout import Layout, like
+from tinygrad_cnn.engine import elementwise, pooling, reduction, reordering
+from tinygrad_cnn.engine.layout import Layout, like, rows
 from tinygrad_cnn.engine.windows import windows
 
 Array = np.ndarray[Any, Any]
@@ -40,6 +40,24 @@ def test_arranging_keeps_values_and_copies_only_what_is_in_another_order(
     assert goal.memory(arranged).flags.c_contiguous
     assert start is not goal or arranged is images
     assert goal.images(goal.memory(arranged)).strides == arranged.strides
+
+
+@settings(deadline=None)
+@given(shape=st.tuples(st.integers(1, 5), st.integers(1, 40), st.integers(1, 30),
+                       st.integers(1, 30)), block=st.integers(1, 300),
+       start=st.sampled_from(LAYOUTS), goal=st.sampled_from(LAYOUTS))  # fmt: skip
+def test_copies_in_blocks_are_copies(
+    shape: tuple[int, ...], block: int, start: Layout, goal: Layout
+) -> None:
+    images = start.arranged(np.arange(np.prod(shape), dtype="f4").reshape(shape))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reordering, "WORTH", 0)
+        patch.setattr(reordering, "BLOCK", block)
+        arranged = goal.arranged(images)
+        as_rows = rows(images)
+    np.testing.assert_array_equal(arranged, images)
+    assert goal.memory(arranged).flags.c_contiguous
+    np.testing.assert_array_equal(as_rows, images.reshape(shape[0], -1))
 
 
 def test_like_takes_the_order_of_the_model() -> None:
