@@ -13,7 +13,7 @@ from support import naive
 import tinygrad_cnn as tg
 from tinygrad_cnn.engine import elementwise, pooling, reduction, reordering
 from tinygrad_cnn.engine.layout import Layout, like, rows
-from tinygrad_cnn.engine.windows import windows
+from tinygrad_cnn.engine.windows import pair, windows
 
 Array = np.ndarray[Any, Any]
 LAYOUTS = list(Layout)
@@ -148,14 +148,26 @@ def test_a_sum_in_float32_rounds_less_than_one_pass_would() -> None:
     ],
     ids=str,
 )
-def test_pooling_in_any_order(layout: Layout, gradient_layout: Layout, options: dict) -> None:
+@pytest.mark.parametrize("band", [pooling.BAND, 1 << 9])
+def test_pooling_in_any_order(
+    layout: Layout, gradient_layout: Layout, options: dict, band: int, monkeypatch
+) -> None:
+    monkeypatch.setattr(pooling, "BAND", band)
     x = np.random.default_rng(0).permutation(3 * 2 * 7 * 9).reshape(3, 2, 7, 9).astype("f8")
     value, expected = naive.maxpool(x, **options)
-    leaf = tg.Tensor(layout.arranged(x), requires_grad=True)
-    y = tg.maxpool(leaf, **options)
-    np.testing.assert_array_equal(y.numpy(), value)
-    (ones,) = tg.grad(y, [leaf], gradient=gradient_layout.arranged(np.ones(y.shape)))
-    np.testing.assert_array_equal(ones, expected)
+    at = windows(
+        "pool", (7, 9), pair("pool", "kernel_size", options["kernel_size"], 1),
+        options.get("stride", options["kernel_size"]), options.get("padding", 0),
+        options.get("dilation", 1), options.get("ceil_mode", False),
+    )  # fmt: skip
+    images = layout.arranged(x)
+    y = pooling.maximum(images, at)
+    np.testing.assert_array_equal(y, value)
+    ones = gradient_layout.arranged(np.ones(y.shape))
+    gradient = pooling.scatter(ones, pooling.winner(images, y, at), at)
+    np.testing.assert_array_equal(gradient, expected)
+    for result in (y, gradient):
+        assert layout.memory(result).strides == tuple(sorted(result.strides, reverse=True))
 
 
 def test_a_gradient_of_apart_windows_is_written_everywhere() -> None:
