@@ -1,41 +1,28 @@
 """Pooling: each step treats one kernel offset of all windows at once, as one strided slice.
 
 A maximum is taken along the rows first and then along the columns, KH + KW slices instead of KH·KW.
-Large images are treated in bands of windows, by several threads.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.buffers import empty_like
 from tinygrad_cnn.engine.layout import like
 from tinygrad_cnn.engine.windows import Axis, Windows
 
 Array = NDArray[Any]
 
-BAND = 1 << 22  # bytes of cells that are worth a piece of work of their own
-
 
 def maximum(x: Array, at: Windows) -> Array:
     """Return the largest value under each window: (..., H, W) → (..., OH, OW)."""
     padded = at.pad(x, _lowest(x.dtype))
-    y = empty_like(x, (*x.shape[:-2], *at.count))
-
-    def piece(padded: Array, at: Windows, y: Array) -> None:
-        rows = [padded[..., at.rows.offset(i), :] for i in range(at.rows.kernel)]
-        tall = _largest(rows, empty_like(rows[0]))
-        _largest([tall[..., at.columns.offset(j)] for j in range(at.columns.kernel)], y)
-
-    _in_bands(piece, at, padded, y)
-    return y
+    tall = _largest([padded[..., at.rows.offset(i), :] for i in range(at.rows.kernel)])
+    return _largest([tall[..., at.columns.offset(j)] for j in range(at.columns.kernel)])
 
 
 def winner(x: Array, y: Array, at: Windows) -> Array:
@@ -43,14 +30,10 @@ def winner(x: Array, y: Array, at: Windows) -> Array:
     padded = at.pad(x, np.nan)  # equals nothing, so that the border never wins
     last = at.rows.kernel * at.columns.kernel - 1
     won = np.zeros_like(y, np.min_scalar_type(last))
-
-    def piece(padded: Array, at: Windows, y: Array, won: Array) -> None:
-        found = np.zeros_like(y, bool)
-        for _, _, cells in itertools.islice(at.offsets(), last):
-            found |= padded[cells] == y
-            won += ~found  # one further, where none up to here was it
-
-    _in_bands(piece, at, padded, y, won)
+    found = np.zeros_like(y, bool)
+    for _, _, cells in itertools.islice(at.offsets(), last):
+        found |= padded[cells] == y
+        won += ~found  # one further, where none up to here was it
     return won
 
 
@@ -70,19 +53,12 @@ def scatter(u: Array, won: Array, at: Windows) -> Array:
     padded = empty_like(u, (*u.shape[:-2], at.rows.padded, at.columns.padded))
     if not (apart and at.covers_all):
         padded[...] = 0
-
-    def piece(padded: Array, at: Windows, u: Array, won: Array) -> None:
-        for i, j, cells in at.offsets():
-            chosen = won == i * at.columns.kernel + j
-            if apart:
-                np.multiply(u, chosen, out=padded[cells])
-            else:
-                padded[cells] += u * chosen
-
-    if apart:
-        _in_bands(piece, at, padded, u, won)
-    else:
-        piece(padded, at, u, won)  # neighbouring bands would add to the same cells
+    for i, j, cells in at.offsets():
+        chosen = won == i * at.columns.kernel + j
+        if apart:
+            np.multiply(u, chosen, out=padded[cells])
+        else:
+            padded[cells] += u * chosen
     return at.crop(padded)
 
 
@@ -105,42 +81,14 @@ def average_gradient(u: Array, at: Windows, count_include_pad: bool) -> Array:
     return at.crop(padded)
 
 
-def _largest(arrays: list[Array], out: Array) -> Array:
-    """Write the largest value at each place to `out`, and return it."""
+def _largest(arrays: list[Array]) -> Array:
+    """Return the largest value at each place: a new array in the memory order of the first."""
     if len(arrays) == 1:
-        out[...] = arrays[0]
-        return out
-    np.maximum(arrays[0], arrays[1], out=out)
+        return arrays[0].copy(order="K")
+    best = np.maximum(arrays[0], arrays[1], out=empty_like(arrays[0]))
     for array in arrays[2:]:
-        np.maximum(out, array, out=out)
-    return out
-
-
-def _in_bands(piece: Callable[..., None], at: Windows, padded: Array, *arrays: Array) -> None:
-    """Call `piece` with bands of windows: their cells, their geometry, their part of the arrays.
-
-    Bands of output rows where these are slowest in memory, else of images.
-    """
-    values = arrays[0]
-    rows = values.ndim - 2
-    axis = rows if abs(values.strides[rows]) == max(map(abs, values.strides)) else 0
-    length = values.shape[axis]
-    count = min(padded.nbytes // BAND, length)
-    if count < 2:
-        piece(padded, at, *arrays)
-        return
-
-    def band(i: int) -> None:
-        part = slice(length * i // count, length * (i + 1) // count)
-        if axis != rows:
-            piece(padded[part], at, *[array[part] for array in arrays])
-            return
-        of_band = Windows(replace(at.rows, windows=part.stop - part.start), at.columns)
-        top = part.start * at.rows.stride
-        cells = padded[..., top : top + of_band.rows.reach, :]
-        piece(cells, of_band, *[array[..., part, :] for array in arrays])
-
-    threads.run(band, count, padded.nbytes)
+        np.maximum(best, array, out=best)
+    return best
 
 
 def _divisor(at: Windows, count_include_pad: bool, dtype: np.dtype[Any]) -> Array:
