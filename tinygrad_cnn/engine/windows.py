@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,7 +21,7 @@ Pair: TypeAlias = int | tuple[int, int]
 Padding: TypeAlias = int | tuple[int, int] | str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Axis:
     """The windows along one axis; padding below 0 takes cells away instead."""
 
@@ -33,7 +33,7 @@ class Axis:
     after: int
     windows: int
 
-    @property
+    @cached_property
     def padded(self) -> int:
         """How long the axis is with padding; windows rounded up may need more at the end."""
         return max(self.before + self.size + self.after, self.reach)
@@ -43,7 +43,7 @@ class Axis:
         """Whether no two windows share a cell."""
         return self.windows == 1 or self.stride >= self.dilation * (self.kernel - 1) + 1
 
-    @property
+    @cached_property
     def seen(self) -> tuple[slice, slice]:
         """The cells of the padded axis that are not border, and those of the image they are."""
         first, start = max(-self.before, 0), max(self.before, 0)
@@ -65,19 +65,19 @@ class Axis:
         return np.arange(self.windows) * self.stride - self.before
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Windows:
     """The windows on an image: `rows` along its height and `columns` along its width."""
 
     rows: Axis
     columns: Axis
 
-    @property
+    @cached_property
     def kernel(self) -> tuple[int, int]:
         """The size of a window."""
         return self.rows.kernel, self.columns.kernel
 
-    @property
+    @cached_property
     def count(self) -> tuple[int, int]:
         """How many windows there are: the size of the output."""
         return self.rows.windows, self.columns.windows
@@ -88,6 +88,12 @@ class Windows:
         axes = (self.rows, self.columns)
         return all(axis.windows * axis.kernel == axis.padded for axis in axes)
 
+    @cached_property
+    def needs_no_border(self) -> bool:
+        """Whether all windows lie on the image, which is as large with its padding."""
+        axes = (self.rows, self.columns)
+        return all(axis.before == 0 and axis.padded == axis.size for axis in axes)
+
     def offsets(self) -> Iterator[tuple[int, int, tuple[Any, slice, slice]]]:
         """Yield each kernel offset (i, j) with the slice of the padded image under it."""
         for i in range(self.rows.kernel):
@@ -96,10 +102,10 @@ class Windows:
 
     def pad(self, x: NDArray[Any], value: float = 0.0) -> NDArray[Any]:
         """Return `x`, of shape (..., H, W), with its border; `x` itself where it needs none."""
-        padded = (*x.shape[:-2], self.rows.padded, self.columns.padded)
-        if padded == x.shape and self.rows.before == self.columns.before == 0:
+        if self.needs_no_border:
             return x
-        out = np.full_like(x, value, shape=padded)  # in the memory order of x
+        shape = (*x.shape[:-2], self.rows.padded, self.columns.padded)
+        out = np.full_like(x, value, shape=shape)  # in the memory order of x
         (rows, of_rows), (columns, of_columns) = self.rows.seen, self.columns.seen
         out[..., rows, columns] = x[..., of_rows, of_columns]
         return out
