@@ -14,6 +14,7 @@ from tinygrad_cnn.engine.windows import Windows
 SIDE_BY_SIDE = 2  # images from which on products over them are not too thin
 FOR_TILES = 16  # images, and channels on either side, from which on Winograd's transforms pay,
 CHANNEL_PAIRS = 512  # and how many products they have to save for each pixel
+THIN = 8  # channels below which the image's gradient is added row by row
 
 
 class Algorithm(Protocol):
@@ -53,6 +54,11 @@ def choose(
     ):
         return winograd
     return direct
+
+
+def scatters(channels: int, at: Windows, groups: int) -> bool:
+    """Return whether the gradient of images of so many `channels` is computed by `scattered`."""
+    return groups == 1 and channels < THIN and at.rows.kernel > 1
 
 
 def _fits_tiles(at: Windows) -> bool:
