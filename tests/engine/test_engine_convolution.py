@@ -19,7 +19,15 @@ from support.convolving import (
 )
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import algorithm, columns, convolution, depthwise, direct, winograd
+from tinygrad_cnn.engine import (
+    algorithm,
+    columns,
+    convolution,
+    depthwise,
+    direct,
+    weights,
+    winograd,
+)
 
 ROUNDING = {"f4": 1e-5, "f8": 1e-13, "c16": 1e-13}
 ORDERS = st.sampled_from(["images first", "images last", "every other"])
@@ -103,7 +111,7 @@ def test_direct_takes_wide_rows_in_blocks_of_images(images: int) -> None:
 @pytest.mark.parametrize("images", [33, 48])
 def test_direct_splits_the_images_of_large_products_where_they_can_be(images: int) -> None:
     case = Case((images, 64, 4, 3), (64, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1)
-    assert images * 64 * 64 * 9 > direct.SMALL_PRODUCT
+    assert images * 64 * 64 * 9 > weights.SMALL_PRODUCT
     check("direct", case, "f4", "images last", 1 << 21, 2, 0)
 
 

@@ -18,6 +18,7 @@ from tinygrad_cnn.engine import (
     depthwise,
     direct,
     threads,
+    weights,
     winograd,
 )
 from tinygrad_cnn.engine.windows import Windows, windows
@@ -44,7 +45,7 @@ def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -
         patch.object(convolution, "scatters", lambda _c, _at, groups: rows_added and groups == 1),
         patch.object(bands, "CACHE", cache),
         patch.object(columns, "CACHE", cache),
-        patch.object(direct, "CACHE", cache),
+        patch.object(weights, "CACHE", cache),
         patch.object(winograd, "CACHE", cache),
         patch.object(threads, "SMALL", -1),
         patch.object(threads, "WORTH", 0),

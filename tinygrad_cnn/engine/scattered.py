@@ -24,7 +24,7 @@ from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.bands import bands
 from tinygrad_cnn.engine.layout import Array
 from tinygrad_cnn.engine.transposed import phases
-from tinygrad_cnn.engine.windows import Axis, Windows
+from tinygrad_cnn.engine.windows import Axis, Windows, inside
 
 Convolve = Callable[[Array, Array, Windows], Array]
 
@@ -70,8 +70,7 @@ def _additions(axis: Axis, top: int, bottom: int) -> tuple[tuple[int, slice, sli
     found = []
     for k in range(axis.kernel):
         offset = k * axis.dilation - axis.before
-        first = max(0, -((offset - top) // axis.stride))  # ⌈(top − offset) / stride⌉
-        last = min(axis.windows, (bottom - 1 - offset) // axis.stride + 1)
+        first, last = inside(offset - top, axis.stride, bottom - top, 0, axis.windows)
         if first < last:
             start, stop = first * axis.stride + offset, (last - 1) * axis.stride + offset + 1
             found.append((k, slice(first, last), slice(start, stop, axis.stride)))

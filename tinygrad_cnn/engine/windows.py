@@ -120,6 +120,26 @@ class Windows:
         ]
 
 
+def strip(count: int, stride: int, offset: int, size: int) -> Iterator[tuple[slice, slice | None]]:
+    """Yield the parts of 0 … count − 1 whose cell, o·stride + offset, is off or on the image."""
+    low, high = inside(offset, stride, size, 0, count)
+    if low > 0:
+        yield slice(0, low), None
+    if high > low:
+        first = low * stride + offset
+        yield slice(low, high), slice(first, (high - 1) * stride + offset + 1, stride)
+    if count > high:
+        yield slice(high, count), None
+
+
+def inside(offset: int, stride: int, size: int, low: int, high: int) -> tuple[int, int]:
+    """Return which o in low … high − 1 have 0 ≤ o·stride + offset < size, as a range."""
+    first = -(offset // stride)  # ⌈−offset / stride⌉
+    last = (size - 1 - offset) // stride + 1
+    start = min(max(first, low), high)
+    return start, max(min(last, high), start)
+
+
 @lru_cache(maxsize=1024)
 def windows(
     name: str,
