@@ -25,7 +25,6 @@ from tinygrad_cnn.engine import (
     convolution,
     depthwise,
     direct,
-    weights,
     winograd,
 )
 
@@ -108,10 +107,14 @@ def test_direct_takes_wide_rows_in_blocks_of_images(images: int) -> None:
     check("direct", case, "f4", "images last", 1 << 14, 2, 0)
 
 
-@pytest.mark.parametrize("images", [33, 48])
-def test_direct_splits_the_images_of_large_products_where_they_can_be(images: int) -> None:
-    case = Case((images, 64, 4, 3), (64, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1)
-    assert images * 64 * 64 * 9 > weights.SMALL_PRODUCT
+@pytest.mark.parametrize(
+    ("images", "channels", "parts"), [(33, 64, (1, 2)), (48, 61, (2, 1)), (33, 61, (1, 1))]
+)
+def test_direct_splits_large_products_where_it_can(
+    images: int, channels: int, parts: tuple[int, int]
+) -> None:
+    case = Case((images, 64, 4, 3), (channels, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1)
+    assert direct._split(images, channels, 64 * 9) == parts
     check("direct", case, "f4", "images last", 1 << 21, 2, 0)
 
 
@@ -165,8 +168,11 @@ def chosen(case: Case, dtype: str = "f4") -> Any:
     [
         ({}, winograd),
         ({"padding": (0, 0)}, winograd),
-        ({"x": (1, 32, 16, 16)}, columns),
-        ({"x": (2, 32, 16, 16)}, direct),
+        ({"x": (3, 32, 16, 16)}, columns),
+        ({"x": (4, 32, 16, 16)}, direct),
+        ({"x": (7, 3, 16, 16), "w": (28, 3, 3, 3)}, columns),
+        ({"x": (7, 3, 16, 16), "w": (29, 3, 3, 3)}, direct),
+        ({"x": (8, 3, 16, 16), "w": (28, 3, 3, 3)}, direct),
         ({"x": (15, 32, 16, 16)}, direct),
         ({"x": (16, 32, 16, 16)}, winograd),
         ({"x": (64, 15, 16, 16), "w": (64, 15, 3, 3)}, direct),

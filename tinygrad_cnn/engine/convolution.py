@@ -41,10 +41,10 @@ def input_gradient(dy: Array, w: Array, at: Windows, groups: int) -> Array:
     n, oc, c = dy.shape[0], w.shape[0], w.shape[1] * groups
     dtype = np.result_type(dy, w)
     dy, w, _ = _of(dtype, dy, w, None)
-    layout = choose(n, oc, c, at, groups, dtype).layout  # the same for all parts
-    dx = layout.empty((n, c, at.rows.size, at.columns.size), dtype)
+    way = choose(n, oc, c, at, groups, dtype)
+    dx = way.layout.empty((n, c, at.rows.size, at.columns.size), dtype)  # also for all parts
     if n and scatters(c, at, groups):
-        scattered.input_gradient(dy, w, at, _convolve, dx)
+        scattered.input_gradient(dy, w, at, way, dx)
         return dx
     for (rows, columns), kernels, windows in parts(w, at, groups):
         cells = dx[:, :, rows, columns]
@@ -54,14 +54,6 @@ def input_gradient(dy: Array, w: Array, at: Windows, groups: int) -> Array:
             way = choose(n, oc, c, windows, groups, dtype)
             way.convolve(dy, kernels, None, windows, groups, out=cells)
     return dx
-
-
-def _convolve(x: Array, w: Array, at: Windows) -> Array:
-    """Return the convolution of `x` with `w` of the same dtype."""
-    way = choose(x.shape[0], x.shape[1], w.shape[0], at, 1, x.dtype)
-    y = way.layout.empty((x.shape[0], w.shape[0], *at.count), x.dtype)
-    way.convolve(x, w, None, at, 1, out=y)
-    return y
 
 
 def _of(

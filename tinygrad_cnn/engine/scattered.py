@@ -15,30 +15,30 @@ there are no such zeros, for the price of KH additions a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 
 from tinygrad_cnn.engine import threads
+from tinygrad_cnn.engine.algorithm import Algorithm
 from tinygrad_cnn.engine.bands import bands
 from tinygrad_cnn.engine.layout import Array
 from tinygrad_cnn.engine.transposed import phases
 from tinygrad_cnn.engine.windows import Axis, Windows, inside
 
-Convolve = Callable[[Array, Array, Windows], Array]
 
-
-def input_gradient(dy: Array, w: Array, at: Windows, convolve: Convolve, dx: Array) -> None:
+def input_gradient(dy: Array, w: Array, at: Windows, way: Algorithm, dx: Array) -> None:
     """Write the gradient of the images to `dx` (N, C, H, W), from `dy` (N, OC, OH, OW).
 
-    `convolve` computes the convolution of images with kernels of one row.
+    The convolution along rows is computed by `way`.
     """
     (oc, c, kh, kw), (n, _, height, width) = w.shape, dx.shape
     turned = w.transpose(2, 1, 0, 3).reshape(kh * c, oc, 1, kw)
     parts = []
     for cells, kernel, windows in _along_columns(at):
-        r = convolve(dy, np.ascontiguousarray(turned[..., kernel][..., ::-1]), windows)
+        kernels = np.ascontiguousarray(turned[..., kernel][..., ::-1])
+        r = way.layout.empty((n, kh * c, *windows.count), dy.dtype)
+        way.convolve(dy, kernels, None, windows, 1, out=r)
         parts.append((cells, r.reshape(n, kh, c, *windows.count)))
     pieces = bands(height, n, width * c * (1 + -(-kh // at.rows.stride)) * dx.itemsize)
 
