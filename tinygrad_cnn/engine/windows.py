@@ -94,11 +94,14 @@ class Windows:
         axes = (self.rows, self.columns)
         return all(axis.before == 0 and axis.padded == axis.size for axis in axes)
 
-    def offsets(self) -> Iterator[tuple[int, int, tuple[Any, slice, slice]]]:
-        """Yield each kernel offset (i, j) with the slice of the padded image under it."""
-        for i in range(self.rows.kernel):
-            for j in range(self.columns.kernel):
-                yield i, j, (..., self.rows.offset(i), self.columns.offset(j))
+    @cached_property
+    def cells(self) -> tuple[tuple[Any, slice, slice], ...]:
+        """What each kernel offset sees of the padded image, one cell a window; row by row."""
+        return tuple(
+            (..., self.rows.offset(i), self.columns.offset(j))
+            for i in range(self.rows.kernel)
+            for j in range(self.columns.kernel)
+        )
 
     def pad(self, x: NDArray[Any], value: float = 0.0) -> NDArray[Any]:
         """Return `x`, of shape (..., H, W), with its border; `x` itself where it needs none."""
