@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import numpy as np
-
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.algorithm import Algorithm
 from tinygrad_cnn.engine.bands import bands
@@ -32,11 +30,11 @@ def input_gradient(dy: Array, w: Array, at: Windows, way: Algorithm, dx: Array) 
 
     The convolution along rows is computed by `way`.
     """
-    (oc, c, kh, kw), (n, _, height, width) = w.shape, dx.shape
-    turned = w.transpose(2, 1, 0, 3).reshape(kh * c, oc, 1, kw)
+    (oc, c, kh, _), (n, _, height, width) = w.shape, dx.shape
+    turned = w.transpose(2, 1, 0, 3)  # (KH, C, OC, KW)
     parts = []
     for cells, kernel, windows in _along_columns(at):
-        kernels = np.ascontiguousarray(turned[..., kernel][..., ::-1])
+        kernels = turned[..., kernel][..., ::-1].reshape(kh * c, oc, 1, -1)
         r = way.layout.empty((n, kh * c, *windows.count), dy.dtype)
         way.convolve(dy, kernels, None, windows, 1, out=r)
         parts.append((cells, r.reshape(n, kh, c, *windows.count)))
