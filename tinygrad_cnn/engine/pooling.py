@@ -94,15 +94,14 @@ def _largest(arrays: list[Array]) -> Array:
     return best
 
 
-@lru_cache(maxsize=256)
 def _divisor(at: Windows, count_include_pad: bool, dtype: np.dtype[Any]) -> Array:
-    """Return how many cells each window counts: (OH, OW), not to be written to."""
-    counts = np.outer(*[_cells(axis, count_include_pad) for axis in (at.rows, at.columns)])
-    counts = counts.astype(dtype)
-    counts.flags.writeable = False
-    return counts
+    """Return how many cells each window counts: (OH, OW)."""
+    rows, columns = (_cells(axis, count_include_pad) for axis in (at.rows, at.columns))
+    counts: Array = rows[:, np.newaxis] * columns
+    return counts.astype(dtype)
 
 
+@lru_cache(maxsize=256)
 def _cells(axis: Axis, count_include_pad: bool) -> Array:
     """Return how many cells of each window lie on the image, or on it and its padding."""
     low, high = 0, axis.size
