@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 from support.convolving import computed_by
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import direct, elementwise, reduction
+from tinygrad_cnn.engine import direct, elementwise, reduction, reordering
 from tinygrad_cnn.engine.layout import Layout
 
 ROUNDS = 15
@@ -80,9 +81,13 @@ IDEAS: list[tuple[str, Program, Switch]] = [
     ("Winograd in a step of a VGG-like network, batch 64", vgg(64), without(winograd=False)),
     ("small products, direct: 64→64 at 16×16",
      directly(convolution(*WIDE[1])),
-     lambda: patch.object(direct, "SMALL_PRODUCT", 1 << 62)),
+     lambda: patch.object(direct, "_split", lambda *_: (1, 1))),
     ("`np.clip`, not `np.maximum`, for ReLU: 64×6×28×28", lambda: elementwise.relu(MAPS),
      lambda: patch.object(elementwise, "relu", lambda x: np.maximum(x, 0))),
+    *[(f"order changed in blocks: {'×'.join(map(str, maps.shape))} to {layout.name.lower()}",
+       partial(layout.arranged, maps), lambda: patch.object(reordering, "WORTH", 1 << 62))
+      for maps, layout in ((normal(64, 64, 8, 8), Layout.IMAGES_FIRST),
+                           (rng.standard_normal((64, 3, 32, 32), "f4"), Layout.IMAGES_LAST))],
     ("sums an axis at a time, the slowest first: 64×6×28×28 over (0, 2, 3)",
      lambda: reduction.total(MAPS, (0, 2, 3), False),
      lambda: patch.object(reduction, "LARGE", 1 << 62)),
