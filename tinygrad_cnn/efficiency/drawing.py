@@ -1,0 +1,87 @@
+"""Curves of several seeds: a line for the median, a band from the lowest to the highest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tinygrad_cnn.efficiency.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["COLOURS", "GREY", "draw_curve", "name_lines"]
+
+COLOURS = ("#2b6777", "#c1440e", "#7a5195", "#c98b00", "#3f7d3f", "#8c4a5b", "#4a6fa5", "#5c5c5c")
+GREY = "#5c5c5c"
+HEIGHT = 12.0  # points from one label to the next
+
+
+def draw_curve(
+    axes: Axes,
+    results: Results,
+    variant: str,
+    measure: str,
+    *,
+    colour: str,
+    label: str = "",
+    against: Literal["steps", "seconds"] = "steps",
+    **style: Any,
+) -> None:
+    """Draw one measure of a variant: the median of the seeds, and the band that they fill.
+
+    Parameters
+    ----------
+    axes : Axes
+    results : Results
+    variant, measure : str
+    colour : str
+    label : str
+        What `name_lines` writes beside it; nothing by default.
+    against : str
+        What to draw it against: the median of the seconds until each step, if not the steps.
+    **style
+        For ``axes.plot``.
+    """
+    curve = results.curve(variant, measure)
+    x = curve.steps if against == "steps" else curve.median_seconds
+    axes.plot(x, curve.median, color=colour, label=label or "_", **style)
+    if len(curve.seeds) > 1:
+        axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
+
+
+def name_lines(axes: Axes) -> None:
+    """Write the label of each line beside its end, the labels apart from one another.
+
+    Call it last: scales and limits must be what they will be.
+    """
+    named = []
+    for line in axes.lines:
+        points = np.column_stack([line.get_xdata(), line.get_ydata()]).astype(float)
+        points = points[np.isfinite(points).all(axis=1)]
+        label = str(line.get_label())
+        if len(points) and not label.startswith("_"):
+            place = (axes.transData + axes.transAxes.inverted()).transform(points[-1])
+            named.append((float(place[1]), label, line.get_color(), tuple(points[-1])))
+    if not named:
+        return
+    named.sort(key=lambda item: item[0])
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # so that the layout has given the axes their height
+    apart = HEIGHT / 72 * figure.dpi / axes.bbox.height
+    heights = [min(max(height, 0.0), 1.0) for height, *_ in named]
+    for k in range(1, len(heights)):
+        heights[k] = max(heights[k], heights[k - 1] + apart)
+    top = 1.0 + apart / 2
+    for k in reversed(range(len(heights))):
+        heights[k] = min(heights[k], top)
+        top = heights[k] - apart
+    for height, (_, label, colour, end) in zip(heights, named, strict=True):
+        axes.annotate(
+            label, end, xytext=(1.03, height), textcoords="axes fraction",
+            color=colour, fontsize=9, va="center", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "alpha": 0.6,
+                        "shrinkA": 1.0, "shrinkB": 1.0},
+        )  # fmt: skip
