@@ -21,7 +21,11 @@ from tinygrad_cnn.train.state import read_state, write_state
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Experiment", "Record", "grid", "slug"]
+__all__ = ["Experiment", "Record", "Unavailable", "grid", "slug"]
+
+
+class Unavailable(RuntimeError):  # noqa: N818  # what it is, not what is wrong
+    """A run needs something that this machine lacks: it is left out, and the message says why."""
 
 
 class Record:
@@ -127,7 +131,7 @@ def _loaded(source: str) -> Split:
     return load(source)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Experiment:
     """A question about efficiency, and all that is needed to answer it by measuring.
 
@@ -153,6 +157,8 @@ class Experiment:
         How many runs each variant gets.
     source : str
         What ``record.data`` is loaded from.
+    separate : bool
+        Whether each variant says something alone; otherwise all must be done before it is shown.
 
     Raises
     ------
@@ -169,6 +175,7 @@ class Experiment:
     claim: str = ""
     seeds: int = 5
     source: str = "digits"
+    separate: bool = False
 
     def __post_init__(self) -> None:
         if slug(self.name) != self.name:
