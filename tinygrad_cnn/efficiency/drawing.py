@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from tinygrad_cnn.efficiency.results import Results
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "GREY", "draw_curve", "name_lines"]
+__all__ = ["COLOURS", "GREY", "draw_curve", "name_lines", "outer_labels"]
 
 COLOURS = ("#2b6777", "#c1440e", "#7a5195", "#c98b00", "#3f7d3f", "#8c4a5b", "#4a6fa5", "#5c5c5c")
 GREY = "#5c5c5c"
@@ -26,7 +27,7 @@ def draw_curve(
     *,
     colour: str,
     label: str = "",
-    against: Literal["steps", "seconds"] = "steps",
+    seconds: bool = False,
     **style: Any,
 ) -> None:
     """Draw one measure of a variant: the median of the seeds, and the band that they fill.
@@ -39,13 +40,13 @@ def draw_curve(
     colour : str
     label : str
         What `name_lines` writes beside it; nothing by default.
-    against : str
-        What to draw it against: the median of the seconds until each step, if not the steps.
+    seconds : bool
+        Draw it against the median of the seconds until each step, in place of the steps.
     **style
         For ``axes.plot``.
     """
     curve = results.curve(variant, measure)
-    x = curve.steps if against == "steps" else curve.median_seconds
+    x = curve.median_seconds if seconds else curve.steps
     axes.plot(x, curve.median, color=colour, label=label or "_", **style)
     if len(curve.seeds) > 1:
         axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
@@ -85,3 +86,9 @@ def name_lines(axes: Axes) -> None:
             arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "alpha": 0.6,
                         "shrinkA": 1.0, "shrinkB": 1.0},
         )  # fmt: skip
+
+
+def outer_labels(panels: Any, rows: Sequence[str]) -> None:
+    """Label the rows of a grid of panels at its left edge."""
+    for axes, label in zip(panels[:, 0], rows, strict=True):
+        axes.set_ylabel(label)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.files import atomic_write
 
-__all__ = ["Curve", "Results", "Row", "Spread"]
+__all__ = ["Curve", "Numbers", "Results", "Row", "Spread"]
 
 COLUMNS = ("experiment", "variant", "seed", "step", "seconds", "measure", "value")
 NEVER = "never"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import numpy as np
@@ -14,7 +15,7 @@ from tinygrad_cnn.optim import Optimizer, Schedule
 from tinygrad_cnn.train import Callback, History, Progress, evaluate, fit
 from tinygrad_cnn.train.evaluation import Loss
 
-__all__ = ["normalise", "train"]
+__all__ = ["normalise", "table", "train"]
 
 EVALUATION_BATCH = 500
 
@@ -78,6 +79,22 @@ def normalise(dataset: Dataset) -> Normalise:
     axes = (0, 2, 3)
     mean, std = pixels.mean(axes, np.float64), pixels.std(axes, np.float64)
     return Normalise(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table in Markdown, the first column flush left, the others flush right.
+
+    Examples
+    --------
+    >>> from tinygrad_cnn.efficiency.results import Spread
+    >>> print(table(["rate", "accuracy"], [("0.1", Spread.of([0.5]))]))
+    | rate | accuracy |
+    | :-- | --: |
+    | 0.1 | 0.5 |
+    """
+    marks = [":--", *["--:"] * (len(header) - 1)]
+    lines = [header, marks, *([str(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 class _Taker(Callback):
