@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from tinygrad_cnn.efficiency.results import Results
+from tinygrad_cnn.efficiency.results import Numbers, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "GREY", "draw_curve", "name_lines", "outer_labels"]
+__all__ = ["COLOURS", "GREY", "accuracy_axis", "draw_curve", "name_lines", "outer_labels"]
 
 COLOURS = ("#2b6777", "#c1440e", "#7a5195", "#c98b00", "#3f7d3f", "#8c4a5b", "#4a6fa5", "#5c5c5c")
 GREY = "#5c5c5c"
@@ -50,6 +51,30 @@ def draw_curve(
     axes.plot(x, curve.median, color=colour, label=label or "_", **style)
     if len(curve.seeds) > 1:
         axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
+
+
+def accuracy_axis(axes: Axes, lowest: float, highest: float) -> None:
+    """Let the vertical axis show accuracies so that halving the mistakes is one distance anywhere.
+
+    Parameters
+    ----------
+    axes : Axes
+    lowest, highest : float
+        Where it begins and ends, below 1.
+    """
+    axes.set_yscale("function", functions=(_from_accuracy, _to_accuracy))
+    axes.set_ylim(lowest, highest)
+    marks = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+    axes.set_yticks([mark for mark in marks if lowest <= mark <= highest])
+    axes.yaxis.set_major_formatter(lambda value, place: f"{100 * value:g} %")
+
+
+def _from_accuracy(accuracy: ArrayLike) -> Numbers:
+    return -np.log2(np.maximum(1.0 - np.asarray(accuracy, np.float64), 1e-9))
+
+
+def _to_accuracy(halvings: ArrayLike) -> Numbers:
+    return 1.0 - np.exp2(-np.asarray(halvings, np.float64))
 
 
 def name_lines(axes: Axes) -> None:

@@ -264,7 +264,7 @@ class Results:
         """Write a CSV file, whole or not at all.
 
         Its first line is ``# `` and the provenance as JSON, the second the names of the columns.
-        Numbers are written with all their digits.
+        Values are written with nine digits, which is all that float32 has, seconds with six.
 
         Raises
         ------
@@ -281,8 +281,8 @@ class Results:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(
-            (self.experiment, row.variant, row.seed, f"{row.step:.12g}", f"{row.seconds:.6f}",
-             row.measure, repr(row.value))
+            (self.experiment, row.variant, row.seed, f"{row.step:.12g}", f"{row.seconds:.6g}",
+             row.measure, f"{row.value:.9g}")
             for row in self.rows
         )  # fmt: skip
         return text.getvalue()

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_cnn.efficiency.drawing import COLOURS, draw_curve, name_lines, outer_labels
+from tinygrad_cnn.efficiency.drawing import (
+    COLOURS,
+    accuracy_axis,
+    draw_curve,
+    name_lines,
+    outer_labels,
+)
 from tinygrad_cnn.efficiency.experiment import Experiment, Record, grid
 from tinygrad_cnn.efficiency.experiments.common import table, train
 from tinygrad_cnn.efficiency.results import Numbers, Results, Spread
@@ -20,7 +27,7 @@ __all__ = ["experiment"]
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
 LAYERS = {"1 layer": 1, "2 layers": 2, "4 layers": 4, "8 layers": 8}
-WIDTH, BATCH, LEARNING_RATE, EPOCHS = 64, 32, 0.1, 20
+WIDTH, BATCH, LEARNING_RATE, EPOCHS = 64, 32, 0.1, 15
 WANTED = 0.92
 
 
@@ -42,10 +49,10 @@ def figure(results: Results, figure: Figure) -> None:
         for activation, colour in zip(ACTIVATIONS, COLOURS, strict=False):
             variant = f"{activation}, {depth}"
             accuracy, timed, gradient, profile = column
-            style = {"colour": colour, "label": activation}
-            draw_curve(accuracy, results, variant, "test_accuracy", **style)
-            draw_curve(timed, results, variant, "test_accuracy", seconds=True, **style)
-            draw_curve(gradient, results, variant, "gradient_1", **style)
+            draw = partial(draw_curve, colour=colour, label=activation)
+            draw(accuracy, results, variant, "test_accuracy")
+            draw(timed, results, variant, "test_accuracy", seconds=True)
+            draw(gradient, results, variant, "gradient_1")
             first = [
                 results.curve(variant, f"gradient_{k}").values[:, 0] for k in range(1, layers + 2)
             ]
@@ -62,7 +69,7 @@ def figure(results: Results, figure: Figure) -> None:
             axes.set_xlabel(label)
         for axes in column[:2]:
             axes.axhline(WANTED, color="#1f1f1f", linewidth=0.6, linestyle=(0, (4, 3)), label="_")
-            axes.yaxis.set_major_formatter(lambda value, place: f"{100 * value:g} %")
+            accuracy_axis(axes, 0.0, 0.97)
     rows = "test accuracy", "test accuracy", "gradient of the first layer", "gradient, first epoch"
     outer_labels(panels, rows)
     for axes in panels[:, -1]:
@@ -75,10 +82,7 @@ def finding(results: Results) -> str:
     for depth in LAYERS:
         variants = [f"{activation}, {depth}" for activation in ACTIVATIONS]
         soon.append([depth])
-        for variant in variants:
-            epochs = Spread.of(_reached(results, variant))
-            seconds = Spread.of(_reached(results, variant, seconds=True))
-            soon[-1].append(f"{epochs:.0f} epochs, {seconds:.1f} s")
+        soon[-1] += [_how_soon(results, variant) for variant in variants]
         gradients = [_first_gradient(results, variant) for variant in variants]
         times = Spread.of(gradients[-1] / gradients[0])
         sizes.append([depth, *(f"{Spread.of(g):.2g}" for g in gradients), f"{times:.3g}"])
@@ -90,6 +94,15 @@ def finding(results: Results) -> str:
         f"{table([*header, 'relu over sigmoid'], sizes)}\n\n"
         f"{_verdict(results)} {_costs(results)}"
     )
+
+
+def _how_soon(results: Results, variant: str) -> str:
+    """Return epochs and seconds, or in how many seeds at all if not in most."""
+    epochs = _reached(results, variant)
+    if np.isnan(Spread.of(epochs).median):
+        return f"in {np.isfinite(epochs).sum()} of {len(epochs)} seeds"
+    seconds = Spread.of(_reached(results, variant, seconds=True))
+    return f"{Spread.of(epochs):.0f} epochs, {seconds:.1f} s"
 
 
 def _costs(results: Results) -> str:
