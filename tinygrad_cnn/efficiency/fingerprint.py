@@ -105,8 +105,9 @@ def _described(value: Any, seen: dict[int, Any]) -> Iterator[str]:
     elif isinstance(value, np.ndarray):
         yield hashlib.sha256(value.tobytes()).hexdigest()
     elif inspect.isfunction(value) or inspect.isclass(value):
-        yield f"{value.__module__}.{value.__qualname__}"
-        if id(value) not in seen and _followed(value, seen):
+        followed = _followed(value, seen)  # a file of one's own may be a script or a module
+        yield value.__qualname__ if followed else f"{value.__module__}.{value.__qualname__}"
+        if followed and id(value) not in seen:
             seen[id(value)] = value
             yield from _code(value, seen)
     elif inspect.ismodule(value):

@@ -86,24 +86,32 @@ def write_page(
         draw_figure(experiment, table)
         lines.append(f"{experiment.name}: {len(done)} runs, {table}")
     page = Path(folder, PAGE)
-    text = render_page(tables)
+    text = render_page(tables, experiments)
     with atomic_write(page) as file:
         file.write(text.encode())
     return [*lines, f"{page}"]
 
 
-def render_page(tables: str | os.PathLike[str]) -> str:
-    """Return the page that belongs to the tables in a folder."""
+def render_page(tables: str | os.PathLike[str], own: Sequence[Experiment] = ()) -> str:
+    """Return the page that belongs to the tables in a folder.
+
+    Parameters
+    ----------
+    tables : path-like
+    own : sequence of Experiment
+        Those that are not the package's.
+    """
     sections = [HEAD]
     usual: Mapping[str, Any] = {}
-    for name in NAMES:
+    others = {experiment.name: experiment for experiment in own}
+    for name in dict.fromkeys([*NAMES, *others]):
         path = Path(tables, f"{name}.csv")
         if path.exists():
             results = Results.from_csv(path)
             if not usual:
                 usual = _surroundings(results)
                 sections.append(f"Measured {_in_words(usual)}.\n")
-            sections.append(_section(find(name), results, usual))
+            sections.append(_section(others.get(name) or find(name), results, usual))
     return "\n".join(sections)
 
 
