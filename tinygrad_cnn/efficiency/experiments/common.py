@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.data import DataLoader, Dataset, Normalise
+from tinygrad_cnn.data import DataLoader, Dataset, Normalise, Transform
 from tinygrad_cnn.efficiency.experiment import Record
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import Optimizer, Schedule
@@ -31,6 +31,7 @@ def train(
     loss: Loss = ops.cross_entropy,
     schedule: Schedule | None = None,
     gradients: bool = False,
+    transform: Transform | None = None,
 ) -> History:
     """Train a model on the experiment's data, and take down every epoch.
 
@@ -54,6 +55,8 @@ def train(
     schedule : Schedule, optional
         Is stepped after every update.
     gradients : bool
+    transform : callable, optional
+        What images go through; by default they get mean 0 and standard deviation 1.
 
     Raises
     ------
@@ -62,7 +65,7 @@ def train(
     """
     with record.aside():
         split = record.data
-        transform = normalise(split.train)
+        transform = transform or normalise(split.train)
         loader = DataLoader(split.train, batch_size, shuffle=True, seed=seed, transform=transform)
         tested = DataLoader(split.test, EVALUATION_BATCH, transform=transform)
         before = evaluate(model, tested, loss)
