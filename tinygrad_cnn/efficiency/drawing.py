@@ -12,8 +12,17 @@ from tinygrad_cnn.efficiency.results import Numbers, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
-__all__ = ["COLOURS", "GREY", "accuracy_axis", "draw_curve", "name_lines", "outer_labels"]
+__all__ = [
+    "COLOURS",
+    "GREY",
+    "accuracy_axis",
+    "draw_curve",
+    "log_axis",
+    "name_lines",
+    "outer_labels",
+]
 
 COLOURS = ("#2b6777", "#c1440e", "#7a5195", "#c98b00", "#3f7d3f", "#8c4a5b", "#4a6fa5", "#5c5c5c")
 GREY = "#5c5c5c"
@@ -51,6 +60,22 @@ def draw_curve(
     axes.plot(x, curve.median, color=colour, label=label or "_", **style)
     if len(curve.seeds) > 1:
         axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
+
+
+def log_axis(axis: Axis) -> None:
+    """Write plain numbers along an axis, ``axes.xaxis`` or ``axes.yaxis``, and make it logarithmic.
+
+    One of less than four decades is marked at 1, 2 and 5, so call it when the limits are known.
+    """
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    across = axis is axis.axes.xaxis
+    axis.axes.set(**{"xscale" if across else "yscale": "log"})
+    low, high = axis.get_view_interval()
+    short = high / max(low, 1e-300) < 1e4
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if short else (1.0,)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
 
 
 def accuracy_axis(axes: Axes, lowest: float, highest: float) -> None:
