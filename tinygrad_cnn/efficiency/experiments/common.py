@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.data import DataLoader, Dataset, Normalise, Transform
 from tinygrad_cnn.efficiency.experiment import Record
+from tinygrad_cnn.graph import grad
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import Optimizer, Schedule
+from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train import Callback, History, Progress, evaluate, fit
 from tinygrad_cnn.train.evaluation import Loss
 
-__all__ = ["normalise", "table", "train"]
+__all__ = ["logit_gradients", "normalise", "table", "train"]
 
 EVALUATION_BATCH = 500
 
@@ -73,6 +77,22 @@ def train(
         record(0, test_loss=before.loss, test_accuracy=before.accuracy)
         taker = _Taker(record, model, tested, loss, gradients)
     return fit(model, loss, optimizer, loader, epochs=epochs, schedule=schedule, callbacks=[taker])
+
+
+def logit_gradients(loss: Loss, logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the gradient of each example's own loss in its logits: (N, classes).
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(logits, labels)``: the mean over the examples.
+    logits : ndarray, shape (N, classes)
+    labels : ndarray, shape (N,)
+    """
+    leaf = Tensor(logits, requires_grad=True)
+    (gradient,) = grad(loss(leaf, labels), [leaf])
+    rows: NDArray[Any] = gradient * len(labels)
+    return rows
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The same trainings in float32 and in float64."""
+"""The same trainings in float32 and in float64: a perceptron with tanh, LeNet-5 with ReLU."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ DTYPES = ("float32", "float64")
 
 def run(record: Record, seed: int, network: str, dtype: str, epochs: int = EPOCHS) -> None:
     """Train by gradient descent; both dtypes start from the same weights, up to rounding."""
-    with default_dtype(dtype):
+    with record.aside(), default_dtype(dtype):
         model = _model(network, np.random.default_rng(seed))
-    optimizer = SGD(model.parameters(), LEARNING_RATES[network])
-    plain = normalise(record.data.train)
-    transform = Compose(_widen, plain) if dtype == "float64" else plain
+        optimizer = SGD(model.parameters(), LEARNING_RATES[network])
+        plain = normalise(record.data.train)
+        transform = Compose(_widen, plain) if dtype == "float64" else plain
     train(record, model, optimizer, epochs=epochs, batch_size=BATCH, seed=seed, transform=transform)
 
 
 def _model(network: str, rng: np.random.Generator) -> Module:
     if network == "LeNet-5":
-        return LeNet5(activation="tanh", pooling="average", rng=rng)
+        return LeNet5(rng=rng)
     return MLP((784, 64, 10), "tanh", rng=rng)
 
 
@@ -64,6 +64,9 @@ def figure(results: Results, figure: Figure) -> None:
         )
         for panel in row:
             panel.set_yscale("log")
+            panel.yaxis.set_minor_formatter("")
+        for panel in (epochs, seconds):
+            panel.yaxis.set_major_formatter("{x:g}")
         epochs.set(ylabel=f"{network}: test loss", xlabel="epoch")
         seconds.set_xlabel("seconds")
         apart.set_xlabel("epoch")
