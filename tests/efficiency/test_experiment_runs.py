@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from support.tiny_experiment import SOURCE, VARIANTS, own
 
 from tinygrad_cnn.efficiency import fingerprint
 from tinygrad_cnn.efficiency.experiment import Experiment
@@ -18,52 +19,7 @@ from tinygrad_cnn.efficiency.experiments import find
 from tinygrad_cnn.efficiency.running import DONE, FAILED, LACKING, Outcome, Watcher, perform
 from tinygrad_cnn.efficiency.runs import Run, Runs, RunsError
 
-SOURCE = """
-import os
-import signal
-from pathlib import Path
-
-from tinygrad_cnn.efficiency.experiment import Experiment, Unavailable, grid
-
-LOG = Path(__file__).with_name("log")
-STEPS = 4
-
-
-def run(record, *, seed, factor, trouble=""):
-    with open(LOG, "a", encoding="utf-8") as log:
-        log.write(f"{factor} {seed}\\n")
-    if trouble == "raises":
-        raise ArithmeticError("no such luck")
-    if trouble == "is killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if trouble == "lacks":
-        raise Unavailable("there is no such machine")
-    before = record.state["step"] if record.state else 0
-    record.steps = STEPS
-    for step in range(before + 1, STEPS + 1):
-        sum(range(300_000))
-        record(step, value=10 * factor + seed + step)
-        record.save({"step": step})
-
-
-experiment = Experiment(
-    name="tiny",
-    question="Does it go on?",
-    variants=VARIANTS,
-    run=run,
-    figure=lambda results, figure: figure.subplots().plot([1, 2]),
-    finding=lambda results: f"{len(results.rows)} rows.",
-    seeds=3,
-)
-"""
-VARIANTS = "grid(factor=(1, 2, 3))"
 EVERY = {(variant, seed) for variant in (1, 2, 3) for seed in range(3)}
-
-
-def own(folder: Path, variants: str = VARIANTS, source: str = SOURCE) -> Path:
-    path = folder / "own.py"
-    path.write_text(source.replace("VARIANTS", variants), encoding="utf-8")
-    return path
 
 
 def begun(folder: Path) -> Counter[tuple[int, int]]:

@@ -142,3 +142,11 @@ def outer_labels(panels: Any, rows: Sequence[str]) -> None:
     """Label the rows of a grid of panels at its left edge."""
     for axes, label in zip(panels[:, 0], rows, strict=True):
         axes.set_ylabel(label)
+
+
+def shades(count: int) -> list[str]:
+    """Return colours for values in an order, from the lowest to the highest."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0.0, 0.88, count))]
