@@ -41,6 +41,18 @@ def test_what_is_missing_is_done_and_the_rest_is_not(call: Call, tmp_path: Path)
     )
 
 
+def test_one_variant_alone_is_done(call: Call, tmp_path: Path) -> None:
+    path = own(tmp_path)
+    result = call("experiment", path, "--out", "runs", "--only", "2 factor", "--only", "3-factor")
+    assert result.output.startswith("6 runs, 0 of them done before")
+    files = {path.name.partition("--")[0] for path in Path("runs/tiny").iterdir()}
+    assert files == {"2-factor", "3-factor"}
+    result = call("experiment", path, "--out", "runs", "--only", "4 factor")
+    assert result.stderr == (
+        "error: experiment: only is '4-factor', expected some of 1 factor, 2 factor, 3 factor\n"
+    )
+
+
 def test_what_fails_and_what_is_lacking_is_said(call: Call, tmp_path: Path) -> None:
     result = call("experiment", own(tmp_path, THREE), "--out", "runs", "--seeds", "1")
     assert result.exit_code == 1

@@ -307,6 +307,10 @@ def experiment(
             "one of your own.",
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VARIANT", help="Do this variant alone; may be given repeatedly."),
+    ] = None,
     seeds: Annotated[
         int | None, typer.Option(metavar="N", help="Runs of each variant (mostly 5).")
     ] = None,
@@ -330,7 +334,7 @@ def experiment(
     """Answer a question about efficiency by measuring, or go on where that was cut off."""
     from tinygrad_cnn.cli.experimenting import experiment as run
 
-    return run(names or [], seeds, jobs, out, only_list, write)
+    return run(names or [], only or [], seeds, jobs, out, only_list, write)
 
 
 def _batch_size(text: str | None) -> int | None:

@@ -14,7 +14,7 @@ from rich.text import Text
 from tinygrad_cnn.arguments import whole
 from tinygrad_cnn.cli.display import ACCENT, FAINT, clock, console
 from tinygrad_cnn.cli.errors import INTERRUPTED
-from tinygrad_cnn.efficiency.experiment import Experiment
+from tinygrad_cnn.efficiency.experiment import Experiment, slug
 from tinygrad_cnn.efficiency.experiments import NAMES, find
 from tinygrad_cnn.efficiency.machine import cores
 from tinygrad_cnn.efficiency.running import DONE, LACKING, Outcome, Watcher, perform
@@ -28,6 +28,7 @@ ALL = "all"
 
 def experiment(
     names: Sequence[str],
+    only: Sequence[str],
     seeds: int | None,
     jobs: int | None,
     out: Path,
@@ -40,6 +41,8 @@ def experiment(
     ----------
     names : sequence of str
         Names of experiments, files that declare one, or "all".
+    only : sequence of str
+        Labels of variants, as they are or as in file names; all if empty.
     seeds, jobs : int or None
         How many runs of each variant, and how many side by side.
     out : Path
@@ -70,8 +73,11 @@ def experiment(
         for line in write_page(chosen, runs, write, seeds):
             screen.print(line)
         return 0
-    missing = [run for each in chosen for run in runs.missing(each, seeds)]
-    wanted = sum(len(runs.of(each, seeds)) for each in chosen)
+    labels = _labels(chosen, only)
+    missing = [
+        run for each in chosen for run in runs.missing(each, seeds) if slug(run.variant) in labels
+    ]
+    wanted = sum(slug(run.variant) in labels for each in chosen for run in runs.of(each, seeds))
     jobs = min(jobs or cores(), max(len(missing), 1))
     screen.print(
         f"{wanted} runs, {wanted - len(missing)} of them done before; {jobs} side by side; "
@@ -96,6 +102,18 @@ def _names(names: Sequence[str], everything: bool) -> list[str]:
         raise ValueError(f"experiment: no name, expected some of {', '.join(NAMES)}, or {ALL}")
     listed = [other for name in names for other in (NAMES if name == ALL else (name,))]
     return list(dict.fromkeys(listed))
+
+
+def _labels(chosen: Sequence[Experiment], only: Sequence[str]) -> set[str]:
+    """Return the file names of the variants to do."""
+    known = {slug(label): label for each in chosen for label in each.variants}
+    wanted = {slug(label) for label in only}
+    unknown = sorted(wanted - known.keys())
+    if unknown:
+        raise ValueError(
+            f"experiment: only is {unknown[0]!r}, expected some of {', '.join(known.values())}"
+        )
+    return wanted or set(known)
 
 
 def _list(screen: Console, chosen: Sequence[Experiment], runs: Runs, seeds: int | None) -> None:

@@ -114,8 +114,8 @@ def _described(value: Any, seen: dict[int, Any]) -> Iterator[str]:
         yield value.__name__
     elif value is None or isinstance(value, str | bytes | int | float | complex | np.generic):
         yield repr(value)
-    else:
-        yield type(value).__qualname__
+    else:  # such as an op, which has a name, or a random generator, which has none
+        yield f"{type(value).__qualname__} {getattr(value, 'name', '')}"
 
 
 def _followed(value: Any, seen: dict[int, Any]) -> bool:

@@ -105,10 +105,16 @@ class Runs:
         return absent
 
     def results(self, experiment: Experiment, seeds: int | None = None) -> Results:
-        """Return the rows of all finished runs of an experiment, in the order of its variants.
+        """Return the rows of finished runs of an experiment, in the order of its variants.
 
         Wherever they were measured, all must come from one place, and from the experiment's code as
         it is.
+
+        Parameters
+        ----------
+        experiment : Experiment
+        seeds : int, optional
+            How many of each variant at most; by default all that are there.
 
         Raises
         ------
@@ -116,6 +122,10 @@ class Runs:
             If they do not, or there is none.
         """
         place = {variant: k for k, variant in enumerate(experiment.variants)}
+        if seeds is None:
+            names = (path.stem for path in (self.folder / experiment.name).glob("*--seed*.csv"))
+            kept = [int(name.rpartition("--seed")[2]) for name in names]
+            seeds = 1 + max(kept, default=0)
         runs = [run for run in self.of(experiment, seeds) if self.path(run).exists()]
         runs.sort(key=lambda run: (place[run.variant], run.seed))
         if not runs:

@@ -56,7 +56,8 @@ def write_page(
     folder : path-like
         Gets ``efficiency.md``, and a CSV and an SVG file for each experiment in ``efficiency``.
     seeds : int, optional
-        How many runs of each variant; by default as each experiment says.
+        How many runs of each variant; by default all that are done, from as many as each experiment
+        says on.
 
     Returns
     -------
@@ -82,9 +83,11 @@ def write_page(
             continue
         tables.mkdir(parents=True, exist_ok=True)
         table = tables / f"{experiment.name}.csv"
-        runs.results(experiment, seeds).to_csv(table)
+        results = runs.results(experiment, seeds)
+        results.to_csv(table)
         draw_figure(experiment, table)
-        lines.append(f"{experiment.name}: {len(done)} runs, {table}")
+        count = len({(row.variant, row.seed) for row in results.rows})
+        lines.append(f"{experiment.name}: {count} runs, {table}")
     page = Path(folder, PAGE)
     text = render_page(tables, experiments)
     with atomic_write(page) as file:
