@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,12 +98,10 @@ class _Look(Callback):
             measures["wrong_factor"] = float((true * (1.0 - true))[wrong].mean())
         self.record(epoch, **measures)
         if epoch == 0:
-            for low, high in zip(BINS[:-1], BINS[1:], strict=True):
-                within = (true >= low) & (true < high)
-                if within.any():
-                    self.record(
-                        0.5 * (low + high), gradient_by_truth=float(gradient[within].mean())
-                    )
+            for low, high in pairwise(BINS):
+                within = gradient[(true >= low) & (true < high)]
+                if within.size:
+                    self.record(0.5 * (low + high), gradient_by_truth=float(within.mean()))
 
 
 def figure(results: Results, figure: Figure) -> None:
@@ -189,7 +188,7 @@ def _verdict(results: Results) -> str:
             np.median(results.last(best(results, loss, start), "test_accuracy")) for loss in LOSSES
         )
         said.append(f"{100 * (other - ours):+.1f} points from {start}")
-    return f"In the end cross-entropy's median accuracy lies {' and '.join(said)} off the other's."
+    return f"The accuracy that it ends with, against the squared error: {', '.join(said)}."
 
 
 def _first(results: Results, variant: str, measure: str) -> NDArray[np.float64]:
