@@ -116,6 +116,8 @@ def figure(results: Results, figure: Figure) -> None:
                         textcoords="offset points", color=colour, fontsize=9,
                     )  # fmt: skip
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}" if measure == "seconds" else "{x:,.0f}")
+        axes.xaxis.set_minor_formatter("")
         accuracy_axis(axes, np.floor(50 * lowest) / 50, 0.99)
     panels[0].set(xlabel="multiply-adds of an image, forward", ylabel="test accuracy")
     panels[1].set_xlabel(f"seconds of {EPOCHS} epochs, one thread")

@@ -196,4 +196,5 @@ experiment = Experiment(
     run=run,
     figure=figure,
     finding=finding,
+    separate=True,
 )

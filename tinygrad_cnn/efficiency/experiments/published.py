@@ -359,5 +359,7 @@ experiment = Experiment(
     figure=figure,
     finding=finding,
     seeds=1,
+    separate=True,
     source="",
+    separate=True,
 )
