@@ -164,6 +164,18 @@ def test_runs_of_other_code_are_refused_and_those_of_another_figure_are_not(
         runs.missing(other)
 
 
+def test_code_that_is_changed_meanwhile_does_no_run(tmp_path: Path) -> None:
+    experiment, runs = find(str(own(tmp_path))), Runs(tmp_path / "out")
+    missing = runs.missing(experiment, seeds=1)[:1]
+    own(tmp_path, source=SOURCE.replace("10 * factor", "11 * factor"))
+    (outcome,) = perform(missing, runs)
+    assert outcome.status == FAILED
+    assert outcome.reason == (
+        "RuntimeError: changed since the command was started: other code of the experiment"
+    )
+    assert runs.missing(experiment, seeds=1)[:1] == missing
+
+
 def test_a_file_that_is_no_run_is_refused(tmp_path: Path) -> None:
     experiment, runs = done(tmp_path)
     runs.path(Run(experiment, "2 factor", 0)).write_text("half a ta", encoding="utf-8")

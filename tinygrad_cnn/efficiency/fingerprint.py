@@ -126,21 +126,28 @@ def _followed(value: Any, seen: dict[int, Any]) -> bool:
 
 
 def _code(value: Any, seen: dict[int, Any]) -> Iterator[str]:
+    """Yield the source of a function or class, then what the names in it stand for."""
+    text, names = _source(value)
+    yield text
+    module = sys.modules.get(value.__module__)
+    around = getattr(value, "__globals__", vars(module) if module else {})
+    for name in sorted(names & around.keys()):
+        yield f"{name} ="
+        yield from _described(around[name], seen)
+
+
+@cache  # as it was when it was first asked for, should the file change meanwhile
+def _source(value: Any) -> tuple[str, frozenset[str]]:
+    """Return source without comments and docstrings, and the names in it."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(value)))
     except (OSError, TypeError, SyntaxError):  # typed in at a prompt, or a lambda within a call
         code = getattr(value, "__code__", None)
-        yield repr((code.co_code, code.co_names)) if code else ""
-        return
+        return (repr((code.co_code, code.co_names)) if code else ""), frozenset()
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
             assert isinstance(body, list)
             body[:] = body[1:] or [ast.Pass()]
-    yield ast.unparse(tree)
-    module = sys.modules.get(value.__module__)
-    around = getattr(value, "__globals__", vars(module) if module else {})
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    for name in sorted(used & around.keys()):
-        yield f"{name} ="
-        yield from _described(around[name], seen)
+    names = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+    return ast.unparse(tree), names

@@ -19,6 +19,7 @@ from typing import Any
 
 from tinygrad_cnn.efficiency.experiment import Record, Unavailable
 from tinygrad_cnn.efficiency.experiments import load_file
+from tinygrad_cnn.efficiency.fingerprint import difference, provenance
 from tinygrad_cnn.efficiency.machine import cores
 from tinygrad_cnn.efficiency.process import LIMITS
 from tinygrad_cnn.efficiency.results import Results, Row
@@ -242,6 +243,9 @@ def _work(order: _Order, messages: Connection) -> None:
 
     try:
         run = order.run()
+        changed = difference(order.provenance, provenance(run, order.arguments))
+        if changed:  # this process reads the files anew
+            raise RuntimeError(f"changed since the command was started: {changed}")
         with num_threads(1):
             record = Record(order.source, order.saved, tell)
             run(record, seed=order.seed, **order.arguments)

@@ -98,8 +98,9 @@ class Runs:
         """
         absent = []
         for run in self.of(experiment, seeds):
+            now = run.provenance
             if self.path(run).exists():
-                self._compare(run, self._read(run), run.provenance)
+                self._compare(run, self._read(run), now)
             else:
                 absent.append(run)
         return absent
