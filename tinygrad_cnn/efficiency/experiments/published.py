@@ -359,7 +359,6 @@ experiment = Experiment(
     figure=figure,
     finding=finding,
     seeds=1,
-    separate=True,
     source="",
     separate=True,
 )
