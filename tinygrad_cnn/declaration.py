@@ -213,7 +213,10 @@ class Declaration(Generic[P]):
         i = self.parameters.index(parameter)
         several = self.sequence and i == 0
         if parameter != name:
-            return f"[a.shape for a in arrays[{i}]]" if several else f"shape(arrays[{i}])"
+            if several:
+                return f"[a.shape for a in arrays[{i}]]"
+            is_array = i in self._operands and self._defaults[i] is not None
+            return f"arrays[{i}].shape" if is_array else f"shape(arrays[{i}])"
         if not kept:
             return f"arrays[{i}]"
         if several:

@@ -44,7 +44,7 @@ class Op(Declaration[P]):
         if not self._only_operands:
             arrays = self._beside_operands(arguments, unwrapped)
             has_tensor = self._unwrap_constants(arguments, arrays, state.on)
-        if unwrapped is not operands:
+        if unwrapped is not operands and not has_tensor:
             for value in operands:
                 if isinstance(value, Variable):
                     has_tensor = True
@@ -53,7 +53,9 @@ class Op(Declaration[P]):
             return self._computed(arrays, state.scope)  # type: ignore[no-any-return]  # an array
         started = perf_counter() if state.observers else 0.0
         try:
-            y = self._result(self._computed(arrays, state.scope), operands)
+            y = self._computed(arrays, state.scope)
+            if type(y) is not np.ndarray or y.dtype.char != "f":
+                y = self._result(y, operands)
         except Exception as error:
             if state.observers:
                 self._tell(state, operands, arrays, None, None, started, error)
@@ -61,7 +63,12 @@ class Op(Declaration[P]):
         node = self._record(arguments, operands, arrays, y, state.scope) if state.on else None
         if state.observers:
             self._tell(state, operands, arrays, y, node, started)
-        return Variable.tensor.of(y, node, _leaf_beneath(y, operands))
+        origin = None
+        for array in unwrapped:
+            if y.base is not None or y is array:
+                origin = _leaf_beneath(y, operands)
+                break
+        return Variable.tensor.of(y, node, origin)
 
     def _computed(self, arrays: list[Any], scope: str) -> Any:
         """Return what the forward returns; an error of its says which op and module it was."""
@@ -125,8 +132,6 @@ class Op(Declaration[P]):
 
     def _result(self, y: Any, operands: list[Any]) -> NDArray[Any]:
         """Return the result as an array; integers and numbers alone never make it float64."""
-        if type(y) is np.ndarray and y.dtype.char == "f":
-            return y
         if isinstance(y, tuple | list):
             came = type(y).__name__
             raise TypeError(f"{self.name}: the forward returned a {came}, expected an array")
@@ -150,7 +155,7 @@ class Op(Declaration[P]):
 
         What is given is itself returned where that is so already, as in nearly every rule.
         """
-        if _is_of_one_dtype(operands):
+        if operands and type(operands[0]) is np.ndarray and _is_of_one_dtype(operands):
             return operands
         arrays = [v.array if isinstance(v, Variable) else v for v in operands]
         if _is_of_one_dtype(arrays):
@@ -362,7 +367,7 @@ def _plain(value: Any) -> Any:
 def _leaf_beneath(y: NDArray[Any], operands: list[Any]) -> Variable | None:
     """Return the leaf whose memory `y` is a view of, if there is one."""
     for value in operands:
-        if isinstance(value, Variable) and (y.base is not None or y is value.array):
+        if isinstance(value, Variable):
             owner = value.owner
             if owner is not None and np.may_share_memory(y, owner.array):
                 return owner

@@ -19,7 +19,14 @@ from support.convolving import (
 )
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import algorithm, columns, convolution, depthwise, direct, winograd
+from tinygrad_cnn.engine import (
+    algorithm,
+    columns,
+    convolution,
+    depthwise,
+    direct,
+    winograd,
+)
 
 ROUNDING = {"f4": 1e-5, "f8": 1e-13, "c16": 1e-13}
 ORDERS = st.sampled_from(["images first", "images last", "every other"])
@@ -32,12 +39,12 @@ def inner(a: Any, b: Any) -> Any:
 
 
 def check(name: str, case: Case, dtype: str, order: str, cache: int, threads: int, seed: int,
-          slack: float = 1.0) -> None:  # fmt: skip
+          slack: float = 1.0, rows_added: bool = False) -> None:  # fmt: skip
     rng = np.random.default_rng(seed)
     x, u = (draw_array(rng, shape, dtype, order) for shape in (case.x, case.y))
     w, bias = (draw_array(rng, shape, dtype, "") for shape in (case.w, case.w[:1]))
     given = [a.copy() for a in (x, u, w, bias)]
-    with computed_by(name, cache), tg.num_threads(threads):
+    with computed_by(name, cache, rows_added), tg.num_threads(threads):
         y = convolution.forward(x, w, bias, case.at, case.groups)
         dx = convolution.input_gradient(u, w, case.at, case.groups)
         dw = convolution.weight_gradient(u, x, case.at, case.groups)
@@ -61,12 +68,13 @@ SHIFTED = Case((2, 3, 6, 4), (3, 1, 4, 2), (3, 2), (1, 1), (1, 3), 3)
 
 @pytest.mark.parametrize("dtype", ROUNDING)
 @pytest.mark.parametrize("name", ["columns", "direct"])
-@example(case=SHIFTED, order="images first", cache=1, threads=1, seed=0)
+@example(case=SHIFTED, order="images first", cache=1, threads=1, seed=0, rows_added=False)
 @settings(max_examples=60, deadline=None)
-@given(case=general, order=ORDERS, cache=CACHES, threads=st.integers(1, 3), seed=SEEDS)
+@given(case=general, order=ORDERS, cache=CACHES, threads=st.integers(1, 3), seed=SEEDS,
+       rows_added=st.booleans())  # fmt: skip
 def test_general_algorithms(name: str, dtype: str, case: Case, order: str, cache: int,
-                            threads: int, seed: int) -> None:  # fmt: skip
-    check(name, case, dtype, order, cache, threads, seed)
+                            threads: int, seed: int, rows_added: bool) -> None:  # fmt: skip
+    check(name, case, dtype, order, cache, threads, seed, rows_added=rows_added)
 
 
 @pytest.mark.parametrize("dtype", ROUNDING)
@@ -99,21 +107,27 @@ def test_direct_takes_wide_rows_in_blocks_of_images(images: int) -> None:
     check("direct", case, "f4", "images last", 1 << 14, 2, 0)
 
 
-@pytest.mark.parametrize("images", [33, 48])
-def test_direct_splits_the_images_of_large_products_where_they_can_be(images: int) -> None:
-    case = Case((images, 64, 4, 3), (64, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1)
-    assert images * 64 * 64 * 9 > direct.SMALL_PRODUCT
+@pytest.mark.parametrize(
+    ("images", "channels", "parts"), [(33, 64, (1, 2)), (48, 61, (2, 1)), (33, 61, (1, 1))]
+)
+def test_direct_splits_large_products_where_it_can(
+    images: int, channels: int, parts: tuple[int, int]
+) -> None:
+    case = Case((images, 64, 4, 3), (channels, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1)
+    assert direct._split(images, channels, 64 * 9) == parts
     check("direct", case, "f4", "images last", 1 << 21, 2, 0)
 
 
 @settings(max_examples=40, deadline=None)
-@given(case=general, name=st.sampled_from(["columns", "direct"]), cache=CACHES, seed=SEEDS)
-def test_the_number_of_threads_changes_no_bit(case: Case, name: str, cache: int, seed: int) -> None:
+@given(case=general, name=st.sampled_from(["columns", "direct"]), cache=CACHES, seed=SEEDS,
+       rows_added=st.booleans())  # fmt: skip
+def test_the_number_of_threads_changes_no_bit(case: Case, name: str, cache: int, seed: int,
+                                              rows_added: bool) -> None:  # fmt: skip
     rng = np.random.default_rng(seed)
     x, u, w = (draw_array(rng, shape, "f4", "") for shape in (case.x, case.y, case.w))
     results = []
     for threads in (1, 2, 3):
-        with computed_by(name, cache), tg.num_threads(threads):
+        with computed_by(name, cache, rows_added), tg.num_threads(threads):
             results.append([
                 convolution.forward(x, w, None, case.at, case.groups),
                 convolution.input_gradient(u, w, case.at, case.groups),
@@ -154,8 +168,11 @@ def chosen(case: Case, dtype: str = "f4") -> Any:
     [
         ({}, winograd),
         ({"padding": (0, 0)}, winograd),
-        ({"x": (1, 32, 16, 16)}, columns),
-        ({"x": (2, 32, 16, 16)}, direct),
+        ({"x": (3, 32, 16, 16)}, columns),
+        ({"x": (4, 32, 16, 16)}, direct),
+        ({"x": (7, 3, 16, 16), "w": (28, 3, 3, 3)}, columns),
+        ({"x": (7, 3, 16, 16), "w": (29, 3, 3, 3)}, direct),
+        ({"x": (8, 3, 16, 16), "w": (28, 3, 3, 3)}, direct),
         ({"x": (15, 32, 16, 16)}, direct),
         ({"x": (16, 32, 16, 16)}, winograd),
         ({"x": (64, 15, 16, 16), "w": (64, 15, 3, 3)}, direct),
@@ -174,6 +191,17 @@ def chosen(case: Case, dtype: str = "f4") -> Any:
 def test_the_choice(change: dict[str, Any], expected: Any) -> None:
     case = Case(**{**PLAIN.__dict__, **change})
     assert chosen(case) is expected
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "groups", "expected"),
+    [(1, 3, 1, True), (7, 3, 1, True), (8, 3, 1, False), (4, 1, 1, False), (4, 3, 2, False)],
+)
+def test_rows_are_added_for_few_channels(channels: int, kernel: int, groups: int,
+                                         expected: bool) -> None:  # fmt: skip
+    case = Case((16, channels, 9, 9), (8, channels // groups, kernel, 3), (1, 1), (1, 1), (1, 1),
+                groups)  # fmt: skip
+    assert algorithm.scatters(channels, case.at, groups) is expected
 
 
 def test_winograd_is_for_float32_and_can_be_switched_off() -> None:

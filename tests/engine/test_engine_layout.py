@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from support import naive
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import elementwise, pooling, reduction
-from tinygrad_cnn.engine.layout import Layout, like
-from tinygrad_cnn.engine.windows import windows
+from tinygrad_cnn.engine import elementwise, pooling, reduction, reordering
+from tinygrad_cnn.engine.layout import Layout, like, rows
+from tinygrad_cnn.engine.windows import pair, windows
 
 Array = np.ndarray[Any, Any]
 LAYOUTS = list(Layout)
@@ -40,6 +40,24 @@ def test_arranging_keeps_values_and_copies_only_what_is_in_another_order(
     assert goal.memory(arranged).flags.c_contiguous
     assert start is not goal or arranged is images
     assert goal.images(goal.memory(arranged)).strides == arranged.strides
+
+
+@settings(deadline=None)
+@given(shape=st.tuples(st.integers(1, 5), st.integers(1, 40), st.integers(1, 30),
+                       st.integers(1, 30)), block=st.integers(1, 300),
+       start=st.sampled_from(LAYOUTS), goal=st.sampled_from(LAYOUTS))  # fmt: skip
+def test_copies_in_blocks_are_copies(
+    shape: tuple[int, ...], block: int, start: Layout, goal: Layout
+) -> None:
+    images = start.arranged(np.arange(np.prod(shape), dtype="f4").reshape(shape))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reordering, "WORTH", 0)
+        patch.setattr(reordering, "BLOCK", block)
+        arranged = goal.arranged(images)
+        as_rows = rows(images)
+    np.testing.assert_array_equal(arranged, images)
+    assert goal.memory(arranged).flags.c_contiguous
+    np.testing.assert_array_equal(as_rows, images.reshape(shape[0], -1))
 
 
 def test_like_takes_the_order_of_the_model() -> None:
@@ -133,11 +151,19 @@ def test_a_sum_in_float32_rounds_less_than_one_pass_would() -> None:
 def test_pooling_in_any_order(layout: Layout, gradient_layout: Layout, options: dict) -> None:
     x = np.random.default_rng(0).permutation(3 * 2 * 7 * 9).reshape(3, 2, 7, 9).astype("f8")
     value, expected = naive.maxpool(x, **options)
-    leaf = tg.Tensor(layout.arranged(x), requires_grad=True)
-    y = tg.maxpool(leaf, **options)
-    np.testing.assert_array_equal(y.numpy(), value)
-    (ones,) = tg.grad(y, [leaf], gradient=gradient_layout.arranged(np.ones(y.shape)))
-    np.testing.assert_array_equal(ones, expected)
+    at = windows(
+        "pool", (7, 9), pair("pool", "kernel_size", options["kernel_size"], 1),
+        options.get("stride", options["kernel_size"]), options.get("padding", 0),
+        options.get("dilation", 1), options.get("ceil_mode", False),
+    )  # fmt: skip
+    images = layout.arranged(x)
+    y = pooling.maximum(images, at)
+    np.testing.assert_array_equal(y, value)
+    ones = gradient_layout.arranged(np.ones(y.shape))
+    gradient = pooling.scatter(ones, pooling.winner(images, y, at), at)
+    np.testing.assert_array_equal(gradient, expected)
+    for result in (y, gradient):
+        assert layout.memory(result).strides == tuple(sorted(result.strides, reverse=True))
 
 
 def test_a_gradient_of_apart_windows_is_written_everywhere() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import subprocess
@@ -50,6 +51,18 @@ def test_blas_runs_one_thread_inside_and_what_it_had_outside() -> None:
         pool.run(lambda i: seen.append(blas_threads()), 4, 2)
         assert blas_threads() == {2}
     assert seen == [{1}] * 4
+
+
+def test_blas_runs_one_thread_whichever_python_thread_asks() -> None:
+    seen: list[set[int]] = []
+    work = functools.partial(pool.run, lambda i: seen.append(blas_threads()), 1, 1)
+    with threadpool_limits(2, user_api="blas"):
+        work()
+        other = threading.Thread(target=work)
+        other.start()
+        other.join()
+        assert blas_threads() == {2}
+    assert seen == [{1}] * 2
 
 
 @pytest.mark.parametrize("n", [1, 2])

@@ -18,6 +18,7 @@ from tinygrad_cnn.engine import (
     depthwise,
     direct,
     threads,
+    weights,
     winograd,
 )
 from tinygrad_cnn.engine.windows import Windows, windows
@@ -33,17 +34,30 @@ ALGORITHMS = {
 
 
 @contextmanager
-def computed_by(name: str, cache: int = bands.CACHE) -> Iterator[None]:
-    """Choose one algorithm for everything, bands of so many bytes, and threads however small."""
+def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -> Iterator[None]:
+    """Choose one algorithm for everything, bands of so many bytes, and threads however small.
+
+    With `rows_added`, images' gradients are computed by `scattered` where they can be.
+    """
+    _forget_bands()
     with (
         patch.object(convolution, "choose", lambda *_: ALGORITHMS[name]),
+        patch.object(convolution, "scatters", lambda _c, _at, groups: rows_added and groups == 1),
         patch.object(bands, "CACHE", cache),
-        patch.object(direct, "CACHE", cache),
+        patch.object(columns, "CACHE", cache),
+        patch.object(weights, "CACHE", cache),
         patch.object(winograd, "CACHE", cache),
         patch.object(threads, "SMALL", -1),
         patch.object(threads, "WORTH", 0),
     ):
         yield
+    _forget_bands()
+
+
+def _forget_bands() -> None:
+    """Forget what was computed for a cache of another size."""
+    bands.bands.cache_clear()
+    columns._bands.cache_clear()
 
 
 @dataclass(frozen=True)

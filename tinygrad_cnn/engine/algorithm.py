@@ -11,9 +11,12 @@ from tinygrad_cnn.engine.layout import Array, Layout
 from tinygrad_cnn.engine.settings import settings
 from tinygrad_cnn.engine.windows import Windows
 
-SIDE_BY_SIDE = 2  # images from which on products over them are not too thin
+SIDE_BY_SIDE = 4  # images from which on products over them are not too thin,
+SIDE_BY_SIDE_NARROW = 8  # and with fewer than so many channels, in and out together
+NARROW = 32
 FOR_TILES = 16  # images, and channels on either side, from which on Winograd's transforms pay,
 CHANNEL_PAIRS = 512  # and how many products they have to save for each pixel
+THIN = 8  # channels below which the image's gradient is added row by row
 
 
 class Algorithm(Protocol):
@@ -39,7 +42,8 @@ def choose(
     dtype: np.dtype[Any],
 ) -> Algorithm:
     """Return the algorithm for a convolution of so many `images`, from and to so many channels."""
-    if images < SIDE_BY_SIDE:
+    narrow = channels + out_channels < NARROW
+    if images < (SIDE_BY_SIDE_NARROW if narrow else SIDE_BY_SIDE):
         return columns
     if channels == groups > 1:
         return depthwise
@@ -53,6 +57,11 @@ def choose(
     ):
         return winograd
     return direct
+
+
+def scatters(channels: int, at: Windows, groups: int) -> bool:
+    """Return whether the gradient of images of so many `channels` is computed by `scattered`."""
+    return groups == 1 and channels < THIN and at.rows.kernel > 1
 
 
 def _fits_tiles(at: Windows) -> bool:

@@ -4,13 +4,20 @@ BLAS's own threads spin while they wait for each other: inside ours they would f
 cores, and on a machine that does something else as well a step can take thirty times as long. So
 the first piece of work that begins sets BLAS to one thread, and the last that ends gives back what
 it had.
+
+OpenBLAS is asked and told by its own functions. threadpoolctl obeys only the first Python thread
+that sets a limit, where we obey whoever computes. And ctypes lets go of the GIL around a call,
+unless told otherwise: this one takes less than a microsecond, but to get the GIL back from a helper
+that has just been woken takes 15.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
@@ -20,6 +27,9 @@ _lock = Lock()
 _running = 0  # pieces of work, in all Python threads
 _before: list[int] = []  # the threads of each library when the first of them began
 
+Ask = Callable[[], int]
+Tell = Callable[[int], object]
+
 
 @contextmanager
 def one_thread() -> Iterator[None]:
@@ -28,7 +38,7 @@ def one_thread() -> Iterator[None]:
     with _lock:
         _running += 1
         if _running == 1:
-            _before[:] = [library.num_threads for library in _libraries()]
+            _before[:] = [ask() for ask, _ in _libraries()]
             _set([1] * len(_before))
     try:
         yield
@@ -40,15 +50,28 @@ def one_thread() -> Iterator[None]:
 
 
 def _set(threads: list[int]) -> None:
-    for library, n in zip(_libraries(), threads, strict=True):
-        if library.num_threads != n:
-            library.set_num_threads(n)
+    for (ask, tell), n in zip(_libraries(), threads, strict=True):
+        if ask() != n:
+            tell(n)
 
 
 @functools.cache
-def _libraries() -> list[LibController]:
-    """Return the BLAS libraries that are loaded (NumPy's)."""
-    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+def _libraries() -> list[tuple[Ask, Tell]]:
+    """Return how to ask and tell the BLAS libraries that are loaded (NumPy's) their threads."""
+    controllers = ThreadpoolController().select(user_api="blas").lib_controllers
+    return [_openblas(c) or (c.get_num_threads, c.set_num_threads) for c in controllers]
+
+
+def _openblas(controller: LibController) -> tuple[Ask, Tell] | None:
+    """Return the functions of OpenBLAS itself, if it is that, with threads of its own."""
+    if controller.info().get("threading_layer") != "pthreads":
+        return None
+    library = ctypes.PyDLL(controller.filepath)
+    for before, after in itertools.product(("", "scipy_"), ("", "64_", "_64")):
+        names = [f"{before}openblas_{verb}_num_threads{after}" for verb in ("get", "set")]
+        if all(hasattr(library, name) for name in names):
+            return library[names[0]], library[names[1]]
+    return None
 
 
 def _start_afresh() -> None:

@@ -1,23 +1,28 @@
-"""Convolution of single images by gathering each window into a column: im2col.
+"""Convolution of few images by gathering each window into a column: im2col.
 
 With the images first, K = (C/G)·KH·KW and P the pixels of a band of output rows,
 
-    columns : (G, K, P)      columns[g, (c, i, j), (oh, ow)] = x[(g, c), cell under (i, j)]
+    columns : (n, G, K, P)      columns[n, g, (c, i, j), (oh, ow)] = x[n, (g, c), cell under (i, j)]
 
-is gathered by one slice copy for each kernel offset (i, j), and for every image
+is one copy of a strided view: of the padded images, each axis of a window steps by its dilation and
+each axis of the output by its stride. For every image
 
     y  (G, OC/G, P)  =  w (G, OC/G, K) · columns
-    dw (G, OC/G, K)  =  Σ over images and bands of  dy (G, OC/G, P) · columnsᵀ
+    dw (G, OC/G, K)  =  Σ over images and bands of  (columns · dyᵀ)ᵀ,   dy (G, OC/G, P)
 
-One product with many columns is what BLAS does best where there are no images to fill one with.
+One product with many columns is what BLAS does best where there are no images to fill one with. A
+small image is computed in a dozen calls of NumPy, each of which takes a microsecond or two: fewer
+calls count for more than fewer bytes.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from tinygrad_cnn.engine import threads
-from tinygrad_cnn.engine.bands import Band, bands, part_count
+from tinygrad_cnn.engine.bands import CACHE, Band, bands, part_count
 from tinygrad_cnn.engine.layout import Array, Layout
 from tinygrad_cnn.engine.scratch import scratch
 from tinygrad_cnn.engine.windows import Windows
@@ -27,66 +32,82 @@ layout = Layout.IMAGES_FIRST
 
 def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array) -> None:
     """Write the convolution of images `x` with `w` (OC, C/G, KH, KW), plus `bias`, to `out`."""
-    padded, oc = _padded(x, at), w.shape[0]
-    kernels = w.reshape(groups, oc // groups, w[0].size)
-    pieces = _bands(x, at, groups * (w[0].size + oc // groups))
-    bias_column = None if bias is None else bias.reshape(oc, 1, 1)
+    windows, oc = _windows(layout.arranged(x), at, groups), w.shape[0]
+    kernels = w.reshape(groups, oc // groups, -1)
+    pieces = _bands(len(x), at, groups * (kernels.shape[-1] + oc // groups) * x.itemsize)
+    bias_column = None if bias is None else bias.reshape(groups, oc // groups, 1)
+    in_place = out.flags.c_contiguous
 
     def piece(i: int) -> None:
         band = pieces[i]
-        y = out[band.first, :, band.top : band.bottom]  # (OC, oh, OW)
-        product = kernels @ _gathered(padded, at, groups, band)
-        product = product.reshape(y.shape)
-        if bias_column is None:
-            y[...] = product
-        else:
-            np.add(product, bias_column, out=y)
+        y = out[band.first : band.last, :, band.top : band.bottom]
+        shape = (band.images, groups, oc // groups, band.rows * at.columns.windows)
+        product = y.reshape(shape) if in_place else scratch("product", shape, out.dtype)
+        np.matmul(kernels, _gathered(windows, band), out=product)
+        if bias_column is not None:
+            product += bias_column
+        if not in_place:
+            y[...] = product.reshape(y.shape)
 
     threads.run(piece, len(pieces), out.size * w[0].size)
 
 
 def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
     """Return the gradient (OC, C/G, KH, KW) of the kernels, from `dy` (N, OC, OH, OW)."""
-    padded, oc, c = _padded(x, at), dy.shape[1], x.shape[1] // groups
+    windows, oc, c = _windows(layout.arranged(x), at, groups), dy.shape[1], x.shape[1] // groups
     gradient = layout.arranged(dy)
     k = c * at.kernel[0] * at.kernel[1]
-    pieces = _bands(x, at, groups * (k + oc // groups))
+    pieces = _bands(len(x), at, groups * (k + oc // groups) * x.itemsize)
     parts = np.zeros(
-        (part_count(len(pieces), oc * k * x.itemsize), groups, oc // groups, k), x.dtype
+        (part_count(len(pieces), oc * k * x.itemsize), groups, k, oc // groups), x.dtype
     )
 
     def piece(i: int) -> None:
         for band in pieces[i :: len(parts)]:
-            u = gradient[band.first, :, band.top : band.bottom]
-            u = u.reshape(groups, oc // groups, band.rows * at.columns.windows)
-            parts[i] += u @ _gathered(padded, at, groups, band).swapaxes(-1, -2)
+            u = gradient[band.first : band.last, :, band.top : band.bottom]
+            u = u.reshape(band.images, groups, oc // groups, band.rows * at.columns.windows)
+            products = _gathered(windows, band) @ u.swapaxes(-1, -2)
+            for product in products:
+                parts[i] += product
 
     threads.run(piece, len(parts), dy.size * k)
-    dw: Array = parts.sum(axis=0)
-    return dw.reshape(oc, c, *at.kernel)
+    dw = parts[0] if len(parts) == 1 else parts.sum(axis=0)
+    return np.ascontiguousarray(dw.swapaxes(-1, -2)).reshape(oc, c, *at.kernel)
 
 
-def _padded(x: Array, at: Windows) -> Array:
-    """Return the images with their border, images first."""
-    return at.pad(layout.arranged(x))
+def _windows(x: Array, at: Windows, groups: int) -> Array:
+    """Return a view of the padded images: (N, G, C/G, KH, KW, OH, OW)."""
+    padded = at.pad(x)
+    (n, c, _, _), (image, channel, row, column) = padded.shape, padded.strides
+    rows, columns = at.rows, at.columns
+    return np.ndarray(  # unlike as_strided, it sees to it that the view stays inside
+        (n, groups, c // groups, *at.kernel, *at.count),
+        padded.dtype,
+        padded,
+        0,
+        (image, channel * (c // groups), channel, row * rows.dilation, column * columns.dilation,
+         row * rows.stride, column * columns.stride),
+    )  # fmt: skip
 
 
-def _gathered(padded: Array, at: Windows, groups: int, band: Band) -> Array:
-    """Return the columns of a band, (G, K, P), valid until the next call."""
-    c, ow = padded.shape[1], at.columns.windows
-    columns = scratch("columns", (c, *at.kernel, band.rows, ow), padded.dtype)
-    for i, j, (_, rows, cells) in at.offsets():
-        top = rows.start + band.top * at.rows.stride
-        bottom = rows.start + (band.bottom - 1) * at.rows.stride + 1
-        columns[:, i, j] = padded[band.first, :, top : bottom : at.rows.stride, cells]
-    return columns.reshape(groups, columns[: c // groups, :, :, 0, 0].size, band.rows * ow)
+def _gathered(windows: Array, band: Band) -> Array:
+    """Return the columns of a band, (n, G, K, P), valid until the next call."""
+    part = windows[band.first : band.last, ..., band.top : band.bottom, :]
+    columns = scratch("columns", part.shape, part.dtype)
+    columns[...] = part
+    return columns.reshape(*part.shape[:2], -1, band.rows * part.shape[-1])
 
 
-def _bands(x: Array, at: Windows, channels: int) -> list[Band]:
-    """Return bands of one image each, of which columns and output, of `channels`, fit the cache."""
-    row = channels * at.columns.windows * x.itemsize
-    return [
-        Band(band.top, band.bottom, n, n + 1)
-        for n in range(len(x))
-        for band in bands(at.rows.windows, 1, row)
-    ]
+@lru_cache(maxsize=1024)
+def _bands(images: int, at: Windows, pixel_bytes: int) -> tuple[Band, ...]:
+    """Return bands of which columns and output, of so many bytes a pixel, fit the cache.
+
+    Of some images each where they are small, otherwise of rows of one image.
+    """
+    height, width = at.count
+    image = height * width * pixel_bytes
+    if image <= CACHE // 4:
+        whole = bands(images, 1, image)
+        return tuple(Band(0, height, some.top, some.bottom) for some in whole)
+    rows = bands(height, 1, width * pixel_bytes)
+    return tuple(Band(b.top, b.bottom, n, n + 1) for n in range(images) for b in rows)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine.algorithm import choose
+from tinygrad_cnn.engine import scattered
+from tinygrad_cnn.engine.algorithm import choose, scatters
 from tinygrad_cnn.engine.transposed import parts
 from tinygrad_cnn.engine.windows import Windows
 
@@ -40,8 +41,11 @@ def input_gradient(dy: Array, w: Array, at: Windows, groups: int) -> Array:
     n, oc, c = dy.shape[0], w.shape[0], w.shape[1] * groups
     dtype = np.result_type(dy, w)
     dy, w, _ = _of(dtype, dy, w, None)
-    layout = choose(n, oc, c, at, groups, dtype).layout  # the same for all parts
-    dx = layout.empty((n, c, at.rows.size, at.columns.size), dtype)
+    way = choose(n, oc, c, at, groups, dtype)
+    dx = way.layout.empty((n, c, at.rows.size, at.columns.size), dtype)  # also for all parts
+    if n and scatters(c, at, groups):
+        scattered.input_gradient(dy, w, at, way, dx)
+        return dx
     for (rows, columns), kernels, windows in parts(w, at, groups):
         cells = dx[:, :, rows, columns]
         if kernels is None or windows is None:

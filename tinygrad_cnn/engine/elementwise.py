@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.buffers import LARGE, Array, empty_like
 
-PIECE = 1 << 19  # values that are worth a piece of their own
+PIECE = 1 << 23  # bytes, read and written, that are worth a piece of their own
 
 
 def relu(x: Array) -> Array:
@@ -39,7 +39,8 @@ def not_negative(x: Array) -> Array:
 
 def _mapped(function: Any, out: Array, *arrays: Array) -> Array:
     """Write function(*arrays) to `out`, in pieces along the axis that is slowest in memory."""
-    pieces = out.size // PIECE
+    moved = out.nbytes + sum(array.nbytes for array in arrays)
+    pieces = moved // PIECE
     if pieces < 2:
         function(*arrays, out=out)
         return out
@@ -50,5 +51,5 @@ def _mapped(function: Any, out: Array, *arrays: Array) -> Array:
         part = (*(slice(None),) * axis, slice(i * step, (i + 1) * step))
         function(*[array[part] for array in arrays], out=out[part])
 
-    threads.run(piece, -(-out.shape[axis] // step), out.size)
+    threads.run(piece, -(-out.shape[axis] // step), moved)
     return out

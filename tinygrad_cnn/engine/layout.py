@@ -16,7 +16,7 @@ from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
 
-from tinygrad_cnn.engine import buffers
+from tinygrad_cnn.engine import buffers, reordering
 
 Array = NDArray[Any]
 
@@ -41,7 +41,14 @@ class Layout(Enum):
         if memory.flags.c_contiguous and (dtype is None or memory.dtype == dtype):
             return images
         new = self.empty(images.shape, dtype or images.dtype)
-        new[...] = images
+        if new.dtype != images.dtype or new.size < reordering.WORTH:
+            new[...] = images
+        elif self is Layout.IMAGES_LAST and images.flags.c_contiguous:
+            reordering.images_last(images, self.memory(new))
+        elif self is Layout.IMAGES_FIRST and Layout.IMAGES_LAST.memory(images).flags.c_contiguous:
+            reordering.images_first(Layout.IMAGES_LAST.memory(images), new)
+        else:
+            new[...] = images
         return new
 
     def images(self, memory: Array) -> Array:
@@ -59,3 +66,10 @@ def like(images: Array, model: Array) -> Array:
         if layout.memory(model).flags.c_contiguous:
             return layout.arranged(images)
     return images
+
+
+def rows(images: Array) -> Array:
+    """Return (N, C, H, W) as the matrix (N, C·H·W), a row an image."""
+    if images.size >= reordering.WORTH and min(images.shape[1:3]) > 1:  # else it may be a view
+        images = Layout.IMAGES_FIRST.arranged(images)
+    return images.reshape(len(images), -1)

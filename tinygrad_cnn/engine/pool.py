@@ -5,8 +5,9 @@ once for each helper it would like, and starts on the pieces itself; whoever is 
 piece. So a helper that comes late, or never because it serves another Python thread, costs nothing:
 the caller waits only for pieces that somebody has begun.
 
-NumPy releases the GIL in large calls only, so a piece should take 50 µs or more; to hand a job out
-and to gather it in again takes about 20 µs.
+To hand a job out and to gather it in again takes 60 to 90 µs: a thread that sleeps begins 20 to 60
+after it was woken. And whoever returns from a call of NumPy while another thread holds the GIL
+sleeps until he gets it. So a job should take 400 µs or more, in pieces of few and large calls.
 """
 
 from __future__ import annotations

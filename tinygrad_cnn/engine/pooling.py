@@ -5,7 +5,7 @@ A maximum is taken along the rows first and then along the columns, KH + KW slic
 
 from __future__ import annotations
 
-import itertools
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,13 +27,15 @@ def maximum(x: Array, at: Windows) -> Array:
 
 def winner(x: Array, y: Array, at: Windows) -> Array:
     """Return the kernel offset, i·KW + j, of the first value under each window that equals `y`."""
+    first, *others = at.cells
+    if not others:
+        return np.zeros_like(y, np.uint8)
     padded = at.pad(x, np.nan)  # equals nothing, so that the border never wins
-    last = at.rows.kernel * at.columns.kernel - 1
-    won = np.zeros_like(y, np.min_scalar_type(last))
-    found = np.zeros_like(y, bool)
-    for _, _, cells in itertools.islice(at.offsets(), last):
-        found |= padded[cells] == y
-        won += ~found  # one further, where none up to here was it
+    missed: Array = padded[first] != y
+    won: Array = missed.astype(np.min_scalar_type(len(others)))
+    for cells in others[:-1]:
+        missed &= padded[cells] != y
+        won += missed  # one further, where none up to here was it
     return won
 
 
@@ -41,8 +43,8 @@ def gather(x: Array, won: Array, at: Windows) -> Array:
     """Return the value of `x` at the offset `won` of each window: (..., H, W) → (..., OH, OW)."""
     padded = at.pad(x)
     out = np.zeros_like(won, x.dtype)
-    for i, j, cells in at.offsets():
-        np.copyto(out, padded[cells], where=won == i * at.columns.kernel + j)
+    for k, cells in enumerate(at.cells):
+        np.copyto(out, padded[cells], where=won == k)
     return out
 
 
@@ -53,8 +55,8 @@ def scatter(u: Array, won: Array, at: Windows) -> Array:
     padded = empty_like(u, (*u.shape[:-2], at.rows.padded, at.columns.padded))
     if not (apart and at.covers_all):
         padded[...] = 0
-    for i, j, cells in at.offsets():
-        chosen = won == i * at.columns.kernel + j
+    for k, cells in enumerate(at.cells):
+        chosen = won == k
         if apart:
             np.multiply(u, chosen, out=padded[cells])
         else:
@@ -65,8 +67,9 @@ def scatter(u: Array, won: Array, at: Windows) -> Array:
 def average(x: Array, at: Windows, count_include_pad: bool) -> Array:
     """Return the mean under each window: (..., H, W) → (..., OH, OW)."""
     padded = at.pad(x)
-    total = np.zeros_like(x, shape=(*x.shape[:-2], *at.count))
-    for _, _, cells in at.offsets():
+    first, *others = at.cells
+    total = padded[first].copy(order="K")
+    for cells in others:
         total += padded[cells]
     mean: Array = total / _divisor(at, count_include_pad, x.dtype)
     return mean
@@ -76,7 +79,7 @@ def average_gradient(u: Array, at: Windows, count_include_pad: bool) -> Array:
     """Return `u`, shared out evenly over each window: the adjoint of `average`."""
     share: Array = u / _divisor(at, count_include_pad, u.dtype)
     padded = np.zeros_like(u, shape=(*u.shape[:-2], at.rows.padded, at.columns.padded))
-    for _, _, cells in at.offsets():
+    for cells in at.cells:
         padded[cells] += share
     return at.crop(padded)
 
@@ -91,10 +94,13 @@ def _largest(arrays: list[Array]) -> Array:
     return best
 
 
+@lru_cache(maxsize=256)
 def _divisor(at: Windows, count_include_pad: bool, dtype: np.dtype[Any]) -> Array:
-    """Return how many cells each window counts: (OH, OW)."""
-    counts = [_cells(axis, count_include_pad) for axis in (at.rows, at.columns)]
-    return np.outer(*counts).astype(dtype)
+    """Return how many cells each window counts: (OH, OW), not to be written to."""
+    counts = np.outer(*[_cells(axis, count_include_pad) for axis in (at.rows, at.columns)])
+    counts = counts.astype(dtype)
+    counts.flags.writeable = False
+    return counts
 
 
 def _cells(axis: Axis, count_include_pad: bool) -> Array:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.engine.bands import Band
 from tinygrad_cnn.engine.scratch import scratch
-from tinygrad_cnn.engine.windows import Windows
+from tinygrad_cnn.engine.windows import Windows, inside, strip
 
 Array = NDArray[Any]
 
@@ -90,7 +90,7 @@ class Rows:
                 gathered[:, :, target] = 0
         for k in range(kernel):
             offset = k * self.at.rows.dilation - self.at.rows.before
-            top, bottom = _inside(offset, self.at.rows.stride, height, band.top, band.bottom)
+            top, bottom = inside(offset, self.at.rows.stride, height, band.top, band.bottom)
             one = gathered[:, :, :, k]  # (G, oh, column, C/G, N)
             if top > band.top:
                 one[:, : top - band.top] = 0
@@ -102,10 +102,10 @@ class Rows:
             last = (bottom - 1) * self.at.rows.stride + offset
             rows = x[first : last + 1 : self.at.rows.stride]
             rows = rows.reshape(bottom - top, width, self.groups, c, n).transpose(2, 0, 1, 3, 4)
-            inside = one[:, top - band.top : bottom - band.top]
+            target_rows = one[:, top - band.top : bottom - band.top]
             for target, source in columns:
                 if source is not None:
-                    inside[:, :, target] = rows[:, :, source]
+                    target_rows[:, :, target] = rows[:, :, source]
         return gathered
 
     def _is_there(self, width: int) -> bool:
@@ -123,31 +123,11 @@ class Rows:
         """Yield columns of R with the image's columns that belong there; None for the border."""
         if self.shared:
             start = self.at.columns.before
-            yield from _strip(self.width, 1, -start, width)
+            yield from strip(self.width, 1, -start, width)
             return
         axis = self.at.columns
         for j in range(axis.kernel):
             offset = j * axis.dilation - axis.before
-            for target, source in _strip(axis.windows, axis.stride, offset, width):
+            for target, source in strip(axis.windows, axis.stride, offset, width):
                 step = axis.kernel
                 yield slice(target.start * step + j, (target.stop - 1) * step + j + 1, step), source
-
-
-def _strip(count: int, stride: int, offset: int, size: int) -> Iterator[tuple[slice, slice | None]]:
-    """Yield the parts of 0 … count − 1 whose cell, o·stride + offset, is off or on the image."""
-    low, high = _inside(offset, stride, size, 0, count)
-    if low > 0:
-        yield slice(0, low), None
-    if high > low:
-        first = low * stride + offset
-        yield slice(low, high), slice(first, (high - 1) * stride + offset + 1, stride)
-    if count > high:
-        yield slice(high, count), None
-
-
-def _inside(offset: int, stride: int, size: int, low: int, high: int) -> tuple[int, int]:
-    """Return which o in low … high − 1 have 0 ≤ o·stride + offset < size, as a range."""
-    first = -(offset // stride)  # ⌈−offset / stride⌉
-    last = (size - 1 - offset) // stride + 1
-    start = min(max(first, low), high)
-    return start, max(min(last, high), start)

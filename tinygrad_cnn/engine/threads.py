@@ -19,7 +19,7 @@ from tinygrad_cnn.engine import pool
 from tinygrad_cnn.engine.blas import one_thread
 
 SMALL = 1 << 17  # multiply-adds up to which BLAS uses one thread of its own accord
-WORTH = 1 << 20  # operations from which on a second thread is worth calling: 50 µs or more
+WORTH = 1 << 23  # operations from which on a second thread is worth calling: 400 µs or more
 PIECE = 1 << 23  # multiply-adds that are worth a piece of their own
 
 _limit: ContextVar[int | None] = ContextVar("num_threads", default=None)
@@ -62,7 +62,7 @@ def num_threads(n: int) -> Iterator[None]:
 def run(piece: pool.Piece, count: int, operations: int) -> None:
     """Call `piece` with 0 … `count` − 1, by as many threads as may be used and are worth it.
 
-    `operations` says how much work there is in all: multiply-adds, or values that are written.
+    `operations` says how much work there is in all: multiply-adds, or bytes read and written.
     """
     if operations <= SMALL:
         for i in range(count):
@@ -73,6 +73,8 @@ def run(piece: pool.Piece, count: int, operations: int) -> None:
 
 def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     """Return ``np.matmul(a, b)``, in pieces where that is worth it."""
+    if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] == 1:
+        return np.asarray(a * b)  # nothing to add up; BLAS would take four times as long
     if a.ndim < 2 or b.ndim < 2 or a.size * b.shape[-1] <= SMALL:
         return np.asarray(np.matmul(a, b))
     pieces = a.size * b.shape[-1] // PIECE

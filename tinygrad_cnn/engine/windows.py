@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,7 +21,7 @@ Pair: TypeAlias = int | tuple[int, int]
 Padding: TypeAlias = int | tuple[int, int] | str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Axis:
     """The windows along one axis; padding below 0 takes cells away instead."""
 
@@ -33,7 +33,7 @@ class Axis:
     after: int
     windows: int
 
-    @property
+    @cached_property
     def padded(self) -> int:
         """How long the axis is with padding; windows rounded up may need more at the end."""
         return max(self.before + self.size + self.after, self.reach)
@@ -43,7 +43,7 @@ class Axis:
         """Whether no two windows share a cell."""
         return self.windows == 1 or self.stride >= self.dilation * (self.kernel - 1) + 1
 
-    @property
+    @cached_property
     def seen(self) -> tuple[slice, slice]:
         """The cells of the padded axis that are not border, and those of the image they are."""
         first, start = max(-self.before, 0), max(self.before, 0)
@@ -65,19 +65,19 @@ class Axis:
         return np.arange(self.windows) * self.stride - self.before
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Windows:
     """The windows on an image: `rows` along its height and `columns` along its width."""
 
     rows: Axis
     columns: Axis
 
-    @property
+    @cached_property
     def kernel(self) -> tuple[int, int]:
         """The size of a window."""
         return self.rows.kernel, self.columns.kernel
 
-    @property
+    @cached_property
     def count(self) -> tuple[int, int]:
         """How many windows there are: the size of the output."""
         return self.rows.windows, self.columns.windows
@@ -88,18 +88,27 @@ class Windows:
         axes = (self.rows, self.columns)
         return all(axis.windows * axis.kernel == axis.padded for axis in axes)
 
-    def offsets(self) -> Iterator[tuple[int, int, tuple[Any, slice, slice]]]:
-        """Yield each kernel offset (i, j) with the slice of the padded image under it."""
-        for i in range(self.rows.kernel):
-            for j in range(self.columns.kernel):
-                yield i, j, (..., self.rows.offset(i), self.columns.offset(j))
+    @cached_property
+    def needs_no_border(self) -> bool:
+        """Whether all windows lie on the image, which is as large with its padding."""
+        axes = (self.rows, self.columns)
+        return all(axis.before == 0 and axis.padded == axis.size for axis in axes)
+
+    @cached_property
+    def cells(self) -> tuple[tuple[Any, slice, slice], ...]:
+        """What each kernel offset sees of the padded image, one cell a window; row by row."""
+        return tuple(
+            (..., self.rows.offset(i), self.columns.offset(j))
+            for i in range(self.rows.kernel)
+            for j in range(self.columns.kernel)
+        )
 
     def pad(self, x: NDArray[Any], value: float = 0.0) -> NDArray[Any]:
         """Return `x`, of shape (..., H, W), with its border; `x` itself where it needs none."""
-        padded = (*x.shape[:-2], self.rows.padded, self.columns.padded)
-        if padded == x.shape and self.rows.before == self.columns.before == 0:
+        if self.needs_no_border:
             return x
-        out = np.full_like(x, value, shape=padded)  # in the memory order of x
+        shape = (*x.shape[:-2], self.rows.padded, self.columns.padded)
+        out = np.full_like(x, value, shape=shape)  # in the memory order of x
         (rows, of_rows), (columns, of_columns) = self.rows.seen, self.columns.seen
         out[..., rows, columns] = x[..., of_rows, of_columns]
         return out
@@ -112,6 +121,26 @@ class Windows:
             rows.before : rows.before + rows.size,
             columns.before : columns.before + columns.size,
         ]
+
+
+def strip(count: int, stride: int, offset: int, size: int) -> Iterator[tuple[slice, slice | None]]:
+    """Yield the parts of 0 … count − 1 whose cell, o·stride + offset, is off or on the image."""
+    low, high = inside(offset, stride, size, 0, count)
+    if low > 0:
+        yield slice(0, low), None
+    if high > low:
+        first = low * stride + offset
+        yield slice(low, high), slice(first, (high - 1) * stride + offset + 1, stride)
+    if count > high:
+        yield slice(high, count), None
+
+
+def inside(offset: int, stride: int, size: int, low: int, high: int) -> tuple[int, int]:
+    """Return which o in low … high − 1 have 0 ≤ o·stride + offset < size, as a range."""
+    first = -(offset // stride)  # ⌈−offset / stride⌉
+    last = (size - 1 - offset) // stride + 1
+    start = min(max(first, low), high)
+    return start, max(min(last, high), start)
 
 
 @lru_cache(maxsize=1024)
@@ -163,6 +192,8 @@ def windows(
 
 def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
     """Return `value`, a whole number or two of them, as a pair; refuse what is below `least`."""
+    if type(value) is int and value >= least:
+        return value, value
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(
         isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= least for v in both

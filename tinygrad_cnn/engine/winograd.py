@@ -25,7 +25,7 @@ convolutional neural networks", 2015.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -40,6 +40,7 @@ layout = Layout.IMAGES_LAST
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity
 OUT, IN = 4, 6  # outputs and inputs of a tile, along an axis
 WIDEST = 128  # images side by side
+WIDTH = 1 << 14  # columns of a transform's operand: 6 rows of them fit the cache
 
 
 @cache
@@ -65,8 +66,8 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
     memory, target = layout.memory(layout.arranged(x)), layout.memory(out)
     oh, ow, oc, n = target.shape
     back, _, g = transforms(OUT, x.dtype)
-    kernels = np.einsum("ik,ockl,jl->ijoc", g, w, g)  # (6, 6, OC, C)
-    kernels = np.ascontiguousarray(kernels)[:, np.newaxis]
+    kernels = threads.matmul(np.kron(g, g), w.reshape(oc * w.shape[1], -1).T)
+    kernels = kernels.reshape(IN, 1, IN, *w.shape[:2])
     tiles = -(-ow // OUT)
     blocks = image_blocks(n, WIDEST)
 
@@ -129,13 +130,13 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
             add(k, parts[i])
 
     threads.run(piece, len(parts), dy.size * c * 9 // 4)
-    dw = np.einsum("ki,ijco,lj->ockl", back, parts.sum(axis=0), back)
-    return np.ascontiguousarray(dw)
+    dw = threads.matmul(np.kron(back, back), parts.sum(axis=0).reshape(IN * IN, c * oc))
+    return np.ascontiguousarray(dw.reshape(3, 3, c, oc).transpose(3, 2, 0, 1))
 
 
 def _groups(tiles: int, value_bytes: int) -> list[slice]:
     """Return a row's tiles in groups of which all 36 values, of so many bytes, fit the cache."""
-    at_once = max(1, CACHE // 4 // (IN * IN * value_bytes))
+    at_once = max(1, CACHE // (IN * IN * value_bytes))
     return [slice(k, min(k + at_once, tiles)) for k in range(0, tiles, at_once)]
 
 
@@ -151,9 +152,7 @@ def _inputs(memory: Array, at: Windows, t: int) -> Array:
     spread[:, :before] = 0
     spread[:, before + used :] = 0
     rows = memory[top:bottom, :used].reshape(bottom - top, used * c * n)
-    inside = as_strided(
-        spread[:, before:], (IN, used * c * n), (spread.strides[0], memory.itemsize)
-    )
+    inside = spread[:, before : before + used].reshape(IN, used * c * n)
     _rows_product(b[:, top - start : bottom - start], rows, inside)
     return spread
 
@@ -173,8 +172,15 @@ def _tiles(spread: Array, part: slice, c: int) -> Array:
     return values.reshape(*tiles.shape[:3], c, size // c)
 
 
-def _rows_product(matrix: Array, rows: Array, out: Array, width: int = 1 << 13) -> None:
-    """Write matrix · rows to `out`, some columns at a time, so that they stay in the cache."""
-    for left in range(0, rows.shape[1], width):
-        part = slice(left, left + width)
-        np.matmul(matrix, rows[:, part], out=out[:, part])
+def _rows_product(matrix: Array, rows: Array, out: Array) -> None:
+    """Write matrix · rows to `out`, as one stack of products of equally many columns each."""
+    count, columns = _stack(rows.shape[1])
+    cut = rows.reshape(len(rows), count, columns).swapaxes(0, 1)
+    np.matmul(matrix, cut, out=out.reshape(len(out), count, columns).swapaxes(0, 1))
+
+
+@lru_cache(maxsize=1024)
+def _stack(columns: int) -> tuple[int, int]:
+    """Return how many products, of how many columns each, for their operands to fit the cache."""
+    count = next(k for k in range(-(-columns // WIDTH), columns + 1) if columns % k == 0)
+    return count, columns // count

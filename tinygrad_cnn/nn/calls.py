@@ -59,6 +59,7 @@ class Call:
         for name, value in vars(self.module).items():  # where nearly all are
             if value is module:
                 return name
+        for name, value in vars(self.module).items():  # or else in a list
             if isinstance(value, list | tuple):
                 for i, item in enumerate(value):
                     if item is module:

@@ -260,6 +260,16 @@ def _windows(
     steps = kernel if stride is None else pair(name, "stride", stride, 1)
     dilations = pair(name, "dilation", dilation, 1)
     pads = pair(name, "padding", padding, 0)
+    if pads != (0, 0):
+        _check_padding(name, shape, kernel, padding, dilation)
+    return windows(name, shape[2:], kernel, steps, pads, dilations, bool(ceil_mode))
+
+
+def _check_padding(
+    name: str, shape: Shape, kernel: tuple[int, int], padding: Pair, dilation: Pair
+) -> None:
+    """Refuse a border in which a window could lie without seeing the image."""
+    pads, dilations = pair(name, "padding", padding, 0), pair(name, "dilation", dilation, 1)
     if any(2 * p > d * (k - 1) + 1 for p, d, k in zip(pads, dilations, kernel, strict=True)):
         raise ValueError(
             f"{name}: padding is {padding}, expected at most half of a window of {kernel}"
@@ -269,7 +279,6 @@ def _windows(
             f"{name}: dilation is {dilation}, more than the image: {shape}; with padding a window "
             "could miss it"
         )
-    return windows(name, shape[2:], kernel, steps, pads, dilations, bool(ceil_mode))
 
 
 def _check_windows(name: str, argument: str, came: Shape, shape: Shape, at: Windows) -> None:

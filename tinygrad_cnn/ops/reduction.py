@@ -160,7 +160,7 @@ def log_total(powers: Array, axis: Axis) -> Array:
 
     Where the others are small, the logarithm is what they add to 1: so they are added in float64.
     """
-    total = np.sum(powers, axis, np.result_type(powers, np.float64), keepdims=True)
+    total = powers.sum(axis=axis, dtype=np.promote_types(powers.dtype, "f8"), keepdims=True)
     return np.log(total).astype(powers.dtype, copy=False)
 
 

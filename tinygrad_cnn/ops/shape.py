@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.engine import layout
 from tinygrad_cnn.graph import Array, Variable
 from tinygrad_cnn.op import op
 
@@ -35,6 +37,8 @@ def reshape(x: Array, shape: int | Sequence[int] = (-1,)) -> Array:
     >>> tg.reshape(tg.Tensor([[1.0, 2.0], [3.0, 4.0]]), -1)
     Tensor([1., 2., 3., 4.])
     """
+    if x.ndim == 4 and shape == (len(x), math.prod(x.shape[1:])):
+        return layout.rows(x)
     try:
         return np.reshape(x, shape)
     except (ValueError, TypeError):

@@ -1,0 +1,77 @@
+"""The gradient of a convolution for an image of few channels: along rows, then added down columns.
+
+With R the kernel rows of `rows`, gathered from the image, the output is a product of kernels and
+windows of R. So going back,
+
+    R[oh, m, k, c] = Σ over o, j of  dy[oh, m − j, o] · w[o, c, k, j]
+    dx[oh·stride + k·dilation − padding, m, c]  +=  R[oh, m, k, c]        for each kernel row k
+
+where the first is a convolution of dy with kernels of one row, from OC to KH·C channels (one for
+each phase that the stride gives the columns, see `transposed`), and the second the adjoint of the
+gather. A convolution along both axes has only C rows in its products, too thin an operand for BLAS
+if C is small, and multiplies the zeros above and below dy by the kernels. Here they have KH·C, and
+there are no such zeros, for the price of KH additions a value.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from tinygrad_cnn.engine import threads
+from tinygrad_cnn.engine.algorithm import Algorithm
+from tinygrad_cnn.engine.bands import bands
+from tinygrad_cnn.engine.layout import Array
+from tinygrad_cnn.engine.transposed import phases
+from tinygrad_cnn.engine.windows import Axis, Windows, inside
+
+
+def input_gradient(dy: Array, w: Array, at: Windows, way: Algorithm, dx: Array) -> None:
+    """Write the gradient of the images to `dx` (N, C, H, W), from `dy` (N, OC, OH, OW).
+
+    The convolution along rows is computed by `way`.
+    """
+    (oc, c, kh, kw), (n, _, height, width) = w.shape, dx.shape
+    turned = w.transpose(2, 1, 0, 3).reshape(kh * c, oc, 1, kw)
+    parts = []
+    for cells, kernel, windows in _along_columns(at):
+        kernels = np.ascontiguousarray(turned[..., kernel][..., ::-1])
+        r = way.layout.empty((n, kh * c, *windows.count), dy.dtype)
+        way.convolve(dy, kernels, None, windows, 1, out=r)
+        parts.append((cells, r.reshape(n, kh, c, *windows.count)))
+    pieces = bands(height, n, width * c * (1 + -(-kh // at.rows.stride)) * dx.itemsize)
+
+    def piece(i: int) -> None:
+        band = pieces[i]
+        images = slice(band.first, band.last)
+        dx[images, :, band.top : band.bottom] = 0
+        for k, outputs, rows in _additions(at.rows, band.top, band.bottom):
+            for cells, r in parts:
+                dx[images, :, rows, cells] += r[images, k, :, outputs]
+
+    threads.run(piece, len(pieces), kh * dx.size)
+
+
+@lru_cache(maxsize=1024)
+def _along_columns(at: Windows) -> tuple[tuple[slice, slice, Windows], ...]:
+    """Return columns of dx, the cells of a kernel row that reach them, and the windows."""
+    row = Axis(at.rows.windows, 1, 1, 1, 0, 0, at.rows.windows)
+    return tuple(
+        (phase.cells, phase.kernel, Windows(row, phase.axis))
+        for phase in phases(at.columns)
+        if phase.axis is not None
+    )
+
+
+@lru_cache(maxsize=1024)
+def _additions(axis: Axis, top: int, bottom: int) -> tuple[tuple[int, slice, slice], ...]:
+    """Return for each kernel row the outputs that read cells `top` to `bottom`, and those."""
+    found = []
+    for k in range(axis.kernel):
+        offset = k * axis.dilation - axis.before
+        first, last = inside(offset - top, axis.stride, bottom - top, 0, axis.windows)
+        if first < last:
+            start, stop = first * axis.stride + offset, (last - 1) * axis.stride + offset + 1
+            found.append((k, slice(first, last), slice(start, stop, axis.stride)))
+    return tuple(found)

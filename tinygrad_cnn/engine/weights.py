@@ -1,0 +1,159 @@
+"""The gradient of a convolution for its kernels, of many images: long products along rows.
+
+It sums over images and pixels. With the images last, both can be one axis of a product, if only the
+channels stand before the columns:
+
+    X : (G, row, C/G, column, N)         the image's rows under a band of output rows
+    U : (G, oh, OW·N, OC/G)              what flows back
+
+For output row oh and kernel column j, the cells that the KH kernel rows read there are a matrix
+(KH·C/G, OW·N) of X: rows that lie one after the other are no copies, and neither are the columns
+that are shifted by j. So there are KW products an output row,
+
+    dw[j] (KH·C/G, OC/G)  =  Σ over oh of  X[rows of oh, columns of j] (KH·C/G, OW·N) · U[oh]
+
+where products of each window would leave OW times as many results to add up. Where the cells of a
+window do not lie like that (a dilation of rows, a stride of columns), they are copied one by one.
+
+OpenBLAS multiplies small matrices without packing them, if the right one is not transposed. So U is
+turned where it is wide and used often enough, and the long axis is split where that leaves parts
+that are long enough.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tinygrad_cnn.engine import threads
+from tinygrad_cnn.engine.bands import CACHE, Band, bands, part_count
+from tinygrad_cnn.engine.layout import Array, Layout
+from tinygrad_cnn.engine.scratch import scratch
+from tinygrad_cnn.engine.windows import Axis, Windows, strip
+
+layout = Layout.IMAGES_LAST
+SMALL_PRODUCT = 1_000_000  # multiply-adds up to which OpenBLAS does not pack
+SHORTEST = 64  # values; a product over fewer is no faster for being small
+WIDE = 16  # output channels, and multiply-adds for each value of dy, from which on to turn it pays
+OFTEN = 64
+
+
+def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
+    """Return the gradient (OC, C/G, KH, KW) of the kernels, from `dy` (N, OC, OH, OW)."""
+    memory, gradient = layout.memory(layout.arranged(x)), layout.memory(layout.arranged(dy))
+    (oh, ow, oc, n), c, (kh, kw) = gradient.shape, x.shape[1] // groups, at.kernel
+    row = x.shape[1] * _row_step(at.rows) * _width(at.columns) + ow * oc
+    pieces = bands(oh, n, row * x.itemsize)
+    shape = (groups, kw, kh * c, oc // groups)
+    parts = np.zeros((part_count(len(pieces), math.prod(shape) * x.itemsize), *shape), x.dtype)
+
+    def piece(i: int) -> None:
+        for band in pieces[i :: len(parts)]:
+            split = _split(ow * band.images, kh * c * (oc // groups))
+            lines = _lines(memory, at, groups, band, split)
+            u = gradient[band.top : band.bottom, :, :, band.first : band.last]
+            _add_products(lines, _turned(u, groups, split, kh * kw * c), parts[i])
+
+    threads.run(piece, len(parts), dy.size * c * kh * kw)
+    dw = parts.sum(axis=0).reshape(groups, kw, kh, c, oc // groups)
+    return np.ascontiguousarray(dw.transpose(0, 4, 3, 2, 1)).reshape(oc, c, kh, kw)
+
+
+def _add_products(lines: Array, u: Array, total: Array) -> None:
+    """Add Σ over oh and parts of lines (G, oh, part, KW, K, q) · u (G, oh, part, 1, q, OC/G)."""
+    groups, oh, split = lines.shape[:3]
+    rows = max(1, CACHE // 2 // (split * total.nbytes))
+    for top in range(0, oh, rows):
+        part = slice(top, top + rows)
+        x = lines[:, part]
+        products = scratch("products", (*x.shape[:3], *total.shape[1:]), total.dtype)
+        np.matmul(x, u[:, part], out=products)
+        total += products.reshape(groups, -1, *total.shape[1:]).sum(axis=1)
+
+
+def _lines(memory: Array, at: Windows, groups: int, band: Band, split: int) -> Array:
+    """Return what the kernel's rows read: (G, oh, part, KW, KH·C/G, OW·N/parts)."""
+    height, width, channels, _ = memory.shape
+    c, n, (kh, kw) = channels // groups, band.images, at.kernel
+    step = _row_step(at.rows)
+    count = (band.rows - 1) * step + kh
+    x = scratch("rows", (groups, count, c, _width(at.columns), n), memory.dtype)
+    images = memory.reshape(height, width, groups, c, -1)[..., band.first : band.last]
+    images = images.transpose(2, 0, 3, 1, 4)  # (G, H, C/G, W, N)
+    columns = list(_columns(at.columns))
+    for rows, of_rows in _rows(at.rows, band):
+        for cells, of_cells in columns:
+            if of_rows is None or of_cells is None:
+                x[:, rows, :, cells] = 0
+            else:
+                x[:, rows, :, cells] = images[:, of_rows, :, of_cells]
+    group, row, channel, column, value = x.strides
+    q = at.columns.windows * n // split
+    next_j = at.columns.dilation if at.columns.stride == 1 else at.columns.windows
+    return as_strided(
+        x,
+        (groups, band.rows, split, kw, kh * c, q),
+        (group, row * step, value * q, column * next_j, channel, value),
+        writeable=False,
+    )
+
+
+def _turned(u: Array, groups: int, split: int, uses: int) -> Array:
+    """Return memory (oh, OW, OC, N) of dy as (G, oh, part, 1, OW·N/parts, OC/G)."""
+    oh, ow, channels, n = u.shape
+    oc = channels // groups
+    u = u.reshape(oh, ow, groups, oc, n)
+    if oc >= WIDE and uses >= OFTEN:
+        turned = scratch("turned", (groups, oh, ow, n, oc), u.dtype)
+        turned[...] = u.transpose(2, 0, 1, 4, 3)
+        return turned.reshape(groups, oh, split, 1, -1, oc)
+    lines = scratch("turned", (groups, oh, oc, ow, n), u.dtype)
+    lines[...] = u.transpose(2, 0, 3, 1, 4)
+    return lines.reshape(groups, oh, oc, split, 1, -1).transpose(0, 1, 3, 4, 5, 2)
+
+
+def _split(length: int, multiply_adds: int) -> int:
+    """Return into how many parts to split an axis of a product, to make it small."""
+    for split in range(1, length // SHORTEST + 1):
+        if length % split == 0 and length // split * multiply_adds <= SMALL_PRODUCT:
+            return split
+    return 1
+
+
+def _row_step(axis: Axis) -> int:
+    """Return how many rows of X lie between those of one output row and of the next."""
+    shared = axis.dilation == 1 and axis.stride < max(axis.kernel, 2)
+    return axis.stride if shared else axis.kernel
+
+
+def _width(axis: Axis) -> int:
+    """Return how many columns X has."""
+    if axis.stride == 1:
+        return axis.windows + (axis.kernel - 1) * axis.dilation
+    return axis.windows * axis.kernel
+
+
+def _rows(axis: Axis, band: Band) -> Iterator[tuple[slice, slice | None]]:
+    """Yield rows of X with the image's rows that belong there; None for the border."""
+    step, first = _row_step(axis), band.top * axis.stride - axis.before
+    if step == axis.stride and axis.dilation == 1:
+        yield from strip((band.rows - 1) * step + axis.kernel, 1, first, axis.size)
+        return
+    for k in range(axis.kernel):
+        offset = first + k * axis.dilation
+        for target, source in strip(band.rows, axis.stride, offset, axis.size):
+            yield slice(target.start * step + k, (target.stop - 1) * step + k + 1, step), source
+
+
+def _columns(axis: Axis) -> Iterator[tuple[slice, slice | None]]:
+    """Yield columns of X with the image's columns that belong there; None for the border."""
+    if axis.stride == 1:
+        yield from strip(_width(axis), 1, -axis.before, axis.size)
+        return
+    for j in range(axis.kernel):
+        offset, left = j * axis.dilation - axis.before, j * axis.windows
+        for target, source in strip(axis.windows, axis.stride, offset, axis.size):
+            yield slice(left + target.start, left + target.stop), source
