@@ -139,11 +139,12 @@ def test_runs_of_another_version_or_machine_are_refused(
         with pytest.raises(RunsError, match=r"comes from tinygrad_cnn 0.* not 9\.9; runs are neve"):
             runs.missing(experiment)
         assert len(runs.results(experiment).rows) == 12  # all of one place: they can be shown
-        path = runs.path(Run(experiment, "1 factor", 0))
-        path.unlink()
-        perform([Run(experiment, "1 factor", 0)], runs)
-        with pytest.raises(RunsError, match="runs are never mixed"):
-            runs.results(experiment)
+    path = runs.path(Run(experiment, "2 factor", 0))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(here["machine"], "another machine"), encoding="utf-8")
+    for ask in (runs.missing, runs.results):
+        with pytest.raises(RunsError, match=r"seed0\.csv: comes from machine another machine, not"):
+            ask(experiment)
 
 
 def test_runs_of_other_code_are_refused_and_those_of_another_figure_are_not(
