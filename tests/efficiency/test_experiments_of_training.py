@@ -4,69 +4,24 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from support.experiments import answers_in_little, measured
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.data import digits
-from tinygrad_cnn.efficiency.experiment import Experiment, Record
+from tinygrad_cnn.efficiency.experiment import Record
 from tinygrad_cnn.efficiency.experiments import activations, batches, find, rates
 from tinygrad_cnn.efficiency.experiments.common import train
-from tinygrad_cnn.efficiency.results import Results, Row
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD
 from tinygrad_cnn.train import TrainingDiverged
 
 
-@pytest.fixture(scope="module")
-def few(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """400 digits to train with and 200 to test with."""
-    train, test = digits().train.balanced(40), digits().test.balanced(20)
-    path = tmp_path_factory.mktemp("data") / "few.npz"
-    np.savez(
-        path,
-        x_train=train.images,
-        y_train=train.labels,
-        x_test=test.images,
-        y_test=test.labels,
-    )
-    return str(path)
-
-
-def measured(experiment: Experiment, source: str, seeds: int, **changed: Any) -> Results:
-    """Do all runs of an experiment here."""
-    rows = []
-    with tg.num_threads(1):
-        for label, variant in experiment.variants.items():
-            for seed in range(seeds):
-                record = Record(source)
-                experiment.run(record, seed=seed, **{**variant, **changed})
-                rows += [Row(label, seed, *row) for row in record.rows]
-    return Results(experiment.name, rows)
-
-
 @pytest.mark.parametrize("name", ["activations", "batches", "rates"])
 def test_an_experiment_in_little(name: str, few: str, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    from matplotlib.figure import Figure
-
     experiment = find(name)
-    results = measured(experiment, few, seeds=2, epochs=4)
-    path = tmp_path / "results.csv"
-    results.to_csv(path)
-    results = Results.from_csv(path)
-    assert results.variants == tuple(experiment.variants)
-    found = experiment.finding(results)
-    assert not {"nan", "inf"} & set(found.replace("|", " ").split())
-    assert found == experiment.finding(results)
-    figure = Figure(layout="constrained")
-    experiment.figure(results, figure)
-    figure.savefig(tmp_path / "figure.svg")
-    assert all(axes.lines for axes in figure.axes)
-    drawn = {text.get_text() for axes in figure.axes for text in axes.texts}
-    assert drawn  # lines are named beside their ends
+    answers_in_little(experiment, measured(experiment, few, seeds=2, epochs=4), tmp_path)
 
 
 def by_measure(record: Record) -> dict[str, list[float]]:
