@@ -9,6 +9,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from tinygrad_cnn.engine.buffers import release
 from tinygrad_cnn.engine.settings import engine
 from tinygrad_cnn.engine.threads import num_threads
 
@@ -36,8 +37,9 @@ def seconds_per_call(call: Callable[[], Any], budget: float) -> float:
 def peak_bytes(call: Callable[[], Any]) -> int:
     """Return the most memory that a call holds at once, beyond what there was before it.
 
-    What Python and NumPy allocate counts. The call runs in a thread of its own, where the engine
-    has no working memory left from earlier calls; whatever it needs is allocated, and so counted.
+    What Python and NumPy allocate counts. The engine lets go of the memory it has kept, and the
+    call runs in a thread of its own, which has no working memory yet: whatever is needed has to be
+    allocated, and so counts.
 
     Examples
     --------
@@ -49,6 +51,7 @@ def peak_bytes(call: Callable[[], Any]) -> int:
 
     def measured() -> None:
         nonlocal peak
+        release()
         with engine(memory_limit=0), num_threads(1):
             before, _ = tracemalloc.get_traced_memory()
             tracemalloc.reset_peak()
