@@ -16,6 +16,7 @@ from tinygrad_cnn.data import DataError, Split, digits, load
 from tinygrad_cnn.efficiency.experiment import Record, Unavailable
 from tinygrad_cnn.efficiency.experiments import (
     frameworks,
+    mnist,
     lenets,
     nielsen,
     published,
@@ -204,7 +205,7 @@ def test_the_last_images_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def course(network: str, source: str) -> Course:
-    return frameworks._course(Record(source), 0, network, epochs=1)
+    return frameworks._course(Record(source), 0, network, 1, frameworks.LEARNING_RATE, decay=False)
 
 
 @pytest.mark.parametrize("network", [frameworks.SMOOTH, frameworks.KINKED])
@@ -213,16 +214,17 @@ def test_a_course_is_what_was_written(network: str, few: str, tmp_path: Path) ->
     whole.write(tmp_path / "course.npz")
     again = Course.read(tmp_path / "course.npz", threads=1)
     assert [list(layer) for layer in again.task.layers] == [list(x) for x in whole.task.layers]
-    assert (again.learning_rate, again.test_every) == (whole.learning_rate, whole.test_every)
+    assert again.test_every == whole.test_every
     for a, b in zip(again.task.weights, whole.task.weights, strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(again.batches, whole.batches)
+    np.testing.assert_array_equal(again.rates, whole.rates)
     np.testing.assert_array_equal(again.task.images, whole.task.images)
 
 
 def test_a_course_is_plain_training(few: str) -> None:
     whole = course(frameworks.SMOOTH, few)
-    found = whole.follow(with_tinygrad_cnn.learner(whole.task, whole.learning_rate))
+    found = whole.follow(with_tinygrad_cnn.learner(whole.task))
     model = tg.nn.LeNet5(activation="tanh", pooling="average", rng=RNG(0))
     optimizer = tg.optim.SGD(model.parameters(), frameworks.LEARNING_RATE)
     losses = []
@@ -262,6 +264,28 @@ def test_frameworks_in_little(start: Any, few: str, tmp_path: Path) -> None:
             frameworks.run(record, seed, **variant, epochs=2)
             rows += [Row(label, seed, *row) for row in record.rows]
     answers_in_little(frameworks.experiment, Results("frameworks", rows), tmp_path)
+
+
+def test_mnist_in_little(start: Any, few: str, tmp_path: Path) -> None:
+    start(frameworks.THEIRS)  # skips where there is none
+    rows = []
+    for label, variant in mnist.experiment.variants.items():
+        record = Record(few)
+        mnist.run(record, seed=0, **variant, epochs=2)
+        rows += [Row(label, 0, *row) for row in record.rows]
+    answers_in_little(mnist.experiment, Results("mnist", rows), tmp_path)
+
+
+def test_when_mnist_is_right_is_read_from_the_table() -> None:
+    rows = [
+        Row(mnist.OURS, seed, epoch, 0.0, measure, value)
+        for seed, accuracies in enumerate([(0.98, 0.991, 0.985), (0.97, 0.98, 0.985)])
+        for epoch, accuracy in enumerate(accuracies, start=1)
+        for measure, value in (("test_accuracy", accuracy), ("training_seconds", 2.0 * epoch))
+    ]
+    epochs, seconds = mnist._when(Results("mnist", rows), mnist.OURS)
+    np.testing.assert_array_equal(epochs, [2.0, np.nan])
+    np.testing.assert_array_equal(seconds, [4.0, np.nan])
 
 
 def test_where_there_is_no_pytorch_its_runs_are_lacking(

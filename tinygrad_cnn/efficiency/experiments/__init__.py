@@ -23,6 +23,7 @@ NAMES = (
     "overhead",
     "precision",
     "frameworks",
+    "mnist",
     "published",
 )
 

@@ -34,8 +34,16 @@ SMOOTH, KINKED = "tanh and averages", "ReLU and maxima"
 ROUNDING = float(np.finfo("f4").eps)
 
 
-def run(record: Record, seed: int, framework: str, network: str, epochs: int = EPOCHS) -> None:
-    """Train LeNet-5 in a process of its own; the steps are updates.
+def run(
+    record: Record,
+    seed: int,
+    framework: str,
+    network: str,
+    epochs: int = EPOCHS,
+    lr: float = LEARNING_RATE,
+    decay: bool = False,
+) -> None:
+    """Train LeNet-5 in a process of its own; the steps are updates. `decay` lowers the rate to 0.
 
     ``first_loss`` is the loss of each of the first updates, before it; ``loss`` its mean over an
     epoch.
@@ -43,7 +51,7 @@ def run(record: Record, seed: int, framework: str, network: str, epochs: int = E
     python = os.environ.get(VARIABLE, sys.executable) if framework == THEIRS else sys.executable
     with record.aside(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "course.npz")
-        course = _course(record, seed, network, epochs)
+        course = _course(record, seed, network, epochs, lr, decay)
         course.write(path)
         answer = _trained(framework, python, path)
     losses = answer["losses"]
@@ -57,7 +65,7 @@ def run(record: Record, seed: int, framework: str, network: str, epochs: int = E
         record(epoch * every, loss=mean, test_accuracy=accuracy, training_seconds=seconds)
 
 
-def _course(record: Record, seed: int, network: str, epochs: int) -> Course:
+def _course(record: Record, seed: int, network: str, epochs: int, lr: float, decay: bool) -> Course:
     """Return the training: its weights and its order are those of the seed."""
     split = record.data
     transform = normalise(split.train)
@@ -70,7 +78,8 @@ def _course(record: Record, seed: int, network: str, epochs: int) -> Course:
     layers = [_smooth(layer) if network == SMOOTH else layer for layer in LENET5.layers]
     model = LeNet5(activation=activation, pooling=pooling, rng=np.random.default_rng(seed))
     task = Task(layers, [p.numpy() for p in model.parameters()], images, labels, 1, "")
-    return Course(task, LEARNING_RATE, np.stack(batches), *tested, test_every=len(order))
+    rates = lr * np.linspace(1.0, 0.0 if decay else 1.0, len(batches), endpoint=False)
+    return Course(task, rates, np.stack(batches), *tested, test_every=len(order))
 
 
 def _smooth(layer: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -22,13 +22,13 @@ class Learner(NamedTuple):
     Attributes
     ----------
     step : callable
-        Takes images and labels; forward, cross-entropy, backward, plain gradient descent; returns
-        the loss.
+        Takes images, labels and a learning rate; forward, cross-entropy, backward, plain gradient
+        descent; returns the loss.
     infer : callable
         Takes images, and returns the logits as an ndarray.
     """
 
-    step: Callable[[NDArray[Any], NDArray[Any]], float]
+    step: Callable[[NDArray[Any], NDArray[Any], float], float]
     infer: Callable[[NDArray[Any]], NDArray[Any]]
 
 
@@ -39,7 +39,8 @@ class Course(NamedTuple):
     ----------
     task : Task
         The network, its first weights, and all the examples to train with.
-    learning_rate : float
+    rates : ndarray, shape (updates,)
+        The learning rate of each update.
     batches : ndarray of int64, shape (updates, batch)
         The examples of each update.
     test_images, test_labels : ndarray
@@ -48,7 +49,7 @@ class Course(NamedTuple):
     """
 
     task: Task
-    learning_rate: float
+    rates: NDArray[np.float64]
     batches: NDArray[np.int64]
     test_images: NDArray[np.float32]
     test_labels: NDArray[np.int64]
@@ -62,7 +63,7 @@ class Course(NamedTuple):
             layers=json.dumps(self.task.layers),
             images=self.task.images,
             labels=self.task.labels,
-            learning_rate=self.learning_rate,
+            rates=self.rates,
             batches=self.batches,
             test_images=self.test_images,
             test_labels=self.test_labels,
@@ -80,7 +81,7 @@ class Course(NamedTuple):
             task = Task(layers, weights, file["images"], file["labels"], threads, "")
             return cls(
                 task,
-                float(file["learning_rate"]),
+                file["rates"],
                 file["batches"],
                 file["test_images"],
                 file["test_labels"],
@@ -94,10 +95,11 @@ class Course(NamedTuple):
         """
         losses, accuracies, seconds = [], [], []
         taken = 0.0
-        for update, batch in enumerate(self.batches, start=1):
+        pairs = zip(self.batches, self.rates.tolist(), strict=True)
+        for update, (batch, rate) in enumerate(pairs, start=1):
             images, labels = self.task.images[batch], self.task.labels[batch]
             started = perf_counter()
-            losses.append(float(learner.step(images, labels)))
+            losses.append(float(learner.step(images, labels, rate)))
             taken += perf_counter() - started
             if update % self.test_every == 0:
                 accuracies.append(self._accuracy(learner))

@@ -104,7 +104,7 @@ class Side:
     def do_train(self, path: str, threads: int) -> Answer:
         """Go through the training that a file describes, and say how it went."""
         course = Course.read(path, threads)
-        return course.follow(self.module.learner(course.task, course.learning_rate))
+        return course.follow(self.module.learner(course.task))
 
     def do_memory(self, steps: int) -> Answer:
         """Train, and say by how much the process grew at its peak."""

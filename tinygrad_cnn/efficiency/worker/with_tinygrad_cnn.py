@@ -33,18 +33,19 @@ def build(task: Task) -> Calls:
     return Calls(step, infer, sum(p.size for p in model.parameters()))
 
 
-def learner(task: Task, learning_rate: float) -> Learner:
+def learner(task: Task) -> Learner:
     """Return the network of a task, ready to learn from any batch."""
     import tinygrad_cnn as tg
 
     model = _model(task)
-    optimizer = tg.optim.SGD(model.parameters(), lr=learning_rate)
+    optimizer = tg.optim.SGD(model.parameters(), lr=1.0)
 
-    def step(images: Any, labels: Any) -> float:
+    def step(images: Any, labels: Any, rate: float) -> float:
         with tg.num_threads(task.threads):
             loss = tg.cross_entropy(model(images), labels)
             optimizer.zero_grad()
             loss.backward()
+            optimizer.lr = rate
             optimizer.step()
         return float(loss.item())
 
