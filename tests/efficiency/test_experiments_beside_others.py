@@ -16,8 +16,8 @@ from tinygrad_cnn.data import DataError, Split, digits, load
 from tinygrad_cnn.efficiency.experiment import Record, Unavailable
 from tinygrad_cnn.efficiency.experiments import (
     frameworks,
-    mnist,
     lenets,
+    mnist,
     nielsen,
     published,
     recipes,
