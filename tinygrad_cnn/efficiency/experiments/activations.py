@@ -133,17 +133,23 @@ def _verdict(results: Results) -> str:
         variant: np.median(np.nan_to_num(_reached(results, variant, seconds=True), nan=np.inf))
         for variant in results.variants
     }
-    gradients = {
-        variant: np.median(_first_gradient(results, variant)) for variant in results.variants
-    }
     sooner = [d for d in LAYERS if seconds[f"relu, {d}"] < seconds[f"sigmoid, {d}"]]
-    larger = [d for d in LAYERS if gradients[f"relu, {d}"] > gradients[f"sigmoid, {d}"]]
     stuck = [variant for variant, median in seconds.items() if np.isinf(median)]
     return (
-        f"ReLU's gradient is larger than the sigmoid's at {_listed(larger)}, and it gets there in "
-        f"fewer seconds at {_listed(sooner)}. "
+        f"The first layer's gradient is larger with ReLU than with the sigmoid at "
+        f"{_listed(_larger(results, epoch=0))} in the first epoch, and at "
+        f"{_listed(_larger(results, epoch=-1))} in the last, when what learned sooner has less "
+        f"left to learn. ReLU gets there in fewer seconds at {_listed(sooner)}. "
         + (f"In most seeds not there after {EPOCHS} epochs: {'; '.join(stuck)}." if stuck else "")
     ).strip()
+
+
+def _larger(results: Results, epoch: int) -> list[str]:
+    """Return at which depths ReLU's gradient is larger than the sigmoid's in an epoch."""
+    medians = {
+        variant: results.curve(variant, "gradient_1").median[epoch] for variant in results.variants
+    }
+    return [d for d in LAYERS if medians[f"relu, {d}"] > medians[f"sigmoid, {d}"]]
 
 
 def _reached(results: Results, variant: str, seconds: bool = False) -> Numbers:
