@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SIZES = (784, 64, 10)
 EPOCHS, BATCH = 10, 32
-RATES = (0.1, 0.5, 2.0)
+RATES = (0.1, 0.5, 2.0, 8.0)
 WANTED = 0.9
 BINS = np.linspace(0.0, 1.0, 11)
 

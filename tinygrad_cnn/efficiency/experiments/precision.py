@@ -91,7 +91,7 @@ def finding(results: Results) -> str:
             _seconds(results, network, "float64") / _seconds(results, network, "float32")
         )
         said.append(
-            f"The {network} is right on {accuracy['float32']:.2%} of the test set in float32 and "
+            f"{network[0].upper()}{network[1:]}: right on {accuracy['float32']:.2%} of the test set in float32 and "
             f"on {accuracy['float64']:.2%} in float64. With the same seed the test losses of the "
             f"two differ by {Spread.of(same[:, -1]):.1g} in the end, with two seeds by "
             f"{Spread.of(seeds[:, -1]):.1g}. float64 takes {times:.2g} times as long."
