@@ -91,12 +91,12 @@ def finding(results: Results) -> str:
             _seconds(results, network, "float64") / _seconds(results, network, "float32")
         )
         said.append(
-            f"{network[0].upper()}{network[1:]}: right on {accuracy['float32']:.2%} of the test set in float32 and "
-            f"on {accuracy['float64']:.2%} in float64. With the same seed the test losses of the "
-            f"two differ by {Spread.of(same[:, -1]):.1g} in the end, with two seeds by "
-            f"{Spread.of(seeds[:, -1]):.1g}. float64 takes {times:.2g} times as long."
+            f"{network[0].upper()}{network[1:]}: right on {accuracy['float32']:.2%} of the test "
+            f"set in float32 and on {accuracy['float64']:.2%} in float64. With the same seed the "
+            f"test losses of the two differ by {Spread.of(same[:, -1]):.1g} in the end, with two "
+            f"seeds by {Spread.of(seeds[:, -1]):.1g}. float64 takes {times:.2g} times as long."
         )
-    return " ".join(said)
+    return "\n\n".join(said)
 
 
 def _apart(results: Results, network: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
