@@ -279,7 +279,7 @@ def test_mnist_in_little(start: Any, few: str, tmp_path: Path) -> None:
 def test_when_mnist_is_right_is_read_from_the_table() -> None:
     rows = [
         Row(mnist.OURS, seed, epoch, 0.0, measure, value)
-        for seed, accuracies in enumerate([(0.98, 0.991, 0.985), (0.97, 0.98, 0.985)])
+        for seed, accuracies in enumerate([(0.98, 0.991, 0.985), (0.97, 0.98, 0.984)])
         for epoch, accuracy in enumerate(accuracies, start=1)
         for measure, value in (("test_accuracy", accuracy), ("training_seconds", 2.0 * epoch))
     ]

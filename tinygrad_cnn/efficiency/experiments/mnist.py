@@ -1,4 +1,4 @@
-"""How long it takes, here and with PyTorch, until 99 % of MNIST's test images are right."""
+"""How long it takes, here and with PyTorch, until 98.5 % of MNIST's test images are right."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["experiment"]
 
 EPOCHS, LEARNING_RATE = 12, 0.1
-WANTED = 0.99
+WANTED = 0.985  # of plain images this network learns hardly 99 %
 
 
 def run(record: Record, *, seed: int, framework: str, epochs: int = EPOCHS) -> None:
@@ -55,7 +55,7 @@ def finding(results: Results) -> str:
         last = Spread.of(results.last(framework, "test_accuracy"))
         rows.append([framework, f"{Spread.of(epochs):.0f}", f"{Spread.of(seconds):.0f}",
                      f"{last:.2%}"])  # fmt: skip
-    header = ["", f"epochs to {WANTED:.0%}", "seconds of training", "at the end"]
+    header = ["", f"epochs to {100 * WANTED:g} %", "seconds of training", "at the end"]
     text = (
         f"LeNet-5 with ReLU and the largest of each window, gradient descent in "
         f"batches of {frameworks.BATCH}, at a rate that falls from {LEARNING_RATE:g} to 0 in "
@@ -83,7 +83,7 @@ def _when(results: Results, framework: str) -> tuple[Numbers, Numbers]:
 
 experiment = Experiment(
     name="mnist",
-    question="How long until 99 % of MNIST’s test images are right, here and with PyTorch?",
+    question="How long until 98.5 % of MNIST’s test images are right, here and with PyTorch?",
     variants=grid(framework=(OURS, THEIRS)),
     run=run,
     figure=figure,
