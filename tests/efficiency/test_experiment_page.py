@@ -51,7 +51,7 @@ def test_a_page_is_written_of_what_is_done(tmp_path: Path) -> None:
     table = folder / FOLDER / "tiny.csv"
     page = (folder / PAGE).read_text(encoding="utf-8")
     assert "## Does it go on?\n\n12 rows.\n\n![Does it go on?](efficiency/tiny.svg)\n" in page
-    assert "One seed; [all figures](efficiency/tiny.csv)" in page
+    assert "One seed; [all numbers](efficiency/tiny.csv)" in page
     assert page == render_page(folder / FOLDER, [experiment])
     before = table.with_suffix(".svg").read_bytes()
     assert digest(table).encode() in before

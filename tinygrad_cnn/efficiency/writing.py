@@ -155,7 +155,7 @@ def _section(experiment: Experiment, results: Results, usual: Mapping[str, Any])
         f"The text: {experiment.claim}" if experiment.claim else "",
         experiment.finding(results).strip(),
         f"![{experiment.question}]({FOLDER}/{name}.svg)",
-        f"{_seeds(results)}; [all figures]({FOLDER}/{name}.csv); "
+        f"{_seeds(results)}; [all numbers]({FOLDER}/{name}.csv); "
         f"again: `tinygrad-cnn experiment {name}`."
         + (f" Measured {_in_words(here)}." if here != usual else ""),
     ]
