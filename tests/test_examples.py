@@ -169,3 +169,21 @@ def test_a_vanishing_gradient_is_found_and_cured(load: Load, tmp_path: Path) -> 
     assert not any(marks for _, _, marks in layers)
     assert loss < 0.2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["relu.svg", "sigmoid.svg"]
+
+
+def test_an_experiment_of_ones_own_goes_on_where_it_was(
+    load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tinygrad_cnn.efficiency.runs import Run, Runs
+
+    example = load("own_experiment")
+    results = example.main(tmp_path)
+    accuracies = [np.median(results.last(width, "test_accuracy")) for width in results.variants]
+    assert accuracies == sorted(accuracies)  # the wider, the better
+    assert results.seeds == (0, 1, 2)
+    said = capsys.readouterr().out
+    assert said.count(" done") == 9
+    assert "128 wide: 9" in said
+    Runs(tmp_path).path(Run(example.experiment, "8 wide", 1)).unlink()
+    assert len(example.main(tmp_path).rows) == len(results.rows)
+    assert capsys.readouterr().out.count(" done") == 1

@@ -297,6 +297,46 @@ def bench(
     return run(workloads or [], against, python or [], threads, parts, figure, json, quick)
 
 
+@app.command()
+def experiment(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Names of experiments (see --list), [bold]all[/bold], or path/to/file.py with "
+            "one of your own.",
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VARIANT", help="Do this variant alone; may be given repeatedly."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Runs of each variant (mostly 5).")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", help="Runs side by side; by default one a core.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where finished runs are kept.")
+    ] = Path("experiments"),
+    only_list: Annotated[
+        bool, typer.Option("--list", help="Print what there is, and what is done.")
+    ] = False,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Write page, figures and tables of what is done, here."
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> int:
+    """Answer a question about efficiency by measuring, or go on where that was cut off."""
+    from tinygrad_cnn.cli.experimenting import experiment as run
+
+    return run(names or [], only or [], seeds, jobs, out, only_list, write)
+
+
 def _batch_size(text: str | None) -> int | None:
     if text is None:
         return None

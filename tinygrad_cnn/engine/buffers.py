@@ -79,6 +79,12 @@ class Blocks:
 _blocks = Blocks()
 
 
+def release() -> None:
+    """Let go of all blocks that nobody uses."""
+    with _blocks._lock:
+        _blocks._release(0)
+
+
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Return an array of undefined values, as ``np.empty`` does."""
     dtype = np.dtype(dtype)

@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Any, TextIO
 
 from . import task as tasks
+from .course import Course
 from .memory import peak_of
 from .roofs import roofs
 
@@ -99,6 +100,11 @@ class Side:
     def do_losses(self, steps: int) -> Answer:
         """Train, and say the loss of each step."""
         return {"losses": [float(self.calls.step()) for _ in range(steps)]}
+
+    def do_train(self, path: str, threads: int) -> Answer:
+        """Go through the training that a file describes, and say how it went."""
+        course = Course.read(path, threads)
+        return course.follow(self.module.learner(course.task))
 
     def do_memory(self, steps: int) -> Answer:
         """Train, and say by how much the process grew at its peak."""

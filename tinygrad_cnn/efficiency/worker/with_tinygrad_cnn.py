@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .course import Learner
 from .task import LEARNING_RATE, MOMENTUM, Calls, Chain, Task, chain_of_leaves, chain_values
 
 VARIANTS = ("",)
@@ -13,7 +14,8 @@ def build(task: Task) -> Calls:
     """Return the calls of a task."""
     import tinygrad_cnn as tg
 
-    model, optimizer = _model(task)
+    model = _model(task)
+    optimizer = _optimizer(model)
     images = tg.Tensor(task.images)
 
     def step() -> Any:
@@ -31,11 +33,33 @@ def build(task: Task) -> Calls:
     return Calls(step, infer, sum(p.size for p in model.parameters()))
 
 
-def _model(task: Task) -> tuple[Any, Any]:
-    """Return the network of a task, and its optimiser."""
+def learner(task: Task) -> Learner:
+    """Return the network of a task, ready to learn from any batch."""
+    import tinygrad_cnn as tg
+
+    model = _model(task)
+    optimizer = tg.optim.SGD(model.parameters(), lr=1.0)
+
+    def step(images: Any, labels: Any, rate: float) -> float:
+        with tg.num_threads(task.threads):
+            loss = tg.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.lr = rate
+            optimizer.step()
+        return float(loss.item())
+
+    def infer(images: Any) -> Any:
+        with tg.num_threads(task.threads), tg.no_grad():
+            return model(images).numpy()
+
+    return Learner(step, infer)
+
+
+def _model(task: Task) -> Any:
+    """Return the network of a task."""
     import numpy as np
 
-    import tinygrad_cnn as tg
     from tinygrad_cnn import nn
 
     rng = np.random.default_rng(0)
@@ -48,16 +72,27 @@ def _model(task: Task) -> tuple[Any, Any]:
                 made.append(nn.Linear(features_in, features_out, rng=rng))
             case ["maxpool", size]:
                 made.append(nn.MaxPool2d(size))
+            case ["avgpool", size]:
+                made.append(nn.AvgPool2d(size))
             case ["flatten"]:
                 made.append(nn.Flatten())
             case ["relu"]:
                 made.append(nn.ReLU())
+            case ["tanh"]:
+                made.append(nn.Tanh())
             case _:
                 raise ValueError(f"no layer {layer}")
     model = nn.Sequential(*made)
     for parameter, weight in zip(model.parameters(), task.weights, strict=True):
         parameter.data = weight
-    return model, tg.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+    return model
+
+
+def _optimizer(model: Any) -> Any:
+    """Return the optimiser that all sides use."""
+    import tinygrad_cnn as tg
+
+    return tg.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
 
 
 def profile(task: Task, steps: int) -> list[dict[str, Any]]:
@@ -69,7 +104,8 @@ def profile(task: Task, steps: int) -> list[dict[str, Any]]:
     import tinygrad_cnn as tg
     from tinygrad_cnn.efficiency.profile import OpCall, OpProfile, medians
 
-    model, optimizer = _model(task)
+    model = _model(task)
+    optimizer = _optimizer(model)
     images = tg.Tensor(task.images)
     parameters = sum(p.size for p in model.parameters())
     moved = 4 * 5 * parameters  # float32: parameter and velocity read and written, gradient read

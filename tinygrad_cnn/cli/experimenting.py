@@ -1,0 +1,223 @@
+"""``tinygrad-cnn experiment``: do the runs that are missing, and say what was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from tinygrad_cnn.arguments import whole
+from tinygrad_cnn.cli.display import ACCENT, FAINT, clock, console
+from tinygrad_cnn.cli.errors import INTERRUPTED
+from tinygrad_cnn.efficiency.experiment import Experiment, slug
+from tinygrad_cnn.efficiency.experiments import NAMES, find
+from tinygrad_cnn.efficiency.machine import cores
+from tinygrad_cnn.efficiency.running import DONE, LACKING, Outcome, Watcher, perform
+from tinygrad_cnn.efficiency.runs import Run, Runs
+from tinygrad_cnn.efficiency.time_left import TimeLeft
+
+__all__ = ["RunLines", "experiment"]
+
+ALL = "all"
+
+
+def experiment(
+    names: Sequence[str],
+    only: Sequence[str],
+    seeds: int | None,
+    jobs: int | None,
+    out: Path,
+    only_list: bool,
+    write: Path | None,
+) -> int:
+    """Do what is missing of experiments, and return the exit status.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of experiments, files that declare one, or "all".
+    only : sequence of str
+        Labels of variants, as they are or as in file names; all if empty.
+    seeds, jobs : int or None
+        How many runs of each variant, and how many side by side.
+    out : Path
+        Where finished runs are kept.
+    only_list : bool
+        Do no run, but print what there is.
+    write : Path or None
+        Do no run, but write page, figures and tables of those that are done to this folder.
+
+    Returns
+    -------
+    int
+        0; 1 if a run failed; 130 if it was interrupted.
+    """
+    for name, value in (("seeds", seeds), ("jobs", jobs)):
+        if value is not None:
+            whole("experiment", name, value)
+    screen = console()
+    no_run = only_list or write is not None
+    chosen = [find(name) for name in _names(names, everything=no_run)]
+    runs = Runs(out)
+    if only_list:
+        _list(screen, chosen, runs, seeds)
+        return 0
+    if write is not None:
+        from tinygrad_cnn.efficiency.writing import write_page
+
+        for line in write_page(chosen, runs, write, seeds):
+            screen.print(line)
+        return 0
+    labels = _labels(chosen, only)
+    missing = [
+        run for each in chosen for run in runs.missing(each, seeds) if slug(run.variant) in labels
+    ]
+    wanted = sum(slug(run.variant) in labels for each in chosen for run in runs.of(each, seeds))
+    jobs = min(jobs or cores(), max(len(missing), 1))
+    screen.print(
+        f"{wanted} runs, {wanted - len(missing)} of them done before; {jobs} side by side; "
+        f"kept in {out}"
+    )
+    try:
+        with RunLines(screen, missing, jobs) as lines:
+            outcomes = perform(missing, runs, jobs=jobs, watcher=lines)
+    except KeyboardInterrupt:
+        screen.print(
+            f"\nInterrupted. {lines.count} of {len(missing)} runs are done; the same command goes "
+            "on with the rest."
+        )
+        return INTERRUPTED
+    return _say_what_is_lacking(screen, outcomes)
+
+
+def _names(names: Sequence[str], everything: bool) -> list[str]:
+    if not names:
+        if everything:
+            return list(NAMES)
+        raise ValueError(f"experiment: no name, expected some of {', '.join(NAMES)}, or {ALL}")
+    listed = [other for name in names for other in (NAMES if name == ALL else (name,))]
+    return list(dict.fromkeys(listed))
+
+
+def _labels(chosen: Sequence[Experiment], only: Sequence[str]) -> set[str]:
+    """Return the file names of the variants to do."""
+    known = {slug(label): label for each in chosen for label in each.variants}
+    wanted = {slug(label) for label in only}
+    unknown = sorted(wanted - known.keys())
+    if unknown:
+        raise ValueError(
+            f"experiment: only is {unknown[0]!r}, expected some of {', '.join(known.values())}"
+        )
+    return wanted or set(known)
+
+
+def _list(screen: Console, chosen: Sequence[Experiment], runs: Runs, seeds: int | None) -> None:
+    """Print each experiment's question, and how many of its runs are done."""
+    width = max(len(each.name) for each in chosen)
+    for each in chosen:
+        wanted = runs.of(each, seeds)
+        done = sum(runs.path(run).exists() for run in wanted)
+        screen.print(
+            Text.assemble(
+                (each.name.ljust(width), ACCENT),
+                f"  {each.question}  ",
+                (f"{done} of {len(wanted)} runs", FAINT),
+            )
+        )
+
+
+def _say_what_is_lacking(screen: Console, outcomes: Sequence[Outcome]) -> int:
+    """Print what was left out and what failed; return the exit status."""
+    lacking = [outcome for outcome in outcomes if outcome.status == LACKING]
+    for name, reason in dict.fromkeys((each.run.experiment.name, each.reason) for each in lacking):
+        screen.print(f"\n{name}: runs are left out: {reason}")
+    failed = [outcome for outcome in outcomes if outcome.status not in (DONE, LACKING)]
+    if failed:
+        screen.print(Text(f"\n{failed[0].details}".rstrip(), FAINT))
+        screen.print(
+            f"\n{len(failed)} of {len(outcomes)} runs failed; the same command tries them again."
+        )
+    return int(bool(failed))
+
+
+class RunLines(Watcher):
+    """Prints a line for every run that ends and, on a terminal, bars for those under way.
+
+    Use it in a ``with`` block, which ends the bars.
+
+    Attributes
+    ----------
+    count : int
+        How many runs are done.
+    """
+
+    def __init__(self, screen: Console, runs: Sequence[Run], jobs: int) -> None:
+        self.screen = screen
+        self.count = 0
+        self.ended_runs = 0
+        self.runs = len(runs)
+        self.left = TimeLeft(runs, jobs)
+        self.began_at: dict[Run, float] = {}
+        self.bars: dict[Run, TaskID] = {}
+        self.progress = Progress(
+            BarColumn(bar_width=24, complete_style="cyan", finished_style="cyan"),
+            TextColumn("{task.description}", style=FAINT),
+            console=screen,
+            transient=True,
+            disable=not screen.is_terminal,
+        )
+        self.width = len(str(len(runs)))
+        self.whole = self.progress.add_task("", total=max(len(runs), 1))
+
+    def __enter__(self) -> RunLines:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def began(self, run: Run) -> None:
+        """Add a bar."""
+        self.left.began(run)
+        self.began_at[run] = perf_counter()
+        self.bars[run] = self.progress.add_task(str(run), total=1.0)
+
+    def went_on(self, run: Run, share: float) -> None:
+        """Move the bars."""
+        self.left.went_on(run, share)
+        self._move()
+
+    def ended(self, outcome: Outcome) -> None:
+        """Print the line."""
+        run = outcome.run
+        self.left.ended(outcome)
+        self.ended_runs += 1
+        self.count += outcome.status == DONE
+        self.progress.remove_task(self.bars.pop(run))
+        result = clock(perf_counter() - self.began_at.pop(run))
+        if outcome.status != DONE:
+            result = f"{outcome.status}: {outcome.reason}"
+        self.screen.print(
+            Text.assemble(
+                f"{self.ended_runs:>{self.width}}/{self.runs}  {run}  ",
+                (result, FAINT if outcome.status == DONE else ACCENT),
+                (f"  {self._words()}", FAINT),
+            )
+        )
+        self._move()
+
+    def _move(self) -> None:
+        for run, task in self.bars.items():
+            share = self.left.share(run)
+            self.progress.update(task, completed=0.0 if math.isnan(share) else share)
+        done = self.ended_runs
+        self.progress.update(self.whole, completed=done, description=self._words())
+
+    def _words(self) -> str:
+        seconds = self.left.seconds()
+        return "" if math.isnan(seconds) or not seconds else f"{clock(seconds)} left"

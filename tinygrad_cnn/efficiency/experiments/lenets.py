@@ -1,0 +1,75 @@
+"""Networks of LeCun et al., "Gradient-based learning applied to document recognition", 1998.
+
+And one from the list of results for Fashion-MNIST. Pooling has no weights here, and the second
+convolution sees all channels of the first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.nn import (
+    MLP,
+    AvgPool2d,
+    Conv2d,
+    Flatten,
+    LeNet5,
+    Linear,
+    MaxPool2d,
+    Module,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Tanh,
+)
+from tinygrad_cnn.nn.init import glorot_uniform
+
+__all__ = ["lenet1", "lenet4", "lenet5", "perceptron", "sigmoids", "two_convolutions"]
+
+PIXELS, CLASSES = 784, 10
+
+
+def sigmoids(rng: np.random.Generator, hidden: tuple[int, ...] = ()) -> Module:
+    """Return a perceptron with sigmoids at its outputs; without hidden layers a linear one."""
+    return Sequential(MLP((PIXELS, *hidden, CLASSES), rng=rng), Sigmoid())
+
+
+def lenet1(rng: np.random.Generator) -> Module:
+    """Return LeNet-1: 4@5×5, average, 12@5×5, average, 10."""
+    options: dict[str, Any] = {"init": glorot_uniform, "rng": rng}
+    return Sequential(
+        *(Conv2d(1, 4, 5, **options), Tanh(), AvgPool2d(2)),
+        *(Conv2d(4, 12, 5, **options), Tanh(), AvgPool2d(2)),
+        *(Flatten(), Linear(12 * 4 * 4, CLASSES, **options)),
+    )
+
+
+def lenet4(rng: np.random.Generator) -> Module:
+    """Return LeNet-4: 4@5×5 on images of 32×32, average, 16@5×5, average, 120, 10."""
+    options: dict[str, Any] = {"init": glorot_uniform, "rng": rng}
+    return Sequential(
+        *(Conv2d(1, 4, 5, padding=2, **options), Tanh(), AvgPool2d(2)),
+        *(Conv2d(4, 16, 5, **options), Tanh(), AvgPool2d(2)),
+        *(Flatten(), Linear(16 * 5 * 5, 120, **options), Tanh(), Linear(120, CLASSES, **options)),
+    )
+
+
+def lenet5(rng: np.random.Generator) -> Module:
+    """Return LeNet-5 with tanh and averages: see `tinygrad_cnn.nn.LeNet5`."""
+    return LeNet5(activation="tanh", pooling="average", rng=rng)
+
+
+def perceptron(rng: np.random.Generator, hidden: tuple[int, ...]) -> Module:
+    """Return a perceptron of ReLUs."""
+    return MLP((PIXELS, *hidden, CLASSES), "relu", rng=rng)
+
+
+def two_convolutions(rng: np.random.Generator) -> Module:
+    """Return the network of fewer than 100,000 parameters: 32@5×5, pool, 64@5×5, pool, 10."""
+    return Sequential(
+        *(Conv2d(1, 32, 5, padding=2, rng=rng), ReLU(), MaxPool2d(2)),
+        *(Conv2d(32, 64, 5, padding=2, rng=rng), ReLU(), MaxPool2d(2)),
+        *(Flatten(), Linear(64 * 7 * 7, CLASSES, rng=rng)),
+    )

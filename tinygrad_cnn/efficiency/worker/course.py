@@ -1,0 +1,115 @@
+"""A training that several sides go through alike: the same weights, the same batches in order."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .task import Task
+
+TESTED_AT_ONCE = 500
+
+
+class Learner(NamedTuple):
+    """What a framework makes of a network.
+
+    Attributes
+    ----------
+    step : callable
+        Takes images, labels and a learning rate; forward, cross-entropy, backward, plain gradient
+        descent; returns the loss.
+    infer : callable
+        Takes images, and returns the logits as an ndarray.
+    """
+
+    step: Callable[[NDArray[Any], NDArray[Any], float], float]
+    infer: Callable[[NDArray[Any]], NDArray[Any]]
+
+
+class Course(NamedTuple):
+    """A training, as data.
+
+    Attributes
+    ----------
+    task : Task
+        The network, its first weights, and all the examples to train with.
+    rates : ndarray, shape (updates,)
+        The learning rate of each update.
+    batches : ndarray of int64, shape (updates, batch)
+        The examples of each update.
+    test_images, test_labels : ndarray
+    test_every : int
+        After so many updates the accuracy is measured.
+    """
+
+    task: Task
+    rates: NDArray[np.float64]
+    batches: NDArray[np.int64]
+    test_images: NDArray[np.float32]
+    test_labels: NDArray[np.int64]
+    test_every: int
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a file that NumPy alone can read."""
+        weights = {f"weight{k}": weight for k, weight in enumerate(self.task.weights)}
+        np.savez(
+            path,
+            layers=json.dumps(self.task.layers),
+            images=self.task.images,
+            labels=self.task.labels,
+            rates=self.rates,
+            batches=self.batches,
+            test_images=self.test_images,
+            test_labels=self.test_labels,
+            test_every=self.test_every,
+            **weights,  # type: ignore[arg-type]  # savez's own argument is no array
+        )
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], threads: int) -> Course:
+        """Return what `write` wrote."""
+        with np.load(path) as file:
+            count = sum(name.startswith("weight") for name in file)
+            weights = [file[f"weight{k}"] for k in range(count)]
+            layers = json.loads(str(file["layers"]))
+            task = Task(layers, weights, file["images"], file["labels"], threads, "")
+            return cls(
+                task,
+                file["rates"],
+                file["batches"],
+                file["test_images"],
+                file["test_labels"],
+                int(file["test_every"]),
+            )
+
+    def follow(self, learner: Learner) -> dict[str, list[float]]:
+        """Train, and return the loss of each update, and accuracy and seconds at every test.
+
+        The seconds are those of the updates.
+        """
+        losses, accuracies, seconds = [], [], []
+        taken = 0.0
+        pairs = zip(self.batches, self.rates.tolist(), strict=True)
+        for update, (batch, rate) in enumerate(pairs, start=1):
+            images, labels = self.task.images[batch], self.task.labels[batch]
+            started = perf_counter()
+            losses.append(float(learner.step(images, labels, rate)))
+            taken += perf_counter() - started
+            if update % self.test_every == 0:
+                accuracies.append(self._accuracy(learner))
+                seconds.append(taken)
+        return {"losses": losses, "accuracies": accuracies, "seconds": seconds}
+
+    def _accuracy(self, learner: Learner) -> float:
+        right = 0
+        for start in range(0, len(self.test_labels), TESTED_AT_ONCE):
+            part = slice(start, start + TESTED_AT_ONCE)
+            guesses = learner.infer(self.test_images[part]).argmax(axis=1)
+            right += int((guesses == self.test_labels[part]).sum())
+        return right / len(self.test_labels)
