@@ -6,6 +6,7 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_info
@@ -52,7 +53,9 @@ def describe() -> Machine:
     True
     """
     found = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    blas = found[0] if found else {}
+    blas: dict[str, Any] = min(
+        found, key=lambda library: not _is_numpys(library["filepath"]), default={}
+    )
     return Machine(
         processor=_processor(),
         system=f"{platform.system()} {platform.machine()}",
@@ -71,6 +74,11 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _is_numpys(library: str) -> bool:
+    """Return whether a library came with NumPy; SciPy, once imported, brings another."""
+    return any(part.split(".")[0] == "numpy" for part in Path(library).parts)
 
 
 def _processor() -> str:
