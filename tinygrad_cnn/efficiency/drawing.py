@@ -65,14 +65,14 @@ def draw_curve(
 def log_axis(axis: Axis) -> None:
     """Write plain numbers along an axis, ``axes.xaxis`` or ``axes.yaxis``, and make it logarithmic.
 
-    One of less than four decades is marked at 1, 2 and 5, so call it when the limits are known.
+    One of less than three decades is marked at 1, 2 and 5, so call it when the limits are known.
     """
     from matplotlib.ticker import LogLocator, NullLocator
 
     across = axis is axis.axes.xaxis
     axis.axes.set(**{"xscale" if across else "yscale": "log"})
     low, high = axis.get_view_interval()
-    short = high / max(low, 1e-300) < 1e4
+    short = high / max(low, 1e-300) < 1e3
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if short else (1.0,)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter("{x:g}")
