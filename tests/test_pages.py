@@ -40,7 +40,7 @@ def test_links_lead_somewhere(page: Path):
     links = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```|\$\$.*?\$\$", "", text, flags=re.S))
     for link in links:
         path, _, anchor = link.partition("#")
-        if link.startswith("https://"):
+        if link.startswith(("https://", "http://")):
             continue
         target = (page.parent / path) if path else page
         assert target.exists(), link
