@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -276,3 +278,10 @@ def test_a_rule_may_hand_back_what_the_call_has_kept(create_graph: bool) -> None
     np.testing.assert_array_equal(slope, [3.0, 4.0])
     if not create_graph:
         assert not np.shares_memory(slope, x.numpy())
+
+
+@pytest.mark.parametrize("name", sorted(tg.OPS))
+def test_an_op_is_pickled_and_copied_as_a_function_is(name: str) -> None:
+    op = tg.OPS[name]
+    assert pickle.loads(pickle.dumps(op)) is op
+    assert copy.deepcopy({"loss": op})["loss"] is op
