@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
+from support.datasets import save
 from typer.testing import CliRunner, Result
 
 from tinygrad_cnn.cli import app
@@ -30,15 +30,7 @@ def few_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     """90 digits to train with and 50 to test with."""
     split = digits()
     train, test = split.train.balanced(9), split.test.balanced(5)
-    path = tmp_path_factory.mktemp("data") / "few.npz"
-    np.savez(
-        path,
-        x_train=train.images,
-        y_train=train.labels,
-        x_test=test.images,
-        y_test=test.labels,
-    )
-    return str(path)
+    return save(tmp_path_factory.mktemp("data") / "few.npz", train, test)
 
 
 @pytest.fixture(scope="session")

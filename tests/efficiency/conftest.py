@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-import numpy as np
 import pytest
+from support.datasets import save
 
 from tinygrad_cnn.data import digits
 from tinygrad_cnn.efficiency.process import Worker
@@ -39,12 +39,4 @@ def start() -> Iterator[Start]:
 def few(tmp_path_factory: pytest.TempPathFactory) -> str:
     """400 digits to train with and 200 to test with: what `data.load` takes."""
     train, test = digits().train.balanced(40), digits().test.balanced(20)
-    path = tmp_path_factory.mktemp("data") / "few.npz"
-    np.savez(
-        path,
-        x_train=train.images,
-        y_train=train.labels,
-        x_test=test.images,
-        y_test=test.labels,
-    )
-    return str(path)
+    return save(tmp_path_factory.mktemp("data") / "few.npz", train, test)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
+from support.datasets import save
 
-from tinygrad_cnn.data import Dataset, Split, digits
+from tinygrad_cnn.data import Split, digits
 from tinygrad_cnn.train import Experiment, TrainingSettings
 
 MODEL_SOURCE = '''
@@ -50,16 +48,6 @@ def net_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("model") / "net.py"
     path.write_text(MODEL_SOURCE, encoding="utf-8")
     return f"{path}:Net"
-
-
-def save(path: Path, train: Dataset, test: Dataset) -> None:
-    np.savez(
-        path,
-        x_train=train.images,
-        y_train=train.labels,
-        x_test=test.images,
-        y_test=test.labels,
-    )
 
 
 @pytest.fixture

@@ -37,20 +37,9 @@ class Rows:
     groups: int
 
     @property
-    def shared(self) -> bool:
-        """Whether windows share the columns they overlap in."""
-        axis = self.at.columns
-        return axis.dilation == 1 and axis.stride < max(axis.kernel, 2)
-
-    @property
-    def step(self) -> int:
-        """From the first column of a window to that of the next."""
-        return self.at.columns.stride if self.shared else self.at.columns.kernel
-
-    @property
     def width(self) -> int:
         """How many columns are gathered."""
-        return (self.at.columns.windows - 1) * self.step + self.at.columns.kernel
+        return (self.at.columns.windows - 1) * self.at.columns.step + self.at.columns.kernel
 
     @property
     def size(self) -> int:
@@ -70,7 +59,7 @@ class Rows:
         return as_strided(
             gathered,
             (self.groups, band.rows, self.at.columns.windows, split, kernel, q),
-            (group, row, column * self.step, q * image, channel, image),
+            (group, row, column * self.at.columns.step, q * image, channel, image),
             writeable=False,
         )
 
@@ -113,7 +102,7 @@ class Rows:
         return (
             self.at.rows.kernel == 1
             and (self.groups == 1 or self.at.columns.kernel == 1)
-            and self.shared
+            and self.at.columns.shared
             and self.at.rows.before == self.at.columns.before == 0
             and (self.at.rows.windows - 1) * self.at.rows.stride < self.at.rows.size
             and self.width <= width
@@ -121,7 +110,7 @@ class Rows:
 
     def _columns(self, width: int) -> Iterator[tuple[slice, slice | None]]:
         """Yield columns of R with the image's columns that belong there; None for the border."""
-        if self.shared:
+        if self.at.columns.shared:
             start = self.at.columns.before
             yield from strip(self.width, 1, -start, width)
             return

@@ -45,7 +45,7 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
     """Return the gradient (OC, C/G, KH, KW) of the kernels, from `dy` (N, OC, OH, OW)."""
     memory, gradient = layout.memory(layout.arranged(x)), layout.memory(layout.arranged(dy))
     (oh, ow, oc, n), c, (kh, kw) = gradient.shape, x.shape[1] // groups, at.kernel
-    row = x.shape[1] * _row_step(at.rows) * _width(at.columns) + ow * oc
+    row = x.shape[1] * at.rows.step * _width(at.columns) + ow * oc
     pieces = bands(oh, n, row * x.itemsize)
     shape = (groups, kw, kh * c, oc // groups)
     parts = np.zeros((part_count(len(pieces), math.prod(shape) * x.itemsize), *shape), x.dtype)
@@ -78,7 +78,7 @@ def _lines(memory: Array, at: Windows, groups: int, band: Band, split: int) -> A
     """Return what the kernel's rows read: (G, oh, part, KW, KH·C/G, OW·N/parts)."""
     height, width, channels, _ = memory.shape
     c, n, (kh, kw) = channels // groups, band.images, at.kernel
-    step = _row_step(at.rows)
+    step = at.rows.step
     count = (band.rows - 1) * step + kh
     x = scratch("rows", (groups, count, c, _width(at.columns), n), memory.dtype)
     images = memory.reshape(height, width, groups, c, -1)[..., band.first : band.last]
@@ -123,12 +123,6 @@ def _split(length: int, multiply_adds: int) -> int:
     return 1
 
 
-def _row_step(axis: Axis) -> int:
-    """Return how many rows of X lie between those of one output row and of the next."""
-    shared = axis.dilation == 1 and axis.stride < max(axis.kernel, 2)
-    return axis.stride if shared else axis.kernel
-
-
 def _width(axis: Axis) -> int:
     """Return how many columns X has."""
     if axis.stride == 1:
@@ -138,8 +132,8 @@ def _width(axis: Axis) -> int:
 
 def _rows(axis: Axis, band: Band) -> Iterator[tuple[slice, slice | None]]:
     """Yield rows of X with the image's rows that belong there; None for the border."""
-    step, first = _row_step(axis), band.top * axis.stride - axis.before
-    if step == axis.stride and axis.dilation == 1:
+    step, first = axis.step, band.top * axis.stride - axis.before
+    if axis.step == axis.stride and axis.dilation == 1:
         yield from strip((band.rows - 1) * step + axis.kernel, 1, first, axis.size)
         return
     for k in range(axis.kernel):

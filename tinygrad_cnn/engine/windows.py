@@ -39,6 +39,16 @@ class Axis:
         return max(self.before + self.size + self.after, self.reach)
 
     @property
+    def shared(self) -> bool:
+        """Whether windows can share the cells they overlap in, for a window's lie side by side."""
+        return self.dilation == 1 and self.stride < max(self.kernel, 2)
+
+    @property
+    def step(self) -> int:
+        """From the first cell of a window to that of the next, where all are gathered."""
+        return self.stride if self.shared else self.kernel
+
+    @property
     def apart(self) -> bool:
         """Whether no two windows share a cell."""
         return self.windows == 1 or self.stride >= self.dilation * (self.kernel - 1) + 1
