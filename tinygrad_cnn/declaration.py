@@ -192,7 +192,8 @@ class Declaration(Generic[P]):
         """
         values = ", ".join([self._read(name, kept) for name in names])
         known = {"residuals": self.residuals, "shape": np.shape, "kept": _kept}
-        return eval(f"lambda arguments, arrays, y: [{values}]", known)  # type: ignore[no-any-return]
+        reader: Reader = eval(f"lambda arguments, arrays, y: [{values}]", known)
+        return reader
 
     def _read(self, name: str, kept: bool) -> str:
         """Return the expression that reads `name` from ``arguments``, ``arrays`` and ``y``."""

@@ -66,12 +66,7 @@ class Op(Declaration[P]):
         node = self._record(arguments, operands, arrays, y, state.scope) if state.on else None
         if state.observers:
             self._tell(state, operands, arrays, y, node, started)
-        origin = None
-        for array in unwrapped:
-            if y.base is not None or y is array:
-                origin = _leaf_beneath(y, operands)
-                break
-        return Variable.tensor.of(y, node, origin)
+        return Variable.tensor.of(y, node, _leaf_beneath(y, operands))
 
     def _computed(self, arrays: list[Any], scope: str) -> Any:
         """Return what the forward returns; an error of its says which op and module it was."""
@@ -158,7 +153,7 @@ class Op(Declaration[P]):
 
         What is given is itself returned where that is so already, as in nearly every rule.
         """
-        if operands and type(operands[0]) is np.ndarray and _is_of_one_dtype(operands):
+        if _is_of_one_dtype(operands):
             return operands
         arrays = [v.array if isinstance(v, Variable) else v for v in operands]
         if _is_of_one_dtype(arrays):
@@ -370,7 +365,7 @@ def _plain(value: Any) -> Any:
 def _leaf_beneath(y: NDArray[Any], operands: list[Any]) -> Variable | None:
     """Return the leaf whose memory `y` is a view of, if there is one."""
     for value in operands:
-        if isinstance(value, Variable):
+        if isinstance(value, Variable) and (y.base is not None or y is value.array):
             owner = value.owner
             if owner is not None and np.may_share_memory(y, owner.array):
                 return owner

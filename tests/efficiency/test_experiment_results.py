@@ -159,7 +159,7 @@ def declared(**changes: object) -> Experiment:
         "figure": print,
         "finding": str,
     }
-    return Experiment(**{**fields, **changes})  # type: ignore[arg-type]
+    return Experiment(**{**fields, **changes})
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_the_handwritten_network_learns_as_the_recorded_one(network: str) -> Non
         assert handwritten(images, labels) == pytest.approx(recorded(images, labels), rel=1e-5)
     for parameter, weight in zip(
         model.parameters(),
-        (handwritten.w1, handwritten.b1, handwritten.w2, handwritten.b2),  # type: ignore[attr-defined]  # both have them
+        (handwritten.w1, handwritten.b1, handwritten.w2, handwritten.b2),
         strict=True,
     ):
         np.testing.assert_allclose(weight, parameter.numpy(), rtol=1e-4, atol=1e-6)
