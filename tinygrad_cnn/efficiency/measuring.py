@@ -23,7 +23,7 @@ def seconds_per_call(call: Callable[[], Any], budget: float) -> float:
 
     Examples
     --------
-    >>> 0 <= seconds_per_call(lambda: None, budget=0.001) < 0.001
+    >>> seconds_per_call(lambda: None, budget=0.001) >= 0
     True
     """
     taken = [_seconds(call)]
