@@ -93,8 +93,8 @@ def _roofline(axes: Axes, profile: Profile, roofs: Roofs) -> None:
     axes.set_title(f"{profile.workload.title}, {threads}", loc="left", fontweight="bold")
     axes.annotate(
         f"products at best: {roofs.multiply_adds / GIGA:.0f} G/s",
-        (most, roofs.multiply_adds / GIGA),
-        xytext=(0, 4), textcoords="offset points", ha="right", color=ROOF,
+        (ridge, roofs.multiply_adds / GIGA),  # left of it: ops crowd under the roof
+        xytext=(-8, 0), textcoords="offset points", ha="right", va="center", color=ROOF,
     )  # fmt: skip
     axes.annotate(
         f"memory: {roofs.bytes / GIGA:.0f} GB/s",
