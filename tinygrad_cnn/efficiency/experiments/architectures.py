@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.efficiency.drawing import COLOURS, accuracy_axis
+from tinygrad_cnn.efficiency.drawing import COLOURS, accuracy_axis, log_axis
 from tinygrad_cnn.efficiency.experiment import Experiment, Record
 from tinygrad_cnn.efficiency.experiments.common import table, train
 from tinygrad_cnn.efficiency.results import Results, Spread
@@ -16,6 +17,7 @@ from tinygrad_cnn.nn import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Modul
 from tinygrad_cnn.optim import Adam
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 IMAGE, CLASSES = 28, 10
@@ -97,31 +99,45 @@ def run(record: Record, seed: int, architecture: Architecture, epochs: int = EPO
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw the accuracy against multiply-adds and against seconds, a line for each aspect."""
-    figure.set_size_inches(11.0, 5.6)
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, measure in zip(panels, ("multiply_adds", "seconds"), strict=True):
-        lowest = 1.0
-        for (aspect, values), colour in zip(ASPECTS.items(), COLOURS, strict=False):
-            labels = [label(aspect, value) for value in values]
-            accuracies = [Spread.of(_accuracy(results, name)) for name in labels]
-            costs = [float(np.median(_cost(results, name, measure))) for name in labels]
-            lowest = min(lowest, *(spread.low for spread in accuracies))
-            axes.plot(costs, [s.median for s in accuracies], "o-", color=colour, label=aspect)
-            for cost, spread, value, name in zip(costs, accuracies, values, labels, strict=True):
-                axes.plot([cost, cost], [spread.low, spread.high], color=colour, alpha=0.3)
-                if name != "usual":
-                    axes.annotate(
-                        f"{value}", (cost, spread.median), xytext=(5, 5),
-                        textcoords="offset points", color=colour, fontsize=9,
-                    )  # fmt: skip
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}" if measure == "seconds" else "{x:,.0f}")
-        axes.xaxis.set_minor_formatter("")
-        accuracy_axis(axes, np.floor(50 * lowest) / 50, 0.99)
-    panels[0].set(xlabel="multiply-adds of an image, forward", ylabel="test accuracy")
-    panels[1].set_xlabel(f"seconds of {EPOCHS} epochs, one thread")
-    panels[1].legend(frameon=False, labelcolor="linecolor", loc="lower right")
+    """Draw the accuracy against multiply-adds and against seconds, a column for each aspect."""
+    figure.set_size_inches(11.0, 6.4)
+    panels = figure.subplots(2, len(ASPECTS), sharex="row", sharey=True)
+    xlabels = (
+        "million multiply-adds of an image, forward",
+        f"seconds of {EPOCHS} epochs, one thread",
+    )
+    everywhere = {label(a, value) for a, values in ASPECTS.items() for value in values}
+    lowest = min(Spread.of(_accuracy(results, name)).low for name in everywhere)
+    for row, measure, xlabel in zip(panels, ("multiply_adds", "seconds"), xlabels, strict=True):
+        unit = 1e6 if measure == "multiply_adds" else 1.0
+        costs = {n: float(np.median(_cost(results, n, measure))) / unit for n in everywhere}
+        row[0].set(
+            xlim=(min(costs.values()) / 1.6, max(costs.values()) * 4), ylabel="test accuracy"
+        )
+        for axes, aspect, colour in zip(row, ASPECTS, COLOURS, strict=False):
+            _draw_aspect(axes, results, aspect, costs, colour)
+            accuracy_axis(axes, np.floor(50 * lowest) / 50, 0.99)
+            log_axis(axes.xaxis)
+        row[len(row) // 2].set_xlabel(xlabel)
+    for axes, aspect in zip(panels[0], ASPECTS, strict=True):
+        axes.set_title(aspect, loc="left", fontweight="bold")
+
+
+def _draw_aspect(
+    axes: Axes, results: Results, aspect: str, costs: Mapping[str, float], colour: str
+) -> None:
+    """Draw the median and the range for each value of an aspect, and a ring at the usual one."""
+    names = [label(aspect, value) for value in ASPECTS[aspect]]
+    spreads = [Spread.of(_accuracy(results, name)) for name in names]
+    axes.plot([costs[name] for name in names], [s.median for s in spreads], "-", color=colour)
+    for name, value, spread in zip(names, ASPECTS[aspect], spreads, strict=True):
+        face = "white" if name == "usual" else colour
+        axes.plot([costs[name]] * 2, [spread.low, spread.high], color=colour, alpha=0.3)
+        axes.plot(costs[name], spread.median, "o", color=colour, markerfacecolor=face)
+        axes.annotate(
+            f"{value}", (costs[name], spread.median), xytext=(6, -3), va="top",
+            textcoords="offset points", color=colour, fontsize=9,
+        )  # fmt: skip
 
 
 def finding(results: Results) -> str:
@@ -140,7 +156,8 @@ def finding(results: Results) -> str:
     header = ["architecture", "multiply-adds", "parameters", "seconds", "accuracy"]
     said = " ".join(_compared(results, aspect) for aspect in ASPECTS)
     return (
-        f"The usual one has {usual}; the others differ in one of them.\n\n{table(header, rows)}\n\n"
+        f"The usual one (a ring) has {usual}; the others differ in one of them.\n\n"
+        f"{table(header, rows)}\n\n"
         f"{said} {_whether_work_is_time(results)}"
     )
 
