@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.cli.ink import as_mnist
-from tinygrad_cnn.data import DataError
+from tinygrad_cnn.data import DataError, as_mnist, plain_picture
 from tinygrad_cnn.data.errors import require
 from tinygrad_cnn.train import DataSettings
 
@@ -56,37 +55,11 @@ def read_picture(path: Path, settings: DataSettings) -> NDArray[np.uint8]:
 
 
 def _open(path: Path) -> Any:
-    """Return an upright image of mode L or RGB."""
     pillow: Any = require("PIL.Image", "reading image files")
-    operations: Any = require("PIL.ImageOps", "reading image files")
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     try:
         with pillow.open(path) as opened:
-            image = operations.exif_transpose(opened)
-            image.load()
+            return plain_picture(opened)
     except Exception as error:  # decoders of damaged files raise errors of any kind
         raise DataError(f"{path}: cannot be read as an image: {error}") from error
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits a pixel, or more
-        return pillow.fromarray(_stretched(np.asarray(image, np.float64)))
-    if image.has_transparency_data:
-        return _on_ground(image.convert("RGBA"), pillow)
-    return image if image.mode in ("L", "RGB") else image.convert("RGB")
-
-
-def _stretched(pixels: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return values of any range as 0 to 255."""
-    low, high = pixels.min(), pixels.max()
-    scaled: NDArray[np.uint8] = np.rint((pixels - low) * (255 / max(high - low, 1e-12))).astype(
-        np.uint8
-    )
-    return scaled
-
-
-def _on_ground(image: Any, pillow: Any) -> Any:
-    """Lay an image on black if what it shows is light, else on white."""
-    pixels = np.asarray(image, np.float64)
-    alpha = pixels[..., 3]
-    light = alpha.sum() > 0 and (pixels[..., :3].mean(axis=-1) * alpha).sum() / alpha.sum() > 127.5
-    ground = pillow.new("RGBA", image.size, "black" if light else "white")
-    return pillow.alpha_composite(ground, image).convert("RGB")

@@ -4,10 +4,12 @@ from tinygrad_cnn.data.archive import npz
 from tinygrad_cnn.data.dataset import Dataset, Split
 from tinygrad_cnn.data.errors import DataError
 from tinygrad_cnn.data.idx import read_idx, write_idx
-from tinygrad_cnn.data.idx_sets import digits, fashion_mnist, idx_folder, mnist
+from tinygrad_cnn.data.idx_sets import at_hand, digits, fashion_mnist, idx_folder, mnist
 from tinygrad_cnn.data.image_files import image_folder
+from tinygrad_cnn.data.ink import as_mnist
 from tinygrad_cnn.data.labels import from_one_hot, one_hot
 from tinygrad_cnn.data.loader import DataLoader, Transform
+from tinygrad_cnn.data.picture import plain_picture
 from tinygrad_cnn.data.sources import load
 from tinygrad_cnn.data.transforms import Compose, Elastic, Flip, Normalise, Rotate, Shift
 
@@ -23,6 +25,8 @@ __all__ = [
     "Shift",
     "Split",
     "Transform",
+    "as_mnist",
+    "at_hand",
     "digits",
     "fashion_mnist",
     "from_one_hot",
@@ -32,6 +36,7 @@ __all__ = [
     "mnist",
     "npz",
     "one_hot",
+    "plain_picture",
     "read_idx",
     "write_idx",
 ]

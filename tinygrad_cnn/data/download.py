@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tinygrad_cnn.data.errors import DataError, require
 
-__all__ = ["download"]
+__all__ = ["cache", "download"]
 
 
 def download(name: str, url: str, sha256: Mapping[str, str], instead: str) -> Path:
@@ -43,7 +43,7 @@ def download(name: str, url: str, sha256: Mapping[str, str], instead: str) -> Pa
     PosixPath('/home/me/.cache/tinygrad_cnn/letters')
     """
     pooch = require("pooch", f"downloading {name}")
-    folder = Path(pooch.os_cache("tinygrad_cnn"), name)
+    folder = cache(name)
     for file, expected in sha256.items():
         address = f"{url.rstrip('/')}/{file}"
         try:
@@ -54,3 +54,8 @@ def download(name: str, url: str, sha256: Mapping[str, str], instead: str) -> Pa
                 f"Without a network: {instead} a folder that holds the files"
             ) from error
     return folder
+
+
+def cache(name: str) -> Path:
+    """Return the folder in the user's cache where `download` keeps a set; it may not exist."""
+    return Path(require("pooch", f"downloading {name}").os_cache("tinygrad_cnn"), name)

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.data.dataset import MOST_CLASSES, Dataset, Split, number_classes
-from tinygrad_cnn.data.download import download
+from tinygrad_cnn.data.download import cache, download
 from tinygrad_cnn.data.errors import DataError
 from tinygrad_cnn.data.idx import read_idx
 from tinygrad_cnn.data.labels import as_labels
 
-__all__ = ["SETS", "IdxSet", "digits", "fashion_mnist", "idx_folder", "mnist"]
+__all__ = ["SETS", "IdxSet", "at_hand", "digits", "fashion_mnist", "idx_folder", "mnist"]
 
 DATA_VARIABLE = "TINYGRAD_CNN_DATA"
-DIGITS_FOLDER = Path(__file__).with_name("digits")
+DIGITS_FOLDER = Path(__file__).with_name("embedded_digits")
 FILES = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
@@ -154,6 +154,32 @@ def fashion_mnist(folder: str | os.PathLike[str] | None = None, *, url: str | No
     'Ankle boot'
     """
     return _published("fashion-mnist", folder, url)
+
+
+def at_hand(name: str) -> bool:
+    """Return whether `tinygrad_cnn.data.load` gives a set by its name without a download.
+
+    Parameters
+    ----------
+    name : str
+        "digits", "mnist" or "fashion-mnist".
+
+    Examples
+    --------
+    >>> at_hand("digits")
+    True
+    """
+    if name == "digits":
+        return True
+    if os.environ.get(DATA_VARIABLE):
+        folder = Path(os.environ[DATA_VARIABLE])
+        folders = [folder, folder / name]
+    else:
+        try:
+            folders = [cache(name)]
+        except ModuleNotFoundError:
+            return False
+    return any(all(_find(folder, file) for file in FILES) for folder in folders)
 
 
 def idx_folder(

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.data import DataError
-from tinygrad_cnn.data.errors import require
+from tinygrad_cnn.data.errors import DataError, require
 
 __all__ = ["as_mnist"]
 
