@@ -10,6 +10,7 @@
 (1, True)
 """
 
+from tinygrad_cnn.train.choices import AUGMENTATIONS, LEARNING_RATES, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.experiment import Experiment
@@ -21,7 +22,11 @@ from tinygrad_cnn.train.run import Run, RunFolder, load_run
 from tinygrad_cnn.train.settings import DataSettings, ModelSettings, Settings, TrainingSettings
 
 __all__ = [
+    "AUGMENTATIONS",
+    "LEARNING_RATES",
+    "OPTIMIZERS",
     "RECIPES",
+    "SCHEDULES",
     "Callback",
     "DataSettings",
     "Epoch",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn import data, ops
 from tinygrad_cnn.data import Compose, DataLoader, Split
@@ -36,9 +38,15 @@ class Experiment:
     ----------
     settings : Settings
     split : Split
-        The data that the settings tell of.
+        The data that the settings tell of, in classes, shape and number. They are normalised with
+        the mean and deviation of the settings, which need not be theirs: a model that learns on
+        sees its images as it has always seen them.
     model_file : ModelFile, optional
         Where the model is one of the user's own.
+    weights : mapping of str to ndarray, optional
+        What the model begins with, as its ``state_dict()`` names it, in place of values drawn from
+        the seed: to go on with what another training has learned, on other data or in another
+        way.
 
     Attributes
     ----------
@@ -54,12 +62,28 @@ class Experiment:
     Raises
     ------
     ValueError
-        If the model cannot be made for such images or does not give a logit for each class.
+        If the data are not what the settings tell of, the model cannot be made for such images or
+        does not give a logit for each class, or the weights do not fit it.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> first = Experiment.new("digits", "mlp", TrainingSettings(epochs=1))
+    >>> few = Split(first.split.train[:320], first.split.test)
+    >>> settings = replace(first.settings, data=replace(first.settings.data, training_images=320))
+    >>> second = Experiment(settings, few, weights=first.model.state_dict())
+    >>> second.test().accuracy == first.test().accuracy, len(second.loader)
+    (True, 5)
     """
 
     def __init__(
-        self, settings: Settings, split: Split, model_file: ModelFile | None = None
+        self,
+        settings: Settings,
+        split: Split,
+        model_file: ModelFile | None = None,
+        weights: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
+        settings.data.check_split(split)
         training = settings.training
         for_model, for_loader = np.random.SeedSequence(training.seed).spawn(2)
         normalise = settings.data.normalise()
@@ -67,6 +91,9 @@ class Experiment:
         self.split = split
         self.model_file = model_file
         self.model = build_model(settings, model_file, np.random.default_rng(for_model))
+        self._begun = weights is not None
+        if weights is not None:
+            self.model.load_state_dict(weights)
         self.loader = DataLoader(
             split.train,
             training.batch_size or None,
@@ -118,8 +145,21 @@ class Experiment:
         return cls(settings, split, model_file)
 
     @classmethod
-    def resumed(cls, folder: RunFolder) -> Experiment:
+    def resumed(cls, folder: RunFolder, split: Split | None = None) -> Experiment:
         """Prepare to go on with the training that left `folder` behind.
+
+        Parameters
+        ----------
+        folder : RunFolder
+            Of a training that `train` began, with given weights or without.
+        split : Split, optional
+            The data of the training, if they were made in code: only with the same as then does it
+            give the same bits. Otherwise they are loaded again, and must be what they were.
+
+        Returns
+        -------
+        Experiment
+            As it was after its last epoch, or before the first.
 
         Raises
         ------
@@ -127,9 +167,15 @@ class Experiment:
             If a file in it is missing or damaged, or the data are not what they were.
         """
         settings = folder.read_settings()
-        split = data.load(settings.data.source)
-        if DataSettings.of(split, settings.data.source) != settings.data:
-            raise RunError(f"{folder.settings}: {settings.data.source} has changed since then")
+        if split is None:
+            split = data.load(settings.data.source)
+            if DataSettings.of(split, settings.data.source) != settings.data:
+                raise RunError(f"{folder.settings}: {settings.data.source} has changed since then")
+        else:
+            try:
+                settings.data.check_split(split)
+            except ValueError as error:
+                raise RunError(f"{folder.settings}: was written for other data: {error}") from error
         experiment = cls(settings, split, folder.read_model_file(settings))
         if folder.checkpoint.exists():
             experiment._load_checkpoint(folder.checkpoint)
@@ -141,7 +187,8 @@ class Experiment:
         Parameters
         ----------
         folder : RunFolder
-            Settings are written to it at once; weights, history and checkpoint after every epoch.
+            Settings are written to it at once, and a checkpoint if the model began with given
+            weights; weights, history and checkpoint after every epoch.
         callbacks : sequence of Callback
             Are told of every batch, and of every epoch once it is written.
 
@@ -157,6 +204,8 @@ class Experiment:
         OSError
             If a file cannot be written.
         """
+        if self._begun and not self.history:  # before the settings: with them it can be resumed
+            self._save_checkpoint(folder)
         folder.write_settings(self.settings, self.model_file)
         self.loader.epoch = len(self.history)
         return fit(
@@ -179,6 +228,9 @@ class Experiment:
         """Write weights, history and, last, the checkpoint."""
         write_arrays(folder.weights, self.model.state_dict(), {"epoch": str(len(self.history))})
         self.history.to_csv(folder.history)
+        self._save_checkpoint(folder)
+
+    def _save_checkpoint(self, folder: RunFolder) -> None:
         write_state(
             folder.checkpoint,
             {

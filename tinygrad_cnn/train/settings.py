@@ -139,6 +139,16 @@ class DataSettings:
                 f"trained with {', '.join(self.classes)}"
             )
 
+    def check_split(self, split: Split) -> None:
+        """Raise ValueError if `split` is not of these classes, this shape and these numbers."""
+        self.check(split.train)  # and with it the other: a Split's two are alike
+        came = len(split.train), len(split.test)
+        if came != (self.training_images, self.test_images):
+            raise ValueError(
+                f"{split.train.name}: has {came[0]} training and {came[1]} test images; the "
+                f"settings tell of {self.training_images} and {self.test_images}"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:

@@ -1,0 +1,153 @@
+"""Experiments with data and weights that are given in code: learning on, and going on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.data import Split
+from tinygrad_cnn.train import (
+    Callback,
+    DataSettings,
+    Experiment,
+    ModelSettings,
+    Progress,
+    RunError,
+    RunFolder,
+    Settings,
+    TrainingSettings,
+    load_run,
+)
+
+Prepare = Callable[..., Experiment]
+TRAINING = TrainingSettings(epochs=3, batch_size=16, lr=0.01, seed=5)
+MODEL = ModelSettings(name="mlp", options={"hidden": [6]})
+
+
+class StopAt(Callback):
+    def __init__(self, epoch: int, batch: int) -> None:
+        self.place = epoch, batch
+
+    def batch(self, progress: Progress) -> None:
+        if (progress.epoch, progress.batch) == self.place:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def base(few: Split) -> Experiment:
+    """A model, untrained, and the settings that it would have been trained with."""
+    settings = Settings(data=DataSettings.of(few, "few"), model=MODEL, training=TRAINING)
+    return Experiment(settings, few)
+
+
+@pytest.fixture(scope="module")
+def more(few: Split) -> Split:
+    """Other data than the base model's: darker, and fewer."""
+    dark = replace(few.train, images=few.train.images // 2)
+    return Split(dark[::2], few.test)
+
+
+@pytest.fixture
+def learn_on(base: Experiment, more: Split) -> Callable[[], Experiment]:
+    def make() -> Experiment:
+        told = replace(base.settings.data, training_images=len(more.train))
+        settings = replace(base.settings, data=told, training=replace(TRAINING, seed=6))
+        return Experiment(settings, more, weights=base.model.state_dict())
+
+    return make
+
+
+def test_a_model_begins_with_the_given_weights(
+    base: Experiment, learn_on: Callable[[], Experiment]
+) -> None:
+    experiment = learn_on()
+    for name, array in base.model.state_dict().items():
+        np.testing.assert_array_equal(experiment.model.state_dict()[name], array)
+    drawn = Experiment(experiment.settings, experiment.split)  # from seed 6, not the base's 5
+    assert (drawn.model.fc[0].weight.data != base.model.fc[0].weight.data).any()
+
+
+def test_the_given_weights_are_copied(base: Experiment, learn_on: Callable[[], Experiment]) -> None:
+    before = base.model.fc[0].weight.data.copy()
+    learn_on().model.fc[0].weight.data[...] = 7.0
+    np.testing.assert_array_equal(base.model.fc[0].weight.data, before)
+
+
+def test_images_are_normalised_as_the_settings_say_not_as_the_data_would(
+    base: Experiment, more: Split, learn_on: Callable[[], Experiment]
+) -> None:
+    told, own = base.settings.data, DataSettings.of(more, "more")
+    assert told.mean != own.mean
+    shown = np.concatenate([images for images, _ in learn_on().loader])
+    scaled = (more.train.images / 255 - told.mean[0]) / told.std[0]
+    np.testing.assert_allclose(np.sort(shown.ravel()), np.sort(scaled.ravel()), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(1, 1), (1, 3), (2, 1), (3, 2)])
+def test_a_resumed_learning_on_gives_the_bits_of_one_that_was_not_interrupted(
+    learn_on: Callable[[], Experiment], more: Split, tmp_path: Path, epoch: int, batch: int
+) -> None:
+    whole, broken = (RunFolder.create("run", parent=tmp_path) for _ in range(2))
+    learn_on().train(whole)
+    with pytest.raises(KeyboardInterrupt):
+        learn_on().train(broken, [StopAt(epoch, batch)])
+    resumed = Experiment.resumed(broken, split=more)
+    assert len(resumed.history) == epoch - 1
+    resumed.train(broken)
+    assert broken.weights.read_bytes() == whole.weights.read_bytes()
+
+
+def test_a_folder_that_can_be_resumed_holds_the_weights_that_it_began_with(
+    learn_on: Callable[[], Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder.create("run", parent=tmp_path)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "write_settings", killed)
+    with pytest.raises(KeyboardInterrupt):
+        learn_on().train(run)
+    assert [file.name for file in run.path.iterdir()] == [run.checkpoint.name]
+
+
+def test_learning_on_can_be_used_as_any_run(
+    learn_on: Callable[[], Experiment], tmp_path: Path
+) -> None:
+    run = RunFolder.create("run", parent=tmp_path)
+    experiment = learn_on()
+    experiment.train(run)
+    loaded = load_run(run.path)
+    assert loaded.settings == experiment.settings
+    images = experiment.split.test.images
+    hits = loaded.probabilities(images).argmax(axis=1) == experiment.split.test.labels
+    assert hits.mean() == pytest.approx(experiment.test().accuracy)
+
+
+def test_only_data_as_the_settings_tell_are_gone_on_with(
+    learn_on: Callable[[], Experiment], more: Split, few: Split, tmp_path: Path
+) -> None:
+    run = RunFolder.create("run", parent=tmp_path)
+    learn_on().train(run)
+    with pytest.raises(RunError, match=r"settings\.json: was written for other data: .* has 90"):
+        Experiment.resumed(run, split=few)
+    cut = replace(more.train, images=more.train.images[:, :, 2:])
+    small = Split(cut, replace(more.test, images=more.test.images[:, :, 2:]))
+    with pytest.raises(RunError, match=r"has images of shape \(1, 26, 28\)"):
+        Experiment.resumed(run, split=small)
+
+
+def test_data_that_the_settings_do_not_tell_of_are_refused(base: Experiment, more: Split) -> None:
+    with pytest.raises(ValueError, match="has 45 training and 50 test images; the settings tell"):
+        Experiment(base.settings, more)
+
+
+def test_weights_of_another_model_are_refused(base: Experiment, few: Split) -> None:
+    other = tg.nn.MLP((784, 7, 10), rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"fc\.0\.weight is float32 of shape \(7, 784\), expected"):
+        Experiment(base.settings, few, weights=other.state_dict())
