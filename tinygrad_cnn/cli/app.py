@@ -337,6 +337,45 @@ def experiment(
     return run(names or [], only or [], seeds, jobs, out, only_list, write)
 
 
+@app.command()
+def studio(
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The name or address to listen at; one that other machines can reach needs a "
+            "token.",
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", help="The port to listen at; 0 takes a free one.")
+    ] = 8017,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where models, drawings and trainings are kept; by default your folder for such.",
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKEN",
+            envvar="TINYGRAD_CNN_STUDIO_TOKEN",
+            help="What a client must present: 16 or more letters and digits.",
+        ),
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the studio in the browser.")
+    ] = True,
+    debug: Debug = False,
+) -> int:
+    """Draw digits, watch a network see them, and teach it: in the browser."""
+    from tinygrad_cnn.cli.serving import studio as run
+
+    return run(host, port, data_dir, token, browser)
+
+
 def _batch_size(text: str | None) -> int | None:
     if text is None:
         return None

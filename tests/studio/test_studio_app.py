@@ -1,0 +1,262 @@
+"""The application as a whole: its files, its start, its end, and its command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi")
+
+from starlette.testclient import TestClient
+from support.studio import running_studio, studio_client
+from typer.testing import CliRunner
+
+from tinygrad_cnn.cli import app as command
+from tinygrad_cnn.data import digits
+from tinygrad_cnn.studio import Limits, Settings, files, server, settings
+from tinygrad_cnn.studio.encoding import decode_input
+from tinygrad_cnn.studio.files import MEDIA_TYPES
+
+STATIC = Path(files.__file__).parent / "static"
+OUTSIDE = [
+    "/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "//etc/passwd",
+    "/static//etc/passwd", "/static/js", "/static/js/", "/static", "/static/index.html",
+    "/static/js/main.js/", "/static/js/main.js%00", "/static/JS/main.js", "/etc/passwd",
+    "/%2fetc%2fpasswd", "/static/\\..\\app.py", "/studio.db", "/favicon.ico",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with studio_client(tmp_path_factory.mktemp("studio")) as client:
+        yield client
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_every_file_of_the_front_end_is_given_and_typed(studio: TestClient) -> None:
+    pages = {"index.html": "/", "docs.html": "/docs"}
+    for file in STATIC.rglob("*.*"):
+        name = file.relative_to(STATIC).as_posix()
+        answer = studio.get(pages.get(name, f"/static/{name}"))
+        assert answer.status_code == 200, name
+        assert answer.content == file.read_bytes()
+        assert answer.headers["Content-Type"] == MEDIA_TYPES[file.suffix]
+        assert answer.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_no_other_address_gives_a_file(studio: TestClient, path: str) -> None:
+    answer = studio.get(f"http://127.0.0.1:8017{path}")
+    assert answer.status_code == 404
+    assert answer.json()["type"] == "/docs#not-found"
+
+
+def test_no_request_reaches_the_file_system_with_a_path_of_its_own(
+    studio: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def touched(*arguments: object, **more: object) -> None:
+        raise AssertionError(f"the file system is asked for {arguments}")
+
+    with monkeypatch.context() as patched:
+        for name in ("stat", "open", "lstat", "scandir"):
+            patched.setattr(os, name, touched)
+        patched.setattr("builtins.open", touched)
+        statuses = {studio.get(f"http://127.0.0.1:8017{path}").status_code for path in OUTSIDE}
+    assert statuses == {404}
+
+
+def test_a_file_can_be_read_and_nothing_else(studio: TestClient) -> None:
+    assert studio.head("/").status_code == 200
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        answer = studio.request(method, "/static/js/main.js")
+        assert answer.status_code == 405
+        assert answer.headers["Allow"] == "GET, HEAD"
+
+
+def test_an_unchanged_file_is_not_sent_again(studio: TestClient) -> None:
+    tag = studio.get("/static/js/main.js").headers["ETag"]
+    again = studio.get("/static/js/main.js", headers={"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+    changed = studio.get("/static/js/main.js", headers={"If-None-Match": '"other"'})
+    assert changed.status_code == 200
+
+
+def test_pages_ask_for_nothing_from_elsewhere(studio: TestClient) -> None:
+    for file in STATIC.rglob("*.*"):
+        text = file.read_text()
+        for address in ("https://", "//cdn", "@import url", "http://"):
+            found = text.replace("http://www.w3.org/", "").find(address)
+            assert found < 0, (file.name, text[max(0, found - 40) : found + 60])
+
+
+def test_pages_hold_no_script_and_no_style_that_the_policy_forbids() -> None:
+    for file in STATIC.glob("*.html"):
+        text = file.read_text()
+        assert "<style" not in text
+        assert " style=" not in text
+        assert " on" not in text.replace(" on ", "")
+        assert text.count("<script") == text.count('<script type="module" src="/static/')
+
+
+# --- state and images ----------------------------------------------------------------------------
+
+
+def test_the_state_tells_what_a_page_needs_first(studio: TestClient) -> None:
+    told = studio.get("/api/state").json()
+    assert told["promoted"]["id"] == 1
+    assert told["promoted"]["promoted"] is True
+    assert told["training"] is None
+    assert told["data"][0] == "digits"
+    assert told["models"]["options"]["lenet5"]["activation"] == "relu"
+
+
+def test_the_images_are_those_of_the_set(studio: TestClient) -> None:
+    told = studio.get("/api/images", params={"label": 7, "offset": 3, "limit": 5}).json()
+    test = digits().test
+    assert told["total"] == int((test.labels == 7).sum())
+    assert len(told["images"]) == 5
+    for image in told["images"]:
+        assert image["label"] == test.labels[image["index"]] == 7
+        assert (decode_input(image["input"]) == test.images[image["index"], 0]).all()
+    train = studio.get("/api/images", params={"part": "train"}).json()
+    assert train["total"] == 10_000
+    assert studio.get("/api/images", params={"offset": 2000}).json()["images"] == []
+
+
+@pytest.mark.parametrize("data", ["../digits", "/etc", "fashion-mnist", "", "digits.npz", "\x00"])
+def test_no_other_images_can_be_asked_for(studio: TestClient, data: str) -> None:
+    answer = studio.get("/api/images", params={"data": data})
+    assert answer.status_code == 404
+
+
+# --- the server ----------------------------------------------------------------------------------
+
+
+def test_a_server_answers_at_once_and_ends_tidily(tmp_path: Path) -> None:
+    with running_studio(tmp_path) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            connection.sendall(
+                f"GET /api/state HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+                .encode()
+            )  # fmt: skip
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"server: uvicorn" not in answer
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(60) == 0
+    assert not list((tmp_path / "data").glob("studio.db-*"))  # the log is put away
+
+
+def test_two_studios_do_not_share_a_folder_or_a_port(tmp_path: Path) -> None:
+    with running_studio(tmp_path) as running:
+        port = running.url.split(":")[-1]
+        for arguments, said in (
+            (["--data-dir", str(running.data_dir), "--port", "0"], "is in use by another process"),
+            (["--data-dir", str(tmp_path / "other"), "--port", port], "cannot listen at 127.0.0.1"),
+        ):
+            second = subprocess.run(
+                [sys.executable, "-m", "tinygrad_cnn", "studio", "--no-browser", *arguments],
+                capture_output=True, text=True, timeout=120, check=False,
+            )  # fmt: skip
+            assert second.returncode == 1
+            assert second.stdout == ""
+            assert said in second.stderr
+            assert second.stderr.startswith("error: ")
+
+
+def test_answers_do_not_wait_for_more_to_send(tmp_path: Path) -> None:
+    with server._listening(Settings(data_dir=tmp_path, port=0)) as listener:
+        assert listener.proto == socket.IPPROTO_TCP  # else asyncio leaves Nagle's algorithm on
+
+
+@pytest.mark.parametrize(
+    ("options", "address"),
+    [
+        ({}, "http://127.0.0.1:8017/"),
+        ({"host": "::1", "port": 9}, "http://[::1]:9/"),
+        ({"host": "::", "token": "t" * 16}, "http://[::1]:8017/?token=tttttttttttttttt"),
+        ({"host": "studio.example", "token": "t" * 16},
+         "http://studio.example:8017/?token=tttttttttttttttt"),
+    ],
+)  # fmt: skip
+def test_the_address_is_one_that_a_browser_takes(
+    tmp_path: Path, options: dict[str, object], address: str
+) -> None:
+    assert server.address(Settings(data_dir=tmp_path, **options)) == address  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--host", "0.0.0.0"], "which other machines can reach: give a token"),
+        (["--port", "70000"], "port is 70000, expected 0 to 65535"),
+        (["--port", "-1"], "port is -1, expected a whole number from 0 up"),
+        (["--token", "short"], "the token is to have 16 to 256 letters"),
+        (["--host", " "], "host is ' ', expected a name or an address"),
+    ],
+)
+def test_bad_options_are_one_line(arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(command, ["studio", "--no-browser", *arguments])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_damaged_database_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "studio.db").write_bytes(b"no database" * 1000)
+    arguments = ["studio", "--no-browser", "--port", "0", "--data-dir", str(tmp_path)]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "studio.db: " in result.stderr
+
+
+def test_the_data_lie_where_the_platform_keeps_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = settings.default_data_dir()
+    assert found.is_absolute()
+    assert found.parts[-2:] == ("tinygrad-cnn", "studio")
+
+
+def test_the_package_loads_without_what_only_the_studio_needs() -> None:
+    script = """
+import sys, tinygrad_cnn, tinygrad_cnn.cli, tinygrad_cnn.studio
+heavy = {"fastapi", "starlette", "sqlalchemy", "alembic", "uvicorn", "pydantic", "PIL"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.stdout == "[]\n", result.stderr
+
+
+def test_where_the_extra_is_lacking_the_command_says_how_to_install_it() -> None:
+    script = """
+import sys
+sys.modules["uvicorn"] = None  # as if it were not there
+sys.argv = ["tinygrad-cnn", "studio"]
+from tinygrad_cnn.cli import main
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "error: the studio needs the module 'uvicorn', which is not installed: "
+        'pip install "tinygrad_cnn[studio]"\n'
+    )
+
+
+def test_a_supervised_studio_begins_to_train_and_stops_with_its_app(tmp_path: Path) -> None:
+    limits = Limits(requests_per_second=1000.0)
+    with studio_client(tmp_path, trained=False, supervised=True, limits=limits) as client:
+        runs = client.get("/api/runs").json()["runs"]
+        assert [run["state"] for run in runs] in (["queued"], ["running"])
+        process = client.app.state.services.supervisor  # type: ignore[attr-defined]
+    assert process._process is None or process._process.poll() is not None

@@ -1,0 +1,325 @@
+"""The numbers that a cell is explained by make its value, and come from where they say."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+pytest.importorskip("fastapi")
+pytest.importorskip("latex2mathml")
+from support.studio_networks import (
+    NETWORKS,
+    network,
+    normalised,
+    outputs,
+    picture,
+    pictures,
+    run_of,
+    temperatures,
+)
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import nn
+from tinygrad_cnn.studio.encoding import decode
+from tinygrad_cnn.studio.explain.cell import explain_cell
+from tinygrad_cnn.studio.explain.field import receptive_field
+from tinygrad_cnn.studio.explain.forward import ExplainError, forward
+from tinygrad_cnn.studio.explain.layers import explain_layers
+
+FUNCTIONS = {
+    "relu": lambda z: max(0.0, z),
+    "sigmoid": lambda z: 1 / (1 + math.exp(-z)),
+    "tanh": math.tanh,
+    "leaky_relu": lambda z: z if z >= 0 else 0.01 * z,
+    "flatten": lambda z: z,
+}
+SHAPES = {
+    name: [(layer.name, layer.kind, layer.shape) for layer in explain_layers(run(), p).layers]
+    for p in [picture(0)]
+    for name, run in NETWORKS.items()
+}
+CELLS = st.sampled_from(
+    [(name, layer, shape) for name, layers in SHAPES.items() for layer, _, shape in layers]
+).flatmap(
+    lambda found: st.tuples(
+        st.just(found[0]),
+        st.just(found[1]),
+        st.tuples(*(st.integers(0, size - 1) for size in found[2])),
+    )
+)
+
+
+def made(cell):
+    """Return the value that the numbers of an explained cell make, by the kind of its layer."""
+    term = cell.terms[0]
+    if cell.kind in ("convolution", "dense"):
+        total = sum(np.sum(np.multiply(t.patch, t.kernel)) for t in cell.terms)
+        return total + (cell.bias or 0.0) + (cell.rest.product_sum if cell.rest else 0.0)
+    if cell.kind == "average-pooling":
+        return np.sum(np.multiply(term.patch, term.kernel))
+    if cell.kind == "max-pooling":
+        return max(value for row in term.patch for value in row if value is not None)
+    if cell.kind == "batch-norm":
+        scale, mean, variance, epsilon = (
+            cell.constants[name] for name in ("scale", "mean", "variance", "epsilon")
+        )
+        return scale * (term.patch[0][0] - mean) / math.sqrt(variance + epsilon) + cell.bias
+    if cell.kind == "softmax":
+        (own,) = cell.cell
+        powers = [math.exp(t.patch[0][0] / cell.constants["temperature"]) for t in cell.terms]
+        return powers[own] / sum(powers)
+    return FUNCTIONS[cell.kind](term.patch[0][0])
+
+
+def added(cell):
+    """Return the value that the terms of an explained cell add up to, as told."""
+    total = sum(t.product_sum for t in cell.terms)
+    if cell.kind == "softmax":
+        assert math.isclose(total, cell.constants["sum"])
+        return cell.terms[cell.cell[0]].product_sum / total
+    return total + (cell.bias or 0.0) + (cell.rest.product_sum if cell.rest else 0.0)
+
+
+def test_every_kind_of_layer_is_among_the_networks():
+    kinds = {kind for layers in SHAPES.values() for _, kind, _ in layers}
+    assert kinds == {
+        "convolution", "max-pooling", "average-pooling", "dense", "batch-norm", "softmax",
+        *FUNCTIONS,
+    }  # fmt: skip
+
+
+@given(CELLS, pictures, temperatures)
+def test_the_numbers_make_the_value(where, image, temperature):
+    name, layer, index = where
+    run = network(name)
+    cell = explain_cell(run, image, layer, index, temperature)
+    sizes = [abs(t.product_sum) for t in cell.terms] + [abs(cell.value), abs(cell.bias or 0.0)]
+    allowed = 2e-5 * max(*sizes, 1.0)
+    assert made(cell) == pytest.approx(cell.value, rel=0, abs=allowed)
+    assert added(cell) == pytest.approx(cell.value, rel=0, abs=allowed)
+    given = {name: output for name, _, output in outputs(run, image)}
+    if layer in given:
+        expected = float(given[layer][index])
+        assert cell.value == pytest.approx(expected, rel=1e-4, abs=allowed)
+    json.dumps(dataclasses.asdict(cell), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"), [(name, layer) for name, found in SHAPES.items() for layer, _, _ in found]
+)
+def test_the_first_and_the_last_cell_of_every_layer_are_explained(name, layer):
+    shape = next(shape for known, _, shape in SHAPES[name] if known == layer)
+    for index in ([0] * len(shape), [size - 1 for size in shape]):
+        cell = explain_cell(network(name), picture(1), layer, index)
+        assert added(cell) == pytest.approx(cell.value, abs=1e-4)
+
+
+@given(CELLS, pictures)
+def test_patches_are_what_the_source_shows(where, image):
+    name, layer, index = where
+    assume((name, layer) != ("odd", "2"))  # its windows have gaps
+    run = network(name)
+    cell = explain_cell(run, image, layer, index)
+    given = {name: output for name, _, output in outputs(run, image)}
+    source = (given | {"input": normalised(run, image)[0]})[cell.source.layer]
+    if source.ndim < 3 or cell.kind == "flatten":
+        for term in cell.terms:
+            assert term.patch[0][0] == pytest.approx(float(source[tuple(term.index)]), abs=1e-4)
+        return
+    rows = slice(cell.source.top, cell.source.bottom)
+    columns = slice(cell.source.left, cell.source.right)
+    channels = [term.index[0] for term in cell.terms]
+    assert channels == list(range(*cell.source.channels))
+    for channel, term in zip(channels, cell.terms, strict=True):
+        seen = [value for row in term.patch for value in row if value]  # a border is 0 or None
+        expected = source[channel, rows, columns]
+        np.testing.assert_allclose(seen, expected[expected != 0], rtol=1e-3, atol=1e-4)
+
+
+@given(pictures, st.integers(0, 5), st.integers(0, 13), st.integers(0, 13))
+def test_the_winner_of_a_max_pooling_is_the_first_largest(image, channel, row, column):
+    cell = explain_cell(network("lenet5"), image, "pool1", (channel, row, column))
+    flat = [value for line in cell.terms[0].patch for value in line]
+    assert cell.winner[0] * 2 + cell.winner[1] == flat.index(max(flat))
+
+
+def test_the_border_of_a_max_pooling_never_wins():
+    for channel in range(6):
+        cell = explain_cell(network("odd"), picture(channel), "3", (channel, 0, 0))
+        (patch,) = (term.patch for term in cell.terms)
+        assert patch[0] == [None] * 3
+        assert [row[0] for row in patch] == [None] * 3
+        assert patch[cell.winner[0]][cell.winner[1]] == cell.value
+
+
+@given(pictures, st.integers(0, 119))
+def test_a_dense_unit_is_told_by_its_largest_terms_and_as_a_picture(image, unit):
+    cell = explain_cell(network("lenet5"), image, "fc1", (unit,))
+    sizes = [abs(term.product_sum) for term in cell.terms]
+    assert (len(sizes), cell.rest.count) == (10, 390)
+    assert sizes == sorted(sizes, reverse=True)
+    inputs, weights, products = map(decode, dataclasses.astuple(cell.picture))
+    assert inputs.shape == (16, 5, 5)
+    spread = cell.picture.products["high"] - cell.picture.products["low"]
+    weight = dict(network("lenet5").model.named_parameters())["fc1.weight"].array[unit]
+    np.testing.assert_allclose(weights.ravel(), weight, atol=np.ptp(weight) / 509)
+    assert np.partition(np.abs(products).ravel(), -11)[-11] <= sizes[-1] + spread / 509
+    assert products.sum() == pytest.approx(cell.value - cell.bias, abs=400 * spread / 509)
+    for term in cell.terms:
+        channel, row, column = np.unravel_index(term.index[0], inputs.shape)
+        assert term.source == f"channel {channel}, row {row}, column {column}"
+
+
+def test_the_sentence_says_the_sum_in_numbers():
+    cell = explain_cell(network("lenet5"), picture(2), "conv1", (0, 3, 3))
+    assert cell.written.endswith(f" = {cell.value:.4g}".replace("-", "−"))
+    cell = explain_cell(network("lenet5"), picture(2), "activation1", (0, 3, 3))
+    assert cell.written.startswith("max(0, ")
+
+
+@pytest.mark.parametrize(
+    ("layer", "index", "reason"),
+    [
+        ("conv9", (0, 0, 0), "no layer 'conv9'; expected one of conv1, activation1"),
+        ("conv1", (6, 0, 0), r"\[6, 0, 0\], but conv1 gives 6 × 28 × 28: expected 3 whole"),
+        ("conv1", (0, -1, 0), "from 0 up"),
+        ("conv1", (0, 0), "expected 3 whole numbers"),
+        ("fc3", (0, 0), "expected 1 whole numbers"),
+        ("softmax", (10,), "but softmax gives 10"),
+    ],
+)
+def test_what_is_not_there_is_refused(layer, index, reason):
+    with pytest.raises(ExplainError, match=reason):
+        explain_cell(network("lenet5"), picture(0), layer, index)
+
+
+def test_a_layer_of_an_unknown_kind_is_refused_by_its_kind():
+    class Sums(nn.Module):
+        def forward(self, x):
+            return tg.sum(x, (2, 3))
+
+    rng = np.random.default_rng(0)
+    run = run_of(nn.Sequential(Sums(), nn.Linear(1, 10, rng=rng)))
+    with pytest.raises(ExplainError, match="0 is a layer of the kind sum, expected one of conv"):
+        explain_cell(run, picture(0), "0", (0,))
+
+
+# --- the receptive field -------------------------------------------------------------------------
+
+
+def positive(model, low=0.05, high=0.2):
+    """Return a model whose weights are all positive, so that no gradient cancels."""
+    rng = np.random.default_rng(5)
+    for parameter in model.parameters():
+        parameter.array = rng.uniform(low, high, parameter.shape)
+    return model
+
+
+def support(run, image, layer, index):
+    """Return where in the picture the gradient of a cell is not 0, as the module gives it."""
+    model = run.model
+    found = {}
+    module = dict(model.named_modules())[layer]
+    own = module.forward
+    try:
+        module.forward = lambda x: found.setdefault("y", own(x))
+        x = tg.Tensor(normalised(run, image, "f8"), requires_grad=True)
+        model(x)
+    finally:
+        del module.forward
+    (gradient,) = tg.grad(found["y"][(0, *index)], x)
+    return gradient[0, 0] != 0
+
+
+def fills(rectangle, where):
+    expected = np.zeros_like(where)
+    expected[rectangle.top : rectangle.bottom, rectangle.left : rectangle.right] = True
+    np.testing.assert_array_equal(where, expected)
+
+
+@st.composite
+def windowed(draw):
+    """Draw a network of convolutions and average poolings whose windows leave no gap."""
+    rng = np.random.default_rng(0)
+    size = draw(st.tuples(st.integers(8, 14), st.integers(8, 14)))
+    left = list(size)
+    modules: list[nn.Module] = []
+    channels = 1
+    for _ in range(draw(st.integers(1, 4))):
+        kernel = tuple(draw(st.integers(1, min(4, n))) for n in left)
+        stride = tuple(draw(st.integers(1, k)) for k in kernel)
+        most = min(kernel) // 2
+        padding = tuple(draw(st.integers(0, most)) for _ in kernel)
+        if draw(st.booleans()):
+            modules.append(nn.Conv2d(channels, 2, kernel, stride, padding, rng=rng))
+            channels = 2
+        else:
+            modules.append(nn.AvgPool2d(kernel, stride, padding))
+        modules.append(nn.ReLU())
+        left = [
+            (n + 2 * p - k) // s + 1
+            for n, p, k, s in zip(left, padding, kernel, stride, strict=True)
+        ]
+    units = channels * left[0] * left[1]
+    tail = [nn.Flatten(), nn.Linear(units, 10, rng=rng)]
+    run = run_of(positive(nn.Sequential(*modules, *tail)), shape=size)
+    at = len(modules) - 1
+    return run, str(at), (draw(st.integers(0, channels - 1)),
+                          *(draw(st.integers(0, n - 1)) for n in left))  # fmt: skip
+
+
+@given(windowed())
+def test_the_field_is_where_the_gradient_is_not_zero(drawn):
+    run, name, index = drawn
+    image = np.full(run.settings.data.input_shape[1:], 255, np.uint8)
+    layer = next(layer for layer in forward(run, image).layers if layer.name == name)
+    fills(receptive_field(layer, index), support(run, image, name, index))
+
+
+@given(st.data())
+def test_the_field_in_a_ready_network_is_where_the_gradient_is_not_zero(data):
+    options = {"activation": "sigmoid", "pooling": "average"}
+    model = nn.build(
+        "lenet5", input_shape=(1, 28, 28), classes=10, rng=np.random.default_rng(0), **options
+    )
+    run = run_of(positive(model, 1e-3, 2e-3))
+    image = picture(0)
+    layer = data.draw(st.sampled_from(forward(run, image).layers))
+    index = tuple(data.draw(st.integers(0, size - 1)) for size in layer.output.shape)
+    fills(receptive_field(layer, index), support(run, image, layer.name, index))
+
+
+@given(CELLS, st.integers(0, 5))
+def test_no_gradient_reaches_beyond_the_field(where, seed):
+    name, layer, index = where
+    run = network(name)
+    assume(layer in dict(run.model.named_modules()))
+    field = explain_cell(run, picture(seed), layer, index).field
+    x = tg.Tensor(normalised(run, picture(seed)), requires_grad=True)
+    with tg.trace() as trace:
+        run.model(x)
+    step = [step for step in trace.steps if step.scope == layer][-1]
+    y = tg.Tensor.of(step.array, step.origin)
+    (gradient,) = tg.grad(y[(0, *index)], x)
+    gradient[0, 0, field.top : field.bottom, field.left : field.right] = 0
+    assert not gradient.any()
+
+
+def test_fields_of_lenet_are_those_of_the_books():
+    seen = {layer.name: layer for layer in forward(network("lenet5"), picture(0)).layers}
+    sizes = {
+        name: dataclasses.astuple(receptive_field(seen[name], (0, row, row)))
+        for name, row in (("conv1", 10), ("pool1", 5), ("conv2", 4), ("pool2", 2))
+    }
+    assert sizes == {
+        "conv1": (8, 8, 13, 13),
+        "pool1": (8, 8, 14, 14),
+        "conv2": (6, 6, 20, 20),
+        "pool2": (6, 6, 22, 22),
+    }

@@ -1,0 +1,224 @@
+"""The supervisor: one training at a time, in order, started again when it dies."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("sqlalchemy")
+
+from support.studio import add_model, until
+from support.studio_training import opened, outcome, points_of, queued, run_of, steps, tiny
+
+from tinygrad_cnn.studio import Settings
+from tinygrad_cnn.studio.store import Store, models, runs
+from tinygrad_cnn.studio.training.lock import FileLock, InUseError
+from tinygrad_cnn.studio.training.supervisor import ATTEMPTS, Supervisor
+
+LONG = {"epochs": 200, "batch_size": 100}
+
+SERVER = """
+import sys
+from pathlib import Path
+
+from tinygrad_cnn.studio.settings import Settings
+from tinygrad_cnn.studio.store import Store
+from tinygrad_cnn.studio.training.supervisor import Supervisor
+
+settings = Settings(data_dir=Path(sys.argv[1]))
+Supervisor(Store(settings.database), settings).start()
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[tuple[Store, Settings]]:
+    """A studio with a model, so that nothing is trained unasked."""
+    add_model(tmp_path / "data")
+    store, settings = opened(tmp_path / "data")
+    yield store, settings
+    store.close()
+
+
+@contextmanager
+def supervised(store: Store, settings: Settings) -> Iterator[Supervisor]:
+    supervisor = Supervisor(store, settings)
+    supervisor.start()
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def state_of(store: Store, run_id: int) -> str:
+    return run_of(store, run_id).state
+
+
+# --- which run is trained ----------------------------------------------------------------------
+
+
+def test_without_a_model_one_is_trained_and_only_once(tmp_path: Path) -> None:
+    store, settings = opened(tmp_path)
+    for _ in range(2):
+        supervisor = Supervisor(store, settings)
+        supervisor.start()
+        supervisor.stop()
+    with store.reading() as session:
+        (run,) = runs.all(session)
+    chosen = {name: run.request[name] for name in ("model", "data", "epochs")}
+    assert chosen == {"model": "lenet5", "data": "digits", "epochs": 4}
+    store.close()
+
+
+def test_where_there_is_a_model_nothing_is_trained_unasked(
+    studio: tuple[Store, Settings],
+) -> None:
+    store, settings = studio
+    with supervised(store, settings) as supervisor, store.reading() as session:
+        assert runs.all(session) == []
+        assert supervisor.worker is None
+
+
+def test_runs_are_trained_one_after_another_in_their_order(
+    studio: tuple[Store, Settings],
+) -> None:
+    store, settings = studio
+    ids = [queued(store) for _ in range(2)]
+    with supervised(store, settings) as supervisor:
+        ids.append(queued(store))
+        supervisor.wake()
+        until(lambda: state_of(store, ids[-1]) == "done")
+    done = [run_of(store, run_id) for run_id in ids]
+    for before, after in itertools.pairwise(done):
+        assert before.ended <= after.started
+    with store.reading() as session:
+        assert len(models.all(session)) == 1 + len(ids)
+
+
+def test_a_run_that_had_begun_goes_on_before_those_that_wait(
+    studio: tuple[Store, Settings],
+) -> None:
+    store, settings = studio
+    waiting, begun = queued(store), queued(store)
+    with store.session() as session:
+        runs.set_state(session, begun, "paused")
+        runs.get(session, begun).started = runs.get(session, begun).created
+    with supervised(store, settings):
+        until(lambda: state_of(store, waiting) == "done")
+    assert run_of(store, begun).ended <= run_of(store, waiting).started
+    assert steps(store, begun, "restarted") == [0]
+
+
+# --- ends --------------------------------------------------------------------------------------
+
+
+def test_stopping_leaves_a_run_to_be_resumed_and_no_process(
+    studio: tuple[Store, Settings],
+) -> None:
+    store, settings = studio
+    run_id = queued(store, tiny(**LONG))
+    with supervised(store, settings) as supervisor:
+        until(lambda: run_of(store, run_id).epoch > 0)
+        worker = supervisor.worker
+        assert worker is not None
+    assert not alive(worker)
+    assert state_of(store, run_id) == "running"
+    assert run_of(store, run_id).attempts == 0  # no fault of its own
+    with supervised(store, settings):
+        until(lambda: steps(store, run_id, "restarted"))
+    assert steps(store, run_id, "restarted")[0] % 100 == 0
+
+
+def test_a_process_that_dies_is_started_again(studio: tuple[Store, Settings]) -> None:
+    store, settings = studio
+    run_id = queued(store, tiny(epochs=20, batch_size=100))
+    with supervised(store, settings) as supervisor:
+        until(lambda: run_of(store, run_id).epoch > 0)
+        os.kill(supervisor.worker, signal.SIGKILL)
+        until(lambda: state_of(store, run_id) == "done")
+    assert outcome(store, run_id)
+    assert len(steps(store, run_id, "restarted")) == 1
+
+
+def test_a_process_that_dies_without_ending_an_epoch_is_not_started_for_ever(
+    studio: tuple[Store, Settings],
+) -> None:
+    store, settings = studio
+    run_id = queued(store, tiny(**LONG))
+    with supervised(store, settings) as supervisor:
+        for _ in range(ATTEMPTS):
+            attempts = run_of(store, run_id).attempts
+            worker = until(lambda: supervisor.worker)
+            os.kill(worker, signal.SIGKILL)
+            until(lambda attempts=attempts: run_of(store, run_id).attempts > attempts)
+        until(lambda: supervisor.worker is None)
+    run = run_of(store, run_id)
+    assert (run.state, run.attempts) == ("failed", ATTEMPTS)
+    assert run.error.startswith(f"the training's process ended {ATTEMPTS} times before it had")
+    assert points_of(store, run_id)[-1].payload["state"] == "failed"
+
+
+def test_a_killed_server_leaves_no_process_and_the_next_goes_on(
+    studio: tuple[Store, Settings],
+) -> None:
+    store, settings = studio
+    run_id = queued(store, tiny(**LONG))
+    command = [sys.executable, "-c", SERVER, str(settings.data_dir)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as server:
+        try:
+            until(lambda: run_of(store, run_id).epoch > 0)
+            with pytest.raises(InUseError, match=r"studio\.lock: is in use by another process"):
+                Supervisor(store, settings).start()
+        finally:
+            server.kill()
+    with FileLock(settings.data_dir / "training.lock", wait=30):  # the worker holds it
+        done = run_of(store, run_id).epoch
+    with supervised(store, settings):
+        until(lambda: run_of(store, run_id).epoch > done)
+    assert len(steps(store, run_id, "restarted")) == 1
+    assert run_of(store, run_id).attempts == 0
+
+
+# --- the lock ----------------------------------------------------------------------------------
+
+
+def test_one_studio_at_a_time_uses_a_folder(studio: tuple[Store, Settings]) -> None:
+    store, settings = studio
+    with supervised(store, settings), pytest.raises(InUseError, match="is in use by another"):
+        Supervisor(store, settings).start()
+    with supervised(store, settings):
+        pass
+
+
+def test_a_lock_is_free_when_its_process_is_killed(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    source = (
+        "import sys; from pathlib import Path\n"
+        "from tinygrad_cnn.studio.training.lock import FileLock\n"
+        "with FileLock(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", source, str(lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(InUseError):
+            FileLock(lock).acquire()
+        holder.kill()
+    with FileLock(lock, wait=10):
+        pass

@@ -1,0 +1,30 @@
+"""``tinygrad-cnn studio``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["studio"]
+
+
+def studio(
+    host: str, port: int, data_dir: Path | None, token: str | None, open_browser: bool
+) -> int:
+    """Answer requests until interrupted, and return the exit status."""
+    try:
+        from tinygrad_cnn.studio.server import serve
+        from tinygrad_cnn.studio.settings import Settings, default_data_dir
+        from tinygrad_cnn.studio.store import Damaged
+        from tinygrad_cnn.studio.training.lock import InUseError
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"the studio needs the module {error.name!r}, which is not installed: "
+            'pip install "tinygrad_cnn[studio]"',
+            name=error.name,
+        ) from error
+    settings = Settings(data_dir=data_dir or default_data_dir(), host=host, port=port, token=token)
+    try:
+        serve(settings, open_browser)
+    except (Damaged, InUseError) as error:
+        raise OSError(str(error)) from error
+    return 0

@@ -1,0 +1,1 @@
+"""The HTTP interface, a router in each file."""

@@ -1,0 +1,154 @@
+"""The drawings: what somebody drew, and what it is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import numpy as np
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from tinygrad_cnn.studio import pictures, store
+from tinygrad_cnn.studio.api.fields import Id, Input
+from tinygrad_cnn.studio.api.models import Name
+from tinygrad_cnn.studio.api.predict import PICTURE_BODY
+from tinygrad_cnn.studio.encoding import INPUT_SHAPE, encode_input
+from tinygrad_cnn.studio.problems import Problem, documented
+from tinygrad_cnn.studio.services import Services, UsesServices
+from tinygrad_cnn.studio.settings import PICTURE_BYTES
+from tinygrad_cnn.studio.store import drawings
+
+__all__ = ["router"]
+
+MOST = 200
+MOST_DRAWINGS = 20_000
+SIDE = 280
+"""The longest side of a picture as it is kept."""
+
+router = APIRouter(prefix="/api/drawings", tags=["drawings"])
+
+Label = Annotated[int, Field(description="the digit that it is", ge=0, le=9)]
+
+
+class DrawingAnswer(BaseModel):
+    """A drawing. One that is `held_back` is measured with, and never learned."""
+
+    id: int
+    name: str
+    label: int | None
+    held_back: bool
+    created: datetime
+    input: Input
+
+
+class Drawings(BaseModel):
+    """Some of the drawings that were asked for, the newest first, and how many there are."""
+
+    total: int
+    drawings: list[DrawingAnswer]
+
+
+class Changes(BaseModel):
+    """What a drawing is, null for unknown, and what it is to be called; or one of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: Label | None = None
+    name: Name | None = None
+
+
+@router.post(
+    "",
+    status_code=201,
+    max_body_size=PICTURE_BYTES,
+    openapi_extra=PICTURE_BODY,
+    responses=documented("conflict", "too-large", "invalid", "not-a-picture", "blank", "busy"),
+)
+async def add(
+    request: Request,
+    services: UsesServices,
+    label: Annotated[Label | None, Query()] = None,
+    name: Annotated[Name, Query()] = "Drawing",
+) -> DrawingAnswer:
+    """Keep a drawing, and the input that a model is given of it."""
+    contents = await request.body()
+    return await run_sync(_add, services, contents, label, name)
+
+
+@router.get("", responses=documented("invalid"))
+def some(
+    services: UsesServices,
+    labelled: bool | None = None,
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
+) -> Drawings:
+    """List drawings: all, or only those with a label or without."""
+    with services.store.reading() as session:
+        found = drawings.all(session, offset=offset, limit=limit, labelled=labelled)
+        total = drawings.count(session, labelled=labelled)
+    return Drawings(total=total, drawings=[_answer(drawing) for drawing in found])
+
+
+@router.get("/{id}", responses=documented("not-found", "invalid"))
+def one(id: Id, services: UsesServices) -> DrawingAnswer:
+    """Give a drawing."""
+    with services.store.reading() as session:
+        return _answer(drawings.get(session, id))
+
+
+@router.get(
+    "/{id}/picture",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}, **documented("not-found", "invalid")},
+)
+def picture(id: Id, services: UsesServices) -> Response:
+    """Give the picture that was drawn, in grey."""
+    with services.store.reading() as session:
+        return Response(drawings.get(session, id).picture, media_type="image/png")
+
+
+@router.patch("/{id}", responses=documented("not-found", "invalid"))
+def change(id: Id, changes: Changes, services: UsesServices) -> DrawingAnswer:
+    """Say what a drawing is, or call it otherwise; what is not named stays."""
+    with services.store.session() as session:
+        drawing = drawings.get(session, id)
+        if "label" in changes.model_fields_set:
+            drawings.label(session, id, changes.label)
+        if changes.name is not None:
+            drawings.rename(session, id, changes.name)
+    return _answer(drawing)
+
+
+@router.delete("/{id}", status_code=204, responses=documented("not-found", "invalid"))
+def delete(id: Id, services: UsesServices) -> None:
+    """Delete a drawing."""
+    with services.store.session() as session:
+        drawings.delete(session, id)
+
+
+def _add(services: Services, contents: bytes, label: int | None, name: str) -> DrawingAnswer:
+    image = pictures.decode(contents, services.heavy)
+    pixels = pictures.digit(image)
+    image.thumbnail((SIDE, SIDE))
+    kept = pictures.png(image)
+    with services.store.session() as session:
+        if drawings.count(session) >= MOST_DRAWINGS:
+            raise Problem("conflict", f"{MOST_DRAWINGS} drawings are kept already: delete some")
+        drawing = drawings.add(
+            session, name=name, picture=kept, input=pixels.tobytes(), label=label
+        )
+    return _answer(drawing)
+
+
+def _answer(drawing: store.Drawing) -> DrawingAnswer:
+    pixels = np.frombuffer(drawing.input, np.uint8).reshape(INPUT_SHAPE)
+    return DrawingAnswer(
+        id=drawing.id,
+        name=drawing.name,
+        label=drawing.label,
+        held_back=drawing.held_back,
+        created=drawing.created,
+        input=encode_input(pixels),
+    )

@@ -1,0 +1,52 @@
+"""What happens, as it happens: server-sent events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI, Header, Query, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from tinygrad_cnn.studio.api.fields import LARGEST_ID
+from tinygrad_cnn.studio.feed import Feed
+from tinygrad_cnn.studio.problems import documented
+
+__all__ = ["router"]
+
+RETRY_MILLISECONDS = 1000
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Keep the one feed of all listeners in ``app.state.feed``, as long as the server runs."""
+    async with Feed(app.state.services.store) as feed:
+        app.state.feed = feed
+        yield
+
+
+router = APIRouter(prefix="/api/events", tags=["events"], lifespan=lifespan)
+
+
+@router.get("", response_class=EventSourceResponse, responses=documented("invalid"))
+async def events(
+    request: Request,
+    after: Annotated[int | None, Query(ge=0, le=LARGEST_ID)] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST_ID)] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Tell of points, epochs, states, restarts, kernels, models and drawings, as they come.
+
+    The events are `point`, `epoch`, `state` and `restarted`, which have ids, and `snapshot`,
+    `models` and `drawings`, which have none. With the id of the last one that is known, in the
+    header `Last-Event-ID` or else as `after`, everything since then comes first.
+    """
+    feed: Feed = request.app.state.feed
+    known = after if last_event_id is None else last_event_id
+    async with aclosing(feed.listen(known)) as heard:
+        async for event in heard:
+            id = None if event.id is None else str(event.id)
+            if event.kind:
+                yield ServerSentEvent(data=event.data, event=event.kind, id=id)
+            else:
+                yield ServerSentEvent(id=id, retry=RETRY_MILLISECONDS)

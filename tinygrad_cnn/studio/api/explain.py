@@ -1,0 +1,130 @@
+"""What a network does with a picture, forward and backward: the routes below ``/api/explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import train
+from tinygrad_cnn.draw.layout import GraphvizMissingError
+from tinygrad_cnn.studio.api.fields import Id, Input, Temperature
+from tinygrad_cnn.studio.encoding import decode_input
+from tinygrad_cnn.studio.explain.backward import Backward, explain_backward
+from tinygrad_cnn.studio.explain.cell import Cell, explain_cell
+from tinygrad_cnn.studio.explain.forward import ExplainError
+from tinygrad_cnn.studio.explain.graph import explain_graph
+from tinygrad_cnn.studio.explain.layers import LayersAnswer, explain_layers
+from tinygrad_cnn.studio.explain.weight import Weight, explain_weight
+from tinygrad_cnn.studio.problems import Problem, documented
+from tinygrad_cnn.studio.services import Services, UsesServices
+
+__all__ = ["router"]
+
+REFUSALS = ("not-found", "no-model", "too-large", "invalid")
+router = APIRouter(prefix="/api/explain", tags=["explain"], responses=documented(*REFUSALS))
+
+Label = Annotated[int, Field(description="the digit that it is", ge=0, le=999)]
+Name = Annotated[str, Field(max_length=200)]
+Place = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class AboutPicture(BaseModel):
+    """A picture and the model that is asked about it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input: Input
+    model: Id | None = None
+    temperature: Temperature = 1.0
+
+
+class AboutCell(AboutPicture):
+    """A cell of a layer's output: channel, row and column; or the unit."""
+
+    layer: Name
+    cell: Annotated[list[Place], Field(min_length=1, max_length=3)]
+
+
+class AboutLabel(AboutPicture):
+    """What the picture shows."""
+
+    label: Label
+
+
+class AboutWeight(AboutLabel):
+    """An entry of a parameter."""
+
+    parameter: Name
+    index: Annotated[list[Place], Field(min_length=1, max_length=4)]
+
+
+@router.post("/layers")
+def layers(asked: AboutPicture, services: UsesServices) -> LayersAnswer:
+    """Tell what every layer makes of a picture: maps, kernels and equations."""
+    with _explaining(services, asked.model) as run:
+        return explain_layers(run, decode_input(asked.input), asked.temperature)
+
+
+@router.post("/cell")
+def cell(asked: AboutCell, services: UsesServices) -> Cell:
+    """Tell how one cell comes about, number by number, and what it sees of the picture."""
+    with _explaining(services, asked.model) as run:
+        return explain_cell(
+            run, decode_input(asked.input), asked.layer, asked.cell, asked.temperature
+        )
+
+
+@router.post("/backward")
+def backward(asked: AboutLabel, services: UsesServices) -> Backward:
+    """Tell how the loss flows back: the gradients of layers, parameters and pixels."""
+    with _explaining(services, asked.model) as run:
+        return explain_backward(run, decode_input(asked.input), asked.label, asked.temperature)
+
+
+@router.post("/weight", responses=documented("busy"))
+def weight(asked: AboutWeight, services: UsesServices) -> Weight:
+    """Tell how the loss depends on one weight: the chain rule, written out and measured."""
+    with services.heavy, _explaining(services, asked.model) as run:
+        return explain_weight(
+            run,
+            decode_input(asked.input),
+            asked.label,
+            asked.parameter,
+            asked.index,
+            asked.temperature,
+        )
+
+
+@router.get("/graph", response_class=HTMLResponse, responses=documented("no-graphviz", "busy"))
+def graph(
+    input: Annotated[Input, Query()],
+    label: Annotated[Label, Query()],
+    services: UsesServices,
+    model: Annotated[Id | None, Query()] = None,
+    depth: Annotated[int | None, Query(ge=1, le=16)] = None,
+    temperature: Annotated[Temperature, Query()] = 1.0,
+) -> HTMLResponse:
+    """Draw the computation graph, as a page that steps through forward and backward."""
+    with services.heavy, _explaining(services, model) as run:
+        try:
+            page = explain_graph(run, decode_input(input), label, depth, temperature)
+        except GraphvizMissingError as error:
+            raise Problem("no-graphviz", str(error)) from error
+    return HTMLResponse(page.html, headers={"Content-Security-Policy": page.policy})
+
+
+@contextmanager
+def _explaining(services: Services, model_id: int | None) -> Iterator[train.Run]:
+    """Give the model to explain, to one thread; what cannot be explained becomes a problem."""
+    loaded = services.predictor.get(model_id)
+    with tg.num_threads(1):
+        try:
+            yield train.Run(loaded.model, loaded.settings)
+        except ExplainError as error:
+            raise Problem("invalid", str(error)) from error

@@ -1,0 +1,68 @@
+"""The images that models learn and are tested with."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from tinygrad_cnn.data import Split, at_hand, load
+from tinygrad_cnn.studio.api.fields import Input
+from tinygrad_cnn.studio.encoding import encode_input
+from tinygrad_cnn.studio.problems import Problem, documented
+from tinygrad_cnn.studio.training.requests import DATA
+
+__all__ = ["router"]
+
+MOST = 200
+
+router = APIRouter(prefix="/api/images", tags=["images"])
+
+
+class LabelledImage(BaseModel):
+    """An image, where it is in its set, and what it shows."""
+
+    index: int
+    label: int
+    input: Input
+
+
+class LabelledImages(BaseModel):
+    """Some of the images that were asked for, and how many there are."""
+
+    total: int
+    images: list[LabelledImage]
+
+
+@router.get("", responses=documented("not-found", "invalid"))
+def images(
+    data: Annotated[str, Query(max_length=40)] = "digits",
+    part: Literal["test", "train"] = "test",
+    label: Annotated[int | None, Query(ge=0, le=9)] = None,
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
+) -> LabelledImages:
+    """Give images of a set, in their order, all or those of one label."""
+    if data not in DATA or not at_hand(data):
+        raise Problem("not-found", f"there are no images {data!r} here")
+    dataset = getattr(_split(data), part)
+    indices = np.arange(len(dataset)) if label is None else np.flatnonzero(dataset.labels == label)
+    return LabelledImages(
+        total=len(indices),
+        images=[
+            LabelledImage(
+                index=int(i),
+                label=int(dataset.labels[i]),
+                input=encode_input(dataset.images[i, 0]),
+            )
+            for i in indices[offset : offset + limit]
+        ],
+    )
+
+
+@functools.cache
+def _split(name: str) -> Split:
+    return load(name)

@@ -1,0 +1,263 @@
+"""The models: which there are, how good they are, which of them answers; up and down."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from tinygrad_cnn.data import at_hand, load
+from tinygrad_cnn.studio import model_files, promotion, script
+from tinygrad_cnn.studio.api.fields import Id
+from tinygrad_cnn.studio.problems import Problem, documented
+from tinygrad_cnn.studio.report import Report, report
+from tinygrad_cnn.studio.services import Services, UsesServices
+from tinygrad_cnn.studio.settings import WEIGHTS_BYTES
+from tinygrad_cnn.studio.store import Model, checked_name, models, runs
+from tinygrad_cnn.studio.store.names import LONGEST_NAME
+from tinygrad_cnn.train import Settings
+
+__all__ = ["ModelSummary", "Name", "router", "summary"]
+
+MOST_MODELS = 500
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+OCTETS = "application/octet-stream"
+MODEL_BODY = {"requestBody": {"required": True, "content": {OCTETS: BINARY}}}
+
+router = APIRouter(prefix="/api/models", tags=["models"])
+
+Name = Annotated[
+    str,
+    AfterValidator(checked_name),
+    Field(
+        description="a line of text, without control characters",
+        min_length=1,
+        max_length=LONGEST_NAME,
+    ),
+]
+
+
+class ModelSummary(BaseModel):
+    """A model in short; `accuracy` is that on its test images."""
+
+    id: int
+    name: str
+    created: datetime
+    parameters: int
+    accuracy: float
+    model: str
+    data: str
+    activation: str | None
+    run_id: int | None
+    parent_id: int | None
+    promoted: bool
+
+
+class ModelAnswer(ModelSummary):
+    """A model: how it was trained, and what it does on its test images."""
+
+    settings: dict[str, Any]
+    report: Report
+
+
+class Models(BaseModel):
+    """All models, the newest first, and which of them answers."""
+
+    models: list[ModelSummary]
+    promoted: int | None
+
+
+class Changes(BaseModel):
+    """What a model is to be called."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+
+
+class Promoting(BaseModel):
+    """Whether a model is to be promoted even if it is worse."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    insist: bool = False
+
+
+def summary(model: Model, promoted: int | None) -> ModelSummary:
+    """Return a model in short, where `promoted` is the id of the one that answers."""
+    return ModelSummary(**_summary(model, promoted))
+
+
+@router.get("")
+def every(services: UsesServices) -> Models:
+    """List the models."""
+    with services.store.reading() as session:
+        promoted = models.promoted_id(session)
+        return Models(
+            models=[summary(model, promoted) for model in models.all(session)], promoted=promoted
+        )
+
+
+@router.post(
+    "",
+    status_code=201,
+    max_body_size=WEIGHTS_BYTES,
+    openapi_extra=MODEL_BODY,
+    responses=documented("conflict", "too-large", "invalid", "bad-weights", "busy"),
+)
+async def upload(
+    request: Request, services: UsesServices, name: Annotated[Name | None, Query()] = None
+) -> ModelSummary:
+    """Add a model that was downloaded from a studio, and measure it."""
+    contents = await request.body()
+    return await run_sync(_add, services, contents, name)
+
+
+@router.post("/roll-back", responses=documented("conflict"))
+def roll_back(services: UsesServices) -> ModelSummary:
+    """Let the model that was promoted before answer again."""
+    with services.store.session() as session:
+        model = models.roll_back(session)
+    services.predictor.forget()
+    return summary(model, model.id)
+
+
+@router.get("/{id}", responses=documented("not-found", "invalid"))
+def one(id: Id, services: UsesServices) -> ModelAnswer:
+    """Give a model, with its settings and its report."""
+    with services.store.reading() as session:
+        model = models.get(session, id)
+        told = _summary(model, models.promoted_id(session))
+    return ModelAnswer.model_validate({**told, "settings": model.settings, "report": model.report})
+
+
+@router.patch("/{id}", responses=documented("not-found", "invalid"))
+def rename(id: Id, changes: Changes, services: UsesServices) -> ModelSummary:
+    """Call a model otherwise."""
+    with services.store.session() as session:
+        model = models.rename(session, id, changes.name)
+        promoted = models.promoted_id(session)
+    return summary(model, promoted)
+
+
+@router.delete("/{id}", status_code=204, responses=documented("not-found", "conflict", "invalid"))
+def delete(id: Id, services: UsesServices) -> None:
+    """Delete a model that is not the promoted one."""
+    with services.store.session() as session:
+        models.delete(session, id)
+    services.predictor.forget(id)
+
+
+@router.post(
+    "/{id}/promote", responses=documented("not-found", "worse", "conflict", "invalid", "busy")
+)
+def promote(id: Id, services: UsesServices, promoting: Promoting | None = None) -> ModelSummary:
+    """Let a model answer from now on, unless it is worse than the one that does.
+
+    Both are measured now, on the embedded test digits and the drawings held back.
+    """
+    insist = promoting is not None and promoting.insist
+    try:
+        with services.heavy:
+            model = promotion.promote(services.store, id, insist)
+    except promotion.Worse as error:
+        raise Problem(
+            "worse", f"model {id}: {error}", before=error.before, after=error.after
+        ) from None
+    services.predictor.forget()
+    return summary(model, model.id)
+
+
+@router.get(
+    "/{id}/weights",
+    response_class=Response,
+    responses={200: {"content": {OCTETS: BINARY}}, **documented("not-found", "invalid")},
+)
+def weights(id: Id, services: UsesServices) -> Response:
+    """Give a model as a safetensors file, with its settings in the header."""
+    return _attachment(_row(services, id).weights, OCTETS, f"model-{id}.safetensors")
+
+
+@router.get(
+    "/{id}/settings",
+    response_class=Response,
+    responses={200: {"content": {"application/json": {}}}, **documented("not-found", "invalid")},
+)
+def settings(id: Id, services: UsesServices) -> Response:
+    """Give a model's settings as a file."""
+    text = _settings(_row(services, id)).to_json()
+    return _attachment(text.encode(), "application/json", f"model-{id}.json")
+
+
+@router.get(
+    "/{id}/script",
+    response_class=Response,
+    responses={200: {"content": {"text/x-python": {}}}, **documented("not-found", "invalid")},
+)
+def python(id: Id, services: UsesServices) -> Response:
+    """Give a script that rebuilds a model and trains it in the same way."""
+    with services.store.reading() as session:
+        row = models.get(session, id)
+        run = runs.get(session, row.run_id) if row.run_id is not None else None
+    taught = row.parent_id is not None or (run is not None and run.kind == "fine-tune")
+    text = script.script(row.name, _settings(row), row.accuracy, taught)
+    return Response(text.encode(), media_type="text/x-python")
+
+
+def _add(services: Services, contents: bytes, name: str | None) -> ModelSummary:
+    with services.store.reading() as session:
+        there = models.count(session)
+    if there >= MOST_MODELS:
+        raise Problem("conflict", f"there are {there} models already: delete some")
+    with services.heavy:
+        try:
+            model, told = model_files.read(contents)
+            source = told.data.source if at_hand(told.data.source) else "digits"
+            measured = report(model, told, load(source).test)
+        except ValueError as error:
+            raise Problem("bad-weights", str(error)) from error
+    with services.store.session() as session:
+        row = models.add(
+            session,
+            name=f"{told.model.name}, uploaded" if name is None else name,
+            settings=told,
+            weights=model_files.pack(told, model.state_dict()),
+            report=measured,
+        )
+        promoted = models.promoted_id(session)
+    return summary(row, promoted)
+
+
+def _summary(model: Model, promoted: int | None) -> dict[str, Any]:
+    options = model.settings["model"]["options"]
+    return {
+        "id": model.id,
+        "name": model.name,
+        "created": model.created,
+        "parameters": model.parameters,
+        "accuracy": model.accuracy,
+        "model": model.settings["model"]["name"],
+        "data": model.settings["data"]["source"],
+        "activation": options.get("activation"),
+        "run_id": model.run_id,
+        "parent_id": model.parent_id,
+        "promoted": model.id == promoted,
+    }
+
+
+def _row(services: Services, id: int) -> Model:
+    with services.store.reading() as session:
+        return models.get(session, id)
+
+
+def _settings(model: Model) -> Settings:
+    return Settings.from_json(json.dumps(model.settings), f"model {model.id}")
+
+
+def _attachment(contents: bytes, media_type: str, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(contents, media_type=media_type, headers=headers)

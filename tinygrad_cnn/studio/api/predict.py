@@ -1,0 +1,110 @@
+"""Pictures and inputs to probabilities: the routes that answer while a person draws."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Query, Request
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from tinygrad_cnn.studio import pictures
+from tinygrad_cnn.studio.api.fields import Id, Input, Temperature
+from tinygrad_cnn.studio.encoding import decode_input, encode_input
+from tinygrad_cnn.studio.predictor import Loaded
+from tinygrad_cnn.studio.problems import documented
+from tinygrad_cnn.studio.services import UsesServices
+from tinygrad_cnn.studio.settings import PICTURE_BYTES
+
+__all__ = ["PICTURE_BODY", "router"]
+
+PICTURE_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "A picture of any size and colours; its first frame if it moves.",
+        "content": {
+            media_type: {"schema": {"type": "string", "format": "binary"}}
+            for media_type in pictures.MEDIA_TYPES
+        },
+    }
+}
+"""What OpenAPI is told of a route that takes a picture: `openapi_extra`."""
+
+router = APIRouter(prefix="/api/predict", tags=["predict"])
+
+
+class Answer(BaseModel):
+    """What a model takes a picture for.
+
+    The entries of `logits` and `probabilities` are in the order of `classes`.
+    """
+
+    model: int
+    temperature: float
+    classes: tuple[str, ...]
+    logits: list[float]
+    probabilities: list[float]
+    input: Input
+
+
+class Question(BaseModel):
+    """An input, to be asked about as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input: Input
+    model: Id | None = None
+    temperature: Temperature = 1.0
+
+
+@router.post(
+    "",
+    max_body_size=PICTURE_BYTES,
+    openapi_extra=PICTURE_BODY,
+    responses=documented(
+        "not-found", "no-model", "too-large", "invalid", "not-a-picture", "blank", "busy"
+    ),
+)
+async def predict_picture(
+    request: Request,
+    services: UsesServices,
+    model: Annotated[Id | None, Query()] = None,
+    temperature: Annotated[Temperature, Query()] = 1.0,
+) -> Answer:
+    """Say what digit a picture shows, and which input the model was given.
+
+    The ink is cropped, scaled into 20×20 and centred by its mass, as MNIST's digits are.
+    """
+    contents = await request.body()
+
+    def answer() -> Answer:
+        pixels = pictures.digit(pictures.decode(contents, services.heavy))
+        return _answer(services.predictor.get(model), pixels, temperature)
+
+    loaded = services.predictor.cached(model)
+    if loaded is not None and pictures.is_small(contents):
+        return answer()
+    return await run_sync(answer)
+
+
+@router.post("/input", responses=documented("not-found", "no-model", "too-large", "invalid"))
+async def predict_input(question: Question, services: UsesServices) -> Answer:
+    """Say what digit an input shows."""
+    loaded = services.predictor.cached(question.model)
+    if loaded is None:
+        loaded = await run_sync(services.predictor.get, question.model)
+    return _answer(loaded, decode_input(question.input), question.temperature)
+
+
+def _answer(loaded: Loaded, pixels: NDArray[np.uint8], temperature: float) -> Answer:
+    prediction = loaded.predict(pixels, temperature)
+    return Answer(
+        model=loaded.id,
+        temperature=temperature,
+        classes=loaded.settings.data.classes,
+        logits=prediction.logits.tolist(),
+        probabilities=prediction.probabilities.tolist(),
+        input=encode_input(pixels),
+    )

@@ -1,0 +1,312 @@
+"""The trainings: to ask for one, to follow it, to say what it is to do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
+
+from tinygrad_cnn.data import at_hand
+from tinygrad_cnn.studio.api.fields import LARGEST_ID, Id
+from tinygrad_cnn.studio.model_files import LARGEST_HIDDEN, MOST_HIDDEN
+from tinygrad_cnn.studio.problems import Problem, documented
+from tinygrad_cnn.studio.services import UsesServices
+from tinygrad_cnn.studio.store import (
+    Point,
+    Run,
+    checked_name,
+    models,
+    points,
+    runs,
+    snapshots,
+)
+from tinygrad_cnn.studio.store.names import LONGEST_NAME
+from tinygrad_cnn.studio.store.tables import RunKind, RunState, Wanted
+from tinygrad_cnn.studio.training.requests import (
+    DATA,
+    MODEL_OPTIONS,
+    fine_tune_request,
+    train_request,
+)
+from tinygrad_cnn.studio.training.states import queue, tell_state
+from tinygrad_cnn.train import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+
+__all__ = ["RunAnswer", "answer", "router", "told"]
+
+MOST_EPOCHS = 200
+MOST_STEPS = 1000
+MOST_WAITING = 50
+
+router = APIRouter(prefix="/api/runs", tags=["runs"])
+
+Name = Annotated[str | None, Field(description="what to call the run and its model")]
+LearningRate = Annotated[float, Field(gt=0, le=100)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+def _one_of(names: Iterable[str]) -> Any:
+    """Tell which strings a field takes; whoever makes the request of a run refuses others."""
+    return Field(max_length=40, json_schema_extra={"enum": list(names)})
+
+
+class NewRun(BaseModel):
+    """A training from the beginning. What is null is left to the model, or to the data's recipe."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Annotated[str, _one_of(MODEL_OPTIONS)] = "lenet5"
+    data: Annotated[str, _one_of(DATA)] = "digits"
+    activation: Literal["relu", "sigmoid", "tanh"] | None = None
+    pooling: Literal["max", "average"] | None = None
+    hidden: list[Annotated[int, Field(ge=1, le=LARGEST_HIDDEN)]] | None = Field(
+        None, max_length=MOST_HIDDEN
+    )
+    optimizer: Annotated[str, _one_of(OPTIMIZERS)] | None = None
+    lr: LearningRate | None = None
+    batch_size: int | None = Field(None, ge=1, le=10_000)
+    schedule: Annotated[str, _one_of(SCHEDULES)] | None = None
+    augment: Annotated[str, _one_of(AUGMENTATIONS)] | None = None
+    weight_decay: float | None = Field(None, ge=0, le=10)
+    epochs: int = Field(4, ge=1, le=MOST_EPOCHS)
+    seed: Seed = 0
+    name: Name = None
+
+
+class NewFineTuning(BaseModel):
+    """Teaching a model, null for the promoted one, the labelled drawings that are not held back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Id | None = None
+    epochs: int = Field(3, ge=1, le=MOST_EPOCHS)
+    lr: LearningRate = 0.0005
+    replay: int = Field(2000, ge=0, le=60_000)
+    seed: Seed = 0
+    name: Name = None
+
+
+class RunAnswer(BaseModel):
+    """A run. `position` is its place in the queue, from 1, while it waits there."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    name: str
+    kind: RunKind
+    state: RunState
+    wanted: Wanted
+    steps: int
+    request: dict[str, Any]
+    epoch: int
+    epochs: int
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+    model_id: int | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    error: str | None
+    attempts: int
+    position: int | None = None
+
+
+class Runs(BaseModel):
+    """All runs, the newest first."""
+
+    runs: list[RunAnswer]
+
+
+class PointAnswer(BaseModel):
+    """A figure of a run, or an event in its life; `payload` is what the event tells."""
+
+    id: int
+    kind: str
+    step: int
+    payload: dict[str, Any]
+
+
+class Points(BaseModel):
+    """Points of a run, evenly fewer where there are too many, and its latest kernels."""
+
+    points: list[PointAnswer]
+    snapshot: dict[str, Any] | None
+
+
+def answer(session: Session, run: Run) -> RunAnswer:
+    """Return a run as it is answered."""
+    told = RunAnswer.model_validate(run)
+    told.position = runs.position(session, run)
+    return told
+
+
+def told(point: Point) -> dict[str, Any]:
+    """Return what a point tells, as an event and in a list alike."""
+    return {"run_id": point.run_id, "step": point.step, **point.payload}
+
+
+@router.post("", status_code=201, responses=documented("invalid", "conflict"))
+def create(new: NewRun, services: UsesServices) -> RunAnswer:
+    """Queue a training."""
+    asked = new.model_dump(exclude={"name"})
+    if new.name is not None:
+        _check_name(new.name)
+    try:
+        request = train_request(asked.pop("model"), asked.pop("data"), **asked)
+    except ValueError as error:
+        raise Problem("invalid", str(error)) from None
+    if not at_hand(new.data):
+        raise Problem("invalid", f"data: the images {new.data!r} are not on this machine")
+    with services.store.session() as session:
+        _check_queue(session)
+        run = queue(session, request, new.name or f"{new.model} on {new.data}")
+        created = answer(session, run)
+    services.supervisor.wake()
+    return created
+
+
+@router.post(
+    "/fine-tune",
+    status_code=201,
+    responses=documented("invalid", "conflict", "no-model", "not-found"),
+)
+def fine_tune(new: NewFineTuning, services: UsesServices) -> RunAnswer:
+    """Queue the teaching of a model; which drawings it learns is settled now."""
+    if new.name is not None:
+        _check_name(new.name)
+    with services.store.session() as session:
+        _check_queue(session)
+        model_id = models.promoted_id(session) if new.model is None else new.model
+        if model_id is None:
+            raise Problem("no-model", "there is no model to teach yet")
+        base = models.get(session, model_id)
+        chosen = new.model_dump(include={"epochs", "lr", "replay", "seed"})
+        request = fine_tune_request(session, model_id=model_id, **chosen)
+        created = answer(session, queue(session, request, new.name or _taught(base.name)))
+    services.supervisor.wake()
+    return created
+
+
+@router.get("")
+def every(services: UsesServices) -> Runs:
+    """List the runs."""
+    with services.store.reading() as session:
+        return Runs(runs=[answer(session, run) for run in runs.all(session)])
+
+
+@router.get("/{id}", responses=documented("not-found"))
+def one(id: Id, services: UsesServices) -> RunAnswer:
+    """Give a run."""
+    with services.store.reading() as session:
+        return answer(session, runs.get(session, id))
+
+
+@router.delete("/{id}", status_code=204, responses=documented("not-found", "conflict"))
+def delete(id: Id, services: UsesServices) -> None:
+    """Delete a run that has ended, with its points; its model stays."""
+    with services.store.session() as session:
+        runs.delete(session, id)
+    shutil.rmtree(services.settings.runs_dir / str(id), ignore_errors=True)
+
+
+@router.get("/{id}/points", responses=documented("not-found"))
+def figures(
+    id: Id, services: UsesServices, after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0
+) -> Points:
+    """Give the points of a run that came after one, and its latest kernels."""
+    with services.store.reading() as session:
+        runs.get(session, id)
+        shown = snapshots.get(session, id)
+        return Points(
+            points=_answers(points.thinned(session, id, after)),
+            snapshot={"run_id": id, "step": shown.step, **shown.payload} if shown else None,
+        )
+
+
+@router.post("/{id}/pause", responses=documented("not-found", "conflict"))
+def pause(id: Id, services: UsesServices) -> RunAnswer:
+    """Let a run wait after its present batch."""
+    return _want(services, id, "pause")
+
+
+@router.post("/{id}/resume", responses=documented("not-found", "conflict"))
+def resume(id: Id, services: UsesServices) -> RunAnswer:
+    """Let a run that waits go on."""
+    return _want(services, id, "run")
+
+
+@router.post("/{id}/step", responses=documented("not-found", "conflict"))
+def step(id: Id, services: UsesServices) -> RunAnswer:
+    """Let a run that waits do one batch."""
+    with services.store.session() as session:
+        run = _begun(session, id, "step")
+        if run.wanted != "pause":
+            raise Problem("conflict", f"run {id} is not paused: pause it before you step")
+        if run.steps >= MOST_STEPS:
+            raise Problem("conflict", f"run {id} has {run.steps} steps before it: wait for them")
+        run.steps += 1
+        session.flush()
+        return answer(session, run)
+
+
+@router.post("/{id}/cancel", responses=documented("not-found", "conflict"))
+def cancel(id: Id, services: UsesServices) -> RunAnswer:
+    """End a run that waits in the queue, or that has begun; it gives no model."""
+    with services.store.session() as session:
+        if runs.get(session, id).state == "queued":
+            run = runs.set_state(session, id, "cancelled")
+            tell_state(session, id)
+            return answer(session, run)
+    return _want(services, id, "cancel")
+
+
+def _want(services: UsesServices, id: int, wanted: Wanted) -> RunAnswer:
+    with services.store.session() as session:
+        run = _begun(session, id, {"run": "resume"}.get(wanted, wanted))
+        if run.wanted == "run" and wanted == "run":
+            raise Problem("conflict", f"run {id} is not paused")
+        if run.wanted == "cancel" and wanted != "cancel":
+            raise Problem("conflict", f"run {id} is being cancelled")
+        if run.wanted != wanted:
+            run.wanted = wanted
+            run.steps = 0
+            session.flush()
+            tell_state(session, id)
+        return answer(session, run)
+
+
+def _begun(session: Session, id: int, act: str) -> Run:
+    run = runs.get(session, id)
+    if run.state not in ("running", "paused"):
+        raise Problem("conflict", f"run {id} is {run.state}: there is nothing to {act}")
+    return run
+
+
+def _check_name(name: str) -> None:
+    try:
+        checked_name(name)
+    except ValueError as error:
+        raise Problem("invalid", str(error)) from None
+
+
+def _taught(name: str) -> str:
+    """Return what a model is called once it is taught."""
+    end = ", taught"
+    return name if name.endswith(end) else name[: LONGEST_NAME - len(end)] + end
+
+
+def _check_queue(session: Session) -> None:
+    waiting = sum(run.state == "queued" for run in runs.all(session))
+    if waiting >= MOST_WAITING:
+        raise Problem("conflict", f"{waiting} runs wait already: cancel some")
+
+
+def _answers(found: Iterable[Point]) -> list[PointAnswer]:
+    return [
+        PointAnswer(id=point.id, kind=point.kind, step=point.step, payload=told(point))
+        for point in found
+    ]

@@ -1,0 +1,98 @@
+"""The web application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from anyio.to_thread import run_sync
+from fastapi import FastAPI
+
+from tinygrad_cnn import __version__
+from tinygrad_cnn.studio import description, problems
+from tinygrad_cnn.studio.api import drawings, events, explain, images, models, predict, runs, state
+from tinygrad_cnn.studio.files import StaticFiles
+from tinygrad_cnn.studio.limits import RateLimit, TooLarge
+from tinygrad_cnn.studio.predictor import Predictor
+from tinygrad_cnn.studio.security import Security
+from tinygrad_cnn.studio.services import Gate, Services
+from tinygrad_cnn.studio.settings import JSON_BYTES, Settings
+from tinygrad_cnn.studio.store import Store
+from tinygrad_cnn.studio.training.supervisor import Supervisor
+
+__all__ = ["create_app"]
+
+STATIC = Path(__file__).parent / "static"
+DESCRIPTION = """Draw a digit, watch the network see it, teach it.
+
+An input is 28×28 bytes in base64, light ink on black, row by row. Where a model can be named, none
+means the promoted one. Errors are problem documents (RFC 9457).
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the web application.
+
+    Its database is opened, brought up to date and looked over, and trainings go on, when it
+    starts; they pause when it ends.
+
+    Parameters
+    ----------
+    settings : Settings
+        With the port that the server listens at: requests to another are refused.
+
+    Returns
+    -------
+    FastAPI
+        An ASGI application whose ``state.services`` are the `Services`.
+    """
+    store = Store(settings.database)
+    limits = settings.limits
+    services = Services(
+        settings=settings,
+        store=store,
+        predictor=Predictor(store),
+        supervisor=Supervisor(store, settings),
+        heavy=Gate(limits.heavy, limits.heavy_waiting, limits.heavy_seconds),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await run_sync(_start, services)
+        try:
+            yield
+        finally:
+            await run_sync(_stop, services)
+
+    app = FastAPI(
+        title="tinygrad_cnn studio",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,  # FastAPI's page needs a network; ours is a file
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        responses=problems.documented("no-token", "foreign", "host", "too-many"),
+    )
+    app.state.services = services
+    problems.install(app)
+    description.install(app)
+    for module in (state, predict, images, explain, drawings, models, runs, events):
+        app.include_router(module.router, max_body_size=JSON_BYTES)
+    app.router.default = StaticFiles(STATIC)  # what is no route may be a file
+    app.add_middleware(TooLarge)
+    app.add_middleware(RateLimit, limits=limits)
+    app.add_middleware(Security, settings=settings)  # the last is asked first
+    return app
+
+
+def _start(services: Services) -> None:
+    services.store.migrate()
+    services.store.check()
+    services.supervisor.start()
+
+
+def _stop(services: Services) -> None:
+    services.supervisor.stop()
+    services.store.close()

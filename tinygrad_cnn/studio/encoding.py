@@ -1,0 +1,117 @@
+"""How arrays and inputs travel in JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from typing_extensions import TypedDict
+
+__all__ = ["INPUT_SHAPE", "Maps", "decode", "decode_input", "encode", "encode_input"]
+
+INPUT_SHAPE = (28, 28)
+"""Height and width of what the studio's networks take in."""
+
+
+class Maps(TypedDict):
+    """An array as its shape, its range and a byte an entry.
+
+    An entry is low + (high − low)·byte/255: off by at most a 510th of the range.
+    """
+
+    shape: list[int]
+    low: float
+    high: float
+    bytes: str
+
+
+def encode(array: ArrayLike) -> Maps:
+    """Return an array of finite numbers as JSON takes it, rounded to 256 levels of its range.
+
+    Parameters
+    ----------
+    array : array_like
+        Of any shape.
+
+    Returns
+    -------
+    dict
+        ``shape``, ``low``, ``high`` and ``bytes``: base64 of an unsigned byte an entry, in C order.
+
+    Raises
+    ------
+    ValueError
+        If an entry, or the difference of two, is not finite.
+
+    Examples
+    --------
+    >>> encode([[0.0, 1.0], [2.0, 51.0]])
+    {'shape': [2, 2], 'low': 0.0, 'high': 51.0, 'bytes': 'AAUK/w=='}
+    """
+    values = np.asarray(array, np.float64)
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    if not math.isfinite(high - low):
+        raise ValueError(f"encode: the entries go from {low} to {high}, expected finite numbers")
+    levels = (values - low) / (high - low) * 255 if high > low else np.zeros(values.shape)
+    codes = np.rint(levels).astype(np.uint8)
+    text = base64.b64encode(codes.tobytes()).decode("ascii")
+    return Maps(shape=list(values.shape), low=low, high=high, bytes=text)
+
+
+def decode(maps: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return the array that `encode` was given, as exactly as its 256 levels tell.
+
+    Examples
+    --------
+    >>> decode(encode([[0.0, 1.0], [2.0, 51.0]]))
+    array([[ 0.,  1.],
+           [ 2., 51.]])
+    """
+    codes = np.frombuffer(base64.b64decode(maps["bytes"], validate=True), np.uint8)
+    low, high = maps["low"], maps["high"]
+    values: NDArray[np.float64] = low + (high - low) * codes.reshape(maps["shape"]) / 255.0
+    return values
+
+
+def encode_input(image: NDArray[np.uint8]) -> str:
+    """Return a network's input, 28×28 bytes, as base64, row by row.
+
+    Examples
+    --------
+    >>> len(encode_input(np.zeros((28, 28), np.uint8)))
+    1048
+    """
+    if image.shape != INPUT_SHAPE or image.dtype != np.uint8:
+        raise ValueError(
+            f"encode_input: got {image.dtype} of shape {image.shape}, expected uint8 of shape "
+            f"{INPUT_SHAPE}"
+        )
+    return base64.b64encode(image.tobytes()).decode("ascii")
+
+
+def decode_input(text: str) -> NDArray[np.uint8]:
+    """Return the input, of shape (28, 28), that base64 text tells; its URL-safe alphabet will do.
+
+    Raises
+    ------
+    ValueError
+        If it is not base64 of 784 bytes.
+
+    Examples
+    --------
+    >>> decode_input(encode_input(np.zeros((28, 28), np.uint8))).shape
+    (28, 28)
+    """
+    try:
+        plain = text.translate({ord("-"): "+", ord("_"): "/"})
+        contents = base64.b64decode(plain.ljust(-(-len(plain) // 4) * 4, "="), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("the input is not base64, expected that of 28×28 bytes") from None
+    if len(contents) != math.prod(INPUT_SHAPE):
+        raise ValueError(f"the input is {len(contents)} bytes, expected 28×28 = 784")
+    return np.frombuffer(contents, np.uint8).reshape(INPUT_SHAPE)

@@ -1,0 +1,128 @@
+"""How the loss flows back through a network: a gradient for every layer, parameter and pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.studio.encoding import Maps, encode
+from tinygrad_cnn.studio.explain.forward import ExplainError, softmax_of, watch
+from tinygrad_cnn.train import Run
+
+__all__ = [
+    "Backward",
+    "LayerGradient",
+    "ParameterGradient",
+    "explain_backward",
+    "loss_of",
+]
+
+
+@dataclass(frozen=True)
+class LayerGradient:
+    """The gradient of the loss at a layer's output; `maps` is signed."""
+
+    name: str
+    kind: str
+    shape: list[int]
+    gradient_norm: float
+    maps: Maps
+
+
+@dataclass(frozen=True)
+class ParameterGradient:
+    """The norms of a parameter and of the gradient of the loss for it."""
+
+    name: str
+    shape: list[int]
+    gradient_norm: float
+    norm: float
+
+
+@dataclass(frozen=True)
+class Backward:
+    """A loss and its gradients.
+
+    Attributes
+    ----------
+    loss : float
+        The cross-entropy of the probabilities with the label.
+    probabilities : list of float
+    layers : list of LayerGradient
+        In the order of the forward.
+    parameters : list of ParameterGradient
+    saliency : Maps
+        How much the loss changes, either way, for a step of one grey level of a pixel, out of 255;
+        of shape (1, 28, 28).
+    """
+
+    loss: float
+    probabilities: list[float]
+    layers: list[LayerGradient]
+    parameters: list[ParameterGradient]
+    saliency: Maps
+
+
+def loss_of(run: Run, logits: tg.Tensor, label: int, temperature: float) -> tg.Tensor:
+    """Return the cross-entropy of the softmax of logits / temperature with a label."""
+    classes = len(run.settings.data.classes)
+    if not 0 <= label < classes:
+        raise ExplainError(f"the label is {label}, expected 0 to {classes - 1}")
+    with np.errstate(all="ignore"):
+        scaled = logits if temperature == 1.0 else logits * (1.0 / temperature)
+        loss = tg.cross_entropy(scaled, np.array([label]))
+    if not np.isfinite(loss.item()):
+        raise ExplainError("the loss is not finite")
+    return loss
+
+
+def explain_backward(
+    run: Run, picture: NDArray[np.uint8], label: int, temperature: float = 1.0
+) -> Backward:
+    """Return how the loss of a picture, whose digit is `label`, flows back.
+
+    Raises
+    ------
+    ExplainError
+        If there is no such label, the picture does not fit the network, or a number is not finite.
+    """
+    parameters = dict(run.model.named_parameters())
+    with tg.trace() as trace:
+        seen = watch(run, picture, trace)
+        loss = loss_of(run, seen.logits, label, temperature)
+        with np.errstate(all="ignore"):
+            of_image, *of_parameters = tg.grad(loss, [seen.image, *parameters.values()])
+    layers = []
+    for layer in seen.layers:
+        gradient = None if layer.step is None else layer.step.gradient
+        assert gradient is not None, f"no gradient has reached {layer.name}"
+        _check_finite(gradient)
+        shape = list(layer.output.shape)
+        norm, maps = _norm(gradient), encode(gradient[0])
+        layers.append(LayerGradient(layer.name, layer.kind, shape, norm, maps))
+    for gradient in (of_image, *of_parameters):
+        _check_finite(gradient)
+    deviation = np.reshape(run.settings.data.std, (-1, 1, 1))
+    return Backward(
+        loss=loss.item(),
+        probabilities=softmax_of(seen, temperature).output.tolist(),
+        layers=layers,
+        parameters=[
+            ParameterGradient(name, list(parameter.shape), _norm(gradient), _norm(parameter.array))
+            for (name, parameter), gradient in zip(parameters.items(), of_parameters, strict=True)
+        ],
+        saliency=encode(np.abs(of_image[0]) / (255 * deviation)),
+    )
+
+
+def _check_finite(gradient: NDArray[np.floating]) -> None:
+    if not np.isfinite(gradient).all():
+        raise ExplainError("a gradient is not finite")
+
+
+def _norm(array: NDArray[np.floating]) -> float:
+    squares = np.square(array, dtype=np.float64)  # no BLAS: that would wake its own threads
+    return float(np.sqrt(squares.sum()))

@@ -1,0 +1,157 @@
+"""One cell of a layer: the numbers that make it, and what it sees of the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.draw.text import number
+from tinygrad_cnn.studio.explain.equations import equation_of
+from tinygrad_cnn.studio.explain.field import Rectangle, receptive_field, seen_by
+from tinygrad_cnn.studio.explain.forward import ExplainError, Layer, forward, softmax_of
+from tinygrad_cnn.studio.explain.terms import Picture, Rest, Term, sum_of
+from tinygrad_cnn.train import Run
+
+__all__ = ["Cell", "Source", "explain_cell"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The part of what a layer was given that a cell is computed from.
+
+    Of a row of units, each counts as a channel of one cell.
+
+    Attributes
+    ----------
+    layer : str
+        Which gave it; "input" for the network's own.
+    channels : list of int
+        The first, and the one behind the last.
+    top, left, bottom, right : int
+        Rows `top` to below `bottom`, columns `left` to below `right`.
+    """
+
+    layer: str
+    channels: list[int]
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How the value of a cell comes about.
+
+    Attributes
+    ----------
+    layer, kind : str
+    cell : list of int
+    value : float
+    equation : str
+    mathml : str or None
+    reference : str
+        The equation's number in the text.
+    written : str
+        The equation in numbers.
+    field : Rectangle
+        What the cell sees of the network's input.
+    source : Source
+
+    The other attributes are those of a `Sum`.
+    """
+
+    layer: str
+    kind: str
+    cell: list[int]
+    value: float
+    equation: str
+    mathml: str | None
+    reference: str
+    written: str
+    terms: list[Term]
+    rest: Rest | None
+    bias: float | None
+    constants: dict[str, float]
+    winner: list[int] | None
+    picture: Picture | None
+    field: Rectangle
+    source: Source
+
+
+def explain_cell(
+    run: Run,
+    picture: NDArray[np.uint8],
+    layer: str,
+    cell: Sequence[int],
+    temperature: float = 1.0,
+) -> Cell:
+    """Return how a cell of a layer's output comes about.
+
+    Parameters
+    ----------
+    run : Run
+    picture : ndarray of uint8
+        As the network takes it: (28, 28).
+    layer : str
+        A name that `explain_layers` gives.
+    cell : sequence of int
+        Channel, row and column; or the unit.
+    temperature : float
+        Of the softmax behind the network.
+
+    Raises
+    ------
+    ExplainError
+        If there is no such layer or cell, or the layer's kind cannot be written out.
+    """
+    seen = forward(run, picture)
+    found = _found([*seen.layers, softmax_of(seen, temperature)], layer)
+    index = tuple(cell)
+    shape = found.output.shape
+    if len(index) != len(shape) or not all(
+        0 <= place < size for place, size in zip(index, shape, strict=True)
+    ):
+        raise ExplainError(
+            f"the cell is {list(index)}, but {layer} gives {' × '.join(map(str, shape))}: "
+            f"expected {len(shape)} whole numbers, from 0 up, below these"
+        )
+    told = sum_of(found, index)
+    equation = equation_of(found.op)
+    value = float(found.output[index])
+    return Cell(
+        layer=found.name,
+        kind=found.kind,
+        cell=list(index),
+        value=value,
+        equation=equation.text,
+        mathml=equation.mathml,
+        reference=equation.reference,
+        written=f"{told.written} = {number(value, 4)}",
+        terms=told.terms,
+        rest=told.rest,
+        bias=told.bias,
+        constants=told.constants,
+        winner=told.winner,
+        picture=told.picture,
+        field=receptive_field(found, index),
+        source=_source(found, index),
+    )
+
+
+def _found(layers: list[Layer], name: str) -> Layer:
+    for layer in layers:
+        if layer.name == name:
+            return layer
+    known = ", ".join(layer.name for layer in layers)
+    raise ExplainError(f"the network has no layer {name!r}; expected one of {known}")
+
+
+def _source(layer: Layer, cell: tuple[int, ...]) -> Source:
+    region = seen_by(layer, tuple((place, place + 1) for place in cell))
+    channels, rows, columns = region if len(region) == 3 else (region[0], (0, 1), (0, 1))
+    name = "input" if layer.source is None else layer.source.name
+    return Source(name, list(channels), rows[0], columns[0], rows[1], columns[1])

@@ -1,0 +1,63 @@
+"""What layers compute, as their ops declare it: text, and MathML for the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from xml.etree import ElementTree
+
+from latex2mathml.converter import convert
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.draw.text import equation as cited
+
+__all__ = ["Equation", "as_mathml", "equation_of"]
+
+
+@dataclass(frozen=True)
+class Equation:
+    """An op as mathematics.
+
+    Attributes
+    ----------
+    text : str
+    mathml : str or None
+        A ``math`` element.
+    reference : str
+        The equation's number in the text "CNNs From Scratch", such as "eq 14"; "" for none.
+    """
+
+    text: str
+    mathml: str | None
+    reference: str
+
+
+def equation_of(op: tg.Op[Any]) -> Equation:
+    """Return what an op computes.
+
+    Examples
+    --------
+    >>> equation_of(tg.OPS["linear"]).text, equation_of(tg.OPS["linear"]).reference
+    ('y = x wᵀ + b', 'eq 14')
+    """
+    return Equation(
+        f"y = {op.formula}", as_mathml(f"y = {op.latex}") if op.latex else None, cited(op.equation)
+    )
+
+
+@lru_cache(maxsize=512)
+def as_mathml(latex: str) -> str | None:
+    r"""Return a formula as a MathML element; None where it cannot be told whole.
+
+    Examples
+    --------
+    >>> as_mathml(r"\alpha")
+    '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"><mrow>...</mrow></math>'
+    """
+    text = convert(latex, display="block")
+    try:
+        told = "".join(ElementTree.fromstring(text).itertext())
+    except ElementTree.ParseError:
+        return None
+    return None if "\\" in told else text  # it passes on commands that it does not know

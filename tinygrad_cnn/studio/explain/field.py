@@ -1,0 +1,92 @@
+"""What a cell sees: windows composed, from a layer's output back to the network's input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from tinygrad_cnn.engine.windows import Axis
+from tinygrad_cnn.studio.explain.forward import Layer
+
+__all__ = ["Rectangle", "Region", "receptive_field", "rectangle", "seen_by", "whole"]
+
+Region: TypeAlias = tuple[tuple[int, int], ...]
+"""A box of an array: for each axis the first place in it, and the first behind it."""
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """Rows `top` to below `bottom` and columns `left` to below `right` of a picture."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+def receptive_field(layer: Layer, cell: tuple[int, ...]) -> Rectangle:
+    """Return the part of the network's input that a cell of a layer's output is computed from.
+
+    Parameters
+    ----------
+    layer : Layer
+    cell : tuple of int
+        An index of ``layer.output``.
+    """
+    region: Region = tuple((place, place + 1) for place in cell)
+    at: Layer | None = layer
+    while at is not None:
+        region, at = seen_by(at, region), at.source
+    return rectangle(region)
+
+
+def seen_by(layer: Layer, region: Region) -> Region:
+    """Return the box of ``layer.given`` that a box of its output is computed from."""
+    shape = layer.given.shape
+    if any(start == stop for start, stop in region):
+        return ((0, 0),) * len(shape)
+    if layer.windows is not None:
+        channels, rows, columns = region
+        return (
+            _channels(layer, channels),
+            _cells(layer.windows.rows, rows),
+            _cells(layer.windows.columns, columns),
+        )
+    if layer.kind == "flatten" and all(stop == start + 1 for start, stop in region):
+        unit = np.ravel_multi_index(tuple(start for start, _ in region), layer.output.shape)
+        return tuple((int(place), int(place) + 1) for place in np.unravel_index(unit, shape))
+    if layer.kind == "batch-norm" or (layer.op.elementwise and shape == layer.output.shape):
+        return region
+    return whole(shape)
+
+
+def whole(shape: tuple[int, ...]) -> Region:
+    """Return all of an array."""
+    return tuple((0, size) for size in shape)
+
+
+def rectangle(region: Region) -> Rectangle:
+    """Return the rows and columns of a box of a picture."""
+    (top, bottom), (left, right) = region[-2:]
+    return Rectangle(top, left, bottom, right)
+
+
+def _cells(axis: Axis, outputs: tuple[int, int]) -> tuple[int, int]:
+    """Return the cells on the image, from first to last, that some neighbouring windows see."""
+    start, stop = outputs
+    first = start * axis.stride - axis.before
+    end = (stop - 1) * axis.stride - axis.before + (axis.kernel - 1) * axis.dilation + 1
+    low = min(max(first, 0), axis.size)
+    return low, max(min(end, axis.size), low)
+
+
+def _channels(layer: Layer, outputs: tuple[int, int]) -> tuple[int, int]:
+    """Return the channels that some neighbouring channels of the output are computed from."""
+    if layer.kind != "convolution":
+        return outputs
+    groups = layer.options["groups"]
+    given, made = layer.given.shape[0] // groups, layer.output.shape[0] // groups
+    start, stop = outputs
+    return start // made * given, ((stop - 1) // made + 1) * given

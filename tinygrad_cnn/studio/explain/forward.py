@@ -1,0 +1,239 @@
+"""A picture's way through a network, layer by layer, as a trace has seen it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.draw import Trace
+from tinygrad_cnn.draw.steps import Leaf, Step
+from tinygrad_cnn.engine.windows import Windows, pair, windows
+from tinygrad_cnn.train import Run
+
+__all__ = ["ExplainError", "Forward", "Layer", "forward", "image_of", "softmax_of", "watch"]
+
+KINDS = {
+    "conv2d": "convolution",
+    "linear": "dense",
+    "maxpool": "max-pooling",
+    "avgpool": "average-pooling",
+    "batch_norm": "batch-norm",
+    "reshape": "flatten",
+}
+"""What layers are called by the op that they call; others are called by its own name."""
+
+Array = NDArray[Any]
+
+
+class ExplainError(ValueError):
+    """What cannot be explained, and why; the message says what came and what was expected."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A call of a module: what it was given and what it gave, for one picture.
+
+    Attributes
+    ----------
+    name : str
+        Of the module, such as "conv1" or "features.0".
+    op : Op
+        The op that says what it computes.
+    given, output : ndarray
+        Without the batch axis.
+    source : Layer or None
+        Which layer gave `given`; None for the network's input.
+    arrays : dict of str to ndarray
+        The op's other arrays by its parameters: ``w``, ``bias``; of a batch norm ``mean``,
+        ``variance`` and ``epsilon`` too.
+    options : dict of str to object
+        The op's other arguments, defaults included.
+    windows : Windows or None
+        Where the windows of a convolution or pooling lie on `given`.
+    step : Step or None
+        The call that computed `output`.
+    """
+
+    name: str
+    op: tg.Op[Any]
+    given: Array
+    output: Array
+    source: Layer | None
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    windows: Windows | None = None
+    step: Step | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it does, in a word, such as "convolution" or "relu"."""
+        return KINDS.get(self.op.name, self.op.name)
+
+    @property
+    def flattened(self) -> Array | None:
+        """The picture, of shape (C, H, W), that a dense layer sees flattened; None for another."""
+        before = self.source
+        if self.kind != "dense" or before is None or before.kind != "flatten":
+            return None
+        return before.given if before.given.ndim == 3 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Forward:
+    """A picture's way through a network.
+
+    Attributes
+    ----------
+    image : Tensor
+        What went in, normalised, of shape (1, C, H, W): a leaf.
+    logits : Tensor
+        What came out, of shape (1, classes).
+    layers : list of Layer
+        The module calls in order; those that compute nothing, such as a dropout after training, are
+        not among them.
+    """
+
+    image: tg.Tensor
+    logits: tg.Tensor
+    layers: list[Layer]
+
+
+def forward(run: Run, picture: NDArray[np.uint8]) -> Forward:
+    """Send a picture through the network of a run, and return what all layers gave.
+
+    Raises
+    ------
+    ExplainError
+        If the picture does not fit the network, or a number on the way is not finite.
+    """
+    with tg.trace() as trace:
+        return watch(run, picture, trace)
+
+
+def watch(
+    run: Run, picture: NDArray[np.uint8], trace: Trace, requires_grad: bool = True
+) -> Forward:
+    """Do as `forward` inside ``with tg.trace() as trace:``, which may go on to watch a sweep.
+
+    `requires_grad` says whether a gradient of the picture is wanted as well.
+    """
+    if any(module.training for module in run.model.modules()):
+        raise ExplainError("the network is in training mode, expected evaluation mode")
+    image = image_of(run, picture).requires_grad_(requires_grad)
+    with np.errstate(all="ignore"):  # what is not finite is refused below
+        logits = run.model(image)
+    layers = _layers(trace, image)
+    for layer in layers:
+        if not np.isfinite(layer.output).all():
+            raise ExplainError(f"{layer.name} gives numbers that are not finite")
+    return Forward(image, logits, layers)
+
+
+def image_of(run: Run, picture: NDArray[np.uint8]) -> tg.Tensor:
+    """Return a picture as the network takes it: normalised, of shape (1, C, H, W)."""
+    data = run.settings.data
+    if picture.dtype != np.uint8 or (1, *picture.shape) != data.input_shape:
+        raise ExplainError(
+            f"the picture is {picture.dtype} of shape {(1, *picture.shape)}, but the network takes "
+            f"uint8 of shape {data.input_shape}"
+        )
+    dtype = next(run.model.parameters()).dtype
+    scaled = np.divide(picture[np.newaxis, np.newaxis], 255, dtype=dtype)
+    normalised = data.normalise()(scaled, np.random.default_rng(0))
+    return tg.Tensor(normalised, name="image")
+
+
+def softmax_of(seen: Forward, temperature: float) -> Layer:
+    """Return the layer behind the last: the softmax that makes logits probabilities."""
+    (logits,) = seen.logits.numpy()
+    names = {layer.name for layer in seen.layers}
+    name = "softmax" if "softmax" not in names else "probabilities"
+    output = tg.OPS["softmax"].forward(logits.astype(np.float64), -1, temperature)
+    options = {"axis": -1, "temperature": temperature}
+    return Layer(name, tg.OPS["softmax"], logits, output, seen.layers[-1], {}, options)
+
+
+def _layers(trace: Trace, image: tg.Tensor) -> list[Layer]:
+    """Return the calls of a trace, those of one module call together."""
+    made: dict[int, Layer] = {}  # by the id of the step that computed the output
+    for _, group in groupby(trace.steps, lambda step: step.scope):
+        steps = list(group)
+        inside = {id(step) for step in steps}
+        for source in _sources(steps):
+            is_image = isinstance(source, Leaf) and source.origin is image
+            if is_image or (isinstance(source, Step) and id(source) not in inside):
+                made[id(steps[-1])] = _layer(trace, steps, source, made.get(id(source)))
+                break
+    return list(made.values())
+
+
+def _sources(steps: list[Step]) -> Iterator[Leaf | Step]:
+    return (argument.source for step in steps for argument in step.arguments)
+
+
+def _layer(trace: Trace, steps: list[Step], given: Leaf | Step, source: Layer | None) -> Layer:
+    last = steps[-1]
+    module = trace.modules.get(last.scope)
+    assert last.op is not None
+    assert last.array is not None
+    assert given.array is not None
+    op, x, arrays = last.op, given.array[0], {}
+    options = {
+        name: parameter.default
+        for name, parameter in op.signature.parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    } | last.options
+    if isinstance(module, tg.nn.BatchNorm2d):
+        op, options, arrays = tg.OPS["batch_norm"], {}, _statistics(module)
+    else:
+        for argument in last.arguments:
+            if argument.source is not given and argument.source.array is not None:
+                arrays[argument.name] = argument.source.array
+    lie = _windows(op.name, x.shape, arrays, options)
+    name = last.scope or op.name
+    return Layer(name, op, x, last.array[0], source, arrays, options, lie, last)
+
+
+def _statistics(module: tg.nn.BatchNorm2d) -> dict[str, Array]:
+    """Return what a batch norm normalises by after training."""
+    state = module.state_dict()
+    return {
+        "w": state["weight"],
+        "bias": state["bias"],
+        "mean": state["running_mean"],
+        "variance": state["running_var"],
+        "epsilon": np.asarray(module.epsilon),
+    }
+
+
+def _windows(
+    name: str, shape: tuple[int, ...], arrays: Mapping[str, Array], options: Mapping[str, Any]
+) -> Windows | None:
+    """Return where the windows of a call lie; None if it has none."""
+    if name == "conv2d":
+        kernel = arrays["w"].shape[2:]
+    elif name in ("maxpool", "avgpool"):
+        kernel = pair(name, "kernel_size", options["kernel_size"], 1)
+    else:
+        return None
+    stride, padding, dilation = (
+        tuple(value) if isinstance(value, list) else value
+        for value in (options["stride"], options["padding"], options.get("dilation", 1))
+    )
+    height, width = shape[-2:]
+    return windows(
+        name,
+        (height, width),
+        (kernel[0], kernel[1]),
+        kernel if stride is None else stride,
+        padding,
+        dilation,
+        options.get("ceil_mode", False),
+    )

@@ -1,0 +1,82 @@
+"""The step-through page of one picture's computation graph."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.draw.layout import TooLargeError
+from tinygrad_cnn.draw.page import page
+from tinygrad_cnn.draw.scopes import ancestors
+from tinygrad_cnn.studio.explain.backward import loss_of
+from tinygrad_cnn.studio.explain.forward import ExplainError, watch
+from tinygrad_cnn.train import Run
+
+__all__ = ["GraphPage", "explain_graph"]
+
+_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">')
+
+
+@dataclass(frozen=True)
+class GraphPage:
+    """A complete page, and its Content-Security-Policy as it is to be sent with it.
+
+    What a page may be framed by, and that it is kept apart from other pages of its origin, only the
+    header can say.
+    """
+
+    html: str
+    policy: str
+
+
+def explain_graph(
+    run: Run,
+    picture: NDArray[np.uint8],
+    label: int,
+    depth: int | None = None,
+    temperature: float = 1.0,
+) -> GraphPage:
+    """Return the page that steps through forward and backward of a picture.
+
+    Parameters
+    ----------
+    run : Run
+    picture : ndarray of uint8, shape (28, 28)
+    label : int
+        The digit that it shows.
+    depth : int, optional
+        To which depth of modules it is folded at first; by default to layers.
+    temperature : float
+
+    Raises
+    ------
+    ExplainError
+        If there is no such label, the picture does not fit the network, or the graph is too large.
+    GraphvizMissingError
+        If neither Graphviz nor the extra ``render`` is installed.
+    """
+    with tg.trace() as trace:
+        seen = watch(run, picture, trace, requires_grad=False)  # else it counts as a parameter
+        loss = loss_of(run, seen.logits, label, temperature)
+        tg.grad(loss, list(run.model.parameters()))
+    shown = run.settings.data.classes[label]
+    drawing = trace.draw(
+        loss,
+        names=run.model,
+        values=True,
+        gradients=True,
+        heat="gradient",
+        title=f"{type(run.model).__name__}: the loss if it is a {shown}",
+    )
+    layers = max(len(chain) for chain in ancestors(drawing.full.scopes).values())
+    try:
+        html = page(drawing.fold(depth or layers))
+    except TooLargeError as error:
+        raise ExplainError(str(error)) from error
+    found = _POLICY.search(html)
+    assert found is not None, "the page has no policy"
+    return GraphPage(html, f"{found[1]}; frame-ancestors 'self'; sandbox allow-scripts")

@@ -1,0 +1,119 @@
+"""What every layer of a network makes of a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.engine.windows import Windows
+from tinygrad_cnn.studio.encoding import Maps, encode
+from tinygrad_cnn.studio.explain.equations import equation_of
+from tinygrad_cnn.studio.explain.forward import Layer, forward, softmax_of
+from tinygrad_cnn.train import Run
+
+__all__ = ["LayerAnswer", "LayersAnswer", "Window", "explain_layers"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The windows of a convolution or pooling: rows and columns of each; padding before them."""
+
+    kernel: list[int]
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+
+
+@dataclass(frozen=True)
+class LayerAnswer:
+    """A layer and what it gave.
+
+    Attributes
+    ----------
+    name, kind : str
+    equation : str
+    mathml : str or None
+    reference : str
+        The equation's number in the text.
+    shape : list of int
+        Of the output, without the batch axis.
+    maps : Maps or None
+        The output, of shape (C, H, W).
+    values : list of float, or None
+        The output, if it is a row of units.
+    kernels : Maps or None
+        A convolution's, of shape (OC, C / groups, KH, KW); of a dense layer that sees a flattened
+        picture of one channel its weights, as (units, 1, H, W).
+    window : Window or None
+    temperature : float or None
+        Of a softmax.
+    """
+
+    name: str
+    kind: str
+    equation: str
+    mathml: str | None
+    reference: str
+    shape: list[int]
+    maps: Maps | None
+    values: list[float] | None
+    kernels: Maps | None
+    window: Window | None
+    temperature: float | None
+
+
+@dataclass(frozen=True)
+class LayersAnswer:
+    """All layers in order; the last is the softmax that makes logits probabilities."""
+
+    layers: list[LayerAnswer]
+
+
+def explain_layers(run: Run, picture: NDArray[np.uint8], temperature: float = 1.0) -> LayersAnswer:
+    """Return what every layer makes of a picture of shape (28, 28).
+
+    Raises
+    ------
+    ExplainError
+        If the picture does not fit the network, or a number on the way is not finite.
+    """
+    seen = forward(run, picture)
+    return LayersAnswer([_told(layer) for layer in [*seen.layers, softmax_of(seen, temperature)]])
+
+
+def _told(layer: Layer) -> LayerAnswer:
+    equation = equation_of(layer.op)
+    is_picture = layer.output.ndim == 3
+    return LayerAnswer(
+        name=layer.name,
+        kind=layer.kind,
+        equation=equation.text,
+        mathml=equation.mathml,
+        reference=equation.reference,
+        shape=list(layer.output.shape),
+        maps=encode(layer.output) if is_picture else None,
+        values=None if is_picture else layer.output.reshape(-1).tolist(),
+        kernels=_kernels(layer),
+        window=None if layer.windows is None else _window(layer.windows),
+        temperature=layer.options.get("temperature"),
+    )
+
+
+def _kernels(layer: Layer) -> Maps | None:
+    if layer.kind == "convolution":
+        return encode(layer.arrays["w"])
+    if layer.flattened is not None and len(layer.flattened) == 1:
+        return encode(layer.arrays["w"].reshape(-1, *layer.flattened.shape))
+    return None
+
+
+def _window(windows: Windows) -> Window:
+    axes = (windows.rows, windows.columns)
+    return Window(
+        [axis.kernel for axis in axes],
+        [axis.stride for axis in axes],
+        [axis.before for axis in axes],
+        [axis.dilation for axis in axes],
+    )

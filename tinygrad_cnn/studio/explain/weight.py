@@ -1,0 +1,284 @@
+"""One weight: how the loss depends on it, by the chain rule, written out and measured."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.draw import Derivation
+from tinygrad_cnn.draw.derivation.notation import fraction
+from tinygrad_cnn.draw.derivation.parts import Factor, Gap, Item
+from tinygrad_cnn.draw.derivation.typeset import formulas
+from tinygrad_cnn.draw.text import equation as cited
+from tinygrad_cnn.draw.text import number
+from tinygrad_cnn.studio.encoding import Maps, encode
+from tinygrad_cnn.studio.explain.backward import loss_of
+from tinygrad_cnn.studio.explain.equations import as_mathml
+from tinygrad_cnn.studio.explain.forward import ExplainError, Layer, image_of, watch
+from tinygrad_cnn.train import Run
+
+__all__ = ["ChainFactor", "Local", "Weight", "explain_weight"]
+
+STEP = 1e-5
+"""By how much the weight is moved, either way: as far as rounding and curvature disturb alike."""
+
+WIDTH = 78
+
+
+@dataclass(frozen=True)
+class ChainFactor:
+    """One local derivative of the chain, from the loss down.
+
+    Attributes
+    ----------
+    module, op : str
+        Which computes what is on top.
+    text : str
+    mathml : str or None
+    reference : str
+        The equation's number in the text.
+    shapes : list of two lists of int
+        Of what is on top and of what is below.
+    norm : float or None
+        Of the factor; None if it has too many entries.
+    after : float
+        The norm of the product down to and with this factor.
+    """
+
+    module: str
+    op: str
+    text: str
+    mathml: str | None
+    reference: str
+    shapes: list[list[int]]
+    norm: float | None
+    after: float
+
+
+@dataclass(frozen=True)
+class Local:
+    """The last link in numbers: the gradient at the layer's output times what the weight met there.
+
+    Attributes
+    ----------
+    layer : str
+    gradient, inputs, products : Maps
+        Wherever the weight is used.
+    product_sum : float
+        Of the products: the gradient of the loss for the weight.
+    written : str
+    """
+
+    layer: str
+    gradient: Maps
+    inputs: Maps
+    products: Maps
+    product_sum: float
+    written: str
+
+
+@dataclass(frozen=True)
+class Weight:
+    """How the loss depends on one weight; all numbers are computed in float64.
+
+    Attributes
+    ----------
+    parameter : str
+    index : list of int
+    value, gradient : float
+    difference_quotient : float
+        (E(w + h) − E(w − h)) / 2h: the gradient as it is measured.
+    step : float
+        The h of the quotient.
+    text : str
+        The chain rule as a page of text, for a font of one width.
+    mathml : str or None
+        The chain rule.
+    layers : list of ChainFactor
+    local : Local or None
+        Where the layer is of a kind that it is known of.
+    """
+
+    parameter: str
+    index: list[int]
+    value: float
+    gradient: float
+    difference_quotient: float
+    step: float
+    text: str
+    mathml: str | None
+    layers: list[ChainFactor]
+    local: Local | None
+
+
+def explain_weight(
+    run: Run,
+    picture: NDArray[np.uint8],
+    label: int,
+    parameter: str,
+    index: Sequence[int],
+    temperature: float = 1.0,
+) -> Weight:
+    """Return how the loss of a picture depends on one entry of a parameter.
+
+    Parameters
+    ----------
+    run : Run
+    picture : ndarray of uint8, shape (28, 28)
+    label : int
+        The digit that it shows.
+    parameter : str
+        Its name in the network, such as "conv1.weight".
+    index : sequence of int
+        Of the entry.
+    temperature : float
+
+    Raises
+    ------
+    ExplainError
+        If there is no such parameter, entry or label, or a number is not finite.
+    """
+    exact = _in_float64(run)
+    weight = _found(exact, parameter, index)
+    at = tuple(index)
+    with tg.trace() as trace, np.errstate(all="ignore"):
+        seen = watch(exact, picture, trace)
+        loss = loss_of(exact, seen.logits, label, temperature)
+        derivation = tg.derive(loss, weight, names=exact.model)
+        tg.grad(loss, [weight, seen.image])
+    value, gradient = float(weight.array[at]), float(derivation.gradient[at] + 0.0)  # no −0
+    step = STEP * max(1.0, abs(value))
+    losses = []
+    for moved in (value + step, value - step):
+        weight.data[at] = moved
+        with tg.no_grad():
+            logits = exact.model(image_of(exact, picture))
+            losses.append(loss_of(exact, logits, label, temperature).item())
+    factors = [_factor(item) for item in derivation.product]
+    if not np.isfinite([gradient, *(factor.after for factor in factors)]).all():
+        raise ExplainError("a gradient is not finite")
+    name, _, own = parameter.rpartition(".")
+    layer = next((layer for layer in seen.layers if layer.name == name), None)
+    return Weight(
+        parameter=parameter,
+        index=list(at),
+        value=value,
+        gradient=gradient,
+        difference_quotient=(losses[0] - losses[1]) / (2 * step),
+        step=step,
+        text=derivation.text(WIDTH),
+        mathml=_product(derivation),
+        layers=factors,
+        local=None if layer is None else _local(layer, own, at),
+    )
+
+
+def _in_float64(run: Run) -> Run:
+    """Return a copy of a run of which each number is float64; the copy may be changed."""
+    model = copy.deepcopy(run.model)
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.array = tensor.array.astype(np.float64)
+    return Run(model, run.settings)
+
+
+def _found(run: Run, name: str, index: Sequence[int]) -> tg.Tensor:
+    parameters = dict(run.model.named_parameters())
+    if name not in parameters:
+        raise ExplainError(
+            f"the network has no parameter {name!r}; expected one of {', '.join(parameters)}"
+        )
+    shape = parameters[name].shape
+    if len(index) != len(shape) or not all(
+        0 <= place < size for place, size in zip(index, shape, strict=True)
+    ):
+        raise ExplainError(
+            f"the index is {list(index)}, but {name} is {' × '.join(map(str, shape))}: expected "
+            f"{len(shape)} whole numbers, from 0 up, below these"
+        )
+    return parameters[name]
+
+
+# --- the chain -----------------------------------------------------------------------------------
+
+
+def _product(derivation: Derivation) -> str | None:
+    """Return the derivative as the product of all factors, in MathML, in one line."""
+    left, right = formulas(derivation)[0]
+    return as_mathml(f"{left} = {right}".replace("\\\\\n&\\quad", ""))
+
+
+def _factor(item: Item) -> ChainFactor:
+    if isinstance(item, Gap):
+        return ChainFactor("", "", f"⋯ {item.count} more", None, "", [], None, item.after)
+    if not isinstance(item, Factor):
+        text, latex = f"∂{item.top}/∂{item.bottom}", fraction(item.top.latex(), item.bottom.latex())
+        return ChainFactor("", "", text, as_mathml(latex), "", [], None, item.after)
+    top, bottom = item.indices
+    text = f"∂{item.top.text(top)}/∂{item.bottom.text(bottom)}"
+    latex = fraction(item.top.latex(top), item.bottom.latex(bottom))
+    if item.is_known:
+        text, latex = f"{text} = {item.formula.text()}", f"{latex} = {item.formula.latex()}"
+    return ChainFactor(
+        module=item.scope,
+        op=item.op,
+        text=text,
+        mathml=as_mathml(latex),
+        reference=cited(item.equation),
+        shapes=[list(shape) for shape in item.shapes],
+        norm=item.norm,
+        after=item.after,
+    )
+
+
+# --- the last link -------------------------------------------------------------------------------
+
+
+def _local(layer: Layer, own: str, index: tuple[int, ...]) -> Local | None:
+    """Return the gradient at the layer's output and what a weight is multiplied by there."""
+    assert layer.step is not None
+    assert layer.step.gradient is not None
+    flowing = layer.step.gradient[0][index[0]]
+    met = np.ones_like(flowing) if own == "bias" else _met(layer, index)
+    if met is None:
+        return None
+    products = flowing * met
+    total = float(products.sum() + 0.0)
+    if products.size == 1:
+        written = f"{number(float(flowing + 0.0), 4)} · {number(float(met), 4)}"
+    else:
+        written = f"Σ of {products.size:,} products"
+    return Local(
+        layer.name,
+        encode(flowing),
+        encode(met),
+        encode(products),
+        total,
+        f"{written} = {number(total, 4)}",
+    )
+
+
+def _met(layer: Layer, index: tuple[int, ...]) -> NDArray[np.float64] | None:
+    """Return what an entry of a layer's weight is multiplied by, wherever it is used."""
+    if layer.kind == "dense":
+        return np.asarray(layer.given[index[1]])
+    if layer.kind == "batch-norm":
+        mean, variance = (layer.arrays[name][index[0]] for name in ("mean", "variance"))
+        normalised: NDArray[np.float64] = (layer.given[index[0]] - mean) / np.sqrt(
+            variance + layer.arrays["epsilon"]
+        )
+        return normalised
+    if layer.kind == "convolution" and layer.windows is not None:
+        out, channel, row, column = index
+        kernels = layer.arrays["w"].shape
+        first = out // (kernels[0] // layer.options["groups"]) * kernels[1]
+        padded = layer.windows.pad(layer.given[first + channel])
+        met: NDArray[np.float64] = padded[
+            layer.windows.rows.offset(row), layer.windows.columns.offset(column)
+        ]
+        return met
+    return None

@@ -1,0 +1,239 @@
+"""What happens in the studio, for those who listen: one look at the database for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from anyio.to_thread import run_sync
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tinygrad_cnn.studio.api.runs import answer, told
+from tinygrad_cnn.studio.store import (
+    Drawing,
+    Model,
+    Point,
+    Snapshot,
+    Store,
+    models,
+    points,
+    runs,
+)
+
+__all__ = ["Event", "Feed"]
+
+LOOK_SECONDS = 0.15
+MOST_AT_ONCE = 500
+MOST_REMEMBERED = 1000
+LOOKS_AT_THINGS = 4  # models and drawings are looked at less often than points
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. Those with an id can be told again to one who missed them.
+
+    Attributes
+    ----------
+    kind : str
+        "point", "epoch", "state", "restarted", "snapshot", "models" or "drawings".
+    data : dict
+        Plain JSON.
+    id : int or None
+    """
+
+    kind: str
+    data: dict[str, Any]
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Things:
+    """What the database holds beside points, as far as its changes are told.
+
+    Attributes
+    ----------
+    models : dict
+        Names by id.
+    promoted : int or None
+    drawings : dict
+        Names and labels by id.
+    """
+
+    models: dict[int, str]
+    promoted: int | None
+    drawings: dict[int, tuple[str, int | None]]
+
+    @classmethod
+    def read(cls, session: Session) -> Things:
+        """Return what the database holds."""
+        drawn = session.execute(select(Drawing.id, Drawing.name, Drawing.label))
+        return cls(
+            models=dict(session.execute(select(Model.id, Model.name)).all()),
+            promoted=models.promoted_id(session),
+            drawings={id: (name, label) for id, name, label in drawn},
+        )
+
+    def changes(self, before: Things) -> Iterator[Event]:
+        """Yield an event for the models and one for the drawings, where they have changed."""
+        if (self.models, self.promoted) != (before.models, before.promoted):
+            ids = _changed(self.models, before.models)
+            yield Event("models", {"ids": ids, "promoted": self.promoted})
+        if self.drawings != before.drawings:
+            yield Event("drawings", {"ids": _changed(self.drawings, before.drawings)})
+
+
+class Feed:
+    """Tells listeners what happens: ``async with Feed(store) as feed``.
+
+    While somebody listens, a task looks at the database, in a thread, every ``LOOK_SECONDS``. The
+    last events are remembered, once for all listeners; who falls behind these reads points from
+    the database again, so that none is lost and nothing grows.
+
+    Parameters
+    ----------
+    store : Store
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._events: deque[Event] = deque(maxlen=MOST_REMEMBERED)
+        self._count = 0  # of all events that were ever remembered
+        self._last = 0  # id of the last point that was told, or was there before
+        self._snapshots: dict[int, int] = {}
+        self._things = Things({}, None, {})
+        self._looks = 0
+        self._listeners = 0
+        self._news = asyncio.Event()
+        self._beginning = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Feed:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let every listener end."""
+        self._closed = True
+        self._tell([])
+        if self._task is not None:
+            await self._task
+
+    async def listen(self, after: int | None = None) -> AsyncGenerator[Event]:
+        """Yield what happens from now on, or every point after one, each once and in order.
+
+        Parameters
+        ----------
+        after : int, optional
+            The id of the last point that is known. One that there never was stands for the last.
+
+        Yields
+        ------
+        Event
+            The first is of the kind "": it only has the id to listen after another time.
+        """
+        self._listeners += 1
+        try:
+            await self._begin()
+            last = self._last if after is None else min(after, self._last)
+            yield Event("", {}, last)
+            place = -1
+            while not self._closed:
+                first = self._count - len(self._events)
+                if place < first:  # has just come, or has fallen behind
+                    place, end = self._count, self._last
+                    while last < end and (missed := await run_sync(self._missed, last, end)):
+                        for event in missed:
+                            yield event
+                            last = event.id or last
+                    last = max(last, end)
+                elif place < self._count:
+                    event = self._events[place - first]
+                    place += 1
+                    last = event.id or last
+                    yield event
+                else:
+                    await self._news.wait()
+        finally:
+            self._listeners -= 1
+
+    async def _begin(self) -> None:
+        """Let somebody look at the database, from how it is now."""
+        async with self._beginning:
+            if self._task is None and not self._closed:
+                await run_sync(self._look_first)
+                self._events.clear()
+                self._task = asyncio.create_task(self._watch(), name="feed")
+
+    async def _watch(self) -> None:
+        while self._listeners and not self._closed:
+            try:
+                self._tell(await run_sync(self._look))
+            except Exception:  # such as a full disk; it may pass, and those who listen wait for it
+                log.exception("the database could not be looked at")
+            await asyncio.sleep(LOOK_SECONDS)
+        self._task = None
+
+    def _tell(self, events: list[Event]) -> None:
+        self._events.extend(events)
+        self._count += len(events)
+        self._last = max([self._last, *(event.id for event in events if event.id is not None)])
+        if events or self._closed:
+            self._news.set()
+            self._news = asyncio.Event()
+
+    def _look_first(self) -> None:
+        with self.store.reading() as session:
+            self._last = points.last_id(session)
+            self._snapshots = _snapshots(session)
+            self._things = Things.read(session)
+
+    def _look(self) -> list[Event]:
+        """Return what has happened since the last look."""
+        with self.store.reading() as session:
+            found = points.after(session, self._last, limit=MOST_AT_ONCE)
+            events = [_event(session, point) for point in found]
+            steps = _snapshots(session)
+            for run_id in steps:
+                if steps[run_id] != self._snapshots.get(run_id):
+                    shown = session.get_one(Snapshot, run_id)
+                    data = {"run_id": run_id, "step": shown.step, **shown.payload}
+                    events.append(Event("snapshot", data))
+            self._looks += 1
+            things = self._things
+            if self._looks % LOOKS_AT_THINGS == 0:
+                things = Things.read(session)
+        events += things.changes(self._things)
+        self._snapshots, self._things = steps, things
+        return events
+
+    def _missed(self, last: int, end: int) -> list[Event]:
+        with self.store.reading() as session:
+            found = points.after(session, last, limit=MOST_AT_ONCE)
+            return [_event(session, point) for point in found if point.id <= end]
+
+
+def _event(session: Session, point: Point) -> Event:
+    data = told(point)
+    if point.kind == "state":
+        data["run"] = answer(session, runs.get(session, point.run_id)).model_dump(mode="json")
+    return Event(point.kind, data, point.id)
+
+
+def _snapshots(session: Session) -> dict[int, int]:
+    """Return the steps of the latest kernels, by run."""
+    return dict(session.execute(select(Snapshot.run_id, Snapshot.step)).all())
+
+
+def _changed(now: dict[int, Any], before: dict[int, Any]) -> list[int]:
+    """Return the ids of what is new, gone or otherwise."""
+    return sorted(id for id in now.keys() | before.keys() if now.get(id) != before.get(id))

@@ -1,0 +1,111 @@
+"""ASGI middleware: how often one client may ask, and how much at once."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from time import monotonic
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tinygrad_cnn.studio.problems import MEDIA_TYPE, Problem
+from tinygrad_cnn.studio.settings import Limits
+
+__all__ = ["Buckets", "RateLimit", "TooLarge"]
+
+MOST_CLIENTS = 1024
+
+
+class Buckets:
+    """A bucket of tokens for every client: each request takes one, time puts them back.
+
+    The clients that asked last are remembered, ``MOST_CLIENTS`` at most.
+
+    Parameters
+    ----------
+    rate : float
+        Tokens that come back in a second.
+    size : float
+        Tokens in a full bucket.
+    now : callable
+        The time in seconds.
+
+    Examples
+    --------
+    >>> buckets = Buckets(rate=2.0, size=1.0, now=lambda: 0.0)
+    >>> buckets.take("a"), buckets.take("a"), buckets.take("b")
+    (0.0, 0.5, 0.0)
+    """
+
+    def __init__(self, rate: float, size: float, now: Callable[[], float] = monotonic) -> None:
+        self.rate = rate
+        self.size = size
+        self.now = now
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str) -> float:
+        """Take a token and return 0, or return the seconds until there is one."""
+        now = self.now()
+        tokens, since = self._left.pop(client, (self.size, now))
+        tokens = min(self.size, tokens + (now - since) * self.rate)
+        taken = tokens >= 1.0
+        self._left[client] = (tokens - 1.0 if taken else tokens, now)
+        if len(self._left) > MOST_CLIENTS:
+            self._left.popitem(last=False)
+        return 0.0 if taken else (1.0 - tokens) / self.rate
+
+
+class RateLimit:
+    """Refuses what a client asks too often: "too-many", with Retry-After.
+
+    Predictions are counted apart, as a stroke asks for many.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self.app = app
+        rates = limits.predictions_per_second, limits.requests_per_second
+        self.predictions, self.others = (
+            Buckets(rate, max(1.0, rate * limits.burst)) for rate in rates
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with a problem."""
+        if scope["type"] == "http":
+            prediction = scope["path"].startswith("/api/predict")
+            buckets = self.predictions if prediction else self.others
+            client = scope["client"][0] if scope.get("client") else ""
+            seconds = buckets.take(client)
+            if seconds > 0:
+                problem = Problem(
+                    "too-many",
+                    f"{buckets.rate:g} requests a second are answered; wait {seconds:.2g} s",
+                    headers={"Retry-After": str(math.ceil(seconds))},
+                )
+                await problem.response()(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class TooLarge:
+    """Says as a problem that a body is too large, where Starlette's own limit says it as text."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and its answer back."""
+        replaced = False
+
+        async def told(message: Message) -> None:
+            nonlocal replaced
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                replaced = Headers(raw=message["headers"]).get("content-type") != MEDIA_TYPE
+                if replaced:
+                    problem = Problem("too-large", "the body has more bytes than are taken here")
+                    await problem.response()(scope, receive, send)
+            if not replaced:
+                await send(message)
+
+        await self.app(scope, receive, told)

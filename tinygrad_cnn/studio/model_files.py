@@ -1,0 +1,210 @@
+"""A trained model as one safetensors file: its weights, and its settings in the file's header.
+
+A file may come from anybody. It is read without running anything of it, and nothing is made of it
+before its sizes are known to be modest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from tinygrad_cnn.arguments import whole
+from tinygrad_cnn.nn import build
+from tinygrad_cnn.studio.encoding import INPUT_SHAPE
+from tinygrad_cnn.studio.settings import WEIGHTS_BYTES
+from tinygrad_cnn.studio.store import checked_name
+from tinygrad_cnn.studio.training.requests import DATA, MODEL_OPTIONS
+from tinygrad_cnn.train import DataSettings, ModelSettings, Run, Settings
+
+__all__ = ["CLASSES", "LARGEST_HIDDEN", "MOST_HIDDEN", "Contents", "UnusableModel", "pack", "read",
+           "unpack"]  # fmt: skip
+
+CLASSES = tuple("0123456789")
+LARGEST_HIDDEN, MOST_HIDDEN = 1024, 4
+"""How wide a hidden layer may be, and how many there may be."""
+
+HEADER_BYTES = 256 << 10
+SETTINGS_CHARACTERS = 64 << 10
+KEY = "settings"
+
+
+class UnusableModel(ValueError):  # noqa: N818  # what the file is, for this studio
+    """A file that is no model, or none that the studio can use; the message says why."""
+
+
+class Contents(NamedTuple):
+    """What is in a file: how the model was trained, and its state by name."""
+
+    settings: Settings
+    weights: dict[str, NDArray[Any]]
+
+
+def pack(settings: Settings, weights: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return a model as the bytes of a safetensors file.
+
+    Parameters
+    ----------
+    settings : Settings
+        How it was trained.
+    weights : mapping of str to ndarray
+        Its ``state_dict()``.
+
+    Examples
+    --------
+    >>> from tinygrad_cnn.train import Experiment, TrainingSettings
+    >>> made = Experiment.new("digits", "lenet5", TrainingSettings())
+    >>> contents = pack(made.settings, made.model.state_dict())
+    >>> model, settings = read(contents)
+    >>> settings == made.settings, model.summary().parameters
+    (True, 61706)
+    """
+    # safetensors writes the bytes of a transposed array as they lie.
+    contiguous = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    return save(contiguous, {KEY: settings.to_json()})
+
+
+def read(contents: bytes) -> Run:
+    """Return the model of a file, in evaluation mode, and how it was trained.
+
+    Parameters
+    ----------
+    contents : bytes
+        As `pack` gave them, or whatever somebody sent.
+
+    Returns
+    -------
+    Run
+        ``model, settings``.
+
+    Raises
+    ------
+    UnusableModel
+        If it is no whole safetensors file of modest size with settings; if the model is not one of
+        ``MODEL_OPTIONS`` with allowed options, such as one with code of its own; if it does not
+        tell ten digits in images of 28×28; if the weights do not fit it in names, shapes and
+        dtypes, are not all finite, or give no finite numbers.
+    """
+    arrays, text = _arrays_and_settings(contents)
+    settings = _checked_settings(text)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise UnusableModel(f"the weights {name} are not all finite")
+    try:
+        model = build(
+            settings.model.name,
+            input_shape=settings.data.input_shape,
+            classes=len(CLASSES),
+            rng=np.random.default_rng(0),
+            **settings.model.options,
+        )
+        model.load_state_dict(arrays)
+    except (ValueError, TypeError) as error:
+        raise UnusableModel(f"the weights do not fit the settings: {error}") from error
+    run = Run(model.eval(), settings)
+    _try_out(run)
+    return run
+
+
+def unpack(contents: bytes) -> Contents:
+    """Return what is in a file, as `read` does, but the weights as arrays."""
+    model, settings = read(contents)
+    return Contents(settings, model.state_dict())
+
+
+def _arrays_and_settings(contents: bytes) -> tuple[dict[str, NDArray[Any]], str]:
+    if len(contents) > WEIGHTS_BYTES:
+        raise UnusableModel(f"the file has {len(contents)} bytes, expected {WEIGHTS_BYTES} at most")
+    size = int.from_bytes(contents[:8], "little")
+    if len(contents) < 8 or size > len(contents) - 8:
+        raise UnusableModel(f"{len(contents)} bytes that are no safetensors file, or not a whole")
+    if size > HEADER_BYTES:
+        raise UnusableModel(f"the header has {size} bytes, expected {HEADER_BYTES} at most")
+    try:
+        arrays = load(contents)
+        metadata = json.loads(contents[8 : 8 + size]).get("__metadata__") or {}
+    except KeyError as error:
+        raise UnusableModel(f"the weights have the type {error}, expected floats") from error
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise UnusableModel(f"this is no safetensors file, or not a whole: {error}") from error
+    text = metadata.get(KEY)
+    if text is None:
+        raise UnusableModel(
+            "the file's header holds no settings: expected a model downloaded from a studio"
+        )
+    if len(text) > SETTINGS_CHARACTERS:
+        raise UnusableModel(
+            f"the settings have {len(text)} characters, expected {SETTINGS_CHARACTERS} at most"
+        )
+    return arrays, text
+
+
+def _checked_settings(text: str) -> Settings:
+    try:
+        settings = Settings.from_json(text, "the settings")
+        settings = replace(settings, data=_checked_data(settings.data))
+        _check_model(settings.model)
+        if not all(isinstance(each, str) for pair in settings.versions.items() for each in pair):
+            raise ValueError(f"versions: got {settings.versions}, expected texts by name")
+        settings.to_json().encode()  # what cannot be told in JSON and UTF-8 cannot be kept
+    except UnusableModel:
+        raise
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise UnusableModel(f"the settings are not as expected: {error}") from error
+    return settings
+
+
+def _checked_data(data: DataSettings) -> DataSettings:
+    """Return the settings with numbers where there are numbers as texts."""
+    if data.input_shape != (1, *INPUT_SHAPE) or data.classes != CLASSES:
+        raise UnusableModel(
+            f"the model takes images of shape {data.input_shape} for one of "
+            f"{len(data.classes)} classes, {data.classes[0]!r} to {data.classes[-1]!r}; expected "
+            f"{(1, *INPUT_SHAPE)}, and the digits '0' to '9'"
+        )
+    if data.source not in DATA:
+        raise UnusableModel(
+            f"the model was trained with {data.source!r}, expected one of {', '.join(DATA)}"
+        )
+    checked_name(data.name)
+    whole("data", "training_images", data.training_images)
+    whole("data", "test_images", data.test_images)
+    mean, std = (tuple(float(number) for number in each) for each in (data.mean, data.std))
+    return replace(data, mean=mean, std=std)
+
+
+def _check_model(model: ModelSettings) -> None:
+    known = MODEL_OPTIONS.get(model.name)
+    if known is None or model.file is not None:
+        own = "" if model.file is None else " with code of its own"
+        raise UnusableModel(
+            f"the model is {model.name!r}{own}, expected one of {', '.join(MODEL_OPTIONS)}"
+        )
+    unknown = sorted(model.options.keys() - known.keys())
+    if unknown:
+        raise UnusableModel(
+            f"{model.name} with the options {', '.join(map(repr, unknown))}, expected none but "
+            f"{', '.join(known) or 'none at all'}"
+        )
+    hidden = model.options.get("hidden", [])
+    if not isinstance(hidden, list) or len(hidden) > MOST_HIDDEN:
+        raise UnusableModel(f"hidden is {hidden!r}, expected a list of {MOST_HIDDEN} at most")
+    for i, width in enumerate(hidden):
+        if whole(model.name, f"hidden[{i}]", width) > LARGEST_HIDDEN:
+            raise UnusableModel(f"hidden[{i}] is {width}, expected {LARGEST_HIDDEN} at most")
+
+
+def _try_out(run: Run) -> None:
+    """Raise UnusableModel if a blank, a full or a random image gives what is no number."""
+    images = np.random.default_rng(0).integers(0, 256, (3, 1, *INPUT_SHAPE), np.uint8)
+    images[0], images[1] = 0, 255
+    with np.errstate(all="ignore"):
+        if not np.isfinite(run.probabilities(images)).all():
+            raise UnusableModel("the model gives no finite numbers: are its weights damaged?")

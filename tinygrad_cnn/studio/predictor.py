@@ -1,0 +1,149 @@
+"""The models that are loaded, and what they take a picture for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import nn, train
+from tinygrad_cnn.studio import model_files
+from tinygrad_cnn.studio.problems import Problem
+from tinygrad_cnn.studio.store import Run, Store, models, runs
+
+__all__ = ["Loaded", "Prediction", "Predictor"]
+
+MOST_LOADED = 8
+
+
+class Prediction(NamedTuple):
+    """What a model takes a picture for: a number for each class."""
+
+    logits: NDArray[np.floating]
+    probabilities: NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model from the store, ready to be asked by several threads at once.
+
+    Nobody may change it: who needs gradients takes them by `tinygrad_cnn.grad`, not by
+    `backward`, which would add them up in the parameters.
+
+    Attributes
+    ----------
+    id : int
+    model : Module
+        In evaluation mode.
+    settings : train.Settings
+    """
+
+    id: int
+    model: nn.Module
+    settings: train.Settings
+
+    def prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return images (N, H, W) of one channel as the model takes them, (N, 1, H, W)."""
+        images = np.divide(pixels[:, np.newaxis], np.float32(255), dtype=np.float32)
+        return self.settings.data.normalise()(images, np.random.default_rng(0))
+
+    def predict(self, pixels: NDArray[np.uint8], temperature: float = 1.0) -> Prediction:
+        """Ask the model.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8, shape (28, 28)
+            Light ink on black.
+        temperature : float
+            Above 0; the higher, the more even the probabilities.
+
+        Returns
+        -------
+        Prediction
+            ``logits, probabilities``, both of shape (classes,).
+        """
+        with tg.no_grad(), tg.num_threads(1):
+            logits = self.model(tg.Tensor.of(self.prepared(pixels[np.newaxis])))
+            exact = tg.Tensor.of(logits.array.astype(np.float64))
+            shares = tg.softmax(exact, temperature=temperature)
+        return Prediction(logits.array[0], shares.array[0])
+
+
+class Predictor:
+    """Loads models when they are asked for, and keeps those that were asked last.
+
+    Which model is promoted is remembered as well, so that a prediction needs no database: whoever
+    promotes or deletes a model must say so by `forget`.
+
+    Parameters
+    ----------
+    store : Store
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._lock = Lock()
+        self._loaded: OrderedDict[int, Loaded] = OrderedDict()
+        self._promoted: int | None = None
+        self._changes = 0
+
+    def cached(self, model_id: int | None) -> Loaded | None:
+        """Return a model, the promoted one for None, if that takes no time; else None."""
+        with self._lock:
+            wanted = self._promoted if model_id is None else model_id
+            found = self._loaded.get(wanted) if wanted is not None else None
+            if found is not None:
+                self._loaded.move_to_end(found.id)
+            return found
+
+    def get(self, model_id: int | None) -> Loaded:
+        """Return a model, the promoted one for None.
+
+        Raises
+        ------
+        Problem
+            "no-model", with the id of the training that will give one, if none is promoted.
+        Missing
+            If there is no such model.
+        """
+        found = self.cached(model_id)
+        if found is not None:
+            return found
+        changes = self._changes
+        with self.store.reading() as session:
+            wanted = models.promoted_id(session) if model_id is None else model_id
+            if wanted is None:
+                raise _no_model(runs.all(session))
+            row = models.get(session, wanted)
+        loaded = Loaded(row.id, *model_files.read(row.weights))
+        with self._lock:
+            if changes == self._changes:  # else what was read may be no more
+                self._loaded[loaded.id] = loaded
+                if model_id is None:
+                    self._promoted = loaded.id
+                if len(self._loaded) > MOST_LOADED:
+                    self._loaded.popitem(last=False)
+        return loaded
+
+    def forget(self, model_id: int | None = None) -> None:
+        """Forget which model is promoted and, where one is named, the model."""
+        with self._lock:
+            self._changes += 1
+            self._promoted = None
+            if model_id is not None:
+                self._loaded.pop(model_id, None)
+
+
+def _no_model(newest_first: Sequence[Run]) -> Problem:
+    """Return the problem that nothing is trained, with the run that will give a model, if any."""
+    run = next((run for run in reversed(newest_first) if run.state not in runs.ENDED), None)
+    told = "start a training" if run is None else f"run {run.id} will give one"
+    return Problem(
+        "no-model", f"no model is trained yet: {told}", run_id=None if run is None else run.id
+    )

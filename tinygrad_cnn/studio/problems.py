@@ -1,0 +1,174 @@
+"""Errors as problem documents (RFC 9457), whoever raises them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tinygrad_cnn.studio.store.errors import Missing, Refused
+
+__all__ = ["MEDIA_TYPE", "PROBLEMS", "Problem", "ProblemDocument", "documented", "install"]
+
+MEDIA_TYPE = "application/problem+json"
+LONGEST_VALUE = 80
+
+PROBLEMS: dict[str, tuple[int, str]] = {
+    "bad-request": (400, "The request cannot be understood"),
+    "no-token": (401, "A token is needed"),
+    "foreign": (403, "The request comes from another site"),
+    "not-found": (404, "There is no such thing"),
+    "method": (405, "The address does not take this method"),
+    "slow": (408, "The request took too long to arrive"),
+    "conflict": (409, "This cannot be done now"),
+    "no-model": (409, "No model is trained yet"),
+    "worse": (409, "The model is worse than the promoted one"),
+    "too-large": (413, "The request is too large"),
+    "host": (421, "The server is not called so"),
+    "invalid": (422, "The request is not as expected"),
+    "not-a-picture": (422, "The body is no picture"),
+    "blank": (422, "The picture shows nothing"),
+    "bad-weights": (422, "The file is no model that fits"),
+    "too-many": (429, "Too many requests"),
+    "internal": (500, "The server made a mistake"),
+    "no-graphviz": (501, "Graphviz is not installed"),
+    "busy": (503, "The server is busy"),
+}
+"""By name, the status and the title. A problem's type is ``/docs#NAME``."""
+
+OF_STATUS = {400: "bad-request", 404: "not-found", 405: "method", 413: "too-large", 422: "invalid"}
+
+
+class Problem(Exception):  # noqa: N818  # the word of RFC 9457
+    """What a request cannot have, to be told as a problem document.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``PROBLEMS``.
+    detail : str
+        What came and what was expected, as a sentence.
+    headers : mapping of str to str, optional
+        Of the response, such as ``Retry-After``.
+    **fields
+        Further members of the document: plain JSON.
+    """
+
+    def __init__(
+        self, name: str, detail: str, *, headers: Mapping[str, str] | None = None, **fields: Any
+    ) -> None:
+        super().__init__(detail)
+        self.name = name
+        self.status, self.title = PROBLEMS[name]
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.fields = fields
+
+    def document(self) -> dict[str, Any]:
+        """Return the problem document."""
+        return {
+            "type": f"/docs#{self.name}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            **self.fields,
+        }
+
+    def response(self) -> Response:
+        """Return the response; what is not ASCII is escaped, so that any text can be told."""
+        body = json.dumps(self.document(), default=repr).encode()
+        return Response(body, self.status, self.headers, MEDIA_TYPE)
+
+
+class ProblemDocument(BaseModel):
+    """A problem document, as RFC 9457 describes it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+def documented(*names: str) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route that can raise the problems of these names.
+
+    Examples
+    --------
+    >>> [(status, told["description"]) for status, told in documented("blank", "invalid").items()]
+    [(422, 'The picture shows nothing (`blank`), or: The request is not as expected (`invalid`)')]
+    """
+    told: dict[int | str, list[str]] = {}
+    for name in names:
+        status, title = PROBLEMS[name]
+        told.setdefault(status, []).append(f"{title} (`{name}`)")
+    schema = {"$ref": "#/components/schemas/ProblemDocument"}
+    return {
+        status: {
+            "description": ", or: ".join(titles),
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status, titles in told.items()
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` tell every error as a problem document."""
+    app.add_exception_handler(Problem, _of_problem)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(Missing, _of_missing)
+    app.add_exception_handler(Refused, _of_refused)
+    app.add_exception_handler(Exception, _of_mistake)
+
+
+async def _of_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def _of_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        {
+            "where": ".".join(str(step) for step in each["loc"]),
+            "reason": each["msg"],
+            "came": _shortened(each.get("input")),
+        }
+        for each in error.errors()
+    ]
+    first = errors[0]
+    detail = f"{first['where']}: {first['reason']}; came {first['came']}"
+    return Problem("invalid", detail, errors=errors).response()
+
+
+async def _of_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    name = OF_STATUS.get(error.status_code, "bad-request")
+    detail = f"{request.method} {request.url.path}: {error.detail}"
+    return Problem(name, detail, headers=error.headers).response()
+
+
+async def _of_missing(request: Request, error: Exception) -> Response:
+    return Problem("not-found", str(error)).response()
+
+
+async def _of_refused(request: Request, error: Exception) -> Response:
+    return Problem("conflict", str(error)).response()
+
+
+async def _of_mistake(request: Request, error: Exception) -> Response:
+    detail = f"{type(error).__name__}: the server's log tells more"
+    return Problem("internal", detail).response()
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"

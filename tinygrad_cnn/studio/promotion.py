@@ -1,0 +1,98 @@
+"""Which model answers: none that is worse than the one before, unless somebody insists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygrad_cnn.data import DataLoader, Dataset, load
+from tinygrad_cnn.studio import model_files
+from tinygrad_cnn.studio.encoding import INPUT_SHAPE
+from tinygrad_cnn.studio.store import Drawing, Model, Store, drawings, models
+from tinygrad_cnn.train import evaluate
+
+__all__ = ["Worse", "common_set", "promote"]
+
+BATCH = 100
+
+
+class Worse(Exception):  # noqa: N818  # what the model is
+    """A model is worse than the promoted one.
+
+    Attributes
+    ----------
+    before, after : float
+        The accuracies of the promoted model and of the other, on the same images.
+    count : int
+        How many those are.
+    """
+
+    def __init__(self, before: float, after: float, count: int) -> None:
+        super().__init__(
+            f"of {count} images that neither has learned it tells {after:.2%}, the promoted model "
+            f"{before:.2%}: insist if you want it nevertheless"
+        )
+        self.before = before
+        self.after = after
+        self.count = count
+
+
+def promote(store: Store, id: int, insist: bool = False) -> Model:
+    """Let a model answer from now on, if it is no worse than the one that does.
+
+    Both are measured on the same images, whatever they were trained with: see `common_set`.
+
+    Parameters
+    ----------
+    store : Store
+    id : int
+    insist : bool
+        Promote it without measuring.
+
+    Returns
+    -------
+    Model
+        It.
+
+    Raises
+    ------
+    Missing
+        If there is no such model.
+    Worse
+        If it is, and nobody insists.
+    """
+    while True:
+        with store.reading() as session:
+            candidate = models.get(session, id)
+            standard = models.promoted(session)
+            drawn = drawings.held_back(session)
+        if not insist and standard is not None and standard.id != id:
+            images = common_set(drawn)
+            before, after = (_accuracy(model, images) for model in (standard, candidate))
+            if after < before:
+                raise Worse(before, after, len(images))
+        with store.session() as session:
+            if insist or models.promoted_id(session) == (standard and standard.id):
+                return models.promote(session, id, insist)
+        # Another was promoted meanwhile: that one is the standard now.
+
+
+def common_set(drawn: Sequence[Drawing]) -> Dataset:
+    """Return what models are compared by: the embedded test digits, and drawings held back."""
+    test = load("digits").test
+    pixels = np.frombuffer(b"".join(drawing.input for drawing in drawn), np.uint8)
+    images = pixels.reshape(len(drawn), 1, *INPUT_SHAPE)
+    labels = np.array([drawing.label for drawing in drawn], np.int64)
+    return Dataset(
+        np.concatenate([test.images, images]),
+        np.concatenate([test.labels, labels]),
+        test.classes,
+        "the digits to test with and the drawings held back",
+    )
+
+
+def _accuracy(model: Model, images: Dataset) -> float:
+    run = model_files.read(model.weights)
+    loader = DataLoader(images, BATCH, transform=run.settings.data.normalise())
+    return evaluate(run.model, loader).accuracy

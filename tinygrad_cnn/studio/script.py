@@ -1,0 +1,141 @@
+"""The Python that makes a model again, with nothing but the package's public face."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from tinygrad_cnn import __version__
+from tinygrad_cnn.data import at_hand, load
+from tinygrad_cnn.train import Settings
+
+__all__ = ["script"]
+
+TRAINING = '''\
+"""Trains a model as the studio of tinygrad_cnn {version} has trained it.
+
+With the versions of then it learns the same weights, bit by bit.
+"""
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.train import (
+    DataSettings,
+    Experiment,
+    ModelSettings,
+    RunFolder,
+    Settings,
+    TrainingSettings,
+)
+
+NAME = {name}
+ACCURACY = {accuracy}  # that the studio has measured
+
+model = ModelSettings(name={model}, options={options})
+training = TrainingSettings(
+{training}
+)
+
+split = tg.data.load({source})
+settings = Settings(data=DataSettings.of(split, {source}), model=model, training=training)
+experiment = Experiment(settings, split)
+folder = RunFolder.create({folder})
+
+with tg.num_threads(1):  # as in the studio
+    history = experiment.train(folder)
+    accuracy = experiment.test().accuracy
+
+print(history)
+print(f"{{NAME}}: accuracy {{accuracy:.4f}} on {{split.test.name}}, then {{ACCURACY:.4f}}")
+print(f"The weights are in {{folder.weights}}")
+'''
+
+TAUGHT = '''\
+"""Uses a model that the studio of tinygrad_cnn {version} has taught somebody's drawings.
+
+Those are not here: what it has learned of them is in the file that the studio gives. Its path is to
+be the argument.
+"""
+
+import sys
+
+import numpy as np
+from safetensors.numpy import load_file
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.data import DataLoader, Normalise
+from tinygrad_cnn.train import evaluate
+
+NAME = {name}
+ACCURACY = {accuracy}  # that the studio has measured
+
+model = tg.nn.build(
+    {model},
+    input_shape={input_shape},
+    classes={classes},
+    rng=np.random.default_rng(0),
+    **{options},
+)
+model.load_state_dict(load_file(sys.argv[1]))
+
+split = tg.data.load({source})
+normalise = Normalise(mean={mean}, std={std})
+with tg.num_threads(1):
+    accuracy = evaluate(model, DataLoader(split.test, 250, transform=normalise)).accuracy
+
+print(f"{{NAME}}: accuracy {{accuracy:.4f}} on {{split.test.name}}, then {{ACCURACY:.4f}}")
+'''
+
+
+def script(name: str, settings: Settings, accuracy: float, taught: bool = False) -> str:
+    """Return the text of a script that trains a model again and says how good it is.
+
+    A model that has learned drawings, too, is not trained but loaded: the script has only its
+    settings.
+
+    Parameters
+    ----------
+    name : str
+        Of the model: any text, for it is quoted.
+    settings : Settings
+    accuracy : float
+        On its test images.
+    taught : bool
+        Whether it has learned drawings; where that is not known, the number of its training
+        images tells.
+
+    Returns
+    -------
+    str
+        Python, for the package's public face alone.
+    """
+    data, model = settings.data, settings.model
+    taught = taught or (
+        at_hand(data.source) and data.training_images != len(load(data.source).train)
+    )
+    lines = [
+        f"    {field.name}={_literal(getattr(settings.training, field.name))},"
+        for field in fields(settings.training)
+    ]
+    values = {
+        "name": name,
+        "accuracy": accuracy,
+        "model": model.name,
+        "options": model.options,
+        "source": data.source,
+        "folder": f"{model.name}-{data.source}",
+        "input_shape": data.input_shape,
+        "classes": len(data.classes),
+        "mean": data.mean,
+        "std": data.std,
+    }
+    return (TAUGHT if taught else TRAINING).format(
+        version=__version__,
+        training="\n".join(lines),
+        **{key: _literal(value) for key, value in values.items()},
+    )
+
+
+def _literal(value: Any) -> str:
+    """Return a value as Python writes it, and in double quotes where that changes nothing else."""
+    text = repr(value)
+    return text if '"' in text or "\\" in text else text.replace("'", '"')

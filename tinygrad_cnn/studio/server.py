@@ -1,0 +1,123 @@
+"""The server: a socket, uvicorn, and a browser that is shown where."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import socket
+import webbrowser
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import quote
+
+import uvicorn
+from fastapi import FastAPI
+
+from tinygrad_cnn.studio.app import create_app
+from tinygrad_cnn.studio.settings import Settings
+
+__all__ = ["address", "serve"]
+
+BACKLOG = 256
+GOODBYE_SECONDS = 3  # for open event streams
+
+
+def serve(settings: Settings, open_browser: bool = True) -> None:
+    """Answer requests until interrupted.
+
+    The address is printed when the server answers, then the browser is opened.
+
+    Parameters
+    ----------
+    settings : Settings
+        Port 0 takes a free one.
+    open_browser : bool
+
+    Raises
+    ------
+    OSError
+        If the port is taken, or the host is not this machine.
+    Damaged
+        If the database cannot be used.
+    InUseError
+        If another studio uses the same data.
+    """
+    with _listening(settings) as listener:
+        settings = replace(settings, port=listener.getsockname()[1])
+        app = create_app(settings)
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            access_log=False,  # an address may hold the token
+            log_level="warning",
+            proxy_headers=False,  # a client could claim any address
+            server_header=False,
+            limit_concurrency=settings.limits.connections,
+            timeout_graceful_shutdown=GOODBYE_SECONDS,
+        )
+        server = _Server(app, config, lambda: _greet(settings, open_browser))
+        with contextlib.suppress(KeyboardInterrupt):  # after a tidy end
+            server.run(sockets=[listener])
+
+
+def address(settings: Settings) -> str:
+    """Return where a browser of this machine finds the studio.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> address(Settings(data_dir=Path("data"), host="0.0.0.0", token="an-example-token"))
+    'http://127.0.0.1:8017/?token=an-example-token'
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    host = f"[{host}]" if ":" in host else host
+    query = f"?token={quote(settings.token)}" if settings.token else ""
+    return f"http://{host}:{settings.port}/{query}"
+
+
+class _Server(uvicorn.Server):
+    """Starts and ends the app itself, so that an error on the way reaches the caller."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._app = app
+        self._lifespan = app.router.lifespan_context(app)
+        self._when_started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._lifespan.__aenter__()
+        await super().startup(sockets)
+        self._when_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._app.state.feed.close()  # an answer that never ends would be waited for
+        await super().shutdown(sockets)
+        await self._lifespan.__aexit__(None, None, None)
+
+
+def _greet(settings: Settings, open_browser: bool) -> None:
+    print(f"tinygrad_cnn studio: {address(settings)}  (Ctrl+C ends it)", flush=True)
+    if open_browser:
+        webbrowser.open(address(settings))
+
+
+def _listening(settings: Settings) -> socket.socket:
+    """Return a socket that listens; made here, so that a free port is known before the app."""
+    try:
+        version_6 = ipaddress.ip_address(settings.host).version == 6
+    except ValueError:
+        version_6 = False
+    family = socket.AF_INET6 if version_6 else socket.AF_INET
+    # asyncio sends at once (TCP_NODELAY) only where the protocol is named: else answers wait 40 ms
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        where = f"{settings.host}, port {settings.port}"
+        raise OSError(error.errno, f"cannot listen at {where}: {error.strerror}") from error
+    return listener

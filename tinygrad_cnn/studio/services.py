@@ -1,0 +1,109 @@
+"""What requests are answered with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Condition
+from types import TracebackType
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from tinygrad_cnn.studio.predictor import Predictor
+from tinygrad_cnn.studio.problems import Problem
+from tinygrad_cnn.studio.settings import Settings
+from tinygrad_cnn.studio.store import Store
+from tinygrad_cnn.studio.training.supervisor import Supervisor
+
+__all__ = ["Gate", "Services", "UsesServices", "services"]
+
+
+class Gate:
+    """Lets few threads at a time do costly work: ``with gate:``; the others wait, or are refused.
+
+    To be used by routes that run in a thread (``def``, not ``async def``).
+
+    Parameters
+    ----------
+    running : int
+        How many may be inside.
+    waiting : int
+        How many more may wait.
+    seconds : float
+        For how long.
+
+    Raises
+    ------
+    Problem
+        "busy", with Retry-After, on entering, if too many wait or it took too long.
+    """
+
+    def __init__(self, running: int, waiting: int, seconds: float) -> None:
+        self.seconds = seconds
+        self._free = running
+        self._places = waiting
+        self._changed = Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            if self._free == 0:
+                if self._places == 0:
+                    raise _busy()
+                self._places -= 1
+                try:
+                    if not self._changed.wait_for(lambda: self._free > 0, self.seconds):
+                        raise _busy()
+                finally:
+                    self._places += 1
+            self._free -= 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._changed:
+            self._free += 1
+            self._changed.notify()
+
+
+def _busy() -> Problem:
+    return Problem(
+        "busy", "too many costly requests at once; try again", headers={"Retry-After": "1"}
+    )
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a request needs.
+
+    Attributes
+    ----------
+    settings : Settings
+    store : Store
+        The database.
+    predictor : Predictor
+        The models that are loaded.
+    supervisor : Supervisor
+        Of the trainings.
+    heavy : Gate
+        Around costly work.
+    """
+
+    settings: Settings
+    store: Store
+    predictor: Predictor
+    supervisor: Supervisor
+    heavy: Gate
+
+
+async def services(connection: HTTPConnection) -> Services:
+    """Return the services of the app that a request is for."""
+    found = connection.app.state.services
+    assert isinstance(found, Services)
+    return found
+
+
+UsesServices = Annotated[Services, Depends(services)]

@@ -1,0 +1,43 @@
+"""What the studio keeps, in one SQLite database that the server and a training share.
+
+A `Store` opens it. The modules `models`, `drawings`, `runs`, `points` and `snapshots` are the
+repositories: functions that take a session first.
+
+>>> import tempfile
+>>> from pathlib import Path
+>>> with tempfile.TemporaryDirectory() as folder:
+...     store = Store(Path(folder, "studio.db"))
+...     store.migrate()
+...     with store.session() as session:
+...         drawing = drawings.add(session, name="a three", picture=b"", input=bytes(784), label=3)
+...     with store.reading() as session:
+...         found = drawings.get(session, drawing.id)
+...     store.close()
+>>> found.name, found.label
+('a three', 3)
+"""
+
+from tinygrad_cnn.studio.store import drawings, models, points, runs, snapshots
+from tinygrad_cnn.studio.store.database import Store
+from tinygrad_cnn.studio.store.errors import Damaged, Missing, Refused
+from tinygrad_cnn.studio.store.names import checked_name
+from tinygrad_cnn.studio.store.tables import Drawing, Model, Point, Promotion, Run, Snapshot
+
+__all__ = [
+    "Damaged",
+    "Drawing",
+    "Missing",
+    "Model",
+    "Point",
+    "Promotion",
+    "Refused",
+    "Run",
+    "Snapshot",
+    "Store",
+    "checked_name",
+    "drawings",
+    "models",
+    "points",
+    "runs",
+    "snapshots",
+]

@@ -1,0 +1,176 @@
+"""The database: how it is opened, brought up to date and looked over."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import URL, Engine, create_engine, event, text
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
+
+from tinygrad_cnn.studio.store.errors import Damaged
+
+__all__ = ["Store"]
+
+BUSY_SECONDS = 20.0
+"""How long one waits for another process's transaction."""
+
+MOST_READERS = 48
+"""More than the server has threads."""
+
+MIGRATIONS = "tinygrad_cnn.studio.store:migrations"
+
+ERRORS = (DatabaseError, sqlite3.DatabaseError)  # SQLAlchemy's, and what happens as it connects
+
+
+class Store:
+    """The studio's database; safe for many threads, and for several processes at once.
+
+    What a session has committed is on the disk, whatever happens to the process or the machine
+    afterwards: the write-ahead log is flushed at every commit.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file of the database; made by `migrate`, with its folder.
+
+    Examples
+    --------
+    See `tinygrad_cnn.studio.store`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        # One connection writes: the threads of a process wait for it in turn, rather than for
+        # SQLite, which lets those who wait look again at growing intervals.
+        self._writer = _engine(self.path, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
+        self._reader = _engine(self.path, "BEGIN", pool_size=5, max_overflow=MOST_READERS - 5)
+        event.listen(self._reader, "connect", _refuse_to_write)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Yield a session that may write: committed if the block ends well, else undone.
+
+        It holds the database's only lock for writers from the beginning, so that what it reads
+        cannot have changed when it writes: compute nothing long within, and open no other inside.
+        What it gives stays readable afterwards.
+        """
+        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            session.connection()
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Yield a session that sees the database as it is now, and waits for nobody.
+
+        Writing in it raises sqlalchemy.exc.OperationalError.
+        """
+        with Session(self._reader, expire_on_commit=False) as session:
+            yield session
+
+    def migrate(self) -> None:
+        """Make the database, or bring that of an older version of the package up to date.
+
+        Any number of processes may do so at the same time: one does the work, the others wait.
+
+        Raises
+        ------
+        Damaged
+            If the file is no database, or of a newer version of the package.
+        OSError
+            If its folder cannot be made.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        config = Config()
+        config.set_main_option("script_location", MIGRATIONS)
+        try:
+            _while_locked(self._enter_wal)
+            with self._writer.begin() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except CommandError as error:
+            raise Damaged(
+                f"{self.path}: was written by another, probably newer version of tinygrad_cnn: "
+                f"{error}"
+            ) from error
+        except ERRORS as error:
+            raise Damaged(f"{self.path}: cannot be used: {_reason(error)}") from error
+
+    def check(self) -> None:
+        """Read the whole file; Damaged, with what is wrong, if it is not sound."""
+        try:
+            with self._reader.connect() as connection:
+                found = connection.execute(text("PRAGMA integrity_check")).scalars().all()
+                orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
+        except ERRORS as error:
+            raise Damaged(f"{self.path}: cannot be read: {_reason(error)}") from error
+        if found != ["ok"]:
+            raise Damaged(f"{self.path}: is damaged: {'; '.join(found)}")
+        if orphans:
+            raise Damaged(f"{self.path}: rows refer to others that are not there: {orphans}")
+
+    def close(self) -> None:
+        """Close all connections; the last of all processes to do so tidies up the log."""
+        self._writer.dispose()
+        self._reader.dispose()
+
+    def _enter_wal(self) -> None:
+        # Not within a transaction: SQLite would refuse.
+        connection = self._writer.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA journal_mode = WAL").close()
+        finally:
+            connection.close()
+
+
+def _engine(path: Path, begin: str, **pool: Any) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        json_serializer=partial(json.dumps, ensure_ascii=False, allow_nan=False),
+        pool_timeout=BUSY_SECONDS,
+        connect_args={"timeout": BUSY_SECONDS},
+        **pool,
+    )
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: sqlite3.Connection, record: Any) -> None:
+        connection.isolation_level = None  # the module would begin transactions of its own
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _refuse_to_write(connection: sqlite3.Connection, record: Any) -> None:
+    connection.execute("PRAGMA query_only = ON")
+
+
+def _reason(error: DatabaseError | sqlite3.DatabaseError) -> str:
+    return str(error.orig if isinstance(error, DatabaseError) else error)
+
+
+def _while_locked(act: Callable[[], None]) -> None:
+    """Try again while another process has the file: to enter WAL mode, SQLite itself does not."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return act()
+        except ERRORS as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)

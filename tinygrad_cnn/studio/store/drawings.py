@@ -1,0 +1,126 @@
+"""The drawings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, undefer
+
+from tinygrad_cnn.arguments import whole
+from tinygrad_cnn.studio.store.errors import Missing
+from tinygrad_cnn.studio.store.names import checked_name
+from tinygrad_cnn.studio.store.tables import Drawing
+
+__all__ = ["add", "all", "count", "delete", "get", "held_back", "label", "rename", "to_teach"]
+
+
+def add(
+    session: Session, *, name: str, picture: bytes, input: bytes, label: int | None = None
+) -> Drawing:
+    """Add a drawing.
+
+    Parameters
+    ----------
+    session : Session
+    name : str
+        See `checked_name`.
+    picture : bytes
+        A PNG.
+    input : bytes
+        The 28 × 28 grey values that the network gets.
+    label : int, optional
+        The digit that it is.
+
+    Returns
+    -------
+    Drawing
+        With its id.
+
+    Raises
+    ------
+    ValueError
+        If the name cannot be kept, the label is no digit, or the input has another length.
+    """
+    if len(input) != 28 * 28:
+        raise ValueError(f"drawing: the input has {len(input)} bytes, expected 784")
+    drawing = Drawing(
+        name=checked_name(name), picture=picture, input=input, label=_checked_label(label)
+    )
+    session.add(drawing)
+    session.flush()
+    return drawing
+
+
+def get(session: Session, id: int) -> Drawing:
+    """Return a drawing, with its picture; Missing if there is none."""
+    drawing = session.get(Drawing, id, options=[undefer(Drawing.picture)])
+    if drawing is None:
+        raise Missing("drawing", id)
+    return drawing
+
+
+def all(
+    session: Session, *, offset: int = 0, limit: int | None = None, labelled: bool | None = None
+) -> list[Drawing]:
+    """Return drawings, the newest first, without their pictures.
+
+    Parameters
+    ----------
+    session : Session
+    offset, limit : int
+        Which of them.
+    labelled : bool, optional
+        Only those with a label, or only those without.
+    """
+    chosen = select(Drawing).order_by(Drawing.id.desc()).offset(offset).limit(limit)
+    if labelled is not None:
+        chosen = chosen.where(Drawing.label.is_not(None) == labelled)
+    return list(session.scalars(chosen))
+
+
+def count(session: Session, *, labelled: bool | None = None) -> int:
+    """Return how many drawings there are."""
+    chosen = select(func.count()).select_from(Drawing)
+    if labelled is not None:
+        chosen = chosen.where(Drawing.label.is_not(None) == labelled)
+    return session.scalar(chosen) or 0
+
+
+def held_back(session: Session) -> list[Drawing]:
+    """Return the labelled drawings that are for measuring only, the oldest first."""
+    return list(session.scalars(select(Drawing).where(Drawing.held_back).order_by(Drawing.id)))
+
+
+def to_teach(session: Session, ids: Sequence[int] | None = None) -> list[Drawing]:
+    """Return the labelled drawings to train with, the oldest first: of all, or of these `ids`."""
+    chosen = select(Drawing).where(Drawing.label.is_not(None), ~Drawing.held_back)
+    if ids is not None:
+        chosen = chosen.where(Drawing.id.in_(ids))
+    return list(session.scalars(chosen.order_by(Drawing.id)))
+
+
+def label(session: Session, id: int, label: int | None) -> Drawing:
+    """Say which digit a drawing is, or, with None, that nobody knows."""
+    drawing = get(session, id)
+    drawing.label = _checked_label(label)
+    return drawing
+
+
+def rename(session: Session, id: int, name: str) -> Drawing:
+    """Call a drawing otherwise; ValueError if the name cannot be kept."""
+    drawing = get(session, id)
+    drawing.name = checked_name(name)
+    return drawing
+
+
+def delete(session: Session, id: int) -> None:
+    """Delete a drawing."""
+    session.delete(get(session, id))
+    session.flush()
+
+
+def _checked_label(label: int | None) -> int | None:
+    if label is not None and whole("drawing", "label", label, 0) > 9:
+        raise ValueError(f"drawing: label is {label}, expected a digit or None")
+    return label

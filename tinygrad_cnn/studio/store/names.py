@@ -1,0 +1,43 @@
+"""What a person may call a model, a drawing or a run."""
+
+from __future__ import annotations
+
+import unicodedata
+
+__all__ = ["LONGEST_NAME", "checked_name"]
+
+LONGEST_NAME = 120
+FORBIDDEN = {
+    "Cc": "a control character",
+    "Cs": "half of a surrogate pair",
+    "Zl": "a line break",
+    "Zp": "a line break",
+}
+"""Unicode categories: what cannot be written on a line, or not as UTF-8 at all."""
+
+
+def checked_name(name: str) -> str:
+    """Return `name` as it is if it can be kept and shown on a line; ValueError otherwise.
+
+    Nothing is escaped here: that is the matter of the page that shows it.
+
+    Examples
+    --------
+    >>> checked_name("<img onerror>")
+    '<img onerror>'
+    >>> checked_name("three" + chr(0))
+    Traceback (most recent call last):
+        ...
+    ValueError: name: holds a control character, U+0000 at 5
+    """
+    if not name.strip():
+        raise ValueError(f"name: is {name!r}, expected something to be called by")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"name: has {len(name)} characters, expected at most {LONGEST_NAME}")
+    for place, character in enumerate(name):
+        category = unicodedata.category(character)
+        if category in FORBIDDEN:
+            raise ValueError(
+                f"name: holds {FORBIDDEN[category]}, U+{ord(character):04X} at {place}"
+            )
+    return name

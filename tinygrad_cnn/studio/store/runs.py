@@ -1,0 +1,151 @@
+"""The runs, and the queue of those that wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from tinygrad_cnn.arguments import whole
+from tinygrad_cnn.studio.store.errors import Missing, Refused
+from tinygrad_cnn.studio.store.names import checked_name
+from tinygrad_cnn.studio.store.tables import Run, RunKind, RunState, now
+
+__all__ = [
+    "ENDED",
+    "all",
+    "create",
+    "delete",
+    "get",
+    "next_queued",
+    "position",
+    "set_state",
+    "unfinished",
+]
+
+ENDED: tuple[RunState, ...] = ("done", "cancelled", "failed")
+
+
+def create(
+    session: Session, *, name: str, kind: RunKind, request: dict[str, Any], epochs: int
+) -> Run:
+    """Add a run to the end of the queue.
+
+    Parameters
+    ----------
+    session : Session
+    name : str
+        See `checked_name`.
+    kind : {"train", "fine-tune"}
+    request : dict
+        What was asked for: plain JSON.
+    epochs : int
+
+    Returns
+    -------
+    Run
+        With its id.
+
+    Raises
+    ------
+    ValueError
+        If the name cannot be kept, or there is no epoch.
+    """
+    run = Run(
+        name=checked_name(name), kind=kind, request=request, epochs=whole("run", "epochs", epochs)
+    )
+    session.add(run)
+    session.flush()
+    return run
+
+
+def get(session: Session, id: int) -> Run:
+    """Return a run; Missing if there is none."""
+    run = session.get(Run, id)
+    if run is None:
+        raise Missing("run", id)
+    return run
+
+
+def all(session: Session) -> list[Run]:
+    """Return all runs, the newest first."""
+    return list(session.scalars(select(Run).order_by(Run.id.desc())))
+
+
+def unfinished(session: Session) -> list[Run]:
+    """Return the runs that have begun and not ended, the oldest first."""
+    begun = select(Run).where(Run.state.in_(("running", "paused")))
+    return list(session.scalars(begun.order_by(Run.id)))
+
+
+def next_queued(session: Session) -> Run | None:
+    """Return the run whose turn is next; None if none waits."""
+    queued = select(Run).where(Run.state == "queued").order_by(Run.id).limit(1)
+    return session.scalar(queued)
+
+
+def position(session: Session, run: Run) -> int | None:
+    """Return the place of a run in the queue, from 1; None if it does not wait."""
+    if run.state != "queued":
+        return None
+    before = select(func.count()).where(Run.state == "queued", Run.id <= run.id)
+    return session.scalar(before)
+
+
+def set_state(
+    session: Session,
+    id: int,
+    state: RunState,
+    *,
+    error: str | None = None,
+    model_id: int | None = None,
+) -> Run:
+    """Note what has become of a run, and when it began or ended.
+
+    Parameters
+    ----------
+    session : Session
+    id : int
+    state : str
+        See `Run`.
+    error : str, optional
+        Why it failed.
+    model_id : int, optional
+        What it resulted in.
+
+    Returns
+    -------
+    Run
+        It.
+
+    Raises
+    ------
+    Missing
+        If there is none.
+    Refused
+        If it had ended already, otherwise.
+    """
+    run = get(session, id)
+    if run.state in ENDED and run.state != state:
+        raise Refused(f"run {id} is {run.state}, and cannot become {state}")
+    if state == "running" and run.started is None:
+        run.started = now()
+    if state in ENDED and run.ended is None:
+        run.ended = now()
+    run.state = state
+    if error is not None:
+        run.error = error
+    if model_id is not None:
+        run.model_id = model_id
+    session.flush()
+    return run
+
+
+def delete(session: Session, id: int) -> None:
+    """Delete a run, its points and its snapshot; Refused if it has not ended."""
+    run = get(session, id)
+    if run.state not in ENDED:
+        raise Refused(f"run {id} is {run.state}: cancel it before you delete it")
+    session.delete(run)
+    session.flush()

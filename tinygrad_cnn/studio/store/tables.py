@@ -1,0 +1,271 @@
+"""The tables. What changes here is also changed by a new file in ``migrations/versions``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    MetaData,
+    and_,
+)
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+__all__ = [
+    "HELD_BACK_EVERY",
+    "Base",
+    "Drawing",
+    "Model",
+    "Point",
+    "PointKind",
+    "Promotion",
+    "Run",
+    "RunKind",
+    "RunState",
+    "Snapshot",
+    "Wanted",
+    "now",
+]
+
+RunKind = Literal["train", "fine-tune"]
+RunState = Literal["queued", "running", "paused", "done", "cancelled", "failed"]
+Wanted = Literal["run", "pause", "cancel"]
+PointKind = Literal["point", "epoch", "state", "restarted"]
+
+HELD_BACK_EVERY = 5
+"""Of so many drawings one is never trained with; see `Drawing.held_back`."""
+
+
+def now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time that knows its zone; SQLite keeps none, so all are kept in UTC."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"store: the time {value} has no zone")
+        return value and value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value and value.replace(tzinfo=UTC)
+
+
+def _one_of(kind: Any, name: str) -> Enum:
+    """Return the type of a column that holds one of the strings of a Literal."""
+    return Enum(*get_args(kind), name=name, native_enum=False, create_constraint=True, length=16)
+
+
+class Base(DeclarativeBase):
+    """Of all tables. Ids are never used again, so that a link or a folder has one meaning."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: Moment, dict[str, Any]: JSON(none_as_null=True)}  # noqa: RUF012
+
+
+class Model(Base):
+    """A trained model.
+
+    Attributes
+    ----------
+    settings : dict
+        `tinygrad_cnn.train.Settings` as JSON.
+    weights : bytes
+        As `tinygrad_cnn.studio.model_files` writes it. Lists of models leave it in the database
+        until it is asked for within the session.
+    parameters : int
+        How many numbers it has learned.
+    accuracy : float
+        On its test images.
+    report : dict
+        See `tinygrad_cnn.studio.report`. Left in the database by lists, too.
+    run_id, parent_id : int or None
+        The run that trained it, and the model which that began with, if they still are there.
+    """
+
+    __tablename__ = "models"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    created: Mapped[datetime] = mapped_column(default=now)
+    settings: Mapped[dict[str, Any]]
+    weights: Mapped[bytes] = mapped_column(deferred=True)
+    parameters: Mapped[int]
+    accuracy: Mapped[float]
+    report: Mapped[dict[str, Any]] = mapped_column(deferred=True)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"))
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("models.id", ondelete="SET NULL"))
+
+
+class Promotion(Base):
+    """A step in the history of which model answers: the last row's does. None is ever removed.
+
+    Attributes
+    ----------
+    model_id : int or None
+        None once that model is deleted.
+    insisted : bool
+        Whether it was promoted though worse than the one before.
+    restores : int or None
+        Where it is a rolling back: the promotion that holds again.
+    """
+
+    __tablename__ = "promotions"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_id: Mapped[int | None] = mapped_column(
+        ForeignKey("models.id", ondelete="SET NULL"), index=True
+    )
+    at: Mapped[datetime] = mapped_column(default=now)
+    insisted: Mapped[bool] = mapped_column(default=False)
+    restores: Mapped[int | None] = mapped_column(ForeignKey("promotions.id"))
+
+
+class Drawing(Base):
+    """What somebody drew.
+
+    Attributes
+    ----------
+    label : int or None
+        The digit that it is, if somebody said so.
+    picture : bytes
+        A PNG.
+    input : bytes
+        The 28 × 28 grey values that the network gets.
+    """
+
+    __tablename__ = "drawings"
+    __table_args__ = (
+        CheckConstraint("label BETWEEN 0 AND 9", name="label"),
+        CheckConstraint("length(input) = 784", name="input"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    label: Mapped[int | None] = mapped_column(index=True)
+    created: Mapped[datetime] = mapped_column(default=now)
+    picture: Mapped[bytes] = mapped_column(deferred=True)
+    input: Mapped[bytes]
+
+    @hybrid_property
+    def held_back(self) -> bool:
+        """Whether it is for measuring only: it has a label, and its id is a multiple of five.
+
+        That depends on nothing that changes: a drawing which was once trained with is never
+        measured with, whatever is deleted or labelled anew.
+        """
+        return self.label is not None and self.id % HELD_BACK_EVERY == 0
+
+    @held_back.inplace.expression
+    @classmethod
+    def _held_back(cls) -> ColumnElement[bool]:
+        return and_(cls.label.is_not(None), cls.id % HELD_BACK_EVERY == 0)
+
+
+class Run(Base):
+    """A training that was asked for.
+
+    Attributes
+    ----------
+    state : str
+        What it is.
+    wanted : str
+        What somebody wants it to be: the training's process looks between batches.
+    steps : int
+        How many batches to do while paused.
+    request : dict
+        What was asked for.
+    epoch, epochs : int
+        How many are done, and how many there are to be.
+    model_id : int or None
+        The result.
+    before, after : dict or None
+        Accuracies, of a fine-tuning.
+    error : str or None
+        Why it failed.
+    attempts : int
+        How often it was started since the last epoch that it ended.
+    """
+
+    __tablename__ = "runs"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    kind: Mapped[RunKind] = mapped_column(_one_of(RunKind, "kind"))
+    state: Mapped[RunState] = mapped_column(
+        _one_of(RunState, "state"), default="queued", index=True
+    )
+    wanted: Mapped[Wanted] = mapped_column(_one_of(Wanted, "wanted"), default="run")
+    steps: Mapped[int] = mapped_column(default=0)
+    request: Mapped[dict[str, Any]]
+    epoch: Mapped[int] = mapped_column(default=0)
+    epochs: Mapped[int]
+    created: Mapped[datetime] = mapped_column(default=now)
+    started: Mapped[datetime | None]
+    ended: Mapped[datetime | None]
+    model_id: Mapped[int | None] = mapped_column(
+        # Models refer to runs as well: use_alter lets the tables have an order nevertheless.
+        ForeignKey("models.id", ondelete="SET NULL", use_alter=True)
+    )
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    after: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    error: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+
+
+class Point(Base):
+    """A figure of a run, or an event in its life; the id numbers the events.
+
+    Attributes
+    ----------
+    step : int
+        How many batches the run had done.
+    """
+
+    __tablename__ = "points"
+    __table_args__ = (
+        Index("ix_points_run_id", "run_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    kind: Mapped[PointKind] = mapped_column(_one_of(PointKind, "kind"))
+    step: Mapped[int]
+    payload: Mapped[dict[str, Any]]
+
+
+class Snapshot(Base):
+    """The latest kernels of a run."""
+
+    __tablename__ = "snapshots"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int]
+    payload: Mapped[dict[str, Any]]

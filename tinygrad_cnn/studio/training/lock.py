@@ -1,0 +1,106 @@
+"""A file that only one process at a time can hold."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+__all__ = ["FileLock", "InUseError"]
+
+RETRY_SECONDS = 0.05
+
+
+class InUseError(RuntimeError):
+    """Another process, or another part of this one, holds the lock."""
+
+
+class FileLock:
+    """A lock that ends with its process, however that ends: ``with FileLock(path):``.
+
+    Parameters
+    ----------
+    path : Path
+        Is made if it does not exist, and stays.
+    wait : float
+        For how many seconds to try.
+
+    Raises
+    ------
+    InUseError
+        On entering, if another holds it all that time.
+    OSError
+        If the file cannot be opened, or its file system has no locks.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, FileLock(Path(folder, "lock")) as lock:
+    ...     with FileLock(lock.path):
+    ...         pass
+    Traceback (most recent call last):
+        ...
+    tinygrad_cnn.studio.training.lock.InUseError: ...lock: is in use by another process
+    """
+
+    def __init__(self, path: Path, wait: float = 0.0) -> None:
+        self.path = path
+        self.wait = wait
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> FileLock:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def acquire(self) -> None:
+        """Take the lock."""
+        deadline = time.monotonic() + self.wait
+        file = open(self.path, "ab")  # noqa: SIM115  # is held open as long as the lock
+        try:
+            while not _take(file.fileno()):
+                if time.monotonic() >= deadline:
+                    raise InUseError(f"{self.path}: is in use by another process")
+                time.sleep(RETRY_SECONDS)
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+
+    def release(self) -> None:
+        """Give the lock back, if it is held."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(descriptor: int) -> bool:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _take(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -1,0 +1,94 @@
+"""What a model is taught with: a person's drawings among training images that it has seen before.
+
+Learning the drawings alone, a model would forget the rest (McCloskey and Cohen, "Catastrophic
+interference in connectionist networks", 1989); images replayed from its first training keep that.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from tinygrad_cnn.data import Dataset
+from tinygrad_cnn.files import atomic_write
+from tinygrad_cnn.train import RunError
+
+__all__ = ["Lesson", "mixed"]
+
+SHARE = 5  # one image in so many is a drawing
+
+
+class Lesson(NamedTuple):
+    """The drawings of a fine-tuning, as they were when it began.
+
+    Attributes
+    ----------
+    images : ndarray of uint8, shape (N, 1, 28, 28)
+        To learn.
+    labels : ndarray of int64, shape (N,)
+    held_images : ndarray of uint8, shape (M, 1, 28, 28)
+        Never learned: to measure with, before and after.
+    held_labels : ndarray of int64, shape (M,)
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    held_images: NDArray[np.uint8]
+    held_labels: NDArray[np.int64]
+
+    def write(self, path: Path) -> None:
+        """Write the lesson to a file, whole or not at all."""
+        contents = save({name: np.ascontiguousarray(a) for name, a in self._asdict().items()})
+        with atomic_write(path) as file:
+            file.write(contents)
+
+    @classmethod
+    def read(cls, path: Path) -> Lesson:
+        """Read what `write` wrote; RunError if it is damaged."""
+        try:
+            return cls(**load(path.read_bytes()))
+        except (SafetensorError, ValueError, TypeError) as error:
+            raise RunError(f"{path}: is damaged or no lesson: {error}") from error
+
+
+def mixed(base: Dataset, lesson: Lesson, replay: int, seed: int) -> Dataset:
+    """Return the images to learn: every drawing, and a sample of `base`.
+
+    Each drawing is repeated as often as makes about a fifth of all of them; an epoch's
+    augmentation moves every copy in its own way.
+
+    Parameters
+    ----------
+    base : Dataset
+        What the model has learned before.
+    lesson : Lesson
+    replay : int
+        How many images of `base` to take; all, if it has fewer.
+    seed : int
+        Of the sample.
+
+    Returns
+    -------
+    Dataset
+        The replayed images in the order of `base`, then the drawings.
+
+    Examples
+    --------
+    >>> from tinygrad_cnn.data import digits
+    >>> nothing = np.zeros((0, 1, 28, 28), np.uint8), np.zeros(0, np.int64)
+    >>> drawn = np.zeros((3, 1, 28, 28), np.uint8), np.array([7, 7, 1])
+    >>> dataset = mixed(digits().train, Lesson(*drawn, *nothing), replay=40, seed=0)
+    >>> len(dataset), dataset.labels[40:]
+    (49, array([7, 7, 1, 7, 7, 1, 7, 7, 1]))
+    """
+    replay = min(replay, len(base))
+    chosen = np.sort(np.random.default_rng(seed).choice(len(base), replay, replace=False))
+    count = max(1, round(replay / (SHARE - 1) / max(1, len(lesson.labels))))
+    images = np.concatenate([base.images[chosen], *[lesson.images] * count])
+    labels = np.concatenate([base.labels[chosen], *[lesson.labels] * count])
+    return Dataset(images, labels, base.classes, f"{base.name} and drawings")

@@ -1,0 +1,140 @@
+"""From a run's request to an experiment that is ready to begin, or to go on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load
+
+from tinygrad_cnn import data
+from tinygrad_cnn.data import DataError, DataLoader, Dataset, Split
+from tinygrad_cnn.studio.encoding import INPUT_SHAPE
+from tinygrad_cnn.studio.store import Drawing, Refused, Store, drawings, models, runs
+from tinygrad_cnn.studio.training.mixing import Lesson, mixed
+from tinygrad_cnn.studio.training.requests import DATA, settings_of
+from tinygrad_cnn.train import Experiment, RunFolder, Settings, evaluate
+
+__all__ = ["Preparation", "prepare"]
+
+LESSON = "drawings.safetensors"
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """An experiment, the folder that it lives in, and the drawings that it learns, if it does.
+
+    Attributes
+    ----------
+    experiment : Experiment
+    folder : RunFolder
+    lesson : Lesson or None
+    """
+
+    experiment: Experiment
+    folder: RunFolder
+    lesson: Lesson | None = None
+
+    def measure(self) -> dict[str, Any] | None:
+        """Return the accuracies of a model that is taught, as it is now; None for another.
+
+        Returns
+        -------
+        dict or None
+            ``test``, ``drawings`` (None if none is held back) and ``count``, how many are.
+        """
+        if self.lesson is None:
+            return None
+        test = self.experiment.test().accuracy
+        count = len(self.lesson.held_labels)
+        drawn = None
+        if count:
+            held = Dataset(
+                self.lesson.held_images,
+                self.lesson.held_labels,
+                self.experiment.split.test.classes,
+                "drawings held back",
+            )
+            normalise = self.experiment.settings.data.normalise()
+            loader = DataLoader(held, BATCH, transform=normalise)
+            drawn = evaluate(self.experiment.model, loader).accuracy
+        return {"test": test, "drawings": drawn, "count": count}
+
+
+def prepare(store: Store, path: Path, run_id: int) -> Preparation:
+    """Return the experiment of a run, as it was after its last epoch, or new.
+
+    Parameters
+    ----------
+    store : Store
+    path : Path
+        Of the run folder, which is made if it does not exist.
+    run_id : int
+
+    Raises
+    ------
+    DataError, RunError, Refused, ValueError
+        If it cannot be made: data are missing, a file is damaged, the model that was to learn on
+        or all of the drawings are gone.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    for unfinished in path.glob(".*.tmp"):  # a file that was being written when all stopped
+        unfinished.unlink()
+    folder = RunFolder(path)
+    with store.reading() as session:
+        run = runs.get(session, run_id)
+    if run.kind == "fine-tune":
+        return _fine_tuning(store, folder, run.request)
+    split = _loaded(run.request["data"])
+    if folder.settings.exists():
+        return Preparation(Experiment.resumed(folder, split), folder)
+    return Preparation(Experiment(settings_of(run.request, split), split), folder)
+
+
+def _fine_tuning(store: Store, folder: RunFolder, request: dict[str, Any]) -> Preparation:
+    lesson = _lesson(store, folder, request)
+    base = _loaded(request["data"])
+    train = mixed(base.train, lesson, request["replay"], request["seed"])
+    split = Split(train, base.test)
+    if folder.settings.exists():
+        return Preparation(Experiment.resumed(folder, split), folder, lesson)
+    with store.reading() as session:
+        parent = models.get(session, request["model_id"])
+    told = Settings.from_json(json.dumps(parent.settings), f"model {parent.id}")
+    experiment = Experiment(settings_of(request, split, told), split, weights=load(parent.weights))
+    return Preparation(experiment, folder, lesson)
+
+
+def _loaded(name: str) -> Split:
+    """Return a set that is on this machine: nothing is downloaded behind anyone's back."""
+    if name not in DATA or not data.at_hand(name):
+        raise DataError(f"the images {name!r} are not on this machine")
+    return data.load(name)
+
+
+def _lesson(store: Store, folder: RunFolder, request: dict[str, Any]) -> Lesson:
+    """Return the drawings as they were when the run began: they may be deleted meanwhile."""
+    path = folder.path / LESSON
+    if path.exists():
+        return Lesson.read(path)
+    with store.reading() as session:
+        taught = drawings.to_teach(session, request["drawings"])
+        measured = [
+            drawing for drawing in drawings.held_back(session) if drawing.id in request["held_back"]
+        ]
+    if not taught:
+        raise Refused("all drawings that were to be learned have been deleted, or have no label")
+    lesson = Lesson(*_arrays(taught), *_arrays(measured))
+    lesson.write(path)
+    return lesson
+
+
+def _arrays(chosen: list[Drawing]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    pixels = np.frombuffer(b"".join(drawing.input for drawing in chosen), np.uint8)
+    labels = np.array([drawing.label for drawing in chosen], np.int64)
+    return pixels.reshape(len(chosen), 1, *INPUT_SHAPE), labels

@@ -1,0 +1,45 @@
+"""What becomes of runs, told to those who listen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from tinygrad_cnn.studio.store import Point, Run, points, runs
+from tinygrad_cnn.studio.store.tables import RunKind
+
+__all__ = ["epochs_told", "queue", "tell_state"]
+
+
+def tell_state(session: Session, run_id: int, step: int | None = None) -> None:
+    """Add a point that says that a run is now in another state, or that another is wanted.
+
+    Parameters
+    ----------
+    session : Session
+    run_id : int
+    step : int, optional
+        How many batches are done; by default, as of the run's last point.
+    """
+    if step is None:
+        told = select(func.max(Point.step)).where(Point.run_id == run_id)
+        step = session.scalar(told) or 0
+    run = runs.get(session, run_id)
+    payload = {"state": run.state, "wanted": run.wanted}
+    points.add_many(session, run_id, [("state", step, payload)])
+
+
+def epochs_told(session: Session, run_id: int) -> set[int]:
+    """Return the numbers of the epochs of a run that there are points of."""
+    told = select(Point.payload["epoch"].as_integer())
+    return set(session.scalars(told.where(Point.run_id == run_id, Point.kind == "epoch")))
+
+
+def queue(session: Session, request: dict[str, Any], name: str) -> Run:
+    """Add a run that does what `request` says, one of `tinygrad_cnn.studio.training.requests`."""
+    kind: RunKind = "fine-tune" if "model_id" in request else "train"
+    run = runs.create(session, name=name, kind=kind, request=request, epochs=request["epochs"])
+    tell_state(session, run.id, 0)
+    return run

@@ -1,0 +1,152 @@
+"""The process that trains: ``python -m tinygrad_cnn.studio.training.worker DATA_DIR RUN_ID``.
+
+It ends at once when its standard input does, for then the server is gone, and the next server
+starts another. Killed at any moment, it leaves a run that goes on from its last epoch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from tinygrad_cnn.data import DataError
+from tinygrad_cnn.engine.threads import num_threads
+from tinygrad_cnn.studio import model_files, report
+from tinygrad_cnn.studio.settings import Settings
+from tinygrad_cnn.studio.store import Missing, Refused, Store, models, points, runs
+from tinygrad_cnn.studio.store.tables import RunState
+from tinygrad_cnn.studio.training.control import Cancelled, Control
+from tinygrad_cnn.studio.training.lock import FileLock
+from tinygrad_cnn.studio.training.preparation import Preparation, prepare
+from tinygrad_cnn.studio.training.reporting import Reporter, epoch_payload
+from tinygrad_cnn.studio.training.states import epochs_told, tell_state
+from tinygrad_cnn.train import RunError, TrainingDiverged
+
+__all__ = ["main", "work"]
+
+NICENESS = 10
+LOCK_SECONDS = 30.0
+
+HOPELESS = (TrainingDiverged, DataError, RunError, Missing, Refused, ValueError, MemoryError)
+"""What would happen again if the run were started again."""
+
+
+def main(arguments: list[str]) -> int:
+    """Do one run, and return the exit status."""
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    settings = Settings(data_dir=Path(arguments[0]))
+    store = Store(settings.database)
+    # The worker of a server that was killed may take a moment to notice.
+    with FileLock(settings.data_dir / "training.lock", wait=LOCK_SECONDS), num_threads(1):
+        work(store, settings, int(arguments[1]))
+    store.close()
+    return 0
+
+
+def work(store: Store, settings: Settings, run_id: int) -> None:
+    """Do a run from where it stands to its end, and write down what has become of it.
+
+    Parameters
+    ----------
+    store : Store
+    settings : Settings
+    run_id : int
+        Of a run that has not ended; nothing happens if it has.
+    """
+    with store.reading() as session:
+        if runs.get(session, run_id).state in runs.ENDED:
+            return
+    try:
+        _train(store, settings, run_id)
+    except Cancelled:
+        _end(store, run_id, "cancelled")
+    except HOPELESS as error:
+        _end(store, run_id, "failed", str(error) or type(error).__name__)
+
+
+def _train(store: Store, settings: Settings, run_id: int) -> None:
+    preparation = prepare(store, settings.runs_dir / str(run_id), run_id)
+    experiment = preparation.experiment
+    batches, epochs = len(experiment.loader), len(experiment.history)
+    reporter = Reporter(store, run_id, experiment.model, batches, epochs)
+    control = Control(store, run_id, reporter)
+    _begin(store, run_id, preparation, reporter)
+    control.heed()
+    experiment.train(preparation.folder, [reporter, control])
+    _finish(store, run_id, preparation, reporter.step)
+
+
+def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Reporter) -> None:
+    """Note that the run begins, or goes on from its checkpoint with nothing told twice."""
+    history = preparation.experiment.history
+    before = preparation.measure() if not history else None
+    with store.session() as session:
+        found = runs.get(session, run_id)
+        if found.state in runs.ENDED:  # while it waited, and its data were loaded
+            raise Cancelled
+        again = found.started is not None
+        run = runs.set_state(session, run_id, "running")
+        run.epoch = len(history)
+        if run.before is None and before is not None:
+            run.before = before
+        if again:
+            points.forget_after(session, run_id, reporter.step)
+            told = epochs_told(session, run_id)
+            missing = [epoch for epoch in history if epoch.epoch not in told]
+            points.add_many(
+                session,
+                run_id,
+                [
+                    *(("epoch", e.epoch * reporter.batches, epoch_payload(e)) for e in missing),
+                    ("restarted", reporter.step, {"epoch": len(history)}),
+                ],
+            )
+        tell_state(session, run_id, reporter.step)
+        reporter.show_kernels(session)
+
+
+def _finish(store: Store, run_id: int, preparation: Preparation, step: int) -> None:
+    """Add the model, and say that the run is done, in one transaction: both or neither."""
+    experiment = preparation.experiment
+    after = preparation.measure()
+    weights = model_files.pack(experiment.settings, experiment.model.state_dict())
+    measured = report.report(experiment.model, experiment.settings, experiment.split.test)
+    with store.session() as session:
+        run = runs.get(session, run_id)
+        if run.wanted == "cancel":
+            raise Cancelled
+        model = models.add(
+            session,
+            name=run.name,
+            settings=experiment.settings,
+            weights=weights,
+            report=measured,
+            run_id=run_id,
+            parent_id=run.request.get("model_id"),
+        )
+        run.after = after
+        if models.promoted_id(session) is None:
+            models.promote(session, model.id)
+        runs.set_state(session, run_id, "done", model_id=model.id)
+        tell_state(session, run_id, step)
+
+
+def _end(store: Store, run_id: int, state: RunState, error: str | None = None) -> None:
+    with store.session() as session:
+        if runs.get(session, run_id).state not in runs.ENDED:
+            runs.set_state(session, run_id, state, error=error)
+            tell_state(session, run_id)
+
+
+def _end_with_the_server() -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
