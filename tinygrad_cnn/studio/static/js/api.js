@@ -1,0 +1,123 @@
+/* The server's interface: one function a method, every refusal a Problem. */
+
+const BASE = new URL("../../api/", import.meta.url); // the files stand below /static/
+
+/**
+ * What the server refused, and why: an RFC 9457 problem document.
+ *
+ * `status` is 0 where no answer came at all; `name` is the last part of its type, such as
+ * "no-model"; `fields` is the whole document.
+ */
+export class Problem extends Error {
+  /**
+   * @param {number} status
+   * @param {string} name
+   * @param {string} detail
+   * @param {Record<string, unknown>} [fields]
+   */
+  constructor(status, name, detail, fields = {}) {
+    super(detail);
+    this.name = name;
+    this.status = status;
+    this.fields = fields;
+  }
+}
+
+/**
+ * Return the address of a resource, for links, downloads and frames.
+ *
+ * @param {string} path below /api/, without a leading slash
+ * @param {Record<string, unknown>} [query] `null`, `undefined` and "" are left out
+ * @returns {string}
+ */
+export function address(path, query = {}) {
+  const url = new URL(path, BASE);
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== null && value !== undefined && value !== "")
+      url.searchParams.set(name, String(value));
+  }
+  return url.pathname + url.search;
+}
+
+/**
+ * @param {string} path
+ * @param {Record<string, unknown>} [query]
+ * @param {{signal?: AbortSignal}} [options]
+ * @returns {Promise<any>} the answer's JSON
+ */
+export function get(path, query, options) {
+  return request("GET", path, { query, ...options });
+}
+
+/**
+ * @param {string} path
+ * @param {unknown} [body] sent as JSON; a Blob or bytes as they are
+ * @param {{query?: Record<string, unknown>, signal?: AbortSignal}} [options]
+ * @returns {Promise<any>}
+ */
+export function post(path, body = {}, options) {
+  return request("POST", path, { body, ...options });
+}
+
+/**
+ * @param {string} path
+ * @param {unknown} body
+ * @returns {Promise<any>}
+ */
+export function patch(path, body) {
+  return request("PATCH", path, { body });
+}
+
+/**
+ * @param {string} path
+ * @returns {Promise<any>}
+ */
+export function remove(path) {
+  return request("DELETE", path, {});
+}
+
+/**
+ * Say whether an error is only that a request was given up.
+ *
+ * @param {unknown} error
+ * @returns {boolean}
+ */
+export function aborted(error) {
+  return error instanceof DOMException && error.name === "AbortError";
+}
+
+async function request(method, path, { query, body, signal }) {
+  const raw = body instanceof Blob || ArrayBuffer.isView(body) || body instanceof ArrayBuffer;
+  const headers = { Accept: "application/json" };
+  if (body !== undefined)
+    headers["Content-Type"] = raw ? body.type || "application/octet-stream" : "application/json";
+  let answer;
+  try {
+    answer = await fetch(address(path, query), {
+      method,
+      signal,
+      headers,
+      body: raw || body === undefined ? body : JSON.stringify(body),
+      credentials: "same-origin",
+    });
+  } catch (error) {
+    if (aborted(error)) throw error;
+    throw new Problem(
+      0,
+      "unreachable",
+      "The studio's server does not answer. Is it still running?",
+    );
+  }
+  if (!answer.ok) throw await problemOf(answer);
+  return answer.status === 204 ? null : answer.json();
+}
+
+async function problemOf(answer) {
+  const fields = await answer.json().catch(() => ({}));
+  const name =
+    String(fields.type ?? "")
+      .split(/[/#:]/)
+      .pop() || "problem";
+  const detail = fields.detail || fields.title || `${answer.status} ${answer.statusText}`;
+  return new Problem(answer.status, name, String(detail), fields);
+}

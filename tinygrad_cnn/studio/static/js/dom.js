@@ -1,0 +1,163 @@
+/* Elements: made from plain text only, so that no name or answer can ever become markup. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * Return an element with attributes and children.
+ *
+ * An attribute that is `false`, `null` or `undefined` is left out and `true` is written empty;
+ * `on…` adds a listener, `style` takes an object of properties (also custom ones), and `dataset`
+ * an object. Children are elements or text; `null` and `false` are left out, arrays are unfolded.
+ *
+ * @param {string} tag
+ * @param {Record<string, unknown>} [attributes]
+ * @param {...unknown} children
+ * @returns {HTMLElement}
+ */
+export function element(tag, attributes = {}, ...children) {
+  return furnish(document.createElement(tag), attributes, children);
+}
+
+/**
+ * Return an SVG element; arguments as for `element`.
+ *
+ * @param {string} tag
+ * @param {Record<string, unknown>} [attributes]
+ * @param {...unknown} children
+ * @returns {SVGElement}
+ */
+export function vector(tag, attributes = {}, ...children) {
+  return furnish(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function furnish(made, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === false || value === null || value === undefined) continue;
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (name === "style") style(made, value);
+    else if (name === "dataset") Object.assign(made.dataset, value);
+    else made.setAttribute(name, value === true ? "" : String(value));
+  }
+  made.append(...kept(children));
+  return made;
+}
+
+function kept(children) {
+  return children
+    .flat(Infinity)
+    .filter((child) => child !== null && child !== false && child !== undefined);
+}
+
+/**
+ * Set style properties one by one, which the Content-Security-Policy allows.
+ *
+ * @param {HTMLElement | SVGElement} made
+ * @param {Record<string, string | number>} properties
+ */
+export function style(made, properties) {
+  for (const [name, value] of Object.entries(properties))
+    made.style.setProperty(name, String(value));
+}
+
+/**
+ * Replace what is inside an element; children as for `element`.
+ *
+ * @param {Element} parent
+ * @param {...unknown} children
+ */
+export function fill(parent, ...children) {
+  parent.replaceChildren(...kept(children));
+}
+
+/**
+ * Return a symbol of icons.svg in the colour of the text; it says nothing to a screen reader.
+ *
+ * @param {string} name of a symbol: pen, eraser, undo, redo, clear, upload, pictures, …
+ * @returns {SVGElement}
+ */
+export function icon(name) {
+  const file = new URL("../icons.svg", import.meta.url).pathname;
+  return vector(
+    "svg",
+    { class: "icon", "aria-hidden": "true", viewBox: "0 0 24 24" },
+    vector("use", { href: `${file}#${name}` }),
+  );
+}
+
+/**
+ * Return a button that does not submit.
+ *
+ * @param {string} label what it says, also to a screen reader
+ * @param {(event: Event) => void} onclick
+ * @param {{symbol?: string, kind?: "plain" | "primary" | "quiet" | "danger", only?: boolean} & Record<string, unknown>} [options]
+ *   `symbol` shows an icon before the label, with `only` in place of it; more are attributes
+ * @returns {HTMLButtonElement}
+ */
+export function button(
+  label,
+  onclick,
+  { symbol, kind = "plain", only = false, ...attributes } = {},
+) {
+  const named = only ? { "aria-label": label, title: label } : {};
+  const classes = ["button", kind, only ? "only" : ""].filter(Boolean).join(" ");
+  return element(
+    "button",
+    { type: "button", class: classes, onclick, ...named, ...attributes },
+    symbol ? icon(symbol) : null,
+    only ? null : element("span", {}, label),
+  );
+}
+
+let last = 0;
+
+/**
+ * Return an id that no element has yet.
+ *
+ * @param {string} [stem]
+ * @returns {string}
+ */
+export function fresh(stem = "made") {
+  last += 1;
+  return `${stem}-${last}`;
+}
+
+/**
+ * Return a labelled form control: the label stands above it.
+ *
+ * @param {string} label
+ * @param {HTMLElement} control
+ * @param {string} [hint] a sentence below
+ * @returns {HTMLElement}
+ */
+export function field(label, control, hint = "") {
+  control.id ||= fresh("field");
+  const said = hint ? element("p", { class: "hint", id: `${control.id}-hint` }, hint) : null;
+  if (said) control.setAttribute("aria-describedby", said.id);
+  return element(
+    "div",
+    { class: "field" },
+    element("label", { for: control.id }, label),
+    control,
+    said,
+  );
+}
+
+/**
+ * Return a select of choices.
+ *
+ * @param {Array<{value: string | number, label: string}>} choices
+ * @param {string | number | null} chosen
+ * @param {(value: string) => void} onchange
+ * @param {Record<string, unknown>} [attributes]
+ * @returns {HTMLSelectElement}
+ */
+export function select(choices, chosen, onchange, attributes = {}) {
+  const options = choices.map(({ value, label }) =>
+    element("option", { value, selected: String(value) === String(chosen) }, label),
+  );
+  return element(
+    "select",
+    { ...attributes, onchange: (event) => onchange(event.target.value) },
+    options,
+  );
+}

@@ -1,0 +1,160 @@
+/* The sheet one draws on: with a mouse, a finger, a pen, or the keyboard. */
+
+import { element, style } from "../dom.js";
+import { coloursOf, render, stroke } from "./render.js";
+
+const SIDE = 560; // pixels of the bitmap on the page
+const SENT = 280; // of the picture that is sent
+const PAPER = { ink: "#000000", ground: "#ffffff" }; // of the picture that is sent
+const CELL = 1 / 28; // how far an arrow key moves the pen; with Shift three times as far
+
+/**
+ * Return a sheet that shows a drawing and adds to it.
+ *
+ * @param {import("./drawing.js").Drawing} drawing
+ * @param {{describedBy: string, changed: (finished: boolean) => void}} options
+ *   `describedBy`: ids of what explains the sheet; `changed` is called at every movement of the pen,
+ *   and with `true` when a stroke has ended
+ * @returns {{root: HTMLElement, canvas: HTMLCanvasElement, brush: {size: number, erases: boolean},
+ *   show: () => void, drawing: () => boolean, picture: () => Promise<Blob>, stop: () => void}}
+ */
+export function surface(drawing, { describedBy, changed }) {
+  const canvas = element("canvas", {
+    width: SIDE,
+    height: SIDE,
+    tabindex: 0,
+    role: "application",
+    "aria-label": "Drawing area",
+    "aria-describedby": describedBy,
+  });
+  const pen = element("i", { class: "pen", "aria-hidden": "true", hidden: true });
+  const hint = element("p", { class: "invitation", "aria-hidden": "true" }, "Draw a digit");
+  const root = element("div", { class: "sheet" }, canvas, hint, pen);
+  const context = canvas.getContext("2d");
+  const sent = new OffscreenCanvas(SENT, SENT).getContext("2d", { willReadFrequently: true });
+  const brush = { size: 0.085, erases: false };
+  const place = { x: 0.5, y: 0.5 }; // of the pen that the keyboard moves
+  let current = null; // the stroke that is being drawn
+  let pointer = null; // the pointer that draws it
+
+  const page = () => {
+    const computed = getComputedStyle(root);
+    return {
+      ink: computed.getPropertyValue("--ink"),
+      ground: computed.getPropertyValue("--sheet"),
+    };
+  };
+
+  function show() {
+    const marks = drawing.visible;
+    render(context, marks, page());
+    render(sent, marks, PAPER);
+    hint.hidden = !drawing.blank;
+  }
+
+  function begin(point) {
+    current = { kind: "stroke", points: [], size: brush.size, erases: brush.erases };
+    drawing.add(current);
+    extend([point]);
+  }
+
+  function extend(points) {
+    const from = Math.max(current.points.length - 1, 0);
+    current.points.push(...points);
+    paint(from, false);
+    hint.hidden = !drawing.blank;
+    changed(false);
+  }
+
+  function paint(from, ended) {
+    const marks = drawing.visible;
+    stroke(context, current, coloursOf(marks, page()), from, ended);
+    stroke(sent, current, coloursOf(marks, PAPER), from, ended);
+  }
+
+  function end() {
+    if (current === null) return;
+    paint(current.points.length - 1, true);
+    current = pointer = null;
+    pen.classList.remove("down");
+    changed(true);
+  }
+
+  function pointOf(event) {
+    const box = canvas.getBoundingClientRect();
+    const pressed = event.pointerType === "pen" && event.pressure > 0;
+    return {
+      x: (event.clientX - box.left) / box.width,
+      y: (event.clientY - box.top) / box.height,
+      pressure: pressed ? 0.55 + 0.9 * event.pressure : 1,
+    };
+  }
+
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || pointer !== null) return; // a second finger draws nothing
+    end(); // of a stroke by keyboard
+    canvas.setPointerCapture(event.pointerId);
+    pen.hidden = true;
+    begin(pointOf(event));
+    pointer = event.pointerId;
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (event.pointerId !== pointer) return;
+    const passed = event.getCoalescedEvents?.() ?? [];
+    extend((passed.length ? passed : [event]).map(pointOf));
+  });
+  for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) {
+    canvas.addEventListener(kind, (event) => event.pointerId === pointer && end());
+  }
+
+  const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+  function movePen([right, down], far) {
+    const step = far ? 3 * CELL : CELL;
+    place.x = Math.max(0, Math.min(1, place.x + right * step));
+    place.y = Math.max(0, Math.min(1, place.y + down * step));
+    showPen();
+    if (current !== null && pointer === null) extend([{ ...place, pressure: 1 }]);
+  }
+
+  function showPen() {
+    pen.hidden = false;
+    style(pen, { left: `${100 * place.x}%`, top: `${100 * place.y}%` });
+  }
+
+  canvas.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || pointer !== null) return;
+    if (event.key in MOVES) movePen(MOVES[event.key], event.shiftKey);
+    else if (event.key === " " && !event.repeat) {
+      showPen();
+      if (current !== null) return (event.preventDefault(), end());
+      begin({ ...place, pressure: 1 });
+      pen.classList.add("down");
+    } else if (event.key === "Escape") end();
+    else return;
+    event.preventDefault();
+  });
+  canvas.addEventListener("blur", () => {
+    if (pointer === null) end();
+    pen.hidden = true;
+  });
+  canvas.addEventListener(
+    "focus",
+    () => canvas.matches(":focus-visible") && pointer === null && showPen(),
+  );
+
+  const scheme = matchMedia("(prefers-color-scheme: dark)");
+  scheme.addEventListener("change", show);
+  render(sent, drawing.visible, PAPER); // may be asked for at once
+  requestAnimationFrame(show); // its colours are known when it is on the page
+
+  return {
+    root,
+    canvas,
+    brush,
+    show,
+    drawing: () => current !== null,
+    picture: () => sent.canvas.convertToBlob({ type: "image/png" }),
+    stop: () => scheme.removeEventListener("change", show),
+  };
+}

@@ -1,0 +1,108 @@
+/* What the page says: to a screen reader, for a while, or as a question. */
+
+import { button, element, fill, fresh } from "./dom.js";
+
+const SHOWN = 7000; // milliseconds that a notice stays; an error stays until it is closed
+
+/**
+ * Say something to a screen reader, politely.
+ *
+ * @param {string} text
+ */
+export function say(text) {
+  document.getElementById("said").textContent = text;
+}
+
+/**
+ * Show a notice; an error stays until it is closed.
+ *
+ * @param {string} text
+ * @param {{kind?: "notice" | "error", action?: {label: string, run: () => void}}} [options]
+ */
+export function show(text, { kind = "notice", action } = {}) {
+  const close = () => notice.remove();
+  const notice = element(
+    "div",
+    { class: `notice ${kind}` },
+    element("p", {}, text),
+    action ? button(action.label, () => (close(), action.run()), { kind: "quiet" }) : null,
+    button("Close", close, { symbol: "close", only: true, kind: "quiet" }),
+  );
+  const notices = document.getElementById("notices");
+  [...notices.children]
+    .filter((other) => other.textContent === notice.textContent)
+    .forEach((other) => other.remove());
+  notices.append(notice);
+  if (kind === "notice") setTimeout(close, SHOWN);
+}
+
+/**
+ * Show what went wrong.
+ *
+ * @param {Error} error
+ */
+export function failed(error) {
+  show(error.message, { kind: "error" });
+}
+
+/**
+ * Ask a question with two answers; Escape says no.
+ *
+ * @param {string} question
+ * @param {{detail?: string, yes?: string, no?: string, kind?: "primary" | "danger"}} [options]
+ * @returns {Promise<boolean>}
+ */
+export function ask(question, { detail = "", yes = "Yes", no = "Cancel", kind = "primary" } = {}) {
+  return new Promise((resolve) => {
+    const heading = element("h2", { id: fresh("question") }, question);
+    const done = (answer) => {
+      resolve(answer);
+      made.close();
+    };
+    const made = element(
+      "dialog",
+      { class: "dialog question", "aria-labelledby": heading.id },
+      heading,
+      detail ? element("p", {}, detail) : null,
+      element(
+        "div",
+        { class: "answers" },
+        button(no, () => done(false)),
+        button(yes, () => done(true), { kind }),
+      ),
+    );
+    made.addEventListener("close", () => {
+      resolve(false);
+      made.remove();
+    });
+    document.body.append(made);
+    made.showModal();
+  });
+}
+
+/**
+ * Show a dialog with a title and anything in it; Escape and a click beside it close it.
+ *
+ * @param {string} title
+ * @param {...unknown} children
+ * @returns {HTMLDialogElement} call its `close` to end it
+ */
+export function dialog(title, ...children) {
+  const heading = element("h2", { id: fresh("dialog") }, title);
+  const made = element("dialog", { class: "dialog", "aria-labelledby": heading.id });
+  fill(
+    made,
+    element(
+      "header",
+      {},
+      heading,
+      button("Close", () => made.close(), { symbol: "close", only: true, kind: "quiet" }),
+    ),
+    element("div", { class: "inside" }, children),
+  );
+  made.addEventListener("click", (event) => event.target === made && made.close());
+  made.addEventListener("close", () => made.remove());
+  document.body.append(made);
+  made.showModal();
+  return made;
+}

@@ -1,0 +1,104 @@
+/* Two models beside each other: their figures, the digits each tells, the settings that differ. */
+
+import { element } from "../dom.js";
+import { fixed, grouped, number, percent } from "../numbers.js";
+import { points } from "./detail.js";
+
+/**
+ * @param {any} left  a model with settings and report
+ * @param {any} right
+ * @returns {HTMLElement}
+ */
+export function comparison(left, right) {
+  const both = [left, right];
+  const reports = both.map(({ report }) => report);
+  const recalls = reports.map(({ confusion }) =>
+    confusion.map((row, digit) => row[digit] / row.reduce((sum, count) => sum + count, 0)),
+  );
+  const row = (name, values, change = "", better = 0) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, name),
+      values.map((text) => element("td", { class: "number" }, text)),
+      element(
+        "td",
+        { class: `number change ${better > 0 ? "better" : better < 0 ? "worse" : ""}` },
+        change,
+      ),
+    );
+  const shares = (name, [a, b]) =>
+    row(name, [percent(a), percent(b)], points(a, b), Math.abs(a - b) < 5e-4 ? 0 : b - a);
+  const table = (name, rows) => {
+    const column = (text) => element("th", { scope: "col", class: "number" }, text);
+    const head = element(
+      "tr",
+      {},
+      element("th", { scope: "col" }, name),
+      both.map((model) => column(model.name)),
+      column("Change"),
+    );
+    const caption = element(
+      "caption",
+      { class: "unseen" },
+      `${name}: ${left.name} and ${right.name}`,
+    );
+    return element(
+      "div",
+      { class: "scroll", tabindex: "0", role: "group", "aria-label": name },
+      element(
+        "table",
+        { class: "figures" },
+        caption,
+        element("thead", {}, head),
+        element("tbody", {}, rows),
+      ),
+    );
+  };
+  const figures = [
+    shares(
+      "Right",
+      reports.map(({ accuracy }) => accuracy),
+    ),
+    row(
+      "Loss",
+      reports.map(({ loss }) => number(loss, 3)),
+      fixed(right.report.loss - left.report.loss, 3),
+      left.report.loss - right.report.loss,
+    ),
+    row(
+      "Parameters",
+      both.map(({ parameters }) => grouped(parameters)),
+    ),
+    different(both).map(([name, values]) => row(name, values)),
+  ];
+  return element(
+    "section",
+    { class: "comparison", "aria-labelledby": "comparison" },
+    element("h2", { id: "comparison", tabindex: "-1" }, "Side by side"),
+    element(
+      "div",
+      { class: "pair" },
+      table("Figures, and settings that differ", figures),
+      table(
+        "Right, of each digit",
+        recalls[0].map((share, digit) => shares(String(digit), [share, recalls[1][digit]])),
+      ),
+    ),
+  );
+}
+
+/** The settings in which two models differ. */
+function different(models) {
+  const [left, right] = models.map(({ settings: { model, data, training } }) => ({
+    model: model.name,
+    data: data.name,
+    ...model.options,
+    ...training,
+  }));
+  const names = [...new Set([...Object.keys(left), ...Object.keys(right)])];
+  const said = (value) => (value === undefined || value === null ? "–" : String(value));
+  return names
+    .filter((name) => said(left[name]) !== said(right[name]))
+    .map((name) => [name.replaceAll("_", " "), [said(left[name]), said(right[name])]]);
+}

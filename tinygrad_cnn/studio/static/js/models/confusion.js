@@ -1,0 +1,81 @@
+/* What a model takes for what: a table of ten by ten, coloured by the share of each row. */
+
+import { element, style } from "../dom.js";
+import { percent } from "../numbers.js";
+
+/**
+ * @param {number[][]} counts  counts[i][j]: how many digits i were taken for j
+ * @returns {HTMLElement}
+ */
+export function confusionMatrix(counts) {
+  const digits = counts.map((_, digit) => digit);
+  const head = digits.map((digit) =>
+    element(
+      "th",
+      { scope: "col" },
+      element("span", { class: "unseen" }, "taken for "),
+      String(digit),
+    ),
+  );
+  const rows = counts.map((row, digit) => {
+    const all = row.reduce((sum, count) => sum + count, 0);
+    const cells = row.map((count, taken) => {
+      const made = element(
+        "td",
+        { class: taken === digit ? "right" : count ? "wrong" : "none" },
+        String(count),
+      );
+      if (count)
+        style(made, { "--share": `${Math.round(strength(count / all, taken === digit))}%` });
+      return made;
+    });
+    return element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, String(digit)),
+      cells,
+      element("td", { class: "recall" }, percent(all ? row[digit] / all : null, 0)),
+    );
+  });
+  const corner = element("th", { scope: "col" }, element("span", { class: "unseen" }, "Digit"));
+  return element(
+    "figure",
+    { class: "confusion" },
+    element(
+      "figcaption",
+      {},
+      element("h3", {}, "Confusion matrix"),
+      element("p", { class: "hint" }, "Rows: what they are. Columns: what they were taken for."),
+    ),
+    element(
+      "div",
+      { class: "scroll", tabindex: "0", role: "group", "aria-label": "Confusion matrix" },
+      element(
+        "table",
+        {},
+        element(
+          "caption",
+          { class: "unseen" },
+          "Confusion matrix: how many of each digit were taken for which",
+        ),
+        element(
+          "thead",
+          {},
+          element(
+            "tr",
+            {},
+            corner,
+            head,
+            element("th", { scope: "col", class: "recall" }, "right"),
+          ),
+        ),
+        element("tbody", {}, rows),
+      ),
+    ),
+  );
+}
+
+/** How strongly a cell is coloured, in percent: few errors must be seen beside many right ones. */
+function strength(share, right) {
+  return right ? 6 + 26 * share ** 3 : 10 + 36 * Math.min(1, Math.sqrt(share) * 1.6);
+}

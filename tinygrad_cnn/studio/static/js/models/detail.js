@@ -1,0 +1,167 @@
+/* One model: what can be done with it, how it was trained, what it confuses. */
+
+import { address } from "../api.js";
+import { button, element } from "../dom.js";
+import { digit } from "../maps.js";
+import { fixed, grouped, number, percent, when } from "../numbers.js";
+import { link, toLink } from "../state.js";
+import { named } from "../train/words.js";
+import { confusionMatrix } from "./confusion.js";
+import { showPython } from "./python.js";
+
+/**
+ * @param {any} model  summary, settings and report
+ * @param {{promote: () => void, remove: () => void}} acts
+ * @returns {HTMLElement}
+ */
+export function modelDetail(model, { promote, remove }) {
+  const { id, name, promoted, report } = model;
+  return element(
+    "article",
+    { class: "detail", "aria-label": name },
+    element(
+      "header",
+      {},
+      element("h2", { tabindex: "-1" }, name),
+      element("p", { class: "hint" }, facts(model)),
+    ),
+    element(
+      "div",
+      { class: "others" },
+      button(promoted ? "Promoted" : "Promote", promote, { kind: "primary", disabled: promoted }),
+      button("Show the Python", () => showPython(model), { symbol: "code" }),
+      download("Weights", `models/${id}/weights`, `Download the weights of ${name}`),
+      download("Settings", `models/${id}/settings`, `Download the settings of ${name}`),
+      button("Delete", remove, {
+        symbol: "clear",
+        kind: "quiet",
+        disabled: promoted,
+        title: promoted ? "Promote another before you delete this one" : null,
+      }),
+    ),
+    figures(report),
+    element("div", { class: "pair" }, confusionMatrix(report.confusion), worstErrors(model)),
+    trained(model),
+  );
+}
+
+function facts({ model, activation, created, run_id: run, parent_id: parent }) {
+  return [
+    [named(model), activation && named(activation)].filter(Boolean).join(", "),
+    ` · ${when(created)}`,
+    run === null
+      ? null
+      : [" · ", element("a", { href: link("train", { runs: run }) }, "its training")],
+    parent === null
+      ? null
+      : [
+          " · taught from ",
+          element("a", { href: link("models", { model: parent }) }, `model ${parent}`),
+        ],
+  ];
+}
+
+function download(text, path, label) {
+  const made = button(text, () => {}, { symbol: "download" });
+  const anchor = element("a", {
+    class: made.className,
+    href: address(path),
+    download: true,
+    "aria-label": label,
+  });
+  anchor.append(...made.childNodes);
+  return anchor;
+}
+
+function figures({ accuracy, images, loss, calibration_error: calibration, parameters }) {
+  const one = (term, text, of = "") =>
+    element(
+      "div",
+      {},
+      element("dt", {}, term),
+      element("dd", {}, text, of ? element("small", {}, ` ${of}`) : null),
+    );
+  return element(
+    "dl",
+    { class: "headline" },
+    one("Right", percent(accuracy, 2), `of ${grouped(images)}`),
+    one("Loss", number(loss, 3)),
+    one("Calibration error", percent(calibration)),
+    one("Parameters", grouped(parameters)),
+  );
+}
+
+function worstErrors({ id, report: { worst } }) {
+  const items = worst.map(({ index, label, predicted, probability, input }) =>
+    element(
+      "li",
+      {},
+      element(
+        "a",
+        {
+          href: link("see", { model: id, input: toLink(input), label }),
+          "aria-label": `Image ${index}: a ${label}, taken for a ${predicted}, ${percent(probability, 0)} sure`,
+        },
+        digit(input),
+        element(
+          "span",
+          {},
+          String(label),
+          element("i", {}, "→"),
+          element("b", {}, String(predicted)),
+        ),
+        element("small", {}, percent(probability, 0)),
+      ),
+    ),
+  );
+  return element(
+    "section",
+    { class: "worst", "aria-label": "Worst errors" },
+    element("h3", {}, "Worst errors"),
+    element(
+      "p",
+      { class: "hint" },
+      worst.length
+        ? "What it is, what it was taken for, and how sure the model was."
+        : "It makes none on its test images.",
+    ),
+    element("ul", {}, items),
+  );
+}
+
+function trained({ settings: { training, model, data } }) {
+  const said = { ...training, ...model.options, data: data.name };
+  const rows = Object.entries(said)
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) =>
+      element(
+        "div",
+        {},
+        element("dt", {}, name.replaceAll("_", " ")),
+        element("dd", {}, written(value)),
+      ),
+    );
+  return element(
+    "section",
+    { class: "trained", "aria-label": "Settings" },
+    element("h3", {}, "How it was trained"),
+    element("dl", {}, rows),
+  );
+}
+
+function written(value) {
+  if (Array.isArray(value)) return value.join(", ");
+  if (typeof value === "number") return Number.isInteger(value) ? grouped(value) : number(value);
+  return String(value);
+}
+
+/**
+ * A difference of shares in points of a hundred: +1.2.
+ * @param {number} before
+ * @param {number} after
+ * @returns {string}
+ */
+export function points(before, after) {
+  const change = 100 * (after - before);
+  return `${change > 0.05 ? "+" : ""}${fixed(change, 1)}`;
+}

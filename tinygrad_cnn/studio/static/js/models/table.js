@@ -1,0 +1,160 @@
+/* The models as a table: a row each, renamed in place; cards on a phone. */
+
+import { patch } from "../api.js";
+import { button, element, fill } from "../dom.js";
+import { failed, say } from "../message.js";
+import { grouped, percent, when } from "../numbers.js";
+import { link } from "../state.js";
+import { named } from "../train/words.js";
+
+/** @typedef {import("../server.js").ModelSummary} ModelSummary */
+
+/* Roles are said: a table whose rows are laid out as cards would lose them. */
+const COLUMNS = ["Compare", "Name", "Model", "Data", "Accuracy", "Parameters", "Made"];
+const NUMBERS = new Set(["Accuracy", "Parameters"]);
+
+export class ModelTable {
+  /**
+   * @param {object} then
+   * @param {(model: ModelSummary, chosen: boolean) => void} then.compare
+   * @param {(model: ModelSummary) => void} then.look
+   * @param {() => void} then.renamed
+   */
+  constructor({ compare, look, renamed }) {
+    this.then = { compare, look, renamed };
+    this.body = element("tbody", { role: "rowgroup" });
+    const heads = COLUMNS.map((name) =>
+      element(
+        "th",
+        { role: "columnheader", scope: "col", class: NUMBERS.has(name) ? "number" : null },
+        element("span", { class: name === "Compare" ? "unseen" : null }, name),
+      ),
+    );
+    this.element = element(
+      "table",
+      { class: "all-models", role: "table", "aria-label": "Models" },
+      element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, heads)),
+      this.body,
+    );
+  }
+
+  /**
+   * @param {ModelSummary[]} models  the newest first
+   * @param {number | null} shown  the one that is looked at
+   * @param {number[]} compared
+   */
+  show(models, shown, compared) {
+    this.shown = [models, shown, compared];
+    if (this.body.querySelector(".renaming")) return; // shown when the name is written
+    const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
+    const [row, place] = focused ? [focused.closest("tr").dataset.id, focused.dataset.place] : [];
+    fill(
+      this.body,
+      models.map((model) => this.#row(model, shown, compared)),
+    );
+    if (row) this.body.querySelector(`tr[data-id="${row}"] [data-place="${place}"]`)?.focus();
+  }
+
+  #row(model, shown, compared) {
+    const { id, name, promoted } = model;
+    const box = element("input", {
+      type: "checkbox",
+      checked: compared.includes(id),
+      "aria-label": `Compare ${name}`,
+      dataset: { place: "compare" },
+      onchange: (event) => this.then.compare(model, event.target.checked),
+    });
+    const anchor = element(
+      "a",
+      {
+        href: link("models", { model: id }),
+        "aria-current": id === shown ? "true" : null,
+        dataset: { place: "name" },
+        onclick: (event) => this.#look(event, model),
+      },
+      name,
+    );
+    const title = element("th", { role: "rowheader", scope: "row", class: "name" });
+    const pen = button(`Rename ${name}`, () => this.#rename(title, model), {
+      symbol: "pen",
+      only: true,
+      kind: "quiet",
+      "data-place": "rename",
+    });
+    fill(title, anchor, pen, promoted ? element("span", { class: "promoted" }, "promoted") : null);
+    const cell = (column, text) =>
+      element(
+        "td",
+        { role: "cell", class: NUMBERS.has(column) ? "number" : null, dataset: { label: column } },
+        text,
+      );
+    return element(
+      "tr",
+      { role: "row", dataset: { id }, class: id === shown ? "shown" : null },
+      element("td", { role: "cell", class: "compare" }, box),
+      title,
+      cell(
+        "Model",
+        [named(model.model), model.activation && named(model.activation)]
+          .filter(Boolean)
+          .join(", "),
+      ),
+      cell("Data", named(model.data)),
+      cell("Accuracy", percent(model.accuracy)),
+      cell("Parameters", grouped(model.parameters)),
+      cell("Made", when(model.created)),
+    );
+  }
+
+  #look(event, model) {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // into another tab or window
+    event.preventDefault();
+    this.then.look(model);
+  }
+
+  #rename(title, { id, name }) {
+    const before = [...title.childNodes];
+    const control = element("input", {
+      type: "text",
+      value: name,
+      maxlength: 120,
+      "aria-label": `New name of ${name}`,
+    });
+    let over = false;
+    const give = (stay) => {
+      if (over) return; // taking the field away takes the focus away, which ends here again
+      over = true;
+      fill(title, before);
+      if (stay) title.querySelector("button").focus();
+      this.show(...this.shown);
+    };
+    const save = async () => {
+      const given = control.value.trim();
+      give(true);
+      if (!given || given === name) return;
+      try {
+        await patch(`models/${id}`, { name: given });
+        say(`Renamed to ${given}`);
+        this.then.renamed();
+      } catch (error) {
+        failed(error);
+      }
+    };
+    control.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== "Escape") return;
+      event.preventDefault(); // else the same key would press the button that has the focus next
+      if (event.key === "Enter") save();
+      else give(true);
+    });
+    // Pressing the button would first take the field's focus, and with it the field.
+    const done = button("Save the name", save, {
+      symbol: "check",
+      only: true,
+      kind: "quiet",
+      onpointerdown: (event) => event.preventDefault(),
+    });
+    const leave = ({ relatedTarget: to, currentTarget: here }) => !here.contains(to) && give(false);
+    fill(title, element("span", { class: "renaming", onfocusout: leave }, control, done));
+    control.select();
+  }
+}

@@ -1,0 +1,114 @@
+/* Numbers as people read them: true minus signs, few digits, nothing that jumps. */
+
+/**
+ * Return a number with some significant digits: 0.2113, −3.402·10⁻⁵.
+ *
+ * @param {number | null} x
+ * @param {number} [digits]
+ * @returns {string}
+ */
+export function number(x, digits = 4) {
+  if (x === null || x === undefined || Number.isNaN(x)) return "–";
+  if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
+  const size = Math.abs(x);
+  if (size !== 0 && (size < 1e-4 || size >= 1e6)) {
+    const [mantissa, exponent] = x.toExponential(digits - 1).split("e");
+    return `${minus(Number(mantissa))}·10${raised(Number(exponent))}`;
+  }
+  return minus(Number(x.toPrecision(digits)));
+}
+
+/**
+ * Return a number with a fixed count of decimals, for columns: −0.041.
+ *
+ * @param {number} x
+ * @param {number} [decimals]
+ * @returns {string}
+ */
+export function fixed(x, decimals = 3) {
+  return minus(x.toFixed(decimals).replace(/^-(0\.?0*)$/, "$1"));
+}
+
+/**
+ * Return a share of one as a percentage: 97.4 %, always with as many decimals as asked for.
+ *
+ * What is not quite all is never told as all: > 99.9 %.
+ *
+ * @param {number | null} share
+ * @param {number} [decimals]
+ * @returns {string}
+ */
+export function percent(share, decimals = 1) {
+  if (share === null || share === undefined || Number.isNaN(share)) return "–";
+  const text = (100 * share).toFixed(decimals);
+  const most = 100 - 10 ** -decimals;
+  return share < 1 && Number(text) === 100 ? `> ${most.toFixed(decimals)} %` : `${text} %`;
+}
+
+/**
+ * Return a whole number with thin spaces between thousands: 61 706.
+ *
+ * @param {number} whole
+ * @returns {string}
+ */
+export function grouped(whole) {
+  return minus(Math.round(whole)).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+}
+
+/**
+ * Return a span of time in words: 8 s, 2 min 5 s, 1 h 12 min.
+ *
+ * @param {number} seconds
+ * @returns {string}
+ */
+export function duration(seconds) {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+/**
+ * Return when something happened, in the reader's own way of writing dates.
+ *
+ * @param {string} moment as ISO 8601
+ * @returns {string}
+ */
+export function when(moment) {
+  const at = new Date(moment);
+  const today = at.toDateString() === new Date().toDateString();
+  return at.toLocaleString(
+    undefined,
+    today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" },
+  );
+}
+
+/**
+ * Return a noun with its count: 1 drawing, 3 drawings.
+ *
+ * @param {number} count
+ * @param {string} noun
+ * @param {string} [plural]
+ * @returns {string}
+ */
+export function counted(count, noun, plural = `${noun}s`) {
+  return `${grouped(count)} ${count === 1 ? noun : plural}`;
+}
+
+/**
+ * Return a shape as text: 6 × 28 × 28.
+ *
+ * @param {number[]} shape
+ * @returns {string}
+ */
+export function sizes(shape) {
+  return shape.length ? shape.join(" × ") : "a number";
+}
+
+function minus(x) {
+  return String(x === 0 ? 0 : x).replace("-", "−");
+}
+
+function raised(whole) {
+  return [...String(whole)].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("");
+}

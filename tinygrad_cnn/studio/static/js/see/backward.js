@@ -1,0 +1,132 @@
+/* Backward: how the loss of the picture flows back to every layer, weight and pixel. */
+
+import { post } from "../api.js";
+import { labelChoice } from "../draw/picker.js";
+import { element, fill } from "../dom.js";
+import { failed } from "../message.js";
+import { number } from "../numbers.js";
+import { film } from "./film.js";
+import { graphPage } from "./graph.js";
+import { shown } from "./layers.js";
+import { valuesPicture } from "./numbers.js";
+import { weightPanel } from "./weight.js";
+
+/**
+ * Show the backward half for an input.
+ *
+ * @param {HTMLElement} root
+ * @param {{input: string, model: number | null, label: number | null, parameter: string | null,
+ *   index: number[] | null, stage: {mark: (rectangle: object | null) => void,
+ *   verdict: (text: string) => void}, remember: (changes: Record<string, unknown>) => void}} options
+ * @returns {() => void} what takes it away
+ */
+export function backward(root, { input, model, label, parameter, index, stage, remember }) {
+  const flow = element("div", { class: "flow waiting" });
+  let controller = new AbortController();
+  let stop = () => {};
+  let asked = { parameter, index };
+
+  function ask(digit) {
+    controller.abort();
+    controller = new AbortController();
+    const { signal } = controller;
+    const mine = { input, model, label: digit };
+    remember({ label: digit });
+    post("explain/backward", mine, { signal })
+      .then((answer) => {
+        stop();
+        stop = show(answer, mine);
+      })
+      .catch((error) => signal.aborted || failed(error));
+  }
+
+  function show(answer, mine) {
+    stage.mark(null);
+    stage.verdict(`E = ${number(answer.loss)}`);
+    const layers = answer.layers.map((layer) => ({ ...shown(layer), norm: layer.gradient_norm }));
+    const most = Math.max(...layers.map(({ norm }) => norm));
+    const strip = film(layers, {
+      ink: "back",
+      label: "Gradients, from the first layer to the last",
+      what: "derivative of the loss",
+      below: ({ norm }) => normOf(norm, most),
+    });
+    const weight = weightPanel(mine, answer.parameters, asked, (chosen) => {
+      asked = chosen;
+      remember({ parameter: chosen.parameter, index: chosen.index.join(",") });
+    });
+    const graph = graphPage(mine);
+    fill(
+      flow,
+      element(
+        "div",
+        { class: "loss" },
+        valuesPicture(answer.saliency, "saliency: how much each pixel matters to the loss", {
+          ink: "back",
+          width: 168,
+        }),
+        element(
+          "div",
+          {},
+          element("p", { class: "value" }, `E = ${number(answer.loss)}`),
+          element(
+            "p",
+            { class: "faint" },
+            `The loss says how surprised the network is that this is a ${mine.label}: E = −ln p, and it gave ${mine.label} a probability of ${chance(answer.probabilities[mine.label])}. From here every layer is told how E would change with each of its numbers.`,
+          ),
+        ),
+      ),
+      element("h2", {}, "The gradient, layer by layer"),
+      strip.root,
+      weight.root,
+      graph.root,
+    );
+    flow.classList.remove("waiting");
+    return () => {
+      weight.stop();
+      graph.stop();
+    };
+  }
+
+  fill(
+    root,
+    element(
+      "div",
+      { class: "truth" },
+      element("p", { class: "label", "aria-hidden": "true" }, "It really is a"),
+      labelChoice("The true digit", null, label ?? "", (value) => ask(Number(value))),
+    ),
+    flow,
+  );
+  if (label !== null) ask(label);
+  else
+    fill(
+      flow,
+      element(
+        "p",
+        { class: "lead" },
+        "Choose what the picture shows: then it can be told how wrong the network is, and what would make it less so.",
+      ),
+    );
+
+  return () => {
+    controller.abort();
+    stop();
+  };
+}
+
+function normOf(norm, most) {
+  const share = most ? norm / most : 0;
+  return element(
+    "p",
+    { class: "norm", title: "The norm of the gradient" },
+    element("span", { class: "unseen" }, "norm of the gradient "),
+    element("span", {}, number(norm, 3)),
+    element("i", { "aria-hidden": "true", style: { "--share": share.toFixed(4) } }),
+  );
+}
+
+/** Return a probability in words: what is not quite 1 is never told as 1. */
+function chance(probability) {
+  return probability > 0.9995 ? "more than 0.999" : number(probability);
+}

@@ -1,0 +1,53 @@
+/* The graph of the computation, forward and backward step by step: a page of its own in a frame. */
+
+import { address } from "../api.js";
+import { button, element, fill } from "../dom.js";
+import { toLink } from "../state.js";
+
+/**
+ * Return what loads the graph's page when it is asked for.
+ *
+ * The frame is kept apart: its scripts run, but in an origin of their own.
+ *
+ * @param {{input: string, model: number | null, label: number}} about
+ * @returns {{root: HTMLElement, stop: () => void}}
+ */
+export function graphPage({ input, model, label }) {
+  const source = address("explain/graph", { input: toLink(input), label, model });
+  const place = element("div", { class: "frame" });
+  const open = button("Step through the graph", load, { symbol: "play" });
+
+  function load() {
+    const frame = element("iframe", {
+      src: source,
+      sandbox: "allow-scripts",
+      title: "The graph of the computation, step by step",
+      onload: () => place.classList.remove("loading"),
+    });
+    place.classList.add("loading");
+    fill(place, frame);
+    fill(
+      ways,
+      element(
+        "a",
+        { href: source, target: "_blank", rel: "noopener" },
+        "Open it in a window of its own",
+      ),
+    );
+  }
+
+  const ways = element("p", {}, open);
+  const root = element(
+    "section",
+    { class: "graph", "aria-label": "The graph" },
+    element("h2", {}, "The whole computation as a graph"),
+    element(
+      "p",
+      { class: "faint" },
+      "Every operation is a node, coloured by the gradient that reaches it. The player goes forward through all of them and then back.",
+    ),
+    ways,
+    place,
+  );
+  return { root, stop: () => fill(place) };
+}

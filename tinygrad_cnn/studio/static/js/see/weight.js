@@ -1,0 +1,269 @@
+/* One weight: the chain rule from the loss down to it, written out and measured. */
+
+import { post } from "../api.js";
+import { button, element, field, fill, select } from "../dom.js";
+import { latest } from "../latest.js";
+import { formula } from "../mathematics.js";
+import { failed } from "../message.js";
+import { number, sizes } from "../numbers.js";
+import { valuesPicture } from "./numbers.js";
+
+/**
+ * Return the parameters with their gradients, and the chain rule of the weight that is chosen.
+ *
+ * @param {{input: string, model: number | null, label: number}} about
+ * @param {Array<{name: string, shape: number[], gradient_norm: number, norm: number}>} parameters
+ * @param {{parameter: string | null, index: number[] | null}} asked what a link says
+ * @param {(chosen: {parameter: string, index: number[]}) => void} chosen
+ * @returns {{root: HTMLElement, stop: () => void}}
+ */
+export function weightPanel(about, parameters, asked, chosen) {
+  const told = element("div", { class: "chain", "aria-live": "off" });
+  const places = element("div", { class: "places" });
+  const among = select(
+    parameters.map(({ name, shape }) => ({ value: name, label: `${name}, ${sizes(shape)}` })),
+    null,
+    () => take(among.value, null),
+  );
+  let controls = [];
+
+  const asking = latest(
+    (wish, signal) => post("explain/weight", { ...about, ...wish }, { signal }),
+    (answer) => fill(told, chainOf(answer)),
+    failed,
+  );
+
+  function take(name, index) {
+    const { shape } = parameters.find((parameter) => parameter.name === name);
+    const at = fits(index, shape) ? index : firstIndex(shape);
+    among.value = name;
+    controls = shape.map((size, axis) =>
+      element("input", {
+        type: "number",
+        min: 0,
+        max: size - 1,
+        step: 1,
+        value: at[axis],
+        onchange: go,
+      }),
+    );
+    fill(
+      places,
+      controls.map((control, axis) => field(axisName(shape.length, axis), control)),
+    );
+    go();
+  }
+
+  function go() {
+    if (controls.some((control) => control.value === "" || !control.checkValidity())) return;
+    const wish = {
+      parameter: among.value,
+      index: controls.map((control) => Number(control.value)),
+    };
+    chosen(wish);
+    asking.want(wish);
+  }
+
+  const most = Math.max(...parameters.map((parameter) => parameter.gradient_norm));
+  const row = ({ name, shape, gradient_norm: gradient, norm }) =>
+    element(
+      "tr",
+      {},
+      element(
+        "th",
+        { scope: "row" },
+        button(name, () => take(name, null), {
+          kind: "quiet",
+          "aria-label": `Write out a weight of ${name}`,
+        }),
+      ),
+      element("td", { class: "faint" }, sizes(shape)),
+      element("td", { class: "number" }, number(gradient, 3)),
+      element(
+        "td",
+        { class: "gauge" },
+        element("i", {
+          class: "length",
+          "aria-hidden": "true",
+          style: { "--share": (most ? gradient / most : 0).toFixed(4) },
+        }),
+      ),
+      element("td", { class: "number" }, number(norm, 3)),
+    );
+  const table = element(
+    "table",
+    { class: "parameters" },
+    element("caption", { class: "unseen" }, "Parameters and the norms of their gradients"),
+    element(
+      "thead",
+      {},
+      element(
+        "tr",
+        {},
+        element("th", { scope: "col" }, "parameter"),
+        element("th", { scope: "col" }, "shape"),
+        element("th", { scope: "col", class: "number" }, "gradient"),
+        element("td"),
+        element("th", { scope: "col", class: "number" }, "weights"),
+      ),
+    ),
+    element("tbody", {}, parameters.map(row)),
+  );
+
+  const [first] = parameters;
+  const known = parameters.some(({ name }) => name === asked.parameter);
+  const root = element(
+    "section",
+    { class: "weights", "aria-label": "Parameters" },
+    element(
+      "div",
+      {},
+      element("h2", {}, "What each parameter is told"),
+      element(
+        "p",
+        { class: "faint" },
+        "The norm of its gradient, beside its own: a step of learning goes against it.",
+      ),
+      element(
+        "div",
+        { class: "scroll", tabindex: 0, role: "group", "aria-label": "All parameters" },
+        table,
+      ),
+    ),
+    element(
+      "section",
+      { class: "one", "aria-label": "One weight" },
+      element("h2", {}, "One weight, by the chain rule"),
+      element(
+        "div",
+        { class: "finder", role: "group", "aria-label": "Choose a weight" },
+        field("Parameter", among),
+        places,
+      ),
+      told,
+    ),
+  );
+  if (first) take(known ? asked.parameter : first.name, known ? asked.index : null);
+  return { root, stop: asking.stop };
+}
+
+function chainOf({
+  value,
+  gradient,
+  difference_quotient: measured,
+  step,
+  text,
+  mathml,
+  layers,
+  local,
+}) {
+  const largest = Math.max(...layers.map(({ after }) => after));
+  return [
+    element(
+      "dl",
+      { class: "figures" },
+      figure("w", number(value)),
+      figure("∂E/∂w, by the chain rule", number(gradient), "back"),
+      figure(`measured: w moved by ${number(step)}`, number(measured)),
+    ),
+    element(
+      "div",
+      { class: "scroll", tabindex: 0, role: "group", "aria-label": "The chain rule" },
+      formula(mathml, mathml ? "" : text),
+    ),
+    element(
+      "div",
+      { class: "scroll", tabindex: 0, role: "group", "aria-label": "The factors" },
+      element(
+        "table",
+        { class: "factors" },
+        element("caption", { class: "unseen" }, "The factors, from the loss down to the weight"),
+        element(
+          "thead",
+          {},
+          element(
+            "tr",
+            {},
+            element("th", { scope: "col" }, "layer"),
+            element("th", { scope: "col" }, "its derivative"),
+            element("th", { scope: "col", class: "number" }, "product so far"),
+            element("td"),
+          ),
+        ),
+        element(
+          "tbody",
+          {},
+          layers.map((factor) =>
+            element(
+              "tr",
+              {},
+              element("th", { scope: "row" }, factor.module || factor.op.replaceAll("_", " ")),
+              element(
+                "td",
+                {},
+                formula(factor.mathml, factor.text, { reference: factor.reference, inline: true }),
+              ),
+              element("td", { class: "number" }, number(factor.after, 3)),
+              element(
+                "td",
+                { class: "gauge" },
+                element("i", {
+                  class: "length",
+                  "aria-hidden": "true",
+                  style: { "--share": (largest ? factor.after / largest : 0).toFixed(4) },
+                }),
+              ),
+            ),
+          ),
+        ),
+      ),
+    ),
+    local ? localOf(local) : null,
+    element(
+      "details",
+      {},
+      element("summary", {}, "The whole derivation as text"),
+      element("pre", { class: "scroll", tabindex: 0 }, text),
+    ),
+  ];
+}
+
+function localOf({ layer, gradient, inputs, products, written }) {
+  return element(
+    "div",
+    { class: "local" },
+    element("h3", {}, `The last link, in ${layer}`),
+    element(
+      "div",
+      { class: "pictures-of" },
+      valuesPicture(gradient, "the gradient that arrives", { ink: "back" }),
+      element("span", { class: "sign" }, "×"),
+      valuesPicture(inputs, "what the weight has met there"),
+      element("span", { class: "sign" }, "="),
+      valuesPicture(products, "the products", { ink: "back" }),
+    ),
+    element("p", { class: "sum" }, written),
+  );
+}
+
+function figure(name, text, kind = "") {
+  return element("div", { class: kind }, element("dt", {}, name), element("dd", {}, text));
+}
+
+function fits(index, shape) {
+  return (
+    index !== null &&
+    index.length === shape.length &&
+    index.every((place, axis) => place >= 0 && place < shape[axis])
+  );
+}
+
+/** Return where to begin: the middle of the first kernel, or the first entry. */
+function firstIndex(shape) {
+  return shape.map((size, axis) => (axis < 2 ? 0 : size >> 1));
+}
+
+function axisName(axes, axis) {
+  if (axes === 4) return ["Kernel", "Channel", "Row", "Column"][axis];
+  return axes === 2 ? ["Unit", "Input"][axis] : ["Unit", `Axis ${axis}`][Math.min(axis, 1)];
+}

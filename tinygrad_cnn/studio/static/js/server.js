@@ -1,0 +1,59 @@
+/* What the server has and does: the promoted model, the training, the choices. */
+
+import { get } from "./api.js";
+import { listen } from "./events.js";
+
+/**
+ * @typedef {{id: number, name: string, created: string, parameters: number, accuracy: number,
+ *   model: string, data: string, activation: string | null, run_id: number | null,
+ *   parent_id: number | null, promoted: boolean}} ModelSummary
+ * @typedef {{id: number, name: string, kind: string, state: string, epoch: number, epochs: number}} RunSummary
+ * @typedef {{version: string, promoted: ModelSummary | null, training: RunSummary | null,
+ *   data: string[], models: Record<string, any>, limits: Record<string, number>}} ServerState
+ */
+
+const watchers = new Set();
+let known = null;
+
+/**
+ * Return what is known of the server, without asking it again; `null` before the first answer.
+ *
+ * @returns {ServerState | null}
+ */
+export function server() {
+  return known;
+}
+
+/**
+ * Ask the server for its state, and tell everybody who watches.
+ *
+ * @returns {Promise<ServerState>}
+ */
+export async function refresh() {
+  known = await get("state");
+  watchers.forEach((handler) => handler(known));
+  return known;
+}
+
+/**
+ * Call a function whenever the state of the server is known anew.
+ *
+ * @param {(state: ServerState) => void} handler
+ * @returns {() => void} what stops it
+ */
+export function watch(handler) {
+  watchers.add(handler);
+  return () => watchers.delete(handler);
+}
+
+/** Keep what is known up to date with the live events, for as long as the page is open. */
+export function follow() {
+  const again = () => refresh().catch(() => {}); // the stream tells of a lost connection
+  listen("models", again);
+  listen("state", again);
+  listen("epoch", ({ run_id: id, epoch }) => {
+    if (known?.training?.id !== id) return;
+    known = { ...known, training: { ...known.training, epoch } };
+    watchers.forEach((handler) => handler(known));
+  });
+}

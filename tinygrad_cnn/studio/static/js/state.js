@@ -1,0 +1,71 @@
+/* The link: which view is shown, and with what, after the # of the address. */
+
+/**
+ * Return what the address says: `#/see?layer=conv1` is the view "see" with its parameters.
+ *
+ * @returns {{view: string, parameters: URLSearchParams}}
+ */
+export function read() {
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  return { view: path, parameters: new URLSearchParams(query) };
+}
+
+/**
+ * Return the link of a view.
+ *
+ * @param {string} view draw, see, train, teach or models
+ * @param {Record<string, unknown>} [parameters] `null`, `undefined` and "" are left out
+ * @returns {string}
+ */
+export function link(view, parameters = {}) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value !== null && value !== undefined && value !== "") query.set(name, String(value));
+  }
+  const text = query.toString().replaceAll("%2C", ",");
+  return `#/${view}${text ? `?${text}` : ""}`;
+}
+
+/**
+ * Go to a view: an entry in the browser's history.
+ *
+ * @param {string} view
+ * @param {Record<string, unknown>} [parameters]
+ */
+export function go(view, parameters = {}) {
+  location.hash = link(view, parameters);
+}
+
+/**
+ * Change parameters of the view that is shown, so that its link restores what is seen.
+ *
+ * Makes no entry in the history and shows nothing anew; a value of `null` takes a parameter away.
+ *
+ * @param {Record<string, unknown>} changes
+ */
+export function remember(changes) {
+  const { view, parameters } = read();
+  const all = { ...Object.fromEntries(parameters), ...changes };
+  history.replaceState(history.state, "", link(view, all));
+}
+
+/**
+ * Return an input as it stands in a link: base64 with - and _ and no padding.
+ *
+ * @param {string} input base64
+ * @returns {string}
+ */
+export function toLink(input) {
+  return input.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
+
+/**
+ * Return an input of a link as the server takes it, or `null` if it is none.
+ *
+ * @param {string | null} text
+ * @returns {string | null}
+ */
+export function fromLink(text) {
+  if (!text || !/^[\w-]{1046}$/.test(text)) return null; // 784 bytes: 1,046 characters and two =
+  return `${text.replaceAll("-", "+").replaceAll("_", "/")}==`;
+}

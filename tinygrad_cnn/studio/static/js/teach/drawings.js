@@ -1,0 +1,143 @@
+/* The stored drawings: loaded a page at a time, shown as a grid of thumbnails. */
+
+import { get } from "../api.js";
+import { button, element, fill } from "../dom.js";
+import { failed } from "../message.js";
+import { digit } from "../maps.js";
+import { counted } from "../numbers.js";
+
+const PAGE = 60;
+
+/** @typedef {{id: number, name: string, label: number | null, held_back: boolean, created: string, input: string}} Drawing */
+
+export class Drawings {
+  /** @param {(drawing: Drawing) => void} onchoose */
+  constructor(onchoose) {
+    this.onchoose = onchoose;
+    this.drawings = [];
+    this.total = 0;
+    this.chosen = null;
+    this.heading = element("h2", { tabindex: "-1" }, "Drawings");
+    this.grid = element("ul", { class: "drawings", "aria-label": "Drawings" });
+    this.none = element(
+      "p",
+      { class: "faint", hidden: true },
+      "None is stored yet. ",
+      element("a", { href: "#/draw" }, "Draw a digit"),
+      " and say what it is.",
+    );
+    this.more = button("Show more", () => this.load(this.drawings.length + PAGE), {
+      kind: "quiet",
+      hidden: true,
+    });
+    this.element = element(
+      "section",
+      { class: "stored" },
+      this.heading,
+      this.none,
+      this.grid,
+      this.more,
+    );
+  }
+
+  /** Load the newest drawings, as many as are shown already. */
+  async load(wanted = Math.max(PAGE, this.drawings.length)) {
+    const found = [];
+    try {
+      while (found.length < wanted) {
+        const { drawings, total } = await get("drawings", {
+          offset: found.length,
+          limit: Math.min(PAGE, wanted - found.length),
+        });
+        found.push(...drawings);
+        this.total = total;
+        if (!drawings.length || found.length >= total) break;
+      }
+    } catch (error) {
+      return failed(error);
+    }
+    this.drawings = found;
+    this.show();
+  }
+
+  /** Draw the grid anew; the keyboard's focus stays on its drawing. */
+  show() {
+    const focused = document.activeElement?.closest?.(".drawings button")?.dataset.id;
+    fill(
+      this.heading,
+      "Drawings ",
+      this.total ? element("span", { class: "faint" }, String(this.total)) : null,
+    );
+    this.none.hidden = this.drawings.length > 0;
+    this.more.hidden = this.drawings.length >= this.total;
+    fill(
+      this.grid,
+      this.drawings.map((drawing) => element("li", {}, this.#tile(drawing))),
+    );
+    if (focused) this.grid.querySelector(`[data-id="${focused}"]`)?.focus();
+  }
+
+  /**
+   * Mark a drawing as the one that is looked at.
+   * @param {number | null} id
+   */
+  choose(id) {
+    this.chosen = id;
+    this.grid
+      .querySelectorAll("button")
+      .forEach((tile) => tile.setAttribute("aria-pressed", String(Number(tile.dataset.id) === id)));
+  }
+
+  #tile(drawing) {
+    const { id, label, held_back: heldBack } = drawing;
+    return element(
+      "button",
+      {
+        type: "button",
+        class: `tile ${label === null ? "unknown" : ""} ${heldBack ? "held" : ""}`,
+        dataset: { id },
+        "aria-label": described(drawing),
+        "aria-pressed": String(id === this.chosen),
+        onclick: () => this.onchoose(drawing),
+      },
+      digit(drawing.input),
+      element("span", {}, label === null ? "?" : String(label)),
+      heldBack ? element("small", {}, "held back") : null,
+    );
+  }
+}
+
+/**
+ * A drawing in words.
+ * @param {Drawing} drawing
+ * @returns {string}
+ */
+export function described({ id, name, label, held_back: heldBack }) {
+  return [
+    `Drawing ${id}`,
+    name === `drawing ${id}` ? "" : name,
+    label === null ? "no label" : `a ${label}`,
+    heldBack ? "held back" : "",
+  ]
+    .filter(Boolean)
+    .join(", ");
+}
+
+/**
+ * What there is to learn from the drawings, in words.
+ * @param {Drawing[]} drawings
+ * @returns {string}
+ */
+export function lesson(drawings) {
+  const labelled = drawings.filter(({ label }) => label !== null);
+  const held = labelled.filter(({ held_back: heldBack }) => heldBack).length;
+  const unknown = drawings.length - labelled.length;
+  if (!labelled.length) return "Nothing to learn yet: say what some drawings are";
+  return [
+    `${counted(labelled.length - held, "drawing")} to learn`,
+    `${held} held back to measure with`,
+    unknown ? `${unknown} without a label` : "",
+  ]
+    .filter(Boolean)
+    .join(", ");
+}

@@ -1,0 +1,164 @@
+/* One drawing, large: what the model takes it for, and what it really is. */
+
+import { patch, post, remove } from "../api.js";
+import { button, element, fill, fresh } from "../dom.js";
+import { paintDigit } from "../maps.js";
+import { ask, failed, say } from "../message.js";
+import { percent } from "../numbers.js";
+import { link, toLink } from "../state.js";
+
+const SCALE = 10; // of the picture that is stored where only the network's input came
+
+export class Labelling {
+  /**
+   * @param {object} then
+   * @param {(drawing: import("./drawings.js").Drawing) => void} then.labelled  a label was given
+   * @param {() => void} then.deleted
+   * @param {number | null} model  the one that guesses; the promoted one by default
+   */
+  constructor({ labelled, deleted }, model) {
+    this.then = { labelled, deleted };
+    this.model = model;
+    this.drawing = null;
+    this.canvas = element("canvas", {
+      class: "digit",
+      width: 28,
+      height: 28,
+      role: "img",
+      "aria-label": "The drawing",
+    });
+    this.title = element("h2", { tabindex: "-1" }, "Which digit is it?");
+    this.guess = element("p", { class: "guess faint" });
+    this.digits = element("fieldset", { class: "choices digits" });
+    this.see = element("a", { class: "button quiet" }, "See why");
+    this.delete = button("Delete", () => this.#delete(), { symbol: "clear", kind: "quiet" });
+    this.element = element(
+      "section",
+      { class: "labelling", "aria-label": "The chosen drawing", hidden: true },
+      this.canvas,
+      element(
+        "div",
+        { class: "question" },
+        this.title,
+        this.guess,
+        this.digits,
+        element("div", { class: "others" }, this.see, this.delete),
+      ),
+    );
+  }
+
+  /**
+   * Look at a drawing; one without an id is not stored yet, and is with its label.
+   * @param {Partial<import("./drawings.js").Drawing> & {input: string}} drawing
+   */
+  show(drawing) {
+    this.drawing = drawing;
+    this.element.hidden = false;
+    paintDigit(this.canvas, drawing.input);
+    this.title.textContent =
+      drawing.label === null || drawing.label === undefined
+        ? "Which digit is it?"
+        : `It is a ${drawing.label}`;
+    const group = fresh("digit");
+    fill(
+      this.digits,
+      element("legend", { class: "unseen" }, "Which digit is it?"),
+      Array.from({ length: 10 }, (_, digit) =>
+        element(
+          "label",
+          {},
+          element("input", {
+            type: "radio",
+            name: group,
+            value: digit,
+            checked: digit === drawing.label,
+            onchange: () => this.#label(digit),
+          }),
+          String(digit),
+        ),
+      ),
+    );
+    this.delete.hidden = drawing.id === undefined;
+    this.see.href = link("see", { input: toLink(drawing.input), label: drawing.label });
+    this.guess.textContent = "\u00a0";
+    this.#guess(drawing);
+  }
+
+  /** Look at nothing. */
+  hide() {
+    this.drawing = null;
+    this.element.hidden = true;
+  }
+
+  async #guess(drawing) {
+    try {
+      const { classes, probabilities } = await post("predict/input", {
+        input: drawing.input,
+        model: this.model,
+      });
+      if (this.drawing !== drawing) return;
+      const best = probabilities.indexOf(Math.max(...probabilities));
+      const sure = percent(probabilities[best]);
+      const right =
+        drawing.label === null || drawing.label === undefined
+          ? ""
+          : String(drawing.label) === classes[best]
+            ? ", and is right"
+            : ", and is wrong";
+      this.guess.textContent = `The model takes it for a ${classes[best]} (${sure})${right}.`;
+    } catch (error) {
+      if (this.drawing === drawing) this.guess.textContent = error.message;
+    }
+  }
+
+  async #label(label) {
+    const { id, input } = this.drawing;
+    try {
+      const drawing =
+        id === undefined
+          ? await post("drawings", await pictureOf(input), { query: { label } })
+          : await patch(`drawings/${id}`, { label });
+      say(`Stored as a ${label}${drawing.held_back ? ", held back to measure with" : ""}`);
+      this.drawing = drawing;
+      this.title.textContent = `It is a ${label}`;
+      this.delete.hidden = false;
+      this.see.href = link("see", { input: toLink(drawing.input), label });
+      this.#guess(drawing);
+      this.then.labelled(drawing);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  async #delete() {
+    const { id } = this.drawing;
+    if (
+      !(await ask("Delete this drawing?", {
+        detail: "It cannot be brought back.",
+        yes: "Delete",
+        kind: "danger",
+      }))
+    )
+      return;
+    try {
+      await remove(`drawings/${id}`);
+      say("Drawing deleted");
+      this.hide();
+      this.then.deleted();
+    } catch (error) {
+      failed(error);
+    }
+  }
+}
+
+/** A picture of a network's input: the server makes the same input of it again. */
+function pictureOf(input) {
+  const small = element("canvas", {});
+  paintDigit(small, input);
+  const side = 28 * SCALE;
+  const large = element("canvas", { width: side, height: side });
+  const context = large.getContext("2d");
+  context.imageSmoothingEnabled = false; // squares, so that scaling them down again gives what was there
+  context.drawImage(small, 0, 0, side, side);
+  return new Promise((resolve) => large.toBlob(resolve, "image/png"));
+}

@@ -1,0 +1,250 @@
+/* The fine-tuning: what it is asked to do, how far it is, and what came of it. */
+
+import { get, post } from "../api.js";
+import { button, element, field, fill, select, style } from "../dom.js";
+import { listen } from "../events.js";
+import { failed, say } from "../message.js";
+import { promote } from "../models/promote.js";
+import { fixed, percent } from "../numbers.js";
+import { link } from "../state.js";
+import { ended, stateOf } from "../train/words.js";
+
+const whole = (name, value, min, max) =>
+  element("input", {
+    name,
+    type: "number",
+    inputmode: "numeric",
+    value,
+    min,
+    max,
+    step: 1,
+    required: true,
+  });
+
+/** The form that starts a fine-tuning. */
+export class LessonForm {
+  /** @param {(run: any) => void} onstart */
+  constructor(onstart) {
+    this.onstart = onstart;
+    this.model = select([], null, () => {}, { name: "model" });
+    this.words = element("p", { class: "amount" }, "\u00a0");
+    this.submit = element("button", { type: "submit", class: "button primary back" }, "Fine-tune");
+    this.element = element(
+      "form",
+      {
+        class: "lesson-form",
+        "aria-label": "Fine-tune",
+        onsubmit: (event) => (event.preventDefault(), this.#start()),
+      },
+      this.words,
+      field("Model", this.model),
+      field(
+        "Replayed digits",
+        whole("replay", 2000, 0, 60_000),
+        "of its training images, so that it forgets nothing",
+      ),
+      field("Epochs", whole("epochs", 3, 1, 200)),
+      field(
+        "Learning rate",
+        element("input", {
+          name: "lr",
+          type: "number",
+          inputmode: "decimal",
+          value: 0.0005,
+          min: 0,
+          max: 100,
+          step: "any",
+          required: true,
+        }),
+      ),
+      element("div", { class: "wide" }, this.submit),
+    );
+  }
+
+  /**
+   * @param {{id: number, name: string, promoted: boolean}[]} models
+   * @param {string} words  what there is to learn
+   * @param {boolean} possible
+   */
+  show(models, words, possible) {
+    const chosen = this.model.value;
+    fill(
+      this.model,
+      models.map(({ id, name, promoted }) =>
+        element(
+          "option",
+          { value: id, selected: chosen ? String(id) === chosen : promoted },
+          promoted ? `${name} (promoted)` : name,
+        ),
+      ),
+    );
+    this.words.textContent = words;
+    this.submit.disabled = !possible || !models.length;
+  }
+
+  async #start() {
+    const said = Object.fromEntries(
+      [...new FormData(this.element)].map(([name, text]) => [name, Number(text)]),
+    );
+    this.submit.disabled = true;
+    try {
+      const run = await post("runs/fine-tune", said);
+      say(`${run.name} started`);
+      this.onstart(run);
+    } catch (error) {
+      failed(error);
+    } finally {
+      this.submit.disabled = false;
+    }
+  }
+}
+
+/** The newest fine-tuning: its progress, then its figures before and after. */
+export class Lesson {
+  /** @param {() => void} onpromoted */
+  constructor(onpromoted) {
+    this.onpromoted = onpromoted;
+    this.run = null;
+    this.title = element("h2", {}, "What came of it");
+    this.state = element("p", { class: "faint", role: "status" });
+    this.bar = element("i", {});
+    this.track = element(
+      "div",
+      {
+        class: "progress",
+        role: "progressbar",
+        "aria-label": "Progress of the fine-tuning",
+        "aria-valuemin": 0,
+        "aria-valuemax": 100,
+      },
+      this.bar,
+    );
+    this.cancel = button("Cancel", () => this.#cancel(), { kind: "quiet" });
+    this.watch = element("a", { class: "button quiet" }, "Its training");
+    this.promote = button("Promote", () => this.#promote(), { kind: "primary" });
+    this.model = element("a", { class: "button quiet" }, "Its model");
+    this.body = element("tbody", {});
+    const column = (text) => element("th", { scope: "col", class: "number" }, text);
+    this.table = element(
+      "table",
+      { class: "figures" },
+      element("caption", { class: "unseen" }, "Accuracy before and after the fine-tuning"),
+      element(
+        "thead",
+        {},
+        element(
+          "tr",
+          {},
+          element("th", { scope: "col" }, "Right on"),
+          column("Before"),
+          column("After"),
+          column("Change"),
+        ),
+      ),
+      this.body,
+    );
+    this.element = element(
+      "section",
+      { class: "outcome", hidden: true },
+      this.title,
+      this.state,
+      this.track,
+      this.table,
+      element("div", { class: "others" }, this.promote, this.cancel, this.watch, this.model),
+    );
+    this.stops = [
+      listen("state", (event) => event.run_id === this.run?.id && this.load(this.run.id)),
+      listen("point", ({ run_id: id, epoch, batch, batches }) => {
+        if (id === this.run?.id) this.#progress((epoch - 1 + batch / batches) / this.run.epochs);
+      }),
+      listen(
+        "epoch",
+        ({ run_id: id, epoch }) => id === this.run?.id && this.show({ ...this.run, epoch }),
+      ),
+    ];
+  }
+
+  /** Load a run by its id, or the newest fine-tuning, and show it. */
+  async load(id = null) {
+    try {
+      if (id !== null) return this.show(await get(`runs/${id}`));
+      const { runs } = await get("runs");
+      const newest = runs.filter(({ kind }) => kind === "fine-tune").sort((a, b) => b.id - a.id)[0];
+      if (newest) this.show(newest);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  /** @param {any} run */
+  show(run) {
+    this.run = run;
+    this.element.hidden = false;
+    const over = ended(run.state);
+    this.title.textContent = run.name;
+    this.state.textContent = run.error ? `Failed: ${run.error}` : stateOf(run);
+    this.track.hidden = over;
+    this.#progress(run.epoch / run.epochs);
+    this.cancel.hidden = over;
+    this.watch.href = link("train", { runs: run.id });
+    this.model.hidden = this.promote.hidden = run.model_id === null;
+    this.model.href = link("models", { model: run.model_id });
+    const { before, after } = run;
+    this.table.hidden = !before;
+    fill(
+      this.body,
+      rowOf("Test images", before?.test, after?.test),
+      rowOf(`Held-back drawings (${before?.count ?? 0})`, before?.drawings, after?.drawings),
+    );
+    if (run.model_id !== null) this.#look(run.model_id);
+  }
+
+  /** Stop listening. */
+  close() {
+    this.stops.forEach((stop) => stop());
+  }
+
+  #progress(share) {
+    style(this.bar, { "--share": share });
+    this.track.setAttribute("aria-valuenow", Math.round(100 * share));
+  }
+
+  async #look(id) {
+    try {
+      const { promoted } = await get(`models/${id}`);
+      this.promote.disabled = promoted;
+      this.promote.textContent = promoted ? "Promoted" : "Promote";
+    } catch {
+      this.promote.hidden = this.model.hidden = true; // it was deleted since
+    }
+  }
+
+  async #promote() {
+    const { model_id: id, name } = this.run;
+    if (await promote({ id, name })) this.#look(id).then(this.onpromoted);
+  }
+
+  async #cancel() {
+    try {
+      this.show(await post(`runs/${this.run.id}/cancel`));
+    } catch (error) {
+      failed(error);
+    }
+  }
+}
+
+function rowOf(what, before, after) {
+  const change = 100 * (after - before);
+  const known =
+    Number.isFinite(before) && Number.isFinite(after) && before !== null && after !== null;
+  const sign = !known || Math.abs(change) < 0.05 ? "" : change > 0 ? "better" : "worse";
+  const words = known ? `${change > 0 ? "+" : ""}${fixed(change, 1)} points` : "–";
+  return element(
+    "tr",
+    {},
+    element("th", { scope: "row" }, what),
+    element("td", { class: "number" }, percent(before)),
+    element("td", { class: "number" }, percent(after)),
+    element("td", { class: `number change ${sign}` }, words),
+  );
+}

@@ -1,0 +1,69 @@
+/* The recordings of the runs that are looked at: loaded once, then kept up to date by events. */
+
+import { get } from "../api.js";
+import { listen, onConnection } from "../events.js";
+import { failed } from "../message.js";
+import { Recording } from "./recording.js";
+
+export class Recordings {
+  /** @param {() => void} onchange  is called whenever there is something new to draw */
+  constructor(onchange) {
+    this.onchange = onchange;
+    this.known = new Map();
+    this.stops = [
+      listen("point", (point) => this.#note(point.run_id, (recording) => recording.add(point))),
+      listen("epoch", (epoch) =>
+        this.#note(epoch.run_id, (recording) => recording.addEpoch(epoch)),
+      ),
+      listen("snapshot", (snapshot) =>
+        this.#note(snapshot.run_id, (recording) => (recording.snapshot = snapshot)),
+      ),
+      listen("restarted", ({ run_id: id, step }) => {
+        this.#note(id, (recording) => recording.restart(step));
+        if (this.known.has(id)) this.#load(id);
+      }),
+      onConnection((connected) => connected && this.known.forEach((_, id) => this.#load(id))),
+    ];
+  }
+
+  /**
+   * The recording of a run; an empty one while it is loaded.
+   * @param {number} id
+   * @returns {Recording}
+   */
+  of(id) {
+    if (!this.known.has(id)) {
+      this.known.set(id, new Recording());
+      this.#load(id);
+    }
+    return this.known.get(id);
+  }
+
+  /** Stop listening. */
+  close() {
+    this.stops.forEach((stop) => stop());
+  }
+
+  #note(id, change) {
+    const recording = this.known.get(id);
+    if (!recording) return;
+    change(recording);
+    this.onchange();
+  }
+
+  async #load(id) {
+    try {
+      const { points, snapshot } = await get(`runs/${id}/points`);
+      this.#note(id, (recording) => {
+        for (const { kind, step, payload } of points) {
+          const told = { ...payload, step };
+          if (kind === "point") recording.add(told);
+          else if (kind === "epoch") recording.addEpoch(told);
+        }
+        recording.snapshot ??= snapshot;
+      });
+    } catch (error) {
+      if (error.status !== 404) failed(error); // a deleted run has nothing to show
+    }
+  }
+}

@@ -1,0 +1,83 @@
+/* Runs and what is chosen for them, in words. */
+
+import { number } from "../numbers.js";
+
+const NAMES = {
+  lenet5: "LeNet-5",
+  mlp: "Perceptron",
+  vgg: "VGG",
+  relu: "ReLU",
+  sigmoid: "Sigmoid",
+  tanh: "Tanh",
+  sgd: "SGD",
+  momentum: "Momentum",
+  nesterov: "Nesterov",
+  adam: "Adam",
+  adamw: "AdamW",
+  rmsprop: "RMSProp",
+  mnist: "MNIST",
+  onecycle: "One cycle",
+  digits: "Digits",
+};
+
+/**
+ * How a person calls what a setting names.
+ * @param {string} key
+ * @returns {string}
+ */
+export function named(key) {
+  return NAMES[key] ?? key.charAt(0).toUpperCase() + key.slice(1);
+}
+
+/**
+ * What a run trains, on a line.
+ * @param {{kind: string, request: Record<string, any>}} run
+ * @returns {string}
+ */
+export function summaryOf({ kind, request }) {
+  const rate = request.lr === null || request.lr === undefined ? "" : ` ${number(request.lr)}`;
+  if (kind === "fine-tune")
+    return [`Fine-tunes model ${request.model_id ?? ""}`.trim(), `rate${rate}`].join(" · ");
+  const { model, activation, hidden, optimizer, batch_size: batch, data, seed } = request;
+  return [
+    model && named(model),
+    model === "mlp" && hidden?.length ? hidden.join("–") : "",
+    activation ? named(activation) : "",
+    optimizer ? `${named(optimizer)}${rate}` : "",
+    batch ? `batch ${batch}` : "",
+    data === "digits" ? "" : named(data ?? ""),
+    seed ? `seed ${seed}` : "",
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
+/**
+ * What a run is doing, in a few words.
+ * @param {{state: string, wanted: string, epoch: number, epochs: number, position: number | null}} run
+ * @returns {string}
+ */
+export function stateOf({ state, wanted, epoch, epochs, position }) {
+  const at = `epoch ${Math.min(epoch + 1, epochs)} of ${epochs}`;
+  if (state === "queued") return position ? `Queued, ${ordinal(position)} in line` : "Queued";
+  if (state === "running" && wanted === "pause") return `Pausing, ${at}`;
+  if (wanted === "cancel" && !ended(state)) return "Cancelling";
+  if (state === "running") return `Running, ${at}`;
+  if (state === "paused") return `Paused, ${at}`;
+  return { done: "Done", cancelled: "Cancelled", failed: "Failed" }[state] ?? state;
+}
+
+/**
+ * Whether nothing more comes of a run in this state.
+ * @param {string} state
+ * @returns {boolean}
+ */
+export function ended(state) {
+  return ["done", "cancelled", "failed"].includes(state);
+}
+
+function ordinal(count) {
+  const suffix =
+    count % 100 > 10 && count % 100 < 14 ? "th" : (["th", "st", "nd", "rd"][count % 10] ?? "th");
+  return `${count}${suffix}`;
+}

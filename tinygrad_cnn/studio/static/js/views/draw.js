@@ -1,0 +1,263 @@
+/* Draw: a sheet, and what the network makes of it while one draws. */
+
+import { post } from "../api.js";
+import { Drawing } from "../draw/drawing.js";
+import { firstTraining } from "../draw/first.js";
+import { pickImage } from "../draw/picker.js";
+import { pictureOf, takePictures } from "../draw/pictures.js";
+import { surface } from "../draw/surface.js";
+import { toolbar } from "../draw/tools.js";
+import { softmax, verdict } from "../draw/verdict.js";
+import { element, fill, icon } from "../dom.js";
+import { latest } from "../latest.js";
+import { paintDigit } from "../maps.js";
+import { failed, say } from "../message.js";
+import { refresh } from "../server.js";
+import { fromLink, go, link, toLink } from "../state.js";
+
+const drawing = new Drawing(); // stays when one goes to another view and comes back
+let lastInput = null; // what it was for the network when one went away
+
+/**
+ * Show the view.
+ *
+ * @param {HTMLElement} root
+ * @param {import("../main.js").Context} context
+ * @returns {() => void} what takes it away
+ */
+export function mount(root, { parameters, remember, server, watch }) {
+  const given = fromLink(parameters.get("input"));
+  const model = parameters.get("model");
+  let temperature = Math.max(0.25, Math.min(4, Number(parameters.get("temperature")) || 1));
+  let answer = null; // the last one of the server, while it fits the drawing
+  let shownInput = null;
+  let first = null; // the panel of the first training
+
+  const how = element(
+    "p",
+    { class: "unseen", id: "how-to-draw" },
+    "With the keyboard: arrow keys move the pen, with Shift faster; Space puts it down or lifts it; Control Z takes a stroke back.",
+  );
+  const sheet = surface(drawing, { describedBy: how.id, changed });
+  const tools = toolbar({
+    drawing,
+    brush: sheet.brush,
+    redraw,
+    upload: (file) => pictureOf(file).then(add, failed),
+    pick: () =>
+      pickImage(
+        ({ input, label }) => (
+          add({ kind: "digit", input }),
+          say(`A ${label} from the test images`)
+        ),
+      ),
+  });
+  const judged = verdict();
+  const place = element("div", { class: "place" }, judged.root);
+  const seen = element("canvas", {
+    class: "digit",
+    role: "img",
+    "aria-label": "The network's input, 28 by 28: empty",
+  });
+  const see = element(
+    "a",
+    { class: "button primary", href: link("see") },
+    "See why",
+    icon("forward"),
+  );
+  const teach = element(
+    "a",
+    { class: "button back-link", href: link("teach"), onclick: keep },
+    "Wrong? Teach it",
+  );
+  const reading = element("output", { class: "reading" });
+  const slider = element("input", {
+    id: "temperature",
+    type: "range",
+    min: -2,
+    max: 2,
+    step: 0.1,
+    value: Math.log2(temperature),
+    "aria-describedby": "temperature-hint",
+    oninput: () => {
+      temperature = 2 ** Number(slider.value);
+      remember({ temperature: Math.abs(temperature - 1) < 0.01 ? null : temperature.toFixed(2) });
+      showTemperature();
+      showAnswer();
+    },
+  });
+
+  fill(
+    root,
+    element(
+      "div",
+      { class: "left" },
+      element("h1", {}, "Draw a digit"),
+      sheet.root,
+      how,
+      tools.root,
+    ),
+    element(
+      "section",
+      { class: "right", "aria-label": "What the network makes of it" },
+      place,
+      element("div", { class: "ways" }, see, teach),
+      element(
+        "div",
+        { class: "beneath" },
+        element(
+          "figure",
+          { class: "input" },
+          seen,
+          element(
+            "figcaption",
+            {},
+            element("h2", {}, "What it is shown"),
+            element(
+              "p",
+              { class: "faint" },
+              "Your digit, cropped, fitted into 20 × 20 and centred by its ink on 28 × 28: every digit it has learned from was prepared just so.",
+            ),
+          ),
+        ),
+        element(
+          "div",
+          { class: "temperature" },
+          element("label", { for: slider.id }, "Temperature"),
+          reading,
+          slider,
+          element(
+            "p",
+            { class: "hint", id: "temperature-hint" },
+            "The last sums are divided by it before the softmax: hotter is less sure.",
+          ),
+        ),
+      ),
+    ),
+  );
+
+  const asking = latest(ask, answered, refused);
+
+  async function ask(_, signal) {
+    const options = { signal, query: { model } };
+    const { exact } = drawing;
+    if (exact !== null)
+      return post("predict/input", { input: exact, model: model && Number(model) }, { signal });
+    return post("predict", await sheet.picture(), options);
+  }
+
+  function answered(given) {
+    answer = given;
+    showInput(given.input);
+    showAnswer();
+    if (!sheet.drawing()) remember({ input: toLink(given.input) });
+  }
+
+  function refused(error) {
+    answer = null;
+    showInput(drawing.exact);
+    judged.empty(error.name === "blank" ? "Nothing to see yet." : "");
+    if (error.name === "no-model") refresh().catch(failed);
+    else if (error.name !== "blank") failed(error);
+  }
+
+  /** Store the drawing as it is, and go to it: the link carries only what the network is shown. */
+  async function keep(event) {
+    if (drawing.blank || drawing.exact !== null || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    try {
+      const { id } = await post("drawings", await sheet.picture());
+      go("teach", { drawing: id, model });
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  function showAnswer() {
+    if (answer === null) return;
+    judged.show(softmax(answer.logits, temperature), answer.classes);
+  }
+
+  function showTemperature() {
+    reading.textContent = temperature.toFixed(2);
+    slider.setAttribute("aria-valuetext", temperature.toFixed(2));
+  }
+
+  function showInput(input) {
+    shownInput = input;
+    paintDigit(seen, input);
+    seen.setAttribute(
+      "aria-label",
+      `The network's input, 28 by 28: ${input ? "your digit" : "empty"}`,
+    );
+    const carried = input ? { input: toLink(input), model } : { model };
+    see.href = link("see", carried);
+    teach.href = link("teach", { ...carried, label: null });
+  }
+
+  /** Show the verdict, or the first training where there is no network yet. */
+  function showPlace({ promoted, training }) {
+    const id = promoted === null ? (training?.id ?? 0) : null;
+    if (id === (first?.id ?? null)) return;
+    first?.stop();
+    const learned = first !== null && id === null;
+    first = id === null ? null : { id, ...firstTraining(training) };
+    fill(place, first?.root ?? judged.root);
+    if (!learned) return;
+    say("The network has learned. Draw a digit.");
+    want();
+  }
+
+  function want() {
+    if (first !== null) return; // nobody is there to ask
+    if (!drawing.blank) return asking.want(null);
+    asking.stop();
+    answer = null;
+    showInput(null);
+    judged.empty("It answers while you draw.");
+  }
+
+  function changed(finished) {
+    want();
+    if (finished) settled();
+  }
+
+  function redraw() {
+    sheet.show();
+    want();
+    settled();
+  }
+
+  function settled() {
+    tools.update();
+    if (drawing.blank) remember({ input: null });
+  }
+
+  function add(mark) {
+    drawing.add(mark);
+    redraw();
+  }
+
+  const leave = new AbortController();
+  document.addEventListener("keydown", (event) => tools.key(event), { signal: leave.signal });
+  const stops = [watch(showPlace), takePictures(root, (file) => pictureOf(file).then(add, failed))];
+
+  showTemperature();
+  if (given !== null && (drawing.blank || given !== lastInput))
+    drawing.add({ kind: "digit", input: given });
+  tools.update();
+  judged.empty("It answers while you draw.");
+  showInput(null);
+  if (server() !== null) showPlace(server());
+  want();
+
+  return () => {
+    lastInput = shownInput;
+    leave.abort();
+    asking.stop();
+    judged.stop();
+    first?.stop();
+    sheet.stop();
+    stops.forEach((stop) => stop());
+  };
+}

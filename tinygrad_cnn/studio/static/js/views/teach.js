@@ -1,0 +1,123 @@
+/* Teach: say what the drawings are, let a model learn them, and see whether it got better. */
+
+import { get } from "../api.js";
+import { element } from "../dom.js";
+import { listen } from "../events.js";
+import { failed } from "../message.js";
+import { fromLink } from "../state.js";
+import { Drawings, lesson } from "../teach/drawings.js";
+import { Labelling } from "../teach/label.js";
+import { Lesson, LessonForm } from "../teach/lesson.js";
+
+/**
+ * @param {HTMLElement} root
+ * @param {import("../main.js").Context} context
+ * @returns {() => void} what ends the view
+ */
+export function mount(root, { parameters, remember }) {
+  let models = [];
+  let waiting = null;
+  const drawings = new Drawings((drawing) => look(drawing, true));
+  const labelling = new Labelling({ labelled, deleted }, Number(parameters.get("model")) || null);
+  const form = new LessonForm((run) => outcome.show(run));
+  const outcome = new Lesson(loadModels);
+
+  root.append(
+    element(
+      "header",
+      { class: "head" },
+      element("h1", {}, "Teach"),
+      element("p", { class: "lead" }, "Say what a drawing is, and let the model learn it."),
+    ),
+    element(
+      "div",
+      { class: "classroom" },
+      element("div", { class: "desk" }, labelling.element, drawings.element),
+      element(
+        "div",
+        { class: "learning" },
+        element(
+          "section",
+          { "aria-labelledby": "fine-tune" },
+          element("h2", { id: "fine-tune" }, "Fine-tune"),
+          form.element,
+        ),
+        outcome.element,
+      ),
+    ),
+  );
+  const stops = [
+    listen("drawings", () => {
+      waiting ??= setTimeout(async () => {
+        waiting = null;
+        await loadDrawings();
+      }, 120);
+    }),
+    listen("models", loadModels),
+  ];
+  arrive();
+  outcome.load();
+
+  async function arrive() {
+    const id = Number(parameters.get("drawing"));
+    const input = fromLink(parameters.get("input"));
+    if (input) look({ input });
+    await Promise.all([loadDrawings(), loadModels()]);
+    if (!id) return;
+    try {
+      look(await get(`drawings/${id}`));
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  async function loadDrawings() {
+    await drawings.load();
+    showForm();
+  }
+
+  async function loadModels() {
+    try {
+      ({ models } = await get("models"));
+      showForm();
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  function showForm() {
+    const { drawings: known, total } = drawings;
+    const more = total > known.length ? ` among the newest ${known.length}` : "";
+    const possible =
+      known.some(({ label, held_back: heldBack }) => label !== null && !heldBack) || more !== "";
+    form.show(models, `${lesson(known)}${more}.`, possible);
+  }
+
+  function look(drawing, pressed = false) {
+    drawings.choose(drawing.id ?? null);
+    labelling.show(drawing);
+    if (drawing.id) remember({ drawing: drawing.id, input: null });
+    if (!pressed) return;
+    labelling.element.scrollIntoView({ block: "nearest" });
+    labelling.title.focus({ preventScroll: true });
+  }
+
+  function labelled(drawing) {
+    drawings.choose(drawing.id);
+    remember({ drawing: drawing.id, input: null });
+    loadDrawings();
+  }
+
+  function deleted() {
+    remember({ drawing: null });
+    drawings.choose(null);
+    loadDrawings();
+    drawings.heading.focus();
+  }
+
+  return () => {
+    stops.forEach((stop) => stop());
+    outcome.close();
+    clearTimeout(waiting);
+  };
+}

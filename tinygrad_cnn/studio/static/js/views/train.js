@@ -1,0 +1,244 @@
+/* Train: start runs, steer them, and watch them learn. */
+
+import { get, post, remove } from "../api.js";
+import { element, fresh } from "../dom.js";
+import { listen, onConnection } from "../events.js";
+import { ask, failed, say, show } from "../message.js";
+import { Charts } from "../train/charts.js";
+import { runForm } from "../train/form.js";
+import { Recordings } from "../train/recordings.js";
+import { RunList } from "../train/runs.js";
+
+const MOST = 6; // runs on a chart: as many as there are colours
+const PAUSE = 200; // milliseconds between two drawings of live figures
+const UNITS = { step: "Steps", epoch: "Epochs", second: "Seconds" };
+
+/**
+ * @param {HTMLElement} root
+ * @param {import("../main.js").Context} context
+ * @returns {() => void} what ends the view
+ */
+export function mount(root, { parameters, remember, server, watch }) {
+  const view = {
+    unit: parameters.get("x") in UNITS ? parameters.get("x") : "step",
+    apart: parameters.get("apart") === "1",
+  };
+  const asked = (parameters.get("runs") ?? parameters.get("run") ?? "")
+    .split(",")
+    .filter(Boolean)
+    .map(Number);
+  const slots = new Map(asked.slice(0, MOST).map((id, place) => [id, place])); // id of a chosen run: its colour
+  let runs = [];
+  let timer = null;
+  let loading = null;
+
+  const recordings = new Recordings(drawSoon);
+  const charts = new Charts();
+  const list = new RunList({ choose, steer, remove: removeRun });
+  const nothing = element("p", { class: "lead", hidden: true }, "Nothing was trained here yet.");
+  const place = element("div", {});
+  const disclosure = element(
+    "details",
+    { class: "new-run", open: matchMedia("(width >= 62rem)").matches },
+    element("summary", {}, "New run"),
+    place,
+  );
+  const bar = element(
+    "div",
+    { class: "bar" },
+    switchOf("Against", UNITS, view.unit, (unit) => change({ unit })),
+    switchOf(
+      "Several runs",
+      { together: "Together", apart: "Side by side" },
+      view.apart ? "apart" : "together",
+      (to) => change({ apart: to === "apart" }),
+    ),
+  );
+  const meaning = element(
+    "p",
+    { class: "hint" },
+    "Thin: batches. Bold: their running mean. Dots: the test images after an epoch.",
+  );
+  const watched = element(
+    "section",
+    { class: "watched", "aria-label": "Charts", hidden: true },
+    element("h2", { class: "unseen" }, "Charts"),
+    bar,
+    meaning,
+    charts.element,
+  );
+  root.append(
+    element("header", { class: "head" }, element("h1", {}, "Train")),
+    element(
+      "div",
+      { class: "workbench" },
+      disclosure,
+      element("div", { class: "bench" }, nothing, list.element, watched),
+    ),
+  );
+
+  const offer = (state) => state && !place.hasChildNodes() && place.append(runForm(state, started));
+  offer(server());
+  const stops = [
+    watch(offer),
+    listen("state", loadSoon),
+    listen("epoch", ({ run_id: id, epoch }) => {
+      const run = runs.find((each) => each.id === id);
+      if (run) Object.assign(run, { epoch });
+      showList();
+    }),
+    listen("point", ({ run_id: id, epoch, batch, batches }) => {
+      const run = runs.find((each) => each.id === id);
+      if (run) list.progress(id, (epoch - 1 + batch / batches) / run.epochs);
+    }),
+    onConnection((connected) => connected && loadSoon()),
+  ];
+  load(true);
+
+  async function load(first = false) {
+    try {
+      const answer = await get("runs");
+      runs = [...(answer.runs ?? answer)].sort((a, b) => b.id - a.id);
+    } catch (error) {
+      return failed(error);
+    }
+    [...slots.keys()]
+      .filter((id) => !runs.some((run) => run.id === id))
+      .forEach((id) => slots.delete(id));
+    if (first && !slots.size) {
+      const newest = runs.find(({ state }) => state === "running" || state === "paused") ?? runs[0];
+      if (newest) slots.set(newest.id, 0);
+    }
+    showList();
+    draw();
+  }
+
+  function loadSoon() {
+    loading ??= setTimeout(() => {
+      loading = null;
+      load();
+    }, 120);
+  }
+
+  function showList() {
+    nothing.hidden = runs.length > 0;
+    watched.hidden = runs.length === 0;
+    list.show(runs, new Map([...slots].map(([id, slot]) => [id, colourOf(slot)])));
+  }
+
+  function draw() {
+    const chosen = [...slots].map(([id, slot]) => ({
+      run: runs.find((run) => run.id === id),
+      recording: recordings.of(id),
+      colour: colourOf(slot),
+    }));
+    charts.show(
+      chosen.filter(({ run }) => run),
+      view,
+    );
+    bar.lastElementChild.disabled = slots.size < 2;
+  }
+
+  function drawSoon() {
+    timer ??= setTimeout(() => {
+      timer = null;
+      draw();
+    }, PAUSE);
+  }
+
+  function change(to) {
+    Object.assign(view, to);
+    keep();
+    draw();
+  }
+
+  function keep() {
+    remember({
+      run: null,
+      runs: [...slots.keys()].join(","),
+      x: view.unit === "step" ? null : view.unit,
+      apart: view.apart ? "1" : null,
+    });
+  }
+
+  function choose(run, chosen) {
+    if (chosen && slots.size === MOST) {
+      show(`At most ${MOST} runs fit on a chart: take one away first.`);
+    } else if (chosen) {
+      const taken = new Set(slots.values());
+      slots.set(
+        run.id,
+        [...Array(MOST).keys()].find((slot) => !taken.has(slot)),
+      );
+    } else {
+      slots.delete(run.id);
+    }
+    keep();
+    showList();
+    draw();
+  }
+
+  function started(fresh) {
+    slots.clear();
+    fresh.forEach(({ id }, slot) => slots.set(id, slot));
+    if (fresh.length > 1) view.apart = false;
+    keep();
+    load();
+  }
+
+  async function steer(run, what) {
+    try {
+      const answer = await post(`runs/${run.id}/${what}`);
+      Object.assign(run, answer);
+      showList();
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  async function removeRun(run) {
+    const detail =
+      run.model_id === null ? "Its figures are lost." : "Its figures are lost; its model stays.";
+    if (!(await ask(`Delete ${run.name}?`, { detail, yes: "Delete", kind: "danger" }))) return;
+    try {
+      await remove(`runs/${run.id}`);
+      slots.delete(run.id);
+      keep();
+      say(`${run.name} deleted`);
+      await load();
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  return () => {
+    stops.forEach((stop) => stop());
+    recordings.close();
+    charts.close();
+    clearTimeout(timer);
+    clearTimeout(loading);
+  };
+}
+
+function colourOf(slot) {
+  return `var(--line-${slot + 1})`;
+}
+
+/** One of a few, as radio buttons side by side. */
+function switchOf(name, choices, chosen, onchange) {
+  const group = fresh("switch");
+  const radio = (value) =>
+    element("input", {
+      type: "radio",
+      name: group,
+      value,
+      checked: value === chosen,
+      onchange: () => onchange(value),
+    });
+  return element(
+    "fieldset",
+    { class: "choices" },
+    element("legend", { class: "unseen" }, name),
+    Object.entries(choices).map(([value, label]) => element("label", {}, radio(value), label)),
+  );
+}
