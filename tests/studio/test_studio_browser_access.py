@@ -1,0 +1,139 @@
+"""The studio for everybody: screen readers, small and dark screens, the keyboard alone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+pytest.importorskip("fastapi")
+
+from support.studio import until
+from support.studio_browser import (
+    Requests,
+    draw,
+    expect,
+    picture_of,
+    tiny_run,
+    verdict,
+    violations,
+    visiting,
+)
+
+VIEWS = ("Draw", "See", "Train", "Teach", "Models")
+
+
+@pytest.fixture(scope="module")
+def furnished(browser, studio):
+    """A studio in which there is something on every screen."""
+    with visiting(browser, studio) as page:
+        requests = Requests(page.request, studio)
+        for index in range(6):
+            requests.post(f"drawings?label={index}", picture_of(index))
+        ids = [tiny_run(requests, name, activation=name) for name in ("relu", "sigmoid")]
+        until(lambda: all(requests.get(f"runs/{id}")["state"] == "done" for id in ids))
+        lesson = requests.post("runs/fine-tune", {"epochs": 1, "replay": 100})["id"]
+        until(lambda: requests.get(f"runs/{lesson}")["state"] == "done")
+    return studio
+
+
+def drawn(page):
+    draw(page, 3)
+    expect(verdict(page)).to_have_text(re.compile(r"\d"))
+
+
+def seen(page):
+    expect(page.get_by_role("region", name="The chosen cell")).to_contain_text("bias")
+
+
+def seen_backward(page):
+    expect(page.get_by_role("region", name="One weight").locator("dd")).to_have_count(3)
+
+
+def trained(page):
+    expect(page.locator(".legend .value").first).to_have_text(re.compile(r"\d"))
+
+
+def taught(page):
+    expect(page.get_by_text("The model takes it for")).to_be_visible()
+    expect(page.locator(".outcome")).to_contain_text("points")
+
+
+def modelled(page):
+    expect(page.get_by_role("heading", name="Confusion matrix")).to_be_visible()
+    for box in page.get_by_role("checkbox").all()[:2]:
+        box.check()
+    expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
+
+
+def picked(page):
+    page.get_by_role("button", name="Pick a test image").click()
+    expect(page.get_by_role("button", name="Test image").first).to_be_visible()
+
+
+def documented(page):
+    expect(page.get_by_role("main")).to_contain_text("/api/predict")
+
+
+SCREENS = {
+    "draw": ("#/draw", drawn),
+    "pick": ("#/draw", picked),
+    "see": ("#/see", seen),
+    "backward": ("#/see?side=backward&label=7", seen_backward),
+    "train": ("#/train", trained),
+    "apart": ("#/train?runs=1,2&apart=1", trained),
+    "teach": ("#/teach?drawing=2", taught),
+    "models": ("#/models", modelled),
+    "docs": ("docs", documented),
+}
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("name", SCREENS)
+def test_axe_finds_nothing_in_light_or_dark_and_nothing_scrolls_sideways(
+    browser, furnished, name, width
+):
+    view, ready = SCREENS[name]
+    with visiting(browser, furnished, view, width=width) as page:
+        ready(page)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{wide} pixels wide"
+        found = {}
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            found[scheme] = violations(page)
+        assert found == {"light": [], "dark": []}
+
+
+def test_the_keyboard_alone_reaches_every_view_and_draws(browser, furnished):
+    with visiting(browser, furnished) as page:
+        expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("button", name="Skip to the content")).to_be_focused()
+        for view in VIEWS[1:] + VIEWS[:1]:
+            reach(page, page.get_by_role("navigation", name="Views").get_by_role("link", name=view))
+            page.keyboard.press("Enter")
+            expect(page).to_have_title(re.compile(f"^{view} "))
+            expect(page.locator("#view")).to_be_focused()
+            expect(page.get_by_role("heading", level=1)).to_be_visible()
+            page.keyboard.press("Shift+Tab")
+        reach(page, page.get_by_label("Drawing area"))
+        for _ in range(3):
+            page.keyboard.press("Shift+ArrowUp")
+        page.keyboard.press("Space")
+        for _ in range(6):
+            page.keyboard.press("Shift+ArrowDown")
+        page.keyboard.press("Space")
+        expect(verdict(page)).to_have_text("1")
+        reach(page, page.get_by_role("link", name="See why"))
+        page.keyboard.press("Enter")
+        expect(page.locator("aside .verdict")).to_contain_text("1, with")
+
+
+def reach(page, wanted):
+    """Go on with the tabulator until something has the focus."""
+    for _ in range(80):
+        if wanted.evaluate("found => found === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    pytest.fail(f"no way to {wanted} by keyboard")

@@ -1,0 +1,135 @@
+"""Trainings on the page: steered, watched, compared, and there again when the page is."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+pytest.importorskip("fastapi")
+
+from support.studio import until
+from support.studio_browser import Requests, expect, shift, tiny_run, visiting
+
+DRAWN = re.compile("L")
+"""A path that leads somewhere."""
+
+
+@pytest.fixture(autouse=True)
+def ended(browser, studio):
+    """Let no training go on when its test is over: the next one's would wait for it."""
+    yield
+    requests = Requests(browser.new_context().request, studio)
+    for run in requests.get("runs")["runs"]:
+        if run["ended"] is None:
+            requests.post(f"runs/{run['id']}/cancel")
+
+
+def chart(page, title):
+    return page.locator("figure.chart").filter(has=page.get_by_role("heading", name=title))
+
+
+def steps_of(requests, run_id):
+    """Return how many batches a run has done, as far as it has told."""
+    points = requests.get(f"runs/{run_id}/points")["points"]
+    return max((point["step"] for point in points), default=0)
+
+
+def runs(page):
+    return page.get_by_role("list", name="Runs").get_by_role("listitem")
+
+
+def test_a_run_is_paused_stepped_resumed_and_cancelled_and_a_reload_shows_it_again(browser, studio):
+    with visiting(browser, studio, "#/train") as page:
+        form = page.get_by_role("form", name="New run")
+        form.get_by_label("Model").select_option(label="Perceptron")
+        form.get_by_label("Hidden layers").fill("32, 16")
+        form.get_by_label("Epochs").fill("200")
+        form.get_by_label("Name").fill("long")
+        form.get_by_role("button", name="Start training").click()
+        row = runs(page).filter(has_text="long")
+        expect(row).to_contain_text("Running, epoch")
+        expect(chart(page, "Loss").locator(".plot path.line")).to_have_attribute(
+            "d", re.compile(r"L")
+        )
+        row.get_by_role("button", name="Pause long").click()
+        expect(row).to_contain_text("Paused, epoch")
+
+        requests = Requests(page.request, studio)
+        run_id = requests.get("runs")["runs"][0]["id"]
+        before = steps_of(requests, run_id)
+        row.get_by_role("button", name="Step long").click()
+        until(lambda: steps_of(requests, run_id) == before + 1)
+        expect(row).to_contain_text("Paused, epoch")
+
+        row.get_by_role("button", name="Resume long").click()
+        until(lambda: steps_of(requests, run_id) > before + 1)
+        expect(row).to_contain_text("Running, epoch")
+        row.get_by_role("button", name="Cancel long").click()
+        expect(row).to_contain_text("Cancelled")
+        expect(page.locator("#training")).to_be_hidden()
+
+        value = chart(page, "Loss").locator(".legend .value")
+        expect(value).to_have_text(re.compile(r"\d"))
+        page.reload()
+        expect(chart(page, "Loss").locator(".plot path.line")).to_have_attribute(
+            "d", re.compile(r"L")
+        )
+        expect(value).to_have_text(re.compile(r"\d"))
+        shown = value.inner_text()
+        with page.context.new_page() as again:
+            again.goto(page.url)
+            expect(chart(again, "Loss").locator(".legend .value")).to_have_text(shown)
+
+
+def test_two_runs_stand_on_one_chart_or_side_by_side(browser, studio):
+    with visiting(browser, studio, "#/draw") as page:
+        requests = Requests(page.request, studio)
+        ids = [tiny_run(requests, name, activation=name) for name in ("sigmoid", "relu")]
+        page.goto(f"{studio.url}/#/train?runs={ids[0]}")
+        for name in ("sigmoid", "relu"):
+            expect(runs(page).filter(has_text=f"{name}Percep")).to_contain_text("Done")
+        page.get_by_role("checkbox", name="Show relu on the charts").check()
+        loss = chart(page, "Loss")
+        expect(loss).to_have_count(1)
+        expect(loss.locator(".legend li")).to_have_text([re.compile("sigmoid"), re.compile("relu")])
+        lines = loss.locator(".plot path.line")
+        expect(lines).to_have_count(2)
+        for line in lines.all():
+            expect(line).to_have_attribute("d", DRAWN)
+        assert lines.nth(0).get_attribute("d") != lines.nth(1).get_attribute("d")
+        page.get_by_role("radio", name="Side by side").check()
+        expect(loss).to_have_count(2)
+        axes = [svg.locator(".axes").text_content() for svg in loss.all()]
+        assert axes[0] == axes[1]
+        expect(page).to_have_url(re.compile(f"runs={ids[0]},{ids[1]}&apart=1"))
+        page.reload()
+        expect(loss).to_have_count(2)
+
+
+def test_the_comparison_of_the_text_starts_two_runs_and_shows_both(browser, studio):
+    with visiting(browser, studio, "#/train") as page:
+        page.get_by_role("button", name="Sigmoid against ReLU").click()
+        names = [f"{activation}, four layers" for activation in ("Sigmoid", "ReLU")]
+        expect(chart(page, "Loss").locator(".legend li")).to_have_text(
+            [re.compile(name) for name in names]
+        )
+        gradients = page.get_by_role("heading", name="Gradient norm")
+        expect(gradients).to_have_count(2)
+        for name in reversed(names):
+            page.get_by_role("button", name=f"Cancel {name}").click()
+            expect(runs(page).filter(has_text=name)).to_contain_text("Cancelled")
+
+
+def test_nothing_moves_while_a_training_runs(browser, studio):
+    with visiting(browser, studio, "#/draw") as page:
+        run_id = tiny_run(Requests(page.request, studio), "steady", epochs=15, hidden=[32])
+        page.goto(f"{studio.url}/#/train?runs={run_id}")
+        row = runs(page).filter(has_text="steady")
+        expect(row).to_be_visible()
+        expect(chart(page, "Loss")).to_be_visible()
+        shift(page, forget=True)
+        expect(row).to_contain_text("Done")
+        expect(chart(page, "Accuracy").locator("circle")).to_have_count(15)
+        moved, what = shift(page)
+        assert moved < 0.01, what
