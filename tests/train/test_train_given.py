@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.stopping import StopAt
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.data import Split
 from tinygrad_cnn.train import (
-    Callback,
     DataSettings,
     Experiment,
     ModelSettings,
-    Progress,
     RunError,
     RunFolder,
     Settings,
@@ -27,15 +26,6 @@ from tinygrad_cnn.train import (
 Prepare = Callable[..., Experiment]
 TRAINING = TrainingSettings(epochs=3, batch_size=16, lr=0.01, seed=5)
 MODEL = ModelSettings(name="mlp", options={"hidden": [6]})
-
-
-class StopAt(Callback):
-    def __init__(self, epoch: int, batch: int) -> None:
-        self.place = epoch, batch
-
-    def batch(self, progress: Progress) -> None:
-        if (progress.epoch, progress.batch) == self.place:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from support.stopping import StopAt
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.data import Split
@@ -19,7 +20,6 @@ from tinygrad_cnn.train import (
     Callback,
     Experiment,
     History,
-    Progress,
     RunError,
     RunFolder,
     TrainingDiverged,
@@ -38,17 +38,6 @@ def folder(path: Path) -> RunFolder:
 
 def weights(run: RunFolder) -> bytes:
     return run.weights.read_bytes()
-
-
-class StopAt(Callback):
-    """Interrupts a training, as Ctrl-C would, after a batch of an epoch."""
-
-    def __init__(self, epoch: int, batch: int) -> None:
-        self.place = epoch, batch
-
-    def batch(self, progress: Progress) -> None:
-        if (progress.epoch, progress.batch) == self.place:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
