@@ -7,19 +7,8 @@ import { failed, say } from "../message.js";
 import { promote } from "../models/promote.js";
 import { fixed, percent } from "../numbers.js";
 import { link } from "../state.js";
+import { whole } from "../train/form.js";
 import { ended, stateOf } from "../train/words.js";
-
-const whole = (name, value, min, max) =>
-  element("input", {
-    name,
-    type: "number",
-    inputmode: "numeric",
-    value,
-    min,
-    max,
-    step: 1,
-    required: true,
-  });
 
 /** The form that starts a fine-tuning. */
 export class LessonForm {

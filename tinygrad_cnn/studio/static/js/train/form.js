@@ -145,7 +145,16 @@ function input(name, attributes) {
   return element("input", { name, autocomplete: "off", ...attributes });
 }
 
-function whole(name, value, min, max) {
+/**
+ * Return a field for a whole number.
+ *
+ * @param {string} name
+ * @param {number} value
+ * @param {number} min
+ * @param {number} max
+ * @returns {HTMLInputElement}
+ */
+export function whole(name, value, min, max) {
   return input(name, {
     type: "number",
     inputmode: "numeric",
