@@ -11,9 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("fastapi")
-
 from starlette.testclient import TestClient
 from support.studio import running_studio, studio_client
 from typer.testing import CliRunner
@@ -192,7 +189,7 @@ def test_answers_do_not_wait_for_more_to_send(tmp_path: Path) -> None:
 def test_the_address_is_one_that_a_browser_takes(
     tmp_path: Path, options: dict[str, object], address: str
 ) -> None:
-    assert server.address(Settings(data_dir=tmp_path, **options)) == address  # type: ignore[arg-type]
+    assert server.address(Settings(data_dir=tmp_path, **options)) == address
 
 
 @pytest.mark.parametrize(
@@ -258,5 +255,5 @@ def test_a_supervised_studio_begins_to_train_and_stops_with_its_app(tmp_path: Pa
     with studio_client(tmp_path, trained=False, supervised=True, limits=limits) as client:
         runs = client.get("/api/runs").json()["runs"]
         assert [run["state"] for run in runs] in (["queued"], ["running"])
-        process = client.app.state.services.supervisor  # type: ignore[attr-defined]
+        process = client.app.state.services.supervisor
     assert process._process is None or process._process.poll() is not None

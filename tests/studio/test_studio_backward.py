@@ -11,9 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-pytest.importorskip("fastapi")
-pytest.importorskip("latex2mathml")
 from support.studio_networks import (
     NETWORKS,
     built,

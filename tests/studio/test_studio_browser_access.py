@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-
-pytest.importorskip("fastapi")
-
 from support.studio import until
 from support.studio_browser import (
     Requests,

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
-pytest.importorskip("fastapi")
-
 from support.studio_browser import draw, expect, figure, go, picture_of, verdict, visiting
 
 import tinygrad_cnn as tg

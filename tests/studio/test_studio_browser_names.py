@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-pytest.importorskip("fastapi")
-
 from support.studio_browser import Requests, expect, picture_of, tiny_run, visiting
 
 HOSTILE = "<img src=/stolen onerror=\"alert('stolen')\">"

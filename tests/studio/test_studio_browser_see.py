@@ -6,9 +6,6 @@ import operator
 import re
 
 import pytest
-
-pytest.importorskip("fastapi")
-
 from support.studio_browser import Requests, expect, figure, visiting
 
 CELL = (5, 4, 6)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-
-pytest.importorskip("fastapi")
-
 from support.studio import running_studio
 from support.studio_browser import LEARNING, draw, expect, figure, go, shift, verdict, visiting
 

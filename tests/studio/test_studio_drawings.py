@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("fastapi")
-
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw

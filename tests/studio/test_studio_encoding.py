@@ -10,7 +10,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-pytest.importorskip("fastapi")
 from tinygrad_cnn.studio.encoding import decode, decode_input, encode, encode_input
 
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)

@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("fastapi")
-pytest.importorskip("httpx2")
-
 from support.studio import add_model
 from support.studio_training import opened, queued
 

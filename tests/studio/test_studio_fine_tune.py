@@ -10,10 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load
-
-pytest.importorskip("fastapi")
-pytest.importorskip("sqlalchemy")
-
 from support.studio import add_model
 from support.studio_training import opened, outcome, run_of
 

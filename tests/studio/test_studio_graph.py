@@ -10,9 +10,6 @@ import sys
 import graphviz
 import numpy as np
 import pytest
-
-pytest.importorskip("fastapi")
-pytest.importorskip("latex2mathml")
 from support.studio import studio_client
 from support.studio_networks import network, picture
 

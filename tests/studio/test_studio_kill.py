@@ -6,10 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("fastapi")
-pytest.importorskip("sqlalchemy")
-
 from support.studio_kill import HEADER, VICTIMS, Ordeal
 
 MOMENTS = len(VICTIMS)  # each is killed once

@@ -6,11 +6,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("fastapi")
-
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image

@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("fastapi")
-
 from PIL import Image
 from safetensors.numpy import save
 from starlette.testclient import TestClient

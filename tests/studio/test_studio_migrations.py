@@ -13,10 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("sqlalchemy")
-pytest.importorskip("alembic")
-
 from alembic import op
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext

@@ -13,9 +13,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
-
-pytest.importorskip("sqlalchemy")
-
 from support.studio_models import bits, file_of, untrained, with_settings, with_text, with_weights
 
 from tinygrad_cnn.studio.model_files import UnusableModel, pack, read, unpack

@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 from support import pages
-
-pytest.importorskip("fastapi")
-
 from support.studio import running_studio
 
 from tinygrad_cnn.data import digits

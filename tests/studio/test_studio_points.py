@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-pytest.importorskip("sqlalchemy")
-pytest.importorskip("alembic")
-
 from support.studio_models import ask, opened
 
 from tinygrad_cnn.studio.store import (
@@ -22,12 +17,6 @@ from tinygrad_cnn.studio.store import (
     runs,
     snapshots,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with opened(tmp_path / "studio.db") as store:
-        yield store
 
 
 def test_runs_wait_in_the_order_in_which_they_were_asked_for(store: Store) -> None:

@@ -10,9 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("fastapi")
-
 from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
-pytest.importorskip("fastapi")
-
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 from starlette.testclient import TestClient

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,6 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-pytest.importorskip("sqlalchemy")
-pytest.importorskip("alembic")
-
 from sqlalchemy.orm import Session
 from support import studio_models
 from support.studio_models import ask, opened
@@ -28,12 +24,6 @@ from tinygrad_cnn.studio.store import (
     models,
     runs,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with opened(tmp_path / "studio.db") as store:
-        yield store
 
 
 def test_a_list_of_models_leaves_the_large_columns_in_the_database(store: Store) -> None:

@@ -12,9 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-
-pytest.importorskip("sqlalchemy")
-
 from support.studio_models import knowing, untrained
 
 from tinygrad_cnn.data import Dataset, digits

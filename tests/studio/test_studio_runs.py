@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("fastapi")
-pytest.importorskip("httpx2")
-
 from starlette.testclient import TestClient
 from support.studio import studio_client, until
 from support.studio_training import steps

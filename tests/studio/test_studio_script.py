@@ -15,9 +15,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
-
-pytest.importorskip("sqlalchemy")
-
 from support.studio_models import knowing, told
 
 import tinygrad_cnn as tg

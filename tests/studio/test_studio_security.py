@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("fastapi")
-
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from support.studio import studio_client

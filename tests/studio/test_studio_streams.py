@@ -8,12 +8,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("fastapi")
-pytest.importorskip("httpx2")
-
 import httpx2 as httpx
+import pytest
 from support.studio import running_studio, studio_client, until
 from support.studio_training import opened, points_of, run_of
 

@@ -12,10 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("fastapi")
-pytest.importorskip("sqlalchemy")
-
 from support.studio import add_model, until
 from support.studio_training import opened, outcome, points_of, queued, run_of, steps, tiny
 

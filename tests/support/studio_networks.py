@@ -106,7 +106,7 @@ def outputs(run: Run, image: NDArray[np.uint8]) -> list[tuple[str, nn.Module, ND
             seen.append((name, module, np.array(y.array[0])))
             return y
 
-        module.forward = forward  # type: ignore[method-assign]
+        module.forward = forward
 
     for name, module in model.named_modules():
         if not any(isinstance(member, nn.Module) for _, member in module.members()):
