@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.recording import BackwardEvent, Recording, recording
+from tinygrad_cnn.recording import BackwardEvent, recording
 
 if TYPE_CHECKING:
     from tinygrad_cnn.declaration import Plan
@@ -329,7 +329,7 @@ def _sweep(
         heappush(newest, (-root.seq, root))
     state = recording.get()
     observers = state.observers
-    token = recording.set(Recording(create_graph, state.scope, observers))
+    token = recording.set(state._replace(on=create_graph))
     try:
         while newest:
             _, node = heappop(newest)

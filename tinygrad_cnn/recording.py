@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tinygrad_cnn.graph import Array, Node, Variable
+    from tinygrad_cnn.nn.module import Module
     from tinygrad_cnn.op import Op
 
 
@@ -84,15 +85,24 @@ class Observer:
 
 
 class Recording(NamedTuple):
-    """The state of recording in this thread or task."""
+    """The state of recording in this thread or task.
+
+    Attributes
+    ----------
+    on : bool
+    scope : str
+    observers : tuple of Observer
+    module : Module or None
+        The module that is running, the innermost.
+    shapes : dict or None
+        Where modules write the shapes of their results, when somebody wants to know.
+    """
 
     on: bool = True
     scope: str = ""
     observers: tuple[Observer, ...] = ()
-
-    def within(self, name: str) -> Recording:
-        """Return the state with `name` behind its scope."""
-        return Recording(self.on, qualified(self.scope, name), self.observers)
+    module: Module | None = None
+    shapes: dict[int, tuple[int, ...]] | None = None
 
 
 def qualified(outer: str, inner: str) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tinygrad_cnn.recording import Recording, recording
+from tinygrad_cnn.recording import Recording, changed_recording, qualified, recording
 
 if TYPE_CHECKING:
     from tinygrad_cnn.nn.module import Module
@@ -15,74 +14,37 @@ if TYPE_CHECKING:
 Shapes = dict[int, tuple[int, ...]]  # of the last result of each module, by its id
 
 
-class Call:
-    """A call of a module: inside ``with Call(module):`` it runs, and its name is part of the scope.
-
-    Attributes
-    ----------
-    module : Module
-    shapes : dict of int to tuple, or None
-        Where to write the shapes of results, when somebody wants to know.
-    """
-
-    __slots__ = ("_before", "_running", "module", "shapes")
-
-    _before: Token[Recording] | None
-    _running: Token[Call | None]
-
-    def __init__(self, module: Module | None, shapes: Shapes | None = None) -> None:
-        self.module = module
-        self.shapes = shapes
-
-    def __enter__(self) -> Call:
-        caller = running.get()
-        self._running = running.set(self)
-        self._before = None
-        if caller is not None:
-            self.shapes = caller.shapes
-            name = caller.name_of(self.module)
-            if name:
-                self._before = recording.set(recording.get().within(name))
-        return self
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, Exception):
-            _say_where(error)
-        if self._before is not None:
-            recording.reset(self._before)
-        running.reset(self._running)
-
-    def name_of(self, module: Module | None) -> str:
-        """Return what `module` is called in the one that is running; "" if it is not in it."""
-        if self.module is None:
-            return ""
-        for name, value in vars(self.module).items():  # where nearly all are
-            if value is module:
-                return name
-        for name, value in vars(self.module).items():  # or else in a list
-            if isinstance(value, list | tuple):
-                for i, item in enumerate(value):
-                    if item is module:
-                        return f"{name}.{i}"
-        names = (name for name, inner in self.module.named_modules() if inner is module)
-        return next(names, "")
+def inside(state: Recording, module: Module) -> Recording:
+    """Return the state in which `module` runs, called in `state`: its name is part of the scope."""
+    on, scope, observers, caller, shapes = state
+    if caller is not None:
+        scope = qualified(scope, name_in(caller, module))
+    return Recording(on, scope, observers, module, shapes)
 
 
-running: ContextVar[Call | None] = ContextVar("running_module", default=None)
+def name_in(caller: Module, module: Module) -> str:
+    """Return what `module` is called in `caller`; "" if it is not in it."""
+    for name, value in vars(caller).items():  # where nearly all are
+        if value is module:
+            return name
+    for name, value in vars(caller).items():  # or else in a list
+        if isinstance(value, list | tuple):
+            for i, item in enumerate(value):
+                if item is module:
+                    return f"{name}.{i}"
+    names = (name for name, inner in caller.named_modules() if inner is module)
+    return next(names, "")
 
 
 @contextmanager
 def watched() -> Iterator[Shapes]:
     """Make the module called inside an outermost one, and write down the shapes of all results."""
     shapes: Shapes = {}
-    token = running.set(Call(None, shapes))
-    try:
+    with changed_recording(module=None, shapes=shapes):
         yield shapes
-    finally:
-        running.reset(token)
 
 
-def _say_where(error: Exception) -> None:
+def say_where(error: Exception) -> None:
     """Note on `error` in which module it was raised, if the op or a module inside has not yet."""
     where = recording.get().scope
     if where and not any(note.startswith("in module") for note in getattr(error, "__notes__", ())):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.graph import Variable
 from tinygrad_cnn.nn import calls
 from tinygrad_cnn.nn.summary import Summary, summarise
-from tinygrad_cnn.recording import qualified
+from tinygrad_cnn.recording import qualified, recording
 from tinygrad_cnn.tensor import Parameter, Tensor
 
 
@@ -62,11 +62,18 @@ class Module:
         A module called by another adds its name there, such as ``"conv1"`` or ``"layers.0"``; the
         outermost adds nothing. The note of an exception says in which module it was raised.
         """
-        with calls.Call(self) as call:
+        state = calls.inside(recording.get(), self)
+        token = recording.set(state)
+        try:
             y = self.forward(*args, **kwargs)
-            if call.shapes is not None and isinstance(y, Variable | np.ndarray):
-                call.shapes[id(self)] = y.shape
-            return y
+        except Exception as error:
+            calls.say_where(error)
+            raise
+        finally:
+            recording.reset(token)
+        if state.shapes is not None and isinstance(y, Variable | np.ndarray):
+            state.shapes[id(self)] = y.shape
+        return y
 
     # --- what it holds ---------------------------------------------------------------------------
 

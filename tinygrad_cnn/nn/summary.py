@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinygrad_cnn.nn import calls
-from tinygrad_cnn.recording import ForwardEvent, Observer, no_grad, observe
+from tinygrad_cnn.recording import ForwardEvent, Observer, no_grad, observe, recording
 from tinygrad_cnn.tensor import Parameter, Tensor, get_default_dtype
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ class _Counter(Observer):
         self.costs: dict[int, int] = {}
 
     def forward(self, event: ForwardEvent) -> None:
-        call = calls.running.get()
-        if call is not None and event.output is not None:
-            key = id(call.module)
+        module = recording.get().module
+        if module is not None and event.output is not None:
+            key = id(module)
             self.costs[key] = self.costs.get(key, 0) + event.op.cost(event.arguments, event.output)
 
 
