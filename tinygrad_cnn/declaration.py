@@ -266,7 +266,12 @@ def _applied(derivative: Derivative, names: tuple[str, ...]) -> Callable[[Array,
 def _kept(value: Any, array: Any) -> Any:
     """Return what to keep of an argument and its array: the Tensor, or what nobody can write to."""
     if isinstance(value, Variable):
-        return value if array is value.array else array
+        if array is not value.array:
+            return array
+        leaf = value.owner
+        if leaf is not None:
+            leaf.last_change()  # what was written until now the call has seen
+        return value
     if value is None or isinstance(value, int | float | str):
         return array
     if isinstance(array, np.ndarray):

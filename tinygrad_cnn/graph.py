@@ -51,14 +51,15 @@ class Variable:
         The leaf whose memory `array` is a view of, for a result that is one.
     requires_grad : bool
         Whether gradients flow to (a leaf) or through (a result) it.
-    version : int
-        How often `array` has been changed in place. Read it through `current_version`.
+    changed : int
+        The ``seq`` that was due when `array` was last changed in place, 0 if it never was: a node
+        with a smaller one has seen another value. Read it through `last_change`.
     checksum : int or None
         Of `array`, from the moment somebody outside the package was handed it to write to.
     """
 
-    __slots__ = ("__weakref__", "array", "checksum", "grad", "name", "node", "origin",
-                 "requires_grad", "version")  # fmt: skip
+    __slots__ = ("__weakref__", "array", "changed", "checksum", "grad", "name", "node",
+                 "origin", "requires_grad")  # fmt: skip
 
     tensor: ClassVar[type[Tensor]]  # `Tensor` names itself here: it is what results are made of
 
@@ -68,7 +69,7 @@ class Variable:
     node: Node | None
     origin: Variable | None
     requires_grad: bool
-    version: int
+    changed: int
     checksum: int | None
 
     @property
@@ -86,14 +87,18 @@ class Variable:
         """The leaf whose memory the array is; None if the memory belongs to a result."""
         return self if self.node is None and self.origin is None else self.origin
 
-    def current_version(self) -> int:
-        """Return `version`, after counting a write through a handed-out array, if there was one."""
+    def mark_changed(self) -> None:
+        """Note that `array` has been changed in place."""
+        self.changed = next(Node.counter)
+
+    def last_change(self) -> int:
+        """Return `changed`, after noting a write through a handed-out array, if there was one."""
         if self.checksum is not None:
             checksum = checksum_of(self.array)
             if checksum != self.checksum:
                 self.checksum = checksum
-                self.version += 1
-        return self.version
+                self.mark_changed()
+        return self.changed
 
 
 def checksum_of(array: NDArray[Any]) -> int:
@@ -115,8 +120,6 @@ class Node:
         computed it, the leaf itself, or None where no gradient is wanted. None once freed.
     saved : list
         The values of ``plan.names``.
-    watched : list of (Variable, int)
-        The leaves whose memory is in `saved`, each with its version when it was saved.
     static : tuple
         The values of the op's static parameters (``op.static``), such as a stride.
     shape, dtype
@@ -128,9 +131,9 @@ class Node:
     """
 
     __slots__ = ("__weakref__", "dtype", "op", "parents", "plan", "saved", "scope", "seq", "shape",
-                 "static", "watched")  # fmt: skip
+                 "static")  # fmt: skip
 
-    _seq = itertools.count()
+    counter = itertools.count(1)
 
     def __init__(
         self,
@@ -138,7 +141,6 @@ class Node:
         plan: Plan,
         parents: tuple[Node | Variable | None, ...],
         saved: list[Any],
-        watched: list[tuple[Variable, int]],
         static: tuple[Any, ...],
         result: NDArray[Any],
         scope: str,
@@ -147,12 +149,11 @@ class Node:
         self.plan = plan
         self.parents: tuple[Node | Variable | None, ...] | None = parents
         self.saved = saved
-        self.watched = watched
         self.static = static
         self.shape = result.shape
         self.dtype = result.dtype
         self.scope = scope
-        self.seq = next(Node._seq)
+        self.seq = next(Node.counter)
 
     def __repr__(self) -> str:
         return f"<{self} #{self.seq}: {self.shape} {self.dtype}>"
@@ -171,19 +172,20 @@ class Node:
 
     def check_unchanged(self) -> None:
         """Raise `ChangedInPlaceError` if a saved leaf was overwritten since it was saved."""
-        for leaf, version in self.watched:
-            if leaf.current_version() != version:
-                raise ChangedInPlaceError(
-                    f"{leaf.name or 'a tensor'} of shape {leaf.shape} was changed in place after "
-                    f"{self} had saved it for its derivative; call backward() before changing it, "
-                    "or give the op a copy"
-                )
+        for value in self.saved:
+            for kept in value if isinstance(value, list) else (value,):
+                leaf = kept.owner if isinstance(kept, Variable) else None
+                if leaf is not None and leaf.last_change() > self.seq:
+                    raise ChangedInPlaceError(
+                        f"{leaf.name or 'a tensor'} of shape {leaf.shape} was changed in place "
+                        f"after {self} had saved it for its derivative; call backward() before "
+                        "changing it, or give the op a copy"
+                    )
 
     def free(self) -> None:
         """Drop everything the node holds."""
         self.parents = None
         self.saved = []
-        self.watched = []
 
 
 def grad(

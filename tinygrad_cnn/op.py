@@ -42,16 +42,14 @@ class Op(Declaration[P]):
         if self.sequence:
             operands = self._sequence(arguments[0])
         state = recording.get()
-        unwrapped = arrays = self._in_one_dtype(operands)
-        has_tensor = False
+        if self._only_operands and _is_of_one_dtype(operands):
+            return self._computed(operands, state.scope)  # type: ignore[no-any-return]  # an array
+        arrays, parents, has_tensor = self._unwrapped(operands)
+        unwrapped = arrays
         if not self._only_operands:
             arrays = self._beside_operands(arguments, unwrapped)
-            has_tensor = self._unwrap_constants(arguments, arrays, state.on)
-        if unwrapped is not operands and not has_tensor:
-            for value in operands:
-                if isinstance(value, Variable):
-                    has_tensor = True
-                    break
+            if self._unwrap_constants(arguments, arrays, state.on):
+                has_tensor = True
         if not has_tensor:
             return self._computed(arrays, state.scope)  # type: ignore[no-any-return]  # an array
         started = perf_counter() if state.observers else 0.0
@@ -63,7 +61,9 @@ class Op(Declaration[P]):
             if state.observers:
                 self._tell(state, operands, arrays, None, None, started, error)
             raise
-        node = self._record(arguments, operands, arrays, y, state.scope) if state.on else None
+        node = None
+        if state.on and parents is not None:
+            node = self._record(arguments, arrays, parents, y, state.scope)
         if state.observers:
             self._tell(state, operands, arrays, y, node, started)
         return Variable.tensor.of(y, node, _leaf_beneath(y, operands))
@@ -148,16 +148,35 @@ class Op(Declaration[P]):
             )
         return list(value)
 
-    def _in_one_dtype(self, operands: list[Any]) -> list[Any]:
-        """Return the operands as arrays; beside a Tensor whatever is none takes its dtype.
+    def _unwrapped(
+        self, operands: list[Any]
+    ) -> tuple[list[Any], list[Node | Variable | None] | None, bool]:
+        """Return the operands as arrays of one dtype, their origins, and whether one is a Tensor.
 
-        What is given is itself returned where that is so already, as in nearly every rule.
+        The origin of what wants no gradient is None; there are none at all if nothing wants one.
         """
-        if _is_of_one_dtype(operands):
-            return operands
-        arrays = [v.array if isinstance(v, Variable) else v for v in operands]
-        if _is_of_one_dtype(arrays):
-            return arrays
+        arrays: list[Any] = []
+        parents: list[Node | Variable | None] = []
+        has_tensor = wanted = False
+        for value in operands:
+            parent = None
+            if isinstance(value, Variable):
+                has_tensor = True
+                if value.requires_grad:
+                    wanted = True
+                    parent = value.node or value
+                value = value.array
+            arrays.append(value)
+            parents.append(parent)
+        if not _is_of_one_dtype(arrays):
+            arrays = self._in_one_dtype(operands, arrays)
+        return arrays, parents if wanted else None, has_tensor
+
+    def _in_one_dtype(self, operands: list[Any], arrays: list[Any]) -> list[Any]:
+        """Return `arrays`, the operands unwrapped, as arrays; beside a Tensor all take its dtype.
+
+        What is an array of its dtype is returned itself.
+        """
         tensors = {v.dtype for v in operands if isinstance(v, Variable) and v.dtype.kind in "fc"}
         if len(tensors) > 1 and all(dtype.kind == "f" for dtype in tensors):
             named = [(self._label(k), v) for k, v in enumerate(operands) if isinstance(v, Variable)]
@@ -203,29 +222,19 @@ class Op(Declaration[P]):
     # --- recording and pulling back --------------------------------------------------------------
 
     def _record(
-        self, arguments: list[Any], operands: list[Any], arrays: list[Any], y: Any, scope: str
-    ) -> Node | None:
-        """Return a node for this call, None if no operand wants a gradient."""
-        parents = tuple([
-            (v.node or v) if isinstance(v, Variable) and v.requires_grad else None for v in operands
-        ])  # fmt: skip
-        wanted = tuple([parent is not None for parent in parents])
-        if True not in wanted:
-            return None
-        if self.sequence:
-            wanted = (True,)
+        self,
+        arguments: list[Any],
+        arrays: list[Any],
+        parents: list[Node | Variable | None],
+        y: Any,
+        scope: str,
+    ) -> Node:
+        """Return a node for this call."""
+        wanted = (True,) if self.sequence else tuple([parent is not None for parent in parents])
         plan = self._plans.get(wanted) or self._plan(wanted)
         saved = plan.read(arguments, arrays, y)
-        kept = saved
-        if self.sequence:
-            kept = [v for value in saved for v in (value if isinstance(value, list) else [value])]
-        watched = [
-            (leaf, leaf.current_version())
-            for value in kept
-            if isinstance(value, Variable) and (leaf := value.owner) is not None
-        ]
         static = tuple([arguments[i] for i in self._static]) if self._static else ()
-        return Node(self, plan, parents, saved, watched, static, y, scope)
+        return Node(self, plan, tuple(parents), saved, static, y, scope)
 
     def pull_back(
         self, node: Node, gradient: Array, needed: set[Any] | None, create_graph: bool

@@ -143,7 +143,7 @@ class Tensor(Variable):
         self.requires_grad = requires_grad
         self.grad = None
         self.name = name
-        self.version = 0
+        self.changed = 0
         self.checksum = None
 
     @classmethod
@@ -158,7 +158,7 @@ class Tensor(Variable):
         self.requires_grad = node is not None
         self.grad = None
         self.name = None
-        self.version = 0
+        self.changed = 0
         self.checksum = None
         return self
 
@@ -187,7 +187,7 @@ class Tensor(Variable):
             raise ValueError(f"data: got shape {array.shape}, expected {self.shape}")
         self.array = array
         self.checksum = None
-        self.version += 1
+        self.mark_changed()
 
     def numpy(self) -> NDArray[Any]:
         """Return `data`."""

@@ -42,7 +42,7 @@ def write_through_a_view(p: tg.Tensor) -> None:
 
 def step_as_an_optimizer(p: tg.Tensor) -> None:
     p.array[...] = p.array - 0.1
-    p.version += 1
+    p.mark_changed()
 
 
 WRITES = [write_element, subtract_from_data, assign_data, write_through_numpy,

@@ -329,4 +329,4 @@ def _replace(tensor: Tensor, array: NDArray[Any]) -> None:
     """Make `array` the value of a leaf, so that a graph that has saved the old one notices."""
     tensor.array = array
     tensor.checksum = None
-    tensor.version += 1
+    tensor.mark_changed()

@@ -112,7 +112,7 @@ class Optimizer:
                         state.update({slot: np.zeros_like(p.array) for slot in self.slots})
                     state["steps"] += 1
                     self.update(p.array, p.grad, state)
-                    p.version += 1  # so that a graph that has saved the old value notices
+                    p.mark_changed()  # so that a graph that has saved the old value notices
 
     def zero_grad(self) -> None:
         """Forget the gradients: set ``.grad`` of every parameter to None."""

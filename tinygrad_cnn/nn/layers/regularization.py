@@ -141,4 +141,4 @@ class BatchNorm2d(Module):
     def _follow(self, running: Tensor, batch: NDArray[Any]) -> None:
         """Move a running statistic towards that of the batch."""
         running.array += self.momentum * (batch.astype(running.dtype) - running.array)
-        running.version += 1
+        running.mark_changed()
