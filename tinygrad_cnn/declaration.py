@@ -181,7 +181,7 @@ class Declaration(Generic[P]):
         self._static = [i for i in places if i not in self._operands + required]
         self.operands = tuple(self.parameters[i] for i in self._operands)
         self.static = tuple(self.parameters[i] for i in self._static)
-        self._only_operands = len(self._operands) == len(self.parameters) and not self.sequence
+        self._constants = self._other_arrays + self._static
         self._bind = _binder(self.name, self.signature, self._operands)
         self._plans.clear()
 

@@ -42,12 +42,15 @@ class Op(Declaration[P]):
         if self.sequence:
             operands = self._sequence(arguments[0])
         state = recording.get()
-        if self._only_operands and _is_of_one_dtype(operands):
-            return self._computed(operands, state.scope)  # type: ignore[no-any-return]  # an array
+        if _is_of_one_dtype(operands) and not self.sequence:  # as in nearly every rule
+            for i in self._constants:
+                if isinstance(arguments[i], Variable):
+                    break
+            else:
+                return self._computed(arguments, state.scope)  # type: ignore[no-any-return]  # an array
         arrays, parents, has_tensor = self._unwrapped(operands)
-        unwrapped = arrays
-        if not self._only_operands:
-            arrays = self._beside_operands(arguments, unwrapped)
+        if self._constants or self.sequence:
+            arrays = self._beside_operands(arguments, arrays)
             if self._unwrap_constants(arguments, arrays, state.on):
                 has_tensor = True
         if not has_tensor:

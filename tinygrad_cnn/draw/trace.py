@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.draw.steps import Argument, Leaf, Source, Step, operands, options_of
 from tinygrad_cnn.graph import Node, Variable
-from tinygrad_cnn.nn import calls
-from tinygrad_cnn.recording import BackwardEvent, ForwardEvent, Observer, observe
+from tinygrad_cnn.recording import BackwardEvent, ForwardEvent, Observer, observe, recording
 from tinygrad_cnn.tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
@@ -82,8 +81,7 @@ class Trace(Observer):
     def forward(self, event: ForwardEvent) -> None:
         """Keep one call: what it was given, its result, its time."""
         op = event.op
-        call = calls.running.get()
-        module = None if call is None else call.module
+        module = recording.get().module
         step = Step(op, event.scope, event.node, seconds=event.seconds)
         if module is not None:
             self.modules.setdefault(event.scope, module)

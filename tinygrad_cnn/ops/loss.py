@@ -157,11 +157,14 @@ def cross_entropy(
 def _(
     g: Array, *, logits: Array, target: Array, reduction: Reduction, label_smoothing: float
 ) -> Array:
-    wanted = _probabilities(target, logits.shape, label_smoothing, logits.dtype)
     if reduction == "none":
         g = reshape(g, (*g.shape, 1))
     g = g * (1.0 / _share(logits.shape[:-1], reduction))
     probabilities = softmax(logits)
+    if np.ndim(target) < logits.ndim and not label_smoothing:
+        labels = np.asarray(target).reshape(-1)  # which the forward has checked
+        return (probabilities - _one_hot(labels, logits.shape, logits.dtype)) * g
+    wanted = _probabilities(target, logits.shape, label_smoothing, logits.dtype)
     if np.ndim(target) == logits.ndim:  # rows that sum to 1 up to rounding
         probabilities = probabilities * wanted.sum(axis=-1, keepdims=True)
     return (probabilities - wanted) * g
@@ -181,10 +184,7 @@ def _probabilities(target: Array, shape: Shape, smoothing: float, dtype: Any) ->
             raise ValueError("cross_entropy: target has a row that does not sum to 1")
         wanted = target.astype(dtype)
     elif target.shape == shape[:-1]:
-        labels = _labels(target, classes)
-        wanted = np.zeros((labels.size, classes), dtype)
-        wanted[np.arange(labels.size), labels] = 1.0
-        wanted = wanted.reshape(shape)
+        wanted = _one_hot(_labels(target, classes), shape, dtype)
     else:
         raise ValueError(
             f"cross_entropy: target has shape {target.shape} and dtype {target.dtype}; expected "
@@ -194,6 +194,13 @@ def _probabilities(target: Array, shape: Shape, smoothing: float, dtype: Any) ->
         wanted *= 1.0 - smoothing
         wanted += smoothing / classes
     return wanted
+
+
+def _one_hot(labels: NDArray[Any], shape: Shape, dtype: Any) -> NDArray[Any]:
+    """Return rows of `shape` (..., classes) with a 1 at the label of each, 0 elsewhere."""
+    rows = np.zeros((labels.size, shape[-1]), dtype)
+    rows[np.arange(labels.size), labels] = 1.0
+    return rows.reshape(shape)
 
 
 def _labels(target: NDArray[Any], classes: int) -> NDArray[Any]:
