@@ -10,21 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.optimizers import OPTIMIZERS
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, optim
 
-Make = Callable[[list[nn.Parameter]], optim.Optimizer]
-
-OPTIMIZERS: dict[str, Make] = {
-    "SGD": lambda ps: optim.SGD(ps, 0.1),
-    "momentum": lambda ps: optim.SGD(ps, 0.05, momentum=0.9, weight_decay=0.01),
-    "Nesterov": lambda ps: optim.SGD(ps, 0.05, momentum=0.9, nesterov=True),
-    "Adam": lambda ps: optim.Adam(ps, 0.1, weight_decay=0.01),
-    "AdamW": lambda ps: optim.AdamW(ps, 0.1),
-    "RMSProp": lambda ps: optim.RMSProp(ps, 0.05, alpha=0.9),
-    "RMSProp with momentum": lambda ps: optim.RMSProp(ps, 0.02, alpha=0.9, momentum=0.5),
-}
 RATES = st.floats(0.0, 1.0)
 BELOW_1 = st.floats(0.0, 0.99)
 SEEDS = st.integers(0, 2**32)

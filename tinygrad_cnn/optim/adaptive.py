@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.graph import Variable
-from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, State
+from tinygrad_cnn.optim.group import State
+from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer
 
 
 class Adam(Optimizer):
@@ -57,6 +58,7 @@ class Adam(Optimizer):
     """
 
     slots = ("mean", "square")
+    elementwise = True
     beta1 = Hyperparameter(below=1.0)
     beta2 = Hyperparameter(below=1.0)
     epsilon = Hyperparameter()
@@ -174,6 +176,7 @@ class RMSProp(Optimizer):
     """
 
     slots = ("square", "velocity")
+    elementwise = True
     alpha = Hyperparameter(below=1.0)
     epsilon = Hyperparameter()
     momentum = Hyperparameter(below=1.0)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.arguments import number
 from tinygrad_cnn.graph import Variable
-
-State: TypeAlias = dict[str, Any]  # of one parameter: a count of steps, and arrays of its shape
+from tinygrad_cnn.optim.group import Alone, State, Together, grouped
 
 
 class Hyperparameter:
@@ -43,7 +42,8 @@ class Optimizer:
     """Changes parameters so that what their gradients are of becomes smaller.
 
     Derive from it: make numbers that steer it a `Hyperparameter`, name in `slots` the arrays it
-    keeps for each parameter, and define `update`.
+    keeps for each parameter, and define `update`. If `update` treats every number by itself, as all
+    of ours do, say ``elementwise = True``: small parameters are then updated by one call of it.
 
     Parameters
     ----------
@@ -80,12 +80,14 @@ class Optimizer:
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
+    elementwise: ClassVar[bool] = False
     lr = Hyperparameter()
 
     def __init__(self, parameters: Iterable[Variable], lr: float) -> None:
         self.parameters = leaves(type(self).__name__, parameters)
         self.lr = lr
         self.states: list[State] = [{} for _ in self.parameters]
+        self._grouped: tuple[list[int], list[Alone | Together]] = ([], [])
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
         """Change `p` in place, given its gradient `g` (which must stay as it is) and its state."""
@@ -101,18 +103,26 @@ class Optimizer:
         ValueError
             If a gradient is no array of its parameter's shape and dtype: nothing is changed then.
         """
-        for i, p in enumerate(self.parameters):
-            if p.grad is not None:
-                _check_gradient(type(self).__name__, i, p)
+        ready = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        for i in ready:
+            _check_gradient(type(self).__name__, i, self.parameters[i])
+        if ready != self._grouped[0]:
+            self._grouped = ready, self._groups(ready)
         with np.errstate(over="ignore", invalid="ignore"):
-            for p, state in zip(self.parameters, self.states, strict=True):
-                if p.grad is not None:
-                    if not state:
-                        state["steps"] = 0
-                        state.update({slot: np.zeros_like(p.array) for slot in self.slots})
-                    state["steps"] += 1
-                    self.update(p.array, p.grad, state)
-                    p.mark_changed()  # so that a graph that has saved the old value notices
+            for group in self._grouped[1]:
+                group.step(self.update)
+
+    def _groups(self, ready: list[int]) -> list[Alone | Together]:
+        """Return how to update the parameters at these places, whose state begins if it has not."""
+        members = [(self.parameters[i], self.states[i]) for i in ready]
+        for p, state in members:
+            if not state:
+                state["steps"] = 0
+                state.update({slot: np.zeros_like(p.array) for slot in self.slots})
+        return grouped(members, self.elementwise)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_grouped": ([], [])}  # a copy would not share the groups' memory
 
     def zero_grad(self) -> None:
         """Forget the gradients: set ``.grad`` of every parameter to None."""
@@ -183,6 +193,7 @@ class Optimizer:
         for name, value in loaded.items():
             setattr(self, name, value)
         self.states = states
+        self._grouped = ([], [])
 
     def __repr__(self) -> str:
         shown = [f"{name}={getattr(self, name):g}" for name in self.hyperparameters()]

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.arguments import flag
 from tinygrad_cnn.graph import Variable
-from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, State
+from tinygrad_cnn.optim.group import State
+from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer
 
 
 class SGD(Optimizer):
@@ -59,6 +60,7 @@ class SGD(Optimizer):
     """
 
     slots = ("velocity",)
+    elementwise = True
     momentum = Hyperparameter(below=1.0)
     weight_decay = Hyperparameter()
 

@@ -1,0 +1,113 @@
+"""Small parameters are updated together: to the bit as if each had an optimiser of its own."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from support.optimizers import OPTIMIZERS, Make
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import nn, optim
+from tinygrad_cnn.optim.group import SMALL
+
+SHAPES = st.sampled_from(
+    [(), (1,), (0,), (3,), (2, 5), (4, 1, 3, 3), (SMALL,), (SMALL + 1,), (2, SMALL)]
+)
+DTYPES = st.sampled_from(["f4", "f8"])
+RESTARTS = ["none", "state_dict", "deepcopy", "pickle"]
+
+
+def restarted(optimizer: optim.Optimizer, how: str, make: Make) -> optim.Optimizer:
+    """Return an optimiser that goes on from where this one is."""
+    if how == "none":
+        return optimizer
+    if how == "state_dict":
+        other = make(list(optimizer.parameters))
+        other.load_state_dict(optimizer.state_dict())
+        return other
+    if how == "deepcopy":
+        return copy.deepcopy(optimizer)
+    copied: optim.Optimizer = pickle.loads(pickle.dumps(optimizer))
+    return copied
+
+
+@given(st.data(), st.sampled_from(sorted(OPTIMIZERS)), st.sampled_from(RESTARTS))
+def test_together_is_each_alone_to_the_bit(data: st.DataObject, name: str, how: str) -> None:
+    make = OPTIMIZERS[name]
+    kinds = data.draw(st.lists(st.tuples(SHAPES, DTYPES), min_size=1, max_size=6))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    values: list[NDArray[Any]] = [rng.normal(size=shape).astype(dtype) for shape, dtype in kinds]
+    together: list[tg.Tensor] = [nn.Parameter(value) for value in values]
+    apart = [nn.Parameter(value) for value in values]
+    optimizer, alone = make(together), [make([p]) for p in apart]
+    for step in range(6):
+        if step == 3:
+            optimizer = restarted(optimizer, how, make)
+            together = list(optimizer.parameters)
+        for p, twin in zip(together, apart, strict=True):
+            missing = data.draw(st.integers(0, 4)) == 0
+            g = None if missing else rng.normal(size=p.shape).astype(p.dtype)
+            p.grad = twin.grad = g if g is None or g.ndim != 2 else np.asfortranarray(g)
+        arrays = [p.array for p in together]
+        optimizer.step()
+        for one in alone:
+            one.step()
+        assert all(p.array is array for p, array in zip(together, arrays, strict=True))
+        for p, twin in zip(together, apart, strict=True):
+            assert p.array.tobytes() == twin.array.tobytes()
+    found = optimizer.state_dict()
+    for i, one in enumerate(alone):
+        for key, value in one.state_dict().items():
+            mine = found[f"{i}.{key.removeprefix('0.')}" if key.startswith("0.") else key]
+            assert np.asarray(mine).tobytes() == np.asarray(value).tobytes(), key
+
+
+def test_updates_of_small_parameters_are_one_call() -> None:
+    sizes: list[int] = []
+
+    class Counted(optim.SGD):
+        def update(self, p: NDArray[Any], g: NDArray[Any], state: dict[str, Any]) -> None:
+            sizes.append(p.size)
+            super().update(p, g, state)
+
+    parameters = [nn.Parameter(np.ones(n, "f4")) for n in (3, SMALL + 1, 5)]
+    optimizer = Counted(parameters, 0.1, momentum=0.9)
+    for p in parameters:
+        p.grad = np.ones_like(p.array)
+    optimizer.step()
+    assert sorted(sizes) == [8, SMALL + 1]
+    parameters[0].grad = None
+    sizes.clear()
+    optimizer.step()
+    assert sorted(sizes) == [5, SMALL + 1]
+
+
+def test_an_update_that_is_not_elementwise_sees_each_parameter_by_itself() -> None:
+    class Normalised(optim.Optimizer):
+        def update(self, p: NDArray[Any], g: NDArray[Any], state: dict[str, Any]) -> None:
+            p -= self.lr * g / np.linalg.norm(g)
+
+    parameters = [nn.Parameter(np.zeros(n, "f4")) for n in (1, 4)]
+    for p in parameters:
+        p.grad = np.full_like(p.array, 2.0)
+    Normalised(parameters, 1.0).step()
+    assert [p.array.tolist() for p in parameters] == [[-1.0], [-0.5] * 4]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_model_shared_by_two_optimisers_is_changed_by_both(name: str) -> None:
+    parameters = [nn.Parameter([1.0, 2.0]), nn.Parameter([3.0])]
+    first, second = OPTIMIZERS[name](parameters), optim.SGD(parameters, 1.0)
+    for optimizer in (first, second, first):
+        for p in parameters:
+            p.grad = np.ones_like(p.array)
+        before = [p.array.copy() for p in parameters]
+        optimizer.step()
+        assert all((p.array < b).all() for p, b in zip(parameters, before, strict=True))
