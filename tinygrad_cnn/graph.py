@@ -170,17 +170,32 @@ class Node:
             )
         return self.parents
 
-    def check_unchanged(self) -> None:
-        """Raise `ChangedInPlaceError` if a saved leaf was overwritten since it was saved."""
-        for value in self.saved:
-            for kept in value if isinstance(value, list) else (value,):
-                leaf = kept.owner if isinstance(kept, Variable) else None
-                if leaf is not None and leaf.last_change() > self.seq:
-                    raise ChangedInPlaceError(
-                        f"{leaf.name or 'a tensor'} of shape {leaf.shape} was changed in place "
-                        f"after {self} had saved it for its derivative; call backward() before "
-                        "changing it, or give the op a copy"
-                    )
+    def values(self) -> list[Any]:
+        """Return `saved` with its Tensors as arrays.
+
+        Raises
+        ------
+        ChangedInPlaceError
+            If one is a leaf, or a view of one, that was changed since it was saved.
+        """
+        return [
+            self._value(kept)
+            if isinstance(kept, Variable)
+            else [self._value(v) if isinstance(v, Variable) else v for v in kept]
+            if type(kept) is list
+            else kept
+            for kept in self.saved
+        ]
+
+    def _value(self, kept: Variable) -> NDArray[Any]:
+        leaf = kept.owner
+        if leaf is not None and leaf.last_change() > self.seq:
+            raise ChangedInPlaceError(
+                f"{leaf.name or 'a tensor'} of shape {leaf.shape} was changed in place after "
+                f"{self} had saved it for its derivative; call backward() before changing it, or "
+                "give the op a copy"
+            )
+        return kept.array
 
     def free(self) -> None:
         """Drop everything the node holds."""

@@ -244,11 +244,9 @@ class Op(Declaration[P]):
     ) -> list[tuple[Node | Variable, Array]]:
         """Return the gradient of each parent of `node`, or of those in `needed` if given."""
         parents = node.edges()
-        node.check_unchanged()
         plan = node.plan
-        if not create_graph:
-            kept = own = [_plain(value) for value in node.saved]
-        else:
+        kept = own = node.values()
+        if create_graph:
             kept, own = node.saved.copy(), []
             if "y" in plan.names:
                 place = plan.names.index("y")
@@ -365,13 +363,6 @@ def _is_of_one_dtype(values: list[Any]) -> bool:
         if type(value) is not np.ndarray or value.dtype is not dtype:
             return False
     return dtype.char in "fdFD"
-
-
-def _plain(value: Any) -> Any:
-    """Return a kept value with its Tensors as arrays."""
-    if isinstance(value, Variable):
-        return value.array
-    return [_plain(part) for part in value] if isinstance(value, list) else value
 
 
 def _leaf_beneath(y: NDArray[Any], operands: list[Any]) -> Variable | None:

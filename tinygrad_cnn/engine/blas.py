@@ -17,8 +17,7 @@ import ctypes
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from threading import Lock
 
 from threadpoolctl import LibController, ThreadpoolController
@@ -31,18 +30,19 @@ Ask = Callable[[], int]
 Tell = Callable[[int], object]
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+class one_thread:  # noqa: N801  # a context manager
     """Hold BLAS at one thread; may be entered by several Python threads, and inside itself."""
-    global _running
-    with _lock:
-        _running += 1
-        if _running == 1:
-            _before[:] = [ask() for ask, _ in _libraries()]
-            _set([1] * len(_before))
-    try:
-        yield
-    finally:
+
+    def __enter__(self) -> None:
+        global _running
+        with _lock:
+            _running += 1
+            if _running == 1:
+                _before[:] = [ask() for ask, _ in _libraries()]
+                _set([1] * len(_before))
+
+    def __exit__(self, *_: object) -> None:
+        global _running
         with _lock:
             _running -= 1
             if _running == 0:
