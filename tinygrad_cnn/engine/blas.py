@@ -39,19 +39,21 @@ class one_thread:  # noqa: N801  # a context manager
             _running += 1
             if _running == 1:
                 _before[:] = [ask() for ask, _ in _libraries()]
-                _set([1] * len(_before))
+                for (_, tell), n in zip(_libraries(), _before, strict=True):
+                    if n != 1:
+                        tell(1)
 
     def __exit__(self, *_: object) -> None:
         global _running
         with _lock:
             _running -= 1
             if _running == 0:
-                _set(_before)
+                _let_go()
 
 
-def _set(threads: list[int]) -> None:
-    for (ask, tell), n in zip(_libraries(), threads, strict=True):
-        if ask() != n:
+def _let_go() -> None:
+    for (_, tell), n in zip(_libraries(), _before, strict=True):
+        if n != 1:
             tell(n)
 
 
@@ -80,7 +82,7 @@ def _start_afresh() -> None:
     _lock = Lock()
     if _running:
         _running = 0
-        _set(_before)
+        _let_go()
 
 
 if hasattr(os, "register_at_fork"):
