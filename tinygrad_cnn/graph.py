@@ -87,6 +87,11 @@ class Variable:
         """The leaf whose memory the array is; None if the memory belongs to a result."""
         return self if self.node is None and self.origin is None else self.origin
 
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        """Take what was copied or pickled; calls are counted in each process by itself."""
+        for name, value in {**state[1], "changed": 0}.items():
+            setattr(self, name, value)
+
     def mark_changed(self) -> None:
         """Note that `array` has been changed in place."""
         self.changed = next(Node.counter)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from array import array
 from collections.abc import Callable
 from typing import Any
@@ -282,3 +284,17 @@ def test_other_arguments_may_be_changed_after_the_call_too(
     flat = argument if isinstance(argument[0], bool | int | np.generic) else argument[0]
     flat[0] = 1 - flat[0]
     np.testing.assert_array_equal(tg.grad(y.sum(), x)[0], expected)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))]
+)
+def test_a_copy_does_not_bring_along_how_far_another_process_has_counted(
+    copied: Callable[[tg.Tensor], tg.Tensor],
+) -> None:
+    p = leaf()
+    p.changed = 10**12
+    again = copied(p)
+    (again * again).sum().backward()
+    assert again.grad.tolist() == [[2.0, 4.0], [6.0, 8.0]]
+    assert (again.name, again.requires_grad, p.changed) == (p.name, True, 10**12)
