@@ -73,6 +73,8 @@ def test_updates_of_small_parameters_are_one_call() -> None:
     sizes: list[int] = []
 
     class Counted(optim.SGD):
+        elementwise = True
+
         def update(self, p: NDArray[Any], g: NDArray[Any], state: dict[str, Any]) -> None:
             sizes.append(p.size)
             super().update(p, g, state)
@@ -99,6 +101,23 @@ def test_an_update_that_is_not_elementwise_sees_each_parameter_by_itself() -> No
         p.grad = np.full_like(p.array, 2.0)
     Normalised(parameters, 1.0).step()
     assert [p.array.tolist() for p in parameters] == [[-1.0], [-0.5] * 4]
+
+
+def test_an_update_of_ones_own_is_not_taken_for_elementwise_because_its_base_is() -> None:
+    class WithoutBiases(optim.SGD):
+        def update(self, p: NDArray[Any], g: NDArray[Any], state: dict[str, Any]) -> None:
+            if p.ndim > 1:
+                super().update(p, g, state)
+
+    class Further(WithoutBiases):
+        pass
+
+    for kind in (WithoutBiases, Further):
+        weight, bias = nn.Parameter([[1.0, 2.0]]), nn.Parameter([3.0])
+        for p in (weight, bias):
+            p.grad = np.ones_like(p.array)
+        kind([weight, bias], 1.0).step()
+        assert (weight.tolist(), bias.tolist()) == ([[0.0, 1.0]], [3.0])
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -163,14 +163,14 @@ def test_threads_explain_one_network_at_once_and_leave_it_as_it_was():
 def test_no_explanation_changes_a_network():
     run = built("vgg", widths=(2, 2), hidden=4, batch_norm=True)
     tensors = [*run.model.parameters(), *run.model.buffers()]
-    before = [(tensor.array, tensor.array.copy(), tensor.version) for tensor in tensors]
+    before = [(tensor.array, tensor.array.copy(), tensor.changed) for tensor in tensors]
     image = picture(3)
     explain_layers(run, image)
     explain_cell(run, image, "features.1", (0, 0, 0))
     explain_backward(run, image, 0)
     explain_weight(run, image, 0, "features.1.weight", (0,))
     explain_graph(run, image, 0)
-    for tensor, (array, values, version) in zip(tensors, before, strict=True):
+    for tensor, (array, values, changed) in zip(tensors, before, strict=True):
         assert tensor.array is array
-        assert (tensor.version, tensor.grad) == (version, None)
+        assert (tensor.changed, tensor.grad) == (changed, None)
         np.testing.assert_array_equal(array, values)

@@ -115,6 +115,8 @@ class AdamW(Adam):
     array([0.5], dtype=float32)
     """
 
+    elementwise = True
+
     def __init__(
         self,
         parameters: Iterable[Variable],

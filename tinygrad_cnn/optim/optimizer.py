@@ -43,7 +43,7 @@ class Optimizer:
 
     Derive from it: make numbers that steer it a `Hyperparameter`, name in `slots` the arrays it
     keeps for each parameter, and define `update`. If `update` treats every number by itself, as all
-    of ours do, say ``elementwise = True``: small parameters are then updated by one call of it.
+    of ours do, say ``elementwise = True`` beside it: small parameters are then updated by one call.
 
     Parameters
     ----------
@@ -82,6 +82,10 @@ class Optimizer:
     slots: ClassVar[tuple[str, ...]] = ()
     elementwise: ClassVar[bool] = False
     lr = Hyperparameter()
+
+    def __init_subclass__(cls) -> None:
+        if "update" in vars(cls) and "elementwise" not in vars(cls):
+            cls.elementwise = False  # what was said of another's update says nothing of this one
 
     def __init__(self, parameters: Iterable[Variable], lr: float) -> None:
         self.parameters = leaves(type(self).__name__, parameters)
