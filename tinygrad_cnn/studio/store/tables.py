@@ -82,7 +82,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: Moment, dict[str, Any]: JSON(none_as_null=True)}  # noqa: RUF012
+    type_annotation_map = {datetime: Moment, dict[str, Any]: JSON(none_as_null=True)}  # noqa: RUF012  # SQLAlchemy's
 
 
 class Model(Base):
@@ -106,7 +106,7 @@ class Model(Base):
     """
 
     __tablename__ = "models"
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  # SQLAlchemy's
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
@@ -134,7 +134,7 @@ class Promotion(Base):
     """
 
     __tablename__ = "promotions"
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  # SQLAlchemy's
 
     id: Mapped[int] = mapped_column(primary_key=True)
     model_id: Mapped[int | None] = mapped_column(
@@ -213,7 +213,7 @@ class Run(Base):
     """
 
     __tablename__ = "runs"
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  # SQLAlchemy's
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]

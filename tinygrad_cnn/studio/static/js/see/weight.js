@@ -79,33 +79,19 @@ export function weightPanel(about, parameters, asked, chosen) {
       ),
       element("td", { class: "faint" }, sizes(shape)),
       element("td", { class: "number" }, number(gradient, 3)),
-      element(
-        "td",
-        { class: "gauge" },
-        element("i", {
-          class: "length",
-          "aria-hidden": "true",
-          style: { "--share": (most ? gradient / most : 0).toFixed(4) },
-        }),
-      ),
+      gauge(gradient, most),
       element("td", { class: "number" }, number(norm, 3)),
     );
   const table = element(
     "table",
     { class: "parameters" },
     element("caption", { class: "unseen" }, "Parameters and the norms of their gradients"),
-    element(
-      "thead",
-      {},
-      element(
-        "tr",
-        {},
-        element("th", { scope: "col" }, "parameter"),
-        element("th", { scope: "col" }, "shape"),
-        element("th", { scope: "col", class: "number" }, "gradient"),
-        element("td"),
-        element("th", { scope: "col", class: "number" }, "weights"),
-      ),
+    head(
+      column("parameter"),
+      column("shape"),
+      column("gradient", "number"),
+      element("td"),
+      column("weights", "number"),
     ),
     element("tbody", {}, parameters.map(row)),
   );
@@ -178,17 +164,11 @@ function chainOf({
         "table",
         { class: "factors" },
         element("caption", { class: "unseen" }, "The factors, from the loss down to the weight"),
-        element(
-          "thead",
-          {},
-          element(
-            "tr",
-            {},
-            element("th", { scope: "col" }, "layer"),
-            element("th", { scope: "col" }, "its derivative"),
-            element("th", { scope: "col", class: "number" }, "product so far"),
-            element("td"),
-          ),
+        head(
+          column("layer"),
+          column("its derivative"),
+          column("product so far", "number"),
+          element("td"),
         ),
         element(
           "tbody",
@@ -204,15 +184,7 @@ function chainOf({
                 formula(factor.mathml, factor.text, { reference: factor.reference, inline: true }),
               ),
               element("td", { class: "number" }, number(factor.after, 3)),
-              element(
-                "td",
-                { class: "gauge" },
-                element("i", {
-                  class: "length",
-                  "aria-hidden": "true",
-                  style: { "--share": (largest ? factor.after / largest : 0).toFixed(4) },
-                }),
-              ),
+              gauge(factor.after, largest),
             ),
           ),
         ),
@@ -266,4 +238,21 @@ function firstIndex(shape) {
 function axisName(axes, axis) {
   if (axes === 4) return ["Kernel", "Channel", "Row", "Column"][axis];
   return axes === 2 ? ["Unit", "Input"][axis] : ["Unit", `Axis ${axis}`][Math.min(axis, 1)];
+}
+
+/** Return the head of a table. */
+function head(...cells) {
+  return element("thead", {}, element("tr", {}, cells));
+}
+
+/** Return the head of a column. */
+function column(name, kind = null) {
+  return element("th", { scope: "col", class: kind }, name);
+}
+
+/** Return the cell that shows a value as a length, its share of the largest. */
+function gauge(value, largest) {
+  const share = largest ? value / largest : 0;
+  const length = { class: "length", "aria-hidden": "true", style: { "--share": share.toFixed(4) } };
+  return element("td", { class: "gauge" }, element("i", length));
 }
