@@ -19,7 +19,7 @@ from tinygrad_cnn.engine import pool
 from tinygrad_cnn.engine.blas import one_thread
 
 SMALL = 1 << 17  # multiply-adds up to which BLAS uses one thread of its own accord
-WORTH = 1 << 23  # operations from which on a second thread is worth calling: 400 µs or more
+WORTH = 1 << 24  # operations from which on a second thread is worth calling: 400 µs or more
 PIECE = 1 << 23  # multiply-adds that are worth a piece of their own
 
 _limit: ContextVar[int | None] = ContextVar("num_threads", default=None)
