@@ -109,7 +109,7 @@ class Declaration(Generic[P]):
                 )
         self.parameters = tuple(self.signature.parameters)
         self._defaults = [p.default for p in self.signature.parameters.values()]
-        self._plans: dict[tuple[bool, ...], Plan] = {}
+        self._plans: dict[int, Plan] = {}
         self._sort_parameters()
 
     def __repr__(self) -> str:
@@ -183,6 +183,7 @@ class Declaration(Generic[P]):
         self.static = tuple(self.parameters[i] for i in self._static)
         self._constants = self._other_arrays + self._static
         self._bind = _binder(self.name, self.signature, self._operands)
+        self._beside = _joiner(len(self.parameters), self._operands, self.sequence)
         self._plans.clear()
 
     def _reader(self, names: Iterable[str], kept: bool = False) -> Reader:
@@ -229,10 +230,10 @@ class Declaration(Generic[P]):
         read = self._reader(inspect.signature(function).parameters)
         return function(*read([], [arguments[name] for name in self.parameters], y))
 
-    def _plan(self, wanted: tuple[bool, ...]) -> Plan:
-        """Make the plan for calls of which these operands want a gradient, and keep it."""
+    def _plan(self, wanted: int) -> Plan:
+        """Make the plan for calls of which these operands, a bit each, want a gradient; keep it."""
         rules = [self.derivatives[name] for name in self.operands]
-        chosen = [(k, rule) for k, rule in enumerate(rules) if self.sequence or wanted[k]]
+        chosen = [(k, rule) for k, rule in enumerate(rules) if self.sequence or wanted >> k & 1]
         names = tuple(dict.fromkeys(name for _, rule in chosen for name in rule.needs))
         derivatives = tuple((k, rule, _applied(rule, names)) for k, rule in chosen)
         plan = self._plans[wanted] = Plan(derivatives, names, self._reader(names, kept=True))
@@ -255,6 +256,20 @@ def _binder(
     return binder
 
 
+def _joiner(
+    count: int, operands: list[int], sequence: bool
+) -> Callable[[list[Any], list[Any]], list[Any]]:
+    """Return a function of a call's arguments and its operands as arrays: all, with these."""
+    parts = [f"arguments[{i}]" for i in range(count)]
+    for k, i in enumerate(operands):
+        parts[i] = f"arrays[{k}]"
+    if sequence:
+        parts[0] = "arrays"
+    join: Callable[[list[Any], list[Any]], list[Any]]
+    join = eval(f"lambda arguments, arrays: [{', '.join(parts)}]")
+    return join
+
+
 def _applied(derivative: Derivative, names: tuple[str, ...]) -> Callable[[Array, list[Any]], Any]:
     """Return a function that calls the rule with a gradient and the kept values of `names`."""
     needs = [f"{name}=kept[{names.index(name)}]" for name in derivative.needs]
@@ -269,7 +284,7 @@ def _kept(value: Any, array: Any) -> Any:
         if array is not value.array:
             return array
         leaf = value.owner
-        if leaf is not None:
+        if leaf is not None and leaf.checksum is not None:
             leaf.last_change()  # what was written until now the call has seen
         return value
     if value is None or isinstance(value, int | float | str):

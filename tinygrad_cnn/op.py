@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.declaration import Declaration, Derivative, P
+from tinygrad_cnn.declaration import Declaration, Derivative, P, Plan
 from tinygrad_cnn.graph import Array, Node, Variable
 from tinygrad_cnn.recording import ForwardEvent, Recording, float_dtype, recording
 
@@ -48,9 +48,9 @@ class Op(Declaration[P]):
                     break
             else:
                 return self._computed(arguments, state.scope)  # type: ignore[no-any-return]  # an array
-        arrays, parents, has_tensor = self._unwrapped(operands)
+        arrays, parents, wanted, has_tensor = self._unwrapped(operands)
         if self._constants or self.sequence:
-            arrays = self._beside_operands(arguments, arrays)
+            arrays = self._beside(arguments, arrays)
             if self._unwrap_constants(arguments, arrays, state.on):
                 has_tensor = True
         if not has_tensor:
@@ -65,8 +65,9 @@ class Op(Declaration[P]):
                 self._tell(state, operands, arrays, None, None, started, error)
             raise
         node = None
-        if state.on and parents is not None:
-            node = self._record(arguments, arrays, parents, y, state.scope)
+        if wanted and state.on:
+            plan = self._plans.get(wanted) or self._plan(wanted)
+            node = self._record(plan, arguments, arrays, parents, y, state.scope)
         if state.observers:
             self._tell(state, operands, arrays, y, node, started)
         return Variable.tensor.of(y, node, _leaf_beneath(y, operands))
@@ -99,16 +100,6 @@ class Op(Declaration[P]):
         event = ForwardEvent(self, named, y, node, sources, state.scope, seconds, error)
         for observer in state.observers:
             observer.forward(event)
-
-    def _beside_operands(self, arguments: list[Any], unwrapped: list[Any]) -> list[Any]:
-        """Return all arguments, with the operands as arrays."""
-        arrays = arguments.copy()
-        if self.sequence:
-            arrays[0] = unwrapped
-            return arrays
-        for i, array in zip(self._operands, unwrapped, strict=True):
-            arrays[i] = array
-        return arrays
 
     def _unwrap_constants(self, arguments: list[Any], arrays: list[Any], recorded: bool) -> bool:
         """Unwrap the Tensors among other arrays, and return whether there were any."""
@@ -153,27 +144,30 @@ class Op(Declaration[P]):
 
     def _unwrapped(
         self, operands: list[Any]
-    ) -> tuple[list[Any], list[Node | Variable | None] | None, bool]:
-        """Return the operands as arrays of one dtype, their origins, and whether one is a Tensor.
+    ) -> tuple[list[Any], list[Node | Variable | None], int, bool]:
+        """Return the operands as arrays of one dtype, their origins, and two things of them.
 
-        The origin of what wants no gradient is None; there are none at all if nothing wants one.
+        The origin of what wants no gradient is None. Which of them do is told by a number with a
+        bit for each, or one for a whole list; and then, whether any is a Tensor.
         """
         arrays: list[Any] = []
         parents: list[Node | Variable | None] = []
-        has_tensor = wanted = False
+        has_tensor = False
+        wanted, bit, shift = 0, 1, 0 if self.sequence else 1
         for value in operands:
             parent = None
             if isinstance(value, Variable):
                 has_tensor = True
                 if value.requires_grad:
-                    wanted = True
+                    wanted |= bit
                     parent = value.node or value
                 value = value.array
             arrays.append(value)
             parents.append(parent)
+            bit <<= shift
         if not _is_of_one_dtype(arrays):
             arrays = self._in_one_dtype(operands, arrays)
-        return arrays, parents if wanted else None, has_tensor
+        return arrays, parents, wanted, has_tensor
 
     def _in_one_dtype(self, operands: list[Any], arrays: list[Any]) -> list[Any]:
         """Return `arrays`, the operands unwrapped, as arrays; beside a Tensor all take its dtype.
@@ -226,15 +220,14 @@ class Op(Declaration[P]):
 
     def _record(
         self,
+        plan: Plan,
         arguments: list[Any],
         arrays: list[Any],
         parents: list[Node | Variable | None],
-        y: Any,
+        y: NDArray[Any],
         scope: str,
     ) -> Node:
         """Return a node for this call."""
-        wanted = (True,) if self.sequence else tuple([parent is not None for parent in parents])
-        plan = self._plans.get(wanted) or self._plan(wanted)
         saved = plan.read(arguments, arrays, y)
         static = tuple([arguments[i] for i in self._static]) if self._static else ()
         return Node(self, plan, tuple(parents), saved, static, y, scope)
