@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine.buffers import empty_like
+from tinygrad_cnn.engine.buffers import LARGE, empty_like
 from tinygrad_cnn.engine.layout import like
 from tinygrad_cnn.engine.windows import Axis, Windows
 
@@ -21,8 +21,8 @@ Array = NDArray[Any]
 def maximum(x: Array, at: Windows) -> Array:
     """Return the largest value under each window: (..., H, W) → (..., OH, OW)."""
     padded = at.pad(x, _lowest(x.dtype))
-    tall = _largest([padded[..., at.rows.offset(i), :] for i in range(at.rows.kernel)])
-    return _largest([tall[..., at.columns.offset(j)] for j in range(at.columns.kernel)])
+    tall = _largest([padded[..., cells, :] for cells in at.rows.offsets])
+    return _largest([tall[..., cells] for cells in at.columns.offsets])
 
 
 def winner(x: Array, y: Array, at: Windows) -> Array:
@@ -86,10 +86,12 @@ def average_gradient(u: Array, at: Windows, count_include_pad: bool) -> Array:
 
 def _largest(arrays: list[Array]) -> Array:
     """Return the largest value at each place: a new array in the memory order of the first."""
-    if len(arrays) == 1:
-        return arrays[0].copy(order="K")
-    best = np.maximum(arrays[0], arrays[1], out=empty_like(arrays[0]))
-    for array in arrays[2:]:
+    first, *others = arrays
+    if not others:
+        return first.copy(order="K")
+    out = None if first.nbytes < LARGE else empty_like(first)
+    best: Array = np.maximum(first, others[0], out=out)
+    for array in others[1:]:
         np.maximum(best, array, out=best)
     return best
 

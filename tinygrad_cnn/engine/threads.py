@@ -73,9 +73,11 @@ def run(piece: pool.Piece, count: int, operations: int) -> None:
 
 def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     """Return ``np.matmul(a, b)``, in pieces where that is worth it."""
-    if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] == 1:
+    if a.ndim < 2 or b.ndim < 2:
+        return np.asarray(np.matmul(a, b))
+    if a.shape[-1] == b.shape[-2] == 1 and a.ndim == b.ndim == 2:
         return np.asarray(a * b)  # nothing to add up; BLAS would take four times as long
-    if a.ndim < 2 or b.ndim < 2 or a.size * b.shape[-1] <= SMALL:
+    if a.size * b.shape[-1] <= SMALL:
         return np.asarray(np.matmul(a, b))
     pieces = a.size * b.shape[-1] // PIECE
     rows, columns = a.shape[-2], b.shape[-1]

@@ -65,10 +65,12 @@ class Axis:
         """Where the last window ends, on the padded axis."""
         return (self.windows - 1) * self.stride + self.dilation * (self.kernel - 1) + 1
 
-    def offset(self, k: int) -> slice:
-        """Return the cells under kernel offset `k`, one a window, on the padded axis."""
-        start = k * self.dilation
-        return slice(start, start + self.stride * (self.windows - 1) + 1, self.stride)
+    @cached_property
+    def offsets(self) -> tuple[slice, ...]:
+        """The cells under each kernel offset, one a window, on the padded axis."""
+        starts = [k * self.dilation for k in range(self.kernel)]
+        length = self.stride * (self.windows - 1) + 1
+        return tuple(slice(start, start + length, self.stride) for start in starts)
 
     def starts(self) -> NDArray[Any]:
         """Return where each window starts, on the axis without padding."""
@@ -108,9 +110,9 @@ class Windows:
     def cells(self) -> tuple[tuple[Any, slice, slice], ...]:
         """What each kernel offset sees of the padded image, one cell a window; row by row."""
         return tuple(
-            (..., self.rows.offset(i), self.columns.offset(j))
-            for i in range(self.rows.kernel)
-            for j in range(self.columns.kernel)
+            (..., of_rows, of_columns)
+            for of_rows in self.rows.offsets
+            for of_columns in self.columns.offsets
         )
 
     def pad(self, x: NDArray[Any], value: float = 0.0) -> NDArray[Any]:

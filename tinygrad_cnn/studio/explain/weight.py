@@ -278,7 +278,7 @@ def _met(layer: Layer, index: tuple[int, ...]) -> NDArray[np.float64] | None:
         first = out // (kernels[0] // layer.options["groups"]) * kernels[1]
         padded = layer.windows.pad(layer.given[first + channel])
         met: NDArray[np.float64] = padded[
-            layer.windows.rows.offset(row), layer.windows.columns.offset(column)
+            layer.windows.rows.offsets[row], layer.windows.columns.offsets[column]
         ]
         return met
     return None
