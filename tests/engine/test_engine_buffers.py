@@ -114,11 +114,26 @@ def test_no_more_is_held_than_the_limit(sizes: list[int], limit: int) -> None:
         held = []
         for k, size in enumerate(sizes):
             held.append(blocks.take(size * buffers.ROUND))
-            assert held[-1].size == size * buffers.ROUND
+            assert size <= held[-1].size / buffers.ROUND <= 2 * size
             assert blocks.held <= limit * buffers.ROUND
             if k % 3 == 0:
                 held.clear()
         assert len({block.ctypes.data for block in held}) == len(held)
+
+
+@pytest.mark.parametrize(("size", "other"), [(4, False), (3, False), (2, False), (1, True)])
+def test_a_block_serves_down_to_half_its_size(size: int, other: bool) -> None:
+    blocks = buffers.Blocks()
+    place = blocks.take(4 * buffers.ROUND).ctypes.data
+    assert (blocks.take(size * buffers.ROUND).ctypes.data != place) is other
+
+
+def test_a_block_of_the_right_size_is_preferred() -> None:
+    blocks = buffers.Blocks()
+    right, larger = blocks.take(2 * buffers.ROUND), blocks.take(3 * buffers.ROUND)
+    place = right.ctypes.data
+    del right, larger
+    assert blocks.take(2 * buffers.ROUND).ctypes.data == place
 
 
 def test_a_lower_limit_lets_memory_go() -> None:

@@ -50,12 +50,11 @@ class Blocks:
         self.held = 0  # bytes, in use or not
 
     def take(self, size: int) -> Array:
-        """Return a block of at least `size` bytes that nobody uses."""
+        """Return a block that nobody uses, of at least `size` bytes and at most twice as many."""
         size = -(-size // ROUND) * ROUND
         with self._lock:
             now = settings.get()
-            blocks = self._by_size.setdefault(size, [])
-            block = _unused(blocks, OURS)
+            block = self._free(size)
             if block is not None:
                 if now.poison:
                     block.fill(0xFF)  # NaN in every floating dtype
@@ -64,9 +63,22 @@ class Blocks:
             if self.held + size > now.memory_limit:
                 self._release(now.memory_limit - size)
             if self.held + size <= now.memory_limit:
-                blocks.append(block)
+                self._by_size.setdefault(size, []).append(block)
                 self.held += size
             return block
+
+    def _free(self, size: int) -> Array | None:
+        """Return a block of `size` bytes that nobody uses; if there is none, a larger one.
+
+        So the blocks that one layer is done with serve the next, whose arrays are smaller.
+        """
+        block = _unused(self._by_size.get(size, []), OURS)
+        if block is None:
+            for larger in sorted(held for held in self._by_size if size < held <= 2 * size):
+                block = _unused(self._by_size[larger], OURS)
+                if block is not None:
+                    break
+        return block
 
     def _release(self, limit: int) -> None:
         """Let go of blocks that nobody uses until at most `limit` bytes are held."""

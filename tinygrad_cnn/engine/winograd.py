@@ -109,9 +109,9 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
         spread = _inputs(memory[..., first:last], at, t)
         size = oc * (last - first)
         rows = gradient[t * OUT : (t + 1) * OUT, :, :, first:last]
-        turned = scratch("turned", (len(rows), ow, last - first, oc), x.dtype)
+        turned = scratch("rows", (len(rows), ow, last - first, oc), x.dtype)
         turned[...] = rows.swapaxes(2, 3)  # so that the sum over images is a plain product below
-        grown = scratch("grown", (IN, tiles * OUT * size), x.dtype)
+        grown = scratch("half", (IN, tiles * OUT * size), x.dtype)
         grown[:, ow * size :] = 0
         flat = turned.reshape(len(rows), ow * size)
         _rows_product(g[:, : len(rows)], flat, grown[:, : ow * size])
