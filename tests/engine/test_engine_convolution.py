@@ -65,10 +65,14 @@ def check(name: str, case: Case, dtype: str, order: str, cache: int, threads: in
 # On the way back its border takes a cell away on one side and adds one on the other.
 SHIFTED = Case((2, 3, 6, 4), (3, 1, 4, 2), (3, 2), (1, 1), (1, 3), 3)
 
+# One channel and one image: NumPy does not care what the strides along such axes are.
+SINGLE = Case((1, 1, 1, 1), (1, 1, 1, 2), (1, 1), (0, 1), (1, 1), 1)
+
 
 @pytest.mark.parametrize("dtype", ROUNDING)
 @pytest.mark.parametrize("name", ["columns", "direct"])
 @example(case=SHIFTED, order="images first", cache=1, threads=1, seed=0, rows_added=False)
+@example(case=SINGLE, order="images first", cache=1, threads=1, seed=0, rows_added=False)
 @settings(max_examples=60, deadline=None)
 @given(case=general, order=ORDERS, cache=CACHES, threads=st.integers(1, 3), seed=SEEDS,
        rows_added=st.booleans())  # fmt: skip
