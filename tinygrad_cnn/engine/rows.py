@@ -53,13 +53,16 @@ class Rows:
         narrower products.
         """
         gathered = self._gather(x[..., band.first : band.last], band)
-        image, channel, column, row, group = [gathered.strides[k] for k in (5, 4, 2, 1, 0)]
+        group, row, column, *_ = gathered.strides
+        # Of images and channels NumPy may say any stride where there is only one; these hold always.
+        image = x.itemsize
+        cell = image * (x.shape[-1] if self._is_there(x.shape[1]) else band.images)
         kernel = self.at.columns.kernel * self.at.rows.kernel * (self.channels // self.groups)
         q = band.images // split
         return as_strided(
             gathered,
             (self.groups, band.rows, self.at.columns.windows, split, kernel, q),
-            (group, row, column * self.at.columns.step, q * image, channel, image),
+            (group, row, column * self.at.columns.step, q * image, cell, image),
             writeable=False,
         )
 
