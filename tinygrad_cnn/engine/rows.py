@@ -54,7 +54,7 @@ class Rows:
         """
         gathered = self._gather(x[..., band.first : band.last], band)
         group, row, column, *_ = gathered.strides
-        # Of images and channels NumPy may say any stride where there is only one; these hold always.
+        # Where there is one channel or image, NumPy may say any stride for it; these hold always.
         image = x.itemsize
         cell = image * (x.shape[-1] if self._is_there(x.shape[1]) else band.images)
         kernel = self.at.columns.kernel * self.at.rows.kernel * (self.channels // self.groups)
