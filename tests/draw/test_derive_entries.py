@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.compare import assert_close
+from support.drawing import at_least
 from support.entries import Entries
 
 import tinygrad_cnn as tg
@@ -91,7 +92,7 @@ class Recorded:
 def test_entry_is_that_of_the_jacobian(name: str, of: str) -> None:
     shown = set()
 
-    @settings(max_examples=30)
+    @at_least(30)
     @given(calls(name, of), st.integers(0, 99))
     def holds(call: Call, seed: int) -> None:
         recorded = Recorded(_without_ties(call, of, seed), of)
@@ -138,7 +139,7 @@ def _without_ties(call: Call, of: str, seed: int) -> Call:
 
 @pytest.mark.parametrize(("name", "of"), DERIVATIVES)
 def test_norm_of_a_factor_is_that_of_the_jacobian(name: str, of: str) -> None:
-    @settings(max_examples=20)
+    @at_least(20)
     @given(calls(name, of))
     def holds(call: Call) -> None:
         recorded = Recorded(call, of)

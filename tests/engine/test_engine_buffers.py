@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     consumes,
     rule,
 )
+from support.drawing import at_least
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.engine import buffers
@@ -75,7 +76,7 @@ class Memory(RuleBasedStateMachine):
 
 
 TestMemory = Memory.TestCase
-TestMemory.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestMemory.settings = at_least(60, stateful_step_count=30)
 
 
 @pytest.mark.parametrize("how", SIGHTS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.convolving import (
     Case,
@@ -17,6 +17,7 @@ from support.convolving import (
     general,
     reference,
 )
+from support.drawing import at_least
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.engine import (
@@ -73,7 +74,7 @@ SINGLE = Case((33, 1, 1, 1), (1, 1, 1, 4), (1, 1), (0, 3), (1, 1), 1)
 @pytest.mark.parametrize("name", ["columns", "direct"])
 @example(case=SHIFTED, order="images first", cache=1, threads=1, seed=0, rows_added=False)
 @example(case=SINGLE, order="images first", cache=1, threads=1, seed=0, rows_added=False)
-@settings(max_examples=60, deadline=None)
+@at_least(60)
 @given(case=general, order=ORDERS, cache=CACHES, threads=st.integers(1, 3), seed=SEEDS,
        rows_added=st.booleans())  # fmt: skip
 def test_general_algorithms(name: str, dtype: str, case: Case, order: str, cache: int,
@@ -82,7 +83,7 @@ def test_general_algorithms(name: str, dtype: str, case: Case, order: str, cache
 
 
 @pytest.mark.parametrize("dtype", ROUNDING)
-@settings(max_examples=60, deadline=None)
+@at_least(60)
 @given(case=channel_by_channel, order=ORDERS, cache=CACHES, threads=st.integers(1, 3), seed=SEEDS)
 def test_depthwise(dtype: str, case: Case, order: str, cache: int, threads: int,
                    seed: int) -> None:  # fmt: skip
@@ -90,7 +91,7 @@ def test_depthwise(dtype: str, case: Case, order: str, cache: int, threads: int,
 
 
 @pytest.mark.parametrize(("dtype", "slack"), [("f4", 30.0), ("f8", 100.0)])
-@settings(max_examples=60, deadline=None)
+@at_least(60)
 @given(case=for_tiles, order=ORDERS, cache=CACHES, threads=st.integers(1, 3), seed=SEEDS)
 def test_winograd(dtype: str, slack: float, case: Case, order: str, cache: int, threads: int,
                   seed: int) -> None:  # fmt: skip
@@ -122,7 +123,7 @@ def test_direct_splits_large_products_where_it_can(
     check("direct", case, "f4", "images last", 1 << 21, 2, 0)
 
 
-@settings(max_examples=40, deadline=None)
+@at_least(40)
 @given(case=general, name=st.sampled_from(["columns", "direct"]), cache=CACHES, seed=SEEDS,
        rows_added=st.booleans())  # fmt: skip
 def test_the_number_of_threads_changes_no_bit(case: Case, name: str, cache: int, seed: int,

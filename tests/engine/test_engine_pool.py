@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.drawing import at_least
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import tinygrad_cnn as tg
@@ -27,7 +28,6 @@ def blas_threads() -> set[int]:
     return {library.num_threads for library in BLAS.lib_controllers}
 
 
-@settings(deadline=None)
 @given(count=st.integers(0, 40), n=st.integers(1, 5))
 def test_each_piece_is_done_once(count: int, n: int) -> None:
     done: list[int] = []
@@ -124,7 +124,7 @@ def test_the_default_is_every_core_the_process_may_use(monkeypatch: pytest.Monke
     assert asked == [cores, 3, 1]
 
 
-@settings(max_examples=30, deadline=None)
+@at_least(30)
 @given(
     rows=st.integers(1, 300), inner=st.integers(1, 40), columns=st.integers(1, 300),
     seed=st.integers(0, 99),

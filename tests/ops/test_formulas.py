@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.mathtext import MathTextParser
 from support import numeric
 from support.compare import assert_close
+from support.drawing import at_least
 from support.evaluation import Evaluation
 from support.formulas import FormulaError
 from support.symbolic import expression
@@ -98,7 +99,7 @@ def calls(name: str, of: str | None = None) -> st.SearchStrategy[dict[str, Any]]
     ])  # fmt: skip
 
 
-few = settings(max_examples=25)
+few = at_least(25)
 
 
 @pytest.mark.parametrize("name", OURS)
