@@ -10,8 +10,8 @@ import pytest
 from typer.testing import Result
 
 from tinygrad_cnn.cli import measuring
-from tinygrad_cnn.efficiency import benchmark
-from tinygrad_cnn.efficiency.rounds import Pace
+from tinygrad_cnn.efficiency.bench import benchmark
+from tinygrad_cnn.efficiency.bench.rounds import Pace
 
 Call = Callable[..., Result]
 

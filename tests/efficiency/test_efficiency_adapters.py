@@ -9,11 +9,11 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
+from tinygrad_cnn.efficiency.bench.sides import OURS, PEERS
+from tinygrad_cnn.efficiency.bench.workloads import LENET5, MLP, VGG, Network
 from tinygrad_cnn.efficiency.process import Worker
-from tinygrad_cnn.efficiency.sides import OURS, PEERS
 from tinygrad_cnn.efficiency.worker import with_numpy, with_tinygrad_cnn
 from tinygrad_cnn.efficiency.worker.task import LEARNING_RATE, MOMENTUM, make_task
-from tinygrad_cnn.efficiency.workloads import LENET5, MLP, VGG, Network
 
 NETWORKS = {network.name: network for network in (LENET5, VGG, MLP)}
 READY = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.efficiency.profile import OpCall, OpProfile, names
+from tinygrad_cnn.efficiency.bench.profile import OpCall, OpProfile, names
 
 
 def profile_of(program) -> dict[tuple[str, str], OpCall]:

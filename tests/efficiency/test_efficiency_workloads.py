@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tinygrad_cnn.efficiency.sides import PEERS, parse_peers, parse_pythons
-from tinygrad_cnn.efficiency.workloads import CHAINS, WORKLOADS, select
+from tinygrad_cnn.efficiency.bench.sides import PEERS, parse_peers, parse_pythons
+from tinygrad_cnn.efficiency.bench.workloads import CHAINS, WORKLOADS, select
 
 
 def test_nothing_named_is_everything_or_the_quick_ones() -> None:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
 from tinygrad_cnn.cli.errors import INTERRUPTED
-from tinygrad_cnn.efficiency.benchmark import (
+from tinygrad_cnn.efficiency.bench.benchmark import (
     PARTS,
     Plan,
     Told,
@@ -23,13 +23,13 @@ from tinygrad_cnn.efficiency.benchmark import (
     find_frameworks,
     measure,
 )
-from tinygrad_cnn.efficiency.figure import MISSING, draw_roofline
+from tinygrad_cnn.efficiency.bench.figure import MISSING, draw_roofline
+from tinygrad_cnn.efficiency.bench.profile import OpCall, names
+from tinygrad_cnn.efficiency.bench.report import OPS_OF_A_CHAIN, Comparison, Profile, Report, Roofs
+from tinygrad_cnn.efficiency.bench.rounds import Pace
+from tinygrad_cnn.efficiency.bench.sides import NUMPY, OURS, parse_peers, parse_pythons
+from tinygrad_cnn.efficiency.bench.workloads import select
 from tinygrad_cnn.efficiency.machine import Machine, cores, describe
-from tinygrad_cnn.efficiency.profile import OpCall, names
-from tinygrad_cnn.efficiency.report import OPS_OF_A_CHAIN, Comparison, Profile, Report, Roofs
-from tinygrad_cnn.efficiency.rounds import Pace
-from tinygrad_cnn.efficiency.sides import NUMPY, OURS, parse_peers, parse_pythons
-from tinygrad_cnn.efficiency.workloads import select
 
 __all__ = ["bench"]
 

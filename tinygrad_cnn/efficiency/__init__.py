@@ -1,11 +1,11 @@
-"""How fast it is: whole steps, each op, memory and recording, beside whatever peers there are."""
+"""How fast it is, beside other frameworks (`bench`), and what the text claims (`experiments`)."""
 
-from tinygrad_cnn.efficiency.benchmark import PARTS, Plan, measure
-from tinygrad_cnn.efficiency.figure import draw_roofline
+from tinygrad_cnn.efficiency.bench.benchmark import PARTS, Plan, measure
+from tinygrad_cnn.efficiency.bench.figure import draw_roofline
+from tinygrad_cnn.efficiency.bench.profile import OpCall, OpProfile
+from tinygrad_cnn.efficiency.bench.report import Report
+from tinygrad_cnn.efficiency.bench.workloads import WORKLOADS, Network, Workload, select
 from tinygrad_cnn.efficiency.machine import Machine, describe
-from tinygrad_cnn.efficiency.profile import OpCall, OpProfile
-from tinygrad_cnn.efficiency.report import Report
-from tinygrad_cnn.efficiency.workloads import WORKLOADS, Network, Workload, select
 
 __all__ = [
     "PARTS",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.data import DataLoader
+from tinygrad_cnn.efficiency.bench.workloads import LENET5
 from tinygrad_cnn.efficiency.drawing import COLOURS, GREY, draw_curve, name_lines
 from tinygrad_cnn.efficiency.experiment import Experiment, Record, Unavailable, grid
 from tinygrad_cnn.efficiency.experiments.common import normalise
@@ -19,7 +20,6 @@ from tinygrad_cnn.efficiency.process import Worker, WorkerError
 from tinygrad_cnn.efficiency.results import Results, Spread
 from tinygrad_cnn.efficiency.worker.course import Course
 from tinygrad_cnn.efficiency.worker.task import Task
-from tinygrad_cnn.efficiency.workloads import LENET5
 from tinygrad_cnn.nn import LeNet5
 
 if TYPE_CHECKING:

@@ -102,7 +102,7 @@ def profile(task: Task, steps: int) -> list[dict[str, Any]]:
     from time import perf_counter
 
     import tinygrad_cnn as tg
-    from tinygrad_cnn.efficiency.profile import OpCall, OpProfile, medians
+    from tinygrad_cnn.efficiency.bench.profile import OpCall, OpProfile, medians
 
     model = _model(task)
     optimizer = _optimizer(model)

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
+from tinygrad_cnn.efficiency.bench.profile import OpCall
+from tinygrad_cnn.efficiency.bench.rounds import ratio
+from tinygrad_cnn.efficiency.bench.sides import OURS, Framework
+from tinygrad_cnn.efficiency.bench.workloads import Workload
 from tinygrad_cnn.efficiency.machine import Machine
-from tinygrad_cnn.efficiency.profile import OpCall
-from tinygrad_cnn.efficiency.rounds import ratio
-from tinygrad_cnn.efficiency.sides import OURS, Framework
 from tinygrad_cnn.efficiency.worker.task import OPS_PER_REPEAT, REPEATS
-from tinygrad_cnn.efficiency.workloads import Workload
 
 __all__ = ["Comparison", "Memory", "Profile", "Report", "Roofs", "Timing"]
 

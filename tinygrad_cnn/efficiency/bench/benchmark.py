@@ -8,12 +8,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinygrad_cnn.efficiency.machine import cores, describe
-from tinygrad_cnn.efficiency.process import Worker, WorkerError
-from tinygrad_cnn.efficiency.profile import OpCall
-from tinygrad_cnn.efficiency.report import Comparison, Memory, Profile, Report, Roofs, Timing
-from tinygrad_cnn.efficiency.rounds import Pace, alternate
-from tinygrad_cnn.efficiency.sides import (
+from tinygrad_cnn.efficiency.bench.profile import OpCall
+from tinygrad_cnn.efficiency.bench.report import Comparison, Memory, Profile, Report, Roofs, Timing
+from tinygrad_cnn.efficiency.bench.rounds import Pace, alternate
+from tinygrad_cnn.efficiency.bench.sides import (
     NUMPY,
     OURS,
     PEERS,
@@ -21,7 +19,9 @@ from tinygrad_cnn.efficiency.sides import (
     Side,
     interpreter_of,
 )
-from tinygrad_cnn.efficiency.workloads import WORKLOADS, Workload
+from tinygrad_cnn.efficiency.bench.workloads import WORKLOADS, Workload
+from tinygrad_cnn.efficiency.machine import cores, describe
+from tinygrad_cnn.efficiency.process import Worker, WorkerError
 
 __all__ = ["PARTS", "Plan", "find_frameworks", "measure"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cnn.efficiency.profile import OpCall, names
-from tinygrad_cnn.efficiency.report import Profile, Report, Roofs
+from tinygrad_cnn.efficiency.bench.profile import OpCall, names
+from tinygrad_cnn.efficiency.bench.report import Profile, Report, Roofs
 from tinygrad_cnn.files import atomic_write
 
 if TYPE_CHECKING:
