@@ -323,6 +323,7 @@ R = np.random.default_rng(0)
         (lambda: nn.Conv2d(2, 3, 3, groups=2, rng=R), "out_channels is 3, expected a multiple of"),
         (lambda: nn.Conv2d(2, 3, 3, bias="per_connection", rng=R), "Conv2d: bias is"),
         (lambda: nn.ConvTranspose2d(2, 3, 3, 2, 0, 2, rng=R), "output_padding is 2, expected less"),
+        (lambda: nn.ConvTranspose2d(2, 3, 3, 1, 0, 1, dilation=2, rng=R), "less than stride 1"),
         (lambda: nn.ConvTranspose2d(2, 3, 3, padding="same", rng=R), "padding is 'same'"),
         (lambda: nn.MaxPool2d(0), "MaxPool2d: kernel_size is 0"),
         (lambda: nn.MaxPool2d(2, 0), "MaxPool2d: stride is 0"),

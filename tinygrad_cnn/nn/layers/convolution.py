@@ -148,7 +148,7 @@ class ConvTranspose2d(_Convolution):
     kernel_size, stride, padding, dilation, groups
         Of the convolution that this one is the transpose of, as for `Conv2d`.
     output_padding : int or (int, int)
-        Rows and columns added to the output's end, less than stride or dilation.
+        Rows and columns added to the output's end, less than the stride.
     bias : bool
         Whether to add a number to each output channel.
     rng : numpy.random.Generator
@@ -200,14 +200,12 @@ class ConvTranspose2d(_Convolution):
         owner = type(self).__name__
         self.padding = numbers(owner, "padding", padding, 0)
         self.output_padding = numbers(owner, "output_padding", output_padding, 0)
-        strides, dilations, extras = (
-            pair(owner, name, getattr(self, name), 0)
-            for name in ("stride", "dilation", "output_padding")
+        strides, extras = (
+            pair(owner, name, getattr(self, name), 0) for name in ("stride", "output_padding")
         )
-        if any(e >= max(s, d) for e, s, d in zip(extras, strides, dilations, strict=True)):
+        if any(e >= s for e, s in zip(extras, strides, strict=True)):
             raise ValueError(
-                f"{owner}: output_padding is {output_padding}, expected less than stride {stride} "
-                f"or dilation {dilation}"
+                f"{owner}: output_padding is {output_padding}, expected less than stride {stride}"
             )
         kernel = pair(owner, "kernel_size", self.kernel_size, 1)
         outs, ins = self.out_channels // self.groups, self.in_channels // self.groups
