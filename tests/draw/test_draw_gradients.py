@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
-from support.programs import programs, run
+from support.compositions import compositions, differentiated
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.draw.graph import Statistics
 
 
-@given(programs())
-def test_gradients_of_nodes_are_those_of_grad(program):
+@given(compositions())
+def test_gradients_of_nodes_are_those_of_grad(composition):
     """The oracle is `grad` with respect to each value by itself."""
-    values = run(program)
+    values = composition.graph()
     y = values[-1].sum()
     drawing = tg.draw(y, gradients=True, names={f"v{k}": v for k, v in enumerate(values)})
     for node in drawing.graph.nodes:
@@ -25,11 +25,11 @@ def test_gradients_of_nodes_are_those_of_grad(program):
             assert node.gradient == Statistics.of(expected)
 
 
-@given(programs())
-def test_contributions_sum_to_the_gradient_of_their_source(program):
-    drawing = tg.draw(run(program)[-1].sum(), gradients=True)
+@given(compositions())
+def test_contributions_sum_to_the_gradient_of_their_source(composition):
+    drawing = tg.draw(composition.graph()[-1].sum(), gradients=True)
     sums: dict[str, np.ndarray] = {}
-    for edge in drawing.graph.edges:
+    for edge in differentiated(drawing.graph):
         flowed = drawing.arrays.contributions[edge.id]
         assert edge.gradient == Statistics.of(flowed)
         sums[edge.source] = sums.get(edge.source, 0.0) + flowed

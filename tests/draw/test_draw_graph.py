@@ -10,49 +10,47 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from support.programs import UNARY, programs, run
+from support.compositions import Composition, Step, compositions, differentiated
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.draw.graph import Graph, Statistics
 
 
-def needed(program: list[tuple[str, int, int]]) -> list[int]:
-    """Return the places of what the last result was computed from, in order."""
-    found = {len(program) + 1}
-    for k in range(len(program) - 1, -1, -1):
-        name, i, j = program[k]
-        if k + 2 in found:
-            found |= {i} if name in UNARY else {i, j}
-    return sorted(found)
+def needed(composition: Composition) -> list[tuple[int, Step]]:
+    """Return the steps that the last result needs, itself too, with its places, in order."""
+    steps = composition.steps
+    found = {len(composition.shapes) + len(steps) - 1}
+    chosen = []
+    for place, step in reversed([*enumerate(steps, len(composition.shapes))]):
+        if place in found:
+            found |= {*step.places}
+            chosen.append((place, step))
+    return chosen[::-1]
 
 
-@given(programs())
-@example([("mul", 0, 0)])
-def test_every_call_and_every_edge_is_in_the_graph_once(program):
-    values = run(program)
-    places = [k for k in needed(program) if k >= 2]
-    graph = tg.draw(values[-1]).graph
+@given(compositions())
+@example(Composition(((3,),), (Step("mul", (0, 0), {}),)))
+def test_every_call_and_every_edge_is_in_the_graph_once(composition):
+    graph = tg.draw(composition.graph()[-1]).graph
     calls = [node for node in graph.nodes if node.kind == "op"]
-    assert [node.name for node in calls] == [program[k - 2][0] for k in places]
-    expected = []
-    for k in places:
-        name, i, j = program[k - 2]
-        expected += [(i, k)] if name in UNARY else [(i, k), (j, k)]
-    id_of = {k: calls[n].id for n, k in enumerate(places)}
-    for edge, (i, k) in zip(graph.edges, expected, strict=True):
-        assert edge.target == id_of[k]
-        assert (edge.source == id_of[i]) if i >= 2 else edge.source not in id_of.values()
+    steps = needed(composition)
+    assert [node.name for node in calls] == [step.op for _, step in steps]
+    expected = [(i, place) for place, step in steps for i in step.places]
+    id_of = {place: call.id for (place, _), call in zip(steps, calls, strict=True)}
+    for edge, (i, place) in zip(differentiated(graph), expected, strict=True):
+        assert edge.target == id_of[place]
+        assert edge.source == id_of[i] if i in id_of else edge.source not in id_of.values()
 
 
-@given(programs(), st.booleans())
-def test_a_trace_and_the_recorded_graph_say_the_same(program, recording):
+@given(compositions(), st.booleans())
+def test_a_trace_and_the_recorded_graph_say_the_same(composition, recording):
     with tg.trace() as trace:
-        values = run(program)
+        values = composition.graph()
     later = tg.draw(values[-1]).graph
     traced = trace.draw(values[-1]).graph
     if not recording:
         with tg.no_grad(), tg.trace() as trace:
-            values = run(program)
+            values = composition.graph()
         traced = trace.draw(values[-1]).graph
     assert [(n.id, n.name, n.shape, n.formula) for n in later.nodes] == [
         (n.id, n.name, n.shape, n.formula) for n in traced.nodes
@@ -60,9 +58,9 @@ def test_a_trace_and_the_recorded_graph_say_the_same(program, recording):
     assert later.edges == traced.edges
 
 
-@given(programs())
-def test_edges_lead_from_earlier_to_later_nodes_and_ids_count(program):
-    graph = tg.draw(run(program)[-1]).graph
+@given(compositions())
+def test_edges_lead_from_earlier_to_later_nodes_and_ids_count(composition):
+    graph = tg.draw(composition.graph()[-1]).graph
     assert [node.id for node in graph.nodes] == [f"n{i}" for i in range(len(graph.nodes))]
     assert [edge.id for edge in graph.edges] == [f"e{i}" for i in range(len(graph.edges))]
     order = {node.id: i for i, node in enumerate(graph.nodes)}
@@ -143,10 +141,10 @@ def test_parameters_inputs_and_constants_are_told_apart():
     assert kinds == {"x": "parameter", "given": "input", "0.5": "constant", "target": "input"}
 
 
-@given(programs())
-def test_json_comes_back_as_it_was(program):
+@given(compositions())
+def test_json_comes_back_as_it_was(composition):
     with tg.trace() as trace:
-        y = run(program)[-1].sum()
+        y = composition.graph()[-1].sum()
         y.backward()
     graph = trace.draw(values=True).graph
     text = json.dumps(graph.to_json(), allow_nan=False)

@@ -1,4 +1,4 @@
-"""Random compositions of ops, on values of any shape, as functions that can be checked."""
+"""Random compositions of ops, on values of any shape: graphs, and functions that can be checked."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.check.strategies import axes, broadcasting, indices
+from tinygrad_cnn.draw.graph import Edge, Graph
 
 Shape: TypeAlias = tuple[int, ...]
 Options: TypeAlias = dict[str, Any]
@@ -44,25 +46,30 @@ class Composition:
 
     def __call__(self, *arguments: Any) -> Any:
         """Return all values in one row: so each flows on there, and into any later steps."""
+        return tg.concatenate([tg.reshape(value, -1) for value in self.values(*arguments)])
+
+    def values(self, *arguments: Any) -> list[Any]:
+        """Return the arguments and the result of every step."""
         values = list(arguments)
         for step in self.steps:
             values.append(step(values))
-        return tg.concatenate([tg.reshape(value, -1) for value in values])
+        return values
 
-    def arguments(self, seed: int = 0) -> list[Any]:
-        """Return random arguments."""
-        rng = np.random.default_rng(seed)
+    def arguments(self) -> list[Any]:
+        """Return random arrays to begin with."""
+        rng = np.random.default_rng(0)
         return [rng.standard_normal(shape) for shape in self.shapes]
+
+    def graph(self) -> list[Any]:
+        """Return all values, as Tensors that require a gradient or were computed from such."""
+        leaves = [tg.Tensor(array, requires_grad=True) for array in self.arguments()]
+        return self.values(*leaves)
 
 
 @st.composite
 def compositions(draw: st.DrawFn) -> Composition:
     """Return a strategy for compositions of one to three arguments and up to seven steps."""
-    longest = draw(hnp.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=4))
-    shapes = [longest]
-    for _ in range(draw(st.integers(0, 2))):  # that broadcast against it
-        part = longest[draw(st.integers(0, len(longest))) :]
-        shapes.append(tuple(draw(st.sampled_from(sorted({1, n}))) for n in part))
+    shapes = draw(st.integers(1, 3).flatmap(broadcasting))
     values = [np.zeros(shape) for shape in shapes]
     steps = []
     for _ in range(draw(st.integers(1, 7))):
@@ -74,27 +81,32 @@ def compositions(draw: st.DrawFn) -> Composition:
         chosen = draw(st.sampled_from(fitting))
         step = Step(op, chosen, draw(options(values[chosen[0]].shape)))
         result = step(values)
-        if result.size <= MOST:
+        if 0 < result.size <= MOST:
             steps.append(step)
             values.append(result)
+    assume(steps)
     return Composition(tuple(shapes), tuple(steps))
 
 
-# --- which values an op takes, and with what options ---------------------------------------------
+def differentiated(graph: Graph) -> list[Edge]:
+    """Return the edges along which gradients flow: all but those of an index that is an array."""
+    return [edge for edge in graph.edges if edge.argument != "index"]
 
-Places: TypeAlias = Callable[[str, list[Any]], list[tuple[int, ...]]]
-Choice: TypeAlias = Callable[[Shape], st.SearchStrategy[Options]]
+
+# --- which values an op takes --------------------------------------------------------------------
+
+Places: TypeAlias = list[tuple[int, ...]]
 
 
-def _any(op: str, values: list[Any]) -> list[tuple[int, ...]]:
+def _any(op: str, values: list[Any]) -> Places:
     return [(i,) for i in range(len(values))]
 
 
-def _with_axes(op: str, values: list[Any]) -> list[tuple[int, ...]]:
+def _with_axes(op: str, values: list[Any]) -> Places:
     return [(i,) for i, value in enumerate(values) if value.ndim]
 
 
-def _pairs(op: str, values: list[Any]) -> list[tuple[int, ...]]:
+def _pairs(op: str, values: list[Any]) -> Places:
     def fit(i: int, j: int) -> bool:
         try:
             tg.OPS[op](values[i], values[j])
@@ -105,18 +117,12 @@ def _pairs(op: str, values: list[Any]) -> list[tuple[int, ...]]:
     return [(i, j) for i, j in product(range(len(values)), repeat=2) if fit(i, j)]
 
 
-def _alike(op: str, values: list[Any]) -> list[tuple[int, ...]]:
+def _alike(op: str, values: list[Any]) -> Places:
     pairs = product(_with_axes(op, values), repeat=2)
     return [(i, j) for (i,), (j,) in pairs if values[i].shape == values[j].shape]
 
 
-def _one_axis(shape: Shape) -> st.SearchStrategy[int]:
-    return st.integers(-len(shape), len(shape) - 1)
-
-
-def _several_axes(shape: Shape) -> st.SearchStrategy[Any]:
-    axes = st.integers(0, len(shape) - 1)
-    return st.lists(axes, unique=True, min_size=1, max_size=len(shape)).map(tuple)
+# --- and with what options -----------------------------------------------------------------------
 
 
 def _none(shape: Shape) -> st.SearchStrategy[Options]:
@@ -124,16 +130,15 @@ def _none(shape: Shape) -> st.SearchStrategy[Options]:
 
 
 def _axis(shape: Shape) -> st.SearchStrategy[Options]:
-    return st.fixed_dictionaries({"axis": _one_axis(shape)})
+    return st.fixed_dictionaries({"axis": st.integers(-len(shape), len(shape) - 1)})
 
 
 def _axes(shape: Shape) -> st.SearchStrategy[Options]:
-    some = [_one_axis(shape), _several_axes(shape)] if shape else []
-    return st.fixed_dictionaries({"axis": st.one_of(st.none(), *some), "keepdims": st.booleans()})
+    return st.fixed_dictionaries({"axis": axes(len(shape))})
 
 
-def _flipped(shape: Shape) -> st.SearchStrategy[Options]:
-    return st.fixed_dictionaries({"axis": _several_axes(shape)})
+def _reduced(shape: Shape) -> st.SearchStrategy[Options]:
+    return st.fixed_dictionaries({"axis": axes(len(shape)), "keepdims": st.booleans()})
 
 
 def _turned(shape: Shape) -> st.SearchStrategy[Options]:
@@ -155,21 +160,22 @@ def _padded(shape: Shape) -> st.SearchStrategy[Options]:
 
 
 def _indexed(shape: Shape) -> st.SearchStrategy[Options]:
-    basic = hnp.basic_indices(shape, allow_newaxis=True, min_dims=0)
-    several = hnp.integer_array_indices(shape, result_shape=hnp.array_shapes(max_dims=2))
-    return st.fixed_dictionaries({"index": basic | several})
+    return st.fixed_dictionaries({"index": indices(shape)})
 
 
-STEPS: dict[str, tuple[Places, Choice]] = {
+Chooser: TypeAlias = Callable[[str, list[Any]], Places]
+Choice: TypeAlias = Callable[[Shape], st.SearchStrategy[Options]]
+
+STEPS: dict[str, tuple[Chooser, Choice]] = {
     **dict.fromkeys(["neg", "tanh", "sigmoid", "softplus", "relu", "abs"], (_any, _none)),
     **dict.fromkeys(["add", "sub", "mul", "maximum", "matmul", "linear", "mse"], (_pairs, _none)),
-    **dict.fromkeys(["sum", "mean", "max", "min", "logsumexp"], (_any, _axes)),
+    **dict.fromkeys(["sum", "mean", "max", "min", "logsumexp"], (_any, _reduced)),
     **dict.fromkeys(["softmax", "log_softmax"], (_with_axes, _axis)),
     **dict.fromkeys(["concatenate", "stack"], (_alike, _axis)),
     "transpose": (_any, _turned),
     "reshape": (_any, _reshaped),
     "broadcast_to": (_any, _broadcast),
-    "flip": (_with_axes, _flipped),
+    "flip": (_any, _axes),
     "pad": (_with_axes, _padded),
-    "getitem": (_with_axes, _indexed),
+    "getitem": (_any, _indexed),
 }
