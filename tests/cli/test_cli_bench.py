@@ -101,7 +101,7 @@ def test_an_interruption_leaves_what_was_measured(
 
 
 def test_the_roofline_is_drawn(call: Call, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="needs the extra plots")
     result = call("bench", "mlp-32", "--quick", "--parts", "ops", "--figure", "roof.png", *ALONE)
     assert result.exit_code == 0, result.output
     assert "The roofline is in roof.png." in result.stdout

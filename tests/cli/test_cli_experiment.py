@@ -87,7 +87,7 @@ def test_a_file_without_an_experiment_is_refused(call: Call, tmp_path: Path) -> 
 
 
 def test_the_page_is_written(call: Call, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="needs the extra plots")
     path = own(tmp_path)
     call("experiment", path, "--out", "runs", "--seeds", "1")
     Path("docs").mkdir()

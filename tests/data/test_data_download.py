@@ -19,7 +19,7 @@ import pytest
 from tinygrad_cnn.data import DataError, fashion_mnist, idx_folder, load, mnist
 from tinygrad_cnn.data.idx_sets import FILES, SETS
 
-pooch = pytest.importorskip("pooch")
+pooch = pytest.importorskip("pooch", reason="needs the extra data")
 
 pytestmark = pytest.mark.usefixtures("no_data_folder")
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.data import DataError, Split, image_folder, load, npz
 
-Image = pytest.importorskip("PIL.Image")
+Image = pytest.importorskip("PIL.Image", reason="needs the extra data")
 
 Array = NDArray[Any]
 

