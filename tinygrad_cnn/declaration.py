@@ -11,12 +11,13 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec
+from typing import Any, Generic, Literal, ParamSpec, TypeAlias, get_args
 
 import numpy as np
 
 from tinygrad_cnn.graph import Array, Variable
 
+Integers: TypeAlias = Literal["converted", "widened", "kept"]
 P = ParamSpec("P")
 Rule = Callable[..., Any]
 Reader = Callable[[list[Any], list[Any], Any], list[Any]]
@@ -64,7 +65,7 @@ class Declaration(Generic[P]):
 
     Attributes
     ----------
-    name, formula, latex, equation, elementwise, complex_step, sequence
+    name, formula, latex, equation, elementwise, complex_step, sequence, integers
         As declared with `op`.
     forward : callable
         The computation, from arrays to an array.
@@ -86,6 +87,7 @@ class Declaration(Generic[P]):
         elementwise: bool,
         complex_step: bool,
         sequence: bool,
+        integers: Integers,
     ) -> None:
         functools.update_wrapper(self, forward)  # type: ignore[arg-type]  # an Op is callable
         self.name = forward.__name__
@@ -96,6 +98,7 @@ class Declaration(Generic[P]):
         self.elementwise = elementwise
         self.complex_step = complex_step
         self.sequence = sequence
+        self.integers = integers
         self.derivatives: dict[str, Derivative] = {}
         self.residuals: dict[str, Callable[..., Any]] = {}
         self._cost: Callable[..., int] = lambda: 0
@@ -107,6 +110,9 @@ class Declaration(Generic[P]):
                     f"op {self.name}: parameter {parameter} must be a plain one, and not be named "
                     "g, y or static: rules know the gradient, the result and the options by these"
                 )
+        if integers not in get_args(Integers):
+            known = ", ".join(map(repr, get_args(Integers)))
+            raise ValueError(f"op {self.name}: integers is {integers!r}, expected one of {known}")
         self.parameters = tuple(self.signature.parameters)
         self._defaults = [p.default for p in self.signature.parameters.values()]
         self._plans: dict[int, Plan] = {}
