@@ -206,6 +206,8 @@ def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
     """Return `value`, a whole number or two of them, as a pair; refuse what is below `least`."""
     if type(value) is int and value >= least:
         return value, value
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(
         isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= least for v in both
