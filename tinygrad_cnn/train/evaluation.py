@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.data.labels import as_labels
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.recording import no_grad
 from tinygrad_cnn.tensor import Tensor
@@ -164,7 +165,7 @@ def _classes(labels: NDArray[Any], outputs: NDArray[Any]) -> NDArray[Any] | None
     if outputs.ndim != 2 or not outputs.shape[1]:
         return None
     if labels.ndim == 1 and labels.dtype.kind in "iu":
-        return labels
+        return as_labels(labels, outputs.shape[1])  # int64: no product of theirs wraps round
     if labels.shape == outputs.shape and outputs.shape[1] > 1:
         classes: NDArray[Any] = labels.argmax(axis=1)
         return classes
