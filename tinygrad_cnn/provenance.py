@@ -1,4 +1,4 @@
-"""Where a NaN was born: an observer that stops at the first op that makes one."""
+"""Find where a NaN first appeared: an observer that stops at the op that made it."""
 
 from __future__ import annotations
 
@@ -46,8 +46,15 @@ class _Watch(Observer):
 
     def backward(self, event: BackwardEvent) -> None:
         """Raise if the node sends on what it did not get."""
+        came = self._first(_plain(event.gradient))
+        if came:
+            raise NaNError(
+                f"first {self._kind(_plain(event.gradient))}: in the gradient that flows into "
+                f"`{event.node.op.name}`{_within(event.node.scope)}{came}: it was given to "
+                "backward(), or is a sum of infinite gradients of opposite signs"
+            )
         for _, contribution in event.contributions:
-            array = contribution.array if isinstance(contribution, Variable) else contribution
+            array = _plain(contribution)
             if self._first(array):
                 node = event.node
                 place = self.calls.get(node, "a call made outside detect_nan()")
@@ -95,6 +102,10 @@ def detect_nan(infinite: bool = False) -> Iterator[None]:
     """
     with observe(_Watch(infinite)):
         yield
+
+
+def _plain(value: Array) -> Any:
+    return value.array if isinstance(value, Variable) else value
 
 
 def _within(scope: str) -> str:

@@ -145,3 +145,13 @@ def test_multiply_adds_of_a_convolution_are_counted() -> None:
     arguments = {"x": x, "w": w, "bias": None, "stride": 1, "padding": 0, "dilation": 1}
     cost = tg.conv2d.cost({**arguments, "groups": 2}, y)
     assert cost == 2 * 6 * 3 * 3 * (2 * 3 * 3)
+
+
+@pytest.mark.parametrize("bad", [1.0, True, np.float32(1), (1, True), (1.0, 1)])
+@pytest.mark.parametrize("option", ["stride", "padding", "dilation"])
+def test_what_was_computed_before_decides_no_check(bad: Any, option: str) -> None:
+    x, w = np.ones((1, 1, 5, 5)), np.ones((1, 1, 2, 2))
+    tg.conv2d(x, w, **{option: 1})
+    tg.conv2d(x, w, **{option: (1, 1)})
+    with pytest.raises(ValueError, match=f"{option} is"):
+        tg.conv2d(x, w, **{option: bad})

@@ -155,7 +155,6 @@ def inside(offset: int, stride: int, size: int, low: int, high: int) -> tuple[in
     return start, max(min(last, high), start)
 
 
-@lru_cache(maxsize=1024)
 def windows(
     name: str,
     size: tuple[int, int],
@@ -172,19 +171,38 @@ def windows(
     ValueError
         If an option is out of range or no window fits; the message starts with `name`.
     """
-    strides = pair(name, "stride", stride, 1)
-    dilations = pair(name, "dilation", dilation, 1)
+    return _windows(
+        name,
+        size,
+        kernel,
+        pair(name, "stride", stride, 1),
+        padding if isinstance(padding, str) else pair(name, "padding", padding, 0),
+        pair(name, "dilation", dilation, 1),
+        bool(ceil_mode),
+    )
+
+
+@lru_cache(maxsize=1024)  # of checked options only: 1.0 and True are equal to 1
+def _windows(
+    name: str,
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    padding: tuple[int, int] | str,
+    dilations: tuple[int, int],
+    ceil_mode: bool,
+) -> Windows:
     reaches = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
     if padding == "same":
         if strides != (1, 1):
-            raise ValueError(f"{name}: padding 'same' needs stride 1, not {stride}")
+            raise ValueError(f"{name}: padding 'same' needs stride 1, not {strides}")
         pads = [((reach - 1) // 2, reach // 2) for reach in reaches]
     elif padding == "valid":
         pads = [(0, 0), (0, 0)]
     elif isinstance(padding, str):
         raise ValueError(f"{name}: padding is {padding!r}, expected a number, a pair or 'same'")
     else:
-        pads = [(p, p) for p in pair(name, "padding", padding, 0)]
+        pads = [(p, p) for p in padding]
     axes = []
     for n, k, s, d, reach, (before, after) in zip(
         size, kernel, strides, dilations, reaches, pads, strict=True
@@ -206,6 +224,7 @@ def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
     """Return `value`, a whole number or two of them, as a pair; refuse what is below `least`."""
     if type(value) is int and value >= least:
         return value, value
+    value = value.tolist() if isinstance(value, np.ndarray) else value
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(
         isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= least for v in both

@@ -310,11 +310,7 @@ def _windows(
         )
     if w[0] % groups:
         raise ValueError(f"{name}: w has {w[0]} output channels, no multiple of groups={groups}")
-    return windows(name, x[2:], w[2:], _hashable(stride), _hashable(padding), _hashable(dilation))
-
-
-def _hashable(option: Padding) -> Padding:
-    return tuple(option) if isinstance(option, list | np.ndarray) else option
+    return windows(name, x[2:], w[2:], stride, padding, dilation)
 
 
 def _of_convolution(static: Options) -> Options:

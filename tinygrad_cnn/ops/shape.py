@@ -220,14 +220,15 @@ def _(g: Array, *, index: Any) -> Array:
 
 
 @op(formula="x₁ ‖ x₂ ‖ …", latex=r"[x_1, x_2, \dots]", sequence=True)
-def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:
+def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
     """Return `arrays` joined along an axis they have.
 
     Parameters
     ----------
     arrays : sequence of Tensor or array_like
         Of equal shapes but for `axis`.
-    axis : int
+    axis : int or None
+        None joins the arrays flattened, as in NumPy.
 
     Raises
     ------
@@ -250,10 +251,15 @@ def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:
 
 
 @concatenate.derivative("arrays", formula="the parts of g", latex=r"g_{\text{part}}")
-def _(g: Array, *, arrays_shape: list[Shape], axis: int) -> list[Array]:
+def _(g: Array, *, arrays_shape: list[Shape], axis: int | None) -> list[Array]:
     parts = []
     start = 0
     for shape in arrays_shape:
+        if axis is None:
+            stop = start + math.prod(shape)
+            parts.append(reshape(getitem(g, slice(start, stop)), shape))
+            start = stop
+            continue
         stop = start + shape[axis]
         parts.append(getitem(g, (slice(None),) * (axis % len(shape)) + (slice(start, stop),)))
         start = stop

@@ -20,7 +20,7 @@ from tinygrad_cnn.draw.derivation.letters import (
 )
 from tinygrad_cnn.draw.derivation.notation import Symbol
 from tinygrad_cnn.draw.derivation.paths import Edge, Place
-from tinygrad_cnn.graph import Node, Variable, checksum_of, nodes_of
+from tinygrad_cnn.graph import Node, Variable, nodes_of
 from tinygrad_cnn.tensor import Parameter
 
 __all__ = ["Symbols", "kept_by", "leaf_names", "options_of"]
@@ -139,7 +139,7 @@ class Symbols:
             return _literal(parameter, array.item())
         key: Any = value
         if not isinstance(value, Variable):
-            key = (array.shape, array.dtype.char, checksum_of(array))
+            key = (array.shape, array.dtype.char, array.tobytes())
         name = value.name if isinstance(value, Variable) else None
         letter = "y" if op == "squared_error" else CONSTANTS.get(parameter, "c")
         labels = op == "cross_entropy" and array.dtype.kind in "iu"
