@@ -373,7 +373,10 @@ def _sweep(
                     observer.backward(event)
             for parent, contribution in contributions:
                 earlier = pending.get(parent)
-                pending[parent] = contribution if earlier is None else earlier + contribution
+                if earlier is None:
+                    pending[parent] = contribution
+                else:
+                    pending[parent] = earlier + contribution
             if observers:
                 swept.append(node)  # an observer may raise: free nothing before the end
             elif not retain:

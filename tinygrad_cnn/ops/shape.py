@@ -255,13 +255,10 @@ def _(g: Array, *, arrays_shape: list[Shape], axis: int | None) -> list[Array]:
     parts = []
     start = 0
     for shape in arrays_shape:
-        if axis is None:
-            stop = start + math.prod(shape)
-            parts.append(reshape(getitem(g, slice(start, stop)), shape))
-            start = stop
-            continue
-        stop = start + shape[axis]
-        parts.append(getitem(g, (slice(None),) * (axis % len(shape)) + (slice(start, stop),)))
+        stop = start + (math.prod(shape) if axis is None else shape[axis])
+        before = () if axis is None else (slice(None),) * (axis % len(shape))
+        part = getitem(g, (*before, slice(start, stop)))
+        parts.append(reshape(part, shape) if axis is None else part)
         start = stop
     return parts
 
