@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_cnn.arguments import choice, number, positive, whole
 from tinygrad_cnn.data import Dataset, Normalise, Split
+from tinygrad_cnn.data.picture import IMAGE, MNIST, OPAQUE, PREPARATIONS
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import RunError
 
@@ -84,6 +85,9 @@ class DataSettings:
     mean, std : tuple of float
         Of each channel of the training images, from 0 to 1: what they are normalised with.
     training_images, test_images : int
+    preparation : str
+        How an image file becomes an image of the set: a preparation of
+        `tinygrad_cnn.data.read_image`.
     """
 
     source: str
@@ -94,6 +98,7 @@ class DataSettings:
     std: tuple[float, ...]
     training_images: int
     test_images: int
+    preparation: str = IMAGE
 
     def __post_init__(self) -> None:
         for name in ("classes", "input_shape", "mean", "std"):
@@ -104,6 +109,7 @@ class DataSettings:
             raise ValueError(f"data: got {self}, expected classes and an input_shape (C, H, W)")
         if not len(self.mean) == len(self.std) == self.input_shape[0]:
             raise ValueError(f"data: mean {self.mean} or std {self.std} is not one a channel")
+        choice("data", "preparation", self.preparation, PREPARATIONS)
         self.normalise()
 
     @classmethod
@@ -119,6 +125,7 @@ class DataSettings:
             std=std,
             training_images=len(split.train),
             test_images=len(split.test),
+            preparation=split.train.preparation,
         )
 
     def normalise(self) -> Normalise:
@@ -232,8 +239,11 @@ class Settings:
             contents = json.loads(text)
             if not isinstance(contents, dict) or contents.pop("format", None) != FORMAT:
                 raise ValueError(f"this is no settings file of format {FORMAT}")
+            data = contents.pop("data", None)
+            if isinstance(data, dict):
+                data.setdefault("preparation", _preparation_before(data.get("source")))
             parts = {
-                "data": _made(DataSettings, contents.pop("data", None)),
+                "data": _made(DataSettings, data),
                 "model": _made(ModelSettings, contents.pop("model", None)),
                 "training": _made(TrainingSettings, contents.pop("training", None)),
             }
@@ -249,6 +259,13 @@ def _made(kind: type[T], contents: Any) -> T:
         came = sorted(contents) if isinstance(contents, Mapping) else contents
         raise ValueError(f"{kind.__name__}: got {came}, expected {sorted(names)}")
     return kind(**contents)
+
+
+def _preparation_before(source: Any) -> str:
+    """Return how images were prepared by the versions whose settings do not say so."""
+    if source in ("digits", "mnist"):
+        return MNIST
+    return IMAGE if source == "fashion-mnist" or str(source).endswith(".npz") else OPAQUE
 
 
 def _statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
