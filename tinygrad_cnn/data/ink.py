@@ -53,7 +53,8 @@ def as_mnist(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
     """
     ink = _ink(grey, name)
     if _is_mnist(ink):
-        return np.rint(ink * 255).astype(np.uint8)
+        pixels: NDArray[np.uint8] = np.rint(ink * 255).astype(np.uint8)
+        return pixels
     ink = ink / ink.max()
     ink = np.where(ink < FAINTEST / 2, 0.0, ink)
     rows, columns = (np.flatnonzero((ink >= FAINTEST).any(axis=axis)) for axis in (1, 0))
@@ -73,11 +74,12 @@ def _ink(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.floating[Any]
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ground = np.median(border)
     darker, lighter = ground - grey.min(), grey.max() - ground
-    ink = (ground - grey) if darker > lighter else (grey - ground)
+    ink: NDArray[np.floating[Any]] = ground - grey if darker > lighter else grey - ground
     most = max(darker, lighter)
     if most < LEAST_CONTRAST:
         raise DataError(f"{name}: is blank: its grey values differ by {most:.0%} at most")
-    return np.maximum(ink, 0.0)
+    ink[ink < 0] = 0.0
+    return ink
 
 
 def _is_mnist(ink: NDArray[np.floating[Any]]) -> bool:

@@ -33,7 +33,7 @@ class Evaluation:
         The mean over the examples.
     accuracy : float
         The share of the examples that are classified right; NaN if the labels are no classes, or
-        the model gives NaN.
+        the loss is.
     confusion : ndarray of int64, shape (classes, classes)
         ``confusion[i, j]``: how many examples of class `i` were taken for `j`; of shape (0, 0)
         where the accuracy is NaN.
@@ -70,7 +70,7 @@ class Meter:
     images : int
     loss, accuracy : float
         Means over the images so far; NaN before the first. The accuracy is NaN from the first batch
-        on whose labels are no classes, or whose outputs hold NaN.
+        on whose labels are no classes, or whose loss is NaN.
     confusion : ndarray of int64, shape (classes, classes)
     """
 
@@ -84,7 +84,8 @@ class Meter:
         """Count a batch: its mean loss, the model's outputs and the labels."""
         self.images += len(outputs)
         self._loss += loss * len(outputs)
-        actual = _classes(labels, outputs) if self._counts else None
+        # A NaN loss: the largest of an example's outputs would be the first NaN.
+        actual = _classes(labels, outputs) if self._counts and not math.isnan(loss) else None
         if actual is None:
             self._counts, self.confusion = False, np.zeros((0, 0), np.int64)
             return
@@ -127,7 +128,7 @@ def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> 
     ------
     ValueError
         If there is no example, or `loss` gives more than one number; `DataError` if images or
-        labels hold NaN or infinity where the loss is NaN.
+        labels hold NaN or infinity where the loss is not finite.
 
     Examples
     --------
@@ -143,7 +144,7 @@ def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> 
         for batch, (images, labels) in enumerate(loader, start=1):
             outputs = model(Tensor.of(images))
             value = number(loss(outputs, labels))
-            if math.isnan(value):
+            if not math.isfinite(value):
                 check_batch(f"evaluate: batch {batch}", images, labels)
             meter.add(value, outputs.array, labels)
     if not meter.images:
@@ -179,14 +180,13 @@ def in_mode(model: Module, training: bool) -> Iterator[None]:
 
 
 def _classes(labels: NDArray[Any], outputs: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Return the class of each example; None if there are no classes, or no outputs to compare."""
-    if outputs.ndim != 2 or outputs.shape[1] < 2 or np.isnan(outputs).any():
+    """Return the class of each example; None if there are no classes."""
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
         return None
-    count = outputs.shape[1]
     if labels.ndim == 1 and labels.dtype.kind in "iu":
-        if labels.size and not (labels.min() >= 0 and labels.max() < count):
-            return None
-        return labels.astype(np.int64, copy=False)  # narrower ones would wrap round
+        classes = labels.astype(np.int64, copy=False)  # narrower ones would wrap round
+        largest = classes.view(np.uint64).max(initial=0)  # of a negative one, 2⁶³ or more
+        return classes if largest < outputs.shape[1] else None
     if labels.shape == outputs.shape:
         ones = labels == 1
         if (ones.sum(axis=1) == 1).all() and (labels[~ones] == 0).all():
