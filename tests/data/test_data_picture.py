@@ -17,6 +17,7 @@ from support.image_files import EXACT, Held, random_rgba, write
 from tinygrad_cnn.data import DataError, as_mnist, digits, image_folder, plain_picture, read_image
 
 Array = NDArray[Any]
+LUMA = [0.299, 0.587, 0.114]
 sides = st.integers(1, 9)
 
 
@@ -26,7 +27,8 @@ def on_paper(held: Held) -> Array:
         return held.colors * 255
     opacity = held.opacity if held.colors.ndim == 2 else held.opacity[..., None]
     ink, gap = 255 * held.colors * opacity, 255 * (1 - opacity)
-    darkest = (ink + gap).min()
+    grey = ink + gap if held.colors.ndim == 2 else (ink + gap) @ LUMA
+    darkest = grey.min()
     assume(abs(darkest - 230) > 1)
     return ink if darkest > 230 and opacity.any() else ink + gap
 
@@ -50,7 +52,7 @@ def test_every_kind_of_file_gives_the_colors_that_it_holds(
     near = 0.5 if held.opacity is None else 1.01  # Pillow rounds opacity, too
     np.testing.assert_allclose(np.moveaxis(pixels, 0, -1).squeeze(-1) if expected.ndim == 2
                                else np.moveaxis(pixels, 0, -1), expected, atol=near)  # fmt: skip
-    luma = np.tensordot([0.299, 0.587, 0.114], color.astype(float), axes=1)
+    luma = np.tensordot(LUMA, color.astype(float), axes=1)
     np.testing.assert_allclose(grey[0], luma, atol=0.51)
     np.testing.assert_array_equal(color, np.broadcast_to(pixels, color.shape))
 
@@ -109,6 +111,12 @@ def test_ink_on_nothing_is_seen_whatever_its_color(
     expected[1:4, 1:3] = ink
     for image in image_folder(tmp_path).train.images[0]:
         np.testing.assert_array_equal(image, expected)
+
+
+def test_a_color_that_is_as_bright_as_paper_is_seen_in_grey() -> None:
+    picture = Image.new("RGBA", (6, 5))
+    picture.paste((255, 255, 128, 255), (1, 1, 3, 4))  # a luma of 240
+    assert np.ptp(np.asarray(plain_picture(picture).convert("L"))) > 200
 
 
 def test_a_picture_of_nothing_is_white_paper() -> None:

@@ -199,7 +199,7 @@ def _on_paper(image: Image) -> Image:
     """Lay an "RGBA" picture on white or, if it would vanish there, on black."""
     pillow: Any = require("PIL.Image", "reading image files")
     white: Image = pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image)
-    if np.asarray(white).min() < _PAPER or not np.asarray(image)[..., 3].any():
+    if np.asarray(white.convert("L")).min() < _PAPER or not np.asarray(image)[..., 3].any():
         return white
     black: Image = pillow.alpha_composite(pillow.new("RGBA", image.size, "black"), image)
     return black
