@@ -80,36 +80,36 @@ class DataSettings:
         What `tinygrad_cnn.data.load` was given.
     name : str
     classes : tuple of str
+    preparation : str
+        How an image file becomes an image of the set: a preparation of
+        `tinygrad_cnn.data.read_image`.
     input_shape : tuple of int
         (C, H, W).
     mean, std : tuple of float
         Of each channel of the training images, from 0 to 1: what they are normalised with.
     training_images, test_images : int
-    preparation : str
-        How an image file becomes an image of the set: a preparation of
-        `tinygrad_cnn.data.read_image`.
     """
 
     source: str
     name: str
     classes: tuple[str, ...]
+    preparation: str = IMAGE
     input_shape: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     training_images: int
     test_images: int
-    preparation: str = IMAGE
 
     def __post_init__(self) -> None:
         for name in ("classes", "input_shape", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        choice("data", "preparation", self.preparation, PREPARATIONS)
         for i, size in enumerate(self.input_shape):
             whole("data", f"input_shape[{i}]", size)
         if len(self.input_shape) != 3 or not self.classes:
             raise ValueError(f"data: got {self}, expected classes and an input_shape (C, H, W)")
         if not len(self.mean) == len(self.std) == self.input_shape[0]:
             raise ValueError(f"data: mean {self.mean} or std {self.std} is not one a channel")
-        choice("data", "preparation", self.preparation, PREPARATIONS)
         self.normalise()
 
     @classmethod
@@ -120,12 +120,12 @@ class DataSettings:
             source=source,
             name=split.train.name,
             classes=split.train.classes,
+            preparation=split.train.preparation,
             input_shape=split.train.images.shape[1:],
             mean=mean,
             std=std,
             training_images=len(split.train),
             test_images=len(split.test),
-            preparation=split.train.preparation,
         )
 
     def normalise(self) -> Normalise:
@@ -239,17 +239,27 @@ class Settings:
             contents = json.loads(text)
             if not isinstance(contents, dict) or contents.pop("format", None) != FORMAT:
                 raise ValueError(f"this is no settings file of format {FORMAT}")
-            data = contents.pop("data", None)
-            if isinstance(data, dict):
-                data.setdefault("preparation", _preparation_before(data.get("source")))
             parts = {
-                "data": _made(DataSettings, data),
+                "data": _made(DataSettings, _with_preparation(contents.pop("data", None))),
                 "model": _made(ModelSettings, contents.pop("model", None)),
                 "training": _made(TrainingSettings, contents.pop("training", None)),
             }
             return _made(cls, {**contents, **parts})
         except (ValueError, TypeError) as error:
             raise RunError(f"{name}: cannot be read: {error}") from error
+
+
+def _with_preparation(contents: Any) -> Any:
+    """Add, where settings do not say how images were prepared, how versions of then did it."""
+    if not isinstance(contents, dict) or "preparation" in contents:
+        return contents
+    source = contents.get("source")
+    if source in ("digits", "mnist"):
+        preparation = MNIST
+    else:
+        arrays = source == "fashion-mnist" or str(source).endswith(".npz")
+        preparation = IMAGE if arrays else OPAQUE
+    return {**contents, "preparation": preparation}
 
 
 def _made(kind: type[T], contents: Any) -> T:
@@ -259,13 +269,6 @@ def _made(kind: type[T], contents: Any) -> T:
         came = sorted(contents) if isinstance(contents, Mapping) else contents
         raise ValueError(f"{kind.__name__}: got {came}, expected {sorted(names)}")
     return kind(**contents)
-
-
-def _preparation_before(source: Any) -> str:
-    """Return how images were prepared by the versions whose settings do not say so."""
-    if source in ("digits", "mnist"):
-        return MNIST
-    return IMAGE if source == "fashion-mnist" or str(source).endswith(".npz") else OPAQUE
 
 
 def _statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
