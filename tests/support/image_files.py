@@ -22,8 +22,8 @@ class Held(NamedTuple):
     options: dict[str, Any] = {}  # noqa: RUF012  # read only
 
 
-def _grey(array: Array, image: Image.Image | None = None, **options: Any) -> Held:
-    return Held(Image.fromarray(array) if image is None else image, array / 255, options=options)
+def _grey(array: Array) -> Held:
+    return Held(Image.fromarray(array), array / 255)
 
 
 def _key(array: Array, key: Any, clear: Array, held: Array) -> Held:
@@ -59,8 +59,8 @@ def _merged(mode: str, rgba: Array) -> Held:
     return Held(Image.merge("RGBA", bands), colors, opacity, options)
 
 
-def _deep(array: Array, **options: Any) -> Held:
-    return Held(Image.fromarray(array.astype(np.uint16) * 257), array / 255, options=options)
+def _deep(array: Array, dtype: Any = np.uint16) -> Held:
+    return Held(Image.fromarray(array.astype(dtype) * 257), array / 255)
 
 
 def _rgb(rgba: Array) -> Held:
@@ -112,7 +112,7 @@ EXACT: dict[str, Callable[[Array], Held]] = {
     "CMYK.tif": _cmyk,
     "I;16.png": lambda rgba: _deep(rgba[..., 0]),
     "I;16.tif": lambda rgba: _deep(rgba[..., 0]),
-    "I;16.pgm": lambda rgba: _deep(rgba[..., 0]),
+    "I.pgm": lambda rgba: _deep(rgba[..., 0], np.int32),
     "I;16-one-clear.png": _one_deep,
     "F.tif": _floats,
 }

@@ -257,7 +257,7 @@ def _with_preparation(contents: Any) -> Any:
     if source in ("digits", "mnist"):
         preparation = MNIST
     else:
-        arrays = source == "fashion-mnist" or str(source).endswith(".npz")
+        arrays = source == "fashion-mnist" or str(source).lower().endswith(".npz")
         preparation = IMAGE if arrays else OPAQUE
     return {**contents, "preparation": preparation}
 
