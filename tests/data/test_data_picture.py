@@ -27,8 +27,8 @@ def on_paper(held: Held) -> Array:
         return held.colors * 255
     opacity = held.opacity if held.colors.ndim == 2 else held.opacity[..., None]
     ink, gap = 255 * held.colors * opacity, 255 * (1 - opacity)
-    grey = ink + gap if held.colors.ndim == 2 else (ink + gap) @ LUMA
-    darkest = grey.min()
+    gray = ink + gap if held.colors.ndim == 2 else (ink + gap) @ LUMA
+    darkest = gray.min()
     assume(abs(darkest - 230) > 1)
     return ink if darkest > 230 and opacity.any() else ink + gap
 
@@ -46,14 +46,14 @@ def test_every_kind_of_file_gives_the_colors_that_it_holds(
         path = Path(folder, kind.replace(";", ""))
         write(path, held)
         pixels = read_image(path)
-        grey, color = (read_image(path, channels) for channels in (1, 3))
+        gray, color = (read_image(path, channels) for channels in (1, 3))
     assert pixels.dtype == np.uint8
     assert pixels.shape == ((1, height, width) if expected.ndim == 2 else (3, height, width))
     near = 0.5 if held.opacity is None else 1.01  # Pillow rounds opacity, too
     np.testing.assert_allclose(np.moveaxis(pixels, 0, -1).squeeze(-1) if expected.ndim == 2
                                else np.moveaxis(pixels, 0, -1), expected, atol=near)  # fmt: skip
     luma = np.tensordot(LUMA, color.astype(float), axes=1)
-    np.testing.assert_allclose(grey[0], luma, atol=0.51)
+    np.testing.assert_allclose(gray[0], luma, atol=0.51)
     np.testing.assert_array_equal(color, np.broadcast_to(pixels, color.shape))
 
 
@@ -113,7 +113,7 @@ def test_ink_on_nothing_is_seen_whatever_its_color(
         np.testing.assert_array_equal(image, expected)
 
 
-def test_a_color_that_is_as_bright_as_paper_is_seen_in_grey() -> None:
+def test_a_color_that_is_as_bright_as_paper_is_seen_in_gray() -> None:
     picture = Image.new("RGBA", (6, 5))
     picture.paste((255, 255, 128, 255), (1, 1, 3, 4))  # a luma of 240
     assert np.ptp(np.asarray(plain_picture(picture).convert("L"))) > 200

@@ -17,12 +17,12 @@ class Held(NamedTuple):
     """A picture to save, and what its file will hold: colors and opacity from 0 to 1."""
 
     image: Image.Image
-    colors: Array  # (H, W) if grey, else (H, W, 3)
+    colors: Array  # (H, W) if gray, else (H, W, 3)
     opacity: Array | None = None
     options: dict[str, Any] = {}  # noqa: RUF012  # read only
 
 
-def _grey(array: Array) -> Held:
+def _gray(array: Array) -> Held:
     return Held(Image.fromarray(array), array / 255)
 
 
@@ -74,8 +74,8 @@ def _bits(rgba: Array) -> Held:
 
 
 def _one(rgba: Array) -> Held:
-    grey = rgba[..., 0]
-    return _key(grey, int(grey[0, 0]), grey == grey[0, 0], grey / 255)
+    gray = rgba[..., 0]
+    return _key(gray, int(gray[0, 0]), gray == gray[0, 0], gray / 255)
 
 
 def _one_deep(rgba: Array) -> Held:
@@ -98,7 +98,7 @@ EXACT: dict[str, Callable[[Array], Held]] = {
     "1.png": _bits,
     "1.tif": _bits,
     "1.pbm": _bits,
-    **{f"L.{end}": lambda rgba: _grey(rgba[..., 0]) for end in ("png", "bmp", "tif", "pgm")},
+    **{f"L.{end}": lambda rgba: _gray(rgba[..., 0]) for end in ("png", "bmp", "tif", "pgm")},
     "L-one-clear.png": _one,
     "LA.png": lambda rgba: _merged("LA", rgba),
     "LA.tif": lambda rgba: _merged("LA", rgba),

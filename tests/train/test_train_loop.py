@@ -335,7 +335,17 @@ def test_labels_of_every_integer_type_are_counted_as_python_counts(
 
 
 @given(
-    st.sampled_from(["regression", "several labels", "no label", "soft", "out of range", "one"]),
+    st.sampled_from(
+        [
+            "regression",
+            "several labels",
+            "no label",
+            "soft",
+            "one and halves",
+            "out of range",
+            "one output",
+        ]
+    ),
     st.integers(2, 5),
     st.booleans(),
     st.integers(0, 99),
@@ -356,11 +366,13 @@ def test_targets_that_are_no_classes_get_no_accuracy(
             targets[3] = 0.0
         case "soft":
             targets[3] = 1.0 / classes
+        case "one and halves":
+            targets[3] = np.maximum(targets[3], 0.5)
         case "out of range":
             one_hot = targets = rng.integers(classes, size=6)
             targets = np.where(np.arange(6) == 3, classes, targets)
-        case "one":
-            outputs, one_hot, targets = outputs[:, :1], one_hot[:, 0].astype(int), targets[:, 0]
+        case "one output":
+            outputs, one_hot = outputs[:, :1], one_hot[:, 0].astype(int)
             targets = one_hot
     batches = [(outputs, one_hot), (outputs, targets)]
     result = evaluate(Given(), batches if last else batches[::-1], some_loss)

@@ -35,7 +35,7 @@ def read_picture(
     Raises
     ------
     DataError
-        If the file is missing or no image, or the model takes neither grey nor color.
+        If the file is missing or no image, or the model takes neither gray nor color.
     ValueError
         If what `preparation` gives is not of the model's shape.
     ModuleNotFoundError

@@ -48,8 +48,9 @@ def predict(folder: Path, paths: Sequence[Path], as_mnist: bool = False) -> int:
     preparation = MNIST if as_mnist else None
     images = np.stack([read_picture(path, run.settings.data, preparation) for path in paths])
     probabilities = run.probabilities(images)
-    if np.isnan(probabilities).any():
-        raise FloatingPointError(f"{folder}: the model gives NaN for these images")
+    spoilt = np.flatnonzero(np.isnan(probabilities).any(axis=1))
+    if spoilt.size:
+        raise FloatingPointError(f"{folder}: the model gives NaN for {paths[spoilt[0]]}")
     screen = console()
     for i, path in enumerate(paths):
         if i:

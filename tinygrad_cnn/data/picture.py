@@ -31,9 +31,9 @@ FORMATS = {
 IMAGE, OPAQUE, MNIST = PREPARATIONS = ("image", "image without alpha", "mnist")
 """How an image file becomes pixels: see `read_image`."""
 
-_GREY = {"1", "L", "LA", "I", "F"}
+_GRAY = {"1", "L", "LA", "I", "F"}
 _DEEP = {"I", "F"}
-_PAPER = 230  # on white, a picture that is nowhere darker has vanished
+_PAPER = 230  # a picture on white whose darkest pixel is not below this has vanished
 
 
 def read_image(
@@ -44,16 +44,16 @@ def read_image(
 ) -> NDArray[np.uint8]:
     """Read an image file as pixels.
 
-    `image_folder` reads its files by this function, and ``tinygrad-cnn predict`` reads the images
-    that it is given by it, with the channels, size and preparation of the model's training.
+    `image_folder` and ``tinygrad-cnn predict`` both read their files with this function; predict
+    passes the channels, size and preparation of the model's training.
 
     Parameters
     ----------
     path : str or path-like
         A PNG, JPEG, WebP, BMP, GIF, TIFF or PPM file; the first frame if it has several.
     channels : int, optional
-        1 for grey, 3 for colour; by default as in the file. Colour becomes grey by its luma,
-        grey becomes three equal channels.
+        1 for gray, 3 for color; by default as in the file. Color becomes gray by its luma,
+        gray becomes three equal channels.
     size : tuple (H, W), optional
         Scale to this size, bilinearly; by default as in the file.
     preparation : str
@@ -70,8 +70,8 @@ def read_image(
     Raises
     ------
     DataError
-        If the file is missing, damaged or of another format, its values have no known range, or
-        there is no digit on it to prepare.
+        If the file is missing, damaged or of another format, its values are out of range, or there is
+        no digit on it to prepare.
     ValueError
         If an argument is not as above.
     ModuleNotFoundError
@@ -99,8 +99,8 @@ def read_image(
                 f"{path}: channels is {channels} and size {size}; prepared as MNIST's digits, "
                 f"an image has 1 channel of {SIDE}x{SIDE}"
             )
-        grey = np.asarray(_opened(path, alpha=True).convert("L"), np.float64) / 255
-        return as_mnist(grey, str(path))[np.newaxis]
+        gray = np.asarray(_opened(path, alpha=True).convert("L"), np.float64) / 255
+        return as_mnist(gray, str(path))[np.newaxis]
     image = _opened(path, alpha=preparation == IMAGE)
     if channels == 1:
         image = image.convert("L")
@@ -117,7 +117,7 @@ def plain_picture(picture: Image, longest: int | None = None, alpha: bool = True
     """Return a picture upright, without transparency, of 8 bits a channel.
 
     It is turned as its EXIF says. Transparency is laid on white, so that what is clear is paper;
-    a picture that would vanish there (white ink on nothing) is laid on black. Grey values of 16
+    a picture that would vanish there (white ink on nothing) is laid on black. Gray values of 16
     bits are divided by 257, and floats from 0 to 1 multiplied by 255.
 
     Parameters
@@ -132,12 +132,12 @@ def plain_picture(picture: Image, longest: int | None = None, alpha: bool = True
     Returns
     -------
     PIL.Image.Image
-        Of mode "L" if the picture is grey, else "RGB".
+        Of mode "L" if the picture is gray, else "RGB".
 
     Raises
     ------
     DataError
-        If it holds floats outside 0 to 1, or integers of 32 bits, whose range nothing tells.
+        If it holds floats outside 0 to 1, or integers of 32 bits, which have no defined range.
     OSError, ValueError, ...
         Whatever Pillow raises if the file is damaged.
 
@@ -156,7 +156,7 @@ def plain_picture(picture: Image, longest: int | None = None, alpha: bool = True
     mode = image.mode.partition(";")[0]  # "I;16" and "I;16B" as "I"
     if mode in _DEEP:
         image = _eight_bits(image)
-    plain = "L" if mode in _GREY else "RGB"
+    plain = "L" if mode in _GRAY else "RGB"
     transparent = image.has_transparency_data
     image = image.convert("RGBA" if transparent else plain)
     if longest is not None:
@@ -178,7 +178,7 @@ def _opened(path: Path, alpha: bool) -> Image:
 
 
 def _eight_bits(image: Image) -> Image:
-    """Return a grey picture of 16 bits or of floats as "L", or "LA" if one value is transparent."""
+    """Return a gray picture of 16 bits or of floats as "L", or "LA" if one value is transparent."""
     pillow: Any = require("PIL.Image", "reading image files")
     values = np.asarray(image)
     most = 1 if image.mode == "F" else 65535
@@ -186,12 +186,12 @@ def _eight_bits(image: Image) -> Image:
         raise DataError(
             f"its values run from {values.min()} to {values.max()}; expected 0 to {most}"
         )
-    grey = pillow.fromarray(np.rint(values * (255.0 / most)).astype(np.uint8))
+    gray = pillow.fromarray(np.rint(values * (255.0 / most)).astype(np.uint8))
     clear = image.info.get("transparency")
     if clear is None:
-        return grey  # type: ignore[no-any-return]  # Pillow is imported by name
+        return gray  # type: ignore[no-any-return]  # Pillow is imported by name
     opacity = pillow.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
-    merged: Image = pillow.merge("LA", (grey, opacity))
+    merged: Image = pillow.merge("LA", (gray, opacity))
     return merged
 
 

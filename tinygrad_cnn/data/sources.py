@@ -30,8 +30,8 @@ def load(source: str | os.PathLike[str], preparation: str | None = None) -> Spli
         write ``"./digits"`` for that.
     preparation : str, optional
         How an image file becomes an image of the set: see `read_image`. By default "mnist" for
-        digits and mnist, else "image". A folder of images is read in this way; other sources hold
-        pixels, and only note it.
+        digits and mnist, else "image". A folder of images is read in this way; for other
+        sources, which hold pixels, it is only recorded.
 
     Returns
     -------
