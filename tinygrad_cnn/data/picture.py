@@ -70,8 +70,8 @@ def read_image(
     Raises
     ------
     DataError
-        If the file is missing, damaged or of another format, its values are out of range, or there is
-        no digit on it to prepare.
+        If the file is missing, damaged or of another format, its values are out of range, or
+        there is no digit on it to prepare.
     ValueError
         If an argument is not as above.
     ModuleNotFoundError
