@@ -151,6 +151,8 @@ def _heat(node: Node, heat: Heat, gradients: bool) -> list[Line]:
     if heat.kind == "gradient":
         if node.gradient is not None and not gradients:
             lines.append(Line(f"gradient {_flow(node.gradient)}", "text"))
+        if node.cancels:
+            lines.append(Line(f"its terms, of size {text.number(node.size)}, cancel", "faint"))
         if node.dead:
             lines.append(Line(f"{text.percent(node.dead)} of it at zero", "faint"))
         if node.saturated:
