@@ -216,6 +216,9 @@ def _literal(parameter: str, value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return str(int(value))
     if isinstance(value, int | float | np.number):
-        digits = f"{value:.6g}".replace("-", "−")
+        with np.errstate(over="ignore"):
+            single = np.float32(value)  # its digits, if it is one: 0.1, not 0.10000000149
+        exact = str(single if float(single) == float(value) else value)  # as "=" says
+        digits = exact.removesuffix(".0").replace("-", "−")
         return f"({digits})" if digits.startswith("−") else digits
     return str(value)
