@@ -100,8 +100,8 @@ def test_the_products_of_a_dense_unit_add_up_as_printed(browser, studio):
         assert len(terms) == 10
 
 
-WRITE_OUT = """async ([sums, products, softmaxes]) => {
-  const { equation } = await import("/static/js/numbers.js");
+WRITE_OUT = """async ([sums, products, softmaxes, shares]) => {
+  const { equation, percent, points } = await import("/static/js/numbers.js");
   const { softmaxText } = await import("/static/js/see/cell.js");
   const added = (numbers) => numbers.reduce((sum, x) => sum + x, 0);
   return [
@@ -113,6 +113,7 @@ WRITE_OUT = """async ([sums, products, softmaxes]) => {
       const terms = logits.map((z, unit) => ({ patch: [[z]], product_sum: powers[unit] }));
       return softmaxText({ terms, constants: { largest, temperature, sum: added(powers) } });
     }),
+    shares.map((pair) => [...pair.map((share) => percent(share)), points(...pair)]),
   ];
 }"""
 
@@ -130,8 +131,9 @@ def test_whatever_the_page_writes_out_holds_in_the_printed_digits(browser, studi
         {"logits": (spread * rng.standard_normal(10)).astype("f4").tolist(), "temperature": t}
         for spread in (0.1, 1.0, 5.0, 20.0) for t in (0.25, 1.0, 1.0, 3.0) for _ in range(10)
     ]  # fmt: skip
+    shares = [*rng.random((200, 2)).tolist(), [0.97649, 0.96551], [0.9996, 0.997], [1.0, 0.9999]]
     with visiting(browser, studio, "#/see") as page:
-        told = page.evaluate(WRITE_OUT, [sums, products, softmaxes])
+        told = page.evaluate(WRITE_OUT, [sums, products, softmaxes, shares])
     for asked, answer in zip(sums, told[0], strict=True):
         apart = sum(map(read, answer["parts"])) - read(answer["result"])
         assert abs(apart) <= Decimal("0.00005")
@@ -142,6 +144,9 @@ def test_whatever_the_page_writes_out_holds_in_the_printed_digits(browser, studi
         assert float(read(answer["result"])) == pytest.approx(a * b, abs=5.1e-6)
     for asked, answer in zip(softmaxes, told[2], strict=True):
         check_softmax(asked, answer)
+    for before, after, change in told[3]:
+        shown = [Decimal(text.strip("> %")) for text in (before, after)]
+        assert read(change.removeprefix("+")) == shown[1] - shown[0]
 
 
 def check_softmax(asked, told):

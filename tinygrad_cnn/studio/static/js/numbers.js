@@ -72,6 +72,20 @@ export function percent(share, decimals = 1) {
 }
 
 /**
+ * Return the difference of two shares in points of a hundred, as their percentages are printed: +1.2.
+ *
+ * @param {number} before
+ * @param {number} after
+ * @returns {string}
+ */
+export function points(before, after) {
+  const printed = (share) => Number((100 * share).toFixed(1));
+  const most = (share) => (share < 1 ? Math.min(printed(share), 99.9) : printed(share));
+  const change = most(after) - most(before);
+  return `${change > 0.05 ? "+" : ""}${fixed(change, 1)}`;
+}
+
+/**
  * Return a whole number with thin spaces between thousands: 61 706.
  *
  * @param {number} whole

@@ -41,7 +41,7 @@ function convolution(cell) {
         productsOf(source, patch, kernel, parts[place]),
       ),
     ),
-    element("p", { class: "faint" }, "≈: of the numbers with all their digits, not as rounded here."),
+    element("p", { class: "faint" }, "The tables are rounded; their sums (≈) are of the full numbers."),
     sumLine(cell, parts, result),
   ];
 }
