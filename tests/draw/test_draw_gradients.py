@@ -57,6 +57,7 @@ def test_each_way_of_a_fan_out_carries_its_own_share():
 @given(st.lists(st.floats(-9, 9, width=32), min_size=2, max_size=5))
 @example([0.2224, 0.2224])  # 0.222 + 0.222 is not 0.445
 @example([1e8, 1.2345, -1e8])  # adding has rounded
+@example([-0.0, -0.0])
 def test_who_adds_the_printed_contributions_gets_the_printed_sum(factors):
     x = tg.Tensor(1.0, requires_grad=True, dtype="f4", name="x")
     with tg.trace() as trace:

@@ -135,7 +135,7 @@ def sum_digits(parts: Sequence[NDArray[Any]], total: NDArray[Any]) -> int | None
     for digits in range(3, 18):
         printed = [[float(f"{x:.{digits}g}") for x in part.reshape(-1)] for part in parts]
         added = [math.fsum(entries) for entries in zip(*printed, strict=True)]
-        if [number(x) for x in added] == [number(float(x)) for x in total.reshape(-1)]:
+        if [number(x) for x in added] == [number(float(x) + 0.0) for x in total.reshape(-1)]:
             return digits
     return None
 

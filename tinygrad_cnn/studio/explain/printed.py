@@ -45,17 +45,17 @@ class Equation:
         --------
         >>> product = Equation([2 / 3, 1.23456], " · ".join, math.prod)
         >>> product.text(2 / 3 * 1.23456)
-        '0.66667 · 1.2346 = 0.8231'
+        '0.666667 · 1.23456 = 0.823'
         """
         shown: list[str] = []
         for result in RESULTS:
             for digits in range(4, LARGEST + 1):
                 shown = [number(x, digits) for x in self.numbers]
-                made = self.compute([_read(text) for text in shown])
+                made = self.compute([_read(text) for text in shown]) + 0.0  # no −0
                 printed = number(made, result)
-                if printed == number(value, result) and _is_clear(made, printed, result):
+                if printed == number(value + 0.0, result) and _is_clear(made, printed, result):
                     return f"{self.write(shown)} = {printed}"
-        made = self.compute([_read(text) for text in shown])  # rounding in the network shows
+        made = self.compute([_read(text) for text in shown]) + 0.0  # rounding in the network shows
         return f"{self.write(shown)} = {number(made, RESULTS[0])}"
 
     def off(self, value: float) -> float:
@@ -67,7 +67,8 @@ class Equation:
         influence = abs(value)
         for k, x in enumerate(self.numbers):
             moved = [*self.numbers[:k], x * 1.001, *self.numbers[k + 1 :]]
-            influence += 1000 * abs(self.compute(moved) - made)
+            change = self.compute(moved) - made
+            influence += 1000 * abs(change) if math.isfinite(change) else 0.0
         return abs(made - value) / influence if influence else abs(made - value)
 
 

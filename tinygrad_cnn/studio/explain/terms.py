@@ -109,8 +109,8 @@ def sum_of(layer: Layer, cell: Cell) -> Sum:
     """
     if layer.composed_of:
         raise ExplainError(
-            f"{layer.name} is a composite ({', '.join(layer.composed_of)}), expected one op on one "
-            "layer's result: other cells cannot be written out"
+            f"{layer.name} is a composite ({', '.join(layer.composed_of)}): only the cells of "
+            "one op on one layer's result can be written out"
         )
     write, axes = WRITERS.get(layer.kind, (None, 0))
     if write is None and layer.op.elementwise and layer.given.shape == layer.output.shape:
