@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.engine import layout
+from tinygrad_cnn.engine import layout, reduction
 from tinygrad_cnn.graph import Array, Variable
 from tinygrad_cnn.op import op
 
@@ -138,7 +138,7 @@ def sum_to(x: Array, shape: int | Sequence[int]) -> Array:
     target = (shape,) if isinstance(shape, int) else tuple(shape)
     lead = x.ndim - len(target)
     if lead > 0 and x.shape[lead:] == target:
-        return np.asarray(np.add.reduce(x, axis=tuple(range(lead))))
+        return np.asarray(reduction.total(x, 0 if lead == 1 else tuple(range(lead))))
     summed = [
         axis
         for axis in range(x.ndim)
@@ -147,7 +147,7 @@ def sum_to(x: Array, shape: int | Sequence[int]) -> Array:
     kept = [1 if axis in summed else n for axis, n in enumerate(x.shape)]
     if lead < 0 or tuple(kept[lead:]) != target:
         raise ValueError(f"sum_to: shape is {target}, which does not broadcast to x: {x.shape}")
-    return x.sum(axis=tuple(summed), keepdims=True).reshape(target)
+    return reduction.total(x, tuple(summed), keepdims=True).reshape(target)
 
 
 @sum_to.derivative("x", formula="g repeated", latex=r"\operatorname{broadcast} g")
@@ -209,9 +209,8 @@ def put(x: Array, index: Any, shape: Sequence[int]) -> Array:
         )
     if once:
         out[index] = x
-    else:  # by flat positions: np.add.at is fast in one dimension only
-        np.add.at(out.reshape(-1), selected.reshape(-1), x.reshape(-1))
-    return out
+        return out
+    return reduction.add_at(x.reshape(-1), selected.reshape(-1), out.size).reshape(out.shape)
 
 
 @put.derivative("x", formula="g[index]", latex=r"g_{\text{index}}")
