@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.graph import Array, Node, Variable
-from tinygrad_cnn.recording import BackwardEvent, ForwardEvent, Observer, observe
+from tinygrad_cnn.recording import BackwardEvent, ForwardEvent, Observer, Recording, observe
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -76,8 +75,7 @@ class _Watch(Observer):
         return "NaN" if np.isnan(value).any() else "infinity"
 
 
-@contextmanager
-def detect_nan(infinite: bool = False) -> Iterator[None]:
+def detect_nan(infinite: bool = False) -> changed[Recording]:
     """Raise at the first call or backward step, inside ``with detect_nan():``, that makes a NaN.
 
     Parameters
@@ -100,8 +98,7 @@ def detect_nan(infinite: bool = False) -> Iterator[None]:
     Traceback (most recent call last):
     tinygrad_cnn.provenance.NaNError: first NaN: backward of `sqrt`, called at <doctest...
     """
-    with observe(_Watch(infinite)):
-        yield
+    return observe(_Watch(infinite))
 
 
 def _plain(value: Array) -> Any:

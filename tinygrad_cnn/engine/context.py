@@ -1,9 +1,16 @@
-"""A context manager and decorator that changes the value of a context variable."""
+"""A context manager and decorator that changes the value of a context variable.
+
+An interrupt cannot break it. Python looks for signals as a function of Python's begins, and after
+each call of one in C. An ``__exit__`` in Python could be interrupted as it begins, and the change
+would stay. So ``__exit__`` is that of `io.IOBase`, in C: it calls ``close``, the generator's, in C
+as well, and the first code of Python's to run is the ``finally`` in the generator.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import io
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
@@ -12,7 +19,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class changed(Generic[T]):  # noqa: N801  # a context manager
+class changed(io.IOBase, Generic[T]):  # noqa: N801  # a context manager
     """Change `variable` inside a ``with`` block, or inside the function that is decorated.
 
     One object may be entered several times, also inside itself. A generator function is inside
@@ -28,19 +35,26 @@ class changed(Generic[T]):  # noqa: N801  # a context manager
     def __init__(self, variable: ContextVar[T], change: Callable[[T], T]) -> None:
         self._variable = variable
         self._change = change
-        self._outside: list[T] = []
 
-    def __enter__(self) -> None:
-        outside = self._variable.get()
-        try:  # an interrupt may come after any call
-            self._outside.append(outside)
-            self._variable.set(self._change(outside))
+    def __enter__(self) -> None:  # type: ignore[override]
+        outer = self.close  # of the block around, if this object's
+        inside = self._inside(outer)
+        try:
+            self.__dict__["close"] = inside.close
+            next(inside)
         except BaseException:
-            self._variable.set(outside)
+            self.__dict__["close"] = outer
+            inside.close()
             raise
 
-    def __exit__(self, *_: object) -> None:
-        self._variable.set(self._outside.pop())
+    def _inside(self, outer: Callable[[], None]) -> Generator[None, None, None]:
+        outside = self._variable.get()
+        try:
+            self._variable.set(self._change(outside))
+            yield
+        finally:  # no call before the last line, so no interrupt
+            self.__dict__["close"] = outer
+            self._variable.set(outside)
 
     def __call__(self, function: F) -> F:
         """Return `function`, each call of which runs inside."""

@@ -171,12 +171,20 @@ def check_batch(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
 def in_mode(model: Module, training: bool) -> Iterator[None]:
     """Put all of `model` into training or evaluation mode, and each module back afterwards."""
     before = [(module, module.training) for module in model.modules()]
+
+    def put_back() -> None:
+        for module, was in before:
+            module.training = was
+
     try:
         model.train(training)
         yield
     finally:
-        for module, was in before:
-            module.training = was
+        try:
+            put_back()
+        except BaseException:  # an interrupt
+            put_back()
+            raise
 
 
 def _classes(labels: NDArray[Any], outputs: NDArray[Any]) -> NDArray[np.int64] | None:
