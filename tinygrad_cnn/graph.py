@@ -9,6 +9,7 @@ older than the result, so that order visits a node only after all that it fed.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 from operator import attrgetter
 from threading import Lock
@@ -267,6 +268,16 @@ def grad(
 
 
 _accumulating = Lock()  # several threads may add to the gradients of one model
+
+
+def _start_afresh() -> None:
+    """After a fork: the lock may be held by a thread that was not copied."""
+    global _accumulating
+    _accumulating = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
 
 
 def backward(y: Variable, gradient: Array | None = None, retain_graph: bool = False) -> None:
