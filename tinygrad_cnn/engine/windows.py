@@ -9,9 +9,11 @@ so each kernel offset k, taken for all windows at once, is one strided slice of 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from threading import RLock
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -233,3 +235,15 @@ def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
             f"{name}: {argument} is {value!r}, expected a whole number from {least} up, or a pair"
         )
     return int(both[0]), int(both[1])
+
+
+def _start_afresh() -> None:
+    """After a fork: before Python 3.12 a cached property has a lock, maybe of another thread."""
+    for owner in (Axis, Windows):
+        for value in vars(owner).values():
+            if hasattr(value, "lock"):
+                value.lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
