@@ -72,3 +72,10 @@ def test_a_node_made_before_the_block_is_still_named():
     unseen = "backward of `sqrt`, called at a call made outside"
     with pytest.raises(tg.NaNError, match=unseen), tg.detect_nan():
         (y * 0.0).sum().backward()
+
+
+def test_a_nan_in_the_seed_is_not_blamed_on_the_op():
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    with tg.detect_nan(), tg.scope("head"), pytest.raises(tg.NaNError) as caught:
+        (x * 2).backward([1.0, np.nan])
+    assert "in the gradient that flows into `mul` in `head`[1]: it was given" in str(caught.value)

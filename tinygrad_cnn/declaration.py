@@ -18,6 +18,8 @@ import numpy as np
 from tinygrad_cnn.graph import Array, Variable
 
 Integers: TypeAlias = Literal["converted", "widened", "kept"]
+_PACKAGE = __name__.partition(".")[0] + "."
+
 P = ParamSpec("P")
 Rule = Callable[..., Any]
 Reader = Callable[[list[Any], list[Any], Any], list[Any]]
@@ -72,6 +74,8 @@ class Declaration(Generic[P]):
     parameters, operands, static : tuple of str
         The names of all parameters, of those that have a derivative, and of those that are never
         arrays, each in the order of the signature.
+    guarded : bool
+        Whether forward and rules get read-only views of arrays: for ops from outside the package.
     derivatives : dict of str to Derivative
         By parameter.
     residuals : dict of str to callable
@@ -85,7 +89,7 @@ class Declaration(Generic[P]):
         latex: str,
         equation: str,
         elementwise: bool,
-        complex_step: bool,
+        complex_step: bool | None,
         sequence: bool,
         integers: Integers,
     ) -> None:
@@ -96,7 +100,6 @@ class Declaration(Generic[P]):
         self.latex = latex
         self.equation = equation
         self.elementwise = elementwise
-        self.complex_step = complex_step
         self.sequence = sequence
         self.integers = integers
         self.derivatives: dict[str, Derivative] = {}
@@ -114,6 +117,9 @@ class Declaration(Generic[P]):
             known = ", ".join(map(repr, get_args(Integers)))
             raise ValueError(f"op {self.name}: integers is {integers!r}, expected one of {known}")
         self.parameters = tuple(self.signature.parameters)
+        own = forward.__module__.startswith(_PACKAGE)
+        self.complex_step = own if complex_step is None else complex_step
+        self.guarded = not own
         self._defaults = [p.default for p in self.signature.parameters.values()]
         self._plans: dict[int, Plan] = {}
         self._sort_parameters()
@@ -285,14 +291,9 @@ def _applied(derivative: Derivative, names: tuple[str, ...]) -> Callable[[Array,
 
 
 def _kept(value: Any, array: Any) -> Any:
-    """Return what to keep of an argument and its array: the Tensor, or what nobody can write to."""
+    """Return the value to save for backward: the Tensor, or a private copy."""
     if isinstance(value, Variable):
-        if array is not value.array:
-            return array
-        leaf = value.owner
-        if leaf is not None and leaf.checksum is not None:
-            leaf.last_change()  # what was written until now the call has seen
-        return value
+        return value if array is value.array else array
     if value is None or isinstance(value, int | float | str):
         return array
     if isinstance(array, np.ndarray):

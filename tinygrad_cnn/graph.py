@@ -9,12 +9,12 @@ older than the result, so that order visits a node only after all that it fed.
 from __future__ import annotations
 
 import itertools
-import zlib
+import os
 from collections.abc import Sequence
-from heapq import heappop, heappush
+from operator import attrgetter
 from threading import Lock
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,29 +39,29 @@ class ChangedInPlaceError(RuntimeError):
 
 
 class Variable:
-    """What the graph knows of a `Tensor`: an array and, if an op computed it, the node of the call.
+    """The part of a `Tensor` that the graph needs: an array and, if an op computed it, the node.
 
     Attributes
     ----------
     array : ndarray
-        The value. Package code reads it here; everybody else through ``Tensor.data``.
+        The value. Package code reads it here; all others through ``Tensor.data``.
     node : Node or None
-        The call that computed it. None for a leaf.
+        The call that computed it; None for a leaf and for a result that was not recorded.
     origin : Variable or None
         The leaf whose memory `array` is a view of, for a result that is one.
+    unrecorded : bool
+        Whether it was computed under ``no_grad()`` from values that require a gradient.
     requires_grad : bool
         Whether gradients flow to (a leaf) or through (a result) it.
     changed : int
-        The ``seq`` that was due when `array` was last changed in place, 0 if it never was: a node
-        with a smaller one has seen another value. Read it through `last_change`.
-    checksum : int or None
-        Of `array`, from the moment somebody outside the package was handed it to write to.
+        The ``seq`` at the last in-place change of `array`, 0 if there was none: a node with a
+        smaller ``seq`` has seen another value.
     """
 
-    __slots__ = ("__weakref__", "array", "changed", "checksum", "grad", "name", "node",
-                 "origin", "requires_grad")  # fmt: skip
+    __slots__ = ("__weakref__", "array", "changed", "grad", "name", "node", "origin",
+                 "requires_grad", "unrecorded")  # fmt: skip
 
-    tensor: ClassVar[type[Tensor]]  # `Tensor` names itself here: it is what results are made of
+    tensor: ClassVar[type[Tensor]]  # set to `Tensor`: the class of results
 
     array: NDArray[Any]
     grad: NDArray[Any] | None
@@ -70,7 +70,7 @@ class Variable:
     origin: Variable | None
     requires_grad: bool
     changed: int
-    checksum: int | None
+    unrecorded: bool
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,32 +83,25 @@ class Variable:
         return self.array.dtype
 
     @property
+    def is_leaf(self) -> bool:
+        """Whether it owns its memory, which may be written to: no op computed it from others."""
+        return self.node is None and self.origin is None and not self.unrecorded
+
+    @property
     def owner(self) -> Variable | None:
         """The leaf whose memory the array is; None if the memory belongs to a result."""
-        return self if self.node is None and self.origin is None else self.origin
-
-    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
-        """Take what was copied or pickled; calls are counted in each process by itself."""
-        for name, value in {**state[1], "changed": 0}.items():
-            setattr(self, name, value)
+        return self if self.is_leaf else self.origin
 
     def mark_changed(self) -> None:
-        """Note that `array` has been changed in place."""
+        """Record that `array` has been changed in place."""
         self.changed = next(Node.counter)
 
-    def last_change(self) -> int:
-        """Return `changed`, after noting a write through a handed-out array, if there was one."""
-        if self.checksum is not None:
-            checksum = checksum_of(self.array)
-            if checksum != self.checksum:
-                self.checksum = checksum
-                self.mark_changed()
-        return self.changed
 
-
-def checksum_of(array: NDArray[Any]) -> int:
-    """Return a checksum of the bytes of `array`."""
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+def holds_gradient(value: Any) -> bool:
+    """Return whether a Tensor that requires a gradient is in a list or tuple, at any depth."""
+    if isinstance(value, list | tuple):
+        return any(map(holds_gradient, value))
+    return isinstance(value, Variable) and value.requires_grad
 
 
 class Node:
@@ -194,7 +187,7 @@ class Node:
 
     def _value(self, kept: Variable) -> NDArray[Any]:
         leaf = kept.owner
-        if leaf is not None and leaf.last_change() > self.seq:
+        if leaf is not None and leaf.changed > self.seq:
             raise ChangedInPlaceError(
                 f"{leaf.name or 'a tensor'} of shape {leaf.shape} was changed in place after "
                 f"{self} had saved it for its derivative; call backward() before changing it, or "
@@ -265,20 +258,26 @@ def grad(
     keys = [target.node or target for target in targets]
     found = _sweep(y.node or y, seed, set(keys), create_graph, retain)
     results: list[Any] = []
-    taken: set[int] = set()
+    taken: set[int] = {id(seed)} if create_graph else set()
     for target, key in zip(targets, keys, strict=True):
         value = found.get(key)
         if value is None:
             value = np.zeros(target.shape, target.dtype)
-        if not create_graph:
-            value = _own(value, taken)
-        elif not isinstance(value, Variable):
-            value = Variable.tensor.of(value)
-        results.append(value)
+        results.append(_as_tensor(value, taken) if create_graph else _own(value, taken))
     return results
 
 
 _accumulating = Lock()  # several threads may add to the gradients of one model
+
+
+def _start_afresh() -> None:
+    """After a fork: the lock may be held by a thread that was not copied."""
+    global _accumulating
+    _accumulating = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
 
 
 def backward(y: Variable, gradient: Array | None = None, retain_graph: bool = False) -> None:
@@ -302,6 +301,19 @@ def _own(value: Array, taken: set[int]) -> NDArray[Any]:
     """Return `value` as an array that shares memory with nothing, copying it only if it must."""
     if type(value) is not np.ndarray or value.base is not None or id(value) in taken:
         return np.array(value)
+    taken.add(id(value))
+    return value
+
+
+def _as_tensor(value: Array, taken: set[int]) -> Variable:
+    """Return `value` as a Tensor of its own: no target, and no argument, is the same object."""
+    if not isinstance(value, Variable):
+        return Variable.tensor.of(_own(value, taken))
+    if value.node is None:  # the seed, which a rule passed on
+        again = value * 1 if value.requires_grad else Variable.tensor.of(value.array.copy())  # type: ignore[operator]  # a Tensor
+        return cast(Variable, again)
+    if id(value) in taken:
+        return Variable.tensor.of(value.array, value.node, value.origin)
     taken.add(id(value))
     return value
 
@@ -342,42 +354,49 @@ def _sweep(
     retain: bool,
 ) -> dict[Any, Array]:
     """Return the gradients that reach `wanted` (None: every leaf), by node or leaf."""
-    leading = None if wanted is None else _leading_to(wanted, root)
+    nodes = nodes_of(root) if isinstance(root, Node) else []
+    leading = None if wanted is None else _leading_to(wanted, nodes)
     needed = None if wanted is None or leading is None else wanted | leading
+    # Read all saved values first: what was changed in place raises before anything is freed.
+    due = [(n, None if leading is not None and n not in leading else n.values()) for n in nodes]
+    del nodes
     pending: dict[Node | Variable, Array] = {root: seed}
     found: dict[Node | Variable, Array] = {}
-    newest: list[tuple[int, Node]] = []  # a heap of the nodes in pending
-    if isinstance(root, Node):
-        heappush(newest, (-root.seq, root))
+    swept: list[Node] = []
     state = recording.get()
     observers = state.observers
-    token = recording.set(state._replace(on=create_graph))
     try:
-        while newest:
-            _, node = heappop(newest)
-            gradient = pending.pop(node)
+        recording.set(state._replace(on=create_graph))
+        while due:
+            node, values = due.pop()
+            gradient = pending.pop(node, None)
+            if gradient is None:
+                continue
             if wanted is not None and node in wanted:
                 found[node] = gradient
-            if leading is not None and node not in leading:
+            if values is None:
                 continue
             started = perf_counter() if observers else 0.0
-            contributions = node.op.pull_back(node, gradient, needed, create_graph)
+            contributions = node.op.pull_back(node, values, gradient, needed, create_graph)
             if observers:
                 event = BackwardEvent(node, gradient, contributions, perf_counter() - started)
                 for observer in observers:
                     observer.backward(event)
             for parent, contribution in contributions:
                 earlier = pending.get(parent)
-                if earlier is not None:
+                if earlier is None:
+                    pending[parent] = contribution
+                else:
                     pending[parent] = earlier + contribution
-                    continue
-                pending[parent] = contribution
-                if isinstance(parent, Node):
-                    heappush(newest, (-parent.seq, parent))
-            if not retain:
+            if observers:
+                swept.append(node)  # an observer may raise: free nothing before the end
+            elif not retain:
                 node.free()
     finally:
-        recording.reset(token)
+        recording.set(state)
+    if not retain:
+        for node in swept:
+            node.free()
     found.update(pending)  # what is left are leaves
     return found
 
@@ -397,13 +416,13 @@ def nodes_of(root: Node) -> list[Node]:
             if isinstance(parent, Node) and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
-    return sorted(seen, key=lambda node: node.seq)
+    return sorted(seen, key=attrgetter("seq"))
 
 
-def _leading_to(wanted: set[Node | Variable], root: Node | Variable) -> set[Node | Variable]:
-    """Return the nodes from `root` down through which a gradient reaches one of `wanted`."""
-    leading: set[Node | Variable] = set()
-    for node in nodes_of(root) if isinstance(root, Node) else ():
+def _leading_to(wanted: set[Node | Variable], nodes: list[Node]) -> set[Node]:
+    """Return those of `nodes`, sorted by age, through which a gradient reaches one of `wanted`."""
+    leading: set[Node] = set()
+    for node in nodes:
         if any(parent in wanted or parent in leading for parent in node.edges()):
             leading.add(node)
     return leading

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -11,16 +12,16 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.arguments import native
 from tinygrad_cnn.declaration import Declaration, Derivative, Integers, P, Plan
-from tinygrad_cnn.graph import Array, Node, Variable
+from tinygrad_cnn.graph import Array, Node, Variable, holds_gradient
 from tinygrad_cnn.recording import ForwardEvent, Recording, float_dtype, recording
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
-_PACKAGE = __name__.partition(".")[0] + "."
-
 OPS: dict[str, Op[Any]] = {}
 """Every op by its name, the user's own included."""
+
+FEW = 16  # a result that is a view of more than so many times its size is copied
 
 
 class Op(Declaration[P]):
@@ -70,17 +71,24 @@ class Op(Declaration[P]):
                 self._tell(state, operands, arrays, None, None, started, error)
             raise
         node = None
+        y, origin = self._placed(y, operands, recorded=bool(wanted and state.on))
         if wanted and state.on:
             plan = self._plans.get(wanted) or self._plan(wanted)
             node = self._record(plan, arguments, arrays, parents, y, state.scope)
         if state.observers:
             self._tell(state, operands, arrays, y, node, started)
-        return Variable.tensor.of(y, node, _leaf_beneath(y, operands))
+        result = Variable.tensor.of(y, node, origin)
+        if not state.on:
+            result.unrecorded = bool(wanted) or any(
+                isinstance(value, Variable) and value.unrecorded for value in operands
+            )
+        return result
 
     def _computed(self, arrays: list[Any], scope: str) -> Any:
         """Return what the forward returns; an error of its says which op and module it was."""
         try:
-            return self.forward(*arrays)  # type: ignore[call-arg]  # as many as it takes
+            given = _read_only(arrays) if self.guarded else arrays
+            return self.forward(*given)  # type: ignore[call-arg]  # as many as it takes
         except Exception as error:
             explained = self._explained(error, arrays, scope)
         try:
@@ -119,12 +127,17 @@ class Op(Declaration[P]):
                         f"{self.name} has no derivative with respect to {self.parameters[i]}, "
                         "which requires a gradient; pass its detach()"
                     )
+            elif isinstance(value, list | tuple) and recorded and holds_gradient(value):
+                raise TypeError(_cut(self.name, self.parameters[i]))
         for i in self._static:
-            if isinstance(arguments[i], Variable):
+            value = arguments[i]
+            if isinstance(value, Variable):
                 raise TypeError(
                     f"{self.name}: {self.parameters[i]} is a Tensor; it has no derivative, so pass "
                     "its item() or numpy()"
                 )
+            if not isinstance(value, _IMMUTABLE):
+                arguments[i] = arrays[i] = _private(value)
         return has_tensor
 
     def _result(self, y: Any, operands: list[Any]) -> NDArray[Any]:
@@ -138,6 +151,30 @@ class Op(Declaration[P]):
             if not any(value.dtype == array.dtype for value in given):
                 array = array.astype(float_dtype.get())
         return array
+
+    def _placed(
+        self, y: NDArray[Any], operands: list[Any], recorded: bool
+    ) -> tuple[NDArray[Any], Variable | None]:
+        """Return `y`, and the Variable whose memory it is a view of, if that is not a result's.
+
+        It is copied where it is a view of a plain array, which its owner may change, or a small
+        part of a large array, which it would keep alive.
+        """
+        for value in operands:
+            array = value.array if isinstance(value, Variable) else value
+            if y.base is None and y is not array:
+                continue  # memory of its own
+            if isinstance(value, Variable):
+                owner = value.owner
+                if owner is None and not recorded:
+                    owner = Variable.tensor.of(array)  # a leaf that nobody has, to write to it
+                if owner is not None and np.may_share_memory(y, owner.array):
+                    return y, owner
+            elif isinstance(value, np.ndarray) and np.may_share_memory(y, value):
+                return y.copy(), None
+        if isinstance(y.base, np.ndarray) and y.nbytes * FEW <= y.base.nbytes:
+            return y.copy(), None
+        return y, None
 
     def _sequence(self, value: Any) -> list[Any]:
         if not isinstance(value, list | tuple):
@@ -197,6 +234,8 @@ class Op(Declaration[P]):
         for k, array in enumerate(arrays):
             if array is None and not self.sequence and self._defaults[self._operands[k]] is None:
                 continue
+            if isinstance(array, list | tuple) and holds_gradient(array):
+                raise TypeError(_cut(self.name, self._label(k)))
             arrays[k] = np.asarray(array, number if type(array) in (int, float) else None)
             if arrays[k].dtype.kind not in "fcbiu":
                 held = type(array).__name__ if arrays[k].dtype == object else arrays[k].dtype
@@ -250,6 +289,11 @@ class Op(Declaration[P]):
             except ValueError:
                 came = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
                 error = ValueError(f"{self.name}: shapes do not broadcast: {came}")
+        if self.guarded and "read-only" in str(error):
+            error = ValueError(
+                f"{self.name}: the forward writes to an array that it was given; let it work on a "
+                "copy"
+            )
         if isinstance(error, TypeError | ValueError) and not str(error).startswith(self.name):
             static = ", ".join(f"{self.parameters[i]}={arrays[i]!r}" for i in self._static)
             kind = TypeError if isinstance(error, TypeError) else ValueError
@@ -275,12 +319,23 @@ class Op(Declaration[P]):
         return Node(self, plan, tuple(parents), saved, static, y, scope)
 
     def pull_back(
-        self, node: Node, gradient: Array, needed: set[Any] | None, create_graph: bool
+        self,
+        node: Node,
+        values: list[Any],
+        gradient: Array,
+        needed: set[Any] | None,
+        create_graph: bool,
     ) -> list[tuple[Node | Variable, Array]]:
-        """Return the gradient of each parent of `node`, or of those in `needed` if given."""
+        """Return the gradient of each parent of `node`, or of those in `needed` if given.
+
+        `values` are those that the node has saved, from ``node.values()``.
+        """
         parents = node.edges()
         plan = node.plan
-        kept = own = node.values()
+        kept = own = values
+        if self.guarded:
+            kept = own = _read_only(kept)
+            (gradient,) = _read_only([gradient])
         if create_graph:
             kept, own = node.saved.copy(), []
             if "y" in plan.names:
@@ -291,7 +346,15 @@ class Op(Declaration[P]):
             targets = parents if self.sequence else parents[place : place + 1]
             if needed is not None and needed.isdisjoint(targets):
                 continue
-            values = apply(gradient, kept)
+            try:
+                values = apply(gradient, kept)
+            except ValueError as error:
+                if "read-only" not in str(error):
+                    raise
+                raise ValueError(
+                    f"the derivative of {self.name} with respect to {derivative.of} writes to an "
+                    "array that it was given; let it work on a copy"
+                ) from error
             for parent, value in zip(targets, values if self.sequence else (values,), strict=True):
                 if parent is not None and (needed is None or parent in needed):
                     contributions.append((parent, self._fitted(derivative, value, parent, own)))
@@ -382,9 +445,7 @@ def op(
     """
 
     def declare(forward: Callable[P, Any]) -> Op[P]:
-        own = forward.__module__.startswith(_PACKAGE)
-        fit = own if complex_step is None else complex_step
-        made = Op(forward, formula, latex, equation, elementwise, fit, sequence, integers)
+        made = Op(forward, formula, latex, equation, elementwise, complex_step, sequence, integers)
         earlier = OPS.get(made.name)
         if earlier is not None and earlier.__module__ != made.__module__:
             raise ValueError(f"op {made.name} exists already, in {earlier.__module__}")
@@ -411,11 +472,31 @@ def _rounded(y: Any) -> Any:
     return array.astype(np.float16) if array.dtype.kind == "f" else y
 
 
-def _leaf_beneath(y: NDArray[Any], operands: list[Any]) -> Variable | None:
-    """Return the leaf whose memory `y` is a view of, if there is one."""
-    for value in operands:
-        if isinstance(value, Variable) and (y.base is not None or y is value.array):
-            owner = value.owner
-            if owner is not None and np.may_share_memory(y, owner.array):
-                return owner
-    return None
+_IMMUTABLE = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)
+
+
+def _private(value: Any) -> Any:
+    """Return `value`, an option of a call, with containers and arrays copied: they may change."""
+    if isinstance(value, list | dict | set | tuple | np.ndarray | bytearray):
+        return copy.deepcopy(value)
+    return value
+
+
+def _read_only(values: list[Any]) -> list[Any]:
+    """Return `values` with each array, also in a list, as a read-only view."""
+    views = []
+    for value in values:
+        if type(value) is list:
+            value = _read_only(value)
+        elif isinstance(value, np.ndarray):
+            value = value.view()
+            value.flags.writeable = False
+        views.append(value)
+    return views
+
+
+def _cut(name: str, label: str) -> str:
+    return (
+        f"{name}: {label} is a list of Tensors that require a gradient, which an array would cut "
+        "off; join them with stack()"
+    )

@@ -1,18 +1,17 @@
-"""Where a NaN was born: an observer that stops at the first op that makes one."""
+"""Find where a NaN first appeared: an observer that stops at the op that made it."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.graph import Array, Node, Variable
-from tinygrad_cnn.recording import BackwardEvent, ForwardEvent, Observer, observe
+from tinygrad_cnn.recording import BackwardEvent, ForwardEvent, Observer, Recording, observe
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -46,8 +45,15 @@ class _Watch(Observer):
 
     def backward(self, event: BackwardEvent) -> None:
         """Raise if the node sends on what it did not get."""
+        came = self._first(_plain(event.gradient))
+        if came:
+            raise NaNError(
+                f"first {self._kind(_plain(event.gradient))}: in the gradient that flows into "
+                f"`{event.node.op.name}`{_within(event.node.scope)}{came}: it was given to "
+                "backward(), or is a sum of infinite gradients of opposite signs"
+            )
         for _, contribution in event.contributions:
-            array = contribution.array if isinstance(contribution, Variable) else contribution
+            array = _plain(contribution)
             if self._first(array):
                 node = event.node
                 place = self.calls.get(node, "a call made outside detect_nan()")
@@ -69,8 +75,7 @@ class _Watch(Observer):
         return "NaN" if np.isnan(value).any() else "infinity"
 
 
-@contextmanager
-def detect_nan(infinite: bool = False) -> Iterator[None]:
+def detect_nan(infinite: bool = False) -> changed[Recording]:
     """Raise at the first call or backward step, inside ``with detect_nan():``, that makes a NaN.
 
     Parameters
@@ -93,8 +98,11 @@ def detect_nan(infinite: bool = False) -> Iterator[None]:
     Traceback (most recent call last):
     tinygrad_cnn.provenance.NaNError: first NaN: backward of `sqrt`, called at <doctest...
     """
-    with observe(_Watch(infinite)):
-        yield
+    return observe(_Watch(infinite))
+
+
+def _plain(value: Array) -> Any:
+    return value.array if isinstance(value, Variable) else value
 
 
 def _within(scope: str) -> str:

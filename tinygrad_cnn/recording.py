@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tinygrad_cnn.engine.context import changed
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tinygrad_cnn.graph import Array, Node, Variable
@@ -116,18 +115,13 @@ float_dtype: ContextVar[np.dtype[Any]] = ContextVar("float_dtype", default=np.dt
 recording: ContextVar[Recording] = ContextVar("recording", default=Recording())  # noqa: B039  # frozen
 
 
-@contextmanager
-def changed_recording(**changes: Any) -> Iterator[None]:
-    """Change fields of the state inside a ``with`` block; it comes back whatever happens there."""
-    token = recording.set(recording.get()._replace(**changes))
-    try:
-        yield
-    finally:
-        recording.reset(token)
+def changed_recording(**changes: Any) -> changed[Recording]:
+    """Change fields of the state inside a ``with`` block or a decorated function."""
+    return changed(recording, lambda outside: outside._replace(**changes))
 
 
-def no_grad() -> AbstractContextManager[None]:
-    """Record nothing inside ``with no_grad():``, so that results are leaves without a graph.
+def no_grad() -> changed[Recording]:
+    """Record nothing inside ``with no_grad():`` or a function decorated with ``@no_grad()``.
 
     Examples
     --------
@@ -141,8 +135,8 @@ def no_grad() -> AbstractContextManager[None]:
     return changed_recording(on=False)
 
 
-def enable_grad() -> AbstractContextManager[None]:
-    """Record again inside a ``with no_grad():`` block.
+def enable_grad() -> changed[Recording]:
+    """Record again inside a ``with no_grad():`` block; also a decorator.
 
     Examples
     --------
@@ -156,7 +150,7 @@ def enable_grad() -> AbstractContextManager[None]:
     return changed_recording(on=True)
 
 
-def observe(observer: Observer) -> AbstractContextManager[None]:
+def observe(observer: Observer) -> changed[Recording]:
     """Show `observer` every forward call and backward step inside ``with observe(observer):``.
 
     Raises
@@ -183,18 +177,13 @@ def observe(observer: Observer) -> AbstractContextManager[None]:
     """
     if not isinstance(observer, Observer):
         raise TypeError(f"observe: got {type(observer).__name__}, expected an Observer")
-    return _observed_by(observer)
+    return changed(
+        recording, lambda outside: outside._replace(observers=(*outside.observers, observer))
+    )
 
 
-@contextmanager
-def _observed_by(observer: Observer) -> Iterator[None]:
-    with changed_recording(observers=(*recording.get().observers, observer)):
-        yield
-
-
-@contextmanager
-def scope(name: str) -> Iterator[None]:
-    """Put `name` behind the scope that nodes recorded inside ``with scope(name):`` are given.
+def scope(name: str) -> changed[Recording]:
+    """Append `name` to the scope of nodes recorded inside ``with scope(name):``.
 
     Examples
     --------
@@ -205,5 +194,6 @@ def scope(name: str) -> Iterator[None]:
     >>> y.node.scope
     'encoder.0'
     """
-    with changed_recording(scope=qualified(recording.get().scope, name)):
-        yield
+    return changed(
+        recording, lambda outside: outside._replace(scope=qualified(outside.scope, name))
+    )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tinygrad_cnn import graph, ops
 from tinygrad_cnn.arguments import native
-from tinygrad_cnn.graph import Node, Variable, checksum_of
+from tinygrad_cnn.engine.context import changed
+from tinygrad_cnn.graph import Node, Variable, holds_gradient
+from tinygrad_cnn.leaf_array import LeafArray
 from tinygrad_cnn.op import Op
 from tinygrad_cnn.ops.shape import plain_index
 from tinygrad_cnn.recording import float_dtype, recording
@@ -43,7 +45,7 @@ def _in_place(op: Op[Any]) -> Callable[[Tensor, Any], Tensor]:
     """Return the method for ``tensor ∘= other``: under `no_grad` a leaf is changed in place."""
 
     def method(self: Tensor, other: Any) -> Tensor:
-        leaf = self.node is None and self.origin is None
+        leaf = self.is_leaf
         if leaf and not recording.get().on:
             self.data = op(self, other).array
             return self
@@ -120,7 +122,7 @@ class Tensor(Variable):
         name: str | None = None,
     ) -> None:
         source = data.array if isinstance(data, Variable) else data
-        if isinstance(data, list | tuple) and any(getattr(v, "requires_grad", 0) for v in data):
+        if not isinstance(data, Variable) and holds_gradient(data):
             raise TypeError(
                 "Tensor: data is a list of Tensors that require a gradient, which a copy would cut "
                 "off; join them with stack()"
@@ -141,11 +143,11 @@ class Tensor(Variable):
         self.array = array
         self.node = None
         self.origin = None
+        self.unrecorded = False
         self.requires_grad = requires_grad
         self.grad = None
         self.name = name
         self.changed = 0
-        self.checksum = None
 
     @classmethod
     def of(
@@ -160,34 +162,43 @@ class Tensor(Variable):
         self.grad = None
         self.name = None
         self.changed = 0
-        self.checksum = None
+        self.unrecorded = False
         return self
 
     # --- looking in ------------------------------------------------------------------------------
 
     @property
     def data(self) -> NDArray[Any]:
-        """The array: a leaf's own, to read and write; of a computed Tensor a read-only view.
+        """The array. A leaf's may be written to; that of a computed Tensor is read-only.
 
-        Assigning copies into the leaf, so that ``p.data -= rate * p.grad`` is a training step.
+        Writes to it, or to a view of it, by item assignment, in-place operators, ``fill`` or a
+        ufunc's ``out`` mark the leaf as changed (`LeafArray`); other NumPy functions may only read
+        it. Assigning ``data`` copies into the leaf, so that ``p.data -= rate * p.grad`` is a
+        training step.
         """
-        if self.node is not None or self.origin is not None:
-            view = self.array.view()
-            view.flags.writeable = False
-            return view
-        if self.checksum is None:
-            self.checksum = checksum_of(self.array)
-        return self.array
+        if self.is_leaf:
+            return LeafArray.of(self)
+        view = self.array.view()
+        view.flags.writeable = False
+        return view
 
     @data.setter
     def data(self, value: ArrayLike) -> None:
-        if self.node is not None or self.origin is not None:
-            raise RuntimeError("data: only a leaf can be assigned to; this Tensor was computed")
-        array = np.array(value, dtype=self.dtype)
+        if not self.is_leaf:
+            raise RuntimeError(
+                "data: only a leaf can be assigned to; this Tensor was computed: assign to a copy, "
+                "its detach()"
+            )
+        if isinstance(value, LeafArray) and value.base is self.array:
+            return  # written in place, as by ``p.data -= 1``
+        array = np.asarray(value)
         if array.shape != self.shape:
             raise ValueError(f"data: got shape {array.shape}, expected {self.shape}")
-        self.array = array
-        self.checksum = None
+        if not np.can_cast(array.dtype, self.dtype, "same_kind"):
+            raise TypeError(
+                f"data: got {array.dtype}, which {self.dtype} cannot hold; convert it first"
+            )
+        self.array = np.array(array, self.dtype)
         self.mark_changed()
 
     def numpy(self) -> NDArray[Any]:
@@ -253,9 +264,31 @@ class Tensor(Variable):
                     f"np.{function.__name__} of a Tensor that requires a gradient would cut it "
                     "off; use an op of tinygrad_cnn, or numpy() for the values alone"
                 )
-            return value.array
+            view = value.array.view()
+            view.flags.writeable = False  # a write would not be noticed
+            return view
 
         return function(*map(plain, args), **{name: plain(v) for name, v in kwargs.items()})
+
+    def __setitem__(self, index: Any, value: ArrayLike) -> None:
+        """Write to a part of a leaf, under `no_grad`."""
+        if not self.is_leaf or (self.requires_grad and recording.get().on):
+            raise RuntimeError(
+                "setitem: a leaf is changed under no_grad(), or by its data, as in p.data[0] = 1; "
+                f"{self.name or 'this Tensor'} is {'recorded' if self.is_leaf else 'computed'}"
+            )
+        self.data[plain_index(index)] = np.asarray(value)
+
+    def __getstate__(self) -> tuple[Any, dict[str, Any]]:
+        """Return what a copy or a pickle gets: memory of its own, and no part of a graph."""
+        if self.node is not None:
+            raise RuntimeError(
+                f"copy: {self.name or 'a Tensor'} of shape {self.shape} was computed and has a "
+                "graph, which is not copied or pickled; copy its detach()"
+            )
+        attributes, slots = cast(Any, super()).__getstate__()
+        own = {"array": self.array.copy(), "grad": copy.copy(self.grad), "changed": 0}
+        return attributes, {**slots, **own, "origin": None, "unrecorded": False}
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.data, dtype=dtype, copy=copy)
@@ -388,8 +421,7 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad, dtype, name)
 
 
-@contextmanager
-def default_dtype(dtype: DTypeLike) -> Iterator[None]:
+def default_dtype(dtype: DTypeLike) -> changed[np.dtype[Any]]:
     """Make Python numbers and new parameters `dtype` inside ``with default_dtype(dtype):``.
 
     Parameters
@@ -415,11 +447,8 @@ def default_dtype(dtype: DTypeLike) -> Iterator[None]:
         raise TypeError(f"default_dtype: dtype is {dtype!r}, expected float32 or float64") from None
     if chosen.char not in "fd":
         raise TypeError(f"default_dtype: dtype is {chosen}, expected float32 or float64")
-    token = float_dtype.set(np.dtype(chosen.char))  # native
-    try:
-        yield
-    finally:
-        float_dtype.reset(token)
+    native_dtype = np.dtype(chosen.char)
+    return changed(float_dtype, lambda _: native_dtype)
 
 
 def get_default_dtype() -> np.dtype[Any]:

@@ -43,7 +43,7 @@ REFUSED: dict[str, tuple[Any, list[Any], dict[str, Any], type[Exception], str]] 
     "atol": (tg.relu, [x], {"atol": np.nan}, ValueError, "atol is nan, expected 0 or more"),
     "names": (tg.relu, [x], {"names": ["a", "b"]}, ValueError, "expected 1 names"),
     "returns an array": (
-        lambda x: x.numpy(), [x], {}, TypeError, "f returned ndarray, expected one Tensor"
+        lambda x: x.numpy(), [x], {}, TypeError, "f returned LeafArray, expected one Tensor"
     ),
     "returns nothing": (lambda x: None, [x], {}, TypeError, "f returned NoneType"),
     "returns a pair": (

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 from typer.testing import Result
 
 from tinygrad_cnn.cli import display, training
-from tinygrad_cnn.data import digits
+from tinygrad_cnn.data import as_mnist, digits
 from tinygrad_cnn.train import History, load_run
 from tinygrad_cnn.train import Progress as BatchProgress
 
@@ -249,6 +252,67 @@ def test_on_a_terminal_predict_shows_what_the_model_sees(
     monkeypatch.delenv("NO_COLOR", raising=False)
     Image.fromarray(TEST.images[0, 0]).save("digit.png")
     assert ok(call("predict", run, "digit.png")).count("▀") == 28 * 14
+
+
+@pytest.mark.parametrize("ink", ["black on white", "black on nothing"])
+def test_predict_is_as_good_on_the_files_of_a_folder_as_evaluate_on_the_folder(
+    call: Call, few_file: str, ink: str
+) -> None:
+    files = []
+    with np.load(few_file) as few:
+        for part in ("train", "test"):
+            pairs = zip(few[f"x_{part}"][:, 0], few[f"y_{part}"], strict=True)
+            for i, (digit, label) in enumerate(pairs):
+                path = Path("own", part, str(label), f"{i}.png")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture = Image.fromarray(255 - digit)
+                if ink == "black on nothing":
+                    picture = Image.merge("LA", (Image.new("L", (28, 28)), Image.fromarray(digit)))
+                picture.save(path)
+                files.append(path)
+    ok(call("train", "--data", "own", "--epochs", 8, "--model", "mlp", "--out", "run"))
+    tested = [path for path in files if path.parts[1] == "test"]
+    answers = re.findall(r"^(.*\.png): (\d) ", ok(call("predict", "run", *tested)), re.M)
+    assert [name for name, _ in answers] == [str(path) for path in tested]
+    right = sum(Path(name).parent.name == taken for name, taken in answers)
+    assert f"of 50 test images are right, {50 - right} are wrong" in ok(call("evaluate", "run"))
+    assert right > 25
+
+
+def test_predict_prepares_as_mnist_when_asked(call: Call, few_file: str) -> None:
+    ok(call("train", "--data", few_file, "--epochs", 8, "--model", "mlp", "--out", "run"))
+    picture = Image.fromarray(255 - TEST.images[0, 0]).resize((90, 90))
+    picture.save("a.png")
+    Image.fromarray(as_mnist(np.asarray(picture) / 255, "a")).save("b.png")
+    asked = ok(call("predict", "run", "a.png", "--as-mnist"))
+    assert asked == ok(call("predict", "run", "b.png")).replace("b.png", "a.png")
+    assert asked != ok(call("predict", "run", "a.png"))
+
+
+def test_a_model_that_gives_nan_is_said_to(call: Call, run: Path) -> None:
+    shutil.copytree(run, "copy")
+    arrays = {name: np.full_like(array, np.nan) for name, array in load_file(
+        "copy/weights.safetensors").items()}  # fmt: skip
+    save_file(arrays, "copy/weights.safetensors")
+    Image.fromarray(TEST.images[0, 0]).save("digit.png")
+    for arguments, what in (
+        (("evaluate", "copy"), "images of digits"),
+        (("predict", "copy", "digit.png"), "digit.png"),
+    ):
+        result = call(*arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == f"error: copy: the model gives NaN for {what}\n"
+
+
+def test_a_warning_is_one_line(call: Call) -> None:
+    images = np.random.default_rng(0).integers(256, size=(20, 8, 8), dtype=np.uint8)
+    np.savez("one.npz", images=images, labels=np.arange(20) % 2 + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        result = call("train", "--data", "one.npz", "--epochs", 1, "--model", "mlp")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: one.npz: no training image has the label 0: 1 of the")
+    assert result.stderr.count("\n") == 1
 
 
 # --- what is refused ---------------------------------------------------------------------------

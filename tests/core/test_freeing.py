@@ -109,24 +109,56 @@ def test_graphs_are_freed_by_reference_counting_alone(sweep: str) -> None:
     assert seen.alive() == (0, 0)
 
 
-@pytest.mark.usefixtures("no_collector")
+@pytest.mark.usefixtures("no_collector", "ops_of_its_own")
 def test_a_sweep_frees_saved_values_on_its_way() -> None:
     alive: list[int] = []
+    watch = Nodes()
 
-    class Watch(Nodes):
-        def backward(self, event: tg.BackwardEvent) -> None:
-            alive.append(self.alive()[1])
+    @tg.op(formula="exp x", elementwise=True)
+    def watched_exp(x: np.ndarray) -> np.ndarray:
+        return np.exp(x)
+
+    @watched_exp.derivative("x", formula="g·y")
+    def _(g: np.ndarray, *, y: np.ndarray) -> np.ndarray:
+        alive.append(watch.alive()[1])
+        return g * y
 
     x = tg.Tensor(np.ones(5), requires_grad=True)
-    watch = Watch()
     with tg.observe(watch):
         y = x
         for _ in range(6):
-            y = tg.exp(y * 0.5)
+            y = watched_exp(y * 0.5)
         y = y.sum()
-        y.backward()
+    y.backward()
     assert alive == sorted(alive, reverse=True)
-    assert alive[-1] <= 3 < 12 <= alive[0]
+    assert alive[-1] <= 4 < 12 <= alive[0]
+
+
+@pytest.mark.parametrize("reason", ["a change in place", "an observer"])
+def test_a_sweep_that_fails_frees_nothing(reason: str) -> None:
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    w = tg.Tensor([3.0, 4.0], requires_grad=True)
+    y = (tg.exp(x * w) * x).sum()
+
+    class Stop(tg.Observer):
+        def backward(self, event: tg.BackwardEvent) -> None:
+            if event.node.op.name == "exp":
+                raise InterruptedError
+
+    if reason == "an observer":
+        with tg.observe(Stop()), pytest.raises(InterruptedError):
+            y.backward()
+    else:
+        w.data[0] = 5
+        with pytest.raises(tg.ChangedInPlaceError):  # of the oldest node, which comes last
+            (tg.tanh(y) + x.sum()).backward()
+        assert y.node.saved is not None
+        w.data[0] = 3
+        w.changed = 0
+    assert x.grad is w.grad is None
+    y.backward()
+    e = np.exp(np.array([3.0, 8.0]))
+    np.testing.assert_allclose(x.grad, e + np.array([3.0, 8.0]) * e, rtol=1e-5)
 
 
 @pytest.mark.usefixtures("no_collector")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -318,3 +318,66 @@ def test_a_computation_without_nan_is_left_alone() -> None:
     with tg.detect_nan():
         tg.softmax(x[np.array([0, 1])]).sum().backward()
     assert np.isfinite(x.grad).all()
+
+
+# --- as decorators, and used again ---------------------------------------------------------------
+
+
+def test_no_grad_decorates_functions_generators_and_coroutines() -> None:
+    @tg.no_grad()
+    def plain(depth: int) -> list[bool]:
+        return [records(), *(plain(depth - 1) if depth else [])]
+
+    @tg.no_grad()
+    def generator() -> Iterator[Any]:
+        try:
+            sent = yield records()
+            yield sent, records()
+        except ValueError:
+            yield "thrown", records()
+        finally:
+            closed.append(records())
+
+    @tg.no_grad()
+    async def coroutine() -> bool:
+        await asyncio.sleep(0)
+        return records()
+
+    closed: list[bool] = []
+    assert plain(2) == [False] * 3
+    running = generator()
+    assert next(running) is False
+    assert records()
+    assert running.send("sent") == ("sent", False)
+    assert list(running) == []
+    running = generator()
+    next(running)
+    assert running.throw(ValueError()) == ("thrown", False)
+    assert records()
+    running.close()
+    assert closed == [False, False]
+    assert asyncio.run(coroutine()) is False
+    assert records()
+    with pytest.raises(TypeError, match="asynchronous generator"):
+
+        @tg.no_grad()
+        async def both() -> Any:
+            yield 1
+
+
+def test_one_object_is_entered_again_and_inside_itself() -> None:
+    x = tg.Tensor(1.0, requires_grad=True)
+    quiet, named = tg.no_grad(), tg.scope("a")
+    for _ in range(2):
+        with quiet:
+            with quiet:
+                assert not records()
+            assert not records()
+        assert records()
+    with named, named:
+        assert (x * 2).node.scope == "a.a"
+    assert (x * 2).node.scope == ""
+    double = tg.default_dtype("f8")
+    with double, double:
+        assert tg.Tensor(1.0).dtype == "f8"
+    assert tg.Tensor(1.0).dtype == "f4"

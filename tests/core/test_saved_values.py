@@ -34,8 +34,26 @@ def write_through_numpy(p: tg.Tensor) -> None:
     p.numpy()[...] = 0
 
 
-def write_through_asarray(p: tg.Tensor) -> None:
-    np.asarray(p)[1, 1] += 1
+def write_by_a_ufunc(p: tg.Tensor) -> None:
+    np.add(p.data, 1, out=p.data)
+
+
+def write_at_places(p: tg.Tensor) -> None:
+    np.add.at(p.numpy(), ([0], [1]), 2.0)
+
+
+def fill_a_part(p: tg.Tensor) -> None:
+    p.data[1:].fill(5)
+
+
+def subtract_in_place(p: tg.Tensor) -> None:
+    with tg.no_grad():
+        p -= 1
+
+
+def assign_an_item(p: tg.Tensor) -> None:
+    with tg.no_grad():
+        p[0, :1] = 9
 
 
 def write_through_a_view(p: tg.Tensor) -> None:
@@ -48,7 +66,27 @@ def step_as_an_optimizer(p: tg.Tensor) -> None:
 
 
 WRITES = [write_element, subtract_from_data, assign_data, write_through_numpy,
-          write_through_asarray, write_through_a_view, step_as_an_optimizer]  # fmt: skip
+          write_by_a_ufunc, write_at_places, fill_a_part, subtract_in_place, assign_an_item,
+          write_through_a_view, step_as_an_optimizer]  # fmt: skip
+
+REFUSED: dict[str, Callable[[tg.Tensor], object]] = {
+    "asarray": lambda p: np.asarray(p).__setitem__(0, 1),
+    "copyto": lambda p: np.copyto(p.data, 0),
+    "copyto a Tensor": lambda p: np.copyto(p, 0),
+    "put": lambda p: np.put(p.numpy(), [0], 1),
+    "sort": lambda p: p.data.sort(),
+    "ravel": lambda p: np.ravel(p.detach()).__setitem__(0, 1),
+    "a memoryview": lambda p: memoryview(p.data).__setitem__((0, 0), 1.0),
+}
+
+
+@pytest.mark.parametrize("write", REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_noticed_is_refused(write: Callable[[tg.Tensor], object]) -> None:
+    p = tg.Tensor([[1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises((ValueError, TypeError), match=r"read-?only"):
+        write(p)
+    assert p.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
 
 USES: dict[str, Callable[[tg.Tensor], tg.Tensor]] = {
     "itself": lambda p: p * p,
@@ -289,12 +327,200 @@ def test_other_arguments_may_be_changed_after_the_call_too(
 @pytest.mark.parametrize(
     "copied", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))]
 )
-def test_a_copy_does_not_bring_along_how_far_another_process_has_counted(
+def test_a_copy_has_memory_of_its_own_and_its_own_count_of_changes(
     copied: Callable[[tg.Tensor], tg.Tensor],
 ) -> None:
     p = leaf()
-    p.changed = 10**12
+    p.grad = np.ones((2, 2), "f4")
+    p.changed = 10**12  # as from another process
     again = copied(p)
-    (again * again).sum().backward()
-    assert again.grad.tolist() == [[2.0, 4.0], [6.0, 8.0]]
-    assert (again.name, again.requires_grad, p.changed) == (p.name, True, 10**12)
+    y = (again * again).sum()
+    p.data[...] = 0
+    y.backward()
+    assert again.grad.tolist() == [[3.0, 5.0], [7.0, 9.0]]
+    assert p.grad.tolist() == [[1.0, 1.0], [1.0, 1.0]]
+    assert (again.name, again.requires_grad) == (p.name, True)
+    with tg.no_grad():
+        view = copied(p[0])
+    view.data[...] = 7
+    assert p.data.sum() == 0
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_graph_is_not_copied(copied: Callable[[Any], Any]) -> None:
+    y = leaf() * 2
+    with pytest.raises(RuntimeError, match=r"was computed and has a graph.* copy its detach\(\)"):
+        copied(y)
+
+
+def test_a_copy_of_an_array_handed_out_is_nobodys_memory() -> None:
+    p = leaf()
+    y = (p * p).sum()
+    held = p.data
+    copies = held.copy(), held[[0]], held[held > 0], held.T.reshape(-1), held + 1, held * held
+    for one in copies:
+        one += 1
+    loaded = pickle.loads(pickle.dumps(held))
+    assert type(loaded) is type(held + 1) is type(held.sum(axis=0)) is np.ndarray
+    assert repr(held) == repr(np.array(held))
+    y.backward()
+
+
+# --- values that are somebody else's ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("under", [tg.enable_grad, tg.no_grad])
+@pytest.mark.parametrize("view", [lambda s: s[0], lambda s: s.reshape(4), lambda s: s.T])
+def test_a_view_of_a_result_cannot_be_written_to(under: Any, view: Any) -> None:
+    p = leaf()
+    s = tg.softmax(p)
+    with under():
+        part = view(s)
+    with pytest.raises(ValueError, match="read-only"):
+        part.numpy()[...] = 100
+    with pytest.raises(TypeError, match="was computed, expected a leaf"):
+        tg.optim.SGD([part], lr=1.0)
+    np.testing.assert_allclose(tg.grad(s.sum(), p)[0], np.zeros((2, 2)), atol=1e-7)
+
+
+class Keeps(tg.nn.Module):
+    """Keeps its last results, and a constant of its own."""
+
+    def __init__(self) -> None:
+        self.weight = tg.nn.Parameter([2.0, 3.0])
+        self.scale = tg.Tensor([1.0, 2.0]) * 0.5
+
+    def forward(self, x: Any) -> tg.Tensor:
+        self.last = x * self.weight
+        self.seen = tg.flip(self.last + 1.0)
+        return self.last
+
+
+def test_what_a_module_saves_does_not_depend_on_no_grad() -> None:
+    model = Keeps()
+    names = set(model.state_dict())
+    assert names == {"weight", "scale"}
+    for context in (tg.no_grad, tg.enable_grad):
+        with context():
+            model(np.ones(2, "f4"))
+        assert set(model.state_dict()) == names
+        model.load_state_dict(model.state_dict())
+
+
+DEEP: dict[str, Callable[[tg.Tensor], Any]] = {
+    "a list": lambda p: [p, p],
+    "a tuple in a list": lambda p: [(p, 1.0)],
+    "lists in lists": lambda p: [[[p]], [[p]]],
+}
+
+
+@pytest.mark.parametrize("nest", DEEP.values(), ids=DEEP)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x, values: x * values,
+        lambda x, values: values - x,
+        lambda x, values: tg.matmul(x, values),
+        lambda x, values: tg.where(values, x, 0.0),
+        lambda x, values: tg.Tensor(values),
+        lambda x, values: tg.nn.Parameter(values),
+    ],
+)
+def test_no_list_cuts_off_the_gradients_of_tensors_in_it(use: Any, nest: Any) -> None:
+    p = tg.Tensor(2.0, requires_grad=True)
+    with pytest.raises(TypeError, match=r"list of Tensors that require a gradient.*stack\(\)"):
+        use(tg.Tensor([1.0, 2.0], requires_grad=True), nest(p))
+
+
+IMAGE = np.random.default_rng(0).standard_normal((1, 2, 6, 6))
+KERNEL = np.random.default_rng(1).standard_normal((2, 2, 2, 2))
+OPTIONS: dict[str, tuple[list[int], Callable[[tg.Tensor, list[int]], tg.Tensor]]] = {
+    "stride": ([2, 2], lambda x, o: tg.conv2d(x, KERNEL, stride=o)),
+    "padding": ([1, 0], lambda x, o: tg.conv2d(x, KERNEL, padding=o)),
+    "stride of a transposed one": ([2, 1], lambda x, o: tg.conv_transpose2d(x, KERNEL, stride=o)),
+    "kernel of a pooling": ([2, 2], lambda x, o: tg.maxpool(x, o)),
+    "stride of a pooling": ([2, 1], lambda x, o: tg.avgpool(x, 2, stride=o)),
+    "shape": ([2, 36], lambda x, o: tg.reshape(x, o)),
+    "axes": ([1, 0, 2, 3], lambda x, o: tg.transpose(x, o) * IMAGE.transpose(1, 0, 2, 3)),
+    "axis": ([1, 2], lambda x, o: tg.flip(x, o) * IMAGE),
+    "widths": ([1, 2], lambda x, o: tg.pad(x, o)),
+}
+
+
+@pytest.mark.parametrize(("option", "call"), OPTIONS.values(), ids=OPTIONS)
+def test_an_option_that_is_changed_after_the_call_changes_no_gradient(
+    option: list[int], call: Callable[[tg.Tensor, list[int]], tg.Tensor]
+) -> None:
+    x = tg.Tensor(IMAGE, requires_grad=True)
+    (expected,) = tg.grad((call(x, list(option)) ** 2).sum(), x)
+    y = call(x, option)
+    option[:] = [value + 1 for value in option]
+    np.testing.assert_array_equal(tg.grad((y**2).sum(), x)[0], expected)
+
+
+def test_a_small_part_of_a_large_result_does_not_keep_it_alive() -> None:
+    x = tg.Tensor(np.zeros(100_000), requires_grad=True)
+    assert (x * 2.0)[:2].array.base is None
+    assert (x * 2.0)[::2].array.base is not None
+
+
+def test_an_integer_leaf_is_not_truncated() -> None:
+    x = tg.Tensor(np.array([3, 5]))
+    with tg.no_grad(), pytest.raises(TypeError, match="got float32, which int64 cannot hold"):
+        x /= 2
+    with tg.no_grad():
+        x += 2
+    assert x.tolist() == [5, 7]
+
+
+# --- ops that are not ours ----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("ops_of_its_own")
+def test_an_op_that_writes_to_what_it_is_given_is_refused() -> None:
+    @tg.op(formula="x + 1", elementwise=True)
+    def writes(x: np.ndarray) -> np.ndarray:
+        x += 1
+        return x
+
+    @writes.derivative("x", formula="g")
+    def _(g: np.ndarray) -> np.ndarray:
+        return g
+
+    array = np.ones(2)
+    for given in (array, tg.Tensor(array), leaf() * 2):
+        with pytest.raises(ValueError, match="writes: the forward writes to an array"):
+            writes(given)
+    assert array.tolist() == [1, 1]
+
+
+@pytest.mark.usefixtures("ops_of_its_own")
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_rule_that_writes_to_what_it_is_given_is_refused(create_graph: bool) -> None:
+    @tg.op(formula="3x", elementwise=True)
+    def triple(x: np.ndarray) -> np.ndarray:
+        return 3 * x
+
+    @triple.derivative("x", formula="3g")
+    def _(g: Any) -> Any:
+        g *= 3
+        return g
+
+    p = leaf()
+    y = (triple(p) + p).sum()
+    if create_graph:  # on Tensors, `g *= 3` makes a new one
+        assert tg.grad(y, p, create_graph=True)[0].tolist() == [[4, 4], [4, 4]]
+        return
+    with pytest.raises(ValueError, match="derivative of triple with respect to x writes to an arr"):
+        y.backward()
+    assert p.grad is None
+
+
+def test_gradients_with_a_graph_are_tensors_of_their_own() -> None:
+    x, y = tg.Tensor([1.0, 2.0], requires_grad=True), tg.Tensor([3.0, 4.0], requires_grad=True)
+    u = tg.Tensor([5.0, 6.0], requires_grad=True)
+    for seed in (np.ones(2), tg.Tensor([1.0, 1.0]), u, u * 2):
+        found = tg.grad(x + y, [x, y, x], gradient=seed, create_graph=True)
+        assert len({id(g) for g in [*found, seed]}) == 4
+    (first, second, _) = tg.grad(x + y, [x, y, x], gradient=u, create_graph=True)
+    assert tg.grad((first * second).sum(), u)[0].tolist() == [10.0, 12.0]

@@ -57,7 +57,8 @@ def test_dtype_is_as_asked() -> None:
 def test_a_tensor_is_a_contiguous_copy_that_can_be_written_to(source: np.ndarray) -> None:
     x = tg.Tensor(source)
     assert x.data.flags.c_contiguous
-    assert x.data.flags.writeable
+    x.data[...] = 2
+    assert (x.array == 2).all()
     assert not np.shares_memory(x.data, source)
 
 
@@ -200,12 +201,11 @@ def test_an_array_refuses_a_tensor_in_place_for_it_cannot_hold_the_graph() -> No
 
 def test_numpy_takes_a_tensor_as_an_array() -> None:
     x = tg.Tensor([1.0, 2.0], requires_grad=True)
-    assert np.asarray(x) is x.data
     assert np.shares_memory(np.asarray(x), x.data)
     assert not np.shares_memory(np.array(x), x.data)
     assert np.asarray(x, dtype="f8").dtype == np.float64
     assert np.mean(np.asarray(x * 2)) == 3
-    assert x.numpy() is x.data
+    assert np.shares_memory(x.numpy(), x.data)
 
 
 def test_a_ufunc_of_numpy_refuses_a_tensor_instead_of_losing_its_graph() -> None:

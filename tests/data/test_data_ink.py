@@ -27,7 +27,15 @@ def apart(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def test_mnists_own_digits_are_left_as_they_are() -> None:
-    assert np.mean([apart(as_mnist(digit / 255, "x"), digit) for digit in TEST.images[:, 0]]) < 1.0
+    for digit in TEST.images[:, 0]:
+        np.testing.assert_array_equal(as_mnist(digit / 255, "x"), digit)
+
+
+@pytest.mark.parametrize("move", [(-2, 0), (0, 2), (3, 3)])
+def test_a_digit_that_is_not_centered_does_not_pass_for_mnists_own(move: tuple[int, int]) -> None:
+    for digit in SOME:
+        moved = np.roll(digit, move, axis=(0, 1))
+        assert (as_mnist(moved / 255, "x") != moved).any()
 
 
 @pytest.mark.parametrize("digit", SOME[::10])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tinygrad_cnn.data import DataLoader, Dataset, Shift
+from tinygrad_cnn.data import DataError, DataLoader, Dataset, Shift
 
 COUNTS = st.integers(1, 40)
 SIZES = st.none() | st.integers(1, 45)
@@ -161,6 +161,24 @@ def test_what_makes_no_batches_is_refused(
 ) -> None:
     with pytest.raises(error, match="^DataLoader: " + re.escape(message)):
         DataLoader(**{"dataset": pair(5), **arguments})
+
+
+@given(
+    st.sampled_from([np.float32, np.float64]),
+    st.sampled_from([np.nan, np.inf, -np.inf]),
+    st.booleans(),
+    st.integers(0, 59),
+)
+def test_a_number_that_is_not_finite_is_found_at_loading(
+    dtype: type[Any], bad: float, in_images: bool, place: int
+) -> None:
+    images, targets = (np.linspace(-1, 1, 60).reshape(5, 3, 4).astype(dtype) for _ in range(2))
+    spoilt = images if in_images else targets
+    spoilt.flat[place] = bad
+    where = ", ".join(map(str, np.unravel_index(place, (5, 3, 4))))
+    name = "images" if in_images else "labels"
+    with pytest.raises(DataError, match=re.escape(f"DataLoader: {name}[{where}] is {bad}; exp")):
+        DataLoader((images, targets))
 
 
 def test_a_loader_reads_as_what_it_does(small: Dataset) -> None:

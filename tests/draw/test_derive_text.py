@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from support.compare import assert_close
@@ -72,3 +74,17 @@ def test_names_of_results_are_taken_over() -> None:
     assert str(derivation.wrt) == derivation.name == "w1"
     tops = [str(item.top) for item in derivation.product if isinstance(item, Factor)]
     assert tops == ["loss", "alpha", "z1", "h"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "dtype", "shown"),
+    [
+        (1 / 3, "f8", "0.3333333333333333"), (1 / 3, "f4", "0.33333334"), (0.1, "f4", "0.1"),
+        (123456789.0, "f8", "123456789"), (-2.0, "f4", "−2"), (1e-07, "f4", "1e−07"),
+    ],
+)  # fmt: skip
+def test_a_constant_is_written_with_all_its_digits(factor, dtype, shown) -> None:
+    """A formula says "=": so it is to hold for who computes with it."""
+    x = tg.Tensor([1.0, 2.0], dtype=dtype, requires_grad=True, name="x")
+    page = str(tg.derive((x * tg.Tensor(factor, dtype=dtype)).sum(), x))
+    assert re.search(rf"∂\S+/∂xᵢ +=.* {re.escape(shown)}$", page, re.MULTILINE)

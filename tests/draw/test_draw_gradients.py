@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
+from hypothesis import strategies as st
+from support import printed
 from support.compositions import compositions, differentiated
 
 import tinygrad_cnn as tg
@@ -48,6 +52,31 @@ def test_each_way_of_a_fan_out_carries_its_own_share():
     assert flowed == {("n1", "a"): 3.0, ("n1", "b"): 3.0, ("n3", "b"): 5.0}
     assert drawing.arrays.gradients["n0"] == 11.0
     assert "sum of 3" in drawing.source
+
+
+@given(st.lists(st.floats(-9, 9, width=32), min_size=2, max_size=5))
+@example([0.2224, 0.2224])  # 0.222 + 0.222 is not 0.445
+@example([1e8, 1.2345, -1e8])  # adding has rounded
+@example([-0.0, -0.0])
+def test_who_adds_the_printed_contributions_gets_the_printed_sum(factors):
+    x = tg.Tensor(1.0, requires_grad=True, dtype="f4", name="x")
+    with tg.trace() as trace:
+        sum(x * factor for factor in factors).backward()
+    lines = trace.draw(values=True).source.splitlines()
+    texts = [
+        re.findall(r'FACE="Courier">([^<]+)<', line)[-1]
+        for line in lines
+        if line.startswith("  n0 ->") and 'class="gradient"' in line
+    ]
+    (node,) = [line for line in lines if line.startswith("  n0 [")]
+    result = re.findall(r'FACE="Courier">([^<]+)<', node)[-1]
+    assert len(texts) == len(factors)
+    apart = float(abs(sum(map(printed.read, texts)) - printed.read(result)))
+    about = f"about the sum of {len(factors)}" in node
+    assert apart <= printed.half_unit(result) or about
+    assert about == (factors == [1e8, 1.2345, -1e8]) or sum(map(abs, factors)) > 1e3 * abs(
+        sum(factors)
+    )
 
 
 def test_a_trace_has_the_bits_of_grad():

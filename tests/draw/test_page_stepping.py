@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import printed
 from support.browser import opened
 from support.traced import Traced, lenet, perceptron
 
@@ -157,6 +158,36 @@ def test_contributions_that_meet_are_shown_with_their_sum(browser, tmp_path):
         words = [figure.locator("figcaption").inner_text() for figure in figures]
         assert ["its a" in words[0], "its b" in words[1], "add" in words[2]] == [True] * 3
         assert "the sum of 3" in words[3]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_who_adds_the_printed_contributions_gets_the_printed_sum(browser, tmp_path, dtype):
+    rng = np.random.default_rng(0)
+    x = tg.Tensor(rng.standard_normal((8, 8)), dtype=dtype, requires_grad=True, name="x")
+    with tg.trace() as trace:
+        (x * rng.standard_normal((8, 8)) * x + 1e-3 * x * x - 0.3 * x).sum().backward()
+    with opened(browser, trace.draw().render(tmp_path / "backprop.html")) as page:
+        page.keyboard.press("End")
+        *parts, total = [
+            [printed.read(cell) for cell in figure.locator("td").all_inner_texts()]
+            for figure in page.locator(".sum figure").all()
+        ]
+        shown = page.locator(".sum figure").last
+        assert shown.locator(".symbol").inner_text().startswith("= ")
+        for *added, text in zip(*parts, shown.locator("td").all_inner_texts(), strict=True):
+            apart = float(abs(sum(added) - printed.read(text)))
+            assert apart <= printed.half_unit(text)
+        assert len(parts) == 5
+        assert len(total) == 64
+
+
+def test_a_sum_that_adding_has_rounded_is_about_the_printed_one(browser, tmp_path):
+    w = tg.Tensor(1.0, requires_grad=True, name="w")
+    with tg.trace() as trace:
+        (w * 1e8 + w * 1.2345 - w * 1e8).backward()
+    with opened(browser, trace.draw().render(tmp_path / "backprop.html")) as page:
+        page.keyboard.press("End")
+        assert page.locator(".sum .symbol").last.inner_text() == "≈ ∂E/∂w"
 
 
 def test_a_parameter_used_twice_shows_both_contributions(browser, tmp_path):

@@ -220,3 +220,13 @@ def test_an_option_may_be_an_array_of_two() -> None:
         assert tg.maxpool(x, 1, stride=pair).shape == (1, 1, 3, 5)
         assert tg.conv2d(x, w, stride=np.array(2)).shape == (1, 1, 3, 3)
         assert nn.Conv2d(1, 1, pair, rng=np.random.default_rng(0)).weight.shape == (1, 1, 2, 1)
+
+
+@pytest.mark.parametrize("bad", [1.0, True, np.float32(1), (1, True), (1.0, 1)])
+@pytest.mark.parametrize("option", ["stride", "padding", "dilation"])
+def test_what_was_computed_before_decides_no_check(bad: Any, option: str) -> None:
+    x, w = np.ones((1, 1, 5, 5)), np.ones((1, 1, 2, 2))
+    tg.conv2d(x, w, **{option: 1})
+    tg.conv2d(x, w, **{option: (1, 1)})
+    with pytest.raises(ValueError, match=f"{option} is"):
+        tg.conv2d(x, w, **{option: bad})

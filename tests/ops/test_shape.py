@@ -122,3 +122,15 @@ def test_a_joined_tensor_may_want_no_gradient_that_another_call_wanted() -> None
         leaves = [m for m in members if isinstance(m, tg.Tensor)]
         for gradient in tg.grad(tg.concatenate(members).sum(), leaves):
             np.testing.assert_array_equal(gradient, [1])
+
+
+@pytest.mark.parametrize("shapes", [[(2, 3)], [(2,), (3, 1), ()], [(0, 2), (2, 2)]])
+def test_concatenate_without_an_axis_joins_flat_arrays(shapes: list[tuple[int, ...]]) -> None:
+    values = [np.random.default_rng(i).standard_normal(shape) for i, shape in enumerate(shapes)]
+    leaves = [tg.Tensor(value, requires_grad=True) for value in values]
+    y = tg.concatenate(leaves, axis=None)
+    np.testing.assert_array_equal(y.data, np.concatenate(values, axis=None))
+    weights = np.arange(y.size, dtype=float)
+    found = tg.grad(y, leaves, gradient=weights)
+    np.testing.assert_array_equal(np.concatenate(found, axis=None), weights)
+    assert [g.shape for g in found] == shapes

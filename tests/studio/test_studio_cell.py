@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
+from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from support.printed import half_unit, read, recomputed
 from support.studio_networks import (
     NETWORKS,
     network,
@@ -28,6 +31,8 @@ from tinygrad_cnn.studio.explain.cell import explain_cell
 from tinygrad_cnn.studio.explain.field import receptive_field
 from tinygrad_cnn.studio.explain.forward import ExplainError, forward
 from tinygrad_cnn.studio.explain.layers import explain_layers
+from tinygrad_cnn.studio.explain.printed import Equation
+from tinygrad_cnn.studio.explain.printed import added as sum_of
 
 FUNCTIONS = {
     "relu": lambda z: max(0.0, z),
@@ -173,6 +178,56 @@ def test_a_dense_unit_is_told_by_its_largest_terms_and_as_a_picture(image, unit)
         assert term.source == f"channel {channel}, row {row}, column {column}"
 
 
+@given(CELLS, pictures, temperatures)
+@example(("lenet5", "softmax", (3,)), picture(0), 1.0)  # the largest logit was rounded too far
+@example(("lenet5", "conv2", (5, 4, 6)), picture(0), 1.0)
+@example(("lenet5, tanh, average", "activation1", (0, 3, 3)), picture(2), 1.0)
+def test_who_computes_what_is_printed_gets_the_printed_result(where, image, temperature):
+    name, layer, index = where
+    cell = explain_cell(network(name), image, layer, index, temperature)
+    expression, _, result = cell.written.rpartition(" = ")
+    if cell.kind == "flatten":
+        expression = result
+    assert abs(recomputed(expression) - float(read(result))) <= half_unit(result)
+    sizes = sum(abs(t.product_sum) for t in cell.terms) + abs(cell.bias or 0.0)
+    assert float(read(result)) == pytest.approx(cell.value, abs=half_unit(result) + 1e-5 * sizes)
+
+
+def test_the_maximum_of_a_large_window_is_among_the_numbers_that_are_written():
+    model = nn.Sequential(
+        nn.MaxPool2d(7), nn.Flatten(), nn.Linear(16, 10, rng=np.random.default_rng(0))
+    )
+    cell = explain_cell(run_of(model), picture(1), "0", (0, 1, 2))
+    expression, _, result = cell.written.rpartition(" = ")
+    assert "37 smaller ones" in expression
+    assert recomputed(expression) == float(read(result)) == pytest.approx(cell.value, rel=1e-3)
+
+
+numbers = st.floats(-1e4, 1e4, width=32)
+
+
+@given(st.lists(numbers, min_size=1, max_size=14))
+@example([1000.0, -999.9999, 1e-5])
+@example([0.00005, 1.0])
+def test_a_printed_sum_holds_whatever_its_terms(terms):
+    value = float(np.float32(math.fsum(terms)))
+    expression, _, result = sum_of(terms).text(value).rpartition(" = ")
+    total = sum(
+        read(part.replace(" ", "")) for part in re.findall(r"[+−]? ?[\d.]+(?:e−?\d+)?", expression)
+    )
+    assert abs(total - read(result)) <= Decimal(half_unit(result))
+    assert float(read(result)) == pytest.approx(value, abs=half_unit(result) + 1e-4)
+
+
+@given(numbers, numbers)
+@example(-1.0, 0.0)
+def test_a_printed_product_holds_whatever_its_factors(a, b):
+    expression, _, result = Equation([a, b], " · ".join, math.prod).text(a * b).rpartition(" = ")
+    left, right = map(read, expression.split(" · "))
+    assert abs(left * right - read(result)) <= Decimal(half_unit(result))
+    assert float(read(result)) == pytest.approx(a * b, rel=5e-4)
+
+
 def test_the_sentence_says_the_sum_in_numbers():
     cell = explain_cell(network("lenet5"), picture(2), "conv1", (0, 3, 3))
     assert cell.written.endswith(f" = {cell.value:.4g}".replace("-", "−"))
@@ -205,6 +260,135 @@ def test_a_layer_of_an_unknown_kind_is_refused_by_its_kind():
     run = run_of(nn.Sequential(Sums(), nn.Linear(1, 10, rng=rng)))
     with pytest.raises(ExplainError, match="0 is a layer of the kind sum, expected one of conv"):
         explain_cell(run, picture(0), "0", (0,))
+
+
+# --- what cannot be explained --------------------------------------------------------------------
+
+STEPS = {
+    "tanh": tg.tanh, "relu": tg.relu, "half": lambda x: x * 0.5, "exp": lambda x: tg.exp(x * 0.1),
+    "one more": lambda x: x + 1.0, "residual": lambda x: x + tg.relu(x),
+    "gate": lambda x: x * tg.sigmoid(x), "pool": lambda x: tg.maxpool(x, 2),
+}  # fmt: skip
+
+
+class Composed(nn.Module):
+    """Several ops in one module."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def forward(self, x):
+        for step in self.steps:
+            x = STEPS[step](x)
+        return x
+
+
+def composed(steps):
+    rng = np.random.default_rng(0)
+    units = 784 // 4 ** steps.count("pool")
+    return run_of(
+        nn.Sequential(nn.Tanh(), Composed(steps), nn.Flatten(), nn.Linear(units, 10, rng=rng))
+    )
+
+
+@given(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=3), pictures)
+@example(["half"], picture(0))
+@example(["exp", "one more"], picture(0))
+@example(["relu", "pool"], picture(0))
+def test_a_module_is_explained_rightly_or_refused(steps, image):
+    assume(steps.count("pool") < 3)
+    run = composed(steps)
+    layer = explain_layers(run, image).layers[1]
+    reason = ""
+    try:
+        cell = explain_cell(run, image, "1", (0, 2, 3))
+    except ExplainError as error:
+        reason = str(error)
+    else:
+        assert len(steps) == 1
+        assert cell.kind == layer.kind
+        assert made(cell) == pytest.approx(cell.value, abs=1e-6)
+    assert not reason or "1 is a composite" in reason or "of the kind" in reason
+    calls = len(steps) + sum(step in ("exp", "residual", "gate") for step in steps)
+    assert (layer.kind == "composite") == (calls > 1)
+    assert (layer.equation == "") == (calls > 1)
+
+
+class Block(nn.Module):
+    """relu(conv(relu(x)) + x), one activation for both: its module is called twice."""
+
+    def __init__(self, rng):
+        self.conv = nn.Conv2d(2, 2, 3, padding=1, rng=rng)
+        self.activation = nn.ReLU()
+
+    def forward(self, x):
+        return self.activation(self.conv(self.activation(x)) + x)
+
+
+def residual():
+    rng = np.random.default_rng(0)
+    return run_of(nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1, rng=rng), Block(rng), nn.Conv2d(2, 2, 3, rng=rng),
+        nn.Flatten(), nn.Linear(2 * 26 * 26, 10, rng=rng),
+    ))  # fmt: skip
+
+
+def test_every_call_of_a_module_in_a_residual_network_is_explained_as_itself():
+    run, image = residual(), picture(4)
+    layers = explain_layers(run, image).layers
+    assert [(layer.name, layer.kind) for layer in layers] == [
+        ("0", "convolution"), ("1.activation", "relu"), ("1.conv", "convolution"),
+        ("1", "composite"), ("1.activation (2)", "relu"), ("2", "convolution"), ("3", "flatten"),
+        ("4", "dense"), ("softmax", "softmax"),
+    ]  # fmt: skip
+    with pytest.raises(ExplainError, match=r"1 is a composite \(add\): only the cells"):
+        explain_cell(run, image, "1", (0, 4, 4))
+    for layer in layers:
+        if layer.kind == "composite":
+            continue
+        index = [min(5, size - 1) for size in layer.shape]
+        cell = explain_cell(run, image, layer.name, index)
+        assert made(cell) == pytest.approx(cell.value, abs=1e-5)
+        assert layer.maps is None or cell.value == pytest.approx(
+            decode(layer.maps)[tuple(index)], abs=(layer.maps["high"] - layer.maps["low"]) / 500
+        )
+    fields = {name: dataclasses.astuple(explain_cell(run, image, name, (0, 9, 9)).field)
+              for name in ("0", "1.activation", "1.conv", "1.activation (2)", "2")}  # fmt: skip
+    whole = (0, 0, 28, 28)
+    assert fields == {
+        "0": (8, 8, 11, 11), "1.activation": (8, 8, 11, 11), "1.conv": (7, 7, 12, 12),
+        "1.activation (2)": whole, "2": whole,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (nn.Softmax(axis=1), "softmax on 3 axes where 1 are known"),
+        (nn.Linear(28, 28, rng=np.random.default_rng(0)), "dense on 3 axes where 1 are known"),
+    ],
+)
+def test_a_layer_on_other_axes_than_are_known_is_refused(module, reason):
+    rng = np.random.default_rng(0)
+    run = run_of(nn.Sequential(module, nn.Flatten(), nn.Linear(784, 10, rng=rng)))
+    explain_layers(run, picture(0))
+    with pytest.raises(ExplainError, match=reason):
+        explain_cell(run, picture(0), "0", (0, 3, 3))
+
+
+def test_a_layer_that_does_not_compute_what_its_kind_does_is_refused():
+    """The numbers are compared with the value before they are told."""
+
+    class Doubled(nn.BatchNorm2d):
+        def forward(self, x):
+            return super().forward(x) * 2.0
+
+    rng = np.random.default_rng(0)
+    run = run_of(nn.Sequential(Doubled(1), nn.Flatten(), nn.Linear(784, 10, rng=rng)))
+    with pytest.raises(
+        ExplainError, match="0 does not compute what a layer of the kind batch-norm"
+    ):
+        explain_cell(run, picture(0), "0", (0, 3, 3))
 
 
 # --- the receptive field -------------------------------------------------------------------------

@@ -161,5 +161,5 @@ def test_a_module_of_a_kind_of_its_own_is_told_all_the_same():
     rng = np.random.default_rng(0)
     run = run_of(nn.Sequential(Doubled(), nn.Flatten(), nn.Linear(784, 10, rng=rng)))
     assert [layer.kind for layer in explain_layers(run, picture(0)).layers] == [
-        "add", "flatten", "dense", "softmax",
+        "composite", "flatten", "dense", "softmax",
     ]  # fmt: skip

@@ -115,6 +115,10 @@ SETTINGS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "other images": (put("data", "input_shape", value=[3, 32, 32]), r"shape \(3, 32, 32\)|channel"),
     "huge images": (put("data", "input_shape", value=[1, 10**6, 10**6]), "takes images of shape"),
     "a path": (put("data", "source", value="/etc"), "trained with '/etc', expected one of digits"),
+    "another preparation": (
+        put("data", "preparation", value="image"),
+        "images were prepared as 'image', expected 'mnist'",
+    ),
     "a source of no text": (put("data", "source", value=["digits"]), "trained with"),
     "no deviation": (put("data", "std", value=[0.0]), "expected positive numbers"),
     "a tiny deviation": (put("data", "std", value=[1e-300]), "gives no finite numbers"),

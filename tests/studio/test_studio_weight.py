@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.printed import half_unit, read, recomputed
 from support.studio_networks import (
     NETWORKS,
     network,
@@ -77,12 +78,26 @@ def test_the_last_link_adds_up_to_the_gradient(where, image, label):
     told = explain_weight(network(name), image, label, parameter, index)
     assert told.local is not None
     assert told.local.product_sum == pytest.approx(told.gradient, rel=1e-9, abs=1e-15)
+    expression, _, result = told.local.written.rpartition(" = ")
+    if not expression.startswith("Σ of"):
+        assert abs(recomputed(expression) - float(read(result))) <= half_unit(result)
     maps = [getattr(told.local, part) for part in ("gradient", "inputs", "products")]
     gradient, inputs, products = map(decode, maps)
     sizes = [max(abs(each["low"]), abs(each["high"])) for each in maps]
     levels = [(each["high"] - each["low"]) / 509 for each in maps]
     allowed = sizes[0] * levels[1] + sizes[1] * levels[0] + levels[2] + 1e-12
     np.testing.assert_allclose(gradient * inputs, products, rtol=0, atol=allowed)
+
+
+def test_a_weight_that_is_used_twice_has_no_last_link():
+    """The products in one of its layers are not the gradient."""
+    rng = np.random.default_rng(0)
+    shared = nn.Linear(784, 784, rng=rng)
+    run = run_of(
+        nn.Sequential(nn.Flatten(), shared, nn.Tanh(), shared, nn.Linear(784, 10, rng=rng))
+    )
+    assert explain_weight(run, picture(0), 1, "1.weight", (3, 4)).local is None
+    assert explain_weight(run, picture(0), 1, "4.weight", (3, 4)).local is not None
 
 
 def test_the_text_is_the_derivation_and_the_chain_ends_at_the_parameter():

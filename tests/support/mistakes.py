@@ -81,7 +81,7 @@ MOVES = [
             "out.reshape(-1)[selected.reshape(-1)] = x.reshape(-1)", op="getitem"),
     Mistake("the pieces are swapped", "concatenate.arrays", "return parts", "return parts[::-1]"),
     Mistake("the pieces do not follow each other", "concatenate.arrays", "start = stop",
-            "start = shape[axis]"),
+            "start = stop - 1"),
     Mistake("the second derivative looks in the wrong place", "put.x", "getitem(g, index)",
             "getitem(flip(g), index)"),
     Mistake("an axis counted from the end", "stack.arrays", "(axis % len(y_shape))",
@@ -226,12 +226,12 @@ ARRAYS = [
 ]  # fmt: skip
 
 SWEEP = [
-    Mistake("fan-out overwrites", "graph:_sweep", "earlier + contribution", "contribution",
+    Mistake("fan-out overwrites", "graph:_sweep", "earlier + contribution", "contribution + 0",
             r"fan-out", op="tanh"),
     Mistake("fan-out adds in place", "graph:_sweep", "pending[parent] = earlier + contribution",
             "earlier += contribution; pending[parent] = earlier", r"read-only|fan-out", op="add"),
-    Mistake("the graph is freed though it is retained", "graph:_sweep", "if not retain:",
-            "if node:", r"freed", op="mul"),
+    Mistake("the graph is freed though it is retained", "graph:_sweep", "elif not retain:",
+            "elif node:", r"freed", op="mul"),
     Mistake("the gradient goes to the wrong operand", "op:Op.pull_back",
             "place, derivative, apply in plan.derivatives",
             "place, (_, derivative, apply) in enumerate(plan.derivatives)", op="mul"),

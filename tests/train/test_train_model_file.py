@@ -102,7 +102,7 @@ def test_dataclasses_and_future_annotations_work_in_a_file(tmp_path: Path) -> No
     ("forward", "says"),
     [
         ("return x", "Net: gives (2, 1, 28, 28) for images of shape (2, 1, 28, 28); expected a"),
-        ("return x.data", "Net: gives a ndarray for images"),
+        ("return x.data", "Net: gives a LeafArray for images"),
         ("return x.reshape(2, -1)[:, :7]", "Net: gives (2, 7) for images of shape"),
     ],
 )

@@ -15,13 +15,16 @@ from safetensors.numpy import load_file
 from support.stopping import StopAt
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.data import Split
+from tinygrad_cnn.data import Split, load
 from tinygrad_cnn.train import (
     Callback,
+    DataSettings,
     Experiment,
     History,
+    ModelSettings,
     RunError,
     RunFolder,
+    Settings,
     TrainingDiverged,
     TrainingSettings,
     load_run,
@@ -95,6 +98,55 @@ def test_a_loaded_run_gives_what_the_trained_model_gave(
     expected = np.exp(logits.data) / np.exp(logits.data).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(loaded.probabilities(images), expected, rtol=1e-5, atol=1e-7)
     assert not loaded.model.training
+
+
+@pytest.mark.parametrize(
+    ("source", "preparation"),
+    [
+        ("digits", "mnist"),
+        ("mnist", "mnist"),
+        ("fashion-mnist", "image"),
+        ("/data/some.npz", "image"),
+        ("/data/pets", "image without alpha"),
+    ],
+)
+def test_settings_that_do_not_say_how_images_were_prepared_get_how_it_was_then(
+    copy: RunFolder, source: str, preparation: str
+) -> None:
+    edit(copy, "data/source", source)
+    settings = json.loads(copy.settings.read_text())
+    assert settings["data"].pop("preparation") == "image"
+    copy.settings.write_text(json.dumps(settings))
+    read = copy.read_settings()
+    assert read.data.preparation == preparation
+    assert Settings.from_json(read.to_json(), "x") == read
+
+
+def test_a_run_of_a_folder_is_resumed_with_the_preparation_that_it_began_with(
+    tmp_path: Path,
+) -> None:
+    image_module = pytest.importorskip("PIL.Image", reason="needs the extra data")
+    for i in range(6):
+        path = tmp_path / "set" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image_module.new("LA", (4, 4), (40 * i, 255 - 40 * i)).save(path)
+    source = str(tmp_path / "set")
+    for preparation in ("image", "image without alpha"):
+        split = load(source, preparation)
+        settings = Settings(
+            data=DataSettings.of(split, source),
+            model=ModelSettings(name="mlp", options={"hidden": [2]}),
+            training=TrainingSettings(epochs=1),
+        )
+        run = folder(tmp_path / preparation)
+        Experiment(settings, split).train(run)
+        if preparation != "image":  # as a run of an earlier version
+            told = json.loads(run.settings.read_text())
+            del told["data"]["preparation"]
+            run.settings.write_text(json.dumps(told))
+        resumed = Experiment.resumed(run)
+        assert resumed.settings == settings
+        np.testing.assert_array_equal(resumed.split.train.images, split.train.images)
 
 
 def test_normalised_training_images_have_mean_0_and_deviation_1(
@@ -273,6 +325,10 @@ def test_settings_out_of_range_are_refused(field: str, value: Any, says: str) ->
         (lambda run: edit(run, "data", None), "DataSettings: got None, expected ['classes', "),
         (lambda run: edit(run, "data/std", [0.0]), "std is (0.0,); expected positive numbers"),
         (lambda run: edit(run, "data/mean", [1.0, 2.0]), "is not one a channel"),
+        (
+            lambda run: edit(run, "data/preparation", "x"),
+            "preparation is 'x', expected one of 'image'",
+        ),
         (lambda run: edit(run, "training/epochs", "3"), "epochs is '3', expected a whole number"),
         (lambda run: edit(run, "model/sha256", None), "model: file is 'model.py' but sha256 None"),
         (lambda run: (run.path / "model.py").unlink(), "model.py: there is no such file"),

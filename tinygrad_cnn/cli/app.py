@@ -166,14 +166,25 @@ def evaluate(
 def predict(
     run: RunArgument,
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="PNG or JPEG files of any size.")
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE...", help="PNG, JPEG, WebP, BMP, GIF, TIFF or PPM files of any size."
+        ),
     ],
+    as_mnist: Annotated[
+        bool,
+        typer.Option(
+            "--as-mnist",
+            help="Crop, scale and center the ink as MNIST's digits; by default only for a model of "
+            "digits or mnist. Others get the image as their training images were read.",
+        ),
+    ] = False,
     debug: Debug = False,
 ) -> int:
     """Say what is on images, and how probable each class is."""
     from tinygrad_cnn.cli.using import predict as classify
 
-    return classify(run, images)
+    return classify(run, images, as_mnist)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Any, NoReturn
 
 import typer
@@ -25,7 +26,9 @@ class Commands(TyperGroup):
         given = kwargs.get("args") or (args[0] if args else None) or sys.argv[1:]
         debug = "--debug" in given or bool(os.environ.get(DEBUG_VARIABLE))
         try:
-            status = super().main(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                status = super().main(*args, **kwargs)
         except typer.Abort:
             status = INTERRUPTED
         except Exception as error:
@@ -34,6 +37,11 @@ class Commands(TyperGroup):
             status, message = _described(error)
             print(f"error: {message}", file=sys.stderr)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning as one line, without the place in the code."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _described(error: Exception) -> tuple[int, str]:

@@ -38,7 +38,7 @@ def model_and_images(
     """
     if Path(model).is_dir():
         run = load_run(Path(model))
-        dataset = load(source or run.settings.data.source).train
+        dataset = load(source or run.settings.data.source, run.settings.data.preparation).train
         run.settings.data.check(dataset)
         loader = DataLoader(dataset, batch_size=images, transform=run.settings.data.normalise())
         return run.model.train(), *next(iter(loader))

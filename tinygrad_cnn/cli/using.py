@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.text import Text
 from tinygrad_cnn.cli.display import ACCENT, FAINT, bar, console, percent, show_evaluation
 from tinygrad_cnn.cli.pictures import read_picture
 from tinygrad_cnn.data import DataLoader, load
+from tinygrad_cnn.data.picture import MNIST
 from tinygrad_cnn.train import evaluate as measure
 from tinygrad_cnn.train import load_run
 
@@ -27,18 +29,28 @@ BAR_WIDTH = 30
 def evaluate(folder: Path, source: str | None) -> int:
     """Print how good a model is on the test images of `source`, by default those of its run."""
     model, settings = load_run(folder)
-    dataset = load(source or settings.data.source).test
+    dataset = load(source or settings.data.source, settings.data.preparation).test
     settings.data.check(dataset)
     loader = DataLoader(dataset, batch_size=250, transform=settings.data.normalise())
-    show_evaluation(console(), measure(model, loader), settings.data.classes)
+    result = measure(model, loader)
+    if math.isnan(result.loss):
+        raise FloatingPointError(f"{folder}: the model gives NaN for images of {dataset.name}")
+    show_evaluation(console(), result, settings.data.classes)
     return 0
 
 
-def predict(folder: Path, paths: Sequence[Path]) -> int:
-    """Print what a model takes each image for. All are read before anything is printed."""
+def predict(folder: Path, paths: Sequence[Path], as_mnist: bool = False) -> int:
+    """Print what a model takes each image for. All are read before anything is printed.
+
+    They are prepared as the training images were, or as MNIST's digits with `as_mnist`.
+    """
     run = load_run(folder)
-    images = np.stack([read_picture(path, run.settings.data) for path in paths])
+    preparation = MNIST if as_mnist else None
+    images = np.stack([read_picture(path, run.settings.data, preparation) for path in paths])
     probabilities = run.probabilities(images)
+    spoilt = np.flatnonzero(np.isnan(probabilities).any(axis=1))
+    if spoilt.size:
+        raise FloatingPointError(f"{folder}: the model gives NaN for {paths[spoilt[0]]}")
     screen = console()
     for i, path in enumerate(paths):
         if i:

@@ -9,7 +9,7 @@ from tinygrad_cnn.data.image_files import image_folder
 from tinygrad_cnn.data.ink import as_mnist
 from tinygrad_cnn.data.labels import from_one_hot, one_hot
 from tinygrad_cnn.data.loader import DataLoader, Transform
-from tinygrad_cnn.data.picture import plain_picture
+from tinygrad_cnn.data.picture import plain_picture, read_image
 from tinygrad_cnn.data.sources import load
 from tinygrad_cnn.data.transforms import Compose, Elastic, Flip, Normalise, Rotate, Shift
 
@@ -38,5 +38,6 @@ __all__ = [
     "one_hot",
     "plain_picture",
     "read_idx",
+    "read_image",
     "write_idx",
 ]

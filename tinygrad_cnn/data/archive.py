@@ -48,6 +48,11 @@ def npz(path: str | os.PathLike[str], seed: int = 0) -> Split:
     OSError
         If it cannot be opened.
 
+    Warns
+    -----
+    UserWarning
+        If a class has no training image, because the labels do not start at 0 or skip numbers.
+
     Examples
     --------
     >>> import tempfile
@@ -64,14 +69,15 @@ def npz(path: str | os.PathLike[str], seed: int = 0) -> Split:
         x_train, y_train, x_test, y_test = (arrays[key] for key in _SPLIT)
         train_labels = _labels(y_train, f"{path}: y_train")
         test_labels = _labels(y_test, f"{path}: y_test")
-        classes = number_classes(train_labels, test_labels)
+        classes = number_classes(str(path), train_labels, test_labels)
         return Split(
             Dataset(_images(x_train, f"{path}: x_train"), train_labels, classes, name),
             Dataset(_images(x_test, f"{path}: x_test"), test_labels, classes, name),
         )
     labels = _labels(arrays["labels"], f"{path}: labels")
     images = _images(arrays["images"], f"{path}: images")
-    return Split(*Dataset(images, labels, number_classes(labels), name).split(0.8, seed))
+    classes = number_classes(str(path), labels)
+    return Split(*Dataset(images, labels, classes, name).split(0.8, seed))
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.data.errors import DataError
 from tinygrad_cnn.data.labels import as_labels
+from tinygrad_cnn.data.picture import IMAGE, PREPARATIONS
 
 __all__ = ["Dataset", "Split", "number_classes"]
 
@@ -30,11 +32,13 @@ class Dataset:
         The name of every class.
     name : str
         What the set is called in messages and reports.
+    preparation : str
+        How an image file becomes an image of this set: a preparation of `read_image`.
 
     Raises
     ------
     DataError
-        If a shape, dtype, length, label or class name is not as above.
+        If a shape, dtype, length, label, class name or preparation is not as above.
 
     Examples
     --------
@@ -50,6 +54,7 @@ class Dataset:
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     name: str
+    preparation: str = IMAGE
 
     def __post_init__(self) -> None:
         _check(self, "images", np.uint8, ("N", "C", "H", "W"))
@@ -65,6 +70,11 @@ class Dataset:
         if not named or len(set(classes)) < len(classes):
             raise DataError(
                 f"{self.name}: classes are {classes}; expected distinct names, 1 or more"
+            )
+        if self.preparation not in PREPARATIONS:
+            raise DataError(
+                f"{self.name}: preparation is {self.preparation!r}; expected one of "
+                f"{', '.join(map(repr, PREPARATIONS))}"
             )
         as_labels(self.labels, len(classes), f"{self.name}: labels")
         object.__setattr__(self, "classes", classes)
@@ -249,26 +259,45 @@ test=Dataset('digits': 2000 images of 1x28x28 in 10 classes))
             )
 
 
-def number_classes(*labels: NDArray[np.int64]) -> tuple[str, ...]:
+def number_classes(
+    name: str, train: NDArray[np.int64], *others: NDArray[np.int64]
+) -> tuple[str, ...]:
     """Name the classes of labels that came without names: "0", "1", ... up to the largest.
 
     Parameters
     ----------
-    *labels : ndarray of int64
-        Labels, none negative.
+    name : str
+        What the warning calls the set.
+    train : ndarray of int64
+        The labels to train with, none negative.
+    *others : ndarray of int64
+        Other labels of the same set.
 
     Returns
     -------
     tuple of str
         The names; just "0" if there is no label.
 
+    Warns
+    -----
+    UserWarning
+        If a class has no image to train with, because the labels do not start at 0 or skip numbers.
+
     Examples
     --------
-    >>> number_classes(np.array([0, 2]), np.array([1]))
+    >>> number_classes("toy", np.array([0, 2, 1]), np.array([1]))
     ('0', '1', '2')
     """
-    largest = max((int(part.max()) for part in labels if part.size), default=0)
-    return tuple(map(str, range(largest + 1)))
+    count = 1 + max((int(part.max()) for part in (train, *others) if part.size), default=0)
+    empty = np.flatnonzero(np.bincount(train, minlength=count) == 0)
+    if train.size and empty.size:
+        listed = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
+        warnings.warn(
+            f"{name}: no training image has the label {listed}: {len(empty)} of the {count} "
+            f"classes, 0 to {count - 1}, cannot be learned; expected labels from 0, without gaps",
+            stacklevel=3,
+        )
+    return tuple(map(str, range(count)))
 
 
 def _check(dataset: Dataset, field: str, dtype: type[np.generic], axes: tuple[str, ...]) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["DataError", "require"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DataError", "check_finite", "require"]
 
 
 class DataError(ValueError):
@@ -18,6 +21,37 @@ class DataError(ValueError):
         ...
     tinygrad_cnn.data.errors.DataError: a.gz: the file is empty; expected an IDX file
     """
+
+
+def check_finite(array: NDArray[Any], name: str) -> None:
+    """Check that an array holds neither NaN nor infinity.
+
+    Parameters
+    ----------
+    array : ndarray
+        Of any shape; only floats can fail.
+    name : str
+        What the error calls it.
+
+    Raises
+    ------
+    DataError
+        If it does: the first such is named.
+
+    Examples
+    --------
+    >>> check_finite(np.array([[1.0, np.nan]]), "images")
+    Traceback (most recent call last):
+        ...
+    tinygrad_cnn.data.errors.DataError: images[0, 1] is nan; expected finite numbers
+    """
+    if array.dtype.kind != "f" or not array.size:
+        return
+    if np.isfinite(array.min()) and np.isfinite(array.max()):  # both give NaN if there is one
+        return
+    position = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
+    where = f"[{', '.join(map(str, position))}]" if position else ""
+    raise DataError(f"{name}{where} is {array[tuple(position)]}; expected finite numbers")
 
 
 def require(module: str, purpose: str) -> Any:

@@ -14,6 +14,7 @@ from tinygrad_cnn.data.download import cache, download
 from tinygrad_cnn.data.errors import DataError
 from tinygrad_cnn.data.idx import read_idx
 from tinygrad_cnn.data.labels import as_labels
+from tinygrad_cnn.data.picture import IMAGE, MNIST
 
 __all__ = ["SETS", "IdxSet", "at_hand", "digits", "fashion_mnist", "idx_folder", "mnist"]
 
@@ -34,6 +35,7 @@ class IdxSet:
     url: str
     classes: tuple[str, ...]
     sha256: tuple[str, ...]  # in the order of FILES
+    preparation: str = IMAGE
 
 
 SETS: dict[str, IdxSet] = {
@@ -46,6 +48,7 @@ SETS: dict[str, IdxSet] = {
             "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
             "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
         ),
+        preparation=MNIST,
     ),
     "fashion-mnist": IdxSet(
         url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -87,7 +90,7 @@ def digits() -> Split:
     >>> digits().train
     Dataset('digits': 10000 images of 1x28x28 in 10 classes)
     """
-    return idx_folder(DIGITS_FOLDER, "digits", SETS["mnist"].classes)
+    return idx_folder(DIGITS_FOLDER, "digits", SETS["mnist"].classes, MNIST)
 
 
 def mnist(folder: str | os.PathLike[str] | None = None, *, url: str | None = None) -> Split:
@@ -183,7 +186,10 @@ def at_hand(name: str) -> bool:
 
 
 def idx_folder(
-    folder: str | os.PathLike[str], name: str | None = None, classes: tuple[str, ...] | None = None
+    folder: str | os.PathLike[str],
+    name: str | None = None,
+    classes: tuple[str, ...] | None = None,
+    preparation: str = IMAGE,
 ) -> Split:
     """Read a set from a folder with four IDX files that are named as MNIST's are.
 
@@ -196,6 +202,9 @@ def idx_folder(
         The name of the set; by default the folder's.
     classes : tuple of str, optional
         The names of the classes; by default "0", "1", ... up to the largest label.
+    preparation : str
+        How an image file becomes an image of this set, for `read_image`: "mnist" for digits that
+        are prepared as MNIST's.
 
     Returns
     -------
@@ -206,6 +215,12 @@ def idx_folder(
     ------
     DataError
         If a file is missing or damaged, or does not hold what its name says.
+
+    Warns
+    -----
+    UserWarning
+        If `classes` is not given and a class has no training image, because the labels do not start
+        at 0 or skip numbers.
 
     Examples
     --------
@@ -223,9 +238,9 @@ def idx_folder(
         as_labels(read_idx(path), len(classes) if classes else MOST_CLASSES, f"{path}: labels")
         for path in (train_labels, test_labels)
     ]
-    named = classes or number_classes(*labels)
+    named = classes or number_classes(str(folder), *labels)
     train, test = (
-        Dataset(pixels, label, named, name or folder.resolve().name)
+        Dataset(pixels, label, named, name or folder.resolve().name, preparation)
         for pixels, label in zip(images, labels, strict=True)
     )
     return Split(train, test)
@@ -255,7 +270,7 @@ def _published(name: str, folder: str | os.PathLike[str] | None, url: str | None
                 f"expected {', '.join(FILES)}"
             )
         here = here / name
-    return idx_folder(here, name, source.classes)
+    return idx_folder(here, name, source.classes, source.preparation)
 
 
 def _find(folder: Path, file: str) -> Path | None:

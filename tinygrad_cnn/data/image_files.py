@@ -1,21 +1,21 @@
-"""A set of one's own: a folder of PNG or JPEG files for every class."""
+"""A data set from a folder that has one folder of image files per class."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.data.dataset import Dataset, Split
-from tinygrad_cnn.data.errors import DataError, require
+from tinygrad_cnn.data.errors import DataError
+from tinygrad_cnn.data.picture import FORMATS, IMAGE, read_image
 
 __all__ = ["image_folder"]
 
-SUFFIXES = {".png", ".jpg", ".jpeg"}
-_GREYSCALE = {"1", "L", "LA"}
+SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
+_CHANNELS = {None: None, True: 1, False: 3}
 
 
 def image_folder(
@@ -23,13 +23,15 @@ def image_folder(
     size: tuple[int, int] | None = None,
     grayscale: bool | None = None,
     seed: int = 0,
+    preparation: str = IMAGE,
 ) -> Split:
     """Read a set from a folder that has one folder of images per class.
 
-    The files are ``PATH/CLASS/*.png``, ``.jpg`` or ``.jpeg``, and are split 80 : 20 at random,
-    every class alike; or, where both exist, ``PATH/train/CLASS/*`` and ``PATH/test/CLASS/*``.
-    Hidden files and files of other kinds are passed over. Classes and files are in the order
-    of their names. A photograph is turned upright as its EXIF says; transparency is dropped.
+    The files are ``PATH/CLASS/*.png``, ``.jpg`` and other formats of `read_image`, and are split
+    80 : 20 at random, every class alike; or, where both exist, ``PATH/train/CLASS/*`` and
+    ``PATH/test/CLASS/*``. Hidden files and files of other kinds are passed over. Classes and files
+    are in the order of their names. Every file is read by `read_image`: upright as its EXIF says,
+    with transparency on white.
 
     Parameters
     ----------
@@ -41,6 +43,8 @@ def image_folder(
         One channel (True) or three (False); by default one if every file is greyscale.
     seed : int
         Of the random split, if there is one.
+    preparation : str
+        See `read_image`: "mnist" finds the digit on every image and prepares it as MNIST's were.
 
     Returns
     -------
@@ -50,8 +54,7 @@ def image_folder(
     Raises
     ------
     DataError
-        If there is no class, a class is empty, a file is damaged or has more than 8 bits a
-        channel, or sizes differ.
+        If there is no class, a class is empty, a file cannot be read, or sizes differ.
     ModuleNotFoundError
         If ``Pillow`` is not installed.
 
@@ -75,14 +78,16 @@ def image_folder(
             f"{root}: train has the classes {classes} but test has {tuple(listings[-1])}"
         )
     files = [file for listing in listings for paths in listing.values() for file in paths]
-    images = _stack([_read_image(file, size, grayscale) for file in files], files)
+    channels = _CHANNELS[grayscale]
+    images = _stack([read_image(file, channels, size, preparation) for file in files], files)
     labels = np.concatenate(
         [
             np.repeat(np.arange(len(classes)), [len(paths) for paths in listing.values()])
             for listing in listings
         ]
     )
-    whole = Dataset(images, labels.astype(np.int64, copy=False), classes, root.resolve().name)
+    name = root.resolve().name
+    whole = Dataset(images, labels.astype(np.int64, copy=False), classes, name, preparation)
     if len(parts) == 1:
         return Split(*whole.split(0.8, seed))
     trained = sum(map(len, listings[0].values()))
@@ -107,29 +112,6 @@ def _list_classes(folder: Path) -> dict[str, list[Path]]:
                 f"{folder / name}: has no image; expected {', '.join(sorted(SUFFIXES))} files"
             )
     return listing
-
-
-def _read_image(
-    file: Path, size: tuple[int, int] | None, grayscale: bool | None
-) -> NDArray[np.uint8]:
-    """Read one file as (C, H, W)."""
-    pillow: Any = require("PIL.Image", "reading image files")
-    operations: Any = require("PIL.ImageOps", "reading image files")
-    try:
-        with pillow.open(file) as opened:
-            mode = opened.mode
-            image = operations.exif_transpose(opened)
-            image.load()
-    except Exception as error:  # decoders of damaged files raise errors of any kind
-        raise DataError(f"{file}: cannot be read as an image: {error}") from error
-    if mode in {"I", "F"} or mode.startswith("I;"):
-        raise DataError(f"{file}: has pixels of mode {mode}; expected 8 bits a channel")
-    one_channel = mode in _GREYSCALE if grayscale is None else grayscale
-    image = image.convert("L" if one_channel else "RGB")
-    if size is not None and image.size != size[::-1]:
-        image = image.resize(size[::-1], pillow.Resampling.BILINEAR)
-    pixels: NDArray[np.uint8] = np.asarray(image, np.uint8)
-    return pixels[None] if one_channel else pixels.transpose(2, 0, 1)
 
 
 def _stack(images: list[NDArray[np.uint8]], files: list[Path]) -> NDArray[np.uint8]:

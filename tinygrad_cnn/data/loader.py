@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.arguments import native
 from tinygrad_cnn.data.dataset import Dataset
+from tinygrad_cnn.data.errors import check_finite
 
 __all__ = ["DataLoader", "Transform"]
 
@@ -59,7 +60,8 @@ class DataLoader:
         If the set, the batch size or the seed is not of a type above.
     ValueError
         If the set is empty, images and labels differ in number, `batch_size` is below 1, `seed`
-        is negative, or nothing would be left after `drop_last`.
+        is negative, or nothing would be left after `drop_last`; `DataError` if images or labels
+        hold NaN or infinity.
 
     Notes
     -----
@@ -176,6 +178,8 @@ def _arrays(
         raise ValueError(f"DataLoader: {len(images)} images but {len(labels)} labels")
     if len(images) == 0:
         raise ValueError("DataLoader: the dataset is empty; expected at least one example")
+    check_finite(images, "DataLoader: images")
+    check_finite(labels, "DataLoader: labels")
     if labels.dtype.kind != "f":
         labels = labels.astype(np.int64, copy=False)
     views = images.view(), labels.view()

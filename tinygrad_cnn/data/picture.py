@@ -1,26 +1,124 @@
-"""A picture of any kind as plain grey or colour."""
+"""The reader of image files: one for the images of a training set and for those to predict."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.data.errors import require
+from tinygrad_cnn.data.errors import DataError, require
+from tinygrad_cnn.data.ink import SIDE, as_mnist
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["plain_picture"]
+__all__ = ["FORMATS", "PREPARATIONS", "plain_picture", "read_image"]
+
+FORMATS = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".pbm", ".pgm", ".ppm"),
+}
+"""The formats that are read, as Pillow names them, and the suffixes of their files."""
+
+IMAGE, OPAQUE, MNIST = PREPARATIONS = ("image", "image without alpha", "mnist")
+"""How an image file becomes pixels: see `read_image`."""
+
+_GRAY = {"1", "L", "LA", "I", "F"}
+_DEEP = {"I", "F"}
+_PAPER = 230  # a picture on white whose darkest pixel is not below this has vanished
 
 
-def plain_picture(picture: Image, longest: int | None = None) -> Image:
+def read_image(
+    path: str | os.PathLike[str],
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
+    preparation: str = IMAGE,
+) -> NDArray[np.uint8]:
+    """Read an image file as pixels.
+
+    `image_folder` and ``tinygrad-cnn predict`` both read their files with this function; predict
+    passes the channels, size and preparation of the model's training.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A PNG, JPEG, WebP, BMP, GIF, TIFF or PPM file; the first frame if it has several.
+    channels : int, optional
+        1 for gray, 3 for color; by default as in the file. Color becomes gray by its luma,
+        gray becomes three equal channels.
+    size : tuple (H, W), optional
+        Scale to this size, bilinearly; by default as in the file.
+    preparation : str
+        "image" reads the picture as it is: upright as its EXIF says, transparency on white (see
+        `plain_picture`), 8 bits a channel. "image without alpha" ignores the transparency, as
+        earlier versions did in training. "mnist" then finds the digit on the picture and
+        prepares it as MNIST's were (see `as_mnist`), always 1 channel of 28×28.
+
+    Returns
+    -------
+    ndarray of uint8, shape (C, H, W)
+        The pixels, 0 to 255.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged or of another format, its values are out of range, or
+        there is no digit on it to prepare.
+    ValueError
+        If an argument is not as above.
+    ModuleNotFoundError
+        If ``Pillow`` is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "red.png")
+    ...     Image.new("RGB", (6, 4), "red").save(file)
+    ...     read_image(file).shape, read_image(file, channels=1, size=(2, 2)).tolist()
+    ((3, 4, 6), [[[76, 76], [76, 76]]])
+    """
+    path = Path(path)
+    if preparation not in PREPARATIONS:
+        listed = ", ".join(map(repr, PREPARATIONS))
+        raise ValueError(f"{path}: preparation is {preparation!r}; expected one of {listed}")
+    if channels not in (None, 1, 3):
+        raise ValueError(f"{path}: channels is {channels}; an image has 1 or 3")
+    if preparation == MNIST:
+        if channels == 3 or size not in (None, (SIDE, SIDE)):
+            raise ValueError(
+                f"{path}: channels is {channels} and size {size}; prepared as MNIST's digits, "
+                f"an image has 1 channel of {SIDE}x{SIDE}"
+            )
+        gray = np.asarray(_opened(path, alpha=True).convert("L"), np.float64) / 255
+        return as_mnist(gray, str(path))[np.newaxis]
+    image = _opened(path, alpha=preparation == IMAGE)
+    if channels == 1:
+        image = image.convert("L")
+    if size is not None and image.size != size[::-1]:
+        pillow: Any = require("PIL.Image", "reading image files")
+        image = image.resize(size[::-1], pillow.Resampling.BILINEAR)
+    if channels == 3:
+        image = image.convert("RGB")
+    pixels: NDArray[np.uint8] = np.atleast_3d(np.asarray(image, np.uint8))
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def plain_picture(picture: Image, longest: int | None = None, alpha: bool = True) -> Image:
     """Return a picture upright, without transparency, of 8 bits a channel.
 
-    It is turned as its EXIF says; what is transparent becomes the opposite of what is drawn: black
-    under light strokes, else white; values of more than 8 bits are stretched from their lowest
-    to their highest.
+    It is turned as its EXIF says. Transparency is laid on white, so that what is clear is paper;
+    a picture that would vanish there (white ink on nothing) is laid on black. Gray values of 16
+    bits are divided by 257, and floats from 0 to 1 multiplied by 255.
 
     Parameters
     ----------
@@ -28,14 +126,18 @@ def plain_picture(picture: Image, longest: int | None = None) -> Image:
         Of any mode; its file must still be open.
     longest : int, optional
         The longer side of the result at most: a larger picture is scaled down.
+    alpha : bool
+        False ignores the transparency and shows the colors under it.
 
     Returns
     -------
     PIL.Image.Image
-        Of mode "L" or "RGB".
+        Of mode "L" if the picture is gray, else "RGB".
 
     Raises
     ------
+    DataError
+        If it holds floats outside 0 to 1, or integers of 32 bits, which have no defined range.
     OSError, ValueError, ...
         Whatever Pillow raises if the file is damaged.
 
@@ -45,34 +147,59 @@ def plain_picture(picture: Image, longest: int | None = None) -> Image:
     >>> plain_picture(Image.new("RGBA", (40, 20)), longest=10)
     <PIL.Image.Image image mode=RGB size=10x5 at 0x...>
     """
-    pillow: Any = require("PIL.Image", "reading image files")
     operations: Any = require("PIL.ImageOps", "reading image files")
     if longest is not None:
         picture.draft(None, (longest, longest))  # what JPEG can leave out need not be decoded
+    if picture.mode == "I" and picture.format == "TIFF":
+        raise DataError("it has integers of 32 bits a pixel; expected 8 or 16, or floats")
     image: Image = operations.exif_transpose(picture)
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits a pixel, or more
-        image = pillow.fromarray(_stretched(np.asarray(image, np.float32)))
+    mode = image.mode.partition(";")[0]  # "I;16" and "I;16B" as "I"
+    if mode in _DEEP:
+        image = _eight_bits(image)
+    plain = "L" if mode in _GRAY else "RGB"
     transparent = image.has_transparency_data
-    image = image.convert("RGBA" if transparent else "L" if image.mode in ("1", "L") else "RGB")
+    image = image.convert("RGBA" if transparent else plain)
     if longest is not None:
         image.thumbnail((longest, longest))
-    return _on_ground(image, pillow) if transparent else image
+    if transparent and alpha:
+        image = _on_paper(image)
+    return image.convert(plain)
 
 
-def _stretched(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return values of any range as 0 to 255."""
-    low, high = pixels.min(), pixels.max()
-    scaled: NDArray[np.uint8] = np.rint((pixels - low) * (255 / max(high - low, 1e-12))).astype(
-        np.uint8
-    )
-    return scaled
+def _opened(path: Path, alpha: bool) -> Image:
+    pillow: Any = require("PIL.Image", "reading image files")
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
+    try:
+        with pillow.open(path, formats=tuple(FORMATS)) as opened:
+            return plain_picture(opened, alpha=alpha)
+    except Exception as error:  # decoders of damaged files raise errors of any kind
+        raise DataError(f"{path}: cannot be read as an image: {error}") from error
 
 
-def _on_ground(image: Image, pillow: Any) -> Image:
-    """Lay a picture on black if what it shows is light, else on white."""
-    pixels = np.asarray(image, np.float64)
-    alpha = pixels[..., 3]
-    light = alpha.sum() > 0 and (pixels[..., :3].mean(axis=-1) * alpha).sum() / alpha.sum() > 127.5
-    ground = pillow.new("RGBA", image.size, "black" if light else "white")
-    laid: Image = pillow.alpha_composite(ground, image).convert("RGB")
-    return laid
+def _eight_bits(image: Image) -> Image:
+    """Return a gray picture of 16 bits or of floats as "L", or "LA" if one value is transparent."""
+    pillow: Any = require("PIL.Image", "reading image files")
+    values = np.asarray(image)
+    most = 1 if image.mode == "F" else 65535
+    if not (values.min() >= 0 and values.max() <= most):  # NaN is neither
+        raise DataError(
+            f"its values run from {values.min()} to {values.max()}; expected 0 to {most}"
+        )
+    gray = pillow.fromarray(np.rint(values * (255.0 / most)).astype(np.uint8))
+    clear = image.info.get("transparency")
+    if clear is None:
+        return gray  # type: ignore[no-any-return]  # Pillow is imported by name
+    opacity = pillow.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
+    merged: Image = pillow.merge("LA", (gray, opacity))
+    return merged
+
+
+def _on_paper(image: Image) -> Image:
+    """Lay an "RGBA" picture on white or, if it would vanish there, on black."""
+    pillow: Any = require("PIL.Image", "reading image files")
+    white: Image = pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image)
+    if np.asarray(white.convert("L")).min() < _PAPER or not np.asarray(image)[..., 3].any():
+        return white
+    black: Image = pillow.alpha_composite(pillow.new("RGBA", image.size, "black"), image)
+    return black

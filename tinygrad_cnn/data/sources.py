@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from tinygrad_cnn.data.archive import npz
@@ -10,13 +11,14 @@ from tinygrad_cnn.data.dataset import Split
 from tinygrad_cnn.data.errors import DataError
 from tinygrad_cnn.data.idx_sets import digits, fashion_mnist, idx_folder, is_idx_folder, mnist
 from tinygrad_cnn.data.image_files import image_folder
+from tinygrad_cnn.data.picture import IMAGE
 
 __all__ = ["load"]
 
 _NAMED = {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
 
 
-def load(source: str | os.PathLike[str]) -> Split:
+def load(source: str | os.PathLike[str], preparation: str | None = None) -> Split:
     """Load a set by its name, or from a folder or file.
 
     Parameters
@@ -26,6 +28,10 @@ def load(source: str | os.PathLike[str]) -> Split:
         (see `idx_folder`) or with a folder of images per class (see `image_folder`); or a
         ``.npz`` file (see `npz`). A name comes before a folder that is called the same:
         write ``"./digits"`` for that.
+    preparation : str, optional
+        How an image file becomes an image of the set: see `read_image`. By default "mnist" for
+        digits and mnist, else "image". A folder of images is read in this way; for other
+        sources, which hold pixels, it is only recorded.
 
     Returns
     -------
@@ -42,20 +48,29 @@ def load(source: str | os.PathLike[str]) -> Split:
     >>> load("digits").test
     Dataset('digits': 2000 images of 1x28x28 in 10 classes)
     """
-    if isinstance(source, str) and source in _NAMED:
-        return _NAMED[source]()
     path = Path(source)
-    if path.is_dir() and is_idx_folder(path):
-        return idx_folder(path)
-    if path.is_dir() and any(child.is_dir() for child in path.iterdir()):
-        return image_folder(path)
-    if path.is_file() and path.suffix.lower() == ".npz":
-        return npz(path)
+    if isinstance(source, str) and source in _NAMED:
+        split = _NAMED[source]()
+    elif path.is_dir() and is_idx_folder(path):
+        split = idx_folder(path)
+    elif path.is_dir() and any(child.is_dir() for child in path.iterdir()):
+        return image_folder(path, preparation=preparation or IMAGE)
+    elif path.is_file() and path.suffix.lower() == ".npz":
+        split = npz(path)
+    else:
+        raise _unknown(source)
+    if preparation is None:
+        return split
+    return Split(*(replace(part, preparation=preparation) for part in (split.train, split.test)))
+
+
+def _unknown(source: str | os.PathLike[str]) -> DataError:
+    path = Path(source)
     names = ", ".join(map(repr, _NAMED))
     came = (
         "a folder with neither" if path.is_dir() else "another file" if path.exists() else "absent"
     )
-    raise DataError(
+    return DataError(
         f"load: {os.fspath(source)!r} is {came}; expected {names}, a folder with the four "
         "IDX files of MNIST, a folder with a folder of images per class, or a .npz file"
     )

@@ -100,6 +100,7 @@ def _leaf(own: str, leaf: Leaf, name: str, scope: str) -> Node:
         parameters=math.prod(leaf.shape) if leaf.learned else 0,
         value=_statistics(leaf.array),
         gradient=_statistics(leaf.gradient),
+        scale=_scale(leaf),
     )
 
 
@@ -134,6 +135,7 @@ def _call(
         backward_seconds=step.backward_seconds,
         bytes=step.bytes,
         error=step.error,
+        scale=_scale(step),
     )
 
 
@@ -192,6 +194,10 @@ def _saturated(step: Step) -> float | None:
 @cache
 def _named(dtype: np.dtype[Any]) -> str:
     return dtype.name  # NumPy puts it together anew each time
+
+
+def _scale(source: Source) -> float | None:
+    return None if source.gradient is None else source.scale
 
 
 def _statistics(array: NDArray[Any] | None) -> Statistics | None:

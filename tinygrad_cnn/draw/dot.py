@@ -83,13 +83,14 @@ def _node(node: Node, content: Content, label: Label) -> str:
     extra = f",{marks[0].style}" if marks else ""
     if marks or node.error:
         border = palette.TROUBLE
-        extra += ",bold" if "bold" not in extra else ""
-    stopped = node.error or any(mark.name == "NaN" for mark in marks)
+        extra += ",bold" if extra not in (",bold", ",solid") else ""
+    stopped = node.error or any(mark.name == "first NaN" for mark in marks)
     shape = SHAPES["error" if stopped else node.kind].format(extra)
     lines = node_lines(node, content)
     align = "CENTER" if node.kind == "input" else "LEFT"
+    classes = " ".join([node.kind, *(mark.name.replace(" ", "-") for mark in marks)])
     return (
-        f'  {node.id} [id="{node.id}" class="{" ".join([node.kind, *(m.name for m in marks)])}" '
+        f'  {node.id} [id="{node.id}" class="{classes}" '
         f'{shape} fillcolor="{fill.area.light}" color="{border.light}" '
         f'fontcolor="{fill.text.light}" label={label(lines, fill, align)}]'
     )
@@ -243,6 +244,8 @@ def _heading(graph: Graph, content: Content, rich: bool) -> str:
 def _meanings(heat: Heat) -> list[Line]:
     if heat.kind == "gradient":
         lines = [Line(f"norm of the gradient, against the median {number(heat.middle)}", "text")]
+        if heat.cancels:
+            lines.append(Line("where its terms cancel: the norm of these", "text"))
         present = {mark.name for marks in heat.marks.values() for mark in marks}
         return lines + [
             Line(f"{mark.sign} {mark.name}", "trouble", mark.meaning)

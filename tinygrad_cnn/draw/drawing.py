@@ -200,6 +200,10 @@ class Drawing:
     @cached_property
     def _content(self) -> Content:
         graph, arrays = self.graph, self.arrays
+        arrivals: dict[str, list[str]] = {}
+        for edge in graph.edges:
+            if edge.gradient is not None:
+                arrivals.setdefault(edge.source, []).append(edge.id)
         return Content(
             self.values,
             self.gradients,
@@ -207,7 +211,7 @@ class Drawing:
             _apart(arrays.values, graph),
             _apart(arrays.gradients, graph),
             arrays.contributions,
-            Counter(edge.source for edge in graph.edges if edge.gradient is not None),
+            arrivals,
             Counter(edge.target for edge in graph.edges),
             unframed(graph),
         )

@@ -106,6 +106,7 @@ def _module(scope: Scope, inside: Sequence[Node], leaving: set[str]) -> Node:
         _total([node.backward_seconds for node in calls]),
         _total([node.bytes for node in calls]),
         next((node.error for node in calls if node.error), ""),
+        result.scale,
     )
 
 

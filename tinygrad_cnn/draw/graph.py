@@ -21,6 +21,7 @@ __all__ = ["SCHEMA", "Edge", "Graph", "Kind", "Node", "Scope", "Statistics"]
 SCHEMA = "tinygrad-cnn graph 1"
 """What the key ``"schema"`` of the JSON holds; the number counts incompatible changes."""
 
+CANCELED = 1e-3  # of the size of its terms: a gradient below it is a difference of equals
 Kind: TypeAlias = Literal["op", "module", "parameter", "input", "constant", "error"]
 Shape: TypeAlias = tuple[int, ...]
 
@@ -130,6 +131,9 @@ class Node:
         The memory that the call took for its result and for what its derivatives need.
     error : str
         What the call raised; empty if it succeeded.
+    scale : float or None
+        The norm that the gradient would have if the terms that it sums did not cancel; see
+        `cancels`. None if no gradient came.
     """
 
     id: str
@@ -155,6 +159,21 @@ class Node:
     backward_seconds: float | None = None
     bytes: int | None = None
     error: str = ""
+    scale: float | None = None
+
+    @property
+    def size(self) -> float:
+        """How large the gradient is, or its terms where they cancel; 0 if none came."""
+        return max(self.gradient.norm if self.gradient else 0.0, self.scale or 0.0)
+
+    @property
+    def cancels(self) -> bool:
+        """Whether the terms of the gradient cancel to under a thousandth of their size.
+
+        The gradient of a bias before a batch norm is 0 by mathematics: the batch norm takes off
+        whatever the bias adds.
+        """
+        return self.gradient is not None and self.gradient.norm < CANCELED * self.size
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""What is out of order in a computation, and where: colours and marks for the nodes of a graph."""
+"""Heat maps: colors and marks for vanishing, exploding, dead and saturated nodes, and for NaN.
+
+A gradient is measured by its `Node.size`: by what its terms could add up to. Where they cancel, as
+those of a bias before a batch norm do, a norm of 0 is no sign of a gradient that got lost.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, TypeAlias
 
-from tinygrad_cnn.draw.graph import Graph, Node
+from tinygrad_cnn.draw.graph import Edge, Graph, Node, Statistics
 from tinygrad_cnn.draw.palette import DIVERGING, SEQUENTIAL, Fill
 
 __all__ = ["HEATS", "MARKS", "Heat", "HeatKind", "Mark", "heat_of", "marks_of"]
@@ -37,11 +41,12 @@ class Mark:
 MARKS = {
     mark.name: mark
     for mark in (
+        Mark("first NaN", "✕", "where NaN or infinite entries first appeared", "bold"),
+        Mark("NaN", "×", "NaN or infinite entries that came from there", "solid"),
         Mark("vanishing", "▼", "gradient over 100 times smaller than the median", "dashed"),
         Mark("exploding", "▲", "gradient over 1000 times larger than the median", "bold"),
         Mark("dead", "∅", "a ReLU, 90 % or more of it at zero", "dotted"),
         Mark("saturated", "◐", "half or more of it within 0.001 of its limits", "dotted"),
-        Mark("NaN", "✕", "NaN or infinite entries", "bold"),
     )
 }
 """By name; the border of a node has the style of its first mark."""
@@ -66,6 +71,8 @@ class Heat:
         The same in words.
     middle : float
         The median of the norms, or the sum of times or bytes.
+    cancels : bool
+        Whether there is a gradient that is measured by its terms, for they cancel.
     """
 
     kind: HeatKind
@@ -75,6 +82,7 @@ class Heat:
     order: str
     middle: float
     shares: dict[str, float] = field(default_factory=dict)
+    cancels: bool = False
 
 
 def heat_of(graph: Graph, kind: HeatKind, marks: Mapping[str, tuple[Mark, ...]]) -> Heat:
@@ -87,24 +95,28 @@ def marks_of(graph: Graph) -> dict[str, tuple[Mark, ...]]:
 
     A gradient vanishes or explodes against two measures at once: the median of all norms, and the
     gradient that the sweep began with. So where it shrinks all the way, the nodes next to the loss
-    are not said to explode.
+    are not said to explode. Where a gradient is NaN or infinite, the sizes of the others say
+    nothing. Of all nodes with NaN or infinite entries, one is the first.
     """
     middle = _median(graph.nodes)
+    first_nan = _first_nan(graph)
     first = min(
         (node for node in graph.nodes if node.backward_step is not None and node.gradient),
         key=lambda node: node.backward_step or 0,
         default=None,
     )
-    start = middle if first is None or first.gradient is None else first.gradient.norm
+    start = middle if first is None else first.size
+    is_finite = not any(_rank(node.gradient) for node in graph.nodes)
     low, high = min(middle, start) / VANISHING, max(middle, start) * EXPLODING
     found: dict[str, tuple[Mark, ...]] = {}
     for node in graph.nodes:
         names = []
-        numbers = [n for n in (node.value, node.gradient) if n is not None]
-        if any(n.nan or n.infinite for n in numbers):
+        if node.id == first_nan:
+            names.append("first NaN")
+        elif _rank(node.value) or _rank(node.gradient):
             names.append("NaN")
-        if node.gradient is not None and node.gradient.shape != (0,):
-            if node.gradient.norm < low and not (node.gradient.nan or node.gradient.infinite):
+        if node.gradient is not None and 0 not in node.gradient.shape and is_finite:
+            if node.size < low:
                 names.append("vanishing")
             if node.gradient.norm > high:
                 names.append("exploding")
@@ -117,9 +129,51 @@ def marks_of(graph: Graph) -> dict[str, tuple[Mark, ...]]:
     return found
 
 
+def _first_nan(graph: Graph) -> str | None:
+    """Return the node in which NaN or infinite entries first appeared, forward or else backward.
+
+    From the first NaN (or else the first infinite entry) it goes back to what it came from. On the
+    way back the node is the one that was given a finite gradient and sent on another.
+    """
+    arguments: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
+    uses: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
+    for edge in graph.edges:
+        arguments[edge.target].append(edge)
+        uses[edge.source].append(edge)
+    known = {node.id: node for node in graph.nodes}
+    found = max(graph.nodes, key=lambda node: _rank(node.value), default=None)  # the first of these
+    if found is not None and _rank(found.value):
+        while True:
+            sources = [known[edge.source] for edge in arguments[found.id]]
+            worst = max(sources, key=lambda node: _rank(node.value), default=None)
+            if worst is None or not _rank(worst.value):
+                return found.id
+            found = worst
+    swept = sorted(graph.nodes, key=lambda node: _turn(node.backward_step))
+    found = max(swept, key=lambda node: _rank(node.gradient), default=None)
+    if found is None or not _rank(found.gradient):
+        return None
+    while True:
+        sent = max(uses[found.id], key=lambda edge: _rank(edge.gradient), default=None)
+        if sent is None or not _rank(sent.gradient):
+            return found.id
+        found = known[sent.target]
+
+
+def _turn(step: int | None) -> float:
+    return math.inf if step is None else step
+
+
+def _rank(numbers: Statistics | None) -> int:
+    """Return 2 for an array with NaN, 1 for one with infinite entries, 0 for any other."""
+    if numbers is None:
+        return 0
+    return 2 if numbers.nan else 1 if numbers.infinite else 0
+
+
 def _median(nodes: Sequence[Node]) -> float:
-    norms = [node.gradient.norm for node in nodes if node.gradient and node.gradient.norm > 0]
-    return median(norms) if norms else 0.0
+    sizes = [node.size for node in nodes if node.size > 0]
+    return median(sizes) if sizes else 0.0
 
 
 def _gradient(graph: Graph, marks: Mapping[str, tuple[Mark, ...]]) -> Heat:
@@ -130,12 +184,14 @@ def _gradient(graph: Graph, marks: Mapping[str, tuple[Mark, ...]]) -> Heat:
         if node.gradient is None:
             continue
         power = -half
-        if node.gradient.norm > 0 and middle > 0:
-            power = round(math.log10(node.gradient.norm) - math.log10(middle))
+        if node.size > 0 and middle > 0:
+            power = round(math.log10(node.size) - math.log10(middle))
         fills[node.id] = DIVERGING[min(max(power, -half), half) + half]
     names = ["÷10⁴", "÷1000", "÷100", "÷10", "median", "×10", "×100", "×1000", "×10⁴"]
     scale = tuple(zip(names, DIVERGING, strict=True))
-    return Heat("gradient", fills, marks, scale, "from dark blue over white to brown", middle)
+    cancels = any(node.cancels for node in graph.nodes)
+    order = "from dark blue over white to brown"
+    return Heat("gradient", fills, marks, scale, order, middle, cancels=cancels)
 
 
 def _shares(graph: Graph, kind: HeatKind) -> Heat:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -39,8 +39,8 @@ class Content:
     heat : Heat or None
     node_values, node_gradients, edge_gradients : mapping of str to ndarray
         By id; small ones are shown entry by entry.
-    arrivals : mapping of str to int
-        By the id of a node, how many edges brought a gradient to it.
+    arrivals : mapping of str to sequence of str
+        By the id of a node, the ids of the edges that brought a gradient to it.
     arguments : mapping of str to int
         By the id of a node, how many edges lead to it.
     unframed : mapping of str to Scope
@@ -53,9 +53,18 @@ class Content:
     node_values: Arrays
     node_gradients: Arrays
     edge_gradients: Arrays
-    arrivals: Mapping[str, int]
+    arrivals: Mapping[str, Sequence[str]]
     arguments: Mapping[str, int]
     unframed: Mapping[str, Scope]
+
+    def sum_digits(self, node: str) -> int | None:
+        """Return the digits of the gradients that a node adds up: see `text.sum_digits`."""
+        parts = [self.edge_gradients.get(edge) for edge in self.arrivals.get(node, ())]
+        known = [part for part in parts if part is not None]
+        total = self.node_gradients.get(node)
+        if not self.values or len(parts) < 2 or total is None or len(known) < len(parts):
+            return 3
+        return text.sum_digits(known, total)
 
 
 def node_lines(node: Node, content: Content) -> list[Line]:
@@ -89,7 +98,8 @@ def gradient_lines(edge: Edge, content: Content) -> list[Line]:
         lines.append(Line(formula, "flow", text.equation(edge.equation)))
     if edge.gradient is not None:
         small = content.edge_gradients.get(edge.id) if content.values else None
-        lines += _array(text.shape(edge.gradient.shape), edge.gradient, small, "gradient")
+        before, digits = text.shape(edge.gradient.shape), content.sum_digits(edge.source) or 3
+        lines += _array(before, edge.gradient, small, "gradient", digits)
     return lines
 
 
@@ -118,9 +128,11 @@ def _declared(node: Node) -> list[Line]:
     return lines
 
 
-def _array(before: str, numbers: Statistics, array: NDArray[Any] | None, role: Role) -> list[Line]:
+def _array(
+    before: str, numbers: Statistics, array: NDArray[Any] | None, role: Role, digits: int = 3
+) -> list[Line]:
     """Return a small array's entries, or what is to be said of a large one."""
-    rows = text.array_lines(array) if array is not None else None
+    rows = text.array_lines(array, digits) if array is not None else None
     if rows is not None:
         return [Line(row, "array" if role == "array" else "gradient array") for row in rows]
     if role == "array":
@@ -138,10 +150,11 @@ def _flow(numbers: Statistics) -> str:
 def _gradient(node: Node, content: Content) -> list[Line]:
     """Return the gradient of a node, where it is more than what one edge says."""
     assert node.gradient is not None
-    arrived = content.arrivals.get(node.id, 0)
+    arrived = len(content.arrivals.get(node.id, ()))
     if arrived == 1:
         return []
-    beside = f"sum of {arrived}" if arrived > 1 else "begins here"
+    about = "about the " if content.sum_digits(node.id) is None else ""
+    beside = f"{about}sum of {arrived}" if arrived > 1 else "begins here"
     small = content.node_gradients.get(node.id) if content.values else None
     return [Line("gradient", "gradient", beside), *_array("", node.gradient, small, "gradient")]
 
@@ -151,6 +164,8 @@ def _heat(node: Node, heat: Heat, gradients: bool) -> list[Line]:
     if heat.kind == "gradient":
         if node.gradient is not None and not gradients:
             lines.append(Line(f"gradient {_flow(node.gradient)}", "text"))
+        if node.cancels:
+            lines.append(Line(f"its terms, of size {text.number(node.size)}, cancel", "faint"))
         if node.dead:
             lines.append(Line(f"{text.percent(node.dead)} of it at zero", "faint"))
         if node.saturated:

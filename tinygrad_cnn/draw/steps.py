@@ -49,6 +49,7 @@ class Leaf:
     scope: str = ""
     name: str = ""
     gradient: NDArray[Any] | None = None
+    scale: float = 0.0
 
 
 @dataclass(eq=False, slots=True)
@@ -96,6 +97,7 @@ class Step:
     shape: tuple[int, ...] | None = None
     dtype: np.dtype[Any] | None = None
     gradient: NDArray[Any] | None = None
+    scale: float = 0.0
     dead: float | None = None
     seconds: float | None = None
     backward_seconds: float | None = None

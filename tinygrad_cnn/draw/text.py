@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.draw.graph import Statistics
 
-__all__ = ["array_lines", "duration", "equation", "number", "option", "percent", "shape", "size"]
+__all__ = [
+    "array_lines", "duration", "equation", "number", "option", "percent", "shape", "size",
+    "sum_digits",
+]  # fmt: skip
 
 SMALL = 12  # entries: an array of so many is shown itself
 LONG = 28  # characters: an option is cut there
@@ -95,7 +99,7 @@ def troubles(numbers: Statistics) -> list[str]:
     return found + ([f"{numbers.infinite} infinite"] if numbers.infinite else [])
 
 
-def array_lines(array: NDArray[Any]) -> list[str] | None:
+def array_lines(array: NDArray[Any], digits: int = 3) -> list[str] | None:
     """Return the entries of a small array, a line for each row; None for one that is not small.
 
     Examples
@@ -107,7 +111,7 @@ def array_lines(array: NDArray[Any]) -> list[str] | None:
         return None
     if array.dtype.kind == "c":
         return None
-    cells = [[_cell(entry) for entry in row] for row in np.atleast_2d(array).tolist()]
+    cells = [[_cell(entry, digits) for entry in row] for row in np.atleast_2d(array).tolist()]
     if array.ndim == 0:
         return cells[0]
     if len(cells) == 1:
@@ -115,8 +119,29 @@ def array_lines(array: NDArray[Any]) -> list[str] | None:
     return _columns(cells)
 
 
-def _cell(entry: float | int | bool) -> str:
-    return number(entry) if isinstance(entry, float) else str(entry)
+def sum_digits(parts: Sequence[NDArray[Any]], total: NDArray[Any]) -> int | None:
+    """Return how many digits parts need, so that who adds them gets the sum as it is printed.
+
+    Three if they are too large to be printed entry by entry; None where no number of digits does,
+    for adding has rounded.
+
+    Examples
+    --------
+    >>> sum_digits([np.array(0.2224), np.array(0.2224)], np.array(0.4448))
+    4
+    """
+    if array_lines(total) is None or not np.isfinite(total).all():
+        return 3
+    for digits in range(3, 18):
+        printed = [[float(f"{x:.{digits}g}") for x in part.reshape(-1)] for part in parts]
+        added = [math.fsum(entries) for entries in zip(*printed, strict=True)]
+        if [number(x) for x in added] == [number(float(x) + 0.0) for x in total.reshape(-1)]:
+            return digits
+    return None
+
+
+def _cell(entry: float | int | bool, digits: int) -> str:
+    return number(entry, digits) if isinstance(entry, float) else str(entry)
 
 
 def _columns(cells: list[list[str]]) -> list[str]:

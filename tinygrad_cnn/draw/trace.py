@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.draw.graph import CANCELED
 from tinygrad_cnn.draw.steps import Argument, Leaf, Source, Step, operands, options_of
 from tinygrad_cnn.graph import Node, Variable
 from tinygrad_cnn.recording import BackwardEvent, ForwardEvent, Observer, observe, recording
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from tinygrad_cnn.nn.module import Module
 
 __all__ = ["Trace", "trace"]
+
+PROBES = 4  # so that the factors are not all small where there is but one entry
+SEED = 0x9E3779B97F4A7C15  # that no data are drawn by, for these may be orthogonal to the gradient
 
 
 class Trace(Observer):
@@ -231,13 +236,61 @@ def take_turn(step: Step, event: BackwardEvent, turn: int) -> None:
     step.backward_step = turn
     step.gradient = _sum(step.gradient, event.gradient)
     waiting = iter(step.arguments)
-    for parent, contribution in event.contributions:
+    scales = _scales(step, event)
+    for (parent, contribution), scale in zip(event.contributions, scales, strict=True):
         for argument in waiting:
             if argument.source.origin is parent:
                 argument.gradient = _sum(argument.gradient, contribution)
+                argument.source.scale = math.hypot(argument.source.scale, scale)
                 if isinstance(argument.source, Leaf):
                     argument.source.gradient = _sum(argument.source.gradient, contribution)
                 break
+
+
+def _scales(step: Step, event: BackwardEvent) -> list[float]:
+    """Return the norm that each contribution of a call would have if no terms canceled in it.
+
+    A contribution is a sum of terms of the gradient g that flows in. Where it is far smaller than
+    g, its derivative is asked again, with the entries of g times random factors: terms that cancel
+    no longer do, and small ones stay small.
+    """
+    gradient = _plain(event.gradient)
+    size = _norm(gradient)
+    step.scale = max(step.scale, size)
+    sizes = [_norm(_plain(contribution)) for _, contribution in event.contributions]
+    canceled = size < CANCELED * step.scale  # then g is rounding: of it, only the scale is known
+    parents = [parent for parent, _ in event.contributions]
+    needed = {
+        parent
+        for parent, one in zip(parents, sizes, strict=True)
+        if canceled or one < CANCELED * size
+    }
+    if not needed:
+        return sizes
+    around = step.scale / math.sqrt(gradient.size) if canceled else gradient
+    rng = np.random.default_rng(SEED)
+    again = [0.0] * len(sizes)
+    for _ in range(PROBES):
+        with np.errstate(all="ignore"):
+            probe = np.asarray(around * rng.standard_normal(gradient.shape), gradient.dtype)
+            sent = event.node.op.pull_back(event.node, probe, needed, create_graph=False)
+        found = iter([_norm(_plain(contribution)) / math.sqrt(PROBES) for _, contribution in sent])
+        again = [
+            math.hypot(one, next(found)) if parent in needed else one
+            for parent, one in zip(parents, again, strict=True)
+        ]
+    return [max(pair) for pair in zip(sizes, again, strict=True)]
+
+
+def _plain(value: Any) -> NDArray[Any]:
+    return np.asarray(value.array if isinstance(value, Variable) else value)
+
+
+def _norm(array: NDArray[Any]) -> float:
+    """Return the norm of an array; 0 where it is not finite, which is marked by itself."""
+    with np.errstate(all="ignore"):
+        found = math.sqrt(np.square(np.abs(array), dtype=np.float64).sum())
+    return found if math.isfinite(found) else 0.0
 
 
 def _sum(before: NDArray[Any] | None, more: Any) -> NDArray[Any]:

@@ -18,43 +18,56 @@ import functools
 import itertools
 import os
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
+from typing import TypeVar
 
 from threadpoolctl import LibController, ThreadpoolController
 
-_lock = Lock()
-_running = 0  # pieces of work, in all Python threads
-_before: list[int] = []  # the threads of each library when the first of them began
-
+T = TypeVar("T")
 Ask = Callable[[], int]
 Tell = Callable[[int], object]
 
-
-class one_thread:  # noqa: N801  # a context manager
-    """Hold BLAS at one thread; may be entered by several Python threads, and inside itself."""
-
-    def __enter__(self) -> None:
-        global _running
-        with _lock:
-            _running += 1
-            if _running == 1:
-                _before[:] = [ask() for ask, _ in _libraries()]
-                for (_, tell), n in zip(_libraries(), _before, strict=True):
-                    if n != 1:
-                        tell(1)
-
-    def __exit__(self, *_: object) -> None:
-        global _running
-        with _lock:
-            _running -= 1
-            if _running == 0:
-                _let_go()
+_lock = RLock()  # a signal handler that computes may come in between
+_running: set[object] = set()  # a token for each piece of work, in all Python threads
+_before: list[tuple[Tell, int]] = []  # what each library had when the first of them began
 
 
-def _let_go() -> None:
-    for (_, tell), n in zip(_libraries(), _before, strict=True):
-        if n != 1:
-            tell(n)
+def on_one_thread(work: Callable[[], T]) -> T:
+    """Return ``work()``, with BLAS held at one thread meanwhile.
+
+    Several Python threads may call it, and `work` itself. An interrupt may come anywhere: whatever
+    has been done by then is undone, a second time if the interrupt came while it was undone.
+    """
+    token = object()
+    try:
+        _hold(token)
+        return work()
+    finally:
+        try:
+            _let_go(token)
+        except BaseException:
+            _let_go(token)
+            raise
+
+
+def _hold(token: object) -> None:
+    with _lock:
+        _running.add(token)
+        if not _before:
+            _before.extend([(tell, ask()) for ask, tell in _libraries()])
+        for tell, n in _before:
+            if n != 1:
+                tell(1)
+
+
+def _let_go(token: object) -> None:
+    with _lock:
+        _running.discard(token)
+        if not _running:
+            for tell, n in _before:
+                if n != 1:
+                    tell(n)
+            _before.clear()
 
 
 @functools.cache
@@ -78,11 +91,10 @@ def _openblas(controller: LibController) -> tuple[Ask, Tell] | None:
 
 def _start_afresh() -> None:
     """After a fork: the threads whose work held BLAS were not copied, so nobody will let it go."""
-    global _lock, _running
-    _lock = Lock()
-    if _running:
-        _running = 0
-        _let_go()
+    global _lock
+    _lock = RLock()
+    _running.clear()
+    _let_go(None)
 
 
 if hasattr(os, "register_at_fork"):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,7 @@ class Blocks:
 
     def __init__(self) -> None:
         self._by_size: dict[int, list[Array]] = {}
-        self._lock = Lock()
-        self.held = 0  # bytes, in use or not
+        self._lock = RLock()  # a signal handler or finalizer may take a block in between
 
     def take(self, size: int) -> Array:
         """Return a block that nobody uses, of at least `size` bytes and at most twice as many."""
@@ -64,8 +63,12 @@ class Blocks:
                 self._release(now.memory_limit - size)
             if self.held + size <= now.memory_limit:
                 self._by_size.setdefault(size, []).append(block)
-                self.held += size
             return block
+
+    @property
+    def held(self) -> int:
+        """How many bytes are held, in use or not."""
+        return sum(size * len(blocks) for size, blocks in list(self._by_size.items()))
 
     def _free(self, size: int) -> Array | None:
         """Return a block of `size` bytes that nobody uses; if there is none, a larger one.
@@ -74,7 +77,9 @@ class Blocks:
         """
         block = _unused(self._by_size.get(size, []), OURS)
         if block is None:
-            for larger in sorted(held for held in self._by_size if size < held <= 2 * size):
+            for larger in sorted(self._by_size):
+                if not size < larger <= 2 * size:
+                    continue
                 block = _unused(self._by_size[larger], OURS)
                 if block is not None:
                     break
@@ -82,10 +87,9 @@ class Blocks:
 
     def _release(self, limit: int) -> None:
         """Let go of blocks that nobody uses until at most `limit` bytes are held."""
-        for size, blocks in self._by_size.items():
+        for blocks in list(self._by_size.values()):
             while self.held > limit and (block := _unused(blocks, OURS)) is not None:
-                blocks[:] = [other for other in blocks if other is not block]
-                self.held -= size
+                del blocks[next(k for k, other in enumerate(blocks) if other is block)]
 
 
 _blocks = Blocks()
@@ -118,7 +122,7 @@ def empty_like(model: Array, shape: tuple[int, ...] = (), dtype: DTypeLike | Non
 
 def _start_afresh() -> None:
     """After a fork: the lock may be held by a thread that was not copied."""
-    _blocks._lock = Lock()
+    _blocks._lock = RLock()
 
 
 if hasattr(os, "register_at_fork"):

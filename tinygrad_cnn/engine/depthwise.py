@@ -6,15 +6,15 @@ windows of all channels as (oh, OW, KW, KH, C, N), see `rows`,
 
     dw[c, m, k, j] = Σ over oh, ow, n of  dy[oh, ow, c, m, n] · windows[oh, ow, j, k, c, n]
 
-is one elementwise product of a band for each kernel cell, and a product with ones that sums it over
-the pixels; the images are summed last.
+is one elementwise product of a band for each kernel cell, a product with ones that sums its rows of
+pixels, and a sum over the rows and images.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_cnn.engine import direct, threads
+from tinygrad_cnn.engine import direct, reduction, threads
 from tinygrad_cnn.engine.bands import bands, part_count
 from tinygrad_cnn.engine.layout import Array
 from tinygrad_cnn.engine.rows import Rows
@@ -40,12 +40,12 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
             dys = dys.reshape(band.rows, ow, *shape[2:], band.images)
             windows = rows.windows(memory, band)[0, :, :, 0]
             windows = windows.reshape(band.rows, ow, kw, kh, groups, 1, band.images)
+            ones = np.ones((1, ow), x.dtype)
             product = scratch("products", dys.shape, x.dtype)
-            ones = np.ones(band.rows * ow, x.dtype)
             for j, k in np.ndindex(kw, kh):
                 np.multiply(windows[:, :, j, k], dys, out=product)
-                summed = ones @ product.reshape(band.rows * ow, oc * band.images)
-                parts[i, j, k] += summed.reshape(*shape[2:], band.images).sum(axis=-1)
+                lines = np.matmul(ones, product.reshape(band.rows, ow, oc * band.images))
+                parts[i, j, k] += reduction.total(lines.reshape(-1, *dys.shape[2:]), (0, 3))
 
     threads.run(piece, len(parts), dy.size * kh * kw)
     dw = parts.sum(axis=0)  # (KW, KH, C, M)

@@ -18,9 +18,10 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 from itertools import count as counter
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import RLock, Thread
 
-from tinygrad_cnn.engine.blas import one_thread
+from tinygrad_cnn.engine.blas import on_one_thread
+from tinygrad_cnn.engine.scratch import with_scratch
 
 Piece = Callable[[int], None]
 
@@ -45,10 +46,13 @@ class _Job:
         """Do pieces until none is left, or one has failed."""
         _inside.set(True)
         try:
-            while self.error is None and (i := self.next()) < self.count:
-                self.piece(i)
+            with_scratch(self._pieces)
         except BaseException as error:
             self.error = error
+
+    def _pieces(self) -> None:
+        while self.error is None and (i := self.next()) < self.count:
+            self.piece(i)
 
     def help(self, context: Context) -> None:
         """Do pieces in a helper's thread, in the caller's context (NumPy's errstate, ours)."""
@@ -66,7 +70,7 @@ class _Job:
                 self.last_has_left.release()
 
     def close(self) -> None:
-        """Let no further helper begin, and wait for those that have."""
+        """Let no further helper begin, and wait for those that have; may be called again."""
         with self.lock:
             self.closed = True
             alone = self.helpers == 0
@@ -81,39 +85,58 @@ def run(piece: Piece, count: int, threads: int) -> None:
     job and is raised here. BLAS runs one thread meanwhile.
     """
     if _inside.get():
-        for i in range(count):
-            piece(i)
+        run_alone(piece, count)
         return
     helpers = min(threads, count) - 1
-    with one_thread():
-        if helpers < 1:
-            for i in range(count):
-                piece(i)
-            return
-        job = _Job(piece, count)
+    if helpers < 1:
+        on_one_thread(lambda: run_alone(piece, count))
+    else:
+        on_one_thread(lambda: _run_together(_Job(piece, count), helpers))
+
+
+def run_alone(piece: Piece, count: int) -> None:
+    """Call `piece` with 0 … `count` − 1, one after the other."""
+
+    def pieces() -> None:
+        for i in range(count):
+            piece(i)
+
+    with_scratch(pieces)
+
+
+def _run_together(job: _Job, helpers: int) -> None:
+    try:
         queue = _queue_of(helpers)
         for _ in range(helpers):
             queue.put((job, copy_context()))
         copy_context().run(job.work)
-        job.close()
-        if job.error is not None:
-            try:
-                raise job.error
-            finally:
-                job.error = None  # its traceback holds this frame: let neither hold the other
+    except BaseException as error:  # an interrupt: helpers are to stop
+        job.error = error
+    finally:
+        try:
+            job.close()
+        except BaseException:  # an interrupt while it waits
+            job.close()
+            raise
+    if job.error is not None:
+        try:
+            raise job.error
+        finally:
+            job.error = None  # its traceback holds this frame: let neither hold the other
 
 
 _queue: SimpleQueue[tuple[_Job, Context]] = SimpleQueue()
 _started: list[Thread] = []
-_starting = Lock()
+_starting = RLock()  # a signal handler that computes may come in between
 
 
 def _queue_of(helpers: int) -> SimpleQueue[tuple[_Job, Context]]:
     """Return the queue, once at least that many helpers wait at it."""
     if len(_started) < helpers:
         with _starting:
-            for k in range(len(_started), helpers):
-                thread = Thread(target=_serve, args=(_queue,), name=f"engine-{k}", daemon=True)
+            while len(_started) < helpers:
+                name = f"engine-{len(_started)}"
+                thread = Thread(target=_serve, args=(_queue,), name=name, daemon=True)
                 thread.start()
                 _started.append(thread)
     return _queue
@@ -129,7 +152,7 @@ def _serve(queue: SimpleQueue[tuple[_Job, Context]]) -> None:
 def _start_afresh() -> None:
     """After a fork: threads are not copied, so the child starts its own when it needs them."""
     global _queue, _starting
-    _queue, _starting = SimpleQueue(), Lock()
+    _queue, _starting = SimpleQueue(), RLock()
     _started.clear()
     _inside.set(False)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.engine.buffers import LARGE, empty_like
 from tinygrad_cnn.engine.layout import like
+from tinygrad_cnn.engine.reduction import added
 from tinygrad_cnn.engine.windows import Axis, Windows
 
 Array = NDArray[Any]
@@ -67,10 +68,7 @@ def scatter(u: Array, won: Array, at: Windows) -> Array:
 def average(x: Array, at: Windows, count_include_pad: bool) -> Array:
     """Return the mean under each window: (..., H, W) → (..., OH, OW)."""
     padded = at.pad(x)
-    first, *others = at.cells
-    total = padded[first].copy(order="K")
-    for cells in others:
-        total += padded[cells]
+    total = added([padded[cells] for cells in at.cells])
     mean: Array = total / _divisor(at, count_include_pad, x.dtype)
     return mean
 

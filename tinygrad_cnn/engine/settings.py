@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
+
+from tinygrad_cnn.engine.context import changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,9 @@ _FIRST = Settings()
 settings: ContextVar[Settings] = ContextVar("engine", default=_FIRST)
 
 
-@contextmanager
 def engine(
     *, winograd: bool | None = None, memory_limit: int | None = None, poison: bool | None = None
-) -> Iterator[None]:
+) -> changed[Settings]:
     """Compute with other settings inside ``with engine(...):``; what is left out stays as it is.
 
     Parameters
@@ -62,8 +61,4 @@ def engine(
             raise TypeError(f"engine: {name} is {value!r}, expected {kind.__name__}")
         if value < 0:
             raise ValueError(f"engine: {name} is {value}, expected 0 or more")
-    token = settings.set(replace(settings.get(), **changes))
-    try:
-        yield
-    finally:
-        settings.reset(token)
+    return changed(settings, lambda outside: replace(outside, **changes))

@@ -7,8 +7,6 @@ result is the same to the last bit.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.engine import pool
-from tinygrad_cnn.engine.blas import one_thread
+from tinygrad_cnn.engine.blas import on_one_thread
+from tinygrad_cnn.engine.context import changed
 
 SMALL = 1 << 17  # multiply-adds up to which BLAS uses one thread of its own accord
 WORTH = 1 << 24  # operations from which on a second thread is worth calling: 400 µs or more
@@ -25,8 +24,7 @@ PIECE = 1 << 23  # multiply-adds that are worth a piece of their own
 _limit: ContextVar[int | None] = ContextVar("num_threads", default=None)
 
 
-@contextmanager
-def num_threads(n: int) -> Iterator[None]:
+def num_threads(n: int) -> changed[int | None]:
     """Compute with at most `n` threads inside ``with num_threads(n):``.
 
     Otherwise with one for each core that the process may run on. The results are the same bits for
@@ -52,11 +50,7 @@ def num_threads(n: int) -> Iterator[None]:
     """
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise ValueError(f"num_threads: n is {n!r}, expected a whole number from 1 up")
-    token = _limit.set(n)
-    try:
-        yield
-    finally:
-        _limit.reset(token)
+    return changed(_limit, lambda _: n)
 
 
 def run(piece: pool.Piece, count: int, operations: int) -> None:
@@ -65,8 +59,7 @@ def run(piece: pool.Piece, count: int, operations: int) -> None:
     `operations` says how much work there is in all: multiply-adds, or bytes read and written.
     """
     if operations <= SMALL:
-        for i in range(count):
-            piece(i)
+        pool.run_alone(piece, count)
     else:
         pool.run(piece, count, (_limit.get() or _cores()) if operations >= WORTH else 1)
 
@@ -82,8 +75,7 @@ def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     pieces = a.size * b.shape[-1] // PIECE
     rows, columns = a.shape[-2], b.shape[-1]
     if a.ndim > 2 or b.ndim > 2 or pieces < 2 or a.shape[1] != b.shape[0] or a.dtype != b.dtype:
-        with one_thread():
-            return np.asarray(np.matmul(a, b))
+        return np.asarray(on_one_thread(lambda: np.matmul(a, b)))
     y = np.empty((rows, columns), a.dtype)
     along = int(columns > rows)
     cuts = _cuts(max(rows, columns), pieces)

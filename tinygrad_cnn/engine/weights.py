@@ -28,7 +28,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinygrad_cnn.engine import threads
+from tinygrad_cnn.engine import reduction, threads
 from tinygrad_cnn.engine.bands import CACHE, Band, bands, part_count
 from tinygrad_cnn.engine.layout import Array, Layout
 from tinygrad_cnn.engine.scratch import scratch
@@ -64,14 +64,14 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
 
 def _add_products(lines: Array, u: Array, total: Array) -> None:
     """Add Σ over oh and parts of lines (G, oh, part, KW, K, q) · u (G, oh, part, 1, q, OC/G)."""
-    groups, oh, split = lines.shape[:3]
+    oh, split = lines.shape[1:3]
     rows = max(1, CACHE // 2 // (split * total.nbytes))
     for top in range(0, oh, rows):
         part = slice(top, top + rows)
         x = lines[:, part]
         products = scratch("products", (*x.shape[:3], *total.shape[1:]), total.dtype)
         np.matmul(x, u[:, part], out=products)
-        total += products.reshape(groups, -1, *total.shape[1:]).sum(axis=1)
+        total += reduction.total(products, (1, 2))
 
 
 def _lines(memory: Array, at: Windows, groups: int, band: Band, split: int) -> Array:

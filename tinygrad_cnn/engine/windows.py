@@ -9,9 +9,11 @@ so each kernel offset k, taken for all windows at once, is one strided slice of 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from threading import RLock
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -155,7 +157,6 @@ def inside(offset: int, stride: int, size: int, low: int, high: int) -> tuple[in
     return start, max(min(last, high), start)
 
 
-@lru_cache(maxsize=1024)
 def windows(
     name: str,
     size: tuple[int, int],
@@ -172,19 +173,38 @@ def windows(
     ValueError
         If an option is out of range or no window fits; the message starts with `name`.
     """
-    strides = pair(name, "stride", stride, 1)
-    dilations = pair(name, "dilation", dilation, 1)
+    return _windows(
+        name,
+        size,
+        kernel,
+        pair(name, "stride", stride, 1),
+        padding if isinstance(padding, str) else pair(name, "padding", padding, 0),
+        pair(name, "dilation", dilation, 1),
+        bool(ceil_mode),
+    )
+
+
+@lru_cache(maxsize=1024)  # of checked options only: 1.0 and True are equal to 1
+def _windows(
+    name: str,
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    padding: tuple[int, int] | str,
+    dilations: tuple[int, int],
+    ceil_mode: bool,
+) -> Windows:
     reaches = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
     if padding == "same":
         if strides != (1, 1):
-            raise ValueError(f"{name}: padding 'same' needs stride 1, not {stride}")
+            raise ValueError(f"{name}: padding 'same' needs stride 1, not {strides}")
         pads = [((reach - 1) // 2, reach // 2) for reach in reaches]
     elif padding == "valid":
         pads = [(0, 0), (0, 0)]
     elif isinstance(padding, str):
         raise ValueError(f"{name}: padding is {padding!r}, expected a number, a pair or 'same'")
     else:
-        pads = [(p, p) for p in pair(name, "padding", padding, 0)]
+        pads = [(p, p) for p in padding]
     axes = []
     for n, k, s, d, reach, (before, after) in zip(
         size, kernel, strides, dilations, reaches, pads, strict=True
@@ -206,8 +226,7 @@ def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
     """Return `value`, a whole number or two of them, as a pair; refuse what is below `least`."""
     if type(value) is int and value >= least:
         return value, value
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
+    value = value.tolist() if isinstance(value, np.ndarray) else value
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(
         isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= least for v in both
@@ -216,3 +235,15 @@ def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
             f"{name}: {argument} is {value!r}, expected a whole number from {least} up, or a pair"
         )
     return int(both[0]), int(both[1])
+
+
+def _start_afresh() -> None:
+    """After a fork: before Python 3.12 a cached property has a lock, maybe of another thread."""
+    for owner in (Axis, Windows):
+        for value in vars(owner).values():
+            if hasattr(value, "lock"):
+                value.lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)

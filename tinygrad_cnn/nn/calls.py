@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.recording import Recording, changed_recording, qualified, recording
 
 if TYPE_CHECKING:
@@ -36,12 +35,9 @@ def name_in(caller: Module, module: Module) -> str:
     return next(names, "")
 
 
-@contextmanager
-def watched() -> Iterator[Shapes]:
-    """Make the module called inside an outermost one, and write down the shapes of all results."""
-    shapes: Shapes = {}
-    with changed_recording(module=None, shapes=shapes):
-        yield shapes
+def watched(shapes: Shapes) -> changed[Recording]:
+    """Make the module called inside an outermost one, and write all results' shapes to `shapes`."""
+    return changed_recording(module=None, shapes=shapes)
 
 
 def say_where(error: Exception) -> None:

@@ -63,15 +63,16 @@ class Module:
         A module called by another adds its name there, such as ``"conv1"`` or ``"layers.0"``; the
         outermost adds nothing. The note of an exception says in which module it was raised.
         """
-        state = calls.inside(recording.get(), self)
-        token = recording.set(state)
+        outside = recording.get()
+        state = calls.inside(outside, self)
         try:
+            recording.set(state)
             y = self.forward(*args, **kwargs)
         except Exception as error:
             calls.say_where(error)
             raise
         finally:
-            recording.reset(token)
+            recording.set(outside)
         if state.shapes is not None and isinstance(y, Variable | np.ndarray):
             state.shapes[id(self)] = y.shape
         return y
@@ -123,8 +124,7 @@ class Module:
                 if isinstance(tensor, Module) or id(tensor) in seen:
                     continue
                 if not isinstance(tensor, Parameter):
-                    computed = tensor.node is not None or tensor.origin is not None
-                    if computed or own_name.startswith("_"):
+                    if not tensor.is_leaf or own_name.startswith("_"):
                         continue
                     if tensor.requires_grad:
                         raise TypeError(
@@ -329,5 +329,4 @@ def _is_plain(value: Any) -> bool:
 def _replace(tensor: Tensor, array: NDArray[Any]) -> None:
     """Make `array` the value of a leaf, so that a graph that has saved the old one notices."""
     tensor.array = array
-    tensor.checksum = None
     tensor.mark_changed()

@@ -116,10 +116,10 @@ def _trace(module: Module, input_shape: tuple[int, ...]) -> tuple[calls.Shapes, 
     dtype = next((p.dtype for p in module.parameters()), get_default_dtype())
     x = Tensor(np.zeros((1, *input_shape), dtype))
     modes = [(inner, inner.training) for inner in module.modules()]
-    counter = _Counter()
+    counter, shapes = _Counter(), calls.Shapes()
     try:
         module.eval()
-        with no_grad(), observe(counter), calls.watched() as shapes:
+        with no_grad(), observe(counter), calls.watched(shapes):
             module(x)
     finally:
         for inner, training in modes:

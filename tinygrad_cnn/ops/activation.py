@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_cnn.engine import elementwise as engine
+from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.arithmetic import exp
@@ -179,7 +180,7 @@ def softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     Tensor([0.25, 0.25, 0.25, 0.25])
     """
     powers = np.exp(_shifted("softmax", x, axis, temperature))
-    return powers / powers.sum(axis=axis, keepdims=True)
+    return powers / total(powers, axis, keepdims=True)
 
 
 @softmax.derivative(

@@ -314,14 +314,7 @@ def _windows(
         )
     if w[0] % groups:
         raise ValueError(f"{name}: w has {w[0]} output channels, no multiple of groups={groups}")
-    return windows(
-        name,
-        x[2:],
-        w[2:],
-        pair(name, "stride", stride, 1),
-        padding if isinstance(padding, str) else pair(name, "padding", padding, 0),
-        pair(name, "dilation", dilation, 1),
-    )
+    return windows(name, x[2:], w[2:], stride, padding, dilation)
 
 
 def _of_convolution(static: Options) -> Options:

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.activation import log_softmax, softmax
@@ -157,7 +158,7 @@ def cross_entropy(
         return _reduce(losses, reduction)
     wanted = _probabilities(target, shape, at, label_smoothing, logits.real.dtype)
     logarithms = np.where(wanted == 0, 0, log_softmax.forward(logits, at))  # for 0·(−∞) is 0 here
-    return _reduce(-np.sum(wanted * logarithms, axis=at), reduction)
+    return _reduce(-total(wanted * logarithms, at), reduction)
 
 
 @cross_entropy.derivative("logits", formula="g·(softmax x − t) / n",
@@ -181,7 +182,7 @@ def _(
         return (probabilities - _one_hot(labels, logits.shape, at, logits.dtype)) * g
     wanted = _probabilities(target, logits.shape, at, label_smoothing, logits.dtype)
     if np.ndim(target) == logits.ndim:  # rows that need not sum to 1
-        probabilities = probabilities * wanted.sum(axis=at, keepdims=True)
+        probabilities = probabilities * total(wanted, at, keepdims=True)
     return (probabilities - wanted) * g
 
 
@@ -294,7 +295,7 @@ def _check_reduction(name: str, reduction: Reduction, shape: Shape) -> None:
 def _reduce(losses: Array, reduction: Reduction) -> Array:
     if reduction == "none":
         return losses
-    return losses.sum() * (1.0 / _share(losses.shape, reduction))
+    return total(losses) * (1.0 / _share(losses.shape, reduction))
 
 
 def _share(shape: Shape, reduction: Reduction) -> int:

@@ -64,7 +64,7 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     2.5
     """
     _at_least_one("mean", x, axis)
-    return np.mean(x, axis=axis, keepdims=keepdims)
+    return engine.average(x, axis, keepdims)
 
 
 @mean.derivative("x", formula="g repeated / n", latex=r"\frac{g}{n}")

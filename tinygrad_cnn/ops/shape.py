@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.engine import layout
+from tinygrad_cnn.engine import layout, reduction
 from tinygrad_cnn.graph import Array, Variable
 from tinygrad_cnn.op import op
 from tinygrad_cnn.recording import float_dtype
@@ -139,7 +139,7 @@ def sum_to(x: Array, shape: int | Sequence[int]) -> Array:
     target = (shape,) if isinstance(shape, int) else tuple(shape)
     lead = x.ndim - len(target)
     if lead > 0 and x.shape[lead:] == target:
-        return np.asarray(np.add.reduce(x, axis=tuple(range(lead))))
+        return np.asarray(reduction.total(x, 0 if lead == 1 else tuple(range(lead))))
     summed = [
         axis
         for axis in range(x.ndim)
@@ -148,7 +148,7 @@ def sum_to(x: Array, shape: int | Sequence[int]) -> Array:
     kept = [1 if axis in summed else n for axis, n in enumerate(x.shape)]
     if lead < 0 or tuple(kept[lead:]) != target:
         raise ValueError(f"sum_to: shape is {target}, which does not broadcast to x: {x.shape}")
-    return x.sum(axis=tuple(summed), keepdims=True).reshape(target)
+    return reduction.total(x, tuple(summed), keepdims=True).reshape(target)
 
 
 @sum_to.derivative("x", formula="g repeated", latex=r"\operatorname{broadcast} g")
@@ -210,9 +210,8 @@ def put(x: Array, index: Any, shape: Sequence[int]) -> Array:
         )
     if once:
         out[index] = x
-    else:  # by flat positions: np.add.at is fast in one dimension only
-        np.add.at(out.reshape(-1), selected.reshape(-1), x.reshape(-1))
-    return out
+        return out
+    return reduction.add_at(x.reshape(-1), selected.reshape(-1), out.size).reshape(out.shape)
 
 
 @put.derivative("x", formula="g[index]", latex=r"g_{\text{index}}")
@@ -221,14 +220,15 @@ def _(g: Array, *, index: Any) -> Array:
 
 
 @op(formula="x₁ ‖ x₂ ‖ …", latex=r"[x_1, x_2, \dots]", sequence=True, integers="kept")
-def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:
+def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
     """Return `arrays` joined along an axis they have.
 
     Parameters
     ----------
     arrays : sequence of Tensor or array_like
         Of equal shapes but for `axis`.
-    axis : int
+    axis : int or None
+        None joins the arrays flattened, as in NumPy.
 
     Raises
     ------
@@ -251,12 +251,14 @@ def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:
 
 
 @concatenate.derivative("arrays", formula="the parts of g", latex=r"g_{\text{part}}")
-def _(g: Array, *, arrays_shape: list[Shape], axis: int) -> list[Array]:
+def _(g: Array, *, arrays_shape: list[Shape], axis: int | None) -> list[Array]:
     parts = []
     start = 0
     for shape in arrays_shape:
-        stop = start + shape[axis]
-        parts.append(getitem(g, (slice(None),) * (axis % len(shape)) + (slice(start, stop),)))
+        stop = start + (math.prod(shape) if axis is None else shape[axis])
+        before = () if axis is None else (slice(None),) * (axis % len(shape))
+        part = getitem(g, (*before, slice(start, stop)))
+        parts.append(reshape(part, shape) if axis is None else part)
         start = stop
     return parts
 

@@ -226,8 +226,8 @@ def leaves(owner: str, parameters: Iterable[Variable]) -> list[Variable]:
     for i, p in enumerate(found):
         if not isinstance(p, Variable):
             raise TypeError(f"{owner}: parameters[{i}] is {type(p).__name__}, expected a Parameter")
-        if p.node is not None or p.origin is not None:
-            raise TypeError(f"{owner}: parameters[{i}] was computed, expected a leaf")
+        if not p.is_leaf:
+            raise TypeError(f"{owner}: parameters[{i}] was computed, expected a leaf: its detach()")
         if p.dtype.char not in "fd":
             raise TypeError(
                 f"{owner}: parameters[{i}] holds {p.dtype}, expected float32 or float64"

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tinygrad_cnn.arguments import whole
+from tinygrad_cnn.data.picture import MNIST
 from tinygrad_cnn.nn import build
 from tinygrad_cnn.studio.encoding import INPUT_SHAPE
 from tinygrad_cnn.studio.settings import WEIGHTS_BYTES
@@ -172,6 +173,10 @@ def _checked_data(data: DataSettings) -> DataSettings:
     if data.source not in DATA:
         raise UnusableModel(
             f"the model was trained with {data.source!r}, expected one of {', '.join(DATA)}"
+        )
+    if data.preparation != MNIST:
+        raise UnusableModel(
+            f"the model's images were prepared as {data.preparation!r}, expected {MNIST!r}"
         )
     checked_name(data.name)
     whole("data", "training_images", data.training_images)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.data.labels import as_labels
+from tinygrad_cnn.data.errors import check_finite
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.recording import no_grad
 from tinygrad_cnn.tensor import Tensor
@@ -32,9 +32,11 @@ class Evaluation:
     loss : float
         The mean over the examples.
     accuracy : float
-        The share of the examples that are classified right; NaN if the labels are no classes.
+        The share of the examples that are classified right; NaN if the labels are no classes, or
+        the loss is.
     confusion : ndarray of int64, shape (classes, classes)
-        ``confusion[i, j]``: how many examples of class `i` were taken for `j`.
+        ``confusion[i, j]``: how many examples of class `i` were taken for `j`; of shape (0, 0)
+        where the accuracy is NaN.
 
     Examples
     --------
@@ -67,7 +69,8 @@ class Meter:
     ----------
     images : int
     loss, accuracy : float
-        Means over the images so far; NaN before the first, and for an accuracy without classes.
+        Means over the images so far; NaN before the first. The accuracy is NaN from the first batch
+        on whose labels are no classes, or whose loss is NaN.
     confusion : ndarray of int64, shape (classes, classes)
     """
 
@@ -75,17 +78,21 @@ class Meter:
         self.images = 0
         self.confusion: NDArray[np.int64] = np.zeros((0, 0), np.int64)
         self._loss = 0.0
+        self._counts = True
 
     def add(self, loss: float, outputs: NDArray[Any], labels: NDArray[Any]) -> None:
         """Count a batch: its mean loss, the model's outputs and the labels."""
         self.images += len(outputs)
         self._loss += loss * len(outputs)
-        actual = _classes(labels, outputs)
-        if actual is not None:
-            count = outputs.shape[1]
-            pairs = actual * count + outputs.argmax(axis=1)
-            counts = np.bincount(pairs, minlength=count * count).reshape(count, count)
-            self.confusion = counts if not self.confusion.size else self.confusion + counts
+        # A NaN loss: the largest of an example's outputs would be the first NaN.
+        actual = _classes(labels, outputs) if self._counts and not math.isnan(loss) else None
+        if actual is None:
+            self._counts, self.confusion = False, np.zeros((0, 0), np.int64)
+            return
+        count = outputs.shape[1]
+        pairs = actual * count + outputs.argmax(axis=1)
+        counts = np.bincount(pairs, minlength=count * count).reshape(count, count)
+        self.confusion = counts if not self.confusion.size else self.confusion + counts
 
     @property
     def loss(self) -> float:
@@ -106,8 +113,9 @@ def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> 
     model : Module
         Is put into evaluation mode, and back into its own mode afterwards, whatever happens.
     loader : iterable of (images, labels)
-        Batches of arrays, such as a `DataLoader`. Labels are classes, of shape (B,), or one-hot
-        rows, of shape (B, classes).
+        Batches of arrays, such as a `DataLoader`. Labels are classes: integers of shape (B,), or
+        one-hot rows of shape (B, classes), each with a single 1. Any other targets, as of a
+        regression or of several labels an example, give a loss but no accuracy.
     loss : callable
         ``loss(outputs, labels)``: the mean over a batch, as a Tensor of one element.
 
@@ -119,7 +127,8 @@ def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> 
     Raises
     ------
     ValueError
-        If there is no example, or `loss` gives more than one number.
+        If there is no example, or `loss` gives more than one number; `DataError` if images or
+        labels hold NaN or infinity where the loss is not finite.
 
     Examples
     --------
@@ -132,9 +141,12 @@ def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> 
     """
     meter = Meter()
     with in_mode(model, training=False), no_grad():
-        for images, labels in loader:
+        for batch, (images, labels) in enumerate(loader, start=1):
             outputs = model(Tensor.of(images))
-            meter.add(number(loss(outputs, labels)), outputs.array, labels)
+            value = number(loss(outputs, labels))
+            if not math.isfinite(value):
+                check_batch(f"evaluate: batch {batch}", images, labels)
+            meter.add(value, outputs.array, labels)
     if not meter.images:
         raise ValueError("evaluate: the loader gave no example")
     return Evaluation(meter.loss, meter.accuracy, meter.confusion)
@@ -148,25 +160,43 @@ def number(loss: Tensor) -> float:
     return float(loss.array.item())
 
 
+def check_batch(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Raise DataError if a batch holds NaN or infinity, so that a model is not blamed for it."""
+    for part, array in (("images", images), ("labels", labels)):
+        if isinstance(array, np.ndarray):
+            check_finite(array, f"{name}: {part}")
+
+
 @contextmanager
 def in_mode(model: Module, training: bool) -> Iterator[None]:
     """Put all of `model` into training or evaluation mode, and each module back afterwards."""
     before = [(module, module.training) for module in model.modules()]
+
+    def put_back() -> None:
+        for module, was in before:
+            module.training = was
+
     try:
         model.train(training)
         yield
     finally:
-        for module, was in before:
-            module.training = was
+        try:
+            put_back()
+        except BaseException:  # an interrupt
+            put_back()
+            raise
 
 
-def _classes(labels: NDArray[Any], outputs: NDArray[Any]) -> NDArray[Any] | None:
+def _classes(labels: NDArray[Any], outputs: NDArray[Any]) -> NDArray[np.int64] | None:
     """Return the class of each example; None if there are no classes."""
-    if outputs.ndim != 2 or not outputs.shape[1]:
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
         return None
     if labels.ndim == 1 and labels.dtype.kind in "iu":
-        return as_labels(labels, outputs.shape[1])  # int64: no product of theirs wraps round
-    if labels.shape == outputs.shape and outputs.shape[1] > 1:
-        classes: NDArray[Any] = labels.argmax(axis=1)
-        return classes
+        classes = labels.astype(np.int64, copy=False)  # narrower ones would wrap round
+        largest = classes.view(np.uint64).max(initial=0)  # of a negative one, 2⁶³ or more
+        return classes if largest < outputs.shape[1] else None
+    if labels.shape == outputs.shape:
+        ones = labels == 1
+        if (ones.sum(axis=1) == 1).all() and (labels[~ones] == 0).all():
+            return np.asarray(ones.argmax(axis=1), np.int64)
     return None

@@ -168,7 +168,7 @@ class Experiment:
         """
         settings = folder.read_settings()
         if split is None:
-            split = data.load(settings.data.source)
+            split = data.load(settings.data.source, settings.data.preparation)
             if DataSettings.of(split, settings.data.source) != settings.data:
                 raise RunError(f"{folder.settings}: {settings.data.source} has changed since then")
         else:

@@ -12,7 +12,15 @@ import numpy as np
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import Optimizer, Plateau, Schedule, clip_gradient_norm
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.train.evaluation import Batches, Loss, Meter, evaluate, in_mode, number
+from tinygrad_cnn.train.evaluation import (
+    Batches,
+    Loss,
+    Meter,
+    check_batch,
+    evaluate,
+    in_mode,
+    number,
+)
 from tinygrad_cnn.train.history import Epoch, History
 
 __all__ = ["Callback", "Progress", "TrainingDiverged", "fit"]
@@ -125,9 +133,11 @@ def fit(
     Raises
     ------
     TrainingDiverged
-        If a loss or a weight becomes NaN or infinite. The history holds the epochs before.
+        If a loss or a weight becomes NaN or infinite, or the loss on the validation examples NaN.
+        The history holds the epochs before.
     ValueError
-        If `epochs` is below 1, there is no batch, or `loss` gives more than one number.
+        If `epochs` is below 1, there is no batch, or `loss` gives more than one number; `DataError`
+        if images or labels hold NaN or infinity where the loss is not finite.
 
     Examples
     --------
@@ -155,6 +165,7 @@ def fit(
                 value = number(error)
                 rate = optimizer.lr
                 if not math.isfinite(value):
+                    check_batch(f"fit: epoch {epoch}, batch {batch}", images, labels)
                     raise TrainingDiverged(f"the loss is {value}", epoch, batch, rate)
                 optimizer.zero_grad()
                 error.backward()
@@ -177,6 +188,8 @@ def fit(
             if isinstance(schedule, Plateau):
                 schedule.step(meter.loss)
             tested = evaluate(model, validation, loss) if validation is not None else None
+            if tested is not None and math.isnan(tested.loss):
+                raise TrainingDiverged("the validation loss is nan", epoch, batch, rate)
             history.append(
                 Epoch(
                     epoch=epoch,

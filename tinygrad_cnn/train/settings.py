@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_cnn.arguments import choice, number, positive, whole
 from tinygrad_cnn.data import Dataset, Normalise, Split
+from tinygrad_cnn.data.picture import IMAGE, MNIST, OPAQUE, PREPARATIONS
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import RunError
 
@@ -79,6 +80,9 @@ class DataSettings:
         What `tinygrad_cnn.data.load` was given.
     name : str
     classes : tuple of str
+    preparation : str
+        How an image file becomes an image of the set: a preparation of
+        `tinygrad_cnn.data.read_image`.
     input_shape : tuple of int
         (C, H, W).
     mean, std : tuple of float
@@ -89,6 +93,7 @@ class DataSettings:
     source: str
     name: str
     classes: tuple[str, ...]
+    preparation: str = IMAGE
     input_shape: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -98,6 +103,7 @@ class DataSettings:
     def __post_init__(self) -> None:
         for name in ("classes", "input_shape", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        choice("data", "preparation", self.preparation, PREPARATIONS)
         for i, size in enumerate(self.input_shape):
             whole("data", f"input_shape[{i}]", size)
         if len(self.input_shape) != 3 or not self.classes:
@@ -114,6 +120,7 @@ class DataSettings:
             source=source,
             name=split.train.name,
             classes=split.train.classes,
+            preparation=split.train.preparation,
             input_shape=split.train.images.shape[1:],
             mean=mean,
             std=std,
@@ -233,13 +240,26 @@ class Settings:
             if not isinstance(contents, dict) or contents.pop("format", None) != FORMAT:
                 raise ValueError(f"this is no settings file of format {FORMAT}")
             parts = {
-                "data": _made(DataSettings, contents.pop("data", None)),
+                "data": _made(DataSettings, _with_preparation(contents.pop("data", None))),
                 "model": _made(ModelSettings, contents.pop("model", None)),
                 "training": _made(TrainingSettings, contents.pop("training", None)),
             }
             return _made(cls, {**contents, **parts})
         except (ValueError, TypeError) as error:
             raise RunError(f"{name}: cannot be read: {error}") from error
+
+
+def _with_preparation(contents: Any) -> Any:
+    """Add, where settings do not say how images were prepared, how versions of then did it."""
+    if not isinstance(contents, dict) or "preparation" in contents:
+        return contents
+    source = contents.get("source")
+    if source in ("digits", "mnist"):
+        preparation = MNIST
+    else:
+        arrays = source == "fashion-mnist" or str(source).lower().endswith(".npz")
+        preparation = IMAGE if arrays else OPAQUE
+    return {**contents, "preparation": preparation}
 
 
 def _made(kind: type[T], contents: Any) -> T:

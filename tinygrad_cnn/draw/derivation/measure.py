@@ -84,14 +84,16 @@ def _along(term: Term, gradient: Array) -> list[float]:
 def _pulled(edges: list[Edge], gradient: Array) -> list[Array]:
     """Return what the edges that leave one node send on."""
     node = edges[0].node
-    sent = node.op.pull_back(node, gradient, {edge.target for edge in edges}, create_graph=False)
+    sent = node.op.pull_back(
+        node, node.values(), gradient, {edge.target for edge in edges}, create_graph=False
+    )
     return [array for _, array in sent]
 
 
 def _one(edge: Edge, gradient: Array) -> Array:
     """Return what one edge sends on."""
     node = edge.node
-    sent = node.op.pull_back(node, gradient, {edge.target}, create_graph=False)
+    sent = node.op.pull_back(node, node.values(), gradient, {edge.target}, create_graph=False)
     numbers = [
         number
         for place, *_ in node.plan.derivatives

@@ -20,7 +20,7 @@ from tinygrad_cnn.draw.derivation.letters import (
 )
 from tinygrad_cnn.draw.derivation.notation import Symbol
 from tinygrad_cnn.draw.derivation.paths import Edge, Place
-from tinygrad_cnn.graph import Node, Variable, checksum_of, nodes_of
+from tinygrad_cnn.graph import Node, Variable, nodes_of
 from tinygrad_cnn.tensor import Parameter
 
 __all__ = ["Symbols", "kept_by", "leaf_names", "options_of"]
@@ -139,7 +139,7 @@ class Symbols:
             return _literal(parameter, array.item())
         key: Any = value
         if not isinstance(value, Variable):
-            key = (array.shape, array.dtype.char, checksum_of(array))
+            key = (array.shape, array.dtype.char, array.tobytes())
         name = value.name if isinstance(value, Variable) else None
         letter = "y" if op == "squared_error" else CONSTANTS.get(parameter, "c")
         labels = op == "cross_entropy" and array.dtype.kind in "iu"
@@ -216,6 +216,9 @@ def _literal(parameter: str, value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return str(int(value))
     if isinstance(value, int | float | np.number):
-        digits = f"{value:.6g}".replace("-", "−")
+        with np.errstate(over="ignore"):
+            single = np.float32(value)  # its digits, if it is one: 0.1, not 0.10000000149
+        exact = str(single if float(single) == float(value) else value)  # as "=" says
+        digits = exact.removesuffix(".0").replace("-", "−")
         return f"({digits})" if digits.startswith("−") else digits
     return str(value)

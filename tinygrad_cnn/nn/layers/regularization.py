@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.arguments import generator, number, share, whole
+from tinygrad_cnn.engine.reduction import average, total
 from tinygrad_cnn.graph import Variable
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.tensor import Parameter, Tensor, get_default_dtype
@@ -136,8 +137,10 @@ class BatchNorm2d(Module):
                 "channel in training"
             )
         y = ops.batch_norm(x, self.weight, self.bias, self.epsilon)
-        self._follow(self.running_mean, array.mean(axis=(0, 2, 3)))
-        self._follow(self.running_var, array.var(axis=(0, 2, 3), ddof=1))
+        mean = average(array, (0, 2, 3), keepdims=True)
+        squares = total(np.square(array - mean), (0, 2, 3))
+        self._follow(self.running_mean, mean.reshape(-1))
+        self._follow(self.running_var, squares / (array.size // self.channels - 1))
         return y
 
     def _follow(self, running: Tensor, batch: NDArray[Any]) -> None:

@@ -98,7 +98,8 @@ def explain_backward(
     layers = []
     for layer in seen.layers:
         gradient = None if layer.step is None else layer.step.gradient
-        assert gradient is not None, f"no gradient has reached {layer.name}"
+        if gradient is None:  # the loss does not depend on it
+            gradient = np.zeros_like(layer.output[np.newaxis])
         _check_finite(gradient)
         shape = list(layer.output.shape)
         norm, maps = _norm(gradient), encode(gradient[0])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.draw.text import number
 from tinygrad_cnn.studio.explain.equations import equation_of
 from tinygrad_cnn.studio.explain.field import Rectangle, receptive_field, seen_by
 from tinygrad_cnn.studio.explain.forward import ExplainError, Layer, forward, softmax_of
@@ -27,7 +26,7 @@ class Source:
     Attributes
     ----------
     layer : str
-        Which gave it; "input" for the network's own.
+        Which gave it; "input" for the network's own, empty for a result inside a composite layer.
     channels : list of int
         The first, and the one behind the last.
     top, left, bottom, right : int
@@ -56,7 +55,7 @@ class Cell:
     reference : str
         The equation's number in the text.
     written : str
-        The equation in numbers.
+        The equation in numbers: it holds in the digits that are printed.
     field : Rectangle
         What the cell sees of the network's input.
     source : Source
@@ -106,7 +105,8 @@ def explain_cell(
     Raises
     ------
     ExplainError
-        If there is no such layer or cell, or the layer's kind cannot be written out.
+        If there is no such layer or cell, or the layer cannot be written out: it is of another
+        kind, or computes several ops.
     """
     seen = forward(run, picture)
     found = _found([*seen.layers, softmax_of(seen, temperature)], layer)
@@ -130,7 +130,7 @@ def explain_cell(
         equation=equation.text,
         mathml=equation.mathml,
         reference=equation.reference,
-        written=f"{told.written} = {number(value, 4)}",
+        written=told.written.text(value),
         terms=told.terms,
         rest=told.rest,
         bias=told.bias,
@@ -153,5 +153,6 @@ def _found(layers: list[Layer], name: str) -> Layer:
 def _source(layer: Layer, cell: tuple[int, ...]) -> Source:
     region = seen_by(layer, tuple((place, place + 1) for place in cell))
     channels, rows, columns = region if len(region) == 3 else (region[0], (0, 1), (0, 1))
-    name = "input" if layer.source is None else layer.source.name
+    inner = "" if layer.picture is not None else "input"
+    name = inner if layer.source is None else layer.source.name
     return Source(name, list(channels), rows[0], columns[0], rows[1], columns[1])

@@ -33,14 +33,16 @@ class Equation:
     reference: str
 
 
-def equation_of(op: tg.Op[Any]) -> Equation:
-    """Return what an op computes.
+def equation_of(op: tg.Op[Any] | None) -> Equation:
+    """Return what an op computes; nothing for None.
 
     Examples
     --------
     >>> equation_of(tg.OPS["linear"]).text, equation_of(tg.OPS["linear"]).reference
     ('y = x wᵀ + b', 'eq 14')
     """
+    if op is None:
+        return Equation("", None, "")
     return Equation(
         f"y = {op.formula}", as_mathml(f"y = {op.latex}") if op.latex else None, cited(op.equation)
     )

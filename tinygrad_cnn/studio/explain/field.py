@@ -38,6 +38,8 @@ def receptive_field(layer: Layer, cell: tuple[int, ...]) -> Rectangle:
     region: Region = tuple((place, place + 1) for place in cell)
     at: Layer | None = layer
     while at is not None:
+        if at.picture is not None:
+            return rectangle(whole(at.picture))
         region, at = seen_by(at, region), at.source
     return rectangle(region)
 
@@ -57,7 +59,8 @@ def seen_by(layer: Layer, region: Region) -> Region:
     if layer.kind == "flatten" and all(stop == start + 1 for start, stop in region):
         unit = np.ravel_multi_index(tuple(start for start, _ in region), layer.output.shape)
         return tuple((int(place), int(place) + 1) for place in np.unravel_index(unit, shape))
-    if layer.kind == "batch-norm" or (layer.op.elementwise and shape == layer.output.shape):
+    takes_each = layer.op.elementwise and not layer.composed_of
+    if layer.kind == "batch-norm" or (takes_each and shape == layer.output.shape):
         return region
     return whole(shape)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -59,6 +60,11 @@ class Layer:
         Where the windows of a convolution or pooling lie on `given`.
     step : Step or None
         The call that computed `output`.
+    composed_of : tuple of str
+        The ops that it calls, where no single one says what it computes from `given`; else empty.
+    picture : tuple of int, or None
+        The shape of the network's input, where `output` is computed from more than `source` and its
+        sources; it then sees all of that.
     """
 
     name: str
@@ -70,11 +76,13 @@ class Layer:
     options: Mapping[str, Any] = field(default_factory=dict)
     windows: Windows | None = None
     step: Step | None = None
+    composed_of: tuple[str, ...] = ()
+    picture: tuple[int, ...] | None = None
 
     @property
     def kind(self) -> str:
-        """What it does, in a word, such as "convolution" or "relu"."""
-        return KINDS.get(self.op.name, self.op.name)
+        """What it does, in a word, such as "convolution" or "relu"; "composite" for several ops."""
+        return "composite" if self.composed_of else KINDS.get(self.op.name, self.op.name)
 
     @property
     def flattened(self) -> Array | None:
@@ -97,7 +105,7 @@ class Forward:
         What came out, of shape (1, classes).
     layers : list of Layer
         The module calls in order; those that compute nothing, such as a dropout after training, are
-        not among them.
+        not among them, nor those whose result has no batch axis.
     """
 
     image: tg.Tensor
@@ -163,28 +171,67 @@ def softmax_of(seen: Forward, temperature: float) -> Layer:
 def _layers(trace: Trace, image: tg.Tensor) -> list[Layer]:
     """Return the calls of a trace, those of one module call together."""
     made: dict[int, Layer] = {}  # by the id of the step that computed the output
+    seeing: set[int] = set()  # ids of the steps that depend on the image
+    names: Counter[str] = Counter()
     for _, group in groupby(trace.steps, lambda step: step.scope):
         steps = list(group)
-        inside = {id(step) for step in steps}
-        for source in _sources(steps):
-            is_image = isinstance(source, Leaf) and source.origin is image
-            if is_image or (isinstance(source, Step) and id(source) not in inside):
-                made[id(steps[-1])] = _layer(trace, steps, source, made.get(id(source)))
-                break
+        outside: dict[int, Leaf | Step] = {}
+        for step in steps:
+            found = [source for source in _sources(step) if _is_seen(source, image, seeing)]
+            if found:
+                seeing.add(id(step))
+            inside = {id(step) for step in steps}
+            outside |= {id(source): source for source in found if id(source) not in inside}
+        arrays = [source.array for source in [*outside.values(), steps[-1]]]
+        if outside and id(steps[-1]) in seeing and all(_has_batch_of_1(a) for a in arrays):
+            layer = _layer(trace, steps, list(outside.values()), made, image, seeing)
+            names[layer.name] += 1
+            if names[layer.name] > 1:
+                layer = replace(layer, name=f"{layer.name} ({names[layer.name]})")
+            made[id(steps[-1])] = layer
     return list(made.values())
 
 
-def _sources(steps: list[Step]) -> Iterator[Leaf | Step]:
-    return (argument.source for step in steps for argument in step.arguments)
+def _has_batch_of_1(array: Array | None) -> bool:
+    return array is not None and array.shape[:1] == (1,)
 
 
-def _layer(trace: Trace, steps: list[Step], given: Leaf | Step, source: Layer | None) -> Layer:
-    last = steps[-1]
+def _sources(step: Step) -> list[Leaf | Step]:
+    return [argument.source for argument in step.arguments]
+
+
+def _is_seen(source: Leaf | Step, image: tg.Tensor, seeing: set[int]) -> bool:
+    """Return whether a source is the image, or depends on it."""
+    return source.origin is image if isinstance(source, Leaf) else id(source) in seeing
+
+
+def _layer(
+    trace: Trace,
+    steps: list[Step],
+    outside: list[Leaf | Step],
+    made: Mapping[int, Layer],
+    image: tg.Tensor,
+    seeing: set[int],
+) -> Layer:
+    """Return the layer of a module call; `outside` is what it was given that sees the image."""
+    last, given = steps[-1], outside[0]
+    source = made.get(id(given))
     module = trace.modules.get(last.scope)
     assert last.op is not None
     assert last.array is not None
     assert given.array is not None
+    name = last.scope or last.op.name
     op, x, arrays = last.op, given.array[0], {}
+    is_whole = len(outside) == 1 and (source is not None or isinstance(given, Leaf))
+    picture = image.shape[1:]
+    seen = [a for a in last.arguments if _is_seen(a.source, image, seeing)]
+    is_single = len(seen) == 1 and seen[0].source is given and seen[0].name == op.parameters[0]
+    if len(outside) > 1 or not (is_single or isinstance(module, tg.nn.BatchNorm2d)):
+        ops = tuple(step.op.name for step in steps if step.op is not None)
+        return Layer(
+            name, op, x, last.array[0], source, step=last, composed_of=ops, picture=None if is_whole
+            else picture,
+        )  # fmt: skip
     options = {
         name: parameter.default
         for name, parameter in op.signature.parameters.items()
@@ -197,8 +244,8 @@ def _layer(trace: Trace, steps: list[Step], given: Leaf | Step, source: Layer | 
             if argument.source is not given and argument.source.array is not None:
                 arrays[argument.name] = argument.source.array
     lie = _windows(op.name, x.shape, arrays, options)
-    name = last.scope or op.name
-    return Layer(name, op, x, last.array[0], source, arrays, options, lie, last)
+    whole = None if is_whole else picture
+    return Layer(name, op, x, last.array[0], source, arrays, options, lie, last, (), whole)
 
 
 def _statistics(module: tg.nn.BatchNorm2d) -> dict[str, Array]:

@@ -33,7 +33,9 @@ class LayerAnswer:
     Attributes
     ----------
     name, kind : str
+        The kind is "composite" where a module computes several ops itself.
     equation : str
+        Empty for a composite.
     mathml : str or None
     reference : str
         The equation's number in the text.
@@ -84,7 +86,7 @@ def explain_layers(run: Run, picture: NDArray[np.uint8], temperature: float = 1.
 
 
 def _told(layer: Layer) -> LayerAnswer:
-    equation = equation_of(layer.op)
+    equation = equation_of(None if layer.composed_of else layer.op)
     is_picture = layer.output.ndim == 3
     return LayerAnswer(
         name=layer.name,

@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.draw.text import number
 from tinygrad_cnn.engine.windows import Axis
 from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.forward import ExplainError, Layer
+from tinygrad_cnn.studio.explain.printed import Equation, added, joined
 
 __all__ = ["Picture", "Rest", "Sum", "Term", "sum_of"]
 
@@ -86,12 +86,12 @@ class Sum:
     winner : list of int, or None
         Row and column, in the patch, of the cell that a max-pooling took.
     picture : Picture or None
-    written : str
-        The equation in numbers, without the value.
+    written : Equation
+        The equation in numbers.
     """
 
     terms: list[Term]
-    written: str
+    written: Equation
     rest: Rest | None = None
     bias: float | None = None
     constants: dict[str, float] = field(default_factory=dict)
@@ -105,17 +105,42 @@ def sum_of(layer: Layer, cell: Cell) -> Sum:
     Raises
     ------
     ExplainError
-        If the layer is of a kind that is not known here.
+        If the layer is of a kind that is not known here, or does not compute what its kind does.
     """
-    write = WRITERS.get(layer.kind)
-    if write is None and layer.op.elementwise and layer.given.shape == layer.output.shape:
-        write = _elementwise
-    if write is None:
+    if layer.composed_of:
         raise ExplainError(
-            f"{layer.name} is a layer of the kind {layer.kind}, expected one of "
+            f"{layer.name} is a composite ({', '.join(layer.composed_of)}): only the cells of "
+            "one op on one layer's result can be written out"
+        )
+    write, axes = WRITERS.get(layer.kind, (None, 0))
+    if write is None and layer.op.elementwise and layer.given.shape == layer.output.shape:
+        write = None if layer.arrays else _elementwise
+    if write is None or layer.given.ndim != (axes or layer.given.ndim):
+        on = "" if write is None else f" on {layer.given.ndim} axes where {axes} are known"
+        raise ExplainError(
+            f"{layer.name} is a layer of the kind {layer.kind}{on}, expected one of "
             f"{', '.join(WRITERS)}, or one that takes each entry by itself"
         )
-    return write(layer, cell)
+    found = write(layer, cell)
+    if not found.written.off(float(layer.output[cell])) <= _rounding(layer, found):
+        raise ExplainError(
+            f"{layer.name} does not compute what a layer of the kind {layer.kind} does: its value "
+            f"is {layer.output[cell]:.4g}, the {layer.kind} would give "
+            f"{found.written.compute(found.written.numbers):.4g}"
+        )
+    return found
+
+
+def _rounding(layer: Layer, found: Sum) -> float:
+    """Return the share of their influence by which rounding may move the sum of terms."""
+    products = math.fsum(
+        float(np.abs(np.asarray(term.patch, "f8") * np.asarray(term.kernel, "f8")).sum())
+        for term in found.terms
+        if term.kernel is not None
+    )
+    sums = math.fsum(abs(term.product_sum) for term in found.terms)
+    lost = max(products / sums, 1.0) if sums else 1.0  # where products cancel inside a term
+    return 1000 * lost * float(np.finfo(layer.output.dtype).eps)
 
 
 def _convolution(layer: Layer, cell: Cell) -> Sum:
@@ -130,7 +155,7 @@ def _convolution(layer: Layer, cell: Cell) -> Sum:
         total = float(np.sum(seen * kernel))
         terms.append(Term(f"channel {channel}", [channel], seen.tolist(), kernel.tolist(), total))
     bias = _bias(layer, out)
-    return Sum(terms, _added(terms, bias), bias=bias)
+    return Sum(terms, _added(_sums(terms), bias), bias=bias)
 
 
 def _max_pooling(layer: Layer, cell: Cell) -> Sum:
@@ -143,8 +168,13 @@ def _max_pooling(layer: Layer, cell: Cell) -> Sum:
     ]
     value = float(patch.flat[place])
     term = Term(f"channel {cell[0]}", [cell[0]], shown, None, value)
-    seen = [number(entry, 4) for entry in patch[on].tolist()]
-    return Sum([term], f"max({_short(seen, ', ')})", winner=winner)
+    seen = patch[on].tolist()
+    hidden = len(seen) - IN_A_LINE
+    if hidden > 0:
+        seen = [value, *sorted(seen, reverse=True)[1:IN_A_LINE]]
+    more = f", {hidden:,} smaller ones" if hidden > 0 else ""
+    written = Equation(seen, lambda shown: f"max({', '.join(shown)}{more})", max)
+    return Sum([term], written, winner=winner)
 
 
 def _average_pooling(layer: Layer, cell: Cell) -> Sum:
@@ -164,8 +194,12 @@ def _average_pooling(layer: Layer, cell: Cell) -> Sum:
     term = Term(
         f"channel {cell[0]}", [cell[0]], seen.tolist(), kernel.tolist(), float(np.sum(seen) / cells)
     )
-    entries = [number(entry, 4) for entry in seen[counted].tolist()]
-    written = f"({_short(entries, ' + ')}) / {cells}".replace("+ −", "− ")
+    total = _added(seen[counted].tolist())
+    written = Equation(
+        total.numbers,
+        lambda shown: f"({total.write(shown)}) / {cells}",
+        lambda numbers: total.compute(numbers) / cells,
+    )
     return Sum([term], written, constants={"cells": float(cells)})
 
 
@@ -190,13 +224,21 @@ def _dense(layer: Layer, cell: Cell) -> Sum:
         shaped = (array.reshape(flattened.shape) for array in (x, w, products))
         picture = Picture(*map(encode, shaped))
     bias = _bias(layer, out)
-    return Sum(terms, _added(terms, bias, rest), rest, bias, picture=picture)
+    return Sum(terms, _added(_sums(terms), bias, rest), rest, bias, picture=picture)
 
 
 def _elementwise(layer: Layer, cell: Cell) -> Sum:
     z = float(layer.given[cell])
-    forms = {"relu": f"max(0, {number(z, 4)})", "sigmoid": f"1 / (1 + e^({number(-z, 4)}))"}
-    return Sum([_alone(layer, cell)], forms.get(layer.kind, f"{layer.kind}({number(z, 4)})"))
+    options = "".join(f", {name}={value}" for name, value in layer.options.items())
+    form, sign = {"relu": ("max(0, {})", 1), "sigmoid": ("1 / (1 + e^({}))", -1)}.get(
+        layer.kind, (f"{layer.kind}({{}}{options})", 1)
+    )
+    written = Equation(
+        [sign * z],
+        lambda shown: form.format(*shown),
+        lambda numbers: float(layer.op.forward(np.float64(sign * numbers[0]), **layer.options)),
+    )
+    return Sum([_alone(layer, cell)], written)
 
 
 def _batch_norm(layer: Layer, cell: Cell) -> Sum:
@@ -208,9 +250,12 @@ def _batch_norm(layer: Layer, cell: Cell) -> Sum:
     deviation = math.sqrt(numbers["variance"] + numbers["epsilon"])
     scaled = w * (x - mean) / deviation
     term = Term(f"channel {cell[0]}", [*cell], [[x]], [[w / deviation]], scaled)
-    written = (
-        f"{number(w, 4)}·({_joined([number(x, 4), number(-mean, 4)])}) / "
-        f"√({number(numbers['variance'], 4)} + {number(numbers['epsilon'], 4)})"
+    written = Equation(
+        [w, x, -mean, numbers["variance"], numbers["epsilon"], bias],
+        lambda shown: joined(
+            [f"{shown[0]}·({joined(shown[1:3])}) / √({joined(shown[3:5])})", shown[5]]
+        ),
+        lambda n: n[0] * (n[1] + n[2]) / math.sqrt(n[3] + n[4]) + n[5],
     )
     constants = {
         "scale": w,
@@ -218,16 +263,19 @@ def _batch_norm(layer: Layer, cell: Cell) -> Sum:
         "variance": numbers["variance"],
         "epsilon": numbers["epsilon"],
     }
-    return Sum([term], _joined([written, number(bias, 4)]), bias=bias, constants=constants)
+    return Sum([term], written, bias=bias, constants=constants)
 
 
 def _flatten(layer: Layer, cell: Cell) -> Sum:
+    if layer.given.size != layer.output.size:
+        raise ExplainError(f"{layer.name} reshapes the batch axis as well")
     unit = int(np.ravel_multi_index(cell, layer.output.shape))
     place = tuple(int(i) for i in np.unravel_index(unit, layer.given.shape))
     names = ("channel", "row", "column") if len(place) == 3 else ("unit",) * len(place)
     source = ", ".join(f"{name} {at}" for name, at in zip(names, place, strict=True))
     x = float(layer.given[place])
-    return Sum([Term(source, [*place], [[x]], None, x)], f"the entry of {source}")
+    written = Equation([x], lambda shown: f"the entry of {source}", lambda numbers: numbers[0])
+    return Sum([Term(source, [*place], [[x]], None, x)], written)
 
 
 def _softmax(layer: Layer, cell: Cell) -> Sum:
@@ -241,21 +289,24 @@ def _softmax(layer: Layer, cell: Cell) -> Sum:
         for unit, power in enumerate(powers)
     ]
     constants = {"temperature": temperature, "largest": largest, "sum": total}
-    difference = _joined([number(float(z[cell]), 4), number(-largest, 4)])
-    written = f"e^(({difference}) / {number(temperature, 4)}) / {number(total, 4)}"
+    written = Equation(
+        [float(z[cell]), -largest, temperature, total],
+        lambda shown: f"e^(({joined(shown[:2])}) / {shown[2]}) / {shown[3]}",
+        lambda n: math.exp(min((n[0] + n[1]) / n[2], 700.0)) / n[3],  # above it overflows
+    )
     return Sum(terms, written, constants=constants)
 
 
-WRITERS: dict[str, Callable[[Layer, Cell], Sum]] = {
-    "convolution": _convolution,
-    "max-pooling": _max_pooling,
-    "average-pooling": _average_pooling,
-    "dense": _dense,
-    "batch-norm": _batch_norm,
-    "flatten": _flatten,
-    "softmax": _softmax,
+WRITERS: dict[str, tuple[Callable[[Layer, Cell], Sum], int]] = {
+    "convolution": (_convolution, 3),
+    "max-pooling": (_max_pooling, 3),
+    "average-pooling": (_average_pooling, 3),
+    "dense": (_dense, 1),
+    "batch-norm": (_batch_norm, 3),
+    "flatten": (_flatten, 0),
+    "softmax": (_softmax, 1),
 }
-"""By the kind of layer."""
+"""By the kind of layer; with the axes it must be given, without the batch axis, or 0 for any."""
 
 
 def _alone(layer: Layer, cell: Cell) -> Term:
@@ -299,22 +350,21 @@ def _along(axis: Axis, window: int) -> NDArray[Any]:
 # --- sentences -----------------------------------------------------------------------------------
 
 
-def _added(terms: Sequence[Term], bias: float | None, rest: Rest | None = None) -> str:
-    """Return the sum of terms in numbers."""
-    shown = [number(term.product_sum, 4) for term in terms[:IN_A_LINE]]
-    more = terms[IN_A_LINE:]
+def _sums(terms: Sequence[Term]) -> list[float]:
+    return [term.product_sum for term in terms]
+
+
+def _added(
+    numbers: Sequence[float], bias: float | None = None, rest: Rest | None = None
+) -> Equation:
+    """Return the sum of numbers, rest and bias; what lies behind the first few stands together."""
+    shown, more = [*numbers[:IN_A_LINE]], numbers[IN_A_LINE:]
     count = len(more) + (rest.count if rest else 0)
+    notes = []
     if count:
-        total = sum(term.product_sum for term in more) + (rest.product_sum if rest else 0.0)
-        shown.append(f"{number(total, 4)} ({count:,} more)")
-    return _joined(shown if bias is None else [*shown, number(bias, 4)])
-
-
-def _joined(numbers: Sequence[str]) -> str:
-    return " + ".join(numbers).replace("+ −", "− ")
-
-
-def _short(numbers: Sequence[str], separator: str) -> str:
-    """Return numbers in a row, without what lies behind the first few."""
-    shown = list(numbers[:IN_A_LINE]) + ["…"] * (len(numbers) > IN_A_LINE)
-    return separator.join(shown)
+        shown.append(math.fsum(more) + (rest.product_sum if rest else 0.0))
+        notes.append(f" ({count:,} more)")
+    if bias is not None:
+        shown.append(bias)
+        notes.append("")
+    return added(shown, notes)

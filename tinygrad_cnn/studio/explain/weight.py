@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.backward import loss_of
 from tinygrad_cnn.studio.explain.equations import as_mathml
 from tinygrad_cnn.studio.explain.forward import ExplainError, Layer, image_of, watch
+from tinygrad_cnn.studio.explain.printed import Equation
 from tinygrad_cnn.train import Run
 
 __all__ = ["ChainFactor", "Local", "Weight", "explain_weight"]
@@ -174,7 +176,7 @@ def explain_weight(
         text=derivation.text(WIDTH),
         mathml=_product(derivation),
         layers=factors,
-        local=None if layer is None else _local(layer, own, at),
+        local=None if layer is None else _local(layer, own, at, gradient),
     )
 
 
@@ -238,27 +240,36 @@ def _factor(item: Item) -> ChainFactor:
 # --- the last link -------------------------------------------------------------------------------
 
 
-def _local(layer: Layer, own: str, index: tuple[int, ...]) -> Local | None:
-    """Return the gradient at the layer's output and what a weight is multiplied by there."""
-    assert layer.step is not None
-    assert layer.step.gradient is not None
-    flowing = layer.step.gradient[0][index[0]]
+def _local(layer: Layer, own: str, index: tuple[int, ...], gradient: float) -> Local | None:
+    """Return the gradient at the layer's output and what a weight is multiplied by there.
+
+    None where their products do not make the gradient, as for a weight that is used elsewhere too.
+    """
+    if layer.composed_of or layer.step is None or layer.step.gradient is None or not index:
+        return None
+    sent = layer.step.gradient[0]
+    if index[0] >= len(sent):
+        return None
+    flowing = sent[index[0]]
     met = np.ones_like(flowing) if own == "bias" else _met(layer, index)
-    if met is None:
+    if met is None or met.shape != flowing.shape:
         return None
     products = flowing * met
     total = float(products.sum() + 0.0)
+    if abs(total - gradient) > 1e-9 * float(np.abs(products).sum()):
+        return None
     if products.size == 1:
-        written = f"{number(float(flowing + 0.0), 4)} · {number(float(met), 4)}"
+        factors = [float(flowing.item() + 0.0), float(met.item())]
+        written = Equation(factors, " · ".join, math.prod).text(total)
     else:
-        written = f"Σ of {products.size:,} products"
+        written = f"Σ of {products.size:,} products = {number(total, 4)}"
     return Local(
         layer.name,
         encode(flowing),
         encode(met),
         encode(products),
         total,
-        f"{written} = {number(total, 4)}",
+        written,
     )
 
 

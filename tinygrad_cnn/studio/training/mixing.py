@@ -6,6 +6,7 @@ interference in connectionist networks", 1989); images replayed from its first t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,4 +92,4 @@ def mixed(base: Dataset, lesson: Lesson, replay: int, seed: int) -> Dataset:
     count = max(1, round(replay / (SHARE - 1) / max(1, len(lesson.labels))))
     images = np.concatenate([base.images[chosen], *[lesson.images] * count])
     labels = np.concatenate([base.labels[chosen], *[lesson.labels] * count])
-    return Dataset(images, labels, base.classes, f"{base.name} and drawings")
+    return replace(base, images=images, labels=labels, name=f"{base.name} and drawings")

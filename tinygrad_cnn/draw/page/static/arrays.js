@@ -19,16 +19,16 @@ function decoded(raw, dtype, scale) {
   return Float32Array.from(raw, (code) => (code === 0 ? NaN : (code - 128) * scale));
 }
 
-/** Return a number with four significant digits and a true minus sign. */
-function number(x) {
+/** Return a number with some significant digits and a true minus sign. */
+function number(x, figures = 4) {
   if (x === null || Number.isNaN(x)) return "NaN";
   if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
   const size = Math.abs(x);
   if (size !== 0 && (size < 1e-4 || size >= 1e6)) {
-    const [digits, exponent] = x.toExponential(3).split("e");
+    const [digits, exponent] = x.toExponential(figures - 1).split("e");
     return `${minus(Number(digits))}·10${raised(Number(exponent))}`;
   }
-  return minus(Number(x.toPrecision(4)));
+  return minus(Number(x.toPrecision(figures)));
 }
 
 function minus(x) {

@@ -7,7 +7,7 @@ const GAP = 3; // pixels between tiles
 const WIDTH = () => Math.max(240, Math.min(620, document.getElementById("panel").clientWidth - 40));
 
 /** Return a figure of an array: its symbol and shape, its values, what they are like. */
-function figure(symbol, place, { words = "", height = 220, width = WIDTH() } = {}) {
+function figure(symbol, place, { words = "", height = 220, width = WIDTH(), digits = 4 } = {}) {
   const caption = element(
     "figcaption",
     {},
@@ -26,9 +26,9 @@ function figure(symbol, place, { words = "", height = 220, width = WIDTH() } = {
   if (array.kept.includes(0)) {
     made.append(element("p", { class: "note" }, "empty"));
   } else if (single) {
-    made.append(element("p", { class: "single" }, number(valuesOf(place)[0])));
+    made.append(element("p", { class: "single" }, number(valuesOf(place)[0], digits)));
   } else if (isTable(array.kept)) {
-    made.append(table(place, symbol));
+    made.append(table(place, symbol, digits));
   } else {
     const readout = element("span", { class: "readout", "aria-hidden": "true" });
     made.append(picture(place, symbol, readout, { height, width }), legend(array, readout));
@@ -49,12 +49,17 @@ function squeezed(shape) {
   return first < 0 ? [1] : shape.slice(first);
 }
 
+/** Return whether an array of this shape is written in numbers. */
+function isWritten(shape) {
+  return !shape.includes(0) && isTable(shape);
+}
+
 function isTable(shape) {
   const [columns, rows = 1, ...more] = squeezed(shape).reverse();
   return !more.length && columns <= TABLE_COLUMNS && columns * rows <= TABLE_CELLS;
 }
 
-function table(place, symbol) {
+function table(place, symbol, digits) {
   const array = data.arrays[place];
   const values = valuesOf(place);
   const columns = squeezed(array.kept).at(-1);
@@ -63,7 +68,7 @@ function table(place, symbol) {
   for (let start = 0; start < values.length; start += columns) {
     const row = element("tr");
     for (const value of values.slice(start, start + columns)) {
-      const cell = element("td", {}, number(value));
+      const cell = element("td", {}, number(value, digits));
       const share = Math.max(-1, Math.min(1, value / largest || 0));
       cell.dataset.sign = share < 0 ? "negative" : share > 0 ? "positive" : "zero";
       cell.style.setProperty("--share", `${Math.round(28 * Math.abs(share))}%`);

@@ -113,12 +113,34 @@ function arriving(node) {
 /** Return the contributions that meet at a node, and their sum. */
 function summed(contributions, symbol, sum) {
   const made = element("div", { class: "sum" });
+  const parts = contributions.map((edge) => edge.gradient);
+  const digits = digitsOf(parts, sum);
   contributions.forEach((edge, k) => {
     const words = `from ${called(nodes.get(edge.target))}, for its ${edge.argument}`;
-    made.append(figure(k ? "+" : "", edge.gradient, { words, height: 110 }));
+    made.append(figure(k ? "+" : "", edge.gradient, { words, height: 110, digits: digits ?? 4 }));
   });
-  made.append(figure(`= ${symbol}`, sum, { words: `the sum of ${contributions.length}` }));
+  const sign = digits === null ? "≈" : "=";
+  made.append(figure(`${sign} ${symbol}`, sum, { words: `the sum of ${parts.length}` }));
   return made;
+}
+
+/**
+ * Return how many digits written contributions need, so that who adds them gets the printed sum.
+ * `null` where no number does, since adding has rounded; four where they are drawn, not written.
+ */
+function digitsOf(parts, sum) {
+  if (sum === null || !isWritten(data.arrays[sum].kept)) return 4;
+  const [total, ...values] = [sum, ...parts].map(valuesOf);
+  for (let digits = 4; digits <= 17; digits += 1) {
+    const rounded = (x) => Number(x.toPrecision(digits));
+    const holds = (x, place) => {
+      if (!Number.isFinite(x)) return true;
+      const made = values.reduce((whole, part) => whole + rounded(part[place]), 0);
+      return number(made) === number(x);
+    };
+    if (total.every(holds)) return digits;
+  }
+  return null;
 }
 
 /** Return what a call sends to one of its arguments, and how it comes about. */

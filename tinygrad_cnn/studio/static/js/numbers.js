@@ -1,5 +1,7 @@
 /* Numbers as people read them: true minus signs, few digits, nothing that jumps. */
 
+const MORE = 5; // decimals that the numbers of an equation may have beyond its result
+
 /**
  * Return a number with some significant digits: 0.2113, −3.402·10⁻⁵.
  *
@@ -30,6 +32,30 @@ export function fixed(x, decimals = 3) {
 }
 
 /**
+ * Return numbers and what they make as text, so that who computes with the printed numbers gets the
+ * printed result: they have as many decimals as that takes.
+ *
+ * @param {number[]} numbers
+ * @param {(numbers: number[]) => number} compute
+ * @param {number} value what the numbers make before they are rounded
+ * @param {number} [decimals] of the result; the numbers have at least as many
+ * @returns {{parts: string[], result: string}}
+ */
+export function equation(numbers, compute, value, decimals = 4) {
+  let last = null;
+  for (const room of [0.499, 1]) {
+    for (let more = 0; more <= MORE; more += 1) {
+      const parts = numbers.map((x) => fixed(x, decimals + more));
+      const made = compute(numbers.map((x) => Number(x.toFixed(decimals + more))));
+      last = { parts, result: fixed(made, decimals) };
+      const clear = Math.abs(made - Number(made.toFixed(decimals))) < room * 10 ** -decimals;
+      if (last.result === fixed(value, decimals) && clear) return last;
+    }
+  }
+  return last;
+}
+
+/**
  * Return a share of one as a percentage: 97.4 %, always with as many decimals as asked for.
  *
  * What is not quite all is never told as all: > 99.9 %.
@@ -43,6 +69,20 @@ export function percent(share, decimals = 1) {
   const text = (100 * share).toFixed(decimals);
   const most = 100 - 10 ** -decimals;
   return share < 1 && Number(text) === 100 ? `> ${most.toFixed(decimals)} %` : `${text} %`;
+}
+
+/**
+ * Return the difference of two shares in points of a hundred, as their percentages are printed: +1.2.
+ *
+ * @param {number} before
+ * @param {number} after
+ * @returns {string}
+ */
+export function points(before, after) {
+  const printed = (share) => Number((100 * share).toFixed(1));
+  const most = (share) => (share < 1 ? Math.min(printed(share), 99.9) : printed(share));
+  const change = most(after) - most(before);
+  return `${change > 0.05 ? "+" : ""}${fixed(change, 1)}`;
 }
 
 /**

@@ -1,8 +1,7 @@
 /* Two models beside each other: their figures, the digits each tells, the settings that differ. */
 
 import { element } from "../dom.js";
-import { fixed, grouped, number, percent } from "../numbers.js";
-import { points } from "./detail.js";
+import { grouped, number, percent, points } from "../numbers.js";
 
 /**
  * @param {any} left  a model with settings and report
@@ -55,6 +54,7 @@ export function comparison(left, right) {
       ),
     );
   };
+  const printed = (loss) => Number(loss.toPrecision(3));
   const figures = [
     shares(
       "Right",
@@ -63,7 +63,7 @@ export function comparison(left, right) {
     row(
       "Loss",
       reports.map(({ loss }) => number(loss, 3)),
-      fixed(right.report.loss - left.report.loss, 3),
+      number(printed(right.report.loss) - printed(left.report.loss), 3),
       left.report.loss - right.report.loss,
     ),
     row(

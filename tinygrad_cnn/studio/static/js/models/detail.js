@@ -3,7 +3,7 @@
 import { address } from "../api.js";
 import { button, element } from "../dom.js";
 import { digit } from "../maps.js";
-import { fixed, grouped, number, percent, when } from "../numbers.js";
+import { grouped, number, percent, when } from "../numbers.js";
 import { link, toLink } from "../state.js";
 import { named } from "../train/words.js";
 import { confusionMatrix } from "./confusion.js";
@@ -153,15 +153,4 @@ function written(value) {
   if (Array.isArray(value)) return value.join(", ");
   if (typeof value === "number") return Number.isInteger(value) ? grouped(value) : number(value);
   return String(value);
-}
-
-/**
- * A difference of shares in points of a hundred: +1.2.
- * @param {number} before
- * @param {number} after
- * @returns {string}
- */
-export function points(before, after) {
-  const change = 100 * (after - before);
-  return `${change > 0.05 ? "+" : ""}${fixed(change, 1)}`;
 }

@@ -72,7 +72,7 @@ export function backward(root, { input, model, label, parameter, index, stage, r
           element(
             "p",
             { class: "faint" },
-            `The loss says how surprised the network is that this is a ${mine.label}: E = −ln p, and it gave ${mine.label} a probability of ${chance(answer.probabilities[mine.label])}. From here every layer is told how E would change with each of its numbers.`,
+            `The loss says how surprised the network is that this is a ${mine.label}: E = −ln p, and it gave ${mine.label} a probability of ${chance(answer.probabilities[mine.label], answer.loss)}. From here every layer is told how E would change with each of its numbers.`,
           ),
         ),
       ),
@@ -126,7 +126,11 @@ function normOf(norm, most) {
   );
 }
 
-/** Return a probability in words: what is not quite 1 is never told as 1. */
-function chance(probability) {
+/** Return a probability with the digits that its loss takes: what is not quite 1 is never told as 1. */
+function chance(probability, loss) {
+  for (let digits = 4; digits <= 15; digits += 1) {
+    const shown = Number(probability.toPrecision(digits));
+    if (shown < 1 && number(-Math.log(shown)) === number(loss)) return number(shown, digits);
+  }
   return probability > 0.9995 ? "more than 0.999" : number(probability);
 }

@@ -2,7 +2,7 @@
 
 import { element } from "../dom.js";
 import { formula } from "../mathematics.js";
-import { fixed, grouped, number, percent } from "../numbers.js";
+import { equation, fixed, grouped, number, percent } from "../numbers.js";
 import { cellName, kindSentence } from "./layers.js";
 import { numbersTable, productsOf, valuesPicture } from "./numbers.js";
 
@@ -30,16 +30,24 @@ export function cellOf(cell) {
 }
 
 function convolution(cell) {
+  const { terms, bias, value } = cell;
+  const numbers = [...terms.map(({ product_sum: sum }) => sum), ...(bias === null ? [] : [bias])];
+  const { parts, result } = equation(numbers, added, value);
   return [
     element(
       "div",
       { class: "terms" },
-      cell.terms.map(({ source, patch, kernel, product_sum: sum }) =>
-        productsOf(source, patch, kernel, sum),
+      terms.map(({ source, patch, kernel }, place) =>
+        productsOf(source, patch, kernel, parts[place]),
       ),
     ),
-    sumLine(cell),
+    element("p", { class: "faint" }, "The tables are rounded; their sums (≈) are of the full numbers."),
+    sumLine(cell, parts, result),
   ];
+}
+
+function added(numbers) {
+  return numbers.reduce((sum, x) => sum + x, 0);
 }
 
 function maxPooling({ terms: [{ source, patch }], winner, written }) {
@@ -57,16 +65,17 @@ function averagePooling({ terms: [{ source, patch }], written }) {
 }
 
 function dense(cell) {
-  const { terms, rest, bias, value, picture } = cell;
+  const { terms, rest, bias, picture } = cell;
+  const told = denseText(cell);
   const most = Math.max(...terms.map(({ product_sum: product }) => Math.abs(product)));
   const bar = (product) => element("td", { class: "gauge" }, signedBar(product, most));
-  const row = (name, numbers, product, drawn = null) =>
+  const row = (name, numbers, text, drawn = null) =>
     element(
       "tr",
       {},
       element("th", { scope: "row" }, name),
       numbers,
-      element("td", { class: "number" }, fixed(product, 4)),
+      element("td", { class: "number" }, text),
       drawn ?? element("td"),
     );
   const table = element(
@@ -91,11 +100,11 @@ function dense(cell) {
     element(
       "tbody",
       {},
-      terms.map(({ source, patch, kernel, product_sum: product }) =>
+      terms.map(({ source, product_sum: product }, place) =>
         row(
           source,
-          [patch, kernel].map(([[entry]]) => element("td", { class: "number" }, fixed(entry, 4))),
-          product,
+          told.rows[place].parts.map((entry) => element("td", { class: "number" }, entry)),
+          told.rows[place].result,
           bar(product),
         ),
       ),
@@ -103,10 +112,10 @@ function dense(cell) {
         ? row(
             `${grouped(rest.count)} more together`,
             element("td", { colspan: 2 }),
-            rest.product_sum,
+            told.rest,
           )
         : null,
-      bias === null ? null : row("bias", element("td", { colspan: 2 }), bias),
+      bias === null ? null : row("bias", element("td", { colspan: 2 }), told.bias),
     ),
     element(
       "tfoot",
@@ -116,7 +125,7 @@ function dense(cell) {
         {},
         element("th", { scope: "row" }, "sum"),
         element("td", { colspan: 2 }),
-        element("td", { class: "number" }, fixed(value, 4)),
+        element("td", { class: "number" }, told.sum),
         element("td"),
       ),
     ),
@@ -142,17 +151,70 @@ function dense(cell) {
   ];
 }
 
-function softmax({ terms, constants, cell: [own], written }) {
-  const body = terms.map(({ patch: [[logit]], product_sum: power }, unit) =>
+/**
+ * Return a dense unit's sum as text: each row holds as it is printed, and so does the column.
+ *
+ * @param {any} cell
+ */
+function denseText({ terms, rest, bias, value }) {
+  const others = [rest?.product_sum, bias].filter((x) => x !== undefined && x !== null);
+  const products = terms.map(({ product_sum: product }) => product);
+  const { parts, result: sum } = equation([...products, ...others], added, value);
+  const decimals = parts[0].split(".")[1].length;
+  const rows = terms.map(({ patch: [[x]], kernel: [[w]], product_sum: product }) =>
+    equation([x, w], ([a, b]) => a * b, product, decimals),
+  );
+  const told = parts.slice(terms.length);
+  return { rows, rest: rest ? told[0] : null, bias: told.at(-1), sum };
+}
+
+/**
+ * Return a softmax as text: powers as the printed logits give them, sum and shares as these do.
+ *
+ * @param {any} cell
+ */
+export function softmaxText({ terms, constants: { largest, temperature, sum } }) {
+  let told = null;
+  for (let digits = 5; digits <= 9; digits += 1) {
+    const round = (x) => Number(x.toPrecision(digits));
+    const cut = (x) => Number(x.toFixed(digits));
+    const logits = terms.map(({ patch: [[logit]] }) => cut(logit));
+    const powers = logits.map((z) => round(Math.exp((z - cut(largest)) / temperature)));
+    const whole = Number(added(powers).toPrecision(digits - 1));
+    const shares = powers.map((power) => percent(power / whole));
+    told = {
+      largest: fixed(Math.abs(largest), digits),
+      logits: logits.map((z) => fixed(z, digits)),
+      powers: powers.map((power) => number(power, digits)),
+      sum: number(whole, digits - 1),
+      shares,
+    };
+    const right =
+      number(sum, digits - 1) === told.sum &&
+      terms.every(({ product_sum: power }, unit) => percent(power / sum) === shares[unit]);
+    if (right) break;
+  }
+  return told;
+}
+
+function softmax(cell) {
+  const { terms, constants, cell: [own], written } = cell;
+  const told = softmaxText(cell);
+  const body = terms.map((_, unit) =>
     element(
       "tr",
       { class: unit === own ? "own" : "" },
       element("th", { scope: "row" }, String(unit)),
-      [fixed(logit, 4), number(power), percent(power / constants.sum)].map((text) =>
+      [told.logits[unit], told.powers[unit], told.shares[unit]].map((text) =>
         element("td", { class: "number" }, text),
       ),
     ),
   );
+  const difference = `z ${constants.largest < 0 ? "+" : "−"} ${told.largest}`;
+  const exponent =
+    constants.temperature === 1
+      ? difference
+      : `(${difference}) / ${number(constants.temperature, 9)}`;
   return [
     element(
       "div",
@@ -160,14 +222,14 @@ function softmax({ terms, constants, cell: [own], written }) {
       element(
         "table",
         { class: "products" },
-        element("caption", {}, "e to the power of each, less the largest, over the sum of all ten"),
+        element("caption", {}, "e to the power of each, less the largest, over the sum of all"),
         element(
           "thead",
           {},
           element(
             "tr",
             {},
-            ["digit", "z", `e^(z − ${number(constants.largest)})`, "share"].map((name, place) =>
+            ["digit", "z", `e^(${exponent})`, "share"].map((name, place) =>
               element("th", { scope: "col", class: place ? "number" : "" }, name),
             ),
           ),
@@ -181,8 +243,8 @@ function softmax({ terms, constants, cell: [own], written }) {
             {},
             element("th", { scope: "row" }, "sum"),
             element("td"),
-            element("td", { class: "number" }, number(constants.sum)),
-            element("td", { class: "number" }, percent(1)),
+            element("td", { class: "number" }, told.sum),
+            element("td"),
           ),
         ),
       ),
@@ -196,24 +258,23 @@ function entry({ written }) {
 }
 
 /** Return the line that adds everything up: the sums of the channels, and the bias. */
-function sumLine({ terms, bias, value, written }) {
+function sumLine({ terms, written }, parts, result) {
   if (terms.length > 12) return element("p", { class: "sum" }, written);
-  const parts = terms.map(({ source, product_sum: sum }) => [sum, source]);
-  if (bias !== null) parts.push([bias, "bias"]);
+  const names = [...terms.map(({ source }) => source), "bias"];
   return element(
     "p",
     { class: "sum" },
-    parts.flatMap(([part, name], place) => [
-      place ? (part < 0 ? " − " : " + ") : part < 0 ? "−" : "",
+    parts.flatMap((part, place) => [
+      place ? (part.startsWith("−") ? " − " : " + ") : part.startsWith("−") ? "−" : "",
       element(
         "span",
-        { class: "part", title: name },
-        fixed(Math.abs(part), 4),
-        element("small", {}, name),
+        { class: "part", title: names[place] },
+        part.replace("−", ""),
+        element("small", {}, names[place]),
       ),
     ]),
     " = ",
-    element("b", {}, fixed(value, 4)),
+    element("b", {}, result),
   );
 }
 

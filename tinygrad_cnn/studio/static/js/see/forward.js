@@ -88,7 +88,10 @@ export function forward(root, { input, model, layer, cell, stage, remember }) {
       if (asked && cell && placeOf(asked, cell)) {
         strip.reveal(asked.name);
         choose(asked.name, cell);
-      } else choose(layers[0].name, liveliest(layers[0]));
+      } else {
+        const first = layers.find(({ kind }) => kind !== "composite") ?? layers[0];
+        choose(first.name, liveliest(first));
+      }
     })
     .catch((error) => leave.signal.aborted || failed(error));
 

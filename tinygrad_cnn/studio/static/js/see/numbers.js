@@ -2,7 +2,7 @@
 
 import { element, style } from "../dom.js";
 import { decoded, paint, planOf, tint, valueAt } from "../maps.js";
-import { fixed, number, sizes } from "../numbers.js";
+import { equation, fixed, number, sizes } from "../numbers.js";
 
 const PICTURE = 150; // pixels of the page that a picture of numbers is wide, about
 
@@ -53,7 +53,7 @@ export function numbersTable(rows, { caption, winner = null }) {
  * @param {string} source where the patch comes from
  * @param {number[][]} patch
  * @param {number[][]} kernel
- * @param {number} sum
+ * @param {string} sum as it is printed: of the numbers with all their digits
  * @returns {HTMLElement}
  */
 export function productsOf(source, patch, kernel, sum) {
@@ -61,7 +61,7 @@ export function productsOf(source, patch, kernel, sum) {
     numbersTable(patch, { caption: source }),
     numbersTable(kernel, { caption: "kernel" }),
   ];
-  const resting = `Σ = ${fixed(sum, 4)}`;
+  const resting = `Σ ≈ ${sum}`;
   const reading = element("p", { class: "product" }, resting);
   const flat = [patch.flat(), kernel.flat()];
 
@@ -72,9 +72,13 @@ export function productsOf(source, patch, kernel, sum) {
       if (place !== undefined)
         table.querySelector(`[data-place="${place}"]`).classList.add("pointed");
     });
+    if (place === undefined) {
+      reading.textContent = resting;
+      return;
+    }
     const [x, w] = flat.map((numbers) => numbers[place]);
-    reading.textContent =
-      place === undefined ? resting : `${fixed(x)} × ${fixed(w)} = ${fixed(x * w, 4)}`;
+    const { parts, result } = equation([x, w], ([a, b]) => a * b, x * w, 4);
+    reading.textContent = `${parts.join(" × ")} = ${result}`;
   }
 
   return element(

@@ -5,7 +5,7 @@ import { button, element, field, fill, select, style } from "../dom.js";
 import { listen } from "../events.js";
 import { failed, say } from "../message.js";
 import { promote } from "../models/promote.js";
-import { fixed, percent } from "../numbers.js";
+import { percent, points } from "../numbers.js";
 import { link } from "../state.js";
 import { whole } from "../train/form.js";
 import { ended, stateOf } from "../train/words.js";
@@ -227,7 +227,7 @@ function rowOf(what, before, after) {
   const known =
     Number.isFinite(before) && Number.isFinite(after) && before !== null && after !== null;
   const sign = !known || Math.abs(change) < 0.05 ? "" : change > 0 ? "better" : "worse";
-  const words = known ? `${change > 0 ? "+" : ""}${fixed(change, 1)} points` : "–";
+  const words = known ? `${points(before, after)} points` : "–";
   return element(
     "tr",
     {},

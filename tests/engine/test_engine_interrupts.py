@@ -1,0 +1,249 @@
+"""What an interrupt, a signal handler, a finalizer or a fork finds, and what they leave behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from support.interrupting import (
+    Work,
+    broken,
+    interrupted_everywhere,
+    several_blas_threads,
+)
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import graph
+from tinygrad_cnn.engine import blas, buffers, pool, scratch, threads, windows
+from tinygrad_cnn.train.evaluation import in_mode
+
+A = np.ones((60, 60), "f4")  # large enough for BLAS to be held at one thread
+LINEAR = tg.nn.Linear(3, 2, rng=np.random.default_rng(0))
+MODEL = tg.nn.Sequential(LINEAR, tg.nn.ReLU(), tg.nn.Tanh())
+
+
+def contexts() -> None:
+    again = tg.no_grad()
+    with again, tg.enable_grad(), again, tg.detect_nan():
+        pass
+    with tg.num_threads(2), tg.engine(poison=True), tg.default_dtype("float64"):
+        pass
+    with tg.no_grad(), tg.enable_grad(), tg.scope("a"), tg.observe(tg.Observer()):
+        pass
+
+
+@tg.no_grad()
+def decorated() -> None:
+    assert not (tg.Tensor(1.0, requires_grad=True) * 2.0).requires_grad
+
+
+def raising() -> None:
+    with pytest.raises(ZeroDivisionError), tg.no_grad(), tg.num_threads(3):
+        raise ZeroDivisionError
+
+
+def backward() -> None:
+    LINEAR(tg.Tensor(np.ones((4, 3), "f4"))).sum().backward()
+
+
+def evaluated() -> None:
+    with in_mode(MODEL, False):
+        pass
+
+
+WORK: dict[str, Callable[[], Any]] = {
+    "contexts": contexts,
+    "a decorated function": decorated,
+    "a block that raises": raising,
+    "BLAS on one thread": lambda: blas.on_one_thread(lambda: blas.on_one_thread(int)),
+    "a product": lambda: threads.matmul(A, A),
+    "one thread": lambda: pool.run(lambda i: None, 2, 1),
+    "two threads": lambda: pool.run(lambda i: None, 2, 2),
+    "a module and a sweep": backward,
+    "evaluation": evaluated,
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_an_interrupt_leaves_nothing_behind_wherever_it_arrives(name: str) -> None:
+    places = 0
+    with several_blas_threads():
+        for place in interrupted_everywhere(WORK[name]):
+            assert broken() == [], place
+            assert all(module.training for module in MODEL.modules()), place
+            places += 1
+        WORK[name]()
+    assert places > 5
+
+
+def test_interrupts_at_random_moments_of_real_work_leave_nothing_behind() -> None:
+    """BLAS's threads, recording, settings and locks as before, and the same bits afterwards."""
+    done = subprocess.run(
+        [sys.executable, "-m", "support.interrupting", "0", "300"],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_context_manager_serves_again_and_inside_itself() -> None:
+    manager, seen = tg.num_threads(3), []
+    for _ in range(2):
+        with manager, tg.num_threads(2):
+            with manager:
+                seen.append(threads._limit.get())
+            seen.append(threads._limit.get())
+        seen.append(threads._limit.get())
+    assert seen == [3, 2, None] * 2
+
+
+CONVOLUTIONS = {
+    "winograd": ((16, 16, 10, 10), (32, 16, 3, 3), {}),
+    "direct": ((16, 4, 9, 9), (8, 4, 3, 3), {"stride": 2}),
+    "dilated": ((8, 8, 12, 12), (32, 8, 3, 3), {"dilation": 2}),
+    "depthwise": ((8, 6, 9, 9), (6, 1, 3, 3), {"groups": 6}),
+    "few images": ((2, 3, 12, 12), (4, 3, 3, 3), {"padding": 1}),
+    "reordered": ((64, 64, 8, 8), (16, 64, 3, 3), {}),
+}
+
+
+def convolve(name: str) -> bytes:
+    """Return the bits of a convolution and its gradients, on the algorithm of that name."""
+    shape, kernels, options = CONVOLUTIONS[name]
+    rng = np.random.default_rng(1)
+    leaves = [tg.Tensor(rng.standard_normal(s, "f4"), requires_grad=True) for s in (shape, kernels)]
+    with tg.enable_grad():
+        y = tg.conv2d(*leaves, **options)
+    g = rng.standard_normal(y.shape, "f4")
+    return b"".join(a.tobytes() for a in (y.numpy(), *tg.grad(y, leaves, gradient=g)))
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_work_that_comes_in_between_finds_memory_of_its_own(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a signal handler's, at every place where working memory is taken."""
+    expected, other = convolve(name), {kind: convolve(kind) for kind in CONVOLUTIONS}
+    taken, inside = 0, False
+
+    def interrupted(*args: Any) -> Any:
+        nonlocal taken, inside
+        block = scratch.scratch(*args)
+        block[...] = 1.0
+        if not inside:
+            taken += 1
+            inside = True
+            kind = list(CONVOLUTIONS)[taken % len(CONVOLUTIONS)]
+            assert convolve(kind) == other[kind]
+            assert (block == 1.0).all()
+            inside = False
+        return block
+
+    for module in list(sys.modules.values()):
+        if getattr(module, "scratch", None) is scratch.scratch and module is not scratch:
+            monkeypatch.setattr(module, "scratch", interrupted)
+    with tg.num_threads(1):
+        assert convolve(name) == expected
+    assert taken
+
+
+def test_memory_taken_while_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a signal handler or a finalizer, at each look at a block."""
+    blocks = buffers.Blocks()
+    look, held, depth = buffers._unused, [], 0
+
+    def take(n: int) -> None:
+        block = blocks.take(n * buffers.ROUND)
+        block.fill(len(held) % 251)
+        held.append((block, len(held) % 251))
+
+    def interrupted(found: list[Any], references: int) -> Any:
+        nonlocal depth
+        block = look(found, references)
+        if depth < 2:
+            depth += 1
+            take(1 + depth)
+            depth -= 1
+        return block
+
+    monkeypatch.setattr(buffers, "_unused", interrupted)
+    thread = threading.Thread(target=lambda: [take(k % 4 + 1) for k in range(20)], daemon=True)
+    thread.start()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+    assert len(held) > 40
+    assert all((block == number).all() for block, number in held)
+    assert len({block.ctypes.data for block, _ in held}) == len(held)
+
+
+def in_child(work: Callable[[], bool]) -> int:
+    """Return the exit status of a forked process: 0 if `work` held there, within 30 s."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: threads and fork
+        process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(30)
+            status = 0 if work() else 1
+        finally:
+            os._exit(status)
+    return os.waitpid(process, 0)[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.parametrize("place", ["graph", "buffers", "blas", "pool", "windows"])
+def test_a_child_computes_though_another_thread_held_a_lock(place: str) -> None:
+    lock: Any = {
+        "graph": graph._accumulating, "buffers": buffers._blocks._lock, "blas": blas._lock,
+        "pool": pool._starting,
+        "windows": getattr(vars(windows.Axis)["seen"], "lock", threading.RLock()),
+    }[place]  # fmt: skip
+    work = Work()
+    held, done = threading.Event(), threading.Event()
+
+    def new() -> bool:  # of a size that is not known yet
+        size = (1, 1, 41, 42 + len(place))
+        return bool(tg.conv2d(np.ones(size), np.ones((1, 1, 3, 3)), padding=1).shape == size)
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            done.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    try:
+        assert in_child(lambda: new() and not work.wrong()) == 0
+    finally:
+        done.set()
+        holder.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_children_forked_in_the_middle_of_a_sweep_compute() -> None:
+    work = Work()
+    expected = work.train()
+    ended = threading.Event()
+
+    def keep_busy() -> None:
+        while not ended.is_set():
+            work.train()
+
+    busy = threading.Thread(target=keep_busy)
+    busy.start()
+    try:
+        for _ in range(10):
+            assert in_child(lambda: work.train() == expected) == 0
+    finally:
+        ended.set()
+        busy.join()
