@@ -273,7 +273,9 @@ def _scales(step: Step, event: BackwardEvent) -> list[float]:
     for _ in range(PROBES):
         with np.errstate(all="ignore"):
             probe = np.asarray(around * rng.standard_normal(gradient.shape), gradient.dtype)
-            sent = event.node.op.pull_back(event.node, probe, needed, create_graph=False)
+            sent = event.node.op.pull_back(
+                event.node, event.node.values(), probe, needed, create_graph=False
+            )
         found = iter([_norm(_plain(contribution)) / math.sqrt(PROBES) for _, contribution in sent])
         again = [
             math.hypot(one, next(found)) if parent in needed else one

@@ -37,23 +37,27 @@ class changed(io.IOBase, Generic[T]):  # noqa: N801  # a context manager
         self._change = change
 
     def __enter__(self) -> None:  # type: ignore[override]
-        outer = self.close  # of the block around, if this object's
+        outer = self.__dict__.get("close")  # of the block around, if it is this object's
         inside = self._inside(outer)
         try:
             self.__dict__["close"] = inside.close
             next(inside)
         except BaseException:
-            self.__dict__["close"] = outer
+            if outer is not None:
+                self.__dict__["close"] = outer
             inside.close()
             raise
 
-    def _inside(self, outer: Callable[[], None]) -> Generator[None, None, None]:
+    def _inside(self, outer: Callable[[], None] | None) -> Generator[None, None, None]:
         outside = self._variable.get()
         try:
             self._variable.set(self._change(outside))
             yield
         finally:  # no call before the last line, so no interrupt
-            self.__dict__["close"] = outer
+            if outer is None:
+                del self.__dict__["close"]  # a method of its own would be a cycle of references
+            else:
+                self.__dict__["close"] = outer
             self._variable.set(outside)
 
     def __call__(self, function: F) -> F:
