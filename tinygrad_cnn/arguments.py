@@ -7,8 +7,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn.engine.windows import Pair, pair
+
+
+def native(array: NDArray[Any]) -> NDArray[Any]:
+    """Return `array` in this machine's byte order: itself, if it is in it."""
+    return array if array.dtype.isnative else array.astype(np.result_type(array.dtype))
 
 
 def whole(owner: str, argument: str, value: Any, least: int = 1) -> int:
@@ -64,7 +70,7 @@ def share(owner: str, argument: str, value: Any) -> float:
 def numbers(owner: str, argument: str, value: Any, least: int) -> Pair:
     """Return `value`, a whole number or a pair of them, as int or tuple; else raise ValueError."""
     both = pair(owner, argument, value, least)
-    return both if isinstance(value, tuple | list) else both[0]
+    return both if isinstance(value, tuple | list) or np.ndim(value) else both[0]
 
 
 def flag(owner: str, argument: str, value: Any) -> bool:

@@ -11,12 +11,13 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec
+from typing import Any, Generic, Literal, ParamSpec, TypeAlias, get_args
 
 import numpy as np
 
 from tinygrad_cnn.graph import Array, Variable
 
+Integers: TypeAlias = Literal["converted", "widened", "kept"]
 _PACKAGE = __name__.partition(".")[0] + "."
 
 P = ParamSpec("P")
@@ -66,7 +67,7 @@ class Declaration(Generic[P]):
 
     Attributes
     ----------
-    name, formula, latex, equation, elementwise, complex_step, sequence
+    name, formula, latex, equation, elementwise, complex_step, sequence, integers
         As declared with `op`.
     forward : callable
         The computation, from arrays to an array.
@@ -90,6 +91,7 @@ class Declaration(Generic[P]):
         elementwise: bool,
         complex_step: bool | None,
         sequence: bool,
+        integers: Integers,
     ) -> None:
         functools.update_wrapper(self, forward)  # type: ignore[arg-type]  # an Op is callable
         self.name = forward.__name__
@@ -99,6 +101,7 @@ class Declaration(Generic[P]):
         self.equation = equation
         self.elementwise = elementwise
         self.sequence = sequence
+        self.integers = integers
         self.derivatives: dict[str, Derivative] = {}
         self.residuals: dict[str, Callable[..., Any]] = {}
         self._cost: Callable[..., int] = lambda: 0
@@ -110,6 +113,9 @@ class Declaration(Generic[P]):
                     f"op {self.name}: parameter {parameter} must be a plain one, and not be named "
                     "g, y or static: rules know the gradient, the result and the options by these"
                 )
+        if integers not in get_args(Integers):
+            known = ", ".join(map(repr, get_args(Integers)))
+            raise ValueError(f"op {self.name}: integers is {integers!r}, expected one of {known}")
         self.parameters = tuple(self.signature.parameters)
         own = forward.__module__.startswith(_PACKAGE)
         self.complex_step = own if complex_step is None else complex_step

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.declaration import Declaration, Derivative, P, Plan
+from tinygrad_cnn.arguments import native
+from tinygrad_cnn.declaration import Declaration, Derivative, Integers, P, Plan
 from tinygrad_cnn.graph import Array, Node, Variable, holds_gradient
 from tinygrad_cnn.recording import ForwardEvent, Recording, float_dtype, recording
 
@@ -27,7 +28,8 @@ class Op(Declaration[P]):
     """A differentiable function of arrays; make one with the decorator `op`.
 
     Called with arrays it computes; called with at least one Tensor it returns a Tensor, and records
-    a node if a gradient is wanted. Beside a Tensor, a number or an array takes the Tensor's dtype.
+    a node if a gradient is wanted. Beside a Tensor, a number or an array takes the Tensor's dtype;
+    integers beside floating arrays take theirs, and integers alone what the op declares (`op`).
 
     Its attributes are those of its `Declaration`.
     """
@@ -49,18 +51,21 @@ class Op(Declaration[P]):
                     break
             else:
                 return self._computed(arguments, state.scope)  # type: ignore[no-any-return]  # an array
-        arrays, parents, wanted, has_tensor = self._unwrapped(operands)
+        arrays, parents, wanted, has_tensor, half = self._unwrapped(operands)
         if self._constants or self.sequence:
             arrays = self._beside(arguments, arrays)
             if self._unwrap_constants(arguments, arrays, state.on):
                 has_tensor = True
         if not has_tensor:
-            return self._computed(arrays, state.scope)  # type: ignore[no-any-return]  # an array
+            y = self._computed(arrays, state.scope)
+            return _rounded(y) if half else y  # type: ignore[no-any-return]  # an array
         started = perf_counter() if state.observers else 0.0
         try:
             y = self._computed(arrays, state.scope)
             if type(y) is not np.ndarray or y.dtype.char != "f":
                 y = self._result(y, operands)
+            if half:
+                y = _rounded(y)
         except Exception as error:
             if state.observers:
                 self._tell(state, operands, arrays, None, None, started, error)
@@ -181,15 +186,16 @@ class Op(Declaration[P]):
 
     def _unwrapped(
         self, operands: list[Any]
-    ) -> tuple[list[Any], list[Node | Variable | None], int, bool]:
-        """Return the operands as arrays of one dtype, their origins, and two things of them.
+    ) -> tuple[list[Any], list[Node | Variable | None], int, bool, bool]:
+        """Return the operands as arrays of one dtype, their origins, and three things of them.
 
         The origin of what wants no gradient is None. Which of them do is told by a number with a
-        bit for each, or one for a whole list; and then, whether any is a Tensor.
+        bit for each, or one for a whole list; then, whether any is a Tensor, and whether the result
+        is to be rounded to float16.
         """
         arrays: list[Any] = []
         parents: list[Node | Variable | None] = []
-        has_tensor = False
+        has_tensor = half = False
         wanted, bit, shift = 0, 1, 0 if self.sequence else 1
         for value in operands:
             parent = None
@@ -203,20 +209,25 @@ class Op(Declaration[P]):
             parents.append(parent)
             bit <<= shift
         if not _is_of_one_dtype(arrays):
-            arrays = self._in_one_dtype(operands, arrays)
-        return arrays, parents, wanted, has_tensor
+            arrays, half = self._in_one_dtype(operands, arrays)
+        return arrays, parents, wanted, has_tensor, half
 
-    def _in_one_dtype(self, operands: list[Any], arrays: list[Any]) -> list[Any]:
+    def _in_one_dtype(self, operands: list[Any], arrays: list[Any]) -> tuple[list[Any], bool]:
         """Return `arrays`, the operands unwrapped, as arrays; beside a Tensor all take its dtype.
 
-        What is an array of its dtype is returned itself.
+        What is an array of its dtype is returned itself. The flag says that the op is to compute in
+        float32 and its result to be rounded to float16.
         """
         tensors = {v.dtype for v in operands if isinstance(v, Variable) and v.dtype.kind in "fc"}
+        if len(tensors) > 1:  # one dtype in two byte orders is one
+            tensors = {np.result_type(dtype) for dtype in tensors}
         if len(tensors) > 1 and all(dtype.kind == "f" for dtype in tensors):
             named = [(self._label(k), v) for k, v in enumerate(operands) if isinstance(v, Variable)]
             came = ", ".join(f"{label} is {v.dtype}" for label, v in named)
             raise TypeError(f"{self.name}: {came}; convert one with astype()")
         dtype = tensors.pop() if len(tensors) == 1 else None
+        if dtype is not None and not dtype.isnative:
+            dtype = np.result_type(dtype)
         beside = {a.dtype for a in arrays if isinstance(a, np.ndarray | np.generic)}
         beside = {dtype for dtype in beside if dtype.kind == "f"}
         number = beside.pop() if len(beside) == 1 else None  # what a Python number becomes
@@ -231,7 +242,38 @@ class Op(Declaration[P]):
                 raise TypeError(f"{self.name}: {self._label(k)} is {held}, expected numbers")
             if dtype is not None and arrays[k].dtype.kind != "c":
                 arrays[k] = arrays[k].astype(dtype, copy=False)
-        return arrays
+            else:
+                arrays[k] = native(arrays[k])
+        if dtype is not None and dtype != np.float16:
+            return arrays, False
+        return self._computable(arrays)
+
+    def _computable(self, arrays: list[Any]) -> tuple[list[Any], bool]:
+        """Return `arrays` in a dtype in which this op is right, and whether to round to float16.
+
+        Integers beside floating arrays take their dtype. Alone they become what the op declares,
+        so that none wraps round on the way. In float16 a sum of squares overflows at 256.
+        """
+        dtypes = {array.dtype for array in arrays if array is not None}
+        if len(dtypes) == 1 and next(iter(dtypes)).char in "fdFD":
+            return arrays, False
+        floating = [dtype for dtype in dtypes if dtype.kind in "fc"]
+        half = False
+        if floating:
+            common = np.result_type(*floating)
+            half = common == np.float16 and self.integers != "kept"
+            target = np.dtype(np.float32) if half else common.type(0).real.dtype
+        elif self.integers == "kept":
+            return arrays, False
+        elif self.integers == "widened":
+            target = np.result_type(*dtypes, np.int64)
+        else:
+            target = float_dtype.get()
+        arrays = [
+            array if array is None or array.dtype.kind == "c" else array.astype(target, copy=False)
+            for array in arrays
+        ]
+        return arrays, half
 
     def _label(self, k: int) -> str:
         """Return what to call the operand at place `k` in a message."""
@@ -354,6 +396,7 @@ def op(
     elementwise: bool = False,
     complex_step: bool | None = None,
     sequence: bool = False,
+    integers: Integers = "converted",
 ) -> Callable[[Callable[P, Any]], Op[P]]:
     """Declare an op: the decorated function is its forward, on arrays.
 
@@ -371,6 +414,10 @@ def op(
         whose tests prove it, and not for others.
     sequence : bool
         Whether the first parameter is a list of arrays; its rule then returns a list.
+    integers : {"converted", "widened", "kept"}
+        What the forward is given where all differentiable arguments hold integers or bools: floats
+        of the default dtype; int64, where sums and products of smaller integers are exact; or
+        themselves, for an op that only moves and compares values.
 
     Returns
     -------
@@ -380,7 +427,7 @@ def op(
     Raises
     ------
     ValueError
-        If another module has registered that name.
+        If another module has registered that name, or `integers` is none of the three.
 
     Examples
     --------
@@ -398,7 +445,7 @@ def op(
     """
 
     def declare(forward: Callable[P, Any]) -> Op[P]:
-        made = Op(forward, formula, latex, equation, elementwise, complex_step, sequence)
+        made = Op(forward, formula, latex, equation, elementwise, complex_step, sequence, integers)
         earlier = OPS.get(made.name)
         if earlier is not None and earlier.__module__ != made.__module__:
             raise ValueError(f"op {made.name} exists already, in {earlier.__module__}")
@@ -416,7 +463,13 @@ def _is_of_one_dtype(values: list[Any]) -> bool:
     for value in values:
         if type(value) is not np.ndarray or value.dtype is not dtype:
             return False
-    return dtype.char in "fdFD"
+    return dtype.char in "fdFD" and dtype.isnative
+
+
+def _rounded(y: Any) -> Any:
+    """Return a result of floats in float16; any other as it is."""
+    array = np.asarray(y)
+    return array.astype(np.float16) if array.dtype.kind == "f" else y
 
 
 _IMMUTABLE = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)

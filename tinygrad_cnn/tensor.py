@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tinygrad_cnn import graph, ops
+from tinygrad_cnn.arguments import native
 from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.graph import Node, Variable, holds_gradient
 from tinygrad_cnn.leaf_array import LeafArray
@@ -132,7 +133,7 @@ class Tensor(Variable):
             raise TypeError(f"Tensor: data is no array: {error}") from None
         if dtype is None and not isinstance(source, np.ndarray | np.generic):
             dtype = float_dtype.get() if array.dtype.kind in "fiu" else None
-        array = array.astype(array.dtype if dtype is None else dtype, order="C", copy=False)
+        array = native(array.astype(array.dtype if dtype is None else dtype, order="C", copy=False))
         if array.dtype.kind not in "fiubc":
             raise TypeError(f"Tensor: data holds {array.dtype}, expected numbers")
         if requires_grad and array.dtype.char not in "fd":
@@ -446,7 +447,8 @@ def default_dtype(dtype: DTypeLike) -> changed[np.dtype[Any]]:
         raise TypeError(f"default_dtype: dtype is {dtype!r}, expected float32 or float64") from None
     if chosen.char not in "fd":
         raise TypeError(f"default_dtype: dtype is {chosen}, expected float32 or float64")
-    return changed(float_dtype, lambda _: chosen)
+    native_dtype = np.dtype(chosen.char)
+    return changed(float_dtype, lambda _: native_dtype)
 
 
 def get_default_dtype() -> np.dtype[Any]:

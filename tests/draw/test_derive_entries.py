@@ -82,8 +82,11 @@ class Recorded:
         return values
 
     def probabilities(self, target: np.ndarray) -> np.ndarray:
-        classes = self.leaf.shape[-1]
-        rows = np.eye(classes)[target] if target.ndim < self.leaf.ndim else target
+        axis = self.arguments["axis"]
+        classes = self.leaf.shape[axis]
+        rows = target
+        if target.ndim < self.leaf.ndim:
+            rows = np.moveaxis(np.eye(classes)[target], -1, axis)
         smoothing = self.arguments["label_smoothing"]
         return (1 - smoothing) * rows + smoothing / classes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -150,11 +151,28 @@ def test_a_transposed_convolution_is_drawn_with_its_own_fans() -> None:
         return np.arange(np.prod(shape), dtype=dtype).reshape(shape)
 
     layer = nn.ConvTranspose2d(4, 6, (1, 2), groups=2, rng=rng(), init=numbered)
-    assert asked == [(6, 2, 1, 2)]  # (OC, C / groups, KH, KW)
+    assert asked == [(3, 2, 1, 2)] * 2  # (OC / groups, C / groups, KH, KW), for each group
     kernels = numbered(asked[0], None, "f4")
     for group, i, o in np.ndindex(2, 2, 3):
         weight = layer.weight.array[2 * group + i, o]
-        np.testing.assert_array_equal(weight, kernels[3 * group + o, i])
+        np.testing.assert_array_equal(weight, kernels[o, i])
+
+
+@pytest.mark.parametrize("groups", [1, 4, 64])
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_each_group_is_drawn_with_its_own_fans(kind: Any, groups: int) -> None:
+    """With the fans of the whole, Glorot's variance of 64 groups of 3 × 3 is 32 times too small."""
+    layer = kind(64, 64, 3, groups=groups, rng=rng(), init=nn.init.glorot_normal)
+    fan = 9 * 64 // groups  # in as out: 64 / groups channels, 9 cells
+    assert layer.weight.array.std() == pytest.approx(math.sqrt(2 / (fan + fan)), rel=0.1)
+    assert layer.weight.shape == (64, 64 // groups, 3, 3)
+
+
+def test_the_groups_of_a_seed_are_the_same_kernels_as_before() -> None:
+    """Drawn group by group or at once, a generator gives the same numbers."""
+    layer = nn.Conv2d(4, 6, 3, groups=2, rng=np.random.default_rng(5))
+    at_once = nn.init.he_uniform((6, 2, 3, 3), np.random.default_rng(5))
+    np.testing.assert_array_equal(layer.weight.array, at_once)
 
 
 def test_an_initialiser_is_used_and_what_it_returns_is_checked() -> None:
@@ -207,6 +225,13 @@ def test_dropout_drops_its_share_and_scales_the_rest(rate: float, seed: int) -> 
     kept = y != 0
     np.testing.assert_allclose(y[kept], 1 / (1 - rate), rtol=1e-6)
     assert abs(kept.mean() - (1 - rate)) < 6 * np.sqrt(rate * (1 - rate) / n)
+
+
+def test_dropout_of_a_tiny_rate_drops_no_more_than_its_share() -> None:
+    """Among the float32 draws of this seed is a 0: one in 2²⁴ is, far more than the rate."""
+    shape = (1 << 18,)
+    assert (rng(41).random(shape, np.float32) == 0).any()
+    assert nn.Dropout(1e-9, rng=rng(41))(np.ones(shape, "f4")).all()
 
 
 def test_dropout_draws_anew_every_call_and_sends_the_gradient_where_the_value_went() -> None:
@@ -323,11 +348,15 @@ R = np.random.default_rng(0)
         (lambda: nn.Conv2d(2, 3, 3, groups=2, rng=R), "out_channels is 3, expected a multiple of"),
         (lambda: nn.Conv2d(2, 3, 3, bias="per_connection", rng=R), "Conv2d: bias is"),
         (lambda: nn.ConvTranspose2d(2, 3, 3, 2, 0, 2, rng=R), "output_padding is 2, expected less"),
-        (lambda: nn.ConvTranspose2d(2, 3, 3, 1, 0, 1, dilation=2, rng=R), "less than stride 1"),
+        (lambda: nn.ConvTranspose2d(2, 3, 3, 1, 0, 2, dilation=2, rng=R), "stride 1 or dilation 2"),
+        (lambda: nn.ConvTranspose2d(2, 3, 3, (2,), rng=R), r"stride is \(2,\), expected .* a pair"),
+        (lambda: nn.Conv2d(2, 3, 3, dilation=[2], rng=R), r"dilation is \[2\], expected .* a pair"),
         (lambda: nn.ConvTranspose2d(2, 3, 3, padding="same", rng=R), "padding is 'same'"),
         (lambda: nn.MaxPool2d(0), "MaxPool2d: kernel_size is 0"),
         (lambda: nn.MaxPool2d(2, 0), "MaxPool2d: stride is 0"),
         (lambda: nn.MaxPool2d(2, padding=2), "at most half of a window"),
+        (lambda: nn.AvgPool2d(3, padding=3, wide_padding=True), "padding is 3, expected less"),
+        (lambda: nn.MaxPool2d((2,)), r"MaxPool2d: kernel_size is \(2,\)"),
         (lambda: nn.MaxPool2d(2, ceil_mode=1), "MaxPool2d: ceil_mode is 1"),
         (lambda: nn.AvgPool2d(2, count_include_pad=None), "AvgPool2d: count_include_pad is None"),
         (lambda: nn.Dropout(1.0, rng=R), "Dropout: rate is 1.0, expected .* from 0 to below 1"),

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.signal import convolve2d, correlate2d
 from support import naive
 from support.compare import assert_close
 
 import tinygrad_cnn as tg
+from tinygrad_cnn import nn
+from tinygrad_cnn.check import check_gradients
 from tinygrad_cnn.check.strategies import (
     Convolution,
     arrays,
@@ -145,6 +147,79 @@ def test_multiply_adds_of_a_convolution_are_counted() -> None:
     arguments = {"x": x, "w": w, "bias": None, "stride": 1, "padding": 0, "dilation": 1}
     cost = tg.conv2d.cost({**arguments, "groups": 2}, y)
     assert cost == 2 * 6 * 3 * 3 * (2 * 3 * 3)
+
+
+FAR = {"stride": (1, 2), "padding": (1, 0), "output_padding": (2, 2), "dilation": 3}
+
+
+def test_an_output_padding_below_the_dilation_is_pytorchs() -> None:
+    x = tg.Tensor(np.arange(6.0).reshape(1, 1, 2, 3) * 5 % 7 - 2, requires_grad=True)
+    w = tg.Tensor(np.arange(4.0).reshape(1, 1, 2, 2) - 1.5, requires_grad=True)
+    y = tg.conv_transpose2d(x, w, np.array([0.25]), **FAR)
+    expected = np.full((5, 10), 0.25)
+    expected[0, :8] = [1.75, 0.25, -5.75, 0.75, -2.75, -1.75, 0.25, -0.75]
+    expected[2, :8] = [-0.75, 0.25, 1.75, -2.75, 0.75, 4.75, 0.25, 1.75]
+    expected[3, :8] = [-0.25, 0.25, 2.25, -1.25, 1.25, 6.25, 0.25, 3.25]
+    np.testing.assert_array_equal(y.numpy()[0, 0], expected)
+    u = np.arange(50.0).reshape(y.shape) * 3 % 5
+    dx, dw = tg.grad(y, [x, w], gradient=u)
+    assert dx.tolist() == [[[[6.0, 0.5, 2.5], [4.0, -1.0, -1.0]]]]
+    assert dw.tolist() == [[[[8.0, -2.0], [13.0, -9.0]]]]
+
+
+@given(
+    n=st.integers(1, 3),
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 4),
+    padding=st.integers(0, 3),
+    data=st.data(),
+)
+def test_an_output_padding_of_any_size_adds_rows_where_no_cell_of_x_may_reach(
+    n: int, kernel: int, stride: int, dilation: int, padding: int, data: st.DataObject
+) -> None:
+    """Every cell of `x` adds its kernel, wherever that falls on the output."""
+    extra = data.draw(st.integers(0, max(stride, dilation) - 1))
+    size = (n - 1) * stride - 2 * padding + dilation * (kernel - 1) + extra + 1
+    assume(size > 0)
+    x, w = data.draw(arrays((1, 1, n, 1))), data.draw(arrays((1, 1, kernel, 1)))
+    options = {"stride": (stride, 1), "padding": (padding, 0), "dilation": (dilation, 1)}
+    expected = np.zeros(size)
+    for i, k in np.ndindex(n, kernel):
+        place = i * stride + k * dilation - padding
+        if 0 <= place < size:
+            expected[place] += x[0, 0, i, 0] * w[0, 0, k, 0]
+
+    def transposed(x: Any, w: Any) -> Any:
+        return tg.conv_transpose2d(x, w, output_padding=(extra, 0), **options)
+
+    assert_close(transposed(x, w)[0, 0, :, 0], expected, "y", EXACT)
+    check_gradients(transposed, x, w, order=2)
+
+
+@pytest.mark.parametrize("name", ["stride", "padding", "dilation", "output_padding"])
+@pytest.mark.parametrize("value", [(1,), [1], np.array([1]), (1, 1, 1), (1.0, 1), True, 1.0])
+def test_an_option_is_a_whole_number_or_a_pair(name: str, value: Any) -> None:
+    x, w = np.ones((1, 1, 3, 3)), np.ones((1, 1, 1, 1))
+    calls: list[Any] = [
+        lambda **options: tg.conv_transpose2d(x, w, **options),
+        lambda **options: nn.ConvTranspose2d(1, 1, 1, rng=np.random.default_rng(0), **options),
+    ]
+    if name != "output_padding":
+        calls.append(lambda **options: tg.conv2d(x, w, **options))
+        calls.append(lambda **options: nn.Conv2d(1, 1, 1, rng=np.random.default_rng(0), **options))
+    for call in calls:
+        with pytest.raises(ValueError, match=f"{name} is .*expected a whole number .* or a pair"):
+            call(**{name: value})
+
+
+def test_an_option_may_be_an_array_of_two() -> None:
+    x, w = np.ones((1, 1, 5, 5)), np.ones((1, 1, 1, 1))
+    for pair in (np.array([2, 1]), [2, 1]):
+        assert tg.conv2d(x, w, stride=pair).shape == (1, 1, 3, 5)
+        assert tg.maxpool(x, 1, stride=pair).shape == (1, 1, 3, 5)
+        assert tg.conv2d(x, w, stride=np.array(2)).shape == (1, 1, 3, 3)
+        assert nn.Conv2d(1, 1, pair, rng=np.random.default_rng(0)).weight.shape == (1, 1, 2, 1)
 
 
 @pytest.mark.parametrize("bad", [1.0, True, np.float32(1), (1, True), (1.0, 1)])

@@ -176,7 +176,7 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
     ),
     "conv_transpose2d extra": (
         IMAGE, lambda x: tg.conv_transpose2d(x, ones(2, 1, 3, 3), stride=2, output_padding=2),
-        ValueError, ["conv_transpose2d", "output_padding is 2", "less than stride 2"],
+        ValueError, ["conv_transpose2d", "output_padding is 2", "less than stride 2 or dilation 1"],
     ),
     "conv_transpose2d padding": (
         IMAGE, lambda x: tg.conv_transpose2d(x, ones(2, 1, 3, 3), padding=4), ValueError,
@@ -270,15 +270,35 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
     ),
     "cross_entropy infinite row": (
         (1, 2), lambda x: tg.cross_entropy(x, [[np.inf, 1.0]]), ValueError,
-        ["cross_entropy", "row"],
+        ["cross_entropy", "target", "infinity"],
     ),
     "cross_entropy negative row": (
         (1, 2), lambda x: tg.cross_entropy(x, [[-1.0, 2.0]]), ValueError,
         ["cross_entropy", "target", "negative"],
     ),
-    "cross_entropy row sum": (
-        (1, 2), lambda x: tg.cross_entropy(x, [[1.0, 1.0]]), ValueError,
-        ["cross_entropy", "target", "sum to 1"],
+    "cross_entropy integer row": (
+        (1, 3), lambda x: tg.cross_entropy(x, [[0, 2, 1]]), ValueError,
+        ["cross_entropy", "target", "int64", "(1, 3)", "one-hot"],
+    ),
+    "cross_entropy axis": (
+        (2, 3), lambda x: tg.cross_entropy(x, [0, 1], axis=2), ValueError,
+        ["cross_entropy", "axis is 2", "(2, 3)"],
+    ),
+    "cross_entropy no classes": (
+        (2, 0), lambda x: tg.cross_entropy(x, [0, 0]), ValueError,
+        ["cross_entropy", "logits", "(2, 0)", "one class"],
+    ),
+    "cross_entropy classes last": (
+        (2, 4, 3), lambda x: tg.cross_entropy(x, np.zeros((2, 4), int)), ValueError,
+        ["cross_entropy", "(2, 4, 3)", "(2, 4)", "axis 1", "axis=-1"],
+    ),
+    "cross_entropy either axis": (
+        (2, 3, 3), lambda x: tg.cross_entropy(x, np.zeros((2, 3), int)), ValueError,
+        ["cross_entropy", "(2, 3, 3)", "(2, 3)", "axis=-1 or axis=1"],
+    ),
+    "cross_entropy rows last": (
+        (2, 3, 3), lambda x: tg.cross_entropy(x, np.eye(3)[[[0, 0, 1], [2, 1, 2]]]), ValueError,
+        ["cross_entropy", "(2, 3, 3)", "axis=-1 or axis=1"],
     ),
     "cross_entropy shape": (
         (2, 3), lambda x: tg.cross_entropy(x, [0, 1, 2]), ValueError,

@@ -12,6 +12,7 @@ from scipy import special
 from support.compare import assert_close
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.check import check_gradients
 from tinygrad_cnn.check.strategies import arrays, labels, shapes
 
 reductions = st.sampled_from(["mean", "sum", "none"])
@@ -38,7 +39,7 @@ def test_cross_entropy_picks_the_negative_log_softmax_of_the_label(
     losses = np.zeros(labels.shape)
     for k in np.ndindex(labels.shape):
         losses[k] = -log_p[k][labels[k]]
-    value = tg.cross_entropy(logits, labels, reduction)
+    value = tg.cross_entropy(logits, labels, reduction, axis=-1)
     assert_close(value, REDUCE[reduction](losses), "cross_entropy", 1e-14)
 
 
@@ -51,7 +52,7 @@ def test_one_hot_rows_and_labels_mean_the_same(
     results = []
     for target in (labels, labels.astype(np.uint8), labels.tolist(), one_hot, tg.Tensor(one_hot)):
         leaf = tg.Tensor(logits, requires_grad=True)
-        value = tg.cross_entropy(leaf, target, reduction, smoothing)
+        value = tg.cross_entropy(leaf, target, reduction, smoothing, axis=-1)
         results.append((value.numpy(), tg.grad(value.sum(), leaf)[0]))
     for value, gradient in results[1:]:
         np.testing.assert_array_equal(value, results[0][0])
@@ -66,7 +67,7 @@ def test_label_smoothing_mixes_in_the_uniform_distribution(
     log_p = special.log_softmax(logits, axis=-1)
     hard = -np.take_along_axis(log_p, labels[..., None], -1)[..., 0]
     expected = (1 - smoothing) * hard + smoothing * -log_p.mean(axis=-1)
-    value = tg.cross_entropy(logits, labels, "none", smoothing)
+    value = tg.cross_entropy(logits, labels, "none", smoothing, axis=-1)
     assert_close(value, expected, "cross_entropy", 1e-13)
 
 
@@ -76,7 +77,7 @@ def test_cross_entropy_gradient_is_softmax_less_target(
 ) -> None:
     logits, labels = drawn
     leaf = tg.Tensor(logits, requires_grad=True)
-    (gradient,) = tg.grad(tg.cross_entropy(leaf, labels, "sum"), leaf)
+    (gradient,) = tg.grad(tg.cross_entropy(leaf, labels, "sum", axis=-1), leaf)
     expected = special.softmax(logits, axis=-1) - np.eye(logits.shape[-1])[labels]
     assert_close(gradient, expected, "gradient", 1e-14)
 
@@ -94,3 +95,85 @@ def test_float64_targets_beside_float32_logits_stay_float32() -> None:
     value = tg.cross_entropy(logits, np.array([[0.5, 0.5]]))
     assert value.dtype == np.float32
     assert tg.mse(logits, np.zeros((1, 2))).dtype == np.float32
+
+
+IMAGE = (np.arange(24.0).reshape(2, 3, 2, 2) * 7 % 11) / 4
+CLASSES = np.array([[[0, 2], [1, 1]], [[2, 0], [0, 1]]])
+WEIGHTS = (np.arange(24.0).reshape(2, 3, 2, 2) * 5 % 7) / 4  # rows that do not sum to 1
+PYTORCH: list[tuple[Any, float, str, list[float], list[float]]] = [
+    (CLASSES, 0.0, "mean", [1.211937737463193],
+     [-0.10652449379297563, 0.048628099892072785, 0.018475506207024373, 0.09133489115033609]),
+    (CLASSES, 0.0, "none",
+     [1.9118678712750954, 0.6941121864019142, 0.41186787127509544, 1.563780863337258,
+      0.6941121864019142, 1.9118678712750954, 0.31378086333725796, 2.194112186401914],
+     [0.0, 0.3890247991365823, 0.29560809931238996, 2.192037387608066]),
+    (CLASSES, 0.1, "sum", [9.820501899705544],
+     [-0.7855292836771384, 0.35569146580324895, 0.11447071632286165, 0.6973457958693554]),
+    (WEIGHTS, 0.0, "mean", [3.3372223474011165],
+     [0.050807642069317024, -0.010365700323781646, -0.06603674068946344, 0.12858605951308816]),
+    (WEIGHTS, 0.1, "none",
+     [2.5584764352000375, 3.633097455258693, 1.9826250800155552, 4.025582946089908,
+      2.770821729437401, 1.0858642669048657, 5.43298572309344, 3.633097455258693],
+     [0.0, -0.06906389575090295, -0.9880349226637013, 2.896662624243511]),
+]  # fmt: skip
+"""The target, label smoothing, reduction, and what PyTorch 2.13 gives: values, first gradients."""
+
+
+@pytest.mark.parametrize(("target", "smoothing", "reduction", "values", "gradients"), PYTORCH)
+def test_cross_entropy_of_images_is_pytorchs(
+    target: Any, smoothing: float, reduction: str, values: list[float], gradients: list[float]
+) -> None:
+    leaf = tg.Tensor(IMAGE, requires_grad=True)
+    loss = tg.cross_entropy(leaf, target, reduction, smoothing)
+    assert_close(loss.numpy().ravel(), values, "loss", 1e-14)
+    g = np.arange(8.0).reshape(2, 2, 2) if reduction == "none" else np.ones(())
+    (gradient,) = tg.grad(loss, leaf, gradient=g)
+    assert_close(gradient.ravel()[:4], gradients, "gradient", 1e-14)
+
+
+@given(data=st.data(), reduction=reductions, smoothing=st.sampled_from([0.0, 0.1]))
+def test_the_class_axis_may_be_any(data: st.DataObject, reduction: str, smoothing: float) -> None:
+    """Labels or weights, values and gradients: as with the classes moved to the last axis."""
+    logits = data.draw(arrays(shapes(min_dims=1)))
+    axis = data.draw(st.integers(-logits.ndim, logits.ndim - 1))
+    last = np.moveaxis(logits, axis, -1)
+    if data.draw(st.booleans()):
+        target = expected_target = data.draw(labels(last.shape[:-1], last.shape[-1]))
+    else:
+        expected_target = data.draw(arrays(last.shape, low=0.0))
+        target = np.moveaxis(expected_target, -1, axis)
+    results = []
+    for x, t, at in ((logits, target, axis), (last, expected_target, -1)):
+        leaf = tg.Tensor(x, requires_grad=True)
+        loss = tg.cross_entropy(leaf, t, reduction, smoothing, axis=at)
+        g = np.arange(1.0, loss.size + 1).reshape(loss.shape)
+        results.append((loss.numpy(), tg.grad(loss, leaf, gradient=g)[0]))
+    assert_close(results[0][0], results[1][0], "loss", 1e-14)
+    assert_close(np.moveaxis(results[0][1], axis, -1), results[1][1], "gradient", 1e-14)
+
+
+@given(logits=arrays(shapes(min_dims=1, max_dims=2)), data=st.data())
+def test_weights_of_classes_need_not_sum_to_one(logits: np.ndarray, data: st.DataObject) -> None:
+    weights = data.draw(arrays(logits.shape, low=0.0))
+    expected = -np.sum(weights * special.log_softmax(logits, axis=-1), axis=-1)
+    assert_close(tg.cross_entropy(logits, weights, "none"), expected, "loss", 1e-13)
+    check_gradients(lambda x: tg.cross_entropy(x, weights, "none"), logits, order=2)
+
+
+@pytest.mark.parametrize("wrong", [-0.5, np.nan, np.inf])
+def test_a_weight_that_is_negative_or_not_finite_is_refused(wrong: float) -> None:
+    for dtype in ("f4", ">f8"):
+        with pytest.raises(ValueError, match="cross_entropy: target holds a negative number, NaN"):
+            tg.cross_entropy(np.zeros((1, 2)), np.array([[1.0, wrong]], dtype))
+
+
+def test_the_default_class_axis_is_refused_where_the_target_fits_the_last_as_well() -> None:
+    """As a table of (N, steps, classes) with as many steps as classes does."""
+    square, rows = np.zeros((2, 3, 3)), np.eye(3)[[[0, 0, 1], [2, 1, 2]]]
+    for target in (np.zeros((2, 3), int), rows):
+        with pytest.raises(ValueError, match="pass axis=-1 or axis=1"):
+            tg.cross_entropy(square, target)
+        for axis in (-1, 1):
+            assert tg.cross_entropy(square, target, axis=axis) == pytest.approx(np.log(3))
+    columns = rows.swapaxes(1, 2)
+    assert tg.cross_entropy(square, columns) == pytest.approx(np.log(3))

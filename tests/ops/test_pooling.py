@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import assume, example, given
@@ -141,3 +143,23 @@ def test_global_avgpool_is_the_mean_of_each_channel(data: st.DataObject) -> None
     assert_close(y.numpy(), x.mean(axis=(2, 3)), "y", EXACT)
     (gradient,) = tg.grad(y.sum(), leaf)
     assert_close(gradient, np.full(shape, 1 / (shape[2] * shape[3])), "dx", EXACT)
+
+
+@pytest.mark.parametrize("padding", [2, (1, 2)])
+def test_a_border_may_be_wider_than_half_a_window_if_asked(padding: Any) -> None:
+    """Each window still reaches the image, so that there is a maximum and a mean."""
+    x = -np.arange(1.0, 5.0).reshape(1, 1, 2, 2)
+    for op, layer in ((tg.maxpool, tg.nn.MaxPool2d), (tg.avgpool, tg.nn.AvgPool2d)):
+        with pytest.raises(ValueError, match=r"half of a window of .*wide_padding=True"):
+            op(x, 3, 1, padding)
+        with pytest.raises(ValueError, match=r"half of a window of .*wide_padding=True"):
+            layer(3, 1, padding)
+        y = op(x, 3, 1, padding, wide_padding=True)
+        np.testing.assert_array_equal(layer(3, 1, padding, wide_padding=True)(x), y)
+        assert y[0, 0, 0, 0] == -1.0 / (9 if op is tg.avgpool else 1) or padding != 2
+        with pytest.raises(ValueError, match="padding is 3, expected less than a window"):
+            op(x, 3, 1, 3, wide_padding=True)
+        with pytest.raises(ValueError, match="padding is 3, expected less than a window"):
+            layer(3, 1, 3, wide_padding=True)
+    counted = tg.avgpool(x, 3, 1, padding, count_include_pad=False, wide_padding=True)
+    assert np.isfinite(counted).all()

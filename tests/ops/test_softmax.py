@@ -80,3 +80,28 @@ def test_logsumexp_of_minus_infinity_is_minus_infinity() -> None:
 def test_log_softmax_is_exact_where_softmax_underflows() -> None:
     y = tg.log_softmax(np.array([0.0, 2000.0]))
     np.testing.assert_array_equal(y, [-2000.0, 0.0])
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-310, 1e-50, 1e-45, 1e-38, 1e38, 1e300])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_temperature_of_any_size_gives_its_limit(temperature: float, dtype: str) -> None:
+    """One-hot at the maximum, or even; 1/T itself would overflow, and 0·∞ is NaN."""
+    leaf = tg.Tensor(np.array([[0.0, 2.0, -1.0], [1e38, -1e38, 1.0]], dtype), requires_grad=True)
+    y = tg.softmax(leaf, temperature=temperature)
+    expected = [[0, 1, 0], [1, 0, 0]] if temperature < 1e38 else np.full((2, 3), 1 / 3)
+    if temperature != 1e38:
+        np.testing.assert_allclose(y.numpy(), expected, rtol=1e-6)
+    (gradient,) = tg.grad((y * np.arange(6.0).reshape(2, 3)).sum(), leaf)
+    assert np.isfinite(gradient).all()
+    log_y = tg.log_softmax(leaf, temperature=temperature)
+    assert not np.isnan(log_y.numpy()).any()
+    np.testing.assert_allclose(np.exp(log_y.numpy()), y.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("op", [tg.softmax, tg.log_softmax, tg.logsumexp, tg.max, tg.min, tg.mean])
+def test_an_empty_axis_is_refused_by_name_but_none_of_rows_is_none_of_results(op: Any) -> None:
+    for shape, axis in (((2, 0), 1), ((2, 0), -1), ((0, 3), 0), ((0,), 0)):
+        with pytest.raises(ValueError, match=rf"{op.name}: .*no values along axis {axis}"):
+            op(np.zeros(shape), axis=axis)
+    assert op(np.zeros((0, 3)), axis=1).size == 0
+    assert tg.sum(np.zeros((2, 0)), axis=1).tolist() == [0, 0]

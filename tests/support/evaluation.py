@@ -88,11 +88,14 @@ class Evaluation:
 
     def _of_cross_entropy(self) -> None:
         x, target = self.arguments["logits"], self.arguments["target"]
-        classes = x.shape[-1]
-        rows = np.eye(classes)[target] if np.ndim(target) < x.ndim else target
+        axis = self.arguments["axis"]
+        classes = x.shape[axis]
+        rows = target
+        if np.ndim(target) < x.ndim:
+            rows = np.moveaxis(np.eye(classes)[target], -1, axis)
         smoothing = self.arguments["label_smoothing"]
         self.values["t"] = (1 - smoothing) * rows + smoothing / classes
-        self.values["n"] = math.prod(x.shape[:-1])
+        self.values["n"] = x.size // classes
 
     def _of_batch_norm(self) -> None:
         x = self.arguments["x"]

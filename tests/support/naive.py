@@ -66,6 +66,7 @@ def maxpool(
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
+    wide_padding: bool = False,
 ) -> tuple[Array, Array]:
     """Return the maxima and, for the sum of them, the gradient that goes to the first maxima."""
     N, C, H, W = x.shape
@@ -87,6 +88,7 @@ def avgpool(
     padding: Any = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    wide_padding: bool = False,
 ) -> Array:
     """Return the mean under each window; what lies beyond the padding never counts."""
     N, C, H, W = x.shape

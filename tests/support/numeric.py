@@ -41,6 +41,8 @@ class Numeric:
             return reduce(LARGEST[sign], operands)
         if sign in REDUCING:
             return REDUCING[sign](*operands, axis=self.axes, keepdims=True)
+        if sign == "softmax":
+            return special.softmax(*operands, axis=self.windows["axis"])
         if sign == "∗":
             x, w = operands
             return correlate(x, w, self.windows)
@@ -59,7 +61,7 @@ SIGNS: dict[str, Callable[..., Any]] = {
     "bracket": lambda condition: np.where(condition, 1.0, 0.0), "where": np.where,
     "=": np.equal, "≥": np.greater_equal, "≤": np.less_equal, "<": np.less, ">": np.greater,
     "ln": np.log, "exp": np.exp, "tanh": np.tanh, "√": np.sqrt, "sign": np.sign,
-    "σ": special.expit, "softmax": lambda x: special.softmax(x, axis=-1),
+    "σ": special.expit,
 }  # fmt: skip
 REDUCING: dict[str, Callable[..., Any]] = {
     "Σ": np.sum, "mean": np.mean, "max": np.max, "min": np.min,

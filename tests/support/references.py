@@ -39,12 +39,18 @@ def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
 
 
 def cross_entropy(
-    logits: Array, target: Array, reduction: str = "mean", label_smoothing: float = 0.0
+    logits: Array,
+    target: Array,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    axis: int = -1,
 ) -> Any:
-    classes = logits.shape[-1]
-    rows = np.eye(classes)[target] if target.ndim < logits.ndim else target
+    classes = logits.shape[axis]
+    rows = target
+    if target.ndim < logits.ndim:
+        rows = np.moveaxis(np.eye(classes)[target], -1, axis)
     rows = (1 - label_smoothing) * rows + label_smoothing / classes
-    return REDUCE[reduction](-np.sum(rows * special.log_softmax(logits, axis=-1), axis=-1))
+    return REDUCE[reduction](-np.sum(rows * special.log_softmax(logits, axis=axis), axis=axis))
 
 
 def batch_norm(x: Array, w: Array, bias: Array, epsilon: float) -> Array:

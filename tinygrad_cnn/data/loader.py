@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.arguments import native
 from tinygrad_cnn.data.dataset import Dataset
 from tinygrad_cnn.data.errors import check_finite
 
@@ -157,7 +158,7 @@ def _arrays(
         images: NDArray[Any] = dataset.images
         labels: NDArray[Any] = dataset.labels
     elif isinstance(dataset, tuple | list) and len(dataset) == 2:
-        images, labels = map(np.asarray, dataset)
+        images, labels = (native(np.asarray(part)) for part in dataset)
     else:
         raise TypeError(
             f"DataLoader: dataset is a {type(dataset).__name__}; "

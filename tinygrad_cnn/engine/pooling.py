@@ -113,4 +113,6 @@ def _cells(axis: Axis, count_include_pad: bool) -> Array:
 
 
 def _lowest(dtype: np.dtype[Any]) -> Any:
+    if dtype.kind == "b":
+        return False
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min

@@ -46,10 +46,11 @@ Initializer: TypeAlias = Callable[[Shape, np.random.Generator, DTypeLike], NDArr
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """Return fan_in and fan_out of weights of `shape`: (out, in), or (OC, C / groups, KH, KW).
+    """Return fan_in and fan_out of weights of `shape`: (out, in), or (OC, C, KH, KW).
 
     Each output of a convolution sees in · KH · KW inputs, and each input goes, at stride 1, to
-    out · KH · KW outputs.
+    out · KH · KW outputs. Of a grouped convolution, give the shape of one group's kernels,
+    (OC / groups, C / groups, KH, KW): the layers draw them a group at a time.
 
     Raises
     ------

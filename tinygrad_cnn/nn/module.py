@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.arguments import native
 from tinygrad_cnn.graph import Variable
 from tinygrad_cnn.nn import calls
 from tinygrad_cnn.nn.summary import Summary, summarise
@@ -182,7 +183,7 @@ class Module:
             )
         tensors = dict(self._named_tensors())
         arrays = {
-            name: np.array(value.array if isinstance(value, Variable) else value, order="C")
+            name: native(np.array(value.array if isinstance(value, Variable) else value, order="C"))
             for name, value in state.items()
         }
         missing = [name for name in tensors if name not in arrays]

@@ -61,7 +61,13 @@ def _(g: Array, *, y: Array) -> Array:
     return g * (1.0 - y * y)
 
 
-@op(formula="max(0, x)", latex=r"\max(0, x)", equation="R, after eq 15", elementwise=True)
+@op(
+    formula="max(0, x)",
+    latex=r"\max(0, x)",
+    equation="R, after eq 15",
+    elementwise=True,
+    integers="kept",
+)
 def relu(x: Array) -> Array:
     """Return max(0, x), elementwise.
 
@@ -181,7 +187,7 @@ def softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     "x", formula="y·(g − Σ g·y) / T", latex=r"\tfrac1T\,y\,(g - \sum g\,y)", equation="35"
 )
 def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
-    return y * (g - sum_over(g * y, axis, True)) * (1.0 / temperature)
+    return _cooled(y * (g - sum_over(g * y, axis, True)), temperature)
 
 
 @op(formula="x/T − ln Σ e^(x/T)", latex=r"\tfrac{x}{T} - \ln\sum e^{x/T}", equation="30 to 33")
@@ -202,16 +208,29 @@ def log_softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     "x", formula="(g − eʸ·Σ g) / T", latex=r"\tfrac1T\,(g - e^y \sum g)", equation="33"
 )
 def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
-    return (g - exp(y) * sum_over(g, axis, True)) * (1.0 / temperature)
+    return _cooled(g - exp(y) * sum_over(g, axis, True), temperature)
 
 
 def _shifted(name: str, x: Array, axis: int, temperature: float) -> Array:
-    """Return x/T less its largest real part along `axis`, so that no exponential overflows."""
+    """Return (x − m)/T, m the largest real part along `axis`, so that no exponential overflows."""
     if not temperature > 0:
         raise ValueError(f"{name}: temperature is {temperature}, expected more than 0")
     if not isinstance(axis, int | np.integer) or not -x.ndim <= axis < x.ndim:
         raise ValueError(f"{name}: axis is {axis}, but x has shape {np.shape(x)}")
     if x.shape[axis] == 0:
         raise ValueError(f"{name}: x has shape {x.shape}: no values along axis {axis}")
-    scaled = x if temperature == 1.0 else x * (1.0 / temperature)
-    return scaled - scaled.real.max(axis=axis, keepdims=True)
+    scaled = x if temperature <= 1.0 else _cooled(x, temperature)
+    shifted = scaled - scaled.real.max(axis=axis, keepdims=True)
+    if temperature >= 1.0:
+        return shifted
+    with np.errstate(over="ignore"):  # −∞ gives the right limit, 0
+        return _cooled(shifted, temperature)
+
+
+def _cooled(x: Array, temperature: float) -> Array:
+    """Return x/T, by no number that the dtype of `x` cannot hold: 0·∞ and 0/0 are NaN."""
+    if temperature == 1.0:
+        return x
+    if temperature > 1.0:
+        return x * (1.0 / temperature)
+    return x / max(temperature, float(np.finfo(x.dtype).smallest_subnormal))

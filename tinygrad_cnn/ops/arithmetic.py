@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
+from tinygrad_cnn.arguments import native
 from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
 
 
-@op(formula="a + b", latex="a + b", elementwise=True)
+@op(formula="a + b", latex="a + b", elementwise=True, integers="widened")
 def add(a: Array, b: Array) -> Array:
     """Return the sum of `a` and `b`, elementwise.
 
@@ -43,7 +44,7 @@ def _(g: Array) -> Array:
     return g
 
 
-@op(formula="a − b", latex="a - b", elementwise=True)
+@op(formula="a − b", latex="a - b", elementwise=True, integers="widened")
 def sub(a: Array, b: Array) -> Array:
     """Return `a` minus `b`, elementwise, for shapes that broadcast.
 
@@ -66,7 +67,7 @@ def _(g: Array) -> Array:
     return -g
 
 
-@op(formula="a·b", latex=r"a\,b", elementwise=True)
+@op(formula="a·b", latex=r"a\,b", elementwise=True, integers="widened")
 def mul(a: Array, b: Array) -> Array:
     """Return the product of `a` and `b`, elementwise, for shapes that broadcast.
 
@@ -112,7 +113,7 @@ def _(g: Array, *, a: Array, b: Array) -> Array:
     return -g * a / (b * b)
 
 
-@op(formula="−x", latex="-x", elementwise=True)
+@op(formula="−x", latex="-x", elementwise=True, integers="widened")
 def neg(x: Array) -> Array:
     """Return `x` negated, elementwise.
 
@@ -215,7 +216,7 @@ def _(g: Array, *, y: Array) -> Array:
     return g / (2.0 * y)
 
 
-@op(formula="|x|", latex=r"\lvert x\rvert", elementwise=True)
+@op(formula="|x|", latex=r"\lvert x\rvert", elementwise=True, integers="widened")
 def abs(x: Array) -> Array:
     """Return the absolute value of `x`, elementwise; the derivative at 0 is taken as 0.
 
@@ -238,7 +239,7 @@ def _(g: Array, *, sign: Array) -> Array:
     return g * sign
 
 
-@op(formula="max(a, b)", latex=r"\max(a, b)", elementwise=True)
+@op(formula="max(a, b)", latex=r"\max(a, b)", elementwise=True, integers="kept")
 def maximum(a: Array, b: Array) -> Array:
     """Return the larger of `a` and `b`, elementwise; at a tie the gradient goes to `a`.
 
@@ -266,7 +267,7 @@ def _(g: Array, *, a_is_larger: Array) -> Array:
     return g * ~a_is_larger
 
 
-@op(formula="min(a, b)", latex=r"\min(a, b)", elementwise=True)
+@op(formula="min(a, b)", latex=r"\min(a, b)", elementwise=True, integers="kept")
 def minimum(a: Array, b: Array) -> Array:
     """Return the smaller of `a` and `b`, elementwise; at a tie the gradient goes to `a`.
 
@@ -294,7 +295,7 @@ def _(g: Array, *, a_is_smaller: Array) -> Array:
     return g * ~a_is_smaller
 
 
-@op(formula="a where c, else b", latex=r"c\,a + (1-c)\,b", elementwise=True)
+@op(formula="a where c, else b", latex=r"c\,a + (1-c)\,b", elementwise=True, integers="kept")
 def where(condition: Array, a: Array, b: Array) -> Array:
     """Return `a` where `condition` holds and `b` elsewhere.
 
@@ -331,7 +332,12 @@ def _(g: Array, *, condition: Array) -> Array:
     return where(condition, 0.0, g)
 
 
-@op(formula="min(max(x, low), high)", latex=r"\min(\max(x, l), h)", elementwise=True)
+@op(
+    formula="min(max(x, low), high)",
+    latex=r"\min(\max(x, l), h)",
+    elementwise=True,
+    integers="kept",
+)
 def clip(x: Array, low: float | None = None, high: float | None = None) -> Array:
     """Return `x` limited to the interval from `low` to `high`, elementwise.
 
@@ -375,7 +381,7 @@ def _(g: Array, *, inside: Array) -> Array:
     return g * inside
 
 
-@op(formula="x", latex="x", elementwise=True, complex_step=False)
+@op(formula="x", latex="x", elementwise=True, complex_step=False, integers="kept")
 def astype(x: Array, dtype: DTypeLike) -> Array:
     """Return `x` in another dtype; its gradient comes back in the dtype of `x`.
 
@@ -387,7 +393,7 @@ def astype(x: Array, dtype: DTypeLike) -> Array:
     >>> tg.astype(tg.Tensor([1.5]), "float64").dtype
     dtype('float64')
     """
-    return np.asarray(x).astype(dtype)
+    return native(np.asarray(x).astype(dtype))
 
 
 @astype.derivative("x", formula="g", latex="g")

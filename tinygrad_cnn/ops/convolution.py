@@ -16,7 +16,7 @@ from tinygrad_cnn.engine.windows import Padding, Pair, Windows, pair, windows
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.reduction import sum as sum_over
-from tinygrad_cnn.ops.shape import Options, Shape
+from tinygrad_cnn.ops.shape import Options, Shape, getitem, pad
 
 
 @op(formula="x ∗ w + b", latex=r"x * w + b")
@@ -217,8 +217,8 @@ def conv_transpose2d(
     stride, padding, dilation, groups
         Of the convolution that this one is the transpose of.
     output_padding : int or (int, int)
-        Rows and columns added to the output's end, less than the stride: which of the sizes that
-        the convolution maps to H and W it is.
+        Rows and columns added to the output's end, less than the stride or the dilation. Below the
+        stride, it says which of the sizes that the convolution maps to H and W it is.
 
     Returns
     -------
@@ -245,18 +245,22 @@ def conv_transpose2d(
     if bias is not None and np.shape(bias) != (shape[1],):
         raise ValueError(f"{name}: bias has shape {np.shape(bias)}, expected ({shape[1]},)")
     at = _windows(name, "output", shape, np.shape(w), stride, padding, dilation, groups)
-    y = engine.input_gradient(x, w, at, groups)
+    y = engine.input_gradient(_extended(x, stride, output_padding), w, at, groups)
     return y if bias is None else y + bias.reshape(-1, 1, 1)
 
 
 @conv_transpose2d.derivative("x", formula="g ∗ w", latex="g * w")
-def _(g: Array, *, w: Array, static: Options) -> Array:
-    return conv2d(g, w, None, **_of_convolution(static))
+def _(g: Array, *, w: Array, x_shape: Shape, static: Options) -> Array:
+    dx = conv2d(g, w, None, **_of_convolution(static))
+    if dx.shape == x_shape:
+        return dx
+    return getitem(dx, (..., slice(x_shape[2]), slice(x_shape[3])))
 
 
 @conv_transpose2d.derivative("w", formula="Σ over windows of x·g",
                              latex=r"\sum_{\text{windows}} x\,g")  # fmt: skip
 def _(g: Array, *, x: Array, w_shape: Shape, static: Options) -> Array:
+    x = _extended(x, static["stride"], static["output_padding"])
     return conv2d_weight_gradient(x, g, w_shape, **_of_convolution(static))
 
 
@@ -318,6 +322,14 @@ def _of_convolution(static: Options) -> Options:
     return {name: value for name, value in static.items() if name != "output_padding"}
 
 
+def _extended(x: Array, stride: Pair, extra: Pair) -> Array:
+    """Return `x` with zeros behind it for the windows that start in the output padding."""
+    strides = pair("conv_transpose2d", "stride", stride, 1)
+    extras = pair("conv_transpose2d", "output_padding", extra, 0)
+    rows, columns = (e // s for e, s in zip(extras, strides, strict=True))
+    return pad(x, ((0, 0), (0, 0), (0, rows), (0, columns))) if rows or columns else x
+
+
 def _check_output(name: str, u: Array, shape: Shape) -> None:
     if np.shape(u) != shape:
         raise ValueError(f"{name}: u has shape {np.shape(u)}, expected {shape}")
@@ -334,8 +346,11 @@ def _transposed_shape(
         )
     strides, paddings = pair(name, "stride", stride, 1), pair(name, "padding", padding, 0)
     dilations, extras = pair(name, "dilation", dilation, 1), pair(name, "output_padding", extra, 0)
-    if any(e >= s for e, s in zip(extras, strides, strict=True)):
-        raise ValueError(f"{name}: output_padding is {extra}, expected less than stride {stride}")
+    if any(e >= max(s, d) for e, s, d in zip(extras, strides, dilations, strict=True)):
+        raise ValueError(
+            f"{name}: output_padding is {extra}, expected less than stride {stride} or dilation "
+            f"{dilation}"
+        )
     height, width = (
         (n - 1) * s - 2 * p + d * (k - 1) + e + 1
         for n, s, p, d, k, e in zip(x[2:], strides, paddings, dilations, w[2:], extras, strict=True)

@@ -12,7 +12,7 @@ from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.shape import Shape, reshape, sum_to, transpose
 
 
-@op(formula="a b", latex=r"a\,b")
+@op(formula="a b", latex=r"a\,b", integers="widened")
 def matmul(a: Array, b: Array) -> Array:
     """Return the matrix product of `a` and `b`, by all of NumPy's rules.
 

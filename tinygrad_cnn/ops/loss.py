@@ -107,30 +107,37 @@ def cross_entropy(
     target: Array,
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
+    axis: int | None = None,
 ) -> Array:
     """Return the cross-entropy between the softmax of `logits` and the target classes.
 
     Parameters
     ----------
     logits : Tensor or array_like
-        Of shape (..., classes): what the softmax is taken of, so pass no probabilities.
+        Of shape (N, classes), (N, classes, ...) or (classes,): what the softmax is taken of, so
+        pass no probabilities.
     target : array_like
-        Integer labels of shape (...), or one-hot rows (or probabilities) of shape (..., classes).
+        Integer labels, of the shape of `logits` without the class axis; or one-hot rows or
+        probabilities, of the shape of `logits`. Floating rows need not sum to 1: they weight the
+        classes, as in PyTorch.
     reduction : {"mean", "sum", "none"}
-        Over the examples.
+        Over the examples, and the positions if there are any.
     label_smoothing : float
         The share of each target, from 0 to 1, that is spread evenly over all classes.
+    axis : int, optional
+        The class axis. By default, as in PyTorch, axis 1 of three or more, else the last.
 
     Returns
     -------
     Tensor
-        Without axes, or of shape (...) for ``"none"``.
+        Without axes, or of the shape of `logits` without the class axis for ``"none"``.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit, a label is no class, a probability is negative, a row does not sum
-        to 1, or an option is out of range.
+        If the shapes do not fit, a label is no class, a target is negative or not finite, an
+        integer row is not one-hot, or an option is out of range. Also if `axis` is left out where
+        the target fits the last axis as well as axis 1.
     TypeError
         If labels are not integers.
 
@@ -140,68 +147,112 @@ def cross_entropy(
     >>> tg.cross_entropy(tg.Tensor([[0.0, 0.0], [0.0, 9.0]]), [0, 1]).item()
     0.3466...
     """
-    if np.ndim(logits) == 0 or logits.shape[-1] == 0:
-        raise ValueError(f"cross_entropy: logits has shape {np.shape(logits)}, expected "
-                         "(..., classes)")  # fmt: skip
-    target = np.asarray(target)
-    _check_reduction("cross_entropy", reduction, logits.shape[:-1])
-    if target.shape == logits.shape[:-1] and not label_smoothing:
-        losses = -_picked(log_softmax.forward(logits), _labels(target, logits.shape[-1]))
+    target, shape = np.asarray(target), np.shape(logits)
+    at = class_axis(shape, axis)
+    if axis is None and len(shape) > 2:
+        _refuse_ambiguous(target, shape)
+    examples = _without(shape, at)
+    _check_reduction("cross_entropy", reduction, examples)
+    if target.shape == examples and not label_smoothing:
+        losses = -_picked(log_softmax.forward(logits, at), _labels(target, shape[at]), at)
         return _reduce(losses, reduction)
-    wanted = _probabilities(target, logits.shape, label_smoothing, logits.real.dtype)
-    logarithms = np.where(wanted == 0, 0, log_softmax.forward(logits))  # for 0·(−∞) is 0 here
-    return _reduce(-total(wanted * logarithms, -1), reduction)
+    wanted = _probabilities(target, shape, at, label_smoothing, logits.real.dtype)
+    logarithms = np.where(wanted == 0, 0, log_softmax.forward(logits, at))  # for 0·(−∞) is 0 here
+    return _reduce(-total(wanted * logarithms, at), reduction)
 
 
 @cross_entropy.derivative("logits", formula="g·(softmax x − t) / n",
                           latex=r"\tfrac1n\,g\,(\operatorname{softmax} x - t)")  # fmt: skip
 def _(
-    g: Array, *, logits: Array, target: Array, reduction: Reduction, label_smoothing: float
+    g: Array,
+    *,
+    logits: Array,
+    target: Array,
+    reduction: Reduction,
+    label_smoothing: float,
+    axis: int | None,
 ) -> Array:
+    at = class_axis(logits.shape, axis)
     if reduction == "none":
-        g = reshape(g, (*g.shape, 1))
-    g = g * (1.0 / _share(logits.shape[:-1], reduction))
-    probabilities = softmax(logits)
+        g = reshape(g, (*g.shape[:at], 1, *g.shape[at:]))
+    g = g * (1.0 / _share(_without(logits.shape, at), reduction))
+    probabilities = softmax(logits, at)
     if np.ndim(target) < logits.ndim and not label_smoothing:
         labels = np.asarray(target).reshape(-1)  # which the forward has checked
-        return (probabilities - _one_hot(labels, logits.shape, logits.dtype)) * g
-    wanted = _probabilities(target, logits.shape, label_smoothing, logits.dtype)
-    if np.ndim(target) == logits.ndim:  # rows that sum to 1 up to rounding
-        probabilities = probabilities * total(wanted, -1, keepdims=True)
+        return (probabilities - _one_hot(labels, logits.shape, at, logits.dtype)) * g
+    wanted = _probabilities(target, logits.shape, at, label_smoothing, logits.dtype)
+    if np.ndim(target) == logits.ndim:  # rows that need not sum to 1
+        probabilities = probabilities * total(wanted, at, keepdims=True)
     return (probabilities - wanted) * g
 
 
-def _probabilities(target: Array, shape: Shape, smoothing: float, dtype: Any) -> NDArray[Any]:
-    """Return the target as probabilities of `shape`, smoothed; refuse what is none."""
+def class_axis(shape: Shape, axis: int | None) -> int:
+    """Return which axis of logits of `shape` has the classes, counted from the first."""
+    if axis is None:
+        axis = 1 if len(shape) > 2 else len(shape) - 1
+    whole = isinstance(axis, int | np.integer) and not isinstance(axis, bool)
+    if shape and not (whole and -len(shape) <= axis < len(shape)):
+        raise ValueError(f"cross_entropy: axis is {axis!r}, but logits has shape {shape}")
+    if not shape or shape[axis] == 0:
+        raise ValueError(f"cross_entropy: logits has shape {shape}, expected one class or more")
+    return axis % len(shape)
+
+
+def _without(shape: Shape, at: int) -> Shape:
+    return shape[:at] + shape[at + 1 :]
+
+
+def _refuse_ambiguous(target: NDArray[Any], shape: Shape) -> None:
+    """Refuse a target for logits of three or more axes that says the classes may be the last."""
+    if target.shape == shape:
+        fits = [np.allclose(target.sum(axis=k), 1.0, atol=1e-3) for k in (1, -1)]
+        doubtful = fits == [False, True]
+    else:
+        doubtful = target.shape == shape[:-1]
+    if doubtful:
+        raise ValueError(
+            f"cross_entropy: logits has shape {shape} and target {target.shape}, as if the classes "
+            "were on the last axis, but by default they are on axis 1; pass axis=-1 or axis=1"
+        )
+
+
+def _probabilities(
+    target: Array, shape: Shape, at: int, smoothing: float, dtype: Any
+) -> NDArray[Any]:
+    """Return the target as weights of the classes, of `shape`, smoothed; refuse what is none."""
     target = np.asarray(target)
     wanted: NDArray[Any]
-    classes = shape[-1]
     if not 0.0 <= smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing is {smoothing}, expected 0 to 1")
     if target.shape == shape and target.dtype.kind in "fiub":
-        if not (target >= 0).all():
-            raise ValueError("cross_entropy: target holds NaN or a negative probability")
-        if not np.allclose(target.sum(axis=-1), 1.0, atol=1e-3):
-            raise ValueError("cross_entropy: target has a row that does not sum to 1")
+        if target.size and not (target.min() >= 0 and target.max() < np.inf):
+            raise ValueError("cross_entropy: target holds a negative number, NaN or infinity")
+        if target.dtype.kind != "f" and not (target.sum(axis=at) == 1).all():
+            raise ValueError(
+                f"cross_entropy: target holds {target.dtype} of the shape of the logits, {shape}, "
+                "but its rows are not one-hot; weights are floats"
+            )
         wanted = target.astype(dtype)
-    elif target.shape == shape[:-1]:
-        wanted = _one_hot(_labels(target, classes), shape, dtype)
+    elif target.shape == _without(shape, at):
+        wanted = _one_hot(_labels(target, shape[at]), shape, at, dtype)
     else:
         raise ValueError(
             f"cross_entropy: target has shape {target.shape} and dtype {target.dtype}; expected "
-            f"labels of shape {shape[:-1]} or floating rows of shape {shape}"
+            f"labels of shape {_without(shape, at)} or floating rows of shape {shape}"
         )
     if smoothing:
         wanted *= 1.0 - smoothing
-        wanted += smoothing / classes
+        wanted += smoothing / shape[at]
     return wanted
 
 
-def _one_hot(labels: NDArray[Any], shape: Shape, dtype: Any) -> NDArray[Any]:
-    """Return rows of `shape` (..., classes) with a 1 at the label of each, 0 elsewhere."""
-    rows = np.zeros((labels.size, shape[-1]), dtype)
+def _one_hot(labels: NDArray[Any], shape: Shape, at: int, dtype: Any) -> NDArray[Any]:
+    """Return an array of `shape` with a 1 at the label of each row along axis `at`, else 0."""
+    rows = np.zeros((labels.size, shape[at]), dtype)
     rows[np.arange(labels.size), labels] = 1.0
-    return rows.reshape(shape)
+    if at == len(shape) - 1:
+        return rows.reshape(shape)
+    return np.moveaxis(rows.reshape(*_without(shape, at), shape[at]), -1, at)
 
 
 def _labels(target: NDArray[Any], classes: int) -> NDArray[Any]:
@@ -209,9 +260,8 @@ def _labels(target: NDArray[Any], classes: int) -> NDArray[Any]:
     if target.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: target holds {target.dtype}, expected integer labels")
     labels = target.reshape(-1)
-    places = labels.view(f"u{labels.itemsize}")  # where a negative label is a very large number
-    if labels.size and np.maximum.reduce(places) >= classes:
-        first = int(np.argmax(places >= classes))
+    if labels.size and (np.minimum.reduce(labels) < 0 or np.maximum.reduce(labels) >= classes):
+        first = int(np.argmax((labels < 0) | (labels >= classes)))
         raise ValueError(
             f"cross_entropy: target has label {labels[first]} at {first}, expected 0 to "
             f"{classes - 1}"
@@ -219,10 +269,12 @@ def _labels(target: NDArray[Any], classes: int) -> NDArray[Any]:
     return labels
 
 
-def _picked(x: Array, labels: NDArray[Any]) -> Array:
-    """Return the value of each row of `x` (..., classes) at its label: (...)."""
-    rows = x.reshape(labels.size, x.shape[-1])
-    return rows[np.arange(labels.size), labels].reshape(x.shape[:-1])
+def _picked(x: Array, labels: NDArray[Any], at: int) -> Array:
+    """Return the value of each row of `x` along axis `at` at its label."""
+    examples = _without(x.shape, at)
+    rows = x if at == x.ndim - 1 else np.moveaxis(x, at, -1)
+    rows = rows.reshape(labels.size, x.shape[at])
+    return rows[np.arange(labels.size), labels].reshape(examples)
 
 
 def _check_pair(name: str, prediction: Array, target: Array, reduction: Reduction) -> None:

@@ -12,7 +12,7 @@ from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.shape import Options, Shape
 
 
-@op(formula="max of x under each window", latex=r"\max_{\text{window}} x")
+@op(formula="max of x under each window", latex=r"\max_{\text{window}} x", integers="kept")
 def maxpool(
     x: Array,
     kernel_size: Pair = 2,
@@ -20,6 +20,7 @@ def maxpool(
     padding: Pair = 0,
     dilation: Pair = 1,
     ceil_mode: bool = False,
+    wide_padding: bool = False,
 ) -> Array:
     """Return the largest value under each window; of equal ones the first gets the gradient.
 
@@ -32,11 +33,14 @@ def maxpool(
     stride : int or (int, int), optional
         The step between windows; the kernel's size if left out. Windows may overlap.
     padding : int or (int, int)
-        Border that never wins, at most half a window wide.
+        Border that never wins, at most half a window wide; see `wide_padding`.
     dilation : int or (int, int)
         The step between the cells of a window.
     ceil_mode : bool
         Also take a last window that reaches over the edge.
+    wide_padding : bool
+        Allow a border that is only narrower than a window, as ONNX does: each window still reaches
+        the image. PyTorch's limit is half a window.
 
     Returns
     -------
@@ -56,7 +60,9 @@ def maxpool(
     >>> tg.maxpool(x, 2).numpy()
     array([[[[4., 5.]]]], dtype=float32)
     """
-    at = _windows("maxpool", np.shape(x), kernel_size, stride, padding, dilation, ceil_mode)
+    at = _windows(
+        "maxpool", np.shape(x), kernel_size, stride, padding, dilation, ceil_mode, wide_padding
+    )
     y = engine.maximum(np.real(x), at)
     return engine.gather(x, engine.winner(x.real, y, at), at) if np.iscomplexobj(x) else y
 
@@ -72,7 +78,7 @@ def _(g: Array, *, winner: Array, x_shape: Shape, static: Options) -> Array:
     return scatter_windows(g, winner, x_shape, **static)
 
 
-@op(formula="x at the chosen cell of each window", latex=r"x_{\text{winner}}")
+@op(formula="x at the chosen cell of each window", latex=r"x_{\text{winner}}", integers="kept")
 def gather_windows(
     x: Array,
     winner: Array,
@@ -81,6 +87,7 @@ def gather_windows(
     padding: Pair = 0,
     dilation: Pair = 1,
     ceil_mode: bool = False,
+    wide_padding: bool = False,
 ) -> Array:
     """Return one cell of each window: the one at kernel offset ``winner = i·KW + j``.
 
@@ -89,8 +96,8 @@ def gather_windows(
     x : Tensor or array_like
         Of shape (N, C, H, W).
     winner : ndarray of int
-        Of shape (N, C, OH, OW).
-    kernel_size, stride, padding, dilation, ceil_mode
+        Of shape (N, C, OH, OW), from 0 to KH·KW − 1.
+    kernel_size, stride, padding, dilation, ceil_mode, wide_padding
         As for `maxpool`.
 
     Examples
@@ -102,9 +109,11 @@ def gather_windows(
     array([[[[3.]]]], dtype=float32)
     """
     name = "gather_windows"
-    at = _windows(name, np.shape(x), kernel_size, stride, padding, dilation, ceil_mode)
+    at = _windows(
+        name, np.shape(x), kernel_size, stride, padding, dilation, ceil_mode, wide_padding
+    )
     _check_windows(name, "winner", np.shape(winner), np.shape(x), at)
-    return engine.gather(x, winner, at)
+    return engine.gather(x, _checked_winner(name, winner, at), at)
 
 
 @gather_windows.derivative("x", formula="g put at the chosen cells", latex=r"\text{scatter}(g)")
@@ -112,7 +121,7 @@ def _(g: Array, *, winner: Array, x_shape: Shape, static: Options) -> Array:
     return scatter_windows(g, winner, x_shape, **static)
 
 
-@op(formula="zeros with Σ of u at the chosen cells", latex=r"\text{scatter}(u)")
+@op(formula="zeros with Σ of u at the chosen cells", latex=r"\text{scatter}(u)", integers="widened")
 def scatter_windows(
     u: Array,
     winner: Array,
@@ -122,6 +131,7 @@ def scatter_windows(
     padding: Pair = 0,
     dilation: Pair = 1,
     ceil_mode: bool = False,
+    wide_padding: bool = False,
 ) -> Array:
     """Return zeros of `shape` with each value of `u` added at its window's chosen cell.
 
@@ -137,10 +147,10 @@ def scatter_windows(
              [0., 7.]]]], dtype=float32)
     """
     name = "scatter_windows"
-    at = _windows(name, shape, kernel_size, stride, padding, dilation, ceil_mode)
+    at = _windows(name, shape, kernel_size, stride, padding, dilation, ceil_mode, wide_padding)
     _check_windows(name, "u", np.shape(u), shape, at)
     _check_windows(name, "winner", np.shape(winner), shape, at)
-    return engine.scatter(u, winner, at)
+    return engine.scatter(u, _checked_winner(name, winner, at), at)
 
 
 @scatter_windows.derivative("u", formula="g at the chosen cells", latex=r"g_{\text{winner}}")
@@ -156,6 +166,7 @@ def avgpool(
     padding: Pair = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    wide_padding: bool = False,
 ) -> Array:
     """Return the mean under each window.
 
@@ -167,6 +178,8 @@ def avgpool(
         As for `maxpool`; the border counts as zeros.
     count_include_pad : bool
         Whether the border counts in what the sum is divided by.
+    wide_padding : bool
+        As for `maxpool`.
 
     Returns
     -------
@@ -185,7 +198,7 @@ def avgpool(
     >>> tg.avgpool(x, 2).numpy()
     array([[[[2.5 , 1.25]]]], dtype=float32)
     """
-    at = _windows("avgpool", np.shape(x), kernel_size, stride, padding, 1, ceil_mode)
+    at = _windows("avgpool", np.shape(x), kernel_size, stride, padding, 1, ceil_mode, wide_padding)
     return engine.average(x, at, count_include_pad)
 
 
@@ -203,6 +216,7 @@ def avgpool_gradient(
     padding: Pair = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    wide_padding: bool = False,
 ) -> Array:
     """Return `u` shared out over the windows of an image of `shape`: the adjoint of `avgpool`.
 
@@ -214,7 +228,7 @@ def avgpool_gradient(
              [1., 1.]]]], dtype=float32)
     """
     name = "avgpool_gradient"
-    at = _windows(name, shape, kernel_size, stride, padding, 1, ceil_mode)
+    at = _windows(name, shape, kernel_size, stride, padding, 1, ceil_mode, wide_padding)
     _check_windows(name, "u", np.shape(u), shape, at)
     return engine.average_gradient(u, at, count_include_pad)
 
@@ -252,6 +266,7 @@ def _windows(
     padding: Pair,
     dilation: Pair,
     ceil_mode: bool,
+    wide_padding: bool,
 ) -> Windows:
     """Return the windows of a pooling of images of `shape`."""
     if len(shape) != 4:
@@ -261,19 +276,31 @@ def _windows(
     dilations = pair(name, "dilation", dilation, 1)
     pads = pair(name, "padding", padding, 0)
     if pads != (0, 0):
-        _check_padding(name, shape, kernel, padding, dilation)
+        _check_padding(name, shape, kernel, padding, dilation, wide_padding)
     return windows(name, shape[2:], kernel, steps, pads, dilations, bool(ceil_mode))
 
 
+def check_padding(
+    name: str, kernel: tuple[int, int], padding: Pair, dilation: Pair, wide: bool
+) -> None:
+    """Refuse a border of more than half a window, or of a whole one if it may be wide."""
+    pads, dilations = pair(name, "padding", padding, 0), pair(name, "dilation", dilation, 1)
+    reaches = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    if wide and any(p >= reach for p, reach in zip(pads, reaches, strict=True)):
+        raise ValueError(f"{name}: padding is {padding}, expected less than a window of {kernel}")
+    if not wide and any(2 * p > reach for p, reach in zip(pads, reaches, strict=True)):
+        raise ValueError(
+            f"{name}: padding is {padding}, expected at most half of a window of {kernel}, or "
+            "wide_padding=True"
+        )
+
+
 def _check_padding(
-    name: str, shape: Shape, kernel: tuple[int, int], padding: Pair, dilation: Pair
+    name: str, shape: Shape, kernel: tuple[int, int], padding: Pair, dilation: Pair, wide: bool
 ) -> None:
     """Refuse a border in which a window could lie without seeing the image."""
+    check_padding(name, kernel, padding, dilation, wide)
     pads, dilations = pair(name, "padding", padding, 0), pair(name, "dilation", dilation, 1)
-    if any(2 * p > d * (k - 1) + 1 for p, d, k in zip(pads, dilations, kernel, strict=True)):
-        raise ValueError(
-            f"{name}: padding is {padding}, expected at most half of a window of {kernel}"
-        )
     if any(p > 0 and n < d for p, n, d in zip(pads, shape[2:], dilations, strict=True)):
         raise ValueError(
             f"{name}: dilation is {dilation}, more than the image: {shape}; with padding a window "
@@ -284,3 +311,15 @@ def _check_padding(
 def _check_windows(name: str, argument: str, came: Shape, shape: Shape, at: Windows) -> None:
     if came != (*shape[:2], *at.count):
         raise ValueError(f"{name}: {argument} has shape {came}, expected {(*shape[:2], *at.count)}")
+
+
+def _checked_winner(name: str, winner: Array, at: Windows) -> Array:
+    """Return `winner` as an array; refuse what is no cell of a window."""
+    winner = np.asarray(winner)
+    cells = len(at.cells)
+    if winner.dtype.kind not in "iu":
+        raise TypeError(f"{name}: winner holds {winner.dtype}, expected integers")
+    if winner.size and (winner.max() >= cells or winner.min() < 0):
+        wrong = winner[(winner < 0) | (winner >= cells)][0]
+        raise ValueError(f"{name}: winner has {wrong}, expected 0 to {cells - 1}")
+    return winner

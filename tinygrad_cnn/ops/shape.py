@@ -11,12 +11,13 @@ import numpy as np
 from tinygrad_cnn.engine import layout, reduction
 from tinygrad_cnn.graph import Array, Variable
 from tinygrad_cnn.op import op
+from tinygrad_cnn.recording import float_dtype
 
 Shape = tuple[int, ...]
 Options = dict[str, Any]  # the static arguments of a call, by name
 
 
-@op(formula="x reshaped", latex=r"\operatorname{reshape} x")
+@op(formula="x reshaped", latex=r"\operatorname{reshape} x", integers="kept")
 def reshape(x: Array, shape: int | Sequence[int] = (-1,)) -> Array:
     """Return the values of `x` in another shape, in the same row-major order.
 
@@ -52,7 +53,7 @@ def _(g: Array, *, x_shape: Shape) -> Array:
     return reshape(g, x_shape)
 
 
-@op(formula="x with its axes permuted", latex=r"x^{\mathsf T}")
+@op(formula="x with its axes permuted", latex=r"x^{\mathsf T}", integers="kept")
 def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
     """Return `x` with its axes permuted.
 
@@ -90,7 +91,7 @@ def _(g: Array, *, axes: Sequence[int] | None) -> Array:
     return transpose(g, tuple(order.index(axis) for axis in range(len(order))))
 
 
-@op(formula="x repeated to a larger shape", latex=r"\operatorname{broadcast} x")
+@op(formula="x repeated to a larger shape", latex=r"\operatorname{broadcast} x", integers="kept")
 def broadcast_to(x: Array, shape: int | Sequence[int]) -> Array:
     """Return `x` repeated along new and one-long axes, as broadcasting does (without a copy).
 
@@ -119,7 +120,7 @@ def _(g: Array, *, x_shape: Shape) -> Array:
     return sum_to(g, x_shape)
 
 
-@op(formula="Σ of x over broadcast axes", latex=r"\sum_{\text{repeats}} x")
+@op(formula="Σ of x over broadcast axes", latex=r"\sum_{\text{repeats}} x", integers="widened")
 def sum_to(x: Array, shape: int | Sequence[int]) -> Array:
     """Return `x` summed to `shape`: what undoes `broadcast_to` in a gradient.
 
@@ -155,7 +156,7 @@ def _(g: Array, *, x_shape: Shape) -> Array:
     return broadcast_to(g, x_shape)
 
 
-@op(formula="x[index]", latex=r"x_{\text{index}}")
+@op(formula="x[index]", latex=r"x_{\text{index}}", integers="kept")
 def getitem(x: Array, index: Any) -> Array:
     """Return the part of `x` that `index` selects, as NumPy's indexing does.
 
@@ -187,7 +188,7 @@ def _(g: Array, *, index: Any, x_shape: Shape) -> Array:
     return put(g, index, x_shape)
 
 
-@op(formula="zeros with Σ of x at index", latex=r"\text{scatter}(x)")
+@op(formula="zeros with Σ of x at index", latex=r"\text{scatter}(x)", integers="widened")
 def put(x: Array, index: Any, shape: Sequence[int]) -> Array:
     """Return zeros of `shape` with `x` added at `index`: the adjoint of `getitem`.
 
@@ -218,7 +219,7 @@ def _(g: Array, *, index: Any) -> Array:
     return getitem(g, index)
 
 
-@op(formula="x₁ ‖ x₂ ‖ …", latex=r"[x_1, x_2, \dots]", sequence=True)
+@op(formula="x₁ ‖ x₂ ‖ …", latex=r"[x_1, x_2, \dots]", sequence=True, integers="kept")
 def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
     """Return `arrays` joined along an axis they have.
 
@@ -262,7 +263,9 @@ def _(g: Array, *, arrays_shape: list[Shape], axis: int | None) -> list[Array]:
     return parts
 
 
-@op(formula="x₁, x₂, … along a new axis", latex=r"[x_1; x_2; \dots]", sequence=True)
+@op(
+    formula="x₁, x₂, … along a new axis", latex=r"[x_1; x_2; \dots]", sequence=True, integers="kept"
+)
 def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
     """Return `arrays`, all of one shape, side by side along a new axis.
 
@@ -293,7 +296,7 @@ def _(g: Array, *, arrays_shape: list[Shape], axis: int, y_shape: Shape) -> list
     return [getitem(g, (*before, i)) for i in range(len(arrays_shape))]
 
 
-@op(formula="x with a border", latex=r"\operatorname{pad} x")
+@op(formula="x with a border", latex=r"\operatorname{pad} x", integers="kept")
 def pad(x: Array, widths: Any = 0, value: float = 0.0) -> Array:
     """Return `x` with a constant border.
 
@@ -303,12 +306,14 @@ def pad(x: Array, widths: Any = 0, value: float = 0.0) -> Array:
     widths : int, (int, int), or a pair for each axis
         How much to add before and behind; one number or pair serves every axis.
     value : float
-        What the border holds.
+        What the border holds. Integers that it is none of become floats of the default dtype.
 
     Raises
     ------
     ValueError
         If a width is negative, or `widths` does not fit the axes of `x`.
+    TypeError
+        If `value` is no number.
 
     Examples
     --------
@@ -316,6 +321,14 @@ def pad(x: Array, widths: Any = 0, value: float = 0.0) -> Array:
     >>> tg.pad(tg.Tensor([1.0, 2.0]), (1, 2))
     Tensor([0., 1., 2., 0., 0.])
     """
+    if np.ndim(value) or np.asarray(value).dtype.kind not in "biuf":
+        raise TypeError(f"pad: value is {value!r}, expected a number")
+    if np.shape(widths) == (1,):
+        raise ValueError(
+            f"pad: widths is {widths}, expected an int, a pair or a pair for each axis"
+        )
+    if x.dtype.kind in "biu" and not _holds(x.dtype, value):
+        x = x.astype(float_dtype.get())
     try:
         return np.pad(x, widths, constant_values=value)
     except (ValueError, TypeError):
@@ -331,7 +344,7 @@ def _(g: Array, *, widths: Any, x_shape: Shape) -> Array:
     return getitem(g, inner)
 
 
-@op(formula="x reversed", latex=r"\operatorname{flip} x")
+@op(formula="x reversed", latex=r"\operatorname{flip} x", integers="kept")
 def flip(x: Array, axis: int | Sequence[int] | None = None) -> Array:
     """Return `x` reversed along `axis` (every axis, if left out).
 
@@ -352,6 +365,12 @@ def flip(x: Array, axis: int | Sequence[int] | None = None) -> Array:
 @flip.derivative("x", formula="g reversed", latex=r"\operatorname{flip} g")
 def _(g: Array, *, axis: int | Sequence[int] | None) -> Array:
     return flip(g, axis)
+
+
+def _holds(dtype: np.dtype[Any], value: float) -> bool:
+    """Return whether `value` is one of the integers or bools of `dtype`."""
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return low <= value <= high and value == int(value)
 
 
 def plain_index(index: Any) -> Any:

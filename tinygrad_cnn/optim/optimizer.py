@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.arguments import number
+from tinygrad_cnn.arguments import native, number
 from tinygrad_cnn.graph import Variable
 from tinygrad_cnn.optim.group import Alone, State, Together, grouped
 
@@ -183,7 +183,7 @@ class Optimizer:
                 raise ValueError(f"{owner}: {i}.{min(lacking)} is missing")
             own = {key: unread.pop(f"{i}.{key}") for key in keys}
             for slot in keys[1:]:
-                own[slot] = array = np.array(own[slot])
+                own[slot] = array = native(np.array(own[slot]))
                 if (array.shape, array.dtype) != (p.shape, p.dtype):
                     raise ValueError(
                         f"{owner}: {i}.{slot} is {array.dtype} of shape {array.shape}, expected "

@@ -74,15 +74,19 @@ def _(draw: st.DrawFn) -> Arguments:
       always=[{"logits": TALL, "target": np.zeros(0, int), "reduction": "sum"}])  # fmt: skip
 def _(draw: st.DrawFn) -> Arguments:
     logits = draw(arrays(shapes(min_dims=1)))
-    target = draw(labels(logits.shape[:-1], logits.shape[-1]))
-    return {"logits": logits, "target": target, **loss_options(draw)}
+    axis = draw(st.integers(0, logits.ndim - 1))
+    examples = logits.shape[:axis] + logits.shape[axis + 1 :]
+    target = draw(labels(examples, logits.shape[axis]))
+    return {"logits": logits, "target": target, **loss_options(draw), "axis": axis}
 
 
 @case("cross_entropy", of=["logits"], note="probabilities")
 def _(draw: st.DrawFn) -> Arguments:
     logits = draw(arrays(shapes(min_dims=1)))
-    target = draw(probabilities(logits.shape))
-    return {"logits": logits, "target": target, **loss_options(draw)}
+    axis = draw(st.integers(0, logits.ndim - 1))
+    classes_last = *logits.shape[:axis], *logits.shape[axis + 1 :], logits.shape[axis]
+    target = np.moveaxis(draw(probabilities(classes_last)), -1, axis)
+    return {"logits": logits, "target": target, **loss_options(draw), "axis": axis}
 
 
 def loss_options(draw: st.DrawFn) -> Arguments:

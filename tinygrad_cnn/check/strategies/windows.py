@@ -164,10 +164,12 @@ def poolings(draw: st.DrawFn, average: bool = False) -> Pooling:
     stride = draw(st.one_of(st.none(), number_or_pair(1, 3)))
     dilation = 1 if average else draw(number_or_pair(1, 2))
     reaches = [d * (k - 1) + 1 for k, d in zip(both(kernel_size), both(dilation), strict=True)]
+    wide = draw(st.booleans())
+    most = [reach - 1 if wide else reach // 2 for reach in reaches]
     padding = draw(
         st.one_of(
-            st.integers(0, min(reaches) // 2),
-            st.tuples(*(st.integers(0, reach // 2) for reach in reaches)),
+            st.integers(0, min(most)),
+            st.tuples(*(st.integers(0, widest) for widest in most)),
         )
     )
     ceil_mode = draw(st.booleans())
@@ -183,6 +185,7 @@ def poolings(draw: st.DrawFn, average: bool = False) -> Pooling:
         "stride": stride,
         "padding": padding,
         "ceil_mode": ceil_mode,
+        "wide_padding": wide,
     }
     if average:
         options["count_include_pad"] = draw(st.booleans())

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.arguments import choice, flag, generator, numbers, whole
 from tinygrad_cnn.engine.windows import Padding, Pair, pair
-from tinygrad_cnn.nn.init import Initializer, Shape, he_uniform, zeros
+from tinygrad_cnn.nn.init import Initializer, he_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.tensor import Parameter
@@ -48,13 +47,21 @@ class _Convolution(Module):
         rng: np.random.Generator | None,
         init: Initializer,
         bias_init: Initializer,
-        shape: Shape,
+        transposed: bool,
     ) -> None:
-        """Give the layer its kernels, of `shape`, and its biases."""
+        """Give the layer its kernels and its biases.
+
+        Groups are convolutions of their own, so each is drawn by itself: its fans are its own.
+        """
         owner = type(self).__name__
         flag(owner, "bias", bias)
         source = generator(owner, rng)
-        self.weight = drawn(owner, "weight", init, shape, source)
+        outs, ins = self.out_channels // self.groups, self.in_channels // self.groups
+        shape = (outs, ins, *pair(owner, "kernel_size", self.kernel_size, 1))
+        parts = [drawn(owner, "weight", init, shape, source).array for _ in range(self.groups)]
+        if transposed:  # (OC/g, C/g, KH, KW) → (C/g, OC/g, KH, KW)
+            parts = [kernels.swapaxes(0, 1) for kernels in parts]
+        self.weight = Parameter(np.concatenate(parts), name="weight")
         self.bias: Parameter | None = None
         if bias:
             self.bias = drawn(owner, "bias", bias_init, (self.out_channels,), source)
@@ -78,7 +85,8 @@ class Conv2d(_Convolution):
     rng : numpy.random.Generator
         What the first values are drawn from; required.
     init, bias_init : callable
-        Initialisers of the kernels and of the biases: see `tinygrad_cnn.nn.init`.
+        Initialisers of the kernels and of the biases: see `tinygrad_cnn.nn.init`. `init` draws the
+        kernels of one group at a time, of shape (OC / groups, C / groups, KH, KW).
 
     Attributes
     ----------
@@ -127,9 +135,7 @@ class Conv2d(_Convolution):
             self.padding = numbers(owner, "padding", padding, 0)
         if padding == "same" and self.stride not in (1, (1, 1)):
             raise ValueError(f"{owner}: padding 'same' needs stride 1, not {stride}")
-        kernel = pair(owner, "kernel_size", self.kernel_size, 1)
-        shape = (self.out_channels, self.in_channels // self.groups, *kernel)
-        self._draw(bias, rng, init, bias_init, shape)
+        self._draw(bias, rng, init, bias_init, transposed=False)
 
     def forward(self, x: Any) -> Any:
         """Return the result, of shape (N, OC, OH, OW), for images `x` of shape (N, C, H, W)."""
@@ -148,14 +154,14 @@ class ConvTranspose2d(_Convolution):
     kernel_size, stride, padding, dilation, groups
         Of the convolution that this one is the transpose of, as for `Conv2d`.
     output_padding : int or (int, int)
-        Rows and columns added to the output's end, less than the stride.
+        Rows and columns added to the output's end, less than the stride or the dilation.
     bias : bool
         Whether to add a number to each output channel.
     rng : numpy.random.Generator
         What the first values are drawn from; required.
     init, bias_init : callable
-        As for `Conv2d`. `init` is asked for (OC, C / groups, KH, KW), so that its fans are those of
-        this layer (at stride 1); the result is rearranged.
+        As for `Conv2d`: `init` draws (OC / groups, C / groups, KH, KW), so that its fans are those
+        of this layer (at stride 1); the result is rearranged.
 
     Attributes
     ----------
@@ -200,23 +206,16 @@ class ConvTranspose2d(_Convolution):
         owner = type(self).__name__
         self.padding = numbers(owner, "padding", padding, 0)
         self.output_padding = numbers(owner, "output_padding", output_padding, 0)
-        strides, extras = (
-            pair(owner, name, getattr(self, name), 0) for name in ("stride", "output_padding")
+        strides, dilations, extras = (
+            pair(owner, name, getattr(self, name), 0)
+            for name in ("stride", "dilation", "output_padding")
         )
-        if any(e >= s for e, s in zip(extras, strides, strict=True)):
+        if any(e >= max(s, d) for e, s, d in zip(extras, strides, dilations, strict=True)):
             raise ValueError(
-                f"{owner}: output_padding is {output_padding}, expected less than stride {stride}"
+                f"{owner}: output_padding is {output_padding}, expected less than stride {stride} "
+                f"or dilation {dilation}"
             )
-        kernel = pair(owner, "kernel_size", self.kernel_size, 1)
-        outs, ins = self.out_channels // self.groups, self.in_channels // self.groups
-
-        def transposed(shape: Shape, rng: np.random.Generator, dtype: DTypeLike) -> NDArray[Any]:
-            # (OC, C/g, KH, KW) → (g, OC/g, C/g, ..) → (g, C/g, OC/g, ..) → (C, OC/g, KH, KW)
-            kernels = init((self.out_channels, ins, *kernel), rng, dtype)
-            return kernels.reshape(-1, outs, ins, *kernel).swapaxes(1, 2).reshape(shape)
-
-        chosen = transposed if callable(init) else init
-        self._draw(bias, rng, chosen, bias_init, (self.in_channels, outs, *kernel))
+        self._draw(bias, rng, init, bias_init, transposed=True)
 
     def forward(self, x: Any) -> Any:
         """Return the result, of shape (N, OC, OH, OW), for images `x` of shape (N, C, H, W)."""

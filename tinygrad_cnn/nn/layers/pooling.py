@@ -8,6 +8,7 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.arguments import flag, numbers
 from tinygrad_cnn.engine.windows import Pair, pair
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.ops.pooling import check_padding
 
 
 class _Pooling(Module):
@@ -20,18 +21,16 @@ class _Pooling(Module):
         padding: Pair,
         dilation: Pair,
         ceil_mode: bool,
+        wide_padding: bool,
     ) -> None:
         owner = type(self).__name__
         self.kernel_size = numbers(owner, "kernel_size", kernel_size, 1)
         self.stride = None if stride is None else numbers(owner, "stride", stride, 1)
         self.padding = numbers(owner, "padding", padding, 0)
         self.ceil_mode = flag(owner, "ceil_mode", ceil_mode)
-        kernel, pads = (pair(owner, "", value, 0) for value in (self.kernel_size, self.padding))
-        steps = pair(owner, "dilation", dilation, 1)
-        if any(2 * p > d * (k - 1) + 1 for p, d, k in zip(pads, steps, kernel, strict=True)):
-            raise ValueError(
-                f"{owner}: padding is {padding}, expected at most half of a window of {kernel}"
-            )
+        self.wide_padding = flag(owner, "wide_padding", wide_padding)
+        kernel = pair(owner, "kernel_size", self.kernel_size, 1)
+        check_padding(owner, kernel, self.padding, dilation, wide_padding)
 
 
 class MaxPool2d(_Pooling):
@@ -44,11 +43,13 @@ class MaxPool2d(_Pooling):
     stride : int or (int, int), optional
         The step between windows; the kernel's size if left out.
     padding : int or (int, int)
-        Border that never wins, at most half a window wide.
+        Border that never wins, at most half a window wide; see `wide_padding`.
     dilation : int or (int, int)
         The step between the cells of a window.
     ceil_mode : bool
         Also take a last window that reaches over the edge.
+    wide_padding : bool
+        Allow a border that is only narrower than a window, as ONNX does.
 
     Raises
     ------
@@ -69,14 +70,21 @@ class MaxPool2d(_Pooling):
         padding: Pair = 0,
         dilation: Pair = 1,
         ceil_mode: bool = False,
+        wide_padding: bool = False,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
+        super().__init__(kernel_size, stride, padding, dilation, ceil_mode, wide_padding)
         self.dilation = numbers(type(self).__name__, "dilation", dilation, 1)
 
     def forward(self, x: Any) -> Any:
         """Return the maxima, of shape (N, C, OH, OW), for `x` of shape (N, C, H, W)."""
         return ops.maxpool(
-            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
+            self.wide_padding,
         )
 
 
@@ -85,7 +93,7 @@ class AvgPool2d(_Pooling):
 
     Parameters
     ----------
-    kernel_size, stride, padding, ceil_mode
+    kernel_size, stride, padding, ceil_mode, wide_padding
         As for `MaxPool2d`; the border counts as zeros.
     count_include_pad : bool
         Whether the border counts in what the sum is divided by.
@@ -109,8 +117,9 @@ class AvgPool2d(_Pooling):
         padding: Pair = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
+        wide_padding: bool = False,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, 1, ceil_mode)
+        super().__init__(kernel_size, stride, padding, 1, ceil_mode, wide_padding)
         self.count_include_pad = flag(type(self).__name__, "count_include_pad", count_include_pad)
 
     def forward(self, x: Any) -> Any:
@@ -122,6 +131,7 @@ class AvgPool2d(_Pooling):
             self.padding,
             self.ceil_mode,
             self.count_include_pad,
+            self.wide_padding,
         )
 
 

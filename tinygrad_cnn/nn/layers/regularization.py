@@ -60,7 +60,9 @@ class Dropout(Module):
         if not self.training or self.rate == 0.0:
             return x
         shape = x.shape if isinstance(x, Variable) else np.shape(x)
-        return ops.dropout(x, self.rng.random(shape, np.float32) >= self.rate, self.rate)
+        # float32 draws are multiples of 2⁻²⁴, too coarse for a rate that is not far above
+        dtype = np.float32 if self.rate > 1e-3 else np.float64
+        return ops.dropout(x, self.rng.random(shape, dtype) >= self.rate, self.rate)
 
 
 class BatchNorm2d(Module):

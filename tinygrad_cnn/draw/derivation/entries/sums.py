@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from tinygrad_cnn.draw.derivation.entries.registry import (
     Letters,
     Local,
@@ -13,7 +15,9 @@ from tinygrad_cnn.draw.derivation.entries.registry import (
 )
 from tinygrad_cnn.draw.derivation.notation import Index
 from tinygrad_cnn.draw.derivation.paths import Edge
-from tinygrad_cnn.draw.derivation.symbols import options_of
+from tinygrad_cnn.draw.derivation.symbols import kept_by, options_of
+from tinygrad_cnn.graph import Variable
+from tinygrad_cnn.ops.loss import class_axis
 
 
 def _mean(edge: Edge, difference: str, count: int, factor: str = "") -> str:
@@ -49,9 +53,16 @@ def _(edge: Edge, y: Index, letters: Letters) -> Local:
 
 
 @entry(("cross_entropy", "logits"))
-def _(edge: Edge, y: Index, letters: Letters) -> Local:
+def _(edge: Edge, y: Index, letters: Letters) -> Local | None:
     shape = edge.target.shape
-    if options_of(edge.node)["reduction"] == "none":
+    options = options_of(edge.node)
+    if class_axis(shape, options["axis"]) != len(shape) - 1:
+        return None  # S runs over the last axis
+    target = kept_by(edge.node)["target"]
+    target = np.asarray(target.array if isinstance(target, Variable) else target)
+    if target.shape == shape and not np.allclose(target.sum(axis=-1), 1.0):
+        return None  # weights: the softmax is multiplied by their sum
+    if options["reduction"] == "none":
         x: Index = (*y, letters.fresh(shape[-1]))
     else:
         x = letters.index(shape)
