@@ -58,7 +58,7 @@ def clip_gradient_norm(parameters: Iterable[Variable], max_norm: float) -> float
     owner = "clip_gradient_norm"
     found = leaves(owner, parameters)
     limit = positive(owner, "max_norm", max_norm)
-    gradients = [gradient_of(owner, i, p) for i, p in enumerate(found)]
+    gradients = [_writable(owner, i, p) for i, p in enumerate(found)]
     norms = []
     for i, g in enumerate(gradients):
         if g is not None:
@@ -105,8 +105,15 @@ def clip_gradient_value(parameters: Iterable[Variable], max_value: float) -> Non
     owner = "clip_gradient_value"
     found = leaves(owner, parameters)
     limit = positive(owner, "max_value", max_value)
-    for g in _each_once([gradient_of(owner, i, p) for i, p in enumerate(found)]):
+    for g in _each_once([_writable(owner, i, p) for i, p in enumerate(found)]):
         np.clip(g, -limit, limit, out=g)
+
+
+def _writable(owner: str, i: int, p: Variable) -> NDArray[Any] | None:
+    g = gradient_of(owner, i, p)
+    if g is not None and not g.flags.writeable:
+        p.grad = g = g.copy()
+    return g
 
 
 def _each_once(gradients: list[NDArray[Any] | None]) -> list[NDArray[Any]]:

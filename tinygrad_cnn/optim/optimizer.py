@@ -272,7 +272,7 @@ def leaves(owner: str, parameters: Iterable[Variable]) -> list[Variable]:
 def gradient_of(owner: str, i: int, p: Variable) -> NDArray[Any] | None:
     """Return the gradient that `p` is to be changed by; None if it has or requires none.
 
-    One that is a Tensor, or of the other byte order, is replaced by a plain array.
+    One that is a Tensor, or of the other byte order, is replaced by a plain array of its own.
 
     Raises
     ------
@@ -283,7 +283,7 @@ def gradient_of(owner: str, i: int, p: Variable) -> NDArray[Any] | None:
     if g is None or not p.requires_grad:
         return None
     if type(g) is not np.ndarray or g.dtype != p.dtype:
-        g = g.array if isinstance(g, Variable) else g
+        g = g.array.copy() if isinstance(g, Variable) else g  # a graph may need its memory
         g = native(g) if isinstance(g, np.ndarray) else g
     if not isinstance(g, np.ndarray) or (g.shape, g.dtype) != (p.shape, p.dtype):
         came = f"{getattr(g, 'dtype', type(g).__name__)} of shape {np.shape(g)}"
