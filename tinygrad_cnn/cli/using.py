@@ -29,6 +29,8 @@ def evaluate(folder: Path, source: str | None) -> int:
     model, settings = load_run(folder)
     dataset = load(source or settings.data.source).test
     settings.data.check(dataset)
+    if source is None:
+        settings.data.check_test(dataset)
     loader = DataLoader(dataset, batch_size=250, transform=settings.data.normalise())
     show_evaluation(console(), measure(model, loader), settings.data.classes)
     return 0

@@ -38,9 +38,9 @@ class Experiment:
     ----------
     settings : Settings
     split : Split
-        The data that the settings tell of, in classes, shape and number. They are normalised with
-        the mean and deviation of the settings, which need not be theirs: a model that learns on
-        sees its images as it has always seen them.
+        The data that the settings tell of, to the bit. They are normalised with the mean and
+        deviation of the settings, which need not be theirs: a model that learns on sees its images
+        as it has always seen them, and has the settings ``data.of_split(split)``.
     model_file : ModelFile, optional
         Where the model is one of the user's own.
     weights : mapping of str to ndarray, optional
@@ -70,7 +70,7 @@ class Experiment:
     >>> from dataclasses import replace
     >>> first = Experiment.new("digits", "mlp", TrainingSettings(epochs=1))
     >>> few = Split(first.split.train[:320], first.split.test)
-    >>> settings = replace(first.settings, data=replace(first.settings.data, training_images=320))
+    >>> settings = replace(first.settings, data=first.settings.data.of_split(few))
     >>> second = Experiment(settings, few, weights=first.model.state_dict())
     >>> second.test().accuracy == first.test().accuracy, len(second.loader)
     (True, 5)
@@ -153,8 +153,8 @@ class Experiment:
         folder : RunFolder
             Of a training that `train` began, with given weights or without.
         split : Split, optional
-            The data of the training, if they were made in code: only with the same as then does it
-            give the same bits. Otherwise they are loaded again, and must be what they were.
+            The data of the training, if they were made in code. Otherwise they are loaded again.
+            They must be what they were.
 
         Returns
         -------
@@ -167,15 +167,16 @@ class Experiment:
             If a file in it is missing or damaged, or the data are not what they were.
         """
         settings = folder.read_settings()
-        if split is None:
-            split = data.load(settings.data.source)
-            if DataSettings.of(split, settings.data.source) != settings.data:
-                raise RunError(f"{folder.settings}: {settings.data.source} has changed since then")
-        else:
-            try:
-                settings.data.check_split(split)
-            except ValueError as error:
-                raise RunError(f"{folder.settings}: was written for other data: {error}") from error
+        loaded = split is None
+        split = data.load(settings.data.source) if split is None else split
+        try:
+            settings.data.check_split(split)
+            if loaded and settings.data.training_sha256 is None:
+                settings.data.check_statistics(split.train)
+        except ValueError as error:
+            source = f"{settings.data.source} has changed since then"
+            what = source if loaded else "was written for other data"
+            raise RunError(f"{folder.settings}: {what}: {error}") from error
         experiment = cls(settings, split, folder.read_model_file(settings))
         if folder.checkpoint.exists():
             experiment._load_checkpoint(folder.checkpoint)
