@@ -206,6 +206,20 @@ def test_evaluate_takes_other_data_of_the_same_kind(call: Call, run: Path, few_f
     assert "of 50 test images are right" in ok(call("evaluate", run, "--data", few_file))
 
 
+def test_evaluate_notices_that_the_test_images_of_a_run_are_others(
+    call: Call, few_file: str
+) -> None:
+    with np.load(few_file) as file:
+        arrays = dict(file)
+    np.savez("own.npz", **arrays)
+    ok(call("train", "--data", "own.npz", "--epochs", "1", "--model", "mlp", "--out", "run"))
+    np.savez("own.npz", **{**arrays, "x_test": arrays["x_test"] * 0})
+    message = refused(call("evaluate", "run"))
+    assert "own: the test images or labels are others: their sha256 is" in message
+    assert "own.npz measures with them as they are" in message
+    assert "of 50 test images are right" in ok(call("evaluate", "run", "--data", "own.npz"))
+
+
 def clear_digits(run: Path, count: int) -> list[int]:
     """Return test images that the run is sure of and right about, one a class."""
     probabilities = load_run(run).probabilities(TEST.images)

@@ -30,7 +30,11 @@ def evaluate(folder: Path, source: str | None) -> int:
     dataset = load(source or settings.data.source).test
     settings.data.check(dataset)
     if source is None:
-        settings.data.check_test(dataset)
+        try:
+            settings.data.check_test(dataset)
+        except ValueError as error:
+            error.add_note(f"--data {settings.data.source} measures with them as they are")
+            raise
     loader = DataLoader(dataset, batch_size=250, transform=settings.data.normalise())
     show_evaluation(console(), measure(model, loader), settings.data.classes)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,7 @@ class Experiment:
             source = f"{settings.data.source} has changed since then"
             what = source if loaded else "was written for other data"
             raise RunError(f"{folder.settings}: {what}: {error}") from error
+        settings = replace(settings, data=settings.data.of_split(split))  # with its hashes
         experiment = cls(settings, split, folder.read_model_file(settings))
         if folder.checkpoint.exists():
             experiment._load_checkpoint(folder.checkpoint)
@@ -208,7 +210,6 @@ class Experiment:
         if self._begun and not self.history:  # before the settings: with them it can be resumed
             self._save_checkpoint(folder)
         folder.write_settings(self.settings, self.model_file)
-        self.loader.epoch = len(self.history)
         return fit(
             self.model,
             ops.cross_entropy,
