@@ -191,6 +191,23 @@ def test_a_full_disk_is_a_failure_of_one_line(
     assert (result.exit_code, result.stderr) == (1, "error: runs/x: No space left on device\n")
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_model_that_cannot_be_resumed_to_the_bit_is_told_at_the_start(
+    call: Call, few_file: str
+) -> None:
+    Path("net.py").write_text(
+        "from tinygrad_cnn import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, rng):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(784, 10, rng=rng))\n"
+        "        self.count = iter(range(9))\n"
+    )
+    model = ("--model", "net.py:Net", "--data", few_file)
+    out = ok(call("train", *model, "--epochs", "1", "--out", "run"))
+    warned, epoch = (out.index(text) for text in ("Warning: Net: the state of count (", "  1/1 "))
+    assert warned < epoch
+
+
 # --- evaluate and predict ----------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import warnings
 from collections.abc import Callable
@@ -88,7 +89,7 @@ SAVED = {
     ),
     "a Tensor that an op computed": (
         "self.mean = Tensor(np.zeros(3, 'f4'))",
-        "self.mean = self.mean * 0.9 + 1.0; x = x + self.mean.sum()",
+        "self.mean = self.mean * 0.9 + 1.0; x = x * self.mean.sum()",
     ),
     "a Tensor whose name starts with _": (
         "self._mean = Tensor([0.0])",
@@ -161,7 +162,11 @@ UNSAVED = {
 
 
 @pytest.fixture
-def make(few_file: str, tmp_path: Path) -> Callable[[str, str], Experiment]:
+def make(
+    few_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, str], Experiment]:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # most of the time of a run this small
+
     def made(constructor: str, forward: str) -> Experiment:
         path = tmp_path / "net.py"
         path.write_text(SOURCE.format(constructor=constructor, forward=forward), encoding="utf-8")
