@@ -53,6 +53,7 @@ class Together:
         self._slots = _slots(self.state)
         self._values = np.empty(self._cuts[-1], parameters[0].dtype)
         self._gradient = np.empty_like(self._values)
+        self._read_only = _read_only(self._gradient)
         self._values_of_each = self._parts(self._values)
 
     def step(self, update: Update) -> None:
@@ -60,7 +61,7 @@ class Together:
         np.concatenate([p.array.ravel() for p in self.parameters], out=self._values)
         gradients = [g.ravel() for p in self.parameters if (g := p.grad) is not None]
         np.concatenate(gradients, out=self._gradient)
-        _apply(update, self._values, _read_only(self._gradient), self.state, self._slots)
+        _apply(update, self._values, self._read_only, self.state, self._slots)
         for p, state, part in zip(self.parameters, self.states, self._values_of_each, strict=True):
             state["steps"] = self.state["steps"]
             p.mark_changed()

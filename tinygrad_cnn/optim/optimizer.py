@@ -136,9 +136,14 @@ class Optimizer:
             If a gradient is no array or Tensor of its parameter's shape and dtype: nothing is
             changed then.
         """
-        owner = type(self).__name__
-        found = [gradient_of(owner, i, p) for i, p in enumerate(self.parameters)]
-        ready = [i for i, g in enumerate(found) if g is not None]
+        ready = []
+        for i, p in enumerate(self.parameters):
+            g, array = p.grad, p.array
+            if g is None or not p.requires_grad:
+                continue
+            if type(g) is not np.ndarray or g.shape != array.shape or g.dtype != array.dtype:
+                gradient_of(type(self).__name__, i, p)
+            ready.append(i)
         if ready != self._grouped[0]:
             self._grouped = ready, self._groups(ready)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -282,9 +287,8 @@ def gradient_of(owner: str, i: int, p: Variable) -> NDArray[Any] | None:
     g: Any = p.grad
     if g is None or not p.requires_grad:
         return None
-    if type(g) is not np.ndarray or g.dtype != p.dtype:
-        g = g.array.copy() if isinstance(g, Variable) else g  # a graph may need its memory
-        g = native(g) if isinstance(g, np.ndarray) else g
+    g = g.array.copy() if isinstance(g, Variable) else g  # a graph may need its memory
+    g = native(g) if isinstance(g, np.ndarray) else g
     if not isinstance(g, np.ndarray) or (g.shape, g.dtype) != (p.shape, p.dtype):
         came = f"{getattr(g, 'dtype', type(g).__name__)} of shape {np.shape(g)}"
         raise ValueError(

@@ -219,6 +219,13 @@ class Experiment:
             As `fit`; the folder holds the last good epoch, then as after a KeyboardInterrupt.
         OSError
             If a file cannot be written.
+
+        Warns
+        -----
+        UserWarning
+            If the model has state of its own that cannot be saved: a resumed training then does not
+            give the same bits. NumPy's and Python's global generators are seeded inside, and left
+            as they were.
         """
         self._say_what_is_not_saved()
         if self._begun and not self.history:  # before the settings: with them it can be resumed
