@@ -17,7 +17,14 @@ from support.stopping import StopAt
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
-from tinygrad_cnn.train import Experiment, RunError, RunFolder, TrainingSettings
+from tinygrad_cnn.train import (
+    Experiment,
+    Run,
+    RunError,
+    RunFolder,
+    TrainingSettings,
+    load_run,
+)
 from tinygrad_cnn.train.own_state import load_own_state, own_state, unsaved
 from tinygrad_cnn.train.state import read_state, write_state
 
@@ -190,6 +197,30 @@ def test_a_model_with_a_state_of_its_own_is_resumed_to_the_bit(
     resumed.train(broken)
     assert broken.weights.read_bytes() == whole.weights.read_bytes()
     assert outside != (np.random.normal(), random.random())  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "a counter",
+        "an array that is rebound",
+        "a Tensor whose name starts with _",
+        "an object",
+        "a generator at two places",
+    ],
+)
+def test_a_model_with_a_state_of_its_own_is_loaded_with_it(
+    make: Callable[[str, str], Experiment], tmp_path: Path, kind: str
+) -> None:
+    constructor, forward = SAVED[kind]
+    used = forward.rpartition("; ")[2]  # in evaluation too
+    experiment = make(constructor, f"{forward}\n        else:\n            {used}")
+    run = RunFolder.create("run", parent=tmp_path)
+    experiment.train(run)
+    images = experiment.split.test.images
+    loaded = load_run(run.path).probabilities(images)
+    expected = Run(experiment.model.eval(), experiment.settings).probabilities(images)
+    np.testing.assert_array_equal(loaded, expected)
 
 
 @pytest.mark.parametrize("kind", UNSAVED)

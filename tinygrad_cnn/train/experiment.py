@@ -25,6 +25,7 @@ from tinygrad_cnn.train.model_file import ModelFile
 from tinygrad_cnn.train.own_state import (
     global_random,
     has_hidden_state,
+    is_ours,
     load_own_state,
     own_state,
     seeded_globally,
@@ -32,7 +33,7 @@ from tinygrad_cnn.train.own_state import (
 )
 from tinygrad_cnn.train.run import MODEL_FILE, RunFolder, build_model
 from tinygrad_cnn.train.settings import DataSettings, ModelSettings, Settings, TrainingSettings
-from tinygrad_cnn.train.state import read_state, write_arrays, write_state
+from tinygrad_cnn.train.state import read_state, write_state, write_weights
 
 __all__ = ["Experiment"]
 
@@ -250,7 +251,9 @@ class Experiment:
 
     def save(self, folder: RunFolder) -> None:
         """Write weights, history and, last, the checkpoint."""
-        write_arrays(folder.weights, self.model.state_dict(), {"epoch": str(len(self.history))})
+        own = {} if is_ours(self.model) else own_state(self.model)
+        epoch = {"epoch": str(len(self.history))}
+        write_weights(folder.weights, self.model.state_dict(), own, epoch)
         self.history.to_csv(folder.history)
         self._save_checkpoint(folder)
 

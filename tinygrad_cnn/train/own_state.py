@@ -24,8 +24,8 @@ from tinygrad_cnn.recording import no_grad, qualified
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.evaluation import in_mode
 
-__all__ = ["global_random", "has_hidden_state", "load_own_state", "own_state", "seeded_globally",
-           "set_global_random", "unsaved"]  # fmt: skip
+__all__ = ["global_random", "has_hidden_state", "is_ours", "load_own_state", "own_state",
+           "seeded_globally", "unsaved"]  # fmt: skip
 
 PLAIN = (type(None), bool, int, float, str)
 CONSTANT = (
@@ -39,12 +39,12 @@ DTYPES = {
 OURS = "tinygrad_cnn."
 
 
-def _python_state(generator: random.Random) -> dict[str, Any]:
+def _python_state(generator: Any) -> dict[str, Any]:
     version, numbers, gauss = generator.getstate()
     return {"version": version, "numbers": np.array(numbers, np.uint32), "gauss": gauss}
 
 
-def _set_python_state(generator: random.Random, state: Mapping[str, Any]) -> None:
+def _set_python_state(generator: Any, state: Mapping[str, Any]) -> None:
     numbers = tuple(state["numbers"].tolist())
     generator.setstate((state["version"], numbers, state["gauss"]))
 
@@ -81,7 +81,7 @@ GENERATORS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any, Any], Non
 
 
 def own_state(model: Module) -> dict[str, Any]:
-    """Return the model's own state by attribute, such as ``"noise.calls"``.
+    """Return a model's own state by attribute, such as ``"noise.calls"``.
 
     Returns
     -------
@@ -91,16 +91,20 @@ def own_state(model: Module) -> dict[str, Any]:
     Examples
     --------
     >>> from tinygrad_cnn import nn
-    >>> class Counting(nn.Module):
-    ...     def __init__(self):
-    ...         self.calls = 0
-    >>> model, other = Counting(), Counting()
-    >>> model.calls = 2
+    >>> model, other = (nn.Dropout(rng=np.random.default_rng(0)) for _ in range(2))
+    >>> first = model(np.ones(8))
+    >>> list(own_state(model))
+    ['rng']
     >>> load_own_state(other, own_state(model))
-    >>> other.calls
-    2
+    >>> np.array_equal(other(np.ones(8)), model(np.ones(8)))
+    True
     """
     return _Saving(model).state
+
+
+def is_ours(model: Module) -> bool:
+    """Return whether all of a model's modules are the package's: evaluation needs no own state."""
+    return all(type(module).__module__.startswith(OURS) for module in model.modules())
 
 
 def unsaved(model: Module) -> list[str]:
@@ -130,14 +134,14 @@ def global_random() -> dict[str, Any]:
     """Return the states of NumPy's and Python's global generators."""
     return {
         "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # a model may draw from it
-        "python": _python_state(random._inst),
+        "python": _python_state(random),
     }
 
 
 def set_global_random(state: Mapping[str, Any]) -> None:
     """Set NumPy's and Python's global generators to what `global_random` gave."""
     np.random.set_state(state["numpy"])  # noqa: NPY002
-    _set_python_state(random._inst, state["python"])
+    _set_python_state(random, state["python"])
 
 
 @contextmanager
@@ -157,7 +161,7 @@ def has_hidden_state(model: Module, images: NDArray[Any]) -> bool:
 
     The model computes twice from the same state, in training mode, and is left as it was.
     """
-    if all(type(module).__module__.startswith(OURS) for module in model.modules()):
+    if is_ours(model):
         return False
     modules = [(module, set(vars(module))) for module in model.modules()]
     tensors, own, outside = model.state_dict(), own_state(model), global_random()

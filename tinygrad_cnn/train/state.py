@@ -21,11 +21,12 @@ from safetensors.numpy import load, save
 from tinygrad_cnn.files import atomic_write
 from tinygrad_cnn.train.errors import RunError
 
-__all__ = ["check_bytes", "pack_arrays", "read_arrays", "read_state", "unpack_arrays",
-           "write_arrays", "write_state"]  # fmt: skip
+__all__ = ["check_bytes", "pack_arrays", "read_arrays", "read_state", "read_weights",
+           "unpack_arrays", "write_arrays", "write_state", "write_weights"]  # fmt: skip
 
 _ARRAY = "$array"
 _KEY = "state"
+_OWN = "own"
 _SHA256 = "sha256"
 _CHECKSUM = re.compile(rb'"sha256":"([^"]*)"')  # inside a string, its quotes would be escaped
 _NO_CHECKSUM = "0" * 64
@@ -165,6 +166,32 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         If it is missing, truncated or no safetensors file, or its checksum is another.
     """
     return _read(path)[0]
+
+
+def write_weights(
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, NDArray[Any]],
+    own: Mapping[str, Any],
+    metadata: Mapping[str, str],
+) -> None:
+    """Write a model's ``state_dict()`` and its own state, nested as for `write_state`."""
+    inside: dict[str, NDArray[Any]] = {}
+    plain = _without_arrays(own, "", inside)  # under names that begin with "/"
+    extra = {_OWN: json.dumps(plain)} if own else {}
+    write_arrays(path, {**arrays, **inside}, {**metadata, **extra})
+
+
+def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read the ``state_dict()`` and the own state that `write_weights` wrote.
+
+    Raises
+    ------
+    RunError
+        As `read_arrays`.
+    """
+    arrays, metadata = _read(path)
+    own = _with_arrays(json.loads(metadata.get(_OWN, "{}")), arrays)
+    return {name: array for name, array in arrays.items() if not name.startswith("/")}, own
 
 
 def write_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
