@@ -95,7 +95,9 @@ def test_rmsprop_is_its_closed_form(
 
 def test_defaults_are_pytorchs() -> None:
     p = nn.Parameter([0.0])
-    assert repr(optim.SGD([p], 0.1)) == "SGD(1 parameters, lr=0.1, momentum=0, weight_decay=0)"
+    assert repr(optim.SGD([p], 0.1)) == (
+        "SGD(1 parameters, lr=0.1, momentum=0, weight_decay=0, nesterov=False)"
+    )
     assert repr(optim.Adam([p])) == (
         "Adam(1 parameters, lr=0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0)"
     )

@@ -120,21 +120,60 @@ def test_a_plateau_takes_a_tensor_and_never_counts_nan_as_the_best() -> None:
 
 # --- going on, refusing --------------------------------------------------------------------------
 
+
+class Growing(optim.Schedule):
+    """One of a user's own, with an argument, a list, and a count that it keeps itself."""
+
+    def __init__(self, optimizer: optim.Optimizer, by: float = 1.0) -> None:
+        super().__init__(optimizer)
+        self.by = by
+        self.asked: list[int] = []
+        self.pair = (1, by)
+
+    def rate(self, t: int) -> float:
+        self.asked.append(t)
+        return self.lr_start + len(self.asked) * self.by
+
+
 SCHEDULES: dict[str, Callable[[optim.Optimizer], optim.Schedule]] = {
     "StepDecay": lambda o: optim.StepDecay(o, 2, 0.5),
     "Cosine": lambda o: optim.Cosine(o, 7, 0.1),
-    "OneCycle": lambda o: optim.OneCycle(o, 9, 2.0),
+    "OneCycle": lambda o: optim.OneCycle(o, 9, 2.0, 0.5, 0.1, 0.01),
+    "Growing": lambda o: Growing(o, 0.5),
+}
+OTHERWISE: dict[str, Callable[[optim.Optimizer], optim.Schedule]] = {
+    "StepDecay": lambda o: optim.StepDecay(o, 3, 0.25),
+    "Cosine": lambda o: optim.Cosine(o, 5),
+    "OneCycle": lambda o: optim.OneCycle(o, 8, 1.0),
+    "Growing": Growing,
 }
 
 
-@given(st.sampled_from(sorted(SCHEDULES)), st.integers(0, 8))
-def test_a_resumed_schedule_gives_the_same_rates(name: str, done: int) -> None:
+@given(st.sampled_from(sorted(SCHEDULES)), st.integers(0, 8), st.booleans())
+def test_a_resumed_schedule_gives_the_same_rates(name: str, done: int, otherwise: bool) -> None:
+    """Whatever arguments it was made with: those of the state count."""
     expected = rates(SCHEDULES[name](sgd(0.7)), 12)
     first = SCHEDULES[name](sgd(0.7))
     assert rates(first, done) == expected[:done]
-    resumed = SCHEDULES[name](sgd(0.123))
-    resumed.load_state_dict(first.state_dict())
-    assert rates(resumed, 12 - done) == expected[done:]
+    resumed = (OTHERWISE if otherwise else SCHEDULES)[name](sgd(0.123))
+    state = first.state_dict()
+    resumed.load_state_dict(state)
+    assert state == first.state_dict()
+    if name != "Growing":  # which has counted the rate that loading asks for
+        assert resumed.state_dict() == state
+        assert rates(resumed, 12 - done) == expected[done:]
+    else:
+        assert resumed.asked == [*first.asked, done]  # type: ignore[attr-defined]
+        assert resumed.pair == (1, 0.5)  # type: ignore[attr-defined]
+
+
+def test_a_state_of_an_earlier_version_leaves_the_arguments_it_lacks() -> None:
+    schedule = optim.Cosine(sgd(), 5, 0.25)
+    schedule.load_state_dict({"steps_taken": 5, "lr_start": 2.0})
+    assert (schedule.steps, schedule.optimizer.lr) == (5, 0.25)
+    plateau = optim.Plateau(sgd(), 0.5, 7, "max")
+    plateau.load_state_dict({"best": 0.5, "bad_steps": 3})
+    assert (plateau.patience, plateau.mode, plateau.best, plateau.bad_steps) == (7, "max", 0.5, 3)
 
 
 def test_a_resumed_plateau_goes_on() -> None:
@@ -142,8 +181,9 @@ def test_a_resumed_plateau_goes_on() -> None:
     schedule = optim.Plateau(first, 0.5, 1)
     for metric in (3.0, 2.0, 2.0):
         schedule.step(metric)
-    resumed = optim.Plateau(second, 0.5, 1)
+    resumed = optim.Plateau(second)
     resumed.load_state_dict(schedule.state_dict())
+    assert resumed.state_dict() == schedule.state_dict()
     resumed.step(2.0)
     assert second.lr == 0.5
     fresh = optim.Plateau(second)
@@ -161,6 +201,8 @@ def test_a_resumed_plateau_goes_on() -> None:
         {"steps_taken": 1, "lr_start": "a"},
         {"steps_taken": 1, "lr_start": math.nan},
         {"best": 1.0, "bad_steps": 0},
+        {"steps_taken": 1, "lr_start": 1.0, "steps": 0},
+        {"steps_taken": 1, "lr_start": 1.0, "every": 2},
     ],
 )
 def test_a_state_of_another_schedule_is_refused_and_changes_nothing(state: dict[str, Any]) -> None:

@@ -194,6 +194,23 @@ def test_a_full_disk_is_a_failure_of_one_line(
     assert (result.exit_code, result.stderr) == (1, "error: runs/x: No space left on device\n")
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_model_that_cannot_be_resumed_to_the_bit_is_told_at_the_start(
+    call: Call, few_file: str
+) -> None:
+    Path("net.py").write_text(
+        "from tinygrad_cnn import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, rng):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(784, 10, rng=rng))\n"
+        "        self.count = iter(range(9))\n"
+    )
+    model = ("--model", "net.py:Net", "--data", few_file)
+    out = ok(call("train", *model, "--epochs", "1", "--out", "run"))
+    warned, epoch = (out.index(text) for text in ("Warning: Net: the state of count (", "  1/1 "))
+    assert warned < epoch
+
+
 # --- evaluate and predict ----------------------------------------------------------------------
 
 
@@ -207,6 +224,20 @@ def test_evaluate_measures_what_training_measured(call: Call, run: Path) -> None
 
 def test_evaluate_takes_other_data_of_the_same_kind(call: Call, run: Path, few_file: str) -> None:
     assert "of 50 test images are right" in ok(call("evaluate", run, "--data", few_file))
+
+
+def test_evaluate_notices_that_the_test_images_of_a_run_are_others(
+    call: Call, few_file: str
+) -> None:
+    with np.load(few_file) as file:
+        arrays = dict(file)
+    np.savez("own.npz", **arrays)
+    ok(call("train", "--data", "own.npz", "--epochs", "1", "--model", "mlp", "--out", "run"))
+    np.savez("own.npz", **{**arrays, "x_test": arrays["x_test"] * 0})
+    message = refused(call("evaluate", "run"))
+    assert "own: the test images or labels are others: their sha256 is" in message
+    assert "own.npz measures with them as they are" in message
+    assert "of 50 test images are right" in ok(call("evaluate", "run", "--data", "own.npz"))
 
 
 def clear_digits(run: Path, count: int) -> list[int]:

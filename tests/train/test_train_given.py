@@ -45,7 +45,7 @@ def more(few: Split) -> Split:
 @pytest.fixture
 def learn_on(base: Experiment, more: Split) -> Callable[[], Experiment]:
     def make() -> Experiment:
-        told = replace(base.settings.data, training_images=len(more.train))
+        told = base.settings.data.of_split(more)
         settings = replace(base.settings, data=told, training=replace(TRAINING, seed=6))
         return Experiment(settings, more, weights=base.model.state_dict())
 

@@ -142,6 +142,32 @@ def test_a_history_is_gone_on_with() -> None:
     assert history.column("epoch") == [1, 2, 3]
 
 
+@given(st.integers(1, 4), st.integers(0, 3), st.booleans())
+def test_a_history_is_gone_on_with_in_the_order_of_the_next_epoch(
+    done: int, looked_at: int, shift: bool
+) -> None:
+    """Whatever the loader was used for meanwhile, and with the transforms of that epoch."""
+
+    def noise(images: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        return images + rng.normal(size=images.shape).astype("f4")
+
+    def new() -> tuple[tg.nn.Linear, tg.optim.Optimizer, DataLoader]:
+        model = linear()
+        loader = DataLoader(made(), 8, shuffle=True, seed=5, transform=noise if shift else None)
+        return model, tg.optim.SGD(model.parameters(), lr=0.1), loader
+
+    whole, optimizer, loader = new()
+    fit(whole, tg.cross_entropy, optimizer, loader, epochs=5)
+    first, optimizer, loader = new()
+    history = fit(first, tg.cross_entropy, optimizer, loader, epochs=done)
+    second, optimizer, loader = new()
+    second.load_state_dict(first.state_dict())
+    for _ in range(looked_at):
+        iter(loader)
+    fit(second, tg.cross_entropy, optimizer, loader, epochs=5, history=history)
+    assert second.weight.array.tobytes() == whole.weight.array.tobytes()
+
+
 def test_callbacks_are_told_of_every_batch_and_epoch() -> None:
     class Spy(Callback):
         def __init__(self) -> None:

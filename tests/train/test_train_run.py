@@ -6,16 +6,20 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from support.stopping import StopAt
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.data import Split, load
+from tinygrad_cnn.data import Dataset, Split, load
 from tinygrad_cnn.train import (
     Callback,
     DataSettings,
@@ -243,12 +247,12 @@ def test_a_write_that_fails_leaves_a_run_that_can_be_resumed(
     prepared().train(whole)
     with pytest.raises(KeyboardInterrupt):
         prepared().train(broken, [StopAt(epoch=2, batch=1)])
-    replace = os.replace
+    move = os.replace
 
     def full(source: str, target: str) -> None:
         if Path(target).name == failing:
             raise OSError(28, "No space left on device")
-        replace(source, target)
+        move(source, target)
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", full)
@@ -260,16 +264,58 @@ def test_a_write_that_fails_leaves_a_run_that_can_be_resumed(
     assert weights(broken) == weights(whole)
 
 
+def permuted(array: NDArray[Any], axis: int = 0) -> NDArray[Any]:
+    order = np.random.default_rng(0).permutation(array.shape[axis])
+    return array.take(order, axis)
+
+
+CHANGES: dict[str, Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]] = {
+    "shuffled labels": lambda d: {"y_train": permuted(d["y_train"])},
+    "shuffled images": lambda d: {"x_train": permuted(d["x_train"])},
+    "permuted pixels": lambda d: {"x_train": permuted(d["x_train"], axis=-1)},
+    "blank test images": lambda d: {"x_test": d["x_test"] * 0},
+    "shuffled test labels": lambda d: {"y_test": permuted(d["y_test"])},
+    "other examples": lambda d: {"x_train": d["x_train"][::2], "y_train": d["y_train"][::2]},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_data_that_have_changed_are_not_resumed_with(
-    prepared: Prepare, tmp_path: Path, few: Split
+    few_file: str, tmp_path: Path, change: str
 ) -> None:
-    data = tmp_path / "own.npz"
-    np.savez(data, images=few.train.images, labels=few.train.labels)
+    source = tmp_path / "own.npz"
+    with np.load(few_file) as file:
+        arrays = dict(file)
+    np.savez(source, **arrays)
     run = folder(tmp_path)
-    Experiment.new(str(data), "mlp", TrainingSettings(epochs=1)).train(run)
-    np.savez(data, images=few.test.images, labels=few.test.labels)
-    with pytest.raises(RunError, match=r"own\.npz has changed since then"):
+    with pytest.raises(KeyboardInterrupt):
+        Experiment.new(str(source), "mlp", TrainingSettings(epochs=1)).train(run, [StopAt(1, 1)])
+    Experiment.resumed(run)
+    np.savez(source, **{**arrays, **CHANGES[change](arrays)})
+    with pytest.raises(RunError, match=r"own\.npz has changed since then: "):
         Experiment.resumed(run)
+    with pytest.raises(RunError, match=r"settings\.json: was written for other data: "):
+        Experiment.resumed(run, split=load(str(source)))
+
+
+@given(st.data(), st.sampled_from(["train", "test"]))
+def test_settings_tell_one_pixel_and_one_label_from_another(
+    few: Split, data: st.DataObject, part: str
+) -> None:
+    settings = DataSettings.of(few, "few")
+    dataset: Dataset = getattr(few, part)
+    i = data.draw(st.integers(0, len(dataset) - 1))
+    arrays = {"images": dataset.images.copy(order="F"), "labels": dataset.labels[::-1][::-1]}
+    same = replace(dataset, **arrays)
+    settings.check_split(replace(few, **{part: same}))  # however they lie in memory
+    if data.draw(st.booleans()):
+        pixel = tuple(data.draw(st.integers(0, n - 1)) for n in dataset.images.shape[1:])
+        arrays["images"][(i, *pixel)] ^= 1
+    else:
+        arrays["labels"] = dataset.labels.copy()
+        arrays["labels"][i] = (arrays["labels"][i] + 1) % 10
+    with pytest.raises(ValueError, match="images or labels are others: their sha256 is"):
+        settings.check_split(replace(few, **{part: replace(dataset, **arrays)}))
 
 
 # --- the choices -------------------------------------------------------------------------------
@@ -321,8 +367,11 @@ def test_settings_out_of_range_are_refused(field: str, value: Any, says: str) ->
         (lambda run: run.settings.write_text("[]"), "no settings file of format 1"),
         (lambda run: run.settings.write_bytes(b"\xff\xfe"), "settings.json: cannot be read: "),
         (lambda run: edit(run, "format", 2), "no settings file of format 1"),
-        (lambda run: edit(run, "extra", 2), "Settings: got ['data', 'extra', "),
-        (lambda run: edit(run, "data", None), "DataSettings: got None, expected ['classes', "),
+        (lambda run: edit(run, "extra", 2), "Settings: unknown field extra"),
+        (lambda run: edit(run, "data", None), "DataSettings: got None, expected source"),
+        (lambda run: edit(run, "data/alpha", 1), "DataSettings: unknown field alpha"),
+        (lambda run: drop(run, "data/mean"), "DataSettings: mean is missing"),
+        (lambda run: edit(run, "data/test_sha256", "0"), "expected 64 hexadecimal digits"),
         (lambda run: edit(run, "data/std", [0.0]), "std is (0.0,); expected positive numbers"),
         (lambda run: edit(run, "data/mean", [1.0, 2.0]), "is not one a channel"),
         (
@@ -384,6 +433,30 @@ def edit(run: RunFolder, place: str, value: Any) -> None:
         inner = inner[step]
     inner[last] = value
     run.settings.write_text(json.dumps(settings))
+
+
+def drop(run: RunFolder, place: str) -> None:
+    settings = json.loads(run.settings.read_text())
+    part, name = place.split("/")
+    del settings[part][name]
+    run.settings.write_text(json.dumps(settings))
+
+
+def flip(path: Path, share: float) -> None:
+    """Flip one bit of a file, at a share of its length."""
+    contents = bytearray(path.read_bytes())
+    contents[int(share * len(contents))] ^= 16
+    path.write_bytes(contents)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.999])
+def test_one_flipped_bit_is_noticed(copy: RunFolder, share: float) -> None:
+    flip(copy.weights, share)
+    with pytest.raises(RunError, match=r"weights\.safetensors: is damaged"):
+        load_run(copy.path)
+    flip(copy.checkpoint, share)
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors: is damaged"):
+        Experiment.resumed(copy)
 
 
 # --- new folders -------------------------------------------------------------------------------

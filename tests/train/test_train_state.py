@@ -10,10 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
-from safetensors.numpy import load_file
+from safetensors.numpy import load, load_file
 
 from tinygrad_cnn.train import RunError
-from tinygrad_cnn.train.state import read_arrays, read_state, write_arrays, write_state
+from tinygrad_cnn.train.state import (
+    pack_arrays,
+    read_arrays,
+    read_state,
+    unpack_arrays,
+    write_arrays,
+    write_state,
+)
 
 arrays = st_numpy.arrays(
     st.sampled_from(["f4", "f8", "i8", "u8", "?"]),
@@ -65,6 +72,37 @@ def test_arrays_of_any_layout_are_written_right(tmp_path: Path, view: Any) -> No
     array = view(np.arange(12.0).reshape(3, 4))
     write_arrays(tmp_path / "w", {"w": array})
     np.testing.assert_array_equal(load_file(tmp_path / "w")["w"], array)
+
+
+def test_every_flipped_bit_is_noticed_or_does_no_harm() -> None:
+    """Harmless is one in the checksum's own name: the file is then read as one without."""
+    arrays = {"w": np.arange(3.0), "é": np.array([[True, False]])}
+    contents = pack_arrays(arrays, {"epoch": "3", "note": f'"sha256":"{"0" * 64}"'})
+    assert_same(dict(sorted(unpack_arrays(contents, "w")[0].items())), arrays)
+    missed = 0
+    for i in range(8 * len(contents)):
+        flipped = bytearray(contents)
+        flipped[i // 8] ^= 1 << i % 8
+        try:
+            came, _ = unpack_arrays(bytes(flipped), "w")
+        except RunError as error:
+            assert str(error).startswith("w: is damaged")  # noqa: PT017  # the exception is optional
+        else:
+            assert_same(dict(sorted(came.items())), arrays)
+            missed += 1
+    assert missed < 8 * len("sha256")
+
+
+def test_files_of_the_same_arrays_are_the_same_and_others_read_them() -> None:
+    arrays = {"w": np.arange(3.0), "b": np.zeros((0, 2), "f4")}
+    metadata = {"a": "1", "b": "2", "sha256": "mine", "c": "0" * 64}
+    assert len({pack_arrays(arrays, metadata) for _ in range(20)}) == 1
+    found = load(pack_arrays(arrays, metadata))
+    assert {name: array.tolist() for name, array in found.items()} == {
+        name: array.tolist() for name, array in arrays.items()
+    }
+    read = unpack_arrays(pack_arrays(arrays, metadata), "w")[1]
+    assert read == {"a": "1", "b": "2", "c": "0" * 64}
 
 
 def test_every_truncation_is_noticed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -77,7 +78,11 @@ def train(
     if not quiet:
         show_experiment(screen, experiment)
     training = experiment.settings.training
-    with num_threads(training.threads) if training.threads else nullcontext():
+    with (
+        warnings.catch_warnings(),
+        num_threads(training.threads) if training.threads else nullcontext(),
+    ):
+        warnings.showwarning = lambda message, *_: screen.print(f"Warning: {message}")
         return _train(screen, experiment, folder, quiet)
 
 

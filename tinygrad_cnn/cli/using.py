@@ -31,6 +31,12 @@ def evaluate(folder: Path, source: str | None) -> int:
     model, settings = load_run(folder)
     dataset = load(source or settings.data.source, settings.data.preparation).test
     settings.data.check(dataset)
+    if source is None:
+        try:
+            settings.data.check_test(dataset)
+        except ValueError as error:
+            error.add_note(f"--data {settings.data.source} measures with them as they are")
+            raise
     loader = DataLoader(dataset, batch_size=250, transform=settings.data.normalise())
     result = measure(model, loader)
     if math.isnan(result.loss):

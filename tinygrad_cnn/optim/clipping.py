@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.arguments import positive
 from tinygrad_cnn.graph import Variable
-from tinygrad_cnn.optim.optimizer import leaves
+from tinygrad_cnn.optim.optimizer import gradient_of, leaves
 
 
 def clip_gradient_norm(parameters: Iterable[Variable], max_norm: float) -> float:
@@ -20,7 +20,7 @@ def clip_gradient_norm(parameters: Iterable[Variable], max_norm: float) -> float
     Parameters
     ----------
     parameters : iterable of Parameter
-        Those without a gradient are passed over.
+        Those without a gradient are passed over, and those that are frozen.
     max_norm : float
         Above 0.
 
@@ -35,7 +35,8 @@ def clip_gradient_norm(parameters: Iterable[Variable], max_norm: float) -> float
         If a gradient holds NaN or infinity, which no factor makes sound: the message says which,
         and all are left as they were.
     ValueError
-        If `max_norm` is out of range, there are no parameters, or one is there twice.
+        If `max_norm` is out of range, there are no parameters, one is there twice, or a gradient
+        is of another shape or dtype than its parameter.
     TypeError
         If a parameter is no leaf of float32 or float64.
 
@@ -57,20 +58,20 @@ def clip_gradient_norm(parameters: Iterable[Variable], max_norm: float) -> float
     owner = "clip_gradient_norm"
     found = leaves(owner, parameters)
     limit = positive(owner, "max_norm", max_norm)
+    gradients = [_writable(owner, i, p) for i, p in enumerate(found)]
     norms = []
-    for i, p in enumerate(found):
-        if p.grad is not None:
-            norms.append(_norm(p.grad))
+    for i, g in enumerate(gradients):
+        if g is not None:
+            norms.append(_norm(g))
             if not math.isfinite(norms[-1]):
                 raise FloatingPointError(
-                    f"{owner}: the gradient of parameters[{i}] ({p.name or 'unnamed'}, shape "
-                    f"{p.shape}) holds {norms[-1]}"
+                    f"{owner}: the gradient of parameters[{i}] ({found[i].name or 'unnamed'}, "
+                    f"shape {g.shape}) holds {norms[-1]}"
                 )
     norm = math.hypot(*norms)
     if norm > limit:
-        for p in found:
-            if p.grad is not None:
-                np.multiply(p.grad, limit / norm, out=p.grad)
+        for g in _each_once(gradients):
+            np.multiply(g, limit / norm, out=g)
     return norm
 
 
@@ -80,14 +81,15 @@ def clip_gradient_value(parameters: Iterable[Variable], max_value: float) -> Non
     Parameters
     ----------
     parameters : iterable of Parameter
-        Those without a gradient are passed over.
+        Those without a gradient are passed over, and those that are frozen.
     max_value : float
         Above 0.
 
     Raises
     ------
     ValueError
-        If `max_value` is out of range, there are no parameters, or one is there twice.
+        If `max_value` is out of range, there are no parameters, one is there twice, or a gradient
+        is of another shape or dtype than its parameter.
     TypeError
         If a parameter is no leaf of float32 or float64.
 
@@ -103,9 +105,20 @@ def clip_gradient_value(parameters: Iterable[Variable], max_value: float) -> Non
     owner = "clip_gradient_value"
     found = leaves(owner, parameters)
     limit = positive(owner, "max_value", max_value)
-    for p in found:
-        if p.grad is not None:
-            np.clip(p.grad, -limit, limit, out=p.grad)
+    for g in _each_once([_writable(owner, i, p) for i, p in enumerate(found)]):
+        np.clip(g, -limit, limit, out=g)
+
+
+def _writable(owner: str, i: int, p: Variable) -> NDArray[Any] | None:
+    g = gradient_of(owner, i, p)
+    if g is not None and not g.flags.writeable:
+        p.grad = g = g.copy()
+    return g
+
+
+def _each_once(gradients: list[NDArray[Any] | None]) -> list[NDArray[Any]]:
+    """Return the gradients that there are: one that two parameters share must be scaled once."""
+    return list({id(g): g for g in gradients if g is not None}.values())
 
 
 def _norm(g: NDArray[Any]) -> float:

@@ -1,4 +1,4 @@
-"""Small parameters side by side, so that one call of an optimiser's `update` changes them all.
+"""Small parameters side by side, so that one call of an optimizer's `update` changes them all.
 
 A call of NumPy costs about a microsecond whatever it does, and an update makes up to a dozen: for a
 bias of ten numbers, all of its time. So the numbers of small parameters are gathered into one array
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.graph import Variable
 
 State: TypeAlias = dict[str, Any]  # of one parameter: a count of steps, and arrays of its shape
-Update: TypeAlias = Callable[[NDArray[Any], NDArray[Any], State], None]
+Update: TypeAlias = Callable[[NDArray[Any], NDArray[Any], State], Any]
 
 SMALL = 1 << 12  # numbers, up to which a parameter's updates cost more in calls than in arithmetic
 
@@ -29,12 +29,13 @@ class Alone:
     def __init__(self, parameter: Variable, state: State) -> None:
         self.parameter = parameter
         self.state = state
+        self._slots = _slots(state)
 
     def step(self, update: Update) -> None:
         """Change the parameter by `update`."""
-        self.state["steps"] += 1
-        update(self.parameter.array, np.asarray(self.parameter.grad), self.state)
-        self.parameter.mark_changed()
+        self.parameter.mark_changed()  # before the change: an interrupt may come right after it
+        g = np.asarray(self.parameter.grad)
+        _apply(update, self.parameter.array, _read_only(g), self.state, self._slots)
 
 
 class Together:
@@ -49,8 +50,10 @@ class Together:
             self.state[slot] = np.concatenate([state[slot].ravel() for state in states])
             for state, part in zip(states, self._parts(self.state[slot]), strict=True):
                 state[slot] = part
+        self._slots = _slots(self.state)
         self._values = np.empty(self._cuts[-1], parameters[0].dtype)
         self._gradient = np.empty_like(self._values)
+        self._read_only = _read_only(self._gradient)
         self._values_of_each = self._parts(self._values)
 
     def step(self, update: Update) -> None:
@@ -58,17 +61,50 @@ class Together:
         np.concatenate([p.array.ravel() for p in self.parameters], out=self._values)
         gradients = [g.ravel() for p in self.parameters if (g := p.grad) is not None]
         np.concatenate(gradients, out=self._gradient)
-        self.state["steps"] += 1
-        update(self._values, self._gradient, self.state)
+        _apply(update, self._values, self._read_only, self.state, self._slots)
         for p, state, part in zip(self.parameters, self.states, self._values_of_each, strict=True):
-            p.array[...] = part
-            p.mark_changed()
             state["steps"] = self.state["steps"]
+            p.mark_changed()
+            p.array[...] = part
 
     def _parts(self, numbers: NDArray[Any]) -> list[NDArray[Any]]:
         """Return the part of each parameter, in its shape: views."""
         places = zip(self.parameters, pairwise(self._cuts), strict=True)
         return [numbers[start:stop].reshape(p.shape) for p, (start, stop) in places]
+
+
+def _slots(state: State) -> dict[str, NDArray[Any]]:
+    return {slot: value for slot, value in state.items() if slot != "steps"}
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _apply(
+    update: Update,
+    p: NDArray[Any],
+    g: NDArray[Any],
+    state: State,
+    slots: dict[str, NDArray[Any]],
+) -> None:
+    """Call `update`; what it rebinds in `state` is copied to the arrays of `slots`.
+
+    Those arrays are what is saved, and what the states of the parameters in a group are views of.
+    """
+    state["steps"] += 1
+    returned = update(p, g, state)
+    if returned is not None:
+        raise TypeError(f"update: returned {type(returned).__name__}, expected p changed in place")
+    if len(state) != len(slots) + 1:
+        extra = ", ".join(sorted(state.keys() - slots.keys() - {"steps"}))
+        raise TypeError(f"update: state has {extra}, which the optimizer's slots do not name")
+    for slot, array in slots.items():
+        if state[slot] is not array:
+            array[...] = state[slot]
+            state[slot] = array
 
 
 def grouped(

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any
 
 from tinygrad_cnn.arguments import choice, number, positive, whole
-from tinygrad_cnn.optim.optimizer import Optimizer
-from tinygrad_cnn.optim.schedule import checked_optimizer, restore
+from tinygrad_cnn.optim.optimizer import Optimizer, Option
+from tinygrad_cnn.optim.schedule import attributes_of, checked_optimizer, restore
+
+
+def _shrinking(owner: str, name: str, value: Any) -> float:
+    positive(owner, name, value)
+    return number(owner, name, value, below=1.0)
+
+
+def _reached(owner: str, name: str, value: Any) -> float:
+    """Return `value`, a number or an infinity; else raise ValueError."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+        raise ValueError(f"{owner}: {name} is {value!r}, expected a number")
+    return float(value)
 
 
 class Plateau:
@@ -56,7 +69,12 @@ class Plateau:
     0.5
     """
 
-    state: ClassVar[tuple[str, ...]] = ("best", "bad_steps")
+    factor = Option(_shrinking, optional=True)
+    patience = Option(partial(whole, least=0), optional=True)
+    mode = Option(partial(choice, options=("min", "max")), optional=True)
+    threshold = Option(number, optional=True)
+    best = Option(_reached)
+    bad_steps = Option(partial(whole, least=0))
 
     def __init__(
         self,
@@ -66,15 +84,13 @@ class Plateau:
         mode: str = "min",
         threshold: float = 1e-4,
     ) -> None:
-        owner = type(self).__name__
-        self.optimizer = checked_optimizer(owner, optimizer)
-        self.factor = positive(owner, "factor", factor)
-        number(owner, "factor", factor, below=1.0)
-        self.patience = whole(owner, "patience", patience, 0)
-        self.mode = choice(owner, "mode", mode, ("min", "max"))
-        self.threshold = number(owner, "threshold", threshold)
+        self.optimizer = checked_optimizer(type(self).__name__, optimizer)
+        self.factor = factor
+        self.patience = patience
+        self.mode = mode
+        self.threshold = threshold
         self.best = math.inf if mode == "min" else -math.inf
-        self.bad_steps: int = 0
+        self.bad_steps = 0
 
     def step(self, metric: float) -> None:
         """Take note of the newest `metric`, a number or a Tensor with one element."""
@@ -89,12 +105,14 @@ class Plateau:
             self.optimizer.lr *= self.factor
             self.bad_steps = 0
 
-    def state_dict(self) -> dict[str, float]:
-        """Return the numbers that change as it goes on (the rate is the optimiser's)."""
-        return {name: getattr(self, name) for name in self.state}
+    def state_dict(self) -> dict[str, Any]:
+        """Return every attribute but the optimizer, whose state has the rate, by name."""
+        return attributes_of(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where another schedule with the same arguments was.
+        """Go on from where another such schedule was, with its arguments.
+
+        An argument that the state of an earlier version lacks stays as it is.
 
         Raises
         ------

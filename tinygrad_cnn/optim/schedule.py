@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any
 
 from tinygrad_cnn.arguments import number, positive, share, whole
-from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.optimizer import Optimizer, Option, options_of
 
 
 class Schedule:
@@ -41,12 +43,13 @@ class Schedule:
     0.5
     """
 
-    state: ClassVar[tuple[str, ...]] = ("steps_taken", "lr_start")
+    steps_taken = Option(partial(whole, least=0))
+    lr_start = Option(number)
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = checked_optimizer(type(self).__name__, optimizer)
-        self.steps_taken: int = 0
-        self.lr_start: float = optimizer.lr
+        self.steps_taken = 0
+        self.lr_start = optimizer.lr
 
     def rate(self, t: int) -> float:
         """Return the learning rate after `t` steps."""
@@ -57,12 +60,14 @@ class Schedule:
         self.steps_taken += 1
         self.optimizer.lr = self.rate(self.steps_taken)
 
-    def state_dict(self) -> dict[str, float]:
-        """Return the numbers that change as it goes on (not its arguments)."""
-        return {name: getattr(self, name) for name in self.state}
+    def state_dict(self) -> dict[str, Any]:
+        """Return every attribute that is a number, a string or a list of them, by name."""
+        return attributes_of(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where another schedule with the same arguments was, and set the rate.
+        """Go on from where another such schedule was, with its arguments, and set the rate.
+
+        An argument that the state of an earlier version lacks stays as it is.
 
         Raises
         ------
@@ -98,10 +103,13 @@ class StepDecay(Schedule):
     [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     """
 
+    every = Option(whole, optional=True)
+    factor = Option(positive, optional=True)
+
     def __init__(self, optimizer: Optimizer, every: int, factor: float) -> None:
         super().__init__(optimizer)
-        self.every = whole(type(self).__name__, "every", every)
-        self.factor = positive(type(self).__name__, "factor", factor)
+        self.every = every
+        self.factor = factor
 
     def rate(self, t: int) -> float:
         """Return the learning rate after `t` steps."""
@@ -140,10 +148,13 @@ class Cosine(Schedule):
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
 
+    steps = Option(whole, optional=True)
+    lr_min = Option(number, optional=True)
+
     def __init__(self, optimizer: Optimizer, steps: int, lr_min: float = 0.0) -> None:
         super().__init__(optimizer)
-        self.steps = whole(type(self).__name__, "steps", steps)
-        self.lr_min = number(type(self).__name__, "lr_min", lr_min)
+        self.steps = steps
+        self.lr_min = lr_min
 
     def rate(self, t: int) -> float:
         """Return the learning rate after `t` steps."""
@@ -189,6 +200,12 @@ class OneCycle(Schedule):
     [0.0, 0.5, 1.0, 0.5, 0.0, 0.0]
     """
 
+    steps = Option(whole, optional=True)
+    lr_max = Option(positive, optional=True)
+    warmup = Option(share, optional=True)
+    start = Option(number, optional=True)
+    end = Option(number, optional=True)
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -199,12 +216,11 @@ class OneCycle(Schedule):
         end: float = 1 / 1e4,
     ) -> None:
         super().__init__(optimizer)
-        owner = type(self).__name__
-        self.steps = whole(owner, "steps", steps)
-        self.lr_max = positive(owner, "lr_max", lr_max)
-        self.warmup = share(owner, "warmup", warmup)
-        self.start = number(owner, "start", start)
-        self.end = number(owner, "end", end)
+        self.steps = steps
+        self.lr_max = lr_max
+        self.warmup = warmup
+        self.start = start
+        self.end = end
         optimizer.lr = self.rate(0)
 
     def rate(self, t: int) -> float:
@@ -229,17 +245,31 @@ def checked_optimizer(owner: str, optimizer: Any) -> Optimizer:
     return optimizer
 
 
+def attributes_of(schedule: Any) -> dict[str, Any]:
+    """Return a copy of every attribute that is a number, a string or a list of them."""
+    return {name: copy.copy(value) for name, value in vars(schedule).items() if _is_plain(value)}
+
+
 def restore(schedule: Any, state: Mapping[str, Any]) -> None:
     """Set the attributes of `schedule` to what `state` holds, if they are the right ones."""
     owner = f"{type(schedule).__name__}.load_state_dict"
-    if set(state) != set(schedule.state):
-        raise ValueError(f"{owner}: got {sorted(state)}, expected {sorted(schedule.state)}")
+    options = options_of(type(schedule))
+    known = attributes_of(schedule)
+    needed = {name for name, option in options.items() if not option.optional}
+    if not needed <= state.keys() <= known.keys():
+        raise ValueError(f"{owner}: got {sorted(state)}, expected {sorted(known)}")
+    checked: dict[str, Any] = {}
     for name, value in state.items():
-        if isinstance(getattr(schedule, name), int):
-            whole(owner, name, value, 0)
-        elif name != "best":  # which is infinite at first
-            number(owner, name, value)
-        elif not isinstance(value, int | float):
-            raise ValueError(f"{owner}: best is {value!r}, expected a number")
-    for name, value in state.items():
-        setattr(schedule, name, value)
+        if name in options:
+            checked[name] = options[name].check(owner, name, value)
+        elif _is_plain(value):
+            checked[name] = tuple(value) if isinstance(known[name], tuple) else copy.copy(value)
+        else:
+            raise ValueError(f"{owner}: {name} is {value!r}, expected numbers or strings")
+    vars(schedule).update(checked)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, int | float | str)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.arguments import flag
 from tinygrad_cnn.graph import Variable
 from tinygrad_cnn.optim.group import State
-from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer
+from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, Option
 
 
 class SGD(Optimizer):
@@ -63,6 +63,7 @@ class SGD(Optimizer):
     elementwise = True
     momentum = Hyperparameter(below=1.0)
     weight_decay = Hyperparameter()
+    nesterov = Option(flag, optional=True)
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class SGD(Optimizer):
         super().__init__(parameters, lr)
         self.momentum = momentum
         self.weight_decay = weight_decay
-        self.nesterov = flag(type(self).__name__, "nesterov", nesterov)
+        self.nesterov = nesterov
         if nesterov and not momentum:
             raise ValueError(f"{type(self).__name__}: nesterov needs a momentum above 0")
 

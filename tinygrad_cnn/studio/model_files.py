@@ -1,4 +1,4 @@
-"""A trained model as one safetensors file: its weights, and its settings in the file's header.
+"""A trained model as one safetensors file: its weights, its settings and a checksum in the header.
 
 A file may come from anybody. It is read without running anything of it, and nothing is made of it
 before its sizes are known to be modest.
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from tinygrad_cnn.arguments import whole
 from tinygrad_cnn.data.picture import MNIST
@@ -24,6 +24,7 @@ from tinygrad_cnn.studio.settings import WEIGHTS_BYTES
 from tinygrad_cnn.studio.store import checked_name
 from tinygrad_cnn.studio.training.requests import DATA, MODEL_OPTIONS
 from tinygrad_cnn.train import DataSettings, ModelSettings, Run, Settings
+from tinygrad_cnn.train.state import check_bytes, pack_arrays
 
 __all__ = ["CLASSES", "LARGEST_HIDDEN", "MOST_HIDDEN", "Contents", "UnusableModel", "pack", "read",
            "unpack"]  # fmt: skip
@@ -67,9 +68,7 @@ def pack(settings: Settings, weights: Mapping[str, NDArray[Any]]) -> bytes:
     >>> settings == made.settings, model.summary().parameters
     (True, 61706)
     """
-    # safetensors writes the bytes of a transposed array as they lie.
-    contiguous = {name: np.ascontiguousarray(array) for name, array in weights.items()}
-    return save(contiguous, {KEY: settings.to_json()})
+    return pack_arrays(weights, {KEY: settings.to_json()})
 
 
 def read(contents: bytes) -> Run:
@@ -88,7 +87,8 @@ def read(contents: bytes) -> Run:
     Raises
     ------
     UnusableModel
-        If it is no whole safetensors file of modest size with settings; if the model is not one of
+        If it is no whole safetensors file of modest size with settings, or its checksum, if it has
+        one, is another; if the model is not one of
         ``MODEL_OPTIONS`` with allowed options, such as one with code of its own; if it does not
         tell ten digits in images of 28×28; if the weights do not fit it in names, shapes and
         dtypes, are not all finite, or give no finite numbers.
@@ -129,6 +129,7 @@ def _arrays_and_settings(contents: bytes) -> tuple[dict[str, NDArray[Any]], str]
     if size > HEADER_BYTES:
         raise UnusableModel(f"the header has {size} bytes, expected {HEADER_BYTES} at most")
     try:
+        check_bytes(contents)
         arrays = load(contents)
         metadata = json.loads(contents[8 : 8 + size]).get("__metadata__") or {}
     except KeyError as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +22,24 @@ from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import Epoch, History
 from tinygrad_cnn.train.loop import Callback, fit
 from tinygrad_cnn.train.model_file import ModelFile
+from tinygrad_cnn.train.own_state import (
+    global_random,
+    has_hidden_state,
+    is_ours,
+    load_own_state,
+    own_state,
+    seeded_globally,
+    unsaved,
+)
 from tinygrad_cnn.train.run import MODEL_FILE, RunFolder, build_model
 from tinygrad_cnn.train.settings import DataSettings, ModelSettings, Settings, TrainingSettings
-from tinygrad_cnn.train.state import read_state, write_arrays, write_state
+from tinygrad_cnn.train.state import read_state, write_state, write_weights
 
 __all__ = ["Experiment"]
 
 EVALUATION_BATCH = 250
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
+CHECKPOINT_FORMATS = (1, 2)  # that are read
 
 
 class Experiment:
@@ -38,9 +51,9 @@ class Experiment:
     ----------
     settings : Settings
     split : Split
-        The data that the settings tell of, in classes, shape and number. They are normalised with
-        the mean and deviation of the settings, which need not be theirs: a model that learns on
-        sees its images as it has always seen them.
+        The data that the settings tell of, to the bit. They are normalised with the mean and
+        deviation of the settings, which need not be theirs: a model that learns on sees its images
+        as it has always seen them, and has the settings ``data.of_split(split)``.
     model_file : ModelFile, optional
         Where the model is one of the user's own.
     weights : mapping of str to ndarray, optional
@@ -70,7 +83,7 @@ class Experiment:
     >>> from dataclasses import replace
     >>> first = Experiment.new("digits", "mlp", TrainingSettings(epochs=1))
     >>> few = Split(first.split.train[:320], first.split.test)
-    >>> settings = replace(first.settings, data=replace(first.settings.data, training_images=320))
+    >>> settings = replace(first.settings, data=first.settings.data.of_split(few))
     >>> second = Experiment(settings, few, weights=first.model.state_dict())
     >>> second.test().accuracy == first.test().accuracy, len(second.loader)
     (True, 5)
@@ -85,12 +98,14 @@ class Experiment:
     ) -> None:
         settings.data.check_split(split)
         training = settings.training
-        for_model, for_loader = np.random.SeedSequence(training.seed).spawn(2)
+        for_model, for_loader, for_others = np.random.SeedSequence(training.seed).spawn(3)
         normalise = settings.data.normalise()
         self.settings = settings
         self.split = split
         self.model_file = model_file
-        self.model = build_model(settings, model_file, np.random.default_rng(for_model))
+        self._random = _seeded(for_others)
+        with seeded_globally(self._random):
+            self.model = build_model(settings, model_file, np.random.default_rng(for_model))
         self._begun = weights is not None
         if weights is not None:
             self.model.load_state_dict(weights)
@@ -153,8 +168,8 @@ class Experiment:
         folder : RunFolder
             Of a training that `train` began, with given weights or without.
         split : Split, optional
-            The data of the training, if they were made in code: only with the same as then does it
-            give the same bits. Otherwise they are loaded again, and must be what they were.
+            The data of the training, if they were made in code. Otherwise they are loaded again.
+            They must be what they were.
 
         Returns
         -------
@@ -167,15 +182,18 @@ class Experiment:
             If a file in it is missing or damaged, or the data are not what they were.
         """
         settings = folder.read_settings()
+        loaded = split is None
         if split is None:
             split = data.load(settings.data.source, settings.data.preparation)
-            if DataSettings.of(split, settings.data.source) != settings.data:
-                raise RunError(f"{folder.settings}: {settings.data.source} has changed since then")
-        else:
-            try:
-                settings.data.check_split(split)
-            except ValueError as error:
-                raise RunError(f"{folder.settings}: was written for other data: {error}") from error
+        try:
+            settings.data.check_split(split)
+            if loaded and settings.data.training_sha256 is None:
+                settings.data.check_statistics(split.train)
+        except ValueError as error:
+            source = f"{settings.data.source} has changed since then"
+            what = source if loaded else "was written for other data"
+            raise RunError(f"{folder.settings}: {what}: {error}") from error
+        settings = replace(settings, data=settings.data.of_split(split))  # with its hashes
         experiment = cls(settings, split, folder.read_model_file(settings))
         if folder.checkpoint.exists():
             experiment._load_checkpoint(folder.checkpoint)
@@ -203,22 +221,30 @@ class Experiment:
             As `fit`; the folder holds the last good epoch, then as after a KeyboardInterrupt.
         OSError
             If a file cannot be written.
+
+        Warns
+        -----
+        UserWarning
+            If the model has state of its own that cannot be saved: a resumed training then does not
+            give the same bits. NumPy's and Python's global generators are seeded inside, and left
+            as they were.
         """
+        self._say_what_is_not_saved()
         if self._begun and not self.history:  # before the settings: with them it can be resumed
             self._save_checkpoint(folder)
         folder.write_settings(self.settings, self.model_file)
-        self.loader.epoch = len(self.history)
-        return fit(
-            self.model,
-            ops.cross_entropy,
-            self.optimizer,
-            self.loader,
-            epochs=self.settings.training.epochs,
-            validation=self.test_loader,
-            schedule=self.schedule,
-            callbacks=(_Saver(self, folder), *callbacks),
-            history=self.history,
-        )
+        with seeded_globally(self._random):
+            return fit(
+                self.model,
+                ops.cross_entropy,
+                self.optimizer,
+                self.loader,
+                epochs=self.settings.training.epochs,
+                validation=self.test_loader,
+                schedule=self.schedule,
+                callbacks=(_Saver(self, folder), *callbacks),
+                history=self.history,
+            )
 
     def test(self) -> Evaluation:
         """Evaluate the model on the test images."""
@@ -226,9 +252,32 @@ class Experiment:
 
     def save(self, folder: RunFolder) -> None:
         """Write weights, history and, last, the checkpoint."""
-        write_arrays(folder.weights, self.model.state_dict(), {"epoch": str(len(self.history))})
+        own = {} if is_ours(self.model) else own_state(self.model)
+        epoch = {"epoch": str(len(self.history))}
+        write_weights(folder.weights, self.model.state_dict(), own, epoch)
         self.history.to_csv(folder.history)
         self._save_checkpoint(folder)
+
+    def _say_what_is_not_saved(self) -> None:
+        """Warn of a model whose training cannot be resumed to the same bits."""
+        name, names = type(self.model).__name__, unsaved(self.model)
+        with seeded_globally(dict(self._random)):
+            images, _ = next(
+                iter(DataLoader(self.split.train, 2, transform=self.test_loader.transform))
+            )
+            hidden = has_hidden_state(self.model, images)
+        if names:
+            warnings.warn(
+                f"{name}: the state of {', '.join(names)} cannot be saved; if training changes it, "
+                "a resumed training does not give the same bits",
+                stacklevel=3,
+            )
+        elif hidden:
+            warnings.warn(
+                f"{name}: its outputs depend on a count or a generator that no attribute of a "
+                "module holds; a resumed training does not give the same bits",
+                stacklevel=3,
+            )
 
     def _save_checkpoint(self, folder: RunFolder) -> None:
         write_state(
@@ -238,7 +287,8 @@ class Experiment:
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict() if self.schedule else None,
-                "generators": [rng.bit_generator.state for rng in _generators(self.model)],
+                "own": own_state(self.model),
+                "random": self._random,
                 "history": [epoch.as_dict() for epoch in self.history],
             },
         )
@@ -246,16 +296,24 @@ class Experiment:
     def _load_checkpoint(self, path: Path) -> None:
         state = read_state(path)
         try:
-            if state.pop("format") != CHECKPOINT_FORMAT:
-                raise ValueError("it is of another format")
-            history = History([Epoch.from_dict(row) for row in state["history"]])
-            self.model.load_state_dict(state["model"])
+            if (format := state.pop("format")) not in CHECKPOINT_FORMATS:
+                raise ValueError(f"it is of format {format}, expected {CHECKPOINT_FORMATS}")
+            history = History([Epoch.from_dict(row) for row in state.pop("history")])
+            self.model.load_state_dict(state.pop("model"))
+            schedule = state.pop("schedule")
             if self.schedule is not None:
-                self.schedule.load_state_dict(state["schedule"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            for rng, saved in zip(_generators(self.model), state["generators"], strict=True):
-                rng.bit_generator.state = saved
-        except (ValueError, TypeError, KeyError) as error:
+                self.schedule.load_state_dict(schedule)
+            self.optimizer.load_state_dict(state.pop("optimizer"))
+            if format == 1:
+                saved = state.pop("generators")
+                for rng, its in zip(_generators(self.model), saved, strict=True):
+                    rng.bit_generator.state = its
+            else:
+                load_own_state(self.model, state.pop("own"))
+                self._random = state.pop("random")
+            if state:
+                raise ValueError(f"unknown field {', '.join(state)}, as of a later version")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(f"{path}: does not fit the run's settings: {error}") from error
         self.history = history
 
@@ -266,6 +324,7 @@ class _Saver(Callback):
         self.folder = folder
 
     def epoch(self, history: History) -> None:
+        self.experiment._random.update(global_random())
         self.experiment.save(self.folder)
 
 
@@ -282,8 +341,17 @@ def _chosen_model(name: str) -> tuple[ModelSettings, ModelFile | None]:
     return ModelSettings(name=class_name, file=MODEL_FILE, sha256=file.sha256), file
 
 
+def _seeded(seed: np.random.SeedSequence) -> dict[str, Any]:
+    """Return states for the global generators, as `global_random` does."""
+    state = global_random()
+    with seeded_globally(state):
+        np.random.seed(seed.generate_state(8))  # noqa: NPY002
+        random.seed(int(seed.generate_state(9)[-1]))
+    return state
+
+
 def _generators(model: Module) -> Iterator[np.random.Generator]:
-    """Yield the random generators that modules draw from, each once."""
+    """Yield the random generators that modules draw from, each once, as format 1 lists them."""
     seen: set[int] = set()
     for module in model.modules():
         for value in vars(module).values():

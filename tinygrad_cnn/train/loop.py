@@ -9,6 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
+from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import Optimizer, Plateau, Schedule, clip_gradient_norm
 from tinygrad_cnn.tensor import Tensor
@@ -123,7 +124,9 @@ def fit(
     callbacks : sequence of Callback
         Are told of every batch and epoch.
     history : History, optional
-        Of the epochs that have been trained; the loop goes on from there, and appends to it.
+        Of the epochs that have been trained; the loop goes on from there, and appends to it. The
+        ``epoch`` of a `DataLoader` is set to their number: it goes on with the order and the
+        transforms that an uninterrupted training would have seen.
 
     Returns
     -------
@@ -152,7 +155,10 @@ def fit(
     """
     if not isinstance(epochs, int) or epochs < 1:
         raise ValueError(f"fit: epochs is {epochs!r}, expected a whole number from 1 up")
-    history = History() if history is None else history
+    if history is None:
+        history = History()
+    elif isinstance(loader, DataLoader):
+        loader.epoch = len(history)
     batches = len(loader) if isinstance(loader, Sized) else None
     with in_mode(model, training=True), np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(len(history) + 1, epochs + 1):

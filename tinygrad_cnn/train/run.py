@@ -19,8 +19,9 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import RunError
 from tinygrad_cnn.train.evaluation import in_mode
 from tinygrad_cnn.train.model_file import ModelFile
+from tinygrad_cnn.train.own_state import load_own_state
 from tinygrad_cnn.train.settings import Settings
-from tinygrad_cnn.train.state import read_arrays
+from tinygrad_cnn.train.state import read_weights
 
 __all__ = ["Run", "RunFolder", "build_model", "load_run"]
 
@@ -221,11 +222,12 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
             f"{run.weights}: there is no such file: the training did not end its first epoch; "
             f"go on with it: tinygrad-cnn train --resume {run.path}"
         )
-    arrays = read_arrays(run.weights)
+    arrays, own = read_weights(run.weights)
     try:
         model = build_model(settings, model_file, np.random.default_rng(0))
         model.load_state_dict(arrays)
-    except (ValueError, TypeError) as error:
+        load_own_state(model, own)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(f"{run.weights}: does not fit the model: {error}") from error
     return Run(model.eval(), settings)
 

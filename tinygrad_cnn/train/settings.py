@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +21,7 @@ from tinygrad_cnn.train.errors import RunError
 __all__ = ["DataSettings", "ModelSettings", "Settings", "TrainingSettings"]
 
 FORMAT = 1
+SHA256 = re.compile("[0-9a-f]{64}")
 T = TypeVar("T")
 
 
@@ -88,6 +91,8 @@ class DataSettings:
     mean, std : tuple of float
         Of each channel of the training images, from 0 to 1: what they are normalised with.
     training_images, test_images : int
+    training_sha256, test_sha256 : str or None
+        Of the images and labels; None in the settings of an earlier version.
     """
 
     source: str
@@ -99,6 +104,8 @@ class DataSettings:
     std: tuple[float, ...]
     training_images: int
     test_images: int
+    training_sha256: str | None = None
+    test_sha256: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("classes", "input_shape", "mean", "std"):
@@ -111,6 +118,10 @@ class DataSettings:
         if not len(self.mean) == len(self.std) == self.input_shape[0]:
             raise ValueError(f"data: mean {self.mean} or std {self.std} is not one a channel")
         self.normalise()
+        for name in ("training_sha256", "test_sha256"):
+            sha256 = getattr(self, name)
+            if sha256 is not None and not (isinstance(sha256, str) and SHA256.fullmatch(sha256)):
+                raise ValueError(f"data: {name} is {sha256!r}, expected 64 hexadecimal digits")
 
     @classmethod
     def of(cls, split: Split, source: str) -> DataSettings:
@@ -124,9 +135,12 @@ class DataSettings:
             input_shape=split.train.images.shape[1:],
             mean=mean,
             std=std,
-            training_images=len(split.train),
-            test_images=len(split.test),
+            **_told(split),
         )
+
+    def of_split(self, split: Split) -> DataSettings:
+        """Return these settings for other images, which are prepared as these say."""
+        return replace(self, **_told(split))
 
     def normalise(self) -> Normalise:
         """Return the transform that images go through."""
@@ -147,13 +161,34 @@ class DataSettings:
             )
 
     def check_split(self, split: Split) -> None:
-        """Raise ValueError if `split` is not of these classes, this shape and these numbers."""
+        """Raise ValueError if `split` does not hold the images and labels that these tell of."""
         self.check(split.train)  # and with it the other: a Split's two are alike
         came = len(split.train), len(split.test)
         if came != (self.training_images, self.test_images):
             raise ValueError(
                 f"{split.train.name}: has {came[0]} training and {came[1]} test images; the "
                 f"settings tell of {self.training_images} and {self.test_images}"
+            )
+        self._check_bits(split.train, "training", self.training_sha256)
+        self.check_test(split.test)
+
+    def check_statistics(self, dataset: Dataset) -> None:
+        """Raise ValueError if the images of `dataset` have another mean or deviation."""
+        if _statistics(dataset) != (self.mean, self.std):
+            raise ValueError(
+                f"{dataset.name}: mean and deviation of the training images are "
+                f"{_statistics(dataset)}, the settings tell of {(self.mean, self.std)}"
+            )
+
+    def check_test(self, dataset: Dataset) -> None:
+        """Raise ValueError if `dataset` is not the test images and labels that these tell of."""
+        self._check_bits(dataset, "test", self.test_sha256)
+
+    def _check_bits(self, dataset: Dataset, part: str, sha256: str | None) -> None:
+        if sha256 is not None and _sha256(dataset) != sha256:
+            raise ValueError(
+                f"{dataset.name}: the {part} images or labels are others: their sha256 is "
+                f"{_sha256(dataset)}, the settings tell of {sha256}"
             )
 
 
@@ -239,6 +274,7 @@ class Settings:
             contents = json.loads(text)
             if not isinstance(contents, dict) or contents.pop("format", None) != FORMAT:
                 raise ValueError(f"this is no settings file of format {FORMAT}")
+            contents.setdefault("versions", {})  # not those of today
             parts = {
                 "data": _made(DataSettings, _with_preparation(contents.pop("data", None))),
                 "model": _made(ModelSettings, contents.pop("model", None)),
@@ -263,12 +299,40 @@ def _with_preparation(contents: Any) -> Any:
 
 
 def _made(kind: type[T], contents: Any) -> T:
-    """Make a dataclass of exactly its fields."""
-    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]  # a dataclass
-    if not isinstance(contents, Mapping) or set(contents) != names:
-        came = sorted(contents) if isinstance(contents, Mapping) else contents
-        raise ValueError(f"{kind.__name__}: got {came}, expected {sorted(names)}")
+    """Make a dataclass; a field that an earlier version had not has its default."""
+    known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    if not isinstance(contents, Mapping):
+        raise ValueError(f"{kind.__name__}: got {contents!r}, expected {', '.join(known)}")
+    unknown = contents.keys() - known.keys()
+    if unknown:
+        raise ValueError(
+            f"{kind.__name__}: unknown field {', '.join(sorted(unknown))}, as of a later version; "
+            f"expected {', '.join(known)}"
+        )
+    for name, each in known.items():
+        optional = each.default is not MISSING or each.default_factory is not MISSING
+        if name not in contents and not optional:
+            raise ValueError(f"{kind.__name__}: {name} is missing")
     return kind(**contents)
+
+
+def _told(split: Split) -> dict[str, Any]:
+    """Return what settings tell of the images and labels themselves."""
+    return {
+        "training_images": len(split.train),
+        "test_images": len(split.test),
+        "training_sha256": _sha256(split.train),
+        "test_sha256": _sha256(split.test),
+    }
+
+
+def _sha256(dataset: Dataset) -> str:
+    """Return the SHA-256 of shape, labels and images, in this order, in bytes of any machine."""
+    digest = hashlib.sha256(repr(dataset.images.shape).encode())
+    digest.update(np.ascontiguousarray(dataset.labels, "<i8").data)
+    for start in range(0, len(dataset), 1000):  # a view of other images is copied in parts
+        digest.update(np.ascontiguousarray(dataset.images[start : start + 1000]).data)
+    return digest.hexdigest()
 
 
 def _statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:

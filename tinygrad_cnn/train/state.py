@@ -1,24 +1,116 @@
-"""Nested state, arrays and plain values mixed, in one safetensors file: never a pickle."""
+"""Nested state, arrays and plain values mixed, in one safetensors file: never a pickle.
+
+Every file carries a checksum: the SHA-256 of the file itself with zeros in the checksum's place.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from tinygrad_cnn.files import atomic_write
 from tinygrad_cnn.train.errors import RunError
 
-__all__ = ["read_arrays", "read_state", "write_arrays", "write_state"]
+__all__ = ["check_bytes", "pack_arrays", "read_arrays", "read_state", "read_weights",
+           "unpack_arrays", "write_arrays", "write_state", "write_weights"]  # fmt: skip
 
 _ARRAY = "$array"
 _KEY = "state"
+_OWN = "own"
+_SHA256 = "sha256"
+_CHECKSUM = re.compile(rb'"sha256":"([^"]*)"')  # inside a string, its quotes would be escaped
+_NO_CHECKSUM = "0" * 64
+
+
+def pack_arrays(
+    arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """Return arrays by name as the bytes of a safetensors file, with a checksum in its header.
+
+    The same arrays give the same bytes, and `arrays` may be of any layout in memory.
+    """
+    # safetensors writes the bytes of a transposed array as they lie.
+    contents = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+    entries, data = _header(contents)
+    # safetensors itself would write the metadata in an order that differs from call to call.
+    header = {"__metadata__": {**(metadata or {}), _SHA256: _NO_CHECKSUM}, **entries}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    contents = b"".join((len(text).to_bytes(8, "little"), text, data))
+    before, _, after = _around_checksum(contents)
+    return b"".join((before, _checksum(before, after).encode(), after))
+
+
+def unpack_arrays(contents: bytes, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return the arrays and the metadata of a safetensors file.
+
+    Parameters
+    ----------
+    contents : bytes
+        As `pack_arrays` gave them, or of a file without a checksum, as earlier versions wrote.
+    name : str
+        Of the file, for the message.
+
+    Raises
+    ------
+    RunError
+        If it is truncated or no safetensors file, or its checksum is another.
+    """
+    try:
+        check_bytes(contents)
+        arrays = load(contents)
+        metadata = _header(contents)[0].get("__metadata__") or {}
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise RunError(
+            f"{name}: is damaged or truncated, or no safetensors file: {error}"
+        ) from error
+    metadata.pop(_SHA256, None)
+    return arrays, metadata
+
+
+def check_bytes(contents: bytes) -> None:
+    """Raise ValueError if a file of `pack_arrays` is not as it was written.
+
+    A file without a checksum passes: earlier versions wrote none.
+    """
+    before, expected, after = _around_checksum(contents)
+    if expected and _checksum(before, after) != expected:
+        raise ValueError(
+            f"its sha256 is {_checksum(before, after)}, expected {expected}: it was changed after "
+            "it was written"
+        )
+
+
+def _header(contents: bytes) -> tuple[dict[str, Any], memoryview]:
+    stop = 8 + int.from_bytes(contents[:8], "little")
+    return json.loads(contents[8:stop]), memoryview(contents)[stop:]
+
+
+def _around_checksum(contents: bytes) -> tuple[memoryview, str, memoryview]:
+    """Return what is before the checksum, the checksum, "" if there is none, and what is after."""
+    whole = memoryview(contents)
+    stop = 8 + int.from_bytes(contents[:8], "little")
+    found = _CHECKSUM.search(whole[:stop])
+    if found is None:
+        return whole, "", whole[:0]
+    return whole[: found.start(1)], bytes(found[1]).decode("latin-1"), whole[found.end(1) :]
+
+
+def _checksum(before: memoryview, after: memoryview) -> str:
+    digest = hashlib.sha256(before)
+    digest.update(_NO_CHECKSUM.encode())
+    digest.update(after)
+    return digest.hexdigest()
 
 
 def write_arrays(
@@ -33,10 +125,9 @@ def write_arrays(
     path : str or path-like
         The file.
     arrays : mapping of str to ndarray
-        Of any layout in memory: safetensors writes the bytes of a transposed array as they lie,
-        so each is made contiguous first.
+        Of any layout in memory.
     metadata : mapping of str to str, optional
-        Goes into the file's header.
+        Goes into the file's header, beside a checksum, ``sha256``.
 
     Raises
     ------
@@ -51,8 +142,7 @@ def write_arrays(
     ...     read_arrays(folder + "/w.safetensors")["w"].tolist()
     [[0, 3], [1, 4], [2, 5]]
     """
-    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    contents = save(contiguous, dict(metadata or {}))
+    contents = pack_arrays(arrays, metadata)
     with atomic_write(path) as file:
         file.write(contents)
 
@@ -73,9 +163,35 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     Raises
     ------
     RunError
-        If it is missing, truncated or no safetensors file.
+        If it is missing, truncated or no safetensors file, or its checksum is another.
     """
     return _read(path)[0]
+
+
+def write_weights(
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, NDArray[Any]],
+    own: Mapping[str, Any],
+    metadata: Mapping[str, str],
+) -> None:
+    """Write a model's ``state_dict()`` and its own state, nested as for `write_state`."""
+    inside: dict[str, NDArray[Any]] = {}
+    plain = _without_arrays(own, "", inside)  # under names that begin with "/"
+    extra = {_OWN: json.dumps(plain)} if own else {}
+    write_arrays(path, {**arrays, **inside}, {**metadata, **extra})
+
+
+def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read the ``state_dict()`` and the own state that `write_weights` wrote.
+
+    Raises
+    ------
+    RunError
+        As `read_arrays`.
+    """
+    arrays, metadata = _read(path)
+    own = _with_arrays(json.loads(metadata.get(_OWN, "{}")), arrays)
+    return {name: array for name, array in arrays.items() if not name.startswith("/")}, own
 
 
 def write_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
@@ -125,7 +241,7 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     RunError
-        If it is missing, truncated or holds something else.
+        If it is missing or truncated, its checksum is another, or it holds something else.
     """
     arrays, metadata = _read(path)
     try:
@@ -140,13 +256,7 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     if not os.path.isfile(path):
         raise RunError(f"{path}: there is no such file")
-    try:
-        with safe_open(os.fspath(path), framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118  # no dict
-    except (SafetensorError, ValueError) as error:
-        raise RunError(
-            f"{path}: is damaged or truncated, or no safetensors file: {error}"
-        ) from error
+    return unpack_arrays(Path(path).read_bytes(), os.fspath(path))
 
 
 def _without_arrays(value: Any, name: str, arrays: dict[str, NDArray[Any]]) -> Any:

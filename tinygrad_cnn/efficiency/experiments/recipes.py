@@ -17,6 +17,7 @@ from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import Adam, OneCycle, Optimizer, Schedule
 from tinygrad_cnn.train import Callback, Epoch, History, evaluate, fit
 from tinygrad_cnn.train.evaluation import Loss
+from tinygrad_cnn.train.own_state import load_own_state, own_state
 
 __all__ = ["Recipe", "run"]
 
@@ -95,8 +96,8 @@ def run(record: Record, seed: int, recipe: Recipe, epochs: int = 0) -> None:
         if record.state is not None:
             for name, part in parts.items():
                 part.load_state_dict(record.state[name])
+            load_own_state(model, record.state.get("own", {}))
             history = History([Epoch.from_dict(row) for row in record.state["history"]])
-            loader.epoch = len(history)
     keeper = _Keeper(record, parts, sets, recipe.loss)
     fit(model, recipe.loss, optimizer, loader, epochs=epochs, schedule=schedule,
         callbacks=[keeper], history=history)  # fmt: skip
@@ -123,7 +124,8 @@ class _Keeper(Callback):
             last = history[-1]
             self.record(last.epoch, loss=last.loss, accuracy=last.accuracy, **accuracies)
             state = {name: part.state_dict() for name, part in self.parts.items()}
-            self.record.save(state | {"history": [epoch.as_dict() for epoch in history]})
+            rows = [epoch.as_dict() for epoch in history]
+            self.record.save(state | {"own": own_state(model), "history": rows})
 
 
 def _data(recipe: Recipe) -> tuple[Dataset, Dataset | None, Dataset]:

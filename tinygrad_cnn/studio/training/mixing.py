@@ -12,12 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from tinygrad_cnn.data import Dataset
-from tinygrad_cnn.files import atomic_write
 from tinygrad_cnn.train import RunError
+from tinygrad_cnn.train.state import read_arrays, write_arrays
 
 __all__ = ["Lesson", "mixed"]
 
@@ -44,17 +42,15 @@ class Lesson(NamedTuple):
 
     def write(self, path: Path) -> None:
         """Write the lesson to a file, whole or not at all."""
-        contents = save({name: np.ascontiguousarray(a) for name, a in self._asdict().items()})
-        with atomic_write(path) as file:
-            file.write(contents)
+        write_arrays(path, self._asdict())
 
     @classmethod
     def read(cls, path: Path) -> Lesson:
         """Read what `write` wrote; RunError if it is damaged."""
         try:
-            return cls(**load(path.read_bytes()))
-        except (SafetensorError, ValueError, TypeError) as error:
-            raise RunError(f"{path}: is damaged or no lesson: {error}") from error
+            return cls(**read_arrays(path))
+        except TypeError as error:
+            raise RunError(f"{path}: is no lesson: {error}") from error
 
 
 def mixed(base: Dataset, lesson: Lesson, replay: int, seed: int) -> Dataset:

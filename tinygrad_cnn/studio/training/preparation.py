@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load
 
 from tinygrad_cnn import data
 from tinygrad_cnn.data import DataError, DataLoader, Dataset, Split
@@ -18,6 +17,7 @@ from tinygrad_cnn.studio.store import Drawing, Refused, Store, drawings, models,
 from tinygrad_cnn.studio.training.mixing import Lesson, mixed
 from tinygrad_cnn.studio.training.requests import DATA, settings_of
 from tinygrad_cnn.train import Experiment, RunFolder, Settings, evaluate
+from tinygrad_cnn.train.state import unpack_arrays
 
 __all__ = ["Preparation", "prepare"]
 
@@ -106,7 +106,8 @@ def _fine_tuning(store: Store, folder: RunFolder, request: dict[str, Any]) -> Pr
     with store.reading() as session:
         parent = models.get(session, request["model_id"])
     told = Settings.from_json(json.dumps(parent.settings), f"model {parent.id}")
-    experiment = Experiment(settings_of(request, split, told), split, weights=load(parent.weights))
+    weights, _ = unpack_arrays(parent.weights, f"model {parent.id}")
+    experiment = Experiment(settings_of(request, split, told), split, weights=weights)
     return Preparation(experiment, folder, lesson)
 
 

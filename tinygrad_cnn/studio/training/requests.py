@@ -139,8 +139,7 @@ def settings_of(request: dict[str, Any], split: Split, base: Settings | None = N
     """
     training = TrainingSettings(**{name: request[name] for name in TRAINING})
     if base is not None:
-        told = {**asdict(base.data), "training_images": len(split.train)}
-        return Settings(data=DataSettings(**told), model=base.model, training=training)
+        return Settings(data=base.data.of_split(split), model=base.model, training=training)
     names = MODEL_OPTIONS[request["model"]]
     model = ModelSettings(name=request["model"], options={name: request[name] for name in names})
     return Settings(data=DataSettings.of(split, request["data"]), model=model, training=training)

@@ -1,0 +1,341 @@
+"""A model's own state, beside parameters and buffers: counters, arrays and random generators.
+
+A resumed training gives the same bits only if this state is kept too. It is looked for in the
+attributes of modules: in containers, closures and objects of the model's own file as well. NumPy's
+and Python's global generators are kept by `global_random`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from functools import partial
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.nn import Module
+from tinygrad_cnn.recording import no_grad, qualified
+from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.train.evaluation import in_mode
+
+__all__ = ["global_random", "has_hidden_state", "is_ours", "load_own_state", "own_state",
+           "seeded_globally", "unsaved"]  # fmt: skip
+
+PLAIN = (type(None), bool, int, float, str)
+CONSTANT = (
+    type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, Enum, np.ufunc, np.dtype,
+    slice, range, bytes, complex, frozenset,
+)  # fmt: skip  # what is left as the constructor made it
+DTYPES = {
+    "bool", "float16", "float32", "float64",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+}  # fmt: skip  # of safetensors
+OURS = "tinygrad_cnn."
+
+
+def _python_state(generator: Any) -> dict[str, Any]:
+    version, numbers, gauss = generator.getstate()
+    return {"version": version, "numbers": np.array(numbers, np.uint32), "gauss": gauss}
+
+
+def _set_python_state(generator: Any, state: Mapping[str, Any]) -> None:
+    numbers = tuple(state["numbers"].tolist())
+    generator.setstate((state["version"], numbers, state["gauss"]))
+
+
+def _bit_generator(state: Mapping[str, Any]) -> np.random.BitGenerator:
+    made: np.random.BitGenerator = getattr(np.random, state["bit_generator"])()
+    made.state = state
+    return made
+
+
+GENERATORS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any, Any], None],
+                            Callable[[Any], Any]]] = {
+    "generator": (
+        np.random.Generator,
+        lambda g: g.bit_generator.state,
+        lambda g, state: setattr(g.bit_generator, "state", state),
+        lambda state: np.random.Generator(_bit_generator(state)),
+    ),
+    "bit generator": (
+        np.random.BitGenerator,
+        lambda g: g.state,
+        lambda g, state: setattr(g, "state", state),
+        _bit_generator,
+    ),
+    "RandomState": (
+        np.random.RandomState,
+        lambda g: g.get_state(legacy=False),
+        lambda g, state: g.set_state(state),
+        lambda state: np.random.RandomState(_bit_generator(state)),
+    ),
+    "Random": (random.Random, _python_state, _set_python_state, lambda state: random.Random()),
+}  # fmt: skip
+"""By kind: its type, how its state is got and set, and how one is made from a state."""
+
+
+def own_state(model: Module) -> dict[str, Any]:
+    """Return a model's own state by attribute, such as ``"noise.calls"``.
+
+    Returns
+    -------
+    dict
+        Plain values and arrays, as `tinygrad_cnn.train.state.write_state` takes them.
+
+    Examples
+    --------
+    >>> from tinygrad_cnn import nn
+    >>> model, other = (nn.Dropout(rng=np.random.default_rng(0)) for _ in range(2))
+    >>> first = model(np.ones(8))
+    >>> list(own_state(model))
+    ['rng']
+    >>> load_own_state(other, own_state(model))
+    >>> np.array_equal(other(np.ones(8)), model(np.ones(8)))
+    True
+    """
+    return _Saving(model).state
+
+
+def is_ours(model: Module) -> bool:
+    """Return whether all of a model's modules are the package's: evaluation needs no own state."""
+    return all(type(module).__module__.startswith(OURS) for module in model.modules())
+
+
+def unsaved(model: Module) -> list[str]:
+    """Return the names, with the types, of attributes that `own_state` cannot save."""
+    return _Saving(model).unsaved
+
+
+def load_own_state(model: Module, state: Mapping[str, Any]) -> None:
+    """Give a model the state that `own_state` found in one that was made in the same way.
+
+    Raises
+    ------
+    ValueError
+        If the model has not what a state is to be loaded into.
+    """
+    loading = _Loading()
+    modules = dict(model.named_modules())
+    for name, saved in state.items():
+        prefix, _, attribute = name.rpartition(".")
+        if prefix not in modules:
+            raise ValueError(f"{name}: the model has no module {prefix!r}")
+        attributes = vars(modules[prefix])
+        attributes[attribute] = loading(saved, attributes.get(attribute, loading), name)
+
+
+def global_random() -> dict[str, Any]:
+    """Return the states of NumPy's and Python's global generators."""
+    return {
+        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # a model may draw from it
+        "python": _python_state(random),
+    }
+
+
+def set_global_random(state: Mapping[str, Any]) -> None:
+    """Set NumPy's and Python's global generators to what `global_random` gave."""
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    _set_python_state(random, state["python"])
+
+
+@contextmanager
+def seeded_globally(state: dict[str, Any]) -> Iterator[None]:
+    """Give the global generators this state inside, keep in it how far they come, and restore."""
+    outside = global_random()
+    set_global_random(state)
+    try:
+        yield
+    finally:
+        state.update(global_random())
+        set_global_random(outside)
+
+
+def has_hidden_state(model: Module, images: NDArray[Any]) -> bool:
+    """Return whether the outputs depend on what cannot be saved, such as a global count.
+
+    The model computes twice from the same state, in training mode, and is left as it was.
+    """
+    if is_ours(model):
+        return False
+    modules = [(module, set(vars(module))) for module in model.modules()]
+    tensors, own, outside = model.state_dict(), own_state(model), global_random()
+
+    def restore() -> None:
+        for module, names in modules:
+            for name in vars(module).keys() - names:
+                delattr(module, name)
+        model.load_state_dict(tensors)
+        load_own_state(model, own)
+        set_global_random(outside)
+
+    results = []
+    with in_mode(model, training=True), no_grad():
+        for _ in range(2):
+            try:
+                results.append([model(Tensor.of(images)).array.tobytes() for _ in range(2)])
+            finally:
+                restore()
+    return results[0] != results[1]
+
+
+class _Saving:
+    """Writes down values as dicts of their kind and state."""
+
+    def __init__(self, model: Module) -> None:
+        self.unsaved: list[str] = []
+        self.state: dict[str, Any] = {}
+        self._seen: dict[int, tuple[str, Any]] = {}  # with the value: its id stays its own
+        self._left = {id(t) for t in (*model.parameters(), *model.buffers())}
+        self._files = {type(m).__module__ for m in model.modules()}
+        for prefix, module in model.named_modules():
+            ours = type(module).__module__.startswith(OURS)
+            for attribute, value in vars(module).items():
+                # The package's own layers have no state but Tensors and generators.
+                if attribute == "training" or (ours and not _is_generator(value)):
+                    continue
+                name = qualified(prefix, attribute)
+                saved = self(value, name)
+                if saved is not None:
+                    self.state[name] = saved
+
+    def __call__(self, value: Any, name: str) -> dict[str, Any] | None:
+        """Return what `value` is restored from; None if it is left as the constructor made it."""
+        if type(value) in PLAIN:
+            return {"plain": value}
+        if isinstance(value, Module) or id(value) in self._left:
+            return None
+        if id(value) in self._seen:
+            return {"same": self._seen[id(value)][0]}
+        self._seen[id(value)] = name, value
+        saved = self._saved(value, name)
+        if saved is None:
+            self._left.add(id(value))
+        return saved
+
+    def _saved(self, value: Any, name: str) -> dict[str, Any] | None:
+        for kind, (type_, get, _, _) in GENERATORS.items():
+            if isinstance(value, type_):
+                return {kind: get(value)}
+        for kind, type_, array in (
+            ("Tensor", Tensor, getattr(value, "array", None)),
+            ("array", np.ndarray, value),
+            ("number", np.generic, value),
+        ):
+            if isinstance(value, type_):
+                return self._array(kind, np.asarray(array), name)
+        return self._with_parts(value, name)
+
+    def _array(self, kind: str, array: np.ndarray[Any, Any], name: str) -> dict[str, Any] | None:
+        if array.dtype.name in DTYPES:
+            return {kind: array.copy()}
+        self.unsaved.append(f"{name} ({kind} of {array.dtype})")
+        return None
+
+    def _with_parts(self, value: Any, name: str) -> dict[str, Any] | None:
+        parts = _parts(value, self._files)
+        plain_keys = not isinstance(value, dict) or all(type(key) in PLAIN for key in value)
+        if parts is not None and plain_keys:
+            kind, items = parts
+            saved = [[key, self(item, f"{name}.{key}")] for key, item in items]
+            left = saved and all(part is None for _, part in saved)
+            return None if left else {kind: saved}
+        ours = type(value).__module__.startswith(OURS)
+        if not (isinstance(value, CONSTANT) or ours):
+            self.unsaved.append(f"{name} ({type(value).__name__})")
+        return None
+
+
+class _Loading:
+    """Restores values from what `_Saving` wrote: in place where they can be changed."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
+    def __call__(self, saved: Mapping[str, Any] | None, value: Any, name: str) -> Any:
+        """Return what takes the place of `value`, which is this object where there is none."""
+        if saved is None:
+            if value is self:
+                raise ValueError(f"{name}: the model has no such value")
+            return value
+        ((kind, state),) = saved.items()
+        if kind == "same":
+            return self._loaded[state]
+        if kind == "plain":
+            return state
+        self._loaded[name] = value
+        loaded = self._loaded[name] = self._restored(kind, state, value, name)
+        return loaded
+
+    def _restored(self, kind: str, state: Any, value: Any, name: str) -> Any:
+        if kind in GENERATORS:
+            type_, _, put, make = GENERATORS[kind]
+            generator = value if isinstance(value, type_) else make(state)
+            put(generator, state)
+            return generator
+        if kind == "array":
+            fits = isinstance(value, np.ndarray) and (value.shape, value.dtype) == (
+                state.shape, state.dtype
+            ) and value.flags.writeable  # fmt: skip
+            if not fits:
+                return state
+            value[...] = state
+            return value
+        if kind == "number":
+            return state[()]
+        if kind == "Tensor":
+            return Tensor(state)
+        return self._with_parts(kind, state, value, name)
+
+    def _with_parts(self, kind: str, state: Any, value: Any, name: str) -> Any:
+        parts = None if value is self else _parts(value, {type(value).__module__})
+        if parts is None or parts[0] != kind:
+            new: dict[str, Callable[[], Any]] = {"dict": dict, "list": list, "set": set}
+            if kind not in (*new, "tuple"):
+                raise ValueError(f"{name}: the model has no such {kind}")
+            value, parts = new.get(kind, tuple)(), (kind, [])
+            self._loaded[name] = value
+        before = dict(parts[1])
+        items = {key: self(part, before.get(key, self), f"{name}.{key}") for key, part in state}
+        if kind == "tuple":
+            return value._make(items.values()) if hasattr(value, "_make") else tuple(items.values())
+        if kind in ("dict", "object"):
+            target = value if kind == "dict" else vars(value)
+            target.clear()
+            target.update(items)
+        elif kind == "list":
+            value[:] = items.values()
+        elif kind in ("set", "deque"):
+            value.clear()
+            (value.update if kind == "set" else value.extend)(items.values())
+        elif kind == "closure":
+            cells = dict(zip(value.__code__.co_freevars, value.__closure__, strict=True))
+            for key, item in items.items():
+                cells[key].cell_contents = item
+        return value
+
+
+def _parts(value: Any, files: set[str]) -> tuple[str, list[tuple[Any, Any]]] | None:
+    """Return the kind of a value with parts, and the parts; None if it cannot be looked into."""
+    if isinstance(value, dict):
+        return "dict", list(value.items())
+    for kind, type_ in (("list", list), ("tuple", tuple), ("set", set), ("deque", deque)):
+        if isinstance(value, type_):
+            return kind, list(enumerate(value))
+    if isinstance(value, partial):
+        return "partial", list(enumerate((*value.args, *value.keywords.values())))
+    if isinstance(value, FunctionType) and value.__closure__:
+        cells = zip(value.__code__.co_freevars, value.__closure__, strict=True)
+        return "closure", [(k, c.cell_contents) for k, c in cells if c != CellType()]
+    if type(value).__module__ in files and hasattr(value, "__dict__"):
+        return "object", list(vars(value).items())
+    return None
+
+
+def _is_generator(value: Any) -> bool:
+    return isinstance(value, tuple(type_ for type_, *_ in GENERATORS.values()))
