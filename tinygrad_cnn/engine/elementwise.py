@@ -11,6 +11,8 @@ from tinygrad_cnn.engine.buffers import LARGE, Array, empty_like
 
 PIECE = 1 << 23  # bytes, read and written, that are worth a piece of their own
 
+_BITS = {"e": np.int16, "f": np.int32, "d": np.int64}  # integers of a floating dtype's size
+
 
 def relu(x: Array) -> Array:
     """Return max(0, x) of a floating array."""
@@ -28,6 +30,40 @@ def multiply(a: Any, b: Any) -> Any:
     return _mapped(lambda x, y, out: np.multiply(x, y, out=out), out, a, b)
 
 
+def select(x: Array, mask: Any, out: Array | None = None) -> Array:
+    """Return `x` where the mask holds and 0 elsewhere, even where `x` is infinite or NaN.
+
+    A floating product with the mask would be NaN there. The product of the bits with 0 or 1, as
+    integers, is exact and as fast; ``np.where`` takes ten times as long on a random mask.
+    """
+    integer = _BITS.get(x.dtype.char)
+    if integer is None:
+        chosen = np.where(mask, x, x.dtype.type(0))
+        if out is None:
+            return chosen
+        out[...] = chosen
+        return out
+    bits = x.view(integer)
+    if out is None and (x.nbytes < LARGE or np.shape(mask) != x.shape):
+        return np.multiply(bits, mask).view(x.dtype)  # type: ignore[no-any-return]
+    if out is None:
+        out = empty_like(x)
+        _mapped(lambda a, b, out: np.multiply(a, b, out=out), out.view(integer), bits, mask)
+    else:
+        np.multiply(bits, mask, out=out.view(integer))
+    return out
+
+
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """Return `a` where the condition holds and `b` elsewhere; fast where one of them is 0."""
+    if a.dtype == b.dtype:
+        if _is_zero(b):
+            return select(a, condition)
+        if _is_zero(a):
+            return select(b, ~condition)
+    return np.where(condition, a, b)
+
+
 def not_negative(x: Array) -> Array:
     """Return the mask of what is 0 or more."""
     if x.nbytes < LARGE or x.dtype.kind == "c":
@@ -35,6 +71,11 @@ def not_negative(x: Array) -> Array:
     zero = x.dtype.type(0)
     out = empty_like(x, dtype=np.bool_)
     return _mapped(lambda part, out: np.greater_equal(part, zero, out=out), out, x)
+
+
+def _is_zero(x: Array) -> bool:
+    """Return whether `x` is the number 0.0 (−0.0 is another)."""
+    return x.ndim == 0 and x.dtype.char in _BITS and not x and not np.signbit(x)
 
 
 def _mapped(function: Any, out: Array, *arrays: Array) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.engine.buffers import LARGE, empty_like
+from tinygrad_cnn.engine.elementwise import select
 from tinygrad_cnn.engine.layout import like
 from tinygrad_cnn.engine.reduction import added
 from tinygrad_cnn.engine.windows import Axis, Windows
@@ -59,9 +60,9 @@ def scatter(u: Array, won: Array, at: Windows) -> Array:
     for k, cells in enumerate(at.cells):
         chosen = won == k
         if apart:
-            np.multiply(u, chosen, out=padded[cells])
+            select(u, chosen, out=padded[cells])
         else:
-            padded[cells] += u * chosen
+            padded[cells] += select(u, chosen)
     return at.crop(padded)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.arithmetic import sqrt
@@ -44,7 +45,7 @@ def dropout(x: Array, mask: Array, rate: float = 0.5) -> Array:
         raise TypeError(f"dropout: mask holds {mask.dtype}, expected bool")
     if np.broadcast_shapes(np.shape(x), mask.shape) != np.shape(x):
         raise ValueError(f"dropout: mask has shape {mask.shape} but x {np.shape(x)}")
-    return x * mask * (1.0 / (1.0 - rate))
+    return engine.select(x, mask) * (1.0 / (1.0 - rate))
 
 
 @dropout.derivative("x", formula="g·m / (1 − p)", latex=r"\frac{g\,m}{1-p}")
