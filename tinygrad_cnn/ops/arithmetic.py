@@ -110,7 +110,7 @@ def _(g: Array, *, b: Array) -> Array:
 
 @div.derivative("b", formula="−g·a / b²", latex=r"-\frac{g\,a}{b^2}")
 def _(g: Array, *, a: Array, b: Array) -> Array:
-    return -g * a / (b * b)
+    return -(g * (a / b / b))  # b² overflows and underflows long before a / b² does
 
 
 @op(formula="−x", latex="-x", elementwise=True, integers="widened")
@@ -155,7 +155,7 @@ def zero_to_zero(a: Array, b: Array) -> Array:
 @pow.derivative("a", formula="g·b·aᵇ⁻¹", latex=r"g\,b\,a^{b-1}")
 def _(g: Array, *, a: Array, b: Array, zero_to_zero: Array) -> Array:
     power = a ** where(zero_to_zero, 1.0, b - 1.0)  # 0⁰ has the derivative 0, not 0·∞
-    return masked(g, ~zero_to_zero) * b * power
+    return masked(g, ~zero_to_zero) * (b * power)
 
 
 @pow.derivative("b", formula="g·aᵇ·ln a", latex=r"g\,a^b \ln a")
