@@ -100,6 +100,7 @@ def test_a_network_gives_the_same_for_images_in_any_order(layout: Layout) -> Non
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_elementwise_work_is_numpys(layout: Layout, dtype: str, monkeypatch) -> None:
     monkeypatch.setattr(elementwise, "PIECE", 1 << 12)
+    monkeypatch.setattr(elementwise, "FRESH", 1 << 12)
     x, y = (layout.arranged(normal(SHAPE, dtype, seed)) for seed in (0, 1))
     x[0, 0, 0, :3] = np.nan, np.inf, -np.inf
     x[0, 0, 1, :2] = 0.0, -0.0

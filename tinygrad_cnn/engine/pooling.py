@@ -57,12 +57,13 @@ def scatter(u: Array, won: Array, at: Windows) -> Array:
     padded = empty_like(u, (*u.shape[:-2], at.rows.padded, at.columns.padded))
     if not (apart and at.covers_all):
         padded[...] = 0
+    part = None if apart else empty_like(u)
     for k, cells in enumerate(at.cells):
         chosen = won == k
-        if apart:
+        if part is None:
             select(u, chosen, out=padded[cells])
         else:
-            padded[cells] += select(u, chosen)
+            padded[cells] += select(u, chosen, out=part)
     return at.crop(padded)
 
 

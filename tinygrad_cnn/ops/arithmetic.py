@@ -238,7 +238,8 @@ def sign(x: Array) -> Array:
 
 @abs.derivative("x", formula="g·sign x", latex=r"g\,\operatorname{sign} x")
 def _(g: Array, *, sign: Array) -> Array:
-    return masked(g, sign != 0) * sign
+    nonzero = sign != 0
+    return (g if nonzero.all() else masked(g, nonzero)) * sign
 
 
 @op(formula="max(a, b)", latex=r"\max(a, b)", elementwise=True, integers="kept")
@@ -310,6 +311,13 @@ def where(condition: Array, a: Array, b: Array) -> Array:
     Returns
     -------
     Tensor
+
+    Notes
+    -----
+    The derivative of the branch that was not taken is 0, also where the gradient that flows in is
+    infinite or NaN. So select in the rules of your own ops: ``where(mask, g, 0.0)``. A product
+    ``g * mask`` is NaN there. An op inside a branch gets the gradient 0 where the branch is not
+    taken: keep its slope finite there, as in ``where(x > 0, sqrt(where(x > 0, x, 1.0)), 0.0)``.
 
     Examples
     --------
@@ -409,11 +417,13 @@ def masked(g: Array, mask: Array) -> Array:
     A branch not taken has the derivative 0. So a mask selects: a product with it is NaN where `g`
     is infinite, as behind the square root of a ReLU.
     """
+    if type(g) is np.ndarray and type(mask) is np.ndarray:
+        return engine.select(g, mask)
     if mask is np.True_:
         return g
     if isinstance(g, Variable) or isinstance(mask, Variable):
         return where(mask, g, 0.0)
-    return engine.select(np.asarray(g), mask)
+    return engine.select(np.asarray(g), np.asarray(mask))
 
 
 def _choose(choice: np.ufunc, comparison: np.ufunc, a: Array, b: Array) -> Array:

@@ -152,12 +152,11 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 @logsumexp.derivative("x", formula="g·e^(x − y)", latex=r"g\,e^{x-y}")
 def _(g: Array, *, x: Array, y: Array, axis: Axis) -> Array:
-    finite = where(y > -np.inf, y, 0.0)  # −∞ of logits that all are: their weights are 0
+    finite = where(y > -np.inf, y, 0.0)  # where all x are −∞, their weights are 0
     weights = exp(x - _spread(finite, x.shape, axis))
-    # Of large x, y is too coarse for the weights to sum to 1.
-    total = sum(weights, axis, True)
-    weights = weights / where(total > 0, total, 1.0)
-    return masked(_spread(g, x.shape, axis), weights != 0) * weights
+    total = sum(weights, axis, True)  # 1, unless x is so large that y is coarse
+    g = reshape(g, total.shape) / where(total > 0, total, 1.0)
+    return broadcast_to(g, x.shape) * weights
 
 
 def log_total(powers: Array, axis: Axis) -> Array:
