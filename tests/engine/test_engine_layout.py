@@ -100,6 +100,7 @@ def test_a_network_gives_the_same_for_images_in_any_order(layout: Layout) -> Non
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_elementwise_work_is_numpys(layout: Layout, dtype: str, monkeypatch) -> None:
     monkeypatch.setattr(elementwise, "PIECE", 1 << 12)
+    monkeypatch.setattr(elementwise, "FRESH", 1 << 12)
     x, y = (layout.arranged(normal(SHAPE, dtype, seed)) for seed in (0, 1))
     x[0, 0, 0, :3] = np.nan, np.inf, -np.inf
     x[0, 0, 1, :2] = 0.0, -0.0
@@ -111,10 +112,33 @@ def test_elementwise_work_is_numpys(layout: Layout, dtype: str, monkeypatch) -> 
         (elementwise.multiply(y, mask), y * mask),
         (elementwise.multiply(y, y[:1]), y * y[:1]),
         (elementwise.multiply(y, 2.0), y * 2.0),
+        (elementwise.select(x, mask), np.where(mask, x, 0)),
+        (elementwise.select(x, mask[:1]), np.where(mask[:1], x, 0)),
+        (elementwise.where(mask, x, np.zeros((), dtype)), np.where(mask, x, 0)),
+        (elementwise.where(mask, np.zeros((), dtype), x), np.where(mask, 0, x)),
+        (elementwise.where(mask, x, np.float64(-0.0).astype(dtype)), np.where(mask, x, -0.0)),
     ]:
         np.testing.assert_array_equal(result, expected)
         assert result.dtype == expected.dtype
         assert result.strides == expected.strides
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", ">f4", "f8", ">f8", "c8", "c16", "i2", "?"])
+def test_select_moves_values_of_any_dtype(dtype: str) -> None:
+    x = np.array([[1, 0, 2], [0, 3, 1]]).astype(dtype)
+    if x.dtype.kind == "f":
+        x[0], x[1, 0] = (np.nan, -np.inf, -1), -0.0
+    mask = np.array([[True, False, False], [True, True, False]])
+    for values, chosen in [(x, mask), (x[:, ::-1].T, mask.T), (x[:1], mask), (x[0, 2:], mask)]:
+        expected = np.where(chosen, values, np.zeros((), dtype))
+        result = elementwise.select(values, chosen)
+        np.testing.assert_array_equal(result, expected)
+        assert result.dtype == values.dtype
+        if x.dtype.kind == "f":
+            np.testing.assert_array_equal(np.signbit(result), np.signbit(expected))
+        out = np.empty(expected.shape, dtype)
+        if values.shape == out.shape:
+            np.testing.assert_array_equal(elementwise.select(values, chosen, out), expected)
 
 
 @given(axes=st.sets(st.integers(-4, 3)), keepdims=st.booleans(), layout=st.sampled_from(LAYOUTS))

@@ -77,6 +77,17 @@ def test_logsumexp_of_minus_infinity_is_minus_infinity() -> None:
     assert tg.logsumexp(np.array([-np.inf, 3.0])) == 3.0
 
 
+@given(x=rows_of_logits, height=st.sampled_from([0.0, 1e3, 1e6, -1e8]))
+@example(x=np.array([1.0, 1.0]), height=1e8)
+def test_the_gradient_of_logsumexp_is_the_softmax_of_logits_of_any_size(
+    x: np.ndarray, height: float
+) -> None:
+    logits = (x + height).astype("f4")
+    leaf = tg.Tensor(logits, requires_grad=True)
+    (gradient,) = tg.grad(tg.logsumexp(leaf, axis=-1).sum(), leaf)
+    np.testing.assert_allclose(gradient, special.softmax(logits.astype("f8"), -1), rtol=1e-5)
+
+
 def test_log_softmax_is_exact_where_softmax_underflows() -> None:
     y = tg.log_softmax(np.array([0.0, 2000.0]))
     np.testing.assert_array_equal(y, [-2000.0, 0.0])

@@ -10,6 +10,9 @@ from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.buffers import LARGE, Array, empty_like
 
 PIECE = 1 << 23  # bytes, read and written, that are worth a piece of their own
+FRESH = 1 << 20  # bytes of a result up to which fresh memory is as fast
+
+_BITS: dict[str, Any] = {"e": np.dtype("i2"), "f": np.dtype("i4"), "d": np.dtype("i8")}
 
 
 def relu(x: Array) -> Array:
@@ -21,11 +24,46 @@ def relu(x: Array) -> Array:
 
 
 def multiply(a: Any, b: Any) -> Any:
-    """Return a·b, of arrays or masks; a Tensor multiplies, and records, itself."""
+    """Return a·b."""
     if not isinstance(a, np.ndarray) or a.nbytes < LARGE or np.shape(b) != a.shape:
         return a * b
     out = empty_like(a, dtype=np.result_type(a, b))
     return _mapped(lambda x, y, out: np.multiply(x, y, out=out), out, a, b)
+
+
+def select(x: Array, mask: Array, out: Array | None = None) -> Array:
+    """Return `x` where the mask holds and 0 elsewhere, even where `x` is infinite or NaN.
+
+    A floating product with the mask would be NaN there. The product of the bits with 0 or 1, as
+    integers, is exact and as fast; ``np.where`` takes ten times as long on a random mask.
+    """
+    dtype = x.dtype
+    integer = _BITS.get(dtype.char)
+    if integer is None:
+        chosen = np.where(mask, x, dtype.type(0))
+        if out is None:
+            return chosen
+        out[...] = chosen
+        return out
+    bits = x.view(integer)
+    if out is not None:
+        np.multiply(bits, mask, out=out.view(integer))
+        return out
+    if x.nbytes < FRESH or mask.shape != x.shape:
+        return (bits * mask).view(dtype)  # type: ignore[no-any-return]
+    out = empty_like(x)
+    _mapped(lambda a, b, out: np.multiply(a, b, out=out), out.view(integer), bits, mask)
+    return out
+
+
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """Return `a` where the condition holds and `b` elsewhere; fast where one of them is 0."""
+    if a.dtype == b.dtype:
+        if _is_zero(b):
+            return select(a, condition)
+        if _is_zero(a):
+            return select(b, ~condition)
+    return np.where(condition, a, b)
 
 
 def not_negative(x: Array) -> Array:
@@ -35,6 +73,11 @@ def not_negative(x: Array) -> Array:
     zero = x.dtype.type(0)
     out = empty_like(x, dtype=np.bool_)
     return _mapped(lambda part, out: np.greater_equal(part, zero, out=out), out, x)
+
+
+def _is_zero(x: Array) -> bool:
+    """Return whether `x` is the number 0.0 (−0.0 is another)."""
+    return x.ndim == 0 and x.dtype.char in _BITS and not x and not np.signbit(x)
 
 
 def _mapped(function: Any, out: Array, *arrays: Array) -> Array:

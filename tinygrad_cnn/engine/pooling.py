@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.engine.buffers import LARGE, empty_like
+from tinygrad_cnn.engine.elementwise import select
 from tinygrad_cnn.engine.layout import like
 from tinygrad_cnn.engine.reduction import added
 from tinygrad_cnn.engine.windows import Axis, Windows
@@ -56,12 +57,13 @@ def scatter(u: Array, won: Array, at: Windows) -> Array:
     padded = empty_like(u, (*u.shape[:-2], at.rows.padded, at.columns.padded))
     if not (apart and at.covers_all):
         padded[...] = 0
+    part = None if apart else empty_like(u)
     for k, cells in enumerate(at.cells):
         chosen = won == k
-        if apart:
-            np.multiply(u, chosen, out=padded[cells])
+        if part is None:
+            select(u, chosen, out=padded[cells])
         else:
-            padded[cells] += u * chosen
+            padded[cells] += select(u, chosen, out=part)
     return at.crop(padded)
 
 

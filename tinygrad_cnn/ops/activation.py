@@ -8,7 +8,7 @@ from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
-from tinygrad_cnn.ops.arithmetic import exp
+from tinygrad_cnn.ops.arithmetic import exp, masked
 from tinygrad_cnn.ops.reduction import log_total
 from tinygrad_cnn.ops.reduction import sum as sum_over
 
@@ -98,7 +98,7 @@ def not_negative(x: Array) -> Array:
 
 @relu.derivative("x", formula="g·[x ≥ 0]", latex=r"g\,[x \ge 0]", equation="R′, after eq 45")
 def _(g: Array, *, not_negative: Array) -> Array:
-    return engine.multiply(g, not_negative)
+    return masked(g, not_negative)
 
 
 @op(formula="x where x ≥ 0, else s·x", latex=r"\max(0, x) + s\min(0, x)", elementwise=True)
@@ -123,7 +123,10 @@ def positive_branch(x: Array) -> Array:
 
 @leaky_relu.derivative("x", formula="g·(1 where x ≥ 0, else s)", latex=r"g\,s^{[x<0]}")
 def _(g: Array, *, positive_branch: Array, negative_slope: float) -> Array:
-    return g * positive_branch + (g * negative_slope) * ~positive_branch
+    kept = masked(g, positive_branch)
+    if negative_slope == 0:
+        return kept
+    return kept + masked(g * negative_slope, ~positive_branch)
 
 
 @op(formula="ln(1 + eˣ)", latex=r"\ln(1+e^x)", elementwise=True)
@@ -187,6 +190,8 @@ def softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     "x", formula="y·(g − Σ g·y) / T", latex=r"\tfrac1T\,y\,(g - \sum g\,y)", equation="35"
 )
 def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
+    g = masked(g, y != 0)  # where the logit is −∞
+    g = masked(g, y != 0)  # where the logit is −∞
     return _cooled(y * (g - sum_over(g * y, axis, True)), temperature)
 
 

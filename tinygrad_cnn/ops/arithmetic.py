@@ -7,7 +7,7 @@ from numpy.typing import DTypeLike
 
 from tinygrad_cnn.arguments import native
 from tinygrad_cnn.engine import elementwise as engine
-from tinygrad_cnn.graph import Array
+from tinygrad_cnn.graph import Array, Variable
 from tinygrad_cnn.op import op
 
 
@@ -110,7 +110,7 @@ def _(g: Array, *, b: Array) -> Array:
 
 @div.derivative("b", formula="−g·a / b²", latex=r"-\frac{g\,a}{b^2}")
 def _(g: Array, *, a: Array, b: Array) -> Array:
-    return -g * a / (b * b)
+    return -(g * (a / b / b))  # b² overflows and underflows long before a / b² does
 
 
 @op(formula="−x", latex="-x", elementwise=True, integers="widened")
@@ -154,12 +154,14 @@ def zero_to_zero(a: Array, b: Array) -> Array:
 
 @pow.derivative("a", formula="g·b·aᵇ⁻¹", latex=r"g\,b\,a^{b-1}")
 def _(g: Array, *, a: Array, b: Array, zero_to_zero: Array) -> Array:
-    return g * b * a ** where(zero_to_zero, 1.0, b - 1.0)  # 0⁰ has the derivative 0, not 0·∞
+    power = a ** where(zero_to_zero, 1.0, b - 1.0)  # 0⁰ has the derivative 0, not 0·∞
+    return masked(g, ~zero_to_zero) * (b * power)
 
 
 @pow.derivative("b", formula="g·aᵇ·ln a", latex=r"g\,a^b \ln a")
 def _(g: Array, *, a: Array, y: Array) -> Array:
-    return g * y * log(where(a == 0, 1.0, a))
+    nonzero = a != 0
+    return masked(g, nonzero) * (masked(y, nonzero) * log(where(nonzero, a, 1.0)))
 
 
 @op(formula="eˣ", latex="e^x", elementwise=True)
@@ -236,7 +238,8 @@ def sign(x: Array) -> Array:
 
 @abs.derivative("x", formula="g·sign x", latex=r"g\,\operatorname{sign} x")
 def _(g: Array, *, sign: Array) -> Array:
-    return g * sign
+    nonzero = sign != 0
+    return (g if nonzero.all() else masked(g, nonzero)) * sign
 
 
 @op(formula="max(a, b)", latex=r"\max(a, b)", elementwise=True, integers="kept")
@@ -259,12 +262,12 @@ def a_is_larger(a: Array, b: Array) -> Array:
 
 @maximum.derivative("a", formula="g·[a ≥ b]", latex=r"g\,[a \ge b]")
 def _(g: Array, *, a_is_larger: Array) -> Array:
-    return g * a_is_larger
+    return masked(g, a_is_larger)
 
 
 @maximum.derivative("b", formula="g·[a < b]", latex=r"g\,[a < b]")
 def _(g: Array, *, a_is_larger: Array) -> Array:
-    return g * ~a_is_larger
+    return masked(g, ~a_is_larger)
 
 
 @op(formula="min(a, b)", latex=r"\min(a, b)", elementwise=True, integers="kept")
@@ -287,12 +290,12 @@ def a_is_smaller(a: Array, b: Array) -> Array:
 
 @minimum.derivative("a", formula="g·[a ≤ b]", latex=r"g\,[a \le b]")
 def _(g: Array, *, a_is_smaller: Array) -> Array:
-    return g * a_is_smaller
+    return masked(g, a_is_smaller)
 
 
 @minimum.derivative("b", formula="g·[a > b]", latex=r"g\,[a > b]")
 def _(g: Array, *, a_is_smaller: Array) -> Array:
-    return g * ~a_is_smaller
+    return masked(g, ~a_is_smaller)
 
 
 @op(formula="a where c, else b", latex=r"c\,a + (1-c)\,b", elementwise=True, integers="kept")
@@ -309,6 +312,13 @@ def where(condition: Array, a: Array, b: Array) -> Array:
     -------
     Tensor
 
+    Notes
+    -----
+    The derivative of the branch that was not taken is 0, also where the gradient that flows in is
+    infinite or NaN. So select in the rules of your own ops: ``where(mask, g, 0.0)``. A product
+    ``g * mask`` is NaN there. An op inside a branch gets the gradient 0 where the branch is not
+    taken: keep its slope finite there, as in ``where(x > 0, sqrt(where(x > 0, x, 1.0)), 0.0)``.
+
     Examples
     --------
     >>> import tinygrad_cnn as tg
@@ -319,7 +329,7 @@ def where(condition: Array, a: Array, b: Array) -> Array:
     condition = np.asarray(condition)
     if condition.dtype != bool:
         raise TypeError(f"where: condition holds {condition.dtype}, expected bool")
-    return np.where(condition, a, b)
+    return engine.where(condition, a, b)
 
 
 @where.derivative("a", formula="g where c, else 0", latex=r"c\,g")
@@ -378,7 +388,7 @@ def inside(x: Array, low: float | None, high: float | None) -> Array:
 
 @clip.derivative("x", formula="g·[low ≤ x ≤ high]", latex=r"g\,[l \le x \le h]")
 def _(g: Array, *, inside: Array) -> Array:
-    return g * inside
+    return masked(g, inside)
 
 
 @op(formula="x", latex="x", elementwise=True, complex_step=False, integers="kept")
@@ -399,6 +409,21 @@ def astype(x: Array, dtype: DTypeLike) -> Array:
 @astype.derivative("x", formula="g", latex="g")
 def _(g: Array, *, dtype: DTypeLike) -> Array:
     return g if np.dtype(dtype).kind in "fc" else g * 0
+
+
+def masked(g: Array, mask: Array) -> Array:
+    """Return `g` where `mask` holds and 0 elsewhere: for a rule whose op took a branch.
+
+    A branch not taken has the derivative 0. So a mask selects: a product with it is NaN where `g`
+    is infinite, as behind the square root of a ReLU.
+    """
+    if type(g) is np.ndarray and type(mask) is np.ndarray:
+        return engine.select(g, mask)
+    if mask is np.True_:
+        return g
+    if isinstance(g, Variable) or isinstance(mask, Variable):
+        return where(mask, g, 0.0)
+    return engine.select(np.asarray(g), np.asarray(mask))
 
 
 def _choose(choice: np.ufunc, comparison: np.ufunc, a: Array, b: Array) -> Array:

@@ -51,12 +51,12 @@ def mse(prediction: Array, target: Array, reduction: Reduction = "mean") -> Arra
 
 @mse.derivative("prediction", formula="2·g·(p − t) / n", latex=r"\tfrac2n\,g\,(p-t)")
 def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
-    return g * (prediction - target) * (2.0 / _share(prediction.shape, reduction))
+    return g * (2.0 / _share(prediction.shape, reduction)) * (prediction - target)
 
 
 @mse.derivative("target", formula="2·g·(t − p) / n", latex=r"\tfrac2n\,g\,(t-p)")
 def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
-    return g * (target - prediction) * (2.0 / _share(prediction.shape, reduction))
+    return g * (2.0 / _share(prediction.shape, reduction)) * (target - prediction)
 
 
 @op(formula="½ Σ (Y − y)²", latex=r"\tfrac12 \sum (Y-y)^2", equation="17, 18")
@@ -93,12 +93,12 @@ def squared_error(prediction: Array, target: Array, reduction: Reduction = "sum"
 
 @squared_error.derivative("prediction", formula="g·(Y − y)", latex=r"g\,(Y-y)", equation="23")
 def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
-    return g * (prediction - target) * (1.0 / _share(prediction.shape, reduction))
+    return g * (1.0 / _share(prediction.shape, reduction)) * (prediction - target)
 
 
 @squared_error.derivative("target", formula="g·(y − Y)", latex=r"g\,(y-Y)")
 def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
-    return g * (target - prediction) * (1.0 / _share(prediction.shape, reduction))
+    return g * (1.0 / _share(prediction.shape, reduction)) * (target - prediction)
 
 
 @op(formula="−Σ t·ln softmax x / n", latex=r"-\frac1n \sum t\,\ln \operatorname{softmax} x")

@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_cnn.engine import reduction as engine
 from tinygrad_cnn.graph import Array
 from tinygrad_cnn.op import op
-from tinygrad_cnn.ops.arithmetic import exp
+from tinygrad_cnn.ops.arithmetic import exp, masked, where
 from tinygrad_cnn.ops.shape import broadcast_to, reshape
 
 Axis: TypeAlias = int | tuple[int, ...] | None
@@ -91,7 +91,7 @@ def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """
     _at_least_one("max", x, axis)
     if np.iscomplexobj(x):
-        return np.sum(x * first_maximum(x, axis), axis=axis, keepdims=keepdims)
+        return np.sum(masked(x, first_maximum(x, axis)), axis=axis, keepdims=keepdims)
     return np.max(x, axis=axis, keepdims=keepdims)
 
 
@@ -102,7 +102,7 @@ def first_maximum(x: Array, axis: Axis) -> Array:
 
 @max.derivative("x", formula="g at the first maximum, else 0", latex=r"g\,[x = \max x]")
 def _(g: Array, *, first_maximum: Array, x_shape: tuple[int, ...], axis: Axis) -> Array:
-    return _spread(g, x_shape, axis) * first_maximum
+    return masked(_spread(g, x_shape, axis), first_maximum)
 
 
 @op(formula="min x", latex=r"\min x", integers="kept")
@@ -117,7 +117,7 @@ def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """
     _at_least_one("min", x, axis)
     if np.iscomplexobj(x):
-        return np.sum(x * first_minimum(x, axis), axis=axis, keepdims=keepdims)
+        return np.sum(masked(x, first_minimum(x, axis)), axis=axis, keepdims=keepdims)
     return np.min(x, axis=axis, keepdims=keepdims)
 
 
@@ -128,7 +128,7 @@ def first_minimum(x: Array, axis: Axis) -> Array:
 
 @min.derivative("x", formula="g at the first minimum, else 0", latex=r"g\,[x = \min x]")
 def _(g: Array, *, first_minimum: Array, x_shape: tuple[int, ...], axis: Axis) -> Array:
-    return _spread(g, x_shape, axis) * first_minimum
+    return masked(_spread(g, x_shape, axis), first_minimum)
 
 
 @op(formula="ln Σ eˣ", latex=r"\ln \sum e^{x}")
@@ -152,7 +152,11 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 @logsumexp.derivative("x", formula="g·e^(x − y)", latex=r"g\,e^{x-y}")
 def _(g: Array, *, x: Array, y: Array, axis: Axis) -> Array:
-    return _spread(g, x.shape, axis) * exp(x - _spread(y, x.shape, axis))
+    finite = where(y > -np.inf, y, 0.0)  # where all x are −∞, their weights are 0
+    weights = exp(x - _spread(finite, x.shape, axis))
+    total = sum(weights, axis, True)  # 1, unless x is so large that y is coarse
+    g = reshape(g, total.shape) / where(total > 0, total, 1.0)
+    return broadcast_to(g, x.shape) * weights
 
 
 def log_total(powers: Array, axis: Axis) -> Array:

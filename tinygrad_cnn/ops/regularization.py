@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_cnn.graph import Array
+from tinygrad_cnn.engine import elementwise as engine
+from tinygrad_cnn.graph import Array, Variable
 from tinygrad_cnn.op import op
-from tinygrad_cnn.ops.arithmetic import sqrt
+from tinygrad_cnn.ops.arithmetic import astype, sqrt
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import reshape
@@ -44,7 +45,7 @@ def dropout(x: Array, mask: Array, rate: float = 0.5) -> Array:
         raise TypeError(f"dropout: mask holds {mask.dtype}, expected bool")
     if np.broadcast_shapes(np.shape(x), mask.shape) != np.shape(x):
         raise ValueError(f"dropout: mask has shape {mask.shape} but x {np.shape(x)}")
-    return x * mask * (1.0 / (1.0 - rate))
+    return engine.select(x, mask) * (1.0 / (1.0 - rate))
 
 
 @dropout.derivative("x", formula="g·m / (1 − p)", latex=r"\frac{g\,m}{1-p}")
@@ -124,7 +125,12 @@ def _normalised(x: Array, epsilon: float) -> tuple[Array, Array]:
     """Return x̂ = (x − μ) / σ and σ = √(variance + ε), a value a channel."""
     axes = _other_axes(x)
     centred = x - mean(x, axes, True)
-    deviation = sqrt(mean(centred * centred, axes, True) + epsilon)
+    with np.errstate(over="ignore"):
+        deviation = sqrt(mean(centred * centred, axes, True) + epsilon)
+    values = deviation.array if isinstance(deviation, Variable) else deviation
+    if x.dtype.char == "f" and not 1e-15 < values.min() <= values.max() < np.inf:
+        wide = astype(centred, np.float64)  # where float32 cannot hold the squares
+        deviation = astype(sqrt(mean(wide * wide, axes, True) + epsilon), x.dtype)
     return centred / deviation, deviation
 
 
