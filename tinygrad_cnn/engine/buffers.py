@@ -99,6 +99,17 @@ def release() -> None:
         _blocks._release(0)
 
 
+def view(array: Array, shape: tuple[int, ...]) -> Array:
+    """Return `array` in another shape as a view, to write to: writes to a copy would be lost.
+
+    Raises
+    ------
+    ValueError
+        If the strides allow no such view: write to scratch memory instead, and copy it.
+    """
+    return array.reshape(shape, copy=False)
+
+
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Return an array of undefined values, as ``np.empty`` does."""
     dtype = np.dtype(dtype)
@@ -108,7 +119,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     else:
         array = np.ndarray(shape, dtype, _blocks.take(size))
     if settings.get().poison and not dtype.hasobject:
-        array.reshape(-1).view(np.uint8).fill(0xFF)  # NaN in every floating dtype
+        view(array, (-1,)).view(np.uint8).fill(0xFF)  # NaN in every floating dtype
     return array
 
 
