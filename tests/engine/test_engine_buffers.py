@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +19,12 @@ from hypothesis.stateful import (
     consumes,
     rule,
 )
+from support.convolving import Strides, strides
 from support.drawing import at_least
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.engine import buffers
+from tinygrad_cnn.engine.scratch import scratch
 
 Array = np.ndarray[Any, Any]
 SIZES = [buffers.LARGE // 4, buffers.LARGE // 4 + 1, buffers.LARGE, 3 * buffers.LARGE]
@@ -106,6 +111,68 @@ def test_poison_fills_what_is_used_again() -> None:
         array.fill(1.0)
         del array
         assert np.isnan(buffers.empty((buffers.LARGE,), np.float32)).all()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c16"])
+@pytest.mark.parametrize("shape", [(), (3, 5), (2, 3, 4, 5), (64, 65, 66)])
+def test_poison_fills_all_that_is_undefined(shape: tuple[int, ...], dtype: str) -> None:
+    with tg.engine(poison=True):
+        assert np.isnan(buffers.empty(shape, dtype)).all()
+        model = np.zeros(shape, dtype).T
+        assert np.isnan(buffers.empty_like(model)).all()
+        for _ in range(2):
+            working = scratch("poisoned", shape, np.dtype(dtype))
+            assert np.isnan(working).all()
+            working.fill(1.0)
+
+
+@given(shape=st.sampled_from([(4, 6, 10), (24, 10), (4, 60), (240,), (2, 2, 3, 2, 5, 2)]),
+       strides=strides(3))  # fmt: skip
+def test_a_view_to_write_to_is_never_a_copy(shape: tuple[int, ...], strides: Strides) -> None:
+    array = strides.empty((4, 6, 10), np.float32)
+    try:
+        written = buffers.view(array, shape)
+    except ValueError:
+        assert not np.shares_memory(array, array.reshape(shape))
+        return
+    written[...] = np.arange(240).reshape(shape)
+    np.testing.assert_array_equal(array.reshape(-1), np.arange(240))
+
+
+def test_the_engine_writes_to_no_reshaped_array_but_a_view() -> None:
+    """`reshape` may copy and what is written to the copy is lost; `buffers.view` raises instead."""
+    mistakes = []
+    for path in sorted(Path(buffers.__file__).parent.glob("*.py")):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef):
+                copies, written = set(), set()
+                for node in ast.walk(function):
+                    if isinstance(node, ast.Assign) and may_copy(node.value):
+                        copies.update(map(ast.unparse, node.targets))
+                    for target in targets(node):
+                        written.add(ast.unparse(target))
+                        if may_copy(target):
+                            mistakes.append((path.name, ast.unparse(node)))
+                mistakes += [(path.name, name) for name in copies & written]
+    assert mistakes == []
+
+
+def may_copy(expression: ast.AST) -> bool:
+    """Whether it reshapes, not by `view`."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr in {"reshape", "ravel", "flatten"}
+        for node in ast.walk(expression)
+    )
+
+
+def targets(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield the arrays that a statement, or an argument `out`, writes to."""
+    if isinstance(node, ast.keyword) and node.arg == "out":
+        yield node.value
+    elif isinstance(node, ast.AugAssign):
+        yield node.target.value if isinstance(node.target, ast.Subscript) else node.target
+    elif isinstance(node, ast.Assign):
+        yield from (target.value for target in node.targets if isinstance(target, ast.Subscript))
 
 
 @given(sizes=st.lists(st.integers(1, 40), max_size=30), limit=st.integers(0, 60))

@@ -9,13 +9,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.convolving import (
+    ALGORITHMS,
     Case,
+    Strides,
     channel_by_channel,
     computed_by,
     draw_array,
     for_tiles,
     general,
     reference,
+    strides,
 )
 from support.drawing import at_least
 
@@ -26,6 +29,7 @@ from tinygrad_cnn.engine import (
     convolution,
     depthwise,
     direct,
+    scattered,
     winograd,
 )
 
@@ -141,6 +145,53 @@ def test_the_number_of_threads_changes_no_bit(case: Case, name: str, cache: int,
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert a.tobytes() == b.tobytes()
+
+
+WAYS = st.one_of(
+    st.tuples(st.sampled_from(["columns", "direct"]), general),
+    st.tuples(st.just("depthwise"), channel_by_channel),
+    st.tuples(st.just("winograd"), for_tiles),
+)
+PHASE = Strides((2, 3, 1, 0), (2, 2, 1, 1))  # what a stride of 2 leaves of images-last memory
+TILED = Case((32, 2, 9, 10), (3, 2, 3, 3), (1, 1), (1, 1), (1, 1), 1)
+
+
+@example(way=("winograd", TILED), strides=PHASE, has_bias=True, cache=1 << 21, widest=128, seed=0)
+@example(way=("winograd", TILED), strides=PHASE, has_bias=True, cache=1 << 14, widest=16, seed=0)
+@example(way=("columns", TILED), strides=PHASE, has_bias=True, cache=1 << 21, widest=128, seed=0)
+@at_least(60)
+@given(way=WAYS, strides=strides(4), has_bias=st.booleans(), cache=CACHES,
+       widest=st.sampled_from([16, 128]), seed=SEEDS)  # fmt: skip
+def test_an_output_may_have_any_strides(way: tuple[str, Case], strides: Strides, has_bias: bool,
+                                        cache: int, widest: int, seed: int) -> None:  # fmt: skip
+    (name, case), rng = way, np.random.default_rng(seed)
+    x, w, bias = (draw_array(rng, shape, "f8", "") for shape in (case.x, case.w, case.w[:1]))
+    out, bias = strides.empty(case.y, "f8"), bias if has_bias else np.zeros_like(bias)
+    if out.size == 0:
+        return
+    given = bias if has_bias else None
+    with computed_by(name, cache), tg.engine(poison=True), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd, "WIDEST", widest)
+        ALGORITHMS[name].convolve(x, w, given, case.at, case.groups, out=out)
+    expected = reference(x, w, case) + bias[:, np.newaxis, np.newaxis]
+    np.testing.assert_allclose(out, expected, rtol=1e-10, atol=1e-10)
+    assert np.isnan(out.base).sum() == out.base.size - out.size  # nothing beside it was written to
+
+
+@example(case=TILED, strides=PHASE, seed=0)
+@at_least(30)
+@given(case=general, strides=strides(4), seed=SEEDS)
+def test_an_images_gradient_may_have_any_strides(case: Case, strides: Strides, seed: int) -> None:
+    if case.groups > 1 or case.x[0] == 0:
+        return
+    rng = np.random.default_rng(seed)
+    x, u, w = (draw_array(rng, shape, "f8", "") for shape in (case.x, case.y, case.w))
+    dx = strides.empty(case.x, "f8")
+    with computed_by("direct"), tg.engine(poison=True):
+        scattered.input_gradient(u, w, case.at, direct, dx)
+    value, bound = inner(reference(x, w, case), u), inner(reference(abs(x), abs(w), case), abs(u))
+    assert abs(inner(dx, x) - value) <= 1e-13 * bound
+    assert np.isnan(dx.base).sum() == dx.base.size - dx.size
 
 
 def test_winograds_error_is_within_its_bound() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
@@ -11,16 +11,19 @@ from unittest.mock import patch
 import numpy as np
 from hypothesis import strategies as st
 
+import tinygrad_cnn as tg
 from tinygrad_cnn.engine import (
     bands,
     columns,
     convolution,
     depthwise,
     direct,
+    scattered,
     threads,
     weights,
     winograd,
 )
+from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.windows import Windows, windows
 
 Array = np.ndarray[Any, Any]
@@ -60,6 +63,109 @@ def _forget_bands() -> None:
     columns._bands.cache_clear()
 
 
+@contextmanager
+def ways_taken() -> Iterator[set[tuple[str, ...]]]:
+    """Collect the direction and the algorithm of every convolution computed inside.
+
+    An image's gradient adds what was computed: all of it ("whole"), the cells of one phase of a
+    stride ("phase"), rows for `scattered` to add ("rows"), or cells that no kernel cell reaches
+    ("zeros").
+    """
+    taken: set[tuple[str, ...]] = set()
+    within: list[str] = []
+    real = {name: getattr(convolution, name) for name in DIRECTIONS} | {"parts": convolution.parts}
+
+    def entered(direction: str, function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            within.append(direction)
+            try:
+                return function(*arguments)
+            finally:
+                within.pop()
+
+        return call
+
+    def parts(*arguments: Any) -> Any:
+        for cells, kernels, at in real["parts"](*arguments):
+            if kernels is None:
+                taken.add(("input_gradient", "zeros"))
+            yield cells, kernels, at
+
+    with ExitStack() as patches:
+        patches.enter_context(patch.object(convolution, "parts", parts))
+        rows = entered("rows", scattered.input_gradient)
+        patches.enter_context(patch.object(scattered, "input_gradient", rows))
+        for direction in DIRECTIONS:
+            function = entered(direction, real[direction])
+            patches.enter_context(patch.object(convolution, direction, function))
+        for name, algorithm in ALGORITHMS.items():
+
+            def convolve(*given: Any, out: Array, name: str = name,
+                         function: Any = algorithm.convolve) -> None:  # fmt: skip
+                whole = any(layout.memory(out).flags.c_contiguous for layout in Layout)
+                kind = "rows" if within[-1] == "rows" else "whole" if whole else "phase"
+                taken.add((within[0], name, *[kind] * (within[0] == "input_gradient")))
+                function(*given, out=out)
+
+            def gradient(*given: Any, name: str = name,
+                         function: Any = algorithm.weight_gradient) -> Array:  # fmt: skip
+                taken.add((within[0], name))
+                return function(*given)
+
+            patches.enter_context(patch.object(algorithm, "convolve", convolve))
+            patches.enter_context(patch.object(algorithm, "weight_gradient", gradient))
+        yield taken
+
+
+DIRECTIONS = ("forward", "weight_gradient", "input_gradient")
+EVERY_WAY = (
+    {(direction, name) for direction in DIRECTIONS[:2] for name in ALGORITHMS}
+    | {("input_gradient", name, kind) for name in ALGORITHMS for kind in ("whole", "phase")}
+    | {("input_gradient", name, "rows") for name in ("columns", "direct")}
+    | {("input_gradient", "zeros")}
+)
+
+
+@dataclass(frozen=True)
+class Strides:
+    """The strides of an array: the order of its axes, slowest first, and a step along each."""
+
+    order: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array of NaN with these strides; its base, NaN as well, has the gaps too."""
+        size = [shape[axis] * abs(step) for axis, step in zip(self.order, self.steps, strict=True)]
+        return self._seen(np.full(size, np.nan if np.dtype(dtype).kind in "fc" else 0, dtype))
+
+    def array(self, values: Array) -> Array:
+        """Return a copy of the values with these strides."""
+        out = self.empty(values.shape, values.dtype)
+        out[...] = values
+        return out
+
+    def tensor(self, values: Array) -> tg.Tensor:
+        """Return the values as a Tensor with these strides: a view of a leaf."""
+        return self._seen(tg.Tensor(self.array(values).base, requires_grad=True))
+
+    def _seen(self, memory: Any) -> Any:
+        part = memory[tuple([slice(None, None, step) for step in self.steps])]
+        return tg.transpose(part, tuple(np.argsort(self.order).tolist()))
+
+
+def strides(axes: int) -> st.SearchStrategy[Strides]:
+    """Draw strides of an array with that many axes: C or Fortran order, permuted, sliced."""
+    orders = [tuple(range(axes)), tuple(reversed(range(axes)))]
+    if axes == 4:
+        orders += [(2, 3, 1, 0), (0, 1, 3, 2), (0, 2, 3, 1)]
+    dense = st.just((1,) * axes)
+    return st.builds(
+        Strides,
+        st.sampled_from(orders) | st.permutations(range(axes)).map(tuple),
+        dense | st.tuples(*[st.sampled_from([1, 1, 2, 3, -1, -2])] * axes),
+    )
+
+
 @dataclass(frozen=True)
 class Case:
     """A convolution: shapes and where its windows lie."""
@@ -67,7 +173,7 @@ class Case:
     x: tuple[int, int, int, int]
     w: tuple[int, int, int, int]
     stride: tuple[int, int]
-    padding: tuple[int, int]
+    padding: tuple[int, int] | str
     dilation: tuple[int, int]
     groups: int
 
@@ -118,9 +224,55 @@ def _pairs(low: int, high: int) -> st.SearchStrategy[tuple[int, int]]:
     return st.tuples(st.integers(low, high), st.integers(low, high))
 
 
+@st.composite
+def _of_real_size(draw: st.DrawFn) -> Case:
+    kinds = ["few", "many", "thin", "groups", "depthwise", "tiles", "phases", "large"]
+    kind = draw(st.sampled_from(kinds))
+    stride, dilation = draw(_pairs(1, 3)), draw(_pairs(1, 3))
+    if draw(st.booleans()):
+        dilation = (1, 1)
+    kernel, count = draw(_pairs(1, 7)), draw(_pairs(1, 10))
+    groups, fewest = 1, 1
+    c, oc = draw(_pairs(1, 70))
+    if kind == "thin":
+        c = draw(st.integers(1, 8))
+    elif kind == "groups":
+        groups = draw(st.integers(2, 8))
+        c, oc = draw(_pairs(1, 9))
+    elif kind == "depthwise":
+        groups, c, oc = draw(st.integers(2, 70)), 1, draw(st.sampled_from([1, 1, 2, 3]))
+    elif kind == "large":  # in several bands
+        groups, (c, oc) = draw(st.sampled_from([1, 1, 2, 20])), draw(_pairs(1, 4))
+        kernel, count = draw(_pairs(1, 3)), draw(_pairs(16, 40))
+    elif kind in ("tiles", "phases"):  # a kernel, or those of its phases, that fit tiles
+        fewest, (c, oc), count = 16, draw(_pairs(16, 40)), draw(_pairs(3, 9))
+        stride = (1, 1) if kind == "tiles" else draw(_pairs(1, 3))
+        dilation = draw(st.sampled_from([(1, 1), stride]))
+        kernel = tuple(
+            3 if d == s else draw(st.integers(2 * s + 1, 7))
+            for s, d in zip(stride, dilation, strict=True)
+        )  # fmt: skip
+    pads, size = [], []
+    for s, d, k, o in zip(stride, dilation, kernel, count, strict=True):
+        reach = (o - 1) * s + d * (k - 1) + 1
+        pads.append(draw(st.integers(0, min(d * (k - 1), (reach - 1) // 2))))
+        size.append(reach - 2 * pads[-1] + draw(st.integers(0, s - 1)))
+    padding: Any = tuple(pads)
+    if stride == (1, 1) and draw(st.booleans()):
+        padding, size = "same", list(count)
+    products = groups * c * oc * kernel[0] * kernel[1] * count[0] * count[1]
+    most = max(fewest, min(130, PRODUCTS // products))
+    n = draw(st.integers(1, min(7, most)) if kind == "few" else st.integers(fewest, most))
+    return Case((n, c * groups, *size), (oc * groups, c, *kernel), stride, padding, dilation,
+                groups)  # fmt: skip
+
+
+PRODUCTS = 20_000_000  # multiply-adds of a case at most, so that thousands can be tried
+
 general = _general().filter(_fits)
 channel_by_channel = _channel_by_channel()
 for_tiles = _for_tiles().filter(_fits)
+of_real_size = _of_real_size()
 
 
 def reference(x: Array, w: Array, case: Case) -> Array:

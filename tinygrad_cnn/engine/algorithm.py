@@ -27,7 +27,10 @@ class Algorithm(Protocol):
     def convolve(
         self, x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array
     ) -> None:
-        """Write the convolution of `x` with `w`, plus `bias`, to `out`; all of one dtype."""
+        """Write the convolution of `x` with `w`, plus `bias`, to `out`; all of one dtype.
+
+        `out` may have any strides: reshape it by `buffers.view` only.
+        """
 
     def weight_gradient(self, dy: Array, x: Array, at: Windows, groups: int) -> Array:
         """Return the gradient of the kernels."""

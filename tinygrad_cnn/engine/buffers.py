@@ -55,8 +55,6 @@ class Blocks:
             now = settings.get()
             block = self._free(size)
             if block is not None:
-                if now.poison:
-                    block.fill(0xFF)  # NaN in every floating dtype
                 return block
             block = np.empty(size, np.uint8)
             if self.held + size > now.memory_limit:
@@ -101,19 +99,34 @@ def release() -> None:
         _blocks._release(0)
 
 
+def view(array: Array, shape: tuple[int, ...]) -> Array:
+    """Return `array` in another shape as a view, to write to: writes to a copy would be lost.
+
+    Raises
+    ------
+    ValueError
+        If the strides allow no such view: write to scratch memory instead, and copy it.
+    """
+    return array.reshape(shape, copy=False)
+
+
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Return an array of undefined values, as ``np.empty`` does."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size < LARGE or dtype.hasobject or not _counts_are_exact:
-        return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, _blocks.take(size))
+        array = np.empty(shape, dtype)
+    else:
+        array = np.ndarray(shape, dtype, _blocks.take(size))
+    if settings.get().poison and not dtype.hasobject:
+        view(array, (-1,)).view(np.uint8).fill(0xFF)  # NaN in every floating dtype
+    return array
 
 
 def empty_like(model: Array, shape: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Array:
     """Return an array of undefined values whose axes lie in memory in the order of `model`'s."""
     shape, dtype = shape or model.shape, np.dtype(dtype or model.dtype)
-    if math.prod(shape) * dtype.itemsize < LARGE:
+    if math.prod(shape) * dtype.itemsize < LARGE and not settings.get().poison:
         return np.empty_like(model, dtype, shape=shape, subok=False)
     order = sorted(range(model.ndim), key=lambda axis: -abs(model.strides[axis]))
     memory = empty(tuple([shape[axis] for axis in order]), dtype)

@@ -23,6 +23,7 @@ import numpy as np
 
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.bands import CACHE, Band, bands, part_count
+from tinygrad_cnn.engine.buffers import view
 from tinygrad_cnn.engine.layout import Array, Layout
 from tinygrad_cnn.engine.scratch import scratch
 from tinygrad_cnn.engine.windows import Windows
@@ -42,7 +43,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
         band = pieces[i]
         y = out[band.first : band.last, :, band.top : band.bottom]
         shape = (band.images, groups, oc // groups, band.rows * at.columns.windows)
-        product = y.reshape(shape) if in_place else scratch("product", shape, out.dtype)
+        product = view(y, shape) if in_place else scratch("product", shape, out.dtype)
         np.matmul(kernels, _gathered(windows, band), out=product)
         if bias_column is not None:
             product += bias_column

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.engine import threads, weights
 from tinygrad_cnn.engine.bands import NARROWEST, Band, bands
+from tinygrad_cnn.engine.buffers import view
 from tinygrad_cnn.engine.layout import Array, Layout
 from tinygrad_cnn.engine.rows import Rows
 from tinygrad_cnn.engine.windows import Windows
@@ -46,7 +47,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
         rows_of_kernels = kernels.reshape(groups, 1, 1, 1, parts, -1, kernels.shape[-1])
         windows = rows.windows(memory, band, split)[:, :, :, :, np.newaxis]
         shape = (*y.shape[:2], groups, parts, oc // groups // parts, split, band.images // split)
-        products = y.reshape(shape).transpose(2, 0, 1, 5, 3, 4, 6)
+        products = view(y, shape).transpose(2, 0, 1, 5, 3, 4, 6)
         np.matmul(rows_of_kernels, windows, out=products)  # (G, oh, OW, split, part, ·, q)
         if bias_row is not None:
             y += bias_row[:, : band.images]

@@ -14,6 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tinygrad_cnn.engine.buffers import view
 from tinygrad_cnn.engine.scratch import scratch
 
 Array = NDArray[Any]
@@ -38,7 +39,7 @@ def images_first(memory: Array, images: Array) -> None:
         near = scratch("near", (*block.shape[1:], len(block)), images.dtype)
         near[...] = memory[rows, :, channels].transpose(2, 0, 1, 3)
         # The pixels of a block lie side by side: rows of one channel, or all of several channels.
-        pixels = block.reshape(len(block), block[0].size)
+        pixels = view(block, (len(block), block[0].size))
         pixels[...] = near.reshape(pixels.shape[::-1]).T
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.engine.settings import settings
+
 KEPT = 1 << 23  # bytes; a larger block is not kept
 
 Blocks = dict[str, NDArray[Any]]
@@ -54,4 +56,7 @@ def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[
         block = np.empty(size, np.uint8)
         if blocks is not None and size <= KEPT:
             blocks[name] = block
-    return block[:size].view(dtype).reshape(shape)
+    memory = block[:size]
+    if settings.get().poison:
+        memory.fill(0xFF)  # NaN in every floating dtype
+    return memory.view(dtype).reshape(shape)

@@ -35,8 +35,8 @@ def engine(
     memory_limit : int
         How many bytes of large arrays may be kept for use again, 0 for none. 512 MiB at first.
     poison : bool
-        For debugging: fill memory that is used again with NaN, so that whoever reads what he has
-        not written is found out. False at first.
+        For debugging: fill uninitialized memory with NaN, to expose reads of values that were never
+        written. False at first.
 
     Raises
     ------

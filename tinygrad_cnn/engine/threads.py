@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine import pool
+from tinygrad_cnn.engine import buffers, pool
 from tinygrad_cnn.engine.blas import on_one_thread
 from tinygrad_cnn.engine.context import changed
 
@@ -76,7 +76,7 @@ def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     rows, columns = a.shape[-2], b.shape[-1]
     if a.ndim > 2 or b.ndim > 2 or pieces < 2 or a.shape[1] != b.shape[0] or a.dtype != b.dtype:
         return np.asarray(on_one_thread(lambda: np.matmul(a, b)))
-    y = np.empty((rows, columns), a.dtype)
+    y = buffers.empty((rows, columns), a.dtype)
     along = int(columns > rows)
     cuts = _cuts(max(rows, columns), pieces)
 

@@ -32,6 +32,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.bands import CACHE, image_blocks, part_count
+from tinygrad_cnn.engine.buffers import view
 from tinygrad_cnn.engine.layout import Array, Layout
 from tinygrad_cnn.engine.scratch import scratch
 from tinygrad_cnn.engine.windows import Windows
@@ -70,6 +71,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
     kernels = kernels.reshape(IN, 1, IN, *w.shape[:2])
     tiles = -(-ow // OUT)
     blocks = image_blocks(n, WIDEST)
+    in_place = len(blocks) == 1 and target[0].flags.c_contiguous
 
     def piece(i: int) -> None:
         t, (first, last) = i // len(blocks), blocks[i % len(blocks)]
@@ -82,11 +84,11 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
             np.matmul(kernels, values, out=products)
             np.matmul(back, products.reshape(*products.shape[:3], size), out=half[:, part])
         y = target[t * OUT : (t + 1) * OUT, :, :, first:last]
-        rows = y if len(blocks) == 1 else scratch("rows", y.shape, x.dtype)
+        rows = y if in_place else scratch("rows", y.shape, x.dtype)
         flat = half.reshape(IN, tiles * OUT * size)
-        _rows_product(back[: len(y)], flat[:, : ow * size], rows.reshape(len(y), ow * size))
+        _rows_product(back[: len(y)], flat[:, : ow * size], out=view(rows, (len(y), ow * size)))
         if bias is not None:
-            pixels = rows.reshape(len(y) * ow, size)
+            pixels = view(rows, (len(y), ow, size))
             pixels += np.repeat(bias, last - first)
         if rows is not y:
             y[...] = rows
@@ -114,7 +116,7 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
         grown = scratch("half", (IN, tiles * OUT * size), x.dtype)
         grown[:, ow * size :] = 0
         flat = turned.reshape(len(rows), ow * size)
-        _rows_product(g[:, : len(rows)], flat, grown[:, : ow * size])
+        _rows_product(g[:, : len(rows)], flat, out=grown[:, : ow * size])
         columns = grown.reshape(IN, tiles, OUT, size)
         for part in _groups(tiles, (size + spread.shape[-1] + oc * c) * x.itemsize):
             values = _tiles(spread, part, c)  # (6, tiles, 6, C, N)
@@ -152,8 +154,8 @@ def _inputs(memory: Array, at: Windows, t: int) -> Array:
     spread[:, :before] = 0
     spread[:, before + used :] = 0
     rows = memory[top:bottom, :used].reshape(bottom - top, used * c * n)
-    inside = spread[:, before : before + used].reshape(IN, used * c * n)
-    _rows_product(b[:, top - start : bottom - start], rows, inside)
+    inside = view(spread[:, before : before + used], (IN, used * c * n))
+    _rows_product(b[:, top - start : bottom - start], rows, out=inside)
     return spread
 
 
@@ -172,11 +174,11 @@ def _tiles(spread: Array, part: slice, c: int) -> Array:
     return values.reshape(*tiles.shape[:3], c, size // c)
 
 
-def _rows_product(matrix: Array, rows: Array, out: Array) -> None:
+def _rows_product(matrix: Array, rows: Array, *, out: Array) -> None:
     """Write matrix · rows to `out`, as one stack of products of equally many columns each."""
     count, columns = _stack(rows.shape[1])
     cut = rows.reshape(len(rows), count, columns).swapaxes(0, 1)
-    np.matmul(matrix, cut, out=out.reshape(len(out), count, columns).swapaxes(0, 1))
+    np.matmul(matrix, cut, out=view(out, (len(out), count, columns)).swapaxes(0, 1))
 
 
 @lru_cache(maxsize=1024)
