@@ -133,8 +133,9 @@ def _stepped(x: Array, steps: _Steps) -> Array:
     for step in steps:
         x = x.reshape(step.shape)
         if isinstance(step, _Cut):
-            x, rest = [_stepped(x[part], then) for part, then in step.parts]
-            x += rest
+            first, rest = [_stepped(x[part], then) for part, then in step.parts]
+            first += rest
+            x = first
         elif step.ones is not None:
             x = np.dot(step.ones, x)
         else:
