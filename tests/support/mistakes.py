@@ -70,7 +70,8 @@ REDUCTIONS = [
             op="max"),
     Mistake("the weights of the softmax are forgotten", "logsumexp.x",
             " * weights", ""),
-    Mistake("a mean for a sum over repeats", "sum_to.forward", "x.sum(", "x.mean(",
+    Mistake("a mean for a sum over repeats", "sum_to.forward",
+            "reduction.total(x, tuple(summed)", "reduction.average(x, tuple(summed)",
             op="broadcast_to"),
     Mistake("not put back where it came from", "sum_to.x", "broadcast_to(g, x_shape)",
             "broadcast_to(g, x_shape[::-1]).T"),
@@ -80,8 +81,8 @@ MOVES = [
     Mistake("the permutation is not inverted", "transpose.x",
             "order.index(axis) for axis in range(len(order))", "order"),
     Mistake("an element named twice counts once", "put.forward",
-            "np.add.at(out.reshape(-1), selected.reshape(-1), x.reshape(-1))",
-            "out.reshape(-1)[selected.reshape(-1)] = x.reshape(-1)", op="getitem"),
+            "return reduction.add_at(x.reshape(-1), selected.reshape(-1), out.size)",
+            "out.reshape(-1)[selected.reshape(-1)] = x.reshape(-1); return out", op="getitem"),
     Mistake("the pieces are swapped", "concatenate.arrays", "return parts", "return parts[::-1]"),
     Mistake("the pieces do not follow each other", "concatenate.arrays", "start = stop",
             "start = stop - 1"),
@@ -224,8 +225,8 @@ ARRAYS = [
             r"shares memory", op="add"),
     Mistake("the result depends on the layout", "reshape.forward", "np.reshape(x, shape)",
             'np.reshape(x, shape, order="A")', r"layout"),
-    Mistake("the gradient depends on the layout", "put.forward", "x.reshape(-1))",
-            'x.ravel(order="K"))', r"layout", op="getitem"),
+    Mistake("the gradient depends on the layout", "put.forward", "add_at(x.reshape(-1),",
+            'add_at(x.ravel(order="K"),', r"layout", op="getitem"),
 ]  # fmt: skip
 
 SWEEP = [
