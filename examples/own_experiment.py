@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.efficiency.drawing import COLOURS, draw_curve, name_lines
-from tinygrad_cnn.efficiency.experiment import Experiment, Record, grid
-from tinygrad_cnn.efficiency.experiments.common import train
-from tinygrad_cnn.efficiency.results import Results, Spread
-from tinygrad_cnn.efficiency.running import perform
-from tinygrad_cnn.efficiency.runs import Runs
+from tinygrad_cnn.experiments.drawing import COLOURS, draw_curve, name_lines
+from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
+from tinygrad_cnn.experiments.gallery.common import train
+from tinygrad_cnn.experiments.results import Results, Spread
+from tinygrad_cnn.experiments.running import perform
+from tinygrad_cnn.experiments.runs import Runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,7 +18,7 @@ import numpy as np
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, optim
-from tinygrad_cnn.draw import Drawing
+from tinygrad_cnn.drawing import Drawing
 
 DEPTH = 10  # hidden layers
 STEPS = 60

@@ -174,7 +174,7 @@ def test_a_vanishing_gradient_is_found_and_cured(load: Load, tmp_path: Path) -> 
 def test_an_experiment_of_ones_own_goes_on_where_it_was(
     load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tinygrad_cnn.efficiency.runs import Run, Runs
+    from tinygrad_cnn.experiments.runs import Run, Runs
 
     example = load("own_experiment")
     results = example.main(tmp_path)

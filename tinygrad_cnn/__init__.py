@@ -5,27 +5,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cnn import data, nn, ops, optim
-from tinygrad_cnn.calculus import hessian, jacobian, jvp, vjp
+from tinygrad_cnn import data, engine, nn, ops, optim
+from tinygrad_cnn.core.calculus import hessian, jacobian, jvp, vjp
+from tinygrad_cnn.core.graph import ChangedInPlaceError, GraphFreedError, Node, grad
+from tinygrad_cnn.core.nan import NaNError, detect_nan
+from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer, observe
+from tinygrad_cnn.core.op import OPS, Op, op
+from tinygrad_cnn.core.recording import enable_grad, no_grad, scope
+from tinygrad_cnn.core.tensor import Tensor, default_dtype
 from tinygrad_cnn.data import one_hot
-from tinygrad_cnn.engine.settings import engine
+from tinygrad_cnn.derivation import derive
+from tinygrad_cnn.drawing import draw, trace
 from tinygrad_cnn.engine.threads import num_threads
-from tinygrad_cnn.graph import ChangedInPlaceError, GraphFreedError, Node, grad
-from tinygrad_cnn.op import OPS, Op, op
 from tinygrad_cnn.ops import *  # noqa: F403  # ops.__all__, added to ours below
-from tinygrad_cnn.provenance import NaNError, detect_nan
-from tinygrad_cnn.recording import (
-    BackwardEvent,
-    ForwardEvent,
-    Observer,
-    enable_grad,
-    no_grad,
-    observe,
-    scope,
-)
-from tinygrad_cnn.tensor import Tensor, default_dtype
-
-from tinygrad_cnn.draw import derive, draw, trace  # isort: skip  # `draw` is the function from here
 
 if TYPE_CHECKING:
     from tinygrad_cnn import check

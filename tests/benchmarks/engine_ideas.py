@@ -43,7 +43,7 @@ def convolution(x: tuple[int, ...], w: tuple[int, ...], padding: int) -> Program
 
 def directly(program: Program) -> Program:
     def without_winograd() -> None:
-        with tg.engine(winograd=False):
+        with tg.engine.options(winograd=False):
             program()
 
     return without_winograd
@@ -66,7 +66,7 @@ def vgg(batch: int) -> Program:
 
 
 def without(winograd: bool = True, memory_limit: int | None = None) -> Switch:
-    return lambda: tg.engine(winograd=winograd, memory_limit=memory_limit)
+    return lambda: tg.engine.options(winograd=winograd, memory_limit=memory_limit)
 
 
 MAPS = normal(64, 6, 28, 28)

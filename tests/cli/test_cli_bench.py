@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from tinygrad_cnn.bench import benchmark
+from tinygrad_cnn.bench.rounds import Pace
 from tinygrad_cnn.cli import measuring
-from tinygrad_cnn.efficiency.bench import benchmark
-from tinygrad_cnn.efficiency.bench.rounds import Pace
 
 Call = Callable[..., Result]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from tinygrad_cnn.draw.graph import Graph
+from tinygrad_cnn.drawing.graph import Graph
 
 Call = Callable[..., Result]
 

@@ -9,7 +9,7 @@ import pytest
 from support.tiny_experiment import own
 from typer.testing import Result
 
-from tinygrad_cnn.efficiency.experiments import NAMES
+from tinygrad_cnn.experiments.gallery import NAMES
 
 Call = Callable[..., Result]
 THREE = """{

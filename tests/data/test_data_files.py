@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_cnn.files import atomic_write
+from tinygrad_cnn.support.files import atomic_write
 
 
 def names(folder: Path) -> list[str]:

@@ -106,7 +106,7 @@ def test_what_nothing_sees_is_handed_out_again() -> None:
 
 
 def test_poison_fills_what_is_used_again() -> None:
-    with tg.engine(poison=True):
+    with tg.engine.options(poison=True):
         array = buffers.empty((buffers.LARGE,), np.float32)
         array.fill(1.0)
         del array
@@ -116,7 +116,7 @@ def test_poison_fills_what_is_used_again() -> None:
 @pytest.mark.parametrize("dtype", ["f4", "f8", "c16"])
 @pytest.mark.parametrize("shape", [(), (3, 5), (2, 3, 4, 5), (64, 65, 66)])
 def test_poison_fills_all_that_is_undefined(shape: tuple[int, ...], dtype: str) -> None:
-    with tg.engine(poison=True):
+    with tg.engine.options(poison=True):
         assert np.isnan(buffers.empty(shape, dtype)).all()
         model = np.zeros(shape, dtype).T
         assert np.isnan(buffers.empty_like(model)).all()
@@ -193,7 +193,7 @@ def test_a_write_to_a_reshaped_array_is_found() -> None:
 @given(sizes=st.lists(st.integers(1, 40), max_size=30), limit=st.integers(0, 60))
 def test_no_more_is_held_than_the_limit(sizes: list[int], limit: int) -> None:
     blocks = buffers.Blocks()
-    with tg.engine(memory_limit=limit * buffers.ROUND):
+    with tg.engine.options(memory_limit=limit * buffers.ROUND):
         held = []
         for k, size in enumerate(sizes):
             held.append(blocks.take(size * buffers.ROUND))
@@ -224,7 +224,7 @@ def test_a_lower_limit_lets_memory_go() -> None:
     for size in (1, 2, 3):
         blocks.take(size * buffers.ROUND)
     assert blocks.held == 6 * buffers.ROUND
-    with tg.engine(memory_limit=4 * buffers.ROUND):
+    with tg.engine.options(memory_limit=4 * buffers.ROUND):
         blocks.take(4 * buffers.ROUND)
     assert blocks.held == 4 * buffers.ROUND
 
@@ -259,9 +259,9 @@ def train(steps: int) -> list[Array]:
 def test_training_reads_nothing_it_has_not_written() -> None:
     """With poison the same bits: a single use of freed memory would make them NaN."""
     plain = train(4)
-    with tg.engine(poison=True):
+    with tg.engine.options(poison=True):
         poisoned = train(4)
-    with tg.engine(memory_limit=0):
+    with tg.engine.options(memory_limit=0):
         fresh = train(4)
     for a, b, c in zip(plain, poisoned, fresh, strict=True):
         assert a.tobytes() == b.tobytes() == c.tobytes()
@@ -279,7 +279,7 @@ def test_training_reads_nothing_it_has_not_written() -> None:
     ],
 )
 def test_a_setting_that_is_none_is_refused(setting: dict[str, Any], error: type) -> None:
-    with pytest.raises(error, match="engine: "), tg.engine(**setting):
+    with pytest.raises(error, match=r"engine\.options: "), tg.engine.options(**setting):
         pass
 
 

@@ -170,7 +170,11 @@ def test_an_output_may_have_any_strides(way: tuple[str, Case], strides: Strides,
     if out.size == 0:
         return
     given = bias if has_bias else None
-    with computed_by(name, cache), tg.engine(poison=True), pytest.MonkeyPatch.context() as patch:
+    with (
+        computed_by(name, cache),
+        tg.engine.options(poison=True),
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setattr(winograd, "WIDEST", widest)
         ALGORITHMS[name].convolve(x, w, given, case.at, case.groups, out=out)
     expected = reference(x, w, case) + bias[:, np.newaxis, np.newaxis]
@@ -187,7 +191,7 @@ def test_an_images_gradient_may_have_any_strides(case: Case, strides: Strides, s
     rng = np.random.default_rng(seed)
     x, u, w = (draw_array(rng, shape, "f8", "") for shape in (case.x, case.y, case.w))
     dx = strides.empty(case.x, "f8")
-    with computed_by("direct"), tg.engine(poison=True):
+    with computed_by("direct"), tg.engine.options(poison=True):
         scattered.input_gradient(u, w, case.at, direct, dx)
     value, bound = inner(reference(x, w, case), u), inner(reference(abs(x), abs(w), case), abs(u))
     assert abs(inner(dx, x) - value) <= 1e-13 * bound
@@ -263,7 +267,7 @@ def test_rows_are_added_for_few_channels(channels: int, kernel: int, groups: int
 def test_winograd_is_for_float32_and_can_be_switched_off() -> None:
     assert chosen(PLAIN, "f8") is direct
     assert chosen(PLAIN, "c16") is direct
-    with tg.engine(winograd=False):
+    with tg.engine.options(winograd=False):
         assert chosen(PLAIN) is direct
     assert chosen(PLAIN) is winograd
 
@@ -274,7 +278,7 @@ def test_gradients_of_a_convolution_by_winograd_are_close_to_the_direct_ones() -
     found = []
     for switch in (True, False):
         a, b = tg.Tensor(x, requires_grad=True), tg.Tensor(w, requires_grad=True)
-        with tg.engine(winograd=switch):
+        with tg.engine.options(winograd=switch):
             (tg.conv2d(a, b, padding=1) ** 2).sum().backward()
         found.append((a.grad, b.grad))
     for fast, exact in zip(*found, strict=True):

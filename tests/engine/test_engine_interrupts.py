@@ -21,7 +21,7 @@ from support.interrupting import (
 )
 
 import tinygrad_cnn as tg
-from tinygrad_cnn import graph
+from tinygrad_cnn.core import graph
 from tinygrad_cnn.engine import blas, buffers, pool, scratch, threads, windows
 from tinygrad_cnn.train.evaluation import in_mode
 
@@ -34,7 +34,7 @@ def contexts() -> None:
     again = tg.no_grad()
     with again, tg.enable_grad(), again, tg.detect_nan():
         pass
-    with tg.num_threads(2), tg.engine(poison=True), tg.default_dtype("float64"):
+    with tg.num_threads(2), tg.engine.options(poison=True), tg.default_dtype("float64"):
         pass
     with tg.no_grad(), tg.enable_grad(), tg.scope("a"), tg.observe(tg.Observer()):
         pass

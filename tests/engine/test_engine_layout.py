@@ -193,7 +193,7 @@ def test_pooling_in_any_order(layout: Layout, gradient_layout: Layout, options: 
 def test_a_gradient_of_apart_windows_is_written_everywhere() -> None:
     """On memory used again, cells that no window covers have to become 0."""
     at = windows("pool", (5, 7), (2, 2), 3, 0, 1)
-    with tg.engine(poison=True):
+    with tg.engine.options(poison=True):
         for _ in range(3):
             u = np.ones((64, 32, *at.count), "f4")
             dx = pooling.scatter(u, np.zeros(u.shape, "u1"), at)

@@ -110,7 +110,7 @@ def final_loss(seed: int, winograd: bool) -> float:
     )  # fmt: skip
     optimizer = tg.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     losses: list[float] = []
-    with tg.engine(winograd=winograd):
+    with tg.engine.options(winograd=winograd):
         for epoch in range(2):
             loader = tg.data.DataLoader(
                 digits, batch_size=32, shuffle=True, seed=100 * seed + epoch

@@ -51,7 +51,7 @@ def check_convolution(case: Case, strides: dict[str, Strides], spread: bool, see
         (y + bias[:, np.newaxis, np.newaxis], forward, "conv2d"), (dx, backward, "of x"),
         (dw, pixels, "of w"), (u.sum((0, 2, 3), dtype="f8"), pixels, "of bias"),
     ]  # fmt: skip
-    with tg.engine(poison=True):
+    with tg.engine.options(poison=True):
         with ways_taken() as ways:
             a, b, c = strides["x"].tensor(x), strides["w"].tensor(w), strides["bias"].tensor(bias)
             result = tg.conv2d(a, b, c, **options)
@@ -152,7 +152,7 @@ def test_linear_of_any_size_is_the_float64_product(
     shapes = (rows, inner), (columns, inner), (columns,), (rows, columns)
     x, w, bias, u = (rng.standard_normal(shape, "f4") for shape in shapes)
     wide, kernels, g = (array.astype("f8") for array in (x, w, u))
-    with tg.engine(poison=True):
+    with tg.engine.options(poison=True):
         a, b, c = of_x.tensor(x), of_w.tensor(w), tg.Tensor(bias, True)
         result = tg.linear(a, b, c)
         got = [result, *tg.grad(result, [a, b, c], gradient=of_u.array(u))]
@@ -197,7 +197,7 @@ def test_maxpool_of_any_size_is_that_of_float64(
     u = rng.standard_normal((*shape[:2], *windows.count), "f4")
     winner = windows.winner(x)
     y, dx = windows.maximum(x), windows.scatter(u, winner)
-    with tg.engine(poison=True):
+    with tg.engine.options(poison=True):
         a, g = of_x.tensor(x), of_u.array(u)
         result = tg.maxpool(a, **options)
         np.testing.assert_array_equal(result.numpy(), y)
@@ -220,7 +220,7 @@ def test_avgpool_of_any_size_is_that_of_float64(
     u = rng.standard_normal((*shape[:2], *windows.count), "f4")
     y, dx = windows.average(x, not inside), windows.average_gradient(u, not inside)
     options["count_include_pad"] = not inside
-    with tg.engine(poison=True):
+    with tg.engine.options(poison=True):
         a, g = of_x.tensor(x), of_u.array(u)
         result = tg.avgpool(a, **options)
         assert_close(result, y, 1, "avgpool")
@@ -246,7 +246,7 @@ def test_batch_norm_of_any_size_is_that_of_float64(
     inner = g - g.mean(axes, keepdims=True) - normal * (g * normal).mean(axes, keepdims=True)
     slack = 4.0 / deviation.min() ** 2  # few values of a channel may be close to each other
     values = u[:, 0].size
-    with tg.engine(poison=True):
+    with tg.engine.options(poison=True):
         a, b, c = of_x.tensor(x), tg.Tensor(w, True), tg.Tensor(bias, True)
         result = tg.batch_norm(a, b, c)
         got = [result, *tg.grad(result, [a, b, c], gradient=of_u.array(u))]

@@ -25,7 +25,7 @@ from support.symbolic import expression
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.check.cases import CASES
-from tinygrad_cnn.draw.derivation.letters import LETTERS
+from tinygrad_cnn.derivation.letters import LETTERS
 
 OURS = {name: op for name, op in tg.OPS.items() if op.__module__.startswith("tinygrad_cnn.ops.")}
 ELEMENTWISE = [name for name, op in OURS.items() if op.elementwise]

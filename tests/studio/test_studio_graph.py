@@ -13,7 +13,7 @@ import pytest
 from support.studio import studio_client
 from support.studio_networks import network, picture
 
-from tinygrad_cnn.draw.layout import GraphvizMissingError
+from tinygrad_cnn.drawing.layout import GraphvizMissingError
 from tinygrad_cnn.studio.encoding import decode, encode_input
 from tinygrad_cnn.studio.explain.forward import ExplainError
 from tinygrad_cnn.studio.explain.graph import explain_graph

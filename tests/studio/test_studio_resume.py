@@ -20,13 +20,13 @@ from support.studio_training import (
     tiny,
 )
 
-from tinygrad_cnn import files
 from tinygrad_cnn.studio import Settings
 from tinygrad_cnn.studio.store import Store, drawings, models
 from tinygrad_cnn.studio.training import reporting
 from tinygrad_cnn.studio.training.requests import fine_tune_request
 from tinygrad_cnn.studio.training.states import queue
 from tinygrad_cnn.studio.training.worker import work
+from tinygrad_cnn.support import files
 
 
 @pytest.fixture

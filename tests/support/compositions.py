@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.check.strategies import axes, broadcasting, indices
-from tinygrad_cnn.draw.graph import Edge, Graph
+from tinygrad_cnn.drawing.graph import Edge, Graph
 
 Shape: TypeAlias = tuple[int, ...]
 Options: TypeAlias = dict[str, Any]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import tinygrad_cnn as tg
 from support.entries import Entries
 from tinygrad_cnn import nn
-from tinygrad_cnn.draw.derivation import Derivation
-from tinygrad_cnn.draw.derivation.symbols import Symbols, leaf_names
-from tinygrad_cnn.graph import Node
+from tinygrad_cnn.core.graph import Node
+from tinygrad_cnn.derivation import Derivation
+from tinygrad_cnn.derivation.symbols import Symbols, leaf_names
 
 
 class Watch(tg.Observer):

@@ -10,7 +10,7 @@ import numpy as np
 import tinygrad_cnn as tg
 from support import numeric
 from support.prose import PROSE
-from tinygrad_cnn.draw.derivation.letters import LETTERS
+from tinygrad_cnn.derivation.letters import LETTERS
 
 LEFT_OUT = {"reduction", "keepdims"}
 """Options that a formula does not tell of: it holds for their defaults."""

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.efficiency.experiment import Experiment, Record
-from tinygrad_cnn.efficiency.results import Results, Row
+from tinygrad_cnn.experiments.experiment import Experiment, Record
+from tinygrad_cnn.experiments.results import Results, Row
 
 
 def measured(experiment: Experiment, source: str, seeds: int, **changed: Any) -> Results:

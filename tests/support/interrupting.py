@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import blas, buffers, pool, settings, threads
-from tinygrad_cnn.recording import Recording, float_dtype, recording
+from tinygrad_cnn.core.recording import Recording, float_dtype, recording
+from tinygrad_cnn.engine import blas, buffers, configuration, pool, threads
 
 BLAS_THREADS = 2
 
@@ -110,7 +110,7 @@ def broken() -> list[str]:
         "who holds BLAS": not blas._running and not blas._before,
         "recording": recording.get() == Recording(),
         "the default dtype": float_dtype.get() == np.float32,
-        "the engine's settings": settings.settings.get() == settings.Settings(),
+        "the engine's settings": configuration.configuration.get() == configuration.EngineOptions(),
         "the number of threads": threads._limit.get() is None,
         "inside a job": not pool._inside.get(),
         "a lock": all(not lock._is_owned() for lock in free),
@@ -151,7 +151,7 @@ class Work:
             return bytes(self.model(self.images).numpy().tobytes())
 
     def set(self) -> bytes:
-        with tg.num_threads(2), tg.engine(winograd=False), tg.default_dtype("float64"):
+        with tg.num_threads(2), tg.engine.options(winograd=False), tg.default_dtype("float64"):
             return bytes(tg.conv2d(self.x, self.w).tobytes())
 
     def wrong(self) -> list[str]:

@@ -9,7 +9,7 @@ import os
 import signal
 from pathlib import Path
 
-from tinygrad_cnn.efficiency.experiment import Experiment, Unavailable, grid
+from tinygrad_cnn.experiments.experiment import Experiment, Unavailable, grid
 
 LOG = Path(__file__).with_name("log")
 STEPS = 4

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.draw.drawing import Drawing
+from tinygrad_cnn.drawing.drawing import Drawing
 
 
 class Watch(tg.Observer):

@@ -36,7 +36,7 @@ from functools import partial
 import numpy as np
 
 from tinygrad_cnn import nn
-from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.core.tensor import Tensor
 
 Pair = namedtuple("Pair", "calls noise")
 SHARED = [0]

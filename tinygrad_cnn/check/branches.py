@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tinygrad_cnn.op import Op
-from tinygrad_cnn.recording import ForwardEvent, Observer, observe
+from tinygrad_cnn.core.observer import ForwardEvent, Observer, observe
+from tinygrad_cnn.core.op import Op
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tinygrad_cnn.op import Op
-from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.core.tensor import Tensor
 
 Array: TypeAlias = NDArray[Any]
 

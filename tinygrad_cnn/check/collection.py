@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tinygrad_cnn.check.ops import EXAMPLES, OpCheckError, check_op
-from tinygrad_cnn.op import OPS, Op
+from tinygrad_cnn.core.op import OPS, Op
 
 __all__ = ["OpChecks", "OpItem", "pytest_collection_modifyitems"]
 

@@ -14,8 +14,8 @@ from tinygrad_cnn.check.comparison import Comparison, Settings
 from tinygrad_cnn.check.examination import Examination, compare_order, fit_method
 from tinygrad_cnn.check.functional import Array, Functional, functional
 from tinygrad_cnn.check.patterns import Facts, describe
-from tinygrad_cnn.op import Op
-from tinygrad_cnn.recording import ForwardEvent
+from tinygrad_cnn.core.observer import ForwardEvent
+from tinygrad_cnn.core.op import Op
 
 CALLS = 200  # at most as many are looked at
 JACOBIAN = 4096  # elements of the largest that is written out to see what is missing in it

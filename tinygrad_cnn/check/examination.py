@@ -22,7 +22,7 @@ from tinygrad_cnn.check.reference import (
     complex_step,
 )
 from tinygrad_cnn.check.shaking import Shaking
-from tinygrad_cnn.recording import observe
+from tinygrad_cnn.core.observer import observe
 
 LOOKED_AT = 128  # entries of an input whose directions cross kinks
 DIRECTIONS = 3

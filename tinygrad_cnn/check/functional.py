@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.graph import grad
-from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.core.graph import grad
+from tinygrad_cnn.core.tensor import Tensor
 
 Function: TypeAlias = Callable[..., Tensor]
 Array: TypeAlias = NDArray[Any]

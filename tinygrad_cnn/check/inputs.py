@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.check.functional import Array, Function
-from tinygrad_cnn.provenance import NaNError, detect_nan
-from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.core.nan import NaNError, detect_nan
+from tinygrad_cnn.core.tensor import Tensor
 
 METHODS = ("auto", "complex", "central")
 

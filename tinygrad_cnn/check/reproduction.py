@@ -12,7 +12,7 @@ from tinygrad_cnn.check.calls import SHOWN, Call, spelled
 from tinygrad_cnn.check.comparison import Settings
 from tinygrad_cnn.check.examination import compare_order, fit_method
 from tinygrad_cnn.check.functional import Array, functional, leaf
-from tinygrad_cnn.op import Op
+from tinygrad_cnn.core.op import Op
 
 SHORT = len("-2.0625")
 """The most characters of a number that nobody would round."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.recording import ForwardEvent, Observer
+from tinygrad_cnn.core.observer import ForwardEvent, Observer
 
 
 class Shaking(Observer):

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
-from tinygrad_cnn.op import OPS, Op
+from tinygrad_cnn.core.op import OPS, Op
 
 __all__ = ["check"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.arguments import choice
 from tinygrad_cnn.cli.display import console
 from tinygrad_cnn.cli.sample import model_and_images
-from tinygrad_cnn.draw import derive as write
+from tinygrad_cnn.derivation import derive as write
+from tinygrad_cnn.support.arguments import choice
 
 __all__ = ["FORMATS", "derive"]
 

@@ -8,13 +8,13 @@ from typing import Any
 from rich.text import Text
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.arguments import choice
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
 from tinygrad_cnn.cli.sample import model_and_images
-from tinygrad_cnn.draw import trace
-from tinygrad_cnn.draw.drawing import FORMATS, Drawing
-from tinygrad_cnn.draw.heat import HEATS
-from tinygrad_cnn.draw.text import number
+from tinygrad_cnn.drawing import trace
+from tinygrad_cnn.drawing.drawing import FORMATS, Drawing
+from tinygrad_cnn.drawing.heat import HEATS
+from tinygrad_cnn.drawing.text import number
+from tinygrad_cnn.support.arguments import choice
 
 __all__ = ["draw"]
 

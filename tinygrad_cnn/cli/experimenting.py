@@ -11,15 +11,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from tinygrad_cnn.arguments import whole
+from tinygrad_cnn.bench.machine import cores
 from tinygrad_cnn.cli.display import ACCENT, FAINT, clock, console
 from tinygrad_cnn.cli.errors import INTERRUPTED
-from tinygrad_cnn.efficiency.experiment import Experiment, slug
-from tinygrad_cnn.efficiency.experiments import NAMES, find
-from tinygrad_cnn.efficiency.machine import cores
-from tinygrad_cnn.efficiency.running import DONE, LACKING, Outcome, Watcher, perform
-from tinygrad_cnn.efficiency.runs import Run, Runs
-from tinygrad_cnn.efficiency.time_left import TimeLeft
+from tinygrad_cnn.experiments.experiment import Experiment, slug
+from tinygrad_cnn.experiments.gallery import NAMES, find
+from tinygrad_cnn.experiments.running import DONE, LACKING, Outcome, Watcher, perform
+from tinygrad_cnn.experiments.runs import Run, Runs
+from tinygrad_cnn.experiments.time_left import TimeLeft
+from tinygrad_cnn.support.arguments import whole
 
 __all__ = ["RunLines", "experiment"]
 
@@ -68,7 +68,7 @@ def experiment(
         _list(screen, chosen, runs, seeds)
         return 0
     if write is not None:
-        from tinygrad_cnn.efficiency.writing import write_page
+        from tinygrad_cnn.experiments.writing import write_page
 
         for line in write_page(chosen, runs, write, seeds):
             screen.print(line)

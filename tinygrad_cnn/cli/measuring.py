@@ -13,9 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tinygrad_cnn.cli.display import ACCENT, FAINT, console
-from tinygrad_cnn.cli.errors import INTERRUPTED
-from tinygrad_cnn.efficiency.bench.benchmark import (
+from tinygrad_cnn.bench.benchmark import (
     PARTS,
     Plan,
     Told,
@@ -23,13 +21,15 @@ from tinygrad_cnn.efficiency.bench.benchmark import (
     find_frameworks,
     measure,
 )
-from tinygrad_cnn.efficiency.bench.figure import MISSING, draw_roofline
-from tinygrad_cnn.efficiency.bench.profile import OpCall, names
-from tinygrad_cnn.efficiency.bench.report import OPS_OF_A_CHAIN, Comparison, Profile, Report, Roofs
-from tinygrad_cnn.efficiency.bench.rounds import Pace
-from tinygrad_cnn.efficiency.bench.sides import NUMPY, OURS, parse_peers, parse_pythons
-from tinygrad_cnn.efficiency.bench.workloads import select
-from tinygrad_cnn.efficiency.machine import Machine, cores, describe
+from tinygrad_cnn.bench.figure import MISSING, draw_roofline
+from tinygrad_cnn.bench.machine import Machine, cores, describe
+from tinygrad_cnn.bench.profile import OpCall, names
+from tinygrad_cnn.bench.report import OPS_OF_A_CHAIN, Comparison, Profile, Report, Roofs
+from tinygrad_cnn.bench.rounds import Pace
+from tinygrad_cnn.bench.sides import NUMPY, OURS, parse_peers, parse_pythons
+from tinygrad_cnn.bench.workloads import select
+from tinygrad_cnn.cli.display import ACCENT, FAINT, console
+from tinygrad_cnn.cli.errors import INTERRUPTED
 
 __all__ = ["bench"]
 

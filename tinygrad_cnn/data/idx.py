@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.data.errors import DataError
-from tinygrad_cnn.files import atomic_write
+from tinygrad_cnn.support.files import atomic_write
 
 __all__ = ["read_idx", "write_idx"]
 

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.arguments import native
 from tinygrad_cnn.data.dataset import Dataset
 from tinygrad_cnn.data.errors import check_finite
+from tinygrad_cnn.support.arguments import native
 
 __all__ = ["DataLoader", "Transform"]
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinygrad_cnn.engine import columns, depthwise, direct, winograd
+from tinygrad_cnn.engine.configuration import configuration
 from tinygrad_cnn.engine.layout import Array, Layout
-from tinygrad_cnn.engine.settings import settings
 from tinygrad_cnn.engine.windows import Windows
 
 SIDE_BY_SIDE = 4  # images from which on products over them are not too thin,
@@ -51,7 +51,7 @@ def choose(
     if channels == groups > 1:
         return depthwise
     if (
-        settings.get().winograd
+        configuration.get().winograd
         and dtype == np.float32  # where its error is that of a few roundings more
         and groups == 1
         and min(images, channels, out_channels) >= FOR_TILES

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tinygrad_cnn.engine.settings import settings
+from tinygrad_cnn.engine.configuration import configuration
 
 Array = NDArray[Any]
 
@@ -52,7 +52,7 @@ class Blocks:
         """Return a block that nobody uses, of at least `size` bytes and at most twice as many."""
         size = -(-size // ROUND) * ROUND
         with self._lock:
-            now = settings.get()
+            now = configuration.get()
             block = self._free(size)
             if block is not None:
                 return block
@@ -118,7 +118,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         array = np.empty(shape, dtype)
     else:
         array = np.ndarray(shape, dtype, _blocks.take(size))
-    if settings.get().poison and not dtype.hasobject:
+    if configuration.get().poison and not dtype.hasobject:
         view(array, (-1,)).view(np.uint8).fill(0xFF)  # NaN in every floating dtype
     return array
 
@@ -126,7 +126,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
 def empty_like(model: Array, shape: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Array:
     """Return an array of undefined values whose axes lie in memory in the order of `model`'s."""
     shape, dtype = shape or model.shape, np.dtype(dtype or model.dtype)
-    if math.prod(shape) * dtype.itemsize < LARGE and not settings.get().poison:
+    if math.prod(shape) * dtype.itemsize < LARGE and not configuration.get().poison:
         return np.empty_like(model, dtype, shape=shape, subok=False)
     order = sorted(range(model.ndim), key=lambda axis: -abs(model.strides[axis]))
     memory = empty(tuple([shape[axis] for axis in order]), dtype)

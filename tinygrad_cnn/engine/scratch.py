@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine.settings import settings
+from tinygrad_cnn.engine.configuration import configuration
 
 KEPT = 1 << 23  # bytes; a larger block is not kept
 
@@ -57,6 +57,6 @@ def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[
         if blocks is not None and size <= KEPT:
             blocks[name] = block
     memory = block[:size]
-    if settings.get().poison:
+    if configuration.get().poison:
         memory.fill(0xFF)  # NaN in every floating dtype
     return memory.view(dtype).reshape(shape)

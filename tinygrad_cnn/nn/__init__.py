@@ -1,5 +1,6 @@
 """Models: the Module, layers, initialisers and ready models."""
 
+from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.nn import init
 from tinygrad_cnn.nn.layers import (
     AvgPool2d,
@@ -21,7 +22,6 @@ from tinygrad_cnn.nn.models import MLP, MODELS, VGG, LeNet5, build
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.nn.sequential import Sequential
 from tinygrad_cnn.nn.summary import Row, Summary
-from tinygrad_cnn.tensor import Parameter
 
 __all__ = [
     "MLP",

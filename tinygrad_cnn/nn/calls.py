@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tinygrad_cnn.core.recording import Recording, changed_recording, qualified, recording
 from tinygrad_cnn.engine.context import changed
-from tinygrad_cnn.recording import Recording, changed_recording, qualified, recording
 
 if TYPE_CHECKING:
     from tinygrad_cnn.nn.module import Module

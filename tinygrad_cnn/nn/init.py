@@ -24,8 +24,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from tinygrad_cnn.arguments import generator
-from tinygrad_cnn.tensor import get_default_dtype
+from tinygrad_cnn.core.tensor import get_default_dtype
+from tinygrad_cnn.support.arguments import generator
 
 __all__ = [
     "Initializer",

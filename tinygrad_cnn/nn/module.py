@@ -10,12 +10,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.arguments import native
-from tinygrad_cnn.graph import Variable
+from tinygrad_cnn.core.recording import qualified, recording
+from tinygrad_cnn.core.tensor import Parameter, Tensor
+from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.nn import calls
 from tinygrad_cnn.nn.summary import Summary, summarise
-from tinygrad_cnn.recording import qualified, recording
-from tinygrad_cnn.tensor import Parameter, Tensor
+from tinygrad_cnn.support.arguments import native
 
 
 class Module:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_cnn.core.observer import ForwardEvent, Observer, observe
+from tinygrad_cnn.core.recording import no_grad, recording
+from tinygrad_cnn.core.tensor import Parameter, Tensor, get_default_dtype
 from tinygrad_cnn.nn import calls
-from tinygrad_cnn.recording import ForwardEvent, Observer, no_grad, observe, recording
-from tinygrad_cnn.tensor import Parameter, Tensor, get_default_dtype
 
 if TYPE_CHECKING:
     from tinygrad_cnn.nn.module import Module

@@ -6,7 +6,7 @@ import inspect
 import sys
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.op import Op
+from tinygrad_cnn.core.op import Op
 
 HEAD = """\
 # The ops

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_cnn.core.op import op
+from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.engine.reduction import total
-from tinygrad_cnn.graph import Array
-from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.arithmetic import exp, masked
 from tinygrad_cnn.ops.reduction import log_total
 from tinygrad_cnn.ops.reduction import sum as sum_over

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinygrad_cnn.arguments import native
+from tinygrad_cnn.core.op import op
+from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import elementwise as engine
-from tinygrad_cnn.graph import Array, Variable
-from tinygrad_cnn.op import op
+from tinygrad_cnn.support.arguments import native
 
 
 @op(formula="a + b", latex="a + b", elementwise=True, integers="widened")

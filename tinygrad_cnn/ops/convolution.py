@@ -11,10 +11,10 @@ import math
 
 import numpy as np
 
+from tinygrad_cnn.core.op import op
+from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import convolution as engine
 from tinygrad_cnn.engine.windows import Padding, Pair, Windows, pair, windows
-from tinygrad_cnn.graph import Array
-from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import Options, Shape, getitem, pad
 

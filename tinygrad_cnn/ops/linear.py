@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from tinygrad_cnn.core.op import op
+from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import threads as engine
-from tinygrad_cnn.graph import Array
-from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.shape import Shape, reshape, sum_to, transpose
 
 

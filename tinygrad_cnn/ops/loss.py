@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.core.op import op
+from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.reduction import total
-from tinygrad_cnn.graph import Array
-from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.activation import log_softmax, softmax
 from tinygrad_cnn.ops.shape import Shape, reshape
 

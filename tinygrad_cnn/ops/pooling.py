@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_cnn.core.op import op
+from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import pooling as engine
 from tinygrad_cnn.engine.windows import Pair, Windows, pair, windows
-from tinygrad_cnn.graph import Array
-from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.shape import Options, Shape
 

@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from tinygrad_cnn.core.op import op
+from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import reduction as engine
-from tinygrad_cnn.graph import Array
-from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.arithmetic import exp, masked, where
 from tinygrad_cnn.ops.shape import broadcast_to, reshape
 

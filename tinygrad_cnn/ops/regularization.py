@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_cnn.core.op import op
+from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import elementwise as engine
-from tinygrad_cnn.graph import Array, Variable
-from tinygrad_cnn.op import op
 from tinygrad_cnn.ops.arithmetic import astype, sqrt
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.reduction import sum as sum_over

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.op import op
+from tinygrad_cnn.core.recording import float_dtype
+from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import layout, reduction
-from tinygrad_cnn.graph import Array, Variable
-from tinygrad_cnn.op import op
-from tinygrad_cnn.recording import float_dtype
 
 Shape = tuple[int, ...]
 Options = dict[str, Any]  # the static arguments of a call, by name

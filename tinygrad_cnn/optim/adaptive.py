@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.graph import Variable
+from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.group import State
 from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer
 

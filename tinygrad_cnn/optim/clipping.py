@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.arguments import positive
-from tinygrad_cnn.graph import Variable
+from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.optimizer import gradient_of, leaves
+from tinygrad_cnn.support.arguments import positive
 
 
 def clip_gradient_norm(parameters: Iterable[Variable], max_norm: float) -> float:

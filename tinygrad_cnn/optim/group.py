@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.graph import Variable
+from tinygrad_cnn.core.variable import Variable
 
 State: TypeAlias = dict[str, Any]  # of one parameter: a count of steps, and arrays of its shape
 Update: TypeAlias = Callable[[NDArray[Any], NDArray[Any], State], Any]

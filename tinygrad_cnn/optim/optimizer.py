@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.arguments import native, number, whole
-from tinygrad_cnn.graph import Variable
+from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.group import Alone, State, Together, grouped
+from tinygrad_cnn.support.arguments import native, number, whole
 
 T = TypeVar("T")
 

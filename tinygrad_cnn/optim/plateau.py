@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from tinygrad_cnn.arguments import choice, number, positive, whole
 from tinygrad_cnn.optim.optimizer import Optimizer, Option
 from tinygrad_cnn.optim.schedule import attributes_of, checked_optimizer, restore
+from tinygrad_cnn.support.arguments import choice, number, positive, whole
 
 
 def _shrinking(owner: str, name: str, value: Any) -> float:

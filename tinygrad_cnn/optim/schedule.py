@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from tinygrad_cnn.arguments import number, positive, share, whole
 from tinygrad_cnn.optim.optimizer import Optimizer, Option, options_of
+from tinygrad_cnn.support.arguments import number, positive, share, whole
 
 
 class Schedule:

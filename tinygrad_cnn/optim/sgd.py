@@ -7,10 +7,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tinygrad_cnn.arguments import flag
-from tinygrad_cnn.graph import Variable
+from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.group import State
 from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, Option
+from tinygrad_cnn.support.arguments import flag
 
 
 class SGD(Optimizer):

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from tinygrad_cnn.arguments import whole
 from tinygrad_cnn.data.picture import MNIST
 from tinygrad_cnn.nn import build
 from tinygrad_cnn.studio.encoding import INPUT_SHAPE
 from tinygrad_cnn.studio.settings import WEIGHTS_BYTES
 from tinygrad_cnn.studio.store import checked_name
 from tinygrad_cnn.studio.training.requests import DATA, MODEL_OPTIONS
+from tinygrad_cnn.support.arguments import whole
 from tinygrad_cnn.train import DataSettings, ModelSettings, Run, Settings
 from tinygrad_cnn.train.state import check_bytes, pack_arrays
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinygrad_cnn.arguments import positive, whole
+from tinygrad_cnn.support.arguments import positive, whole
 
 __all__ = [
     "JSON_BYTES",

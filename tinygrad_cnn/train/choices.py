@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.data import Elastic, Rotate, Shift, Transform
-from tinygrad_cnn.graph import Variable
 from tinygrad_cnn.optim import (
     SGD,
     Adam,

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.recording import no_grad
+from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data.errors import check_finite
 from tinygrad_cnn.nn import Module
-from tinygrad_cnn.recording import no_grad
-from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["Batches", "Evaluation", "Loss", "Meter", "evaluate", "in_mode"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, overload
 
-from tinygrad_cnn.files import atomic_write
+from tinygrad_cnn.support.files import atomic_write
 
 __all__ = ["Epoch", "History"]
 

@@ -9,10 +9,10 @@ from time import perf_counter
 
 import numpy as np
 
+from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import Optimizer, Plateau, Schedule, clip_gradient_norm
-from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.evaluation import (
     Batches,
     Loss,

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.core.recording import no_grad, qualified
+from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.nn import Module
-from tinygrad_cnn.recording import no_grad, qualified
-from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.evaluation import in_mode
 
 __all__ = ["global_random", "has_hidden_state", "is_ours", "load_own_state", "own_state",

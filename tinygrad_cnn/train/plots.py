@@ -6,7 +6,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cnn.files import atomic_write
+from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.train.history import History
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.files import atomic_write
+from tinygrad_cnn.core.recording import no_grad
+from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.nn import Module, build
-from tinygrad_cnn.recording import no_grad
-from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.train.errors import RunError
 from tinygrad_cnn.train.evaluation import in_mode
 from tinygrad_cnn.train.model_file import ModelFile

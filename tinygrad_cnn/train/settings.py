@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tinygrad_cnn.arguments import choice, number, positive, whole
 from tinygrad_cnn.data import Dataset, Normalise, Split
 from tinygrad_cnn.data.picture import IMAGE, MNIST, OPAQUE, PREPARATIONS
+from tinygrad_cnn.support.arguments import choice, number, positive, whole
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import RunError
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from tinygrad_cnn.files import atomic_write
+from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.train.errors import RunError
 
 __all__ = ["check_bytes", "pack_arrays", "read_arrays", "read_state", "read_weights",

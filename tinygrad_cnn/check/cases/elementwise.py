@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from tinygrad_cnn.check.cases.registry import Arguments, case, register
 from tinygrad_cnn.check.strategies import arrays, broadcasting, operands
-from tinygrad_cnn.op import OPS
+from tinygrad_cnn.core.op import OPS
 
 NONZERO = {"nonzero": True}
 POSITIVE = {"low": 1 / 16}

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from hypothesis import strategies as st
 
 from tinygrad_cnn.check.calls import Call
-from tinygrad_cnn.op import OPS, Op
+from tinygrad_cnn.core.op import OPS, Op
 
 Inputs: TypeAlias = st.SearchStrategy[Any] | Mapping[str, Any]
 Arguments: TypeAlias = dict[str, Any]

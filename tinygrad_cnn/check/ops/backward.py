@@ -10,9 +10,9 @@ import numpy as np
 
 from tinygrad_cnn.check.calls import Array, Call
 from tinygrad_cnn.check.ops.probe import Probe, Properties, PropertyError, lister
-from tinygrad_cnn.graph import grad
+from tinygrad_cnn.core.graph import grad
+from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.ops import add, flip
-from tinygrad_cnn.tensor import Tensor
 
 BACKWARD: Properties = {}
 holds = lister(BACKWARD)

@@ -12,7 +12,7 @@ from tinygrad_cnn.check.cases.registry import Inputs, as_strategy
 from tinygrad_cnn.check.ops.report import OperandReport, OpReport
 from tinygrad_cnn.check.ops.run import Run, parameter_of
 from tinygrad_cnn.check.report import InputReport
-from tinygrad_cnn.op import Op
+from tinygrad_cnn.core.op import Op
 
 EXAMPLES = 50
 """How many calls of an op to draw, shared out to its cases."""

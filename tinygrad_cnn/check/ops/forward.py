@@ -7,7 +7,7 @@ import numpy as np
 from tinygrad_cnn.check.calls import Call
 from tinygrad_cnn.check.ops.probe import Probe, Properties, PropertyError, as_leaf, lister
 from tinygrad_cnn.check.strategies.layouts import LAYOUTS
-from tinygrad_cnn.graph import grad
+from tinygrad_cnn.core.graph import grad
 
 FORWARD: Properties = {}
 holds = lister(FORWARD)

@@ -11,9 +11,9 @@ import numpy as np
 from tinygrad_cnn.check.calls import Array, Call
 from tinygrad_cnn.check.functional import random_weights
 from tinygrad_cnn.check.ops.rounding import Peak, Rounding
-from tinygrad_cnn.graph import grad
-from tinygrad_cnn.recording import observe
-from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.core.graph import grad
+from tinygrad_cnn.core.observer import observe
+from tinygrad_cnn.core.tensor import Tensor
 
 Property = Callable[["Probe"], None]
 Properties = dict[str, Property]

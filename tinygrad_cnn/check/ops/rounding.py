@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.check.calls import Array
-from tinygrad_cnn.recording import ForwardEvent, Observer
+from tinygrad_cnn.core.observer import ForwardEvent, Observer
 
 NUDGE = 2.0**-23  # the relative change that shows how a result follows its inputs
 SAFETY = 16.0

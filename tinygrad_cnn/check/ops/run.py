@@ -20,7 +20,7 @@ from tinygrad_cnn.check.ops.forward import FORWARD
 from tinygrad_cnn.check.ops.probe import Probe, Properties
 from tinygrad_cnn.check.ops.report import OpCheckError, OpGradientError
 from tinygrad_cnn.check.report import InputReport
-from tinygrad_cnn.op import Op
+from tinygrad_cnn.core.op import Op
 
 PROPERTIES: Properties = FORWARD | BACKWARD
 RUNS = "it takes what its inputs strategy draws"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.arguments import number, positive
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.support.arguments import number, positive
 
 
 class Sigmoid(Module):

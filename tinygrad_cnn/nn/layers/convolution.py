@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.arguments import choice, flag, generator, numbers, whole
+from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.engine.windows import Padding, Pair, pair
 from tinygrad_cnn.nn.init import Initializer, he_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
 from tinygrad_cnn.nn.module import Module
-from tinygrad_cnn.tensor import Parameter
+from tinygrad_cnn.support.arguments import choice, flag, generator, numbers, whole
 
 
 class _Convolution(Module):

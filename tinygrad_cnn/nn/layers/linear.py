@@ -7,10 +7,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.arguments import choice, generator, whole
 from tinygrad_cnn.nn.init import Initializer, he_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.support.arguments import choice, generator, whole
 
 Bias: TypeAlias = bool | Literal["per_connection"]
 

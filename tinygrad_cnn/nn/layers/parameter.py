@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_cnn.core.tensor import Parameter, get_default_dtype
 from tinygrad_cnn.nn.init import Initializer, Shape
-from tinygrad_cnn.tensor import Parameter, get_default_dtype
 
 
 def drawn(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.arguments import flag, numbers
 from tinygrad_cnn.engine.windows import Pair, pair
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.ops.pooling import check_padding
+from tinygrad_cnn.support.arguments import flag, numbers
 
 
 class _Pooling(Module):

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.arguments import generator, number, share, whole
+from tinygrad_cnn.core.tensor import Parameter, Tensor, get_default_dtype
+from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.engine.reduction import average, total
-from tinygrad_cnn.graph import Variable
 from tinygrad_cnn.nn.module import Module
-from tinygrad_cnn.tensor import Parameter, Tensor, get_default_dtype
+from tinygrad_cnn.support.arguments import generator, number, share, whole
 
 
 class Dropout(Module):

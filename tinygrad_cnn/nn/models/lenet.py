@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.arguments import choice, generator, whole
 from tinygrad_cnn.engine.windows import Pair, pair
 from tinygrad_cnn.nn.layers import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d
 from tinygrad_cnn.nn.models.activations import ACTIVATIONS
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.support.arguments import choice, generator, whole
 
 POOLINGS: dict[str, type[MaxPool2d | AvgPool2d]] = {"max": MaxPool2d, "average": AvgPool2d}
 """By name."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.arguments import choice, generator, wholes
 from tinygrad_cnn.nn.init import Initializer, zeros
 from tinygrad_cnn.nn.layers import Flatten, Linear, Softmax
 from tinygrad_cnn.nn.layers.linear import Bias
 from tinygrad_cnn.nn.models.activations import ACTIVATIONS
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.support.arguments import choice, generator, wholes
 
 
 class MLP(Module):

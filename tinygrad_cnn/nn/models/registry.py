@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.arguments import wholes
 from tinygrad_cnn.nn.models.lenet import LeNet5
 from tinygrad_cnn.nn.models.perceptron import MLP
 from tinygrad_cnn.nn.models.vgg import VGG
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.support.arguments import wholes
 
 
 def _mlp(

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.arguments import flag, generator, number, whole, wholes
 from tinygrad_cnn.engine.windows import Pair, pair
 from tinygrad_cnn.nn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.nn.sequential import Sequential
+from tinygrad_cnn.support.arguments import flag, generator, number, whole, wholes
 
 
 class VGG(Module):

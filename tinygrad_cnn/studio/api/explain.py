@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import train
-from tinygrad_cnn.draw.layout import GraphvizMissingError
+from tinygrad_cnn.drawing.layout import GraphvizMissingError
 from tinygrad_cnn.studio.api.fields import Id, Input, Temperature
 from tinygrad_cnn.studio.encoding import decode_input
 from tinygrad_cnn.studio.explain.backward import Backward, explain_backward

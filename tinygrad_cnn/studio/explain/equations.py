@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from latex2mathml.converter import convert
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.draw.text import equation as cited
+from tinygrad_cnn.drawing.text import equation as cited
 
 __all__ = ["Equation", "as_mathml", "equation_of"]
 

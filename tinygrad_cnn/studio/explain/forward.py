@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.draw import Trace
-from tinygrad_cnn.draw.steps import Leaf, Step
+from tinygrad_cnn.drawing import Trace
+from tinygrad_cnn.drawing.steps import Leaf, Step
 from tinygrad_cnn.engine.windows import Windows, pair, windows
 from tinygrad_cnn.train import Run
 

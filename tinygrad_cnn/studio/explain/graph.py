@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.draw.layout import TooLargeError
-from tinygrad_cnn.draw.page import page
-from tinygrad_cnn.draw.scopes import ancestors
+from tinygrad_cnn.drawing.layout import TooLargeError
+from tinygrad_cnn.drawing.page import page
+from tinygrad_cnn.drawing.scopes import ancestors
 from tinygrad_cnn.studio.explain.backward import loss_of
 from tinygrad_cnn.studio.explain.forward import ExplainError, watch
 from tinygrad_cnn.train import Run

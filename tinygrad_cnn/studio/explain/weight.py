@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.draw import Derivation
-from tinygrad_cnn.draw.derivation.notation import fraction
-from tinygrad_cnn.draw.derivation.parts import Factor, Gap, Item
-from tinygrad_cnn.draw.derivation.typeset import formulas
-from tinygrad_cnn.draw.text import equation as cited
-from tinygrad_cnn.draw.text import number
+from tinygrad_cnn.derivation import Derivation
+from tinygrad_cnn.derivation.notation import fraction
+from tinygrad_cnn.derivation.parts import Factor, Gap, Item
+from tinygrad_cnn.derivation.typeset import formulas
+from tinygrad_cnn.drawing.text import equation as cited
+from tinygrad_cnn.drawing.text import number
 from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.backward import loss_of
 from tinygrad_cnn.studio.explain.equations import as_mathml

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
-from tinygrad_cnn.arguments import whole
 from tinygrad_cnn.studio.store.errors import Missing
 from tinygrad_cnn.studio.store.names import checked_name
 from tinygrad_cnn.studio.store.tables import Drawing
+from tinygrad_cnn.support.arguments import whole
 
 __all__ = ["add", "all", "count", "delete", "get", "held_back", "label", "rename", "to_teach"]
 

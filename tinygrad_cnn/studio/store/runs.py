@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from tinygrad_cnn.arguments import whole
 from tinygrad_cnn.studio.store.errors import Missing, Refused
 from tinygrad_cnn.studio.store.names import checked_name
 from tinygrad_cnn.studio.store.tables import Run, RunKind, RunState, now
+from tinygrad_cnn.support.arguments import whole
 
 __all__ = [
     "ENDED",

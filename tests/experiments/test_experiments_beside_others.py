@@ -1,0 +1,306 @@
+"""Experiments beside published figures and PyTorch: the recipes, and what comes of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.experiments import answers_in_little
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.bench.worker import with_tinygrad_cnn
+from tinygrad_cnn.bench.worker.course import Course
+from tinygrad_cnn.data import DataError, Split, digits, load
+from tinygrad_cnn.experiments.experiment import Record, Unavailable
+from tinygrad_cnn.experiments.gallery import (
+    frameworks,
+    lenets,
+    mnist,
+    nielsen,
+    published,
+    recipes,
+)
+from tinygrad_cnn.experiments.results import Results, Row
+
+RNG = np.random.default_rng
+
+
+def parameters(model: tg.nn.Module) -> int:
+    return sum(parameter.size for parameter in model.parameters())
+
+
+# --- networks and costs --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (nielsen.perceptron(RNG(0), 30), 784 * 30 + 30 + 30 * 10 + 10),
+        (nielsen.convolutional(RNG(0), ()), 784 * 100 + 100 + 1010),
+        (nielsen.convolutional(RNG(0), (20,)), 520 + 2880 * 100 + 100 + 1010),
+        (nielsen.convolutional(RNG(0), (20, 40)), 520 + 20_040 + 640 * 100 + 100 + 1010),
+        (lenets.lenet1(RNG(0)), 104 + 1212 + 1930),
+        (lenets.lenet5(RNG(0)), 61_706),
+        (lenets.two_convolutions(RNG(0)), 83_466),
+    ],
+)
+def test_a_network_has_the_size_that_its_source_tells(model: tg.nn.Module, expected: int) -> None:
+    assert parameters(model) == expected
+    assert model(np.zeros((2, 1, 28, 28), "f4")).shape == (2, 10)
+
+
+def test_first_values_of_chapter_6() -> None:
+    kernels = nielsen.fan_out_normal((20, 1, 50, 50), RNG(0))
+    assert kernels.std() == pytest.approx(1 / math.sqrt(20 * 50 * 50 / 4), rel=0.02)
+    weights = nielsen.fan_out_normal((100, 2880), RNG(0))
+    assert weights.std() == pytest.approx(0.1, rel=0.02)
+    assert weights.dtype == np.float32
+    images = RNG(0).standard_normal((3, 1, 28, 28), "f4")
+    np.testing.assert_array_equal(nielsen.convolutional(RNG(0), (20,))(images).numpy(), 0.0)
+
+
+def test_costs_are_those_of_the_book() -> None:
+    z, labels = RNG(0).standard_normal((5, 10)), np.array([0, 3, 9, 9, 1])
+    a, y = 1 / (1 + np.exp(-z)), np.eye(10)[labels]
+    squared = (0.5 * (a - y) ** 2).sum(axis=1).mean()
+    crossed = -(y * np.log(a) + (1 - y) * np.log(1 - a)).sum(axis=1).mean()
+    assert nielsen.quadratic(tg.Tensor(a), labels).item() == pytest.approx(squared)
+    assert nielsen.binary_cross_entropy(tg.Tensor(z), labels).item() == pytest.approx(crossed)
+    leaf = tg.Tensor(z, requires_grad=True)
+    (gradient,) = tg.grad(nielsen.binary_cross_entropy(leaf, labels), [leaf])
+    np.testing.assert_allclose(gradient, (a - y) / 5, atol=1e-12)
+
+
+def test_decay_takes_from_the_weights_alone() -> None:
+    layer = tg.nn.Linear(2, 2, rng=RNG(0), bias_init=tg.nn.init.constant(1.0))
+    before = layer.weight.numpy().copy()
+    (layer(np.zeros((1, 2), "f4")).sum() * 0.0).backward()
+    nielsen.DecayedWeights(layer.parameters(), lr=0.5, weight_decay=0.1).step()
+    np.testing.assert_allclose(layer.weight.numpy(), 0.95 * before, rtol=1e-6)
+    np.testing.assert_array_equal(layer.bias.numpy(), 1.0)
+
+
+# --- published figures ---------------------------------------------------------------------------
+
+
+def few() -> Split:
+    return Split(digits().train.balanced(15), digits().test.balanced(10))
+
+
+@pytest.fixture
+def few_of_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every recipe train with few digits, whatever it asks for."""
+    monkeypatch.setattr(recipes, "load", lambda source: few())
+
+
+def small(recipe: recipes.Recipe) -> recipes.Recipe:
+    return replace(recipe, held_out=min(recipe.held_out, 50))
+
+
+def dropping(rng: np.random.Generator) -> tg.nn.Module:
+    layers = tg.nn.Flatten(), tg.nn.Dropout(0.5, rng=rng), tg.nn.Linear(784, 10, rng=rng)
+    return tg.nn.Sequential(*layers)
+
+
+DROPPING = recipes.Recipe(model=dropping, epochs=3, lr=0.1)
+
+
+def taken(label: str, epochs: int, record: Record | None = None) -> Record:
+    record = record or Record()
+    recipe = DROPPING if label == "dropout" else published.ROWS[label].recipe
+    recipes.run(record, 0, small(recipe), epochs=epochs)
+    return record
+
+
+@pytest.mark.usefixtures("few_of_any")
+def test_published_figures_in_little(tmp_path: Path) -> None:
+    rows, taken_there = [], {}
+    for label, row in published.ROWS.items():
+        rows += [Row(label, 0, *taken_row) for taken_row in taken(label, epochs=1).rows]
+        taken_there[label] = rows[-1].value
+        assert rows[-1].measure == "test_accuracy"
+        if row.measure != "test_accuracy":
+            taken_there[label] = rows[-2].value
+    found = answers_in_little(published.experiment, Results("published", rows), tmp_path)
+    lines = [line for line in found.split("\n") if line.startswith("| [")]
+    assert len(lines) == len(published.ROWS)
+    for line, (label, row) in zip(lines, published.ROWS.items(), strict=True):
+        assert f"{100 * row.accuracy:.2f} %" in line
+        fallen_short = f"{label} falls short" in found
+        assert fallen_short == (taken_there[label] < row.accuracy)
+
+
+@pytest.mark.usefixtures("few_of_any")
+@pytest.mark.parametrize(
+    "label",
+    ["Nielsen 3: cross-entropy", "Nielsen 6: 1 convolution", "Fashion: perceptron", "dropout"],
+)
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(label: str, tmp_path: Path) -> None:
+    def without_seconds(record: Record) -> list[Any]:
+        return [(step, measure, value) for step, _, measure, value in record.rows]
+
+    class Interrupted(Record):
+        def __call__(self, step: float, **measures: float) -> None:
+            if step == 2:
+                raise KeyboardInterrupt
+            super().__call__(step, **measures)
+
+    whole = taken(label, epochs=3)
+    path = tmp_path / "state"
+    with pytest.raises(KeyboardInterrupt):
+        taken(label, epochs=3, record=Interrupted(saved=path))
+    resumed = taken(label, epochs=3, record=Record(saved=path))
+    assert without_seconds(resumed) == without_seconds(whole)
+    seconds = [row[1] for row in resumed.rows]
+    assert seconds == sorted(seconds)
+
+
+@pytest.mark.parametrize(("chosen_by", "expected"), [("", 0.7), ("validation_accuracy", 0.8)])
+def test_the_rule_of_a_row_chooses_the_epoch(
+    monkeypatch: pytest.MonkeyPatch, chosen_by: str, expected: float
+) -> None:
+    label = "Nielsen 6: 1 convolution"
+    monkeypatch.setitem(published.ROWS, label, published.ROWS[label]._replace(chosen_by=chosen_by))
+    curves = {"test_accuracy": (0.9, 0.85, 0.8, 0.7), "validation_accuracy": (0.1, 0.5, 0.5, 0.4)}
+    rows = [
+        Row(label, 0, step, float(step), measure, value)
+        for measure, values in curves.items()
+        for step, value in enumerate(values, start=1)
+    ]
+    found = published.ours(Results("published", rows), label)
+    assert found.accuracy.tolist() == [expected]
+    assert found.epochs.tolist() == [3.0 if chosen_by else 4.0]
+    assert found.seconds.tolist() == [4.0]
+
+
+def test_of_several_runs_the_one_that_validation_prefers_is_compared() -> None:
+    label = "Nielsen 6: 1 convolution"
+    runs = [(0.97, 0.99), (0.98, 0.96), (0.99, 0.98)]  # test, validation
+    rows = [
+        Row(label, seed, 1, 1.0, measure, value)
+        for seed, values in enumerate(runs)
+        for measure, value in zip(("test_accuracy", "validation_accuracy"), values, strict=True)
+    ]
+    found = published.ours(Results("published", rows), label)
+    row = published.ROWS[label]
+    assert found.compared(row) == 0.97
+    assert found.compared(row._replace(best_of=1)) == 0.98
+    assert "falls short by 1.78 points in 3 of 3 runs" in published.finding(Results("p", rows))
+
+
+def test_data_that_cannot_be_had_are_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(source: str) -> Split:
+        raise DataError(f"{source} cannot be downloaded")
+
+    monkeypatch.setattr(recipes, "load", load)
+    with pytest.raises(Unavailable, match="mnist cannot be downloaded"):
+        taken("LeCun: linear", epochs=1)
+
+
+def test_the_last_images_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = load("digits")
+    monkeypatch.setattr(recipes, "load", lambda source: whole)
+    recipe = replace(published.ROWS["Nielsen 1: 30 hidden"].recipe, held_out=1000)
+    train, held_out, test = recipes._data(recipe)
+    assert held_out is not None
+    assert (len(train), len(held_out), len(test)) == (9000, 1000, 2000)
+    np.testing.assert_array_equal(held_out.images, whole.train.images[9000:])
+
+
+# --- PyTorch -------------------------------------------------------------------------------------
+
+
+def course(network: str, source: str) -> Course:
+    return frameworks._course(Record(source), 0, network, 1, frameworks.LEARNING_RATE, decay=False)
+
+
+@pytest.mark.parametrize("network", [frameworks.SMOOTH, frameworks.KINKED])
+def test_a_course_is_what_was_written(network: str, few: str, tmp_path: Path) -> None:
+    whole = course(network, few)
+    whole.write(tmp_path / "course.npz")
+    again = Course.read(tmp_path / "course.npz", threads=1)
+    assert [list(layer) for layer in again.task.layers] == [list(x) for x in whole.task.layers]
+    assert again.test_every == whole.test_every
+    for a, b in zip(again.task.weights, whole.task.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(again.batches, whole.batches)
+    np.testing.assert_array_equal(again.rates, whole.rates)
+    np.testing.assert_array_equal(again.task.images, whole.task.images)
+
+
+def test_a_course_is_plain_training(few: str) -> None:
+    whole = course(frameworks.SMOOTH, few)
+    found = whole.follow(with_tinygrad_cnn.learner(whole.task))
+    model = tg.nn.LeNet5(activation="tanh", pooling="average", rng=RNG(0))
+    optimizer = tg.optim.SGD(model.parameters(), frameworks.LEARNING_RATE)
+    losses = []
+    for batch in whole.batches:
+        loss = tg.cross_entropy(model(whole.task.images[batch]), whole.task.labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert found["losses"] == pytest.approx(losses, rel=1e-6)
+    guesses = model(whole.test_images).numpy().argmax(axis=1)
+    assert found["accuracies"][-1] == pytest.approx((guesses == whole.test_labels).mean())
+
+
+def test_every_example_comes_once_an_epoch(few: str) -> None:
+    batches = course(frameworks.SMOOTH, few).batches
+    assert len(np.unique(batches)) == batches.size
+
+
+def test_pytorch_learns_the_same(start: Any, few: str, tmp_path: Path) -> None:
+    path = tmp_path / "course.npz"
+    course(frameworks.SMOOTH, few).write(path)
+    ours, theirs = (
+        start(framework).ask("train", path=str(path), threads=1)
+        for framework in (frameworks.OURS, frameworks.THEIRS)
+    )
+    assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-5)
+    assert ours["accuracies"] == theirs["accuracies"]
+
+
+def test_frameworks_in_little(start: Any, few: str, tmp_path: Path) -> None:
+    start(frameworks.THEIRS)  # skips where there is none
+    rows = []
+    for label, variant in frameworks.experiment.variants.items():
+        for seed in range(2):
+            record = Record(few)
+            frameworks.run(record, seed, **variant, epochs=2)
+            rows += [Row(label, seed, *row) for row in record.rows]
+    answers_in_little(frameworks.experiment, Results("frameworks", rows), tmp_path)
+
+
+def test_mnist_in_little(start: Any, few: str, tmp_path: Path) -> None:
+    start(frameworks.THEIRS)  # skips where there is none
+    rows = []
+    for label, variant in mnist.experiment.variants.items():
+        record = Record(few)
+        mnist.run(record, seed=0, **variant, epochs=2)
+        rows += [Row(label, 0, *row) for row in record.rows]
+    answers_in_little(mnist.experiment, Results("mnist", rows), tmp_path)
+
+
+def test_when_mnist_is_right_is_read_from_the_table() -> None:
+    rows = [
+        Row(mnist.OURS, seed, epoch, 0.0, measure, value)
+        for seed, accuracies in enumerate([(0.98, 0.991, 0.985), (0.97, 0.98, 0.984)])
+        for epoch, accuracy in enumerate(accuracies, start=1)
+        for measure, value in (("test_accuracy", accuracy), ("training_seconds", 2.0 * epoch))
+    ]
+    epochs, seconds = mnist._when(Results("mnist", rows), mnist.OURS)
+    np.testing.assert_array_equal(epochs, [2.0, np.nan])
+    np.testing.assert_array_equal(seconds, [4.0, np.nan])
+
+
+def test_where_there_is_no_pytorch_its_runs_are_lacking(
+    monkeypatch: pytest.MonkeyPatch, few: str
+) -> None:
+    monkeypatch.setenv(frameworks.VARIABLE, "/nowhere/python")
+    with pytest.raises(Unavailable, match=frameworks.VARIABLE):
+        frameworks.run(Record(few), 0, frameworks.THEIRS, frameworks.SMOOTH, epochs=1)

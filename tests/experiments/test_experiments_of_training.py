@@ -1,0 +1,93 @@
+"""Each experiment on training, in little: it runs, answers in words, and draws."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.experiments import answers_in_little, measured
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.experiments.experiment import Record
+from tinygrad_cnn.experiments.gallery import activations, batches, find, rates
+from tinygrad_cnn.experiments.gallery.common import train
+from tinygrad_cnn.nn import MLP
+from tinygrad_cnn.optim import SGD
+from tinygrad_cnn.train import TrainingDiverged
+
+
+@pytest.mark.parametrize("name", ["activations", "batches", "rates"])
+def test_an_experiment_in_little(name: str, few: str, tmp_path: Path) -> None:
+    experiment = find(name)
+    answers_in_little(experiment, measured(experiment, few, seeds=2, epochs=4), tmp_path)
+
+
+def by_measure(record: Record) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for _, _, measure, value in record.rows:
+        found.setdefault(measure, []).append(value)
+    return found
+
+
+def test_the_gradient_of_an_epoch_of_one_update_is_the_gradient(few: str) -> None:
+    record = Record(few)
+    model = MLP((784, 5, 10), "tanh", rng=np.random.default_rng(0))
+    split = record.data
+    images = (split.train.images / np.float32(255)).astype(np.float64)
+    images = (images - images.mean()) / images.std()
+    loss = tg.cross_entropy(model(images.astype(np.float32)), split.train.labels)
+    weights = [layer.weight for layer in model.fc]
+    norms = [float(np.linalg.norm(g)) for g in tg.grad(loss, weights)]
+    optimizer = SGD(model.parameters(), 0.1)
+    train(record, model, optimizer, epochs=1, batch_size=None, seed=0, gradients=True)
+    found = by_measure(record)
+    assert [found["gradient_1"][0], found["gradient_2"][0]] == pytest.approx(norms, rel=1e-3)
+    assert found["loss"] == pytest.approx([loss.item()], rel=1e-4)
+    assert record.rows[0][0] == 0.0
+    assert len(found["test_accuracy"]) == 2
+
+
+def test_training_that_diverges_is_taken_down_until_then(few: str) -> None:
+    record = Record(few)
+    model = MLP((784, 10), rng=np.random.default_rng(0))
+    optimizer = SGD(model.parameters(), 1e38)
+    with pytest.raises(TrainingDiverged):
+        train(record, model, optimizer, epochs=3, batch_size=50, seed=0)
+    assert by_measure(record)["test_accuracy"][0] < 0.4
+
+
+def test_gradients_vanish_through_sigmoids_and_not_through_relu(few: str) -> None:
+    first = {}
+    for activation in ("sigmoid", "relu"):
+        record = Record(few)
+        activations.run(record, seed=0, activation=activation, layers=8, epochs=1)
+        found = by_measure(record)
+        first[activation] = found["gradient_1"][0] / found["gradient_9"][0]
+    assert first["sigmoid"] < 1e-3
+    assert first["relu"] > 0.1
+
+
+def test_a_harmonic_rate_is_half_after_so_many_updates() -> None:
+    optimizer = SGD([tg.nn.Parameter([0.0])], lr=1.0)
+    schedule = batches.Harmonic(optimizer, half=10)
+    seen = []
+    for _ in range(30):
+        schedule.step()
+        seen.append(optimizer.lr)
+    assert seen[9] == pytest.approx(1 / 2)
+    assert seen[29] == pytest.approx(1 / 4)
+
+
+def test_the_rate_finder_finds_a_rate_that_learns() -> None:
+    found = {}
+    for label, rate in (("found", None), ("low", 1e-3), ("high", 10.0)):
+        record = Record("digits")
+        rates.run(record, seed=0, rate=rate, epochs=1)
+        found[label] = by_measure(record)
+    rate = found["found"]["found_rate"][0]
+    assert rates.LOWEST / 10 <= rate <= rates.HIGHEST / 10
+    accuracy = {label: measures["test_accuracy"][-1] for label, measures in found.items()}
+    assert accuracy["found"] > accuracy["low"] > accuracy["high"]
+    assert not math.isnan(accuracy["high"])

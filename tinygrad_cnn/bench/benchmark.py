@@ -1,0 +1,294 @@
+"""The whole measurement, part by part."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinygrad_cnn.bench.machine import cores, describe
+from tinygrad_cnn.bench.process import Worker, WorkerError
+from tinygrad_cnn.bench.profile import OpCall
+from tinygrad_cnn.bench.report import Comparison, Memory, Profile, Report, Roofs, Timing
+from tinygrad_cnn.bench.rounds import Pace, alternate
+from tinygrad_cnn.bench.sides import (
+    NUMPY,
+    OURS,
+    PEERS,
+    Framework,
+    Side,
+    interpreter_of,
+)
+from tinygrad_cnn.bench.workloads import WORKLOADS, Workload
+
+__all__ = ["PARTS", "Plan", "find_frameworks", "measure"]
+
+PARTS = ("steps", "ops", "memory", "overhead")
+PROFILED = ("lenet5-64", "vgg-64")
+MEMORY_STEPS = 2
+STARTING, IMPORTING_PEERS = 1.0, 3.0  # seconds, for the estimate of what is left
+
+Told = Callable[[str, float], None]
+"""Told what is being measured, and how many of the estimated seconds are behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure.
+
+    Attributes
+    ----------
+    workloads : sequence of Workload
+    peers : sequence of str
+        Some of `PEERS`; those that are not installed are left out, and the report says so.
+    pythons : mapping of str to str
+        Interpreters by peer, where it is another than the one that runs this.
+    threads : tuple of int
+        The numbers of threads to measure with, the same on all sides.
+    parts : tuple of str
+        Some of `PARTS`: whole steps, each op of a step, peak memory, what recording costs.
+    pace : Pace
+    most : int or None
+        At how many workloads ops and memory are looked at, at most; None: at all that suit.
+    """
+
+    workloads: Sequence[Workload] = WORKLOADS
+    peers: Sequence[str] = PEERS
+    pythons: Mapping[str, str] = field(default_factory=dict)
+    threads: tuple[int, ...] = field(default_factory=lambda: tuple(range(1, min(cores(), 2) + 1)))
+    parts: tuple[str, ...] = PARTS
+    pace: Pace = field(default_factory=Pace)
+    most: int | None = None
+
+    @property
+    def networks(self) -> list[Workload]:
+        """The workloads that are networks, if whole steps are to be measured."""
+        return [w for w in self.workloads if w.network is not None and "steps" in self.parts]
+
+    @property
+    def chains(self) -> list[Workload]:
+        """The workloads that show what recording costs, if that is to be measured."""
+        return [w for w in self.workloads if w.network is None and "overhead" in self.parts]
+
+    @property
+    def steps(self) -> list[Workload]:
+        """The training steps of more than one example, whose memory is worth a look."""
+        return [w for w in self.workloads if w.mode == "step" and w.network and w.batch > 1]
+
+    @property
+    def profiled(self) -> list[Workload]:
+        """The training steps whose ops are looked at: of the usual ones, else of those there."""
+        if "ops" not in self.parts:
+            return []
+        return ([w for w in self.steps if w.name in PROFILED] or self.steps[:1])[: self.most]
+
+    @property
+    def weighed(self) -> list[Workload]:
+        """The training steps whose memory is measured."""
+        return self.steps[: self.most] if "memory" in self.parts else []
+
+
+def find_frameworks(plan: Plan, report: Report) -> None:
+    """Ask every interpreter for its framework, and note in the report which there are."""
+    for name in (OURS, NUMPY, *plan.peers):
+        python = interpreter_of(name, plan.pythons)
+        try:
+            with Worker(name, python, threads=1) as worker:
+                answer = worker.ask("hello")
+        except WorkerError as error:
+            report.absent.append(str(error))
+            continue
+        if not answer.pop("installed"):
+            report.absent.append(
+                f"{name} is not installed for {python}: pip install {name}, or name an "
+                f"interpreter that has it: --python {name}=PATH"
+            )
+            continue
+        answer.pop("python")
+        variants = tuple(answer.pop("variants"))
+        report.frameworks.append(Framework(name, python, variants=variants, **answer))
+
+
+def measure(
+    plan: Plan, report: Report | None = None, told: Told = lambda what, behind: None
+) -> Report:
+    """Measure, and return the report; one that is given is filled as it goes.
+
+    Parameters
+    ----------
+    plan : Plan
+    report : Report, optional
+        It holds what is measured so far whatever happens meanwhile, an interruption included.
+    told : callable
+        Told what is being measured, and how many of the `estimate` seconds are behind.
+    """
+    if report is None:
+        report = Report(describe())
+    if not report.frameworks:
+        find_frameworks(plan, report)
+    measurement = _Measurement(plan, report, told)
+    for threads in plan.threads:
+        measurement.roofs(threads)
+        measurement.compare(plan.networks, threads)
+    if plan.chains:
+        measurement.compare(plan.chains, threads=1)
+    for threads in plan.threads:
+        measurement.profile(threads)
+    measurement.weigh(max(plan.threads))
+    return report
+
+
+def estimate(plan: Plan, report: Report) -> float:
+    """Return about how many seconds `measure` takes."""
+    pace = plan.pace
+    each = pace.rounds * (pace.turn + pace.pause) + 0.5
+    counts = len(plan.threads)
+    total = counts * _roof_seconds(plan)
+    for workload in plan.networks:
+        total += counts * each * len(_sides(report, workload))
+    for workload in plan.chains:
+        total += each * len(_sides(report, workload))
+    for workload in plan.weighed:
+        total += IMPORTING_PEERS * len(_sides(report, workload))
+    return total + counts * len(plan.profiled) * _profile_seconds(plan)
+
+
+def _roof_seconds(plan: Plan) -> float:
+    return STARTING + 5 * plan.pace.turn * 2
+
+
+def _profile_seconds(plan: Plan) -> float:
+    return STARTING + plan.pace.rounds * 0.1
+
+
+def _sides(report: Report, workload: Workload) -> list[Side]:
+    """Return who takes part in a workload; a layout is a choice only where there are images."""
+    images = workload.network is not None and len(workload.network.input_shape) == 3
+    return [
+        Side(framework.name, variant)
+        for framework in report.frameworks
+        if (framework.chain if workload.network is None else framework.network)
+        for variant in (framework.variants if images else ("",))
+    ]
+
+
+def _fields(workload: Workload) -> dict[str, Any]:
+    """Return what a worker is told of a workload."""
+    assert workload.network is not None
+    network = workload.network
+    return {"layers": network.layers, "input_shape": network.input_shape, "batch": workload.batch}
+
+
+class _Measurement:
+    """The parts of a measurement, which add to one report."""
+
+    def __init__(self, plan: Plan, report: Report, told: Told) -> None:
+        self.plan = plan
+        self.report = report
+        self.behind = 0.0
+        self.told = told
+        self.pythons = {framework.name: framework.python for framework in report.frameworks}
+
+    @contextmanager
+    def part(self, what: str, seconds: float) -> Iterator[Callable[[float], None]]:
+        """Tell that a part begins and ends; yields what is told the share that is done.
+
+        If a worker fails, the rest of the part is left out, and the report says so.
+        """
+
+        def progress(share: float) -> None:
+            self.told(what, self.behind + share * seconds)
+
+        progress(0.0)
+        try:
+            yield progress
+        except WorkerError as error:
+            self.report.failed.append(f"{what}: {error}")
+        self.behind += seconds
+        self.told(what, self.behind)
+
+    def worker(self, framework: str, threads: int) -> Worker:
+        """Start a worker."""
+        return Worker(framework, self.pythons.get(framework, sys.executable), threads)
+
+    def roofs(self, threads: int) -> None:
+        """Measure what the machine can do."""
+        seconds = self.plan.pace.turn * 2
+        with (
+            self.part(f"the machine, {_threads(threads)}", _roof_seconds(self.plan)),
+            Worker(NUMPY, sys.executable, threads=1) as worker,  # BLAS runs one in each of ours
+        ):
+            found = worker.ask("roofs", threads=threads, seconds=seconds)["roofs"]
+            self.report.roofs.append(Roofs(threads, **found))
+
+    def compare(self, workloads: Sequence[Workload], threads: int) -> None:
+        """Let all sides take turns at each workload; a side that fails is left out from there."""
+        with ExitStack() as stack:
+            workers: dict[Side, Worker] = {}
+            for workload in workloads:
+                sides = _sides(self.report, workload)
+                pace = self.plan.pace
+                seconds = (pace.rounds * (pace.turn + pace.pause) + 0.5) * len(sides)
+                with self.part(f"{workload.title}, {_threads(threads)}", seconds) as progress:
+                    ready: dict[Side, Worker] = {}
+                    for side in sides:
+                        try:
+                            if side not in workers:
+                                made = self.worker(side.framework, threads)
+                                workers[side] = stack.enter_context(made)
+                            self.prepare(workers[side], side, workload, threads)
+                            workers[side].ask("run", pace.limit, times=1)
+                            ready[side] = workers[side]
+                        except WorkerError as error:
+                            workers.pop(side, None)  # the next workload gets a new one
+                            self.report.failed.append(f"{workload.title}: {error}")
+                    timings = {side: Timing(side.framework, side.variant) for side in ready}
+                    self.report.comparisons.append(
+                        Comparison(workload, threads, tuple(timings.values()))
+                    )
+                    for found in alternate(ready, pace, progress):
+                        for side, taken in found.items():
+                            timings[side].seconds.append(taken)
+
+    def prepare(self, worker: Worker, side: Side, workload: Workload, threads: int) -> None:
+        """Let a worker build a workload."""
+        if workload.network is None:
+            worker.ask("chain", mode=workload.mode)
+        else:
+            worker.ask("build", mode=workload.mode, threads=threads, variant=side.variant,
+                       **_fields(workload))  # fmt: skip
+
+    def profile(self, threads: int) -> None:
+        """Look at each op of our training steps."""
+        for workload in self.plan.profiled:
+            with (
+                self.part(f"ops of {workload.title}", _profile_seconds(self.plan)),
+                self.worker(OURS, threads) as worker,
+            ):
+                self.prepare(worker, Side(OURS), workload, threads)
+                found = worker.ask("profile", steps=self.plan.pace.rounds)["calls"]
+                calls = tuple(OpCall(**call) for call in found)
+                self.report.profiles.append(Profile(workload, threads, calls))
+
+    def weigh(self, threads: int) -> None:
+        """Measure peak memory, each side in a fresh process that has trained on one example."""
+        for workload in self.plan.weighed:
+            for side in _sides(self.report, workload):
+                what = f"memory of {workload.title}, {side}"
+                with self.part(what, IMPORTING_PEERS), self.worker(side.framework, threads) as it:
+                    fields = _fields(workload) | {"mode": "step", "threads": threads}
+                    fields["variant"] = side.variant
+                    limit = self.plan.pace.limit
+                    it.ask("build", **fields | {"batch": 1})
+                    it.ask("run", limit, times=1)
+                    it.ask("build", **fields)
+                    size = it.ask("memory", limit * MEMORY_STEPS, steps=MEMORY_STEPS)["bytes"]
+                    self.report.memory.append(
+                        Memory(workload, threads, side.framework, side.variant, size)
+                    )
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"

@@ -1,0 +1,184 @@
+"""The roofline: multiply-adds per byte against rate, for each op of a step."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_cnn.bench.profile import OpCall, names
+from tinygrad_cnn.bench.report import Profile, Report, Roofs
+from tinygrad_cnn.support.files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["draw_roofline"]
+
+FORWARD, BACKWARD, GREY, ROOF = "#2b6777", "#c1440e", "#5c5c5c", "#1f1f1f"
+GIGA = 1e9
+MISSING = (
+    "drawing the roofline needs the module '{}', which is not installed: "
+    'pip install "tinygrad_cnn[plots]"'
+)
+
+
+def draw_roofline(report: Report, path: str | os.PathLike[str]) -> None:
+    """Draw where each op stands below what the machine can do, to a PNG file.
+
+    Above, for each step that was looked at, the ops that multiply: multiply-adds per byte moved
+    against multiply-adds per second, below the roof that memory and arithmetic leave them. Below,
+    the ops that only compare, add or move: bytes per second.
+
+    Parameters
+    ----------
+    report : Report
+        With ops. Of each step, the one with the most threads is drawn.
+    path : str or path-like
+        The file, written whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        If no op was measured.
+    ModuleNotFoundError
+        If matplotlib is not installed; the message holds the line that installs it.
+    OSError
+        If the file cannot be written.
+    """
+    chosen: dict[str, tuple[Profile, Roofs]] = {}
+    for profile in report.profiles:
+        roofs = report.roofs_at(profile.threads)
+        if roofs is not None:
+            chosen[profile.workload.name] = profile, roofs  # the last has the most threads
+    if not chosen:
+        raise ValueError("draw_roofline: the report has no ops")
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(MISSING.format(error.name), name=error.name) from error
+    from tinygrad_cnn.train.plots import STYLE
+
+    with rc_context(STYLE | {"font.size": 9, "lines.linewidth": 1.5}):
+        panels = len(chosen)
+        figure = Figure(figsize=(6.4 * panels, 8.6), dpi=150, layout="constrained")
+        axes = figure.subplots(2, panels, squeeze=False, height_ratios=(1.7, 1.0))
+        for column, (profile, roofs) in zip(axes.T, chosen.values(), strict=True):
+            _roofline(column[0], profile, roofs)
+            _movers(column[1], profile, roofs)
+        with atomic_write(path) as file:
+            figure.savefig(file, format="png")
+
+
+def _colour(call: OpCall) -> str:
+    return {"forward": FORWARD, "backward": BACKWARD}.get(call.direction, GREY)
+
+
+def _roofline(axes: Axes, profile: Profile, roofs: Roofs) -> None:
+    """Draw the roof and the ops that multiply below it."""
+    named = zip(names(profile.calls), profile.calls, strict=True)
+    points = [(name, call) for name, call in named if call.rate and call.intensity]
+    ridge = roofs.multiply_adds / roofs.bytes
+    least = min([ridge, *(call.intensity for _, call in points)]) / 2
+    most = max([ridge, *(call.intensity for _, call in points)]) * 4
+    lowest = min([least * roofs.bytes, *(call.rate for _, call in points)]) / GIGA / 1.5
+    highest = max([roofs.multiply_adds, *(call.rate for _, call in points)]) / GIGA * 1.7
+    axes.set(xscale="log", yscale="log", xlim=(least, most), ylim=(lowest, highest))
+    axes.plot(
+        [least, ridge, most],
+        [least * roofs.bytes / GIGA, roofs.multiply_adds / GIGA, roofs.multiply_adds / GIGA],
+        color=ROOF,
+    )
+    threads = "1 thread" if profile.threads == 1 else f"{profile.threads} threads"
+    axes.set_title(f"{profile.workload.title}, {threads}", loc="left", fontweight="bold")
+    axes.annotate(
+        f"products at best: {roofs.multiply_adds / GIGA:.0f} G/s",
+        (ridge, roofs.multiply_adds / GIGA),  # left of it: ops crowd under the roof
+        xytext=(-8, 0), textcoords="offset points", ha="right", va="center", color=ROOF,
+    )  # fmt: skip
+    axes.annotate(
+        f"memory: {roofs.bytes / GIGA:.0f} GB/s",
+        ((least * ridge) ** 0.5, (least * ridge) ** 0.5 * roofs.bytes / GIGA),
+        xytext=(-6, 4), textcoords="offset points", ha="right", color=ROOF,
+    )  # fmt: skip
+    for direction in ("forward", "backward", "update"):
+        of_it = [call for _, call in points if call.direction == direction]
+        if of_it:
+            axes.plot(
+                [call.intensity for call in of_it],
+                [call.rate / GIGA for call in of_it],
+                "o", ms=6, color=_colour(of_it[0]), label=direction,
+            )  # fmt: skip
+    _label(axes, points)
+    axes.set_xlabel("multiply-adds per byte moved")
+    axes.set_ylabel("10⁹ multiply-adds per second")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.legend(frameon=False, labelcolor="linecolor", loc="lower right")
+
+
+def _label(axes: Axes, points: list[tuple[str, OpCall]]) -> None:
+    """Name the points; each name goes where it meets the fewest other points and names."""
+    figure = axes.figure
+    figure.canvas.draw()  # so that places in pixels are known
+    spots = axes.transData.transform([(c.intensity, c.rate / GIGA) for _, c in points])
+    height = figure.dpi / 72 * 9.0
+    taken = [(x - height / 2, y - height / 2, x + height / 2, y + height / 2) for x, y in spots]
+    scale = figure.dpi / 72
+    for (name, call), (x, y) in sorted(
+        zip(points, spots, strict=True), key=lambda item: -item[1][1]
+    ):
+        width = 0.55 * height * len(name)
+        best: tuple[int, float, Any] | None = None
+        for dx, dy in _places(width, height):
+            box = (x + dx, y + dy - height / 2, x + dx + width, y + dy + height / 2)
+            met = sum(_meet(box, other) for other in taken)
+            if best is None or met < best[0]:
+                best = met, dx, (dy, box)
+            if met == 0:
+                break
+        assert best is not None
+        _, dx, (dy, box) = best
+        taken.append(box)
+        axes.annotate(
+            name,
+            (call.intensity, call.rate / GIGA),
+            xytext=(dx / scale, dy / scale), textcoords="offset points",
+            va="center", fontsize=8, color=_colour(call),
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": GREY} if abs(dy) > height else None,
+        )  # fmt: skip
+
+
+def _places(width: float, height: float) -> list[tuple[float, float]]:
+    """Return where a name may go, as seen from its point: beside it first, then further off."""
+    right, left, middle = 0.8 * height, -0.8 * height - width, -width / 2
+    near = [(right, 0.0), (left, 0.0), (middle, height), (middle, -height)]
+    far = [
+        (side, sign * step * height)
+        for step in (1.2, 2.2, 3.2, 4.4)
+        for side in (right, left)
+        for sign in (1, -1)
+    ]
+    return near + far
+
+
+def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _movers(axes: Axes, profile: Profile, roofs: Roofs) -> None:
+    """Draw the ops that multiply nothing: a line each, as far as their bytes per second."""
+    named = zip(names(profile.calls), profile.calls, strict=True)
+    rows: dict[str, list[OpCall]] = {}
+    for name, call in named:
+        if call.bandwidth and not call.multiply_adds:
+            rows.setdefault(name, []).append(call)
+    axes.axvline(roofs.bytes / GIGA, color=ROOF)
+    for place, calls in enumerate(rows.values()):
+        for call in calls:
+            axes.plot(call.bandwidth / GIGA, place, "o", ms=6, color=_colour(call))
+    axes.set_yticks(range(len(rows)), list(rows), fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.set_title("Ops that only compare, add or move", loc="left", color=GREY, fontsize=9)
+    axes.set_xlabel("GB moved per second; the line is what copying reaches")

@@ -1,0 +1,78 @@
+"""How long a call takes, and how much memory it needs."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from tinygrad_cnn import engine
+from tinygrad_cnn.engine.buffers import release
+from tinygrad_cnn.engine.threads import num_threads
+
+__all__ = ["peak_bytes", "seconds_per_call"]
+
+
+def seconds_per_call(call: Callable[[], Any], budget: float) -> float:
+    """Return the median of the seconds that a call takes, called until `budget` seconds are over.
+
+    What the first call only prepares does not count, unless it takes more than the budget.
+
+    Examples
+    --------
+    >>> seconds_per_call(lambda: None, budget=0.001) >= 0
+    True
+    """
+    taken = [_seconds(call)]
+    if taken[0] < budget:
+        taken = [_seconds(call)]
+    while sum(taken) < budget:
+        taken.append(_seconds(call))
+    return median(taken)
+
+
+def peak_bytes(call: Callable[[], Any]) -> int:
+    """Return the most memory that a call holds at once, beyond what there was before it.
+
+    What Python and NumPy allocate counts. The engine lets go of the memory it has kept, and the
+    call runs in a thread of its own, which has no working memory yet: whatever is needed has to be
+    allocated, and so counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> 8_000_000 <= peak_bytes(lambda: np.ones(1_000_000)) < 8_100_000
+    True
+    """
+    peak = 0
+
+    def measured() -> None:
+        nonlocal peak
+        release()
+        with engine.options(memory_limit=0), num_threads(1):
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            result = call()
+            _, most = tracemalloc.get_traced_memory()
+            del result
+        peak = most - before
+
+    tracemalloc.start()
+    try:
+        thread = threading.Thread(target=measured)
+        thread.start()
+        thread.join()
+    finally:
+        tracemalloc.stop()
+    return peak
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    started = perf_counter()
+    result = call()
+    taken = perf_counter() - started
+    del result  # its end is no part of the call
+    return taken

@@ -1,0 +1,199 @@
+"""What each op of a step does, moves and takes, seen by an `Observer`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.core.graph import Node
+from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer
+from tinygrad_cnn.core.variable import Variable
+
+__all__ = ["OpCall", "OpProfile", "medians", "names"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpCall:
+    """One op of a step, forward or backward.
+
+    Attributes
+    ----------
+    op : str
+        Its name.
+    scope : str
+        The module that called it.
+    direction : {"forward", "backward", "update"}
+    multiply_adds : int
+        As the op declares them; 0 if it only compares, adds or moves.
+    bytes_moved : int
+        The sizes of all arrays it reads and writes, each counted once: what has to move at least.
+    seconds : float
+    """
+
+    op: str
+    scope: str
+    direction: str
+    multiply_adds: int
+    bytes_moved: int
+    seconds: float
+
+    @property
+    def intensity(self) -> float:
+        """Multiply-adds per byte moved; 0 if nothing moves."""
+        return self.multiply_adds / self.bytes_moved if self.bytes_moved else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Multiply-adds per second."""
+        return self.multiply_adds / self.seconds if self.seconds else 0.0
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes per second."""
+        return self.bytes_moved / self.seconds if self.seconds else 0.0
+
+
+class OpProfile(Observer):
+    """Writes down the ops of a step, forward and backward.
+
+    Attributes
+    ----------
+    calls : list of OpCall
+        In the order in which they happened.
+    seconds : float
+        How long writing down has taken: a watched step is so much longer.
+
+    Notes
+    -----
+    The gradient of a product for one factor is a product of as many multiply-adds, so an op costs
+    backward what it costs forward, times the factors that want a gradient; a bias is only summed.
+    A result that is a view of an argument moves nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> w = tg.Tensor(np.ones((8, 16), "f4"), requires_grad=True)
+    >>> with tg.observe(profile := OpProfile()):
+    ...     tg.relu(tg.linear(np.ones((32, 16), "f4"), w)).sum().backward()
+    >>> for call in profile.calls[:3]:
+    ...     print(call.direction, call.op, call.multiply_adds, call.bytes_moved)
+    forward linear 4096 3584
+    forward relu 0 2048
+    forward sum 0 1028
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[OpCall] = []
+        self.seconds = 0.0
+        self._recorded: dict[Node, tuple[int, int]] = {}
+
+    def forward(self, event: ForwardEvent) -> None:
+        """Write down one call of an op."""
+        started = perf_counter()
+        if event.output is not None:
+            self._write_call(event, event.output)
+        self.seconds += perf_counter() - started
+
+    def backward(self, event: BackwardEvent) -> None:
+        """Write down one node's turn."""
+        started = perf_counter()
+        self._write_turn(event)
+        self.seconds += perf_counter() - started
+
+    def _write_call(self, event: ForwardEvent, output: np.ndarray[Any, Any]) -> None:
+        cost = event.op.cost(event.arguments, output)
+        arrays = list(_arrays(event.arguments.values()))
+        moved = _bytes(output, arrays)
+        self.calls.append(OpCall(event.op.name, event.scope, "forward", cost, moved, event.seconds))
+        if event.node is not None:
+            factors = [
+                source
+                for name, source in zip(event.op.operands, event.sources, strict=False)
+                if name != "bias" and (not isinstance(source, Variable) or source.requires_grad)
+            ]
+            wanted = sum(source is not None for source in factors)
+            kept = sum(array.nbytes for array in _arrays(event.node.saved))
+            self._recorded[event.node] = cost * wanted, kept
+
+    def _write_turn(self, event: BackwardEvent) -> None:
+        cost, kept = self._recorded.pop(event.node, (0, 0))
+        own = list(_arrays([event.gradient]))
+        results = list(_arrays(value for _, value in event.contributions))
+        new = [value for value in results if not _shares(value, own)]
+        moved = kept + sum(array.nbytes for array in [*own, *new]) if new else 0
+        self.calls.append(
+            OpCall(event.node.op.name, event.node.scope, "backward", cost, moved, event.seconds)
+        )
+
+
+def medians(steps: Sequence[Sequence[OpCall]]) -> list[OpCall]:
+    """Return the calls of a step, each with its median time over `steps` of the same calls.
+
+    Raises
+    ------
+    ValueError
+        If the steps do not consist of the same calls.
+
+    Examples
+    --------
+    >>> steps = [[OpCall("relu", "", "forward", 0, 8, seconds)] for seconds in (1.0, 9.0, 2.0)]
+    >>> medians(steps)[0].seconds
+    2.0
+    """
+    return [
+        replace(calls[0], seconds=median(call.seconds for call in calls))
+        for calls in zip(*steps, strict=True)
+    ]
+
+
+def names(calls: Sequence[OpCall]) -> list[str]:
+    """Return a name for each call: the op's, with a number where it is called more than once.
+
+    A call and its turn in the sweep have one name.
+
+    Examples
+    --------
+    >>> calls = [OpCall("relu", s, d, 0, 0, 0.0) for d in ("forward", "backward") for s in "ab"]
+    >>> names(calls)
+    ['relu 1', 'relu 2', 'relu 1', 'relu 2']
+    """
+    often = Counter(call.op for call in calls if call.direction == "forward")
+    seen: Counter[str] = Counter()
+    open_calls: dict[tuple[str, str], list[str]] = {}
+    found = []
+    for call in calls:
+        key = call.op, call.scope
+        if call.direction == "forward":
+            seen[call.op] += 1
+            name = f"{call.op} {seen[call.op]}" if often[call.op] > 1 else call.op
+            open_calls.setdefault(key, []).append(name)
+        else:  # the sweep goes backwards
+            name = open_calls[key].pop() if open_calls.get(key) else call.op
+        found.append(name)
+    return found
+
+
+def _arrays(values: Iterable[Any]) -> Iterable[np.ndarray[Any, Any]]:
+    """Yield the arrays among values, Tensors and lists of them."""
+    for value in values:
+        if isinstance(value, Variable):
+            yield value.array
+        elif isinstance(value, np.ndarray):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _arrays(value)
+
+
+def _bytes(output: np.ndarray[Any, Any], read: list[np.ndarray[Any, Any]]) -> int:
+    return 0 if _shares(output, read) else output.nbytes + sum(array.nbytes for array in read)
+
+
+def _shares(array: np.ndarray[Any, Any], others: list[np.ndarray[Any, Any]]) -> bool:
+    return any(np.may_share_memory(array, other) for other in others)

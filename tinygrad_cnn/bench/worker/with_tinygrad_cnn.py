@@ -1,0 +1,141 @@
+"""Our own framework, through its public face: modules, `cross_entropy`, `backward`, `optim.SGD`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .course import Learner
+from .task import LEARNING_RATE, MOMENTUM, Calls, Chain, Task, chain_of_leaves, chain_values
+
+VARIANTS = ("",)
+
+
+def build(task: Task) -> Calls:
+    """Return the calls of a task."""
+    import tinygrad_cnn as tg
+
+    model = _model(task)
+    optimizer = _optimizer(model)
+    images = tg.Tensor(task.images)
+
+    def step() -> Any:
+        with tg.num_threads(task.threads):
+            loss = tg.cross_entropy(model(images), task.labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss.item()
+
+    def infer() -> Any:
+        with tg.num_threads(task.threads), tg.no_grad():
+            return model(images)
+
+    return Calls(step, infer, sum(p.size for p in model.parameters()))
+
+
+def learner(task: Task) -> Learner:
+    """Return the network of a task, ready to learn from any batch."""
+    import tinygrad_cnn as tg
+
+    model = _model(task)
+    optimizer = tg.optim.SGD(model.parameters(), lr=1.0)
+
+    def step(images: Any, labels: Any, rate: float) -> float:
+        with tg.num_threads(task.threads):
+            loss = tg.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.lr = rate
+            optimizer.step()
+        return float(loss.item())
+
+    def infer(images: Any) -> Any:
+        with tg.num_threads(task.threads), tg.no_grad():
+            return model(images).numpy()
+
+    return Learner(step, infer)
+
+
+def _model(task: Task) -> Any:
+    """Return the network of a task."""
+    import numpy as np
+
+    from tinygrad_cnn import nn
+
+    rng = np.random.default_rng(0)
+    made: list[nn.Module] = []
+    for layer in task.layers:
+        match layer:
+            case ["conv", channels_in, channels_out, kernel, padding]:
+                made.append(nn.Conv2d(channels_in, channels_out, kernel, padding=padding, rng=rng))
+            case ["linear", features_in, features_out]:
+                made.append(nn.Linear(features_in, features_out, rng=rng))
+            case ["maxpool", size]:
+                made.append(nn.MaxPool2d(size))
+            case ["avgpool", size]:
+                made.append(nn.AvgPool2d(size))
+            case ["flatten"]:
+                made.append(nn.Flatten())
+            case ["relu"]:
+                made.append(nn.ReLU())
+            case ["tanh"]:
+                made.append(nn.Tanh())
+            case _:
+                raise ValueError(f"no layer {layer}")
+    model = nn.Sequential(*made)
+    for parameter, weight in zip(model.parameters(), task.weights, strict=True):
+        parameter.data = weight
+    return model
+
+
+def _optimizer(model: Any) -> Any:
+    """Return the optimiser that all sides use."""
+    import tinygrad_cnn as tg
+
+    return tg.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+
+
+def profile(task: Task, steps: int) -> list[dict[str, Any]]:
+    """Return what each op of a training step does and takes, then the update, then the whole."""
+    from dataclasses import asdict
+    from statistics import median
+    from time import perf_counter
+
+    import tinygrad_cnn as tg
+    from tinygrad_cnn.bench.profile import OpCall, OpProfile, medians
+
+    model = _model(task)
+    optimizer = _optimizer(model)
+    images = tg.Tensor(task.images)
+    parameters = sum(p.size for p in model.parameters())
+    moved = 4 * 5 * parameters  # float32: parameter and velocity read and written, gradient read
+    observed, rests = [], []
+    with tg.num_threads(task.threads):
+        for _ in range(steps + 1):
+            started = perf_counter()
+            with tg.observe(seen := OpProfile()):
+                loss = tg.cross_entropy(model(images), task.labels)
+                optimizer.zero_grad()
+                loss.backward()
+            begun = perf_counter()
+            optimizer.step()
+            ended = perf_counter()
+            update = OpCall("SGD", "", "update", 2 * parameters, moved, ended - begun)
+            observed.append([*seen.calls, update])
+            in_ops = sum(call.seconds for call in observed[-1])
+            rests.append(ended - started - in_ops - seen.seconds)
+    calls = medians(observed[1:])  # the first warms up
+    rest = max(median(rests[1:]), 0.0)
+    return [asdict(call) for call in [*calls, OpCall("graph", "", "rest", 0, 0, rest)]]
+
+
+def chain() -> Chain:
+    """Return the chain of small ops."""
+    import numpy as np
+
+    import tinygrad_cnn as tg
+
+    x0, w0, b0 = chain_values()
+    x, ones = tg.Tensor(x0), np.ones_like(x0)
+    w, b = tg.Tensor(w0, requires_grad=True), tg.Tensor(b0, requires_grad=True)
+    return chain_of_leaves(tg.tanh, x, w, b, ones)

@@ -1,0 +1,1 @@
+"""The framework: variables, the graph, recording, declarations, ops, tensors and calculus."""

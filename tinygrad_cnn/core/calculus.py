@@ -1,0 +1,183 @@
+"""Derivatives of functions, built from `grad` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinygrad_cnn.core.graph import grad
+from tinygrad_cnn.core.recording import enable_grad
+from tinygrad_cnn.core.tensor import Tensor
+
+Function = Callable[..., Tensor]
+
+
+def jacobian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
+    """Return the function that computes the Jacobian of `f`.
+
+    Parameters
+    ----------
+    f : callable
+        From Tensors to one Tensor.
+    argnum : int
+        The argument to differentiate with respect to.
+
+    Returns
+    -------
+    callable
+        Of the arguments of `f`, array_like or Tensors. It returns J of shape ``y.shape + x.shape``:
+        J[i, j] = ∂y_i/∂x_j, for the softmax the matrix after eq 24.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.jacobian(lambda x: x * x)([1.0, 2.0])
+    array([[2., 0.],
+           [0., 4.]], dtype=float32)
+    """
+
+    def jacobian_of_f(*args: Any) -> NDArray[Any]:
+        x, y = _evaluate(f, args, argnum)
+        return _rows(y, x).reshape(y.shape + x.shape)
+
+    return jacobian_of_f
+
+
+def hessian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
+    """Return the function that computes the Hessian of `f`, whose value has one element.
+
+    Its result has shape ``x.shape + x.shape``; parameters as for `jacobian`.
+
+    Raises
+    ------
+    ValueError
+        If the value of `f` has more than one element.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.hessian(lambda x: (x**3).sum())([1.0, 2.0])
+    array([[ 6.,  0.],
+           [ 0., 12.]], dtype=float32)
+    """
+
+    def hessian_of_f(*args: Any) -> NDArray[Any]:
+        x, y = _evaluate(f, args, argnum)
+        if y.size != 1:
+            raise ValueError(f"hessian: the value has shape {y.shape}, expected one element")
+        if not y.requires_grad:
+            return np.zeros(x.shape + x.shape, x.dtype)
+        (dy,) = grad(y, x, create_graph=True)
+        return _rows(dy, x).reshape(x.shape + x.shape)
+
+    return hessian_of_f
+
+
+def vjp(f: Function, *args: Any) -> tuple[NDArray[Any], Callable[[ArrayLike], list[Any]]]:
+    """Return f's value and the function u ↦ uᵀJ, a vector-Jacobian product for each argument.
+
+    Parameters
+    ----------
+    f : callable
+        From Tensors to one Tensor.
+    *args : array_like or Tensor
+        Where to differentiate.
+
+    Returns
+    -------
+    value : ndarray
+    pull_back : callable
+        From an array of the shape of the value to a list of arrays, one an argument, of its shape.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> value, pull_back = tg.vjp(lambda a, b: a * b, [1.0, 2.0], [3.0, 4.0])
+    >>> pull_back([1.0, 10.0])
+    [array([ 3., 40.], dtype=float32), array([ 1., 20.], dtype=float32)]
+    """
+    inputs = [_leaf(arg) for arg in args]
+    y = _value(f, inputs)
+
+    def pull_back(u: ArrayLike) -> list[Any]:
+        if not y.requires_grad:
+            return [np.zeros(x.shape, x.dtype) for x in inputs]
+        return grad(y, inputs, gradient=u, retain_graph=True)
+
+    return y.array.copy(), pull_back
+
+
+def jvp(f: Function, x: Any, v: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return f's value at `x` and the Jacobian-vector product J v.
+
+    uᵀJ is linear in u, and its derivative with respect to u is J: two reverse sweeps make a forward
+    one.
+
+    Parameters
+    ----------
+    f : callable
+        From a Tensor to a Tensor.
+    x : array_like or Tensor
+        Where to differentiate.
+    v : array_like
+        The direction, of the shape of `x`.
+
+    Raises
+    ------
+    ValueError
+        If `v` has another shape than `x`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.jvp(lambda x: x * x, [1.0, 2.0], [1.0, 10.0])
+    (array([1., 4.], dtype=float32), array([ 2., 40.], dtype=float32))
+    """
+    leaf = _leaf(x)
+    y = _value(f, [leaf])
+    if np.shape(v) != leaf.shape:
+        raise ValueError(f"jvp: v has shape {np.shape(v)}, but x has shape {leaf.shape}")
+    if not y.requires_grad:
+        return y.array.copy(), np.zeros(y.shape, y.dtype)
+    u = Tensor(np.zeros(y.shape, y.dtype), requires_grad=True)
+    (pulled,) = grad(y, leaf, gradient=u, create_graph=True)
+    if not pulled.requires_grad:  # y does not depend on x
+        return y.array.copy(), np.zeros(y.shape, y.dtype)
+    return y.array.copy(), grad(pulled, u, gradient=v)[0]
+
+
+def _leaf(x: Any) -> Tensor:
+    """Return `x` as a fresh leaf that requires a gradient."""
+    return Tensor(x, requires_grad=True)
+
+
+def _evaluate(f: Function, args: tuple[Any, ...], argnum: int) -> tuple[Tensor, Tensor]:
+    """Return the argument at `argnum` as a leaf, and f's value there."""
+    if not -len(args) <= argnum < len(args):
+        raise ValueError(f"argnum is {argnum}, but there are {len(args)} arguments")
+    inputs = [arg if isinstance(arg, Tensor) else Tensor(arg) for arg in args]
+    x = inputs[argnum] = _leaf(args[argnum])
+    return x, _value(f, inputs)
+
+
+def _value(f: Function, inputs: list[Tensor]) -> Tensor:
+    """Return f's value, recorded."""
+    with enable_grad():
+        y = f(*inputs)
+    if not isinstance(y, Tensor):
+        raise TypeError(f"the function returned {type(y).__name__}, expected one Tensor")
+    return y
+
+
+def _rows(y: Tensor, x: Tensor) -> NDArray[Any]:
+    """Return the gradients of all elements of `y`, one below the other."""
+    rows = np.zeros((y.size, *x.shape), x.dtype)
+    if y.requires_grad:
+        for i in range(y.size):
+            unit = np.zeros(y.size, y.dtype)
+            unit[i] = 1
+            (rows[i],) = grad(y, x, gradient=unit.reshape(y.shape), retain_graph=True)
+    return rows

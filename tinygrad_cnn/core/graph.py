@@ -1,0 +1,357 @@
+"""The computation graph and the reverse sweep.
+
+A `Node` is one call of an op. It points at the nodes (or leaves) its arguments came from and never
+at what was computed from it, so a graph holds no cycle and reference counting alone frees it.
+The sweep walks the nodes from the newest to the oldest: `seq` counts calls, an argument is always
+older than the result, so that order visits a node only after all that it fed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from operator import attrgetter
+from threading import Lock
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.core.observer import BackwardEvent
+from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.variable import Array, Variable, calls
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.core.declaration import Plan
+    from tinygrad_cnn.core.op import Op
+
+
+class GraphFreedError(RuntimeError):
+    """A sweep reached a node whose saved values an earlier sweep has freed."""
+
+
+class ChangedInPlaceError(RuntimeError):
+    """A value that a derivative needs was overwritten after the op had saved it."""
+
+
+class Node:
+    """One recorded call of an op.
+
+    Attributes
+    ----------
+    op : Op
+        The op that was called.
+    plan : Plan
+        Which derivatives this call needs and what they read, shared by all calls of a kind.
+    parents : tuple of (Node, Variable or None), or None
+        Where each differentiable argument came from, in the order of the arguments: the node that
+        computed it, the leaf itself, or None where no gradient is wanted. None once freed.
+    saved : list
+        The values of ``plan.names``.
+    static : tuple
+        The values of the op's static parameters (``op.static``), such as a stride.
+    shape, dtype
+        Of the result.
+    seq : int
+        The number of this call; arguments have smaller ones.
+    scope : str
+        The module that made the call, such as ``"features.0"``.
+    """
+
+    __slots__ = ("__weakref__", "dtype", "op", "parents", "plan", "saved", "scope", "seq", "shape",
+                 "static")  # fmt: skip
+
+    def __init__(
+        self,
+        op: Op[Any],
+        plan: Plan,
+        parents: tuple[Node | Variable | None, ...],
+        saved: list[Any],
+        static: tuple[Any, ...],
+        result: NDArray[Any],
+        scope: str,
+    ) -> None:
+        self.op = op
+        self.plan = plan
+        self.parents: tuple[Node | Variable | None, ...] | None = parents
+        self.saved = saved
+        self.static = static
+        self.shape = result.shape
+        self.dtype = result.dtype
+        self.scope = scope
+        self.seq = next(calls)
+
+    def __repr__(self) -> str:
+        return f"<{self} #{self.seq}: {self.shape} {self.dtype}>"
+
+    def __str__(self) -> str:
+        return f"{self.op.name} in {self.scope}" if self.scope else self.op.name
+
+    def edges(self) -> tuple[Node | Variable | None, ...]:
+        """Return `parents`, or raise `GraphFreedError` when they are gone."""
+        if self.parents is None:
+            raise GraphFreedError(
+                f"the graph of this result ({self}, shape {self.shape}) was freed by an earlier "
+                "backward() or grad(); pass retain_graph=True there to use it again"
+            )
+        return self.parents
+
+    def values(self) -> list[Any]:
+        """Return `saved` with its Tensors as arrays.
+
+        Raises
+        ------
+        ChangedInPlaceError
+            If one is a leaf, or a view of one, that was changed since it was saved.
+        """
+        return [
+            self._value(kept)
+            if isinstance(kept, Variable)
+            else [self._value(v) if isinstance(v, Variable) else v for v in kept]
+            if type(kept) is list
+            else kept
+            for kept in self.saved
+        ]
+
+    def _value(self, kept: Variable) -> NDArray[Any]:
+        leaf = kept.owner
+        if leaf is not None and leaf.changed > self.seq:
+            raise ChangedInPlaceError(
+                f"{leaf.name or 'a tensor'} of shape {leaf.shape} was changed in place after "
+                f"{self} had saved it for its derivative; call backward() before changing it, or "
+                "give the op a copy"
+            )
+        return kept.array
+
+    def free(self) -> None:
+        """Drop everything the node holds."""
+        self.parents = None
+        self.saved = []
+
+
+def grad(
+    y: Variable,
+    wrt: Variable | Sequence[Variable],
+    gradient: Array | None = None,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+) -> list[Any]:
+    """Return the gradients of `y` with respect to each Tensor in `wrt`.
+
+    Parameters
+    ----------
+    y : Tensor
+        The result, of any shape if `gradient` is given, else of one element.
+    wrt : Tensor or sequence of Tensor
+        Leaves or results that require a gradient.
+    gradient : array_like or Tensor, optional
+        The gradient of the final quantity with respect to `y`, of the shape of `y`; 1 if left out.
+    create_graph : bool
+        Record the sweep itself, so that the result can be differentiated again.
+    retain_graph : bool, optional
+        Keep the graph for another sweep. By default as `create_graph`.
+
+    Returns
+    -------
+    list of ndarray, or of Tensor with `create_graph`
+        One for each in `wrt`, of its shape and dtype; zeros where `y` does not depend on it.
+
+    Raises
+    ------
+    ValueError
+        If `y` has more than one element and no `gradient`, or one of another shape.
+    RuntimeError
+        If `y` was not recorded, or one of `wrt` does not require a gradient.
+    GraphFreedError
+        If an earlier sweep has freed the graph.
+    ChangedInPlaceError
+        If a saved value was overwritten.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor(3.0, requires_grad=True)
+    >>> (dy,) = tg.grad(x**3, x, create_graph=True)
+    >>> dy.item(), tg.grad(dy, x)[0].item()
+    (27.0, 18.0)
+    """
+    targets = [wrt] if isinstance(wrt, Variable) else list(wrt)
+    for i, target in enumerate(targets):
+        if not isinstance(target, Variable):
+            raise TypeError(f"grad: wrt[{i}] is {type(target).__name__}, expected Tensor")
+        if not target.requires_grad:
+            raise RuntimeError(f"grad: wrt[{i}] {_describe(target)} does not require a gradient")
+    seed = _seed("grad", y, gradient, create_graph)
+    retain = create_graph if retain_graph is None else retain_graph
+    keys = [target.node or target for target in targets]
+    found = _sweep(y.node or y, seed, set(keys), create_graph, retain)
+    results: list[Any] = []
+    taken: set[int] = {id(seed)} if create_graph else set()
+    for target, key in zip(targets, keys, strict=True):
+        value = found.get(key)
+        if value is None:
+            value = np.zeros(target.shape, target.dtype)
+        results.append(_as_tensor(value, taken) if create_graph else _own(value, taken))
+    return results
+
+
+_accumulating = Lock()  # several threads may add to the gradients of one model
+
+
+def _start_afresh() -> None:
+    """After a fork: the lock may be held by a thread that was not copied."""
+    global _accumulating
+    _accumulating = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
+
+
+def backward(y: Variable, gradient: Array | None = None, retain_graph: bool = False) -> None:
+    """Add the gradient of `y` to ``.grad`` of every leaf that requires one (`Tensor.backward`)."""
+    found = _sweep(y.node or y, _seed("backward", y, gradient, False), None, False, retain_graph)
+    taken: set[int] = set()
+    with _accumulating:
+        totals = {
+            leaf: _own(value, taken) if leaf.grad is None else np.asarray(leaf.grad + value)
+            for leaf, value in found.items()
+        }
+        for leaf, total in totals.items():  # only now that nothing can fail any more
+            leaf.grad = total
+
+
+def _describe(tensor: Variable) -> str:
+    return f"({tensor.name or 'unnamed'}, shape {tensor.shape})"
+
+
+def _own(value: Array, taken: set[int]) -> NDArray[Any]:
+    """Return `value` as an array that shares memory with nothing, copying it only if it must."""
+    if type(value) is not np.ndarray or value.base is not None or id(value) in taken:
+        return np.array(value)
+    taken.add(id(value))
+    return value
+
+
+def _as_tensor(value: Array, taken: set[int]) -> Variable:
+    """Return `value` as a Tensor of its own: no target, and no argument, is the same object."""
+    if not isinstance(value, Variable):
+        return Variable.tensor.of(_own(value, taken))
+    if value.node is None:  # the seed, which a rule passed on
+        again = value * 1 if value.requires_grad else Variable.tensor.of(value.array.copy())  # type: ignore[operator]  # a Tensor
+        return cast(Variable, again)
+    if id(value) in taken:
+        return Variable.tensor.of(value.array, value.node, value.origin)
+    taken.add(id(value))
+    return value
+
+
+def _seed(function: str, y: Variable, gradient: Array | None, create_graph: bool) -> Array:
+    """Return the gradient to start a sweep at `y` from."""
+    if not isinstance(y, Variable):
+        raise TypeError(f"{function}: y is {type(y).__name__}, expected Tensor")
+    if not y.requires_grad:
+        raise RuntimeError(
+            f"{function}: the Tensor {_describe(y)} has no graph: nothing it was computed from "
+            "requires a gradient, or it was computed under no_grad()"
+        )
+    if gradient is None:
+        if y.array.size != 1:
+            raise ValueError(
+                f"{function}: y has shape {y.shape}; without a gradient of that shape "
+                "only a Tensor of one element can be differentiated"
+            )
+        gradient = np.ones(y.shape, y.dtype)
+    elif not (create_graph and isinstance(gradient, Variable)):
+        array = gradient.array if isinstance(gradient, Variable) else gradient
+        gradient = np.array(array, dtype=y.dtype)
+    if gradient.shape != y.shape:
+        raise ValueError(
+            f"{function}: gradient has shape {gradient.shape} but y has shape {y.shape}"
+        )
+    if create_graph and not isinstance(gradient, Variable):
+        gradient = Variable.tensor.of(gradient)
+    return gradient
+
+
+def _sweep(
+    root: Node | Variable,
+    seed: Array,
+    wanted: set[Node | Variable] | None,
+    create_graph: bool,
+    retain: bool,
+) -> dict[Any, Array]:
+    """Return the gradients that reach `wanted` (None: every leaf), by node or leaf."""
+    nodes = nodes_of(root) if isinstance(root, Node) else []
+    leading = None if wanted is None else _leading_to(wanted, nodes)
+    needed = None if wanted is None or leading is None else wanted | leading
+    # Read all saved values first: what was changed in place raises before anything is freed.
+    due = [(n, None if leading is not None and n not in leading else n.values()) for n in nodes]
+    del nodes
+    pending: dict[Node | Variable, Array] = {root: seed}
+    found: dict[Node | Variable, Array] = {}
+    swept: list[Node] = []
+    state = recording.get()
+    observers = state.observers
+    try:
+        recording.set(state._replace(on=create_graph))
+        while due:
+            node, values = due.pop()
+            gradient = pending.pop(node, None)
+            if gradient is None:
+                continue
+            if wanted is not None and node in wanted:
+                found[node] = gradient
+            if values is None:
+                continue
+            started = perf_counter() if observers else 0.0
+            contributions = node.op.pull_back(node, values, gradient, needed, create_graph)
+            if observers:
+                event = BackwardEvent(node, gradient, contributions, perf_counter() - started)
+                for observer in observers:
+                    observer.backward(event)
+            for parent, contribution in contributions:
+                earlier = pending.get(parent)
+                if earlier is None:
+                    pending[parent] = contribution
+                else:
+                    pending[parent] = earlier + contribution
+            if observers:
+                swept.append(node)  # an observer may raise: free nothing before the end
+            elif not retain:
+                node.free()
+    finally:
+        recording.set(state)
+    if not retain:
+        for node in swept:
+            node.free()
+    found.update(pending)  # what is left are leaves
+    return found
+
+
+def nodes_of(root: Node) -> list[Node]:
+    """Return all that `root` was computed from, and it, from the oldest on.
+
+    Raises
+    ------
+    GraphFreedError
+        If a part of the graph was freed.
+    """
+    seen = {root}
+    stack = [root]
+    while stack:
+        for parent in stack.pop().edges():
+            if isinstance(parent, Node) and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return sorted(seen, key=attrgetter("seq"))
+
+
+def _leading_to(wanted: set[Node | Variable], nodes: list[Node]) -> set[Node]:
+    """Return those of `nodes`, sorted by age, through which a gradient reaches one of `wanted`."""
+    leading: set[Node] = set()
+    for node in nodes:
+        if any(parent in wanted or parent in leading for parent in node.edges()):
+            leading.add(node)
+    return leading

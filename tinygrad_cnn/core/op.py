@@ -1,0 +1,504 @@
+"""Calling an op: it computes, records what its derivatives will need, and pulls gradients back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.core.declaration import Declaration, Derivative, Integers, P, Plan
+from tinygrad_cnn.core.graph import Node
+from tinygrad_cnn.core.observer import ForwardEvent
+from tinygrad_cnn.core.recording import Recording, float_dtype, recording
+from tinygrad_cnn.core.variable import Array, Variable, holds_gradient
+from tinygrad_cnn.support.arguments import native
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.core.tensor import Tensor
+
+OPS: dict[str, Op[Any]] = {}
+"""Every op by its name, the user's own included."""
+
+FEW = 16  # a result that is a view of more than so many times its size is copied
+
+
+class Op(Declaration[P]):
+    """A differentiable function of arrays; make one with the decorator `op`.
+
+    Called with arrays it computes; called with at least one Tensor it returns a Tensor, and records
+    a node if a gradient is wanted. Beside a Tensor, a number or an array takes the Tensor's dtype;
+    integers beside floating arrays take theirs, and integers alone what the op declares (`op`).
+
+    Its attributes are those of its `Declaration`.
+    """
+
+    def __reduce__(self) -> str:
+        return str(vars(self)["__qualname__"])  # by where it stands, as a function is pickled
+
+    # --- calling ---------------------------------------------------------------------------------
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        """Compute; with a Tensor among the arguments return one, and record if a gradient flows."""
+        arguments, operands = self._bind(*args, **kwargs)
+        if self.sequence:
+            operands = self._sequence(arguments[0])
+        state = recording.get()
+        if _is_of_one_dtype(operands) and not self.sequence:  # as in nearly every rule
+            for i in self._constants:
+                if isinstance(arguments[i], Variable):
+                    break
+            else:
+                return self._computed(arguments, state.scope)  # type: ignore[no-any-return]  # an array
+        arrays, parents, wanted, has_tensor, half = self._unwrapped(operands)
+        if self._constants or self.sequence:
+            arrays = self._beside(arguments, arrays)
+            if self._unwrap_constants(arguments, arrays, state.on):
+                has_tensor = True
+        if not has_tensor:
+            y = self._computed(arrays, state.scope)
+            return _rounded(y) if half else y  # type: ignore[no-any-return]  # an array
+        started = perf_counter() if state.observers else 0.0
+        try:
+            y = self._computed(arrays, state.scope)
+            if type(y) is not np.ndarray or y.dtype.char != "f":
+                y = self._result(y, operands)
+            if half:
+                y = _rounded(y)
+        except Exception as error:
+            if state.observers:
+                self._tell(state, operands, arrays, None, None, started, error)
+            raise
+        node = None
+        y, origin = self._placed(y, operands, recorded=bool(wanted and state.on))
+        if wanted and state.on:
+            plan = self._plans.get(wanted) or self._plan(wanted)
+            node = self._record(plan, arguments, arrays, parents, y, state.scope)
+        if state.observers:
+            self._tell(state, operands, arrays, y, node, started)
+        result = Variable.tensor.of(y, node, origin)
+        if not state.on:
+            result.unrecorded = bool(wanted) or any(
+                isinstance(value, Variable) and value.unrecorded for value in operands
+            )
+        return result
+
+    def _computed(self, arrays: list[Any], scope: str) -> Any:
+        """Return what the forward returns; an error of its says which op and module it was."""
+        try:
+            given = _read_only(arrays) if self.guarded else arrays
+            return self.forward(*given)  # type: ignore[call-arg]  # as many as it takes
+        except Exception as error:
+            explained = self._explained(error, arrays, scope)
+        try:
+            raise explained from None
+        finally:  # the error's traceback holds this frame: let neither hold the other
+            del explained
+
+    def _tell(
+        self,
+        state: Recording,
+        operands: list[Any],
+        arrays: list[Any],
+        y: NDArray[Any] | None,
+        node: Node | None,
+        started: float,
+        error: Exception | None = None,
+    ) -> None:
+        """Tell the observers of a call."""
+        seconds = perf_counter() - started
+        sources = tuple([v.node or v if isinstance(v, Variable) else None for v in operands])
+        named = dict(zip(self.parameters, arrays, strict=True))
+        event = ForwardEvent(self, named, y, node, sources, state.scope, seconds, error)
+        for observer in state.observers:
+            observer.forward(event)
+
+    def _unwrap_constants(self, arguments: list[Any], arrays: list[Any], recorded: bool) -> bool:
+        """Unwrap the Tensors among other arrays, and return whether there were any."""
+        has_tensor = False
+        for i in self._other_arrays:
+            value = arguments[i]
+            if isinstance(value, Variable):
+                has_tensor = True
+                arrays[i] = value.array
+                if value.requires_grad and recorded:
+                    raise TypeError(
+                        f"{self.name} has no derivative with respect to {self.parameters[i]}, "
+                        "which requires a gradient; pass its detach()"
+                    )
+            elif isinstance(value, list | tuple) and recorded and holds_gradient(value):
+                raise TypeError(_cut(self.name, self.parameters[i]))
+        for i in self._static:
+            value = arguments[i]
+            if isinstance(value, Variable):
+                raise TypeError(
+                    f"{self.name}: {self.parameters[i]} is a Tensor; it has no derivative, so pass "
+                    "its item() or numpy()"
+                )
+            if not isinstance(value, _IMMUTABLE):
+                arguments[i] = arrays[i] = _private(value)
+        return has_tensor
+
+    def _result(self, y: Any, operands: list[Any]) -> NDArray[Any]:
+        """Return the result as an array; integers and numbers alone never make it float64."""
+        if isinstance(y, tuple | list):
+            came = type(y).__name__
+            raise TypeError(f"{self.name}: the forward returned a {came}, expected an array")
+        array: NDArray[Any] = np.asarray(y)
+        if array.dtype.char == "d" and self is not OPS["astype"]:
+            given = [v for v in operands if isinstance(v, np.ndarray | np.generic | Variable)]
+            if not any(value.dtype == array.dtype for value in given):
+                array = array.astype(float_dtype.get())
+        return array
+
+    def _placed(
+        self, y: NDArray[Any], operands: list[Any], recorded: bool
+    ) -> tuple[NDArray[Any], Variable | None]:
+        """Return `y`, and the Variable whose memory it is a view of, if that is not a result's.
+
+        It is copied where it is a view of a plain array, which its owner may change, or a small
+        part of a large array, which it would keep alive.
+        """
+        for value in operands:
+            array = value.array if isinstance(value, Variable) else value
+            if y.base is None and y is not array:
+                continue  # memory of its own
+            if isinstance(value, Variable):
+                owner = value.owner
+                if owner is None and not recorded:
+                    owner = Variable.tensor.of(array)  # a leaf that nobody has, to write to it
+                if owner is not None and np.may_share_memory(y, owner.array):
+                    return y, owner
+            elif isinstance(value, np.ndarray) and np.may_share_memory(y, value):
+                return y.copy(), None
+        if isinstance(y.base, np.ndarray) and y.nbytes * FEW <= y.base.nbytes:
+            return y.copy(), None
+        return y, None
+
+    def _sequence(self, value: Any) -> list[Any]:
+        if not isinstance(value, list | tuple):
+            came = type(value).__name__
+            raise TypeError(
+                f"{self.name}: {self.parameters[0]} is {came}, expected a list of arrays"
+            )
+        return list(value)
+
+    def _unwrapped(
+        self, operands: list[Any]
+    ) -> tuple[list[Any], list[Node | Variable | None], int, bool, bool]:
+        """Return the operands as arrays of one dtype, their origins, and three things of them.
+
+        The origin of what wants no gradient is None. Which of them do is told by a number with a
+        bit for each, or one for a whole list; then, whether any is a Tensor, and whether the result
+        is to be rounded to float16.
+        """
+        arrays: list[Any] = []
+        parents: list[Node | Variable | None] = []
+        has_tensor = half = False
+        wanted, bit, shift = 0, 1, 0 if self.sequence else 1
+        for value in operands:
+            parent = None
+            if isinstance(value, Variable):
+                has_tensor = True
+                if value.requires_grad:
+                    wanted |= bit
+                    parent = value.node or value
+                value = value.array
+            arrays.append(value)
+            parents.append(parent)
+            bit <<= shift
+        if not _is_of_one_dtype(arrays):
+            arrays, half = self._in_one_dtype(operands, arrays)
+        return arrays, parents, wanted, has_tensor, half
+
+    def _in_one_dtype(self, operands: list[Any], arrays: list[Any]) -> tuple[list[Any], bool]:
+        """Return `arrays`, the operands unwrapped, as arrays; beside a Tensor all take its dtype.
+
+        What is an array of its dtype is returned itself. The flag says that the op is to compute in
+        float32 and its result to be rounded to float16.
+        """
+        tensors = {v.dtype for v in operands if isinstance(v, Variable) and v.dtype.kind in "fc"}
+        if len(tensors) > 1:  # one dtype in two byte orders is one
+            tensors = {np.result_type(dtype) for dtype in tensors}
+        if len(tensors) > 1 and all(dtype.kind == "f" for dtype in tensors):
+            named = [(self._label(k), v) for k, v in enumerate(operands) if isinstance(v, Variable)]
+            came = ", ".join(f"{label} is {v.dtype}" for label, v in named)
+            raise TypeError(f"{self.name}: {came}; convert one with astype()")
+        dtype = tensors.pop() if len(tensors) == 1 else None
+        if dtype is not None and not dtype.isnative:
+            dtype = np.result_type(dtype)
+        beside = {a.dtype for a in arrays if isinstance(a, np.ndarray | np.generic)}
+        beside = {dtype for dtype in beside if dtype.kind == "f"}
+        number = beside.pop() if len(beside) == 1 else None  # what a Python number becomes
+        for k, array in enumerate(arrays):
+            if array is None and not self.sequence and self._defaults[self._operands[k]] is None:
+                continue
+            if isinstance(array, list | tuple) and holds_gradient(array):
+                raise TypeError(_cut(self.name, self._label(k)))
+            arrays[k] = np.asarray(array, number if type(array) in (int, float) else None)
+            if arrays[k].dtype.kind not in "fcbiu":
+                held = type(array).__name__ if arrays[k].dtype == object else arrays[k].dtype
+                raise TypeError(f"{self.name}: {self._label(k)} is {held}, expected numbers")
+            if dtype is not None and arrays[k].dtype.kind != "c":
+                arrays[k] = arrays[k].astype(dtype, copy=False)
+            else:
+                arrays[k] = native(arrays[k])
+        if dtype is not None and dtype != np.float16:
+            return arrays, False
+        return self._computable(arrays)
+
+    def _computable(self, arrays: list[Any]) -> tuple[list[Any], bool]:
+        """Return `arrays` in a dtype in which this op is right, and whether to round to float16.
+
+        Integers beside floating arrays take their dtype. Alone they become what the op declares,
+        so that none wraps round on the way. In float16 a sum of squares overflows at 256.
+        """
+        dtypes = {array.dtype for array in arrays if array is not None}
+        if len(dtypes) == 1 and next(iter(dtypes)).char in "fdFD":
+            return arrays, False
+        floating = [dtype for dtype in dtypes if dtype.kind in "fc"]
+        half = False
+        if floating:
+            common = np.result_type(*floating)
+            half = common == np.float16 and self.integers != "kept"
+            target = np.dtype(np.float32) if half else common.type(0).real.dtype
+        elif self.integers == "kept":
+            return arrays, False
+        elif self.integers == "widened":
+            target = np.result_type(*dtypes, np.int64)
+        else:
+            target = float_dtype.get()
+        arrays = [
+            array if array is None or array.dtype.kind == "c" else array.astype(target, copy=False)
+            for array in arrays
+        ]
+        return arrays, half
+
+    def _label(self, k: int) -> str:
+        """Return what to call the operand at place `k` in a message."""
+        return f"{self.parameters[0]}[{k}]" if self.sequence else self.parameters[self._operands[k]]
+
+    def _explained(self, error: Exception, arrays: list[Any], scope: str) -> Exception:
+        """Return `error`, with op and arguments where NumPy cannot name them, and the module."""
+        if self.elementwise and isinstance(error, ValueError):
+            places = sorted(self._operands + self._other_arrays)
+            shapes = {self.parameters[i]: np.shape(arrays[i]) for i in places}
+            try:
+                np.broadcast_shapes(*shapes.values())
+            except ValueError:
+                came = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
+                error = ValueError(f"{self.name}: shapes do not broadcast: {came}")
+        if self.guarded and "read-only" in str(error):
+            error = ValueError(
+                f"{self.name}: the forward writes to an array that it was given; let it work on a "
+                "copy"
+            )
+        if isinstance(error, TypeError | ValueError) and not str(error).startswith(self.name):
+            static = ", ".join(f"{self.parameters[i]}={arrays[i]!r}" for i in self._static)
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            error = kind(f"{self.name}: {error}" + (f" ({static})" if static else ""))
+        if scope:
+            error.add_note(f"in module {scope}")
+        return error
+
+    # --- recording and pulling back --------------------------------------------------------------
+
+    def _record(
+        self,
+        plan: Plan,
+        arguments: list[Any],
+        arrays: list[Any],
+        parents: list[Node | Variable | None],
+        y: NDArray[Any],
+        scope: str,
+    ) -> Node:
+        """Return a node for this call."""
+        saved = plan.read(arguments, arrays, y)
+        static = tuple([arguments[i] for i in self._static]) if self._static else ()
+        return Node(self, plan, tuple(parents), saved, static, y, scope)
+
+    def pull_back(
+        self,
+        node: Node,
+        values: list[Any],
+        gradient: Array,
+        needed: set[Any] | None,
+        create_graph: bool,
+    ) -> list[tuple[Node | Variable, Array]]:
+        """Return the gradient of each parent of `node`, or of those in `needed` if given.
+
+        `values` are those that the node has saved, from ``node.values()``.
+        """
+        parents = node.edges()
+        plan = node.plan
+        kept = own = values
+        if self.guarded:
+            kept = own = _read_only(kept)
+            (gradient,) = _read_only([gradient])
+        if create_graph:
+            kept, own = node.saved.copy(), []
+            if "y" in plan.names:
+                place = plan.names.index("y")
+                kept[place] = Variable.tensor.of(kept[place], node)
+        contributions: list[tuple[Node | Variable, Array]] = []
+        for place, derivative, apply in plan.derivatives:
+            targets = parents if self.sequence else parents[place : place + 1]
+            if needed is not None and needed.isdisjoint(targets):
+                continue
+            try:
+                values = apply(gradient, kept)
+            except ValueError as error:
+                if "read-only" not in str(error):
+                    raise
+                raise ValueError(
+                    f"the derivative of {self.name} with respect to {derivative.of} writes to an "
+                    "array that it was given; let it work on a copy"
+                ) from error
+            for parent, value in zip(targets, values if self.sequence else (values,), strict=True):
+                if parent is not None and (needed is None or parent in needed):
+                    contributions.append((parent, self._fitted(derivative, value, parent, own)))
+        return contributions
+
+    def _fitted(
+        self, derivative: Derivative, value: Array, parent: Node | Variable, own: list[Any]
+    ) -> Array:
+        """Return `value` in the shape and dtype of what it is the gradient of; never one of `own`.
+
+        What a call has kept is not to be given away.
+        """
+        for kept in own:
+            if value is kept:
+                value = value.copy()
+        if type(value) is np.ndarray and value.dtype == parent.dtype:
+            if value.shape == parent.shape:
+                return value
+        elif not isinstance(value, np.ndarray | np.generic | Variable):
+            raise TypeError(
+                f"the derivative of {self.name} with respect to {derivative.of} is "
+                f"{type(value).__name__}, expected an array"
+            )
+        if value.shape != parent.shape:
+            if not self.elementwise:
+                raise ValueError(
+                    f"the derivative of {self.name} with respect to {derivative.of} has shape "
+                    f"{value.shape}, expected {parent.shape}"
+                )
+            value = OPS["sum_to"](value, parent.shape)
+        return value if value.dtype == parent.dtype else OPS["astype"](value, parent.dtype)
+
+
+def op(
+    *,
+    formula: str,
+    latex: str = "",
+    equation: str = "",
+    elementwise: bool = False,
+    complex_step: bool | None = None,
+    sequence: bool = False,
+    integers: Integers = "converted",
+) -> Callable[[Callable[P, Any]], Op[P]]:
+    """Declare an op: the decorated function is its forward, on arrays.
+
+    Parameters
+    ----------
+    formula, latex : str
+        The forward as mathematics.
+    equation : str
+        Its number in the text "CNNs From Scratch", such as ``"15"``.
+    elementwise : bool
+        Whether the arguments broadcast against each other; their gradients are summed back.
+    complex_step : bool, optional
+        Whether forward and rules take complex arrays, are analytic, and branch on the real part, so
+        that a complex step checks them to the last digit. By default so for the package's own ops,
+        whose tests prove it, and not for others.
+    sequence : bool
+        Whether the first parameter is a list of arrays; its rule then returns a list.
+    integers : {"converted", "widened", "kept"}
+        What the forward is given where all differentiable arguments hold integers or bools: floats
+        of the default dtype; int64, where sums and products of smaller integers are exact; or
+        themselves, for an op that only moves and compares values.
+
+    Returns
+    -------
+    callable
+        A decorator that returns an `Op` and registers it in `OPS` under the function's name.
+
+    Raises
+    ------
+    ValueError
+        If another module has registered that name, or `integers` is none of the three.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> @tg.op(formula="x³", elementwise=True)
+    ... def cube(x):
+    ...     return x * x * x
+    >>> @cube.derivative("x", formula="g·3x²")
+    ... def _(g, *, x):
+    ...     return g * (3 * x * x)
+    >>> x = tg.Tensor(2.0, requires_grad=True)
+    >>> tg.grad(cube(x), x)[0].item()
+    12.0
+    >>> del tg.OPS["cube"]
+    """
+
+    def declare(forward: Callable[P, Any]) -> Op[P]:
+        made = Op(forward, formula, latex, equation, elementwise, complex_step, sequence, integers)
+        earlier = OPS.get(made.name)
+        if earlier is not None and earlier.__module__ != made.__module__:
+            raise ValueError(f"op {made.name} exists already, in {earlier.__module__}")
+        OPS[made.name] = made
+        return made
+
+    return declare
+
+
+def _is_of_one_dtype(values: list[Any]) -> bool:
+    """Return whether `values` are arrays of one inexact dtype: nothing is to be converted then."""
+    if not values or type(values[0]) is not np.ndarray:
+        return False
+    dtype = values[0].dtype
+    for value in values:
+        if type(value) is not np.ndarray or value.dtype is not dtype:
+            return False
+    return dtype.char in "fdFD" and dtype.isnative
+
+
+def _rounded(y: Any) -> Any:
+    """Return a result of floats in float16; any other as it is."""
+    array = np.asarray(y)
+    return array.astype(np.float16) if array.dtype.kind == "f" else y
+
+
+_IMMUTABLE = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)
+
+
+def _private(value: Any) -> Any:
+    """Return `value`, an option of a call, with containers and arrays copied: they may change."""
+    if isinstance(value, list | dict | set | tuple | np.ndarray | bytearray):
+        return copy.deepcopy(value)
+    return value
+
+
+def _read_only(values: list[Any]) -> list[Any]:
+    """Return `values` with each array, also in a list, as a read-only view."""
+    views = []
+    for value in values:
+        if type(value) is list:
+            value = _read_only(value)
+        elif isinstance(value, np.ndarray):
+            value = value.view()
+            value.flags.writeable = False
+        views.append(value)
+    return views
+
+
+def _cut(name: str, label: str) -> str:
+    return (
+        f"{name}: {label} is a list of Tensors that require a gradient, which an array would cut "
+        "off; join them with stack()"
+    )

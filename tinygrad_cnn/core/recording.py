@@ -1,0 +1,97 @@
+"""The recording state of a thread or task: whether calls are recorded, scope and observers."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_cnn.engine.context import changed
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.core.observer import Observer
+
+
+class Recording(NamedTuple):
+    """The state of recording in this thread or task.
+
+    Attributes
+    ----------
+    on : bool
+    scope : str
+    observers : tuple of Observer
+    module : object or None
+        The innermost `nn.Module` that is running.
+    shapes : dict or None
+        Where modules write the shapes of their results, for a summary.
+    """
+
+    on: bool = True
+    scope: str = ""
+    observers: tuple[Observer, ...] = ()
+    module: Any = None
+    shapes: dict[int, tuple[int, ...]] | None = None
+
+
+def qualified(outer: str, inner: str) -> str:
+    """Return the name of `inner` inside of `outer`, such as ``"features.0"``; each may be empty."""
+    return f"{outer}.{inner}" if outer and inner else outer or inner
+
+
+float_dtype: ContextVar[np.dtype[Any]] = ContextVar("float_dtype", default=np.dtype("f4"))  # noqa: B039  # immutable
+"""What Python numbers and new parameters become: see `default_dtype`."""
+
+recording: ContextVar[Recording] = ContextVar("recording", default=Recording())  # noqa: B039  # frozen
+
+
+def changed_recording(**changes: Any) -> changed[Recording]:
+    """Change fields of the state inside a ``with`` block or a decorated function."""
+    return changed(recording, lambda outside: outside._replace(**changes))
+
+
+def no_grad() -> changed[Recording]:
+    """Record nothing inside ``with no_grad():`` or a function decorated with ``@no_grad()``.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> w = tg.Tensor(3.0, requires_grad=True)
+    >>> with tg.no_grad():
+    ...     y = w * 2
+    >>> y.requires_grad
+    False
+    """
+    return changed_recording(on=False)
+
+
+def enable_grad() -> changed[Recording]:
+    """Record again inside a ``with no_grad():`` block; also a decorator.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> w = tg.Tensor(3.0, requires_grad=True)
+    >>> with tg.no_grad(), tg.enable_grad():
+    ...     y = w * 2
+    >>> y.requires_grad
+    True
+    """
+    return changed_recording(on=True)
+
+
+def scope(name: str) -> changed[Recording]:
+    """Append `name` to the scope of nodes recorded inside ``with scope(name):``.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor(1.0, requires_grad=True)
+    >>> with tg.scope("encoder"), tg.scope("0"):
+    ...     y = x * 2
+    >>> y.node.scope
+    'encoder.0'
+    """
+    return changed(
+        recording, lambda outside: outside._replace(scope=qualified(outside.scope, name))
+    )

@@ -1,0 +1,458 @@
+"""The Tensor: an array, and the node of the call that computed it."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.core import graph
+from tinygrad_cnn.core.graph import Node
+from tinygrad_cnn.core.leaf_array import LeafArray
+from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.core.recording import float_dtype, recording
+from tinygrad_cnn.core.variable import Variable, holds_gradient
+from tinygrad_cnn.engine.context import changed
+from tinygrad_cnn.ops.shape import plain_index
+from tinygrad_cnn.support.arguments import native
+
+_WITHOUT_GRADIENT = {
+    np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
+    np.argmax, np.argmin, np.argsort, np.array_equal, np.allclose, np.isclose,
+    np.shares_memory, np.may_share_memory,
+}  # fmt: skip  # of NumPy's functions: their results have no derivative
+
+
+def _method(op: Op[Any]) -> Callable[..., Tensor]:
+    """Return a method that calls `op` with the Tensor as its first argument."""
+
+    @functools.wraps(op.forward)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return op(self, *args, **kwargs)
+
+    return method
+
+
+def _operators(op: Op[Any]) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """Return the methods for ``tensor ∘ other`` and ``other ∘ tensor``."""
+    return (lambda self, other: op(self, other)), (lambda self, other: op(other, self))
+
+
+def _in_place(op: Op[Any]) -> Callable[[Tensor, Any], Tensor]:
+    """Return the method for ``tensor ∘= other``: under `no_grad` a leaf is changed in place."""
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        leaf = self.is_leaf
+        if leaf and not recording.get().on:
+            self.data = op(self, other).array
+            return self
+        if leaf and self.requires_grad:
+            raise RuntimeError(
+                f"{op.name}: a leaf that requires a gradient is changed in place under no_grad(), "
+                f"or by its data, as in p.data -= rate * p.grad; {self.name or 'this one'} was not"
+            )
+        return op(self, other)
+
+    return method
+
+
+def _comparison(compare: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
+    """Return a method that compares elementwise, to a Tensor of bool; it has no derivative.
+
+    Complex values are compared by their real parts: it is these that a complex step branches on.
+    """
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        other = other.array if isinstance(other, Variable) else other
+        return Tensor.of(np.asarray(compare(np.real(self.array), np.real(other))))
+
+    return method
+
+
+class Tensor(Variable):
+    """An array whose computation is recorded, so that it can be differentiated.
+
+    Parameters
+    ----------
+    data : array_like
+        Is copied. An array keeps its dtype; Python numbers become float32 (see `default_dtype`).
+    requires_grad : bool
+        Whether gradients are wanted of it.
+    dtype : dtype_like, optional
+        Of the copy.
+    name : str, optional
+        For messages and drawings.
+
+    Attributes
+    ----------
+    grad : ndarray or None
+        What `backward` has added up, for a leaf that requires a gradient.
+    requires_grad : bool
+    name : str or None
+    node : Node or None
+        The call that computed it; None for a leaf.
+
+    Raises
+    ------
+    TypeError
+        If `data` does not hold numbers, or a gradient is wanted of other than float32 or float64.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = (x * x).sum()
+    >>> y.backward()
+    >>> x.grad
+    array([2., 4., 6.], dtype=float32)
+    """
+
+    __slots__ = ()
+    __array_ufunc__ = None  # so that `array * tensor` comes to Tensor.__rmul__
+    draw: ClassVar[Callable[..., Any]]  # `tinygrad_cnn.draw` adds it: the core knows no drawings
+
+    def __init__(
+        self,
+        data: ArrayLike | Variable,
+        requires_grad: bool = False,
+        dtype: DTypeLike | None = None,
+        name: str | None = None,
+    ) -> None:
+        source = data.array if isinstance(data, Variable) else data
+        if not isinstance(data, Variable) and holds_gradient(data):
+            raise TypeError(
+                "Tensor: data is a list of Tensors that require a gradient, which a copy would cut "
+                "off; join them with stack()"
+            )
+        try:
+            array = np.array(source)
+        except ValueError as error:
+            raise TypeError(f"Tensor: data is no array: {error}") from None
+        if dtype is None and not isinstance(source, np.ndarray | np.generic):
+            dtype = float_dtype.get() if array.dtype.kind in "fiu" else None
+        array = native(array.astype(array.dtype if dtype is None else dtype, order="C", copy=False))
+        if array.dtype.kind not in "fiubc":
+            raise TypeError(f"Tensor: data holds {array.dtype}, expected numbers")
+        if requires_grad and array.dtype.char not in "fd":
+            raise TypeError(
+                f"Tensor: requires_grad needs float32 or float64, but data holds {array.dtype}"
+            )
+        self.array = array
+        self.node = None
+        self.origin = None
+        self.unrecorded = False
+        self.requires_grad = requires_grad
+        self.grad = None
+        self.name = name
+        self.changed = 0
+
+    @classmethod
+    def of(
+        cls, array: NDArray[Any], node: Node | None = None, origin: Variable | None = None
+    ) -> Tensor:
+        """Return a Tensor around `array` itself, without copy or check: for package code."""
+        self = cls.__new__(cls)
+        self.array = array
+        self.node = node
+        self.origin = origin
+        self.requires_grad = node is not None
+        self.grad = None
+        self.name = None
+        self.changed = 0
+        self.unrecorded = False
+        return self
+
+    # --- looking in ------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> NDArray[Any]:
+        """The array. A leaf's may be written to; that of a computed Tensor is read-only.
+
+        Writes to it, or to a view of it, by item assignment, in-place operators, ``fill`` or a
+        ufunc's ``out`` mark the leaf as changed (`LeafArray`); other NumPy functions may only read
+        it. Assigning ``data`` copies into the leaf, so that ``p.data -= rate * p.grad`` is a
+        training step.
+        """
+        if self.is_leaf:
+            return LeafArray.of(self)
+        view = self.array.view()
+        view.flags.writeable = False
+        return view
+
+    @data.setter
+    def data(self, value: ArrayLike) -> None:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "data: only a leaf can be assigned to; this Tensor was computed: assign to a copy, "
+                "its detach()"
+            )
+        if isinstance(value, LeafArray) and value.base is self.array:
+            return  # written in place, as by ``p.data -= 1``
+        array = np.asarray(value)
+        if array.shape != self.shape:
+            raise ValueError(f"data: got shape {array.shape}, expected {self.shape}")
+        if not np.can_cast(array.dtype, self.dtype, "same_kind"):
+            raise TypeError(
+                f"data: got {array.dtype}, which {self.dtype} cannot hold; convert it first"
+            )
+        self.array = np.array(array, self.dtype)
+        self.mark_changed()
+
+    def numpy(self) -> NDArray[Any]:
+        """Return `data`."""
+        return self.data
+
+    def item(self) -> Any:
+        """Return the only element as a Python number.
+
+        Raises
+        ------
+        ValueError
+            If there is more than one element, or none.
+        """
+        if self.size != 1:
+            raise ValueError(f"item: the shape is {self.shape}, expected one element")
+        return self.array.item()
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.array.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.array.size
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802  # its name in NumPy
+        """The transpose: all axes in reversed order."""
+        return ops.transpose(self)
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.array, separator=", ", prefix="Tensor(")
+        extras = [] if self.dtype == "f4" else [f"dtype={self.dtype}"]
+        if self.node is not None:
+            extras.append(f"op={self.node.op.name}")
+        elif self.requires_grad:
+            extras.append("requires_grad=True")
+        return f"Tensor({', '.join([values, *extras])})"
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a Tensor without axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Let NumPy's functions have the values, unless a gradient would be lost by that."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return type(value)([plain(part) for part in value])
+            if not isinstance(value, Variable):
+                return value
+            if value.requires_grad and function not in _WITHOUT_GRADIENT:
+                raise TypeError(
+                    f"np.{function.__name__} of a Tensor that requires a gradient would cut it "
+                    "off; use an op of tinygrad_cnn, or numpy() for the values alone"
+                )
+            view = value.array.view()
+            view.flags.writeable = False  # a write would not be noticed
+            return view
+
+        return function(*map(plain, args), **{name: plain(v) for name, v in kwargs.items()})
+
+    def __setitem__(self, index: Any, value: ArrayLike) -> None:
+        """Write to a part of a leaf, under `no_grad`."""
+        if not self.is_leaf or (self.requires_grad and recording.get().on):
+            raise RuntimeError(
+                "setitem: a leaf is changed under no_grad(), or by its data, as in p.data[0] = 1; "
+                f"{self.name or 'this Tensor'} is {'recorded' if self.is_leaf else 'computed'}"
+            )
+        self.data[plain_index(index)] = np.asarray(value)
+
+    def __getstate__(self) -> tuple[Any, dict[str, Any]]:
+        """Return what a copy or a pickle gets: memory of its own, and no part of a graph."""
+        if self.node is not None:
+            raise RuntimeError(
+                f"copy: {self.name or 'a Tensor'} of shape {self.shape} was computed and has a "
+                "graph, which is not copied or pickled; copy its detach()"
+            )
+        attributes, slots = cast(Any, super()).__getstate__()
+        own = {"array": self.array.copy(), "grad": copy.copy(self.grad), "changed": 0}
+        return attributes, {**slots, **own, "origin": None, "unrecorded": False}
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    # --- differentiating -------------------------------------------------------------------------
+
+    def backward(self, gradient: ArrayLike | None = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this Tensor to ``.grad`` of every leaf it was computed from.
+
+        Parameters
+        ----------
+        gradient : array_like, optional
+            The gradient of the final quantity with respect to this Tensor, of its shape; needed
+            unless it has one element.
+        retain_graph : bool
+            Keep the graph for another sweep instead of freeing it on the way.
+
+        Raises
+        ------
+        ValueError
+            If `gradient` is missing or has another shape.
+        RuntimeError
+            If nothing was recorded.
+        GraphFreedError
+            If an earlier sweep has freed the graph.
+        ChangedInPlaceError
+            If a saved value was overwritten. Nothing is added then, nor after any other error.
+
+        Examples
+        --------
+        >>> import tinygrad_cnn as tg
+        >>> w = tg.Tensor([3.0, 4.0], requires_grad=True)
+        >>> (w * w).backward(gradient=[1.0, 10.0])
+        >>> w.grad
+        array([ 6., 80.], dtype=float32)
+        """
+        graph.backward(self, gradient, retain_graph)
+
+    def detach(self) -> Tensor:
+        """Return a copy of the value, without graph."""
+        return Tensor(self.array)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set whether gradients are wanted of this leaf, and return it."""
+        if self.node is not None or (requires_grad and self.dtype.char not in "fd"):
+            raise TypeError(f"requires_grad_: {self!r} is no leaf of float32 or float64")
+        self.requires_grad = requires_grad
+        return self
+
+    # --- operators and methods: the ops under other names ----------------------------------------
+
+    __add__, __radd__ = _operators(ops.add)
+    __sub__, __rsub__ = _operators(ops.sub)
+    __mul__, __rmul__ = _operators(ops.mul)
+    __truediv__, __rtruediv__ = _operators(ops.div)
+    __pow__, __rpow__ = _operators(ops.pow)
+    __matmul__, __rmatmul__ = _operators(ops.matmul)
+    __iadd__, __isub__ = _in_place(ops.add), _in_place(ops.sub)
+    __imul__, __itruediv__ = _in_place(ops.mul), _in_place(ops.div)
+    __neg__ = _method(ops.neg)
+    __abs__ = _method(ops.abs)
+    __lt__, __le__ = _comparison(np.less), _comparison(np.less_equal)
+    __gt__, __ge__ = _comparison(np.greater), _comparison(np.greater_equal)
+    __eq__, __ne__ = _comparison(np.equal), _comparison(np.not_equal)  # type: ignore[assignment]  # object's return a bool
+    __hash__ = object.__hash__
+
+    sum = _method(ops.sum)
+    mean = _method(ops.mean)
+    exp = _method(ops.exp)
+    log = _method(ops.log)
+    sqrt = _method(ops.sqrt)
+    max = _method(ops.max)
+    min = _method(ops.min)
+    astype = _method(ops.astype)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, plain_index(index))
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """Return `tinygrad_cnn.reshape` of this Tensor: ``reshape(2, 3)`` or of a tuple."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def argmax(self, axis: int | None = None) -> NDArray[Any]:
+        """Return where the largest values along `axis` are: integers, which have no derivative."""
+        return np.asarray(np.argmax(self.array, axis=axis))
+
+    def tolist(self) -> Any:
+        """Return the values as Python numbers, in nested lists."""
+        return self.array.tolist()
+
+    def transpose(self, *axes: int) -> Tensor:
+        """Return `tinygrad_cnn.transpose` of this Tensor: ``transpose(1, 0)``."""
+        return ops.transpose(self, axes or None)
+
+
+Variable.tensor = Tensor
+
+
+class Parameter(Tensor):
+    """A Tensor that a model learns: a `Module` that has it as an attribute lists it.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.Parameter([0.0, 0.0]).requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        data: ArrayLike | Variable,
+        requires_grad: bool = True,
+        dtype: DTypeLike | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(data, requires_grad, dtype, name)
+
+
+def default_dtype(dtype: DTypeLike) -> changed[np.dtype[Any]]:
+    """Make Python numbers and new parameters `dtype` inside ``with default_dtype(dtype):``.
+
+    Parameters
+    ----------
+    dtype : dtype_like
+        float32 or float64.
+
+    Raises
+    ------
+    TypeError
+        If it is another.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> with tg.default_dtype("float64"):
+    ...     tg.Tensor(1.0).dtype
+    dtype('float64')
+    """
+    try:
+        chosen = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"default_dtype: dtype is {dtype!r}, expected float32 or float64") from None
+    if chosen.char not in "fd":
+        raise TypeError(f"default_dtype: dtype is {chosen}, expected float32 or float64")
+    native_dtype = np.dtype(chosen.char)
+    return changed(float_dtype, lambda _: native_dtype)
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """Return the dtype that Python numbers and new parameters take."""
+    return float_dtype.get()

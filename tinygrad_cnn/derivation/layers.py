@@ -1,0 +1,85 @@
+"""Folding a long product: the factors of one module become one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tinygrad_cnn.derivation.paths import Bundle, Edge, Place, Step
+
+__all__ = ["LONGEST", "MOST_SHOWN", "Group", "fold", "module_at", "suited_depth"]
+
+LONGEST = 24
+"""A product of more factors than this is folded by module."""
+
+MOST_SHOWN = 40
+"""A product that is still longer than this is shown without its middle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Neighbouring steps of a product that are shown as one.
+
+    Attributes
+    ----------
+    module : str
+        The module they are all in; "" for a single step that is shown as it is.
+    steps : tuple of Edge or Bundle
+    """
+
+    module: str
+    steps: tuple[Step, ...]
+
+    @property
+    def edges(self) -> list[Edge]:
+        """All edges in it, from the top down."""
+        return [e for s in self.steps for e in (s.edges if isinstance(s, Bundle) else (s,))]
+
+    @property
+    def top(self) -> Place:
+        """Where it begins."""
+        return self.edges[0].node
+
+    @property
+    def bottom(self) -> Place:
+        """Where it ends."""
+        last = self.steps[-1]
+        return last.bottom if isinstance(last, Bundle) else last.target
+
+
+def module_at(scope: str, depth: int) -> str:
+    """Return the first `depth` names of a scope.
+
+    Examples
+    --------
+    >>> module_at("features.0.conv", 2), module_at("", 2)
+    ('features.0', '')
+    """
+    return ".".join(scope.split(".")[:depth])
+
+
+def fold(steps: Sequence[Step], depth: int) -> list[Group]:
+    """Return neighbouring steps of one module, its name cut to `depth`, as groups; 0 folds none."""
+    groups: list[Group] = []
+    for step in steps:
+        edges = step.edges if isinstance(step, Bundle) else (step,)
+        modules = {module_at(edge.node.scope, depth) for edge in edges} if depth else {""}
+        module = modules.pop() if len(modules) == 1 else ""
+        if module and groups and groups[-1].module == module:
+            groups[-1] = Group(module, (*groups[-1].steps, step))
+        else:
+            groups.append(Group(module, (step,)))
+    return groups
+
+
+def suited_depth(steps: Sequence[Step]) -> int:
+    """Return to which depth a product is best folded: the greatest at which it is not too long."""
+    count = sum(len(step.edges) if isinstance(step, Bundle) else 1 for step in steps)
+    if count <= LONGEST:
+        return 0
+    scopes = {e.node.scope for s in steps for e in (s.edges if isinstance(s, Bundle) else (s,))}
+    deepest = max(scope.count(".") + 1 if scope else 0 for scope in scopes)
+    for depth in range(deepest, 1, -1):
+        if len(fold(steps, depth)) <= MOST_SHOWN:
+            return depth
+    return min(deepest, 1)

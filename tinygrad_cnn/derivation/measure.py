@@ -1,0 +1,166 @@
+"""The numbers of a derivation: how large each factor is, and what has become of the gradient."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.core.graph import Node
+from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.derivation.paths import Bundle, Edge, Paths, Place, Term
+from tinygrad_cnn.derivation.symbols import kept_by, options_of
+
+__all__ = ["Flow", "flow", "local_norm", "norm"]
+
+Array = NDArray[Any]
+
+MOST_ROWS = 1024
+"""A local derivative with more rows than this is not computed row by row."""
+MOST_ENTRIES = 1 << 24
+
+BILINEAR = {"linear", "matmul", "conv2d", "conv_transpose2d"}
+SELECTING = {
+    "reshape", "transpose", "broadcast_to", "sum_to", "getitem", "concatenate", "stack", "pad",
+    "flip", "sum", "max", "min", "maxpool", "gather_windows", "scatter_windows",
+}  # fmt: skip
+"""Ops all of whose local derivatives are 0 or 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What a reverse sweep along the paths finds.
+
+    Attributes
+    ----------
+    reached : dict
+        By node or leaf, the norm of the gradient that reaches it: of the product down to there.
+    along : dict of Term to list of float
+        For each path of a sum, the norm of the product after each of its factors.
+    gradient : ndarray
+        What reaches the end.
+    """
+
+    reached: dict[Place, float]
+    along: dict[Term, list[float]]
+    gradient: Array
+
+
+def flow(paths: Paths, seed: Array) -> Flow:
+    """Multiply the local derivatives from the top down, and add where paths meet.
+
+    This goes by the edges of the paths, with the rules that the ops declare; it is not the sweep of
+    `tinygrad_cnn.grad`, with whose result it is compared.
+    """
+    root, end = paths.places[0], paths.places[-1]
+    pending: dict[Place, Array] = {root: seed}
+    found = Flow({}, {}, seed)
+    bundles = {step.top: step for step in paths.steps if isinstance(step, Bundle)}
+    for place in paths.places[:-1]:
+        assert isinstance(place, Node)
+        gradient = pending.pop(place)
+        found.reached[place] = norm(gradient)
+        for term in (bundles[place].terms or ()) if place in bundles else ():
+            found.along[term] = _along(term, gradient)
+        edges = paths.leaving[place]
+        for edge, contribution in zip(edges, _pulled(edges, gradient), strict=True):
+            earlier = pending.get(edge.target)
+            pending[edge.target] = contribution if earlier is None else earlier + contribution
+    gradient = pending.pop(end)
+    found.reached[end] = norm(gradient)
+    return Flow(found.reached, found.along, gradient)
+
+
+def _along(term: Term, gradient: Array) -> list[float]:
+    norms = []
+    for edge in term:
+        gradient = _one(edge, gradient)
+        norms.append(norm(gradient))
+    return norms
+
+
+def _pulled(edges: list[Edge], gradient: Array) -> list[Array]:
+    """Return what the edges that leave one node send on."""
+    node = edges[0].node
+    sent = node.op.pull_back(
+        node, node.values(), gradient, {edge.target for edge in edges}, create_graph=False
+    )
+    return [array for _, array in sent]
+
+
+def _one(edge: Edge, gradient: Array) -> Array:
+    """Return what one edge sends on."""
+    node = edge.node
+    sent = node.op.pull_back(node, node.values(), gradient, {edge.target}, create_graph=False)
+    numbers = [
+        number
+        for place, *_ in node.plan.derivatives
+        for number in (range(len(node.edges())) if node.op.sequence else (place,))
+        if node.edges()[number] is edge.target
+    ]
+    found: Array = sent[numbers.index(edge.number)][1]
+    return found
+
+
+def norm(array: Array) -> float:
+    """Return the square root of the sum of squares, without overflow; NaN stays NaN."""
+    flat = np.abs(array).astype(np.float64).reshape(-1)
+    largest = float(flat.max(initial=0.0))
+    if largest == 0.0 or not math.isfinite(largest):
+        return largest
+    flat /= largest
+    return largest * math.sqrt(float(flat @ flat))
+
+
+def local_norm(edge: Edge) -> float | None:
+    """Return the norm of a local derivative: the square root of the sum of its squared entries.
+
+    Returns
+    -------
+    float or None
+        None if it would have to be computed row by row, and has too many.
+    """
+    node = edge.node
+    op, of = node.op, edge.derivative.of
+    ones = np.ones(node.shape, node.dtype)
+    if op.elementwise:  # one entry for each entry of the result
+        kept = kept_by(node)
+        needs = {name: _array(kept[name]) for name in edge.derivative.needs}
+        return norm(np.broadcast_to(edge.derivative.rule(ones, **needs), node.shape))
+    if op.name in BILINEAR and of != "bias":
+        return math.sqrt(float(_squares(edge).sum(dtype=np.float64)))
+    if op.name in SELECTING or of == "bias":
+        return math.sqrt(float(_one(edge, ones).sum(dtype=np.float64)))
+    size = math.prod(node.shape)
+    if size > MOST_ROWS or size * math.prod(edge.target.shape) > MOST_ENTRIES:
+        return None
+    rows = []
+    for i in range(size):
+        unit = np.zeros(size, node.dtype)
+        unit[i] = 1
+        rows.append(norm(_one(edge, unit.reshape(node.shape))))
+    return norm(np.array(rows))
+
+
+def _squares(edge: Edge) -> Array:
+    """Return, for each entry of a bilinear op's result, the sum of its squared derivatives.
+
+    Each of these is an entry of the other argument, so it is the op of 1 and of the squares.
+    """
+    node = edge.node
+    kept = kept_by(node)
+    arguments: dict[str, Any] = {
+        name: np.asarray(_array(kept[name])) ** 2
+        for name in node.op.derivatives
+        if name in kept and name not in ("bias", edge.derivative.of)
+    }
+    arguments[edge.derivative.of] = np.ones(edge.target.shape, node.dtype)
+    result: Array = node.op.forward(**arguments, **options_of(node))
+    return result
+
+
+def _array(value: Any) -> Any:
+    return value.array if isinstance(value, Variable) else value

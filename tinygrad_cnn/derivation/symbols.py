@@ -1,0 +1,225 @@
+"""The symbols of all quantities of a computation, none of them twice."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.core.graph import Node, nodes_of
+from tinygrad_cnn.core.tensor import Parameter
+from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.derivation.letters import (
+    CONSTANTS,
+    LETTERS,
+    has_weights,
+    is_name,
+    layers_of,
+    leaf_letter,
+    node_letters,
+)
+from tinygrad_cnn.derivation.notation import Symbol
+from tinygrad_cnn.derivation.paths import Edge, Place
+
+__all__ = ["Symbols", "kept_by", "leaf_names", "options_of"]
+
+
+def leaf_names(root: Node, names: Mapping[int, str]) -> dict[Variable, str]:
+    """Return the leaves that want a gradient, in the order of their use, with their names.
+
+    Parameters
+    ----------
+    root : Node
+    names : mapping of int to str
+        Names by the id of the leaf that go before those the graph knows.
+
+    Returns
+    -------
+    dict
+        The name of a parameter begins with the module that used it first; "" for one without name.
+    """
+    found: dict[Variable, str] = {}
+    for node in nodes_of(root):
+        for parent in node.edges():
+            if isinstance(parent, Variable) and parent not in found:
+                own = parent.name or ""
+                scoped = own and isinstance(parent, Parameter) and node.scope
+                found[parent] = names.get(id(parent), f"{node.scope}.{own}" if scoped else own)
+    return found
+
+
+def kept_by(node: Node) -> dict[str, Any]:
+    """Return what a node has kept for its derivatives, by name."""
+    return dict(zip(node.plan.names, node.saved, strict=True))
+
+
+def options_of(node: Node) -> dict[str, Any]:
+    """Return the static arguments of a call, by name."""
+    return dict(zip(node.op.static, node.static, strict=True))
+
+
+class Symbols:
+    """The symbols of all that a result was computed from.
+
+    Parameters
+    ----------
+    root : Node
+        The call that computed the result.
+    names : mapping of Variable to str
+        As from `leaf_names`.
+    given : mapping of int to str
+        Names of results, by the id of their node.
+
+    Attributes
+    ----------
+    constants : dict
+        By symbol, where an array without gradient came in, and its shape.
+    letters : set of str
+        The letters that are taken, so that no index may be one of them.
+    """
+
+    def __init__(self, root: Node, names: Mapping[Variable, str], given: Mapping[int, str]) -> None:
+        self._used: set[str] = set()
+        self.letters: set[str] = set()
+        self._counts: dict[str, int] = {}
+        self._symbols: dict[Place, Symbol] = {}
+        self._constants: dict[Any, Symbol] = {}
+        self.constants: dict[Symbol, tuple[str, tuple[int, ...]]] = {}
+        nodes = nodes_of(root)
+        layers = layers_of(nodes)
+        for node in nodes:
+            if is_name(given.get(id(node), "")):
+                self._symbols[node] = self._claim(given[id(node)])
+        if root not in self._symbols:
+            self._symbols[root] = self._claim("E")
+        self._name_leaves(nodes, layers, names)
+        self._claim_all([
+            wish for wish in node_letters(nodes, layers) if wish[0] not in self._symbols
+        ])  # fmt: skip
+
+    def __getitem__(self, place: Place) -> Symbol:
+        return self._symbols[place]
+
+    @property
+    def places(self) -> Iterable[Place]:
+        """All that has a symbol but constants."""
+        return self._symbols
+
+    def bindings(self, edge: Edge) -> dict[str, Symbol | str]:
+        """Return what the names in the formulas of a derivative stand for."""
+        node = edge.node
+        op = node.op
+        bound: dict[str, Symbol | str] = {"y": self[node]}
+        kept, options = kept_by(node), options_of(node)
+        parents = {} if op.sequence else dict(zip(op.operands, node.edges(), strict=True))
+        for parameter in op.parameters:
+            parent = parents.get(parameter)
+            if parent is not None:
+                bound[parameter] = self[parent]
+            elif parameter in options:
+                bound[parameter] = _literal(parameter, options[parameter])
+            elif _is_array(kept.get(parameter)):
+                bound[parameter] = self.constant(op.name, parameter, kept[parameter])
+            elif op.elementwise and re.search(rf"\b{parameter}\b", edge.derivative.formula):
+                origin = f"given to {op.name} as {parameter}"  # the call has not kept it
+                bound[parameter] = self._constant((node, parameter), origin, node.shape, "c")
+        if op.sequence:
+            bound[edge.derivative.of] = self[edge.target]
+        for letter, parameter in LETTERS.get(op.name, {}).items():
+            if parameter in bound:
+                bound[letter] = bound[parameter]
+        return bound
+
+    def constant(self, op: str, parameter: str, value: Any) -> Symbol | str:
+        """Return the symbol of an array that no gradient is wanted of; a single number's digits."""
+        array = value.array if isinstance(value, Variable) else np.asarray(value)
+        if array.size == 1 and parameter != "target":
+            return _literal(parameter, array.item())
+        key: Any = value
+        if not isinstance(value, Variable):
+            key = (array.shape, array.dtype.char, array.tobytes())
+        name = value.name if isinstance(value, Variable) else None
+        letter = "y" if op == "squared_error" else CONSTANTS.get(parameter, "c")
+        labels = op == "cross_entropy" and array.dtype.kind in "iu"
+        origin = "the labels, one-hot" if labels else f"given to {op} as {parameter}"
+        return self._constant(key, origin, array.shape, letter, name)
+
+    def _constant(
+        self, key: Any, origin: str, shape: tuple[int, ...], letter: str, name: str | None = None
+    ) -> Symbol:
+        if key not in self._constants:
+            symbol = self._claim(name if name and is_name(name) else letter)
+            self._constants[key] = symbol
+            self.constants[symbol] = origin, shape
+        return self._constants[key]
+
+    # --- naming ----------------------------------------------------------------------------------
+
+    def _claim(self, name: str, number: int | None = None) -> Symbol:
+        """Return a symbol that nothing else has: with primes, or with digits, if need be."""
+        symbol = Symbol(name, number)
+        while symbol.plain() in self._used and symbol.primes < 3:
+            symbol = Symbol(name, number, symbol.primes + 1)
+        while symbol.plain() in self._used:
+            self._counts[name] = self._counts.get(name, 0) + 1
+            symbol = Symbol(f"{name}{self._counts[name]}", number)
+        self._used.add(symbol.plain())
+        if len(symbol.name) == 1:
+            self.letters.add(symbol.name)
+        return symbol
+
+    def _claim_all(self, wanted: Sequence[tuple[Place, str, int | None]]) -> None:
+        """Give each place its letter and number; those without number are counted, if several."""
+        total = Counter(letter for _, letter, number in wanted if number is None)
+        count: Counter[str] = Counter()
+        for place, letter, number in wanted:
+            if number is None and total[letter] > 1:
+                count[letter] += 1
+                number = count[letter]
+            self._symbols[place] = self._claim(letter, number)
+
+    def _name_leaves(
+        self, nodes: list[Node], layers: dict[Node, int], names: Mapping[Variable, str]
+    ) -> None:
+        lettered: dict[Place, tuple[str, int | None]] = {}
+        inside = {node.scope: layers[node] for node in reversed(nodes) if has_weights(node)}
+        for node in nodes:
+            layer = inside.get(node.scope, layers[node]) if node.scope else layers[node]
+            for number, parent in enumerate(node.edges()):
+                if not isinstance(parent, Variable) or parent in lettered:
+                    continue
+                if parent not in self._symbols:
+                    letter = leaf_letter(node, number, parent, layer, names[parent])
+                    if letter:
+                        lettered[parent] = letter, (layer if letter in "wb" else 0) or None
+                    else:
+                        self._symbols[parent] = self._claim(names[parent])
+        self._claim_all([(leaf, *wish) for leaf, wish in lettered.items()])
+
+
+def _is_array(value: Any) -> bool:
+    """Return whether a kept value is numbers: an index or an option is not."""
+    if isinstance(value, Variable):
+        return True
+    return (
+        isinstance(value, np.ndarray | list | int | float)
+        and np.asarray(value).dtype.kind in "fiub"
+    )
+
+
+def _literal(parameter: str, value: Any) -> str:
+    """Return a static argument as a formula has it."""
+    if value is None:
+        return {"low": "−∞", "high": "∞"}.get(parameter, "none")
+    if isinstance(value, bool | np.bool_):
+        return str(int(value))
+    if isinstance(value, int | float | np.number):
+        with np.errstate(over="ignore"):
+            single = np.float32(value)  # its digits, if it is one: 0.1, not 0.10000000149
+        exact = str(single if float(single) == float(value) else value)  # as "=" says
+        digits = exact.removesuffix(".0").replace("-", "−")
+        return f"({digits})" if digits.startswith("−") else digits
+    return str(value)

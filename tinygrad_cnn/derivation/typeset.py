@@ -1,0 +1,150 @@
+"""A derivation as LaTeX, and as Markdown with formulas, for a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tinygrad_cnn.derivation.notation import Symbol, fraction
+from tinygrad_cnn.derivation.page import count, equation, factors_of, number, rows, verdicts
+from tinygrad_cnn.derivation.parts import Factor, Gap, Item, Layer, PathSum, SumLine
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.derivation.derivation import Derivation
+
+__all__ = ["formulas", "latex", "markdown"]
+
+IN_A_LINE = 6
+"""How many factors stand in a line."""
+
+
+def latex(derivation: Derivation) -> str:
+    """Return the product, its factors, and the derivative entry by entry, aligned."""
+    lines = [rf"{left} &= {right}" for left, right in formulas(derivation)]
+    return "\n".join([r"\begin{aligned}", " \\\\\n".join(lines), r"\end{aligned}"])
+
+
+def formulas(derivation: Derivation) -> list[tuple[str, str]]:
+    """Return both sides of each equation; a long right side is in several lines."""
+    loss = derivation.loss.latex()
+    found = _products(derivation)
+    if any(isinstance(item, Layer) for _, item in rows(derivation.product)):
+        return found
+    for factor in factors_of(derivation.product):
+        top, bottom = factor.indices
+        left = fraction(factor.top.latex(top), factor.bottom.latex(bottom)) + _at(factor)
+        found.append((left, _right(factor)))
+    if derivation.written is not None:
+        factors = [factor.latex() for factor in derivation.written.formula.factors()]
+        left = fraction(loss, derivation.wrt.latex(derivation.written.index))
+        found.append((left, _multiplied(factors)))
+    return found
+
+
+def _products(derivation: Derivation) -> list[tuple[str, str]]:
+    left = fraction(derivation.loss.latex(), derivation.wrt.latex())
+    found = [(left, _product(derivation.product))]
+    for item in derivation.product:
+        if isinstance(item, PathSum):
+            found += [(_whole(item.top, line.bottom), _line(item, line)) for line in item.lines]
+    return found
+
+
+def _product(items: Iterable[Item]) -> str:
+    return _multiplied([_sign(item) for item in items])
+
+
+def _multiplied(factors: list[str]) -> str:
+    lines = (factors[k : k + IN_A_LINE] for k in range(0, len(factors), IN_A_LINE))
+    return " \\\\\n&\\quad \\cdot ".join(r" \cdot ".join(line) for line in lines)
+
+
+def _sign(item: Item) -> str:
+    if isinstance(item, Gap):
+        return r"\cdots"
+    if isinstance(item, PathSum):
+        if item.lines:
+            return _whole(item.top, item.bottom)
+        terms = (r" \cdot ".join(map(_sign, term)) for term in item.terms)
+        return rf"\Bigl({' + '.join(terms)}\Bigr)"
+    at = _at(item) if isinstance(item, Factor) else ""
+    return fraction(item.top.latex(), item.bottom.latex()) + at
+
+
+def _at(factor: Factor) -> str:
+    return rf"\Bigr\vert_{{\mathrm{{{factor.argument}}}}}" if factor.argument else ""
+
+
+def _whole(top: Symbol, bottom: Symbol) -> str:
+    """Return a derivative along all paths."""
+    return rf"\frac{{\mathrm{{d}} {top.latex()}}}{{\mathrm{{d}} {bottom.latex()}}}"
+
+
+def _line(item: PathSum, line: SumLine) -> str:
+    terms = []
+    for above, factors in line.terms:
+        product = r" \cdot ".join(map(_sign, factors))
+        whole = "" if above == item.top else _whole(item.top, above) + r" \cdot "
+        terms.append(whole + product)
+    return " + ".join([*terms, *[r"\cdots"] * (line.more > 0)])
+
+
+def _right(factor: Factor) -> str:
+    if factor.is_known:
+        return factor.formula.latex()
+    return rf"\left(g \mapsto {factor.rule_latex or factor.rule.latex()}\right)"
+
+
+# --- Markdown ------------------------------------------------------------------------------------
+
+
+def markdown(derivation: Derivation) -> str:
+    """Return the page as Markdown."""
+    wrt = derivation.wrt.latex()
+    known = "" if derivation.name in ("", str(derivation.wrt)) else f" = `{derivation.name}`"
+    paths = "1 path" if derivation.paths == 1 else f"{count(derivation.paths)} paths"
+    parts = [
+        f"**∂{derivation.loss}/∂{derivation.wrt}** for ${wrt}${known} of shape "
+        f"{derivation.shape}, along {paths}",
+        *(_display(left, right) for left, right in _products(derivation)),
+        _table(
+            ["", "is", "shape"],
+            [[f"${q.symbol.latex()}$", f"`{q.origin}`", str(q.shape)]
+             for q in derivation.quantities],
+        ),
+        _table(
+            ["factor", "is", "shape", "equation", "its norm", "norm of the product"],
+            [_row(level, item) for level, item in rows(derivation.product)],
+        ),
+    ]  # fmt: skip
+    if derivation.written is not None:
+        parts.append("Entry by entry:")
+        parts.append(_display(*formulas(derivation)[-1]))
+    return "\n\n".join([*parts, "; ".join(verdicts(derivation)) + "."]) + "\n"
+
+
+def _display(left: str, right: str) -> str:
+    return "$$\n\\begin{aligned}\n" + rf"{left} &= {right}" + "\n\\end{aligned}\n$$"
+
+
+def _row(level: int, item: Item | SumLine) -> list[str]:
+    deeper = "↳ " * level
+    after = number(item.after)
+    if isinstance(item, Gap):
+        return [f"{deeper}⋯ {count(item.count)} more", "", "", "", "", after]
+    if isinstance(item, SumLine):
+        return [f"{deeper}down to ${item.bottom.latex()}$", "", "", "", "", after]
+    if isinstance(item, PathSum):
+        whole = f"${_whole(item.top, item.bottom)}$"
+        return [f"{deeper}{whole}", f"sum of {count(item.count)} paths", "", "", "", after]
+    shape = " by ".join(map(str, item.shapes))
+    left = deeper + f"${_sign(item)}$"
+    if isinstance(item, Layer):
+        return [left, ", ".join(f"`{op}`" for op in item.ops), shape, "", "", after]
+    norm = "" if item.norm is None else number(item.norm)
+    return [left, f"${_right(item)}$", shape, equation(item.equation), norm, after]
+
+
+def _table(head: list[str], lines: list[list[str]]) -> str:
+    all_lines = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in all_lines)

@@ -1,0 +1,122 @@
+"""The pictures of the documentation: ``python -m tinygrad_cnn.drawing docs/pictures``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import nn
+from tinygrad_cnn.drawing.drawing import Drawing
+
+
+def fan_out() -> Drawing:
+    """Draw x·x + x: three edges leave x, and three gradients come back."""
+    x = tg.Tensor(0.5, requires_grad=True, name="x")
+    with tg.trace() as trace:
+        tg.tanh(x * x + x).backward()
+    return trace.draw(values=True)
+
+
+def perceptron() -> Drawing:
+    """Draw the text's perceptron (section 0.3), with all its numbers."""
+    x = tg.Tensor(np.array([0.7, -0.6]), name="x")
+    w1 = tg.Tensor(np.array([[0.5, -1.2], [0.9, 0.4]]), requires_grad=True, name="w¹")
+    b1 = tg.Tensor(np.array([0.3, -0.2]), requires_grad=True, name="b¹")
+    w2 = tg.Tensor(np.array([[1.1, -0.7], [0.3, 0.8], [-0.9, 0.6]]), requires_grad=True, name="w²")
+    b2 = tg.Tensor(np.array([0.3, -0.2, 0.0]), requires_grad=True, name="b²")
+    y = tg.Tensor(np.array([0.0, 0.0, 1.0]), name="y")
+    with tg.trace() as trace:
+        z1 = tg.linear(x, w1, b1)
+        alpha = tg.sigmoid(z1)
+        z2 = tg.linear(alpha, w2, b2)
+        prediction = tg.softmax(z2)
+        error = tg.squared_error(prediction, y)
+        error.backward()
+    names = {"z¹": z1, "α": alpha, "z²": z2, "Y": prediction, "E": error}
+    return trace.draw(values=True, names=names, title="The text's perceptron")
+
+
+def lenet() -> Drawing:
+    """Draw LeNet-5, folded to its layers."""
+    model = _lenet("relu")
+    return tg.draw(_loss(model), depth=1, names=model, title="LeNet-5")
+
+
+def lenet_gradients() -> Drawing:
+    """Draw LeNet-5, each call and each parameter, with the gradients of a batch."""
+    model = _lenet("relu")
+    return tg.draw(_loss(model), gradients=True, names=model)
+
+
+def lenet_heat() -> Drawing:
+    """Draw LeNet-5 with sigmoids, coloured by gradient: it fades towards the input."""
+    model = _lenet("sigmoid")
+    title = "LeNet-5 with sigmoids"
+    return tg.draw(_loss(model), depth=1, heat="gradient", names=model, title=title)
+
+
+def deep(activation: str) -> Drawing:
+    """Draw ten hidden layers, coloured by gradient."""
+    model = nn.MLP((784, *[32] * 10, 10), activation, rng=np.random.default_rng(0))
+    title = f"ten layers of {activation}"
+    return tg.draw(_loss(model), depth=1, heat="gradient", names=model, title=title)
+
+
+def repeats() -> Drawing:
+    """Draw twelve blocks alike, shown once."""
+    rng = np.random.default_rng(0)
+    blocks = [nn.Sequential(nn.Linear(32, 32, rng=rng), nn.ReLU()) for _ in range(12)]
+    model = nn.Sequential(*blocks, nn.Linear(32, 10, rng=rng))
+    x = tg.Tensor(rng.standard_normal((8, 32)).astype("f4"), name="x")
+    return tg.draw(model(x), depth=1, names=model)
+
+
+def failed() -> Drawing:
+    """Draw a forward that an error has ended."""
+    model = _lenet("relu")
+    try:
+        with tg.trace() as trace:
+            model(np.zeros((8, 1, 20, 28), "f4"))  # the images are cut off
+    except ValueError:
+        return trace.draw(depth=1)
+    raise AssertionError("the model took images of the wrong size")
+
+
+PICTURES: dict[str, Callable[[], Drawing]] = {
+    "fan-out": fan_out,
+    "perceptron": perceptron,
+    "lenet5": lenet,
+    "lenet5-gradients": lenet_gradients,
+    "lenet5-heat": lenet_heat,
+    "deep-sigmoid": lambda: deep("sigmoid"),
+    "deep-relu": lambda: deep("relu"),
+    "repeats": repeats,
+    "failed": failed,
+}
+"""By the name of the file."""
+
+
+def main(folder: Path) -> None:
+    """Write all pictures to a folder, as SVG."""
+    for name, picture in PICTURES.items():
+        print(picture().render(folder / f"{name}.svg"))
+
+
+def _lenet(activation: str) -> nn.LeNet5:
+    return nn.LeNet5(activation=activation, rng=np.random.default_rng(0))
+
+
+def _loss(model: nn.Module) -> tg.Tensor:
+    """Return the loss of eight of the embedded digits."""
+    digits = tg.data.digits().train
+    images = digits.images[:8].astype(np.float32) / 255
+    loss: tg.Tensor = tg.cross_entropy(model(images), digits.labels[:8])
+    return loss
+
+
+if __name__ == "__main__":
+    main(Path(*sys.argv[1:2]))

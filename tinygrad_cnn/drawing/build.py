@@ -1,0 +1,204 @@
+"""From what happened to the intermediate form: ids, names, scopes and statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.drawing.graph import Edge, Graph, Kind, Node, Statistics
+from tinygrad_cnn.drawing.names import Namer, Names
+from tinygrad_cnn.drawing.scopes import ancestors, common, scopes_of
+from tinygrad_cnn.drawing.steps import Argument, Leaf, Source, Step, with_sources
+from tinygrad_cnn.nn import Module
+
+__all__ = ["Arrays", "build"]
+
+NEAR_A_LIMIT = 1e-3  # of a sigmoid or tanh: there its derivative is next to nothing
+LIMITS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The arrays of a drawing, by the ids of its graph.
+
+    Attributes
+    ----------
+    values, gradients : dict of str to ndarray
+        By node, where they are known.
+    contributions : dict of str to ndarray
+        By edge: what was sent back along it.
+    """
+
+    values: dict[str, NDArray[Any]] = field(default_factory=dict)
+    gradients: dict[str, NDArray[Any]] = field(default_factory=dict)
+    contributions: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def build(
+    steps: list[Step],
+    last: Step | None,
+    names: Names | None,
+    modules: Mapping[str, Module],
+    title: str,
+) -> tuple[Graph, Arrays]:
+    """Return the graph of `steps`, or of what `last` was computed from, and its arrays."""
+    sources = list(with_sources(steps, last))
+    calls = [source for source in sources if isinstance(source, Step)]
+    namer = Namer(names, modules, calls)
+    scopes, inside = scopes_of([step.scope for step in calls], namer.kinds)
+    scope_of: dict[Source, str] = dict(zip(calls, inside, strict=True))
+    around = ancestors(scopes)
+    users: dict[Source, list[tuple[str, ...]]] = {}
+    for step in calls:
+        for argument in step.arguments:
+            users.setdefault(argument.source, []).append(around[scope_of[step]])
+    arrays = Arrays()
+    costs = _Costs()
+    nodes: list[Node] = []
+    edges: list[Edge] = []
+    ids: dict[Source, str] = {}
+    turn = 0
+    for source in sources:
+        own = ids[source] = f"n{len(ids)}"
+        if source.array is not None:
+            arrays.values[own] = source.array
+        if source.gradient is not None:
+            arrays.gradients[own] = source.gradient
+        if isinstance(source, Leaf):
+            scope = common(users[source]) if namer.is_inside(source) else ""
+            nodes.append(_leaf(own, source, namer.leaf(source), scope))
+            continue
+        work = costs.of(source)
+        nodes.append(_call(own, source, namer.step(source), scope_of[source], turn, work))
+        turn += 1
+        for argument in source.arguments:
+            edge = _edge(f"e{len(edges)}", argument, ids[argument.source], own)
+            if argument.gradient is not None:
+                arrays.contributions[edge.id] = argument.gradient
+            edges.append(edge)
+    return Graph(title, tuple(nodes), tuple(edges), scopes), arrays
+
+
+def _leaf(own: str, leaf: Leaf, name: str, scope: str) -> Node:
+    kind: Kind = "parameter" if leaf.learned else "input"
+    if leaf.origin is None and leaf.shape == ():
+        kind = "constant"
+    return Node(
+        own,
+        kind,
+        name,
+        scope=scope,
+        shape=leaf.shape,
+        dtype=_named(leaf.dtype),
+        parameters=math.prod(leaf.shape) if leaf.learned else 0,
+        value=_statistics(leaf.array),
+        gradient=_statistics(leaf.gradient),
+        scale=_scale(leaf),
+    )
+
+
+def _call(
+    own: str, step: Step, name: str, scope: str, turn: int, multiply_adds: int | None
+) -> Node:
+    op = step.op
+    value = _statistics(step.array)
+    dead = step.dead
+    if op is not None and op.name == "relu" and value is not None:
+        dead = value.zero
+    return Node(
+        own,
+        "error" if op is None else "op",
+        name,
+        "" if op is None else op.name,
+        scope,
+        step.shape,
+        "" if step.dtype is None else _named(step.dtype),
+        "" if op is None else op.formula,
+        "" if op is None else op.latex,
+        "" if op is None else op.equation,
+        step.options,
+        multiply_adds,
+        step=turn,
+        backward_step=step.backward_step,
+        value=value,
+        gradient=_statistics(step.gradient),
+        dead=dead,
+        saturated=_saturated(step),
+        seconds=step.seconds,
+        backward_seconds=step.backward_seconds,
+        bytes=step.bytes,
+        error=step.error,
+        scale=_scale(step),
+    )
+
+
+class _Costs:
+    """Counts the multiply-adds of calls, which depend on shapes alone: once for calls alike."""
+
+    def __init__(self) -> None:
+        self.known: dict[Hashable, int | None] = {}
+
+    def of(self, step: Step) -> int | None:
+        """Return the multiply-adds of a step; None if a shape that they depend on is not known."""
+        if step.op is None or step.shape is None:
+            return None
+        shapes = tuple([(argument.name, argument.source.shape) for argument in step.arguments])
+        key = (step.op, shapes, str(step.options), step.shape)
+        if key not in self.known:
+            self.known[key] = self._counted(step.op, dict(shapes), step.options, step.shape)
+        return self.known[key]
+
+    def _counted(
+        self, op: Op[Any], shapes: dict[str, Any], options: dict[str, Any], shape: tuple[int, ...]
+    ) -> int | None:
+        arguments = {
+            name: options.get(name, parameter.default)
+            for name, parameter in op.signature.parameters.items()
+        }
+        arguments |= {name: _of_shape(given) for name, given in shapes.items()}
+        if op.sequence:
+            arguments[op.parameters[0]] = [_of_shape(given) for given in shapes.values()]
+        try:
+            return op.cost(arguments, _of_shape(shape))
+        except (AttributeError, IndexError, TypeError, ValueError):
+            return None
+
+
+def _of_shape(shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return an array of this shape that takes no memory."""
+    return np.broadcast_to(np.float32(0), shape)
+
+
+def _edge(own: str, argument: Argument, source: str, target: str) -> Edge:
+    rule = argument.derivative
+    texts = ("", "", "") if rule is None else (rule.formula, rule.latex, rule.equation)
+    return Edge(own, source, target, argument.name, *texts, _statistics(argument.gradient))
+
+
+def _saturated(step: Step) -> float | None:
+    """Return the share of a sigmoid's or tanh's results that are next to its limits."""
+    if step.op is None or step.array is None or step.op.name not in LIMITS or not step.array.size:
+        return None
+    low, high = LIMITS[step.op.name]
+    y = step.array
+    return int(np.count_nonzero((y < low + NEAR_A_LIMIT) | (y > high - NEAR_A_LIMIT))) / y.size
+
+
+@cache
+def _named(dtype: np.dtype[Any]) -> str:
+    return dtype.name  # NumPy puts it together anew each time
+
+
+def _scale(source: Source) -> float | None:
+    return None if source.gradient is None else source.scale
+
+
+def _statistics(array: NDArray[Any] | None) -> Statistics | None:
+    return None if array is None else Statistics.of(array)

@@ -1,0 +1,265 @@
+"""Writing a graph as DOT, the language of Graphviz."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
+from html import escape
+from itertools import chain
+
+from tinygrad_cnn.drawing import palette
+from tinygrad_cnn.drawing.graph import Edge, Graph, Node, Scope
+from tinygrad_cnn.drawing.heat import MARKS, Heat, Mark
+from tinygrad_cnn.drawing.labels import (
+    Content,
+    Line,
+    Role,
+    edge_lines,
+    gradient_lines,
+    node_lines,
+)
+from tinygrad_cnn.drawing.palette import Fill
+from tinygrad_cnn.drawing.text import number
+
+__all__ = ["unframed", "write_dot"]
+
+FONT = "Helvetica,Arial,sans-serif"
+SIZES: Mapping[Role, int] = {"title": 12}  # in points; 10 for the rest
+SHAPES = {
+    "op": 'shape=box style="rounded,filled{}"',
+    "module": 'shape=box style="rounded,filled{}" peripheries=2',
+    "parameter": 'shape=box style="filled{}"',
+    "input": 'shape=ellipse style="filled{}" margin="0.02,0.02"',
+    "constant": 'shape=plaintext style="solid{}" margin="0.03,0"',
+    "error": 'shape=octagon style="filled{}"',
+}
+COLOURED = ("flow", "gradient", "gradient array")
+FILLS = {"module": palette.MODULE, "parameter": palette.PARAMETER, "input": palette.INPUT}
+
+Label = Callable[[Sequence[Line], Fill, str], str]
+
+
+def write_dot(graph: Graph, content: Content, *, background: str, rich: bool) -> str:
+    """Return a graph as DOT.
+
+    Parameters
+    ----------
+    graph : Graph
+    content : Content
+        What is shown.
+    background : str
+        A colour, or "transparent".
+    rich : bool
+        Whether labels may have letters of several sizes and colours (Graphviz's HTML-like labels),
+        which needs a Graphviz that was built with expat.
+    """
+    label = _rich if rich else _plain
+    lines = [
+        f"digraph {_quoted(graph.title or 'graph')} {{",
+        f'  graph [bgcolor="{background}" fontname="{FONT}" fontsize=12 '
+        f'fontcolor="{palette.INK.light}" nodesep=0.3 ranksep=0.35 pad=0.1'
+        f"{_heading(graph, content, rich)}]",
+        f'  node [fontname="{FONT}" fontsize=10 margin="0.12,0.06" height=0.3 width=0.4 '
+        f'color="{palette.LINE.light}" fontcolor="{palette.INK.light}"]',
+        f'  edge [fontname="{FONT}" fontsize=10 color="{palette.LINE.light}" '
+        f'fontcolor="{palette.FAINT.light}" arrowsize=0.6]',
+    ]
+    lines += [_node(node, content, label) for node in graph.nodes]
+    lines += _clusters(graph, content.unframed)
+    calls = {node.id for node in graph.nodes if node.step is not None}
+    for edge in graph.edges:
+        lines += _edges(edge, content, label, edge.source in calls)
+    lines += _lower(graph, calls, content.unframed)
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _node(node: Node, content: Content, label: Label) -> str:
+    fill = FILLS.get(node.kind, palette.CARD)
+    marks: tuple[Mark, ...] = ()
+    if content.heat is not None:
+        fill = content.heat.fills.get(node.id, palette.UNKNOWN)
+        marks = content.heat.marks.get(node.id, ())
+    border = fill.border
+    extra = f",{marks[0].style}" if marks else ""
+    if marks or node.error:
+        border = palette.TROUBLE
+        extra += ",bold" if extra not in (",bold", ",solid") else ""
+    stopped = node.error or any(mark.name == "first NaN" for mark in marks)
+    shape = SHAPES["error" if stopped else node.kind].format(extra)
+    lines = node_lines(node, content)
+    align = "CENTER" if node.kind == "input" else "LEFT"
+    classes = " ".join([node.kind, *(mark.name.replace(" ", "-") for mark in marks)])
+    return (
+        f'  {node.id} [id="{node.id}" class="{classes}" '
+        f'{shape} fillcolor="{fill.area.light}" color="{border.light}" '
+        f'fontcolor="{fill.text.light}" label={label(lines, fill, align)}]'
+    )
+
+
+def _edges(edge: Edge, content: Content, label: Label, from_call: bool) -> list[str]:
+    """Return an edge; where gradients are shown, with the way back beside it."""
+    fill = palette.CARD
+    way = f"  {edge.source} -> {edge.target}"
+    straight = " weight=8" if from_call else ""  # so that what flows through is one line
+    back = content.gradients and edge.gradient is not None
+    lines = [Line("  ")] if back else edge_lines(edge, content)  # the blanks keep the two apart
+    text = f" label={label(lines, fill, 'LEFT')}" if lines else ""
+    written = [f'{way} [id="{edge.id}" class="forward"{straight}{text}]']
+    if back:
+        colour = palette.GRADIENT.light
+        lines = gradient_lines(edge, content)
+        written.append(
+            f'{way} [id="{edge.id}-gradient" class="gradient" dir=back{straight} '
+            f'color="{colour}" fontcolor="{colour}" label={label(lines, fill, "LEFT")}]'
+        )
+    return written
+
+
+def _lower(graph: Graph, calls: Set[str], unframed: Mapping[str, Scope]) -> list[str]:
+    """Return invisible edges that keep a module's parameters below what the module is given.
+
+    Without them its frame would reach up beside the call before it, and a chain of layers would
+    become a staircase.
+    """
+    scope = {node.id: node.scope for node in graph.nodes}
+    given: dict[str, str] = {}
+    for edge in graph.edges:
+        if edge.source in calls and scope[edge.source] != scope[edge.target]:
+            given.setdefault(edge.target, edge.source)
+    return [
+        f"  {given[edge.target]} -> {edge.source} [style=invis]"
+        for edge in graph.edges
+        if edge.source not in calls
+        and edge.target in given
+        and scope[edge.source] == scope[edge.target]
+        and scope[edge.source]
+        and scope[edge.source] not in unframed
+    ]
+
+
+def unframed(graph: Graph) -> dict[str, Scope]:
+    """Return by name the scopes that need no frame: they hold a single node."""
+    parts = Counter(node.scope for node in graph.nodes)
+    parts.update(scope.parent for scope in graph.scopes)
+    return {scope.name: scope for scope in graph.scopes if parts[scope.name] <= 1}
+
+
+def _clusters(graph: Graph, unframed: Mapping[str, Scope]) -> list[str]:
+    """Return the frames around modules, each inside the one it stands in."""
+    scopes = [scope for scope in graph.scopes if scope.name not in unframed]
+    inside: dict[str, list[str]] = {scope.name: [] for scope in scopes}
+    around = {"": ""}  # by the name of a scope, that of the innermost frame it is or is in
+    depth = {"": 0}
+    for scope in graph.scopes:
+        around[scope.name] = around[scope.parent] if scope.name in unframed else scope.name
+        depth[around[scope.name]] = depth[around[scope.parent]] + (scope.name not in unframed)
+    for node in graph.nodes:
+        frame = around[node.scope]
+        if frame:
+            inside[frame].append("  " * (depth[frame] + 1) + node.id)
+    blocks: dict[str, list[list[str]]] = {"": [], **{scope.name: [] for scope in scopes}}
+    for scope in reversed(scopes):
+        indent = "  " * depth[scope.name]
+        block = [f'{indent}subgraph "cluster_{scope.id}" {{', indent + "  " + _frame(scope)]
+        block += chain(inside[scope.name], *reversed(blocks[scope.name]), [indent + "}"])
+        blocks[around[scope.parent]].append(block)
+    return list(chain(*reversed(blocks[""])))
+
+
+def _frame(scope: Scope) -> str:
+    words = [scope.name] + ([scope.kind] if scope.kind else [])
+    name = " · ".join(words) + (f"   × {scope.repeat}" if scope.repeat > 1 else "")
+    label = _plain([Line(name)], palette.CARD, "LEFT")
+    return (
+        f'graph [id="{scope.id}" class="scope" label={label} labeljust=l style=rounded '
+        f'color="{palette.FRAME.light}" fontcolor="{palette.FAINT.light}" fontsize=10 margin=8]'
+    )
+
+
+# --- labels ---------------------------------------------------------------------------------------
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def _plain(lines: Sequence[Line], fill: Fill, align: str) -> str:
+    text = "\n".join("  ".join(filter(None, [line.text, line.beside])) for line in lines)
+    return _quoted(text.replace("&", "&amp;"))  # Graphviz reads entities in any label
+
+
+def _rich(lines: Sequence[Line], fill: Fill, align: str) -> str:
+    rows = "".join(f'<TR><TD ALIGN="{align}">{_line(line, fill)}</TD></TR>' for line in lines)
+    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="1">{rows}</TABLE>>'
+
+
+def _escaped(text: str) -> str:
+    """Return text for an HTML-like label; of brackets alone Graphviz would make an error."""
+    return escape(text, quote=False) if text.strip("]") else text.replace("]", "&#93;")
+
+
+def _line(line: Line, fill: Fill) -> str:
+    text = _escaped(line.text) or " "
+    if line.role == "title":
+        text = f'<FONT POINT-SIZE="12"><B>{text}</B></FONT>'
+    elif line.role in ("formula", "flow"):
+        text = f"<I>{text}</I>"
+    elif line.role in ("array", "gradient array"):
+        text = f'<FONT FACE="Courier">{text}</FONT>'
+    elif line.role == "trouble":
+        text = f"<B>{text}</B>"
+    if line.role in COLOURED:
+        text = f'<FONT COLOR="{palette.GRADIENT.light}">{text}</FONT>'
+    elif line.role == "faint":
+        text = f'<FONT COLOR="{fill.faint.light}">{text}</FONT>'
+    if line.beside:
+        beside = f"&#160;&#160;{_escaped(line.beside)}"
+        text += f'<FONT COLOR="{fill.faint.light}" POINT-SIZE="9">{beside}</FONT>'
+    return text
+
+
+# --- title and legend ----------------------------------------------------------------------------
+
+
+def _heading(graph: Graph, content: Content, rich: bool) -> str:
+    """Return the graph's own label: its title, and what colours and arrows mean."""
+    words = [Line(graph.title, "title")] if graph.title else []
+    if content.gradients:
+        words.append(Line("values flow down, gradients flow back up", "faint"))
+    heat = content.heat
+    if heat is not None:
+        words += _meanings(heat)
+    if not words:
+        return ""
+    if not rich:
+        if heat is not None:
+            words.append(Line(", ".join(name for name, _ in heat.scale), "faint", heat.order))
+        return f" labelloc=t label={_plain(words, palette.CARD, 'CENTER')}"
+    rows = "".join(f"<TR><TD>{_line(line, palette.CARD)}</TD></TR>" for line in words)
+    scale = f"<TR><TD>{_scale(heat)}</TD></TR>" if heat is not None else ""
+    table = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2">{rows}{scale}</TABLE>'
+    return f" labelloc=t label=<{table}>"
+
+
+def _meanings(heat: Heat) -> list[Line]:
+    if heat.kind == "gradient":
+        lines = [Line(f"norm of the gradient, against the median {number(heat.middle)}", "text")]
+        if heat.cancels:
+            lines.append(Line("where its terms cancel: the norm of these", "text"))
+        present = {mark.name for marks in heat.marks.values() for mark in marks}
+        return lines + [
+            Line(f"{mark.sign} {mark.name}", "trouble", mark.meaning)
+            for mark in MARKS.values()
+            if mark.name in present
+        ]
+    return [Line(f"share of the {heat.kind}", "text")]
+
+
+def _scale(heat: Heat) -> str:
+    cells = "".join(
+        f'<TD BGCOLOR="{fill.area.light}" BORDER="1" COLOR="{palette.LINE.light}">'
+        f'<FONT COLOR="{fill.text.light}" POINT-SIZE="8">{escape(name)}</FONT></TD>'
+        for name, fill in heat.scale
+    )
+    layout = 'BORDER="0" CELLBORDER="1" CELLSPACING="0" CELLPADDING="3"'
+    return f"<TABLE {layout}><TR>{cells}</TR></TABLE>"

@@ -1,0 +1,115 @@
+"""Folding: a module becomes one node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from tinygrad_cnn.drawing.graph import Graph, Node, Scope
+from tinygrad_cnn.drawing.scopes import ancestors
+
+__all__ = ["fold"]
+
+Number = TypeVar("Number", int, float)
+
+MANY = 4  # ops: a module of more is not described by their names
+
+
+def fold(graph: Graph, depth: int) -> tuple[Graph, dict[str, str]]:
+    """Return the graph with modules as nodes, and where each node went.
+
+    Parameters
+    ----------
+    graph : Graph
+    depth : int
+        From 1 up: modules nested so deep become nodes, and those above that hold no others. So at
+        1 a model shows its outermost modules.
+
+    Returns
+    -------
+    graph : Graph
+        With all edges between what is still apart.
+    places : dict of str to str
+        By the id of each node of the original, that of the one which stands for it.
+    """
+    chains = ancestors(graph.scopes)
+    outer = {scope.parent for scope in graph.scopes}
+    folded = {
+        scope.name: scope
+        for scope in graph.scopes
+        if len(chains[scope.name]) == depth
+        or (scope.name not in outer and len(chains[scope.name]) < depth)
+    }
+    places: dict[str, str] = {}
+    members: dict[str, list[Node]] = {}
+    last: dict[str, int] = {}
+    for i, node in enumerate(graph.nodes):
+        around = next((folded[name] for name in chains[node.scope] if name in folded), None)
+        place = node.id if around is None else around.id
+        places[node.id] = place
+        members.setdefault(place, []).append(node)
+        last[place] = i  # all that a module is given comes before its last call
+    edges = [
+        replace(edge, source=places[edge.source], target=places[edge.target])
+        for edge in graph.edges
+        if places[edge.source] != places[edge.target]
+    ]
+    leaving = {edge.source for edge in graph.edges if places[edge.source] != places[edge.target]}
+    by_id = {scope.id: scope for scope in folded.values()}
+    nodes = [
+        _module(by_id[key], inside, leaving) if key in by_id else inside[0]
+        for key, inside in sorted(members.items(), key=lambda item: last[item[0]])
+    ]
+    single = {node.id for node in nodes if node.kind != "module" or node.formula}
+    edges = [
+        edge if edge.target in single else replace(edge, formula="", latex="", equation="")
+        for edge in edges
+    ]
+    scopes = tuple(
+        scope for scope in graph.scopes if not any(n in folded for n in chains[scope.name])
+    )
+    return Graph(graph.title, tuple(nodes), tuple(edges), scopes), places
+
+
+def _module(scope: Scope, inside: Sequence[Node], leaving: set[str]) -> Node:
+    """Return the node that stands for all nodes of a scope."""
+    calls = [node for node in inside if node.step is not None]
+    outward = [node for node in calls if node.id in leaving] or calls
+    result = outward[-1]
+    names = list(dict.fromkeys(node.op for node in calls))
+    described = " · ".join(names[:MANY]) + (" …" if len(names) > MANY else "")
+    only = calls[0] if len(calls) == 1 else None
+    steps = [node.step for node in calls if node.step is not None]
+    turns = [node.backward_step for node in calls if node.backward_step is not None]
+    return Node(
+        scope.id,
+        "module",
+        scope.name,
+        scope.kind or described,
+        scope.parent,
+        result.shape,
+        result.dtype,
+        only.formula if only else "",
+        only.latex if only else "",
+        only.equation if only else "",
+        only.options if only else {},
+        _total([node.multiply_adds for node in calls]),
+        sum(node.parameters for node in inside),
+        min(steps),
+        max(turns, default=None),
+        result.value,
+        result.gradient,
+        max((node.dead for node in calls if node.dead is not None), default=None),
+        max((node.saturated for node in calls if node.saturated is not None), default=None),
+        _total([node.seconds for node in calls]),
+        _total([node.backward_seconds for node in calls]),
+        _total([node.bytes for node in calls]),
+        next((node.error for node in calls if node.error), ""),
+        result.scale,
+    )
+
+
+def _total(amounts: Sequence[Number | None]) -> Number | None:
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known else None

@@ -1,0 +1,210 @@
+"""Heat maps: colors and marks for vanishing, exploding, dead and saturated nodes, and for NaN.
+
+A gradient is measured by its `Node.size`: by what its terms could add up to. Where they cancel, as
+those of a bias before a batch norm do, a norm of 0 is no sign of a gradient that got lost.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Literal, TypeAlias
+
+from tinygrad_cnn.drawing.graph import Edge, Graph, Node, Statistics
+from tinygrad_cnn.drawing.palette import DIVERGING, SEQUENTIAL, Fill
+
+__all__ = ["HEATS", "MARKS", "Heat", "HeatKind", "Mark", "heat_of", "marks_of"]
+
+HeatKind: TypeAlias = Literal["gradient", "time", "memory"]
+HEATS: tuple[HeatKind, ...] = ("gradient", "time", "memory")
+
+VANISHING = 1e2  # times smaller than both the median and where the sweep began
+EXPLODING = 1e3  # times larger
+DEAD = 0.9  # share of a ReLU's results that are 0
+SHARES = (0.02, 0.05, 0.15, 0.3)  # of time or memory: where the next colour begins
+SATURATED = 0.5  # share of a sigmoid's results next to its limits
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A name for what is wrong with a node, and how its border shows it."""
+
+    name: str
+    sign: str
+    meaning: str
+    style: str
+
+
+MARKS = {
+    mark.name: mark
+    for mark in (
+        Mark("first NaN", "✕", "where NaN or infinite entries first appeared", "bold"),
+        Mark("NaN", "×", "NaN or infinite entries that came from there", "solid"),
+        Mark("vanishing", "▼", "gradient over 100 times smaller than the median", "dashed"),
+        Mark("exploding", "▲", "gradient over 1000 times larger than the median", "bold"),
+        Mark("dead", "∅", "a ReLU, 90 % or more of it at zero", "dotted"),
+        Mark("saturated", "◐", "half or more of it within 0.001 of its limits", "dotted"),
+    )
+}
+"""By name; the border of a node has the style of its first mark."""
+
+
+@dataclass(frozen=True)
+class Heat:
+    """The colours and marks of a graph.
+
+    Attributes
+    ----------
+    kind : {"gradient", "time", "memory"}
+    fills : dict of str to Fill
+        By the id of the node; those that nothing is known of are not in it.
+    marks : dict of str to tuple of Mark
+        By the id of the node, the marks that it has.
+    shares : dict of str to float
+        By the id of the node: of the whole time, or memory.
+    scale : tuple of (str, Fill)
+        What the colours mean.
+    order : str
+        The same in words.
+    middle : float
+        The median of the norms, or the sum of times or bytes.
+    cancels : bool
+        Whether there is a gradient that is measured by its terms, for they cancel.
+    """
+
+    kind: HeatKind
+    fills: dict[str, Fill]
+    marks: Mapping[str, tuple[Mark, ...]]
+    scale: tuple[tuple[str, Fill], ...]
+    order: str
+    middle: float
+    shares: dict[str, float] = field(default_factory=dict)
+    cancels: bool = False
+
+
+def heat_of(graph: Graph, kind: HeatKind, marks: Mapping[str, tuple[Mark, ...]]) -> Heat:
+    """Return the heat of a graph, folded or not; `marks` are those of `marks_of`."""
+    return _gradient(graph, marks) if kind == "gradient" else _shares(graph, kind)
+
+
+def marks_of(graph: Graph) -> dict[str, tuple[Mark, ...]]:
+    """Return, by node, what is wrong with it.
+
+    A gradient vanishes or explodes against two measures at once: the median of all norms, and the
+    gradient that the sweep began with. So where it shrinks all the way, the nodes next to the loss
+    are not said to explode. Where a gradient is NaN or infinite, the sizes of the others say
+    nothing. Of all nodes with NaN or infinite entries, one is the first.
+    """
+    middle = _median(graph.nodes)
+    first_nan = _first_nan(graph)
+    first = min(
+        (node for node in graph.nodes if node.backward_step is not None and node.gradient),
+        key=lambda node: node.backward_step or 0,
+        default=None,
+    )
+    start = middle if first is None else first.size
+    is_finite = not any(_rank(node.gradient) for node in graph.nodes)
+    low, high = min(middle, start) / VANISHING, max(middle, start) * EXPLODING
+    found: dict[str, tuple[Mark, ...]] = {}
+    for node in graph.nodes:
+        names = []
+        if node.id == first_nan:
+            names.append("first NaN")
+        elif _rank(node.value) or _rank(node.gradient):
+            names.append("NaN")
+        if node.gradient is not None and 0 not in node.gradient.shape and is_finite:
+            if node.size < low:
+                names.append("vanishing")
+            if node.gradient.norm > high:
+                names.append("exploding")
+        if node.dead is not None and node.dead >= DEAD:
+            names.append("dead")
+        if node.saturated is not None and node.saturated >= SATURATED:
+            names.append("saturated")
+        if names:
+            found[node.id] = tuple(MARKS[name] for name in names)
+    return found
+
+
+def _first_nan(graph: Graph) -> str | None:
+    """Return the node in which NaN or infinite entries first appeared, forward or else backward.
+
+    From the first NaN (or else the first infinite entry) it goes back to what it came from. On the
+    way back the node is the one that was given a finite gradient and sent on another.
+    """
+    arguments: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
+    uses: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
+    for edge in graph.edges:
+        arguments[edge.target].append(edge)
+        uses[edge.source].append(edge)
+    known = {node.id: node for node in graph.nodes}
+    found = max(graph.nodes, key=lambda node: _rank(node.value), default=None)  # the first of these
+    if found is not None and _rank(found.value):
+        while True:
+            sources = [known[edge.source] for edge in arguments[found.id]]
+            worst = max(sources, key=lambda node: _rank(node.value), default=None)
+            if worst is None or not _rank(worst.value):
+                return found.id
+            found = worst
+    swept = sorted(graph.nodes, key=lambda node: _turn(node.backward_step))
+    found = max(swept, key=lambda node: _rank(node.gradient), default=None)
+    if found is None or not _rank(found.gradient):
+        return None
+    while True:
+        sent = max(uses[found.id], key=lambda edge: _rank(edge.gradient), default=None)
+        if sent is None or not _rank(sent.gradient):
+            return found.id
+        found = known[sent.target]
+
+
+def _turn(step: int | None) -> float:
+    return math.inf if step is None else step
+
+
+def _rank(numbers: Statistics | None) -> int:
+    """Return 2 for an array with NaN, 1 for one with infinite entries, 0 for any other."""
+    if numbers is None:
+        return 0
+    return 2 if numbers.nan else 1 if numbers.infinite else 0
+
+
+def _median(nodes: Sequence[Node]) -> float:
+    sizes = [node.size for node in nodes if node.size > 0]
+    return median(sizes) if sizes else 0.0
+
+
+def _gradient(graph: Graph, marks: Mapping[str, tuple[Mark, ...]]) -> Heat:
+    middle = _median(graph.nodes)
+    half = len(DIVERGING) // 2
+    fills = {}
+    for node in graph.nodes:
+        if node.gradient is None:
+            continue
+        power = -half
+        if node.size > 0 and middle > 0:
+            power = round(math.log10(node.size) - math.log10(middle))
+        fills[node.id] = DIVERGING[min(max(power, -half), half) + half]
+    names = ["÷10⁴", "÷1000", "÷100", "÷10", "median", "×10", "×100", "×1000", "×10⁴"]
+    scale = tuple(zip(names, DIVERGING, strict=True))
+    cancels = any(node.cancels for node in graph.nodes)
+    order = "from dark blue over white to brown"
+    return Heat("gradient", fills, marks, scale, order, middle, cancels=cancels)
+
+
+def _shares(graph: Graph, kind: HeatKind) -> Heat:
+    amounts = {node.id: amount for node in graph.nodes if (amount := _amount(node, kind))}
+    whole = math.fsum(amounts.values())
+    shares = {key: amount / whole for key, amount in amounts.items()}
+    fills = {key: SEQUENTIAL[bisect(SHARES, share)] for key, share in shares.items()}
+    names = ["less", *(f"{share:.0%}".replace("%", " %") for share in SHARES)]
+    scale = tuple(zip(names, SEQUENTIAL, strict=True))
+    return Heat(kind, fills, {}, scale, "from white to brown", whole, shares)
+
+
+def _amount(node: Node, kind: HeatKind) -> float:
+    if kind == "memory":
+        return node.bytes or 0
+    return (node.seconds or 0.0) + (node.backward_seconds or 0.0)

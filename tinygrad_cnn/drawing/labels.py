@@ -1,0 +1,196 @@
+"""What is written in a node and along an edge: lines of text, each with its role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from numpy.typing import NDArray
+
+from tinygrad_cnn.drawing import text
+from tinygrad_cnn.drawing.graph import Edge, Node, Scope, Statistics
+from tinygrad_cnn.drawing.heat import Heat
+
+__all__ = ["Content", "Line", "Role", "edge_lines", "gradient_lines", "node_lines"]
+
+Role: TypeAlias = Literal[
+    "title", "text", "faint", "formula", "array", "gradient", "gradient array", "flow", "trouble"
+]
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a label; `beside` follows `text` in faint letters."""
+
+    text: str
+    role: Role = "text"
+    beside: str = ""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a drawing shows beside the graph itself.
+
+    Attributes
+    ----------
+    values, gradients : bool
+    heat : Heat or None
+    node_values, node_gradients, edge_gradients : mapping of str to ndarray
+        By id; small ones are shown entry by entry.
+    arrivals : mapping of str to sequence of str
+        By the id of a node, the ids of the edges that brought a gradient to it.
+    arguments : mapping of str to int
+        By the id of a node, how many edges lead to it.
+    unframed : mapping of str to Scope
+        By name, the scopes that are not drawn as frames, for they hold a single node.
+    """
+
+    values: bool
+    gradients: bool
+    heat: Heat | None
+    node_values: Arrays
+    node_gradients: Arrays
+    edge_gradients: Arrays
+    arrivals: Mapping[str, Sequence[str]]
+    arguments: Mapping[str, int]
+    unframed: Mapping[str, Scope]
+
+    def sum_digits(self, node: str) -> int | None:
+        """Return the digits of the gradients that a node adds up: see `text.sum_digits`."""
+        parts = [self.edge_gradients.get(edge) for edge in self.arrivals.get(node, ())]
+        known = [part for part in parts if part is not None]
+        total = self.node_gradients.get(node)
+        if not self.values or len(parts) < 2 or total is None or len(known) < len(parts):
+            return 3
+        return text.sum_digits(known, total)
+
+
+def node_lines(node: Node, content: Content) -> list[Line]:
+    """Return what is written in a node."""
+    lines = [_title(node, content.unframed.get(node.scope))]
+    if node.kind != "constant" and node.shape is not None:
+        lines.append(Line(text.shape(node.shape), "faint", node.dtype))
+    if content.heat is None:
+        lines += _declared(node)
+    if content.values and node.value is not None and node.kind != "constant":
+        lines += _array("", node.value, content.node_values.get(node.id), "array")
+    if content.gradients and node.gradient is not None:
+        lines += _gradient(node, content)
+    if content.heat is not None:
+        lines += _heat(node, content.heat, content.gradients)
+    if node.error:
+        lines += [Line(part, "trouble") for part in _wrapped(f"✕ {node.error}")]
+    return lines
+
+
+def edge_lines(edge: Edge, content: Content) -> list[Line]:
+    """Return what is written along an edge: which argument it is, if there are several."""
+    return [Line(edge.argument, "faint")] if content.arguments[edge.target] > 1 else []
+
+
+def gradient_lines(edge: Edge, content: Content) -> list[Line]:
+    """Return what is written along the way back: the derivative, and what flowed."""
+    lines = []
+    if edge.formula:
+        formula = f"∂{edge.argument}: {edge.formula}"
+        lines.append(Line(formula, "flow", text.equation(edge.equation)))
+    if edge.gradient is not None:
+        small = content.edge_gradients.get(edge.id) if content.values else None
+        before, digits = text.shape(edge.gradient.shape), content.sum_digits(edge.source) or 3
+        lines += _array(before, edge.gradient, small, "gradient", digits)
+    return lines
+
+
+def _title(node: Node, scope: Scope | None) -> Line:
+    name, beside = node.name, [node.op] if node.op != node.name else []
+    if scope is not None and scope.repeat > 1:
+        name = f"{scope.name}  × {scope.repeat}"
+    elif scope is not None and node.kind == "op":
+        beside.append(scope.name)
+    if node.kind in ("op", "module"):
+        return Line(name, "title", " · ".join(filter(None, beside)))
+    return Line(node.name or node.kind, "text" if node.kind == "constant" else "title")
+
+
+def _declared(node: Node) -> list[Line]:
+    """Return what the op or module is: formula, options, parameters and multiply-adds."""
+    if node.kind == "module":
+        counts = [f"{node.parameters:,} parameters"] if node.parameters else []
+        counts += [f"{node.multiply_adds:,} multiply-adds"] if node.multiply_adds else []
+        return [Line(count, "faint") for count in counts]
+    lines = [Line(node.formula, "formula", text.equation(node.equation))] if node.formula else []
+    shown = [text.option(*item) for item in node.options.items() if item[0] != "shape"]
+    lines += [Line(", ".join(shown[i : i + 2]), "faint") for i in range(0, len(shown), 2)]
+    if node.multiply_adds:
+        lines.append(Line(f"{node.multiply_adds:,} multiply-adds", "faint"))
+    return lines
+
+
+def _array(
+    before: str, numbers: Statistics, array: NDArray[Any] | None, role: Role, digits: int = 3
+) -> list[Line]:
+    """Return a small array's entries, or what is to be said of a large one."""
+    rows = text.array_lines(array, digits) if array is not None else None
+    if rows is not None:
+        return [Line(row, "array" if role == "array" else "gradient array") for row in rows]
+    if role == "array":
+        return [Line(line, "faint") for line in text.statistics_lines(numbers)]
+    return [Line(_flow(numbers), role, before)]
+
+
+def _flow(numbers: Statistics) -> str:
+    """Return what is to be said of a gradient."""
+    parts = [f"norm {text.number(numbers.norm)}"]
+    parts += [f"{text.percent(numbers.zero)} zero"] if numbers.zero else []
+    return ", ".join(parts + text.troubles(numbers))
+
+
+def _gradient(node: Node, content: Content) -> list[Line]:
+    """Return the gradient of a node, where it is more than what one edge says."""
+    assert node.gradient is not None
+    arrived = len(content.arrivals.get(node.id, ()))
+    if arrived == 1:
+        return []
+    about = "about the " if content.sum_digits(node.id) is None else ""
+    beside = f"{about}sum of {arrived}" if arrived > 1 else "begins here"
+    small = content.node_gradients.get(node.id) if content.values else None
+    return [Line("gradient", "gradient", beside), *_array("", node.gradient, small, "gradient")]
+
+
+def _heat(node: Node, heat: Heat, gradients: bool) -> list[Line]:
+    lines = []
+    if heat.kind == "gradient":
+        if node.gradient is not None and not gradients:
+            lines.append(Line(f"gradient {_flow(node.gradient)}", "text"))
+        if node.cancels:
+            lines.append(Line(f"its terms, of size {text.number(node.size)}, cancel", "faint"))
+        if node.dead:
+            lines.append(Line(f"{text.percent(node.dead)} of it at zero", "faint"))
+        if node.saturated:
+            lines.append(Line(f"{text.percent(node.saturated)} of it saturated", "faint"))
+        lines += [Line(f"{m.sign} {m.name}", "trouble") for m in heat.marks.get(node.id, ())]
+    elif node.id in heat.shares:
+        lines.append(Line(text.percent(heat.shares[node.id]), "text", _amount(node, heat)))
+    return lines
+
+
+def _amount(node: Node, heat: Heat) -> str:
+    if heat.kind == "memory":
+        return text.size(node.bytes or 0)
+    times = [f"{text.duration(node.seconds)} forward"] if node.seconds is not None else []
+    if node.backward_seconds is not None:
+        times.append(f"{text.duration(node.backward_seconds)} back")
+    return ", ".join(times)
+
+
+def _wrapped(message: str, width: int = 44) -> list[str]:
+    """Return a message in lines of about so many characters."""
+    lines = [""]
+    for word in message.split():
+        if lines[-1] and len(lines[-1]) + len(word) >= width:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines

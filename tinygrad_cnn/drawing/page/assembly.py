@@ -1,0 +1,109 @@
+"""Putting the page together: one file, with all that it needs inside."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from tinygrad_cnn.drawing.drawing import Drawing
+from tinygrad_cnn.drawing.page.contents import contents
+from tinygrad_cnn.drawing.page.folds import Fold, folds
+from tinygrad_cnn.drawing.page.policy import content_security_policy
+
+__all__ = ["page"]
+
+_STATIC = files(__package__) / "static"
+_SCRIPTS = ("arrays.js", "figures.js", "panel.js", "graph.js", "player.js")  # later use earlier
+_STYLES = ("page.css", "graph.css", "panel.css", "player.css", "windows.css")
+
+
+def page(drawing: Drawing) -> str:
+    """Return a drawing as an HTML page that steps through forward and backward.
+
+    The page is complete: it fetches nothing, and its policy forbids it to. Gradients are there if a
+    sweep was watched, values if the calls were: draw inside ``with tg.trace() as trace:``.
+
+    Parameters
+    ----------
+    drawing : Drawing
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    TooLargeError
+        If not even its layers, folded, can be laid out.
+    GraphvizMissingError
+        If Graphviz is not installed.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor(3.0, requires_grad=True, name="x")
+    >>> with tg.trace() as trace:
+    ...     (x * x).backward()
+    >>> text = page(trace.draw())
+    >>> text[:15], "http" in text.replace("http-equiv", "").replace("http://www.w3.org", "")
+    ('<!DOCTYPE html>', False)
+    """
+    if not isinstance(drawing, Drawing):
+        raise TypeError(f"page: drawing is {type(drawing).__name__}, expected a Drawing")
+    drawn = folds(drawing)
+    shown = next((i for i, fold in enumerate(drawn) if fold.depth == drawing.depth), len(drawn) - 1)
+    data: dict[str, Any] = contents(drawing.full, drawing.arrays)
+    data["depths"] = [{"label": f.label, "places": f.places, "edges": f.edges} for f in drawn]
+    data["depth"] = shown
+    style = "\n".join(map(_static, _STYLES))
+    script = "\n".join(['"use strict";', *map(_static, _SCRIPTS)])
+    styles = [style, *(text for fold in drawn for text in _styles(fold))]
+    title = html.escape(drawing.full.title or "Backprop, step by step")
+    return Template(_static("page.html")).substitute(
+        policy=content_security_policy([script], styles),
+        title=title,
+        summary=html.escape(_summary(drawing)),
+        style=style,
+        drawing=drawn[shown].svg,
+        templates="\n".join(
+            f'<template data-depth="{place}">{fold.svg}</template>'
+            for place, fold in enumerate(drawn)
+            if place != shown
+        ),
+        data=_as_json(data),
+        script=script,
+    )
+
+
+def _static(name: str) -> str:
+    return (_STATIC / name).read_text("utf-8")
+
+
+def _styles(fold: Fold) -> list[str]:
+    return re.findall(r"<style>(.*?)</style>", fold.svg, re.DOTALL)
+
+
+def _as_json(data: dict[str, Any]) -> str:
+    """Return JSON in which no text can end the element that it stands in."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def _summary(drawing: Drawing) -> str:
+    """Return what the drawing is of, in a line."""
+    nodes = drawing.full.nodes
+    calls = sum(node.step is not None for node in nodes)
+    learned = sum(node.parameters for node in nodes)
+    parts = [f"{calls:,} calls", f"{learned:,} parameters"]
+    last = [node for node in nodes if node.step is not None][-1:]
+    for node in last:
+        value = drawing.arrays.values.get(node.id)
+        if value is not None and value.size == 1:
+            parts.append(f"E = {value.item():.4g}")
+    return " · ".join(parts)

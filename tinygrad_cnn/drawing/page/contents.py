@@ -1,0 +1,134 @@
+"""What the page's script is given: the graph, its arrays, and the steps to go through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tinygrad_cnn.core.op import OPS
+from tinygrad_cnn.drawing.build import Arrays
+from tinygrad_cnn.drawing.graph import Edge, Graph, Node
+from tinygrad_cnn.drawing.page.embedding import Embedding
+from tinygrad_cnn.drawing.page.local import Kind, local_derivative
+from tinygrad_cnn.drawing.text import equation as cited
+from tinygrad_cnn.drawing.text import option
+
+__all__ = ["contents"]
+
+
+def contents(graph: Graph, arrays: Arrays) -> dict[str, Any]:
+    """Return nodes, edges, steps and arrays of an unfolded graph, as JSON takes them.
+
+    Nodes and edges refer to arrays by their place in the list ``"arrays"``, or are None there.
+
+    Parameters
+    ----------
+    graph : Graph
+    arrays : Arrays
+        What is known of the values and gradients of its nodes and edges.
+
+    Returns
+    -------
+    dict
+        ``"nodes"`` and ``"edges"`` as in the graph, with the ids of a node's edges. An edge has its
+        ``"local"`` derivative (see `local_derivative`), or else the arrays that this ``"reads"``.
+        ``"steps"`` name a phase ("forward", "backward", "result") and a node, and ``"arrays"`` are
+        those of an `Embedding`.
+    """
+    embedding = Embedding()
+    inputs: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
+    outputs: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
+    for edge in graph.edges:
+        inputs[edge.target].append(edge)
+        outputs[edge.source].append(edge)
+    nodes = [
+        _node(node, inputs[node.id], outputs[node.id], arrays, embedding) for node in graph.nodes
+    ]
+    edges = [
+        _edge(edge, node, inputs[node.id], arrays, embedding)
+        for node in graph.nodes
+        for edge in inputs[node.id]
+    ]
+    return {
+        "title": graph.title,
+        "nodes": nodes,
+        "edges": edges,
+        "steps": _steps(graph),
+        "arrays": embedding.encoded,
+    }
+
+
+def _node(
+    node: Node, inputs: list[Edge], outputs: list[Edge], arrays: Arrays, embedding: Embedding
+) -> dict[str, Any]:
+    return {
+        "id": node.id,
+        "kind": node.kind,
+        "name": node.name,
+        "op": node.op,
+        "scope": node.scope,
+        "shape": node.shape,
+        "formula": node.formula,
+        "equation": cited(node.equation),
+        "options": [option(name, value) for name, value in node.options.items()],
+        "value": embedding.add(arrays.values.get(node.id)),
+        "gradient": embedding.add(arrays.gradients.get(node.id)),
+        "inputs": [edge.id for edge in inputs],
+        "outputs": [edge.id for edge in outputs],
+        "error": node.error,
+    }
+
+
+def _edge(
+    edge: Edge, call: Node, siblings: list[Edge], arrays: Arrays, embedding: Embedding
+) -> dict[str, Any]:
+    sent = arrays.contributions.get(edge.id)
+    local, reads = (None, []) if sent is None else _explained(edge, call, siblings, arrays)
+    return {
+        "id": edge.id,
+        "source": edge.source,
+        "target": edge.target,
+        "argument": edge.argument,
+        "formula": edge.formula,
+        "equation": cited(edge.equation),
+        "gradient": embedding.add(sent),
+        "local": local and {"kind": local[0], "array": embedding.add(local[1])},
+        "reads": [{"name": name, "array": embedding.add(array)} for name, array in reads],
+    }
+
+
+def _explained(
+    edge: Edge, call: Node, siblings: list[Edge], arrays: Arrays
+) -> tuple[tuple[Kind, NDArray[Any]] | None, list[tuple[str, NDArray[Any]]]]:
+    """Return the local derivative of a call; where there is none, the arrays it is made of."""
+    op = OPS.get(call.op)
+    result = arrays.values.get(call.id)
+    known = {
+        other.argument: arrays.values[other.source]
+        for other in siblings
+        if other.source in arrays.values
+    }
+    if op is None or result is None or edge.argument not in known:
+        return None, []
+    local = local_derivative(op, edge.argument, known, call.options, result)
+    if local is not None or edge.argument not in op.derivatives:  # not so for one of a list
+        return local, []
+    known["y"] = result
+    needs = op.derivatives[edge.argument].needs
+    return None, [(name, known[name]) for name in needs if name in known]
+
+
+def _steps(graph: Graph) -> list[dict[str, Any]]:
+    """Return the calls in their order, then their turns in the sweep, then the end of it."""
+    ahead = sorted((n for n in graph.nodes if n.step is not None), key=lambda n: n.step or 0)
+    back = sorted(
+        (n for n in graph.nodes if n.backward_step is not None), key=lambda n: n.backward_step or 0
+    )
+    steps: list[dict[str, Any]] = []
+    for phase, nodes in (("forward", ahead), ("backward", back)):
+        steps += [
+            {"phase": phase, "node": node.id, "number": number, "of": len(nodes)}
+            for number, node in enumerate(nodes, start=1)
+        ]
+    return [*steps, {"phase": "result"}] if back else steps

@@ -1,0 +1,96 @@
+"""Arrays inside the page: their bytes in base64, each once, and the numbers that describe them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.drawing.graph import Statistics
+
+__all__ = ["EXACT", "LARGEST", "Embedding"]
+
+EXACT = 2**16
+"""How many elements an array may have to be kept to the last bit."""
+
+LARGEST = 2**18
+"""How many elements are kept at most: the first parts along the first axis that has several."""
+
+_LEVELS = 127  # on each side of zero: code 128 is 0, and code 0 says NaN
+
+
+class Embedding:
+    """The arrays of a page; equal ones share a place.
+
+    Attributes
+    ----------
+    encoded : list of dict
+        As JSON takes them, each with the ``"shape"`` of the array and the shape of what is
+        ``"kept"`` of it, the ``"dtype"`` and the ``"bytes"`` of that, and its `Statistics`. A dtype
+        of float32 or float64 holds the values themselves; uint8 holds codes, of which a value is
+        (code − 128) · ``"scale"``.
+
+    Examples
+    --------
+    >>> embedding = Embedding()
+    >>> [embedding.add(np.array(values)) for values in ([1.0, 2.0], [0.0], [1.0, 2.0])]
+    [0, 1, 0]
+    >>> embedding.encoded[0]["bytes"]
+    'AAAAAAAA8D8AAAAAAAAAQA=='
+    """
+
+    def __init__(self) -> None:
+        self.encoded: list[dict[str, Any]] = []
+        self._places: dict[bytes, int] = {}
+
+    def add(self, array: NDArray[Any] | None) -> int | None:
+        """Return the place of an array in `encoded`, after putting it there; None for None."""
+        if array is None:
+            return None
+        values = _real(array)
+        key = hashlib.sha256(repr((values.shape, values.dtype.str)).encode() + values.tobytes())
+        place = self._places.setdefault(key.digest(), len(self.encoded))
+        if place == len(self.encoded):
+            self.encoded.append(_encoded(values))
+        return place
+
+
+def _real(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in float32 or float64, little-endian; of complex values the sizes."""
+    values = np.abs(array) if np.iscomplexobj(array) else np.asarray(array)
+    wide = values.dtype.itemsize > 4 or values.dtype.kind in "iu"
+    return np.ascontiguousarray(values, "<f8" if wide else "<f4").reshape(values.shape)
+
+
+def _encoded(values: NDArray[Any]) -> dict[str, Any]:
+    statistics = Statistics.of(values)
+    kept = values
+    if values.size > LARGEST:
+        axis = next(axis for axis, size in enumerate(values.shape) if size > 1)
+        part = max(1, LARGEST // math.prod(values.shape[axis + 1 :]))
+        kept = values[(slice(None),) * axis + (slice(part),)]
+    entry: dict[str, Any] = {
+        "shape": list(values.shape),
+        "kept": list(kept.shape),
+        "minimum": statistics.minimum,
+        "maximum": statistics.maximum,
+        "norm": statistics.norm,
+        "zero": statistics.zero,
+        "nan": statistics.nan,
+        "infinite": statistics.infinite,
+    }
+    if values.size <= EXACT:
+        return entry | {"dtype": values.dtype.name, "bytes": _text(kept)}
+    largest = max(abs(statistics.minimum or 0.0), abs(statistics.maximum or 0.0))
+    scale = largest / _LEVELS or 1.0
+    levels = np.clip(np.rint(kept / scale), -_LEVELS, _LEVELS)
+    codes = np.where(np.isnan(levels), 0, levels + 128).astype(np.uint8)
+    return entry | {"dtype": "uint8", "scale": scale, "bytes": _text(codes)}
+
+
+def _text(values: NDArray[Any]) -> str:
+    return base64.b64encode(values.tobytes()).decode("ascii")

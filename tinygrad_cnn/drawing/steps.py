@@ -1,0 +1,181 @@
+"""What happened, as objects that point at each other: the calls, and what they were given.
+
+They come from a `Trace` (`tinygrad_cnn.drawing.trace`) or from the recorded graph of a result
+(`tinygrad_cnn.drawing.recorded`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.core.declaration import Derivative
+from tinygrad_cnn.core.graph import Node
+from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.core.variable import Variable
+
+__all__ = ["Argument", "Leaf", "Source", "Step", "operands", "options_of", "with_sources"]
+
+
+@dataclass(eq=False, slots=True)
+class Leaf:
+    """An array that no step computed.
+
+    Attributes
+    ----------
+    origin : Node, Variable or None
+        What the graph knows it by: a leaf, or a call from before anybody watched.
+    array : ndarray or None
+        Its value when it was first used.
+    shape, dtype
+        Of the array.
+    learned : bool
+        Whether a gradient is wanted of it.
+    scope, name : str
+        Where it belongs and what it is called there; empty if nothing says so.
+    gradient : ndarray or None
+        The sum of what was sent to it.
+    """
+
+    origin: Node | Variable | None
+    array: NDArray[Any] | None
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    learned: bool
+    scope: str = ""
+    name: str = ""
+    gradient: NDArray[Any] | None = None
+    scale: float = 0.0
+
+
+@dataclass(eq=False, slots=True)
+class Argument:
+    """An array that a step was given.
+
+    Attributes
+    ----------
+    name : str
+        Of the op's parameter; with an index where that is a list.
+    source : Step or Leaf
+    derivative : Derivative or None
+        The op's derivative with respect to it.
+    gradient : ndarray or None
+        The sum of what the step sent back to `source` for it.
+    """
+
+    name: str
+    source: Source
+    derivative: Derivative | None
+    gradient: NDArray[Any] | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """One call of an op; attributes as those of a `Node` of the intermediate form.
+
+    Attributes
+    ----------
+    op : Op or None
+        None for an error outside any op.
+    origin : Node or None
+        The recorded node of the call.
+    array : ndarray or None
+        The result, if it is known.
+    """
+
+    op: Op[Any] | None
+    scope: str
+    origin: Node | None = None
+    kind: str = ""
+    arguments: list[Argument] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+    array: NDArray[Any] | None = None
+    shape: tuple[int, ...] | None = None
+    dtype: np.dtype[Any] | None = None
+    gradient: NDArray[Any] | None = None
+    scale: float = 0.0
+    dead: float | None = None
+    seconds: float | None = None
+    backward_seconds: float | None = None
+    backward_step: int | None = None
+    bytes: int | None = None
+    error: str = ""
+
+
+Source: TypeAlias = Step | Leaf
+
+
+def operands(op: Op[Any], count: int) -> list[tuple[str, Derivative]]:
+    """Return name and derivative of each argument of a call that can have a gradient."""
+    if op.sequence:
+        name = op.parameters[0]
+        return [(f"{name}[{i}]", op.derivatives[name]) for i in range(count)]
+    return [(name, op.derivatives[name]) for name in op.operands]
+
+
+def options_of(op: Op[Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Return those of `values` that are not at their default, as JSON takes them."""
+    parameters = op.signature.parameters
+    plain = {name: _plain(value) for name, value in values.items()}
+    return {
+        name: value
+        for name, value in plain.items()
+        if parameters[name].default is inspect.Parameter.empty
+        or value != _plain(parameters[name].default)
+    }
+
+
+def with_sources(steps: list[Step], last: Step | None = None) -> Iterator[Source]:
+    """Yield steps in order, each behind those of its leaves that are new; each once.
+
+    With `last`, only what it was computed from is yielded, and it.
+    """
+    wanted = set(map(id, steps)) if last is None else _leading_to(last)
+    seen: set[int] = set()
+    for step in steps:
+        if id(step) not in wanted:
+            continue
+        for argument in step.arguments:
+            if isinstance(argument.source, Leaf) and id(argument.source) not in seen:
+                seen.add(id(argument.source))
+                yield argument.source
+        yield step
+
+
+def _leading_to(last: Step) -> set[int]:
+    found = {id(last)}
+    stack = [last]
+    while stack:
+        for argument in stack.pop().arguments:
+            source = argument.source
+            if isinstance(source, Step) and id(source) not in found:
+                found.add(id(source))
+                stack.append(source)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a static argument as JSON takes it: what it is not made for becomes text."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, np.bool_ | np.integer):
+        return value.item()
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, slice):
+        parts = ("" if part is None else str(part) for part in (value.start, value.stop))
+        return ":".join(parts) + ("" if value.step is None else f":{value.step}")
+    if value is Ellipsis:
+        return "..."
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} array of shape {value.shape}"
+    if isinstance(value, np.dtype | type):
+        return np.dtype(value).name if not isinstance(value, type) else value.__name__
+    return type(value).__name__

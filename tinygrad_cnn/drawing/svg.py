@@ -1,0 +1,63 @@
+"""From what Graphviz writes to an SVG that a page can hold: readable in the dark, named, stable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from html import escape
+
+from tinygrad_cnn.drawing.graph import Graph, Node
+from tinygrad_cnn.drawing.palette import style_sheet
+from tinygrad_cnn.drawing.text import shape
+
+__all__ = ["finished"]
+
+
+def finished(svg: str, graph: Graph) -> str:
+    """Return Graphviz's SVG as one element that can stand alone or in a page.
+
+    Its elements have the ids of the graph's nodes, edges and scopes; their titles, which a browser
+    shows on hovering and a screen reader says, are words instead of Graphviz's names. Nothing tells
+    of the version of Graphviz.
+    """
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<!--.*?-->\n?", "", body, flags=re.DOTALL)
+    name = escape(graph.title or "computation graph")
+    body = re.sub(
+        r"<svg ([^>]*)>",
+        lambda match: (
+            f'<svg class="tinygrad-cnn" role="img" aria-label="{name}" {match[1]}>\n'
+            f"<style>.tinygrad-cnn{{max-width:100%;height:auto}}{style_sheet()}</style>"
+        ),
+        body,
+        count=1,
+    )
+    titles = _titles(graph)
+
+    def titled(match: re.Match[str]) -> str:
+        title = titles.get(match[2])
+        return f"{match[1]}<title>{escape(title)}</title>" if title else match[1]
+
+    return re.sub(r'(<g id="([^"]+)" class="[^"]*"[^>]*>\s*)<title>[^<]*</title>', titled, body)
+
+
+def _titles(graph: Graph) -> Mapping[str, str]:
+    nodes = {node.id: _described(node) for node in graph.nodes}
+    titles = dict(nodes)
+    names = {node.id: node.name or node.kind for node in graph.nodes}
+    for edge in graph.edges:
+        way = f"{names[edge.source]} to {names[edge.target]}"
+        titles[edge.id] = f"{way}, as {edge.argument}" if edge.argument else way
+        back = f"gradient from {names[edge.target]} back to {names[edge.source]}"
+        titles[f"{edge.id}-gradient"] = back
+    for scope in graph.scopes:
+        titles[scope.id] = " ".join(filter(None, [scope.kind, scope.name]))
+    return titles
+
+
+def _described(node: Node) -> str:
+    words = [node.op if node.kind in ("op", "module") else node.kind, node.name]
+    words = list(dict.fromkeys(filter(None, words)))
+    if node.shape is not None:
+        words.append(shape(node.shape))
+    return ", ".join(words)

@@ -1,0 +1,155 @@
+"""How numbers, shapes and arrays are written in a drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.drawing.graph import Statistics
+
+__all__ = [
+    "array_lines", "duration", "equation", "number", "option", "percent", "shape", "size",
+    "sum_digits",
+]  # fmt: skip
+
+SMALL = 12  # entries: an array of so many is shown itself
+LONG = 28  # characters: an option is cut there
+
+
+def number(x: float | None, digits: int = 3) -> str:
+    """Return a number with so many digits: "0.00123", "4.56e-7", "1,230"; "−" as its sign.
+
+    Examples
+    --------
+    >>> number(-0.0012345), number(4.5678e-7), number(12345.0), number(0.0)
+    ('−0.00123', '4.57e−7', '1.23e4', '0')
+    """
+    if x is None:
+        return "–"
+    text = f"{x:.{digits}g}"
+    mantissa, e, exponent = text.partition("e")
+    return (f"{mantissa}e{int(exponent)}" if e else mantissa).replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """Return a share as "37 %": rounded down, and never to 0 where there is something.
+
+    Examples
+    --------
+    >>> percent(0.999), percent(0.001), percent(0.0)
+    ('99 %', '<1 %', '0 %')
+    """
+    whole = math.floor(share * 100 + 1e-9)
+    return "<1 %" if whole == 0 and share > 0 else f"{whole} %"
+
+
+def shape(value: tuple[int, ...] | None) -> str:
+    """Return a shape as "8 × 6 × 28 × 28"; that of a single number as "scalar"."""
+    if value is None:
+        return ""
+    return " × ".join(map(str, value)) if value else "scalar"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as "1.23 s", "4.56 ms" or "7.89 µs"."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if seconds * factor >= 0.9995 or unit == "µs":
+            break
+    return f"{seconds * factor:.3g} {unit}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as "1.5 MB", "20 kB" or "12 bytes"."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count} bytes"
+
+
+def equation(label: str) -> str:
+    """Return how the text's equation is cited: "35" as "eq 35"; words stay as they are."""
+    return f"eq {label}" if label[:1].isdigit() else label
+
+
+def option(name: str, value: Any) -> str:
+    """Return an option as "padding 2" or "kernel_size 2 × 3"."""
+    if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
+        text = " × ".join(map(str, value))
+    else:
+        text = str(value)
+    return f"{name} {text if len(text) <= LONG else text[: LONG - 1] + '…'}"
+
+
+def statistics_lines(numbers: Statistics) -> list[str]:
+    """Return what is to be read of an array that is too large to be shown."""
+    if numbers.minimum == numbers.maximum and not troubles(numbers):
+        return [f"all {number(numbers.minimum)}"]
+    lines = [f"{number(numbers.minimum)} … {number(numbers.maximum)}, mean {number(numbers.mean)}"]
+    rest = [f"{percent(numbers.zero)} zero"] if numbers.zero else []
+    return [*lines, ", ".join(rest + troubles(numbers))] if rest or troubles(numbers) else lines
+
+
+def troubles(numbers: Statistics) -> list[str]:
+    """Return ["3 NaN", "1 infinite"] for an array that has such entries."""
+    found = [f"{numbers.nan} NaN"] if numbers.nan else []
+    return found + ([f"{numbers.infinite} infinite"] if numbers.infinite else [])
+
+
+def array_lines(array: NDArray[Any], digits: int = 3) -> list[str] | None:
+    """Return the entries of a small array, a line for each row; None for one that is not small.
+
+    Examples
+    --------
+    >>> array_lines(np.array([[1.0, -0.5], [0.25, 10.0]]))
+    ['[ 1     −0.5 ]', '[ 0.25  10   ]']
+    """
+    if array.size > SMALL or array.ndim > 2 or array.size == 0:
+        return None
+    if array.dtype.kind == "c":
+        return None
+    cells = [[_cell(entry, digits) for entry in row] for row in np.atleast_2d(array).tolist()]
+    if array.ndim == 0:
+        return cells[0]
+    if len(cells) == 1:
+        return ["[" + ", ".join(cells[0]) + "]"]
+    return _columns(cells)
+
+
+def sum_digits(parts: Sequence[NDArray[Any]], total: NDArray[Any]) -> int | None:
+    """Return how many digits parts need, so that who adds them gets the sum as it is printed.
+
+    Three if they are too large to be printed entry by entry; None where no number of digits does,
+    for adding has rounded.
+
+    Examples
+    --------
+    >>> sum_digits([np.array(0.2224), np.array(0.2224)], np.array(0.4448))
+    4
+    """
+    if array_lines(total) is None or not np.isfinite(total).all():
+        return 3
+    for digits in range(3, 18):
+        printed = [[float(f"{x:.{digits}g}") for x in part.reshape(-1)] for part in parts]
+        added = [math.fsum(entries) for entries in zip(*printed, strict=True)]
+        if [number(x) for x in added] == [number(float(x) + 0.0) for x in total.reshape(-1)]:
+            return digits
+    return None
+
+
+def _cell(entry: float | int | bool, digits: int) -> str:
+    return number(entry, digits) if isinstance(entry, float) else str(entry)
+
+
+def _columns(cells: list[list[str]]) -> list[str]:
+    """Return rows whose decimal points stand below each other."""
+    columns = []
+    for column in zip(*cells, strict=True):
+        parts = [text.partition(".") for text in column]
+        left = max(len(whole) for whole, _, _ in parts)
+        right = max(len(dot + rest) for _, dot, rest in parts)
+        columns.append([w.rjust(left) + (d + r).ljust(right) for w, d, r in parts])
+    return [f"[ {'  '.join(row)} ]" for row in zip(*columns, strict=True)]

@@ -1,0 +1,325 @@
+"""Watching a computation: what `tg.trace()` keeps while calls are made and gradients flow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.core.graph import Node
+from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer, observe
+from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.tensor import Parameter, Tensor
+from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.drawing.graph import CANCELED
+from tinygrad_cnn.drawing.steps import Argument, Leaf, Source, Step, operands, options_of
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.drawing.drawing import Drawing
+    from tinygrad_cnn.nn.module import Module
+
+__all__ = ["Trace", "trace"]
+
+PROBES = 4  # so that the factors are not all small where there is but one entry
+SEED = 0x9E3779B97F4A7C15  # that no data are drawn by, for these may be orthogonal to the gradient
+
+
+class Trace(Observer):
+    """Everything that happened inside ``with tg.trace() as trace:``, values and times included.
+
+    Attributes
+    ----------
+    steps : list of Step
+        The calls, in order; the last one has failed if an error ended the block.
+    modules : dict of str to Module
+        By scope, the modules that called an op themselves.
+
+    See Also
+    --------
+    trace : Makes one.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.modules: dict[str, Module] = {}
+        self._of_origin: dict[Node | Variable, Source] = {}
+        self._of_array: dict[int, tuple[NDArray[Any], Source]] = {}  # by id; holds it, so it stays
+        self._turns = 0
+
+    def draw(self, y: Tensor | None = None, **options: Any) -> Drawing:
+        """Return the drawing of what happened, or of what `y` was computed from.
+
+        Parameters
+        ----------
+        y : Tensor, optional
+            A result that was computed inside the block.
+        **options
+            As for `tinygrad_cnn.draw`.
+
+        Raises
+        ------
+        ValueError
+            If nothing happened, or `y` was not computed inside the block.
+        """
+        from tinygrad_cnn.drawing.drawing import drawing_of
+
+        if not self.steps:
+            raise ValueError("draw: nothing happened in this trace: no op was called on a Tensor")
+        return drawing_of(self.steps, None if y is None else self.step_of(y), self, **options)
+
+    def step_of(self, y: Tensor) -> Step:
+        """Return the step that computed `y`; else raise ValueError."""
+        if not isinstance(y, Variable):
+            raise TypeError(f"draw: y is {type(y).__name__}, expected Tensor")
+        found = self._found(y)
+        if not isinstance(found, Step):
+            raise ValueError(
+                f"draw: the Tensor {y.name or 'y'} of shape {y.shape} was not computed in this "
+                "trace; draw a result of a call inside `with tg.trace() as trace:`"
+            )
+        return found
+
+    # --- watching --------------------------------------------------------------------------------
+
+    def forward(self, event: ForwardEvent) -> None:
+        """Keep one call: what it was given, its result, its time."""
+        op = event.op
+        module = recording.get().module
+        step = Step(op, event.scope, event.node, seconds=event.seconds)
+        if module is not None:
+            self.modules.setdefault(event.scope, module)
+            step.kind = type(module).__name__
+        static: dict[str, Any] = {}
+        given = dict(zip(op.parameters, op.parameters, strict=True))
+        arrays = dict(event.arguments)
+        if op.sequence:
+            name = op.parameters[0]
+            arrays.update({f"{name}[{i}]": a for i, a in enumerate(event.arguments[name])})
+            given.pop(name)
+        known = operands(op, len(event.sources))
+        for (name, derivative), source in zip(known, event.sources, strict=True):
+            given.pop(name, None)
+            if arrays[name] is not None:
+                found = self._source(source, arrays[name], event.scope, False)
+                step.arguments.append(Argument(name, found, derivative))
+        for name in given:
+            value = arrays[name]
+            if isinstance(value, np.ndarray):
+                found = self._source(None, value, event.scope, True)
+                step.arguments.append(Argument(name, found, None))
+            else:
+                static[name] = value
+        step.options = options_of(op, static)
+        self.steps.append(step)
+        if event.output is None:
+            step.error = _one_line(event.error)
+            return
+        step.shape, step.dtype = event.output.shape, event.output.dtype
+        step.array = _own(event.output, arrays.values())
+        step.bytes = _memory(event)
+        self._of_array[id(event.output)] = (event.output, step)
+        if event.node is not None:
+            self._of_origin[event.node] = step
+
+    def backward(self, event: BackwardEvent) -> None:
+        """Keep one node's turn: what flowed in, and what it sent to each argument."""
+        step = self._of_origin.get(event.node)
+        if not isinstance(step, Step):
+            return  # it was called before the trace began
+        take_turn(step, event, self._turns)
+        step.backward_seconds = (step.backward_seconds or 0.0) + event.seconds
+        self._turns += 1
+
+    def failed(self, error: Exception) -> None:
+        """Keep an error that no call of an op has told of: it was raised between two calls."""
+        if self.steps and self.steps[-1].error:
+            return
+        used = {id(a.source) for step in self.steps for a in step.arguments}
+        scope = next(
+            (
+                note.removeprefix("in module ")
+                for note in getattr(error, "__notes__", ())
+                if note.startswith("in module ")
+            ),
+            "",
+        )
+        last = [step for step in self.steps if id(step) not in used][-1:]
+        self.steps.append(
+            Step(
+                None,
+                scope,
+                arguments=[Argument("", step, None) for step in last],
+                error=_one_line(error),
+            )
+        )
+
+    # --- finding ---------------------------------------------------------------------------------
+
+    def _found(self, source: Node | Variable) -> Source | None:
+        """Return the step or leaf that `source` is, if it has come up."""
+        if isinstance(source, Node):
+            return self._of_origin.get(source)
+        found = self._of_origin.get(source.node or source)
+        if found is None:
+            known = self._of_array.get(id(source.array))  # it may be a result without a node
+            found = known[1] if known is not None and isinstance(known[1], Step) else None
+        return found
+
+    def _source(
+        self, source: Node | Variable | None, array: NDArray[Any], scope: str, is_auxiliary: bool
+    ) -> Source:
+        """Return where an argument came from; a new leaf if it has not come up before."""
+        found = self._found(source) if source is not None else None
+        if found is None and source is None:
+            known = self._of_array.get(id(array))
+            found = known[1] if known is not None else None
+        if found is not None:
+            return found
+        leaf = leaf_of(source, array, scope, is_auxiliary)
+        self._of_array[id(array)] = (array, leaf)
+        if source is not None:
+            self._of_origin[source] = leaf
+        return leaf
+
+
+@contextmanager
+def trace() -> Iterator[Trace]:
+    """Keep what happens inside ``with tg.trace() as trace:``, to draw it afterwards.
+
+    Calls are kept with their values and times, and gradients as they flow: also under `no_grad`,
+    and up to an error. A graph alone keeps only what its derivatives need.
+
+    Yields
+    ------
+    Trace
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor(3.0, requires_grad=True, name="x")
+    >>> with tg.trace() as trace:
+    ...     y = x * x + 1.0
+    ...     y.backward()
+    >>> [(node.name, node.value.mean) for node in trace.draw().graph.nodes]
+    [('x', 3.0), ('mul', 9.0), ('1', 1.0), ('add', 10.0)]
+    """
+    watching = Trace()
+    with observe(watching):
+        try:
+            yield watching
+        except Exception as error:
+            watching.failed(error)
+            raise
+
+
+def leaf_of(
+    source: Node | Variable | None, array: NDArray[Any], scope: str, is_auxiliary: bool
+) -> Leaf:
+    """Return a leaf for an argument that no known call computed.
+
+    It belongs to `scope` if it is a parameter or a constant, or auxiliary: an array that the op
+    takes but has no derivative for, such as a mask.
+    """
+    learned = isinstance(source, Variable) and source.requires_grad
+    leaf = Leaf(source, np.array(array), array.shape, array.dtype, learned)
+    if isinstance(source, Variable):
+        leaf.name = source.name or ""
+    if isinstance(source, Parameter) or (source is None and (array.ndim == 0 or is_auxiliary)):
+        leaf.scope = scope
+    return leaf
+
+
+def take_turn(step: Step, event: BackwardEvent, turn: int) -> None:
+    """Add one node's turn in a sweep to its step, and to the leaves it sent to."""
+    step.backward_step = turn
+    step.gradient = _sum(step.gradient, event.gradient)
+    waiting = iter(step.arguments)
+    scales = _scales(step, event)
+    for (parent, contribution), scale in zip(event.contributions, scales, strict=True):
+        for argument in waiting:
+            if argument.source.origin is parent:
+                argument.gradient = _sum(argument.gradient, contribution)
+                argument.source.scale = math.hypot(argument.source.scale, scale)
+                if isinstance(argument.source, Leaf):
+                    argument.source.gradient = _sum(argument.source.gradient, contribution)
+                break
+
+
+def _scales(step: Step, event: BackwardEvent) -> list[float]:
+    """Return the norm that each contribution of a call would have if no terms canceled in it.
+
+    A contribution is a sum of terms of the gradient g that flows in. Where it is far smaller than
+    g, its derivative is asked again, with the entries of g times random factors: terms that cancel
+    no longer do, and small ones stay small.
+    """
+    gradient = _plain(event.gradient)
+    size = _norm(gradient)
+    step.scale = max(step.scale, size)
+    sizes = [_norm(_plain(contribution)) for _, contribution in event.contributions]
+    canceled = size < CANCELED * step.scale  # then g is rounding: of it, only the scale is known
+    parents = [parent for parent, _ in event.contributions]
+    needed = {
+        parent
+        for parent, one in zip(parents, sizes, strict=True)
+        if canceled or one < CANCELED * size
+    }
+    if not needed:
+        return sizes
+    around = step.scale / math.sqrt(gradient.size) if canceled else gradient
+    rng = np.random.default_rng(SEED)
+    again = [0.0] * len(sizes)
+    for _ in range(PROBES):
+        with np.errstate(all="ignore"):
+            probe = np.asarray(around * rng.standard_normal(gradient.shape), gradient.dtype)
+            sent = event.node.op.pull_back(
+                event.node, event.node.values(), probe, needed, create_graph=False
+            )
+        found = iter([_norm(_plain(contribution)) / math.sqrt(PROBES) for _, contribution in sent])
+        again = [
+            math.hypot(one, next(found)) if parent in needed else one
+            for parent, one in zip(parents, again, strict=True)
+        ]
+    return [max(pair) for pair in zip(sizes, again, strict=True)]
+
+
+def _plain(value: Any) -> NDArray[Any]:
+    return np.asarray(value.array if isinstance(value, Variable) else value)
+
+
+def _norm(array: NDArray[Any]) -> float:
+    """Return the norm of an array; 0 where it is not finite, which is marked by itself."""
+    with np.errstate(all="ignore"):
+        found = math.sqrt(np.square(np.abs(array), dtype=np.float64).sum())
+    return found if math.isfinite(found) else 0.0
+
+
+def _sum(before: NDArray[Any] | None, more: Any) -> NDArray[Any]:
+    """Return an array of its own: `more`, or the sum of both."""
+    array = more.array if isinstance(more, Variable) else more
+    return np.array(array) if before is None else np.asarray(before + array)
+
+
+def _own(output: NDArray[Any], arguments: Any) -> NDArray[Any]:
+    """Return `output`, as a copy if somebody could write to its memory."""
+    given = any(output is argument for argument in arguments)
+    return np.array(output) if given or output.base is not None else output
+
+
+def _memory(event: ForwardEvent) -> int:
+    """Return the bytes that a call took: for its result, unless a view, and for its derivatives."""
+    arrays = [value for value in event.arguments.values() if isinstance(value, np.ndarray)]
+    saved = [] if event.node is None else event.node.saved
+    kept = [value for value in saved if isinstance(value, np.ndarray)]
+    new: list[NDArray[Any]] = []
+    for array in [event.output, *kept]:
+        if array is not None and not any(np.may_share_memory(array, old) for old in arrays + new):
+            new.append(array)
+    return sum(array.nbytes for array in new)
+
+
+def _one_line(error: Exception | None) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

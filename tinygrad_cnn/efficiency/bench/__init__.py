@@ -1,1 +1,0 @@
-"""The benchmark: ours and other frameworks by turns, from what is measured to tables and figure."""

@@ -1,0 +1,1 @@
+"""Questions answered by measuring: the runner, and one file a question in `gallery`."""

@@ -1,0 +1,76 @@
+"""The experiments of the text's section 0.4: a file each, to be copied and changed."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from tinygrad_cnn.experiments.experiment import Experiment
+
+__all__ = ["NAMES", "find", "load_file"]
+
+NAMES = (
+    "activations",
+    "batches",
+    "rates",
+    "losses",
+    "architectures",
+    "temperature",
+    "convolutions",
+    "overhead",
+    "precision",
+    "frameworks",
+    "mnist",
+    "published",
+)
+
+
+def find(name: str) -> Experiment:
+    """Return an experiment; its module is only now imported.
+
+    Parameters
+    ----------
+    name : str
+        One of `NAMES`, or the path of a Python file that has an `Experiment` called ``experiment``.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name, or none in the file.
+    FileNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> find("activations").question.endswith("?")
+    True
+    """
+    if not name.endswith(".py"):
+        if name not in NAMES:
+            known = ", ".join(NAMES)
+            raise ValueError(f"experiment: name is {name!r}, expected one of {known}, or a file.py")
+        module = import_module(f"{__name__}.{name}")
+    else:
+        module = load_file(name)
+    experiment = getattr(module, "experiment", None)
+    if not isinstance(experiment, Experiment):
+        raise ValueError(f"{name}: has no Experiment called 'experiment'")
+    return experiment
+
+
+def load_file(path: str) -> ModuleType:
+    """Return a Python file as a module; FileNotFoundError if there is none."""
+    whole = Path(path).resolve()
+    if not whole.is_file():
+        raise FileNotFoundError(f"experiment: there is no file {path}")
+    name = f"tinygrad_cnn_experiment_{whole.stem}"
+    spec = spec_from_file_location(name, whole)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses and the like look for it
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,157 @@
+"""What several experiments do alike: train a model, and take down how it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.core.graph import grad
+from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.data import DataLoader, Dataset, Normalise, Transform
+from tinygrad_cnn.experiments.experiment import Record
+from tinygrad_cnn.nn import Module
+from tinygrad_cnn.optim import Optimizer, Schedule
+from tinygrad_cnn.train import Callback, History, Progress, evaluate, fit
+from tinygrad_cnn.train.evaluation import Loss
+
+__all__ = ["logit_gradients", "normalise", "table", "train"]
+
+EVALUATION_BATCH = 500
+
+
+def train(
+    record: Record,
+    model: Module,
+    optimizer: Optimizer,
+    *,
+    epochs: int,
+    batch_size: int | None,
+    seed: int,
+    loss: Loss = ops.cross_entropy,
+    schedule: Schedule | None = None,
+    gradients: bool = False,
+    transform: Transform | None = None,
+) -> History:
+    """Train a model on the experiment's data, and take down every epoch.
+
+    The measures are ``loss`` and ``accuracy``, over the epoch's batches as they came, ``test_loss``
+    and ``test_accuracy`` after it, and with `gradients` for each layer with weights, from the first
+    on, ``gradient_1``, ``gradient_2``, ...: the root of the mean square, over the epoch's updates,
+    of the norm of the weight's gradient. Step 0 is the untrained model.
+
+    Parameters
+    ----------
+    record : Record
+    model : Module
+    optimizer : Optimizer
+        Of the model's parameters.
+    epochs : int
+    batch_size : int or None
+        None takes the whole set as one batch.
+    seed : int
+        Of the order of the examples.
+    loss : callable
+    schedule : Schedule, optional
+        Is stepped after every update.
+    gradients : bool
+    transform : callable, optional
+        What images go through; by default they get mean 0 and standard deviation 1.
+
+    Raises
+    ------
+    TrainingDiverged
+        As `fit`; the epochs before are taken down.
+    """
+    with record.aside():
+        split = record.data
+        transform = transform or normalise(split.train)
+        loader = DataLoader(split.train, batch_size, shuffle=True, seed=seed, transform=transform)
+        tested = DataLoader(split.test, EVALUATION_BATCH, transform=transform)
+        before = evaluate(model, tested, loss)
+        record.steps = epochs
+        record(0, test_loss=before.loss, test_accuracy=before.accuracy)
+        taker = _Taker(record, model, tested, loss, gradients)
+    return fit(model, loss, optimizer, loader, epochs=epochs, schedule=schedule, callbacks=[taker])
+
+
+def logit_gradients(loss: Loss, logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the gradient of each example's own loss in its logits: (N, classes).
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(logits, labels)``: the mean over the examples.
+    logits : ndarray, shape (N, classes)
+    labels : ndarray, shape (N,)
+    """
+    leaf = Tensor(logits, requires_grad=True)
+    (gradient,) = grad(loss(leaf, labels), [leaf])
+    rows: NDArray[Any] = gradient * len(labels)
+    return rows
+
+
+@cache
+def normalise(dataset: Dataset) -> Normalise:
+    """Return the transform that gives a set's pixels mean 0 and standard deviation 1."""
+    pixels = dataset.images / np.float32(255)
+    axes = (0, 2, 3)
+    mean, std = pixels.mean(axes, np.float64), pixels.std(axes, np.float64)
+    return Normalise(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table in Markdown, the first column flush left, the others flush right.
+
+    Examples
+    --------
+    >>> from tinygrad_cnn.experiments.results import Spread
+    >>> print(table(["rate", "accuracy"], [("0.1", Spread.of([0.5]))]))
+    | rate | accuracy |
+    | :-- | --: |
+    | 0.1 | 0.5 |
+    """
+    marks = [":--", *["--:"] * (len(header) - 1)]
+    lines = [header, marks, *([str(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+class _Taker(Callback):
+    def __init__(
+        self, record: Record, model: Module, tested: DataLoader, loss: Loss, gradients: bool
+    ) -> None:
+        self.record = record
+        self.model = model
+        self.tested = tested
+        self.loss = loss
+        named = model.named_parameters() if gradients else ()
+        self.weights = [parameter for name, parameter in named if name.endswith("weight")]
+        self.squares = np.zeros(len(self.weights))
+        self.updates = 0
+
+    def batch(self, progress: Progress) -> None:
+        if self.weights:
+            with self.record.aside():
+                self.updates += 1
+                gradients = [weight.grad for weight in self.weights]
+                self.squares += [float(np.vdot(g, g)) for g in gradients if g is not None]
+
+    def epoch(self, history: History) -> None:
+        with self.record.aside():
+            row = history[-1]
+            result = evaluate(self.model, self.tested, self.loss)
+            norms = np.sqrt(self.squares / max(self.updates, 1))
+            self.record(
+                row.epoch,
+                loss=row.loss,
+                accuracy=row.accuracy,
+                test_loss=result.loss,
+                test_accuracy=result.accuracy,
+                **{f"gradient_{k}": norm for k, norm in enumerate(norms.tolist(), start=1)},
+            )
+            self.squares[:] = 0.0
+            self.updates = 0

@@ -1,0 +1,345 @@
+"""What runs have measured, as a tidy table: a row for each run, step and measure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinygrad_cnn.support.files import atomic_write
+
+__all__ = ["Curve", "Numbers", "Results", "Row", "Spread"]
+
+COLUMNS = ("experiment", "variant", "seed", "step", "seconds", "measure", "value")
+NEVER = "never"
+
+Numbers = NDArray[np.float64]
+
+
+class Row(NamedTuple):
+    """One measure of one run after one step.
+
+    Attributes
+    ----------
+    variant : str
+    seed : int
+    step : float
+        Epochs, updates, or whatever else the experiment counts.
+    seconds : float
+        Spent on the run until then, without what was done aside.
+    measure : str
+    value : float
+    """
+
+    variant: str
+    seed: int
+    step: float
+    seconds: float
+    measure: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The median of some seeds, and how far they lie apart.
+
+    NaN stands for what never came about: it counts as more than any number, and is written
+    "never". A format such as ``.1%`` or ``.3g`` is that of each number.
+
+    Examples
+    --------
+    >>> print(f"{Spread.of([0.985, 0.987, 0.983]):.1%}")
+    98.5 % (98.3 to 98.7)
+    >>> print(Spread.of([3.0, math.nan, 5.0]))
+    5 (3 to never)
+    >>> print(Spread.of([7.0]))
+    7
+    """
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> Spread:
+        """Return the spread of numbers; ValueError if there is none."""
+        found = np.asarray(values, np.float64).ravel()
+        if not found.size:
+            raise ValueError("Spread: there is no value")
+        ordered = np.sort(np.where(np.isnan(found), np.inf, found))
+        middle = ordered[(ordered.size - 1) // 2], ordered[ordered.size // 2]
+        three = (0.5 * (middle[0] + middle[1]), ordered[0], ordered[-1])
+        return cls(*(math.nan if math.isinf(value) else float(value) for value in three))
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".3g"
+        median, low, high = (
+            NEVER if math.isnan(value) else format(value, spec).replace("%", " %")
+            for value in (self.median, self.low, self.high)
+        )
+        if low == high:
+            return median
+        return f"{median} ({low.removesuffix(' %')} to {high.removesuffix(' %')})"
+
+    def __str__(self) -> str:
+        return format(self, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One measure of all seeds of a variant, step by step; NaN where a seed has no such step.
+
+    Attributes
+    ----------
+    seeds : tuple of int
+    steps : ndarray, shape (steps,)
+    seconds, values : ndarray, shape (seeds, steps)
+    """
+
+    seeds: tuple[int, ...]
+    steps: Numbers
+    seconds: Numbers
+    values: Numbers
+
+    @property
+    def median(self) -> Numbers:
+        """The median of the seeds that have the step, shape (steps,)."""
+        return _over_seeds(np.median, self.values)
+
+    @property
+    def low(self) -> Numbers:
+        """The lowest value of each step."""
+        return _over_seeds(np.min, self.values)
+
+    @property
+    def high(self) -> Numbers:
+        """The highest value of each step."""
+        return _over_seeds(np.max, self.values)
+
+    @property
+    def median_seconds(self) -> Numbers:
+        """The median of the seconds until each step."""
+        return _over_seeds(np.median, self.seconds)
+
+
+class Results:
+    """The rows of an experiment, and what they come from.
+
+    Parameters
+    ----------
+    experiment : str
+        Its name.
+    rows : iterable of Row
+    provenance : mapping
+        Versions, machine and code that the rows come from: plain data.
+
+    Raises
+    ------
+    ValueError
+        If one measure of a run is given twice for a step.
+
+    Examples
+    --------
+    >>> rows = [Row("relu", seed, step, 0.1 * step, "accuracy", 0.5 + 0.1 * step + 0.01 * seed)
+    ...         for seed in (0, 1, 2) for step in (1, 2, 3)]
+    >>> results = Results("activations", rows)
+    >>> print(f"{results.spread(results.last('relu', 'accuracy')):.0%}")
+    81 % (80 to 82)
+    >>> results.first("relu", "accuracy", at_least=0.7)
+    array([2., 2., 2.])
+    >>> results.curve("relu", "accuracy").values.shape
+    (3, 3)
+    """
+
+    def __init__(
+        self, experiment: str, rows: Iterable[Row], provenance: Mapping[str, Any] | None = None
+    ) -> None:
+        self.experiment = experiment
+        self.rows = tuple(rows)
+        self.provenance = dict(provenance or {})
+        self._runs: dict[tuple[str, str], dict[int, dict[float, Row]]] = {}
+        for row in self.rows:
+            steps = self._runs.setdefault((row.variant, row.measure), {}).setdefault(row.seed, {})
+            if row.step in steps:
+                raise ValueError(
+                    f"{experiment}: {row.variant}, seed {row.seed}: {row.measure} is given twice "
+                    f"for step {row.step:g}"
+                )
+            steps[row.step] = row
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The labels of the variants that have rows, in the order of the rows."""
+        return tuple(dict.fromkeys(row.variant for row in self.rows))
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The measures that there are, in the order of the rows."""
+        return tuple(dict.fromkeys(row.measure for row in self.rows))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that there are, in order."""
+        return tuple(sorted({row.seed for row in self.rows}))
+
+    def has(self, variant: str, measure: str) -> bool:
+        """Return whether any run of a variant has a measure."""
+        return (variant, measure) in self._runs
+
+    def curve(self, variant: str, measure: str) -> Curve:
+        """Return one measure of a variant over its steps, for every seed.
+
+        Raises
+        ------
+        KeyError
+            If no run has it.
+        """
+        runs = self._of(variant, measure)
+        steps = sorted({step for rows in runs.values() for step in rows})
+        absent = (math.nan, math.nan)
+        found = np.array(
+            [
+                [
+                    (rows[step].seconds, rows[step].value) if step in rows else absent
+                    for step in steps
+                ]
+                for rows in runs.values()
+            ]
+        )
+        return Curve(tuple(runs), np.array(steps, np.float64), found[..., 0], found[..., 1])
+
+    def last(self, variant: str, measure: str) -> Numbers:
+        """Return the value after the last step, of each seed; KeyError if no run has it."""
+        return np.array([rows[max(rows)].value for rows in self._of(variant, measure).values()])
+
+    def best(self, variant: str, measure: str) -> Numbers:
+        """Return the highest value of each seed; KeyError if no run has it."""
+        highest: Numbers = np.nanmax(self.curve(variant, measure).values, axis=1)
+        return highest
+
+    def first(
+        self,
+        variant: str,
+        measure: str,
+        at_least: float = -math.inf,
+        at_most: float = math.inf,
+        seconds: bool = False,
+    ) -> Numbers:
+        """Return when a measure first was within bounds, for each seed; NaN where it never was.
+
+        Parameters
+        ----------
+        variant, measure : str
+        at_least, at_most : float
+            The bounds.
+        seconds : bool
+            Return seconds in place of steps.
+
+        Raises
+        ------
+        KeyError
+            If no run has the measure.
+        """
+        curve = self.curve(variant, measure)
+        reached = (curve.values >= at_least) & (curve.values <= at_most)
+        when = curve.seconds if seconds else np.broadcast_to(curve.steps, curve.values.shape)
+        found: Numbers = when[np.arange(len(when)), reached.argmax(axis=1)].copy()
+        found[~reached.any(axis=1)] = math.nan
+        return found
+
+    @staticmethod
+    def spread(values: ArrayLike) -> Spread:
+        """Return median and range of one value a seed."""
+        return Spread.of(values)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write a CSV file, whole or not at all.
+
+        Its first line is ``# `` and the provenance as JSON, the second the names of the columns.
+        Values are written with nine digits, which is all that float32 has, seconds with six.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        with atomic_write(path) as file:
+            file.write(self.to_text().encode())
+
+    def to_text(self) -> str:
+        """Return what `to_csv` writes."""
+        text = io.StringIO(newline="")
+        text.write(f"# {json.dumps(self.provenance, ensure_ascii=False, sort_keys=True)}\n")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(
+            (self.experiment, row.variant, row.seed, f"{row.step:.12g}", f"{row.seconds:.6g}",
+             row.measure, f"{row.value:.9g}")
+            for row in self.rows
+        )  # fmt: skip
+        return text.getvalue()
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike[str]) -> Results:
+        """Read what `to_csv` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file holds something else: the message names file and line.
+        OSError
+            If it cannot be read.
+        """
+        line = 1
+        rows = []
+        names = set()
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                head = file.readline()
+                if not head.startswith("# {"):
+                    raise ValueError("expected '# ' and what the rows come from, as JSON")
+                provenance = json.loads(head[2:])
+                lines = csv.reader(file)
+                line = 2
+                header = next(lines, [])
+                if tuple(header) != COLUMNS:
+                    raise ValueError(f"the columns are {header}, expected {list(COLUMNS)}")
+                for cells in lines:
+                    line += 1
+                    name, variant, seed, step, seconds, measure, value = cells
+                    names.add(name)
+                    numbers = int(seed), float(step), float(seconds)
+                    rows.append(Row(variant, *numbers, measure, float(value)))
+            if len(names) != 1:
+                raise ValueError(f"holds rows of {sorted(names)}, expected those of one experiment")
+            return cls(names.pop(), rows, provenance)
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{path}: line {line}: {error}") from error
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Results):
+            return NotImplemented
+        return self.to_text() == other.to_text()
+
+    __hash__ = None  # type: ignore[assignment]  # provenance can be changed
+
+    def _of(self, variant: str, measure: str) -> dict[int, dict[float, Row]]:
+        try:
+            runs = self._runs[variant, measure]
+        except KeyError:
+            raise KeyError(f"{self.experiment}: no run of {variant!r} has {measure!r}") from None
+        return dict(sorted(runs.items()))
+
+
+def _over_seeds(function: Any, values: Numbers) -> Numbers:
+    """Return a function of the seeds that are not NaN, for each step; NaN if none is left."""
+    columns: Sequence[Numbers] = [column[~np.isnan(column)] for column in values.T]
+    return np.array([function(column) if column.size else math.nan for column in columns])

@@ -1,0 +1,274 @@
+"""Doing runs, several side by side: each in a process of its own, with one thread."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from tinygrad_cnn.bench.machine import cores
+from tinygrad_cnn.bench.process import LIMITS
+from tinygrad_cnn.engine.threads import num_threads
+from tinygrad_cnn.experiments.experiment import Record, Unavailable
+from tinygrad_cnn.experiments.fingerprint import difference, provenance
+from tinygrad_cnn.experiments.gallery import load_file
+from tinygrad_cnn.experiments.results import Results, Row
+from tinygrad_cnn.experiments.runs import Run, Runs
+
+__all__ = ["DONE", "FAILED", "LACKING", "Outcome", "Watcher", "perform"]
+
+TELL_EVERY = 0.2  # seconds
+DONE, FAILED, LACKING = "done", "failed", "lacking"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    run : Run
+    status : str
+        "done", "failed", or "lacking" if this machine lacks what the run needs.
+    reason : str
+        Of a run that is not done: one line.
+    details : str
+        Of a run that failed: its traceback, if there is one.
+    """
+
+    run: Run
+    status: str
+    reason: str = ""
+    details: str = ""
+
+
+class Watcher:
+    """Is told how the runs go: derive from it and override what you need."""
+
+    def began(self, run: Run) -> None:
+        """Take note of a run that has been started."""
+
+    def went_on(self, run: Run, share: float) -> None:
+        """Take note of which share of a run is done; NaN if it does not say."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Take note of a run that has ended."""
+
+
+@dataclass(slots=True)
+class _Working:
+    run: Run
+    path: Path
+    process: BaseProcess
+    messages: Connection
+    last: tuple[str, ...] = field(default=())
+
+
+def perform(
+    runs: Sequence[Run], folder: Runs, *, jobs: int | None = None, watcher: Watcher | None = None
+) -> list[Outcome]:
+    """Do runs, and keep each as soon as it is complete.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        In the order in which they are started.
+    folder : Runs
+        Where they are kept.
+    jobs : int, optional
+        How many side by side; by default one for each core.
+    watcher : Watcher, optional
+
+    Returns
+    -------
+    list of Outcome
+        In the order in which the runs ended. One that fails does not hold up the others.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        As it comes; the runs under way are ended, and those that are complete are kept.
+    OSError
+        If the folder cannot be made.
+    """
+    watcher = watcher or Watcher()
+    waiting = list(reversed(runs))
+    working: dict[Connection, _Working] = {}
+    outcomes = []
+    try:
+        while waiting or working:
+            while waiting and len(working) < (jobs or cores()):
+                started = _start(waiting.pop(), folder)
+                working[started.messages] = started
+                watcher.began(started.run)
+            for ready in wait(list(working)):
+                assert isinstance(ready, Connection)
+                outcome = _heard(working[ready], watcher)
+                if outcome is not None:
+                    del working[ready]
+                    outcomes.append(outcome)
+                    watcher.ended(outcome)
+    finally:
+        for each in working.values():
+            each.process.kill()
+            each.process.join()
+            each.messages.close()
+    return outcomes
+
+
+def _start(run: Run, folder: Runs) -> _Working:
+    path = folder.path(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ours, theirs = (context := get_context("spawn")).Pipe(duplex=False)
+    process = context.Process(
+        target=_work,
+        args=(
+            _Order(
+                *_place(run.experiment.run),
+                run.experiment.name,
+                run.experiment.source,
+                run.variant,
+                dict(run.arguments),
+                run.seed,
+                run.provenance,
+                path,
+                folder.saved(run),
+            ),
+            theirs,
+        ),
+        name=str(run),
+        daemon=True,
+    )
+    with _one_thread_for_children():
+        process.start()
+    theirs.close()  # so that ours is at its end when the process is
+    return _Working(run, path, process, ours)
+
+
+@contextmanager
+def _one_thread_for_children() -> Iterator[None]:
+    """Let processes that are started inside read from their environment to use one thread."""
+    before = {name: os.environ.get(name) for name in LIMITS}
+    os.environ.update(dict.fromkeys(LIMITS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _heard(working: _Working, watcher: Watcher) -> Outcome | None:
+    """Take one message; return the outcome if it was the last."""
+    try:
+        message = working.messages.recv()
+    except (EOFError, OSError):
+        working.process.join()
+        working.messages.close()
+        return _outcome(working)
+    if isinstance(message, float):
+        watcher.went_on(working.run, message)
+    else:
+        working.last = message
+    return None
+
+
+def _outcome(working: _Working) -> Outcome:
+    status = working.process.exitcode
+    if working.path.exists():
+        return Outcome(working.run, DONE)
+    if working.last:
+        return Outcome(working.run, *working.last)
+    if status is not None and status < 0:
+        return Outcome(working.run, FAILED, f"was ended by {signal.Signals(-status).name}")
+    return Outcome(working.run, FAILED, f"its process ended with status {status}")
+
+
+def _place(run: Callable[..., None]) -> tuple[str, str, str]:
+    """Return module, file and name of a function, from which another process can get it."""
+    name = run.__qualname__
+    if "<" in name:
+        raise TypeError(f"experiment: run is {name}, expected a function of a module")
+    return run.__module__, run.__code__.co_filename, name
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What a process is told to do."""
+
+    module: str
+    file: str
+    function: str
+    experiment: str
+    source: str
+    variant: str
+    arguments: Mapping[str, Any]
+    seed: int
+    provenance: Mapping[str, Any]
+    path: Path
+    saved: Path
+
+    def run(self) -> Callable[..., None]:
+        """Return the function that does the run."""
+        own = self.module.startswith("tinygrad_cnn.")
+        module = import_module(self.module) if own else load_file(self.file)
+        function: Callable[..., None] = getattr(module, self.function)
+        return function
+
+
+def _work(order: _Order, messages: Connection) -> None:
+    """Do a run in the process that was started for it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    told = perf_counter()
+
+    def tell(share: float) -> None:
+        nonlocal told
+        if perf_counter() - told >= TELL_EVERY:
+            messages.send(share)
+            told = perf_counter()
+
+    try:
+        run = order.run()
+        changed = difference(order.provenance, provenance(run, order.arguments))
+        if changed:  # this process reads the files anew
+            raise RuntimeError(f"changed since the command was started: {changed}")
+        with num_threads(1):
+            record = Record(order.source, order.saved, tell)
+            run(record, seed=order.seed, **order.arguments)
+        if not record.rows:
+            raise ValueError("the run took down nothing")
+        rows = [Row(order.variant, order.seed, *row) for row in record.rows]
+        Results(order.experiment, rows, order.provenance).to_csv(order.path)
+        order.saved.unlink(missing_ok=True)
+    except Unavailable as error:
+        messages.send((LACKING, _line(error)))
+    except Exception as error:
+        messages.send((FAILED, _line(error), traceback.format_exc()))
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, killed or not."""
+    parent = parent_process()
+    if parent is not None:
+        with suppress(OSError):
+            wait([parent.sentinel])
+        os._exit(1)
+
+
+def _line(error: BaseException) -> str:
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -1,0 +1,185 @@
+"""The page of what was found: its text, figures and tables are made from finished runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinygrad_cnn.experiments.experiment import Experiment
+from tinygrad_cnn.experiments.gallery import NAMES, find
+from tinygrad_cnn.experiments.results import Results
+from tinygrad_cnn.experiments.runs import Runs
+from tinygrad_cnn.support.files import atomic_write
+
+__all__ = ["FOLDER", "PAGE", "digest", "draw_figure", "render_page", "write_page"]
+
+PAGE, FOLDER = "efficiency.md", "efficiency"
+MISSING = (
+    "drawing the figures needs the module '{}', which is not installed: "
+    'pip install "tinygrad_cnn[plots]"'
+)
+HEAD = """# Efficiency
+
+The text's section 0.4, "Efficiency Testing", is a heading without a body. This page fills it: each
+question is an experiment that anyone can rerun, and its answer is what the runs say. Numbers are
+the median of the seeds with the range in brackets, and a figure's line is the median, its band the
+range. Seconds are those of one thread, with as many runs side by side as there are cores, and
+without what is measured aside, such as the accuracy on the test images.
+
+```sh
+tinygrad-cnn experiment --list              # what there is
+tinygrad-cnn experiment activations         # do its runs; interrupted, the same goes on
+tinygrad-cnn experiment all                 # all of them: some hours, most of them for the last
+tinygrad-cnn experiment all --write docs    # make this page, its figures and tables anew
+```
+
+An experiment is a file in [tinygrad_cnn/experiments/gallery](../tinygrad_cnn/experiments/\
+experiments); [own_experiment.py](../examples/own_experiment.py) shows one of one's own.
+"""
+
+
+def write_page(
+    experiments: Sequence[Experiment], runs: Runs, folder: str | os.PathLike[str],
+    seeds: int | None = None,
+) -> list[str]:  # fmt: skip
+    """Write tables and figures of experiments whose runs are done, and the page of all tables.
+
+    Parameters
+    ----------
+    experiments : sequence of Experiment
+        One whose runs are not all done is left out, unless its variants are separate.
+    runs : Runs
+    folder : path-like
+        Gets ``efficiency.md``, and a CSV and an SVG file for each experiment in ``efficiency``.
+    seeds : int, optional
+        How many runs of each variant; by default all that are done, from as many as each experiment
+        says on.
+
+    Returns
+    -------
+    list of str
+        What was done, a line for each experiment.
+
+    Raises
+    ------
+    RunsError
+        If runs of an experiment come from different versions, machines or code.
+    ModuleNotFoundError
+        If matplotlib is not installed; the message holds the line that installs it.
+    OSError
+        If a file cannot be written.
+    """
+    tables = Path(folder, FOLDER)
+    lines = []
+    for experiment in experiments:
+        wanted = runs.of(experiment, seeds)
+        done = [run for run in wanted if runs.path(run).exists()]
+        if not done or (len(done) < len(wanted) and not experiment.separate):
+            lines.append(f"{experiment.name}: left out, {len(done)} of {len(wanted)} runs are done")
+            continue
+        tables.mkdir(parents=True, exist_ok=True)
+        table = tables / f"{experiment.name}.csv"
+        results = runs.results(experiment, seeds)
+        results.to_csv(table)
+        draw_figure(experiment, table)
+        count = len({(row.variant, row.seed) for row in results.rows})
+        lines.append(f"{experiment.name}: {count} runs, {table}")
+    page = Path(folder, PAGE)
+    text = render_page(tables, experiments)
+    with atomic_write(page) as file:
+        file.write(text.encode())
+    return [*lines, f"{page}"]
+
+
+def render_page(tables: str | os.PathLike[str], own: Sequence[Experiment] = ()) -> str:
+    """Return the page that belongs to the tables in a folder.
+
+    Parameters
+    ----------
+    tables : path-like
+    own : sequence of Experiment
+        Those that are not the package's.
+    """
+    sections = [HEAD]
+    usual: Mapping[str, Any] = {}
+    others = {experiment.name: experiment for experiment in own}
+    for name in dict.fromkeys([*NAMES, *others]):
+        path = Path(tables, f"{name}.csv")
+        if path.exists():
+            results = Results.from_csv(path)
+            if not usual:
+                usual = _surroundings(results)
+                sections.append(f"Measured {_in_words(usual)}.\n")
+            sections.append(_section(others.get(name) or find(name), results, usual))
+    return "\n".join(sections)
+
+
+def draw_figure(experiment: Experiment, table: Path) -> Path:
+    """Draw the figure of a table beside it, and return its path.
+
+    The file's description holds the `digest` of the table.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(MISSING.format(error.name), name=error.name) from error
+    from tinygrad_cnn.train.plots import STYLE
+
+    settings = {"font.size": 9, "lines.linewidth": 1.5, "svg.hashsalt": experiment.name}
+    path = table.with_suffix(".svg")
+    with rc_context(STYLE | settings):
+        figure = Figure(figsize=(10.0, 4.0), layout="constrained")
+        experiment.figure(Results.from_csv(table), figure)
+        with atomic_write(path) as file:
+            figure.savefig(
+                file, format="svg", metadata={"Date": None, "Description": digest(table)}
+            )
+    return path
+
+
+def digest(table: Path) -> str:
+    """Return what a figure says about the table that it was drawn from."""
+    return f"drawn from {table.name}, sha256 {hashlib.sha256(table.read_bytes()).hexdigest()}"
+
+
+def _section(experiment: Experiment, results: Results, usual: Mapping[str, Any]) -> str:
+    name = experiment.name
+    here = _surroundings(results)
+    paragraphs = [
+        f"## {experiment.question}",
+        f"The text: {experiment.claim}" if experiment.claim else "",
+        experiment.finding(results).strip(),
+        f"![{experiment.question}]({FOLDER}/{name}.svg)",
+        f"{_seeds(results)}; [all numbers]({FOLDER}/{name}.csv); "
+        f"again: `tinygrad-cnn experiment {name}`."
+        + (f" Measured {_in_words(here)}." if here != usual else ""),
+    ]
+    return "\n\n".join(filter(None, paragraphs)) + "\n"
+
+
+def _seeds(results: Results) -> str:
+    """Return how many seeds a variant has: "5 seeds", or "1 to 3 seeds" where they differ."""
+    runs = {(row.variant, row.seed) for row in results.rows}
+    counts = sorted(Counter(variant for variant, _ in runs).values())
+    few, many = counts[0], counts[-1]
+    if few < many:
+        return f"{few} to {many} seeds"
+    return "One seed" if many == 1 else f"{many} seeds"
+
+
+def _surroundings(results: Results) -> dict[str, Any]:
+    return {key: value for key, value in results.provenance.items() if key != "code"}
+
+
+def _in_words(surroundings: Mapping[str, Any]) -> str:
+    known = {key: surroundings.get(key, "unknown") for key in
+             ("tinygrad_cnn", "python", "numpy", "blas", "machine")}  # fmt: skip
+    return (
+        f"with tinygrad_cnn {known['tinygrad_cnn']}, Python {known['python']}, NumPy "
+        f"{known['numpy']} ({known['blas']}) on {known['machine']}"
+    )

@@ -1,0 +1,1 @@
+"""Helpers without a home in one package: argument checks and atomic files."""
