@@ -38,7 +38,7 @@ tinygrad-cnn experiment all --write docs    # make this page, its figures and ta
 ```
 
 An experiment is a file in [tinygrad_cnn/experiments/gallery](../tinygrad_cnn/experiments/\
-experiments); [own_experiment.py](../examples/own_experiment.py) shows one of one's own.
+gallery); [own_experiment.py](../examples/own_experiment.py) shows one of one's own.
 """
 
 
