@@ -132,5 +132,5 @@ def test_the_plugin_is_declared_as_an_entry_point_and_shipped() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["entry-points"]["pytest11"] == {"tinygrad_cnn": PLUGIN}
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert f"{PLUGIN}.py" in wheel["only-include"]
-    assert (ROOT / f"{PLUGIN}.py").is_file()
+    assert wheel["force-include"]["tinygrad_cnn/check/plugin.py"] == f"{PLUGIN}.py"
+    assert (ROOT / "tinygrad_cnn" / "check" / "plugin.py").is_file()

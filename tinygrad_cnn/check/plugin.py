@@ -1,7 +1,7 @@
 """The pytest plugin: its options, and nothing of the package until one of them is used.
 
 pytest imports the plugin of every installed package in every run, and with it the packages that it
-is in. So it is a module of its own, beside `tinygrad_cnn`, which ``--check-ops`` loads.
+is in. So this file is installed as a module of its own, beside `tinygrad_cnn`.
 """
 
 from __future__ import annotations
