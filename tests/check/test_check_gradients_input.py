@@ -39,6 +39,12 @@ REFUSED: dict[str, tuple[Any, list[Any], dict[str, Any], type[Exception], str]] 
     "order True": (tg.relu, [x], {"order": True}, ValueError, "order is True"),
     "order 1.5": (tg.relu, [x], {"order": 1.5}, ValueError, "order is 1.5"),
     "method": (tg.relu, [x], {"method": "exact"}, ValueError, "'exact', expected one of 'auto'"),
+    "seed": (tg.relu, [x], {"seed": -1}, ValueError, "seed is -1, expected 0 or more"),
+    "entries": (tg.relu, [x], {"entries": True}, ValueError, "entries is True, expected 0"),
+    "second order of an infinite first": (
+        lambda x: tg.sqrt(x - 0.5), [x], {"order": 2}, ValueError,
+        r"derivative of order 1 for input 0 \(x\) is not finite at \(0,\)",
+    ),
     "rtol": (tg.relu, [x], {"rtol": -1.0}, ValueError, "rtol is -1.0, expected 0 or more"),
     "atol": (tg.relu, [x], {"atol": np.nan}, ValueError, "atol is nan, expected 0 or more"),
     "names": (tg.relu, [x], {"names": ["a", "b"]}, ValueError, "expected 1 names"),

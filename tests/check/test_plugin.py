@@ -9,10 +9,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import tinygrad_cnn as tg
 
 ROOT = Path(tg.__path__[0]).parent
-PLUGIN = "tinygrad_cnn.check.plugin"
+PLUGIN = "_tinygrad_cnn_pytest"
 OURS = [op for op in tg.OPS.values() if op.__module__.startswith("tinygrad_cnn.")]
 
 HEAD = """
@@ -96,14 +98,14 @@ def test_a_right_op_of_the_users_passes_by_central_differences(tmp_path: Path) -
     assert outcomes(done) == {"swish[x]": "PASSED"}
 
 
-def test_without_the_option_nothing_is_collected_and_hypothesis_not_imported(
+def test_without_the_option_nothing_is_collected_and_nothing_of_the_package_imported(
     tmp_path: Path,
 ) -> None:
     text = """
 import sys
 
 def test_what_is_imported():
-    assert "tinygrad_cnn.check.collection" not in sys.modules
+    assert not [name for name in sys.modules if name.split(".")[0] in ("tinygrad_cnn", "numpy")]
     assert "hypothesis" not in sys.modules
 """
     done = run(tmp_path, text)
@@ -111,6 +113,24 @@ def test_what_is_imported():
     assert outcomes(done) == {"test_what_is_imported": "PASSED"}
 
 
-def test_the_plugin_is_declared_as_an_entry_point() -> None:
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--check-ops-examples=0", "--check-ops-examples is 0, expected 1 or more"),
+        ("--check-ops-seed=-1", "--check-ops-seed is -1, expected 0 or more"),
+    ],
+)
+def test_options_out_of_range_are_refused_at_once(
+    tmp_path: Path, option: str, message: str
+) -> None:
+    done = run(tmp_path, TEST, "--check-ops", option)
+    assert done.returncode == 4
+    assert message in done.stderr
+
+
+def test_the_plugin_is_declared_as_an_entry_point_and_shipped() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["entry-points"]["pytest11"] == {"tinygrad_cnn": PLUGIN}
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"]["tinygrad_cnn/check/plugin.py"] == f"{PLUGIN}.py"
+    assert (ROOT / "tinygrad_cnn" / "check" / "plugin.py").is_file()

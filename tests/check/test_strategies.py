@@ -28,12 +28,19 @@ def drawn(strategy: st.SearchStrategy[Any], wanted: Callable[[Any], Any]) -> Any
 # --- arrays --------------------------------------------------------------------------------------
 
 
-@given(x=some.arrays(low=-2.0, high=1.5))
-def test_arrays_hold_sixteenths_within_limits(x: Array) -> None:
-    assert x.dtype == np.float64
-    np.testing.assert_array_equal(x * 16, np.round(x * 16))
-    assert (x >= -2.0).all()
-    assert (x <= 1.5).all()
+@given(x=some.arrays(low=-2.0, high=1.5), positive=some.arrays(low=0.5))
+def test_arrays_hold_sixteenths_within_limits_or_all_scaled_down(x: Array, positive: Array) -> None:
+    for drawn, low, high in ((x, -2.0, 1.5), (positive, 0.5, 3.0)):
+        assert drawn.dtype == np.float64
+        assert ((drawn >= low) & (drawn <= high)).all()
+        np.testing.assert_array_equal(drawn * 2.0**14, np.round(drawn * 2.0**14))
+    np.testing.assert_array_equal(positive * 16, np.round(positive * 16))
+
+
+def test_arrays_reach_beyond_3_and_within_a_sixteenth() -> None:
+    assert np.max(np.abs(drawn(some.arrays((2,)), lambda x: np.max(np.abs(x)) > 3))) <= 48
+    for limits in ({}, {"low": -1.0, "high": 1.0}, {"nonzero": True}):
+        drawn(some.arrays((2,), **limits), lambda x: x.all() and np.max(np.abs(x)) < 1 / 16)
 
 
 @given(x=some.arrays((2, 3), low=-0.5, high=0.5, off_kinks=True))

@@ -51,7 +51,7 @@ def test_ops_are_checked_and_shown_in_a_table(call: Call) -> None:
     assert result.exit_code == 0, result.output
     header, *rows, _, total = result.stdout.splitlines()
     assert header.split() == ["op", "input", "orders", "method", "worst", "error", "examples",
-                              "time"]  # fmt: skip
+                              "largest", "time"]  # fmt: skip
     assert [row.split()[:5] for row in rows] == [
         ["mul", "a", "1", "to", "2"],
         ["b", "1", "to", "2", "complex"],
@@ -76,11 +76,13 @@ def test_a_wrong_op_is_named_with_the_smallest_example(call: Call, file: Path) -
     assert result.stdout.endswith("1 of 2 ops are right\n")
 
 
-def test_an_op_without_inputs_is_not_right(call: Call, file: Path) -> None:
+def test_an_op_without_inputs_is_not_checked_and_not_called_wrong(call: Call, file: Path) -> None:
     file.write_text(SWISH.partition("register(swish")[0], encoding="utf-8")
-    result = call("check", file)
+    result = call("check", file, "neg", "--examples", 5)
     assert result.exit_code == 1
-    assert "nothing says what to call swish with" in result.stdout
+    assert "swish was not checked: nothing says what to call it with" in result.stdout
+    assert "wrong" not in result.stdout
+    assert result.stdout.endswith("1 of 2 ops are right, 1 not checked\n")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,7 @@ def test_an_op_without_inputs_is_not_right(call: Call, file: Path) -> None:
         (["nowhere.py"], "nowhere.py: no such file"),
         (["empty.py"], "empty.py declares no op"),
         (["relu", "--examples", "0"], "examples"),
+        (["relu", "--seed", "-1"], "--seed is -1, expected 0 or more"),
     ],
 )
 def test_what_is_no_op_is_refused(

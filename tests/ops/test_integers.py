@@ -62,7 +62,8 @@ def assert_right(y: Any, truth: Any, digits: float) -> None:
         return
     truth = truth.astype(y.dtype).astype(np.float64)  # ∞ beyond its range
     scale = np.max(np.abs(truth), where=np.isfinite(truth), initial=0.0)
-    np.testing.assert_allclose(y.astype(np.float64), truth, rtol=digits, atol=digits * scale)
+    least = max(digits * scale, float(np.finfo(y.dtype).tiny))  # below it, digits are lost
+    np.testing.assert_allclose(y.astype(np.float64), truth, rtol=digits, atol=least)
 
 
 def on(call: Call, dtype: str, seed: int) -> tuple[dict[str, Any], Any]:

@@ -93,7 +93,7 @@ MOVES = [
     Mistake("cropped off by one", "pad.x", "slice(a, a + n)", "slice(a + 1, a + 1 + n)"),
     Mistake("cropped from the start", "pad.x", "slice(a, a + n)", "slice(0, n)"),
     Mistake("every axis", "flip.x", "flip(g, axis)", "flip(g)"),
-    Mistake("not reversed", "flip.x", "flip(g, axis)", "g", r"flipped along axis"),
+    Mistake("not reversed", "flip.x", "flip(g, axis)", "g", r"flipped along axis|reversed"),
 ]  # fmt: skip
 
 PRODUCTS = [
@@ -242,6 +242,46 @@ SWEEP = [
             "place, (_, derivative, apply) in enumerate(plan.derivatives)", op="mul"),
 ]  # fmt: skip
 
+CAUSES = [
+    Mistake("it draws random numbers", "exp.forward", "np.exp(x)",
+            "np.exp(x) * (1.0 + 1e-3 * np.random.rand())",
+            r"the forward depends on its arguments alone”[\s\S]*np\.random"),
+    Mistake("it remembers the call before", "exp.forward", "np.exp(x)",
+            'np.exp(x) * (1.0 + globals().setdefault("last", [0.0])[-1] % 1e-3 '
+            '+ 0.0 * (globals()["last"].append(float(np.sum(np.real(x)))) or 0.0))',
+            r"the forward depends on its arguments alone”[\s\S]*keeps state"),
+    Mistake("its rule draws random numbers", "tanh.x", "1.0 - y * y",
+            "1.0 - y * y * (1.0 + 1e-3 * np.random.rand())",
+            r"a rule depends on what it is given alone”[\s\S]*np\.random"),
+    Mistake("its rule works in g", "neg.x", "-g",
+            "np.multiply(g, -1.0, out=g) if isinstance(g, np.ndarray) else -g",
+            r"no rule writes to what it is given"),
+    Mistake("0 / 0 in a rule", "tanh.x", "1.0 - y * y", "1.0 - y * y * (y / y)",
+            r"no NaN comes from finite numbers”, for x"),
+    Mistake("0 / 0 in the forward", "exp.forward", "np.exp(x)", "np.exp(x) * (x / x)",
+            r"no NaN comes from finite numbers"),
+    Mistake("g is clipped", "neg.x", "-g",
+            "-(g.clip(-9.0, 9.0) if isinstance(g, np.ndarray) else g)",
+            r"is linear in the gradient"),
+    Mistake("a small g is flushed to 0", "neg.x", "-g", "-g * (abs(g) > 1e-9)",
+            r"is linear in the gradient"),
+]  # fmt: skip
+
+LARGE = [
+    Mistake("wrong from 256 entries on", "exp.x", "g * y", "g * y * (1 + 0.01 * (y.size >= 256))",
+            r"backward is the derivative of the forward”, for x"),
+    Mistake("wrong from 4096 entries on", "tanh.forward", "np.tanh(x)",
+            "np.tanh(x) * (1 + 0.01 * (x.size >= 4096))", r"is the derivative of the forward"),
+    Mistake("rows of tiles are lost in a copy", "engine.winograd:convolve",
+            "out=view(rows, (len(y), ow * size))", "out=np.empty((len(y), ow * size), x.dtype)",
+            r"float32 agrees with float64", op="conv2d"),
+    Mistake("the kernels of tiles are transposed", "engine.winograd:weight_gradient",
+            ".transpose(3, 2, 0, 1)", ".transpose(3, 2, 1, 0)", r"float32 agrees with float64",
+            op="conv2d_weight_gradient"),
+    Mistake("many images share a kernel", "engine.depthwise:weight_gradient",
+            ".transpose(2, 3, 1, 0)", ".transpose(2, 3, 0, 1)", op="conv2d"),
+]  # fmt: skip
+
 MISTAKES = [
     *ARITHMETIC,
     *ACTIVATIONS,
@@ -253,4 +293,6 @@ MISTAKES = [
     *SECOND_ORDER,
     *ARRAYS,
     *SWEEP,
+    *CAUSES,
+    *LARGE,
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -61,9 +61,17 @@ class Call:
 
     def __call__(self, *inputs: Any) -> Any:
         """Make the call with other inputs."""
+        return self.op(**self.named(inputs), **self.constants)
+
+    def named(self, inputs: Sequence[Any]) -> dict[str, Any]:
+        """Return `inputs` by the names of the parameters that take them."""
         if self.op.sequence:
-            return self.op(**{self.of[0]: list(inputs)}, **self.constants)
-        return self.op(**dict(zip(self.of, inputs, strict=True)), **self.constants)
+            return {self.of[0]: list(inputs)}
+        return dict(zip(self.of, inputs, strict=True))
+
+    def given(self, inputs: Sequence[Any]) -> Call:
+        """Return the call with other inputs."""
+        return Call(self.op, {**self.arguments, **self.named(inputs)}, self.of)
 
     def split(self) -> tuple[list[Any], dict[str, Any]]:
         """Return the arrays to pass by position, and the options to pass by name."""

@@ -17,7 +17,15 @@ import pytest
 from tinygrad_cnn.check.ops import EXAMPLES, OpCheckError, check_op
 from tinygrad_cnn.core.op import OPS, Op
 
-__all__ = ["OpChecks", "OpItem", "pytest_collection_modifyitems"]
+__all__ = ["OpChecks", "OpItem", "pytest_collection_modifyitems", "refuse_bad_options"]
+
+
+def refuse_bad_options(config: pytest.Config) -> None:
+    """Raise if an option is out of range: it would be blamed on each op."""
+    for option, least in (("--check-ops-examples", 1), ("--check-ops-seed", 0)):
+        value = config.getoption(option)
+        if value is not None and value < least:
+            raise pytest.UsageError(f"{option} is {value}, expected {least} or more")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m select

@@ -39,7 +39,7 @@ class Fault:
     def parameter(self) -> str:
         """The parameter whose rule is at fault, or all of them where that is not clear."""
         label = self.comparison.label
-        if self.order == 1:
+        if self.order == 1 and (self.call.op.sequence or label in self.call.of):
             return self.call.of[0] if self.call.op.sequence else label
         return ", ".join(dict.fromkeys(self.call.of))
 
@@ -92,7 +92,7 @@ def _fault(call: Call, event: ForwardEvent, order: int, settings: Settings) -> F
                         comparison.gradient, comparison.reference, comparison.wrong,
                         facts_of(one, comparison.label, event.output.size),
                     )  # fmt: skip
-                    if not pattern and k == 1:
+                    if not pattern and k == 1 and i < len(one.inputs):
                         pattern = _in_jacobian(made, points, i, by)
                     return Fault(one, event.scope, k, comparison, pattern)
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -26,15 +26,22 @@ from tinygrad_cnn.core.observer import observe
 
 LOOKED_AT = 128  # entries of an input whose directions cross kinks
 DIRECTIONS = 3
-SEARCHED = 512  # how much of a large input is looked at to find its wrong entries
+SEARCHED = 512  # how much of a large input is looked at to find its wrong entries,
+LEAST_SEARCHED, SEARCH = 48, 400_000  # less of a very large one: so many entries are moved
 PROBES = 3  # ways to shake
 TRIES = 24  # to find as many that change no branch
 SAFETY = 64.0  # how many times what shaking changes is allowed
 UNSETTLED = 0.01  # a reference less certain than this, relative to the largest entry, is none
 SHARE = 1e-3  # of the largest entry for all inputs, if that is more
 LEAST = 1e-6  # where u is about 1
+NARROW = 1e-3  # relative: how far two central differences may differ to be believed
+CONFIRMED = 1e-9  # relative: how far central differences may be from the complex step
 TINY = float(np.finfo(float).tiny)  # what is smaller loses digits
 
+TOGETHER = "all inputs together, equal values by equal amounts"
+
+Moves = Mapping[int, Array]
+"""The direction to move each of some inputs in."""
 Along = Callable[[list[Array]], float]
 
 
@@ -53,7 +60,11 @@ class Examination:
         self.order = order
         self.settings = settings
         self.rng = np.random.default_rng([settings.seed, order])
-        self.gradients = functional.gradients(order, points)
+
+    @cached_property
+    def gradients(self) -> list[Array]:
+        """What backward gives: for the inputs and, from order 2 on, for u."""
+        return self.functional.gradients(self.order, self.points)
 
     def compare(self, i: int, label: str) -> Comparison:
         """Compare the gradient of input `i`."""
@@ -66,10 +77,12 @@ class Examination:
         if size <= self.settings.entries:
             self._look(made, i, range(size))
             return made
-        made.directions = [self._ask(i, random_weights(self.rng, shape)) for _ in range(DIRECTIONS)]
+        made.directions = [
+            self._ask({i: random_weights(self.rng, shape)}) for _ in range(DIRECTIONS)
+        ]
         if any(answer.kink for answer in made.directions):
             made.directions = []
-            self._look(made, i, self.rng.permutation(size)[:LOOKED_AT])
+            self._look(made, i, self.rng.permutation(size)[: min(LOOKED_AT, _searched(size))])
         elif made.failed:
             self._look(made, i, self._suspects(i))
             if made.kinks and not made.wrong.any():  # the directions crossed these
@@ -83,7 +96,7 @@ class Examination:
             if np.isnan(made.reference[index]) and index not in made.kinks:
                 direction = np.zeros(made.gradient.shape)
                 direction[index] = 1.0
-                answer = self._ask(i, direction, index)
+                answer = self._ask({i: direction}, index)
                 if answer.kink:
                     made.kinks[index] = answer.kink
                 else:
@@ -95,7 +108,7 @@ class Examination:
         shape, size = self.points[i].shape, self.points[i].size
         spans = [(0, size)]
         asked = 0
-        while spans and asked < SEARCHED:
+        while spans and asked < _searched(size):
             start, stop = spans.pop()
             if stop - start == 1:
                 yield start
@@ -104,85 +117,166 @@ class Examination:
             for half in ((start, middle), (middle, stop)):
                 direction = np.zeros(size)
                 direction[slice(*half)] = random_weights(self.rng, (half[1] - half[0],))
-                answer = self._ask(i, direction.reshape(shape))
+                answer = self._ask({i: direction.reshape(shape)}, again=False)
                 asked += 1
                 if answer.kink or answer.wrong:
                     spans.append(half)
-        yield from (int(k) for k in self.rng.permutation(size)[:SEARCHED])
+        yield from (int(k) for k in self.rng.permutation(size)[: _searched(size) // 4])
+
+    def together(self, compared: Sequence[Comparison]) -> Comparison | None:
+        """Compare along a line that keeps ties, which says what single entries on kinks cannot.
+
+        Where maximum(a, b) has a = b, a step in one of them crosses the kink and one in both does
+        not: there the two gradients add up to what flows in, whatever the convention.
+        """
+        if not any(made.kinks for made in compared):
+            return None
+        answer = self._ask(
+            {i: x * (1.0 + np.sin(12345.0 * np.abs(x)) / 2) for i, x in enumerate(self.points[:-1])}
+        )
+        if not answer.wrong:
+            return None
+        got, reference, tolerance = (
+            np.array(v) for v in (answer.got, answer.reference, answer.tolerance)
+        )
+        return Comparison(TOGETHER, self.order, self.settings.method, got, reference, tolerance)
+
+    def continues(self, compared: Sequence[Comparison]) -> bool:
+        """Return whether central differences confirm the complex step, on a line for each input.
+
+        Else f leaves the graph by a function that drops the imaginary part, or an op that says that
+        it is fit is not analytic.
+        """
+        return all(self._confirmed(i, made) for i, made in enumerate(compared))
+
+    def _confirmed(self, i: int, made: Comparison) -> bool:
+        shape = self.points[i].shape
+        for share in (1.0, 0.5, 0.1, 0.02):  # a line that many entries move on often meets a kink
+            line = random_weights(self.rng, shape) * (self.rng.random(shape) < share)
+            if made.worst is not None and share == 1.0:
+                line = np.zeros(shape)
+                line[made.worst] = 1.0
+            if not line.any():
+                continue
+            complex_ = self.slope({i: line}).value
+            if self._nearly({i: line}, complex_):
+                return True
+            central = self._central({i: line})
+            if not central.kink:
+                apart = abs(complex_ - central.value)
+                return apart <= 8 * central.error + CONFIRMED * abs(central.value)
+        return True
+
+    def _nearly(self, moves: Moves, slope: float) -> bool:
+        """Return whether two central differences say `slope`: a check for a few evaluations."""
+
+        def phi(t: float) -> float:
+            moved = list(self.points)
+            for i, direction in moves.items():
+                moved[i] = moved[i] + t * direction
+            return float(sum(np.sum(term) for term in self.functional.terms(self.order, moved)))
+
+        h = self._step(moves)
+        wide, narrow = ((phi(t) - phi(-t)) / (2 * t) for t in (h, h / 2))
+        change = abs(narrow - wide)
+        off = abs((4 * narrow - wide) / 3 - slope)
+        return change <= NARROW * abs(slope) and off <= change / 4 + CONFIRMED * abs(slope)
 
     # --- one question ----------------------------------------------------------------------------
 
-    def _ask(self, i: int, direction: Array, index: Index | None = None) -> Answer:
-        """Compare along `direction`: the one of the entry `index`, if that is given."""
+    def _ask(self, moves: Moves, index: Index | None = None, again: bool = True) -> Answer:
+        """Compare along a line: the one of the entry `index` of one input, if that is given.
+
+        Look at what seems wrong `again`, to be sure.
+        """
 
         def along(gradients: list[Array]) -> float:
-            return float(gradients[i][index] if index else np.sum(gradients[i] * direction))
+            if index is not None:
+                (i,) = moves
+                return float(gradients[i][index])
+            terms = (
+                g[d != 0] * d[d != 0] for g, d in ((gradients[i], d) for i, d in moves.items())
+            )
+            return float(sum(map(np.sum, terms)))  # 0 · ∞, where nothing moves, is no term
 
         got = along(self.gradients)
-        slope = self.slope(i, direction)
+        slope = self.slope(moves)
         if slope.kink:
             return Answer(got, np.nan, 0.0, slope.kink)
         allowed = self.settings.relative * abs(slope.value)
         if self.settings.atol is not None:
             return Answer(got, slope.value, allowed + self.settings.atol)
         allowed += 8 * slope.error
-        if abs(got - slope.value) <= allowed <= self._most(i, slope.value):
+        close = abs(got - slope.value) <= allowed <= self._most(moves, slope.value)
+        if close or not again:
             return Answer(got, slope.value, allowed)
-        return self._again(i, direction, index, along, Answer(got, slope.value, allowed))
+        return self._again(moves, index, along, Answer(got, slope.value, allowed))
 
-    def _most(self, i: int, reference: float) -> float:
+    def _most(self, moves: Moves, reference: float) -> float:
         """Return the error above which a reference says nothing."""
-        own, every = _largest(self.gradients[i : i + 1]), _largest(self.gradients)
+        own, every = _largest([self.gradients[i] for i in moves]), _largest(self.gradients)
         return UNSETTLED * max(own, abs(reference), SHARE * every, LEAST)
 
-    def _again(
-        self, i: int, direction: Array, index: Index | None, along: Along, first: Answer
-    ) -> Answer:
+    def _again(self, moves: Moves, index: Index | None, along: Along, first: Answer) -> Answer:
         """Look again at what seems wrong: it may be a corner, a singular point, or rounding."""
         got, reference, allowed = first.got, first.reference, first.tolerance
         if self._parted or (self.settings.method == "complex" and not np.isfinite(got)):
             central = replace(self.settings, method="central", rtol=None)
             other = Examination(self.functional, self.points, self.order, central)
-            return other._ask(i, direction, index)
+            return other._ask(moves, index)
         noise = 0.0
         for shaking, gradients in self._shaken:
-            slope = self.slope(i, direction, shaking, self.rng.uniform(0.3, 1.0))
+            slope = self.slope(moves, shaking, self.rng.uniform(0.3, 1.0))
             if not slope.kink:
                 moved = float(np.nan_to_num(abs(along(gradients) - got)))
                 noise = max(noise, abs(slope.value - reference), moved)
-        if allowed + SAFETY * noise > self._most(i, reference):
+        if allowed + SAFETY * noise > self._most(moves, reference):
             return Answer(got, np.nan, 0.0, "values do not settle")
         if self.settings.method == "central":
-            phi, h = self._line(i, direction)
+            phi, h = self._line(moves)
             sides = bend(phi, h, self.epsilon)
             if sides and min(sides) - allowed <= got <= max(sides) + allowed:
                 return Answer(got, np.nan, 0.0, "a corner in the values")
         return Answer(got, reference, allowed + SAFETY * noise)
 
-    def slope(
-        self, i: int, direction: Array, shaking: Shaking | None = None, shorter: float = 1.0
+    def slope(self, moves: Moves, shaking: Shaking | None = None, shorter: float = 1.0) -> Slope:
+        """Return the derivative along `moves` from values alone: finite, or none with the reason.
+
+        A complex step that gives none, for what cannot be computed with complex numbers, leaves it
+        to central differences.
+        """
+        if self.settings.method == "complex":
+            h = shorter * COMPLEX_STEP
+
+            def continued(t: complex) -> Any:
+                moved = [p.astype(complex) for p in self.points]
+                for i, direction in moves.items():
+                    moved[i] += t * direction
+                return sum(np.sum(term) for term in self._terms(moved, shaking))
+
+            value = complex_step(continued, h)
+            if np.isfinite(value):
+                return Slope(value, TINY / h)
+        return self._central(moves, shaking, shorter)
+
+    def _central(
+        self,
+        moves: Moves,
+        shaking: Shaking | None = None,
+        shorter: float = 1.0,
     ) -> Slope:
-        """Return the derivative along `direction` in input `i`, from values alone."""
-        if self.settings.method == "central":
-            phi, h = self._line(i, direction, shaking)
-            return central_difference(phi, shorter * h, self.epsilon)
-
-        def continued(t: complex) -> Any:
-            moved = [p.astype(complex) for p in self.points]
-            moved[i] += t * direction
-            return sum(np.sum(term) for term in self._terms(moved, shaking))
-
-        h = shorter * COMPLEX_STEP
-        return Slope(complex_step(continued, h), TINY / h)
+        phi, h = self._line(moves, shaking)
+        return central_difference(phi, shorter * h, self.epsilon)
 
     def _line(
-        self, i: int, direction: Array, shaking: Shaking | None = None
+        self, moves: Moves, shaking: Shaking | None = None
     ) -> tuple[Callable[[float], Point], float]:
-        """Return φ as a function of the way along `direction`, and a step scaled to the input."""
+        """Return φ as a function of the way along `moves`, and a step scaled to the inputs."""
 
         def phi(t: float) -> Point:
             moved = list(self.points)
-            moved[i] = moved[i] + t * direction
+            for i, direction in moves.items():
+                moved[i] = moved[i] + t * direction
             terms, trace = self._traced(moved, shaking)
             value = float(sum(np.sum(term) for term in terms))
             size = max(float(sum(np.sum(np.abs(term)) for term in terms)), self._noise)
@@ -190,9 +284,14 @@ class Examination:
             parted = other_branch(self._trace.branches, trace.branches)
             return Point(value, size, parted or ("" if np.isfinite(value) else "not finite"))
 
-        x = np.abs(self.points[i])
-        size = max(float(np.average(x, weights=np.abs(direction))), float(np.mean(x)))
-        return phi, (size or 1.0) * float(self.epsilon**0.2)
+        return phi, self._step(moves)
+
+    def _step(self, moves: Moves) -> float:
+        """Return a step for central differences along `moves`, scaled to the inputs."""
+        x = np.concatenate([np.abs(self.points[i]).ravel() for i in moves])
+        weights = np.concatenate([np.abs(direction).ravel() for direction in moves.values()])
+        average = float(np.average(x, weights=weights)) if weights.any() else 0.0
+        return (max(average, float(np.mean(x))) or 1.0) * float(self.epsilon**0.2)
 
     # --- what is evaluated -----------------------------------------------------------------------
 
@@ -265,6 +364,11 @@ class Examination:
         return made
 
 
+def _searched(size: int) -> int:
+    """Return how many entries, or parts, of an input of `size` are looked at."""
+    return max(LEAST_SEARCHED, min(SEARCHED, SEARCH // size))
+
+
 def _largest(gradients: list[Array]) -> float:
     """Return the largest finite entry."""
     return max(float(np.max(np.abs(g[np.isfinite(g)]), initial=0.0)) for g in gradients)
@@ -276,10 +380,22 @@ def compare_order(
     labels: Sequence[str],
     order: int,
     settings: Settings,
+    guarded: bool = False,
 ) -> list[Comparison]:
-    """Compare the gradients for all inputs; from order 2 on for u as well, the last of `labels`."""
+    """Compare the gradients for all inputs; from order 2 on for u as well, the last of `labels`.
+
+    With `guarded`, central differences decide where they deny the complex step; the method of the
+    comparisons says whether they did.
+    """
     examination = Examination(functional, points, order, settings)
-    return [examination.compare(i, labels[i]) for i in range(len(examination.gradients))]
+    count = len(points) - (order == 1)
+    compared = [examination.compare(i, labels[i]) for i in range(count)]
+    together = examination.together(compared)
+    compared += [together] if together else []
+    if guarded and settings.method == "complex" and not examination.continues(compared[:count]):
+        central = replace(settings, method="central")
+        return compare_order(functional, points, labels, order, central)
+    return compared
 
 
 def fit_method(functional: Functional, order: int, points: Sequence[Array]) -> str:

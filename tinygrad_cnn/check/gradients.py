@@ -8,11 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.comparison import Comparison, Settings
+from tinygrad_cnn.check.comparison import Settings
 from tinygrad_cnn.check.diagnosis import FLOW, locate
-from tinygrad_cnn.check.examination import Examination, compare_order, fit_method
-from tinygrad_cnn.check.functional import Array, Function, Functional, functional
-from tinygrad_cnn.check.inputs import check_options, checked_inputs, checked_value, labels_of
+from tinygrad_cnn.check.examination import compare_order, fit_method
+from tinygrad_cnn.check.functional import Function, functional
+from tinygrad_cnn.check.inputs import (
+    check_options,
+    checked_inputs,
+    checked_value,
+    in_float64,
+    labels_of,
+    refuse_unbounded,
+)
 from tinygrad_cnn.check.mismatch import mismatch
 from tinygrad_cnn.check.report import GradientReport, InputReport
 
@@ -37,7 +44,8 @@ def check_gradients(
     Parameters
     ----------
     f : callable
-        From Tensors to one Tensor, of any shape: an op, a layer, a loss, any function of them.
+        From Tensors to one Tensor, of any shape: an op, a layer, a loss, any function of them. Of
+        a `Module` a copy in float64 is checked.
     *arrays : ndarray
         Where to check, one an input of `f`: floats, of which float64 copies are used.
     order : int
@@ -45,7 +53,8 @@ def check_gradients(
     method : {"auto", "complex", "central"}
         ``"complex"``: the complex step, exact to rounding, for ops that take complex arrays.
         ``"central"``: central differences, which estimate their own error. ``"auto"``: the former
-        if every op that is called is declared with ``complex_step``.
+        if every op that is called is declared with ``complex_step``, and central differences along
+        a random line for each input confirm it; else the latter.
     rtol : float, optional
         The error to allow, relative to the reference: 1e-12 for the complex step, else 1e-9.
     atol : float, optional
@@ -72,8 +81,9 @@ def check_gradients(
     TypeError
         If an array does not hold floats, or `f` does not return one Tensor of floats.
     ValueError
-        If there are no arrays, an option is out of range, an array or f holds NaN or infinity, f
-        changes its inputs, or gives another answer when called again.
+        If there are no arrays, an option is out of range, an array, f, or a gradient that is to be
+        differentiated again holds NaN or infinity, f changes its inputs, or gives another answer
+        when called again.
 
     Notes
     -----
@@ -99,8 +109,9 @@ def check_gradients(
       wrong      2 of 2 entries: factor 1/2
     each op on the way is right by itself: f depends on its inputs past the graph ...
     """
-    check_options(f, order, method, rtol, atol, entries)
+    check_options(f, order, method, rtol, atol, seed, entries)
     labels = labels_of(f, len(arrays), names)
+    f = in_float64(f)
     inputs = checked_inputs(arrays, labels)
     settings = Settings(method, rtol, atol, seed, entries)
     rows: list[InputReport] = []
@@ -111,32 +122,12 @@ def check_gradients(
         if method == "auto":
             by = replace(settings, method=fit_method(whole, order, points))
         for k in range(1, order + 1):
-            compared = compare_order(whole, points, [*labels, FLOW], k, by)
-            if method == "auto" and by.method == "complex" and _unfit(whole, points, compared, by):
+            refuse_unbounded(whole, points, labels, k)
+            compared = compare_order(whole, points, [*labels, FLOW], k, by, method == "auto")
+            if by.method == "complex" and compared[0].method == "central":
                 settings = by = replace(settings, method="central")
-                compared = compare_order(whole, points, [*labels, FLOW], k, by)
             if any(made.failed for made in compared):
                 fault = locate(whole, points, k, settings)
                 raise mismatch(f, inputs, compared, fault, replace(settings, method=method))
             rows += [InputReport.of(made) for made in compared]
     return GradientReport(tuple(rows))
-
-
-def _unfit(
-    whole: Functional, points: list[Array], compared: list[Comparison], settings: Settings
-) -> bool:
-    """Return whether central differences deny what the complex step says is wrong.
-
-    Then f, or an op that says it is fit, is not analytic: it takes an absolute value, say.
-    """
-    for i, made in enumerate(compared):
-        entry = made.worst
-        if entry is not None:
-            direction = np.zeros(made.gradient.shape)
-            direction[entry] = 1.0
-            central = replace(settings, method="central")
-            slope = Examination(whole, points, made.order, central).slope(i, direction)
-            apart = abs(slope.value - made.reference[entry])
-            size = float(np.max(np.abs(made.reference[made.known])))
-            return not slope.kink and apart > max(64 * slope.error, 1e-6 * max(size, 1e-6))
-    return False

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.functional import Array, Function
+from tinygrad_cnn.check.functional import Array, Function, Functional
 from tinygrad_cnn.core.nan import NaNError, detect_nan
 from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.nn.module import Module
 
 METHODS = ("auto", "complex", "central")
 
 
-def check_options(f: Any, order: Any, method: Any, rtol: Any, atol: Any, entries: Any) -> None:
-    """Raise if an option is none of those there are."""
+def check_options(
+    f: Any, order: Any, method: Any, rtol: Any, atol: Any, seed: Any, entries: Any
+) -> None:
+    """Raise if an option of `check_gradients` is out of range."""
     if not callable(f):
         raise TypeError(f"check_gradients: f is {type(f).__name__}, expected a function of Tensors")
-    if not isinstance(order, int | np.integer) or isinstance(order, bool) or order < 1:
-        raise ValueError(f"check_gradients: order is {order!r}, expected 1 or more")
-    if method not in METHODS:
-        expected = ", ".join(map(repr, METHODS))
-        raise ValueError(f"check_gradients: method is {method!r}, expected one of {expected}")
-    if not isinstance(entries, int | np.integer) or entries < 0:
-        raise ValueError(f"check_gradients: entries is {entries!r}, expected 0 or more")
+    check_method("check_gradients", method)
+    check_count("check_gradients", "order", order, 1)
+    check_count("check_gradients", "seed", seed, 0)
+    check_count("check_gradients", "entries", entries, 0)
     for name, value in (("rtol", rtol), ("atol", atol)):
         if value is not None and not value >= 0:
             raise ValueError(f"check_gradients: {name} is {value!r}, expected 0 or more")
+
+
+def check_method(function: str, method: Any) -> None:
+    """Raise if `method`, an option of `function`, is not one of `METHODS`."""
+    if method not in METHODS:
+        expected = ", ".join(map(repr, METHODS))
+        raise ValueError(f"{function}: method is {method!r}, expected one of {expected}")
+
+
+def check_count(function: str, name: str, value: Any, least: int) -> None:
+    """Raise if `value`, the option `name` of `function`, is no integer from `least` on."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{function}: {name} is {value!r}, expected {least} or more")
 
 
 def labels_of(f: Function, count: int, names: Sequence[str] | None) -> list[str]:
@@ -37,14 +51,26 @@ def labels_of(f: Function, count: int, names: Sequence[str] | None) -> list[str]
         if isinstance(names, str) or len(names) != count:
             raise ValueError(f"check_gradients: names is {names!r}, expected {count} names")
         return list(names)
+    called = f.forward if isinstance(f, Module) else f
     try:
-        parameters = list(inspect.signature(f).parameters.values())[:count]
+        parameters = list(inspect.signature(called).parameters.values())[:count]
     except (TypeError, ValueError):
         parameters = []
     plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(plain) < count:
         return [f"input {i}" for i in range(count)]
     return [f"input {i} ({name})" for i, name in enumerate(plain)]
+
+
+def in_float64(f: Function) -> Function:
+    """Return `f`, or of a Module a copy with parameters and buffers in float64."""
+    if not isinstance(f, Module):
+        return f
+    model = copy.deepcopy(f)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dtype.kind == "f":
+            tensor.array = tensor.array.astype(np.float64)
+    return model
 
 
 def checked_inputs(arrays: Sequence[Any], labels: Sequence[str]) -> list[Array]:
@@ -79,7 +105,15 @@ def checked_value(f: Function, inputs: Sequence[Array], labels: Sequence[str]) -
         If it changes what it is given, its value is not finite, or a second call gives another.
     """
     leaves = [Tensor(x, requires_grad=True) for x in inputs]
-    y: Any = f(*leaves)
+    try:
+        y: Any = f(*leaves)
+    except TypeError as error:
+        if "float32" in str(error) and "float64" in str(error):
+            error.add_note(
+                "check_gradients calls f with float64: make what f holds under "
+                'default_dtype("float64"), or pass the module itself, which is then converted'
+            )
+        raise
     if not isinstance(y, Tensor):
         hint = "; check one of its results at a time" if isinstance(y, tuple | list | dict) else ""
         held = type(y).__name__
@@ -101,6 +135,21 @@ def checked_value(f: Function, inputs: Sequence[Array], labels: Sequence[str]) -
             "random must be drawn outside, what it remembers kept out"
         )
     return value
+
+
+def refuse_unbounded(
+    whole: Functional, points: Sequence[Array], labels: Sequence[str], order: int
+) -> None:
+    """Raise if a gradient that `order` differentiates is not finite: nothing would be compared."""
+    if order == 1:
+        return
+    for label, terms in zip([*labels, "g"], whole.terms(order, points), strict=False):
+        if not np.isfinite(terms).all():
+            index = tuple(int(k) for k in np.argwhere(~np.isfinite(terms))[0])
+            raise ValueError(
+                f"check_gradients: the derivative of order {order - 1} for {label} is not finite "
+                f"at {index}, so that none of order {order} can be checked; give another place"
+            )
 
 
 def _not_finite(f: Function, inputs: Sequence[Array], value: Array) -> str:

@@ -141,7 +141,7 @@ def _blamed(fault: Fault) -> list[str]:
     op: Op[Any] = fault.call.op
     within = f", called in `{fault.scope}`" if fault.scope else ""
     rules = [op.derivatives[name] for name in fault.call.of]
-    if fault.order == 1:
+    if fault.parameter in op.derivatives:
         rules = [op.derivatives[fault.parameter]]
     what = " or ".join(rule.of for rule in rules)
     again = "" if fault.order == 1 else f" when it is differentiated again (order {fault.order})"

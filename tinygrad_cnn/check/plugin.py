@@ -1,7 +1,7 @@
-"""The options of the pytest plugin, and nothing else until one of them is used.
+"""The pytest plugin: its options, and nothing of the package until one of them is used.
 
-pytest imports the plugins of everything that is installed, for every run: so Hypothesis, and what
-collects the checks (`tinygrad_cnn.check.collection`), is loaded only for ``--check-ops``.
+pytest imports the plugin of every installed package in every run, and with it the packages that it
+is in. So this file is installed as a module of its own, beside `tinygrad_cnn`.
 """
 
 from __future__ import annotations
@@ -34,4 +34,5 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--check-ops"):
         from tinygrad_cnn.check import collection
 
+        collection.refuse_bad_options(config)
         config.pluginmanager.register(collection, "tinygrad_cnn_check_ops")

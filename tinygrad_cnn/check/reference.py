@@ -79,11 +79,16 @@ def central_difference(phi: Callable[[float], Point], h: float, epsilon: float) 
         points = {t: phi(t) for t in (-h, h, -h / 2, h / 2, -h / 4, h / 4)}
         beyond = [point.parted for point in points.values() if point.parted]
         if beyond:
+            least = h * SHRINK ** (SHRINKS - 1)
+            if not parted and (phi(least).parted or phi(-least).parted):
+                return Slope(np.nan, np.inf, beyond[0])  # no step is short enough
             parted = beyond[0]
         else:
             slope, rounding = _richardson(points, h, epsilon)
-            if slope.error < best.error:
-                best = slope
+            apart = abs(slope.value - best.value)
+            settled = slope.error <= SMALL * abs(slope.value)
+            if slope.error < best.error or (settled and apart > 8 * (slope.error + best.error)):
+                best = slope  # a step that was too long to see φ has misjudged its error
             if slope.error <= max(2 * rounding, SMALL * abs(slope.value)):
                 break
         h *= SHRINK

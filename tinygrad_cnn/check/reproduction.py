@@ -80,7 +80,7 @@ def _candidates(inputs: Sequence[Array]) -> Iterator[tuple[Sequence[Array], list
         (f"np.random.default_rng({k}).normal(size={x.shape})", np.random.default_rng(k))
         for k, x in enumerate(inputs)
     ]
-    for digits in (1, 3):
+    for digits in (1, 3) if any(small) else (1,):
         arrays = [
             np.round(x, digits) + 0.0 if is_small else rng.normal(size=x.shape)
             for x, is_small, (_, rng) in zip(inputs, small, drawn, strict=True)

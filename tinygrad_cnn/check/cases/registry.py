@@ -30,6 +30,8 @@ class Case:
         Tells the cases of an op apart.
     always : sequence
         Arguments that are tried every time, before any that are drawn.
+    large : sequence of strategy
+        Of large calls: one of each is tried. Without any, those of `arguments` are made larger.
     """
 
     op: str
@@ -37,6 +39,7 @@ class Case:
     of: tuple[str, ...] | None = None
     note: str = ""
     always: Sequence[Arguments] = ()
+    large: Sequence[st.SearchStrategy[Any]] = ()
 
     def __str__(self) -> str:
         return f"{self.op}-{self.note}" if self.note else self.op
@@ -67,6 +70,7 @@ def register(
     of: Sequence[str] | None = None,
     note: str = "",
     always: Sequence[Arguments] = (),
+    large: Sequence[Inputs] = (),
 ) -> None:
     """Say how to draw what an op is called with, so that whatever checks every op checks it too.
 
@@ -85,6 +89,9 @@ def register(
         An op may have several cases, each with its note; one with the same note is replaced.
     always : sequence of dict
         Arguments that are tried every time: corners, and what once failed.
+    large : sequence of strategy or mapping
+        How to draw a call of each kind that is computed in another way because it is large; by
+        default the axes of small ones are made longer.
 
     Examples
     --------
@@ -106,19 +113,25 @@ def register(
     """
     name = op if isinstance(op, str) else op.name
     chosen = None if of is None else tuple(of)
-    made = Case(name, as_strategy(inputs), chosen, note, tuple(always))
+    many = tuple(as_strategy(each) for each in large)
+    made = Case(name, as_strategy(inputs), chosen, note, tuple(always), many)
     kept = [case for case in CASES.get(name, []) if case.note != note]
     CASES[name] = [*kept, made]
 
 
 def case(
-    *ops: str, of: Sequence[str] | None = None, note: str = "", always: Sequence[Arguments] = ()
+    *ops: str,
+    of: Sequence[str] | None = None,
+    note: str = "",
+    always: Sequence[Arguments] = (),
+    large: Sequence[Inputs] = (),
 ) -> Callable[[Callable[..., Arguments]], Callable[..., Arguments]]:
     """Register the decorated function for `ops`: given ``draw`` it returns arguments by name."""
 
     def decorate(function: Callable[..., Arguments]) -> Callable[..., Arguments]:
         for op in ops:
-            register(op, st.composite(function)(), of=of, note=note, always=always)
+            register(op, st.composite(function)(), of=of, note=note, always=always,
+                     large=large)  # fmt: skip
         return function
 
     return decorate
@@ -153,7 +166,10 @@ def _by_name(op: Op[Any], drawn: Any) -> Arguments:
     if op.sequence:
         return {op.parameters[0]: list(drawn)}
     values = drawn if isinstance(drawn, list | tuple) else [drawn]
-    if len(values) != len(op.operands):
+    names = op.operands
+    if len(values) != len(names):  # of one of the arrays the derivative may have been forgotten
+        names = tuple(name for name in op.parameters if name not in op.static)
+    if len(values) != len(names):
         wanted = ", ".join(op.operands)
         raise TypeError(f"{op.name}: inputs drew {len(values)} value(s) for the operands {wanted}")
-    return dict(zip(op.operands, values, strict=True))
+    return dict(zip(names, values, strict=True))

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from tinygrad_cnn.check.cases.registry import Arguments, case
 from tinygrad_cnn.check.strategies import (
+    Convolution,
     Pooling,
     arrays,
     convolutions,
     distinct,
+    large_convolutions,
     poolings,
     transposed_convolutions,
 )
@@ -25,7 +27,31 @@ BEYOND = {"x": np.arange(20.0).reshape(1, 1, 5, 4) / 16, "kernel_size": 2, "ceil
 """Windows of which the last reach over the edge."""
 
 
-@case("conv2d", of=["x", "w"], always=[{"x": NO_IMAGES, "w": KERNELS}])
+LARGE = (
+    large_convolutions(2, 3, 5, 3),  # few images: columns
+    large_convolutions(8, 8, 8, 3),  # many: direct
+    large_convolutions(16, 16, 32, 3),  # and channels: tiles
+    large_convolutions(16, 16, 32, 5, stride=2),  # tiles for phases of the image's gradient
+    large_convolutions(8, 24, 24, 3, groups=24),  # depthwise
+    large_convolutions(16, 3, 8, 5, stride=2),  # few channels: the image's gradient row by row
+)
+"""Convolutions for each algorithm, and each way that a gradient is put together of them."""
+
+
+def large(*parts: str, **renamed: str) -> list[st.SearchStrategy[Arguments]]:
+    """Return `LARGE` as strategies of arguments: some are arrays, of which attribute a shape."""
+
+    @st.composite
+    def arguments(draw: st.DrawFn, drawn: st.SearchStrategy[Convolution]) -> Arguments:
+        at = draw(drawn)
+        given = {name: draw(arrays(getattr(at, renamed.get(name, name)))) for name in parts}
+        shape = {"shape": getattr(at, renamed["shape"])} if "shape" in renamed else {}
+        return {**given, **shape, **at.options}
+
+    return [arguments(drawn) for drawn in LARGE]
+
+
+@case("conv2d", of=["x", "w"], always=[{"x": NO_IMAGES, "w": KERNELS}], large=large("x", "w"))
 def _(draw: st.DrawFn) -> Arguments:
     at = draw(convolutions())
     return {"x": draw(arrays(at.x)), "w": draw(arrays(at.w)), **at.options}
@@ -39,20 +65,23 @@ def _(draw: st.DrawFn) -> Arguments:
 
 
 @case("conv2d_input_gradient", of=["u", "w"],
-      always=[{"u": NO_RESULTS, "w": KERNELS, "shape": NO_IMAGES.shape}])  # fmt: skip
+      always=[{"u": NO_RESULTS, "w": KERNELS, "shape": NO_IMAGES.shape}],
+      large=large("u", "w", u="y", shape="x"))  # fmt: skip
 def _(draw: st.DrawFn) -> Arguments:
     at = draw(convolutions())
     return {"u": draw(arrays(at.y)), "w": draw(arrays(at.w)), "shape": at.x, **at.options}
 
 
 @case("conv2d_weight_gradient", of=["u", "x"],
-      always=[{"u": NO_RESULTS, "x": NO_IMAGES, "shape": KERNELS.shape}])  # fmt: skip
+      always=[{"u": NO_RESULTS, "x": NO_IMAGES, "shape": KERNELS.shape}],
+      large=large("u", "x", u="y", shape="w"))  # fmt: skip
 def _(draw: st.DrawFn) -> Arguments:
     at = draw(convolutions())
     return {"u": draw(arrays(at.y)), "x": draw(arrays(at.x)), "shape": at.w, **at.options}
 
 
-@case("conv_transpose2d", of=["x", "w"], always=[{"x": NO_RESULTS, "w": KERNELS}])
+@case("conv_transpose2d", of=["x", "w"], always=[{"x": NO_RESULTS, "w": KERNELS}],
+      large=large("x", "w", x="y"))  # fmt: skip
 def _(draw: st.DrawFn) -> Arguments:
     at = draw(transposed_convolutions())
     return {"x": draw(arrays(at.x)), "w": draw(arrays(at.w)), **at.options}

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.check.calls import Array, Call
+from tinygrad_cnn.check.functional import random_weights
 from tinygrad_cnn.check.ops.probe import Probe, Properties, PropertyError, lister
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.ops import add, flip
+
+LARGEST = float(np.finfo(np.float32).max) / 16
+SCALES = (2.0**-200, 2.0**200)
 
 BACKWARD: Properties = {}
 holds = lister(BACKWARD)
@@ -54,8 +60,8 @@ def _(at: Probe) -> None:
         raw = np.asarray(at.call(*[x.astype(np.float32) for x in at.call.inputs]))
         if raw.dtype != expected:
             raise PropertyError(f"the forward of float32 computes in {raw.dtype}")
+        _check_rules(at.call, y, at.u.astype(y.dtype))
     u = Tensor(at.u.astype(y.dtype), requires_grad=True)
-    _check_rules(at.call, y, u.array)
     gradients = grad(y, leaves, gradient=u, create_graph=True)
     _check_kind(at.call, "gradient", gradients, leaves)
     if any(g.requires_grad for g in gradients):
@@ -99,6 +105,9 @@ def _check_rules(call: Call, y: Tensor, u: Array) -> None:
 
 @holds("float32 agrees with float64")
 def _(at: Probe) -> None:
+    values = [at.y.array, *at.gradients]
+    if max(float(np.max(np.abs(value), initial=0.0)) for value in values) > LARGEST:
+        return
     leaves = at.call.leaves(np.float32)
     y = at.call(*leaves)
     at.compare_result(y.array, "the result in float32", dtype=np.float32)
@@ -190,21 +199,100 @@ def _check_adjoint(at: Probe, places: tuple[int, ...]) -> None:
         )
 
 
+@holds("a rule is linear in the gradient that flows in")
+def _(at: Probe) -> None:
+    """Check ∂(0) = 0, ∂(s·u) = s·∂(u) for s tiny and huge, and ∂(a) + ∂(b) = ∂(a + b)."""
+
+    def pulled(u: Array) -> list[Array]:
+        return grad(at.y, at.leaves, gradient=u, retain_graph=True)
+
+    for label, gradient in zip(at.call.labels, pulled(np.zeros(at.y.shape)), strict=True):
+        if gradient.any():  # NaN is one as well
+            index = tuple(int(k) for k in np.argwhere(gradient)[0])
+            raise PropertyError(
+                f"the gradient for {label} is {gradient[index]:.17g} at {index} where 0 flows in",
+                label,
+            )
+    for scale in SCALES:
+        scaled = [gradient / scale for gradient in pulled(scale * at.u)]
+        at.compare_gradients(scaled, f"of what flows in {scale:.0e} times, divided by it")
+    part = at.u * np.random.default_rng(0).choice([0.0, 0.25, 1.0], at.u.shape)
+    pairs = zip(pulled(part), pulled(at.u - part), strict=True)
+    at.compare_gradients([a + b for a, b in pairs], "of two parts of what flows in, added")
+
+
+@holds("the same Tensor may be given twice")
+def _(at: Probe) -> None:
+    """Compare with two Tensors of the same values: the results agree, their gradients add up."""
+    inputs = at.call.inputs
+    shape = at.y.shape if at.call.op.elementwise else None
+    for i, j in combinations(range(len(inputs)), 2):
+        if shape is None and inputs[i].shape != inputs[j].shape:
+            continue
+        for value in (inputs[i], inputs[j]):
+            shared = np.array(value if shape is None else np.broadcast_to(value, shape))
+            given = [shared if k in (i, j) else x for k, x in enumerate(inputs)]
+            try:
+                apart = Probe(at.call.given(given), at.u)
+            except Exception:  # not what the other operand takes
+                continue
+            if not all(np.isfinite(a).all() for a in (apart.y.array, *apart.gradients)):
+                continue
+            leaves = list(apart.leaves)
+            leaves[j] = leaves[i]
+            y = at.call(*leaves)
+            both = f"{at.call.labels[i]} and {at.call.labels[j]}"
+            apart.compare_result(y.array, f"the result for one Tensor as {both}")
+            (got,) = grad(y, [leaves[i]], gradient=at.u)
+            apart.compare_sum(got, (i, j), f"the gradient for one Tensor as {both}")
+
+
 @holds("zero-size arrays work")
 def _(at: Probe) -> None:
-    if not at.call.op.elementwise:
-        return  # the cases of other ops hold empty arrays
-    shape = at.y.shape or (1,)
+    """Where the op takes an empty array, backward gives gradients, 0 where nothing flows in."""
+    for call in _emptied(at):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", RuntimeWarning)  # such as the mean of nothing
+                call(*call.inputs)
+        except Exception:
+            if call.op.elementwise:
+                raise
+            continue
+        leaves = call.leaves()
+        y = call(*leaves)
+        u = random_weights(np.random.default_rng(0), y.shape)
+        for leaf, label, gradient in zip(
+            leaves, call.labels, grad(y, leaves, gradient=u), strict=True
+        ):
+            if gradient.shape != leaf.shape:
+                raise PropertyError(
+                    f"the gradient for {label} of {call} has shape {gradient.shape}, expected "
+                    f"{leaf.shape}",
+                    label,
+                )
+            if y.size == 0 and gradient.any():
+                raise PropertyError(
+                    f"the gradient for {label} of {call} is not 0, though its result is empty",
+                    label,
+                )
 
-    def emptied(name: str, value: Any) -> Any:
-        if name not in at.call.of and not isinstance(value, np.ndarray):
-            return value
-        return np.broadcast_to(value, shape)[:0]
 
-    empty = {name: emptied(name, value) for name, value in at.call.arguments.items()}
-    call = Call(at.call.op, empty, at.call.of)
-    leaves = call.leaves()
-    y = call(*leaves)
-    for label, gradient in zip(call.labels, grad(y, leaves, gradient=y.array), strict=True):
-        if gradient.shape != (0, *shape[1:]):
-            raise PropertyError(f"the gradient of nothing has shape {gradient.shape}", label)
+def _emptied(at: Probe) -> Iterator[Call]:
+    """Yield the call with axes cut to length 0: the first of all arrays, then each by itself."""
+    call, shape = at.call, at.y.shape or (1,)
+    arrays = {k: v for k, v in call.arguments.items() if k in call.of or isinstance(v, np.ndarray)}
+    if call.op.elementwise:
+        cut = {name: np.broadcast_to(value, shape)[:0] for name, value in arrays.items()}
+        yield Call(call.op, {**call.arguments, **cut}, call.of)
+        return
+    if call.op.sequence:
+        yield call.given([x[:0] if x.ndim else x for x in call.inputs])
+        return
+    for length in {np.shape(v)[0] for v in arrays.values() if np.ndim(v)}:
+        cut = {k: v[:0] for k, v in arrays.items() if np.ndim(v) and np.shape(v)[0] == length}
+        yield Call(call.op, {**call.arguments, **cut}, call.of)
+    for name in call.of:
+        for axis in range(np.ndim(arrays[name])):
+            none = (slice(None),) * axis + (slice(0, 0),)
+            yield Call(call.op, {**call.arguments, name: arrays[name][none]}, call.of)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tinygrad_cnn.check.cases import CASES, Case
 from tinygrad_cnn.check.cases.registry import Inputs, as_strategy
+from tinygrad_cnn.check.inputs import check_count, check_method
 from tinygrad_cnn.check.ops.report import OperandReport, OpReport
 from tinygrad_cnn.check.ops.run import Run, parameter_of
 from tinygrad_cnn.check.report import InputReport
@@ -48,7 +49,7 @@ def check_op(
     method : {"auto", "complex", "central"}
         As for `check_gradients`.
     examples : int
-        How many calls to draw, shared out to the op's cases.
+        How many calls to draw, shared out to the op's cases; one in ten is large.
     seed : int, optional
         What Hypothesis draws from; the same seed draws the same. None: as the profile says.
 
@@ -62,8 +63,10 @@ def check_op(
         If a property does not hold, with the smallest call that shows it.
     OpGradientError
         If it is a derivative that is wrong: a `GradientMismatch` as well.
+    TypeError
+        If `op` is none.
     ValueError
-        If `inputs` is left out and nothing was registered for the op.
+        If `inputs` is left out and nothing was registered for the op, or an option is out of range.
 
     Examples
     --------
@@ -91,6 +94,15 @@ def check_op(
     OpGradientError: swish breaks “backward is the derivative of the forward”, for x
     >>> del tg.OPS["swish"]
     """
+    if not isinstance(op, Op):
+        raise TypeError(f"check_op: op is {type(op).__name__}, expected an Op, such as tg.relu")
+    check_method("check_op", method)
+    check_count("check_op", "order", order, 1)
+    check_count("check_op", "examples", examples, 1)
+    if seed is not None:
+        check_count("check_op", "seed", seed, 0)
+    if isinstance(of, str):
+        raise TypeError(f"check_op: of is {of!r}, expected a list of operands: [{of!r}]")
     chosen = _cases(op, inputs)
     if of is not None:
         chosen = [case for case in chosen if set(of) <= set(case.operands(op))]
@@ -99,14 +111,17 @@ def check_op(
             raise ValueError(f"check_op: {op.name} has no case for of={tuple(of)}, of {known}")
     started = perf_counter()
     runs = [Run(op, case, of, reference, order, method, seed) for case in chosen]
+    asked = math.ceil(examples / len(runs))
     for run in runs:
-        run(math.ceil(examples / len(runs)))
+        run(asked)
     seconds = perf_counter() - started
     rows = [row for run in runs for row in run.rows]
     names = list(dict.fromkeys(name for run in runs for name in run.of))
     found = tuple(_merged(name, [row for row in rows if parameter_of(row.input) == name])
                   for name in names)  # fmt: skip
-    return OpReport(op.name, found, sum(run.tried for run in runs), seconds)
+    tried, most = sum(run.tried for run in runs), max(run.largest for run in runs)
+    fewer = any(run.tried < asked for run in runs)
+    return OpReport(op.name, found, tried, seconds, most, examples if fewer else None)
 
 
 def _cases(op: Op[Any], inputs: Inputs | None) -> list[Case]:

@@ -29,13 +29,21 @@ class PropertyError(AssertionError):
 
 
 class Probe:
-    """A call with its result and gradients in float64, for a `u` that flows in: random if None."""
+    """A call with its result and gradients in float64, for a `u` that flows in: random if None.
+
+    `every` says that the call is to be differentiated by every array of floats in it.
+    """
 
     def __init__(
-        self, call: Call, u: Array | None = None, reference: Callable[..., Any] | None = None
+        self,
+        call: Call,
+        u: Array | None = None,
+        reference: Callable[..., Any] | None = None,
+        every: bool = False,
     ) -> None:
         self.call = call
         self.reference = reference
+        self.every = every
         self.leaves = call.leaves()
         self.y: Tensor = call(*self.leaves)
         self.u = random_weights(np.random.default_rng(0), self.y.shape) if u is None else u
@@ -52,6 +60,9 @@ class Probe:
         named = {name: p.default for name, p in self.call.op.signature.parameters.items()}
         cost = self.call.op.cost({**named, **self.call.arguments}, self.y.array)
         lengths = [max(cost, *sizes) / max(size, 1) for size in sizes]
+        if not self.call.op.elementwise:  # it may add up along an axis and keep it, as softmax does
+            axes = [n for x in (self.y.array, *self.call.inputs) for n in x.shape]
+            lengths = [max(length, *axes, 1) for length in lengths]
 
         def results(*inputs: Array) -> list[Array]:
             *xs, u = inputs
@@ -61,7 +72,11 @@ class Probe:
 
         with observe(peak := Peak()):
             grad(self.y, self.leaves, gradient=self.u, create_graph=True)
-        peaks = [0.0] + [peak.value] * len(self.leaves)
+        largest = float(np.max(np.abs(self.y.array), initial=0.0))
+        peaks = [0.0]
+        for label in self.call.labels:  # a rule that reads y starts from what is rounded already
+            rule = self.call.op.derivatives[label.partition("[")[0]]
+            peaks.append(max(peak.value, largest if "y" in rule.needs else 0.0))
         return Rounding(results, [*self.call.inputs, self.u], lengths, peaks)
 
     def compare_result(
@@ -81,13 +96,25 @@ class Probe:
                 i, a, times * b, f"the gradient for {label} {what}", "expected", label, dtype
             )
 
+    def compare_sum(self, got: Any, places: tuple[int, int], what: str) -> None:
+        """Raise unless `got` is the sum of the gradients for two inputs, up to rounding."""
+        a, b = places
+        label = self.call.labels[a]
+        allowed = sum(self.rounding.allowed(place + 1) for place in places)
+        self._check(got, self.gradients[a] + self.gradients[b], allowed, what, "expected", label)
+
     def _compare(
         self, i: int, got: Any, expected: Array, what: str, other: str, label: str, dtype: Any
+    ) -> None:
+        self._check(got, expected, self.rounding.allowed(i, dtype), what, other, label)
+
+    def _check(
+        self, got: Any, expected: Array, allowed: float, what: str, other: str, label: str
     ) -> None:
         if np.shape(got) != expected.shape:
             raise PropertyError(f"{what}: shape {np.shape(got)}, {other}: {expected.shape}", label)
         difference = np.abs(np.asarray(got, np.float64) - expected)
-        same = (difference <= self.rounding.allowed(i, dtype)) | (got == expected)
+        same = (difference <= allowed) | (got == expected)
         if not same.all():
             at = tuple(int(k) for k in np.argwhere(~same)[0])
             raise PropertyError(

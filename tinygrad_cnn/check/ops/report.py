@@ -76,12 +76,18 @@ class OpReport:
     examples : int
         How many calls were tried.
     seconds : float
+    largest : int
+        The entries of the largest array in a large call; 0 if the op took none that was tried.
+    asked : int or None
+        How many calls were asked for, where the inputs have fewer: then all of these were tried.
     """
 
     op: str
     operands: tuple[OperandReport, ...]
     examples: int
     seconds: float
+    largest: int = 0
+    asked: int | None = None
 
     @property
     def worst(self) -> float:
@@ -92,7 +98,9 @@ class OpReport:
         """Return a row of text for each input, in the order of `COLUMNS`."""
         made: list[tuple[str, ...]] = []
         for k, row in enumerate(self.operands):
-            tried = (str(self.examples), f"{self.seconds:.2f} s") if k == 0 else ("", "")
+            count = f"{self.examples} of {self.asked}" if self.asked else str(self.examples)
+            once = (count, str(self.largest or "-"), f"{self.seconds:.2f} s")
+            tried = once if k == 0 else ("", "", "")
             orders = "1" if row.order == 1 else f"1 to {row.order}"
             op = self.op if k == 0 else ""
             made.append((op, row.input, orders, row.method, f"{row.worst:.1e}", *tried))
@@ -102,7 +110,7 @@ class OpReport:
         return text_table([self])
 
 
-COLUMNS = ("op", "input", "orders", "method", "worst error", "examples", "time")
+COLUMNS = ("op", "input", "orders", "method", "worst error", "examples", "largest", "time")
 
 
 def text_table(reports: Iterable[OpReport]) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import hypothesis
+import numpy as np
 from hypothesis import HealthCheck, Phase
+from hypothesis import strategies as st
 from hypothesis.errors import Flaky, HypothesisException
 
 from tinygrad_cnn.check.calls import Call
@@ -16,20 +20,39 @@ from tinygrad_cnn.check.cases import Case
 from tinygrad_cnn.check.gradients import check_gradients
 from tinygrad_cnn.check.mismatch import GradientMismatch
 from tinygrad_cnn.check.ops.backward import BACKWARD
+from tinygrad_cnn.check.ops.causes import OF_FORWARD, OF_RULES
+from tinygrad_cnn.check.ops.enlarging import Growth, enlarged, growths, largest, with_axes
 from tinygrad_cnn.check.ops.forward import FORWARD
+from tinygrad_cnn.check.ops.large import LARGE
 from tinygrad_cnn.check.ops.probe import Probe, Properties
 from tinygrad_cnn.check.ops.report import OpCheckError, OpGradientError
 from tinygrad_cnn.check.report import InputReport
 from tinygrad_cnn.core.op import Op
 
-PROPERTIES: Properties = FORWARD | BACKWARD
+PROPERTIES: Properties = OF_FORWARD | OF_RULES | FORWARD | BACKWARD | LARGE
 RUNS = "it takes what its inputs strategy draws"
 BACKWARD_RUNS = "backward gives a gradient for each input, each time"
 DERIVATIVES = "backward is the derivative of the forward"
+REFERENCE = "the forward agrees with its reference"
+FLOAT32 = "float32 agrees with float64"
+COMPARED = "some entries of each derivative can be compared"
+SIGNS = {
+    "the forward writes to an array that it was given": "nothing that is given is written to",
+    "writes to an array that it was given": "no rule writes to what it is given",
+}
+"""What `Op` says of writing, by the property that it breaks: it may be noticed anywhere."""
 SHRINKING = 1.0
 """Seconds to look for a smaller example than the first."""
 ENTRIES = 16
 """Larger inputs of a call that is drawn are compared along random directions."""
+CONFIRMED = 8
+"""After so many small calls central differences need not confirm the complex step of an op."""
+SIZES = (300, 1_200, 5_000, 20_000, 80_000)
+"""Entries of the largest array of a large call, one after the other."""
+SHARE = 10
+"""One in so many calls is large."""
+SOURCES = 64
+"""How many drawn calls to keep, to make large ones of."""
 DRAWS = 3
 """How many calls to draw at most for each that is checked: those of a new form are preferred."""
 
@@ -48,6 +71,10 @@ class Run:
         What `check_gradients` reported, call by call.
     tried : int
         How many calls were checked.
+    largest : int
+        The entries of the largest array in one of them.
+    every : bool
+        Whether the op has to have a derivative for every array of floats.
     """
 
     def __init__(
@@ -69,7 +96,11 @@ class Run:
         self.seed = seed
         self.tried = 0
         self.rows: list[InputReport] = []
+        self.largest = 0
+        self.every = case.of is None and of is None
+        self._confirmed = 0
         self._forms: set[str] = set()
+        self._sources: list[Call] = []
         self._broken = ""  # once one property is, only its smallest example is looked for
         self._smallest: tuple[int, OpCheckError] | None = None
         self._give_up = float("inf")
@@ -78,11 +109,46 @@ class Run:
         """Check `examples` calls; raise `OpCheckError` for the smallest that fails."""
         for arguments in self.case.always:
             self._check(arguments)
+        large = max(1, examples // SHARE)
+        self._draw(self.case.arguments, max(1, examples - large), self._check)
+        for strategy in self.case.large:
+            self._draw_large(strategy, max(1, large // len(self.case.large)))
+        if not self.case.large:
+            self._enlarge(large)
+        self._check_compared()
 
-        spare = (DRAWS - 1) * examples
+    def _draw(
+        self, strategy: st.SearchStrategy[Any], examples: int, check: Callable[[Any], None]
+    ) -> None:
+        """Check `examples` calls that are drawn; of a strategy that has fewer, all."""
+        tried = self.tried
+        self._forms.clear()
+        if self._drawn(strategy, examples, (DRAWS - 1) * examples, check):  # there are no more
+            self.tried = tried
+            self._drawn(strategy, examples, 0, check)
+
+    def _draw_large(self, strategy: st.SearchStrategy[Any], examples: int) -> None:
+        """Check large calls that are drawn, but for the first: Hypothesis begins with the least."""
+        passed: list[Any] = []
+
+        def check(arguments: Any) -> None:
+            if passed:
+                self._check_large(arguments)
+            passed.append(arguments)
+
+        self._draw(strategy, 1 + examples, check)
+
+    def _drawn(
+        self,
+        strategy: st.SearchStrategy[Any],
+        examples: int,
+        spare: int,
+        check: Callable[[Any], None],
+    ) -> int:
+        """Draw calls, and return how many are missing; skip up to `spare` of a form seen before."""
 
         @hypothesis.settings(
-            max_examples=DRAWS * examples,
+            max_examples=spare + examples,
             database=None,
             deadline=None,
             suppress_health_check=list(HealthCheck),
@@ -90,17 +156,17 @@ class Run:
             print_blob=False,
             phases=[Phase.generate, Phase.target, Phase.shrink],
         )
-        @hypothesis.given(self.case.arguments)
+        @hypothesis.given(strategy)
         def on_drawn(arguments: Any) -> None:
             nonlocal examples, spare
             if self._broken:
                 if perf_counter() < self._give_up:
-                    self._check(arguments)
+                    check(arguments)
             elif spare and self._is_repeated(arguments):
                 spare -= 1  # Hypothesis likes to vary the values of a call, and keep its form
             else:
                 examples -= 1
-                self._check(arguments)
+                check(arguments)
                 if not examples:
                     raise _Enough
 
@@ -121,6 +187,64 @@ class Run:
         except TypeError as error:
             error.__notes__ = []
             raise
+        return examples
+
+    def _enlarge(self, count: int) -> None:
+        """Check `count` calls that are made of those that were drawn, larger and larger."""
+        rng = np.random.default_rng(self.seed)
+        sources = sorted(self._sources, key=lambda call: len(call.form))[-count:]  # most axes
+        for k, source in enumerate(sources):
+            ways = growths(source, rng)
+            if not ways:
+                continue
+            turn = k % len(ways)
+            chosen = ways[turn : turn + 1] if k % 2 == 0 else ways  # one long axis, or all
+            self._check_larger(source, chosen, SIZES[(2 * k + 2) % len(SIZES)], rng)
+
+    def _check_larger(
+        self, source: Call, ways: Sequence[Growth], entries: int, rng: np.random.Generator
+    ) -> None:
+        """Check a large call; where it fails, look for the size from which on it does."""
+        try:
+            self._check_enlarged(source, ways, entries, rng)
+        except OpCheckError as found:
+            least, most = 1, entries
+            while most > least + 1 and perf_counter() < self._give_up:
+                middle = math.isqrt(least * most) + 1
+                if middle >= most:
+                    break
+                try:
+                    self._check_enlarged(source, ways, middle, rng)
+                except OpCheckError:
+                    most = middle
+                else:
+                    least = middle
+            _, error = self._smallest or (0, found)
+            raise error.with_traceback(None) from error.__cause__
+
+    def _check_enlarged(
+        self, source: Call, ways: Sequence[Growth], entries: int, rng: np.random.Generator
+    ) -> None:
+        call, taken = enlarged(source, ways, entries, rng)
+        if taken:  # along one axis alone, for others that grew may belong to it by now
+            self._check_large(call.arguments, taken if len(taken) == 1 else ())
+
+    def _check_compared(self) -> None:
+        """Raise if all entries that there are of a derivative lie on kinks."""
+        found: dict[tuple[str, int], list[InputReport]] = {}
+        for row in self.rows:
+            found.setdefault((parameter_of(row.input), row.order), []).append(row)
+        for (name, order), rows in found.items():
+            kinks = [kink for row in rows for kink in row.kinks]
+            if kinks and not any(row.compared or row.directions for row in rows):
+                raise OpCheckError(
+                    self._last,
+                    COMPARED,
+                    name,
+                    f"in none of {self.tried} calls was an entry of the derivative of order "
+                    f"{order} for {name} compared ({kinks[0].rpartition(': ')[2]}): a residual "
+                    "has to be constant almost everywhere, and inputs must not all lie on kinks",
+                )
 
     def _is_repeated(self, arguments: Any) -> bool:
         """Return whether a call of the same shapes and options was drawn before."""
@@ -130,38 +254,78 @@ class Run:
         return repeated
 
     def _check(self, arguments: Any) -> None:
+        call = self._call(arguments)
+        if not self._broken and len(self._sources) < SOURCES:
+            self._sources.append(with_axes(call))
+        promises: Properties = {
+            **OF_FORWARD,
+            BACKWARD_RUNS: _runs,
+            **OF_RULES,
+            **FORWARD,
+            DERIVATIVES: self._derivatives,
+            **BACKWARD,
+        }
+        self._try(call, promises)
+
+    def _check_large(self, arguments: Any, ways: Sequence[Growth] = ()) -> None:
+        call = self._call(arguments)
+        promises: Properties = {
+            BACKWARD_RUNS: _runs,
+            REFERENCE: FORWARD[REFERENCE],
+            FLOAT32: BACKWARD[FLOAT32],
+            DERIVATIVES: self._derivatives_along_lines,
+            **{text: partial(holds, ways=ways) for text, holds in LARGE.items()},
+        }
+        self._try(call, promises)
+        self.largest = max(self.largest, largest(call))
+
+    def _call(self, arguments: Any) -> Call:
         call = self.case.call(self.op, arguments)
-        call = Call(call.op, call.arguments, tuple(n for n in call.of if n in self.of))
+        return Call(call.op, call.arguments, tuple(n for n in call.of if n in self.of))
+
+    def _try(self, call: Call, promises: Properties) -> None:
         self.tried += not self._broken
+        self._last = call
         doing = RUNS
         try:
-            probe = Probe(call, reference=self.reference)
-            promises = {
-                BACKWARD_RUNS: lambda at: (at.gradients, at.rounding),
-                **FORWARD,
-                DERIVATIVES: self._derivatives,
-                **BACKWARD,
-            }
-            for doing, holds in promises.items():
-                if self._broken in ("", doing):
-                    holds(probe)
+            with np.errstate(all="ignore"):
+                probe = Probe(call, reference=self.reference, every=self.every)
+                for doing, holds in promises.items():
+                    if self._broken in ("", doing):
+                        holds(probe)
         except HypothesisException:
             raise
         except Exception as error:
+            doing = next((named for said, named in SIGNS.items() if said in str(error)), doing)
             if self._broken in ("", doing):
                 raise self._failure(call, doing, error)  # noqa: B904  # it has its cause
 
     def _derivatives(self, at: Probe) -> None:
-        call = at.call
-        report = check_gradients(
-            call,
-            *call.inputs,
-            order=self.order,
-            method=self.method,
-            names=call.labels,
-            seed=self.seed or 0,
-            entries=ENTRIES,
-        )
+        bounded = all(np.isfinite(gradient).all() for gradient in at.gradients)
+        self._compare(at.call, self.order if bounded else 1, ENTRIES)
+
+    def _derivatives_along_lines(self, at: Probe) -> None:
+        self._compare(at.call, 1, 0)
+
+    def _compare(self, call: Call, order: int, entries: int) -> None:
+        trusted = self.method == "auto" and self._confirmed >= CONFIRMED and entries > 0
+        for method in ("complex", self.method) if trusted else (self.method,):
+            try:
+                report = check_gradients(
+                    call,
+                    *call.inputs,
+                    order=order,
+                    method=method,
+                    names=call.labels,
+                    seed=self.seed or 0,
+                    entries=entries,
+                )
+            except GradientMismatch:
+                if method == self.method:
+                    raise
+            else:
+                break
+        self._confirmed += all(row.method == "complex" for row in report.rows)
         self.rows += report.rows
 
     def _failure(self, call: Call, broken: str, error: Exception) -> OpCheckError:
@@ -181,6 +345,11 @@ class Run:
         if self._smallest is None or size <= self._smallest[0]:
             self._smallest = size, made
         return made
+
+
+def _runs(at: Probe) -> None:
+    assert len(at.gradients) == len(at.call.inputs)
+    assert at.rounding
 
 
 def parameter_of(label: str) -> str:

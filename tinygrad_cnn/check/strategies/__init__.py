@@ -20,6 +20,7 @@ from tinygrad_cnn.check.strategies.windows import (
     Convolution,
     Pooling,
     convolutions,
+    large_convolutions,
     poolings,
     transposed_convolutions,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "distinct",
     "indices",
     "labels",
+    "large_convolutions",
     "layouts",
     "matmul_shapes",
     "one_hot",

@@ -18,6 +18,9 @@ Shapes: TypeAlias = Shape | st.SearchStrategy[Shape]
 ONE_BY_ONE = 64
 """The most elements that are drawn one by one; larger arrays are made from a drawn seed."""
 
+_DOWN = [1.0, 1.0, 1.0, 1.0, 1.0, 2.0**-4, 2.0**-10]
+_BOTH = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0**-10, 2.0**-4, 16.0]
+
 _seeds = st.integers(0, 2**32 - 1)
 
 
@@ -25,20 +28,23 @@ _seeds = st.integers(0, 2**32 - 1)
 def arrays(
     draw: st.DrawFn,
     shape: Shapes | None = None,
-    low: float = -3.0,
-    high: float = 3.0,
+    low: float | None = None,
+    high: float | None = None,
     *,
     nonzero: bool = False,
     off_kinks: bool = False,
 ) -> Array:
     """Draw a float64 array of multiples of 1/16: exact in binary, and few digits when shrunk.
 
+    One in three is scaled by a power of two: up to 16 times as large where no limits are given, and
+    down to within 1/1024 where they include 0.
+
     Parameters
     ----------
     shape : tuple of int or strategy, optional
         By default up to three axes of 1 to 4.
-    low, high : float
-        Both included.
+    low, high : float, optional
+        Both included; by default −3 and 3, and −48 and 48 of what is scaled.
     nonzero : bool
         Draw no 0.
     off_kinks : bool
@@ -59,6 +65,12 @@ def arrays(
     array([0.03125, 0.03125])
     """
     chosen = _drawn(draw, shapes() if shape is None else shape)
+    scale = 1.0
+    if not off_kinks and (-math.inf if low is None else low) <= 0 <= (
+        math.inf if high is None else high
+    ):
+        scale = draw(st.sampled_from(_DOWN if low is not None or high is not None else _BOTH))
+    low, high = -3.0 if low is None else low, 3.0 if high is None else high
     shift = 0.5 if off_kinks else 0.0
     least, most = math.ceil(low * 16 - shift), math.floor(high * 16 - shift)
     if math.prod(chosen) > ONE_BY_ONE:
@@ -69,7 +81,7 @@ def arrays(
         number = st.integers(least, most)
         elements = number.filter(bool) if nonzero and not off_kinks else number
         numbers = draw(hnp.arrays(np.int64, chosen, elements=elements, fill=st.nothing()))
-    return np.asarray((numbers + shift) / 16)
+    return np.asarray((numbers + shift) / 16 * scale)
 
 
 @st.composite
@@ -94,7 +106,12 @@ def distinct(draw: st.DrawFn, shape: Shapes | None = None) -> Array:
 
 @st.composite
 def operands(
-    draw: st.DrawFn, /, count: int, low: float = -3.0, high: float = 3.0, **options: Any
+    draw: st.DrawFn,
+    /,
+    count: int,
+    low: float | None = None,
+    high: float | None = None,
+    **options: Any,
 ) -> tuple[Array, ...]:
     """Draw `count` arrays that broadcast against each other, the other arguments as for `arrays`.
 

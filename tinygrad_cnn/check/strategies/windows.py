@@ -103,6 +103,35 @@ def convolutions(
 
 
 @st.composite
+def large_convolutions(
+    draw: st.DrawFn,
+    images: int,
+    channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+) -> Convolution:
+    """Draw a convolution of about these sizes: a few more of each, some padding, small images.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> from tinygrad_cnn.check.strategies import large_convolutions
+    >>> find(large_convolutions(16, 16, 32, 3), lambda at: True).x
+    (16, 16, 6, 6)
+    """
+    n = images + draw(st.integers(0, 3))
+    more = 0 if groups > 1 else draw(st.integers(0, 3))
+    padding = draw(st.integers(0, kernel // 2))
+    size = [draw(st.integers(kernel + 3, kernel + 6)) for _ in range(2)]
+    count = [(side + 2 * padding - kernel) // stride + 1 for side in size]
+    options = {"stride": stride, "padding": padding, "dilation": 1, "groups": groups}
+    x, w = (n, channels + more, *size), (out_channels, (channels + more) // groups, kernel, kernel)
+    return Convolution(x, w, (n, out_channels, *count), options)
+
+
+@st.composite
 def transposed_convolutions(draw: st.DrawFn, batches: Sequence[int] = (1, 2)) -> Convolution:
     """Draw a transposed convolution that has an output; `batches` as for `convolutions`.
 

@@ -1,0 +1,228 @@
+"""Large calls made of small ones: longer axes, where the op takes them, of similar values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tinygrad_cnn.check.calls import Array, Call
+
+Place: TypeAlias = tuple[str, int, int]
+"""An axis of an argument: the parameter, which array of its list (0 if it is none), the axis.
+
+Axis −1 − k is entry k of a shape that is given as an option.
+"""
+MULTIPLY_ADDS = 3_000_000
+"""The most that a large call may cost, of an op that declares it."""
+FIRST_TRY = 3
+"""By which factor an axis is made longer to see whether the op takes it."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A call that was made larger: the axes `places` of its arguments are `factor` times as long.
+
+    `result_axis` is the axis of the result of which each index depends on the same index of
+    `places` alone, as along a batch; None if there is none.
+    """
+
+    call: Call
+    places: tuple[Place, ...]
+    result_axis: int | None = None
+
+    def piece(self, chosen: Sequence[int]) -> Call:
+        """Return the call for some indices of the longer axis."""
+        return resized(self.call, self.places, chosen)
+
+    @property
+    def length(self) -> int:
+        """The length of the longer axis."""
+        return length_of(self.call, self.places)
+
+
+def with_axes(call: Call) -> Call:
+    """Return the call with one axis, where all arrays of an elementwise op have none."""
+    arrays = list(_arrays(call))
+    if not call.op.elementwise or any(array.ndim for _, _, array in arrays):
+        return call
+    longer = {name: array.reshape(1) for name, _, array in arrays}
+    return Call(call.op, {**call.arguments, **longer}, call.of)
+
+
+def growths(call: Call, rng: np.random.Generator) -> list[Growth]:
+    """Return the ways to make `call` longer along one axis of its result, or of what it sums.
+
+    Axes of one length are made longer together, as a batch of images and one of labels; if the op
+    does not take that, those in the same place, or each by itself.
+    """
+    found: list[Growth] = []
+    taken: set[Place] = set()
+    whole = call
+    for places in _candidates(call):
+        longer = FIRST_TRY * length_of(call, places)
+        if taken & set(places) or _grown(call, places, longer, rng) is None:
+            continue
+        taken |= set(places)
+        # still a small call, but none of its axes has the length of another, or 1
+        whole = _grown(whole, places, FIRST_TRY + len(found), rng) or whole
+        found.append(Growth(call, places))
+    return [replace(way, result_axis=_batch_axis(Growth(whole, way.places))) for way in found]
+
+
+def enlarged(
+    call: Call, ways: Sequence[Growth], entries: int, rng: np.random.Generator
+) -> tuple[Call, list[Growth]]:
+    """Return `call` made longer, until an array in it has about so many entries, and in what ways.
+
+    Of the `ways`, which are of `call`, those are left out that do not fit the others.
+    """
+    taken: list[Growth] = []
+    for left, way in zip(range(len(ways), 0, -1), ways, strict=True):
+        factor = math.ceil((entries / max(largest(call), 1)) ** (1 / left))
+        length = length_of(call, way.places)
+        for tried in (factor, factor // 4, math.isqrt(factor), round(factor ** (1 / 3))):
+            grown = (
+                _grown(call, way.places, tried * length, rng, 2 * entries) if tried > 1 else None
+            )
+            if grown is not None:
+                call = grown
+                taken.append(way)
+                break
+    return call, [replace(way, call=call) for way in taken]
+
+
+def largest(call: Call) -> int:
+    """Return the number of entries of the largest array in a call, the result included."""
+    sizes = [array.size for _, _, array in _arrays(call)]
+    return max([*sizes, int(np.size(call(*call.inputs)))])
+
+
+def _candidates(call: Call) -> Iterator[tuple[Place, ...]]:
+    """Yield sets of axes that may have to be of one length, the likely ones first."""
+    lengths: dict[int, list[Place]] = {}
+    for name, k, array in _arrays(call):
+        for axis, length in enumerate(array.shape):
+            lengths.setdefault(length, []).append((name, k, axis))
+    if call.op.elementwise:
+        ndim = max((array.ndim for _, _, array in _arrays(call)), default=0)
+        for axis in range(ndim):
+            yield tuple(
+                (name, k, axis - ndim + array.ndim)
+                for name, k, array in _arrays(call)
+                if axis - ndim + array.ndim >= 0
+            )
+        return
+    for length, places in lengths.items():
+        if length == 0:
+            continue
+        shapes = [
+            (name, 0, -1 - k)
+            for name, value in call.constants.items()
+            if name.endswith("shape") and isinstance(value, tuple)
+            for k, entry in enumerate(value)
+            if entry == length
+        ]
+        for axis in sorted({axis for _, _, axis in places}):
+            same = [place for place in places if place[2] == axis]
+            yield from ((*same, *shapes[k : k + 1]) for k in range(len(shapes)))
+            yield tuple(same)
+        yield (*places, *shapes)
+        yield from ((*places, shape) for shape in shapes)
+        yield from ((place, shape) for place in places for shape in shapes)
+        yield from ((place,) for place in places)
+
+
+def _grown(
+    call: Call,
+    places: tuple[Place, ...],
+    length: int,
+    rng: np.random.Generator,
+    most: float = math.inf,
+) -> Call | None:
+    """Return the call with axes of another length, or None if the op does not take it.
+
+    No array in it has more than `most` entries.
+    """
+    old = length_of(call, places)
+    if old == 0:
+        return None
+    chosen = np.concatenate([np.arange(old), rng.integers(old, size=max(length - old, 0))])[:length]
+    longer = resized(call, places, chosen)
+    if max(array.size for _, _, array in _arrays(longer)) > most:
+        return None
+    for made in (_varied(longer, rng), longer):
+        try:
+            with np.errstate(all="ignore"):
+                y = np.asarray(made(*made.inputs), np.float64)
+            if y.size <= most and np.isfinite(y).all() and _cost(made, y) <= MULTIPLY_ADDS:
+                return made
+        except Exception:  # whatever an op says to what it does not take
+            continue
+    return None
+
+
+def _cost(call: Call, y: Array) -> int:
+    defaults = {name: p.default for name, p in call.op.signature.parameters.items()}
+    return call.op.cost({**defaults, **call.arguments}, y)
+
+
+def length_of(call: Call, places: tuple[Place, ...]) -> int:
+    """Return the length of the axes `places`, some of which may be 1 and broadcast."""
+    arrays: dict[tuple[str, int], Array] = {(name, k): x for name, k, x in _arrays(call)}
+    return max([int(arrays[name, k].shape[axis]) for name, k, axis in places if axis >= 0])
+
+
+def resized(call: Call, places: tuple[Place, ...], chosen: Any) -> Call:
+    """Return the call with the indices `chosen` of some axes, but for those that broadcast."""
+    length = length_of(call, places)
+    arguments = dict(call.arguments)
+    for name, k, axis in places:
+        value = arguments[name]
+        if axis < 0:
+            shape = list(value)
+            shape[-1 - axis] = len(chosen)
+            arguments[name] = tuple(shape)
+        elif isinstance(value, list | tuple):
+            parts = list(value)
+            parts[k] = np.take(parts[k], chosen, axis)
+            arguments[name] = parts
+        elif np.shape(value)[axis] == length:
+            arguments[name] = np.take(value, chosen, axis)
+    return Call(call.op, arguments, call.of)
+
+
+def _varied(call: Call, rng: np.random.Generator) -> Call:
+    """Return the call with inputs that differ everywhere by a few percent: repeats would tie."""
+    return call.given([x * rng.uniform(0.95, 1.05, x.shape) for x in call.inputs])
+
+
+def _batch_axis(small: Growth) -> int | None:
+    """Return the axis of the result along which a call of `small` falls into independent parts."""
+    if small.length < FIRST_TRY:
+        return None
+    whole = np.asarray(small.call(*small.call.inputs))
+    axes = {k for k, n in enumerate(whole.shape) if n == length_of(small.call, small.places)}
+    for chosen in ([0], [1, 0], [2, 1, 1]):
+        part = small.piece(chosen)
+        try:
+            y = np.asarray(part(*part.inputs))
+        except Exception:
+            return None
+        axes = {axis for axis in axes if _close(y, np.take(whole, chosen, axis))}
+    return min(axes, default=None)
+
+
+def _close(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+def _arrays(call: Call) -> Iterator[tuple[str, int, Array]]:
+    for name, value in call.arguments.items():
+        if isinstance(value, np.ndarray):
+            yield name, 0, value
+        elif call.op.sequence and name in call.of:
+            yield from ((name, k, np.asarray(part)) for k, part in enumerate(value))
