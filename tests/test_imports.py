@@ -1,0 +1,84 @@
+"""The order of the packages: each imports only those before it, type-only imports included."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tinygrad_cnn as tg
+
+ROOT = Path(tg.__file__).parent
+ORDER = [
+    {"engine"},
+    {"support"},
+    {"core", "ops"},  # a Tensor's methods are ops, and ops are declared by the core
+    {"data", "nn"},
+    {"optim"},
+    {"train"},
+    {"check"},
+    {"drawing"},
+    {"derivation"},
+    {"bench"},
+    {"experiments"},
+    {"studio"},
+    {"cli"},
+]
+FLOORS = {package: floor for floor, packages in enumerate(ORDER) for package in packages}
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Yield the modules of the package that a file imports, as "nn.layers.linear"."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            top, _, rest = name.partition(".")
+            if top == ROOT.name and rest:
+                yield module_of(rest)
+
+
+def module_of(name: str) -> str:
+    """Return the module that `name`, of a module or of something in one, stands for."""
+    parts = name.split(".")
+    while parts and not (
+        (ROOT.joinpath(*parts)).is_dir() or ROOT.joinpath(*parts).with_suffix(".py").is_file()
+    ):
+        parts.pop()
+    return ".".join(parts)
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def test_every_package_has_its_place_in_the_order() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages == set(FLOORS)
+
+
+@pytest.mark.parametrize("package", sorted(FLOORS))
+def test_a_package_imports_only_those_before_it(package: str) -> None:
+    for file in sorted((ROOT / package).rglob("*.py")):
+        for module in imports(file):
+            other = module.partition(".")[0]
+            if other and other != package:
+                assert FLOORS[other] < FLOORS[package] or {other, package} <= {"core", "ops"}, (
+                    f"{file.relative_to(ROOT)} imports {module}"
+                )
+
+
+def test_the_engine_imports_no_other_package() -> None:
+    for file in (ROOT / "engine").rglob("*.py"):
+        assert all(module.startswith("engine") for module in imports(file)), file
+
+
+def test_no_function_hides_a_package() -> None:
+    for package in FLOORS:
+        public = getattr(tg, package, None)
+        assert public is None or type(public).__name__ == "module", package
