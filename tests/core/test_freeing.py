@@ -168,14 +168,13 @@ def test_a_swept_node_holds_nothing_though_its_result_lives() -> None:
     saved = weakref.ref(h.array)
     y = (h * h).sum()
     y.backward()
-    assert y.node.parents is None
-    assert y.node.saved == h.node.saved == []
+    assert y.node.saved is h.node.saved is None
     del h
     assert saved() is None
 
 
 @pytest.mark.usefixtures("no_collector")
-def test_keeping_a_loss_does_not_keep_its_graph_after_the_sweep() -> None:
+def test_keeping_a_loss_keeps_no_array_of_its_graph_after_the_sweep() -> None:
     """Logging losses must not fill memory."""
     x = tg.Tensor(np.random.default_rng(1).standard_normal((2, 1, 8, 8)))
     leaves = parameters()
@@ -185,7 +184,7 @@ def test_keeping_a_loss_does_not_keep_its_graph_after_the_sweep() -> None:
         with tg.observe(seen):
             losses.append(network(x, leaves))
         losses[-1].backward()
-    assert seen.alive()[0] == 3
+    assert seen.alive()[0] == len(seen.nodes)  # the shape of each graph can still be drawn
     assert seen.alive()[1] <= 3
 
 

@@ -96,7 +96,7 @@ def test_on_any_graph_the_printed_formula_is_the_gradient(
                 arrays[symbols[node].plain()] = value
             elif isinstance(value, tg.Tensor):
                 arrays[symbols[value.node or value].plain()] = value.array
-        waiting += [parent for parent in node.edges() if isinstance(parent, Node)]
+        waiting += [parent for parent in node.parents if isinstance(parent, Node)]
     free = [letter for letter in derivation.written.index if letter]
     at = Entries(arrays, derivation.written.lengths)
     found = at.value(derivation.written.formula.plain(), free)

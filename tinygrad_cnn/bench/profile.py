@@ -119,7 +119,7 @@ class OpProfile(Observer):
                 if name != "bias" and (not isinstance(source, Variable) or source.requires_grad)
             ]
             wanted = sum(source is not None for source in factors)
-            kept = sum(array.nbytes for array in _arrays(event.node.saved))
+            kept = sum(array.nbytes for array in _arrays(event.node.kept()))
             self._recorded[event.node] = cost * wanted, kept
 
     def _write_turn(self, event: BackwardEvent) -> None:

@@ -44,11 +44,11 @@ class Node:
         The op that was called.
     plan : Plan
         Which derivatives this call needs and what they read, shared by all calls of a kind.
-    parents : tuple of (Node, Variable or None), or None
+    parents : tuple of (Node, Variable or None)
         Where each differentiable argument came from, in the order of the arguments: the node that
-        computed it, the leaf itself, or None where no gradient is wanted. None once freed.
-    saved : list
-        The values of ``plan.names``.
+        computed it, the leaf itself, or None where no gradient is wanted.
+    saved : list or None
+        The values of ``plan.names``. None once freed: the shape of the graph stays.
     static : tuple
         The values of the op's static parameters (``op.static``), such as a stride.
     shape, dtype
@@ -74,8 +74,8 @@ class Node:
     ) -> None:
         self.op = op
         self.plan = plan
-        self.parents: tuple[Node | Variable | None, ...] | None = parents
-        self.saved = saved
+        self.parents = parents
+        self.saved: list[Any] | None = saved
         self.static = static
         self.shape = result.shape
         self.dtype = result.dtype
@@ -88,20 +88,22 @@ class Node:
     def __str__(self) -> str:
         return f"{self.op.name} in {self.scope}" if self.scope else self.op.name
 
-    def edges(self) -> tuple[Node | Variable | None, ...]:
-        """Return `parents`, or raise `GraphFreedError` when they are gone."""
-        if self.parents is None:
+    def kept(self) -> list[Any]:
+        """Return `saved`, or raise `GraphFreedError` if it was freed."""
+        if self.saved is None:
             raise GraphFreedError(
                 f"the graph of this result ({self}, shape {self.shape}) was freed by an earlier "
                 "backward() or grad(); pass retain_graph=True there to use it again"
             )
-        return self.parents
+        return self.saved
 
     def values(self) -> list[Any]:
         """Return `saved` with its Tensors as arrays.
 
         Raises
         ------
+        GraphFreedError
+            If it was freed.
         ChangedInPlaceError
             If one is a leaf, or a view of one, that was changed since it was saved.
         """
@@ -111,7 +113,7 @@ class Node:
             else [self._value(v) if isinstance(v, Variable) else v for v in kept]
             if type(kept) is list
             else kept
-            for kept in self.saved
+            for kept in self.kept()
         ]
 
     def _value(self, kept: Variable) -> NDArray[Any]:
@@ -125,9 +127,8 @@ class Node:
         return kept.array
 
     def free(self) -> None:
-        """Drop everything the node holds."""
-        self.parents = None
-        self.saved = []
+        """Drop the saved values."""
+        self.saved = None
 
 
 def grad(
@@ -331,17 +332,11 @@ def _sweep(
 
 
 def nodes_of(root: Node) -> list[Node]:
-    """Return all that `root` was computed from, and it, from the oldest on.
-
-    Raises
-    ------
-    GraphFreedError
-        If a part of the graph was freed.
-    """
+    """Return `root` and all nodes that it was computed from, the oldest first."""
     seen = {root}
     stack = [root]
     while stack:
-        for parent in stack.pop().edges():
+        for parent in stack.pop().parents:
             if isinstance(parent, Node) and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
@@ -352,6 +347,6 @@ def _leading_to(wanted: set[Node | Variable], nodes: list[Node]) -> set[Node]:
     """Return those of `nodes`, sorted by age, through which a gradient reaches one of `wanted`."""
     leading: set[Node] = set()
     for node in nodes:
-        if any(parent in wanted or parent in leading for parent in node.edges()):
+        if any(parent in wanted or parent in leading for parent in node.parents):
             leading.add(node)
     return leading

@@ -332,14 +332,14 @@ class Op(Declaration[P]):
 
         `values` are those that the node has saved, from ``node.values()``.
         """
-        parents = node.edges()
+        parents = node.parents
         plan = node.plan
         kept = own = values
         if self.guarded:
             kept = own = _read_only(kept)
             (gradient,) = _read_only([gradient])
         if create_graph:
-            kept, own = node.saved.copy(), []
+            kept, own = node.kept().copy(), []
             if "y" in plan.names:
                 place = plan.names.index("y")
                 kept[place] = Variable.tensor.of(kept[place], node)

@@ -71,7 +71,7 @@ def node_letters(nodes: list[Node], layers: dict[Node, int]) -> list[Wish]:
     followers: dict[Node, set[str]] = {}
     predictions: set[Node] = set()
     for node in nodes:
-        for number, parent in enumerate(node.edges()):
+        for number, parent in enumerate(node.parents):
             if isinstance(parent, Node):
                 followers.setdefault(parent, set()).add(node.op.name)
                 if number == 0 and node.op.name in ("squared_error", "mse"):
@@ -106,7 +106,7 @@ def layers_of(nodes: list[Node]) -> dict[Node, int]:
     layers: dict[Node, int] = {}
     count = 0
     for node in nodes:
-        before = [layers[parent] for parent in node.edges() if isinstance(parent, Node)]
+        before = [layers[parent] for parent in node.parents if isinstance(parent, Node)]
         layers[node] = max(before, default=0)
         if has_weights(node):
             count += 1
@@ -117,9 +117,9 @@ def layers_of(nodes: list[Node]) -> dict[Node, int]:
 def has_weights(node: Node) -> bool:
     """Return whether a call multiplies by a leaf that is learned."""
     if node.op.name in AFFINE:
-        return isinstance(node.edges()[1], Variable)
+        return isinstance(node.parents[1], Variable)
     if node.op.name in PRODUCTS:
-        return any(isinstance(p, Variable) and len(p.shape) >= 2 for p in node.edges())
+        return any(isinstance(p, Variable) and len(p.shape) >= 2 for p in node.parents)
     return False
 
 

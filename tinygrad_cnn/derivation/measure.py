@@ -98,8 +98,8 @@ def _one(edge: Edge, gradient: Array) -> Array:
     numbers = [
         number
         for place, *_ in node.plan.derivatives
-        for number in (range(len(node.edges())) if node.op.sequence else (place,))
-        if node.edges()[number] is edge.target
+        for number in (range(len(node.parents)) if node.op.sequence else (place,))
+        if node.parents[number] is edge.target
     ]
     found: Array = sent[numbers.index(edge.number)][1]
     return found

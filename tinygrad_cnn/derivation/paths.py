@@ -182,7 +182,7 @@ def _leading(root: Node, end: Place) -> dict[Node, list[Edge]]:
 
 
 def _edges(node: Node) -> list[Edge]:
-    parents = node.edges()
+    parents = node.parents
     found = []
     for place, derivative, _ in node.plan.derivatives:
         for number in range(len(parents)) if node.op.sequence else (place,):

@@ -43,7 +43,7 @@ def leaf_names(root: Node, names: Mapping[int, str]) -> dict[Variable, str]:
     """
     found: dict[Variable, str] = {}
     for node in nodes_of(root):
-        for parent in node.edges():
+        for parent in node.parents:
             if isinstance(parent, Variable) and parent not in found:
                 own = parent.name or ""
                 scoped = own and isinstance(parent, Parameter) and node.scope
@@ -53,7 +53,7 @@ def leaf_names(root: Node, names: Mapping[int, str]) -> dict[Variable, str]:
 
 def kept_by(node: Node) -> dict[str, Any]:
     """Return what a node has kept for its derivatives, by name."""
-    return dict(zip(node.plan.names, node.saved, strict=True))
+    return dict(zip(node.plan.names, node.kept(), strict=True))
 
 
 def options_of(node: Node) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Symbols:
         op = node.op
         bound: dict[str, Symbol | str] = {"y": self[node]}
         kept, options = kept_by(node), options_of(node)
-        parents = {} if op.sequence else dict(zip(op.operands, node.edges(), strict=True))
+        parents = {} if op.sequence else dict(zip(op.operands, node.parents, strict=True))
         for parameter in op.parameters:
             parent = parents.get(parameter)
             if parent is not None:
@@ -188,7 +188,7 @@ class Symbols:
         inside = {node.scope: layers[node] for node in reversed(nodes) if has_weights(node)}
         for node in nodes:
             layer = inside.get(node.scope, layers[node]) if node.scope else layers[node]
-            for number, parent in enumerate(node.edges()):
+            for number, parent in enumerate(node.parents):
                 if not isinstance(parent, Variable) or parent in lettered:
                     continue
                 if parent not in self._symbols:

@@ -241,7 +241,7 @@ def _operands(edge: Edge, y: Index) -> dict[str, Index]:
     shapes |= {name: np.shape(_array(value)) for name, value in kept_by(node).items()}
     shapes |= {
         name: parent.shape
-        for name, parent in zip(node.op.operands, node.edges(), strict=True)
+        for name, parent in zip(node.op.operands, node.parents, strict=True)
         if parent is not None
     }
     aliases = LETTERS.get(node.op.name, {})

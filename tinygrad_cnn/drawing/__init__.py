@@ -70,7 +70,8 @@ def draw(
     TypeError
         If `y` is no Tensor.
     GraphFreedError
-        If the graph was freed.
+        If gradients are to be shown and the graph was freed. Without them the graph is drawn as far
+        as it is still known: values that the sweep has freed are left out.
 
     Examples
     --------

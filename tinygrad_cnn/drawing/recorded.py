@@ -27,8 +27,6 @@ def recorded(y: Tensor) -> list[Step]:
         If `y` is no Tensor.
     ValueError
         If it has no graph.
-    GraphFreedError
-        If its graph was freed.
     """
     if not isinstance(y, Variable):
         raise TypeError(f"draw: y is {type(y).__name__}, expected Tensor")
@@ -40,14 +38,7 @@ def recorded(y: Tensor) -> list[Step]:
         )
     steps: dict[Node, Step] = {}
     leaves: dict[Any, Leaf] = {}
-    try:
-        nodes = nodes_of(y.node)
-    except GraphFreedError as error:
-        raise GraphFreedError(
-            f"draw: {error}, or draw a trace: `with tg.trace() as trace:` around forward and "
-            "backward, then trace.draw()"
-        ) from None
-    for node in nodes:
+    for node in nodes_of(y.node):
         steps[node] = _step(node, steps, leaves)
     steps[y.node].array = y.array
     return list(steps.values())
@@ -60,6 +51,8 @@ def sweep(y: Tensor, steps: list[Step]) -> None:
     ------
     ValueError
         If `y` has more than one element.
+    GraphFreedError
+        If its graph was freed.
     """
     if y.array.size != 1:
         raise ValueError(
@@ -74,7 +67,13 @@ def sweep(y: Tensor, steps: list[Step]) -> None:
     ]
     watching = _Sweep(steps)
     with changed_recording(observers=(watching,)):  # nobody else is to see this sweep
-        grad(y, list(dict.fromkeys(leaves)), retain_graph=True)
+        try:
+            grad(y, list(dict.fromkeys(leaves)), retain_graph=True)
+        except GraphFreedError as error:
+            raise GraphFreedError(
+                f"draw: {error}, or draw a trace: `with tg.trace() as trace:` around forward and "
+                "backward, then trace.draw()"
+            ) from None
 
 
 class _Sweep(Observer):
@@ -91,10 +90,10 @@ class _Sweep(Observer):
 
 def _step(node: Node, steps: dict[Node, Step], leaves: dict[Any, Leaf]) -> Step:
     op = node.op
-    kept = dict(zip(node.plan.names, node.saved, strict=True))
+    kept = {} if node.saved is None else dict(zip(node.plan.names, node.saved, strict=True))
     known = kept | kept.get("static", {}) | dict(zip(op.static, node.static, strict=True))
     step = Step(op, node.scope, node, shape=node.shape, dtype=node.dtype)
-    parents = node.edges()
+    parents = node.parents
     for (name, derivative), parent in zip(operands(op, len(parents)), parents, strict=True):
         value = known.pop(name, None)
         if isinstance(parent, Node):

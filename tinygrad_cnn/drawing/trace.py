@@ -312,7 +312,7 @@ def _own(output: NDArray[Any], arguments: Any) -> NDArray[Any]:
 def _memory(event: ForwardEvent) -> int:
     """Return the bytes that a call took: for its result, unless a view, and for its derivatives."""
     arrays = [value for value in event.arguments.values() if isinstance(value, np.ndarray)]
-    saved = [] if event.node is None else event.node.saved
+    saved = [] if event.node is None else event.node.kept()
     kept = [value for value in saved if isinstance(value, np.ndarray)]
     new: list[NDArray[Any]] = []
     for array in [event.output, *kept]:

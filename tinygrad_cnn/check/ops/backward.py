@@ -85,11 +85,11 @@ def _check_rules(call: Call, y: Tensor, u: Array) -> None:
     node = y.node
     if node is None or call.op.sequence:
         return
-    kept = dict(zip(node.plan.names, node.saved, strict=True))
+    kept = dict(zip(node.plan.names, node.kept(), strict=True))
     for place, derivative, _ in node.plan.derivatives:
         needs = {name: getattr(kept[name], "array", kept[name]) for name in derivative.needs}
         value = derivative.rule(u, **needs)
-        parent = node.edges()[place]
+        parent = node.parents[place]
         if value.dtype != u.dtype:
             raise PropertyError(
                 f"the rule for {derivative.of} computes in {value.dtype} where all is {u.dtype}",
