@@ -288,7 +288,9 @@ def _sweep(
     leading = None if wanted is None else _leading_to(wanted, nodes)
     needed = None if wanted is None or leading is None else wanted | leading
     # Read all saved values first: what was changed in place raises before anything is freed.
-    due = [(n, None if leading is not None and n not in leading else n.values()) for n in nodes]
+    nodes.reverse()
+    due = [(n, n.values() if leading is None or n in leading else None) for n in nodes]
+    due.reverse()  # the newest last, to be popped first
     del nodes
     pending: dict[Node | Variable, Array] = {root: seed}
     found: dict[Node | Variable, Array] = {}
