@@ -82,3 +82,8 @@ def test_no_function_hides_a_package() -> None:
     for package in FLOORS:
         public = getattr(tg, package, None)
         assert public is None or type(public).__name__ == "module", package
+
+
+def test_dir_shows_the_public_names_and_nothing_else() -> None:
+    assert dir(tg) == sorted(tg.__all__)
+    assert all(hasattr(tg, name) for name in dir(tg))

@@ -66,3 +66,8 @@ def __getattr__(name: str) -> Any:
     if name == "check":
         return importlib.import_module("tinygrad_cnn.check")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)
