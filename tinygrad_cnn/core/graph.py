@@ -216,11 +216,16 @@ def backward(y: Variable, gradient: Array | None = None, retain_graph: bool = Fa
     taken: set[int] = set()
     with _accumulating:
         totals = {
-            leaf: _own(value, taken) if leaf.grad is None else np.asarray(leaf.grad + value)
+            leaf: _own(value, taken) if leaf.grad is None else _sum(leaf.grad, value)
             for leaf, value in found.items()
         }
         for leaf, total in totals.items():  # only now that nothing can fail any more
             leaf.grad = total
+
+
+def _sum(gradient: Array, value: Array) -> NDArray[Any]:
+    """Return the sum of a gradient, which may be set to a Tensor, and another as an array."""
+    return np.asarray((gradient.array if isinstance(gradient, Variable) else gradient) + value)
 
 
 def _describe(tensor: Variable) -> str:
