@@ -1,8 +1,8 @@
-"""Optimisers, learning-rate schedules and gradient clipping.
+"""Optimizers, learning-rate schedules and gradient clipping.
 
-Gradient descent and stochastic gradient descent are the same optimiser, `SGD`, with another loader:
-``DataLoader(set, batch_size=None)`` gives the whole set as one batch, and every step then follows
-the gradient of the whole error; with batches of some examples it follows an estimate of it.
+`SGD` does both full-batch and stochastic gradient descent; the loader decides which.
+``DataLoader(set, batch_size=None)`` yields the whole set as one batch, so that each step follows
+the exact gradient. Smaller batches give an estimate of that gradient.
 
 >>> import tinygrad_cnn as tg
 >>> from tinygrad_cnn import optim

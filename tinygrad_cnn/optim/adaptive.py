@@ -1,4 +1,4 @@
-"""Optimisers that give every weight a step size of its own."""
+"""Adaptive optimizers: Adam, AdamW and RMSProp."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer
 
 
 class Adam(Optimizer):
-    """Steps by the mean of the gradients over the root of the mean of their squares.
+    """Adam: adaptive step sizes from running means of the gradient and of its square.
 
-    With g the gradient plus λp, and t the number of the step,
+    With g the gradient plus λp, and t the step number,
 
         m ← β₁m + (1 − β₁)g,    v ← β₂v + (1 − β₂)g²,
         p ← p − lr · m̂ / (√v̂ + ε),    m̂ = m / (1 − β₁ᵗ),    v̂ = v / (1 − β₂ᵗ).
@@ -28,7 +28,7 @@ class Adam(Optimizer):
     lr : float
         The learning rate, 0 or more.
     betas : (float, float)
-        β₁ and β₂, from 0 to below 1: also the attributes ``beta1`` and ``beta2``.
+        β₁ and β₂, in [0, 1). Also the attributes ``beta1`` and ``beta2``.
     epsilon : float
         ε, 0 or more.
     weight_decay : float
@@ -39,7 +39,7 @@ class Adam(Optimizer):
     ValueError
         If an argument is out of range, or there are no parameters.
     TypeError
-        If a parameter is no leaf of float32 or float64.
+        If a parameter is not a leaf of float32 or float64.
 
     Notes
     -----
@@ -80,7 +80,7 @@ class Adam(Optimizer):
         self.weight_decay = weight_decay
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
-        """Change `p` in place."""
+        """Update `p` in place."""
         if self.weight_decay:
             g = g + self.weight_decay * p
         self._descend(p, g, state)
@@ -95,7 +95,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay goes past the means: p ← p − lr·λp, then Adam's step with g alone.
+    """Adam with decoupled weight decay: p ← p − lr·λp, then Adam's step with g alone.
 
     Parameters as for `Adam`.
 
@@ -128,13 +128,13 @@ class AdamW(Adam):
         super().__init__(parameters, lr, betas, epsilon, weight_decay)
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
-        """Change `p` in place."""
+        """Update `p` in place."""
         p *= 1.0 - self.lr * self.weight_decay
         self._descend(p, g, state)
 
 
 class RMSProp(Optimizer):
-    """Steps by the gradient over the root of the running mean of its squares.
+    """RMSProp: divides the gradient by the root of the running mean of its square.
 
     With g the gradient plus λp,
 
@@ -146,11 +146,11 @@ class RMSProp(Optimizer):
     lr : float
         The learning rate, 0 or more.
     alpha : float
-        α, from 0 to below 1.
+        α, in [0, 1).
     epsilon : float
         ε, 0 or more.
     momentum : float
-        μ, from 0 to below 1.
+        μ, in [0, 1).
     weight_decay : float
         λ, 0 or more.
 
@@ -159,12 +159,12 @@ class RMSProp(Optimizer):
     ValueError
         If an argument is out of range, or there are no parameters.
     TypeError
-        If a parameter is no leaf of float32 or float64.
+        If a parameter is not a leaf of float32 or float64.
 
     Notes
     -----
     Tieleman and Hinton, "Neural networks for machine learning", lecture 6.5, 2012; PyTorch's
-    definition (its option ``centered`` left out).
+    definition, without ``centered``.
 
     Examples
     --------
@@ -200,7 +200,7 @@ class RMSProp(Optimizer):
         self.weight_decay = weight_decay
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
-        """Change `p` in place."""
+        """Update `p` in place."""
         if self.weight_decay:
             g = g + self.weight_decay * p
         v, u = state["square"], state["velocity"]

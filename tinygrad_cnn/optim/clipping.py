@@ -1,4 +1,4 @@
-"""Gradient clipping: to be called between ``backward()`` and ``step()``."""
+"""Gradient clipping, between ``backward()`` and ``step()``."""
 
 from __future__ import annotations
 
@@ -20,25 +20,24 @@ def clip_gradient_norm(parameters: Iterable[Variable], max_norm: float) -> float
     Parameters
     ----------
     parameters : iterable of Parameter
-        Those without a gradient are passed over, and those that are frozen.
+        Frozen parameters, and those without a gradient, are skipped.
     max_norm : float
         Above 0.
 
     Returns
     -------
     float
-        The norm before: √(Σ g²) over all values of all gradients, computed in float64.
+        The norm before clipping: √(Σ g²) over all gradients, computed in float64.
 
     Raises
     ------
     FloatingPointError
-        If a gradient holds NaN or infinity, which no factor makes sound: the message says which,
-        and all are left as they were.
+        If a gradient contains NaN or infinity; the message says which. Nothing is changed.
     ValueError
-        If `max_norm` is out of range, there are no parameters, one is there twice, or a gradient
-        is of another shape or dtype than its parameter.
+        If `max_norm` is out of range, there are no parameters, one is repeated, or the shape or
+        dtype of a gradient differs from its parameter's.
     TypeError
-        If a parameter is no leaf of float32 or float64.
+        If a parameter is not a leaf of float32 or float64.
 
     Notes
     -----
@@ -76,22 +75,22 @@ def clip_gradient_norm(parameters: Iterable[Variable], max_norm: float) -> float
 
 
 def clip_gradient_value(parameters: Iterable[Variable], max_value: float) -> None:
-    """Clip every value of every gradient to [−max_value, max_value]; a NaN stays one.
+    """Clip every value of every gradient to [−max_value, max_value]; NaN stays NaN.
 
     Parameters
     ----------
     parameters : iterable of Parameter
-        Those without a gradient are passed over, and those that are frozen.
+        Frozen parameters, and those without a gradient, are skipped.
     max_value : float
         Above 0.
 
     Raises
     ------
     ValueError
-        If `max_value` is out of range, there are no parameters, one is there twice, or a gradient
-        is of another shape or dtype than its parameter.
+        If `max_value` is out of range, there are no parameters, one is repeated, or the shape or
+        dtype of a gradient differs from its parameter's.
     TypeError
-        If a parameter is no leaf of float32 or float64.
+        If a parameter is not a leaf of float32 or float64.
 
     Examples
     --------
@@ -117,7 +116,7 @@ def _writable(owner: str, i: int, p: Variable) -> NDArray[Any] | None:
 
 
 def _each_once(gradients: list[NDArray[Any] | None]) -> list[NDArray[Any]]:
-    """Return the gradients that there are: one that two parameters share must be scaled once."""
+    """Return the gradients, each once: one shared by two parameters must be scaled once."""
     return list({id(g): g for g in gradients if g is not None}.values())
 
 

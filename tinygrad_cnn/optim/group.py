@@ -1,9 +1,9 @@
-"""Small parameters side by side, so that one call of an optimizer's `update` changes them all.
+"""Grouped updates: one call of an optimizer's `update` for many small parameters.
 
-A call of NumPy costs about a microsecond whatever it does, and an update makes up to a dozen: for a
-bias of ten numbers, all of its time. So the numbers of small parameters are gathered into one array
-before an update, and handed back after it; their state lies in one array from the start, of which
-each parameter's is a view. The results are the same bits.
+A NumPy call costs about a microsecond even on tiny arrays, and an update makes up to a dozen: this
+dominates the update of a ten-number bias. Therefore small parameters are copied into one array
+before an update and copied back after it. Their state is stored in one array, and each parameter's
+state is a view of it. The results are bit-identical.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.core.variable import Variable
 
-State: TypeAlias = dict[str, Any]  # of one parameter: a count of steps, and arrays of its shape
+State: TypeAlias = dict[str, Any]  # per parameter: a step count, and arrays of its shape
 Update: TypeAlias = Callable[[NDArray[Any], NDArray[Any], State], Any]
 
-SMALL = 1 << 12  # numbers, up to which a parameter's updates cost more in calls than in arithmetic
+SMALL = 1 << 12  # size up to which an update costs more in calls than in arithmetic
 
 
 class Alone:
-    """A parameter that is updated by itself."""
+    """One parameter, updated alone."""
 
     def __init__(self, parameter: Variable, state: State) -> None:
         self.parameter = parameter
@@ -32,14 +32,14 @@ class Alone:
         self._slots = _slots(state)
 
     def step(self, update: Update) -> None:
-        """Change the parameter by `update`."""
-        self.parameter.mark_changed()  # before the change: an interrupt may come right after it
+        """Apply `update` to the parameter."""
+        self.parameter.mark_changed()  # first: an interrupt may follow the change
         g = np.asarray(self.parameter.grad)
         _apply(update, self.parameter.array, _read_only(g), self.state, self._slots)
 
 
 class Together:
-    """Parameters of one dtype and as many steps, which are updated as if they were one."""
+    """Parameters of one dtype and step count, updated as one array."""
 
     def __init__(self, parameters: list[Variable], states: list[State]) -> None:
         self.parameters = parameters
@@ -57,7 +57,7 @@ class Together:
         self._values_of_each = self._parts(self._values)
 
     def step(self, update: Update) -> None:
-        """Change all of them by one `update`."""
+        """Apply `update` to all of them at once."""
         np.concatenate([p.array.ravel() for p in self.parameters], out=self._values)
         gradients = [g.ravel() for p in self.parameters if (g := p.grad) is not None]
         np.concatenate(gradients, out=self._gradient)
@@ -68,7 +68,7 @@ class Together:
             p.array[...] = part
 
     def _parts(self, numbers: NDArray[Any]) -> list[NDArray[Any]]:
-        """Return the part of each parameter, in its shape: views."""
+        """Return the views of `numbers` that belong to each parameter, in its shape."""
         places = zip(self.parameters, pairwise(self._cuts), strict=True)
         return [numbers[start:stop].reshape(p.shape) for p, (start, stop) in places]
 
@@ -90,9 +90,9 @@ def _apply(
     state: State,
     slots: dict[str, NDArray[Any]],
 ) -> None:
-    """Call `update`; what it rebinds in `state` is copied to the arrays of `slots`.
+    """Call `update`, and copy arrays that it rebinds in `state` to those in `slots`.
 
-    Those arrays are what is saved, and what the states of the parameters in a group are views of.
+    The arrays in `slots` are saved, and the states of a group's parameters are views of them.
     """
     state["steps"] += 1
     returned = update(p, g, state)
@@ -110,7 +110,7 @@ def _apply(
 def grouped(
     parameters: Iterable[tuple[Variable, State]], elementwise: bool
 ) -> list[Alone | Together]:
-    """Return how to update the parameters: those together that are small and may be."""
+    """Return the update groups: small parameters together if `elementwise`."""
     groups: list[Alone | Together] = []
     small: dict[Any, list[tuple[Variable, State]]] = {}
     for p, state in parameters:

@@ -1,4 +1,4 @@
-"""What all optimisers share: the parameters, the step, and a state that can be saved."""
+"""The base class of optimizers: parameters, the step, and a state that can be saved."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ T = TypeVar("T")
 
 
 class Option(Generic[T]):
-    """An attribute that is checked whenever it is set, saved with the state, and restored from it.
+    """An attribute that is checked when set, saved with the state, and restored from it.
 
-    It is read as fast as any other: Python finds it in the instance, as there is no ``__get__``.
+    Reading costs nothing extra: without ``__get__``, Python finds the value in the instance.
 
     Parameters
     ----------
     check : callable
         ``check(owner, name, value)`` returns the value to keep, or raises ValueError.
     optional : bool
-        A state may lack it, as states of earlier versions do; the attribute then stays as it is.
+        Whether a state may lack it, as in earlier versions. The attribute then keeps its value.
     """
 
     if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Option(Generic[T]):
 class Hyperparameter(Option[float]):
     """An option that is a number with 0 ≤ number < below.
 
-    It is kept as a Python float, which never turns float32 into float64.
+    Stored as a Python float, which never promotes float32 to float64.
     """
 
     def __init__(self, below: float = math.inf) -> None:
@@ -66,19 +66,19 @@ def options_of(kind: type) -> dict[str, Option[Any]]:
 
 
 class Optimizer:
-    """Changes parameters so that what their gradients are of becomes smaller.
+    """Base class: updates parameters to minimize the loss.
 
-    Derive from it: make numbers that steer it a `Hyperparameter`, name in `slots` the arrays it
-    keeps for each parameter, and define `update`. If `update` treats every number by itself, as all
-    of ours do, say ``elementwise = True`` beside it: small parameters are then updated by one call.
+    Subclasses declare their settings as `Hyperparameter`, name in `slots` the arrays kept per
+    parameter, and define `update`. If `update` works elementwise, as in all optimizers here, set
+    ``elementwise = True``: small parameters are then updated in one call.
     A parameter whose ``requires_grad`` is False is frozen: no step changes it.
 
     Parameters
     ----------
     parameters : iterable of Parameter
-        Or of other leaves of float32 or float64; each once.
+        Or other leaves of float32 or float64, each once.
     lr : float
-        The learning rate, 0 or more. It can be changed between steps.
+        The learning rate, 0 or more. It may change between steps.
 
     Attributes
     ----------
@@ -88,9 +88,9 @@ class Optimizer:
     Raises
     ------
     ValueError
-        If there are no parameters, one is there twice, or a number is out of range.
+        If there are no parameters, one is repeated, or a number is out of range.
     TypeError
-        If one of them is no such leaf.
+        If a parameter is not such a leaf.
 
     Examples
     --------
@@ -113,7 +113,7 @@ class Optimizer:
 
     def __init_subclass__(cls) -> None:
         if "update" in vars(cls) and "elementwise" not in vars(cls):
-            cls.elementwise = False  # what was said of another's update says nothing of this one
+            cls.elementwise = False  # a new `update` may not be elementwise
 
     def __init__(self, parameters: Iterable[Variable], lr: float) -> None:
         self.parameters = leaves(type(self).__name__, parameters)
@@ -122,19 +122,19 @@ class Optimizer:
         self._grouped: tuple[list[int], list[Alone | Together]] = ([], [])
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
-        """Change `p` in place, given its gradient `g` (which must stay as it is) and its state."""
+        """Update `p` in place from its gradient `g`, which must not change, and its state."""
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 
     def step(self) -> None:
-        """Change every parameter that has a gradient and requires one; the others stay as they are.
+        """Update every parameter that has a gradient and requires one.
 
         A gradient that is not finite is applied like any other; see `clip_gradient_norm`.
 
         Raises
         ------
         ValueError
-            If a gradient is no array or Tensor of its parameter's shape and dtype: nothing is
-            changed then.
+            If a gradient is not an array or Tensor of its parameter's shape and dtype. Nothing is
+            changed.
         """
         ready = []
         for i, p in enumerate(self.parameters):
@@ -151,31 +151,31 @@ class Optimizer:
                 group.step(self.update)
 
     def _groups(self, ready: list[int]) -> list[Alone | Together]:
-        """Return how to update the parameters at these places, whose state begins if it has not."""
+        """Return the update groups of the parameters at these indices; create missing states."""
         members = [(self.parameters[i], self.states[i]) for i in ready]
         for p, state in members:
-            if not state:  # in one step, so that an interrupt leaves no half of it
+            if not state:  # in one call, so that an interrupt leaves no partial state
                 state.update({"steps": 0} | {slot: np.zeros_like(p.array) for slot in self.slots})
         return grouped(members, self.elementwise)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_grouped": ([], [])}  # a copy would not share the groups' memory
+        return {**vars(self), "_grouped": ([], [])}  # copies share no group memory
 
     def zero_grad(self) -> None:
-        """Forget the gradients: set ``.grad`` of every parameter to None."""
+        """Clear the gradients: set ``.grad`` of every parameter to None."""
         for parameter in self.parameters:
             parameter.grad = None
 
     # --- saving and loading ----------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return options and the state of every parameter: numbers and copied arrays.
+        """Return the options and the state of every parameter: numbers and copied arrays.
 
         Returns
         -------
         dict of str to float, bool, int or ndarray
-            Options by name; the state of parameter ``i`` as ``"i.steps"`` and so on, once it has
-            made a step.
+            Options by name. The state of parameter ``i`` as ``"i.steps"`` and so on, once it has
+            been updated.
         """
         found: dict[str, Any] = {name: getattr(self, name) for name in options_of(type(self))}
         for i, state in enumerate(self.states):
@@ -185,16 +185,16 @@ class Optimizer:
         return found
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where another optimizer was when its `state_dict` was taken.
+        """Restore the state and the options that `state_dict` of another optimizer returned.
 
-        The options are restored too. One that the state of an earlier version lacks, such as
-        `SGD`'s ``nesterov``, stays as it is.
+        Options that are missing, as `SGD`'s ``nesterov`` in states of earlier versions, keep their
+        values.
 
         Raises
         ------
         ValueError
-            If `state` is not that of such an optimizer for such parameters: the message says in
-            what, and nothing is changed.
+            If `state` does not match the optimizer or its parameters; the message says where.
+            Nothing is changed.
         """
         owner = f"{type(self).__name__}.load_state_dict"
         unread = dict(state)
@@ -213,7 +213,7 @@ class Optimizer:
         self._grouped = ([], [])
 
     def _loaded(self, owner: str, i: int, p: Variable, unread: dict[str, Any]) -> State:
-        """Take the state of parameter `i` out of `unread`; empty if it has made no step."""
+        """Take the state of parameter `i` out of `unread`; empty before its first step."""
         keys = [key for key in ("steps", *self.slots) if f"{i}.{key}" in unread]
         if keys and len(keys) <= len(self.slots):
             lacking = {"steps", *self.slots}.difference(keys)
@@ -229,7 +229,7 @@ class Optimizer:
         if keys:
             begun = any(own[slot].any() for slot in keys[1:])
             own["steps"] = whole(owner, f"{i}.steps", own["steps"], int(begun))
-        return own if own.get("steps") else {}  # 0, all zero: interrupted in the first step
+        return own if own.get("steps") else {}  # 0 steps: interrupted in the first
 
     def __repr__(self) -> str:
         options = {name: getattr(self, name) for name in options_of(type(self))}
@@ -241,14 +241,14 @@ class Optimizer:
 
 
 def leaves(owner: str, parameters: Iterable[Variable]) -> list[Variable]:
-    """Return `parameters` as a list; refuse an empty one, a repeated Tensor, and what is no leaf.
+    """Return `parameters` as a list, after checking that they are distinct leaves.
 
     Raises
     ------
     ValueError
-        If there are none, or one is there twice.
+        If there are none, or one is repeated.
     TypeError
-        If `parameters` is one Tensor or no iterable, or holds anything else than floating leaves.
+        If `parameters` is a Tensor or not iterable, or contains anything but floating leaves.
     """
     if isinstance(parameters, Variable) or not isinstance(parameters, Iterable):
         raise TypeError(
@@ -275,14 +275,14 @@ def leaves(owner: str, parameters: Iterable[Variable]) -> list[Variable]:
 
 
 def gradient_of(owner: str, i: int, p: Variable) -> NDArray[Any] | None:
-    """Return the gradient that `p` is to be changed by; None if it has or requires none.
+    """Return the gradient of `p` as an array; None if it has or requires none.
 
-    One that is a Tensor, or of the other byte order, is replaced by a plain array of its own.
+    A Tensor, or an array in the other byte order, is replaced by a new native array.
 
     Raises
     ------
     ValueError
-        If it is of another shape or dtype than `p`.
+        If its shape or dtype differs from that of `p`.
     """
     g: Any = p.grad
     if g is None or not p.requires_grad:

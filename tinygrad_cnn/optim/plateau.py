@@ -1,4 +1,4 @@
-"""The schedule that looks at how well the model does."""
+"""`Plateau`: a schedule that lowers the rate when a metric stops improving."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _shrinking(owner: str, name: str, value: Any) -> float:
 
 
 def _reached(owner: str, name: str, value: Any) -> float:
-    """Return `value`, a number or an infinity; else raise ValueError."""
+    """Return `value` if it is a number or an infinity; else raise ValueError."""
     if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
         raise ValueError(f"{owner}: {name} is {value!r}, expected a number")
     return float(value)
@@ -29,17 +29,17 @@ class Plateau:
 
     A metric improves on the best so far if it is below best − threshold·|best| (for mode "max":
     above best + threshold·|best|). Once it has not improved more than `patience` times in a row,
-    lr ← lr · factor, and the count starts anew. NaN is no improvement.
+    lr ← lr · factor, and the count restarts. NaN is no improvement.
 
     Parameters
     ----------
     optimizer : Optimizer
     factor : float
-        From above 0 to below 1.
+        In (0, 1).
     patience : int
         0 or more.
     mode : {"min", "max"}
-        Whether the metric is to become small, as a loss, or large, as an accuracy.
+        "min" for a loss, "max" for an accuracy.
     threshold : float
         0 or more.
 
@@ -47,7 +47,7 @@ class Plateau:
     ----------
     best : float
     bad_steps : int
-        How often in a row the metric has not improved.
+        The number of consecutive calls without improvement.
 
     Raises
     ------
@@ -93,7 +93,7 @@ class Plateau:
         self.bad_steps = 0
 
     def step(self, metric: float) -> None:
-        """Take note of the newest `metric`, a number or a Tensor with one element."""
+        """Record a new `metric`, a number or a Tensor with one element."""
         value = float(metric)
         margin = self.threshold * abs(self.best) if math.isfinite(self.best) else 0.0
         if value < self.best - margin if self.mode == "min" else value > self.best + margin:
@@ -106,17 +106,17 @@ class Plateau:
             self.bad_steps = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return every attribute but the optimizer, whose state has the rate, by name."""
+        """Return all attributes by name, except the optimizer, which saves the rate."""
         return attributes_of(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where another such schedule was, with its arguments.
+        """Restore the progress and the arguments of another plateau schedule.
 
-        An argument that the state of an earlier version lacks stays as it is.
+        Arguments that are missing, as in states of earlier versions, keep their values.
 
         Raises
         ------
         ValueError
-            If `state` is not that of a plateau schedule: nothing is changed then.
+            If `state` is not that of a plateau schedule. Nothing is changed.
         """
         restore(self, state)

@@ -1,4 +1,4 @@
-"""Schedules: how the learning rate changes while a model learns."""
+"""Learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tinygrad_cnn.support.arguments import number, positive, share, whole
 
 
 class Schedule:
-    """A learning rate that is a function of t, how often `step` was called.
+    """Base class: a learning rate that is a function of t, the number of calls of `step`.
 
-    Derive from it and define `rate`. Call `step` once an epoch or once an update, in whichever the
-    schedule's arguments are counted, after ``optimizer.step()``.
+    Subclasses define `rate`. Call `step` after ``optimizer.step()``: once per epoch or once per
+    update, whichever unit the schedule's arguments use.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Its learning rate at this moment is lr₀, and is set to that of t = 0.
+        Its current learning rate becomes lr₀, and is then set to the rate at t = 0.
 
     Attributes
     ----------
@@ -56,36 +56,36 @@ class Schedule:
         raise NotImplementedError(f"{type(self).__name__} defines no rate")
 
     def step(self) -> None:
-        """Go on by one, and set the optimiser's learning rate."""
+        """Increment t, and set the optimizer's learning rate."""
         self.steps_taken += 1
         self.optimizer.lr = self.rate(self.steps_taken)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return every attribute that is a number, a string or a list of them, by name."""
+        """Return all attributes that are numbers, strings or lists of them, by name."""
         return attributes_of(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where another such schedule was, with its arguments, and set the rate.
+        """Restore the progress and arguments of another schedule of this class; set the rate.
 
-        An argument that the state of an earlier version lacks stays as it is.
+        Arguments that are missing, as in states of earlier versions, keep their values.
 
         Raises
         ------
         ValueError
-            If `state` is not that of such a schedule: nothing is changed then.
+            If `state` is not that of a schedule of this class. Nothing is changed.
         """
         restore(self, state)
         self.optimizer.lr = self.rate(self.steps_taken)
 
 
 class StepDecay(Schedule):
-    """Multiply the rate by a factor every so often: lr = lr₀ · factor^⌊t / every⌋.
+    """Multiply the rate by a factor every `every` steps: lr = lr₀ · factor^⌊t / every⌋.
 
     Parameters
     ----------
     optimizer : Optimizer
     every : int
-        From 1 up.
+        At least 1.
     factor : float
         Above 0.
 
@@ -117,7 +117,7 @@ class StepDecay(Schedule):
 
 
 class Cosine(Schedule):
-    """Let the rate fall along half a cosine to lr_min, and stay there.
+    """Decay the rate to lr_min along half a cosine, then keep it there.
 
     lr = lr_min + ½ (lr₀ − lr_min) (1 + cos(π t / steps)),  for t ≤ steps.
 
@@ -125,7 +125,7 @@ class Cosine(Schedule):
     ----------
     optimizer : Optimizer
     steps : int
-        From 1 up.
+        At least 1.
     lr_min : float
         0 or more.
 
@@ -162,24 +162,24 @@ class Cosine(Schedule):
 
 
 class OneCycle(Schedule):
-    """Let the rate rise to lr_max and fall to almost nothing, each along half a cosine.
+    """Raise the rate to lr_max, then lower it to almost 0, each along half a cosine.
 
     The updates are numbered t = 0 … T with T = steps − 1, and the peak is at P = warmup · T. The
-    rate goes from start · lr_max at 0 to lr_max at P, and on to end · lr_max at T, where it stays:
-    from a to b, it is b + ½ (a − b) (1 + cos πu) at the share u of the way.
+    rate goes from start · lr_max at 0 to lr_max at P, then to end · lr_max at T, where it stays.
+    Between a and b, it is b + ½ (a − b) (1 + cos πu), with u from 0 to 1.
 
     Parameters
     ----------
     optimizer : Optimizer
         Its learning rate is set to start · lr_max.
     steps : int
-        How many updates there will be, from 1 up. Call `step` after each.
+        The total number of updates, at least 1. Call `step` after each.
     lr_max : float
         Above 0.
     warmup : float
-        The share of the updates that the rise takes, from 0 to 1.
+        The fraction of updates in which the rate rises, in [0, 1].
     start, end : float
-        The first and the last rate as shares of `lr_max`, 0 or more.
+        The first and the last rate as fractions of `lr_max`, 0 or more.
 
     Raises
     ------
@@ -189,7 +189,7 @@ class OneCycle(Schedule):
     Notes
     -----
     Smith and Topin, "Super-convergence: very fast training of neural networks using large learning
-    rates", 2018. PyTorch's ``final_div_factor`` counts from the first rate; `end` from the highest.
+    rates", 2018. PyTorch's ``final_div_factor`` refers to the first rate; `end` to the highest.
 
     Examples
     --------
@@ -234,24 +234,24 @@ class OneCycle(Schedule):
 
 
 def _along_cosine(a: float, b: float, way: float) -> float:
-    """Return what lies at the share `way`, at most 1, of the half cosine from `a` to `b`."""
+    """Interpolate from `a` to `b` along half a cosine; `way` is clamped to 1."""
     return b + 0.5 * (a - b) * (1.0 + math.cos(math.pi * min(way, 1.0)))
 
 
 def checked_optimizer(owner: str, optimizer: Any) -> Optimizer:
-    """Return `optimizer`; raise TypeError if it is none."""
+    """Return `optimizer`; raise TypeError if it is not an Optimizer."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"{owner}: optimizer is {type(optimizer).__name__}, expected an Optimizer")
     return optimizer
 
 
 def attributes_of(schedule: Any) -> dict[str, Any]:
-    """Return a copy of every attribute that is a number, a string or a list of them."""
+    """Return a copy of all attributes that are numbers, strings or lists of them."""
     return {name: copy.copy(value) for name, value in vars(schedule).items() if _is_plain(value)}
 
 
 def restore(schedule: Any, state: Mapping[str, Any]) -> None:
-    """Set the attributes of `schedule` to what `state` holds, if they are the right ones."""
+    """Set the attributes of `schedule` from `state`, after checking that they match."""
     owner = f"{type(schedule).__name__}.load_state_dict"
     options = options_of(type(schedule))
     known = attributes_of(schedule)

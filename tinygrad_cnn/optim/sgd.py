@@ -20,9 +20,9 @@ class SGD(Optimizer):
 
     - without momentum: g + λp, the text's Δw and Δb (eq 27, 28);
     - with momentum μ: v, where v ← μv + g + λp, from v = 0;
-    - with Nesterov's: g + λp + μv, with that v.
+    - with Nesterov momentum: g + λp + μv, with that v.
 
-    Plain gradient descent is this optimiser with the whole set as one batch.
+    With the whole set as one batch, this is plain gradient descent.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ class SGD(Optimizer):
     lr : float
         The learning rate (the text's a, 13), 0 or more.
     momentum : float
-        μ, from 0 to below 1.
+        μ, in [0, 1).
     nesterov : bool
-        Needs a momentum.
+        Use Nesterov momentum; needs `momentum`.
     weight_decay : float
         λ, 0 or more: the gradient of λ/2·‖p‖².
 
@@ -41,11 +41,11 @@ class SGD(Optimizer):
     ValueError
         If an argument is out of range, or there are no parameters.
     TypeError
-        If a parameter is no leaf of float32 or float64.
+        If a parameter is not a leaf of float32 or float64.
 
     Notes
     -----
-    PyTorch's definition (its ``dampening`` left out). Sutskever et al., "On the importance of
+    PyTorch's definition, without ``dampening``. Sutskever et al., "On the importance of
     initialization and momentum in deep learning", 2013.
 
     Examples
@@ -81,7 +81,7 @@ class SGD(Optimizer):
             raise ValueError(f"{type(self).__name__}: nesterov needs a momentum above 0")
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
-        """Change `p` in place."""
+        """Update `p` in place."""
         if self.weight_decay:
             g = g + self.weight_decay * p
         if self.momentum:
