@@ -1,4 +1,4 @@
-"""Models: the Module, layers, initialisers and ready models."""
+"""Neural networks: Module, layers, initializers and ready-made models."""
 
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.nn import init

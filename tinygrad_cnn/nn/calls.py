@@ -1,4 +1,4 @@
-"""The modules that are being called: which one is running, and under what name."""
+"""The stack of module calls: scopes of nodes, recorded shapes, and notes on exceptions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tinygrad_cnn.engine.context import changed
 if TYPE_CHECKING:
     from tinygrad_cnn.nn.module import Module
 
-Shapes = dict[int, tuple[int, ...]]  # of the last result of each module, by its id
+Shapes = dict[int, tuple[int, ...]]  # of the last output of each module, by its id
 
 
 def inside(state: Recording, module: Module) -> Recording:
-    """Return the state in which `module` runs, called in `state`: its name is part of the scope."""
+    """Return the state for a call of `module` in `state`, with its name in the scope."""
     on, scope, observers, caller, shapes = state
     if caller is not None:
         scope = qualified(scope, name_in(caller, module))
@@ -22,11 +22,11 @@ def inside(state: Recording, module: Module) -> Recording:
 
 
 def name_in(caller: Module, module: Module) -> str:
-    """Return what `module` is called in `caller`; "" if it is not in it."""
-    for name, value in vars(caller).items():  # where nearly all are
+    """Return the name of `module` in `caller`; "" if it is not there."""
+    for name, value in vars(caller).items():  # the usual case
         if value is module:
             return name
-    for name, value in vars(caller).items():  # or else in a list
+    for name, value in vars(caller).items():  # else in a list
         if isinstance(value, list | tuple):
             for i, item in enumerate(value):
                 if item is module:
@@ -36,12 +36,12 @@ def name_in(caller: Module, module: Module) -> str:
 
 
 def watched(shapes: Shapes) -> changed[Recording]:
-    """Make the module called inside an outermost one, and write all results' shapes to `shapes`."""
+    """Record all modules' output shapes in `shapes`; the next module called is outermost."""
     return changed_recording(module=None, shapes=shapes)
 
 
 def say_where(error: Exception) -> None:
-    """Note on `error` in which module it was raised, if the op or a module inside has not yet."""
+    """Note on `error` the module that raised it, unless an op or inner module already has."""
     where = recording.get().scope
     if where and not any(note.startswith("in module") for note in getattr(error, "__notes__", ())):
         error.add_note(f"in module {where}")

@@ -1,9 +1,9 @@
-"""Initialisers: functions that draw the first values of a parameter.
+"""Initializers: functions that return the initial values of a parameter.
 
-Each is called as ``initialiser(shape, rng, dtype)`` and returns a new array. Numbers are drawn in
-float64 and rounded to `dtype`, so that the float32 and the float64 model of one seed are the same
-model up to rounding. The scale keeps the variance of activations or gradients from layer to layer;
-it depends on the fans, how many inputs an output has and the reverse (`fans`):
+Each is called as ``initializer(shape, rng, dtype)`` and returns a new array. Numbers are drawn in
+float64 and rounded to `dtype`, so that float32 and float64 models of one seed agree up to rounding.
+The scale preserves the variance of activations or gradients across layers. It depends on fan_in and
+fan_out, the inputs per output and the outputs per input (`fans`):
 
 ============  ========================  =========================================================
 LeCun         variance 1 / fan_in       LeCun et al., "Efficient BackProp", 1998, eq 16
@@ -46,11 +46,11 @@ Initializer: TypeAlias = Callable[[Shape, np.random.Generator, DTypeLike], NDArr
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """Return fan_in and fan_out of weights of `shape`: (out, in), or (OC, C, KH, KW).
+    """Return (fan_in, fan_out) of weights of shape (out, in) or (OC, C, KH, KW).
 
-    Each output of a convolution sees in · KH · KW inputs, and each input goes, at stride 1, to
-    out · KH · KW outputs. Of a grouped convolution, give the shape of one group's kernels,
-    (OC / groups, C / groups, KH, KW): the layers draw them a group at a time.
+    For a convolution, fan_in = C · KH · KW and, at stride 1, fan_out = OC · KH · KW. For a grouped
+    convolution, pass the shape of one group's kernels, (OC / groups, C / groups, KH, KW): layers
+    initialize one group at a time.
 
     Raises
     ------
@@ -77,10 +77,10 @@ def lecun_normal(
     Parameters
     ----------
     shape : tuple of int
-        Of the weights; see `fans`.
+        The shape of the weights; see `fans`.
     rng : numpy.random.Generator
     dtype : dtype_like, optional
-        The default dtype if left out.
+        Defaults to `get_default_dtype()`.
 
     Returns
     -------
@@ -89,9 +89,9 @@ def lecun_normal(
     Raises
     ------
     ValueError
-        If `shape` has no fans.
+        If `shape` has no fans (see `fans`).
     TypeError
-        If `rng` is no generator.
+        If `rng` is not a generator.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def glorot_normal(
 ) -> NDArray[Any]:
     """Draw from the normal distribution with variance 2 / (fan_in + fan_out); see `lecun_normal`.
 
-    For layers before a sigmoid or tanh (Glorot and Bengio 2010).
+    For layers followed by a sigmoid or tanh (Glorot and Bengio 2010).
     """
     return _normal(2 / sum(fans(shape)), shape, rng, dtype)
 
@@ -132,7 +132,7 @@ def he_normal(
 ) -> NDArray[Any]:
     """Draw from the normal distribution with variance 2 / fan_in; see `lecun_normal`.
 
-    For layers before a ReLU, which drops half of the variance (He et al. 2015).
+    For layers followed by a ReLU, which halves the variance (He et al. 2015).
     """
     return _normal(2 / fans(shape)[0], shape, rng, dtype)
 
@@ -140,10 +140,10 @@ def he_normal(
 def he_uniform(
     shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
-    """Draw from [−a, a) with a = √(6 / fan_in): what layers start with if not told otherwise.
+    """Draw from [−a, a) with a = √(6 / fan_in): the default of all layers.
 
-    Uniform numbers come from the generator's bits by exact arithmetic, so a seed gives the same
-    bits on every machine; otherwise as `he_normal`.
+    Uniform numbers are computed exactly from the generator's bits, so a seed gives the same values
+    on every machine. Otherwise as `he_normal`.
     """
     return _uniform(2 / fans(shape)[0], shape, rng, dtype)
 
@@ -153,7 +153,7 @@ def standard_normal(
 ) -> NDArray[Any]:
     """Draw from the normal distribution with variance 1, for parameters of any shape.
 
-    The plain choice for the text's "random values" (section 0.3.1.1), and that of the first network
+    The simplest reading of the text's "random values" (section 0.3.1.1), used by the first network
     in Nielsen, "Neural Networks and Deep Learning", 2015, chapter 1. It saturates wide layers.
     """
     return _normal(1.0, shape, rng, dtype)
@@ -162,12 +162,12 @@ def standard_normal(
 def zeros(
     shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
-    """Return zeros, for parameters of any shape: what biases start with."""
+    """Return zeros, for parameters of any shape: the default of biases."""
     return np.zeros(shape, get_default_dtype() if dtype is None else dtype)
 
 
 def constant(value: ArrayLike) -> Initializer:
-    """Return the initialiser that fills a parameter with `value`, a number or an array to repeat.
+    """Return an initializer that fills a parameter with `value`, a number or an array to broadcast.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The Module: a function with parameters, which finds them by looking at its own attributes."""
+"""`Module`: the base class of layers and models; finds parameters in its attributes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tinygrad_cnn.support.arguments import native
 
 
 class Module:
-    """A part of a model: what it learns, and ``forward``, which says what it computes.
+    """Base class of layers and models: parameters, and the computation in ``forward``.
 
-    Derive from it, make parameters and other modules attributes, and define ``forward``. Nothing
-    has to be registered: an attribute that is a `Parameter`, a Module, or a list, tuple or dict of
-    them, nested at will, belongs to the model. A Tensor that is no Parameter, such as a running
-    mean, is a *buffer*: saved with the model, but not learned. A Tensor that an op computed, and
-    one whose attribute starts with an underscore, is neither.
+    Subclasses set parameters and other modules as attributes, and define ``forward``. Nothing is
+    registered: every attribute that is a `Parameter`, a Module, or a (nested) list, tuple or dict
+    of them, belongs to the model. A Tensor that is not a Parameter, such as a running mean, is a
+    *buffer*: saved with the model, but not learned. Tensors computed by an op, and Tensors in
+    attributes that start with an underscore, are neither.
 
     Attributes
     ----------
     training : bool
-        Whether layers such as `Dropout` and `BatchNorm2d` are to act as in training.
+        Whether layers such as `Dropout` and `BatchNorm2d` are in train mode.
 
     Examples
     --------
@@ -54,14 +54,14 @@ class Module:
     training: bool = True
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute the result: defined by each module, called through the module itself."""
+        """Compute the result. Subclasses define it; call the module itself instead."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return ``forward(...)``; the nodes it records name this module as their scope.
+        """Return ``forward(...)``, and append this module to the scope of recorded nodes.
 
-        A module called by another adds its name there, such as ``"conv1"`` or ``"layers.0"``; the
-        outermost adds nothing. The note of an exception says in which module it was raised.
+        A module called by another appends its name, such as ``"conv1"`` or ``"layers.0"``; the
+        outermost appends nothing. An exception carries a note with the module that raised it.
         """
         outside = recording.get()
         state = calls.inside(outside, self)
@@ -77,45 +77,45 @@ class Module:
             state.shapes[id(self)] = y.shape
         return y
 
-    # --- what it holds ---------------------------------------------------------------------------
+    # --- contents --------------------------------------------------------------------------------
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
-        """Yield this module, named "", and all modules in it with their names, each once."""
+        """Yield ``(name, module)`` for this module, named "", and its submodules, each once."""
         return _walk(self, "", set())
 
     def modules(self) -> Iterator[Module]:
-        """Yield this module and all modules in it, each once."""
+        """Yield this module and all its submodules, each once."""
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield what the model learns with its name, such as "conv1.weight"; shared ones once.
+        """Yield ``(name, parameter)``, such as "conv1.weight"; shared parameters once.
 
         Raises
         ------
         TypeError
-            If a Tensor that is no Parameter requires a gradient: it would never be learned.
+            If a Tensor that is not a Parameter requires a gradient: it would never be updated.
         """
         return ((name, t) for name, t in self._named_tensors() if isinstance(t, Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
-        """Yield what the model learns, each Parameter once."""
+        """Yield the parameters, each once."""
         return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the Tensors that are saved with the model but not learned, with their names."""
+        """Yield ``(name, buffer)``: the Tensors that are saved but not learned."""
         return ((name, t) for name, t in self._named_tensors() if not isinstance(t, Parameter))
 
     def buffers(self) -> Iterator[Tensor]:
-        """Yield the Tensors that are saved with the model but not learned."""
+        """Yield the buffers: the Tensors that are saved but not learned."""
         return (buffer for _, buffer in self.named_buffers())
 
     def members(self) -> Iterator[tuple[str, Tensor | Module]]:
-        """Yield each Tensor and Module that an attribute is or contains, with its name."""
+        """Yield ``(name, value)`` for each Tensor and Module in the attributes."""
         for name, value in vars(self).items():
             yield from _opened(name, value)
 
     def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield parameters and buffers of this module and those in it, each once."""
+        """Yield the parameters and buffers of this module and its submodules, each once."""
         seen: set[int] = set()
         names: set[str] = set()
         for prefix, module in self.named_modules():
@@ -155,26 +155,26 @@ class Module:
     def load_state_dict(
         self, state: Mapping[str, Any], strict: bool = True
     ) -> tuple[list[str], list[str]]:
-        """Give every parameter and buffer the value that `state` has under its name.
+        """Copy the arrays of `state` into the parameters and buffers of the same names.
 
         Parameters
         ----------
         state : mapping of str to ndarray
-            As from `state_dict`: arrays of the same shapes and dtypes. They are copied.
+            As from `state_dict`: arrays of the same shapes and dtypes.
         strict : bool
-            Whether the names must be the same; otherwise only those in both are loaded.
+            Whether the names must match exactly; otherwise only common names are loaded.
 
         Returns
         -------
         missing, unexpected : list of str
-            The names that only the model has, and that only `state` has.
+            The names only in the model, and the names only in `state`.
 
         Raises
         ------
         ValueError
-            If names, shapes or dtypes differ: it names all that do, and nothing is changed.
+            If names, shapes or dtypes differ; the message lists all. Nothing is changed.
         TypeError
-            If `state` is no mapping.
+            If `state` is not a mapping.
         """
         if not isinstance(state, Mapping):
             raise TypeError(
@@ -211,37 +211,37 @@ class Module:
                 _replace(tensor, arrays[name])
         return missing, unexpected
 
-    # --- switching -------------------------------------------------------------------------------
+    # --- modes -----------------------------------------------------------------------------------
 
     def train(self, training: bool = True) -> Self:
-        """Set `training` in this module and all in it, and return it."""
+        """Set train mode for this module and its submodules, and return it."""
         for module in self.modules():
             module.training = training
         return self
 
     def eval(self) -> Self:
-        """Make all layers act as they do after training, and return the module."""
+        """Set eval mode for this module and its submodules, and return it."""
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Set whether gradients are wanted of the parameters, and return the module."""
+        """Set whether the parameters require gradients, and return the module."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
     def zero_grad(self) -> None:
-        """Forget the gradients: set ``.grad`` of every parameter to None."""
+        """Clear the gradients: set ``.grad`` of every parameter to None."""
         for parameter in self.parameters():
             parameter.grad = None
 
-    # --- looking in ------------------------------------------------------------------------------
+    # --- inspection ------------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
-        """Return the arguments to show: those that are attributes too and not at their default."""
+        """Return the arguments to show: attributes that differ from their default."""
         shown = []
         for argument in inspect.signature(type(self)).parameters.values():
             value = vars(self).get(argument.name, argument.default)
-            if value is None and argument.default is True:  # such as a bias that is left out
+            if value is None and argument.default is True:  # such as no bias
                 value = False
             if _is_plain(value) and value != argument.default:
                 shown.append(f"{argument.name}={value!r}")
@@ -262,22 +262,22 @@ class Module:
         Parameters
         ----------
         input_shape : tuple of int, optional
-            Of one example, without the batch axis, such as ``(1, 28, 28)``. By default the
-            module's attribute ``input_shape``; if it has none, only the parameters are counted.
+            The shape of one example, without the batch axis: ``(1, 28, 28)``. By default the
+            module's attribute ``input_shape``; without it, only the parameters are counted.
 
         Returns
         -------
         Summary
-            With ``rows``, ``parameters`` and ``multiply_adds``; printed, it is the table.
+            With ``rows``, ``parameters`` and ``multiply_adds``; prints as a table.
 
         Raises
         ------
         ValueError
-            If the model does not take such an input.
+            If the model rejects an input of this shape.
 
         Notes
         -----
-        Zeros are sent through the model in evaluation mode; nothing in it is changed.
+        Runs the model on zeros in eval mode, without changing it.
 
         Examples
         --------
@@ -295,11 +295,11 @@ class Module:
         return summarise(self, input_shape)
 
 
-# --- looking through attributes ------------------------------------------------------------------
+# --- search through attributes -------------------------------------------------------------------
 
 
 def _opened(name: str, value: Any) -> Iterator[tuple[str, Tensor | Module]]:
-    """Yield `value`, or what is in it if it is a container, with names such as "layers.0"."""
+    """Yield `value`, or the contents of a container, with names such as "layers.0"."""
     if isinstance(value, Tensor | Module):
         yield name, value
     elif isinstance(value, list | tuple):
@@ -327,6 +327,6 @@ def _is_plain(value: Any) -> bool:
 
 
 def _replace(tensor: Tensor, array: NDArray[Any]) -> None:
-    """Make `array` the value of a leaf, so that a graph that has saved the old one notices."""
+    """Replace the value of a leaf; graphs that saved the old value then detect it."""
     tensor.array = array
     tensor.mark_changed()

@@ -1,4 +1,4 @@
-"""Modules in a row."""
+"""`Sequential`: a chain of modules."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from tinygrad_cnn.nn.module import Module
 
 
 class Sequential(Module):
-    """Modules called one after the other, each with the result of the one before.
+    """Modules called in order, each on the output of the one before.
 
     Parameters
     ----------
     *modules : Module
-        They are named "0", "1", ...
+        Named "0", "1", ...
 
     Raises
     ------
     TypeError
-        If one is no Module.
+        If one is not a Module.
 
     Examples
     --------

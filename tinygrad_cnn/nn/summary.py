@@ -1,4 +1,4 @@
-"""The table of a model's layers."""
+"""`Summary`: a table of a model's layers."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Row:
     Attributes
     ----------
     name : str
-        Where it is in the model, such as ``"features.0"``; empty for the model itself.
+        The path in the model, such as ``"features.0"``; empty for the model itself.
     kind : str
-        Its class.
+        The class name.
     output_shape : tuple of int or None
-        Of its last call, without the batch axis. None if it was not called.
+        Of the last call, without the batch axis. None if the layer was not called.
     parameters : int
-        How many numbers it holds itself and learns.
+        The number of learned values in the layer itself.
     multiply_adds : int or None
-        Of all its calls for one example. None if the model was not run.
+        Of all calls for one example. None if the model was not run.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Summary:
-    """What `Module.summary` returns; printed, it is a table.
+    """The result of `Module.summary`; prints as a table.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Summary:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the model learns."""
+        """The number of learned values."""
         return sum(row.parameters for row in self.rows)
 
     @property
@@ -100,7 +100,7 @@ def summarise(module: Module, input_shape: tuple[int, ...] | None) -> Summary:
 
 
 class _Counter(Observer):
-    """Adds up the multiply-adds of each module's own ops, by the module's id."""
+    """Sums the multiply-adds of each module's own ops, by the module's id."""
 
     def __init__(self) -> None:
         self.costs: dict[int, int] = {}
@@ -113,7 +113,7 @@ class _Counter(Observer):
 
 
 def _trace(module: Module, input_shape: tuple[int, ...]) -> tuple[calls.Shapes, dict[int, int]]:
-    """Run zeros through; return output shapes without batch axis, and multiply-adds."""
+    """Run the model on zeros; return output shapes without batch axis, and multiply-adds."""
     dtype = next((p.dtype for p in module.parameters()), get_default_dtype())
     x = Tensor(np.zeros((1, *input_shape), dtype))
     modes = [(inner, inner.training) for inner in module.modules()]
@@ -129,7 +129,7 @@ def _trace(module: Module, input_shape: tuple[int, ...]) -> tuple[calls.Shapes, 
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    """Return one line: words flush left, the columns of counts flush right."""
+    """Return one line: text left-aligned, counts right-aligned."""
     words = 2 if len(cells) == 3 else 3
     return "  ".join(
         cell.ljust(width) if i < words else cell.rjust(width)

@@ -1,4 +1,4 @@
-"""The layers: Modules that call one op, and hold its parameters and options."""
+"""Layers: Modules that call one op, and hold its parameters and options."""
 
 from tinygrad_cnn.nn.layers.activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from tinygrad_cnn.nn.layers.convolution import Conv2d, ConvTranspose2d

@@ -55,12 +55,12 @@ class ReLU(Module):
 
 
 class LeakyReLU(Module):
-    """`tinygrad_cnn.leaky_relu`: x where it is not negative, and elsewhere a share of it.
+    """`tinygrad_cnn.leaky_relu`: x where x ≥ 0, else negative_slope · x.
 
     Parameters
     ----------
     negative_slope : float
-        The share, 0 or more.
+        0 or more.
 
     Raises
     ------
@@ -88,7 +88,7 @@ class Softmax(Module):
     Parameters
     ----------
     axis : int
-        The axis whose values come to sum to 1.
+        The axis along which the result sums to 1.
     temperature : float
         T, above 0.
 

@@ -16,7 +16,7 @@ from tinygrad_cnn.support.arguments import choice, flag, generator, numbers, who
 
 
 class _Convolution(Module):
-    """The options and parameters that both convolutions share."""
+    """Shared options and parameters of both convolutions."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class _Convolution(Module):
         bias_init: Initializer,
         transposed: bool,
     ) -> None:
-        """Give the layer its kernels and its biases.
+        """Initialize kernels and biases.
 
-        Groups are convolutions of their own, so each is drawn by itself: its fans are its own.
+        Each group is a separate convolution, so it is drawn separately, with its own fans.
         """
         owner = type(self).__name__
         flag(owner, "bias", bias)
@@ -68,24 +68,24 @@ class _Convolution(Module):
 
 
 class Conv2d(_Convolution):
-    """A layer of kernels that slide over images: `tinygrad_cnn.conv2d` (section 0.2.1).
+    """A 2-d convolution: `tinygrad_cnn.conv2d` (section 0.2.1).
 
     Parameters
     ----------
     in_channels, out_channels : int
-        How many channels come in and go out.
+        The number of input and of output channels.
     kernel_size, stride, dilation : int or (int, int)
-        The size of a kernel, and the steps between windows and between the cells of one.
+        The kernel size, the step between windows, and the step between kernel elements.
     padding : int, (int, int), "same" or "valid"
         Zeros added on each side of height and width. ``"same"`` keeps the image's size (stride 1).
     groups : int
-        Both channel counts are split into that many groups, each convolved by itself.
+        The number of groups that the channels are split into; each is convolved separately.
     bias : bool
-        Whether to add a number to each output channel.
+        Whether to add a bias to each output channel.
     rng : numpy.random.Generator
-        What the first values are drawn from; required.
+        Source of the initial values; required.
     init, bias_init : callable
-        Initialisers of the kernels and of the biases: see `tinygrad_cnn.nn.init`. `init` draws the
+        Initializers of the kernels and the biases: see `tinygrad_cnn.nn.init`. `init` draws the
         kernels of one group at a time, of shape (OC / groups, C / groups, KH, KW).
 
     Attributes
@@ -98,9 +98,9 @@ class Conv2d(_Convolution):
     Raises
     ------
     ValueError
-        If an argument is out of range. On a call, if the images do not fit.
+        If an argument is out of range. On a call, if the images do not match.
     TypeError
-        If `rng` is no generator, or an initialiser cannot be called.
+        If `rng` is not a generator, or an initializer is not callable.
 
     Examples
     --------
@@ -145,23 +145,23 @@ class Conv2d(_Convolution):
 
 
 class ConvTranspose2d(_Convolution):
-    """A convolution run backwards, which enlarges images: `tinygrad_cnn.conv_transpose2d`.
+    """A transposed convolution, which upsamples: `tinygrad_cnn.conv_transpose2d`.
 
     Parameters
     ----------
     in_channels, out_channels : int
-        How many channels come in and go out.
+        The number of input and of output channels.
     kernel_size, stride, padding, dilation, groups
-        Of the convolution that this one is the transpose of, as for `Conv2d`.
+        As for `Conv2d`: those of the convolution that is transposed.
     output_padding : int or (int, int)
-        Rows and columns added to the output's end, less than the stride or the dilation.
+        Rows and columns appended to the output, less than the stride or the dilation.
     bias : bool
-        Whether to add a number to each output channel.
+        Whether to add a bias to each output channel.
     rng : numpy.random.Generator
-        What the first values are drawn from; required.
+        Source of the initial values; required.
     init, bias_init : callable
         As for `Conv2d`: `init` draws (OC / groups, C / groups, KH, KW), so that its fans are those
-        of this layer (at stride 1); the result is rearranged.
+        of this layer (at stride 1); the axes are then swapped.
 
     Attributes
     ----------
@@ -173,9 +173,9 @@ class ConvTranspose2d(_Convolution):
     Raises
     ------
     ValueError
-        If an argument is out of range. On a call, if the images do not fit.
+        If an argument is out of range. On a call, if the images do not match.
     TypeError
-        If `rng` is no generator, or an initialiser cannot be called.
+        If `rng` is not a generator, or an initializer is not callable.
 
     Examples
     --------

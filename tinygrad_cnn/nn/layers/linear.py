@@ -21,30 +21,30 @@ class Linear(Module):
     Parameters
     ----------
     in_features, out_features : int
-        How many values come in and go out.
+        The number of inputs and of outputs.
     bias : bool or "per_connection"
         Whether to add a bias b_i to each output. ``"per_connection"`` adds the text's b_ip for each
-        connection instead: z_i = Σ_p (x_p w_ip + b_ip) (eq 25). As the biases of an output only
-        ever act as their sum, it computes no more than the usual one; but each of them takes the
-        whole gradient step, so the sum moves `in_features` times as far (eq 28).
+        connection instead: z_i = Σ_p (x_p w_ip + b_ip) (eq 25). Only the sum of an output's biases
+        matters, so the model is no more expressive; but each bias takes the whole gradient step,
+        so the sum moves `in_features` times as far (eq 28).
     rng : numpy.random.Generator
-        What the first values are drawn from; required.
+        Source of the initial values; required.
     init, bias_init : callable
-        Initialisers of the weights and of the biases: see `tinygrad_cnn.nn.init`.
+        Initializers of the weights and the biases: see `tinygrad_cnn.nn.init`.
 
     Attributes
     ----------
     weight : Parameter
-        Of shape (out, in): from input p to output i at ``weight[i, p]``.
+        Of shape (out, in): ``weight[i, p]`` connects input p to output i.
     bias : Parameter or None
-        Of shape (out,), or (out, in) if there is one per connection.
+        Of shape (out,), or (out, in) for one per connection.
 
     Raises
     ------
     ValueError
         If an argument is out of range. On a call, if `x` does not have the shape (..., in).
     TypeError
-        If `rng` is no generator, or an initialiser cannot be called.
+        If `rng` is not a generator, or an initializer is not callable.
 
     Examples
     --------

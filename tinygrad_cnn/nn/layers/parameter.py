@@ -1,4 +1,4 @@
-"""Drawing a layer's parameters."""
+"""Initialization of parameters."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def drawn(
     Raises
     ------
     TypeError
-        If `init` cannot be called.
+        If `init` is not callable.
     ValueError
-        If it returns anything else.
+        If its result does not match.
     """
     argument = "init" if name == "weight" else f"{name}_init"
     dtype = get_default_dtype()

@@ -12,7 +12,7 @@ from tinygrad_cnn.support.arguments import flag, numbers
 
 
 class _Pooling(Module):
-    """The options that both poolings share."""
+    """Shared options of max and average pooling."""
 
     def __init__(
         self,
@@ -34,22 +34,22 @@ class _Pooling(Module):
 
 
 class MaxPool2d(_Pooling):
-    """The largest value under each window: `tinygrad_cnn.maxpool`.
+    """Max pooling, the maximum of each window: `tinygrad_cnn.maxpool`.
 
     Parameters
     ----------
     kernel_size : int or (int, int)
         The size of a window.
     stride : int or (int, int), optional
-        The step between windows; the kernel's size if left out.
+        The step between windows; by default `kernel_size`.
     padding : int or (int, int)
-        Border that never wins, at most half a window wide; see `wide_padding`.
+        Border that is never the maximum, at most half a window wide; see `wide_padding`.
     dilation : int or (int, int)
-        The step between the cells of a window.
+        The step between the elements of a window.
     ceil_mode : bool
-        Also take a last window that reaches over the edge.
+        Whether to include a last window that extends beyond the edge.
     wide_padding : bool
-        Allow a border that is only narrower than a window, as ONNX does.
+        Allow any border narrower than a window, as ONNX does.
 
     Raises
     ------
@@ -89,14 +89,14 @@ class MaxPool2d(_Pooling):
 
 
 class AvgPool2d(_Pooling):
-    """The mean under each window: `tinygrad_cnn.avgpool`.
+    """Average pooling, the mean of each window: `tinygrad_cnn.avgpool`.
 
     Parameters
     ----------
     kernel_size, stride, padding, ceil_mode, wide_padding
         As for `MaxPool2d`; the border counts as zeros.
     count_include_pad : bool
-        Whether the border counts in what the sum is divided by.
+        Whether the divisor counts the border.
 
     Raises
     ------
@@ -136,7 +136,7 @@ class AvgPool2d(_Pooling):
 
 
 class GlobalAvgPool2d(Module):
-    """The mean of each channel: `tinygrad_cnn.global_avgpool`, (N, C, H, W) → (N, C).
+    """Global average pooling: `tinygrad_cnn.global_avgpool`, (N, C, H, W) → (N, C).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Layers that act in one way in training and in another after it."""
+"""Layers that differ between train and eval mode."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from tinygrad_cnn.support.arguments import generator, number, share, whole
 
 
 class Dropout(Module):
-    """In training, drop values at random and scale the others so that the mean is kept.
+    """Dropout: in train mode, zero random values and scale the rest to keep the mean.
 
-    Each value is dropped, whatever happens to others, with probability `rate`; the rest is divided
-    by 1 − rate. After ``eval()`` values pass unchanged.
+    Each value is zeroed independently with probability `rate`; the others are divided by
+    1 − rate. In eval mode values pass unchanged.
 
     Parameters
     ----------
     rate : float
-        From 0 to below 1.
+        In [0, 1).
     rng : numpy.random.Generator
-        What decides; required.
+        Source of the random choices; required.
 
     Raises
     ------
     ValueError
         If `rate` is out of range.
     TypeError
-        If `rng` is no generator.
+        If `rng` is not a generator.
 
     Notes
     -----
@@ -56,21 +56,21 @@ class Dropout(Module):
         self.rng = generator(owner, rng)
 
     def forward(self, x: Any) -> Any:
-        """Return what is left of `x`, in its shape."""
+        """Return `x` with values dropped, in the same shape."""
         if not self.training or self.rate == 0.0:
             return x
         shape = x.shape if isinstance(x, Variable) else np.shape(x)
-        # float32 draws are multiples of 2⁻²⁴, too coarse for a rate that is not far above
+        # float32 draws are multiples of 2⁻²⁴, too coarse for a rate near that
         dtype = np.float32 if self.rate > 1e-3 else np.float64
         return ops.dropout(x, self.rng.random(shape, dtype) >= self.rate, self.rate)
 
 
 class BatchNorm2d(Module):
-    """Normalise each channel: w·(x − μ) / √(σ² + ε) + b.
+    """Batch normalization of each channel: w·(x − μ) / √(σ² + ε) + b.
 
-    In training μ and σ² are those of the batch (`tinygrad_cnn.batch_norm`), and the running
-    statistics follow them: running ← (1 − momentum)·running + momentum·batch, where the batch's
-    variance is the unbiased one, Σ (x − μ)² / (n − 1). After ``eval()`` they take their place.
+    In train mode μ and σ² are those of the batch (`tinygrad_cnn.batch_norm`), and update the
+    running statistics: running ← (1 − momentum)·running + momentum·batch, with the unbiased
+    variance of the batch, Σ (x − μ)² / (n − 1). In eval mode the running statistics are used.
 
     Parameters
     ----------
@@ -79,20 +79,20 @@ class BatchNorm2d(Module):
     epsilon : float
         ε, 0 or more.
     momentum : float
-        From 0 to 1.
+        In [0, 1].
 
     Attributes
     ----------
     weight, bias : Parameter
-        The scale w and shift b of each channel, of shape (C,); 1 and 0 at first.
+        The scale w and shift b of each channel, of shape (C,); initially 1 and 0.
     running_mean, running_var : Tensor
-        Buffers of shape (C,); 0 and 1 at first.
+        Buffers of shape (C,); initially 0 and 1.
 
     Raises
     ------
     ValueError
-        If an argument is out of range. On a call, if `x` has another shape than (N, C, H, W), or in
-        training only one value a channel.
+        If an argument is out of range. On a call, if `x` is not of shape (N, C, H, W), or in train
+        mode has only one value per channel.
 
     Notes
     -----
@@ -120,7 +120,7 @@ class BatchNorm2d(Module):
         self.running_var = Tensor(np.ones(channels, dtype))
 
     def forward(self, x: Any) -> Any:
-        """Return the normalised values, for `x` of shape (N, C, H, W) in the same shape."""
+        """Return `x`, of shape (N, C, H, W), normalized, in the same shape."""
         array = x.array if isinstance(x, Variable) else np.asarray(x)
         if array.ndim != 4 or array.shape[1] != self.channels:
             raise ValueError(
@@ -144,6 +144,6 @@ class BatchNorm2d(Module):
         return y
 
     def _follow(self, running: Tensor, batch: NDArray[Any]) -> None:
-        """Move a running statistic towards that of the batch."""
+        """Update a running statistic with that of the batch."""
         running.array += self.momentum * (batch.astype(running.dtype) - running.array)
         running.mark_changed()

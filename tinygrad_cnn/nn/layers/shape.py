@@ -1,4 +1,4 @@
-"""Layers that move values without changing them."""
+"""Layers that reshape."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tinygrad_cnn.nn.module import Module
 
 
 class Flatten(Module):
-    """All values of an example in one row: (N, ...) → (N, product of the rest).
+    """Flatten each example: (N, ...) → (N, product of the rest).
 
     Raises
     ------
     ValueError
-        On a call, if there is no batch axis.
+        On a call, if the input has no batch axis.
 
     Examples
     --------
@@ -28,7 +28,7 @@ class Flatten(Module):
     """
 
     def forward(self, x: Any) -> Any:
-        """Return `x` of shape (N, ...) in the shape (N, product)."""
+        """Return `x`, of shape (N, ...), reshaped to (N, product)."""
         shape = np.shape(x) if not hasattr(x, "shape") else x.shape
         if not shape:
             raise ValueError(f"{type(self).__name__}: x has no axes, expected (N, ...)")

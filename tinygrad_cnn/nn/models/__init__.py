@@ -1,4 +1,4 @@
-"""Ready models: the text's perceptron, LeNet-5 and a small VGG."""
+"""Ready-made models: the text's perceptron, LeNet-5 and a small VGG."""
 
 from tinygrad_cnn.nn.models.lenet import LeNet5
 from tinygrad_cnn.nn.models.perceptron import MLP

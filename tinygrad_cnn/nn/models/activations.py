@@ -1,4 +1,4 @@
-"""The activation functions that models know by name."""
+"""Activation functions of models, by name."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ ACTIVATIONS: dict[str, tuple[type[Module], Initializer]] = {
     "tanh": (Tanh, glorot_uniform),
     "relu": (ReLU, he_uniform),
 }
-"""By name, each with the initialiser that suits it."""
+"""By name, each with its default initializer."""

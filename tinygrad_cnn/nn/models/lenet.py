@@ -17,32 +17,32 @@ POOLINGS: dict[str, type[MaxPool2d | AvgPool2d]] = {"max": MaxPool2d, "average":
 
 
 class LeNet5(Module):
-    """LeNet-5: two convolutions, each followed by a pooling, and three fully connected layers.
+    """LeNet-5: two convolutions, each followed by pooling, and three fully connected layers.
 
     Parameters
     ----------
     classes : int
-        How many logits to return.
+        The number of logits.
     activation : {"relu", "tanh", "sigmoid"}
     pooling : {"max", "average"}
     in_channels : int
-        Of the images.
+        The channels of the images.
     image_size : int or (int, int)
-        Their height and width, from 12 up.
+        Their height and width, at least 12.
     rng : numpy.random.Generator
-        What the first values are drawn from (He's for ReLU, Glorot's otherwise); required.
+        Source of the initial values (He for ReLU, else Glorot); required.
 
     Raises
     ------
     ValueError
         If an argument is out of range.
     TypeError
-        If `rng` is no generator.
+        If `rng` is not a generator.
 
     Notes
     -----
     LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition",
-    1998. As in most versions since, C3 is connected to all of S2, pooling has no weights, and the
+    1998. As in most later versions, C3 is connected to all of S2, pooling has no weights, and the
     output layer is linear.
 
     Examples

@@ -22,21 +22,21 @@ class MLP(Module):
     Parameters
     ----------
     sizes : sequence of int
-        n⁰, n¹, ..., nˡ⁺¹ of the text: how many inputs, how many activations in each of the l hidden
-        layers, how many outputs.
+        n⁰, n¹, ..., nˡ⁺¹ of the text: the number of inputs, the width of each of the l hidden
+        layers, and the number of outputs.
     activation : {"sigmoid", "tanh", "relu"}
-        Of the hidden layers (eq 15).
+        The activation of the hidden layers (eq 15).
     output : {None, "softmax"}
-        What is done to the last z: nothing, so that they are logits for `cross_entropy`, or the
-        softmax (eq 16), for `squared_error`.
+        The output activation: None returns logits, for `cross_entropy`; "softmax" (eq 16) is for
+        `squared_error`.
     bias : bool or "per_connection"
         As for `Linear`; the text has one per connection (eq 25).
     init, bias_init : callable, optional
-        Initialisers of weights and biases: see `tinygrad_cnn.nn.init`. By default He's for ReLU,
-        Glorot's otherwise, and zero biases. For values as the text and Nielsen's book draw them,
-        give `standard_normal` for both.
+        Initializers of weights and biases: see `tinygrad_cnn.nn.init`. By default He for ReLU, else
+        Glorot, and zero biases. To initialize as the text and Nielsen's book do, pass
+        `standard_normal` for both.
     rng : numpy.random.Generator
-        What the first values are drawn from; required.
+        Source of the initial values; required.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class MLP(Module):
     ValueError
         If an argument is out of range.
     TypeError
-        If `rng` is no generator, or an initialiser cannot be called.
+        If `rng` is not a generator, or an initializer is not callable.
 
     Examples
     --------

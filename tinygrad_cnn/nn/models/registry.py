@@ -1,4 +1,4 @@
-"""The ready models by name, made to fit the data."""
+"""Ready-made models by name, sized for the data."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def _vgg(input_shape: tuple[int, ...], classes: int, **options: Any) -> Module:
 
 
 def _image(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return what a convolutional model needs to know of its images."""
+    """Return the image arguments of a convolutional model."""
     if len(shape) != 3:
         raise ValueError(f"build: input_shape is {shape}, but {name} takes images: (C, H, W)")
     return {"in_channels": shape[0], "image_size": shape[1:]}
 
 
 MODELS: dict[str, Callable[..., Module]] = {"mlp": _mlp, "lenet5": _lenet5, "vgg": _vgg}
-"""By name, functions ``(input_shape, classes, *, rng, **options)`` that make a model."""
+"""By name, functions ``(input_shape, classes, *, rng, **options)`` that build a model."""
 
 
 def build(
@@ -48,25 +48,25 @@ def build(
     rng: np.random.Generator,
     **options: Any,
 ) -> Module:
-    """Make the model `name` for examples of a shape.
+    """Build the model `name` for examples of a given shape.
 
     Parameters
     ----------
     name : str
         A key of `MODELS`: "mlp", "lenet5" or "vgg".
     input_shape : sequence of int
-        Of one example, without the batch axis, such as ``(1, 28, 28)``.
+        The shape of one example, without the batch axis, such as ``(1, 28, 28)``.
     classes : int
-        How many logits to return.
+        The number of logits.
     rng : numpy.random.Generator
-        What the first values are drawn from.
+        Source of the initial values.
     **options
         Further arguments of the model; for "mlp" also ``hidden``, the widths of its hidden layers.
 
     Raises
     ------
     ValueError
-        If there is no such model, or it does not take such examples.
+        If there is no such model, or it does not accept examples of this shape.
     TypeError
         If the model has no such option.
 

@@ -15,33 +15,33 @@ from tinygrad_cnn.support.arguments import flag, generator, number, whole, whole
 
 
 class VGG(Module):
-    """A small VGG: stages of two 3×3 convolutions and a max-pooling, then two full layers.
+    """A small VGG: stages of two 3×3 convolutions and a max pooling, then two linear layers.
 
     Parameters
     ----------
     classes : int
-        How many logits to return.
+        The number of logits.
     in_channels : int
-        Of the images.
+        The channels of the images.
     image_size : int or (int, int)
         Their height and width; each stage halves them.
     widths : sequence of int
-        How many channels each stage has.
+        The number of channels of each stage.
     hidden : int
         The width of the fully connected layer.
     batch_norm : bool
-        Whether each convolution is followed by a `BatchNorm2d`, and has no bias then.
+        Whether a `BatchNorm2d` follows each convolution, which then has no bias.
     dropout : float
         The rate of a `Dropout` before the last layer; 0 for none.
     rng : numpy.random.Generator
-        What the first values (He's) and dropped activations are drawn from; required.
+        Source of the initial values (He) and of dropout; required.
 
     Raises
     ------
     ValueError
         If an argument is out of range.
     TypeError
-        If `rng` is no generator.
+        If `rng` is not a generator.
 
     Notes
     -----
