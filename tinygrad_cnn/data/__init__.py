@@ -1,4 +1,4 @@
-"""Images to train with: sets, batches and transforms, in NumPy alone."""
+"""Image data sets, loaders and transforms, in NumPy only."""
 
 from tinygrad_cnn.data.archive import npz
 from tinygrad_cnn.data.dataset import Dataset, Split

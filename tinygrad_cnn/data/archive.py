@@ -1,4 +1,4 @@
-"""A set of one's own in a NumPy archive, as Keras keeps its sets."""
+"""Data sets in NumPy archives (``.npz``), as in Keras."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _WHOLE = ("images", "labels")
 def npz(path: str | os.PathLike[str], seed: int = 0) -> Split:
     """Read a set from a ``.npz`` file.
 
-    It holds the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, as Keras' files do,
-    or ``images`` and ``labels``, which are split 80 : 20 at random, every class alike. Nothing
-    in the file is ever unpickled.
+    It contains the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, as in Keras, or
+    ``images`` and ``labels``, which are split 80 : 20 at random, stratified by class. Nothing in
+    the file is ever unpickled.
 
     Parameters
     ----------
     path : str or path-like
-        The file. Images are (N, H, W) or (N, C, H, W): uint8, or floats from 0 to 1, which are
+        The file. Images are (N, H, W) or (N, C, H, W): uint8, or floats in [0, 1], which are
         scaled to 255 and rounded. Labels are (N,), whole numbers from 0.
     seed : int
-        Of the random split, if there is one.
+        The seed of the random split, if any.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def npz(path: str | os.PathLike[str], seed: int = 0) -> Split:
     Raises
     ------
     DataError
-        If the file is not an archive or is damaged, lacks an array, or an array is not as above.
+        If the file is not an archive or is damaged, lacks an array, or has an invalid array.
     OSError
         If it cannot be opened.
 
@@ -81,7 +81,7 @@ def npz(path: str | os.PathLike[str], seed: int = 0) -> Split:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the arrays of the one form or the other."""
+    """Read the arrays of either form."""
     with path.open("rb") as file:
         try:
             archive = np.load(file, allow_pickle=False)
@@ -131,7 +131,7 @@ def _images(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
         return array
     if array.dtype.kind != "f":
         raise DataError(f"{name} is of {array.dtype}; expected uint8, or floats from 0 to 1")
-    good = (array >= 0) & (array <= 1)  # NaN is neither
+    good = (array >= 0) & (array <= 1)  # false for NaN
     if not good.all():
         position = np.argwhere(~good)[0].tolist()
         raise DataError(

@@ -1,4 +1,4 @@
-"""A labelled set of images, and the pair of sets one trains and tests with."""
+"""`Dataset`, a labeled set of images, and `Split`, a training and a test set."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ MOST_CLASSES = 65_536
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Images and their labels, checked when made and read-only from then on.
+    """Images and their labels, checked at construction and read-only.
 
     Parameters
     ----------
     images : ndarray of uint8, shape (N, C, H, W)
         The pixels, 0 to 255.
     labels : ndarray of int64, shape (N,)
-        The class of every image, 0 to ``len(classes) - 1``.
+        The class of each image, 0 to ``len(classes) - 1``.
     classes : tuple of str
-        The name of every class.
+        The name of each class.
     name : str
-        What the set is called in messages and reports.
+        The name of the set in messages and reports.
     preparation : str
-        How an image file becomes an image of this set: a preparation of `read_image`.
+        The preparation of image files for this set: see `read_image`.
 
     Raises
     ------
@@ -89,29 +89,29 @@ class Dataset:
     def __getitem__(
         self, index: slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]
     ) -> Dataset:
-        """Choose examples.
+        """Select examples.
 
         Parameters
         ----------
         index : slice, or integers or booleans of shape (n,)
-            A slice shares memory with this set; an index array or a mask copies.
+            A slice returns views; an index array or a mask copies.
 
         Returns
         -------
         Dataset
-            The chosen examples, with the same classes and name.
+            The selected examples, with the same classes and name.
 
         Raises
         ------
         TypeError
-            For anything else, a single integer too: a Dataset holds sets, not examples.
+            For any other index, including a single integer.
         IndexError
-            If an index is out of range, or a mask has another length.
+            If an index is out of range, or a mask has the wrong length.
         """
         if not isinstance(index, slice):
             chosen = np.asarray(index)
             if chosen.size == 0 and isinstance(index, Sequence):
-                chosen = chosen.astype(np.intp)  # NumPy takes [] for floats
+                chosen = chosen.astype(np.intp)  # NumPy makes [] floats
             if chosen.ndim != 1 or chosen.dtype.kind not in "bui":
                 raise TypeError(
                     f"{self.name}: index {index!r}: expected a slice, integers or booleans of "
@@ -127,29 +127,29 @@ class Dataset:
         )
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
-        """Split in two at random, every class in the same proportion.
+        """Split at random into two sets with the same class proportions.
 
-        A class of two examples or more is present on both sides; a lone example goes to the
-        first. Both sides keep the original order.
+        A class with two or more examples is present in both sets; a single example goes to the
+        first. Both sets keep the original order.
 
         Parameters
         ----------
         fraction : float
-            The share of the first part, between 0 and 1: 0.8 for 80 : 20.
+            The fraction in the first set, between 0 and 1: 0.8 for 80 : 20.
         seed : int
             The same seed gives the same split.
 
         Returns
         -------
         train, validation : Dataset
-            They have no example in common and together hold every one.
+            Two disjoint sets, which together contain all examples.
 
         Raises
         ------
         ValueError
             If `fraction` is not strictly between 0 and 1.
         DataError
-            If there are too few examples for two parts.
+            If there are too few examples for two sets.
 
         Examples
         --------
@@ -173,14 +173,14 @@ class Dataset:
         return self[first], self[~first]
 
     def balanced(self, per_class: int, seed: int = 0) -> Dataset:
-        """Choose the same number of examples of every class, at random.
+        """Select the same number of examples of each class, at random.
 
         Parameters
         ----------
         per_class : int
-            How many of each class.
+            The number of examples per class.
         seed : int
-            The same seed gives the same choice.
+            The same seed gives the same selection.
 
         Returns
         -------
@@ -192,7 +192,7 @@ class Dataset:
         ValueError
             If `per_class` is less than 1.
         DataError
-            If a class has too few.
+            If a class has too few examples.
 
         Examples
         --------
@@ -212,7 +212,7 @@ class Dataset:
         return self[self._choose(lambda count: per_class, seed)]
 
     def _choose(self, share: Callable[[int], int], seed: int) -> NDArray[np.bool_]:
-        """Mask of ``share(count)`` random examples of every class that has ``count``."""
+        """Mask of ``share(count)`` random examples of each class, which has ``count``."""
         rng = np.random.default_rng(seed)
         mask = np.zeros(len(self), np.bool_)
         for label in range(len(self.classes)):
@@ -223,17 +223,17 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """The set to train with and the set to test with.
+    """A training set and a test set.
 
     Parameters
     ----------
     train, test : Dataset
-        Of the same classes and image shape.
+        With the same classes and image shape.
 
     Raises
     ------
     DataError
-        If they differ in either.
+        If classes or image shape differ.
 
     Examples
     --------
@@ -262,26 +262,26 @@ test=Dataset('digits': 2000 images of 1x28x28 in 10 classes))
 def number_classes(
     name: str, train: NDArray[np.int64], *others: NDArray[np.int64]
 ) -> tuple[str, ...]:
-    """Name the classes of labels that came without names: "0", "1", ... up to the largest.
+    """Return class names for unnamed labels: "0", "1", ... up to the largest label.
 
     Parameters
     ----------
     name : str
-        What the warning calls the set.
+        The name of the set in the warning.
     train : ndarray of int64
-        The labels to train with, none negative.
+        The training labels, none negative.
     *others : ndarray of int64
         Other labels of the same set.
 
     Returns
     -------
     tuple of str
-        The names; just "0" if there is no label.
+        The names; only "0" if there are no labels.
 
     Warns
     -----
     UserWarning
-        If a class has no image to train with, because the labels do not start at 0 or skip numbers.
+        If a class has no training image, because the labels do not start at 0 or skip numbers.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Fetch files once, by their sha256, into the user's cache."""
+"""Downloads, verified by SHA-256 and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ __all__ = ["cache", "download"]
 
 
 def download(name: str, url: str, sha256: Mapping[str, str], instead: str) -> Path:
-    """Download what is not yet in the user's cache.
+    """Download files that are not yet in the user's cache.
 
     Parameters
     ----------
     name : str
         The name of the set, and of its folder in the cache.
     url : str
-        The address that the file names are appended to.
+        The base URL; file names are appended to it.
     sha256 : mapping of str to str
-        The hexadecimal hash of every file, by file name.
+        The hexadecimal hash of each file, by file name.
     instead : str
-        What the error suggests: the words before "a folder that holds the files".
+        The suggestion in the message: the words before "a folder that holds the files".
 
     Returns
     -------
     Path
-        The folder in the cache; every file in it has the hash asked for.
+        The folder in the cache, whose files have the given hashes.
 
     Raises
     ------
     DataError
-        If a file cannot be had, or has another hash; it is then not kept.
+        If a file cannot be downloaded, or has another hash; it is then discarded.
     ModuleNotFoundError
         If ``pooch`` is not installed.
 
@@ -48,7 +48,7 @@ def download(name: str, url: str, sha256: Mapping[str, str], instead: str) -> Pa
         address = f"{url.rstrip('/')}/{file}"
         try:
             pooch.retrieve(address, known_hash=f"sha256:{expected}", fname=file, path=folder)
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors
+        except (OSError, ValueError) as error:  # requests raises OSErrors
             raise DataError(
                 f"{name}: {address} could not be downloaded to {folder}: {error}\n"
                 f"Without a network: {instead} a folder that holds the files"
@@ -57,5 +57,5 @@ def download(name: str, url: str, sha256: Mapping[str, str], instead: str) -> Pa
 
 
 def cache(name: str) -> Path:
-    """Return the folder in the user's cache where `download` keeps a set; it may not exist."""
+    """Return the user's cache folder of a set, used by `download`; it may not exist."""
     return Path(require("pooch", f"downloading {name}").os_cache("tinygrad_cnn"), name)

@@ -1,6 +1,6 @@
-"""Make the digits that come with the package: ``python -m tinygrad_cnn.data.embed FOLDER``.
+"""Create the embedded digits: ``python -m tinygrad_cnn.data.embed FOLDER``.
 
-Run once by whoever keeps the package, on a folder with MNIST's four IDX files.
+Maintainers run this once, on a folder with MNIST's four IDX files.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ SEED = 0
 
 
 def choose_digits(folder: str | os.PathLike[str]) -> Split:
-    """Choose the embedded digits from MNIST.
+    """Select the embedded digits from MNIST.
 
     Parameters
     ----------
     folder : str or path-like
-        Holds MNIST's four IDX files.
+        A folder with MNIST's four IDX files.
 
     Returns
     -------
     Split
-        1,000 of each digit from MNIST's training part and 200 of each from its test part, at
+        1,000 of each digit from MNIST's training set and 200 of each from its test set, chosen at
         random with seed 0, in the original order.
 
     Raises
     ------
     DataError
-        If a file is missing or damaged, or there are too few of a digit.
+        If a file is missing or damaged, or a digit has too few examples.
 
     Examples
     --------
@@ -57,19 +57,19 @@ def embed(folder: str | os.PathLike[str], into: str | os.PathLike[str] = DIGITS_
     Parameters
     ----------
     folder : str or path-like
-        Holds MNIST's four IDX files.
+        A folder with MNIST's four IDX files.
     into : str or path-like
-        The folder to write to, by default the package's own.
+        The output folder, by default the package's.
 
     Returns
     -------
     Path
-        The folder written to.
+        The output folder.
 
     Raises
     ------
     DataError
-        If a file of MNIST is missing or damaged.
+        If an MNIST file is missing or damaged.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def embed(folder: str | os.PathLike[str], into: str | os.PathLike[str] = DIGITS_
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the module from the command line."""
+    """Command-line entry point."""
     parser = argparse.ArgumentParser(
         prog="python -m tinygrad_cnn.data.embed",
         description="Make the embedded digits from a folder with MNIST's four IDX files.",

@@ -1,4 +1,4 @@
-"""What can go wrong with data: bad contents, or a package that is not installed."""
+"""Errors: invalid data, or a missing optional package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["DataError", "check_finite", "require"]
 
 
 class DataError(ValueError):
-    """Data that is not what it should be: the message names it, what came, what was expected.
+    """Invalid data. The message names the data, the value found, and the value expected.
 
     Examples
     --------
@@ -24,19 +24,19 @@ class DataError(ValueError):
 
 
 def check_finite(array: NDArray[Any], name: str) -> None:
-    """Check that an array holds neither NaN nor infinity.
+    """Check that an array has neither NaN nor infinity.
 
     Parameters
     ----------
     array : ndarray
         Of any shape; only floats can fail.
     name : str
-        What the error calls it.
+        The name of the array in the message.
 
     Raises
     ------
     DataError
-        If it does: the first such is named.
+        If it does; the message names the first.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def check_finite(array: NDArray[Any], name: str) -> None:
     """
     if array.dtype.kind != "f" or not array.size:
         return
-    if np.isfinite(array.min()) and np.isfinite(array.max()):  # both give NaN if there is one
+    if np.isfinite(array.min()) and np.isfinite(array.max()):  # both are NaN if any element is
         return
     position = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
     where = f"[{', '.join(map(str, position))}]" if position else ""
@@ -62,7 +62,7 @@ def require(module: str, purpose: str) -> Any:
     module : str
         The module to import, dotted or not.
     purpose : str
-        What needs it, as the subject of the error's sentence.
+        The feature that needs it: the subject of the error message.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def require(module: str, purpose: str) -> Any:
     Raises
     ------
     ModuleNotFoundError
-        If it is not installed; the message holds the line that installs it.
+        If it is not installed; the message has the command to install it.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""The IDX format, in which MNIST and its kin are published.
+"""The IDX file format of MNIST and similar sets.
 
-A file is ``00 00``, one byte for the element type, one for the number of axes, every length as a
-big-endian uint32, and then the elements, big-endian and row-major; usually all of it gzipped.
+A file contains ``00 00``, one byte for the element type, one for the number of axes, each length as
+a big-endian uint32, and the elements, big-endian and row-major. Files are usually gzipped.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class _Stream(Protocol):
 def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     """Read an array from an IDX file, gzipped or plain.
 
-    Whether the file is gzipped is read from its first bytes, whatever its name. Memory is taken
-    for the bytes that are there, never for those which the header merely claims.
+    Gzip is detected from the first bytes, not the name. Memory is allocated only for bytes that
+    are present, never for the size that the header claims.
 
     Parameters
     ----------
@@ -55,13 +55,13 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     Returns
     -------
     ndarray
-        A fresh array of the file's shape in native byte order: uint8, int8, int16, int32,
+        A new array of the file's shape in native byte order: uint8, int8, int16, int32,
         float32 or float64.
 
     Raises
     ------
     DataError
-        If the file is empty, is not IDX, is cut short, goes on past its end or is damaged gzip.
+        If the file is empty, is not IDX, is truncated, has trailing bytes, or is damaged gzip.
     OSError
         If it cannot be opened.
 
@@ -89,9 +89,9 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
 
 
 def write_idx(path: str | os.PathLike[str], array: ArrayLike) -> None:
-    """Write an array as a gzipped IDX file, whole or not at all.
+    """Write an array as a gzipped IDX file, atomically.
 
-    The gzip header holds neither a time nor a name, so the same array gives the same bytes
+    The gzip header has no time and no name, so the same array gives the same bytes
     (with one build of zlib).
 
     Parameters
@@ -104,7 +104,7 @@ def write_idx(path: str | os.PathLike[str], array: ArrayLike) -> None:
     Raises
     ------
     DataError
-        If IDX has no code for the dtype, or an axis is longer than its 32 bits can say.
+        If IDX has no code for the dtype, or an axis length exceeds 32 bits.
     OSError
         If the file cannot be written.
 
@@ -158,13 +158,13 @@ def _read_array(stream: _Stream, path: Path) -> NDArray[Any]:
         raise DataError(f"{path}: goes on after its {expected} bytes of elements; {said}")
     try:
         array = np.frombuffer(payload, dtype).reshape(shape)
-    except ValueError as error:  # more axes, or longer empty ones, than NumPy can hold
+    except ValueError as error:  # more axes, or longer empty ones, than NumPy supports
         raise DataError(f"{path}: NumPy holds no array of shape {shape}: {error}") from error
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def _read_at_most(stream: _Stream, size: int) -> bytearray:
-    # In chunks: read(size) would first allocate what a hostile header claims.
+    # In chunks: read(size) would first allocate the size that a hostile header claims.
     payload = bytearray()
     while chunk := stream.read(min(_CHUNK, size - len(payload))):
         payload += chunk

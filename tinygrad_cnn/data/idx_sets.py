@@ -1,4 +1,4 @@
-"""The sets that come as four IDX files: the embedded digits, MNIST and Fashion-MNIST."""
+"""Data sets of four IDX files: the embedded digits, MNIST and Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FILES = (
 
 @dataclass(frozen=True)
 class IdxSet:
-    """A published set: where it is, how it is recognised, what its labels mean."""
+    """A published set: URL, checksums, and class names."""
 
     url: str
     classes: tuple[str, ...]
@@ -75,10 +75,10 @@ SETS: dict[str, IdxSet] = {
 
 
 def digits() -> Split:
-    """Give the handwritten digits that come with the package: a sixth of MNIST.
+    """Load the embedded handwritten digits: a sixth of MNIST.
 
-    1,000 of each digit to train with and 200 of each to test with, drawn at random from MNIST's
-    own two parts. No file has to be fetched. Origin and licence are told in ``digits/README.md``.
+    1,000 training and 200 test images of each digit, drawn at random from MNIST's own two sets.
+    Nothing is downloaded. Origin and license: see ``digits/README.md``.
 
     Returns
     -------
@@ -94,17 +94,17 @@ def digits() -> Split:
 
 
 def mnist(folder: str | os.PathLike[str] | None = None, *, url: str | None = None) -> Split:
-    """Give MNIST: handwritten digits.
+    """Load MNIST: handwritten digits.
 
-    The files are taken from `folder`, else from the folder that the environment variable
-    ``TINYGRAD_CNN_DATA`` names, else they are downloaded once and kept in the user's cache.
+    The files are read from `folder`, else from the folder named by the environment variable
+    ``TINYGRAD_CNN_DATA``; else they are downloaded once and kept in the user's cache.
 
     Parameters
     ----------
     folder : str or path-like, optional
-        A folder that holds the four files, gzipped or not, or has a folder ``mnist`` of them.
+        A folder with the four files, gzipped or not, or with a subfolder ``mnist`` of them.
     url : str, optional
-        Download from this base address, whatever ``TINYGRAD_CNN_DATA`` says.
+        Download from this base URL, ignoring ``TINYGRAD_CNN_DATA``.
 
     Returns
     -------
@@ -127,17 +127,17 @@ def mnist(folder: str | os.PathLike[str] | None = None, *, url: str | None = Non
 
 
 def fashion_mnist(folder: str | os.PathLike[str] | None = None, *, url: str | None = None) -> Split:
-    """Give Fashion-MNIST: articles of clothing, in the form of MNIST.
+    """Load Fashion-MNIST: articles of clothing, in the form of MNIST.
 
-    The files are taken from `folder`, else from the folder that the environment variable
-    ``TINYGRAD_CNN_DATA`` names, else they are downloaded once and kept in the user's cache.
+    The files are read from `folder`, else from the folder named by the environment variable
+    ``TINYGRAD_CNN_DATA``; else they are downloaded once and kept in the user's cache.
 
     Parameters
     ----------
     folder : str or path-like, optional
-        A folder that holds the four files, gzipped or not, or has a folder ``fashion-mnist``.
+        A folder with the four files, gzipped or not, or with a subfolder ``fashion-mnist``.
     url : str, optional
-        Download from this base address, whatever ``TINYGRAD_CNN_DATA`` says.
+        Download from this base URL, ignoring ``TINYGRAD_CNN_DATA``.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def fashion_mnist(folder: str | os.PathLike[str] | None = None, *, url: str | No
 
 
 def at_hand(name: str) -> bool:
-    """Return whether `tinygrad_cnn.data.load` gives a set by its name without a download.
+    """Return whether `tinygrad_cnn.data.load` finds a named set without a download.
 
     Parameters
     ----------
@@ -191,20 +191,20 @@ def idx_folder(
     classes: tuple[str, ...] | None = None,
     preparation: str = IMAGE,
 ) -> Split:
-    """Read a set from a folder with four IDX files that are named as MNIST's are.
+    """Read a set from a folder with four IDX files named as in MNIST.
 
     Parameters
     ----------
     folder : str or path-like
-        Holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and their ``t10k``
-        twins, each with or without ``.gz``.
+        Contains ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and their ``t10k``
+        counterparts, with or without ``.gz``.
     name : str, optional
-        The name of the set; by default the folder's.
+        The name of the set; by default that of the folder.
     classes : tuple of str, optional
         The names of the classes; by default "0", "1", ... up to the largest label.
     preparation : str
-        How an image file becomes an image of this set, for `read_image`: "mnist" for digits that
-        are prepared as MNIST's.
+        The preparation of image files for this set, for `read_image`: "mnist" for digits prepared
+        as in MNIST.
 
     Returns
     -------
@@ -214,7 +214,7 @@ def idx_folder(
     Raises
     ------
     DataError
-        If a file is missing or damaged, or does not hold what its name says.
+        If a file is missing or damaged, or its contents do not match its name.
 
     Warns
     -----
@@ -247,7 +247,7 @@ def idx_folder(
 
 
 def is_idx_folder(folder: Path) -> bool:
-    """Tell whether a folder holds any of the four files."""
+    """Return whether a folder contains any of the four files."""
     return any(_find(folder, file) for file in FILES)
 
 

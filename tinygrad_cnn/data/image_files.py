@@ -1,4 +1,4 @@
-"""A data set from a folder that has one folder of image files per class."""
+"""Data sets from folders of image files, one folder per class."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ def image_folder(
     """Read a set from a folder that has one folder of images per class.
 
     The files are ``PATH/CLASS/*.png``, ``.jpg`` and other formats of `read_image`, and are split
-    80 : 20 at random, every class alike; or, where both exist, ``PATH/train/CLASS/*`` and
-    ``PATH/test/CLASS/*``. Hidden files and files of other kinds are passed over. Classes and files
-    are in the order of their names. Every file is read by `read_image`: upright as its EXIF says,
-    with transparency on white.
+    80 : 20 at random, stratified by class; or, where both exist, ``PATH/train/CLASS/*`` and
+    ``PATH/test/CLASS/*``. Hidden files and other file types are skipped. Classes and files
+    are sorted by name. `read_image` reads every file: rotated according to EXIF, with transparency
+    on white.
 
     Parameters
     ----------
     path : str or path-like
         The folder.
     size : tuple (H, W), optional
-        Scale every image to this size; by default all must have one size already.
+        Scale every image to this size; by default all must have the same size.
     grayscale : bool, optional
-        One channel (True) or three (False); by default one if every file is greyscale.
+        One channel (True) or three (False); by default one if every file is grayscale.
     seed : int
-        Of the random split, if there is one.
+        The seed of the random split, if any.
     preparation : str
-        See `read_image`: "mnist" finds the digit on every image and prepares it as MNIST's were.
+        See `read_image`: "mnist" finds the digit in each image and prepares it as in MNIST.
 
     Returns
     -------
     Split
-        Images of shape (N, 1, H, W) or (N, 3, H, W), classes named as their folders.
+        Images of shape (N, 1, H, W) or (N, 3, H, W), classes named after their folders.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def _list_classes(folder: Path) -> dict[str, list[Path]]:
 
 
 def _stack(images: list[NDArray[np.uint8]], files: list[Path]) -> NDArray[np.uint8]:
-    """Join the images as (N, C, H, W), greyscale ones as three equal channels among colour."""
+    """Stack the images as (N, C, H, W); among color images, gray ones get three channels."""
     height, width = images[0].shape[1:]
     for image, file in zip(images, files, strict=True):
         if image.shape[1:] != (height, width):

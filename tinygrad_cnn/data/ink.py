@@ -1,4 +1,4 @@
-"""A picture of a handwritten digit, made like those of MNIST."""
+"""`as_mnist`: converts a picture of a handwritten digit to MNIST's form."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ __all__ = ["as_mnist"]
 
 SIDE, BOX = 28, 20
 LEAST_CONTRAST = 0.1
-FAINTEST = 0.19  # of the full ink: below is paper
+FAINTEST = 0.19  # fraction of full ink; anything below is paper
 
 
 def as_mnist(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
-    """Prepare a digit as MNIST's were: light ink on black, fitted into 20×20, centred by mass.
+    """Prepare a digit as in MNIST: light ink on black, fitted into 20×20, centered by mass.
 
     Parameters
     ----------
     grey : ndarray of float, shape (H, W)
-        Grey values from 0 (black) to 1 (white), of any size. The ground is what most of the
-        border is, and may be the lighter or the darker of the two.
+        Gray values from 0 (black) to 1 (white), of any size. The ground is the majority of the
+        border, and may be lighter or darker than the ink.
     name : str
-        What the error calls it.
+        The name of the picture in the message.
 
     Returns
     -------
     ndarray of uint8, shape (28, 28)
-        0 for the ground, 255 for the full ink; the ink's centre of mass is at pixel
-        (14, 14), as in MNIST, to the nearest whole pixel.
+        0 for the ground, 255 for the full ink; the ink's center of mass is at pixel
+        (14, 14), as in MNIST, to the nearest pixel.
 
     Raises
     ------
@@ -40,8 +40,8 @@ def as_mnist(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
 
     Notes
     -----
-    A picture that has the form of MNIST's own already keeps its pixels: 28×28 and full ink, whose
-    box is 19 or 20 pixels long and whose center of mass is within about half a pixel of (14, 14).
+    A picture already in MNIST's form keeps its pixels: 28×28, full ink, a bounding box 19 or 20
+    pixels long, and a center of mass within about half a pixel of (14, 14).
 
     Examples
     --------
@@ -70,7 +70,7 @@ def as_mnist(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
 
 
 def _ink(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.floating[Any]]:
-    """Return how far each pixel is from the ground, on the side where there is more."""
+    """Return the distance of each pixel from the ground, on the side with more ink."""
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ground = np.median(border)
     darker, lighter = ground - grey.min(), grey.max() - ground
@@ -83,7 +83,7 @@ def _ink(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.floating[Any]
 
 
 def _is_mnist(ink: NDArray[np.floating[Any]]) -> bool:
-    """Return whether a picture is one of MNIST's, by what all 70,000 of those have in common."""
+    """Return whether a picture has the properties common to all 70,000 MNIST images."""
     if ink.shape != (SIDE, SIDE) or ink.max() < 0.99:
         return False
     spans = [np.ptp(np.flatnonzero(ink.any(axis=axis))) + 1 for axis in (1, 0)]
@@ -91,7 +91,7 @@ def _is_mnist(ink: NDArray[np.floating[Any]]) -> bool:
 
 
 def _fitted(ink: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Scale so that the longer side is 20 pixels."""
+    """Scale the longer side to 20 pixels."""
     pillow: Any = require("PIL.Image", "reading image files")
     h, w = ink.shape
     scale = BOX / max(h, w)
@@ -102,7 +102,7 @@ def _fitted(ink: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
 
 
 def _centre(ink: NDArray[np.floating[Any]]) -> tuple[float, float]:
-    """Return the centre of mass: row, column."""
+    """Return the center of mass: row, column."""
     mass = ink.sum()
     rows, columns = (ink.sum(axis=axis) for axis in (1, 0))
     return (

@@ -1,4 +1,4 @@
-"""Class labels: checked, and to and from the one-hot form."""
+"""Class labels: validation, and conversion to and from one-hot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["as_labels", "from_one_hot", "one_hot"]
 
 
 def as_labels(labels: ArrayLike, classes: int, name: str = "labels") -> NDArray[np.int64]:
-    """Check class labels and give them as int64.
+    """Check class labels and return them as int64.
 
     Parameters
     ----------
@@ -23,17 +23,17 @@ def as_labels(labels: ArrayLike, classes: int, name: str = "labels") -> NDArray[
     classes : int
         The number of classes; every label must be from 0 to ``classes - 1``.
     name : str
-        What the error calls them.
+        The name of the labels in the message.
 
     Returns
     -------
     ndarray of int64
-        The labels, in the same shape; not a copy where they are int64 already.
+        The labels, in the same shape; not copied if already int64.
 
     Raises
     ------
     DataError
-        If a label is negative, too large, no whole number or NaN: the first such is named.
+        If a label is negative, too large, not whole, or NaN; the message names the first.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def as_labels(labels: ArrayLike, classes: int, name: str = "labels") -> NDArray[
         raise DataError(f"{name} are no array: {error}") from error
     if array.dtype.kind not in "buif":
         raise DataError(f"{name} are of dtype {array.dtype}; expected whole numbers")
-    good = (array >= 0) & (array < classes)  # NaN is neither
+    good = (array >= 0) & (array < classes)  # false for NaN
     if array.dtype.kind == "f":
         good &= array == np.floor(array)
     if not good.all():
@@ -73,17 +73,17 @@ def one_hot(labels: ArrayLike, classes: int, dtype: DTypeLike = np.float32) -> N
     classes : int
         The number of classes, at least 1.
     dtype : dtype_like
-        Of the result.
+        The dtype of the result.
 
     Returns
     -------
     ndarray of `dtype`, shape (..., classes)
-        1 at each label's place, 0 elsewhere: ``y[..., k] = [labels[...] = k]``.
+        1 at the index of each label, 0 elsewhere: ``y[..., k] = [labels[...] = k]``.
 
     Raises
     ------
     DataError
-        If a label is negative, too large, no whole number or NaN: the first such is named.
+        If a label is negative, too large, not whole, or NaN; the message names the first.
     ValueError, TypeError
         If `classes` is not a positive integer.
 
@@ -107,17 +107,17 @@ def from_one_hot(array: ArrayLike) -> NDArray[np.int64]:
     Parameters
     ----------
     array : array_like
-        Of shape ``(..., classes)``: each vector along the last axis holds one 1, and 0 elsewhere.
+        Of shape ``(..., classes)``: each vector along the last axis has one 1, and 0 elsewhere.
 
     Returns
     -------
     ndarray of int64, shape (...)
-        The place of the 1 in each vector.
+        The index of the 1 in each vector.
 
     Raises
     ------
     DataError
-        If there is no last axis, or a vector is not one-hot: the first such is named.
+        If there is no last axis, or a vector is not one-hot (the first is named).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Batches of a set, in an order that a seed and an epoch decide."""
+"""`DataLoader`: batches in an order determined by seed and epoch."""
 
 from __future__ import annotations
 
@@ -18,50 +18,50 @@ Transform: TypeAlias = Callable[[NDArray[Any], np.random.Generator], NDArray[Any
 
 
 class DataLoader:
-    """Go through a set in batches.
+    """Iterate over a set in batches.
 
-    What epoch `e` gives is a function of ``(seed, e)`` alone: the order is drawn from
-    ``default_rng([seed, e])``, and the transform of batch `b` draws from
-    ``default_rng([seed, e, b + 1])``. A resumed run sets ``epoch`` and sees what it would have.
+    Epoch `e` depends on ``(seed, e)`` alone: the order is drawn from ``default_rng([seed, e])``,
+    and the transform of batch `b` uses ``default_rng([seed, e, b + 1])``. A resumed run sets
+    ``epoch`` and sees the same batches.
 
     Parameters
     ----------
     dataset : Dataset, or pair of ndarrays (images, labels)
         Images of uint8, float32 or float64, shape (N, ...); labels of shape (N, ...): integers,
-        or floats to be used as targets.
+        or floats as targets.
     batch_size : int or None
-        Examples a batch; None for the whole set as one, as plain gradient descent takes it.
+        Examples per batch; None for the whole set as one batch (plain gradient descent).
     shuffle : bool
-        Draw a new order every epoch; otherwise keep the set's.
+        Whether to draw a new order every epoch.
     drop_last : bool
-        Leave out a last batch that is smaller than the others.
+        Whether to drop a last batch that is smaller than the others.
     seed : int
-        Of the orders and the transforms; not negative.
+        The seed of orders and transforms; not negative.
     transform : callable, optional
-        ``transform(images, rng) -> images``, applied to every batch of floats.
+        ``transform(images, rng) -> images``, applied to each batch of floats.
 
     Attributes
     ----------
     epoch : int
-        The epoch that the next iteration goes through: it grows by one whenever one starts,
-        and can be set.
+        The epoch of the next iteration. It increases by one when an iteration starts, and can be
+        set.
 
     Yields
     ------
-    images : ndarray of float32, or float64 if the set's are
-        Shape (B, C, H, W). uint8 pixels become float32 from 0 to 1: ``x / 255``; floats are left
-        as they are.
+    images : ndarray of float32, or float64 if the set is
+        Shape (B, C, H, W). uint8 pixels become float32 in [0, 1]: ``x / 255``; floats are
+        unchanged.
     labels : ndarray of int64, shape (B,)
-        Or the floats of the set.
+        Or the float targets of the set.
 
     Raises
     ------
     TypeError
-        If the set, the batch size or the seed is not of a type above.
+        If the set, the batch size or the seed has another type.
     ValueError
         If the set is empty, images and labels differ in number, `batch_size` is below 1, `seed`
-        is negative, or nothing would be left after `drop_last`; `DataError` if images or labels
-        hold NaN or infinity.
+        is negative, or `drop_last` leaves no batch; `DataError` if images or labels have NaN or
+        infinity.
 
     Notes
     -----
@@ -108,7 +108,7 @@ class DataLoader:
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next iteration goes through."""
+        """The epoch of the next iteration."""
         return self._epoch
 
     @epoch.setter
@@ -121,7 +121,7 @@ class DataLoader:
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        # Not a generator itself: the epoch counts when an iteration is asked for, not later.
+        # Not a generator: the epoch must increase when iter() is called, not later.
         epoch = self._epoch
         self._epoch += 1
         return self._batches(epoch)
@@ -144,7 +144,7 @@ class DataLoader:
             chosen = part if order is None else order[part]
             images = _as_floats(self._images[chosen])
             if self.transform is not None:
-                # + 1: SeedSequence does not tell [seed, epoch, 0] from [seed, epoch]
+                # + 1: SeedSequence treats [seed, epoch, 0] as [seed, epoch]
                 rng = np.random.default_rng([self.seed, epoch, batch + 1])
                 images = self.transform(images, rng)
             yield images, self._labels[chosen]
@@ -153,7 +153,7 @@ class DataLoader:
 def _arrays(
     dataset: Dataset | tuple[NDArray[Any], NDArray[Any]],
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Check a set and give its two arrays, read-only."""
+    """Check a set and return its two arrays, read-only."""
     if isinstance(dataset, Dataset):
         images: NDArray[Any] = dataset.images
         labels: NDArray[Any] = dataset.labels

@@ -1,4 +1,4 @@
-"""The reader of image files: one for the images of a training set and for those to predict."""
+"""`read_image`: reads image files, for training and prediction alike."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ FORMATS = {
     "TIFF": (".tif", ".tiff"),
     "PPM": (".pbm", ".pgm", ".ppm"),
 }
-"""The formats that are read, as Pillow names them, and the suffixes of their files."""
+"""Supported formats by their Pillow names, and their file suffixes."""
 
 IMAGE, OPAQUE, MNIST = PREPARATIONS = ("image", "image without alpha", "mnist")
-"""How an image file becomes pixels: see `read_image`."""
+"""Preparations of image files: see `read_image`."""
 
 _GRAY = {"1", "L", "LA", "I", "F"}
 _DEEP = {"I", "F"}
-_PAPER = 230  # a picture on white whose darkest pixel is not below this has vanished
+_PAPER = 230  # a picture on white has vanished if its darkest pixel is not below this
 
 
 def read_image(
@@ -44,23 +44,23 @@ def read_image(
 ) -> NDArray[np.uint8]:
     """Read an image file as pixels.
 
-    `image_folder` and ``tinygrad-cnn predict`` both read their files with this function; predict
-    passes the channels, size and preparation of the model's training.
+    `image_folder` and ``tinygrad-cnn predict`` use this function; predict passes the channels, size
+    and preparation used in training.
 
     Parameters
     ----------
     path : str or path-like
-        A PNG, JPEG, WebP, BMP, GIF, TIFF or PPM file; the first frame if it has several.
+        A PNG, JPEG, WebP, BMP, GIF, TIFF or PPM file; only the first frame is read.
     channels : int, optional
-        1 for gray, 3 for color; by default as in the file. Color becomes gray by its luma,
-        gray becomes three equal channels.
+        1 for gray, 3 for color; by default as in the file. Color is converted to gray by luma,
+        gray to three equal channels.
     size : tuple (H, W), optional
         Scale to this size, bilinearly; by default as in the file.
     preparation : str
-        "image" reads the picture as it is: upright as its EXIF says, transparency on white (see
-        `plain_picture`), 8 bits a channel. "image without alpha" ignores the transparency, as
-        earlier versions did in training. "mnist" then finds the digit on the picture and
-        prepares it as MNIST's were (see `as_mnist`), always 1 channel of 28×28.
+        "image" reads the picture rotated according to EXIF, with transparency on white (see
+        `plain_picture`), 8 bits per channel. "image without alpha" ignores the transparency, as
+        earlier versions did in training. "mnist" reads as "image", then finds the digit and
+        prepares it as in MNIST (see `as_mnist`), always 1 channel of 28×28.
 
     Returns
     -------
@@ -71,9 +71,9 @@ def read_image(
     ------
     DataError
         If the file is missing, damaged or of another format, its values are out of range, or
-        there is no digit on it to prepare.
+        it has no digit to prepare.
     ValueError
-        If an argument is not as above.
+        If an argument is invalid.
     ModuleNotFoundError
         If ``Pillow`` is not installed.
 
@@ -114,32 +114,32 @@ def read_image(
 
 
 def plain_picture(picture: Image, longest: int | None = None, alpha: bool = True) -> Image:
-    """Return a picture upright, without transparency, of 8 bits a channel.
+    """Return a picture upright, without transparency, with 8 bits per channel.
 
-    It is turned as its EXIF says. Transparency is laid on white, so that what is clear is paper;
-    a picture that would vanish there (white ink on nothing) is laid on black. Gray values of 16
-    bits are divided by 257, and floats from 0 to 1 multiplied by 255.
+    It is rotated according to EXIF. Transparency is blended onto white, or onto black if the
+    picture would vanish on white (white ink on nothing). Gray values of 16 bits are divided by
+    257, and floats in [0, 1] multiplied by 255.
 
     Parameters
     ----------
     picture : PIL.Image.Image
         Of any mode; its file must still be open.
     longest : int, optional
-        The longer side of the result at most: a larger picture is scaled down.
+        The maximum of the longer side: a larger picture is scaled down.
     alpha : bool
-        False ignores the transparency and shows the colors under it.
+        False ignores the transparency and keeps the colors under it.
 
     Returns
     -------
     PIL.Image.Image
-        Of mode "L" if the picture is gray, else "RGB".
+        With mode "L" if the picture is gray, else "RGB".
 
     Raises
     ------
     DataError
-        If it holds floats outside 0 to 1, or integers of 32 bits, which have no defined range.
+        If it has floats outside [0, 1], or 32-bit integers, which have no defined range.
     OSError, ValueError, ...
-        Whatever Pillow raises if the file is damaged.
+        From Pillow, if the file is damaged.
 
     Examples
     --------
@@ -149,7 +149,7 @@ def plain_picture(picture: Image, longest: int | None = None, alpha: bool = True
     """
     operations: Any = require("PIL.ImageOps", "reading image files")
     if longest is not None:
-        picture.draft(None, (longest, longest))  # what JPEG can leave out need not be decoded
+        picture.draft(None, (longest, longest))  # JPEG decodes at a reduced size
     if picture.mode == "I" and picture.format == "TIFF":
         raise DataError("it has integers of 32 bits a pixel; expected 8 or 16, or floats")
     image: Image = operations.exif_transpose(picture)
@@ -173,16 +173,16 @@ def _opened(path: Path, alpha: bool) -> Image:
     try:
         with pillow.open(path, formats=tuple(FORMATS)) as opened:
             return plain_picture(opened, alpha=alpha)
-    except Exception as error:  # decoders of damaged files raise errors of any kind
+    except Exception as error:  # decoders raise any kind of error on damaged files
         raise DataError(f"{path}: cannot be read as an image: {error}") from error
 
 
 def _eight_bits(image: Image) -> Image:
-    """Return a gray picture of 16 bits or of floats as "L", or "LA" if one value is transparent."""
+    """Convert 16-bit or float gray to "L", or to "LA" if one value is transparent."""
     pillow: Any = require("PIL.Image", "reading image files")
     values = np.asarray(image)
     most = 1 if image.mode == "F" else 65535
-    if not (values.min() >= 0 and values.max() <= most):  # NaN is neither
+    if not (values.min() >= 0 and values.max() <= most):  # false for NaN
         raise DataError(
             f"its values run from {values.min()} to {values.max()}; expected 0 to {most}"
         )
@@ -196,7 +196,7 @@ def _eight_bits(image: Image) -> Image:
 
 
 def _on_paper(image: Image) -> Image:
-    """Lay an "RGBA" picture on white or, if it would vanish there, on black."""
+    """Blend an "RGBA" picture onto white or, if it would vanish there, onto black."""
     pillow: Any = require("PIL.Image", "reading image files")
     white: Image = pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image)
     if np.asarray(white.convert("L")).min() < _PAPER or not np.asarray(image)[..., 3].any():

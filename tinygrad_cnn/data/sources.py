@@ -1,4 +1,4 @@
-"""One name for every source of data."""
+"""`load`: data sets by name, folder or file."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _NAMED = {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
 
 
 def load(source: str | os.PathLike[str], preparation: str | None = None) -> Split:
-    """Load a set by its name, or from a folder or file.
+    """Load a set by name, or from a folder or file.
 
     Parameters
     ----------
     source : str or path-like
         ``"digits"``, ``"mnist"`` or ``"fashion-mnist"``; a folder with MNIST's four IDX files
         (see `idx_folder`) or with a folder of images per class (see `image_folder`); or a
-        ``.npz`` file (see `npz`). A name comes before a folder that is called the same:
-        write ``"./digits"`` for that.
+        ``.npz`` file (see `npz`). A name takes precedence over a folder of the same name:
+        write ``"./digits"`` for the folder.
     preparation : str, optional
-        How an image file becomes an image of the set: see `read_image`. By default "mnist" for
-        digits and mnist, else "image". A folder of images is read in this way; for other
-        sources, which hold pixels, it is only recorded.
+        The preparation of image files: see `read_image`. By default "mnist" for digits and mnist,
+        else "image". Folders of images are read with it; for other sources, which contain pixels,
+        it is only recorded.
 
     Returns
     -------
     Split
-        The set to train with and the set to test with.
+        The training set and the test set.
 
     Raises
     ------
     DataError
-        If `source` is none of these, or what it names is damaged.
+        If `source` is none of these, or is damaged.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Random changes to images that leave their meaning: ``transform(images, rng) -> images``.
+"""Random transforms for augmentation: ``transform(images, rng) -> images``.
 
-All take and give float32 or float64 of shape (B, C, H, W), keep the dtype, never write to their
-input, and draw anew for each image of a batch.
+All take and return float32 or float64 of shape (B, C, H, W), keep the dtype, never modify their
+input, and draw separate random values for each image.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Normalise:
     Parameters
     ----------
     mean, std : float or sequence of float
-        For all channels, or one for each; `std` positive.
+        One value, or one per channel; `std` positive.
 
     Raises
     ------
     ValueError
-        If a number is not finite, `std` is not positive, or the channels differ in number.
+        If a value is not finite, `std` is not positive, or the channel counts differ.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Normalise:
             )
 
     def __call__(self, images: Images, rng: np.random.Generator) -> Images:
-        """Normalise a batch (B, C, H, W); `rng` is not used."""
+        """Normalize a batch (B, C, H, W); `rng` is not used."""
         _check("Normalise", images)
         channels = max(np.size(self.mean), np.size(self.std))
         if channels not in (1, images.shape[1]):
@@ -82,17 +82,17 @@ class Normalise:
 
 @dataclass(frozen=True)
 class Shift:
-    """Move every image by whole pixels up or down and left or right, with zeros moving in.
+    """Shift each image by whole pixels along both axes, filling with zeros.
 
     Parameters
     ----------
     max_pixels : int
-        The farthest move, either way, along each axis; all moves are equally likely.
+        The largest shift, in either direction, per axis; all shifts are equally likely.
 
     Raises
     ------
     ValueError
-        If `max_pixels` is not an integer from 0.
+        If `max_pixels` is not a nonnegative integer.
 
     Examples
     --------
@@ -128,18 +128,18 @@ class Shift:
 
 @dataclass(frozen=True)
 class Rotate:
-    """Turn every image about its centre, with zeros turning in.
+    """Rotate each image about its center, filling with zeros.
 
     Parameters
     ----------
     max_degrees : float
-        The largest angle, either way; all angles are equally likely. Positive angles turn
+        The largest angle, in either direction; uniformly distributed. Positive angles turn
         counter-clockwise.
 
     Raises
     ------
     ValueError
-        If `max_degrees` is not a finite number from 0.
+        If `max_degrees` is not a finite number, 0 or more.
 
     Examples
     --------
@@ -162,16 +162,16 @@ class Rotate:
         middle = (H - 1) / 2, (W - 1) / 2
         y, x = (np.arange(n, dtype=images.dtype) - m for n, m in zip((H, W), middle, strict=True))
         y = y[:, None]
-        # Where each pixel of the turned image was before: turn its place back. Rows point down.
+        # Inverse rotation: the source position of each output pixel. Rows point down.
         return sample(images, cos * y + sin * x + middle[0], cos * x - sin * y + middle[1])
 
 
 @dataclass(frozen=True)
 class Elastic:
-    """Bend every image by a smooth random field, as hands bend strokes (Simard et al. 2003).
+    """Distort each image by a smooth random field (Simard et al. 2003).
 
-    Each pixel is read at its place plus ``alpha · G_σ * u``, where `u` is uniform noise from -1
-    to 1 for each pixel and axis, and ``G_σ`` a Gaussian of sum 1.
+    Each pixel is sampled at its position plus ``alpha · G_σ * u``, where `u` is uniform noise in
+    [-1, 1] per pixel and axis, and ``G_σ`` a Gaussian of sum 1.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ class Elastic:
     Raises
     ------
     ValueError
-        If `alpha` is not a finite number from 0, or `sigma` not a positive one.
+        If `alpha` is not a finite number, 0 or more, or `sigma` is not positive.
 
     References
     ----------
@@ -207,7 +207,7 @@ class Elastic:
             raise ValueError("Elastic: sigma is 0; expected a positive number")
 
     def __call__(self, images: Images, rng: np.random.Generator) -> Images:
-        """Bend a batch (B, C, H, W)."""
+        """Distort a batch (B, C, H, W)."""
         _check("Elastic", images)
         B, _, H, W = images.shape
         noise = 2 * rng.random((2, B, H, W), images.dtype.type) - 1
@@ -219,17 +219,17 @@ class Elastic:
 
 @dataclass(frozen=True)
 class Flip:
-    """Mirror images left to right, each by chance.
+    """Flip each image left to right at random.
 
     Parameters
     ----------
     probability : float
-        That an image is mirrored.
+        The probability of a flip.
 
     Raises
     ------
     ValueError
-        If `probability` is not from 0 to 1.
+        If `probability` is not in [0, 1].
 
     Examples
     --------
@@ -252,12 +252,12 @@ class Flip:
 
 @dataclass(frozen=True, init=False, repr=False)
 class Compose:
-    """Apply transforms one after the other.
+    """Apply transforms in order.
 
     Parameters
     ----------
     *transforms : callable
-        Each takes ``(images, rng)`` and gives images. They draw from one generator in turn.
+        Each takes ``(images, rng)`` and returns images. They share one generator.
 
     Raises
     ------

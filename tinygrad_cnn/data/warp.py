@@ -1,4 +1,4 @@
-"""Images read between their pixels, and fields made smooth: what the transforms are built on."""
+"""Bilinear sampling and Gaussian smoothing, the building blocks of the transforms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["sample", "smooth"]
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
-_BLOCK = 16_384  # values sampled at a time: their temporaries stay in the cache
+_BLOCK = 16_384  # values sampled at a time: the temporaries fit into the cache
 
 
 def sample(
@@ -19,14 +19,14 @@ def sample(
     rows: Floats,
     columns: Floats,
 ) -> Floats:
-    """Read images at places between their pixels, bilinearly, with zeros outside.
+    """Sample images bilinearly at fractional positions, with zeros outside.
 
     Parameters
     ----------
     images : ndarray of float32 or float64, shape (B, C, H, W)
         The images.
     rows, columns : ndarray of float, shape (B, H', W')
-        Where to read each image, all of its channels alike; pixel ``[i, j]`` lies at ``(i, j)``.
+        The positions, shared by all channels of an image; pixel ``[i, j]`` is at ``(i, j)``.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def sample(
     Raises
     ------
     ValueError
-        If the shapes do not fit or a place is NaN.
+        If the shapes do not match or a position is NaN.
 
     Examples
     --------
@@ -64,8 +64,8 @@ def sample(
 def smooth(fields: Floats, sigma: float) -> Floats:
     """Convolve fields with a Gaussian, with zeros outside.
 
-    The kernel ends at 4 σ and sums to 1. It is separable, and along one axis it is a banded
-    matrix: ``K fields Kᵀ``, two matrix products.
+    The kernel is truncated at 4 σ and sums to 1. It is separable, and a banded matrix along each
+    axis: ``K fields Kᵀ``, two matrix products.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def smooth(fields: Floats, sigma: float) -> Floats:
     if not 0 < sigma < np.inf:
         raise ValueError(f"smooth: sigma is {sigma}; expected a positive number")
     rows, columns = (_gaussian(n, sigma).astype(fields.dtype) for n in fields.shape[-2:])
-    smoothed: Floats = rows @ (fields @ columns)  # each is its own transpose
+    smoothed: Floats = rows @ (fields @ columns)  # both are symmetric
     return smoothed
 
 
@@ -109,7 +109,7 @@ def _gaussian(size: int, sigma: float) -> NDArray[np.float64]:
 def _sample(images: Floats, rows: Floats, columns: Floats) -> Floats:
     B, C, H, W = images.shape
     stride = W + 2
-    padded = np.zeros((B, C, H + 2, stride), images.dtype)  # a frame of zeros, one pixel wide
+    padded = np.zeros((B, C, H + 2, stride), images.dtype)  # a border of zeros, one pixel wide
     padded[:, :, 1:-1, 1:-1] = images
     pixels = padded.reshape(-1)
     top, down = _whole_and_part(rows, H, images.dtype)
@@ -130,7 +130,7 @@ def _sample(images: Floats, rows: Floats, columns: Floats) -> Floats:
 def _whole_and_part(
     places: Floats, size: int, dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.intp], Floats]:
-    """Split places into the padded image's pixel before each and the way to the next, 0 to 1."""
-    shifted = np.clip(places + 1, 0, size + 1)  # beyond the frame all is zero, as on it
+    """Split positions into the padded image's pixel before each and a fraction in [0, 1]."""
+    shifted = np.clip(places + 1, 0, size + 1)  # all is zero on the border and beyond
     before = np.minimum(np.floor(shifted), size)
     return before.astype(np.intp), (shifted - before).astype(dtype, copy=False)
