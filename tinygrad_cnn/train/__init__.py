@@ -1,4 +1,4 @@
-"""Training: a loop, what it has come to, and folders that keep it.
+"""Training: a loop, its history, and run folders.
 
 >>> import numpy as np
 >>> import tinygrad_cnn as tg

@@ -1,4 +1,4 @@
-"""The optimisers, schedules and augmentations that a setting can name."""
+"""Optimizers, schedules and augmentations that settings refer to by name."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LEARNING_RATES = {
     "adamw": 0.003,
     "rmsprop": 0.001,
 }
-"""What to begin with, by optimiser."""
+"""Initial learning rates, by optimizer."""
 
 SCHEDULES: dict[str, MakeSchedule] = {
     "constant": lambda optimizer, lr, updates, epochs: None,
@@ -63,4 +63,4 @@ AUGMENTATIONS: dict[str, tuple[Transform, ...]] = {
     "affine": (Shift(2), Rotate(10)),
     "elastic": (Shift(2), Elastic(alpha=20, sigma=4)),
 }
-"""By name, what is done to the images, in order."""
+"""By name, the transforms of the images, in order."""

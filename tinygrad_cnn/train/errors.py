@@ -1,10 +1,10 @@
-"""What can be wrong with what somebody hands in to be trained, or to be used after training."""
+"""Errors of the train package: invalid run folders and model files."""
 
 __all__ = ["ModelFileError", "RunError"]
 
 
 class RunError(ValueError):
-    """A run folder, or a file in it, that is not what it should be; the message names it.
+    """Invalid run folder, or invalid file in it; the message names it.
 
     Examples
     --------
@@ -16,7 +16,7 @@ class RunError(ValueError):
 
 
 class ModelFileError(ValueError):
-    """A file with a model of one's own that cannot be used; the message names it and says why.
+    """Unusable file with a user's model; the message has its name and the reason.
 
     Examples
     --------

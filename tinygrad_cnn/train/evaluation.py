@@ -1,4 +1,4 @@
-"""How good a model is on examples: loss, accuracy, and what it takes for what."""
+"""Evaluation of a model: loss, accuracy and confusion matrix."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ Loss: TypeAlias = Callable[[Tensor, NDArray[Any]], Tensor]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` returns.
+    """The result of `evaluate`.
 
     Attributes
     ----------
     loss : float
         The mean over the examples.
     accuracy : float
-        The share of the examples that are classified right; NaN if the labels are no classes, or
-        the loss is.
+        The fraction of examples classified correctly; NaN if the labels are not classes, or the
+        loss is NaN.
     confusion : ndarray of int64, shape (classes, classes)
-        ``confusion[i, j]``: how many examples of class `i` were taken for `j`; of shape (0, 0)
-        where the accuracy is NaN.
+        The confusion matrix. ``confusion[i, j]`` counts the examples of class `i` predicted as
+        `j`; of shape (0, 0) if the accuracy is NaN.
 
     Examples
     --------
@@ -51,11 +51,11 @@ class Evaluation:
 
     @property
     def mistakes(self) -> int:
-        """How many examples are classified wrong."""
+        """The number of misclassified examples."""
         return int(self.confusion.sum() - np.trace(self.confusion))
 
     def worst_pairs(self, most: int = 5) -> list[tuple[int, int, int]]:
-        """Return (class, taken for, how often) of the most frequent mistakes, worst first."""
+        """Return (class, prediction, count) of the most frequent mistakes, worst first."""
         wrong = self.confusion - np.diag(np.diag(self.confusion))
         order = np.argsort(-wrong, axis=None, kind="stable")[:most]
         pairs = [tuple(map(int, np.unravel_index(place, wrong.shape))) for place in order]
@@ -63,14 +63,14 @@ class Evaluation:
 
 
 class Meter:
-    """Adds up loss and hits, batch by batch.
+    """Accumulates loss and confusion matrix over batches.
 
     Attributes
     ----------
     images : int
     loss, accuracy : float
-        Means over the images so far; NaN before the first. The accuracy is NaN from the first batch
-        on whose labels are no classes, or whose loss is NaN.
+        Means over the images so far; NaN before the first. The accuracy is NaN once a batch has
+        labels that are not classes, or a NaN loss.
     confusion : ndarray of int64, shape (classes, classes)
     """
 
@@ -81,10 +81,10 @@ class Meter:
         self._counts = True
 
     def add(self, loss: float, outputs: NDArray[Any], labels: NDArray[Any]) -> None:
-        """Count a batch: its mean loss, the model's outputs and the labels."""
+        """Add a batch: its mean loss, the model's outputs and the labels."""
         self.images += len(outputs)
         self._loss += loss * len(outputs)
-        # A NaN loss: the largest of an example's outputs would be the first NaN.
+        # A NaN loss: argmax would return the first NaN.
         actual = _classes(labels, outputs) if self._counts and not math.isnan(loss) else None
         if actual is None:
             self._counts, self.confusion = False, np.zeros((0, 0), np.int64)
@@ -101,34 +101,34 @@ class Meter:
 
     @property
     def accuracy(self) -> float:
-        """The share of hits."""
+        """The accuracy."""
         return float(np.trace(self.confusion)) / self.images if self.confusion.size else math.nan
 
 
 def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> Evaluation:
-    """Measure a model without changing it.
+    """Evaluate a model without changing it.
 
     Parameters
     ----------
     model : Module
-        Is put into evaluation mode, and back into its own mode afterwards, whatever happens.
+        Set to eval mode during the call; its own mode is always restored.
     loader : iterable of (images, labels)
         Batches of arrays, such as a `DataLoader`. Labels are classes: integers of shape (B,), or
-        one-hot rows of shape (B, classes), each with a single 1. Any other targets, as of a
-        regression or of several labels an example, give a loss but no accuracy.
+        one-hot rows of shape (B, classes), each with a single 1. Other targets, as in
+        regression or with several labels per example, give a loss but no accuracy.
     loss : callable
         ``loss(outputs, labels)``: the mean over a batch, as a Tensor of one element.
 
     Returns
     -------
     Evaluation
-        Loss, accuracy and confusion over all examples.
+        Loss, accuracy and confusion matrix over all examples.
 
     Raises
     ------
     ValueError
-        If there is no example, or `loss` gives more than one number; `DataError` if images or
-        labels hold NaN or infinity where the loss is not finite.
+        If there is no example, or `loss` returns more than one number; `DataError` if the loss is
+        not finite because images or labels have NaN or infinity.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> 
 
 
 def number(loss: Tensor) -> float:
-    """Return what a loss function gave as a float; ValueError if it is not one number."""
+    """Return the result of a loss function as a float; ValueError if it is not one number."""
     if getattr(loss, "size", 0) != 1:
         came = f"shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
         raise ValueError(f"the loss gave {came}; expected a Tensor of one number, a batch's mean")
@@ -161,7 +161,7 @@ def number(loss: Tensor) -> float:
 
 
 def check_batch(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
-    """Raise DataError if a batch holds NaN or infinity, so that a model is not blamed for it."""
+    """Raise DataError if a batch has NaN or infinity: then the model is not at fault."""
     for part, array in (("images", images), ("labels", labels)):
         if isinstance(array, np.ndarray):
             check_finite(array, f"{name}: {part}")
@@ -169,7 +169,7 @@ def check_batch(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
 
 @contextmanager
 def in_mode(model: Module, training: bool) -> Iterator[None]:
-    """Put all of `model` into training or evaluation mode, and each module back afterwards."""
+    """Set `model` to train or eval mode inside; restore the mode of each module after."""
     before = [(module, module.training) for module in model.modules()]
 
     def put_back() -> None:
@@ -182,18 +182,18 @@ def in_mode(model: Module, training: bool) -> Iterator[None]:
     finally:
         try:
             put_back()
-        except BaseException:  # an interrupt
+        except BaseException:  # e.g. an interrupt
             put_back()
             raise
 
 
 def _classes(labels: NDArray[Any], outputs: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Return the class of each example; None if there are no classes."""
+    """Return the class of each example; None if the labels are not classes."""
     if outputs.ndim != 2 or outputs.shape[1] < 2:
         return None
     if labels.ndim == 1 and labels.dtype.kind in "iu":
-        classes = labels.astype(np.int64, copy=False)  # narrower ones would wrap round
-        largest = classes.view(np.uint64).max(initial=0)  # of a negative one, 2⁶³ or more
+        classes = labels.astype(np.int64, copy=False)  # narrower types would overflow
+        largest = classes.view(np.uint64).max(initial=0)  # negative ones become 2⁶³ or more
         return classes if largest < outputs.shape[1] else None
     if labels.shape == outputs.shape:
         ones = labels == 1

@@ -1,4 +1,4 @@
-"""A training from beginning to end: settings in, a run folder out."""
+"""`Experiment`: a complete run, from settings to a run folder."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ __all__ = ["Experiment"]
 
 EVALUATION_BATCH = 250
 CHECKPOINT_FORMAT = 2
-CHECKPOINT_FORMATS = (1, 2)  # that are read
+CHECKPOINT_FORMATS = (1, 2)  # readable
 
 
 class Experiment:
-    """Everything that a training needs, made from settings; the same settings give the same bits.
+    """A run built from settings; the same settings give bit-identical results.
 
     Nothing is written before `train`.
 
@@ -51,15 +51,14 @@ class Experiment:
     ----------
     settings : Settings
     split : Split
-        The data that the settings tell of, to the bit. They are normalised with the mean and
-        deviation of the settings, which need not be theirs: a model that learns on sees its images
-        as it has always seen them, and has the settings ``data.of_split(split)``.
+        The data, which must match the settings' hashes. They are normalized with the mean and
+        deviation of the settings, which may not be theirs: a model trained further sees its images
+        as before. For new data, use the settings ``data.of_split(split)``.
     model_file : ModelFile, optional
-        Where the model is one of the user's own.
+        The file of a user-defined model.
     weights : mapping of str to ndarray, optional
-        What the model begins with, as its ``state_dict()`` names it, in place of values drawn from
-        the seed: to go on with what another training has learned, on other data or in another
-        way.
+        Initial weights, named as in ``state_dict()``, instead of values drawn from the seed: to
+        continue from another run, on other data or with other settings.
 
     Attributes
     ----------
@@ -70,13 +69,13 @@ class Experiment:
     schedule : Schedule, Plateau or None
     loader, test_loader : DataLoader
     history : History
-        Of the epochs that are trained.
+        The completed epochs.
 
     Raises
     ------
     ValueError
-        If the data are not what the settings tell of, the model cannot be made for such images or
-        does not give a logit for each class, or the weights do not fit it.
+        If the data do not match the settings, the model cannot be built for such images or does
+        not return one logit per class, or the weights do not match.
 
     Examples
     --------
@@ -128,12 +127,12 @@ class Experiment:
 
     @classmethod
     def new(cls, source: str, model: str, training: TrainingSettings) -> Experiment:
-        """Prepare a training.
+        """Prepare a new run.
 
         Parameters
         ----------
         source : str
-            For `tinygrad_cnn.data.load`.
+            The argument of `tinygrad_cnn.data.load`.
         model : str
             A key of `tinygrad_cnn.nn.MODELS`, or ``"path/to/file.py:Class"``.
         training : TrainingSettings
@@ -147,7 +146,7 @@ class Experiment:
         Raises
         ------
         ValueError
-            If there is no such model, or it does not fit the data; `ModelFileError` if its file
+            If there is no such model, or it does not match the data; `ModelFileError` if its file
             cannot be used; `DataError` if the data cannot be loaded.
         """
         model_settings, model_file = _chosen_model(model)
@@ -161,25 +160,25 @@ class Experiment:
 
     @classmethod
     def resumed(cls, folder: RunFolder, split: Split | None = None) -> Experiment:
-        """Prepare to go on with the training that left `folder` behind.
+        """Prepare to resume the run in `folder`.
 
         Parameters
         ----------
         folder : RunFolder
-            Of a training that `train` began, with given weights or without.
+            The folder of a run started by `train`, with or without given weights.
         split : Split, optional
-            The data of the training, if they were made in code. Otherwise they are loaded again.
-            They must be what they were.
+            The data of the run, if they were made in code; by default they are loaded again. They
+            must be unchanged.
 
         Returns
         -------
         Experiment
-            As it was after its last epoch, or before the first.
+            In the state after its last epoch, or before the first.
 
         Raises
         ------
         RunError
-            If a file in it is missing or damaged, or the data are not what they were.
+            If a file in it is missing or damaged, or the data have changed.
         """
         settings = folder.read_settings()
         loaded = split is None
@@ -200,37 +199,36 @@ class Experiment:
         return experiment
 
     def train(self, folder: RunFolder, callbacks: Sequence[Callback] = ()) -> History:
-        """Train to the last epoch, and leave `folder` whole after each.
+        """Train to the last epoch, and save to `folder` after each.
 
         Parameters
         ----------
         folder : RunFolder
-            Settings are written to it at once, and a checkpoint if the model began with given
-            weights; weights, history and checkpoint after every epoch.
+            Gets the settings at once, and a checkpoint if the run started from given weights;
+            weights, history and checkpoint after every epoch.
         callbacks : sequence of Callback
-            Are told of every batch, and of every epoch once it is written.
+            Called after every batch, and after every epoch once it is saved.
 
         Returns
         -------
         History
-            One row for every epoch.
+            One row per epoch.
 
         Raises
         ------
         TrainingDiverged
-            As `fit`; the folder holds the last good epoch, then as after a KeyboardInterrupt.
+            As `fit`. As after a KeyboardInterrupt, the folder has the last good epoch.
         OSError
             If a file cannot be written.
 
         Warns
         -----
         UserWarning
-            If the model has state of its own that cannot be saved: a resumed training then does not
-            give the same bits. NumPy's and Python's global generators are seeded inside, and left
-            as they were.
+            If the model has state of its own that cannot be saved: a resumed run is then not
+            bit-identical. NumPy's and Python's global generators are seeded inside, and restored.
         """
         self._say_what_is_not_saved()
-        if self._begun and not self.history:  # before the settings: with them it can be resumed
+        if self._begun and not self.history:  # before the settings, which allow resuming
             self._save_checkpoint(folder)
         folder.write_settings(self.settings, self.model_file)
         with seeded_globally(self._random):
@@ -259,7 +257,7 @@ class Experiment:
         self._save_checkpoint(folder)
 
     def _say_what_is_not_saved(self) -> None:
-        """Warn of a model whose training cannot be resumed to the same bits."""
+        """Warn if a resumed run would not be bit-identical."""
         name, names = type(self.model).__name__, unsaved(self.model)
         with seeded_globally(dict(self._random)):
             images, _ = next(
@@ -342,7 +340,7 @@ def _chosen_model(name: str) -> tuple[ModelSettings, ModelFile | None]:
 
 
 def _seeded(seed: np.random.SeedSequence) -> dict[str, Any]:
-    """Return states for the global generators, as `global_random` does."""
+    """Return seeded states of the global generators, as `global_random` does."""
     state = global_random()
     with seeded_globally(state):
         np.random.seed(seed.generate_state(8))  # noqa: NPY002
@@ -351,7 +349,7 @@ def _seeded(seed: np.random.SeedSequence) -> dict[str, Any]:
 
 
 def _generators(model: Module) -> Iterator[np.random.Generator]:
-    """Yield the random generators that modules draw from, each once, as format 1 lists them."""
+    """Yield the random generators of modules, each once, in the order of format 1."""
     seen: set[int] = set()
     for module in model.modules():
         for value in vars(module).values():

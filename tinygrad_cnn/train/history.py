@@ -1,4 +1,4 @@
-"""What training has come to, epoch by epoch: a table that is a CSV file too."""
+"""Per-epoch metrics, stored as CSV."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ __all__ = ["Epoch", "History"]
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch: one row of a `History`. What was not measured is NaN.
+    """The metrics of one epoch: a row of a `History`. Missing values are NaN.
 
     Attributes
     ----------
     epoch : int
         Counted from 1.
     loss, accuracy : float
-        Over the training examples, each measured on the model as it was when its batch came.
+        Over the training examples, each measured at its own batch during the epoch.
     validation_loss, validation_accuracy : float
-        Over the validation examples, after the epoch.
+        Over the validation set, after the epoch.
     learning_rate : float
-        Of the last step.
+        The rate of the last step.
     seconds : float
-        Of training and validation together.
+        The time of training and validation together.
     images_per_second : float
-        Of training alone.
+        The speed of training alone.
     """
 
     epoch: int
@@ -45,12 +45,12 @@ class Epoch:
     images_per_second: float = math.nan
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the row by column, with None for NaN, as JSON wants it."""
+        """Return the row by column, with None for NaN, as JSON needs."""
         return {name: None if value != value else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> Epoch:
-        """Return the row that `as_dict` gave; KeyError, TypeError or ValueError if it is none."""
+        """Return the row from `as_dict`; KeyError, TypeError or ValueError if invalid."""
         numbers = {
             name: math.nan if row[name] is None else float(row[name]) for name in COLUMNS[1:]
         }
@@ -61,7 +61,7 @@ COLUMNS = tuple(field.name for field in fields(Epoch))
 
 
 class History(Sequence[Epoch]):
-    """The epochs of a training, in order.
+    """The epochs of a run, in order.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class History(Sequence[Epoch]):
     Raises
     ------
     ValueError
-        If they are numbered otherwise.
+        If they are numbered differently.
 
     Examples
     --------
@@ -88,7 +88,7 @@ class History(Sequence[Epoch]):
             self.append(epoch)
 
     def append(self, epoch: Epoch) -> None:
-        """Add the next epoch; ValueError if its number is not the next."""
+        """Append the next epoch; ValueError if its number is not the next."""
         if epoch.epoch != len(self) + 1:
             raise ValueError(f"History: got epoch {epoch.epoch}, expected epoch {len(self) + 1}")
         self._epochs.append(epoch)
@@ -100,12 +100,12 @@ class History(Sequence[Epoch]):
         return [getattr(epoch, name) for epoch in self]
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write a CSV file, whole or not at all: a row of names, then a row for each epoch.
+        """Write a CSV file, atomically: a row of names, then a row per epoch.
 
         Parameters
         ----------
         path : str or path-like
-            Numbers are written with all their digits, NaN as an empty cell.
+            The file. Numbers keep all digits; NaN is an empty cell.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class History(Sequence[Epoch]):
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str]) -> History:
-        """Read what `to_csv` wrote.
+        """Read a file written by `to_csv`.
 
         Parameters
         ----------
@@ -141,12 +141,12 @@ class History(Sequence[Epoch]):
         Returns
         -------
         History
-            Equal to the one that was written, bit by bit.
+            Bit-identical to the one that was written.
 
         Raises
         ------
         ValueError
-            If the file holds something else: the message names file and line.
+            If the contents are invalid; the message names file and line.
         OSError
             If it cannot be read.
         """
@@ -184,7 +184,7 @@ class History(Sequence[Epoch]):
             return NotImplemented
         return [epoch.as_dict() for epoch in self] == [epoch.as_dict() for epoch in other]
 
-    __hash__ = None  # type: ignore[assignment]  # it can be appended to
+    __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __repr__(self) -> str:
         if not self:

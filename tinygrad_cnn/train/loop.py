@@ -1,4 +1,4 @@
-"""The training loop: to be read, used, or replaced by ten lines of one's own."""
+"""The training loop. Ten lines of your own can replace it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tinygrad_cnn.train.history import Epoch, History
 __all__ = ["Callback", "Progress", "TrainingDiverged", "fit"]
 
 
-class TrainingDiverged(FloatingPointError):  # noqa: N818  # what happened, not what is wrong
-    """The loss or a weight has become NaN or infinite: what follows would learn nothing.
+class TrainingDiverged(FloatingPointError):  # noqa: N818  # names an event
+    """The loss or a weight became NaN or infinite, so training cannot continue.
 
     Attributes
     ----------
@@ -49,20 +49,20 @@ class TrainingDiverged(FloatingPointError):  # noqa: N818  # what happened, not 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where `fit` is within an epoch, as a `Callback` is told after every batch.
+    """The progress of `fit` within an epoch, passed to `Callback.batch`.
 
     Attributes
     ----------
     epoch, batch : int
         Counted from 1.
     batches : int or None
-        How many an epoch has, if the loader has a length.
+        The number per epoch, if the loader has a length.
     images : int
-        Seen in this epoch.
+        The number seen in this epoch.
     loss, accuracy : float
-        Over those.
+        Means over those images.
     seconds : float
-        Spent on those.
+        The time spent on those images.
     """
 
     epoch: int
@@ -75,16 +75,16 @@ class Progress:
 
 
 class Callback:
-    """Is told how `fit` goes: derive from it and override what you need.
+    """Base class of callbacks of `fit`: override the methods you need.
 
-    An exception ends the training. It comes out of `fit` as it is, and the model stays as it was.
+    An exception ends training and propagates from `fit`. The model keeps its state.
     """
 
     def batch(self, progress: Progress) -> None:
-        """Take note of a batch that was learned."""
+        """Handle the end of a training batch."""
 
     def epoch(self, history: History) -> None:
-        """Take note of an epoch that is complete: the last of `history`."""
+        """Handle the end of an epoch, the last of `history`."""
 
 
 def fit(
@@ -105,42 +105,42 @@ def fit(
     Parameters
     ----------
     model : Module
-        Is in training mode meanwhile, and back in its own mode afterwards.
+        Set to train mode during the call; its own mode is restored.
     loss : callable
         ``loss(outputs, labels)``: the mean over a batch, as a Tensor of one element.
     optimizer : Optimizer
-        Of the model's parameters.
+        An optimizer of the model's parameters.
     loader : iterable of (images, labels)
-        Batches of arrays, such as a `DataLoader`; iterated anew every epoch.
+        Batches of arrays, such as a `DataLoader`; iterated once per epoch.
     epochs : int
-        How many there are to be in the history at the end.
+        The total number of epochs, including those in `history`.
     validation : iterable of (images, labels), optional
-        Examples to `evaluate` the model with after every epoch.
+        The validation set, evaluated after every epoch.
     schedule : Schedule or Plateau, optional
-        Of `optimizer`. A `Schedule` is stepped after every batch. A `Plateau` is stepped after
-        every epoch with the training loss: validation examples decide nothing.
+        A schedule of `optimizer`. A `Schedule` is stepped after every batch. A `Plateau` is
+        stepped after every epoch with the training loss, never the validation loss.
     clip_norm : float, optional
         Clip the gradient to this norm before each step.
     callbacks : sequence of Callback
-        Are told of every batch and epoch.
+        Called after every batch and epoch.
     history : History, optional
-        Of the epochs that have been trained; the loop goes on from there, and appends to it. The
-        ``epoch`` of a `DataLoader` is set to their number: it goes on with the order and the
-        transforms that an uninterrupted training would have seen.
+        The completed epochs; the loop continues after them and appends to it. The ``epoch`` of a
+        `DataLoader` is set to their number, so that orders and transforms are those of an
+        uninterrupted run.
 
     Returns
     -------
     History
-        One row for every epoch.
+        One row per epoch.
 
     Raises
     ------
     TrainingDiverged
-        If a loss or a weight becomes NaN or infinite, or the loss on the validation examples NaN.
-        The history holds the epochs before.
+        If a loss or a weight becomes NaN or infinite, or the validation loss NaN.
+        The history has the epochs before.
     ValueError
-        If `epochs` is below 1, there is no batch, or `loss` gives more than one number; `DataError`
-        if images or labels hold NaN or infinity where the loss is not finite.
+        If `epochs` is below 1, there is no batch, or `loss` returns more than one number;
+        `DataError` if the loss is not finite because images or labels have NaN or infinity.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A model of one's own, from a Python file."""
+"""User-defined models from Python files."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ OFFERED = ("input_shape", "classes", "rng")
 
 @dataclass(frozen=True)
 class ModelFile:
-    """The text of a Python file, and the class in it that is the model.
+    """The source of a Python file, and the name of the model class in it.
 
-    The file has to stand on its own: it is copied to where the weights are kept, and run again
-    from there. Running it runs whatever code is in it.
+    The file must be self-contained: it is copied to the run folder, and executed again from there.
+    Executing it runs arbitrary code.
 
     Parameters
     ----------
     path : Path
     class_name : str
     source : bytes
-        What the file held when it was read.
+        The contents of the file when it was read.
 
     Examples
     --------
@@ -55,7 +55,7 @@ class ModelFile:
 
     @classmethod
     def read(cls, path: Path, class_name: str) -> ModelFile:
-        """Read a file; ModelFileError if it cannot be."""
+        """Read a file; ModelFileError if that fails."""
         if not class_name.isidentifier():
             raise ModelFileError(f"{path}: {class_name!r} is no name of a class: FILE.py:CLASS")
         try:
@@ -65,18 +65,18 @@ class ModelFile:
 
     @property
     def sha256(self) -> str:
-        """The hash of the text."""
+        """The hash of the source."""
         return hashlib.sha256(self.source).hexdigest()
 
     def build(
         self, *, input_shape: tuple[int, ...], classes: int, rng: np.random.Generator
     ) -> Module:
-        """Run the file and make the model.
+        """Run the file and build the model.
 
         Parameters
         ----------
         input_shape, classes, rng
-            Those that the class's constructor has parameters of are handed to it.
+            Passed to the class's constructor if it has parameters of these names.
 
         Returns
         -------
@@ -86,8 +86,8 @@ class ModelFile:
         Raises
         ------
         ModelFileError
-            If the file or the constructor raises an error, there is no such class, or it is no
-            `Module`.
+            If the file or the constructor raises an error, there is no such class, or it is not
+            a `Module`.
         """
         made = self._class()
         offered = {"input_shape": input_shape, "classes": classes, "rng": rng}
@@ -118,10 +118,10 @@ class ModelFile:
         return model
 
     def _class(self) -> Any:
-        """Run the file as a module of its own and return the class."""
+        """Run the file as a separate module and return the class."""
         module = ModuleType(f"tinygrad_cnn_model_{self.sha256[:16]}")
         module.__file__ = str(self.path)
-        sys.modules[module.__name__] = module  # where dataclasses and the like look for it
+        sys.modules[module.__name__] = module  # dataclasses and others look it up here
         try:
             exec(compile(self.source, str(self.path), "exec"), vars(module))
         except Exception as error:
@@ -141,7 +141,7 @@ class ModelFile:
         return found
 
     def _failed(self, where: str, error: Exception) -> ModelFileError:
-        """Say what went wrong, and in which line of the file."""
+        """Return an error with the cause and the line of the file."""
         lines = (
             [
                 frame.lineno

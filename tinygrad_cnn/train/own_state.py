@@ -1,8 +1,8 @@
-"""A model's own state, beside parameters and buffers: counters, arrays and random generators.
+"""State of a model besides parameters and buffers: counters, arrays and random generators.
 
-A resumed training gives the same bits only if this state is kept too. It is looked for in the
-attributes of modules: in containers, closures and objects of the model's own file as well. NumPy's
-and Python's global generators are kept by `global_random`.
+A resumed run is bit-identical only if this state is saved too. It is collected from the attributes
+of modules, including containers, closures and objects of classes in the model's own file.
+`global_random` saves NumPy's and Python's global generators.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ PLAIN = (type(None), bool, int, float, str)
 CONSTANT = (
     type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, Enum, np.ufunc, np.dtype,
     slice, range, bytes, complex, frozenset,
-)  # fmt: skip  # what is left as the constructor made it
+)  # fmt: skip  # recreated by the constructor
 DTYPES = {
     "bool", "float16", "float32", "float64",
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
-}  # fmt: skip  # of safetensors
+}  # fmt: skip  # supported by safetensors
 OURS = "tinygrad_cnn."
 
 
@@ -77,7 +77,7 @@ GENERATORS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any, Any], Non
     ),
     "Random": (random.Random, _python_state, _set_python_state, lambda state: random.Random()),
 }  # fmt: skip
-"""By kind: its type, how its state is got and set, and how one is made from a state."""
+"""By kind: the type, and functions that get a state, set it, and build from it."""
 
 
 def own_state(model: Module) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def own_state(model: Module) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain values and arrays, as `tinygrad_cnn.train.state.write_state` takes them.
+        Plain values and arrays, accepted by `tinygrad_cnn.train.state.write_state`.
 
     Examples
     --------
@@ -103,22 +103,22 @@ def own_state(model: Module) -> dict[str, Any]:
 
 
 def is_ours(model: Module) -> bool:
-    """Return whether all of a model's modules are the package's: evaluation needs no own state."""
+    """Return whether all modules are the package's: then evaluation needs no own state."""
     return all(type(module).__module__.startswith(OURS) for module in model.modules())
 
 
 def unsaved(model: Module) -> list[str]:
-    """Return the names, with the types, of attributes that `own_state` cannot save."""
+    """Return names and types of attributes that `own_state` cannot save."""
     return _Saving(model).unsaved
 
 
 def load_own_state(model: Module, state: Mapping[str, Any]) -> None:
-    """Give a model the state that `own_state` found in one that was made in the same way.
+    """Load a state from `own_state` into a model that was built in the same way.
 
     Raises
     ------
     ValueError
-        If the model has not what a state is to be loaded into.
+        If the model lacks a value to load a state into.
     """
     loading = _Loading()
     modules = dict(model.named_modules())
@@ -133,20 +133,20 @@ def load_own_state(model: Module, state: Mapping[str, Any]) -> None:
 def global_random() -> dict[str, Any]:
     """Return the states of NumPy's and Python's global generators."""
     return {
-        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # a model may draw from it
+        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # models may use it
         "python": _python_state(random),
     }
 
 
 def set_global_random(state: Mapping[str, Any]) -> None:
-    """Set NumPy's and Python's global generators to what `global_random` gave."""
+    """Set NumPy's and Python's global generators to states from `global_random`."""
     np.random.set_state(state["numpy"])  # noqa: NPY002
     _set_python_state(random, state["python"])
 
 
 @contextmanager
 def seeded_globally(state: dict[str, Any]) -> Iterator[None]:
-    """Give the global generators this state inside, keep in it how far they come, and restore."""
+    """Use `state` for the global generators inside, update it at the end, and restore."""
     outside = global_random()
     set_global_random(state)
     try:
@@ -157,9 +157,9 @@ def seeded_globally(state: dict[str, Any]) -> Iterator[None]:
 
 
 def has_hidden_state(model: Module, images: NDArray[Any]) -> bool:
-    """Return whether the outputs depend on what cannot be saved, such as a global count.
+    """Return whether outputs depend on state that cannot be saved, such as a global count.
 
-    The model computes twice from the same state, in training mode, and is left as it was.
+    Runs the model twice from the same state, in train mode, and restores it.
     """
     if is_ours(model):
         return False
@@ -185,18 +185,18 @@ def has_hidden_state(model: Module, images: NDArray[Any]) -> bool:
 
 
 class _Saving:
-    """Writes down values as dicts of their kind and state."""
+    """Converts values to dicts of their kind and state."""
 
     def __init__(self, model: Module) -> None:
         self.unsaved: list[str] = []
         self.state: dict[str, Any] = {}
-        self._seen: dict[int, tuple[str, Any]] = {}  # with the value: its id stays its own
+        self._seen: dict[int, tuple[str, Any]] = {}  # the value keeps its id unique
         self._left = {id(t) for t in (*model.parameters(), *model.buffers())}
         self._files = {type(m).__module__ for m in model.modules()}
         for prefix, module in model.named_modules():
             ours = type(module).__module__.startswith(OURS)
             for attribute, value in vars(module).items():
-                # The package's own layers have no state but Tensors and generators.
+                # The package's own layers have only Tensors and generators as state.
                 if attribute == "training" or (ours and not _is_generator(value)):
                     continue
                 name = qualified(prefix, attribute)
@@ -205,7 +205,7 @@ class _Saving:
                     self.state[name] = saved
 
     def __call__(self, value: Any, name: str) -> dict[str, Any] | None:
-        """Return what `value` is restored from; None if it is left as the constructor made it."""
+        """Return the saved form of `value`; None if the constructor recreates it."""
         if type(value) in PLAIN:
             return {"plain": value}
         if isinstance(value, Module) or id(value) in self._left:
@@ -252,13 +252,13 @@ class _Saving:
 
 
 class _Loading:
-    """Restores values from what `_Saving` wrote: in place where they can be changed."""
+    """Restores values saved by `_Saving`, in place if they are mutable."""
 
     def __init__(self) -> None:
         self._loaded: dict[str, Any] = {}
 
     def __call__(self, saved: Mapping[str, Any] | None, value: Any, name: str) -> Any:
-        """Return what takes the place of `value`, which is this object where there is none."""
+        """Return the replacement of `value`; `value` is this object if there was none."""
         if saved is None:
             if value is self:
                 raise ValueError(f"{name}: the model has no such value")
@@ -321,7 +321,7 @@ class _Loading:
 
 
 def _parts(value: Any, files: set[str]) -> tuple[str, list[tuple[Any, Any]]] | None:
-    """Return the kind of a value with parts, and the parts; None if it cannot be looked into."""
+    """Return the kind and the parts of a value; None if it has no known parts."""
     if isinstance(value, dict):
         return "dict", list(value.items())
     for kind, type_ in (("list", list), ("tuple", tuple), ("set", set), ("deque", deque)):

@@ -1,4 +1,4 @@
-"""The picture of a training: loss and accuracy against epochs."""
+"""Plots of a run: loss and accuracy by epoch."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ def plot_history(
     title: str = "",
     held_out: str = "validation",
 ) -> None:
-    """Draw the curves of a training to a PNG file, written whole or not at all.
+    """Plot the curves of a run to a PNG file, written atomically.
 
     Parameters
     ----------
     history : History
-        Of at least one epoch.
+        At least one epoch.
     path : str or path-like
         The file.
     title : str
-        Stands above the picture.
+        The title of the figure.
     held_out : str
-        What the validation examples are called.
+        The label of the validation curves.
 
     Raises
     ------
     ValueError
-        If there is no epoch.
+        If the history is empty.
     ModuleNotFoundError
-        If matplotlib is not installed; the message holds the line that installs it.
+        If matplotlib is not installed; the message has the command to install it.
     OSError
         If the file cannot be written.
 
@@ -98,7 +98,7 @@ def plot_history(
 
 
 def _lowest(history: History) -> float | None:
-    """Return where accuracies may begin: below all but the first, which would flatten the rest."""
+    """Return the lower limit of accuracies: at most the first training value is cut off."""
     first, rest = history[0], history[1:]
     seen = [first.validation_accuracy]
     seen += [value for row in rest for value in (row.accuracy, row.validation_accuracy)]
@@ -109,7 +109,7 @@ def _lowest(history: History) -> float | None:
 
 
 def _curves(axes: Axes, history: History, measure: str, held_out: str) -> None:
-    """Draw one measure of both sets, each named at the end of its line."""
+    """Plot one metric of both sets, each labeled at the end of its line."""
     from matplotlib.ticker import MaxNLocator
 
     epochs = history.column("epoch")

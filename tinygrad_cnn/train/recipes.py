@@ -1,4 +1,4 @@
-"""What is chosen where nothing is said: one table, by the name of the data."""
+"""Default settings per data set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RECIPES = {
         epochs=20, batch_size=64, optimizer="adamw", lr=0.003, weight_decay=0.01, augment="shift"
     ),
 }
-"""By what `tinygrad_cnn.data.load` is given; other data are trained as `TrainingSettings` says."""
+"""By source (see `tinygrad_cnn.data.load`); other data use the defaults of `TrainingSettings`."""
 
 
 def recipe(source: str, **chosen: Any) -> TrainingSettings:
@@ -30,15 +30,15 @@ def recipe(source: str, **chosen: Any) -> TrainingSettings:
     Parameters
     ----------
     source : str
-        What `tinygrad_cnn.data.load` is given.
+        The argument of `tinygrad_cnn.data.load`.
     **chosen
-        Fields of `TrainingSettings`; None leaves one to the recipe. With another optimiser than
-        the recipe's come that optimiser's learning rate and no weight decay.
+        Fields of `TrainingSettings`; None keeps the recipe's value. An optimizer other than the
+        recipe's implies its own learning rate and no weight decay.
 
     Returns
     -------
     TrainingSettings
-        The recipe, with what was chosen in place of its own.
+        The recipe, updated with `chosen`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The folder that a training leaves behind, and what can be made of it again."""
+"""Run folders, and loading a trained model from one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MODEL_FILE = "model.py"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder and the names of the files in it.
+    """A run folder and the paths of its files.
 
     Attributes
     ----------
@@ -41,27 +41,27 @@ class RunFolder:
 
     @property
     def weights(self) -> Path:
-        """What the model has learned, as safetensors."""
+        """The weights, as safetensors."""
         return self.path / "weights.safetensors"
 
     @property
     def settings(self) -> Path:
-        """How it was trained, as JSON."""
+        """The settings, as JSON."""
         return self.path / "settings.json"
 
     @property
     def history(self) -> Path:
-        """A line for every epoch, as CSV."""
+        """A row per epoch, as CSV."""
         return self.path / "history.csv"
 
     @property
     def curves(self) -> Path:
-        """The history as a picture."""
+        """The history as an image."""
         return self.path / "curves.png"
 
     @property
     def checkpoint(self) -> Path:
-        """All that the next epoch needs."""
+        """The state to resume from."""
         return self.path / "checkpoint.safetensors"
 
     @classmethod
@@ -71,28 +71,28 @@ class RunFolder:
         out: str | os.PathLike[str] | None = None,
         parent: str | os.PathLike[str] = "runs",
     ) -> RunFolder:
-        """Make a new folder.
+        """Create a new folder.
 
         Parameters
         ----------
         name : str
-            Begins the name of the folder; the next free number ends it.
+            The prefix of the folder name; the next free number is appended.
         out : str or path-like, optional
-            The folder itself, in place of a numbered one: must be empty if it exists.
+            The folder itself, instead of a numbered one; must be empty if it exists.
         parent : str or path-like
-            Where the numbered folder goes.
+            The parent of the numbered folder.
 
         Returns
         -------
         RunFolder
-            Of an empty folder.
+            An empty folder.
 
         Raises
         ------
         RunError
-            If `out` holds anything, or is a file.
+            If `out` is not empty, or is a file.
         OSError
-            If the folder cannot be made.
+            If the folder cannot be created.
 
         Examples
         --------
@@ -123,7 +123,7 @@ class RunFolder:
         return cls(path)
 
     def write_settings(self, settings: Settings, model_file: ModelFile | None) -> None:
-        """Write ``settings.json`` and, if there is one, the copy of the model's file before it."""
+        """Write the copy of the model's file, if any, then ``settings.json``."""
         if model_file is not None:
             with atomic_write(self.path / MODEL_FILE) as file:
                 file.write(model_file.source)
@@ -131,7 +131,7 @@ class RunFolder:
             file.write(settings.to_json().encode())
 
     def read_settings(self) -> Settings:
-        """Read ``settings.json``; RunError if it is missing or damaged, or this is no folder."""
+        """Read ``settings.json``; RunError if it or the folder is missing or damaged."""
         if not self.path.is_dir():
             what = "is a file" if self.path.exists() else "there is no such folder"
             raise RunError(f"{self.path}: {what}; expected a run folder, such as runs/NAME-0")
@@ -142,7 +142,7 @@ class RunFolder:
         return Settings.from_json(contents, str(self.settings))
 
     def read_model_file(self, settings: Settings) -> ModelFile | None:
-        """Read the copy of the model's file; RunError if it is missing or was changed."""
+        """Read the copy of the model's file; RunError if it is missing or changed."""
         if settings.model.file is None:
             return None
         path = self.path / Path(settings.model.file).name
@@ -158,7 +158,7 @@ class RunFolder:
 
 
 class Run(NamedTuple):
-    """What `load_run` returns: a trained model, in evaluation mode, and how it was trained."""
+    """A trained model, in eval mode, and the settings of its run."""
 
     model: Module
     settings: Settings
@@ -169,12 +169,12 @@ class Run(NamedTuple):
         Parameters
         ----------
         images : ndarray of uint8, shape (N, C, H, W)
-            Of the shape that the model was trained with.
+            With the image shape used in training.
 
         Returns
         -------
         ndarray of float, shape (N, classes)
-            The softmax of what the model gives.
+            The softmax of the model's output.
         """
         expected = self.settings.data.input_shape
         if images.dtype != np.uint8 or images.shape[1:] != expected:
@@ -190,13 +190,13 @@ class Run(NamedTuple):
 
 
 def load_run(folder: str | os.PathLike[str]) -> Run:
-    """Load the model that a training left behind.
+    """Load the trained model of a run.
 
     Parameters
     ----------
     folder : str or path-like
-        The run folder. If the model was in a file of the user's own, the copy of that file in the
-        folder is run: do not load a folder whose origin you do not trust.
+        The run folder. If it contains a copy of a user's model file, that code is executed: do not
+        load a folder that you do not trust.
 
     Returns
     -------
@@ -235,7 +235,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
 def build_model(
     settings: Settings, model_file: ModelFile | None, rng: np.random.Generator
 ) -> Module:
-    """Make the model of `settings`, untrained; ValueError if it does not fit the data."""
+    """Build the untrained model of `settings`; ValueError if it does not match the data."""
     shape, classes = settings.data.input_shape, len(settings.data.classes)
     if model_file is not None:
         model = model_file.build(input_shape=shape, classes=classes, rng=rng)

@@ -1,4 +1,4 @@
-"""All that decides what a training gives, as it is written to ``settings.json``."""
+"""Every setting of a run, stored in ``settings.json``."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """How a model is trained; the defaults are for data that no recipe is known for.
+    """Training settings; the defaults are for data without a recipe.
 
     Attributes
     ----------
     epochs : int
     batch_size : int
-        0 takes the whole set as one batch.
+        0 for the whole set as one batch.
     optimizer, schedule, augment : str
         Keys of ``OPTIMIZERS``, ``SCHEDULES`` and ``AUGMENTATIONS``.
     lr : float
-        The learning rate: the first, or the highest of a one-cycle schedule.
+        The initial learning rate, or the maximum of a one-cycle schedule.
     weight_decay : float
     seed : int
-        Of all that is random.
+        The seed of all randomness.
     threads : int or None
-        How many the computation may use; None leaves it to the machine.
+        The maximum number of threads; None for the default of the machine.
 
     Raises
     ------
     ValueError
-        If one is out of range.
+        If a setting is out of range.
     """
 
     epochs: int = 20
@@ -75,24 +75,23 @@ class TrainingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """What a model was trained with.
+    """The data that a model was trained on.
 
     Attributes
     ----------
     source : str
-        What `tinygrad_cnn.data.load` was given.
+        The argument of `tinygrad_cnn.data.load`.
     name : str
     classes : tuple of str
     preparation : str
-        How an image file becomes an image of the set: a preparation of
-        `tinygrad_cnn.data.read_image`.
+        The preparation of image files, see `tinygrad_cnn.data.read_image`.
     input_shape : tuple of int
         (C, H, W).
     mean, std : tuple of float
-        Of each channel of the training images, from 0 to 1: what they are normalised with.
+        Per channel of the training images, in [0, 1]; used to normalize.
     training_images, test_images : int
     training_sha256, test_sha256 : str or None
-        Of the images and labels; None in the settings of an earlier version.
+        Hashes of images and labels; None in settings of earlier versions.
     """
 
     source: str
@@ -125,7 +124,7 @@ class DataSettings:
 
     @classmethod
     def of(cls, split: Split, source: str) -> DataSettings:
-        """Return the settings of a set, and measure its mean and standard deviation."""
+        """Return the settings of a set, including its mean and standard deviation."""
         mean, std = _statistics(split.train)
         return cls(
             source=source,
@@ -139,15 +138,15 @@ class DataSettings:
         )
 
     def of_split(self, split: Split) -> DataSettings:
-        """Return these settings for other images, which are prepared as these say."""
+        """Return these settings with the sizes and hashes of other images."""
         return replace(self, **_told(split))
 
     def normalise(self) -> Normalise:
-        """Return the transform that images go through."""
+        """Return the normalizing transform."""
         return Normalise(self.mean, self.std)
 
     def check(self, dataset: Dataset) -> None:
-        """Raise ValueError if `dataset` is not of these classes and this shape."""
+        """Raise ValueError if `dataset` has other classes or another shape."""
         shape = dataset.images.shape[1:]
         if shape != self.input_shape:
             raise ValueError(
@@ -161,8 +160,8 @@ class DataSettings:
             )
 
     def check_split(self, split: Split) -> None:
-        """Raise ValueError if `split` does not hold the images and labels that these tell of."""
-        self.check(split.train)  # and with it the other: a Split's two are alike
+        """Raise ValueError if the images or labels of `split` differ from these settings."""
+        self.check(split.train)  # covers the test set: a Split's sets match
         came = len(split.train), len(split.test)
         if came != (self.training_images, self.test_images):
             raise ValueError(
@@ -181,7 +180,7 @@ class DataSettings:
             )
 
     def check_test(self, dataset: Dataset) -> None:
-        """Raise ValueError if `dataset` is not the test images and labels that these tell of."""
+        """Raise ValueError if `dataset` is not the test set of these settings."""
         self._check_bits(dataset, "test", self.test_sha256)
 
     def _check_bits(self, dataset: Dataset, part: str, sha256: str | None) -> None:
@@ -194,18 +193,18 @@ class DataSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """Which model was trained.
+    """The model that was trained.
 
     Attributes
     ----------
     name : str
-        A key of `tinygrad_cnn.nn.MODELS`, or the class's name.
+        A key of `tinygrad_cnn.nn.MODELS`, or a class name.
     options : dict
-        For `tinygrad_cnn.nn.build`.
+        Options of `tinygrad_cnn.nn.build`.
     file : str or None
         The copy, in the run folder, of the user's own file.
     sha256 : str or None
-        Of that file.
+        The hash of that file.
     """
 
     name: str
@@ -221,7 +220,7 @@ class ModelSettings:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computes."""
+    """Return the versions of the package, NumPy and Python."""
     from tinygrad_cnn import __version__
 
     return {
@@ -241,7 +240,7 @@ class Settings:
     model : ModelSettings
     training : TrainingSettings
     versions : dict of str to str
-        Of the package, NumPy and Python.
+        Versions of the package, NumPy and Python.
 
     Examples
     --------
@@ -269,12 +268,12 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str | bytes, name: str) -> Settings:
-        """Read what `to_json` gave; RunError, with the file's `name`, if it is anything else."""
+        """Read the output of `to_json`; RunError, with the file's `name`, if invalid."""
         try:
             contents = json.loads(text)
             if not isinstance(contents, dict) or contents.pop("format", None) != FORMAT:
                 raise ValueError(f"this is no settings file of format {FORMAT}")
-            contents.setdefault("versions", {})  # not those of today
+            contents.setdefault("versions", {})  # not the current ones
             parts = {
                 "data": _made(DataSettings, _with_preparation(contents.pop("data", None))),
                 "model": _made(ModelSettings, contents.pop("model", None)),
@@ -286,7 +285,7 @@ class Settings:
 
 
 def _with_preparation(contents: Any) -> Any:
-    """Add, where settings do not say how images were prepared, how versions of then did it."""
+    """Add a missing preparation: that of the version which wrote the settings."""
     if not isinstance(contents, dict) or "preparation" in contents:
         return contents
     source = contents.get("source")
@@ -299,7 +298,7 @@ def _with_preparation(contents: Any) -> Any:
 
 
 def _made(kind: type[T], contents: Any) -> T:
-    """Make a dataclass; a field that an earlier version had not has its default."""
+    """Build a dataclass; fields missing in earlier versions get their defaults."""
     known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]  # a dataclass
     if not isinstance(contents, Mapping):
         raise ValueError(f"{kind.__name__}: got {contents!r}, expected {', '.join(known)}")
@@ -317,7 +316,7 @@ def _made(kind: type[T], contents: Any) -> T:
 
 
 def _told(split: Split) -> dict[str, Any]:
-    """Return what settings tell of the images and labels themselves."""
+    """Return the sizes and hashes of the images and labels."""
     return {
         "training_images": len(split.train),
         "test_images": len(split.test),
@@ -327,19 +326,19 @@ def _told(split: Split) -> dict[str, Any]:
 
 
 def _sha256(dataset: Dataset) -> str:
-    """Return the SHA-256 of shape, labels and images, in this order, in bytes of any machine."""
+    """Return the SHA-256 of shape, labels and images, in this order; machine-independent."""
     digest = hashlib.sha256(repr(dataset.images.shape).encode())
     digest.update(np.ascontiguousarray(dataset.labels, "<i8").data)
-    for start in range(0, len(dataset), 1000):  # a view of other images is copied in parts
+    for start in range(0, len(dataset), 1000):  # in chunks: a view is copied
         digest.update(np.ascontiguousarray(dataset.images[start : start + 1000]).data)
     return digest.hexdigest()
 
 
 def _statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel, exactly, from counts of grey values."""
+    """Return mean and standard deviation per channel, exact, from histograms."""
     C = dataset.images.shape[1]
     counts = np.zeros((C, 256), np.int64)
-    for start in range(0, len(dataset), 1000):  # bincount makes integers of 8 bytes
+    for start in range(0, len(dataset), 1000):  # in chunks: bincount converts to 8 bytes
         for c in range(C):
             pixels = dataset.images[start : start + 1000, c].reshape(-1)
             counts[c] += np.bincount(pixels, minlength=256)
@@ -347,5 +346,5 @@ def _statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]
     share = counts / counts.sum(axis=1, keepdims=True)
     mean = share @ grey
     std = np.sqrt(share @ grey**2 - mean**2)
-    std[std < 1e-6] = 1.0  # images all alike: there is nothing to scale
+    std[std < 1e-6] = 1.0  # constant images: nothing to scale
     return tuple(mean.tolist()), tuple(std.tolist())

@@ -1,6 +1,6 @@
-"""Nested state, arrays and plain values mixed, in one safetensors file: never a pickle.
+"""Nested state, arrays and plain values, in one safetensors file; never a pickle.
 
-Every file carries a checksum: the SHA-256 of the file itself with zeros in the checksum's place.
+Each file has a checksum: the SHA-256 of the file with zeros in place of the checksum.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _ARRAY = "$array"
 _KEY = "state"
 _OWN = "own"
 _SHA256 = "sha256"
-_CHECKSUM = re.compile(rb'"sha256":"([^"]*)"')  # inside a string, its quotes would be escaped
+_CHECKSUM = re.compile(rb'"sha256":"([^"]*)"')  # in a string, quotes would be escaped
 _NO_CHECKSUM = "0" * 64
 
 
 def pack_arrays(
     arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
 ) -> bytes:
-    """Return arrays by name as the bytes of a safetensors file, with a checksum in its header.
+    """Return named arrays as the bytes of a safetensors file, with a checksum in its header.
 
-    The same arrays give the same bytes, and `arrays` may be of any layout in memory.
+    The same arrays give the same bytes, whatever their memory layout.
     """
-    # safetensors writes the bytes of a transposed array as they lie.
+    # safetensors ignores the strides of a transposed array.
     contents = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     entries, data = _header(contents)
-    # safetensors itself would write the metadata in an order that differs from call to call.
+    # safetensors itself writes the metadata in random order.
     header = {"__metadata__": {**(metadata or {}), _SHA256: _NO_CHECKSUM}, **entries}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -57,14 +57,14 @@ def unpack_arrays(contents: bytes, name: str) -> tuple[dict[str, NDArray[Any]], 
     Parameters
     ----------
     contents : bytes
-        As `pack_arrays` gave them, or of a file without a checksum, as earlier versions wrote.
+        From `pack_arrays`, or from earlier versions, without a checksum.
     name : str
-        Of the file, for the message.
+        The file name in the message.
 
     Raises
     ------
     RunError
-        If it is truncated or no safetensors file, or its checksum is another.
+        If it is truncated or not a safetensors file, or the checksum is wrong.
     """
     try:
         check_bytes(contents)
@@ -79,7 +79,7 @@ def unpack_arrays(contents: bytes, name: str) -> tuple[dict[str, NDArray[Any]], 
 
 
 def check_bytes(contents: bytes) -> None:
-    """Raise ValueError if a file of `pack_arrays` is not as it was written.
+    """Raise ValueError if a file of `pack_arrays` was changed.
 
     A file without a checksum passes: earlier versions wrote none.
     """
@@ -97,7 +97,7 @@ def _header(contents: bytes) -> tuple[dict[str, Any], memoryview]:
 
 
 def _around_checksum(contents: bytes) -> tuple[memoryview, str, memoryview]:
-    """Return what is before the checksum, the checksum, "" if there is none, and what is after."""
+    """Return the bytes before the checksum, the checksum or "", and the bytes after."""
     whole = memoryview(contents)
     stop = 8 + int.from_bytes(contents[:8], "little")
     found = _CHECKSUM.search(whole[:stop])
@@ -118,21 +118,21 @@ def write_arrays(
     arrays: Mapping[str, NDArray[Any]],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write arrays by name to a safetensors file, whole or not at all.
+    """Write named arrays to a safetensors file, atomically.
 
     Parameters
     ----------
     path : str or path-like
         The file.
     arrays : mapping of str to ndarray
-        Of any layout in memory.
+        In any memory layout.
     metadata : mapping of str to str, optional
-        Goes into the file's header, beside a checksum, ``sha256``.
+        Stored in the file's header, with the checksum ``sha256``.
 
     Raises
     ------
     OSError
-        If it cannot be written.
+        If the file cannot be written.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     Raises
     ------
     RunError
-        If it is missing, truncated or no safetensors file, or its checksum is another.
+        If it is missing, truncated or not a safetensors file, or the checksum is wrong.
     """
     return _read(path)[0]
 
@@ -174,15 +174,15 @@ def write_weights(
     own: Mapping[str, Any],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write a model's ``state_dict()`` and its own state, nested as for `write_state`."""
+    """Write a model's ``state_dict()`` and its own state, nested as in `write_state`."""
     inside: dict[str, NDArray[Any]] = {}
-    plain = _without_arrays(own, "", inside)  # under names that begin with "/"
+    plain = _without_arrays(own, "", inside)  # with names that start with "/"
     extra = {_OWN: json.dumps(plain)} if own else {}
     write_arrays(path, {**arrays, **inside}, {**metadata, **extra})
 
 
 def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read the ``state_dict()`` and the own state that `write_weights` wrote.
+    """Read the ``state_dict()`` and the own state from `write_weights`.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]],
 
 
 def write_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
-    """Write nested dicts and lists of arrays and plain values, whole or not at all.
+    """Write nested dicts and lists of arrays and plain values, atomically.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def write_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     Raises
     ------
     TypeError
-        If there is anything else in it.
+        If it contains anything else.
     OSError
         If the file cannot be written.
 
@@ -226,7 +226,7 @@ def write_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
 
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what `write_state` wrote.
+    """Read a file written by `write_state`.
 
     Parameters
     ----------
@@ -236,12 +236,12 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        Equal to what was written, bit by bit.
+        Bit-identical to the state that was written.
 
     Raises
     ------
     RunError
-        If it is missing or truncated, its checksum is another, or it holds something else.
+        If it is missing or truncated, its checksum is wrong, or its contents are invalid.
     """
     arrays, metadata = _read(path)
     try:
@@ -260,9 +260,9 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[s
 
 
 def _without_arrays(value: Any, name: str, arrays: dict[str, NDArray[Any]]) -> Any:
-    """Move the arrays of `value` to `arrays` and return it with their names in their places.
+    """Move the arrays of `value` to `arrays`; return it with names in their place.
 
-    A name is the way to the array, written as a JSON pointer (RFC 6901).
+    A name is the path to the array as a JSON pointer (RFC 6901).
     """
     if isinstance(value, np.ndarray):
         arrays[name] = value
