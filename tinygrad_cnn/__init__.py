@@ -11,6 +11,7 @@ from tinygrad_cnn.core.graph import ChangedInPlaceError, GraphFreedError, Node, 
 from tinygrad_cnn.core.nan import NaNError, detect_nan
 from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer, observe
 from tinygrad_cnn.core.op import OPS, Op, op
+from tinygrad_cnn.core.random import manual_seed
 from tinygrad_cnn.core.recording import enable_grad, no_grad, scope
 from tinygrad_cnn.core.tensor import Tensor, default_dtype
 from tinygrad_cnn.data import one_hot
@@ -47,6 +48,7 @@ __all__ = [
     "hessian",
     "jacobian",
     "jvp",
+    "manual_seed",
     "nn",
     "no_grad",
     "num_threads",

@@ -1,7 +1,8 @@
 """Random transforms for augmentation: ``transform(images, rng) -> images``.
 
 All take and return float32 or float64 of shape (B, C, H, W), keep the dtype, never modify their
-input, and draw separate random values for each image.
+input, and draw separate random values for each image. Without
+`rng`, numbers come from the generator that `manual_seed` sets.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.data.loader import Transform
 from tinygrad_cnn.data.warp import sample, smooth
 
@@ -40,7 +42,7 @@ class Normalise:
     >>> scale = Normalise(mean=0.5, std=0.25)
     >>> scale
     Normalise(mean=0.5, std=0.25)
-    >>> scale(np.ones((1, 1, 1, 2), np.float32), np.random.default_rng())
+    >>> scale(np.ones((1, 1, 1, 2), np.float32))
     array([[[[2., 2.]]]], dtype=float32)
     """
 
@@ -63,7 +65,7 @@ class Normalise:
                 f"Normalise: mean {self.mean} and std {self.std} differ in their number of channels"
             )
 
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+    def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:
         """Normalize a batch (B, C, H, W); `rng` is not used."""
         _check("Normalise", images)
         channels = max(np.size(self.mean), np.size(self.std))
@@ -113,12 +115,12 @@ class Shift:
                 f"Shift: max_pixels is {self.max_pixels!r}; expected an integer from 0"
             )
 
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+    def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:
         """Shift a batch (B, C, H, W)."""
         _check("Shift", images)
         m = self.max_pixels
         B, _, H, W = images.shape
-        rows, columns = rng.integers(2 * m + 1, size=(2, B))
+        rows, columns = generator("Shift", rng).integers(2 * m + 1, size=(2, B))
         padded = np.pad(images, ((0, 0), (0, 0), (m, m), (m, m)))
         # (B, C, 2m+1, 2m+1, H, W): every window of the padded image is a shifted image
         windows = np.lib.stride_tricks.sliding_window_view(padded, (H, W), axis=(2, 3))
@@ -153,11 +155,12 @@ class Rotate:
     def __post_init__(self) -> None:
         _check_number("Rotate", "max_degrees", self.max_degrees)
 
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+    def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:
         """Rotate a batch (B, C, H, W)."""
         _check("Rotate", images)
         B, _, H, W = images.shape
-        angle = np.radians(rng.uniform(-self.max_degrees, self.max_degrees, (B, 1, 1)))
+        limit = self.max_degrees
+        angle = np.radians(generator("Rotate", rng).uniform(-limit, limit, (B, 1, 1)))
         cos, sin = (f(angle).astype(images.dtype) for f in (np.cos, np.sin))
         middle = (H - 1) / 2, (W - 1) / 2
         y, x = (np.arange(n, dtype=images.dtype) - m for n, m in zip((H, W), middle, strict=True))
@@ -206,11 +209,11 @@ class Elastic:
         if self.sigma == 0:
             raise ValueError("Elastic: sigma is 0; expected a positive number")
 
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+    def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:
         """Distort a batch (B, C, H, W)."""
         _check("Elastic", images)
         B, _, H, W = images.shape
-        noise = 2 * rng.random((2, B, H, W), images.dtype.type) - 1
+        noise = 2 * generator("Elastic", rng).random((2, B, H, W), images.dtype.type) - 1
         down, right = smooth(noise, self.sigma) * images.dtype.type(self.alpha)
         down += np.arange(H, dtype=images.dtype)[:, None]
         right += np.arange(W, dtype=images.dtype)
@@ -233,7 +236,7 @@ class Flip:
 
     Examples
     --------
-    >>> Flip(1.0)(np.array([[[[1.0, 2.0]]]]), np.random.default_rng())
+    >>> Flip(1.0)(np.array([[[[1.0, 2.0]]]]))
     array([[[[2., 1.]]]])
     """
 
@@ -243,10 +246,10 @@ class Flip:
         if not 0 <= self.probability <= 1:
             raise ValueError(f"Flip: probability is {self.probability}; expected 0 to 1")
 
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+    def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:
         """Flip a batch (B, C, H, W)."""
         _check("Flip", images)
-        mirrored = rng.random((len(images), 1, 1, 1)) < self.probability
+        mirrored = generator("Flip", rng).random((len(images), 1, 1, 1)) < self.probability
         return np.where(mirrored, images[..., ::-1], images)
 
 
@@ -278,8 +281,9 @@ class Compose:
                 raise TypeError(f"Compose: {transform!r} is not callable; expected transforms")
         object.__setattr__(self, "transforms", transforms)
 
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+    def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:
         """Transform a batch (B, C, H, W)."""
+        rng = generator("Compose", rng)
         for transform in self.transforms:
             images = transform(images, rng)
         return images

@@ -24,8 +24,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.core.tensor import get_default_dtype
-from tinygrad_cnn.support.arguments import generator
 
 __all__ = [
     "Initializer",
@@ -70,7 +70,7 @@ def fans(shape: Shape) -> tuple[int, int]:
 
 
 def lecun_normal(
-    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+    shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
     """Draw from the normal distribution with variance 1 / fan_in (LeCun et al. 1998).
 
@@ -78,7 +78,8 @@ def lecun_normal(
     ----------
     shape : tuple of int
         The shape of the weights; see `fans`.
-    rng : numpy.random.Generator
+    rng : numpy.random.Generator, optional
+        By default the generator that `manual_seed` sets.
     dtype : dtype_like, optional
         Defaults to `get_default_dtype()`.
 
@@ -95,23 +96,22 @@ def lecun_normal(
 
     Examples
     --------
-    >>> import numpy as np
     >>> import tinygrad_cnn as tg
-    >>> tg.nn.init.lecun_normal((2, 3), np.random.default_rng(0)).dtype
+    >>> tg.nn.init.lecun_normal((2, 3)).dtype
     dtype('float32')
     """
     return _normal(1 / fans(shape)[0], shape, rng, dtype)
 
 
 def lecun_uniform(
-    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+    shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
     """Draw from [−a, a) with a = √(3 / fan_in); otherwise as `lecun_normal`."""
     return _uniform(1 / fans(shape)[0], shape, rng, dtype)
 
 
 def glorot_normal(
-    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+    shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
     """Draw from the normal distribution with variance 2 / (fan_in + fan_out); see `lecun_normal`.
 
@@ -121,14 +121,14 @@ def glorot_normal(
 
 
 def glorot_uniform(
-    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+    shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
     """Draw from [−a, a) with a = √(6 / (fan_in + fan_out)); otherwise as `glorot_normal`."""
     return _uniform(2 / sum(fans(shape)), shape, rng, dtype)
 
 
 def he_normal(
-    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+    shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
     """Draw from the normal distribution with variance 2 / fan_in; see `lecun_normal`.
 
@@ -138,7 +138,7 @@ def he_normal(
 
 
 def he_uniform(
-    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+    shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
     """Draw from [−a, a) with a = √(6 / fan_in): the default of all layers.
 
@@ -149,7 +149,7 @@ def he_uniform(
 
 
 def standard_normal(
-    shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None = None
+    shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
     """Draw from the normal distribution with variance 1, for parameters of any shape.
 
@@ -171,10 +171,8 @@ def constant(value: ArrayLike) -> Initializer:
 
     Examples
     --------
-    >>> import numpy as np
     >>> import tinygrad_cnn as tg
-    >>> rng = np.random.default_rng(0)
-    >>> tg.nn.Linear(2, 2, rng=rng, init=tg.nn.init.constant([0.0, 1.0])).weight.numpy()
+    >>> tg.nn.Linear(2, 2, init=tg.nn.init.constant([0.0, 1.0])).weight.numpy()
     array([[0., 1.],
            [0., 1.]], dtype=float32)
     """
@@ -190,14 +188,14 @@ def constant(value: ArrayLike) -> Initializer:
 
 
 def _normal(
-    variance: float, shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None
+    variance: float, shape: Shape, rng: np.random.Generator | None, dtype: DTypeLike | None
 ) -> NDArray[Any]:
     drawn = generator("init", rng).normal(0.0, math.sqrt(variance), shape)
     return drawn.astype(get_default_dtype() if dtype is None else dtype)
 
 
 def _uniform(
-    variance: float, shape: Shape, rng: np.random.Generator, dtype: DTypeLike | None
+    variance: float, shape: Shape, rng: np.random.Generator | None, dtype: DTypeLike | None
 ) -> NDArray[Any]:
     limit = math.sqrt(3.0 * variance)
     drawn = generator("init", rng).uniform(-limit, limit, shape)

@@ -34,16 +34,15 @@ class Module:
 
     Examples
     --------
-    >>> import numpy as np
     >>> import tinygrad_cnn as tg
     >>> class Perceptron(tg.nn.Module):
-    ...     def __init__(self, rng):
-    ...         self.hidden = tg.nn.Linear(2, 3, rng=rng)
+    ...     def __init__(self):
+    ...         self.hidden = tg.nn.Linear(2, 3)
     ...         self.scale = tg.nn.Parameter([1.0, 2.0, 3.0])
     ...
     ...     def forward(self, x):
     ...         return self.scale * tg.tanh(self.hidden(x))
-    >>> model = Perceptron(np.random.default_rng(0))
+    >>> model = Perceptron()
     >>> [name for name, _ in model.named_parameters()]
     ['scale', 'hidden.weight', 'hidden.bias']
     >>> y = model(tg.Tensor([[1.0, -1.0]]))
@@ -144,9 +143,8 @@ class Module:
 
         Examples
         --------
-        >>> import numpy as np
         >>> import tinygrad_cnn as tg
-        >>> layer = tg.nn.Linear(2, 3, rng=np.random.default_rng(0))
+        >>> layer = tg.nn.Linear(2, 3)
         >>> {name: array.shape for name, array in layer.state_dict().items()}
         {'weight': (3, 2), 'bias': (3,)}
         """
@@ -281,10 +279,8 @@ class Module:
 
         Examples
         --------
-        >>> import numpy as np
         >>> import tinygrad_cnn as tg
-        >>> rng = np.random.default_rng(0)
-        >>> layers = tg.nn.Conv2d(1, 6, 5, rng=rng), tg.nn.ReLU(), tg.nn.Flatten()
+        >>> layers = tg.nn.Conv2d(1, 6, 5), tg.nn.ReLU(), tg.nn.Flatten()
         >>> print(tg.nn.Sequential(*layers).summary((1, 8, 8)))
         layer  kind     output     parameters  multiply-adds
         0      Conv2d   6 × 4 × 4         156          2,400

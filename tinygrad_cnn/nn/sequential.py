@@ -23,10 +23,8 @@ class Sequential(Module):
 
     Examples
     --------
-    >>> import numpy as np
     >>> import tinygrad_cnn as tg
-    >>> rng = np.random.default_rng(0)
-    >>> tg.nn.Sequential(tg.nn.Linear(4, 3, rng=rng), tg.nn.ReLU())
+    >>> tg.nn.Sequential(tg.nn.Linear(4, 3), tg.nn.ReLU())
     Sequential(
       (0): Linear(in_features=4, out_features=3)
       (1): ReLU()

@@ -85,14 +85,3 @@ def choice(owner: str, argument: str, value: Any, options: Iterable[Any]) -> Any
         listed = ", ".join(repr(option) for option in known)
         raise ValueError(f"{owner}: {argument} is {value!r}, expected one of {listed}")
     return value
-
-
-def generator(owner: str, rng: Any) -> np.random.Generator:
-    """Return `rng`, a random generator; else raise TypeError."""
-    if not isinstance(rng, np.random.Generator):
-        came = "missing" if rng is None else f"{type(rng).__name__} {rng!r}"
-        raise TypeError(
-            f"{owner}: rng is {came}, expected a numpy.random.Generator: "
-            "rng=numpy.random.default_rng(0)"
-        )
-    return rng

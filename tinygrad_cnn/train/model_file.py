@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train.errors import ModelFileError
 
@@ -69,14 +70,19 @@ class ModelFile:
         return hashlib.sha256(self.source).hexdigest()
 
     def build(
-        self, *, input_shape: tuple[int, ...], classes: int, rng: np.random.Generator
+        self,
+        *,
+        input_shape: tuple[int, ...],
+        classes: int,
+        rng: np.random.Generator | None = None,
     ) -> Module:
         """Run the file and build the model.
 
         Parameters
         ----------
         input_shape, classes, rng
-            Passed to the class's constructor if it has parameters of these names.
+            Passed to the class's constructor if it has parameters of these names. By default `rng`
+            is the generator that `manual_seed` sets.
 
         Returns
         -------
@@ -90,7 +96,8 @@ class ModelFile:
             a `Module`.
         """
         made = self._class()
-        offered = {"input_shape": input_shape, "classes": classes, "rng": rng}
+        source = generator("ModelFile.build", rng)
+        offered = {"input_shape": input_shape, "classes": classes, "rng": source}
         try:
             parameters = inspect.signature(made).parameters.values()
             takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.engine.windows import Padding, Pair, pair
 from tinygrad_cnn.nn.init import Initializer, he_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
 from tinygrad_cnn.nn.module import Module
-from tinygrad_cnn.support.arguments import choice, flag, generator, numbers, whole
+from tinygrad_cnn.support.arguments import choice, flag, numbers, whole
 
 
 class _Convolution(Module):
@@ -82,8 +83,8 @@ class Conv2d(_Convolution):
         The number of groups that the channels are split into; each is convolved separately.
     bias : bool
         Whether to add a bias to each output channel.
-    rng : numpy.random.Generator
-        Source of the initial values; required.
+    rng : numpy.random.Generator, optional
+        Source of the initial values; by default the generator that `manual_seed` sets.
     init, bias_init : callable
         Initializers of the kernels and the biases: see `tinygrad_cnn.nn.init`. `init` draws the
         kernels of one group at a time, of shape (OC / groups, C / groups, KH, KW).
@@ -106,7 +107,7 @@ class Conv2d(_Convolution):
     --------
     >>> import numpy as np
     >>> import tinygrad_cnn as tg
-    >>> layer = tg.nn.Conv2d(1, 6, 5, padding=2, rng=np.random.default_rng(0))
+    >>> layer = tg.nn.Conv2d(1, 6, 5, padding=2)
     >>> layer(tg.Tensor(np.zeros((32, 1, 28, 28), "f4"))).shape
     (32, 6, 28, 28)
     """
@@ -157,8 +158,8 @@ class ConvTranspose2d(_Convolution):
         Rows and columns appended to the output, less than the stride or the dilation.
     bias : bool
         Whether to add a bias to each output channel.
-    rng : numpy.random.Generator
-        Source of the initial values; required.
+    rng : numpy.random.Generator, optional
+        Source of the initial values; by default the generator that `manual_seed` sets.
     init, bias_init : callable
         As for `Conv2d`: `init` draws (OC / groups, C / groups, KH, KW), so that its fans are those
         of this layer (at stride 1); the axes are then swapped.
@@ -181,7 +182,7 @@ class ConvTranspose2d(_Convolution):
     --------
     >>> import numpy as np
     >>> import tinygrad_cnn as tg
-    >>> layer = tg.nn.ConvTranspose2d(6, 1, 2, stride=2, rng=np.random.default_rng(0))
+    >>> layer = tg.nn.ConvTranspose2d(6, 1, 2, stride=2)
     >>> layer(tg.Tensor(np.zeros((32, 6, 14, 14), "f4"))).shape
     (32, 1, 28, 28)
     """

@@ -7,10 +7,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.nn.init import Initializer, he_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
 from tinygrad_cnn.nn.module import Module
-from tinygrad_cnn.support.arguments import choice, generator, whole
+from tinygrad_cnn.support.arguments import choice, whole
 
 Bias: TypeAlias = bool | Literal["per_connection"]
 
@@ -27,8 +28,8 @@ class Linear(Module):
         connection instead: z_i = Σ_p (x_p w_ip + b_ip) (eq 25). Only the sum of an output's biases
         matters, so the model is no more expressive; but each bias takes the whole gradient step,
         so the sum moves `in_features` times as far (eq 28).
-    rng : numpy.random.Generator
-        Source of the initial values; required.
+    rng : numpy.random.Generator, optional
+        Source of the initial values; by default the generator that `manual_seed` sets.
     init, bias_init : callable
         Initializers of the weights and the biases: see `tinygrad_cnn.nn.init`.
 
@@ -50,7 +51,7 @@ class Linear(Module):
     --------
     >>> import numpy as np
     >>> import tinygrad_cnn as tg
-    >>> layer = tg.nn.Linear(784, 10, rng=np.random.default_rng(0))
+    >>> layer = tg.nn.Linear(784, 10)
     >>> layer(tg.Tensor(np.zeros((32, 784), "f4"))).shape
     (32, 10)
     """

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.random import own_generator
 from tinygrad_cnn.core.tensor import Parameter, Tensor, get_default_dtype
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.engine.reduction import average, total
 from tinygrad_cnn.nn.module import Module
-from tinygrad_cnn.support.arguments import generator, number, share, whole
+from tinygrad_cnn.support.arguments import number, share, whole
 
 
 class Dropout(Module):
@@ -25,8 +26,9 @@ class Dropout(Module):
     ----------
     rate : float
         In [0, 1).
-    rng : numpy.random.Generator
-        Source of the random choices; required.
+    rng : numpy.random.Generator, optional
+        Source of the decisions. By default the layer keeps a generator of its own, seeded once from
+        the one that `manual_seed` sets: it is copied, pickled and saved with the layer.
 
     Raises
     ------
@@ -53,7 +55,7 @@ class Dropout(Module):
     def __init__(self, rate: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         owner = type(self).__name__
         self.rate = number(owner, "rate", rate, below=1.0)
-        self.rng = generator(owner, rng)
+        self.rng = own_generator(owner, rng)
 
     def forward(self, x: Any) -> Any:
         """Return `x` with values dropped, in the same shape."""

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.engine.windows import Pair, pair
 from tinygrad_cnn.nn.layers import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d
 from tinygrad_cnn.nn.models.activations import ACTIVATIONS
 from tinygrad_cnn.nn.module import Module
-from tinygrad_cnn.support.arguments import choice, generator, whole
+from tinygrad_cnn.support.arguments import choice, whole
 
 POOLINGS: dict[str, type[MaxPool2d | AvgPool2d]] = {"max": MaxPool2d, "average": AvgPool2d}
 """By name."""
@@ -29,8 +30,9 @@ class LeNet5(Module):
         The channels of the images.
     image_size : int or (int, int)
         Their height and width, at least 12.
-    rng : numpy.random.Generator
-        Source of the initial values (He for ReLU, else Glorot); required.
+    rng : numpy.random.Generator, optional
+        Source of the initial values (He's for ReLU, Glorot's otherwise); by default the generator
+        that `manual_seed` sets.
 
     Raises
     ------
@@ -49,7 +51,7 @@ class LeNet5(Module):
     --------
     >>> import numpy as np
     >>> import tinygrad_cnn as tg
-    >>> model = tg.nn.LeNet5(rng=np.random.default_rng(0))
+    >>> model = tg.nn.LeNet5()
     >>> model(np.zeros((32, 1, 28, 28), "f4")).shape
     (32, 10)
     >>> model.summary().parameters

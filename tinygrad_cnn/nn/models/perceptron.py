@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.nn.init import Initializer, zeros
 from tinygrad_cnn.nn.layers import Flatten, Linear, Softmax
 from tinygrad_cnn.nn.layers.linear import Bias
 from tinygrad_cnn.nn.models.activations import ACTIVATIONS
 from tinygrad_cnn.nn.module import Module
-from tinygrad_cnn.support.arguments import choice, generator, wholes
+from tinygrad_cnn.support.arguments import choice, wholes
 
 
 class MLP(Module):
@@ -35,8 +36,8 @@ class MLP(Module):
         Initializers of weights and biases: see `tinygrad_cnn.nn.init`. By default He for ReLU, else
         Glorot, and zero biases. To initialize as the text and Nielsen's book do, pass
         `standard_normal` for both.
-    rng : numpy.random.Generator
-        Source of the initial values; required.
+    rng : numpy.random.Generator, optional
+        Source of the initial values; by default the generator that `manual_seed` sets.
 
     Attributes
     ----------
@@ -54,7 +55,7 @@ class MLP(Module):
     --------
     >>> import numpy as np
     >>> import tinygrad_cnn as tg
-    >>> model = tg.nn.MLP((784, 30, 10), rng=np.random.default_rng(0))
+    >>> model = tg.nn.MLP((784, 30, 10))
     >>> model(np.zeros((32, 1, 28, 28), "f4")).shape
     (32, 10)
     """

@@ -45,7 +45,7 @@ def build(
     *,
     input_shape: Sequence[int],
     classes: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None = None,
     **options: Any,
 ) -> Module:
     """Build the model `name` for examples of a given shape.
@@ -58,8 +58,8 @@ def build(
         The shape of one example, without the batch axis, such as ``(1, 28, 28)``.
     classes : int
         The number of logits.
-    rng : numpy.random.Generator
-        Source of the initial values.
+    rng : numpy.random.Generator, optional
+        Source of the initial values; by default the generator that `manual_seed` sets.
     **options
         Further arguments of the model; for "mlp" also ``hidden``, the widths of its hidden layers.
 
@@ -72,10 +72,8 @@ def build(
 
     Examples
     --------
-    >>> import numpy as np
     >>> import tinygrad_cnn as tg
-    >>> rng = np.random.default_rng(0)
-    >>> model = tg.nn.build("mlp", input_shape=(1, 8, 8), classes=3, rng=rng, hidden=(16,))
+    >>> model = tg.nn.build("mlp", input_shape=(1, 8, 8), classes=3, hidden=(16,))
     >>> model.sizes
     (64, 16, 3)
     """

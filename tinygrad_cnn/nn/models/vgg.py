@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.engine.windows import Pair, pair
 from tinygrad_cnn.nn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.nn.sequential import Sequential
-from tinygrad_cnn.support.arguments import flag, generator, number, whole, wholes
+from tinygrad_cnn.support.arguments import flag, number, whole, wholes
 
 
 class VGG(Module):
@@ -33,8 +34,9 @@ class VGG(Module):
         Whether a `BatchNorm2d` follows each convolution, which then has no bias.
     dropout : float
         The rate of a `Dropout` before the last layer; 0 for none.
-    rng : numpy.random.Generator
-        Source of the initial values (He) and of dropout; required.
+    rng : numpy.random.Generator, optional
+        Source of the initial values (He's) and of dropout; by default the generator that
+        `manual_seed` sets, and for dropout a generator seeded from it (see `Dropout`).
 
     Raises
     ------
@@ -52,7 +54,7 @@ class VGG(Module):
     --------
     >>> import numpy as np
     >>> import tinygrad_cnn as tg
-    >>> model = tg.nn.VGG(rng=np.random.default_rng(0))
+    >>> model = tg.nn.VGG()
     >>> model(np.zeros((2, 3, 32, 32), "f4")).shape
     (2, 10)
     """
@@ -77,7 +79,7 @@ class VGG(Module):
         self.hidden = whole(owner, "hidden", hidden)
         self.batch_norm = flag(owner, "batch_norm", batch_norm)
         self.dropout = number(owner, "dropout", dropout, below=1.0)
-        rng = generator(owner, rng)
+        generator(owner, rng)  # only checked: of None, Dropout makes a generator of its own
         layers: list[Module] = []
         before = in_channels
         for width in self.widths:
