@@ -17,6 +17,7 @@ from support.stopping import StopAt
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
+from tinygrad_cnn.core.random import default_generator
 from tinygrad_cnn.train import (
     Experiment,
     Run,
@@ -25,7 +26,13 @@ from tinygrad_cnn.train import (
     TrainingSettings,
     load_run,
 )
-from tinygrad_cnn.train.own_state import load_own_state, own_state, unsaved
+from tinygrad_cnn.train.own_state import (
+    global_random,
+    load_own_state,
+    own_state,
+    seeded_globally,
+    unsaved,
+)
 from tinygrad_cnn.train.state import read_state, write_state
 
 SOURCE = """
@@ -143,6 +150,12 @@ SAVED = {
     ),
     "NumPy's global generator": ("self.start = np.random.normal()", "x = x + np.random.normal()"),
     "Python's global generator": ("self.start = random.random()", "x = x + random.random()"),
+    "the default generator": (
+        "self.first = nn.Linear(784, classes)",
+        "x = x + nn.init.standard_normal((1,))",
+    ),
+    "a Dropout without rng": ("self.dropout = nn.Dropout()", "x = self.dropout(x)"),
+    "a new Dropout without rng in each call": ("pass", "x = nn.Dropout()(x)"),
 }
 UNSAVED = {
     "an iterator": ("self.count = iter(range(999))", "x = x * next(self.count)", "count (range_it"),
@@ -239,20 +252,35 @@ def test_what_cannot_be_saved_is_said_at_the_start(
     assert str(warned[0].message).startswith("Net: ")
 
 
+@pytest.mark.parametrize("kind", ["NumPy's global generator", "the default generator"])
 def test_training_does_not_move_the_global_generators_nor_depend_on_them(
-    make: Callable[[str, str], Experiment], tmp_path: Path
+    make: Callable[[str, str], Experiment], tmp_path: Path, kind: str
 ) -> None:
-    constructor, forward = SAVED["NumPy's global generator"]
+    constructor, forward = SAVED[kind]
     runs = []
     for seed in (1, 2):
         np.random.seed(seed)  # noqa: NPY002
         random.seed(seed)
+        default = tg.manual_seed(seed)
         expected = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
         runs.append(RunFolder.create("run", parent=tmp_path))
         make(constructor, forward).train(runs[-1])
         assert (np.random.get_state()[1] == expected[0]).all()  # noqa: NPY002
         assert random.getstate() == expected[1]
+        assert default.random() == tg.manual_seed(seed).random()
     assert runs[0].weights.read_bytes() == runs[1].weights.read_bytes()
+
+
+def test_a_seed_inside_a_training_changes_nothing_outside() -> None:
+    outside = tg.manual_seed(0)
+    before = outside.bit_generator.state
+    with seeded_globally(
+        {**global_random(), "default": np.random.default_rng(5).bit_generator.state}
+    ):
+        assert default_generator().random() == np.random.default_rng(5).random()
+        tg.manual_seed(7)
+    assert default_generator() is outside
+    assert outside.bit_generator.state == before
 
 
 @pytest.mark.parametrize("name", [*nn.MODELS])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import data, ops
+from tinygrad_cnn.core.random import manual_seed
 from tinygrad_cnn.data import Compose, DataLoader, Split
 from tinygrad_cnn.data.idx_sets import SETS
 from tinygrad_cnn.nn import MODELS, Module
@@ -225,7 +226,8 @@ class Experiment:
         -----
         UserWarning
             If the model has state of its own that cannot be saved: a resumed run is then not
-            bit-identical. NumPy's and Python's global generators are seeded inside, and restored.
+            bit-identical. The default generator, and NumPy's and Python's global ones, are seeded
+            inside, and restored.
         """
         self._say_what_is_not_saved()
         if self._begun and not self.history:  # before the settings, which allow resuming
@@ -308,7 +310,7 @@ class Experiment:
                     rng.bit_generator.state = its
             else:
                 load_own_state(self.model, state.pop("own"))
-                self._random = state.pop("random")
+                self._random |= state.pop("random")  # earlier files lack the default generator
             if state:
                 raise ValueError(f"unknown field {', '.join(state)}, as of a later version")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -345,6 +347,7 @@ def _seeded(seed: np.random.SeedSequence) -> dict[str, Any]:
     with seeded_globally(state):
         np.random.seed(seed.generate_state(8))  # noqa: NPY002
         random.seed(int(seed.generate_state(9)[-1]))
+        manual_seed(int(seed.spawn(1)[0].generate_state(1, np.uint64)[0]))
     return state
 
 

@@ -2,7 +2,7 @@
 
 A resumed run is bit-identical only if this state is saved too. It is collected from the attributes
 of modules, including containers, closures and objects of classes in the model's own file.
-`global_random` saves NumPy's and Python's global generators.
+`global_random` saves the default generator, and NumPy's and Python's global ones.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.core.random import default, default_generator
 from tinygrad_cnn.core.recording import no_grad, qualified
 from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train.evaluation import in_mode
 
@@ -131,29 +133,36 @@ def load_own_state(model: Module, state: Mapping[str, Any]) -> None:
 
 
 def global_random() -> dict[str, Any]:
-    """Return the states of NumPy's and Python's global generators."""
+    """Return the states of the default generator, and of NumPy's and Python's global ones."""
     return {
-        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # models may use it
+A resumed run is bit-identical only if this state is saved too. It is collected from the attributes
+of modules, including containers, closures and objects of classes in the model's own file.
+`global_random` saves the default generator, and NumPy's and Python's global ones.
         "python": _python_state(random),
     }
 
 
 def set_global_random(state: Mapping[str, Any]) -> None:
-    """Set NumPy's and Python's global generators to states from `global_random`."""
+A resumed run is bit-identical only if this state is saved too. It is collected from the attributes
+of modules, including containers, closures and objects of classes in the model's own file.
+`global_random` saves the default generator, and NumPy's and Python's global ones.
     np.random.set_state(state["numpy"])  # noqa: NPY002
     _set_python_state(random, state["python"])
 
 
 @contextmanager
 def seeded_globally(state: dict[str, Any]) -> Iterator[None]:
-    """Use `state` for the global generators inside, update it at the end, and restore."""
+A resumed run is bit-identical only if this state is saved too. It is collected from the attributes
+of modules, including containers, closures and objects of classes in the model's own file.
+`global_random` saves the default generator, and NumPy's and Python's global ones.
     outside = global_random()
-    set_global_random(state)
-    try:
-        yield
-    finally:
-        state.update(global_random())
-        set_global_random(outside)
+    with changed(default, lambda _: np.random.default_rng(0)):
+        set_global_random(state)
+        try:
+            yield
+        finally:
+            state.update(global_random())
+            set_global_random(outside)
 
 
 def has_hidden_state(model: Module, images: NDArray[Any]) -> bool:
