@@ -18,12 +18,12 @@ from tinygrad_cnn.data import DataLoader, digits
 class LeNet(nn.Module):
     """Two convolutions, each with a pooling, and three fully connected layers."""
 
-    def __init__(self, *, rng: np.random.Generator) -> None:
-        self.conv1 = nn.Conv2d(1, 6, kernel_size=5, padding=2, rng=rng)
-        self.conv2 = nn.Conv2d(6, 16, kernel_size=5, rng=rng)
-        self.fc1 = nn.Linear(16 * 5 * 5, 120, rng=rng)
-        self.fc2 = nn.Linear(120, 84, rng=rng)
-        self.fc3 = nn.Linear(84, 10, rng=rng)
+    def __init__(self) -> None:
+        self.conv1 = nn.Conv2d(1, 6, kernel_size=5, padding=2)
+        self.conv2 = nn.Conv2d(6, 16, kernel_size=5)
+        self.fc1 = nn.Linear(16 * 5 * 5, 120)
+        self.fc2 = nn.Linear(120, 84)
+        self.fc3 = nn.Linear(84, 10)
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:
         """Return logits, (N, 10), for images, (N, 1, 28, 28)."""
@@ -60,7 +60,8 @@ def predict(model: LeNet, images: np.ndarray) -> np.ndarray:
 
 def main(epochs: int = 2) -> tuple[list[float], float]:
     data = digits()
-    model = LeNet(rng=np.random.default_rng(0))
+    tg.manual_seed(0)
+    model = LeNet()
     print(model, end="\n\n")
     history = train(model, DataLoader(data.train, batch_size=64, shuffle=True), epochs)
     right = [
