@@ -135,26 +135,25 @@ def load_own_state(model: Module, state: Mapping[str, Any]) -> None:
 def global_random() -> dict[str, Any]:
     """Return the states of the default generator, and of NumPy's and Python's global ones."""
     return {
-A resumed run is bit-identical only if this state is saved too. It is collected from the attributes
-of modules, including containers, closures and objects of classes in the model's own file.
-`global_random` saves the default generator, and NumPy's and Python's global ones.
+        "default": default_generator().bit_generator.state,
+        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # models may use it
         "python": _python_state(random),
     }
 
 
 def set_global_random(state: Mapping[str, Any]) -> None:
-A resumed run is bit-identical only if this state is saved too. It is collected from the attributes
-of modules, including containers, closures and objects of classes in the model's own file.
-`global_random` saves the default generator, and NumPy's and Python's global ones.
+    """Set these generators to states from `global_random`."""
+    default_generator().bit_generator.state = state["default"]
     np.random.set_state(state["numpy"])  # noqa: NPY002
     _set_python_state(random, state["python"])
 
 
 @contextmanager
 def seeded_globally(state: dict[str, Any]) -> Iterator[None]:
-A resumed run is bit-identical only if this state is saved too. It is collected from the attributes
-of modules, including containers, closures and objects of classes in the model's own file.
-`global_random` saves the default generator, and NumPy's and Python's global ones.
+    """Use `state` for the global generators inside, update it at the end, and restore.
+
+    The default generator is another object inside: `manual_seed` there changes nothing outside.
+    """
     outside = global_random()
     with changed(default, lambda _: np.random.default_rng(0)):
         set_global_random(state)
