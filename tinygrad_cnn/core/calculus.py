@@ -1,4 +1,4 @@
-"""Derivatives of functions, built from `grad` alone."""
+"""Jacobians, Hessians and vector products of functions, built on `grad`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def jacobian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
     Parameters
     ----------
     f : callable
-        From Tensors to one Tensor.
+        Maps Tensors to one Tensor.
     argnum : int
         The argument to differentiate with respect to.
 
     Returns
     -------
     callable
-        Of the arguments of `f`, array_like or Tensors. It returns J of shape ``y.shape + x.shape``:
-        J[i, j] = ∂y_i/∂x_j, for the softmax the matrix after eq 24.
+        Takes the arguments of `f` (array_like or Tensors) and returns J, of shape
+        ``y.shape + x.shape``: J[i, j] = ∂y_i/∂x_j. For the softmax, the matrix after eq 24.
 
     Examples
     --------
@@ -82,15 +82,15 @@ def vjp(f: Function, *args: Any) -> tuple[NDArray[Any], Callable[[ArrayLike], li
     Parameters
     ----------
     f : callable
-        From Tensors to one Tensor.
+        Maps Tensors to one Tensor.
     *args : array_like or Tensor
-        Where to differentiate.
+        The point to differentiate at.
 
     Returns
     -------
     value : ndarray
     pull_back : callable
-        From an array of the shape of the value to a list of arrays, one an argument, of its shape.
+        Maps an array of the shape of `value` to a list: one array per argument, of its shape.
 
     Examples
     --------
@@ -113,15 +113,15 @@ def vjp(f: Function, *args: Any) -> tuple[NDArray[Any], Callable[[ArrayLike], li
 def jvp(f: Function, x: Any, v: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return f's value at `x` and the Jacobian-vector product J v.
 
-    uᵀJ is linear in u, and its derivative with respect to u is J: two reverse sweeps make a forward
-    one.
+    uᵀJ is linear in u, and its derivative with respect to u is J. So two reverse sweeps compute
+    the forward-mode product.
 
     Parameters
     ----------
     f : callable
-        From a Tensor to a Tensor.
+        Maps a Tensor to a Tensor.
     x : array_like or Tensor
-        Where to differentiate.
+        The point to differentiate at.
     v : array_like
         The direction, of the shape of `x`.
 
@@ -164,7 +164,7 @@ def _evaluate(f: Function, args: tuple[Any, ...], argnum: int) -> tuple[Tensor, 
 
 
 def _value(f: Function, inputs: list[Tensor]) -> Tensor:
-    """Return f's value, recorded."""
+    """Evaluate `f` with recording on."""
     with enable_grad():
         y = f(*inputs)
     if not isinstance(y, Tensor):
@@ -173,7 +173,7 @@ def _value(f: Function, inputs: list[Tensor]) -> Tensor:
 
 
 def _rows(y: Tensor, x: Tensor) -> NDArray[Any]:
-    """Return the gradients of all elements of `y`, one below the other."""
+    """Return the gradients of the elements of `y`, stacked as rows."""
     rows = np.zeros((y.size, *x.shape), x.dtype)
     if y.requires_grad:
         for i in range(y.size):

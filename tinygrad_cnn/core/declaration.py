@@ -1,7 +1,7 @@
-"""What an op declares: its forward and its local derivatives, together, once.
+"""The declaration of an op: its forward and its local derivatives, in one place.
 
-Everything that concerns an op is read from its declaration: the backward pass, the labels of a
-drawn graph, printed derivations, gradient checks and the table in the docs.
+The backward pass, the labels of a drawn graph, printed derivations, gradient checks and the table
+in the docs all read it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ Reader = Callable[[list[Any], list[Any], Any], list[Any]]
 class Derivative:
     """The local derivative of an op with respect to the parameter `of`.
 
-    ``rule(g, **kept)`` turns `g`, the gradient of the result, into that of the parameter. `needs`
-    are its keyword-only names: what it reads, and all that a call keeps for it. `formula`, `latex`
-    and `equation` say it as mathematics, the last by its number in the text "CNNs From Scratch".
+    ``rule(g, **kept)`` maps `g`, the gradient of the result, to the gradient of the parameter.
+    `needs` are its keyword-only names: the values it reads, and the only ones a call saves for it.
+    `formula` and `latex` state it as mathematics; `equation` is its number in the text "CNNs From
+    Scratch".
     """
 
     of: str
@@ -44,17 +45,17 @@ class Derivative:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How calls of a kind are recorded and pulled back, made once.
+    """The cached plan for recording and differentiating one kind of call.
 
     Attributes
     ----------
     derivatives : tuple
-        Those to take: the place among the node's parents, the derivative, and a function that calls
-        its rule with a gradient and all that the call has kept.
+        The derivatives to take, each with its position among the node's parents and a function
+        that calls its rule with a gradient and the saved values.
     names : tuple of str
-        Of what is kept: what these rules need together.
+        The names of the saved values: the union of the rules' needs.
     read : callable
-        What gets the values of these from the arguments of a call, their arrays, and the result.
+        Reads these values from the arguments of a call, their arrays and the result.
     """
 
     derivatives: tuple[tuple[int, Derivative, Callable[[Array, list[Any]], Any]], ...]
@@ -63,7 +64,7 @@ class Plan:
 
 
 class Declaration(Generic[P]):
-    """All that is known of an op without calling it; `Op` calls it.
+    """The static description of an op; `Op` adds the call.
 
     Attributes
     ----------
@@ -72,14 +73,14 @@ class Declaration(Generic[P]):
     forward : callable
         The computation, from arrays to an array.
     parameters, operands, static : tuple of str
-        The names of all parameters, of those that have a derivative, and of those that are never
-        arrays, each in the order of the signature.
+        The names of all parameters, of the differentiable ones and of the non-array options, each
+        in the order of the signature.
     guarded : bool
-        Whether forward and rules get read-only views of arrays: for ops from outside the package.
+        Whether forward and rules get read-only views of arrays, as ops outside the package do.
     derivatives : dict of str to Derivative
-        By parameter.
+        The derivative of each differentiable parameter.
     residuals : dict of str to callable
-        What rules may ask for beside arguments and result, computed only if one does.
+        Extra values that rules may use, computed only if a rule asks for them.
     """
 
     def __init__(
@@ -134,15 +135,15 @@ class Declaration(Generic[P]):
     ) -> Callable[[Rule], Rule]:
         """Declare the derivative with respect to the parameter `of`.
 
-        The decorated rule takes `g`, the gradient of the result, and by keyword-only names what it
-        needs: ``y`` the result, a parameter, ``<parameter>_shape``, ``y_shape``, a residual, or
-        ``static``, the dict of all static arguments.
-        It is written with operators and ops, so that it serves arrays and Tensors alike.
+        The decorated rule takes `g`, the gradient of the result, and keyword-only arguments: ``y``
+        (the result), a parameter, ``<parameter>_shape``, ``y_shape``, a residual, or ``static``,
+        the dict of static arguments. Write it with operators and ops, so that it works for arrays
+        and for Tensors.
 
         Raises
         ------
         TypeError
-            If there is no such parameter, or the rule asks for a name that does not exist.
+            If `of` is not a parameter, or the rule asks for an unknown name.
         """
 
         def register(rule: Rule) -> Rule:
@@ -161,23 +162,24 @@ class Declaration(Generic[P]):
         return register
 
     def residual(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Declare a value that rules may ask for by the name of `function`.
+        """Declare a value that rules request by the name of `function`.
 
-        `function` names the parameters it reads, and ``y``. It must be constant almost everywhere
-        (a mask, an index), for no derivative is taken through it: it says which branch the op took.
+        The arguments of `function` are parameters of the op, or ``y``. Its value must be constant
+        almost everywhere (a mask, an index), because no derivative is taken through it: it says
+        which branch the op took.
         """
         self._reader(inspect.signature(function).parameters)
         self.residuals[function.__name__] = function
         return function
 
     def multiply_adds(self, function: Callable[..., int]) -> Callable[..., int]:
-        """Declare how to count multiply-adds; `function` names what it reads, as a rule does."""
+        """Declare the multiply-add count; `function` names its inputs as a rule does."""
         self._reader(inspect.signature(function).parameters)
         self._cost = function
         return function
 
     def cost(self, arguments: dict[str, Any], output: Array) -> int:
-        """Return the multiply-adds of a call, 0 where none were declared."""
+        """Return the number of multiply-adds of a call; 0 if no count was declared."""
         return int(self._called(self._cost, arguments, output))
 
     def branches(self, arguments: dict[str, Any], output: Array) -> dict[str, Any]:
@@ -199,9 +201,9 @@ class Declaration(Generic[P]):
         self._plans.clear()
 
     def _reader(self, names: Iterable[str], kept: bool = False) -> Reader:
-        """Return a function that reads `names` from a call, or what is to be kept of them.
+        """Return a function that reads `names` from a call, as values to save if `kept`.
 
-        It is compiled, once for each plan, so that a call of it looks nothing up.
+        It is compiled once per plan, so that reading needs no lookups.
         """
         values = ", ".join([self._read(name, kept) for name in names])
         known = {"residuals": self.residuals, "shape": np.shape, "kept": _kept}
@@ -238,12 +240,12 @@ class Declaration(Generic[P]):
         return f"kept(arguments[{i}], arrays[{i}])"
 
     def _called(self, function: Callable[..., Any], arguments: dict[str, Any], y: Array) -> Any:
-        """Return what `function` makes of a call, from which it reads what its parameters name."""
+        """Call `function` with the values of a call that its parameters name."""
         read = self._reader(inspect.signature(function).parameters)
         return function(*read([], [arguments[name] for name in self.parameters], y))
 
     def _plan(self, wanted: int) -> Plan:
-        """Make the plan for calls of which these operands, a bit each, want a gradient; keep it."""
+        """Make and cache the plan for a bit mask of the operands that require a gradient."""
         rules = [self.derivatives[name] for name in self.operands]
         chosen = [(k, rule) for k, rule in enumerate(rules) if self.sequence or wanted >> k & 1]
         names = tuple(dict.fromkeys(name for _, rule in chosen for name in rule.needs))
@@ -255,23 +257,23 @@ class Declaration(Generic[P]):
 def _binder(
     name: str, signature: inspect.Signature, operands: list[int]
 ) -> Callable[..., tuple[list[Any], list[Any]]]:
-    """Return a function of `signature` that returns its arguments as a list, and the operands.
+    """Return a function with `signature` that returns all arguments and the operands, as lists.
 
-    Python itself binds best: the function is compiled once, and a call of it inspects nothing.
+    Python binds arguments fastest: the function is compiled once and inspects nothing per call.
     """
     defaults = {name: p.default for name, p in signature.parameters.items()}
     taken = [n if d is inspect.Parameter.empty else f"{n}=_['{n}']" for n, d in defaults.items()]
     chosen = [list(defaults)[i] for i in operands]
     source = f"lambda {', '.join(taken)}: ([{', '.join(defaults)}], [{', '.join(chosen)}])"
     binder: Callable[..., tuple[list[Any], list[Any]]] = eval(source, {"_": defaults})
-    binder.__qualname__ = name  # so that Python's own message about a wrong call names the op
+    binder.__qualname__ = name  # names the op in Python's TypeError
     return binder
 
 
 def _joiner(
     count: int, operands: list[int], sequence: bool
 ) -> Callable[[list[Any], list[Any]], list[Any]]:
-    """Return a function of a call's arguments and its operands as arrays: all, with these."""
+    """Return a function that replaces the operands among a call's arguments by their arrays."""
     parts = [f"arguments[{i}]" for i in range(count)]
     for k, i in enumerate(operands):
         parts[i] = f"arrays[{k}]"
@@ -283,7 +285,7 @@ def _joiner(
 
 
 def _applied(derivative: Derivative, names: tuple[str, ...]) -> Callable[[Array, list[Any]], Any]:
-    """Return a function that calls the rule with a gradient and the kept values of `names`."""
+    """Return a function that calls the rule with a gradient and the saved values of `names`."""
     needs = [f"{name}=kept[{names.index(name)}]" for name in derivative.needs]
     source = f"lambda g, kept: rule({', '.join(['g', *needs])})"
     applied: Callable[[Array, list[Any]], Any] = eval(source, {"rule": derivative.rule})
@@ -298,4 +300,4 @@ def _kept(value: Any, array: Any) -> Any:
         return array
     if isinstance(array, np.ndarray):
         return array.copy()
-    return copy.deepcopy(array)  # of `array`, for NumPy may have made it a view of `value`
+    return copy.deepcopy(array)  # NumPy may have made `array` a view of `value`

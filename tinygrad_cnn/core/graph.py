@@ -1,9 +1,9 @@
 """The computation graph and the reverse sweep.
 
-A `Node` is one call of an op. It points at the nodes (or leaves) its arguments came from and never
-at what was computed from it, so a graph holds no cycle and reference counting alone frees it.
-The sweep walks the nodes from the newest to the oldest: `seq` counts calls, an argument is always
-older than the result, so that order visits a node only after all that it fed.
+A `Node` is one call of an op. It points to the nodes (or leaves) of its arguments and never to its
+users, so the graph has no reference cycle and reference counting frees it.
+The sweep visits the nodes from newest to oldest. `seq` counts calls and an argument is always older
+than the result, so a node is visited only after all its users.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class GraphFreedError(RuntimeError):
-    """A sweep reached a node whose saved values an earlier sweep has freed."""
+    """A sweep reached a node that an earlier sweep has freed."""
 
 
 class ChangedInPlaceError(RuntimeError):
-    """A value that a derivative needs was overwritten after the op had saved it."""
+    """A value saved for backward was modified in place."""
 
 
 class Node:
@@ -43,18 +43,18 @@ class Node:
     op : Op
         The op that was called.
     plan : Plan
-        Which derivatives this call needs and what they read, shared by all calls of a kind.
+        The derivatives this call needs and the values they read; shared by all calls of a kind.
     parents : tuple of (Node, Variable or None)
-        Where each differentiable argument came from, in the order of the arguments: the node that
-        computed it, the leaf itself, or None where no gradient is wanted.
+        The source of each differentiable argument, in order: the node that computed it, the leaf
+        itself, or None if it requires no gradient.
     saved : list or None
-        The values of ``plan.names``. None once freed: the shape of the graph stays.
+        The values of ``plan.names``. None once freed; the shape of the graph stays.
     static : tuple
         The values of the op's static parameters (``op.static``), such as a stride.
     shape, dtype
-        Of the result.
+        The shape and dtype of the result.
     seq : int
-        The number of this call; arguments have smaller ones.
+        The number of this call; its arguments have smaller numbers.
     scope : str
         The module that made the call, such as ``"features.0"``.
     """
@@ -105,7 +105,7 @@ class Node:
         GraphFreedError
             If it was freed.
         ChangedInPlaceError
-            If one is a leaf, or a view of one, that was changed since it was saved.
+            If a saved leaf, or a view of one, was changed since.
         """
         return [
             self._value(kept)
@@ -143,31 +143,31 @@ def grad(
     Parameters
     ----------
     y : Tensor
-        The result, of any shape if `gradient` is given, else of one element.
+        The result to differentiate: one element, or any shape with `gradient`.
     wrt : Tensor or sequence of Tensor
         Leaves or results that require a gradient.
     gradient : array_like or Tensor, optional
-        The gradient of the final quantity with respect to `y`, of the shape of `y`; 1 if left out.
+        The gradient flowing into `y`, of its shape. Defaults to 1.
     create_graph : bool
-        Record the sweep itself, so that the result can be differentiated again.
+        Record the sweep, so that the result can be differentiated again.
     retain_graph : bool, optional
-        Keep the graph for another sweep. By default as `create_graph`.
+        Keep the graph for another sweep. Defaults to `create_graph`.
 
     Returns
     -------
     list of ndarray, or of Tensor with `create_graph`
-        One for each in `wrt`, of its shape and dtype; zeros where `y` does not depend on it.
+        One gradient per entry of `wrt`, of its shape and dtype; zeros if `y` does not depend on it.
 
     Raises
     ------
     ValueError
-        If `y` has more than one element and no `gradient`, or one of another shape.
+        If `y` has more than one element and no `gradient`, or the shapes differ.
     RuntimeError
-        If `y` was not recorded, or one of `wrt` does not require a gradient.
+        If `y` was not recorded, or an entry of `wrt` does not require a gradient.
     GraphFreedError
         If an earlier sweep has freed the graph.
     ChangedInPlaceError
-        If a saved value was overwritten.
+        If a saved value was modified in place.
 
     Examples
     --------
@@ -197,11 +197,11 @@ def grad(
     return results
 
 
-_accumulating = Lock()  # several threads may add to the gradients of one model
+_accumulating = Lock()  # threads may share the gradients of a model
 
 
 def _start_afresh() -> None:
-    """After a fork: the lock may be held by a thread that was not copied."""
+    """Replace the lock after a fork: a thread that was not copied may hold it."""
     global _accumulating
     _accumulating = Lock()
 
@@ -219,7 +219,7 @@ def backward(y: Variable, gradient: Array | None = None, retain_graph: bool = Fa
             leaf: _own(value, taken) if leaf.grad is None else _sum(leaf.grad, value)
             for leaf, value in found.items()
         }
-        for leaf, total in totals.items():  # only now that nothing can fail any more
+        for leaf, total in totals.items():  # nothing can fail from here on
             leaf.grad = total
 
 
@@ -233,7 +233,7 @@ def _describe(tensor: Variable) -> str:
 
 
 def _own(value: Array, taken: set[int]) -> NDArray[Any]:
-    """Return `value` as an array that shares memory with nothing, copying it only if it must."""
+    """Return `value` as an array that owns its memory, copied only if necessary."""
     if type(value) is not np.ndarray or value.base is not None or id(value) in taken:
         return np.array(value)
     taken.add(id(value))
@@ -241,7 +241,7 @@ def _own(value: Array, taken: set[int]) -> NDArray[Any]:
 
 
 def _as_tensor(value: Array, taken: set[int]) -> Variable:
-    """Return `value` as a Tensor of its own: no target, and no argument, is the same object."""
+    """Return `value` as a Tensor distinct from every argument and every other result."""
     if not isinstance(value, Variable):
         return Variable.tensor.of(_own(value, taken))
     if value.node is None:  # the seed, which a rule passed on
@@ -254,7 +254,7 @@ def _as_tensor(value: Array, taken: set[int]) -> Variable:
 
 
 def _seed(function: str, y: Variable, gradient: Array | None, create_graph: bool) -> Array:
-    """Return the gradient to start a sweep at `y` from."""
+    """Return the initial gradient of a sweep from `y`."""
     if not isinstance(y, Variable):
         raise TypeError(f"{function}: y is {type(y).__name__}, expected Tensor")
     if not y.requires_grad:
@@ -288,7 +288,7 @@ def _sweep(
     create_graph: bool,
     retain: bool,
 ) -> dict[Any, Array]:
-    """Return the gradients that reach `wanted` (None: every leaf), by node or leaf."""
+    """Return the gradients of `wanted` (None: of every leaf), keyed by node or leaf."""
     nodes = nodes_of(root) if isinstance(root, Node) else []
     leading = None if wanted is None else _leading_to(wanted, nodes)
     needed = None if wanted is None or leading is None else wanted | leading
@@ -326,7 +326,7 @@ def _sweep(
                 else:
                     pending[parent] = earlier + contribution
             if observers:
-                swept.append(node)  # an observer may raise: free nothing before the end
+                swept.append(node)  # an observer may raise: free at the end
             elif not retain:
                 node.free()
     finally:
@@ -334,7 +334,7 @@ def _sweep(
     if not retain:
         for node in swept:
             node.free()
-    found.update(pending)  # what is left are leaves
+    found.update(pending)  # only leaves remain
     return found
 
 
@@ -351,7 +351,7 @@ def nodes_of(root: Node) -> list[Node]:
 
 
 def _leading_to(wanted: set[Node | Variable], nodes: list[Node]) -> set[Node]:
-    """Return those of `nodes`, sorted by age, through which a gradient reaches one of `wanted`."""
+    """Return the `nodes` (oldest first) that lead to an entry of `wanted`."""
     leading: set[Node] = set()
     for node in nodes:
         if any(parent in wanted or parent in leading for parent in node.parents):

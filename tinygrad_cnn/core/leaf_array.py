@@ -1,4 +1,4 @@
-"""The array that a leaf hands out: writing to it marks the leaf as changed."""
+"""The ndarray subclass behind ``Tensor.data``: writes to it mark the leaf as changed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class LeafArray(np.ndarray):
-    """A view of a leaf's memory, or of a part of it, whose writes the leaf notices.
+    """A view of a leaf's memory, or of part of it, that reports writes to the leaf.
 
-    Item assignment, in-place operators, ``fill``, and ufuncs with ``out=`` write to the leaf and
-    mark it as changed. All else, such as ``np.copyto``, finds read-only memory. Results computed
-    from it are plain arrays; a copy belongs to no leaf.
+    Item assignment, in-place operators, ``fill`` and ufuncs with ``out=`` write to the leaf and
+    mark it as changed. Other functions, such as ``np.copyto``, see read-only memory. Results
+    computed from it are plain arrays; a copy belongs to no leaf.
     """
 
     __slots__ = ("_leaf",)
@@ -31,12 +31,12 @@ class LeafArray(np.ndarray):
         return view
 
     def __array_finalize__(self, source: Any) -> None:
-        """Let a view of a view belong to the same leaf; a copy, which is writable, to none."""
+        """Assign a view of a view to the same leaf, and a copy (which is writable) to none."""
         is_view = self.base is not None and not self.flags.writeable
         self._leaf = getattr(source, "_leaf", None) if is_view else None
 
     def _writable(self) -> np.ndarray[Any, Any]:
-        """Return the memory to write to, and mark the leaf as changed."""
+        """Return writable memory and mark the leaf as changed."""
         memory = self.view(np.ndarray)
         if self._leaf is not None:
             memory.flags.writeable = True

@@ -1,4 +1,4 @@
-"""Find where a NaN first appeared: an observer that stops at the op that made it."""
+"""A NaN detector: an observer that raises at the op that produced the first NaN."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class NaNError(FloatingPointError):
-    """A computation made its first NaN (or infinity, where these are watched for as well)."""
+    """A computation produced its first NaN (or infinity, with ``infinite=True``)."""
 
 
 class _Watch(Observer):
@@ -28,7 +28,7 @@ class _Watch(Observer):
         self.calls: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
 
     def forward(self, event: ForwardEvent) -> None:
-        """Remember the caller, and raise if the output is bad."""
+        """Store the caller; raise if the output is bad."""
         place = _caller()
         if event.node is not None:
             self.calls[event.node] = place
@@ -46,7 +46,7 @@ class _Watch(Observer):
         )
 
     def backward(self, event: BackwardEvent) -> None:
-        """Raise if the node sends on what it did not get."""
+        """Raise if the gradient flowing in, or one flowing out, is bad."""
         came = self._first(_plain(event.gradient))
         if came:
             raise NaNError(
@@ -65,7 +65,7 @@ class _Watch(Observer):
                 )
 
     def _first(self, value: Array) -> str:
-        """Return the index of the first bad entry, as ``[0, 2]``; empty if there is none."""
+        """Return the index of the first bad entry, such as ``[0, 2]``, or an empty string."""
         if not np.issubdtype(value.dtype, np.inexact):
             return ""
         bad = self.is_bad(value)
@@ -78,17 +78,17 @@ class _Watch(Observer):
 
 
 def detect_nan(infinite: bool = False) -> changed[Recording]:
-    """Raise at the first call or backward step, inside ``with detect_nan():``, that makes a NaN.
+    """Raise at the first forward call or backward step that produces a NaN (context manager).
 
     Parameters
     ----------
     infinite : bool
-        Stop at infinities too.
+        Also raise at infinities.
 
     Raises
     ------
     NaNError
-        Naming the op, its module, the line of the caller and the entry.
+        The message names the op, its module, the line of the caller and the entry.
 
     Examples
     --------

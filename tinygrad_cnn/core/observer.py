@@ -1,4 +1,4 @@
-"""Observers: what watches the calls of ops and the reverse sweep."""
+"""Observers: callbacks for forward calls and backward steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ForwardEvent:
-    """One call of an op on Tensors, as an `Observer` sees it.
+    """One call of an op on Tensors, as passed to `Observer.forward`.
 
     Attributes
     ----------
@@ -30,11 +30,11 @@ class ForwardEvent:
     node : Node or None
         None if nothing was recorded.
     sources : tuple of (Node, Variable or None)
-        Where each differentiable argument came from, whether or not a gradient is wanted of it.
+        The source of each differentiable argument, also where no gradient is required.
     scope : str
     seconds : float
     error : Exception or None
-        What the call raised.
+        The exception that the call raised.
     """
 
     op: Op[Any]
@@ -49,15 +49,15 @@ class ForwardEvent:
 
 @dataclass(frozen=True, slots=True)
 class BackwardEvent:
-    """One node's turn in a reverse sweep, as an `Observer` sees it.
+    """One step of a reverse sweep, as passed to `Observer.backward`.
 
     Attributes
     ----------
     node : Node
     gradient : ndarray or Tensor
-        What has flowed into the node: the gradient of its result.
+        The gradient flowing in: that of the node's result.
     contributions : list of (Node or Variable, ndarray or Tensor)
-        What the node sends to each parent.
+        The gradient for each parent.
     seconds : float
     """
 
@@ -68,26 +68,26 @@ class BackwardEvent:
 
 
 class Observer:
-    """Watches forward calls and backward steps inside ``with observe(observer):``.
+    """Base class of callbacks for forward calls and backward steps; see `observe`.
 
-    Derive from it and override what you need. An exception raised by an observer ends the call or
-    the sweep it was told of.
+    Subclass it and override either method. An exception raised by an observer ends the current
+    call or sweep.
     """
 
     def forward(self, event: ForwardEvent) -> None:
-        """Take note of one call of an op."""
+        """Handle one call of an op."""
 
     def backward(self, event: BackwardEvent) -> None:
-        """Take note of one node's turn in a sweep."""
+        """Handle one step of a reverse sweep."""
 
 
 def observe(observer: Observer) -> changed[Recording]:
-    """Show `observer` every forward call and backward step inside ``with observe(observer):``.
+    """Report forward calls and backward steps to `observer` inside ``with observe(observer):``.
 
     Raises
     ------
     TypeError
-        If it is no `Observer`.
+        If `observer` is not an `Observer`.
 
     Examples
     --------

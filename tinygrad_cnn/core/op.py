@@ -1,4 +1,4 @@
-"""Calling an op: it computes, records what its derivatives will need, and pulls gradients back."""
+"""Ops: compute, record the values that derivatives need, and propagate gradients."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ if TYPE_CHECKING:
     from tinygrad_cnn.core.tensor import Tensor
 
 OPS: dict[str, Op[Any]] = {}
-"""Every op by its name, the user's own included."""
+"""All registered ops by name, including user-defined ones."""
 
-FEW = 16  # a result that is a view of more than so many times its size is copied
+FEW = 16  # copy a result that is a view of an array this many times its size
 
 
 class Op(Declaration[P]):
     """A differentiable function of arrays; make one with the decorator `op`.
 
-    Called with arrays it computes; called with at least one Tensor it returns a Tensor, and records
-    a node if a gradient is wanted. Beside a Tensor, a number or an array takes the Tensor's dtype;
-    integers beside floating arrays take theirs, and integers alone what the op declares (`op`).
+    Given arrays, it returns an array. Given at least one Tensor, it returns a Tensor, and records a
+    node if a gradient is required. Numbers and arrays are converted to the dtype of a Tensor among
+    the arguments, integers to that of floating arrays; integers alone to the dtype that the op
+    declares (`op`).
 
-    Its attributes are those of its `Declaration`.
+    The attributes are those of `Declaration`.
     """
 
     def __reduce__(self) -> str:
-        return str(vars(self)["__qualname__"])  # by where it stands, as a function is pickled
+        return str(vars(self)["__qualname__"])  # pickled by qualified name, like a function
 
     # --- calling ---------------------------------------------------------------------------------
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
-        """Compute; with a Tensor among the arguments return one, and record if a gradient flows."""
+        """Compute the result; with a Tensor argument, return a Tensor and record the call."""
         arguments, operands = self._bind(*args, **kwargs)
         if self.sequence:
             operands = self._sequence(arguments[0])
@@ -87,7 +88,7 @@ class Op(Declaration[P]):
         return result
 
     def _computed(self, arrays: list[Any], scope: str) -> Any:
-        """Return what the forward returns; an error of its says which op and module it was."""
+        """Call the forward; its errors name the op and the module."""
         try:
             given = _read_only(arrays) if self.guarded else arrays
             return self.forward(*given)  # type: ignore[call-arg]  # as many as it takes
@@ -95,7 +96,7 @@ class Op(Declaration[P]):
             explained = self._explained(error, arrays, scope)
         try:
             raise explained from None
-        finally:  # the error's traceback holds this frame: let neither hold the other
+        finally:  # break the cycle between the error's traceback and this frame
             del explained
 
     def _tell(
@@ -108,7 +109,7 @@ class Op(Declaration[P]):
         started: float,
         error: Exception | None = None,
     ) -> None:
-        """Tell the observers of a call."""
+        """Report a call to the observers."""
         seconds = perf_counter() - started
         sources = tuple([v.node or v if isinstance(v, Variable) else None for v in operands])
         named = dict(zip(self.parameters, arrays, strict=True))
@@ -117,7 +118,7 @@ class Op(Declaration[P]):
             observer.forward(event)
 
     def _unwrap_constants(self, arguments: list[Any], arrays: list[Any], recorded: bool) -> bool:
-        """Unwrap the Tensors among other arrays, and return whether there were any."""
+        """Unwrap the Tensors among non-differentiable arrays; return whether there were any."""
         has_tensor = False
         for i in self._other_arrays:
             value = arguments[i]
@@ -143,7 +144,7 @@ class Op(Declaration[P]):
         return has_tensor
 
     def _result(self, y: Any, operands: list[Any]) -> NDArray[Any]:
-        """Return the result as an array; integers and numbers alone never make it float64."""
+        """Return the result as an array; float64 from integers or numbers becomes the default."""
         if isinstance(y, tuple | list):
             came = type(y).__name__
             raise TypeError(f"{self.name}: the forward returned a {came}, expected an array")
@@ -189,11 +190,11 @@ class Op(Declaration[P]):
     def _unwrapped(
         self, operands: list[Any]
     ) -> tuple[list[Any], list[Node | Variable | None], int, bool, bool]:
-        """Return the operands as arrays of one dtype, their origins, and three things of them.
+        """Return the operands as arrays of one dtype, their sources and three flags.
 
-        The origin of what wants no gradient is None. Which of them do is told by a number with a
-        bit for each, or one for a whole list; then, whether any is a Tensor, and whether the result
-        is to be rounded to float16.
+        The source of an operand without gradient is None. The flags: a bit mask of the operands
+        that require a gradient (one bit for a whole list), whether any operand is a Tensor, and
+        whether to round the result to float16.
         """
         arrays: list[Any] = []
         parents: list[Node | Variable | None] = []
@@ -215,13 +216,13 @@ class Op(Declaration[P]):
         return arrays, parents, wanted, has_tensor, half
 
     def _in_one_dtype(self, operands: list[Any], arrays: list[Any]) -> tuple[list[Any], bool]:
-        """Return `arrays`, the operands unwrapped, as arrays; beside a Tensor all take its dtype.
+        """Convert the unwrapped operands to arrays, of the dtype of a Tensor among them.
 
-        What is an array of its dtype is returned itself. The flag says that the op is to compute in
-        float32 and its result to be rounded to float16.
+        An array of that dtype is not copied. The flag says to compute in float32 and round the
+        result to float16.
         """
         tensors = {v.dtype for v in operands if isinstance(v, Variable) and v.dtype.kind in "fc"}
-        if len(tensors) > 1:  # one dtype in two byte orders is one
+        if len(tensors) > 1:  # ignore the byte order
             tensors = {np.result_type(dtype) for dtype in tensors}
         if len(tensors) > 1 and all(dtype.kind == "f" for dtype in tensors):
             named = [(self._label(k), v) for k, v in enumerate(operands) if isinstance(v, Variable)]
@@ -232,7 +233,7 @@ class Op(Declaration[P]):
             dtype = np.result_type(dtype)
         beside = {a.dtype for a in arrays if isinstance(a, np.ndarray | np.generic)}
         beside = {dtype for dtype in beside if dtype.kind == "f"}
-        number = beside.pop() if len(beside) == 1 else None  # what a Python number becomes
+        number = beside.pop() if len(beside) == 1 else None  # the dtype of Python numbers
         for k, array in enumerate(arrays):
             if array is None and not self.sequence and self._defaults[self._operands[k]] is None:
                 continue
@@ -251,10 +252,10 @@ class Op(Declaration[P]):
         return self._computable(arrays)
 
     def _computable(self, arrays: list[Any]) -> tuple[list[Any], bool]:
-        """Return `arrays` in a dtype in which this op is right, and whether to round to float16.
+        """Return `arrays` in a dtype that is safe for this op, and whether to round to float16.
 
-        Integers beside floating arrays take their dtype. Alone they become what the op declares,
-        so that none wraps round on the way. In float16 a sum of squares overflows at 256.
+        Integers beside floating arrays take their dtype; integers alone take the dtype that the op
+        declares, so that they do not overflow. In float16 a sum of squares overflows at 256.
         """
         dtypes = {array.dtype for array in arrays if array is not None}
         if len(dtypes) == 1 and next(iter(dtypes)).char in "fdFD":
@@ -278,11 +279,11 @@ class Op(Declaration[P]):
         return arrays, half
 
     def _label(self, k: int) -> str:
-        """Return what to call the operand at place `k` in a message."""
+        """Return the name of operand `k` for messages."""
         return f"{self.parameters[0]}[{k}]" if self.sequence else self.parameters[self._operands[k]]
 
     def _explained(self, error: Exception, arrays: list[Any], scope: str) -> Exception:
-        """Return `error`, with op and arguments where NumPy cannot name them, and the module."""
+        """Return `error` with the op, its arguments and the module added to the message."""
         if self.elementwise and isinstance(error, ValueError):
             places = sorted(self._operands + self._other_arrays)
             shapes = {self.parameters[i]: np.shape(arrays[i]) for i in places}
@@ -328,9 +329,9 @@ class Op(Declaration[P]):
         needed: set[Any] | None,
         create_graph: bool,
     ) -> list[tuple[Node | Variable, Array]]:
-        """Return the gradient of each parent of `node`, or of those in `needed` if given.
+        """Return the gradient of each parent of `node`, restricted to `needed` if given.
 
-        `values` are those that the node has saved, from ``node.values()``.
+        `values` are the saved values, from ``node.values()``.
         """
         parents = node.parents
         plan = node.plan
@@ -365,9 +366,9 @@ class Op(Declaration[P]):
     def _fitted(
         self, derivative: Derivative, value: Array, parent: Node | Variable, own: list[Any]
     ) -> Array:
-        """Return `value` in the shape and dtype of what it is the gradient of; never one of `own`.
+        """Return the gradient `value` in the shape and dtype of `parent`.
 
-        What a call has kept is not to be given away.
+        A saved value (one of `own`) is copied, never handed out.
         """
         for kept in own:
             if value is kept:
@@ -407,19 +408,19 @@ def op(
     formula, latex : str
         The forward as mathematics.
     equation : str
-        Its number in the text "CNNs From Scratch", such as ``"15"``.
+        The equation number in the text "CNNs From Scratch", such as ``"15"``.
     elementwise : bool
         Whether the arguments broadcast against each other; their gradients are summed back.
     complex_step : bool, optional
-        Whether forward and rules take complex arrays, are analytic, and branch on the real part, so
-        that a complex step checks them to the last digit. By default so for the package's own ops,
-        whose tests prove it, and not for others.
+        Whether forward and rules accept complex arrays, are analytic, and branch on the real part,
+        so that a complex step checks them to the last digit. Defaults to True for the package's own
+        ops, whose tests prove it, and to False for others.
     sequence : bool
-        Whether the first parameter is a list of arrays; its rule then returns a list.
+        Whether the first parameter is a list of arrays; then its rule returns a list.
     integers : {"converted", "widened", "kept"}
-        What the forward is given where all differentiable arguments hold integers or bools: floats
-        of the default dtype; int64, where sums and products of smaller integers are exact; or
-        themselves, for an op that only moves and compares values.
+        The conversion if all differentiable arguments hold integers or bools: to floats of the
+        default dtype; to int64, where sums and products of smaller integers are exact; or none, for
+        an op that only moves and compares values.
 
     Returns
     -------
@@ -458,7 +459,7 @@ def op(
 
 
 def _is_of_one_dtype(values: list[Any]) -> bool:
-    """Return whether `values` are arrays of one inexact dtype: nothing is to be converted then."""
+    """Return whether `values` are arrays of one inexact dtype and need no conversion."""
     if not values or type(values[0]) is not np.ndarray:
         return False
     dtype = values[0].dtype
@@ -469,7 +470,7 @@ def _is_of_one_dtype(values: list[Any]) -> bool:
 
 
 def _rounded(y: Any) -> Any:
-    """Return a result of floats in float16; any other as it is."""
+    """Round a floating result to float16; return others unchanged."""
     array = np.asarray(y)
     return array.astype(np.float16) if array.dtype.kind == "f" else y
 
@@ -478,14 +479,14 @@ _IMMUTABLE = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 
 
 def _private(value: Any) -> Any:
-    """Return `value`, an option of a call, with containers and arrays copied: they may change."""
+    """Return an option of a call, copied if it is mutable."""
     if isinstance(value, list | dict | set | tuple | np.ndarray | bytearray):
         return copy.deepcopy(value)
     return value
 
 
 def _read_only(values: list[Any]) -> list[Any]:
-    """Return `values` with each array, also in a list, as a read-only view."""
+    """Return `values` with each array, also inside lists, as a read-only view."""
     views = []
     for value in values:
         if type(value) is list:

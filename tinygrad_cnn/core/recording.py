@@ -1,4 +1,4 @@
-"""The recording state of a thread or task: whether calls are recorded, scope and observers."""
+"""The recording state of a thread or task: on/off switch, scope and observers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Recording(NamedTuple):
     module : object or None
         The innermost `nn.Module` that is running.
     shapes : dict or None
-        Where modules write the shapes of their results, for a summary.
+        Collects the shapes of the modules' results, for a summary.
     """
 
     on: bool = True
@@ -35,23 +35,23 @@ class Recording(NamedTuple):
 
 
 def qualified(outer: str, inner: str) -> str:
-    """Return the name of `inner` inside of `outer`, such as ``"features.0"``; each may be empty."""
+    """Join two names with a dot, such as ``"features.0"``; either may be empty."""
     return f"{outer}.{inner}" if outer and inner else outer or inner
 
 
 float_dtype: ContextVar[np.dtype[Any]] = ContextVar("float_dtype", default=np.dtype("f4"))  # noqa: B039  # immutable
-"""What Python numbers and new parameters become: see `default_dtype`."""
+"""The dtype of Python numbers and new parameters; see `default_dtype`."""
 
 recording: ContextVar[Recording] = ContextVar("recording", default=Recording())  # noqa: B039  # frozen
 
 
 def changed_recording(**changes: Any) -> changed[Recording]:
-    """Change fields of the state inside a ``with`` block or a decorated function."""
+    """Change fields of the recording state in a ``with`` block or a decorated function."""
     return changed(recording, lambda outside: outside._replace(**changes))
 
 
 def no_grad() -> changed[Recording]:
-    """Record nothing inside ``with no_grad():`` or a function decorated with ``@no_grad()``.
+    """Disable recording inside ``with no_grad():`` or a function decorated with ``@no_grad()``.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def no_grad() -> changed[Recording]:
 
 
 def enable_grad() -> changed[Recording]:
-    """Record again inside a ``with no_grad():`` block; also a decorator.
+    """Enable recording inside a ``with no_grad():`` block; also a decorator.
 
     Examples
     --------

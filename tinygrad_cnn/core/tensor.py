@@ -1,4 +1,4 @@
-"""The Tensor: an array, and the node of the call that computed it."""
+"""The Tensor: an array that records its computation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WITHOUT_GRADIENT = {
     np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
     np.argmax, np.argmin, np.argsort, np.array_equal, np.allclose, np.isclose,
     np.shares_memory, np.may_share_memory,
-}  # fmt: skip  # of NumPy's functions: their results have no derivative
+}  # fmt: skip  # NumPy functions whose results have no derivative
 
 
 def _method(op: Op[Any]) -> Callable[..., Tensor]:
@@ -44,7 +44,7 @@ def _operators(op: Op[Any]) -> tuple[Callable[..., Tensor], Callable[..., Tensor
 
 
 def _in_place(op: Op[Any]) -> Callable[[Tensor, Any], Tensor]:
-    """Return the method for ``tensor ∘= other``: under `no_grad` a leaf is changed in place."""
+    """Return the method for ``tensor ∘= other``, which changes a leaf in place under `no_grad`."""
 
     def method(self: Tensor, other: Any) -> Tensor:
         leaf = self.is_leaf
@@ -62,9 +62,9 @@ def _in_place(op: Op[Any]) -> Callable[[Tensor, Any], Tensor]:
 
 
 def _comparison(compare: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
-    """Return a method that compares elementwise, to a Tensor of bool; it has no derivative.
+    """Return an elementwise comparison method; its result is a bool Tensor without gradient.
 
-    Complex values are compared by their real parts: it is these that a complex step branches on.
+    Complex values are compared by their real parts, so that a complex step takes the same branch.
     """
 
     def method(self: Tensor, other: Any) -> Tensor:
@@ -80,18 +80,19 @@ class Tensor(Variable):
     Parameters
     ----------
     data : array_like
-        Is copied. An array keeps its dtype; Python numbers become float32 (see `default_dtype`).
+        The values, which are copied. An array keeps its dtype; Python numbers become float32 (see
+        `default_dtype`).
     requires_grad : bool
-        Whether gradients are wanted of it.
+        Whether to compute its gradient.
     dtype : dtype_like, optional
-        Of the copy.
+        The dtype of the copy.
     name : str, optional
-        For messages and drawings.
+        The name shown in messages and drawings.
 
     Attributes
     ----------
     grad : ndarray or None
-        What `backward` has added up, for a leaf that requires a gradient.
+        The accumulated gradient of a leaf that requires one; see `backward`.
     requires_grad : bool
     name : str or None
     node : Node or None
@@ -100,7 +101,7 @@ class Tensor(Variable):
     Raises
     ------
     TypeError
-        If `data` does not hold numbers, or a gradient is wanted of other than float32 or float64.
+        If `data` does not hold numbers, or requires a gradient but is not float32 or float64.
 
     Examples
     --------
@@ -113,8 +114,8 @@ class Tensor(Variable):
     """
 
     __slots__ = ()
-    __array_ufunc__ = None  # so that `array * tensor` comes to Tensor.__rmul__
-    draw: ClassVar[Callable[..., Any]]  # `tinygrad_cnn.draw` adds it: the core knows no drawings
+    __array_ufunc__ = None  # makes `array * tensor` call Tensor.__rmul__
+    draw: ClassVar[Callable[..., Any]]  # set by `tinygrad_cnn.draw`; core imports no drawing
 
     def __init__(
         self,
@@ -155,7 +156,7 @@ class Tensor(Variable):
     def of(
         cls, array: NDArray[Any], node: Node | None = None, origin: Variable | None = None
     ) -> Tensor:
-        """Return a Tensor around `array` itself, without copy or check: for package code."""
+        """Wrap `array` without copy or check; for use inside the package."""
         self = cls.__new__(cls)
         self.array = array
         self.node = node
@@ -167,16 +168,15 @@ class Tensor(Variable):
         self.unrecorded = False
         return self
 
-    # --- looking in ------------------------------------------------------------------------------
+    # --- values ----------------------------------------------------------------------------------
 
     @property
     def data(self) -> NDArray[Any]:
-        """The array. A leaf's may be written to; that of a computed Tensor is read-only.
+        """The array: writable for a leaf, read-only for a computed Tensor.
 
-        Writes to it, or to a view of it, by item assignment, in-place operators, ``fill`` or a
-        ufunc's ``out`` mark the leaf as changed (`LeafArray`); other NumPy functions may only read
-        it. Assigning ``data`` copies into the leaf, so that ``p.data -= rate * p.grad`` is a
-        training step.
+        Item assignment, in-place operators, ``fill`` and a ufunc's ``out`` write to it, or to
+        a view of it, and mark the leaf as changed (`LeafArray`). Other NumPy functions only read
+        it. Assigning ``data`` copies into the leaf: ``p.data -= rate * p.grad`` is a training step.
         """
         if self.is_leaf:
             return LeafArray.of(self)
@@ -213,7 +213,7 @@ class Tensor(Variable):
         Raises
         ------
         ValueError
-            If there is more than one element, or none.
+            If the size is not 1.
         """
         if self.size != 1:
             raise ValueError(f"item: the shape is {self.shape}, expected one element")
@@ -230,7 +230,7 @@ class Tensor(Variable):
         return self.array.size
 
     @property
-    def T(self) -> Tensor:  # noqa: N802  # its name in NumPy
+    def T(self) -> Tensor:  # noqa: N802  # as in NumPy
         """The transpose: all axes in reversed order."""
         return ops.transpose(self)
 
@@ -254,7 +254,7 @@ class Tensor(Variable):
     def __array_function__(
         self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Let NumPy's functions have the values, unless a gradient would be lost by that."""
+        """Apply a NumPy function to the values, unless a gradient would be lost."""
 
         def plain(value: Any) -> Any:
             if isinstance(value, list | tuple):
@@ -267,13 +267,13 @@ class Tensor(Variable):
                     "off; use an op of tinygrad_cnn, or numpy() for the values alone"
                 )
             view = value.array.view()
-            view.flags.writeable = False  # a write would not be noticed
+            view.flags.writeable = False  # writes would go unrecorded
             return view
 
         return function(*map(plain, args), **{name: plain(v) for name, v in kwargs.items()})
 
     def __setitem__(self, index: Any, value: ArrayLike) -> None:
-        """Write to a part of a leaf, under `no_grad`."""
+        """Write to part of a leaf, under `no_grad`."""
         if not self.is_leaf or (self.requires_grad and recording.get().on):
             raise RuntimeError(
                 "setitem: a leaf is changed under no_grad(), or by its data, as in p.data[0] = 1; "
@@ -282,7 +282,7 @@ class Tensor(Variable):
         self.data[plain_index(index)] = np.asarray(value)
 
     def __getstate__(self) -> tuple[Any, dict[str, Any]]:
-        """Return what a copy or a pickle gets: memory of its own, and no part of a graph."""
+        """Return the state for copy and pickle: private memory, no graph."""
         if self.node is not None:
             raise RuntimeError(
                 f"copy: {self.name or 'a Tensor'} of shape {self.shape} was computed and has a "
@@ -315,10 +315,9 @@ class Tensor(Variable):
         Parameters
         ----------
         gradient : array_like, optional
-            The gradient of the final quantity with respect to this Tensor, of its shape; needed
-            unless it has one element.
+            The gradient flowing in, of this Tensor's shape; required unless it has one element.
         retain_graph : bool
-            Keep the graph for another sweep instead of freeing it on the way.
+            Keep the graph for another sweep instead of freeing it.
 
         Raises
         ------
@@ -329,7 +328,7 @@ class Tensor(Variable):
         GraphFreedError
             If an earlier sweep has freed the graph.
         ChangedInPlaceError
-            If a saved value was overwritten. Nothing is added then, nor after any other error.
+            If a saved value was modified in place. After any error, no gradient is added.
 
         Examples
         --------
@@ -342,17 +341,17 @@ class Tensor(Variable):
         graph.backward(self, gradient, retain_graph)
 
     def detach(self) -> Tensor:
-        """Return a copy of the value, without graph."""
+        """Return a copy of the value, without a graph."""
         return Tensor(self.array)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Set whether gradients are wanted of this leaf, and return it."""
+        """Set `requires_grad` of this leaf, and return the leaf."""
         if self.node is not None or (requires_grad and self.dtype.char not in "fd"):
             raise TypeError(f"requires_grad_: {self!r} is no leaf of float32 or float64")
         self.requires_grad = requires_grad
         return self
 
-    # --- operators and methods: the ops under other names ----------------------------------------
+    # --- operators and methods -------------------------------------------------------------------
 
     __add__, __radd__ = _operators(ops.add)
     __sub__, __rsub__ = _operators(ops.sub)
@@ -386,7 +385,7 @@ class Tensor(Variable):
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def argmax(self, axis: int | None = None) -> NDArray[Any]:
-        """Return where the largest values along `axis` are: integers, which have no derivative."""
+        """Return the indices of the largest values along `axis`; they have no derivative."""
         return np.asarray(np.argmax(self.array, axis=axis))
 
     def tolist(self) -> Any:
@@ -402,7 +401,7 @@ Variable.tensor = Tensor
 
 
 class Parameter(Tensor):
-    """A Tensor that a model learns: a `Module` that has it as an attribute lists it.
+    """A Tensor that a model learns; a `Module` registers it when set as an attribute.
 
     Examples
     --------
@@ -424,7 +423,7 @@ class Parameter(Tensor):
 
 
 def default_dtype(dtype: DTypeLike) -> changed[np.dtype[Any]]:
-    """Make Python numbers and new parameters `dtype` inside ``with default_dtype(dtype):``.
+    """Set the dtype of Python numbers and new parameters inside ``with default_dtype(dtype):``.
 
     Parameters
     ----------
@@ -434,7 +433,7 @@ def default_dtype(dtype: DTypeLike) -> changed[np.dtype[Any]]:
     Raises
     ------
     TypeError
-        If it is another.
+        If `dtype` is neither.
 
     Examples
     --------
@@ -454,5 +453,5 @@ def default_dtype(dtype: DTypeLike) -> changed[np.dtype[Any]]:
 
 
 def get_default_dtype() -> np.dtype[Any]:
-    """Return the dtype that Python numbers and new parameters take."""
+    """Return the dtype of Python numbers and new parameters."""
     return float_dtype.get()

@@ -1,4 +1,4 @@
-"""A variable: an array, and the node of the call that computed it. `Tensor` adds the operators."""
+"""The base class of Tensor: an array and the graph node that computed it, without operators."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
     from tinygrad_cnn.core.tensor import Tensor
 
 Array: TypeAlias = Any
-"""An ndarray; where an op or a derivative rule is called, a Tensor as well."""
+"""An ndarray; in calls of ops and derivative rules, also a Tensor."""
 
 calls = itertools.count(1)
-"""Counts the calls of ops and the changes in place, so that their order is known."""
+"""Numbers the calls of ops and the in-place changes in order."""
 
 
 class Variable:
-    """The part of a `Tensor` that the graph needs: an array and, if an op computed it, the node.
+    """The part of a `Tensor` that the graph needs: an array and its node.
 
     Attributes
     ----------
     array : ndarray
-        The value. Package code reads it here; all others through ``Tensor.data``.
+        The value, for use inside the package; users read ``Tensor.data``.
     node : Node or None
-        The call that computed it; None for a leaf and for a result that was not recorded.
+        The call that computed it; None for a leaf and for an unrecorded result.
     origin : Variable or None
-        The leaf whose memory `array` is a view of, for a result that is one.
+        The leaf that owns the memory, for a result that is a view of a leaf.
     unrecorded : bool
         Whether it was computed under ``no_grad()`` from values that require a gradient.
     requires_grad : bool
-        Whether gradients flow to (a leaf) or through (a result) it.
+        Whether gradients flow to it (a leaf) or through it (a result).
     changed : int
-        The ``seq`` at the last in-place change of `array`, 0 if there was none: a node with a
-        smaller ``seq`` has seen another value.
+        The ``seq`` of the last in-place change of `array`, or 0. A node with a smaller ``seq`` has
+        seen another value.
     """
 
     __slots__ = ("__weakref__", "array", "changed", "grad", "name", "node", "origin",
@@ -65,21 +65,21 @@ class Variable:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it owns its memory, which may be written to: no op computed it from others."""
+        """Whether no op computed it. A leaf owns its memory, which may be written to."""
         return self.node is None and self.origin is None and not self.unrecorded
 
     @property
     def owner(self) -> Variable | None:
-        """The leaf whose memory the array is; None if the memory belongs to a result."""
+        """The leaf that owns the memory; None if a result owns it."""
         return self if self.is_leaf else self.origin
 
     def mark_changed(self) -> None:
-        """Record that `array` has been changed in place."""
+        """Record an in-place change of `array`."""
         self.changed = next(calls)
 
 
 def holds_gradient(value: Any) -> bool:
-    """Return whether a Tensor that requires a gradient is in a list or tuple, at any depth."""
+    """Return whether `value` is, or contains at any depth, a Tensor that requires a gradient."""
     if isinstance(value, list | tuple):
         return any(map(holds_gradient, value))
     return isinstance(value, Variable) and value.requires_grad
