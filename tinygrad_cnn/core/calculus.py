@@ -16,7 +16,7 @@ Function = Callable[..., Tensor]
 
 
 def jacobian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
-    """Return the function that computes the Jacobian of `f`.
+    """Return a function that computes the Jacobian of `f`.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ def jacobian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
 
 
 def hessian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
-    """Return the function that computes the Hessian of `f`, whose value has one element.
+    """Return a function that computes the Hessian of `f`, whose value has one element.
 
-    Its result has shape ``x.shape + x.shape``; parameters as for `jacobian`.
+    The Hessian has shape ``x.shape + x.shape``. Parameters as for `jacobian`.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def hessian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
 
 
 def vjp(f: Function, *args: Any) -> tuple[NDArray[Any], Callable[[ArrayLike], list[Any]]]:
-    """Return f's value and the function u ↦ uᵀJ, a vector-Jacobian product for each argument.
+    """Return the value of `f` and the function u ↦ uᵀJ (vector-Jacobian products).
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def vjp(f: Function, *args: Any) -> tuple[NDArray[Any], Callable[[ArrayLike], li
 
 
 def jvp(f: Function, x: Any, v: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return f's value at `x` and the Jacobian-vector product J v.
+    """Return the value of `f` at `x` and the Jacobian-vector product J v.
 
     uᵀJ is linear in u, and its derivative with respect to u is J. So two reverse sweeps compute
     the forward-mode product.
@@ -155,7 +155,7 @@ def _leaf(x: Any) -> Tensor:
 
 
 def _evaluate(f: Function, args: tuple[Any, ...], argnum: int) -> tuple[Tensor, Tensor]:
-    """Return the argument at `argnum` as a leaf, and f's value there."""
+    """Return the argument `argnum` as a leaf, and the value of `f`."""
     if not -len(args) <= argnum < len(args):
         raise ValueError(f"argnum is {argnum}, but there are {len(args)} arguments")
     inputs = [arg if isinstance(arg, Tensor) else Tensor(arg) for arg in args]

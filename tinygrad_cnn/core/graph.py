@@ -244,7 +244,7 @@ def _as_tensor(value: Array, taken: set[int]) -> Variable:
     """Return `value` as a Tensor distinct from every argument and every other result."""
     if not isinstance(value, Variable):
         return Variable.tensor.of(_own(value, taken))
-    if value.node is None:  # the seed, which a rule passed on
+    if value.node is None:  # the initial gradient, passed through by a rule
         again = value * 1 if value.requires_grad else Variable.tensor.of(value.array.copy())  # type: ignore[operator]  # a Tensor
         return cast(Variable, again)
     if id(value) in taken:

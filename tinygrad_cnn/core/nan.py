@@ -78,7 +78,7 @@ class _Watch(Observer):
 
 
 def detect_nan(infinite: bool = False) -> changed[Recording]:
-    """Raise at the first forward call or backward step that produces a NaN (context manager).
+    """Raise at the first NaN of a forward call or backward step (context manager).
 
     Parameters
     ----------

@@ -27,12 +27,11 @@ FEW = 16  # copy a result that is a view of an array this many times its size
 
 
 class Op(Declaration[P]):
-    """A differentiable function of arrays; make one with the decorator `op`.
+    """A differentiable function of arrays, created with the decorator `op`.
 
-    Given arrays, it returns an array. Given at least one Tensor, it returns a Tensor, and records a
-    node if a gradient is required. Numbers and arrays are converted to the dtype of a Tensor among
-    the arguments, integers to that of floating arrays; integers alone to the dtype that the op
-    declares (`op`).
+    Given arrays, it returns an array; given a Tensor, a Tensor, with a node if a gradient is
+    required. Numbers and arrays take the dtype of a Tensor among the arguments, and integers that
+    of floating arrays; integers alone take the dtype that the op declares (`op`).
 
     The attributes are those of `Declaration`.
     """
@@ -48,7 +47,7 @@ class Op(Declaration[P]):
         if self.sequence:
             operands = self._sequence(arguments[0])
         state = recording.get()
-        if _is_of_one_dtype(operands) and not self.sequence:  # as in nearly every rule
+        if _is_of_one_dtype(operands) and not self.sequence:  # the common case in rules
             for i in self._constants:
                 if isinstance(arguments[i], Variable):
                     break
@@ -158,19 +157,19 @@ class Op(Declaration[P]):
     def _placed(
         self, y: NDArray[Any], operands: list[Any], recorded: bool
     ) -> tuple[NDArray[Any], Variable | None]:
-        """Return `y`, and the Variable whose memory it is a view of, if that is not a result's.
+        """Return `y` and the leaf whose memory it is a view of, if any.
 
-        It is copied where it is a view of a plain array, which its owner may change, or a small
-        part of a large array, which it would keep alive.
+        A view of a plain array is copied, because its owner may change it. So is a small view of a
+        large array, because it would keep the array alive.
         """
         for value in operands:
             array = value.array if isinstance(value, Variable) else value
             if y.base is None and y is not array:
-                continue  # memory of its own
+                continue  # owns its memory
             if isinstance(value, Variable):
                 owner = value.owner
                 if owner is None and not recorded:
-                    owner = Variable.tensor.of(array)  # a leaf that nobody has, to write to it
+                    owner = Variable.tensor.of(array)  # a private leaf, never written to
                 if owner is not None and np.may_share_memory(y, owner.array):
                     return y, owner
             elif isinstance(value, np.ndarray) and np.may_share_memory(y, value):
@@ -316,7 +315,7 @@ class Op(Declaration[P]):
         y: NDArray[Any],
         scope: str,
     ) -> Node:
-        """Return a node for this call."""
+        """Return the node of this call."""
         saved = plan.read(arguments, arrays, y)
         static = tuple([arguments[i] for i in self._static]) if self._static else ()
         return Node(self, plan, tuple(parents), saved, static, y, scope)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Recording(NamedTuple):
-    """The state of recording in this thread or task.
+    """The recording state of a thread or task.
 
     Attributes
     ----------

@@ -75,7 +75,7 @@ def _comparison(compare: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
 
 
 class Tensor(Variable):
-    """An array whose computation is recorded, so that it can be differentiated.
+    """An array that records its computation for differentiation.
 
     Parameters
     ----------
@@ -381,7 +381,7 @@ class Tensor(Variable):
         return ops.getitem(self, plain_index(index))
 
     def reshape(self, *shape: Any) -> Tensor:
-        """Return `tinygrad_cnn.reshape` of this Tensor: ``reshape(2, 3)`` or of a tuple."""
+        """Return `tinygrad_cnn.reshape` of this Tensor: ``reshape(2, 3)`` or a tuple."""
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def argmax(self, axis: int | None = None) -> NDArray[Any]:
