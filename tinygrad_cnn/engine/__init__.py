@@ -1,4 +1,4 @@
-"""How arrays are computed: ndarrays in, ndarrays out; nothing here knows a Tensor."""
+"""The array engine: functions from ndarrays to ndarrays, independent of Tensors."""
 
 from tinygrad_cnn.engine.configuration import options
 

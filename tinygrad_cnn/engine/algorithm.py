@@ -1,4 +1,4 @@
-"""Which way a convolution is computed: the one place that chooses."""
+"""The choice of convolution algorithm."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from tinygrad_cnn.engine.configuration import configuration
 from tinygrad_cnn.engine.layout import Array, Layout
 from tinygrad_cnn.engine.windows import Windows
 
-SIDE_BY_SIDE = 4  # images from which on products over them are not too thin,
-SIDE_BY_SIDE_NARROW = 8  # and with fewer than so many channels, in and out together
+SIDE_BY_SIDE = 4  # minimum images for products over them to be wide enough,
+SIDE_BY_SIDE_NARROW = 8  # and the minimum with fewer than NARROW channels, in plus out
 NARROW = 32
-FOR_TILES = 16  # images, and channels on either side, from which on Winograd's transforms pay,
-CHANNEL_PAIRS = 512  # and how many products they have to save for each pixel
-THIN = 8  # channels below which the image's gradient is added row by row
+FOR_TILES = 16  # minimum images, and channels on either side, for Winograd's transforms to pay,
+CHANNEL_PAIRS = 512  # and minimum pairs of channels: products per pixel
+THIN = 8  # with fewer channels, the input gradient is added row by row
 
 
 class Algorithm(Protocol):
-    """A way to compute convolutions, in the layout that suits it."""
+    """A convolution algorithm and the layout it works in."""
 
     layout: Layout
 
     def convolve(
         self, x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array
     ) -> None:
-        """Write the convolution of `x` with `w`, plus `bias`, to `out`; all of one dtype.
+        """Write the convolution of `x` with `w`, plus `bias`, to `out`; all have one dtype.
 
-        `out` may have any strides: reshape it by `buffers.view` only.
+        `out` may have any strides: reshape it only with `buffers.view`.
         """
 
     def weight_gradient(self, dy: Array, x: Array, at: Windows, groups: int) -> Array:
-        """Return the gradient of the kernels."""
+        """Return the weight gradient."""
 
 
 def choose(
@@ -44,7 +44,7 @@ def choose(
     groups: int,
     dtype: np.dtype[Any],
 ) -> Algorithm:
-    """Return the algorithm for a convolution of so many `images`, from and to so many channels."""
+    """Return the algorithm for a convolution of the given size."""
     narrow = channels + out_channels < NARROW
     if images < (SIDE_BY_SIDE_NARROW if narrow else SIDE_BY_SIDE):
         return columns
@@ -52,7 +52,7 @@ def choose(
         return depthwise
     if (
         configuration.get().winograd
-        and dtype == np.float32  # where its error is that of a few roundings more
+        and dtype == np.float32  # where it adds only a few rounding errors
         and groups == 1
         and min(images, channels, out_channels) >= FOR_TILES
         and channels * out_channels >= CHANNEL_PAIRS
@@ -63,12 +63,12 @@ def choose(
 
 
 def scatters(channels: int, at: Windows, groups: int) -> bool:
-    """Return whether the gradient of images of so many `channels` is computed by `scattered`."""
+    """Return whether `scattered` computes the gradient of images with `channels` channels."""
     return groups == 1 and channels < THIN and at.rows.kernel > 1
 
 
 def _fits_tiles(at: Windows) -> bool:
-    """Whether Winograd's tiles fit these windows, and save a quarter of the products at least."""
+    """Return whether Winograd's tiles fit the windows and save a quarter of the products."""
     plain = all(
         (axis.kernel, axis.stride, axis.dilation) == (3, 1, 1) and 0 <= axis.before <= 2
         for axis in (at.rows, at.columns)

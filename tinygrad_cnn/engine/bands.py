@@ -1,7 +1,7 @@
-"""Bands: the rows of output, and the images, that one piece of work computes.
+"""Bands: the output rows and images that one piece of work computes.
 
-A band is what fits the cache of a core together with the input that it reads. Bands depend on
-shapes alone, so that the result does not depend on who computes which.
+A band and the input it reads fit the cache of a core. Bands depend only on shapes, so the result
+does not depend on which thread computes which band.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-CACHE = 1 << 21  # bytes: what a band may occupy
-NARROWEST = 16  # images; fewer side by side make products slow
-PARTS = 16  # at most, into which a sum over bands is split, so that several threads can add it up
-PARTS_BYTES = 1 << 26  # that all the parts may occupy
+CACHE = 1 << 21  # bytes: the maximum size of a band
+NARROWEST = 16  # images; products over fewer are slow
+PARTS = 16  # maximum partial sums of a sum over bands, so that several threads can compute it
+PARTS_BYTES = 1 << 26  # bytes: the maximum size of all partial sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +26,21 @@ class Band:
 
     @property
     def rows(self) -> int:
-        """How many rows."""
+        """The number of rows."""
         return self.bottom - self.top
 
     @property
     def images(self) -> int:
-        """How many images."""
+        """The number of images."""
         return self.last - self.first
 
 
 @lru_cache(maxsize=1024)
 def bands(rows: int, images: int, row_bytes: int) -> tuple[Band, ...]:
-    """Return the bands of an output of which a row, for one image, occupies `row_bytes`.
+    """Return the bands of an output with `row_bytes` bytes per row and image.
 
-    As many whole rows as fit, but two bands at least if they are not small, and an even number;
-    where not even one row fits, fewer images at a time.
+    A band has as many rows as fit, but large outputs have at least two bands, and an even number.
+    If one row does not fit, a band has fewer images.
     """
     blocks = image_blocks(images, max(NARROWEST, CACHE // max(1, row_bytes)))
     row = (blocks[0][1] - blocks[0][0]) * row_bytes
@@ -57,7 +57,7 @@ def bands(rows: int, images: int, row_bytes: int) -> tuple[Band, ...]:
 
 
 def image_blocks(images: int, most: int) -> list[tuple[int, int]]:
-    """Return the images in equal blocks of about `most`: halved until they are not much larger."""
+    """Split the images into equal blocks of about `most`, by repeated halving."""
     width = images
     while width > most and width >= 2 * NARROWEST:
         width = -(-width // 2)
@@ -65,5 +65,5 @@ def image_blocks(images: int, most: int) -> list[tuple[int, int]]:
 
 
 def part_count(pieces: int, part_bytes: int) -> int:
-    """Return into how many partial sums, of so many bytes each, to split a sum over `pieces`."""
+    """Return the number of partial sums, of `part_bytes` each, for a sum over `pieces`."""
     return max(1, min(PARTS, pieces, PARTS_BYTES // part_bytes))

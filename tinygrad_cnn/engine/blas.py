@@ -1,14 +1,13 @@
-"""BLAS held at one thread while ours run.
+"""A thread limit for BLAS: one thread while the engine's own threads run.
 
-BLAS's own threads spin while they wait for each other: inside ours they would fight for the same
-cores, and on a machine that does something else as well a step can take thirty times as long. So
-the first piece of work that begins sets BLAS to one thread, and the last that ends gives back what
-it had.
+BLAS threads spin while they wait for each other. Inside the engine's threads they would compete for
+the same cores: on a busy machine a step can take thirty times as long. So the first piece of work
+to start sets BLAS to one thread, and the last to finish restores the previous number.
 
-OpenBLAS is asked and told by its own functions. threadpoolctl obeys only the first Python thread
-that sets a limit, where we obey whoever computes. And ctypes lets go of the GIL around a call,
-unless told otherwise: this one takes less than a microsecond, but to get the GIL back from a helper
-that has just been woken takes 15.
+The limit is set through OpenBLAS's own functions. threadpoolctl accepts a limit only from the first
+Python thread that sets one; the engine must accept it from any thread. By default ctypes releases
+the GIL around a call. The call takes less than a microsecond, but getting the GIL back from a
+helper that was just woken takes 15 µs; `PyDLL` keeps the GIL.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ T = TypeVar("T")
 Ask = Callable[[], int]
 Tell = Callable[[int], object]
 
-_lock = RLock()  # a signal handler that computes may come in between
-_running: set[object] = set()  # a token for each piece of work, in all Python threads
-_before: list[tuple[Tell, int]] = []  # what each library had when the first of them began
+_lock = RLock()  # reentrant: a signal handler may compute
+_running: set[object] = set()  # one token per piece of work, over all Python threads
+_before: list[tuple[Tell, int]] = []  # each library's number of threads before the first piece
 
 
 def on_one_thread(work: Callable[[], T]) -> T:
-    """Return ``work()``, with BLAS held at one thread meanwhile.
+    """Return ``work()``, computed with BLAS at one thread.
 
-    Several Python threads may call it, and `work` itself. An interrupt may come anywhere: whatever
-    has been done by then is undone, a second time if the interrupt came while it was undone.
+    Safe to call from several Python threads and from `work` itself. An interrupt may come anywhere:
+    the limit is restored, again if the interrupt came while restoring it.
     """
     token = object()
     try:
@@ -72,13 +71,13 @@ def _let_go(token: object) -> None:
 
 @functools.cache
 def _libraries() -> list[tuple[Ask, Tell]]:
-    """Return how to ask and tell the BLAS libraries that are loaded (NumPy's) their threads."""
+    """Return the functions that get and set the threads of each loaded BLAS library."""
     controllers = ThreadpoolController().select(user_api="blas").lib_controllers
     return [_openblas(c) or (c.get_num_threads, c.set_num_threads) for c in controllers]
 
 
 def _openblas(controller: LibController) -> tuple[Ask, Tell] | None:
-    """Return the functions of OpenBLAS itself, if it is that, with threads of its own."""
+    """Return the get and set functions of OpenBLAS, if it is OpenBLAS with pthreads."""
     if controller.info().get("threading_layer") != "pthreads":
         return None
     library = ctypes.PyDLL(controller.filepath)
@@ -90,7 +89,7 @@ def _openblas(controller: LibController) -> tuple[Ask, Tell] | None:
 
 
 def _start_afresh() -> None:
-    """After a fork: the threads whose work held BLAS were not copied, so nobody will let it go."""
+    """Reset the limit after a fork: the threads that held it were not copied."""
     global _lock
     _lock = RLock()
     _running.clear()

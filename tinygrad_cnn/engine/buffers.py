@@ -1,10 +1,9 @@
-"""Large arrays in memory that is used again.
+"""A buffer pool for large arrays.
 
-Memory fresh from the system costs a page fault for every 4 KiB, several times what computing its
-contents costs. So the blocks of large arrays are kept. An array handed out is a view of its block,
-and NumPy lets every further view, every slice and every buffer of it hold the block as well: as
-long as anything sees the memory, the block has more references than ours. Only a block that nobody
-else refers to is handed out again.
+Fresh memory from the system costs a page fault per 4 KiB, several times the cost of computing its
+contents. So the pool keeps the blocks of large arrays. An array is a view of its block, and every
+view, slice and buffer of the array also holds a reference to the block. The pool reuses a block
+only if the pool's own reference is the last one.
 """
 
 from __future__ import annotations
@@ -22,34 +21,34 @@ from tinygrad_cnn.engine.configuration import configuration
 
 Array = NDArray[Any]
 
-LARGE = 1 << 17  # bytes; below, the allocator itself uses memory again
-ROUND = 1 << 14  # sizes are rounded up to this, so that nearly equal ones share blocks
+LARGE = 1 << 17  # bytes; the allocator itself reuses smaller blocks
+ROUND = 1 << 14  # sizes are rounded up to a multiple, so that similar sizes share blocks
 
-# Without a GIL a reference count says nothing about other threads.
+# Without a GIL, reference counts are not reliable across threads.
 _counts_are_exact = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def _unused(blocks: list[Array], references: int) -> Array | None:
-    """Return the last of the blocks that has so many references, the list's among them."""
+    """Return the last block with this number of references, including the list's."""
     for block in reversed(blocks):
         if sys.getrefcount(block) == references:
             return block
     return None
 
 
-# How many references that function counts where the list's is the only one.
+# The number of references counted by that function if the list's is the only one.
 OURS = next(n for n in range(10) if _unused([np.empty(0)], n) is not None)
 
 
 class Blocks:
-    """Blocks of memory by their size; the ones used last stand last."""
+    """The pool: blocks by size, most recently added last."""
 
     def __init__(self) -> None:
         self._by_size: dict[int, list[Array]] = {}
-        self._lock = RLock()  # a signal handler or finalizer may take a block in between
+        self._lock = RLock()  # reentrant: a signal handler or finalizer may take a block
 
     def take(self, size: int) -> Array:
-        """Return a block that nobody uses, of at least `size` bytes and at most twice as many."""
+        """Return a free block of at least `size` and at most 2·`size` bytes."""
         size = -(-size // ROUND) * ROUND
         with self._lock:
             now = configuration.get()
@@ -65,13 +64,13 @@ class Blocks:
 
     @property
     def held(self) -> int:
-        """How many bytes are held, in use or not."""
+        """The number of bytes in the pool, in use or free."""
         return sum(size * len(blocks) for size, blocks in list(self._by_size.items()))
 
     def _free(self, size: int) -> Array | None:
-        """Return a block of `size` bytes that nobody uses; if there is none, a larger one.
+        """Return a free block of `size` bytes, else a larger one, else None.
 
-        So the blocks that one layer is done with serve the next, whose arrays are smaller.
+        So the next layer, whose arrays are smaller, reuses the blocks of the previous one.
         """
         block = _unused(self._by_size.get(size, []), OURS)
         if block is None:
@@ -84,7 +83,7 @@ class Blocks:
         return block
 
     def _release(self, limit: int) -> None:
-        """Let go of blocks that nobody uses until at most `limit` bytes are held."""
+        """Drop free blocks until the pool holds at most `limit` bytes."""
         for blocks in list(self._by_size.values()):
             while self.held > limit and (block := _unused(blocks, OURS)) is not None:
                 del blocks[next(k for k, other in enumerate(blocks) if other is block)]
@@ -94,24 +93,24 @@ _blocks = Blocks()
 
 
 def release() -> None:
-    """Let go of all blocks that nobody uses."""
+    """Drop all free blocks."""
     with _blocks._lock:
         _blocks._release(0)
 
 
 def view(array: Array, shape: tuple[int, ...]) -> Array:
-    """Return `array` in another shape as a view, to write to: writes to a copy would be lost.
+    """Return a reshaped view of `array` to write to, never a copy.
 
     Raises
     ------
     ValueError
-        If the strides allow no such view: write to scratch memory instead, and copy it.
+        If the strides allow no such view. Then write to scratch memory and copy it.
     """
     return array.reshape(shape, copy=False)
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """Return an array of undefined values, as ``np.empty`` does."""
+    """Return an uninitialized array, like ``np.empty``."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size < LARGE or dtype.hasobject or not _counts_are_exact:
@@ -124,7 +123,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
 
 
 def empty_like(model: Array, shape: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Array:
-    """Return an array of undefined values whose axes lie in memory in the order of `model`'s."""
+    """Return an uninitialized array with the memory order of `model`."""
     shape, dtype = shape or model.shape, np.dtype(dtype or model.dtype)
     if math.prod(shape) * dtype.itemsize < LARGE and not configuration.get().poison:
         return np.empty_like(model, dtype, shape=shape, subok=False)
@@ -134,7 +133,7 @@ def empty_like(model: Array, shape: tuple[int, ...] = (), dtype: DTypeLike | Non
 
 
 def _start_afresh() -> None:
-    """After a fork: the lock may be held by a thread that was not copied."""
+    """Replace the lock after a fork: a thread that was not copied may hold it."""
     _blocks._lock = RLock()
 
 

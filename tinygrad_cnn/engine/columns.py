@@ -1,18 +1,17 @@
-"""Convolution of few images by gathering each window into a column: im2col.
+"""Convolution of few images with im2col: each window becomes a column.
 
-With the images first, K = (C/G)·KH·KW and P the pixels of a band of output rows,
+In the images-first layout, with K = (C/G)·KH·KW and P the pixels of a band of output rows,
 
     columns : (n, G, K, P)      columns[n, g, (c, i, j), (oh, ow)] = x[n, (g, c), cell under (i, j)]
 
-is one copy of a strided view: of the padded images, each axis of a window steps by its dilation and
-each axis of the output by its stride. For every image
+is one copy of a strided view of the padded images, in which window axes step by the dilation and
+output axes by the stride. For every image
 
     y  (G, OC/G, P)  =  w (G, OC/G, K) · columns
     dw (G, OC/G, K)  =  Σ over images and bands of  (columns · dyᵀ)ᵀ,   dy (G, OC/G, P)
 
-One product with many columns is what BLAS does best where there are no images to fill one with. A
-small image is computed in a dozen calls of NumPy, each of which takes a microsecond or two: fewer
-calls count for more than fewer bytes.
+With few images, BLAS is fastest on one product with many columns. A small image takes a dozen NumPy
+calls of a microsecond or two each, so fewer calls matter more than fewer bytes.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
 
 
 def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
-    """Return the gradient (OC, C/G, KH, KW) of the kernels, from `dy` (N, OC, OH, OW)."""
+    """Return the weight gradient (OC, C/G, KH, KW), given `dy` (N, OC, OH, OW)."""
     windows, oc, c = _windows(layout.arranged(x), at, groups), dy.shape[1], x.shape[1] // groups
     gradient = layout.arranged(dy)
     k = c * at.kernel[0] * at.kernel[1]
@@ -81,7 +80,7 @@ def _windows(x: Array, at: Windows, groups: int) -> Array:
     padded = at.pad(x)
     (n, c, _, _), (image, channel, row, column) = padded.shape, padded.strides
     rows, columns = at.rows, at.columns
-    return np.ndarray(  # unlike as_strided, it sees to it that the view stays inside
+    return np.ndarray(  # unlike as_strided, checks the bounds
         (n, groups, c // groups, *at.kernel, *at.count),
         padded.dtype,
         padded,
@@ -101,9 +100,9 @@ def _gathered(windows: Array, band: Band) -> Array:
 
 @lru_cache(maxsize=1024)
 def _bands(images: int, at: Windows, pixel_bytes: int) -> tuple[Band, ...]:
-    """Return bands of which columns and output, of so many bytes a pixel, fit the cache.
+    """Return bands whose columns and output, `pixel_bytes` per pixel, fit the cache.
 
-    Of some images each where they are small, otherwise of rows of one image.
+    A band is several whole images if they are small, else rows of one image.
     """
     height, width = at.count
     image = height * width * pixel_bytes

@@ -1,4 +1,4 @@
-"""The options of the engine."""
+"""Engine options: Winograd, the size of the buffer pool, poisoned memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinygrad_cnn.engine.context import changed
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """The values that `options` sets, shared by all threads of a computation."""
+    """The values set by `options`, shared by all threads of a computation."""
 
     winograd: bool = True
     memory_limit: int = 1 << 29
@@ -25,7 +25,7 @@ configuration: ContextVar[EngineOptions] = ContextVar("engine", default=_DEFAULT
 def options(
     *, winograd: bool | None = None, memory_limit: int | None = None, poison: bool | None = None
 ) -> changed[EngineOptions]:
-    """Compute with other options inside ``with engine.options(...):``; the rest stay as they are.
+    """Set engine options inside ``with engine.options(...):``; options left out keep their value.
 
     Parameters
     ----------
@@ -33,15 +33,15 @@ def options(
         Whether large 3×3 convolutions in float32 may use Winograd's algorithm, which is faster and
         a few times less exact. True by default.
     memory_limit : int
-        How many bytes of large arrays may be kept for use again, 0 for none. 512 MiB by default.
+        The size of the buffer pool in bytes, 0 for none. 512 MiB by default.
     poison : bool
-        For debugging: fill uninitialized memory with NaN, to expose reads of values that were never
-        written. False by default.
+        For debugging: fill uninitialized memory with NaN to expose uninitialized reads. False by
+        default.
 
     Raises
     ------
     TypeError, ValueError
-        If an option has another type, or is negative.
+        If an option has the wrong type, or is negative.
 
     Examples
     --------

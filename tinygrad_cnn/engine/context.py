@@ -1,9 +1,9 @@
 """A context manager and decorator that changes the value of a context variable.
 
-An interrupt cannot break it. Python looks for signals as a function of Python's begins, and after
-each call of one in C. An ``__exit__`` in Python could be interrupted as it begins, and the change
-would stay. So ``__exit__`` is that of `io.IOBase`, in C: it calls ``close``, the generator's, in C
-as well, and the first code of Python's to run is the ``finally`` in the generator.
+It is safe against interrupts. Python checks for signals when a Python function starts and after
+each call of a C function. So an ``__exit__`` written in Python could be interrupted at its start,
+without restoring the value. ``__exit__`` is therefore that of `io.IOBase`, in C: it calls the
+generator's ``close``, also in C, and the first Python code to run is the generator's ``finally``.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class changed(io.IOBase, Generic[T]):  # noqa: N801  # a context manager
-    """Change `variable` inside a ``with`` block, or inside the function that is decorated.
+    """Change `variable` inside a ``with`` block or a decorated function.
 
-    One object may be entered several times, also inside itself. A generator function is inside
-    while it runs, not while it is suspended.
+    One object may be entered several times, also nested. A decorated generator function sees the
+    change while it runs; while it is suspended, the outer value holds.
 
     Parameters
     ----------
     variable : ContextVar
     change : callable
-        From the value outside to that inside.
+        Maps the outer value to the inner value.
     """
 
     def __init__(self, variable: ContextVar[T], change: Callable[[T], T]) -> None:
@@ -37,7 +37,7 @@ class changed(io.IOBase, Generic[T]):  # noqa: N801  # a context manager
         self._change = change
 
     def __enter__(self) -> None:  # type: ignore[override]
-        outer = self.__dict__.get("close")  # of the block around, if it is this object's
+        outer = self.__dict__.get("close")  # of an enclosing block of this object, if any
         inside = self._inside(outer)
         try:
             self.__dict__["close"] = inside.close
@@ -53,15 +53,15 @@ class changed(io.IOBase, Generic[T]):  # noqa: N801  # a context manager
         try:
             self._variable.set(self._change(outside))
             yield
-        finally:  # no call before the last line, so no interrupt
+        finally:  # no calls before the last line: no interrupt
             if outer is None:
-                del self.__dict__["close"]  # a method of its own would be a cycle of references
+                del self.__dict__["close"]  # an instance attribute would form a reference cycle
             else:
                 self.__dict__["close"] = outer
             self._variable.set(outside)
 
     def __call__(self, function: F) -> F:
-        """Return `function`, each call of which runs inside."""
+        """Return `function` wrapped so that each call runs inside the context."""
 
         def again() -> changed[T]:
             return changed(self._variable, self._change)
@@ -88,13 +88,13 @@ class changed(io.IOBase, Generic[T]):  # noqa: N801  # a context manager
                 with again():
                     return function(*args, **kwargs)
 
-        return inside  # type: ignore[return-value]  # of the signature of `function`
+        return inside  # type: ignore[return-value]  # has the signature of `function`
 
 
 def _resumed(
     generator: Generator[Any, Any, Any], context: Callable[[], changed[Any]]
 ) -> Generator[Any, Any, Any]:
-    """Yield what `generator` does, resuming it inside `context` each time."""
+    """Yield the values of `generator`, resumed inside `context` each time."""
     resume, sent = generator.send, None
     while True:
         try:

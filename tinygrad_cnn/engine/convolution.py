@@ -1,4 +1,4 @@
-"""Convolution and its two gradients; `algorithm` chooses how they are computed."""
+"""Convolution and its two gradients, computed by the algorithm that `algorithm` chooses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def forward(x: Array, w: Array, bias: Array | None, at: Windows, groups: int) ->
 
 
 def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
-    """Return the gradient (OC, C/G, KH, KW) of the kernels, from `dy` (N, OC, OH, OW)."""
+    """Return the weight gradient (OC, C/G, KH, KW), given `dy` (N, OC, OH, OW)."""
     n, oc, c = x.shape[0], dy.shape[1], x.shape[1]
     dtype = np.result_type(dy, x)
     if n == 0:
@@ -37,12 +37,12 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
 
 
 def input_gradient(dy: Array, w: Array, at: Windows, groups: int) -> Array:
-    """Return the gradient (N, C, H, W) of the images, from `dy` (N, OC, OH, OW)."""
+    """Return the input gradient (N, C, H, W), given `dy` (N, OC, OH, OW)."""
     n, oc, c = dy.shape[0], w.shape[0], w.shape[1] * groups
     dtype = np.result_type(dy, w)
     dy, w, _ = _of(dtype, dy, w, None)
     way = choose(n, oc, c, at, groups, dtype)
-    dx = way.layout.empty((n, c, at.rows.size, at.columns.size), dtype)  # also for all parts
+    dx = way.layout.empty((n, c, at.rows.size, at.columns.size), dtype)  # shared by all parts
     if n and scatters(c, at, groups):
         scattered.input_gradient(dy, w, at, way, dx)
         return dx
@@ -59,6 +59,6 @@ def input_gradient(dy: Array, w: Array, at: Windows, groups: int) -> Array:
 def _of(
     dtype: np.dtype[Any], a: Array, b: Array, c: Array | None
 ) -> tuple[Array, Array, Array | None]:
-    """Return arrays in one dtype, themselves where they have it."""
+    """Convert arrays to `dtype`, without a copy if they have it."""
     a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
     return a, b, None if c is None else c.astype(dtype, copy=False)

@@ -1,13 +1,13 @@
-"""Convolution of each channel by itself: C groups, with M kernels each.
+"""Depthwise convolution: C groups of one channel, with M kernels each.
 
-Its products are rows of K = KW·KH values, for which `direct` does well enough. The gradient for the
-kernels would be products with a single column, so it is taken cell by cell instead: with the
-windows of all channels as (oh, OW, KW, KH, C, N), see `rows`,
+Its products have rows of K = KW·KH values, for which `direct` is fast enough. The weight gradient
+would be products with a single column, so it is computed per kernel cell. With the windows of all
+channels as (oh, OW, KW, KH, C, N), see `rows`,
 
     dw[c, m, k, j] = Σ over oh, ow, n of  dy[oh, ow, c, m, n] · windows[oh, ow, j, k, c, n]
 
-is one elementwise product of a band for each kernel cell, a product with ones that sums its rows of
-pixels, and a sum over the rows and images.
+takes one elementwise product per band and kernel cell, a product with ones that sums its rows of
+pixels, and a sum over rows and images.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ convolve = direct.convolve
 
 
 def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
-    """Return the gradient (C·M, 1, KH, KW) of the kernels, from `dy` (N, C·M, OH, OW)."""
+    """Return the weight gradient (C·M, 1, KH, KW), given `dy` (N, C·M, OH, OW)."""
     memory, gradient = layout.memory(layout.arranged(x)), layout.memory(layout.arranged(dy))
     (oh, ow, oc, n), (kh, kw) = gradient.shape, at.kernel
-    rows = Rows(at, groups, 1)  # gathered as if they belonged together
+    rows = Rows(at, groups, 1)  # gathered as if in one group
     pieces = bands(oh, n, (rows.size + 2 * ow * oc) * x.itemsize)
     shape = (kw, kh, groups, oc // groups)
     parts = np.zeros((part_count(len(pieces), oc * kh * kw * x.itemsize), *shape), x.dtype)

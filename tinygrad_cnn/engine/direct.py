@@ -1,15 +1,15 @@
-"""Convolution of many images by bands of output rows, straight from their kernel rows.
+"""Direct convolution of many images: one matrix product per window, by bands of output rows.
 
-With the images last, the window at (oh, ow) is a matrix X (K, N) of R (see `rows`), so
+In the images-last layout, the window at (oh, ow) is a matrix X (K, N) of R (see `rows`), so
 
     y[oh, ow] (OC, N)   =  w (OC, K) · X[oh, ow]
 
-and one ``np.matmul`` over a strided view of R does all products of a band: no copy of a window, and
-the output is written in place. K counts (KW, KH, C/G), as R lies in memory.
+One ``np.matmul`` over a strided view of R computes all products of a band: windows are not copied,
+and the output is written in place. K runs over (KW, KH, C/G), the memory order of R.
 
-Each product is kept below a million multiply-adds, by some of the output channels at a time:
-OpenBLAS then skips its packing of the operands, and does 100 to 115 instead of 50 to 90 GFLOP/s on
-a core with AVX-512.
+Output channels are split so that a product has fewer than a million multiply-adds. OpenBLAS then
+skips packing the operands, and reaches 100 to 115 instead of 50 to 90 GFLOP/s on a core with
+AVX-512.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tinygrad_cnn.engine.rows import Rows
 from tinygrad_cnn.engine.windows import Windows
 
 layout = Layout.IMAGES_LAST
-FEWEST = 8  # output channels; fewer at a time make products slow
+FEWEST = 8  # output channels; products over fewer are slow
 weight_gradient = weights.weight_gradient
 
 
@@ -56,23 +56,23 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
 
 
 def _matrices(w: Array, groups: int) -> Array:
-    """Return the kernels as one matrix a group: (OC, C/G, KH, KW) → (G, OC/G, K)."""
+    """Return the kernels as one matrix per group: (OC, C/G, KH, KW) → (G, OC/G, K)."""
     oc, c, kh, kw = w.shape
     matrices = w.reshape(groups, oc // groups, c, kh, kw).transpose(0, 1, 4, 3, 2)
     return np.ascontiguousarray(matrices).reshape(groups, oc // groups, kw * kh * c)
 
 
 def _bands(rows: Rows, oc: int, x: NDArray[np.generic]) -> tuple[Band, ...]:
-    """Return bands of which R and the output fit the cache."""
+    """Return bands whose R and output fit the cache."""
     values = rows.size + rows.at.columns.windows * oc
     return bands(rows.at.rows.windows, x.shape[0], values * x.itemsize)
 
 
 @lru_cache(maxsize=1024)
 def _split(images: int, channels: int, k: int) -> tuple[int, int]:
-    """Return into how many equal parts to split images and output channels, for small products.
+    """Return the number of equal parts of images and of output channels for small products.
 
-    The images last of all, for wide products are the fastest; neither where it would not help.
+    Output channels are split first, because wide products are fastest; (1, 1) if no split helps.
     """
     for split in range(1, max(1, images // NARROWEST) + 1):
         for parts in range(1, max(1, channels // FEWEST) + 1):

@@ -1,4 +1,4 @@
-"""Elementwise work on large arrays: into memory that is used again, by several threads."""
+"""Elementwise functions of large arrays: multithreaded, with results from the buffer pool."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.buffers import LARGE, Array, empty_like
 
-PIECE = 1 << 23  # bytes, read and written, that are worth a piece of their own
-FRESH = 1 << 20  # bytes of a result up to which fresh memory is as fast
+PIECE = 1 << 23  # bytes, read and written, of one piece
+FRESH = 1 << 20  # bytes; for smaller results fresh memory is as fast
 
 _BITS: dict[str, Any] = {"e": np.dtype("i2"), "f": np.dtype("i4"), "d": np.dtype("i8")}
 
@@ -34,8 +34,8 @@ def multiply(a: Any, b: Any) -> Any:
 def select(x: Array, mask: Array, out: Array | None = None) -> Array:
     """Return `x` where the mask holds and 0 elsewhere, even where `x` is infinite or NaN.
 
-    A floating product with the mask would be NaN there. The product of the bits with 0 or 1, as
-    integers, is exact and as fast; ``np.where`` takes ten times as long on a random mask.
+    A floating product with the mask would give NaN there. An integer product of the bits with 0 or
+    1 is exact and as fast; ``np.where`` takes ten times as long on a random mask.
     """
     dtype = x.dtype
     integer = _BITS.get(dtype.char)
@@ -57,7 +57,7 @@ def select(x: Array, mask: Array, out: Array | None = None) -> Array:
 
 
 def where(condition: Array, a: Array, b: Array) -> Array:
-    """Return `a` where the condition holds and `b` elsewhere; fast where one of them is 0."""
+    """Return `a` where the condition holds and `b` elsewhere; fast if one of them is 0."""
     if a.dtype == b.dtype:
         if _is_zero(b):
             return select(a, condition)
@@ -67,7 +67,7 @@ def where(condition: Array, a: Array, b: Array) -> Array:
 
 
 def not_negative(x: Array) -> Array:
-    """Return the mask of what is 0 or more."""
+    """Return the mask x ≥ 0."""
     if x.nbytes < LARGE or x.dtype.kind == "c":
         return np.asarray(x.real >= 0)
     zero = x.dtype.type(0)
@@ -76,12 +76,12 @@ def not_negative(x: Array) -> Array:
 
 
 def _is_zero(x: Array) -> bool:
-    """Return whether `x` is the number 0.0 (−0.0 is another)."""
+    """Return whether `x` is the scalar 0.0 (not −0.0)."""
     return x.ndim == 0 and x.dtype.char in _BITS and not x and not np.signbit(x)
 
 
 def _mapped(function: Any, out: Array, *arrays: Array) -> Array:
-    """Write function(*arrays) to `out`, in pieces along the axis that is slowest in memory."""
+    """Write function(*arrays) to `out`, in pieces along the slowest axis in memory."""
     moved = out.nbytes + sum(array.nbytes for array in arrays)
     pieces = moved // PIECE
     if pieces < 2:

@@ -1,12 +1,12 @@
-"""In which order images lie in memory. Their shape is (N, C, H, W) in either case.
+"""Memory layouts of images. The shape is (N, C, H, W) in either layout.
 
-IMAGES_FIRST  memory (N, C, H, W): an image at a time.
-IMAGES_LAST   memory (H, W, C, N): a pixel at a time, all images of it side by side. Whatever moves
-              or combines pixels (a shift, a border, a pooling, a window of a convolution) then
-              moves runs of C·N values, and no run is shorter than N.
+IMAGES_FIRST  memory (N, C, H, W): image by image.
+IMAGES_LAST   memory (H, W, C, N): pixel by pixel, with the images adjacent. An op that moves or
+              combines pixels (shift, border, pooling, window of a convolution) then moves
+              contiguous stretches of C·N values, none shorter than N.
 
-NumPy's elementwise ops keep the order they find, so that arrays are put in order only at the border
-of a run of ops. An array is never changed for it: what is in another order is copied.
+NumPy's elementwise ops preserve the layout, so arrays are converted only where a sequence of ops
+begins or ends. A conversion copies; it never changes an array in place.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 
 class Layout(Enum):
-    """An order of memory: the axes of (N, C, H, W), the slowest first."""
+    """A memory layout: the axes of (N, C, H, W), slowest first."""
 
     IMAGES_FIRST = (0, 1, 2, 3)
     IMAGES_LAST = (2, 3, 1, 0)
@@ -32,11 +32,11 @@ class Layout(Enum):
         self.inverse = tuple(order.index(axis) for axis in range(4))
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        """Return new images of `shape` (N, C, H, W) in this order."""
+        """Return uninitialized images of `shape` (N, C, H, W) in this layout."""
         return self.images(buffers.empty(tuple([shape[axis] for axis in self.order]), dtype))
 
     def arranged(self, images: Array, dtype: DTypeLike | None = None) -> Array:
-        """Return the images in this order, and of `dtype`: themselves if they are so already."""
+        """Return the images in this layout and `dtype`, without a copy if they already are."""
         memory = images.transpose(self.order)
         if memory.flags.c_contiguous and (dtype is None or memory.dtype == dtype):
             return images
@@ -52,16 +52,16 @@ class Layout(Enum):
         return new
 
     def images(self, memory: Array) -> Array:
-        """Return memory in this order as images: a view."""
+        """Return memory in this layout as images: a view."""
         return memory.transpose(self.inverse)
 
     def memory(self, images: Array) -> Array:
-        """Return images as their memory, its axes in this order: a view."""
+        """Return images with their axes in memory order: a view."""
         return images.transpose(self.order)
 
 
 def like(images: Array, model: Array) -> Array:
-    """Return the images in the order of `model`, if that is one of ours."""
+    """Return the images in the layout of `model`, if it is a `Layout`."""
     for layout in Layout:
         if layout.memory(model).flags.c_contiguous:
             return layout.arranged(images)
@@ -69,7 +69,7 @@ def like(images: Array, model: Array) -> Array:
 
 
 def rows(images: Array) -> Array:
-    """Return (N, C, H, W) as the matrix (N, C·H·W), a row an image."""
-    if images.size >= reordering.WORTH and min(images.shape[1:3]) > 1:  # else it may be a view
+    """Return (N, C, H, W) as the matrix (N, C·H·W), one row per image."""
+    if images.size >= reordering.WORTH and min(images.shape[1:3]) > 1:  # else it can be a view
         images = Layout.IMAGES_FIRST.arranged(images)
     return images.reshape(len(images), -1)

@@ -1,13 +1,13 @@
-"""Persistent threads that help the caller with independent pieces of one computation.
+"""A thread pool: persistent threads that help with the independent pieces of one computation.
 
-A `_Job` is a function and the numbers 0 … count − 1 to call it with. Its caller puts it on a queue
-once for each helper it would like, and starts on the pieces itself; whoever is free takes the next
-piece. So a helper that comes late, or never because it serves another Python thread, costs nothing:
-the caller waits only for pieces that somebody has begun.
+A `_Job` is a function and the numbers 0 … count − 1 to call it with. The caller puts it on a queue
+once per requested helper and starts on the pieces itself; each free thread takes the next piece. A
+helper that is late, or busy with another Python thread, costs nothing: the caller waits only for
+pieces that have been started.
 
-To hand a job out and to gather it in again takes 60 to 90 µs: a thread that sleeps begins 20 to 60
-after it was woken. And whoever returns from a call of NumPy while another thread holds the GIL
-sleeps until he gets it. So a job should take 400 µs or more, in pieces of few and large calls.
+Starting and joining a job takes 60 to 90 µs: a sleeping thread needs 20 to 60 µs to wake. And a
+thread that returns from a NumPy call while another holds the GIL sleeps until it gets the GIL. So a
+job should take 400 µs or more, in pieces of few and large calls.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _inside: ContextVar[bool] = ContextVar("inside_a_job", default=False)
 
 
 class _Job:
-    """Pieces of work, and who is at work on them."""
+    """The pieces of a job and the state of its helpers."""
 
     def __init__(self, piece: Piece, count: int) -> None:
         self.piece = piece
         self.count = count
-        self.next: Callable[[], int] = counter().__next__  # atomic: one call into C
+        self.next: Callable[[], int] = counter().__next__  # atomic: a single C call
         self.lock = allocate_lock()
-        self.helpers = 0  # at work now
-        self.closed = False  # no helper may begin any more
+        self.helpers = 0  # running now
+        self.closed = False  # no further helper may start
         self.last_has_left = allocate_lock()
         self.last_has_left.acquire()
         self.error: BaseException | None = None
 
     def work(self) -> None:
-        """Do pieces until none is left, or one has failed."""
+        """Run pieces until none is left or one fails."""
         _inside.set(True)
         try:
             with_scratch(self._pieces)
@@ -55,7 +55,7 @@ class _Job:
             self.piece(i)
 
     def help(self, context: Context) -> None:
-        """Do pieces in a helper's thread, in the caller's context (NumPy's errstate, ours)."""
+        """Run pieces in a helper thread, in the caller's context (errstate, options)."""
         with self.lock:
             if self.closed:
                 return
@@ -70,7 +70,7 @@ class _Job:
                 self.last_has_left.release()
 
     def close(self) -> None:
-        """Let no further helper begin, and wait for those that have; may be called again."""
+        """Stop further helpers from starting and wait for the others; may be called again."""
         with self.lock:
             self.closed = True
             alone = self.helpers == 0
@@ -79,10 +79,10 @@ class _Job:
 
 
 def run(piece: Piece, count: int, threads: int) -> None:
-    """Call `piece` with 0 … `count` − 1, by up to `threads` threads, the caller among them.
+    """Call `piece` with 0 … `count` − 1 on up to `threads` threads, including the caller's.
 
-    A piece that itself calls `run` does its pieces one after the other. The first error stops the
-    job and is raised here. BLAS runs one thread meanwhile.
+    A nested call of `run` runs its pieces one after the other. The first error stops the job and is
+    raised here. BLAS uses one thread meanwhile.
     """
     if _inside.get():
         run_alone(piece, count)
@@ -95,7 +95,7 @@ def run(piece: Piece, count: int, threads: int) -> None:
 
 
 def run_alone(piece: Piece, count: int) -> None:
-    """Call `piece` with 0 … `count` − 1, one after the other."""
+    """Call `piece` with 0 … `count` − 1, in order."""
 
     def pieces() -> None:
         for i in range(count):
@@ -110,28 +110,28 @@ def _run_together(job: _Job, helpers: int) -> None:
         for _ in range(helpers):
             queue.put((job, copy_context()))
         copy_context().run(job.work)
-    except BaseException as error:  # an interrupt: helpers are to stop
+    except BaseException as error:  # an interrupt: stop the helpers
         job.error = error
     finally:
         try:
             job.close()
-        except BaseException:  # an interrupt while it waits
+        except BaseException:  # an interrupt during the wait
             job.close()
             raise
     if job.error is not None:
         try:
             raise job.error
         finally:
-            job.error = None  # its traceback holds this frame: let neither hold the other
+            job.error = None  # break the cycle between the traceback and this frame
 
 
 _queue: SimpleQueue[tuple[_Job, Context]] = SimpleQueue()
 _started: list[Thread] = []
-_starting = RLock()  # a signal handler that computes may come in between
+_starting = RLock()  # reentrant: a signal handler may compute
 
 
 def _queue_of(helpers: int) -> SimpleQueue[tuple[_Job, Context]]:
-    """Return the queue, once at least that many helpers wait at it."""
+    """Return the queue after starting at least `helpers` threads."""
     if len(_started) < helpers:
         with _starting:
             while len(_started) < helpers:
@@ -146,11 +146,11 @@ def _serve(queue: SimpleQueue[tuple[_Job, Context]]) -> None:
     while True:
         job, context = queue.get()
         job.help(context)
-        del job, context  # so that the arrays of a job that is done are not kept until the next
+        del job, context  # free the arrays of a finished job before the next one
 
 
 def _start_afresh() -> None:
-    """After a fork: threads are not copied, so the child starts its own when it needs them."""
+    """Reset the pool after a fork: the child starts its own threads when needed."""
     global _queue, _starting
     _queue, _starting = SimpleQueue(), RLock()
     _started.clear()

@@ -1,6 +1,6 @@
-"""Pooling: each step treats one kernel offset of all windows at once, as one strided slice.
+"""Pooling by kernel offset: each step handles one offset of all windows, as one strided slice.
 
-A maximum is taken along the rows first and then along the columns, KH + KW slices instead of KH·KW.
+The maximum is taken over rows first and then over columns: KH + KW slices instead of KH·KW.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def winner(x: Array, y: Array, at: Windows) -> Array:
     first, *others = at.cells
     if not others:
         return np.zeros_like(y, np.uint8)
-    padded = at.pad(x, np.nan)  # equals nothing, so that the border never wins
+    padded = at.pad(x, np.nan)  # equals no value, so the border never wins
     missed: Array = padded[first] != y
     won: Array = missed.astype(np.min_scalar_type(len(others)))
     for cells in others[:-1]:
         missed &= padded[cells] != y
-        won += missed  # one further, where none up to here was it
+        won += missed  # one further, where no offset so far matched
     return won
 
 
@@ -51,9 +51,9 @@ def gather(x: Array, won: Array, at: Windows) -> Array:
 
 
 def scatter(u: Array, won: Array, at: Windows) -> Array:
-    """Return zeros with `u` added at the offset `won` of each window: the adjoint of `gather`."""
+    """Return zeros with `u` added at the offset `won` of each window, the adjoint of `gather`."""
     u = like(u, won)
-    apart = at.rows.apart and at.columns.apart  # windows do not overlap: each cell is written once
+    apart = at.rows.apart and at.columns.apart  # no overlap: each cell is written once
     padded = empty_like(u, (*u.shape[:-2], at.rows.padded, at.columns.padded))
     if not (apart and at.covers_all):
         padded[...] = 0
@@ -76,7 +76,7 @@ def average(x: Array, at: Windows, count_include_pad: bool) -> Array:
 
 
 def average_gradient(u: Array, at: Windows, count_include_pad: bool) -> Array:
-    """Return `u`, shared out evenly over each window: the adjoint of `average`."""
+    """Return `u` spread evenly over each window, the adjoint of `average`."""
     share: Array = u / _divisor(at, count_include_pad, u.dtype)
     padded = np.zeros_like(u, shape=(*u.shape[:-2], at.rows.padded, at.columns.padded))
     for cells in at.cells:
@@ -85,7 +85,7 @@ def average_gradient(u: Array, at: Windows, count_include_pad: bool) -> Array:
 
 
 def _largest(arrays: list[Array]) -> Array:
-    """Return the largest value at each place: a new array in the memory order of the first."""
+    """Return the elementwise maximum: a new array in the layout of the first."""
     first, *others = arrays
     if not others:
         return first.copy(order="K")
@@ -97,7 +97,7 @@ def _largest(arrays: list[Array]) -> Array:
 
 
 def _divisor(at: Windows, count_include_pad: bool, dtype: np.dtype[Any]) -> Array:
-    """Return how many cells each window counts: (OH, OW)."""
+    """Return the number of cells averaged in each window: (OH, OW)."""
     rows, columns = (_cells(axis, count_include_pad) for axis in (at.rows, at.columns))
     counts: Array = rows[:, np.newaxis] * columns
     return counts.astype(dtype)
@@ -105,7 +105,7 @@ def _divisor(at: Windows, count_include_pad: bool, dtype: np.dtype[Any]) -> Arra
 
 @lru_cache(maxsize=256)
 def _cells(axis: Axis, count_include_pad: bool) -> Array:
-    """Return how many cells of each window lie on the image, or on it and its padding."""
+    """Return the number of cells of each window on the image, optionally with its padding."""
     low, high = 0, axis.size
     if count_include_pad:
         low, high = -axis.before, axis.size + axis.after

@@ -1,14 +1,14 @@
-"""Sums over some axes of arrays in any memory order, with a rounding error that grows by log n.
+"""Sums over axes in any memory order, with a rounding error that grows as log n.
 
-NumPy adds in pairs along the axis that is fastest in memory, which costs log n roundings. Along any
-other axis it adds row by row, n roundings: in float32 the sum of four million rows of 0.1 is 4 %
-off. Here such rows are added in blocks of up to 16, then the sums of the blocks, and so on. So a
-value goes through at most 4·log₂ n additions, the 15 of a block for each factor of 16.
+NumPy sums pairwise along the fastest axis in memory: log n roundings. Along any other axis it adds
+row by row, n roundings: in float32 the sum of four million rows of 0.1 is off by 4 %. Here rows are
+added in blocks of up to 16, then the sums of the blocks, and so on. So a value goes through at most
+4·log₂ n additions: the 15 of a block for each factor of 16.
 
-Short rows that lie side by side in memory are added as one long row, which makes the sum of a
-million rows of 3 values 30 times as fast as NumPy's. What is small is added by a product with ones:
-that costs a third of a call of ``np.add.reduce``, and BLAS may add in any order, for no order of 16
-values needs more than 15 additions.
+Short rows that are adjacent in memory are added as one long row: the sum of a million rows of 3
+values is 30 times as fast as NumPy's. Small arrays are summed by a product with ones, at a third of
+the cost of ``np.add.reduce``; BLAS may add in any order, because a value goes through at most
+15 additions in any order of 16.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.engine.buffers import Array
 
-BLOCK = 16  # values that are added one after the other
-LONG = 1 << 12  # values of a row; longer ones are no faster to add
-SMALL = 1 << 13  # values up to which BLAS multiplies in one thread of its own accord
+BLOCK = 16  # values added one after the other
+LONG = 1 << 12  # values per row; longer rows are not faster
+SMALL = 1 << 13  # values; up to here BLAS itself uses one thread
 
 Axes: TypeAlias = int | tuple[int, ...] | None
 Shape: TypeAlias = tuple[int, ...]
@@ -34,10 +34,10 @@ _add: Any = np.add.reduce
 
 
 def total(x: Array, axis: Axes = None, keepdims: bool = False) -> Any:
-    """Return the sum of `x` over `axis`, as ``np.sum`` does but for the rounding.
+    """Return the sum of `x` over `axis`, like ``np.sum`` but with a smaller rounding error.
 
-    The error is at most 4·log₂ n roundings of Σ|x|, with n the number of values in a sum. float16
-    is added in float32, and the sum rounded to float16.
+    The error is at most 4·log₂ n roundings of Σ|x|, where n is the number of values in a sum.
+    float16 is summed in float32 and rounded.
     """
     kind = x.dtype.char
     if kind not in "fdgFDG" or not x.dtype.isnative:
@@ -58,7 +58,7 @@ def total(x: Array, axis: Axes = None, keepdims: bool = False) -> Any:
 
 
 def average(x: Array, axis: Axes = None, keepdims: bool = False) -> Any:
-    """Return the mean of `x` over `axis`: `total` over the number of values in a sum."""
+    """Return the mean of `x` over `axis`: `total` divided by the number of values."""
     if x.dtype.char == "e":
         return average(_wide(x), axis, keepdims).astype(np.float16)
     summed = total(x, axis, keepdims)
@@ -66,12 +66,12 @@ def average(x: Array, axis: Axes = None, keepdims: bool = False) -> Any:
 
 
 def _wide(x: Array) -> Array:
-    """Return `x` in a dtype of this machine with the range and precision of float32 at least."""
+    """Return `x` in a native dtype with at least the range and precision of float32."""
     return x.astype(np.promote_types(x.dtype, np.float32))
 
 
 def added(arrays: Sequence[Array]) -> Array:
-    """Return the sum of `arrays`, as exact as `total`, in new memory in the order of theirs."""
+    """Return the sum of `arrays`, as precise as `total`, in a new array of their layout."""
     if len(arrays) > BLOCK:
         return added([added(arrays[k : k + BLOCK]) for k in range(0, len(arrays), BLOCK)])
     first, *others = arrays
@@ -84,7 +84,7 @@ def added(arrays: Sequence[Array]) -> Array:
 def add_at(x: Array, positions: NDArray[np.integer[Any]], size: int) -> Array:
     """Return `size` zeros with each value of the vector `x` added at its position.
 
-    Added in float64: however many values a position gets, in float32 none of it is lost.
+    The sum is taken in float64, so float32 loses no value, however many a position gets.
     """
     if x.dtype.kind == "c":
         both = [add_at(part, positions, size) for part in (x.real, x.imag)]
@@ -92,7 +92,7 @@ def add_at(x: Array, positions: NDArray[np.integer[Any]], size: int) -> Array:
     out = np.zeros(size, x.dtype)
     if x.dtype.kind != "f":
         np.add.at(out, positions, x)
-    elif size > max(4 * LONG, 4 * x.size):  # most would stay 0
+    elif size > max(4 * LONG, 4 * x.size):  # mostly zeros
         cells, positions = np.unique(positions, return_inverse=True)
         out[cells] = np.bincount(positions, x, len(cells))
     else:
@@ -101,15 +101,15 @@ def add_at(x: Array, positions: NDArray[np.integer[Any]], size: int) -> Array:
 
 
 class _Step(NamedTuple):
-    """To sum an array, its axes in the order of memory, over one axis or over blocks of one."""
+    """A sum over one axis, or over blocks of one, of an array in memory order."""
 
-    shape: Shape  # the array's, reshaped so that a block is an axis
+    shape: Shape  # the array's shape, with a block as an axis
     axis: int
-    ones: Array | None  # where it is a product with these
+    ones: Array | None  # for a sum by a product with ones
 
 
 class _Cut(NamedTuple):
-    """To sum an array over an axis that blocks do not divide: in two parts."""
+    """A sum over an axis that blocks do not divide, in two parts."""
 
     shape: Shape
     parts: list[tuple[tuple[slice, ...], _Steps]]
@@ -119,17 +119,17 @@ _Steps: TypeAlias = "tuple[_Step | _Cut, ...]"
 
 
 class _Plan(NamedTuple):
-    """How to sum an array of given shape and strides."""
+    """The cached plan of a sum for a shape and strides."""
 
-    order: Shape | None  # the axes, the slowest in memory first; None if they are so
+    order: Shape | None  # the axes, slowest in memory first; None if already so
     steps: _Steps
-    kept: Shape  # the lengths of the axes that are left, in that order,
-    back: Shape | None  # and how to permute them; None if nothing is to be done
+    kept: Shape  # the lengths of the remaining axes, in that order,
+    back: Shape | None  # and their permutation; None for the identity
     with_ones: Shape  # the shape of the result with keepdims
 
 
 def _stepped(x: Array, steps: _Steps) -> Array:
-    """Return what `steps` make of `x`."""
+    """Apply `steps` to `x`."""
     for step in steps:
         x = x.reshape(step.shape)
         if isinstance(step, _Cut):
@@ -145,14 +145,14 @@ def _stepped(x: Array, steps: _Steps) -> Array:
 
 @lru_cache(maxsize=1024)
 def _plan(shape: Shape, strides: Shape, axis: Axes, kind: str) -> _Plan | None:
-    """Return how to sum; None where NumPy does it well, or has to refuse it."""
+    """Return the plan of a sum; None if NumPy sums well, or has to raise."""
     ndim = len(shape)
     axes = range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     summed = {k % ndim for k in axes if -ndim <= k < ndim}
     if len(summed) < len(axes) or 0 in shape or math.prod(shape[k] for k in summed) <= BLOCK:
         return None
     order = tuple(sorted(range(ndim), key=lambda k: -abs(strides[k])))
-    runs: list[list[int]] = []  # neighbours in memory that are both summed, or both kept
+    runs: list[list[int]] = []  # adjacent axes in memory, all summed or all kept
     contiguous, previous = True, 0
     for k in order:
         if shape[k] == 1:
@@ -184,7 +184,7 @@ def _plan(shape: Shape, strides: Shape, axis: Axes, kind: str) -> _Plan | None:
 
 
 def _over(shape: Shape, axis: int, dtype: np.dtype[Any], contiguous: bool) -> _Steps:
-    """Return how to sum an array of `shape` over `axis`."""
+    """Return the steps that sum an array of `shape` over `axis`."""
     n, before, behind = shape[axis], shape[:axis], shape[axis + 1 :]
     row = math.prod(behind)
     small = contiguous and axis == 0 and n * row <= SMALL
@@ -193,8 +193,8 @@ def _over(shape: Shape, axis: int, dtype: np.dtype[Any], contiguous: bool) -> _S
             return (_Step((n, row), 0, np.ones(n, dtype)),)
         return (_Step(shape, axis, None),)
     longest = max(1, LONG // row)
-    for block in range(BLOCK, BLOCK // 2 - 1, -1):  # one that divides n, if there is
-        side = _divisor(n // block, longest)  # rows that are taken for one
+    for block in range(BLOCK, BLOCK // 2 - 1, -1):  # a divisor of n, if there is one
+        side = _divisor(n // block, longest)  # rows added as one
         if n % block == 0 and 2 * side > min(longest, n // block):
             blocks = n // block // side
             then = _over((*before, n // block, *behind), axis, dtype, True)

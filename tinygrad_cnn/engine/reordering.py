@@ -1,10 +1,10 @@
-"""Images copied from one order of memory to the other, a block that fits the cache at a time.
+"""Cache-blocked conversion between the images-first and images-last layouts.
 
-Between (N, C, H, W) and (H, W, C, N) every copy reads or writes with long strides. NumPy goes
-through the target in order; where the strides are powers of two, the values it fetches side by side
-evict each other from the cache before they are used: 64×64×8×8 float32 take 0.8 ms. A block of few
-pixels and all images is turned in 0.2 ms: copied in runs that are contiguous on the side with the
-long strides, and turned within the cache.
+Between (N, C, H, W) and (H, W, C, N) every copy reads or writes with long strides. NumPy writes the
+target in order. If the strides are powers of two, neighboring values evict each other from the
+cache before use: 64×64×8×8 float32 take 0.8 ms. By blocks of few pixels and all images it takes 0.2
+ms: a block is copied in stretches that are contiguous on the side with the long strides, and
+transposed in the cache.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tinygrad_cnn.engine.scratch import scratch
 
 Array = NDArray[Any]
 
-BLOCK = 256  # pixels of an image, its channels counted
-WORTH = 1 << 17  # values from which on blocks pay
+BLOCK = 256  # pixels of an image, over all channels
+WORTH = 1 << 17  # minimum number of values for blocks to pay
 
 
 def images_last(images: Array, memory: Array) -> None:
@@ -38,13 +38,13 @@ def images_first(memory: Array, images: Array) -> None:
         block = images[:, channels, rows]
         near = scratch("near", (*block.shape[1:], len(block)), images.dtype)
         near[...] = memory[rows, :, channels].transpose(2, 0, 1, 3)
-        # The pixels of a block lie side by side: rows of one channel, or all of several channels.
+        # The pixels of a block are adjacent: rows of one channel, or all of several channels.
         pixels = view(block, (len(block), block[0].size))
         pixels[...] = near.reshape(pixels.shape[::-1]).T
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
-    """Yield channels and rows of blocks: whole channels, or rows of a single one."""
+    """Yield the channels and rows of each block: whole channels, or rows of one channel."""
     _, channels, height, width = shape
     down = max(1, BLOCK // width)
     across = max(1, BLOCK // (height * width))

@@ -1,15 +1,15 @@
-"""Kernel rows of an image, gathered so that every window is a contiguous matrix.
+"""Gathered kernel rows of an image, in which every window is a contiguous matrix.
 
-For a band of output rows, with G groups and the images last,
+For a band of output rows, with G groups and images-last layout,
 
     R : (G, oh, column, KH, C/G, N)   R[g, oh, m, k] = x[oh·stride + k·dilation − padding, column m]
 
-is one slice copy for each kernel row k: a KH-fold copy of the image, where gathering every kernel
-cell would be a KH·KW-fold one. The window at (oh, ow) is R[g, oh, m : m + KW] with m = ow·stride, a
-contiguous matrix of shape (K, N), K = KW·KH·C/G; neighbours overlap, and no window is ever copied.
+takes one slice copy per kernel row k: a KH-fold copy of the image, where im2col makes a KH·KW-fold
+one. The window at (oh, ow) is R[g, oh, m : m + KW] with m = ow·stride, a contiguous matrix of shape
+(K, N), K = KW·KH·C/G. Neighbors overlap; no window is copied.
 
-Where the columns of a window do not lie side by side (dilation), they are gathered for each window
-by itself: column ow·KW + j holds what cell j of window ow sees, and m = ow·KW.
+If the columns of a window are not adjacent (dilation), they are gathered per window: column
+ow·KW + j holds the image column under cell j of window ow, and m = ow·KW.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """How the kernel rows of an image of C channels in G groups are gathered."""
+    """The gather of kernel rows from an image of C channels in G groups."""
 
     at: Windows
     channels: int
@@ -38,23 +38,23 @@ class Rows:
 
     @property
     def width(self) -> int:
-        """How many columns are gathered."""
+        """The number of gathered columns."""
         return (self.at.columns.windows - 1) * self.at.columns.step + self.at.columns.kernel
 
     @property
     def size(self) -> int:
-        """How many values are gathered for a row of windows, of one image."""
+        """The number of values gathered for a row of windows of one image."""
         return self.width * self.at.rows.kernel * self.channels
 
     def windows(self, x: Array, band: Band, split: int = 1) -> Array:
         """Return the windows of memory `x` (H, W, C, N) as matrices, valid until the next call.
 
-        Of shape (G, oh, OW, N / q, K, q) with q = N / `split`: the images may be split, for
+        The shape is (G, oh, OW, N / q, K, q) with q = N / `split`: splitting the images gives
         narrower products.
         """
         gathered = self._gather(x[..., band.first : band.last], band)
         group, row, column, *_ = gathered.strides
-        # Where there is one channel or image, NumPy may say any stride for it; these hold always.
+        # NumPy's stride of an axis of length 1 is arbitrary; these strides are always right.
         image = x.itemsize
         cell = image * (x.shape[-1] if self._is_there(x.shape[1]) else band.images)
         kernel = self.at.columns.kernel * self.at.rows.kernel * (self.channels // self.groups)
@@ -67,7 +67,7 @@ class Rows:
         )
 
     def _gather(self, x: Array, band: Band) -> Array:
-        """Return R; a view of `x` where that is it already (a kernel of one row, no border)."""
+        """Return R; a view of `x` if possible (a kernel of one row, no border)."""
         height, width, _, n = x.shape
         c, kernel = self.channels // self.groups, self.at.rows.kernel
         if self._is_there(width):
@@ -101,7 +101,7 @@ class Rows:
         return gathered
 
     def _is_there(self, width: int) -> bool:
-        """Whether the windows are contiguous in the image itself."""
+        """Return whether the windows are contiguous in the image itself."""
         return (
             self.at.rows.kernel == 1
             and (self.groups == 1 or self.at.columns.kernel == 1)
@@ -112,7 +112,7 @@ class Rows:
         )
 
     def _columns(self, width: int) -> Iterator[tuple[slice, slice | None]]:
-        """Yield columns of R with the image's columns that belong there; None for the border."""
+        """Yield columns of R and the image's columns to copy there; None for the border."""
         if self.at.columns.shared:
             start = self.at.columns.before
             yield from strip(self.width, 1, -start, width)

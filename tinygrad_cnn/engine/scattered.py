@@ -1,16 +1,16 @@
-"""The gradient of a convolution for an image of few channels: along rows, then added down columns.
+"""The input gradient of a convolution for few channels: convolved along rows, added down columns.
 
-With R the kernel rows of `rows`, gathered from the image, the output is a product of kernels and
-windows of R. So going back,
+With R the gathered kernel rows (see `rows`), the output is a product of kernels and windows of R.
+So the gradients are
 
     R[oh, m, k, c] = Σ over o, j of  dy[oh, m − j, o] · w[o, c, k, j]
     dx[oh·stride + k·dilation − padding, m, c]  +=  R[oh, m, k, c]        for each kernel row k
 
-where the first is a convolution of dy with kernels of one row, from OC to KH·C channels (one for
-each phase that the stride gives the columns, see `transposed`), and the second the adjoint of the
-gather. A convolution along both axes has only C rows in its products, too thin an operand for BLAS
-if C is small, and multiplies the zeros above and below dy by the kernels. Here they have KH·C, and
-there are no such zeros, for the price of KH additions a value.
+The first is a convolution of dy with kernels of one row, from OC to KH·C channels (one convolution
+per phase of the columns, see `transposed`). The second is the adjoint of the gather. A convolution
+along both axes has only C rows in its products, too few for BLAS if C is small, and multiplies the
+zeros above and below dy. Here the products have KH·C rows and no such zeros, at the cost of KH
+additions per value.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tinygrad_cnn.engine.windows import Axis, Windows, inside
 
 
 def input_gradient(dy: Array, w: Array, at: Windows, way: Algorithm, dx: Array) -> None:
-    """Write the gradient of the images to `dx` (N, C, H, W), from `dy` (N, OC, OH, OW).
+    """Write the input gradient to `dx` (N, C, H, W), given `dy` (N, OC, OH, OW).
 
     The convolution along rows is computed by `way`.
     """
@@ -53,7 +53,7 @@ def input_gradient(dy: Array, w: Array, at: Windows, way: Algorithm, dx: Array) 
 
 @lru_cache(maxsize=1024)
 def _along_columns(at: Windows) -> tuple[tuple[slice, slice, Windows], ...]:
-    """Return columns of dx, the cells of a kernel row that reach them, and the windows."""
+    """Return the columns of dx per phase, the kernel cells that reach them, and the windows."""
     row = Axis(at.rows.windows, 1, 1, 1, 0, 0, at.rows.windows)
     return tuple(
         (phase.cells, phase.kernel, Windows(row, phase.axis))
@@ -64,7 +64,7 @@ def _along_columns(at: Windows) -> tuple[tuple[slice, slice, Windows], ...]:
 
 @lru_cache(maxsize=1024)
 def _additions(axis: Axis, top: int, bottom: int) -> tuple[tuple[int, slice, slice], ...]:
-    """Return for each kernel row the outputs that read cells `top` to `bottom`, and those."""
+    """Return per kernel row the outputs that read cells `top` to `bottom`, and those cells."""
     found = []
     for k in range(axis.kernel):
         offset = k * axis.dilation - axis.before

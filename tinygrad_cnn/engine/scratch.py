@@ -1,9 +1,8 @@
-"""Working memory of a thread, used again from one piece of work to the next.
+"""Scratch memory: per-thread buffers that are reused from one piece of work to the next.
 
-A piece fills about a megabyte and is done with it in less than a millisecond; memory fresh from the
-system would cost as much again in page faults. So a thread keeps a block for each name, and lends
-them all to the work that it begins. Work that comes in between (of a signal handler, a finalizer or
-an observer) finds nothing to borrow and gets blocks of its own.
+A piece needs about a megabyte for less than a millisecond; page faults on fresh memory would double
+its time. So a thread keeps one block per name and lends all of them to the work it starts. Nested
+work (in a signal handler, finalizer or observer) gets new blocks.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.engine.configuration import configuration
 
-KEPT = 1 << 23  # bytes; a larger block is not kept
+KEPT = 1 << 23  # bytes; larger blocks are not kept
 
 Blocks = dict[str, NDArray[Any]]
 
 
 class _Own(local):
-    """The blocks of a thread: those that nobody uses, and those of the work that runs now."""
+    """The blocks of a thread: free, or lent to the running work."""
 
     unused: Blocks | None = None
     lent: Blocks | None = None
@@ -34,7 +33,7 @@ _own = _Own()
 
 
 def with_scratch(work: Callable[[], None]) -> None:
-    """Call `work`, and lend it the thread's blocks meanwhile."""
+    """Call `work` with the thread's blocks lent to it."""
     outer = _own.lent
     blocks, _own.unused = _own.unused, None
     try:
@@ -45,9 +44,9 @@ def with_scratch(work: Callable[[], None]) -> None:
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return an array of undefined values, valid until the same work asks for `name` again.
+    """Return an uninitialized array, valid until the same work requests `name` again.
 
-    Outside of `with_scratch` it is new memory.
+    Outside `with_scratch` it is new memory.
     """
     size = math.prod(shape) * dtype.itemsize
     blocks = _own.lent

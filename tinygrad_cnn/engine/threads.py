@@ -1,7 +1,7 @@
-"""How many threads the computation may use, and products that use them.
+"""The number of threads, and multithreaded matrix products.
 
-Work is cut into pieces by its size alone, never by the number of threads: whoever does a piece, the
-result is the same to the last bit.
+The pieces of a computation depend on its size, never on the number of threads: results are
+bit-identical for any number.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tinygrad_cnn.engine import buffers, pool
 from tinygrad_cnn.engine.blas import on_one_thread
 from tinygrad_cnn.engine.context import changed
 
-SMALL = 1 << 17  # multiply-adds up to which BLAS uses one thread of its own accord
-WORTH = 1 << 24  # operations from which on a second thread is worth calling: 400 µs or more
-PIECE = 1 << 23  # multiply-adds that are worth a piece of their own
+SMALL = 1 << 17  # multiply-adds; up to here BLAS itself uses one thread
+WORTH = 1 << 24  # minimum operations for a second thread to pay: 400 µs or more
+PIECE = 1 << 23  # multiply-adds of one piece
 
 _limit: ContextVar[int | None] = ContextVar("num_threads", default=None)
 
@@ -27,18 +27,18 @@ _limit: ContextVar[int | None] = ContextVar("num_threads", default=None)
 def num_threads(n: int) -> changed[int | None]:
     """Compute with at most `n` threads inside ``with num_threads(n):``.
 
-    Otherwise with one for each core that the process may run on. The results are the same bits for
-    every `n`.
+    The default is one thread per core available to the process. Results are bit-identical for every
+    `n`.
 
     Parameters
     ----------
     n : int
-        1 or more.
+        The number of threads, 1 or more.
 
     Raises
     ------
     ValueError
-        If `n` is no whole number from 1 up.
+        If `n` is not an integer of at least 1.
 
     Examples
     --------
@@ -54,9 +54,9 @@ def num_threads(n: int) -> changed[int | None]:
 
 
 def run(piece: pool.Piece, count: int, operations: int) -> None:
-    """Call `piece` with 0 … `count` − 1, by as many threads as may be used and are worth it.
+    """Call `piece` with 0 … `count` − 1, on several threads if the work is large enough.
 
-    `operations` says how much work there is in all: multiply-adds, or bytes read and written.
+    `operations` is the total work: multiply-adds, or bytes read and written.
     """
     if operations <= SMALL:
         pool.run_alone(piece, count)
@@ -65,11 +65,11 @@ def run(piece: pool.Piece, count: int, operations: int) -> None:
 
 
 def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Return ``np.matmul(a, b)``, in pieces where that is worth it."""
+    """Return ``np.matmul(a, b)``, in pieces if it is large."""
     if a.ndim < 2 or b.ndim < 2:
         return np.asarray(np.matmul(a, b))
     if a.shape[-1] == b.shape[-2] == 1 and a.ndim == b.ndim == 2:
-        return np.asarray(a * b)  # nothing to add up; BLAS would take four times as long
+        return np.asarray(a * b)  # no sums; BLAS would take four times as long
     if a.size * b.shape[-1] <= SMALL:
         return np.asarray(np.matmul(a, b))
     pieces = a.size * b.shape[-1] // PIECE
@@ -92,13 +92,13 @@ def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
 
 
 def _cuts(length: int, pieces: int) -> list[int]:
-    """Return where to cut `length` into at most that many pieces, whole vectors of 16 each."""
+    """Return the cuts of `length` into at most `pieces` pieces, in multiples of 16."""
     step = max(1, -(-length // (16 * pieces))) * 16
     return [*range(0, length, step), length]
 
 
 def _cores() -> int:
-    """Return how many cores the process may run on."""
+    """Return the number of cores available to the process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

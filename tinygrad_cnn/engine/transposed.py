@@ -1,13 +1,13 @@
-"""The gradient of a convolution for its image, as convolutions of stride 1 with flipped kernels.
+"""The input gradient of a convolution, as convolutions of stride 1 with flipped kernels.
 
-Along one axis, output o reads cell i = o·s − p + k·d with kernel cell k. So what flows to cell i,
+Along one axis, output o reads cell i = o·s − p + k·d with kernel cell k. So the gradient of cell i,
 
     dx[i] = Σ over k of  dy[(i + p − k·d) / s] · w[k],   over the k for which s divides i + p − k·d,
 
-depends on the phase r = (i + p) mod s. With g = gcd(s, d), a phase that g does not divide gets
-nothing; for the others the right k are k₀, k₀ + s/g, k₀ + 2·s/g …, and each of them looks d/g
-outputs further back. So the cells of one phase are a convolution of dy, of stride 1 and dilation
-d/g, with those kernel cells in reverse order. With s = 1 there is one phase, the whole kernel.
+depends on the phase r = (i + p) mod s. With g = gcd(s, d), a phase not divisible by g has gradient
+0. For the others, k runs over k₀, k₀ + s/g, k₀ + 2·s/g …, each step reading d/g outputs further
+back. So the cells of one phase are a convolution of dy, with stride 1 and dilation d/g, by those
+kernel cells in reverse order. With s = 1 there is one phase: the whole kernel.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from tinygrad_cnn.engine.windows import Axis, Windows
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Cells of one phase, the kernel cells that reach them, and the windows on dy they make."""
+    """The cells of one phase, the kernel cells that reach them, and the windows on dy."""
 
     cells: slice
     kernel: slice
-    axis: Axis | None  # None where no kernel cell reaches
+    axis: Axis | None  # None if no kernel cell reaches them
 
 
 @lru_cache(maxsize=1024)
@@ -50,8 +50,8 @@ def _phases(axis: Axis) -> Iterator[Phase]:
             continue
         kernel = slice(start, axis.kernel, s // g)
         length = len(range(axis.kernel)[kernel])
-        nearest = (first + p - start * d) // s  # the output that `start` joins with cell `first`
-        before = (length - 1) * (d // g) - nearest  # flipped, the window starts at its last cell
+        nearest = (first + p - start * d) // s  # the output that reads cell `first` with `start`
+        before = (length - 1) * (d // g) - nearest  # the flipped window starts at its last cell
         count = len(range(axis.size)[cells])
         reach = (count - 1) + (d // g) * (length - 1) + 1
         after = reach - before - axis.windows
@@ -61,7 +61,7 @@ def _phases(axis: Axis) -> Iterator[Phase]:
 def parts(
     w: Array, at: Windows, groups: int
 ) -> Iterator[tuple[tuple[slice, slice], Array | None, Windows | None]]:
-    """Yield cells of dx, the kernels (C, OC/G, ·, ·) to convolve dy with for them, and where."""
+    """Yield the cells of dx per phase, their kernels (C, OC/G, ·, ·) and the windows on dy."""
     oc, c, kh, kw = w.shape
     turned = w.reshape(groups, oc // groups, c, kh, kw).swapaxes(1, 2)
     turned = turned.reshape(groups * c, oc // groups, kh, kw)

@@ -1,23 +1,22 @@
-"""The gradient of a convolution for its kernels, of many images: long products along rows.
+"""The weight gradient of a convolution for many images, as long products along rows.
 
-It sums over images and pixels. With the images last, both can be one axis of a product, if only the
-channels stand before the columns:
+The gradient sums over images and pixels. In the images-last layout both form one axis of a product
+if the channels come before the columns:
 
     X : (G, row, C/G, column, N)         the image's rows under a band of output rows
-    U : (G, oh, OW·N, OC/G)              what flows back
+    U : (G, oh, OW·N, OC/G)              the gradient flowing in
 
-For output row oh and kernel column j, the cells that the KH kernel rows read there are a matrix
-(KH·C/G, OW·N) of X: rows that lie one after the other are no copies, and neither are the columns
-that are shifted by j. So there are KW products an output row,
+For output row oh and kernel column j, the KH kernel rows read a matrix (KH·C/G, OW·N) of X: a view,
+because the rows are consecutive and j only shifts the columns. So an output row takes KW products,
 
     dw[j] (KH·C/G, OC/G)  =  Σ over oh of  X[rows of oh, columns of j] (KH·C/G, OW·N) · U[oh]
 
-where products of each window would leave OW times as many results to add up. Where the cells of a
-window do not lie like that (a dilation of rows, a stride of columns), they are copied one by one.
+whereas a product per window would give OW times as many results to add. If the cells of a window
+are not laid out like this (dilated rows, strided columns), they are copied one by one.
 
-OpenBLAS multiplies small matrices without packing them, if the right one is not transposed. So U is
-turned where it is wide and used often enough, and the long axis is split where that leaves parts
-that are long enough.
+OpenBLAS multiplies small matrices without packing if the right one is not transposed. So U is
+transposed if it is wide and used often enough, and the long axis is split if the parts remain long
+enough.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ from tinygrad_cnn.engine.scratch import scratch
 from tinygrad_cnn.engine.windows import Axis, Windows, strip
 
 layout = Layout.IMAGES_LAST
-SMALL_PRODUCT = 1_000_000  # multiply-adds up to which OpenBLAS does not pack
-SHORTEST = 64  # values; a product over fewer is no faster for being small
-WIDE = 16  # output channels, and multiply-adds for each value of dy, from which on to turn it pays
+SMALL_PRODUCT = 1_000_000  # multiply-adds; up to here OpenBLAS does not pack
+SHORTEST = 64  # values; shorter products are not faster
+WIDE = 16  # minimum output channels, and multiply-adds per value of dy, for transposing to pay
 OFTEN = 64
 
 
 def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
-    """Return the gradient (OC, C/G, KH, KW) of the kernels, from `dy` (N, OC, OH, OW)."""
+    """Return the weight gradient (OC, C/G, KH, KW), given `dy` (N, OC, OH, OW)."""
     memory, gradient = layout.memory(layout.arranged(x)), layout.memory(layout.arranged(dy))
     (oh, ow, oc, n), c, (kh, kw) = gradient.shape, x.shape[1] // groups, at.kernel
     row = x.shape[1] * at.rows.step * _width(at.columns) + ow * oc
@@ -75,7 +74,7 @@ def _add_products(lines: Array, u: Array, total: Array) -> None:
 
 
 def _lines(memory: Array, at: Windows, groups: int, band: Band, split: int) -> Array:
-    """Return what the kernel's rows read: (G, oh, part, KW, KH·C/G, OW·N/parts)."""
+    """Return the cells under the kernel rows: (G, oh, part, KW, KH·C/G, OW·N/parts)."""
     height, width, channels, _ = memory.shape
     c, n, (kh, kw) = channels // groups, band.images, at.kernel
     step = at.rows.step
@@ -116,7 +115,7 @@ def _turned(u: Array, groups: int, split: int, uses: int) -> Array:
 
 
 def _split(length: int, multiply_adds: int) -> int:
-    """Return into how many parts to split an axis of a product, to make it small."""
+    """Return the number of parts of an axis that make a product small."""
     for split in range(1, length // SHORTEST + 1):
         if length % split == 0 and length // split * multiply_adds <= SMALL_PRODUCT:
             return split
@@ -124,14 +123,14 @@ def _split(length: int, multiply_adds: int) -> int:
 
 
 def _width(axis: Axis) -> int:
-    """Return how many columns X has."""
+    """Return the number of columns of X."""
     if axis.stride == 1:
         return axis.windows + (axis.kernel - 1) * axis.dilation
     return axis.windows * axis.kernel
 
 
 def _rows(axis: Axis, band: Band) -> Iterator[tuple[slice, slice | None]]:
-    """Yield rows of X with the image's rows that belong there; None for the border."""
+    """Yield rows of X and the image's rows to copy there; None for the border."""
     step, first = axis.step, band.top * axis.stride - axis.before
     if axis.step == axis.stride and axis.dilation == 1:
         yield from strip((band.rows - 1) * step + axis.kernel, 1, first, axis.size)
@@ -143,7 +142,7 @@ def _rows(axis: Axis, band: Band) -> Iterator[tuple[slice, slice | None]]:
 
 
 def _columns(axis: Axis) -> Iterator[tuple[slice, slice | None]]:
-    """Yield columns of X with the image's columns that belong there; None for the border."""
+    """Yield columns of X and the image's columns to copy there; None for the border."""
     if axis.stride == 1:
         yield from strip(_width(axis), 1, -axis.before, axis.size)
         return

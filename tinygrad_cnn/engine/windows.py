@@ -1,10 +1,10 @@
-"""Where windows lie on an image: the geometry that convolution and pooling share.
+"""The geometry of windows on an image, for convolution and pooling.
 
 Along one axis of length H, with padding (before, after), window o covers the cells
 
     o·stride − before + k·dilation,   k = 0 … kernel − 1
 
-so each kernel offset k, taken for all windows at once, is one strided slice of the padded axis.
+so the cells at kernel offset k of all windows form one strided slice of the padded axis.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Padding: TypeAlias = int | tuple[int, int] | str
 
 @dataclass(frozen=True)
 class Axis:
-    """The windows along one axis; padding below 0 takes cells away instead."""
+    """The windows along one axis; negative padding crops."""
 
     size: int
     kernel: int
@@ -37,51 +37,51 @@ class Axis:
 
     @cached_property
     def padded(self) -> int:
-        """How long the axis is with padding; windows rounded up may need more at the end."""
+        """The length of the padded axis; with ``ceil_mode`` the windows may extend it."""
         return max(self.before + self.size + self.after, self.reach)
 
     @property
     def shared(self) -> bool:
-        """Whether windows can share the cells they overlap in, for a window's lie side by side."""
+        """Whether overlapping windows share gathered cells: the cells of each are adjacent."""
         return self.dilation == 1 and self.stride < max(self.kernel, 2)
 
     @property
     def step(self) -> int:
-        """From the first cell of a window to that of the next, where all are gathered."""
+        """The distance between the first cells of neighboring windows, after gathering."""
         return self.stride if self.shared else self.kernel
 
     @property
     def apart(self) -> bool:
-        """Whether no two windows share a cell."""
+        """Whether no two windows overlap."""
         return self.windows == 1 or self.stride >= self.dilation * (self.kernel - 1) + 1
 
     @cached_property
     def seen(self) -> tuple[slice, slice]:
-        """The cells of the padded axis that are not border, and those of the image they are."""
+        """The cells of the padded axis inside the border, and the matching cells of the image."""
         first, start = max(-self.before, 0), max(self.before, 0)
         length = max(0, min(self.size - first, self.padded - start))
         return slice(start, start + length), slice(first, first + length)
 
     @property
     def reach(self) -> int:
-        """Where the last window ends, on the padded axis."""
+        """The end of the last window on the padded axis."""
         return (self.windows - 1) * self.stride + self.dilation * (self.kernel - 1) + 1
 
     @cached_property
     def offsets(self) -> tuple[slice, ...]:
-        """The cells under each kernel offset, one a window, on the padded axis."""
+        """The cells of the padded axis under each kernel offset, one per window."""
         starts = [k * self.dilation for k in range(self.kernel)]
         length = self.stride * (self.windows - 1) + 1
         return tuple(slice(start, start + length, self.stride) for start in starts)
 
     def starts(self) -> NDArray[Any]:
-        """Return where each window starts, on the axis without padding."""
+        """Return the start of each window on the axis without padding."""
         return np.arange(self.windows) * self.stride - self.before
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows on an image: `rows` along its height and `columns` along its width."""
+    """The windows on an image: `rows` along the height and `columns` along the width."""
 
     rows: Axis
     columns: Axis
@@ -93,24 +93,24 @@ class Windows:
 
     @cached_property
     def count(self) -> tuple[int, int]:
-        """How many windows there are: the size of the output."""
+        """The number of windows along each axis: the size of the output."""
         return self.rows.windows, self.columns.windows
 
     @property
     def covers_all(self) -> bool:
-        """Whether windows that are apart leave out no cell of the padded image."""
+        """Whether windows that do not overlap cover the padded image."""
         axes = (self.rows, self.columns)
         return all(axis.windows * axis.kernel == axis.padded for axis in axes)
 
     @cached_property
     def needs_no_border(self) -> bool:
-        """Whether all windows lie on the image, which is as large with its padding."""
+        """Whether the padded image is the image itself."""
         axes = (self.rows, self.columns)
         return all(axis.before == 0 and axis.padded == axis.size for axis in axes)
 
     @cached_property
     def cells(self) -> tuple[tuple[Any, slice, slice], ...]:
-        """What each kernel offset sees of the padded image, one cell a window; row by row."""
+        """The index of the padded image's cells under each kernel offset, in row-major order."""
         return tuple(
             (..., of_rows, of_columns)
             for of_rows in self.rows.offsets
@@ -118,17 +118,17 @@ class Windows:
         )
 
     def pad(self, x: NDArray[Any], value: float = 0.0) -> NDArray[Any]:
-        """Return `x`, of shape (..., H, W), with its border; `x` itself where it needs none."""
+        """Return `x`, of shape (..., H, W), with its border; `x` itself if it needs none."""
         if self.needs_no_border:
             return x
         shape = (*x.shape[:-2], self.rows.padded, self.columns.padded)
-        out = np.full_like(x, value, shape=shape)  # in the memory order of x
+        out = np.full_like(x, value, shape=shape)  # keeps the layout of x
         (rows, of_rows), (columns, of_columns) = self.rows.seen, self.columns.seen
         out[..., rows, columns] = x[..., of_rows, of_columns]
         return out
 
     def crop(self, padded: NDArray[Any]) -> NDArray[Any]:
-        """Return the view of `padded` that lies inside the border."""
+        """Return the view of `padded` inside the border."""
         rows, columns = self.rows, self.columns
         return padded[
             ...,
@@ -138,7 +138,7 @@ class Windows:
 
 
 def strip(count: int, stride: int, offset: int, size: int) -> Iterator[tuple[slice, slice | None]]:
-    """Yield the parts of 0 … count − 1 whose cell, o·stride + offset, is off or on the image."""
+    """Yield ranges of o in 0 … count − 1 with cell o·stride + offset off or on the image."""
     low, high = inside(offset, stride, size, 0, count)
     if low > 0:
         yield slice(0, low), None
@@ -150,7 +150,7 @@ def strip(count: int, stride: int, offset: int, size: int) -> Iterator[tuple[sli
 
 
 def inside(offset: int, stride: int, size: int, low: int, high: int) -> tuple[int, int]:
-    """Return which o in low … high − 1 have 0 ≤ o·stride + offset < size, as a range."""
+    """Return the range of o in low … high − 1 with 0 ≤ o·stride + offset < size."""
     first = -(offset // stride)  # ⌈−offset / stride⌉
     last = (size - 1 - offset) // stride + 1
     start = min(max(first, low), high)
@@ -184,7 +184,7 @@ def windows(
     )
 
 
-@lru_cache(maxsize=1024)  # of checked options only: 1.0 and True are equal to 1
+@lru_cache(maxsize=1024)  # checked options only: 1.0 and True equal 1
 def _windows(
     name: str,
     size: tuple[int, int],
@@ -223,7 +223,7 @@ def _windows(
 
 
 def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
-    """Return `value`, a whole number or two of them, as a pair; refuse what is below `least`."""
+    """Return an int or a pair of ints as a pair; raise ValueError if one is below `least`."""
     if type(value) is int and value >= least:
         return value, value
     value = value.tolist() if isinstance(value, np.ndarray) else value
@@ -238,7 +238,7 @@ def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
 
 
 def _start_afresh() -> None:
-    """After a fork: before Python 3.12 a cached property has a lock, maybe of another thread."""
+    """Replace locks after a fork: before Python 3.12 a cached property has one."""
     for owner in (Axis, Windows):
         for value in vars(owner).values():
             if hasattr(value, "lock"):

@@ -1,18 +1,18 @@
-"""Winograd's convolution F(4×4, 3×3): 36 products for 16 outputs of a 3×3 kernel, not 144.
+"""Winograd convolution F(4×4, 3×3): 36 products instead of 144 for 16 outputs of a 3×3 kernel.
 
-Four outputs of a row are a product of polynomials that 6 values determine: with V the values of 1,
-z, …, z⁵ at 6 points (a column a point, the last at infinity), and any scale N of the points,
+Four outputs of a row are a product of polynomials determined by 6 values. With V the values of 1,
+z, …, z⁵ at 6 points (one column per point, the last at infinity) and any scale N of the points,
 
     Aᵀ = V's first rows       G = N⁻¹·(V's first rows)ᵀ       Bᵀ = N·V⁻¹
 
     y (4) = Aᵀ [ (G w) ⊙ (Bᵀ d) ],    d (6) the inputs, w (3) the kernel;    Aᵀ (4, 6), G (6, 3).
 
-Read with 4 rows in G and 3 in Aᵀ, it is the gradient of the kernel: dw = Aᵀ Σ [ (G dy) ⊙ (Bᵀ d) ].
-In two dimensions each matrix acts on rows and on columns. For every tile (6×6 inputs, 4×4 outputs)
-and each of its 36 values the product ⊙ runs over channels: a matrix product, (OC, C) · (C, N).
+With 4 columns in G and 3 rows in Aᵀ it is the weight gradient: dw = Aᵀ Σ [ (G dy) ⊙ (Bᵀ d) ].
+In two dimensions each matrix acts on rows and on columns. For each of the 36 values of a tile (6×6
+inputs, 4×4 outputs), the product ⊙ over channels is a matrix product, (OC, C) · (C, N).
 
-Every transform acts on an axis outside of (C, N) in memory: a small matrix times long contiguous
-rows. A row of tiles is one piece of work:
+Every transform acts on an axis outside (C, N) in memory: a small matrix times long contiguous rows.
+A row of tiles is one piece of work:
 
     x rows   (6, W, C·N)      —Bᵀ, rows→     (6, W, C·N)      —Bᵀ, columns→  (6, tiles, 6, C·N)
     · U      (6, tiles, 6, OC·N)
@@ -40,8 +40,8 @@ from tinygrad_cnn.engine.windows import Windows
 layout = Layout.IMAGES_LAST
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity
 OUT, IN = 4, 6  # outputs and inputs of a tile, along an axis
-WIDEST = 128  # images side by side
-WIDTH = 1 << 14  # columns of a transform's operand: 6 rows of them fit the cache
+WIDEST = 128  # images per block
+WIDTH = 1 << 14  # columns of a transform's operand; 6 such rows fit the cache
 
 
 @cache
@@ -56,7 +56,7 @@ def transforms(outputs: int, dtype: np.dtype[np.floating]) -> tuple[Array, Array
     scale = np.append(apart.prod(axis=1), 1.0)
     kernel = IN + 1 - outputs
     a, g = values[:outputs].copy(), values[:kernel] / scale
-    a[-1, -1] = g[-1, -1] = 1.0  # at infinity only the highest power counts
+    a[-1, -1] = g[-1, -1] = 1.0  # at infinity only the highest power remains
     b = scale[:, np.newaxis] * np.linalg.inv(values)
     a, b, g = (np.ascontiguousarray(matrix, dtype) for matrix in (a, b, g.T))
     return a, b, g
@@ -97,7 +97,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
 
 
 def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
-    """Return the gradient (OC, C, 3, 3) of the kernels, from `dy` (N, OC, OH, OW)."""
+    """Return the weight gradient (OC, C, 3, 3), given `dy` (N, OC, OH, OW)."""
     memory, gradient = layout.memory(layout.arranged(x)), layout.memory(layout.arranged(dy))
     (oh, ow, oc, n), c = gradient.shape, x.shape[1]
     back, _, g = transforms(IN + 1 - OUT, x.dtype)
@@ -112,7 +112,7 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
         size = oc * (last - first)
         rows = gradient[t * OUT : (t + 1) * OUT, :, :, first:last]
         turned = scratch("rows", (len(rows), ow, last - first, oc), x.dtype)
-        turned[...] = rows.swapaxes(2, 3)  # so that the sum over images is a plain product below
+        turned[...] = rows.swapaxes(2, 3)  # makes the sum over images a matrix product
         grown = scratch("half", (IN, tiles * OUT * size), x.dtype)
         grown[:, ow * size :] = 0
         flat = turned.reshape(len(rows), ow * size)
@@ -137,7 +137,7 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
 
 
 def _groups(tiles: int, value_bytes: int) -> list[slice]:
-    """Return a row's tiles in groups of which all 36 values, of so many bytes, fit the cache."""
+    """Return groups of a row's tiles whose 36 values, `value_bytes` each, fit the cache."""
     at_once = max(1, CACHE // (IN * IN * value_bytes))
     return [slice(k, min(k + at_once, tiles)) for k in range(0, tiles, at_once)]
 
@@ -175,7 +175,7 @@ def _tiles(spread: Array, part: slice, c: int) -> Array:
 
 
 def _rows_product(matrix: Array, rows: Array, *, out: Array) -> None:
-    """Write matrix · rows to `out`, as one stack of products of equally many columns each."""
+    """Write matrix · rows to `out`, as a stack of products with equally many columns."""
     count, columns = _stack(rows.shape[1])
     cut = rows.reshape(len(rows), count, columns).swapaxes(0, 1)
     np.matmul(matrix, cut, out=view(out, (len(out), count, columns)).swapaxes(0, 1))
@@ -183,6 +183,6 @@ def _rows_product(matrix: Array, rows: Array, *, out: Array) -> None:
 
 @lru_cache(maxsize=1024)
 def _stack(columns: int) -> tuple[int, int]:
-    """Return how many products, of how many columns each, for their operands to fit the cache."""
+    """Return the number of products, and their columns, whose operands fit the cache."""
     count = next(k for k in range(-(-columns // WIDTH), columns + 1) if columns % k == 0)
     return count, columns // count
