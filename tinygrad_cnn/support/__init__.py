@@ -1,1 +1,1 @@
-"""Helpers without a home in one package: argument checks and atomic files."""
+"""Shared helpers: argument checks and atomic file writes."""

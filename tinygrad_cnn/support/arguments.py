@@ -1,4 +1,4 @@
-"""Checks of the arguments of classes and commands; messages start with the name of the owner."""
+"""Argument checks for classes and commands; messages start with the name of the owner."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tinygrad_cnn.engine.windows import Pair, pair
 
 
 def native(array: NDArray[Any]) -> NDArray[Any]:
-    """Return `array` in this machine's byte order: itself, if it is in it."""
+    """Return `array` in native byte order, without a copy if it already is."""
     return array if array.dtype.isnative else array.astype(np.result_type(array.dtype))
 
 
 def whole(owner: str, argument: str, value: Any, least: int = 1) -> int:
-    """Return `value`, a whole number of at least `least`, as an int; else raise ValueError."""
+    """Return an integer of at least `least` as an int; else raise ValueError."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
         raise ValueError(
             f"{owner}: {argument} is {value!r}, expected a whole number from {least} up"
@@ -27,7 +27,7 @@ def whole(owner: str, argument: str, value: Any, least: int = 1) -> int:
 
 
 def wholes(owner: str, argument: str, values: Any) -> tuple[int, ...]:
-    """Return `values`, a sequence of whole numbers from 1 up, as a tuple; else raise ValueError."""
+    """Return a list of positive integers as a tuple; else raise ValueError."""
     if not isinstance(values, tuple | list):
         raise ValueError(f"{owner}: {argument} is {values!r}, expected a list of whole numbers")
     return tuple(whole(owner, f"{argument}[{i}]", value) for i, value in enumerate(values))
@@ -36,7 +36,7 @@ def wholes(owner: str, argument: str, values: Any) -> tuple[int, ...]:
 def number(
     owner: str, argument: str, value: Any, least: float = 0.0, below: float = math.inf
 ) -> float:
-    """Return `value`, a number with least ≤ value < below, as a float; else raise ValueError."""
+    """Return a number with least ≤ value < below as a float; else raise ValueError."""
     real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if not real or not least <= value < below:
         limit = "" if below == math.inf else f" to below {below:g}"
@@ -48,7 +48,7 @@ def number(
 
 
 def positive(owner: str, argument: str, value: Any) -> float:
-    """Return `value`, a finite number above 0, as a float; else raise ValueError."""
+    """Return a positive finite number as a float; else raise ValueError."""
     try:
         return number(owner, argument, value, math.nextafter(0.0, 1.0))
     except ValueError:
@@ -58,7 +58,7 @@ def positive(owner: str, argument: str, value: Any) -> float:
 
 
 def share(owner: str, argument: str, value: Any) -> float:
-    """Return `value`, a number from 0 to 1, as a float; else raise ValueError."""
+    """Return a number from 0 to 1 as a float; else raise ValueError."""
     try:
         return number(owner, argument, value, below=math.nextafter(1.0, 2.0))
     except ValueError:
@@ -68,18 +68,18 @@ def share(owner: str, argument: str, value: Any) -> float:
 
 
 def numbers(owner: str, argument: str, value: Any, least: int) -> Pair:
-    """Return `value`, a whole number or a pair of them, as int or tuple; else raise ValueError."""
+    """Return an integer or a pair of integers as int or tuple; else raise ValueError."""
     both = pair(owner, argument, value, least)
     return both if isinstance(value, tuple | list) or np.ndim(value) else both[0]
 
 
 def flag(owner: str, argument: str, value: Any) -> bool:
-    """Return `value`, True or False; else raise ValueError."""
+    """Return `value` if it is True or False; else raise ValueError."""
     return bool(choice(owner, argument, value, (True, False)))
 
 
 def choice(owner: str, argument: str, value: Any, options: Iterable[Any]) -> Any:
-    """Return `value`, one of `options`; else raise ValueError."""
+    """Return `value` if it is one of `options`; else raise ValueError."""
     known = list(options)
     if not any(type(value) is type(option) and value == option for option in known):
         listed = ", ".join(repr(option) for option in known)

@@ -1,4 +1,4 @@
-"""Files that are either written whole or not written at all."""
+"""Atomic file writes: a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["atomic_write"]
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Write a file so that a reader sees the old contents or the new, never a part.
+    """Write a file atomically: readers see the old contents or the new, never a part.
 
-    The bytes go to a temporary file in the same folder, which is flushed to the disk and takes
-    the place of ``path`` when the block ends. If the block raises, the temporary file is removed
-    and ``path`` is as it was. A symbolic link is followed, and an existing file keeps its mode.
+    The bytes go to a temporary file in the same folder, which is flushed to disk and replaces
+    ``path`` when the block ends. If the block raises, the temporary file is removed and ``path``
+    is unchanged. Symbolic links are followed, and an existing file keeps its mode.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise FileNotFoundError(f"{path}: cannot be written: there is no folder {target.parent}")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb") as file:  # honours the umask, unlike tempfile's 0600
+        with open(temporary, "xb") as file:  # respects the umask, unlike tempfile's 0600
             yield file
             file.flush()
             os.fsync(file.fileno())
