@@ -1,4 +1,4 @@
-"""The ops: one file a family, each op with its derivatives beside it."""
+"""The ops: one file per family, each op next to its derivatives."""
 
 from tinygrad_cnn.ops.activation import (
     leaky_relu,

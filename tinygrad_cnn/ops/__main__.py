@@ -1,4 +1,4 @@
-"""Print the table of all ops, made from their declarations: ``python -m tinygrad_cnn.ops``."""
+"""The table of ops in the docs, from their declarations: ``python -m tinygrad_cnn.ops``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ an op, such as `tg.conv2d.__doc__`, has shapes, errors and an example.
 
 
 def table() -> str:
-    """Return the page: for each file of ops a table of forwards and derivatives."""
+    """Return the page: a table of forwards and derivatives per family of ops."""
     families: dict[str, list[Op[object]]] = {}
     for op in tg.OPS.values():
         if op.__module__.startswith("tinygrad_cnn.ops."):

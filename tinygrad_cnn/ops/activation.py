@@ -32,7 +32,7 @@ def sigmoid(x: Array) -> Array:
     >>> tg.sigmoid(tg.Tensor([-1e4, 0.0, 1e4]))
     Tensor([0. , 0.5, 1. ])
     """
-    if np.iscomplexobj(x):  # e⁻ˣ with an infinite real part would have no imaginary part
+    if np.iscomplexobj(x):  # e⁻ˣ with an infinite real part would lose its imaginary part
         x = np.where(x.real < -700, -700, x)
     with np.errstate(over="ignore"):  # e⁻ˣ = ∞ gives the right limit, 0
         return 1.0 / (1.0 + np.exp(-x))
@@ -71,7 +71,7 @@ def _(g: Array, *, y: Array) -> Array:
 def relu(x: Array) -> Array:
     """Return max(0, x), elementwise.
 
-    The derivative at 0 is 1, as the text defines it after eq 45; other frameworks choose 0.
+    The derivative at 0 is 1, as the text defines it after eq 45; other frameworks use 0.
 
     Parameters
     ----------
@@ -157,9 +157,9 @@ def softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     ----------
     x : Tensor or array_like
     axis : int
-        The axis whose values come to sum to 1.
+        The axis along which the results sum to 1.
     temperature : float
-        T. Below 1 it favours large `x`, above 1 it evens out.
+        T. Below 1 it sharpens the distribution, above 1 it flattens it.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
 
     Notes
     -----
-    The derivative uses the whole Jacobian, ∂y_i/∂x_j = y_i (δ_ij − y_j) / T; the text derives its
+    The derivative uses the full Jacobian, ∂y_i/∂x_j = y_i (δ_ij − y_j) / T; the text derives its
     diagonal (eq 35).
 
     Examples
@@ -197,7 +197,7 @@ def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
 
 @op(formula="x/T − ln Σ e^(x/T)", latex=r"\tfrac{x}{T} - \ln\sum e^{x/T}", equation="30 to 33")
 def log_softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
-    """Return the logarithm of `softmax`, exact where that underflows; parameters as there.
+    """Return the logarithm of `softmax`, exact where it underflows; the same parameters.
 
     Examples
     --------
@@ -217,7 +217,7 @@ def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
 
 
 def _shifted(name: str, x: Array, axis: int, temperature: float) -> Array:
-    """Return (x − m)/T, m the largest real part along `axis`, so that no exponential overflows."""
+    """Return (x − m)/T, with m the largest real part along `axis`: exponentials cannot overflow."""
     if not temperature > 0:
         raise ValueError(f"{name}: temperature is {temperature}, expected more than 0")
     if not isinstance(axis, int | np.integer) or not -x.ndim <= axis < x.ndim:
@@ -233,7 +233,7 @@ def _shifted(name: str, x: Array, axis: int, temperature: float) -> Array:
 
 
 def _cooled(x: Array, temperature: float) -> Array:
-    """Return x/T, by no number that the dtype of `x` cannot hold: 0·∞ and 0/0 are NaN."""
+    """Return x/T, with factors that the dtype of `x` can hold: 0·∞ and 0/0 are NaN."""
     if temperature == 1.0:
         return x
     if temperature > 1.0:

@@ -1,4 +1,4 @@
-"""Elementwise arithmetic: arguments broadcast against each other, gradients are summed back."""
+"""Elementwise arithmetic with broadcasting; gradients are summed over broadcast axes."""
 
 from __future__ import annotations
 
@@ -135,8 +135,8 @@ def _(g: Array) -> Array:
 def pow(a: Array, b: Array) -> Array:
     """Return `a` to the power `b`, elementwise, for shapes that broadcast.
 
-    A negative base with an exponent that is no integer gives NaN, as in NumPy. Where ``a == 0`` the
-    derivative with respect to `b` is taken as 0, its limit for positive exponents.
+    A negative base with a non-integer exponent gives NaN, as in NumPy. Where ``a == 0``, the
+    derivative with respect to `b` is defined as 0, its limit for positive exponents.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def pow(a: Array, b: Array) -> Array:
     >>> tg.pow(tg.Tensor([1.0, 3.0]), 2)
     Tensor([1., 9.])
     """
-    return a ** (b.item() if np.ndim(b) == 0 else b)  # NumPy is fast for a number 2, −1 or ½
+    return a ** (b.item() if np.ndim(b) == 0 else b)  # NumPy is fast for a scalar 2, −1 or ½
 
 
 @pow.residual
@@ -220,7 +220,7 @@ def _(g: Array, *, y: Array) -> Array:
 
 @op(formula="|x|", latex=r"\lvert x\rvert", elementwise=True, integers="widened")
 def abs(x: Array) -> Array:
-    """Return the absolute value of `x`, elementwise; the derivative at 0 is taken as 0.
+    """Return the absolute value of `x`, elementwise; the derivative at 0 is defined as 0.
 
     Examples
     --------
@@ -314,10 +314,10 @@ def where(condition: Array, a: Array, b: Array) -> Array:
 
     Notes
     -----
-    The derivative of the branch that was not taken is 0, also where the gradient that flows in is
-    infinite or NaN. So select in the rules of your own ops: ``where(mask, g, 0.0)``. A product
-    ``g * mask`` is NaN there. An op inside a branch gets the gradient 0 where the branch is not
-    taken: keep its slope finite there, as in ``where(x > 0, sqrt(where(x > 0, x, 1.0)), 0.0)``.
+    The derivative of the branch not taken is 0, even where the gradient flowing in is infinite or
+    NaN. In the rules of your own ops, select likewise with ``where(mask, g, 0.0)``: a product
+    ``g * mask`` is NaN there. An op inside a branch receives the gradient 0 where the branch is not
+    taken. Keep its slope finite there, as in ``where(x > 0, sqrt(where(x > 0, x, 1.0)), 0.0)``.
 
     Examples
     --------
@@ -357,12 +357,12 @@ def clip(x: Array, low: float | None = None, high: float | None = None) -> Array
     ----------
     x : Tensor or array_like
     low, high : float, optional
-        A limit left out does not limit.
+        The bounds; None means no bound.
 
     Raises
     ------
     ValueError
-        If both limits are left out, or `low` is above `high`.
+        If both bounds are left out, or `low` is above `high`.
 
     Examples
     --------
@@ -393,7 +393,7 @@ def _(g: Array, *, inside: Array) -> Array:
 
 @op(formula="x", latex="x", elementwise=True, complex_step=False, integers="kept")
 def astype(x: Array, dtype: DTypeLike) -> Array:
-    """Return `x` in another dtype; its gradient comes back in the dtype of `x`.
+    """Return `x` in another dtype; the gradient is converted back to the dtype of `x`.
 
     A cast to integers is constant almost everywhere: its gradient is 0.
 
@@ -412,10 +412,10 @@ def _(g: Array, *, dtype: DTypeLike) -> Array:
 
 
 def masked(g: Array, mask: Array) -> Array:
-    """Return `g` where `mask` holds and 0 elsewhere: for a rule whose op took a branch.
+    """Return `g` where `mask` holds and 0 elsewhere, for rules of ops with branches.
 
-    A branch not taken has the derivative 0. So a mask selects: a product with it is NaN where `g`
-    is infinite, as behind the square root of a ReLU.
+    A branch not taken has the derivative 0. The mask must select: a product with it is NaN where
+    `g` is infinite, as for the square root of a ReLU.
     """
     if type(g) is np.ndarray and type(mask) is np.ndarray:
         return engine.select(g, mask)
@@ -427,7 +427,7 @@ def masked(g: Array, mask: Array) -> Array:
 
 
 def _choose(choice: np.ufunc, comparison: np.ufunc, a: Array, b: Array) -> Array:
-    """Return ``choice(a, b)``, for complex arguments by their real parts."""
+    """Return ``choice(a, b)``; complex arguments are compared by their real parts."""
     if np.iscomplexobj(a) or np.iscomplexobj(b):
         return np.where(comparison(np.real(a), np.real(b)), a, b)
     return choice(a, b)

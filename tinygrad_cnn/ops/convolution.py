@@ -1,8 +1,8 @@
-"""Convolution, its two gradients and its transpose: four ops that are each other's derivatives.
+"""Convolution, its two gradients and its transpose: ops that are each other's derivatives.
 
-Convolution is bilinear. With C(x, w) the convolution, X(u, w) its gradient for the image and
-W(u, x) its gradient for the kernels, ⟨u, C(x, w)⟩ = ⟨X(u, w), x⟩ = ⟨W(u, x), w⟩ for all u, x and
-w; so the derivative of any of the three is one of the other two.
+Convolution is bilinear. With C(x, w) the convolution, X(u, w) its input gradient and W(u, x) its
+weight gradient, ⟨u, C(x, w)⟩ = ⟨X(u, w), x⟩ = ⟨W(u, x), w⟩ for all u, x and w. So each of the
+three has the other two as derivatives.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def conv2d(
     bias : Tensor or array_like, optional
         Of shape (OC,).
     stride, dilation : int or (int, int)
-        Steps between windows, and between the cells of a window.
+        The step between windows, and between the cells of a window.
     padding : int, (int, int), "same" or "valid"
         Zeros added on each side of height and width. ``"same"`` keeps the image's size (stride 1).
     groups : int
-        Both channel counts are split into that many groups, each convolved by itself.
+        The number of groups of channels; each group is convolved separately.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def conv2d(
     Raises
     ------
     ValueError
-        If shapes do not fit each other or the options.
+        If the shapes do not match each other or the options.
 
     Notes
     -----
@@ -204,7 +204,7 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Pair = 1,
 ) -> Array:
-    """Return the transposed convolution: what `conv2d` with the same kernels does, run backwards.
+    """Return the transposed convolution: the adjoint of `conv2d` with the same kernels.
 
     Parameters
     ----------
@@ -215,10 +215,10 @@ def conv_transpose2d(
     bias : Tensor or array_like, optional
         Of shape (OC,).
     stride, padding, dilation, groups
-        Of the convolution that this one is the transpose of.
+        The options of the convolution to transpose.
     output_padding : int or (int, int)
-        Rows and columns added to the output's end, less than the stride or the dilation. Below the
-        stride, it says which of the sizes that the convolution maps to H and W it is.
+        Rows and columns added at the end of the output, less than the stride or the dilation. Below
+        the stride, it selects one of the sizes that the convolution maps to H and W.
 
     Returns
     -------
@@ -229,7 +229,7 @@ def conv_transpose2d(
     Raises
     ------
     ValueError
-        If shapes do not fit each other or the options.
+        If the shapes do not match each other or the options.
 
     Examples
     --------
@@ -318,12 +318,12 @@ def _windows(
 
 
 def _of_convolution(static: Options) -> Options:
-    """Return the options of the convolution that a transposed one is the transpose of."""
+    """Return the options of the convolution to transpose."""
     return {name: value for name, value in static.items() if name != "output_padding"}
 
 
 def _extended(x: Array, stride: Pair, extra: Pair) -> Array:
-    """Return `x` with zeros behind it for the windows that start in the output padding."""
+    """Append zeros to `x` for the windows that start in the output padding."""
     strides = pair("conv_transpose2d", "stride", stride, 1)
     extras = pair("conv_transpose2d", "output_padding", extra, 0)
     rows, columns = (e // s for e, s in zip(extras, strides, strict=True))

@@ -14,24 +14,24 @@ from tinygrad_cnn.ops.shape import Shape, reshape, sum_to, transpose
 
 @op(formula="a b", latex=r"a\,b", integers="widened")
 def matmul(a: Array, b: Array) -> Array:
-    """Return the matrix product of `a` and `b`, by all of NumPy's rules.
+    """Return the matrix product of `a` and `b`, with NumPy's rules.
 
     Parameters
     ----------
     a : Tensor or array_like
-        Of shape (..., n, k), or (k,), which counts as one row.
+        Of shape (..., n, k), or (k,), treated as one row.
     b : Tensor or array_like
-        Of shape (..., k, m), or (k,), which counts as one column.
+        Of shape (..., k, m), or (k,), treated as one column.
 
     Returns
     -------
     Tensor
-        Of shape (..., n, m), the leading axes broadcast; without n or m where one was a vector.
+        Of shape (..., n, m), with leading axes broadcast; a vector argument drops its n or m.
 
     Raises
     ------
     ValueError
-        If an argument has no axis, or k or the leading axes do not agree.
+        If an argument is 0-D, or k or the leading axes do not match.
 
     Notes
     -----
@@ -73,16 +73,16 @@ def _(a_shape: Shape, y_shape: Shape) -> int:
 
 @op(formula="x wᵀ + b", latex=r"x\,w^{\mathsf T} + b", equation="14")
 def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
-    """Return the inputs of a layer's activations: z_i = Σ_p x_p w_ip + b_i.
+    """Return the pre-activations of a layer: z_i = Σ_p x_p w_ip + b_i.
 
     Parameters
     ----------
     x : Tensor or array_like
         Of shape (..., in).
     w : Tensor or array_like
-        Of shape (out, in): the weight from input p to output i stands at ``w[i, p]``.
+        Of shape (out, in): ``w[i, p]`` is the weight from input p to output i.
     bias : Tensor or array_like, optional
-        Of shape (out,). Eq 14 leaves it out, eq 25 has it.
+        Of shape (out,). Eq 14 omits it, eq 25 includes it.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
     Raises
     ------
     ValueError
-        If the shapes do not fit.
+        If the shapes do not match.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def _(w_shape: Shape, y_shape: Shape) -> int:
 
 
 def _as_matrices(a: Shape, b: Shape) -> tuple[Shape, Shape, Shape]:
-    """Return the shapes of a, b and a b when a vector a is a row and a vector b a column."""
+    """Return the shapes of a, b and a b, with a vector a as a row and a vector b as a column."""
     a_matrix = (1, *a) if len(a) == 1 else a
     b_matrix = (*b, 1) if len(b) == 1 else b
     lead = np.broadcast_shapes(a_matrix[:-2], b_matrix[:-2])

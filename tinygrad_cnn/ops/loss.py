@@ -1,4 +1,4 @@
-"""Losses: how far a prediction is from its target."""
+"""Loss functions."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def mse(prediction: Array, target: Array, reduction: Reduction = "mean") -> Arra
     Parameters
     ----------
     prediction, target : Tensor or array_like
-        Of one shape.
+        Of the same shape.
     reduction : {"mean", "sum", "none"}
-        Over all elements.
+        The reduction over all elements.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def squared_error(prediction: Array, target: Array, reduction: Reduction = "sum"
     Parameters
     ----------
     prediction, target : Tensor or array_like
-        Of one shape: Y and y in the text.
+        Of the same shape: Y and y in the text.
     reduction : {"sum", "mean", "none"}
         ``"none"`` gives the E_i of eq 17. ``"mean"`` divides the sum by the number of elements.
 
@@ -114,18 +114,18 @@ def cross_entropy(
     Parameters
     ----------
     logits : Tensor or array_like
-        Of shape (N, classes), (N, classes, ...) or (classes,): what the softmax is taken of, so
-        pass no probabilities.
+        Of shape (N, classes), (N, classes, ...) or (classes,): unnormalized scores, not
+        probabilities.
     target : array_like
-        Integer labels, of the shape of `logits` without the class axis; or one-hot rows or
-        probabilities, of the shape of `logits`. Floating rows need not sum to 1: they weight the
-        classes, as in PyTorch.
+        Integer labels of the shape of `logits` without the class axis, or one-hot rows or
+        probabilities of the shape of `logits`. Floating rows need not sum to 1: they are class
+        weights, as in PyTorch.
     reduction : {"mean", "sum", "none"}
-        Over the examples, and the positions if there are any.
+        The reduction over the examples, and over the positions if there are any.
     label_smoothing : float
-        The share of each target, from 0 to 1, that is spread evenly over all classes.
+        The fraction of each target, from 0 to 1, that is spread evenly over all classes.
     axis : int, optional
-        The class axis. By default, as in PyTorch, axis 1 of three or more, else the last.
+        The class axis. As in PyTorch, the default is axis 1 of three or more axes, else the last.
 
     Returns
     -------
@@ -135,9 +135,9 @@ def cross_entropy(
     Raises
     ------
     ValueError
-        If the shapes do not fit, a label is no class, a target is negative or not finite, an
-        integer row is not one-hot, or an option is out of range. Also if `axis` is left out where
-        the target fits the last axis as well as axis 1.
+        If the shapes do not match, a label is out of range, a target is negative or not finite, an
+        integer row is not one-hot, or an option is out of range. Also if `axis` is left out and the
+        target suggests that the classes are on the last axis.
     TypeError
         If labels are not integers.
 
@@ -157,7 +157,7 @@ def cross_entropy(
         losses = -_picked(log_softmax.forward(logits, at), _labels(target, shape[at]), at)
         return _reduce(losses, reduction)
     wanted = _probabilities(target, shape, at, label_smoothing, logits.real.dtype)
-    logarithms = np.where(wanted == 0, 0, log_softmax.forward(logits, at))  # for 0·(−∞) is 0 here
+    logarithms = np.where(wanted == 0, 0, log_softmax.forward(logits, at))  # 0·(−∞) counts as 0
     return _reduce(-total(wanted * logarithms, at), reduction)
 
 
@@ -178,7 +178,7 @@ def _(
     g = g * (1.0 / _share(_without(logits.shape, at), reduction))
     probabilities = softmax(logits, at)
     if np.ndim(target) < logits.ndim and not label_smoothing:
-        labels = np.asarray(target).reshape(-1)  # which the forward has checked
+        labels = np.asarray(target).reshape(-1)  # checked by the forward
         return (probabilities - _one_hot(labels, logits.shape, at, logits.dtype)) * g
     wanted = _probabilities(target, logits.shape, at, label_smoothing, logits.dtype)
     if np.ndim(target) == logits.ndim:  # rows that need not sum to 1
@@ -187,7 +187,7 @@ def _(
 
 
 def class_axis(shape: Shape, axis: int | None) -> int:
-    """Return which axis of logits of `shape` has the classes, counted from the first."""
+    """Return the class axis of logits of `shape`, not negative."""
     if axis is None:
         axis = 1 if len(shape) > 2 else len(shape) - 1
     whole = isinstance(axis, int | np.integer) and not isinstance(axis, bool)
@@ -203,7 +203,7 @@ def _without(shape: Shape, at: int) -> Shape:
 
 
 def _refuse_ambiguous(target: NDArray[Any], shape: Shape) -> None:
-    """Refuse a target for logits of three or more axes that says the classes may be the last."""
+    """Raise if the target suggests that the classes are on the last of three or more axes."""
     if target.shape == shape:
         fits = [np.allclose(target.sum(axis=k), 1.0, atol=1e-3) for k in (1, -1)]
         doubtful = fits == [False, True]
@@ -219,7 +219,7 @@ def _refuse_ambiguous(target: NDArray[Any], shape: Shape) -> None:
 def _probabilities(
     target: Array, shape: Shape, at: int, smoothing: float, dtype: Any
 ) -> NDArray[Any]:
-    """Return the target as weights of the classes, of `shape`, smoothed; refuse what is none."""
+    """Return the target as smoothed class weights of `shape`; raise if it is invalid."""
     target = np.asarray(target)
     wanted: NDArray[Any]
     if not 0.0 <= smoothing <= 1.0:
@@ -247,7 +247,7 @@ def _probabilities(
 
 
 def _one_hot(labels: NDArray[Any], shape: Shape, at: int, dtype: Any) -> NDArray[Any]:
-    """Return an array of `shape` with a 1 at the label of each row along axis `at`, else 0."""
+    """Return the one-hot encoding of `labels` along axis `at` of an array of `shape`."""
     rows = np.zeros((labels.size, shape[at]), dtype)
     rows[np.arange(labels.size), labels] = 1.0
     if at == len(shape) - 1:
@@ -256,7 +256,7 @@ def _one_hot(labels: NDArray[Any], shape: Shape, at: int, dtype: Any) -> NDArray
 
 
 def _labels(target: NDArray[Any], classes: int) -> NDArray[Any]:
-    """Return integer labels in a row; refuse what is no class."""
+    """Return the labels flattened; raise if they are not integers in range."""
     if target.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: target holds {target.dtype}, expected integer labels")
     labels = target.reshape(-1)
@@ -270,7 +270,7 @@ def _labels(target: NDArray[Any], classes: int) -> NDArray[Any]:
 
 
 def _picked(x: Array, labels: NDArray[Any], at: int) -> Array:
-    """Return the value of each row of `x` along axis `at` at its label."""
+    """Return the values of `x` along axis `at` at the labels."""
     examples = _without(x.shape, at)
     rows = x if at == x.ndim - 1 else np.moveaxis(x, at, -1)
     rows = rows.reshape(labels.size, x.shape[at])
@@ -299,5 +299,5 @@ def _reduce(losses: Array, reduction: Reduction) -> Array:
 
 
 def _share(shape: Shape, reduction: Reduction) -> int:
-    """Return what the sum over `shape` is divided by."""
+    """Return the divisor of the sum over `shape`."""
     return math.prod(shape) if reduction == "mean" else 1

@@ -1,4 +1,4 @@
-"""Pooling. The maximum is a gather at the winning cells; the average is linear as it stands."""
+"""Max and average pooling. A maximum is a gather at the winning cells; an average is linear."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def maxpool(
     kernel_size : int or (int, int)
         The size of a window.
     stride : int or (int, int), optional
-        The step between windows; the kernel's size if left out. Windows may overlap.
+        The step between windows; defaults to the kernel size. Windows may overlap.
     padding : int or (int, int)
-        Border that never wins, at most half a window wide; see `wide_padding`.
+        A border that never wins, at most half a window wide; see `wide_padding`.
     dilation : int or (int, int)
         The step between the cells of a window.
     ceil_mode : bool
-        Also take a last window that reaches over the edge.
+        Include a last window that extends beyond the edge.
     wide_padding : bool
-        Allow a border that is only narrower than a window, as ONNX does: each window still reaches
-        the image. PyTorch's limit is half a window.
+        Allow any border narrower than a window, as ONNX does: each window still reaches the image.
+        PyTorch's limit is half a window.
 
     Returns
     -------
@@ -177,7 +177,7 @@ def avgpool(
     kernel_size, stride, padding, ceil_mode
         As for `maxpool`; the border counts as zeros.
     count_include_pad : bool
-        Whether the border counts in what the sum is divided by.
+        Whether the divisor counts cells of the border.
     wide_padding : bool
         As for `maxpool`.
 
@@ -218,7 +218,7 @@ def avgpool_gradient(
     count_include_pad: bool = True,
     wide_padding: bool = False,
 ) -> Array:
-    """Return `u` shared out over the windows of an image of `shape`: the adjoint of `avgpool`.
+    """Return `u` spread over the windows of an image of `shape`, the adjoint of `avgpool`.
 
     Examples
     --------
@@ -268,7 +268,7 @@ def _windows(
     ceil_mode: bool,
     wide_padding: bool,
 ) -> Windows:
-    """Return the windows of a pooling of images of `shape`."""
+    """Return the pooling windows on images of `shape`."""
     if len(shape) != 4:
         raise ValueError(f"{name}: x has shape {shape}, expected (N, C, H, W)")
     kernel = pair(name, "kernel_size", kernel_size, 1)
@@ -283,7 +283,7 @@ def _windows(
 def check_padding(
     name: str, kernel: tuple[int, int], padding: Pair, dilation: Pair, wide: bool
 ) -> None:
-    """Refuse a border of more than half a window, or of a whole one if it may be wide."""
+    """Raise if the border exceeds half a window, or with `wide` reaches a whole one."""
     pads, dilations = pair(name, "padding", padding, 0), pair(name, "dilation", dilation, 1)
     reaches = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
     if wide and any(p >= reach for p, reach in zip(pads, reaches, strict=True)):
@@ -298,7 +298,7 @@ def check_padding(
 def _check_padding(
     name: str, shape: Shape, kernel: tuple[int, int], padding: Pair, dilation: Pair, wide: bool
 ) -> None:
-    """Refuse a border in which a window could lie without seeing the image."""
+    """Raise if all cells of a window could be on the border."""
     check_padding(name, kernel, padding, dilation, wide)
     pads, dilations = pair(name, "padding", padding, 0), pair(name, "dilation", dilation, 1)
     if any(p > 0 and n < d for p, n, d in zip(pads, shape[2:], dilations, strict=True)):
@@ -314,7 +314,7 @@ def _check_windows(name: str, argument: str, came: Shape, shape: Shape, at: Wind
 
 
 def _checked_winner(name: str, winner: Array, at: Windows) -> Array:
-    """Return `winner` as an array; refuse what is no cell of a window."""
+    """Return `winner` as an array; raise if an entry is not a cell of a window."""
     winner = np.asarray(winner)
     cells = len(at.cells)
     if winner.dtype.kind not in "iu":

@@ -1,4 +1,4 @@
-"""Ops that reduce over axes; `axis` is None for all of them, an axis, or a tuple of axes."""
+"""Reductions over axes; `axis` is an int, a tuple of ints, or None for all axes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     ----------
     x : Tensor or array_like
     axis : int or tuple of int, optional
-        The axes to reduce; all if left out.
+        The axes to reduce. Defaults to all.
     keepdims : bool
         Keep the reduced axes, with length 1.
 
@@ -76,12 +76,12 @@ def _(g: Array, *, x_shape: tuple[int, ...], axis: Axis) -> Array:
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the largest value over `axis`; parameters as for `sum`.
 
-    Of equal values the first (in row-major order) is the maximum, and gets the gradient.
+    Of equal values, the first in row-major order gets the gradient.
 
     Raises
     ------
     ValueError
-        If there is nothing to choose from.
+        If there are no values to reduce.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 @logsumexp.derivative("x", formula="g·e^(x − y)", latex=r"g\,e^{x-y}")
 def _(g: Array, *, x: Array, y: Array, axis: Axis) -> Array:
-    finite = where(y > -np.inf, y, 0.0)  # where all x are −∞, their weights are 0
+    finite = where(y > -np.inf, y, 0.0)  # if all x are −∞, their weights are 0
     weights = exp(x - _spread(finite, x.shape, axis))
     total = sum(weights, axis, True)  # 1, unless x is so large that y is coarse
     g = reshape(g, total.shape) / where(total > 0, total, 1.0)
@@ -160,23 +160,23 @@ def _(g: Array, *, x: Array, y: Array, axis: Axis) -> Array:
 
 
 def log_total(powers: Array, axis: Axis) -> Array:
-    """Return ln Σ of `powers`, of which the largest is 1, with the reduced axes kept.
+    """Return ln Σ of `powers`, whose largest is 1, with the reduced axes kept.
 
-    Where the others are small, the logarithm is what they add to 1: so they are added in float64.
+    The sum is taken in float64: if the other powers are small, ln Σ is about their sum.
     """
     total = powers.sum(axis=axis, dtype=np.promote_types(powers.dtype, "f8"), keepdims=True)
     return np.log(total).astype(powers.dtype, copy=False)
 
 
 def _axes(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
-    """Return the reduced axes, none negative."""
+    """Return the reduced axes as nonnegative ints."""
     if axis is None:
         return tuple(range(len(shape)))
     return tuple(a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
 def _count(shape: tuple[int, ...], axis: Axis) -> int:
-    """Return how many values go into each result."""
+    """Return the number of values per result."""
     return math.prod(shape[a] for a in _axes(shape, axis))
 
 
@@ -198,16 +198,16 @@ def _at_least_one(name: str, x: Array, axis: Axis) -> None:
 
 
 def _spread(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
-    """Return `g`, reduced over `axis`, repeated to `shape`."""
+    """Return `g`, the gradient of a reduction over `axis`, repeated to `shape`."""
     axes = _axes(shape, axis)
     kept = tuple(1 if a in axes else n for a, n in enumerate(shape))
     return broadcast_to(reshape(g, kept), shape)
 
 
 def _first(choose: Callable[..., Array], x: Array, axis: Axis) -> Array:
-    """Return a mask of `x` that is True once in each reduced group, where `choose` finds it."""
+    """Return a mask of `x`, True at the element of each reduced group that `choose` selects."""
     axes = _axes(x.shape, axis)
-    # Reduced axes last and flat, so that the group's order is row-major: (kept..., group)
+    # Move the reduced axes last and flatten them, for row-major order: (kept..., group)
     order = [a for a in range(x.ndim) if a not in axes] + sorted(axes)
     moved = x.transpose(order)
     flat = moved.reshape(*moved.shape[: x.ndim - len(axes)], _count(x.shape, axis))

@@ -1,4 +1,4 @@
-"""Ops that act on a layer's activations to make training go well."""
+"""Dropout and batch normalization."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def dropout(x: Array, mask: Array, rate: float = 0.5) -> Array:
     ----------
     x : Tensor or array_like
     mask : Tensor or array_like of bool
-        What to keep, of a shape that broadcasts to that of `x`. `nn.Dropout` draws it.
+        The values to keep, of a shape that broadcasts to that of `x`. `nn.Dropout` draws it.
     rate : float
-        The chance of a value to be dropped, from 0 to below 1: what the scale is computed from.
+        The probability p of dropping a value, 0 ≤ p < 1. The scale is 1 / (1 − p).
 
     Raises
     ------
@@ -55,13 +55,13 @@ def _(g: Array, *, mask: Array, rate: float) -> Array:
 
 @op(formula="w·(x − μ) / √(σ² + ε) + b", latex=r"w\,\frac{x-\mu}{\sqrt{\sigma^2+\epsilon}} + b")
 def batch_norm(x: Array, w: Array, bias: Array, epsilon: float = 1e-5) -> Array:
-    """Return `x` normalised by the mean and variance of each channel, scaled and shifted.
+    """Return `x` normalized by the mean and variance of each channel, scaled and shifted.
 
     Parameters
     ----------
     x : Tensor or array_like
-        Of shape (N, C, ...), with at least one value a channel. Statistics are taken over all axes
-        but the second.
+        Of shape (N, C, ...), with at least one value per channel. Statistics are taken over all
+        axes but the second.
     w, bias : Tensor or array_like
         The scale and shift of each channel, of shape (C,).
     epsilon : float
@@ -70,12 +70,12 @@ def batch_norm(x: Array, w: Array, bias: Array, epsilon: float = 1e-5) -> Array:
     Raises
     ------
     ValueError
-        If the shapes do not fit, a channel is empty, or `epsilon` is negative.
+        If the shapes do not match, a channel is empty, or `epsilon` is negative.
 
     Notes
     -----
-    Ioffe and Szegedy, "Batch Normalization", 2015. With x̂ the normalised values and n of them in a
-    channel, ∂x = w/σ · (g − Σ g / n − x̂ · Σ g·x̂ / n).
+    Ioffe and Szegedy, "Batch Normalization", 2015. With x̂ the normalized values, n per channel,
+    ∂x = w/σ · (g − Σ g / n − x̂ · Σ g·x̂ / n).
 
     Examples
     --------
@@ -122,14 +122,14 @@ def _(g: Array) -> Array:
 
 
 def _normalised(x: Array, epsilon: float) -> tuple[Array, Array]:
-    """Return x̂ = (x − μ) / σ and σ = √(variance + ε), a value a channel."""
+    """Return x̂ = (x − μ) / σ and σ = √(variance + ε), one σ per channel."""
     axes = _other_axes(x)
     centred = x - mean(x, axes, True)
     with np.errstate(over="ignore"):
         deviation = sqrt(mean(centred * centred, axes, True) + epsilon)
     values = deviation.array if isinstance(deviation, Variable) else deviation
     if x.dtype.char == "f" and not 1e-15 < values.min() <= values.max() < np.inf:
-        wide = astype(centred, np.float64)  # where float32 cannot hold the squares
+        wide = astype(centred, np.float64)  # float32 cannot hold the squares
         deviation = astype(sqrt(mean(wide * wide, axes, True) + epsilon), x.dtype)
     return centred / deviation, deviation
 
@@ -139,5 +139,5 @@ def _other_axes(x: Array) -> tuple[int, ...]:
 
 
 def _along(values: Array, x: Array) -> Array:
-    """Return one value a channel in a shape that broadcasts with `x`: (C,) → (1, C, 1, ...)."""
+    """Reshape one value per channel to broadcast with `x`: (C,) → (1, C, 1, ...)."""
     return reshape(values, (1, -1) + (1,) * (len(x.shape) - 2))

@@ -1,4 +1,4 @@
-"""Ops that move values without changing them; each is linear, its derivative the move undone."""
+"""Shape and indexing ops. Each is linear, and its derivative moves the gradient back."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
     ----------
     x : Tensor or array_like
     axes : sequence of int, optional
-        The old axis for each new one; reversed order if left out.
+        The old axis for each new one. Defaults to reversed order.
 
     Raises
     ------
     ValueError
-        If `axes` is no permutation of the axes of `x`.
+        If `axes` is not a permutation of the axes of `x`.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def _(g: Array, *, axes: Sequence[int] | None) -> Array:
 
 @op(formula="x repeated to a larger shape", latex=r"\operatorname{broadcast} x", integers="kept")
 def broadcast_to(x: Array, shape: int | Sequence[int]) -> Array:
-    """Return `x` repeated along new and one-long axes, as broadcasting does (without a copy).
+    """Return `x` broadcast to `shape`, without a copy.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def _(g: Array, *, x_shape: Shape) -> Array:
 
 @op(formula="Σ of x over broadcast axes", latex=r"\sum_{\text{repeats}} x", integers="widened")
 def sum_to(x: Array, shape: int | Sequence[int]) -> Array:
-    """Return `x` summed to `shape`: what undoes `broadcast_to` in a gradient.
+    """Return `x` summed to `shape`, the adjoint of `broadcast_to`.
 
     Raises
     ------
@@ -190,9 +190,9 @@ def _(g: Array, *, index: Any, x_shape: Shape) -> Array:
 
 @op(formula="zeros with Σ of x at index", latex=r"\text{scatter}(x)", integers="widened")
 def put(x: Array, index: Any, shape: Sequence[int]) -> Array:
-    """Return zeros of `shape` with `x` added at `index`: the adjoint of `getitem`.
+    """Return zeros of `shape` with `x` added at `index`, the adjoint of `getitem`.
 
-    An element that `index` names several times gets the sum.
+    Values at a repeated index are summed.
 
     Examples
     --------
@@ -221,19 +221,19 @@ def _(g: Array, *, index: Any) -> Array:
 
 @op(formula="x₁ ‖ x₂ ‖ …", latex=r"[x_1, x_2, \dots]", sequence=True, integers="kept")
 def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
-    """Return `arrays` joined along an axis they have.
+    """Return `arrays` joined along an existing axis.
 
     Parameters
     ----------
     arrays : sequence of Tensor or array_like
-        Of equal shapes but for `axis`.
+        Of equal shapes except along `axis`.
     axis : int or None
-        None joins the arrays flattened, as in NumPy.
+        None flattens the arrays before joining, as in NumPy.
 
     Raises
     ------
     ValueError
-        If there is none, or the other axes differ.
+        If `arrays` is empty, or the other axes differ.
 
     Examples
     --------
@@ -267,12 +267,12 @@ def _(g: Array, *, arrays_shape: list[Shape], axis: int | None) -> list[Array]:
     formula="x₁, x₂, … along a new axis", latex=r"[x_1; x_2; \dots]", sequence=True, integers="kept"
 )
 def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
-    """Return `arrays`, all of one shape, side by side along a new axis.
+    """Return `arrays`, all of the same shape, stacked along a new axis.
 
     Raises
     ------
     ValueError
-        If there is none, or the shapes differ.
+        If `arrays` is empty, or the shapes differ.
 
     Examples
     --------
@@ -304,16 +304,16 @@ def pad(x: Array, widths: Any = 0, value: float = 0.0) -> Array:
     ----------
     x : Tensor or array_like
     widths : int, (int, int), or a pair for each axis
-        How much to add before and behind; one number or pair serves every axis.
+        The widths before and after each axis; one number or pair applies to every axis.
     value : float
-        What the border holds. Integers that it is none of become floats of the default dtype.
+        The value of the border. If an integer `x` cannot hold it, `x` becomes the default dtype.
 
     Raises
     ------
     ValueError
         If a width is negative, or `widths` does not fit the axes of `x`.
     TypeError
-        If `value` is no number.
+        If `value` is not a number.
 
     Examples
     --------
@@ -346,7 +346,7 @@ def _(g: Array, *, widths: Any, x_shape: Shape) -> Array:
 
 @op(formula="x reversed", latex=r"\operatorname{flip} x", integers="kept")
 def flip(x: Array, axis: int | Sequence[int] | None = None) -> Array:
-    """Return `x` reversed along `axis` (every axis, if left out).
+    """Return `x` reversed along `axis` (default: every axis).
 
     Examples
     --------
@@ -368,13 +368,13 @@ def _(g: Array, *, axis: int | Sequence[int] | None) -> Array:
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Return whether `value` is one of the integers or bools of `dtype`."""
+    """Return whether the integer or bool `dtype` can hold `value`."""
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     return low <= value <= high and value == int(value)
 
 
 def plain_index(index: Any) -> Any:
-    """Return `index` with its Tensors as arrays, and its arrays copied: their owner may write."""
+    """Return `index` with Tensors as arrays, and with mutable arrays copied."""
     if isinstance(index, tuple):
         return tuple(plain_index(part) for part in index)
     if isinstance(index, Variable):
@@ -385,7 +385,7 @@ def plain_index(index: Any) -> Any:
 
 
 def _names_each_once(index: Any) -> bool:
-    """Return whether no element can be selected twice: there is no array of integers."""
+    """Return whether `index` has no integer array, so that it selects no element twice."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(
         part is None
