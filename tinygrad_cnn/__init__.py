@@ -64,7 +64,7 @@ __all__ += ops.__all__
 
 
 def __getattr__(name: str) -> Any:
-    """Load what training needs nothing of when it is first used."""
+    """Import `check` on first use: training does not need it."""
     if name == "check":
         return importlib.import_module("tinygrad_cnn.check")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
