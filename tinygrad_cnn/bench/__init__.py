@@ -1,4 +1,4 @@
-"""How fast it is here: steps, ops, memory and recording, beside other frameworks."""
+"""Benchmarks: training steps, ops, memory and recording overhead, beside other frameworks."""
 
 from tinygrad_cnn.bench.benchmark import PARTS, Plan, measure
 from tinygrad_cnn.bench.figure import draw_roofline

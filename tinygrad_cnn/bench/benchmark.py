@@ -1,4 +1,4 @@
-"""The whole measurement, part by part."""
+"""The benchmark: frameworks, roofs, steps, ops and memory, measured in turn."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ __all__ = ["PARTS", "Plan", "find_frameworks", "measure"]
 PARTS = ("steps", "ops", "memory", "overhead")
 PROFILED = ("lenet5-64", "vgg-64")
 MEMORY_STEPS = 2
-STARTING, IMPORTING_PEERS = 1.0, 3.0  # seconds, for the estimate of what is left
+STARTING, IMPORTING_PEERS = 1.0, 3.0  # seconds, for the estimate of the time left
 
 Told = Callable[[str, float], None]
-"""Told what is being measured, and how many of the estimated seconds are behind."""
+"""Progress callback: the part being measured, and how many of the estimated seconds are over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure.
+    """Settings of a benchmark.
 
     Attributes
     ----------
     workloads : sequence of Workload
     peers : sequence of str
-        Some of `PEERS`; those that are not installed are left out, and the report says so.
+        Some of `PEERS`; missing ones are skipped and listed in the report.
     pythons : mapping of str to str
-        Interpreters by peer, where it is another than the one that runs this.
+        Interpreter of each peer that is not installed in the running one.
     threads : tuple of int
-        The numbers of threads to measure with, the same on all sides.
+        Thread counts to measure with, the same on all sides.
     parts : tuple of str
-        Some of `PARTS`: whole steps, each op of a step, peak memory, what recording costs.
+        Some of `PARTS`: training steps, ops of a step, peak memory, recording overhead.
     pace : Pace
     most : int or None
-        At how many workloads ops and memory are looked at, at most; None: at all that suit.
+        Maximum number of workloads for ops and memory; None means all that apply.
     """
 
     workloads: Sequence[Workload] = WORKLOADS
@@ -64,34 +64,34 @@ class Plan:
 
     @property
     def networks(self) -> list[Workload]:
-        """The workloads that are networks, if whole steps are to be measured."""
+        """The network workloads, if whole steps are measured."""
         return [w for w in self.workloads if w.network is not None and "steps" in self.parts]
 
     @property
     def chains(self) -> list[Workload]:
-        """The workloads that show what recording costs, if that is to be measured."""
+        """The workloads that measure recording overhead, if it is measured."""
         return [w for w in self.workloads if w.network is None and "overhead" in self.parts]
 
     @property
     def steps(self) -> list[Workload]:
-        """The training steps of more than one example, whose memory is worth a look."""
+        """The training steps with more than one example; memory is measured on these."""
         return [w for w in self.workloads if w.mode == "step" and w.network and w.batch > 1]
 
     @property
     def profiled(self) -> list[Workload]:
-        """The training steps whose ops are looked at: of the usual ones, else of those there."""
+        """The training steps to profile: the standard ones if selected, otherwise all."""
         if "ops" not in self.parts:
             return []
         return ([w for w in self.steps if w.name in PROFILED] or self.steps[:1])[: self.most]
 
     @property
     def weighed(self) -> list[Workload]:
-        """The training steps whose memory is measured."""
+        """The training steps whose peak memory is measured."""
         return self.steps[: self.most] if "memory" in self.parts else []
 
 
 def find_frameworks(plan: Plan, report: Report) -> None:
-    """Ask every interpreter for its framework, and note in the report which there are."""
+    """Query every interpreter for its framework, and record in the report which are installed."""
     for name in (OURS, NUMPY, *plan.peers):
         python = interpreter_of(name, plan.pythons)
         try:
@@ -114,15 +114,15 @@ def find_frameworks(plan: Plan, report: Report) -> None:
 def measure(
     plan: Plan, report: Report | None = None, told: Told = lambda what, behind: None
 ) -> Report:
-    """Measure, and return the report; one that is given is filled as it goes.
+    """Run the benchmark and return the report.
 
     Parameters
     ----------
     plan : Plan
     report : Report, optional
-        It holds what is measured so far whatever happens meanwhile, an interruption included.
+        Filled in place, so that it holds all finished measurements after an interruption.
     told : callable
-        Told what is being measured, and how many of the `estimate` seconds are behind.
+        Progress callback: the current part, and how many of the `estimate` seconds are over.
     """
     if report is None:
         report = Report(describe())
@@ -141,7 +141,7 @@ def measure(
 
 
 def estimate(plan: Plan, report: Report) -> float:
-    """Return about how many seconds `measure` takes."""
+    """Estimate the seconds that `measure` takes."""
     pace = plan.pace
     each = pace.rounds * (pace.turn + pace.pause) + 0.5
     counts = len(plan.threads)
@@ -164,7 +164,7 @@ def _profile_seconds(plan: Plan) -> float:
 
 
 def _sides(report: Report, workload: Workload) -> list[Side]:
-    """Return who takes part in a workload; a layout is a choice only where there are images."""
+    """Return the sides of a workload; layout variants apply only to image input."""
     images = workload.network is not None and len(workload.network.input_shape) == 3
     return [
         Side(framework.name, variant)
@@ -175,14 +175,14 @@ def _sides(report: Report, workload: Workload) -> list[Side]:
 
 
 def _fields(workload: Workload) -> dict[str, Any]:
-    """Return what a worker is told of a workload."""
+    """Return the fields that describe a workload to a worker."""
     assert workload.network is not None
     network = workload.network
     return {"layers": network.layers, "input_shape": network.input_shape, "batch": workload.batch}
 
 
 class _Measurement:
-    """The parts of a measurement, which add to one report."""
+    """The parts of a benchmark; each adds to the same report."""
 
     def __init__(self, plan: Plan, report: Report, told: Told) -> None:
         self.plan = plan
@@ -193,9 +193,9 @@ class _Measurement:
 
     @contextmanager
     def part(self, what: str, seconds: float) -> Iterator[Callable[[float], None]]:
-        """Tell that a part begins and ends; yields what is told the share that is done.
+        """Report the start and end of a part; yields a callback for the share done.
 
-        If a worker fails, the rest of the part is left out, and the report says so.
+        If a worker fails, skip the rest of the part and record the failure in the report.
         """
 
         def progress(share: float) -> None:
@@ -214,17 +214,17 @@ class _Measurement:
         return Worker(framework, self.pythons.get(framework, sys.executable), threads)
 
     def roofs(self, threads: int) -> None:
-        """Measure what the machine can do."""
+        """Measure the peak rates of the machine."""
         seconds = self.plan.pace.turn * 2
         with (
             self.part(f"the machine, {_threads(threads)}", _roof_seconds(self.plan)),
-            Worker(NUMPY, sys.executable, threads=1) as worker,  # BLAS runs one in each of ours
+            Worker(NUMPY, sys.executable, threads=1) as worker,  # BLAS runs one thread in each
         ):
             found = worker.ask("roofs", threads=threads, seconds=seconds)["roofs"]
             self.report.roofs.append(Roofs(threads, **found))
 
     def compare(self, workloads: Sequence[Workload], threads: int) -> None:
-        """Let all sides take turns at each workload; a side that fails is left out from there."""
+        """Alternate all sides on each workload; a side that fails is dropped for that workload."""
         with ExitStack() as stack:
             workers: dict[Side, Worker] = {}
             for workload in workloads:
@@ -253,7 +253,7 @@ class _Measurement:
                             timings[side].seconds.append(taken)
 
     def prepare(self, worker: Worker, side: Side, workload: Workload, threads: int) -> None:
-        """Let a worker build a workload."""
+        """Send a workload to a worker to build."""
         if workload.network is None:
             worker.ask("chain", mode=workload.mode)
         else:
@@ -261,7 +261,7 @@ class _Measurement:
                        **_fields(workload))  # fmt: skip
 
     def profile(self, threads: int) -> None:
-        """Look at each op of our training steps."""
+        """Profile each op of our training steps."""
         for workload in self.plan.profiled:
             with (
                 self.part(f"ops of {workload.title}", _profile_seconds(self.plan)),
@@ -273,7 +273,7 @@ class _Measurement:
                 self.report.profiles.append(Profile(workload, threads, calls))
 
     def weigh(self, threads: int) -> None:
-        """Measure peak memory, each side in a fresh process that has trained on one example."""
+        """Measure peak memory, each side in a fresh process warmed up on one example."""
         for workload in self.plan.weighed:
             for side in _sides(self.report, workload):
                 what = f"memory of {workload.title}, {side}"

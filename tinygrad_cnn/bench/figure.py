@@ -1,4 +1,4 @@
-"""The roofline: multiply-adds per byte against rate, for each op of a step."""
+"""The roofline figure: multiply-adds per byte against rate, for each op of a step."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ MISSING = (
 
 
 def draw_roofline(report: Report, path: str | os.PathLike[str]) -> None:
-    """Draw where each op stands below what the machine can do, to a PNG file.
+    """Draw a roofline PNG: each op of a step against the machine's peak rates.
 
-    Above, for each step that was looked at, the ops that multiply: multiply-adds per byte moved
-    against multiply-adds per second, below the roof that memory and arithmetic leave them. Below,
-    the ops that only compare, add or move: bytes per second.
+    Top: for each profiled step, the ops that multiply, as multiply-adds per byte moved against
+    multiply-adds per second, below the roof set by memory and arithmetic. Bottom: the ops that only
+    compare, add or move data, as bytes per second.
 
     Parameters
     ----------
     report : Report
-        With ops. Of each step, the one with the most threads is drawn.
+        Must contain ops. For each step, the profile with the most threads is drawn.
     path : str or path-like
-        The file, written whole or not at all.
+        The output file, written atomically.
 
     Raises
     ------
     ValueError
         If no op was measured.
     ModuleNotFoundError
-        If matplotlib is not installed; the message holds the line that installs it.
+        If matplotlib is not installed; the message gives the install command.
     OSError
         If the file cannot be written.
     """
@@ -49,7 +49,7 @@ def draw_roofline(report: Report, path: str | os.PathLike[str]) -> None:
     for profile in report.profiles:
         roofs = report.roofs_at(profile.threads)
         if roofs is not None:
-            chosen[profile.workload.name] = profile, roofs  # the last has the most threads
+            chosen[profile.workload.name] = profile, roofs  # the last profile has the most threads
     if not chosen:
         raise ValueError("draw_roofline: the report has no ops")
     try:
@@ -75,7 +75,7 @@ def _colour(call: OpCall) -> str:
 
 
 def _roofline(axes: Axes, profile: Profile, roofs: Roofs) -> None:
-    """Draw the roof and the ops that multiply below it."""
+    """Draw the roof, and the ops that multiply below it."""
     named = zip(names(profile.calls), profile.calls, strict=True)
     points = [(name, call) for name, call in named if call.rate and call.intensity]
     ridge = roofs.multiply_adds / roofs.bytes
@@ -93,7 +93,7 @@ def _roofline(axes: Axes, profile: Profile, roofs: Roofs) -> None:
     axes.set_title(f"{profile.workload.title}, {threads}", loc="left", fontweight="bold")
     axes.annotate(
         f"products at best: {roofs.multiply_adds / GIGA:.0f} G/s",
-        (ridge, roofs.multiply_adds / GIGA),  # left of it: ops crowd under the roof
+        (ridge, roofs.multiply_adds / GIGA),  # left of it, where ops crowd under the roof
         xytext=(-8, 0), textcoords="offset points", ha="right", va="center", color=ROOF,
     )  # fmt: skip
     axes.annotate(
@@ -118,9 +118,9 @@ def _roofline(axes: Axes, profile: Profile, roofs: Roofs) -> None:
 
 
 def _label(axes: Axes, points: list[tuple[str, OpCall]]) -> None:
-    """Name the points; each name goes where it meets the fewest other points and names."""
+    """Label the points, placing each label where it overlaps the fewest points and labels."""
     figure = axes.figure
-    figure.canvas.draw()  # so that places in pixels are known
+    figure.canvas.draw()  # so that positions in pixels are known
     spots = axes.transData.transform([(c.intensity, c.rate / GIGA) for _, c in points])
     height = figure.dpi / 72 * 9.0
     taken = [(x - height / 2, y - height / 2, x + height / 2, y + height / 2) for x, y in spots]
@@ -150,7 +150,7 @@ def _label(axes: Axes, points: list[tuple[str, OpCall]]) -> None:
 
 
 def _places(width: float, height: float) -> list[tuple[float, float]]:
-    """Return where a name may go, as seen from its point: beside it first, then further off."""
+    """Return candidate label positions relative to a point, nearest first."""
     right, left, middle = 0.8 * height, -0.8 * height - width, -width / 2
     near = [(right, 0.0), (left, 0.0), (middle, height), (middle, -height)]
     far = [
@@ -167,7 +167,7 @@ def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 
 def _movers(axes: Axes, profile: Profile, roofs: Roofs) -> None:
-    """Draw the ops that multiply nothing: a line each, as far as their bytes per second."""
+    """Draw the ops without multiply-adds: one bar each, showing bytes per second."""
     named = zip(names(profile.calls), profile.calls, strict=True)
     rows: dict[str, list[OpCall]] = {}
     for name, call in named:

@@ -1,4 +1,4 @@
-"""The machine and the libraries that a measurement is of."""
+"""Description of the machine and the libraries of a benchmark."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["Machine", "cores", "describe"]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a measurement depends on besides the code.
+    """Properties of the machine and its libraries that affect a measurement.
 
     Attributes
     ----------
     processor, system, python, numpy : str
     cores : int
-        How many this process may use.
+        Number of cores available to this process.
     blas : str
         Name and version of NumPy's BLAS.
     kernel : str
-        Which of its kernels it uses, such as "SkylakeX" (AVX-512) or "Haswell" (AVX2).
+        The kernel that it selects, such as "SkylakeX" (AVX-512) or "Haswell" (AVX2).
     blas_threads : int
-        How many threads it would use of its own accord.
+        Its default number of threads.
     load : float or None
-        How many processes wanted a core in the last minute, where the system tells.
+        One-minute load average, where the system provides it.
     """
 
     processor: str
@@ -45,7 +45,7 @@ class Machine:
 
 
 def describe() -> Machine:
-    """Return the description of this machine.
+    """Describe this machine.
 
     Examples
     --------
@@ -70,19 +70,19 @@ def describe() -> Machine:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _is_numpys(library: str) -> bool:
-    """Return whether a library came with NumPy; SciPy, once imported, brings another."""
+    """Return whether NumPy ships the library (SciPy brings its own once imported)."""
     return any(part.split(".")[0] == "numpy" for part in Path(library).parts)
 
 
 def _processor() -> str:
-    """Return the processor's name; only Linux hides it in a file."""
+    """Return the processor's name; on Linux it is read from a file."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():

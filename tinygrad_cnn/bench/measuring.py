@@ -1,4 +1,4 @@
-"""How long a call takes, and how much memory it needs."""
+"""Time and peak memory of a call."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["peak_bytes", "seconds_per_call"]
 
 
 def seconds_per_call(call: Callable[[], Any], budget: float) -> float:
-    """Return the median of the seconds that a call takes, called until `budget` seconds are over.
+    """Return the median seconds of a call, repeated until `budget` seconds are over.
 
-    What the first call only prepares does not count, unless it takes more than the budget.
+    The first call is a warm-up and does not count, unless it takes longer than the budget.
 
     Examples
     --------
@@ -35,11 +35,10 @@ def seconds_per_call(call: Callable[[], Any], budget: float) -> float:
 
 
 def peak_bytes(call: Callable[[], Any]) -> int:
-    """Return the most memory that a call holds at once, beyond what there was before it.
+    """Return the peak memory of a call in bytes, beyond the memory in use before it.
 
-    What Python and NumPy allocate counts. The engine lets go of the memory it has kept, and the
-    call runs in a thread of its own, which has no working memory yet: whatever is needed has to be
-    allocated, and so counts.
+    Counts allocations by Python and NumPy. The engine's buffer pool is emptied first, and the call
+    runs in a new thread without cached buffers, so every buffer is allocated and counted.
 
     Examples
     --------
@@ -74,5 +73,5 @@ def _seconds(call: Callable[[], Any]) -> float:
     started = perf_counter()
     result = call()
     taken = perf_counter() - started
-    del result  # its end is no part of the call
+    del result  # freeing it is not part of the call
     return taken

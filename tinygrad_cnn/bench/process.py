@@ -1,4 +1,4 @@
-"""A worker process, and how to talk to it: see `tinygrad_cnn.bench.worker`."""
+"""A worker process and its client; see `tinygrad_cnn.bench.worker`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent
 PACKAGE_ROOT = FOLDER.parents[1]
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
           "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS")  # fmt: skip
-# The folder is on the path only while the worker is imported, so that it hides no other module.
+# The folder is on the path only while the worker is imported, so that it shadows no other module.
 START = """import sys
 sys.path.insert(0, sys.argv[1])
 from worker.serve import serve
@@ -28,11 +28,11 @@ serve(sys.argv[2])"""
 
 
 class WorkerError(RuntimeError):
-    """A worker could not do what it was asked, or is gone."""
+    """A worker failed, or its process has ended."""
 
 
 class Worker:
-    """A process that computes with one framework; end it with `close`, or use it in ``with``.
+    """A worker process for one framework; end it with `close`, or use it in ``with``.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Worker:
     python : str
         The interpreter that runs it.
     threads : int
-        What libraries that read their number of threads from the environment are given.
+        Thread count, passed to libraries through environment variables.
 
     Raises
     ------
@@ -73,21 +73,21 @@ class Worker:
             raise WorkerError(f"{framework}: {python} cannot be started: {error}") from error
 
     def ask(self, do: str, limit: float = math.inf, **fields: Any) -> dict[str, Any]:
-        """Return the answer to a request.
+        """Send a request and return the answer.
 
         Parameters
         ----------
         do : str
             The request.
         limit : float
-            After so many seconds the worker is ended.
+            Kill the worker after this many seconds.
         **fields
-            What belongs to the request.
+            Fields of the request.
 
         Raises
         ------
         WorkerError
-            If the worker says that it failed, ended, or took too long.
+            If the worker reports a failure, ends, or takes too long.
         """
         timer = threading.Timer(min(limit, threading.TIMEOUT_MAX), self._process.kill)
         timer.daemon = True
@@ -118,7 +118,7 @@ class Worker:
         return answer
 
     def run(self, times: int) -> list[float]:
-        """Return how many seconds each of `times` runs took."""
+        """Return the seconds of each of `times` runs."""
         seconds: list[float] = self.ask("run", times=times)["seconds"]
         return seconds
 
@@ -128,12 +128,12 @@ class Worker:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                with suppress(BrokenPipeError):  # what it was not told any more is of no use
+                with suppress(BrokenPipeError):  # a request left unsent is no longer needed
                     stream.close()
         self._complaints.close()
 
     def _last_words(self) -> str:
-        """Return the last line on its stderr, after a colon."""
+        """Return the last line of its stderr, after a colon."""
         self._process.wait()
         self._complaints.seek(0)
         lines = self._complaints.read().decode("utf-8", "replace").split("\n")

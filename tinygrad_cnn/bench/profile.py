@@ -1,4 +1,4 @@
-"""What each op of a step does, moves and takes, seen by an `Observer`."""
+"""Per-op profile of a training step: work, bytes moved and time, from an `Observer`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["OpCall", "OpProfile", "medians", "names"]
 
 @dataclass(frozen=True, slots=True)
 class OpCall:
-    """One op of a step, forward or backward.
+    """One op call of a step, forward or backward.
 
     Attributes
     ----------
@@ -30,9 +30,9 @@ class OpCall:
         The module that called it.
     direction : {"forward", "backward", "update"}
     multiply_adds : int
-        As the op declares them; 0 if it only compares, adds or moves.
+        As the op declares them; 0 for an op that only compares, adds or moves data.
     bytes_moved : int
-        The sizes of all arrays it reads and writes, each counted once: what has to move at least.
+        Total size of all arrays read and written, each counted once: a lower bound on traffic.
     seconds : float
     """
 
@@ -45,7 +45,7 @@ class OpCall:
 
     @property
     def intensity(self) -> float:
-        """Multiply-adds per byte moved; 0 if nothing moves."""
+        """Multiply-adds per byte moved; 0 if no bytes are moved."""
         return self.multiply_adds / self.bytes_moved if self.bytes_moved else 0.0
 
     @property
@@ -60,20 +60,20 @@ class OpCall:
 
 
 class OpProfile(Observer):
-    """Writes down the ops of a step, forward and backward.
+    """Observer that records the ops of a step, forward and backward.
 
     Attributes
     ----------
     calls : list of OpCall
-        In the order in which they happened.
+        In execution order.
     seconds : float
-        How long writing down has taken: a watched step is so much longer.
+        Overhead of recording, included in the observed step's time.
 
     Notes
     -----
-    The gradient of a product for one factor is a product of as many multiply-adds, so an op costs
-    backward what it costs forward, times the factors that want a gradient; a bias is only summed.
-    A result that is a view of an argument moves nothing.
+    The gradient of a product with respect to one factor costs as many multiply-adds as the product.
+    So an op's backward costs its forward times the number of factors that need a gradient; a bias
+    gradient is only a sum. A result that is a view of an argument moves no bytes.
 
     Examples
     --------
@@ -95,14 +95,14 @@ class OpProfile(Observer):
         self._recorded: dict[Node, tuple[int, int]] = {}
 
     def forward(self, event: ForwardEvent) -> None:
-        """Write down one call of an op."""
+        """Record one op call."""
         started = perf_counter()
         if event.output is not None:
             self._write_call(event, event.output)
         self.seconds += perf_counter() - started
 
     def backward(self, event: BackwardEvent) -> None:
-        """Write down one node's turn."""
+        """Record the backward of one node."""
         started = perf_counter()
         self._write_turn(event)
         self.seconds += perf_counter() - started
@@ -134,12 +134,12 @@ class OpProfile(Observer):
 
 
 def medians(steps: Sequence[Sequence[OpCall]]) -> list[OpCall]:
-    """Return the calls of a step, each with its median time over `steps` of the same calls.
+    """Return the calls of a step, each with its median time over repeated `steps`.
 
     Raises
     ------
     ValueError
-        If the steps do not consist of the same calls.
+        If the steps do not contain the same calls.
 
     Examples
     --------
@@ -154,9 +154,9 @@ def medians(steps: Sequence[Sequence[OpCall]]) -> list[OpCall]:
 
 
 def names(calls: Sequence[OpCall]) -> list[str]:
-    """Return a name for each call: the op's, with a number where it is called more than once.
+    """Return a name for each call: the op's, numbered if it is called more than once.
 
-    A call and its turn in the sweep have one name.
+    The forward and backward of a call share a name.
 
     Examples
     --------
@@ -174,14 +174,14 @@ def names(calls: Sequence[OpCall]) -> list[str]:
             seen[call.op] += 1
             name = f"{call.op} {seen[call.op]}" if often[call.op] > 1 else call.op
             open_calls.setdefault(key, []).append(name)
-        else:  # the sweep goes backwards
+        else:  # backward runs in reverse order
             name = open_calls[key].pop() if open_calls.get(key) else call.op
         found.append(name)
     return found
 
 
 def _arrays(values: Iterable[Any]) -> Iterable[np.ndarray[Any, Any]]:
-    """Yield the arrays among values, Tensors and lists of them."""
+    """Yield the arrays among values, including Tensors and nested lists."""
     for value in values:
         if isinstance(value, Variable):
             yield value.array

@@ -1,4 +1,4 @@
-"""What was measured, as data."""
+"""The benchmark report, as data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPS_OF_A_CHAIN = REPEATS * OPS_PER_REPEAT
 
 @dataclass(slots=True)
 class Timing:
-    """How long a side takes for a workload: a figure for each round."""
+    """Timings of one side on one workload: a value per round."""
 
     framework: str
     variant: str
@@ -30,7 +30,7 @@ class Timing:
 
     @property
     def side(self) -> str:
-        """The framework, with its variant."""
+        """The framework name, with its variant."""
         return f"{self.framework} {self.variant}".rstrip()
 
     @property
@@ -41,7 +41,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The sides of one workload, with the same number of threads, in the same rounds."""
+    """Timings of all sides on one workload, with equal thread counts, in the same rounds."""
 
     workload: Workload
     threads: int
@@ -49,11 +49,11 @@ class Comparison:
 
     @property
     def ours(self) -> Timing | None:
-        """Our own timing; None if we took no part."""
+        """Our own timing; None if missing."""
         return next((timing for timing in self.timings if timing.framework == OURS), None)
 
     def fastest_variants(self) -> list[Timing]:
-        """Return the timings, of each framework only the variant with the lowest median."""
+        """Return the timings, keeping only the fastest variant (by median) of each framework."""
         best: dict[str, Timing] = {}
         for timing in self.timings:
             if timing.seconds:
@@ -63,13 +63,13 @@ class Comparison:
         return list(best.values())
 
     def ratio_to(self, other: Timing) -> float:
-        """Return our time over another's; nan if we took no part."""
+        """Return our time divided by another's; NaN if ours is missing."""
         return ratio(self.ours.seconds, other.seconds) if self.ours else math.nan
 
 
 @dataclass(frozen=True, slots=True)
 class Roofs:
-    """What the machine can do at best with a number of threads, per second."""
+    """Peak rates of the machine at a thread count, per second."""
 
     threads: int
     multiply_adds: float
@@ -78,7 +78,7 @@ class Roofs:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The ops of a training step, then the update, then what is left: the graph."""
+    """Profile of a training step: its ops, the update, and the remaining graph overhead."""
 
     workload: Workload
     threads: int
@@ -87,7 +87,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """By how many bytes a process grows at the peak of a training step; None if not known."""
+    """Peak memory growth of a process during a training step, in bytes; None if unknown."""
 
     workload: Workload
     threads: int
@@ -98,15 +98,15 @@ class Memory:
 
 @dataclass(slots=True)
 class Report:
-    """All that was measured, in the order in which it was.
+    """All measurements, in the order taken.
 
     Attributes
     ----------
     machine : Machine
     frameworks : list of Framework
-        Who took part.
+        The frameworks that were measured.
     absent, failed : list of str
-        Peers that are not installed, and what could not be measured, each with the reason.
+        Peers that are not installed, and measurements that failed, each with the reason.
     """
 
     machine: Machine
@@ -119,11 +119,11 @@ class Report:
     memory: list[Memory] = field(default_factory=list)
 
     def roofs_at(self, threads: int) -> Roofs | None:
-        """Return the roofs for a number of threads, if they were measured."""
+        """Return the roofs at a thread count, or None if not measured."""
         return next((roofs for roofs in self.roofs if roofs.threads == threads), None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as plain data: the machine, and rows that say what they are of."""
+        """Return the report as plain data: the machine, and self-describing rows."""
         return {
             "machine": asdict(self.machine),
             "frameworks": [asdict(framework) for framework in self.frameworks],

@@ -1,4 +1,4 @@
-"""Alternation: all sides take turns, so that what the machine does meanwhile meets them alike."""
+"""Alternating rounds: all sides take turns, so that machine drift affects them equally."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ S = TypeVar("S")
 
 
 class Runner(Protocol):
-    """What takes turns."""
+    """Anything that can be timed in turns."""
 
     def run(self, times: int) -> list[float]:
-        """Run so many times, and return the seconds of each."""
+        """Run `times` times and return the seconds of each run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long is measured.
+    """Duration settings of a measurement.
 
     Attributes
     ----------
     rounds : int
-        How many turns each side gets.
+        Number of turns per side.
     turn : float
-        How many seconds a turn takes about: as many runs as fit, at least one.
+        Approximate seconds per turn; holds as many runs as fit, at least one.
     patience : float
-        How many seconds a side may take in all; a slower one gets fewer turns: at least three, or
-        one if a single run takes longer than that.
+        Maximum total seconds per side. A slower side gets fewer turns: at least three, or one if a
+        single run takes longer than that.
     limit : float
-        How many seconds a single run may take; a side that is slower takes no part.
+        Maximum seconds of a single run; a slower side is skipped.
     pause : float
-        Seconds between turns, in which the threads of the last side stop spinning.
+        Seconds between turns, for the previous side's threads to stop spinning.
     """
 
     rounds: int = 11
@@ -52,19 +52,19 @@ class Pace:
 def alternate(
     runners: Mapping[S, Runner], pace: Pace, progress: Callable[[float], None] = lambda share: None
 ) -> Iterator[dict[S, float]]:
-    """Let sides take turns; yield for each round the median seconds of a run, by side.
+    """Alternate sides; yield the median seconds per run of each side, round by round.
 
-    Before the first round each side runs twice untimed, and before each turn of several runs once:
-    what a library does once, and what other sides have driven from the caches, is not measured. The
-    order turns from round to round, so that nobody always follows the same neighbour.
+    Warm-up: two untimed runs of each side before the first round, and one before each turn of
+    several runs. This excludes one-time setup and caches evicted by other sides. The order rotates
+    from round to round, so that no side always has the same position.
 
     Parameters
     ----------
     runners : mapping
-        By side.
+        Runners by side.
     pace : Pace
     progress : callable
-        Told the share of the rounds that is done.
+        Called with the share of rounds done.
     """
     sides = list(runners)
     runs, turns, warm_up = {}, {}, {}
@@ -90,9 +90,9 @@ def alternate(
 
 
 def ratio(a: list[float], b: list[float]) -> float:
-    """Return the median of a/b over the rounds that both took part in.
+    """Return the median of a/b over the rounds that have both.
 
-    Turns of one round are neighbours in time: their ratio holds where the machine's speed drifts.
+    Turns of one round are close in time, so the ratio is robust to drift of the machine's speed.
 
     Examples
     --------

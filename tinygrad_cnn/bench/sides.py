@@ -1,4 +1,4 @@
-"""Who is compared: this package, its peers, and the interpreters that have them."""
+"""The compared frameworks: this package, its peers, and their interpreters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PEERS = ("torch", "mygrad", "autograd", "jax")
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """A framework that an interpreter has.
+    """A framework installed in an interpreter.
 
     Attributes
     ----------
@@ -24,11 +24,11 @@ class Framework:
     python : str
         The interpreter.
     version, numpy : str
-        Its own version, and that of its NumPy.
+        Its own version, and the version of its NumPy.
     variants : tuple of str
-        The ways it offers, such as memory layouts; ``("",)`` if there is only one.
+        Variants, such as memory layouts; ``("",)`` if there is only one.
     network, chain : bool
-        Whether it takes networks, and whether it takes the chain of small ops.
+        Whether it supports networks, and the chain of small ops.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Framework:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of those that alternate: a framework in one of its variants.
+    """One side of a comparison: a framework in one of its variants.
 
     Examples
     --------
@@ -58,12 +58,12 @@ class Side:
 
 
 def parse_peers(text: str | None) -> tuple[str, ...]:
-    """Return the peers that are named, with commas between; all if None, and none for "none".
+    """Parse comma-separated peer names; None means all, and "none" means no peers.
 
     Raises
     ------
     ValueError
-        If one is unknown.
+        If a name is unknown.
 
     Examples
     --------
@@ -83,14 +83,14 @@ def parse_peers(text: str | None) -> tuple[str, ...]:
 
 
 def parse_pythons(texts: Sequence[str]) -> Mapping[str, str]:
-    """Return the interpreter of each peer that ``peer=path`` names one for.
+    """Parse ``peer=path`` texts into the interpreter of each peer.
 
     Raises
     ------
     ValueError
-        If it is not written so, or the peer is unknown.
+        If the syntax is wrong or the peer is unknown.
     FileNotFoundError
-        If there is no such interpreter.
+        If the interpreter does not exist.
     """
     found = {}
     for text in texts:
@@ -108,5 +108,5 @@ def parse_pythons(texts: Sequence[str]) -> Mapping[str, str]:
 
 
 def interpreter_of(framework: str, pythons: Mapping[str, str]) -> str:
-    """Return the interpreter to ask for a framework: by default the one that runs this."""
+    """Return the interpreter for a framework; by default the running one."""
     return pythons.get(framework, sys.executable)

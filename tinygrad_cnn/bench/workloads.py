@@ -1,4 +1,4 @@
-"""What is measured: networks, batches, and whether a step of training or inference."""
+"""Benchmark workloads: networks, batch sizes, and training steps or inference."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LENET5 = Network(
         *(("linear", 120, 84), ("relu",), ("linear", 84, 10)),
     ),
 )
-"""As `tinygrad_cnn.nn.LeNet5`."""
+"""Same as `tinygrad_cnn.nn.LeNet5`."""
 
 VGG = Network(
     "VGG-like",
@@ -51,19 +51,19 @@ VGG = Network(
         *(("flatten",), ("linear", 4096, 256), ("relu",), ("linear", 256, 10)),
     ),
 )
-"""As `tinygrad_cnn.nn.VGG`."""
+"""Same as `tinygrad_cnn.nn.VGG`."""
 
 MLP = Network("MLP 64-32-10", (64,), (("linear", 64, 32), ("relu",), ("linear", 32, 10)))
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Something to time.
+    """One benchmark workload.
 
     Attributes
     ----------
     name : str
-        Such as ``"lenet5-64"``: what it is selected by.
+        The name to select it by, such as ``"lenet5-64"``.
     mode : str
         "step": forward, backward and update; "inference"; or "forward" or "backward" of the chain
         of small ops, x ← tanh(x·w + b) thirty times with eight numbers each.
@@ -71,7 +71,7 @@ class Workload:
         None for the chain.
     batch : int
     quick : bool
-        Whether it is among the few of a quick run.
+        Whether a quick run includes it.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Workload:
 
     @property
     def title(self) -> str:
-        """What it is, in words."""
+        """A description in words."""
         if self.network is None:
             return f"{self.mode} of small ops"
         what = "" if self.mode == "step" else ", inference"
@@ -101,29 +101,29 @@ WORKLOADS = (
     Workload("mlp-1", "step", MLP, 1, quick=True),
     Workload("mlp-32", "step", MLP, 32),
 )
-"""The steps of networks, in the order in which they are measured."""
+"""The network workloads, in the order measured."""
 
 CHAINS = (
     Workload("small-ops-forward", "forward", quick=True),
     Workload("small-ops-backward", "backward", quick=True),
 )
-"""What recording and the sweep cost: against bare NumPy."""
+"""The chain workloads: recording and backward overhead against bare NumPy."""
 
 
 def select(patterns: Sequence[str], quick: bool = False) -> tuple[Workload, ...]:
-    """Return the workloads that one of `patterns` names; without any all, or the quick ones.
+    """Return the workloads matching any of `patterns`; by default all, or the quick ones.
 
     Parameters
     ----------
     patterns : sequence of str
         Names, or patterns with ``*`` and ``?``.
     quick : bool
-        Whether only the few of a quick run are meant if nothing is named.
+        Whether the default is restricted to the quick workloads.
 
     Raises
     ------
     ValueError
-        If a pattern names none.
+        If a pattern matches no workload.
 
     Examples
     --------

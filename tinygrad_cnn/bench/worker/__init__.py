@@ -1,5 +1,5 @@
-"""One side of a comparison, in a process of its own.
+"""The worker process: one side of a comparison.
 
-The interpreter that runs it may be another one, where PyTorch is installed and tinygrad_cnn is not.
-So this folder imports nothing outside itself but NumPy and, when asked for, its framework.
+It may run under another interpreter, where PyTorch is installed and tinygrad_cnn is not. So this
+folder imports only NumPy and, on request, its framework.
 """

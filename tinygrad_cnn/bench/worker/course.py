@@ -1,4 +1,4 @@
-"""A training that several sides go through alike: the same weights, the same batches in order."""
+"""A shared training course: the same weights and the same batches in order for all sides."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TESTED_AT_ONCE = 500
 
 
 class Learner(NamedTuple):
-    """What a framework makes of a network.
+    """A framework's implementation of a network.
 
     Attributes
     ----------
@@ -33,19 +33,19 @@ class Learner(NamedTuple):
 
 
 class Course(NamedTuple):
-    """A training, as data.
+    """A training run, as data.
 
     Attributes
     ----------
     task : Task
-        The network, its first weights, and all the examples to train with.
+        The network, its initial weights, and all training examples.
     rates : ndarray, shape (updates,)
         The learning rate of each update.
     batches : ndarray of int64, shape (updates, batch)
-        The examples of each update.
+        Indices of the examples of each update.
     test_images, test_labels : ndarray
     test_every : int
-        After so many updates the accuracy is measured.
+        Number of updates between accuracy measurements.
     """
 
     task: Task
@@ -56,7 +56,7 @@ class Course(NamedTuple):
     test_every: int
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write it to a file that NumPy alone can read."""
+        """Write the course to a file that needs only NumPy to read."""
         weights = {f"weight{k}": weight for k, weight in enumerate(self.task.weights)}
         np.savez(
             path,
@@ -73,7 +73,7 @@ class Course(NamedTuple):
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], threads: int) -> Course:
-        """Return what `write` wrote."""
+        """Read a file written by `write`."""
         with np.load(path) as file:
             count = sum(name.startswith("weight") for name in file)
             weights = [file[f"weight{k}"] for k in range(count)]
@@ -89,9 +89,9 @@ class Course(NamedTuple):
             )
 
     def follow(self, learner: Learner) -> dict[str, list[float]]:
-        """Train, and return the loss of each update, and accuracy and seconds at every test.
+        """Train; return the loss of each update, and accuracy and seconds at every test.
 
-        The seconds are those of the updates.
+        The seconds count the updates only.
         """
         losses, accuracies, seconds = [], [], []
         taken = 0.0

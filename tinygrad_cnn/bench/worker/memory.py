@@ -1,4 +1,4 @@
-"""How much memory a process takes, at its peak."""
+"""Peak memory of a process."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def peak_of(call: Callable[[], Any], times: int) -> int | None:
     """Return the bytes by which the process grows at the peak of `times` calls.
 
-    Pages of libraries that are read from their files meanwhile do not count. None where the system
-    does not tell (it is Linux that does).
+    Library pages read from files are not counted. None where the system does not report it (only
+    Linux does).
     """
     if not CLEAR.exists():
         return None
     gc.collect()
     _give_back()
     try:
-        CLEAR.write_text("5")  # the peak begins anew
+        CLEAR.write_text("5")  # reset the peak
     except OSError:
         return None
     before = _status()
@@ -35,7 +35,7 @@ def peak_of(call: Callable[[], Any], times: int) -> int | None:
 
 
 def _give_back() -> None:
-    """Let the C library return what is free, so that the peak does not hide in it."""
+    """Make the C library return free memory, so that it does not mask the peak."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
         if trim is not None:
@@ -43,6 +43,6 @@ def _give_back() -> None:
 
 
 def _status() -> dict[str, int]:
-    """Return the sizes in the kernel's description of this process, in bytes."""
+    """Return the sizes in the kernel's status of this process, in bytes."""
     lines = [line.split() for line in STATUS.read_text().splitlines()]
     return {line[0].rstrip(":"): int(line[1]) * 1024 for line in lines if line[-1] == "kB"}

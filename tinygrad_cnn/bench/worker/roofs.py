@@ -1,4 +1,4 @@
-"""What the machine can do at best: float32 multiply-adds, and bytes to and from memory."""
+"""The machine's roofs: peak float32 multiply-adds and memory bandwidth."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-COPIED = 1 << 26  # bytes; more than caches hold
+COPIED = 1 << 26  # bytes; more than any cache holds
 WINDOW = 0.02  # seconds
 
 
 def roofs(threads: int, seconds: float) -> dict[str, float]:
-    """Return the best rates that `threads` threads reach together, each measured for `seconds`.
+    """Return the peak rates of `threads` threads together, each measured for `seconds`.
 
-    BLAS has to run one thread in this process. Besides large square products, a stack of small ones
-    is tried, as many kernels multiply those without packing them first; and a stack that no cache
-    holds.
+    BLAS must run one thread in this process. Large square products are tried, a stack of small ones
+    (many kernels multiply those without packing), and a stack larger than any cache.
 
     Returns
     -------
@@ -34,7 +33,7 @@ Work = Callable[[], tuple[Callable[[], Any], int]]
 
 
 def _product(stack: int, rows: int, inner: int, columns: int) -> Work:
-    """Return what makes matrices, the call that multiplies them, and its multiply-adds."""
+    """Return a factory of matrices, the call that multiplies them, and its multiply-adds."""
 
     def make() -> tuple[Callable[[], Any], int]:
         rng = np.random.default_rng(0)
@@ -52,10 +51,10 @@ def _copy() -> tuple[Callable[[], Any], int]:
 
 
 def _rate(work: Work, threads: int, seconds: float) -> float:
-    """Return how much `threads` threads do in a second, each with arrays of its own.
+    """Return the rate of `threads` threads together, each with its own arrays.
 
-    The best window of the time counts: a roof is what is possible, and windows are so short that
-    in some of them the machine does nothing else.
+    The best time window counts: a roof is the possible rate, and windows are short enough that some
+    are free of interference.
     """
     made = [work() for _ in range(threads)]
     done = [0] * threads

@@ -1,4 +1,4 @@
-"""The line protocol: a request a line in, as JSON, an answer a line out."""
+"""The line protocol: one JSON request per line in, one JSON answer per line out."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Answer = dict[str, Any]
 
 
 def serve(framework: str) -> None:
-    """Answer requests until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks
+    """Answer requests until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     answers = _own_output()
     side = Side(framework)
     for line in sys.stdin:
@@ -37,14 +37,14 @@ def serve(framework: str) -> None:
 
 
 def _own_output() -> TextIO:
-    """Return stdout, and turn what anybody else prints there to stderr."""
+    """Return stdout, and redirect all other prints to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return answers
 
 
 class Side:
-    """A framework that answers; each ``do_`` method is a request, its arguments the fields."""
+    """The request handler; each ``do_`` method is a request, its arguments the fields."""
 
     def __init__(self, framework: str) -> None:
         self.framework = framework
@@ -54,12 +54,12 @@ class Side:
         self.timed: Callable[[], float]
 
     def do_hello(self) -> Answer:
-        """Say whether the framework is installed, and who answers."""
+        """Report whether the framework is installed, and its versions."""
         if importlib.util.find_spec(self.framework) is None:
             return {"installed": False}
         try:
             version = metadata.version(self.framework)
-        except metadata.PackageNotFoundError:  # run from its source
+        except metadata.PackageNotFoundError:  # running from source
             version = getattr(importlib.import_module(self.framework), "__version__", "")
         return {
             "installed": True,
@@ -72,7 +72,7 @@ class Side:
         }
 
     def do_build(self, mode: str, **what: Any) -> Answer:
-        """Build the network, and say how many parameters it has."""
+        """Build the network and report its number of parameters."""
         self.task = tasks.make_task(**what)
         self.calls = self.module.build(self.task)
         run = self.calls.infer if mode == "inference" else self.calls.step
@@ -80,7 +80,7 @@ class Side:
         return {"parameters": int(self.calls.parameters)}
 
     def do_chain(self, mode: str) -> Answer:
-        """Make the chain of small ops, of which forward or backward will be timed."""
+        """Build the chain of small ops, to time its forward or backward."""
         chain: tasks.Chain = self.module.chain()
 
         def forward() -> float:
@@ -94,35 +94,35 @@ class Side:
         return {}
 
     def do_run(self, times: int) -> Answer:
-        """Run what was built, and say how long each time took."""
+        """Run the built workload and report the seconds of each run."""
         return {"seconds": [self.timed() for _ in range(times)]}
 
     def do_losses(self, steps: int) -> Answer:
-        """Train, and say the loss of each step."""
+        """Train and report the loss of each step."""
         return {"losses": [float(self.calls.step()) for _ in range(steps)]}
 
     def do_train(self, path: str, threads: int) -> Answer:
-        """Go through the training that a file describes, and say how it went."""
+        """Run the course in a file and report its results."""
         course = Course.read(path, threads)
         return course.follow(self.module.learner(course.task))
 
     def do_memory(self, steps: int) -> Answer:
-        """Train, and say by how much the process grew at its peak."""
+        """Train and report the peak memory growth."""
         return {"bytes": peak_of(self.calls.step, steps)}
 
     def do_profile(self, steps: int) -> Answer:
-        """Train, and say what each op of a step does and takes."""
+        """Train and report each op's work and time in a step."""
         return {"calls": self.module.profile(self.task, steps)}
 
     def do_roofs(self, threads: int, seconds: float) -> Answer:
-        """Say what the machine can do at best."""
+        """Report the machine's peak rates."""
         return {"roofs": roofs(threads, seconds)}
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
-    """Return how long a call takes."""
+    """Return the seconds of a call."""
     started = perf_counter()
     result = call()
     taken = perf_counter() - started
-    del result  # a graph may be large: its end is no part of the call
+    del result  # freeing a large graph is not part of the call
     return taken

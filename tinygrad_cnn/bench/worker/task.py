@@ -1,4 +1,4 @@
-"""What a side is asked to compute: a network, its first weights, a batch of examples."""
+"""A benchmark task: a network, its initial weights and a batch of examples."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-LEARNING_RATE, MOMENTUM = 0.001, 0.9  # so small that long runs stay finite
+LEARNING_RATE, MOMENTUM = 0.001, 0.9  # small, so that long runs stay finite
 CLASSES = 10
 REPEATS, OPS_PER_REPEAT = 30, 3
 
 
 class Task(NamedTuple):
-    """A network and what goes through it; drawn with NumPy, so that all sides get the same bits.
+    """A network and its input; drawn with NumPy, so that all sides get identical bits.
 
     Attributes
     ----------
     layers : sequence of sequences
-        As in `tinygrad_cnn.experiments.Network`.
+        As in `tinygrad_cnn.bench.workloads.Network`.
     weights : list of ndarray
         Weight and bias of each layer that has them: (O, I, K, K) or (O, I), and (O,).
     images : ndarray
@@ -29,7 +29,7 @@ class Task(NamedTuple):
         N class numbers.
     threads : int
     variant : str
-        Which of the ways the framework offers, such as a memory layout; empty for the only one.
+        A variant of the framework, such as a memory layout; empty if there is only one.
     """
 
     layers: Sequence[Sequence[Any]]
@@ -41,16 +41,16 @@ class Task(NamedTuple):
 
 
 class Calls(NamedTuple):
-    """What a framework makes of a `Task`.
+    """A framework's implementation of a `Task`.
 
     Attributes
     ----------
     step : callable
-        Forward, cross-entropy, backward, SGD with momentum; returns the loss once all is computed.
+        Forward, cross-entropy, backward, SGD with momentum; returns the loss once all work is done.
     infer : callable
         Forward without recording; returns the logits.
     parameters : int
-        How many numbers its model learns.
+        Number of parameters.
     """
 
     step: Callable[[], Any]
@@ -59,14 +59,14 @@ class Calls(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """The same few small ops over and over: x ← tanh(x·w + b), `REPEATS` times.
+    """A repeated chain of small ops: x ← tanh(x·w + b), `REPEATS` times.
 
     Attributes
     ----------
     forward : callable
         Returns the last x, with its graph.
     backward : callable
-        Takes that, and computes the gradients of w and b.
+        Takes the result of `forward`, and computes the gradients of w and b.
     """
 
     forward: Callable[[], Any]
@@ -80,7 +80,7 @@ def make_task(
     threads: int = 1,
     variant: str = "",
 ) -> Task:
-    """Return a task with random weights (He's) and examples, the same for every side."""
+    """Return a task with random weights (He) and examples, the same for every side."""
     rng = np.random.default_rng(0)
     weights = []
     for layer in layers:
@@ -101,20 +101,20 @@ def make_task(
 
 
 def chain_values() -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return x, w and b of a `Chain`: eight numbers each, so that calls are all that costs."""
+    """Return x, w and b of a `Chain`: eight numbers each, so that call overhead dominates."""
     x, w, b = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 8)).astype("f4")
     return x, w, b
 
 
 def repeated(tanh: Callable[[Any], Any], x: Any, w: Any, b: Any) -> Any:
-    """Return the last x of a `Chain`; only `tanh` is not an operator."""
+    """Return the last x of a `Chain`; all ops but `tanh` are operators."""
     for _ in range(REPEATS):
         x = tanh(x * w + b)
     return x
 
 
 def chain_of_leaves(tanh: Callable[[Any], Any], x: Any, w: Any, b: Any, gradient: Any) -> Chain:
-    """Return the chain where w and b are leaves with a ``.grad``, to which a backward adds."""
+    """Return the chain with leaves w and b, whose ``.grad`` accumulates in backward."""
 
     def backward(y: Any) -> Any:
         w.grad = b.grad = None

@@ -1,4 +1,4 @@
-"""HIPS autograd. It has neither layers nor losses: they are built from its NumPy here."""
+"""HIPS autograd. It has no layers or losses: they are built here from its NumPy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def build(task: Task) -> Calls:
                 case ["linear", _, _]:
                     w, b = next(unused), next(unused)
                     x = anp.dot(x, w.T) + b
-                case ["maxpool", size]:  # of windows side by side
+                case ["maxpool", size]:  # non-overlapping windows
                     N, C, H, W = x.shape
                     x = anp.reshape(x, (N, C, H // size, size, W // size, size))
                     x = anp.max(x, axis=(3, 5))

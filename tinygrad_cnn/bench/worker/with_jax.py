@@ -1,4 +1,4 @@
-"""JAX on the CPU, each step compiled as one (the compiling is not timed)."""
+"""JAX on the CPU, each step compiled as one function (compilation is not timed)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def build(task: Task) -> Calls:
 
 
 def _keep_to(threads: int) -> None:
-    """Hold the process to as many cores: JAX has no other limit for its threads."""
+    """Pin the process to as many cores: JAX has no other limit on its threads."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])

@@ -17,7 +17,7 @@ def build(task: Task) -> Calls:
     from mygrad.nnet.layers import conv_nd, max_pool
     from mygrad.nnet.losses import softmax_crossentropy
 
-    mygrad.turn_memory_guarding_off()  # its own advice for speed
+    mygrad.turn_memory_guarding_off()  # as its docs advise for speed
     parameters = [mygrad.tensor(weight) for weight in task.weights]
     velocities = [np.zeros_like(weight) for weight in task.weights]
 

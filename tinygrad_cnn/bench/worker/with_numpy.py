@@ -1,4 +1,4 @@
-"""Bare NumPy: the chain without a graph, which is what recording is held against."""
+"""Bare NumPy: the chain without a graph, the baseline for recording overhead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VARIANTS = ("",)
 
 
 def chain() -> Chain:
-    """Return the chain with its backward written out: the calls that the rules make, no more."""
+    """Return the chain with a handwritten backward: only the calls that the rules make."""
     x0, w, b = chain_values()
     ones = np.ones_like(x0)
 

@@ -1,4 +1,4 @@
-"""Our own framework, through its public face: modules, `cross_entropy`, `backward`, `optim.SGD`."""
+"""tinygrad_cnn through its public API: modules, `cross_entropy`, `backward`, `optim.SGD`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build(task: Task) -> Calls:
 
 
 def learner(task: Task) -> Learner:
-    """Return the network of a task, ready to learn from any batch."""
+    """Return the network of a task, ready to train on any batch."""
     import tinygrad_cnn as tg
 
     model = _model(task)
@@ -89,14 +89,14 @@ def _model(task: Task) -> Any:
 
 
 def _optimizer(model: Any) -> Any:
-    """Return the optimiser that all sides use."""
+    """Return the optimizer shared by all sides."""
     import tinygrad_cnn as tg
 
     return tg.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
 
 
 def profile(task: Task, steps: int) -> list[dict[str, Any]]:
-    """Return what each op of a training step does and takes, then the update, then the whole."""
+    """Return the work and time of each op of a step, then of the update, then of the whole step."""
     from dataclasses import asdict
     from statistics import median
     from time import perf_counter
@@ -108,7 +108,7 @@ def profile(task: Task, steps: int) -> list[dict[str, Any]]:
     optimizer = _optimizer(model)
     images = tg.Tensor(task.images)
     parameters = sum(p.size for p in model.parameters())
-    moved = 4 * 5 * parameters  # float32: parameter and velocity read and written, gradient read
+    moved = 4 * 5 * parameters  # float32: read and write parameter and velocity, read gradient
     observed, rests = [], []
     with tg.num_threads(task.threads):
         for _ in range(steps + 1):
@@ -124,7 +124,7 @@ def profile(task: Task, steps: int) -> list[dict[str, Any]]:
             observed.append([*seen.calls, update])
             in_ops = sum(call.seconds for call in observed[-1])
             rests.append(ended - started - in_ops - seen.seconds)
-    calls = medians(observed[1:])  # the first warms up
+    calls = medians(observed[1:])  # the first step warms up
     rest = max(median(rests[1:]), 0.0)
     return [asdict(call) for call in [*calls, OpCall("graph", "", "rest", 0, 0, rest)]]
 

@@ -37,7 +37,7 @@ def build(task: Task) -> Calls:
 
 
 def learner(task: Task) -> Learner:
-    """Return the network of a task, ready to learn from any batch."""
+    """Return the network of a task, ready to train on any batch."""
     import torch
     from torch import nn
 
