@@ -1,4 +1,4 @@
-"""The command ``tinygrad-cnn``."""
+"""The command line interface, ``tinygrad-cnn``."""
 
 from tinygrad_cnn.cli.app import app, main
 

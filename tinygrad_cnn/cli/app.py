@@ -1,4 +1,4 @@
-"""The commands and their options."""
+"""The command line application: all commands and their options."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def main() -> None:
     """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that knows no "→" gets "?"
+            stream.reconfigure(errors="replace")  # a terminal whose encoding lacks "→" gets "?"
     app(prog_name="tinygrad-cnn")
 
 

@@ -1,4 +1,4 @@
-"""``tinygrad-cnn check``: whether the derivatives of ops are right."""
+"""``tinygrad-cnn check``: verify the derivatives of ops."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinygrad_cnn.core.op import OPS, Op
 
 __all__ = ["check"]
 
-LEFT = 4  # so many columns are flush left: the text
+LEFT = 4  # the number of left-aligned columns, which hold text
 
 
 def check(named: Sequence[str], examples: int | None, seed: int) -> int:
@@ -26,13 +26,13 @@ def check(named: Sequence[str], examples: int | None, seed: int) -> int:
     Parameters
     ----------
     named : sequence of str
-        Names of ops, and files that declare and register some; all ops if empty.
+        Names of ops, and files that register some; all ops if empty.
     examples : int, optional
-        How many calls of each op to try.
+        Number of calls of each op to try.
     seed : int
-        What the calls are drawn from.
+        Seed of the random calls.
     """
-    from tinygrad_cnn.check import check_op  # this says so if Hypothesis is missing
+    from tinygrad_cnn.check import check_op  # raises a clear error if Hypothesis is missing
     from tinygrad_cnn.check.cases import CASES
     from tinygrad_cnn.check.ops import COLUMNS, EXAMPLES, OpCheckError
 
@@ -45,7 +45,7 @@ def check(named: Sequence[str], examples: int | None, seed: int) -> int:
     failures: list[str] = []
     unchecked = 0
     for op in ops:
-        if op.operands and op.name not in CASES:  # it may be right
+        if op.operands and op.name not in CASES:  # its derivatives may be correct
             unchecked += 1
             _print_row(out, (op.name, *[""] * 3, "not checked"), widths, ACCENT)
             failures.append(
@@ -71,7 +71,7 @@ def check(named: Sequence[str], examples: int | None, seed: int) -> int:
 
 
 def _chosen(named: Sequence[str]) -> list[Op[Any]]:
-    """Return the ops that are named, and those that named files declare."""
+    """Return the named ops, and those registered by the named files."""
     if not named:
         return list(OPS.values())
     chosen: dict[str, Op[Any]] = {}
@@ -105,7 +105,7 @@ def _run(path: Path) -> None:
 
 
 def _widths(columns: Sequence[str], ops: Sequence[Op[Any]]) -> list[int]:
-    """Return how wide each column is."""
+    """Return the column widths."""
     names = max((len(op.name) for op in ops), default=0)
     inputs = max((len(name) for op in ops for name in op.derivatives), default=0)
     least = (names, inputs, len("1 to 2"), len("complex"), 0, 0, 0, len("0.00 s"))

@@ -1,4 +1,4 @@
-"""``tinygrad-cnn derive``: the chain rule for one of a model's parameters, written out."""
+"""``tinygrad-cnn derive``: print the chain rule for one parameter of a model."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def derive(
     Parameters
     ----------
     model, source, images, seed
-        As for `model_and_images`.
+        See `model_and_images`.
     wrt : str or None
-        The name of the parameter; None is refused with the names there are.
+        The name of the parameter. None raises an error that lists the names.
     depth : int or None
-        As for `tinygrad_cnn.derive`.
+        See `tinygrad_cnn.derive`.
     form : str
         One of `FORMATS`.
 
     Returns
     -------
     int
-        0, or 1 if the product is not what ``backward()`` computes.
+        0, or 1 if the product differs from the gradient of ``backward()``.
     """
     choice("derive", "format", form, FORMATS)
     network, x, labels = model_and_images(model, source, images, seed)

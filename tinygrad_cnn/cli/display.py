@@ -1,4 +1,4 @@
-"""What the commands print: a line for each epoch, results, tables with bars."""
+"""Terminal output of the commands: epoch lines, results, tables with bars."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def bar(share: float, width: int) -> str:
 
 
 def show_experiment(out: Console, experiment: Experiment) -> None:
-    """Print what is going to be trained with what."""
+    """Print the data, model and settings of a training run."""
     settings = experiment.settings
     data, training = settings.data, settings.training
     summary = experiment.model.summary(data.input_shape)
@@ -68,9 +68,9 @@ def show_experiment(out: Console, experiment: Experiment) -> None:
 
 
 class EpochLines(Callback):
-    """Prints a line for every epoch and, on a terminal, a bar for the one under way.
+    """Callback that prints a line per epoch and, on a terminal, a progress bar for the current one.
 
-    Use it in a ``with`` block, which ends the bar.
+    Use it as a context manager, which closes the bar.
     """
 
     def __init__(self, out: Console, epochs: int, done: int) -> None:
@@ -78,7 +78,7 @@ class EpochLines(Callback):
         self.epochs = epochs
         self.done = done
         self.started = perf_counter()
-        self.bar = Progress(  # it stands where the test figures will
+        self.bar = Progress(  # it is placed in the column of the test metrics
             TextColumn("{task.fields[left]}"),
             BarColumn(bar_width=24, complete_style="cyan", finished_style="cyan"),
             TextColumn("{task.fields[right]}"),
@@ -98,7 +98,7 @@ class EpochLines(Callback):
         self.bar.stop()
 
     def batch(self, progress: BatchProgress) -> None:
-        """Move the bar."""
+        """Update the progress bar."""
         share = progress.batch / progress.batches if progress.batches else 0.0
         self.bar.update(
             self.task,
@@ -109,7 +109,7 @@ class EpochLines(Callback):
         )
 
     def epoch(self, history: History) -> None:
-        """Print the line."""
+        """Print the line of a finished epoch."""
         row = history[-1]
         self.out.print(
             f"{self._number(row.epoch)}  {_learned(row)}  {row.validation_loss:9.4f}  "
@@ -122,7 +122,7 @@ class EpochLines(Callback):
         return f"{epoch:>{width}}/{self.epochs}".rjust(5)
 
     def _left(self, epochs: float) -> float:
-        """Return the seconds that the rest takes, if it goes on as it went."""
+        """Estimate the remaining seconds from the pace so far."""
         gone = perf_counter() - self.started
         return gone * (self.epochs - epochs) / max(epochs - self.done, 1e-9)
 
@@ -132,7 +132,7 @@ def _learned(row: Epoch | BatchProgress) -> str:
 
 
 def show_evaluation(out: Console, result: Evaluation, classes: Sequence[str]) -> None:
-    """Print accuracy and loss, and the pairs of classes that are most often confused."""
+    """Print accuracy and loss, and the most common confusions."""
     images = int(result.confusion.sum())
     out.print(
         Text.assemble(

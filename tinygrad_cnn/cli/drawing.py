@@ -1,4 +1,4 @@
-"""``tinygrad-cnn draw``: a model's graph, forward and backward, as a picture."""
+"""``tinygrad-cnn draw``: draw a model's forward and backward graph."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def draw(
     out: Path | None,
     options: dict[str, Any],
 ) -> int:
-    """Send a batch forward and its error backward, write the drawing, and return the exit status.
+    """Run a batch forward and backward, write the drawing, and return the exit status.
 
     Parameters
     ----------
     model, source, images, seed
-        As for `model_and_images`.
+        See `model_and_images`.
     out : Path or None
-        The file; by default an SVG with the model's name.
+        The output file; by default an SVG with the model's name.
     options : dict
-        For `Trace.draw`.
+        Options of `Trace.draw`.
     """
     name = Path(model).name.rpartition(":")[2]
     path = Path(f"{name}.svg") if out is None else out
@@ -56,7 +56,7 @@ def draw(
 
 
 def _marked(drawing: Drawing) -> list[Text]:
-    """Return a line for each node that something is wrong with."""
+    """Return a line for each node with a problem."""
     lines = []
     for node in drawing.graph.nodes:
         for mark in drawing.marks.get(node.id, ()):

@@ -1,4 +1,4 @@
-"""Errors as one line on stderr, and an exit status that says whose they are."""
+"""Error output: one line on stderr, and the exit status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INPUT_ERRORS = (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError)
 
 
 class Commands(TyperGroup):
-    """Commands whose errors are one line; with ``--debug`` they are tracebacks."""
+    """Command group that prints errors as one line, or as tracebacks with ``--debug``."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run a command and exit."""
@@ -40,13 +40,13 @@ class Commands(TyperGroup):
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Print a warning as one line, without the place in the code."""
+    """Print a warning as one line, without its source location."""
     print(f"warning: {message}", file=sys.stderr)
 
 
 def _described(error: Exception) -> tuple[int, str]:
-    """Return the exit status and the line for an error."""
-    if hasattr(error, "format_message"):  # of the command line itself
+    """Return the exit status and the message of an error."""
+    if hasattr(error, "format_message"):  # a usage error of the command line
         usage = " ".join(error.format_message().split())
         return BAD_INPUT, usage[:1].lower() + usage[1:].rstrip(".")
     message = "; ".join([str(error), *getattr(error, "__notes__", ())])

@@ -1,4 +1,4 @@
-"""``tinygrad-cnn experiment``: do the runs that are missing, and say what was found."""
+"""``tinygrad-cnn experiment``: do the missing runs and print the findings."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ def experiment(
     only_list: bool,
     write: Path | None,
 ) -> int:
-    """Do what is missing of experiments, and return the exit status.
+    """Do the missing runs of experiments, and return the exit status.
 
     Parameters
     ----------
     names : sequence of str
-        Names of experiments, files that declare one, or "all".
+        Names of experiments, files that define one, or "all".
     only : sequence of str
-        Labels of variants, as they are or as in file names; all if empty.
+        Labels of variants, plain or as in file names; all if empty.
     seeds, jobs : int or None
-        How many runs of each variant, and how many side by side.
+        Number of runs of each variant, and number of parallel runs.
     out : Path
-        Where finished runs are kept.
+        The folder of finished runs.
     only_list : bool
-        Do no run, but print what there is.
+        List the experiments instead of running them.
     write : Path or None
-        Do no run, but write page, figures and tables of those that are done to this folder.
+        Write the page, figures and tables of finished runs to this folder instead of running.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def _names(names: Sequence[str], everything: bool) -> list[str]:
 
 
 def _labels(chosen: Sequence[Experiment], only: Sequence[str]) -> set[str]:
-    """Return the file names of the variants to do."""
+    """Return the slugs of the selected variants."""
     known = {slug(label): label for each in chosen for label in each.variants}
     wanted = {slug(label) for label in only}
     unknown = sorted(wanted - known.keys())
@@ -117,7 +117,7 @@ def _labels(chosen: Sequence[Experiment], only: Sequence[str]) -> set[str]:
 
 
 def _list(screen: Console, chosen: Sequence[Experiment], runs: Runs, seeds: int | None) -> None:
-    """Print each experiment's question, and how many of its runs are done."""
+    """Print each experiment's question, and its number of finished runs."""
     width = max(len(each.name) for each in chosen)
     for each in chosen:
         wanted = runs.of(each, seeds)
@@ -132,7 +132,7 @@ def _list(screen: Console, chosen: Sequence[Experiment], runs: Runs, seeds: int 
 
 
 def _say_what_is_lacking(screen: Console, outcomes: Sequence[Outcome]) -> int:
-    """Print what was left out and what failed; return the exit status."""
+    """Print skipped and failed runs; return the exit status."""
     lacking = [outcome for outcome in outcomes if outcome.status == LACKING]
     for name, reason in dict.fromkeys((each.run.experiment.name, each.reason) for each in lacking):
         screen.print(f"\n{name}: runs are left out: {reason}")
@@ -146,14 +146,14 @@ def _say_what_is_lacking(screen: Console, outcomes: Sequence[Outcome]) -> int:
 
 
 class RunLines(Watcher):
-    """Prints a line for every run that ends and, on a terminal, bars for those under way.
+    """Watcher that prints a line for every finished run and, on a terminal, progress bars.
 
-    Use it in a ``with`` block, which ends the bars.
+    Use it as a context manager, which closes the bars.
 
     Attributes
     ----------
     count : int
-        How many runs are done.
+        Number of finished runs.
     """
 
     def __init__(self, screen: Console, runs: Sequence[Run], jobs: int) -> None:
@@ -182,18 +182,18 @@ class RunLines(Watcher):
         self.progress.stop()
 
     def began(self, run: Run) -> None:
-        """Add a bar."""
+        """Add a progress bar."""
         self.left.began(run)
         self.began_at[run] = perf_counter()
         self.bars[run] = self.progress.add_task(str(run), total=1.0)
 
     def went_on(self, run: Run, share: float) -> None:
-        """Move the bars."""
+        """Update the progress bars."""
         self.left.went_on(run, share)
         self._move()
 
     def ended(self, outcome: Outcome) -> None:
-        """Print the line."""
+        """Print the line of a finished run."""
         run = outcome.run
         self.left.ended(outcome)
         self.ended_runs += 1

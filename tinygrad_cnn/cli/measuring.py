@@ -1,4 +1,4 @@
-"""``tinygrad-cnn bench``: how fast it is on this machine, beside whatever peers there are."""
+"""``tinygrad-cnn bench``: benchmark this package beside the installed peers."""
 
 from __future__ import annotations
 
@@ -47,27 +47,27 @@ def bench(
     as_json: bool,
     quick: bool,
 ) -> int:
-    """Measure, print tables or JSON, and return the exit status.
+    """Run the benchmark, print tables or JSON, and return the exit status.
 
     Parameters
     ----------
     patterns : sequence of str
-        Names of workloads, with ``*``; all if empty.
+        Names of workloads; ``*`` is a wildcard. All if empty.
     against : str or None
-        Peers with commas between, or "none"; all that are installed if None.
+        Comma-separated peers, or "none"; None means all installed ones.
     pythons : sequence of str
-        ``peer=path``: the interpreter that has the peer.
+        ``peer=path``: the interpreter with that peer.
     threads, parts : str or None
-        Numbers of threads, and what to measure, with commas between.
+        Comma-separated thread counts and parts.
     figure : Path or None
-        Where to draw the roofline.
+        Output file of the roofline figure.
     as_json, quick : bool
-        Whether to print JSON, and whether to take a minute only.
+        Whether to print JSON, and whether to limit the benchmark to about a minute.
 
     Returns
     -------
     int
-        0, or 130 if it was interrupted: then it prints what was measured until there.
+        0, or 130 if interrupted; the measurements so far are still printed.
     """
     plan = Plan(
         workloads=select(patterns, quick),
@@ -105,7 +105,7 @@ def bench(
 
 
 def _check_figure(figure: Path, plan: Plan) -> None:
-    """Raise before anything is measured if the roofline could not be drawn afterwards."""
+    """Raise before measuring if the roofline figure could not be drawn."""
     if not plan.profiled:
         lacking = "no training step" if "ops" in plan.parts else "ops not among the parts"
         raise ValueError(f"bench: figure is {figure}, but there is nothing to draw: {lacking}")
@@ -116,7 +116,7 @@ def _check_figure(figure: Path, plan: Plan) -> None:
 
 
 def _threads(text: str | None, quick: bool) -> tuple[int, ...]:
-    """Return the numbers of threads: by default 1 and 2, or in a quick run the larger of them."""
+    """Return the thread counts: by default 1 and 2, or only the larger in a quick run."""
     if text is None:
         most = min(cores(), 2)
         return (most,) if quick else tuple(range(1, most + 1))
@@ -138,7 +138,7 @@ def _parts(text: str | None) -> tuple[str, ...]:
 
 @contextmanager
 def _progress(screen: Console, seconds: float) -> Iterator[Told]:
-    """Show what is being measured and how long the rest takes, on a terminal."""
+    """Show the current measurement and the remaining time on a terminal."""
     shown = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24, complete_style="cyan", finished_style="cyan"),
@@ -154,7 +154,7 @@ def _progress(screen: Console, seconds: float) -> Iterator[Told]:
 
 
 def _show_machine(out: Console, report: Report) -> None:
-    """Print what is measured, who takes part, and who does not."""
+    """Print the machine, the frameworks, and the missing peers."""
     machine: Machine = report.machine
     count = "1 core" if machine.cores == 1 else f"{machine.cores} cores"
     out.print(f"{machine.processor}, {count}, {machine.system}")
@@ -185,7 +185,7 @@ def _show(out: Console, report: Report) -> None:
 
 
 def _show_steps(out: Console, comparisons: Sequence[Comparison], threads: int) -> None:
-    """Print what each side takes, of a framework's variants the fastest."""
+    """Print the time of each side, using each framework's fastest variant."""
     rows = []
     for comparison in comparisons:
         title = comparison.workload.title
@@ -202,7 +202,7 @@ def _show_steps(out: Console, comparisons: Sequence[Comparison], threads: int) -
 
 
 def _show_overhead(out: Console, comparisons: Sequence[Comparison]) -> None:
-    """Print what a small op takes, and how much of that the bare NumPy calls would not."""
+    """Print the time of a small op, and the overhead over bare NumPy calls."""
     rows = []
     for comparison in comparisons:
         title = comparison.workload.title
@@ -224,7 +224,7 @@ def _show_overhead(out: Console, comparisons: Sequence[Comparison]) -> None:
 
 
 def _show_ops(out: Console, profile: Profile, roofs: Roofs | None) -> None:
-    """Print what each op of a step takes, and how near it comes to what the machine can do."""
+    """Print the time of each op of a step, and its share of the machine's peak rate."""
     whole = sum(call.seconds for call in profile.calls)
     rows = []
     for name, call in zip(names(profile.calls), profile.calls, strict=True):
@@ -242,7 +242,7 @@ def _show_ops(out: Console, profile: Profile, roofs: Roofs | None) -> None:
 
 
 def _share(call: OpCall, roofs: Roofs | None) -> str:
-    """Return the share of sgemm's rate that an op reaches, or else of the memory's."""
+    """Return an op's share of the sgemm rate, or else of the memory bandwidth."""
     if roofs is None or not call.bytes_moved:
         return ""
     if call.multiply_adds:
@@ -251,7 +251,7 @@ def _share(call: OpCall, roofs: Roofs | None) -> str:
 
 
 def _show_memory(out: Console, report: Report) -> None:
-    """Print by how much a process grows at the peak of a step."""
+    """Print the peak memory growth of a process during a step."""
     rows = []
     for memory in report.memory:
         ours = next(
@@ -272,7 +272,7 @@ def _show_memory(out: Console, report: Report) -> None:
 
 
 def _without_repeats(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return rows with the first cell empty where it is that of the row above."""
+    """Return the rows, with the first cell blank where it repeats the row above."""
     before = ["", *(row[0] for row in rows)]
     return [
         ("", *row[1:]) if row[0] == above else row for row, above in zip(rows, before, strict=False)
@@ -282,7 +282,7 @@ def _without_repeats(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
 def _print_table(
     out: Console, header: Sequence[str], rows: Sequence[Sequence[str]], left: int
 ) -> None:
-    """Print a table, the first columns flush left, the others flush right."""
+    """Print a table with the first columns left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for k, row in enumerate([header, *rows]):
         cells = [

@@ -1,4 +1,4 @@
-"""Image files as a model's input."""
+"""Image files as model input."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ __all__ = ["read_picture"]
 def read_picture(
     path: Path, settings: DataSettings, preparation: str | None = None
 ) -> NDArray[np.uint8]:
-    """Read an image file for the model that `settings` are of, as its training images were read.
+    """Read an image file for a model, prepared like its training images.
 
     Parameters
     ----------
     path : Path
-        The file; see `read_image` for what it may hold.
+        The image file; see `read_image` for the formats.
     settings : DataSettings
-        Of the model.
+        The model's data settings.
     preparation : str, optional
-        In place of the one in the settings.
+        Overrides the preparation in the settings.
 
     Returns
     -------
     ndarray of uint8, shape (C, H, W)
-        Of the shape that the model takes.
+        In the model's input shape.
 
     Raises
     ------
     DataError
-        If the file is missing or no image, or the model takes neither gray nor color.
+        If the file is missing or no image, or the model's input is neither gray nor color.
     ValueError
-        If what `preparation` gives is not of the model's shape.
+        If the prepared image does not have the model's input shape.
     ModuleNotFoundError
         If Pillow is not installed.
     """

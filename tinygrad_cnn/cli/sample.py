@@ -1,4 +1,4 @@
-"""A model and a few images to look at it with, as the commands name them."""
+"""A model and a few sample images, from the arguments of a command."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ __all__ = ["model_and_images"]
 def model_and_images(
     model: str, source: str | None, images: int, seed: int
 ) -> tuple[Module, NDArray[Any], NDArray[Any]]:
-    """Return a model and a batch to train it with: images, ready for the model, and their labels.
+    """Return a model and a training batch: images, ready for the model, and their labels.
 
     Parameters
     ----------
     model : str
-        A ready model's name or ``"path/to/file.py:Class"``, made anew; or the folder of a run, with
-        what it has learned.
+        Name of a built-in model or ``"path/to/file.py:Class"``, newly initialized; or a run folder,
+        with its trained weights.
     source : str or None
-        For `tinygrad_cnn.data.load`; by default the embedded digits, or the run's own.
+        See `tinygrad_cnn.data.load`; by default the embedded digits, or the run's own data.
     images : int
-        How many.
+        Number of images.
     seed : int
-        What a new model's weights are drawn from.
+        Seed of a new model's initial weights.
 
     Raises
     ------
     ValueError
-        If there is no such model, or it does not fit the data.
+        If the model does not exist or does not fit the data.
     """
     if Path(model).is_dir():
         run = load_run(Path(model))

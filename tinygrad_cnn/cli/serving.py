@@ -1,4 +1,4 @@
-"""``tinygrad-cnn studio``."""
+"""``tinygrad-cnn studio``: serve the studio."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["studio"]
 def studio(
     host: str, port: int, data_dir: Path | None, token: str | None, open_browser: bool
 ) -> int:
-    """Answer requests until interrupted, and return the exit status."""
+    """Serve until interrupted, and return the exit status."""
     try:
         from tinygrad_cnn.studio.server import serve
         from tinygrad_cnn.studio.settings import Settings, default_data_dir

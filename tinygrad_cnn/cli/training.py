@@ -1,4 +1,4 @@
-"""``tinygrad-cnn train``."""
+"""``tinygrad-cnn train``: train a model, or resume a run."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def train(
     Parameters
     ----------
     data, model : str or None
-        As for `Experiment.new`.
+        See `Experiment.new`.
     chosen : mapping
-        What was chosen for `recipe`; None where nothing was.
+        Options for `recipe`; None for those not given.
     out : Path or None
-        The run folder, if not the next numbered one.
+        The run folder; by default the next numbered one.
     resume : Path or None
-        The run folder of a training to go on with; then nothing else may be chosen.
+        The run folder to resume from; excludes all other options.
     quiet : bool
-        Print the result only.
+        Print only the result.
 
     Returns
     -------
     int
-        0, or 130 if the training was interrupted.
+        0, or 130 if interrupted.
     """
     screen = console()
     if resume is None:
@@ -126,7 +126,7 @@ def _holds(experiment: Experiment, folder: RunFolder) -> str:
 
 
 def _draw(screen: Console, experiment: Experiment, folder: RunFolder, quiet: bool) -> None:
-    """Draw the curves, or say what that needs."""
+    """Draw the curves, or print what is missing to draw them."""
     settings = experiment.settings
     title = f"{settings.model.name} on {settings.data.name}"
     try:
@@ -161,5 +161,5 @@ def _refuse(resume: Path, chosen: Mapping[str, Any]) -> None:
 
 
 def _plain(name: str) -> str:
-    """Return a name with nothing in it that a file name should not have."""
+    """Return a name without characters that are unsafe in file names."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).lower()

@@ -1,4 +1,4 @@
-"""``tinygrad-cnn evaluate`` and ``tinygrad-cnn predict``."""
+"""``tinygrad-cnn evaluate`` and ``tinygrad-cnn predict``: use the model of a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BAR_WIDTH = 30
 
 
 def evaluate(folder: Path, source: str | None) -> int:
-    """Print how good a model is on the test images of `source`, by default those of its run."""
+    """Print the metrics of a model on the test images of `source`, by default those of its run."""
     model, settings = load_run(folder)
     dataset = load(source or settings.data.source, settings.data.preparation).test
     settings.data.check(dataset)
@@ -46,9 +46,9 @@ def evaluate(folder: Path, source: str | None) -> int:
 
 
 def predict(folder: Path, paths: Sequence[Path], as_mnist: bool = False) -> int:
-    """Print what a model takes each image for. All are read before anything is printed.
+    """Print the predicted class of each image. All files are read before anything is printed.
 
-    They are prepared as the training images were, or as MNIST's digits with `as_mnist`.
+    Images are prepared like the training images, or like MNIST's digits with `as_mnist`.
     """
     run = load_run(folder)
     preparation = MNIST if as_mnist else None
@@ -97,7 +97,7 @@ def _show(
 
 
 def _picture(pixels: NDArray[np.uint8]) -> Text:
-    """Return an image as text, two rows of pixels a line: what the model was shown."""
+    """Return the model's input image as text, two rows of pixels per line."""
     even = np.pad(pixels, ((0, len(pixels) % 2), (0, 0)))
     text = Text()
     for upper, lower in zip(even[::2], even[1::2], strict=True):
