@@ -1,1 +1,1 @@
-"""Questions answered by measuring: the runner, and one file a question in `gallery`."""
+"""Experiments that answer questions by measuring: the runner, and a `gallery` of questions."""

@@ -1,4 +1,4 @@
-"""Curves of several seeds: a line for the median, a band from the lowest to the highest."""
+"""Curves over several seeds: a line for the median, a band for the range."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 COLOURS = ("#2b6777", "#c1440e", "#7a5195", "#c98b00", "#3f7d3f", "#8c4a5b", "#4a6fa5", "#5c5c5c")
 GREY = "#5c5c5c"
-HEIGHT = 12.0  # points from one label to the next
+HEIGHT = 12.0  # points between adjacent labels
 
 
 def draw_curve(
@@ -40,7 +40,7 @@ def draw_curve(
     seconds: bool = False,
     **style: Any,
 ) -> None:
-    """Draw one measure of a variant: the median of the seeds, and the band that they fill.
+    """Draw one measure of a variant: the median over seeds, and the band of their range.
 
     Parameters
     ----------
@@ -49,11 +49,11 @@ def draw_curve(
     variant, measure : str
     colour : str
     label : str
-        What `name_lines` writes beside it; nothing by default.
+        The label that `name_lines` writes beside the line; none by default.
     seconds : bool
-        Draw it against the median of the seconds until each step, in place of the steps.
+        Plot against the median seconds up to each step, instead of the step.
     **style
-        For ``axes.plot``.
+        Passed to ``axes.plot``.
     """
     curve = results.curve(variant, measure)
     x = curve.median_seconds if seconds else curve.steps
@@ -63,9 +63,9 @@ def draw_curve(
 
 
 def log_axis(axis: Axis) -> None:
-    """Write plain numbers along an axis, ``axes.xaxis`` or ``axes.yaxis``, and make it logarithmic.
+    """Make an axis, ``axes.xaxis`` or ``axes.yaxis``, logarithmic with plain numbers.
 
-    One of less than three decades is marked at 1, 2 and 5, so call it when the limits are known.
+    A range below three decades has ticks at 1, 2 and 5, so call it once the limits are set.
     """
     from matplotlib.ticker import LogLocator, NullLocator
 
@@ -79,13 +79,13 @@ def log_axis(axis: Axis) -> None:
 
 
 def accuracy_axis(axes: Axes, lowest: float, highest: float) -> None:
-    """Let the vertical axis show accuracies so that halving the mistakes is one distance anywhere.
+    """Scale the vertical axis so that halving the error rate is the same distance everywhere.
 
     Parameters
     ----------
     axes : Axes
     lowest, highest : float
-        Where it begins and ends, below 1.
+        Limits of the axis, below 1.
     """
     axes.set_yscale("function", functions=(_from_accuracy, _to_accuracy))
     axes.set_ylim(lowest, highest)
@@ -103,9 +103,9 @@ def _to_accuracy(halvings: ArrayLike) -> Numbers:
 
 
 def name_lines(axes: Axes) -> None:
-    """Write the label of each line beside its end, the labels apart from one another.
+    """Write the label of each line beside its end, without overlaps.
 
-    Call it last: scales and limits must be what they will be.
+    Call it last, when scales and limits are final.
     """
     named = []
     for line in axes.lines:
@@ -120,7 +120,7 @@ def name_lines(axes: Axes) -> None:
     named.sort(key=lambda item: item[0])
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()  # so that the layout has given the axes their height
+    figure.draw_without_rendering()  # the layout sets the height of the axes
     apart = HEIGHT / 72 * figure.dpi / axes.bbox.height
     heights = [min(max(height, 0.0), 1.0) for height, *_ in named]
     for k in range(1, len(heights)):
@@ -145,7 +145,7 @@ def outer_labels(panels: Any, rows: Sequence[str]) -> None:
 
 
 def shades(count: int) -> list[str]:
-    """Return colours for values in an order, from the lowest to the highest."""
+    """Return colors for ordered values, from lowest to highest."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 

@@ -1,4 +1,4 @@
-"""What an experiment is: a question, the runs that answer it, and how to show the answer."""
+"""Definition of an experiment: a question, the runs that answer it, a figure and a finding."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
 __all__ = ["Experiment", "Record", "Unavailable", "grid", "slug"]
 
 
-class Unavailable(RuntimeError):  # noqa: N818  # what it is, not what is wrong
-    """A run needs something that this machine lacks: it is left out, and the message says why."""
+class Unavailable(RuntimeError):  # noqa: N818  # names a state, not an error
+    """A run needs something missing on this machine: it is skipped, and the message says why."""
 
 
 class Record:
-    """Takes down what a run measures, and how long it has taken.
+    """Records the measures of a run and its elapsed time.
 
     Parameters
     ----------
     source : str
-        What `data` is loaded from, as `tinygrad_cnn.data.load` takes it.
+        The data source, as for `tinygrad_cnn.data.load`.
     saved : path-like, optional
-        Where `save` keeps a run that is under way.
+        The file where `save` stores the state of an unfinished run.
     told : callable
-        Told the share of the run that is done, whenever it is known.
+        Progress callback: called with the share of the run done, whenever it is known.
 
     Attributes
     ----------
     rows : list of (step, seconds, measure, value)
     steps : float
-        How many steps the run will take, for the time left; a run that knows sets it.
+        Total number of steps, for the time estimate; set by the run if known.
     state : dict or None
-        What `save` was last given before the run was interrupted; None in a run that is new.
+        The last state passed to `save` before an interruption; None in a new run.
 
     Examples
     --------
@@ -83,17 +83,17 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """How long the run has taken, without what was done aside."""
+        """Seconds of the run, excluding the time in `aside`."""
         return self._before if self._apart else self._before + perf_counter() - self._since
 
     @property
     def data(self) -> Split:
-        """The experiment's data; loading them is no part of the run's seconds."""
+        """The experiment's data; loading is excluded from the run's seconds."""
         with self.aside():
             return _loaded(self._source)
 
     def __call__(self, step: float, **measures: float) -> None:
-        """Take down measures after a step, each once."""
+        """Record measures after a step, each once."""
         with self.aside():
             for measure, value in measures.items():
                 self.rows.append((float(step), self._before, measure, float(value)))
@@ -101,7 +101,7 @@ class Record:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Stop the clock for what is no part of the run, such as an evaluation."""
+        """Pause the clock for work outside the run, such as an evaluation."""
         if not self._apart:
             self._before += perf_counter() - self._since
         self._apart += 1
@@ -112,13 +112,13 @@ class Record:
             self._since = perf_counter()
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Keep the rows, and what a run needs to go on from here if it is interrupted.
+        """Save the rows and the state needed to resume the run after an interruption.
 
         Parameters
         ----------
         state : mapping
-            Nested arrays and plain values, as for `tinygrad_cnn.train.state.write_state`; the run
-            finds them in `state` when it is started again.
+            Nested arrays and plain values, as for `tinygrad_cnn.train.state.write_state`; the
+            resumed run finds them in the attribute `state`.
         """
         with self.aside():
             if self._saved is not None:
@@ -133,37 +133,37 @@ def _loaded(source: str) -> Split:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Experiment:
-    """A question about efficiency, and all that is needed to answer it by measuring.
+    """A question about efficiency, with the code to answer it by measuring.
 
     Attributes
     ----------
     name : str
-        Letters, digits and hyphens; the module that declares it is called alike.
+        Letters, digits and hyphens; also the name of the defining module.
     question : str
         One sentence.
     claim : str
-        What the text says to it, with its section; empty if nothing.
+        The text's claim, with its section; empty if none.
     variants : mapping
-        By label: the keyword arguments that `run` is given. See `grid`.
+        Maps each label to the keyword arguments of `run`. See `grid`.
     run : callable
-        ``run(record, seed=..., **variant)`` does one run and tells `record` what it measures. It
-        is called in another process, so it must be a function of a module.
+        ``run(record, seed=..., **variant)`` does one run and passes its measures to `record`. It is
+        called in another process, so it must be a module-level function.
     figure : callable
         ``figure(results, figure)`` draws on a Matplotlib figure.
     finding : callable
-        ``finding(results)`` gives the paragraph that answers the question, as Markdown, every
-        number taken from the results.
+        ``finding(results)`` returns the answer as a Markdown paragraph; every number comes from the
+        results.
     seeds : int
-        How many runs each variant gets.
+        Number of runs per variant.
     source : str
-        What ``record.data`` is loaded from.
+        The source of ``record.data``.
     separate : bool
-        Whether each variant says something alone; otherwise all must be done before it is shown.
+        Whether each variant can be shown alone; otherwise all must be finished first.
 
     Raises
     ------
     ValueError
-        If one is not as above.
+        If an attribute is not as described above.
     """
 
     name: str
@@ -202,7 +202,7 @@ def grid(**choices: Sequence[Any] | Mapping[str, Any]) -> dict[str, dict[str, An
     Parameters
     ----------
     **choices : sequence or mapping
-        By argument: its values. A value that is a str labels itself, another is labelled
+        The values by argument. A str labels itself, any other value is labeled
         ``"<value> <argument>"``; a mapping gives the values by label.
 
     Examples
@@ -227,7 +227,7 @@ def grid(**choices: Sequence[Any] | Mapping[str, Any]) -> dict[str, dict[str, An
 
 
 def slug(label: str) -> str:
-    """Return a label as a part of a file name.
+    """Return a label in the form used in file names.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a run's figures come from: versions, machine, and the code that did the run."""
+"""Provenance of a run: versions, machine, and a digest of its code."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ DIGITS = 16
 
 
 def provenance(run: Callable[..., None], variant: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the figures of a run depend on, as plain data.
+    """Return the versions, machine and code that a run's figures depend on, as plain data.
 
     Parameters
     ----------
     run : callable
-        Of an experiment.
+        The `run` of an experiment.
     variant : mapping
-        The arguments that `run` is given.
+        The keyword arguments of `run`.
     """
     return {**_surroundings(), "code": fingerprint(run, variant)}
 
@@ -50,7 +50,7 @@ def _surroundings() -> dict[str, str]:
 
 
 def difference(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return in words how what runs come from differs; empty if it does not.
+    """Describe how two provenances differ; empty if they agree.
 
     Examples
     --------
@@ -70,10 +70,10 @@ def difference(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def fingerprint(run: Callable[..., None], variant: Mapping[str, Any]) -> str:
-    """Return a digest of the code that decides a run, and of its arguments.
+    """Return a digest of a run's code and arguments.
 
-    That is `run`, and whatever it uses, directly or not, of its own module and of the modules of
-    the experiments. Comments, docstrings and layout do not matter, nor does what only draws.
+    It covers `run` and everything that it uses, directly or not, from its own module and from the
+    experiments' modules. Comments, docstrings, formatting and drawing code do not matter.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def fingerprint(run: Callable[..., None], variant: Mapping[str, Any]) -> str:
 
 
 def _described(value: Any, seen: dict[int, Any]) -> Iterator[str]:
-    """Yield texts that change when a value does: for code, those of what it uses as well."""
+    """Yield texts that change with a value; for code, also the texts of everything that it uses."""
     value = inspect.unwrap(value) if callable(value) else value
     if isinstance(value, Mapping):
         for key, item in value.items():
@@ -105,7 +105,7 @@ def _described(value: Any, seen: dict[int, Any]) -> Iterator[str]:
     elif isinstance(value, np.ndarray):
         yield hashlib.sha256(value.tobytes()).hexdigest()
     elif inspect.isfunction(value) or inspect.isclass(value):
-        followed = _followed(value, seen)  # a file of one's own may be a script or a module
+        followed = _followed(value, seen)  # a user's own file may be a script or a module
         yield value.__qualname__ if followed else f"{value.__module__}.{value.__qualname__}"
         if followed and id(value) not in seen:
             seen[id(value)] = value
@@ -119,14 +119,14 @@ def _described(value: Any, seen: dict[int, Any]) -> Iterator[str]:
 
 
 def _followed(value: Any, seen: dict[int, Any]) -> bool:
-    """Return whether code is the experiments' own; `run`, which comes first, always is."""
+    """Return whether code belongs to the experiment; `run`, which comes first, always does."""
     home = value.__module__
     first = next(iter(seen.values()), value).__module__
     return bool(home == first or home.startswith(SHARED))
 
 
 def _code(value: Any, seen: dict[int, Any]) -> Iterator[str]:
-    """Yield the source of a function or class, then what the names in it stand for."""
+    """Yield the source of a function or class, then the values of the names in it."""
     text, names = _source(value)
     yield text
     module = sys.modules.get(value.__module__)
@@ -136,12 +136,12 @@ def _code(value: Any, seen: dict[int, Any]) -> Iterator[str]:
         yield from _described(around[name], seen)
 
 
-@cache  # as it was when it was first asked for, should the file change meanwhile
+@cache  # keeps the first version, in case the file changes meanwhile
 def _source(value: Any) -> tuple[str, frozenset[str]]:
-    """Return source without comments and docstrings, and the names in it."""
+    """Return the source without comments and docstrings, and the names in it."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(value)))
-    except (OSError, TypeError, SyntaxError):  # typed in at a prompt, or a lambda within a call
+    except (OSError, TypeError, SyntaxError):  # typed at a prompt, or a lambda within a call
         code = getattr(value, "__code__", None)
         return (repr((code.co_code, code.co_names)) if code else ""), frozenset()
     for node in ast.walk(tree):

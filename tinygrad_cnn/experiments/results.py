@@ -1,4 +1,4 @@
-"""What runs have measured, as a tidy table: a row for each run, step and measure."""
+"""Measurements of runs as a tidy table: one row per run, step and measure."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Row(NamedTuple):
     variant : str
     seed : int
     step : float
-        Epochs, updates, or whatever else the experiment counts.
+        Epochs, updates, or another unit chosen by the experiment.
     seconds : float
-        Spent on the run until then, without what was done aside.
+        Elapsed seconds of the run, excluding the time in `Record.aside`.
     measure : str
     value : float
     """
@@ -49,10 +49,10 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The median of some seeds, and how far they lie apart.
+    """The median and range over seeds.
 
-    NaN stands for what never came about: it counts as more than any number, and is written
-    "never". A format such as ``.1%`` or ``.3g`` is that of each number.
+    NaN stands for an event that never happened: it sorts above any number and is written "never". A
+    format such as ``.1%`` or ``.3g`` applies to each number.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: ArrayLike) -> Spread:
-        """Return the spread of numbers; ValueError if there is none."""
+        """Return the spread of numbers; ValueError if there are none."""
         found = np.asarray(values, np.float64).ravel()
         if not found.size:
             raise ValueError("Spread: there is no value")
@@ -95,7 +95,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One measure of all seeds of a variant, step by step; NaN where a seed has no such step.
+    """One measure of all seeds of a variant, by step; NaN where a seed lacks the step.
 
     Attributes
     ----------
@@ -116,22 +116,22 @@ class Curve:
 
     @property
     def low(self) -> Numbers:
-        """The lowest value of each step."""
+        """The lowest value at each step."""
         return _over_seeds(np.min, self.values)
 
     @property
     def high(self) -> Numbers:
-        """The highest value of each step."""
+        """The highest value at each step."""
         return _over_seeds(np.max, self.values)
 
     @property
     def median_seconds(self) -> Numbers:
-        """The median of the seconds until each step."""
+        """The median seconds up to each step."""
         return _over_seeds(np.median, self.seconds)
 
 
 class Results:
-    """The rows of an experiment, and what they come from.
+    """The rows of an experiment, with their provenance.
 
     Parameters
     ----------
@@ -139,12 +139,12 @@ class Results:
         Its name.
     rows : iterable of Row
     provenance : mapping
-        Versions, machine and code that the rows come from: plain data.
+        Versions, machine and code that produced the rows: plain data.
 
     Raises
     ------
     ValueError
-        If one measure of a run is given twice for a step.
+        If a run has two values of one measure at the same step.
 
     Examples
     --------
@@ -177,17 +177,17 @@ class Results:
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """The labels of the variants that have rows, in the order of the rows."""
+        """The labels of the variants with rows, in row order."""
         return tuple(dict.fromkeys(row.variant for row in self.rows))
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """The measures that there are, in the order of the rows."""
+        """The names of the measures, in row order."""
         return tuple(dict.fromkeys(row.measure for row in self.rows))
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that there are, in order."""
+        """The seeds, sorted."""
         return tuple(sorted({row.seed for row in self.rows}))
 
     def has(self, variant: str, measure: str) -> bool:
@@ -200,7 +200,7 @@ class Results:
         Raises
         ------
         KeyError
-            If no run has it.
+            If no run has the measure.
         """
         runs = self._of(variant, measure)
         steps = sorted({step for rows in runs.values() for step in rows})
@@ -217,11 +217,11 @@ class Results:
         return Curve(tuple(runs), np.array(steps, np.float64), found[..., 0], found[..., 1])
 
     def last(self, variant: str, measure: str) -> Numbers:
-        """Return the value after the last step, of each seed; KeyError if no run has it."""
+        """Return the value at the last step, for each seed; KeyError if no run has the measure."""
         return np.array([rows[max(rows)].value for rows in self._of(variant, measure).values()])
 
     def best(self, variant: str, measure: str) -> Numbers:
-        """Return the highest value of each seed; KeyError if no run has it."""
+        """Return the highest value of each seed; KeyError if no run has the measure."""
         highest: Numbers = np.nanmax(self.curve(variant, measure).values, axis=1)
         return highest
 
@@ -233,7 +233,7 @@ class Results:
         at_most: float = math.inf,
         seconds: bool = False,
     ) -> Numbers:
-        """Return when a measure first was within bounds, for each seed; NaN where it never was.
+        """Return the first step with a measure within bounds, for each seed; NaN if there is none.
 
         Parameters
         ----------
@@ -241,7 +241,7 @@ class Results:
         at_least, at_most : float
             The bounds.
         seconds : bool
-            Return seconds in place of steps.
+            Return seconds instead of steps.
 
         Raises
         ------
@@ -257,14 +257,14 @@ class Results:
 
     @staticmethod
     def spread(values: ArrayLike) -> Spread:
-        """Return median and range of one value a seed."""
+        """Return the median and range of one value per seed."""
         return Spread.of(values)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write a CSV file, whole or not at all.
+        """Write a CSV file atomically.
 
-        Its first line is ``# `` and the provenance as JSON, the second the names of the columns.
-        Values are written with nine digits, which is all that float32 has, seconds with six.
+        Its first line is ``# `` and the provenance as JSON, the second the column names. Values
+        have nine digits (enough for float32), seconds six.
 
         Raises
         ------
@@ -275,7 +275,7 @@ class Results:
             file.write(self.to_text().encode())
 
     def to_text(self) -> str:
-        """Return what `to_csv` writes."""
+        """Return the text of the CSV file; see `to_csv`."""
         text = io.StringIO(newline="")
         text.write(f"# {json.dumps(self.provenance, ensure_ascii=False, sort_keys=True)}\n")
         writer = csv.writer(text, lineterminator="\n")
@@ -289,12 +289,12 @@ class Results:
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str]) -> Results:
-        """Read what `to_csv` wrote.
+        """Read a file written by `to_csv`.
 
         Raises
         ------
         ValueError
-            If the file holds something else: the message names file and line.
+            If the file has another format: the message names file and line.
         OSError
             If it cannot be read.
         """
@@ -340,6 +340,6 @@ class Results:
 
 
 def _over_seeds(function: Any, values: Numbers) -> Numbers:
-    """Return a function of the seeds that are not NaN, for each step; NaN if none is left."""
+    """Apply a function over the seeds that are not NaN, for each step; NaN if there are none."""
     columns: Sequence[Numbers] = [column[~np.isnan(column)] for column in values.T]
     return np.array([function(column) if column.size else math.nan for column in columns])

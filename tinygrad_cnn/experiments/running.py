@@ -1,4 +1,4 @@
-"""Doing runs, several side by side: each in a process of its own, with one thread."""
+"""Parallel execution of runs: each in its own process, with one thread."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DONE, FAILED, LACKING = "done", "failed", "lacking"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended.
+    """The outcome of a run.
 
     Attributes
     ----------
@@ -42,9 +42,9 @@ class Outcome:
     status : str
         "done", "failed", or "lacking" if this machine lacks what the run needs.
     reason : str
-        Of a run that is not done: one line.
+        One line, for a run that is not done.
     details : str
-        Of a run that failed: its traceback, if there is one.
+        The traceback of a failed run, if there is one.
     """
 
     run: Run
@@ -54,16 +54,16 @@ class Outcome:
 
 
 class Watcher:
-    """Is told how the runs go: derive from it and override what you need."""
+    """Callbacks for the progress of runs: derive from it and override methods as needed."""
 
     def began(self, run: Run) -> None:
-        """Take note of a run that has been started."""
+        """Handle the start of a run."""
 
     def went_on(self, run: Run, share: float) -> None:
-        """Take note of which share of a run is done; NaN if it does not say."""
+        """Handle progress of a run: the share done, or NaN if unknown."""
 
     def ended(self, outcome: Outcome) -> None:
-        """Take note of a run that has ended."""
+        """Handle the end of a run."""
 
 
 @dataclass(slots=True)
@@ -78,29 +78,29 @@ class _Working:
 def perform(
     runs: Sequence[Run], folder: Runs, *, jobs: int | None = None, watcher: Watcher | None = None
 ) -> list[Outcome]:
-    """Do runs, and keep each as soon as it is complete.
+    """Execute runs, saving each as soon as it is complete.
 
     Parameters
     ----------
     runs : sequence of Run
-        In the order in which they are started.
+        In order of execution.
     folder : Runs
-        Where they are kept.
+        The folder to save them in.
     jobs : int, optional
-        How many side by side; by default one for each core.
+        Number of parallel runs; by default one per core.
     watcher : Watcher, optional
 
     Returns
     -------
     list of Outcome
-        In the order in which the runs ended. One that fails does not hold up the others.
+        In order of completion. A failed run does not hold up the others.
 
     Raises
     ------
     KeyboardInterrupt
-        As it comes; the runs under way are ended, and those that are complete are kept.
+        Passed on; unfinished runs are stopped, and complete ones are kept.
     OSError
-        If the folder cannot be made.
+        If the folder cannot be created.
     """
     watcher = watcher or Watcher()
     waiting = list(reversed(runs))
@@ -152,13 +152,13 @@ def _start(run: Run, folder: Runs) -> _Working:
     )
     with _one_thread_for_children():
         process.start()
-    theirs.close()  # so that ours is at its end when the process is
+    theirs.close()  # so that our end closes when the process ends
     return _Working(run, path, process, ours)
 
 
 @contextmanager
 def _one_thread_for_children() -> Iterator[None]:
-    """Let processes that are started inside read from their environment to use one thread."""
+    """Set environment variables so that processes started inside use one thread."""
     before = {name: os.environ.get(name) for name in LIMITS}
     os.environ.update(dict.fromkeys(LIMITS, "1"))
     try:
@@ -172,7 +172,7 @@ def _one_thread_for_children() -> Iterator[None]:
 
 
 def _heard(working: _Working, watcher: Watcher) -> Outcome | None:
-    """Take one message; return the outcome if it was the last."""
+    """Receive one message; return the outcome if it was the last."""
     try:
         message = working.messages.recv()
     except (EOFError, OSError):
@@ -198,7 +198,7 @@ def _outcome(working: _Working) -> Outcome:
 
 
 def _place(run: Callable[..., None]) -> tuple[str, str, str]:
-    """Return module, file and name of a function, from which another process can get it."""
+    """Return module, file and name of a function, to import it in another process."""
     name = run.__qualname__
     if "<" in name:
         raise TypeError(f"experiment: run is {name}, expected a function of a module")
@@ -207,7 +207,7 @@ def _place(run: Callable[..., None]) -> tuple[str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What a process is told to do."""
+    """The run that a process is to execute."""
 
     module: str
     file: str
@@ -222,7 +222,7 @@ class _Order:
     saved: Path
 
     def run(self) -> Callable[..., None]:
-        """Return the function that does the run."""
+        """Return the `run` function."""
         own = self.module.startswith("tinygrad_cnn.")
         module = import_module(self.module) if own else load_file(self.file)
         function: Callable[..., None] = getattr(module, self.function)
@@ -230,8 +230,8 @@ class _Order:
 
 
 def _work(order: _Order, messages: Connection) -> None:
-    """Do a run in the process that was started for it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
+    """Execute a run in a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     told = perf_counter()
 
@@ -244,7 +244,7 @@ def _work(order: _Order, messages: Connection) -> None:
     try:
         run = order.run()
         changed = difference(order.provenance, provenance(run, order.arguments))
-        if changed:  # this process reads the files anew
+        if changed:  # this process would read the changed files
             raise RuntimeError(f"changed since the command was started: {changed}")
         with num_threads(1):
             record = Record(order.source, order.saved, tell)
@@ -261,7 +261,7 @@ def _work(order: _Order, messages: Connection) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it is gone, killed or not."""
+    """End this process when its parent ends, even if killed."""
     parent = parent_process()
     if parent is not None:
         with suppress(OSError):

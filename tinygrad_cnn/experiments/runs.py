@@ -1,4 +1,4 @@
-"""The folder of finished runs: a file for each, so that none is done twice or counted twice."""
+"""The folder of finished runs: one file each, so that no run is repeated or counted twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Run", "Runs", "RunsError"]
 
 
 class RunsError(ValueError):
-    """Finished runs are not what they would have to be to stand in one figure with others."""
+    """The finished runs cannot be combined in one figure."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Run:
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """What the experiment's `run` is given, besides the seed."""
+        """The keyword arguments of the experiment's `run`, besides the seed."""
         return self.experiment.variants[self.variant]
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What its figures come from if it is done here and now."""
+        """The provenance of the run if executed now on this machine."""
         return provenance(self.experiment.run, self.arguments)
 
     def __str__(self) -> str:
@@ -53,34 +53,33 @@ class Run:
 class Runs:
     """Finished runs in ``FOLDER/<experiment>/<variant>--seed<n>.csv``.
 
-    A file appears when its run is complete, whole, so a run counts once or not at all wherever the
-    work was cut off.
+    The file of a run appears, whole, once the run is complete, so an interrupted run never counts.
 
     Parameters
     ----------
     folder : path-like
-        Is made when the first run is kept.
+        Created when the first run is saved.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
     def path(self, run: Run) -> Path:
-        """Return where a finished run is kept."""
+        """Return the path of a finished run."""
         return self.folder / run.experiment.name / f"{slug(run.variant)}--seed{run.seed}.csv"
 
     def saved(self, run: Run) -> Path:
-        """Return where a run that is under way saves its state: another place for other code."""
+        """Return the path of an unfinished run's state; it depends on the code."""
         return self.path(run).with_suffix(f".{run.provenance['code']}.state")
 
     def of(self, experiment: Experiment, seeds: int | None = None) -> list[Run]:
-        """Return all runs of an experiment: of each variant the first seed, then the second.
+        """Return all runs of an experiment: first seed 0 of each variant, then seed 1, and so on.
 
         Parameters
         ----------
         experiment : Experiment
         seeds : int, optional
-            How many of each variant; by default as the experiment says.
+            Number per variant; by default the experiment's.
         """
         return [
             Run(experiment, variant, seed)
@@ -89,12 +88,12 @@ class Runs:
         ]
 
     def missing(self, experiment: Experiment, seeds: int | None = None) -> list[Run]:
-        """Return the runs that are not done, as `of` orders them.
+        """Return the runs that are not done, in the order of `of`.
 
         Raises
         ------
         RunsError
-            If a run that is there comes from another version, machine or code.
+            If an existing run has another version, machine or code.
         """
         absent = []
         for run in self.of(experiment, seeds):
@@ -108,19 +107,19 @@ class Runs:
     def results(self, experiment: Experiment, seeds: int | None = None) -> Results:
         """Return the rows of finished runs of an experiment, in the order of its variants.
 
-        Wherever they were measured, all must come from one place, and from the experiment's code as
-        it is.
+        All runs must have the same provenance, wherever they were measured, and the experiment's
+        current code.
 
         Parameters
         ----------
         experiment : Experiment
         seeds : int, optional
-            How many of each variant at most; by default all that are there.
+            Maximum number per variant; by default all existing ones.
 
         Raises
         ------
         RunsError
-            If they do not, or there is none.
+            If the provenance differs, or there are no runs.
         """
         place = {variant: k for k, variant in enumerate(experiment.variants)}
         if seeds is None:

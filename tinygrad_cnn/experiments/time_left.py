@@ -1,4 +1,4 @@
-"""How long runs will take, judging by those that are done."""
+"""Time estimates for runs, based on finished ones."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from tinygrad_cnn.experiments.runs import Run
 
 __all__ = ["TimeLeft"]
 
-HARDLY = 0.02  # share of a run from which on it tells how long it takes
+HARDLY = 0.02  # share of a run needed to extrapolate its duration
 
 
 class TimeLeft(Watcher):
-    """Watches runs, and says how long the rest will take.
+    """Watcher that estimates the remaining time of runs.
 
-    A run takes as long as others of its variant did, or else of its experiment, or else of any.
+    The estimate is the mean over finished runs of the variant, else of the experiment, else of any.
 
     Parameters
     ----------
     runs : iterable of Run
-        Those that are to be done.
+        The runs to do.
     jobs : int
-        How many are done side by side.
+        Number of parallel runs.
     clock : callable
-        Gives the seconds since some moment.
+        Returns seconds from an arbitrary origin.
 
     Examples
     --------
@@ -53,29 +53,29 @@ class TimeLeft(Watcher):
         self.took: dict[str, list[float]] = {}
 
     def began(self, run: Run) -> None:
-        """Take note of when it began."""
+        """Record the start of a run."""
         self.waiting.pop(run, None)
         self.working[run] = self.clock(), math.nan
 
     def went_on(self, run: Run, share: float) -> None:
-        """Take note of its share."""
+        """Record the share of a run that is done."""
         self.working[run] = self.working[run][0], share
 
     def ended(self, outcome: Outcome) -> None:
-        """Take note of how long it took."""
+        """Record the duration of a finished run."""
         seconds = self.clock() - self.working.pop(outcome.run)[0]
         for key in _keys(outcome.run):
             self.took.setdefault(key, []).append(seconds)
 
     def share(self, run: Run) -> float:
-        """Return the share of a run under way that is done; NaN if nothing tells."""
+        """Return the share done of an unfinished run; NaN if unknown."""
         began, share = self.working[run]
         if not math.isnan(share):
             return share
         return min((self.clock() - began) / self._whole(run), 0.99)
 
     def seconds(self) -> float:
-        """Return how long all that is not done will take; NaN if nothing tells."""
+        """Return the estimated seconds of all unfinished runs; NaN if unknown."""
         under_way = [
             max(self._whole(run) - (self.clock() - began), 0.0)
             for run, (began, _) in self.working.items()
@@ -84,7 +84,7 @@ class TimeLeft(Watcher):
         return max([left / self.jobs, *under_way])
 
     def _whole(self, run: Run) -> float:
-        """Return how long a run takes from its beginning."""
+        """Estimate the total seconds of a run."""
         began, share = self.working.get(run, (0.0, math.nan))
         if share > HARDLY:
             return (self.clock() - began) / share

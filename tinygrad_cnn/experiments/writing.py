@@ -1,4 +1,4 @@
-"""The page of what was found: its text, figures and tables are made from finished runs."""
+"""The efficiency page, with its figures and tables, generated from finished runs."""
 
 from __future__ import annotations
 
@@ -46,30 +46,30 @@ def write_page(
     experiments: Sequence[Experiment], runs: Runs, folder: str | os.PathLike[str],
     seeds: int | None = None,
 ) -> list[str]:  # fmt: skip
-    """Write tables and figures of experiments whose runs are done, and the page of all tables.
+    """Write the tables and figures of finished experiments, and the page of all tables.
 
     Parameters
     ----------
     experiments : sequence of Experiment
-        One whose runs are not all done is left out, unless its variants are separate.
+        Skipped if some of its runs are missing, unless its variants are separate.
     runs : Runs
     folder : path-like
-        Gets ``efficiency.md``, and a CSV and an SVG file for each experiment in ``efficiency``.
+        Receives ``efficiency.md``, and a CSV and an SVG file per experiment in ``efficiency``.
     seeds : int, optional
-        How many runs of each variant; by default all that are done, from as many as each experiment
-        says on.
+        Number of runs per variant; by default all finished ones, starting from the number that each
+        experiment defines.
 
     Returns
     -------
     list of str
-        What was done, a line for each experiment.
+        A summary line per experiment, and the path of the page.
 
     Raises
     ------
     RunsError
         If runs of an experiment come from different versions, machines or code.
     ModuleNotFoundError
-        If matplotlib is not installed; the message holds the line that installs it.
+        If matplotlib is not installed; the message gives the install command.
     OSError
         If a file cannot be written.
     """
@@ -96,13 +96,13 @@ def write_page(
 
 
 def render_page(tables: str | os.PathLike[str], own: Sequence[Experiment] = ()) -> str:
-    """Return the page that belongs to the tables in a folder.
+    """Return the page for the tables in a folder.
 
     Parameters
     ----------
     tables : path-like
     own : sequence of Experiment
-        Those that are not the package's.
+        Experiments outside the package.
     """
     sections = [HEAD]
     usual: Mapping[str, Any] = {}
@@ -119,9 +119,9 @@ def render_page(tables: str | os.PathLike[str], own: Sequence[Experiment] = ()) 
 
 
 def draw_figure(experiment: Experiment, table: Path) -> Path:
-    """Draw the figure of a table beside it, and return its path.
+    """Draw the figure of a table next to it, and return its path.
 
-    The file's description holds the `digest` of the table.
+    The file's description contains the `digest` of the table.
     """
     try:
         from matplotlib import rc_context
@@ -143,7 +143,7 @@ def draw_figure(experiment: Experiment, table: Path) -> Path:
 
 
 def digest(table: Path) -> str:
-    """Return what a figure says about the table that it was drawn from."""
+    """Return the digest that a figure stores of its table."""
     return f"drawn from {table.name}, sha256 {hashlib.sha256(table.read_bytes()).hexdigest()}"
 
 
@@ -163,7 +163,7 @@ def _section(experiment: Experiment, results: Results, usual: Mapping[str, Any])
 
 
 def _seeds(results: Results) -> str:
-    """Return how many seeds a variant has: "5 seeds", or "1 to 3 seeds" where they differ."""
+    """Return the number of seeds as text: "5 seeds", or "1 to 3 seeds" if variants differ."""
     runs = {(row.variant, row.seed) for row in results.rows}
     counts = sorted(Counter(variant for variant, _ in runs).values())
     few, many = counts[0], counts[-1]

@@ -1,4 +1,4 @@
-"""The experiments of the text's section 0.4: a file each, to be copied and changed."""
+"""The experiments on the text's section 0.4: one file each, to be copied and changed."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ NAMES = (
 
 
 def find(name: str) -> Experiment:
-    """Return an experiment; its module is only now imported.
+    """Return an experiment; its module is imported on demand.
 
     Parameters
     ----------
     name : str
-        One of `NAMES`, or the path of a Python file that has an `Experiment` called ``experiment``.
+        One of `NAMES`, or the path of a Python file that defines ``experiment``, an `Experiment`.
 
     Raises
     ------
     ValueError
-        If there is none of that name, or none in the file.
+        If the name is unknown, or the file defines no experiment.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def find(name: str) -> Experiment:
 
 
 def load_file(path: str) -> ModuleType:
-    """Return a Python file as a module; FileNotFoundError if there is none."""
+    """Load a Python file as a module; FileNotFoundError if it does not exist."""
     whole = Path(path).resolve()
     if not whole.is_file():
         raise FileNotFoundError(f"experiment: there is no file {path}")
@@ -71,6 +71,6 @@ def load_file(path: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses and the like look for it
+    sys.modules[name] = module  # dataclasses and similar tools look it up there
     spec.loader.exec_module(module)
     return module

@@ -1,4 +1,4 @@
-"""Sigmoid, tanh and ReLU, from one hidden layer to eight."""
+"""Sigmoid, tanh and ReLU compared, with one to eight hidden layers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WANTED = 0.92
 
 
 def run(record: Record, *, seed: int, activation: str, layers: int, epochs: int = EPOCHS) -> None:
-    """Train a perceptron by gradient descent in mini-batches."""
+    """Train a perceptron by mini-batch gradient descent."""
     with record.aside():
         sizes = (784, *[WIDTH] * layers, 10)
         model = MLP(sizes, activation, rng=np.random.default_rng(seed))
@@ -41,7 +41,7 @@ def run(record: Record, *, seed: int, activation: str, layers: int, epochs: int 
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw accuracy and gradients: a column for each depth, a line for each activation."""
+    """Draw accuracy and gradients: a column per depth, a line per activation."""
     figure.set_size_inches(11.0, 10.0)
     panels = figure.subplots(4, len(LAYERS), sharey="row")
     for column, (depth, layers) in zip(panels.T, LAYERS.items(), strict=True):
@@ -77,7 +77,7 @@ def figure(results: Results, figure: Figure) -> None:
 
 
 def finding(results: Results) -> str:
-    """Say how soon each reaches the accuracy, and how large the first layer's gradient is."""
+    """Describe when each reaches the target accuracy, and the first layer's gradient."""
     soon, sizes = [], []
     for depth in LAYERS:
         variants = [f"{activation}, {depth}" for activation in ACTIVATIONS]
@@ -97,7 +97,7 @@ def finding(results: Results) -> str:
 
 
 def _how_soon(results: Results, variant: str) -> str:
-    """Return epochs and seconds, or in how many seeds at all if not in most."""
+    """Return epochs and seconds, or the number of successful seeds if they are not the majority."""
     epochs = _reached(results, variant)
     if np.isnan(Spread.of(epochs).median):
         return f"in {np.isfinite(epochs).sum()} of {len(epochs)} seeds"
@@ -106,7 +106,7 @@ def _how_soon(results: Results, variant: str) -> str:
 
 
 def _costs(results: Results) -> str:
-    """Say what an epoch takes, by depth: what the text calls increased computation time."""
+    """Describe the time of an epoch by depth: the text's "increased computation time"."""
     spreads = [
         f"{Spread.of(_epoch_seconds(results, f'relu, {depth}')):.2f} s with {depth}"
         for depth in LAYERS
@@ -128,7 +128,7 @@ def _epoch_seconds(results: Results, variant: str) -> Numbers:
 
 
 def _verdict(results: Results) -> str:
-    """Hold the claim against the figures."""
+    """Compare the claim with the figures."""
     seconds = {
         variant: np.median(np.nan_to_num(_reached(results, variant, seconds=True), nan=np.inf))
         for variant in results.variants
@@ -145,7 +145,7 @@ def _verdict(results: Results) -> str:
 
 
 def _larger(results: Results, epoch: int) -> list[str]:
-    """Return at which depths ReLU's gradient is larger than the sigmoid's in an epoch."""
+    """Return the depths at which ReLU's gradient exceeds the sigmoid's in an epoch."""
     medians = {
         variant: results.curve(variant, "gradient_1").median[epoch] for variant in results.variants
     }

@@ -1,4 +1,4 @@
-"""Convolutional networks that differ in one respect: what it costs, and what it brings."""
+"""Convolutional networks that differ in one aspect: its cost and its benefit."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Architecture:
     Attributes
     ----------
     depth : int
-        How many convolutions.
+        Number of convolutions.
     channels : int
-        Of the first one; each has twice those of the one before.
+        Channels of the first convolution; each later one doubles them.
     kernel : int
     pooling : str
-        What halves the image: "maximum" or "average" of 2×2, or a "stride" of 2.
+        The downsampling: "maximum" or "average" of 2×2, or a "stride" of 2.
     width : int
-        Of the hidden layer.
+        Units of the hidden layer.
     """
 
     depth: int = 2
@@ -48,7 +48,7 @@ class Architecture:
     width: int = 64
 
     def build(self, rng: np.random.Generator) -> Module:
-        """Return such a network."""
+        """Build the network."""
         stride = 2 if self.pooling == "stride" else 1
         layers: list[Module] = []
         size, before, after = IMAGE, 1, self.channels
@@ -78,7 +78,7 @@ ASPECTS: dict[str, tuple[int | str, ...]] = {
 
 
 def label(aspect: str, value: int | str) -> str:
-    """Return how the architecture with one other value is called.
+    """Return the label of the architecture that differs from the usual one in one value.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def label(aspect: str, value: int | str) -> str:
 
 
 def run(record: Record, seed: int, architecture: Architecture, epochs: int = EPOCHS) -> None:
-    """Train an architecture with Adam; take down its multiply-adds and parameters too."""
+    """Train an architecture with Adam; record its multiply-adds and parameters too."""
     with record.aside():
         model = architecture.build(np.random.default_rng(seed))
         summary = model.summary((1, IMAGE, IMAGE))
@@ -99,7 +99,7 @@ def run(record: Record, seed: int, architecture: Architecture, epochs: int = EPO
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw the accuracy against multiply-adds and against seconds, a column for each aspect."""
+    """Draw accuracy against multiply-adds and against seconds, a column per aspect."""
     figure.set_size_inches(11.0, 6.4)
     panels = figure.subplots(2, len(ASPECTS), sharex="row", sharey=True)
     xlabels = (
@@ -126,7 +126,7 @@ def figure(results: Results, figure: Figure) -> None:
 def _draw_aspect(
     axes: Axes, results: Results, aspect: str, costs: Mapping[str, float], colour: str
 ) -> None:
-    """Draw the median and the range for each value of an aspect, and a ring at the usual one."""
+    """Draw the median and range for each value of an aspect; a ring marks the usual value."""
     names = [label(aspect, value) for value in ASPECTS[aspect]]
     spreads = [Spread.of(_accuracy(results, name)) for name in names]
     axes.plot([costs[name] for name in names], [s.median for s in spreads], "-", color=colour)
@@ -141,7 +141,7 @@ def _draw_aspect(
 
 
 def finding(results: Results) -> str:
-    """Say what each aspect costs and brings."""
+    """Describe the cost and benefit of each aspect."""
     rows = [
         [
             name,
@@ -163,7 +163,7 @@ def finding(results: Results) -> str:
 
 
 def _compared(results: Results, aspect: str) -> str:
-    """Return the sentence that holds the last value of an aspect against the first."""
+    """Return the sentence that compares the last value of an aspect with the first."""
     first, last = ASPECTS[aspect][0], ASPECTS[aspect][-1]
     names = label(aspect, first), label(aspect, last)
     before, after = (_accuracy(results, name) for name in names)
@@ -176,7 +176,7 @@ def _compared(results: Results, aspect: str) -> str:
 
 
 def _whether_work_is_time(results: Results) -> str:
-    """Return the sentence about how well multiply-adds tell the seconds."""
+    """Return the sentence about how well multiply-adds predict the seconds."""
     names = list(
         dict.fromkeys(label(a, value) for a, values in ASPECTS.items() for value in values)
     )
@@ -199,7 +199,7 @@ def _accuracy(results: Results, name: str) -> NDArray[np.float64]:
 
 
 def _cost(results: Results, name: str, measure: str) -> NDArray[np.float64]:
-    """Return multiply-adds, or the seconds of the whole training, of each seed."""
+    """Return multiply-adds, or the total training seconds, of each seed."""
     if measure == "seconds":
         seconds: NDArray[np.float64] = results.curve(name, "test_accuracy").seconds[:, -1]
         return seconds

@@ -1,4 +1,4 @@
-"""Gradient descent, mini-batches and stochastic gradient descent, and a rate that decays."""
+"""Batch sizes compared: full batch, mini-batch and stochastic, with constant and decaying rates."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ ALL = "all (gradient descent)"
 CONSTANT = {ALL: (None, 600), "512": (512, 100), "64": (64, 40), "8": (8, 20), "1 (SGD)": (1, 8)}
 DECAYING = {"8, decaying": (8, 20), "1, decaying": (1, 8)}
 PAIRS = (("8", "8, decaying"), ("1 (SGD)", "1, decaying"))
-HALVED_AFTER = 1.0  # epochs after which a decaying rate is half of what it was
+HALVED_AFTER = 1.0  # epochs until a decaying rate has halved
 LOOKS = 40
 WANTED = 0.90
-LATE, LATEST = (1 / 2, 3 / 4), (3 / 4, 1.0)  # parts of a run: what still changes between them
+LATE, LATEST = (1 / 2, 3 / 4), (3 / 4, 1.0)  # parts of a run, for its late change
 
 
 class Harmonic(Schedule):
-    """A rate that falls like 1/t, as Robbins and Monro (1951) ask for: lr₀ / (1 + t/half)."""
+    """Schedule with a 1/t decay (Robbins and Monro, 1951): lr₀ / (1 + t/half)."""
 
     def __init__(self, optimizer: SGD, half: float) -> None:
         super().__init__(optimizer)
@@ -54,7 +54,7 @@ class Harmonic(Schedule):
 def run(
     record: Record, *, seed: int, batch_size: int | None, epochs: int, decaying: bool = False
 ) -> None:
-    """Train the text's perceptron, and look at it after ever more updates."""
+    """Train the text's perceptron, evaluating at increasing numbers of updates."""
     with record.aside():
         split = record.data
         transform = normalise(split.train)
@@ -96,7 +96,7 @@ def run(
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw the loss against updates, epochs and seconds, and what decaying does to the plateau."""
+    """Draw the loss against updates, epochs and seconds, and the effect of decay on the plateau."""
     figure.set_size_inches(11.0, 7.0)
     panels = figure.subplots(2, 3)
     colours = dict(zip([*CONSTANT, *DECAYING], COLOURS, strict=False))
@@ -133,7 +133,7 @@ def figure(results: Results, figure: Figure) -> None:
 
 
 def finding(results: Results) -> str:
-    """Say how soon each is there, where it ends, and what the decaying rate changes."""
+    """Describe how soon each reaches the target, its final loss, and the effect of decay."""
     rows = []
     for variant in results.variants:
         soon = results.first(variant, "test_accuracy", at_least=WANTED)
@@ -167,7 +167,7 @@ def finding(results: Results) -> str:
 
 
 def _verdict(results: Results) -> str:
-    """Hold the claim against the figures."""
+    """Compare the claim with the figures."""
     rising = {variant: Spread.of(_rising(results, variant)) for variant in results.variants}
     ends = {
         variant: Spread.of(results.last(variant, "test_accuracy")) for variant in results.variants
@@ -204,7 +204,7 @@ def _late_change(results: Results, variant: str) -> Numbers:
 
 
 def _rising(results: Results, variant: str) -> Numbers:
-    """Return the share of looks, over the second half, that find no lower training accuracy."""
+    """Return the share of evaluations, in the second half, without a drop in training accuracy."""
     accuracy = _part(results, variant, "accuracy", (LATE[0], LATEST[1]))
     share: Numbers = (np.diff(accuracy, axis=1) >= 0).mean(axis=1)
     return share

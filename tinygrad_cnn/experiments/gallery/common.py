@@ -1,4 +1,4 @@
-"""What several experiments do alike: train a model, and take down how it goes."""
+"""Shared parts of the experiments: the training loop with recording, gradients, tables."""
 
 from __future__ import annotations
 
@@ -37,35 +37,35 @@ def train(
     gradients: bool = False,
     transform: Transform | None = None,
 ) -> History:
-    """Train a model on the experiment's data, and take down every epoch.
+    """Train a model on the experiment's data, and record every epoch.
 
-    The measures are ``loss`` and ``accuracy``, over the epoch's batches as they came, ``test_loss``
-    and ``test_accuracy`` after it, and with `gradients` for each layer with weights, from the first
-    on, ``gradient_1``, ``gradient_2``, ...: the root of the mean square, over the epoch's updates,
-    of the norm of the weight's gradient. Step 0 is the untrained model.
+    The measures are ``loss`` and ``accuracy``, averaged over the epoch's batches, and ``test_loss``
+    and ``test_accuracy`` after it. With `gradients`, the layers with weights have ``gradient_1``,
+    ``gradient_2``, ...: the root mean square, over the epoch's updates, of the norm of the weight
+    gradient. Step 0 is the untrained model.
 
     Parameters
     ----------
     record : Record
     model : Module
     optimizer : Optimizer
-        Of the model's parameters.
+        Holds the model's parameters.
     epochs : int
     batch_size : int or None
-        None takes the whole set as one batch.
+        None means the whole set as one batch.
     seed : int
-        Of the order of the examples.
+        Seed of the order of the examples.
     loss : callable
     schedule : Schedule, optional
-        Is stepped after every update.
+        Stepped after every update.
     gradients : bool
     transform : callable, optional
-        What images go through; by default they get mean 0 and standard deviation 1.
+        Applied to the images; by default they are normalized to mean 0 and standard deviation 1.
 
     Raises
     ------
     TrainingDiverged
-        As `fit`; the epochs before are taken down.
+        As in `fit`; the epochs before are recorded.
     """
     with record.aside():
         split = record.data
@@ -97,7 +97,7 @@ def logit_gradients(loss: Loss, logits: NDArray[Any], labels: NDArray[Any]) -> N
 
 @cache
 def normalise(dataset: Dataset) -> Normalise:
-    """Return the transform that gives a set's pixels mean 0 and standard deviation 1."""
+    """Return the transform that normalizes pixels to mean 0 and standard deviation 1."""
     pixels = dataset.images / np.float32(255)
     axes = (0, 2, 3)
     mean, std = pixels.mean(axes, np.float64), pixels.std(axes, np.float64)
@@ -105,7 +105,7 @@ def normalise(dataset: Dataset) -> Normalise:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table in Markdown, the first column flush left, the others flush right.
+    """Return a Markdown table with the first column left-aligned, the others right-aligned.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Convolution computed in four ways: as loops, as one product of columns, by the engine, by FFT."""
+"""Four convolution algorithms: nested loops, im2col, the engine's, and FFT."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SWEEPS = {
     "kernel": (1, 3, 5, 9, 15, 21),
     "channels": (1, 2, 4, 8, 16, 32, 64),
 }
-MOST_IN_LOOPS = 3_000_000  # multiply-adds; Python takes a second for about ten million
-BUDGET = 0.15  # seconds for each size
+MOST_IN_LOOPS = 3_000_000  # multiply-adds; Python does about ten million per second
+BUDGET = 0.15  # seconds per size
 
 Images = NDArray[np.float32]
 
 
 class Sizes(NamedTuple):
-    """A convolution of square images with square kernels, as many channels out as in."""
+    """Sizes of a convolution: square images and kernels, equal channels in and out."""
 
     image: int = 32
     kernel: int = 3
@@ -41,7 +41,7 @@ class Sizes(NamedTuple):
 
     @property
     def multiply_adds(self) -> int:
-        """How many its definition takes."""
+        """The number of multiply-adds by the definition."""
         windows = (self.image - self.kernel + 1) ** 2
         return IMAGES * self.channels**2 * windows * self.kernel**2
 
@@ -50,7 +50,7 @@ USUAL = Sizes()
 
 
 def nested_loops(images: Images, kernels: Images) -> Images:
-    """Convolve as the definition reads: a loop for each index."""
+    """Convolve by the definition: one loop per index."""
     x, w = images.tolist(), kernels.tolist()  # indexing lists is faster than indexing arrays
     (N, C, H, W), (OC, _, KH, KW) = images.shape, kernels.shape
     OH, OW = H - KH + 1, W - KW + 1
@@ -69,7 +69,7 @@ def nested_loops(images: Images, kernels: Images) -> Images:
 
 
 def im2col(images: Images, kernels: Images) -> Images:
-    """Convolve as one product: each window is copied to a row, each kernel is a column."""
+    """Convolve as one matrix product: each window becomes a row, each kernel a column (im2col)."""
     (N, C, _, _), (OC, _, KH, KW) = images.shape, kernels.shape
     windows = sliding_window_view(images, (KH, KW), axis=(2, 3))  # (N, C, OH, OW, KH, KW)
     OH, OW = windows.shape[2:4]
@@ -79,9 +79,9 @@ def im2col(images: Images, kernels: Images) -> Images:
 
 
 def fft(images: Images, kernels: Images) -> Images:
-    """Convolve by the convolution theorem: a product for each frequency.
+    """Convolve by the convolution theorem: one product per frequency.
 
-    Where a window lies within the image, the circular correlation is the plain one.
+    Where a window fits in the image, circular correlation equals plain correlation.
     """
     (H, W), (KH, KW) = images.shape[2:], kernels.shape[2:]
     x = np.fft.rfft2(images)  # (N, C, H, W/2 + 1)
@@ -92,7 +92,7 @@ def fft(images: Images, kernels: Images) -> Images:
 
 
 def by_engine(images: Images, kernels: Images) -> Images:
-    """Convolve as the package does."""
+    """Convolve with the package's engine."""
     return np.asarray(conv2d(images, kernels))
 
 
@@ -107,7 +107,7 @@ def run(
     sizes: tuple[int, ...] = (),
     budget: float = BUDGET,
 ) -> None:
-    """Time one method on one thread, at each of the sizes of a sweep; these are the steps."""
+    """Time one method on one thread at each size of a sweep; the steps are the sizes."""
     rng = np.random.default_rng(seed)
     rate = roofs(threads=1, seconds=budget)["multiply_adds"]
     convolve = METHODS[method]
@@ -131,7 +131,7 @@ def run(
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw time and memory against image, kernel and channels."""
+    """Draw time and memory against image size, kernel size and channels."""
     figure.set_size_inches(11.0, 6.4)
     axes = figure.subplots(2, len(SWEEPS), sharex="col", sharey="row")
     for column, along in enumerate(SWEEPS):
@@ -157,7 +157,7 @@ def figure(results: Results, figure: Figure) -> None:
 
 
 def finding(results: Results) -> str:
-    """Say who is how fast, where FFT pays, and how far the engine is from the prediction."""
+    """Compare the methods' speed, where FFT pays, and the engine's time with the prediction."""
     usual = {method: _at(results, method, "image", USUAL.image) for method in METHODS}
     slower = Spread.of(usual["nested loops"] / usual["engine"])
     columns = Spread.of(usual["im2col"] / usual["engine"])
@@ -185,7 +185,7 @@ def finding(results: Results) -> str:
 
 
 def _where_fft_pays(results: Results) -> str:
-    """Return the sentence about the kernel from which on FFT is faster than the engine."""
+    """Return the sentence on the smallest kernel for which FFT is faster than the engine."""
     faster = [
         [
             _at(results, "FFT", "kernel", size)[seed] < _at(results, "engine", "kernel", size)[seed]
@@ -207,7 +207,7 @@ def _where_fft_pays(results: Results) -> str:
 def _at(
     results: Results, method: str, along: str, size: int, measure: str = "seconds_per_call"
 ) -> NDArray[np.float64]:
-    """Return a measure at one size, of each seed."""
+    """Return a measure at one size, for each seed."""
     curve = results.curve(f"{method}, {along}", measure)
     return curve.values[:, curve.steps == size].ravel()
 

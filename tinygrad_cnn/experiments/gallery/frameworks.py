@@ -1,4 +1,4 @@
-"""The same training by PyTorch: the same weights, examples, order and optimiser."""
+"""The same training run in PyTorch: equal weights, examples, order and optimizer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 OURS, THEIRS = "tinygrad_cnn", "torch"
 VARIABLE = "TINYGRAD_CNN_PYTHON_TORCH"
 EPOCHS, BATCH, LEARNING_RATE = 5, 64, 0.05
-FIRST = 100  # updates whose losses are compared one by one
+FIRST = 100  # the losses of the first updates are compared one by one
 SMOOTH, KINKED = "tanh and averages", "ReLU and maxima"
 ROUNDING = float(np.finfo("f4").eps)
 
@@ -43,10 +43,9 @@ def run(
     lr: float = LEARNING_RATE,
     decay: bool = False,
 ) -> None:
-    """Train LeNet-5 in a process of its own; the steps are updates. `decay` lowers the rate to 0.
+    """Train LeNet-5 in its own process; the steps are updates. `decay` lowers the rate to 0.
 
-    ``first_loss`` is the loss of each of the first updates, before it; ``loss`` its mean over an
-    epoch.
+    ``first_loss`` is the loss before each of the first updates; ``loss`` is its mean over an epoch.
     """
     python = os.environ.get(VARIABLE, sys.executable) if framework == THEIRS else sys.executable
     with record.aside(), tempfile.TemporaryDirectory() as folder:
@@ -66,7 +65,7 @@ def run(
 
 
 def _course(record: Record, seed: int, network: str, epochs: int, lr: float, decay: bool) -> Course:
-    """Return the training: its weights and its order are those of the seed."""
+    """Return the course, with weights and order drawn from the seed."""
     split = record.data
     transform = normalise(split.train)
     images, labels = next(iter(DataLoader(split.train, None, transform=transform)))
@@ -83,7 +82,7 @@ def _course(record: Record, seed: int, network: str, epochs: int, lr: float, dec
 
 
 def _smooth(layer: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return a layer with tanh in place of ReLU, and the average in place of the maximum."""
+    """Return a smooth layer: tanh instead of ReLU, average pooling instead of max pooling."""
     match layer:
         case ["relu"]:
             return ("tanh",)
@@ -108,7 +107,7 @@ def _trained(framework: str, python: str, path: Path) -> dict[str, list[float]]:
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw the first losses, how far they differ, and the accuracy against seconds."""
+    """Draw the first losses, their difference, and the accuracy against seconds."""
     figure.set_size_inches(11.0, 6.6)
     for row, network in zip(figure.subplots(2, 3), (SMOOTH, KINKED), strict=True):
         first, apart, whole = row
@@ -155,7 +154,7 @@ def _draw_apart(axes: Axes, results: Results, network: str) -> None:
 
 
 def finding(results: Results) -> str:
-    """Say how far the losses lie apart, and whether both end alike."""
+    """Describe the difference of the losses, and whether both end alike."""
     if not any(variant.startswith(THEIRS) for variant in results.variants):
         return "PyTorch was not at hand where this was measured."
     smooth, kinked = (_apart(results, network).max(axis=1) for network in (SMOOTH, KINKED))

@@ -1,7 +1,7 @@
 """Networks of LeCun et al., "Gradient-based learning applied to document recognition", 1998.
 
-And one from the list of results for Fashion-MNIST. Pooling has no weights here, and the second
-convolution sees all channels of the first.
+Includes one network from Fashion-MNIST's list of results. Here pooling has no weights, and the
+second convolution sees all channels of the first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PIXELS, CLASSES = 784, 10
 
 
 def sigmoids(rng: np.random.Generator, hidden: tuple[int, ...] = ()) -> Module:
-    """Return a perceptron with sigmoids at its outputs; without hidden layers a linear one."""
+    """Return a perceptron with sigmoid outputs; without hidden layers it is linear."""
     return Sequential(MLP((PIXELS, *hidden, CLASSES), rng=rng), Sigmoid())
 
 
@@ -57,17 +57,17 @@ def lenet4(rng: np.random.Generator) -> Module:
 
 
 def lenet5(rng: np.random.Generator) -> Module:
-    """Return LeNet-5 with tanh and averages: see `tinygrad_cnn.nn.LeNet5`."""
+    """Return LeNet-5 with tanh and average pooling: see `tinygrad_cnn.nn.LeNet5`."""
     return LeNet5(activation="tanh", pooling="average", rng=rng)
 
 
 def perceptron(rng: np.random.Generator, hidden: tuple[int, ...]) -> Module:
-    """Return a perceptron of ReLUs."""
+    """Return a perceptron with ReLU."""
     return MLP((PIXELS, *hidden, CLASSES), "relu", rng=rng)
 
 
 def two_convolutions(rng: np.random.Generator) -> Module:
-    """Return the network of fewer than 100,000 parameters: 32@5×5, pool, 64@5×5, pool, 10."""
+    """Return the network with fewer than 100,000 parameters: 32@5×5, pool, 64@5×5, pool, 10."""
     return Sequential(
         *(Conv2d(1, 32, 5, padding=2, rng=rng), ReLU(), MaxPool2d(2)),
         *(Conv2d(32, 64, 5, padding=2, rng=rng), ReLU(), MaxPool2d(2)),

@@ -1,4 +1,4 @@
-"""The text's squared error on the softmax, and cross-entropy: what is left of the gradients."""
+"""Squared error on the softmax against cross-entropy: accuracy and gradients."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 SIZES = (784, 64, 10)
 EPOCHS, BATCH = 10, 32
 RATES = (0.1, 0.5, 2.0, 8.0)
-RATE = 0.5  # one that suits both
+RATE = 0.5  # suits both losses
 WANTED = 0.9
 BINS = np.linspace(0.0, 1.0, 11)
 
 
 def squared_error(z: Tensor, labels: NDArray[Any]) -> Tensor:
-    """Return Σ (S_i − y_i)² / 2 (eq 18), the mean over the batch."""
+    """Return Σ (S_i − y_i)² / 2 (eq 18), averaged over the batch."""
     targets = one_hot(labels, z.shape[1], z.dtype)
     return ops.squared_error(ops.softmax(z), targets) * (1.0 / len(labels))
 
@@ -52,12 +52,12 @@ STARTS: dict[str, Initializer] = {"Glorot": glorot_uniform, "N(0, 1)": standard_
 def run(
     record: Record, seed: int, loss: str, start: str, rate: float, epochs: int = EPOCHS
 ) -> None:
-    """Train the text's perceptron, and look into the gradients of the test images.
+    """Train the text's perceptron, and measure the gradients of the test images.
 
-    ``gradient`` is ‖∂E/∂z‖, the mean over the images; ``wrong_gradient`` and ``wrong_factor`` are
-    the means of it, and of S(1 − S) of the true class, over the images that are taken for another
-    class. ``gradient_by_truth`` is the mean gradient of the images whose true class is given a
-    certain probability, which is the step, before training.
+    ``gradient`` is ‖∂E/∂z‖, the mean over the images. ``wrong_gradient`` and ``wrong_factor`` are
+    its mean, and the mean of S(1 − S) of the true class, over the misclassified images.
+    ``gradient_by_truth`` is the mean gradient, before training, of the images whose true class has
+    a certain probability; the step is that probability.
     """
     with record.aside():
         model = MLP(SIZES, "sigmoid", init=STARTS[start], rng=np.random.default_rng(seed))
@@ -72,7 +72,7 @@ def run(
 
 
 class _Look(Callback):
-    """Takes down accuracy and gradients of the test images."""
+    """Callback that records accuracy and gradients on the test images."""
 
     def __init__(
         self, record: Record, model: Module, loss: Loss, images: NDArray[Any], labels: NDArray[Any]
@@ -107,7 +107,7 @@ class _Look(Callback):
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw accuracies at the best rate of each, and the gradients."""
+    """Draw the accuracy of each loss at its best rate, and the gradients."""
     figure.set_size_inches(11.0, 6.6)
     panels = figure.subplots(2, 3)
     for row, start in zip(panels, STARTS, strict=True):
@@ -139,7 +139,7 @@ def figure(results: Results, figure: Figure) -> None:
 
 
 def best(results: Results, loss: str, start: str) -> str:
-    """Return the variant with the rate that ends with the highest median accuracy."""
+    """Return the variant whose rate gives the highest final median accuracy."""
     variants = [f"{loss}, {start}, rate {rate:g}" for rate in RATES]
     return max(
         variants, key=lambda variant: float(np.median(results.last(variant, "test_accuracy")))
@@ -147,7 +147,7 @@ def best(results: Results, loss: str, start: str) -> str:
 
 
 def finding(results: Results) -> str:
-    """Say which learns better, and what the factor leaves of the gradients."""
+    """Compare the losses' accuracy, and the effect of the factor S(1 − S) on the gradients."""
     rows = []
     for start in STARTS:
         for loss in LOSSES:
@@ -194,7 +194,7 @@ def _verdict(results: Results) -> str:
 
 
 def _ahead(results: Results, variants: Mapping[str, Sequence[str]]) -> str:
-    """Return by how many points the second of two variants leads, for each start."""
+    """Return the lead of the second variant over the first in points, for each start."""
     said = []
     for start, pair in variants.items():
         squared, entropy = (np.median(results.last(name, "test_accuracy")) for name in pair)

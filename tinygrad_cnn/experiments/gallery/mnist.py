@@ -1,4 +1,4 @@
-"""How long it takes, here and with PyTorch, until 98.5 % of MNIST's test images are right."""
+"""Time to 98.5 % test accuracy on MNIST, here and with PyTorch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["experiment"]
 
 EPOCHS, LEARNING_RATE = 12, 0.1
-WANTED = 0.985  # of plain images this network learns hardly 99 %
+WANTED = 0.985  # without augmentation this network hardly reaches 99 %
 
 
 def run(record: Record, *, seed: int, framework: str, epochs: int = EPOCHS) -> None:
-    """Train LeNet-5 in a process of its own, from the same weights in the same order."""
+    """Train LeNet-5 in its own process, from the same weights in the same order."""
     frameworks.run(record, seed, framework, KINKED, epochs, LEARNING_RATE, decay=True)
 
 
@@ -48,7 +48,7 @@ def figure(results: Results, figure: Figure) -> None:
 
 
 def finding(results: Results) -> str:
-    """Say when each was there, and how the times compare."""
+    """Describe when each reaches the accuracy, and compare the times."""
     rows = []
     for framework in results.variants:
         epochs, seconds = _when(results, framework)
@@ -71,7 +71,7 @@ def finding(results: Results) -> str:
 
 
 def _when(results: Results, framework: str) -> tuple[Numbers, Numbers]:
-    """Return epochs and seconds of training until the accuracy was reached, for each seed."""
+    """Return epochs and training seconds until the accuracy is reached, for each seed."""
     accuracy = results.curve(framework, "test_accuracy").values
     seconds = results.curve(framework, "training_seconds").values
     reached = accuracy >= WANTED

@@ -1,6 +1,6 @@
-"""The networks of Nielsen, "Neural Networks and Deep Learning", 2015, to the letter.
+"""The networks of Nielsen, "Neural Networks and Deep Learning", 2015, reproduced exactly.
 
-Chapters 1 and 3 as his network.py and network2.py have them, chapter 6 as network3.py.
+Chapters 1 and 3 follow his network.py and network2.py, chapter 6 network3.py.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ KERNEL, POOL, NEURONS = 5, 2, 100
 
 
 class DecayedWeights(SGD):
-    """Gradient descent whose weight decay leaves the biases alone."""
+    """Gradient descent with weight decay that skips the biases."""
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: dict[str, Any]) -> None:
-        """Change `p` in place."""
+        """Update `p` in place."""
         if p.ndim == 1:
             p -= self.lr * g
         else:
@@ -42,15 +42,15 @@ class DecayedWeights(SGD):
 
 
 def quadratic(outputs: Tensor, labels: NDArray[Any]) -> Tensor:
-    """Return the quadratic cost ½‖Y − y‖² (eq 18), the mean over the batch."""
+    """Return the quadratic cost ½‖Y − y‖² (eq 18), averaged over the batch."""
     targets = one_hot(labels, CLASSES, outputs.dtype)
     return ops.squared_error(outputs, targets) * (1.0 / len(labels))
 
 
 def binary_cross_entropy(z: Tensor, labels: NDArray[Any]) -> Tensor:
-    """Return −Σ (y ln σ(z) + (1 − y) ln(1 − σ(z))), the mean over the batch.
+    """Return −Σ (y ln σ(z) + (1 − y) ln(1 − σ(z))), averaged over the batch.
 
-    In terms of z that is Σ (ln(1 + eᶻ) − y z), in which no logarithm of 0 can occur.
+    It is computed as Σ (ln(1 + eᶻ) − y z), which never takes the logarithm of 0.
     """
     targets = one_hot(labels, CLASSES, z.dtype)
     return (ops.softplus(z) - z * targets).sum() * (1.0 / len(labels))
@@ -61,8 +61,8 @@ def fan_out_normal(
 ) -> NDArray[Any]:
     """Draw from the normal distribution of variance 1 / outputs.
 
-    For the outputs of a convolution network3.py takes the cells of all its kernels, by those that
-    are pooled.
+    As in network3.py, the outputs of a convolution are the entries of all its kernels, divided by
+    the cells per pooling window.
     """
     pooled = POOL * POOL if len(shape) > 2 else 1
     outputs = shape[0] * math.prod(shape[2:]) / pooled
@@ -70,9 +70,9 @@ def fan_out_normal(
 
 
 def perceptron(rng: np.random.Generator, hidden: int, sigmoid_outputs: bool = True) -> Module:
-    """Return 784-hidden-10 of sigmoids, weights and biases from N(0, 1).
+    """Return the sigmoid network 784-hidden-10, weights and biases from N(0, 1).
 
-    Without `sigmoid_outputs` it ends with the z, for `binary_cross_entropy`.
+    Without `sigmoid_outputs` it returns the logits z, for `binary_cross_entropy`.
     """
     sizes = (PIXELS, hidden, CLASSES)
     model = MLP(sizes, init=standard_normal, bias_init=standard_normal, rng=rng)
@@ -84,8 +84,8 @@ def convolutional(
 ) -> Module:
     """Return chapter 6's network: 5×5 kernels and max-pooling, 100 neurons, a softmax of zeros.
 
-    With no channels it is the fully connected one. Where the bias is added after the pooling in the
-    book, it is before it here, which is the same.
+    Without channels it is the fully connected one. The book adds the bias after the pooling; here
+    it is added before, which is equivalent.
     """
     options: dict[str, Any] = {"init": fan_out_normal, "bias_init": standard_normal, "rng": rng}
     layers: list[Module] = []

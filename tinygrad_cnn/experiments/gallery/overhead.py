@@ -1,4 +1,4 @@
-"""What recording costs: a network trained by the package, and the same written out by hand."""
+"""The cost of recording: a network trained by the package, and the same network written by hand."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BATCHES = (1, 8, 64, 512)
-UPDATES = 20  # whose losses are compared
+UPDATES = 20  # the losses of these are compared
 LEARNING_RATE = 0.01
 HIDDEN, CHANNELS, KERNEL, POOL, CLASSES = 64, 8, 5, 2, 10
-BUDGET = 1.0  # seconds that each batch size is timed for
+BUDGET = 1.0  # seconds of timing per batch size
 
 Array = NDArray[Any]
 Update = Callable[[Array, Array], float]
-"""Takes images and labels, learns from them, and returns the loss."""
+"""Learns from images and labels, and returns the loss."""
 
 
 # --- by hand -------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ class HandwrittenPerceptron:
         self.w1, self.b1, self.w2, self.b2 = weights
 
     def __call__(self, images: Array, labels: Array) -> float:
-        """Learn from a batch, and return its loss."""
+        """Train on a batch and return its loss."""
         x = images.reshape(len(images), -1)
         z = x @ self.w1.T + self.b1
         a = np.maximum(z, 0)
@@ -63,7 +63,7 @@ class HandwrittenConvolution:
         self.w1, self.b1, self.w2, self.b2 = weights
 
     def __call__(self, images: Array, labels: Array) -> float:
-        """Learn from a batch, and return its loss."""
+        """Train on a batch and return its loss."""
         N = len(images)
         windows = sliding_window_view(images[:, 0], (KERNEL, KERNEL), axis=(1, 2))
         OH, OW = windows.shape[1:3]
@@ -71,7 +71,7 @@ class HandwrittenConvolution:
         z = rows @ self.w1.reshape(CHANNELS, -1).T + self.b1  # (N·OH·OW, C)
         a = np.maximum(z, 0)
         H, W = OH // POOL, OW // POOL
-        # (N, H, W, C, 4): the last axis holds what is pooled
+        # (N, H, W, C, 4): pooling reduces the last axis
         cells = a.reshape(N, H, POOL, W, POOL, CHANNELS).transpose(0, 1, 3, 5, 2, 4)
         cells = cells.reshape(N, H, W, CHANNELS, POOL * POOL)
         winners = cells.argmax(axis=-1)[..., None]
@@ -107,21 +107,21 @@ def softmax_loss(logits: Array, labels: Array) -> tuple[float, Array]:
 
 
 def perceptron(rng: np.random.Generator) -> Module:
-    """Return the perceptron as a model."""
+    """Return the perceptron as a module."""
     return Sequential(
         Flatten(), Linear(784, HIDDEN, rng=rng), ReLU(), Linear(HIDDEN, CLASSES, rng=rng)
     )
 
 
 def convolutional(rng: np.random.Generator) -> Module:
-    """Return the convolutional network as a model."""
+    """Return the convolutional network as a module."""
     pooled = (28 - KERNEL + 1) // POOL
     first = [Conv2d(1, CHANNELS, KERNEL, rng=rng), ReLU(), MaxPool2d(POOL)]
     return Sequential(*first, Flatten(), Linear(CHANNELS * pooled**2, CLASSES, rng=rng))
 
 
 def recorded(model: Module) -> Update:
-    """Return the update that the package does."""
+    """Return the package's update of a model."""
     optimizer = SGD(model.parameters(), LEARNING_RATE)
 
     def update(images: Array, labels: Array) -> float:
@@ -142,10 +142,10 @@ BY_HAND, OURS = "by hand", "tinygrad_cnn"
 
 
 def run(record: Record, seed: int, network: str, written: str, budget: float = BUDGET) -> None:
-    """Train with several batch sizes: take down losses, time and memory.
+    """Train with several batch sizes: record losses, time and memory.
 
-    ``loss`` is that of the updates with the middle batch size; for the others, the step is the
-    batch size.
+    ``loss`` is that of the updates with the middle batch size. For the other measures, the step is
+    the batch size.
     """
     build, by_hand = NETWORKS[network]
     record.steps = max(BATCHES)
@@ -169,7 +169,7 @@ def _forever(loader: DataLoader) -> Iterator[tuple[Array, Array]]:
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw time and memory of an update against the batch size."""
+    """Draw time and memory per update against the batch size."""
     figure.set_size_inches(9.0, 6.4)
     axes = figure.subplots(2, 2, sharex="col", sharey="row")
     for column, network in enumerate(NETWORKS):
@@ -192,7 +192,7 @@ def figure(results: Results, figure: Figure) -> None:
 
 
 def finding(results: Results) -> str:
-    """Say what recording adds, and that both learn alike."""
+    """Describe the cost of recording, and whether both learn alike."""
     apart = max(
         float(np.max(np.abs(a / b - 1.0)))
         for network in NETWORKS
@@ -241,7 +241,7 @@ def finding(results: Results) -> str:
 def _at(
     results: Results, network: str, written: str, size: int, measure: str = "seconds_per_update"
 ) -> NDArray[np.float64]:
-    """Return a measure at one batch size, of each seed."""
+    """Return a measure at one batch size, for each seed."""
     curve = results.curve(f"{network}, {written}", measure)
     return curve.values[:, curve.steps == size].ravel()
 

@@ -1,4 +1,4 @@
-"""The same trainings in float32 and in float64: a perceptron with tanh, LeNet-5 with ReLU."""
+"""The same training in float32 and float64: a perceptron with tanh, and LeNet-5 with ReLU."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _widen(images: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw the losses against epochs and seconds, and how far they lie apart."""
+    """Draw the losses against epochs and seconds, and their difference."""
     figure.set_size_inches(11.0, 6.4)
     for row, network in zip(figure.subplots(2, 3), LEARNING_RATES, strict=True):
         epochs, seconds, apart = row
@@ -79,7 +79,7 @@ def figure(results: Results, figure: Figure) -> None:
 
 
 def finding(results: Results) -> str:
-    """Say how far the dtypes lie apart, beside how far the seeds do, and what float64 costs."""
+    """Compare the difference between dtypes with that between seeds; describe float64's cost."""
     said = []
     for network in LEARNING_RATES:
         same, seeds = _apart(results, network)
@@ -100,7 +100,7 @@ def finding(results: Results) -> str:
 
 
 def _apart(results: Results, network: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return how far test losses differ, between dtypes and between neighbouring seeds."""
+    """Return the difference of test losses, between dtypes and between neighboring seeds."""
     single, double = (results.curve(f"{network}, {dtype}", "test_loss").values for dtype in DTYPES)
     neighbours = np.roll(single, 1, axis=0)
     return np.abs(single - double), np.abs(single - neighbours)

@@ -1,4 +1,4 @@
-"""Networks of books and papers, trained as described there, beside the figures published there."""
+"""Networks from books and papers, reproduced, beside their published figures."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """A published figure, and the recipe for one of our own.
+    """A published figure, and the recipe that reproduces it.
 
     Attributes
     ----------
     source, network : str
-        Where it is published, as Markdown, and what was trained.
+        The publication, as Markdown, and the network.
     accuracy : float
     recipe : Recipe
     measure : str
-        What is compared.
+        The measure to compare.
     chosen_by : str
-        The measure whose highest value chooses the epoch; empty for the last one.
+        The measure whose maximum selects the epoch; empty for the last epoch.
     best_of : int
-        How many runs the source chooses from, by the same measure.
+        The number of runs from which the source selects, by the same measure.
     otherwise : str
-        What the recipe does otherwise than the source.
+        Differences of the recipe from the source.
     """
 
     source: str
@@ -91,7 +91,7 @@ FASHION = "[Fashion-MNIST](https://github.com/zalandoresearch/fashion-mnist#benc
 SQUARED = "Gradient descent, mini-batch 10; sigmoid outputs"
 ADAM = "Adam, one-cycle, mini-batch 64, in place of second derivatives and single examples"
 LENET = f"{ADAM}; cross-entropy, average pooling without weights, full second convolution"
-EXAMPLES = 10_000  # of each test set, and of what is held out
+EXAMPLES = 10_000  # of each test set and held-out set
 BEST_OF = "The source shows the best of {} runs, and so the best of ours is compared"
 BEST, VALIDATED = "test_accuracy", "validation_accuracy"
 
@@ -167,21 +167,21 @@ ROWS = {
         best_of=3,
     ),
 }
-"""By label, those that take longest last."""
+"""Rows by label, the slowest last."""
 
 
 class Ours(NamedTuple):
-    """Our own figures for a row, one for each seed.
+    """Our own figures for a row, one per seed.
 
     Attributes
     ----------
     seeds : tuple of int
     accuracy, epochs : ndarray
-        At the epoch that the row's rule chooses.
+        At the selected epoch.
     chosen : ndarray
-        The measure that the rule goes by, there.
+        The selecting measure at that epoch.
     seconds : ndarray
-        Of the whole training.
+        Of the whole run.
     """
 
     seeds: tuple[int, ...]
@@ -191,7 +191,7 @@ class Ours(NamedTuple):
     seconds: NDArray[np.float64]
 
     def compared(self, row: Row) -> float:
-        """Return what stands beside the published figure: the best run, or else the median."""
+        """Return our accuracy to compare: of the best run, or else the median."""
         if row.best_of > 1:
             return float(self.accuracy[self.chosen.argmax()])
         return float(np.median(self.accuracy))
@@ -205,7 +205,7 @@ def ours(results: Results, label: str) -> Ours:
     last = len(curve.steps) - 1
     chosen = np.full(len(curve.seeds), last)
     if row.chosen_by:
-        chosen = last - by.values[:, ::-1].argmax(axis=1)  # of equal ones the last
+        chosen = last - by.values[:, ::-1].argmax(axis=1)  # the last of equal values
     at = np.arange(len(curve.seeds)), chosen
     return Ours(
         curve.seeds, curve.values[at], curve.steps[chosen], by.values[at], curve.seconds[:, -1]

@@ -1,4 +1,4 @@
-"""Learning rates over four decades, and a rate finder."""
+"""Learning rates over four decades, and a learning-rate finder."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ __all__ = ["experiment"]
 
 SIZES, BATCH, EPOCHS = (784, 64, 10), 32, 8
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-LOWEST, HIGHEST = 1e-4, 10.0  # where the finder begins and ends
-SMOOTHED = 0.95  # how much of the mean loss each update keeps
-ENOUGH = 4.0  # times the lowest mean loss, at which the finder stops
+LOWEST, HIGHEST = 1e-4, 10.0  # the range of the finder
+SMOOTHED = 0.95  # weight of the running mean in each update
+ENOUGH = 4.0  # the finder stops when the mean loss exceeds its minimum by this factor
 FOUND = "rate finder"
 GUESSING = math.log(10)  # the loss of ten equal probabilities
 WANTED = 0.93
 
 
 def run(record: Record, *, seed: int, rate: float | None, epochs: int = EPOCHS) -> None:
-    """Train with a rate, or with the one that the finder finds, whose search is timed as well."""
+    """Train with a rate, or with one from the finder, whose time counts as well."""
     with record.aside():
         model = MLP(SIZES, "relu", rng=np.random.default_rng(seed))
         if rate is None:
@@ -60,10 +60,10 @@ def run(record: Record, *, seed: int, rate: float | None, epochs: int = EPOCHS) 
 
 
 def find_rate(record: Record, model: MLP, seed: int) -> float:
-    """Raise the rate with every update of one epoch; return a tenth of where the loss is lowest.
+    """Raise the rate with every update of one epoch; return a tenth of the rate at the lowest loss.
 
-    Smith, "Cyclical learning rates for training neural networks", 2017, section 3.3, asks for the
-    loss at each rate; to take a tenth of the rate at its minimum is the usual rule of thumb.
+    Smith, "Cyclical learning rates for training neural networks", 2017, section 3.3, plots the loss
+    against the rate; a tenth of the rate at its minimum is a common rule of thumb.
     """
     with record.aside():
         dataset = record.data.train
@@ -88,7 +88,7 @@ def find_rate(record: Record, model: MLP, seed: int) -> float:
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw accuracy and seconds against the rate, curves of some rates, and what the finder saw."""
+    """Draw accuracy and seconds against the rate, curves of some rates, and the finder's losses."""
     figure.set_size_inches(10.0, 7.5)
     (accuracy, curves), (seconds, finder) = figure.subplots(2, 2)
     found = float(np.median(results.last(FOUND, "found_rate")))
@@ -130,7 +130,7 @@ def figure(results: Results, figure: Figure) -> None:
 
 
 def finding(results: Results) -> str:
-    """Say what each rate gives, from which on it diverges, and how good the found one is."""
+    """Describe the accuracy at each rate, the divergence threshold, and the finder's rate."""
     rows = []
     for variant in results.variants:
         lost = _lost(results, variant)
@@ -160,7 +160,7 @@ def finding(results: Results) -> str:
 
 
 def _losses(results: Results) -> str:
-    """Say from which rate on runs end worse than guessing."""
+    """Describe the rate from which on runs end worse than guessing."""
     lost = [variant for variant in _swept(results) if _lost(results, variant).any()]
     if not lost:
         return "none diverges"
@@ -171,7 +171,7 @@ def _losses(results: Results) -> str:
 
 
 def _lost(results: Results, variant: str) -> NDArray[np.bool_]:
-    """Return which seeds ended worse than guessing."""
+    """Return a mask of the seeds that ended worse than guessing."""
     stopped = results.last(variant, "diverged") > 0
     lost: NDArray[np.bool_] = stopped | ~(results.last(variant, "test_loss") < GUESSING)
     return lost
@@ -182,7 +182,7 @@ def _swept(results: Results) -> list[str]:
 
 
 def _end(results: Results, variant: str) -> Numbers:
-    """Return the accuracy at the end of each seed; that of guessing where it came to NaN."""
+    """Return the final accuracy of each seed; that of guessing if it became NaN."""
     stopped = results.last(variant, "diverged") > 0
     ends: Numbers = np.where(stopped, 0.1, results.last(variant, "test_accuracy"))
     return ends

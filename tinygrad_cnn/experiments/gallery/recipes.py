@@ -1,4 +1,4 @@
-"""Recipes: how a network is trained, as data, and the run that goes by one."""
+"""Training recipes as data, and the run that follows one."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ __all__ = ["Recipe", "run"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is trained.
+    """A training recipe.
 
     Attributes
     ----------
     model : callable
-        ``model(rng, **options)`` makes it.
+        ``model(rng, **options)`` builds it.
     options : mapping
     epochs, batch_size : int
     lr : float
-        Of gradient descent, or the highest of Adam's one-cycle schedule.
+        Rate of gradient descent, or the maximum of Adam's one-cycle schedule.
     adam : bool
-        Whether it is trained by Adam rather than by gradient descent.
+        Whether to use Adam instead of gradient descent.
     decay : float
-        What gradient descent adds to the gradient of each weight, times the weight: λ / n.
+        Weight decay of gradient descent, λ / n: times the weight, it is added to the gradient.
     loss : callable
     source : str
-        What the data are loaded from.
+        The data source.
     held_out : int
-        How many of the training images, the last ones, are kept for validation.
+        Number of held-out validation images, taken from the end of the training set.
     shuffle : bool
     normalised : bool
-        Whether pixels are given mean 0 and standard deviation 1; otherwise they are 0 to 1.
+        Whether pixels are normalized to mean 0 and standard deviation 1; otherwise they are 0 to 1.
     """
 
     model: Callable[..., Module]
@@ -62,18 +62,18 @@ class Recipe:
     normalised: bool = False
 
     def optimizer(self, model: Module) -> Optimizer:
-        """Return the optimiser of a model's parameters."""
+        """Return the optimizer of a model's parameters."""
         if self.adam:
             return Adam(model.parameters(), self.lr)
         return nielsen.DecayedWeights(model.parameters(), self.lr, weight_decay=self.decay)
 
     def schedule(self, optimizer: Optimizer, updates: int) -> Schedule | None:
-        """Return the schedule of a training of so many updates."""
+        """Return the schedule for a given number of updates."""
         return OneCycle(optimizer, updates, lr_max=self.lr) if self.adam else None
 
 
 def run(record: Record, seed: int, recipe: Recipe, epochs: int = 0) -> None:
-    """Train by a recipe, and take down every epoch; an interrupted run goes on where it was."""
+    """Train by a recipe, and record every epoch; an interrupted run resumes from its last epoch."""
     epochs = epochs or recipe.epochs
     record.steps = epochs
     with record.aside():
@@ -104,7 +104,7 @@ def run(record: Record, seed: int, recipe: Recipe, epochs: int = 0) -> None:
 
 
 class _Keeper(Callback):
-    """Takes down each epoch, and keeps what the next ones need."""
+    """Callback that records each epoch, and saves the state to resume from."""
 
     def __init__(
         self, record: Record, parts: Mapping[str, Any], sets: Mapping[str, DataLoader], loss: Loss
@@ -129,7 +129,7 @@ class _Keeper(Callback):
 
 
 def _data(recipe: Recipe) -> tuple[Dataset, Dataset | None, Dataset]:
-    """Return what to train with, what is held out, and what to test with."""
+    """Return the training, held-out and test sets."""
     try:
         split = load(recipe.source)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""What the softmax's temperature changes, in training and after it."""
+"""The effect of the softmax's temperature, in training and after it."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ TITLES = {
 
 
 def cross_entropy_at(z: Tensor, labels: NDArray[Any], temperature: float) -> Tensor:
-    """Return the cross-entropy of softmax(z / T), the mean over the batch (eq 36)."""
+    """Return the cross-entropy of softmax(z / T), averaged over the batch (eq 36)."""
     return ops.cross_entropy(z * (1.0 / temperature), labels)
 
 
 class Quality(NamedTuple):
-    """What probabilities are worth.
+    """Quality measures of predicted probabilities.
 
     Attributes
     ----------
     entropy : float
-        −Σ S ln S, the mean over the examples: 0 where one class has all, ln 10 where all have one
-        tenth.
+        −Σ S ln S, the mean over the examples: 0 for a certain prediction, ln 10 for ten equal
+        probabilities.
     accuracy : float
     ece : float
-        The expected calibration error: how far accuracy and confidence lie apart, in bins of equal
-        confidence, each by its share of the examples (Guo et al., "On calibration of modern neural
-        networks", 2017, eq 3).
+        The expected calibration error: the difference of accuracy and confidence in bins of equal
+        confidence, weighted by their share of the examples (Guo et al., "On calibration of modern
+        neural networks", 2017, eq 3).
     """
 
     entropy: float
@@ -73,7 +73,7 @@ class Quality(NamedTuple):
 
 
 def quality(logits: NDArray[Any], labels: NDArray[Any], temperature: float) -> Quality:
-    """Return what softmax(z / T) is worth.
+    """Return the quality of softmax(z / T).
 
     Examples
     --------
@@ -87,12 +87,12 @@ def quality(logits: NDArray[Any], labels: NDArray[Any], temperature: float) -> Q
     right = probabilities.argmax(axis=1) == labels
     confidence = probabilities.max(axis=1)
     places = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    off = np.bincount(places, right - confidence, BINS)  # Σ over the bin, right minus confident
+    off = np.bincount(places, right - confidence, BINS)  # Σ over the bin: correct − confidence
     return Quality(float(entropy), float(right.mean()), float(np.abs(off).sum() / len(labels)))
 
 
 def run(record: Record, seed: int, temperature: float, epochs: int = EPOCHS) -> None:
-    """Train at one temperature; T = 1 is evaluated at all of them, which are the steps then."""
+    """Train at one temperature; T = 1 is evaluated at all temperatures, which are its steps."""
     model = MLP(SIZES, "relu", rng=np.random.default_rng(seed))
     loss = partial(cross_entropy_at, temperature=temperature)
     with record.aside():
@@ -126,7 +126,7 @@ def run(record: Record, seed: int, temperature: float, epochs: int = EPOCHS) -> 
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw how training goes at each temperature, and what the probabilities are worth."""
+    """Draw the training curves at each temperature, and the quality of the probabilities."""
     figure.set_size_inches(11.5, 6.6)
     panels = figure.subplots(2, 3)
     epochs, seconds, gradient = panels[0]
@@ -167,7 +167,7 @@ def figure(results: Results, figure: Figure) -> None:
 
 
 def finding(results: Results) -> str:
-    """Say what a temperature does to gradients, probabilities and accuracy."""
+    """Describe the effect of temperature on gradients, probabilities and accuracy."""
     start = [results.last(variant, "logit_gradient") for variant in VARIANTS]
     at_one = start[TEMPERATURES.index(1.0)]
     rows = []
@@ -216,7 +216,7 @@ def _accuracy(results: Results, place: int) -> str:
 
 
 def _trained(results: Results, variant: str, measure: str) -> NDArray[np.float64]:
-    """Return a measure after training, NaN for a run that diverged."""
+    """Return a measure after training; NaN for a diverged run."""
     if not results.has(variant, measure):
         return np.full(1, np.nan)
     found: NDArray[np.float64] = results.last(variant, measure)
@@ -234,7 +234,7 @@ def _best_afterwards(results: Results) -> Spread:
 
 
 def _columns(spreads: Sequence[Spread]) -> tuple[list[float], ...]:
-    """Return medians, lowest and highest values."""
+    """Return the medians, minima and maxima."""
     columns = zip(*((s.median, s.low, s.high) for s in spreads), strict=True)
     return tuple(list(column) for column in columns)
 
