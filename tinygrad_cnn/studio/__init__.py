@@ -1,6 +1,6 @@
-"""A studio in the browser: draw a digit, watch the network see it, teach it.
+"""The studio, a web application: draw a digit, watch the network classify it, fine-tune it.
 
-``tinygrad-cnn studio`` starts it. It needs the extra ``studio``, which is imported when it starts.
+Start it with ``tinygrad-cnn studio``. It needs the extra ``studio``, imported on start.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ __all__ = ["Limits", "Settings", "create_app", "serve"]
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Make the web application; see `tinygrad_cnn.studio.app`."""
+    """Create the web application; see `tinygrad_cnn.studio.app`."""
     from tinygrad_cnn.studio.app import create_app as create
 
     return create(settings)
 
 
 def serve(settings: Settings, open_browser: bool = True) -> None:
-    """Answer requests until interrupted; see `tinygrad_cnn.studio.server`."""
+    """Serve until interrupted; see `tinygrad_cnn.studio.server`."""
     from tinygrad_cnn.studio.server import serve as run
 
     run(settings, open_browser)

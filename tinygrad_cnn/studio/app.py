@@ -1,4 +1,4 @@
-"""The web application."""
+"""The web application and its lifespan."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ means the promoted one. Errors are problem documents (RFC 9457).
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Make the web application.
+    """Create the web application.
 
-    Its database is opened, brought up to date and looked over, and trainings go on, when it
-    starts; they pause when it ends.
+    On startup it opens, migrates and checks its database, and resumes runs; on shutdown it pauses
+    them.
 
     Parameters
     ----------
     settings : Settings
-        With the port that the server listens at: requests to another are refused.
+        Includes the port that the server listens on: requests to another port are refused.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="tinygrad_cnn studio",
         version=__version__,
         description=DESCRIPTION,
-        docs_url=None,  # FastAPI's page needs a network; ours is a file
+        docs_url=None,  # FastAPI's page loads files from the network; ours is local
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
@@ -80,10 +80,10 @@ def create_app(settings: Settings) -> FastAPI:
     description.install(app)
     for module in (state, predict, images, explain, drawings, models, runs, events):
         app.include_router(module.router, max_body_size=JSON_BYTES)
-    app.router.default = StaticFiles(STATIC)  # what is no route may be a file
+    app.router.default = StaticFiles(STATIC)  # a path without a route may be a file
     app.add_middleware(TooLarge)
     app.add_middleware(RateLimit, limits=limits)
-    app.add_middleware(Security, settings=settings)  # the last is asked first
+    app.add_middleware(Security, settings=settings)  # added last, so it runs first
     return app
 
 

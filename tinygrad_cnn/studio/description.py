@@ -1,4 +1,4 @@
-"""The OpenAPI document, with the problems that FastAPI knows nothing of."""
+"""The OpenAPI document, extended with problem documents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")
 
 
 def install(app: FastAPI) -> None:
-    """Let ``/openapi.json`` describe errors as they are told: as problem documents."""
+    """Make ``/openapi.json`` describe errors as problem documents."""
     describe = app.openapi
 
     def described() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How arrays and inputs travel in JSON."""
+"""JSON encoding of arrays and inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 __all__ = ["INPUT_SHAPE", "Maps", "decode", "decode_input", "encode", "encode_input"]
 
 INPUT_SHAPE = (28, 28)
-"""Height and width of what the studio's networks take in."""
+"""Height and width of the networks' input."""
 
 
 class Maps(TypedDict):
@@ -31,22 +31,22 @@ class Maps(TypedDict):
 
 
 def encode(array: ArrayLike) -> Maps:
-    """Return an array of finite numbers as JSON takes it, rounded to 256 levels of its range.
+    """Encode an array of finite numbers for JSON, rounded to 256 levels of its range.
 
     Parameters
     ----------
     array : array_like
-        Of any shape.
+        An array of any shape.
 
     Returns
     -------
     dict
-        ``shape``, ``low``, ``high`` and ``bytes``: base64 of an unsigned byte an entry, in C order.
+        ``shape``, ``low``, ``high`` and ``bytes``: base64 of a byte per entry, in C order.
 
     Raises
     ------
     ValueError
-        If an entry, or the difference of two, is not finite.
+        If an entry, or the difference of two entries, is not finite.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def encode(array: ArrayLike) -> Maps:
 
 
 def decode(maps: Mapping[str, Any]) -> NDArray[np.float64]:
-    """Return the array that `encode` was given, as exactly as its 256 levels tell.
+    """Return the array passed to `encode`, rounded to its 256 levels.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def decode(maps: Mapping[str, Any]) -> NDArray[np.float64]:
 
 
 def encode_input(image: NDArray[np.uint8]) -> str:
-    """Return a network's input, 28×28 bytes, as base64, row by row.
+    """Encode a network's input, 28×28 bytes, as base64, row by row.
 
     Examples
     --------
@@ -95,12 +95,12 @@ def encode_input(image: NDArray[np.uint8]) -> str:
 
 
 def decode_input(text: str) -> NDArray[np.uint8]:
-    """Return the input, of shape (28, 28), that base64 text tells; its URL-safe alphabet will do.
+    """Decode an input of shape (28, 28) from base64; the URL-safe alphabet is accepted too.
 
     Raises
     ------
     ValueError
-        If it is not base64 of 784 bytes.
+        If the text is not base64 of 784 bytes.
 
     Examples
     --------

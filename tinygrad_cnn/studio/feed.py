@@ -1,4 +1,4 @@
-"""What happens in the studio, for those who listen: one look at the database for all of them."""
+"""The event feed: one database poll, shared by all listeners."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ __all__ = ["Event", "Feed"]
 LOOK_SECONDS = 0.15
 MOST_AT_ONCE = 500
 MOST_REMEMBERED = 1000
-LOOKS_AT_THINGS = 4  # models and drawings are looked at less often than points
+LOOKS_AT_THINGS = 4  # models and drawings are polled less often than points
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. Those with an id can be told again to one who missed them.
+    """An event. Events with an id can be replayed to a listener that missed them.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Things:
-    """What the database holds beside points, as far as its changes are told.
+    """A snapshot of the database beside points, to detect changes.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Things:
 
     @classmethod
     def read(cls, session: Session) -> Things:
-        """Return what the database holds."""
+        """Read the snapshot from the database."""
         drawn = session.execute(select(Drawing.id, Drawing.name, Drawing.label))
         return cls(
             models=dict(session.execute(select(Model.id, Model.name)).all()),
@@ -81,7 +81,7 @@ class Things:
         )
 
     def changes(self, before: Things) -> Iterator[Event]:
-        """Yield an event for the models and one for the drawings, where they have changed."""
+        """Yield an event for models and one for drawings, if they have changed."""
         if (self.models, self.promoted) != (before.models, before.promoted):
             ids = _changed(self.models, before.models)
             yield Event("models", {"ids": ids, "promoted": self.promoted})
@@ -90,11 +90,11 @@ class Things:
 
 
 class Feed:
-    """Tells listeners what happens: ``async with Feed(store) as feed``.
+    """The event feed for all listeners: ``async with Feed(store) as feed``.
 
-    While somebody listens, a task looks at the database, in a thread, every ``LOOK_SECONDS``. The
-    last events are remembered, once for all listeners; who falls behind these reads points from
-    the database again, so that none is lost and nothing grows.
+    While there are listeners, a task polls the database, in a thread, every ``LOOK_SECONDS``. A
+    shared buffer holds the latest events; a listener that falls behind reads points from the
+    database, so that no point is lost and memory stays bounded.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ class Feed:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._events: deque[Event] = deque(maxlen=MOST_REMEMBERED)
-        self._count = 0  # of all events that were ever remembered
-        self._last = 0  # id of the last point that was told, or was there before
+        self._count = 0  # of all events ever buffered
+        self._last = 0  # id of the last point sent, or present at the start
         self._snapshots: dict[int, int] = {}
         self._things = Things({}, None, {})
         self._looks = 0
@@ -122,24 +122,24 @@ class Feed:
         await self.close()
 
     async def close(self) -> None:
-        """Let every listener end."""
+        """Close the feed: all listeners end."""
         self._closed = True
         self._tell([])
         if self._task is not None:
             await self._task
 
     async def listen(self, after: int | None = None) -> AsyncGenerator[Event]:
-        """Yield what happens from now on, or every point after one, each once and in order.
+        """Yield events from now on, or every point after a given one, each once and in order.
 
         Parameters
         ----------
         after : int, optional
-            The id of the last point that is known. One that there never was stands for the last.
+            The id of the last known point. An id beyond the last point counts as the last one.
 
         Yields
         ------
         Event
-            The first is of the kind "": it only has the id to listen after another time.
+            The first has kind "" and only carries the id from which to listen again.
         """
         self._listeners += 1
         try:
@@ -149,7 +149,7 @@ class Feed:
             place = -1
             while not self._closed:
                 first = self._count - len(self._events)
-                if place < first:  # has just come, or has fallen behind
+                if place < first:  # a new listener, or one that has fallen behind
                     place, end = self._count, self._last
                     while last < end and (missed := await run_sync(self._missed, last, end)):
                         for event in missed:
@@ -167,7 +167,7 @@ class Feed:
             self._listeners -= 1
 
     async def _begin(self) -> None:
-        """Let somebody look at the database, from how it is now."""
+        """Start polling the database, from its current state."""
         async with self._beginning:
             if self._task is None and not self._closed:
                 await run_sync(self._look_first)
@@ -178,7 +178,7 @@ class Feed:
         while self._listeners and not self._closed:
             try:
                 self._tell(await run_sync(self._look))
-            except Exception:  # such as a full disk; it may pass, and those who listen wait for it
+            except Exception:  # such as a full disk; it may pass, so the listeners stay
                 log.exception("the database could not be looked at")
             await asyncio.sleep(LOOK_SECONDS)
         self._task = None
@@ -198,7 +198,7 @@ class Feed:
             self._things = Things.read(session)
 
     def _look(self) -> list[Event]:
-        """Return what has happened since the last look."""
+        """Return the events since the last poll."""
         with self.store.reading() as session:
             found = points.after(session, self._last, limit=MOST_AT_ONCE)
             events = [_event(session, point) for point in found]
@@ -230,10 +230,10 @@ def _event(session: Session, point: Point) -> Event:
 
 
 def _snapshots(session: Session) -> dict[int, int]:
-    """Return the steps of the latest kernels, by run."""
+    """Return the step of the latest kernel snapshot, by run."""
     return dict(session.execute(select(Snapshot.run_id, Snapshot.step)).all())
 
 
 def _changed(now: dict[int, Any], before: dict[int, Any]) -> list[int]:
-    """Return the ids of what is new, gone or otherwise."""
+    """Return the ids that are new, deleted or changed."""
     return sorted(id for id in now.keys() | before.keys() if now.get(id) != before.get(id))

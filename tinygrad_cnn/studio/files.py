@@ -1,4 +1,4 @@
-"""The front end's files: those that lie in the package when the server starts, and no others."""
+"""Static files of the front end, from a list made when the server starts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }
-"""By the ends of the names, whatever the system thinks; what ends otherwise is not given away."""
+"""Media types by file suffix, independent of the system; other files are not served."""
 
 PREFIX = "/static/"
 PAGES = {"/": "index.html", "/docs": "docs.html"}
 
 
 class StaticFiles:
-    """Answers with files by name; the name is looked up, and never becomes a path.
+    """Serves files by name; a request's path is looked up, never opened.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class StaticFiles:
         if scope["method"] not in ("GET", "HEAD"):
             raise HTTPException(405, "a file can only be read", headers={"Allow": "GET, HEAD"})
         response = await self.files.get_response(name, scope)
-        response.headers["Cache-Control"] = "no-cache"  # a browser asks whether it has changed
+        response.headers["Cache-Control"] = "no-cache"  # the browser revalidates each time
         if response.status_code == 200:
             response.headers["Content-Type"] = MEDIA_TYPES[Path(name).suffix]
         await response(scope, receive, send)

@@ -1,4 +1,4 @@
-"""ASGI middleware: how often one client may ask, and how much at once."""
+"""ASGI middleware: rate limits per client, and the body size limit."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ MOST_CLIENTS = 1024
 
 
 class Buckets:
-    """A bucket of tokens for every client: each request takes one, time puts them back.
+    """Token buckets, one per client: each request takes a token, and tokens refill over time.
 
-    The clients that asked last are remembered, ``MOST_CLIENTS`` at most.
+    Only the ``MOST_CLIENTS`` most recent clients are stored.
 
     Parameters
     ----------
     rate : float
-        Tokens that come back in a second.
+        Tokens refilled per second.
     size : float
-        Tokens in a full bucket.
+        Capacity of a bucket.
     now : callable
-        The time in seconds.
+        Returns the time in seconds.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class Buckets:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> float:
-        """Take a token and return 0, or return the seconds until there is one."""
+        """Take a token and return 0, or return the seconds until one is available."""
         now = self.now()
         tokens, since = self._left.pop(client, (self.size, now))
         tokens = min(self.size, tokens + (now - since) * self.rate)
@@ -58,9 +58,9 @@ class Buckets:
 
 
 class RateLimit:
-    """Refuses what a client asks too often: "too-many", with Retry-After.
+    """Rejects a client's requests above its rate: "too-many", with Retry-After.
 
-    Predictions are counted apart, as a stroke asks for many.
+    Predictions have a separate bucket, as one stroke sends many.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
@@ -89,7 +89,7 @@ class RateLimit:
 
 
 class TooLarge:
-    """Says as a problem that a body is too large, where Starlette's own limit says it as text."""
+    """Replaces Starlette's plain-text answer to a large body with a problem document."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,7 +1,7 @@
-"""A trained model as one safetensors file: its weights, its settings and a checksum in the header.
+"""Model files: one safetensors file with weights, settings and a checksum in the header.
 
-A file may come from anybody. It is read without running anything of it, and nothing is made of it
-before its sizes are known to be modest.
+Uploaded files are not trusted. Reading one executes no code from it, and builds no model before its
+sizes are known to be modest.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ __all__ = ["CLASSES", "LARGEST_HIDDEN", "MOST_HIDDEN", "Contents", "UnusableMode
 
 CLASSES = tuple("0123456789")
 LARGEST_HIDDEN, MOST_HIDDEN = 1024, 4
-"""How wide a hidden layer may be, and how many there may be."""
+"""Maximum width and number of hidden layers."""
 
 HEADER_BYTES = 256 << 10
 SETTINGS_CHARACTERS = 64 << 10
 KEY = "settings"
 
 
-class UnusableModel(ValueError):  # noqa: N818  # what the file is, for this studio
-    """A file that is no model, or none that the studio can use; the message says why."""
+class UnusableModel(ValueError):  # noqa: N818  # describes the file
+    """The file is no model, or not one that the studio supports; the message gives the reason."""
 
 
 class Contents(NamedTuple):
-    """What is in a file: how the model was trained, and its state by name."""
+    """Contents of a file: the training settings, and the state by name."""
 
     settings: Settings
     weights: dict[str, NDArray[Any]]
 
 
 def pack(settings: Settings, weights: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return a model as the bytes of a safetensors file.
+    """Serialize a model as a safetensors file.
 
     Parameters
     ----------
     settings : Settings
-        How it was trained.
+        The settings it was trained with.
     weights : mapping of str to ndarray
         Its ``state_dict()``.
 
@@ -72,12 +72,12 @@ def pack(settings: Settings, weights: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def read(contents: bytes) -> Run:
-    """Return the model of a file, in evaluation mode, and how it was trained.
+    """Read the model of a file, in eval mode, and its training settings.
 
     Parameters
     ----------
     contents : bytes
-        As `pack` gave them, or whatever somebody sent.
+        Bytes from `pack`, or any untrusted upload.
 
     Returns
     -------
@@ -87,11 +87,10 @@ def read(contents: bytes) -> Run:
     Raises
     ------
     UnusableModel
-        If it is no whole safetensors file of modest size with settings, or its checksum, if it has
-        one, is another; if the model is not one of
-        ``MODEL_OPTIONS`` with allowed options, such as one with code of its own; if it does not
-        tell ten digits in images of 28×28; if the weights do not fit it in names, shapes and
-        dtypes, are not all finite, or give no finite numbers.
+        If the file is no complete safetensors file of modest size with settings; if its checksum,
+        where present, is wrong; if the model is not in ``MODEL_OPTIONS`` with allowed options
+        (custom code is not); if it does not classify ten digits in 28×28 images; if the weights
+        have wrong names, shapes or dtypes, are not all finite, or give outputs that are not finite.
     """
     arrays, text = _arrays_and_settings(contents)
     settings = _checked_settings(text)
@@ -115,7 +114,7 @@ def read(contents: bytes) -> Run:
 
 
 def unpack(contents: bytes) -> Contents:
-    """Return what is in a file, as `read` does, but the weights as arrays."""
+    """Return the contents of a file, checked as in `read`, with the weights as arrays."""
     model, settings = read(contents)
     return Contents(settings, model.state_dict())
 
@@ -155,7 +154,7 @@ def _checked_settings(text: str) -> Settings:
         _check_model(settings.model)
         if not all(isinstance(each, str) for pair in settings.versions.items() for each in pair):
             raise ValueError(f"versions: got {settings.versions}, expected texts by name")
-        settings.to_json().encode()  # what cannot be told in JSON and UTF-8 cannot be kept
+        settings.to_json().encode()  # must be valid JSON and UTF-8 to be stored
     except UnusableModel:
         raise
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
@@ -164,7 +163,7 @@ def _checked_settings(text: str) -> Settings:
 
 
 def _checked_data(data: DataSettings) -> DataSettings:
-    """Return the settings with numbers where there are numbers as texts."""
+    """Return the settings with numeric strings converted to numbers."""
     if data.input_shape != (1, *INPUT_SHAPE) or data.classes != CLASSES:
         raise UnusableModel(
             f"the model takes images of shape {data.input_shape} for one of "
@@ -208,7 +207,7 @@ def _check_model(model: ModelSettings) -> None:
 
 
 def _try_out(run: Run) -> None:
-    """Raise UnusableModel if a blank, a full or a random image gives what is no number."""
+    """Raise UnusableModel if a blank, full or random image gives an output that is not finite."""
     images = np.random.default_rng(0).integers(0, 256, (3, 1, *INPUT_SHAPE), np.uint8)
     images[0], images[1] = 0, 255
     with np.errstate(all="ignore"):

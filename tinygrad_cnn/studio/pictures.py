@@ -1,4 +1,4 @@
-"""Uploaded pictures as a model's input: whatever is sent, bounded in work and memory."""
+"""Uploaded pictures as model input, with bounds on work and memory."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif")
 SIDE = 28
 ROOMY = 1120
-"""The longer side that a picture is scaled down to before its ink is looked for."""
+"""The longer side to which a picture is scaled before its ink is located."""
 SMALL, SMALL_BYTES = 512 * 512, 1 << 16
-"""As many pixels and bytes take little time to decode."""
+"""A picture with at most this many pixels and bytes is quick to decode."""
 
 
 def decode(contents: bytes, heavy: Gate) -> Image.Image:
-    """Decode a picture of any allowed format, the first frame if it moves.
+    """Decode a picture of any allowed format; of an animation, the first frame.
 
-    The size is read first and nothing is decoded that is too large, so a small file cannot
-    claim much memory; large ones are decoded one after another.
+    The size is checked before decoding, so a small file cannot claim much memory. Large pictures
+    are decoded one at a time.
 
     Parameters
     ----------
     contents : bytes
-        The file.
+        The file's bytes.
     heavy : Gate
-        To wait at with a large picture.
+        The gate for large pictures.
 
     Returns
     -------
     Image
-        Grey (mode "L"), upright, with sides of at most 1120.
+        Gray (mode "L"), upright, with sides of at most 1120.
 
     Raises
     ------
     Problem
-        "not-a-picture" if it is damaged or none, "too-large" if it has too many pixels, "busy" if
-        too many large ones are being decoded.
+        "not-a-picture" if the file is damaged or no picture, "too-large" if it has too many pixels,
+        "busy" if too many large pictures are waiting.
     """
     if not contents:
         raise Problem("not-a-picture", f"the body is empty, expected {', '.join(FORMATS)}")
@@ -62,7 +62,7 @@ def decode(contents: bytes, heavy: Gate) -> Image.Image:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large("far too many") from None
-    except Exception as error:  # decoders of damaged files raise errors of any kind
+    except Exception as error:  # decoders raise errors of any kind on damaged files
         raise Problem(
             "not-a-picture",
             f"the body of {len(contents)} bytes cannot be decoded, expected "
@@ -71,18 +71,18 @@ def decode(contents: bytes, heavy: Gate) -> Image.Image:
 
 
 def is_small(contents: bytes) -> bool:
-    """Return whether to decode a picture takes little time, so that no thread is needed for it."""
+    """Return whether a picture is quick to decode, so that no thread is needed."""
     if len(contents) > SMALL_BYTES:
         return False
     try:
         with Image.open(BytesIO(contents), formats=FORMATS) as opened:
             return opened.width * opened.height <= SMALL
     except Exception:
-        return True  # to be refused
+        return True  # decoding will reject it
 
 
 def digit(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the digit on a grey picture as MNIST's are; Problem "blank" if there is no ink."""
+    """Return the digit of a gray picture in MNIST's format; Problem "blank" if there is no ink."""
     try:
         return as_mnist(np.asarray(image, np.float32) / np.float32(255), "the picture")
     except DataError as error:
@@ -90,7 +90,7 @@ def digit(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def png(image: Image.Image) -> bytes:
-    """Return a picture as a PNG file, without whatever came with it."""
+    """Return a picture as a PNG file, without metadata."""
     file = BytesIO()
     Image.fromarray(np.asarray(image)).save(file, "PNG")
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""The models that are loaded, and what they take a picture for."""
+"""The cache of loaded models, and their predictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_LOADED = 8
 
 
 class Prediction(NamedTuple):
-    """What a model takes a picture for: a number for each class."""
+    """A prediction: a number for each class."""
 
     logits: NDArray[np.floating]
     probabilities: NDArray[np.floating]
@@ -31,16 +31,16 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model from the store, ready to be asked by several threads at once.
+    """A model from the store, shared by several threads.
 
-    Nobody may change it: who needs gradients takes them by `tinygrad_cnn.grad`, not by
-    `backward`, which would add them up in the parameters.
+    It is read-only: compute gradients with `tinygrad_cnn.grad`, not with `backward`, which would
+    accumulate them in the parameters.
 
     Attributes
     ----------
     id : int
     model : Module
-        In evaluation mode.
+        In eval mode.
     settings : train.Settings
     """
 
@@ -49,19 +49,19 @@ class Loaded:
     settings: train.Settings
 
     def prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return images (N, H, W) of one channel as the model takes them, (N, 1, H, W)."""
+        """Convert images (N, H, W) of one channel to the model's input, (N, 1, H, W)."""
         images = np.divide(pixels[:, np.newaxis], np.float32(255), dtype=np.float32)
         return self.settings.data.normalise()(images, np.random.default_rng(0))
 
     def predict(self, pixels: NDArray[np.uint8], temperature: float = 1.0) -> Prediction:
-        """Ask the model.
+        """Predict the class of an image.
 
         Parameters
         ----------
         pixels : ndarray of uint8, shape (28, 28)
             Light ink on black.
         temperature : float
-            Above 0; the higher, the more even the probabilities.
+            Positive; a higher temperature gives more even probabilities.
 
         Returns
         -------
@@ -76,10 +76,10 @@ class Loaded:
 
 
 class Predictor:
-    """Loads models when they are asked for, and keeps those that were asked last.
+    """Loads models on demand, and caches the most recently used ones.
 
-    Which model is promoted is remembered as well, so that a prediction needs no database: whoever
-    promotes or deletes a model must say so by `forget`.
+    The promoted model's id is cached too, so that a prediction needs no database query. After
+    promoting or deleting a model, call `forget`.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Predictor:
         self._changes = 0
 
     def cached(self, model_id: int | None) -> Loaded | None:
-        """Return a model, the promoted one for None, if that takes no time; else None."""
+        """Return a model if it is cached (the promoted one for None), else None."""
         with self._lock:
             wanted = self._promoted if model_id is None else model_id
             found = self._loaded.get(wanted) if wanted is not None else None
@@ -103,14 +103,14 @@ class Predictor:
             return found
 
     def get(self, model_id: int | None) -> Loaded:
-        """Return a model, the promoted one for None.
+        """Return a model; None means the promoted one.
 
         Raises
         ------
         Problem
-            "no-model", with the id of the training that will give one, if none is promoted.
+            "no-model" if none is promoted, with the id of the run that will give one.
         Missing
-            If there is no such model.
+            If the model does not exist.
         """
         found = self.cached(model_id)
         if found is not None:
@@ -123,7 +123,7 @@ class Predictor:
             row = models.get(session, wanted)
         loaded = Loaded(row.id, *model_files.read(row.weights))
         with self._lock:
-            if changes == self._changes:  # else what was read may be no more
+            if changes == self._changes:  # else the loaded model may be out of date
                 self._loaded[loaded.id] = loaded
                 if model_id is None:
                     self._promoted = loaded.id
@@ -132,7 +132,7 @@ class Predictor:
         return loaded
 
     def forget(self, model_id: int | None = None) -> None:
-        """Forget which model is promoted and, where one is named, the model."""
+        """Drop the promoted id from the cache and, if given, the model."""
         with self._lock:
             self._changes += 1
             self._promoted = None
@@ -141,7 +141,7 @@ class Predictor:
 
 
 def _no_model(newest_first: Sequence[Run]) -> Problem:
-    """Return the problem that nothing is trained, with the run that will give a model, if any."""
+    """Return the problem "no-model", with the run that will give a model, if any."""
     run = next((run for run in reversed(newest_first) if run.state not in runs.ENDED), None)
     told = "start a training" if run is None else f"run {run.id} will give one"
     return Problem(

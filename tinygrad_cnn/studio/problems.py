@@ -1,4 +1,4 @@
-"""Errors as problem documents (RFC 9457), whoever raises them."""
+"""Problem documents (RFC 9457) for all errors."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "no-graphviz": (501, "Graphviz is not installed"),
     "busy": (503, "The server is busy"),
 }
-"""By name, the status and the title. A problem's type is ``/docs#NAME``."""
+"""Status and title by name. A problem's type is ``/docs#NAME``."""
 
 OF_STATUS = {400: "bad-request", 404: "not-found", 405: "method", 413: "too-large", 422: "invalid"}
 
 
-class Problem(Exception):  # noqa: N818  # the word of RFC 9457
-    """What a request cannot have, to be told as a problem document.
+class Problem(Exception):  # noqa: N818  # the term of RFC 9457
+    """An error to be answered with a problem document.
 
     Parameters
     ----------
     name : str
         A key of ``PROBLEMS``.
     detail : str
-        What came and what was expected, as a sentence.
+        A sentence with the value given and the value expected.
     headers : mapping of str to str, optional
-        Of the response, such as ``Retry-After``.
+        Response headers, such as ``Retry-After``.
     **fields
-        Further members of the document: plain JSON.
+        Additional members of the document: plain JSON.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Problem(Exception):  # noqa: N818  # the word of RFC 9457
         }
 
     def response(self) -> Response:
-        """Return the response; what is not ASCII is escaped, so that any text can be told."""
+        """Return the response; non-ASCII text is escaped, so that any text is valid."""
         body = json.dumps(self.document(), default=repr).encode()
         return Response(body, self.status, self.headers, MEDIA_TYPE)
 
@@ -98,7 +98,7 @@ class ProblemDocument(BaseModel):
 
 
 def documented(*names: str) -> dict[int | str, dict[str, Any]]:
-    """Return the ``responses`` of a route that can raise the problems of these names.
+    """Return the ``responses`` of a route that can raise the named problems.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def documented(*names: str) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Let `app` tell every error as a problem document."""
+    """Make `app` answer every error with a problem document."""
     app.add_exception_handler(Problem, _of_problem)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)

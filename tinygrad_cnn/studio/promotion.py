@@ -1,4 +1,4 @@
-"""Which model answers: none that is worse than the one before, unless somebody insists."""
+"""Promotion of models: a worse model is refused, unless the caller insists."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["Worse", "common_set", "promote"]
 BATCH = 100
 
 
-class Worse(Exception):  # noqa: N818  # what the model is
+class Worse(Exception):  # noqa: N818  # describes the model
     """A model is worse than the promoted one.
 
     Attributes
     ----------
     before, after : float
-        The accuracies of the promoted model and of the other, on the same images.
+        Accuracies of the promoted model and the candidate, on the same images.
     count : int
-        How many those are.
+        Number of images.
     """
 
     def __init__(self, before: float, after: float, count: int) -> None:
@@ -39,28 +39,28 @@ class Worse(Exception):  # noqa: N818  # what the model is
 
 
 def promote(store: Store, id: int, insist: bool = False) -> Model:
-    """Let a model answer from now on, if it is no worse than the one that does.
+    """Promote a model, unless it is worse than the promoted one.
 
-    Both are measured on the same images, whatever they were trained with: see `common_set`.
+    Both are evaluated on the same images, independent of their training data: see `common_set`.
 
     Parameters
     ----------
     store : Store
     id : int
     insist : bool
-        Promote it without measuring.
+        Promote without comparing.
 
     Returns
     -------
     Model
-        It.
+        The promoted model.
 
     Raises
     ------
     Missing
-        If there is no such model.
+        If the model does not exist.
     Worse
-        If it is, and nobody insists.
+        If the model is worse and `insist` is False.
     """
     while True:
         with store.reading() as session:
@@ -75,11 +75,11 @@ def promote(store: Store, id: int, insist: bool = False) -> Model:
         with store.session() as session:
             if insist or models.promoted_id(session) == (standard and standard.id):
                 return models.promote(session, id, insist)
-        # Another was promoted meanwhile: that one is the standard now.
+        # Another model was promoted meanwhile: compare with that one.
 
 
 def common_set(drawn: Sequence[Drawing]) -> Dataset:
-    """Return what models are compared by: the embedded test digits, and drawings held back."""
+    """Return the comparison set: the embedded test digits, and the held-back drawings."""
     test = load("digits").test
     pixels = np.frombuffer(b"".join(drawing.input for drawing in drawn), np.uint8)
     images = pixels.reshape(len(drawn), 1, *INPUT_SHAPE)

@@ -1,4 +1,4 @@
-"""How good a model is on its test images, as plain JSON: to be kept with it and shown."""
+"""A model's report on its test images, as plain JSON."""
 
 from __future__ import annotations
 
@@ -50,26 +50,25 @@ class Report(TypedDict):
 
 
 def report(model: Module, settings: Settings, test: Dataset) -> Report:
-    """Measure a model.
+    """Evaluate a model.
 
     Parameters
     ----------
     model : Module
     settings : Settings
-        It was trained with; tells how images are normalised.
+        The settings it was trained with; they define the normalization.
     test : Dataset
-        Images that it was not trained with.
+        Images not used in training.
 
     Returns
     -------
     Report
-        Plain JSON; with the 24 errors that the model is surest of, or fewer.
+        Plain JSON; includes the 24 most confident errors, or fewer.
 
     Raises
     ------
     ValueError
-        If the images are not of the shape and the classes that the model takes, or it gives
-        numbers that are not finite.
+        If the images do not have the model's input shape and classes, or an output is not finite.
 
     Examples
     --------
@@ -111,7 +110,7 @@ def report(model: Module, settings: Settings, test: Dataset) -> Report:
 
 
 def calibration_error(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """Return how far a model's sureness is from how often it is right, from 0 to 1.
+    """Return the expected calibration error, from 0 to 1.
 
     Parameters
     ----------
@@ -120,9 +119,9 @@ def calibration_error(probabilities: NDArray[np.floating], labels: NDArray[np.in
 
     Notes
     -----
-    The expected calibration error: with the images in 15 bins of equal width by the highest
-    probability p, Σ |bin|/N · |accuracy of the bin − mean of p|. Guo, Pleiss, Sun and Weinberger,
-    "On calibration of modern neural networks", 2017.
+    With the images in 15 bins of equal width by the highest probability p, it is Σ |bin|/N ·
+    |accuracy of the bin − mean of p|. Guo, Pleiss, Sun and Weinberger, "On calibration of modern
+    neural networks", 2017.
 
     Examples
     --------

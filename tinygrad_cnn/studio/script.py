@@ -1,4 +1,4 @@
-"""The Python that makes a model again, with nothing but the package's public face."""
+"""Python scripts that reproduce a model with the package's public API."""
 
 from __future__ import annotations
 
@@ -87,26 +87,25 @@ print(f"{{NAME}}: accuracy {{accuracy:.4f}} on {{split.test.name}}, then {{ACCUR
 
 
 def script(name: str, settings: Settings, accuracy: float, taught: bool = False) -> str:
-    """Return the text of a script that trains a model again and says how good it is.
+    """Return a script that trains a model again and prints its accuracy.
 
-    A model that has learned drawings, too, is not trained but loaded: the script has only its
-    settings.
+    A fine-tuned model is loaded instead of trained: the script only has its settings.
 
     Parameters
     ----------
     name : str
-        Of the model: any text, for it is quoted.
+        Name of the model: any text, as it is quoted.
     settings : Settings
     accuracy : float
-        On its test images.
+        Accuracy on its test images.
     taught : bool
-        Whether it has learned drawings; where that is not known, the number of its training
-        images tells.
+        Whether it was fine-tuned on drawings; if unknown, this is inferred from the number of its
+        training images.
 
     Returns
     -------
     str
-        Python, for the package's public face alone.
+        Python source that uses only the public API.
     """
     data, model = settings.data, settings.model
     taught = taught or (
@@ -136,6 +135,6 @@ def script(name: str, settings: Settings, accuracy: float, taught: bool = False)
 
 
 def _literal(value: Any) -> str:
-    """Return a value as Python writes it, and in double quotes where that changes nothing else."""
+    """Return a value as Python source, with double quotes where possible."""
     text = repr(value)
     return text if '"' in text or "\\" in text else text.replace("'", '"')

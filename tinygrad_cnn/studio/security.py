@@ -1,4 +1,4 @@
-"""ASGI middleware: who may ask, from which page, and what a page of ours may do."""
+"""ASGI middleware: access control, and security headers of pages."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 HOST = re.compile(r"(\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\[\]:@/\s]+))(:(?P<port>\d+))?")
-OUTSIDE = {"cross-site", "same-site"}  # a page of another port of this machine is same-site
+OUTSIDE = {"cross-site", "same-site"}  # a page from another port of this machine is same-site
 
 
 class Security:
-    """Answers only those who call the server by its name, from its own pages, with the token.
+    """Answers only requests with the server's host name, from its own pages, with the token.
 
     A page of another site can make a browser send requests here (cross-site requests), or have a
-    name of its own that leads to this machine (DNS rebinding): the headers Origin, Sec-Fetch-Site
-    and Host tell. What asks without a browser sends none of the first two, and is answered.
+    host name that resolves to this machine (DNS rebinding). The headers Origin, Sec-Fetch-Site and
+    Host reveal both. Clients other than browsers omit the first two, and are allowed.
 
     Parameters
     ----------
     app : ASGI application
     settings : Settings
-        With the port that the server listens at.
+        Includes the port that the server listens on.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -78,7 +78,7 @@ class Security:
         await (answer or self.app)(scope, receive, with_headers)
 
     def _answer(self, scope: Scope) -> Response | None:
-        """Return None if the request may pass; else a redirection, or raise Problem."""
+        """Return None if the request may pass, or a redirect; raise Problem otherwise."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not self._is_ours(host):
@@ -115,11 +115,11 @@ class Security:
             address = ipaddress.ip_address(name)
         except ValueError:
             return False
-        return self.any_address or address.is_loopback  # an address cannot be rebound
+        return self.any_address or address.is_loopback  # an IP address cannot be rebound
 
 
 def _opens_the_page(scope: Scope, headers: Headers) -> bool:
-    """Return whether someone follows a link to the studio: that shows it and changes nothing."""
+    """Return whether the request follows a link to the studio, which changes nothing."""
     return (
         scope["method"] == "GET"
         and scope["path"] == "/"
@@ -129,7 +129,7 @@ def _opens_the_page(scope: Scope, headers: Headers) -> bool:
 
 
 def _presented(headers: Headers) -> str:
-    """Return the token of the request, or nothing."""
+    """Return the token of the request, or an empty string."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()
@@ -141,7 +141,7 @@ def _presented(headers: Headers) -> str:
 
 
 def _check(presented: str, token: str) -> None:
-    """Raise Problem unless the token is right; how long that takes tells nothing of it."""
+    """Raise Problem unless the token is right; the comparison takes constant time."""
     if not hmac.compare_digest(presented.encode("utf-8", "replace"), token.encode()):
         raise Problem(
             "no-token",

@@ -1,4 +1,4 @@
-"""The server: a socket, uvicorn, and a browser that is shown where."""
+"""The server: a socket, uvicorn, and a browser opened at its address."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ GOODBYE_SECONDS = 3  # for open event streams
 
 
 def serve(settings: Settings, open_browser: bool = True) -> None:
-    """Answer requests until interrupted.
+    """Serve until interrupted.
 
-    The address is printed when the server answers, then the browser is opened.
+    Once the server is ready, the address is printed and the browser opened.
 
     Parameters
     ----------
     settings : Settings
-        Port 0 takes a free one.
+        Port 0 selects a free port.
     open_browser : bool
 
     Raises
     ------
     OSError
-        If the port is taken, or the host is not this machine.
+        If the port is in use, or the host is not this machine.
     Damaged
         If the database cannot be used.
     InUseError
-        If another studio uses the same data.
+        If another studio uses the same data folder.
     """
     with _listening(settings) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
@@ -49,20 +49,20 @@ def serve(settings: Settings, open_browser: bool = True) -> None:
         config = uvicorn.Config(
             app,
             lifespan="off",
-            access_log=False,  # an address may hold the token
+            access_log=False,  # an address may contain the token
             log_level="warning",
-            proxy_headers=False,  # a client could claim any address
+            proxy_headers=False,  # a client could forge any address
             server_header=False,
             limit_concurrency=settings.limits.connections,
             timeout_graceful_shutdown=GOODBYE_SECONDS,
         )
         server = _Server(app, config, lambda: _greet(settings, open_browser))
-        with contextlib.suppress(KeyboardInterrupt):  # after a tidy end
+        with contextlib.suppress(KeyboardInterrupt):  # after a clean shutdown
             server.run(sockets=[listener])
 
 
 def address(settings: Settings) -> str:
-    """Return where a browser of this machine finds the studio.
+    """Return the URL of the studio for a browser on this machine.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def address(settings: Settings) -> str:
 
 
 class _Server(uvicorn.Server):
-    """Starts and ends the app itself, so that an error on the way reaches the caller."""
+    """Starts and stops the app itself, so that startup errors reach the caller."""
 
     def __init__(self, app: FastAPI, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
@@ -91,7 +91,7 @@ class _Server(uvicorn.Server):
         self._when_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._app.state.feed.close()  # an answer that never ends would be waited for
+        await self._app.state.feed.close()  # shutdown would wait for an open event stream
         await super().shutdown(sockets)
         await self._lifespan.__aexit__(None, None, None)
 
@@ -103,16 +103,16 @@ def _greet(settings: Settings, open_browser: bool) -> None:
 
 
 def _listening(settings: Settings) -> socket.socket:
-    """Return a socket that listens; made here, so that a free port is known before the app."""
+    """Return a listening socket; created before the app, so that a free port is known."""
     try:
         version_6 = ipaddress.ip_address(settings.host).version == 6
     except ValueError:
         version_6 = False
     family = socket.AF_INET6 if version_6 else socket.AF_INET
-    # asyncio sends at once (TCP_NODELAY) only where the protocol is named: else answers wait 40 ms
+    # asyncio sets TCP_NODELAY only if the protocol is named; otherwise answers wait 40 ms
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if os.name == "posix":  # elsewhere it would let two servers share a port
+        if os.name == "posix":  # elsewhere two servers could share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
         listener.listen(BACKLOG)

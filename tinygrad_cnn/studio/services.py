@@ -1,4 +1,4 @@
-"""What requests are answered with."""
+"""The services that request handlers depend on."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __all__ = ["Gate", "Services", "UsesServices", "services"]
 
 
 class Gate:
-    """Lets few threads at a time do costly work: ``with gate:``; the others wait, or are refused.
+    """Limits concurrent costly work: ``with gate:``. Other threads wait, or are refused.
 
-    To be used by routes that run in a thread (``def``, not ``async def``).
+    For routes that run in a thread (``def``, not ``async def``).
 
     Parameters
     ----------
     running : int
-        How many may be inside.
+        Maximum number of threads inside.
     waiting : int
-        How many more may wait.
+        Maximum number of waiting threads.
     seconds : float
-        For how long.
+        Maximum waiting time.
 
     Raises
     ------
     Problem
-        "busy", with Retry-After, on entering, if too many wait or it took too long.
+        "busy", with Retry-After, on entering, if too many threads wait or the wait took too long.
     """
 
     def __init__(self, running: int, waiting: int, seconds: float) -> None:
@@ -77,7 +77,7 @@ def _busy() -> Problem:
 
 @dataclass(frozen=True)
 class Services:
-    """What a request needs.
+    """Dependencies of request handlers.
 
     Attributes
     ----------
@@ -85,11 +85,11 @@ class Services:
     store : Store
         The database.
     predictor : Predictor
-        The models that are loaded.
+        The cache of loaded models.
     supervisor : Supervisor
-        Of the trainings.
+        Runs the training processes.
     heavy : Gate
-        Around costly work.
+        The gate for costly work.
     """
 
     settings: Settings
@@ -100,7 +100,7 @@ class Services:
 
 
 async def services(connection: HTTPConnection) -> Services:
-    """Return the services of the app that a request is for."""
+    """Return the services of the request's app."""
     found = connection.app.state.services
     assert isinstance(found, Services)
     return found

@@ -1,4 +1,4 @@
-"""What a studio is started with."""
+"""Settings of the studio."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ KIB, MIB = 1 << 10, 1 << 20
 
 
 JSON_BYTES, PICTURE_BYTES, WEIGHTS_BYTES = 64 * KIB, 8 * MIB, 64 * MIB
-"""The largest body of a request, by what it holds: ``max_body_size`` of a route."""
+"""Maximum body size by content, for ``max_body_size`` of a route."""
 
 PIXELS = 4096 * 4096
-"""The largest picture that is decoded."""
+"""Maximum number of pixels of a decoded picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much clients may ask for.
+    """Request limits.
 
     Attributes
     ----------
     predictions_per_second, requests_per_second : float
-        What one client may ask in the long run, and `burst` seconds' worth at once.
+        Sustained rate per client; a client may send `burst` seconds' worth at once.
     burst : float
     heavy : int
-        How many costly requests are worked on at once.
+        Maximum number of concurrent costly requests.
     heavy_waiting : int
-        How many more may wait, for `heavy_seconds` at most.
+        Maximum number of waiting ones, for at most `heavy_seconds`.
     heavy_seconds : float
     connections : int
-        How many the server holds open at once.
+        Maximum number of open connections.
 
     Raises
     ------
     ValueError
-        If one is out of range.
+        If a value is out of range.
     """
 
     predictions_per_second: float = 1000.0
@@ -73,18 +73,18 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where a studio keeps what it knows, and who may reach it.
+    """Data folder, address, token and limits of a studio.
 
     Attributes
     ----------
     data_dir : Path
-        The folder of the database and of the runs; is made if it does not exist.
+        The folder of the database and the runs; created if missing.
     host : str
-        The name or address that the server listens at.
+        Host name or address to listen on.
     port : int
-        0 takes a free one.
+        0 selects a free port.
     token : str or None
-        What a client must present; not needed while only this machine can reach the server.
+        The token that clients must send; optional while only this machine can reach the server.
     limits : Limits
 
     Raises
@@ -123,17 +123,17 @@ class Settings:
 
     @property
     def database(self) -> Path:
-        """The file of the database."""
+        """The path of the database file."""
         return self.data_dir / "studio.db"
 
     @property
     def runs_dir(self) -> Path:
-        """The folder that holds a run folder for every training."""
+        """The folder of the run folders."""
         return self.data_dir / "runs"
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach `host`, a name or an address.
+    """Return whether `host`, a name or an address, is reachable only from this machine.
 
     Examples
     --------
@@ -149,7 +149,7 @@ def is_loopback(host: str) -> bool:
 
 
 def default_data_dir() -> Path:
-    """Return the folder where this platform keeps what a user's programs know."""
+    """Return the platform's folder for user data."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("tinygrad-cnn", appauthor=False)) / "studio"

@@ -1,1 +1,1 @@
-"""The HTTP interface, a router in each file."""
+"""The HTTP API, one router per file."""

@@ -1,4 +1,4 @@
-"""The drawings: what somebody drew, and what it is."""
+"""Routes for drawings and their labels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["router"]
 MOST = 200
 MOST_DRAWINGS = 20_000
 SIDE = 280
-"""The longest side of a picture as it is kept."""
+"""The longest side of a stored picture."""
 
 router = APIRouter(prefix="/api/drawings", tags=["drawings"])
 

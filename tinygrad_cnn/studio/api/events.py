@@ -1,4 +1,4 @@
-"""What happens, as it happens: server-sent events."""
+"""The route for server-sent events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RETRY_MILLISECONDS = 1000
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Keep the one feed of all listeners in ``app.state.feed``, as long as the server runs."""
+    """Keep the shared feed in ``app.state.feed`` while the server runs."""
     async with Feed(app.state.services.store) as feed:
         app.state.feed = feed
         yield

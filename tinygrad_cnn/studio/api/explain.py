@@ -1,4 +1,4 @@
-"""What a network does with a picture, forward and backward: the routes below ``/api/explain``."""
+"""Routes that explain a prediction, forward and backward, below ``/api/explain``."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def graph(
 
 @contextmanager
 def _explaining(services: Services, model_id: int | None) -> Iterator[train.Run]:
-    """Give the model to explain, to one thread; what cannot be explained becomes a problem."""
+    """Provide the model to explain to one thread; an ExplainError becomes a problem."""
     loaded = services.predictor.get(model_id)
     with tg.num_threads(1):
         try:

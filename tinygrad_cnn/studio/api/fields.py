@@ -1,4 +1,4 @@
-"""What several requests and answers have in common."""
+"""Field types shared by requests and answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Id", "Input", "Temperature"]
 LARGEST_ID = 2**63 - 1
 
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
-"""Of a model, a run or a drawing: what SQLite can hold."""
+"""The id of a model, run or drawing, within SQLite's range."""
 
 Input = Annotated[
     str,
@@ -20,7 +20,7 @@ Input = Annotated[
         pattern=r"^[A-Za-z0-9+/_-]{1046}(==)?$",
     ),
 ]
-"""What `encoding.decode_input` takes: the pattern lets nothing else through."""
+"""Input for `encoding.decode_input`; the pattern admits nothing else."""
 
 Temperature = Annotated[
     float,

@@ -1,4 +1,4 @@
-"""The images that models learn and are tested with."""
+"""Routes for the training and test images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The models: which there are, how good they are, which of them answers; up and down."""
+"""Routes for models: list, evaluate, promote, download and upload."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Promoting(BaseModel):
 
 
 def summary(model: Model, promoted: int | None) -> ModelSummary:
-    """Return a model in short, where `promoted` is the id of the one that answers."""
+    """Return the summary of a model; `promoted` is the id of the promoted one."""
     return ModelSummary(**_summary(model, promoted))
 
 

@@ -1,4 +1,4 @@
-"""Pictures and inputs to probabilities: the routes that answer while a person draws."""
+"""Prediction routes, called while the user draws: pictures or inputs to probabilities."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PICTURE_BODY = {
         },
     }
 }
-"""What OpenAPI is told of a route that takes a picture: `openapi_extra`."""
+"""`openapi_extra` of a route that takes a picture."""
 
 router = APIRouter(prefix="/api/predict", tags=["predict"])
 

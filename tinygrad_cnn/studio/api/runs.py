@@ -1,4 +1,4 @@
-"""The trainings: to ask for one, to follow it, to say what it is to do."""
+"""Routes for runs: create, follow and control them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 def _one_of(names: Iterable[str]) -> Any:
-    """Tell which strings a field takes; whoever makes the request of a run refuses others."""
+    """Document the strings that a field takes; building the run's request rejects all others."""
     return Field(max_length=40, json_schema_extra={"enum": list(names)})
 
 
@@ -138,14 +138,14 @@ class Points(BaseModel):
 
 
 def answer(session: Session, run: Run) -> RunAnswer:
-    """Return a run as it is answered."""
+    """Return the answer for a run."""
     told = RunAnswer.model_validate(run)
     told.position = runs.position(session, run)
     return told
 
 
 def told(point: Point) -> dict[str, Any]:
-    """Return what a point tells, as an event and in a list alike."""
+    """Return the payload of a point, for events and lists alike."""
     return {"run_id": point.run_id, "step": point.step, **point.payload}
 
 
@@ -294,7 +294,7 @@ def _check_name(name: str) -> None:
 
 
 def _taught(name: str) -> str:
-    """Return what a model is called once it is taught."""
+    """Return the name of a model after fine-tuning."""
     end = ", taught"
     return name if name.endswith(end) else name[: LONGEST_NAME - len(end)] + end
 

@@ -1,4 +1,4 @@
-"""What a page needs to know first."""
+"""The initial state that a page loads."""
 
 from __future__ import annotations
 

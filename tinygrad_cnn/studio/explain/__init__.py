@@ -1,5 +1,5 @@
-"""What a trained network does with one picture, forward and backward, number by number.
+"""Explanations of a trained network's computation on one picture, forward and backward.
 
-Every explanation watches the network as it computes, and takes from that what it says: it knows ops
-and their windows, but no model. Networks are only read, so that many threads can explain one.
+Every explanation is read from a trace of the computation: it knows ops and their windows, but no
+models. Networks are only read, so that many threads can explain one.
 """

@@ -1,4 +1,4 @@
-"""How the loss flows back through a network: a gradient for every layer, parameter and pixel."""
+"""The backward pass explained: a gradient for every layer, parameter and pixel."""
 
 from __future__ import annotations
 
@@ -82,12 +82,13 @@ def loss_of(run: Run, logits: tg.Tensor, label: int, temperature: float) -> tg.T
 def explain_backward(
     run: Run, picture: NDArray[np.uint8], label: int, temperature: float = 1.0
 ) -> Backward:
-    """Return how the loss of a picture, whose digit is `label`, flows back.
+    """Return the gradients of the loss of a picture with the digit `label`.
 
     Raises
     ------
     ExplainError
-        If there is no such label, the picture does not fit the network, or a number is not finite.
+        If the label does not exist, the picture does not fit the network, or a number is not
+        finite.
     """
     parameters = dict(run.model.named_parameters())
     with tg.trace() as trace:
@@ -125,5 +126,5 @@ def _check_finite(gradient: NDArray[np.floating]) -> None:
 
 
 def _norm(array: NDArray[np.floating]) -> float:
-    squares = np.square(array, dtype=np.float64)  # no BLAS: that would wake its own threads
+    squares = np.square(array, dtype=np.float64)  # not a BLAS product, which would wake its threads
     return float(np.sqrt(squares.sum()))

@@ -1,4 +1,4 @@
-"""One cell of a layer: the numbers that make it, and what it sees of the picture."""
+"""One cell of a layer explained: its terms and its receptive field."""
 
 from __future__ import annotations
 
@@ -88,25 +88,25 @@ def explain_cell(
     cell: Sequence[int],
     temperature: float = 1.0,
 ) -> Cell:
-    """Return how a cell of a layer's output comes about.
+    """Return the computation of one cell of a layer's output.
 
     Parameters
     ----------
     run : Run
     picture : ndarray of uint8
-        As the network takes it: (28, 28).
+        The network's input: (28, 28).
     layer : str
-        A name that `explain_layers` gives.
+        A layer name from `explain_layers`.
     cell : sequence of int
         Channel, row and column; or the unit.
     temperature : float
-        Of the softmax behind the network.
+        Temperature of the softmax after the network.
 
     Raises
     ------
     ExplainError
-        If there is no such layer or cell, or the layer cannot be written out: it is of another
-        kind, or computes several ops.
+        If the layer or cell does not exist, or the layer cannot be written out: its kind is
+        unknown, or it computes several ops.
     """
     seen = forward(run, picture)
     found = _found([*seen.layers, softmax_of(seen, temperature)], layer)

@@ -1,4 +1,4 @@
-"""What layers compute, as their ops declare it: text, and MathML for the page."""
+"""Equations of layers, as their ops declare them: text, and MathML for the page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Equation", "as_mathml", "equation_of"]
 
 @dataclass(frozen=True)
 class Equation:
-    """An op as mathematics.
+    """The equation of an op.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Equation:
 
 
 def equation_of(op: tg.Op[Any] | None) -> Equation:
-    """Return what an op computes; nothing for None.
+    """Return the equation of an op; empty for None.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def equation_of(op: tg.Op[Any] | None) -> Equation:
 
 @lru_cache(maxsize=512)
 def as_mathml(latex: str) -> str | None:
-    r"""Return a formula as a MathML element; None where it cannot be told whole.
+    r"""Convert a LaTeX formula to a MathML element; None if it cannot be converted completely.
 
     Examples
     --------
@@ -62,4 +62,4 @@ def as_mathml(latex: str) -> str | None:
         told = "".join(ElementTree.fromstring(text).itertext())
     except ElementTree.ParseError:
         return None
-    return None if "\\" in told else text  # it passes on commands that it does not know
+    return None if "\\" in told else text  # the converter passes unknown commands through

@@ -1,4 +1,4 @@
-"""What a cell sees: windows composed, from a layer's output back to the network's input."""
+"""Receptive fields: windows composed from a layer's output back to the network's input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinygrad_cnn.studio.explain.forward import Layer
 __all__ = ["Rectangle", "Region", "receptive_field", "rectangle", "seen_by", "whole"]
 
 Region: TypeAlias = tuple[tuple[int, int], ...]
-"""A box of an array: for each axis the first place in it, and the first behind it."""
+"""A box of an array: the start and end of each axis, end excluded."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Rectangle:
 
 
 def receptive_field(layer: Layer, cell: tuple[int, ...]) -> Rectangle:
-    """Return the part of the network's input that a cell of a layer's output is computed from.
+    """Return the receptive field of a cell of a layer's output, in the network's input.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def receptive_field(layer: Layer, cell: tuple[int, ...]) -> Rectangle:
 
 
 def seen_by(layer: Layer, region: Region) -> Region:
-    """Return the box of ``layer.given`` that a box of its output is computed from."""
+    """Return the box of ``layer.given`` on which a box of its output depends."""
     shape = layer.given.shape
     if any(start == stop for start, stop in region):
         return ((0, 0),) * len(shape)
@@ -66,18 +66,18 @@ def seen_by(layer: Layer, region: Region) -> Region:
 
 
 def whole(shape: tuple[int, ...]) -> Region:
-    """Return all of an array."""
+    """Return the box of a whole array."""
     return tuple((0, size) for size in shape)
 
 
 def rectangle(region: Region) -> Rectangle:
-    """Return the rows and columns of a box of a picture."""
+    """Return the rectangle of a box of a picture."""
     (top, bottom), (left, right) = region[-2:]
     return Rectangle(top, left, bottom, right)
 
 
 def _cells(axis: Axis, outputs: tuple[int, int]) -> tuple[int, int]:
-    """Return the cells on the image, from first to last, that some neighbouring windows see."""
+    """Return the image cells, from first to last, under a range of adjacent windows."""
     start, stop = outputs
     first = start * axis.stride - axis.before
     end = (stop - 1) * axis.stride - axis.before + (axis.kernel - 1) * axis.dilation + 1
@@ -86,7 +86,7 @@ def _cells(axis: Axis, outputs: tuple[int, int]) -> tuple[int, int]:
 
 
 def _channels(layer: Layer, outputs: tuple[int, int]) -> tuple[int, int]:
-    """Return the channels that some neighbouring channels of the output are computed from."""
+    """Return the input channels on which adjacent output channels depend."""
     if layer.kind != "convolution":
         return outputs
     groups = layer.options["groups"]

@@ -1,4 +1,4 @@
-"""A picture's way through a network, layer by layer, as a trace has seen it."""
+"""The forward pass of a picture through a network, layer by layer, read from a trace."""
 
 from __future__ import annotations
 
@@ -28,43 +28,43 @@ KINDS = {
     "batch_norm": "batch-norm",
     "reshape": "flatten",
 }
-"""What layers are called by the op that they call; others are called by its own name."""
+"""Layer kinds by op name; other ops use their own name."""
 
 Array = NDArray[Any]
 
 
 class ExplainError(ValueError):
-    """What cannot be explained, and why; the message says what came and what was expected."""
+    """The computation cannot be explained; the message states the given and the expected."""
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A call of a module: what it was given and what it gave, for one picture.
+    """One call of a module, with its input and output, for one picture.
 
     Attributes
     ----------
     name : str
-        Of the module, such as "conv1" or "features.0".
+        Name of the module, such as "conv1" or "features.0".
     op : Op
-        The op that says what it computes.
+        The op that defines its computation.
     given, output : ndarray
         Without the batch axis.
     source : Layer or None
-        Which layer gave `given`; None for the network's input.
+        The layer that computed `given`; None for the network's input.
     arrays : dict of str to ndarray
-        The op's other arrays by its parameters: ``w``, ``bias``; of a batch norm ``mean``,
-        ``variance`` and ``epsilon`` too.
+        The op's other arrays, by parameter name: ``w``, ``bias``; for batch norm also ``mean``,
+        ``variance`` and ``epsilon``.
     options : dict of str to object
-        The op's other arguments, defaults included.
+        The op's other arguments, including defaults.
     windows : Windows or None
-        Where the windows of a convolution or pooling lie on `given`.
+        Positions of the windows of a convolution or pooling on `given`.
     step : Step or None
-        The call that computed `output`.
+        The traced call that computed `output`.
     composed_of : tuple of str
-        The ops that it calls, where no single one says what it computes from `given`; else empty.
+        The ops that it calls, if no single op computes `output` from `given`; else empty.
     picture : tuple of int, or None
-        The shape of the network's input, where `output` is computed from more than `source` and its
-        sources; it then sees all of that.
+        The shape of the network's input, if `output` depends on more than `source` and its sources;
+        its receptive field is then the whole input.
     """
 
     name: str
@@ -81,12 +81,12 @@ class Layer:
 
     @property
     def kind(self) -> str:
-        """What it does, in a word, such as "convolution" or "relu"; "composite" for several ops."""
+        """The layer's kind, such as "convolution" or "relu"; "composite" for several ops."""
         return "composite" if self.composed_of else KINDS.get(self.op.name, self.op.name)
 
     @property
     def flattened(self) -> Array | None:
-        """The picture, of shape (C, H, W), that a dense layer sees flattened; None for another."""
+        """The picture, of shape (C, H, W), flattened for a dense layer; None for other layers."""
         before = self.source
         if self.kind != "dense" or before is None or before.kind != "flatten":
             return None
@@ -95,17 +95,17 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Forward:
-    """A picture's way through a network.
+    """The forward pass of a picture through a network.
 
     Attributes
     ----------
     image : Tensor
-        What went in, normalised, of shape (1, C, H, W): a leaf.
+        The normalized input, of shape (1, C, H, W): a leaf.
     logits : Tensor
-        What came out, of shape (1, classes).
+        The output, of shape (1, classes).
     layers : list of Layer
-        The module calls in order; those that compute nothing, such as a dropout after training, are
-        not among them, nor those whose result has no batch axis.
+        The module calls in order. Calls that compute nothing (such as dropout in eval mode) or
+        return no batch axis are left out.
     """
 
     image: tg.Tensor
@@ -114,12 +114,12 @@ class Forward:
 
 
 def forward(run: Run, picture: NDArray[np.uint8]) -> Forward:
-    """Send a picture through the network of a run, and return what all layers gave.
+    """Run a picture through the network of a run, and return the outputs of all layers.
 
     Raises
     ------
     ExplainError
-        If the picture does not fit the network, or a number on the way is not finite.
+        If the picture does not fit the network, or an intermediate number is not finite.
     """
     with tg.trace() as trace:
         return watch(run, picture, trace)
@@ -128,14 +128,14 @@ def forward(run: Run, picture: NDArray[np.uint8]) -> Forward:
 def watch(
     run: Run, picture: NDArray[np.uint8], trace: Trace, requires_grad: bool = True
 ) -> Forward:
-    """Do as `forward` inside ``with tg.trace() as trace:``, which may go on to watch a sweep.
+    """Run `forward` inside ``with tg.trace() as trace:``, which may then record backward too.
 
-    `requires_grad` says whether a gradient of the picture is wanted as well.
+    `requires_grad` requests the picture's gradient as well.
     """
     if any(module.training for module in run.model.modules()):
         raise ExplainError("the network is in training mode, expected evaluation mode")
     image = image_of(run, picture).requires_grad_(requires_grad)
-    with np.errstate(all="ignore"):  # what is not finite is refused below
+    with np.errstate(all="ignore"):  # values that are not finite are rejected below
         logits = run.model(image)
     layers = _layers(trace, image)
     for layer in layers:
@@ -145,7 +145,7 @@ def watch(
 
 
 def image_of(run: Run, picture: NDArray[np.uint8]) -> tg.Tensor:
-    """Return a picture as the network takes it: normalised, of shape (1, C, H, W)."""
+    """Return a picture as network input: normalized, of shape (1, C, H, W)."""
     data = run.settings.data
     if picture.dtype != np.uint8 or (1, *picture.shape) != data.input_shape:
         raise ExplainError(
@@ -159,7 +159,7 @@ def image_of(run: Run, picture: NDArray[np.uint8]) -> tg.Tensor:
 
 
 def softmax_of(seen: Forward, temperature: float) -> Layer:
-    """Return the layer behind the last: the softmax that makes logits probabilities."""
+    """Return the softmax layer after the last one, which turns logits into probabilities."""
     (logits,) = seen.logits.numpy()
     names = {layer.name for layer in seen.layers}
     name = "softmax" if "softmax" not in names else "probabilities"
@@ -169,8 +169,8 @@ def softmax_of(seen: Forward, temperature: float) -> Layer:
 
 
 def _layers(trace: Trace, image: tg.Tensor) -> list[Layer]:
-    """Return the calls of a trace, those of one module call together."""
-    made: dict[int, Layer] = {}  # by the id of the step that computed the output
+    """Return the calls of a trace, grouped by module call."""
+    made: dict[int, Layer] = {}  # by id of the step that computed the output
     seeing: set[int] = set()  # ids of the steps that depend on the image
     names: Counter[str] = Counter()
     for _, group in groupby(trace.steps, lambda step: step.scope):
@@ -213,7 +213,7 @@ def _layer(
     image: tg.Tensor,
     seeing: set[int],
 ) -> Layer:
-    """Return the layer of a module call; `outside` is what it was given that sees the image."""
+    """Return the layer of a module call; `outside` is its input that depends on the image."""
     last, given = steps[-1], outside[0]
     source = made.get(id(given))
     module = trace.modules.get(last.scope)
@@ -249,7 +249,7 @@ def _layer(
 
 
 def _statistics(module: tg.nn.BatchNorm2d) -> dict[str, Array]:
-    """Return what a batch norm normalises by after training."""
+    """Return the statistics that a batch norm uses in eval mode."""
     state = module.state_dict()
     return {
         "w": state["weight"],
@@ -263,7 +263,7 @@ def _statistics(module: tg.nn.BatchNorm2d) -> dict[str, Array]:
 def _windows(
     name: str, shape: tuple[int, ...], arrays: Mapping[str, Array], options: Mapping[str, Any]
 ) -> Windows | None:
-    """Return where the windows of a call lie; None if it has none."""
+    """Return the window positions of a call; None if it has no windows."""
     if name == "conv2d":
         kernel = arrays["w"].shape[2:]
     elif name in ("maxpool", "avgpool"):

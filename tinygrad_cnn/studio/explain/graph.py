@@ -23,10 +23,9 @@ _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]
 
 @dataclass(frozen=True)
 class GraphPage:
-    """A complete page, and its Content-Security-Policy as it is to be sent with it.
+    """A complete page, with the Content-Security-Policy to send.
 
-    What a page may be framed by, and that it is kept apart from other pages of its origin, only the
-    header can say.
+    Only the header can restrict framing, and isolate the page from others of its origin.
     """
 
     html: str
@@ -47,15 +46,16 @@ def explain_graph(
     run : Run
     picture : ndarray of uint8, shape (28, 28)
     label : int
-        The digit that it shows.
+        The correct digit.
     depth : int, optional
-        To which depth of modules it is folded at first; by default to layers.
+        Module depth to which the graph is folded initially; by default, to layers.
     temperature : float
 
     Raises
     ------
     ExplainError
-        If there is no such label, the picture does not fit the network, or the graph is too large.
+        If the label does not exist, the picture does not fit the network, or the graph is too
+        large.
     GraphvizMissingError
         If neither Graphviz nor the extra ``render`` is installed.
     """

@@ -1,4 +1,4 @@
-"""What every layer of a network makes of a picture."""
+"""The outputs of all layers of a network for one picture."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ class LayersAnswer:
 
 
 def explain_layers(run: Run, picture: NDArray[np.uint8], temperature: float = 1.0) -> LayersAnswer:
-    """Return what every layer makes of a picture of shape (28, 28).
+    """Return the outputs of all layers for a picture of shape (28, 28).
 
     Raises
     ------
     ExplainError
-        If the picture does not fit the network, or a number on the way is not finite.
+        If the picture does not fit the network, or an intermediate number is not finite.
     """
     seen = forward(run, picture)
     return LayersAnswer([_told(layer) for layer in [*seen.layers, softmax_of(seen, temperature)]])

@@ -1,4 +1,4 @@
-"""Equations in numbers that hold in the digits they are printed with."""
+"""Equations with numbers, rounded so that they hold exactly as printed."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from tinygrad_cnn.drawing.text import number
 __all__ = ["Equation", "added", "joined"]
 
 RESULTS = (4, 5, 3, 2, 1)
-"""Significant digits of a result: others than 4 where rounding in the network shows in the fourth,
-or the value lies next to where rounding changes."""
+"""Significant digits of a result. Fewer or more than 4 are used where the network's rounding shows
+in the fourth digit, or the value is next to a rounding boundary."""
 
 LARGEST = 9
-"""Significant digits of an operand at most: so many tell any two float32 apart."""
+"""Maximum significant digits of an operand: enough to distinguish any two float32 numbers."""
 
 
 @dataclass(frozen=True)
 class Equation:
-    """A value as it comes from numbers.
+    """A value and the numbers that it is computed from.
 
     Attributes
     ----------
     numbers : sequence of float
         The operands.
     write : callable
-        Takes the numbers as text and returns the expression.
+        Formats the numbers, given as text, into the expression.
     compute : callable
-        Takes numbers and returns the value.
+        Computes the value from the numbers.
     """
 
     numbers: Sequence[float]
@@ -37,9 +37,9 @@ class Equation:
     compute: Callable[[Sequence[float]], float]
 
     def text(self, value: float) -> str:
-        """Return the expression, "=" and the value: who computes what is printed gets the result.
+        """Return the expression, "=" and the value; the printed expression evaluates to it.
 
-        The operands have as many digits as that takes.
+        The operands have as many digits as this requires.
 
         Examples
         --------
@@ -55,13 +55,13 @@ class Equation:
                 printed = number(made, result)
                 if printed == number(value + 0.0, result) and _is_clear(made, printed, result):
                     return f"{self.write(shown)} = {printed}"
-        made = self.compute([_read(text) for text in shown]) + 0.0  # rounding in the network shows
+        made = self.compute([_read(text) for text in shown]) + 0.0  # the network's rounding shows
         return f"{self.write(shown)} = {number(made, RESULTS[0])}"
 
     def off(self, value: float) -> float:
-        """Return how far the value is from what the numbers make, in shares of their influence.
+        """Return how far off the value is, relative to the numbers' influence.
 
-        Small where only rounding is between the two.
+        It is small if they differ only by rounding.
         """
         made = self.compute(self.numbers)
         influence = abs(value)
@@ -73,7 +73,7 @@ class Equation:
 
 
 def added(numbers: Sequence[float], notes: Sequence[str] = ()) -> Equation:
-    """Return a sum; `notes` stand behind the last of the numbers, one for each."""
+    """Return a sum; `notes` follow the last of the numbers, one each."""
     behind = [""] * (len(numbers) - len(notes)) + [*notes]
 
     def write(shown: Sequence[str]) -> str:
@@ -98,7 +98,7 @@ def _read(text: str) -> float:
 
 
 def _is_clear(made: float, printed: str, digits: int) -> bool:
-    """Return whether a result lies clear of where rounding changes, whichever way ties go."""
+    """Return whether a result is clear of a rounding boundary, however ties are rounded."""
     if made == 0.0:
         return True
     unit = 10.0 ** (math.floor(math.log10(abs(made))) + 1 - digits)

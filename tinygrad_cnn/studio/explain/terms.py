@@ -1,4 +1,4 @@
-"""A cell's value number by number: what each kind of layer adds up, weighs or chooses."""
+"""The terms of a cell's value: the numbers that each kind of layer adds, weighs or selects."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tinygrad_cnn.studio.explain.printed import Equation, added, joined
 __all__ = ["Picture", "Rest", "Sum", "Term", "sum_of"]
 
 LARGEST = 10
-"""How many terms of a dense layer are told one by one."""
+"""Maximum number of terms of a dense layer that are listed individually."""
 
 IN_A_LINE = 12
-"""How many terms are written out in a sentence."""
+"""Maximum number of terms that an equation writes out."""
 
 Cells: TypeAlias = list[list[float | None]]
 Cell: TypeAlias = tuple[int, ...]
@@ -71,10 +71,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Sum:
-    """How a value comes about.
+    """The terms that make up a value.
 
-    The value is the sum of all ``product_sum``, of the rest's too, and the bias. Of a softmax it is
-    one exponential, the term of the cell's own index, divided by ``constants["sum"]``, that of all.
+    The value is the sum of all ``product_sum``, including the rest's, and the bias. For a softmax
+    it is the exponential of the cell's own index, divided by ``constants["sum"]``, the sum of all.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Sum:
     constants : dict of str to float
         The other numbers of the equation, by name.
     winner : list of int, or None
-        Row and column, in the patch, of the cell that a max-pooling took.
+        Row and column, in the patch, of the maximum of a max-pooling.
     picture : Picture or None
     written : Equation
         The equation in numbers.
@@ -100,12 +100,12 @@ class Sum:
 
 
 def sum_of(layer: Layer, cell: Cell) -> Sum:
-    """Return how the value of ``layer.output[cell]`` comes about.
+    """Return the terms of the value of ``layer.output[cell]``.
 
     Raises
     ------
     ExplainError
-        If the layer is of a kind that is not known here, or does not compute what its kind does.
+        If the kind of layer is unknown, or the layer does not compute what its kind should.
     """
     if layer.composed_of:
         raise ExplainError(
@@ -132,14 +132,14 @@ def sum_of(layer: Layer, cell: Cell) -> Sum:
 
 
 def _rounding(layer: Layer, found: Sum) -> float:
-    """Return the share of their influence by which rounding may move the sum of terms."""
+    """Return the rounding error of the sum of terms, relative to their influence."""
     products = math.fsum(
         float(np.abs(np.asarray(term.patch, "f8") * np.asarray(term.kernel, "f8")).sum())
         for term in found.terms
         if term.kernel is not None
     )
     sums = math.fsum(abs(term.product_sum) for term in found.terms)
-    lost = max(products / sums, 1.0) if sums else 1.0  # where products cancel inside a term
+    lost = max(products / sums, 1.0) if sums else 1.0  # products may cancel inside a term
     return 1000 * lost * float(np.finfo(layer.output.dtype).eps)
 
 
@@ -292,7 +292,7 @@ def _softmax(layer: Layer, cell: Cell) -> Sum:
     written = Equation(
         [float(z[cell]), -largest, temperature, total],
         lambda shown: f"e^(({joined(shown[:2])}) / {shown[2]}) / {shown[3]}",
-        lambda n: math.exp(min((n[0] + n[1]) / n[2], 700.0)) / n[3],  # above it overflows
+        lambda n: math.exp(min((n[0] + n[1]) / n[2], 700.0)) / n[3],  # exp overflows above it
     )
     return Sum(terms, written, constants=constants)
 
@@ -306,11 +306,11 @@ WRITERS: dict[str, tuple[Callable[[Layer, Cell], Sum], int]] = {
     "flatten": (_flatten, 0),
     "softmax": (_softmax, 1),
 }
-"""By the kind of layer; with the axes it must be given, without the batch axis, or 0 for any."""
+"""Functions by layer kind, with the number of axes of the input, batch axis excluded; 0 for any."""
 
 
 def _alone(layer: Layer, cell: Cell) -> Term:
-    """Return the term of an op that takes each entry by itself."""
+    """Return the term of an elementwise op."""
     names = ("channel", "row", "column") if len(cell) == 3 else ("unit",) * len(cell)
     source = ", ".join(f"{name} {place}" for name, place in zip(names, cell, strict=True))
     z = float(layer.given[cell])
@@ -328,7 +328,7 @@ def _bias(layer: Layer, out: int) -> float | None:
 def _patch(
     layer: Layer, channel: int, row: int, column: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return what lies under a window, and which of its cells lie on the image."""
+    """Return the patch under a window, and a mask of the cells inside the image."""
     rows, columns = _places(layer, row, column)
     image = layer.given[channel].astype(np.float64)
     height, width = image.shape
@@ -338,7 +338,7 @@ def _patch(
 
 
 def _places(layer: Layer, row: int, column: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the rows and columns of a window's cells, on the image and off it."""
+    """Return the row and column indices of a window, inside and outside the image."""
     assert layer.windows is not None
     return _along(layer.windows.rows, row), _along(layer.windows.columns, column)
 
@@ -357,7 +357,7 @@ def _sums(terms: Sequence[Term]) -> list[float]:
 def _added(
     numbers: Sequence[float], bias: float | None = None, rest: Rest | None = None
 ) -> Equation:
-    """Return the sum of numbers, rest and bias; what lies behind the first few stands together."""
+    """Return the sum of numbers, rest and bias; all but the first few are combined."""
     shown, more = [*numbers[:IN_A_LINE]], numbers[IN_A_LINE:]
     count = len(more) + (rest.count if rest else 0)
     notes = []

@@ -1,4 +1,4 @@
-"""One weight: how the loss depends on it, by the chain rule, written out and measured."""
+"""One weight explained: the chain rule from the loss to the weight, written out and measured."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tinygrad_cnn.train import Run
 __all__ = ["ChainFactor", "Local", "Weight", "explain_weight"]
 
 STEP = 1e-5
-"""By how much the weight is moved, either way: as far as rounding and curvature disturb alike."""
+"""Step of the difference quotient: it balances rounding error and curvature error."""
 
 WIDTH = 78
 
@@ -126,24 +126,24 @@ def explain_weight(
     index: Sequence[int],
     temperature: float = 1.0,
 ) -> Weight:
-    """Return how the loss of a picture depends on one entry of a parameter.
+    """Return the derivative of the loss of a picture with respect to one entry of a parameter.
 
     Parameters
     ----------
     run : Run
     picture : ndarray of uint8, shape (28, 28)
     label : int
-        The digit that it shows.
+        The correct digit.
     parameter : str
         Its name in the network, such as "conv1.weight".
     index : sequence of int
-        Of the entry.
+        Index of the entry.
     temperature : float
 
     Raises
     ------
     ExplainError
-        If there is no such parameter, entry or label, or a number is not finite.
+        If the parameter, entry or label does not exist, or a number is not finite.
     """
     exact = _in_float64(run)
     weight = _found(exact, parameter, index)
@@ -181,7 +181,7 @@ def explain_weight(
 
 
 def _in_float64(run: Run) -> Run:
-    """Return a copy of a run of which each number is float64; the copy may be changed."""
+    """Return a copy of a run in float64; the copy may be modified."""
     model = copy.deepcopy(run.model)
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.array = tensor.array.astype(np.float64)
@@ -209,7 +209,7 @@ def _found(run: Run, name: str, index: Sequence[int]) -> tg.Tensor:
 
 
 def _product(derivation: Derivation) -> str | None:
-    """Return the derivative as the product of all factors, in MathML, in one line."""
+    """Return the derivative as the product of all factors, in MathML, on one line."""
     left, right = formulas(derivation)[0]
     return as_mathml(f"{left} = {right}".replace("\\\\\n&\\quad", ""))
 
@@ -241,9 +241,9 @@ def _factor(item: Item) -> ChainFactor:
 
 
 def _local(layer: Layer, own: str, index: tuple[int, ...], gradient: float) -> Local | None:
-    """Return the gradient at the layer's output and what a weight is multiplied by there.
+    """Return the gradient at the layer's output, and the values multiplied with a weight there.
 
-    None where their products do not make the gradient, as for a weight that is used elsewhere too.
+    None if their products do not sum to the gradient, as for a weight that is also used elsewhere.
     """
     if layer.composed_of or layer.step is None or layer.step.gradient is None or not index:
         return None
@@ -274,7 +274,7 @@ def _local(layer: Layer, own: str, index: tuple[int, ...], gradient: float) -> L
 
 
 def _met(layer: Layer, index: tuple[int, ...]) -> NDArray[np.float64] | None:
-    """Return what an entry of a layer's weight is multiplied by, wherever it is used."""
+    """Return the values multiplied with an entry of a layer's weight, wherever it is used."""
     if layer.kind == "dense":
         return np.asarray(layer.given[index[1]])
     if layer.kind == "batch-norm":

@@ -1,6 +1,6 @@
-"""What the studio keeps, in one SQLite database that the server and a training share.
+"""The store: one SQLite database, shared by the server and the training process.
 
-A `Store` opens it. The modules `models`, `drawings`, `runs`, `points` and `snapshots` are the
+Open it with a `Store`. The modules `models`, `drawings`, `runs`, `points` and `snapshots` are
 repositories: functions that take a session first.
 
 >>> import tempfile

@@ -1,4 +1,4 @@
-"""The database: how it is opened, brought up to date and looked over."""
+"""The database: opening, migrating and checking it."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from tinygrad_cnn.studio.store.errors import Damaged
 __all__ = ["Store"]
 
 BUSY_SECONDS = 20.0
-"""How long one waits for another process's transaction."""
+"""Timeout for a transaction of another process."""
 
 MOST_READERS = 48
-"""More than the server has threads."""
+"""Exceeds the server's number of threads."""
 
 MIGRATIONS = "tinygrad_cnn.studio.store:migrations"
 
-ERRORS = (DatabaseError, sqlite3.DatabaseError)  # SQLAlchemy's, and what happens as it connects
+ERRORS = (DatabaseError, sqlite3.DatabaseError)  # SQLAlchemy's, and those raised while it connects
 
 
 class Store:
-    """The studio's database; safe for many threads, and for several processes at once.
+    """The studio's database; safe for many threads and several processes.
 
-    What a session has committed is on the disk, whatever happens to the process or the machine
-    afterwards: the write-ahead log is flushed at every commit.
+    A committed session survives a crash of the process or the machine: the write-ahead log is
+    flushed at every commit.
 
     Parameters
     ----------
     path : str or path-like
-        The file of the database; made by `migrate`, with its folder.
+        The database file; `migrate` creates it, with its folder.
 
     Examples
     --------
@@ -52,19 +52,19 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        # One connection writes: the threads of a process wait for it in turn, rather than for
-        # SQLite, which lets those who wait look again at growing intervals.
+        # One connection writes: the threads of a process queue for it. Waiting on SQLite is slower,
+        # as it polls at growing intervals.
         self._writer = _engine(self.path, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
         self._reader = _engine(self.path, "BEGIN", pool_size=5, max_overflow=MOST_READERS - 5)
         event.listen(self._reader, "connect", _refuse_to_write)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """Yield a session that may write: committed if the block ends well, else undone.
+        """Yield a session that may write: committed on success, rolled back on an exception.
 
-        It holds the database's only lock for writers from the beginning, so that what it reads
-        cannot have changed when it writes: compute nothing long within, and open no other inside.
-        What it gives stays readable afterwards.
+        It holds the database's write lock from the beginning, so that values read cannot change
+        before the write. Do no long computation inside, and open no second session. Its objects
+        stay readable afterwards.
         """
         with Session(self._writer, expire_on_commit=False) as session, session.begin():
             session.connection()
@@ -72,7 +72,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Yield a session that sees the database as it is now, and waits for nobody.
+        """Yield a read-only session on the current state of the database; it never blocks.
 
         Writing in it raises sqlalchemy.exc.OperationalError.
         """
@@ -80,16 +80,16 @@ class Store:
             yield session
 
     def migrate(self) -> None:
-        """Make the database, or bring that of an older version of the package up to date.
+        """Create the database, or upgrade one from an older version of the package.
 
-        Any number of processes may do so at the same time: one does the work, the others wait.
+        Several processes may call it at once: one does the work, the others wait.
 
         Raises
         ------
         Damaged
-            If the file is no database, or of a newer version of the package.
+            If the file is no database, or from a newer version of the package.
         OSError
-            If its folder cannot be made.
+            If its folder cannot be created.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         config = Config()
@@ -108,7 +108,7 @@ class Store:
             raise Damaged(f"{self.path}: cannot be used: {_reason(error)}") from error
 
     def check(self) -> None:
-        """Read the whole file; Damaged, with what is wrong, if it is not sound."""
+        """Check the integrity of the whole file; raise Damaged with the errors found."""
         try:
             with self._reader.connect() as connection:
                 found = connection.execute(text("PRAGMA integrity_check")).scalars().all()
@@ -121,12 +121,12 @@ class Store:
             raise Damaged(f"{self.path}: rows refer to others that are not there: {orphans}")
 
     def close(self) -> None:
-        """Close all connections; the last of all processes to do so tidies up the log."""
+        """Close all connections; the last process to do so cleans up the log."""
         self._writer.dispose()
         self._reader.dispose()
 
     def _enter_wal(self) -> None:
-        # Not within a transaction: SQLite would refuse.
+        # Outside a transaction: SQLite would refuse.
         connection = self._writer.raw_connection()
         try:
             connection.cursor().execute("PRAGMA journal_mode = WAL").close()
@@ -145,7 +145,7 @@ def _engine(path: Path, begin: str, **pool: Any) -> Engine:
 
     @event.listens_for(engine, "connect")
     def connect(connection: sqlite3.Connection, record: Any) -> None:
-        connection.isolation_level = None  # the module would begin transactions of its own
+        connection.isolation_level = None  # stops the module from starting transactions
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
 
@@ -165,7 +165,7 @@ def _reason(error: DatabaseError | sqlite3.DatabaseError) -> str:
 
 
 def _while_locked(act: Callable[[], None]) -> None:
-    """Try again while another process has the file: to enter WAL mode, SQLite itself does not."""
+    """Retry while another process locks the file; SQLite does not do so when entering WAL mode."""
     end = time.monotonic() + BUSY_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The drawings."""
+"""Repository of drawings."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def add(
     picture : bytes
         A PNG.
     input : bytes
-        The 28 × 28 grey values that the network gets.
+        The 28 × 28 gray values of the network's input.
     label : int, optional
-        The digit that it is.
+        The correct digit.
 
     Returns
     -------
     Drawing
-        With its id.
+        With its id set.
 
     Raises
     ------
     ValueError
-        If the name cannot be kept, the label is no digit, or the input has another length.
+        If the name is invalid, the label is no digit, or the input has another length.
     """
     if len(input) != 28 * 28:
         raise ValueError(f"drawing: the input has {len(input)} bytes, expected 784")
@@ -53,7 +53,7 @@ def add(
 
 
 def get(session: Session, id: int) -> Drawing:
-    """Return a drawing, with its picture; Missing if there is none."""
+    """Return a drawing, with its picture; Missing if it does not exist."""
     drawing = session.get(Drawing, id, options=[undefer(Drawing.picture)])
     if drawing is None:
         raise Missing("drawing", id)
@@ -63,15 +63,15 @@ def get(session: Session, id: int) -> Drawing:
 def all(
     session: Session, *, offset: int = 0, limit: int | None = None, labelled: bool | None = None
 ) -> list[Drawing]:
-    """Return drawings, the newest first, without their pictures.
+    """Return drawings, newest first, without their pictures.
 
     Parameters
     ----------
     session : Session
     offset, limit : int
-        Which of them.
+        The page of the list.
     labelled : bool, optional
-        Only those with a label, or only those without.
+        Restrict to drawings with a label, or to those without.
     """
     chosen = select(Drawing).order_by(Drawing.id.desc()).offset(offset).limit(limit)
     if labelled is not None:
@@ -80,7 +80,7 @@ def all(
 
 
 def count(session: Session, *, labelled: bool | None = None) -> int:
-    """Return how many drawings there are."""
+    """Return the number of drawings."""
     chosen = select(func.count()).select_from(Drawing)
     if labelled is not None:
         chosen = chosen.where(Drawing.label.is_not(None) == labelled)
@@ -88,12 +88,12 @@ def count(session: Session, *, labelled: bool | None = None) -> int:
 
 
 def held_back(session: Session) -> list[Drawing]:
-    """Return the labelled drawings that are for measuring only, the oldest first."""
+    """Return the labeled drawings held back for evaluation, oldest first."""
     return list(session.scalars(select(Drawing).where(Drawing.held_back).order_by(Drawing.id)))
 
 
 def to_teach(session: Session, ids: Sequence[int] | None = None) -> list[Drawing]:
-    """Return the labelled drawings to train with, the oldest first: of all, or of these `ids`."""
+    """Return the labeled drawings to train with, oldest first: all, or those with these `ids`."""
     chosen = select(Drawing).where(Drawing.label.is_not(None), ~Drawing.held_back)
     if ids is not None:
         chosen = chosen.where(Drawing.id.in_(ids))
@@ -101,14 +101,14 @@ def to_teach(session: Session, ids: Sequence[int] | None = None) -> list[Drawing
 
 
 def label(session: Session, id: int, label: int | None) -> Drawing:
-    """Say which digit a drawing is, or, with None, that nobody knows."""
+    """Set the label of a drawing; None removes it."""
     drawing = get(session, id)
     drawing.label = _checked_label(label)
     return drawing
 
 
 def rename(session: Session, id: int, name: str) -> Drawing:
-    """Call a drawing otherwise; ValueError if the name cannot be kept."""
+    """Rename a drawing; ValueError if the name is invalid."""
     drawing = get(session, id)
     drawing.name = checked_name(name)
     return drawing

@@ -1,12 +1,12 @@
-"""What can be wrong with what is asked of the store, or with the store itself."""
+"""Errors of the store."""
 
 from __future__ import annotations
 
 __all__ = ["Damaged", "Missing", "Refused"]
 
 
-class Missing(LookupError):  # noqa: N818  # what there is not, rather than what went wrong
-    """There is no such row.
+class Missing(LookupError):  # noqa: N818  # names a state, not an error
+    """The row does not exist.
 
     Attributes
     ----------
@@ -28,9 +28,9 @@ class Missing(LookupError):  # noqa: N818  # what there is not, rather than what
         self.id = id
 
 
-class Refused(ValueError):  # noqa: N818  # it is the answer
-    """A change that what is stored does not allow, such as to delete the promoted model."""
+class Refused(ValueError):  # noqa: N818  # names the answer
+    """The stored state does not allow the change, such as deleting the promoted model."""
 
 
-class Damaged(RuntimeError):  # noqa: N818  # the state of the file
-    """The database's file is no database, is damaged, or is of a newer version of the package."""
+class Damaged(RuntimeError):  # noqa: N818  # names the file's state
+    """The file is no database, is damaged, or is from a newer version of the package."""

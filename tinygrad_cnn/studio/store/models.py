@@ -1,4 +1,4 @@
-"""The models, and which of them answers."""
+"""Repository of models, and the history of promotions."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ def add(
     name : str
         See `checked_name`.
     settings : Settings
-        How it was trained.
+        The settings it was trained with.
     weights : bytes
-        Of `model_files.pack`.
+        Bytes from `model_files.pack`.
     report : mapping
-        Of `report.report`; the model's accuracy and number of parameters are taken from it.
+        From `report.report`; the model's accuracy and number of parameters are taken from it.
     run_id, parent_id : int, optional
-        The run that trained it, and the model which that began with.
+        The run that trained it, and the model that the run started from.
 
     Returns
     -------
     Model
-        With its id.
+        With its id set.
 
     Raises
     ------
     ValueError
-        If the name cannot be kept.
+        If the name is invalid.
     """
     model = Model(
         name=checked_name(name),
@@ -82,7 +82,7 @@ def add(
 
 
 def get(session: Session, id: int) -> Model:
-    """Return a model, with weights and report; Missing if there is none."""
+    """Return a model, with weights and report; Missing if it does not exist."""
     model = session.get(Model, id, options=WHOLE)
     if model is None:
         raise Missing("model", id)
@@ -90,17 +90,17 @@ def get(session: Session, id: int) -> Model:
 
 
 def all(session: Session) -> list[Model]:
-    """Return all models, the newest first, without weights and reports."""
+    """Return all models, newest first, without weights and reports."""
     return list(session.scalars(select(Model).order_by(Model.id.desc())))
 
 
 def count(session: Session) -> int:
-    """Return how many models there are."""
+    """Return the number of models."""
     return session.scalar(select(func.count()).select_from(Model)) or 0
 
 
 def rename(session: Session, id: int, name: str) -> Model:
-    """Call a model otherwise; ValueError if the name cannot be kept."""
+    """Rename a model; ValueError if the name is invalid."""
     model = get(session, id)
     model.name = checked_name(name)
     return model
@@ -116,30 +116,30 @@ def delete(session: Session, id: int) -> None:
 
 
 def promoted_id(session: Session) -> int | None:
-    """Return the id of the model that answers; None if none was promoted yet."""
+    """Return the id of the promoted model; None if there is none."""
     return session.scalar(select(Promotion.model_id).order_by(Promotion.id.desc()).limit(1))
 
 
 def promoted(session: Session) -> Model | None:
-    """Return the model that answers, with weights and report; None if none was promoted yet."""
+    """Return the promoted model, with weights and report; None if there is none."""
     id = promoted_id(session)
     return None if id is None else get(session, id)
 
 
 def promote(session: Session, id: int, insist: bool = False) -> Model:
-    """Let a model answer from now on, without comparing it: `promotion.promote` does.
+    """Promote a model without comparing it; `promotion.promote` compares first.
 
     Parameters
     ----------
     session : Session
     id : int
     insist : bool
-        Whether it is promoted though worse, to be kept in the history.
+        Recorded in the history: whether it was promoted although worse.
 
     Returns
     -------
     Model
-        It. Nothing happens if it is promoted already.
+        The promoted model. Does nothing if it was promoted already.
     """
     model = get(session, id)
     if id != promoted_id(session):
@@ -149,9 +149,9 @@ def promote(session: Session, id: int, insist: bool = False) -> Model:
 
 
 def roll_back(session: Session) -> Model:
-    """Let the model that was promoted before answer again; Refused if there is none.
+    """Promote the previously promoted model again; Refused if there is none.
 
-    Rolled back twice, the one before that does.
+    A second roll-back restores the one before that.
     """
     standing = _standing(session)
     current = standing.pop() if standing else None
@@ -164,7 +164,7 @@ def roll_back(session: Session) -> Model:
 
 
 def _standing(session: Session) -> list[Promotion]:
-    """Return the promotions that were not rolled back, the one that holds last."""
+    """Return the promotions that were not rolled back; the last one is in effect."""
     standing: list[Promotion] = []
     for promotion in session.scalars(select(Promotion).order_by(Promotion.id)):
         if promotion.restores is None:

@@ -1,4 +1,4 @@
-"""What a person may call a model, a drawing or a run."""
+"""Names of models, drawings and runs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ FORBIDDEN = {
     "Zl": "a line break",
     "Zp": "a line break",
 }
-"""Unicode categories: what cannot be written on a line, or not as UTF-8 at all."""
+"""Unicode categories of characters that do not fit on a line or cannot be encoded in UTF-8."""
 
 
 def checked_name(name: str) -> str:
-    """Return `name` as it is if it can be kept and shown on a line; ValueError otherwise.
+    """Return `name` if it can be stored and shown on one line; raise ValueError otherwise.
 
-    Nothing is escaped here: that is the matter of the page that shows it.
+    Nothing is escaped here; the page that shows the name does that.
 
     Examples
     --------

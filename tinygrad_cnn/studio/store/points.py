@@ -1,4 +1,4 @@
-"""The figures of the runs and the events in their lives, in the order in which they came."""
+"""Repository of points: the metrics and events of runs, in order of arrival."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinygrad_cnn.studio.store.tables import Point, PointKind
 __all__ = ["NewPoint", "add_many", "after", "forget_after", "last_id", "thinned"]
 
 NewPoint: TypeAlias = tuple[PointKind, int, dict[str, Any]]
-"""Kind, step and payload: plain JSON, and no NaN in it."""
+"""Kind, step and payload: plain JSON without NaN."""
 
 
 def add_many(session: Session, run_id: int, new: Iterable[NewPoint]) -> None:
@@ -29,10 +29,10 @@ def add_many(session: Session, run_id: int, new: Iterable[NewPoint]) -> None:
 def after(
     session: Session, last_id: int, run_id: int | None = None, limit: int = 500
 ) -> list[Point]:
-    """Return the points that came after the one of id `last_id`, of one run or of all.
+    """Return the points after the one with id `last_id`, of one run or of all.
 
-    Only one transaction writes at a time, so that ids appear in their order: who asks again with
-    the last id that came misses nothing.
+    Only one transaction writes at a time, so that ids appear in order: reading on from the last id
+    received misses nothing.
     """
     chosen = select(Point).where(Point.id > last_id).order_by(Point.id).limit(limit)
     if run_id is not None:
@@ -41,21 +41,21 @@ def after(
 
 
 def thinned(session: Session, run_id: int, after: int = 0, most: int = 2000) -> list[Point]:
-    """Return points of a run that came after `after`: evenly fewer where there are too many.
+    """Return points of a run after id `after`, thinned evenly if there are too many.
 
     Parameters
     ----------
     session : Session
     run_id : int
     after : int
-        An id; 0 for all.
+        An id; 0 for all points.
     most : int
-        How many of the kind "point" at most; all others are there.
+        Maximum number of points of kind "point"; all other kinds are returned.
     """
     here = (Point.run_id == run_id, Point.id > after)
     figures = select(func.count()).where(*here, Point.kind == "point")
     every = -(-(session.scalar(figures) or 0) // most) or 1
-    # From the end, so that the last is always among them.
+    # Thin from the end, so that the last point is kept.
     place = func.row_number().over(partition_by=Point.kind, order_by=Point.id.desc())
     numbered = select(Point.id, place.label("place")).where(*here).subquery()
     kept = or_(Point.kind != "point", (numbered.c.place - 1) % every == 0)
@@ -64,11 +64,11 @@ def thinned(session: Session, run_id: int, after: int = 0, most: int = 2000) -> 
 
 
 def last_id(session: Session) -> int:
-    """Return the id of the last point of all; 0 if there is none."""
+    """Return the id of the last point; 0 if there are none."""
     return session.scalar(select(func.max(Point.id))) or 0
 
 
 def forget_after(session: Session, run_id: int, step: int) -> None:
-    """Delete the figures of a run after a step: it goes on from there, and gives them anew."""
+    """Delete the metrics of a run after a step; the run resumes there and writes them again."""
     figures = Point.kind.in_(("point", "epoch"))
     session.execute(delete(Point).where(Point.run_id == run_id, Point.step > step, figures))

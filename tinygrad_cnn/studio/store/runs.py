@@ -1,4 +1,4 @@
-"""The runs, and the queue of those that wait."""
+"""Repository of runs, and their queue."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def create(
         See `checked_name`.
     kind : {"train", "fine-tune"}
     request : dict
-        What was asked for: plain JSON.
+        The request: plain JSON.
     epochs : int
 
     Returns
     -------
     Run
-        With its id.
+        With its id set.
 
     Raises
     ------
     ValueError
-        If the name cannot be kept, or there is no epoch.
+        If the name is invalid, or there are no epochs.
     """
     run = Run(
         name=checked_name(name), kind=kind, request=request, epochs=whole("run", "epochs", epochs)
@@ -61,7 +61,7 @@ def create(
 
 
 def get(session: Session, id: int) -> Run:
-    """Return a run; Missing if there is none."""
+    """Return a run; Missing if it does not exist."""
     run = session.get(Run, id)
     if run is None:
         raise Missing("run", id)
@@ -69,24 +69,24 @@ def get(session: Session, id: int) -> Run:
 
 
 def all(session: Session) -> list[Run]:
-    """Return all runs, the newest first."""
+    """Return all runs, newest first."""
     return list(session.scalars(select(Run).order_by(Run.id.desc())))
 
 
 def unfinished(session: Session) -> list[Run]:
-    """Return the runs that have begun and not ended, the oldest first."""
+    """Return the runs that have started but not ended, oldest first."""
     begun = select(Run).where(Run.state.in_(("running", "paused")))
     return list(session.scalars(begun.order_by(Run.id)))
 
 
 def next_queued(session: Session) -> Run | None:
-    """Return the run whose turn is next; None if none waits."""
+    """Return the next run of the queue; None if it is empty."""
     queued = select(Run).where(Run.state == "queued").order_by(Run.id).limit(1)
     return session.scalar(queued)
 
 
 def position(session: Session, run: Run) -> int | None:
-    """Return the place of a run in the queue, from 1; None if it does not wait."""
+    """Return the position of a run in the queue, from 1; None if it is not queued."""
     if run.state != "queued":
         return None
     before = select(func.count()).where(Run.state == "queued", Run.id <= run.id)
@@ -101,7 +101,7 @@ def set_state(
     error: str | None = None,
     model_id: int | None = None,
 ) -> Run:
-    """Note what has become of a run, and when it began or ended.
+    """Set the state of a run, and its start or end time.
 
     Parameters
     ----------
@@ -110,21 +110,21 @@ def set_state(
     state : str
         See `Run`.
     error : str, optional
-        Why it failed.
+        The reason for failing.
     model_id : int, optional
-        What it resulted in.
+        The resulting model.
 
     Returns
     -------
     Run
-        It.
+        The changed run.
 
     Raises
     ------
     Missing
-        If there is none.
+        If the run does not exist.
     Refused
-        If it had ended already, otherwise.
+        If the run has already ended in another state.
     """
     run = get(session, id)
     if run.state in ENDED and run.state != state:

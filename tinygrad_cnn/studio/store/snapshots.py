@@ -1,4 +1,4 @@
-"""The latest kernels of each run."""
+"""Repository of kernel snapshots: the latest of each run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["get", "put"]
 
 
 def put(session: Session, run_id: int, step: int, payload: dict[str, Any]) -> None:
-    """Keep the kernels of a run in place of its earlier ones."""
+    """Store the kernels of a run, replacing earlier ones."""
     session.merge(Snapshot(run_id=run_id, step=step, payload=payload))
     session.flush()
 
 
 def get(session: Session, run_id: int) -> Snapshot | None:
-    """Return the latest kernels of a run; None if there are none yet."""
+    """Return the latest kernels of a run; None if there are none."""
     return session.get(Snapshot, run_id)

@@ -1,4 +1,4 @@
-"""The tables. What changes here is also changed by a new file in ``migrations/versions``."""
+"""The database tables. A change here needs a new file in ``migrations/versions``."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ Wanted = Literal["run", "pause", "cancel"]
 PointKind = Literal["point", "epoch", "state", "restarted"]
 
 HELD_BACK_EVERY = 5
-"""Of so many drawings one is never trained with; see `Drawing.held_back`."""
+"""Every fifth drawing is never trained with; see `Drawing.held_back`."""
 
 
 def now() -> datetime:
-    """Return the time, in UTC."""
+    """Return the current time, in UTC."""
     return datetime.now(UTC)
 
 
 class Moment(TypeDecorator[datetime]):
-    """A time that knows its zone; SQLite keeps none, so all are kept in UTC."""
+    """A time with its zone; SQLite stores none, so all times are stored in UTC."""
 
     impl = DateTime
     cache_ok = True
@@ -67,12 +67,12 @@ class Moment(TypeDecorator[datetime]):
 
 
 def _one_of(kind: Any, name: str) -> Enum:
-    """Return the type of a column that holds one of the strings of a Literal."""
+    """Return the column type for the strings of a Literal."""
     return Enum(*get_args(kind), name=name, native_enum=False, create_constraint=True, length=16)
 
 
 class Base(DeclarativeBase):
-    """Of all tables. Ids are never used again, so that a link or a folder has one meaning."""
+    """Base class of all tables. Ids are never reused, so links and folders stay unambiguous."""
 
     metadata = MetaData(
         naming_convention={
@@ -93,16 +93,16 @@ class Model(Base):
     settings : dict
         `tinygrad_cnn.train.Settings` as JSON.
     weights : bytes
-        As `tinygrad_cnn.studio.model_files` writes it. Lists of models leave it in the database
-        until it is asked for within the session.
+        Format of `tinygrad_cnn.studio.model_files`. Lists of models load it only when it is
+        accessed within the session.
     parameters : int
-        How many numbers it has learned.
+        Number of learned parameters.
     accuracy : float
-        On its test images.
+        Accuracy on its test images.
     report : dict
-        See `tinygrad_cnn.studio.report`. Left in the database by lists, too.
+        See `tinygrad_cnn.studio.report`. Lists load it only on access, too.
     run_id, parent_id : int or None
-        The run that trained it, and the model which that began with, if they still are there.
+        The run that trained it, and the model that the run started from, if they still exist.
     """
 
     __tablename__ = "models"
@@ -121,16 +121,16 @@ class Model(Base):
 
 
 class Promotion(Base):
-    """A step in the history of which model answers: the last row's does. None is ever removed.
+    """An entry in the history of promotions: the last row is in effect. Rows are never deleted.
 
     Attributes
     ----------
     model_id : int or None
-        None once that model is deleted.
+        None once the model is deleted.
     insisted : bool
-        Whether it was promoted though worse than the one before.
+        Whether it was promoted although worse than the one before.
     restores : int or None
-        Where it is a rolling back: the promotion that holds again.
+        For a roll-back: the promotion that it restores.
     """
 
     __tablename__ = "promotions"
@@ -146,16 +146,16 @@ class Promotion(Base):
 
 
 class Drawing(Base):
-    """What somebody drew.
+    """A user's drawing.
 
     Attributes
     ----------
     label : int or None
-        The digit that it is, if somebody said so.
+        The digit, if labeled.
     picture : bytes
         A PNG.
     input : bytes
-        The 28 × 28 grey values that the network gets.
+        The 28 × 28 gray values of the network's input.
     """
 
     __tablename__ = "drawings"
@@ -174,10 +174,10 @@ class Drawing(Base):
 
     @hybrid_property
     def held_back(self) -> bool:
-        """Whether it is for measuring only: it has a label, and its id is a multiple of five.
+        """Whether it is held back for evaluation: it has a label, and its id is a multiple of five.
 
-        That depends on nothing that changes: a drawing which was once trained with is never
-        measured with, whatever is deleted or labelled anew.
+        Both criteria are stable: a drawing used in training is never used for evaluation, whatever
+        is deleted or relabeled.
         """
         return self.label is not None and self.id % HELD_BACK_EVERY == 0
 
@@ -188,28 +188,28 @@ class Drawing(Base):
 
 
 class Run(Base):
-    """A training that was asked for.
+    """A requested training run.
 
     Attributes
     ----------
     state : str
-        What it is.
+        The current state.
     wanted : str
-        What somebody wants it to be: the training's process looks between batches.
+        The requested state; the training process checks it between batches.
     steps : int
-        How many batches to do while paused.
+        Number of batches to do while paused.
     request : dict
-        What was asked for.
+        The request.
     epoch, epochs : int
-        How many are done, and how many there are to be.
+        Epochs done, and epochs in total.
     model_id : int or None
-        The result.
+        The resulting model.
     before, after : dict or None
-        Accuracies, of a fine-tuning.
+        Accuracies before and after a fine-tuning.
     error : str or None
-        Why it failed.
+        The reason for failing.
     attempts : int
-        How often it was started since the last epoch that it ended.
+        Number of starts since the last finished epoch.
     """
 
     __tablename__ = "runs"
@@ -230,7 +230,7 @@ class Run(Base):
     started: Mapped[datetime | None]
     ended: Mapped[datetime | None]
     model_id: Mapped[int | None] = mapped_column(
-        # Models refer to runs as well: use_alter lets the tables have an order nevertheless.
+        # Models refer to runs as well: use_alter breaks the cycle for the table order.
         ForeignKey("models.id", ondelete="SET NULL", use_alter=True)
     )
     before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
@@ -240,12 +240,12 @@ class Run(Base):
 
 
 class Point(Base):
-    """A figure of a run, or an event in its life; the id numbers the events.
+    """A metric or an event of a run; the id orders the events.
 
     Attributes
     ----------
     step : int
-        How many batches the run had done.
+        Number of batches that the run had done.
     """
 
     __tablename__ = "points"

@@ -1,6 +1,6 @@
-"""Trainings: a process of their own, its supervisor, and what they tell each other.
+"""Training in the studio: a separate process, its supervisor, and their communication.
 
-The database is the only thing that server and trainer share: what is wanted of a run stands in its
-row, and what has come of it in its points. Either may die at any moment; the other, or the next,
-goes on from what is written.
+Server and training process share only the database: a run's row holds its requested state, its
+points hold the results. Either process may die at any moment; its successor continues from the
+database.
 """

@@ -1,4 +1,4 @@
-"""What is wanted of a run while it goes on: to wait, to do one batch, to end."""
+"""Run control: pause, single step and cancel, between batches."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["Cancelled", "Control"]
 POLL_SECONDS = 0.05
 
 
-class Cancelled(Exception):  # noqa: N818  # what happened, not what is wrong
-    """The run is to end, and to leave nothing."""
+class Cancelled(Exception):  # noqa: N818  # an event, not an error
+    """The run is canceled, and leaves no model."""
 
 
 class Control(Callback):
-    """Heeds, between batches, what is wanted of a run.
+    """Callback that applies the requested state of a run between batches.
 
-    A paused run waits in `batch`, or in `heed` before its first; it is told to go on, to do one
-    batch more or to end by its row in the database, which is looked at every ``POLL_SECONDS``.
+    A paused run waits in `batch`, or in `heed` before its first batch. Its row in the database,
+    polled every ``POLL_SECONDS``, makes it continue, do one more batch, or end.
 
     Parameters
     ----------
     store : Store
     run_id : int
     reporter : Reporter
-        Is told to report at once where the run stops.
+        Flushed when the run pauses.
     now, sleep : callable
-        The time in seconds, and how to pass it.
+        Return the time in seconds, and wait for seconds.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Control(Callback):
         self._looked = -POLL_SECONDS
 
     def batch(self, progress: Progress) -> None:
-        """Heed what is wanted, if it is time to look or only this batch was."""
+        """Apply the requested state if a poll is due, or after a single step."""
         if self._paused or self.now() - self._looked >= POLL_SECONDS:
             self.heed()
 
     def heed(self) -> None:
-        """Return when there is a batch to do; raise Cancelled if there is none any more."""
+        """Return when there is a batch to do; raise Cancelled if the run is to end."""
         while not self._may_go_on():
             self.sleep(POLL_SECONDS)
         self._looked = self.now()

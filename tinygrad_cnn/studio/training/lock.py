@@ -1,4 +1,4 @@
-"""A file that only one process at a time can hold."""
+"""A file lock between processes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class InUseError(RuntimeError):
 
 
 class FileLock:
-    """A lock that ends with its process, however that ends: ``with FileLock(path):``.
+    """A lock that is released when its process ends, in any way: ``with FileLock(path):``.
 
     Parameters
     ----------
     path : Path
-        Is made if it does not exist, and stays.
+        Created if missing, and never deleted.
     wait : float
-        For how many seconds to try.
+        Seconds to wait for the lock.
 
     Raises
     ------
     InUseError
-        On entering, if another holds it all that time.
+        On entering, if the lock stays held for all of `wait`.
     OSError
-        If the file cannot be opened, or its file system has no locks.
+        If the file cannot be opened, or the file system has no locks.
 
     Examples
     --------
@@ -58,9 +58,9 @@ class FileLock:
         self.release()
 
     def acquire(self) -> None:
-        """Take the lock."""
+        """Acquire the lock."""
         deadline = time.monotonic() + self.wait
-        file = open(self.path, "ab")  # noqa: SIM115  # is held open as long as the lock
+        file = open(self.path, "ab")  # noqa: SIM115  # stays open while the lock is held
         try:
             while not _take(file.fileno()):
                 if time.monotonic() >= deadline:
@@ -72,7 +72,7 @@ class FileLock:
         self._file = file
 
     def release(self) -> None:
-        """Give the lock back, if it is held."""
+        """Release the lock, if it is held."""
         if self._file is not None:
             self._file.close()
             self._file = None

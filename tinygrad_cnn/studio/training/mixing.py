@@ -1,7 +1,7 @@
-"""What a model is taught with: a person's drawings among training images that it has seen before.
+"""The training set of a fine-tuning: drawings mixed with replayed training images.
 
-Learning the drawings alone, a model would forget the rest (McCloskey and Cohen, "Catastrophic
-interference in connectionist networks", 1989); images replayed from its first training keep that.
+Training on drawings alone makes a model forget the rest (McCloskey and Cohen, "Catastrophic
+interference in connectionist networks", 1989); replaying images from its first training avoids it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from tinygrad_cnn.train.state import read_arrays, write_arrays
 
 __all__ = ["Lesson", "mixed"]
 
-SHARE = 5  # one image in so many is a drawing
+SHARE = 5  # one image in five is a drawing
 
 
 class Lesson(NamedTuple):
-    """The drawings of a fine-tuning, as they were when it began.
+    """The drawings of a fine-tuning, as stored at its start.
 
     Attributes
     ----------
     images : ndarray of uint8, shape (N, 1, 28, 28)
-        To learn.
+        Drawings to train with.
     labels : ndarray of int64, shape (N,)
     held_images : ndarray of uint8, shape (M, 1, 28, 28)
-        Never learned: to measure with, before and after.
+        Drawings held back from training, to evaluate before and after.
     held_labels : ndarray of int64, shape (M,)
     """
 
@@ -41,12 +41,12 @@ class Lesson(NamedTuple):
     held_labels: NDArray[np.int64]
 
     def write(self, path: Path) -> None:
-        """Write the lesson to a file, whole or not at all."""
+        """Write the lesson to a file atomically."""
         write_arrays(path, self._asdict())
 
     @classmethod
     def read(cls, path: Path) -> Lesson:
-        """Read what `write` wrote; RunError if it is damaged."""
+        """Read a file written by `write`; RunError if it is damaged."""
         try:
             return cls(**read_arrays(path))
         except TypeError as error:
@@ -54,20 +54,20 @@ class Lesson(NamedTuple):
 
 
 def mixed(base: Dataset, lesson: Lesson, replay: int, seed: int) -> Dataset:
-    """Return the images to learn: every drawing, and a sample of `base`.
+    """Return the training set: every drawing, and a sample of `base`.
 
-    Each drawing is repeated as often as makes about a fifth of all of them; an epoch's
-    augmentation moves every copy in its own way.
+    Each drawing is repeated until drawings make up about a fifth of the set; augmentation changes
+    every copy differently in each epoch.
 
     Parameters
     ----------
     base : Dataset
-        What the model has learned before.
+        The model's earlier training set.
     lesson : Lesson
     replay : int
-        How many images of `base` to take; all, if it has fewer.
+        Number of images to take from `base`; all, if it has fewer.
     seed : int
-        Of the sample.
+        Seed of the sample.
 
     Returns
     -------

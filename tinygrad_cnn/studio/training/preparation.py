@@ -1,4 +1,4 @@
-"""From a run's request to an experiment that is ready to begin, or to go on."""
+"""Preparation of a run: from its request to an experiment, new or resumed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class Preparation:
-    """An experiment, the folder that it lives in, and the drawings that it learns, if it does.
+    """An experiment, its run folder, and the drawings of a fine-tuning.
 
     Attributes
     ----------
@@ -41,12 +41,12 @@ class Preparation:
     lesson: Lesson | None = None
 
     def measure(self) -> dict[str, Any] | None:
-        """Return the accuracies of a model that is taught, as it is now; None for another.
+        """Return the current accuracies of a fine-tuned model; None for other runs.
 
         Returns
         -------
         dict or None
-            ``test``, ``drawings`` (None if none is held back) and ``count``, how many are.
+            ``test``, ``drawings`` (None if none are held back) and ``count``, their number.
         """
         if self.lesson is None:
             return None
@@ -67,23 +67,23 @@ class Preparation:
 
 
 def prepare(store: Store, path: Path, run_id: int) -> Preparation:
-    """Return the experiment of a run, as it was after its last epoch, or new.
+    """Return the experiment of a run, resumed after its last epoch, or new.
 
     Parameters
     ----------
     store : Store
     path : Path
-        Of the run folder, which is made if it does not exist.
+        Path of the run folder; created if missing.
     run_id : int
 
     Raises
     ------
     DataError, RunError, Refused, ValueError
-        If it cannot be made: data are missing, a file is damaged, the model that was to learn on
-        or all of the drawings are gone.
+        If data are missing, a file is damaged, or the model to fine-tune or all of the drawings
+        have been deleted.
     """
     path.mkdir(parents=True, exist_ok=True)
-    for unfinished in path.glob(".*.tmp"):  # a file that was being written when all stopped
+    for unfinished in path.glob(".*.tmp"):  # an incomplete file from an interruption
         unfinished.unlink()
     folder = RunFolder(path)
     with store.reading() as session:
@@ -112,14 +112,14 @@ def _fine_tuning(store: Store, folder: RunFolder, request: dict[str, Any]) -> Pr
 
 
 def _loaded(name: str) -> Split:
-    """Return a set that is on this machine: nothing is downloaded behind anyone's back."""
+    """Load a data set from this machine, without downloading."""
     if name not in DATA or not data.at_hand(name):
         raise DataError(f"the images {name!r} are not on this machine")
     return data.load(name)
 
 
 def _lesson(store: Store, folder: RunFolder, request: dict[str, Any]) -> Lesson:
-    """Return the drawings as they were when the run began: they may be deleted meanwhile."""
+    """Return the drawings as of the start of the run: they may be deleted meanwhile."""
     path = folder.path / LESSON
     if path.exists():
         return Lesson.read(path)

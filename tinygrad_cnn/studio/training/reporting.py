@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: points for the curves, and its first layer's kernels."""
+"""Progress reports of a run: points for the curves, and the first layer's kernels."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ MOST_KERNELS = 32
 
 
 class Reporter(Callback):
-    """Writes what a run has come to into the database, as often as eyes can follow.
+    """Callback that writes the progress of a run to the database, as often as a viewer can follow.
 
-    The first and the last batch of every epoch are always told, and every one while
+    The first and the last batch of every epoch are always written, and every batch while
     `every_batch` is set.
 
     Parameters
@@ -34,18 +34,18 @@ class Reporter(Callback):
     store : Store
     run_id : int
     model : Module
-        The gradients that its last batch left, and its first kernels, are told too.
+        Its gradients after a batch, and its first kernels, are written too.
     batches : int
-        In an epoch.
+        Number of batches per epoch.
     epochs : int
-        That are done already.
+        Number of epochs already done.
     now : callable
-        The time in seconds.
+        Returns the time in seconds.
 
     Attributes
     ----------
     step : int
-        Batches since the run's beginning, as of the last one.
+        Number of batches since the beginning of the run.
     every_batch : bool
     """
 
@@ -69,7 +69,7 @@ class Reporter(Callback):
         self._point_at = self._kernels_at = -math.inf
 
     def batch(self, progress: Progress) -> None:
-        """Tell of a batch, if it is time."""
+        """Write a batch, if it is due."""
         self.step = (progress.epoch - 1) * self.batches + progress.batch
         self._untold = progress
         edge = progress.batch in (1, self.batches)
@@ -77,7 +77,7 @@ class Reporter(Callback):
             self.flush()
 
     def flush(self) -> None:
-        """Tell of the last batch, unless that is done."""
+        """Write the last batch, unless already written."""
         progress, self._untold = self._untold, None
         if progress is None:
             return
@@ -99,13 +99,13 @@ class Reporter(Callback):
                 self.show_kernels(session)
 
     def show_kernels(self, session: Session) -> None:
-        """Put the kernels as they are now in the place of those that were shown."""
+        """Replace the stored kernels with the current ones."""
         shown = kernels(self.model)
         if shown is not None:
             snapshots.put(session, self.run_id, self.step, shown)
 
     def epoch(self, history: History) -> None:
-        """Tell of an epoch that is done, and stands in the checkpoint."""
+        """Write an epoch that is done and in the checkpoint."""
         with self.store.session() as session:
             points.add_many(
                 session, self.run_id, [("epoch", self.step, epoch_payload(history[-1]))]
@@ -116,14 +116,14 @@ class Reporter(Callback):
 
 
 def epoch_payload(epoch: Epoch) -> dict[str, Any]:
-    """Return what is told of an epoch."""
+    """Return the payload of an epoch."""
     row = epoch.as_dict()
     names = ("loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
     return {"epoch": epoch.epoch, **{name: row[name] for name in names}}
 
 
 def gradient_norms(model: Module) -> dict[str, float | None]:
-    """Return the length of the gradient of each layer that learns; None if it is not finite.
+    """Return the norm of the gradient of each layer with parameters; None if it is not finite.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def gradient_norms(model: Module) -> dict[str, float | None]:
     squares: dict[str, float] = {}
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
-            # Not as a product with itself: BLAS would wake threads for it that cost more.
+            # Not a dot product: BLAS would wake threads, which costs more.
             square = float(np.square(parameter.grad, dtype=np.float64).sum())
             layer = name.rpartition(".")[0] or name
             squares[layer] = squares.get(layer, 0.0) + square
@@ -147,10 +147,10 @@ def gradient_norms(model: Module) -> dict[str, float | None]:
 
 
 def kernels(model: Module) -> dict[str, Any] | None:
-    """Return pictures of what a model's first layer looks for, or None if it has no such layer.
+    """Return pictures of the first layer's kernels, or None if there is no suitable layer.
 
-    The kernels of the first convolution, one for each of its input channels, or, if there is
-    none, the weights of the first fully connected layer's neurons in the shape of its input.
+    These are the kernels of the first convolution, one per input channel. Without a convolution,
+    they are the weights of the first fully connected layer, in the shape of its input.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a run is asked to do, as its row keeps it: everything chosen, nothing left to defaults."""
+"""Requests for runs, as stored in their rows, with all defaults filled in."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tinygrad_cnn.train import DataSettings, ModelSettings, Settings, TrainingSe
 __all__ = ["DATA", "MODEL_OPTIONS", "fine_tune_request", "settings_of", "train_request"]
 
 DATA = ("digits", "mnist")
-"""What can be learned: ten digits, 28×28. Whatever a request or a file says, no path is one."""
+"""Data sets for training: ten digits, 28×28. A path is never accepted from a request or a file."""
 
 MODEL_OPTIONS: dict[str, dict[str, Any]] = {
     "lenet5": {"activation": "relu", "pooling": "max"},
     "mlp": {"activation": "sigmoid", "hidden": [30]},
     "vgg": {},
 }
-"""By model, the options that can be chosen, and what they are otherwise."""
+"""The options of each model, with their defaults."""
 
 TRAINING = (
     "optimizer", "lr", "batch_size", "schedule", "augment", "weight_decay", "epochs", "seed",
@@ -39,8 +39,8 @@ def train_request(model: str, data: str, **chosen: Any) -> dict[str, Any]:
     data : str
         One of ``DATA``.
     **chosen
-        Options of the model and fields of `TrainingSettings`; None leaves one to the model, or to
-        the data's recipe.
+        Options of the model and fields of `TrainingSettings`; None selects the default of the model
+        or of the data's recipe.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def train_request(model: str, data: str, **chosen: Any) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If there is no such thing, the model has no such option, or a value is out of range.
+        If a name is unknown, the model lacks an option, or a value is out of range.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def train_request(model: str, data: str, **chosen: Any) -> dict[str, Any]:
 def fine_tune_request(
     session: Session, *, model_id: int, epochs: int, lr: float, replay: int, seed: int = 0
 ) -> dict[str, Any]:
-    """Return the request to teach a model the labelled drawings that there are now.
+    """Return the request to fine-tune a model on the current labeled drawings.
 
     Parameters
     ----------
@@ -93,18 +93,18 @@ def fine_tune_request(
     epochs : int
     lr : float
     replay : int
-        How many of its training images to show it again.
+        Number of its training images to replay.
     seed : int
 
     Returns
     -------
     dict
-        Plain JSON, with the ids of the drawings to learn and of those to measure with.
+        Plain JSON, with the ids of the drawings to train with and of those held back.
 
     Raises
     ------
     Refused
-        If there is nothing to learn, or the model has learned other images.
+        If there are no drawings to train with, or the model was trained on other images.
     ValueError
         If a value is out of range.
     """
@@ -127,15 +127,15 @@ def fine_tune_request(
 
 
 def settings_of(request: dict[str, Any], split: Split, base: Settings | None = None) -> Settings:
-    """Return the settings of the training that a request asks for.
+    """Return the training settings of a request.
 
     Parameters
     ----------
     request : dict
     split : Split
-        The images to learn, and those to test with.
+        The training and test images.
     base : Settings, optional
-        Of the model that learns on: what it is, and how it sees its images, stay as they are.
+        Settings of the model to fine-tune: its architecture and preprocessing are kept.
     """
     training = TrainingSettings(**{name: request[name] for name in TRAINING})
     if base is not None:

@@ -1,4 +1,4 @@
-"""What becomes of runs, told to those who listen."""
+"""State changes of runs, written as points."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["epochs_told", "queue", "tell_state"]
 
 
 def tell_state(session: Session, run_id: int, step: int | None = None) -> None:
-    """Add a point that says that a run is now in another state, or that another is wanted.
+    """Add a point for a change of a run's state or requested state.
 
     Parameters
     ----------
     session : Session
     run_id : int
     step : int, optional
-        How many batches are done; by default, as of the run's last point.
+        Number of batches done; by default, that of the run's last point.
     """
     if step is None:
         told = select(func.max(Point.step)).where(Point.run_id == run_id)
@@ -32,13 +32,13 @@ def tell_state(session: Session, run_id: int, step: int | None = None) -> None:
 
 
 def epochs_told(session: Session, run_id: int) -> set[int]:
-    """Return the numbers of the epochs of a run that there are points of."""
+    """Return the epochs of a run that have points."""
     told = select(Point.payload["epoch"].as_integer())
     return set(session.scalars(told.where(Point.run_id == run_id, Point.kind == "epoch")))
 
 
 def queue(session: Session, request: dict[str, Any], name: str) -> Run:
-    """Add a run that does what `request` says, one of `tinygrad_cnn.studio.training.requests`."""
+    """Add a run for a request from `tinygrad_cnn.studio.training.requests`."""
     kind: RunKind = "fine-tune" if "model_id" in request else "train"
     run = runs.create(session, name=name, kind=kind, request=request, epochs=request["epochs"])
     tell_state(session, run.id, 0)

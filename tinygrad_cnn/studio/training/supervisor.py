@@ -1,4 +1,4 @@
-"""Who starts trainings, one after another, and starts them again when they die."""
+"""The supervisor: starts training processes one at a time, and restarts them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Lets the runs of a store be trained, each in a process of its own, one at a time.
+    """Trains the runs of a store one at a time, each in its own process.
 
-    Runs that had begun go on first, then those that wait, in their order. A process that dies is
-    started again, but not for ever: after ``ATTEMPTS`` without a new epoch the run has failed.
+    Started runs resume first, then queued runs follow in order. A process that dies is restarted;
+    after ``ATTEMPTS`` without a new epoch the run has failed.
 
     Parameters
     ----------
     store : Store
     settings : Settings
-        Tells where the data lie.
+        Holds the data folder.
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
@@ -46,12 +46,12 @@ class Supervisor:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to train what waits, and a first model where there is none.
+        """Start training queued runs, or a first model if there is none.
 
         Raises
         ------
         InUseError
-            If another studio uses the same data.
+            If another studio uses the same data folder.
         """
         self._lock.acquire()
         try:
@@ -64,7 +64,7 @@ class Supervisor:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the training that goes on; it can be resumed from its last epoch."""
+        """Stop the current training process; the run can resume from its last epoch."""
         if self._thread is None:
             return
         with self._starting:
@@ -78,12 +78,12 @@ class Supervisor:
         self._lock.release()
 
     def wake(self) -> None:
-        """Look at once whether there is a run to start: to be called when one was added."""
+        """Check at once for a run to start; call it after adding one."""
         self._something.set()
 
     @property
     def worker(self) -> int | None:
-        """The id of the process that trains now, if one does."""
+        """The id of the current training process, if any."""
         process = self._process
         return process.pid if process is not None else None
 
@@ -102,7 +102,7 @@ class Supervisor:
                 if run_id is not None:
                     self._train(run_id)
                     continue
-            except Exception:  # such as a full disk: the thread must outlive it
+            except Exception:  # such as a full disk: the thread must survive
                 log.exception("a training could not be started")
                 self._stopping.wait(RETRY_SECONDS)
                 continue
@@ -151,7 +151,7 @@ def _started(settings: Settings, run_id: int) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", module, str(settings.data_dir.resolve()), str(run_id)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl+C in the terminal is for the server, which then ends it
+        start_new_session=True,  # Ctrl+C in the terminal goes to the server, which then stops it
     )
 
 

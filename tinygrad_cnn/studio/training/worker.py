@@ -1,7 +1,7 @@
-"""The process that trains: ``python -m tinygrad_cnn.studio.training.worker DATA_DIR RUN_ID``.
+"""The training process: ``python -m tinygrad_cnn.studio.training.worker DATA_DIR RUN_ID``.
 
-It ends at once when its standard input does, for then the server is gone, and the next server
-starts another. Killed at any moment, it leaves a run that goes on from its last epoch.
+It exits when its standard input closes, as the server is then gone, and the next server starts
+another. If it is killed, the run resumes from its last epoch.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ NICENESS = 10
 LOCK_SECONDS = 30.0
 
 HOPELESS = (TrainingDiverged, DataError, RunError, Missing, Refused, ValueError, MemoryError)
-"""What would happen again if the run were started again."""
+"""Errors that a restart would repeat."""
 
 
 def main(arguments: list[str]) -> int:
-    """Do one run, and return the exit status."""
+    """Execute one run, and return the exit status."""
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     settings = Settings(data_dir=Path(arguments[0]))
     store = Store(settings.database)
-    # The worker of a server that was killed may take a moment to notice.
+    # The worker of a killed server may take a moment to exit.
     with FileLock(settings.data_dir / "training.lock", wait=LOCK_SECONDS), num_threads(1):
         work(store, settings, int(arguments[1]))
     store.close()
@@ -48,14 +48,14 @@ def main(arguments: list[str]) -> int:
 
 
 def work(store: Store, settings: Settings, run_id: int) -> None:
-    """Do a run from where it stands to its end, and write down what has become of it.
+    """Execute a run from its current state to its end, and store the result.
 
     Parameters
     ----------
     store : Store
     settings : Settings
     run_id : int
-        Of a run that has not ended; nothing happens if it has.
+        The run's id; does nothing if it has ended.
     """
     with store.reading() as session:
         if runs.get(session, run_id).state in runs.ENDED:
@@ -81,12 +81,12 @@ def _train(store: Store, settings: Settings, run_id: int) -> None:
 
 
 def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Reporter) -> None:
-    """Note that the run begins, or goes on from its checkpoint with nothing told twice."""
+    """Mark the run as started, or resumed from its checkpoint, without duplicate points."""
     history = preparation.experiment.history
     before = preparation.measure() if not history else None
     with store.session() as session:
         found = runs.get(session, run_id)
-        if found.state in runs.ENDED:  # while it waited, and its data were loaded
+        if found.state in runs.ENDED:  # it ended while waiting or loading data
             raise Cancelled
         again = found.started is not None
         run = runs.set_state(session, run_id, "running")
@@ -110,7 +110,7 @@ def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Report
 
 
 def _finish(store: Store, run_id: int, preparation: Preparation, step: int) -> None:
-    """Add the model, and say that the run is done, in one transaction: both or neither."""
+    """Add the model and mark the run as done in one transaction."""
     experiment = preparation.experiment
     after = preparation.measure()
     weights = model_files.pack(experiment.settings, experiment.model.state_dict())

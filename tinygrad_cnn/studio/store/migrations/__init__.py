@@ -1,6 +1,6 @@
-"""How the database became what it is, for Alembic: one file in ``versions`` for each change.
+"""Alembic migrations of the database: one file in ``versions`` per change.
 
-The next begins with what this writes, and with the change of ``tables.py`` that it is about:
+To add one, change ``tables.py``, and start from the file that this writes:
 
 >>> from alembic import command
 >>> from alembic.config import Config

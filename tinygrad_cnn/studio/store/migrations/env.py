@@ -1,4 +1,4 @@
-"""What Alembic runs to migrate, on the connection that `Store.migrate` hands it."""
+"""The Alembic environment: migrates on the connection passed by `Store.migrate`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tinygrad_cnn.studio.store.tables import Base
 
 
 def _migrate() -> None:
-    # The caller's transaction is around it all, so that a migration happens as a whole.
+    # The caller's transaction covers everything, so that a migration is atomic.
     context.configure(
         connection=context.config.attributes["connection"], target_metadata=Base.metadata
     )
     context.run_migrations()
 
 
-if __name__ == "env_py":  # so Alembic calls it: whoever else imports it has nothing to migrate
+if __name__ == "env_py":  # Alembic's name for it; else there is nothing to migrate
     _migrate()

@@ -1,4 +1,4 @@
-"""The first tables."""
+"""Migration: the initial tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Create the tables."""
     op.create_table(
         "drawings",
         sa.Column("id", sa.Integer(), nullable=False),
