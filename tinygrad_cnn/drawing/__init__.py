@@ -29,32 +29,32 @@ def draw(
     trace: Trace | None = None,
     title: str = "",
 ) -> Drawing:
-    """Draw what a Tensor was computed from, and how gradients flow back through it.
+    """Draw the graph that computed a Tensor, and the gradients that flow back through it.
 
     Parameters
     ----------
     y : Tensor
-        A result that was recorded; with a trace, any result that was computed inside it.
+        A recorded result; with a trace, any result computed inside it.
     depth : int, optional
-        Fold modules below this depth into one node each; at 1 a model shows its layers. Where
-        nothing else is shown, a part that repeats then stands once, with "× n". By default all is
-        shown.
+        Fold modules below this depth into one node each; 1 shows the model's layers. If neither
+        values, gradients nor heat are shown, a repeated block is then drawn once, marked "× n".
+        By default, nothing is folded.
     values : bool
-        Show the entries of small arrays, and minimum, maximum, mean and the share of zeros of
-        others.
+        Show the entries of small arrays, and the minimum, maximum, mean and share of zeros of
+        larger ones.
     gradients : bool, optional
-        Show on each edge the derivative with its equation, and what flowed back. Without a trace, a
-        reverse sweep is made for it, which leaves every ``.grad`` as it is. By default they are
-        shown if a trace has them.
+        Show on each edge the derivative, its equation and the gradient that flowed back. Without a
+        trace, this runs a backward pass that leaves every ``.grad`` unchanged. By default, they
+        are shown if the trace has them.
     heat : {"gradient", "time", "memory"}, optional
-        Colour the nodes: by the norm of their gradient against the median, with marks where it
-        vanishes or explodes and for dead, saturated and NaN nodes; or by their share of the time or
-        memory, which needs a trace.
+        Color the nodes by gradient norm relative to the median, and mark vanishing, exploding,
+        dead, saturated and NaN nodes; or color them by their share of time or memory, which needs
+        a trace.
     names : Module or mapping of str, optional
-        What to call things: the model, or Tensors by name, such as ``locals()``. Layers' parameters
-        and named Tensors have their names without it.
+        Names for the nodes: the model, or Tensors by name, such as ``locals()``. Layers' parameters
+        and named Tensors have names already.
     trace : Trace, optional
-        What has watched the computation: then values and times are known.
+        The trace that recorded the computation, with values and times.
     title : str
 
     Returns
@@ -65,10 +65,10 @@ def draw(
     Raises
     ------
     ValueError
-        If `y` has no graph, an option is out of range, or something is to be shown that nobody has
-        kept.
+        If `y` has no graph, an option is out of range, or the values or times to show were not
+        recorded.
     TypeError
-        If `y` is no Tensor.
+        If `y` is not a Tensor.
     GraphFreedError
         If gradients are to be shown and the graph was freed. Without them the graph is drawn as far
         as it is still known: values that the sweep has freed are left out.
@@ -105,7 +105,7 @@ def draw(
 
 
 def _method(self: Tensor, **options: Any) -> Drawing:
-    """Return `tinygrad_cnn.draw` of this Tensor: what it was computed from, as a picture."""
+    """Draw the graph that computed this Tensor: see `tinygrad_cnn.draw`."""
     return draw(self, **options)
 
 

@@ -1,4 +1,4 @@
-"""The pictures of the documentation: ``python -m tinygrad_cnn.drawing docs/pictures``."""
+"""The documentation's pictures: ``python -m tinygrad_cnn.drawing docs/pictures``."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ def lenet_gradients() -> Drawing:
 
 
 def lenet_heat() -> Drawing:
-    """Draw LeNet-5 with sigmoids, coloured by gradient: it fades towards the input."""
+    """Draw LeNet-5 with sigmoids, colored by gradient: it vanishes toward the input."""
     model = _lenet("sigmoid")
     title = "LeNet-5 with sigmoids"
     return tg.draw(_loss(model), depth=1, heat="gradient", names=model, title=title)
 
 
 def deep(activation: str) -> Drawing:
-    """Draw ten hidden layers, coloured by gradient."""
+    """Draw ten hidden layers, colored by gradient."""
     model = nn.MLP((784, *[32] * 10, 10), activation, rng=np.random.default_rng(0))
     title = f"ten layers of {activation}"
     return tg.draw(_loss(model), depth=1, heat="gradient", names=model, title=title)
 
 
 def repeats() -> Drawing:
-    """Draw twelve blocks alike, shown once."""
+    """Draw twelve equal blocks, shown once."""
     rng = np.random.default_rng(0)
     blocks = [nn.Sequential(nn.Linear(32, 32, rng=rng), nn.ReLU()) for _ in range(12)]
     model = nn.Sequential(*blocks, nn.Linear(32, 10, rng=rng))
@@ -76,7 +76,7 @@ def repeats() -> Drawing:
 
 
 def failed() -> Drawing:
-    """Draw a forward that an error has ended."""
+    """Draw a forward pass that stopped at an error."""
     model = _lenet("relu")
     try:
         with tg.trace() as trace:
@@ -97,11 +97,11 @@ PICTURES: dict[str, Callable[[], Drawing]] = {
     "repeats": repeats,
     "failed": failed,
 }
-"""By the name of the file."""
+"""Functions that draw the pictures, by file name."""
 
 
 def main(folder: Path) -> None:
-    """Write all pictures to a folder, as SVG."""
+    """Write all pictures to a folder as SVG."""
     for name, picture in PICTURES.items():
         print(picture().render(folder / f"{name}.svg"))
 
@@ -111,7 +111,7 @@ def _lenet(activation: str) -> nn.LeNet5:
 
 
 def _loss(model: nn.Module) -> tg.Tensor:
-    """Return the loss of eight of the embedded digits."""
+    """Return the loss on eight of the embedded digits."""
     digits = tg.data.digits().train
     images = digits.images[:8].astype(np.float32) / 255
     loss: tg.Tensor = tg.cross_entropy(model(images), digits.labels[:8])

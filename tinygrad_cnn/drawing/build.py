@@ -1,4 +1,4 @@
-"""From what happened to the intermediate form: ids, names, scopes and statistics."""
+"""Build the graph of a drawing from steps: ids, names, scopes and statistics."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tinygrad_cnn.nn import Module
 
 __all__ = ["Arrays", "build"]
 
-NEAR_A_LIMIT = 1e-3  # of a sigmoid or tanh: there its derivative is next to nothing
+NEAR_A_LIMIT = 1e-3  # distance to a limit of sigmoid or tanh at which the derivative is nearly 0
 LIMITS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """The arrays of a drawing, by the ids of its graph.
+    """The arrays of a drawing, by graph id.
 
     Attributes
     ----------
     values, gradients : dict of str to ndarray
-        By node, where they are known.
+        By node id, where known.
     contributions : dict of str to ndarray
-        By edge: what was sent back along it.
+        By edge id: the gradient sent back along the edge.
     """
 
     values: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -48,7 +48,7 @@ def build(
     modules: Mapping[str, Module],
     title: str,
 ) -> tuple[Graph, Arrays]:
-    """Return the graph of `steps`, or of what `last` was computed from, and its arrays."""
+    """Return the graph of `steps`, or of the computation of `last`, with its arrays."""
     sources = list(with_sources(steps, last))
     calls = [source for source in sources if isinstance(source, Step)]
     namer = Namer(names, modules, calls)
@@ -140,13 +140,13 @@ def _call(
 
 
 class _Costs:
-    """Counts the multiply-adds of calls, which depend on shapes alone: once for calls alike."""
+    """Count the multiply-adds of calls, cached by shapes and options."""
 
     def __init__(self) -> None:
         self.known: dict[Hashable, int | None] = {}
 
     def of(self, step: Step) -> int | None:
-        """Return the multiply-adds of a step; None if a shape that they depend on is not known."""
+        """Return the multiply-adds of a step; None if a shape is unknown."""
         if step.op is None or step.shape is None:
             return None
         shapes = tuple([(argument.name, argument.source.shape) for argument in step.arguments])
@@ -172,7 +172,7 @@ class _Costs:
 
 
 def _of_shape(shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return an array of this shape that takes no memory."""
+    """Return a broadcast array of this shape, which takes no memory."""
     return np.broadcast_to(np.float32(0), shape)
 
 
@@ -183,7 +183,7 @@ def _edge(own: str, argument: Argument, source: str, target: str) -> Edge:
 
 
 def _saturated(step: Step) -> float | None:
-    """Return the share of a sigmoid's or tanh's results that are next to its limits."""
+    """Return the share of a sigmoid's or tanh's results that are near its limits."""
     if step.op is None or step.array is None or step.op.name not in LIMITS or not step.array.size:
         return None
     low, high = LIMITS[step.op.name]
@@ -193,7 +193,7 @@ def _saturated(step: Step) -> float | None:
 
 @cache
 def _named(dtype: np.dtype[Any]) -> str:
-    return dtype.name  # NumPy puts it together anew each time
+    return dtype.name  # NumPy builds the name on each access
 
 
 def _scale(source: Source) -> float | None:

@@ -1,4 +1,4 @@
-"""Writing a graph as DOT, the language of Graphviz."""
+"""Write a graph as DOT, the language of Graphviz."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tinygrad_cnn.drawing.text import number
 __all__ = ["unframed", "write_dot"]
 
 FONT = "Helvetica,Arial,sans-serif"
-SIZES: Mapping[Role, int] = {"title": 12}  # in points; 10 for the rest
+SIZES: Mapping[Role, int] = {"title": 12}  # in points; other roles: 10
 SHAPES = {
     "op": 'shape=box style="rounded,filled{}"',
     "module": 'shape=box style="rounded,filled{}" peripheries=2',
@@ -46,12 +46,12 @@ def write_dot(graph: Graph, content: Content, *, background: str, rich: bool) ->
     ----------
     graph : Graph
     content : Content
-        What is shown.
+        The content to show.
     background : str
-        A colour, or "transparent".
+        A color, or "transparent".
     rich : bool
-        Whether labels may have letters of several sizes and colours (Graphviz's HTML-like labels),
-        which needs a Graphviz that was built with expat.
+        Whether to use Graphviz's HTML-like labels, with several font sizes and colors. They need
+        a Graphviz built with expat.
     """
     label = _rich if rich else _plain
     lines = [
@@ -97,12 +97,12 @@ def _node(node: Node, content: Content, label: Label) -> str:
 
 
 def _edges(edge: Edge, content: Content, label: Label, from_call: bool) -> list[str]:
-    """Return an edge; where gradients are shown, with the way back beside it."""
+    """Return the lines of an edge, with a backward arrow beside it if gradients are shown."""
     fill = palette.CARD
     way = f"  {edge.source} -> {edge.target}"
-    straight = " weight=8" if from_call else ""  # so that what flows through is one line
+    straight = " weight=8" if from_call else ""  # keeps paths straight
     back = content.gradients and edge.gradient is not None
-    lines = [Line("  ")] if back else edge_lines(edge, content)  # the blanks keep the two apart
+    lines = [Line("  ")] if back else edge_lines(edge, content)  # the blanks separate the arrows
     text = f" label={label(lines, fill, 'LEFT')}" if lines else ""
     written = [f'{way} [id="{edge.id}" class="forward"{straight}{text}]']
     if back:
@@ -116,10 +116,10 @@ def _edges(edge: Edge, content: Content, label: Label, from_call: bool) -> list[
 
 
 def _lower(graph: Graph, calls: Set[str], unframed: Mapping[str, Scope]) -> list[str]:
-    """Return invisible edges that keep a module's parameters below what the module is given.
+    """Return invisible edges that keep a module's parameters below its inputs.
 
-    Without them its frame would reach up beside the call before it, and a chain of layers would
-    become a staircase.
+    Without them, the module's frame would extend beside the previous call, and a chain of layers
+    would become a staircase.
     """
     scope = {node.id: node.scope for node in graph.nodes}
     given: dict[str, str] = {}
@@ -138,17 +138,17 @@ def _lower(graph: Graph, calls: Set[str], unframed: Mapping[str, Scope]) -> list
 
 
 def unframed(graph: Graph) -> dict[str, Scope]:
-    """Return by name the scopes that need no frame: they hold a single node."""
+    """Return the scopes that need no frame, having a single node, by name."""
     parts = Counter(node.scope for node in graph.nodes)
     parts.update(scope.parent for scope in graph.scopes)
     return {scope.name: scope for scope in graph.scopes if parts[scope.name] <= 1}
 
 
 def _clusters(graph: Graph, unframed: Mapping[str, Scope]) -> list[str]:
-    """Return the frames around modules, each inside the one it stands in."""
+    """Return the frames around modules, nested like the scopes."""
     scopes = [scope for scope in graph.scopes if scope.name not in unframed]
     inside: dict[str, list[str]] = {scope.name: [] for scope in scopes}
-    around = {"": ""}  # by the name of a scope, that of the innermost frame it is or is in
+    around = {"": ""}  # scope name to the name of its innermost frame
     depth = {"": 0}
     for scope in graph.scopes:
         around[scope.name] = around[scope.parent] if scope.name in unframed else scope.name
@@ -194,7 +194,7 @@ def _rich(lines: Sequence[Line], fill: Fill, align: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return text for an HTML-like label; of brackets alone Graphviz would make an error."""
+    """Return text for an HTML-like label; Graphviz rejects text of brackets alone."""
     return escape(text, quote=False) if text.strip("]") else text.replace("]", "&#93;")
 
 
@@ -222,7 +222,7 @@ def _line(line: Line, fill: Fill) -> str:
 
 
 def _heading(graph: Graph, content: Content, rich: bool) -> str:
-    """Return the graph's own label: its title, and what colours and arrows mean."""
+    """Return the graph's label: its title and the legend of colors and arrows."""
     words = [Line(graph.title, "title")] if graph.title else []
     if content.gradients:
         words.append(Line("values flow down, gradients flow back up", "faint"))

@@ -1,4 +1,4 @@
-"""A drawing: a graph, its arrays, and the ways to write it down."""
+"""A drawing: a graph, its arrays and its output formats."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "Drawing", "drawing_of"]
 
 FORMATS = (".svg", ".png", ".pdf", ".dot", ".json", ".html")
-"""What `Drawing.render` writes, by the suffix of the path."""
+"""The formats of `Drawing.render`, by file suffix."""
 
-MOST = 2000  # nodes and edges: Graphviz takes about ten seconds for these, minutes for twice
+MOST = 2000  # nodes and edges: Graphviz takes about 10 s for these, minutes for twice as many
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What `tinygrad_cnn.draw` returns; a notebook shows it.
+    """A drawing of a graph, from `tinygrad_cnn.draw`; notebooks display it.
 
     Attributes
     ----------
     full : Graph
-        Everything, nothing folded.
+        The unfolded graph.
     arrays : Arrays
-        What is known of values and gradients, by the ids of `full`.
+        The known values and gradients, by the ids of `full`.
     depth : int or None
-        How deep modules are shown; None for all.
+        The depth to which modules are shown; None for all.
     values, gradients : bool
         Whether they are shown.
     heat : {"gradient", "time", "memory"} or None
-        What colours the nodes.
+        The quantity that colors the nodes.
 
     Examples
     --------
@@ -73,19 +73,19 @@ class Drawing:
 
     @cached_property
     def graph(self) -> Graph:
-        """The graph as it is shown: folded to `depth`."""
+        """The displayed graph, folded to `depth`."""
         return self._folded[0]
 
     @cached_property
     def source(self) -> str:
-        """The graph as DOT, the language of Graphviz; the same for the same computation."""
+        """The graph as DOT, the language of Graphviz; deterministic."""
         return self._dot("transparent", rich=True)
 
     @cached_property
     def marks(self) -> Mapping[str, tuple[Mark, ...]]:
-        """What is wrong with the nodes of `graph`, by their ids; a module has all that is in it.
+        """The marks of the nodes of `graph`, by id; a module has the marks of all its nodes.
 
-        A gradient that vanishes or explodes, a dead ReLU, a saturated sigmoid, NaN: a mark has a
+        Marks are: vanishing or exploding gradient, dead ReLU, saturated sigmoid, NaN. Each has a
         ``name`` and a ``meaning``.
         """
         found: dict[str, tuple[Mark, ...]] = {}
@@ -95,20 +95,20 @@ class Drawing:
         return found
 
     def fold(self, depth: int | None) -> Drawing:
-        """Return the same drawing, folded to another depth.
+        """Return this drawing folded to another depth.
 
         Parameters
         ----------
         depth : int or None
-            From 1 up; None to show everything.
+            At least 1; None shows everything.
         """
         return replace(self, depth=_depth(depth))
 
     def svg(self) -> str:
         """Return the drawing as an SVG element.
 
-        Its elements have the ids of the nodes, edges and scopes of `graph`; the way back along edge
-        "e3" is "e3-gradient".
+        Its elements have the ids of the nodes, edges and scopes of `graph`; the backward arrow of
+        edge "e3" is "e3-gradient".
 
         Raises
         ------
@@ -120,25 +120,25 @@ class Drawing:
         return finished(self._laid_out("svg").decode("utf-8"), self.graph)
 
     def render(self, path: str | os.PathLike[str]) -> Path:
-        """Write the drawing to a file, whole or not at all.
+        """Write the drawing to a file, atomically.
 
         Parameters
         ----------
         path : path-like
-            Ending in ".svg", ".png", ".pdf", ".dot", ".json" (the graph, see `Graph.to_json`) or
-            ".html" (a page to step through forward and backward).
+            With suffix ".svg", ".png", ".pdf", ".dot", ".json" (the graph, see `Graph.to_json`) or
+            ".html" (a page that steps through forward and backward).
 
         Returns
         -------
         Path
-            The file.
+            The path of the file.
 
         Raises
         ------
         ValueError
-            If the suffix is another.
+            If the suffix is not one of these.
         GraphvizMissingError
-            If the format needs Graphviz, and it is not installed.
+            If the format needs Graphviz and it is not installed.
         TooLargeError
             If there are too many nodes to lay out.
         OSError
@@ -218,7 +218,7 @@ class Drawing:
 
 
 def _apart(arrays: Mapping[str, Any], graph: Graph) -> Mapping[str, Any]:
-    """Return the arrays of those nodes that are not folded away."""
+    """Return the arrays of the nodes that are not folded away."""
     return {node.id: arrays[node.id] for node in graph.nodes if node.id in arrays}
 
 
@@ -234,7 +234,7 @@ def drawing_of(
     names: Names | None = None,
     title: str = "",
 ) -> Drawing:
-    """Return the drawing of `steps`, or of what `last` was computed from: see `draw`."""
+    """Return the drawing of `steps`, or of the computation of `last`: see `draw`."""
     choice("draw", "heat", heat, (None, *HEATS))
     flag("draw", "values", values)
     choice("draw", "gradients", gradients, (None, True, False))
@@ -252,7 +252,7 @@ def _depth(depth: int | None) -> int | None:
 
 
 def _check_known(graph: Graph, values: bool, gradients: bool, heat: HeatKind | None) -> None:
-    """Raise ValueError if something is to be shown that nobody has kept."""
+    """Raise ValueError if the data to show was not recorded."""
     calls = [node for node in graph.nodes if node.kind == "op" and not node.error]
     traced = "draw a trace: `with tg.trace() as trace:` around forward and backward, trace.draw()"
     missing = next((node for node in calls if node.value is None), None)

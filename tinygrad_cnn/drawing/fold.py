@@ -1,4 +1,4 @@
-"""Folding: a module becomes one node."""
+"""Folding of modules into single nodes."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ __all__ = ["fold"]
 
 Number = TypeVar("Number", int, float)
 
-MANY = 4  # ops: a module of more is not described by their names
+MANY = 4  # a module with more ops than this is not labeled with their names
 
 
 def fold(graph: Graph, depth: int) -> tuple[Graph, dict[str, str]]:
-    """Return the graph with modules as nodes, and where each node went.
+    """Return the graph with modules folded into nodes, and the new node of each old one.
 
     Parameters
     ----------
     graph : Graph
     depth : int
-        From 1 up: modules nested so deep become nodes, and those above that hold no others. So at
-        1 a model shows its outermost modules.
+        At least 1. Modules at this depth become nodes, as do shallower ones without submodules; 1
+        shows a model's outermost modules.
 
     Returns
     -------
     graph : Graph
-        With all edges between what is still apart.
+        The folded graph, with all edges between distinct nodes.
     places : dict of str to str
-        By the id of each node of the original, that of the one which stands for it.
+        The id of the folded node, by the id of the original node.
     """
     chains = ancestors(graph.scopes)
     outer = {scope.parent for scope in graph.scopes}
@@ -49,7 +49,7 @@ def fold(graph: Graph, depth: int) -> tuple[Graph, dict[str, str]]:
         place = node.id if around is None else around.id
         places[node.id] = place
         members.setdefault(place, []).append(node)
-        last[place] = i  # all that a module is given comes before its last call
+        last[place] = i  # all inputs of a module come before its last call
     edges = [
         replace(edge, source=places[edge.source], target=places[edge.target])
         for edge in graph.edges
@@ -73,7 +73,7 @@ def fold(graph: Graph, depth: int) -> tuple[Graph, dict[str, str]]:
 
 
 def _module(scope: Scope, inside: Sequence[Node], leaving: set[str]) -> Node:
-    """Return the node that stands for all nodes of a scope."""
+    """Return the node that replaces all nodes of a scope."""
     calls = [node for node in inside if node.step is not None]
     outward = [node for node in calls if node.id in leaving] or calls
     result = outward[-1]

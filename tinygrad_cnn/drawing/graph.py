@@ -1,9 +1,9 @@
-"""The intermediate form: what every drawing is made of, and what its JSON file holds.
+"""The graph behind every drawing and its JSON file.
 
-A `Graph` is nodes, edges and scopes. Nodes stand in the order in which they came to be, and each
-edge leads from an earlier node to a later one. It holds numbers about arrays (`Statistics`), never
-the arrays, and nothing in it depends on the machine or the process: the same computation gives the
-same graph, and the same JSON text, except for seconds where they were measured.
+A `Graph` has nodes, edges and scopes. Nodes are in order of creation, and each edge leads from an
+earlier node to a later one. The graph holds `Statistics` of arrays, never the arrays. It does not
+depend on the machine or the process: the same computation gives the same graph and the same JSON
+text, except for measured seconds.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from numpy.typing import NDArray
 __all__ = ["SCHEMA", "Edge", "Graph", "Kind", "Node", "Scope", "Statistics"]
 
 SCHEMA = "tinygrad-cnn graph 1"
-"""What the key ``"schema"`` of the JSON holds; the number counts incompatible changes."""
+"""The value of the JSON key ``"schema"``; the number counts incompatible changes."""
 
-CANCELED = 1e-3  # of the size of its terms: a gradient below it is a difference of equals
+CANCELED = 1e-3  # relative to the size of its terms: below this, they cancel
 Kind: TypeAlias = Literal["op", "module", "parameter", "input", "constant", "error"]
 Shape: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Numbers that describe an array. All are finite: NaN and infinite entries are only counted.
+    """Summary statistics of an array. All are finite: NaN and infinite entries are only counted.
 
     Attributes
     ----------
     shape : tuple of int
     minimum, mean, maximum : float or None
-        Of the finite entries; None if there are none.
+        Over the finite entries; None if there are none.
     norm : float
         The square root of the sum of the squares of the finite entries.
     zero : float
         The share of entries that are 0.
     nan, infinite : int
-        How many entries are NaN, and how many +∞ or −∞.
+        The number of NaN entries, and of +∞ or −∞ entries.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class Statistics:
 
     @classmethod
     def of(cls, array: NDArray[Any]) -> Statistics:
-        """Return the statistics of an array of numbers; of complex ones, those of |x|."""
+        """Return the statistics of an array; for complex arrays, those of |x|."""
         x = np.abs(array) if array.dtype.kind == "c" else array
         x = x.astype(np.float64, copy=False).reshape(-1)
         nan = infinite = 0
@@ -74,7 +74,7 @@ class Statistics:
             return cls(array.shape, None, None, None, 0.0, 0.0, nan, infinite)
         largest = max(abs(low), abs(high))
         unit = largest or 1.0
-        scaled = x / unit  # so that no square is too large or too small for float64
+        scaled = x / unit  # keeps the squares within the range of float64
         return cls(
             shape=array.shape,
             minimum=low,
@@ -89,51 +89,52 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A call of an op, a folded module, or an array that no call computed.
+    """A call of an op, a folded module, or an array that is no call's result.
 
     Attributes
     ----------
     id : str
-        "n0", "n1", ... in the order of creation; of a folded module the id of its scope.
+        "n0", "n1", ... in order of creation; for a folded module, the id of its scope.
     kind : {"op", "module", "parameter", "input", "constant", "error"}
-        A parameter is an array that a gradient is wanted of, an input one of which none is, a
-        constant a single number. An error is where a forward stopped outside any op.
+        A parameter is an array that requires a gradient, an input is one that does not, and a
+        constant is a single number. An error marks where a forward pass stopped outside any op.
     name : str
-        As in the model, such as "conv1.weight"; of an op its own unless the user has given one.
+        The name in the model, such as "conv1.weight"; for an op, its own name unless the user gave
+        one.
     op : str
-        The name of the op; the class of a folded module if it is known; else empty.
+        The name of the op; the class of a folded module if known; else empty.
     scope : str
-        The name of the innermost `Scope` it is in; empty outside all.
+        The name of the innermost `Scope` around it; empty if there is none.
     shape : tuple of int or None
-        Of the array or result. None if the call failed.
+        The shape of the array or result; None if the call failed.
     dtype : str
     formula, latex, equation : str
-        Of the op's forward, as declared; the equation is the text's number.
+        The op's forward, as declared; the equation is its number in the text.
     options : dict
-        The arguments that are not arrays and not left at their default, as JSON values.
+        The non-array arguments that differ from their defaults, as JSON values.
     multiply_adds : int or None
-        Of the call, or of all calls in the module; None if unknown.
+        The count for the call, or for all calls in the module; None if unknown.
     parameters : int
-        How many numbers it learns: of a parameter, or of all that a module holds.
+        The number of learned entries of a parameter or a module.
     step : int or None
-        Its turn in the forward, from 0; None for what no call computed.
+        Its position in the forward pass, from 0; None if it is no call's result.
     backward_step : int or None
-        Its turn in the reverse sweep, from 0; None if no gradient came.
+        Its position in the backward pass, from 0; None if it received no gradient.
     value, gradient : Statistics or None
-        Of the array, and of the gradient with respect to it: the sum over all edges that leave.
+        Statistics of the array, and of its gradient, summed over all outgoing edges.
     dead : float or None
-        Of a ReLU, the share of its results that are 0 and so let no gradient through.
+        For a ReLU, the share of results that are 0 and block the gradient.
     saturated : float or None
-        Of a sigmoid or tanh, the share of its results within 1e-3 of its limits.
+        For a sigmoid or tanh, the share of results within 1e-3 of a limit.
     seconds, backward_seconds : float or None
-        What the call, and its turn in the sweep, took; None if nobody measured.
+        The time of the forward call and of its backward step; None if not measured.
     bytes : int or None
-        The memory that the call took for its result and for what its derivatives need.
+        The memory that the call allocated for its result and its saved values.
     error : str
-        What the call raised; empty if it succeeded.
+        The error that the call raised; empty if it succeeded.
     scale : float or None
-        The norm that the gradient would have if the terms that it sums did not cancel; see
-        `cancels`. None if no gradient came.
+        The norm that the gradient would have if its terms did not cancel; see `cancels`. None if
+        there is no gradient.
     """
 
     id: str
@@ -163,35 +164,35 @@ class Node:
 
     @property
     def size(self) -> float:
-        """How large the gradient is, or its terms where they cancel; 0 if none came."""
+        """The norm of the gradient, or of its terms where they cancel; 0 without a gradient."""
         return max(self.gradient.norm if self.gradient else 0.0, self.scale or 0.0)
 
     @property
     def cancels(self) -> bool:
         """Whether the terms of the gradient cancel to under a thousandth of their size.
 
-        The gradient of a bias before a batch norm is 0 by mathematics: the batch norm takes off
-        whatever the bias adds.
+        The gradient of a bias before a batch norm is exactly 0 in theory: the batch norm subtracts
+        the bias again.
         """
         return self.gradient is not None and self.gradient.norm < CANCELED * self.size
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An argument of a call. There is one for each argument: ``x * x`` has two.
+    """An argument of a call: ``x * x`` has two edges.
 
     Attributes
     ----------
     id : str
         "e0", "e1", ... in the order of the calls and of their arguments.
     source, target : str
-        The ids of the node the argument came from, and of the call.
+        The ids of the node that gives the argument, and of the call.
     argument : str
-        The name of the op's parameter; with an index, such as "arrays[1]", in a list.
+        The name of the op's parameter; with an index in a list, such as "arrays[1]".
     formula, latex, equation : str
-        Of the op's derivative with respect to it, as declared; empty if it has none.
+        The op's derivative with respect to the argument, as declared; empty if there is none.
     gradient : Statistics or None
-        Of what the call sent back along this edge; None if nothing was.
+        Statistics of the gradient sent back along this edge; None if there was none.
     """
 
     id: str
@@ -206,21 +207,21 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A module's call, or several that follow each other, as a frame around nodes.
+    """A frame around the nodes of a module's call, or of several consecutive calls.
 
     Attributes
     ----------
     id : str
-        "s0", "s1", ... in the order of the first call in each.
+        "s0", "s1", ... in order of their first calls.
     name : str
-        Unique in the graph: as in the model, such as "features.0"; from its second call on with the
-        number of the call behind it: "cell (2)".
+        Unique in the graph: the name in the model, such as "features.0"; from the second call on,
+        with the number of the call, such as "cell (2)".
     parent : str
-        The name of the scope it stands in; empty at the top.
+        The name of the enclosing scope; empty at the top.
     kind : str
-        The class of the module; empty if it is not known.
+        The class of the module; empty if unknown.
     repeat : int
-        How often the part repeats of which only the first is in the graph.
+        The number of repeats, if only the first of several equal blocks is in the graph.
     """
 
     id: str
@@ -232,16 +233,16 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A computation, as it is drawn.
+    """The graph of a computation, for drawing.
 
     Attributes
     ----------
     title : str
     nodes : tuple of Node
-        In the order in which they came to be.
+        In order of creation.
     edges : tuple of Edge
     scopes : tuple of Scope
-        Each behind the one it stands in.
+        Each after its enclosing scope.
 
     Examples
     --------
@@ -260,24 +261,24 @@ class Graph:
     scopes: tuple[Scope, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the graph as ``json.dumps`` takes it.
+        """Return the graph as a dict for ``json.dumps``.
 
         Returns
         -------
         dict
-            With ``"schema"`` and the attributes of the graph. Nodes, edges, scopes and statistics
-            are dicts of their attributes; tuples are lists.
+            ``"schema"`` and the attributes of the graph. Nodes, edges, scopes and statistics are
+            dicts of their attributes; tuples are lists.
         """
         return {"schema": SCHEMA, **_plain(asdict(self))}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Graph:
-        """Return the graph that `to_json` was called on.
+        """Return the graph from the dict that `to_json` gave.
 
         Raises
         ------
         ValueError
-            If `data` is not of the schema.
+            If `data` does not follow the schema.
         """
         came = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
         if came != SCHEMA:
@@ -300,7 +301,7 @@ def _node(data: Mapping[str, Any]) -> Node:
 
 
 def _made(kind: Any, data: Mapping[str, Any]) -> Any:
-    """Return a Node or an Edge, its statistics made from their dicts."""
+    """Return a Node or an Edge from its dict, statistics included."""
     made = dict(data)
     for name in {"value", "gradient"} & {attribute.name for attribute in fields(kind)}:
         numbers = made.get(name)

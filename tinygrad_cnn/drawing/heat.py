@@ -1,7 +1,7 @@
-"""Heat maps: colors and marks for vanishing, exploding, dead and saturated nodes, and for NaN.
+"""Heat maps: colors and marks for vanishing, exploding, dead, saturated and NaN nodes.
 
-A gradient is measured by its `Node.size`: by what its terms could add up to. Where they cancel, as
-those of a bias before a batch norm do, a norm of 0 is no sign of a gradient that got lost.
+A gradient is measured by `Node.size`, the size of its terms. Where they cancel, as for a bias
+before a batch norm, a norm of 0 does not mean that the gradient vanished.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ __all__ = ["HEATS", "MARKS", "Heat", "HeatKind", "Mark", "heat_of", "marks_of"]
 HeatKind: TypeAlias = Literal["gradient", "time", "memory"]
 HEATS: tuple[HeatKind, ...] = ("gradient", "time", "memory")
 
-VANISHING = 1e2  # times smaller than both the median and where the sweep began
+VANISHING = 1e2  # times smaller than both the median and the first gradient
 EXPLODING = 1e3  # times larger
 DEAD = 0.9  # share of a ReLU's results that are 0
-SHARES = (0.02, 0.05, 0.15, 0.3)  # of time or memory: where the next colour begins
-SATURATED = 0.5  # share of a sigmoid's results next to its limits
+SHARES = (0.02, 0.05, 0.15, 0.3)  # of time or memory: thresholds between colors
+SATURATED = 0.5  # share of a sigmoid's results near its limits
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A name for what is wrong with a node, and how its border shows it."""
+    """A problem of a node: its name, meaning and border style."""
 
     name: str
     sign: str
@@ -49,30 +49,30 @@ MARKS = {
         Mark("saturated", "◐", "half or more of it within 0.001 of its limits", "dotted"),
     )
 }
-"""By name; the border of a node has the style of its first mark."""
+"""All marks, by name; a node's border has the style of its first mark."""
 
 
 @dataclass(frozen=True)
 class Heat:
-    """The colours and marks of a graph.
+    """The colors and marks of a graph.
 
     Attributes
     ----------
     kind : {"gradient", "time", "memory"}
     fills : dict of str to Fill
-        By the id of the node; those that nothing is known of are not in it.
+        The fill of each node, by id; nodes without data are missing.
     marks : dict of str to tuple of Mark
-        By the id of the node, the marks that it has.
+        The marks of each node, by id.
     shares : dict of str to float
-        By the id of the node: of the whole time, or memory.
+        The share of the total time or memory, by node id.
     scale : tuple of (str, Fill)
-        What the colours mean.
+        The legend of the colors.
     order : str
-        The same in words.
+        The order of the scale, in words.
     middle : float
         The median of the norms, or the sum of times or bytes.
     cancels : bool
-        Whether there is a gradient that is measured by its terms, for they cancel.
+        Whether some gradient is measured by its terms because they cancel.
     """
 
     kind: HeatKind
@@ -86,17 +86,17 @@ class Heat:
 
 
 def heat_of(graph: Graph, kind: HeatKind, marks: Mapping[str, tuple[Mark, ...]]) -> Heat:
-    """Return the heat of a graph, folded or not; `marks` are those of `marks_of`."""
+    """Return the heat of a graph, folded or not; `marks` come from `marks_of`."""
     return _gradient(graph, marks) if kind == "gradient" else _shares(graph, kind)
 
 
 def marks_of(graph: Graph) -> dict[str, tuple[Mark, ...]]:
-    """Return, by node, what is wrong with it.
+    """Return the marks of each node, by id.
 
-    A gradient vanishes or explodes against two measures at once: the median of all norms, and the
-    gradient that the sweep began with. So where it shrinks all the way, the nodes next to the loss
-    are not said to explode. Where a gradient is NaN or infinite, the sizes of the others say
-    nothing. Of all nodes with NaN or infinite entries, one is the first.
+    A gradient vanishes or explodes relative to two measures at once: the median norm and the first
+    gradient of the backward pass. So if gradients shrink steadily, the nodes near the loss are not
+    marked as exploding. If a gradient is NaN or infinite, the sizes of the others are not judged.
+    One of the nodes with NaN or infinite entries is marked as the first.
     """
     middle = _median(graph.nodes)
     first_nan = _first_nan(graph)
@@ -130,10 +130,10 @@ def marks_of(graph: Graph) -> dict[str, tuple[Mark, ...]]:
 
 
 def _first_nan(graph: Graph) -> str | None:
-    """Return the node in which NaN or infinite entries first appeared, forward or else backward.
+    """Return the node where NaN or infinite entries first appeared, forward or else backward.
 
-    From the first NaN (or else the first infinite entry) it goes back to what it came from. On the
-    way back the node is the one that was given a finite gradient and sent on another.
+    From the first NaN (or else the first infinite entry), the search goes back to its inputs. In
+    the backward pass, it is the node that received a finite gradient and sent a non-finite one.
     """
     arguments: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
     uses: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
@@ -141,7 +141,7 @@ def _first_nan(graph: Graph) -> str | None:
         arguments[edge.target].append(edge)
         uses[edge.source].append(edge)
     known = {node.id: node for node in graph.nodes}
-    found = max(graph.nodes, key=lambda node: _rank(node.value), default=None)  # the first of these
+    found = max(graph.nodes, key=lambda node: _rank(node.value), default=None)  # the first
     if found is not None and _rank(found.value):
         while True:
             sources = [known[edge.source] for edge in arguments[found.id]]
@@ -165,7 +165,7 @@ def _turn(step: int | None) -> float:
 
 
 def _rank(numbers: Statistics | None) -> int:
-    """Return 2 for an array with NaN, 1 for one with infinite entries, 0 for any other."""
+    """Return 2 for an array with NaN, 1 for one with infinite entries, else 0."""
     if numbers is None:
         return 0
     return 2 if numbers.nan else 1 if numbers.infinite else 0

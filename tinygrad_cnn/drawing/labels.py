@@ -1,4 +1,4 @@
-"""What is written in a node and along an edge: lines of text, each with its role."""
+"""Labels of nodes and edges: lines of text, each with a role."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a label; `beside` follows `text` in faint letters."""
+    """A line of a label; `beside` follows `text` in a faint color."""
 
     text: str
     role: Role = "text"
@@ -31,20 +31,20 @@ class Line:
 
 @dataclass(frozen=True)
 class Content:
-    """What a drawing shows beside the graph itself.
+    """The content of a drawing besides the graph itself.
 
     Attributes
     ----------
     values, gradients : bool
     heat : Heat or None
     node_values, node_gradients, edge_gradients : mapping of str to ndarray
-        By id; small ones are shown entry by entry.
+        By id; small arrays are shown entry by entry.
     arrivals : mapping of str to sequence of str
-        By the id of a node, the ids of the edges that brought a gradient to it.
+        The ids of the edges that brought a gradient to a node, by node id.
     arguments : mapping of str to int
-        By the id of a node, how many edges lead to it.
+        The number of edges into a node, by node id.
     unframed : mapping of str to Scope
-        By name, the scopes that are not drawn as frames, for they hold a single node.
+        The scopes drawn without a frame because they hold a single node, by name.
     """
 
     values: bool
@@ -58,7 +58,7 @@ class Content:
     unframed: Mapping[str, Scope]
 
     def sum_digits(self, node: str) -> int | None:
-        """Return the digits of the gradients that a node adds up: see `text.sum_digits`."""
+        """Return the digits for the gradients that a node adds up: see `text.sum_digits`."""
         parts = [self.edge_gradients.get(edge) for edge in self.arrivals.get(node, ())]
         known = [part for part in parts if part is not None]
         total = self.node_gradients.get(node)
@@ -68,7 +68,7 @@ class Content:
 
 
 def node_lines(node: Node, content: Content) -> list[Line]:
-    """Return what is written in a node."""
+    """Return the label of a node."""
     lines = [_title(node, content.unframed.get(node.scope))]
     if node.kind != "constant" and node.shape is not None:
         lines.append(Line(text.shape(node.shape), "faint", node.dtype))
@@ -86,12 +86,12 @@ def node_lines(node: Node, content: Content) -> list[Line]:
 
 
 def edge_lines(edge: Edge, content: Content) -> list[Line]:
-    """Return what is written along an edge: which argument it is, if there are several."""
+    """Return the label of an edge: the name of the argument, if there are several."""
     return [Line(edge.argument, "faint")] if content.arguments[edge.target] > 1 else []
 
 
 def gradient_lines(edge: Edge, content: Content) -> list[Line]:
-    """Return what is written along the way back: the derivative, and what flowed."""
+    """Return the label of a backward arrow: the derivative and the gradient."""
     lines = []
     if edge.formula:
         formula = f"∂{edge.argument}: {edge.formula}"
@@ -115,7 +115,7 @@ def _title(node: Node, scope: Scope | None) -> Line:
 
 
 def _declared(node: Node) -> list[Line]:
-    """Return what the op or module is: formula, options, parameters and multiply-adds."""
+    """Return the lines of an op or module: formula, options, parameters and multiply-adds."""
     if node.kind == "module":
         counts = [f"{node.parameters:,} parameters"] if node.parameters else []
         counts += [f"{node.multiply_adds:,} multiply-adds"] if node.multiply_adds else []
@@ -131,7 +131,7 @@ def _declared(node: Node) -> list[Line]:
 def _array(
     before: str, numbers: Statistics, array: NDArray[Any] | None, role: Role, digits: int = 3
 ) -> list[Line]:
-    """Return a small array's entries, or what is to be said of a large one."""
+    """Return the entries of a small array, or the statistics of a large one."""
     rows = text.array_lines(array, digits) if array is not None else None
     if rows is not None:
         return [Line(row, "array" if role == "array" else "gradient array") for row in rows]
@@ -141,14 +141,14 @@ def _array(
 
 
 def _flow(numbers: Statistics) -> str:
-    """Return what is to be said of a gradient."""
+    """Return the lines of a gradient."""
     parts = [f"norm {text.number(numbers.norm)}"]
     parts += [f"{text.percent(numbers.zero)} zero"] if numbers.zero else []
     return ", ".join(parts + text.troubles(numbers))
 
 
 def _gradient(node: Node, content: Content) -> list[Line]:
-    """Return the gradient of a node, where it is more than what one edge says."""
+    """Return the lines of a node's gradient, unless a single edge shows it already."""
     assert node.gradient is not None
     arrived = len(content.arrivals.get(node.id, ()))
     if arrived == 1:
@@ -186,7 +186,7 @@ def _amount(node: Node, heat: Heat) -> str:
 
 
 def _wrapped(message: str, width: int = 44) -> list[str]:
-    """Return a message in lines of about so many characters."""
+    """Return a message in lines of about `width` characters."""
     lines = [""]
     for word in message.split():
         if lines[-1] and len(lines[-1]) + len(word) >= width:

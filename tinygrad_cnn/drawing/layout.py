@@ -1,4 +1,4 @@
-"""Having Graphviz lay a graph out: by its program `dot`, or by its WebAssembly build."""
+"""Graph layout by Graphviz: its program `dot`, or its WebAssembly build."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class GraphvizMissingError(RuntimeError):
 
 
 class TooLargeError(ValueError):
-    """A graph has more nodes than Graphviz lays out in a bearable time."""
+    """The graph has too many nodes for Graphviz to lay out in acceptable time."""
 
 
 INSTALL = (
@@ -30,13 +30,13 @@ def lay_out(source: Callable[[bool], str], form: str) -> bytes:
     Parameters
     ----------
     source : callable
-        From whether HTML-like labels are understood to the DOT text.
+        Returns the DOT text, given whether HTML-like labels are supported.
     form : str
 
     Raises
     ------
     GraphvizMissingError
-        If nothing installed can do it.
+        If no installed program can lay out the graph.
     """
     import graphviz
 

@@ -1,4 +1,4 @@
-"""What things are called: as in the model where it is known, else as the user has named them."""
+"""Names of nodes: from the model if known, else from the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygrad_cnn.nn import Module
 __all__ = ["Namer", "Names"]
 
 Names: TypeAlias = Module | Mapping[str, Any]
-"""A model, or Tensors and models by name; in a mapping, what is neither is passed over."""
+"""A model, or Tensors and models by name; other values in a mapping are ignored."""
 
 
 class Namer:
@@ -23,15 +23,15 @@ class Namer:
     Parameters
     ----------
     names : Module or mapping, optional
-        What the caller has given; it comes first.
+        The caller's names, which take precedence.
     modules : mapping of str to Module
-        By scope, the modules that a trace has seen at work.
+        The modules that a trace recorded, by scope.
     steps : sequence of Step
 
     Raises
     ------
     TypeError
-        If `names` is neither.
+        If `names` is neither a Module nor a mapping.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Namer:
     ) -> None:
         self.kinds = {path: type(module).__name__ for path, module in modules.items() if path}
         self._given: dict[int, str] = {}
-        self._own: set[int] = set()  # leaves that belong to a module
+        self._own: set[int] = set()  # ids of leaves that belong to a module
         for path, module in modules.items():
             self._add_module(path, module)
         if isinstance(names, Module):
@@ -53,7 +53,7 @@ class Namer:
         self._guessed = _guessed(steps)
 
     def leaf(self, leaf: Leaf) -> str:
-        """Return the name of a leaf; empty if there is none."""
+        """Return the name of a leaf; empty if it has none."""
         given = self._given.get(id(leaf.origin)) if leaf.origin is not None else None
         if given is not None:
             return given
@@ -65,12 +65,12 @@ class Namer:
         return self._guessed.get(id(leaf), "")
 
     def step(self, step: Step) -> str:
-        """Return the name of a step's result: that of its op unless the user has given one."""
+        """Return the name of a step's result: the op's name unless the user gave one."""
         given = self._given.get(id(step.origin)) if step.origin is not None else None
         return given or (step.op.name if step.op is not None else step.error.partition(":")[0])
 
     def is_inside(self, leaf: Leaf) -> bool:
-        """Return whether a leaf is to stand in the scope of what it is used by."""
+        """Return whether a leaf belongs in the scope of its users."""
         return bool(leaf.scope) or id(leaf.origin) in self._own
 
     def _add_module(self, path: str, module: Module) -> None:
@@ -94,9 +94,9 @@ class Namer:
 
 
 def _guessed(steps: Sequence[Step]) -> dict[int, str]:
-    """Return, by id, the name of the parameter that a leaf is first given to.
+    """Return the name of the parameter that first takes each leaf, by id.
 
-    That says something for ops such as conv2d, with their x and w, but not for a sum of a and b.
+    This is informative for ops such as conv2d, with x and w, but not for a sum of a and b.
     """
     guessed: dict[int, str] = {}
     for step in steps:

@@ -1,7 +1,7 @@
-"""The colours of a drawing, each with what it becomes where the page around it is dark.
+"""The colors of a drawing, each for light and dark pages.
 
-The two scales are told apart by people with any kind of colour blindness; still, nothing is said by
-colour alone: whatever has one has a shape, a border or a word as well.
+Both scales work for all kinds of color blindness. No information relies on color alone: a shape, a
+border or a word shows it as well.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """A colour as "#rrggbb", on a light page and on a dark one."""
+    """A color as "#rrggbb", for light and for dark pages."""
 
     light: str
     dark: str
@@ -38,7 +38,7 @@ class Colour:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """What a box is filled with, what surrounds it, and what is written in it."""
+    """The colors of a box: fill, border and text."""
 
     area: Colour
     border: Colour
@@ -48,11 +48,11 @@ class Fill:
 
 INK = Colour("#1f2328", "#e6edf3")
 FAINT = Colour("#59636e", "#9aa4af")
-LINE = Colour("#6e7781", "#8b949e")  # of edges: on no fill, so it has to be seen on both
-FRAME = Colour("#c9d1d9", "#3d444d")  # around a module
+LINE = Colour("#6e7781", "#8b949e")  # edges: visible on light and dark pages
+FRAME = Colour("#c9d1d9", "#3d444d")  # module frames
 GRADIENT = Colour("#b35900", "#f0a04b")
 TROUBLE = Colour("#a40e26", "#ff9492")
-WHITE = Colour("#fefefe", "#fdfdfd")  # on fills that stay as dark as they are
+WHITE = Colour("#fefefe", "#fdfdfd")  # text on fills that are dark in both schemes
 _PALE = Colour("#f4f4f4", "#f5f5f5")
 
 
@@ -68,7 +68,7 @@ CARD = _fill("#ffffff", "#161b22", LINE)
 MODULE = _fill("#f3f5f7", "#21262d", LINE)
 PARAMETER = _fill("#e4effa", "#12304f", Colour("#3b78b5", "#5e9fe0"))
 INPUT = _fill("#e7f3e8", "#17351f", Colour("#4a8a57", "#63b078"))
-UNKNOWN = _fill("#fafafa", "#1b2027", FRAME)  # where heat has nothing to say
+UNKNOWN = _fill("#fafafa", "#1b2027", FRAME)  # nodes without heat data
 
 DIVERGING = (
     _deep("#08306b", "#0a4fb0"),
@@ -81,7 +81,7 @@ DIVERGING = (
     _deep("#a54d06", "#9a4b0b"),
     _deep("#6f2c04", "#b34d0c"),
 )
-"""From far below the median to far above it; the middle is the median."""
+"""From far below to far above the median; the median is in the middle."""
 
 SEQUENTIAL = (
     _fill("#f8f7f3", "#24282e", LINE),
@@ -90,11 +90,11 @@ SEQUENTIAL = (
     _deep("#8f5406", "#85530a"),
     _deep("#5c2503", "#b04a0a"),
 )
-"""From little to much."""
+"""From low to high."""
 
 
 def style_sheet() -> str:
-    """Return CSS that gives every colour its other value on a dark page."""
+    """Return CSS that switches every color to its dark value on a dark page."""
     fills = (CARD, MODULE, PARAMETER, INPUT, UNKNOWN, *DIVERGING, *SEQUENTIAL)
     colours = dict.fromkeys((INK, FAINT, LINE, FRAME, GRADIENT, TROUBLE, WHITE, _PALE))
     for fill in fills:

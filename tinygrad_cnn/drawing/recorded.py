@@ -1,4 +1,4 @@
-"""Reading back the recorded graph of a result: what happened, as far as its nodes have kept it."""
+"""Steps from the recorded graph of a result, with the values that its nodes saved."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["recorded", "sweep"]
 
 
 def recorded(y: Tensor) -> list[Step]:
-    """Return the calls that `y` was computed from, in their order.
+    """Return the calls that computed `y`, in order.
 
     Raises
     ------
     TypeError
-        If `y` is no Tensor.
+        If `y` is not a Tensor.
     ValueError
-        If it has no graph.
+        If `y` has no graph.
     """
     if not isinstance(y, Variable):
         raise TypeError(f"draw: y is {type(y).__name__}, expected Tensor")
@@ -45,7 +45,7 @@ def recorded(y: Tensor) -> list[Step]:
 
 
 def sweep(y: Tensor, steps: list[Step]) -> None:
-    """Add the gradients of `y` to its steps, by a reverse sweep that leaves no trace elsewhere.
+    """Add the gradients of `y` to its steps, by a backward pass without other side effects.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def sweep(y: Tensor, steps: list[Step]) -> None:
         if isinstance(source, Leaf) and isinstance(source.origin, Variable) and source.learned
     ]
     watching = _Sweep(steps)
-    with changed_recording(observers=(watching,)):  # nobody else is to see this sweep
+    with changed_recording(observers=(watching,)):  # hide this sweep from others
         try:
             grad(y, list(dict.fromkeys(leaves)), retain_graph=True)
         except GraphFreedError as error:
@@ -77,7 +77,7 @@ def sweep(y: Tensor, steps: list[Step]) -> None:
 
 
 class _Sweep(Observer):
-    """Takes the gradients of one sweep down on the steps of a recorded graph."""
+    """Store the gradients of one backward pass in the steps of a recorded graph."""
 
     def __init__(self, steps: list[Step]) -> None:
         self.steps = {step.origin: step for step in steps}
@@ -114,14 +114,14 @@ def _step(node: Node, steps: dict[Node, Step], leaves: dict[Any, Leaf]) -> Step:
     step.options = options_of(op, {n: v for n, v in known.items() if n in op.parameters})
     if isinstance(kept.get("y"), np.ndarray):
         step.array = kept["y"]
-    let_through = kept.get("not_negative")  # what a ReLU keeps in place of its result
+    let_through = kept.get("not_negative")  # a ReLU saves this in place of its result
     if op is OPS["relu"] and let_through is not None and let_through.size:
         step.dead = 1.0 - int(np.count_nonzero(let_through)) / let_through.size
     return step
 
 
 def _leaf(value: Any, scope: str, leaves: dict[Any, Leaf], is_auxiliary: bool) -> Leaf | None:
-    """Return the leaf that a Tensor or array is; None for anything else."""
+    """Return the leaf of a Tensor or array; None for anything else."""
     origin = value if isinstance(value, Variable) else None
     array = value.array if isinstance(value, Variable) else value
     if not isinstance(array, np.ndarray):

@@ -1,4 +1,4 @@
-"""A part of a graph that repeats, drawn once, with the number of times beside it."""
+"""Repeated parts of a graph, drawn once with their count."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from tinygrad_cnn.drawing.graph import Edge, Graph, Node, Scope
 
 __all__ = ["fold_repeats"]
 
-LONGEST = 32  # calls: no longer part is looked for
+LONGEST = 32  # calls: the longest part searched for
 
 
 def fold_repeats(graph: Graph) -> Graph:
-    """Return the graph with each part that is followed by its like shown once, as ``× n``.
+    """Return the graph with each series of equal parts shown once, as ``× n``.
 
-    Two parts are alike if they hold the same ops or modules with the same shapes and options,
-    joined in the same way; values do not count. They follow each other if what leaves one goes
-    into the next, and nowhere else.
+    Two parts are equal if they have the same ops or modules with the same shapes and options,
+    connected in the same way, whatever their values. They are in series if the outputs of one are
+    used by the next and nowhere else.
     """
     calls = [node for node in graph.nodes if node.step is not None]
     parts = _Parts(graph, calls)
     scopes = list(graph.scopes)
-    gone: dict[str, str] = {}  # by id, the node of the first part that stands for it
-    inside: dict[str, str] = {}  # by id, the new scope
+    gone: dict[str, str] = {}  # removed node id to its counterpart in the first part
+    inside: dict[str, str] = {}  # node id to its new scope
     dropped: set[str] = set()
     i = 0
     while i < len(calls):
@@ -61,7 +61,7 @@ def fold_repeats(graph: Graph) -> Graph:
 
 
 class _Parts:
-    """Finds parts of a sequence of calls that repeat."""
+    """Find repeated parts in a sequence of calls."""
 
     def __init__(self, graph: Graph, calls: Sequence[Node]) -> None:
         self.calls = calls
@@ -87,7 +87,7 @@ class _Parts:
         ]
 
     def repeats_at(self, start: int) -> tuple[int, int]:
-        """Return length and number of the parts that begin at `start`; (1, 1) if none repeats."""
+        """Return the length and count of the repeated parts from `start`; (1, 1) if none."""
         left = len(self.calls) - start
         for length in range(1, min(LONGEST, left // 2) + 1):
             times = 1
@@ -100,7 +100,7 @@ class _Parts:
         return 1, 1
 
     def _follows(self, start: int, length: int, is_first: bool) -> bool:
-        """Return whether the part at `start` is followed by its like, and leads nowhere else."""
+        """Return whether an equal part follows the one at `start` and alone uses its outputs."""
         following = start + length
         for i in range(start, following):
             if self.kinds[i] != self.kinds[i + length]:
@@ -116,11 +116,11 @@ class _Parts:
         return True
 
     def _inner(self, i: int, start: int) -> list[int]:
-        """Return how far back the call at `i` reaches within its part."""
+        """Return the distances from call `i` back to its sources within its part."""
         return [i - source for source in self.sources[i] if source >= start]
 
     def _outer(self, i: int, start: int) -> list[int]:
-        """Return how far back the call at `i` reaches to before its part."""
+        """Return the distances from call `i` back to its sources before its part."""
         return [i - source for source in self.sources[i] if source < start]
 
     def _kind(self, node: Node, into: Sequence[Edge], learned: dict[str, Node]) -> Hashable:

@@ -1,8 +1,7 @@
-"""Which calls stand in which module: the nested scopes of a sequence of calls.
+"""The nested module scopes of a sequence of calls.
 
-A scope is a stretch of calls that follow each other: a module that is called again after something
-else has happened gets a second scope. So a graph in which every scope is folded into one node has
-no cycle, whatever the modules are called in.
+A scope is a run of consecutive calls: a module that is called again after other calls gets a second
+scope. So folding every scope into one node never creates a cycle, whatever the order of the calls.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ __all__ = ["ancestors", "common", "scopes_of"]
 def scopes_of(
     paths: Sequence[str], kinds: Mapping[str, str]
 ) -> tuple[tuple[Scope, ...], list[str]]:
-    """Return the scopes of calls, and the name of the innermost one of each call.
+    """Return the scopes of calls, and the name of each call's innermost scope.
 
     Parameters
     ----------
     paths : sequence of str
-        The scope of each call as it was recorded, such as "features.0".
+        The recorded scope of each call, such as "features.0".
     kinds : mapping of str to str
-        The class of the module that a path names, where it is known.
+        The class of the module at a path, where known.
 
     Examples
     --------
@@ -34,9 +33,9 @@ def scopes_of(
     >>> inside
     ['fc.0', 'act', 'fc.1', 'fc.1', 'fc.2']
     """
-    opened: list[tuple[str, int]] = []  # path and parent (its place in the list, −1 for none)
+    opened: list[tuple[str, int]] = []  # path and parent (index in this list, −1 for none)
     innermost: list[int] = []
-    current: list[tuple[str, int]] = []  # the scopes around the last call: path and place
+    current: list[tuple[str, int]] = []  # the scopes around the last call: path and index
     for path in paths:
         prefixes = _prefixes(path)
         same = 0
@@ -55,7 +54,7 @@ def scopes_of(
 def _named(
     opened: list[tuple[str, int]], innermost: list[int], kinds: Mapping[str, str]
 ) -> tuple[tuple[Scope, ...], list[str]]:
-    """Leave out scopes that hold nothing but one other; give the rest their names."""
+    """Drop scopes that hold only one other scope, and name the rest."""
     filled = set(innermost)
     children = [0] * len(opened)
     for _, parent in opened:
@@ -86,7 +85,7 @@ def _prefixes(path: str) -> list[str]:
 
 
 def ancestors(scopes: Sequence[Scope]) -> dict[str, tuple[str, ...]]:
-    """Return, for the name of each scope, the names of those around it and its own; "" for none."""
+    """Return the chain of scope names down to each scope, by name; "" for no scope."""
     found: dict[str, tuple[str, ...]] = {"": ()}
     for scope in scopes:
         found[scope.name] = (*found[scope.parent], scope.name)
@@ -94,7 +93,7 @@ def ancestors(scopes: Sequence[Scope]) -> dict[str, tuple[str, ...]]:
 
 
 def common(chains: Sequence[tuple[str, ...]]) -> str:
-    """Return the innermost name that all chains of `ancestors` share; empty if there is none."""
+    """Return the innermost name shared by all chains of `ancestors`; empty if none."""
     shared = ""
     for names in zip(*chains, strict=False):
         if len(set(names)) > 1:

@@ -1,4 +1,4 @@
-"""What happened, as objects that point at each other: the calls, and what they were given.
+"""The steps of a computation: calls and leaves, linked by their arguments.
 
 They come from a `Trace` (`tinygrad_cnn.drawing.trace`) or from the recorded graph of a result
 (`tinygrad_cnn.drawing.recorded`).
@@ -24,22 +24,22 @@ __all__ = ["Argument", "Leaf", "Source", "Step", "operands", "options_of", "with
 
 @dataclass(eq=False, slots=True)
 class Leaf:
-    """An array that no step computed.
+    """An array that is not the result of a step.
 
     Attributes
     ----------
     origin : Node, Variable or None
-        What the graph knows it by: a leaf, or a call from before anybody watched.
+        The leaf in the recorded graph, or a call from before the trace.
     array : ndarray or None
-        Its value when it was first used.
+        The value at its first use.
     shape, dtype
         Of the array.
     learned : bool
-        Whether a gradient is wanted of it.
+        Whether it requires a gradient.
     scope, name : str
-        Where it belongs and what it is called there; empty if nothing says so.
+        The scope that it belongs to and its name there; empty if unknown.
     gradient : ndarray or None
-        The sum of what was sent to it.
+        The sum of the gradients sent to it.
     """
 
     origin: Node | Variable | None
@@ -55,17 +55,17 @@ class Leaf:
 
 @dataclass(eq=False, slots=True)
 class Argument:
-    """An array that a step was given.
+    """An array argument of a step.
 
     Attributes
     ----------
     name : str
-        Of the op's parameter; with an index where that is a list.
+        The op's parameter; with an index if it is a list.
     source : Step or Leaf
     derivative : Derivative or None
         The op's derivative with respect to it.
     gradient : ndarray or None
-        The sum of what the step sent back to `source` for it.
+        The sum of the gradients that the step sent back to `source` for it.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Argument:
 
 @dataclass(eq=False, slots=True)
 class Step:
-    """One call of an op; attributes as those of a `Node` of the intermediate form.
+    """One call of an op; other attributes are as in `drawing.graph.Node`.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Step:
     origin : Node or None
         The recorded node of the call.
     array : ndarray or None
-        The result, if it is known.
+        The result, if known.
     """
 
     op: Op[Any] | None
@@ -111,7 +111,7 @@ Source: TypeAlias = Step | Leaf
 
 
 def operands(op: Op[Any], count: int) -> list[tuple[str, Derivative]]:
-    """Return name and derivative of each argument of a call that can have a gradient."""
+    """Return the name and derivative of each differentiable argument of a call."""
     if op.sequence:
         name = op.parameters[0]
         return [(f"{name}[{i}]", op.derivatives[name]) for i in range(count)]
@@ -119,7 +119,7 @@ def operands(op: Op[Any], count: int) -> list[tuple[str, Derivative]]:
 
 
 def options_of(op: Op[Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Return those of `values` that are not at their default, as JSON takes them."""
+    """Return the `values` that differ from their defaults, as JSON values."""
     parameters = op.signature.parameters
     plain = {name: _plain(value) for name, value in values.items()}
     return {
@@ -131,9 +131,9 @@ def options_of(op: Op[Any], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_sources(steps: list[Step], last: Step | None = None) -> Iterator[Source]:
-    """Yield steps in order, each behind those of its leaves that are new; each once.
+    """Yield steps in order, each after its new leaves; each once.
 
-    With `last`, only what it was computed from is yielded, and it.
+    With `last`, yield only `last` and its ancestors.
     """
     wanted = set(map(id, steps)) if last is None else _leading_to(last)
     seen: set[int] = set()
@@ -160,7 +160,7 @@ def _leading_to(last: Step) -> set[int]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a static argument as JSON takes it: what it is not made for becomes text."""
+    """Return a static argument as a JSON value; other types become text."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, np.bool_ | np.integer):

@@ -1,4 +1,4 @@
-"""From what Graphviz writes to an SVG that a page can hold: readable in the dark, named, stable."""
+"""Conversion of Graphviz's SVG for pages: dark mode, element names, stable output."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["finished"]
 
 
 def finished(svg: str, graph: Graph) -> str:
-    """Return Graphviz's SVG as one element that can stand alone or in a page.
+    """Return Graphviz's SVG as one element, for a file or a page.
 
-    Its elements have the ids of the graph's nodes, edges and scopes; their titles, which a browser
-    shows on hovering and a screen reader says, are words instead of Graphviz's names. Nothing tells
-    of the version of Graphviz.
+    Its elements have the ids of the graph's nodes, edges and scopes. Their titles, which browsers
+    show on hover and screen readers read out, are words instead of Graphviz's names. The version of
+    Graphviz is removed.
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<!--.*?-->\n?", "", body, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""How numbers, shapes and arrays are written in a drawing."""
+"""Text for numbers, shapes and arrays in a drawing."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = [
     "sum_digits",
 ]  # fmt: skip
 
-SMALL = 12  # entries: an array of so many is shown itself
-LONG = 28  # characters: an option is cut there
+SMALL = 12  # entries: larger arrays are shown by statistics
+LONG = 28  # characters: longer options are cut
 
 
 def number(x: float | None, digits: int = 3) -> str:
-    """Return a number with so many digits: "0.00123", "4.56e-7", "1,230"; "−" as its sign.
+    """Return a number with `digits` digits: "0.00123", "4.56e-7", "1,230"; "−" as its sign.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def number(x: float | None, digits: int = 3) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as "37 %": rounded down, and never to 0 where there is something.
+    """Return a share as "37 %": rounded down, but "<1 %" for small nonzero shares.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def percent(share: float) -> str:
 
 
 def shape(value: tuple[int, ...] | None) -> str:
-    """Return a shape as "8 × 6 × 28 × 28"; that of a single number as "scalar"."""
+    """Return a shape as "8 × 6 × 28 × 28"; () as "scalar"."""
     if value is None:
         return ""
     return " × ".join(map(str, value)) if value else "scalar"
@@ -71,7 +71,7 @@ def size(count: int) -> str:
 
 
 def equation(label: str) -> str:
-    """Return how the text's equation is cited: "35" as "eq 35"; words stay as they are."""
+    """Return the citation of an equation of the text: "eq 35" for "35"; words are unchanged."""
     return f"eq {label}" if label[:1].isdigit() else label
 
 
@@ -85,7 +85,7 @@ def option(name: str, value: Any) -> str:
 
 
 def statistics_lines(numbers: Statistics) -> list[str]:
-    """Return what is to be read of an array that is too large to be shown."""
+    """Return the statistics lines of an array that is too large to show."""
     if numbers.minimum == numbers.maximum and not troubles(numbers):
         return [f"all {number(numbers.minimum)}"]
     lines = [f"{number(numbers.minimum)} … {number(numbers.maximum)}, mean {number(numbers.mean)}"]
@@ -94,13 +94,13 @@ def statistics_lines(numbers: Statistics) -> list[str]:
 
 
 def troubles(numbers: Statistics) -> list[str]:
-    """Return ["3 NaN", "1 infinite"] for an array that has such entries."""
+    """Return counts of non-finite entries, such as ["3 NaN", "1 infinite"]."""
     found = [f"{numbers.nan} NaN"] if numbers.nan else []
     return found + ([f"{numbers.infinite} infinite"] if numbers.infinite else [])
 
 
 def array_lines(array: NDArray[Any], digits: int = 3) -> list[str] | None:
-    """Return the entries of a small array, a line for each row; None for one that is not small.
+    """Return the entries of a small array, one line per row; None for a larger array.
 
     Examples
     --------
@@ -120,10 +120,10 @@ def array_lines(array: NDArray[Any], digits: int = 3) -> list[str] | None:
 
 
 def sum_digits(parts: Sequence[NDArray[Any]], total: NDArray[Any]) -> int | None:
-    """Return how many digits parts need, so that who adds them gets the sum as it is printed.
+    """Return the number of digits at which the printed parts add up to the printed total.
 
-    Three if they are too large to be printed entry by entry; None where no number of digits does,
-    for adding has rounded.
+    Three if the arrays are too large to print entry by entry; None if no number of digits works
+    because the addition was rounded.
 
     Examples
     --------
@@ -145,7 +145,7 @@ def _cell(entry: float | int | bool, digits: int) -> str:
 
 
 def _columns(cells: list[list[str]]) -> list[str]:
-    """Return rows whose decimal points stand below each other."""
+    """Return rows with aligned decimal points."""
     columns = []
     for column in zip(*cells, strict=True):
         parts = [text.partition(".") for text in column]

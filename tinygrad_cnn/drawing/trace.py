@@ -1,4 +1,4 @@
-"""Watching a computation: what `tg.trace()` keeps while calls are made and gradients flow."""
+"""Traces: `tg.trace()` records calls and gradients for drawing."""
 
 from __future__ import annotations
 
@@ -24,46 +24,46 @@ if TYPE_CHECKING:
 
 __all__ = ["Trace", "trace"]
 
-PROBES = 4  # so that the factors are not all small where there is but one entry
-SEED = 0x9E3779B97F4A7C15  # that no data are drawn by, for these may be orthogonal to the gradient
+PROBES = 4  # several, as the factors may all be small for a single entry
+SEED = 0x9E3779B97F4A7C15  # unlikely to seed data, which might be orthogonal to the gradient
 
 
 class Trace(Observer):
-    """Everything that happened inside ``with tg.trace() as trace:``, values and times included.
+    """A record of the computation inside ``with tg.trace() as trace:``, with values and times.
 
     Attributes
     ----------
     steps : list of Step
-        The calls, in order; the last one has failed if an error ended the block.
+        The calls, in order; if an error ended the block, the last one failed.
     modules : dict of str to Module
-        By scope, the modules that called an op themselves.
+        The modules that called an op directly, by scope.
 
     See Also
     --------
-    trace : Makes one.
+    trace : Record a trace.
     """
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.modules: dict[str, Module] = {}
         self._of_origin: dict[Node | Variable, Source] = {}
-        self._of_array: dict[int, tuple[NDArray[Any], Source]] = {}  # by id; holds it, so it stays
+        self._of_array: dict[int, tuple[NDArray[Any], Source]] = {}  # by id; keeps the array alive
         self._turns = 0
 
     def draw(self, y: Tensor | None = None, **options: Any) -> Drawing:
-        """Return the drawing of what happened, or of what `y` was computed from.
+        """Draw the whole trace, or the computation of `y`.
 
         Parameters
         ----------
         y : Tensor, optional
-            A result that was computed inside the block.
+            A result computed inside the block.
         **options
             As for `tinygrad_cnn.draw`.
 
         Raises
         ------
         ValueError
-            If nothing happened, or `y` was not computed inside the block.
+            If the trace is empty, or `y` was not computed inside the block.
         """
         from tinygrad_cnn.drawing.drawing import drawing_of
 
@@ -72,7 +72,7 @@ class Trace(Observer):
         return drawing_of(self.steps, None if y is None else self.step_of(y), self, **options)
 
     def step_of(self, y: Tensor) -> Step:
-        """Return the step that computed `y`; else raise ValueError."""
+        """Return the step that computed `y`; raise ValueError if there is none."""
         if not isinstance(y, Variable):
             raise TypeError(f"draw: y is {type(y).__name__}, expected Tensor")
         found = self._found(y)
@@ -86,7 +86,7 @@ class Trace(Observer):
     # --- watching --------------------------------------------------------------------------------
 
     def forward(self, event: ForwardEvent) -> None:
-        """Keep one call: what it was given, its result, its time."""
+        """Record a call: its arguments, result and time."""
         op = event.op
         module = recording.get().module
         step = Step(op, event.scope, event.node, seconds=event.seconds)
@@ -126,16 +126,16 @@ class Trace(Observer):
             self._of_origin[event.node] = step
 
     def backward(self, event: BackwardEvent) -> None:
-        """Keep one node's turn: what flowed in, and what it sent to each argument."""
+        """Record a node's backward step: the gradient flowing in and those it sent on."""
         step = self._of_origin.get(event.node)
         if not isinstance(step, Step):
-            return  # it was called before the trace began
+            return  # called before the trace began
         take_turn(step, event, self._turns)
         step.backward_seconds = (step.backward_seconds or 0.0) + event.seconds
         self._turns += 1
 
     def failed(self, error: Exception) -> None:
-        """Keep an error that no call of an op has told of: it was raised between two calls."""
+        """Record an error raised between two calls of ops."""
         if self.steps and self.steps[-1].error:
             return
         used = {id(a.source) for step in self.steps for a in step.arguments}
@@ -160,19 +160,19 @@ class Trace(Observer):
     # --- finding ---------------------------------------------------------------------------------
 
     def _found(self, source: Node | Variable) -> Source | None:
-        """Return the step or leaf that `source` is, if it has come up."""
+        """Return the recorded step or leaf of `source`, if there is one."""
         if isinstance(source, Node):
             return self._of_origin.get(source)
         found = self._of_origin.get(source.node or source)
         if found is None:
-            known = self._of_array.get(id(source.array))  # it may be a result without a node
+            known = self._of_array.get(id(source.array))  # possibly a result without a node
             found = known[1] if known is not None and isinstance(known[1], Step) else None
         return found
 
     def _source(
         self, source: Node | Variable | None, array: NDArray[Any], scope: str, is_auxiliary: bool
     ) -> Source:
-        """Return where an argument came from; a new leaf if it has not come up before."""
+        """Return the source of an argument; a new leaf if it is unknown."""
         found = self._found(source) if source is not None else None
         if found is None and source is None:
             known = self._of_array.get(id(array))
@@ -188,10 +188,10 @@ class Trace(Observer):
 
 @contextmanager
 def trace() -> Iterator[Trace]:
-    """Keep what happens inside ``with tg.trace() as trace:``, to draw it afterwards.
+    """Record the computation inside ``with tg.trace() as trace:``, for drawing.
 
-    Calls are kept with their values and times, and gradients as they flow: also under `no_grad`,
-    and up to an error. A graph alone keeps only what its derivatives need.
+    The trace records calls with their values and times, and the gradients that flow back. It also
+    works under `no_grad`, and up to an error. A graph alone saves only what its derivatives need.
 
     Yields
     ------
@@ -219,10 +219,10 @@ def trace() -> Iterator[Trace]:
 def leaf_of(
     source: Node | Variable | None, array: NDArray[Any], scope: str, is_auxiliary: bool
 ) -> Leaf:
-    """Return a leaf for an argument that no known call computed.
+    """Return a leaf for an argument that is not the result of a known call.
 
-    It belongs to `scope` if it is a parameter or a constant, or auxiliary: an array that the op
-    takes but has no derivative for, such as a mask.
+    It belongs to `scope` if it is a parameter, a constant, or auxiliary: an array argument without
+    a derivative, such as a mask.
     """
     learned = isinstance(source, Variable) and source.requires_grad
     leaf = Leaf(source, np.array(array), array.shape, array.dtype, learned)
@@ -234,7 +234,7 @@ def leaf_of(
 
 
 def take_turn(step: Step, event: BackwardEvent, turn: int) -> None:
-    """Add one node's turn in a sweep to its step, and to the leaves it sent to."""
+    """Add a node's backward step to its step and to the leaves that it sent gradients to."""
     step.backward_step = turn
     step.gradient = _sum(step.gradient, event.gradient)
     waiting = iter(step.arguments)
@@ -250,17 +250,17 @@ def take_turn(step: Step, event: BackwardEvent, turn: int) -> None:
 
 
 def _scales(step: Step, event: BackwardEvent) -> list[float]:
-    """Return the norm that each contribution of a call would have if no terms canceled in it.
+    """Return the norm that each contribution of a call would have if its terms did not cancel.
 
-    A contribution is a sum of terms of the gradient g that flows in. Where it is far smaller than
-    g, its derivative is asked again, with the entries of g times random factors: terms that cancel
-    no longer do, and small ones stay small.
+    A contribution is a sum of terms in g, the gradient flowing in. If it is far smaller than g, its
+    derivative is evaluated again with the entries of g multiplied by random factors: terms that
+    cancel no longer do, and small terms stay small.
     """
     gradient = _plain(event.gradient)
     size = _norm(gradient)
     step.scale = max(step.scale, size)
     sizes = [_norm(_plain(contribution)) for _, contribution in event.contributions]
-    canceled = size < CANCELED * step.scale  # then g is rounding: of it, only the scale is known
+    canceled = size < CANCELED * step.scale  # then g is rounding error, and only its scale is known
     parents = [parent for parent, _ in event.contributions]
     needed = {
         parent
@@ -291,26 +291,26 @@ def _plain(value: Any) -> NDArray[Any]:
 
 
 def _norm(array: NDArray[Any]) -> float:
-    """Return the norm of an array; 0 where it is not finite, which is marked by itself."""
+    """Return the norm of an array; 0 if it is not finite, which has its own mark."""
     with np.errstate(all="ignore"):
         found = math.sqrt(np.square(np.abs(array), dtype=np.float64).sum())
     return found if math.isfinite(found) else 0.0
 
 
 def _sum(before: NDArray[Any] | None, more: Any) -> NDArray[Any]:
-    """Return an array of its own: `more`, or the sum of both."""
+    """Return a new array: `more`, or the sum of both."""
     array = more.array if isinstance(more, Variable) else more
     return np.array(array) if before is None else np.asarray(before + array)
 
 
 def _own(output: NDArray[Any], arguments: Any) -> NDArray[Any]:
-    """Return `output`, as a copy if somebody could write to its memory."""
+    """Return `output`, copied if it is an argument or a view."""
     given = any(output is argument for argument in arguments)
     return np.array(output) if given or output.base is not None else output
 
 
 def _memory(event: ForwardEvent) -> int:
-    """Return the bytes that a call took: for its result, unless a view, and for its derivatives."""
+    """Return the bytes that a call allocated: the result, unless a view, and saved values."""
     arrays = [value for value in event.arguments.values() if isinstance(value, np.ndarray)]
     saved = [] if event.node is None else event.node.kept()
     kept = [value for value in saved if isinstance(value, np.ndarray)]

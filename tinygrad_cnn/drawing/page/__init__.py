@@ -1,4 +1,4 @@
-"""The step-through page: one HTML file that plays the forward and the sweep, node by node."""
+"""The step-through page: one HTML file that plays forward and backward, node by node."""
 
 from tinygrad_cnn.drawing.page.assembly import page
 

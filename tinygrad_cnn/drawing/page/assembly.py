@@ -1,4 +1,4 @@
-"""Putting the page together: one file, with all that it needs inside."""
+"""Assembly of the page: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tinygrad_cnn.drawing.page.policy import content_security_policy
 __all__ = ["page"]
 
 _STATIC = files(__package__) / "static"
-_SCRIPTS = ("arrays.js", "figures.js", "panel.js", "graph.js", "player.js")  # later use earlier
+_SCRIPTS = ("arrays.js", "figures.js", "panel.js", "graph.js", "player.js")  # in dependency order
 _STYLES = ("page.css", "graph.css", "panel.css", "player.css", "windows.css")
 
 
 def page(drawing: Drawing) -> str:
     """Return a drawing as an HTML page that steps through forward and backward.
 
-    The page is complete: it fetches nothing, and its policy forbids it to. Gradients are there if a
-    sweep was watched, values if the calls were: draw inside ``with tg.trace() as trace:``.
+    The page is self-contained: it fetches nothing, and its policy forbids fetching. To include
+    values and gradients, record forward and backward inside ``with tg.trace() as trace:``.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ def page(drawing: Drawing) -> str:
     Raises
     ------
     TypeError
-        If it is none.
+        If `drawing` is not a Drawing.
     TooLargeError
-        If not even its layers, folded, can be laid out.
+        If even the most folded drawing is too large to lay out.
     GraphvizMissingError
         If Graphviz is not installed.
 
@@ -90,13 +90,13 @@ def _styles(fold: Fold) -> list[str]:
 
 
 def _as_json(data: dict[str, Any]) -> str:
-    """Return JSON in which no text can end the element that it stands in."""
+    """Return JSON escaped so that no text can end the element around it."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
 def _summary(drawing: Drawing) -> str:
-    """Return what the drawing is of, in a line."""
+    """Return a one-line summary of the drawing."""
     nodes = drawing.full.nodes
     calls = sum(node.step is not None for node in nodes)
     learned = sum(node.parameters for node in nodes)

@@ -1,4 +1,4 @@
-"""What the page's script is given: the graph, its arrays, and the steps to go through."""
+"""The data of the page's script: the graph, its arrays and the steps to play."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ __all__ = ["contents"]
 
 
 def contents(graph: Graph, arrays: Arrays) -> dict[str, Any]:
-    """Return nodes, edges, steps and arrays of an unfolded graph, as JSON takes them.
+    """Return the nodes, edges, steps and arrays of an unfolded graph, as JSON values.
 
-    Nodes and edges refer to arrays by their place in the list ``"arrays"``, or are None there.
+    Nodes and edges refer to arrays by index in the list ``"arrays"``, or by None.
 
     Parameters
     ----------
     graph : Graph
     arrays : Arrays
-        What is known of the values and gradients of its nodes and edges.
+        The known values and gradients of its nodes and edges.
 
     Returns
     -------
     dict
-        ``"nodes"`` and ``"edges"`` as in the graph, with the ids of a node's edges. An edge has its
-        ``"local"`` derivative (see `local_derivative`), or else the arrays that this ``"reads"``.
-        ``"steps"`` name a phase ("forward", "backward", "result") and a node, and ``"arrays"`` are
-        those of an `Embedding`.
+        ``"nodes"`` and ``"edges"`` are as in the graph, with the ids of a node's edges. An edge has
+        its ``"local"`` derivative (see `local_derivative`), or else the arrays that it ``"reads"``.
+        ``"steps"`` name a phase ("forward", "backward", "result") and a node; ``"arrays"`` come
+        from an `Embedding`.
     """
     embedding = Embedding()
     inputs: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
@@ -101,7 +101,7 @@ def _edge(
 def _explained(
     edge: Edge, call: Node, siblings: list[Edge], arrays: Arrays
 ) -> tuple[tuple[Kind, NDArray[Any]] | None, list[tuple[str, NDArray[Any]]]]:
-    """Return the local derivative of a call; where there is none, the arrays it is made of."""
+    """Return the local derivative of a call, or else the arrays that it reads."""
     op = OPS.get(call.op)
     result = arrays.values.get(call.id)
     known = {
@@ -112,7 +112,7 @@ def _explained(
     if op is None or result is None or edge.argument not in known:
         return None, []
     local = local_derivative(op, edge.argument, known, call.options, result)
-    if local is not None or edge.argument not in op.derivatives:  # not so for one of a list
+    if local is not None or edge.argument not in op.derivatives:  # not for list arguments
         return local, []
     known["y"] = result
     needs = op.derivatives[edge.argument].needs
@@ -120,7 +120,7 @@ def _explained(
 
 
 def _steps(graph: Graph) -> list[dict[str, Any]]:
-    """Return the calls in their order, then their turns in the sweep, then the end of it."""
+    """Return the steps: calls in order, their backward steps, and the result."""
     ahead = sorted((n for n in graph.nodes if n.step is not None), key=lambda n: n.step or 0)
     back = sorted(
         (n for n in graph.nodes if n.backward_step is not None), key=lambda n: n.backward_step or 0

@@ -1,4 +1,4 @@
-"""Arrays inside the page: their bytes in base64, each once, and the numbers that describe them."""
+"""Arrays embedded in the page: base64 bytes, without duplicates, and statistics."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from tinygrad_cnn.drawing.graph import Statistics
 __all__ = ["EXACT", "LARGEST", "Embedding"]
 
 EXACT = 2**16
-"""How many elements an array may have to be kept to the last bit."""
+"""The most elements of an array that is embedded exactly."""
 
 LARGEST = 2**18
-"""How many elements are kept at most: the first parts along the first axis that has several."""
+"""The most elements embedded; longer arrays are cut along their first axis longer than 1."""
 
-_LEVELS = 127  # on each side of zero: code 128 is 0, and code 0 says NaN
+_LEVELS = 127  # on each side of zero: code 128 is 0, code 0 is NaN
 
 
 class Embedding:
-    """The arrays of a page; equal ones share a place.
+    """The arrays of a page; equal arrays are stored once.
 
     Attributes
     ----------
     encoded : list of dict
-        As JSON takes them, each with the ``"shape"`` of the array and the shape of what is
-        ``"kept"`` of it, the ``"dtype"`` and the ``"bytes"`` of that, and its `Statistics`. A dtype
-        of float32 or float64 holds the values themselves; uint8 holds codes, of which a value is
-        (code − 128) · ``"scale"``.
+        JSON values, each with the ``"shape"`` of the array, the shape of the ``"kept"`` part with
+        its ``"dtype"`` and ``"bytes"``, and the array's `Statistics`. The dtypes float32 and
+        float64 hold the values themselves; uint8 holds codes: value = (code − 128) · ``"scale"``.
 
     Examples
     --------
@@ -48,7 +47,7 @@ class Embedding:
         self._places: dict[bytes, int] = {}
 
     def add(self, array: NDArray[Any] | None) -> int | None:
-        """Return the place of an array in `encoded`, after putting it there; None for None."""
+        """Add an array to `encoded` and return its index; None for None."""
         if array is None:
             return None
         values = _real(array)
@@ -60,7 +59,7 @@ class Embedding:
 
 
 def _real(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array in float32 or float64, little-endian; of complex values the sizes."""
+    """Return an array as little-endian float32 or float64; for complex values, |x|."""
     values = np.abs(array) if np.iscomplexobj(array) else np.asarray(array)
     wide = values.dtype.itemsize > 4 or values.dtype.kind in "iu"
     return np.ascontiguousarray(values, "<f8" if wide else "<f4").reshape(values.shape)

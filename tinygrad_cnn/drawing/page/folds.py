@@ -1,4 +1,4 @@
-"""The drawings of one graph, folded to each depth, and where in them its nodes and edges are."""
+"""The drawings of one graph at each folding depth, with the places of its nodes and edges."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["Fold", "folds"]
 
 @dataclass(frozen=True)
 class Fold:
-    """A drawing of the graph in which modules from a depth on are one node each.
+    """A drawing of the graph with modules folded at one depth.
 
     Attributes
     ----------
     depth : int or None
-        None if nothing is folded.
+        The folding depth; None if nothing is folded.
     label : str
     svg : str
-        An element, as it stands in HTML.
+        An SVG element for HTML.
     places : dict of str to str
-        By the id of each node of the unfolded graph, that of the element which shows it.
+        The id of the element that shows each node, by the node's id in the unfolded graph.
     edges : dict of str to str
-        The same for edges; those inside a folded module are not there.
+        The same for edges; edges inside a folded module are missing.
     """
 
     depth: int | None
@@ -39,12 +39,12 @@ class Fold:
 
 
 def folds(drawing: Drawing) -> list[Fold]:
-    """Return the drawings from the most folded one on, as far as they can be laid out.
+    """Return the drawings that can be laid out, the most folded first.
 
     Raises
     ------
     TooLargeError
-        If not even the most folded one can.
+        If even the most folded drawing is too large to lay out.
     """
     graph = replace(drawing.full, title="")
     deepest = max(len(chain) for chain in ancestors(graph.scopes).values())

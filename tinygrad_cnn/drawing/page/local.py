@@ -1,4 +1,4 @@
-"""Local derivatives in numbers: what one op does to a small change of one argument."""
+"""Numeric local derivatives of one op with respect to one argument."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["Kind", "local_derivative"]
 
 Kind: TypeAlias = Literal["elementwise", "jacobian", "share"]
 
-_ENTRIES = 4096  # of a Jacobian that is written out
-_ROWS = 64  # of it: each takes a sweep
+_ENTRIES = 4096  # the most entries of a Jacobian
+_ROWS = 64  # the most rows of a Jacobian: each takes a backward pass
 
 
 def local_derivative(
@@ -29,7 +29,7 @@ def local_derivative(
     options: Mapping[str, Any],
     result: NDArray[Any],
 ) -> tuple[Kind, NDArray[Any]] | None:
-    """Return the local derivative of a call in the form that says most; None if there is none.
+    """Return the local derivative of a call in its most detailed form; None if there is none.
 
     Parameters
     ----------
@@ -37,18 +37,18 @@ def local_derivative(
     argument : str
         The parameter to differentiate with respect to.
     given : mapping of str to ndarray
-        The arrays that the op was called with, by parameter.
+        The array arguments of the call, by parameter.
     options : mapping of str to object
         Its other arguments.
     result : ndarray
-        What the call returned. A call that cannot be made again to the same bits has no local
-        derivative here.
+        The result of the call. A call that is not reproducible bit for bit has no local derivative
+        here.
 
     Returns
     -------
     kind : {"elementwise", "jacobian", "share"}
-        ∂y/∂x entry by entry; the matrix of all ∂y_i/∂x_j, where it is small; or, where the rule
-        reads no array, Σ_i ∂y_i/∂x_j: in how far each entry of x counts, as in pooling.
+        ∂y/∂x entry by entry; the matrix of all ∂y_i/∂x_j, if small; or, if the rule reads no array,
+        Σ_i ∂y_i/∂x_j, the weight of each entry of x, as in pooling.
     array : ndarray
 
     Examples
@@ -84,12 +84,12 @@ def local_derivative(
                 share = _pulled_back(call, x)
                 return ("share", share) if np.unique(share).size > 1 else None
         except (TypeError, ValueError, IndexError):
-            return None  # an option that is no plain value: in the graph it stands as text
+            return None  # an option that is not a plain value is text in the graph
     return None
 
 
 def _pulled_back(call: Any, x: NDArray[Any]) -> NDArray[Any]:
-    """Return the pull-back of ones: Σ_i ∂y_i/∂x_j."""
+    """Return the pullback of ones: Σ_i ∂y_i/∂x_j."""
     value = Tensor(x, requires_grad=True)
     y = call(value)
     gradient: NDArray[Any] = grad(y, value, gradient=np.ones(y.shape, y.dtype))[0]

@@ -1,4 +1,4 @@
-"""The page's Content-Security-Policy: nothing runs, styles or loads but the page's own parts."""
+"""The page's Content-Security-Policy: only the page's own scripts and styles are allowed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["content_security_policy"]
 
 
 def content_security_policy(scripts: Iterable[str], styles: Iterable[str]) -> str:
-    """Return the policy that allows these scripts and styles, by their hashes, and nothing else.
+    """Return the policy that allows only these scripts and styles, by hash.
 
     Parameters
     ----------
     scripts, styles : iterable of str
-        The texts of the elements, to the last blank.
+        The exact texts of the elements, whitespace included.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-/* Arrays and numbers: from the data of the page to what can be read. */
+/* Arrays and numbers: decoding and text. */
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const decodedArrays = new Map();
 
-/** Return the values of the array at a place of `data.arrays`, in C order. */
+/** Return the values of the array at an index of `data.arrays`, in C order. */
 function valuesOf(place) {
   if (!decodedArrays.has(place)) {
     const { bytes, dtype, scale } = data.arrays[place];
@@ -57,7 +57,7 @@ function sizes(shape) {
   return shape.length ? shape.join(" × ") : "a number";
 }
 
-/** Return what an array is like in a few words, also for who cannot see its picture. */
+/** Return a short summary of an array, also for screen readers. */
 function described(array) {
   const parts = [];
   if (array.nan) parts.push(`${array.nan} NaN`);
@@ -77,7 +77,7 @@ function percent(share) {
   return `${share === 1 ? 100 : Math.min(99, Math.round(100 * share))} %`;
 }
 
-/** Return an element with attributes and children; text stays text, whatever it says. */
+/** Return an element with attributes and children; text is never parsed as HTML. */
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {

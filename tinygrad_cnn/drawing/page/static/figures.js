@@ -1,12 +1,12 @@
 /* Figures: an array as a number, a table, a strip, a matrix or tiles, on one diverging scale. */
 
-const TABLE_CELLS = 64; // more than these are drawn instead of written
+const TABLE_CELLS = 64; // larger arrays are drawn instead of written
 const TABLE_COLUMNS = 8;
-const STRIP_CELLS = 64; // of one line of a strip
+const STRIP_CELLS = 64; // cells per line of a strip
 const GAP = 3; // pixels between tiles
 const WIDTH = () => Math.max(240, Math.min(620, document.getElementById("panel").clientWidth - 40));
 
-/** Return a figure of an array: its symbol and shape, its values, what they are like. */
+/** Return a figure of an array: its symbol, shape, values and summary. */
 function figure(symbol, place, { words = "", height = 220, width = WIDTH(), digits = 4 } = {}) {
   const caption = element(
     "figcaption",
@@ -49,7 +49,7 @@ function squeezed(shape) {
   return first < 0 ? [1] : shape.slice(first);
 }
 
-/** Return whether an array of this shape is written in numbers. */
+/** Return whether an array of this shape is written as numbers. */
 function isWritten(shape) {
   return !shape.includes(0) && isTable(shape);
 }
@@ -83,7 +83,7 @@ function table(place, symbol, digits) {
   );
 }
 
-/** Return the value that has the full colour; the scale goes from its negative through 0 to it. */
+/** Return the value with the full color; the scale runs from its negative through 0 to it. */
 function scaleOf(array) {
   return Math.max(Math.abs(array.minimum ?? 0), Math.abs(array.maximum ?? 0)) || 1;
 }
@@ -100,7 +100,7 @@ function legend(array, readout) {
   );
 }
 
-/** Return where each tile of an array goes: how many across, how large a cell, what a tile is. */
+/** Return the layout of an array's tiles: tiles per line, cell size and tile shape. */
 function layout(shape, height, width) {
   const kept = squeezed(shape);
   const count = kept.reduce((product, size) => product * size, 1);
@@ -122,7 +122,7 @@ function layout(shape, height, width) {
   return null;
 }
 
-/** Return how many of the tiles to put in a line: lines as full as each other, axes in step. */
+/** Return the number of tiles per line: lines equally full, aligned with the axes. */
 function acrossOf(shape, tiles, fitting) {
   const inner = shape.length > 3 ? shape.at(-3) : 1;
   const group = inner <= fitting ? inner : 1;
@@ -175,7 +175,7 @@ function paint(canvas, array, values, plan, high) {
   context.putImageData(image, 0, 0);
 }
 
-/** Return what stands under a point of a picture: its index and its value. */
+/** Return the index and value at a point of a picture. */
 function read(array, values, plan, high, x, y) {
   const wide = plan.W * plan.cell + plan.gap;
   const tall = plan.H * high + plan.gap;
@@ -194,7 +194,7 @@ function read(array, values, plan, high, x, y) {
   return `[${place.join(", ")}] ${array.dtype === "uint8" ? "≈" : "="} ${value}`;
 }
 
-/** Return the function from −1 ... 1 to a pixel in the colours of the scheme that the page is in. */
+/** Return the function from −1 ... 1 to a pixel in the page's current color scheme. */
 function colours() {
   const style = getComputedStyle(document.documentElement);
   const [negative, zero, positive, none] = ["negative", "zero", "positive", "none"].map((name) =>
@@ -211,7 +211,7 @@ function channels(hexadecimal) {
   return [1, 3, 5].map((start) => parseInt(hexadecimal.slice(start, start + 2), 16));
 }
 
-/** Return a colour between two as the bytes of a pixel: alpha, blue, green and red. */
+/** Return a color between two as the bytes of a pixel: alpha, blue, green and red. */
 function mixed(from, to, share) {
   const [red, green, blue] = from.map((start, k) => Math.round(start + (to[k] - start) * share));
   return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;

@@ -1,17 +1,17 @@
-/* The graph: fold it, zoom it, light it up, and look into its nodes. */
+/* The graph: folding, zoom, highlighting and node cards. */
 
 const canvas = document.getElementById("canvas");
 const card = document.getElementById("card");
-const depths = new Map(); // of a fold's place in data.depths: its SVG and what its elements are of
-const TOUCH = 4; // pixels by which the card overlaps its node, so that a pointer can go over to it
+const depths = new Map(); // by index in data.depths: a fold's SVG and its elements' nodes
+const TOUCH = 4; // pixels by which the card overlaps its node, so that a pointer can move onto it
 const EDGE = 4; // pixels between the card and the edge of the box
 let depth = data.depth;
 let zoom = 1;
-let lit = 0; // the step that is lit up
+let lit = 0; // the highlighted step
 
 // --- folding -------------------------------------------------------------------------------------
 
-/** Return the drawing of a fold: its SVG, and which nodes each of its elements stands for. */
+/** Return the drawing of a fold: its SVG, and the nodes of each element. */
 function drawingOf(index) {
   if (!depths.has(index)) {
     const template = document.querySelector(`template[data-depth="${index}"]`);
@@ -28,7 +28,7 @@ function drawingOf(index) {
   return depths.get(index);
 }
 
-/** Make the nodes of a drawing reachable by keyboard, and say what they are. */
+/** Make the nodes of a drawing reachable by keyboard, with labels. */
 function prepare(svg, members) {
   svg.setAttribute("role", "group");
   svg.removeAttribute("aria-label");
@@ -78,15 +78,15 @@ function resize(factor) {
   svg.setAttribute("height", svg.viewBox.baseVal.height * zoom);
 }
 
-/** Fit the width, as long as the text can still be read. */
+/** Fit the width, as long as the text stays readable. */
 function fit() {
   const { svg } = drawingOf(depth);
   resize(Math.max(1, Math.min(1.3, (canvas.clientWidth - 24) / svg.viewBox.baseVal.width)));
 }
 
-// --- lighting up ---------------------------------------------------------------------------------
+// --- highlighting --------------------------------------------------------------------------------
 
-/** Light up the node of a step, what has been done before it, and the edges it uses. */
+/** Highlight the node of a step, the steps before it, and the edges it uses. */
 function light(index, smoothly) {
   lit = index;
   const step = data.steps[index];
@@ -113,7 +113,7 @@ function light(index, smoothly) {
   if (drawn) follow(drawn, smoothly);
 }
 
-/** Return the nodes whose value (forward) or gradient (backward) there is before a step is done. */
+/** Return the nodes whose value (forward) or gradient (backward) is known before a step. */
 function reachedBy(index) {
   const { phase } = data.steps[index];
   const reached = new Set();
@@ -136,7 +136,7 @@ function mark(svg, id, name) {
   return drawn;
 }
 
-/** Bring a node to the middle of the box that the graph is seen through. */
+/** Scroll a node to the middle of the viewport of the graph. */
 function follow(drawn, smoothly) {
   const box = canvas.getBoundingClientRect();
   const own = drawn.getBoundingClientRect();
@@ -148,10 +148,10 @@ function follow(drawn, smoothly) {
   canvas
     .querySelectorAll('[tabindex="0"]')
     .forEach((other) => other.setAttribute("tabindex", "-1"));
-  drawn.setAttribute("tabindex", "0"); // the one stop of the Tab key is where the step is
+  drawn.setAttribute("tabindex", "0"); // the only Tab stop is the node of the step
 }
 
-// --- looking into nodes --------------------------------------------------------------------------
+// --- node cards ----------------------------------------------------------------------------------
 
 function drawnAt(target) {
   return target.closest?.("#canvas [tabindex]") ?? null;
@@ -161,7 +161,7 @@ function membersOf(drawn) {
   return drawingOf(depth).members.get(drawn.id);
 }
 
-/** Show what a node holds, beside it. */
+/** Show the card of a node, beside it. */
 function showCard(drawn) {
   const node = membersOf(drawn).at(-1);
   const name = element("p", { class: "name" }, nameOf(membersOf(drawn)));
@@ -175,7 +175,7 @@ function showCard(drawn) {
   place(drawn.getBoundingClientRect());
 }
 
-/** Put the card beside a node or else above or below it: touching it, and never over it. */
+/** Place the card beside a node, or else above or below it: touching, never covering it. */
 function place(own) {
   const around = document.getElementById("graph").getBoundingClientRect();
   const [left, right] = [own.left - around.left + TOUCH, own.right - around.left - TOUCH];
@@ -207,7 +207,7 @@ function hideCard() {
     .forEach((drawn) => drawn.removeAttribute("aria-describedby"));
 }
 
-/** Go to the step of a node, in the half that is shown; unfold it first if it is folded. */
+/** Go to the step of a node in the current half; unfold the node first if it is folded. */
 function choose(drawn) {
   const inside = membersOf(drawn);
   if (inside.length > 1 && depth + 1 < data.depths.length) {

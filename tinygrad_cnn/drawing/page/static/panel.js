@@ -1,9 +1,9 @@
-/* The panel: what happens in a step, as formulas, numbers and pictures. */
+/* The panel: a step as formulas, numbers and pictures. */
 
 const nodes = new Map(data.nodes.map((node) => [node.id, node]));
 const edges = new Map(data.edges.map((edge) => [edge.id, edge]));
 
-/** Return what to call a node in a sentence. */
+/** Return the name of a node for a sentence. */
 function called(node) {
   if (node.kind !== "op" || node.name !== node.op) return node.name || node.kind;
   return node.scope ? `${node.op} in ${node.scope}` : node.op;
@@ -39,7 +39,7 @@ function heading(step, node) {
   );
 }
 
-/** Return the place of a step in its half: Backward 3 of 14. */
+/** Return the position of a step in its half: Backward 3 of 14. */
 function where(step) {
   if (step.phase === "result") return "The gradients";
   const name = step.phase === "forward" ? "Forward" : "Backward";
@@ -95,7 +95,7 @@ function backward(node) {
   return [arriving(node), ...sent];
 }
 
-/** Return what flows into a node: one gradient, or contributions and their sum. */
+/** Return the gradient flowing into a node: one gradient, or contributions and their sum. */
 function arriving(node) {
   const contributions = node.outputs
     .map((id) => edges.get(id))
@@ -125,8 +125,8 @@ function summed(contributions, symbol, sum) {
 }
 
 /**
- * Return how many digits written contributions need, so that who adds them gets the printed sum.
- * `null` where no number does, since adding has rounded; four where they are drawn, not written.
+ * Return the number of digits at which the written contributions add up to the written sum.
+ * `null` if no number works because the addition was rounded; four if they are drawn, not written.
  */
 function digitsOf(parts, sum) {
   if (sum === null || !isWritten(data.arrays[sum].kept)) return 4;
@@ -143,7 +143,7 @@ function digitsOf(parts, sum) {
   return null;
 }
 
-/** Return what a call sends to one of its arguments, and how it comes about. */
+/** Return the gradient that a call sends to one of its arguments, and its computation. */
 function sending(edge) {
   const parent = called(nodes.get(edge.source));
   return part(
@@ -154,7 +154,7 @@ function sending(edge) {
   );
 }
 
-/** Return the local derivative of an edge: its values, or else what its rule makes it of. */
+/** Return the local derivative of an edge: its values, or else the arrays that its rule reads. */
 function local(edge) {
   const symbol = `∂y/∂${edge.argument}`;
   if (edge.local !== null) {
@@ -175,7 +175,7 @@ function local(edge) {
 
 // --- the end -------------------------------------------------------------------------------------
 
-/** Return what every leaf has received: what .grad holds. */
+/** Return the gradient of every leaf, as in .grad. */
 function result() {
   const reached = data.nodes.filter((node) => node.kind !== "op" && node.gradient !== null);
   const heading = element(
@@ -202,7 +202,7 @@ function leaf(node) {
   return made;
 }
 
-/** Return a step in one sentence, for who listens. */
+/** Return a step as one sentence, for screen readers. */
 function said(step) {
   if (step.phase === "result") return "The end: what every parameter received.";
   const node = nodes.get(step.node);

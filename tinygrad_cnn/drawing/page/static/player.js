@@ -1,6 +1,6 @@
-/* The player: which step is shown, and everything that moves it. */
+/* The player: the current step and its controls. */
 
-const PAUSE = 1400; // milliseconds that a step stays while playing
+const PAUSE = 1400; // milliseconds per step while playing
 
 const byId = (id) => document.getElementById(id);
 const slider = byId("step");
@@ -28,7 +28,7 @@ function goTo(wanted) {
 
 function play() {
   if (current === data.steps.length - 1) goTo(0);
-  byId("where").setAttribute("aria-live", "off"); // else every step would be read out
+  byId("where").setAttribute("aria-live", "off"); // else screen readers would read every step
   timer = setInterval(() => {
     goTo(current + 1);
     if (current === data.steps.length - 1) pause();
@@ -48,7 +48,7 @@ function showPlaying(playing) {
   byId("play").classList.toggle("playing", playing);
 }
 
-/** Go to a step because a person asked: that ends the playing. */
+/** Go to a step on user input, which stops playing. */
 function jump(index) {
   if (timer !== null) pause();
   goTo(index);
@@ -65,7 +65,7 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   if (event.key === " " && event.target.closest("button, [role=button]")) return;
-  if (event.target.closest(".scroll") || !(event.key in KEYS)) return; // it scrolls by arrows
+  if (event.target.closest(".scroll") || !(event.key in KEYS)) return; // arrow keys scroll there
   event.preventDefault();
   KEYS[event.key]();
 });
@@ -80,7 +80,7 @@ byId("play").addEventListener("click", () => (timer === null ? play() : pause())
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   const shown = current;
-  current = -1; // pictures are painted anew, in the colours of the other scheme
+  current = -1; // repaint pictures in the new color scheme
   goTo(shown);
 });
 
