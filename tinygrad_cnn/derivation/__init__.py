@@ -18,7 +18,7 @@ __all__ = ["Derivation", "derive"]
 def derive(
     y: Tensor, wrt: Tensor | str, *, names: Names | None = None, depth: int | None = None
 ) -> Derivation:
-    """Write out the chain rule: `derivation.derivation.derive` describes the arguments.
+    """Write out the chain rule; see `derivation.derivation.derive` for the arguments.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The chain rule, written out: `derive`."""
+"""The derivation of a gradient by the chain rule: `derive`."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ __all__ = ["Derivation", "derive"]
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """The derivative of a loss with respect to one Tensor, as the chain rule gives it.
+    """The chain-rule derivation of a loss's gradient with respect to one Tensor.
 
-    Printed it is a page of text; a notebook shows it as formulas.
+    It prints as a page of text; notebooks show formulas.
 
     Attributes
     ----------
     loss, wrt : Symbol
-        It is ∂loss/∂wrt.
+        The derivation is of ∂loss/∂wrt.
     name : str
-        Of `wrt` in the model, such as ``"fc1.weight"``.
+        The name of `wrt` in the model, such as ``"fc1.weight"``.
     shape : tuple of int
-        Of `wrt`.
+        The shape of `wrt`.
     paths : int
-        How many paths lead from the loss to `wrt`.
+        The number of paths from the loss to `wrt`.
     product : tuple
-        The factors from the loss down: each a `Factor`, a `PathSum`, a `Layer` or a `Gap`.
+        The factors, from the loss down: each a `Factor`, `PathSum`, `Layer` or `Gap`.
     layers : tuple
-        The same folded by module; empty where there are none, or `product` is folded.
+        The product folded by module; empty if there are no modules or `product` is folded.
     quantities : tuple of Quantity
-        What the symbols stand for.
+        The quantities of the symbols.
     written : Written or None
-        The derivative entry by entry; None where it would be too long.
+        The derivative entry by entry; None if too long.
     gradient : ndarray
-        What the factors multiply to.
+        The product of the factors.
     difference : float
-        The largest difference between it and what ``backward()`` adds to ``wrt.grad``.
+        The largest difference between `gradient` and what ``backward()`` adds to ``wrt.grad``.
     held : float or None
-        The largest difference between it and ``wrt.grad`` itself; None if that is not set.
+        The largest difference between `gradient` and ``wrt.grad``; None if that is not set.
     """
 
     loss: Symbol
@@ -85,7 +85,7 @@ class Derivation:
         return f"<∂{self.loss}/∂{self.name or self.wrt}: {len(self.product)} factors>"
 
     def text(self, width: int = 100) -> str:
-        """Return the page of text, in lines of at most about `width` characters."""
+        """Return the page as text, in lines of at most about `width` characters."""
         from tinygrad_cnn.derivation.page import page
 
         return page(self, whole("Derivation.text", "width", width, 40))
@@ -109,7 +109,7 @@ class Derivation:
         return self.markdown()
 
     def agrees(self) -> bool:
-        """Return whether the product is what ``backward()`` computes, up to rounding."""
+        """Return whether the product equals the gradient of ``backward()``, up to rounding."""
         return self.difference <= _tolerance(self.gradient)
 
 
@@ -121,30 +121,30 @@ def derive(
     Parameters
     ----------
     y : Tensor
-        A loss: of one element, with its graph. Call this before ``backward()``, or give that
-        ``retain_graph=True``.
+        A loss of one element, with its graph. Call `derive` before ``backward()``, or call
+        ``backward(retain_graph=True)``.
     wrt : Tensor or str
-        What it is differentiated by: a weight, an input or an inner result, or the name of a
+        The Tensor to differentiate by: a weight, an input, an inner result, or the name of a
         parameter, such as ``"fc1.weight"``.
     names : Module or mapping of str, optional
-        What to call things: the model, or Tensors by name, such as ``locals()``. Layers' parameters
-        and named Tensors have their names without it.
+        Names for the symbols: the model, or Tensors by name, such as ``locals()``. Layers'
+        parameters and named Tensors have names already.
     depth : int, optional
-        Fold the factors of one module into one, its name cut to so many parts; 0 shows each op. By
-        default modules are folded where there are more than 24 factors.
+        Fold the factors of each module at this depth into one; 0 shows every op. By default,
+        modules are folded if there are more than 24 factors.
 
     Returns
     -------
     Derivation
-        Print it, or let a notebook show it.
+        Print it or show it in a notebook.
 
     Raises
     ------
     TypeError
-        If `y` is no Tensor, or `wrt` neither Tensor nor name.
+        If `y` is not a Tensor, or `wrt` neither a Tensor nor a name.
     ValueError
-        If `y` has no graph or more than one element, or does not depend on `wrt`; if there is no
-        parameter of that name; or `depth` is negative.
+        If `y` has no graph or more than one element, or does not depend on `wrt`; if no parameter
+        has that name; or if `depth` is negative.
     GraphFreedError
         If an earlier ``backward()`` has freed the graph.
     ChangedInPlaceError
@@ -250,7 +250,7 @@ def _checked(y: Any) -> Node:
 
 
 def _given_names(names: Any) -> dict[int, str]:
-    """Return the names that the caller has given, by the id of a leaf or of a result's node."""
+    """Return the caller's names, by the id of a leaf or of a result's node."""
     if names is not None and not isinstance(names, Module | Mapping):
         came = type(names).__name__
         raise TypeError(f"derive: names is {came}, expected a Module, or a dict of Tensors")
@@ -264,7 +264,7 @@ def _given_names(names: Any) -> dict[int, str]:
 
 
 def _found(wrt: Any, names: Mapping[Variable, str]) -> Variable:
-    """Return what `wrt` is or names."""
+    """Return the Tensor that `wrt` is or names."""
     if isinstance(wrt, str):
         found = [leaf for leaf, name in names.items() if name == wrt]
         if len(found) == 1:
@@ -288,13 +288,13 @@ def _found(wrt: Any, names: Mapping[Variable, str]) -> Variable:
 
 
 def _difference(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return the largest difference; entries that are both NaN, or both infinite, do not differ."""
+    """Return the largest difference; entries both NaN, or equal infinities, do not differ."""
     same = (np.isnan(a) & np.isnan(b)) | (a == b)
     with np.errstate(invalid="ignore"):
         return float(np.max(np.where(same, 0, np.abs(a - b)), initial=0.0))
 
 
 def _tolerance(gradient: NDArray[Any]) -> float:
-    """Return what adding in another order may change."""
+    """Return the largest difference that another order of addition may cause."""
     finite = np.abs(gradient[np.isfinite(gradient)])
     return 1e3 * float(np.finfo(gradient.dtype).eps) * float(finite.max(initial=0.0))

@@ -1,4 +1,4 @@
-"""Folding a long product: the factors of one module become one."""
+"""Folding of long products: the factors of a module become one."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from tinygrad_cnn.derivation.paths import Bundle, Edge, Place, Step
 __all__ = ["LONGEST", "MOST_SHOWN", "Group", "fold", "module_at", "suited_depth"]
 
 LONGEST = 24
-"""A product of more factors than this is folded by module."""
+"""Products with more factors than this are folded by module."""
 
 MOST_SHOWN = 40
-"""A product that is still longer than this is shown without its middle."""
+"""Products that are still longer than this are shown without their middle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Neighbouring steps of a product that are shown as one.
+    """Neighboring steps of a product, shown as one.
 
     Attributes
     ----------
     module : str
-        The module they are all in; "" for a single step that is shown as it is.
+        The module of all steps; "" for a single, unfolded step.
     steps : tuple of Edge or Bundle
     """
 
@@ -32,17 +32,17 @@ class Group:
 
     @property
     def edges(self) -> list[Edge]:
-        """All edges in it, from the top down."""
+        """All edges of the group, from the top down."""
         return [e for s in self.steps for e in (s.edges if isinstance(s, Bundle) else (s,))]
 
     @property
     def top(self) -> Place:
-        """Where it begins."""
+        """The place where the group begins."""
         return self.edges[0].node
 
     @property
     def bottom(self) -> Place:
-        """Where it ends."""
+        """The place where the group ends."""
         last = self.steps[-1]
         return last.bottom if isinstance(last, Bundle) else last.target
 
@@ -59,7 +59,7 @@ def module_at(scope: str, depth: int) -> str:
 
 
 def fold(steps: Sequence[Step], depth: int) -> list[Group]:
-    """Return neighbouring steps of one module, its name cut to `depth`, as groups; 0 folds none."""
+    """Group neighboring steps by module, to `depth` names of their scope; 0 folds nothing."""
     groups: list[Group] = []
     for step in steps:
         edges = step.edges if isinstance(step, Bundle) else (step,)
@@ -73,7 +73,7 @@ def fold(steps: Sequence[Step], depth: int) -> list[Group]:
 
 
 def suited_depth(steps: Sequence[Step]) -> int:
-    """Return to which depth a product is best folded: the greatest at which it is not too long."""
+    """Return the best folding depth: the greatest at which the product is not too long."""
     count = sum(len(step.edges) if isinstance(step, Bundle) else 1 for step in steps)
     if count <= LONGEST:
         return 0

@@ -1,8 +1,8 @@
-"""Which letter a quantity is called by.
+"""Letters for quantities.
 
-The letters are the text's: E the loss, Y the prediction, z what goes into an activation, α what
-comes out of it, w and b the weights and biases, x the inputs and y the labels. The number is that
-of the layer, counted in the order of the calls. A Tensor that the user has named keeps its name.
+The letters are the text's: E for the loss, Y the prediction, z the input of an activation, α its
+output, w and b the weights and biases, x the inputs and y the labels. Layers are numbered in the
+order of the calls. A Tensor named by the user keeps its name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Wish: TypeAlias = tuple[Place, str, int | None]
-"""A place, the letter it is to have, and the number of its layer; None if it has no part in one."""
+"""A place, its preferred letter, and the number of its layer or None."""
 
 LETTERS: dict[str, dict[str, str]] = {
     "squared_error": {"Y": "prediction", "y": "target"},
@@ -43,12 +43,12 @@ LETTERS: dict[str, dict[str, str]] = {
     "softmax": {"T": "temperature"},
     "log_softmax": {"T": "temperature"},
 }
-"""The letters by which the formulas of an op know its parameters, where these are not the names."""
+"""The letters of parameters in an op's formulas, where they differ from the names."""
 
 ACTIVATIONS = {"sigmoid", "tanh", "relu", "leaky_relu", "softplus"}
 LOSSES = {"squared_error", "mse", "cross_entropy"}
 FED = {*ACTIVATIONS, *LOSSES, "softmax", "log_softmax"}
-"""The ops whose argument is a z."""
+"""The ops that take a z as argument."""
 
 MOVED = {"maxpool", "avgpool", "reshape", "dropout"}
 AFFINE = {"linear", "conv2d", "conv_transpose2d", "batch_norm"}
@@ -57,16 +57,16 @@ OTHERS = {
     "maxpool": "p", "avgpool": "p", "reshape": "f", "transpose": "f", "dropout": "d",
     "add": "s", "sub": "s", "sum": "s", "mean": "s", "softmax": "S",
 }  # fmt: skip
-"""The letters of results that have no part in the text; all that are not here are h."""
+"""The letters of results that the text does not name; all others are h."""
 
 CONSTANTS = {"target": "t", "mask": "m", "condition": "c", "x": "x", "a": "x"}
-"""The letters of arrays without a gradient, by the parameter they are given for."""
+"""The letters of arrays without a gradient, by parameter."""
 
 
 def node_letters(nodes: list[Node], layers: dict[Node, int]) -> list[Wish]:
-    """Return the letters of results, in the order in which they are to have them.
+    """Return the preferred letters of results, in order of priority.
 
-    What feeds an activation or a loss is the z of its layer; where nothing does, the product is.
+    The input of an activation or a loss is the z of its layer; if there is none, the product is.
     """
     followers: dict[Node, set[str]] = {}
     predictions: set[Node] = set()
@@ -102,7 +102,7 @@ def node_letters(nodes: list[Node], layers: dict[Node, int]) -> list[Wish]:
 
 
 def layers_of(nodes: list[Node]) -> dict[Node, int]:
-    """Return the number of the layer that each node is in: one begins where weights come in."""
+    """Return the layer number of each node; a layer begins at a call with weights."""
     layers: dict[Node, int] = {}
     count = 0
     for node in nodes:
@@ -115,7 +115,7 @@ def layers_of(nodes: list[Node]) -> dict[Node, int]:
 
 
 def has_weights(node: Node) -> bool:
-    """Return whether a call multiplies by a leaf that is learned."""
+    """Return whether a call multiplies by a learned leaf."""
     if node.op.name in AFFINE:
         return isinstance(node.parents[1], Variable)
     if node.op.name in PRODUCTS:
@@ -124,12 +124,12 @@ def has_weights(node: Node) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """Return whether a name that a user has given can stand in a formula."""
+    """Return whether a user's name can be used in a formula."""
     return re.fullmatch(r"[^\W\d][\w.]*", text) is not None
 
 
 def leaf_letter(node: Node, number: int, leaf: Variable, layer: int, name: str) -> str:
-    """Return the letter of a leaf; "" if it is to keep its name."""
+    """Return the letter of a leaf; "" if it keeps its name."""
     parameter = "arrays" if node.op.sequence else node.op.operands[number]
     last = name.rpartition(".")[2]
     if name and not (isinstance(leaf, Parameter) and last in ("weight", "bias")):

@@ -1,4 +1,4 @@
-"""Making the parts of a derivation from paths, symbols and numbers."""
+"""Construction of a derivation's parts from paths, symbols and numbers."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from tinygrad_cnn.derivation.written import SUM, Written, write_edge, write_out
 __all__ = ["Maker"]
 
 SHOWN_ENDS = 8
-"""How many factors are shown at each end of a product whose middle is left out."""
+"""The number of factors shown at each end of a product without its middle."""
 
 MOST_LINES = 12
-"""How many lines of a factored sum are shown."""
+"""The number of lines shown of a factored sum."""
 
 
 class Maker:
-    """Makes what is shown of one derivation.
+    """Make the displayed parts of one derivation.
 
     Parameters
     ----------
     paths : Paths
     symbols : Symbols
     names : mapping of Variable to str
-        Of the leaves.
+        The names of the leaves.
     flow : Flow
         The numbers.
     depth : int
-        To which modules are folded; 0 folds none.
+        The depth to which modules are folded; 0 folds none.
     whole : bool
         Whether to show every factor, however many there are.
     """
@@ -77,7 +77,7 @@ class Maker:
         return self._items(groups, None)
 
     def called(self, place: Place) -> Symbol:
-        """Return the symbol that stands for a place."""
+        """Return the symbol of a place."""
         symbol = self._modules.get(place)
         if symbol is None and self.depth and isinstance(place, Variable) and self.names.get(place):
             symbol = Symbol(self.names[place])
@@ -87,7 +87,7 @@ class Maker:
         return symbol
 
     def quantities(self) -> tuple[Quantity, ...]:
-        """Return what the symbols stand for, in the order in which they came."""
+        """Return the quantities of the symbols, in order of appearance."""
         known = {self.symbols[place]: place for place in self.symbols.places} | self._places
         found = []
         for symbol in self._shown:
@@ -110,7 +110,7 @@ class Maker:
     def _items(
         self, groups: Sequence[Group], along: Mapping[Edge, float] | None
     ) -> tuple[Item, ...]:
-        """Return what is shown of a product; `along` has its own norms if it is one of several."""
+        """Return the displayed items of a product; `along` has its norms if one of several."""
         if self.whole or len(groups) <= MOST_SHOWN:
             return tuple(self._item(group, along) for group in groups)
         first, last = groups[:SHOWN_ENDS], groups[-SHOWN_ENDS:]
@@ -193,7 +193,7 @@ class Maker:
                        self.flow.reached[line.place])  # fmt: skip
 
     def _name_modules(self, groups: Sequence[Group]) -> None:
-        """Give the result of each folded module its name; from the second call on with a number."""
+        """Name the result of each folded module; with a number from the second call on."""
         waiting = list(groups)
         found: list[tuple[int, Place, str]] = []
         while waiting:
@@ -216,7 +216,7 @@ class Maker:
                 self._modules[place] = Symbol(module + number)
 
     def _note(self, formula: Formula) -> None:
-        """Note the symbols of a formula as shown."""
+        """Record the symbols of a formula as shown."""
         for part in formula.parts:
             if isinstance(part, Entry) and part.symbol != SUM:
                 self._shown[part.symbol] = None

@@ -1,4 +1,4 @@
-"""The numbers of a derivation: how large each factor is, and what has become of the gradient."""
+"""The numbers of a derivation: the norms of the factors and of the gradient along the paths."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Flow", "flow", "local_norm", "norm"]
 Array = NDArray[Any]
 
 MOST_ROWS = 1024
-"""A local derivative with more rows than this is not computed row by row."""
+"""Local derivatives with more rows than this are not computed row by row."""
 MOST_ENTRIES = 1 << 24
 
 BILINEAR = {"linear", "matmul", "conv2d", "conv_transpose2d"}
@@ -27,21 +27,21 @@ SELECTING = {
     "reshape", "transpose", "broadcast_to", "sum_to", "getitem", "concatenate", "stack", "pad",
     "flip", "sum", "max", "min", "maxpool", "gather_windows", "scatter_windows",
 }  # fmt: skip
-"""Ops all of whose local derivatives are 0 or 1."""
+"""Ops with only 0 and 1 as local derivatives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What a reverse sweep along the paths finds.
+    """The results of a backward pass along the paths.
 
     Attributes
     ----------
     reached : dict
-        By node or leaf, the norm of the gradient that reaches it: of the product down to there.
+        The norm of the gradient at each node or leaf: of the product down to there.
     along : dict of Term to list of float
-        For each path of a sum, the norm of the product after each of its factors.
+        The norm of the product after each factor, for each path of a sum.
     gradient : ndarray
-        What reaches the end.
+        The gradient at the end.
     """
 
     reached: dict[Place, float]
@@ -50,10 +50,10 @@ class Flow:
 
 
 def flow(paths: Paths, seed: Array) -> Flow:
-    """Multiply the local derivatives from the top down, and add where paths meet.
+    """Multiply the local derivatives from the top down, and add them where paths meet.
 
-    This goes by the edges of the paths, with the rules that the ops declare; it is not the sweep of
-    `tinygrad_cnn.grad`, with whose result it is compared.
+    This follows the edges of the paths with the declared rules of the ops, independently of
+    `tinygrad_cnn.grad`, whose result it is compared with.
     """
     root, end = paths.places[0], paths.places[-1]
     pending: dict[Place, Array] = {root: seed}
@@ -83,7 +83,7 @@ def _along(term: Term, gradient: Array) -> list[float]:
 
 
 def _pulled(edges: list[Edge], gradient: Array) -> list[Array]:
-    """Return what the edges that leave one node send on."""
+    """Return the gradients that the outgoing edges of a node send on."""
     node = edges[0].node
     sent = node.op.pull_back(
         node, node.values(), gradient, {edge.target for edge in edges}, create_graph=False
@@ -92,7 +92,7 @@ def _pulled(edges: list[Edge], gradient: Array) -> list[Array]:
 
 
 def _one(edge: Edge, gradient: Array) -> Array:
-    """Return what one edge sends on."""
+    """Return the gradient that one edge sends on."""
     node = edge.node
     sent = node.op.pull_back(node, node.values(), gradient, {edge.target}, create_graph=False)
     numbers = [
@@ -121,12 +121,12 @@ def local_norm(edge: Edge) -> float | None:
     Returns
     -------
     float or None
-        None if it would have to be computed row by row, and has too many.
+        None if it requires a row-by-row computation with too many rows.
     """
     node = edge.node
     op, of = node.op, edge.derivative.of
     ones = np.ones(node.shape, node.dtype)
-    if op.elementwise:  # one entry for each entry of the result
+    if op.elementwise:  # one entry per entry of the result
         kept = kept_by(node)
         needs = {name: _array(kept[name]) for name in edge.derivative.needs}
         return norm(np.broadcast_to(edge.derivative.rule(ones, **needs), node.shape))
@@ -146,9 +146,9 @@ def local_norm(edge: Edge) -> float | None:
 
 
 def _squares(edge: Edge) -> Array:
-    """Return, for each entry of a bilinear op's result, the sum of its squared derivatives.
+    """Return the sum of squared derivatives for each entry of a bilinear op's result.
 
-    Each of these is an entry of the other argument, so it is the op of 1 and of the squares.
+    Each derivative is an entry of the other argument, so the sum is the op of 1 and its squares.
     """
     node = edge.node
     kept = kept_by(node)

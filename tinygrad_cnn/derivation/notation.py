@@ -1,8 +1,8 @@
-"""Symbols and formulas: bound to what they stand for, then written for a terminal or for LaTeX.
+"""Symbols and formulas, written for a terminal or as LaTeX.
 
-A formula is text as ops declare it (``"g·(1 − y²)"``), or with the entries of arrays named by their
-indices (``"w[i, p]"``). `bind` replaces its names by symbols. What comes out is written in three
-ways: plain (``"w¹[i, p]"``), for a terminal (``"w¹ᵢₚ"``) and as LaTeX (``"w^{1}_{ip}"``).
+A formula is text as declared by ops (``"g·(1 − y²)"``), or with indexed array entries
+(``"w[i, p]"``). `bind` replaces its names by symbols. The bound formula is written in three ways:
+plain (``"w¹[i, p]"``), for a terminal (``"w¹ᵢₚ"``) and as LaTeX (``"w^{1}_{ip}"``).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ __all__ = [
 ]
 
 LOOSE = (" + ", " − ", " / ", " where ", ", else ")
-"""Signs that bind less than a product, which therefore needs parentheses around them."""
+"""Signs that bind less tightly than a product, so that its factors need parentheses."""
 
 _RAISED = "".join(SUPERSCRIPTS)
-_LETTER = rf"(?![{_RAISED}½])[^\W\d]"  # superscripts are letters or digits to Unicode
+_LETTER = rf"(?![{_RAISED}½])[^\W\d]"  # Unicode counts superscripts as letters or digits
 _TOKEN = re.compile(
     rf"(?P<name>(?!_){_LETTER}(?:{_LETTER})*\u0302?)(?P<index>\[[^\[\]]*\])?|(?P<power>[{_RAISED}]+)"
 )
@@ -54,7 +54,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """The exponent of what stands before it."""
+    """The exponent of the preceding part."""
 
     exponent: Formula
 
@@ -85,11 +85,11 @@ class Formula:
         return self._written(Symbol.plain, str, _unicode_power)
 
     def text(self) -> str:
-        """Write it for a terminal."""
+        """Write the formula for a terminal."""
         return self._written(Symbol.text, str, _unicode_power)
 
     def latex(self) -> str:
-        """Write it as LaTeX."""
+        """Write the formula as LaTeX."""
         quotient = self._quotient()
         if quotient is not None:
             over, under = (side.stripped().latex() for side in quotient)
@@ -115,7 +115,7 @@ class Formula:
         return "".join(written)
 
     def factors(self) -> list[Formula]:
-        """Return what is multiplied outside all brackets."""
+        """Return the factors outside all brackets."""
         found: list[list[Part]] = [[]]
         cuts = {(k, at) for k, at, _ in self._top_level((" · ",))}
         for k, part in enumerate(self.parts):
@@ -129,7 +129,7 @@ class Formula:
         return [joined(*parts) for parts in found]
 
     def _quotient(self) -> tuple[Formula, Formula] | None:
-        """Return both sides if it is one division, with nothing added to it."""
+        """Return numerator and denominator if the formula is a single division."""
         signs = self._top_level((*LOOSE, " · "))
         if len(signs) != 1 or signs[0][2] != " / ":
             return None
@@ -139,7 +139,7 @@ class Formula:
         return joined(*self.parts[:k], text[:at]), joined(text[at + 3 :], *self.parts[k + 1 :])
 
     def _top_level(self, signs: tuple[str, ...]) -> list[tuple[int, int, str]]:
-        """Return the signs outside all brackets: part, place in it, sign."""
+        """Return the signs outside all brackets: part, position in it, sign."""
         found = []
         depth = 0
         for k, part in enumerate(self.parts):
@@ -152,18 +152,18 @@ class Formula:
 
     @property
     def is_one(self) -> bool:
-        """Whether it is the number 1."""
+        """Whether the formula is the number 1."""
         return self.parts == ("1",)
 
     def as_factor(self, first: bool) -> Formula:
-        """Return it in parentheses where a product needs them."""
+        """Return the formula as a factor, with parentheses where a product needs them."""
         negative = isinstance(self.parts[0], str) and self.parts[0].startswith("−")
         if self._top_level(LOOSE) or (negative and not first):
             return joined("(", *self.parts, ")")
         return self
 
     def stripped(self) -> Formula:
-        """Return it without the pair of parentheses that encloses all of it, if there is one."""
+        """Return the formula without enclosing parentheses, if there are any."""
         first, last = self.parts[0], self.parts[-1]
         if not (isinstance(first, str) and first.startswith("(") and isinstance(last, str)):
             return self
@@ -176,7 +176,7 @@ class Formula:
         depth = 0
         for character in "".join(part for part in inner.parts if isinstance(part, str)):
             depth += (character == "(") - (character == ")")
-            if depth < 0:  # the first was closed before the end
+            if depth < 0:  # the first bracket closed before the end
                 return self
         return inner
 
@@ -191,11 +191,11 @@ def bind(
     Parameters
     ----------
     formula : str
-        A name may have its index behind it: ``"w[i, p]"``.
+        A name may be followed by its index: ``"w[i, p]"``.
     names : mapping
-        Names that are not in it stay as they are.
+        Other names stay unchanged.
     indices : mapping, optional
-        Of the names that have none behind them.
+        The indices of names without one in the formula.
     """
     parts: list[Part] = []
     end = 0
@@ -219,14 +219,14 @@ def bind(
     parts.append(formula[end:])
     whole = joined(*parts)
     difference = re.fullmatch(r"(\d+) − (\d+)", str(whole.parts[0])) if whole.parts else None
-    if len(whole.parts) == 1 and difference:  # what is left of an exponent b − 1
+    if len(whole.parts) == 1 and difference:  # the rest of an exponent b − 1
         number = int(difference[1]) - int(difference[2])
         return Formula((f"{number}".replace("-", "−"),))
     return whole
 
 
 def product(factors: list[Formula]) -> Formula:
-    """Return the product of formulas, in which no 1 is written unless there is nothing else.
+    """Return the product of formulas; factors of 1 are dropped unless there is nothing else.
 
     Examples
     --------
@@ -257,7 +257,7 @@ def fraction(top: str, bottom: str) -> str:
 
 
 def joined(*parts: Part) -> Formula:
-    """Return the formula of `parts`; empty text is dropped, neighbouring texts become one."""
+    """Return the formula of `parts`; empty texts are dropped, neighboring texts are merged."""
     kept: list[Part] = []
     for part in parts:
         if part == "":
@@ -270,7 +270,7 @@ def joined(*parts: Part) -> Formula:
 
 
 def _lowered(raised: str) -> str:
-    """Return superscripts as ordinary characters: "ᵇ⁻¹" as "b − 1"."""
+    """Return superscripts as ordinary characters: "b − 1" for "ᵇ⁻¹"."""
     text = "".join(SUPERSCRIPTS[character] for character in raised)
     return re.sub(r"(?<=\w)([−+])", r" \1 ", text)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["count", "equation", "factors_of", "number", "page", "rows", "verdicts"]
 
 Box = tuple[str, str, str]
-"""Three lines of equal width: a fraction, or a sign on the middle line."""
+"""Three lines of equal width: a fraction, or a sign in the middle line."""
 
 
 def page(derivation: Derivation, width: int = 100) -> str:
@@ -123,7 +123,7 @@ def _lines(item: PathSum, width: int) -> list[str]:
 
 
 def _laid_out(left: Sequence[Box], boxes: Sequence[Box], width: int) -> list[str]:
-    """Return lines of boxes, broken before a sign where they grow too long."""
+    """Return lines of boxes, broken before a sign where they are too long."""
     rows: list[list[Box]] = [[_sign("  "), *left]]
     indent = sum(len(box[0]) for box in rows[0])
     for k, box in enumerate(boxes):
@@ -140,7 +140,7 @@ def _laid_out(left: Sequence[Box], boxes: Sequence[Box], width: int) -> list[str
 
 
 def rows(items: Iterable[Item], level: int = 0) -> list[tuple[int, Item | SumLine]]:
-    """Return items, each sum behind what it is made of, with how deep they are."""
+    """Return all items with their depth, each sum after its parts."""
     found: list[tuple[int, Item | SumLine]] = []
     for item in items:
         if isinstance(item, PathSum):
@@ -152,7 +152,7 @@ def rows(items: Iterable[Item], level: int = 0) -> list[tuple[int, Item | SumLin
 
 
 def factors_of(items: Iterable[Item]) -> list[Factor]:
-    """Return the factors in items, those of sums too, each once."""
+    """Return the factors in items, including those in sums, each once."""
     found: dict[tuple[Symbol, Symbol, str], Factor] = {}
     waiting = list(items)[::-1]
     while waiting:
@@ -183,7 +183,7 @@ def _factors(derivation: Derivation) -> str:
 
 
 def _right(factor: Factor) -> str:
-    """Return the entry of a factor; if that is not known what becomes of g."""
+    """Return the entry of a factor, or else its rule in g."""
     return factor.formula.text() if factor.is_known else f"(g ↦ {factor.rule.text()})"
 
 
@@ -196,7 +196,7 @@ NOTES = {
 
 
 def _notes(shown: str) -> list[str]:
-    """Return what a reader of these formulas may have to be told."""
+    """Return explanatory notes on the notation of these formulas."""
     told = [note for sign, note in NOTES.items() if note and sign in shown]
     if re.search(r"\[[^\]=≥≤<>]* − \d+[,\]]", shown):
         told.append("An entry outside its array is 0.")
@@ -204,7 +204,7 @@ def _notes(shown: str) -> list[str]:
 
 
 def equation(text: str) -> str:
-    """Return the text's number as it is cited.
+    """Return the citation of an equation of the text.
 
     Examples
     --------
@@ -257,7 +257,7 @@ def _norms(item: Item | SumLine) -> tuple[str, str]:
 
 
 def verdicts(derivation: Derivation) -> list[str]:
-    """Return what the product of all factors is compared with, and the outcome."""
+    """Return the comparisons of the product with other gradients, with their outcomes."""
     name = derivation.name or str(derivation.wrt)
     agrees = "yes" if derivation.agrees() else "NO"
     apart = f"{agrees} (largest difference {number(derivation.difference)})"
@@ -284,7 +284,7 @@ def number(value: float) -> str:
 
 
 def count(many: int) -> str:
-    """Return a count; of a very large one the power of ten.
+    """Return a count; a very large one as a power of ten.
 
     Examples
     --------
@@ -302,7 +302,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _table(lines: Sequence[Sequence[str]], align: str) -> str:
-    """Return cells in columns; `align` has < or > for each."""
+    """Return cells in columns; `align` has < or > for each column."""
     widths = [max(len(line[k]) for line in lines) for k in range(len(align))]
     return "\n".join(
         "  " + "  ".join(

@@ -1,4 +1,4 @@
-"""What a derivation is made of: its factors, sums and layers, with their formulas and numbers."""
+"""The parts of a derivation: factors, sums and layers, with their formulas and numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """What a symbol stands for.
+    """The quantity of a symbol.
 
     Attributes
     ----------
@@ -36,27 +36,27 @@ class Factor:
     Attributes
     ----------
     top, bottom : Symbol
-        It is ∂top/∂bottom.
+        The factor is ∂top/∂bottom.
     argument : str
-        The op's parameter, where `bottom` is given to the op more than once; else "".
+        The op's parameter, if `bottom` is given to the op more than once; else "".
     op, scope : str
         The op that computed `top`, and its module.
     shapes : tuple of two shapes
-        Of `top` and of `bottom`.
+        The shapes of `top` and `bottom`.
     indices : tuple of two indices
-        Of the entry that `formula` gives.
+        The indices of the entry in `formula`.
     formula : Formula
-        The entry ∂top[…]/∂bottom[…]; this itself where `rule` is all that is known.
+        The entry ∂top[…]/∂bottom[…]; this text itself if only `rule` is known.
     rule : Formula
-        The derivative as the op declares it: what becomes of g, the gradient of `top`.
+        The op's declared derivative, as a function of g, the gradient of `top`.
     rule_latex : str
-        The same as LaTeX, in the op's own letters.
+        The rule as LaTeX, in the op's own letters.
     equation : str
-        Its number in the text.
+        The number of the equation in the text.
     norm : float or None
-        The square root of the sum of its squared entries; None if there are too many.
+        The square root of the sum of squared entries; None if there are too many.
     after : float
-        The norm of the product down to and with this factor.
+        The norm of the product down to this factor, inclusive.
     """
 
     top: Symbol
@@ -75,7 +75,7 @@ class Factor:
 
     @property
     def is_known(self) -> bool:
-        """Whether `formula` says more than what it is the derivative of."""
+        """Whether `formula` is more than the symbol ∂top[…]/∂bottom[…]."""
         first = self.formula.parts[0]
         return not (isinstance(first, str) and first.startswith("∂"))
 
@@ -88,12 +88,12 @@ class Layer:
     ----------
     top, bottom : Symbol
     ops : tuple of str
-        The ops on the way, from the input on; of a repeated one only the first.
+        The ops on the path, from the input on, without repeats.
     shapes : tuple of two shapes
     count : int
-        How many local derivatives it stands for.
+        The number of local derivatives in it.
     after : float
-        The norm of the product down to and with this layer.
+        The norm of the product down to this layer, inclusive.
     """
 
     top: Symbol
@@ -106,14 +106,14 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Factors that are left out of a chain too long to be shown.
+    """Factors omitted from a chain that is too long to show.
 
     Attributes
     ----------
     count : int
-        How many.
+        The number of factors.
     after : float
-        The norm of the product behind them.
+        The norm of the product after them.
     """
 
     count: int
@@ -122,16 +122,16 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class SumLine:
-    """One line of a sum that is factored where its paths meet.
+    """One line of a sum, factored where its paths meet.
 
     Attributes
     ----------
     bottom : Symbol
         The line is d top/d bottom, along all paths of the sum.
     terms : tuple
-        Each the symbol whose own derivative is multiplied, and the factors from there down.
+        Each is the symbol whose total derivative is multiplied, and the factors from there down.
     more : int
-        How many terms are left out.
+        The number of omitted terms.
     after : float
         The norm of the product down to there.
     """
@@ -150,15 +150,15 @@ class PathSum:
     ----------
     top, bottom : Symbol
     count : int
-        How many paths there are.
+        The number of paths.
     terms : tuple of tuple
-        The factors of each path; empty if the sum is in `lines`.
+        The factors of each path; empty if the sum is given by `lines`.
     lines : tuple of SumLine
-        The sum, factored, if there are too many paths; the last is the whole.
+        The factored sum, if there are too many paths; the last line is the whole sum.
     more : int
-        How many lines are left out, before the last.
+        The number of lines omitted before the last.
     after : float
-        The norm of the product down to and with this sum.
+        The norm of the product down to this sum, inclusive.
     """
 
     top: Symbol

@@ -1,9 +1,8 @@
-"""The paths from a result down to what it is differentiated by, as a product of factors and sums.
+"""The paths from a result down to a Tensor, as a product of factors and sums.
 
-Every edge on a path is one local derivative. Where all paths go through a node, the derivative is
-the product of what is above and of what is below it; between two such nodes it is one edge or a
-`Bundle`, a sum over the paths between them. Nothing here enumerates paths but `Bundle.terms`, and
-that only where they are few.
+Every edge on a path is a local derivative. At a node on all paths, the derivative is the product of
+the part above and the part below. Between two such nodes, it is one edge or a `Bundle`, the sum
+over the paths between them. Only `Bundle.terms` enumerates paths, and only if there are few.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from tinygrad_cnn.core.variable import Variable
 __all__ = ["MOST_TERMS", "Bundle", "Edge", "Line", "Paths", "Place", "Step", "Term"]
 
 Place: TypeAlias = Node | Variable
-"""Where paths meet: a call, or the leaf at their end."""
+"""A node of the paths: a call, or the leaf at their end."""
 
 MOST_TERMS = 6
-"""A sum of more paths than this is written in factored form, line by line."""
+"""Sums of more paths than this are written in factored form, line by line."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,9 +33,9 @@ class Edge:
     node : Node
         The call.
     target : Node or Variable
-        Where the argument came from.
+        The source of the argument.
     number : int
-        The place of the argument among the node's parents.
+        The position of the argument among the node's parents.
     derivative : Derivative
     """
 
@@ -47,7 +46,7 @@ class Edge:
 
     @property
     def argument(self) -> str:
-        """The name of the op's parameter; with an index where that is a list."""
+        """The name of the op's parameter; with an index if it is a list."""
         name = self.derivative.of
         return f"{name}[{self.number}]" if self.node.op.sequence else name
 
@@ -58,14 +57,14 @@ Term: TypeAlias = tuple[Edge, ...]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """How the derivative of a bundle's top with respect to one place in it is put together.
+    """The derivative of a bundle's top with respect to one place in it, as a sum.
 
     Attributes
     ----------
     place : Node or Variable
     terms : tuple of (Node, Term)
-        A sum: each the derivative with respect to a node further up, times the factors from there
-        down. Where that node is the top, its own derivative is 1.
+        Each term is the derivative with respect to a node further up, times the factors from there
+        down. For the top itself, that derivative is 1.
     """
 
     place: Place
@@ -74,7 +73,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """All paths between two nodes that have no node in common but these.
+    """All paths between two nodes that share no node but these two.
 
     Attributes
     ----------
@@ -83,7 +82,7 @@ class Bundle:
     edges : tuple of Edge
         From the top down.
     count : int
-        How many paths there are.
+        The number of paths.
     """
 
     top: Node
@@ -110,9 +109,9 @@ class Bundle:
 
     @property
     def lines(self) -> tuple[Line, ...]:
-        """The sum, factored at the nodes where paths part or meet: a line for each, the last whole.
+        """The sum, factored where paths split or meet: a line for each node, the whole sum last.
 
-        Together they have each edge once.
+        Together, the lines contain each edge once.
         """
         leaving = _grouped(self.edges)
         arriving: dict[Place, list[Edge]] = {}
@@ -139,18 +138,18 @@ Step: TypeAlias = Edge | Bundle
 
 
 class Paths:
-    """Everything between a result and what it is differentiated by.
+    """The paths between a result and the Tensor to differentiate by.
 
     Attributes
     ----------
     places : list of Node or Variable
-        The nodes on a path from the newest to the oldest, at last the end.
+        The nodes on the paths, newest first, and finally the end.
     leaving : dict
-        By node, its edges on a path, in the order in which the op takes their derivatives.
+        The edges of each node that are on a path, in the order of the op's derivatives.
     steps : list of Edge or Bundle
         The product.
     count : int
-        How many paths there are; 0 if the result does not depend on the end.
+        The number of paths; 0 if the result does not depend on the end.
     """
 
     def __init__(self, root: Node, end: Place) -> None:
@@ -193,7 +192,7 @@ def _edges(node: Node) -> list[Edge]:
 
 
 def _series(places: list[Place], leaving: dict[Node, list[Edge]]) -> list[Step]:
-    """Return the product: cut wherever no edge jumps over a place."""
+    """Return the product, split at every place that no edge skips."""
     position = {place: k for k, place in enumerate(places)}
     steps: list[Step] = []
     start = furthest = 0

@@ -1,4 +1,4 @@
-"""How a symbol and the signs around it are written, in Unicode and in LaTeX."""
+"""Unicode and LaTeX for symbols and signs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 __all__ = ["DIGITS", "SUPERSCRIPTS", "TRANSPOSED", "Index", "Symbol", "latex_text"]
 
 Index: TypeAlias = tuple[str, ...]
-"""A letter or an expression for each axis; empty for an axis of length 1, which needs none."""
+"""A letter or an expression for each axis; empty for an axis of length 1."""
 
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ˣʸᵇᵃᵀ", "0123456789−+xybaT", strict=True))
 DIGITS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -29,7 +29,7 @@ FUNCTIONS = {"ln", "exp", "tanh", "max", "min", "cosh", "sinh", "log", "cos", "s
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    r"""What a quantity is called: a letter with the number of its layer, or a name of the model's.
+    r"""The symbol of a quantity: a letter with the number of its layer, or a name from the model.
 
     Examples
     --------
@@ -54,7 +54,7 @@ class Symbol:
         return f"{self.name}{'′' * self.primes}{number}" + (f"[{shown}]" if shown else "")
 
     def text(self, index: Index = ()) -> str:
-        """Write an entry for a terminal; with subscripts where Unicode has them."""
+        """Write an entry for a terminal, with subscripts where Unicode has them."""
         if all(letter in SUBSCRIPTS for letter in "".join(index)):
             low = "".join(SUBSCRIPTS[letter] for letter in "".join(index))
             return self.plain() + low
@@ -70,7 +70,7 @@ class Symbol:
 
     @property
     def is_letter(self) -> bool:
-        """Whether it is one letter and nothing else, so that a power needs no parentheses."""
+        """Whether the symbol is a single letter, so that a power needs no parentheses."""
         return len(self.name) == 1 and self.number is None and not self.primes
 
 
@@ -84,7 +84,7 @@ def latex_name(name: str) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Return what stands between entries as LaTeX."""
+    """Return the text between entries as LaTeX."""
 
     def word(found: re.Match[str]) -> str:
         name = found[0]

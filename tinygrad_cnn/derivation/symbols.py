@@ -1,4 +1,4 @@
-"""The symbols of all quantities of a computation, none of them twice."""
+"""Unique symbols for all quantities of a computation."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ __all__ = ["Symbols", "kept_by", "leaf_names", "options_of"]
 
 
 def leaf_names(root: Node, names: Mapping[int, str]) -> dict[Variable, str]:
-    """Return the leaves that want a gradient, in the order of their use, with their names.
+    """Return the leaves that require a gradient, in order of use, with their names.
 
     Parameters
     ----------
     root : Node
     names : mapping of int to str
-        Names by the id of the leaf that go before those the graph knows.
+        Names by leaf id, which take precedence over the names in the graph.
 
     Returns
     -------
     dict
-        The name of a parameter begins with the module that used it first; "" for one without name.
+        The name of a parameter begins with the module that used it first; "" if it has none.
     """
     found: dict[Variable, str] = {}
     for node in nodes_of(root):
@@ -52,7 +52,7 @@ def leaf_names(root: Node, names: Mapping[int, str]) -> dict[Variable, str]:
 
 
 def kept_by(node: Node) -> dict[str, Any]:
-    """Return what a node has kept for its derivatives, by name."""
+    """Return the values that a node saved for its derivatives, by name."""
     return dict(zip(node.plan.names, node.kept(), strict=True))
 
 
@@ -62,23 +62,23 @@ def options_of(node: Node) -> dict[str, Any]:
 
 
 class Symbols:
-    """The symbols of all that a result was computed from.
+    """The symbols of all quantities in the computation of a result.
 
     Parameters
     ----------
     root : Node
         The call that computed the result.
     names : mapping of Variable to str
-        As from `leaf_names`.
+        The names of the leaves, from `leaf_names`.
     given : mapping of int to str
-        Names of results, by the id of their node.
+        Names of results, by node id.
 
     Attributes
     ----------
     constants : dict
-        By symbol, where an array without gradient came in, and its shape.
+        The origin and the shape of each array without a gradient, by symbol.
     letters : set of str
-        The letters that are taken, so that no index may be one of them.
+        The letters in use, which no index may use.
     """
 
     def __init__(self, root: Node, names: Mapping[Variable, str], given: Mapping[int, str]) -> None:
@@ -105,11 +105,11 @@ class Symbols:
 
     @property
     def places(self) -> Iterable[Place]:
-        """All that has a symbol but constants."""
+        """All places with a symbol, except constants."""
         return self._symbols
 
     def bindings(self, edge: Edge) -> dict[str, Symbol | str]:
-        """Return what the names in the formulas of a derivative stand for."""
+        """Return the symbols of the names in the formulas of a derivative."""
         node = edge.node
         op = node.op
         bound: dict[str, Symbol | str] = {"y": self[node]}
@@ -124,7 +124,7 @@ class Symbols:
             elif _is_array(kept.get(parameter)):
                 bound[parameter] = self.constant(op.name, parameter, kept[parameter])
             elif op.elementwise and re.search(rf"\b{parameter}\b", edge.derivative.formula):
-                origin = f"given to {op.name} as {parameter}"  # the call has not kept it
+                origin = f"given to {op.name} as {parameter}"  # the call did not save it
                 bound[parameter] = self._constant((node, parameter), origin, node.shape, "c")
         if op.sequence:
             bound[edge.derivative.of] = self[edge.target]
@@ -134,7 +134,7 @@ class Symbols:
         return bound
 
     def constant(self, op: str, parameter: str, value: Any) -> Symbol | str:
-        """Return the symbol of an array that no gradient is wanted of; a single number's digits."""
+        """Return the symbol of an array without a gradient; the digits of a single number."""
         array = value.array if isinstance(value, Variable) else np.asarray(value)
         if array.size == 1 and parameter != "target":
             return _literal(parameter, array.item())
@@ -159,7 +159,7 @@ class Symbols:
     # --- naming ----------------------------------------------------------------------------------
 
     def _claim(self, name: str, number: int | None = None) -> Symbol:
-        """Return a symbol that nothing else has: with primes, or with digits, if need be."""
+        """Return a unique symbol, with primes or digits if necessary."""
         symbol = Symbol(name, number)
         while symbol.plain() in self._used and symbol.primes < 3:
             symbol = Symbol(name, number, symbol.primes + 1)
@@ -172,7 +172,7 @@ class Symbols:
         return symbol
 
     def _claim_all(self, wanted: Sequence[tuple[Place, str, int | None]]) -> None:
-        """Give each place its letter and number; those without number are counted, if several."""
+        """Give each place its letter and number; places without a number are counted if several."""
         total = Counter(letter for _, letter, number in wanted if number is None)
         count: Counter[str] = Counter()
         for place, letter, number in wanted:
@@ -201,7 +201,7 @@ class Symbols:
 
 
 def _is_array(value: Any) -> bool:
-    """Return whether a kept value is numbers: an index or an option is not."""
+    """Return whether a saved value is a numeric array, and not an index or an option."""
     if isinstance(value, Variable):
         return True
     return (
@@ -211,15 +211,15 @@ def _is_array(value: Any) -> bool:
 
 
 def _literal(parameter: str, value: Any) -> str:
-    """Return a static argument as a formula has it."""
+    """Return a static argument in the notation of formulas."""
     if value is None:
         return {"low": "−∞", "high": "∞"}.get(parameter, "none")
     if isinstance(value, bool | np.bool_):
         return str(int(value))
     if isinstance(value, int | float | np.number):
         with np.errstate(over="ignore"):
-            single = np.float32(value)  # its digits, if it is one: 0.1, not 0.10000000149
-        exact = str(single if float(single) == float(value) else value)  # as "=" says
+            single = np.float32(value)  # the digits of a float32 value: 0.1, not 0.10000000149
+        exact = str(single if float(single) == float(value) else value)  # so that "=" is true
         digits = exact.removesuffix(".0").replace("-", "−")
         return f"({digits})" if digits.startswith("−") else digits
     return str(value)

@@ -1,4 +1,4 @@
-"""A derivation as LaTeX, and as Markdown with formulas, for a notebook."""
+"""A derivation as LaTeX, and as Markdown with formulas for notebooks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["formulas", "latex", "markdown"]
 
 IN_A_LINE = 6
-"""How many factors stand in a line."""
+"""The number of factors per line."""
 
 
 def latex(derivation: Derivation) -> str:
@@ -25,7 +25,7 @@ def latex(derivation: Derivation) -> str:
 
 
 def formulas(derivation: Derivation) -> list[tuple[str, str]]:
-    """Return both sides of each equation; a long right side is in several lines."""
+    """Return both sides of each equation; long right sides span several lines."""
     loss = derivation.loss.latex()
     found = _products(derivation)
     if any(isinstance(item, Layer) for _, item in rows(derivation.product)):
@@ -76,7 +76,7 @@ def _at(factor: Factor) -> str:
 
 
 def _whole(top: Symbol, bottom: Symbol) -> str:
-    """Return a derivative along all paths."""
+    """Return a total derivative, along all paths."""
     return rf"\frac{{\mathrm{{d}} {top.latex()}}}{{\mathrm{{d}} {bottom.latex()}}}"
 
 

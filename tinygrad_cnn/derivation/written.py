@@ -1,8 +1,8 @@
 """The derivative written out entry by entry: one formula, with the sum over every index.
 
-An index belongs to each quantity on the way. What only one path leads to takes it from what is
-above; where paths meet, the indices that the paths bring must agree, and where they do not a
-bracket ``[i = k]`` makes them.
+Each quantity on the paths has an index. A quantity on a single path takes its index from the one
+above. Where paths meet, their indices must agree; a bracket ``[i = k]`` enforces this if they
+differ.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LETTER = r"[^\W\d]′*"
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One of several products that are added, with the indices that it alone is summed over."""
+    """One of several added products, with the indices that only it is summed over."""
 
     over: tuple[str, ...]
     factors: tuple[Formula, ...]
@@ -52,17 +52,17 @@ class Written:
     Attributes
     ----------
     index : tuple of str
-        Of the entry that it is the derivative with respect to.
+        The index of the entry to differentiate by.
     over : tuple of str
-        The indices that all of it is summed over.
+        The indices that the whole product is summed over.
     factors : tuple
-        The product: each a formula, or a tuple of terms to be added.
+        The product: each factor a formula, or a tuple of terms to add.
     lengths : mapping of str to int
-        How many values each index takes, from 0.
+        The number of values of each index, from 0.
     entries : mapping of Edge to Formula
-        Each local derivative.
+        The entry of each local derivative.
     indices : mapping
-        The index of each node and leaf.
+        The index of each node or leaf.
     """
 
     index: Index
@@ -73,7 +73,7 @@ class Written:
     indices: Mapping[Place, Index]
 
     def entry(self, edge: Edge) -> Formula:
-        """Return the entry of a local derivative, with its sum over the indices only it has."""
+        """Return the entry of a local derivative, summed over the indices that only it has."""
         formula = self.entries[edge]
         indices = (*self.indices[edge.node], *self.indices[edge.target])
         shared = set(re.findall(LETTER, " ".join(indices)))
@@ -83,13 +83,13 @@ class Written:
 
     @property
     def formula(self) -> Formula:
-        """All of it; a sign Σ holds up to the next + outside brackets."""
+        """The whole formula; a Σ extends to the next + outside brackets."""
         factors = [f if isinstance(f, Formula) else _added(f) for f in self.factors]
         return _summed(self.over, factors)
 
 
 def write_out(paths: Paths, symbols: Symbols) -> Written | None:
-    """Return the derivative along all paths, entry by entry; None if they are too many to add."""
+    """Return the derivative along all paths, entry by entry; None if there are too many."""
     made = _Indices(paths.places, paths.edges, symbols)
     inside: set[str] = set()
     factors: list[Formula | tuple[Term, ...]] = []
@@ -143,16 +143,16 @@ def _summed(over: Index, factors: list[Formula]) -> Formula:
 
 
 class _Indices:
-    """Gives every place its index and every edge its formula, from the top down.
+    """Assign an index to every place and a formula to every edge, from the top down.
 
     Attributes
     ----------
     indices : dict
-        By place.
+        The indices, by place.
     entries : dict
-        By edge.
+        The formulas, by edge.
     brought : dict
-        The letters that came in with each edge.
+        The letters that each edge introduces.
     letters : Letters
     """
 
@@ -164,7 +164,7 @@ class _Indices:
         arriving: dict[Place, list[Edge]] = {}
         for edge in edges:
             arriving.setdefault(edge.target, []).append(edge)
-            symbols.bindings(edge)  # constants claim their letters before any index does
+            symbols.bindings(edge)  # constants claim their letters before indices do
         self.letters = Letters(symbols.letters)
         for place in places:
             if place in arriving:
@@ -173,7 +173,7 @@ class _Indices:
                 self.indices[place] = self.letters.index(place.shape)
 
     def _meet(self, place: Place, edges: Sequence[Edge], last: bool) -> None:
-        """Give a place the index that all edges to it agree on, or new letters."""
+        """Assign to a place the index that all edges into it agree on, or new letters."""
         local = [self._local(edge) for edge in edges]
         agreed: list[str] = []
         for axis, length in enumerate(place.shape):
@@ -196,7 +196,7 @@ class _Indices:
             self.brought[edge] = tuple(one.new)
 
     def _local(self, edge: Edge) -> _Local:
-        """Return what an edge would have by itself."""
+        """Return the index and formula of an edge on its own."""
         known = set(self.letters.lengths)
         y = self.indices[edge.node]
         found = entry_of(edge, y, self.letters)
@@ -208,7 +208,7 @@ class _Indices:
 
 @dataclass(slots=True)
 class _Local:
-    """What one edge would have: the index of its end, its formula, its new letters."""
+    """The result for one edge on its own: index of its end, formula, new letters."""
 
     y: Index
     index: Index
@@ -217,7 +217,7 @@ class _Local:
     brackets: list[str] = field(default_factory=list)
 
     def settle(self, axis: int, letter: str) -> str:
-        """Take `letter` for an axis; return the new letter of its own that is not needed then."""
+        """Use `letter` for an axis; return the edge's own new letter if it becomes unused."""
         mine = self.index[axis]
         self.index = (*self.index[:axis], letter, *self.index[axis + 1 :])
         if mine == letter:
@@ -233,7 +233,7 @@ class _Local:
 
 
 def _operands(edge: Edge, y: Index) -> dict[str, Index]:
-    """Return the indices of the names in an elementwise formula, which have none behind them."""
+    """Return the indices of the names in an elementwise formula, which has none."""
     node = edge.node
     if not node.op.elementwise:
         return {}
@@ -254,7 +254,7 @@ def _array(value: Any) -> Any:
 
 
 def _renamed(formula: str, old: str, new: str) -> str:
-    """Return a formula with a letter changed in all its brackets."""
+    """Return a formula with a letter replaced in all its brackets."""
     written = []
     depth = 0
     for token in re.findall(r"[^\W\d]+′*|.", formula, re.DOTALL):

@@ -1,4 +1,4 @@
-"""Ops that move values."""
+"""Entries of ops that move values: reshaping, indexing, joining."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tinygrad_cnn.derivation.symbols import kept_by, options_of
 
 
 def _flat(index: Index, shape: Shape) -> str:
-    """Return the place of an entry in row-major order."""
+    """Return the flat index of an entry in row-major order."""
     strides = [math.prod(shape[a + 1 :]) for a in range(len(shape))]
     return place(*zip(strides, index, strict=True))
 
@@ -102,7 +102,7 @@ def _(edge: Edge, y: Index, letters: Letters) -> Local | None:
 
 
 def _is_step(part: Any) -> bool:
-    """Return whether a part of an index selects entries that are a fixed step forward apart."""
+    """Return whether an index part is an integer, None, an ellipsis or a forward slice."""
     if isinstance(part, slice):
         return part.step is None or part.step > 0
     whole = isinstance(part, int | np.integer) and not isinstance(part, bool)

@@ -1,4 +1,4 @@
-"""Matrix products and convolution."""
+"""Entries of matrix products and convolution."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ def _(edge: Edge, y: Index, letters: Letters) -> Local:
 
 @dataclass(frozen=True)
 class _Convolution:
-    """Which entries of image and kernel meet in an entry of the result.
+    """The entries of image and kernel that are multiplied for an entry of the result.
 
     Attributes
     ----------
     w : tuple of str
-        The index of the kernels' entry.
+        The index of the kernel entry.
     x : tuple of str
-        The index of the image's entry, in the terms of the other two; "" on an axis of length 1.
+        The index of the image entry, in terms of the other two; "" on an axis of length 1.
     inside : tuple of str
-        The brackets that hold x on the axes of length 1.
+        The brackets that constrain x on axes of length 1.
     padded : bool
-        Whether x may lie off the image.
+        Whether x may be outside the image.
     """
 
     w: Index
@@ -88,7 +88,7 @@ class _Convolution:
         strides, dilations = (pair("conv2d", n, options[n], 1) for n in ("stride", "dilation"))
         paddings = _before(options["padding"], dilations, size)
         kernel = tuple(letters.fresh(n) for n in (channels, *size))
-        each = o // options["groups"]  # results of a group
+        each = o // options["groups"]  # output channels per group
         group = y[1] if each == 1 or options["groups"] == 1 else f"⌊{y[1]} / {each}⌋"
         first = (channels, group) if options["groups"] > 1 else (0, "")
         cells = [place(first, (1, kernel[0]))] + [
@@ -103,7 +103,7 @@ class _Convolution:
 
 
 def _before(padding: Any, dilations: tuple[int, int], size: Sequence[int]) -> tuple[int, ...]:
-    """Return the padding before the first row and column."""
+    """Return the padding before the first row and the first column."""
     if padding == "same":
         return tuple(d * (k - 1) // 2 for d, k in zip(dilations, size, strict=True))
     return pair("conv2d", "padding", 0 if padding == "valid" else padding, 0)
@@ -133,7 +133,7 @@ def _(edge: Edge, y: Index, letters: Letters) -> Local:
 
 @entry(("batch_norm", "x"))
 def _(edge: Edge, y: Index, letters: Letters) -> Local:
-    """Return the derivative itself: each channel is normalised alone, so that index is shared."""
+    """Return the plain derivative; the channel index is shared, as channels are independent."""
     fresh = (letters.fresh(n) for n in (edge.target.shape[0], *edge.target.shape[2:]))
     x = (next(fresh), y[1], *fresh)
     return x, f"∂{at('y', y)}/∂{at('x', x)}"

@@ -1,13 +1,13 @@
-"""The entries of the local derivatives: ∂y[…]/∂x[…] for each op, as a formula in its arguments.
+"""The registry of local-derivative entries: ∂y[…]/∂x[…] for each op, as a formula.
 
-The derivative of an elementwise op is read from its declaration: what stands beside g. Those of the
-other ops are here, each a function of the edge and of the index of the result. It returns the index
-of the argument, with fresh letters for what the two do not share, and the formula. Where an op has
-none, the derivative is written as ∂y[…]/∂x[…] itself.
+The derivative of an elementwise op is read from its declaration: the factor of g. Other ops have a
+rule here, a function of the edge and of the index of the result. It returns the formula and the
+index of the argument, with new letters on the axes that the two do not share. For an op without a
+rule, the derivative is written as ∂y[…]/∂x[…].
 
-An index may be an expression, ``"2·i + k"``, if it never leaves its axis. A bracket is 1 where its
-condition holds and 0 elsewhere: ``[i = k]``; ``[y[i] took x[k]]`` asks whether a maximum chose that
-entry. An entry outside its array is 0.
+An index may be an expression, such as ``"2·i + k"``, if it always stays within its axis. A bracket,
+such as ``[i = k]``, is 1 where its condition holds and 0 elsewhere; ``[y[i] took x[k]]`` is 1 if a
+maximum chose that entry. An entry outside its array is 0.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ ORDER = "ikjplmorstuvhe"
 
 
 class Letters:
-    """Letters for indices, in the order i, k, j, p in which the text takes them.
+    """Letters for indices, in the text's order: i, k, j, p.
 
     Parameters
     ----------
     taken : set of str
-        What no index may be called.
+        Letters that no index may use.
 
     Attributes
     ----------
     lengths : dict of str to int
-        Of the axes, by letter.
+        The axis lengths, by letter.
     """
 
     def __init__(self, taken: set[str]) -> None:
@@ -51,7 +51,7 @@ class Letters:
         self._next = 0
 
     def fresh(self, length: int) -> str:
-        """Return a new letter for an axis; none for an axis of length 1."""
+        """Return a new letter for an axis; "" for an axis of length 1."""
         if length == 1:
             return ""
         primes, place = divmod(self._next, len(self._free))
@@ -61,7 +61,7 @@ class Letters:
         return letter
 
     def index(self, shape: Shape) -> Index:
-        """Return new letters for all axes; the first to have several begins with n, the batch."""
+        """Return new letters for all axes; the first index with several begins with n (batch)."""
         if len(shape) > 1 and self._batch and shape[0] != 1:
             self._batch = False
             self.lengths["n"] = shape[0]
@@ -72,11 +72,11 @@ class Letters:
 Rule: TypeAlias = Callable[[Edge, Index, Letters], Local | None]
 
 ENTRIES: dict[tuple[str, str], Rule] = {}
-"""By op and parameter."""
+"""The rules, by op and parameter."""
 
 
 def entry_of(edge: Edge, y: Index, letters: Letters) -> Local | None:
-    """Return the index of an edge's argument and the formula; None if none is known."""
+    """Return the index of an edge's argument and the formula; None if there is no rule."""
     node = edge.node
     if node.op.elementwise:
         return shared_axes(y, edge.target.shape), without_gradient(edge.derivative.formula)
@@ -85,7 +85,7 @@ def entry_of(edge: Edge, y: Index, letters: Letters) -> Local | None:
 
 
 def without_gradient(formula: str) -> str:
-    """Return what g is multiplied by in the derivative of an elementwise op.
+    """Return the factor of g in the derivative of an elementwise op.
 
     Examples
     --------
@@ -96,13 +96,13 @@ def without_gradient(formula: str) -> str:
 
 
 def shared_axes(y: Index, shape: Shape) -> Index:
-    """Return the index of an argument that was broadcast to a result of index `y`."""
+    """Return the index of an argument that was broadcast to a result with index `y`."""
     axes = y[len(y) - len(shape) :] if shape else ()
     return tuple("" if n == 1 else letter for letter, n in zip(axes, shape, strict=True))
 
 
 def at(name: str, index: Index) -> str:
-    """Return an entry as a formula has it.
+    """Return an entry in the notation of formulas.
 
     Examples
     --------
@@ -126,7 +126,7 @@ def shape_of(value: Any) -> Shape:
 
 
 def equal(i: str, k: str) -> str:
-    """Return the factor that holds two indices equal; one of an axis of length 1 is 0.
+    """Return the factor that requires two indices to be equal; "" stands for index 0.
 
     Examples
     --------

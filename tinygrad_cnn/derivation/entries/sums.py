@@ -1,4 +1,4 @@
-"""Losses, the softmax and reductions."""
+"""Entries of losses, softmax and reductions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tinygrad_cnn.ops.loss import class_axis
 
 
 def _mean(edge: Edge, difference: str, count: int, factor: str = "") -> str:
-    """Return a difference with the factors that the reduction brings."""
+    """Return a difference with the factor of the loss's reduction."""
     n = count if options_of(edge.node).get("reduction") == "mean" else 1
     if not factor and n == 1:
         return difference
@@ -61,7 +61,7 @@ def _(edge: Edge, y: Index, letters: Letters) -> Local | None:
     target = kept_by(edge.node)["target"]
     target = np.asarray(target.array if isinstance(target, Variable) else target)
     if target.shape == shape and not np.allclose(target.sum(axis=-1), 1.0):
-        return None  # weights: the softmax is multiplied by their sum
+        return None  # with weights, the softmax is multiplied by their sum
     if options["reduction"] == "none":
         x: Index = (*y, letters.fresh(shape[-1]))
     else:
@@ -71,7 +71,7 @@ def _(edge: Edge, y: Index, letters: Letters) -> Local | None:
 
 
 def _along(edge: Edge, y: Index, letters: Letters) -> tuple[str, str, Index]:
-    """Return the letter of the result along the axis, that of the argument, and its index."""
+    """Return the result's and the argument's letter along the axis, and the argument's index."""
     axis = options_of(edge.node)["axis"] % len(y)
     fresh = letters.fresh(edge.target.shape[axis])
     return y[axis], fresh, (*y[:axis], fresh, *y[axis + 1 :])
@@ -96,7 +96,7 @@ def _(edge: Edge, y: Index, letters: Letters) -> Local:
 
 
 def _reduced(edge: Edge, y: Index, letters: Letters) -> tuple[Index, int]:
-    """Return the index of what was reduced, and how many entries went into each result."""
+    """Return the index of the reduced argument and the number of entries per result."""
     shape = edge.target.shape
     options = options_of(edge.node)
     axis = options["axis"]

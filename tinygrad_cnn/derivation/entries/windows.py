@@ -1,4 +1,4 @@
-"""Pooling."""
+"""Entries of pooling ops."""
 
 from __future__ import annotations
 
