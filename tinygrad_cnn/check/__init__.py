@@ -1,6 +1,6 @@
-"""Checks that derivatives are right: `check_gradients` of any function, `check_op` of an op.
+"""Gradient checks: `check_gradients` for any function, `check_op` for an op.
 
-Hypothesis, which draws the inputs that `check_op` tries, is loaded when they are first used.
+Hypothesis, which draws the inputs of `check_op`, is imported on first use.
 """
 
 from __future__ import annotations

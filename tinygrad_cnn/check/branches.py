@@ -1,4 +1,4 @@
-"""Which branches a computation took, so that a kink is known from a wrong derivative."""
+"""The branches of a computation, to distinguish kinks from wrong derivatives."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A choice that a call of an op came with: `call` says which, `value` what was chosen."""
+    """A choice made in a call of an op: `call` names the call, `value` is the choice."""
 
     call: str
     value: Any
 
     def same(self, other: Branch) -> bool:
-        """Return whether the same was chosen in the same place."""
+        """Return whether both branches are the same choice in the same call."""
         return self.call == other.call and _equal(self.value, other.value)
 
 
 class Trace(Observer):
-    """The calls of a computation, as events, and the branches they took.
+    """The calls of a computation, as events, and the branches that they took.
 
-    A branch is a residual of an op (a mask, an index), or an argument no derivative is taken of: a
-    condition, labels, an index. That another op is called is one as well.
+    A branch is a residual of an op (a mask, an index), an argument without a derivative (a
+    condition, labels, an index), or the choice of the op itself.
     """
 
     def __init__(self, branches: bool = True) -> None:
@@ -39,7 +39,7 @@ class Trace(Observer):
         self._with_branches = branches
 
     def forward(self, event: ForwardEvent) -> None:
-        """Take down one call."""
+        """Record one call."""
         if event.output is None:
             return
         self.events.append(event)
@@ -58,12 +58,12 @@ class Trace(Observer):
 
     @property
     def ops(self) -> set[Op[Any]]:
-        """The ops that were called."""
+        """The called ops."""
         return {event.op for event in self.events}
 
     @property
     def epsilon(self) -> float:
-        """The rounding of the coarsest dtype that a result had."""
+        """The machine epsilon of the coarsest dtype among the results."""
         dtypes = {e.output.dtype for e in self.events if e.output is not None}
         return max([float(np.finfo(d).eps) for d in dtypes if d.kind in "fc"], default=2.0**-52)
 
@@ -71,14 +71,14 @@ class Trace(Observer):
 def traced(
     f: Callable[[], T], branches: bool = True, then: Observer | None = None
 ) -> tuple[T, Trace]:
-    """Return what ``f()`` returns and what it called; `then` is told after the trace is."""
+    """Return the result of ``f()`` and its trace; the observer `then` runs after the trace."""
     trace = Trace(branches)
     with observe(trace), observe(then or Observer()):
         return f(), trace
 
 
 def other_branch(here: Sequence[Branch], there: Sequence[Branch]) -> str:
-    """Return the first call at which `there` parts from `here`; empty if it never does."""
+    """Return the first call at which `there` differs from `here`; empty if none does."""
     for a, b in zip(here, there, strict=False):
         if not a.same(b):
             return a.call if a.call == b.call else f"{a.call} or {b.call}"
@@ -88,7 +88,7 @@ def other_branch(here: Sequence[Branch], there: Sequence[Branch]) -> str:
 
 
 def _discrete(value: Any) -> bool:
-    """Return whether `value` is a choice, and not a number that may change smoothly."""
+    """Return whether `value` is discrete, and not a number that can change smoothly."""
     if isinstance(value, tuple | list):
         return all(_discrete(part) for part in value)
     if isinstance(value, np.ndarray | np.generic):

@@ -1,4 +1,4 @@
-"""One call of an op: with what, and by which of its arguments it is differentiated."""
+"""One call of an op: its arguments, and which of them it is differentiated by."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tinygrad_cnn.core.tensor import Tensor
 Array: TypeAlias = NDArray[Any]
 
 SHOWN = 64
-"""The most elements of an array that a message spells out."""
+"""The most elements of an array that a message writes out."""
 
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A call of `op` that is differentiated by the parameters `of`.
+    """A call of `op`, differentiated by the parameters `of`.
 
-    Called with other inputs (arrays or Tensors) it makes the call with those, so that it is a
-    function of what it is differentiated by.
+    A `Call` is a function of its inputs: called with other arrays or Tensors, it calls the op with
+    these.
     """
 
     op: Op[Any]
@@ -33,14 +33,14 @@ class Call:
 
     @cached_property
     def inputs(self) -> tuple[Array, ...]:
-        """What it is differentiated by, as float64 arrays."""
+        """The arguments to differentiate by, as float64 arrays."""
         if self.op.sequence:
             return tuple(np.asarray(part, np.float64) for part in self.arguments[self.of[0]])
         return tuple(np.asarray(self.arguments[name], np.float64) for name in self.of)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """What to call each of `inputs`."""
+        """The name of each of `inputs`."""
         if self.op.sequence:
             return tuple(f"{self.of[0]}[{k}]" for k in range(len(self.inputs)))
         return self.of
@@ -52,7 +52,7 @@ class Call:
 
     @property
     def form(self) -> str:
-        """The shapes of its arrays and its other arguments: all but the numbers in the arrays."""
+        """The shapes of its arrays, and its other arguments: everything but the array values."""
         return str({name: _form(value) for name, value in self.arguments.items()})
 
     @property
@@ -60,21 +60,21 @@ class Call:
         return self.op.name
 
     def __call__(self, *inputs: Any) -> Any:
-        """Make the call with other inputs."""
+        """Call the op with other inputs."""
         return self.op(**self.named(inputs), **self.constants)
 
     def named(self, inputs: Sequence[Any]) -> dict[str, Any]:
-        """Return `inputs` by the names of the parameters that take them."""
+        """Return `inputs` by parameter name."""
         if self.op.sequence:
             return {self.of[0]: list(inputs)}
         return dict(zip(self.of, inputs, strict=True))
 
     def given(self, inputs: Sequence[Any]) -> Call:
-        """Return the call with other inputs."""
+        """Return the same call with other inputs."""
         return Call(self.op, {**self.arguments, **self.named(inputs)}, self.of)
 
     def split(self) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arrays to pass by position, and the options to pass by name."""
+        """Return the arrays to pass by position and the options to pass by name."""
         given = {
             name: self.arguments[name] for name in self.op.parameters if name in self.arguments
         }
@@ -82,7 +82,7 @@ class Call:
         return [value for name, value in given.items() if name not in named], named
 
     def leaves(self, dtype: DTypeLike = np.float64) -> list[Tensor]:
-        """Return the inputs as Tensors that want a gradient."""
+        """Return the inputs as Tensors that require a gradient."""
         return [Tensor(x, requires_grad=True, dtype=dtype) for x in self.inputs]
 
     def __str__(self) -> str:
@@ -100,7 +100,7 @@ def _form(value: Any) -> Any:
 
 
 def spelled(value: Any) -> str:
-    """Return a value as Python would read it; of a large array only the shape."""
+    """Return a value as Python source; only the shape of a large array."""
     if isinstance(value, np.ndarray):
         if value.size > SHOWN:
             return f"<{value.dtype} array of shape {value.shape}>"

@@ -1,7 +1,7 @@
-"""What ``pytest --check-ops`` collects: a test for each derivative of each op.
+"""The tests of ``pytest --check-ops``: one for each derivative of each op.
 
-They stand behind the other tests, so that the ops of all test modules and conftest files are there,
-and have the marker ``check_ops``: ``pytest --check-ops -m check_ops`` runs nothing else.
+They run after all other tests, so that the ops of all test modules and conftest files exist. They
+have the marker ``check_ops``: ``pytest --check-ops -m check_ops`` runs nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["OpChecks", "OpItem", "pytest_collection_modifyitems", "refuse_bad_op
 
 
 def refuse_bad_options(config: pytest.Config) -> None:
-    """Raise if an option is out of range: it would be blamed on each op."""
+    """Raise if an option is out of range; otherwise, every op would fail."""
     for option, least in (("--check-ops-examples", 1), ("--check-ops-seed", 0)):
         value = config.getoption(option)
         if value is not None and value < least:
@@ -30,7 +30,7 @@ def refuse_bad_options(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m select
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Add the checks of all ops that are there once everything else is collected."""
+    """Add the checks of all ops that exist after everything else is collected."""
     checks = OpChecks.from_parent(session, name="check-ops", nodeid="check-ops")
     items.extend(session.genitems(checks))
 
@@ -39,7 +39,7 @@ class OpChecks(pytest.Collector):
     """The checks of all ops."""
 
     def collect(self) -> Iterator[OpItem]:
-        """Yield one for each derivative, and one for those of an op together if it has several."""
+        """Yield a check for each derivative, and one for all together if an op has several."""
         for name, op in OPS.items():
             each = [(operand,) for operand in op.operands]
             for of in [*each, op.operands] if len(each) > 1 else each:
@@ -66,7 +66,7 @@ class OpItem(pytest.Item):
         self.user_properties.append(("worst error", report.worst))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any) -> Any:
-        """Return what is wrong; the calls that led there are the checker's own."""
+        """Return the error message, without the checker's own stack frames."""
         error = excinfo.value
         if not isinstance(error, OpCheckError | ValueError):
             return super().repr_failure(excinfo, *args)
@@ -80,6 +80,6 @@ class OpItem(pytest.Item):
         try:
             _, line = inspect.getsourcelines(self.op.forward)
             file = inspect.getfile(self.op.forward)
-        except (OSError, TypeError):  # declared where there is no file
+        except (OSError, TypeError):  # declared without a source file
             return self.path, 0, self.name
         return Path(file), line - 1, self.name

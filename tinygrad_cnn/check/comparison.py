@@ -1,4 +1,4 @@
-"""What a comparison of backward with values says of one input."""
+"""The comparison of backward's gradient with the reference, for one input."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ RELATIVE = {"complex": 1e-12, "central": 1e-9}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to compare: by which `method`, what `rtol` and `atol` to allow, from which `seed`.
+    """Settings of a comparison: `method`, tolerances `rtol` and `atol`, and `seed`.
 
-    Inputs of up to `entries` elements are compared entry by entry, larger ones along directions.
+    Inputs of up to `entries` elements are compared entry by entry, larger inputs along directions.
 
-    Without `rtol` it is what the method can do. Without `atol` it is measured: the reference's own
-    estimate of its error and, where that does not do, by how much the entry changes when all points
-    change by rounding.
+    `rtol` defaults to the precision of the method. `atol` is measured by default: the reference's
+    own error estimate and, if that is not enough, the change of the entry when all points change by
+    rounding.
     """
 
     method: str
@@ -39,7 +39,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What backward and the reference say of one direction, and how far they may differ."""
+    """Backward's derivative and the reference along one direction, with the tolerance."""
 
     got: float
     reference: float
@@ -48,16 +48,16 @@ class Answer:
 
     @property
     def wrong(self) -> bool:
-        """Whether they differ by more than that."""
+        """Whether they differ by more than the tolerance."""
         return not self.kink and not abs(self.got - self.reference) <= self.tolerance
 
 
 @dataclass(slots=True)
 class Comparison:
-    """One input at one order: what backward gave, what values gave, and how far they may differ.
+    """One input at one order: backward's gradient, the reference and the tolerance.
 
-    Entries that were not compared are NaN in `reference`: those on `kinks` and, of a large input
-    that was compared along random directions, all but a few.
+    Entries that were not compared are NaN in `reference`: those on `kinks` and, for a large input
+    compared along random directions, all but a few.
     """
 
     label: str
@@ -71,23 +71,23 @@ class Comparison:
 
     @property
     def known(self) -> Array:
-        """The mask of the entries that were compared one by one."""
+        """The mask of the entries compared one by one."""
         return ~np.isnan(self.reference)
 
     @property
     def wrong(self) -> Array:
-        """The mask of the entries that differ by more than they may."""
+        """The mask of the entries that differ by more than the tolerance."""
         close = np.abs(self.gradient - self.reference) <= self.tolerance
         return np.asarray(self.known & ~close)
 
     @property
     def failed(self) -> bool:
-        """Whether backward is wrong."""
+        """Whether backward's gradient is wrong."""
         return bool(self.wrong.any()) or any(answer.wrong for answer in self.directions)
 
     @property
     def worst(self) -> Index | None:
-        """The wrong entry that is furthest off; None if only directions tell that one is."""
+        """The entry with the largest error; None if only directions show that one is wrong."""
         wrong = self.wrong
         if not wrong.any():
             return None

@@ -1,4 +1,4 @@
-"""Whose mistake a wrong gradient is: every call on the way is checked by itself."""
+"""Diagnosis of a wrong gradient: every call of the computation is checked separately."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tinygrad_cnn.check.patterns import Facts, describe
 from tinygrad_cnn.core.observer import ForwardEvent
 from tinygrad_cnn.core.op import Op
 
-CALLS = 200  # at most as many are looked at
-JACOBIAN = 4096  # elements of the largest that is written out to see what is missing in it
+CALLS = 200  # the most calls to check
+JACOBIAN = 4096  # elements of the largest Jacobian computed to find missing parts
 
 _IMAGES = ("image", "channel", "row", "column")
 _KERNELS = ("output channel", "input channel", "kernel row", "kernel column")
@@ -27,7 +27,7 @@ FLOW = "g"
 
 @dataclass(frozen=True)
 class Fault:
-    """The call of an op whose derivative is wrong by itself, at `order`, and in what way."""
+    """A call whose own derivative is wrong at `order`, and the pattern of the error."""
 
     call: Call
     scope: str
@@ -37,7 +37,7 @@ class Fault:
 
     @property
     def parameter(self) -> str:
-        """The parameter whose rule is at fault, or all of them where that is not clear."""
+        """The parameter whose rule is wrong, or all of them if unclear."""
         label = self.comparison.label
         if self.order == 1 and (self.call.op.sequence or label in self.call.of):
             return self.call.of[0] if self.call.op.sequence else label
@@ -45,7 +45,7 @@ class Fault:
 
 
 def locate(whole: Functional, points: list[Array], order: int, settings: Settings) -> Fault | None:
-    """Return the first call on the way to `order` that is wrong by itself, at as low an order."""
+    """Return the first call that is wrong on its own, at the lowest order up to `order`."""
     _, trace = traced(lambda: whole.gradients(order, points), branches=False)
     calls = list(_calls(trace.events))[:CALLS]
     for k in range(1, order + 1):
@@ -57,7 +57,7 @@ def locate(whole: Functional, points: list[Array], order: int, settings: Setting
 
 
 def _calls(events: Iterable[ForwardEvent]) -> Iterable[tuple[Call, ForwardEvent]]:
-    """Yield the recorded calls, of those that are alike only the first."""
+    """Yield the recorded calls; of equal calls, only the first."""
     seen = set()
     for event in events:
         if event.node is None:
@@ -74,10 +74,10 @@ def _calls(events: Iterable[ForwardEvent]) -> Iterable[tuple[Call, ForwardEvent]
 
 
 def _fault(call: Call, event: ForwardEvent, order: int, settings: Settings) -> Fault | None:
-    """Return what is wrong with a call by itself, at orders up to `order`."""
+    """Return the fault of a call on its own, at orders up to `order`; None if it is right."""
     assert event.output is not None
     alone = [Call(call.op, call.arguments, (name,)) for name in call.of]
-    tried = alone if order > 1 and len(alone) > 1 else []  # it tells whose rule it is, or else …
+    tried = alone if order > 1 and len(alone) > 1 else []  # each alone finds the rule
     for one in (*tried, call):
         made, points = functional(one, one.inputs, event.output.shape, order, settings.seed)
         by = settings
@@ -99,7 +99,7 @@ def _fault(call: Call, event: ForwardEvent, order: int, settings: Settings) -> F
 
 
 def facts_of(call: Call, label: str, size: int) -> Facts:
-    """Return what is known of the gradient for the operand `label` of a call."""
+    """Return the known facts about the gradient for the operand `label` of a call."""
     op: Op[Any] = call.op
     given = call.arguments
     options = {
@@ -124,7 +124,7 @@ def facts_of(call: Call, label: str, size: int) -> Facts:
 
 
 def _in_jacobian(made: Functional, points: list[Array], i: int, settings: Settings) -> str:
-    """Return what is wrong with the Jacobian for input `i`, which sums over outputs may hide."""
+    """Return the error pattern of the Jacobian for input `i`; sums over outputs may hide it."""
     *inputs, u = points
     if u.size < 2 or u.size * inputs[i].size > JACOBIAN:
         return ""

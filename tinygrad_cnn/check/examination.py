@@ -1,4 +1,4 @@
-"""Backward's gradients held against derivatives from values, entry by entry or along lines."""
+"""Comparison of backward's gradients with numerical derivatives, by entry or along lines."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from tinygrad_cnn.check.reference import (
 from tinygrad_cnn.check.shaking import Shaking
 from tinygrad_cnn.core.observer import observe
 
-LOOKED_AT = 128  # entries of an input whose directions cross kinks
+LOOKED_AT = 128  # entries compared of an input whose directions cross kinks
 DIRECTIONS = 3
-SEARCHED = 512  # how much of a large input is looked at to find its wrong entries,
-LEAST_SEARCHED, SEARCH = 48, 400_000  # less of a very large one: so many entries are moved
-PROBES = 3  # ways to shake
-TRIES = 24  # to find as many that change no branch
-SAFETY = 64.0  # how many times what shaking changes is allowed
-UNSETTLED = 0.01  # a reference less certain than this, relative to the largest entry, is none
-SHARE = 1e-3  # of the largest entry for all inputs, if that is more
+SEARCHED = 512  # entries of a large input searched for wrong ones,
+LEAST_SEARCHED, SEARCH = 48, 400_000  # and fewer for a very large one: bounds the entries moved
+PROBES = 3  # shakings
+TRIES = 24  # to find that many shakings that change no branch
+SAFETY = 64.0  # tolerance relative to the change by shaking
+UNSETTLED = 0.01  # relative to the largest entry: a less certain reference is discarded
+SHARE = 1e-3  # of the largest entry over all inputs, if that is more
 LEAST = 1e-6  # where u is about 1
-NARROW = 1e-3  # relative: how far two central differences may differ to be believed
-CONFIRMED = 1e-9  # relative: how far central differences may be from the complex step
-TINY = float(np.finfo(float).tiny)  # what is smaller loses digits
+NARROW = 1e-3  # relative: the largest difference between two trusted central differences
+CONFIRMED = 1e-9  # relative: the largest difference between central differences and complex step
+TINY = float(np.finfo(float).tiny)  # smaller numbers lose digits
 
 TOGETHER = "all inputs together, equal values by equal amounts"
 
 Moves = Mapping[int, Array]
-"""The direction to move each of some inputs in."""
+"""The directions in which to move some inputs, by input index."""
 Along = Callable[[list[Array]], float]
 
 
 class Examination:
-    """The comparison of one order of a functional at one place."""
+    """The comparison of one order of a functional at given points."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Examination:
 
     @cached_property
     def gradients(self) -> list[Array]:
-        """What backward gives: for the inputs and, from order 2 on, for u."""
+        """Backward's gradients for the inputs and, from order 2 on, for u."""
         return self.functional.gradients(self.order, self.points)
 
     def compare(self, i: int, label: str) -> Comparison:
@@ -104,7 +104,7 @@ class Examination:
                     made.tolerance[index] = answer.tolerance
 
     def _suspects(self, i: int) -> Iterator[int]:
-        """Yield entries of a large input: first wrong ones, found by halving, then any."""
+        """Yield entries of a large input: wrong ones, found by bisection, then random ones."""
         shape, size = self.points[i].shape, self.points[i].size
         spans = [(0, size)]
         asked = 0
@@ -124,10 +124,10 @@ class Examination:
         yield from (int(k) for k in self.rng.permutation(size)[: _searched(size) // 4])
 
     def together(self, compared: Sequence[Comparison]) -> Comparison | None:
-        """Compare along a line that keeps ties, which says what single entries on kinks cannot.
+        """Compare along a line that preserves ties, to cover kinks that entries alone cannot.
 
-        Where maximum(a, b) has a = b, a step in one of them crosses the kink and one in both does
-        not: there the two gradients add up to what flows in, whatever the convention.
+        For maximum(a, b) at a = b, a step in a or b alone crosses the kink, but a step in both does
+        not: the two gradients add up to the gradient flowing in under any convention.
         """
         if not any(made.kinks for made in compared):
             return None
@@ -142,16 +142,16 @@ class Examination:
         return Comparison(TOGETHER, self.order, self.settings.method, got, reference, tolerance)
 
     def continues(self, compared: Sequence[Comparison]) -> bool:
-        """Return whether central differences confirm the complex step, on a line for each input.
+        """Return whether central differences confirm the complex step, along a line per input.
 
-        Else f leaves the graph by a function that drops the imaginary part, or an op that says that
-        it is fit is not analytic.
+        If not, f leaves the graph through a function that drops the imaginary part, or an op
+        declared with ``complex_step`` is not analytic.
         """
         return all(self._confirmed(i, made) for i, made in enumerate(compared))
 
     def _confirmed(self, i: int, made: Comparison) -> bool:
         shape = self.points[i].shape
-        for share in (1.0, 0.5, 0.1, 0.02):  # a line that many entries move on often meets a kink
+        for share in (1.0, 0.5, 0.1, 0.02):  # a line that moves many entries often meets a kink
             line = random_weights(self.rng, shape) * (self.rng.random(shape) < share)
             if made.worst is not None and share == 1.0:
                 line = np.zeros(shape)
@@ -168,7 +168,7 @@ class Examination:
         return True
 
     def _nearly(self, moves: Moves, slope: float) -> bool:
-        """Return whether two central differences say `slope`: a check for a few evaluations."""
+        """Return whether two central differences confirm `slope`, with few evaluations."""
 
         def phi(t: float) -> float:
             moved = list(self.points)
@@ -185,9 +185,9 @@ class Examination:
     # --- one question ----------------------------------------------------------------------------
 
     def _ask(self, moves: Moves, index: Index | None = None, again: bool = True) -> Answer:
-        """Compare along a line: the one of the entry `index` of one input, if that is given.
+        """Compare along a line, or for the entry `index` of one input if given.
 
-        Look at what seems wrong `again`, to be sure.
+        With `again`, apparent errors are checked again.
         """
 
         def along(gradients: list[Array]) -> float:
@@ -197,7 +197,7 @@ class Examination:
             terms = (
                 g[d != 0] * d[d != 0] for g, d in ((gradients[i], d) for i, d in moves.items())
             )
-            return float(sum(map(np.sum, terms)))  # 0 · ∞, where nothing moves, is no term
+            return float(sum(map(np.sum, terms)))  # without 0 · ∞ where nothing moves
 
         got = along(self.gradients)
         slope = self.slope(moves)
@@ -213,12 +213,12 @@ class Examination:
         return self._again(moves, index, along, Answer(got, slope.value, allowed))
 
     def _most(self, moves: Moves, reference: float) -> float:
-        """Return the error above which a reference says nothing."""
+        """Return the error above which a reference is unusable."""
         own, every = _largest([self.gradients[i] for i in moves]), _largest(self.gradients)
         return UNSETTLED * max(own, abs(reference), SHARE * every, LEAST)
 
     def _again(self, moves: Moves, index: Index | None, along: Along, first: Answer) -> Answer:
-        """Look again at what seems wrong: it may be a corner, a singular point, or rounding."""
+        """Check an apparent error again: it may be a corner, a singular point or rounding."""
         got, reference, allowed = first.got, first.reference, first.tolerance
         if self._parted or (self.settings.method == "complex" and not np.isfinite(got)):
             central = replace(self.settings, method="central", rtol=None)
@@ -240,10 +240,10 @@ class Examination:
         return Answer(got, reference, allowed + SAFETY * noise)
 
     def slope(self, moves: Moves, shaking: Shaking | None = None, shorter: float = 1.0) -> Slope:
-        """Return the derivative along `moves` from values alone: finite, or none with the reason.
+        """Return the derivative along `moves` from values: finite, or the kink that prevents it.
 
-        A complex step that gives none, for what cannot be computed with complex numbers, leaves it
-        to central differences.
+        If the complex step fails because something does not support complex numbers, central
+        differences are used.
         """
         if self.settings.method == "complex":
             h = shorter * COMPLEX_STEP
@@ -271,7 +271,7 @@ class Examination:
     def _line(
         self, moves: Moves, shaking: Shaking | None = None
     ) -> tuple[Callable[[float], Point], float]:
-        """Return φ as a function of the way along `moves`, and a step scaled to the inputs."""
+        """Return φ as a function of the step along `moves`, and a step scaled to the inputs."""
 
         def phi(t: float) -> Point:
             moved = list(self.points)
@@ -280,14 +280,14 @@ class Examination:
             terms, trace = self._traced(moved, shaking)
             value = float(sum(np.sum(term) for term in terms))
             size = max(float(sum(np.sum(np.abs(term)) for term in terms)), self._noise)
-            size = size or float(np.sum(np.abs(self.points[-1])))  # 0 may be 1 − 1, inside an op
+            size = size or float(np.sum(np.abs(self.points[-1])))  # a 0 may be 1 − 1 inside an op
             parted = other_branch(self._trace.branches, trace.branches)
             return Point(value, size, parted or ("" if np.isfinite(value) else "not finite"))
 
         return phi, self._step(moves)
 
     def _step(self, moves: Moves) -> float:
-        """Return a step for central differences along `moves`, scaled to the inputs."""
+        """Return a step size for central differences along `moves`, scaled to the inputs."""
         x = np.concatenate([np.abs(self.points[i]).ravel() for i in moves])
         weights = np.concatenate([np.abs(direction).ravel() for direction in moves.values()])
         average = float(np.average(x, weights=weights)) if weights.any() else 0.0
@@ -313,12 +313,12 @@ class Examination:
 
     @property
     def epsilon(self) -> float:
-        """The relative rounding of the coarsest dtype on the way."""
+        """The machine epsilon of the coarsest dtype in the computation."""
         return self._trace.epsilon
 
     @cached_property
     def _recordable(self) -> bool:
-        """Whether the rules take Tensors: those that are used once need not."""
+        """Whether the rules accept Tensors; first-order rules need not."""
         try:
             self.functional.gradients(self.order, self.points, recorded=True)
         except Exception:
@@ -327,7 +327,7 @@ class Examination:
 
     @cached_property
     def _noise(self) -> float:
-        """The size of terms that would make φ as uncertain as shaking shows that it is."""
+        """The size of terms whose rounding would explain the uncertainty of φ under shaking."""
         calm, _ = self._traced(self.points)
         shaken = [self._terms(self.points, shaking) for shaking, _ in self._shaken]
         moved = [
@@ -338,7 +338,7 @@ class Examination:
 
     @cached_property
     def _parted(self) -> str:
-        """The op that took another branch in complex arithmetic, which rounds in another way."""
+        """The op that took another branch in complex arithmetic, which rounds differently."""
         if self.settings.method == "central":
             return ""
         _, trace = self._traced([p.astype(complex) for p in self.points])
@@ -346,7 +346,7 @@ class Examination:
 
     @cached_property
     def _shaken(self) -> list[tuple[Shaking, list[Array]]]:
-        """Ways to shake that lead to the same branches, with backward's gradients under them."""
+        """Shakings that keep all branches, with backward's gradients under them."""
         recorded = self._recordable
 
         def gradients() -> list[Array]:
@@ -365,7 +365,7 @@ class Examination:
 
 
 def _searched(size: int) -> int:
-    """Return how many entries, or parts, of an input of `size` are looked at."""
+    """Return the number of entries or parts searched of an input of `size` elements."""
     return max(LEAST_SEARCHED, min(SEARCHED, SEARCH // size))
 
 
@@ -382,10 +382,10 @@ def compare_order(
     settings: Settings,
     guarded: bool = False,
 ) -> list[Comparison]:
-    """Compare the gradients for all inputs; from order 2 on for u as well, the last of `labels`.
+    """Compare the gradients for all inputs and, from order 2 on, for u, the last of `labels`.
 
-    With `guarded`, central differences decide where they deny the complex step; the method of the
-    comparisons says whether they did.
+    With `guarded`, central differences replace the complex step if they contradict it; see the
+    method of the comparisons.
     """
     examination = Examination(functional, points, order, settings)
     count = len(points) - (order == 1)
@@ -399,7 +399,7 @@ def compare_order(
 
 
 def fit_method(functional: Functional, order: int, points: Sequence[Array]) -> str:
-    """Return "complex" if all that is called on the way to `order` continues to complex numbers."""
+    """Return "complex" if every op called up to `order` supports the complex step."""
     _, trace = traced(lambda: functional.gradients(order, points), branches=False)
     if not all(op.complex_step for op in trace.ops):
         return "central"
@@ -409,5 +409,5 @@ def fit_method(functional: Functional, order: int, points: Sequence[Array]) -> s
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             functional.terms(order, imaginary)
     except (TypeError, ValueError, np.exceptions.ComplexWarning):
-        return "central"  # what f does besides calling ops does not take them
+        return "central"  # f does not support complex numbers outside of ops
     return "complex"

@@ -1,8 +1,8 @@
-"""The numbers whose derivatives are compared: φ₁ = ⟨u, f⟩, and one of each order more.
+"""The scalars whose derivatives are compared: φ₁ = ⟨u, f⟩, and one for each higher order.
 
-Of order k + 1 it is φₖ₊₁ = Σᵢ ⟨vᵢ, ∂φₖ/∂xᵢ⟩, a sum of everything that the sweep through φₖ gave.
-All are linear in u, so from order 2 on u is an input like any other: its derivative shows whether a
-rule passes on what flows into it.
+For order k + 1 it is φₖ₊₁ = Σᵢ ⟨vᵢ, ∂φₖ/∂xᵢ⟩, a sum over all gradients of φₖ. All are linear in u,
+so from order 2 on, u is an input like any other: its derivative shows whether a rule passes on the
+gradient flowing in.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Array: TypeAlias = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Functional:
-    """The functionals φ of `f`: `weights` holds the v of each order, from the second on.
+    """The functionals φ of `f`; `weights` holds the v of each order from the second on.
 
-    They are functions of points: the inputs of `f` and, last, u.
+    They are functions of points: the inputs of `f` and finally u.
     """
 
     f: Function
     weights: tuple[tuple[Array, ...], ...]
 
     def terms(self, order: int, points: Sequence[Array], recorded: bool = False) -> list[Array]:
-        """Return what φ of `order` is the sum of; complex at complex points.
+        """Return the terms that φ of `order` sums; complex at complex points.
 
-        With `recorded`, the sweeps are recorded too, so that observers see every op in them.
+        With `recorded`, backward passes are recorded too, so that observers see every op in them.
         """
         leaves = [leaf(point) for point in points]
         if order == 1:
@@ -43,7 +43,7 @@ class Functional:
         return [v * g for v, g in zip(self.weights[order - 2], inner, strict=False)]
 
     def gradients(self, order: int, points: Sequence[Array], recorded: bool = False) -> list[Array]:
-        """Return what backward gives as the gradients of φ: for the inputs; from order 2, for u."""
+        """Return backward's gradients of φ for the inputs and, from order 2 on, for u."""
         return _arrays(self._gradients(order, [leaf(point) for point in points], recorded))
 
     def _gradients(self, order: int, leaves: list[Tensor], create_graph: bool) -> list[Any]:
@@ -59,7 +59,7 @@ class Functional:
 def functional(
     f: Function, inputs: Sequence[Array], y_shape: tuple[int, ...], order: int, seed: int
 ) -> tuple[Functional, list[Array]]:
-    """Return the functionals of `f` up to `order`, with random u and v, and their points."""
+    """Return the functionals of `f` up to `order` with random u and v, and their points."""
     rng = np.random.default_rng(seed)
     u = random_weights(rng, y_shape)
     weights = [tuple(random_weights(rng, x.shape) for x in inputs) for _ in range(order - 1)]
@@ -67,12 +67,12 @@ def functional(
 
 
 def random_weights(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Return numbers from 1/2 to 3/2 of either sign: of one size, none of them special."""
+    """Return random numbers of absolute value 1/2 to 3/2, to avoid special values."""
     return np.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape))
 
 
 def leaf(point: Array) -> Tensor:
-    """Return a copy of `point` as a leaf; complex ones are made past Tensor, which refuses them."""
+    """Return a copy of `point` as a leaf; complex ones bypass Tensor, which rejects them."""
     made = Tensor.of(np.array(point))
     made.requires_grad = True
     return made

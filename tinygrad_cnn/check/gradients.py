@@ -1,4 +1,4 @@
-"""Check that gradients are derivatives: backward against the values of the function."""
+"""`check_gradients`: compare backward's gradients with numerical derivatives."""
 
 from __future__ import annotations
 
@@ -35,62 +35,61 @@ def check_gradients(
     entries: int = 128,
     names: Sequence[str] | None = None,
 ) -> GradientReport:
-    """Check the gradients of `f` for all its inputs against its values, at orders 1 to `order`.
+    """Compare the gradients of `f` for all inputs with numerical derivatives, up to `order`.
 
-    What is differentiated is φ₁ = ⟨u, f⟩ with random u, and for each further order the sum
-    φₖ₊₁ = Σᵢ ⟨vᵢ, ∂φₖ/∂xᵢ⟩ with random v. From order 2 on the gradient for u, called ``g``, is
-    checked as well.
+    The differentiated scalar is φ₁ = ⟨u, f⟩ with random u and, for each further order,
+    φₖ₊₁ = Σᵢ ⟨vᵢ, ∂φₖ/∂xᵢ⟩ with random v. From order 2 on, the gradient for u, called ``g``, is
+    also checked.
 
     Parameters
     ----------
     f : callable
-        From Tensors to one Tensor, of any shape: an op, a layer, a loss, any function of them. Of
-        a `Module` a copy in float64 is checked.
+        A function from Tensors to one Tensor of any shape: an op, a layer, a loss, or any function
+        of them. A `Module` is checked as a copy in float64.
     *arrays : ndarray
-        Where to check, one an input of `f`: floats, of which float64 copies are used.
+        The point to check at, one array per input of `f`. Floats, copied to float64.
     order : int
-        How often to differentiate.
+        The highest order of derivatives to check.
     method : {"auto", "complex", "central"}
         ``"complex"``: the complex step, exact to rounding, for ops that take complex arrays.
-        ``"central"``: central differences, which estimate their own error. ``"auto"``: the former
-        if every op that is called is declared with ``complex_step``, and central differences along
-        a random line for each input confirm it; else the latter.
+        ``"central"``: central differences, which estimate their own error. ``"auto"``: the complex
+        step if every called op is declared with ``complex_step`` and central differences along a
+        random line per input confirm it; else central differences.
     rtol : float, optional
-        The error to allow, relative to the reference: 1e-12 for the complex step, else 1e-9.
+        The relative tolerance; by default 1e-12 for the complex step, else 1e-9.
     atol : float, optional
-        The error to allow beside that. By default it is measured at each entry: what the reference
-        says of its own error, and 64 times what a change of all points by rounding changes.
+        The absolute tolerance. By default, it is measured at each entry: the reference's own error
+        estimate, plus 64 times the change caused by rounding all points.
     seed : int
-        Of u, v, and the random directions.
+        The seed of u, v and the random directions.
     entries : int
-        Inputs of up to so many elements are compared entry by entry, larger ones along random
-        directions; where one of these shows that something is wrong, the entries are looked for.
+        Inputs of up to this many elements are compared entry by entry, larger ones along random
+        directions. If one of these shows an error, the wrong entries are searched for.
     names : sequence of str, optional
-        What to call the inputs; by default as the parameters of `f`.
+        The names of the inputs; by default, the parameters of `f`.
 
     Returns
     -------
     GradientReport
-        The worst error of each input at each order, where, and what was allowed. ``print`` it.
+        The worst error of each input at each order, its location and the tolerance. ``print`` it.
 
     Raises
     ------
     GradientMismatch
-        If a gradient is wrong: which entries, in what pattern, by whose rule, and how to see it
-        again.
+        If a gradient is wrong: with the wrong entries, their pattern, the rule at fault, and a line
+        of code that reproduces the error.
     TypeError
         If an array does not hold floats, or `f` does not return one Tensor of floats.
     ValueError
-        If there are no arrays, an option is out of range, an array, f, or a gradient that is to be
-        differentiated again holds NaN or infinity, f changes its inputs, or gives another answer
-        when called again.
+        If there are no arrays, or an option is out of range; if an array, the result of f, or a
+        gradient to differentiate again holds NaN or infinity; or if f changes its inputs or is not
+        deterministic.
 
     Notes
     -----
-    Where a function has a kink, its derivative is a convention. With central differences an entry
-    whose neighbourhood takes several branches, however small the step, is reported as a kink and
-    not compared. The complex step keeps to the branch that the forward takes, so that there the
-    rule is held against this branch.
+    At a kink, a derivative is a convention. With central differences, an entry whose neighborhood
+    takes several branches for every step size is reported as a kink and not compared. The complex
+    step stays on the branch that the forward takes, and the rule is compared with this branch.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What can be checked: arrays of floats, and a function of Tensors that can be called twice."""
+"""Validation of the inputs of gradient checks: options, arrays and functions."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def check_method(function: str, method: Any) -> None:
 
 
 def check_count(function: str, name: str, value: Any, least: int) -> None:
-    """Raise if `value`, the option `name` of `function`, is no integer from `least` on."""
+    """Raise if `value`, the option `name` of `function`, is not an integer ≥ `least`."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
         raise ValueError(f"{function}: {name} is {value!r}, expected {least} or more")
 
 
 def labels_of(f: Function, count: int, names: Sequence[str] | None) -> list[str]:
-    """Return what to call each input: by `names`, or the parameters of `f` if they tell."""
+    """Return the name of each input: from `names`, or else from the parameters of `f`."""
     if names is not None:
         if isinstance(names, str) or len(names) != count:
             raise ValueError(f"check_gradients: names is {names!r}, expected {count} names")
@@ -63,7 +63,7 @@ def labels_of(f: Function, count: int, names: Sequence[str] | None) -> list[str]
 
 
 def in_float64(f: Function) -> Function:
-    """Return `f`, or of a Module a copy with parameters and buffers in float64."""
+    """Return `f`; for a Module, a copy with parameters and buffers in float64."""
     if not isinstance(f, Module):
         return f
     model = copy.deepcopy(f)
@@ -74,7 +74,7 @@ def in_float64(f: Function) -> Function:
 
 
 def checked_inputs(arrays: Sequence[Any], labels: Sequence[str]) -> list[Array]:
-    """Return float64 copies of `arrays`, or raise if they are not to be differentiated by."""
+    """Return float64 copies of `arrays`; raise if they cannot be differentiated by."""
     if not arrays:
         raise ValueError("check_gradients: no inputs: pass the arrays to call f with, after f")
     return [_checked(array, label) for array, label in zip(arrays, labels, strict=True)]
@@ -95,14 +95,14 @@ def _checked(array: Any, label: str) -> Array:
 
 
 def checked_value(f: Function, inputs: Sequence[Array], labels: Sequence[str]) -> Array:
-    """Return f's value, or raise if `f` is not a function of Tensors with finite values.
+    """Return f's value; raise if `f` is not a function of Tensors with finite values.
 
     Raises
     ------
     TypeError
-        If it returns something else than one Tensor of floats.
+        If `f` does not return one Tensor of floats.
     ValueError
-        If it changes what it is given, its value is not finite, or a second call gives another.
+        If `f` changes its inputs, its value is not finite, or a second call gives another value.
     """
     leaves = [Tensor(x, requires_grad=True) for x in inputs]
     try:
@@ -140,7 +140,7 @@ def checked_value(f: Function, inputs: Sequence[Array], labels: Sequence[str]) -
 def refuse_unbounded(
     whole: Functional, points: Sequence[Array], labels: Sequence[str], order: int
 ) -> None:
-    """Raise if a gradient that `order` differentiates is not finite: nothing would be compared."""
+    """Raise if a gradient that `order` differentiates is not finite: nothing could be compared."""
     if order == 1:
         return
     for label, terms in zip([*labels, "g"], whole.terms(order, points), strict=False):
@@ -153,7 +153,7 @@ def refuse_unbounded(
 
 
 def _not_finite(f: Function, inputs: Sequence[Array], value: Array) -> str:
-    """Return what to say of a value that is not finite: where it came from, if an op made it."""
+    """Return the message for a value that is not finite, with the op that made it, if any."""
     index = tuple(int(k) for k in np.argwhere(~np.isfinite(value))[0])
     try:
         with detect_nan(infinite=True):

@@ -1,4 +1,4 @@
-"""A wrong gradient, told so that it can be mended: where, how, whose rule, how to see it again."""
+"""The gradient-mismatch error and its message: where, how, which rule, and a reproduction."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ ORDINALS = {1: "gradient", 2: "second derivative", 3: "third derivative"}
 
 
 class GradientMismatch(AssertionError):  # noqa: N818  # it says what was found
-    """Backward's gradient is not the derivative of the values.
+    """Backward's gradient differs from the numerical derivative.
 
     Attributes
     ----------
     order : int
-        The order that is wrong; those below are right.
+        The order that is wrong; lower orders are right.
     input : str
-        The input whose gradient is furthest off.
+        The input whose gradient has the largest error.
     entry : tuple of int or None
-        Its entry that is furthest off; None if only a random direction shows that one is.
+        Its entry with the largest error; None if only a random direction shows the error.
     pattern : str
-        Which part of it is wrong, and how; empty if in no simple way.
+        The pattern of the error: which part is wrong, and how; empty if there is no simple pattern.
     op, parameter : str
-        Whose derivative, with respect to what, is wrong by itself; empty if every one is right.
+        The op whose own derivative is wrong, and its parameter; empty if every op is right.
     arrays : tuple of ndarray
-        The inputs that show it.
+        The inputs that show the error.
     """
 
     order: int
@@ -53,7 +53,7 @@ def mismatch(
     fault: Fault | None,
     settings: Settings,
 ) -> GradientMismatch:
-    """Return the error for comparisons of which some have failed."""
+    """Return the error for comparisons, some of them failed."""
     failed = [made for made in compared if made.failed]
     worst = max(failed, key=_severity)
     pattern = _pattern(worst)
@@ -97,7 +97,7 @@ def _named(label: str) -> str:
 
 
 def _found(made: Comparison, pattern: str, others: list[str]) -> list[tuple[str, str]]:
-    """Return what is said of the input that is furthest off."""
+    """Return the message lines about the input with the largest error."""
     rows = []
     entry = made.worst
     method = METHODS[made.method]
@@ -123,7 +123,7 @@ def _found(made: Comparison, pattern: str, others: list[str]) -> list[tuple[str,
 
 
 def _apart(a: float, b: float) -> tuple[str, str]:
-    """Return two numbers with as many digits as show that they differ, and two more."""
+    """Return two numbers with two digits more than needed to show that they differ."""
     for digits in range(4, 16):
         if f"{a:.{digits}g}" != f"{b:.{digits}g}":
             return f"{a:.{digits + 2}g}", f"{b:.{digits + 2}g}"
@@ -137,7 +137,7 @@ def _how_many(made: Comparison) -> str:
 
 
 def _blamed(fault: Fault) -> list[str]:
-    """Return what is said of the rule at fault."""
+    """Return the message lines about the wrong rule."""
     op: Op[Any] = fault.call.op
     within = f", called in `{fault.scope}`" if fault.scope else ""
     rules = [op.derivatives[name] for name in fault.call.of]

@@ -1,4 +1,4 @@
-"""In what way an array is wrong: by a factor, turned round, in one row, on the border."""
+"""Error patterns: a wrong factor, a flip, a single row, the border."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tinygrad_cnn.check.regions import region
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of where an array came from.
+    """Known facts about the origin of an array.
 
-    `axes` names its axes; `options` and `counts` name the numbers that a factor may be; `strided`
-    says whether windows may leave a remainder.
+    `axes` names its axes; `options` and `counts` name possible factors; `strided` is True if
+    windows may leave a remainder.
     """
 
     axes: Sequence[str] = ()
@@ -28,7 +28,9 @@ class Facts:
 
 
 def describe(got: Array, reference: Array, wrong: Array, facts: Facts) -> str:
-    """Return how `got` differs from `reference`, NaN where unknown; empty if in no simple way.
+    """Return the pattern in which `got` differs from `reference`; empty if there is no simple one.
+
+    Unknown entries of `reference` are NaN.
 
     Examples
     --------
@@ -48,12 +50,12 @@ def describe(got: Array, reference: Array, wrong: Array, facts: Facts) -> str:
         return ""
     if facts.strided and where.startswith("the last") and not got[wrong].any():
         return f"zero where the stride leaves a remainder: {where}"
-    how = _alike(got, reference, wrong, replace(facts, counts={}))  # a mean is of all entries
+    how = _alike(got, reference, wrong, replace(facts, counts={}))  # a mean affects all entries
     return f"{where}: {how}" if how else where
 
 
 def _alike(got: Array, reference: Array, among: Array, facts: Facts) -> str:
-    """Return what one number does to the reference in all these entries."""
+    """Return the single-number change of the reference in all these entries."""
     a, b = got[among], reference[among]
     if not np.isfinite(a).all():
         return "not finite" if not np.isfinite(a).any() else ""
@@ -75,7 +77,7 @@ def _alike(got: Array, reference: Array, among: Array, facts: Facts) -> str:
 
 
 def _factor(factor: float, facts: Facts) -> str:
-    """Return what a factor is: a known number, or a simple one; empty if neither."""
+    """Return the meaning of a factor: a known or a simple number; empty if neither."""
     if abs(factor + 1) < 1e-6:
         return "the sign"
     sign = "the sign and " if factor < 0 else ""
@@ -85,7 +87,7 @@ def _factor(factor: float, facts: Facts) -> str:
     said = f"{sign}factor {simple if is_simple else format(size, '.6g')}"
     for numbers, least, times, over in (
         (facts.options, 0, "", ""),
-        (facts.counts, 4, " (a sum for a mean?)", " (a mean for a sum?)"),  # 2 and 3 are anywhere
+        (facts.counts, 4, " (a sum for a mean?)", " (a mean for a sum?)"),  # 2 and 3 are too common
     ):
         for name, number in numbers.items():
             if number <= 0 or number == 1 or number < least:
@@ -98,7 +100,7 @@ def _factor(factor: float, facts: Facts) -> str:
 
 
 def _moved(got: Array, reference: Array, known: Array, facts: Facts) -> str:
-    """Return how the entries of `got` would have to be moved to be right."""
+    """Return the rearrangement that would make `got` right; empty if there is none."""
     if got.size < 2 or np.ptp(reference[known]) == 0:
         return ""
     axes = range(got.ndim)

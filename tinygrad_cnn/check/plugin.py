@@ -1,7 +1,7 @@
-"""The pytest plugin: its options, and nothing of the package until one of them is used.
+"""The pytest plugin: options only; the package is imported when one of them is used.
 
-pytest imports the plugin of every installed package in every run, and with it the packages that it
-is in. So this file is installed as a module of its own, beside `tinygrad_cnn`.
+In every run, pytest imports the plugins of all installed packages, together with their parent
+packages. So this file is installed as a module of its own, beside `tinygrad_cnn`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load the rest, if it is asked for."""
+    """Load the op checks if they are requested."""
     config.addinivalue_line("markers", "check_ops: the check of an op, made by --check-ops")
     if config.getoption("--check-ops"):
         from tinygrad_cnn.check import collection

@@ -1,13 +1,13 @@
-"""Derivatives from values alone, to hold those of the graph against.
+"""Numerical derivatives, as the reference for gradients from the graph.
 
 Two methods, for a function φ of one number t, at t = 0:
 
 - **Complex step.** For an analytic φ that is real on real arguments,
-  φ(ih) = φ(0) + ih φ′(0) − h²φ″(0)/2 − …, so Im φ(ih) / h is φ′(0) up to h². Nothing is subtracted,
-  so h can be 1e-20, and the result is exact to rounding (Squire and Trapp, 1998).
+  φ(ih) = φ(0) + ih φ′(0) − h²φ″(0)/2 − …, so Im φ(ih) / h is φ′(0) up to h². Without subtraction, h
+  can be 1e-20, and the result is exact to rounding (Squire and Trapp, 1998).
 - **Central differences**, with one Richardson step: D(h) = (φ(h) − φ(−h)) / 2h is φ′(0) + c h² + …,
-  and R(h) = (4 D(h/2) − D(h)) / 3 is free of c. What halving h changes in R, and the rounding of φ
-  over h, tell the error. While it is large, or a branch changes within ±h, the step shrinks.
+  and R(h) = (4 D(h/2) − D(h)) / 3 is free of c. The change of R when h is halved, plus the rounding
+  of φ over h, estimates the error. While it is large, or a branch changes within ±h, h shrinks.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import numpy as np
 COMPLEX_STEP = 1e-20
 SHRINK = 1 / 8
 SHRINKS = 12
-SMALL = 2.0**-28  # relative: with an error of this size no smaller step is tried
+SMALL = 2.0**-28  # relative: below this error, no smaller step is tried
 
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """A derivative with an estimate of its error, or why there is none: the `kink`."""
+    """A derivative with its error estimate, or the `kink` that prevents it."""
 
     value: float
     error: float
@@ -35,10 +35,10 @@ class Slope:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The value of φ somewhere.
+    """The value of φ at a point.
 
-    `size` is the sum of the absolute values of its terms, which rounding is relative to; `parted`
-    names the op that took another branch than at 0.
+    `size` is the sum of the absolute values of its terms, the scale of rounding; `parted` names the
+    op that took another branch than at 0.
     """
 
     value: float
@@ -59,10 +59,10 @@ def complex_step(phi: Callable[[complex], Any], h: float = COMPLEX_STEP) -> floa
 
 
 def central_difference(phi: Callable[[float], Point], h: float, epsilon: float) -> Slope:
-    """Return φ′(0) by the step that leaves the least error, of `h` and smaller ones.
+    """Return φ′(0) for the step with the smallest error, among `h` and smaller steps.
 
-    If another branch is taken however small the step, 0 lies on a kink, and the slope says so.
-    `epsilon` is the relative rounding of φ.
+    If every step takes another branch, 0 is on a kink, which the slope names. `epsilon` is the
+    relative rounding of φ.
 
     Examples
     --------
@@ -81,14 +81,14 @@ def central_difference(phi: Callable[[float], Point], h: float, epsilon: float) 
         if beyond:
             least = h * SHRINK ** (SHRINKS - 1)
             if not parted and (phi(least).parted or phi(-least).parted):
-                return Slope(np.nan, np.inf, beyond[0])  # no step is short enough
+                return Slope(np.nan, np.inf, beyond[0])  # no step is small enough
             parted = beyond[0]
         else:
             slope, rounding = _richardson(points, h, epsilon)
             apart = abs(slope.value - best.value)
             settled = slope.error <= SMALL * abs(slope.value)
             if slope.error < best.error or (settled and apart > 8 * (slope.error + best.error)):
-                best = slope  # a step that was too long to see φ has misjudged its error
+                best = slope  # the error of too long a step was underestimated
             if slope.error <= max(2 * rounding, SMALL * abs(slope.value)):
                 break
         h *= SHRINK
@@ -96,9 +96,9 @@ def central_difference(phi: Callable[[float], Point], h: float, epsilon: float) 
 
 
 def bend(phi: Callable[[float], Point], h: float, epsilon: float) -> tuple[float, float] | None:
-    """Return the slopes on the left and right of 0, if φ has a corner there, else None.
+    """Return the slopes left and right of 0 if φ has a corner there, else None.
 
-    Their gap is h φ″ for a smooth φ, so that it shrinks with h; at a corner it stays.
+    For a smooth φ, their difference is h φ″ and shrinks with h; at a corner it stays.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def bend(phi: Callable[[float], Point], h: float, epsilon: float) -> tuple[float
 
 
 def _richardson(points: dict[float, Point], h: float, epsilon: float) -> tuple[Slope, float]:
-    """Return the slope by the values at ±h, ±h/2, ±h/4, and how much of its error is rounding."""
+    """Return the slope from the values at ±h, ±h/2 and ±h/4, and its rounding error."""
     wide, middle, narrow = (
         (points[t].value - points[-t].value) / (2 * t) for t in (h, h / 2, h / 4)
     )

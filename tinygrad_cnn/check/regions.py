@@ -1,4 +1,4 @@
-"""Which part of an array some entries make up, in words."""
+"""Descriptions of regions of an array, such as a row, a border or a diagonal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tinygrad_cnn.check.functional import Array
 
 
 def region(wrong: Array, known: Array, axes: Sequence[str] = ()) -> str:
-    """Return where the entries of `wrong` lie among those that are `known`.
+    """Return a description of the region of the `wrong` entries among the `known` ones.
 
-    They are looked for as a block (some indices of some axes), as a union of slices (a border, a
-    last row and a last column) and on or off a diagonal. Empty if they are none of it.
+    A region is a block (some indices of some axes), a union of slices (a border, or a last row and
+    a last column), or the entries on or off the diagonal. Empty if the entries form none of these.
 
     Examples
     --------
@@ -51,13 +51,13 @@ def region(wrong: Array, known: Array, axes: Sequence[str] = ()) -> str:
 
 
 def _indices(wrong: Array, axis: int) -> list[int]:
-    """Return at which indices of an axis there is a wrong entry."""
+    """Return the indices of an axis that have a wrong entry."""
     others = tuple(a for a in range(wrong.ndim) if a != axis)
     return [int(k) for k in np.flatnonzero(wrong.any(axis=others))]
 
 
 def _filled(wrong: Array, known: Array, axis: int) -> list[int]:
-    """Return at which indices of an axis all known entries are wrong."""
+    """Return the indices of an axis at which all known entries are wrong."""
     others = tuple(a for a in range(wrong.ndim) if a != axis)
     filled = (wrong | ~known).all(axis=others) & wrong.any(axis=others)
     return [int(k) for k in np.flatnonzero(filled)]
@@ -66,7 +66,7 @@ def _filled(wrong: Array, known: Array, axis: int) -> list[int]:
 def _in_words(
     indices: Sequence[list[int]], shape: tuple[int, ...], axes: Sequence[str], joined: str
 ) -> str:
-    """Return the axes of which only some indices are taken, with these."""
+    """Return the axes with only some indices taken, and these indices, in words."""
     parts = [
         _one_axis(taken, axis, shape[axis], axes[axis] if axes else "")
         for axis, taken in enumerate(indices)

@@ -1,4 +1,4 @@
-"""What a gradient check found, to read."""
+"""Reports of gradient checks."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ HEADER = ("order", "input", "method", "worst error", "relative", "allowed", "whe
 
 @dataclass(frozen=True, slots=True)
 class InputReport:
-    """One input at one order.
+    """The report of one input at one order.
 
     Attributes
     ----------
     input : str
-        Its name.
+        The name of the input.
     order : int
     method : str
         "complex" or "central".
     absolute, relative : float
-        The worst error, and it relative to the largest entry of the reference.
+        The worst error, and the same relative to the largest entry of the reference.
     where : tuple of int or None
         The entry with the worst error; None if the input was compared along random directions.
     tolerance : float
-        What was allowed there.
+        The tolerance at that entry.
     compared, size : int
-        How many entries were compared one by one, of how many.
+        The number of entries compared one by one, and of all entries.
     directions : int
-        Along how many random directions a large input was compared.
+        The number of random directions along which a large input was compared.
     kinks : tuple of str
-        The entries that lie on a kink and were not compared.
+        The entries that are on a kink and were not compared.
     """
 
     input: str
@@ -74,7 +74,7 @@ class InputReport:
 
 @dataclass(frozen=True, slots=True)
 class GradientReport:
-    """All inputs at all orders: backward agrees with the values."""
+    """The report of a passed check: all inputs at all orders."""
 
     rows: tuple[InputReport, ...]
 
@@ -85,7 +85,7 @@ class GradientReport:
 
     @property
     def kinks(self) -> tuple[str, ...]:
-        """The entries that lie on a kink and were not compared."""
+        """The entries that are on a kink and were not compared."""
         return tuple(kink for row in self.rows for kink in row.kinks)
 
     def __str__(self) -> str:

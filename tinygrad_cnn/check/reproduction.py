@@ -1,4 +1,4 @@
-"""A line of Python that shows a wrong gradient again, with numbers as short as will do."""
+"""Reproduction of a wrong gradient: a line of Python with numbers as short as possible."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tinygrad_cnn.check.functional import Array, functional, leaf
 from tinygrad_cnn.core.op import Op
 
 SHORT = len("-2.0625")
-"""The most characters of a number that nobody would round."""
+"""The most characters of a number that needs no rounding."""
 
 
 def reproduction(
     f: Callable[..., Any], function: str, inputs: Sequence[Array], order: int, settings: Settings
 ) -> tuple[str, tuple[Array, ...]]:
-    """Return a line that checks `f`, which `function` spells, and the arrays that it does it with.
+    """Return a line that checks `f`, written as `function`, and the arrays that it uses.
 
-    Small arrays are spelled out, rounded if the mistake shows then as well; in place of large ones
-    normal numbers are drawn from a seed, if they show it. What cannot be said otherwise is taken
-    from the error.
+    Small arrays are written out, rounded if that still shows the error. Large arrays are replaced
+    by normal numbers from a seed if these show it. Other arrays are taken from the error's
+    ``arrays``.
     """
     arrays, spellings = next(
         (arrays, spellings)
@@ -43,7 +43,7 @@ def reproduction(
 
 
 def as_lambda(call: Call) -> str:
-    """Return a call as a function of what it is differentiated by, as Python reads it."""
+    """Return a call as Python source: a lambda of the inputs to differentiate by."""
     op = call.op
     if op.sequence:
         names = [f"x{k}" for k in range(len(call.inputs))]
@@ -58,13 +58,13 @@ def as_lambda(call: Call) -> str:
 
 
 def name_of(f: Callable[..., Any]) -> str:
-    """Return what to call `f`: its name, if that is one."""
+    """Return the name of `f`, or "f" if it is not an identifier."""
     name = getattr(f, "__name__", "")
     return name if name.isidentifier() else "f"
 
 
 def _candidates(inputs: Sequence[Array]) -> Iterator[tuple[Sequence[Array], list[str]]]:
-    """Yield arrays to try with how they are spelled; the `inputs` themselves are the last."""
+    """Yield arrays to try and their source texts; the `inputs` themselves come last."""
     small = [x.size <= SHOWN for x in inputs]
     as_given = (
         inputs,
@@ -96,7 +96,7 @@ def _candidates(inputs: Sequence[Array]) -> Iterator[tuple[Sequence[Array], list
 
 
 def _fails(f: Callable[..., Any], arrays: Sequence[Array], order: int, settings: Settings) -> bool:
-    """Return whether the check fails with these arrays at this order, and not before it."""
+    """Return whether the check fails with these arrays at this order, but not at lower ones."""
     try:
         y = f(*[leaf(x) for x in arrays]).array
         made, points = functional(f, arrays, y.shape, order, settings.seed)
@@ -108,7 +108,7 @@ def _fails(f: Callable[..., Any], arrays: Sequence[Array], order: int, settings:
             any(row.failed for row in compare_order(made, points, labels, k, by))
             for k in range(1, order + 1)
         ]
-    except Exception:  # these arrays are none that f takes
+    except Exception:  # f does not take these arrays
         return False
     return bool(np.isfinite(y).all()) and failed[-1] and not any(failed[:-1])
 

@@ -1,6 +1,6 @@
-"""Rounding made visible: the same computation with every result changed by about a last digit.
+"""Shaking: perturb every result by about one unit in the last place, to measure rounding.
 
-How far a gradient moves then is how far rounding may have moved it, whatever cancelled on the way
+The change of a gradient under shaking estimates its rounding error, including any cancellation
 (Monte Carlo arithmetic: Parker, 1997).
 """
 
@@ -15,9 +15,9 @@ from tinygrad_cnn.core.observer import ForwardEvent, Observer
 
 
 class Shaking(Observer):
-    """Multiplies what each op returns by 1 + 2ε·r, with r from ½ to 1 of either sign.
+    """Multiply the result of each op by 1 + 2ε·r, with |r| from ½ to 1.
 
-    The r of a value depends on its bits alone, and on `seed`: equal values stay equal and zeros
+    The r of a value depends only on its bits and on `seed`: equal values stay equal and zeros stay
     zero, so that ties and thresholds at 0 lead to the same branches.
     """
 
@@ -25,7 +25,7 @@ class Shaking(Observer):
         self.key = np.uint64(2 * seed + 1)
 
     def forward(self, event: ForwardEvent) -> None:
-        """Shake the result in place, unless it is somebody else's memory."""
+        """Shake the result in place, unless it shares memory with an argument."""
         y = event.output
         if y is None or y.dtype.char not in "fdFD" or not y.flags.writeable:
             return
@@ -39,7 +39,7 @@ class Shaking(Observer):
 
     def _shake(self, x: NDArray[Any]) -> None:
         bits = x.view(f"u{x.itemsize}").astype(np.uint64)
-        bits = (bits ^ (bits >> np.uint64(32))) * self.key  # to the top, where they are well mixed
+        bits = (bits ^ (bits >> np.uint64(32))) * self.key  # the top bits are well mixed
         bits = (bits ^ (bits >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
         r = bits.astype(np.float64) * 2.0**-63 - 1.0  # from −1 to 1
         r = (r + np.copysign(1.0, r)) / 2

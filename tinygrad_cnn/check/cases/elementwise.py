@@ -1,4 +1,4 @@
-"""Cases of the ops whose arguments broadcast: arithmetic, activations, dropout."""
+"""Cases of ops whose arguments broadcast: arithmetic, activations, dropout."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tinygrad_cnn.core.op import OPS
 NONZERO = {"nonzero": True}
 POSITIVE = {"low": 1 / 16}
 TIES = {"low": -1.0, "high": 1.0}
-"""33 values: two are often equal."""
+"""33 values, so that ties are frequent."""
 
 
 def unary(name: str, note: str = "", domain: dict[str, Any] | None = None, **options: Any) -> None:
-    """Register an op of one array with a domain and options."""
+    """Register an op of one array, with a domain and options."""
     (operand, *_) = OPS[name].parameters
     inputs = {operand: arrays(**(domain or {})), **options}
     register(name, inputs, of=[operand], note=note)

@@ -1,4 +1,4 @@
-"""Cases of the ops that move values: reshaping, indexing, joining."""
+"""Cases of ops that move values: reshaping, indexing, joining."""
 
 from __future__ import annotations
 

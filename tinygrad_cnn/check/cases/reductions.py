@@ -1,4 +1,4 @@
-"""Cases of the ops that sum: reductions, matrix products, softmax, losses, normalisation."""
+"""Cases of ops that sum: reductions, matrix products, softmax, losses, normalization."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which calls an op is checked with: a table of cases, the user's own ops included."""
+"""The registry of cases: the calls that each op is checked with, user ops included."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Case:
     ----------
     op : str
     arguments : strategy
-        Of what the op is called with: by name, or as `register` says.
+        The arguments of the op: by name, or as described in `register`.
     of : tuple of str, optional
-        What it is differentiated by; every operand that the arguments hold, if left out.
+        The operands to differentiate by; by default, every operand among the arguments.
     note : str
-        Tells the cases of an op apart.
+        Distinguishes the cases of an op.
     always : sequence
-        Arguments that are tried every time, before any that are drawn.
+        Arguments that are always tried, before the drawn ones.
     large : sequence of strategy
-        Of large calls: one of each is tried. Without any, those of `arguments` are made larger.
+        Large calls: one of each is tried. By default, calls from `arguments` are enlarged.
     """
 
     op: str
@@ -45,11 +45,11 @@ class Case:
         return f"{self.op}-{self.note}" if self.note else self.op
 
     def operands(self, op: Op[Any]) -> tuple[str, ...]:
-        """Return what calls of `op` are differentiated by, if it is given."""
+        """Return the operands that calls of `op` are differentiated by, if given."""
         return op.operands if self.of is None else self.of
 
     def call(self, op: Op[Any], drawn: Any) -> Call:
-        """Return the call of `op` with what was drawn for it."""
+        """Return the call of `op` with the drawn arguments."""
         arguments = _by_name(op, drawn)
         unknown = [name for name in arguments if name not in op.parameters]
         if unknown:
@@ -60,7 +60,7 @@ class Case:
 
 
 CASES: dict[str, list[Case]] = {}
-"""By the name of the op."""
+"""The cases, by op name."""
 
 
 def register(
@@ -72,26 +72,26 @@ def register(
     always: Sequence[Arguments] = (),
     large: Sequence[Inputs] = (),
 ) -> None:
-    """Say how to draw what an op is called with, so that whatever checks every op checks it too.
+    """Register how to draw an op's arguments, so that checks of all ops include it.
 
-    ``pytest --check-ops`` and ``tinygrad-cnn check`` fail for an op of which nothing was said.
+    ``pytest --check-ops`` and ``tinygrad-cnn check`` fail for an op that is not registered.
 
     Parameters
     ----------
     op : Op or str
         An op or its name.
     inputs : strategy or mapping
-        A strategy for the only operand, or for a tuple of all of them, or for all arguments by
+        A strategy for the only operand, for a tuple of all operands, or for all arguments by
         name; or a mapping of parameters to strategies and plain values.
     of : sequence of str, optional
-        The operands to differentiate by; by default all that `inputs` gives.
+        The operands to differentiate by; by default, all in `inputs`.
     note : str
-        An op may have several cases, each with its note; one with the same note is replaced.
+        Distinguishes several cases of an op; a case with the same note is replaced.
     always : sequence of dict
-        Arguments that are tried every time: corners, and what once failed.
+        Arguments that are always tried: corner cases and past failures.
     large : sequence of strategy or mapping
-        How to draw a call of each kind that is computed in another way because it is large; by
-        default the axes of small ones are made longer.
+        Strategies for large calls, one for each algorithm that large calls select. By default, the
+        axes of small calls are lengthened.
 
     Examples
     --------
@@ -126,7 +126,7 @@ def case(
     always: Sequence[Arguments] = (),
     large: Sequence[Inputs] = (),
 ) -> Callable[[Callable[..., Arguments]], Callable[..., Arguments]]:
-    """Register the decorated function for `ops`: given ``draw`` it returns arguments by name."""
+    """Register the decorated function for `ops`: it takes ``draw`` and returns named arguments."""
 
     def decorate(function: Callable[..., Arguments]) -> Callable[..., Arguments]:
         for op in ops:
@@ -138,7 +138,7 @@ def case(
 
 
 def as_strategy(inputs: Any) -> st.SearchStrategy[Any]:
-    """Return the strategy that `Inputs` stand for."""
+    """Return the strategy for `Inputs`."""
     if isinstance(inputs, st.SearchStrategy):
         return inputs
     if not isinstance(inputs, Mapping):
@@ -150,7 +150,7 @@ def as_strategy(inputs: Any) -> st.SearchStrategy[Any]:
 
 
 def unchecked() -> list[tuple[str, str]]:
-    """Return each op and operand of the registry that no case differentiates by."""
+    """Return each op and operand in the op registry that no case differentiates by."""
     return [
         (name, operand)
         for name, op in OPS.items()
@@ -167,7 +167,7 @@ def _by_name(op: Op[Any], drawn: Any) -> Arguments:
         return {op.parameters[0]: list(drawn)}
     values = drawn if isinstance(drawn, list | tuple) else [drawn]
     names = op.operands
-    if len(values) != len(names):  # of one of the arrays the derivative may have been forgotten
+    if len(values) != len(names):  # a derivative may be missing for one of the arrays
         names = tuple(name for name in op.parameters if name not in op.static)
     if len(values) != len(names):
         wanted = ", ".join(op.operands)

@@ -24,22 +24,22 @@ from tinygrad_cnn.check.strategies.windows import both
 NO_IMAGES, KERNELS = np.zeros((0, 2, 5, 5)), np.ones((3, 2, 3, 3))
 NO_RESULTS = np.zeros((0, 3, 3, 3))
 BEYOND = {"x": np.arange(20.0).reshape(1, 1, 5, 4) / 16, "kernel_size": 2, "ceil_mode": True}
-"""Windows of which the last reach over the edge."""
+"""Pooling whose last windows extend beyond the edge."""
 
 
 LARGE = (
-    large_convolutions(2, 3, 5, 3),  # few images: columns
-    large_convolutions(8, 8, 8, 3),  # many: direct
-    large_convolutions(16, 16, 32, 3),  # and channels: tiles
-    large_convolutions(16, 16, 32, 5, stride=2),  # tiles for phases of the image's gradient
+    large_convolutions(2, 3, 5, 3),  # few images: by columns
+    large_convolutions(8, 8, 8, 3),  # many images: direct
+    large_convolutions(16, 16, 32, 3),  # many images and channels: by tiles
+    large_convolutions(16, 16, 32, 5, stride=2),  # image gradient: by tiles for each phase
     large_convolutions(8, 24, 24, 3, groups=24),  # depthwise
-    large_convolutions(16, 3, 8, 5, stride=2),  # few channels: the image's gradient row by row
+    large_convolutions(16, 3, 8, 5, stride=2),  # few channels: image gradient row by row
 )
-"""Convolutions for each algorithm, and each way that a gradient is put together of them."""
+"""Convolutions for each algorithm, and for each way to assemble a gradient from them."""
 
 
 def large(*parts: str, **renamed: str) -> list[st.SearchStrategy[Arguments]]:
-    """Return `LARGE` as strategies of arguments: some are arrays, of which attribute a shape."""
+    """Return `LARGE` as strategies of arguments; `renamed` gives the attribute with the shape."""
 
     @st.composite
     def arguments(draw: st.DrawFn, drawn: st.SearchStrategy[Convolution]) -> Arguments:
@@ -103,7 +103,7 @@ def _(draw: st.DrawFn) -> Arguments:
 
 @st.composite
 def winners(draw: st.DrawFn) -> tuple[Pooling, Array]:
-    """Draw a pooling and, for each of its windows, one of the window's cells."""
+    """Draw a pooling and, for each window, one of its cells."""
     at = draw(poolings())
     cells = math.prod(both(at.options["kernel_size"]))
     seed = draw(st.integers(0, 2**32 - 1))

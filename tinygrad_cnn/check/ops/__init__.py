@@ -1,4 +1,4 @@
-"""Checks of whole ops: every property their declaration promises."""
+"""Op checks: every property that an op's declaration promises."""
 
 from tinygrad_cnn.check.ops.check import EXAMPLES, check_op
 from tinygrad_cnn.check.ops.report import (

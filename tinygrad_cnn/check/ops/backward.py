@@ -1,4 +1,4 @@
-"""What holds of an op's derivatives, each property a function that raises where it does not."""
+"""Properties of an op's derivatives, each a function that raises if it fails."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ holds = lister(BACKWARD)
 
 @holds("results and gradients share memory with nothing")
 def _(at: Probe) -> None:
-    """Come first: where they do, what is compared later may change in the meantime."""
+    """Run first: shared memory may change values before later comparisons."""
     constants = {k: v for k, v in at.call.constants.items() if isinstance(v, np.ndarray)}
     given = {**dict(zip(at.call.labels, (leaf.array for leaf in at.leaves), strict=True)),
              **constants}  # fmt: skip
@@ -56,7 +56,7 @@ def _(at: Probe) -> None:
     if y.dtype != expected:
         raise PropertyError(f"the result of float32 is {y.dtype}")
     given = [value for value in at.call.constants.values() if isinstance(value, np.ndarray)]
-    if not any(value.dtype.kind == "f" for value in given):  # else NumPy takes the wider one
+    if not any(value.dtype.kind == "f" for value in given):  # else NumPy promotes the dtype
         raw = np.asarray(at.call(*[x.astype(np.float32) for x in at.call.inputs]))
         if raw.dtype != expected:
             raise PropertyError(f"the forward of float32 computes in {raw.dtype}")
@@ -81,7 +81,7 @@ def _check_kind(call: Call, what: str, got: Sequence[Any], of: Sequence[Tensor])
 
 
 def _check_rules(call: Call, y: Tensor, u: Array) -> None:
-    """Look at what rules return, before the sweep brings it into dtype and shape."""
+    """Check the dtype and shape of the rules' raw results, before backward converts them."""
     node = y.node
     if node is None or call.op.sequence:
         return
@@ -117,7 +117,7 @@ def _(at: Probe) -> None:
 
 @holds("the layout of the gradient that flows in does not matter")
 def _(at: Probe) -> None:
-    """Let it come through a transpose, a flip and a sum: transposed, reversed, repeated."""
+    """Pass it through a transpose, a flip and a sum: transposed, reversed, repeated."""
     turned = at.call(*at.leaves).T
     gradients = grad(turned, at.leaves, gradient=np.array(at.u.T, order="C"))
     at.compare_gradients(gradients, "of what flows in transposed")
@@ -143,14 +143,14 @@ def _(at: Probe) -> None:
 
 @holds("fan-out accumulates")
 def _(at: Probe) -> None:
-    """Both calls are sent one and the same array, so a rule that writes to it is found out too."""
+    """Both calls receive the same array, which also exposes a rule that writes to it."""
     twice = add(at.call(*at.leaves), at.call(*at.leaves))
     at.compare_gradients(grad(twice, at.leaves, gradient=at.u), "used twice", times=2.0)
 
 
 @holds("broadcasting is undone")
 def _(at: Probe) -> None:
-    """Each element's gradient is the sum over the copies that broadcasting made of it."""
+    """Check that each element's gradient is the sum over its broadcast copies."""
     if not at.call.op.elementwise:
         return
     shape = at.y.shape
@@ -167,9 +167,9 @@ def _(at: Probe) -> None:
 
 @holds("the gradient of what is linear is the adjoint")
 def _(at: Probe) -> None:
-    """Check ⟨u, f(x) − f(0)⟩ = ⟨∂(u), x⟩ where the rule says that the op is affine in x.
+    """Check ⟨u, f(x) − f(0)⟩ = ⟨∂(u), x⟩ if the rule implies that the op is affine in x.
 
-    It does if it reads neither x nor the result, nor a residual, which may depend on them.
+    It does if it reads neither x, nor the result, nor a residual, which may depend on them.
     """
     op = at.call.op
     if op.sequence:
@@ -207,7 +207,7 @@ def _(at: Probe) -> None:
         return grad(at.y, at.leaves, gradient=u, retain_graph=True)
 
     for label, gradient in zip(at.call.labels, pulled(np.zeros(at.y.shape)), strict=True):
-        if gradient.any():  # NaN is one as well
+        if gradient.any():  # NaN counts as nonzero
             index = tuple(int(k) for k in np.argwhere(gradient)[0])
             raise PropertyError(
                 f"the gradient for {label} is {gradient[index]:.17g} at {index} where 0 flows in",
@@ -223,7 +223,7 @@ def _(at: Probe) -> None:
 
 @holds("the same Tensor may be given twice")
 def _(at: Probe) -> None:
-    """Compare with two Tensors of the same values: the results agree, their gradients add up."""
+    """Compare with two equal Tensors: results agree, and gradients add up."""
     inputs = at.call.inputs
     shape = at.y.shape if at.call.op.elementwise else None
     for i, j in combinations(range(len(inputs)), 2):
@@ -234,7 +234,7 @@ def _(at: Probe) -> None:
             given = [shared if k in (i, j) else x for k, x in enumerate(inputs)]
             try:
                 apart = Probe(at.call.given(given), at.u)
-            except Exception:  # not what the other operand takes
+            except Exception:  # the other operand does not take this value
                 continue
             if not all(np.isfinite(a).all() for a in (apart.y.array, *apart.gradients)):
                 continue
@@ -249,11 +249,11 @@ def _(at: Probe) -> None:
 
 @holds("zero-size arrays work")
 def _(at: Probe) -> None:
-    """Where the op takes an empty array, backward gives gradients, 0 where nothing flows in."""
+    """If the op takes an empty array, backward gives gradients: 0 if the result is empty."""
     for call in _emptied(at):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error", RuntimeWarning)  # such as the mean of nothing
+                warnings.simplefilter("error", RuntimeWarning)  # such as the mean of an empty array
                 call(*call.inputs)
         except Exception:
             if call.op.elementwise:
@@ -279,7 +279,7 @@ def _(at: Probe) -> None:
 
 
 def _emptied(at: Probe) -> Iterator[Call]:
-    """Yield the call with axes cut to length 0: the first of all arrays, then each by itself."""
+    """Yield the call with axes cut to length 0: the first of all arrays, then each alone."""
     call, shape = at.call, at.y.shape or (1,)
     arrays = {k: v for k, v in call.arguments.items() if k in call.of or isinstance(v, np.ndarray)}
     if call.op.elementwise:

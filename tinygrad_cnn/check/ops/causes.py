@@ -1,4 +1,4 @@
-"""Properties that are checked first: each names a cause that breaks many of the others too."""
+"""Properties checked first: each names a cause that would break many others."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _(at: Probe) -> None:
         except Exception:
             if given is inputs:
                 raise
-            continue  # outside of what the op takes
+            continue  # outside the op's domain
         _check_function("forward", partial(_results, at, given), partial(at.call, *other))
 
 
@@ -59,11 +59,11 @@ def _(at: Probe) -> None:
         if not at.every or not isinstance(value, np.ndarray) or value.dtype.kind != "f":
             continue
         other = {**at.call.constants, name: value * (1.0 + 2.0**-20) + 2.0**-20}
-        for inputs in (at.call.inputs, _moved(at.call.inputs)):  # 0 may hide what it multiplies
+        for inputs in (at.call.inputs, _moved(at.call.inputs)):  # a 0 may hide its factor
             given = at.call.named(inputs)
             try:
                 a, b = (at.call.op(**given, **rest) for rest in (at.call.constants, other))
-            except Exception:  # outside of what the op takes
+            except Exception:  # outside the op's domain
                 continue
             if not _same([a], [b]):
                 raise PropertyError(
@@ -76,10 +76,10 @@ def _(at: Probe) -> None:
 
 @holds_for_rules("no rule writes to what it is given")
 def _(at: Probe) -> None:
-    leaves = [as_leaf(x) for x in _moved(at.call.inputs)]  # 0 often stays 0 when overwritten
+    leaves = [as_leaf(x) for x in _moved(at.call.inputs)]  # an overwritten 0 often stays 0
     try:
         y = at.call(*leaves)
-    except Exception:  # not what the op takes
+    except Exception:  # outside the op's domain
         leaves = at.call.leaves()
         y = at.call(*leaves)
     given = {
@@ -134,8 +134,8 @@ def _moved(inputs: Sequence[Array]) -> list[Array]:
 def _check_function(
     what: str, results: Callable[[], list[Array]], elsewhere: Callable[[], Any]
 ) -> None:
-    """Raise unless `results` gives the same again, also after the `what` was used `elsewhere`."""
-    state = np.random.get_state(legacy=False)  # noqa: NPY002  # to see whether it is drawn from
+    """Raise unless `results` is reproducible, also after using the `what` `elsewhere`."""
+    state = np.random.get_state(legacy=False)  # noqa: NPY002  # to detect draws
     first, second = results(), results()
     if not _same_state(state, np.random.get_state(legacy=False)):  # noqa: NPY002
         raise PropertyError(
@@ -146,7 +146,7 @@ def _check_function(
             f"the {what} gives other values when it is called again with the same arguments: it "
             "draws random numbers, or keeps state between calls; take both as arguments"
         )
-    with suppress(Exception):  # such as those of an op that does not take other numbers
+    with suppress(Exception):  # the op may not take other numbers
         elsewhere()
     if not _same(first, results()):
         raise PropertyError(

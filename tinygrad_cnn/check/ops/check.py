@@ -1,4 +1,4 @@
-"""`check_op`: that an op does what its declaration promises."""
+"""`check_op`: check that an op keeps the promises of its declaration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinygrad_cnn.check.report import InputReport
 from tinygrad_cnn.core.op import Op
 
 EXAMPLES = 50
-"""How many calls of an op to draw, shared out to its cases."""
+"""The number of calls of an op to draw, divided among its cases."""
 
 
 def check_op(
@@ -30,28 +30,28 @@ def check_op(
     examples: int = EXAMPLES,
     seed: int | None = 0,
 ) -> OpReport:
-    """Check that an op does what its declaration promises.
+    """Check that an op keeps the promises of its declaration.
 
-    On calls that Hypothesis draws, everything in `check.ops.PROPERTIES` is tried, and every
-    derivative is held against the values of the forward by `check_gradients`.
+    Hypothesis draws calls. On each, all `check.ops.PROPERTIES` are checked, and `check_gradients`
+    compares every derivative with the values of the forward.
 
     Parameters
     ----------
     op : Op
     inputs : strategy or mapping, optional
-        How to draw what it is called with, as for `register`; by default as was registered.
+        How to draw the arguments, as for `register`; by default, the registered cases.
     of : sequence of str, optional
-        The operands to differentiate by; by default all.
+        The operands to differentiate by; by default, all.
     reference : callable, optional
-        Another implementation of the forward: takes arrays by position and options by name.
+        Another implementation of the forward; it takes arrays by position and options by name.
     order : int
-        Up to which order derivatives are checked.
+        The highest order of derivatives to check.
     method : {"auto", "complex", "central"}
         As for `check_gradients`.
     examples : int
-        How many calls to draw, shared out to the op's cases; one in ten is large.
+        The number of calls to draw, divided among the op's cases; one in ten is large.
     seed : int, optional
-        What Hypothesis draws from; the same seed draws the same. None: as the profile says.
+        The seed of Hypothesis, for reproducible draws; None uses the Hypothesis profile.
 
     Returns
     -------
@@ -60,13 +60,13 @@ def check_op(
     Raises
     ------
     OpCheckError
-        If a property does not hold, with the smallest call that shows it.
+        If a property fails, with the smallest failing call.
     OpGradientError
-        If it is a derivative that is wrong: a `GradientMismatch` as well.
+        If a derivative is wrong; also a `GradientMismatch`.
     TypeError
-        If `op` is none.
+        If `op` is not an op.
     ValueError
-        If `inputs` is left out and nothing was registered for the op, or an option is out of range.
+        If `inputs` is not given and the op is not registered, or an option is out of range.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def check_op(
     >>> report.examples, report.worst < 1e-12
     (50, True)
 
-    A rule that forgets a term:
+    A rule with a missing term:
 
     >>> @swish.derivative("x", formula="g·σ(x)")
     ... def _(g, *, x):

@@ -1,4 +1,4 @@
-"""Large calls made of small ones: longer axes, where the op takes them, of similar values."""
+"""Enlargement of small calls: longer axes, if the op takes them, with similar values."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import numpy as np
 from tinygrad_cnn.check.calls import Array, Call
 
 Place: TypeAlias = tuple[str, int, int]
-"""An axis of an argument: the parameter, which array of its list (0 if it is none), the axis.
+"""An axis of an argument: the parameter, the array's index in its list (or 0), and the axis.
 
-Axis −1 − k is entry k of a shape that is given as an option.
+Axis −1 − k is entry k of a shape option.
 """
 MULTIPLY_ADDS = 3_000_000
-"""The most that a large call may cost, of an op that declares it."""
+"""The highest cost of a large call, for ops that declare their cost."""
 FIRST_TRY = 3
-"""By which factor an axis is made longer to see whether the op takes it."""
+"""The factor by which an axis is first lengthened, to see whether the op takes it."""
 
 
 @dataclass(frozen=True)
 class Growth:
-    """A call that was made larger: the axes `places` of its arguments are `factor` times as long.
+    """A call enlarged along the axes `places` of its arguments.
 
-    `result_axis` is the axis of the result of which each index depends on the same index of
-    `places` alone, as along a batch; None if there is none.
+    `result_axis` is the batch-like axis of the result, on which each index depends only on the same
+    index of `places`; None if there is none.
     """
 
     call: Call
@@ -35,7 +35,7 @@ class Growth:
     result_axis: int | None = None
 
     def piece(self, chosen: Sequence[int]) -> Call:
-        """Return the call for some indices of the longer axis."""
+        """Return the call on some indices of the longer axis."""
         return resized(self.call, self.places, chosen)
 
     @property
@@ -45,7 +45,7 @@ class Growth:
 
 
 def with_axes(call: Call) -> Call:
-    """Return the call with one axis, where all arrays of an elementwise op have none."""
+    """Return the call; if all arrays of an elementwise op are scalars, with one axis added."""
     arrays = list(_arrays(call))
     if not call.op.elementwise or any(array.ndim for _, _, array in arrays):
         return call
@@ -54,10 +54,10 @@ def with_axes(call: Call) -> Call:
 
 
 def growths(call: Call, rng: np.random.Generator) -> list[Growth]:
-    """Return the ways to make `call` longer along one axis of its result, or of what it sums.
+    """Return the ways to enlarge `call` along one axis of its result or of its sums.
 
-    Axes of one length are made longer together, as a batch of images and one of labels; if the op
-    does not take that, those in the same place, or each by itself.
+    Axes of equal length are lengthened together, such as the batches of images and labels. If the
+    op does not take that, the axes at the same position are, or each axis alone.
     """
     found: list[Growth] = []
     taken: set[Place] = set()
@@ -67,7 +67,7 @@ def growths(call: Call, rng: np.random.Generator) -> list[Growth]:
         if taken & set(places) or _grown(call, places, longer, rng) is None:
             continue
         taken |= set(places)
-        # still a small call, but none of its axes has the length of another, or 1
+        # still a small call, but all enlarged axes differ in length
         whole = _grown(whole, places, FIRST_TRY + len(found), rng) or whole
         found.append(Growth(call, places))
     return [replace(way, result_axis=_batch_axis(Growth(whole, way.places))) for way in found]
@@ -76,9 +76,9 @@ def growths(call: Call, rng: np.random.Generator) -> list[Growth]:
 def enlarged(
     call: Call, ways: Sequence[Growth], entries: int, rng: np.random.Generator
 ) -> tuple[Call, list[Growth]]:
-    """Return `call` made longer, until an array in it has about so many entries, and in what ways.
+    """Return `call` enlarged until an array has about `entries` entries, and the ways used.
 
-    Of the `ways`, which are of `call`, those are left out that do not fit the others.
+    The `ways` are of `call`; those that do not fit with the others are skipped.
     """
     taken: list[Growth] = []
     for left, way in zip(range(len(ways), 0, -1), ways, strict=True):
@@ -96,13 +96,13 @@ def enlarged(
 
 
 def largest(call: Call) -> int:
-    """Return the number of entries of the largest array in a call, the result included."""
+    """Return the number of entries of the largest array in a call, including the result."""
     sizes = [array.size for _, _, array in _arrays(call)]
     return max([*sizes, int(np.size(call(*call.inputs)))])
 
 
 def _candidates(call: Call) -> Iterator[tuple[Place, ...]]:
-    """Yield sets of axes that may have to be of one length, the likely ones first."""
+    """Yield sets of axes that may need to have equal length, the most likely first."""
     lengths: dict[int, list[Place]] = {}
     for name, k, array in _arrays(call):
         for axis, length in enumerate(array.shape):
@@ -143,9 +143,9 @@ def _grown(
     rng: np.random.Generator,
     most: float = math.inf,
 ) -> Call | None:
-    """Return the call with axes of another length, or None if the op does not take it.
+    """Return the call with axes of another length; None if the op does not take it.
 
-    No array in it has more than `most` entries.
+    No array has more than `most` entries.
     """
     old = length_of(call, places)
     if old == 0:
@@ -160,7 +160,7 @@ def _grown(
                 y = np.asarray(made(*made.inputs), np.float64)
             if y.size <= most and np.isfinite(y).all() and _cost(made, y) <= MULTIPLY_ADDS:
                 return made
-        except Exception:  # whatever an op says to what it does not take
+        except Exception:  # ops may reject arguments with any error
             continue
     return None
 
@@ -171,13 +171,13 @@ def _cost(call: Call, y: Array) -> int:
 
 
 def length_of(call: Call, places: tuple[Place, ...]) -> int:
-    """Return the length of the axes `places`, some of which may be 1 and broadcast."""
+    """Return the length of the axes `places`; some may be 1 and broadcast."""
     arrays: dict[tuple[str, int], Array] = {(name, k): x for name, k, x in _arrays(call)}
     return max([int(arrays[name, k].shape[axis]) for name, k, axis in places if axis >= 0])
 
 
 def resized(call: Call, places: tuple[Place, ...], chosen: Any) -> Call:
-    """Return the call with the indices `chosen` of some axes, but for those that broadcast."""
+    """Return the call with the indices `chosen` of some axes; broadcast axes are unchanged."""
     length = length_of(call, places)
     arguments = dict(call.arguments)
     for name, k, axis in places:
@@ -196,12 +196,12 @@ def resized(call: Call, places: tuple[Place, ...], chosen: Any) -> Call:
 
 
 def _varied(call: Call, rng: np.random.Generator) -> Call:
-    """Return the call with inputs that differ everywhere by a few percent: repeats would tie."""
+    """Return the call with inputs varied by a few percent, to avoid ties from repeats."""
     return call.given([x * rng.uniform(0.95, 1.05, x.shape) for x in call.inputs])
 
 
 def _batch_axis(small: Growth) -> int | None:
-    """Return the axis of the result along which a call of `small` falls into independent parts."""
+    """Return the axis of the result along which a call of `small` splits into independent parts."""
     if small.length < FIRST_TRY:
         return None
     whole = np.asarray(small.call(*small.call.inputs))

@@ -1,4 +1,4 @@
-"""What holds of an op's forward, each property a function that raises where it does not."""
+"""Properties of an op's forward, each a function that raises if it fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _(at: Probe) -> None:
         expected = np.asarray(at.reference(*positional, **named))
         if expected.shape != at.y.shape:
             raise PropertyError(f"the result has shape {at.y.shape}, not {expected.shape}")
-        # which may round more, as log(sum(exp(x))) does: only another function is wrong
+        # the reference may round more, as log(sum(exp(x))) does: only another function is wrong
         at.compare_result(expected, "the reference gives", "the op gives", dtype=np.float32)
 
 
@@ -35,7 +35,7 @@ def _(at: Probe) -> None:
 
 @holds("the complex forward continues the real one")
 def _(at: Probe) -> None:
-    """Else the complex step would check the derivative of something else."""
+    """Otherwise, the complex step would check the derivative of another function."""
     if not at.call.op.complex_step:
         return
     with np.errstate(all="ignore"):
@@ -43,7 +43,7 @@ def _(at: Probe) -> None:
     try:
         if np.any(np.imag(y)):
             raise PropertyError("real values given as complex ones get an imaginary part")
-        # which may round more as well
+        # complex arithmetic may also round more
         at.compare_result(np.real(y), "the result for complex values", dtype=np.float32)
     except PropertyError as error:
         hint = "; write the forward for complex arrays, or declare complex_step=False"

@@ -1,4 +1,4 @@
-"""What holds of large calls: an op may compute them in another way than small ones."""
+"""Properties of large calls, for which an op may select another algorithm."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tinygrad_cnn.check.strategies.layouts import LAYOUTS, fortran_order
 from tinygrad_cnn.core.graph import grad
 
 LARGE: dict[str, Callable[..., None]] = {}
-"""By what they say of an op."""
+"""The properties, by name."""
 
 
 def holds(text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that lists a function in `LARGE`, by what it says of an op."""
+    """Return a decorator that lists a function in `LARGE` as the property `text`."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         LARGE[text] = function
@@ -27,7 +27,7 @@ def holds(text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 @holds("a large call agrees with small ones")
 def _(at: Probe, ways: Sequence[Growth] = ()) -> None:
-    """Along a batch, where small calls fall into parts, a large one has to as well."""
+    """If small calls split into parts along a batch, large calls must do so too."""
     rng = np.random.default_rng(0)
     for way in ways:
         axis = way.result_axis
@@ -49,7 +49,7 @@ def _(at: Probe, ways: Sequence[Growth] = ()) -> None:
 
 @holds("the layout of a large call does not matter")
 def _(at: Probe, ways: Sequence[Growth] = ()) -> None:
-    """In float32, by columns, and in one other of `LAYOUTS`: each array in the next of them."""
+    """Check float32 in Fortran order, and with each array in another of `LAYOUTS`."""
     others = [LAYOUTS[(at.y.size + k) % len(LAYOUTS)] for k in range(len(at.call.inputs))]
     for layouts in ([fortran_order] * len(others), others):
         pairs = zip(layouts, at.call.inputs, strict=True)

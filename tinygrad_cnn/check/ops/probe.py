@@ -1,4 +1,4 @@
-"""A call with its result and gradients, to hold other ways to the same against."""
+"""Probes: a call with its result and gradients, as the reference for other computations."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tinygrad_cnn.core.tensor import Tensor
 
 Property = Callable[["Probe"], None]
 Properties = dict[str, Property]
-"""By what they say of an op."""
+"""Properties, by name."""
 
 
 class PropertyError(AssertionError):
-    """A property does not hold: of the input `parameter`, if it is one's."""
+    """A property fails, for the input `parameter` if it concerns one input."""
 
     def __init__(self, message: str, parameter: str = "") -> None:
         super().__init__(message)
@@ -29,9 +29,9 @@ class PropertyError(AssertionError):
 
 
 class Probe:
-    """A call with its result and gradients in float64, for a `u` that flows in: random if None.
+    """A call with its result and gradients in float64, for a gradient `u` flowing in.
 
-    `every` says that the call is to be differentiated by every array of floats in it.
+    If `u` is None, it is random. `every` requires a derivative for every array of floats.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Probe:
 
     @cached_property
     def rounding(self) -> Rounding:
-        """What rounding may do to the result (0) and to the gradient for each input (1, ...)."""
+        """The rounding of the result (0) and of the gradient for each input (1, ...)."""
         sizes = [self.y.size, *[x.size for x in self.call.inputs]]
         named = {name: p.default for name, p in self.call.op.signature.parameters.items()}
         cost = self.call.op.cost({**named, **self.call.arguments}, self.y.array)
         lengths = [max(cost, *sizes) / max(size, 1) for size in sizes]
-        if not self.call.op.elementwise:  # it may add up along an axis and keep it, as softmax does
+        if not self.call.op.elementwise:  # it may sum along an axis and keep it, as softmax does
             axes = [n for x in (self.y.array, *self.call.inputs) for n in x.shape]
             lengths = [max(length, *axes, 1) for length in lengths]
 
@@ -74,7 +74,7 @@ class Probe:
             grad(self.y, self.leaves, gradient=self.u, create_graph=True)
         largest = float(np.max(np.abs(self.y.array), initial=0.0))
         peaks = [0.0]
-        for label in self.call.labels:  # a rule that reads y starts from what is rounded already
+        for label in self.call.labels:  # a rule that reads y starts from rounded values
             rule = self.call.op.derivatives[label.partition("[")[0]]
             peaks.append(max(peak.value, largest if "y" in rule.needs else 0.0))
         return Rounding(results, [*self.call.inputs, self.u], lengths, peaks)
@@ -82,13 +82,13 @@ class Probe:
     def compare_result(
         self, got: Any, what: str, other: str = "expected", dtype: Any = np.float64
     ) -> None:
-        """Raise unless `got` is the result up to rounding."""
+        """Raise unless `got` equals the result, up to rounding."""
         self._compare(0, got, self.y.array, what, other, "", dtype)
 
     def compare_gradients(
         self, got: Sequence[Any], what: str, dtype: Any = np.float64, times: float = 1.0
     ) -> None:
-        """Raise unless `got` are the gradients, `times` over, up to rounding."""
+        """Raise unless `got` equals `times` times the gradients, up to rounding."""
         for i, (label, a, b) in enumerate(
             zip(self.call.labels, got, self.gradients, strict=True), start=1
         ):
@@ -97,7 +97,7 @@ class Probe:
             )
 
     def compare_sum(self, got: Any, places: tuple[int, int], what: str) -> None:
-        """Raise unless `got` is the sum of the gradients for two inputs, up to rounding."""
+        """Raise unless `got` equals the sum of the gradients for two inputs, up to rounding."""
         a, b = places
         label = self.call.labels[a]
         allowed = sum(self.rounding.allowed(place + 1) for place in places)
@@ -123,7 +123,7 @@ class Probe:
 
 
 def lister(properties: Properties) -> Callable[[str], Callable[[Property], Property]]:
-    """Return a decorator that lists functions in `properties`, by what they say of an op."""
+    """Return a decorator that lists functions in `properties`, by name."""
 
     def holds(text: str) -> Callable[[Property], Property]:
         def decorate(function: Property) -> Property:
@@ -136,7 +136,7 @@ def lister(properties: Properties) -> Callable[[str], Callable[[Property], Prope
 
 
 def as_leaf(x: Array) -> Tensor:
-    """Return a leaf around `x` itself, wherever it lies in memory."""
+    """Return a leaf that holds `x` itself, with its memory layout."""
     leaf = Tensor.of(x)
     leaf.requires_grad = True
     return leaf

@@ -1,4 +1,4 @@
-"""What a check of an op found, to read."""
+"""Reports and errors of op checks."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tinygrad_cnn.check.mismatch import GradientMismatch
 
 
 class OpCheckError(AssertionError):
-    """An op does not do what its declaration promises.
+    """An op breaks a promise of its declaration.
 
     Attributes
     ----------
     op : str
-        Its name.
+        The name of the op.
     property : str
-        What does not hold.
+        The property that fails.
     parameter : str
-        Of which of its inputs; empty if it is not one's.
+        The input concerned; empty if none in particular.
     example : str
-        The smallest call that was found.
+        The smallest failing call found.
     """
 
     op: str
@@ -39,24 +39,24 @@ class OpCheckError(AssertionError):
 
 
 class OpGradientError(OpCheckError, GradientMismatch):
-    """A derivative of an op is wrong: has what a `GradientMismatch` has as well."""
+    """A derivative of an op is wrong; also has the attributes of a `GradientMismatch`."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperandReport:
-    """One input of an op.
+    """The report of one input of an op.
 
     Attributes
     ----------
     input : str
         The name of the parameter.
     order : int
-        Up to which order its derivatives were checked.
+        The highest order of the checked derivatives.
     method : str
-        "complex" or "central"; both, if that differed between calls.
+        "complex" or "central", or both if it differed between calls.
     worst : float
-        The worst error of all examples and orders, relative to the largest entry of the derivative
-        (to 1, where all are smaller).
+        The worst error over all examples and orders, relative to the largest entry of the
+        derivative (or to 1 if that is larger).
     """
 
     input: str
@@ -67,19 +67,19 @@ class OperandReport:
 
 @dataclass(frozen=True, slots=True)
 class OpReport:
-    """An op that does what its declaration promises.
+    """The report of an op that keeps the promises of its declaration.
 
     Attributes
     ----------
     op : str
     operands : tuple of OperandReport
     examples : int
-        How many calls were tried.
+        The number of tried calls.
     seconds : float
     largest : int
-        The entries of the largest array in a large call; 0 if the op took none that was tried.
+        The number of entries of the largest array in a large call; 0 if there was none.
     asked : int or None
-        How many calls were asked for, where the inputs have fewer: then all of these were tried.
+        The number of requested calls, if the inputs have fewer and all of them were tried.
     """
 
     op: str
@@ -91,7 +91,7 @@ class OpReport:
 
     @property
     def worst(self) -> float:
-        """The worst error of all inputs."""
+        """The worst error over all inputs."""
         return max((operand.worst for operand in self.operands), default=0.0)
 
     def rows(self) -> list[tuple[str, ...]]:
@@ -114,7 +114,7 @@ COLUMNS = ("op", "input", "orders", "method", "worst error", "examples", "larges
 
 
 def text_table(reports: Iterable[OpReport]) -> str:
-    """Return reports as one table of text."""
+    """Return the reports as one text table."""
     lines = [COLUMNS, *(row for report in reports for row in report.rows())]
     widths = [max(len(line[k]) for line in lines) for k in range(len(COLUMNS))]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""How far two computations of one thing may differ by rounding alone."""
+"""Rounding bounds: how far two computations of the same result may differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_cnn.check.calls import Array
 from tinygrad_cnn.core.observer import ForwardEvent, Observer
 
-NUDGE = 2.0**-23  # the relative change that shows how a result follows its inputs
+NUDGE = 2.0**-23  # the relative change of inputs that measures sensitivity
 SAFETY = 16.0
 
 
@@ -21,17 +21,17 @@ class Peak(Observer):
         self.value = 0.0
 
     def forward(self, event: ForwardEvent) -> None:
-        """Look at one call."""
+        """Update the maximum with one call."""
         if event.output is not None and event.output.dtype.kind == "f":
             self.value = max(self.value, float(np.max(np.abs(event.output), initial=0.0)))
 
 
 class Rounding:
-    """What rounding does to the results of `f`, by how they change when its inputs change a little.
+    """Bounds on the rounding errors of the results of `f`, from their sensitivity to the inputs.
 
-    A result computed with relative precision ε from inputs that are exact is off by a few ε of
-    itself, of what it was computed by way of (`peaks`), and by what a change of ε in an input
-    changes, for each of the values that are added up for it (`lengths`).
+    A result computed with relative precision ε from exact inputs has an error of a few ε times its
+    own size, the size of intermediate values (`peaks`), and its change when an input changes by ε,
+    for each of the values summed for it (`lengths`).
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Rounding:
                 self.sizes[i] = max(self.sizes[i], change)
 
     def allowed(self, i: int, dtype: Any = np.float64) -> float:
-        """Return by how much result `i` may differ when it was computed in `dtype`."""
+        """Return the tolerance of result `i` when computed in `dtype`."""
         epsilon = float(np.finfo(dtype).eps)
         return float(SAFETY * self.lengths[i] * epsilon * self.sizes[i] + np.finfo(dtype).tiny)
 
 
 def _nudged(x: Array, phase: float) -> Array:
-    """Return `x` changed a little, equal values by equal amounts so that ties stay ties."""
+    """Return `x` slightly changed, equal values by equal amounts so that ties remain."""
     return np.asarray(x * (1.0 + NUDGE * np.sin(12345.0 * x + phase)))

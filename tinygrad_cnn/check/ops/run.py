@@ -1,4 +1,4 @@
-"""One case of an op, checked on calls that Hypothesis draws, and shrinks where one fails."""
+"""The check of one case of an op, on calls that Hypothesis draws and shrinks."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ SIGNS = {
     "the forward writes to an array that it was given": "nothing that is given is written to",
     "writes to an array that it was given": "no rule writes to what it is given",
 }
-"""What `Op` says of writing, by the property that it breaks: it may be noticed anywhere."""
+"""The broken property, by the message of `Op` about writing, which may appear anywhere."""
 SHRINKING = 1.0
-"""Seconds to look for a smaller example than the first."""
+"""Seconds to search for a smaller example than the first."""
 ENTRIES = 16
-"""Larger inputs of a call that is drawn are compared along random directions."""
+"""Larger inputs of drawn calls are compared along random directions."""
 CONFIRMED = 8
-"""After so many small calls central differences need not confirm the complex step of an op."""
+"""The number of small calls after which the complex step needs no confirmation."""
 SIZES = (300, 1_200, 5_000, 20_000, 80_000)
-"""Entries of the largest array of a large call, one after the other."""
+"""Sizes of the largest array of successive large calls, in entries."""
 SHARE = 10
-"""One in so many calls is large."""
+"""One in `SHARE` calls is large."""
 SOURCES = 64
-"""How many drawn calls to keep, to make large ones of."""
+"""The number of drawn calls kept for enlargement."""
 DRAWS = 3
-"""How many calls to draw at most for each that is checked: those of a new form are preferred."""
+"""The most calls drawn per checked call; calls of a new form are preferred."""
 
 
 class _Enough(BaseException):
-    """Ends the drawing as Ctrl-C would: Hypothesis takes any Exception for a failure."""
+    """Stop drawing as Ctrl-C would; Hypothesis treats any Exception as a failure."""
 
 
 class Run:
@@ -68,13 +68,13 @@ class Run:
     ----------
     of : tuple of str
     rows : list of InputReport
-        What `check_gradients` reported, call by call.
+        The reports of `check_gradients`, call by call.
     tried : int
-        How many calls were checked.
+        The number of checked calls.
     largest : int
-        The entries of the largest array in one of them.
+        The number of entries of the largest array in a large call.
     every : bool
-        Whether the op has to have a derivative for every array of floats.
+        Whether the op must have a derivative for every array of floats.
     """
 
     def __init__(
@@ -101,12 +101,12 @@ class Run:
         self._confirmed = 0
         self._forms: set[str] = set()
         self._sources: list[Call] = []
-        self._broken = ""  # once one property is, only its smallest example is looked for
+        self._broken = ""  # once set, only this property's smallest example is sought
         self._smallest: tuple[int, OpCheckError] | None = None
         self._give_up = float("inf")
 
     def __call__(self, examples: int) -> None:
-        """Check `examples` calls; raise `OpCheckError` for the smallest that fails."""
+        """Check `examples` calls; raise `OpCheckError` for the smallest failing one."""
         for arguments in self.case.always:
             self._check(arguments)
         large = max(1, examples // SHARE)
@@ -120,7 +120,7 @@ class Run:
     def _draw(
         self, strategy: st.SearchStrategy[Any], examples: int, check: Callable[[Any], None]
     ) -> None:
-        """Check `examples` calls that are drawn; of a strategy that has fewer, all."""
+        """Check `examples` drawn calls, or all calls if the strategy has fewer."""
         tried = self.tried
         self._forms.clear()
         if self._drawn(strategy, examples, (DRAWS - 1) * examples, check):  # there are no more
@@ -128,7 +128,7 @@ class Run:
             self._drawn(strategy, examples, 0, check)
 
     def _draw_large(self, strategy: st.SearchStrategy[Any], examples: int) -> None:
-        """Check large calls that are drawn, but for the first: Hypothesis begins with the least."""
+        """Check drawn large calls except the first: Hypothesis begins with the smallest."""
         passed: list[Any] = []
 
         def check(arguments: Any) -> None:
@@ -145,7 +145,7 @@ class Run:
         spare: int,
         check: Callable[[Any], None],
     ) -> int:
-        """Draw calls, and return how many are missing; skip up to `spare` of a form seen before."""
+        """Draw calls and return the number missing; skip up to `spare` calls of a known form."""
 
         @hypothesis.settings(
             max_examples=spare + examples,
@@ -163,7 +163,7 @@ class Run:
                 if perf_counter() < self._give_up:
                     check(arguments)
             elif spare and self._is_repeated(arguments):
-                spare -= 1  # Hypothesis likes to vary the values of a call, and keep its form
+                spare -= 1  # Hypothesis often varies only the values of a call
             else:
                 examples -= 1
                 check(arguments)
@@ -175,14 +175,14 @@ class Run:
         try:
             with suppress(_Enough):
                 on_drawn()
-        except (OpCheckError, Flaky) as found:  # flaky is what fails once, or is given up on
+        except (OpCheckError, Flaky) as found:  # Flaky: failed once, or given up
             if self._smallest is None:
                 raise
             _, error = self._smallest
             if isinstance(found, Flaky) and perf_counter() < self._give_up:
                 error.add_note("This is not so every time: the op gives different answers.")
             else:
-                error.__notes__ = []  # Hypothesis's, that say the same in its own words
+                error.__notes__ = []  # Hypothesis's notes repeat the message
             raise error.with_traceback(None) from error.__cause__
         except TypeError as error:
             error.__notes__ = []
@@ -190,7 +190,7 @@ class Run:
         return examples
 
     def _enlarge(self, count: int) -> None:
-        """Check `count` calls that are made of those that were drawn, larger and larger."""
+        """Check `count` enlarged calls, of growing sizes, made from drawn ones."""
         rng = np.random.default_rng(self.seed)
         sources = sorted(self._sources, key=lambda call: len(call.form))[-count:]  # most axes
         for k, source in enumerate(sources):
@@ -204,7 +204,7 @@ class Run:
     def _check_larger(
         self, source: Call, ways: Sequence[Growth], entries: int, rng: np.random.Generator
     ) -> None:
-        """Check a large call; where it fails, look for the size from which on it does."""
+        """Check a large call; if it fails, search for the smallest failing size."""
         try:
             self._check_enlarged(source, ways, entries, rng)
         except OpCheckError as found:
@@ -226,11 +226,11 @@ class Run:
         self, source: Call, ways: Sequence[Growth], entries: int, rng: np.random.Generator
     ) -> None:
         call, taken = enlarged(source, ways, entries, rng)
-        if taken:  # along one axis alone, for others that grew may belong to it by now
+        if taken:  # ways only for one axis: several grown axes may be coupled
             self._check_large(call.arguments, taken if len(taken) == 1 else ())
 
     def _check_compared(self) -> None:
-        """Raise if all entries that there are of a derivative lie on kinks."""
+        """Raise if all entries of a derivative are on kinks."""
         found: dict[tuple[str, int], list[InputReport]] = {}
         for row in self.rows:
             found.setdefault((parameter_of(row.input), row.order), []).append(row)
@@ -247,7 +247,7 @@ class Run:
                 )
 
     def _is_repeated(self, arguments: Any) -> bool:
-        """Return whether a call of the same shapes and options was drawn before."""
+        """Return whether a call with the same shapes and options was drawn before."""
         form = self.case.call(self.op, arguments).form
         repeated = form in self._forms
         self._forms.add(form)
@@ -329,7 +329,7 @@ class Run:
         self.rows += report.rows
 
     def _failure(self, call: Call, broken: str, error: Exception) -> OpCheckError:
-        """Return the error to raise for a call, and keep it if it is the smallest."""
+        """Return the error for a failing call; remember it if the call is the smallest."""
         if not self._broken:
             self._broken = broken
             self._give_up = perf_counter() + SHRINKING
@@ -338,7 +338,7 @@ class Run:
         kind = OpGradientError if isinstance(error, GradientMismatch) else OpCheckError
         message = str(error) if expected else f"{type(error).__name__}: {error}"
         made = kind(call, broken, parameter_of(at_fault), message)
-        made.__dict__ = vars(error) | vars(made)  # a GradientMismatch knows more
+        made.__dict__ = vars(error) | vars(made)  # keeps a GradientMismatch's attributes
         made.__cause__ = None if expected else error
         made.__suppress_context__ = True
         size = sum(x.size for x in call.inputs)
@@ -353,5 +353,5 @@ def _runs(at: Probe) -> None:
 
 
 def parameter_of(label: str) -> str:
-    """Return the parameter that an input is, or is part of: "arrays" of "arrays[1]"."""
+    """Return the parameter of an input: "arrays" for "arrays[1]"."""
     return label.partition("[")[0]

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what ops take: arrays, shapes that fit, windows, memory layouts."""
+"""Hypothesis strategies for arguments of ops: arrays, shapes, windows, memory layouts."""
 
 from tinygrad_cnn.check.strategies.arrays import (
     arrays,

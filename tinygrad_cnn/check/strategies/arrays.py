@@ -1,4 +1,4 @@
-"""Arrays whose values are short to print, exact in binary, and where a derivative wants them."""
+"""Strategies for arrays with short, binary-exact values, suitable for derivatives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array: TypeAlias = NDArray[Any]
 Shapes: TypeAlias = Shape | st.SearchStrategy[Shape]
 
 ONE_BY_ONE = 64
-"""The most elements that are drawn one by one; larger arrays are made from a drawn seed."""
+"""The most elements drawn one by one; larger arrays are generated from a drawn seed."""
 
 _DOWN = [1.0, 1.0, 1.0, 1.0, 1.0, 2.0**-4, 2.0**-10]
 _BOTH = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0**-10, 2.0**-4, 16.0]
@@ -34,22 +34,22 @@ def arrays(
     nonzero: bool = False,
     off_kinks: bool = False,
 ) -> Array:
-    """Draw a float64 array of multiples of 1/16: exact in binary, and few digits when shrunk.
+    """Draw a float64 array of multiples of 1/16: exact in binary, with few digits when shrunk.
 
-    One in three is scaled by a power of two: up to 16 times as large where no limits are given, and
-    down to within 1/1024 where they include 0.
+    One in three is scaled by a power of two: up to 16 times as large without limits, and down to
+    within 1/1024 if the limits include 0.
 
     Parameters
     ----------
     shape : tuple of int or strategy, optional
-        By default up to three axes of 1 to 4.
+        By default, up to three axes of length 1 to 4.
     low, high : float, optional
-        Both included; by default −3 and 3, and −48 and 48 of what is scaled.
+        Limits, both included; by default −3 and 3, or −48 and 48 when scaled.
     nonzero : bool
-        Draw no 0.
+        Exclude 0.
     off_kinks : bool
-        Draw odd multiples of 1/32 instead. None of them is 0, nor any other multiple of 1/16, so a
-        branch at such a number is never on its edge.
+        Draw odd multiples of 1/32 instead. None of them is a multiple of 1/16 such as 0, so values
+        are never on a kink at such a number.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def arrays(
 
 @st.composite
 def distinct(draw: st.DrawFn, shape: Shapes | None = None) -> Array:
-    """Draw a float64 array of multiples of 1/16, no two of them equal: for a maximum without ties.
+    """Draw a float64 array of distinct multiples of 1/16, for a maximum without ties.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def operands(
     high: float | None = None,
     **options: Any,
 ) -> tuple[Array, ...]:
-    """Draw `count` arrays that broadcast against each other, the other arguments as for `arrays`.
+    """Draw `count` arrays that broadcast together; other arguments are as for `arrays`.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def operands(
 
 @st.composite
 def labels(draw: st.DrawFn, shape: Shapes = (3,), classes: int = 4) -> Array:
-    """Draw an int64 array of labels, from 0 to below `classes`.
+    """Draw an int64 array of labels, from 0 to `classes` − 1.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def one_hot(shape: Shapes = (3,), classes: int = 4) -> st.SearchStrategy[Array]:
 
 @st.composite
 def probabilities(draw: st.DrawFn, shape: Shapes = (3, 4)) -> Array:
-    """Draw float64 rows along the last axis that are above 0 and sum to 1.
+    """Draw a float64 array that is positive and sums to 1 along the last axis.
 
     Examples
     --------

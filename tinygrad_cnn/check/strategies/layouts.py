@@ -1,4 +1,4 @@
-"""The same values in other places of memory: a result must not depend on where they lie."""
+"""Memory layouts: the same values, stored differently; results must not depend on them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Layout: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def c_order(x: NDArray[Any]) -> NDArray[Any]:
-    """Return `x` row by row."""
+    """Return `x` in C order, row by row."""
     return np.array(x, order="C")
 
 
 def fortran_order(x: NDArray[Any]) -> NDArray[Any]:
-    """Return `x` column by column."""
+    """Return `x` in Fortran order, column by column."""
     return np.array(x, order="F")
 
 
 def strided(x: NDArray[Any]) -> NDArray[Any]:
-    """Return `x` as every other cell of an array of ones."""
+    """Return `x` as every other element of an array of ones."""
     around = np.ones([2 * n for n in x.shape], x.dtype)
     view = around[(slice(None, None, 2),) * x.ndim] if x.ndim else around
     view[...] = x
@@ -31,33 +31,33 @@ def strided(x: NDArray[Any]) -> NDArray[Any]:
 
 
 def negative_strides(x: NDArray[Any]) -> NDArray[Any]:
-    """Return `x` as the reverse, along every axis, of what lies in memory."""
+    """Return `x` as a view that is reversed along every axis."""
     return np.flip(np.flip(x).copy())
 
 
 def read_only(x: NDArray[Any]) -> NDArray[Any]:
-    """Return `x` as an array that cannot be written to."""
+    """Return `x` as a read-only array."""
     copy = np.array(x)
     copy.setflags(write=False)
     return copy
 
 
 def channels_last(x: NDArray[Any]) -> NDArray[Any]:
-    """Return `x` with its second axis last in memory: (N, C, H, W) lies as (N, H, W, C)."""
+    """Return `x` with its second axis last in memory: (N, C, H, W) stored as (N, H, W, C)."""
     if x.ndim < 2:
         return strided(x)
     return np.moveaxis(np.moveaxis(x, 1, -1).copy(), -1, 1)
 
 
 def batch_last(x: NDArray[Any]) -> NDArray[Any]:
-    """Return `x` with its first axis last in memory: (N, C, H, W) lies as (C, H, W, N)."""
+    """Return `x` with its first axis last in memory: (N, C, H, W) stored as (C, H, W, N)."""
     if x.ndim < 2:
         return strided(x)
     return np.moveaxis(np.moveaxis(x, 0, -1).copy(), -1, 0)
 
 
 def unaligned(x: NDArray[Any]) -> NDArray[Any]:
-    """Return `x` where its elements start between two words of memory."""
+    """Return `x` with elements that are not aligned to words of memory."""
     memory = np.zeros(x.nbytes + 1, np.uint8)[1:]
     copy = memory.view(x.dtype).reshape(x.shape)
     copy[...] = x
@@ -77,7 +77,7 @@ LAYOUTS: tuple[Layout, ...] = (
 
 
 def layouts() -> st.SearchStrategy[Layout]:
-    """Draw one of `LAYOUTS`: a function that returns an array's values in another memory layout.
+    """Draw one of `LAYOUTS`: a function that returns an array in another memory layout.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Shapes that fit each other, and the axes and indices that fit a shape."""
+"""Strategies for matching shapes, and for axes and indices of a shape."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Shape: TypeAlias = tuple[int, ...]
 def shapes(
     draw: st.DrawFn, min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 4
 ) -> Shape:
-    """Draw the shape of an array, every number of axes as often as any other.
+    """Draw the shape of an array, with every number of axes equally likely.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def shapes(
 def broadcasting(
     count: int, max_dims: int = 3, min_side: int = 1, max_side: int = 3
 ) -> st.SearchStrategy[list[Shape]]:
-    """Draw `count` shapes that broadcast against each other.
+    """Draw `count` shapes that broadcast together.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def broadcasting(
 
 
 def matmul_shapes(min_side: int = 1) -> st.SearchStrategy[list[Shape]]:
-    """Draw two shapes that a matrix product takes: every case that NumPy has.
+    """Draw two shapes for a matrix product, covering every case of NumPy.
 
     They are (..., n, k) or (k,), and (..., k, m) or (k,), with leading axes that broadcast.
 
@@ -66,7 +66,7 @@ def matmul_shapes(min_side: int = 1) -> st.SearchStrategy[list[Shape]]:
 
 
 def axes(ndim: int) -> st.SearchStrategy[Any]:
-    """Draw what a reduction of `ndim` axes takes: an axis, a tuple of axes, or None.
+    """Draw the axes of a reduction over `ndim` axes: an axis, a tuple of axes, or None.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def axes(ndim: int) -> st.SearchStrategy[Any]:
 
 @st.composite
 def indices(draw: st.DrawFn, shape: Shape) -> Any:
-    """Draw an index of any kind: basic, integer arrays with repeats, a boolean array, a mixture.
+    """Draw an index of any kind: basic, integer arrays with repeats, a boolean array, or mixed.
 
     Examples
     --------

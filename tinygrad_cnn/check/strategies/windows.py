@@ -1,4 +1,4 @@
-"""Convolutions and poolings that fit their images by construction, and stay small."""
+"""Strategies for small convolutions and poolings that fit their images by construction."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from tinygrad_cnn.check.strategies.shapes import Shape
 
 CHANNELS = [(1, 1, 1), (1, 2, 3), (1, 3, 2), (2, 1, 1), (2, 2, 1), (3, 1, 1), (3, 1, 2)]
-"""Groups, and input and output channels a group; with one input channel a group, depthwise."""
+"""Groups, input and output channels per group; one input channel per group is depthwise."""
 
 MULTIPLY_ADDS = 10_000
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution, or a transposed one: the shapes of images and kernels, and its options.
+    """A (transposed) convolution: the shapes of images and kernels, and the options.
 
-    `y` is the shape of the result; with a bias, it has one for each of its channels.
+    `y` is the shape of the result; a bias has one entry per channel of the result.
     """
 
     x: Shape
@@ -32,7 +32,7 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Pooling:
-    """A pooling: the shape of its images and of its result, and its options."""
+    """A pooling: the shapes of the images and the result, and the options."""
 
     x: Shape
     y: Shape
@@ -40,12 +40,12 @@ class Pooling:
 
 
 def both(option: Any) -> tuple[Any, Any]:
-    """Return an option for height and width as a pair."""
+    """Return a height-and-width option as a pair."""
     return option if isinstance(option, tuple) else (option, option)
 
 
 def number_or_pair(least: int, most: int) -> st.SearchStrategy[Any]:
-    """Draw an option for height and width: one number for both, or two."""
+    """Draw a height-and-width option: one number for both, or a pair."""
     number = st.integers(least, most)
     return st.one_of(number, st.tuples(number, number))
 
@@ -56,14 +56,14 @@ def convolutions(
     batches: Sequence[int] = (1, 2, 3),
     multiply_adds: int = MULTIPLY_ADDS,
 ) -> Convolution:
-    """Draw a convolution whose kernel fits: strided, padded, dilated, grouped, depthwise.
+    """Draw a convolution whose kernel fits: strided, padded, dilated, grouped or depthwise.
 
     Parameters
     ----------
     batches : sequence of int
-        Numbers of images to draw from, 0 or 1 among them.
+        Batch sizes to draw from, including 0 or 1.
     multiply_adds : int
-        How much work it may be at most; from 500 up.
+        The most multiply-adds of the convolution; at least 500.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def convolutions(
     padding = draw(st.one_of(number_or_pair(0, 2), st.sampled_from(["same", "valid"])))
     stride = 1 if padding == "same" else draw(number_or_pair(1, 3))
     border = (0, 0) if padding == "valid" else both(padding)
-    cells = groups * oc * c * math.prod(kernel)  # multiply-adds for one place of the kernel
+    cells = groups * oc * c * math.prod(kernel)  # multiply-adds for one kernel position
     size: list[int] = []
     count: list[int] = []
     for k, s, d, p in zip(kernel, both(stride), both(dilation), border, strict=True):
@@ -112,7 +112,7 @@ def large_convolutions(
     stride: int = 1,
     groups: int = 1,
 ) -> Convolution:
-    """Draw a convolution of about these sizes: a few more of each, some padding, small images.
+    """Draw a convolution of about these sizes or slightly more, with padding and small images.
 
     Examples
     --------
@@ -154,7 +154,7 @@ def transposed_convolutions(draw: st.DrawFn, batches: Sequence[int] = (1, 2)) ->
         n = draw(st.integers(1, 3))
         e = draw(st.integers(0, s - 1))
         unpadded = (n - 1) * s + d * (k - 1) + e + 1
-        p = draw(st.integers(0, min(2, (unpadded - 1) // 2)))  # leaves an output of one or more
+        p = draw(st.integers(0, min(2, (unpadded - 1) // 2)))  # keeps the output at least 1
         size.append(n)
         padding.append(p)
         extra.append(e)
@@ -172,12 +172,13 @@ def transposed_convolutions(draw: st.DrawFn, batches: Sequence[int] = (1, 2)) ->
 
 @st.composite
 def poolings(draw: st.DrawFn, average: bool = False) -> Pooling:
-    """Draw a pooling whose window fits: overlapping, with gaps, padded, dilated, rounded up.
+    """Draw a pooling whose window fits: overlapping, with gaps, padded, dilated or rounded up.
 
     Parameters
     ----------
     average : bool
-        Draw the options of an average (``count_include_pad``) and not of a maximum (``dilation``).
+        Draw the options of average pooling (``count_include_pad``) instead of those of max pooling
+        (``dilation``).
 
     Examples
     --------
@@ -205,7 +206,7 @@ def poolings(draw: st.DrawFn, average: bool = False) -> Pooling:
     steps = both(kernel_size if stride is None else stride)
     size, count = [], []
     for reach, s, p, d in zip(reaches, steps, both(padding), both(dilation), strict=True):
-        least = max(1, reach - 2 * p, d if p else 1)  # with padding, a window could miss fewer
+        least = max(1, reach - 2 * p, d if p else 1)  # padded windows could miss fewer
         n = draw(st.integers(least, least + 4))
         size.append(n)
         count.append(_windows(n, reach, s, p, ceil_mode))
@@ -225,7 +226,7 @@ def poolings(draw: st.DrawFn, average: bool = False) -> Pooling:
 
 
 def _windows(n: int, reach: int, stride: int, padding: int, ceil_mode: bool) -> int:
-    """Return how many windows there are; a last one that starts beyond the image does not count."""
+    """Return the number of windows, without a last one that starts beyond the image."""
     room = n + 2 * padding - reach
     if not ceil_mode:
         return room // stride + 1
