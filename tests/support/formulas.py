@@ -61,7 +61,7 @@ class _Reader:
     def __init__(self, text: str, names: Iterable[str]) -> None:
         known = sorted({*names, *FUNCTIONS, *WORDS}, key=len, reverse=True)
         powers = f"(?:[{''.join(RAISED)}]+|ᵀ)"
-        pattern = "|".join([*map(_as_token, known), r"\d+\.?\d*(?:e-?\d+)?", powers, r"\S"])
+        pattern = "|".join([*map(_as_token, known), r"\d+\.?\d*(?:e[−-]?\d+)?", powers, r"\S"])
         self.text = text
         self.names = set(names)
         self.tokens = re.findall(pattern, text)
@@ -177,7 +177,7 @@ class _Reader:
         if token == "∞":
             return ("number", "inf")
         if token[:1].isdigit():
-            return ("number", token)
+            return ("number", token.replace("−", "-"))
         raise FormulaError(f"{self.text!r}: {token or 'its end'!r} is not expected")
 
     def arguments(self) -> list[Tree]:

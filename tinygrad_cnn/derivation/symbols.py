@@ -137,7 +137,7 @@ class Symbols:
         """Return the symbol of an array without a gradient; the digits of a single number."""
         array = value.array if isinstance(value, Variable) else np.asarray(value)
         if array.size == 1 and parameter != "target":
-            return _literal(parameter, array.item())
+            return _literal(parameter, array.reshape(-1)[0])
         key: Any = value
         if not isinstance(value, Variable):
             key = (array.shape, array.dtype.char, array.tobytes())
@@ -217,9 +217,7 @@ def _literal(parameter: str, value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return str(int(value))
     if isinstance(value, int | float | np.number):
-        with np.errstate(over="ignore"):
-            single = np.float32(value)  # the digits of a float32 value: 0.1, not 0.10000000149
-        exact = str(single if float(single) == float(value) else value)  # so that "=" is true
+        exact = str(value)  # all digits of its dtype, as "=" says
         digits = exact.removesuffix(".0").replace("-", "−")
         return f"({digits})" if digits.startswith("−") else digits
     return str(value)
