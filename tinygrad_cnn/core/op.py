@@ -72,8 +72,13 @@ class Op(Declaration[P]):
             if state.observers:
                 self._tell(state, operands, arrays, None, None, started, error)
             raise
-        node = None
-        y, origin = self._placed(y, operands, recorded=bool(wanted and state.on))
+        node = origin = None
+        owned = y.base is None
+        for array in arrays:
+            if array is y:
+                owned = False
+        if not owned:
+            y, origin = self._placed(y, operands, recorded=bool(wanted and state.on))
         if wanted and state.on:
             plan = self._plans.get(wanted) or self._plan(wanted)
             node = self._record(plan, arguments, arrays, parents, y, state.scope)
@@ -164,8 +169,6 @@ class Op(Declaration[P]):
         """
         for value in operands:
             array = value.array if isinstance(value, Variable) else value
-            if y.base is None and y is not array:
-                continue  # owns its memory
             if isinstance(value, Variable):
                 owner = value.owner
                 if owner is None and not recorded:
