@@ -31,9 +31,9 @@ class LeafArray(np.ndarray):
         return view
 
     def __array_finalize__(self, source: Any) -> None:
-        """Assign a view of a view to the same leaf, and a copy (which is writable) to none."""
-        is_view = self.base is not None and not self.flags.writeable
-        self._leaf = getattr(source, "_leaf", None) if is_view else None
+        """Let a view of a view belong to the same leaf, and a copy to none."""
+        leaf = getattr(source, "_leaf", None)
+        self._leaf = leaf if leaf is not None and np.may_share_memory(self, leaf.array) else None
 
     def _writable(self) -> np.ndarray[Any, Any]:
         """Return writable memory and mark the leaf as changed."""
