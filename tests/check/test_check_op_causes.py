@@ -1,4 +1,4 @@
-"""`check_op` names the cause: what is random, remembers, overwrites, is forgotten or not linear."""
+"""`check_op` names causes: randomness, state, writes, missing derivatives, nonlinear rules."""
 
 from __future__ import annotations
 

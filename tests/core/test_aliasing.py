@@ -29,7 +29,7 @@ SHAPES = [(2, 2), (4,)]
 
 @dataclass
 class Model:
-    """A value that nobody can change, and how gradients flow from it to what it was made of."""
+    """A constant value, and the gradient functions to the values it was computed from."""
 
     value: Array
     parents: list[tuple[Model, Callable[[Array], Array]]] = field(default_factory=list)

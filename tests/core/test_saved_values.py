@@ -368,7 +368,7 @@ def test_a_copy_of_an_array_handed_out_is_nobodys_memory() -> None:
     y.backward()
 
 
-# --- values that are somebody else's ------------------------------------------------------------
+# --- memory owned by another Tensor, lists and options -------------------------------------------
 
 
 @pytest.mark.parametrize("under", [tg.enable_grad, tg.no_grad])

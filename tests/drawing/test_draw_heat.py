@@ -1,4 +1,4 @@
-"""Heat: what is coloured how, and what is marked."""
+"""Heat maps: colors and marks."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def test_a_view_to_write_to_is_never_a_copy(shape: tuple[int, ...], strides: Str
 
 
 def test_the_engine_writes_to_no_reshaped_array_but_a_view() -> None:
-    """`reshape` may copy and what is written to the copy is lost; `buffers.view` raises instead."""
+    """`reshape` may copy, and a write to the copy is lost; `buffers.view` raises instead."""
     mistakes = []
     for path in sorted(Path(buffers.__file__).parent.glob("*.py")):
         for function in ast.walk(ast.parse(path.read_text())):

@@ -377,7 +377,7 @@ def test_a_layer_on_other_axes_than_are_known_is_refused(module, reason):
 
 
 def test_a_layer_that_does_not_compute_what_its_kind_does_is_refused():
-    """The numbers are compared with the value before they are told."""
+    """The numbers are compared with the value before they are shown."""
 
     class Doubled(nn.BatchNorm2d):
         def forward(self, x):

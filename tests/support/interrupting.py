@@ -54,7 +54,7 @@ def interrupted_everywhere(work: Callable[[], Any]) -> Iterator[str]:
 
     Yields the place: a function begins, the instruction after a call, or a loop jumps back.
     """
-    work()  # what is cached is made
+    work()  # fill the caches
     place, count = "", 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
