@@ -21,7 +21,7 @@ from tinygrad_cnn.nn.layers import (
 from tinygrad_cnn.nn.models import MLP, MODELS, VGG, LeNet5, build
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.nn.sequential import Sequential
-from tinygrad_cnn.nn.summary import Row, Summary
+from tinygrad_cnn.nn.summary import Summary, SummaryRow
 
 __all__ = [
     "MLP",
@@ -41,11 +41,11 @@ __all__ = [
     "Module",
     "Parameter",
     "ReLU",
-    "Row",
     "Sequential",
     "Sigmoid",
     "Softmax",
     "Summary",
+    "SummaryRow",
     "Tanh",
     "build",
     "init",

@@ -10,11 +10,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.recording import qualified, recording
-from tinygrad_cnn.core.tensor import Parameter, Tensor
+from tinygrad_cnn.core.observer import observe
+from tinygrad_cnn.core.recording import (
+    Recording,
+    changed_recording,
+    no_grad,
+    qualified,
+    recording,
+)
+from tinygrad_cnn.core.tensor import Parameter, Tensor, get_default_dtype
 from tinygrad_cnn.core.variable import Variable
-from tinygrad_cnn.nn import calls
-from tinygrad_cnn.nn.summary import Summary, summarise
+from tinygrad_cnn.nn.summary import CostCounter, Summary, SummaryRow
 from tinygrad_cnn.support.arguments import native
 
 
@@ -63,12 +69,12 @@ class Module:
         outermost appends nothing. An exception carries a note with the module that raised it.
         """
         outside = recording.get()
-        state = calls.inside(outside, self)
+        state = _inside(outside, self)
         try:
             recording.set(state)
             y = self.forward(*args, **kwargs)
         except Exception as error:
-            calls.say_where(error)
+            _note_module(error)
             raise
         finally:
             recording.set(outside)
@@ -288,7 +294,72 @@ class Module:
         2      Flatten  96                  0              0
         total                             156          2,400
         """
-        return summarise(self, input_shape)
+        if input_shape is None:
+            input_shape = getattr(self, "input_shape", None)
+        shapes, costs = ({}, None) if input_shape is None else _trace(self, tuple(input_shape))
+        counted: set[int] = set()
+        rows = []
+        for name, module in self.named_modules():
+            members = [member for _, member in module.members()]
+            own = {id(p): p.size for p in members if isinstance(p, Parameter)}
+            learned = sum(size for key, size in own.items() if key not in counted)
+            counted.update(own)
+            cost = None if costs is None else costs.get(id(module), 0)
+            is_layer = all(isinstance(member, Tensor) for member in members)
+            if is_layer or learned or cost:
+                shape = shapes.get(id(module))
+                rows.append(SummaryRow(name, type(module).__name__, shape, learned, cost))
+        return Summary(tuple(rows))
+
+
+# --- calls ---------------------------------------------------------------------------------------
+
+
+def _inside(state: Recording, module: Module) -> Recording:
+    """Return the state for a call of `module` in `state`, with its name in the scope."""
+    on, scope, observers, caller, shapes = state
+    if caller is not None:
+        scope = qualified(scope, _name_in(caller, module))
+    return Recording(on, scope, observers, module, shapes)
+
+
+def _name_in(caller: Module, module: Module) -> str:
+    """Return the name of `module` in `caller`; "" if it is not there."""
+    for name, value in vars(caller).items():  # the usual case
+        if value is module:
+            return name
+    for name, value in vars(caller).items():  # else in a list
+        if isinstance(value, list | tuple):
+            for i, item in enumerate(value):
+                if item is module:
+                    return f"{name}.{i}"
+    names = (name for name, inner in caller.named_modules() if inner is module)
+    return next(names, "")
+
+
+def _note_module(error: Exception) -> None:
+    """Note on `error` the module that raised it, unless an op or inner module already has."""
+    where = recording.get().scope
+    if where and not any(note.startswith("in module") for note in getattr(error, "__notes__", ())):
+        error.add_note(f"in module {where}")
+
+
+def _trace(
+    module: Module, input_shape: tuple[int, ...]
+) -> tuple[dict[int, tuple[int, ...]], dict[int, int]]:
+    """Run a model on zeros; return output shapes without batch axis, and multiply-adds, by id."""
+    dtype = next((p.dtype for p in module.parameters()), get_default_dtype())
+    x = Tensor(np.zeros((1, *input_shape), dtype))
+    modes = [(inner, inner.training) for inner in module.modules()]
+    counter, shapes = CostCounter(), dict[int, tuple[int, ...]]()
+    try:
+        module.eval()
+        with no_grad(), observe(counter), changed_recording(module=None, shapes=shapes):
+            module(x)
+    finally:
+        for inner, training in modes:
+            inner.training = training
+    return {key: shape[1:] for key, shape in shapes.items()}, counter.costs
 
 
 # --- search through attributes -------------------------------------------------------------------

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tinygrad_cnn.core.observer import ForwardEvent, Observer, observe
-from tinygrad_cnn.core.recording import no_grad, recording
-from tinygrad_cnn.core.tensor import Parameter, Tensor, get_default_dtype
-from tinygrad_cnn.nn import calls
-
-if TYPE_CHECKING:
-    from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.core.observer import ForwardEvent, Observer
+from tinygrad_cnn.core.recording import recording
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SummaryRow:
     """One layer of a `Summary`.
 
     Attributes
@@ -47,11 +39,11 @@ class Summary:
 
     Attributes
     ----------
-    rows : tuple of Row
+    rows : tuple of SummaryRow
         The layers, in the order of the model's attributes.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[SummaryRow, ...]
 
     @property
     def parameters(self) -> int:
@@ -79,53 +71,18 @@ class Summary:
     __repr__ = __str__
 
 
-def summarise(module: Module, input_shape: tuple[int, ...] | None) -> Summary:
-    """Return the summary of `module` (`Module.summary`)."""
-    if input_shape is None:
-        input_shape = getattr(module, "input_shape", None)
-    shapes, costs = ({}, None) if input_shape is None else _trace(module, tuple(input_shape))
-    counted: set[int] = set()
-    rows = []
-    for name, inner in module.named_modules():
-        members = [member for _, member in inner.members()]
-        own = {id(p): p.size for p in members if isinstance(p, Parameter)}
-        learned = sum(size for key, size in own.items() if key not in counted)
-        counted.update(own)
-        cost = None if costs is None else costs.get(id(inner), 0)
-        is_layer = all(isinstance(member, Tensor) for member in members)
-        if is_layer or learned or cost:
-            shape = shapes.get(id(inner))
-            rows.append(Row(name, type(inner).__name__, shape, learned, cost))
-    return Summary(tuple(rows))
-
-
-class _Counter(Observer):
+class CostCounter(Observer):
     """Sums the multiply-adds of each module's own ops, by the module's id."""
 
     def __init__(self) -> None:
         self.costs: dict[int, int] = {}
 
     def forward(self, event: ForwardEvent) -> None:
+        """Add the cost of an op to those of the module that called it."""
         module = recording.get().module
         if module is not None and event.output is not None:
             key = id(module)
             self.costs[key] = self.costs.get(key, 0) + event.op.cost(event.arguments, event.output)
-
-
-def _trace(module: Module, input_shape: tuple[int, ...]) -> tuple[calls.Shapes, dict[int, int]]:
-    """Run the model on zeros; return output shapes without batch axis, and multiply-adds."""
-    dtype = next((p.dtype for p in module.parameters()), get_default_dtype())
-    x = Tensor(np.zeros((1, *input_shape), dtype))
-    modes = [(inner, inner.training) for inner in module.modules()]
-    counter, shapes = _Counter(), calls.Shapes()
-    try:
-        module.eval()
-        with no_grad(), observe(counter), calls.watched(shapes):
-            module(x)
-    finally:
-        for inner, training in modes:
-            inner.training = training
-    return {key: shape[1:] for key, shape in shapes.items()}, counter.costs
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:
