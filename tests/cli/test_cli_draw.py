@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from tinygrad_cnn.drawing.graph import Graph
+from tinygrad_cnn.drawing.graph import DrawnGraph
 
 Call = Callable[..., Result]
 
@@ -22,8 +22,8 @@ class Deep(nn.MLP):
 """
 
 
-def graph(path: str) -> Graph:
-    return Graph.from_json(json.loads(Path(path).read_text("utf-8")))
+def graph(path: str) -> DrawnGraph:
+    return DrawnGraph.from_json(json.loads(Path(path).read_text("utf-8")))
 
 
 def test_a_ready_model_is_drawn(call: Call, few_file: str) -> None:

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from support.compositions import Composition, Step, compositions, differentiated
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.drawing.graph import Graph, Statistics
+from tinygrad_cnn.drawing.graph import DrawnGraph, Statistics
 
 
 def needed(composition: Composition) -> list[tuple[int, Step]]:
@@ -70,7 +70,7 @@ def test_edges_lead_from_earlier_to_later_nodes_and_ids_count(composition):
 
 
 @pytest.fixture(scope="module")
-def lenet() -> tuple[tg.nn.LeNet5, Graph]:
+def lenet() -> tuple[tg.nn.LeNet5, DrawnGraph]:
     rng = np.random.default_rng(0)
     model = tg.nn.LeNet5(rng=rng)
     images = rng.standard_normal((2, 1, 28, 28)).astype("f4")
@@ -148,15 +148,15 @@ def test_json_comes_back_as_it_was(composition):
         y.backward()
     graph = trace.draw(values=True).graph
     text = json.dumps(graph.to_json(), allow_nan=False)
-    assert Graph.from_json(json.loads(text)) == graph
+    assert DrawnGraph.from_json(json.loads(text)) == graph
 
 
 @pytest.mark.parametrize(
     "data", [{}, [], {"schema": "other"}, {"schema": "tinygrad-cnn graph 1", "nodes": [{}]}]
 )
 def test_json_of_another_schema_is_refused(data):
-    with pytest.raises(ValueError, match=r"Graph\.from_json: .*expected 'tinygrad-cnn graph 1'"):
-        Graph.from_json(data)
+    with pytest.raises(ValueError, match=r"from_json: .*expected 'tinygrad-cnn graph 1'"):
+        DrawnGraph.from_json(data)
 
 
 @given(arrays("f8", st.integers(0, 20), elements=st.floats(allow_subnormal=False)))

@@ -11,7 +11,7 @@ from support import pages
 from support.pictures import edges_of
 
 from tinygrad_cnn.drawing.__main__ import PICTURES
-from tinygrad_cnn.drawing.graph import Edge, Graph, Node, Scope, Statistics
+from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode, DrawnScope, Statistics
 
 PAGE = pages.ROOT / "docs" / "reading-the-graph.md"
 
@@ -31,7 +31,7 @@ def test_the_page_shows_each_picture() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", [Graph, Node, Edge, Scope, Statistics])
+@pytest.mark.parametrize("kind", [DrawnGraph, DrawnNode, DrawnEdge, DrawnScope, Statistics])
 def test_the_page_names_each_key_of_the_json_file(kind: type) -> None:
     schema = PAGE.read_text("utf-8").partition("## The JSON file")[2]
     assert all(f"`{field.name}`" in schema for field in dataclasses.fields(kind))

@@ -16,7 +16,7 @@ from support.pictures import edges_of, ids_of, need_dot, texts_of
 import tinygrad_cnn as tg
 from tinygrad_cnn.drawing import Drawing
 from tinygrad_cnn.drawing import layout as engine
-from tinygrad_cnn.drawing.graph import Graph
+from tinygrad_cnn.drawing.graph import DrawnGraph
 from tinygrad_cnn.drawing.layout import GraphvizMissingError, TooLargeError
 
 
@@ -53,7 +53,7 @@ def test_each_format_is_written_whole(tmp_path: Path, suffix: str, beginning: by
 def test_json_is_the_graph(tmp_path: Path):
     drawing = loss().draw(gradients=True, depth=1)
     path = drawing.render(tmp_path / "graph.json")
-    assert Graph.from_json(json.loads(path.read_text("utf-8"))) == drawing.graph
+    assert DrawnGraph.from_json(json.loads(path.read_text("utf-8"))) == drawing.graph
 
 
 @pytest.mark.usefixtures("dot")

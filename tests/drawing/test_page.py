@@ -72,7 +72,7 @@ def test_no_text_of_the_data_can_end_its_element():
 
 
 def test_what_is_no_drawing_is_refused():
-    with pytest.raises(TypeError, match="page: drawing is Graph, expected a Drawing"):
+    with pytest.raises(TypeError, match="page: drawing is DrawnGraph, expected a Drawing"):
         page(perceptron().drawing.full)
 
 

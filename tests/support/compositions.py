@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.check.strategies import axes, broadcasting, indices
-from tinygrad_cnn.drawing.graph import Edge, Graph
+from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph
 
 Shape: TypeAlias = tuple[int, ...]
 Options: TypeAlias = dict[str, Any]
@@ -88,7 +88,7 @@ def compositions(draw: st.DrawFn) -> Composition:
     return Composition(tuple(shapes), tuple(steps))
 
 
-def differentiated(graph: Graph) -> list[Edge]:
+def differentiated(graph: DrawnGraph) -> list[DrawnEdge]:
     """Return the edges along which gradients flow: all but those of an index that is an array."""
     return [edge for edge in graph.edges if edge.argument != "index"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.op import Op
-from tinygrad_cnn.drawing.graph import Edge, Graph, Kind, Node, Statistics
+from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode, Kind, Statistics
 from tinygrad_cnn.drawing.names import Namer, Names
 from tinygrad_cnn.drawing.scopes import ancestors, common, scopes_of
 from tinygrad_cnn.drawing.steps import Argument, Leaf, Source, Step, with_sources
@@ -47,7 +47,7 @@ def build(
     names: Names | None,
     modules: Mapping[str, Module],
     title: str,
-) -> tuple[Graph, Arrays]:
+) -> tuple[DrawnGraph, Arrays]:
     """Return the graph of `steps`, or of the computation of `last`, with its arrays."""
     sources = list(with_sources(steps, last))
     calls = [source for source in sources if isinstance(source, Step)]
@@ -61,8 +61,8 @@ def build(
             users.setdefault(argument.source, []).append(around[scope_of[step]])
     arrays = Arrays()
     costs = _Costs()
-    nodes: list[Node] = []
-    edges: list[Edge] = []
+    nodes: list[DrawnNode] = []
+    edges: list[DrawnEdge] = []
     ids: dict[Source, str] = {}
     turn = 0
     for source in sources:
@@ -83,14 +83,14 @@ def build(
             if argument.gradient is not None:
                 arrays.contributions[edge.id] = argument.gradient
             edges.append(edge)
-    return Graph(title, tuple(nodes), tuple(edges), scopes), arrays
+    return DrawnGraph(title, tuple(nodes), tuple(edges), scopes), arrays
 
 
-def _leaf(own: str, leaf: Leaf, name: str, scope: str) -> Node:
+def _leaf(own: str, leaf: Leaf, name: str, scope: str) -> DrawnNode:
     kind: Kind = "parameter" if leaf.learned else "input"
     if leaf.origin is None and leaf.shape == ():
         kind = "constant"
-    return Node(
+    return DrawnNode(
         own,
         kind,
         name,
@@ -106,13 +106,13 @@ def _leaf(own: str, leaf: Leaf, name: str, scope: str) -> Node:
 
 def _call(
     own: str, step: Step, name: str, scope: str, turn: int, multiply_adds: int | None
-) -> Node:
+) -> DrawnNode:
     op = step.op
     value = _statistics(step.array)
     dead = step.dead
     if op is not None and op.name == "relu" and value is not None:
         dead = value.zero
-    return Node(
+    return DrawnNode(
         own,
         "error" if op is None else "op",
         name,
@@ -176,10 +176,10 @@ def _of_shape(shape: tuple[int, ...]) -> NDArray[Any]:
     return np.broadcast_to(np.float32(0), shape)
 
 
-def _edge(own: str, argument: Argument, source: str, target: str) -> Edge:
+def _edge(own: str, argument: Argument, source: str, target: str) -> DrawnEdge:
     rule = argument.derivative
     texts = ("", "", "") if rule is None else (rule.formula, rule.latex, rule.equation)
-    return Edge(own, source, target, argument.name, *texts, _statistics(argument.gradient))
+    return DrawnEdge(own, source, target, argument.name, *texts, _statistics(argument.gradient))
 
 
 def _saturated(step: Step) -> float | None:

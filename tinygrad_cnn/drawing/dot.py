@@ -8,7 +8,7 @@ from html import escape
 from itertools import chain
 
 from tinygrad_cnn.drawing import palette
-from tinygrad_cnn.drawing.graph import Edge, Graph, Node, Scope
+from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode, DrawnScope
 from tinygrad_cnn.drawing.heat import MARKS, Heat, Mark
 from tinygrad_cnn.drawing.labels import (
     Content,
@@ -39,12 +39,12 @@ FILLS = {"module": palette.MODULE, "parameter": palette.PARAMETER, "input": pale
 Label = Callable[[Sequence[Line], Fill, str], str]
 
 
-def write_dot(graph: Graph, content: Content, *, background: str, rich: bool) -> str:
+def write_dot(graph: DrawnGraph, content: Content, *, background: str, rich: bool) -> str:
     """Return a graph as DOT.
 
     Parameters
     ----------
-    graph : Graph
+    graph : DrawnGraph
     content : Content
         The content to show.
     background : str
@@ -73,7 +73,7 @@ def write_dot(graph: Graph, content: Content, *, background: str, rich: bool) ->
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _node(node: Node, content: Content, label: Label) -> str:
+def _node(node: DrawnNode, content: Content, label: Label) -> str:
     fill = FILLS.get(node.kind, palette.CARD)
     marks: tuple[Mark, ...] = ()
     if content.heat is not None:
@@ -96,7 +96,7 @@ def _node(node: Node, content: Content, label: Label) -> str:
     )
 
 
-def _edges(edge: Edge, content: Content, label: Label, from_call: bool) -> list[str]:
+def _edges(edge: DrawnEdge, content: Content, label: Label, from_call: bool) -> list[str]:
     """Return the lines of an edge, with a backward arrow beside it if gradients are shown."""
     fill = palette.CARD
     way = f"  {edge.source} -> {edge.target}"
@@ -115,7 +115,7 @@ def _edges(edge: Edge, content: Content, label: Label, from_call: bool) -> list[
     return written
 
 
-def _lower(graph: Graph, calls: Set[str], unframed: Mapping[str, Scope]) -> list[str]:
+def _lower(graph: DrawnGraph, calls: Set[str], unframed: Mapping[str, DrawnScope]) -> list[str]:
     """Return invisible edges that keep a module's parameters below its inputs.
 
     Without them, the module's frame would extend beside the previous call, and a chain of layers
@@ -137,14 +137,14 @@ def _lower(graph: Graph, calls: Set[str], unframed: Mapping[str, Scope]) -> list
     ]
 
 
-def unframed(graph: Graph) -> dict[str, Scope]:
+def unframed(graph: DrawnGraph) -> dict[str, DrawnScope]:
     """Return the scopes that need no frame, having a single node, by name."""
     parts = Counter(node.scope for node in graph.nodes)
     parts.update(scope.parent for scope in graph.scopes)
     return {scope.name: scope for scope in graph.scopes if parts[scope.name] <= 1}
 
 
-def _clusters(graph: Graph, unframed: Mapping[str, Scope]) -> list[str]:
+def _clusters(graph: DrawnGraph, unframed: Mapping[str, DrawnScope]) -> list[str]:
     """Return the frames around modules, nested like the scopes."""
     scopes = [scope for scope in graph.scopes if scope.name not in unframed]
     inside: dict[str, list[str]] = {scope.name: [] for scope in scopes}
@@ -166,7 +166,7 @@ def _clusters(graph: Graph, unframed: Mapping[str, Scope]) -> list[str]:
     return list(chain(*reversed(blocks[""])))
 
 
-def _frame(scope: Scope) -> str:
+def _frame(scope: DrawnScope) -> str:
     words = [scope.name] + ([scope.kind] if scope.kind else [])
     name = " · ".join(words) + (f"   × {scope.repeat}" if scope.repeat > 1 else "")
     label = _plain([Line(name)], palette.CARD, "LEFT")
@@ -221,7 +221,7 @@ def _line(line: Line, fill: Fill) -> str:
 # --- title and legend ----------------------------------------------------------------------------
 
 
-def _heading(graph: Graph, content: Content, rich: bool) -> str:
+def _heading(graph: DrawnGraph, content: Content, rich: bool) -> str:
     """Return the graph's label: its title and the legend of colors and arrows."""
     words = [Line(graph.title, "title")] if graph.title else []
     if content.gradients:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_cnn.drawing.build import Arrays, build
 from tinygrad_cnn.drawing.dot import unframed, write_dot
 from tinygrad_cnn.drawing.fold import fold
-from tinygrad_cnn.drawing.graph import Graph
+from tinygrad_cnn.drawing.graph import DrawnGraph
 from tinygrad_cnn.drawing.heat import HEATS, HeatKind, Mark, heat_of, marks_of
 from tinygrad_cnn.drawing.labels import Content
 from tinygrad_cnn.drawing.layout import TooLargeError, lay_out
@@ -42,7 +42,7 @@ class Drawing:
 
     Attributes
     ----------
-    full : Graph
+    full : DrawnGraph
         The unfolded graph.
     arrays : Arrays
         The known values and gradients, by the ids of `full`.
@@ -64,7 +64,7 @@ class Drawing:
     'digraph "graph" {'
     """
 
-    full: Graph
+    full: DrawnGraph
     arrays: Arrays = field(repr=False)
     depth: int | None = None
     values: bool = False
@@ -72,7 +72,7 @@ class Drawing:
     heat: HeatKind | None = None
 
     @cached_property
-    def graph(self) -> Graph:
+    def graph(self) -> DrawnGraph:
         """The displayed graph, folded to `depth`."""
         return self._folded[0]
 
@@ -125,8 +125,8 @@ class Drawing:
         Parameters
         ----------
         path : path-like
-            With suffix ".svg", ".png", ".pdf", ".dot", ".json" (the graph, see `Graph.to_json`) or
-            ".html" (a page that steps through forward and backward).
+            With suffix ".svg", ".png", ".pdf", ".dot", ".json" (the graph, see
+            `DrawnGraph.to_json`) or ".html" (a page that steps through forward and backward).
 
         Returns
         -------
@@ -190,7 +190,7 @@ class Drawing:
         return write_dot(self.graph, self._content, background=background, rich=rich)
 
     @cached_property
-    def _folded(self) -> tuple[Graph, Mapping[str, str]]:
+    def _folded(self) -> tuple[DrawnGraph, Mapping[str, str]]:
         if self.depth is None:
             return self.full, {node.id: node.id for node in self.full.nodes}
         graph, places = fold(self.full, self.depth)
@@ -217,7 +217,7 @@ class Drawing:
         )
 
 
-def _apart(arrays: Mapping[str, Any], graph: Graph) -> Mapping[str, Any]:
+def _apart(arrays: Mapping[str, Any], graph: DrawnGraph) -> Mapping[str, Any]:
     """Return the arrays of the nodes that are not folded away."""
     return {node.id: arrays[node.id] for node in graph.nodes if node.id in arrays}
 
@@ -251,7 +251,7 @@ def _depth(depth: int | None) -> int | None:
     return None if depth is None else whole("draw", "depth", depth)
 
 
-def _check_known(graph: Graph, values: bool, gradients: bool, heat: HeatKind | None) -> None:
+def _check_known(graph: DrawnGraph, values: bool, gradients: bool, heat: HeatKind | None) -> None:
     """Raise ValueError if the data to show was not recorded."""
     calls = [node for node in graph.nodes if node.kind == "op" and not node.error]
     traced = "draw a trace: `with tg.trace() as trace:` around forward and backward, trace.draw()"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from tinygrad_cnn.drawing.graph import Graph, Node, Scope
+from tinygrad_cnn.drawing.graph import DrawnGraph, DrawnNode, DrawnScope
 from tinygrad_cnn.drawing.scopes import ancestors
 
 __all__ = ["fold"]
@@ -16,19 +16,19 @@ Number = TypeVar("Number", int, float)
 MANY = 4  # a module with more ops than this is not labeled with their names
 
 
-def fold(graph: Graph, depth: int) -> tuple[Graph, dict[str, str]]:
+def fold(graph: DrawnGraph, depth: int) -> tuple[DrawnGraph, dict[str, str]]:
     """Return the graph with modules folded into nodes, and the new node of each old one.
 
     Parameters
     ----------
-    graph : Graph
+    graph : DrawnGraph
     depth : int
         At least 1. Modules at this depth become nodes, as do shallower ones without submodules; 1
         shows a model's outermost modules.
 
     Returns
     -------
-    graph : Graph
+    graph : DrawnGraph
         The folded graph, with all edges between distinct nodes.
     places : dict of str to str
         The id of the folded node, by the id of the original node.
@@ -42,7 +42,7 @@ def fold(graph: Graph, depth: int) -> tuple[Graph, dict[str, str]]:
         or (scope.name not in outer and len(chains[scope.name]) < depth)
     }
     places: dict[str, str] = {}
-    members: dict[str, list[Node]] = {}
+    members: dict[str, list[DrawnNode]] = {}
     last: dict[str, int] = {}
     for i, node in enumerate(graph.nodes):
         around = next((folded[name] for name in chains[node.scope] if name in folded), None)
@@ -69,10 +69,10 @@ def fold(graph: Graph, depth: int) -> tuple[Graph, dict[str, str]]:
     scopes = tuple(
         scope for scope in graph.scopes if not any(n in folded for n in chains[scope.name])
     )
-    return Graph(graph.title, tuple(nodes), tuple(edges), scopes), places
+    return DrawnGraph(graph.title, tuple(nodes), tuple(edges), scopes), places
 
 
-def _module(scope: Scope, inside: Sequence[Node], leaving: set[str]) -> Node:
+def _module(scope: DrawnScope, inside: Sequence[DrawnNode], leaving: set[str]) -> DrawnNode:
     """Return the node that replaces all nodes of a scope."""
     calls = [node for node in inside if node.step is not None]
     outward = [node for node in calls if node.id in leaving] or calls
@@ -82,7 +82,7 @@ def _module(scope: Scope, inside: Sequence[Node], leaving: set[str]) -> Node:
     only = calls[0] if len(calls) == 1 else None
     steps = [node.step for node in calls if node.step is not None]
     turns = [node.backward_step for node in calls if node.backward_step is not None]
-    return Node(
+    return DrawnNode(
         scope.id,
         "module",
         scope.name,

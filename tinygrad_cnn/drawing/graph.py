@@ -1,9 +1,9 @@
 """The graph behind every drawing and its JSON file.
 
-A `Graph` has nodes, edges and scopes. Nodes are in order of creation, and each edge leads from an
-earlier node to a later one. The graph holds `Statistics` of arrays, never the arrays. It does not
-depend on the machine or the process: the same computation gives the same graph and the same JSON
-text, except for measured seconds.
+A `DrawnGraph` has nodes, edges and scopes. Nodes are in order of creation, and each edge leads from
+an earlier node to a later one. The graph holds `Statistics` of arrays, never the arrays. It does
+not depend on the machine or the process: the same computation gives the same graph and the same
+JSON text, except for measured seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SCHEMA", "Edge", "Graph", "Kind", "Node", "Scope", "Statistics"]
+__all__ = ["SCHEMA", "DrawnEdge", "DrawnGraph", "DrawnNode", "DrawnScope", "Kind", "Statistics"]
 
 SCHEMA = "tinygrad-cnn graph 1"
 """The value of the JSON key ``"schema"``; the number counts incompatible changes."""
@@ -88,7 +88,7 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class DrawnNode:
     """A call of an op, a folded module, or an array that is no call's result.
 
     Attributes
@@ -104,7 +104,7 @@ class Node:
     op : str
         The name of the op; the class of a folded module if known; else empty.
     scope : str
-        The name of the innermost `Scope` around it; empty if there is none.
+        The name of the innermost `DrawnScope` around it; empty if there is none.
     shape : tuple of int or None
         The shape of the array or result; None if the call failed.
     dtype : str
@@ -178,7 +178,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class DrawnEdge:
     """An argument of a call: ``x * x`` has two edges.
 
     Attributes
@@ -206,7 +206,7 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class DrawnScope:
     """A frame around the nodes of a module's call, or of several consecutive calls.
 
     Attributes
@@ -232,16 +232,16 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class DrawnGraph:
     """The graph of a computation, for drawing.
 
     Attributes
     ----------
     title : str
-    nodes : tuple of Node
+    nodes : tuple of DrawnNode
         In order of creation.
-    edges : tuple of Edge
-    scopes : tuple of Scope
+    edges : tuple of DrawnEdge
+    scopes : tuple of DrawnScope
         Each after its enclosing scope.
 
     Examples
@@ -251,14 +251,14 @@ class Graph:
     >>> graph = tg.draw(x * x).graph
     >>> [node.name for node in graph.nodes], [(e.source, e.target) for e in graph.edges]
     (['x', 'mul'], [('n0', 'n1'), ('n0', 'n1')])
-    >>> Graph.from_json(graph.to_json()) == graph
+    >>> DrawnGraph.from_json(graph.to_json()) == graph
     True
     """
 
     title: str
-    nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]
-    scopes: tuple[Scope, ...]
+    nodes: tuple[DrawnNode, ...]
+    edges: tuple[DrawnEdge, ...]
+    scopes: tuple[DrawnScope, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the graph as a dict for ``json.dumps``.
@@ -272,7 +272,7 @@ class Graph:
         return {"schema": SCHEMA, **_plain(asdict(self))}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Graph:
+    def from_json(cls, data: Mapping[str, Any]) -> DrawnGraph:
         """Return the graph from the dict that `to_json` gave.
 
         Raises
@@ -282,26 +282,26 @@ class Graph:
         """
         came = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
         if came != SCHEMA:
-            raise ValueError(f"Graph.from_json: schema is {came!r}, expected {SCHEMA!r}")
+            raise ValueError(f"DrawnGraph.from_json: schema is {came!r}, expected {SCHEMA!r}")
         try:
             return cls(
                 data["title"],
                 tuple(_node(node) for node in data["nodes"]),
-                tuple(_made(Edge, edge) for edge in data["edges"]),
-                tuple(Scope(**scope) for scope in data["scopes"]),
+                tuple(_made(DrawnEdge, edge) for edge in data["edges"]),
+                tuple(DrawnScope(**scope) for scope in data["scopes"]),
             )
         except (KeyError, TypeError) as error:
-            raise ValueError(f"Graph.from_json: {error}, expected {SCHEMA!r}") from error
+            raise ValueError(f"DrawnGraph.from_json: {error}, expected {SCHEMA!r}") from error
 
 
-def _node(data: Mapping[str, Any]) -> Node:
+def _node(data: Mapping[str, Any]) -> DrawnNode:
     shape = data.get("shape")
-    node: Node = _made(Node, {**data, "shape": None if shape is None else tuple(shape)})
+    node: DrawnNode = _made(DrawnNode, {**data, "shape": None if shape is None else tuple(shape)})
     return node
 
 
 def _made(kind: Any, data: Mapping[str, Any]) -> Any:
-    """Return a Node or an Edge from its dict, statistics included."""
+    """Return a DrawnNode or a DrawnEdge from its dict, statistics included."""
     made = dict(data)
     for name in {"value", "gradient"} & {attribute.name for attribute in fields(kind)}:
         numbers = made.get(name)

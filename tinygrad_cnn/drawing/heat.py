@@ -1,6 +1,6 @@
 """Heat maps: colors and marks for vanishing, exploding, dead, saturated and NaN nodes.
 
-A gradient is measured by `Node.size`, the size of its terms. Where they cancel, as for a bias
+A gradient is measured by `DrawnNode.size`, the size of its terms. Where they cancel, as for a bias
 before a batch norm, a norm of 0 does not mean that the gradient vanished.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, TypeAlias
 
-from tinygrad_cnn.drawing.graph import Edge, Graph, Node, Statistics
+from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode, Statistics
 from tinygrad_cnn.drawing.palette import DIVERGING, SEQUENTIAL, Fill
 
 __all__ = ["HEATS", "MARKS", "Heat", "HeatKind", "Mark", "heat_of", "marks_of"]
@@ -85,12 +85,12 @@ class Heat:
     cancels: bool = False
 
 
-def heat_of(graph: Graph, kind: HeatKind, marks: Mapping[str, tuple[Mark, ...]]) -> Heat:
+def heat_of(graph: DrawnGraph, kind: HeatKind, marks: Mapping[str, tuple[Mark, ...]]) -> Heat:
     """Return the heat of a graph, folded or not; `marks` come from `marks_of`."""
     return _gradient(graph, marks) if kind == "gradient" else _shares(graph, kind)
 
 
-def marks_of(graph: Graph) -> dict[str, tuple[Mark, ...]]:
+def marks_of(graph: DrawnGraph) -> dict[str, tuple[Mark, ...]]:
     """Return the marks of each node, by id.
 
     A gradient vanishes or explodes relative to two measures at once: the median norm and the first
@@ -129,14 +129,14 @@ def marks_of(graph: Graph) -> dict[str, tuple[Mark, ...]]:
     return found
 
 
-def _first_nan(graph: Graph) -> str | None:
+def _first_nan(graph: DrawnGraph) -> str | None:
     """Return the node where NaN or infinite entries first appeared, forward or else backward.
 
     From the first NaN (or else the first infinite entry), the search goes back to its inputs. In
     the backward pass, it is the node that received a finite gradient and sent a non-finite one.
     """
-    arguments: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
-    uses: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
+    arguments: dict[str, list[DrawnEdge]] = {node.id: [] for node in graph.nodes}
+    uses: dict[str, list[DrawnEdge]] = {node.id: [] for node in graph.nodes}
     for edge in graph.edges:
         arguments[edge.target].append(edge)
         uses[edge.source].append(edge)
@@ -171,12 +171,12 @@ def _rank(numbers: Statistics | None) -> int:
     return 2 if numbers.nan else 1 if numbers.infinite else 0
 
 
-def _median(nodes: Sequence[Node]) -> float:
+def _median(nodes: Sequence[DrawnNode]) -> float:
     sizes = [node.size for node in nodes if node.size > 0]
     return median(sizes) if sizes else 0.0
 
 
-def _gradient(graph: Graph, marks: Mapping[str, tuple[Mark, ...]]) -> Heat:
+def _gradient(graph: DrawnGraph, marks: Mapping[str, tuple[Mark, ...]]) -> Heat:
     middle = _median(graph.nodes)
     half = len(DIVERGING) // 2
     fills = {}
@@ -194,7 +194,7 @@ def _gradient(graph: Graph, marks: Mapping[str, tuple[Mark, ...]]) -> Heat:
     return Heat("gradient", fills, marks, scale, order, middle, cancels=cancels)
 
 
-def _shares(graph: Graph, kind: HeatKind) -> Heat:
+def _shares(graph: DrawnGraph, kind: HeatKind) -> Heat:
     amounts = {node.id: amount for node in graph.nodes if (amount := _amount(node, kind))}
     whole = math.fsum(amounts.values())
     shares = {key: amount / whole for key, amount in amounts.items()}
@@ -204,7 +204,7 @@ def _shares(graph: Graph, kind: HeatKind) -> Heat:
     return Heat(kind, fills, {}, scale, "from white to brown", whole, shares)
 
 
-def _amount(node: Node, kind: HeatKind) -> float:
+def _amount(node: DrawnNode, kind: HeatKind) -> float:
     if kind == "memory":
         return node.bytes or 0
     return (node.seconds or 0.0) + (node.backward_seconds or 0.0)

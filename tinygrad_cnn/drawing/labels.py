@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from numpy.typing import NDArray
 
 from tinygrad_cnn.drawing import text
-from tinygrad_cnn.drawing.graph import Edge, Node, Scope, Statistics
+from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnNode, DrawnScope, Statistics
 from tinygrad_cnn.drawing.heat import Heat
 
 __all__ = ["Content", "Line", "Role", "edge_lines", "gradient_lines", "node_lines"]
@@ -43,7 +43,7 @@ class Content:
         The ids of the edges that brought a gradient to a node, by node id.
     arguments : mapping of str to int
         The number of edges into a node, by node id.
-    unframed : mapping of str to Scope
+    unframed : mapping of str to DrawnScope
         The scopes drawn without a frame because they hold a single node, by name.
     """
 
@@ -55,7 +55,7 @@ class Content:
     edge_gradients: Arrays
     arrivals: Mapping[str, Sequence[str]]
     arguments: Mapping[str, int]
-    unframed: Mapping[str, Scope]
+    unframed: Mapping[str, DrawnScope]
 
     def sum_digits(self, node: str) -> int | None:
         """Return the digits for the gradients that a node adds up: see `text.sum_digits`."""
@@ -67,7 +67,7 @@ class Content:
         return text.sum_digits(known, total)
 
 
-def node_lines(node: Node, content: Content) -> list[Line]:
+def node_lines(node: DrawnNode, content: Content) -> list[Line]:
     """Return the label of a node."""
     lines = [_title(node, content.unframed.get(node.scope))]
     if node.kind != "constant" and node.shape is not None:
@@ -85,12 +85,12 @@ def node_lines(node: Node, content: Content) -> list[Line]:
     return lines
 
 
-def edge_lines(edge: Edge, content: Content) -> list[Line]:
+def edge_lines(edge: DrawnEdge, content: Content) -> list[Line]:
     """Return the label of an edge: the name of the argument, if there are several."""
     return [Line(edge.argument, "faint")] if content.arguments[edge.target] > 1 else []
 
 
-def gradient_lines(edge: Edge, content: Content) -> list[Line]:
+def gradient_lines(edge: DrawnEdge, content: Content) -> list[Line]:
     """Return the label of a backward arrow: the derivative and the gradient."""
     lines = []
     if edge.formula:
@@ -103,7 +103,7 @@ def gradient_lines(edge: Edge, content: Content) -> list[Line]:
     return lines
 
 
-def _title(node: Node, scope: Scope | None) -> Line:
+def _title(node: DrawnNode, scope: DrawnScope | None) -> Line:
     name, beside = node.name, [node.op] if node.op != node.name else []
     if scope is not None and scope.repeat > 1:
         name = f"{scope.name}  × {scope.repeat}"
@@ -114,7 +114,7 @@ def _title(node: Node, scope: Scope | None) -> Line:
     return Line(node.name or node.kind, "text" if node.kind == "constant" else "title")
 
 
-def _declared(node: Node) -> list[Line]:
+def _declared(node: DrawnNode) -> list[Line]:
     """Return the lines of an op or module: formula, options, parameters and multiply-adds."""
     if node.kind == "module":
         counts = [f"{node.parameters:,} parameters"] if node.parameters else []
@@ -147,7 +147,7 @@ def _flow(numbers: Statistics) -> str:
     return ", ".join(parts + text.troubles(numbers))
 
 
-def _gradient(node: Node, content: Content) -> list[Line]:
+def _gradient(node: DrawnNode, content: Content) -> list[Line]:
     """Return the lines of a node's gradient, unless a single edge shows it already."""
     assert node.gradient is not None
     arrived = len(content.arrivals.get(node.id, ()))
@@ -159,7 +159,7 @@ def _gradient(node: Node, content: Content) -> list[Line]:
     return [Line("gradient", "gradient", beside), *_array("", node.gradient, small, "gradient")]
 
 
-def _heat(node: Node, heat: Heat, gradients: bool) -> list[Line]:
+def _heat(node: DrawnNode, heat: Heat, gradients: bool) -> list[Line]:
     lines = []
     if heat.kind == "gradient":
         if node.gradient is not None and not gradients:
@@ -176,7 +176,7 @@ def _heat(node: Node, heat: Heat, gradients: bool) -> list[Line]:
     return lines
 
 
-def _amount(node: Node, heat: Heat) -> str:
+def _amount(node: DrawnNode, heat: Heat) -> str:
     if heat.kind == "memory":
         return text.size(node.bytes or 0)
     times = [f"{text.duration(node.seconds)} forward"] if node.seconds is not None else []

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
-from tinygrad_cnn.drawing.graph import Edge, Graph, Node, Scope
+from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode, DrawnScope
 
 __all__ = ["fold_repeats"]
 
 LONGEST = 32  # calls: the longest part searched for
 
 
-def fold_repeats(graph: Graph) -> Graph:
+def fold_repeats(graph: DrawnGraph) -> DrawnGraph:
     """Return the graph with each series of equal parts shown once, as ``× n``.
 
     Two parts are equal if they have the same ops or modules with the same shapes and options,
@@ -35,7 +35,7 @@ def fold_repeats(graph: Graph) -> Graph:
         name = f"{first[0].name} … {calls[i + length * times - 1].name}"
         while any(scope.name == name for scope in scopes):
             name += "′"
-        scopes.append(Scope(f"r{i}", name, first[0].scope, repeat=times))
+        scopes.append(DrawnScope(f"r{i}", name, first[0].scope, repeat=times))
         for j in range(i, i + length * times):
             node = calls[j]
             leaves = parts.own_leaves[node.id]
@@ -57,17 +57,17 @@ def fold_repeats(graph: Graph) -> Graph:
         for edge in graph.edges
         if edge.target not in dropped
     )
-    return Graph(graph.title, nodes, edges, tuple(scopes))
+    return DrawnGraph(graph.title, nodes, edges, tuple(scopes))
 
 
 class _Parts:
     """Find repeated parts in a sequence of calls."""
 
-    def __init__(self, graph: Graph, calls: Sequence[Node]) -> None:
+    def __init__(self, graph: DrawnGraph, calls: Sequence[DrawnNode]) -> None:
         self.calls = calls
         self.place = {node.id: i for i, node in enumerate(calls)}
         learned = {node.id: node for node in graph.nodes if node.kind == "parameter"}
-        into: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
+        into: dict[str, list[DrawnEdge]] = {node.id: [] for node in graph.nodes}
         self.users: dict[str, list[int]] = {node.id: [] for node in graph.nodes}
         for edge in graph.edges:
             into[edge.target].append(edge)
@@ -123,7 +123,9 @@ class _Parts:
         """Return the distances from call `i` back to its sources before its part."""
         return [i - source for source in self.sources[i] if source < start]
 
-    def _kind(self, node: Node, into: Sequence[Edge], learned: dict[str, Node]) -> Hashable:
+    def _kind(
+        self, node: DrawnNode, into: Sequence[DrawnEdge], learned: dict[str, DrawnNode]
+    ) -> Hashable:
         given = [
             (edge.argument, leaf.shape, leaf.dtype, len(self.users[leaf.id]) == 1)
             for edge in into

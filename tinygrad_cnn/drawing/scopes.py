@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tinygrad_cnn.drawing.graph import Scope
+from tinygrad_cnn.drawing.graph import DrawnScope
 
 __all__ = ["ancestors", "common", "scopes_of"]
 
 
 def scopes_of(
     paths: Sequence[str], kinds: Mapping[str, str]
-) -> tuple[tuple[Scope, ...], list[str]]:
+) -> tuple[tuple[DrawnScope, ...], list[str]]:
     """Return the scopes of calls, and the name of each call's innermost scope.
 
     Parameters
@@ -53,7 +53,7 @@ def scopes_of(
 
 def _named(
     opened: list[tuple[str, int]], innermost: list[int], kinds: Mapping[str, str]
-) -> tuple[tuple[Scope, ...], list[str]]:
+) -> tuple[tuple[DrawnScope, ...], list[str]]:
     """Drop scopes that hold only one other scope, and name the rest."""
     filled = set(innermost)
     children = [0] * len(opened)
@@ -63,7 +63,7 @@ def _named(
     names: dict[int, str] = {-1: ""}
     calls: dict[str, int] = {}
     taken: set[str] = set()
-    scopes: list[Scope] = []
+    scopes: list[DrawnScope] = []
     for place, (path, parent) in enumerate(opened):
         if place not in filled and children[place] == 1:
             names[place] = names[parent]
@@ -74,7 +74,7 @@ def _named(
             name = f"{path} ({calls[path]})"
         taken.add(name)
         names[place] = name
-        scopes.append(Scope(f"s{len(scopes)}", name, names[parent], kinds.get(path, "")))
+        scopes.append(DrawnScope(f"s{len(scopes)}", name, names[parent], kinds.get(path, "")))
     return tuple(scopes), [names[place] for place in innermost]
 
 
@@ -84,7 +84,7 @@ def _prefixes(path: str) -> list[str]:
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
-def ancestors(scopes: Sequence[Scope]) -> dict[str, tuple[str, ...]]:
+def ancestors(scopes: Sequence[DrawnScope]) -> dict[str, tuple[str, ...]]:
     """Return the chain of scope names down to each scope, by name; "" for no scope."""
     found: dict[str, tuple[str, ...]] = {"": ()}
     for scope in scopes:

@@ -76,7 +76,7 @@ class Argument:
 
 @dataclass(eq=False, slots=True)
 class Step:
-    """One call of an op; other attributes are as in `drawing.graph.Node`.
+    """One call of an op; other attributes are as in `drawing.graph.DrawnNode`.
 
     Attributes
     ----------

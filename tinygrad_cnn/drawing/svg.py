@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from html import escape
 
-from tinygrad_cnn.drawing.graph import Graph, Node
+from tinygrad_cnn.drawing.graph import DrawnGraph, DrawnNode
 from tinygrad_cnn.drawing.palette import style_sheet
 from tinygrad_cnn.drawing.text import shape
 
 __all__ = ["finished"]
 
 
-def finished(svg: str, graph: Graph) -> str:
+def finished(svg: str, graph: DrawnGraph) -> str:
     """Return Graphviz's SVG as one element, for a file or a page.
 
     Its elements have the ids of the graph's nodes, edges and scopes. Their titles, which browsers
@@ -41,7 +41,7 @@ def finished(svg: str, graph: Graph) -> str:
     return re.sub(r'(<g id="([^"]+)" class="[^"]*"[^>]*>\s*)<title>[^<]*</title>', titled, body)
 
 
-def _titles(graph: Graph) -> Mapping[str, str]:
+def _titles(graph: DrawnGraph) -> Mapping[str, str]:
     nodes = {node.id: _described(node) for node in graph.nodes}
     titles = dict(nodes)
     names = {node.id: node.name or node.kind for node in graph.nodes}
@@ -55,7 +55,7 @@ def _titles(graph: Graph) -> Mapping[str, str]:
     return titles
 
 
-def _described(node: Node) -> str:
+def _described(node: DrawnNode) -> str:
     words = [node.op if node.kind in ("op", "module") else node.kind, node.name]
     words = list(dict.fromkeys(filter(None, words)))
     if node.shape is not None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.core.op import OPS
 from tinygrad_cnn.drawing.build import Arrays
-from tinygrad_cnn.drawing.graph import Edge, Graph, Node
+from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode
 from tinygrad_cnn.drawing.page.embedding import Embedding
 from tinygrad_cnn.drawing.page.local import Kind, local_derivative
 from tinygrad_cnn.drawing.text import equation as cited
@@ -17,14 +17,14 @@ from tinygrad_cnn.drawing.text import option
 __all__ = ["contents"]
 
 
-def contents(graph: Graph, arrays: Arrays) -> dict[str, Any]:
+def contents(graph: DrawnGraph, arrays: Arrays) -> dict[str, Any]:
     """Return the nodes, edges, steps and arrays of an unfolded graph, as JSON values.
 
     Nodes and edges refer to arrays by index in the list ``"arrays"``, or by None.
 
     Parameters
     ----------
-    graph : Graph
+    graph : DrawnGraph
     arrays : Arrays
         The known values and gradients of its nodes and edges.
 
@@ -37,8 +37,8 @@ def contents(graph: Graph, arrays: Arrays) -> dict[str, Any]:
         from an `Embedding`.
     """
     embedding = Embedding()
-    inputs: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
-    outputs: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
+    inputs: dict[str, list[DrawnEdge]] = {node.id: [] for node in graph.nodes}
+    outputs: dict[str, list[DrawnEdge]] = {node.id: [] for node in graph.nodes}
     for edge in graph.edges:
         inputs[edge.target].append(edge)
         outputs[edge.source].append(edge)
@@ -60,7 +60,11 @@ def contents(graph: Graph, arrays: Arrays) -> dict[str, Any]:
 
 
 def _node(
-    node: Node, inputs: list[Edge], outputs: list[Edge], arrays: Arrays, embedding: Embedding
+    node: DrawnNode,
+    inputs: list[DrawnEdge],
+    outputs: list[DrawnEdge],
+    arrays: Arrays,
+    embedding: Embedding,
 ) -> dict[str, Any]:
     return {
         "id": node.id,
@@ -81,7 +85,11 @@ def _node(
 
 
 def _edge(
-    edge: Edge, call: Node, siblings: list[Edge], arrays: Arrays, embedding: Embedding
+    edge: DrawnEdge,
+    call: DrawnNode,
+    siblings: list[DrawnEdge],
+    arrays: Arrays,
+    embedding: Embedding,
 ) -> dict[str, Any]:
     sent = arrays.contributions.get(edge.id)
     local, reads = (None, []) if sent is None else _explained(edge, call, siblings, arrays)
@@ -99,7 +107,7 @@ def _edge(
 
 
 def _explained(
-    edge: Edge, call: Node, siblings: list[Edge], arrays: Arrays
+    edge: DrawnEdge, call: DrawnNode, siblings: list[DrawnEdge], arrays: Arrays
 ) -> tuple[tuple[Kind, NDArray[Any]] | None, list[tuple[str, NDArray[Any]]]]:
     """Return the local derivative of a call, or else the arrays that it reads."""
     op = OPS.get(call.op)
@@ -119,7 +127,7 @@ def _explained(
     return None, [(name, known[name]) for name in needs if name in known]
 
 
-def _steps(graph: Graph) -> list[dict[str, Any]]:
+def _steps(graph: DrawnGraph) -> list[dict[str, Any]]:
     """Return the steps: calls in order, their backward steps, and the result."""
     ahead = sorted((n for n in graph.nodes if n.step is not None), key=lambda n: n.step or 0)
     back = sorted(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from tinygrad_cnn.drawing.build import Arrays
 from tinygrad_cnn.drawing.drawing import Drawing
 from tinygrad_cnn.drawing.fold import fold
-from tinygrad_cnn.drawing.graph import Graph
+from tinygrad_cnn.drawing.graph import DrawnGraph
 from tinygrad_cnn.drawing.layout import TooLargeError
 from tinygrad_cnn.drawing.scopes import ancestors
 
@@ -59,7 +59,7 @@ def folds(drawing: Drawing) -> list[Fold]:
     return made
 
 
-def _fold(graph: Graph, depth: int | None, deepest: int) -> Fold:
+def _fold(graph: DrawnGraph, depth: int | None, deepest: int) -> Fold:
     folded, places = (
         (graph, {n.id: n.id for n in graph.nodes}) if depth is None else fold(graph, depth)
     )
