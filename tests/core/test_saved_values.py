@@ -66,16 +66,27 @@ def step_as_an_optimizer(p: tg.Tensor) -> None:
     p.mark_changed()
 
 
+def write_by_a_function(p: tg.Tensor) -> None:
+    np.copyto(p.data, 9.0)
+
+
+def write_by_a_method(p: tg.Tensor) -> None:
+    p.numpy()[:, ::-1].sort()
+
+
+def write_a_sum(p: tg.Tensor) -> None:
+    np.sum(np.ones((2, 2, 2), p.dtype), axis=0, out=p.data)
+
+
 WRITES = [write_element, subtract_from_data, assign_data, write_through_numpy,
+          write_by_a_function, write_by_a_method, write_a_sum,
           write_by_a_ufunc, write_at_places, fill_a_part, subtract_in_place, assign_an_item,
           write_through_a_view, step_as_an_optimizer]  # fmt: skip
 
 REFUSED: dict[str, Callable[[tg.Tensor], object]] = {
     "asarray": lambda p: np.asarray(p).__setitem__(0, 1),
-    "copyto": lambda p: np.copyto(p.data, 0),
     "copyto a Tensor": lambda p: np.copyto(p, 0),
-    "put": lambda p: np.put(p.numpy(), [0], 1),
-    "sort": lambda p: p.data.sort(),
+    "shuffle": lambda p: np.random.default_rng(0).shuffle(p.data),
     "ravel": lambda p: np.ravel(p.detach()).__setitem__(0, 1),
     "a memoryview": lambda p: memoryview(p.data).__setitem__((0, 0), 1.0),
 }
@@ -87,6 +98,11 @@ def test_what_cannot_be_noticed_is_refused(write: Callable[[tg.Tensor], object])
     with pytest.raises((ValueError, TypeError), match=r"read-?only"):
         write(p)
     assert p.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_a_refused_write_says_how_to_write() -> None:
+    with pytest.raises(TypeError, match=r"np.put: .* write to its data, as in np.put\(p.data"):
+        np.put(leaf(), [0], 1)
 
 
 USES: dict[str, Callable[[tg.Tensor], tg.Tensor]] = {

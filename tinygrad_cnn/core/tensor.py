@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.core import graph
 from tinygrad_cnn.core.graph import Node
-from tinygrad_cnn.core.leaf_array import LeafArray
+from tinygrad_cnn.core.leaf_array import WRITERS, LeafArray
 from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.recording import float_dtype, recording
 from tinygrad_cnn.core.variable import Variable, holds_gradient
@@ -261,6 +261,11 @@ class Tensor(Variable):
                 return type(value)([plain(part) for part in value])
             if not isinstance(value, Variable):
                 return value
+            if function in WRITERS and value is args[0]:
+                raise TypeError(
+                    f"np.{function.__name__}: a Tensor is read-only here; write to its data, as in "
+                    f"np.{function.__name__}(p.data, ...)"
+                )
             if value.requires_grad and function not in _WITHOUT_GRADIENT:
                 raise TypeError(
                     f"np.{function.__name__} of a Tensor that requires a gradient would cut it "
