@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -84,6 +85,7 @@ def test_no_function_hides_a_package() -> None:
         assert public is None or type(public).__name__ == "module", package
 
 
-def test_dir_shows_the_public_names_and_nothing_else() -> None:
-    assert dir(tg) == sorted(tg.__all__)
-    assert all(hasattr(tg, name) for name in dir(tg))
+@pytest.mark.parametrize("module", [tg, tg.check], ids=["tg", "tg.check"])
+def test_dir_shows_the_public_names_and_nothing_else(module: ModuleType) -> None:
+    assert dir(module) == sorted(module.__all__)
+    assert all(hasattr(module, name) for name in dir(module))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.check.branches import other_branch, traced
-from tinygrad_cnn.check.reference import Point, bend, central_difference, complex_step
-from tinygrad_cnn.check.shaking import Shaking
+from tinygrad_cnn.check.numerical import Sample, bend, central_difference, complex_step
+from tinygrad_cnn.check.rounding import Shaking
 
 EPSILON = 2.0**-52
 
@@ -28,8 +28,8 @@ SMOOTH: list[tuple[Callable[[float], float], float]] = [
 ]
 
 
-def point(value: float, parted: str = "") -> Point:
-    return Point(value, abs(value), parted or ("" if np.isfinite(value) else "not finite"))
+def point(value: float, parted: str = "") -> Sample:
+    return Sample(value, abs(value), parted or ("" if np.isfinite(value) else "not finite"))
 
 
 @pytest.mark.parametrize("case", range(len(SMOOTH)))
@@ -44,7 +44,7 @@ def test_the_estimated_error_covers_the_error(case: int, h: float) -> None:
 
 @given(at=st.floats(1e-9, 1e-2))
 def test_the_step_shrinks_until_no_branch_changes(at: float) -> None:
-    def hinge(t: float) -> Point:
+    def hinge(t: float) -> Sample:
         return point(max(t + at, 0.0), "hinge" if t + at < 0 else "")
 
     found = central_difference(hinge, 2.0**-8, EPSILON)

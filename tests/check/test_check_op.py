@@ -10,10 +10,9 @@ from check.test_check_op_causes import CAUSES, FORGOTTEN, LARGE, LAYOUT, TWICE
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check import GradientMismatch, check_op, register
+from tinygrad_cnn.check import GradientMismatch, OpCheckError, check_op, register, search
 from tinygrad_cnn.check.cases import CASES, unchecked
-from tinygrad_cnn.check.ops import PROPERTIES, OpCheckError, run
-from tinygrad_cnn.check.ops.run import DERIVATIVES, RUNS
+from tinygrad_cnn.check.search import DERIVATIVES, PROPERTIES, RUNS
 from tinygrad_cnn.check.strategies import arrays, operands
 
 pytestmark = pytest.mark.usefixtures("ops_of_its_own", "time_to_shrink")
@@ -23,7 +22,7 @@ Op = tg.Op[Any]
 
 @pytest.fixture
 def time_to_shrink(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "SHRINKING", 60.0)
+    monkeypatch.setattr(search, "SHRINKING", 60.0)
 
 
 def unary(forward: Any, rule: Any, **options: Any) -> Op:
@@ -375,7 +374,7 @@ def test_every_property_is_broken_here_once() -> None:
 def test_no_longer_than_it_may_a_smaller_example_is_looked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(run, "SHRINKING", 0.0)
+    monkeypatch.setattr(search, "SHRINKING", 0.0)
     error = broken(unary(square, lambda g, *, x: g * x), arrays((4, 4), low=1.0))
     assert isinstance(error, GradientMismatch)
     assert not getattr(error, "__notes__", [])

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check import check_op, register
+from tinygrad_cnn.check import OpCheckError, check_op, register, search
 from tinygrad_cnn.check.cases import CASES
-from tinygrad_cnn.check.ops import OpCheckError, run
-from tinygrad_cnn.check.ops.run import COMPARED, DERIVATIVES
+from tinygrad_cnn.check.search import COMPARED, DERIVATIVES
 from tinygrad_cnn.check.strategies import arrays, operands
 
 pytestmark = pytest.mark.usefixtures("ops_of_its_own", "no_shrinking")
@@ -33,7 +32,7 @@ rng = np.random.default_rng(0)
 
 @pytest.fixture
 def no_shrinking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "SHRINKING", 0.0)
+    monkeypatch.setattr(search, "SHRINKING", 0.0)
 
 
 def unary(forward: Any, rule: Any, **options: Any) -> tg.Op[Any]:

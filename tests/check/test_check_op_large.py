@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.check import check_op
-from tinygrad_cnn.check.calls import Call
+from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.cases import CASES
-from tinygrad_cnn.check.ops.enlarging import enlarged, growths, largest, with_axes
+from tinygrad_cnn.check.large_calls import enlarged, growths, largest, with_axes
 from tinygrad_cnn.engine import columns, depthwise, direct, scattered, winograd
 
 ALGORITHMS = {columns, depthwise, direct, winograd}

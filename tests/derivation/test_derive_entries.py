@@ -13,7 +13,7 @@ from support.drawing import at_least
 from support.entries import Entries
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check.calls import Call
+from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.cases import CASES
 from tinygrad_cnn.derivation.measure import local_norm
 from tinygrad_cnn.derivation.paths import Edge, Paths

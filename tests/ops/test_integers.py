@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check.calls import Call
+from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.cases import CASES
 from tinygrad_cnn.nn import init
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_cnn.check.errors import GradientMismatch, OpCheckError, OpGradientError
 from tinygrad_cnn.check.gradients import check_gradients
-from tinygrad_cnn.check.mismatch import GradientMismatch
-from tinygrad_cnn.check.report import GradientReport, InputReport
+from tinygrad_cnn.check.report import GradientReport, InputReport, OperandReport, OpReport
 
 if TYPE_CHECKING:
     from tinygrad_cnn.check import strategies
@@ -21,6 +21,10 @@ __all__ = [
     "GradientMismatch",
     "GradientReport",
     "InputReport",
+    "OpCheckError",
+    "OpGradientError",
+    "OpReport",
+    "OperandReport",
     "check_gradients",
     "check_op",
     "register",
@@ -42,3 +46,8 @@ def __getattr__(name: str) -> Any:
             name=error.name,
         ) from error
     return module if name == _LATE[name] else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

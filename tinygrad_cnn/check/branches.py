@@ -26,7 +26,7 @@ class Branch:
         return self.call == other.call and _equal(self.value, other.value)
 
 
-class Trace(Observer):
+class BranchTrace(Observer):
     """The calls of a computation, as events, and the branches that they took.
 
     A branch is a residual of an op (a mask, an index), an argument without a derivative (a
@@ -70,9 +70,9 @@ class Trace(Observer):
 
 def traced(
     f: Callable[[], T], branches: bool = True, then: Observer | None = None
-) -> tuple[T, Trace]:
+) -> tuple[T, BranchTrace]:
     """Return the result of ``f()`` and its trace; the observer `then` runs after the trace."""
-    trace = Trace(branches)
+    trace = BranchTrace(branches)
     with observe(trace), observe(then or Observer()):
         return f(), trace
 

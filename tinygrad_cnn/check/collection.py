@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tinygrad_cnn.check.ops import EXAMPLES, OpCheckError, check_op
+from tinygrad_cnn.check.errors import OpCheckError
+from tinygrad_cnn.check.ops import EXAMPLES, check_op
 from tinygrad_cnn.core.op import OPS, Op
 
 __all__ = ["OpChecks", "OpItem", "pytest_collection_modifyitems", "refuse_bad_options"]

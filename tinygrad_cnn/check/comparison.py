@@ -15,8 +15,8 @@ RELATIVE = {"complex": 1e-12, "central": 1e-9}
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Settings of a comparison: `method`, tolerances `rtol` and `atol`, and `seed`.
+class CheckOptions:
+    """CheckOptions of a comparison: `method`, tolerances `rtol` and `atol`, and `seed`.
 
     Inputs of up to `entries` elements are compared entry by entry, larger inputs along directions.
 
@@ -38,7 +38,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LineComparison:
     """Backward's derivative and the reference along one direction, with the tolerance."""
 
     got: float
@@ -53,7 +53,7 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Comparison:
+class InputComparison:
     """One input at one order: backward's gradient, the reference and the tolerance.
 
     Entries that were not compared are NaN in `reference`: those on `kinks` and, for a large input
@@ -67,7 +67,7 @@ class Comparison:
     reference: Array
     tolerance: Array
     kinks: dict[Index, str] = field(default_factory=dict)
-    directions: list[Answer] = field(default_factory=list)
+    directions: list[LineComparison] = field(default_factory=list)
 
     @property
     def known(self) -> Array:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.check.branches import traced
-from tinygrad_cnn.check.calls import Call
-from tinygrad_cnn.check.comparison import Comparison, Settings
+from tinygrad_cnn.check.call import Call
+from tinygrad_cnn.check.comparison import CheckOptions, InputComparison
 from tinygrad_cnn.check.examination import Examination, compare_order, fit_method
 from tinygrad_cnn.check.functional import Array, Functional, functional
 from tinygrad_cnn.check.patterns import Facts, describe
@@ -32,7 +32,7 @@ class Fault:
     call: Call
     scope: str
     order: int
-    comparison: Comparison
+    comparison: InputComparison
     pattern: str
 
     @property
@@ -44,7 +44,9 @@ class Fault:
         return ", ".join(dict.fromkeys(self.call.of))
 
 
-def locate(whole: Functional, points: list[Array], order: int, settings: Settings) -> Fault | None:
+def locate(
+    whole: Functional, points: list[Array], order: int, settings: CheckOptions
+) -> Fault | None:
     """Return the first call that is wrong on its own, at the lowest order up to `order`."""
     _, trace = traced(lambda: whole.gradients(order, points), branches=False)
     calls = list(_calls(trace.events))[:CALLS]
@@ -73,7 +75,7 @@ def _calls(events: Iterable[ForwardEvent]) -> Iterable[tuple[Call, ForwardEvent]
             yield Call(op, given, of), event
 
 
-def _fault(call: Call, event: ForwardEvent, order: int, settings: Settings) -> Fault | None:
+def _fault(call: Call, event: ForwardEvent, order: int, settings: CheckOptions) -> Fault | None:
     """Return the fault of a call on its own, at orders up to `order`; None if it is right."""
     assert event.output is not None
     alone = [Call(call.op, call.arguments, (name,)) for name in call.of]
@@ -123,7 +125,7 @@ def facts_of(call: Call, label: str, size: int) -> Facts:
     return Facts(axes, options, counts, strided)
 
 
-def _in_jacobian(made: Functional, points: list[Array], i: int, settings: Settings) -> str:
+def _in_jacobian(made: Functional, points: list[Array], i: int, settings: CheckOptions) -> str:
     """Return the error pattern of the Jacobian for input `i`; sums over outputs may hide it."""
     *inputs, u = points
     if u.size < 2 or u.size * inputs[i].size > JACOBIAN:

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.branches import Trace, other_branch, traced
-from tinygrad_cnn.check.comparison import Answer, Comparison, Index, Settings
+from tinygrad_cnn.check.branches import BranchTrace, other_branch, traced
+from tinygrad_cnn.check.comparison import CheckOptions, Index, InputComparison, LineComparison
 from tinygrad_cnn.check.functional import Array, Functional, random_weights
-from tinygrad_cnn.check.reference import (
+from tinygrad_cnn.check.numerical import (
     COMPLEX_STEP,
-    Point,
+    Sample,
     Slope,
     bend,
     central_difference,
     complex_step,
 )
-from tinygrad_cnn.check.shaking import Shaking
+from tinygrad_cnn.check.rounding import Shaking
 from tinygrad_cnn.core.observer import observe
 
 LOOKED_AT = 128  # entries compared of an input whose directions cross kinks
@@ -53,7 +53,7 @@ class Examination:
         functional: Functional,
         points: Sequence[Array],
         order: int,
-        settings: Settings,
+        settings: CheckOptions,
     ) -> None:
         self.functional = functional
         self.points = list(points)
@@ -66,11 +66,11 @@ class Examination:
         """Backward's gradients for the inputs and, from order 2 on, for u."""
         return self.functional.gradients(self.order, self.points)
 
-    def compare(self, i: int, label: str) -> Comparison:
+    def compare(self, i: int, label: str) -> InputComparison:
         """Compare the gradient of input `i`."""
         shape = self.points[i].shape
         nothing = np.full(shape, np.nan)
-        made = Comparison(
+        made = InputComparison(
             label, self.order, self.settings.method, self.gradients[i], nothing, np.zeros(shape)
         )
         size = self.points[i].size
@@ -89,7 +89,7 @@ class Examination:
                 made.directions = []
         return made
 
-    def _look(self, made: Comparison, i: int, entries: Iterable[Any]) -> None:
+    def _look(self, made: InputComparison, i: int, entries: Iterable[Any]) -> None:
         """Compare some entries one by one."""
         for k in entries:
             index = tuple(int(j) for j in np.unravel_index(int(k), made.gradient.shape))
@@ -123,7 +123,7 @@ class Examination:
                     spans.append(half)
         yield from (int(k) for k in self.rng.permutation(size)[: _searched(size) // 4])
 
-    def together(self, compared: Sequence[Comparison]) -> Comparison | None:
+    def together(self, compared: Sequence[InputComparison]) -> InputComparison | None:
         """Compare along a line that preserves ties, to cover kinks that entries alone cannot.
 
         For maximum(a, b) at a = b, a step in a or b alone crosses the kink, but a step in both does
@@ -139,9 +139,11 @@ class Examination:
         got, reference, tolerance = (
             np.array(v) for v in (answer.got, answer.reference, answer.tolerance)
         )
-        return Comparison(TOGETHER, self.order, self.settings.method, got, reference, tolerance)
+        return InputComparison(
+            TOGETHER, self.order, self.settings.method, got, reference, tolerance
+        )
 
-    def continues(self, compared: Sequence[Comparison]) -> bool:
+    def continues(self, compared: Sequence[InputComparison]) -> bool:
         """Return whether central differences confirm the complex step, along a line per input.
 
         If not, f leaves the graph through a function that drops the imaginary part, or an op
@@ -149,7 +151,7 @@ class Examination:
         """
         return all(self._confirmed(i, made) for i, made in enumerate(compared))
 
-    def _confirmed(self, i: int, made: Comparison) -> bool:
+    def _confirmed(self, i: int, made: InputComparison) -> bool:
         shape = self.points[i].shape
         for share in (1.0, 0.5, 0.1, 0.02):  # a line that moves many entries often meets a kink
             line = random_weights(self.rng, shape) * (self.rng.random(shape) < share)
@@ -184,7 +186,7 @@ class Examination:
 
     # --- one question ----------------------------------------------------------------------------
 
-    def _ask(self, moves: Moves, index: Index | None = None, again: bool = True) -> Answer:
+    def _ask(self, moves: Moves, index: Index | None = None, again: bool = True) -> LineComparison:
         """Compare along a line, or for the entry `index` of one input if given.
 
         With `again`, apparent errors are checked again.
@@ -202,22 +204,24 @@ class Examination:
         got = along(self.gradients)
         slope = self.slope(moves)
         if slope.kink:
-            return Answer(got, np.nan, 0.0, slope.kink)
+            return LineComparison(got, np.nan, 0.0, slope.kink)
         allowed = self.settings.relative * abs(slope.value)
         if self.settings.atol is not None:
-            return Answer(got, slope.value, allowed + self.settings.atol)
+            return LineComparison(got, slope.value, allowed + self.settings.atol)
         allowed += 8 * slope.error
         close = abs(got - slope.value) <= allowed <= self._most(moves, slope.value)
         if close or not again:
-            return Answer(got, slope.value, allowed)
-        return self._again(moves, index, along, Answer(got, slope.value, allowed))
+            return LineComparison(got, slope.value, allowed)
+        return self._again(moves, index, along, LineComparison(got, slope.value, allowed))
 
     def _most(self, moves: Moves, reference: float) -> float:
         """Return the error above which a reference is unusable."""
         own, every = _largest([self.gradients[i] for i in moves]), _largest(self.gradients)
         return UNSETTLED * max(own, abs(reference), SHARE * every, LEAST)
 
-    def _again(self, moves: Moves, index: Index | None, along: Along, first: Answer) -> Answer:
+    def _again(
+        self, moves: Moves, index: Index | None, along: Along, first: LineComparison
+    ) -> LineComparison:
         """Check an apparent error again: it may be a corner, a singular point or rounding."""
         got, reference, allowed = first.got, first.reference, first.tolerance
         if self._parted or (self.settings.method == "complex" and not np.isfinite(got)):
@@ -231,13 +235,13 @@ class Examination:
                 moved = float(np.nan_to_num(abs(along(gradients) - got)))
                 noise = max(noise, abs(slope.value - reference), moved)
         if allowed + SAFETY * noise > self._most(moves, reference):
-            return Answer(got, np.nan, 0.0, "values do not settle")
+            return LineComparison(got, np.nan, 0.0, "values do not settle")
         if self.settings.method == "central":
             phi, h = self._line(moves)
             sides = bend(phi, h, self.epsilon)
             if sides and min(sides) - allowed <= got <= max(sides) + allowed:
-                return Answer(got, np.nan, 0.0, "a corner in the values")
-        return Answer(got, reference, allowed + SAFETY * noise)
+                return LineComparison(got, np.nan, 0.0, "a corner in the values")
+        return LineComparison(got, reference, allowed + SAFETY * noise)
 
     def slope(self, moves: Moves, shaking: Shaking | None = None, shorter: float = 1.0) -> Slope:
         """Return the derivative along `moves` from values: finite, or the kink that prevents it.
@@ -270,10 +274,10 @@ class Examination:
 
     def _line(
         self, moves: Moves, shaking: Shaking | None = None
-    ) -> tuple[Callable[[float], Point], float]:
+    ) -> tuple[Callable[[float], Sample], float]:
         """Return φ as a function of the step along `moves`, and a step scaled to the inputs."""
 
-        def phi(t: float) -> Point:
+        def phi(t: float) -> Sample:
             moved = list(self.points)
             for i, direction in moves.items():
                 moved[i] = moved[i] + t * direction
@@ -282,7 +286,7 @@ class Examination:
             size = max(float(sum(np.sum(np.abs(term)) for term in terms)), self._noise)
             size = size or float(np.sum(np.abs(self.points[-1])))  # a 0 may be 1 − 1 inside an op
             parted = other_branch(self._trace.branches, trace.branches)
-            return Point(value, size, parted or ("" if np.isfinite(value) else "not finite"))
+            return Sample(value, size, parted or ("" if np.isfinite(value) else "not finite"))
 
         return phi, self._step(moves)
 
@@ -304,11 +308,11 @@ class Examination:
 
     def _traced(
         self, points: list[Array], shaking: Shaking | None = None
-    ) -> tuple[list[Array], Trace]:
+    ) -> tuple[list[Array], BranchTrace]:
         return traced(lambda: self.functional.terms(self.order, points), then=shaking)
 
     @cached_property
-    def _trace(self) -> Trace:
+    def _trace(self) -> BranchTrace:
         return self._traced(self.points)[1]
 
     @property
@@ -379,9 +383,9 @@ def compare_order(
     points: Sequence[Array],
     labels: Sequence[str],
     order: int,
-    settings: Settings,
+    settings: CheckOptions,
     guarded: bool = False,
-) -> list[Comparison]:
+) -> list[InputComparison]:
     """Compare the gradients for all inputs and, from order 2 on, for u, the last of `labels`.
 
     With `guarded`, central differences replace the complex step if they contradict it; see the

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.comparison import Settings
+from tinygrad_cnn.check.comparison import CheckOptions
 from tinygrad_cnn.check.diagnosis import FLOW, locate
+from tinygrad_cnn.check.errors import mismatch
 from tinygrad_cnn.check.examination import compare_order, fit_method
 from tinygrad_cnn.check.functional import Function, functional
 from tinygrad_cnn.check.inputs import (
@@ -20,7 +21,6 @@ from tinygrad_cnn.check.inputs import (
     labels_of,
     refuse_unbounded,
 )
-from tinygrad_cnn.check.mismatch import mismatch
 from tinygrad_cnn.check.report import GradientReport, InputReport
 
 
@@ -101,7 +101,7 @@ def check_gradients(
     True
     >>> tg.check.check_gradients(lambda x: x * x.detach(), x)
     Traceback (most recent call last):
-    tinygrad_cnn.check.mismatch.GradientMismatch: the gradient for input 0 (x) is not what ...
+    tinygrad_cnn.check.errors.GradientMismatch: the gradient for input 0 (x) is not what ...
       entry      (0, 1)
       backward   1.53957
       values     3.07915  (complex step, tolerance 3.2e-12)
@@ -112,7 +112,7 @@ def check_gradients(
     labels = labels_of(f, len(arrays), names)
     f = in_float64(f)
     inputs = checked_inputs(arrays, labels)
-    settings = Settings(method, rtol, atol, seed, entries)
+    settings = CheckOptions(method, rtol, atol, seed, entries)
     rows: list[InputReport] = []
     with np.errstate(all="ignore"):
         y = checked_value(f, inputs, labels)

@@ -1,14 +1,16 @@
-"""Reports of gradient checks."""
+"""Reports of passed checks: of a function's gradients and of an op."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tinygrad_cnn.check.comparison import Comparison, Index
+from tinygrad_cnn.check.comparison import Index, InputComparison
 
 HEADER = ("order", "input", "method", "worst error", "relative", "allowed", "where", "compared")
+COLUMNS = ("op", "input", "orders", "method", "worst error", "examples", "largest", "time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class InputReport:
     kinks: tuple[str, ...]
 
     @classmethod
-    def of(cls, made: Comparison) -> InputReport:
+    def of(cls, made: InputComparison) -> InputReport:
         """Return the report of a comparison."""
         known = made.known
         error = np.where(known, np.abs(made.gradient - made.reference), 0.0)
@@ -98,6 +100,81 @@ class GradientReport:
                 compared = f"{row.directions} directions"
             errors = [f"{error:.1e}" for error in (row.absolute, row.relative, row.tolerance)]
             lines.append((str(row.order), row.input, row.method, *errors, where, compared))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        padded = [[c.ljust(w) for c, w in zip(line, widths, strict=True)] for line in lines]
-        return "\n".join([*("  ".join(line).rstrip() for line in padded), *self.kinks])
+        return "\n".join([_aligned(lines), *self.kinks])
+
+
+@dataclass(frozen=True, slots=True)
+class OperandReport:
+    """The report of one input of an op.
+
+    Attributes
+    ----------
+    input : str
+        The name of the parameter.
+    order : int
+        The highest order of the checked derivatives.
+    method : str
+        "complex" or "central", or both if it differed between calls.
+    worst : float
+        The worst error over all examples and orders, relative to the largest entry of the
+        derivative (or to 1 if that is larger).
+    """
+
+    input: str
+    order: int
+    method: str
+    worst: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpReport:
+    """The report of an op that keeps the promises of its declaration.
+
+    Attributes
+    ----------
+    op : str
+    operands : tuple of OperandReport
+    examples : int
+        The number of tried calls.
+    seconds : float
+    largest : int
+        The number of entries of the largest array in a large call; 0 if there was none.
+    asked : int or None
+        The number of requested calls, if the inputs have fewer and all of them were tried.
+    """
+
+    op: str
+    operands: tuple[OperandReport, ...]
+    examples: int
+    seconds: float
+    largest: int = 0
+    asked: int | None = None
+
+    @property
+    def worst(self) -> float:
+        """The worst error over all inputs."""
+        return max((operand.worst for operand in self.operands), default=0.0)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row of text for each input, in the order of `COLUMNS`."""
+        made: list[tuple[str, ...]] = []
+        for k, row in enumerate(self.operands):
+            count = f"{self.examples} of {self.asked}" if self.asked else str(self.examples)
+            once = (count, str(self.largest or "-"), f"{self.seconds:.2f} s")
+            tried = once if k == 0 else ("", "", "")
+            orders = "1" if row.order == 1 else f"1 to {row.order}"
+            op = self.op if k == 0 else ""
+            made.append((op, row.input, orders, row.method, f"{row.worst:.1e}", *tried))
+        return made
+
+    def __str__(self) -> str:
+        return _aligned([COLUMNS, *self.rows()])
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as a text table."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.calls import SHOWN, Call, spelled
-from tinygrad_cnn.check.comparison import Settings
+from tinygrad_cnn.check.call import SHOWN, Call, spelled
+from tinygrad_cnn.check.comparison import CheckOptions
 from tinygrad_cnn.check.examination import compare_order, fit_method
 from tinygrad_cnn.check.functional import Array, functional, leaf
 from tinygrad_cnn.core.op import Op
@@ -19,7 +19,11 @@ SHORT = len("-2.0625")
 
 
 def reproduction(
-    f: Callable[..., Any], function: str, inputs: Sequence[Array], order: int, settings: Settings
+    f: Callable[..., Any],
+    function: str,
+    inputs: Sequence[Array],
+    order: int,
+    settings: CheckOptions,
 ) -> tuple[str, tuple[Array, ...]]:
     """Return a line that checks `f`, written as `function`, and the arrays that it uses.
 
@@ -95,7 +99,9 @@ def _candidates(inputs: Sequence[Array]) -> Iterator[tuple[Sequence[Array], list
     yield as_given
 
 
-def _fails(f: Callable[..., Any], arrays: Sequence[Array], order: int, settings: Settings) -> bool:
+def _fails(
+    f: Callable[..., Any], arrays: Sequence[Array], order: int, settings: CheckOptions
+) -> bool:
     """Return whether the check fails with these arrays at this order, but not at lower ones."""
     try:
         y = f(*[leaf(x) for x in arrays]).array

@@ -34,7 +34,9 @@ def check(named: Sequence[str], examples: int | None, seed: int) -> int:
     """
     from tinygrad_cnn.check import check_op  # raises a clear error if Hypothesis is missing
     from tinygrad_cnn.check.cases import CASES
-    from tinygrad_cnn.check.ops import COLUMNS, EXAMPLES, OpCheckError
+    from tinygrad_cnn.check.errors import OpCheckError
+    from tinygrad_cnn.check.ops import EXAMPLES
+    from tinygrad_cnn.check.report import COLUMNS
 
     if seed < 0:
         raise ValueError(f"--seed is {seed}, expected 0 or more")

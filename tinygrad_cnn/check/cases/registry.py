@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
-from tinygrad_cnn.check.calls import Call
+from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.core.op import OPS, Op
 
 Inputs: TypeAlias = st.SearchStrategy[Any] | Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""The check of one case of an op, on calls that Hypothesis draws and shrinks."""
+"""The search for calls that break a promise of an op; Hypothesis draws and shrinks them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,18 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky, HypothesisException
 
-from tinygrad_cnn.check.calls import Call
+from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.cases import Case
+from tinygrad_cnn.check.derivative_properties import BACKWARD, FIRST_OF_RULES
+from tinygrad_cnn.check.errors import GradientMismatch, OpCheckError, OpGradientError
+from tinygrad_cnn.check.forward_properties import FIRST_OF_FORWARD, FORWARD
 from tinygrad_cnn.check.gradients import check_gradients
-from tinygrad_cnn.check.mismatch import GradientMismatch
-from tinygrad_cnn.check.ops.backward import BACKWARD
-from tinygrad_cnn.check.ops.causes import OF_FORWARD, OF_RULES
-from tinygrad_cnn.check.ops.enlarging import Growth, enlarged, growths, largest, with_axes
-from tinygrad_cnn.check.ops.forward import FORWARD
-from tinygrad_cnn.check.ops.large import LARGE
-from tinygrad_cnn.check.ops.probe import Probe, Properties
-from tinygrad_cnn.check.ops.report import OpCheckError, OpGradientError
+from tinygrad_cnn.check.large_calls import LARGE, Growth, enlarged, growths, largest, with_axes
+from tinygrad_cnn.check.probe import Probe, Properties
 from tinygrad_cnn.check.report import InputReport
 from tinygrad_cnn.core.op import Op
 
-PROPERTIES: Properties = OF_FORWARD | OF_RULES | FORWARD | BACKWARD | LARGE
+PROPERTIES: Properties = FIRST_OF_FORWARD | FIRST_OF_RULES | FORWARD | BACKWARD | LARGE
 RUNS = "it takes what its inputs strategy draws"
 BACKWARD_RUNS = "backward gives a gradient for each input, each time"
 DERIVATIVES = "backward is the derivative of the forward"
@@ -61,8 +58,8 @@ class _Enough(BaseException):
     """Stop drawing as Ctrl-C would; Hypothesis treats any Exception as a failure."""
 
 
-class Run:
-    """The check of one case of `op`, differentiated by `of`.
+class Search:
+    """A search through the calls of one case of `op`, differentiated by `of`.
 
     Attributes
     ----------
@@ -258,9 +255,9 @@ class Run:
         if not self._broken and len(self._sources) < SOURCES:
             self._sources.append(with_axes(call))
         promises: Properties = {
-            **OF_FORWARD,
+            **FIRST_OF_FORWARD,
             BACKWARD_RUNS: _runs,
-            **OF_RULES,
+            **FIRST_OF_RULES,
             **FORWARD,
             DERIVATIVES: self._derivatives,
             **BACKWARD,

@@ -10,9 +10,8 @@ from typing import Any
 from tinygrad_cnn.check.cases import CASES, Case
 from tinygrad_cnn.check.cases.registry import Inputs, as_strategy
 from tinygrad_cnn.check.inputs import check_count, check_method
-from tinygrad_cnn.check.ops.report import OperandReport, OpReport
-from tinygrad_cnn.check.ops.run import Run, parameter_of
-from tinygrad_cnn.check.report import InputReport
+from tinygrad_cnn.check.report import InputReport, OperandReport, OpReport
+from tinygrad_cnn.check.search import Search, parameter_of
 from tinygrad_cnn.core.op import Op
 
 EXAMPLES = 50
@@ -32,8 +31,8 @@ def check_op(
 ) -> OpReport:
     """Check that an op keeps the promises of its declaration.
 
-    Hypothesis draws calls. On each, all `check.ops.PROPERTIES` are checked, and `check_gradients`
-    compares every derivative with the values of the forward.
+    Hypothesis draws calls. On each, all `check.search.PROPERTIES` are checked, and
+    `check_gradients` compares every derivative with the values of the forward.
 
     Parameters
     ----------
@@ -110,17 +109,20 @@ def check_op(
             known = ", ".join(op.operands) or "none"
             raise ValueError(f"check_op: {op.name} has no case for of={tuple(of)}, of {known}")
     started = perf_counter()
-    runs = [Run(op, case, of, reference, order, method, seed) for case in chosen]
-    asked = math.ceil(examples / len(runs))
-    for run in runs:
-        run(asked)
+    searches = [Search(op, case, of, reference, order, method, seed) for case in chosen]
+    asked = math.ceil(examples / len(searches))
+    for search in searches:
+        search(asked)
     seconds = perf_counter() - started
-    rows = [row for run in runs for row in run.rows]
-    names = list(dict.fromkeys(name for run in runs for name in run.of))
+    rows = [row for search in searches for row in search.rows]
+    names = list(dict.fromkeys(name for search in searches for name in search.of))
     found = tuple(_merged(name, [row for row in rows if parameter_of(row.input) == name])
                   for name in names)  # fmt: skip
-    tried, most = sum(run.tried for run in runs), max(run.largest for run in runs)
-    fewer = any(run.tried < asked for run in runs)
+    tried, most = (
+        sum(search.tried for search in searches),
+        max(search.largest for search in searches),
+    )
+    fewer = any(search.tried < asked for search in searches)
     return OpReport(op.name, found, tried, seconds, most, examples if fewer else None)
 
 

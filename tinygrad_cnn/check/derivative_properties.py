@@ -10,18 +10,75 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.calls import Array, Call
+from tinygrad_cnn.check.call import Array, Call
+from tinygrad_cnn.check.forward_properties import check_function, moved
 from tinygrad_cnn.check.functional import random_weights
-from tinygrad_cnn.check.ops.probe import Probe, Properties, PropertyError, lister
+from tinygrad_cnn.check.probe import Probe, Properties, PropertyError, as_leaf, lister
 from tinygrad_cnn.core.graph import grad
+from tinygrad_cnn.core.observer import BackwardEvent, Observer, observe
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.ops import add, flip
 
 LARGEST = float(np.finfo(np.float32).max) / 16
 SCALES = (2.0**-200, 2.0**200)
 
+FIRST_OF_RULES: Properties = {}
+"""The properties checked first: each names a cause that would break many others."""
 BACKWARD: Properties = {}
-holds = lister(BACKWARD)
+holds_first, holds = lister(FIRST_OF_RULES), lister(BACKWARD)
+
+
+@holds_first("no rule writes to what it is given")
+def _(at: Probe) -> None:
+    leaves = [as_leaf(x) for x in moved(at.call.inputs)]  # an overwritten 0 often stays 0
+    try:
+        y = at.call(*leaves)
+    except Exception:  # outside the op's domain
+        leaves = at.call.leaves()
+        y = at.call(*leaves)
+    given = {
+        **dict(zip(at.call.labels, (leaf.array for leaf in leaves), strict=True)),
+        **{k: v for k, v in at.call.constants.items() if isinstance(v, np.ndarray)},
+        "the result": y.array,
+    }
+    before = {name: value.copy() for name, value in given.items()}
+    flowing: list[Any] = []
+
+    class Watch(Observer):
+        def backward(self, event: BackwardEvent) -> None:
+            flowing.append(event.gradient)
+
+    with observe(Watch()):
+        try:
+            grad(y, leaves, gradient=at.u.copy())
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise PropertyError(f"a rule writes to what it is given: {error}") from None
+    if not np.array_equal(flowing[0], at.u):
+        raise PropertyError("a rule writes to g, the gradient that flows in: work in a copy")
+    for name, value in given.items():
+        if not np.array_equal(value, before[name], equal_nan=True):
+            raise PropertyError(f"a rule writes to {name}: work in a copy", name)
+
+
+@holds_first("a rule depends on what it is given alone")
+def _(at: Probe) -> None:
+    y = at.call(*at.leaves)
+    other = random_weights(np.random.default_rng(1), at.y.shape)
+    check_function(
+        "rule",
+        lambda: [np.array(g) for g in grad(y, at.leaves, gradient=at.u, retain_graph=True)],
+        lambda: grad(y, at.leaves, gradient=other, retain_graph=True),
+    )
+
+
+@holds_first("no NaN comes from finite numbers")
+def _(at: Probe) -> None:
+    hint = "mend it, or draw inputs where it is defined"
+    _check_nan(at.y.array, "result", "", hint)
+    for label, gradient in zip(at.call.labels, at.gradients, strict=True):
+        _check_nan(gradient, f"gradient for {label}", label, hint)
 
 
 @holds("results and gradients share memory with nothing")
@@ -296,3 +353,9 @@ def _emptied(at: Probe) -> Iterator[Call]:
         for axis in range(np.ndim(arrays[name])):
             none = (slice(None),) * axis + (slice(0, 0),)
             yield Call(call.op, {**call.arguments, name: arrays[name][none]}, call.of)
+
+
+def _check_nan(values: Any, what: str, label: str, hint: str) -> None:
+    if np.isnan(values).any():
+        index = tuple(int(k) for k in np.argwhere(np.isnan(values))[0])
+        raise PropertyError(f"the {what} is NaN at {index}: {hint}", label)

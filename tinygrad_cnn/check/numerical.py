@@ -34,7 +34,7 @@ class Slope:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class Sample:
     """The value of φ at a point.
 
     `size` is the sum of the absolute values of its terms, the scale of rounding; `parted` names the
@@ -58,7 +58,7 @@ def complex_step(phi: Callable[[complex], Any], h: float = COMPLEX_STEP) -> floa
     return float(np.imag(phi(1j * h)) / h)
 
 
-def central_difference(phi: Callable[[float], Point], h: float, epsilon: float) -> Slope:
+def central_difference(phi: Callable[[float], Sample], h: float, epsilon: float) -> Slope:
     """Return φ′(0) for the step with the smallest error, among `h` and smaller steps.
 
     If every step takes another branch, 0 is on a kink, which the slope names. `epsilon` is the
@@ -67,10 +67,11 @@ def central_difference(phi: Callable[[float], Point], h: float, epsilon: float) 
     Examples
     --------
     >>> import numpy as np
-    >>> slope = central_difference(lambda t: Point(np.exp(2 * t), 1.0), 2.0**-10, 2.0**-52)
+    >>> slope = central_difference(lambda t: Sample(np.exp(2 * t), 1.0), 2.0**-10, 2.0**-52)
     >>> bool(abs(slope.value - 2.0) < slope.error < 1e-9)
     True
-    >>> central_difference(lambda t: Point(abs(t), 1.0, "abs" if t < 0 else ""), 0.5, 2.0**-52).kink
+    >>> kinked = lambda t: Sample(abs(t), 1.0, "abs" if t < 0 else "")
+    >>> central_difference(kinked, 0.5, 2.0**-52).kink
     'abs'
     """
     best = Slope(np.nan, np.inf)
@@ -95,16 +96,16 @@ def central_difference(phi: Callable[[float], Point], h: float, epsilon: float) 
     return best if np.isfinite(best.error) else Slope(np.nan, np.inf, parted or "not finite")
 
 
-def bend(phi: Callable[[float], Point], h: float, epsilon: float) -> tuple[float, float] | None:
+def bend(phi: Callable[[float], Sample], h: float, epsilon: float) -> tuple[float, float] | None:
     """Return the slopes left and right of 0 if φ has a corner there, else None.
 
     For a smooth φ, their difference is h φ″ and shrinks with h; at a corner it stays.
 
     Examples
     --------
-    >>> bend(lambda t: Point(max(t, 0.0), 1.0), 2.0**-10, 2.0**-52)
+    >>> bend(lambda t: Sample(max(t, 0.0), 1.0), 2.0**-10, 2.0**-52)
     (0.0, 1.0)
-    >>> bend(lambda t: Point(t * t, 1.0), 2.0**-10, 2.0**-52)
+    >>> bend(lambda t: Sample(t * t, 1.0), 2.0**-10, 2.0**-52)
     """
     here = phi(0.0)
     sides = []
@@ -116,7 +117,7 @@ def bend(phi: Callable[[float], Point], h: float, epsilon: float) -> tuple[float
     return (left, right) if narrow > max(wide / 4, rounding) else None
 
 
-def _richardson(points: dict[float, Point], h: float, epsilon: float) -> tuple[Slope, float]:
+def _richardson(points: dict[float, Sample], h: float, epsilon: float) -> tuple[Slope, float]:
     """Return the slope from the values at ±h, ±h/2 and ±h/4, and its rounding error."""
     wide, middle, narrow = (
         (points[t].value - points[-t].value) / (2 * t) for t in (h, h / 2, h / 4)

@@ -1,4 +1,4 @@
-"""The gradient-mismatch error and its message: where, how, which rule, and a reproduction."""
+"""The errors of checks, and the message of a wrong gradient."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.comparison import Comparison, Settings
+from tinygrad_cnn.check.call import Call
+from tinygrad_cnn.check.comparison import CheckOptions, InputComparison
 from tinygrad_cnn.check.diagnosis import FLOW, Fault
 from tinygrad_cnn.check.functional import Array, Function
 from tinygrad_cnn.check.patterns import Facts, describe
@@ -46,12 +47,45 @@ class GradientMismatch(AssertionError):  # noqa: N818  # it says what was found
     arrays: tuple[Array, ...]
 
 
+class OpCheckError(AssertionError):
+    """An op breaks a promise of its declaration.
+
+    Attributes
+    ----------
+    op : str
+        The name of the op.
+    property : str
+        The property that fails.
+    parameter : str
+        The input concerned; empty if none in particular.
+    example : str
+        The smallest failing call found.
+    """
+
+    op: str
+    parameter: str
+
+    def __init__(self, call: Call, broken: str, parameter: str, message: str) -> None:
+        self.op = call.op.name
+        self.property = broken
+        self.parameter = parameter
+        self.example = str(call)
+        for_one = f", for {parameter}" if parameter else ""
+        super().__init__(
+            f"{self.op} breaks “{broken}”{for_one}\n\n{message}\n\nexample: {self.example}"
+        )
+
+
+class OpGradientError(OpCheckError, GradientMismatch):
+    """A derivative of an op is wrong; also has the attributes of a `GradientMismatch`."""
+
+
 def mismatch(
     f: Function,
     arrays: Sequence[Array],
-    compared: Sequence[Comparison],
+    compared: Sequence[InputComparison],
     fault: Fault | None,
-    settings: Settings,
+    settings: CheckOptions,
 ) -> GradientMismatch:
     """Return the error for comparisons, some of them failed."""
     failed = [made for made in compared if made.failed]
@@ -76,7 +110,7 @@ def mismatch(
     return error
 
 
-def _severity(made: Comparison) -> float:
+def _severity(made: InputComparison) -> float:
     entry = made.worst
     if entry is None:
         return 0.0
@@ -84,7 +118,7 @@ def _severity(made: Comparison) -> float:
     return float(np.nan_to_num(error / (abs(made.reference[entry]) + 1e-300), nan=np.inf))
 
 
-def _pattern(made: Comparison) -> str:
+def _pattern(made: InputComparison) -> str:
     return describe(made.gradient, made.reference, made.wrong, Facts())
 
 
@@ -96,7 +130,7 @@ def _named(label: str) -> str:
     return "the gradient that flows in" if label == FLOW else label
 
 
-def _found(made: Comparison, pattern: str, others: list[str]) -> list[tuple[str, str]]:
+def _found(made: InputComparison, pattern: str, others: list[str]) -> list[tuple[str, str]]:
     """Return the message lines about the input with the largest error."""
     rows = []
     entry = made.worst
@@ -130,7 +164,7 @@ def _apart(a: float, b: float) -> tuple[str, str]:
     return f"{a:.17g}", f"{b:.17g}"
 
 
-def _how_many(made: Comparison) -> str:
+def _how_many(made: InputComparison) -> str:
     known, size = int(made.known.sum()), made.gradient.size
     of = f"{size}" if known == size else f"{known} looked at, of {size}"
     return f"{int(made.wrong.sum())} of {of} entries"

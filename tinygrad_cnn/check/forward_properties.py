@@ -1,4 +1,4 @@
-"""Properties checked first: each names a cause that would break many others."""
+"""Properties of an op's forward, each a function that raises if it fails."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.calls import Array
-from tinygrad_cnn.check.functional import random_weights
-from tinygrad_cnn.check.ops.probe import Probe, Properties, PropertyError, as_leaf, lister
+from tinygrad_cnn.check.call import Array, Call
+from tinygrad_cnn.check.probe import Probe, Properties, PropertyError, as_leaf, lister
+from tinygrad_cnn.check.strategies.layouts import LAYOUTS
 from tinygrad_cnn.core.graph import grad
-from tinygrad_cnn.core.observer import BackwardEvent, Observer, observe
 
-OF_FORWARD: Properties = {}
-OF_RULES: Properties = {}
-holds = lister(OF_FORWARD)
-holds_for_rules = lister(OF_RULES)
+FIRST_OF_FORWARD: Properties = {}
+"""The properties checked first: each names a cause that would break many others."""
+FORWARD: Properties = {}
+holds_first, holds = lister(FIRST_OF_FORWARD), lister(FORWARD)
 
 
-@holds("nothing that is given is written to")
+@holds_first("nothing that is given is written to")
 def _(at: Probe) -> None:
     given = {
         **dict(zip(at.call.labels, (x.copy() for x in at.call.inputs), strict=True)),
@@ -36,30 +35,30 @@ def _(at: Probe) -> None:
             raise PropertyError(f"{name} was written to", name)
 
 
-@holds("the forward depends on its arguments alone")
+@holds_first("the forward depends on its arguments alone")
 def _(at: Probe) -> None:
     inputs = at.call.inputs
-    for given, other in ((inputs, _moved(inputs)), (_moved(inputs), inputs)):
+    for given, other in ((inputs, moved(inputs)), (moved(inputs), inputs)):
         try:
             at.call(*given)
         except Exception:
             if given is inputs:
                 raise
             continue  # outside the op's domain
-        _check_function("forward", partial(_results, at, given), partial(at.call, *other))
+        check_function("forward", partial(_results, at, given), partial(at.call, *other))
 
 
 def _results(at: Probe, given: Sequence[Array]) -> list[Array]:
     return [np.array(at.call(*[x.copy() for x in given]))]
 
 
-@holds("every array of floats that the result depends on has a derivative")
+@holds_first("every array of floats that the result depends on has a derivative")
 def _(at: Probe) -> None:
     for name, value in at.call.constants.items():
         if not at.every or not isinstance(value, np.ndarray) or value.dtype.kind != "f":
             continue
         other = {**at.call.constants, name: value * (1.0 + 2.0**-20) + 2.0**-20}
-        for inputs in (at.call.inputs, _moved(at.call.inputs)):  # a 0 may hide its factor
+        for inputs in (at.call.inputs, moved(at.call.inputs)):  # a 0 may hide its factor
             given = at.call.named(inputs)
             try:
                 a, b = (at.call.op(**given, **rest) for rest in (at.call.constants, other))
@@ -74,64 +73,64 @@ def _(at: Probe) -> None:
                 )
 
 
-@holds_for_rules("no rule writes to what it is given")
+@holds("the forward agrees with its reference")
 def _(at: Probe) -> None:
-    leaves = [as_leaf(x) for x in _moved(at.call.inputs)]  # an overwritten 0 often stays 0
+    if at.reference is not None:
+        positional, named = at.call.split()
+        expected = np.asarray(at.reference(*positional, **named))
+        if expected.shape != at.y.shape:
+            raise PropertyError(f"the result has shape {at.y.shape}, not {expected.shape}")
+        # the reference may round more, as log(sum(exp(x))) does: only another function is wrong
+        at.compare_result(expected, "the reference gives", "the op gives", dtype=np.float32)
+
+
+@holds("arrays and Tensors give the same")
+def _(at: Probe) -> None:
+    raw = at.call(*at.call.inputs)
+    if not isinstance(raw, np.ndarray | np.generic):
+        raise PropertyError(f"given arrays, it returns {type(raw).__name__}")
+    if not np.array_equal(raw, at.y.array, equal_nan=True):
+        raise PropertyError("arrays in give other values than Tensors in")
+
+
+@holds("the complex forward continues the real one")
+def _(at: Probe) -> None:
+    """Otherwise, the complex step would check the derivative of another function."""
+    if not at.call.op.complex_step:
+        return
+    with np.errstate(all="ignore"):
+        y = np.asarray(at.call(*[np.asarray(x, complex) for x in at.call.inputs]))
     try:
-        y = at.call(*leaves)
-    except Exception:  # outside the op's domain
-        leaves = at.call.leaves()
-        y = at.call(*leaves)
-    given = {
-        **dict(zip(at.call.labels, (leaf.array for leaf in leaves), strict=True)),
-        **{k: v for k, v in at.call.constants.items() if isinstance(v, np.ndarray)},
-        "the result": y.array,
-    }
-    before = {name: value.copy() for name, value in given.items()}
-    flowing: list[Any] = []
-
-    class Watch(Observer):
-        def backward(self, event: BackwardEvent) -> None:
-            flowing.append(event.gradient)
-
-    with observe(Watch()):
-        try:
-            grad(y, leaves, gradient=at.u.copy())
-        except ValueError as error:
-            if "read-only" not in str(error):
-                raise
-            raise PropertyError(f"a rule writes to what it is given: {error}") from None
-    if not np.array_equal(flowing[0], at.u):
-        raise PropertyError("a rule writes to g, the gradient that flows in: work in a copy")
-    for name, value in given.items():
-        if not np.array_equal(value, before[name], equal_nan=True):
-            raise PropertyError(f"a rule writes to {name}: work in a copy", name)
+        if np.any(np.imag(y)):
+            raise PropertyError("real values given as complex ones get an imaginary part")
+        # complex arithmetic may also round more
+        at.compare_result(np.real(y), "the result for complex values", dtype=np.float32)
+    except PropertyError as error:
+        hint = "; write the forward for complex arrays, or declare complex_step=False"
+        raise PropertyError(f"{error}{hint}") from None
 
 
-@holds_for_rules("a rule depends on what it is given alone")
+@holds("memory layout does not matter")
 def _(at: Probe) -> None:
-    y = at.call(*at.leaves)
-    other = random_weights(np.random.default_rng(1), at.y.shape)
-    _check_function(
-        "rule",
-        lambda: [np.array(g) for g in grad(y, at.leaves, gradient=at.u, retain_graph=True)],
-        lambda: grad(y, at.leaves, gradient=other, retain_graph=True),
-    )
+    for layout in LAYOUTS:
+        constants = {
+            name: layout(value) if isinstance(value, np.ndarray) else value
+            for name, value in at.call.constants.items()
+        }
+        moved = Call(at.call.op, {**at.call.arguments, **constants}, at.call.of)
+        leaves = [as_leaf(layout(x)) for x in at.call.inputs]
+        y = moved(*leaves)
+        where = f"of inputs in {layout.__name__}"
+        at.compare_result(y.array, f"the result {where}")
+        at.compare_gradients(grad(y, leaves, gradient=at.u), where)
 
 
-@holds_for_rules("no NaN comes from finite numbers")
-def _(at: Probe) -> None:
-    hint = "mend it, or draw inputs where it is defined"
-    _check_nan(at.y.array, "result", "", hint)
-    for label, gradient in zip(at.call.labels, at.gradients, strict=True):
-        _check_nan(gradient, f"gradient for {label}", label, hint)
-
-
-def _moved(inputs: Sequence[Array]) -> list[Array]:
+def moved(inputs: Sequence[Array]) -> list[Array]:
+    """Return other inputs of the same shapes, few of them 0."""
     return [np.asarray(x * 0.75 + 0.0625) for x in inputs]
 
 
-def _check_function(
+def check_function(
     what: str, results: Callable[[], list[Array]], elsewhere: Callable[[], Any]
 ) -> None:
     """Raise unless `results` is reproducible, also after using the `what` `elsewhere`."""
@@ -164,9 +163,3 @@ def _same_state(a: Any, b: Any) -> bool:
         a["state"]["pos"] == b["state"]["pos"]
         and np.array_equal(a["state"]["key"], b["state"]["key"])
     )
-
-
-def _check_nan(values: Any, what: str, label: str, hint: str) -> None:
-    if np.isnan(values).any():
-        index = tuple(int(k) for k in np.argwhere(np.isnan(values))[0])
-        raise PropertyError(f"the {what} is NaN at {index}: {hint}", label)
