@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import traceback
 from typing import Any
 
 import numpy as np
@@ -285,3 +286,25 @@ def test_an_op_is_pickled_and_copied_as_a_function_is(name: str) -> None:
     op = tg.OPS[name]
     assert pickle.loads(pickle.dumps(op)) is op
     assert copy.deepcopy({"loss": op})["loss"] is op
+
+
+def test_source_shows_what_a_call_runs() -> None:
+    op = cube()
+    x = tg.Tensor(2.0, requires_grad=True)
+    op(x)
+    assert op.source() == (
+        "def bind(x):\n    return [x], [x]\n\n"
+        "def read_for_x(arguments, arrays, y, shared):\n    return [kept(arguments[0], arrays[0])]"
+        "\n\ndef derivative_x(g, kept):\n    return rule(g, x=kept[0])"
+    )
+
+
+def test_a_traceback_shows_the_compiled_line() -> None:
+    op = cube()
+    op.derivative("x", formula="…")(lambda g, *, x: g / None)
+    y = op(tg.Tensor(2.0, requires_grad=True))
+    with pytest.raises(TypeError) as raised:
+        y.backward()
+    frames = traceback.extract_tb(raised.value.__traceback__)
+    shown = [frame.line for frame in frames if frame.filename == "<op cube>"]
+    assert shown == ["return rule(g, x=kept[0])"]

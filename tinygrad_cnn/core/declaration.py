@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+import linecache
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, ParamSpec, TypeAlias, get_args
 
@@ -22,7 +23,7 @@ _PACKAGE = __name__.partition(".")[0] + "."
 
 P = ParamSpec("P")
 Rule = Callable[..., Any]
-Reader = Callable[[list[Any], list[Any], Any], list[Any]]
+Reader = Callable[[list[Any], list[Any], Any, dict[str, Any]], list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,19 @@ class Plan:
         The derivatives to take, each with its position among the node's parents and a function
         that calls its rule with a gradient and the saved values.
     names : tuple of str
-        The names of the saved values: the union of the rules' needs.
+        The names of the saved values: all that the rules need, and the inputs of intermediates.
     read : callable
-        Reads these values from the arguments of a call, their arrays and the result.
+        Reads these values from the arguments of a call, their arrays, the result and the
+        intermediates.
+    intermediates : tuple
+        The intermediates that the rules need, each after those that it is computed from: the name,
+        the function and the names of its arguments.
     """
 
     derivatives: tuple[tuple[int, Derivative, Callable[[Array, list[Any]], Any]], ...]
     names: tuple[str, ...]
     read: Reader
+    intermediates: tuple[tuple[str, Callable[..., Any], tuple[str, ...]], ...]
 
 
 class Declaration(Generic[P]):
@@ -81,6 +87,8 @@ class Declaration(Generic[P]):
         The derivative of each differentiable parameter.
     residuals : dict of str to callable
         Extra values that rules may use, computed only if a rule asks for them.
+    intermediates : dict of str to callable
+        Differentiable values that the forward and the rules share.
     """
 
     def __init__(
@@ -105,9 +113,13 @@ class Declaration(Generic[P]):
         self.integers = integers
         self.derivatives: dict[str, Derivative] = {}
         self.residuals: dict[str, Callable[..., Any]] = {}
+        self.intermediates: dict[str, Callable[..., Any]] = {}
         self._cost: Callable[..., int] = lambda: 0
-        self.signature = inspect.signature(forward)
-        for parameter in self.signature.parameters.values():
+        whole = inspect.signature(forward)
+        taken = [p for p in whole.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        self._shared = [name for name, p in whole.parameters.items() if p not in taken]
+        self.signature = self.__signature__ = whole.replace(parameters=taken)
+        for parameter in taken:
             reserved = parameter.name in ("g", "y", "static")
             if reserved or parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
                 raise TypeError(
@@ -123,6 +135,7 @@ class Declaration(Generic[P]):
         self.guarded = not own
         self._defaults = [p.default for p in self.signature.parameters.values()]
         self._plans: dict[int, Plan] = {}
+        self._compiled: dict[str, Callable[..., Any]] = {}
         self._sort_parameters()
 
     def __repr__(self) -> str:
@@ -136,9 +149,9 @@ class Declaration(Generic[P]):
         """Declare the derivative with respect to the parameter `of`.
 
         The decorated rule takes `g`, the gradient of the result, and keyword-only arguments: ``y``
-        (the result), a parameter, ``<parameter>_shape``, ``y_shape``, a residual, or ``static``,
-        the dict of static arguments. Write it with operators and ops, so that it works for arrays
-        and for Tensors.
+        (the result), a parameter, ``<parameter>_shape``, ``y_shape``, a residual, an intermediate,
+        or ``static``, the dict of static arguments. Write it with operators and ops, so that it
+        works for arrays and for Tensors.
 
         Raises
         ------
@@ -152,7 +165,7 @@ class Declaration(Generic[P]):
             if flow != ["g"] or any(p.kind is not p.KEYWORD_ONLY for p in kept):
                 raise TypeError(f"op {self.name}: a rule takes (g, *, names), not {came}")
             needs = tuple(p.name for p in kept)
-            self._reader(needs)
+            self._check_names(needs)
             self.derivatives[of] = Derivative(of, rule, needs, formula, latex, equation)
             self._sort_parameters()
             return rule
@@ -168,23 +181,77 @@ class Declaration(Generic[P]):
         almost everywhere (a mask, an index), because no derivative is taken through it: it says
         which branch the op took.
         """
-        self._reader(inspect.signature(function).parameters)
+        self._check_names(_names(function), *self.intermediates)
         self.residuals[function.__name__] = function
+        return function
+
+    def intermediate(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Declare a differentiable value that the forward and the rules share.
+
+        Both request it by the name of `function`, as a keyword-only argument. The arguments of
+        `function` are parameters of the op, their shapes, or earlier intermediates. Each call
+        computes the value before the forward, and saves it if a rule that is wanted asks for it.
+        With ``create_graph=True`` a sweep computes it again from Tensors, so write it with
+        operators and ops, as a rule. (A residual may be any function, because it is constant
+        almost everywhere.)
+
+        Raises
+        ------
+        TypeError
+            If an argument has an unknown name.
+
+        Examples
+        --------
+        >>> import tinygrad_cnn as tg
+        >>> @tg.op(formula="√(1 + x²)", elementwise=True)
+        ... def arc(x, *, root):
+        ...     return root
+        >>> @arc.intermediate
+        ... def root(x):
+        ...     return tg.sqrt(1.0 + x * x)
+        >>> @arc.derivative("x", formula="g·x / √(1 + x²)")
+        ... def _(g, *, x, root):
+        ...     return g * x / root
+        >>> x = tg.Tensor(0.0, requires_grad=True)
+        >>> (slope,) = tg.grad(arc(x), x, create_graph=True)
+        >>> slope.item(), tg.grad(slope, x)[0].item()
+        (0.0, 1.0)
+        >>> del tg.OPS["arc"]
+        """
+        self._check_names(_names(function), "y", "y_shape", *self.residuals)
+        self.intermediates[function.__name__] = function
+        self._sort_parameters()
         return function
 
     def multiply_adds(self, function: Callable[..., int]) -> Callable[..., int]:
         """Declare the multiply-add count; `function` names its inputs as a rule does."""
-        self._reader(inspect.signature(function).parameters)
+        self._check_names(_names(function), *self.intermediates)
         self._cost = function
         return function
 
     def cost(self, arguments: dict[str, Any], output: Array) -> int:
         """Return the number of multiply-adds of a call; 0 if no count was declared."""
-        return int(self._called(self._cost, arguments, output))
+        return int(self._called("cost", self._cost, arguments, output))
 
     def branches(self, arguments: dict[str, Any], output: Array) -> dict[str, Any]:
         """Return the residuals of a call: which branches it took."""
-        return {name: self._called(f, arguments, output) for name, f in self.residuals.items()}
+        return {
+            name: self._called(name, f, arguments, output) for name, f in self.residuals.items()
+        }
+
+    def _called(
+        self, label: str, function: Callable[..., Any], arguments: dict[str, Any], y: Array
+    ) -> Any:
+        """Call `function` with the values of a call that its parameters name."""
+        read = self._reader(label, _names(function))
+        return function(*read([], [arguments[name] for name in self.parameters], y, {}))
+
+    def _check_names(self, names: Iterable[str], *unknown: str) -> None:
+        """Raise if one of `names` cannot be read from a call, or is among `unknown`."""
+        for name in names:
+            if name in unknown:
+                raise TypeError(f"op {self.name}: '{name}' cannot be used here")
+            self._read(name, False)
 
     def _sort_parameters(self) -> None:
         """Sort the parameters: operands (differentiable), other arrays (no default), static."""
@@ -196,22 +263,84 @@ class Declaration(Generic[P]):
         self.operands = tuple(self.parameters[i] for i in self._operands)
         self.static = tuple(self.parameters[i] for i in self._static)
         self._constants = self._other_arrays + self._static
-        self._bind = _binder(self.name, self.signature, self._operands)
-        self._beside = _joiner(len(self.parameters), self._operands, self.sequence)
         self._plans.clear()
+        self._compiled.clear()
+        self._bind = self._binder()
+        self._to_compute = [
+            (name, function, self._reader(name, _names(function)))
+            for name, function in self.intermediates.items()
+        ]
 
-    def _reader(self, names: Iterable[str], kept: bool = False) -> Reader:
-        """Return a function that reads `names` from a call, as values to save if `kept`.
+    def label(self, k: int) -> str:
+        """Return the name of operand `k` for messages."""
+        return f"{self.parameters[0]}[{k}]" if self.sequence else self.parameters[self._operands[k]]
 
-        It is compiled once per plan, so that reading needs no lookups.
+    def may_be_none(self, k: int) -> bool:
+        """Return whether operand `k` is optional."""
+        return not self.sequence and self._defaults[self._operands[k]] is None
+
+    # --- compiling -------------------------------------------------------------------------------
+
+    def source(self) -> str:
+        """Return the Python source of the functions that were compiled for this op.
+
+        They bind the arguments of a call, read the values to save for the derivatives that are
+        wanted, and call the rules, without looking up names. A traceback shows their lines as of
+        the file ``<op name>``.
+
+        Examples
+        --------
+        >>> import tinygrad_cnn as tg
+        >>> print(tg.div.source())
+        def bind(a, b):
+            return [a, b], [a, b]
+        <BLANKLINE>
+        def read_for_a_b(arguments, arrays, y, shared):
+            return [kept(arguments[1], arrays[1]), kept(arguments[0], arrays[0])]
+        <BLANKLINE>
+        def derivative_a(g, kept):
+            return rule(g, b=kept[0])
+        <BLANKLINE>
+        def derivative_b(g, kept):
+            return rule(g, a=kept[1], b=kept[0])
         """
+        if self.operands:
+            self._plan(-1)  # for all of them
+        return "\n\n".join(self._compiled)
+
+    def _compile(self, name: str, parameters: Sequence[str], value: str, **known: Any) -> Any:
+        """Return a function of `parameters` that returns the expression `value`."""
+        text = f"def {name}({', '.join(parameters)}):\n    return {value}"
+        if text not in self._compiled:
+            file, line = f"<op {self.name}>", 3 * len(self._compiled)
+            exec(compile("\n" * line + text, file, "exec"), known)
+            self._compiled[text] = known[name]
+            lines = "\n\n".join(self._compiled).splitlines(keepends=True)
+            linecache.cache[file] = (0, None, lines, file)  # for tracebacks
+        return self._compiled[text]
+
+    def _binder(self) -> Callable[..., tuple[list[Any], list[Any]]]:
+        """Return a function of the op's parameters that returns their values and the operands.
+
+        Python binds arguments fastest.
+        """
+        value = f"[{', '.join(self.parameters)}], [{', '.join(self.operands)}]"
+        binder: Callable[..., tuple[list[Any], list[Any]]]
+        binder = self._compile("bind", self.parameters, value)
+        binder.__defaults__ = tuple(d for d in self._defaults if d is not inspect.Parameter.empty)
+        binder.__qualname__ = self.name  # names the op in Python's TypeError
+        return binder
+
+    def _reader(self, label: str, names: Sequence[str], kept: bool = False) -> Reader:
+        """Return a function that reads `names` from a call, as values to save if `kept`."""
         values = ", ".join([self._read(name, kept) for name in names])
-        known = {"residuals": self.residuals, "shape": np.shape, "kept": _kept}
-        reader: Reader = eval(f"lambda arguments, arrays, y: [{values}]", known)
+        parameters = ("arguments", "arrays", "y", "shared")
+        known = {"residuals": self.residuals, "shape": np.shape, "kept": _kept, "owned": _owned}
+        reader: Reader = self._compile(f"read_for_{label}", parameters, f"[{values}]", **known)
         return reader
 
     def _read(self, name: str, kept: bool) -> str:
-        """Return the expression that reads `name` from ``arguments``, ``arrays`` and ``y``."""
+        """Return the expression for `name`, of the parameters of a reader."""
         if name == "y":
             return "y"
         if name == "y_shape":
@@ -222,9 +351,13 @@ class Declaration(Generic[P]):
         if name in self.residuals:
             reads = inspect.signature(self.residuals[name]).parameters
             return f"residuals[{name!r}]({', '.join([self._read(n, False) for n in reads])})"
+        if name in self.intermediates:
+            return f"owned(shared[{name!r}], arrays)" if kept else f"shared[{name!r}]"
         parameter = name if name in self.parameters else name.removesuffix("_shape")
         if parameter not in self.parameters:
-            known = ", ".join(["y", "static", *self.parameters, *self.residuals])
+            known = ", ".join(
+                ["y", "static", *self.parameters, *self.residuals, *self.intermediates]
+            )
             raise TypeError(f"op {self.name}: '{name}' is none of {known}, nor one's _shape")
         i = self.parameters.index(parameter)
         several = self.sequence and i == 0
@@ -239,57 +372,49 @@ class Declaration(Generic[P]):
             return f"[kept(v, a) for v, a in zip(arguments[{i}], arrays[{i}], strict=True)]"
         return f"kept(arguments[{i}], arrays[{i}])"
 
-    def _called(self, function: Callable[..., Any], arguments: dict[str, Any], y: Array) -> Any:
-        """Call `function` with the values of a call that its parameters name."""
-        read = self._reader(inspect.signature(function).parameters)
-        return function(*read([], [arguments[name] for name in self.parameters], y))
-
     def _plan(self, wanted: int) -> Plan:
         """Make and cache the plan for a bit mask of the operands that require a gradient."""
         rules = [self.derivatives[name] for name in self.operands]
         chosen = [(k, rule) for k, rule in enumerate(rules) if self.sequence or wanted >> k & 1]
-        names = tuple(dict.fromkeys(name for _, rule in chosen for name in rule.needs))
-        derivatives = tuple((k, rule, _applied(rule, names)) for k, rule in chosen)
-        plan = self._plans[wanted] = Plan(derivatives, names, self._reader(names, kept=True))
+        asked = [name for _, rule in chosen for name in rule.needs]
+        needs = asked.copy()
+        again: list[tuple[str, Callable[..., Any], tuple[str, ...]]] = []
+        for name, function in reversed(self.intermediates.items()):  # computed from earlier ones
+            if name in needs:
+                inputs = _names(function)
+                needs.extend(inputs)
+                again.insert(0, (name, function, inputs))
+        names = [n for n in dict.fromkeys(needs) if n in asked or n not in self.intermediates]
+        label = "_".join([rule.of for _, rule in chosen])
+        read = self._reader(label, names, kept=True)
+        derivatives = tuple([(k, rule, self._applied(rule, names)) for k, rule in chosen])
+        plan = self._plans[wanted] = Plan(derivatives, tuple(names), read, tuple(again))
         return plan
 
-
-def _binder(
-    name: str, signature: inspect.Signature, operands: list[int]
-) -> Callable[..., tuple[list[Any], list[Any]]]:
-    """Return a function with `signature` that returns all arguments and the operands, as lists.
-
-    Python binds arguments fastest: the function is compiled once and inspects nothing per call.
-    """
-    defaults = {name: p.default for name, p in signature.parameters.items()}
-    taken = [n if d is inspect.Parameter.empty else f"{n}=_['{n}']" for n, d in defaults.items()]
-    chosen = [list(defaults)[i] for i in operands]
-    source = f"lambda {', '.join(taken)}: ([{', '.join(defaults)}], [{', '.join(chosen)}])"
-    binder: Callable[..., tuple[list[Any], list[Any]]] = eval(source, {"_": defaults})
-    binder.__qualname__ = name  # names the op in Python's TypeError
-    return binder
+    def _applied(
+        self, derivative: Derivative, names: Sequence[str]
+    ) -> Callable[[Array, list[Any]], Any]:
+        """Return a function that calls the rule with a gradient and the saved values of `names`."""
+        needs = [f"{name}=kept[{names.index(name)}]" for name in derivative.needs]
+        value = f"rule({', '.join(['g', *needs])})"
+        applied: Callable[[Array, list[Any]], Any]
+        applied = self._compile(
+            f"derivative_{derivative.of}", ("g", "kept"), value, rule=derivative.rule
+        )
+        return applied
 
 
-def _joiner(
-    count: int, operands: list[int], sequence: bool
-) -> Callable[[list[Any], list[Any]], list[Any]]:
-    """Return a function that replaces the operands among a call's arguments by their arrays."""
-    parts = [f"arguments[{i}]" for i in range(count)]
-    for k, i in enumerate(operands):
-        parts[i] = f"arrays[{k}]"
-    if sequence:
-        parts[0] = "arrays"
-    join: Callable[[list[Any], list[Any]], list[Any]]
-    join = eval(f"lambda arguments, arrays: [{', '.join(parts)}]")
-    return join
+def _names(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
 
 
-def _applied(derivative: Derivative, names: tuple[str, ...]) -> Callable[[Array, list[Any]], Any]:
-    """Return a function that calls the rule with a gradient and the saved values of `names`."""
-    needs = [f"{name}=kept[{names.index(name)}]" for name in derivative.needs]
-    source = f"lambda g, kept: rule({', '.join(['g', *needs])})"
-    applied: Callable[[Array, list[Any]], Any] = eval(source, {"rule": derivative.rule})
-    return applied
+def _owned(value: Array, arrays: list[Any]) -> Array:
+    """Return an intermediate, copied if it is part of an argument, which its owner may change."""
+    for array in arrays:
+        for part in array if isinstance(array, list) else [array]:
+            if isinstance(part, np.ndarray) and np.may_share_memory(value, part):
+                return value.copy()
+    return value
 
 
 def _kept(value: Any, array: Any) -> Any:

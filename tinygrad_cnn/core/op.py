@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.declaration import Declaration, Derivative, Integers, P, Plan
+from tinygrad_cnn.core.declaration import Declaration, Derivative, Integers, P
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.observer import ForwardEvent
+from tinygrad_cnn.core.promotion import cut_off, in_one_dtype, is_of_one_dtype, rounded
 from tinygrad_cnn.core.recording import Recording, float_dtype, recording
 from tinygrad_cnn.core.variable import Array, Variable, holds_gradient
-from tinygrad_cnn.support.arguments import native
 
 if TYPE_CHECKING:
     from tinygrad_cnn.core.tensor import Tensor
@@ -47,41 +47,39 @@ class Op(Declaration[P]):
         if self.sequence:
             operands = self._sequence(arguments[0])
         state = recording.get()
-        if _is_of_one_dtype(operands) and not self.sequence:  # the common case in rules
+        if is_of_one_dtype(operands) and not self.sequence:  # the common case in rules
             for i in self._constants:
                 if isinstance(arguments[i], Variable):
                     break
             else:
-                return self._computed(arguments, state.scope)  # type: ignore[no-any-return]  # an array
+                return self._computed(arguments, state.scope)[0]  # type: ignore[no-any-return]  # an array
         arrays, parents, wanted, has_tensor, half = self._unwrapped(operands)
         if self._constants or self.sequence:
-            arrays = self._beside(arguments, arrays)
+            arrays = self._joined(arguments, arrays)
             if self._unwrap_constants(arguments, arrays, state.on):
                 has_tensor = True
         if not has_tensor:
-            y = self._computed(arrays, state.scope)
-            return _rounded(y) if half else y  # type: ignore[no-any-return]  # an array
+            y = self._computed(arrays, state.scope)[0]
+            return rounded(y) if half else y  # type: ignore[no-any-return]  # an array
         started = perf_counter() if state.observers else 0.0
         try:
-            y = self._computed(arrays, state.scope)
+            y, shared = self._computed(arrays, state.scope)
             if type(y) is not np.ndarray or y.dtype.char != "f":
                 y = self._result(y, operands)
             if half:
-                y = _rounded(y)
+                y = rounded(y)
         except Exception as error:
             if state.observers:
                 self._tell(state, operands, arrays, None, None, started, error)
             raise
-        node = origin = None
-        owned = y.base is None
-        for array in arrays:
-            if array is y:
-                owned = False
-        if not owned:
-            y, origin = self._placed(y, operands, recorded=bool(wanted and state.on))
-        if wanted and state.on:
+        recorded = state.on and wanted != 0
+        y, origin = self._placed(y, operands, arrays, recorded)
+        node = None
+        if recorded:
             plan = self._plans.get(wanted) or self._plan(wanted)
-            node = self._record(plan, arguments, arrays, parents, y, state.scope)
+            saved = plan.read(arguments, arrays, y, shared)
+            static = tuple([arguments[i] for i in self._static])
+            node = Node(self, plan, tuple(parents), saved, static, y, state.scope)
         if state.observers:
             self._tell(state, operands, arrays, y, node, started)
         result = Variable.tensor.of(y, node, origin)
@@ -91,17 +89,48 @@ class Op(Declaration[P]):
             )
         return result
 
-    def _computed(self, arrays: list[Any], scope: str) -> Any:
-        """Call the forward; its errors name the op and the module."""
+    def _computed(self, arrays: list[Any], scope: str) -> tuple[Any, dict[str, Any]]:
+        """Return the forward's result and the intermediates; errors name the op and the module."""
         try:
             given = _read_only(arrays) if self.guarded else arrays
-            return self.forward(*given)  # type: ignore[call-arg]  # as many as it takes
+            if not self._shared and not self.intermediates:
+                return self.forward(*given), {}  # type: ignore[call-arg]  # as many as it takes
+            shared = self._intermediates(given)
+            return self.forward(*given, **{name: shared[name] for name in self._shared}), shared
         except Exception as error:
             explained = self._explained(error, arrays, scope)
         try:
             raise explained from None
         finally:  # break the cycle between the error's traceback and this frame
             del explained
+
+    def _intermediates(self, arrays: list[Any]) -> dict[str, Any]:
+        """Return the values of the intermediates, which also the forward asks for."""
+        shared: dict[str, Any] = {}
+        for name, function, read in self._to_compute:
+            value = function(*read([], arrays, None, shared))
+            if not isinstance(value, np.ndarray | np.generic):
+                came = type(value).__name__
+                raise TypeError(f"the intermediate {name} is {came}, expected an array")
+            shared[name] = np.asarray(value)
+        for name in self._shared:
+            if name not in shared:
+                raise TypeError(
+                    f"the forward asks for {name}, but @{self.name}.intermediate declares no such "
+                    "function"
+                )
+        if self.guarded:
+            shared = dict(zip(shared, _read_only([*shared.values()]), strict=True))
+        return shared
+
+    def _joined(self, arguments: list[Any], arrays: list[Any]) -> list[Any]:
+        """Return the arguments with the operands replaced by their arrays."""
+        if self.sequence:
+            return [arrays, *arguments[1:]]
+        joined = arguments.copy()
+        for i, array in zip(self._operands, arrays, strict=True):
+            joined[i] = array
+        return joined
 
     def _tell(
         self,
@@ -135,7 +164,7 @@ class Op(Declaration[P]):
                         "which requires a gradient; pass its detach()"
                     )
             elif isinstance(value, list | tuple) and recorded and holds_gradient(value):
-                raise TypeError(_cut(self.name, self.parameters[i]))
+                raise TypeError(cut_off(self.name, self.parameters[i]))
         for i in self._static:
             value = arguments[i]
             if isinstance(value, Variable):
@@ -160,13 +189,15 @@ class Op(Declaration[P]):
         return array
 
     def _placed(
-        self, y: NDArray[Any], operands: list[Any], recorded: bool
+        self, y: NDArray[Any], operands: list[Any], arrays: list[Any], recorded: bool
     ) -> tuple[NDArray[Any], Variable | None]:
         """Return `y` and the leaf whose memory it is a view of, if any.
 
         A view of a plain array is copied, because its owner may change it. So is a small view of a
         large array, because it would keep the array alive.
         """
+        if y.base is None and not any(array is y for array in arrays):
+            return y, None
         for value in operands:
             array = value.array if isinstance(value, Variable) else value
             if isinstance(value, Variable):
@@ -213,76 +244,9 @@ class Op(Declaration[P]):
             arrays.append(value)
             parents.append(parent)
             bit <<= shift
-        if not _is_of_one_dtype(arrays):
-            arrays, half = self._in_one_dtype(operands, arrays)
+        if not is_of_one_dtype(arrays):
+            arrays, half = in_one_dtype(self, operands, arrays)
         return arrays, parents, wanted, has_tensor, half
-
-    def _in_one_dtype(self, operands: list[Any], arrays: list[Any]) -> tuple[list[Any], bool]:
-        """Convert the unwrapped operands to arrays, of the dtype of a Tensor among them.
-
-        An array of that dtype is not copied. The flag says to compute in float32 and round the
-        result to float16.
-        """
-        tensors = {v.dtype for v in operands if isinstance(v, Variable) and v.dtype.kind in "fc"}
-        if len(tensors) > 1:  # ignore the byte order
-            tensors = {np.result_type(dtype) for dtype in tensors}
-        if len(tensors) > 1 and all(dtype.kind == "f" for dtype in tensors):
-            named = [(self._label(k), v) for k, v in enumerate(operands) if isinstance(v, Variable)]
-            came = ", ".join(f"{label} is {v.dtype}" for label, v in named)
-            raise TypeError(f"{self.name}: {came}; convert one with astype()")
-        dtype = tensors.pop() if len(tensors) == 1 else None
-        if dtype is not None and not dtype.isnative:
-            dtype = np.result_type(dtype)
-        beside = {a.dtype for a in arrays if isinstance(a, np.ndarray | np.generic)}
-        beside = {dtype for dtype in beside if dtype.kind == "f"}
-        number = beside.pop() if len(beside) == 1 else None  # the dtype of Python numbers
-        for k, array in enumerate(arrays):
-            if array is None and not self.sequence and self._defaults[self._operands[k]] is None:
-                continue
-            if isinstance(array, list | tuple) and holds_gradient(array):
-                raise TypeError(_cut(self.name, self._label(k)))
-            arrays[k] = np.asarray(array, number if type(array) in (int, float) else None)
-            if arrays[k].dtype.kind not in "fcbiu":
-                held = type(array).__name__ if arrays[k].dtype == object else arrays[k].dtype
-                raise TypeError(f"{self.name}: {self._label(k)} is {held}, expected numbers")
-            if dtype is not None and arrays[k].dtype.kind != "c":
-                arrays[k] = arrays[k].astype(dtype, copy=False)
-            else:
-                arrays[k] = native(arrays[k])
-        if dtype is not None and dtype != np.float16:
-            return arrays, False
-        return self._computable(arrays)
-
-    def _computable(self, arrays: list[Any]) -> tuple[list[Any], bool]:
-        """Return `arrays` in a dtype that is safe for this op, and whether to round to float16.
-
-        Integers beside floating arrays take their dtype; integers alone take the dtype that the op
-        declares, so that they do not overflow. In float16 a sum of squares overflows at 256.
-        """
-        dtypes = {array.dtype for array in arrays if array is not None}
-        if len(dtypes) == 1 and next(iter(dtypes)).char in "fdFD":
-            return arrays, False
-        floating = [dtype for dtype in dtypes if dtype.kind in "fc"]
-        half = False
-        if floating:
-            common = np.result_type(*floating)
-            half = common == np.float16 and self.integers != "kept"
-            target = np.dtype(np.float32) if half else common.type(0).real.dtype
-        elif self.integers == "kept":
-            return arrays, False
-        elif self.integers == "widened":
-            target = np.result_type(*dtypes, np.int64)
-        else:
-            target = float_dtype.get()
-        arrays = [
-            array if array is None or array.dtype.kind == "c" else array.astype(target, copy=False)
-            for array in arrays
-        ]
-        return arrays, half
-
-    def _label(self, k: int) -> str:
-        """Return the name of operand `k` for messages."""
-        return f"{self.parameters[0]}[{k}]" if self.sequence else self.parameters[self._operands[k]]
 
     def _explained(self, error: Exception, arrays: list[Any], scope: str) -> Exception:
         """Return `error` with the op, its arguments and the module added to the message."""
@@ -307,21 +271,7 @@ class Op(Declaration[P]):
             error.add_note(f"in module {scope}")
         return error
 
-    # --- recording and pulling back --------------------------------------------------------------
-
-    def _record(
-        self,
-        plan: Plan,
-        arguments: list[Any],
-        arrays: list[Any],
-        parents: list[Node | Variable | None],
-        y: NDArray[Any],
-        scope: str,
-    ) -> Node:
-        """Return the node of this call."""
-        saved = plan.read(arguments, arrays, y)
-        static = tuple([arguments[i] for i in self._static]) if self._static else ()
-        return Node(self, plan, tuple(parents), saved, static, y, scope)
+    # --- pulling back ----------------------------------------------------------------------------
 
     def pull_back(
         self,
@@ -342,10 +292,7 @@ class Op(Declaration[P]):
             kept = own = _read_only(kept)
             (gradient,) = _read_only([gradient])
         if create_graph:
-            kept, own = node.kept().copy(), []
-            if "y" in plan.names:
-                place = plan.names.index("y")
-                kept[place] = Variable.tensor.of(kept[place], node)
+            kept, own = self._differentiable(node), []
         contributions: list[tuple[Node | Variable, Array]] = []
         for place, derivative, apply in plan.derivatives:
             targets = parents if self.sequence else parents[place : place + 1]
@@ -364,6 +311,15 @@ class Op(Declaration[P]):
                 if parent is not None and (needed is None or parent in needed):
                     contributions.append((parent, self._fitted(derivative, value, parent, own)))
         return contributions
+
+    def _differentiable(self, node: Node) -> list[Any]:
+        """Return the saved values: y as the result of `node`, and intermediates recorded again."""
+        kept = dict(zip(node.plan.names, node.kept(), strict=True))
+        if "y" in kept:
+            kept["y"] = Variable.tensor.of(kept["y"], node)
+        for name, function, names in node.plan.intermediates:
+            kept[name] = function(*[kept[n] for n in names])
+        return [kept[name] for name in node.plan.names]
 
     def _fitted(
         self, derivative: Derivative, value: Array, parent: Node | Variable, own: list[Any]
@@ -460,23 +416,6 @@ def op(
     return declare
 
 
-def _is_of_one_dtype(values: list[Any]) -> bool:
-    """Return whether `values` are arrays of one inexact dtype and need no conversion."""
-    if not values or type(values[0]) is not np.ndarray:
-        return False
-    dtype = values[0].dtype
-    for value in values:
-        if type(value) is not np.ndarray or value.dtype is not dtype:
-            return False
-    return dtype.char in "fdFD" and dtype.isnative
-
-
-def _rounded(y: Any) -> Any:
-    """Round a floating result to float16; return others unchanged."""
-    array = np.asarray(y)
-    return array.astype(np.float16) if array.dtype.kind == "f" else y
-
-
 _IMMUTABLE = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 
 
@@ -498,10 +437,3 @@ def _read_only(values: list[Any]) -> list[Any]:
             value.flags.writeable = False
         views.append(value)
     return views
-
-
-def _cut(name: str, label: str) -> str:
-    return (
-        f"{name}: {label} is a list of Tensors that require a gradient, which an array would cut "
-        "off; join them with stack()"
-    )
