@@ -29,7 +29,7 @@ def restarted(optimizer: optim.Optimizer, how: str, make: Make) -> optim.Optimiz
     if how == "none":
         return optimizer
     if how == "state_dict":
-        other = make(list(optimizer.parameters))
+        other = make(list(optimizer.params))
         other.load_state_dict(optimizer.state_dict())
         return other
     if how == "deepcopy":
@@ -50,7 +50,7 @@ def test_together_is_each_alone_to_the_bit(data: st.DataObject, name: str, how: 
     for step in range(6):
         if step == 3:
             optimizer = restarted(optimizer, how, make)
-            together = list(optimizer.parameters)
+            together = list(optimizer.params)
         for p, twin in zip(together, apart, strict=True):
             missing = data.draw(st.integers(0, 4)) == 0
             g = None if missing else rng.normal(size=p.shape).astype(p.dtype)

@@ -23,17 +23,17 @@ BELOW_1 = st.floats(0.0, 0.99)
 LEARNING_RATES = st.floats(0.0, 1.0)
 SEEDS = st.integers(0, 2**32)
 KINDS: dict[str, Callable[..., optim.Optimizer]] = {
-    kind.__name__: kind for kind in (optim.SGD, optim.Adam, optim.AdamW, optim.RMSProp)
+    kind.__name__: kind for kind in (optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop)
 }
 OPTIONS = {
     "SGD": st.fixed_dictionaries(
         {"momentum": st.floats(0.1, 0.99), "nesterov": st.booleans(), "weight_decay": BELOW_1}
     ),
     "Adam": st.fixed_dictionaries(
-        {"betas": st.tuples(BELOW_1, BELOW_1), "epsilon": BELOW_1, "weight_decay": BELOW_1}
+        {"betas": st.tuples(BELOW_1, BELOW_1), "eps": BELOW_1, "weight_decay": BELOW_1}
     ),
-    "RMSProp": st.fixed_dictionaries(
-        {"alpha": BELOW_1, "epsilon": BELOW_1, "momentum": BELOW_1, "weight_decay": BELOW_1}
+    "RMSprop": st.fixed_dictionaries(
+        {"alpha": BELOW_1, "eps": BELOW_1, "momentum": BELOW_1, "weight_decay": BELOW_1}
     ),
 }
 OPTIONS["AdamW"] = OPTIONS["Adam"]
@@ -42,13 +42,13 @@ OPTIONS["AdamW"] = OPTIONS["Adam"]
 def step(optimizer: optim.Optimizer, seed: int) -> None:
     """Make a step with gradients that the seed decides."""
     rng = np.random.default_rng(seed)
-    for p in optimizer.parameters:
+    for p in optimizer.params:
         p.grad = rng.normal(size=p.shape).astype(p.dtype)
     optimizer.step()
 
 
 def bits(optimizer: optim.Optimizer) -> list[bytes]:
-    return [p.array.tobytes() for p in optimizer.parameters]
+    return [p.array.tobytes() for p in optimizer.params]
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -64,25 +64,15 @@ def test_a_state_restores_every_option_and_the_steps_after_it_to_the_bit(
     whole = KINDS[name]([nn.Parameter(value) for value in values], lr, **chosen)
     for i in range(done):
         step(whole, i)
-    other = KINDS[name]([nn.Parameter(p.array) for p in whole.parameters], 0.5)
+    other = KINDS[name]([nn.Parameter(p.array) for p in whole.params], 0.5)
     other.load_state_dict(whole.state_dict())
-    for option in (*chosen.keys() - {"betas"}, *(["beta1", "beta2"] if "betas" in chosen else [])):
+    for option in chosen:
         assert getattr(other, option) == getattr(whole, option)
     assert repr(other) == repr(whole)
     for i in range(done, done + 3):
         step(whole, i)
         step(other, i)
         assert bits(other) == bits(whole)
-
-
-def test_a_state_of_an_earlier_version_leaves_the_options_it_lacks() -> None:
-    optimizer = optim.SGD([nn.Parameter([1.0])], 0.1, momentum=0.9, nesterov=True)
-    state = {"lr": 0.2, "momentum": 0.5, "weight_decay": 0.0}
-    optimizer.load_state_dict(state)
-    assert optimizer.nesterov
-    assert optimizer.momentum == 0.5
-    with pytest.raises(ValueError, match=r"SGD\.load_state_dict: nesterov is 1, expected one of"):
-        optimizer.load_state_dict({**state, "nesterov": 1})
 
 
 # --- an interrupt at any moment ------------------------------------------------------------------
@@ -115,7 +105,7 @@ def interrupted(call: Callable[[], None], at: int) -> bool:
 
 @pytest.mark.parametrize(
     ("name", "done"),
-    [("Nesterov", 0), ("Adam", 0), ("Adam", 1), ("AdamW", 0), ("RMSProp with momentum", 0)],
+    [("Nesterov", 0), ("Adam", 0), ("Adam", 1), ("AdamW", 0), ("RMSprop with momentum", 0)],
 )
 def test_wherever_a_step_is_interrupted_its_state_is_loaded_and_the_graph_notices(
     name: str, done: int
@@ -126,16 +116,16 @@ def test_wherever_a_step_is_interrupted_its_state_is_loaded_and_the_graph_notice
         for i in range(done):
             step(optimizer, i)
         before = bits(optimizer)
-        results = [(p * p).sum() for p in optimizer.parameters]
+        results = [(p * p).sum() for p in optimizer.params]
         if not interrupted(lambda: step(optimizer, done), at):  # noqa: B023  # called at once
             break
         state = optimizer.state_dict()
-        for i, (p, old, y) in enumerate(zip(optimizer.parameters, before, results, strict=True)):
+        for i, (p, old, y) in enumerate(zip(optimizer.params, before, results, strict=True)):
             assert state.get(f"{i}.steps", 0) in (done, done + 1)
             if p.array.tobytes() != old:
                 with pytest.raises(tg.ChangedInPlaceError):
                     y.backward()
-        other = OPTIMIZERS[name]([nn.Parameter(p.array) for p in optimizer.parameters])
+        other = OPTIMIZERS[name]([nn.Parameter(p.array) for p in optimizer.params])
         other.load_state_dict(state)
         step(other, done)
         step(optimizer, done)
@@ -190,16 +180,16 @@ def test_a_state_that_an_update_rebinds_is_not_lost(seed: int, sizes: list[int])
     for i in range(5):
         if i == 2:
             state = rebinding.state_dict()
-            rebinding = Rebinding([nn.Parameter(p.array) for p in rebinding.parameters], 0.1)
+            rebinding = Rebinding([nn.Parameter(p.array) for p in rebinding.params], 0.1)
             rebinding.load_state_dict(state)
         if i == 3:  # one parameter is left out: the others are grouped anew
             for optimizer in (rebinding, changing):
                 step(optimizer, seed)
-                optimizer.parameters[0].grad = None
+                optimizer.params[0].grad = None
                 optimizer.step()
         step(rebinding, seed + i)
         step(changing, seed + i)
-        for mine, theirs in zip(rebinding.parameters, changing.parameters, strict=True):
+        for mine, theirs in zip(rebinding.params, changing.params, strict=True):
             np.testing.assert_allclose(mine.array, theirs.array, rtol=1e-12)
 
 
@@ -241,7 +231,7 @@ def test_a_weight_that_is_frozen_between_forward_and_step_does_not_move(name: st
     optimizer = OPTIMIZERS[name]([frozen, other])
     (frozen.sum() * other.sum()).backward()
     frozen.requires_grad_(False)
-    assert optim.clip_gradient_norm([frozen, other], 1e3) == 7.0  # the frozen one counts nothing
+    assert optim.clip_grad_norm_([frozen, other], 1e3) == 7.0  # the frozen one counts nothing
     optimizer.step()
     assert frozen.array.tolist() == [3.0, 4.0]
     assert other.array[0] < 1.0
@@ -266,11 +256,11 @@ def test_a_gradient_may_be_an_array_or_a_tensor(
 ) -> None:
     start, g = np.array([1.0, -2.0], "f4"), np.array([3.0, 4.0], "f4")
     plain, other = (OPTIMIZERS[name]([nn.Parameter(start)]) for _ in range(2))
-    plain.parameters[0].grad, other.parameters[0].grad = g.copy(), given_as(g.copy())
+    plain.params[0].grad, other.params[0].grad = g.copy(), given_as(g.copy())
     for optimizer in (plain, other):
         if clip:
-            assert optim.clip_gradient_norm(optimizer.parameters, 1.0) == 5.0
-            optim.clip_gradient_value(optimizer.parameters, 0.7)
+            assert optim.clip_grad_norm_(optimizer.params, 1.0) == 5.0
+            optim.clip_grad_value_(optimizer.params, 0.7)
         optimizer.step()
     assert bits(other) == bits(plain)
 
@@ -278,6 +268,6 @@ def test_a_gradient_may_be_an_array_or_a_tensor(
 def test_a_gradient_that_two_parameters_share_is_clipped_once() -> None:
     first, second = nn.Parameter([1.0, 1.0]), nn.Parameter([1.0, 1.0])
     first.grad = second.grad = np.array([3.0, 4.0], "f4")
-    norm = optim.clip_gradient_norm([first, second], 1.0)
+    norm = optim.clip_grad_norm_([first, second], 1.0)
     assert norm == pytest.approx(50**0.5)
     np.testing.assert_allclose(second.grad, np.array([3.0, 4.0]) / norm, rtol=1e-6)

@@ -92,7 +92,7 @@ LAYERS: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
     "ReLU": [(lambda: nn.ReLU(), ROWS)],
     "Sequential": [(lambda: nn.Sequential(nn.Linear(4, 3, rng=rng()), nn.Tanh()), ROWS)],
     "Sigmoid": [(lambda: nn.Sigmoid(), ROWS)],
-    "Softmax": [(lambda: nn.Softmax(axis=0, temperature=0.5), ROWS)],
+    "Softmax": [(lambda: nn.Softmax(dim=0, temperature=0.5), ROWS)],
     "Tanh": [(lambda: nn.Tanh(), ROWS)],
 }
 MODEL_CLASSES = {"LeNet5", "MLP", "VGG"}
@@ -210,14 +210,14 @@ def rmsprop(p: Any, g: Any, s: dict[str, Any]) -> Any:
 
 
 P = list[nn.Parameter]
-adaptive = {"lr": LR, "betas": (BETA1, BETA2), "epsilon": EPSILON, "weight_decay": DECAY}
+adaptive = {"lr": LR, "betas": (BETA1, BETA2), "eps": EPSILON, "weight_decay": DECAY}
 OPTIMISERS: dict[str, tuple[Callable[[P], optim.Optimizer], Callable[..., Any]]] = {
     "SGD": (lambda p: optim.SGD(p, LR, weight_decay=DECAY), descent),
     "SGD-momentum": (lambda p: optim.SGD(p, LR, MOMENTUM, weight_decay=DECAY), momentum),
-    "SGD-nesterov": (lambda p: optim.SGD(p, LR, MOMENTUM, True, DECAY), nesterov),
+    "SGD-nesterov": (lambda p: optim.SGD(p, LR, MOMENTUM, 0.0, DECAY, True), nesterov),
     "Adam": (lambda p: optim.Adam(p, **adaptive), adam_with_decay),
     "AdamW": (lambda p: optim.AdamW(p, **adaptive), adamw),
-    "RMSProp": (lambda p: optim.RMSProp(p, LR, ALPHA, EPSILON, MOMENTUM, DECAY), rmsprop),
+    "RMSprop": (lambda p: optim.RMSprop(p, LR, ALPHA, EPSILON, DECAY, MOMENTUM), rmsprop),
 }
 
 

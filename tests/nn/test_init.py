@@ -17,8 +17,8 @@ from tinygrad_cnn.nn import init
 SHAPES = [(200, 300), (60, 30, 5, 5), (40, 70, 2, 9)]
 VARIANCE = {
     "lecun": lambda fan_in, fan_out: 1 / fan_in,
-    "glorot": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
-    "he": lambda fan_in, fan_out: 2 / fan_in,
+    "xavier": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
+    "kaiming": lambda fan_in, fan_out: 2 / fan_in,
 }
 DRAWN = [f"{name}_{kind}" for name in VARIANCE for kind in ("normal", "uniform")]
 
@@ -64,7 +64,7 @@ def test_a_seed_gives_the_same_bits_and_float32_is_float64_rounded(name: str, se
 
 def test_the_dtype_is_the_default_one_if_none_is_given() -> None:
     rng = np.random.default_rng(0)
-    for make in (init.he_normal, init.zeros, init.constant(1), init.standard_normal):
+    for make in (init.kaiming_normal, init.zeros, init.constant(1), init.standard_normal):
         assert make((2, 2), rng).dtype == np.float32
         with tg.default_dtype("float64"):
             assert make((2, 2), rng).dtype == np.float64
@@ -81,10 +81,10 @@ def test_zeros_and_constants() -> None:
 @pytest.mark.parametrize("shape", [(), (3,), (3, 0), (0, 3, 2, 2)])
 def test_a_shape_without_fans_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"fans: shape is .*expected \(out, in"):
-        init.he_uniform(shape, np.random.default_rng(0))
+        init.kaiming_uniform(shape, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("rng", [0, np.random])
 def test_only_a_generator_is_taken(rng: Any) -> None:
     with pytest.raises(TypeError, match=r"expected a numpy\.random\.Generator"):
-        init.he_uniform((2, 2), rng)
+        init.kaiming_uniform((2, 2), rng)

@@ -47,7 +47,7 @@ def test_a_perceptron_has_a_layer_between_each_two_sizes(sizes: list[int]) -> No
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 def test_a_perceptron_starts_with_what_suits_its_activation(activation: str) -> None:
     model = nn.MLP((50, 40, 10), activation, rng=rng())
-    initializer = nn.init.he_uniform if activation == "relu" else nn.init.glorot_uniform
+    initializer = nn.init.kaiming_uniform if activation == "relu" else nn.init.xavier_uniform
     expected = initializer((40, 50), rng(), "f4")
     np.testing.assert_array_equal(model.fc[0].weight.array, expected)
     assert type(model.activations[0]).__name__.lower() == activation

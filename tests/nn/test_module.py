@@ -215,7 +215,7 @@ def test_a_load_error_names_everything_and_changes_nothing() -> None:
 
 
 def test_loading_what_is_no_mapping_is_refused() -> None:
-    with pytest.raises(TypeError, match="state is list"):
+    with pytest.raises(TypeError, match="state_dict is list"):
         Inner().load_state_dict([1])
 
 
@@ -287,7 +287,7 @@ def test_repr_shows_arguments_that_are_not_the_default_and_nests() -> None:
         "  (0): Conv2d(in_channels=1, out_channels=6, kernel_size=5, padding='same', bias=False)\n"
         "  (1): Sequential(\n"
         "    (0): Linear(in_features=3, out_features=2, bias='per_connection')\n"
-        "    (1): Dropout(rate=0.25)\n"
+        "    (1): Dropout(p=0.25)\n"
         "  )\n"
         "  (2): MaxPool2d(kernel_size=(2, 3), ceil_mode=True)\n"
         ")"

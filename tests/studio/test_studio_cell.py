@@ -364,7 +364,7 @@ def test_every_call_of_a_module_in_a_residual_network_is_explained_as_itself():
 @pytest.mark.parametrize(
     ("module", "reason"),
     [
-        (nn.Softmax(axis=1), "softmax on 3 axes where 1 are known"),
+        (nn.Softmax(dim=1), "softmax on 3 axes where 1 are known"),
         (nn.Linear(28, 28, rng=np.random.default_rng(0)), "dense on 3 axes where 1 are known"),
     ],
 )

@@ -14,6 +14,6 @@ OPTIMIZERS: dict[str, Make] = {
     "Nesterov": lambda ps: optim.SGD(ps, 0.05, momentum=0.9, nesterov=True),
     "Adam": lambda ps: optim.Adam(ps, 0.1, weight_decay=0.01),
     "AdamW": lambda ps: optim.AdamW(ps, 0.1),
-    "RMSProp": lambda ps: optim.RMSProp(ps, 0.05, alpha=0.9),
-    "RMSProp with momentum": lambda ps: optim.RMSProp(ps, 0.02, alpha=0.9, momentum=0.5),
+    "RMSprop": lambda ps: optim.RMSprop(ps, 0.05, alpha=0.9),
+    "RMSprop with momentum": lambda ps: optim.RMSprop(ps, 0.02, alpha=0.9, momentum=0.5),
 }

@@ -35,7 +35,7 @@ def built(name: str, **options: Any) -> Run:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             state = module.state_dict()
-            drawn = {key: rng.uniform(0.3, 2.0, a.shape).astype("f4") for key, a in state.items()}
+            drawn = {n: rng.uniform(0.3, 2.0, a.shape).astype(a.dtype) for n, a in state.items()}
             module.load_state_dict(drawn)
     return run_of(model, name)
 
@@ -51,7 +51,7 @@ def odd() -> Run:
         nn.AvgPool2d(2, 1, padding=1, count_include_pad=False),
         nn.AvgPool2d(3, 2, padding=1, ceil_mode=True),
         nn.Flatten(),
-        nn.Linear(6 * 5 * 8, 10, bias="per_connection", rng=rng, bias_init=nn.init.he_uniform),
+        nn.Linear(6 * 5 * 8, 10, bias="per_connection", rng=rng, bias_init=nn.init.kaiming_uniform),
         nn.Softmax(temperature=2.0),
     )
     return run_of(model)

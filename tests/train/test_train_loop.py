@@ -48,12 +48,12 @@ def test_fit_is_the_loop_that_one_writes_oneself() -> None:
     data = made()
     ours, theirs = linear(), linear()
     optimizer = tg.optim.Adam(ours.parameters(), lr=0.1)
-    schedule = tg.optim.Cosine(optimizer, steps=9)
+    schedule = tg.optim.CosineAnnealingLR(optimizer, T_max=9)
     loader = DataLoader(data, batch_size=8, shuffle=True, seed=5)
     history = fit(ours, tg.cross_entropy, optimizer, loader, epochs=3, schedule=schedule)
 
     optimizer = tg.optim.Adam(theirs.parameters(), lr=0.1)
-    schedule = tg.optim.Cosine(optimizer, steps=9)
+    schedule = tg.optim.CosineAnnealingLR(optimizer, T_max=9)
     loader = DataLoader(data, batch_size=8, shuffle=True, seed=5)
     losses, rates = [], []
     for _ in range(3):
@@ -91,7 +91,7 @@ def test_validation_is_the_evaluation_after_the_epoch() -> None:
 
 
 def test_a_plateau_looks_at_the_training_loss_and_no_validation_example() -> None:
-    class Spy(tg.optim.Plateau):
+    class Spy(tg.optim.ReduceLROnPlateau):
         seen: list[float]
 
         def step(self, metric: float) -> None:

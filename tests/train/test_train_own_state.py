@@ -345,7 +345,7 @@ def test_a_state_of_another_model_is_refused(
     with pytest.raises(RunError, match="unknown field more, as of a later version"):
         Experiment.resumed(run)
     write_state(run.checkpoint, {**state, "format": 9})
-    with pytest.raises(RunError, match=r"it is of format 9, expected \(1, 2\)"):
+    with pytest.raises(RunError, match=r"it is of format 9, expected \(1, 2, 3\)"):
         Experiment.resumed(run)
 
 

@@ -404,8 +404,11 @@ def test_a_bad_run_is_refused_and_the_file_named(
     [
         (lambda run: run.checkpoint.write_bytes(b"1"), "checkpoint.safetensors: is damaged"),
         (lambda run: run.checkpoint.write_bytes(weights(run)), "holds arrays but no state"),
-        (lambda run: edit(run, "training/optimizer", "rmsprop"), "RMSProp.load_state_dict: "),
-        (lambda run: edit(run, "training/schedule", "plateau"), "Plateau.load_state_dict: "),
+        (lambda run: edit(run, "training/optimizer", "rmsprop"), "RMSprop.load_state_dict: "),
+        (
+            lambda run: edit(run, "training/schedule", "plateau"),
+            "ReduceLROnPlateau.load_state_dict: ",
+        ),
     ],
 )
 def test_a_bad_checkpoint_is_refused(

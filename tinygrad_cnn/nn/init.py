@@ -31,13 +31,13 @@ __all__ = [
     "Initializer",
     "constant",
     "fans",
-    "glorot_normal",
-    "glorot_uniform",
-    "he_normal",
-    "he_uniform",
+    "kaiming_normal",
+    "kaiming_uniform",
     "lecun_normal",
     "lecun_uniform",
     "standard_normal",
+    "xavier_normal",
+    "xavier_uniform",
     "zeros",
 ]
 
@@ -110,7 +110,7 @@ def lecun_uniform(
     return _uniform(1 / fans(shape)[0], shape, rng, dtype)
 
 
-def glorot_normal(
+def xavier_normal(
     shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
     """Draw from the normal distribution with variance 2 / (fan_in + fan_out); see `lecun_normal`.
@@ -120,14 +120,14 @@ def glorot_normal(
     return _normal(2 / sum(fans(shape)), shape, rng, dtype)
 
 
-def glorot_uniform(
+def xavier_uniform(
     shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
-    """Draw from [−a, a) with a = √(6 / (fan_in + fan_out)); otherwise as `glorot_normal`."""
+    """Draw from [−a, a) with a = √(6 / (fan_in + fan_out)); otherwise as `xavier_normal`."""
     return _uniform(2 / sum(fans(shape)), shape, rng, dtype)
 
 
-def he_normal(
+def kaiming_normal(
     shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
     """Draw from the normal distribution with variance 2 / fan_in; see `lecun_normal`.
@@ -137,13 +137,13 @@ def he_normal(
     return _normal(2 / fans(shape)[0], shape, rng, dtype)
 
 
-def he_uniform(
+def kaiming_uniform(
     shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
     """Draw from [−a, a) with a = √(6 / fan_in): the default of all layers.
 
     Uniform numbers are computed exactly from the generator's bits, so a seed gives the same values
-    on every machine. Otherwise as `he_normal`.
+    on every machine. Otherwise as `kaiming_normal`.
     """
     return _uniform(2 / fans(shape)[0], shape, rng, dtype)
 

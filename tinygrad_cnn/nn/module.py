@@ -23,6 +23,8 @@ from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.nn.summary import CostCounter, Summary, SummaryRow
 from tinygrad_cnn.support.arguments import native
 
+MAY_BE_MISSING = "num_batches_tracked"  # in states of earlier versions, and of PyTorch's
+
 
 class Module:
     """Base class of layers and models: parameters, and the computation in ``forward``.
@@ -157,40 +159,40 @@ class Module:
         return {name: tensor.array.copy() for name, tensor in self._named_tensors()}
 
     def load_state_dict(
-        self, state: Mapping[str, Any], strict: bool = True
+        self, state_dict: Mapping[str, Any], strict: bool = True
     ) -> tuple[list[str], list[str]]:
-        """Copy the arrays of `state` into the parameters and buffers of the same names.
+        """Copy the arrays of `state_dict` into the parameters and buffers of the same names.
 
         Parameters
         ----------
-        state : mapping of str to ndarray
-            As from `state_dict`: arrays of the same shapes and dtypes.
+        state_dict : mapping of str to ndarray
+            As from `state_dict`, or PyTorch's: arrays of the same shapes and dtypes.
         strict : bool
             Whether the names must match exactly; otherwise only common names are loaded.
 
         Returns
         -------
         missing, unexpected : list of str
-            The names only in the model, and the names only in `state`.
+            The names only in the model, and the names only in `state_dict`.
 
         Raises
         ------
         ValueError
             If names, shapes or dtypes differ; the message lists all. Nothing is changed.
         TypeError
-            If `state` is not a mapping.
+            If `state_dict` is not a mapping.
         """
-        if not isinstance(state, Mapping):
+        if not isinstance(state_dict, Mapping):
             raise TypeError(
-                f"{type(self).__name__}.load_state_dict: state is {type(state).__name__}, expected "
-                "a dict of arrays"
+                f"{type(self).__name__}.load_state_dict: state_dict is "
+                f"{type(state_dict).__name__}, expected a dict of arrays"
             )
         tensors = dict(self._named_tensors())
         arrays = {
             name: native(np.array(value.array if isinstance(value, Variable) else value, order="C"))
-            for name, value in state.items()
+            for name, value in state_dict.items()
         }
-        missing = [name for name in tensors if name not in arrays]
+        missing = [n for n in tensors if n not in arrays and not n.endswith(MAY_BE_MISSING)]
         unexpected = [name for name in arrays if name not in tensors]
         problems = [
             f"{name} is {array.dtype} of shape {array.shape}, expected {tensor.dtype} of shape "
@@ -217,10 +219,10 @@ class Module:
 
     # --- modes -----------------------------------------------------------------------------------
 
-    def train(self, training: bool = True) -> Self:
-        """Set train mode for this module and its submodules, and return it."""
+    def train(self, mode: bool = True) -> Self:
+        """Set train mode, or without `mode` eval mode, for this and all submodules; return this."""
         for module in self.modules():
-            module.training = training
+            module.training = mode
         return self
 
     def eval(self) -> Self:

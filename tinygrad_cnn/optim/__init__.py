@@ -16,24 +16,29 @@ the exact gradient. Smaller batches give an estimate of that gradient.
 3.0
 """
 
-from tinygrad_cnn.optim.adaptive import Adam, AdamW, RMSProp
-from tinygrad_cnn.optim.clipping import clip_gradient_norm, clip_gradient_value
+from tinygrad_cnn.optim.adaptive import Adam, AdamW, RMSprop
+from tinygrad_cnn.optim.clipping import clip_grad_norm_, clip_grad_value_
+from tinygrad_cnn.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    StepLR,
+)
 from tinygrad_cnn.optim.optimizer import Optimizer
-from tinygrad_cnn.optim.plateau import Plateau
-from tinygrad_cnn.optim.schedule import Cosine, OneCycle, Schedule, StepDecay
 from tinygrad_cnn.optim.sgd import SGD
 
 __all__ = [
     "SGD",
     "Adam",
     "AdamW",
-    "Cosine",
-    "OneCycle",
+    "CosineAnnealingLR",
+    "LRScheduler",
+    "OneCycleLR",
     "Optimizer",
-    "Plateau",
-    "RMSProp",
-    "Schedule",
-    "StepDecay",
-    "clip_gradient_norm",
-    "clip_gradient_value",
+    "RMSprop",
+    "ReduceLROnPlateau",
+    "StepLR",
+    "clip_grad_norm_",
+    "clip_grad_value_",
 ]

@@ -1,4 +1,4 @@
-"""Adaptive optimizers: Adam, AdamW and RMSProp."""
+"""Adaptive optimizers: Adam, AdamW and RMSprop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.group import State
-from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer
+from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, Option
+from tinygrad_cnn.support.arguments import number
+
+
+def _pair(owner: str, name: str, value: Any) -> tuple[float, float]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise ValueError(f"{owner}: {name} is {value!r}, expected two numbers")
+    beta1, beta2 = (number(owner, f"{name}[{i}]", each, below=1.0) for i, each in enumerate(value))
+    return beta1, beta2
 
 
 class Adam(Optimizer):
@@ -24,12 +32,12 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    parameters : iterable of Parameter
+    params : iterable of Parameter
     lr : float
         The learning rate, 0 or more.
     betas : (float, float)
-        β₁ and β₂, in [0, 1). Also the attributes ``beta1`` and ``beta2``.
-    epsilon : float
+        β₁ and β₂, in [0, 1).
+    eps : float
         ε, 0 or more.
     weight_decay : float
         λ, 0 or more.
@@ -59,24 +67,21 @@ class Adam(Optimizer):
 
     slots = ("mean", "square")
     elementwise = True
-    beta1 = Hyperparameter(below=1.0)
-    beta2 = Hyperparameter(below=1.0)
-    epsilon = Hyperparameter()
+    betas = Option(_pair)
+    eps = Hyperparameter()
     weight_decay = Hyperparameter()
 
     def __init__(
         self,
-        parameters: Iterable[Variable],
+        params: Iterable[Variable],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-8,
+        eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, lr)
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise ValueError(f"{type(self).__name__}: betas is {betas!r}, expected two numbers")
-        self.beta1, self.beta2 = betas
-        self.epsilon = epsilon
+        super().__init__(params, lr)
+        self.betas = betas
+        self.eps = eps
         self.weight_decay = weight_decay
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
@@ -87,11 +92,12 @@ class Adam(Optimizer):
 
     def _descend(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
         m, v, t = state["mean"], state["square"], state["steps"]
-        m += (1.0 - self.beta1) * (g - m)
-        v *= self.beta2
-        v += (1.0 - self.beta2) * (g * g)
-        root = np.sqrt(v) / math.sqrt(1.0 - self.beta2**t) + self.epsilon
-        p -= (self.lr / (1.0 - self.beta1**t)) * (m / root)
+        beta1, beta2 = self.betas
+        m += (1.0 - beta1) * (g - m)
+        v *= beta2
+        v += (1.0 - beta2) * (g * g)
+        root = np.sqrt(v) / math.sqrt(1.0 - beta2**t) + self.eps
+        p -= (self.lr / (1.0 - beta1**t)) * (m / root)
 
 
 class AdamW(Adam):
@@ -119,13 +125,13 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        parameters: Iterable[Variable],
+        params: Iterable[Variable],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-8,
+        eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
-        super().__init__(parameters, lr, betas, epsilon, weight_decay)
+        super().__init__(params, lr, betas, eps, weight_decay)
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
         """Update `p` in place."""
@@ -133,8 +139,8 @@ class AdamW(Adam):
         self._descend(p, g, state)
 
 
-class RMSProp(Optimizer):
-    """RMSProp: divides the gradient by the root of the running mean of its square.
+class RMSprop(Optimizer):
+    """RMSprop: divides the gradient by the root of the running mean of its square.
 
     With g the gradient plus λp,
 
@@ -142,17 +148,17 @@ class RMSProp(Optimizer):
 
     Parameters
     ----------
-    parameters : iterable of Parameter
+    params : iterable of Parameter
     lr : float
         The learning rate, 0 or more.
     alpha : float
         α, in [0, 1).
-    epsilon : float
+    eps : float
         ε, 0 or more.
-    momentum : float
-        μ, in [0, 1).
     weight_decay : float
         λ, 0 or more.
+    momentum : float
+        μ, in [0, 1).
 
     Raises
     ------
@@ -170,7 +176,7 @@ class RMSProp(Optimizer):
     --------
     >>> import tinygrad_cnn as tg
     >>> x = tg.nn.Parameter([1.0])
-    >>> optimizer = tg.optim.RMSProp([x], lr=0.25, alpha=0.75)
+    >>> optimizer = tg.optim.RMSprop([x], lr=0.25, alpha=0.75)
     >>> (x * x).sum().backward()
     >>> optimizer.step()
     >>> x.numpy()
@@ -180,24 +186,24 @@ class RMSProp(Optimizer):
     slots = ("square", "velocity")
     elementwise = True
     alpha = Hyperparameter(below=1.0)
-    epsilon = Hyperparameter()
-    momentum = Hyperparameter(below=1.0)
+    eps = Hyperparameter()
     weight_decay = Hyperparameter()
+    momentum = Hyperparameter(below=1.0)
 
     def __init__(
         self,
-        parameters: Iterable[Variable],
+        params: Iterable[Variable],
         lr: float = 1e-2,
         alpha: float = 0.99,
-        epsilon: float = 1e-8,
-        momentum: float = 0.0,
+        eps: float = 1e-8,
         weight_decay: float = 0.0,
+        momentum: float = 0.0,
     ) -> None:
-        super().__init__(parameters, lr)
+        super().__init__(params, lr)
         self.alpha = alpha
-        self.epsilon = epsilon
-        self.momentum = momentum
+        self.eps = eps
         self.weight_decay = weight_decay
+        self.momentum = momentum
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
         """Update `p` in place."""
@@ -207,5 +213,5 @@ class RMSProp(Optimizer):
         v *= self.alpha
         v += (1.0 - self.alpha) * (g * g)
         u *= self.momentum
-        u += g / (np.sqrt(v) + self.epsilon)
+        u += g / (np.sqrt(v) + self.eps)
         p -= self.lr * u

@@ -14,7 +14,7 @@ from tinygrad_cnn.optim.optimizer import gradient_of, leaves
 from tinygrad_cnn.support.arguments import positive
 
 
-def clip_gradient_norm(parameters: Iterable[Variable], max_norm: float) -> float:
+def clip_grad_norm_(parameters: Iterable[Variable], max_norm: float) -> float:
     """Scale all gradients down together, so that their Euclidean norm is at most `max_norm`.
 
     Parameters
@@ -49,13 +49,13 @@ def clip_gradient_norm(parameters: Iterable[Variable], max_norm: float) -> float
     >>> import tinygrad_cnn as tg
     >>> x = tg.nn.Parameter([1.5, 2.0])
     >>> (x * x).sum().backward()
-    >>> tg.optim.clip_gradient_norm([x], max_norm=1.0)
+    >>> tg.optim.clip_grad_norm_([x], max_norm=1.0)
     5.0
     >>> x.grad
     array([0.6, 0.8], dtype=float32)
     """
-    owner = "clip_gradient_norm"
-    found = leaves(owner, parameters)
+    owner = "clip_grad_norm_"
+    found = leaves(owner, "parameters", parameters)
     limit = positive(owner, "max_norm", max_norm)
     gradients = [_writable(owner, i, p) for i, p in enumerate(found)]
     norms = []
@@ -74,20 +74,20 @@ def clip_gradient_norm(parameters: Iterable[Variable], max_norm: float) -> float
     return norm
 
 
-def clip_gradient_value(parameters: Iterable[Variable], max_value: float) -> None:
-    """Clip every value of every gradient to [−max_value, max_value]; NaN stays NaN.
+def clip_grad_value_(parameters: Iterable[Variable], clip_value: float) -> None:
+    """Clip every value of every gradient to [−clip_value, clip_value]; NaN stays NaN.
 
     Parameters
     ----------
     parameters : iterable of Parameter
         Frozen parameters, and those without a gradient, are skipped.
-    max_value : float
+    clip_value : float
         Above 0.
 
     Raises
     ------
     ValueError
-        If `max_value` is out of range, there are no parameters, one is repeated, or the shape or
+        If `clip_value` is out of range, there are no parameters, one is repeated, or the shape or
         dtype of a gradient differs from its parameter's.
     TypeError
         If a parameter is not a leaf of float32 or float64.
@@ -97,19 +97,19 @@ def clip_gradient_value(parameters: Iterable[Variable], max_value: float) -> Non
     >>> import tinygrad_cnn as tg
     >>> x = tg.nn.Parameter([-3.0, 0.25])
     >>> (x * x).sum().backward()
-    >>> tg.optim.clip_gradient_value([x], 1.0)
+    >>> tg.optim.clip_grad_value_([x], 1.0)
     >>> x.grad
     array([-1. ,  0.5], dtype=float32)
     """
-    owner = "clip_gradient_value"
-    found = leaves(owner, parameters)
-    limit = positive(owner, "max_value", max_value)
+    owner = "clip_grad_value_"
+    found = leaves(owner, "parameters", parameters)
+    limit = positive(owner, "clip_value", clip_value)
     for g in _each_once([_writable(owner, i, p) for i, p in enumerate(found)]):
         np.clip(g, -limit, limit, out=g)
 
 
 def _writable(owner: str, i: int, p: Variable) -> NDArray[Any] | None:
-    g = gradient_of(owner, i, p)
+    g = gradient_of(owner, f"parameters[{i}]", p)
     if g is not None and not g.flags.writeable:
         p.grad = g = g.copy()
     return g

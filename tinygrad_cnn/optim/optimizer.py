@@ -26,17 +26,14 @@ class Option(Generic[T]):
     ----------
     check : callable
         ``check(owner, name, value)`` returns the value to keep, or raises ValueError.
-    optional : bool
-        Whether a state may lack it, as in earlier versions. The attribute then keeps its value.
     """
 
     if TYPE_CHECKING:
 
         def __get__(self, instance: Any, owner: type | None = None) -> T: ...
 
-    def __init__(self, check: Callable[[str, str, Any], T], optional: bool = False) -> None:
+    def __init__(self, check: Callable[[str, str, Any], T]) -> None:
         self.check = check
-        self.optional = optional
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -75,14 +72,14 @@ class Optimizer:
 
     Parameters
     ----------
-    parameters : iterable of Parameter
+    params : iterable of Parameter
         Or other leaves of float32 or float64, each once.
     lr : float
         The learning rate, 0 or more. It may change between steps.
 
     Attributes
     ----------
-    parameters : list of Parameter
+    params : list of Parameter
     lr : float
 
     Raises
@@ -115,10 +112,10 @@ class Optimizer:
         if "update" in vars(cls) and "elementwise" not in vars(cls):
             cls.elementwise = False  # a new `update` may not be elementwise
 
-    def __init__(self, parameters: Iterable[Variable], lr: float) -> None:
-        self.parameters = leaves(type(self).__name__, parameters)
+    def __init__(self, params: Iterable[Variable], lr: float) -> None:
+        self.params = leaves(type(self).__name__, "params", params)
         self.lr = lr
-        self.states: list[State] = [{} for _ in self.parameters]
+        self.states: list[State] = [{} for _ in self.params]
         self._grouped: tuple[list[int], list[Alone | Together]] = ([], [])
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
@@ -128,7 +125,7 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient and requires one.
 
-        A gradient that is not finite is applied like any other; see `clip_gradient_norm`.
+        A gradient that is not finite is applied like any other; see `clip_grad_norm_`.
 
         Raises
         ------
@@ -137,12 +134,12 @@ class Optimizer:
             changed.
         """
         ready = []
-        for i, p in enumerate(self.parameters):
+        for i, p in enumerate(self.params):
             g, array = p.grad, p.array
             if g is None or not p.requires_grad:
                 continue
             if type(g) is not np.ndarray or g.shape != array.shape or g.dtype != array.dtype:
-                gradient_of(type(self).__name__, i, p)
+                gradient_of(type(self).__name__, f"params[{i}]", p)
             ready.append(i)
         if ready != self._grouped[0]:
             self._grouped = ready, self._groups(ready)
@@ -152,7 +149,7 @@ class Optimizer:
 
     def _groups(self, ready: list[int]) -> list[Alone | Together]:
         """Return the update groups of the parameters at these indices; create missing states."""
-        members = [(self.parameters[i], self.states[i]) for i in ready]
+        members = [(self.params[i], self.states[i]) for i in ready]
         for p, state in members:
             if not state:  # in one call, so that an interrupt leaves no partial state
                 state.update({"steps": 0} | {slot: np.zeros_like(p.array) for slot in self.slots})
@@ -163,7 +160,7 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Clear the gradients: set ``.grad`` of every parameter to None."""
-        for parameter in self.parameters:
+        for parameter in self.params:
             parameter.grad = None
 
     # --- saving and loading ----------------------------------------------------------------------
@@ -184,27 +181,23 @@ class Optimizer:
                     found[f"{i}.{key}"] = value.copy() if isinstance(value, np.ndarray) else value
         return found
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore the state and the options that `state_dict` of another optimizer returned.
-
-        Options that are missing, as `SGD`'s ``nesterov`` in states of earlier versions, keep their
-        values.
 
         Raises
         ------
         ValueError
-            If `state` does not match the optimizer or its parameters; the message says where.
+            If `state_dict` does not match the optimizer or its parameters; the message says where.
             Nothing is changed.
         """
         owner = f"{type(self).__name__}.load_state_dict"
-        unread = dict(state)
+        unread = dict(state_dict)
         loaded: dict[str, Any] = {}
         for name, option in options_of(type(self)).items():
-            if name in unread:
-                loaded[name] = option.check(owner, name, unread.pop(name))
-            elif not option.optional:
+            if name not in unread:
                 raise ValueError(f"{owner}: {name} is missing")
-        states = [self._loaded(owner, i, p, unread) for i, p in enumerate(self.parameters)]
+            loaded[name] = option.check(owner, name, unread.pop(name))
+        states = [self._loaded(owner, i, p, unread) for i, p in enumerate(self.params)]
         if unread:
             raise ValueError(f"{owner}: unexpected {', '.join(unread)}")
         for name, value in loaded.items():
@@ -237,44 +230,44 @@ class Optimizer:
             f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
             for name, value in options.items()
         ]
-        return f"{type(self).__name__}({len(self.parameters)} parameters, {', '.join(shown)})"
+        return f"{type(self).__name__}({len(self.params)} parameters, {', '.join(shown)})"
 
 
-def leaves(owner: str, parameters: Iterable[Variable]) -> list[Variable]:
-    """Return `parameters` as a list, after checking that they are distinct leaves.
+def leaves(owner: str, argument: str, values: Iterable[Variable]) -> list[Variable]:
+    """Return the parameters `values` as a list, after checking that they are distinct leaves.
 
     Raises
     ------
     ValueError
         If there are none, or one is repeated.
     TypeError
-        If `parameters` is a Tensor or not iterable, or contains anything but floating leaves.
+        If `values` is a Tensor or not iterable, or contains anything but floating leaves.
     """
-    if isinstance(parameters, Variable) or not isinstance(parameters, Iterable):
+    if isinstance(values, Variable) or not isinstance(values, Iterable):
         raise TypeError(
-            f"{owner}: parameters is {type(parameters).__name__}, expected an iterable of "
+            f"{owner}: {argument} is {type(values).__name__}, expected an iterable of "
             "Parameters, such as model.parameters()"
         )
-    found = list(parameters)
+    found = list(values)
     if not found:
-        raise ValueError(f"{owner}: parameters is empty; a model's are its nn.Parameter attributes")
+        raise ValueError(f"{owner}: {argument} is empty; a model's are its nn.Parameter attributes")
     places: dict[int, int] = {}
     for i, p in enumerate(found):
         if not isinstance(p, Variable):
-            raise TypeError(f"{owner}: parameters[{i}] is {type(p).__name__}, expected a Parameter")
+            raise TypeError(f"{owner}: {argument}[{i}] is {type(p).__name__}, expected a Parameter")
         if not p.is_leaf:
-            raise TypeError(f"{owner}: parameters[{i}] was computed, expected a leaf: its detach()")
+            raise TypeError(f"{owner}: {argument}[{i}] was computed, expected a leaf: its detach()")
         if p.dtype.char not in "fd":
             raise TypeError(
-                f"{owner}: parameters[{i}] holds {p.dtype}, expected float32 or float64"
+                f"{owner}: {argument}[{i}] holds {p.dtype}, expected float32 or float64"
             )
         if id(p) in places:
-            raise ValueError(f"{owner}: parameters[{i}] is parameters[{places[id(p)]}] again")
+            raise ValueError(f"{owner}: {argument}[{i}] is {argument}[{places[id(p)]}] again")
         places[id(p)] = i
     return found
 
 
-def gradient_of(owner: str, i: int, p: Variable) -> NDArray[Any] | None:
+def gradient_of(owner: str, name: str, p: Variable) -> NDArray[Any] | None:
     """Return the gradient of `p` as an array; None if it has or requires none.
 
     A Tensor, or an array in the other byte order, is replaced by a new native array.
@@ -292,8 +285,7 @@ def gradient_of(owner: str, i: int, p: Variable) -> NDArray[Any] | None:
     if not isinstance(g, np.ndarray) or (g.shape, g.dtype) != (p.shape, p.dtype):
         came = f"{getattr(g, 'dtype', type(g).__name__)} of shape {np.shape(g)}"
         raise ValueError(
-            f"{owner}: the gradient of parameters[{i}] is {came}, expected {p.dtype} of shape "
-            f"{p.shape}"
+            f"{owner}: the gradient of {name} is {came}, expected {p.dtype} of shape {p.shape}"
         )
     if g is not p.grad:
         p.grad = g

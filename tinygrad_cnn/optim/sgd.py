@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.group import State
 from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, Option
-from tinygrad_cnn.support.arguments import flag
+from tinygrad_cnn.support.arguments import flag, share
 
 
 class SGD(Optimizer):
@@ -19,22 +19,24 @@ class SGD(Optimizer):
     With g the gradient and λ the weight decay, the step's direction Δ is
 
     - without momentum: g + λp, the text's Δw and Δb (eq 27, 28);
-    - with momentum μ: v, where v ← μv + g + λp, from v = 0;
+    - with momentum μ: v, where v ← μv + (1 − τ)(g + λp), and v = g + λp in the first step;
     - with Nesterov momentum: g + λp + μv, with that v.
 
     With the whole set as one batch, this is plain gradient descent.
 
     Parameters
     ----------
-    parameters : iterable of Parameter
+    params : iterable of Parameter
     lr : float
         The learning rate (the text's a, 13), 0 or more.
     momentum : float
         μ, in [0, 1).
-    nesterov : bool
-        Use Nesterov momentum; needs `momentum`.
+    dampening : float
+        τ, in [0, 1]; without effect unless there is a momentum.
     weight_decay : float
         λ, 0 or more: the gradient of λ/2·‖p‖².
+    nesterov : bool
+        Use Nesterov momentum; needs `momentum`, and no `dampening`.
 
     Raises
     ------
@@ -45,8 +47,8 @@ class SGD(Optimizer):
 
     Notes
     -----
-    PyTorch's definition, without ``dampening``. Sutskever et al., "On the importance of
-    initialization and momentum in deep learning", 2013.
+    PyTorch's definition. Sutskever et al., "On the importance of initialization and momentum in
+    deep learning", 2013.
 
     Examples
     --------
@@ -62,23 +64,28 @@ class SGD(Optimizer):
     slots = ("velocity",)
     elementwise = True
     momentum = Hyperparameter(below=1.0)
+    dampening = Option(share)
     weight_decay = Hyperparameter()
-    nesterov = Option(flag, optional=True)
+    nesterov = Option(flag)
 
     def __init__(
         self,
-        parameters: Iterable[Variable],
-        lr: float,
+        params: Iterable[Variable],
+        lr: float = 1e-3,
         momentum: float = 0.0,
-        nesterov: bool = False,
+        dampening: float = 0.0,
         weight_decay: float = 0.0,
+        nesterov: bool = False,
     ) -> None:
-        super().__init__(parameters, lr)
+        super().__init__(params, lr)
         self.momentum = momentum
+        self.dampening = dampening
         self.weight_decay = weight_decay
         self.nesterov = nesterov
-        if nesterov and not momentum:
-            raise ValueError(f"{type(self).__name__}: nesterov needs a momentum above 0")
+        if nesterov and (not momentum or dampening):
+            raise ValueError(
+                f"{type(self).__name__}: nesterov needs a momentum above 0, and no dampening"
+            )
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
         """Update `p` in place."""
@@ -87,6 +94,6 @@ class SGD(Optimizer):
         if self.momentum:
             v = state["velocity"]
             v *= self.momentum
-            v += g
+            v += (1.0 - self.dampening) * g if self.dampening and state["steps"] > 1 else g
             g = g + self.momentum * v if self.nesterov else v
         p -= self.lr * g

@@ -10,19 +10,19 @@ from tinygrad_cnn.optim import (
     SGD,
     Adam,
     AdamW,
-    Cosine,
-    OneCycle,
+    CosineAnnealingLR,
+    LRScheduler,
+    OneCycleLR,
     Optimizer,
-    Plateau,
-    RMSProp,
-    Schedule,
-    StepDecay,
+    ReduceLROnPlateau,
+    RMSprop,
+    StepLR,
 )
 
 __all__ = ["AUGMENTATIONS", "LEARNING_RATES", "OPTIMIZERS", "SCHEDULES"]
 
 MakeOptimizer = Callable[[Iterable[Variable], float, float], Optimizer]
-MakeSchedule = Callable[[Optimizer, float, int, int], Schedule | Plateau | None]
+MakeSchedule = Callable[[Optimizer, float, int, int], LRScheduler | None]
 
 OPTIMIZERS: dict[str, MakeOptimizer] = {
     "sgd": lambda p, lr, decay: SGD(p, lr, weight_decay=decay),
@@ -30,7 +30,7 @@ OPTIMIZERS: dict[str, MakeOptimizer] = {
     "nesterov": lambda p, lr, decay: SGD(p, lr, momentum=0.9, nesterov=True, weight_decay=decay),
     "adam": lambda p, lr, decay: Adam(p, lr, weight_decay=decay),
     "adamw": lambda p, lr, decay: AdamW(p, lr, weight_decay=decay),
-    "rmsprop": lambda p, lr, decay: RMSProp(p, lr, weight_decay=decay),
+    "rmsprop": lambda p, lr, decay: RMSprop(p, lr, weight_decay=decay),
 }
 """By name, functions ``(parameters, lr, weight_decay)``."""
 
@@ -46,12 +46,14 @@ LEARNING_RATES = {
 
 SCHEDULES: dict[str, MakeSchedule] = {
     "constant": lambda optimizer, lr, updates, epochs: None,
-    "step": lambda optimizer, lr, updates, epochs: StepDecay(
-        optimizer, every=max(1, updates // 3), factor=0.2
+    "step": lambda optimizer, lr, updates, epochs: StepLR(
+        optimizer, step_size=max(1, updates // 3), gamma=0.2
     ),
-    "cosine": lambda optimizer, lr, updates, epochs: Cosine(optimizer, steps=updates),
-    "onecycle": lambda optimizer, lr, updates, epochs: OneCycle(optimizer, updates, lr_max=lr),
-    "plateau": lambda optimizer, lr, updates, epochs: Plateau(
+    "cosine": lambda optimizer, lr, updates, epochs: CosineAnnealingLR(optimizer, updates),
+    "onecycle": lambda optimizer, lr, updates, epochs: OneCycleLR(
+        optimizer, lr, updates, cycle_momentum=False, final_div_factor=400.0
+    ),
+    "plateau": lambda optimizer, lr, updates, epochs: ReduceLROnPlateau(
         optimizer, factor=0.3, patience=max(1, epochs // 10)
     ),
 }

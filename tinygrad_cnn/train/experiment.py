@@ -18,6 +18,7 @@ from tinygrad_cnn.data import Compose, DataLoader, Split
 from tinygrad_cnn.data.idx_sets import SETS
 from tinygrad_cnn.nn import MODELS, Module
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+from tinygrad_cnn.train.earlier import current
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import Epoch, History
@@ -39,8 +40,8 @@ from tinygrad_cnn.train.state import read_state, write_state, write_weights
 __all__ = ["Experiment"]
 
 EVALUATION_BATCH = 250
-CHECKPOINT_FORMAT = 2
-CHECKPOINT_FORMATS = (1, 2)  # readable
+CHECKPOINT_FORMAT = 3
+CHECKPOINT_FORMATS = (1, 2, 3)  # readable
 
 
 class Experiment:
@@ -67,7 +68,7 @@ class Experiment:
     split : Split
     model : Module
     optimizer : Optimizer
-    schedule : Schedule, Plateau or None
+    schedule : LRScheduler or None
     loader, test_loader : DataLoader
     history : History
         The completed epochs.
@@ -298,6 +299,8 @@ class Experiment:
         try:
             if (format := state.pop("format")) not in CHECKPOINT_FORMATS:
                 raise ValueError(f"it is of format {format}, expected {CHECKPOINT_FORMATS}")
+            if format < CHECKPOINT_FORMAT:
+                state |= current(state, self.optimizer, self.schedule)
             history = History([Epoch.from_dict(row) for row in state.pop("history")])
             self.model.load_state_dict(state.pop("model"))
             schedule = state.pop("schedule")

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.nn import Module
-from tinygrad_cnn.optim import Optimizer, Plateau, Schedule, clip_gradient_norm
+from tinygrad_cnn.optim import LRScheduler, Optimizer, clip_grad_norm_
 from tinygrad_cnn.train.evaluation import (
     Batches,
     Loss,
@@ -95,7 +95,7 @@ def fit(
     *,
     epochs: int,
     validation: Batches | None = None,
-    schedule: Schedule | Plateau | None = None,
+    schedule: LRScheduler | None = None,
     clip_norm: float | None = None,
     callbacks: Sequence[Callback] = (),
     history: History | None = None,
@@ -116,9 +116,10 @@ def fit(
         The total number of epochs, including those in `history`.
     validation : iterable of (images, labels), optional
         The validation set, evaluated after every epoch.
-    schedule : Schedule or Plateau, optional
-        A schedule of `optimizer`. A `Schedule` is stepped after every batch. A `Plateau` is
-        stepped after every epoch with the training loss, never the validation loss.
+    schedule : LRScheduler, optional
+        A schedule of `optimizer`. It is stepped after every batch, or if its ``interval`` is
+        "epoch", as `ReduceLROnPlateau`'s is, after every epoch. It gets the training loss, never
+        the validation loss.
     clip_norm : float, optional
         Clip the gradient to this norm before each step.
     callbacks : sequence of Callback
@@ -176,10 +177,10 @@ def fit(
                 optimizer.zero_grad()
                 error.backward()
                 if clip_norm is not None:
-                    clip_gradient_norm(optimizer.parameters, clip_norm)
+                    clip_grad_norm_(optimizer.params, clip_norm)
                 optimizer.step()
-                if isinstance(schedule, Schedule):
-                    schedule.step()
+                if schedule is not None and schedule.interval == "batch":
+                    schedule.step(value)
                 meter.add(value, outputs.array, labels)
                 seconds = perf_counter() - started
                 progress = Progress(
@@ -189,9 +190,9 @@ def fit(
                     callback.batch(progress)
             if not batch:
                 raise ValueError(f"fit: the loader gave no batch in epoch {epoch}")
-            if not all(np.isfinite(parameter.array).all() for parameter in optimizer.parameters):
+            if not all(np.isfinite(parameter.array).all() for parameter in optimizer.params):
                 raise TrainingDiverged("a weight is not finite", epoch, batch, rate)
-            if isinstance(schedule, Plateau):
+            if schedule is not None and schedule.interval == "epoch":
                 schedule.step(meter.loss)
             tested = evaluate(model, validation, loss) if validation is not None else None
             if tested is not None and math.isnan(tested.loss):

@@ -20,7 +20,7 @@ from tinygrad_cnn.experiments.experiment import Experiment, Record
 from tinygrad_cnn.experiments.gallery.common import EVALUATION_BATCH, normalise, table
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.nn import MLP
-from tinygrad_cnn.optim import SGD, Schedule
+from tinygrad_cnn.optim import SGD, LRScheduler
 from tinygrad_cnn.train import evaluate
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ WANTED = 0.90
 LATE, LATEST = (1 / 2, 3 / 4), (3 / 4, 1.0)  # parts of a run, for its late change
 
 
-class Harmonic(Schedule):
+class Harmonic(LRScheduler):
     """Schedule with a 1/t decay (Robbins and Monro, 1951): lr₀ / (1 + t/half)."""
 
     def __init__(self, optimizer: SGD, half: float) -> None:
@@ -48,7 +48,7 @@ class Harmonic(Schedule):
 
     def rate(self, t: int) -> float:
         """Return the rate after t updates."""
-        return self.lr_start / (1.0 + t / self.half)
+        return self.base_lr / (1.0 + t / self.half)
 
 
 def run(

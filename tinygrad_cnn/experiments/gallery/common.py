@@ -15,7 +15,7 @@ from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import DataLoader, Dataset, Normalise, Transform
 from tinygrad_cnn.experiments.experiment import Record
 from tinygrad_cnn.nn import Module
-from tinygrad_cnn.optim import Optimizer, Schedule
+from tinygrad_cnn.optim import LRScheduler, Optimizer
 from tinygrad_cnn.train import Callback, History, Progress, evaluate, fit
 from tinygrad_cnn.train.evaluation import Loss
 
@@ -33,7 +33,7 @@ def train(
     batch_size: int | None,
     seed: int,
     loss: Loss = ops.cross_entropy,
-    schedule: Schedule | None = None,
+    schedule: LRScheduler | None = None,
     gradients: bool = False,
     transform: Transform | None = None,
 ) -> History:
@@ -56,7 +56,7 @@ def train(
     seed : int
         Seed of the order of the examples.
     loss : callable
-    schedule : Schedule, optional
+    schedule : LRScheduler, optional
         Stepped after every update.
     gradients : bool
     transform : callable, optional

@@ -24,7 +24,7 @@ from tinygrad_cnn.nn import (
     Sigmoid,
     Tanh,
 )
-from tinygrad_cnn.nn.init import glorot_uniform
+from tinygrad_cnn.nn.init import xavier_uniform
 
 __all__ = ["lenet1", "lenet4", "lenet5", "perceptron", "sigmoids", "two_convolutions"]
 
@@ -38,7 +38,7 @@ def sigmoids(rng: np.random.Generator, hidden: tuple[int, ...] = ()) -> Module:
 
 def lenet1(rng: np.random.Generator) -> Module:
     """Return LeNet-1: 4@5×5, average, 12@5×5, average, 10."""
-    options: dict[str, Any] = {"init": glorot_uniform, "rng": rng}
+    options: dict[str, Any] = {"init": xavier_uniform, "rng": rng}
     return Sequential(
         *(Conv2d(1, 4, 5, **options), Tanh(), AvgPool2d(2)),
         *(Conv2d(4, 12, 5, **options), Tanh(), AvgPool2d(2)),
@@ -48,7 +48,7 @@ def lenet1(rng: np.random.Generator) -> Module:
 
 def lenet4(rng: np.random.Generator) -> Module:
     """Return LeNet-4: 4@5×5 on images of 32×32, average, 16@5×5, average, 120, 10."""
-    options: dict[str, Any] = {"init": glorot_uniform, "rng": rng}
+    options: dict[str, Any] = {"init": xavier_uniform, "rng": rng}
     return Sequential(
         *(Conv2d(1, 4, 5, padding=2, **options), Tanh(), AvgPool2d(2)),
         *(Conv2d(4, 16, 5, **options), Tanh(), AvgPool2d(2)),

@@ -23,7 +23,7 @@ from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
 from tinygrad_cnn.experiments.gallery.common import logit_gradients, normalise, table
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import MLP, Module
-from tinygrad_cnn.nn.init import Initializer, glorot_uniform, standard_normal
+from tinygrad_cnn.nn.init import Initializer, standard_normal, xavier_uniform
 from tinygrad_cnn.optim import SGD
 from tinygrad_cnn.train import Callback, History, fit
 from tinygrad_cnn.train.evaluation import Loss
@@ -46,7 +46,7 @@ def squared_error(z: Tensor, labels: NDArray[Any]) -> Tensor:
 
 
 LOSSES: dict[str, Loss] = {"squared error": squared_error, "cross-entropy": ops.cross_entropy}
-STARTS: dict[str, Initializer] = {"Glorot": glorot_uniform, "N(0, 1)": standard_normal}
+STARTS: dict[str, Initializer] = {"Glorot": xavier_uniform, "N(0, 1)": standard_normal}
 
 
 def run(

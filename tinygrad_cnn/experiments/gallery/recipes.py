@@ -14,7 +14,7 @@ from tinygrad_cnn.experiments.experiment import Record, Unavailable
 from tinygrad_cnn.experiments.gallery import nielsen
 from tinygrad_cnn.experiments.gallery.common import EVALUATION_BATCH, normalise
 from tinygrad_cnn.nn import Module
-from tinygrad_cnn.optim import Adam, OneCycle, Optimizer, Schedule
+from tinygrad_cnn.optim import Adam, LRScheduler, OneCycleLR, Optimizer
 from tinygrad_cnn.train import Callback, Epoch, History, evaluate, fit
 from tinygrad_cnn.train.evaluation import Loss
 from tinygrad_cnn.train.own_state import load_own_state, own_state
@@ -67,9 +67,11 @@ class Recipe:
             return Adam(model.parameters(), self.lr)
         return nielsen.DecayedWeights(model.parameters(), self.lr, weight_decay=self.decay)
 
-    def schedule(self, optimizer: Optimizer, updates: int) -> Schedule | None:
+    def schedule(self, optimizer: Optimizer, updates: int) -> LRScheduler | None:
         """Return the schedule for a given number of updates."""
-        return OneCycle(optimizer, updates, lr_max=self.lr) if self.adam else None
+        if not self.adam:
+            return None
+        return OneCycleLR(optimizer, self.lr, updates, cycle_momentum=False, final_div_factor=400.0)
 
 
 def run(record: Record, seed: int, recipe: Recipe, epochs: int = 0) -> None:

@@ -87,7 +87,7 @@ class Softmax(Module):
 
     Parameters
     ----------
-    axis : int
+    dim : int
         The axis along which the result sums to 1.
     temperature : float
         T, above 0.
@@ -104,12 +104,12 @@ class Softmax(Module):
     Tensor([0.5, 0.5])
     """
 
-    def __init__(self, axis: int = -1, temperature: float = 1.0) -> None:
-        if not isinstance(axis, int) or isinstance(axis, bool):
-            raise ValueError(f"{type(self).__name__}: axis is {axis!r}, expected a whole number")
-        self.axis = axis
+    def __init__(self, dim: int = -1, temperature: float = 1.0) -> None:
+        if not isinstance(dim, int) or isinstance(dim, bool):
+            raise ValueError(f"{type(self).__name__}: dim is {dim!r}, expected a whole number")
+        self.dim = dim
         self.temperature = positive(type(self).__name__, "temperature", temperature)
 
     def forward(self, x: Any) -> Any:
         """Return the softmax, of the shape of `x`."""
-        return ops.softmax(x, self.axis, self.temperature)
+        return ops.softmax(x, self.dim, self.temperature)

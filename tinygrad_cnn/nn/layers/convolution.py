@@ -10,7 +10,7 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.engine.windows import Padding, Pair, pair
-from tinygrad_cnn.nn.init import Initializer, he_uniform, zeros
+from tinygrad_cnn.nn.init import Initializer, kaiming_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.support.arguments import choice, flag, numbers, whole
@@ -124,7 +124,7 @@ class Conv2d(_Convolution):
         bias: bool = True,
         *,
         rng: np.random.Generator | None = None,
-        init: Initializer = he_uniform,
+        init: Initializer = kaiming_uniform,
         bias_init: Initializer = zeros,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
@@ -200,7 +200,7 @@ class ConvTranspose2d(_Convolution):
         dilation: Pair = 1,
         *,
         rng: np.random.Generator | None = None,
-        init: Initializer = he_uniform,
+        init: Initializer = kaiming_uniform,
         bias_init: Initializer = zeros,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import generator
-from tinygrad_cnn.nn.init import Initializer, he_uniform, zeros
+from tinygrad_cnn.nn.init import Initializer, kaiming_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.support.arguments import choice, whole
@@ -63,7 +63,7 @@ class Linear(Module):
         bias: Bias = True,
         *,
         rng: np.random.Generator | None = None,
-        init: Initializer = he_uniform,
+        init: Initializer = kaiming_uniform,
         bias_init: Initializer = zeros,
     ) -> None:
         owner = type(self).__name__

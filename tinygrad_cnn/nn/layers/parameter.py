@@ -25,7 +25,7 @@ def drawn(
     if not callable(init):
         raise TypeError(
             f"{owner}: {argument} is {init!r}, expected a function of (shape, rng, dtype), such as "
-            "nn.init.he_uniform"
+            "nn.init.kaiming_uniform"
         )
     array = init(shape, rng, dtype)
     if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != (shape, dtype):

@@ -69,6 +69,7 @@ class MaxPool2d(_Pooling):
         stride: Pair | None = None,
         padding: Pair = 0,
         dilation: Pair = 1,
+        *,
         ceil_mode: bool = False,
         wide_padding: bool = False,
     ) -> None:
@@ -117,6 +118,7 @@ class AvgPool2d(_Pooling):
         padding: Pair = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
+        *,
         wide_padding: bool = False,
     ) -> None:
         super().__init__(kernel_size, stride, padding, 1, ceil_mode, wide_padding)

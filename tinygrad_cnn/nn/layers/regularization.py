@@ -19,12 +19,12 @@ from tinygrad_cnn.support.arguments import number, share, whole
 class Dropout(Module):
     """Dropout: in train mode, zero random values and scale the rest to keep the mean.
 
-    Each value is zeroed independently with probability `rate`; the others are divided by
-    1 − rate. In eval mode values pass unchanged.
+    Each value is zeroed independently with probability `p`; the others are divided by 1 − p. In
+    eval mode values pass unchanged.
 
     Parameters
     ----------
-    rate : float
+    p : float
         In [0, 1).
     rng : numpy.random.Generator, optional
         Source of the decisions. By default the layer keeps a generator of its own, seeded once from
@@ -33,7 +33,7 @@ class Dropout(Module):
     Raises
     ------
     ValueError
-        If `rate` is out of range.
+        If `p` is out of range.
     TypeError
         If `rng` is not a generator.
 
@@ -52,19 +52,19 @@ class Dropout(Module):
     Tensor([1., 2., 3., 4.])
     """
 
-    def __init__(self, rate: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         owner = type(self).__name__
-        self.rate = number(owner, "rate", rate, below=1.0)
+        self.p = number(owner, "p", p, below=1.0)
         self.rng = own_generator(owner, rng)
 
     def forward(self, x: Any) -> Any:
         """Return `x` with values dropped, in the same shape."""
-        if not self.training or self.rate == 0.0:
+        if not self.training or self.p == 0.0:
             return x
         shape = x.shape if isinstance(x, Variable) else np.shape(x)
-        # float32 draws are multiples of 2⁻²⁴, too coarse for a rate near that
-        dtype = np.float32 if self.rate > 1e-3 else np.float64
-        return ops.dropout(x, self.rng.random(shape, dtype) >= self.rate, self.rate)
+        # float32 draws are multiples of 2⁻²⁴, too coarse for a p near that
+        dtype = np.float32 if self.p > 1e-3 else np.float64
+        return ops.dropout(x, self.rng.random(shape, dtype) >= self.p, self.p)
 
 
 class BatchNorm2d(Module):
@@ -76,12 +76,12 @@ class BatchNorm2d(Module):
 
     Parameters
     ----------
-    channels : int
-        C.
-    epsilon : float
+    num_features : int
+        C, the number of channels.
+    eps : float
         ε, 0 or more.
-    momentum : float
-        In [0, 1].
+    momentum : float or None
+        The weight of the newest batch, in [0, 1]. With None all batches weigh the same.
 
     Attributes
     ----------
@@ -89,6 +89,8 @@ class BatchNorm2d(Module):
         The scale w and shift b of each channel, of shape (C,); initially 1 and 0.
     running_mean, running_var : Tensor
         Buffers of shape (C,); initially 0 and 1.
+    num_batches_tracked : Tensor
+        A buffer: the number of batches in the running statistics, an int64.
 
     Raises
     ------
@@ -110,42 +112,48 @@ class BatchNorm2d(Module):
     (Tensor([0.1]), Tensor([1.1]))
     """
 
-    def __init__(self, channels: int, epsilon: float = 1e-5, momentum: float = 0.1) -> None:
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
         owner = type(self).__name__
-        self.channels = whole(owner, "channels", channels)
-        self.epsilon = number(owner, "epsilon", epsilon)
-        self.momentum = share(owner, "momentum", momentum)
+        self.num_features = whole(owner, "num_features", num_features)
+        self.eps = number(owner, "eps", eps)
+        self.momentum = None if momentum is None else share(owner, "momentum", momentum)
         dtype = get_default_dtype()
-        self.weight = Parameter(np.ones(channels, dtype), name="weight")
-        self.bias = Parameter(np.zeros(channels, dtype), name="bias")
-        self.running_mean = Tensor(np.zeros(channels, dtype))
-        self.running_var = Tensor(np.ones(channels, dtype))
+        self.weight = Parameter(np.ones(num_features, dtype), name="weight")
+        self.bias = Parameter(np.zeros(num_features, dtype), name="bias")
+        self.running_mean = Tensor(np.zeros(num_features, dtype))
+        self.running_var = Tensor(np.ones(num_features, dtype))
+        self.num_batches_tracked = Tensor(np.array(0, np.int64))
 
     def forward(self, x: Any) -> Any:
         """Return `x`, of shape (N, C, H, W), normalized, in the same shape."""
         array = x.array if isinstance(x, Variable) else np.asarray(x)
-        if array.ndim != 4 or array.shape[1] != self.channels:
+        if array.ndim != 4 or array.shape[1] != self.num_features:
             raise ValueError(
                 f"{type(self).__name__}: x has shape {array.shape}, expected "
-                f"(N, {self.channels}, H, W)"
+                f"(N, {self.num_features}, H, W)"
             )
         if not self.training:
-            scale = self.weight / ops.sqrt(self.running_var + self.epsilon)
+            scale = self.weight / ops.sqrt(self.running_var + self.eps)
             shift = self.bias - self.running_mean * scale
             return x * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
-        if array.size <= self.channels:
+        if array.size <= self.num_features:
             raise ValueError(
                 f"{type(self).__name__}: x has shape {array.shape}, expected more than one value a "
                 "channel in training"
             )
-        y = ops.batch_norm(x, self.weight, self.bias, self.epsilon)
+        y = ops.batch_norm(x, self.weight, self.bias, self.eps)
         mean = average(array, (0, 2, 3), keepdims=True)
         squares = total(np.square(array - mean), (0, 2, 3))
+        self.num_batches_tracked.array += 1
+        self.num_batches_tracked.mark_changed()
         self._follow(self.running_mean, mean.reshape(-1))
-        self._follow(self.running_var, squares / (array.size // self.channels - 1))
+        self._follow(self.running_var, squares / (array.size // self.num_features - 1))
         return y
 
     def _follow(self, running: Tensor, batch: NDArray[Any]) -> None:
         """Update a running statistic with that of the batch."""
-        running.array += self.momentum * (batch.astype(running.dtype) - running.array)
+        momentum = self.momentum
+        if momentum is None:
+            momentum = 1.0 / self.num_batches_tracked.item()
+        running.array += momentum * (batch.astype(running.dtype) - running.array)
         running.mark_changed()

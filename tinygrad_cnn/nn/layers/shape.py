@@ -12,12 +12,17 @@ from tinygrad_cnn.nn.module import Module
 
 
 class Flatten(Module):
-    """Flatten each example: (N, ...) → (N, product of the rest).
+    """Join the axes from `start_dim` to `end_dim`: by default (N, ...) → (N, product of the rest).
+
+    Parameters
+    ----------
+    start_dim, end_dim : int
+        The first and the last axis to join; negative ones count from the end.
 
     Raises
     ------
     ValueError
-        On a call, if the input has no batch axis.
+        On a call, if the input lacks these axes, or they are in the wrong order.
 
     Examples
     --------
@@ -27,9 +32,20 @@ class Flatten(Module):
     (8, 784)
     """
 
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
     def forward(self, x: Any) -> Any:
-        """Return `x`, of shape (N, ...), reshaped to (N, product)."""
+        """Return `x` with these axes as one."""
         shape = np.shape(x) if not hasattr(x, "shape") else x.shape
-        if not shape:
-            raise ValueError(f"{type(self).__name__}: x has no axes, expected (N, ...)")
-        return ops.reshape(x, (shape[0], math.prod(shape[1:])))
+        start, stop = (
+            dim + len(shape) if dim < 0 else dim for dim in (self.start_dim, self.end_dim)
+        )
+        if not 0 <= start <= stop < len(shape):
+            raise ValueError(
+                f"{type(self).__name__}: x has shape {shape}, expected axes {self.start_dim} to "
+                f"{self.end_dim} in it"
+            )
+        joined = math.prod(shape[start : stop + 1])
+        return ops.reshape(x, (*shape[:start], joined, *shape[stop + 1 :]))

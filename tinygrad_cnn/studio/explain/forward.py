@@ -256,7 +256,7 @@ def _statistics(module: tg.nn.BatchNorm2d) -> dict[str, Array]:
         "bias": state["bias"],
         "mean": state["running_mean"],
         "variance": state["running_var"],
-        "epsilon": np.asarray(module.epsilon),
+        "epsilon": np.asarray(module.eps),
     }
 
 

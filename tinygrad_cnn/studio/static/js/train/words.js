@@ -14,7 +14,7 @@ const NAMES = {
   nesterov: "Nesterov",
   adam: "Adam",
   adamw: "AdamW",
-  rmsprop: "RMSProp",
+  rmsprop: "RMSprop",
   mnist: "MNIST",
   onecycle: "One cycle",
   digits: "Digits",
