@@ -74,8 +74,8 @@ LENET = ((64, 1, 28, 28), (6, 1, 5, 5), 2), ((64, 6, 14, 14), (16, 6, 5, 5), 0)
 WIDE = ((64, 32, 32, 32), (32, 32, 3, 3), 1), ((64, 64, 16, 16), (64, 64, 3, 3), 1)
 
 IDEAS: list[tuple[str, Program, Switch]] = [
-    *[(f"direct, not columns: LeNet-5's convolution {i}, batch 64", convolution(*shapes),
-       lambda: computed_by("columns")) for i, shapes in enumerate(LENET, 1)],
+    *[(f"direct, not im2col: LeNet-5's convolution {i}, batch 64", convolution(*shapes),
+       lambda: computed_by("im2col")) for i, shapes in enumerate(LENET, 1)],
     *[(f"Winograd, not direct: {w[1]}→{w[0]} at {x[2]}×{x[3]}, batch 64", convolution(x, w, p),
        without(winograd=False)) for x, w, p in WIDE],
     ("Winograd in a step of a VGG-like network, batch 64", vgg(64), without(winograd=False)),

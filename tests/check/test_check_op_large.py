@@ -15,9 +15,9 @@ from tinygrad_cnn.check import check_op
 from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.cases import CASES
 from tinygrad_cnn.check.large_calls import enlarged, growths, largest, with_axes
-from tinygrad_cnn.engine import columns, depthwise, direct, scattered, winograd
+from tinygrad_cnn.engine import depthwise, direct, im2col, input_gradient_rows, winograd
 
-ALGORITHMS = {columns, depthwise, direct, winograd}
+ALGORITHMS = {depthwise, direct, im2col, winograd}
 DIRECTIONS = ("convolve", "weight_gradient")
 
 
@@ -38,7 +38,8 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str, str]]:
     for module in ALGORITHMS:
         for name in DIRECTIONS:
             monkeypatch.setattr(module, name, spy(module, name))
-    monkeypatch.setattr(scattered, "input_gradient", spy(scattered, "input_gradient"))
+    rows = spy(input_gradient_rows, "input_gradient")
+    monkeypatch.setattr(input_gradient_rows, "input_gradient", rows)
     return seen
 
 
@@ -51,7 +52,7 @@ def test_every_algorithm_runs_in_float32_in_each_direction(
     check_op(tg.OPS[name], examples=1, order=1)
     in_float32 = {(module, direction) for module, direction, dtype in reached if dtype == "float32"}
     expected = {(m.__name__.rpartition(".")[2], d) for m in ALGORITHMS for d in DIRECTIONS}
-    assert in_float32 >= expected | {("scattered", "input_gradient")}
+    assert in_float32 >= expected | {("input_gradient_rows", "input_gradient")}
 
 
 @pytest.mark.parametrize("name", sorted(name for name in CASES if not CASES[name][0].large))

@@ -25,11 +25,11 @@ from support.drawing import at_least
 import tinygrad_cnn as tg
 from tinygrad_cnn.engine import (
     algorithm,
-    columns,
     convolution,
     depthwise,
     direct,
-    scattered,
+    im2col,
+    input_gradient_rows,
     winograd,
 )
 
@@ -75,7 +75,7 @@ SINGLE = Case((33, 1, 1, 1), (1, 1, 1, 4), (1, 1), (0, 3), (1, 1), 1)
 
 
 @pytest.mark.parametrize("dtype", ROUNDING)
-@pytest.mark.parametrize("name", ["columns", "direct"])
+@pytest.mark.parametrize("name", ["im2col", "direct"])
 @example(case=SHIFTED, order="images first", cache=1, threads=1, seed=0, rows_added=False)
 @example(case=SINGLE, order="images first", cache=1, threads=1, seed=0, rows_added=False)
 @at_least(60)
@@ -128,7 +128,7 @@ def test_direct_splits_large_products_where_it_can(
 
 
 @at_least(40)
-@given(case=general, name=st.sampled_from(["columns", "direct"]), cache=CACHES, seed=SEEDS,
+@given(case=general, name=st.sampled_from(["im2col", "direct"]), cache=CACHES, seed=SEEDS,
        rows_added=st.booleans())  # fmt: skip
 def test_the_number_of_threads_changes_no_bit(case: Case, name: str, cache: int, seed: int,
                                               rows_added: bool) -> None:  # fmt: skip
@@ -148,7 +148,7 @@ def test_the_number_of_threads_changes_no_bit(case: Case, name: str, cache: int,
 
 
 WAYS = st.one_of(
-    st.tuples(st.sampled_from(["columns", "direct"]), general),
+    st.tuples(st.sampled_from(["im2col", "direct"]), general),
     st.tuples(st.just("depthwise"), channel_by_channel),
     st.tuples(st.just("winograd"), for_tiles),
 )
@@ -158,7 +158,7 @@ TILED = Case((32, 2, 9, 10), (3, 2, 3, 3), (1, 1), (1, 1), (1, 1), 1)
 
 @example(way=("winograd", TILED), strides=PHASE, has_bias=True, cache=1 << 21, widest=128, seed=0)
 @example(way=("winograd", TILED), strides=PHASE, has_bias=True, cache=1 << 14, widest=16, seed=0)
-@example(way=("columns", TILED), strides=PHASE, has_bias=True, cache=1 << 21, widest=128, seed=0)
+@example(way=("im2col", TILED), strides=PHASE, has_bias=True, cache=1 << 21, widest=128, seed=0)
 @at_least(60)
 @given(way=WAYS, strides=strides(4), has_bias=st.booleans(), cache=CACHES,
        widest=st.sampled_from([16, 128]), seed=SEEDS)  # fmt: skip
@@ -192,7 +192,7 @@ def test_an_images_gradient_may_have_any_strides(case: Case, strides: Strides, s
     x, u, w = (draw_array(rng, shape, "f8", "") for shape in (case.x, case.y, case.w))
     dx = strides.empty(case.x, "f8")
     with computed_by("direct"), tg.engine.options(poison=True):
-        scattered.input_gradient(u, w, case.at, direct, dx)
+        input_gradient_rows.input_gradient(u, w, case.at, direct, dx)
     value, bound = inner(reference(x, w, case), u), inner(reference(abs(x), abs(w), case), abs(u))
     assert abs(inner(dx, x) - value) <= 1e-13 * bound
     assert np.isnan(dx.base).sum() == dx.base.size - dx.size
@@ -228,9 +228,9 @@ def chosen(case: Case, dtype: str = "f4") -> Any:
     [
         ({}, winograd),
         ({"padding": (0, 0)}, winograd),
-        ({"x": (3, 32, 16, 16)}, columns),
+        ({"x": (3, 32, 16, 16)}, im2col),
         ({"x": (4, 32, 16, 16)}, direct),
-        ({"x": (7, 3, 16, 16), "w": (28, 3, 3, 3)}, columns),
+        ({"x": (7, 3, 16, 16), "w": (28, 3, 3, 3)}, im2col),
         ({"x": (7, 3, 16, 16), "w": (29, 3, 3, 3)}, direct),
         ({"x": (8, 3, 16, 16), "w": (28, 3, 3, 3)}, direct),
         ({"x": (15, 32, 16, 16)}, direct),
@@ -261,7 +261,7 @@ def test_rows_are_added_for_few_channels(channels: int, kernel: int, groups: int
                                          expected: bool) -> None:  # fmt: skip
     case = Case((16, channels, 9, 9), (8, channels // groups, kernel, 3), (1, 1), (1, 1), (1, 1),
                 groups)  # fmt: skip
-    assert algorithm.scatters(channels, case.at, groups) is expected
+    assert algorithm.adds_rows(channels, case.at, groups) is expected
 
 
 def test_winograd_is_for_float32_and_can_be_switched_off() -> None:

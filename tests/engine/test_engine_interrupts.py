@@ -22,7 +22,7 @@ from support.interrupting import (
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.core import graph
-from tinygrad_cnn.engine import blas, buffers, pool, scratch, threads, windows
+from tinygrad_cnn.engine import blas, buffer_pool, scratch, thread_pool, threads, windows
 from tinygrad_cnn.train.evaluation import in_mode
 
 A = np.ones((60, 60), "f4")  # large enough for BLAS to be held at one thread
@@ -65,8 +65,8 @@ WORK: dict[str, Callable[[], Any]] = {
     "a block that raises": raising,
     "BLAS on one thread": lambda: blas.on_one_thread(lambda: blas.on_one_thread(int)),
     "a product": lambda: threads.matmul(A, A),
-    "one thread": lambda: pool.run(lambda i: None, 2, 1),
-    "two threads": lambda: pool.run(lambda i: None, 2, 2),
+    "one thread": lambda: thread_pool.run(lambda i: None, 2, 1),
+    "two threads": lambda: thread_pool.run(lambda i: None, 2, 2),
     "a module and a sweep": backward,
     "evaluation": evaluated,
 }
@@ -156,11 +156,11 @@ def test_work_that_comes_in_between_finds_memory_of_its_own(
 
 def test_memory_taken_while_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a signal handler or a finalizer, at each look at a block."""
-    blocks = buffers.Blocks()
-    look, held, depth = buffers._unused, [], 0
+    blocks = buffer_pool.Blocks()
+    look, held, depth = buffer_pool._unused, [], 0
 
     def take(n: int) -> None:
-        block = blocks.take(n * buffers.ROUND)
+        block = blocks.take(n * buffer_pool.ROUND)
         block.fill(len(held) % 251)
         held.append((block, len(held) % 251))
 
@@ -173,7 +173,7 @@ def test_memory_taken_while_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> 
             depth -= 1
         return block
 
-    monkeypatch.setattr(buffers, "_unused", interrupted)
+    monkeypatch.setattr(buffer_pool, "_unused", interrupted)
     thread = threading.Thread(target=lambda: [take(k % 4 + 1) for k in range(20)], daemon=True)
     thread.start()
     thread.join(timeout=30)
@@ -200,11 +200,11 @@ def in_child(work: Callable[[], bool]) -> int:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-@pytest.mark.parametrize("place", ["graph", "buffers", "blas", "pool", "windows"])
+@pytest.mark.parametrize("place", ["graph", "buffers", "blas", "threads", "windows"])
 def test_a_child_computes_though_another_thread_held_a_lock(place: str) -> None:
     lock: Any = {
-        "graph": graph._accumulating, "buffers": buffers._blocks._lock, "blas": blas._lock,
-        "pool": pool._starting,
+        "graph": graph._accumulating, "buffers": buffer_pool._blocks._lock, "blas": blas._lock,
+        "threads": thread_pool._starting,
         "windows": getattr(vars(windows.Axis)["seen"], "lock", threading.RLock()),
     }[place]  # fmt: skip
     work = Work()

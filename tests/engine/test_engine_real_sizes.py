@@ -90,9 +90,9 @@ ZEROS = ("input_gradient", "zeros")
 ONE, TWO = (1, 1), (2, 2)
 # A case for each algorithm in each direction, at a size at which `choose` selects it.
 WAYS = [
-    (Case((2, 16, 12, 12), (8, 16, 3, 3), ONE, ONE, ONE, 1), both_ways("columns", "whole")),
-    (Case((3, 20, 11, 9), (30, 20, 5, 4), TWO, (2, 0), ONE, 1), both_ways("columns", "phase")),
-    (Case((2, 3, 12, 12), (8, 3, 5, 5), ONE, TWO, ONE, 1), both_ways("columns", "rows")),
+    (Case((2, 16, 12, 12), (8, 16, 3, 3), ONE, ONE, ONE, 1), both_ways("im2col", "whole")),
+    (Case((3, 20, 11, 9), (30, 20, 5, 4), TWO, (2, 0), ONE, 1), both_ways("im2col", "phase")),
+    (Case((2, 3, 12, 12), (8, 3, 5, 5), ONE, TWO, ONE, 1), both_ways("im2col", "rows")),
     (Case((64, 12, 9, 9), (20, 12, 3, 3), ONE, ONE, ONE, 1), both_ways("direct", "whole")),
     (Case((64, 12, 9, 9), (20, 6, 4, 4), TWO, ONE, ONE, 2), both_ways("direct", "phase")),
     (Case((64, 3, 12, 12), (16, 3, 5, 5), TWO, TWO, ONE, 1), both_ways("direct", "rows")),

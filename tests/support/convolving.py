@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 import tinygrad_cnn as tg
 from tinygrad_cnn.engine import (
     bands,
-    columns,
     convolution,
     depthwise,
     direct,
-    scattered,
+    im2col,
+    input_gradient_rows,
     threads,
-    weights,
+    weight_gradient,
     winograd,
 )
 from tinygrad_cnn.engine.layout import Layout
@@ -29,7 +29,7 @@ from tinygrad_cnn.engine.windows import Windows, windows
 Array = np.ndarray[Any, Any]
 
 ALGORITHMS = {
-    "columns": columns,
+    "im2col": im2col,
     "depthwise": depthwise,
     "direct": direct,
     "winograd": winograd,
@@ -40,15 +40,15 @@ ALGORITHMS = {
 def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -> Iterator[None]:
     """Choose one algorithm for everything, bands of so many bytes, and threads however small.
 
-    With `rows_added`, images' gradients are computed by `scattered` where they can be.
+    With `rows_added`, images' gradients are computed by `input_gradient_rows` where they can be.
     """
     _forget_bands()
     with (
         patch.object(convolution, "choose", lambda *_: ALGORITHMS[name]),
-        patch.object(convolution, "scatters", lambda _c, _at, groups: rows_added and groups == 1),
+        patch.object(convolution, "adds_rows", lambda _c, _at, groups: rows_added and groups == 1),
         patch.object(bands, "CACHE", cache),
-        patch.object(columns, "CACHE", cache),
-        patch.object(weights, "CACHE", cache),
+        patch.object(im2col, "CACHE", cache),
+        patch.object(weight_gradient, "CACHE", cache),
         patch.object(winograd, "CACHE", cache),
         patch.object(threads, "SMALL", -1),
         patch.object(threads, "WORTH", 0),
@@ -60,7 +60,7 @@ def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -
 def _forget_bands() -> None:
     """Forget what was computed for a cache of another size."""
     bands.bands.cache_clear()
-    columns._bands.cache_clear()
+    im2col._bands.cache_clear()
 
 
 @contextmanager
@@ -68,12 +68,12 @@ def ways_taken() -> Iterator[set[tuple[str, ...]]]:
     """Collect the direction and the algorithm of every convolution computed inside.
 
     An image's gradient adds what was computed: all of it ("whole"), the cells of one phase of a
-    stride ("phase"), rows for `scattered` to add ("rows"), or cells that no kernel cell reaches
-    ("zeros").
+    stride ("phase"), rows for `input_gradient_rows` to add ("rows"), or cells that no kernel cell
+    reaches ("zeros").
     """
     taken: set[tuple[str, ...]] = set()
     within: list[str] = []
-    real = {name: getattr(convolution, name) for name in DIRECTIONS} | {"parts": convolution.parts}
+    real = {name: getattr(convolution, name) for name in (*DIRECTIONS, "phase_convolutions")}
 
     def entered(direction: str, function: Any) -> Any:
         def call(*arguments: Any) -> Any:
@@ -86,15 +86,15 @@ def ways_taken() -> Iterator[set[tuple[str, ...]]]:
         return call
 
     def parts(*arguments: Any) -> Any:
-        for cells, kernels, at in real["parts"](*arguments):
+        for cells, kernels, at in real["phase_convolutions"](*arguments):
             if kernels is None:
                 taken.add(("input_gradient", "zeros"))
             yield cells, kernels, at
 
     with ExitStack() as patches:
-        patches.enter_context(patch.object(convolution, "parts", parts))
-        rows = entered("rows", scattered.input_gradient)
-        patches.enter_context(patch.object(scattered, "input_gradient", rows))
+        patches.enter_context(patch.object(convolution, "phase_convolutions", parts))
+        rows = entered("rows", input_gradient_rows.input_gradient)
+        patches.enter_context(patch.object(input_gradient_rows, "input_gradient", rows))
         for direction in DIRECTIONS:
             function = entered(direction, real[direction])
             patches.enter_context(patch.object(convolution, direction, function))
@@ -121,7 +121,7 @@ DIRECTIONS = ("forward", "weight_gradient", "input_gradient")
 EVERY_WAY = (
     {(direction, name) for direction in DIRECTIONS[:2] for name in ALGORITHMS}
     | {("input_gradient", name, kind) for name in ALGORITHMS for kind in ("whole", "phase")}
-    | {("input_gradient", name, "rows") for name in ("columns", "direct")}
+    | {("input_gradient", name, "rows") for name in ("im2col", "direct")}
     | {("input_gradient", "zeros")}
 )
 

@@ -22,7 +22,7 @@ import numpy as np
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.core.recording import Recording, float_dtype, recording
-from tinygrad_cnn.engine import blas, buffers, configuration, pool, threads
+from tinygrad_cnn.engine import blas, buffer_pool, configuration, thread_pool, threads
 
 BLAS_THREADS = 2
 
@@ -104,7 +104,7 @@ def several_blas_threads() -> Iterator[None]:
 
 def broken() -> list[str]:
     """Return what an interrupt has left behind."""
-    free = [blas._lock, buffers._blocks._lock, pool._starting]
+    free = [blas._lock, buffer_pool._blocks._lock, thread_pool._starting]
     checks = {
         "BLAS's threads": set(blas_threads()) == {BLAS_THREADS},
         "who holds BLAS": not blas._running and not blas._before,
@@ -112,7 +112,7 @@ def broken() -> list[str]:
         "the default dtype": float_dtype.get() == np.float32,
         "the engine's settings": configuration.configuration.get() == configuration.EngineOptions(),
         "the number of threads": threads._limit.get() is None,
-        "inside a job": not pool._inside.get(),
+        "inside a job": not thread_pool._inside.get(),
         "a lock": all(not lock._is_owned() for lock in free),
     }
     return [name for name, is_well in checks.items() if not is_well]

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from tinygrad_cnn import engine
-from tinygrad_cnn.engine.buffers import release
+from tinygrad_cnn.engine.buffer_pool import release
 from tinygrad_cnn.engine.threads import num_threads
 
 __all__ = ["peak_bytes", "seconds_per_call"]

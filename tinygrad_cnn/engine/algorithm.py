@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_cnn.engine import columns, depthwise, direct, winograd
+from tinygrad_cnn.engine import depthwise, direct, im2col, winograd
 from tinygrad_cnn.engine.configuration import configuration
 from tinygrad_cnn.engine.layout import Array, Layout
 from tinygrad_cnn.engine.windows import Windows
@@ -29,7 +29,7 @@ class Algorithm(Protocol):
     ) -> None:
         """Write the convolution of `x` with `w`, plus `bias`, to `out`; all have one dtype.
 
-        `out` may have any strides: reshape it only with `buffers.view`.
+        `out` may have any strides: reshape it only with `buffer_pool.view`.
         """
 
     def weight_gradient(self, dy: Array, x: Array, at: Windows, groups: int) -> Array:
@@ -47,7 +47,7 @@ def choose(
     """Return the algorithm for a convolution of the given size."""
     narrow = channels + out_channels < NARROW
     if images < (SIDE_BY_SIDE_NARROW if narrow else SIDE_BY_SIDE):
-        return columns
+        return im2col
     if channels == groups > 1:
         return depthwise
     if (
@@ -62,8 +62,8 @@ def choose(
     return direct
 
 
-def scatters(channels: int, at: Windows, groups: int) -> bool:
-    """Return whether `scattered` computes the gradient of images with `channels` channels."""
+def adds_rows(channels: int, at: Windows, groups: int) -> bool:
+    """Return whether `input_gradient_rows` computes the input gradient."""
     return groups == 1 and channels < THIN and at.rows.kernel > 1
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine import scattered
-from tinygrad_cnn.engine.algorithm import choose, scatters
-from tinygrad_cnn.engine.transposed import parts
+from tinygrad_cnn.engine import input_gradient_rows
+from tinygrad_cnn.engine.algorithm import adds_rows, choose
+from tinygrad_cnn.engine.input_gradient_phases import phase_convolutions
 from tinygrad_cnn.engine.windows import Windows
 
 Array = NDArray[Any]
@@ -43,10 +43,10 @@ def input_gradient(dy: Array, w: Array, at: Windows, groups: int) -> Array:
     dy, w, _ = _of(dtype, dy, w, None)
     way = choose(n, oc, c, at, groups, dtype)
     dx = way.layout.empty((n, c, at.rows.size, at.columns.size), dtype)  # shared by all parts
-    if n and scatters(c, at, groups):
-        scattered.input_gradient(dy, w, at, way, dx)
+    if n and adds_rows(c, at, groups):
+        input_gradient_rows.input_gradient(dy, w, at, way, dx)
         return dx
-    for (rows, columns), kernels, windows in parts(w, at, groups):
+    for (rows, columns), kernels, windows in phase_convolutions(w, at, groups):
         cells = dx[:, :, rows, columns]
         if kernels is None or windows is None:
             cells[...] = 0

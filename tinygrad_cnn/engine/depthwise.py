@@ -2,7 +2,7 @@
 
 Its products have rows of K = KW·KH values, for which `direct` is fast enough. The weight gradient
 would be products with a single column, so it is computed per kernel cell. With the windows of all
-channels as (oh, OW, KW, KH, C, N), see `rows`,
+channels as (oh, OW, KW, KH, C, N), see `kernel_rows`,
 
     dw[c, m, k, j] = Σ over oh, ow, n of  dy[oh, ow, c, m, n] · windows[oh, ow, j, k, c, n]
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from tinygrad_cnn.engine import direct, reduction, threads
 from tinygrad_cnn.engine.bands import bands, part_count
+from tinygrad_cnn.engine.kernel_rows import KernelRows
 from tinygrad_cnn.engine.layout import Array
-from tinygrad_cnn.engine.rows import Rows
 from tinygrad_cnn.engine.scratch import scratch
 from tinygrad_cnn.engine.windows import Windows
 
@@ -29,7 +29,7 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
     """Return the weight gradient (C·M, 1, KH, KW), given `dy` (N, C·M, OH, OW)."""
     memory, gradient = layout.memory(layout.arranged(x)), layout.memory(layout.arranged(dy))
     (oh, ow, oc, n), (kh, kw) = gradient.shape, at.kernel
-    rows = Rows(at, groups, 1)  # gathered as if in one group
+    rows = KernelRows(at, groups, 1)  # gathered as if in one group
     pieces = bands(oh, n, (rows.size + 2 * ow * oc) * x.itemsize)
     shape = (kw, kh, groups, oc // groups)
     parts = np.zeros((part_count(len(pieces), oc * kh * kw * x.itemsize), *shape), x.dtype)

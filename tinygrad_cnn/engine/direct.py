@@ -1,6 +1,6 @@
 """Direct convolution of many images: one matrix product per window, by bands of output rows.
 
-In the images-last layout, the window at (oh, ow) is a matrix X (K, N) of R (see `rows`), so
+In the images-last layout, the window at (oh, ow) is a matrix X (K, N) of R (see `kernel_rows`), so
 
     y[oh, ow] (OC, N)   =  w (OC, K) · X[oh, ow]
 
@@ -19,22 +19,24 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine import threads, weights
+from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.bands import NARROWEST, Band, bands
-from tinygrad_cnn.engine.buffers import view
+from tinygrad_cnn.engine.buffer_pool import view
+from tinygrad_cnn.engine.kernel_rows import KernelRows
 from tinygrad_cnn.engine.layout import Array, Layout
-from tinygrad_cnn.engine.rows import Rows
+from tinygrad_cnn.engine.weight_gradient import SMALL_PRODUCT, weight_gradient
 from tinygrad_cnn.engine.windows import Windows
+
+__all__ = ["convolve", "layout", "weight_gradient"]
 
 layout = Layout.IMAGES_LAST
 FEWEST = 8  # output channels; products over fewer are slow
-weight_gradient = weights.weight_gradient
 
 
 def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array) -> None:
     """Write the convolution of images `x` with `w` (OC, C/G, KH, KW), plus `bias`, to `out`."""
     memory, target = layout.memory(layout.arranged(x)), layout.memory(out)
-    rows, oc = Rows(at, x.shape[1], groups), w.shape[0]
+    rows, oc = KernelRows(at, x.shape[1], groups), w.shape[0]
     kernels = _matrices(w, groups)  # (G, OC/G, K)
     pieces = _bands(rows, oc, x)
     widest = max(band.images for band in pieces)
@@ -62,7 +64,7 @@ def _matrices(w: Array, groups: int) -> Array:
     return np.ascontiguousarray(matrices).reshape(groups, oc // groups, kw * kh * c)
 
 
-def _bands(rows: Rows, oc: int, x: NDArray[np.generic]) -> tuple[Band, ...]:
+def _bands(rows: KernelRows, oc: int, x: NDArray[np.generic]) -> tuple[Band, ...]:
     """Return bands whose R and output fit the cache."""
     values = rows.size + rows.at.columns.windows * oc
     return bands(rows.at.rows.windows, x.shape[0], values * x.itemsize)
@@ -76,7 +78,7 @@ def _split(images: int, channels: int, k: int) -> tuple[int, int]:
     """
     for split in range(1, max(1, images // NARROWEST) + 1):
         for parts in range(1, max(1, channels // FEWEST) + 1):
-            small = channels // parts * k * (images // split) <= weights.SMALL_PRODUCT
+            small = channels // parts * k * (images // split) <= SMALL_PRODUCT
             if small and images % split == 0 and channels % parts == 0:
                 return split, parts
     return 1, 1

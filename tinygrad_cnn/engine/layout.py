@@ -16,7 +16,7 @@ from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
 
-from tinygrad_cnn.engine import buffers, reordering
+from tinygrad_cnn.engine import buffer_pool, reordering
 
 Array = NDArray[Any]
 
@@ -33,7 +33,7 @@ class Layout(Enum):
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """Return uninitialized images of `shape` (N, C, H, W) in this layout."""
-        return self.images(buffers.empty(tuple([shape[axis] for axis in self.order]), dtype))
+        return self.images(buffer_pool.empty(tuple([shape[axis] for axis in self.order]), dtype))
 
     def arranged(self, images: Array, dtype: DTypeLike | None = None) -> Array:
         """Return the images in this layout and `dtype`, without a copy if they already are."""

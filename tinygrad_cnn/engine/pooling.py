@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine.buffers import LARGE, empty_like
+from tinygrad_cnn.engine.buffer_pool import LARGE, empty_like
 from tinygrad_cnn.engine.elementwise import select
 from tinygrad_cnn.engine.layout import like
 from tinygrad_cnn.engine.reduction import added

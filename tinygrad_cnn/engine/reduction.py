@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine.buffers import Array
+from tinygrad_cnn.engine.buffer_pool import Array
 
 BLOCK = 16  # values added one after the other
 LONG = 1 << 12  # values per row; longer rows are not faster

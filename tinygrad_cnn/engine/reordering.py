@@ -14,7 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine.buffers import view
+from tinygrad_cnn.engine.buffer_pool import view
 from tinygrad_cnn.engine.scratch import scratch
 
 Array = NDArray[Any]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine import buffers, pool
+from tinygrad_cnn.engine import buffer_pool, thread_pool
 from tinygrad_cnn.engine.blas import on_one_thread
 from tinygrad_cnn.engine.context import changed
 
@@ -53,15 +53,15 @@ def num_threads(n: int) -> changed[int | None]:
     return changed(_limit, lambda _: n)
 
 
-def run(piece: pool.Piece, count: int, operations: int) -> None:
+def run(piece: thread_pool.Piece, count: int, operations: int) -> None:
     """Call `piece` with 0 … `count` − 1, on several threads if the work is large enough.
 
     `operations` is the total work: multiply-adds, or bytes read and written.
     """
     if operations <= SMALL:
-        pool.run_alone(piece, count)
+        thread_pool.run_alone(piece, count)
     else:
-        pool.run(piece, count, (_limit.get() or _cores()) if operations >= WORTH else 1)
+        thread_pool.run(piece, count, (_limit.get() or _cores()) if operations >= WORTH else 1)
 
 
 def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
@@ -76,7 +76,7 @@ def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     rows, columns = a.shape[-2], b.shape[-1]
     if a.ndim > 2 or b.ndim > 2 or pieces < 2 or a.shape[1] != b.shape[0] or a.dtype != b.dtype:
         return np.asarray(on_one_thread(lambda: np.matmul(a, b)))
-    y = buffers.empty((rows, columns), a.dtype)
+    y = buffer_pool.empty((rows, columns), a.dtype)
     along = int(columns > rows)
     cuts = _cuts(max(rows, columns), pieces)
 

@@ -28,7 +28,7 @@ BEYOND = {"x": np.arange(20.0).reshape(1, 1, 5, 4) / 16, "kernel_size": 2, "ceil
 
 
 LARGE = (
-    large_convolutions(2, 3, 5, 3),  # few images: by columns
+    large_convolutions(2, 3, 5, 3),  # few images: im2col
     large_convolutions(8, 8, 8, 3),  # many images: direct
     large_convolutions(16, 16, 32, 3),  # many images and channels: by tiles
     large_convolutions(16, 16, 32, 5, stride=2),  # image gradient: by tiles for each phase

@@ -19,7 +19,7 @@ from support.drawing import at_least
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import pool, threads
+from tinygrad_cnn.engine import thread_pool, threads
 
 BLAS = ThreadpoolController().select(user_api="blas")
 
@@ -31,13 +31,13 @@ def blas_threads() -> set[int]:
 @given(count=st.integers(0, 40), n=st.integers(1, 5))
 def test_each_piece_is_done_once(count: int, n: int) -> None:
     done: list[int] = []
-    pool.run(done.append, count, n)
+    thread_pool.run(done.append, count, n)
     assert sorted(done) == list(range(count))
 
 
 def two_threads_meet() -> bool:
     meeting = threading.Barrier(2, timeout=60)  # breaks unless both pieces are under way
-    pool.run(lambda i: meeting.wait() and None, 2, 2)
+    thread_pool.run(lambda i: meeting.wait() and None, 2, 2)
     return True
 
 
@@ -48,14 +48,14 @@ def test_two_threads_work_at_the_same_time() -> None:
 def test_blas_runs_one_thread_inside_and_what_it_had_outside() -> None:
     seen: list[set[int]] = []
     with threadpool_limits(2, user_api="blas"):
-        pool.run(lambda i: seen.append(blas_threads()), 4, 2)
+        thread_pool.run(lambda i: seen.append(blas_threads()), 4, 2)
         assert blas_threads() == {2}
     assert seen == [{1}] * 4
 
 
 def test_blas_runs_one_thread_whichever_python_thread_asks() -> None:
     seen: list[set[int]] = []
-    work = functools.partial(pool.run, lambda i: seen.append(blas_threads()), 1, 1)
+    work = functools.partial(thread_pool.run, lambda i: seen.append(blas_threads()), 1, 1)
     with threadpool_limits(2, user_api="blas"):
         work()
         other = threading.Thread(target=work)
@@ -73,7 +73,7 @@ def test_an_error_is_raised_and_the_rest_restored(n: int) -> None:
 
     with threadpool_limits(2, user_api="blas"):
         with pytest.raises(RuntimeError, match="piece 3"):
-            pool.run(piece, 8, n)
+            thread_pool.run(piece, 8, n)
         assert blas_threads() == {2}
     test_each_piece_is_done_once()
 
@@ -83,10 +83,10 @@ def test_a_piece_may_itself_have_pieces() -> None:
 
     def outer(i: int) -> None:
         name = threading.current_thread().name
-        pool.run(lambda j: done.append((i, j, threading.current_thread().name)), 3, 4)
+        thread_pool.run(lambda j: done.append((i, j, threading.current_thread().name)), 3, 4)
         assert {who for k, _, who in done if k == i} == {name}  # in the thread of the piece
 
-    pool.run(outer, 6, 3)
+    thread_pool.run(outer, 6, 3)
     assert sorted((i, j) for i, j, _ in done) == [(i, j) for i in range(6) for j in range(3)]
 
 
@@ -94,7 +94,7 @@ def test_pieces_see_the_callers_errstate() -> None:
     """Without it a helper would warn, and a warning is an error here."""
     zero = np.zeros(3)
     with np.errstate(divide="ignore"):
-        pool.run(lambda i: np.divide(1.0, zero) is None, 50, 3)
+        thread_pool.run(lambda i: np.divide(1.0, zero) is None, 50, 3)
 
 
 def test_several_python_threads_at_once() -> None:
@@ -114,7 +114,7 @@ def test_several_python_threads_at_once() -> None:
 
 def test_the_default_is_every_core_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(pool, "run", lambda piece, count, n: asked.append(n))
+    monkeypatch.setattr(thread_pool, "run", lambda piece, count, n: asked.append(n))
     threads.run(lambda i: None, 1, threads.WORTH)
     with tg.num_threads(3):
         threads.run(lambda i: None, 1, threads.WORTH)

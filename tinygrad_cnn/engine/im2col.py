@@ -22,7 +22,7 @@ import numpy as np
 
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.bands import CACHE, Band, bands, part_count
-from tinygrad_cnn.engine.buffers import view
+from tinygrad_cnn.engine.buffer_pool import view
 from tinygrad_cnn.engine.layout import Array, Layout
 from tinygrad_cnn.engine.scratch import scratch
 from tinygrad_cnn.engine.windows import Windows
@@ -93,7 +93,7 @@ def _windows(x: Array, at: Windows, groups: int) -> Array:
 def _gathered(windows: Array, band: Band) -> Array:
     """Return the columns of a band, (n, G, K, P), valid until the next call."""
     part = windows[band.first : band.last, ..., band.top : band.bottom, :]
-    columns = scratch("columns", part.shape, part.dtype)
+    columns = scratch("im2col", part.shape, part.dtype)
     columns[...] = part
     return columns.reshape(*part.shape[:2], -1, band.rows * part.shape[-1])
 

@@ -58,7 +58,7 @@ def _phases(axis: Axis) -> Iterator[Phase]:
         yield Phase(cells, kernel, Axis(axis.windows, length, 1, d // g, before, after, count))
 
 
-def parts(
+def phase_convolutions(
     w: Array, at: Windows, groups: int
 ) -> Iterator[tuple[tuple[slice, slice], Array | None, Windows | None]]:
     """Yield the cells of dx per phase, their kernels (C, OC/G, ·, ·) and the windows on dy."""

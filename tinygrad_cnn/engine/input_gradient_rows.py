@@ -1,16 +1,16 @@
 """The input gradient of a convolution for few channels: convolved along rows, added down columns.
 
-With R the gathered kernel rows (see `rows`), the output is a product of kernels and windows of R.
-So the gradients are
+With R the gathered kernel rows (see `kernel_rows`), the output is a product of kernels and windows
+of R. So the gradients are
 
     R[oh, m, k, c] = Σ over o, j of  dy[oh, m − j, o] · w[o, c, k, j]
     dx[oh·stride + k·dilation − padding, m, c]  +=  R[oh, m, k, c]        for each kernel row k
 
 The first is a convolution of dy with kernels of one row, from OC to KH·C channels (one convolution
-per phase of the columns, see `transposed`). The second is the adjoint of the gather. A convolution
-along both axes has only C rows in its products, too few for BLAS if C is small, and multiplies the
-zeros above and below dy. Here the products have KH·C rows and no such zeros, at the cost of KH
-additions per value.
+per phase of the columns, see `input_gradient_phases`). The second is the adjoint of the gather. A
+convolution along both axes has only C rows in its products, too few for BLAS if C is small, and
+multiplies the zeros above and below dy. Here the products have KH·C rows and no such zeros, at the
+cost of KH additions per value.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from functools import lru_cache
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.algorithm import Algorithm
 from tinygrad_cnn.engine.bands import bands
+from tinygrad_cnn.engine.input_gradient_phases import phases
 from tinygrad_cnn.engine.layout import Array
-from tinygrad_cnn.engine.transposed import phases
 from tinygrad_cnn.engine.windows import Axis, Windows, inside
 
 

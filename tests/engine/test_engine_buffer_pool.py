@@ -23,11 +23,12 @@ from support.convolving import Strides, strides
 from support.drawing import at_least
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import buffers
+from tinygrad_cnn.engine import buffer_pool
 from tinygrad_cnn.engine.scratch import scratch
 
 Array = np.ndarray[Any, Any]
-SIZES = [buffers.LARGE // 4, buffers.LARGE // 4 + 1, buffers.LARGE, 3 * buffers.LARGE]
+LARGE = buffer_pool.LARGE
+SIZES = [LARGE // 4, LARGE // 4 + 1, LARGE, 3 * LARGE]
 
 # All that keeps memory alive in a way of its own.
 SIGHTS = {
@@ -57,7 +58,7 @@ class Memory(RuleBasedStateMachine):
 
     @rule(target=arrays, size=st.sampled_from(SIZES), how=st.sampled_from(sorted(SIGHTS)))
     def take(self, size: int, how: str) -> tuple[Any, int]:
-        array = buffers.empty((size,), np.float32)
+        array = buffer_pool.empty((size,), np.float32)
         array.fill(self.next)
         sight = SIGHTS[how](array)
         if how == "another dtype":
@@ -86,40 +87,40 @@ TestMemory.settings = at_least(60, stateful_step_count=30)
 
 @pytest.mark.parametrize("how", SIGHTS)
 def test_what_is_seen_is_not_handed_out(how: str) -> None:
-    array = buffers.empty((buffers.LARGE,), np.float32)
+    array = buffer_pool.empty((buffer_pool.LARGE,), np.float32)
     address = array.ctypes.data
     sight = SIGHTS[how](array)
     if how == "a Tensor":
         return  # a product is memory of its own
     del array
-    other = buffers.empty((buffers.LARGE,), np.float32)
+    other = buffer_pool.empty((buffer_pool.LARGE,), np.float32)
     assert other.ctypes.data != address
     del sight, other
     gc.collect()
 
 
 def test_what_nothing_sees_is_handed_out_again() -> None:
-    array = buffers.empty((buffers.LARGE,), np.float32)
+    array = buffer_pool.empty((buffer_pool.LARGE,), np.float32)
     address = array.ctypes.data
     del array
-    assert buffers.empty((buffers.LARGE,), np.float32).ctypes.data == address
+    assert buffer_pool.empty((buffer_pool.LARGE,), np.float32).ctypes.data == address
 
 
 def test_poison_fills_what_is_used_again() -> None:
     with tg.engine.options(poison=True):
-        array = buffers.empty((buffers.LARGE,), np.float32)
+        array = buffer_pool.empty((buffer_pool.LARGE,), np.float32)
         array.fill(1.0)
         del array
-        assert np.isnan(buffers.empty((buffers.LARGE,), np.float32)).all()
+        assert np.isnan(buffer_pool.empty((buffer_pool.LARGE,), np.float32)).all()
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "c16"])
 @pytest.mark.parametrize("shape", [(), (3, 5), (2, 3, 4, 5), (64, 65, 66)])
 def test_poison_fills_all_that_is_undefined(shape: tuple[int, ...], dtype: str) -> None:
     with tg.engine.options(poison=True):
-        assert np.isnan(buffers.empty(shape, dtype)).all()
+        assert np.isnan(buffer_pool.empty(shape, dtype)).all()
         model = np.zeros(shape, dtype).T
-        assert np.isnan(buffers.empty_like(model)).all()
+        assert np.isnan(buffer_pool.empty_like(model)).all()
         for _ in range(2):
             working = scratch("poisoned", shape, np.dtype(dtype))
             assert np.isnan(working).all()
@@ -131,7 +132,7 @@ def test_poison_fills_all_that_is_undefined(shape: tuple[int, ...], dtype: str) 
 def test_a_view_to_write_to_is_never_a_copy(shape: tuple[int, ...], strides: Strides) -> None:
     array = strides.empty((4, 6, 10), np.float32)
     try:
-        written = buffers.view(array, shape)
+        written = buffer_pool.view(array, shape)
     except ValueError:
         assert not np.shares_memory(array, array.reshape(shape))
         return
@@ -140,9 +141,9 @@ def test_a_view_to_write_to_is_never_a_copy(shape: tuple[int, ...], strides: Str
 
 
 def test_the_engine_writes_to_no_reshaped_array_but_a_view() -> None:
-    """`reshape` may copy, and a write to the copy is lost; `buffers.view` raises instead."""
+    """`reshape` may copy, and a write to the copy is lost; `buffer_pool.view` raises instead."""
     mistakes = []
-    for path in sorted(Path(buffers.__file__).parent.glob("*.py")):
+    for path in sorted(Path(buffer_pool.__file__).parent.glob("*.py")):
         for function in ast.walk(ast.parse(path.read_text())):
             if isinstance(function, ast.FunctionDef):
                 mistakes += [f"{path.name}: {target}" for target in written_copies(function)]
@@ -192,13 +193,13 @@ def test_a_write_to_a_reshaped_array_is_found() -> None:
 
 @given(sizes=st.lists(st.integers(1, 40), max_size=30), limit=st.integers(0, 60))
 def test_no_more_is_held_than_the_limit(sizes: list[int], limit: int) -> None:
-    blocks = buffers.Blocks()
-    with tg.engine.options(memory_limit=limit * buffers.ROUND):
+    blocks = buffer_pool.Blocks()
+    with tg.engine.options(memory_limit=limit * buffer_pool.ROUND):
         held = []
         for k, size in enumerate(sizes):
-            held.append(blocks.take(size * buffers.ROUND))
-            assert size <= held[-1].size / buffers.ROUND <= 2 * size
-            assert blocks.held <= limit * buffers.ROUND
+            held.append(blocks.take(size * buffer_pool.ROUND))
+            assert size <= held[-1].size / buffer_pool.ROUND <= 2 * size
+            assert blocks.held <= limit * buffer_pool.ROUND
             if k % 3 == 0:
                 held.clear()
         assert len({block.ctypes.data for block in held}) == len(held)
@@ -206,27 +207,27 @@ def test_no_more_is_held_than_the_limit(sizes: list[int], limit: int) -> None:
 
 @pytest.mark.parametrize(("size", "other"), [(4, False), (3, False), (2, False), (1, True)])
 def test_a_block_serves_down_to_half_its_size(size: int, other: bool) -> None:
-    blocks = buffers.Blocks()
-    place = blocks.take(4 * buffers.ROUND).ctypes.data
-    assert (blocks.take(size * buffers.ROUND).ctypes.data != place) is other
+    blocks = buffer_pool.Blocks()
+    place = blocks.take(4 * buffer_pool.ROUND).ctypes.data
+    assert (blocks.take(size * buffer_pool.ROUND).ctypes.data != place) is other
 
 
 def test_a_block_of_the_right_size_is_preferred() -> None:
-    blocks = buffers.Blocks()
-    right, larger = blocks.take(2 * buffers.ROUND), blocks.take(3 * buffers.ROUND)
+    blocks = buffer_pool.Blocks()
+    right, larger = blocks.take(2 * buffer_pool.ROUND), blocks.take(3 * buffer_pool.ROUND)
     place = right.ctypes.data
     del right, larger
-    assert blocks.take(2 * buffers.ROUND).ctypes.data == place
+    assert blocks.take(2 * buffer_pool.ROUND).ctypes.data == place
 
 
 def test_a_lower_limit_lets_memory_go() -> None:
-    blocks = buffers.Blocks()
+    blocks = buffer_pool.Blocks()
     for size in (1, 2, 3):
-        blocks.take(size * buffers.ROUND)
-    assert blocks.held == 6 * buffers.ROUND
-    with tg.engine.options(memory_limit=4 * buffers.ROUND):
-        blocks.take(4 * buffers.ROUND)
-    assert blocks.held == 4 * buffers.ROUND
+        blocks.take(size * buffer_pool.ROUND)
+    assert blocks.held == 6 * buffer_pool.ROUND
+    with tg.engine.options(memory_limit=4 * buffer_pool.ROUND):
+        blocks.take(4 * buffer_pool.ROUND)
+    assert blocks.held == 4 * buffer_pool.ROUND
 
 
 @given(axes=st.permutations(range(4)), dtype=st.sampled_from(["f4", "f8", "?", "c16"]))
@@ -234,7 +235,7 @@ def test_empty_like_keeps_the_order_of_memory(axes: list[int], dtype: str) -> No
     model = np.zeros([(40, 41, 42, 3)[axis] for axis in axes], "f4")
     model = model.transpose(np.argsort(axes))
     for shape in (model.shape, (20, 43, 44, 5), (1, 2, 3, 4)):
-        array = buffers.empty_like(model, shape, dtype)
+        array = buffer_pool.empty_like(model, shape, dtype)
         expected = np.empty_like(model, dtype, shape=shape)
         assert (array.shape, array.dtype, array.strides) == (
             expected.shape, expected.dtype, expected.strides,
@@ -285,5 +286,5 @@ def test_a_setting_that_is_none_is_refused(setting: dict[str, Any], error: type)
 
 def test_references_are_counted_as_they_are_here() -> None:
     block = np.empty(0)
-    assert buffers._unused([block], buffers.OURS) is None  # this function sees it
+    assert buffer_pool._unused([block], buffer_pool.OURS) is None  # this function sees it
     assert sys.getrefcount(block) >= 1

@@ -29,7 +29,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class KernelRows:
     """The gather of kernel rows from an image of C channels in G groups."""
 
     at: Windows
