@@ -28,14 +28,14 @@ def test_tables_show_steps_ops_memory_and_recording(call: Call) -> None:
     result = call("bench", "mlp-32", "small-ops-*", "--quick", *ALONE)
     assert result.exit_code == 0, result.output
     text = result.stdout
-    assert "beside: nobody" in text
-    assert "At best, 1 thread:" in text
+    assert "compared with: no other framework" in text
+    assert "Peak rates, 1 thread:" in text
     rows = [line.split() for line in text.splitlines()]
     assert any(row[:5] == ["MLP", "64-32-10,", "batch", "32", "tinygrad_cnn"] for row in rows)
     assert any(row[:5] == ["forward", "of", "small", "ops", "tinygrad_cnn"] for row in rows)
     assert any(row[:3] == ["linear", "1", "backward"] and row[-1] == "sgemm" for row in rows)
     assert any(row[:2] == ["SGD", "update"] for row in rows)
-    assert "MB above data and weights" in text
+    assert "MB besides data and weights" in text
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
@@ -77,7 +77,7 @@ def test_a_peer_that_is_not_there_is_said(
     result = call("bench", "mlp-1", "--quick", "--parts", "steps", "--threads", 1,
                   "--against", "torch", "--python", f"torch={python}")  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert f"without: torch is not installed for {python}: pip install torch" in result.stdout
+    assert f"left out: torch is not installed for {python}: pip install torch" in result.stdout
     assert "MLP 64-32-10, batch 1" in result.stdout
 
 
@@ -95,7 +95,7 @@ def test_an_interruption_leaves_what_was_measured(
     monkeypatch.setattr(benchmark, "alternate", interrupted)
     result = call("bench", "mlp*", "--quick", *ALONE)
     assert result.exit_code == 130
-    assert "Interrupted: this is what was measured until then." in result.stdout
+    assert "Interrupted; above is what was measured so far." in result.stdout
     assert "MLP 64-32-10, batch 1" in result.stdout
     assert "batch 32" not in result.stdout
 
@@ -111,15 +111,18 @@ def test_the_roofline_is_drawn(call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lenet-64"], "no workload 'lenet-64'; did you mean lenet5-64?"),
-        (["--against", "keras"], "against is 'keras', expected some of torch, mygrad"),
-        (["--python", "torch"], "python is 'torch', expected PEER=PATH"),
-        (["--threads", "0"], "threads is '0', expected whole numbers from 1 up"),
-        (["--threads", "two"], "threads is 'two', expected whole numbers from 1 up"),
-        (["--parts", "ops,speed"], "parts is 'speed', expected some of steps, ops"),
-        (["--parts", "steps", "--figure", "a.png"], "nothing to draw: ops not among the parts"),
-        (["small*", "--figure", "a.png"], "nothing to draw: no training step"),
-        (["--figure", "nowhere/a.png"], "expected an existing folder"),
+        (["lenet-64"], "there is no workload 'lenet-64'; did you mean lenet5-64?"),
+        (["--against", "keras"], "--against has 'keras', expected some of torch, mygrad"),
+        (["--python", "torch"], "--python is 'torch', expected PEER=PATH"),
+        (["--threads", "0"], "--threads is '0', expected integers >= 1"),
+        (["--threads", "two"], "--threads is 'two', expected integers >= 1"),
+        (["--parts", "ops,speed"], "--parts has 'speed', expected some of steps, ops"),
+        (["--parts", "steps", "--figure", "a.png"], "nothing to draw, as --parts lacks ops"),
+        (
+            ["small*", "--figure", "a.png"],
+            "nothing to draw, as these workloads have no training step",
+        ),
+        (["--figure", "nowhere/a.png"], "--figure nowhere/a.png: there is no folder nowhere"),
     ],
 )
 def test_bad_options_are_refused_at_once(call: Call, arguments: list[str], message: str) -> None:

@@ -57,14 +57,14 @@ def test_ops_are_checked_and_shown_in_a_table(call: Call) -> None:
         ["b", "1", "to", "2", "complex"],
         ["relu", "x", "1", "to", "2"],
     ]
-    assert total == "2 of 2 ops are right"
+    assert total == "2 of 2 ops are correct"
 
 
 def test_a_file_of_the_users_is_run_and_its_ops_are_checked(call: Call, file: Path) -> None:
     result = call("check", file)
     assert result.exit_code == 0, result.output
     assert "swish  x      1 to 2  central" in result.stdout
-    assert result.stdout.endswith("1 of 1 op is right\n")
+    assert result.stdout.endswith("1 of 1 op is correct\n")
 
 
 def test_a_wrong_op_is_named_with_the_smallest_example(call: Call, file: Path) -> None:
@@ -73,27 +73,27 @@ def test_a_wrong_op_is_named_with_the_smallest_example(call: Call, file: Path) -
     assert result.exit_code == 1
     assert "swish breaks “backward is the derivative of the forward”, for x" in result.stdout
     assert "example: swish(x=np.array(" in result.stdout
-    assert result.stdout.endswith("1 of 2 ops are right\n")
+    assert result.stdout.endswith("1 of 2 ops are correct\n")
 
 
 def test_an_op_without_inputs_is_not_checked_and_not_called_wrong(call: Call, file: Path) -> None:
     file.write_text(SWISH.partition("register(swish")[0], encoding="utf-8")
     result = call("check", file, "neg", "--examples", 5)
     assert result.exit_code == 1
-    assert "swish was not checked: nothing says what to call it with" in result.stdout
+    assert "swish was not checked: it has no example calls" in result.stdout
     assert "wrong" not in result.stdout
-    assert result.stdout.endswith("1 of 2 ops are right, 1 not checked\n")
+    assert result.stdout.endswith("1 of 2 ops are correct, 1 not checked\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rely"], "no op 'rely'; did you mean relu?"),
+        (["rely"], "there is no op 'rely'; did you mean relu?"),
         (["zzz"], "no op 'zzz'"),
-        (["nowhere.py"], "nowhere.py: no such file"),
-        (["empty.py"], "empty.py declares no op"),
+        (["nowhere.py"], "nowhere.py: there is no such file"),
+        (["empty.py"], "empty.py: registers no op"),
         (["relu", "--examples", "0"], "examples"),
-        (["relu", "--seed", "-1"], "--seed is -1, expected 0 or more"),
+        (["relu", "--seed", "-1"], "'--seed': '-1', expected an integer >= 0"),
     ],
 )
 def test_what_is_no_op_is_refused(

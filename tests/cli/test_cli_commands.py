@@ -60,8 +60,8 @@ def refused(result: Result) -> str:
 
 def test_train_prints_a_line_an_epoch_and_leaves_a_run(call: Call, few_file: str) -> None:
     out = ok(call("train", "--data", few_file, "--epochs", 3))
-    assert "lenet5  61,706 parameters, 416,520 multiply-adds an image" in out
-    assert "few     90 images to train with, 50 held back, 1×28×28, 10 classes" in out
+    assert "lenet5  61,706 parameters, 416,520 multiply-adds per image" in out
+    assert "few     90 training images, 50 test images, 1×28×28, 10 classes" in out
     lines = re.findall(r"^  \d/3 +\d\.\d{4} +\d+\.\d\d % +\d\.\d{4} +\d+\.\d\d % .*$", out, re.M)
     assert len(lines) == 3
     assert lines[-1].endswith("0:00")
@@ -76,8 +76,8 @@ def test_train_prints_a_line_an_epoch_and_leaves_a_run(call: Call, few_file: str
     ]
     history = History.from_csv(run / "history.csv")
     right = round(history[-1].validation_accuracy * 50)
-    assert f"{right * 2}.00 % of 50 test images are right, {50 - right} " in out
-    assert "Taken for another most often:" in out
+    assert f"{right * 2}.00 % accuracy on 50 test images, {50 - right} wrong" in out
+    assert "Most common confusions:" in out
     assert str(run) in out
     with Image.open(run / "curves.png") as curves:
         curves.load()
@@ -121,13 +121,13 @@ def test_the_choices_reach_the_settings(call: Call, few_file: str) -> None:
 def test_a_model_of_ones_own_is_copied_and_used(call: Call, few_file: str) -> None:
     Path("net.py").write_text(NET)
     options = ["--data", few_file, "--epochs", 2, "--out", "run"]
-    assert "12,730 parameters, 12,704 multiply-adds an image" in ok(
+    assert "12,730 parameters, 12,704 multiply-adds per image" in ok(
         call("train", "--model", "net.py:Net", *options)
     )
     assert Path("run/model.py").read_text() == NET
     Path("net.py").unlink()
     first = ok(call("evaluate", "run"))
-    assert "of 50 test images are right" in first
+    assert "accuracy on 50 test images" in first
     Path("run/model.py").write_text(NET + "\n")
     assert "model.py: was changed since the training" in refused(call("evaluate", "run"))
 
@@ -146,7 +146,7 @@ def test_an_interrupted_training_says_so_and_is_resumed(
         patched.setattr(display.EpochLines, "batch", interrupt)
         result = call(*options, "--out", "run")
     assert result.exit_code == 130
-    assert "Interrupted. run holds 2 epochs; to go on:" in result.stdout
+    assert "Interrupted. run has 2 finished epochs; to continue:" in result.stdout
     assert "tinygrad-cnn train --resume run" in result.stdout
     assert Path("run/curves.png").exists()
     out = ok(call("train", "--resume", "run"))
@@ -154,7 +154,7 @@ def test_an_interrupted_training_says_so_and_is_resumed(
     assert Path("run/weights.safetensors").read_bytes() == (
         Path("whole/weights.safetensors").read_bytes()
     )
-    assert "run: is complete: all its 3 epochs are trained" in refused(
+    assert "run: the run is complete: all its 3 epochs are trained" in refused(
         call("train", "--resume", "run")
     )
 
@@ -165,7 +165,7 @@ def test_a_training_that_diverges_says_what_to_try(call: Call, few_file: str) ->
     assert result.exit_code == 1
     assert re.fullmatch(
         r"error: training diverged: the loss is (nan|inf) in epoch 1, batch 2, at learning rate "
-        r"1e\+30; try a smaller learning rate, such as 1e\+29; run holds the settings\n",
+        r"1e\+30; try a smaller learning rate, such as 1e\+29; run has no finished epoch\n",
         result.stderr,
     )
     assert "no such file: the training did not end its first epoch" in refused(
@@ -179,7 +179,7 @@ def test_without_matplotlib_training_goes_on(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     out = ok(call("train", "--data", few_file, "--epochs", 1, "--out", "run"))
     assert 'pip install "tinygrad_cnn[plots]"' in out
-    assert "test images are right" in out
+    assert "accuracy on 50 test images" in out
     assert not Path("run/curves.png").exists()
 
 
@@ -217,13 +217,13 @@ def test_a_model_that_cannot_be_resumed_to_the_bit_is_told_at_the_start(
 def test_evaluate_measures_what_training_measured(call: Call, run: Path) -> None:
     history = History.from_csv(run / "history.csv")
     out = ok(call("evaluate", run))
-    assert f"{history[-1].validation_accuracy * 100:.2f} % of 2,000 test images" in out
+    assert f"{history[-1].validation_accuracy * 100:.2f} % accuracy on 2,000 test images" in out
     assert f"loss {history[-1].validation_loss:.4f}" in out
     assert re.search(r"\d → \d +\d+ times", out)
 
 
 def test_evaluate_takes_other_data_of_the_same_kind(call: Call, run: Path, few_file: str) -> None:
-    assert "of 50 test images are right" in ok(call("evaluate", run, "--data", few_file))
+    assert "accuracy on 50 test images" in ok(call("evaluate", run, "--data", few_file))
 
 
 def test_evaluate_notices_that_the_test_images_of_a_run_are_others(
@@ -236,8 +236,8 @@ def test_evaluate_notices_that_the_test_images_of_a_run_are_others(
     np.savez("own.npz", **{**arrays, "x_test": arrays["x_test"] * 0})
     message = refused(call("evaluate", "run"))
     assert "own: the test images or labels are others: their sha256 is" in message
-    assert "own.npz measures with them as they are" in message
-    assert "of 50 test images are right" in ok(call("evaluate", "run", "--data", "own.npz"))
+    assert "to evaluate on the current ones: --data " in message
+    assert "accuracy on 50 test images" in ok(call("evaluate", "run", "--data", "own.npz"))
 
 
 def clear_digits(run: Path, count: int) -> list[int]:
@@ -306,7 +306,7 @@ def test_predict_is_as_good_on_the_files_of_a_folder_as_evaluate_on_the_folder(
     answers = re.findall(r"^(.*\.png): (\d) ", ok(call("predict", "run", *tested)), re.M)
     assert [name for name, _ in answers] == [str(path) for path in tested]
     right = sum(Path(name).parent.name == taken for name, taken in answers)
-    assert f"of 50 test images are right, {50 - right} are wrong" in ok(call("evaluate", "run"))
+    assert f"accuracy on 50 test images, {50 - right} wrong" in ok(call("evaluate", "run"))
     assert right > 25
 
 
@@ -332,7 +332,7 @@ def test_a_model_that_gives_nan_is_said_to(call: Call, run: Path) -> None:
     ):
         result = call(*arguments)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr == f"error: copy: the model gives NaN for {what}\n"
+        assert result.stderr == f"error: copy: the model returns NaN for {what}\n"
 
 
 def test_a_warning_is_one_line(call: Call) -> None:
@@ -354,17 +354,17 @@ def test_a_warning_is_one_line(call: Call) -> None:
     [
         ("trian", "No such command 'trian'"),
         ("train --epoch 3", "No such option: --epoch"),
-        ("train --epochs three", "valid int"),
-        ("train --epochs 0", "epochs is 0, expected a whole number from 1 up"),
-        ("train --batch-size some", "'some', expected a whole number, or all"),
-        ("train --batch-size -2", "batch_size is -2, expected a whole number from 0 up"),
-        ("train --optimizer adamm", "optimizer is 'adamm', expected one of 'sgd', 'momentum'"),
-        ("train --lr 0", "lr is 0.0, expected a finite number above 0"),
-        ("train --lr nan", "lr is nan, expected a finite number above 0"),
-        ("train --schedule x", "schedule is 'x', expected one of 'constant', 'step', 'cosine'"),
-        ("train --augment x", "augment is 'x', expected one of 'none', 'shift', 'affine'"),
-        ("train --seed -1", "seed is -1, expected a whole number from 0 up"),
-        ("train --threads 0", "threads is 0, expected a whole number from 1 up"),
+        ("train --epochs three", "'--epochs': 'three', expected an integer >= 1"),
+        ("train --epochs 0", "'--epochs': '0', expected an integer >= 1"),
+        ("train --batch-size some", "'some', expected an integer >= 0, or all"),
+        ("train --batch-size -2", "'-2', expected an integer >= 0, or all"),
+        ("train --optimizer adamm", "'adamm', expected one of sgd, momentum, nesterov"),
+        ("train --lr 0", "'--lr': '0', expected a finite number > 0"),
+        ("train --lr nan", "'--lr': 'nan', expected a finite number > 0"),
+        ("train --schedule x", "'x', expected one of constant, step, cosine"),
+        ("train --augment x", "'x', expected one of none, shift, affine"),
+        ("train --seed -1", "'--seed': '-1', expected an integer >= 0"),
+        ("train --threads 0", "'--threads': '0', expected an integer >= 1"),
         ("train --data nowhere", "'nowhere' is absent; expected 'digits', 'mnist'"),
         ("train --data bad.npz", "bad.npz: cannot be read as a .npz archive"),
         ("train --model resnet", "model is 'resnet', expected mlp, lenet5, vgg, or a file"),
@@ -500,7 +500,7 @@ def test_ctrl_c_saves_what_there_is(tmp_path: Path, few_file: str) -> None:
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "")
-    found = re.search(r"Interrupted\. a holds (\d+) epochs; to go on:", out)
+    found = re.search(r"Interrupted\. a has (\d+) finished epochs; to continue:", out)
     assert found is not None
     assert len(History.from_csv(tmp_path / "a" / "history.csv")) == int(found.group(1))
     load_run(tmp_path / "a")

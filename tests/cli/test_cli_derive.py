@@ -40,8 +40,14 @@ def test_other_formats(call: Call, few_file: str, form: str, begins: str) -> Non
         (["lenet"], "model is 'lenet', expected"),
         (["lenet5"], "--wrt is missing, expected a parameter of lenet5: conv1.weight, conv1.bias,"),
         (["lenet5", "--wrt", "fc4.weight"], "did you mean 'fc"),
-        (["lenet5", "--wrt", "fc1.bias", "--format", "pdf"], "format is 'pdf', expected one of"),
-        (["lenet5", "--wrt", "fc1.bias", "--depth", "-1"], "depth is -1, expected a whole number"),
+        (
+            ["lenet5", "--wrt", "fc1.bias", "--format", "pdf"],
+            "'--format': 'pdf', expected one of text, latex, markdown",
+        ),
+        (
+            ["lenet5", "--wrt", "fc1.bias", "--depth", "-1"],
+            "'--depth': '-1', expected an integer >= 0",
+        ),
     ],
 )
 def test_bad_input_is_one_line(

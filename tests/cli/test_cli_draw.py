@@ -66,9 +66,9 @@ def test_a_trained_run_is_drawn(call: Call, run: Path) -> None:
     ("arguments", "message"),
     [
         (["nothing"], "model is 'nothing', expected mlp, lenet5, vgg"),
-        (["mlp", "--out", "mlp.gif"], "the suffix of --out is '.gif', expected one of '.svg'"),
-        (["mlp", "--heat", "hot"], "heat is 'hot', expected one of"),
-        (["mlp", "--depth", "0"], "depth is 0, expected a whole number from 1 up"),
+        (["mlp", "--out", "mlp.gif"], "--out is 'mlp.gif', expected a file name with one of .svg"),
+        (["mlp", "--heat", "hot"], "'--heat': 'hot', expected one of gradient, time, memory"),
+        (["mlp", "--depth", "0"], "'--depth': '0', expected an integer >= 1"),
         (["mlp", "--images", "0"], "images"),
         (["mlp", "--data", "nowhere"], "'nowhere' is absent"),
         (["mlp", "--out", "missing/mlp.dot"], "there is no folder"),

@@ -31,10 +31,12 @@ def test_what_is_missing_is_done_and_the_rest_is_not(call: Call, tmp_path: Path)
     path = own(tmp_path)
     first = call("experiment", path, "--out", "runs", "--seeds", "1")
     assert first.exit_code == 0
-    assert first.output.startswith("3 runs, 0 of them done before; ")
+    assert first.output.startswith("3 runs, 0 of them already done; ")
     assert "3/3  tiny: 3 factor, seed 0  0:0" in first.output
     second = call("experiment", path, "--out", "runs", "--seeds", "2", "--jobs", "1")
-    assert second.output.startswith("6 runs, 3 of them done before; 1 side by side; kept in runs")
+    assert second.output.startswith(
+        "6 runs, 3 of them already done; 1 in parallel; results in runs"
+    )
     assert "1/3  tiny: 1 factor, seed 1  0:0" in second.output
     assert (
         "6 of 6 runs" in call("experiment", path, "--out", "runs", "--seeds", "2", "--list").output
@@ -44,12 +46,12 @@ def test_what_is_missing_is_done_and_the_rest_is_not(call: Call, tmp_path: Path)
 def test_one_variant_alone_is_done(call: Call, tmp_path: Path) -> None:
     path = own(tmp_path)
     result = call("experiment", path, "--out", "runs", "--only", "2 factor", "--only", "3-factor")
-    assert result.output.startswith("6 runs, 0 of them done before")
+    assert result.output.startswith("6 runs, 0 of them already done")
     files = {path.name.partition("--")[0] for path in Path("runs/tiny").iterdir()}
     assert files == {"2-factor", "3-factor"}
     result = call("experiment", path, "--out", "runs", "--only", "4 factor")
     assert result.stderr == (
-        "error: experiment: only is '4-factor', expected some of 1 factor, 2 factor, 3 factor\n"
+        "error: experiment: --only is '4 factor', expected one of 1 factor, 2 factor, 3 factor\n"
     )
 
 
@@ -57,19 +59,19 @@ def test_what_fails_and_what_is_lacking_is_said(call: Call, tmp_path: Path) -> N
     result = call("experiment", own(tmp_path, THREE), "--out", "runs", "--seeds", "1")
     assert result.exit_code == 1
     assert "tiny: two, seed 0  failed: ArithmeticError: no such luck" in result.output
-    assert "tiny: runs are left out: Unavailable: there is no such machine" in result.output
+    assert "tiny: runs skipped: Unavailable: there is no such machine" in result.output
     assert 'raise ArithmeticError("no such luck")' in result.output
-    assert "1 of 3 runs failed; the same command tries them again." in result.output
+    assert "1 of 3 runs failed; run the same command to retry." in result.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "error: experiment: no name, expected some of activations, "),
+        ([], "error: experiment: no NAME given, expected one or more of activations, "),
         (["nonsense"], "error: experiment: name is 'nonsense', expected one of activations, "),
         (["no.py"], "error: experiment: there is no file no.py"),
-        (["activations", "--seeds", "0"], "error: experiment: seeds is 0, expected a whole number"),
-        (["activations", "--jobs", "0"], "error: experiment: jobs is 0, expected a whole number"),
+        (["activations", "--seeds", "0"], "error: invalid value for '--seeds': '0', expected"),
+        (["activations", "--jobs", "0"], "error: invalid value for '--jobs': '0', expected"),
     ],
 )
 def test_bad_input_is_refused(call: Call, arguments: list[str], message: str) -> None:

@@ -195,10 +195,10 @@ def test_the_address_is_one_that_a_browser_takes(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--host", "0.0.0.0"], "which other machines can reach: give a token"),
+        (["--host", "0.0.0.0"], "which other machines can reach: set a token"),
         (["--port", "70000"], "port is 70000, expected 0 to 65535"),
-        (["--port", "-1"], "port is -1, expected a whole number from 0 up"),
-        (["--token", "short"], "the token is to have 16 to 256 letters"),
+        (["--port", "-1"], "'--port': '-1', expected an integer >= 0"),
+        (["--token", "short"], "the token has 5 characters, expected 16 to 256 letters"),
         (["--host", " "], "host is ' ', expected a name or an address"),
     ],
 )

@@ -173,7 +173,7 @@ def test_a_token_in_another_address_opens_nothing(tmp_path: Path, path: str) -> 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "studio.example"])
 def test_a_server_for_others_needs_a_token(tmp_path: Path, host: str) -> None:
-    with pytest.raises(ValueError, match="which other machines can reach: give a token"):
+    with pytest.raises(ValueError, match="which other machines can reach: set a token"):
         Settings(data_dir=tmp_path, host=host)
     assert Settings(data_dir=tmp_path, host=host, token=TOKEN).host == host
 
@@ -181,5 +181,5 @@ def test_a_server_for_others_needs_a_token(tmp_path: Path, host: str) -> None:
 @pytest.mark.parametrize("token", ["", "short", "fifteen-letters", "x" * 257, "sixteen letters!!",
                                    "semicolon;semicolon", "é" * 20])  # fmt: skip
 def test_a_token_is_long_and_fits_into_a_header(tmp_path: Path, token: str) -> None:
-    with pytest.raises(ValueError, match="the token is to have 16 to 256"):
+    with pytest.raises(ValueError, match="characters, expected 16 to 256 letters"):
         Settings(data_dir=tmp_path, token=token)

@@ -78,7 +78,7 @@ def parse_peers(text: str | None) -> tuple[str, ...]:
     for name in names:
         if name not in PEERS:
             known = ", ".join(PEERS)
-            raise ValueError(f"bench: against is {name!r}, expected some of {known}, or none")
+            raise ValueError(f"bench: --against has {name!r}, expected some of {known}, or none")
     return tuple(dict.fromkeys(names))
 
 
@@ -98,11 +98,11 @@ def parse_pythons(texts: Sequence[str]) -> Mapping[str, str]:
         if not separator or name not in PEERS:
             known = ", ".join(PEERS)
             raise ValueError(
-                f"bench: python is {text!r}, expected PEER=PATH, with PEER one of {known}"
+                f"bench: --python is {text!r}, expected PEER=PATH, with PEER one of {known}"
             )
         interpreter = shutil.which(str(Path(path).expanduser()))
         if interpreter is None:
-            raise FileNotFoundError(f"bench: python is {text!r}: no interpreter there")
+            raise FileNotFoundError(f"bench: --python is {text!r}, but there is no program {path}")
         found[name] = interpreter
     return found
 

@@ -135,8 +135,12 @@ def select(patterns: Sequence[str], quick: bool = False) -> tuple[Workload, ...]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             near = difflib.get_close_matches(pattern, names, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
-            raise ValueError(f"bench: no workload {pattern!r}{hint}")
+            hint = (
+                f"; did you mean {near[0]}?"
+                if near
+                else f"; expected one or more of {', '.join(names)}"
+            )
+            raise ValueError(f"bench: there is no workload {pattern!r}{hint}")
     if not patterns:
         return tuple(workload for workload in everything if workload.quick or not quick)
     return tuple(

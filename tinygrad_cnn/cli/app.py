@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from tinygrad_cnn.bench.benchmark import PARTS
+from tinygrad_cnn.bench.sides import PEERS
 from tinygrad_cnn.cli.errors import Commands
+from tinygrad_cnn.cli.options import choice, integer, number, usual
+from tinygrad_cnn.drawing.drawing import FORMATS
+from tinygrad_cnn.drawing.heat import HEATS
+from tinygrad_cnn.nn import MODELS
+from tinygrad_cnn.train import AUGMENTATIONS, LEARNING_RATES, OPTIMIZERS, SCHEDULES
 
 __all__ = ["app", "main"]
+
+CODES = """[bold]Exit codes:[/bold] 0, success; 1, the work failed: a gradient is wrong, training \
+diverged, a file could not be written; 2, the call was wrong: the message says what was given and \
+what is expected; 130, interrupted. With --debug, or TINYGRAD_CNN_DEBUG=1 in the environment, an \
+error shows its traceback."""
+THEIR_LR = ", ".join(f"{name} {lr:g}" for name, lr in LEARNING_RATES.items())
 
 app = typer.Typer(
     cls=Commands,
@@ -21,28 +34,32 @@ app = typer.Typer(
 )
 
 
-def _data_help(verb: str) -> str:
+def _data_help(use: str) -> str:
     return (
-        f"What to {verb}: [bold]digits[/bold] (in the package), [bold]mnist[/bold], "
-        "[bold]fashion-mnist[/bold], a folder (IDX files, or a folder of images per class) or a "
+        f"{use}: [bold]digits[/bold] (part of the package), [bold]mnist[/bold], "
+        "[bold]fashion-mnist[/bold], a folder (IDX files, or one folder of images per class) or a "
         ".npz file."
     )
 
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training.")]
+def _data_option(use: str, default: str) -> Any:
+    return typer.Option(metavar="DATA", help=_data_help(use), show_default=default)
+
+
+Debug = Annotated[bool, typer.Option("--debug", help="On an error, show the traceback.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="[bold]lenet5[/bold], mlp, vgg, path/to/file.py:Class, or the folder of a training.",
+        help=f"{', '.join(MODELS)}, path/to/file.py:Class, or the folder of a run.",
     ),
 ]
-DataOption = Annotated[
-    str | None, typer.Option(metavar="DATA", help=_data_help("look at the model with"))
+SampleOption = Annotated[
+    str | None, _data_option("Source of the images", "digits, or the data of the run")
 ]
-ImagesOption = Annotated[int, typer.Option(metavar="N", min=1, help="How many images.")]
-SeedOption = Annotated[int, typer.Option(metavar="N", help="What new weights are drawn from.")]
+ImagesOption = Annotated[int, integer("Number of images in the batch.")]
+SeedOption = Annotated[int, integer("Seed of a new model's weights.", least=0)]
 
 
 def main() -> None:
@@ -61,7 +78,15 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
+def _batch_size(text: str) -> int:
+    if text == "all":
+        return 0
+    if not text.isdecimal():
+        raise typer.BadParameter(f"{text!r}, expected an integer >= 0, or all")
+    return int(text)
+
+
+@app.callback(invoke_without_command=True, epilog=CODES)
 def tinygrad_cnn(
     context: typer.Context,
     version: Annotated[
@@ -70,7 +95,7 @@ def tinygrad_cnn(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Train convolutional networks on images, and use them.
+    """Train convolutional networks on images, and inspect them.
 
     [bold]tinygrad-cnn train[/bold] alone trains LeNet-5 on 10,000 handwritten digits.
     """
@@ -80,62 +105,93 @@ def tinygrad_cnn(
 
 @app.command()
 def train(
-    data: Annotated[str | None, typer.Option(metavar="DATA", help=_data_help("learn"))] = None,
+    data: Annotated[str | None, _data_option("The training and test images", "digits")] = None,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="[bold]lenet5[/bold], mlp, vgg, or your own: path/to/file.py:Class.",
+            help=f"{', '.join(MODELS)}, or your own: path/to/file.py:Class.",
+            show_default="lenet5",
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="How often to go through all images.")
+        int | None,
+        integer("Number of passes over the training images.", show_default=usual("epochs")),
     ] = None,
     batch_size: Annotated[
-        str | None, typer.Option(metavar="N", help="Images a step; 0 or all: the whole set.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            parser=_batch_size,
+            help="Images per update; 0 or all: the whole training set.",
+            show_default=usual("batch_size"),
+        ),
     ] = None,
     optimizer: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="sgd, momentum, nesterov, adam, adamw or rmsprop."),
+        str | None, choice("The optimizer", OPTIMIZERS, show_default=usual("optimizer"))
     ] = None,
     lr: Annotated[
-        float | None, typer.Option(metavar="X", help="The learning rate, or its peak.")
+        float | None,
+        number(
+            "Learning rate; the maximum of a onecycle schedule. An --optimizer other than the "
+            f"default has its own: {THEIR_LR}.",
+            show_default=usual("lr"),
+        ),
     ] = None,
     schedule: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="constant, step, cosine, onecycle or plateau."),
+        str | None, choice("Learning-rate schedule", SCHEDULES, show_default=usual("schedule"))
     ] = None,
     augment: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="none, shift, affine or elastic."),
+        choice(
+            "Random changes of the training images", AUGMENTATIONS, show_default=usual("augment")
+        ),
     ] = None,
     weight_decay: Annotated[
-        float | None, typer.Option(metavar="X", help="The pull of all weights to zero.")
+        float | None,
+        number(
+            "Weight decay; 0 with an --optimizer other than the default.",
+            least=">= 0",
+            show_default=usual("weight_decay"),
+        ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(metavar="N", help="The same seed gives the same weights, bit by bit."),
+        integer(
+            "Seed of weights, order and augmentation; the same seed gives bit-identical weights.",
+            least=0,
+            show_default=usual("seed"),
+        ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", help="How many the computation may use.")
+        int | None, integer("Maximum number of threads.", show_default="one per core")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where to write; by default runs/MODEL-DATA-NUMBER."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder to write the run to.",
+            show_default="runs/MODEL-DATA-NUMBER",
+        ),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Go on with an interrupted training, to the same bits."),
+        typer.Option(
+            metavar="RUN",
+            help="Resume this interrupted run, with its settings and bit-identical results.",
+        ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only the accuracy and the run folder.")
+    ] = False,
     debug: Debug = False,
 ) -> int:
-    """Train a model: without options LeNet-5, on the embedded digits."""
+    """Train a model; by default LeNet-5 on the embedded digits."""
     from tinygrad_cnn.cli.training import train as run
 
     chosen = {
         "epochs": epochs,
-        "batch_size": _batch_size(batch_size),
+        "batch_size": batch_size,
         "optimizer": optimizer,
         "lr": lr,
         "schedule": schedule,
@@ -151,12 +207,11 @@ def train(
 def evaluate(
     run: RunArgument,
     data: Annotated[
-        str | None,
-        typer.Option(metavar="DATA", help=_data_help("test with") + " By default the run's own."),
+        str | None, _data_option("The test images", "the test images of the run")
     ] = None,
     debug: Debug = False,
 ) -> int:
-    """Measure a trained model on test images."""
+    """Measure the accuracy of a trained model on test images."""
     from tinygrad_cnn.cli.using import evaluate as measure
 
     return measure(run, data)
@@ -175,13 +230,13 @@ def predict(
         bool,
         typer.Option(
             "--as-mnist",
-            help="Crop, scale and center the ink as MNIST's digits; by default only for a model of "
-            "digits or mnist. Others get the image as their training images were read.",
+            help="Crop, scale and center the ink as in MNIST. A model of digits or mnist does so "
+            "anyway; for other models, images are by default prepared like their training images.",
         ),
     ] = False,
     debug: Debug = False,
 ) -> int:
-    """Say what is on images, and how probable each class is."""
+    """Classify images, and print the probability of each class."""
     from tinygrad_cnn.cli.using import predict as classify
 
     return classify(run, images, as_mnist)
@@ -193,16 +248,17 @@ def check(
         list[str] | None,
         typer.Argument(
             metavar="OP",
-            help="Names of ops, or a Python file that declares and registers some; by default all.",
+            help="Names of ops, or Python files that declare and register some.",
+            show_default="all ops",
         ),
     ] = None,
     examples: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How many calls of each op to try (50).")
+        int | None, integer("Number of calls of each op to try.", show_default="50")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="What the calls are drawn from.")] = 0,
+    seed: Annotated[int, integer("Seed of the calls.", least=0)] = 0,
     debug: Debug = False,
 ) -> int:
-    """Check that the derivatives of ops are right."""
+    """Check the derivatives of ops against finite differences; exit code 1 if one is wrong."""
     from tinygrad_cnn.cli.checking import check as run
 
     return run(ops or [], examples, seed)
@@ -215,28 +271,30 @@ def draw(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where to write: .svg, .png, .pdf, .dot, .json, or .html to step through; "
-            "by default MODEL.svg.",
+            help=f"Output file: {', '.join(FORMATS)} (a page to step through).",
+            show_default="MODEL.svg",
         ),
     ] = None,
     depth: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Fold what modules contain; at 1 each layer is one node."),
+        integer(
+            "Fold modules below this depth; at 1 each layer is one node.",
+            show_default="every op",
+        ),
     ] = None,
     gradients: Annotated[
-        bool, typer.Option("--gradients/--no-gradients", help="Show what flows back.")
+        bool, typer.Option("--gradients/--no-gradients", help="Show the gradients that flow back.")
     ] = False,
-    values: Annotated[bool, typer.Option("--values", help="Show what is in the arrays.")] = False,
+    values: Annotated[bool, typer.Option("--values", help="Show the values of arrays.")] = False,
     heat: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Colour the nodes by gradient, time or memory."),
+        str | None, choice("Quantity that colors the nodes", HEATS, show_default="none")
     ] = None,
-    data: DataOption = None,
+    data: SampleOption = None,
     images: ImagesOption = 8,
     seed: SeedOption = 0,
     debug: Debug = False,
 ) -> int:
-    """Draw a model: what it computes, and how the gradients flow back."""
+    """Draw the computation graph of a model, forward and backward."""
     from tinygrad_cnn.cli.drawing import draw as run
 
     options = {"depth": depth, "gradients": gradients, "values": values, "heat": heat}
@@ -248,21 +306,29 @@ def derive(
     model: ModelArgument,
     wrt: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The parameter to differentiate by, such as fc1.weight."),
+        typer.Option(
+            metavar="NAME",
+            help="The parameter to differentiate with respect to, such as fc1.weight. Required; "
+            "without it, the error lists the parameters.",
+        ),
     ] = None,
     depth: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Fold what modules contain; 0 shows every op."),
+        integer(
+            "Fold the factors of each module at this depth into one; 0 shows every op.",
+            least=0,
+            show_default="fold if there are many",
+        ),
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="text, latex or markdown.")
+        str, choice("Output format", ("text", "latex", "markdown"), "--format")
     ] = "text",
-    data: DataOption = None,
+    data: SampleOption = None,
     images: ImagesOption = 1,
     seed: SeedOption = 0,
     debug: Debug = False,
 ) -> int:
-    """Write out the chain rule, from the error down to a weight."""
+    """Write out the chain rule, from the loss to one parameter."""
     from tinygrad_cnn.cli.deriving import derive as run
 
     return run(model, wrt, data, images, seed, depth, form)
@@ -274,35 +340,53 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="WORKLOAD",
-            help="Names such as lenet5-64, or patterns such as 'vgg*'; by default all.",
+            help="Names such as lenet5-64, or patterns such as 'vgg*'.",
+            show_default="all workloads",
         ),
     ] = None,
     against: Annotated[
         str | None,
         typer.Option(
             metavar="PEERS",
-            help="Some of torch,mygrad,autograd,jax, or none; by default those installed.",
+            help=f"Frameworks to compare with, separated by commas: {', '.join(PEERS)}, or none.",
+            show_default="those installed",
         ),
     ] = None,
     python: Annotated[
         list[str] | None,
-        typer.Option(metavar="PEER=PATH", help="Another interpreter, which has the peer."),
+        typer.Option(
+            metavar="PEER=PATH",
+            help="Python interpreter that has this framework installed; may be repeated.",
+            show_default="this one",
+        ),
     ] = None,
     threads: Annotated[
-        str | None, typer.Option(metavar="N,...", help="How many threads each side gets (1,2).")
+        str | None,
+        typer.Option(
+            metavar="N,...",
+            help="Numbers of threads, separated by commas; each is measured.",
+            show_default="1,2",
+        ),
     ] = None,
     parts: Annotated[
         str | None,
-        typer.Option(metavar="PARTS", help="Some of steps,ops,memory,overhead; by default all."),
+        typer.Option(
+            metavar="PARTS",
+            help=f"What to measure, separated by commas: {', '.join(PARTS)}.",
+            show_default="all parts",
+        ),
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the roofline of the ops.")
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Draw the roofline of the ops into this file."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Less of all, in a minute.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure less, in about a minute.")
+    ] = False,
     debug: Debug = False,
 ) -> int:
-    """Measure how fast it is on this machine, in turns with whatever peers are installed."""
+    """Benchmark this package on this machine, side by side with the frameworks installed."""
     from tinygrad_cnn.cli.measuring import bench as run
 
     return run(workloads or [], against, python or [], threads, parts, figure, json, quick)
@@ -314,35 +398,39 @@ def experiment(
         list[str] | None,
         typer.Argument(
             metavar="NAME",
-            help="Names of experiments (see --list), [bold]all[/bold], or path/to/file.py with "
-            "one of your own.",
+            help="Names of experiments (--list prints them), [bold]all[/bold], or "
+            "path/to/file.py with your own.",
         ),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="VARIANT", help="Do this variant alone; may be given repeatedly."),
+        typer.Option(
+            metavar="VARIANT", help="Run only this variant; may be repeated.", show_default="all"
+        ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(metavar="N", help="Runs of each variant (mostly 5).")
+        int | None,
+        integer("Number of seeds of each variant.", show_default="the experiment's own, often 5"),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(metavar="N", help="Runs side by side; by default one a core.")
+        int | None, integer("Number of runs in parallel.", show_default="one per core")
     ] = None,
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where finished runs are kept.")
+        Path, typer.Option(metavar="FOLDER", help="Folder of the finished runs.")
     ] = Path("experiments"),
     only_list: Annotated[
-        bool, typer.Option("--list", help="Print what there is, and what is done.")
+        bool, typer.Option("--list", help="Print the experiments and how many runs are done.")
     ] = False,
     write: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Write page, figures and tables of what is done, here."
+            metavar="FOLDER",
+            help="Run nothing; write page, figures and tables of the finished runs to this folder.",
         ),
     ] = None,
     debug: Debug = False,
 ) -> int:
-    """Answer a question about efficiency by measuring, or go on where that was cut off."""
+    """Run experiments on efficiency; finished runs are kept, only missing ones are done."""
     from tinygrad_cnn.cli.experimenting import experiment as run
 
     return run(names or [], only or [], seeds, jobs, out, only_list, write)
@@ -354,18 +442,16 @@ def studio(
         str,
         typer.Option(
             metavar="NAME",
-            help="The name or address to listen at; one that other machines can reach needs a "
-            "token.",
+            help="Name or address to listen on; one that other machines can reach needs a --token.",
         ),
     ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(metavar="N", help="The port to listen at; 0 takes a free one.")
-    ] = 8017,
+    port: Annotated[int, integer("Port to listen on; 0 picks a free one.", least=0)] = 8017,
     data_dir: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Where models, drawings and trainings are kept; by default your folder for such.",
+            help="Folder of models, drawings and runs.",
+            show_default="your user data folder",
         ),
     ] = None,
     token: Annotated[
@@ -373,7 +459,8 @@ def studio(
         typer.Option(
             metavar="TOKEN",
             envvar="TINYGRAD_CNN_STUDIO_TOKEN",
-            help="What a client must present: 16 or more letters and digits.",
+            help="Secret that clients must send: 16 to 256 letters, digits or any of . _ ~ -",
+            show_default="none",
         ),
     ] = None,
     browser: Annotated[
@@ -381,20 +468,7 @@ def studio(
     ] = True,
     debug: Debug = False,
 ) -> int:
-    """Draw digits, watch a network see them, and teach it: in the browser."""
+    """Serve the studio: draw digits, see how a network classifies them, and teach it."""
     from tinygrad_cnn.cli.serving import studio as run
 
     return run(host, port, data_dir, token, browser)
-
-
-def _batch_size(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if text == "all":
-        return 0
-    try:
-        return int(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r}, expected a whole number, or all", param_hint="--batch-size"
-        ) from None

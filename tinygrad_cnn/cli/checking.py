@@ -38,8 +38,6 @@ def check(named: Sequence[str], examples: int | None, seed: int) -> int:
     from tinygrad_cnn.check.ops import EXAMPLES
     from tinygrad_cnn.check.report import COLUMNS
 
-    if seed < 0:
-        raise ValueError(f"--seed is {seed}, expected 0 or more")
     ops = _chosen(named)
     out = console()
     widths = _widths(COLUMNS, ops)
@@ -51,7 +49,7 @@ def check(named: Sequence[str], examples: int | None, seed: int) -> int:
             unchecked += 1
             _print_row(out, (op.name, *[""] * 3, "not checked"), widths, ACCENT)
             failures.append(
-                f"{op.name} was not checked: nothing says what to call it with; add "
+                f"{op.name} was not checked: it has no example calls; add "
                 f"check.register({op.name}, check.strategies.arrays()), or another strategy"
             )
             continue
@@ -68,7 +66,7 @@ def check(named: Sequence[str], examples: int | None, seed: int) -> int:
         out.print(f"\n{failure}")
     right = len(ops) - len(failures)
     missing = f", {unchecked} not checked" if unchecked else ""
-    out.print(f"\n{right} of {len(ops)} {'op is' if len(ops) == 1 else 'ops are'} right{missing}")
+    out.print(f"\n{right} of {len(ops)} {'op is' if len(ops) == 1 else 'ops are'} correct{missing}")
     return 1 if failures else 0
 
 
@@ -83,24 +81,24 @@ def _chosen(named: Sequence[str]) -> list[Op[Any]]:
             _run(Path(name))
             declared = {n: op for n, op in OPS.items() if n not in before}
             if not declared:
-                raise ValueError(f"{name} declares no op")
+                raise ValueError(f"{name}: registers no op")
             chosen |= declared
         elif name in OPS:
             chosen[name] = OPS[name]
         else:
             near = difflib.get_close_matches(name, OPS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"no op {name!r}{hint}")
+            raise ValueError(f"there is no op {name!r}{hint}")
     return list(chosen.values())
 
 
 def _run(path: Path) -> None:
     """Import the Python file at `path`."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"{path}: there is no such file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{path}: no Python file")
+        raise ValueError(f"{path}: is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)
     spec.loader.exec_module(module)

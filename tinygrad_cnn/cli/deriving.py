@@ -6,11 +6,8 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.cli.display import console
 from tinygrad_cnn.cli.sample import model_and_images
 from tinygrad_cnn.derivation import derive as write
-from tinygrad_cnn.support.arguments import choice
 
-__all__ = ["FORMATS", "derive"]
-
-FORMATS = ("text", "latex", "markdown")
+__all__ = ["derive"]
 
 
 def derive(
@@ -33,14 +30,13 @@ def derive(
     depth : int or None
         See `tinygrad_cnn.derive`.
     form : str
-        One of `FORMATS`.
+        "text", "latex" or "markdown".
 
     Returns
     -------
     int
         0, or 1 if the product differs from the gradient of ``backward()``.
     """
-    choice("derive", "format", form, FORMATS)
     network, x, labels = model_and_images(model, source, images, seed)
     if wrt is None:
         names = ", ".join(name for name, _ in network.named_parameters())

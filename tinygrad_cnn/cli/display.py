@@ -53,13 +53,13 @@ def show_experiment(out: Console, experiment: Experiment) -> None:
     data, training = settings.data, settings.training
     summary = experiment.model.summary(data.input_shape)
     batches = f"batches of {training.batch_size}" if training.batch_size else "one batch"
-    work = f", {summary.multiply_adds:,} multiply-adds an image" if summary.multiply_adds else ""
+    work = f", {summary.multiply_adds:,} multiply-adds per image" if summary.multiply_adds else ""
     lines = {
         settings.model.name: f"{summary.parameters:,} parameters{work}",
-        data.name: f"{data.training_images:,} images to train with, {data.test_images:,} held "
-        f"back, {'×'.join(map(str, data.input_shape))}, {len(data.classes)} classes",
+        data.name: f"{data.training_images:,} training images, {data.test_images:,} test images, "
+        f"{'×'.join(map(str, data.input_shape))}, {len(data.classes)} classes",
         training.optimizer: f"learning rate {training.lr:g}, {training.schedule}; {batches}; "
-        f"augment {training.augment}; seed {training.seed}",
+        f"augmentation {training.augment}; seed {training.seed}",
     }
     width = max(map(len, lines))
     for name, text in lines.items():
@@ -137,14 +137,14 @@ def show_evaluation(out: Console, result: Evaluation, classes: Sequence[str]) ->
     out.print(
         Text.assemble(
             (percent(result.accuracy), ACCENT),
-            f" of {images:,} test images are right, {result.mistakes:,} "
-            f"{'is' if result.mistakes == 1 else 'are'} wrong; loss {result.loss:.4f}",
+            f" accuracy on {images:,} test images, {result.mistakes:,} wrong; "
+            f"loss {result.loss:.4f}",
         )
     )
     pairs = result.worst_pairs()
     if not pairs:
         return
-    out.print("\nTaken for another most often:")
+    out.print("\nMost common confusions:")
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right")
     table.add_column(justify="right")

@@ -12,9 +12,7 @@ from tinygrad_cnn.cli.display import ACCENT, FAINT, console
 from tinygrad_cnn.cli.sample import model_and_images
 from tinygrad_cnn.drawing import trace
 from tinygrad_cnn.drawing.drawing import FORMATS, Drawing
-from tinygrad_cnn.drawing.heat import HEATS
 from tinygrad_cnn.drawing.text import number
-from tinygrad_cnn.support.arguments import choice
 
 __all__ = ["draw"]
 
@@ -40,8 +38,10 @@ def draw(
     """
     name = Path(model).name.rpartition(":")[2]
     path = Path(f"{name}.svg") if out is None else out
-    choice("draw", "the suffix of --out", path.suffix.lower(), FORMATS)
-    choice("draw", "heat", options["heat"], (None, *HEATS))
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(
+            f"draw: --out is {str(path)!r}, expected a file name with one of {', '.join(FORMATS)}"
+        )
     network, x, labels = model_and_images(model, source, images, seed)
     with trace() as watched:
         ops.cross_entropy(network(x), labels).backward()

@@ -14,7 +14,14 @@ __all__ = ["Commands"]
 
 DEBUG_VARIABLE = "TINYGRAD_CNN_DEBUG"
 FAILURE, BAD_INPUT, INTERRUPTED = 1, 2, 130
-INPUT_ERRORS = (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError)
+INPUT_ERRORS = (
+    ValueError,
+    TypeError,
+    FileNotFoundError,
+    NotADirectoryError,
+    IsADirectoryError,
+    ModuleNotFoundError,
+)
 
 
 class Commands(TyperGroup):

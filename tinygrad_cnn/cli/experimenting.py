@@ -19,7 +19,6 @@ from tinygrad_cnn.experiments.gallery import NAMES, find
 from tinygrad_cnn.experiments.running import DONE, LACKING, Outcome, Watcher, perform
 from tinygrad_cnn.experiments.runs import Run, Runs
 from tinygrad_cnn.experiments.time_left import TimeLeft
-from tinygrad_cnn.support.arguments import whole
 
 __all__ = ["RunLines", "experiment"]
 
@@ -57,9 +56,6 @@ def experiment(
     int
         0; 1 if a run failed; 130 if it was interrupted.
     """
-    for name, value in (("seeds", seeds), ("jobs", jobs)):
-        if value is not None:
-            whole("experiment", name, value)
     screen = console()
     no_run = only_list or write is not None
     chosen = [find(name) for name in _names(names, everything=no_run)]
@@ -80,26 +76,28 @@ def experiment(
     wanted = sum(slug(run.variant) in labels for each in chosen for run in runs.of(each, seeds))
     jobs = min(jobs or cores(), max(len(missing), 1))
     screen.print(
-        f"{wanted} runs, {wanted - len(missing)} of them done before; {jobs} side by side; "
-        f"kept in {out}"
+        f"{wanted} runs, {wanted - len(missing)} of them already done; {jobs} in parallel; "
+        f"results in {out}"
     )
     try:
         with RunLines(screen, missing, jobs) as lines:
             outcomes = perform(missing, runs, jobs=jobs, watcher=lines)
     except KeyboardInterrupt:
         screen.print(
-            f"\nInterrupted. {lines.count} of {len(missing)} runs are done; the same command goes "
-            "on with the rest."
+            f"\nInterrupted. {lines.count} of {len(missing)} runs are done; run the same command "
+            "to continue."
         )
         return INTERRUPTED
-    return _say_what_is_lacking(screen, outcomes)
+    return _report(screen, outcomes)
 
 
 def _names(names: Sequence[str], everything: bool) -> list[str]:
     if not names:
         if everything:
             return list(NAMES)
-        raise ValueError(f"experiment: no name, expected some of {', '.join(NAMES)}, or {ALL}")
+        raise ValueError(
+            f"experiment: no NAME given, expected one or more of {', '.join(NAMES)}, or {ALL}"
+        )
     listed = [other for name in names for other in (NAMES if name == ALL else (name,))]
     return list(dict.fromkeys(listed))
 
@@ -107,13 +105,12 @@ def _names(names: Sequence[str], everything: bool) -> list[str]:
 def _labels(chosen: Sequence[Experiment], only: Sequence[str]) -> set[str]:
     """Return the slugs of the selected variants."""
     known = {slug(label): label for each in chosen for label in each.variants}
-    wanted = {slug(label) for label in only}
-    unknown = sorted(wanted - known.keys())
-    if unknown:
-        raise ValueError(
-            f"experiment: only is {unknown[0]!r}, expected some of {', '.join(known.values())}"
-        )
-    return wanted or set(known)
+    for label in only:
+        if slug(label) not in known:
+            raise ValueError(
+                f"experiment: --only is {label!r}, expected one of {', '.join(known.values())}"
+            )
+    return {slug(label) for label in only} or set(known)
 
 
 def _list(screen: Console, chosen: Sequence[Experiment], runs: Runs, seeds: int | None) -> None:
@@ -131,16 +128,16 @@ def _list(screen: Console, chosen: Sequence[Experiment], runs: Runs, seeds: int 
         )
 
 
-def _say_what_is_lacking(screen: Console, outcomes: Sequence[Outcome]) -> int:
+def _report(screen: Console, outcomes: Sequence[Outcome]) -> int:
     """Print skipped and failed runs; return the exit status."""
     lacking = [outcome for outcome in outcomes if outcome.status == LACKING]
     for name, reason in dict.fromkeys((each.run.experiment.name, each.reason) for each in lacking):
-        screen.print(f"\n{name}: runs are left out: {reason}")
+        screen.print(f"\n{name}: runs skipped: {reason}")
     failed = [outcome for outcome in outcomes if outcome.status not in (DONE, LACKING)]
     if failed:
         screen.print(Text(f"\n{failed[0].details}".rstrip(), FAINT))
         screen.print(
-            f"\n{len(failed)} of {len(outcomes)} runs failed; the same command tries them again."
+            f"\n{len(failed)} of {len(outcomes)} runs failed; run the same command to retry."
         )
     return int(bool(failed))
 

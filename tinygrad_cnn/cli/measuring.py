@@ -84,7 +84,7 @@ def bench(
     screen = Console(stderr=True) if as_json else console()
     status = 0
     try:
-        with screen.status("looking for peers"):
+        with screen.status("looking for frameworks"):
             find_frameworks(plan, report)
         if not as_json:
             _show_machine(screen, report)
@@ -97,7 +97,7 @@ def bench(
     else:
         _show(screen, report)
     if status:
-        screen.print("\nInterrupted: this is what was measured until then.")
+        screen.print("\nInterrupted; above is what was measured so far.")
     if figure is not None and report.profiles:
         draw_roofline(report, figure)
         screen.print(f"\nThe roofline is in {figure}.")
@@ -106,11 +106,15 @@ def bench(
 
 def _check_figure(figure: Path, plan: Plan) -> None:
     """Raise before measuring if the roofline figure could not be drawn."""
+    if figure.suffix.lower() != ".png":
+        raise ValueError(f"bench: --figure is {str(figure)!r}, expected a file name with .png")
     if not plan.profiled:
-        lacking = "no training step" if "ops" in plan.parts else "ops not among the parts"
-        raise ValueError(f"bench: figure is {figure}, but there is nothing to draw: {lacking}")
+        lacking = (
+            "these workloads have no training step" if "ops" in plan.parts else "--parts lacks ops"
+        )
+        raise ValueError(f"bench: --figure {figure}: there is nothing to draw, as {lacking}")
     if not figure.parent.is_dir():
-        raise FileNotFoundError(f"bench: figure is {figure}, expected an existing folder for it")
+        raise FileNotFoundError(f"bench: --figure {figure}: there is no folder {figure.parent}")
     if importlib.util.find_spec("matplotlib") is None:
         raise ModuleNotFoundError(MISSING.format("matplotlib"), name="matplotlib")
 
@@ -122,7 +126,7 @@ def _threads(text: str | None, quick: bool) -> tuple[int, ...]:
         return (most,) if quick else tuple(range(1, most + 1))
     counts = [part.strip() for part in text.split(",")]
     if not all(count.isdecimal() and int(count) for count in counts):
-        raise ValueError(f"bench: threads is {text!r}, expected whole numbers from 1 up: 1,2")
+        raise ValueError(f"bench: --threads is {text!r}, expected integers >= 1, such as 1,2")
     return tuple(sorted({int(count) for count in counts}))
 
 
@@ -132,7 +136,7 @@ def _parts(text: str | None) -> tuple[str, ...]:
     wanted = [part.strip() for part in text.split(",")]
     for part in wanted:
         if part not in PARTS:
-            raise ValueError(f"bench: parts is {part!r}, expected some of {', '.join(PARTS)}")
+            raise ValueError(f"bench: --parts has {part!r}, expected some of {', '.join(PARTS)}")
     return tuple(part for part in PARTS if part in wanted)
 
 
@@ -161,16 +165,16 @@ def _show_machine(out: Console, report: Report) -> None:
     kernel = f", kernel {machine.kernel}" if machine.kernel else ""
     out.print(f"Python {machine.python}, NumPy {machine.numpy}, {machine.blas}{kernel}")
     others = [f"{it.name} {it.version}" for it in report.frameworks if it.name not in (OURS, NUMPY)]
-    out.print(f"beside: {', '.join(others) or 'nobody'}")
+    out.print(f"compared with: {', '.join(others) or 'no other framework'}")
     for reason in report.absent:
-        out.print(Text(f"without: {reason}", FAINT))
+        out.print(Text(f"left out: {reason}", FAINT))
     if machine.load is not None and machine.load > 0.5 * machine.cores:
-        out.print(Text(f"load {machine.load:g}: the machine is busy, figures will scatter", FAINT))
+        out.print(Text(f"load {machine.load:g}: the machine is busy, so timings will vary", FAINT))
 
 
 def _show(out: Console, report: Report) -> None:
     for roofs in report.roofs:
-        out.print(f"\nAt best, {_count(roofs.threads)}: {roofs.multiply_adds / GIGA:.1f} G "
+        out.print(f"\nPeak rates, {_count(roofs.threads)}: {roofs.multiply_adds / GIGA:.1f} G "
                   f"multiply-adds/s (sgemm), {roofs.bytes / GIGA:.1f} GB/s (copy)")  # fmt: skip
         compared = [c for c in report.comparisons if c.threads == roofs.threads]
         _show_steps(out, [c for c in compared if c.workload.network is not None], roofs.threads)
@@ -197,7 +201,13 @@ def _show_steps(out: Console, comparisons: Sequence[Comparison], threads: int) -
             rows.append((title, timing.side, _figures(1e3 * timing.median), span, against))
             title = ""
     if rows:
-        header = (f"step, {_count(threads)}", "side", "median ms", "lowest – highest", "ours ÷ it")
+        header = (
+            f"step, {_count(threads)}",
+            "side",
+            "median ms",
+            "lowest – highest",
+            "ours ÷ theirs",
+        )
         _print_table(out, header, rows, left=2)
 
 
@@ -218,7 +228,7 @@ def _show_overhead(out: Console, comparisons: Sequence[Comparison]) -> None:
             rows.append((title, timing.side, f"{median:.2f}", span, extra))
             title = ""
     if rows:
-        header = ("an op of 8 numbers", "side", "median µs", "lowest – highest", "above NumPy")
+        header = ("an op of 8 numbers", "side", "median µs", "lowest – highest", "over NumPy")
         out.print()
         _print_table(out, header, rows, left=2)
 
@@ -266,7 +276,7 @@ def _show_memory(out: Console, report: Report) -> None:
         rows.append((memory.workload.title, side, known, against))
     if rows:
         header = (f"peak of a step, {_count(report.memory[0].threads)}", "side",
-                  "MB above data and weights", "ours ÷ it")  # fmt: skip
+                  "MB besides data and weights", "ours ÷ theirs")  # fmt: skip
         out.print()
         _print_table(out, header, _without_repeats(rows), left=2)
 

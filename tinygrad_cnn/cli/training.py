@@ -74,7 +74,7 @@ def train(
         experiment = Experiment.resumed(folder)
         done = len(experiment.history)
         if done >= experiment.settings.training.epochs:
-            raise RunError(f"{resume}: is complete: all its {done} epochs are trained")
+            raise RunError(f"{resume}: the run is complete: all its {done} epochs are trained")
     if not quiet:
         show_experiment(screen, experiment)
     training = experiment.settings.training
@@ -98,13 +98,13 @@ def _train(screen: Console, experiment: Experiment, folder: RunFolder, quiet: bo
     except KeyboardInterrupt:
         _draw(screen, experiment, folder, quiet)
         screen.print(
-            f"\nInterrupted. {_holds(experiment, folder)}; to go on:\n"
+            f"\nInterrupted. {_progress(experiment, folder)}; to continue:\n"
             f"  tinygrad-cnn train --resume {folder.path}"
         )
         return INTERRUPTED
     except TrainingDiverged as error:
         _draw(screen, experiment, folder, quiet)
-        error.add_note(_holds(experiment, folder))
+        error.add_note(_progress(experiment, folder))
         raise
     result = experiment.test()
     seconds = perf_counter() - started
@@ -119,10 +119,9 @@ def _train(screen: Console, experiment: Experiment, folder: RunFolder, quiet: bo
     return 0
 
 
-def _holds(experiment: Experiment, folder: RunFolder) -> str:
+def _progress(experiment: Experiment, folder: RunFolder) -> str:
     done = len(experiment.history)
-    epochs = "1 epoch" if done == 1 else f"{done} epochs"
-    return f"{folder.path} holds {epochs if done else 'the settings'}"
+    return f"{folder.path} has {done or 'no'} finished epoch{'s' * (done > 1)}"
 
 
 def _draw(screen: Console, experiment: Experiment, folder: RunFolder, quiet: bool) -> None:
@@ -139,11 +138,11 @@ def _draw(screen: Console, experiment: Experiment, folder: RunFolder, quiet: boo
 
 def _show_folder(screen: Console, folder: RunFolder, seconds: float) -> None:
     meanings = {
-        folder.weights: "what the model has learned",
-        folder.history: "a line for each epoch",
-        folder.curves: "the same, as a picture",
-        folder.settings: "all that decided it",
-        folder.checkpoint: "all that a next epoch would need",
+        folder.weights: "the trained weights",
+        folder.history: "metrics per epoch",
+        folder.curves: "the metrics as a plot",
+        folder.settings: "every setting of the run",
+        folder.checkpoint: "what --resume continues from",
     }
     screen.print(f"\n{seconds:.1f} seconds. In {folder.path}:")
     for path, meaning in meanings.items():
@@ -155,9 +154,7 @@ def _show_folder(screen: Console, folder: RunFolder, seconds: float) -> None:
 def _refuse(resume: Path, chosen: Mapping[str, Any]) -> None:
     given = [f"--{name.replace('_', '-')}" for name, value in chosen.items() if value is not None]
     if given:
-        raise ValueError(
-            f"--resume goes on with the settings of {resume}; leave out {', '.join(given)}"
-        )
+        raise ValueError(f"--resume uses the settings of {resume}; leave out {', '.join(given)}")
 
 
 def _plain(name: str) -> str:

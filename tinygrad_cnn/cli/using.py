@@ -35,12 +35,12 @@ def evaluate(folder: Path, source: str | None) -> int:
         try:
             settings.data.check_test(dataset)
         except ValueError as error:
-            error.add_note(f"--data {settings.data.source} measures with them as they are")
+            error.add_note(f"to evaluate on the current ones: --data {settings.data.source}")
             raise
     loader = DataLoader(dataset, batch_size=250, transform=settings.data.normalise())
     result = measure(model, loader)
     if math.isnan(result.loss):
-        raise FloatingPointError(f"{folder}: the model gives NaN for images of {dataset.name}")
+        raise FloatingPointError(f"{folder}: the model returns NaN for images of {dataset.name}")
     show_evaluation(console(), result, settings.data.classes)
     return 0
 
@@ -56,7 +56,7 @@ def predict(folder: Path, paths: Sequence[Path], as_mnist: bool = False) -> int:
     probabilities = run.probabilities(images)
     spoilt = np.flatnonzero(np.isnan(probabilities).any(axis=1))
     if spoilt.size:
-        raise FloatingPointError(f"{folder}: the model gives NaN for {paths[spoilt[0]]}")
+        raise FloatingPointError(f"{folder}: the model returns NaN for {paths[spoilt[0]]}")
     screen = console()
     for i, path in enumerate(paths):
         if i:

@@ -98,7 +98,7 @@ class Settings:
     >>> Settings(data_dir=Path("data"), host="0.0.0.0")
     Traceback (most recent call last):
         ...
-    ValueError: studio: host is '0.0.0.0', which other machines can reach: give a token
+    ValueError: studio: host is '0.0.0.0', which other machines can reach: set a token
     """
 
     data_dir: Path
@@ -114,11 +114,12 @@ class Settings:
             raise ValueError(f"studio: port is {self.port}, expected 0 to {MOST_PORTS}")
         if self.token is not None and not TOKEN.fullmatch(self.token):
             raise ValueError(
-                "studio: the token is to have 16 to 256 letters, digits or any of . _ ~ -"
+                f"studio: the token has {len(self.token)} characters, expected 16 to 256 letters, "
+                "digits or any of . _ ~ -"
             )
         if self.token is None and not is_loopback(self.host):
             raise ValueError(
-                f"studio: host is {self.host!r}, which other machines can reach: give a token"
+                f"studio: host is {self.host!r}, which other machines can reach: set a token"
             )
 
     @property

@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.train.errors import RunError
@@ -39,6 +37,8 @@ def pack_arrays(
 
     The same arrays give the same bytes, whatever their memory layout.
     """
+    from safetensors.numpy import save  # here, because a command's help does without
+
     # safetensors ignores the strides of a transposed array.
     contents = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     entries, data = _header(contents)
@@ -66,6 +66,9 @@ def unpack_arrays(contents: bytes, name: str) -> tuple[dict[str, NDArray[Any]], 
     RunError
         If it is truncated or not a safetensors file, or the checksum is wrong.
     """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
     try:
         check_bytes(contents)
         arrays = load(contents)

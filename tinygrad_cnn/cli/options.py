@@ -1,0 +1,77 @@
+"""Options of the commands: the values they take, and their defaults and choices in the help."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import typer
+
+from tinygrad_cnn.train import RECIPES, TrainingSettings
+
+__all__ = ["choice", "integer", "number", "usual"]
+
+
+def integer(help: str, least: int = 1, **shown: Any) -> Any:
+    """Return an option that takes an integer of at least `least`."""
+    return _option("N", help, int, lambda n: n >= least, f"an integer >= {least}", shown)
+
+
+def number(help: str, least: str = "> 0", **shown: Any) -> Any:
+    """Return an option that takes a finite number: a positive one, or also 0 with ``">= 0"``."""
+    fits = {"> 0": lambda x: 0 < x < math.inf, ">= 0": lambda x: 0 <= x < math.inf}[least]
+    return _option("X", help, float, fits, f"a finite number {least}", shown)
+
+
+def choice(help: str, names: Iterable[str], *flags: str, **shown: Any) -> Any:
+    """Return an option that takes one of `names`; its help lists them."""
+    listed = ", ".join(names)
+
+    def read(text: str) -> str:
+        if text not in listed.split(", "):
+            raise typer.BadParameter(f"{text!r}, expected one of {listed}")
+        return text
+
+    return typer.Option(*flags, metavar="NAME", help=f"{help}: {listed}.", parser=read, **shown)
+
+
+def usual(setting: str) -> str:
+    """Return the default of a training setting, by data set, as text.
+
+    Examples
+    --------
+    >>> usual("epochs"), usual("schedule")
+    ('15 for digits, else 20', 'onecycle')
+    """
+    otherwise = getattr(TrainingSettings(), setting)
+    sources: dict[Any, list[str]] = {}
+    for source, settings in RECIPES.items():
+        sources.setdefault(getattr(settings, setting), []).append(source)
+    sources.pop(otherwise, None)
+    special = [f"{_plain(value)} for {', '.join(names)}" for value, names in sources.items()]
+    return ", ".join([*special, f"else {_plain(otherwise)}"] if special else [_plain(otherwise)])
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _option(
+    metavar: str,
+    help: str,
+    kind: Callable[[str], float],
+    fits: Callable[[float], bool],
+    expected: str,
+    shown: dict[str, Any],
+) -> Any:
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not fits(value):
+            raise typer.BadParameter(f"{text!r}, expected {expected}")
+        return value
+
+    return typer.Option(metavar=metavar, help=help, parser=read, **shown)
