@@ -25,7 +25,6 @@ from support.symbolic import expression
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.check.cases import CASES
-from tinygrad_cnn.derivation.letters import LETTERS
 
 OURS = {name: op for name, op in tg.OPS.items() if op.__module__.startswith("tinygrad_cnn.ops.")}
 ELEMENTWISE = [name for name, op in OURS.items() if op.elementwise]
@@ -54,9 +53,7 @@ BRANCHES: dict[str, list[dict[str, Any]]] = {
 
 def symbols_of(name: str) -> dict[str, Any]:
     op = OURS[name]
-    letters = {letter: letter for letter in op.parameters} | {
-        letter: letter for letter in LETTERS.get(name, {})
-    }
+    letters = [*op.parameters, *op.aliases.values()]
     return {letter: sp.Symbol(letter, real=True) for letter in letters}
 
 

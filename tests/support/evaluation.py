@@ -10,7 +10,6 @@ import numpy as np
 import tinygrad_cnn as tg
 from support import numeric
 from support.prose import PROSE
-from tinygrad_cnn.derivation.letters import LETTERS
 
 LEFT_OUT = {"reduction", "keepdims"}
 """Options that a formula does not tell of: it holds for their defaults."""
@@ -29,9 +28,7 @@ class Evaluation:
         self.g = np.random.default_rng(g_seed).normal(size=self.y.shape)
         self.axes: Any = None
         self.values: dict[str, Any] = {**self.arguments, "g": self.g, "y": self.y}
-        self.values |= {
-            letter: self.arguments[parameter] for letter, parameter in LETTERS.get(name, {}).items()
-        }
+        self.values |= {alias: self.arguments[name] for name, alias in op.aliases.items()}
         special = getattr(self, f"_of_{name}", None) or self._of_family(name)
         if special:
             special()

@@ -10,7 +10,7 @@ import copy
 import functools
 import inspect
 import linecache
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, ParamSpec, TypeAlias, get_args
 
@@ -19,6 +19,20 @@ import numpy as np
 from tinygrad_cnn.core.variable import Array, Variable
 
 Integers: TypeAlias = Literal["converted", "widened", "kept"]
+Role: TypeAlias = Literal[
+    "activation",  # its argument is a layer's z, its result α
+    "affine",  # x·w + b: the result is a layer's z
+    "normalization",  # scales by w and shifts by b
+    "product",  # a factor may be a weight
+    "addition",  # a term may be a bias
+    "pooling",
+    "reshaping",
+    "regularization",
+    "loss",  # of a prediction Y
+    "loss of logits",
+    "other",
+]
+"""The part that an op plays in a network."""
 _PACKAGE = __name__.partition(".")[0] + "."
 
 P = ParamSpec("P")
@@ -74,7 +88,8 @@ class Declaration(Generic[P]):
 
     Attributes
     ----------
-    name, formula, latex, equation, elementwise, complex_step, sequence, integers
+    name, formula, latex, equation, elementwise, complex_step, sequence, integers, role, kind,
+    letter, aliases, selecting, dead_at, saturates_at
         As declared with `op`.
     forward : callable
         The computation, from arrays to an array.
@@ -101,6 +116,13 @@ class Declaration(Generic[P]):
         complex_step: bool | None,
         sequence: bool,
         integers: Integers,
+        role: Role,
+        kind: str,
+        letter: str,
+        aliases: Mapping[str, str] | None,
+        selecting: bool,
+        dead_at: float | None,
+        saturates_at: tuple[float, float] | None,
     ) -> None:
         functools.update_wrapper(self, forward)  # type: ignore[arg-type]  # an Op is callable
         self.name = forward.__name__
@@ -111,6 +133,13 @@ class Declaration(Generic[P]):
         self.elementwise = elementwise
         self.sequence = sequence
         self.integers = integers
+        self.role = role
+        self.kind = kind or self.name
+        self.letter = letter
+        self.aliases = dict(aliases or {})
+        self.selecting = selecting
+        self.dead_at = dead_at
+        self.saturates_at = saturates_at
         self.derivatives: dict[str, Derivative] = {}
         self.residuals: dict[str, Callable[..., Any]] = {}
         self.intermediates: dict[str, Callable[..., Any]] = {}
@@ -126,10 +155,16 @@ class Declaration(Generic[P]):
                     f"op {self.name}: parameter {parameter} must be a plain one, and not be named "
                     "g, y or static: rules know the gradient, the result and the options by these"
                 )
-        if integers not in get_args(Integers):
-            known = ", ".join(map(repr, get_args(Integers)))
-            raise ValueError(f"op {self.name}: integers is {integers!r}, expected one of {known}")
+        for label, value, known in (("integers", integers, Integers), ("role", role, Role)):
+            if value not in get_args(known):
+                raise ValueError(
+                    f"op {self.name}: {label} is {value!r}, expected one of "
+                    f"{', '.join(map(repr, get_args(known)))}"
+                )
         self.parameters = tuple(self.signature.parameters)
+        unknown = [name for name in self.aliases if name not in self.parameters]
+        if unknown:
+            raise TypeError(f"op {self.name}: no parameter '{unknown[0]}' in {self.signature}")
         own = forward.__module__.startswith(_PACKAGE)
         self.complex_step = own if complex_step is None else complex_step
         self.guarded = not own

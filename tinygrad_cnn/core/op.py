@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.declaration import Declaration, Derivative, Integers, P
+from tinygrad_cnn.core.declaration import Declaration, Derivative, Integers, P, Role
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.observer import ForwardEvent
 from tinygrad_cnn.core.promotion import cut_off, in_one_dtype, is_of_one_dtype, rounded
@@ -182,7 +182,7 @@ class Op(Declaration[P]):
             came = type(y).__name__
             raise TypeError(f"{self.name}: the forward returned a {came}, expected an array")
         array: NDArray[Any] = np.asarray(y)
-        if array.dtype.char == "d" and self is not OPS["astype"]:
+        if array.dtype.char == "d" and "dtype" not in self.parameters:
             given = [v for v in operands if isinstance(v, np.ndarray | np.generic | Variable)]
             if not any(value.dtype == array.dtype for value in given):
                 array = array.astype(float_dtype.get())
@@ -339,14 +339,16 @@ class Op(Declaration[P]):
                 f"the derivative of {self.name} with respect to {derivative.of} is "
                 f"{type(value).__name__}, expected an array"
             )
+        from tinygrad_cnn import ops  # ops are declared by this module
+
         if value.shape != parent.shape:
             if not self.elementwise:
                 raise ValueError(
                     f"the derivative of {self.name} with respect to {derivative.of} has shape "
                     f"{value.shape}, expected {parent.shape}"
                 )
-            value = OPS["sum_to"](value, parent.shape)
-        return value if value.dtype == parent.dtype else OPS["astype"](value, parent.dtype)
+            value = ops.sum_to(value, parent.shape)
+        return value if value.dtype == parent.dtype else ops.astype(value, parent.dtype)
 
 
 def op(
@@ -358,6 +360,13 @@ def op(
     complex_step: bool | None = None,
     sequence: bool = False,
     integers: Integers = "converted",
+    role: Role = "other",
+    kind: str = "",
+    letter: str = "",
+    aliases: Mapping[str, str] | None = None,
+    selecting: bool = False,
+    dead_at: float | None = None,
+    saturates_at: tuple[float, float] | None = None,
 ) -> Callable[[Callable[P, Any]], Op[P]]:
     """Declare an op: the decorated function is its forward, on arrays.
 
@@ -379,6 +388,24 @@ def op(
         The conversion if all differentiable arguments hold integers or bools: to floats of the
         default dtype; to int64, where sums and products of smaller integers are exact; or none, for
         an op that only moves and compares values.
+    role : str
+        The part that the op plays in a network: "activation", "affine" (x·w + b), "normalization",
+        "product", "addition", "pooling", "reshaping", "regularization", "loss" (of a prediction),
+        "loss of logits" or "other". Derivations choose letters by it: an activation's argument is
+        a z and its result an α.
+    kind : str
+        The kind of layer, such as "convolution", by which the studio explains its cells; by
+        default the op's name.
+    letter : str
+        The letter of the result in derivations, if the role implies none: otherwise h.
+    aliases : mapping of str to str, optional
+        How parameters are written in the formulas, where not by their names: ``{"bias": "b"}``.
+    selecting : bool
+        Whether every local derivative is 0 or 1, so that its norm is known without computing it.
+    dead_at : float, optional
+        The value of results that block the gradient, such as 0 for ReLU; drawings count them.
+    saturates_at : (float, float), optional
+        Two limits near which the derivative vanishes; drawings count the results close to them.
 
     Returns
     -------
@@ -388,7 +415,7 @@ def op(
     Raises
     ------
     ValueError
-        If another module has registered that name, or `integers` is none of the three.
+        If another module has registered that name, or `integers` or `role` is not one of those.
 
     Examples
     --------
@@ -406,7 +433,10 @@ def op(
     """
 
     def declare(forward: Callable[P, Any]) -> Op[P]:
-        made = Op(forward, formula, latex, equation, elementwise, complex_step, sequence, integers)
+        made = Op(
+            forward, formula, latex, equation, elementwise, complex_step, sequence, integers,
+            role, kind, letter, aliases, selecting, dead_at, saturates_at,
+        )  # fmt: skip
         earlier = OPS.get(made.name)
         if earlier is not None and earlier.__module__ != made.__module__:
             raise ValueError(f"op {made.name} exists already, in {earlier.__module__}")

@@ -8,17 +8,17 @@ order of the calls. A Tensor named by the user keeps its name.
 from __future__ import annotations
 
 import re
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tinygrad_cnn.core.graph import Node
+from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.derivation.paths import Place
 
 __all__ = [
-    "CONSTANTS",
-    "LETTERS",
     "Wish",
+    "constant_letter",
     "has_weights",
     "is_name",
     "layers_of",
@@ -29,38 +29,14 @@ __all__ = [
 Wish: TypeAlias = tuple[Place, str, int | None]
 """A place, its preferred letter, and the number of its layer or None."""
 
-LETTERS: dict[str, dict[str, str]] = {
-    "squared_error": {"Y": "prediction", "y": "target"},
-    "mse": {"p": "prediction", "t": "target"},
-    "cross_entropy": {"x": "logits", "t": "target"},
-    "leaky_relu": {"s": "negative_slope"},
-    "where": {"c": "condition"},
-    "dropout": {"m": "mask", "p": "rate"},
-    "linear": {"b": "bias"},
-    "conv2d": {"b": "bias"},
-    "conv_transpose2d": {"b": "bias"},
-    "batch_norm": {"b": "bias", "ε": "epsilon"},
-    "softmax": {"T": "temperature"},
-    "log_softmax": {"T": "temperature"},
-}
-"""The letters of parameters in an op's formulas, where they differ from the names."""
+LETTERS = {"addition": "s", "pooling": "p", "reshaping": "f", "regularization": "d"}
+"""The letters of results by the op's role; all others are h."""
 
-ACTIVATIONS = {"sigmoid", "tanh", "relu", "leaky_relu", "softplus"}
-LOSSES = {"squared_error", "mse", "cross_entropy"}
-FED = {*ACTIVATIONS, *LOSSES, "softmax", "log_softmax"}
-"""The ops that take a z as argument."""
+FED = {"activation", "loss", "loss of logits"}
+"""The roles of ops that take a z as argument."""
 
-MOVED = {"maxpool", "avgpool", "reshape", "dropout"}
-AFFINE = {"linear", "conv2d", "conv_transpose2d", "batch_norm"}
-PRODUCTS = {"mul", "matmul"}
-OTHERS = {
-    "maxpool": "p", "avgpool": "p", "reshape": "f", "transpose": "f", "dropout": "d",
-    "add": "s", "sub": "s", "sum": "s", "mean": "s", "softmax": "S",
-}  # fmt: skip
-"""The letters of results that the text does not name; all others are h."""
-
-CONSTANTS = {"target": "t", "mask": "m", "condition": "c", "x": "x", "a": "x"}
-"""The letters of arrays without a gradient, by parameter."""
+MOVED = {"pooling", "reshaping", "regularization"}
+AFFINE = {"affine", "normalization"}
 
 
 def node_letters(nodes: list[Node], layers: dict[Node, int]) -> list[Wish]:
@@ -73,25 +49,25 @@ def node_letters(nodes: list[Node], layers: dict[Node, int]) -> list[Wish]:
     for node in nodes:
         for number, parent in enumerate(node.parents):
             if isinstance(parent, Node):
-                followers.setdefault(parent, set()).add(node.op.name)
-                if number == 0 and node.op.name in ("squared_error", "mse"):
+                followers.setdefault(parent, set()).add(node.op.role)
+                if number == 0 and node.op.role == "loss":
                     predictions.add(parent)
     certain: list[Wish] = []
     products: list[Node] = []
     others: list[Wish] = []
     for node in nodes:
         layer = layers[node] or None
-        name = node.op.name
+        role, letter = node.op.role, node.op.letter
         if node in predictions:
             certain.append((node, "Y", None))
-        elif name in ACTIVATIONS:
+        elif role == "activation" and not letter:
             certain.append((node, "α", layer))
-        elif layer and followers.get(node, set()) & FED and name not in MOVED:
+        elif layer and followers.get(node, set()) & FED and role not in MOVED:
             certain.append((node, "z", layer))
-        elif name in AFFINE:
+        elif role in AFFINE:
             products.append(node)
         else:
-            others.append((node, OTHERS.get(name, "h"), None))
+            others.append((node, letter or LETTERS.get(role, "h"), None))
     taken = {layer for _, letter, layer in certain if letter == "z"}
     for node in products:
         layer = layers[node] or None
@@ -116,9 +92,9 @@ def layers_of(nodes: list[Node]) -> dict[Node, int]:
 
 def has_weights(node: Node) -> bool:
     """Return whether a call multiplies by a learned leaf."""
-    if node.op.name in AFFINE:
+    if node.op.role in AFFINE:
         return isinstance(node.parents[1], Variable)
-    if node.op.name in PRODUCTS:
+    if node.op.role == "product":
         return any(isinstance(p, Variable) and len(p.shape) >= 2 for p in node.parents)
     return False
 
@@ -130,16 +106,22 @@ def is_name(text: str) -> bool:
 
 def leaf_letter(node: Node, number: int, leaf: Variable, layer: int, name: str) -> str:
     """Return the letter of a leaf; "" if it keeps its name."""
-    parameter = "arrays" if node.op.sequence else node.op.operands[number]
+    op = node.op
     last = name.rpartition(".")[2]
     if name and not (isinstance(leaf, Parameter) and last in ("weight", "bias")):
         return "" if is_name(name) else "θ"
     if not layer:
         return "x"
-    if last == "bias" or parameter == "bias":
-        return "b"
-    if last == "weight" or (node.op.name in AFFINE and parameter == "w"):
+    if last in ("weight", "bias"):
+        return last[0]
+    if op.role in AFFINE and number:
+        return "w" if number == 1 else "b"
+    if op.role == "product" and len(leaf.shape) >= 2:
         return "w"
-    if node.op.name in PRODUCTS and len(leaf.shape) >= 2:
-        return "w"
-    return "b" if node.op.name == "add" and leaf.shape else "x"
+    return "b" if op.role == "addition" and leaf.shape else "x"
+
+
+def constant_letter(op: Op[Any], parameter: str) -> str:
+    """Return the letter of an array without a gradient."""
+    data = parameter in ("a", "x", op.parameters[0])
+    return op.aliases.get(parameter) or ("x" if data else "c")

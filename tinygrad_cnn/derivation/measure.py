@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.derivation.letters import AFFINE
 from tinygrad_cnn.derivation.paths import Bundle, Edge, Paths, Place, Term
 from tinygrad_cnn.derivation.symbols import kept_by, options_of
 
@@ -21,13 +22,6 @@ Array = NDArray[Any]
 MOST_ROWS = 1024
 """Local derivatives with more rows than this are not computed row by row."""
 MOST_ENTRIES = 1 << 24
-
-BILINEAR = {"linear", "matmul", "conv2d", "conv_transpose2d"}
-SELECTING = {
-    "reshape", "transpose", "broadcast_to", "sum_to", "getitem", "concatenate", "stack", "pad",
-    "flip", "sum", "max", "min", "maxpool", "gather_windows", "scatter_windows",
-}  # fmt: skip
-"""Ops with only 0 and 1 as local derivatives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +118,17 @@ def local_norm(edge: Edge) -> float | None:
         None if it requires a row-by-row computation with too many rows.
     """
     node = edge.node
-    op, of = node.op, edge.derivative.of
+    op = node.op
     ones = np.ones(node.shape, node.dtype)
     if op.elementwise:  # one entry per entry of the result
         kept = kept_by(node)
         needs = {name: _array(kept[name]) for name in edge.derivative.needs}
         return norm(np.broadcast_to(edge.derivative.rule(ones, **needs), node.shape))
-    if op.name in BILINEAR and of != "bias":
-        return math.sqrt(float(_squares(edge).sum(dtype=np.float64)))
-    if op.name in SELECTING or of == "bias":
+    factors = [name for name in edge.derivative.needs if name in op.operands]
+    if op.role in ("affine", "product") and factors:
+        return math.sqrt(float(_squares(edge, factors).sum(dtype=np.float64)))
+    added = op.role in AFFINE and all(name.endswith("_shape") for name in edge.derivative.needs)
+    if op.selecting or added:
         return math.sqrt(float(_one(edge, ones).sum(dtype=np.float64)))
     size = math.prod(node.shape)
     if size > MOST_ROWS or size * math.prod(edge.target.shape) > MOST_ENTRIES:
@@ -145,18 +141,14 @@ def local_norm(edge: Edge) -> float | None:
     return norm(np.array(rows))
 
 
-def _squares(edge: Edge) -> Array:
+def _squares(edge: Edge, factors: list[str]) -> Array:
     """Return the sum of squared derivatives for each entry of a bilinear op's result.
 
-    Each derivative is an entry of the other argument, so the sum is the op of 1 and its squares.
+    Each derivative is an entry of the other factor, so the sum is the op of 1 and its squares.
     """
     node = edge.node
     kept = kept_by(node)
-    arguments: dict[str, Any] = {
-        name: np.asarray(_array(kept[name])) ** 2
-        for name in node.op.derivatives
-        if name in kept and name not in ("bias", edge.derivative.of)
-    }
+    arguments: dict[str, Any] = {name: np.asarray(_array(kept[name])) ** 2 for name in factors}
     arguments[edge.derivative.of] = np.ones(edge.target.shape, node.dtype)
     result: Array = node.op.forward(**arguments, **options_of(node))
     return result

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.core.graph import Node, nodes_of
+from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.derivation.letters import (
-    CONSTANTS,
-    LETTERS,
+    constant_letter,
     has_weights,
     is_name,
     layers_of,
@@ -122,18 +122,16 @@ class Symbols:
             elif parameter in options:
                 bound[parameter] = _literal(parameter, options[parameter])
             elif _is_array(kept.get(parameter)):
-                bound[parameter] = self.constant(op.name, parameter, kept[parameter])
+                bound[parameter] = self.constant(op, parameter, kept[parameter])
             elif op.elementwise and re.search(rf"\b{parameter}\b", edge.derivative.formula):
                 origin = f"given to {op.name} as {parameter}"  # the call did not save it
                 bound[parameter] = self._constant((node, parameter), origin, node.shape, "c")
         if op.sequence:
             bound[edge.derivative.of] = self[edge.target]
-        for letter, parameter in LETTERS.get(op.name, {}).items():
-            if parameter in bound:
-                bound[letter] = bound[parameter]
+        bound |= {alias: bound[name] for name, alias in op.aliases.items() if name in bound}
         return bound
 
-    def constant(self, op: str, parameter: str, value: Any) -> Symbol | str:
+    def constant(self, op: Op[Any], parameter: str, value: Any) -> Symbol | str:
         """Return the symbol of an array without a gradient; the digits of a single number."""
         array = value.array if isinstance(value, Variable) else np.asarray(value)
         if array.size == 1 and parameter != "target":
@@ -142,10 +140,9 @@ class Symbols:
         if not isinstance(value, Variable):
             key = (array.shape, array.dtype.char, array.tobytes())
         name = value.name if isinstance(value, Variable) else None
-        letter = "y" if op == "squared_error" else CONSTANTS.get(parameter, "c")
-        labels = op == "cross_entropy" and array.dtype.kind in "iu"
-        origin = "the labels, one-hot" if labels else f"given to {op} as {parameter}"
-        return self._constant(key, origin, array.shape, letter, name)
+        labels = op.role == "loss of logits" and array.dtype.kind in "iu"
+        origin = "the labels, one-hot" if labels else f"given to {op.name} as {parameter}"
+        return self._constant(key, origin, array.shape, constant_letter(op, parameter), name)
 
     def _constant(
         self, key: Any, origin: str, shape: tuple[int, ...], letter: str, name: str | None = None

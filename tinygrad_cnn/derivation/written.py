@@ -16,7 +16,6 @@ import numpy as np
 
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.derivation.entries import Letters, at, entry_of, shared_axes
-from tinygrad_cnn.derivation.letters import LETTERS
 from tinygrad_cnn.derivation.notation import (
     Entry,
     Formula,
@@ -244,8 +243,7 @@ def _operands(edge: Edge, y: Index) -> dict[str, Index]:
         for name, parent in zip(node.op.operands, node.parents, strict=True)
         if parent is not None
     }
-    aliases = LETTERS.get(node.op.name, {})
-    shapes |= {letter: shapes[name] for letter, name in aliases.items() if name in shapes}
+    shapes |= {alias: shapes[name] for name, alias in node.op.aliases.items() if name in shapes}
     return {name: shared_axes(y, shape) for name, shape in shapes.items() if len(shape) <= len(y)}
 
 

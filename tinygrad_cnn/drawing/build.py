@@ -21,7 +21,6 @@ from tinygrad_cnn.nn import Module
 __all__ = ["Arrays", "build"]
 
 NEAR_A_LIMIT = 1e-3  # distance to a limit of sigmoid or tanh at which the derivative is nearly 0
-LIMITS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,8 @@ def _call(
     op = step.op
     value = _statistics(step.array)
     dead = step.dead
-    if op is not None and op.name == "relu" and value is not None:
-        dead = value.zero
+    if op is not None and op.dead_at is not None and step.array is not None:
+        dead = int(np.count_nonzero(step.array == op.dead_at)) / max(step.array.size, 1)
     return DrawnNode(
         own,
         "error" if op is None else "op",
@@ -183,11 +182,11 @@ def _edge(own: str, argument: Argument, source: str, target: str) -> DrawnEdge:
 
 
 def _saturated(step: Step) -> float | None:
-    """Return the share of a sigmoid's or tanh's results that are near its limits."""
-    if step.op is None or step.array is None or step.op.name not in LIMITS or not step.array.size:
+    """Return the share of results that are near the limits of an op that saturates."""
+    y, limits = step.array, None if step.op is None else step.op.saturates_at
+    if limits is None or y is None or not y.size:
         return None
-    low, high = LIMITS[step.op.name]
-    y = step.array
+    low, high = limits
     return int(np.count_nonzero((y < low + NEAR_A_LIMIT) | (y > high - NEAR_A_LIMIT))) / y.size
 
 

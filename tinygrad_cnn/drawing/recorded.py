@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.core.graph import GraphFreedError, Node, grad, nodes_of
 from tinygrad_cnn.core.observer import BackwardEvent, Observer
-from tinygrad_cnn.core.op import OPS
 from tinygrad_cnn.core.recording import changed_recording
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import Variable
@@ -114,9 +114,11 @@ def _step(node: Node, steps: dict[Node, Step], leaves: dict[Any, Leaf]) -> Step:
     step.options = options_of(op, {n: v for n, v in known.items() if n in op.parameters})
     if isinstance(kept.get("y"), np.ndarray):
         step.array = kept["y"]
-    let_through = kept.get("not_negative")  # a ReLU saves this in place of its result
-    if op is OPS["relu"] and let_through is not None and let_through.size:
-        step.dead = 1.0 - int(np.count_nonzero(let_through)) / let_through.size
+    if op.dead_at is not None and node.saved is not None and math.prod(node.shape):
+        saved = [value.array if isinstance(value, Variable) else value for value in node.saved]
+        ones = np.ones(node.shape, node.dtype)
+        (_, slopes), *_ = op.pull_back(node, saved, ones, None, create_graph=False)
+        step.dead = 1.0 - int(np.count_nonzero(slopes)) / slopes.size
     return step
 
 

@@ -13,7 +13,14 @@ from tinygrad_cnn.ops.reduction import log_total
 from tinygrad_cnn.ops.reduction import sum as sum_over
 
 
-@op(formula="1 / (1 + e⁻ˣ)", latex=r"\frac{1}{1+e^{-x}}", equation="15", elementwise=True)
+@op(
+    formula="1 / (1 + e⁻ˣ)",
+    latex=r"\frac{1}{1+e^{-x}}",
+    equation="15",
+    elementwise=True,
+    role="activation",
+    saturates_at=(0.0, 1.0),
+)
 def sigmoid(x: Array) -> Array:
     """Return σ(x) = 1 / (1 + e⁻ˣ), elementwise, without overflow at any `x` (eq 15).
 
@@ -43,7 +50,13 @@ def _(g: Array, *, y: Array) -> Array:
     return g * (y * (1.0 - y))
 
 
-@op(formula="tanh x", latex=r"\tanh x", elementwise=True)
+@op(
+    formula="tanh x",
+    latex=r"\tanh x",
+    elementwise=True,
+    role="activation",
+    saturates_at=(-1.0, 1.0),
+)
 def tanh(x: Array) -> Array:
     """Return the hyperbolic tangent of `x`, elementwise.
 
@@ -67,6 +80,8 @@ def _(g: Array, *, y: Array) -> Array:
     equation="R, after eq 15",
     elementwise=True,
     integers="kept",
+    role="activation",
+    dead_at=0.0,
 )
 def relu(x: Array) -> Array:
     """Return max(0, x), elementwise.
@@ -101,7 +116,13 @@ def _(g: Array, *, not_negative: Array) -> Array:
     return masked(g, not_negative)
 
 
-@op(formula="x where x ≥ 0, else s·x", latex=r"\max(0, x) + s\min(0, x)", elementwise=True)
+@op(
+    formula="x where x ≥ 0, else s·x",
+    latex=r"\max(0, x) + s\min(0, x)",
+    elementwise=True,
+    role="activation",
+    aliases={"negative_slope": "s"},
+)
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     """Return `x` where it is not negative and ``negative_slope * x`` elsewhere.
 
@@ -129,7 +150,7 @@ def _(g: Array, *, positive_branch: Array, negative_slope: float) -> Array:
     return kept + masked(g * negative_slope, ~positive_branch)
 
 
-@op(formula="ln(1 + eˣ)", latex=r"\ln(1+e^x)", elementwise=True)
+@op(formula="ln(1 + eˣ)", latex=r"\ln(1+e^x)", elementwise=True, role="activation")
 def softplus(x: Array) -> Array:
     """Return ln(1 + eˣ), elementwise, without overflow; its derivative is the sigmoid.
 
@@ -157,7 +178,14 @@ def _(g: Array, *, x: Array) -> Array:
     return g * sigmoid(x)
 
 
-@op(formula="e^(x/T) / Σ e^(x/T)", latex=r"\frac{e^{x/T}}{\sum e^{x/T}}", equation="16, 36")
+@op(
+    formula="e^(x/T) / Σ e^(x/T)",
+    latex=r"\frac{e^{x/T}}{\sum e^{x/T}}",
+    equation="16, 36",
+    role="activation",
+    letter="S",
+    aliases={"temperature": "T"},
+)
 def softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     """Return the softmax of `x` along an axis: e^(x_i/T) / Σ_j e^(x_j/T) (eq 16; with T, eq 36).
 
@@ -203,7 +231,14 @@ def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
     return _cooled(y * (g - sum_over(g * y, axis, True)), temperature)
 
 
-@op(formula="x/T − ln Σ e^(x/T)", latex=r"\tfrac{x}{T} - \ln\sum e^{x/T}", equation="30 to 33")
+@op(
+    formula="x/T − ln Σ e^(x/T)",
+    latex=r"\tfrac{x}{T} - \ln\sum e^{x/T}",
+    equation="30 to 33",
+    role="activation",
+    letter="h",
+    aliases={"temperature": "T"},
+)
 def log_softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     """Return the logarithm of `softmax`, exact where it underflows; the same parameters.
 

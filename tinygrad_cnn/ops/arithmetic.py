@@ -11,7 +11,7 @@ from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.support.arguments import native
 
 
-@op(formula="a + b", latex="a + b", elementwise=True, integers="widened")
+@op(formula="a + b", latex="a + b", elementwise=True, integers="widened", role="addition")
 def add(a: Array, b: Array) -> Array:
     """Return the sum of `a` and `b`, elementwise.
 
@@ -44,7 +44,7 @@ def _(g: Array) -> Array:
     return g
 
 
-@op(formula="a − b", latex="a - b", elementwise=True, integers="widened")
+@op(formula="a − b", latex="a - b", elementwise=True, integers="widened", letter="s")
 def sub(a: Array, b: Array) -> Array:
     """Return `a` minus `b`, elementwise, for shapes that broadcast.
 
@@ -67,7 +67,7 @@ def _(g: Array) -> Array:
     return -g
 
 
-@op(formula="a·b", latex=r"a\,b", elementwise=True, integers="widened")
+@op(formula="a·b", latex=r"a\,b", elementwise=True, integers="widened", role="product")
 def mul(a: Array, b: Array) -> Array:
     """Return the product of `a` and `b`, elementwise, for shapes that broadcast.
 
@@ -298,7 +298,13 @@ def _(g: Array, *, a_is_smaller: Array) -> Array:
     return masked(g, ~a_is_smaller)
 
 
-@op(formula="a where c, else b", latex=r"c\,a + (1-c)\,b", elementwise=True, integers="kept")
+@op(
+    formula="a where c, else b",
+    latex=r"c\,a + (1-c)\,b",
+    elementwise=True,
+    integers="kept",
+    aliases={"condition": "c"},
+)
 def where(condition: Array, a: Array, b: Array) -> Array:
     """Return `a` where `condition` holds and `b` elsewhere.
 

@@ -19,7 +19,13 @@ from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import Options, Shape, getitem, pad
 
 
-@op(formula="x ∗ w + b", latex=r"x * w + b")
+@op(
+    formula="x ∗ w + b",
+    latex=r"x * w + b",
+    role="affine",
+    kind="convolution",
+    aliases={"bias": "b"},
+)
 def conv2d(
     x: Array,
     w: Array,
@@ -193,7 +199,7 @@ def _(g: Array, *, u: Array, x_shape: Shape, static: Options) -> Array:
     return conv2d_input_gradient(u, g, x_shape, **static)
 
 
-@op(formula="x ∗ᵀ w + b", latex=r"x *^{\mathsf T} w + b")
+@op(formula="x ∗ᵀ w + b", latex=r"x *^{\mathsf T} w + b", role="affine", aliases={"bias": "b"})
 def conv_transpose2d(
     x: Array,
     w: Array,

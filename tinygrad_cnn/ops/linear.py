@@ -12,7 +12,7 @@ from tinygrad_cnn.engine import threads as engine
 from tinygrad_cnn.ops.shape import Shape, reshape, sum_to, transpose
 
 
-@op(formula="a b", latex=r"a\,b", integers="widened")
+@op(formula="a b", latex=r"a\,b", integers="widened", role="product")
 def matmul(a: Array, b: Array) -> Array:
     """Return the matrix product of `a` and `b`, with NumPy's rules.
 
@@ -71,7 +71,14 @@ def _(a_shape: Shape, y_shape: Shape) -> int:
     return math.prod(y_shape) * a_shape[-1]
 
 
-@op(formula="x wᵀ + b", latex=r"x\,w^{\mathsf T} + b", equation="14")
+@op(
+    formula="x wᵀ + b",
+    latex=r"x\,w^{\mathsf T} + b",
+    equation="14",
+    role="affine",
+    kind="dense",
+    aliases={"bias": "b"},
+)
 def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
     """Return the pre-activations of a layer: z_i = Σ_p x_p w_ip + b_i.
 

@@ -17,7 +17,12 @@ from tinygrad_cnn.ops.shape import Shape, reshape
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 
 
-@op(formula="Σ (p − t)² / n", latex=r"\frac1n \sum (p-t)^2")
+@op(
+    formula="Σ (p − t)² / n",
+    latex=r"\frac1n \sum (p-t)^2",
+    role="loss",
+    aliases={"prediction": "p", "target": "t"},
+)
 def mse(prediction: Array, target: Array, reduction: Reduction = "mean") -> Array:
     """Return the mean squared error.
 
@@ -59,7 +64,13 @@ def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Ar
     return g * (2.0 / _share(prediction.shape, reduction)) * (target - prediction)
 
 
-@op(formula="½ Σ (Y − y)²", latex=r"\tfrac12 \sum (Y-y)^2", equation="17, 18")
+@op(
+    formula="½ Σ (Y − y)²",
+    latex=r"\tfrac12 \sum (Y-y)^2",
+    equation="17, 18",
+    role="loss",
+    aliases={"prediction": "Y", "target": "y"},
+)
 def squared_error(prediction: Array, target: Array, reduction: Reduction = "sum") -> Array:
     """Return half the squared error: E_tot = Σ (Y_i − y_i)² / 2 (eq 18).
 
@@ -101,7 +112,12 @@ def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Ar
     return g * (1.0 / _share(prediction.shape, reduction)) * (target - prediction)
 
 
-@op(formula="−Σ t·ln softmax x / n", latex=r"-\frac1n \sum t\,\ln \operatorname{softmax} x")
+@op(
+    formula="−Σ t·ln softmax x / n",
+    latex=r"-\frac1n \sum t\,\ln \operatorname{softmax} x",
+    role="loss of logits",
+    aliases={"logits": "x", "target": "t"},
+)
 def cross_entropy(
     logits: Array,
     target: Array,

@@ -12,7 +12,14 @@ from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.shape import Options, Shape
 
 
-@op(formula="max of x under each window", latex=r"\max_{\text{window}} x", integers="kept")
+@op(
+    formula="max of x under each window",
+    latex=r"\max_{\text{window}} x",
+    integers="kept",
+    role="pooling",
+    kind="max-pooling",
+    selecting=True,
+)
 def maxpool(
     x: Array,
     kernel_size: Pair = 2,
@@ -78,7 +85,12 @@ def _(g: Array, *, winner: Array, x_shape: Shape, static: Options) -> Array:
     return scatter_windows(g, winner, x_shape, **static)
 
 
-@op(formula="x at the chosen cell of each window", latex=r"x_{\text{winner}}", integers="kept")
+@op(
+    formula="x at the chosen cell of each window",
+    latex=r"x_{\text{winner}}",
+    integers="kept",
+    selecting=True,
+)
 def gather_windows(
     x: Array,
     winner: Array,
@@ -121,7 +133,12 @@ def _(g: Array, *, winner: Array, x_shape: Shape, static: Options) -> Array:
     return scatter_windows(g, winner, x_shape, **static)
 
 
-@op(formula="zeros with Σ of u at the chosen cells", latex=r"\text{scatter}(u)", integers="widened")
+@op(
+    formula="zeros with Σ of u at the chosen cells",
+    latex=r"\text{scatter}(u)",
+    integers="widened",
+    selecting=True,
+)
 def scatter_windows(
     u: Array,
     winner: Array,
@@ -158,7 +175,12 @@ def _(g: Array, *, winner: Array, static: Options) -> Array:
     return gather_windows(g, winner, **static)
 
 
-@op(formula="mean of x under each window", latex=r"\frac1k \sum_{\text{window}} x")
+@op(
+    formula="mean of x under each window",
+    latex=r"\frac1k \sum_{\text{window}} x",
+    role="pooling",
+    kind="average-pooling",
+)
 def avgpool(
     x: Array,
     kernel_size: Pair = 2,

@@ -17,7 +17,7 @@ from tinygrad_cnn.ops.shape import broadcast_to, reshape
 Axis: TypeAlias = int | tuple[int, ...] | None
 
 
-@op(formula="Σ x", latex=r"\sum x", integers="widened")
+@op(formula="Σ x", latex=r"\sum x", integers="widened", letter="s", selecting=True)
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the sum of `x` over `axis`.
 
@@ -53,7 +53,7 @@ def _(g: Array, *, x_shape: tuple[int, ...], axis: Axis) -> Array:
     return _spread(g, x_shape, axis)
 
 
-@op(formula="Σ x / n", latex=r"\frac{1}{n}\sum x")
+@op(formula="Σ x / n", latex=r"\frac{1}{n}\sum x", letter="s")
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the mean of `x` over `axis`; parameters as for `sum`.
 
@@ -72,7 +72,7 @@ def _(g: Array, *, x_shape: tuple[int, ...], axis: Axis) -> Array:
     return _spread(g * (1.0 / _count(x_shape, axis)), x_shape, axis)
 
 
-@op(formula="max x", latex=r"\max x", integers="kept")
+@op(formula="max x", latex=r"\max x", integers="kept", selecting=True)
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the largest value over `axis`; parameters as for `sum`.
 
@@ -105,7 +105,7 @@ def _(g: Array, *, first_maximum: Array, x_shape: tuple[int, ...], axis: Axis) -
     return masked(_spread(g, x_shape, axis), first_maximum)
 
 
-@op(formula="min x", latex=r"\min x", integers="kept")
+@op(formula="min x", latex=r"\min x", integers="kept", selecting=True)
 def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the smallest value over `axis`; otherwise as `max`.
 

@@ -13,7 +13,13 @@ from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import reshape
 
 
-@op(formula="x·m / (1 − p)", latex=r"\frac{x\,m}{1-p}", elementwise=True)
+@op(
+    formula="x·m / (1 − p)",
+    latex=r"\frac{x\,m}{1-p}",
+    elementwise=True,
+    role="regularization",
+    aliases={"mask": "m", "rate": "p"},
+)
 def dropout(x: Array, mask: Array, rate: float = 0.5) -> Array:
     """Return `x` where `mask` holds and 0 elsewhere, scaled so that the mean is kept.
 
@@ -53,7 +59,13 @@ def _(g: Array, *, mask: Array, rate: float) -> Array:
     return dropout(g, mask, rate)
 
 
-@op(formula="w·(x − μ) / √(σ² + ε) + b", latex=r"w\,\frac{x-\mu}{\sqrt{\sigma^2+\epsilon}} + b")
+@op(
+    formula="w·(x − μ) / √(σ² + ε) + b",
+    latex=r"w\,\frac{x-\mu}{\sqrt{\sigma^2+\epsilon}} + b",
+    role="normalization",
+    kind="batch-norm",
+    aliases={"bias": "b", "epsilon": "ε"},
+)
 def batch_norm(x: Array, w: Array, bias: Array, epsilon: float = 1e-5) -> Array:
     """Return `x` normalized by the mean and variance of each channel, scaled and shifted.
 

@@ -17,7 +17,14 @@ Shape = tuple[int, ...]
 Options = dict[str, Any]  # the static arguments of a call, by name
 
 
-@op(formula="x reshaped", latex=r"\operatorname{reshape} x", integers="kept")
+@op(
+    formula="x reshaped",
+    latex=r"\operatorname{reshape} x",
+    integers="kept",
+    role="reshaping",
+    kind="flatten",
+    selecting=True,
+)
 def reshape(x: Array, shape: int | Sequence[int] = (-1,)) -> Array:
     """Return the values of `x` in another shape, in the same row-major order.
 
@@ -53,7 +60,13 @@ def _(g: Array, *, x_shape: Shape) -> Array:
     return reshape(g, x_shape)
 
 
-@op(formula="x with its axes permuted", latex=r"x^{\mathsf T}", integers="kept")
+@op(
+    formula="x with its axes permuted",
+    latex=r"x^{\mathsf T}",
+    integers="kept",
+    letter="f",
+    selecting=True,
+)
 def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
     """Return `x` with its axes permuted.
 
@@ -91,7 +104,12 @@ def _(g: Array, *, axes: Sequence[int] | None) -> Array:
     return transpose(g, tuple(order.index(axis) for axis in range(len(order))))
 
 
-@op(formula="x repeated to a larger shape", latex=r"\operatorname{broadcast} x", integers="kept")
+@op(
+    formula="x repeated to a larger shape",
+    latex=r"\operatorname{broadcast} x",
+    integers="kept",
+    selecting=True,
+)
 def broadcast_to(x: Array, shape: int | Sequence[int]) -> Array:
     """Return `x` broadcast to `shape`, without a copy.
 
@@ -120,7 +138,12 @@ def _(g: Array, *, x_shape: Shape) -> Array:
     return sum_to(g, x_shape)
 
 
-@op(formula="Σ of x over broadcast axes", latex=r"\sum_{\text{repeats}} x", integers="widened")
+@op(
+    formula="Σ of x over broadcast axes",
+    latex=r"\sum_{\text{repeats}} x",
+    integers="widened",
+    selecting=True,
+)
 def sum_to(x: Array, shape: int | Sequence[int]) -> Array:
     """Return `x` summed to `shape`, the adjoint of `broadcast_to`.
 
@@ -156,7 +179,7 @@ def _(g: Array, *, x_shape: Shape) -> Array:
     return broadcast_to(g, x_shape)
 
 
-@op(formula="x[index]", latex=r"x_{\text{index}}", integers="kept")
+@op(formula="x[index]", latex=r"x_{\text{index}}", integers="kept", selecting=True)
 def getitem(x: Array, index: Any) -> Array:
     """Return the part of `x` that `index` selects, as NumPy's indexing does.
 
@@ -188,7 +211,12 @@ def _(g: Array, *, index: Any, x_shape: Shape) -> Array:
     return put(g, index, x_shape)
 
 
-@op(formula="zeros with Σ of x at index", latex=r"\text{scatter}(x)", integers="widened")
+@op(
+    formula="zeros with Σ of x at index",
+    latex=r"\text{scatter}(x)",
+    integers="widened",
+    selecting=True,
+)
 def put(x: Array, index: Any, shape: Sequence[int]) -> Array:
     """Return zeros of `shape` with `x` added at `index`, the adjoint of `getitem`.
 
@@ -219,7 +247,13 @@ def _(g: Array, *, index: Any) -> Array:
     return getitem(g, index)
 
 
-@op(formula="x₁ ‖ x₂ ‖ …", latex=r"[x_1, x_2, \dots]", sequence=True, integers="kept")
+@op(
+    formula="x₁ ‖ x₂ ‖ …",
+    latex=r"[x_1, x_2, \dots]",
+    sequence=True,
+    integers="kept",
+    selecting=True,
+)
 def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
     """Return `arrays` joined along an existing axis.
 
@@ -264,7 +298,11 @@ def _(g: Array, *, arrays_shape: list[Shape], axis: int | None) -> list[Array]:
 
 
 @op(
-    formula="x₁, x₂, … along a new axis", latex=r"[x_1; x_2; \dots]", sequence=True, integers="kept"
+    formula="x₁, x₂, … along a new axis",
+    latex=r"[x_1; x_2; \dots]",
+    sequence=True,
+    integers="kept",
+    selecting=True,
 )
 def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
     """Return `arrays`, all of the same shape, stacked along a new axis.
@@ -296,7 +334,7 @@ def _(g: Array, *, arrays_shape: list[Shape], axis: int, y_shape: Shape) -> list
     return [getitem(g, (*before, i)) for i in range(len(arrays_shape))]
 
 
-@op(formula="x with a border", latex=r"\operatorname{pad} x", integers="kept")
+@op(formula="x with a border", latex=r"\operatorname{pad} x", integers="kept", selecting=True)
 def pad(x: Array, widths: Any = 0, value: float = 0.0) -> Array:
     """Return `x` with a constant border.
 
@@ -344,7 +382,7 @@ def _(g: Array, *, widths: Any, x_shape: Shape) -> Array:
     return getitem(g, inner)
 
 
-@op(formula="x reversed", latex=r"\operatorname{flip} x", integers="kept")
+@op(formula="x reversed", latex=r"\operatorname{flip} x", integers="kept", selecting=True)
 def flip(x: Array, axis: int | Sequence[int] | None = None) -> Array:
     """Return `x` reversed along `axis` (default: every axis).
 

@@ -20,16 +20,6 @@ from tinygrad_cnn.train import Run
 
 __all__ = ["ExplainError", "Forward", "Layer", "forward", "image_of", "softmax_of", "watch"]
 
-KINDS = {
-    "conv2d": "convolution",
-    "linear": "dense",
-    "maxpool": "max-pooling",
-    "avgpool": "average-pooling",
-    "batch_norm": "batch-norm",
-    "reshape": "flatten",
-}
-"""Layer kinds by op name; other ops use their own name."""
-
 Array = NDArray[Any]
 
 
@@ -82,7 +72,7 @@ class Layer:
     @property
     def kind(self) -> str:
         """The layer's kind, such as "convolution" or "relu"; "composite" for several ops."""
-        return "composite" if self.composed_of else KINDS.get(self.op.name, self.op.name)
+        return "composite" if self.composed_of else self.op.kind
 
     @property
     def flattened(self) -> Array | None:
@@ -161,11 +151,12 @@ def image_of(run: Run, picture: NDArray[np.uint8]) -> tg.Tensor:
 def softmax_of(seen: Forward, temperature: float) -> Layer:
     """Return the softmax layer after the last one, which turns logits into probabilities."""
     (logits,) = seen.logits.numpy()
-    names = {layer.name for layer in seen.layers}
-    name = "softmax" if "softmax" not in names else "probabilities"
-    output = tg.OPS["softmax"].forward(logits.astype(np.float64), -1, temperature)
+    op = tg.softmax
+    taken = any(layer.name == op.name for layer in seen.layers)
+    output = op.forward(logits.astype(np.float64), -1, temperature)
     options = {"axis": -1, "temperature": temperature}
-    return Layer(name, tg.OPS["softmax"], logits, output, seen.layers[-1], {}, options)
+    name = "probabilities" if taken else op.name
+    return Layer(name, op, logits, output, seen.layers[-1], {}, options)
 
 
 def _layers(trace: Trace, image: tg.Tensor) -> list[Layer]:
@@ -238,12 +229,12 @@ def _layer(
         if parameter.default is not inspect.Parameter.empty
     } | last.options
     if isinstance(module, tg.nn.BatchNorm2d):
-        op, options, arrays = tg.OPS["batch_norm"], {}, _statistics(module)
+        op, options, arrays = tg.batch_norm, {}, _statistics(module)
     else:
         for argument in last.arguments:
             if argument.source is not given and argument.source.array is not None:
                 arrays[argument.name] = argument.source.array
-    lie = _windows(op.name, x.shape, arrays, options)
+    lie = _windows(op, x.shape, arrays, options)
     whole = None if is_whole else picture
     return Layer(name, op, x, last.array[0], source, arrays, options, lie, last, (), whole)
 
@@ -261,13 +252,16 @@ def _statistics(module: tg.nn.BatchNorm2d) -> dict[str, Array]:
 
 
 def _windows(
-    name: str, shape: tuple[int, ...], arrays: Mapping[str, Array], options: Mapping[str, Any]
+    op: tg.Op[Any],
+    shape: tuple[int, ...],
+    arrays: Mapping[str, Array],
+    options: Mapping[str, Any],
 ) -> Windows | None:
     """Return the window positions of a call; None if it has no windows."""
-    if name == "conv2d":
+    if op.kind == "convolution":
         kernel = arrays["w"].shape[2:]
-    elif name in ("maxpool", "avgpool"):
-        kernel = pair(name, "kernel_size", options["kernel_size"], 1)
+    elif op.role == "pooling":
+        kernel = pair(op.name, "kernel_size", options["kernel_size"], 1)
     else:
         return None
     stride, padding, dilation = (
@@ -276,7 +270,7 @@ def _windows(
     )
     height, width = shape[-2:]
     return windows(
-        name,
+        op.name,
         (height, width),
         (kernel[0], kernel[1]),
         kernel if stride is None else stride,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -10,7 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.derivation.signs import FUNCTIONS
 from tinygrad_cnn.engine.windows import Axis
+from tinygrad_cnn.ops import softmax
 from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.forward import ExplainError, Layer
 from tinygrad_cnn.studio.explain.printed import Equation, added, joined
@@ -229,16 +232,27 @@ def _dense(layer: Layer, cell: Cell) -> Sum:
 
 def _elementwise(layer: Layer, cell: Cell) -> Sum:
     z = float(layer.given[cell])
-    options = "".join(f", {name}={value}" for name, value in layer.options.items())
-    form, sign = {"relu": ("max(0, {})", 1), "sigmoid": ("1 / (1 + e^({}))", -1)}.get(
-        layer.kind, (f"{layer.kind}({{}}{options})", 1)
-    )
     written = Equation(
-        [sign * z],
-        lambda shown: form.format(*shown),
-        lambda numbers: float(layer.op.forward(np.float64(sign * numbers[0]), **layer.options)),
+        [z],
+        lambda shown: _in_numbers(layer, *shown),
+        lambda numbers: float(layer.op.forward(np.float64(numbers[0]), **layer.options)),
     )
     return Sum([_alone(layer, cell)], written)
+
+
+def _in_numbers(layer: Layer, z: str) -> str:
+    """Return the formula of an elementwise op with the number `z` for x.
+
+    An op with other quantities in its formula is written as a call.
+    """
+    minus = z.removeprefix("−") if z.startswith("−") else f"−{z}"
+    formula = layer.op.formula.replace("⁻ˣ", f"^({minus})").replace("ˣ", f"^({z})")
+    formula = re.sub(r"(?<=\w) x\b", "(x)", formula)
+    if {*re.findall(r"[^\W\d_]+", formula)} <= {"e", "x", *FUNCTIONS}:
+        formula = re.sub(r"^x$|(?<=[(|])x\b|(?<=, )x\b", z, formula)
+        return re.sub(r"\bx\b", f"({z})" if z.startswith("−") else z, formula)
+    options = "".join(f", {name}={value}" for name, value in layer.options.items())
+    return f"{layer.kind}({z}{options})"
 
 
 def _batch_norm(layer: Layer, cell: Cell) -> Sum:
@@ -304,7 +318,7 @@ WRITERS: dict[str, tuple[Callable[[Layer, Cell], Sum], int]] = {
     "dense": (_dense, 1),
     "batch-norm": (_batch_norm, 3),
     "flatten": (_flatten, 0),
-    "softmax": (_softmax, 1),
+    softmax.kind: (_softmax, 1),
 }
 """Functions by layer kind, with the number of axes of the input, batch axis excluded; 0 for any."""
 
