@@ -10,8 +10,8 @@ from check.test_check_op_causes import CAUSES, FORGOTTEN, LARGE, LAYOUT, TWICE
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check import GradientMismatch, OpCheckError, check_op, register, search
-from tinygrad_cnn.check.cases import CASES, unchecked
+from tinygrad_cnn.check import GradientMismatch, OpCheckError, check_op, search
+from tinygrad_cnn.check.cases import cases_of, missing_calls
 from tinygrad_cnn.check.search import DERIVATIVES, PROPERTIES, RUNS
 from tinygrad_cnn.check.strategies import arrays, operands
 
@@ -383,22 +383,73 @@ def test_no_longer_than_it_may_a_smaller_example_is_looked_for(
 # --- what is refused -----------------------------------------------------------------------------
 
 
-def test_an_op_that_nothing_was_said_of_is_refused() -> None:
-    op = unary(square, square_rule)
-    with pytest.raises(ValueError, match=r"nothing says what to call wrong with; give inputs"):
-        check_op(op)
-    assert ("wrong", "x") in unchecked()
+def test_an_op_without_calls_is_refused_and_the_message_says_what_to_add() -> None:
+    @tg.op(formula="x w")
+    def wrong(x: Any, w: Any, index: Any, scale: float = 1.0) -> Any:
+        return scale * (x @ w)[index]
+
+    wrong.derivative("x", formula="g wᵀ")(lambda g, *, w: g @ w.T)
+    wrong.derivative("w", formula="xᵀ g")(lambda g, *, x: x.T @ g)
+    with pytest.raises(ValueError, match="wrong was not checked: it declares no calls") as raised:
+        check_op(wrong)
+    assert str(raised.value).endswith(
+        "@wrong.calls\n"
+        "def _(draw, s):  # s is tinygrad_cnn.check.strategies\n"
+        '    return {"x": draw(s.arrays((2, 3))), "w": draw(s.arrays((2, 3))), "index": draw(...)}'
+    )
+    assert missing_calls(tg.concatenate) == ""
 
 
-def test_registered_inputs_are_used_and_replaced_by_their_note() -> None:
+def test_an_elementwise_op_needs_no_calls() -> None:
+    report = check_op(unary(square, square_rule), examples=5)
+    assert [row.input for row in report.operands] == ["x"]
+
+    @tg.op(formula="a·b", elementwise=True)
+    def product(a: Any, b: Any, scale: float = 1.0) -> Any:
+        return a * b * scale
+
+    product.derivative("a", formula="g·b")(lambda g, *, b, scale: g * b * scale)
+    assert missing_calls(product)  # b may be anything
+    product.derivative("b", formula="g·a")(lambda g, *, a, scale: g * a * scale)
+    assert [row.input for row in check_op(product, examples=5).operands] == ["a", "b"]
+
+
+def test_calls_are_drawn_and_replaced_by_their_note() -> None:
     op = unary(square, square_rule)
-    register(op, arrays((2,)))
-    register(op, arrays((3,)), note="three", always=[{"x": np.zeros((0, 2))}])
-    register("wrong", {"x": arrays((4,))})
-    assert [case.note for case in CASES["wrong"]] == ["three", ""]
+    seen = set()
+
+    def drawn(shape: tuple[int, ...]) -> Any:
+        def arguments(draw: Any, s: Any) -> Any:
+            seen.add(shape)
+            return draw(s.arrays(shape))
+
+        return arguments
+
+    op.calls(drawn((2,)))
+    op.calls(note="three", always=[{"x": np.zeros((0, 2))}])(drawn((3,)))
+    op.calls(drawn((4,)))
+    assert len(cases_of(op)) == 2
     assert check_op(op, examples=6).examples >= 7
-    assert ("wrong", "x") not in unchecked()
-    del CASES["wrong"]
+    assert seen == {(3,), (4,)}
+
+
+def test_calls_without_the_operand_that_is_asked_for_are_skipped() -> None:
+    @tg.op(formula="x + b")
+    def wrong(x: Any, bias: Any = None) -> Any:
+        return x * 1.0 if bias is None else x + bias
+
+    wrong.derivative("x", formula="g")(lambda g: g)
+    wrong.derivative("bias", formula="g")(lambda g: g * 1.001)
+
+    @wrong.calls(always=[{"x": np.ones(2)}])
+    def _(draw: Any, s: Any) -> Any:
+        shape = draw(s.shapes())
+        return draw(s.arrays(shape)), draw(s.one_of(s.none(), s.arrays(shape)))
+
+    assert check_op(wrong, of=["x"], examples=10).worst < 1e-6
+    with pytest.raises(OpCheckError) as raised:
+        check_op(wrong, of=["bias"], examples=3)
+    assert "bias=np.array(" in raised.value.example
 
 
 def test_inputs_that_do_not_fit_the_op_are_refused() -> None:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check import OpCheckError, check_op, register, search
-from tinygrad_cnn.check.cases import CASES
+from tinygrad_cnn.check import OpCheckError, check_op, search
 from tinygrad_cnn.check.search import COMPARED, DERIVATIVES
 from tinygrad_cnn.check.strategies import arrays, operands
 
@@ -283,13 +282,14 @@ def test_a_large_forward_that_reads_memory_in_its_order_is_found() -> None:
     assert error.property == LAYOUT
 
 
-def test_large_calls_may_be_registered() -> None:
+def test_large_calls_may_be_declared() -> None:
     op = unary(square, square_rule)
-    register(op, arrays((2,)), large=[arrays((40, 50)), {"x": arrays((7, 500))}])
-    try:
-        assert check_op(op, examples=4).largest == 3500
-    finally:
-        del CASES["wrong"]
+
+    @op.calls(large=[{"shape": (40, 50)}, {"shape": (7, 500)}])
+    def _(draw: Any, s: Any, shape: Any = (2,)) -> Any:
+        return draw(s.arrays(shape))
+
+    assert check_op(op, examples=4).largest == 3500
 
 
 # --- how many ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import tinygrad_cnn as tg
 from tinygrad_cnn.check import check_op
 from tinygrad_cnn.check.call import Call
-from tinygrad_cnn.check.cases import CASES
+from tinygrad_cnn.check.cases import Case, cases_of
 from tinygrad_cnn.check.large_calls import enlarged, growths, largest, with_axes
 from tinygrad_cnn.engine import depthwise, direct, im2col, input_gradient_rows, winograd
 
@@ -55,13 +55,13 @@ def test_every_algorithm_runs_in_float32_in_each_direction(
     assert in_float32 >= expected | {("input_gradient_rows", "input_gradient")}
 
 
-@pytest.mark.parametrize("name", sorted(name for name in CASES if not CASES[name][0].large))
+@pytest.mark.parametrize("name", sorted(n for n, op in tg.OPS.items() if not cases_of(op)[0].large))
 def test_every_other_op_is_called_with_thousands_of_entries(name: str) -> None:
-    most = max(run_of(name, case, seed) for case in CASES[name] for seed in range(4))
+    most = max(run_of(case, seed) for case in cases_of(tg.OPS[name]) for seed in range(4))
     assert most >= 4_000
 
 
-def run_of(name: str, case: Any, seed: int) -> int:
+def run_of(case: Case, seed: int) -> int:
     """Return the entries of a call that is made larger, of one that is drawn."""
     from hypothesis import HealthCheck, Phase, settings
     from hypothesis import seed as seeded
@@ -73,7 +73,7 @@ def run_of(name: str, case: Any, seed: int) -> int:
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(arguments=case.arguments)
     def draw(arguments: Any) -> None:
-        call = with_axes(case.call(tg.OPS[name], arguments))
+        call = with_axes(case.call(arguments))
         rng = np.random.default_rng(seed)
         ways = growths(call, rng)
         made, _ = enlarged(call, ways, 5_000, rng)

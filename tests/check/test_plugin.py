@@ -20,7 +20,6 @@ OURS = [op for op in tg.OPS.values() if op.__module__.startswith("tinygrad_cnn."
 HEAD = """
 import numpy as np
 import tinygrad_cnn as tg
-from tinygrad_cnn.check import register, strategies
 
 @tg.op(formula="x·σ(x)", elementwise=True)
 def swish(x):
@@ -37,7 +36,7 @@ WRONG = """
 def _(g, *, x, y):
     return g * y / x
 """
-REGISTERED = "\nregister(swish, strategies.arrays(nonzero=True))\n"
+DECLARED = "\nswish.calls(lambda draw, s: draw(s.arrays(nonzero=True)))\n"
 TEST = "\ndef test_something():\n    pass\n"
 
 
@@ -65,7 +64,7 @@ def outcomes(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 def test_a_test_is_collected_for_each_derivative_and_the_users_ops_too(tmp_path: Path) -> None:
     some = ["-k", "something or tanh or div or swish"]
-    done = run(tmp_path, HEAD + WRONG + REGISTERED + TEST, "--check-ops", *some)
+    done = run(tmp_path, HEAD + WRONG + DECLARED + TEST, "--check-ops", *some)
     assert done.returncode == 1, done.stderr
     assert outcomes(done) == {
         "test_something": "PASSED",
@@ -84,14 +83,15 @@ def test_a_test_is_collected_for_each_derivative_and_the_users_ops_too(tmp_path:
     assert "hypothesis" not in done.stdout.split("FAILURES")[1].lower()  # nor its traceback
 
 
-def test_an_op_without_a_case_fails(tmp_path: Path) -> None:
-    done = run(tmp_path, HEAD + WRONG + TEST, "--check-ops", "-k", "swish")
+def test_an_op_without_calls_fails(tmp_path: Path) -> None:
+    undeclared = HEAD.replace(", elementwise=True", "")
+    done = run(tmp_path, undeclared + WRONG + TEST, "--check-ops", "-k", "swish")
     assert outcomes(done)["swish[x]"] == "FAILED"
-    assert "nothing says what to call swish with" in done.stdout
+    assert "swish was not checked: it declares no calls; add" in done.stdout
 
 
 def test_a_right_op_of_the_users_passes_by_central_differences(tmp_path: Path) -> None:
-    done = run(tmp_path, HEAD + RIGHT + REGISTERED + TEST, "--check-ops",
+    done = run(tmp_path, HEAD + RIGHT + DECLARED + TEST, "--check-ops",
                "-m", "check_ops", "-k", "swish", "--check-ops-examples", "5",
                "--check-ops-seed", "3")  # fmt: skip
     assert done.returncode == 0, done.stdout

@@ -11,14 +11,12 @@ import pytest
 from typer.testing import Result
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check.cases import CASES
 
 Call = Callable[..., Result]
 
 SWISH = """
 import numpy as np
 import tinygrad_cnn as tg
-from tinygrad_cnn.check import register, strategies
 
 @tg.op(formula="x·σ(x)", elementwise=True)
 def swish(x):
@@ -28,7 +26,7 @@ def swish(x):
 def _(g, *, x, y):
     return g * tg.sigmoid(x) * (1 + x - y)
 
-register(swish, strategies.arrays((3,)))
+swish.calls(lambda draw, s: draw(s.arrays((3,))))
 """
 
 
@@ -42,7 +40,6 @@ def file(tmp_path: Path, ops_of_its_own: None) -> Path:
 @pytest.fixture(autouse=True)
 def forget() -> object:
     yield
-    CASES.pop("swish", None)
     sys.modules.pop("activations", None)
 
 
@@ -76,11 +73,12 @@ def test_a_wrong_op_is_named_with_the_smallest_example(call: Call, file: Path) -
     assert result.stdout.endswith("1 of 2 ops are correct\n")
 
 
-def test_an_op_without_inputs_is_not_checked_and_not_called_wrong(call: Call, file: Path) -> None:
-    file.write_text(SWISH.partition("register(swish")[0], encoding="utf-8")
+def test_an_op_without_calls_is_not_checked_and_not_called_wrong(call: Call, file: Path) -> None:
+    undeclared = SWISH.partition("swish.calls(")[0].replace(", elementwise=True", "")
+    file.write_text(undeclared, encoding="utf-8")
     result = call("check", file, "neg", "--examples", 5)
     assert result.exit_code == 1
-    assert "swish was not checked: it has no example calls" in result.stdout
+    assert "swish was not checked: it declares no calls; add" in result.stdout
     assert "wrong" not in result.stdout
     assert result.stdout.endswith("1 of 2 ops are correct, 1 not checked\n")
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from support.compare import assert_close
 from support.drawing import at_least
 from support.entries import Entries
+from support.example_calls import calls
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.check.call import Call
-from tinygrad_cnn.check.cases import CASES
 from tinygrad_cnn.derivation.measure import local_norm
 from tinygrad_cnn.derivation.paths import Edge, Paths
 from tinygrad_cnn.derivation.symbols import Symbols, leaf_names
@@ -34,13 +34,6 @@ BY_RULE = {
 }
 """The derivatives that are shown by their rule, for all calls."""
 LARGEST_JACOBIAN = 20_000
-
-
-def calls(name: str, of: str) -> st.SearchStrategy[Call]:
-    cases = [case for case in CASES[name] if case.of is None or of in case.of]
-    return st.one_of([
-        case.arguments.map(lambda drawn, case=case: case.call(OURS[name], drawn)) for case in cases
-    ])  # fmt: skip
 
 
 class Recorded:

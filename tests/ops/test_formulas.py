@@ -20,11 +20,12 @@ from support import numeric
 from support.compare import assert_close
 from support.drawing import at_least
 from support.evaluation import Evaluation
+from support.example_calls import calls
 from support.formulas import FormulaError
 from support.symbolic import expression
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check.cases import CASES
+from tinygrad_cnn.check.call import Call
 
 OURS = {name: op for name, op in tg.OPS.items() if op.__module__.startswith("tinygrad_cnn.ops.")}
 ELEMENTWISE = [name for name, op in OURS.items() if op.elementwise]
@@ -87,15 +88,6 @@ def test_sympy_would_refute_a_wrong_formula(formula: str, wrong: str) -> None:
 # --- on arrays -----------------------------------------------------------------------------------
 
 
-def calls(name: str, of: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
-    """Draw arguments of an op, of all its cases that are about `of`."""
-    cases = [case for case in CASES[name] if of is None or case.of is None or of in case.of]
-    return st.one_of([
-        case.arguments.map(lambda drawn, case=case: dict(case.call(OURS[name], drawn).arguments))
-        for case in cases
-    ])  # fmt: skip
-
-
 few = at_least(25)
 
 
@@ -103,8 +95,8 @@ few = at_least(25)
 def test_forward_formula_is_what_the_op_computes(name: str) -> None:
     @few
     @given(calls(name))
-    def holds(arguments: dict[str, Any]) -> None:
-        at = Evaluation(name, arguments, 0)
+    def holds(call: Call) -> None:
+        at = Evaluation(name, dict(call.arguments), 0)
         assert_close(at.y, at.fitted(at.value(at.op.formula), at.y.shape), at.op.formula)
 
     holds()
@@ -116,8 +108,8 @@ def test_formula_of_a_derivative_is_what_its_rule_computes(name: str, of: str) -
 
     @few
     @given(calls(name, of), st.integers(0, 99))
-    def holds(arguments: dict[str, Any], seed: int) -> None:
-        at = Evaluation(name, arguments, seed)
+    def holds(call: Call, seed: int) -> None:
+        at = Evaluation(name, dict(call.arguments), seed)
         given = dict(at.arguments)
         if at.op.sequence:
             leaves = [tg.Tensor(part, requires_grad=True) for part in given[of]]

@@ -9,23 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.example_calls import calls
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.check.call import Call
-from tinygrad_cnn.check.cases import CASES
 from tinygrad_cnn.nn import init
 
 OURS = [name for name, op in tg.OPS.items() if op.__module__.startswith("tinygrad_cnn.")]
 SIGNED, UNSIGNED = ("i1", "i2", "i4", "i8"), ("u1", "u2", "u4", "u8")
 INTEGERS = (*SIGNED, *UNSIGNED)
 LARGEST = 1 << 20  # products wrap in 32 bits; float32 has room for more
-
-
-def calls(name: str) -> st.SearchStrategy[Call]:
-    return st.one_of([
-        case.arguments.map(lambda drawn, case=case: case.call(tg.OPS[name], drawn))
-        for case in CASES[name]
-    ])  # fmt: skip
 
 
 def numbers(dtype: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.example_calls import calls
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check.cases import CASES
+from tinygrad_cnn.check.call import Call
 
 Array = np.ndarray[Any, Any]
 OURS = {name: op for name, op in tg.OPS.items() if op.__module__.startswith("tinygrad_cnn.ops.")}
@@ -34,14 +35,6 @@ SUBTRACTED: dict[str, Callable[..., Any]] = {
 }
 """Ops whose rules subtract what may be equal, such as 1 − y: the size of that, for a flow of 1. The
 difference is exact to a rounding of it."""
-
-
-def calls(name: str) -> st.SearchStrategy[dict[str, Any]]:
-    """Draw arguments of an op, of all its cases."""
-    return st.one_of([
-        case.arguments.map(lambda drawn, case=case: dict(case.call(OURS[name], drawn).arguments))
-        for case in CASES[name]
-    ])  # fmt: skip
 
 
 def scaled(value: Any, exponent: int) -> Any:
@@ -104,7 +97,8 @@ def test_float32_agrees_with_float64_wherever_it_can_hold_the_result(name: str) 
     op = OURS[name]
 
     @given(calls(name), st.lists(EXPONENTS, min_size=3, max_size=3), EXPONENTS)
-    def holds(arguments: dict[str, Any], exponents: list[int], of_g: int) -> None:
+    def holds(call: Call, exponents: list[int], of_g: int) -> None:
+        arguments = dict(call.arguments)
         for operand, exponent in zip(op.operands, exponents, strict=False):
             if arguments.get(operand) is not None:
                 arguments[operand] = scaled(arguments[operand], exponent)

@@ -14,7 +14,6 @@ from tinygrad_cnn.check.report import GradientReport, InputReport, OperandReport
 
 if TYPE_CHECKING:
     from tinygrad_cnn.check import strategies
-    from tinygrad_cnn.check.cases.registry import register
     from tinygrad_cnn.check.ops import check_op
 
 __all__ = [
@@ -27,11 +26,10 @@ __all__ = [
     "OperandReport",
     "check_gradients",
     "check_op",
-    "register",
     "strategies",
 ]
 
-_LATE = {"check_op": "ops", "register": "cases", "strategies": "strategies"}
+_LATE = {"check_op": "ops", "strategies": "strategies"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-from tinygrad_cnn.check.cases import CASES, Case
-from tinygrad_cnn.check.cases.registry import Inputs, as_strategy
+from tinygrad_cnn.check.cases import Inputs, cases_of, missing_calls
 from tinygrad_cnn.check.inputs import check_count, check_method
 from tinygrad_cnn.check.report import InputReport, OperandReport, OpReport
 from tinygrad_cnn.check.search import Search, parameter_of
@@ -38,7 +37,9 @@ def check_op(
     ----------
     op : Op
     inputs : strategy or mapping, optional
-        How to draw the arguments, as for `register`; by default, the registered cases.
+        How to draw the arguments: a strategy for the only operand, for a tuple of all operands, or
+        for all arguments by name; or a mapping of parameters to strategies and plain values. By
+        default, the example calls of the op's declaration (`Op.calls`).
     of : sequence of str, optional
         The operands to differentiate by; by default, all.
     reference : callable, optional
@@ -65,7 +66,7 @@ def check_op(
     TypeError
         If `op` is not an op.
     ValueError
-        If `inputs` is not given and the op is not registered, or an option is out of range.
+        If `inputs` is not given and the op declares no calls, or an option is out of range.
 
     Examples
     --------
@@ -102,14 +103,18 @@ def check_op(
         check_count("check_op", "seed", seed, 0)
     if isinstance(of, str):
         raise TypeError(f"check_op: of is {of!r}, expected a list of operands: [{of!r}]")
-    chosen = _cases(op, inputs)
+    if not op.operands:
+        raise ValueError(f"check_op: {op.name} has no derivative")
+    chosen = cases_of(op, inputs)
+    if not chosen:
+        raise ValueError(f"check_op: {missing_calls(op)}")
     if of is not None:
-        chosen = [case for case in chosen if set(of) <= set(case.operands(op))]
+        chosen = [case for case in chosen if set(of) <= set(case.operands)]
         if not chosen or not of:
             known = ", ".join(op.operands) or "none"
             raise ValueError(f"check_op: {op.name} has no case for of={tuple(of)}, of {known}")
     started = perf_counter()
-    searches = [Search(op, case, of, reference, order, method, seed) for case in chosen]
+    searches = [Search(case, of, reference, order, method, seed) for case in chosen]
     asked = math.ceil(examples / len(searches))
     for search in searches:
         search(asked)
@@ -124,19 +129,6 @@ def check_op(
     )
     fewer = any(search.tried < asked for search in searches)
     return OpReport(op.name, found, tried, seconds, most, examples if fewer else None)
-
-
-def _cases(op: Op[Any], inputs: Inputs | None) -> list[Case]:
-    if not op.operands:
-        raise ValueError(f"check_op: {op.name} has no derivative")
-    if inputs is not None:
-        return [Case(op.name, as_strategy(inputs))]
-    if op.name not in CASES:
-        raise ValueError(
-            f"check_op: nothing says what to call {op.name} with; give inputs, such as "
-            f"check_op({op.name}, check.strategies.arrays()), or check.register() them"
-        )
-    return CASES[op.name]
 
 
 def _merged(name: str, rows: Sequence[InputReport]) -> OperandReport:

@@ -248,7 +248,7 @@ def check(
         list[str] | None,
         typer.Argument(
             metavar="OP",
-            help="Names of ops, or Python files that declare and register some.",
+            help="Names of ops, or Python files that declare some.",
             show_default="all ops",
         ),
     ] = None,

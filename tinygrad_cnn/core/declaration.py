@@ -12,6 +12,7 @@ import inspect
 import linecache
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Generic, Literal, ParamSpec, TypeAlias, get_args
 
 import numpy as np
@@ -38,6 +39,10 @@ _PACKAGE = __name__.partition(".")[0] + "."
 P = ParamSpec("P")
 Rule = Callable[..., Any]
 Reader = Callable[[list[Any], list[Any], Any, dict[str, Any]], list[Any]]
+Draw: TypeAlias = Callable[[Any], Any]
+"""Hypothesis' ``draw``: it takes a strategy and returns a value."""
+Strategies: TypeAlias = ModuleType
+"""The module `tinygrad_cnn.check.strategies`, which the core does not import."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,16 @@ class Derivative:
     formula: str
     latex: str
     equation: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleCalls:
+    """Example calls of an op, as declared with `Declaration.calls`."""
+
+    function: Callable[..., Any]
+    of: tuple[str, ...] | None
+    always: tuple[Mapping[str, Any], ...]
+    large: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +119,8 @@ class Declaration(Generic[P]):
         Extra values that rules may use, computed only if a rule asks for them.
     intermediates : dict of str to callable
         Differentiable values that the forward and the rules share.
+    example_calls : dict of str to ExampleCalls
+        The calls that checks of the op draw, by their note.
     """
 
     def __init__(
@@ -143,6 +160,7 @@ class Declaration(Generic[P]):
         self.derivatives: dict[str, Derivative] = {}
         self.residuals: dict[str, Callable[..., Any]] = {}
         self.intermediates: dict[str, Callable[..., Any]] = {}
+        self.example_calls: dict[str, ExampleCalls] = {}
         self._cost: Callable[..., int] = lambda: 0
         whole = inspect.signature(forward)
         taken = [p for p in whole.parameters.values() if p.kind is not p.KEYWORD_ONLY]
@@ -263,6 +281,60 @@ class Declaration(Generic[P]):
         self._check_names(_names(function), *self.intermediates)
         self._cost = function
         return function
+
+    def calls(
+        self,
+        function: Callable[..., Any] | None = None,
+        *,
+        of: Sequence[str] | None = None,
+        note: str = "",
+        always: Sequence[Mapping[str, Any]] = (),
+        large: Sequence[Mapping[str, Any]] = (),
+    ) -> Callable[..., Any]:
+        """Declare example calls, which checks of the op draw.
+
+        The decorated function takes Hypothesis' ``draw`` and the module `check.strategies`. It
+        returns the arguments of a call: a dict by name, a tuple of all operands, or the only one.
+        It runs only when the op is checked; declaring it does not import Hypothesis.
+
+        An elementwise op needs no example calls if each parameter without a default is an operand
+        and takes any number.
+
+        Parameters
+        ----------
+        of : sequence of str, optional
+            The operands to differentiate by; by default, all that are given and not None.
+        note : str
+            Distinguishes several declarations for one op; the same note replaces the earlier one.
+        always : sequence of dict
+            Arguments that are always tried: corner cases and past failures.
+        large : sequence of dict
+            Further arguments of the function, for large calls: one set for each algorithm that
+            large calls select. By default, the axes of drawn calls are lengthened.
+
+        Examples
+        --------
+        >>> import tinygrad_cnn as tg
+        >>> @tg.op(formula="1 / x", elementwise=True)
+        ... def inverse(x):
+        ...     return 1 / x
+        >>> @inverse.derivative("x", formula="−g·y²")
+        ... def _(g, *, y):
+        ...     return -g * y * y
+        >>> @inverse.calls
+        ... def _(draw, strategies):
+        ...     return draw(strategies.arrays(nonzero=True))
+        >>> tg.check.check_op(inverse).examples
+        50
+        >>> del tg.OPS["inverse"]
+        """
+
+        def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+            chosen = None if of is None else tuple(of)
+            self.example_calls[note] = ExampleCalls(function, chosen, tuple(always), tuple(large))
+            return function
+
+        return declare if function is None else declare(function)
 
     def cost(self, arguments: dict[str, Any], output: Array) -> int:
         """Return the number of multiply-adds of a call; 0 if no count was declared."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import elementwise as engine
@@ -150,6 +153,14 @@ def _(g: Array, *, positive_branch: Array, negative_slope: float) -> Array:
     return kept + masked(g * negative_slope, ~positive_branch)
 
 
+@leaky_relu.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    return {
+        "x": draw(s.arrays()),
+        "negative_slope": draw(s.sampled_from([0.01, 0.5, 0.0, -1.0])),
+    }
+
+
 @op(formula="ln(1 + eˣ)", latex=r"\ln(1+e^x)", elementwise=True, role="activation")
 def softplus(x: Array) -> Array:
     """Return ln(1 + eˣ), elementwise, without overflow; its derivative is the sigmoid.
@@ -257,6 +268,20 @@ def log_softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
 )
 def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
     return _cooled(g - exp(y) * sum_over(g, axis, True), temperature)
+
+
+_EMPTY: list[dict[str, Any]] = [{"x": np.zeros((0, 3))}, {"x": np.zeros((3, 0)), "axis": 0}]
+
+
+@softmax.calls(always=_EMPTY)
+@log_softmax.calls(always=_EMPTY)
+def _(draw: Draw, s: Strategies) -> Any:
+    x = draw(s.arrays(s.shapes(min_dims=1)))
+    return {
+        "x": x,
+        "axis": draw(s.integers(-x.ndim, x.ndim - 1)),
+        "temperature": draw(s.sampled_from([1.0, 0.5, 3.0])),
+    }
 
 
 def _shifted(name: str, x: Array, axis: int, temperature: float) -> Array:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike
 
+from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import elementwise as engine
@@ -113,6 +116,12 @@ def _(g: Array, *, a: Array, b: Array) -> Array:
     return -(g * (a / b / b))  # b² overflows and underflows long before a / b² does
 
 
+@div.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    a, b = draw(s.broadcasting(2))
+    return draw(s.arrays(a)), draw(s.arrays(b, nonzero=True))
+
+
 @op(formula="−x", latex="-x", elementwise=True, integers="widened")
 def neg(x: Array) -> Array:
     """Return `x` negated, elementwise.
@@ -164,6 +173,32 @@ def _(g: Array, *, a: Array, y: Array) -> Array:
     return masked(g, nonzero) * (masked(y, nonzero) * log(where(nonzero, a, 1.0)))
 
 
+@pow.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    a, b = draw(s.broadcasting(2))
+    return draw(s.arrays(a, low=1 / 16)), draw(s.arrays(b))
+
+
+@pow.calls(note="whole b", of=["a"])
+def _(draw: Draw, s: Strategies) -> Any:
+    return draw(s.arrays()), draw(s.sampled_from([0, 1, 2, 3.0]))
+
+
+@pow.calls(note="negative b", of=["a"])
+def _(draw: Draw, s: Strategies) -> Any:
+    return draw(s.arrays(nonzero=True)), draw(s.sampled_from([-1, -2.0, np.array([-3.0])]))
+
+
+@pow.calls(note="fractional b", of=["a"])
+def _(draw: Draw, s: Strategies) -> Any:
+    return draw(s.arrays(low=1 / 16)), draw(s.sampled_from([0.5, -0.5, 2.5]))
+
+
+@pow.calls(note="constant a", of=["b"])
+def _(draw: Draw, s: Strategies) -> Any:
+    return draw(s.sampled_from([2.0, 0.5, np.array([3.0])])), draw(s.arrays())
+
+
 @op(formula="eˣ", latex="e^x", elementwise=True)
 def exp(x: Array) -> Array:
     """Return e to the power `x`, elementwise.
@@ -200,6 +235,9 @@ def _(g: Array, *, x: Array) -> Array:
     return g / x
 
 
+log.calls(lambda draw, s: draw(s.arrays(low=1 / 16)))
+
+
 @op(formula="√x", latex=r"\sqrt{x}", elementwise=True)
 def sqrt(x: Array) -> Array:
     """Return the square root of `x`, elementwise; its derivative at 0 is infinite.
@@ -216,6 +254,9 @@ def sqrt(x: Array) -> Array:
 @sqrt.derivative("x", formula="g / (2·y)", latex=r"\frac{g}{2y}")
 def _(g: Array, *, y: Array) -> Array:
     return g / (2.0 * y)
+
+
+sqrt.calls(lambda draw, s: draw(s.arrays(low=1 / 16)))
 
 
 @op(formula="|x|", latex=r"\lvert x\rvert", elementwise=True, integers="widened")
@@ -240,6 +281,9 @@ def sign(x: Array) -> Array:
 def _(g: Array, *, sign: Array) -> Array:
     nonzero = sign != 0
     return (g if nonzero.all() else masked(g, nonzero)) * sign
+
+
+abs.calls(lambda draw, s: draw(s.arrays(nonzero=True)))
 
 
 @op(formula="max(a, b)", latex=r"\max(a, b)", elementwise=True, integers="kept")
@@ -270,6 +314,9 @@ def _(g: Array, *, a_is_larger: Array) -> Array:
     return masked(g, ~a_is_larger)
 
 
+maximum.calls(lambda draw, s: draw(s.operands(2, low=-1.0, high=1.0)))  # with ties
+
+
 @op(formula="min(a, b)", latex=r"\min(a, b)", elementwise=True, integers="kept")
 def minimum(a: Array, b: Array) -> Array:
     """Return the smaller of `a` and `b`, elementwise; at a tie the gradient goes to `a`.
@@ -296,6 +343,9 @@ def _(g: Array, *, a_is_smaller: Array) -> Array:
 @minimum.derivative("b", formula="g·[a > b]", latex=r"g\,[a > b]")
 def _(g: Array, *, a_is_smaller: Array) -> Array:
     return masked(g, ~a_is_smaller)
+
+
+minimum.calls(lambda draw, s: draw(s.operands(2, low=-1.0, high=1.0)))  # with ties
 
 
 @op(
@@ -348,6 +398,16 @@ def _(g: Array, *, condition: Array) -> Array:
     return where(condition, 0.0, g)
 
 
+@where.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    condition, a, b = draw(s.broadcasting(3))
+    return {
+        "condition": draw(s.masks(condition)),
+        "a": draw(s.arrays(a)),
+        "b": draw(s.arrays(b)),
+    }
+
+
 @op(
     formula="min(max(x, low), high)",
     latex=r"\min(\max(x, l), h)",
@@ -397,6 +457,12 @@ def _(g: Array, *, inside: Array) -> Array:
     return masked(g, inside)
 
 
+@clip.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    low, high = draw(s.sampled_from([(-1.0, 0.5), (-1.0, 1.0), (-1.0, None), (None, 0.5)]))
+    return {"x": draw(s.arrays()), "low": low, "high": high}
+
+
 @op(formula="x", latex="x", elementwise=True, complex_step=False, integers="kept")
 def astype(x: Array, dtype: DTypeLike) -> Array:
     """Return `x` in another dtype; the gradient is converted back to the dtype of `x`.
@@ -415,6 +481,9 @@ def astype(x: Array, dtype: DTypeLike) -> Array:
 @astype.derivative("x", formula="g", latex="g")
 def _(g: Array, *, dtype: DTypeLike) -> Array:
     return g if np.dtype(dtype).kind in "fc" else g * 0
+
+
+astype.calls(lambda draw, s: {"x": draw(s.arrays()), "dtype": "f8"})
 
 
 def masked(g: Array, mask: Array) -> Array:

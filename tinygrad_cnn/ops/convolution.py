@@ -8,9 +8,11 @@ three has the other two as derivatives.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import convolution as engine
@@ -294,6 +296,57 @@ def _(u_shape: Shape, shape: Shape) -> int:
 @conv_transpose2d.multiply_adds
 def _(x_shape: Shape, w_shape: Shape) -> int:
     return math.prod(x_shape) * math.prod(w_shape[1:])
+
+
+_NO_IMAGES, _NO_RESULTS, _KERNELS = (
+    np.zeros((0, 2, 5, 5)),
+    np.zeros((0, 3, 3, 3)),
+    np.ones((3, 2, 3, 3)),
+)
+_LARGE: list[Options] = [
+    {"images": 2, "channels": 3, "out_channels": 5, "kernel": 3},  # few images: by columns
+    {"images": 8, "channels": 8, "out_channels": 8, "kernel": 3},  # many images: direct
+    {"images": 16, "channels": 16, "out_channels": 32, "kernel": 3},  # many channels too: by tiles
+    # image gradient: by tiles for each phase
+    {"images": 16, "channels": 16, "out_channels": 32, "kernel": 5, "stride": 2},
+    {"images": 8, "channels": 24, "out_channels": 24, "kernel": 3, "groups": 24},  # depthwise
+    # few channels: image gradient row by row
+    {"images": 16, "channels": 3, "out_channels": 8, "kernel": 5, "stride": 2},
+]
+"""Convolutions for each algorithm, and for each way to assemble a gradient from them."""
+
+
+@conv2d.calls(always=[{"x": _NO_IMAGES, "w": _KERNELS}], large=_LARGE)
+def _(draw: Draw, s: Strategies, **size: Any) -> Any:
+    at = draw(s.large_convolutions(**size) if size else s.convolutions())
+    bias = draw(s.one_of(s.none(), s.arrays(at.y[1:2])))
+    return {"x": draw(s.arrays(at.x)), "w": draw(s.arrays(at.w)), "bias": bias, **at.options}
+
+
+@conv2d_input_gradient.calls(
+    always=[{"u": _NO_RESULTS, "w": _KERNELS, "shape": _NO_IMAGES.shape}], large=_LARGE
+)
+def _(draw: Draw, s: Strategies, **size: Any) -> Any:
+    at = draw(s.large_convolutions(**size) if size else s.convolutions())
+    return {"u": draw(s.arrays(at.y)), "w": draw(s.arrays(at.w)), "shape": at.x, **at.options}
+
+
+@conv2d_weight_gradient.calls(
+    always=[{"u": _NO_RESULTS, "x": _NO_IMAGES, "shape": _KERNELS.shape}], large=_LARGE
+)
+def _(draw: Draw, s: Strategies, **size: Any) -> Any:
+    at = draw(s.large_convolutions(**size) if size else s.convolutions())
+    return {"u": draw(s.arrays(at.y)), "x": draw(s.arrays(at.x)), "shape": at.w, **at.options}
+
+
+@conv_transpose2d.calls(always=[{"x": _NO_RESULTS, "w": _KERNELS}], large=_LARGE)
+def _(draw: Draw, s: Strategies, **size: Any) -> Any:
+    if size:
+        at = draw(s.large_convolutions(**size)).transposed
+    else:
+        at = draw(s.transposed_convolutions())
+    bias = draw(s.one_of(s.none(), s.arrays(at.y[1:2])))
+    return {"x": draw(s.arrays(at.x)), "w": draw(s.arrays(at.w)), "bias": bias, **at.options}
 
 
 def _windows(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import threads as engine
@@ -64,6 +66,15 @@ def _(g: Array, *, a: Array, b_shape: Shape) -> Array:
     a_matrix, b_matrix, g_matrix = _as_matrices(a.shape, b_shape)
     product = matmul(_turned(reshape(a, a_matrix)), reshape(g, g_matrix))
     return reshape(sum_to(product, b_matrix), b_shape)
+
+
+@matmul.calls(always=[
+    {"a": np.zeros((0, 3)), "b": np.zeros((3, 0))},
+    {"a": np.zeros((3, 0)), "b": np.zeros((0, 3))},
+])  # fmt: skip
+def _(draw: Draw, s: Strategies) -> Any:
+    a, b = draw(s.matmul_shapes())
+    return draw(s.arrays(a)), draw(s.arrays(b))
 
 
 @matmul.multiply_adds
@@ -136,6 +147,20 @@ def _(g: Array, *, x: Array, w_shape: Shape) -> Array:
 @linear.derivative("bias", formula="Σ g", latex=r"\sum g", equation="28")
 def _(g: Array, *, bias_shape: Shape) -> Array:
     return sum_to(g, bias_shape)
+
+
+@linear.calls(always=[
+    {"x": np.zeros((0, 3)), "w": np.ones((2, 3))},
+    {"x": np.zeros((0, 3)), "w": np.ones((2, 3)), "bias": np.ones(2)},
+])  # fmt: skip
+def _(draw: Draw, s: Strategies) -> Any:
+    inputs, outputs = draw(s.integers(1, 3)), draw(s.integers(1, 3))
+    lead = draw(s.shapes(max_dims=2, min_side=0, max_side=3))
+    return {
+        "x": draw(s.arrays((*lead, inputs))),
+        "w": draw(s.arrays((outputs, inputs))),
+        "bias": draw(s.one_of(s.none(), s.arrays((outputs,)))),
+    }
 
 
 @linear.multiply_adds

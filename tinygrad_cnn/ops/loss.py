@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.reduction import total
@@ -112,6 +113,20 @@ def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Ar
     return g * (1.0 / _share(prediction.shape, reduction)) * (target - prediction)
 
 
+_NO_ROWS = np.zeros((0, 3))
+
+
+@mse.calls(always=[{"prediction": _NO_ROWS, "target": _NO_ROWS, "reduction": "sum"}])
+@squared_error.calls(always=[{"prediction": _NO_ROWS, "target": _NO_ROWS, "reduction": "sum"}])
+def _(draw: Draw, s: Strategies) -> Any:
+    shape = draw(s.shapes())
+    return {
+        "prediction": draw(s.arrays(shape)),
+        "target": draw(s.arrays(shape)),
+        "reduction": draw(s.sampled_from(["mean", "sum", "none"])),
+    }
+
+
 @op(
     formula="−Σ t·ln softmax x / n",
     latex=r"-\frac1n \sum t\,\ln \operatorname{softmax} x",
@@ -200,6 +215,27 @@ def _(
     if np.ndim(target) == logits.ndim:  # rows that need not sum to 1
         probabilities = probabilities * total(wanted, at, keepdims=True)
     return (probabilities - wanted) * g
+
+
+@cross_entropy.calls(
+    of=["logits"],  # of weights as targets, there is no derivative
+    always=[{"logits": _NO_ROWS, "target": np.zeros(0, int), "reduction": "sum"}],
+)
+def _(draw: Draw, s: Strategies) -> Any:
+    logits = draw(s.arrays(s.shapes(min_dims=1)))
+    axis = draw(s.integers(0, logits.ndim - 1))
+    examples = logits.shape[:axis] + logits.shape[axis + 1 :]
+    if draw(s.booleans()):
+        target = draw(s.labels(examples, logits.shape[axis]))
+    else:
+        target = np.moveaxis(draw(s.probabilities((*examples, logits.shape[axis]))), -1, axis)
+    return {
+        "logits": logits,
+        "target": target,
+        "reduction": draw(s.sampled_from(["mean", "sum", "none"])),
+        "label_smoothing": draw(s.sampled_from([0.0, 0.125, 1.0])),
+        "axis": axis,
+    }
 
 
 def class_axis(shape: Shape, axis: int | None) -> int:

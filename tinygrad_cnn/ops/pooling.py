@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import pooling as engine
@@ -85,6 +88,17 @@ def _(g: Array, *, winner: Array, x_shape: Shape, static: Options) -> Array:
     return scatter_windows(g, winner, x_shape, **static)
 
 
+_BEYOND = {"x": np.arange(20.0).reshape(1, 1, 5, 4) / 16, "kernel_size": 2, "ceil_mode": True}
+"""A call whose last windows extend beyond the edge."""
+
+
+@maxpool.calls(always=[{"x": np.zeros((0, 2, 5, 5))}, _BEYOND])
+def _(draw: Draw, s: Strategies) -> Any:
+    at = draw(s.poolings())
+    ties = s.arrays(at.x, low=-1.0, high=1.0)
+    return {"x": draw(s.one_of(s.distinct(at.x), ties)), **at.options}
+
+
 @op(
     formula="x at the chosen cell of each window",
     latex=r"x_{\text{winner}}",
@@ -133,6 +147,12 @@ def _(g: Array, *, winner: Array, x_shape: Shape, static: Options) -> Array:
     return scatter_windows(g, winner, x_shape, **static)
 
 
+@gather_windows.calls(always=[{"x": np.zeros((0, 2, 5, 5)), "winner": np.zeros((0, 2, 2, 2), int)}])
+def _(draw: Draw, s: Strategies) -> Any:
+    at = draw(s.poolings())
+    return {"x": draw(s.arrays(at.x)), "winner": draw(s.winners(at)), **at.options}
+
+
 @op(
     formula="zeros with Σ of u at the chosen cells",
     latex=r"\text{scatter}(u)",
@@ -173,6 +193,14 @@ def scatter_windows(
 @scatter_windows.derivative("u", formula="g at the chosen cells", latex=r"g_{\text{winner}}")
 def _(g: Array, *, winner: Array, static: Options) -> Array:
     return gather_windows(g, winner, **static)
+
+
+@scatter_windows.calls(always=[{
+    "u": np.zeros((0, 2, 2, 2)), "winner": np.zeros((0, 2, 2, 2), int), "shape": (0, 2, 5, 5),
+}])  # fmt: skip
+def _(draw: Draw, s: Strategies) -> Any:
+    at = draw(s.poolings())
+    return {"u": draw(s.arrays(at.y)), "winner": draw(s.winners(at)), "shape": at.x, **at.options}
 
 
 @op(
@@ -229,6 +257,12 @@ def _(g: Array, *, x_shape: Shape, static: Options) -> Array:
     return avgpool_gradient(g, x_shape, **static)
 
 
+@avgpool.calls(always=[{"x": np.zeros((0, 2, 5, 5))}, _BEYOND])
+def _(draw: Draw, s: Strategies) -> Any:
+    at = draw(s.poolings(average=True))
+    return {"x": draw(s.arrays(at.x)), **at.options}
+
+
 @op(formula="u / k shared over each window", latex=r"\frac{u}{k}")
 def avgpool_gradient(
     u: Array,
@@ -259,6 +293,12 @@ def avgpool_gradient(
                              latex=r"\frac1k \sum_{\text{window}} g")  # fmt: skip
 def _(g: Array, *, static: Options) -> Array:
     return avgpool(g, **static)
+
+
+@avgpool_gradient.calls(always=[{"u": np.zeros((0, 2, 2, 2)), "shape": (0, 2, 5, 5)}])
+def _(draw: Draw, s: Strategies) -> Any:
+    at = draw(s.poolings(average=True))
+    return {"u": draw(s.arrays(at.y)), "shape": at.x, **at.options}
 
 
 def global_avgpool(x: Array) -> Array:

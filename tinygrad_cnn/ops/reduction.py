@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import reduction as engine
@@ -157,6 +158,15 @@ def _(g: Array, *, x: Array, y: Array, axis: Axis) -> Array:
     total = sum(weights, axis, True)  # 1, unless x is so large that y is coarse
     g = reshape(g, total.shape) / where(total > 0, total, 1.0)
     return broadcast_to(g, x.shape) * weights
+
+
+def _example(draw: Draw, s: Strategies) -> Any:
+    x = draw(s.arrays(low=-1.0, high=1.0))  # with ties
+    return {"x": x, "axis": draw(s.axes(x.ndim)), "keepdims": draw(s.booleans())}
+
+
+for _reduction in (sum, mean, max, min, logsumexp):
+    _reduction.calls(_example, always=[{"x": np.zeros((0, 3)), "axis": 1}])
 
 
 def log_total(powers: Array, axis: Axis) -> Array:

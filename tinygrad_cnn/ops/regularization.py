@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import elementwise as engine
@@ -57,6 +60,16 @@ def dropout(x: Array, mask: Array, rate: float = 0.5) -> Array:
 @dropout.derivative("x", formula="g·m / (1 − p)", latex=r"\frac{g\,m}{1-p}")
 def _(g: Array, *, mask: Array, rate: float) -> Array:
     return dropout(g, mask, rate)
+
+
+@dropout.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    x = draw(s.arrays())
+    return {
+        "x": x,
+        "mask": draw(s.masks(tuple(draw(s.sampled_from([1, n])) for n in x.shape))),
+        "rate": draw(s.sampled_from([0.0, 0.25, 0.5])),
+    }
 
 
 @op(
@@ -131,6 +144,17 @@ def _(g: Array, *, x: Array, epsilon: float) -> Array:
 @batch_norm.derivative("bias", formula="Σ g", latex=r"\sum g")
 def _(g: Array) -> Array:
     return sum_over(g, _other_axes(g))
+
+
+@batch_norm.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    shape = draw(s.shapes(min_dims=2, max_dims=4, max_side=3))
+    return {
+        "x": draw(s.arrays(shape)),
+        "w": draw(s.arrays(shape[1:2])),
+        "bias": draw(s.arrays(shape[1:2])),
+        "epsilon": draw(s.sampled_from([1e-3, 0.5])),
+    }
 
 
 def _normalised(x: Array, epsilon: float) -> tuple[Array, Array]:

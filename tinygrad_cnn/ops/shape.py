@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Array, Variable
@@ -60,6 +61,13 @@ def _(g: Array, *, x_shape: Shape) -> Array:
     return reshape(g, x_shape)
 
 
+@reshape.calls(always=[{"x": np.zeros((0, 3)), "shape": (3, 0)}])
+def _(draw: Draw, s: Strategies) -> Any:
+    shape = draw(s.shapes(max_dims=4, max_side=3))
+    new = draw(s.sampled_from([shape[::-1], (*shape, 1), (1, *shape), (-1,), -1]))
+    return {"x": draw(s.arrays(shape)), "shape": new}
+
+
 @op(
     formula="x with its axes permuted",
     latex=r"x^{\mathsf T}",
@@ -104,6 +112,18 @@ def _(g: Array, *, axes: Sequence[int] | None) -> Array:
     return transpose(g, tuple(order.index(axis) for axis in range(len(order))))
 
 
+@transpose.calls(always=[
+    {"x": np.zeros((0, 3))},
+    {"x": np.arange(24.0).reshape(2, 3, 4) / 16, "axes": (1, 2, 0)},
+])  # fmt: skip
+def _(draw: Draw, s: Strategies) -> Any:
+    x = draw(s.arrays())
+    order = draw(s.permutations(range(x.ndim)))
+    if x.ndim and draw(s.booleans()):
+        order[0] -= x.ndim
+    return {"x": x, "axes": draw(s.sampled_from([tuple(order), tuple(order), None]))}
+
+
 @op(
     formula="x repeated to a larger shape",
     latex=r"\operatorname{broadcast} x",
@@ -136,6 +156,12 @@ def broadcast_to(x: Array, shape: int | Sequence[int]) -> Array:
 @broadcast_to.derivative("x", formula="Σ of g over the repeats", latex=r"\sum_{\text{repeats}} g")
 def _(g: Array, *, x_shape: Shape) -> Array:
     return sum_to(g, x_shape)
+
+
+@broadcast_to.calls(always=[{"x": np.zeros((0, 1)), "shape": (2, 0, 3)}])
+def _(draw: Draw, s: Strategies) -> Any:
+    shape, other = draw(s.broadcasting(2))
+    return {"x": draw(s.arrays(shape)), "shape": np.broadcast_shapes(shape, other)}
 
 
 @op(
@@ -179,6 +205,12 @@ def _(g: Array, *, x_shape: Shape) -> Array:
     return broadcast_to(g, x_shape)
 
 
+@sum_to.calls(always=[{"x": np.zeros((0, 3)), "shape": (1, 3)}])
+def _(draw: Draw, s: Strategies) -> Any:
+    shape, other = draw(s.broadcasting(2))
+    return {"x": draw(s.arrays(np.broadcast_shapes(shape, other))), "shape": shape}
+
+
 @op(formula="x[index]", latex=r"x_{\text{index}}", integers="kept", selecting=True)
 def getitem(x: Array, index: Any) -> Array:
     """Return the part of `x` that `index` selects, as NumPy's indexing does.
@@ -209,6 +241,12 @@ def getitem(x: Array, index: Any) -> Array:
 @getitem.derivative("x", formula="g put back into zeros", latex=r"\text{scatter}(g)")
 def _(g: Array, *, index: Any, x_shape: Shape) -> Array:
     return put(g, index, x_shape)
+
+
+@getitem.calls(always=[{"x": np.zeros((0, 3)), "index": (slice(None), 1)}])
+def _(draw: Draw, s: Strategies) -> Any:
+    x = draw(s.arrays())
+    return {"x": x, "index": draw(s.indices(x.shape))}
 
 
 @op(
@@ -245,6 +283,13 @@ def put(x: Array, index: Any, shape: Sequence[int]) -> Array:
 @put.derivative("x", formula="g[index]", latex=r"g_{\text{index}}")
 def _(g: Array, *, index: Any) -> Array:
     return getitem(g, index)
+
+
+@put.calls(always=[{"x": np.zeros(0), "index": (slice(None), 1), "shape": (0, 3)}])
+def _(draw: Draw, s: Strategies) -> Any:
+    shape = draw(s.shapes())
+    index = draw(s.indices(shape))
+    return {"x": draw(s.arrays(np.zeros(shape)[index].shape)), "index": index, "shape": shape}
 
 
 @op(
@@ -297,6 +342,15 @@ def _(g: Array, *, arrays_shape: list[Shape], axis: int | None) -> list[Array]:
     return parts
 
 
+@concatenate.calls(always=[{"arrays": [np.zeros((0, 3)), np.ones((2, 3))]}])
+def _(draw: Draw, s: Strategies) -> Any:
+    shape = draw(s.shapes(min_dims=1, max_side=3))
+    axis = draw(s.integers(-len(shape), len(shape) - 1))
+    before, after = shape[: axis % len(shape)], shape[axis % len(shape) + 1 :]
+    lengths = draw(s.lists(s.integers(0, 3), min_size=1, max_size=3))
+    return {"arrays": [draw(s.arrays((*before, n, *after))) for n in lengths], "axis": axis}
+
+
 @op(
     formula="x₁, x₂, … along a new axis",
     latex=r"[x_1; x_2; \dots]",
@@ -332,6 +386,14 @@ def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
 def _(g: Array, *, arrays_shape: list[Shape], axis: int, y_shape: Shape) -> list[Array]:
     before = (slice(None),) * (axis % len(y_shape))
     return [getitem(g, (*before, i)) for i in range(len(arrays_shape))]
+
+
+@stack.calls(always=[{"arrays": [np.zeros((0, 3))] * 2, "axis": 1}])
+def _(draw: Draw, s: Strategies) -> Any:
+    shape = draw(s.shapes(max_dims=2, max_side=3))
+    count = draw(s.integers(1, 3))
+    axis = draw(s.integers(-len(shape) - 1, len(shape)))
+    return {"arrays": [draw(s.arrays(shape)) for _ in range(count)], "axis": axis}
 
 
 @op(formula="x with a border", latex=r"\operatorname{pad} x", integers="kept", selecting=True)
@@ -382,6 +444,16 @@ def _(g: Array, *, widths: Any, x_shape: Shape) -> Array:
     return getitem(g, inner)
 
 
+@pad.calls(always=[{"x": np.zeros((0, 3)), "widths": 1}])
+def _(draw: Draw, s: Strategies) -> Any:
+    x = draw(s.arrays())
+    width = s.integers(0, 2)
+    pair = s.tuples(width, width)
+    each = s.tuples(*[pair] * x.ndim) if x.ndim else width
+    widths = draw(s.one_of(width, pair, each))
+    return {"x": x, "widths": widths, "value": draw(s.sampled_from([0.0, -1.5]))}
+
+
 @op(formula="x reversed", latex=r"\operatorname{flip} x", integers="kept", selecting=True)
 def flip(x: Array, axis: int | Sequence[int] | None = None) -> Array:
     """Return `x` reversed along `axis` (default: every axis).
@@ -403,6 +475,12 @@ def flip(x: Array, axis: int | Sequence[int] | None = None) -> Array:
 @flip.derivative("x", formula="g reversed", latex=r"\operatorname{flip} g")
 def _(g: Array, *, axis: int | Sequence[int] | None) -> Array:
     return flip(g, axis)
+
+
+@flip.calls(always=[{"x": np.zeros((0, 3)), "axis": 0}])
+def _(draw: Draw, s: Strategies) -> Any:
+    x = draw(s.arrays())
+    return {"x": x, "axis": draw(s.axes(x.ndim))}
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:

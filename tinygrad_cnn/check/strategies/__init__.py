@@ -1,9 +1,26 @@
-"""Hypothesis strategies for arguments of ops: arrays, shapes, windows, memory layouts."""
+"""Hypothesis strategies for arguments of ops: arrays, shapes, windows, memory layouts.
+
+Beside them are the strategies of Hypothesis that most calls need, such as `sampled_from`.
+"""
+
+from hypothesis.strategies import (
+    booleans,
+    floats,
+    integers,
+    just,
+    lists,
+    none,
+    one_of,
+    permutations,
+    sampled_from,
+    tuples,
+)
 
 from tinygrad_cnn.check.strategies.arrays import (
     arrays,
     distinct,
     labels,
+    masks,
     one_hot,
     operands,
     probabilities,
@@ -23,6 +40,7 @@ from tinygrad_cnn.check.strategies.windows import (
     large_convolutions,
     poolings,
     transposed_convolutions,
+    winners,
 )
 
 __all__ = [
@@ -31,18 +49,30 @@ __all__ = [
     "Pooling",
     "arrays",
     "axes",
+    "booleans",
     "broadcasting",
     "convolutions",
     "distinct",
+    "floats",
     "indices",
+    "integers",
+    "just",
     "labels",
     "large_convolutions",
     "layouts",
+    "lists",
+    "masks",
     "matmul_shapes",
+    "none",
     "one_hot",
+    "one_of",
     "operands",
+    "permutations",
     "poolings",
     "probabilities",
+    "sampled_from",
     "shapes",
     "transposed_convolutions",
+    "tuples",
+    "winners",
 ]

@@ -143,6 +143,19 @@ def labels(draw: st.DrawFn, shape: Shapes = (3,), classes: int = 4) -> Array:
     return np.asarray(draw(hnp.arrays(np.int64, chosen, elements=elements, fill=st.nothing())))
 
 
+def masks(shape: Shapes = (3,)) -> st.SearchStrategy[Array]:
+    """Draw an array of bools.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> from tinygrad_cnn.check.strategies import masks
+    >>> find(masks((2, 2)), lambda mask: mask[0, 0])[0]
+    array([ True, False])
+    """
+    return hnp.arrays(np.bool_, shape, fill=st.nothing())
+
+
 def one_hot(shape: Shapes = (3,), classes: int = 4) -> st.SearchStrategy[Array]:
     """Draw labels as float64 rows of shape ``(*shape, classes)``: 1 at the label, 0 elsewhere.
 

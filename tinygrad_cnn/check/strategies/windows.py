@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tinygrad_cnn.check.strategies.shapes import Shape
 
@@ -28,6 +30,11 @@ class Convolution:
     w: Shape
     y: Shape
     options: dict[str, Any]
+
+    @property
+    def transposed(self) -> Convolution:
+        """The transposed convolution, from images of shape `y` to images of shape `x`."""
+        return Convolution(self.y, self.w, self.x, self.options)
 
 
 @dataclass(frozen=True)
@@ -223,6 +230,23 @@ def poolings(draw: st.DrawFn, average: bool = False) -> Pooling:
         options["dilation"] = dilation
     channels = draw(st.sampled_from([(1, 1), (2, 1), (1, 3)]))
     return Pooling((*channels, *size), (*channels, *count), options)
+
+
+@st.composite
+def winners(draw: st.DrawFn, at: Pooling) -> NDArray[Any]:
+    """Draw a cell of each window of a pooling, as an int64 array of the shape of the result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hypothesis import find
+    >>> from tinygrad_cnn.check.strategies import Pooling, winners
+    >>> at = Pooling((1, 1, 4, 4), (1, 1, 2, 2), {"kernel_size": 2})
+    >>> find(winners(at), lambda cells: cells.max() == 3).shape
+    (1, 1, 2, 2)
+    """
+    cells = math.prod(both(at.options["kernel_size"]))
+    return np.random.default_rng(draw(st.integers(0, 2**32 - 1))).integers(cells, size=at.y)
 
 
 def _windows(n: int, reach: int, stride: int, padding: int, ceil_mode: bool) -> int:
