@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.experiments.drawing import COLOURS, draw_curve, name_lines
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
 from tinygrad_cnn.experiments.gallery.common import train
+from tinygrad_cnn.experiments.page import COLOURS, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.experiments.running import perform
-from tinygrad_cnn.experiments.runs import Runs
+from tinygrad_cnn.experiments.runs import FinishedRuns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +79,7 @@ experiment = Experiment(
 def main(folder: Path | None = None) -> Results:
     """Do the runs that `folder` does not hold, and print the answer."""
     with TemporaryDirectory() as temporary:
-        runs = Runs(folder or temporary)
+        runs = FinishedRuns(folder or temporary)
         for outcome in perform(runs.missing(experiment), runs):
             print(outcome.run, outcome.status, outcome.reason)
         results = runs.results(experiment)

@@ -174,7 +174,7 @@ def test_a_vanishing_gradient_is_found_and_cured(load: Load, tmp_path: Path) -> 
 def test_an_experiment_of_ones_own_goes_on_where_it_was(
     load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tinygrad_cnn.experiments.runs import Run, Runs
+    from tinygrad_cnn.experiments.runs import ExperimentRun, FinishedRuns
 
     example = load("own_experiment")
     results = example.main(tmp_path)
@@ -184,6 +184,6 @@ def test_an_experiment_of_ones_own_goes_on_where_it_was(
     said = capsys.readouterr().out
     assert said.count(" done") == 9
     assert "128 wide: 9" in said
-    Runs(tmp_path).path(Run(example.experiment, "8 wide", 1)).unlink()
+    FinishedRuns(tmp_path).path(ExperimentRun(example.experiment, "8 wide", 1)).unlink()
     assert len(example.main(tmp_path).rows) == len(results.rows)
     assert capsys.readouterr().out.count(" done") == 1

@@ -92,14 +92,14 @@ def test_updates_of_small_parameters_are_one_call() -> None:
 
 
 def test_an_update_that_is_not_elementwise_sees_each_parameter_by_itself() -> None:
-    class Normalised(optim.Optimizer):
+    class Normalized(optim.Optimizer):
         def update(self, p: NDArray[Any], g: NDArray[Any], state: dict[str, Any]) -> None:
             p -= self.lr * g / np.linalg.norm(g)
 
     parameters = [nn.Parameter(np.zeros(n, "f4")) for n in (1, 4)]
     for p in parameters:
         p.grad = np.full_like(p.array, 2.0)
-    Normalised(parameters, 1.0).step()
+    Normalized(parameters, 1.0).step()
     assert [p.array.tolist() for p in parameters] == [[-1.0], [-0.5] * 4]
 
 

@@ -11,7 +11,7 @@ from typer.testing import Result
 
 from tinygrad_cnn.bench import benchmark
 from tinygrad_cnn.bench.rounds import Pace
-from tinygrad_cnn.cli import measuring
+from tinygrad_cnn.cli import benchmarking
 
 Call = Callable[..., Result]
 
@@ -21,7 +21,7 @@ ALONE = ("--against", "none", "--threads", 1)
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure next to nothing: what is printed is looked at, not how fast it was."""
-    monkeypatch.setattr(measuring, "QUICK", Pace(rounds=2, turn=0.002, patience=0.1, pause=0.0))
+    monkeypatch.setattr(benchmarking, "QUICK", Pace(rounds=2, turn=0.002, patience=0.1, pause=0.0))
 
 
 def test_tables_show_steps_ops_memory_and_recording(call: Call) -> None:

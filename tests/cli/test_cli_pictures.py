@@ -29,8 +29,8 @@ from tinygrad_cnn.data import (
 from tinygrad_cnn.train import (
     DataSettings,
     ModelSettings,
-    Run,
-    Settings,
+    RunSettings,
+    TrainedModel,
     TrainingSettings,
     evaluate,
 )
@@ -149,14 +149,16 @@ def assert_predicted_as_evaluated(split: Split, source: str, files: list[Path]) 
     layers = tg.nn.Linear(size, len(data.classes), rng=np.random.default_rng(0))
     model = tg.nn.Sequential(tg.nn.Flatten(), layers)
     training = TrainingSettings()
-    run = Run(model, Settings(data=data, model=ModelSettings(name="mlp"), training=training))
+    run = TrainedModel(
+        model, RunSettings(data=data, model=ModelSettings(name="mlp"), training=training)
+    )
     outputs = []
 
     def loss(logits: tg.Tensor, labels: NDArray[Any]) -> tg.Tensor:
         outputs.append(tg.softmax(logits).array)
         return tg.cross_entropy(logits, labels)
 
-    evaluate(model, DataLoader(split.test, None, transform=data.normalise()), loss)
+    evaluate(model, DataLoader(split.test, None, transform=data.normalize()), loss)
     pixels = np.stack([read_picture(path, data) for path in files])
     np.testing.assert_array_equal(pixels, split.test.images)
     np.testing.assert_array_equal(run.probabilities(pixels), outputs[0])

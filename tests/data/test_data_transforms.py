@@ -12,13 +12,13 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tinygrad_cnn.data import Compose, Elastic, Flip, Normalise, Rotate, Shift, Transform
+from tinygrad_cnn.data import Compose, Elastic, Flip, Normalize, Rotate, Shift, Transform
 from tinygrad_cnn.data.warp import sample, smooth
 
 Array = NDArray[Any]
 
 ALL: list[Transform] = [
-    Normalise(0.5, 0.25),
+    Normalize(0.5, 0.25),
     Shift(2),
     Rotate(30),
     Elastic(8, 2),
@@ -211,17 +211,17 @@ def test_bending_is_simards_formula() -> None:
 def test_normalising_subtracts_the_mean_and_divides_by_the_deviation_of_each_channel() -> None:
     images = noise(5, 3, 4, 4) * np.array([1, 2, 3])[:, None, None]
     mean, std = images.mean(axis=(0, 2, 3)), images.std(axis=(0, 2, 3))
-    result = Normalise(tuple(mean), tuple(std))(images, rng())
+    result = Normalize(tuple(mean), tuple(std))(images, rng())
     np.testing.assert_allclose(result.mean(axis=(0, 2, 3)), 0, atol=1e-12)
     np.testing.assert_allclose(result.std(axis=(0, 2, 3)), 1)
-    np.testing.assert_array_equal(Normalise(0.5, 2)(images, rng()), (images - 0.5) / 2)
+    np.testing.assert_array_equal(Normalize(0.5, 2)(images, rng()), (images - 0.5) / 2)
     with pytest.raises(ValueError, match="have 3 channels; expected 2"):
-        Normalise((0, 0), 1)(images, rng())
+        Normalize((0, 0), 1)(images, rng())
 
 
 def test_normalising_takes_its_channels_from_any_sequence() -> None:
     given_array: Any = np.array([0.25, 0.5])
-    assert Normalise(given_array, 1) == Normalise((0.25, 0.5), 1)
+    assert Normalize(given_array, 1) == Normalize((0.25, 0.5), 1)
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
@@ -253,7 +253,7 @@ NAN, INF = float("nan"), float("inf")
         *[(Elastic, value) for value in ((-1, 4), (NAN, 4), (34, 0), (34, -1), (34, INF))],
         *[(Flip, (value,)) for value in (-0.1, 1.1, NAN)],
         *[
-            (Normalise, value)
+            (Normalize, value)
             for value in ((0, 0), (0, -1), (NAN, 1), (0, INF), ((), 1), ((0, 0), (1, 1, 1)))
         ],
     ],

@@ -11,7 +11,7 @@ from support.tiny_experiment import own
 from tinygrad_cnn.experiments.gallery import NAMES, find
 from tinygrad_cnn.experiments.results import Results
 from tinygrad_cnn.experiments.running import perform
-from tinygrad_cnn.experiments.runs import Runs
+from tinygrad_cnn.experiments.runs import FinishedRuns
 from tinygrad_cnn.experiments.writing import FOLDER, PAGE, digest, render_page, write_page
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -40,7 +40,7 @@ def test_a_figure_is_drawn_from_the_table_beside_it(table: Path) -> None:
 
 def test_a_page_is_written_of_what_is_done(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra plots")
-    experiment, runs = find(str(own(tmp_path))), Runs(tmp_path / "out")
+    experiment, runs = find(str(own(tmp_path))), FinishedRuns(tmp_path / "out")
     folder = tmp_path / "docs"
     folder.mkdir()
     perform(runs.missing(experiment, seeds=1), runs)

@@ -14,7 +14,7 @@ from tinygrad_cnn.experiments import experiment as experiment_module
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid, slug
 from tinygrad_cnn.experiments.fingerprint import fingerprint
 from tinygrad_cnn.experiments.gallery import load_file
-from tinygrad_cnn.experiments.results import Results, Row, Spread
+from tinygrad_cnn.experiments.results import Measurement, Results, Spread
 
 LABELS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1)
 NUMBERS = st.floats(width=32)  # nine digits hold them
@@ -22,14 +22,14 @@ NUMBERS = st.floats(width=32)  # nine digits hold them
 
 @given(
     st.lists(
-        st.builds(Row, LABELS, st.integers(0, 9), st.integers(0, 10**6).map(float),
+        st.builds(Measurement, LABELS, st.integers(0, 9), st.integers(0, 10**6).map(float),
                   st.integers(0, 99999).map(lambda n: n / 16), LABELS, NUMBERS),
         min_size=1,
         unique_by=lambda row: (row.variant, row.seed, row.step, row.measure),
     )
 )  # fmt: skip
 def test_a_csv_file_gives_back_what_was_written(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[Row]
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Measurement]
 ) -> None:
     path = tmp_path_factory.mktemp("csv") / "results.csv"
     written = Results("some", rows, {"numpy": "2.0", "machine": "a, b"})
@@ -79,7 +79,7 @@ def test_what_never_was_counts_as_more_than_all_numbers() -> None:
 def test_curves_of_seeds_that_stop_early_have_nan_and_the_median_of_the_rest() -> None:
     values = {0: [1.0, 2.0, 6.0], 1: [3.0, 4.0], 2: [8.0]}
     rows = [
-        Row("a", seed, step, 10.0 * step + seed, "loss", value)
+        Measurement("a", seed, step, 10.0 * step + seed, "loss", value)
         for seed, all_values in values.items()
         for step, value in enumerate(all_values)
     ]

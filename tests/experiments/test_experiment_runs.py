@@ -17,7 +17,7 @@ from tinygrad_cnn.experiments import fingerprint
 from tinygrad_cnn.experiments.experiment import Experiment
 from tinygrad_cnn.experiments.gallery import find
 from tinygrad_cnn.experiments.running import DONE, FAILED, LACKING, Outcome, Watcher, perform
-from tinygrad_cnn.experiments.runs import Run, Runs, RunsError
+from tinygrad_cnn.experiments.runs import ExperimentRun, FinishedRuns, RunsError
 
 EVERY = {(variant, seed) for variant in (1, 2, 3) for seed in range(3)}
 
@@ -35,7 +35,7 @@ def finished(out: Path) -> set[tuple[int, int]]:
 
 def whole(experiment: Experiment, out: Path) -> None:
     """Assert that each run is there, and each of its steps once."""
-    results = Runs(out).results(experiment)
+    results = FinishedRuns(out).results(experiment)
     rows = [(row.variant, row.seed, row.step, row.value) for row in results.rows]
     assert rows == [
         (f"{factor} factor", seed, step, 10 * factor + seed + step)
@@ -87,7 +87,7 @@ class Hindrance(Watcher):
 
 
 def test_an_interruption_keeps_what_is_done_and_leaves_no_process(tmp_path: Path) -> None:
-    experiment, runs = find(str(own(tmp_path))), Runs(tmp_path / "out")
+    experiment, runs = find(str(own(tmp_path))), FinishedRuns(tmp_path / "out")
     missing = runs.missing(experiment)
     with pytest.raises(KeyboardInterrupt):
         perform(missing, runs, jobs=2, watcher=Hindrance(after=2))
@@ -108,7 +108,7 @@ def test_one_that_fails_is_reported_and_the_others_are_done(tmp_path: Path) -> N
         "lacking": {"factor": 4, "trouble": "lacks"},
         "also good": {"factor": 5},
     }"""
-    experiment, runs = find(str(own(tmp_path, variants))), Runs(tmp_path / "out")
+    experiment, runs = find(str(own(tmp_path, variants))), FinishedRuns(tmp_path / "out")
     outcomes = perform(runs.missing(experiment, seeds=1), runs, jobs=1)
     assert [(each.run.variant, each.status, each.reason) for each in outcomes] == [
         ("good", DONE, ""),
@@ -121,9 +121,9 @@ def test_one_that_fails_is_reported_and_the_others_are_done(tmp_path: Path) -> N
     assert [run.variant for run in runs.missing(experiment, seeds=1)] == ["bad", "dead", "lacking"]
 
 
-def done(folder: Path, variants: str = VARIANTS) -> tuple[Experiment, Runs]:
+def done(folder: Path, variants: str = VARIANTS) -> tuple[Experiment, FinishedRuns]:
     """Do the runs of one seed."""
-    experiment, runs = find(str(own(folder, variants))), Runs(folder / "out")
+    experiment, runs = find(str(own(folder, variants))), FinishedRuns(folder / "out")
     perform(runs.missing(experiment, seeds=1), runs, jobs=1)
     assert not runs.missing(experiment, seeds=1)
     return experiment, runs
@@ -139,7 +139,7 @@ def test_runs_of_another_version_or_machine_are_refused(
         with pytest.raises(RunsError, match=r"comes from tinygrad_cnn 0.* not 9\.9; runs are neve"):
             runs.missing(experiment)
         assert len(runs.results(experiment).rows) == 12  # all of one place: they can be shown
-    path = runs.path(Run(experiment, "2 factor", 0))
+    path = runs.path(ExperimentRun(experiment, "2 factor", 0))
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace(here["machine"], "another machine"), encoding="utf-8")
     for ask in (runs.missing, runs.results):
@@ -151,7 +151,7 @@ def test_runs_of_other_code_are_refused_and_those_of_another_figure_are_not(
     tmp_path: Path,
 ) -> None:
     done(tmp_path)
-    runs = Runs(tmp_path / "out")
+    runs = FinishedRuns(tmp_path / "out")
     drawn = find(str(own(tmp_path, source=SOURCE.replace("plot([1, 2])", "plot([1, 3])"))))
     assert len(runs.missing(drawn)) == 6
     changed = find(str(own(tmp_path, source=SOURCE.replace("10 * factor", "11 * factor"))))
@@ -166,7 +166,7 @@ def test_runs_of_other_code_are_refused_and_those_of_another_figure_are_not(
 
 
 def test_code_that_is_changed_meanwhile_does_no_run(tmp_path: Path) -> None:
-    experiment, runs = find(str(own(tmp_path))), Runs(tmp_path / "out")
+    experiment, runs = find(str(own(tmp_path))), FinishedRuns(tmp_path / "out")
     missing = runs.missing(experiment, seeds=1)[:1]
     own(tmp_path, source=SOURCE.replace("10 * factor", "11 * factor"))
     (outcome,) = perform(missing, runs)
@@ -179,7 +179,7 @@ def test_code_that_is_changed_meanwhile_does_no_run(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_run_is_refused(tmp_path: Path) -> None:
     experiment, runs = done(tmp_path)
-    runs.path(Run(experiment, "2 factor", 0)).write_text("half a ta", encoding="utf-8")
+    runs.path(ExperimentRun(experiment, "2 factor", 0)).write_text("half a ta", encoding="utf-8")
     with pytest.raises(RunsError, match="remove it to do that run again"):
         runs.missing(experiment)
 
@@ -194,7 +194,7 @@ def test_a_process_of_a_run_computes_with_one_thread(tmp_path: Path) -> None:
     )
     before = dict(os.environ)
     experiment = find(str(own(tmp_path, source=source)))
-    runs = Runs(tmp_path / "out")
+    runs = FinishedRuns(tmp_path / "out")
     perform(runs.missing(experiment, seeds=1)[:1], runs)
     assert runs.results(experiment).last("1 factor", "threads").tolist() == [1.0]
     assert dict(os.environ) == before

@@ -24,7 +24,7 @@ from tinygrad_cnn.experiments.gallery import (
     published,
     recipes,
 )
-from tinygrad_cnn.experiments.results import Results, Row
+from tinygrad_cnn.experiments.results import Measurement, Results
 
 RNG = np.random.default_rng
 
@@ -120,7 +120,7 @@ def taken(label: str, epochs: int, record: Record | None = None) -> Record:
 def test_published_figures_in_little(tmp_path: Path) -> None:
     rows, taken_there = [], {}
     for label, row in published.ROWS.items():
-        rows += [Row(label, 0, *taken_row) for taken_row in taken(label, epochs=1).rows]
+        rows += [Measurement(label, 0, *taken_row) for taken_row in taken(label, epochs=1).rows]
         taken_there[label] = rows[-1].value
         assert rows[-1].measure == "test_accuracy"
         if row.measure != "test_accuracy":
@@ -167,7 +167,7 @@ def test_the_rule_of_a_row_chooses_the_epoch(
     monkeypatch.setitem(published.ROWS, label, published.ROWS[label]._replace(chosen_by=chosen_by))
     curves = {"test_accuracy": (0.9, 0.85, 0.8, 0.7), "validation_accuracy": (0.1, 0.5, 0.5, 0.4)}
     rows = [
-        Row(label, 0, step, float(step), measure, value)
+        Measurement(label, 0, step, float(step), measure, value)
         for measure, values in curves.items()
         for step, value in enumerate(values, start=1)
     ]
@@ -181,7 +181,7 @@ def test_of_several_runs_the_one_that_validation_prefers_is_compared() -> None:
     label = "Nielsen 6: 1 convolution"
     runs = [(0.97, 0.99), (0.98, 0.96), (0.99, 0.98)]  # test, validation
     rows = [
-        Row(label, seed, 1, 1.0, measure, value)
+        Measurement(label, seed, 1, 1.0, measure, value)
         for seed, values in enumerate(runs)
         for measure, value in zip(("test_accuracy", "validation_accuracy"), values, strict=True)
     ]
@@ -272,7 +272,7 @@ def test_frameworks_in_little(start: Any, few: str, tmp_path: Path) -> None:
         for seed in range(2):
             record = Record(few)
             frameworks.run(record, seed, **variant, epochs=2)
-            rows += [Row(label, seed, *row) for row in record.rows]
+            rows += [Measurement(label, seed, *row) for row in record.rows]
     answers_in_little(frameworks.experiment, Results("frameworks", rows), tmp_path)
 
 
@@ -282,13 +282,13 @@ def test_mnist_in_little(start: Any, few: str, tmp_path: Path) -> None:
     for label, variant in mnist.experiment.variants.items():
         record = Record(few)
         mnist.run(record, seed=0, **variant, epochs=2)
-        rows += [Row(label, 0, *row) for row in record.rows]
+        rows += [Measurement(label, 0, *row) for row in record.rows]
     answers_in_little(mnist.experiment, Results("mnist", rows), tmp_path)
 
 
 def test_when_mnist_is_right_is_read_from_the_table() -> None:
     rows = [
-        Row(mnist.OURS, seed, epoch, 0.0, measure, value)
+        Measurement(mnist.OURS, seed, epoch, 0.0, measure, value)
         for seed, accuracies in enumerate([(0.98, 0.991, 0.985), (0.97, 0.98, 0.984)])
         for epoch, accuracy in enumerate(accuracies, start=1)
         for measure, value in (("test_accuracy", accuracy), ("training_seconds", 2.0 * epoch))

@@ -26,7 +26,7 @@ def test_an_experiment_in_little(name: str, few: str, tmp_path: Path) -> None:
 
 def test_convolutions_in_little(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sweeps = {"image": (6, 9), "kernel": (1, 3), "channels": (1, 2)}
-    monkeypatch.setattr(convolutions, "USUAL", convolutions.Sizes(6, 3, 2))
+    monkeypatch.setattr(convolutions, "USUAL", convolutions.ConvolutionSizes(6, 3, 2))
     monkeypatch.setattr(convolutions, "SWEEPS", sweeps)
     results = measured(convolutions.experiment, "", seeds=1, budget=0.002)
     answers_in_little(convolutions.experiment, results, tmp_path)
@@ -49,7 +49,7 @@ def test_every_method_convolves(method: str, shapes: tuple[tuple[int, ...], ...]
 
 
 def test_multiply_adds_are_counted_as_the_op_counts_them() -> None:
-    at = convolutions.Sizes(image=9, kernel=3, channels=4)
+    at = convolutions.ConvolutionSizes(image=9, kernel=3, channels=4)
     layer = tg.nn.Conv2d(4, 4, 3, rng=np.random.default_rng(0))
     assert at.multiply_adds == convolutions.IMAGES * layer.summary((4, 9, 9)).multiply_adds
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tinygrad_cnn.cli import app as command
 from tinygrad_cnn.data import digits
-from tinygrad_cnn.studio import Limits, Settings, files, server, settings
+from tinygrad_cnn.studio import Limits, StudioSettings, files, server, settings
 from tinygrad_cnn.studio.encoding import decode_input
 from tinygrad_cnn.studio.files import MEDIA_TYPES
 
@@ -172,7 +172,7 @@ def test_two_studios_do_not_share_a_folder_or_a_port(tmp_path: Path) -> None:
 
 
 def test_answers_do_not_wait_for_more_to_send(tmp_path: Path) -> None:
-    with server._listening(Settings(data_dir=tmp_path, port=0)) as listener:
+    with server._listening(StudioSettings(data_dir=tmp_path, port=0)) as listener:
         assert listener.proto == socket.IPPROTO_TCP  # else asyncio leaves Nagle's algorithm on
 
 
@@ -189,7 +189,7 @@ def test_answers_do_not_wait_for_more_to_send(tmp_path: Path) -> None:
 def test_the_address_is_one_that_a_browser_takes(
     tmp_path: Path, options: dict[str, object], address: str
 ) -> None:
-    assert server.address(Settings(data_dir=tmp_path, **options)) == address
+    assert server.address(StudioSettings(data_dir=tmp_path, **options)) == address
 
 
 @pytest.mark.parametrize(

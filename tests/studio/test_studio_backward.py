@@ -16,7 +16,7 @@ from support.studio_networks import (
     built,
     in_float64,
     network,
-    normalised,
+    normalized,
     outputs,
     picture,
     pictures,
@@ -48,7 +48,7 @@ def loss_of(run, image, label, temperature):
 def test_loss_and_probabilities_are_those_of_the_logits(name, image, label, temperature):
     run = network(name)
     told = explain_backward(run, image, label, temperature)
-    expected = loss_of(run, normalised(run, image), label, temperature)
+    expected = loss_of(run, normalized(run, image), label, temperature)
     assert told.loss == pytest.approx(expected, rel=1e-4, abs=1e-5)
     assert sum(told.probabilities) == pytest.approx(1)
     assert -np.log(told.probabilities[label]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
@@ -59,7 +59,7 @@ def test_norms_of_parameters_are_those_that_backward_gives(name, image, label, t
     run = network(name)
     told = explain_backward(run, image, label, temperature)
     model = copy.deepcopy(run.model)
-    logits = model(tg.Tensor(normalised(run, image))) / temperature
+    logits = model(tg.Tensor(normalized(run, image))) / temperature
     tg.cross_entropy(logits, np.array([label])).backward()
     parameters = dict(model.named_parameters())
     assert [parameter.name for parameter in told.parameters] == list(parameters)
@@ -102,7 +102,7 @@ def test_saliency_is_what_a_grey_level_changes(name):
         for side in (step, -step):
             moved = image.astype("f8")
             moved[row, column] += side
-            losses.append(loss_of(exact, normalised(run, moved, "f8"), label, 2.0))
+            losses.append(loss_of(exact, normalized(run, moved, "f8"), label, 2.0))
         differences[row, column] = abs(losses[0] - losses[1]) / (2 * step)
     allowed = differences.max() / 400
     np.testing.assert_allclose(saliency[0], differences, rtol=0, atol=allowed)

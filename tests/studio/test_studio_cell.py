@@ -16,7 +16,7 @@ from support.printed import half_unit, read, recomputed
 from support.studio_networks import (
     NETWORKS,
     network,
-    normalised,
+    normalized,
     outputs,
     picture,
     pictures,
@@ -31,7 +31,7 @@ from tinygrad_cnn.studio.explain.cell import explain_cell
 from tinygrad_cnn.studio.explain.field import receptive_field
 from tinygrad_cnn.studio.explain.forward import ExplainError, forward
 from tinygrad_cnn.studio.explain.layers import explain_layers
-from tinygrad_cnn.studio.explain.printed import Equation
+from tinygrad_cnn.studio.explain.printed import PrintedEquation
 from tinygrad_cnn.studio.explain.printed import added as sum_of
 
 FUNCTIONS = {
@@ -129,7 +129,7 @@ def test_patches_are_what_the_source_shows(where, image):
     run = network(name)
     cell = explain_cell(run, image, layer, index)
     given = {name: output for name, _, output in outputs(run, image)}
-    source = (given | {"input": normalised(run, image)[0]})[cell.source.layer]
+    source = (given | {"input": normalized(run, image)[0]})[cell.source.layer]
     if source.ndim < 3 or cell.kind == "flatten":
         for term in cell.terms:
             assert term.patch[0][0] == pytest.approx(float(source[tuple(term.index)]), abs=1e-4)
@@ -222,7 +222,9 @@ def test_a_printed_sum_holds_whatever_its_terms(terms):
 @given(numbers, numbers)
 @example(-1.0, 0.0)
 def test_a_printed_product_holds_whatever_its_factors(a, b):
-    expression, _, result = Equation([a, b], " · ".join, math.prod).text(a * b).rpartition(" = ")
+    expression, _, result = (
+        PrintedEquation([a, b], " · ".join, math.prod).text(a * b).rpartition(" = ")
+    )
     left, right = map(read, expression.split(" · "))
     assert abs(left * right - read(result)) <= Decimal(half_unit(result))
     assert float(read(result)) == pytest.approx(a * b, rel=5e-4)
@@ -410,7 +412,7 @@ def support(run, image, layer, index):
     own = module.forward
     try:
         module.forward = lambda x: found.setdefault("y", own(x))
-        x = tg.Tensor(normalised(run, image, "f8"), requires_grad=True)
+        x = tg.Tensor(normalized(run, image, "f8"), requires_grad=True)
         model(x)
     finally:
         del module.forward
@@ -482,7 +484,7 @@ def test_no_gradient_reaches_beyond_the_field(where, seed):
     run = network(name)
     assume(layer in dict(run.model.named_modules()))
     field = explain_cell(run, picture(seed), layer, index).field
-    x = tg.Tensor(normalised(run, picture(seed)), requires_grad=True)
+    x = tg.Tensor(normalized(run, picture(seed)), requires_grad=True)
     with tg.trace() as trace:
         run.model(x)
     step = [step for step in trace.steps if step.scope == layer][-1]

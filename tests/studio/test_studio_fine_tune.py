@@ -14,9 +14,9 @@ from support.studio import add_model
 from support.studio_training import opened, outcome, run_of
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.data import DataLoader, Dataset, Normalise, digits
-from tinygrad_cnn.studio import Settings
-from tinygrad_cnn.studio.store import Refused, Store, drawings, models
+from tinygrad_cnn.data import DataLoader, Dataset, Normalize, digits
+from tinygrad_cnn.studio import StudioSettings
+from tinygrad_cnn.studio.store import ConflictError, Store, drawings, models
 from tinygrad_cnn.studio.training.mixing import Lesson, mixed
 from tinygrad_cnn.studio.training.requests import fine_tune_request
 from tinygrad_cnn.studio.training.states import queue
@@ -28,7 +28,7 @@ SHIFTED = 9
 
 
 @pytest.fixture
-def studio(tmp_path: Path) -> Iterator[tuple[Store, Settings]]:
+def studio(tmp_path: Path) -> Iterator[tuple[Store, StudioSettings]]:
     add_model(tmp_path)
     store, settings = opened(tmp_path)
     yield store, settings
@@ -117,7 +117,7 @@ def test_a_lesson_is_read_as_it_was_written_and_not_if_it_is_damaged(tmp_path: P
 # --- the request -------------------------------------------------------------------------------
 
 
-def test_a_request_keeps_which_drawings_there_were(studio: tuple[Store, Settings]) -> None:
+def test_a_request_keeps_which_drawings_there_were(studio: tuple[Store, StudioSettings]) -> None:
     store, _ = studio
     ids = draw(store, 10)
     draw(store, 3, label=False)
@@ -129,18 +129,20 @@ def test_a_request_keeps_which_drawings_there_were(studio: tuple[Store, Settings
 
 
 def test_with_no_labelled_drawing_there_is_nothing_to_learn(
-    studio: tuple[Store, Settings],
+    studio: tuple[Store, StudioSettings],
 ) -> None:
     store, _ = studio
     draw(store, 3, label=False)
-    with pytest.raises(Refused, match="no labelled drawing to learn"):
+    with pytest.raises(ConflictError, match="no labelled drawing to learn"):
         teach(store)
 
 
 # --- the training ------------------------------------------------------------------------------
 
 
-def test_a_model_is_taught_and_measured_before_and_after(studio: tuple[Store, Settings]) -> None:
+def test_a_model_is_taught_and_measured_before_and_after(
+    studio: tuple[Store, StudioSettings],
+) -> None:
     store, settings = studio
     draw(store, 60)
     run_id = teach(store, epochs=3)
@@ -158,7 +160,7 @@ def test_a_model_is_taught_and_measured_before_and_after(studio: tuple[Store, Se
         kept = models.promoted(session)
         held = drawings.held_back(session)
     base.load_state_dict(load(kept.weights))
-    normalise = Normalise(kept.settings["data"]["mean"], kept.settings["data"]["std"])
+    normalize = Normalize(kept.settings["data"]["mean"], kept.settings["data"]["std"])
     images = np.stack([np.frombuffer(d.input, np.uint8).reshape(1, 28, 28) for d in held])
     labels = np.array([d.label for d in held])
     sets = {
@@ -167,12 +169,12 @@ def test_a_model_is_taught_and_measured_before_and_after(studio: tuple[Store, Se
     }
     for model, told in ((base, run.before), (taught.model, run.after)):
         for name, dataset in sets.items():
-            found = evaluate(model, DataLoader(dataset, 100, transform=normalise)).accuracy
+            found = evaluate(model, DataLoader(dataset, 100, transform=normalize)).accuracy
             assert told[name] == found
 
 
 def test_a_taught_model_sees_its_images_as_before_and_knows_its_parent(
-    studio: tuple[Store, Settings],
+    studio: tuple[Store, StudioSettings],
 ) -> None:
     store, settings = studio
     draw(store, 6)
@@ -190,7 +192,7 @@ def test_a_taught_model_sees_its_images_as_before_and_knows_its_parent(
         assert told == 400 + 20 * 5  # 5 drawings are not held back, each 20 times
 
 
-def test_the_seed_decides_what_is_learned(studio: tuple[Store, Settings]) -> None:
+def test_the_seed_decides_what_is_learned(studio: tuple[Store, StudioSettings]) -> None:
     store, settings = studio
     draw(store, 6)
     ids = [teach(store, epochs=1, seed=seed) for seed in (1, 1, 2)]
@@ -201,7 +203,7 @@ def test_the_seed_decides_what_is_learned(studio: tuple[Store, Settings]) -> Non
 
 
 def test_drawings_that_come_after_the_request_are_not_learned(
-    studio: tuple[Store, Settings],
+    studio: tuple[Store, StudioSettings],
 ) -> None:
     store, settings = studio
     draw(store, 11)
@@ -218,7 +220,7 @@ def test_drawings_that_come_after_the_request_are_not_learned(
 
 
 def test_drawings_that_are_deleted_before_it_begins_are_not_learned(
-    studio: tuple[Store, Settings],
+    studio: tuple[Store, StudioSettings],
 ) -> None:
     store, settings = studio
     ids = draw(store, 7)
@@ -239,7 +241,7 @@ def test_drawings_that_are_deleted_before_it_begins_are_not_learned(
 
 
 def test_a_model_that_is_deleted_before_it_is_taught_is_told(
-    studio: tuple[Store, Settings], tmp_path: Path
+    studio: tuple[Store, StudioSettings], tmp_path: Path
 ) -> None:
     store, settings = studio
     draw(store, 2)

@@ -18,7 +18,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect
 
-from tinygrad_cnn.studio.store import Damaged, Store, drawings
+from tinygrad_cnn.studio.store import DamagedStoreError, Store, drawings
 from tinygrad_cnn.studio.store.tables import Base
 
 
@@ -180,7 +180,9 @@ def test_a_newer_database_is_left_alone(path: Path) -> None:
     connection.close()
     before = contents(path)
     store = Store(path)
-    with pytest.raises(Damaged, match=r"studio\.db: was written by another, probably newer"):
+    with pytest.raises(
+        DamagedStoreError, match=r"studio\.db: was written by another, probably newer"
+    ):
         store.migrate()
     store.close()
     assert contents(path) == before
@@ -189,9 +191,9 @@ def test_a_newer_database_is_left_alone(path: Path) -> None:
 def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
     path.write_bytes(b"no database at all " * 100)
     store = Store(path)
-    with pytest.raises(Damaged, match="file is not a database"):
+    with pytest.raises(DamagedStoreError, match="file is not a database"):
         store.migrate()
-    with pytest.raises(Damaged, match="cannot be read: file is not a database"):
+    with pytest.raises(DamagedStoreError, match="cannot be read: file is not a database"):
         store.check()
     store.close()
     assert path.read_bytes() == b"no database at all " * 100
@@ -208,7 +210,7 @@ def test_a_damaged_database_is_found_out(path: Path) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 2 :: 4096] = b"\xff" * len(damaged[len(damaged) // 2 :: 4096])
     path.write_bytes(damaged)
-    with pytest.raises(Damaged, match=r"studio\.db: (is damaged|cannot be read)"):
+    with pytest.raises(DamagedStoreError, match=r"studio\.db: (is damaged|cannot be read)"):
         store.check()
     store.close()
 
@@ -220,7 +222,9 @@ def test_a_row_that_refers_to_nothing_is_found_out(path: Path) -> None:
     connection.commit()
     connection.close()
     store = Store(path)
-    with pytest.raises(Damaged, match=r"rows refer to others that are not there: .*snapshots"):
+    with pytest.raises(
+        DamagedStoreError, match=r"rows refer to others that are not there: .*snapshots"
+    ):
         store.check()
     store.close()
 

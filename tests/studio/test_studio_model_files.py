@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 from support.studio_models import bits, file_of, untrained, with_settings, with_text, with_weights
 
-from tinygrad_cnn.studio.model_files import UnusableModel, pack, read, unpack
-from tinygrad_cnn.train import Run
+from tinygrad_cnn.studio.model_files import UnusableModelError, pack, read, unpack
+from tinygrad_cnn.train import TrainedModel
 
 activations = st.sampled_from(["relu", "sigmoid", "tanh"])
 widths = st.lists(st.integers(1, 40), max_size=4)
@@ -55,7 +55,7 @@ def test_a_model_comes_back_bit_by_bit(model: tuple[str, dict[str, Any]], seed: 
     assert bits(run.model) == bits(made.model)
     assert not run.model.training
     images = made.split.test.images[:5]
-    expected = Run(made.model, made.settings).probabilities(images)
+    expected = TrainedModel(made.model, made.settings).probabilities(images)
     np.testing.assert_array_equal(run.probabilities(images), expected)
     settings, weights = unpack(contents)
     assert pack(settings, weights) == contents
@@ -138,7 +138,7 @@ SETTINGS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
 @pytest.mark.parametrize("case", SETTINGS)
 def test_settings_that_cannot_be_used_are_refused(case: str) -> None:
     change, message = SETTINGS[case]
-    with pytest.raises(UnusableModel, match=message):
+    with pytest.raises(UnusableModelError, match=message):
         read(with_settings(file_of(), change))
 
 
@@ -166,7 +166,7 @@ WEIGHTS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
 @pytest.mark.parametrize("case", WEIGHTS)
 def test_weights_that_cannot_be_used_are_refused(case: str) -> None:
     change, message = WEIGHTS[case]
-    with pytest.raises(UnusableModel, match=message):
+    with pytest.raises(UnusableModelError, match=message):
         read(with_weights(file_of(), change))
 
 
@@ -206,20 +206,20 @@ FILES: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("case", FILES)
 def test_files_that_are_no_models_are_refused(case: str) -> None:
     contents, message = FILES[case]
-    with pytest.raises(UnusableModel, match=message):
+    with pytest.raises(UnusableModelError, match=message):
         read(contents)
 
 
 def test_a_file_beyond_the_limit_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = len(file_of()) - 1
     monkeypatch.setattr("tinygrad_cnn.studio.model_files.WEIGHTS_BYTES", limit)
-    with pytest.raises(UnusableModel, match=f"bytes, expected {limit} at most"):
+    with pytest.raises(UnusableModelError, match=f"bytes, expected {limit} at most"):
         read(file_of())
 
 
 @given(cut=st.integers(0, len(file_of()) - 1))
 def test_a_truncated_file_is_refused(cut: int) -> None:
-    with pytest.raises(UnusableModel, match="no safetensors file"):
+    with pytest.raises(UnusableModelError, match="no safetensors file"):
         read(file_of()[:cut])
 
 
@@ -229,14 +229,14 @@ def test_a_damaged_file_is_refused_or_read_as_what_it_now_is(at: int, by: int) -
     damaged[at] ^= by
     try:
         model, settings = read(bytes(damaged))
-    except UnusableModel:
+    except UnusableModelError:
         return
     assert pack(settings, model.state_dict()) == pack(settings, load(bytes(damaged)))
 
 
 @given(contents=st.binary(max_size=300))
 def test_noise_is_refused(contents: bytes) -> None:
-    with pytest.raises(UnusableModel):
+    with pytest.raises(UnusableModelError):
         read(contents)
 
 
@@ -263,7 +263,7 @@ def test_settings_with_anything_anywhere_are_refused_or_kept(
     changed = with_settings(file_of(), change)
     try:
         model, settings = read(changed)
-    except UnusableModel:
+    except UnusableModelError:
         return
     assert read(pack(settings, model.state_dict())).settings == settings
 
@@ -280,7 +280,7 @@ def test_settings_with_anything_anywhere_are_refused_or_kept(
 def test_nothing_large_is_made_for_a_hostile_file(contents: bytes) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(UnusableModel):
+        with pytest.raises(UnusableModelError):
             read(contents)
         _, most = tracemalloc.get_traced_memory()
     finally:

@@ -22,7 +22,7 @@ from support.studio_models import file_of, knowing
 from tinygrad_cnn.data import digits
 from tinygrad_cnn.studio import model_files, promotion
 from tinygrad_cnn.studio.store import Store, drawings, models
-from tinygrad_cnn.train import Settings
+from tinygrad_cnn.train import RunSettings
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -213,7 +213,7 @@ def test_the_standard_is_the_model_that_is_promoted_when_it_is_replaced(
         return measure(model, images)
 
     monkeypatch.setattr(promotion, "_accuracy", overtaken)
-    with pytest.raises(promotion.Worse):
+    with pytest.raises(promotion.WorseModelError):
         promotion.promote(store, three[2])
     assert measured == [three[0], three[2], three[1], three[2]]
     with store.reading() as session:
@@ -364,7 +364,7 @@ def test_the_settings_and_the_script_come_as_files(client: TestClient, three: li
     down = client.get("/api/models/1/settings")
     assert down.headers["content-disposition"] == 'attachment; filename="model-1.json"'
     expected = model_files.read(knowing(0.5)).settings
-    assert Settings.from_json(down.content, "model-1.json") == expected
+    assert RunSettings.from_json(down.content, "model-1.json") == expected
     client.patch("/api/models/1", json={"name": '""" ж'})
     script = client.get("/api/models/1/script")
     assert script.headers["content-type"] == "text/x-python; charset=utf-8"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.studio_models import ask, opened
 
 from tinygrad_cnn.studio.store import (
-    Refused,
+    ConflictError,
     Store,
     points,
     runs,
@@ -39,7 +39,7 @@ def test_a_run_that_has_ended_stays_so(store: Store) -> None:
         runs.set_state(session, run.id, "failed", error="it diverged")
         assert run.ended is not None
         assert run.ended >= run.started
-        with pytest.raises(Refused, match="run 1 is failed, and cannot become running"):
+        with pytest.raises(ConflictError, match="run 1 is failed, and cannot become running"):
             runs.set_state(session, run.id, "running")
 
 
@@ -49,7 +49,7 @@ def test_a_run_goes_with_its_points_but_not_before_it_has_ended(store: Store) ->
         for run in (gone, stays):
             points.add_many(session, run.id, [("point", 1, {})])
             snapshots.put(session, run.id, 1, {})
-        with pytest.raises(Refused, match="run 1 is queued: cancel it"):
+        with pytest.raises(ConflictError, match="run 1 is queued: cancel it"):
             runs.delete(session, gone.id)
         runs.set_state(session, gone.id, "done")
         runs.delete(session, gone.id)

@@ -20,7 +20,7 @@ from tinygrad_cnn.studio import model_files
 from tinygrad_cnn.studio.encoding import decode_input, encode_input
 from tinygrad_cnn.studio.predictor import Predictor
 from tinygrad_cnn.studio.problems import Problem
-from tinygrad_cnn.studio.store import Missing, Store, models
+from tinygrad_cnn.studio.store import NotFoundError, Store, models
 
 TEST = digits().test
 PAGE = Image.fromarray(TEST.images[3, 0]).resize((280, 280), Image.Resampling.BICUBIC)
@@ -203,7 +203,7 @@ def test_a_promotion_while_a_model_is_loaded_is_not_forgotten(
 
 
 def test_what_is_not_there_is_told(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(Missing, match="there is no model 3"):
+    with pytest.raises(NotFoundError, match="there is no model 3"):
         Predictor(store).get(3)
     empty = Store(tmp_path / "empty.db")
     empty.migrate()

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from tinygrad_cnn.studio import problems
 from tinygrad_cnn.studio.problems import MEDIA_TYPE, PROBLEMS, Problem
-from tinygrad_cnn.studio.store import Missing, Refused
+from tinygrad_cnn.studio.store import ConflictError, NotFoundError
 
 
 class Body(BaseModel):
@@ -26,8 +26,8 @@ def client() -> TestClient:
     def fail(what: str) -> None:
         raise {
             "problem": Problem("worse", "it is", before=0.9, after=0.8),
-            "missing": Missing("model", 7),
-            "refused": Refused("it is promoted"),
+            "missing": NotFoundError("model", 7),
+            "refused": ConflictError("it is promoted"),
             "http": HTTPException(400, "no"),
             "mistake": RuntimeError("a secret path"),
         }[what]

@@ -17,9 +17,9 @@ from support import studio_models
 from support.studio_models import ask, opened
 
 from tinygrad_cnn.studio.store import (
-    Missing,
+    ConflictError,
+    NotFoundError,
     Promotion,
-    Refused,
     Store,
     models,
     runs,
@@ -43,7 +43,7 @@ def test_the_promoted_model_cannot_be_deleted(store: Store) -> None:
     with store.session() as session:
         first, second = (studio_models.add(session).id for _ in range(2))
         models.promote(session, first)
-        with pytest.raises(Refused, match="model 1 is promoted"):
+        with pytest.raises(ConflictError, match="model 1 is promoted"):
             models.delete(session, first)
         models.promote(session, second)
         models.delete(session, first)
@@ -94,13 +94,13 @@ def test_promotions_and_roll_backs_are_a_stack_of_which_nothing_is_removed(
                     while stack[-1] == top or stack[-1] not in there:
                         stack.pop()
                 else:
-                    expected = Refused
+                    expected = ConflictError
             elif id not in there:
-                expected = Missing
+                expected = NotFoundError
             elif act == "promote":
                 stack += [id] if id != top else []
             elif id == top:
-                expected = Refused
+                expected = ConflictError
             else:
                 there.remove(id)
             try:
@@ -110,7 +110,7 @@ def test_promotions_and_roll_backs_are_a_stack_of_which_nothing_is_removed(
                     else:
                         {"promote": models.promote, "delete": models.delete}[act](session, id)
                 came = None
-            except (Refused, Missing) as error:
+            except (ConflictError, NotFoundError) as error:
                 came = type(error)
             assert came is expected
             with store.reading() as session:
@@ -128,7 +128,7 @@ def _together(
     try:
         with store.session() as session:
             change(session, id)
-    except (Refused, Missing):
+    except (ConflictError, NotFoundError):
         return False
     return True
 

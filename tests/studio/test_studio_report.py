@@ -17,11 +17,11 @@ from support.studio_models import knowing, untrained
 from tinygrad_cnn.data import Dataset, digits
 from tinygrad_cnn.studio.model_files import read
 from tinygrad_cnn.studio.report import calibration_error, report
-from tinygrad_cnn.train import Run
+from tinygrad_cnn.train import TrainedModel
 
 
 @pytest.fixture(scope="module")
-def half() -> Run:
+def half() -> TrainedModel:
     """A model that tells the digits 0 to 4, and takes the others for one of those."""
     return read(knowing(0.5))
 
@@ -31,7 +31,7 @@ def test_images() -> Dataset:
     return digits().test[:333]
 
 
-def test_all_is_counted_right(half: Run, test_images: Dataset) -> None:
+def test_all_is_counted_right(half: TrainedModel, test_images: Dataset) -> None:
     result = report(half.model, half.settings, test_images)
     probabilities = half.probabilities(test_images.images).astype(np.float64)
     confusion = [[0] * 10 for _ in range(10)]
@@ -48,13 +48,13 @@ def test_all_is_counted_right(half: Run, test_images: Dataset) -> None:
 def test_the_loss_is_the_mean_of_minus_the_logarithm_of_what_is_right(test_images: Dataset) -> None:
     made = untrained("lenet5", seed=3)
     result = report(made.model, made.settings, test_images)
-    probabilities = Run(made.model, made.settings).probabilities(test_images.images)
+    probabilities = TrainedModel(made.model, made.settings).probabilities(test_images.images)
     right = probabilities[np.arange(333), test_images.labels].astype(np.float64)
     assert result["loss"] == pytest.approx(float(-np.log(right).mean()), rel=1e-5)
 
 
 def test_the_worst_are_the_errors_that_the_model_is_surest_of(
-    half: Run, test_images: Dataset
+    half: TrainedModel, test_images: Dataset
 ) -> None:
     worst = report(half.model, half.settings, test_images)["worst"]
     probabilities = half.probabilities(test_images.images)
@@ -75,14 +75,14 @@ def test_the_worst_are_the_errors_that_the_model_is_surest_of(
         assert base64.b64decode(mistake["input"]) == test_images.images[i].tobytes()
 
 
-def test_a_model_without_errors_has_no_worst(half: Run) -> None:
+def test_a_model_without_errors_has_no_worst(half: TrainedModel) -> None:
     probabilities = half.probabilities(digits().test.images)
     right = digits().test[probabilities.argmax(axis=1) == digits().test.labels]
     result = report(half.model, half.settings, right)
     assert (result["accuracy"], result["worst"]) == (1.0, [])
 
 
-def test_a_report_is_plain_json(half: Run, test_images: Dataset) -> None:
+def test_a_report_is_plain_json(half: TrainedModel, test_images: Dataset) -> None:
     result = report(half.model, half.settings, test_images)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
@@ -105,7 +105,7 @@ def test_a_model_that_gives_no_numbers_is_told_of(value: float, test_images: Dat
         report(made.model, made.settings, test_images)
 
 
-def test_images_of_another_kind_are_refused(half: Run, test_images: Dataset) -> None:
+def test_images_of_another_kind_are_refused(half: TrainedModel, test_images: Dataset) -> None:
     small = Dataset(test_images.images[:, :, 4:], test_images.labels, test_images.classes, "small")
     with pytest.raises(ValueError, match="small: has images of shape"):
         report(half.model, half.settings, small)

@@ -14,7 +14,7 @@ from tinygrad_cnn import nn
 from tinygrad_cnn.studio.encoding import decode
 from tinygrad_cnn.studio.training.reporting import Reporter, gradient_norms, kernels
 from tinygrad_cnn.studio.training.requests import settings_of, train_request
-from tinygrad_cnn.train import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Experiment, Progress
+from tinygrad_cnn.train import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Progress, TrainingRun
 
 # --- requests ----------------------------------------------------------------------------------
 
@@ -24,7 +24,7 @@ def test_a_request_says_all_that_decides_the_training(model: str) -> None:
     request = train_request(model, "digits", epochs=3)
     settings = settings_of(request, tg.data.digits())
     assert settings.training == tg.train.recipe("digits", epochs=3)
-    built = Experiment(settings, tg.data.digits()).model
+    built = TrainingRun(settings, tg.data.digits()).model
     assert type(built).__name__.lower() == model
     chosen = {name: request[name] for name in ("activation", "pooling") if request[name]}
     assert {name: getattr(built, name) for name in chosen} == chosen

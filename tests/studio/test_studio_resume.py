@@ -20,7 +20,7 @@ from support.studio_training import (
     tiny,
 )
 
-from tinygrad_cnn.studio import Settings
+from tinygrad_cnn.studio import StudioSettings
 from tinygrad_cnn.studio.store import Store, drawings, models
 from tinygrad_cnn.studio.training import reporting
 from tinygrad_cnn.studio.training.requests import fine_tune_request
@@ -91,7 +91,7 @@ def test_a_run_that_is_killed_at_any_lasting_change_ends_as_one_that_is_not(
     monkeypatch: pytest.MonkeyPatch,
     every_batch: None,
 ) -> None:
-    def begun(name: str) -> tuple[Store, Settings, int]:
+    def begun(name: str) -> tuple[Store, StudioSettings, int]:
         if ask is ask_fine_tuning:
             add_model(tmp_path / name)
         store, settings = opened(tmp_path / name)

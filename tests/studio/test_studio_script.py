@@ -20,10 +20,10 @@ from support.studio_models import knowing, told
 import tinygrad_cnn as tg
 from tinygrad_cnn.studio.model_files import read
 from tinygrad_cnn.studio.script import script
-from tinygrad_cnn.train import ModelSettings, RunFolder, Settings, TrainingSettings
+from tinygrad_cnn.train import ModelSettings, RunFolder, RunSettings, TrainingSettings
 
 
-def settings_of(name: str = "mlp", options: dict[str, Any] | None = None) -> Settings:
+def settings_of(name: str = "mlp", options: dict[str, Any] | None = None) -> RunSettings:
     training = TrainingSettings(
         epochs=2,
         batch_size=2000,
@@ -34,7 +34,7 @@ def settings_of(name: str = "mlp", options: dict[str, Any] | None = None) -> Set
         weight_decay=1e-4,
         seed=2**40 + 7,
     )
-    return Settings(
+    return RunSettings(
         data=told(), model=ModelSettings(name=name, options=options or {}), training=training
     )
 
@@ -49,13 +49,13 @@ def ran(text: str, folder: Path, *arguments: str) -> str:
 
 def test_the_script_trains_the_same_weights_bit_by_bit(tmp_path: Path) -> None:
     settings = settings_of(options={"hidden": [6, 5], "activation": "tanh"})
-    experiment = tg.train.Experiment(settings, tg.data.digits())
+    training_run = tg.train.TrainingRun(settings, tg.data.digits())
     with tg.num_threads(1):
-        experiment.train(RunFolder.create("here", parent=tmp_path))
-    accuracy = experiment.test().accuracy
+        training_run.train(RunFolder.create("here", parent=tmp_path))
+    accuracy = training_run.test().accuracy
     said = ran(script("the «first» one", settings, accuracy), tmp_path)
     weights = load_file(tmp_path / "runs/mlp-digits-0/weights.safetensors")
-    state = experiment.model.state_dict()
+    state = training_run.model.state_dict()
     assert weights.keys() == state.keys()
     for name, array in state.items():
         np.testing.assert_array_equal(weights[name], array)
@@ -68,7 +68,7 @@ def test_a_model_that_was_taught_is_loaded_and_measured(tmp_path: Path) -> None:
     (tmp_path / "model-3.safetensors").write_bytes(knowing(0.5))
     model, settings = read(knowing(0.5))
     data = settings.data
-    loader = tg.data.DataLoader(tg.data.digits().test, transform=data.normalise())
+    loader = tg.data.DataLoader(tg.data.digits().test, transform=data.normalize())
     accuracy = tg.train.evaluate(model, loader).accuracy
     text = script("taught", settings, 0.25, taught=True)
     said = ran(text, tmp_path, "model-3.safetensors")

@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from support.studio import studio_client
 
-from tinygrad_cnn.studio import Settings
+from tinygrad_cnn.studio import StudioSettings
 from tinygrad_cnn.studio.security import CONTENT_SECURITY_POLICY, COOKIE, Security
 
 HERE = "http://127.0.0.1:8017"
@@ -28,7 +28,7 @@ FOREIGN = [
 
 def guarded(tmp_path: Path, host: str = "127.0.0.1", token: str | None = None) -> TestClient:
     """Return a client of nothing but the guard: what it lets through is answered "in"."""
-    settings = Settings(data_dir=tmp_path, host=host, token=token)
+    settings = StudioSettings(data_dir=tmp_path, host=host, token=token)
     return TestClient(
         Security(PlainTextResponse("in"), settings), base_url=HERE, follow_redirects=False
     )
@@ -117,7 +117,7 @@ def test_no_policy_lets_a_script_in_that_is_written_into_the_page() -> None:
 
 def test_a_route_may_have_a_policy_of_its_own(tmp_path: Path) -> None:
     own = PlainTextResponse("in", headers={"Content-Security-Policy": "sandbox"})
-    client = TestClient(Security(own, Settings(data_dir=tmp_path)), base_url=HERE)
+    client = TestClient(Security(own, StudioSettings(data_dir=tmp_path)), base_url=HERE)
     assert client.get("/").headers["Content-Security-Policy"] == "sandbox"
 
 
@@ -174,12 +174,12 @@ def test_a_token_in_another_address_opens_nothing(tmp_path: Path, path: str) -> 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "studio.example"])
 def test_a_server_for_others_needs_a_token(tmp_path: Path, host: str) -> None:
     with pytest.raises(ValueError, match="which other machines can reach: set a token"):
-        Settings(data_dir=tmp_path, host=host)
-    assert Settings(data_dir=tmp_path, host=host, token=TOKEN).host == host
+        StudioSettings(data_dir=tmp_path, host=host)
+    assert StudioSettings(data_dir=tmp_path, host=host, token=TOKEN).host == host
 
 
 @pytest.mark.parametrize("token", ["", "short", "fifteen-letters", "x" * 257, "sixteen letters!!",
                                    "semicolon;semicolon", "é" * 20])  # fmt: skip
 def test_a_token_is_long_and_fits_into_a_header(tmp_path: Path, token: str) -> None:
     with pytest.raises(ValueError, match="characters, expected 16 to 256 letters"):
-        Settings(data_dir=tmp_path, token=token)
+        StudioSettings(data_dir=tmp_path, token=token)

@@ -22,7 +22,7 @@ from support import studio_models
 from support.studio_models import INPUT, ask, draw, opened
 
 from tinygrad_cnn.studio.store import (
-    Missing,
+    NotFoundError,
     Store,
     checked_name,
     drawings,
@@ -216,7 +216,7 @@ def test_times_are_in_utc_whatever_zone_they_were_given_in(store: Store) -> None
     ],
 )
 def test_a_row_that_is_missing_is_named(store: Store, look: Callable[[Session], None]) -> None:
-    missing = pytest.raises(Missing, match=r"^there is no (model|drawing|run) 7$")
+    missing = pytest.raises(NotFoundError, match=r"^there is no (model|drawing|run) 7$")
     with missing as raised, store.session() as session:
         look(session)
     assert raised.value.id == 7
@@ -263,7 +263,7 @@ def test_what_was_ever_to_be_learned_is_never_measured_with(acts: list[tuple[str
                         drawings.delete(session, id)
                     else:
                         drawings.label(session, id, id % 10 if act == "label" else None)
-                except Missing:
+                except NotFoundError:
                     pass
             with store.reading() as session:
                 there = drawings.all(session)

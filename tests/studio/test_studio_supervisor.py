@@ -15,7 +15,7 @@ import pytest
 from support.studio import add_model, until
 from support.studio_training import opened, outcome, points_of, queued, run_of, steps, tiny
 
-from tinygrad_cnn.studio import Settings
+from tinygrad_cnn.studio import StudioSettings
 from tinygrad_cnn.studio.store import Store, models, runs
 from tinygrad_cnn.studio.training.lock import FileLock, InUseError
 from tinygrad_cnn.studio.training.supervisor import ATTEMPTS, Supervisor
@@ -26,18 +26,18 @@ SERVER = """
 import sys
 from pathlib import Path
 
-from tinygrad_cnn.studio.settings import Settings
+from tinygrad_cnn.studio.settings import StudioSettings
 from tinygrad_cnn.studio.store import Store
 from tinygrad_cnn.studio.training.supervisor import Supervisor
 
-settings = Settings(data_dir=Path(sys.argv[1]))
+settings = StudioSettings(data_dir=Path(sys.argv[1]))
 Supervisor(Store(settings.database), settings).start()
 sys.stdin.read()
 """
 
 
 @pytest.fixture
-def studio(tmp_path: Path) -> Iterator[tuple[Store, Settings]]:
+def studio(tmp_path: Path) -> Iterator[tuple[Store, StudioSettings]]:
     """A studio with a model, so that nothing is trained unasked."""
     add_model(tmp_path / "data")
     store, settings = opened(tmp_path / "data")
@@ -46,7 +46,7 @@ def studio(tmp_path: Path) -> Iterator[tuple[Store, Settings]]:
 
 
 @contextmanager
-def supervised(store: Store, settings: Settings) -> Iterator[Supervisor]:
+def supervised(store: Store, settings: StudioSettings) -> Iterator[Supervisor]:
     supervisor = Supervisor(store, settings)
     supervisor.start()
     try:
@@ -84,7 +84,7 @@ def test_without_a_model_one_is_trained_and_only_once(tmp_path: Path) -> None:
 
 
 def test_where_there_is_a_model_nothing_is_trained_unasked(
-    studio: tuple[Store, Settings],
+    studio: tuple[Store, StudioSettings],
 ) -> None:
     store, settings = studio
     with supervised(store, settings) as supervisor, store.reading() as session:
@@ -93,7 +93,7 @@ def test_where_there_is_a_model_nothing_is_trained_unasked(
 
 
 def test_runs_are_trained_one_after_another_in_their_order(
-    studio: tuple[Store, Settings],
+    studio: tuple[Store, StudioSettings],
 ) -> None:
     store, settings = studio
     ids = [queued(store) for _ in range(2)]
@@ -109,7 +109,7 @@ def test_runs_are_trained_one_after_another_in_their_order(
 
 
 def test_a_run_that_had_begun_goes_on_before_those_that_wait(
-    studio: tuple[Store, Settings],
+    studio: tuple[Store, StudioSettings],
 ) -> None:
     store, settings = studio
     waiting, begun = queued(store), queued(store)
@@ -126,7 +126,7 @@ def test_a_run_that_had_begun_goes_on_before_those_that_wait(
 
 
 def test_stopping_leaves_a_run_to_be_resumed_and_no_process(
-    studio: tuple[Store, Settings],
+    studio: tuple[Store, StudioSettings],
 ) -> None:
     store, settings = studio
     run_id = queued(store, tiny(**LONG))
@@ -142,7 +142,7 @@ def test_stopping_leaves_a_run_to_be_resumed_and_no_process(
     assert steps(store, run_id, "restarted")[0] % 100 == 0
 
 
-def test_a_process_that_dies_is_started_again(studio: tuple[Store, Settings]) -> None:
+def test_a_process_that_dies_is_started_again(studio: tuple[Store, StudioSettings]) -> None:
     store, settings = studio
     run_id = queued(store, tiny(epochs=20, batch_size=100))
     with supervised(store, settings) as supervisor:
@@ -154,7 +154,7 @@ def test_a_process_that_dies_is_started_again(studio: tuple[Store, Settings]) ->
 
 
 def test_a_process_that_dies_without_ending_an_epoch_is_not_started_for_ever(
-    studio: tuple[Store, Settings],
+    studio: tuple[Store, StudioSettings],
 ) -> None:
     store, settings = studio
     run_id = queued(store, tiny(**LONG))
@@ -172,7 +172,7 @@ def test_a_process_that_dies_without_ending_an_epoch_is_not_started_for_ever(
 
 
 def test_a_killed_server_leaves_no_process_and_the_next_goes_on(
-    studio: tuple[Store, Settings],
+    studio: tuple[Store, StudioSettings],
 ) -> None:
     store, settings = studio
     run_id = queued(store, tiny(**LONG))
@@ -195,7 +195,7 @@ def test_a_killed_server_leaves_no_process_and_the_next_goes_on(
 # --- the lock ----------------------------------------------------------------------------------
 
 
-def test_one_studio_at_a_time_uses_a_folder(studio: tuple[Store, Settings]) -> None:
+def test_one_studio_at_a_time_uses_a_folder(studio: tuple[Store, StudioSettings]) -> None:
     store, settings = studio
     with supervised(store, settings), pytest.raises(InUseError, match="is in use by another"):
         Supervisor(store, settings).start()

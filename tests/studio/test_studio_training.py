@@ -23,7 +23,7 @@ from support.studio_training import (
 )
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.studio import Settings
+from tinygrad_cnn.studio import StudioSettings
 from tinygrad_cnn.studio.encoding import decode
 from tinygrad_cnn.studio.store import Store, models, runs, snapshots
 from tinygrad_cnn.studio.training import worker
@@ -31,21 +31,21 @@ from tinygrad_cnn.studio.training.preparation import Preparation, prepare
 from tinygrad_cnn.studio.training.requests import settings_of, train_request
 from tinygrad_cnn.studio.training.worker import work
 from tinygrad_cnn.train import (
-    Experiment,
     RunFolder,
+    TrainingRun,
     load_run,
 )
 
 
 @pytest.fixture
-def studio(tmp_path: Path) -> Iterator[tuple[Store, Settings]]:
+def studio(tmp_path: Path) -> Iterator[tuple[Store, StudioSettings]]:
     store, settings = opened(tmp_path / "data")
     yield store, settings
     store.close()
 
 
 @contextmanager
-def going_on(store: Store, settings: Settings, run_id: int) -> Iterator[threading.Thread]:
+def going_on(store: Store, settings: StudioSettings, run_id: int) -> Iterator[threading.Thread]:
     """Do a run in a thread meanwhile, and cancel it at the end if it still goes on."""
     thread = threading.Thread(target=work, args=(store, settings, run_id))
     thread.start()
@@ -60,7 +60,7 @@ def going_on(store: Store, settings: Settings, run_id: int) -> Iterator[threadin
 # --- what a run tells --------------------------------------------------------------------------
 
 
-def test_a_run_tells_where_it_is_and_gives_a_model(studio: tuple[Store, Settings]) -> None:
+def test_a_run_tells_where_it_is_and_gives_a_model(studio: tuple[Store, StudioSettings]) -> None:
     store, settings = studio
     run_id = queued(store)
     work(store, settings, run_id)
@@ -96,14 +96,14 @@ def test_only_the_first_model_is_promoted_by_itself(tmp_path: Path) -> None:
 
 
 def test_a_run_gives_the_weights_of_a_training_outside_the_studio(
-    studio: tuple[Store, Settings], tmp_path: Path
+    studio: tuple[Store, StudioSettings], tmp_path: Path
 ) -> None:
     store, settings = studio
     run_id = queued(store, tiny())
     work(store, settings, run_id)
     split = tg.data.digits()
     alone = RunFolder.create("alone", parent=tmp_path)
-    Experiment(settings_of(tiny(), split), split).train(alone)
+    TrainingRun(settings_of(tiny(), split), split).train(alone)
     own = RunFolder(settings.runs_dir / str(run_id))
     assert own.weights.read_bytes() == alone.weights.read_bytes()
 
@@ -111,7 +111,9 @@ def test_a_run_gives_the_weights_of_a_training_outside_the_studio(
 # --- what becomes of a run that cannot end well ------------------------------------------------
 
 
-def test_a_training_that_diverges_has_failed_and_says_why(studio: tuple[Store, Settings]) -> None:
+def test_a_training_that_diverges_has_failed_and_says_why(
+    studio: tuple[Store, StudioSettings],
+) -> None:
     store, settings = studio
     run_id = queued(store, tiny(lr=1e38, optimizer="sgd"))
     work(store, settings, run_id)
@@ -124,7 +126,7 @@ def test_a_training_that_diverges_has_failed_and_says_why(studio: tuple[Store, S
 
 
 def test_data_that_are_not_there_are_told(
-    studio: tuple[Store, Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studio: tuple[Store, StudioSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TINYGRAD_CNN_DATA", str(tmp_path))
     store, settings = studio
@@ -134,7 +136,7 @@ def test_data_that_are_not_there_are_told(
     assert run_of(store, run_id).error == "the images 'mnist' are not on this machine"
 
 
-def test_a_damaged_checkpoint_is_told(studio: tuple[Store, Settings]) -> None:
+def test_a_damaged_checkpoint_is_told(studio: tuple[Store, StudioSettings]) -> None:
     store, settings = studio
     run_id = queued(store)
     folder = RunFolder(settings.runs_dir / str(run_id))
@@ -151,7 +153,7 @@ def test_a_damaged_checkpoint_is_told(studio: tuple[Store, Settings]) -> None:
 
 
 def test_a_paused_run_does_one_batch_a_step_and_goes_on_to_the_same_end(
-    studio: tuple[Store, Settings], tmp_path: Path
+    studio: tuple[Store, StudioSettings], tmp_path: Path
 ) -> None:
     store, settings = studio
     request = tiny(epochs=3)
@@ -174,7 +176,9 @@ def test_a_paused_run_does_one_batch_a_step_and_goes_on_to_the_same_end(
     assert stepped == outcome(store, other)
 
 
-def test_several_steps_are_several_batches_and_no_more(studio: tuple[Store, Settings]) -> None:
+def test_several_steps_are_several_batches_and_no_more(
+    studio: tuple[Store, StudioSettings],
+) -> None:
     store, settings = studio
     run_id = queued(store)
     set_wanted(store, run_id, "pause", steps=3)
@@ -186,7 +190,7 @@ def test_several_steps_are_several_batches_and_no_more(studio: tuple[Store, Sett
     assert run_of(store, run_id).state == "cancelled"
 
 
-def test_a_run_is_paused_where_it_is_and_says_so(studio: tuple[Store, Settings]) -> None:
+def test_a_run_is_paused_where_it_is_and_says_so(studio: tuple[Store, StudioSettings]) -> None:
     store, settings = studio
     run_id = queued(store, tiny(epochs=200, batch_size=200))
     with going_on(store, settings, run_id):
@@ -202,7 +206,9 @@ def test_a_run_is_paused_where_it_is_and_says_so(studio: tuple[Store, Settings])
 
 
 @pytest.mark.parametrize("when", ["before", "running", "paused"])
-def test_a_cancelled_run_ends_and_gives_nothing(studio: tuple[Store, Settings], when: str) -> None:
+def test_a_cancelled_run_ends_and_gives_nothing(
+    studio: tuple[Store, StudioSettings], when: str
+) -> None:
     store, settings = studio
     run_id = queued(store, tiny(epochs=200, batch_size=200))
     set_wanted(store, run_id, {"before": "cancel", "running": "run", "paused": "pause"}[when])
@@ -219,7 +225,7 @@ def test_a_cancelled_run_ends_and_gives_nothing(studio: tuple[Store, Settings], 
 
 
 def test_a_run_that_is_cancelled_while_its_data_are_loaded_does_not_begin(
-    studio: tuple[Store, Settings], monkeypatch: pytest.MonkeyPatch
+    studio: tuple[Store, StudioSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, settings = studio
     run_id = queued(store)

@@ -14,7 +14,7 @@ from support.printed import half_unit, read, recomputed
 from support.studio_networks import (
     NETWORKS,
     network,
-    normalised,
+    normalized,
     picture,
     pictures,
     run_of,
@@ -59,7 +59,7 @@ def test_value_and_gradient_are_those_of_the_network(where, image, label, temper
     run = network(name)
     told = explain_weight(run, image, label, parameter, index, temperature)
     model = copy.deepcopy(run.model)
-    logits = model(tg.Tensor(normalised(run, image))) / temperature
+    logits = model(tg.Tensor(normalized(run, image))) / temperature
     tg.cross_entropy(logits, np.array([label])).backward()
     tensor = dict(model.named_parameters())[parameter]
     assert told.value == tensor.array[index]

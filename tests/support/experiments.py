@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.experiments.experiment import Experiment, Record
-from tinygrad_cnn.experiments.results import Results, Row
+from tinygrad_cnn.experiments.results import Measurement, Results
 
 
 def measured(experiment: Experiment, source: str, seeds: int, **changed: Any) -> Results:
@@ -20,7 +20,7 @@ def measured(experiment: Experiment, source: str, seeds: int, **changed: Any) ->
             for seed in range(seeds):
                 record = Record(source)
                 experiment.run(record, seed=seed, **{**variant, **changed})
-                rows += [Row(label, seed, *row) for row in record.rows]
+                rows += [Measurement(label, seed, *row) for row in record.rows]
     return Results(experiment.name, rows)
 
 

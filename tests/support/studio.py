@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.train import DataSettings, ModelSettings, Settings, TrainingSettings
+from tinygrad_cnn.train import DataSettings, ModelSettings, StudioSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -39,20 +39,20 @@ def until(found: Callable[[], T | None], patience: float = PATIENCE) -> T:
 
 
 @functools.cache
-def trained() -> tuple[Settings, bytes, Any]:
+def trained() -> tuple[StudioSettings, bytes, Any]:
     """Return settings, file and report of a model that knows digits: trained once a process."""
     from tinygrad_cnn.studio import model_files
     from tinygrad_cnn.studio.report import report
 
     split = tg.data.digits()
-    settings = Settings(
+    settings = StudioSettings(
         data=DataSettings.of(split, "digits"),
         model=ModelSettings(name="lenet5"),
         training=TrainingSettings(epochs=1, batch_size=50, lr=0.002, schedule="constant"),
     )
     model = tg.nn.LeNet5(rng=np.random.default_rng(0))
     loader = tg.data.DataLoader(
-        split.train[:4000], 50, shuffle=True, transform=settings.data.normalise()
+        split.train[:4000], 50, shuffle=True, transform=settings.data.normalize()
     )
     optimizer = tg.optim.Adam(model.parameters(), lr=settings.training.lr)
     tg.train.fit(model, tg.cross_entropy, optimizer, loader, epochs=1)
@@ -89,16 +89,16 @@ def studio_client(
     """Yield a client of a studio in this process, kept in ``tmp_path / "data"``.
 
     Nothing is trained in it unless it is `supervised`; `options` are those of
-    `tinygrad_cnn.studio.Settings`.
+    `tinygrad_cnn.studio.StudioSettings`.
     """
     from starlette.testclient import TestClient
 
-    from tinygrad_cnn.studio import Settings, create_app
+    from tinygrad_cnn.studio import StudioSettings, create_app
 
     data_dir = tmp_path / "data"
     if trained:
         add_model(data_dir)
-    settings = Settings(data_dir=data_dir, **options)
+    settings = StudioSettings(data_dir=data_dir, **options)
     app = create_app(settings)
     client = TestClient(app, base_url=f"http://127.0.0.1:{settings.port}")
     if supervised:

@@ -16,16 +16,16 @@ from tinygrad_cnn.data import digits
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train import (
     DataSettings,
-    Experiment,
     ModelSettings,
-    Settings,
+    RunSettings,
+    TrainingRun,
     TrainingSettings,
 )
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from tinygrad_cnn.studio.store import Drawing, Model, Run, Store
+    from tinygrad_cnn.studio.store import Store, StoredDrawing, StoredModel, StoredRun
 
 
 INPUT = bytes(range(256)) * 3 + bytes(16)
@@ -43,14 +43,14 @@ def opened(path: Path) -> Iterator[Store]:
     store.close()
 
 
-def draw(session: Session, label: int | None = 3, name: str = "a drawing") -> Drawing:
+def draw(session: Session, label: int | None = 3, name: str = "a drawing") -> StoredDrawing:
     """Add a drawing to a store."""
     from tinygrad_cnn.studio.store import drawings
 
     return drawings.add(session, name=name, picture=b"PNG", input=INPUT, label=label)
 
 
-def ask(session: Session) -> Run:
+def ask(session: Session) -> StoredRun:
     """Add a run to a store."""
     from tinygrad_cnn.studio.store import runs
 
@@ -63,14 +63,14 @@ def told() -> DataSettings:
     return DataSettings.of(digits(), "digits")
 
 
-def untrained(name: str = "mlp", seed: int = 0, **options: Any) -> Experiment:
-    """Return an experiment before its first epoch."""
-    settings = Settings(
+def untrained(name: str = "mlp", seed: int = 0, **options: Any) -> TrainingRun:
+    """Return a training run before its first epoch."""
+    settings = RunSettings(
         data=told(),
         model=ModelSettings(name=name, options=options),
         training=TrainingSettings(epochs=1, batch_size=500, seed=seed),
     )
-    return Experiment(settings, digits())
+    return TrainingRun(settings, digits())
 
 
 @functools.cache
@@ -78,8 +78,8 @@ def file_of(name: str = "mlp", seed: int = 0) -> bytes:
     """Return the file of an untrained model."""
     from tinygrad_cnn.studio import model_files
 
-    experiment = untrained(name, seed)
-    return model_files.pack(experiment.settings, experiment.model.state_dict())
+    training_run = untrained(name, seed)
+    return model_files.pack(training_run.settings, training_run.model.state_dict())
 
 
 @functools.cache
@@ -90,7 +90,7 @@ def knowing(share: float) -> bytes:
     split = digits()
     shown = split.train.images.reshape(len(split.train), -1) / 255
     centres = np.stack([shown[split.train.labels == digit].mean(axis=0) for digit in range(10)])
-    experiment = untrained(hidden=[])
+    training_run = untrained(hidden=[])
     mean, std = told().mean[0], told().std[0]
     # The nearest centre: −|x − c|² = 2 x·c − |c|² + …, for x = mean + std·z.
     weight = 2 * std * centres
@@ -98,10 +98,10 @@ def knowing(share: float) -> bytes:
     known = round(10 * share)  # the classes from there on never win
     bias[known:] -= 1e3
     state = {"fc.0.weight": weight.astype("f4"), "fc.0.bias": bias.astype("f4")}
-    return model_files.pack(experiment.settings, state)
+    return model_files.pack(training_run.settings, state)
 
 
-def add(session: Session, contents: bytes | None = None, name: str = "a model") -> Model:
+def add(session: Session, contents: bytes | None = None, name: str = "a model") -> StoredModel:
     """Add a model to a store, with a report."""
     from tinygrad_cnn.studio import model_files
     from tinygrad_cnn.studio.report import report

@@ -13,22 +13,30 @@ from numpy.typing import NDArray
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
-from tinygrad_cnn.train import DataSettings, ModelSettings, Run, Settings, TrainingSettings
+from tinygrad_cnn.train import (
+    DataSettings,
+    ModelSettings,
+    RunSettings,
+    TrainedModel,
+    TrainingSettings,
+)
 
 CLASSES = tuple("0123456789")
 
 
-def run_of(model: nn.Module, name: str = "lenet5", shape: tuple[int, int] = (28, 28)) -> Run:
+def run_of(
+    model: nn.Module, name: str = "lenet5", shape: tuple[int, int] = (28, 28)
+) -> TrainedModel:
     """Return a model as a training leaves it behind."""
     data = DataSettings(
         source="digits", name="digits", classes=CLASSES, input_shape=(1, *shape), mean=(0.13,),
         std=(0.31,), training_images=1, test_images=1,
     )  # fmt: skip
-    settings = Settings(data=data, model=ModelSettings(name=name), training=TrainingSettings())
-    return Run(model.eval(), settings)
+    settings = RunSettings(data=data, model=ModelSettings(name=name), training=TrainingSettings())
+    return TrainedModel(model.eval(), settings)
 
 
-def built(name: str, **options: Any) -> Run:
+def built(name: str, **options: Any) -> TrainedModel:
     """Return a model of `nn.MODELS` whose batch norms have seen something."""
     rng = np.random.default_rng(7)
     model = nn.build(name, input_shape=(1, 28, 28), classes=10, rng=rng, **options)
@@ -40,7 +48,7 @@ def built(name: str, **options: Any) -> Run:
     return run_of(model, name)
 
 
-def odd() -> Run:
+def odd() -> TrainedModel:
     """Return a network of windows as no ready model has them."""
     rng = np.random.default_rng(3)
     model = nn.Sequential(
@@ -57,7 +65,7 @@ def odd() -> Run:
     return run_of(model)
 
 
-NETWORKS: dict[str, Callable[[], Run]] = {
+NETWORKS: dict[str, Callable[[], TrainedModel]] = {
     "lenet5": lambda: built("lenet5"),
     "lenet5, tanh, average": lambda: built("lenet5", activation="tanh", pooling="average"),
     "mlp": lambda: built("mlp", hidden=(12,)),
@@ -68,7 +76,7 @@ NETWORKS: dict[str, Callable[[], Run]] = {
 
 
 @functools.cache
-def network(name: str) -> Run:
+def network(name: str) -> TrainedModel:
     """Return the network of that name in `NETWORKS`, always the same one."""
     return NETWORKS[name]()
 
@@ -83,14 +91,16 @@ pictures = st.integers(0, 50).map(picture)
 temperatures = st.sampled_from([1.0, 0.25, 3.0])
 
 
-def normalised(run: Run, image: NDArray[np.uint8], dtype: str = "f4") -> NDArray[Any]:
+def normalized(run: TrainedModel, image: NDArray[np.uint8], dtype: str = "f4") -> NDArray[Any]:
     """Return a picture as the network takes it, by the settings' own numbers."""
     data = run.settings.data
     scaled = (image / 255.0 - data.mean[0]) / data.std[0]
     return scaled[None, None].astype(dtype)
 
 
-def outputs(run: Run, image: NDArray[np.uint8]) -> list[tuple[str, nn.Module, NDArray[Any]]]:
+def outputs(
+    run: TrainedModel, image: NDArray[np.uint8]
+) -> list[tuple[str, nn.Module, NDArray[Any]]]:
     """Return what each module without modules in it gave, in the order of the calls.
 
     It is asked itself: its ``forward`` is wrapped, in a copy of the model.
@@ -112,13 +122,13 @@ def outputs(run: Run, image: NDArray[np.uint8]) -> list[tuple[str, nn.Module, ND
         if not any(isinstance(member, nn.Module) for _, member in module.members()):
             watched(name, module)
     with tg.no_grad():
-        model(tg.Tensor(normalised(run, image)))
+        model(tg.Tensor(normalized(run, image)))
     return seen
 
 
-def in_float64(run: Run) -> Run:
+def in_float64(run: TrainedModel) -> TrainedModel:
     """Return a copy that computes in float64, made anew and given the same numbers."""
     model = copy.deepcopy(run.model)
     for tensor in [*model.parameters(), *model.buffers()]:
         tensor.array = tensor.array.astype("f8")
-    return Run(model, run.settings)
+    return TrainedModel(model, run.settings)

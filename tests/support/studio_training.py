@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tinygrad_cnn.studio import Settings
-from tinygrad_cnn.studio.store import Point, Run, Store, models, points, runs
+from tinygrad_cnn.studio import StudioSettings
+from tinygrad_cnn.studio.store import Store, StoredPoint, StoredRun, models, points, runs
 from tinygrad_cnn.studio.training.requests import train_request
 from tinygrad_cnn.studio.training.states import queue
 
@@ -20,9 +20,9 @@ BATCHES = 5
 WORKER = "tinygrad_cnn.studio.training.worker"
 
 
-def opened(data_dir: Path) -> tuple[Store, Settings]:
+def opened(data_dir: Path) -> tuple[Store, StudioSettings]:
     """Return the store of a studio that is kept in a folder, made if there is none."""
-    settings = Settings(data_dir=data_dir)
+    settings = StudioSettings(data_dir=data_dir)
     store = Store(settings.database)
     store.migrate()
     return store, settings
@@ -40,13 +40,13 @@ def queued(store: Store, request: dict[str, Any] | None = None, name: str = "tin
         return queue(session, tiny() if request is None else request, name).id
 
 
-def run_of(store: Store, run_id: int) -> Run:
+def run_of(store: Store, run_id: int) -> StoredRun:
     """Return a run as it is now."""
     with store.reading() as session:
         return runs.get(session, run_id)
 
 
-def points_of(store: Store, run_id: int) -> list[Point]:
+def points_of(store: Store, run_id: int) -> list[StoredPoint]:
     """Return all points of a run."""
     with store.reading() as session:
         return points.after(session, 0, run_id, limit=100_000)
@@ -99,7 +99,7 @@ def set_wanted(store: Store, run_id: int, wanted: str, steps: int = 0) -> None:
 class WorkerProcess:
     """A training's process, without a supervisor: killed at the end if it goes on."""
 
-    def __init__(self, settings: Settings, run_id: int) -> None:
+    def __init__(self, settings: StudioSettings, run_id: int) -> None:
         command = [sys.executable, "-m", WORKER, str(settings.data_dir), str(run_id)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE)
 

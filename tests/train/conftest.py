@@ -6,7 +6,7 @@ import pytest
 from support.datasets import save
 
 from tinygrad_cnn.data import Split, digits
-from tinygrad_cnn.train import Experiment, TrainingSettings
+from tinygrad_cnn.train import TrainingRun, TrainingSettings
 
 MODEL_SOURCE = '''
 """A model with all that a checkpoint has to keep: momenta, running statistics, random numbers."""
@@ -52,10 +52,10 @@ def net_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def prepared(few_file: str, net_file: str):
-    """Make an experiment with few digits and a small model."""
+    """Make a training run with few digits and a small model."""
 
-    def make(model: str | None = None, **chosen: object) -> Experiment:
+    def make(model: str | None = None, **chosen: object) -> TrainingRun:
         settings = {"epochs": 3, "batch_size": 16, "augment": "shift", **chosen}
-        return Experiment.new(few_file, model or net_file, TrainingSettings(**settings))
+        return TrainingRun.new(few_file, model or net_file, TrainingSettings(**settings))
 
     return make

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tinygrad_cnn.data import Split, load
-from tinygrad_cnn.train import Experiment, History, RunFolder, Settings, load_run
+from tinygrad_cnn.train import History, RunFolder, RunSettings, TrainingRun, load_run
 from tinygrad_cnn.train.state import read_state
 
 EARLIER = Path(__file__).parent / "earlier"
@@ -48,28 +48,28 @@ def test_a_run_of_an_earlier_version_is_used(name: str, split: Split, tmp_path: 
     for name, array in load_file(run.weights).items():  # safetensors' own reader
         np.testing.assert_array_equal(loaded.model.state_dict()[name], array)
     assert loaded.probabilities(split.test.images).shape == (6, 3)
-    assert Settings.from_json(loaded.settings.to_json(), "settings") == loaded.settings
+    assert RunSettings.from_json(loaded.settings.to_json(), "settings") == loaded.settings
 
 
 def test_a_run_of_an_earlier_version_is_gone_on_with(run: RunFolder, split: Split) -> None:
-    experiment = Experiment.resumed(run, split)
+    training_run = TrainingRun.resumed(run, split)
     saved = read_state(run.checkpoint)
-    state = experiment.optimizer.state_dict()
+    state = training_run.optimizer.state_dict()
     for name, value in saved["optimizer"].items():
         if not name.startswith("beta"):
             np.testing.assert_array_equal(state[NAMES.get(name, name)], value)
     assert state.get("betas", (0.9, 0.999)) == (0.9, 0.999)
     assert state.get("nesterov", True) is True  # as the settings say: the file says nothing
-    assert experiment.schedule is not None
+    assert training_run.schedule is not None
     progress = {NAMES.get(name, name): value for name, value in saved["schedule"].items()}
-    assert progress.items() <= experiment.schedule.state_dict().items()
-    assert experiment.schedule.steps_taken == (6 if "steps_taken" in progress else 2)
-    generator = experiment.model.dropout.rng.bit_generator.state
+    assert progress.items() <= training_run.schedule.state_dict().items()
+    assert training_run.schedule.steps_taken == (6 if "steps_taken" in progress else 2)
+    generator = training_run.model.dropout.rng.bit_generator.state
     assert [generator] == saved["generators"]
-    assert len(experiment.train(run)) == 3
-    assert History.from_csv(run.history) == experiment.history
-    assert run.read_settings().data == experiment.settings.data.of_split(split)
-    Experiment.resumed(run, split)  # what it has written is of this version
+    assert len(training_run.train(run)) == 3
+    assert History.from_csv(run.history) == training_run.history
+    assert run.read_settings().data == training_run.settings.data.of_split(split)
+    TrainingRun.resumed(run, split)  # what it has written is of this version
 
 
 @pytest.mark.parametrize("name", SECOND)
@@ -77,15 +77,15 @@ def test_a_resumed_run_of_an_earlier_version_ends_with_the_weights_of_that_versi
     name: str, split: Split, tmp_path: Path
 ) -> None:
     run = copied(name, tmp_path)
-    experiment = Experiment.resumed(run, split)
-    assert len(experiment.history) == 2
-    experiment.train(run)
+    training_run = TrainingRun.resumed(run, split)
+    assert len(training_run.history) == 2
+    training_run.train(run)
     for path in (run.path / "end.safetensors", run.weights):
         expected = load_file(path)
-        for key, array in experiment.model.state_dict().items():
+        for key, array in training_run.model.state_dict().items():
             if key in expected:
                 np.testing.assert_allclose(array, expected[key], rtol=1e-4, atol=1e-6)
-    assert expected.keys() == experiment.model.state_dict().keys()
+    assert expected.keys() == training_run.model.state_dict().keys()
 
 
 def test_the_data_of_a_run_of_an_earlier_version_are_compared_by_mean_and_deviation(
@@ -93,14 +93,14 @@ def test_the_data_of_a_run_of_an_earlier_version_are_compared_by_mean_and_deviat
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(EARLIER / "few.npz", "few.npz")
-    Experiment.resumed(run)
+    TrainingRun.resumed(run)
     np.savez(
         "few.npz",
         x_train=split.train.images // 2, y_train=split.train.labels,
         x_test=split.test.images, y_test=split.test.labels,
     )  # fmt: skip
     with pytest.raises(ValueError, match=r"few\.npz has changed since then: few: mean and dev"):
-        Experiment.resumed(run)
+        TrainingRun.resumed(run)
 
 
 def test_a_model_and_a_lesson_of_an_earlier_studio_are_read() -> None:

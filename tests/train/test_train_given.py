@@ -14,25 +14,25 @@ import tinygrad_cnn as tg
 from tinygrad_cnn.data import Split
 from tinygrad_cnn.train import (
     DataSettings,
-    Experiment,
     ModelSettings,
     RunError,
     RunFolder,
-    Settings,
+    RunSettings,
+    TrainingRun,
     TrainingSettings,
     load_run,
 )
 
-Prepare = Callable[..., Experiment]
+Prepare = Callable[..., TrainingRun]
 TRAINING = TrainingSettings(epochs=3, batch_size=16, lr=0.01, seed=5)
 MODEL = ModelSettings(name="mlp", options={"hidden": [6]})
 
 
 @pytest.fixture(scope="module")
-def base(few: Split) -> Experiment:
+def base(few: Split) -> TrainingRun:
     """A model, untrained, and the settings that it would have been trained with."""
-    settings = Settings(data=DataSettings.of(few, "few"), model=MODEL, training=TRAINING)
-    return Experiment(settings, few)
+    settings = RunSettings(data=DataSettings.of(few, "few"), model=MODEL, training=TRAINING)
+    return TrainingRun(settings, few)
 
 
 @pytest.fixture(scope="module")
@@ -43,33 +43,35 @@ def more(few: Split) -> Split:
 
 
 @pytest.fixture
-def learn_on(base: Experiment, more: Split) -> Callable[[], Experiment]:
-    def make() -> Experiment:
+def learn_on(base: TrainingRun, more: Split) -> Callable[[], TrainingRun]:
+    def make() -> TrainingRun:
         told = base.settings.data.of_split(more)
         settings = replace(base.settings, data=told, training=replace(TRAINING, seed=6))
-        return Experiment(settings, more, weights=base.model.state_dict())
+        return TrainingRun(settings, more, weights=base.model.state_dict())
 
     return make
 
 
 def test_a_model_begins_with_the_given_weights(
-    base: Experiment, learn_on: Callable[[], Experiment]
+    base: TrainingRun, learn_on: Callable[[], TrainingRun]
 ) -> None:
-    experiment = learn_on()
+    training_run = learn_on()
     for name, array in base.model.state_dict().items():
-        np.testing.assert_array_equal(experiment.model.state_dict()[name], array)
-    drawn = Experiment(experiment.settings, experiment.split)  # from seed 6, not the base's 5
+        np.testing.assert_array_equal(training_run.model.state_dict()[name], array)
+    drawn = TrainingRun(training_run.settings, training_run.split)  # from seed 6, not the base's 5
     assert (drawn.model.fc[0].weight.data != base.model.fc[0].weight.data).any()
 
 
-def test_the_given_weights_are_copied(base: Experiment, learn_on: Callable[[], Experiment]) -> None:
+def test_the_given_weights_are_copied(
+    base: TrainingRun, learn_on: Callable[[], TrainingRun]
+) -> None:
     before = base.model.fc[0].weight.data.copy()
     learn_on().model.fc[0].weight.data[...] = 7.0
     np.testing.assert_array_equal(base.model.fc[0].weight.data, before)
 
 
 def test_images_are_normalised_as_the_settings_say_not_as_the_data_would(
-    base: Experiment, more: Split, learn_on: Callable[[], Experiment]
+    base: TrainingRun, more: Split, learn_on: Callable[[], TrainingRun]
 ) -> None:
     told, own = base.settings.data, DataSettings.of(more, "more")
     assert told.mean != own.mean
@@ -80,20 +82,20 @@ def test_images_are_normalised_as_the_settings_say_not_as_the_data_would(
 
 @pytest.mark.parametrize(("epoch", "batch"), [(1, 1), (1, 3), (2, 1), (3, 2)])
 def test_a_resumed_learning_on_gives_the_bits_of_one_that_was_not_interrupted(
-    learn_on: Callable[[], Experiment], more: Split, tmp_path: Path, epoch: int, batch: int
+    learn_on: Callable[[], TrainingRun], more: Split, tmp_path: Path, epoch: int, batch: int
 ) -> None:
     whole, broken = (RunFolder.create("run", parent=tmp_path) for _ in range(2))
     learn_on().train(whole)
     with pytest.raises(KeyboardInterrupt):
         learn_on().train(broken, [StopAt(epoch, batch)])
-    resumed = Experiment.resumed(broken, split=more)
+    resumed = TrainingRun.resumed(broken, split=more)
     assert len(resumed.history) == epoch - 1
     resumed.train(broken)
     assert broken.weights.read_bytes() == whole.weights.read_bytes()
 
 
 def test_a_folder_that_can_be_resumed_holds_the_weights_that_it_began_with(
-    learn_on: Callable[[], Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    learn_on: Callable[[], TrainingRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunFolder.create("run", parent=tmp_path)
 
@@ -107,37 +109,37 @@ def test_a_folder_that_can_be_resumed_holds_the_weights_that_it_began_with(
 
 
 def test_learning_on_can_be_used_as_any_run(
-    learn_on: Callable[[], Experiment], tmp_path: Path
+    learn_on: Callable[[], TrainingRun], tmp_path: Path
 ) -> None:
     run = RunFolder.create("run", parent=tmp_path)
-    experiment = learn_on()
-    experiment.train(run)
+    training_run = learn_on()
+    training_run.train(run)
     loaded = load_run(run.path)
-    assert loaded.settings == experiment.settings
-    images = experiment.split.test.images
-    hits = loaded.probabilities(images).argmax(axis=1) == experiment.split.test.labels
-    assert hits.mean() == pytest.approx(experiment.test().accuracy)
+    assert loaded.settings == training_run.settings
+    images = training_run.split.test.images
+    hits = loaded.probabilities(images).argmax(axis=1) == training_run.split.test.labels
+    assert hits.mean() == pytest.approx(training_run.test().accuracy)
 
 
 def test_only_data_as_the_settings_tell_are_gone_on_with(
-    learn_on: Callable[[], Experiment], more: Split, few: Split, tmp_path: Path
+    learn_on: Callable[[], TrainingRun], more: Split, few: Split, tmp_path: Path
 ) -> None:
     run = RunFolder.create("run", parent=tmp_path)
     learn_on().train(run)
     with pytest.raises(RunError, match=r"settings\.json: was written for other data: .* has 90"):
-        Experiment.resumed(run, split=few)
+        TrainingRun.resumed(run, split=few)
     cut = replace(more.train, images=more.train.images[:, :, 2:])
     small = Split(cut, replace(more.test, images=more.test.images[:, :, 2:]))
     with pytest.raises(RunError, match=r"has images of shape \(1, 26, 28\)"):
-        Experiment.resumed(run, split=small)
+        TrainingRun.resumed(run, split=small)
 
 
-def test_data_that_the_settings_do_not_tell_of_are_refused(base: Experiment, more: Split) -> None:
+def test_data_that_the_settings_do_not_tell_of_are_refused(base: TrainingRun, more: Split) -> None:
     with pytest.raises(ValueError, match="has 45 training and 50 test images; the settings tell"):
-        Experiment(base.settings, more)
+        TrainingRun(base.settings, more)
 
 
-def test_weights_of_another_model_are_refused(base: Experiment, few: Split) -> None:
+def test_weights_of_another_model_are_refused(base: TrainingRun, few: Split) -> None:
     other = tg.nn.MLP((784, 7, 10), rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"fc\.0\.weight is float32 of shape \(7, 784\), expected"):
-        Experiment(base.settings, few, weights=other.state_dict())
+        TrainingRun(base.settings, few, weights=other.state_dict())

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygrad_cnn.train import Experiment, ModelFileError, TrainingSettings
+from tinygrad_cnn.train import ModelFileError, TrainingRun, TrainingSettings
 from tinygrad_cnn.train.model_file import ModelFile
 
 HEAD = """from tinygrad_cnn import nn
@@ -112,6 +112,6 @@ def test_a_model_without_a_logit_for_each_class_is_refused_before_anything_is_wr
     path = tmp_path / "net.py"
     path.write_text(HEAD + f"    def forward(self, x):\n        {forward}\n")
     with pytest.raises(ValueError, match="Net: gives") as raised:
-        Experiment.new(few_file, f"{path}:Net", TrainingSettings())
+        TrainingRun.new(few_file, f"{path}:Net", TrainingSettings())
     assert says in str(raised.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["net.py"]

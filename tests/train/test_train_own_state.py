@@ -19,10 +19,10 @@ import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.core.random import default_generator
 from tinygrad_cnn.train import (
-    Experiment,
-    Run,
     RunError,
     RunFolder,
+    TrainedModel,
+    TrainingRun,
     TrainingSettings,
     load_run,
 )
@@ -184,28 +184,28 @@ UNSAVED = {
 @pytest.fixture
 def make(
     few_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str, str], Experiment]:
+) -> Callable[[str, str], TrainingRun]:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # most of the time of a run this small
 
-    def made(constructor: str, forward: str) -> Experiment:
+    def made(constructor: str, forward: str) -> TrainingRun:
         path = tmp_path / "net.py"
         path.write_text(SOURCE.format(constructor=constructor, forward=forward), encoding="utf-8")
         training = TrainingSettings(epochs=2, batch_size=30, lr=0.001)
-        return Experiment.new(few_file, f"{path}:Net", training)
+        return TrainingRun.new(few_file, f"{path}:Net", training)
 
     return made
 
 
 @pytest.mark.parametrize("kind", SAVED)
 def test_a_model_with_a_state_of_its_own_is_resumed_to_the_bit(
-    make: Callable[[str, str], Experiment], tmp_path: Path, kind: str
+    make: Callable[[str, str], TrainingRun], tmp_path: Path, kind: str
 ) -> None:
     whole, broken = (RunFolder.create("run", parent=tmp_path) for _ in range(2))
     make(*SAVED[kind]).train(whole)
     with pytest.raises(KeyboardInterrupt):
         make(*SAVED[kind]).train(broken, [StopAt(epoch=2, batch=2)])
     outside = np.random.normal(), random.random()  # noqa: NPY002
-    resumed = Experiment.resumed(broken)
+    resumed = TrainingRun.resumed(broken)
     assert len(resumed.history) == 1
     resumed.train(broken)
     assert broken.weights.read_bytes() == whole.weights.read_bytes()
@@ -223,22 +223,22 @@ def test_a_model_with_a_state_of_its_own_is_resumed_to_the_bit(
     ],
 )
 def test_a_model_with_a_state_of_its_own_is_loaded_with_it(
-    make: Callable[[str, str], Experiment], tmp_path: Path, kind: str
+    make: Callable[[str, str], TrainingRun], tmp_path: Path, kind: str
 ) -> None:
     constructor, forward = SAVED[kind]
     used = forward.rpartition("; ")[2]  # in evaluation too
-    experiment = make(constructor, f"{forward}\n        else:\n            {used}")
+    training_run = make(constructor, f"{forward}\n        else:\n            {used}")
     run = RunFolder.create("run", parent=tmp_path)
-    experiment.train(run)
-    images = experiment.split.test.images
+    training_run.train(run)
+    images = training_run.split.test.images
     loaded = load_run(run.path).probabilities(images)
-    expected = Run(experiment.model.eval(), experiment.settings).probabilities(images)
+    expected = TrainedModel(training_run.model.eval(), training_run.settings).probabilities(images)
     np.testing.assert_array_equal(loaded, expected)
 
 
 @pytest.mark.parametrize("kind", UNSAVED)
 def test_what_cannot_be_saved_is_said_at_the_start(
-    make: Callable[[str, str], Experiment], tmp_path: Path, kind: str
+    make: Callable[[str, str], TrainingRun], tmp_path: Path, kind: str
 ) -> None:
     constructor, forward, says = UNSAVED[kind]
     run = RunFolder.create("run", parent=tmp_path)
@@ -254,7 +254,7 @@ def test_what_cannot_be_saved_is_said_at_the_start(
 
 @pytest.mark.parametrize("kind", ["NumPy's global generator", "the default generator"])
 def test_training_does_not_move_the_global_generators_nor_depend_on_them(
-    make: Callable[[str, str], Experiment], tmp_path: Path, kind: str
+    make: Callable[[str, str], TrainingRun], tmp_path: Path, kind: str
 ) -> None:
     constructor, forward = SAVED[kind]
     runs = []
@@ -330,27 +330,27 @@ def test_any_plain_value_comes_back_through_a_file(
 
 
 def test_a_state_of_another_model_is_refused(
-    make: Callable[[str, str], Experiment], tmp_path: Path
+    make: Callable[[str, str], TrainingRun], tmp_path: Path
 ) -> None:
     run = RunFolder.create("run", parent=tmp_path)
     make(*SAVED["an object"]).train(run)
     state = read_state(run.checkpoint)
     write_state(run.checkpoint, {**state, "own": {"no.such": {"plain": 1}}})
     with pytest.raises(RunError, match=r"checkpoint.*no\.such: the model has no module 'no'"):
-        Experiment.resumed(run)
+        TrainingRun.resumed(run)
     write_state(run.checkpoint, {**state, "own": {"other": state["own"]["noise"]}})
     with pytest.raises(RunError, match="other: the model has no such object"):
-        Experiment.resumed(run)
+        TrainingRun.resumed(run)
     write_state(run.checkpoint, {**state, "more": 1})
     with pytest.raises(RunError, match="unknown field more, as of a later version"):
-        Experiment.resumed(run)
+        TrainingRun.resumed(run)
     write_state(run.checkpoint, {**state, "format": 9})
     with pytest.raises(RunError, match=r"it is of format 9, expected \(1, 2, 3\)"):
-        Experiment.resumed(run)
+        TrainingRun.resumed(run)
 
 
 def test_no_warning_where_all_is_saved(
-    make: Callable[[str, str], Experiment], tmp_path: Path
+    make: Callable[[str, str], TrainingRun], tmp_path: Path
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

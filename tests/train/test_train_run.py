@@ -23,19 +23,19 @@ from tinygrad_cnn.data import Dataset, Split, load
 from tinygrad_cnn.train import (
     Callback,
     DataSettings,
-    Experiment,
     History,
     ModelSettings,
     RunError,
     RunFolder,
-    Settings,
+    RunSettings,
     TrainingDiverged,
+    TrainingRun,
     TrainingSettings,
     load_run,
 )
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 
-Prepare = Callable[..., Experiment]
+Prepare = Callable[..., TrainingRun]
 FILES = ["checkpoint.safetensors", "history.csv", "settings.json", "weights.safetensors"]
 
 
@@ -50,16 +50,16 @@ def weights(run: RunFolder) -> bytes:
 @pytest.fixture(scope="module")
 def trained(
     few_file: str, net_file: str, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Experiment, RunFolder]:
+) -> tuple[TrainingRun, RunFolder]:
     training = TrainingSettings(epochs=2, batch_size=30)
-    experiment = Experiment.new(few_file, net_file, training)
+    training_run = TrainingRun.new(few_file, net_file, training)
     run = folder(tmp_path_factory.mktemp("trained"))
-    experiment.train(run)
-    return experiment, run
+    training_run.train(run)
+    return training_run, run
 
 
 @pytest.fixture
-def copy(trained: tuple[Experiment, RunFolder], tmp_path: Path) -> RunFolder:
+def copy(trained: tuple[TrainingRun, RunFolder], tmp_path: Path) -> RunFolder:
     run = folder(tmp_path)
     for file in trained[1].path.iterdir():
         (run.path / file.name).write_bytes(file.read_bytes())
@@ -69,10 +69,10 @@ def copy(trained: tuple[Experiment, RunFolder], tmp_path: Path) -> RunFolder:
 # --- what is left behind -----------------------------------------------------------------------
 
 
-def test_a_run_is_whole(trained: tuple[Experiment, RunFolder], few_file: str) -> None:
-    experiment, run = trained
+def test_a_run_is_whole(trained: tuple[TrainingRun, RunFolder], few_file: str) -> None:
+    training_run, run = trained
     assert sorted(file.name for file in run.path.iterdir()) == sorted([*FILES, "model.py"])
-    assert History.from_csv(run.history) == experiment.history
+    assert History.from_csv(run.history) == training_run.history
     settings = json.loads(run.settings.read_text())
     assert settings["format"] == 1
     assert settings["data"]["source"] == few_file
@@ -83,21 +83,21 @@ def test_a_run_is_whole(trained: tuple[Experiment, RunFolder], few_file: str) ->
     copied = (run.path / "model.py").read_bytes()
     assert settings["model"]["sha256"] == hashlib.sha256(copied).hexdigest()
     saved = load_file(run.weights)  # safetensors' own reader
-    for name, array in experiment.model.state_dict().items():
+    for name, array in training_run.model.state_dict().items():
         np.testing.assert_array_equal(saved[name], array)
 
 
 def test_a_loaded_run_gives_what_the_trained_model_gave(
-    trained: tuple[Experiment, RunFolder], few: Split
+    trained: tuple[TrainingRun, RunFolder], few: Split
 ) -> None:
-    experiment, run = trained
+    training_run, run = trained
     loaded = load_run(run.path)
-    assert loaded.settings == experiment.settings
+    assert loaded.settings == training_run.settings
     images = few.test.images
     scaled = np.divide(images, np.float32(255), dtype=np.float32)
-    experiment.model.eval()
-    logits = experiment.model(
-        tg.Tensor(experiment.settings.data.normalise()(scaled, np.random.default_rng()))
+    training_run.model.eval()
+    logits = training_run.model(
+        tg.Tensor(training_run.settings.data.normalize()(scaled, np.random.default_rng()))
     )
     expected = np.exp(logits.data) / np.exp(logits.data).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(loaded.probabilities(images), expected, rtol=1e-5, atol=1e-7)
@@ -123,7 +123,7 @@ def test_settings_that_do_not_say_how_images_were_prepared_get_how_it_was_then(
     copy.settings.write_text(json.dumps(settings))
     read = copy.read_settings()
     assert read.data.preparation == preparation
-    assert Settings.from_json(read.to_json(), "x") == read
+    assert RunSettings.from_json(read.to_json(), "x") == read
 
 
 def test_a_run_of_a_folder_is_resumed_with_the_preparation_that_it_began_with(
@@ -137,18 +137,18 @@ def test_a_run_of_a_folder_is_resumed_with_the_preparation_that_it_began_with(
     source = str(tmp_path / "set")
     for preparation in ("image", "image without alpha"):
         split = load(source, preparation)
-        settings = Settings(
+        settings = RunSettings(
             data=DataSettings.of(split, source),
             model=ModelSettings(name="mlp", options={"hidden": [2]}),
             training=TrainingSettings(epochs=1),
         )
         run = folder(tmp_path / preparation)
-        Experiment(settings, split).train(run)
+        TrainingRun(settings, split).train(run)
         if preparation != "image":  # as a run of an earlier version
             told = json.loads(run.settings.read_text())
             del told["data"]["preparation"]
             run.settings.write_text(json.dumps(told))
-        resumed = Experiment.resumed(run)
+        resumed = TrainingRun.resumed(run)
         assert resumed.settings == settings
         np.testing.assert_array_equal(resumed.split.train.images, split.train.images)
 
@@ -156,13 +156,13 @@ def test_a_run_of_a_folder_is_resumed_with_the_preparation_that_it_began_with(
 def test_normalised_training_images_have_mean_0_and_deviation_1(
     few: Split, prepared: Prepare
 ) -> None:
-    normalise = prepared().settings.data.normalise()
-    pixels = normalise(few.train.images / np.float64(255), np.random.default_rng())
+    normalize = prepared().settings.data.normalize()
+    pixels = normalize(few.train.images / np.float64(255), np.random.default_rng())
     assert pixels.mean() == pytest.approx(0.0, abs=1e-9)
     assert pixels.std() == pytest.approx(1.0)
 
 
-def test_probabilities_refuse_other_images(trained: tuple[Experiment, RunFolder]) -> None:
+def test_probabilities_refuse_other_images(trained: tuple[TrainingRun, RunFolder]) -> None:
     run = load_run(trained[1].path)
     with pytest.raises(ValueError, match=r"got float64 of shape \(1, 1, 28, 28\); expected uint8"):
         run.probabilities(np.zeros((1, 1, 28, 28)))
@@ -191,7 +191,7 @@ def test_a_resumed_training_gives_the_bits_of_one_that_was_not_interrupted(
     prepared(**chosen).train(whole)
     with pytest.raises(KeyboardInterrupt):
         prepared(**chosen).train(broken, [StopAt(epoch=3, batch=2)])
-    resumed = Experiment.resumed(broken)
+    resumed = TrainingRun.resumed(broken)
     assert len(resumed.history) == 2
     resumed.train(broken)
     assert weights(broken) == weights(whole)
@@ -209,7 +209,7 @@ def test_a_training_that_ended_no_epoch_is_resumed_from_its_beginning(
         prepared().train(broken, [StopAt(epoch=1, batch=2)])
     with pytest.raises(RunError, match="did not end its first epoch; go on with it: tinygrad-cnn"):
         load_run(broken.path)
-    Experiment.resumed(broken).train(broken)
+    TrainingRun.resumed(broken).train(broken)
     assert weights(broken) == weights(whole)
 
 
@@ -230,11 +230,11 @@ def test_a_training_that_diverges_leaves_the_last_good_epoch(
     class Spoil(Callback):
         def epoch(self, history: History) -> None:
             if len(history) == 2:
-                next(iter(experiment.model.parameters())).data[...] = np.nan
+                next(iter(training_run.model.parameters())).data[...] = np.nan
 
-    experiment, run = prepared(), folder(tmp_path)
+    training_run, run = prepared(), folder(tmp_path)
     with pytest.raises(TrainingDiverged, match="in epoch 3, batch 1"):
-        experiment.train(run, [Spoil()])
+        training_run.train(run, [Spoil()])
     assert len(History.from_csv(run.history)) == 2
     assert all(np.isfinite(array).all() for array in load_run(run.path).model.state_dict().values())
 
@@ -257,10 +257,10 @@ def test_a_write_that_fails_leaves_a_run_that_can_be_resumed(
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", full)
         with pytest.raises(OSError, match="No space"):
-            Experiment.resumed(broken).train(broken)
+            TrainingRun.resumed(broken).train(broken)
     load_run(broken.path)
     assert not list(broken.path.glob(".*"))
-    Experiment.resumed(broken).train(broken)
+    TrainingRun.resumed(broken).train(broken)
     assert weights(broken) == weights(whole)
 
 
@@ -289,13 +289,13 @@ def test_data_that_have_changed_are_not_resumed_with(
     np.savez(source, **arrays)
     run = folder(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        Experiment.new(str(source), "mlp", TrainingSettings(epochs=1)).train(run, [StopAt(1, 1)])
-    Experiment.resumed(run)
+        TrainingRun.new(str(source), "mlp", TrainingSettings(epochs=1)).train(run, [StopAt(1, 1)])
+    TrainingRun.resumed(run)
     np.savez(source, **{**arrays, **CHANGES[change](arrays)})
     with pytest.raises(RunError, match=r"own\.npz has changed since then: "):
-        Experiment.resumed(run)
+        TrainingRun.resumed(run)
     with pytest.raises(RunError, match=r"settings\.json: was written for other data: "):
-        Experiment.resumed(run, split=load(str(source)))
+        TrainingRun.resumed(run, split=load(str(source)))
 
 
 @given(st.data(), st.sampled_from(["train", "test"]))
@@ -323,8 +323,8 @@ def test_settings_tell_one_pixel_and_one_label_from_another(
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
 def test_every_augmentation_takes_images(prepared: Prepare, augment: str) -> None:
-    experiment = prepared(augment=augment)
-    images, _ = next(iter(experiment.loader))
+    training_run = prepared(augment=augment)
+    images, _ = next(iter(training_run.loader))
     assert images.shape == (16, 1, 28, 28)
     assert images.dtype == np.float32
 
@@ -367,7 +367,7 @@ def test_settings_out_of_range_are_refused(field: str, value: Any, says: str) ->
         (lambda run: run.settings.write_text("[]"), "no settings file of format 1"),
         (lambda run: run.settings.write_bytes(b"\xff\xfe"), "settings.json: cannot be read: "),
         (lambda run: edit(run, "format", 2), "no settings file of format 1"),
-        (lambda run: edit(run, "extra", 2), "Settings: unknown field extra"),
+        (lambda run: edit(run, "extra", 2), "RunSettings: unknown field extra"),
         (lambda run: edit(run, "data", None), "DataSettings: got None, expected source"),
         (lambda run: edit(run, "data/alpha", 1), "DataSettings: unknown field alpha"),
         (lambda run: drop(run, "data/mean"), "DataSettings: mean is missing"),
@@ -416,7 +416,7 @@ def test_a_bad_checkpoint_is_refused(
 ) -> None:
     damage(copy)
     with pytest.raises(RunError, match=r"checkpoint\.safetensors") as raised:
-        Experiment.resumed(copy)
+        TrainingRun.resumed(copy)
     assert says in str(raised.value)
 
 
@@ -459,7 +459,7 @@ def test_one_flipped_bit_is_noticed(copy: RunFolder, share: float) -> None:
         load_run(copy.path)
     flip(copy.checkpoint, share)
     with pytest.raises(RunError, match=r"checkpoint\.safetensors: is damaged"):
-        Experiment.resumed(copy)
+        TrainingRun.resumed(copy)
 
 
 # --- new folders -------------------------------------------------------------------------------

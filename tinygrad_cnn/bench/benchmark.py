@@ -11,7 +11,14 @@ from typing import Any
 from tinygrad_cnn.bench.machine import cores, describe
 from tinygrad_cnn.bench.process import Worker, WorkerError
 from tinygrad_cnn.bench.profile import OpCall
-from tinygrad_cnn.bench.report import Comparison, Memory, Profile, Report, Roofs, Timing
+from tinygrad_cnn.bench.report import (
+    BenchmarkReport,
+    Memory,
+    Profile,
+    Roofs,
+    Timing,
+    WorkloadTimings,
+)
 from tinygrad_cnn.bench.rounds import Pace, alternate
 from tinygrad_cnn.bench.sides import (
     NUMPY,
@@ -23,7 +30,7 @@ from tinygrad_cnn.bench.sides import (
 )
 from tinygrad_cnn.bench.workloads import WORKLOADS, Workload
 
-__all__ = ["PARTS", "Plan", "find_frameworks", "measure"]
+__all__ = ["PARTS", "BenchmarkPlan", "find_frameworks", "measure"]
 
 PARTS = ("steps", "ops", "memory", "overhead")
 PROFILED = ("lenet5-64", "vgg-64")
@@ -35,7 +42,7 @@ Told = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BenchmarkPlan:
     """Settings of a benchmark.
 
     Attributes
@@ -90,7 +97,7 @@ class Plan:
         return self.steps[: self.most] if "memory" in self.parts else []
 
 
-def find_frameworks(plan: Plan, report: Report) -> None:
+def find_frameworks(plan: BenchmarkPlan, report: BenchmarkReport) -> None:
     """Query every interpreter for its framework, and record in the report which are installed."""
     for name in (OURS, NUMPY, *plan.peers):
         python = interpreter_of(name, plan.pythons)
@@ -112,20 +119,22 @@ def find_frameworks(plan: Plan, report: Report) -> None:
 
 
 def measure(
-    plan: Plan, report: Report | None = None, told: Told = lambda what, behind: None
-) -> Report:
+    plan: BenchmarkPlan,
+    report: BenchmarkReport | None = None,
+    told: Told = lambda what, behind: None,
+) -> BenchmarkReport:
     """Run the benchmark and return the report.
 
     Parameters
     ----------
-    plan : Plan
-    report : Report, optional
+    plan : BenchmarkPlan
+    report : BenchmarkReport, optional
         Filled in place, so that it holds all finished measurements after an interruption.
     told : callable
         Progress callback: the current part, and how many of the `estimate` seconds are over.
     """
     if report is None:
-        report = Report(describe())
+        report = BenchmarkReport(describe())
     if not report.frameworks:
         find_frameworks(plan, report)
     measurement = _Measurement(plan, report, told)
@@ -140,7 +149,7 @@ def measure(
     return report
 
 
-def estimate(plan: Plan, report: Report) -> float:
+def estimate(plan: BenchmarkPlan, report: BenchmarkReport) -> float:
     """Estimate the seconds that `measure` takes."""
     pace = plan.pace
     each = pace.rounds * (pace.turn + pace.pause) + 0.5
@@ -155,15 +164,15 @@ def estimate(plan: Plan, report: Report) -> float:
     return total + counts * len(plan.profiled) * _profile_seconds(plan)
 
 
-def _roof_seconds(plan: Plan) -> float:
+def _roof_seconds(plan: BenchmarkPlan) -> float:
     return STARTING + 5 * plan.pace.turn * 2
 
 
-def _profile_seconds(plan: Plan) -> float:
+def _profile_seconds(plan: BenchmarkPlan) -> float:
     return STARTING + plan.pace.rounds * 0.1
 
 
-def _sides(report: Report, workload: Workload) -> list[Side]:
+def _sides(report: BenchmarkReport, workload: Workload) -> list[Side]:
     """Return the sides of a workload; layout variants apply only to image input."""
     images = workload.network is not None and len(workload.network.input_shape) == 3
     return [
@@ -184,7 +193,7 @@ def _fields(workload: Workload) -> dict[str, Any]:
 class _Measurement:
     """The parts of a benchmark; each adds to the same report."""
 
-    def __init__(self, plan: Plan, report: Report, told: Told) -> None:
+    def __init__(self, plan: BenchmarkPlan, report: BenchmarkReport, told: Told) -> None:
         self.plan = plan
         self.report = report
         self.behind = 0.0
@@ -246,7 +255,7 @@ class _Measurement:
                             self.report.failed.append(f"{workload.title}: {error}")
                     timings = {side: Timing(side.framework, side.variant) for side in ready}
                     self.report.comparisons.append(
-                        Comparison(workload, threads, tuple(timings.values()))
+                        WorkloadTimings(workload, threads, tuple(timings.values()))
                     )
                     for found in alternate(ready, pace, progress):
                         for side, taken in found.items():

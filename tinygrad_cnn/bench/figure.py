@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn.bench.profile import OpCall, names
-from tinygrad_cnn.bench.report import Profile, Report, Roofs
+from tinygrad_cnn.bench.report import BenchmarkReport, Profile, Roofs
 from tinygrad_cnn.support.files import atomic_write
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ MISSING = (
 )
 
 
-def draw_roofline(report: Report, path: str | os.PathLike[str]) -> None:
+def draw_roofline(report: BenchmarkReport, path: str | os.PathLike[str]) -> None:
     """Draw a roofline PNG: each op of a step against the machine's peak rates.
 
     Top: for each profiled step, the ops that multiply, as multiply-adds per byte moved against
@@ -31,7 +31,7 @@ def draw_roofline(report: Report, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    report : Report
+    report : BenchmarkReport
         Must contain ops. For each step, the profile with the most threads is drawn.
     path : str or path-like
         The output file, written atomically.

@@ -15,7 +15,7 @@ from tinygrad_cnn.bench.sides import OURS, Framework
 from tinygrad_cnn.bench.worker.task import OPS_PER_REPEAT, REPEATS
 from tinygrad_cnn.bench.workloads import Workload
 
-__all__ = ["Comparison", "Memory", "Profile", "Report", "Roofs", "Timing"]
+__all__ = ["BenchmarkReport", "Memory", "Profile", "Roofs", "Timing", "WorkloadTimings"]
 
 OPS_OF_A_CHAIN = REPEATS * OPS_PER_REPEAT
 
@@ -40,7 +40,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class WorkloadTimings:
     """Timings of all sides on one workload, with equal thread counts, in the same rounds."""
 
     workload: Workload
@@ -97,7 +97,7 @@ class Memory:
 
 
 @dataclass(slots=True)
-class Report:
+class BenchmarkReport:
     """All measurements, in the order taken.
 
     Attributes
@@ -114,7 +114,7 @@ class Report:
     absent: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     roofs: list[Roofs] = field(default_factory=list)
-    comparisons: list[Comparison] = field(default_factory=list)
+    comparisons: list[WorkloadTimings] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
 
@@ -150,7 +150,7 @@ class Report:
         }
 
 
-def _rows(comparison: Comparison) -> Sequence[dict[str, Any]]:
+def _rows(comparison: WorkloadTimings) -> Sequence[dict[str, Any]]:
     return [
         {
             **_named("time", comparison.workload, comparison.threads),

@@ -387,7 +387,7 @@ def bench(
     debug: Debug = False,
 ) -> int:
     """Benchmark this package on this machine, side by side with the frameworks installed."""
-    from tinygrad_cnn.cli.measuring import bench as run
+    from tinygrad_cnn.cli.benchmarking import bench as run
 
     return run(workloads or [], against, python or [], threads, parts, figure, json, quick)
 

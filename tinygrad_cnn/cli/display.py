@@ -11,10 +11,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from tinygrad_cnn.train import Callback, Epoch, Evaluation, Experiment, History
+from tinygrad_cnn.train import Callback, Epoch, Evaluation, History, TrainingRun
 from tinygrad_cnn.train import Progress as BatchProgress
 
-__all__ = ["EpochLines", "bar", "console", "percent", "show_evaluation", "show_experiment"]
+__all__ = ["EpochLines", "bar", "console", "percent", "show_evaluation", "show_training_run"]
 
 ACCENT, FAINT = "bold", "dim"
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -47,11 +47,11 @@ def bar(share: float, width: int) -> str:
     return ("█" * whole + EIGHTHS[rest] * (rest > 0)).ljust(width)
 
 
-def show_experiment(out: Console, experiment: Experiment) -> None:
+def show_training_run(out: Console, run: TrainingRun) -> None:
     """Print the data, model and settings of a training run."""
-    settings = experiment.settings
+    settings = run.settings
     data, training = settings.data, settings.training
-    summary = experiment.model.summary(data.input_shape)
+    summary = run.model.summary(data.input_shape)
     batches = f"batches of {training.batch_size}" if training.batch_size else "one batch"
     work = f", {summary.multiply_adds:,} multiply-adds per image" if summary.multiply_adds else ""
     lines = {

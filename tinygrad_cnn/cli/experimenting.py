@@ -17,7 +17,7 @@ from tinygrad_cnn.cli.errors import INTERRUPTED
 from tinygrad_cnn.experiments.experiment import Experiment, slug
 from tinygrad_cnn.experiments.gallery import NAMES, find
 from tinygrad_cnn.experiments.running import DONE, LACKING, Outcome, Watcher, perform
-from tinygrad_cnn.experiments.runs import Run, Runs
+from tinygrad_cnn.experiments.runs import ExperimentRun, FinishedRuns
 from tinygrad_cnn.experiments.time_left import TimeLeft
 
 __all__ = ["RunLines", "experiment"]
@@ -59,7 +59,7 @@ def experiment(
     screen = console()
     no_run = only_list or write is not None
     chosen = [find(name) for name in _names(names, everything=no_run)]
-    runs = Runs(out)
+    runs = FinishedRuns(out)
     if only_list:
         _list(screen, chosen, runs, seeds)
         return 0
@@ -113,7 +113,9 @@ def _labels(chosen: Sequence[Experiment], only: Sequence[str]) -> set[str]:
     return {slug(label) for label in only} or set(known)
 
 
-def _list(screen: Console, chosen: Sequence[Experiment], runs: Runs, seeds: int | None) -> None:
+def _list(
+    screen: Console, chosen: Sequence[Experiment], runs: FinishedRuns, seeds: int | None
+) -> None:
     """Print each experiment's question, and its number of finished runs."""
     width = max(len(each.name) for each in chosen)
     for each in chosen:
@@ -153,14 +155,14 @@ class RunLines(Watcher):
         Number of finished runs.
     """
 
-    def __init__(self, screen: Console, runs: Sequence[Run], jobs: int) -> None:
+    def __init__(self, screen: Console, runs: Sequence[ExperimentRun], jobs: int) -> None:
         self.screen = screen
         self.count = 0
         self.ended_runs = 0
         self.runs = len(runs)
         self.left = TimeLeft(runs, jobs)
-        self.began_at: dict[Run, float] = {}
-        self.bars: dict[Run, TaskID] = {}
+        self.began_at: dict[ExperimentRun, float] = {}
+        self.bars: dict[ExperimentRun, TaskID] = {}
         self.progress = Progress(
             BarColumn(bar_width=24, complete_style="cyan", finished_style="cyan"),
             TextColumn("{task.description}", style=FAINT),
@@ -178,13 +180,13 @@ class RunLines(Watcher):
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def began(self, run: Run) -> None:
+    def began(self, run: ExperimentRun) -> None:
         """Add a progress bar."""
         self.left.began(run)
         self.began_at[run] = perf_counter()
         self.bars[run] = self.progress.add_task(str(run), total=1.0)
 
-    def went_on(self, run: Run, share: float) -> None:
+    def went_on(self, run: ExperimentRun, share: float) -> None:
         """Update the progress bars."""
         self.left.went_on(run, share)
         self._move()

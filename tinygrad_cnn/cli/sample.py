@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.data import DataLoader, load
 from tinygrad_cnn.nn import Module
-from tinygrad_cnn.train import Experiment, load_run, recipe
+from tinygrad_cnn.train import TrainingRun, load_run, recipe
 
 __all__ = ["model_and_images"]
 
@@ -40,10 +40,8 @@ def model_and_images(
         run = load_run(Path(model))
         dataset = load(source or run.settings.data.source, run.settings.data.preparation).train
         run.settings.data.check(dataset)
-        loader = DataLoader(dataset, batch_size=images, transform=run.settings.data.normalise())
+        loader = DataLoader(dataset, batch_size=images, transform=run.settings.data.normalize())
         return run.model.train(), *next(iter(loader))
     data = source or "digits"
-    experiment = Experiment.new(
-        data, model, recipe(data, seed=seed, batch_size=images, augment="none")
-    )
-    return experiment.model, *next(iter(experiment.loader))
+    new = TrainingRun.new(data, model, recipe(data, seed=seed, batch_size=images, augment="none"))
+    return new.model, *next(iter(new.loader))

@@ -13,8 +13,8 @@ def studio(
     """Serve until interrupted, and return the exit status."""
     try:
         from tinygrad_cnn.studio.server import serve
-        from tinygrad_cnn.studio.settings import Settings, default_data_dir
-        from tinygrad_cnn.studio.store import Damaged
+        from tinygrad_cnn.studio.settings import StudioSettings, default_data_dir
+        from tinygrad_cnn.studio.store import DamagedStoreError
         from tinygrad_cnn.studio.training.lock import InUseError
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
@@ -22,9 +22,11 @@ def studio(
             'pip install "tinygrad_cnn[studio]"',
             name=error.name,
         ) from error
-    settings = Settings(data_dir=data_dir or default_data_dir(), host=host, port=port, token=token)
+    settings = StudioSettings(
+        data_dir=data_dir or default_data_dir(), host=host, port=port, token=token
+    )
     try:
         serve(settings, open_browser)
-    except (Damaged, InUseError) as error:
+    except (DamagedStoreError, InUseError) as error:
         raise OSError(str(error)) from error
     return 0

@@ -18,15 +18,15 @@ from tinygrad_cnn.cli.display import (
     console,
     percent,
     show_evaluation,
-    show_experiment,
+    show_training_run,
 )
 from tinygrad_cnn.cli.errors import INTERRUPTED
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.train import (
-    Experiment,
     RunError,
     RunFolder,
     TrainingDiverged,
+    TrainingRun,
     plot_history,
     recipe,
 )
@@ -47,7 +47,7 @@ def train(
     Parameters
     ----------
     data, model : str or None
-        See `Experiment.new`.
+        See `TrainingRun.new`.
     chosen : mapping
         Options for `recipe`; None for those not given.
     out : Path or None
@@ -65,72 +65,72 @@ def train(
     screen = console()
     if resume is None:
         source = data or "digits"
-        experiment = Experiment.new(source, model or "lenet5", recipe(source, **chosen))
-        names = experiment.settings.model.name, experiment.settings.data.name
+        run = TrainingRun.new(source, model or "lenet5", recipe(source, **chosen))
+        names = run.settings.model.name, run.settings.data.name
         folder = RunFolder.create("-".join(_plain(name) for name in names), out)
     else:
         _refuse(resume, {"data": data, "model": model, "out": out, **chosen})
         folder = RunFolder(resume)
-        experiment = Experiment.resumed(folder)
-        done = len(experiment.history)
-        if done >= experiment.settings.training.epochs:
+        run = TrainingRun.resumed(folder)
+        done = len(run.history)
+        if done >= run.settings.training.epochs:
             raise RunError(f"{resume}: the run is complete: all its {done} epochs are trained")
     if not quiet:
-        show_experiment(screen, experiment)
-    training = experiment.settings.training
+        show_training_run(screen, run)
+    training = run.settings.training
     with (
         warnings.catch_warnings(),
         num_threads(training.threads) if training.threads else nullcontext(),
     ):
         warnings.showwarning = lambda message, *_: screen.print(f"Warning: {message}")
-        return _train(screen, experiment, folder, quiet)
+        return _train(screen, run, folder, quiet)
 
 
-def _train(screen: Console, experiment: Experiment, folder: RunFolder, quiet: bool) -> int:
+def _train(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) -> int:
     started = perf_counter()
-    lines = EpochLines(screen, experiment.settings.training.epochs, len(experiment.history))
+    lines = EpochLines(screen, run.settings.training.epochs, len(run.history))
     try:
         if quiet:
-            experiment.train(folder)
+            run.train(folder)
         else:
             with lines:
-                experiment.train(folder, [lines])
+                run.train(folder, [lines])
     except KeyboardInterrupt:
-        _draw(screen, experiment, folder, quiet)
+        _draw(screen, run, folder, quiet)
         screen.print(
-            f"\nInterrupted. {_progress(experiment, folder)}; to continue:\n"
+            f"\nInterrupted. {_progress(run, folder)}; to continue:\n"
             f"  tinygrad-cnn train --resume {folder.path}"
         )
         return INTERRUPTED
     except TrainingDiverged as error:
-        _draw(screen, experiment, folder, quiet)
-        error.add_note(_progress(experiment, folder))
+        _draw(screen, run, folder, quiet)
+        error.add_note(_progress(run, folder))
         raise
-    result = experiment.test()
+    result = run.test()
     seconds = perf_counter() - started
     if quiet:
         screen.print(f"{percent(result.accuracy)}  {folder.path}")
     else:
         screen.print()
-        show_evaluation(screen, result, experiment.settings.data.classes)
-    _draw(screen, experiment, folder, quiet)
+        show_evaluation(screen, result, run.settings.data.classes)
+    _draw(screen, run, folder, quiet)
     if not quiet:
         _show_folder(screen, folder, seconds)
     return 0
 
 
-def _progress(experiment: Experiment, folder: RunFolder) -> str:
-    done = len(experiment.history)
+def _progress(run: TrainingRun, folder: RunFolder) -> str:
+    done = len(run.history)
     return f"{folder.path} has {done or 'no'} finished epoch{'s' * (done > 1)}"
 
 
-def _draw(screen: Console, experiment: Experiment, folder: RunFolder, quiet: bool) -> None:
+def _draw(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) -> None:
     """Draw the curves, or print what is missing to draw them."""
-    settings = experiment.settings
+    settings = run.settings
     title = f"{settings.model.name} on {settings.data.name}"
     try:
-        if experiment.history:
-            plot_history(experiment.history, folder.curves, title, held_out="test")
+        if run.history:
+            plot_history(run.history, folder.curves, title, held_out="test")
     except ModuleNotFoundError as error:
         if not quiet:
             screen.print(Text(f"\nNo curves.png: {error}", FAINT))

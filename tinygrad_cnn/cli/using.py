@@ -37,7 +37,7 @@ def evaluate(folder: Path, source: str | None) -> int:
         except ValueError as error:
             error.add_note(f"to evaluate on the current ones: --data {settings.data.source}")
             raise
-    loader = DataLoader(dataset, batch_size=250, transform=settings.data.normalise())
+    loader = DataLoader(dataset, batch_size=250, transform=settings.data.normalize())
     result = measure(model, loader)
     if math.isnan(result.loss):
         raise FloatingPointError(f"{folder}: the model returns NaN for images of {dataset.name}")

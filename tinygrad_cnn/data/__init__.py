@@ -11,7 +11,7 @@ from tinygrad_cnn.data.labels import from_one_hot, one_hot
 from tinygrad_cnn.data.loader import DataLoader, Transform
 from tinygrad_cnn.data.picture import plain_picture, read_image
 from tinygrad_cnn.data.sources import load
-from tinygrad_cnn.data.transforms import Compose, Elastic, Flip, Normalise, Rotate, Shift
+from tinygrad_cnn.data.transforms import Compose, Elastic, Flip, Normalize, Rotate, Shift
 
 __all__ = [
     "Compose",
@@ -20,7 +20,7 @@ __all__ = [
     "Dataset",
     "Elastic",
     "Flip",
-    "Normalise",
+    "Normalize",
     "Rotate",
     "Shift",
     "Split",

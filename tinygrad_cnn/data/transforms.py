@@ -18,13 +18,13 @@ from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.data.loader import Transform
 from tinygrad_cnn.data.warp import sample, smooth
 
-__all__ = ["Compose", "Elastic", "Flip", "Normalise", "Rotate", "Shift"]
+__all__ = ["Compose", "Elastic", "Flip", "Normalize", "Rotate", "Shift"]
 
 Images: TypeAlias = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class Normalise:
+class Normalize:
     """Subtract a mean and divide by a standard deviation: ``(x - mean) / std``.
 
     Parameters
@@ -39,9 +39,9 @@ class Normalise:
 
     Examples
     --------
-    >>> scale = Normalise(mean=0.5, std=0.25)
+    >>> scale = Normalize(mean=0.5, std=0.25)
     >>> scale
-    Normalise(mean=0.5, std=0.25)
+    Normalize(mean=0.5, std=0.25)
     >>> scale(np.ones((1, 1, 1, 2), np.float32))
     array([[[[2., 2.]]]], dtype=float32)
     """
@@ -56,22 +56,22 @@ class Normalise:
                 value = tuple(map(float, value))
                 object.__setattr__(self, field, value)
             if np.ndim(value) > 1 or np.size(value) == 0 or not np.isfinite(value).all():
-                raise ValueError(f"Normalise: {field} is {value}; expected finite numbers")
+                raise ValueError(f"Normalize: {field} is {value}; expected finite numbers")
         if np.min(self.std) <= 0:
-            raise ValueError(f"Normalise: std is {self.std}; expected positive numbers")
+            raise ValueError(f"Normalize: std is {self.std}; expected positive numbers")
         sizes = {len(value) for value in (self.mean, self.std) if isinstance(value, tuple)}
         if len(sizes) > 1:
             raise ValueError(
-                f"Normalise: mean {self.mean} and std {self.std} differ in their number of channels"
+                f"Normalize: mean {self.mean} and std {self.std} differ in their number of channels"
             )
 
     def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:
         """Normalize a batch (B, C, H, W); `rng` is not used."""
-        _check("Normalise", images)
+        _check("Normalize", images)
         channels = max(np.size(self.mean), np.size(self.std))
         if channels not in (1, images.shape[1]):
             raise ValueError(
-                f"Normalise: images of shape {images.shape} have {images.shape[1]} channels; "
+                f"Normalize: images of shape {images.shape} have {images.shape[1]} channels; "
                 f"expected {channels}"
             )
         mean, std = (

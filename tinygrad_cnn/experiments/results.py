@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.support.files import atomic_write
 
-__all__ = ["Curve", "Numbers", "Results", "Row", "Spread"]
+__all__ = ["Curve", "Measurement", "Numbers", "Results", "Spread"]
 
 COLUMNS = ("experiment", "variant", "seed", "step", "seconds", "measure", "value")
 NEVER = "never"
@@ -24,7 +24,7 @@ NEVER = "never"
 Numbers = NDArray[np.float64]
 
 
-class Row(NamedTuple):
+class Measurement(NamedTuple):
     """One measure of one run after one step.
 
     Attributes
@@ -137,7 +137,7 @@ class Results:
     ----------
     experiment : str
         Its name.
-    rows : iterable of Row
+    rows : iterable of Measurement
     provenance : mapping
         Versions, machine and code that produced the rows: plain data.
 
@@ -148,7 +148,7 @@ class Results:
 
     Examples
     --------
-    >>> rows = [Row("relu", seed, step, 0.1 * step, "accuracy", 0.5 + 0.1 * step + 0.01 * seed)
+    >>> rows = [Measurement("relu", seed, step, step / 10, "accuracy", 0.5 + step / 10 + seed / 100)
     ...         for seed in (0, 1, 2) for step in (1, 2, 3)]
     >>> results = Results("activations", rows)
     >>> print(f"{results.spread(results.last('relu', 'accuracy')):.0%}")
@@ -160,12 +160,15 @@ class Results:
     """
 
     def __init__(
-        self, experiment: str, rows: Iterable[Row], provenance: Mapping[str, Any] | None = None
+        self,
+        experiment: str,
+        rows: Iterable[Measurement],
+        provenance: Mapping[str, Any] | None = None,
     ) -> None:
         self.experiment = experiment
         self.rows = tuple(rows)
         self.provenance = dict(provenance or {})
-        self._runs: dict[tuple[str, str], dict[int, dict[float, Row]]] = {}
+        self._runs: dict[tuple[str, str], dict[int, dict[float, Measurement]]] = {}
         for row in self.rows:
             steps = self._runs.setdefault((row.variant, row.measure), {}).setdefault(row.seed, {})
             if row.step in steps:
@@ -317,7 +320,7 @@ class Results:
                     name, variant, seed, step, seconds, measure, value = cells
                     names.add(name)
                     numbers = int(seed), float(step), float(seconds)
-                    rows.append(Row(variant, *numbers, measure, float(value)))
+                    rows.append(Measurement(variant, *numbers, measure, float(value)))
             if len(names) != 1:
                 raise ValueError(f"holds rows of {sorted(names)}, expected those of one experiment")
             return cls(names.pop(), rows, provenance)
@@ -331,7 +334,7 @@ class Results:
 
     __hash__ = None  # type: ignore[assignment]  # provenance can be changed
 
-    def _of(self, variant: str, measure: str) -> dict[int, dict[float, Row]]:
+    def _of(self, variant: str, measure: str) -> dict[int, dict[float, Measurement]]:
         try:
             runs = self._runs[variant, measure]
         except KeyError:

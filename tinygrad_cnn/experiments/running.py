@@ -23,8 +23,8 @@ from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.experiments.experiment import Record, Unavailable
 from tinygrad_cnn.experiments.fingerprint import difference, provenance
 from tinygrad_cnn.experiments.gallery import load_file
-from tinygrad_cnn.experiments.results import Results, Row
-from tinygrad_cnn.experiments.runs import Run, Runs
+from tinygrad_cnn.experiments.results import Measurement, Results
+from tinygrad_cnn.experiments.runs import ExperimentRun, FinishedRuns
 
 __all__ = ["DONE", "FAILED", "LACKING", "Outcome", "Watcher", "perform"]
 
@@ -38,7 +38,7 @@ class Outcome:
 
     Attributes
     ----------
-    run : Run
+    run : ExperimentRun
     status : str
         "done", "failed", or "lacking" if this machine lacks what the run needs.
     reason : str
@@ -47,7 +47,7 @@ class Outcome:
         The traceback of a failed run, if there is one.
     """
 
-    run: Run
+    run: ExperimentRun
     status: str
     reason: str = ""
     details: str = ""
@@ -56,10 +56,10 @@ class Outcome:
 class Watcher:
     """Callbacks for the progress of runs: derive from it and override methods as needed."""
 
-    def began(self, run: Run) -> None:
+    def began(self, run: ExperimentRun) -> None:
         """Handle the start of a run."""
 
-    def went_on(self, run: Run, share: float) -> None:
+    def went_on(self, run: ExperimentRun, share: float) -> None:
         """Handle progress of a run: the share done, or NaN if unknown."""
 
     def ended(self, outcome: Outcome) -> None:
@@ -68,7 +68,7 @@ class Watcher:
 
 @dataclass(slots=True)
 class _Working:
-    run: Run
+    run: ExperimentRun
     path: Path
     process: BaseProcess
     messages: Connection
@@ -76,15 +76,19 @@ class _Working:
 
 
 def perform(
-    runs: Sequence[Run], folder: Runs, *, jobs: int | None = None, watcher: Watcher | None = None
+    runs: Sequence[ExperimentRun],
+    folder: FinishedRuns,
+    *,
+    jobs: int | None = None,
+    watcher: Watcher | None = None,
 ) -> list[Outcome]:
     """Execute runs, saving each as soon as it is complete.
 
     Parameters
     ----------
-    runs : sequence of Run
+    runs : sequence of ExperimentRun
         In order of execution.
-    folder : Runs
+    folder : FinishedRuns
         The folder to save them in.
     jobs : int, optional
         Number of parallel runs; by default one per core.
@@ -127,7 +131,7 @@ def perform(
     return outcomes
 
 
-def _start(run: Run, folder: Runs) -> _Working:
+def _start(run: ExperimentRun, folder: FinishedRuns) -> _Working:
     path = folder.path(run)
     path.parent.mkdir(parents=True, exist_ok=True)
     ours, theirs = (context := get_context("spawn")).Pipe(duplex=False)
@@ -251,7 +255,7 @@ def _work(order: _Order, messages: Connection) -> None:
             run(record, seed=order.seed, **order.arguments)
         if not record.rows:
             raise ValueError("the run took down nothing")
-        rows = [Row(order.variant, order.seed, *row) for row in record.rows]
+        rows = [Measurement(order.variant, order.seed, *row) for row in record.rows]
         Results(order.experiment, rows, order.provenance).to_csv(order.path)
         order.saved.unlink(missing_ok=True)
     except Unavailable as error:

@@ -13,7 +13,7 @@ from tinygrad_cnn.experiments.experiment import Experiment, slug
 from tinygrad_cnn.experiments.fingerprint import DIGITS, difference, provenance
 from tinygrad_cnn.experiments.results import Results
 
-__all__ = ["Run", "Runs", "RunsError"]
+__all__ = ["ExperimentRun", "FinishedRuns", "RunsError"]
 
 
 class RunsError(ValueError):
@@ -21,7 +21,7 @@ class RunsError(ValueError):
 
 
 @dataclass(frozen=True)
-class Run:
+class ExperimentRun:
     """One run of an experiment: a variant with a seed.
 
     Attributes
@@ -50,7 +50,7 @@ class Run:
         return f"{self.experiment.name}: {self.variant}, seed {self.seed}"
 
 
-class Runs:
+class FinishedRuns:
     """Finished runs in ``FOLDER/<experiment>/<variant>--seed<n>.csv``.
 
     The file of a run appears, whole, once the run is complete, so an interrupted run never counts.
@@ -64,15 +64,15 @@ class Runs:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
-    def path(self, run: Run) -> Path:
+    def path(self, run: ExperimentRun) -> Path:
         """Return the path of a finished run."""
         return self.folder / run.experiment.name / f"{slug(run.variant)}--seed{run.seed}.csv"
 
-    def saved(self, run: Run) -> Path:
+    def saved(self, run: ExperimentRun) -> Path:
         """Return the path of an unfinished run's state; it depends on the code."""
         return self.path(run).with_suffix(f".{run.provenance['code']}.state")
 
-    def of(self, experiment: Experiment, seeds: int | None = None) -> list[Run]:
+    def of(self, experiment: Experiment, seeds: int | None = None) -> list[ExperimentRun]:
         """Return all runs of an experiment: first seed 0 of each variant, then seed 1, and so on.
 
         Parameters
@@ -82,12 +82,12 @@ class Runs:
             Number per variant; by default the experiment's.
         """
         return [
-            Run(experiment, variant, seed)
+            ExperimentRun(experiment, variant, seed)
             for seed in range(experiment.seeds if seeds is None else seeds)
             for variant in experiment.variants
         ]
 
-    def missing(self, experiment: Experiment, seeds: int | None = None) -> list[Run]:
+    def missing(self, experiment: Experiment, seeds: int | None = None) -> list[ExperimentRun]:
         """Return the runs that are not done, in the order of `of`.
 
         Raises
@@ -139,13 +139,13 @@ class Runs:
         rows = [row for results in found for row in results.rows]
         return Results(experiment.name, rows, {**found[0].provenance, "code": joined})
 
-    def _read(self, run: Run) -> Results:
+    def _read(self, run: ExperimentRun) -> Results:
         try:
             return Results.from_csv(self.path(run))
         except ValueError as error:
             raise RunsError(f"{error}; remove it to do that run again") from error
 
-    def _compare(self, run: Run, results: Results, expected: Mapping[str, Any]) -> None:
+    def _compare(self, run: ExperimentRun, results: Results, expected: Mapping[str, Any]) -> None:
         path = self.path(run)
         other = difference(results.provenance, expected)
         if other:

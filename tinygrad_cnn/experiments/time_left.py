@@ -8,7 +8,7 @@ from statistics import fmean
 from time import perf_counter
 
 from tinygrad_cnn.experiments.running import Outcome, Watcher
-from tinygrad_cnn.experiments.runs import Run
+from tinygrad_cnn.experiments.runs import ExperimentRun
 
 __all__ = ["TimeLeft"]
 
@@ -22,7 +22,7 @@ class TimeLeft(Watcher):
 
     Parameters
     ----------
-    runs : iterable of Run
+    runs : iterable of ExperimentRun
         The runs to do.
     jobs : int
         Number of parallel runs.
@@ -34,7 +34,7 @@ class TimeLeft(Watcher):
     >>> from tinygrad_cnn.experiments.gallery import find
     >>> from tinygrad_cnn.experiments.running import DONE
     >>> now = [0.0]
-    >>> runs = [Run(find("activations"), "relu, 1 layer", seed) for seed in range(4)]
+    >>> runs = [ExperimentRun(find("activations"), "relu, 1 layer", seed) for seed in range(4)]
     >>> left = TimeLeft(runs, jobs=1, clock=lambda: now[0])
     >>> left.began(runs[0])
     >>> now[0] = 10.0
@@ -44,20 +44,20 @@ class TimeLeft(Watcher):
     """
 
     def __init__(
-        self, runs: Iterable[Run], jobs: int, clock: Callable[[], float] = perf_counter
+        self, runs: Iterable[ExperimentRun], jobs: int, clock: Callable[[], float] = perf_counter
     ) -> None:
         self.waiting = dict.fromkeys(runs)
         self.jobs = jobs
         self.clock = clock
-        self.working: dict[Run, tuple[float, float]] = {}
+        self.working: dict[ExperimentRun, tuple[float, float]] = {}
         self.took: dict[str, list[float]] = {}
 
-    def began(self, run: Run) -> None:
+    def began(self, run: ExperimentRun) -> None:
         """Record the start of a run."""
         self.waiting.pop(run, None)
         self.working[run] = self.clock(), math.nan
 
-    def went_on(self, run: Run, share: float) -> None:
+    def went_on(self, run: ExperimentRun, share: float) -> None:
         """Record the share of a run that is done."""
         self.working[run] = self.working[run][0], share
 
@@ -67,7 +67,7 @@ class TimeLeft(Watcher):
         for key in _keys(outcome.run):
             self.took.setdefault(key, []).append(seconds)
 
-    def share(self, run: Run) -> float:
+    def share(self, run: ExperimentRun) -> float:
         """Return the share done of an unfinished run; NaN if unknown."""
         began, share = self.working[run]
         if not math.isnan(share):
@@ -83,7 +83,7 @@ class TimeLeft(Watcher):
         left = sum(under_way) + sum(map(self._whole, self.waiting))
         return max([left / self.jobs, *under_way])
 
-    def _whole(self, run: Run) -> float:
+    def _whole(self, run: ExperimentRun) -> float:
         """Estimate the total seconds of a run."""
         began, share = self.working.get(run, (0.0, math.nan))
         if share > HARDLY:
@@ -95,5 +95,5 @@ class TimeLeft(Watcher):
         return fmean(known) if known else math.nan
 
 
-def _keys(run: Run) -> tuple[str, ...]:
+def _keys(run: ExperimentRun) -> tuple[str, ...]:
     return f"{run.experiment.name}: {run.variant}", run.experiment.name, ""

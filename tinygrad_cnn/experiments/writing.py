@@ -12,7 +12,7 @@ from typing import Any
 from tinygrad_cnn.experiments.experiment import Experiment
 from tinygrad_cnn.experiments.gallery import NAMES, find
 from tinygrad_cnn.experiments.results import Results
-from tinygrad_cnn.experiments.runs import Runs
+from tinygrad_cnn.experiments.runs import FinishedRuns
 from tinygrad_cnn.support.files import atomic_write
 
 __all__ = ["FOLDER", "PAGE", "digest", "draw_figure", "render_page", "write_page"]
@@ -43,7 +43,7 @@ gallery); [own_experiment.py](../examples/own_experiment.py) shows one of one's 
 
 
 def write_page(
-    experiments: Sequence[Experiment], runs: Runs, folder: str | os.PathLike[str],
+    experiments: Sequence[Experiment], runs: FinishedRuns, folder: str | os.PathLike[str],
     seeds: int | None = None,
 ) -> list[str]:  # fmt: skip
     """Write the tables and figures of finished experiments, and the page of all tables.
@@ -52,7 +52,7 @@ def write_page(
     ----------
     experiments : sequence of Experiment
         Skipped if some of its runs are missing, unless its variants are separate.
-    runs : Runs
+    runs : FinishedRuns
     folder : path-like
         Receives ``efficiency.md``, and a CSV and an SVG file per experiment in ``efficiency``.
     seeds : int, optional

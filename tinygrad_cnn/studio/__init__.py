@@ -7,22 +7,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tinygrad_cnn.studio.settings import Limits, Settings
+from tinygrad_cnn.studio.settings import Limits, StudioSettings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["Limits", "Settings", "create_app", "serve"]
+__all__ = ["Limits", "StudioSettings", "create_app", "serve"]
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: StudioSettings) -> FastAPI:
     """Create the web application; see `tinygrad_cnn.studio.app`."""
     from tinygrad_cnn.studio.app import create_app as create
 
     return create(settings)
 
 
-def serve(settings: Settings, open_browser: bool = True) -> None:
+def serve(settings: StudioSettings, open_browser: bool = True) -> None:
     """Serve until interrupted; see `tinygrad_cnn.studio.server`."""
     from tinygrad_cnn.studio.server import serve as run
 

@@ -13,11 +13,11 @@ from tinygrad_cnn import __version__
 from tinygrad_cnn.studio import description, problems
 from tinygrad_cnn.studio.api import drawings, events, explain, images, models, predict, runs, state
 from tinygrad_cnn.studio.files import StaticFiles
-from tinygrad_cnn.studio.limits import RateLimit, TooLarge
+from tinygrad_cnn.studio.limits import BodyLimit, RateLimit
 from tinygrad_cnn.studio.predictor import Predictor
 from tinygrad_cnn.studio.security import Security
 from tinygrad_cnn.studio.services import Gate, Services
-from tinygrad_cnn.studio.settings import JSON_BYTES, Settings
+from tinygrad_cnn.studio.settings import JSON_BYTES, StudioSettings
 from tinygrad_cnn.studio.store import Store
 from tinygrad_cnn.studio.training.supervisor import Supervisor
 
@@ -31,7 +31,7 @@ means the promoted one. Errors are problem documents (RFC 9457).
 """
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: StudioSettings) -> FastAPI:
     """Create the web application.
 
     On startup it opens, migrates and checks its database, and resumes runs; on shutdown it pauses
@@ -39,7 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     Parameters
     ----------
-    settings : Settings
+    settings : StudioSettings
         Includes the port that the server listens on: requests to another port are refused.
 
     Returns
@@ -81,7 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
     for module in (state, predict, images, explain, drawings, models, runs, events):
         app.include_router(module.router, max_body_size=JSON_BYTES)
     app.router.default = StaticFiles(STATIC)  # a path without a route may be a file
-    app.add_middleware(TooLarge)
+    app.add_middleware(BodyLimit)
     app.add_middleware(RateLimit, limits=limits)
     app.add_middleware(Security, settings=settings)  # added last, so it runs first
     return app

@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session
 
 from tinygrad_cnn.studio.api.runs import answer, told
 from tinygrad_cnn.studio.store import (
-    Drawing,
-    Model,
-    Point,
-    Snapshot,
     Store,
+    StoredDrawing,
+    StoredModel,
+    StoredPoint,
+    StoredSnapshot,
     models,
     points,
     runs,
@@ -54,7 +54,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Things:
+class DatabaseState:
     """A snapshot of the database beside points, to detect changes.
 
     Attributes
@@ -71,16 +71,16 @@ class Things:
     drawings: dict[int, tuple[str, int | None]]
 
     @classmethod
-    def read(cls, session: Session) -> Things:
+    def read(cls, session: Session) -> DatabaseState:
         """Read the snapshot from the database."""
-        drawn = session.execute(select(Drawing.id, Drawing.name, Drawing.label))
+        drawn = session.execute(select(StoredDrawing.id, StoredDrawing.name, StoredDrawing.label))
         return cls(
-            models=dict(session.execute(select(Model.id, Model.name)).all()),
+            models=dict(session.execute(select(StoredModel.id, StoredModel.name)).all()),
             promoted=models.promoted_id(session),
             drawings={id: (name, label) for id, name, label in drawn},
         )
 
-    def changes(self, before: Things) -> Iterator[Event]:
+    def changes(self, before: DatabaseState) -> Iterator[Event]:
         """Yield an event for models and one for drawings, if they have changed."""
         if (self.models, self.promoted) != (before.models, before.promoted):
             ids = _changed(self.models, before.models)
@@ -107,7 +107,7 @@ class Feed:
         self._count = 0  # of all events ever buffered
         self._last = 0  # id of the last point sent, or present at the start
         self._snapshots: dict[int, int] = {}
-        self._things = Things({}, None, {})
+        self._things = DatabaseState({}, None, {})
         self._looks = 0
         self._listeners = 0
         self._news = asyncio.Event()
@@ -195,7 +195,7 @@ class Feed:
         with self.store.reading() as session:
             self._last = points.last_id(session)
             self._snapshots = _snapshots(session)
-            self._things = Things.read(session)
+            self._things = DatabaseState.read(session)
 
     def _look(self) -> list[Event]:
         """Return the events since the last poll."""
@@ -205,13 +205,13 @@ class Feed:
             steps = _snapshots(session)
             for run_id in steps:
                 if steps[run_id] != self._snapshots.get(run_id):
-                    shown = session.get_one(Snapshot, run_id)
+                    shown = session.get_one(StoredSnapshot, run_id)
                     data = {"run_id": run_id, "step": shown.step, **shown.payload}
                     events.append(Event("snapshot", data))
             self._looks += 1
             things = self._things
             if self._looks % LOOKS_AT_THINGS == 0:
-                things = Things.read(session)
+                things = DatabaseState.read(session)
         events += things.changes(self._things)
         self._snapshots, self._things = steps, things
         return events
@@ -222,7 +222,7 @@ class Feed:
             return [_event(session, point) for point in found if point.id <= end]
 
 
-def _event(session: Session, point: Point) -> Event:
+def _event(session: Session, point: StoredPoint) -> Event:
     data = told(point)
     if point.kind == "state":
         data["run"] = answer(session, runs.get(session, point.run_id)).model_dump(mode="json")
@@ -231,7 +231,7 @@ def _event(session: Session, point: Point) -> Event:
 
 def _snapshots(session: Session) -> dict[int, int]:
     """Return the step of the latest kernel snapshot, by run."""
-    return dict(session.execute(select(Snapshot.run_id, Snapshot.step)).all())
+    return dict(session.execute(select(StoredSnapshot.run_id, StoredSnapshot.step)).all())
 
 
 def _changed(now: dict[int, Any], before: dict[int, Any]) -> list[int]:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tinygrad_cnn.studio.problems import MEDIA_TYPE, Problem
 from tinygrad_cnn.studio.settings import Limits
 
-__all__ = ["Buckets", "RateLimit", "TooLarge"]
+__all__ = ["BodyLimit", "Buckets", "RateLimit"]
 
 MOST_CLIENTS = 1024
 
@@ -88,7 +88,7 @@ class RateLimit:
         await self.app(scope, receive, send)
 
 
-class TooLarge:
+class BodyLimit:
     """Replaces Starlette's plain-text answer to a large body with a problem document."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -23,11 +23,11 @@ from tinygrad_cnn.studio.settings import WEIGHTS_BYTES
 from tinygrad_cnn.studio.store import checked_name
 from tinygrad_cnn.studio.training.requests import DATA, MODEL_OPTIONS
 from tinygrad_cnn.support.arguments import whole
-from tinygrad_cnn.train import DataSettings, ModelSettings, Run, Settings
+from tinygrad_cnn.train import DataSettings, ModelSettings, RunSettings, TrainedModel
 from tinygrad_cnn.train.state import check_bytes, pack_arrays
 
-__all__ = ["CLASSES", "LARGEST_HIDDEN", "MOST_HIDDEN", "Contents", "UnusableModel", "pack", "read",
-           "unpack"]  # fmt: skip
+__all__ = ["CLASSES", "LARGEST_HIDDEN", "MOST_HIDDEN", "Contents", "UnusableModelError", "pack",
+           "read", "unpack"]  # fmt: skip
 
 CLASSES = tuple("0123456789")
 LARGEST_HIDDEN, MOST_HIDDEN = 1024, 4
@@ -38,31 +38,31 @@ SETTINGS_CHARACTERS = 64 << 10
 KEY = "settings"
 
 
-class UnusableModel(ValueError):  # noqa: N818  # describes the file
+class UnusableModelError(ValueError):  # describes the file
     """The file is no model, or not one that the studio supports; the message gives the reason."""
 
 
 class Contents(NamedTuple):
     """Contents of a file: the training settings, and the state by name."""
 
-    settings: Settings
+    settings: RunSettings
     weights: dict[str, NDArray[Any]]
 
 
-def pack(settings: Settings, weights: Mapping[str, NDArray[Any]]) -> bytes:
+def pack(settings: RunSettings, weights: Mapping[str, NDArray[Any]]) -> bytes:
     """Serialize a model as a safetensors file.
 
     Parameters
     ----------
-    settings : Settings
+    settings : RunSettings
         The settings it was trained with.
     weights : mapping of str to ndarray
         Its ``state_dict()``.
 
     Examples
     --------
-    >>> from tinygrad_cnn.train import Experiment, TrainingSettings
-    >>> made = Experiment.new("digits", "lenet5", TrainingSettings())
+    >>> from tinygrad_cnn.train import Experiment, TrainingRunSettings
+    >>> made = Experiment.new("digits", "lenet5", TrainingRunSettings())
     >>> contents = pack(made.settings, made.model.state_dict())
     >>> model, settings = read(contents)
     >>> settings == made.settings, model.summary().parameters
@@ -71,7 +71,7 @@ def pack(settings: Settings, weights: Mapping[str, NDArray[Any]]) -> bytes:
     return pack_arrays(weights, {KEY: settings.to_json()})
 
 
-def read(contents: bytes) -> Run:
+def read(contents: bytes) -> TrainedModel:
     """Read the model of a file, in eval mode, and its training settings.
 
     Parameters
@@ -81,12 +81,12 @@ def read(contents: bytes) -> Run:
 
     Returns
     -------
-    Run
+    TrainedModel
         ``model, settings``.
 
     Raises
     ------
-    UnusableModel
+    UnusableModelError
         If the file is no complete safetensors file of modest size with settings; if its checksum,
         where present, is wrong; if the model is not in ``MODEL_OPTIONS`` with allowed options
         (custom code is not); if it does not classify ten digits in 28×28 images; if the weights
@@ -96,7 +96,7 @@ def read(contents: bytes) -> Run:
     settings = _checked_settings(text)
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise UnusableModel(f"the weights {name} are not all finite")
+            raise UnusableModelError(f"the weights {name} are not all finite")
     try:
         model = build(
             settings.model.name,
@@ -107,8 +107,8 @@ def read(contents: bytes) -> Run:
         )
         model.load_state_dict(arrays)
     except (ValueError, TypeError) as error:
-        raise UnusableModel(f"the weights do not fit the settings: {error}") from error
-    run = Run(model.eval(), settings)
+        raise UnusableModelError(f"the weights do not fit the settings: {error}") from error
+    run = TrainedModel(model.eval(), settings)
     _try_out(run)
     return run
 
@@ -121,61 +121,65 @@ def unpack(contents: bytes) -> Contents:
 
 def _arrays_and_settings(contents: bytes) -> tuple[dict[str, NDArray[Any]], str]:
     if len(contents) > WEIGHTS_BYTES:
-        raise UnusableModel(f"the file has {len(contents)} bytes, expected {WEIGHTS_BYTES} at most")
+        raise UnusableModelError(
+            f"the file has {len(contents)} bytes, expected {WEIGHTS_BYTES} at most"
+        )
     size = int.from_bytes(contents[:8], "little")
     if len(contents) < 8 or size > len(contents) - 8:
-        raise UnusableModel(f"{len(contents)} bytes that are no safetensors file, or not a whole")
+        raise UnusableModelError(
+            f"{len(contents)} bytes that are no safetensors file, or not a whole"
+        )
     if size > HEADER_BYTES:
-        raise UnusableModel(f"the header has {size} bytes, expected {HEADER_BYTES} at most")
+        raise UnusableModelError(f"the header has {size} bytes, expected {HEADER_BYTES} at most")
     try:
         check_bytes(contents)
         arrays = load(contents)
         metadata = json.loads(contents[8 : 8 + size]).get("__metadata__") or {}
     except KeyError as error:
-        raise UnusableModel(f"the weights have the type {error}, expected floats") from error
+        raise UnusableModelError(f"the weights have the type {error}, expected floats") from error
     except (SafetensorError, ValueError, TypeError) as error:
-        raise UnusableModel(f"this is no safetensors file, or not a whole: {error}") from error
+        raise UnusableModelError(f"this is no safetensors file, or not a whole: {error}") from error
     text = metadata.get(KEY)
     if text is None:
-        raise UnusableModel(
+        raise UnusableModelError(
             "the file's header holds no settings: expected a model downloaded from a studio"
         )
     if len(text) > SETTINGS_CHARACTERS:
-        raise UnusableModel(
+        raise UnusableModelError(
             f"the settings have {len(text)} characters, expected {SETTINGS_CHARACTERS} at most"
         )
     return arrays, text
 
 
-def _checked_settings(text: str) -> Settings:
+def _checked_settings(text: str) -> RunSettings:
     try:
-        settings = Settings.from_json(text, "the settings")
+        settings = RunSettings.from_json(text, "the settings")
         settings = replace(settings, data=_checked_data(settings.data))
         _check_model(settings.model)
         if not all(isinstance(each, str) for pair in settings.versions.items() for each in pair):
             raise ValueError(f"versions: got {settings.versions}, expected texts by name")
         settings.to_json().encode()  # must be valid JSON and UTF-8 to be stored
-    except UnusableModel:
+    except UnusableModelError:
         raise
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise UnusableModel(f"the settings are not as expected: {error}") from error
+        raise UnusableModelError(f"the settings are not as expected: {error}") from error
     return settings
 
 
 def _checked_data(data: DataSettings) -> DataSettings:
     """Return the settings with numeric strings converted to numbers."""
     if data.input_shape != (1, *INPUT_SHAPE) or data.classes != CLASSES:
-        raise UnusableModel(
+        raise UnusableModelError(
             f"the model takes images of shape {data.input_shape} for one of "
             f"{len(data.classes)} classes, {data.classes[0]!r} to {data.classes[-1]!r}; expected "
             f"{(1, *INPUT_SHAPE)}, and the digits '0' to '9'"
         )
     if data.source not in DATA:
-        raise UnusableModel(
+        raise UnusableModelError(
             f"the model was trained with {data.source!r}, expected one of {', '.join(DATA)}"
         )
     if data.preparation != MNIST:
-        raise UnusableModel(
+        raise UnusableModelError(
             f"the model's images were prepared as {data.preparation!r}, expected {MNIST!r}"
         )
     checked_name(data.name)
@@ -189,27 +193,27 @@ def _check_model(model: ModelSettings) -> None:
     known = MODEL_OPTIONS.get(model.name)
     if known is None or model.file is not None:
         own = "" if model.file is None else " with code of its own"
-        raise UnusableModel(
+        raise UnusableModelError(
             f"the model is {model.name!r}{own}, expected one of {', '.join(MODEL_OPTIONS)}"
         )
     unknown = sorted(model.options.keys() - known.keys())
     if unknown:
-        raise UnusableModel(
+        raise UnusableModelError(
             f"{model.name} with the options {', '.join(map(repr, unknown))}, expected none but "
             f"{', '.join(known) or 'none at all'}"
         )
     hidden = model.options.get("hidden", [])
     if not isinstance(hidden, list) or len(hidden) > MOST_HIDDEN:
-        raise UnusableModel(f"hidden is {hidden!r}, expected a list of {MOST_HIDDEN} at most")
+        raise UnusableModelError(f"hidden is {hidden!r}, expected a list of {MOST_HIDDEN} at most")
     for i, width in enumerate(hidden):
         if whole(model.name, f"hidden[{i}]", width) > LARGEST_HIDDEN:
-            raise UnusableModel(f"hidden[{i}] is {width}, expected {LARGEST_HIDDEN} at most")
+            raise UnusableModelError(f"hidden[{i}] is {width}, expected {LARGEST_HIDDEN} at most")
 
 
-def _try_out(run: Run) -> None:
-    """Raise UnusableModel if a blank, full or random image gives an output that is not finite."""
+def _try_out(run: TrainedModel) -> None:
+    """Raise UnusableModelError if a blank, full or random image gives no finite output."""
     images = np.random.default_rng(0).integers(0, 256, (3, 1, *INPUT_SHAPE), np.uint8)
     images[0], images[1] = 0, 255
     with np.errstate(all="ignore"):
         if not np.isfinite(run.probabilities(images)).all():
-            raise UnusableModel("the model gives no finite numbers: are its weights damaged?")
+            raise UnusableModelError("the model gives no finite numbers: are its weights damaged?")

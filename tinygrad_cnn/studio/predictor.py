@@ -15,7 +15,7 @@ import tinygrad_cnn as tg
 from tinygrad_cnn import nn, train
 from tinygrad_cnn.studio import model_files
 from tinygrad_cnn.studio.problems import Problem
-from tinygrad_cnn.studio.store import Run, Store, models, runs
+from tinygrad_cnn.studio.store import Store, StoredRun, models, runs
 
 __all__ = ["Loaded", "Prediction", "Predictor"]
 
@@ -41,17 +41,17 @@ class Loaded:
     id : int
     model : Module
         In eval mode.
-    settings : train.Settings
+    settings : train.RunSettings
     """
 
     id: int
     model: nn.Module
-    settings: train.Settings
+    settings: train.RunSettings
 
     def prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Convert images (N, H, W) of one channel to the model's input, (N, 1, H, W)."""
         images = np.divide(pixels[:, np.newaxis], np.float32(255), dtype=np.float32)
-        return self.settings.data.normalise()(images, np.random.default_rng(0))
+        return self.settings.data.normalize()(images, np.random.default_rng(0))
 
     def predict(self, pixels: NDArray[np.uint8], temperature: float = 1.0) -> Prediction:
         """Predict the class of an image.
@@ -140,7 +140,7 @@ class Predictor:
                 self._loaded.pop(model_id, None)
 
 
-def _no_model(newest_first: Sequence[Run]) -> Problem:
+def _no_model(newest_first: Sequence[StoredRun]) -> Problem:
     """Return the problem "no-model", with the run that will give a model, if any."""
     run = next((run for run in reversed(newest_first) if run.state not in runs.ENDED), None)
     told = "start a training" if run is None else f"run {run.id} will give one"

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from tinygrad_cnn.studio.store.errors import Missing, Refused
+from tinygrad_cnn.studio.store.errors import ConflictError, NotFoundError
 
 __all__ = ["MEDIA_TYPE", "PROBLEMS", "Problem", "ProblemDocument", "documented", "install"]
 
@@ -124,8 +124,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _of_problem)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(Missing, _of_missing)
-    app.add_exception_handler(Refused, _of_refused)
+    app.add_exception_handler(NotFoundError, _of_missing)
+    app.add_exception_handler(ConflictError, _of_refused)
     app.add_exception_handler(Exception, _of_mistake)
 
 

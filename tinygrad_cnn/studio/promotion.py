@@ -9,15 +9,15 @@ import numpy as np
 from tinygrad_cnn.data import DataLoader, Dataset, load
 from tinygrad_cnn.studio import model_files
 from tinygrad_cnn.studio.encoding import INPUT_SHAPE
-from tinygrad_cnn.studio.store import Drawing, Model, Store, drawings, models
+from tinygrad_cnn.studio.store import Store, StoredDrawing, StoredModel, drawings, models
 from tinygrad_cnn.train import evaluate
 
-__all__ = ["Worse", "common_set", "promote"]
+__all__ = ["WorseModelError", "common_set", "promote"]
 
 BATCH = 100
 
 
-class Worse(Exception):  # noqa: N818  # describes the model
+class WorseModelError(Exception):  # describes the model
     """A model is worse than the promoted one.
 
     Attributes
@@ -38,7 +38,7 @@ class Worse(Exception):  # noqa: N818  # describes the model
         self.count = count
 
 
-def promote(store: Store, id: int, insist: bool = False) -> Model:
+def promote(store: Store, id: int, insist: bool = False) -> StoredModel:
     """Promote a model, unless it is worse than the promoted one.
 
     Both are evaluated on the same images, independent of their training data: see `common_set`.
@@ -52,14 +52,14 @@ def promote(store: Store, id: int, insist: bool = False) -> Model:
 
     Returns
     -------
-    Model
+    StoredModel
         The promoted model.
 
     Raises
     ------
     Missing
         If the model does not exist.
-    Worse
+    WorseModelError
         If the model is worse and `insist` is False.
     """
     while True:
@@ -71,14 +71,14 @@ def promote(store: Store, id: int, insist: bool = False) -> Model:
             images = common_set(drawn)
             before, after = (_accuracy(model, images) for model in (standard, candidate))
             if after < before:
-                raise Worse(before, after, len(images))
+                raise WorseModelError(before, after, len(images))
         with store.session() as session:
             if insist or models.promoted_id(session) == (standard and standard.id):
                 return models.promote(session, id, insist)
         # Another model was promoted meanwhile: compare with that one.
 
 
-def common_set(drawn: Sequence[Drawing]) -> Dataset:
+def common_set(drawn: Sequence[StoredDrawing]) -> Dataset:
     """Return the comparison set: the embedded test digits, and the held-back drawings."""
     test = load("digits").test
     pixels = np.frombuffer(b"".join(drawing.input for drawing in drawn), np.uint8)
@@ -92,7 +92,7 @@ def common_set(drawn: Sequence[Drawing]) -> Dataset:
     )
 
 
-def _accuracy(model: Model, images: Dataset) -> float:
+def _accuracy(model: StoredModel, images: Dataset) -> float:
     run = model_files.read(model.weights)
-    loader = DataLoader(images, BATCH, transform=run.settings.data.normalise())
+    loader = DataLoader(images, BATCH, transform=run.settings.data.normalize())
     return evaluate(run.model, loader).accuracy

@@ -12,9 +12,9 @@ import tinygrad_cnn as tg
 from tinygrad_cnn.data import DataLoader, Dataset
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.studio.encoding import encode_input
-from tinygrad_cnn.train import Settings, evaluate
+from tinygrad_cnn.train import RunSettings, evaluate
 
-__all__ = ["Mistake", "Report", "calibration_error", "report"]
+__all__ = ["Mistake", "ModelReport", "calibration_error", "report"]
 
 BATCH = 100
 WORST = 24
@@ -31,7 +31,7 @@ class Mistake(TypedDict):
     input: str
 
 
-class Report(TypedDict):
+class ModelReport(TypedDict):
     """What a model does on its test images.
 
     ``data`` is what these are called, ``images`` how many they are, ``parameters`` how many
@@ -49,20 +49,20 @@ class Report(TypedDict):
     worst: list[Mistake]
 
 
-def report(model: Module, settings: Settings, test: Dataset) -> Report:
+def report(model: Module, settings: RunSettings, test: Dataset) -> ModelReport:
     """Evaluate a model.
 
     Parameters
     ----------
     model : Module
-    settings : Settings
+    settings : RunSettings
         The settings it was trained with; they define the normalization.
     test : Dataset
         Images not used in training.
 
     Returns
     -------
-    Report
+    ModelReport
         Plain JSON; includes the 24 most confident errors, or fewer.
 
     Raises
@@ -72,8 +72,8 @@ def report(model: Module, settings: Settings, test: Dataset) -> Report:
 
     Examples
     --------
-    >>> from tinygrad_cnn.train import Experiment, TrainingSettings
-    >>> untrained = Experiment.new("digits", "mlp", TrainingSettings())
+    >>> from tinygrad_cnn.train import Experiment, TrainingRunSettings
+    >>> untrained = Experiment.new("digits", "mlp", TrainingRunSettings())
     >>> result = report(untrained.model, untrained.settings, untrained.split.test[:100])
     >>> result["images"], len(result["worst"]), sum(map(sum, result["confusion"]))
     (100, 24, 100)
@@ -86,7 +86,7 @@ def report(model: Module, settings: Settings, test: Dataset) -> Report:
         return tg.cross_entropy(outputs, labels)
 
     with np.errstate(over="ignore", invalid="ignore"):
-        loader = DataLoader(test, BATCH, transform=settings.data.normalise())
+        loader = DataLoader(test, BATCH, transform=settings.data.normalize())
         evaluation = evaluate(model, loader, loss)
     logits = np.concatenate(collected).astype(np.float64)
     finite = np.isfinite(logits).all(axis=1)

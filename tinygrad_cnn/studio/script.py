@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygrad_cnn import __version__
 from tinygrad_cnn.data import at_hand, load
-from tinygrad_cnn.train import Settings
+from tinygrad_cnn.train import RunSettings
 
 __all__ = ["script"]
 
@@ -20,10 +20,10 @@ With the versions of then it learns the same weights, bit by bit.
 import tinygrad_cnn as tg
 from tinygrad_cnn.train import (
     DataSettings,
-    Experiment,
+    TrainingRun,
     ModelSettings,
     RunFolder,
-    Settings,
+    RunSettings,
     TrainingSettings,
 )
 
@@ -36,13 +36,13 @@ training = TrainingSettings(
 )
 
 split = tg.data.load({source})
-settings = Settings(data=DataSettings.of(split, {source}), model=model, training=training)
-experiment = Experiment(settings, split)
+settings = RunSettings(data=DataSettings.of(split, {source}), model=model, training=training)
+run = TrainingRun(settings, split)
 folder = RunFolder.create({folder})
 
 with tg.num_threads(1):  # as in the studio
-    history = experiment.train(folder)
-    accuracy = experiment.test().accuracy
+    history = run.train(folder)
+    accuracy = run.test().accuracy
 
 print(history)
 print(f"{{NAME}}: accuracy {{accuracy:.4f}} on {{split.test.name}}, then {{ACCURACY:.4f}}")
@@ -62,7 +62,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.data import DataLoader, Normalise
+from tinygrad_cnn.data import DataLoader, Normalize
 from tinygrad_cnn.train import evaluate
 
 NAME = {name}
@@ -78,15 +78,15 @@ model = tg.nn.build(
 model.load_state_dict(load_file(sys.argv[1]))
 
 split = tg.data.load({source})
-normalise = Normalise(mean={mean}, std={std})
+normalize = Normalize(mean={mean}, std={std})
 with tg.num_threads(1):
-    accuracy = evaluate(model, DataLoader(split.test, 250, transform=normalise)).accuracy
+    accuracy = evaluate(model, DataLoader(split.test, 250, transform=normalize)).accuracy
 
 print(f"{{NAME}}: accuracy {{accuracy:.4f}} on {{split.test.name}}, then {{ACCURACY:.4f}}")
 '''
 
 
-def script(name: str, settings: Settings, accuracy: float, taught: bool = False) -> str:
+def script(name: str, settings: RunSettings, accuracy: float, taught: bool = False) -> str:
     """Return a script that trains a model again and prints its accuracy.
 
     A fine-tuned model is loaded instead of trained: the script only has its settings.
@@ -95,7 +95,7 @@ def script(name: str, settings: Settings, accuracy: float, taught: bool = False)
     ----------
     name : str
         Name of the model: any text, as it is quoted.
-    settings : Settings
+    settings : RunSettings
     accuracy : float
         Accuracy on its test images.
     taught : bool

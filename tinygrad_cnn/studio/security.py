@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tinygrad_cnn.studio.problems import Problem
-from tinygrad_cnn.studio.settings import Settings, is_loopback
+from tinygrad_cnn.studio.settings import StudioSettings, is_loopback
 
 __all__ = ["CONTENT_SECURITY_POLICY", "COOKIE", "Security"]
 
@@ -46,11 +46,11 @@ class Security:
     Parameters
     ----------
     app : ASGI application
-    settings : Settings
+    settings : StudioSettings
         Includes the port that the server listens on.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: StudioSettings) -> None:
         self.app = app
         self.settings = settings
         self.names = {"localhost", settings.host.lower()}

@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from tinygrad_cnn.studio.app import create_app
-from tinygrad_cnn.studio.settings import Settings
+from tinygrad_cnn.studio.settings import StudioSettings
 
 __all__ = ["address", "serve"]
 
@@ -23,14 +23,14 @@ BACKLOG = 256
 GOODBYE_SECONDS = 3  # for open event streams
 
 
-def serve(settings: Settings, open_browser: bool = True) -> None:
+def serve(settings: StudioSettings, open_browser: bool = True) -> None:
     """Serve until interrupted.
 
     Once the server is ready, the address is printed and the browser opened.
 
     Parameters
     ----------
-    settings : Settings
+    settings : StudioSettings
         Port 0 selects a free port.
     open_browser : bool
 
@@ -61,13 +61,13 @@ def serve(settings: Settings, open_browser: bool = True) -> None:
             server.run(sockets=[listener])
 
 
-def address(settings: Settings) -> str:
+def address(settings: StudioSettings) -> str:
     """Return the URL of the studio for a browser on this machine.
 
     Examples
     --------
     >>> from pathlib import Path
-    >>> address(Settings(data_dir=Path("data"), host="0.0.0.0", token="an-example-token"))
+    >>> address(StudioSettings(data_dir=Path("data"), host="0.0.0.0", token="an-example-token"))
     'http://127.0.0.1:8017/?token=an-example-token'
     """
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
@@ -96,13 +96,13 @@ class _Server(uvicorn.Server):
         await self._lifespan.__aexit__(None, None, None)
 
 
-def _greet(settings: Settings, open_browser: bool) -> None:
+def _greet(settings: StudioSettings, open_browser: bool) -> None:
     print(f"tinygrad_cnn studio: {address(settings)}  (Ctrl+C ends it)", flush=True)
     if open_browser:
         webbrowser.open(address(settings))
 
 
-def _listening(settings: Settings) -> socket.socket:
+def _listening(settings: StudioSettings) -> socket.socket:
     """Return a listening socket; created before the app, so that a free port is known."""
     try:
         version_6 = ipaddress.ip_address(settings.host).version == 6

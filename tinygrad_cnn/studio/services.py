@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 
 from tinygrad_cnn.studio.predictor import Predictor
 from tinygrad_cnn.studio.problems import Problem
-from tinygrad_cnn.studio.settings import Settings
+from tinygrad_cnn.studio.settings import StudioSettings
 from tinygrad_cnn.studio.store import Store
 from tinygrad_cnn.studio.training.supervisor import Supervisor
 
@@ -81,7 +81,7 @@ class Services:
 
     Attributes
     ----------
-    settings : Settings
+    settings : StudioSettings
     store : Store
         The database.
     predictor : Predictor
@@ -92,7 +92,7 @@ class Services:
         The gate for costly work.
     """
 
-    settings: Settings
+    settings: StudioSettings
     store: Store
     predictor: Predictor
     supervisor: Supervisor

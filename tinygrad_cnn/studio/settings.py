@@ -15,7 +15,7 @@ __all__ = [
     "PIXELS",
     "WEIGHTS_BYTES",
     "Limits",
-    "Settings",
+    "StudioSettings",
     "default_data_dir",
     "is_loopback",
 ]
@@ -72,7 +72,7 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class StudioSettings:
     """Data folder, address, token and limits of a studio.
 
     Attributes
@@ -95,7 +95,7 @@ class Settings:
 
     Examples
     --------
-    >>> Settings(data_dir=Path("data"), host="0.0.0.0")
+    >>> StudioSettings(data_dir=Path("data"), host="0.0.0.0")
     Traceback (most recent call last):
         ...
     ValueError: studio: host is '0.0.0.0', which other machines can reach: set a token

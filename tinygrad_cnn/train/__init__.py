@@ -13,13 +13,13 @@
 from tinygrad_cnn.train.choices import AUGMENTATIONS, LEARNING_RATES, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
-from tinygrad_cnn.train.experiment import Experiment
 from tinygrad_cnn.train.history import Epoch, History
 from tinygrad_cnn.train.loop import Callback, Progress, TrainingDiverged, fit
 from tinygrad_cnn.train.plots import plot_history
 from tinygrad_cnn.train.recipes import RECIPES, recipe
-from tinygrad_cnn.train.run import Run, RunFolder, load_run
-from tinygrad_cnn.train.settings import DataSettings, ModelSettings, Settings, TrainingSettings
+from tinygrad_cnn.train.run_folder import RunFolder, TrainedModel, load_run
+from tinygrad_cnn.train.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
+from tinygrad_cnn.train.training_run import TrainingRun
 
 __all__ = [
     "AUGMENTATIONS",
@@ -31,16 +31,16 @@ __all__ = [
     "DataSettings",
     "Epoch",
     "Evaluation",
-    "Experiment",
     "History",
     "ModelFileError",
     "ModelSettings",
     "Progress",
-    "Run",
     "RunError",
     "RunFolder",
-    "Settings",
+    "RunSettings",
+    "TrainedModel",
     "TrainingDiverged",
+    "TrainingRun",
     "TrainingSettings",
     "evaluate",
     "fit",

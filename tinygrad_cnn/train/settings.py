@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tinygrad_cnn.data import Dataset, Normalise, Split
+from tinygrad_cnn.data import Dataset, Normalize, Split
 from tinygrad_cnn.data.picture import IMAGE, MNIST, OPAQUE, PREPARATIONS
 from tinygrad_cnn.support.arguments import choice, number, positive, whole
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import RunError
 
-__all__ = ["DataSettings", "ModelSettings", "Settings", "TrainingSettings"]
+__all__ = ["DataSettings", "ModelSettings", "RunSettings", "TrainingSettings"]
 
 FORMAT = 1
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -116,7 +116,7 @@ class DataSettings:
             raise ValueError(f"data: got {self}, expected classes and an input_shape (C, H, W)")
         if not len(self.mean) == len(self.std) == self.input_shape[0]:
             raise ValueError(f"data: mean {self.mean} or std {self.std} is not one a channel")
-        self.normalise()
+        self.normalize()
         for name in ("training_sha256", "test_sha256"):
             sha256 = getattr(self, name)
             if sha256 is not None and not (isinstance(sha256, str) and SHA256.fullmatch(sha256)):
@@ -141,9 +141,9 @@ class DataSettings:
         """Return these settings with the sizes and hashes of other images."""
         return replace(self, **_told(split))
 
-    def normalise(self) -> Normalise:
+    def normalize(self) -> Normalize:
         """Return the normalizing transform."""
-        return Normalise(self.mean, self.std)
+        return Normalize(self.mean, self.std)
 
     def check(self, dataset: Dataset) -> None:
         """Raise ValueError if `dataset` has other classes or another shape."""
@@ -231,7 +231,7 @@ def versions() -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class RunSettings:
     """All settings of a run.
 
     Attributes
@@ -245,14 +245,14 @@ class Settings:
     Examples
     --------
     >>> from tinygrad_cnn.data import digits
-    >>> settings = Settings(
-    ...     data=DataSettings.of(digits(), "digits"),
-    ...     model=ModelSettings(name="lenet5"),
-    ...     training=TrainingSettings(epochs=3),
+    >>> settings = RunSettings(
+    ...     data=DataRunSettings.of(digits(), "digits"),
+    ...     model=ModelRunSettings(name="lenet5"),
+    ...     training=TrainingRunSettings(epochs=3),
     ... )
     >>> settings.data.input_shape, [round(mean, 4) for mean in settings.data.mean]
     ((1, 28, 28), [0.1311])
-    >>> Settings.from_json(settings.to_json(), "settings.json") == settings
+    >>> RunSettings.from_json(settings.to_json(), "settings.json") == settings
     True
     """
 
@@ -267,7 +267,7 @@ class Settings:
         return json.dumps(contents, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str | bytes, name: str) -> Settings:
+    def from_json(cls, text: str | bytes, name: str) -> RunSettings:
         """Read the output of `to_json`; RunError, with the file's `name`, if invalid."""
         try:
             contents = json.loads(text)

@@ -26,7 +26,7 @@ def serve(framework: str) -> None:
     """Answer requests until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     answers = _own_output()
-    side = Side(framework)
+    side = RequestHandler(framework)
     for line in sys.stdin:
         request = json.loads(line)
         try:
@@ -43,7 +43,7 @@ def _own_output() -> TextIO:
     return answers
 
 
-class Side:
+class RequestHandler:
     """The request handler; each ``do_`` method is a request, its arguments the fields."""
 
     def __init__(self, framework: str) -> None:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_cnn.experiments.drawing import (
+from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
+from tinygrad_cnn.experiments.gallery.common import table, train
+from tinygrad_cnn.experiments.page import (
     COLOURS,
     accuracy_axis,
     draw_curve,
     name_lines,
     outer_labels,
 )
-from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
-from tinygrad_cnn.experiments.gallery.common import table, train
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD

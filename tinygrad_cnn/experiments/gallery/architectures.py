@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.experiments.drawing import COLOURS, accuracy_axis, log_axis
 from tinygrad_cnn.experiments.experiment import Experiment, Record
 from tinygrad_cnn.experiments.gallery.common import table, train
+from tinygrad_cnn.experiments.page import COLOURS, accuracy_axis, log_axis
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from tinygrad_cnn.optim import Adam

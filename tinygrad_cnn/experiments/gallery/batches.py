@@ -9,15 +9,15 @@ import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.data import DataLoader
-from tinygrad_cnn.experiments.drawing import (
+from tinygrad_cnn.experiments.experiment import Experiment, Record
+from tinygrad_cnn.experiments.gallery.common import EVALUATION_BATCH, normalize, table
+from tinygrad_cnn.experiments.page import (
     COLOURS,
     accuracy_axis,
     draw_curve,
     log_axis,
     name_lines,
 )
-from tinygrad_cnn.experiments.experiment import Experiment, Record
-from tinygrad_cnn.experiments.gallery.common import EVALUATION_BATCH, normalise, table
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD, LRScheduler
@@ -57,7 +57,7 @@ def run(
     """Train the text's perceptron, evaluating at increasing numbers of updates."""
     with record.aside():
         split = record.data
-        transform = normalise(split.train)
+        transform = normalize(split.train)
         loader = DataLoader(split.train, batch_size, shuffle=True, seed=seed, transform=transform)
         sets = {
             prefix: DataLoader(dataset, EVALUATION_BATCH, transform=transform)

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.core.tensor import Tensor
-from tinygrad_cnn.data import DataLoader, Dataset, Normalise, Transform
+from tinygrad_cnn.data import DataLoader, Dataset, Normalize, Transform
 from tinygrad_cnn.experiments.experiment import Record
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import LRScheduler, Optimizer
 from tinygrad_cnn.train import Callback, History, Progress, evaluate, fit
 from tinygrad_cnn.train.evaluation import Loss
 
-__all__ = ["logit_gradients", "normalise", "table", "train"]
+__all__ = ["logit_gradients", "normalize", "table", "train"]
 
 EVALUATION_BATCH = 500
 
@@ -69,7 +69,7 @@ def train(
     """
     with record.aside():
         split = record.data
-        transform = transform or normalise(split.train)
+        transform = transform or normalize(split.train)
         loader = DataLoader(split.train, batch_size, shuffle=True, seed=seed, transform=transform)
         tested = DataLoader(split.test, EVALUATION_BATCH, transform=transform)
         before = evaluate(model, tested, loss)
@@ -96,12 +96,12 @@ def logit_gradients(loss: Loss, logits: NDArray[Any], labels: NDArray[Any]) -> N
 
 
 @cache
-def normalise(dataset: Dataset) -> Normalise:
+def normalize(dataset: Dataset) -> Normalize:
     """Return the transform that normalizes pixels to mean 0 and standard deviation 1."""
     pixels = dataset.images / np.float32(255)
     axes = (0, 2, 3)
     mean, std = pixels.mean(axes, np.float64), pixels.std(axes, np.float64)
-    return Normalise(tuple(mean.tolist()), tuple(std.tolist()))
+    return Normalize(tuple(mean.tolist()), tuple(std.tolist()))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tinygrad_cnn.bench.measuring import peak_bytes, seconds_per_call
 from tinygrad_cnn.bench.worker.roofs import roofs
 from tinygrad_cnn.engine.threads import num_threads
-from tinygrad_cnn.experiments.drawing import COLOURS, GREY, draw_curve, name_lines
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
+from tinygrad_cnn.experiments.page import COLOURS, GREY, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.ops import conv2d
 
@@ -32,7 +32,7 @@ BUDGET = 0.15  # seconds per size
 Images = NDArray[np.float32]
 
 
-class Sizes(NamedTuple):
+class ConvolutionSizes(NamedTuple):
     """Sizes of a convolution: square images and kernels, equal channels in and out."""
 
     image: int = 32
@@ -46,7 +46,7 @@ class Sizes(NamedTuple):
         return IMAGES * self.channels**2 * windows * self.kernel**2
 
 
-USUAL = Sizes()
+USUAL = ConvolutionSizes()
 
 
 def nested_loops(images: Images, kernels: Images) -> Images:

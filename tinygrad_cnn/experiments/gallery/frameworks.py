@@ -16,9 +16,9 @@ from tinygrad_cnn.bench.worker.course import Course
 from tinygrad_cnn.bench.worker.task import Task
 from tinygrad_cnn.bench.workloads import LENET5
 from tinygrad_cnn.data import DataLoader
-from tinygrad_cnn.experiments.drawing import COLOURS, GREY, draw_curve, name_lines
 from tinygrad_cnn.experiments.experiment import Experiment, Record, Unavailable, grid
-from tinygrad_cnn.experiments.gallery.common import normalise
+from tinygrad_cnn.experiments.gallery.common import normalize
+from tinygrad_cnn.experiments.page import COLOURS, GREY, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import LeNet5
 
@@ -67,7 +67,7 @@ def run(
 def _course(record: Record, seed: int, network: str, epochs: int, lr: float, decay: bool) -> Course:
     """Return the course, with weights and order drawn from the seed."""
     split = record.data
-    transform = normalise(split.train)
+    transform = normalize(split.train)
     images, labels = next(iter(DataLoader(split.train, None, transform=transform)))
     tested = next(iter(DataLoader(split.test, None, transform=transform)))
     numbers = np.arange(len(labels), dtype=np.float64)[:, None]

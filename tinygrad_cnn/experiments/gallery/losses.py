@@ -13,14 +13,14 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import DataLoader, one_hot
-from tinygrad_cnn.experiments.drawing import (
+from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
+from tinygrad_cnn.experiments.gallery.common import logit_gradients, normalize, table
+from tinygrad_cnn.experiments.page import (
     COLOURS,
     accuracy_axis,
     draw_curve,
     name_lines,
 )
-from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
-from tinygrad_cnn.experiments.gallery.common import logit_gradients, normalise, table
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import MLP, Module
 from tinygrad_cnn.nn.init import Initializer, standard_normal, xavier_uniform
@@ -62,7 +62,7 @@ def run(
     with record.aside():
         model = MLP(SIZES, "sigmoid", init=STARTS[start], rng=np.random.default_rng(seed))
         data = record.data
-        transform = normalise(data.train)
+        transform = normalize(data.train)
         loader = DataLoader(data.train, BATCH, shuffle=True, seed=seed, transform=transform)
         images, labels = next(iter(DataLoader(data.test, None, transform=transform)))
         look = _Look(record, model, LOSSES[loss], images, labels)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_cnn.experiments.drawing import COLOURS, accuracy_axis, name_lines
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
 from tinygrad_cnn.experiments.gallery import frameworks
 from tinygrad_cnn.experiments.gallery.common import table
 from tinygrad_cnn.experiments.gallery.frameworks import KINKED, OURS, THEIRS
+from tinygrad_cnn.experiments.page import COLOURS, accuracy_axis, name_lines
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.bench.measuring import peak_bytes, seconds_per_call
 from tinygrad_cnn.data import DataLoader
-from tinygrad_cnn.experiments.drawing import COLOURS, draw_curve, name_lines
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
+from tinygrad_cnn.experiments.page import COLOURS, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from tinygrad_cnn.optim import SGD

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.core.tensor import default_dtype
 from tinygrad_cnn.data import Compose
-from tinygrad_cnn.experiments.drawing import COLOURS, GREY, draw_curve, name_lines
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
-from tinygrad_cnn.experiments.gallery.common import normalise, train
+from tinygrad_cnn.experiments.gallery.common import normalize, train
+from tinygrad_cnn.experiments.page import COLOURS, GREY, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import MLP, LeNet5, Module
 from tinygrad_cnn.optim import SGD
@@ -29,7 +29,7 @@ def run(record: Record, seed: int, network: str, dtype: str, epochs: int = EPOCH
     with record.aside(), default_dtype(dtype):
         model = _model(network, np.random.default_rng(seed))
         optimizer = SGD(model.parameters(), LEARNING_RATES[network])
-        plain = normalise(record.data.train)
+        plain = normalize(record.data.train)
         transform = Compose(_widen, plain) if dtype == "float64" else plain
     train(record, model, optimizer, epochs=epochs, batch_size=BATCH, seed=seed, transform=transform)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.experiments.drawing import COLOURS, GREY
 from tinygrad_cnn.experiments.experiment import Experiment, slug
 from tinygrad_cnn.experiments.gallery import lenets, nielsen
 from tinygrad_cnn.experiments.gallery.recipes import Recipe, run
+from tinygrad_cnn.experiments.page import COLOURS, GREY
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import Module, ReLU
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Row(NamedTuple):
+class PublishedResult(NamedTuple):
     """A published figure, and the recipe that reproduces it.
 
     Attributes
@@ -69,20 +69,20 @@ def _sixth(*channels: int, relu: bool = False) -> Recipe:
 
 
 def _lenet(model: Callable[..., Module]) -> Recipe:
-    return Recipe(model=model, epochs=20, batch_size=64, lr=0.003, adam=True, normalised=True)
+    return Recipe(model=model, epochs=20, batch_size=64, lr=0.003, adam=True, normalized=True)
 
 
 def _squared(hidden: tuple[int, ...], lr: float) -> Recipe:
     return Recipe(
         model=lenets.sigmoids, options={"hidden": hidden}, loss=nielsen.quadratic,
-        epochs=20, lr=lr, normalised=True,
+        epochs=20, lr=lr, normalized=True,
     )  # fmt: skip
 
 
 def _fashion(model: Callable[..., Module], epochs: int, **options: Any) -> Recipe:
     return Recipe(
         model=model, options=options, epochs=epochs, batch_size=100, lr=0.003, adam=True,
-        source="fashion-mnist", normalised=True,
+        source="fashion-mnist", normalized=True,
     )  # fmt: skip
 
 
@@ -96,13 +96,13 @@ BEST_OF = "The source shows the best of {} runs, and so the best of ours is comp
 BEST, VALIDATED = "test_accuracy", "validation_accuracy"
 
 ROWS = {
-    "Nielsen 1: 30 hidden": Row(
+    "Nielsen 1: 30 hidden": PublishedResult(
         _nielsen(1), "784-30-10", 0.9542, _first(30), chosen_by=BEST, best_of=3
     ),
-    "Nielsen 1: 100 hidden": Row(
+    "Nielsen 1: 100 hidden": PublishedResult(
         _nielsen(1), "784-100-10", 0.9659, _first(100), chosen_by=BEST, best_of=3
     ),
-    "Nielsen 3: cross-entropy": Row(
+    "Nielsen 3: cross-entropy": PublishedResult(
         _nielsen(3),
         "784-100-10, cross-entropy, λ = 5",
         0.9804,
@@ -118,24 +118,30 @@ ROWS = {
         measure=VALIDATED,
         chosen_by=VALIDATED,
     ),
-    "LeCun: linear": Row(LECUN, "784-10", 0.88, _squared((), 0.1), otherwise=SQUARED),
-    "LeCun: 300 hidden": Row(
+    "LeCun: linear": PublishedResult(LECUN, "784-10", 0.88, _squared((), 0.1), otherwise=SQUARED),
+    "LeCun: 300 hidden": PublishedResult(
         LECUN, "784-300-10, squared error", 0.953, _squared((300,), 0.1), otherwise=SQUARED
     ),
-    "Fashion: perceptron": Row(
+    "Fashion: perceptron": PublishedResult(
         FASHION,
         "784-256-128-100-10",
         0.8833,
         _fashion(lenets.perceptron, 20, hidden=(256, 128, 100)),
         otherwise="Adam, one-cycle, mini-batch 100; the source does not say",
     ),
-    "LeCun: LeNet-1": Row(LECUN, "LeNet-1", 0.983, _lenet(lenets.lenet1), otherwise=LENET),
-    "LeCun: LeNet-4": Row(LECUN, "LeNet-4", 0.989, _lenet(lenets.lenet4), otherwise=LENET),
-    "LeCun: LeNet-5": Row(LECUN, "LeNet-5", 0.9905, _lenet(lenets.lenet5), otherwise=LENET),
-    "Nielsen 6: no convolution": Row(
+    "LeCun: LeNet-1": PublishedResult(
+        LECUN, "LeNet-1", 0.983, _lenet(lenets.lenet1), otherwise=LENET
+    ),
+    "LeCun: LeNet-4": PublishedResult(
+        LECUN, "LeNet-4", 0.989, _lenet(lenets.lenet4), otherwise=LENET
+    ),
+    "LeCun: LeNet-5": PublishedResult(
+        LECUN, "LeNet-5", 0.9905, _lenet(lenets.lenet5), otherwise=LENET
+    ),
+    "Nielsen 6: no convolution": PublishedResult(
         _nielsen(6), "784-100-10, softmax", 0.9780, _sixth(), chosen_by=VALIDATED, best_of=3
     ),
-    "Nielsen 6: 1 convolution": Row(
+    "Nielsen 6: 1 convolution": PublishedResult(
         _nielsen(6),
         "20@5×5, pool, 100, softmax",
         0.9878,
@@ -143,14 +149,14 @@ ROWS = {
         chosen_by=VALIDATED,
         best_of=3,
     ),
-    "Fashion: 2 convolutions": Row(
+    "Fashion: 2 convolutions": PublishedResult(
         FASHION,
         "32@5×5, pool, 64@5×5, pool, 10",
         0.925,
         _fashion(lenets.two_convolutions, 10),
         otherwise="One-cycle, mini-batch 100, in place of 30 epochs of Adam with mini-batch 1000",
     ),
-    "Nielsen 6: 2 convolutions": Row(
+    "Nielsen 6: 2 convolutions": PublishedResult(
         _nielsen(6),
         "20@5×5, pool, 40@5×5, pool, 100",
         0.9906,
@@ -158,7 +164,7 @@ ROWS = {
         chosen_by=VALIDATED,
         best_of=3,
     ),
-    "Nielsen 6: 2 convolutions, ReLU": Row(
+    "Nielsen 6: 2 convolutions, ReLU": PublishedResult(
         _nielsen(6),
         "the same with ReLU, λ = 0.1",
         0.9923,
@@ -190,7 +196,7 @@ class Ours(NamedTuple):
     chosen: NDArray[np.float64]
     seconds: NDArray[np.float64]
 
-    def compared(self, row: Row) -> float:
+    def compared(self, row: PublishedResult) -> float:
         """Return our accuracy to compare: of the best run, or else the median."""
         if row.best_of > 1:
             return float(self.accuracy[self.chosen.argmax()])

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.data import DataLoader
-from tinygrad_cnn.experiments.drawing import (
+from tinygrad_cnn.experiments.experiment import Experiment, Record
+from tinygrad_cnn.experiments.gallery.common import normalize, table, train
+from tinygrad_cnn.experiments.page import (
     COLOURS,
     GREY,
     accuracy_axis,
@@ -19,8 +21,6 @@ from tinygrad_cnn.experiments.drawing import (
     name_lines,
     shades,
 )
-from tinygrad_cnn.experiments.experiment import Experiment, Record
-from tinygrad_cnn.experiments.gallery.common import normalise, table, train
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD
@@ -67,7 +67,7 @@ def find_rate(record: Record, model: MLP, seed: int) -> float:
     """
     with record.aside():
         dataset = record.data.train
-        loader = DataLoader(dataset, BATCH, shuffle=True, seed=seed, transform=normalise(dataset))
+        loader = DataLoader(dataset, BATCH, shuffle=True, seed=seed, transform=normalize(dataset))
         optimizer = SGD(model.parameters(), LOWEST)
     mean, lowest, at = 0.0, math.inf, LOWEST
     with np.errstate(over="ignore", invalid="ignore"):

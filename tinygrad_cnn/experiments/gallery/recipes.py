@@ -12,7 +12,7 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.data import DataError, DataLoader, Dataset, load
 from tinygrad_cnn.experiments.experiment import Record, Unavailable
 from tinygrad_cnn.experiments.gallery import nielsen
-from tinygrad_cnn.experiments.gallery.common import EVALUATION_BATCH, normalise
+from tinygrad_cnn.experiments.gallery.common import EVALUATION_BATCH, normalize
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import Adam, LRScheduler, OneCycleLR, Optimizer
 from tinygrad_cnn.train import Callback, Epoch, History, evaluate, fit
@@ -44,7 +44,7 @@ class Recipe:
     held_out : int
         Number of held-out validation images, taken from the end of the training set.
     shuffle : bool
-    normalised : bool
+    normalized : bool
         Whether pixels are normalized to mean 0 and standard deviation 1; otherwise they are 0 to 1.
     """
 
@@ -59,7 +59,7 @@ class Recipe:
     source: str = "mnist"
     held_out: int = 0
     shuffle: bool = True
-    normalised: bool = False
+    normalized: bool = False
 
     def optimizer(self, model: Module) -> Optimizer:
         """Return the optimizer of a model's parameters."""
@@ -82,7 +82,7 @@ def run(record: Record, seed: int, recipe: Recipe, epochs: int = 0) -> None:
         train, held_out, test = _data(recipe)
         model = recipe.model(np.random.default_rng(seed), **recipe.options)
         optimizer = recipe.optimizer(model)
-        transform = normalise(train) if recipe.normalised else None
+        transform = normalize(train) if recipe.normalized else None
         loader = DataLoader(
             train, recipe.batch_size, shuffle=recipe.shuffle, seed=seed, transform=transform
         )

@@ -13,19 +13,19 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import DataLoader
-from tinygrad_cnn.experiments.drawing import (
+from tinygrad_cnn.experiments.experiment import Experiment, Record
+from tinygrad_cnn.experiments.gallery.common import (
+    logit_gradients,
+    normalize,
+    table,
+    train,
+)
+from tinygrad_cnn.experiments.page import (
     COLOURS,
     GREY,
     accuracy_axis,
     draw_curve,
     name_lines,
-)
-from tinygrad_cnn.experiments.experiment import Experiment, Record
-from tinygrad_cnn.experiments.gallery.common import (
-    logit_gradients,
-    normalise,
-    table,
-    train,
 )
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import MLP
@@ -97,7 +97,7 @@ def run(record: Record, seed: int, temperature: float, epochs: int = EPOCHS) -> 
     loss = partial(cross_entropy_at, temperature=temperature)
     with record.aside():
         data = record.data
-        transform = normalise(data.train)
+        transform = normalize(data.train)
         tested = next(iter(DataLoader(data.test, None, transform=transform)))
         with no_grad():
             first = model(Tensor(tested[0])).array

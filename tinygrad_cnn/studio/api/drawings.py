@@ -43,14 +43,14 @@ class DrawingAnswer(BaseModel):
     input: Input
 
 
-class Drawings(BaseModel):
+class DrawingList(BaseModel):
     """Some of the drawings that were asked for, the newest first, and how many there are."""
 
     total: int
     drawings: list[DrawingAnswer]
 
 
-class Changes(BaseModel):
+class DrawingChanges(BaseModel):
     """What a drawing is, null for unknown, and what it is to be called; or one of them."""
 
     model_config = ConfigDict(extra="forbid")
@@ -83,12 +83,12 @@ def some(
     labelled: bool | None = None,
     offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
-) -> Drawings:
+) -> DrawingList:
     """List drawings: all, or only those with a label or without."""
     with services.store.reading() as session:
         found = drawings.all(session, offset=offset, limit=limit, labelled=labelled)
         total = drawings.count(session, labelled=labelled)
-    return Drawings(total=total, drawings=[_answer(drawing) for drawing in found])
+    return DrawingList(total=total, drawings=[_answer(drawing) for drawing in found])
 
 
 @router.get("/{id}", responses=documented("not-found", "invalid"))
@@ -110,7 +110,7 @@ def picture(id: Id, services: UsesServices) -> Response:
 
 
 @router.patch("/{id}", responses=documented("not-found", "invalid"))
-def change(id: Id, changes: Changes, services: UsesServices) -> DrawingAnswer:
+def change(id: Id, changes: DrawingChanges, services: UsesServices) -> DrawingAnswer:
     """Say what a drawing is, or call it otherwise; what is not named stays."""
     with services.store.session() as session:
         drawing = drawings.get(session, id)
@@ -142,7 +142,7 @@ def _add(services: Services, contents: bytes, label: int | None, name: str) -> D
     return _answer(drawing)
 
 
-def _answer(drawing: store.Drawing) -> DrawingAnswer:
+def _answer(drawing: store.StoredDrawing) -> DrawingAnswer:
     pixels = np.frombuffer(drawing.input, np.uint8).reshape(INPUT_SHAPE)
     return DrawingAnswer(
         id=drawing.id,

@@ -120,11 +120,11 @@ def graph(
 
 
 @contextmanager
-def _explaining(services: Services, model_id: int | None) -> Iterator[train.Run]:
+def _explaining(services: Services, model_id: int | None) -> Iterator[train.TrainedModel]:
     """Provide the model to explain to one thread; an ExplainError becomes a problem."""
     loaded = services.predictor.get(model_id)
     with tg.num_threads(1):
         try:
-            yield train.Run(loaded.model, loaded.settings)
+            yield train.TrainedModel(loaded.model, loaded.settings)
         except ExplainError as error:
             raise Problem("invalid", str(error)) from error

@@ -14,12 +14,12 @@ from tinygrad_cnn.data import at_hand, load
 from tinygrad_cnn.studio import model_files, promotion, script
 from tinygrad_cnn.studio.api.fields import Id
 from tinygrad_cnn.studio.problems import Problem, documented
-from tinygrad_cnn.studio.report import Report, report
+from tinygrad_cnn.studio.report import ModelReport, report
 from tinygrad_cnn.studio.services import Services, UsesServices
 from tinygrad_cnn.studio.settings import WEIGHTS_BYTES
-from tinygrad_cnn.studio.store import Model, checked_name, models, runs
+from tinygrad_cnn.studio.store import StoredModel, checked_name, models, runs
 from tinygrad_cnn.studio.store.names import LONGEST_NAME
-from tinygrad_cnn.train import Settings
+from tinygrad_cnn.train import RunSettings
 
 __all__ = ["ModelSummary", "Name", "router", "summary"]
 
@@ -61,17 +61,17 @@ class ModelAnswer(ModelSummary):
     """A model: how it was trained, and what it does on its test images."""
 
     settings: dict[str, Any]
-    report: Report
+    report: ModelReport
 
 
-class Models(BaseModel):
+class ModelList(BaseModel):
     """All models, the newest first, and which of them answers."""
 
     models: list[ModelSummary]
     promoted: int | None
 
 
-class Changes(BaseModel):
+class ModelChanges(BaseModel):
     """What a model is to be called."""
 
     model_config = ConfigDict(extra="forbid")
@@ -79,7 +79,7 @@ class Changes(BaseModel):
     name: Name
 
 
-class Promoting(BaseModel):
+class PromotionRequest(BaseModel):
     """Whether a model is to be promoted even if it is worse."""
 
     model_config = ConfigDict(extra="forbid")
@@ -87,17 +87,17 @@ class Promoting(BaseModel):
     insist: bool = False
 
 
-def summary(model: Model, promoted: int | None) -> ModelSummary:
+def summary(model: StoredModel, promoted: int | None) -> ModelSummary:
     """Return the summary of a model; `promoted` is the id of the promoted one."""
     return ModelSummary(**_summary(model, promoted))
 
 
 @router.get("")
-def every(services: UsesServices) -> Models:
+def every(services: UsesServices) -> ModelList:
     """List the models."""
     with services.store.reading() as session:
         promoted = models.promoted_id(session)
-        return Models(
+        return ModelList(
             models=[summary(model, promoted) for model in models.all(session)], promoted=promoted
         )
 
@@ -136,7 +136,7 @@ def one(id: Id, services: UsesServices) -> ModelAnswer:
 
 
 @router.patch("/{id}", responses=documented("not-found", "invalid"))
-def rename(id: Id, changes: Changes, services: UsesServices) -> ModelSummary:
+def rename(id: Id, changes: ModelChanges, services: UsesServices) -> ModelSummary:
     """Call a model otherwise."""
     with services.store.session() as session:
         model = models.rename(session, id, changes.name)
@@ -155,7 +155,9 @@ def delete(id: Id, services: UsesServices) -> None:
 @router.post(
     "/{id}/promote", responses=documented("not-found", "worse", "conflict", "invalid", "busy")
 )
-def promote(id: Id, services: UsesServices, promoting: Promoting | None = None) -> ModelSummary:
+def promote(
+    id: Id, services: UsesServices, promoting: PromotionRequest | None = None
+) -> ModelSummary:
     """Let a model answer from now on, unless it is worse than the one that does.
 
     Both are measured now, on the embedded test digits and the drawings held back.
@@ -164,7 +166,7 @@ def promote(id: Id, services: UsesServices, promoting: Promoting | None = None) 
     try:
         with services.heavy:
             model = promotion.promote(services.store, id, insist)
-    except promotion.Worse as error:
+    except promotion.WorseModelError as error:
         raise Problem(
             "worse", f"model {id}: {error}", before=error.before, after=error.after
         ) from None
@@ -232,7 +234,7 @@ def _add(services: Services, contents: bytes, name: str | None) -> ModelSummary:
     return summary(row, promoted)
 
 
-def _summary(model: Model, promoted: int | None) -> dict[str, Any]:
+def _summary(model: StoredModel, promoted: int | None) -> dict[str, Any]:
     options = model.settings["model"]["options"]
     return {
         "id": model.id,
@@ -249,13 +251,13 @@ def _summary(model: Model, promoted: int | None) -> dict[str, Any]:
     }
 
 
-def _row(services: Services, id: int) -> Model:
+def _row(services: Services, id: int) -> StoredModel:
     with services.store.reading() as session:
         return models.get(session, id)
 
 
-def _settings(model: Model) -> Settings:
-    return Settings.from_json(json.dumps(model.settings), f"model {model.id}")
+def _settings(model: StoredModel) -> RunSettings:
+    return RunSettings.from_json(json.dumps(model.settings), f"model {model.id}")
 
 
 def _attachment(contents: bytes, media_type: str, name: str) -> Response:

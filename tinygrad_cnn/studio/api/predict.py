@@ -35,7 +35,7 @@ PICTURE_BODY = {
 router = APIRouter(prefix="/api/predict", tags=["predict"])
 
 
-class Answer(BaseModel):
+class PredictionAnswer(BaseModel):
     """What a model takes a picture for.
 
     The entries of `logits` and `probabilities` are in the order of `classes`.
@@ -49,7 +49,7 @@ class Answer(BaseModel):
     input: Input
 
 
-class Question(BaseModel):
+class PredictionRequest(BaseModel):
     """An input, to be asked about as it is."""
 
     model_config = ConfigDict(extra="forbid")
@@ -72,14 +72,14 @@ async def predict_picture(
     services: UsesServices,
     model: Annotated[Id | None, Query()] = None,
     temperature: Annotated[Temperature, Query()] = 1.0,
-) -> Answer:
+) -> PredictionAnswer:
     """Say what digit a picture shows, and which input the model was given.
 
     The ink is cropped, scaled into 20×20 and centred by its mass, as MNIST's digits are.
     """
     contents = await request.body()
 
-    def answer() -> Answer:
+    def answer() -> PredictionAnswer:
         pixels = pictures.digit(pictures.decode(contents, services.heavy))
         return _answer(services.predictor.get(model), pixels, temperature)
 
@@ -90,7 +90,7 @@ async def predict_picture(
 
 
 @router.post("/input", responses=documented("not-found", "no-model", "too-large", "invalid"))
-async def predict_input(question: Question, services: UsesServices) -> Answer:
+async def predict_input(question: PredictionRequest, services: UsesServices) -> PredictionAnswer:
     """Say what digit an input shows."""
     loaded = services.predictor.cached(question.model)
     if loaded is None:
@@ -98,9 +98,9 @@ async def predict_input(question: Question, services: UsesServices) -> Answer:
     return _answer(loaded, decode_input(question.input), question.temperature)
 
 
-def _answer(loaded: Loaded, pixels: NDArray[np.uint8], temperature: float) -> Answer:
+def _answer(loaded: Loaded, pixels: NDArray[np.uint8], temperature: float) -> PredictionAnswer:
     prediction = loaded.predict(pixels, temperature)
-    return Answer(
+    return PredictionAnswer(
         model=loaded.id,
         temperature=temperature,
         classes=loaded.settings.data.classes,

@@ -17,8 +17,8 @@ from tinygrad_cnn.studio.model_files import LARGEST_HIDDEN, MOST_HIDDEN
 from tinygrad_cnn.studio.problems import Problem, documented
 from tinygrad_cnn.studio.services import UsesServices
 from tinygrad_cnn.studio.store import (
-    Point,
-    Run,
+    StoredPoint,
+    StoredRun,
     checked_name,
     models,
     points,
@@ -115,7 +115,7 @@ class RunAnswer(BaseModel):
     position: int | None = None
 
 
-class Runs(BaseModel):
+class RunList(BaseModel):
     """All runs, the newest first."""
 
     runs: list[RunAnswer]
@@ -130,21 +130,21 @@ class PointAnswer(BaseModel):
     payload: dict[str, Any]
 
 
-class Points(BaseModel):
+class RunPoints(BaseModel):
     """Points of a run, evenly fewer where there are too many, and its latest kernels."""
 
     points: list[PointAnswer]
     snapshot: dict[str, Any] | None
 
 
-def answer(session: Session, run: Run) -> RunAnswer:
+def answer(session: Session, run: StoredRun) -> RunAnswer:
     """Return the answer for a run."""
     told = RunAnswer.model_validate(run)
     told.position = runs.position(session, run)
     return told
 
 
-def told(point: Point) -> dict[str, Any]:
+def told(point: StoredPoint) -> dict[str, Any]:
     """Return the payload of a point, for events and lists alike."""
     return {"run_id": point.run_id, "step": point.step, **point.payload}
 
@@ -192,10 +192,10 @@ def fine_tune(new: NewFineTuning, services: UsesServices) -> RunAnswer:
 
 
 @router.get("")
-def every(services: UsesServices) -> Runs:
+def every(services: UsesServices) -> RunList:
     """List the runs."""
     with services.store.reading() as session:
-        return Runs(runs=[answer(session, run) for run in runs.all(session)])
+        return RunList(runs=[answer(session, run) for run in runs.all(session)])
 
 
 @router.get("/{id}", responses=documented("not-found"))
@@ -216,12 +216,12 @@ def delete(id: Id, services: UsesServices) -> None:
 @router.get("/{id}/points", responses=documented("not-found"))
 def figures(
     id: Id, services: UsesServices, after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0
-) -> Points:
+) -> RunPoints:
     """Give the points of a run that came after one, and its latest kernels."""
     with services.store.reading() as session:
         runs.get(session, id)
         shown = snapshots.get(session, id)
-        return Points(
+        return RunPoints(
             points=_answers(points.thinned(session, id, after)),
             snapshot={"run_id": id, "step": shown.step, **shown.payload} if shown else None,
         )
@@ -279,7 +279,7 @@ def _want(services: UsesServices, id: int, wanted: Wanted) -> RunAnswer:
         return answer(session, run)
 
 
-def _begun(session: Session, id: int, act: str) -> Run:
+def _begun(session: Session, id: int, act: str) -> StoredRun:
     run = runs.get(session, id)
     if run.state not in ("running", "paused"):
         raise Problem("conflict", f"run {id} is {run.state}: there is nothing to {act}")
@@ -305,7 +305,7 @@ def _check_queue(session: Session) -> None:
         raise Problem("conflict", f"{waiting} runs wait already: cancel some")
 
 
-def _answers(found: Iterable[Point]) -> list[PointAnswer]:
+def _answers(found: Iterable[StoredPoint]) -> list[PointAnswer]:
     return [
         PointAnswer(id=point.id, kind=point.kind, step=point.step, payload=told(point))
         for point in found

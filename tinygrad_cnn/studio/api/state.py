@@ -22,7 +22,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/api/state", tags=["state"])
 
 
-class Choices(BaseModel):
+class TrainingChoices(BaseModel):
     """What a training can be asked for.
 
     `options` tells the options of each model, and what they are otherwise; `learning_rates` what to
@@ -34,7 +34,7 @@ class Choices(BaseModel):
     schedules: list[str] = list(SCHEDULES)
 
 
-class Sizes(BaseModel):
+class UploadLimits(BaseModel):
     """The largest uploads, in bytes, and the largest picture in pixels."""
 
     picture_bytes: int = PICTURE_BYTES
@@ -42,28 +42,28 @@ class Sizes(BaseModel):
     pixels: int = PIXELS
 
 
-class State(BaseModel):
+class StudioState(BaseModel):
     """The version, the model that answers, the training that goes on, and the choices there are."""
 
     version: str
     promoted: ModelSummary | None
     training: RunAnswer | None
     data: list[str]
-    models: Choices
-    limits: Sizes
+    models: TrainingChoices
+    limits: UploadLimits
 
 
 @router.get("")
-def state(services: UsesServices) -> State:
+def state(services: UsesServices) -> StudioState:
     """Tell what the studio has and does."""
     with services.store.reading() as session:
         promoted = store.models.promoted(session)
         begun = store.runs.unfinished(session)
-        return State(
+        return StudioState(
             version=__version__,
             promoted=None if promoted is None else summary(promoted, promoted.id),
             training=answer(session, begun[0]) if begun else None,
             data=[name for name in DATA if at_hand(name)],
-            models=Choices(),
-            limits=Sizes(),
+            models=TrainingChoices(),
+            limits=UploadLimits(),
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import tinygrad_cnn as tg
 from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.forward import ExplainError, softmax_of, watch
-from tinygrad_cnn.train import Run
+from tinygrad_cnn.train import TrainedModel
 
 __all__ = [
     "Backward",
@@ -66,7 +66,7 @@ class Backward:
     saliency: Maps
 
 
-def loss_of(run: Run, logits: tg.Tensor, label: int, temperature: float) -> tg.Tensor:
+def loss_of(run: TrainedModel, logits: tg.Tensor, label: int, temperature: float) -> tg.Tensor:
     """Return the cross-entropy of the softmax of logits / temperature with a label."""
     classes = len(run.settings.data.classes)
     if not 0 <= label < classes:
@@ -80,7 +80,7 @@ def loss_of(run: Run, logits: tg.Tensor, label: int, temperature: float) -> tg.T
 
 
 def explain_backward(
-    run: Run, picture: NDArray[np.uint8], label: int, temperature: float = 1.0
+    run: TrainedModel, picture: NDArray[np.uint8], label: int, temperature: float = 1.0
 ) -> Backward:
     """Return the gradients of the loss of a picture with the digit `label`.
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.studio.explain.equations import equation_of
 from tinygrad_cnn.studio.explain.field import Rectangle, receptive_field, seen_by
-from tinygrad_cnn.studio.explain.forward import ExplainError, Layer, forward, softmax_of
-from tinygrad_cnn.studio.explain.terms import Picture, Rest, Term, sum_of
-from tinygrad_cnn.train import Run
+from tinygrad_cnn.studio.explain.forward import ExplainError, LayerCall, forward, softmax_of
+from tinygrad_cnn.studio.explain.terms import Picture, Rest, SumTerm, sum_of
+from tinygrad_cnn.train import TrainedModel
 
 __all__ = ["Cell", "Source", "explain_cell"]
 
@@ -71,7 +71,7 @@ class Cell:
     mathml: str | None
     reference: str
     written: str
-    terms: list[Term]
+    terms: list[SumTerm]
     rest: Rest | None
     bias: float | None
     constants: dict[str, float]
@@ -82,7 +82,7 @@ class Cell:
 
 
 def explain_cell(
-    run: Run,
+    run: TrainedModel,
     picture: NDArray[np.uint8],
     layer: str,
     cell: Sequence[int],
@@ -92,7 +92,7 @@ def explain_cell(
 
     Parameters
     ----------
-    run : Run
+    run : TrainedModel
     picture : ndarray of uint8
         The network's input: (28, 28).
     layer : str
@@ -142,7 +142,7 @@ def explain_cell(
     )
 
 
-def _found(layers: list[Layer], name: str) -> Layer:
+def _found(layers: list[LayerCall], name: str) -> LayerCall:
     for layer in layers:
         if layer.name == name:
             return layer
@@ -150,7 +150,7 @@ def _found(layers: list[Layer], name: str) -> Layer:
     raise ExplainError(f"the network has no layer {name!r}; expected one of {known}")
 
 
-def _source(layer: Layer, cell: tuple[int, ...]) -> Source:
+def _source(layer: LayerCall, cell: tuple[int, ...]) -> Source:
     region = seen_by(layer, tuple((place, place + 1) for place in cell))
     channels, rows, columns = region if len(region) == 3 else (region[0], (0, 1), (0, 1))
     inner = "" if layer.picture is not None else "input"

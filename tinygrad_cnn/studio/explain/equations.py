@@ -12,11 +12,11 @@ from latex2mathml.converter import convert
 import tinygrad_cnn as tg
 from tinygrad_cnn.drawing.text import equation as cited
 
-__all__ = ["Equation", "as_mathml", "equation_of"]
+__all__ = ["OpEquation", "as_mathml", "equation_of"]
 
 
 @dataclass(frozen=True)
-class Equation:
+class OpEquation:
     """The equation of an op.
 
     Attributes
@@ -33,7 +33,7 @@ class Equation:
     reference: str
 
 
-def equation_of(op: tg.Op[Any] | None) -> Equation:
+def equation_of(op: tg.Op[Any] | None) -> OpEquation:
     """Return the equation of an op; empty for None.
 
     Examples
@@ -42,8 +42,8 @@ def equation_of(op: tg.Op[Any] | None) -> Equation:
     ('y = x wᵀ + b', 'eq 14')
     """
     if op is None:
-        return Equation("", None, "")
-    return Equation(
+        return OpEquation("", None, "")
+    return OpEquation(
         f"y = {op.formula}", as_mathml(f"y = {op.latex}") if op.latex else None, cited(op.equation)
     )
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tinygrad_cnn.engine.windows import Axis
-from tinygrad_cnn.studio.explain.forward import Layer
+from tinygrad_cnn.studio.explain.forward import LayerCall
 
 __all__ = ["Rectangle", "Region", "receptive_field", "rectangle", "seen_by", "whole"]
 
@@ -26,17 +26,17 @@ class Rectangle:
     right: int
 
 
-def receptive_field(layer: Layer, cell: tuple[int, ...]) -> Rectangle:
+def receptive_field(layer: LayerCall, cell: tuple[int, ...]) -> Rectangle:
     """Return the receptive field of a cell of a layer's output, in the network's input.
 
     Parameters
     ----------
-    layer : Layer
+    layer : LayerCall
     cell : tuple of int
         An index of ``layer.output``.
     """
     region: Region = tuple((place, place + 1) for place in cell)
-    at: Layer | None = layer
+    at: LayerCall | None = layer
     while at is not None:
         if at.picture is not None:
             return rectangle(whole(at.picture))
@@ -44,7 +44,7 @@ def receptive_field(layer: Layer, cell: tuple[int, ...]) -> Rectangle:
     return rectangle(region)
 
 
-def seen_by(layer: Layer, region: Region) -> Region:
+def seen_by(layer: LayerCall, region: Region) -> Region:
     """Return the box of ``layer.given`` on which a box of its output depends."""
     shape = layer.given.shape
     if any(start == stop for start, stop in region):
@@ -85,7 +85,7 @@ def _cells(axis: Axis, outputs: tuple[int, int]) -> tuple[int, int]:
     return low, max(min(end, axis.size), low)
 
 
-def _channels(layer: Layer, outputs: tuple[int, int]) -> tuple[int, int]:
+def _channels(layer: LayerCall, outputs: tuple[int, int]) -> tuple[int, int]:
     """Return the input channels on which adjacent output channels depend."""
     if layer.kind != "convolution":
         return outputs

@@ -16,9 +16,9 @@ import tinygrad_cnn as tg
 from tinygrad_cnn.drawing import Trace
 from tinygrad_cnn.drawing.steps import Leaf, Step
 from tinygrad_cnn.engine.windows import Windows, pair, windows
-from tinygrad_cnn.train import Run
+from tinygrad_cnn.train import TrainedModel
 
-__all__ = ["ExplainError", "Forward", "Layer", "forward", "image_of", "softmax_of", "watch"]
+__all__ = ["ExplainError", "Forward", "LayerCall", "forward", "image_of", "softmax_of", "watch"]
 
 Array = NDArray[Any]
 
@@ -28,7 +28,7 @@ class ExplainError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class LayerCall:
     """One call of a module, with its input and output, for one picture.
 
     Attributes
@@ -39,7 +39,7 @@ class Layer:
         The op that defines its computation.
     given, output : ndarray
         Without the batch axis.
-    source : Layer or None
+    source : LayerCall or None
         The layer that computed `given`; None for the network's input.
     arrays : dict of str to ndarray
         The op's other arrays, by parameter name: ``w``, ``bias``; for batch norm also ``mean``,
@@ -61,7 +61,7 @@ class Layer:
     op: tg.Op[Any]
     given: Array
     output: Array
-    source: Layer | None
+    source: LayerCall | None
     arrays: Mapping[str, Array] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     windows: Windows | None = None
@@ -93,17 +93,17 @@ class Forward:
         The normalized input, of shape (1, C, H, W): a leaf.
     logits : Tensor
         The output, of shape (1, classes).
-    layers : list of Layer
+    layers : list of LayerCall
         The module calls in order. Calls that compute nothing (such as dropout in eval mode) or
         return no batch axis are left out.
     """
 
     image: tg.Tensor
     logits: tg.Tensor
-    layers: list[Layer]
+    layers: list[LayerCall]
 
 
-def forward(run: Run, picture: NDArray[np.uint8]) -> Forward:
+def forward(run: TrainedModel, picture: NDArray[np.uint8]) -> Forward:
     """Run a picture through the network of a run, and return the outputs of all layers.
 
     Raises
@@ -116,7 +116,7 @@ def forward(run: Run, picture: NDArray[np.uint8]) -> Forward:
 
 
 def watch(
-    run: Run, picture: NDArray[np.uint8], trace: Trace, requires_grad: bool = True
+    run: TrainedModel, picture: NDArray[np.uint8], trace: Trace, requires_grad: bool = True
 ) -> Forward:
     """Run `forward` inside ``with tg.trace() as trace:``, which may then record backward too.
 
@@ -134,7 +134,7 @@ def watch(
     return Forward(image, logits, layers)
 
 
-def image_of(run: Run, picture: NDArray[np.uint8]) -> tg.Tensor:
+def image_of(run: TrainedModel, picture: NDArray[np.uint8]) -> tg.Tensor:
     """Return a picture as network input: normalized, of shape (1, C, H, W)."""
     data = run.settings.data
     if picture.dtype != np.uint8 or (1, *picture.shape) != data.input_shape:
@@ -144,11 +144,11 @@ def image_of(run: Run, picture: NDArray[np.uint8]) -> tg.Tensor:
         )
     dtype = next(run.model.parameters()).dtype
     scaled = np.divide(picture[np.newaxis, np.newaxis], 255, dtype=dtype)
-    normalised = data.normalise()(scaled, np.random.default_rng(0))
-    return tg.Tensor(normalised, name="image")
+    normalized = data.normalize()(scaled, np.random.default_rng(0))
+    return tg.Tensor(normalized, name="image")
 
 
-def softmax_of(seen: Forward, temperature: float) -> Layer:
+def softmax_of(seen: Forward, temperature: float) -> LayerCall:
     """Return the softmax layer after the last one, which turns logits into probabilities."""
     (logits,) = seen.logits.numpy()
     op = tg.softmax
@@ -156,12 +156,12 @@ def softmax_of(seen: Forward, temperature: float) -> Layer:
     output = op.forward(logits.astype(np.float64), -1, temperature)
     options = {"axis": -1, "temperature": temperature}
     name = "probabilities" if taken else op.name
-    return Layer(name, op, logits, output, seen.layers[-1], {}, options)
+    return LayerCall(name, op, logits, output, seen.layers[-1], {}, options)
 
 
-def _layers(trace: Trace, image: tg.Tensor) -> list[Layer]:
+def _layers(trace: Trace, image: tg.Tensor) -> list[LayerCall]:
     """Return the calls of a trace, grouped by module call."""
-    made: dict[int, Layer] = {}  # by id of the step that computed the output
+    made: dict[int, LayerCall] = {}  # by id of the step that computed the output
     seeing: set[int] = set()  # ids of the steps that depend on the image
     names: Counter[str] = Counter()
     for _, group in groupby(trace.steps, lambda step: step.scope):
@@ -200,10 +200,10 @@ def _layer(
     trace: Trace,
     steps: list[Step],
     outside: list[Leaf | Step],
-    made: Mapping[int, Layer],
+    made: Mapping[int, LayerCall],
     image: tg.Tensor,
     seeing: set[int],
-) -> Layer:
+) -> LayerCall:
     """Return the layer of a module call; `outside` is its input that depends on the image."""
     last, given = steps[-1], outside[0]
     source = made.get(id(given))
@@ -219,7 +219,7 @@ def _layer(
     is_single = len(seen) == 1 and seen[0].source is given and seen[0].name == op.parameters[0]
     if len(outside) > 1 or not (is_single or isinstance(module, tg.nn.BatchNorm2d)):
         ops = tuple(step.op.name for step in steps if step.op is not None)
-        return Layer(
+        return LayerCall(
             name, op, x, last.array[0], source, step=last, composed_of=ops, picture=None if is_whole
             else picture,
         )  # fmt: skip
@@ -236,7 +236,7 @@ def _layer(
                 arrays[argument.name] = argument.source.array
     lie = _windows(op, x.shape, arrays, options)
     whole = None if is_whole else picture
-    return Layer(name, op, x, last.array[0], source, arrays, options, lie, last, (), whole)
+    return LayerCall(name, op, x, last.array[0], source, arrays, options, lie, last, (), whole)
 
 
 def _statistics(module: tg.nn.BatchNorm2d) -> dict[str, Array]:

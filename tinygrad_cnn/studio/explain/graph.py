@@ -14,7 +14,7 @@ from tinygrad_cnn.drawing.page import page
 from tinygrad_cnn.drawing.scopes import ancestors
 from tinygrad_cnn.studio.explain.backward import loss_of
 from tinygrad_cnn.studio.explain.forward import ExplainError, watch
-from tinygrad_cnn.train import Run
+from tinygrad_cnn.train import TrainedModel
 
 __all__ = ["GraphPage", "explain_graph"]
 
@@ -33,7 +33,7 @@ class GraphPage:
 
 
 def explain_graph(
-    run: Run,
+    run: TrainedModel,
     picture: NDArray[np.uint8],
     label: int,
     depth: int | None = None,
@@ -43,7 +43,7 @@ def explain_graph(
 
     Parameters
     ----------
-    run : Run
+    run : TrainedModel
     picture : ndarray of uint8, shape (28, 28)
     label : int
         The correct digit.

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from tinygrad_cnn.engine.windows import Windows
 from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.equations import equation_of
-from tinygrad_cnn.studio.explain.forward import Layer, forward, softmax_of
-from tinygrad_cnn.train import Run
+from tinygrad_cnn.studio.explain.forward import LayerCall, forward, softmax_of
+from tinygrad_cnn.train import TrainedModel
 
 __all__ = ["LayerAnswer", "LayersAnswer", "Window", "explain_layers"]
 
@@ -73,7 +73,9 @@ class LayersAnswer:
     layers: list[LayerAnswer]
 
 
-def explain_layers(run: Run, picture: NDArray[np.uint8], temperature: float = 1.0) -> LayersAnswer:
+def explain_layers(
+    run: TrainedModel, picture: NDArray[np.uint8], temperature: float = 1.0
+) -> LayersAnswer:
     """Return the outputs of all layers for a picture of shape (28, 28).
 
     Raises
@@ -85,7 +87,7 @@ def explain_layers(run: Run, picture: NDArray[np.uint8], temperature: float = 1.
     return LayersAnswer([_told(layer) for layer in [*seen.layers, softmax_of(seen, temperature)]])
 
 
-def _told(layer: Layer) -> LayerAnswer:
+def _told(layer: LayerCall) -> LayerAnswer:
     equation = equation_of(None if layer.composed_of else layer.op)
     is_picture = layer.output.ndim == 3
     return LayerAnswer(
@@ -103,7 +105,7 @@ def _told(layer: Layer) -> LayerAnswer:
     )
 
 
-def _kernels(layer: Layer) -> Maps | None:
+def _kernels(layer: LayerCall) -> Maps | None:
     if layer.kind == "convolution":
         return encode(layer.arrays["w"])
     if layer.flattened is not None and len(layer.flattened) == 1:

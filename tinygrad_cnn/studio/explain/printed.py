@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tinygrad_cnn.drawing.text import number
 
-__all__ = ["Equation", "added", "joined"]
+__all__ = ["PrintedEquation", "added", "joined"]
 
 RESULTS = (4, 5, 3, 2, 1)
 """Significant digits of a result. Fewer or more than 4 are used where the network's rounding shows
@@ -19,7 +19,7 @@ LARGEST = 9
 
 
 @dataclass(frozen=True)
-class Equation:
+class PrintedEquation:
     """A value and the numbers that it is computed from.
 
     Attributes
@@ -43,7 +43,7 @@ class Equation:
 
         Examples
         --------
-        >>> product = Equation([2 / 3, 1.23456], " · ".join, math.prod)
+        >>> product = PrintedEquation([2 / 3, 1.23456], " · ".join, math.prod)
         >>> product.text(2 / 3 * 1.23456)
         '0.666667 · 1.23456 = 0.823'
         """
@@ -72,14 +72,14 @@ class Equation:
         return abs(made - value) / influence if influence else abs(made - value)
 
 
-def added(numbers: Sequence[float], notes: Sequence[str] = ()) -> Equation:
+def added(numbers: Sequence[float], notes: Sequence[str] = ()) -> PrintedEquation:
     """Return a sum; `notes` follow the last of the numbers, one each."""
     behind = [""] * (len(numbers) - len(notes)) + [*notes]
 
     def write(shown: Sequence[str]) -> str:
         return joined([f"{text}{note}" for text, note in zip(shown, behind, strict=True)])
 
-    return Equation(numbers, write, math.fsum)
+    return PrintedEquation(numbers, write, math.fsum)
 
 
 def joined(numbers: Sequence[str]) -> str:

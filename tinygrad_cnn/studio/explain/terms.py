@@ -15,10 +15,10 @@ from tinygrad_cnn.derivation.signs import FUNCTIONS
 from tinygrad_cnn.engine.windows import Axis
 from tinygrad_cnn.ops import softmax
 from tinygrad_cnn.studio.encoding import Maps, encode
-from tinygrad_cnn.studio.explain.forward import ExplainError, Layer
-from tinygrad_cnn.studio.explain.printed import Equation, added, joined
+from tinygrad_cnn.studio.explain.forward import ExplainError, LayerCall
+from tinygrad_cnn.studio.explain.printed import PrintedEquation, added, joined
 
-__all__ = ["Picture", "Rest", "Sum", "Term", "sum_of"]
+__all__ = ["Picture", "Rest", "Sum", "SumTerm", "sum_of"]
 
 LARGEST = 10
 """Maximum number of terms of a dense layer that are listed individually."""
@@ -31,7 +31,7 @@ Cell: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Term:
+class SumTerm:
     """One term of a sum.
 
     Attributes
@@ -81,7 +81,7 @@ class Sum:
 
     Attributes
     ----------
-    terms : list of Term
+    terms : list of SumTerm
     rest : Rest or None
     bias : float or None
     constants : dict of str to float
@@ -89,12 +89,12 @@ class Sum:
     winner : list of int, or None
         Row and column, in the patch, of the maximum of a max-pooling.
     picture : Picture or None
-    written : Equation
+    written : PrintedEquation
         The equation in numbers.
     """
 
-    terms: list[Term]
-    written: Equation
+    terms: list[SumTerm]
+    written: PrintedEquation
     rest: Rest | None = None
     bias: float | None = None
     constants: dict[str, float] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class Sum:
     picture: Picture | None = None
 
 
-def sum_of(layer: Layer, cell: Cell) -> Sum:
+def sum_of(layer: LayerCall, cell: Cell) -> Sum:
     """Return the terms of the value of ``layer.output[cell]``.
 
     Raises
@@ -134,7 +134,7 @@ def sum_of(layer: Layer, cell: Cell) -> Sum:
     return found
 
 
-def _rounding(layer: Layer, found: Sum) -> float:
+def _rounding(layer: LayerCall, found: Sum) -> float:
     """Return the rounding error of the sum of terms, relative to their influence."""
     products = math.fsum(
         float(np.abs(np.asarray(term.patch, "f8") * np.asarray(term.kernel, "f8")).sum())
@@ -146,7 +146,7 @@ def _rounding(layer: Layer, found: Sum) -> float:
     return 1000 * lost * float(np.finfo(layer.output.dtype).eps)
 
 
-def _convolution(layer: Layer, cell: Cell) -> Sum:
+def _convolution(layer: LayerCall, cell: Cell) -> Sum:
     out, row, column = cell
     kernels = layer.arrays["w"].astype(np.float64)
     channels = kernels.shape[1]
@@ -156,12 +156,14 @@ def _convolution(layer: Layer, cell: Cell) -> Sum:
         patch, on = _patch(layer, channel, row, column)
         seen, kernel = np.where(on, patch, 0.0), kernels[out, channel - first]
         total = float(np.sum(seen * kernel))
-        terms.append(Term(f"channel {channel}", [channel], seen.tolist(), kernel.tolist(), total))
+        terms.append(
+            SumTerm(f"channel {channel}", [channel], seen.tolist(), kernel.tolist(), total)
+        )
     bias = _bias(layer, out)
     return Sum(terms, _added(_sums(terms), bias), bias=bias)
 
 
-def _max_pooling(layer: Layer, cell: Cell) -> Sum:
+def _max_pooling(layer: LayerCall, cell: Cell) -> Sum:
     patch, on = _patch(layer, *cell)
     place = int(np.argmax(np.where(on, patch, -np.inf)))
     winner = [int(i) for i in np.unravel_index(place, patch.shape)]
@@ -170,17 +172,17 @@ def _max_pooling(layer: Layer, cell: Cell) -> Sum:
         for pair in zip(patch.tolist(), on.tolist(), strict=True)
     ]
     value = float(patch.flat[place])
-    term = Term(f"channel {cell[0]}", [cell[0]], shown, None, value)
+    term = SumTerm(f"channel {cell[0]}", [cell[0]], shown, None, value)
     seen = patch[on].tolist()
     hidden = len(seen) - IN_A_LINE
     if hidden > 0:
         seen = [value, *sorted(seen, reverse=True)[1:IN_A_LINE]]
     more = f", {hidden:,} smaller ones" if hidden > 0 else ""
-    written = Equation(seen, lambda shown: f"max({', '.join(shown)}{more})", max)
+    written = PrintedEquation(seen, lambda shown: f"max({', '.join(shown)}{more})", max)
     return Sum([term], written, winner=winner)
 
 
-def _average_pooling(layer: Layer, cell: Cell) -> Sum:
+def _average_pooling(layer: LayerCall, cell: Cell) -> Sum:
     patch, on = _patch(layer, *cell)
     seen = np.where(on, patch, 0.0)
     counted = on
@@ -194,11 +196,11 @@ def _average_pooling(layer: Layer, cell: Cell) -> Sum:
         counted = sides[0][:, np.newaxis] & sides[1]
     cells = int(np.count_nonzero(counted))
     kernel = np.where(counted, 1 / cells, 0.0)
-    term = Term(
+    term = SumTerm(
         f"channel {cell[0]}", [cell[0]], seen.tolist(), kernel.tolist(), float(np.sum(seen) / cells)
     )
     total = _added(seen[counted].tolist())
-    written = Equation(
+    written = PrintedEquation(
         total.numbers,
         lambda shown: f"({total.write(shown)}) / {cells}",
         lambda numbers: total.compute(numbers) / cells,
@@ -206,7 +208,7 @@ def _average_pooling(layer: Layer, cell: Cell) -> Sum:
     return Sum([term], written, constants={"cells": float(cells)})
 
 
-def _dense(layer: Layer, cell: Cell) -> Sum:
+def _dense(layer: LayerCall, cell: Cell) -> Sum:
     (out,) = cell
     x, w = layer.given.astype(np.float64), layer.arrays["w"][out].astype(np.float64)
     products = x * w
@@ -219,7 +221,7 @@ def _dense(layer: Layer, cell: Cell) -> Sum:
             channel, row, column = np.unravel_index(unit, flattened.shape)
             source = f"channel {channel}, row {row}, column {column}"
         patch: Cells = [[float(x[unit])]]
-        terms.append(Term(source, [unit], patch, [[float(w[unit])]], float(products[unit])))
+        terms.append(SumTerm(source, [unit], patch, [[float(w[unit])]], float(products[unit])))
     others = order[LARGEST:]
     rest = Rest(len(others), float(products[others].sum())) if len(others) else None
     picture = None
@@ -230,9 +232,9 @@ def _dense(layer: Layer, cell: Cell) -> Sum:
     return Sum(terms, _added(_sums(terms), bias, rest), rest, bias, picture=picture)
 
 
-def _elementwise(layer: Layer, cell: Cell) -> Sum:
+def _elementwise(layer: LayerCall, cell: Cell) -> Sum:
     z = float(layer.given[cell])
-    written = Equation(
+    written = PrintedEquation(
         [z],
         lambda shown: _in_numbers(layer, *shown),
         lambda numbers: float(layer.op.forward(np.float64(numbers[0]), **layer.options)),
@@ -240,7 +242,7 @@ def _elementwise(layer: Layer, cell: Cell) -> Sum:
     return Sum([_alone(layer, cell)], written)
 
 
-def _in_numbers(layer: Layer, z: str) -> str:
+def _in_numbers(layer: LayerCall, z: str) -> str:
     """Return the formula of an elementwise op with the number `z` for x.
 
     An op with other quantities in its formula is written as a call.
@@ -255,7 +257,7 @@ def _in_numbers(layer: Layer, z: str) -> str:
     return f"{layer.kind}({z}{options})"
 
 
-def _batch_norm(layer: Layer, cell: Cell) -> Sum:
+def _batch_norm(layer: LayerCall, cell: Cell) -> Sum:
     numbers = {
         name: float(array[cell[0]] if array.ndim else array) for name, array in layer.arrays.items()
     }
@@ -263,8 +265,8 @@ def _batch_norm(layer: Layer, cell: Cell) -> Sum:
     w, bias, mean = numbers["w"], numbers["bias"], numbers["mean"]
     deviation = math.sqrt(numbers["variance"] + numbers["epsilon"])
     scaled = w * (x - mean) / deviation
-    term = Term(f"channel {cell[0]}", [*cell], [[x]], [[w / deviation]], scaled)
-    written = Equation(
+    term = SumTerm(f"channel {cell[0]}", [*cell], [[x]], [[w / deviation]], scaled)
+    written = PrintedEquation(
         [w, x, -mean, numbers["variance"], numbers["epsilon"], bias],
         lambda shown: joined(
             [f"{shown[0]}·({joined(shown[1:3])}) / √({joined(shown[3:5])})", shown[5]]
@@ -280,7 +282,7 @@ def _batch_norm(layer: Layer, cell: Cell) -> Sum:
     return Sum([term], written, bias=bias, constants=constants)
 
 
-def _flatten(layer: Layer, cell: Cell) -> Sum:
+def _flatten(layer: LayerCall, cell: Cell) -> Sum:
     if layer.given.size != layer.output.size:
         raise ExplainError(f"{layer.name} reshapes the batch axis as well")
     unit = int(np.ravel_multi_index(cell, layer.output.shape))
@@ -288,22 +290,24 @@ def _flatten(layer: Layer, cell: Cell) -> Sum:
     names = ("channel", "row", "column") if len(place) == 3 else ("unit",) * len(place)
     source = ", ".join(f"{name} {at}" for name, at in zip(names, place, strict=True))
     x = float(layer.given[place])
-    written = Equation([x], lambda shown: f"the entry of {source}", lambda numbers: numbers[0])
-    return Sum([Term(source, [*place], [[x]], None, x)], written)
+    written = PrintedEquation(
+        [x], lambda shown: f"the entry of {source}", lambda numbers: numbers[0]
+    )
+    return Sum([SumTerm(source, [*place], [[x]], None, x)], written)
 
 
-def _softmax(layer: Layer, cell: Cell) -> Sum:
+def _softmax(layer: LayerCall, cell: Cell) -> Sum:
     temperature = float(layer.options["temperature"])
     z = layer.given.astype(np.float64)
     largest = float(z.max())
     powers = np.exp((z - largest) / temperature)
     total = float(powers.sum())
     terms = [
-        Term(f"unit {unit}", [unit], [[float(z[unit])]], None, float(power))
+        SumTerm(f"unit {unit}", [unit], [[float(z[unit])]], None, float(power))
         for unit, power in enumerate(powers)
     ]
     constants = {"temperature": temperature, "largest": largest, "sum": total}
-    written = Equation(
+    written = PrintedEquation(
         [float(z[cell]), -largest, temperature, total],
         lambda shown: f"e^(({joined(shown[:2])}) / {shown[2]}) / {shown[3]}",
         lambda n: math.exp(min((n[0] + n[1]) / n[2], 700.0)) / n[3],  # exp overflows above it
@@ -311,7 +315,7 @@ def _softmax(layer: Layer, cell: Cell) -> Sum:
     return Sum(terms, written, constants=constants)
 
 
-WRITERS: dict[str, tuple[Callable[[Layer, Cell], Sum], int]] = {
+WRITERS: dict[str, tuple[Callable[[LayerCall, Cell], Sum], int]] = {
     "convolution": (_convolution, 3),
     "max-pooling": (_max_pooling, 3),
     "average-pooling": (_average_pooling, 3),
@@ -323,15 +327,15 @@ WRITERS: dict[str, tuple[Callable[[Layer, Cell], Sum], int]] = {
 """Functions by layer kind, with the number of axes of the input, batch axis excluded; 0 for any."""
 
 
-def _alone(layer: Layer, cell: Cell) -> Term:
+def _alone(layer: LayerCall, cell: Cell) -> SumTerm:
     """Return the term of an elementwise op."""
     names = ("channel", "row", "column") if len(cell) == 3 else ("unit",) * len(cell)
     source = ", ".join(f"{name} {place}" for name, place in zip(names, cell, strict=True))
     z = float(layer.given[cell])
-    return Term(source, [*cell], [[z]], None, float(layer.output[cell]))
+    return SumTerm(source, [*cell], [[z]], None, float(layer.output[cell]))
 
 
-def _bias(layer: Layer, out: int) -> float | None:
+def _bias(layer: LayerCall, out: int) -> float | None:
     bias = layer.arrays.get("bias")
     return None if bias is None else float(bias[out])
 
@@ -340,7 +344,7 @@ def _bias(layer: Layer, out: int) -> float | None:
 
 
 def _patch(
-    layer: Layer, channel: int, row: int, column: int
+    layer: LayerCall, channel: int, row: int, column: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the patch under a window, and a mask of the cells inside the image."""
     rows, columns = _places(layer, row, column)
@@ -351,7 +355,7 @@ def _patch(
     return patch, on_rows[:, np.newaxis] & on_columns
 
 
-def _places(layer: Layer, row: int, column: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def _places(layer: LayerCall, row: int, column: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the row and column indices of a window, inside and outside the image."""
     assert layer.windows is not None
     return _along(layer.windows.rows, row), _along(layer.windows.columns, column)
@@ -364,13 +368,13 @@ def _along(axis: Axis, window: int) -> NDArray[Any]:
 # --- sentences -----------------------------------------------------------------------------------
 
 
-def _sums(terms: Sequence[Term]) -> list[float]:
+def _sums(terms: Sequence[SumTerm]) -> list[float]:
     return [term.product_sum for term in terms]
 
 
 def _added(
     numbers: Sequence[float], bias: float | None = None, rest: Rest | None = None
-) -> Equation:
+) -> PrintedEquation:
     """Return the sum of numbers, rest and bias; all but the first few are combined."""
     shown, more = [*numbers[:IN_A_LINE]], numbers[IN_A_LINE:]
     count = len(more) + (rest.count if rest else 0)

@@ -20,9 +20,9 @@ from tinygrad_cnn.drawing.text import number
 from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.backward import loss_of
 from tinygrad_cnn.studio.explain.equations import as_mathml
-from tinygrad_cnn.studio.explain.forward import ExplainError, Layer, image_of, watch
-from tinygrad_cnn.studio.explain.printed import Equation
-from tinygrad_cnn.train import Run
+from tinygrad_cnn.studio.explain.forward import ExplainError, LayerCall, image_of, watch
+from tinygrad_cnn.studio.explain.printed import PrintedEquation
+from tinygrad_cnn.train import TrainedModel
 
 __all__ = ["ChainFactor", "Local", "Weight", "explain_weight"]
 
@@ -119,7 +119,7 @@ class Weight:
 
 
 def explain_weight(
-    run: Run,
+    run: TrainedModel,
     picture: NDArray[np.uint8],
     label: int,
     parameter: str,
@@ -130,7 +130,7 @@ def explain_weight(
 
     Parameters
     ----------
-    run : Run
+    run : TrainedModel
     picture : ndarray of uint8, shape (28, 28)
     label : int
         The correct digit.
@@ -180,15 +180,15 @@ def explain_weight(
     )
 
 
-def _in_float64(run: Run) -> Run:
+def _in_float64(run: TrainedModel) -> TrainedModel:
     """Return a copy of a run in float64; the copy may be modified."""
     model = copy.deepcopy(run.model)
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.array = tensor.array.astype(np.float64)
-    return Run(model, run.settings)
+    return TrainedModel(model, run.settings)
 
 
-def _found(run: Run, name: str, index: Sequence[int]) -> tg.Tensor:
+def _found(run: TrainedModel, name: str, index: Sequence[int]) -> tg.Tensor:
     parameters = dict(run.model.named_parameters())
     if name not in parameters:
         raise ExplainError(
@@ -240,7 +240,7 @@ def _factor(item: Item) -> ChainFactor:
 # --- the last link -------------------------------------------------------------------------------
 
 
-def _local(layer: Layer, own: str, index: tuple[int, ...], gradient: float) -> Local | None:
+def _local(layer: LayerCall, own: str, index: tuple[int, ...], gradient: float) -> Local | None:
     """Return the gradient at the layer's output, and the values multiplied with a weight there.
 
     None if their products do not sum to the gradient, as for a weight that is also used elsewhere.
@@ -260,7 +260,7 @@ def _local(layer: Layer, own: str, index: tuple[int, ...], gradient: float) -> L
         return None
     if products.size == 1:
         factors = [float(flowing.item() + 0.0), float(met.item())]
-        written = Equation(factors, " · ".join, math.prod).text(total)
+        written = PrintedEquation(factors, " · ".join, math.prod).text(total)
     else:
         written = f"Σ of {products.size:,} products = {number(total, 4)}"
     return Local(
@@ -273,16 +273,16 @@ def _local(layer: Layer, own: str, index: tuple[int, ...], gradient: float) -> L
     )
 
 
-def _met(layer: Layer, index: tuple[int, ...]) -> NDArray[np.float64] | None:
+def _met(layer: LayerCall, index: tuple[int, ...]) -> NDArray[np.float64] | None:
     """Return the values multiplied with an entry of a layer's weight, wherever it is used."""
     if layer.kind == "dense":
         return np.asarray(layer.given[index[1]])
     if layer.kind == "batch-norm":
         mean, variance = (layer.arrays[name][index[0]] for name in ("mean", "variance"))
-        normalised: NDArray[np.float64] = (layer.given[index[0]] - mean) / np.sqrt(
+        normalized: NDArray[np.float64] = (layer.given[index[0]] - mean) / np.sqrt(
             variance + layer.arrays["epsilon"]
         )
-        return normalised
+        return normalized
     if layer.kind == "convolution" and layer.windows is not None:
         out, channel, row, column = index
         kernels = layer.arrays["w"].shape

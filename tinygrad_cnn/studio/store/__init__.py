@@ -19,21 +19,28 @@ repositories: functions that take a session first.
 
 from tinygrad_cnn.studio.store import drawings, models, points, runs, snapshots
 from tinygrad_cnn.studio.store.database import Store
-from tinygrad_cnn.studio.store.errors import Damaged, Missing, Refused
+from tinygrad_cnn.studio.store.errors import ConflictError, DamagedStoreError, NotFoundError
 from tinygrad_cnn.studio.store.names import checked_name
-from tinygrad_cnn.studio.store.tables import Drawing, Model, Point, Promotion, Run, Snapshot
+from tinygrad_cnn.studio.store.tables import (
+    Promotion,
+    StoredDrawing,
+    StoredModel,
+    StoredPoint,
+    StoredRun,
+    StoredSnapshot,
+)
 
 __all__ = [
-    "Damaged",
-    "Drawing",
-    "Missing",
-    "Model",
-    "Point",
+    "ConflictError",
+    "DamagedStoreError",
+    "NotFoundError",
     "Promotion",
-    "Refused",
-    "Run",
-    "Snapshot",
     "Store",
+    "StoredDrawing",
+    "StoredModel",
+    "StoredPoint",
+    "StoredRun",
+    "StoredSnapshot",
     "checked_name",
     "drawings",
     "models",

@@ -19,7 +19,7 @@ from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from tinygrad_cnn.studio.store.errors import Damaged
+from tinygrad_cnn.studio.store.errors import DamagedStoreError
 
 __all__ = ["Store"]
 
@@ -86,7 +86,7 @@ class Store:
 
         Raises
         ------
-        Damaged
+        DamagedStoreError
             If the file is no database, or from a newer version of the package.
         OSError
             If its folder cannot be created.
@@ -100,25 +100,27 @@ class Store:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except CommandError as error:
-            raise Damaged(
+            raise DamagedStoreError(
                 f"{self.path}: was written by another, probably newer version of tinygrad_cnn: "
                 f"{error}"
             ) from error
         except ERRORS as error:
-            raise Damaged(f"{self.path}: cannot be used: {_reason(error)}") from error
+            raise DamagedStoreError(f"{self.path}: cannot be used: {_reason(error)}") from error
 
     def check(self) -> None:
-        """Check the integrity of the whole file; raise Damaged with the errors found."""
+        """Check the integrity of the whole file; raise DamagedStoreError with the errors found."""
         try:
             with self._reader.connect() as connection:
                 found = connection.execute(text("PRAGMA integrity_check")).scalars().all()
                 orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
         except ERRORS as error:
-            raise Damaged(f"{self.path}: cannot be read: {_reason(error)}") from error
+            raise DamagedStoreError(f"{self.path}: cannot be read: {_reason(error)}") from error
         if found != ["ok"]:
-            raise Damaged(f"{self.path}: is damaged: {'; '.join(found)}")
+            raise DamagedStoreError(f"{self.path}: is damaged: {'; '.join(found)}")
         if orphans:
-            raise Damaged(f"{self.path}: rows refer to others that are not there: {orphans}")
+            raise DamagedStoreError(
+                f"{self.path}: rows refer to others that are not there: {orphans}"
+            )
 
     def close(self) -> None:
         """Close all connections; the last process to do so cleans up the log."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
-from tinygrad_cnn.studio.store.errors import Missing
+from tinygrad_cnn.studio.store.errors import NotFoundError
 from tinygrad_cnn.studio.store.names import checked_name
-from tinygrad_cnn.studio.store.tables import Drawing
+from tinygrad_cnn.studio.store.tables import StoredDrawing
 from tinygrad_cnn.support.arguments import whole
 
 __all__ = ["add", "all", "count", "delete", "get", "held_back", "label", "rename", "to_teach"]
@@ -17,7 +17,7 @@ __all__ = ["add", "all", "count", "delete", "get", "held_back", "label", "rename
 
 def add(
     session: Session, *, name: str, picture: bytes, input: bytes, label: int | None = None
-) -> Drawing:
+) -> StoredDrawing:
     """Add a drawing.
 
     Parameters
@@ -34,7 +34,7 @@ def add(
 
     Returns
     -------
-    Drawing
+    StoredDrawing
         With its id set.
 
     Raises
@@ -44,7 +44,7 @@ def add(
     """
     if len(input) != 28 * 28:
         raise ValueError(f"drawing: the input has {len(input)} bytes, expected 784")
-    drawing = Drawing(
+    drawing = StoredDrawing(
         name=checked_name(name), picture=picture, input=input, label=_checked_label(label)
     )
     session.add(drawing)
@@ -52,17 +52,17 @@ def add(
     return drawing
 
 
-def get(session: Session, id: int) -> Drawing:
-    """Return a drawing, with its picture; Missing if it does not exist."""
-    drawing = session.get(Drawing, id, options=[undefer(Drawing.picture)])
+def get(session: Session, id: int) -> StoredDrawing:
+    """Return a drawing, with its picture; NotFoundError if it does not exist."""
+    drawing = session.get(StoredDrawing, id, options=[undefer(StoredDrawing.picture)])
     if drawing is None:
-        raise Missing("drawing", id)
+        raise NotFoundError("drawing", id)
     return drawing
 
 
 def all(
     session: Session, *, offset: int = 0, limit: int | None = None, labelled: bool | None = None
-) -> list[Drawing]:
+) -> list[StoredDrawing]:
     """Return drawings, newest first, without their pictures.
 
     Parameters
@@ -73,41 +73,45 @@ def all(
     labelled : bool, optional
         Restrict to drawings with a label, or to those without.
     """
-    chosen = select(Drawing).order_by(Drawing.id.desc()).offset(offset).limit(limit)
+    chosen = select(StoredDrawing).order_by(StoredDrawing.id.desc()).offset(offset).limit(limit)
     if labelled is not None:
-        chosen = chosen.where(Drawing.label.is_not(None) == labelled)
+        chosen = chosen.where(StoredDrawing.label.is_not(None) == labelled)
     return list(session.scalars(chosen))
 
 
 def count(session: Session, *, labelled: bool | None = None) -> int:
     """Return the number of drawings."""
-    chosen = select(func.count()).select_from(Drawing)
+    chosen = select(func.count()).select_from(StoredDrawing)
     if labelled is not None:
-        chosen = chosen.where(Drawing.label.is_not(None) == labelled)
+        chosen = chosen.where(StoredDrawing.label.is_not(None) == labelled)
     return session.scalar(chosen) or 0
 
 
-def held_back(session: Session) -> list[Drawing]:
+def held_back(session: Session) -> list[StoredDrawing]:
     """Return the labeled drawings held back for evaluation, oldest first."""
-    return list(session.scalars(select(Drawing).where(Drawing.held_back).order_by(Drawing.id)))
+    return list(
+        session.scalars(
+            select(StoredDrawing).where(StoredDrawing.held_back).order_by(StoredDrawing.id)
+        )
+    )
 
 
-def to_teach(session: Session, ids: Sequence[int] | None = None) -> list[Drawing]:
+def to_teach(session: Session, ids: Sequence[int] | None = None) -> list[StoredDrawing]:
     """Return the labeled drawings to train with, oldest first: all, or those with these `ids`."""
-    chosen = select(Drawing).where(Drawing.label.is_not(None), ~Drawing.held_back)
+    chosen = select(StoredDrawing).where(StoredDrawing.label.is_not(None), ~StoredDrawing.held_back)
     if ids is not None:
-        chosen = chosen.where(Drawing.id.in_(ids))
-    return list(session.scalars(chosen.order_by(Drawing.id)))
+        chosen = chosen.where(StoredDrawing.id.in_(ids))
+    return list(session.scalars(chosen.order_by(StoredDrawing.id)))
 
 
-def label(session: Session, id: int, label: int | None) -> Drawing:
+def label(session: Session, id: int, label: int | None) -> StoredDrawing:
     """Set the label of a drawing; None removes it."""
     drawing = get(session, id)
     drawing.label = _checked_label(label)
     return drawing
 
 
-def rename(session: Session, id: int, name: str) -> Drawing:
+def rename(session: Session, id: int, name: str) -> StoredDrawing:
     """Rename a drawing; ValueError if the name is invalid."""
     drawing = get(session, id)
     drawing.name = checked_name(name)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["Damaged", "Missing", "Refused"]
+__all__ = ["ConflictError", "DamagedStoreError", "NotFoundError"]
 
 
-class Missing(LookupError):  # noqa: N818  # names a state, not an error
+class NotFoundError(LookupError):  # names a state, not an error
     """The row does not exist.
 
     Attributes
@@ -16,10 +16,10 @@ class Missing(LookupError):  # noqa: N818  # names a state, not an error
 
     Examples
     --------
-    >>> raise Missing("model", 7)
+    >>> raise NotFoundError("model", 7)
     Traceback (most recent call last):
         ...
-    tinygrad_cnn.studio.store.errors.Missing: there is no model 7
+    tinygrad_cnn.studio.store.errors.NotFoundError: there is no model 7
     """
 
     def __init__(self, kind: str, id: int) -> None:
@@ -28,9 +28,9 @@ class Missing(LookupError):  # noqa: N818  # names a state, not an error
         self.id = id
 
 
-class Refused(ValueError):  # noqa: N818  # names the answer
+class ConflictError(ValueError):  # names the answer
     """The stored state does not allow the change, such as deleting the promoted model."""
 
 
-class Damaged(RuntimeError):  # noqa: N818  # names the file's state
+class DamagedStoreError(RuntimeError):  # names the file's state
     """The file is no database, is damaged, or is from a newer version of the package."""

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
-from tinygrad_cnn.studio.store.errors import Missing, Refused
+from tinygrad_cnn.studio.store.errors import ConflictError, NotFoundError
 from tinygrad_cnn.studio.store.names import checked_name
-from tinygrad_cnn.studio.store.tables import Model, Promotion
-from tinygrad_cnn.train import Settings
+from tinygrad_cnn.studio.store.tables import Promotion, StoredModel
+from tinygrad_cnn.train import RunSettings
 
 __all__ = [
     "add",
@@ -27,19 +27,19 @@ __all__ = [
     "roll_back",
 ]
 
-WHOLE = (undefer(Model.weights), undefer(Model.report))
+WHOLE = (undefer(StoredModel.weights), undefer(StoredModel.report))
 
 
 def add(
     session: Session,
     *,
     name: str,
-    settings: Settings,
+    settings: RunSettings,
     weights: bytes,
     report: Mapping[str, Any],
     run_id: int | None = None,
     parent_id: int | None = None,
-) -> Model:
+) -> StoredModel:
     """Add a model.
 
     Parameters
@@ -47,7 +47,7 @@ def add(
     session : Session
     name : str
         See `checked_name`.
-    settings : Settings
+    settings : RunSettings
         The settings it was trained with.
     weights : bytes
         Bytes from `model_files.pack`.
@@ -58,7 +58,7 @@ def add(
 
     Returns
     -------
-    Model
+    StoredModel
         With its id set.
 
     Raises
@@ -66,7 +66,7 @@ def add(
     ValueError
         If the name is invalid.
     """
-    model = Model(
+    model = StoredModel(
         name=checked_name(name),
         settings=json.loads(settings.to_json()),
         weights=weights,
@@ -81,25 +81,25 @@ def add(
     return model
 
 
-def get(session: Session, id: int) -> Model:
-    """Return a model, with weights and report; Missing if it does not exist."""
-    model = session.get(Model, id, options=WHOLE)
+def get(session: Session, id: int) -> StoredModel:
+    """Return a model, with weights and report; NotFoundError if it does not exist."""
+    model = session.get(StoredModel, id, options=WHOLE)
     if model is None:
-        raise Missing("model", id)
+        raise NotFoundError("model", id)
     return model
 
 
-def all(session: Session) -> list[Model]:
+def all(session: Session) -> list[StoredModel]:
     """Return all models, newest first, without weights and reports."""
-    return list(session.scalars(select(Model).order_by(Model.id.desc())))
+    return list(session.scalars(select(StoredModel).order_by(StoredModel.id.desc())))
 
 
 def count(session: Session) -> int:
     """Return the number of models."""
-    return session.scalar(select(func.count()).select_from(Model)) or 0
+    return session.scalar(select(func.count()).select_from(StoredModel)) or 0
 
 
-def rename(session: Session, id: int, name: str) -> Model:
+def rename(session: Session, id: int, name: str) -> StoredModel:
     """Rename a model; ValueError if the name is invalid."""
     model = get(session, id)
     model.name = checked_name(name)
@@ -107,10 +107,10 @@ def rename(session: Session, id: int, name: str) -> Model:
 
 
 def delete(session: Session, id: int) -> None:
-    """Delete a model; Refused if it is the promoted one."""
+    """Delete a model; ConflictError if it is the promoted one."""
     model = get(session, id)
     if id == promoted_id(session):
-        raise Refused(f"model {id} is promoted: promote another before you delete it")
+        raise ConflictError(f"model {id} is promoted: promote another before you delete it")
     session.delete(model)
     session.flush()
 
@@ -120,13 +120,13 @@ def promoted_id(session: Session) -> int | None:
     return session.scalar(select(Promotion.model_id).order_by(Promotion.id.desc()).limit(1))
 
 
-def promoted(session: Session) -> Model | None:
+def promoted(session: Session) -> StoredModel | None:
     """Return the promoted model, with weights and report; None if there is none."""
     id = promoted_id(session)
     return None if id is None else get(session, id)
 
 
-def promote(session: Session, id: int, insist: bool = False) -> Model:
+def promote(session: Session, id: int, insist: bool = False) -> StoredModel:
     """Promote a model without comparing it; `promotion.promote` compares first.
 
     Parameters
@@ -138,7 +138,7 @@ def promote(session: Session, id: int, insist: bool = False) -> Model:
 
     Returns
     -------
-    Model
+    StoredModel
         The promoted model. Does nothing if it was promoted already.
     """
     model = get(session, id)
@@ -148,8 +148,8 @@ def promote(session: Session, id: int, insist: bool = False) -> Model:
     return model
 
 
-def roll_back(session: Session) -> Model:
-    """Promote the previously promoted model again; Refused if there is none.
+def roll_back(session: Session) -> StoredModel:
+    """Promote the previously promoted model again; ConflictError if there is none.
 
     A second roll-back restores the one before that.
     """
@@ -160,7 +160,7 @@ def roll_back(session: Session) -> Model:
             session.add(Promotion(model_id=earlier.model_id, restores=earlier.id))
             session.flush()
             return get(session, earlier.model_id)
-    raise Refused("there is no earlier promoted model to roll back to")
+    raise ConflictError("there is no earlier promoted model to roll back to")
 
 
 def _standing(session: Session) -> list[Promotion]:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import delete, func, insert, or_, select
 from sqlalchemy.orm import Session
 
-from tinygrad_cnn.studio.store.tables import Point, PointKind
+from tinygrad_cnn.studio.store.tables import PointKind, StoredPoint
 
 __all__ = ["NewPoint", "add_many", "after", "forget_after", "last_id", "thinned"]
 
@@ -23,24 +23,26 @@ def add_many(session: Session, run_id: int, new: Iterable[NewPoint]) -> None:
         for kind, step, payload in new
     ]
     if rows:
-        session.execute(insert(Point), rows)
+        session.execute(insert(StoredPoint), rows)
 
 
 def after(
     session: Session, last_id: int, run_id: int | None = None, limit: int = 500
-) -> list[Point]:
+) -> list[StoredPoint]:
     """Return the points after the one with id `last_id`, of one run or of all.
 
     Only one transaction writes at a time, so that ids appear in order: reading on from the last id
     received misses nothing.
     """
-    chosen = select(Point).where(Point.id > last_id).order_by(Point.id).limit(limit)
+    chosen = (
+        select(StoredPoint).where(StoredPoint.id > last_id).order_by(StoredPoint.id).limit(limit)
+    )
     if run_id is not None:
-        chosen = chosen.where(Point.run_id == run_id)
+        chosen = chosen.where(StoredPoint.run_id == run_id)
     return list(session.scalars(chosen))
 
 
-def thinned(session: Session, run_id: int, after: int = 0, most: int = 2000) -> list[Point]:
+def thinned(session: Session, run_id: int, after: int = 0, most: int = 2000) -> list[StoredPoint]:
     """Return points of a run after id `after`, thinned evenly if there are too many.
 
     Parameters
@@ -52,23 +54,25 @@ def thinned(session: Session, run_id: int, after: int = 0, most: int = 2000) -> 
     most : int
         Maximum number of points of kind "point"; all other kinds are returned.
     """
-    here = (Point.run_id == run_id, Point.id > after)
-    figures = select(func.count()).where(*here, Point.kind == "point")
+    here = (StoredPoint.run_id == run_id, StoredPoint.id > after)
+    figures = select(func.count()).where(*here, StoredPoint.kind == "point")
     every = -(-(session.scalar(figures) or 0) // most) or 1
     # Thin from the end, so that the last point is kept.
-    place = func.row_number().over(partition_by=Point.kind, order_by=Point.id.desc())
-    numbered = select(Point.id, place.label("place")).where(*here).subquery()
-    kept = or_(Point.kind != "point", (numbered.c.place - 1) % every == 0)
-    chosen = select(Point).join(numbered, numbered.c.id == Point.id).where(kept)
-    return list(session.scalars(chosen.order_by(Point.id)))
+    place = func.row_number().over(partition_by=StoredPoint.kind, order_by=StoredPoint.id.desc())
+    numbered = select(StoredPoint.id, place.label("place")).where(*here).subquery()
+    kept = or_(StoredPoint.kind != "point", (numbered.c.place - 1) % every == 0)
+    chosen = select(StoredPoint).join(numbered, numbered.c.id == StoredPoint.id).where(kept)
+    return list(session.scalars(chosen.order_by(StoredPoint.id)))
 
 
 def last_id(session: Session) -> int:
     """Return the id of the last point; 0 if there are none."""
-    return session.scalar(select(func.max(Point.id))) or 0
+    return session.scalar(select(func.max(StoredPoint.id))) or 0
 
 
 def forget_after(session: Session, run_id: int, step: int) -> None:
     """Delete the metrics of a run after a step; the run resumes there and writes them again."""
-    figures = Point.kind.in_(("point", "epoch"))
-    session.execute(delete(Point).where(Point.run_id == run_id, Point.step > step, figures))
+    figures = StoredPoint.kind.in_(("point", "epoch"))
+    session.execute(
+        delete(StoredPoint).where(StoredPoint.run_id == run_id, StoredPoint.step > step, figures)
+    )

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from tinygrad_cnn.studio.store.errors import Missing, Refused
+from tinygrad_cnn.studio.store.errors import ConflictError, NotFoundError
 from tinygrad_cnn.studio.store.names import checked_name
-from tinygrad_cnn.studio.store.tables import Run, RunKind, RunState, now
+from tinygrad_cnn.studio.store.tables import RunKind, RunState, StoredRun, now
 from tinygrad_cnn.support.arguments import whole
 
 __all__ = [
@@ -29,7 +29,7 @@ ENDED: tuple[RunState, ...] = ("done", "cancelled", "failed")
 
 def create(
     session: Session, *, name: str, kind: RunKind, request: dict[str, Any], epochs: int
-) -> Run:
+) -> StoredRun:
     """Add a run to the end of the queue.
 
     Parameters
@@ -44,7 +44,7 @@ def create(
 
     Returns
     -------
-    Run
+    StoredRun
         With its id set.
 
     Raises
@@ -52,7 +52,7 @@ def create(
     ValueError
         If the name is invalid, or there are no epochs.
     """
-    run = Run(
+    run = StoredRun(
         name=checked_name(name), kind=kind, request=request, epochs=whole("run", "epochs", epochs)
     )
     session.add(run)
@@ -60,36 +60,36 @@ def create(
     return run
 
 
-def get(session: Session, id: int) -> Run:
-    """Return a run; Missing if it does not exist."""
-    run = session.get(Run, id)
+def get(session: Session, id: int) -> StoredRun:
+    """Return a run; NotFoundError if it does not exist."""
+    run = session.get(StoredRun, id)
     if run is None:
-        raise Missing("run", id)
+        raise NotFoundError("run", id)
     return run
 
 
-def all(session: Session) -> list[Run]:
+def all(session: Session) -> list[StoredRun]:
     """Return all runs, newest first."""
-    return list(session.scalars(select(Run).order_by(Run.id.desc())))
+    return list(session.scalars(select(StoredRun).order_by(StoredRun.id.desc())))
 
 
-def unfinished(session: Session) -> list[Run]:
+def unfinished(session: Session) -> list[StoredRun]:
     """Return the runs that have started but not ended, oldest first."""
-    begun = select(Run).where(Run.state.in_(("running", "paused")))
-    return list(session.scalars(begun.order_by(Run.id)))
+    begun = select(StoredRun).where(StoredRun.state.in_(("running", "paused")))
+    return list(session.scalars(begun.order_by(StoredRun.id)))
 
 
-def next_queued(session: Session) -> Run | None:
+def next_queued(session: Session) -> StoredRun | None:
     """Return the next run of the queue; None if it is empty."""
-    queued = select(Run).where(Run.state == "queued").order_by(Run.id).limit(1)
+    queued = select(StoredRun).where(StoredRun.state == "queued").order_by(StoredRun.id).limit(1)
     return session.scalar(queued)
 
 
-def position(session: Session, run: Run) -> int | None:
+def position(session: Session, run: StoredRun) -> int | None:
     """Return the position of a run in the queue, from 1; None if it is not queued."""
     if run.state != "queued":
         return None
-    before = select(func.count()).where(Run.state == "queued", Run.id <= run.id)
+    before = select(func.count()).where(StoredRun.state == "queued", StoredRun.id <= run.id)
     return session.scalar(before)
 
 
@@ -100,7 +100,7 @@ def set_state(
     *,
     error: str | None = None,
     model_id: int | None = None,
-) -> Run:
+) -> StoredRun:
     """Set the state of a run, and its start or end time.
 
     Parameters
@@ -108,7 +108,7 @@ def set_state(
     session : Session
     id : int
     state : str
-        See `Run`.
+        See `StoredRun`.
     error : str, optional
         The reason for failing.
     model_id : int, optional
@@ -116,19 +116,19 @@ def set_state(
 
     Returns
     -------
-    Run
+    StoredRun
         The changed run.
 
     Raises
     ------
-    Missing
+    NotFoundError
         If the run does not exist.
-    Refused
+    ConflictError
         If the run has already ended in another state.
     """
     run = get(session, id)
     if run.state in ENDED and run.state != state:
-        raise Refused(f"run {id} is {run.state}, and cannot become {state}")
+        raise ConflictError(f"run {id} is {run.state}, and cannot become {state}")
     if state == "running" and run.started is None:
         run.started = now()
     if state in ENDED and run.ended is None:
@@ -143,9 +143,9 @@ def set_state(
 
 
 def delete(session: Session, id: int) -> None:
-    """Delete a run, its points and its snapshot; Refused if it has not ended."""
+    """Delete a run, its points and its snapshot; ConflictError if it has not ended."""
     run = get(session, id)
     if run.state not in ENDED:
-        raise Refused(f"run {id} is {run.state}: cancel it before you delete it")
+        raise ConflictError(f"run {id} is {run.state}: cancel it before you delete it")
     session.delete(run)
     session.flush()

@@ -6,17 +6,17 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from tinygrad_cnn.studio.store.tables import Snapshot
+from tinygrad_cnn.studio.store.tables import StoredSnapshot
 
 __all__ = ["get", "put"]
 
 
 def put(session: Session, run_id: int, step: int, payload: dict[str, Any]) -> None:
     """Store the kernels of a run, replacing earlier ones."""
-    session.merge(Snapshot(run_id=run_id, step=step, payload=payload))
+    session.merge(StoredSnapshot(run_id=run_id, step=step, payload=payload))
     session.flush()
 
 
-def get(session: Session, run_id: int) -> Snapshot | None:
+def get(session: Session, run_id: int) -> StoredSnapshot | None:
     """Return the latest kernels of a run; None if there are none."""
-    return session.get(Snapshot, run_id)
+    return session.get(StoredSnapshot, run_id)

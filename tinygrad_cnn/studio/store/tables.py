@@ -24,15 +24,15 @@ from sqlalchemy.types import TypeDecorator
 __all__ = [
     "HELD_BACK_EVERY",
     "Base",
-    "Drawing",
-    "Model",
-    "Point",
     "PointKind",
     "Promotion",
-    "Run",
     "RunKind",
     "RunState",
-    "Snapshot",
+    "StoredDrawing",
+    "StoredModel",
+    "StoredPoint",
+    "StoredRun",
+    "StoredSnapshot",
     "Wanted",
     "now",
 ]
@@ -43,7 +43,7 @@ Wanted = Literal["run", "pause", "cancel"]
 PointKind = Literal["point", "epoch", "state", "restarted"]
 
 HELD_BACK_EVERY = 5
-"""Every fifth drawing is never trained with; see `Drawing.held_back`."""
+"""Every fifth drawing is never trained with; see `StoredDrawing.held_back`."""
 
 
 def now() -> datetime:
@@ -85,13 +85,13 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: Moment, dict[str, Any]: JSON(none_as_null=True)}  # noqa: RUF012  # SQLAlchemy's
 
 
-class Model(Base):
+class StoredModel(Base):
     """A trained model.
 
     Attributes
     ----------
     settings : dict
-        `tinygrad_cnn.train.Settings` as JSON.
+        `tinygrad_cnn.train.RunSettings` as JSON.
     weights : bytes
         Format of `tinygrad_cnn.studio.model_files`. Lists of models load it only when it is
         accessed within the session.
@@ -145,7 +145,7 @@ class Promotion(Base):
     restores: Mapped[int | None] = mapped_column(ForeignKey("promotions.id"))
 
 
-class Drawing(Base):
+class StoredDrawing(Base):
     """A user's drawing.
 
     Attributes
@@ -187,7 +187,7 @@ class Drawing(Base):
         return and_(cls.label.is_not(None), cls.id % HELD_BACK_EVERY == 0)
 
 
-class Run(Base):
+class StoredRun(Base):
     """A requested training run.
 
     Attributes
@@ -239,7 +239,7 @@ class Run(Base):
     attempts: Mapped[int] = mapped_column(default=0)
 
 
-class Point(Base):
+class StoredPoint(Base):
     """A metric or an event of a run; the id orders the events.
 
     Attributes
@@ -261,7 +261,7 @@ class Point(Base):
     payload: Mapped[dict[str, Any]]
 
 
-class Snapshot(Base):
+class StoredSnapshot(Base):
     """The latest kernels of a run."""
 
     __tablename__ = "snapshots"

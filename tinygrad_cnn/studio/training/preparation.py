@@ -1,4 +1,4 @@
-"""Preparation of a run: from its request to an experiment, new or resumed."""
+"""Preparation of a run: from its request to a training run, new or resumed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from tinygrad_cnn import data
 from tinygrad_cnn.data import DataError, DataLoader, Dataset, Split
 from tinygrad_cnn.studio.encoding import INPUT_SHAPE
-from tinygrad_cnn.studio.store import Drawing, Refused, Store, drawings, models, runs
+from tinygrad_cnn.studio.store import ConflictError, Store, StoredDrawing, drawings, models, runs
 from tinygrad_cnn.studio.training.mixing import Lesson, mixed
 from tinygrad_cnn.studio.training.requests import DATA, settings_of
-from tinygrad_cnn.train import Experiment, RunFolder, Settings, evaluate
+from tinygrad_cnn.train import RunFolder, RunSettings, TrainingRun, evaluate
 from tinygrad_cnn.train.state import unpack_arrays
 
 __all__ = ["Preparation", "prepare"]
@@ -27,16 +27,16 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class Preparation:
-    """An experiment, its run folder, and the drawings of a fine-tuning.
+    """A training run, its run folder, and the drawings of a fine-tuning.
 
     Attributes
     ----------
-    experiment : Experiment
+    training_run : TrainingRun
     folder : RunFolder
     lesson : Lesson or None
     """
 
-    experiment: Experiment
+    training_run: TrainingRun
     folder: RunFolder
     lesson: Lesson | None = None
 
@@ -50,24 +50,24 @@ class Preparation:
         """
         if self.lesson is None:
             return None
-        test = self.experiment.test().accuracy
+        test = self.training_run.test().accuracy
         count = len(self.lesson.held_labels)
         drawn = None
         if count:
             held = Dataset(
                 self.lesson.held_images,
                 self.lesson.held_labels,
-                self.experiment.split.test.classes,
+                self.training_run.split.test.classes,
                 "drawings held back",
             )
-            normalise = self.experiment.settings.data.normalise()
-            loader = DataLoader(held, BATCH, transform=normalise)
-            drawn = evaluate(self.experiment.model, loader).accuracy
+            normalize = self.training_run.settings.data.normalize()
+            loader = DataLoader(held, BATCH, transform=normalize)
+            drawn = evaluate(self.training_run.model, loader).accuracy
         return {"test": test, "drawings": drawn, "count": count}
 
 
 def prepare(store: Store, path: Path, run_id: int) -> Preparation:
-    """Return the experiment of a run, resumed after its last epoch, or new.
+    """Return the training run, resumed after its last epoch, or new.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def prepare(store: Store, path: Path, run_id: int) -> Preparation:
 
     Raises
     ------
-    DataError, RunError, Refused, ValueError
+    DataError, RunError, ConflictError, ValueError
         If data are missing, a file is damaged, or the model to fine-tune or all of the drawings
         have been deleted.
     """
@@ -92,8 +92,8 @@ def prepare(store: Store, path: Path, run_id: int) -> Preparation:
         return _fine_tuning(store, folder, run.request)
     split = _loaded(run.request["data"])
     if folder.settings.exists():
-        return Preparation(Experiment.resumed(folder, split), folder)
-    return Preparation(Experiment(settings_of(run.request, split), split), folder)
+        return Preparation(TrainingRun.resumed(folder, split), folder)
+    return Preparation(TrainingRun(settings_of(run.request, split), split), folder)
 
 
 def _fine_tuning(store: Store, folder: RunFolder, request: dict[str, Any]) -> Preparation:
@@ -102,13 +102,13 @@ def _fine_tuning(store: Store, folder: RunFolder, request: dict[str, Any]) -> Pr
     train = mixed(base.train, lesson, request["replay"], request["seed"])
     split = Split(train, base.test)
     if folder.settings.exists():
-        return Preparation(Experiment.resumed(folder, split), folder, lesson)
+        return Preparation(TrainingRun.resumed(folder, split), folder, lesson)
     with store.reading() as session:
         parent = models.get(session, request["model_id"])
-    told = Settings.from_json(json.dumps(parent.settings), f"model {parent.id}")
+    told = RunSettings.from_json(json.dumps(parent.settings), f"model {parent.id}")
     weights, _ = unpack_arrays(parent.weights, f"model {parent.id}")
-    experiment = Experiment(settings_of(request, split, told), split, weights=weights)
-    return Preparation(experiment, folder, lesson)
+    training_run = TrainingRun(settings_of(request, split, told), split, weights=weights)
+    return Preparation(training_run, folder, lesson)
 
 
 def _loaded(name: str) -> Split:
@@ -129,13 +129,15 @@ def _lesson(store: Store, folder: RunFolder, request: dict[str, Any]) -> Lesson:
             drawing for drawing in drawings.held_back(session) if drawing.id in request["held_back"]
         ]
     if not taught:
-        raise Refused("all drawings that were to be learned have been deleted, or have no label")
+        raise ConflictError(
+            "all drawings that were to be learned have been deleted, or have no label"
+        )
     lesson = Lesson(*_arrays(taught), *_arrays(measured))
     lesson.write(path)
     return lesson
 
 
-def _arrays(chosen: list[Drawing]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _arrays(chosen: list[StoredDrawing]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     pixels = np.frombuffer(b"".join(drawing.input for drawing in chosen), np.uint8)
     labels = np.array([drawing.label for drawing in chosen], np.int64)
     return pixels.reshape(len(chosen), 1, *INPUT_SHAPE), labels

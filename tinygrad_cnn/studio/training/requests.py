@@ -8,8 +8,8 @@ from typing import Any, cast
 from sqlalchemy.orm import Session
 
 from tinygrad_cnn.data import Split
-from tinygrad_cnn.studio.store import Refused, drawings, models
-from tinygrad_cnn.train import DataSettings, ModelSettings, Settings, TrainingSettings, recipe
+from tinygrad_cnn.studio.store import ConflictError, drawings, models
+from tinygrad_cnn.train import DataSettings, ModelSettings, RunSettings, TrainingSettings, recipe
 
 __all__ = ["DATA", "MODEL_OPTIONS", "fine_tune_request", "settings_of", "train_request"]
 
@@ -103,17 +103,21 @@ def fine_tune_request(
 
     Raises
     ------
-    Refused
+    ConflictError
         If there are no drawings to train with, or the model was trained on other images.
     ValueError
         If a value is out of range.
     """
     taught = [drawing.id for drawing in drawings.to_teach(session)]
     if not taught:
-        raise Refused("there is no labelled drawing to learn: draw some, and say what they are")
+        raise ConflictError(
+            "there is no labelled drawing to learn: draw some, and say what they are"
+        )
     data = models.get(session, model_id).settings["data"]["source"]
     if data not in DATA:
-        raise Refused(f"model {model_id} has learned {data!r}, expected one of {', '.join(DATA)}")
+        raise ConflictError(
+            f"model {model_id} has learned {data!r}, expected one of {', '.join(DATA)}"
+        )
     chosen = TrainingSettings(epochs=epochs, lr=lr, seed=seed, **cast(Any, FINE_TUNING))
     training = asdict(chosen)
     return {
@@ -126,7 +130,9 @@ def fine_tune_request(
     }
 
 
-def settings_of(request: dict[str, Any], split: Split, base: Settings | None = None) -> Settings:
+def settings_of(
+    request: dict[str, Any], split: Split, base: RunSettings | None = None
+) -> RunSettings:
     """Return the training settings of a request.
 
     Parameters
@@ -134,12 +140,12 @@ def settings_of(request: dict[str, Any], split: Split, base: Settings | None = N
     request : dict
     split : Split
         The training and test images.
-    base : Settings, optional
+    base : RunSettings, optional
         Settings of the model to fine-tune: its architecture and preprocessing are kept.
     """
     training = TrainingSettings(**{name: request[name] for name in TRAINING})
     if base is not None:
-        return Settings(data=base.data.of_split(split), model=base.model, training=training)
+        return RunSettings(data=base.data.of_split(split), model=base.model, training=training)
     names = MODEL_OPTIONS[request["model"]]
     model = ModelSettings(name=request["model"], options={name: request[name] for name in names})
-    return Settings(data=DataSettings.of(split, request["data"]), model=model, training=training)
+    return RunSettings(data=DataSettings.of(split, request["data"]), model=model, training=training)

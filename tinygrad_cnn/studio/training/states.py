@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from tinygrad_cnn.studio.store import Point, Run, points, runs
+from tinygrad_cnn.studio.store import StoredPoint, StoredRun, points, runs
 from tinygrad_cnn.studio.store.tables import RunKind
 
 __all__ = ["epochs_told", "queue", "tell_state"]
@@ -24,7 +24,7 @@ def tell_state(session: Session, run_id: int, step: int | None = None) -> None:
         Number of batches done; by default, that of the run's last point.
     """
     if step is None:
-        told = select(func.max(Point.step)).where(Point.run_id == run_id)
+        told = select(func.max(StoredPoint.step)).where(StoredPoint.run_id == run_id)
         step = session.scalar(told) or 0
     run = runs.get(session, run_id)
     payload = {"state": run.state, "wanted": run.wanted}
@@ -33,11 +33,13 @@ def tell_state(session: Session, run_id: int, step: int | None = None) -> None:
 
 def epochs_told(session: Session, run_id: int) -> set[int]:
     """Return the epochs of a run that have points."""
-    told = select(Point.payload["epoch"].as_integer())
-    return set(session.scalars(told.where(Point.run_id == run_id, Point.kind == "epoch")))
+    told = select(StoredPoint.payload["epoch"].as_integer())
+    return set(
+        session.scalars(told.where(StoredPoint.run_id == run_id, StoredPoint.kind == "epoch"))
+    )
 
 
-def queue(session: Session, request: dict[str, Any], name: str) -> Run:
+def queue(session: Session, request: dict[str, Any], name: str) -> StoredRun:
     """Add a run for a request from `tinygrad_cnn.studio.training.requests`."""
     kind: RunKind = "fine-tune" if "model_id" in request else "train"
     run = runs.create(session, name=name, kind=kind, request=request, epochs=request["epochs"])

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 
-from tinygrad_cnn.studio.settings import Settings
+from tinygrad_cnn.studio.settings import StudioSettings
 from tinygrad_cnn.studio.store import Store, models, runs
 from tinygrad_cnn.studio.training.lock import FileLock
 from tinygrad_cnn.studio.training.requests import train_request
@@ -31,11 +31,11 @@ class Supervisor:
     Parameters
     ----------
     store : Store
-    settings : Settings
+    settings : StudioSettings
         Holds the data folder.
     """
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: StudioSettings) -> None:
         self.store = store
         self.settings = settings
         self._lock = FileLock(settings.data_dir / "studio.lock")
@@ -145,7 +145,7 @@ class Supervisor:
             tell_state(session, run_id)
 
 
-def _started(settings: Settings, run_id: int) -> subprocess.Popen[bytes]:
+def _started(settings: StudioSettings, run_id: int) -> subprocess.Popen[bytes]:
     module = "tinygrad_cnn.studio.training.worker"
     return subprocess.Popen(
         [sys.executable, "-m", module, str(settings.data_dir.resolve()), str(run_id)],

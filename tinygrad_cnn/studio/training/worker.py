@@ -14,8 +14,8 @@ from pathlib import Path
 from tinygrad_cnn.data import DataError
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.studio import model_files, report
-from tinygrad_cnn.studio.settings import Settings
-from tinygrad_cnn.studio.store import Missing, Refused, Store, models, points, runs
+from tinygrad_cnn.studio.settings import StudioSettings
+from tinygrad_cnn.studio.store import ConflictError, NotFoundError, Store, models, points, runs
 from tinygrad_cnn.studio.store.tables import RunState
 from tinygrad_cnn.studio.training.control import Cancelled, Control
 from tinygrad_cnn.studio.training.lock import FileLock
@@ -29,7 +29,15 @@ __all__ = ["main", "work"]
 NICENESS = 10
 LOCK_SECONDS = 30.0
 
-HOPELESS = (TrainingDiverged, DataError, RunError, Missing, Refused, ValueError, MemoryError)
+HOPELESS = (
+    TrainingDiverged,
+    DataError,
+    RunError,
+    NotFoundError,
+    ConflictError,
+    ValueError,
+    MemoryError,
+)
 """Errors that a restart would repeat."""
 
 
@@ -38,7 +46,7 @@ def main(arguments: list[str]) -> int:
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-    settings = Settings(data_dir=Path(arguments[0]))
+    settings = StudioSettings(data_dir=Path(arguments[0]))
     store = Store(settings.database)
     # The worker of a killed server may take a moment to exit.
     with FileLock(settings.data_dir / "training.lock", wait=LOCK_SECONDS), num_threads(1):
@@ -47,13 +55,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def work(store: Store, settings: Settings, run_id: int) -> None:
+def work(store: Store, settings: StudioSettings, run_id: int) -> None:
     """Execute a run from its current state to its end, and store the result.
 
     Parameters
     ----------
     store : Store
-    settings : Settings
+    settings : StudioSettings
     run_id : int
         The run's id; does nothing if it has ended.
     """
@@ -68,21 +76,21 @@ def work(store: Store, settings: Settings, run_id: int) -> None:
         _end(store, run_id, "failed", str(error) or type(error).__name__)
 
 
-def _train(store: Store, settings: Settings, run_id: int) -> None:
+def _train(store: Store, settings: StudioSettings, run_id: int) -> None:
     preparation = prepare(store, settings.runs_dir / str(run_id), run_id)
-    experiment = preparation.experiment
-    batches, epochs = len(experiment.loader), len(experiment.history)
-    reporter = Reporter(store, run_id, experiment.model, batches, epochs)
+    training_run = preparation.training_run
+    batches, epochs = len(training_run.loader), len(training_run.history)
+    reporter = Reporter(store, run_id, training_run.model, batches, epochs)
     control = Control(store, run_id, reporter)
     _begin(store, run_id, preparation, reporter)
     control.heed()
-    experiment.train(preparation.folder, [reporter, control])
+    training_run.train(preparation.folder, [reporter, control])
     _finish(store, run_id, preparation, reporter.step)
 
 
 def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Reporter) -> None:
     """Mark the run as started, or resumed from its checkpoint, without duplicate points."""
-    history = preparation.experiment.history
+    history = preparation.training_run.history
     before = preparation.measure() if not history else None
     with store.session() as session:
         found = runs.get(session, run_id)
@@ -111,10 +119,10 @@ def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Report
 
 def _finish(store: Store, run_id: int, preparation: Preparation, step: int) -> None:
     """Add the model and mark the run as done in one transaction."""
-    experiment = preparation.experiment
+    training_run = preparation.training_run
     after = preparation.measure()
-    weights = model_files.pack(experiment.settings, experiment.model.state_dict())
-    measured = report.report(experiment.model, experiment.settings, experiment.split.test)
+    weights = model_files.pack(training_run.settings, training_run.model.state_dict())
+    measured = report.report(training_run.model, training_run.settings, training_run.split.test)
     with store.session() as session:
         run = runs.get(session, run_id)
         if run.wanted == "cancel":
@@ -122,7 +130,7 @@ def _finish(store: Store, run_id: int, preparation: Preparation, step: int) -> N
         model = models.add(
             session,
             name=run.name,
-            settings=experiment.settings,
+            settings=training_run.settings,
             weights=weights,
             report=measured,
             run_id=run_id,

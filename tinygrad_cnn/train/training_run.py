@@ -1,4 +1,4 @@
-"""`Experiment`: a complete run, from settings to a run folder."""
+"""`TrainingRun`: a complete run, from settings to a run folder."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ from tinygrad_cnn.train.own_state import (
     seeded_globally,
     unsaved,
 )
-from tinygrad_cnn.train.run import MODEL_FILE, RunFolder, build_model
-from tinygrad_cnn.train.settings import DataSettings, ModelSettings, Settings, TrainingSettings
+from tinygrad_cnn.train.run_folder import MODEL_FILE, RunFolder, build_model
+from tinygrad_cnn.train.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
 from tinygrad_cnn.train.state import read_state, write_state, write_weights
 
-__all__ = ["Experiment"]
+__all__ = ["TrainingRun"]
 
 EVALUATION_BATCH = 250
 CHECKPOINT_FORMAT = 3
 CHECKPOINT_FORMATS = (1, 2, 3)  # readable
 
 
-class Experiment:
+class TrainingRun:
     """A run built from settings; the same settings give bit-identical results.
 
     Nothing is written before `train`.
 
     Parameters
     ----------
-    settings : Settings
+    settings : RunSettings
     split : Split
         The data, which must match the settings' hashes. They are normalized with the mean and
         deviation of the settings, which may not be theirs: a model trained further sees its images
@@ -64,7 +64,7 @@ class Experiment:
 
     Attributes
     ----------
-    settings : Settings
+    settings : RunSettings
     split : Split
     model : Module
     optimizer : Optimizer
@@ -82,17 +82,17 @@ class Experiment:
     Examples
     --------
     >>> from dataclasses import replace
-    >>> first = Experiment.new("digits", "mlp", TrainingSettings(epochs=1))
+    >>> first = TrainingRun.new("digits", "mlp", TrainingRunSettings(epochs=1))
     >>> few = Split(first.split.train[:320], first.split.test)
     >>> settings = replace(first.settings, data=first.settings.data.of_split(few))
-    >>> second = Experiment(settings, few, weights=first.model.state_dict())
+    >>> second = TrainingRun(settings, few, weights=first.model.state_dict())
     >>> second.test().accuracy == first.test().accuracy, len(second.loader)
     (True, 5)
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: RunSettings,
         split: Split,
         model_file: ModelFile | None = None,
         weights: Mapping[str, NDArray[Any]] | None = None,
@@ -100,7 +100,7 @@ class Experiment:
         settings.data.check_split(split)
         training = settings.training
         for_model, for_loader, for_others = np.random.SeedSequence(training.seed).spawn(3)
-        normalise = settings.data.normalise()
+        normalize = settings.data.normalize()
         self.settings = settings
         self.split = split
         self.model_file = model_file
@@ -115,9 +115,9 @@ class Experiment:
             training.batch_size or None,
             shuffle=True,
             seed=int(for_loader.generate_state(1, np.uint64)[0]),
-            transform=Compose(*AUGMENTATIONS[training.augment], normalise),
+            transform=Compose(*AUGMENTATIONS[training.augment], normalize),
         )
-        self.test_loader = DataLoader(split.test, EVALUATION_BATCH, transform=normalise)
+        self.test_loader = DataLoader(split.test, EVALUATION_BATCH, transform=normalize)
         self.optimizer = OPTIMIZERS[training.optimizer](
             self.model.parameters(), training.lr, training.weight_decay
         )
@@ -128,7 +128,7 @@ class Experiment:
         self.history = History()
 
     @classmethod
-    def new(cls, source: str, model: str, training: TrainingSettings) -> Experiment:
+    def new(cls, source: str, model: str, training: TrainingSettings) -> TrainingRun:
         """Prepare a new run.
 
         Parameters
@@ -142,7 +142,7 @@ class Experiment:
 
         Returns
         -------
-        Experiment
+        TrainingRun
             Ready to `train`.
 
         Raises
@@ -155,13 +155,13 @@ class Experiment:
         split = data.load(source)
         if source != "digits" and source not in SETS:
             source = str(Path(source).resolve())
-        settings = Settings(
+        settings = RunSettings(
             data=DataSettings.of(split, source), model=model_settings, training=training
         )
         return cls(settings, split, model_file)
 
     @classmethod
-    def resumed(cls, folder: RunFolder, split: Split | None = None) -> Experiment:
+    def resumed(cls, folder: RunFolder, split: Split | None = None) -> TrainingRun:
         """Prepare to resume the run in `folder`.
 
         Parameters
@@ -174,7 +174,7 @@ class Experiment:
 
         Returns
         -------
-        Experiment
+        TrainingRun
             In the state after its last epoch, or before the first.
 
         Raises
@@ -195,10 +195,10 @@ class Experiment:
             what = source if loaded else "was written for other data"
             raise RunError(f"{folder.settings}: {what}: {error}") from error
         settings = replace(settings, data=settings.data.of_split(split))  # with its hashes
-        experiment = cls(settings, split, folder.read_model_file(settings))
+        run = cls(settings, split, folder.read_model_file(settings))
         if folder.checkpoint.exists():
-            experiment._load_checkpoint(folder.checkpoint)
-        return experiment
+            run._load_checkpoint(folder.checkpoint)
+        return run
 
     def train(self, folder: RunFolder, callbacks: Sequence[Callback] = ()) -> History:
         """Train to the last epoch, and save to `folder` after each.
@@ -322,13 +322,13 @@ class Experiment:
 
 
 class _Saver(Callback):
-    def __init__(self, experiment: Experiment, folder: RunFolder) -> None:
-        self.experiment = experiment
+    def __init__(self, run: TrainingRun, folder: RunFolder) -> None:
+        self.run = run
         self.folder = folder
 
     def epoch(self, history: History) -> None:
-        self.experiment._random.update(global_random())
-        self.experiment.save(self.folder)
+        self.run._random.update(global_random())
+        self.run.save(self.folder)
 
 
 def _chosen_model(name: str) -> tuple[ModelSettings, ModelFile | None]:

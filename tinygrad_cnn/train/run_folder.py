@@ -20,10 +20,10 @@ from tinygrad_cnn.train.errors import RunError
 from tinygrad_cnn.train.evaluation import in_mode
 from tinygrad_cnn.train.model_file import ModelFile
 from tinygrad_cnn.train.own_state import load_own_state
-from tinygrad_cnn.train.settings import Settings
+from tinygrad_cnn.train.settings import RunSettings
 from tinygrad_cnn.train.state import read_weights
 
-__all__ = ["Run", "RunFolder", "build_model", "load_run"]
+__all__ = ["RunFolder", "TrainedModel", "build_model", "load_run"]
 
 MODEL_FILE = "model.py"
 
@@ -122,7 +122,7 @@ class RunFolder:
             break
         return cls(path)
 
-    def write_settings(self, settings: Settings, model_file: ModelFile | None) -> None:
+    def write_settings(self, settings: RunSettings, model_file: ModelFile | None) -> None:
         """Write the copy of the model's file, if any, then ``settings.json``."""
         if model_file is not None:
             with atomic_write(self.path / MODEL_FILE) as file:
@@ -130,7 +130,7 @@ class RunFolder:
         with atomic_write(self.settings) as file:
             file.write(settings.to_json().encode())
 
-    def read_settings(self) -> Settings:
+    def read_settings(self) -> RunSettings:
         """Read ``settings.json``; RunError if it or the folder is missing or damaged."""
         if not self.path.is_dir():
             what = "is a file" if self.path.exists() else "there is no such folder"
@@ -139,9 +139,9 @@ class RunFolder:
             contents = self.settings.read_bytes()
         except FileNotFoundError:
             raise RunError(f"{self.path}: is no run folder: it has no settings.json") from None
-        return Settings.from_json(contents, str(self.settings))
+        return RunSettings.from_json(contents, str(self.settings))
 
-    def read_model_file(self, settings: Settings) -> ModelFile | None:
+    def read_model_file(self, settings: RunSettings) -> ModelFile | None:
         """Read the copy of the model's file; RunError if it is missing or changed."""
         if settings.model.file is None:
             return None
@@ -157,11 +157,11 @@ class RunFolder:
         return model_file
 
 
-class Run(NamedTuple):
+class TrainedModel(NamedTuple):
     """A trained model, in eval mode, and the settings of its run."""
 
     model: Module
-    settings: Settings
+    settings: RunSettings
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
         """Return the probability of each class for each image.
@@ -183,13 +183,13 @@ class Run(NamedTuple):
                 f"shape {('N', *expected)}"
             )
         scaled = np.divide(images, np.float32(255), dtype=np.float32)
-        inputs = self.settings.data.normalise()(scaled, np.random.default_rng(0))
+        inputs = self.settings.data.normalize()(scaled, np.random.default_rng(0))
         with in_mode(self.model, training=False), no_grad():
             outputs: NDArray[np.floating] = ops.softmax(self.model(Tensor.of(inputs))).array
         return outputs
 
 
-def load_run(folder: str | os.PathLike[str]) -> Run:
+def load_run(folder: str | os.PathLike[str]) -> TrainedModel:
     """Load the trained model of a run.
 
     Parameters
@@ -200,7 +200,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
 
     Returns
     -------
-    Run
+    TrainedModel
         ``model, settings``.
 
     Raises
@@ -229,11 +229,11 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         load_own_state(model, own)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(f"{run.weights}: does not fit the model: {error}") from error
-    return Run(model.eval(), settings)
+    return TrainedModel(model.eval(), settings)
 
 
 def build_model(
-    settings: Settings, model_file: ModelFile | None, rng: np.random.Generator
+    settings: RunSettings, model_file: ModelFile | None, rng: np.random.Generator
 ) -> Module:
     """Build the untrained model of `settings`; ValueError if it does not match the data."""
     shape, classes = settings.data.input_shape, len(settings.data.classes)

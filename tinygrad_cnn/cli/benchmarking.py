@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tinygrad_cnn.bench.benchmark import (
     PARTS,
-    Plan,
+    BenchmarkPlan,
     Told,
     estimate,
     find_frameworks,
@@ -24,7 +24,13 @@ from tinygrad_cnn.bench.benchmark import (
 from tinygrad_cnn.bench.figure import MISSING, draw_roofline
 from tinygrad_cnn.bench.machine import Machine, cores, describe
 from tinygrad_cnn.bench.profile import OpCall, names
-from tinygrad_cnn.bench.report import OPS_OF_A_CHAIN, Comparison, Profile, Report, Roofs
+from tinygrad_cnn.bench.report import (
+    OPS_OF_A_CHAIN,
+    BenchmarkReport,
+    Profile,
+    Roofs,
+    WorkloadTimings,
+)
 from tinygrad_cnn.bench.rounds import Pace
 from tinygrad_cnn.bench.sides import NUMPY, OURS, parse_peers, parse_pythons
 from tinygrad_cnn.bench.workloads import select
@@ -69,7 +75,7 @@ def bench(
     int
         0, or 130 if interrupted; the measurements so far are still printed.
     """
-    plan = Plan(
+    plan = BenchmarkPlan(
         workloads=select(patterns, quick),
         peers=parse_peers(against),
         pythons=parse_pythons(pythons),
@@ -80,7 +86,7 @@ def bench(
     )
     if figure is not None:
         _check_figure(figure, plan)
-    report = Report(describe())
+    report = BenchmarkReport(describe())
     screen = Console(stderr=True) if as_json else console()
     status = 0
     try:
@@ -104,7 +110,7 @@ def bench(
     return status
 
 
-def _check_figure(figure: Path, plan: Plan) -> None:
+def _check_figure(figure: Path, plan: BenchmarkPlan) -> None:
     """Raise before measuring if the roofline figure could not be drawn."""
     if figure.suffix.lower() != ".png":
         raise ValueError(f"bench: --figure is {str(figure)!r}, expected a file name with .png")
@@ -157,7 +163,7 @@ def _progress(screen: Console, seconds: float) -> Iterator[Told]:
         yield lambda what, behind: shown.update(task, description=what, completed=behind)
 
 
-def _show_machine(out: Console, report: Report) -> None:
+def _show_machine(out: Console, report: BenchmarkReport) -> None:
     """Print the machine, the frameworks, and the missing peers."""
     machine: Machine = report.machine
     count = "1 core" if machine.cores == 1 else f"{machine.cores} cores"
@@ -172,7 +178,7 @@ def _show_machine(out: Console, report: Report) -> None:
         out.print(Text(f"load {machine.load:g}: the machine is busy, so timings will vary", FAINT))
 
 
-def _show(out: Console, report: Report) -> None:
+def _show(out: Console, report: BenchmarkReport) -> None:
     for roofs in report.roofs:
         out.print(f"\nPeak rates, {_count(roofs.threads)}: {roofs.multiply_adds / GIGA:.1f} G "
                   f"multiply-adds/s (sgemm), {roofs.bytes / GIGA:.1f} GB/s (copy)")  # fmt: skip
@@ -188,7 +194,7 @@ def _show(out: Console, report: Report) -> None:
         out.print(Text(f"not measured: {reason}", FAINT))
 
 
-def _show_steps(out: Console, comparisons: Sequence[Comparison], threads: int) -> None:
+def _show_steps(out: Console, comparisons: Sequence[WorkloadTimings], threads: int) -> None:
     """Print the time of each side, using each framework's fastest variant."""
     rows = []
     for comparison in comparisons:
@@ -211,7 +217,7 @@ def _show_steps(out: Console, comparisons: Sequence[Comparison], threads: int) -
         _print_table(out, header, rows, left=2)
 
 
-def _show_overhead(out: Console, comparisons: Sequence[Comparison]) -> None:
+def _show_overhead(out: Console, comparisons: Sequence[WorkloadTimings]) -> None:
     """Print the time of a small op, and the overhead over bare NumPy calls."""
     rows = []
     for comparison in comparisons:
@@ -260,7 +266,7 @@ def _share(call: OpCall, roofs: Roofs | None) -> str:
     return f"{_percent(call.bandwidth / roofs.bytes)} of copy "
 
 
-def _show_memory(out: Console, report: Report) -> None:
+def _show_memory(out: Console, report: BenchmarkReport) -> None:
     """Print the peak memory growth of a process during a step."""
     rows = []
     for memory in report.memory:
