@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.train import DataSettings, ModelSettings, StudioSettings, TrainingSettings
+from tinygrad_cnn.train import DataSettings, ModelSettings, RunSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -39,13 +39,13 @@ def until(found: Callable[[], T | None], patience: float = PATIENCE) -> T:
 
 
 @functools.cache
-def trained() -> tuple[StudioSettings, bytes, Any]:
+def trained() -> tuple[RunSettings, bytes, Any]:
     """Return settings, file and report of a model that knows digits: trained once a process."""
     from tinygrad_cnn.studio import model_files
     from tinygrad_cnn.studio.report import report
 
     split = tg.data.digits()
-    settings = StudioSettings(
+    settings = RunSettings(
         data=DataSettings.of(split, "digits"),
         model=ModelSettings(name="lenet5"),
         training=TrainingSettings(epochs=1, batch_size=50, lr=0.002, schedule="constant"),

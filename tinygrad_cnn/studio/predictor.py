@@ -17,7 +17,7 @@ from tinygrad_cnn.studio import model_files
 from tinygrad_cnn.studio.problems import Problem
 from tinygrad_cnn.studio.store import Store, StoredRun, models, runs
 
-__all__ = ["Loaded", "Prediction", "Predictor"]
+__all__ = ["LoadedModel", "Prediction", "Predictor"]
 
 MOST_LOADED = 8
 
@@ -30,7 +30,7 @@ class Prediction(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model from the store, shared by several threads.
 
     It is read-only: compute gradients with `tinygrad_cnn.grad`, not with `backward`, which would
@@ -89,11 +89,11 @@ class Predictor:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._lock = Lock()
-        self._loaded: OrderedDict[int, Loaded] = OrderedDict()
+        self._loaded: OrderedDict[int, LoadedModel] = OrderedDict()
         self._promoted: int | None = None
         self._changes = 0
 
-    def cached(self, model_id: int | None) -> Loaded | None:
+    def cached(self, model_id: int | None) -> LoadedModel | None:
         """Return a model if it is cached (the promoted one for None), else None."""
         with self._lock:
             wanted = self._promoted if model_id is None else model_id
@@ -102,7 +102,7 @@ class Predictor:
                 self._loaded.move_to_end(found.id)
             return found
 
-    def get(self, model_id: int | None) -> Loaded:
+    def get(self, model_id: int | None) -> LoadedModel:
         """Return a model; None means the promoted one.
 
         Raises
@@ -121,7 +121,7 @@ class Predictor:
             if wanted is None:
                 raise _no_model(runs.all(session))
             row = models.get(session, wanted)
-        loaded = Loaded(row.id, *model_files.read(row.weights))
+        loaded = LoadedModel(row.id, *model_files.read(row.weights))
         with self._lock:
             if changes == self._changes:  # else the loaded model may be out of date
                 self._loaded[loaded.id] = loaded

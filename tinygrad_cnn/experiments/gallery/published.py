@@ -176,7 +176,7 @@ ROWS = {
 """Rows by label, the slowest last."""
 
 
-class Ours(NamedTuple):
+class Reproduction(NamedTuple):
     """Our own figures for a row, one per seed.
 
     Attributes
@@ -203,7 +203,7 @@ class Ours(NamedTuple):
         return float(np.median(self.accuracy))
 
 
-def ours(results: Results, label: str) -> Ours:
+def ours(results: Results, label: str) -> Reproduction:
     """Return our own figures for a row."""
     row = ROWS[label]
     curve = results.curve(label, row.measure)
@@ -213,7 +213,7 @@ def ours(results: Results, label: str) -> Ours:
     if row.chosen_by:
         chosen = last - by.values[:, ::-1].argmax(axis=1)  # the last of equal values
     at = np.arange(len(curve.seeds)), chosen
-    return Ours(
+    return Reproduction(
         curve.seeds, curve.values[at], curve.steps[chosen], by.values[at], curve.seconds[:, -1]
     )
 

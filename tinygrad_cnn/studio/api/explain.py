@@ -19,7 +19,7 @@ from tinygrad_cnn.studio.explain.backward import Backward, explain_backward
 from tinygrad_cnn.studio.explain.cell import Cell, explain_cell
 from tinygrad_cnn.studio.explain.forward import ExplainError
 from tinygrad_cnn.studio.explain.graph import explain_graph
-from tinygrad_cnn.studio.explain.layers import LayersAnswer, explain_layers
+from tinygrad_cnn.studio.explain.layers import ForwardAnswer, explain_layers
 from tinygrad_cnn.studio.explain.weight import Weight, explain_weight
 from tinygrad_cnn.studio.problems import Problem, documented
 from tinygrad_cnn.studio.services import Services, UsesServices
@@ -34,7 +34,7 @@ Name = Annotated[str, Field(max_length=200)]
 Place = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
-class AboutPicture(BaseModel):
+class PictureRequest(BaseModel):
     """A picture and the model that is asked about it."""
 
     model_config = ConfigDict(extra="forbid")
@@ -44,20 +44,20 @@ class AboutPicture(BaseModel):
     temperature: Temperature = 1.0
 
 
-class AboutCell(AboutPicture):
+class CellRequest(PictureRequest):
     """A cell of a layer's output: channel, row and column; or the unit."""
 
     layer: Name
     cell: Annotated[list[Place], Field(min_length=1, max_length=3)]
 
 
-class AboutLabel(AboutPicture):
+class LabelRequest(PictureRequest):
     """What the picture shows."""
 
     label: Label
 
 
-class AboutWeight(AboutLabel):
+class WeightRequest(LabelRequest):
     """An entry of a parameter."""
 
     parameter: Name
@@ -65,14 +65,14 @@ class AboutWeight(AboutLabel):
 
 
 @router.post("/layers")
-def layers(asked: AboutPicture, services: UsesServices) -> LayersAnswer:
+def layers(asked: PictureRequest, services: UsesServices) -> ForwardAnswer:
     """Tell what every layer makes of a picture: maps, kernels and equations."""
     with _explaining(services, asked.model) as run:
         return explain_layers(run, decode_input(asked.input), asked.temperature)
 
 
 @router.post("/cell")
-def cell(asked: AboutCell, services: UsesServices) -> Cell:
+def cell(asked: CellRequest, services: UsesServices) -> Cell:
     """Tell how one cell comes about, number by number, and what it sees of the picture."""
     with _explaining(services, asked.model) as run:
         return explain_cell(
@@ -81,14 +81,14 @@ def cell(asked: AboutCell, services: UsesServices) -> Cell:
 
 
 @router.post("/backward")
-def backward(asked: AboutLabel, services: UsesServices) -> Backward:
+def backward(asked: LabelRequest, services: UsesServices) -> Backward:
     """Tell how the loss flows back: the gradients of layers, parameters and pixels."""
     with _explaining(services, asked.model) as run:
         return explain_backward(run, decode_input(asked.input), asked.label, asked.temperature)
 
 
 @router.post("/weight", responses=documented("busy"))
-def weight(asked: AboutWeight, services: UsesServices) -> Weight:
+def weight(asked: WeightRequest, services: UsesServices) -> Weight:
     """Tell how the loss depends on one weight: the chain rule, written out and measured."""
     with services.heavy, _explaining(services, asked.model) as run:
         return explain_weight(

@@ -22,7 +22,7 @@ MOST = 200
 router = APIRouter(prefix="/api/images", tags=["images"])
 
 
-class LabelledImage(BaseModel):
+class LabeledImage(BaseModel):
     """An image, where it is in its set, and what it shows."""
 
     index: int
@@ -30,11 +30,11 @@ class LabelledImage(BaseModel):
     input: Input
 
 
-class LabelledImages(BaseModel):
+class LabeledImageList(BaseModel):
     """Some of the images that were asked for, and how many there are."""
 
     total: int
-    images: list[LabelledImage]
+    images: list[LabeledImage]
 
 
 @router.get("", responses=documented("not-found", "invalid"))
@@ -44,16 +44,16 @@ def images(
     label: Annotated[int | None, Query(ge=0, le=9)] = None,
     offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
-) -> LabelledImages:
+) -> LabeledImageList:
     """Give images of a set, in their order, all or those of one label."""
     if data not in DATA or not at_hand(data):
         raise Problem("not-found", f"there are no images {data!r} here")
     dataset = getattr(_split(data), part)
     indices = np.arange(len(dataset)) if label is None else np.flatnonzero(dataset.labels == label)
-    return LabelledImages(
+    return LabeledImageList(
         total=len(indices),
         images=[
-            LabelledImage(
+            LabeledImage(
                 index=int(i),
                 label=int(dataset.labels[i]),
                 input=encode_input(dataset.images[i, 0]),

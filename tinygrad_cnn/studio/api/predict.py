@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from tinygrad_cnn.studio import pictures
 from tinygrad_cnn.studio.api.fields import Id, Input, Temperature
 from tinygrad_cnn.studio.encoding import decode_input, encode_input
-from tinygrad_cnn.studio.predictor import Loaded
+from tinygrad_cnn.studio.predictor import LoadedModel
 from tinygrad_cnn.studio.problems import documented
 from tinygrad_cnn.studio.services import UsesServices
 from tinygrad_cnn.studio.settings import PICTURE_BYTES
@@ -98,7 +98,7 @@ async def predict_input(question: PredictionRequest, services: UsesServices) -> 
     return _answer(loaded, decode_input(question.input), question.temperature)
 
 
-def _answer(loaded: Loaded, pixels: NDArray[np.uint8], temperature: float) -> PredictionAnswer:
+def _answer(loaded: LoadedModel, pixels: NDArray[np.uint8], temperature: float) -> PredictionAnswer:
     prediction = loaded.predict(pixels, temperature)
     return PredictionAnswer(
         model=loaded.id,

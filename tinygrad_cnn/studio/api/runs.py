@@ -54,7 +54,7 @@ def _one_of(names: Iterable[str]) -> Any:
     return Field(max_length=40, json_schema_extra={"enum": list(names)})
 
 
-class NewRun(BaseModel):
+class RunRequest(BaseModel):
     """A training from the beginning. What is null is left to the model, or to the data's recipe."""
 
     model_config = ConfigDict(extra="forbid")
@@ -77,7 +77,7 @@ class NewRun(BaseModel):
     name: Name = None
 
 
-class NewFineTuning(BaseModel):
+class FineTuningRequest(BaseModel):
     """Teaching a model, null for the promoted one, the labelled drawings that are not held back."""
 
     model_config = ConfigDict(extra="forbid")
@@ -150,7 +150,7 @@ def told(point: StoredPoint) -> dict[str, Any]:
 
 
 @router.post("", status_code=201, responses=documented("invalid", "conflict"))
-def create(new: NewRun, services: UsesServices) -> RunAnswer:
+def create(new: RunRequest, services: UsesServices) -> RunAnswer:
     """Queue a training."""
     asked = new.model_dump(exclude={"name"})
     if new.name is not None:
@@ -174,7 +174,7 @@ def create(new: NewRun, services: UsesServices) -> RunAnswer:
     status_code=201,
     responses=documented("invalid", "conflict", "no-model", "not-found"),
 )
-def fine_tune(new: NewFineTuning, services: UsesServices) -> RunAnswer:
+def fine_tune(new: FineTuningRequest, services: UsesServices) -> RunAnswer:
     """Queue the teaching of a model; which drawings it learns is settled now."""
     if new.name is not None:
         _check_name(new.name)

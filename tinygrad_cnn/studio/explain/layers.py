@@ -13,7 +13,7 @@ from tinygrad_cnn.studio.explain.equations import equation_of
 from tinygrad_cnn.studio.explain.forward import LayerCall, forward, softmax_of
 from tinygrad_cnn.train import TrainedModel
 
-__all__ = ["LayerAnswer", "LayersAnswer", "Window", "explain_layers"]
+__all__ = ["ForwardAnswer", "LayerAnswer", "Window", "explain_layers"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class LayerAnswer:
 
 
 @dataclass(frozen=True)
-class LayersAnswer:
+class ForwardAnswer:
     """All layers in order; the last is the softmax that makes logits probabilities."""
 
     layers: list[LayerAnswer]
@@ -75,7 +75,7 @@ class LayersAnswer:
 
 def explain_layers(
     run: TrainedModel, picture: NDArray[np.uint8], temperature: float = 1.0
-) -> LayersAnswer:
+) -> ForwardAnswer:
     """Return the outputs of all layers for a picture of shape (28, 28).
 
     Raises
@@ -84,7 +84,7 @@ def explain_layers(
         If the picture does not fit the network, or an intermediate number is not finite.
     """
     seen = forward(run, picture)
-    return LayersAnswer([_told(layer) for layer in [*seen.layers, softmax_of(seen, temperature)]])
+    return ForwardAnswer([_told(layer) for layer in [*seen.layers, softmax_of(seen, temperature)]])
 
 
 def _told(layer: LayerCall) -> LayerAnswer:

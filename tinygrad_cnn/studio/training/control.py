@@ -11,12 +11,12 @@ from tinygrad_cnn.studio.training.reporting import Reporter
 from tinygrad_cnn.studio.training.states import tell_state
 from tinygrad_cnn.train import Callback, Progress
 
-__all__ = ["Cancelled", "Control"]
+__all__ = ["CanceledError", "Control"]
 
 POLL_SECONDS = 0.05
 
 
-class Cancelled(Exception):  # noqa: N818  # an event, not an error
+class CanceledError(Exception):  # an event, not an error
     """The run is canceled, and leaves no model."""
 
 
@@ -58,7 +58,7 @@ class Control(Callback):
             self.heed()
 
     def heed(self) -> None:
-        """Return when there is a batch to do; raise Cancelled if the run is to end."""
+        """Return when there is a batch to do; raise CanceledError if the run is to end."""
         while not self._may_go_on():
             self.sleep(POLL_SECONDS)
         self._looked = self.now()
@@ -68,7 +68,7 @@ class Control(Callback):
             run = runs.get(session, self.run_id)
             wanted, steps = run.wanted, run.steps
         if wanted == "cancel":
-            raise Cancelled
+            raise CanceledError
         if wanted == "run":
             if self._paused:
                 self._become("running")

@@ -17,7 +17,7 @@ from tinygrad_cnn.studio import model_files, report
 from tinygrad_cnn.studio.settings import StudioSettings
 from tinygrad_cnn.studio.store import ConflictError, NotFoundError, Store, models, points, runs
 from tinygrad_cnn.studio.store.tables import RunState
-from tinygrad_cnn.studio.training.control import Cancelled, Control
+from tinygrad_cnn.studio.training.control import CanceledError, Control
 from tinygrad_cnn.studio.training.lock import FileLock
 from tinygrad_cnn.studio.training.preparation import Preparation, prepare
 from tinygrad_cnn.studio.training.reporting import Reporter, epoch_payload
@@ -70,7 +70,7 @@ def work(store: Store, settings: StudioSettings, run_id: int) -> None:
             return
     try:
         _train(store, settings, run_id)
-    except Cancelled:
+    except CanceledError:
         _end(store, run_id, "cancelled")
     except HOPELESS as error:
         _end(store, run_id, "failed", str(error) or type(error).__name__)
@@ -95,7 +95,7 @@ def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Report
     with store.session() as session:
         found = runs.get(session, run_id)
         if found.state in runs.ENDED:  # it ended while waiting or loading data
-            raise Cancelled
+            raise CanceledError
         again = found.started is not None
         run = runs.set_state(session, run_id, "running")
         run.epoch = len(history)
@@ -126,7 +126,7 @@ def _finish(store: Store, run_id: int, preparation: Preparation, step: int) -> N
     with store.session() as session:
         run = runs.get(session, run_id)
         if run.wanted == "cancel":
-            raise Cancelled
+            raise CanceledError
         model = models.add(
             session,
             name=run.name,
