@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tinygrad_cnn.experiments import experiment as experiment_module
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid, slug
 from tinygrad_cnn.experiments.fingerprint import fingerprint
-from tinygrad_cnn.experiments.gallery import load_file
 from tinygrad_cnn.experiments.results import Measurement, Results, Spread
+from tinygrad_cnn.support.modules import load_file
 
 LABELS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1)
 NUMBERS = st.floats(width=32)  # nine digits hold them

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_cnn.bench.profile import OpCall, names
 from tinygrad_cnn.bench.report import BenchmarkReport, Profile, Roofs
 from tinygrad_cnn.support.files import atomic_write
+from tinygrad_cnn.support.modules import needs_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,10 +17,6 @@ __all__ = ["draw_roofline"]
 
 FORWARD, BACKWARD, GREY, ROOF = "#2b6777", "#c1440e", "#5c5c5c", "#1f1f1f"
 GIGA = 1e9
-MISSING = (
-    "drawing the roofline needs the module '{}', which is not installed: "
-    'pip install "tinygrad_cnn[plots]"'
-)
 
 
 def draw_roofline(report: BenchmarkReport, path: str | os.PathLike[str]) -> None:
@@ -52,11 +49,9 @@ def draw_roofline(report: BenchmarkReport, path: str | os.PathLike[str]) -> None
             chosen[profile.workload.name] = profile, roofs  # the last profile has the most threads
     if not chosen:
         raise ValueError("draw_roofline: the report has no ops")
-    try:
+    with needs_extra("plots", "drawing the roofline"):
         from matplotlib import rc_context
         from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(MISSING.format(error.name), name=error.name) from error
     from tinygrad_cnn.train.plots import STYLE
 
     with rc_context(STYLE | {"font.size": 9, "lines.linewidth": 1.5}):

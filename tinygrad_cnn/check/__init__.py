@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_cnn.check.errors import GradientMismatch, OpCheckError, OpGradientError
 from tinygrad_cnn.check.gradients import check_gradients
 from tinygrad_cnn.check.report import GradientReport, InputReport, OperandReport, OpReport
+from tinygrad_cnn.support.modules import needs_extra
 
 if TYPE_CHECKING:
     from tinygrad_cnn.check import strategies
@@ -35,14 +36,8 @@ _LATE = {"check_op": "ops", "strategies": "strategies"}
 def __getattr__(name: str) -> Any:
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
+    with needs_extra("check", f"check.{name}"):
         module = importlib.import_module(f"{__name__}.{_LATE[name]}")
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"check.{name} needs the module {error.name!r}, which is not installed: "
-            'pip install "tinygrad_cnn[check]"',
-            name=error.name,
-        ) from error
     return module if name == _LATE[name] else getattr(module, name)
 
 

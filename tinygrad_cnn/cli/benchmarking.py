@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from tinygrad_cnn.bench.benchmark import (
     find_frameworks,
     measure,
 )
-from tinygrad_cnn.bench.figure import MISSING, draw_roofline
+from tinygrad_cnn.bench.figure import draw_roofline
 from tinygrad_cnn.bench.machine import Machine, cores, describe
 from tinygrad_cnn.bench.profile import OpCall, names
 from tinygrad_cnn.bench.report import (
@@ -36,6 +35,7 @@ from tinygrad_cnn.bench.sides import NUMPY, OURS, parse_peers, parse_pythons
 from tinygrad_cnn.bench.workloads import select
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
 from tinygrad_cnn.cli.errors import INTERRUPTED
+from tinygrad_cnn.support.modules import needs_extra
 
 __all__ = ["bench"]
 
@@ -121,8 +121,8 @@ def _check_figure(figure: Path, plan: BenchmarkPlan) -> None:
         raise ValueError(f"bench: --figure {figure}: there is nothing to draw, as {lacking}")
     if not figure.parent.is_dir():
         raise FileNotFoundError(f"bench: --figure {figure}: there is no folder {figure.parent}")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ModuleNotFoundError(MISSING.format("matplotlib"), name="matplotlib")
+    with needs_extra("plots", "drawing the roofline"):
+        import matplotlib  # noqa: F401
 
 
 def _threads(text: str | None, quick: bool) -> tuple[int, ...]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +11,7 @@ from rich.text import Text
 
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
 from tinygrad_cnn.core.op import OPS, Op
+from tinygrad_cnn.support.modules import load_file
 
 __all__ = ["check"]
 
@@ -75,7 +73,7 @@ def _chosen(named: Sequence[str]) -> list[Op[Any]]:
     for name in named:
         if name.endswith(".py"):
             before = set(OPS)
-            _run(Path(name))
+            load_file(name)
             declared = {n: op for n, op in OPS.items() if n not in before}
             if not declared:
                 raise ValueError(f"{name}: registers no op")
@@ -87,18 +85,6 @@ def _chosen(named: Sequence[str]) -> list[Op[Any]]:
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"there is no op {name!r}{hint}")
     return list(chosen.values())
-
-
-def _run(path: Path) -> None:
-    """Import the Python file at `path`."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path}: is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)
-    spec.loader.exec_module(module)
 
 
 def _widths(columns: Sequence[str], ops: Sequence[Op[Any]]) -> list[int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tinygrad_cnn.data.errors import DataError, require
+from tinygrad_cnn.data.errors import DataError
+from tinygrad_cnn.support.modules import needs_extra
 
 __all__ = ["cache", "download"]
 
@@ -42,7 +43,8 @@ def download(name: str, url: str, sha256: Mapping[str, str], instead: str) -> Pa
     >>> download("letters", "https://example.org/", hashes, "make")  # downloads  # doctest: +SKIP
     PosixPath('/home/me/.cache/tinygrad_cnn/letters')
     """
-    pooch = require("pooch", f"downloading {name}")
+    with needs_extra("data", f"downloading {name}"):
+        import pooch
     folder = cache(name)
     for file, expected in sha256.items():
         address = f"{url.rstrip('/')}/{file}"
@@ -58,4 +60,6 @@ def download(name: str, url: str, sha256: Mapping[str, str], instead: str) -> Pa
 
 def cache(name: str) -> Path:
     """Return the user's cache folder of a set, used by `download`; it may not exist."""
-    return Path(require("pooch", f"downloading {name}").os_cache("tinygrad_cnn"), name)
+    with needs_extra("data", f"downloading {name}"):
+        import pooch
+    return Path(pooch.os_cache("tinygrad_cnn"), name)

@@ -1,14 +1,13 @@
-"""Errors: invalid data, or a missing optional package."""
+"""Errors: invalid data."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DataError", "check_finite", "require"]
+__all__ = ["DataError", "check_finite"]
 
 
 class DataError(ValueError):
@@ -52,43 +51,3 @@ def check_finite(array: NDArray[Any], name: str) -> None:
     position = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
     where = f"[{', '.join(map(str, position))}]" if position else ""
     raise DataError(f"{name}{where} is {array[tuple(position)]}; expected finite numbers")
-
-
-def require(module: str, purpose: str) -> Any:
-    """Import a module of the extra ``data`` at its first use.
-
-    Parameters
-    ----------
-    module : str
-        The module to import, dotted or not.
-    purpose : str
-        The feature that needs it: the subject of the error message.
-
-    Returns
-    -------
-    module
-        The imported module.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        If it is not installed; the message has the command to install it.
-
-    Examples
-    --------
-    >>> require("json", "reading settings").loads("[1]")
-    [1]
-    >>> require("no_such_module", "downloading MNIST")
-    Traceback (most recent call last):
-        ...
-    ModuleNotFoundError: downloading MNIST needs the module 'no_such_module', which is not \
-installed: pip install "tinygrad_cnn[data]"
-    """
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{purpose} needs the module {error.name!r}, which is not installed: "
-            'pip install "tinygrad_cnn[data]"',
-            name=error.name,
-        ) from error

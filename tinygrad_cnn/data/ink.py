@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.data.errors import DataError, require
+from tinygrad_cnn.data.errors import DataError
+from tinygrad_cnn.support.modules import needs_extra
 
 __all__ = ["as_mnist"]
 
@@ -92,12 +93,13 @@ def _is_mnist(ink: NDArray[np.floating[Any]]) -> bool:
 
 def _fitted(ink: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Scale the longer side to 20 pixels."""
-    pillow: Any = require("PIL.Image", "reading image files")
+    with needs_extra("data", "reading image files"):
+        import PIL.Image
     h, w = ink.shape
     scale = BOX / max(h, w)
     size = max(1, round(w * scale)), max(1, round(h * scale))
-    image = pillow.fromarray(ink.astype(np.float32))
-    scaled = np.asarray(image.resize(size, pillow.Resampling.BICUBIC), np.float64)
+    image = PIL.Image.fromarray(ink.astype(np.float32))
+    scaled = np.asarray(image.resize(size, PIL.Image.Resampling.BICUBIC), np.float64)
     return np.clip(scaled, 0.0, 1.0)
 
 

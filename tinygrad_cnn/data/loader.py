@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.data.dataset import Dataset
 from tinygrad_cnn.data.errors import check_finite
-from tinygrad_cnn.support.arguments import native
+from tinygrad_cnn.support.arguments import native, whole
 
 __all__ = ["DataLoader", "Transform"]
 
@@ -57,7 +57,7 @@ class DataLoader:
     Raises
     ------
     TypeError
-        If the set, the batch size or the seed has another type.
+        If the set or the transform has another type.
     ValueError
         If the set is empty, images and labels differ in number, `batch_size` is below 1, `seed`
         is negative, or `drop_last` leaves no batch; `DataError` if images or labels have NaN or
@@ -90,7 +90,7 @@ class DataLoader:
         self._images, self._labels = _arrays(dataset)
         count = len(self._images)
         if batch_size is not None:
-            batch_size = _at_least(1, "batch_size", batch_size)
+            batch_size = whole("DataLoader", "batch_size", batch_size)
             if drop_last and batch_size > count:
                 raise ValueError(
                     f"DataLoader: batch_size is {batch_size} but there are {count} examples: "
@@ -102,7 +102,7 @@ class DataLoader:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.drop_last = drop_last
-        self.seed = _at_least(0, "seed", seed)
+        self.seed = whole("DataLoader", "seed", seed, 0)
         self.transform = transform
         self._epoch = 0
 
@@ -113,12 +113,12 @@ class DataLoader:
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
-        self._epoch = _at_least(0, "epoch", epoch)
+        self._epoch = whole("DataLoader", "epoch", epoch, 0)
 
     def __len__(self) -> int:
         size = self.batch_size or len(self._images)
-        whole, rest = divmod(len(self._images), size)
-        return whole + (rest > 0 and not self.drop_last)
+        full, rest = divmod(len(self._images), size)
+        return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         # Not a generator: the epoch must increase when iter() is called, not later.
@@ -193,11 +193,3 @@ def _as_floats(images: NDArray[Any]) -> NDArray[Any]:
         return images
     floats: NDArray[Any] = np.divide(images, np.float32(255), dtype=np.float32)  # in one pass
     return floats
-
-
-def _at_least(least: int, name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"DataLoader: {name} is {value!r}; expected an integer")
-    if value < least:
-        raise ValueError(f"DataLoader: {name} is {value}; expected at least {least}")
-    return int(value)

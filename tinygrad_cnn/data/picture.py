@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.data.errors import DataError, require
+from tinygrad_cnn.data.errors import DataError
 from tinygrad_cnn.data.ink import SIDE, as_mnist
+from tinygrad_cnn.support.modules import needs_extra
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -105,8 +106,9 @@ def read_image(
     if channels == 1:
         image = image.convert("L")
     if size is not None and image.size != size[::-1]:
-        pillow: Any = require("PIL.Image", "reading image files")
-        image = image.resize(size[::-1], pillow.Resampling.BILINEAR)
+        import PIL.Image
+
+        image = image.resize(size[::-1], PIL.Image.Resampling.BILINEAR)
     if channels == 3:
         image = image.convert("RGB")
     pixels: NDArray[np.uint8] = np.atleast_3d(np.asarray(image, np.uint8))
@@ -147,12 +149,13 @@ def plain_picture(picture: Image, longest: int | None = None, alpha: bool = True
     >>> plain_picture(Image.new("RGBA", (40, 20)), longest=10)
     <PIL.Image.Image image mode=RGB size=10x5 at 0x...>
     """
-    operations: Any = require("PIL.ImageOps", "reading image files")
+    from PIL.ImageOps import exif_transpose
+
     if longest is not None:
         picture.draft(None, (longest, longest))  # JPEG decodes at a reduced size
     if picture.mode == "I" and picture.format == "TIFF":
         raise DataError("it has integers of 32 bits a pixel; expected 8 or 16, or floats")
-    image: Image = operations.exif_transpose(picture)
+    image: Image = exif_transpose(picture)
     mode = image.mode.partition(";")[0]  # "I;16" and "I;16B" as "I"
     if mode in _DEEP:
         image = _eight_bits(image)
@@ -167,11 +170,12 @@ def plain_picture(picture: Image, longest: int | None = None, alpha: bool = True
 
 
 def _opened(path: Path, alpha: bool) -> Image:
-    pillow: Any = require("PIL.Image", "reading image files")
+    with needs_extra("data", "reading image files"):
+        import PIL.Image
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     try:
-        with pillow.open(path, formats=tuple(FORMATS)) as opened:
+        with PIL.Image.open(path, formats=tuple(FORMATS)) as opened:
             return plain_picture(opened, alpha=alpha)
     except Exception as error:  # decoders raise any kind of error on damaged files
         raise DataError(f"{path}: cannot be read as an image: {error}") from error
@@ -179,27 +183,29 @@ def _opened(path: Path, alpha: bool) -> Image:
 
 def _eight_bits(image: Image) -> Image:
     """Convert 16-bit or float gray to "L", or to "LA" if one value is transparent."""
-    pillow: Any = require("PIL.Image", "reading image files")
+    import PIL.Image
+
     values = np.asarray(image)
     most = 1 if image.mode == "F" else 65535
     if not (values.min() >= 0 and values.max() <= most):  # false for NaN
         raise DataError(
             f"its values run from {values.min()} to {values.max()}; expected 0 to {most}"
         )
-    gray = pillow.fromarray(np.rint(values * (255.0 / most)).astype(np.uint8))
+    gray = PIL.Image.fromarray(np.rint(values * (255.0 / most)).astype(np.uint8))
     clear = image.info.get("transparency")
     if clear is None:
-        return gray  # type: ignore[no-any-return]  # Pillow is imported by name
-    opacity = pillow.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
-    merged: Image = pillow.merge("LA", (gray, opacity))
+        return gray
+    opacity = PIL.Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
+    merged: Image = PIL.Image.merge("LA", (gray, opacity))
     return merged
 
 
 def _on_paper(image: Image) -> Image:
     """Blend an "RGBA" picture onto white or, if it would vanish there, onto black."""
-    pillow: Any = require("PIL.Image", "reading image files")
-    white: Image = pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image)
+    import PIL.Image
+
+    white: Image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
     if np.asarray(white.convert("L")).min() < _PAPER or not np.asarray(image)[..., 3].any():
         return white
-    black: Image = pillow.alpha_composite(pillow.new("RGBA", image.size, "black"), image)
+    black: Image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "black"), image)
     return black

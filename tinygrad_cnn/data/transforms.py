@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.data.loader import Transform
 from tinygrad_cnn.data.warp import sample, smooth
+from tinygrad_cnn.support.arguments import number, positive, share, whole
 
 __all__ = ["Compose", "Elastic", "Flip", "Normalize", "Rotate", "Shift"]
 
@@ -109,11 +110,7 @@ class Shift:
     max_pixels: int
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.max_pixels, int | np.integer)
-        if not whole or isinstance(self.max_pixels, bool) or self.max_pixels < 0:
-            raise ValueError(
-                f"Shift: max_pixels is {self.max_pixels!r}; expected an integer from 0"
-            )
+        whole("Shift", "max_pixels", self.max_pixels, 0)
 
     def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:
         """Shift a batch (B, C, H, W)."""
@@ -153,7 +150,7 @@ class Rotate:
     max_degrees: float
 
     def __post_init__(self) -> None:
-        _check_number("Rotate", "max_degrees", self.max_degrees)
+        number("Rotate", "max_degrees", self.max_degrees)
 
     def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:
         """Rotate a batch (B, C, H, W)."""
@@ -204,10 +201,8 @@ class Elastic:
     sigma: float
 
     def __post_init__(self) -> None:
-        _check_number("Elastic", "alpha", self.alpha)
-        _check_number("Elastic", "sigma", self.sigma)
-        if self.sigma == 0:
-            raise ValueError("Elastic: sigma is 0; expected a positive number")
+        number("Elastic", "alpha", self.alpha)
+        positive("Elastic", "sigma", self.sigma)
 
     def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:
         """Distort a batch (B, C, H, W)."""
@@ -243,8 +238,7 @@ class Flip:
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"Flip: probability is {self.probability}; expected 0 to 1")
+        share("Flip", "probability", self.probability)
 
     def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:
         """Flip a batch (B, C, H, W)."""
@@ -298,8 +292,3 @@ def _check(name: str, images: Images) -> None:
             f"{name}: got {images.dtype} of shape {images.shape}; "
             "expected float32 or float64 of shape (B, C, H, W)"
         )
-
-
-def _check_number(name: str, field: str, value: float) -> None:
-    if not 0 <= value < np.inf:
-        raise ValueError(f"{name}: {field} is {value}; expected a finite number from 0")

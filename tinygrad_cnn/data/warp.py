@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.support.arguments import positive
+
 __all__ = ["sample", "smooth"]
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
@@ -89,8 +91,7 @@ def smooth(fields: Floats, sigma: float) -> Floats:
     >>> smooth(np.array([[0.0, 0.0, 4.0, 0.0, 0.0]]), sigma=1.0).round(2)
     array([[0.09, 0.39, 0.64, 0.39, 0.09]])
     """
-    if not 0 < sigma < np.inf:
-        raise ValueError(f"smooth: sigma is {sigma}; expected a positive number")
+    positive("smooth", "sigma", sigma)
     rows, columns = (_gaussian(n, sigma).astype(fields.dtype) for n in fields.shape[-2:])
     smoothed: Floats = rows @ (fields @ columns)  # both are symmetric
     return smoothed

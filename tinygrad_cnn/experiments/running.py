@@ -22,9 +22,9 @@ from tinygrad_cnn.bench.process import LIMITS
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.experiments.experiment import Record, Unavailable
 from tinygrad_cnn.experiments.fingerprint import difference, provenance
-from tinygrad_cnn.experiments.gallery import load_file
 from tinygrad_cnn.experiments.results import Measurement, Results
 from tinygrad_cnn.experiments.runs import ExperimentRun, FinishedRuns
+from tinygrad_cnn.support.modules import load_file
 
 __all__ = ["DONE", "FAILED", "LACKING", "Outcome", "Watcher", "perform"]
 

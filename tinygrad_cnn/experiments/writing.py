@@ -14,14 +14,11 @@ from tinygrad_cnn.experiments.gallery import NAMES, find
 from tinygrad_cnn.experiments.results import Results
 from tinygrad_cnn.experiments.runs import FinishedRuns
 from tinygrad_cnn.support.files import atomic_write
+from tinygrad_cnn.support.modules import needs_extra
 
 __all__ = ["FOLDER", "PAGE", "digest", "draw_figure", "render_page", "write_page"]
 
 PAGE, FOLDER = "efficiency.md", "efficiency"
-MISSING = (
-    "drawing the figures needs the module '{}', which is not installed: "
-    'pip install "tinygrad_cnn[plots]"'
-)
 HEAD = """# Efficiency
 
 The text's section 0.4, "Efficiency Testing", is a heading without a body. This page fills it: each
@@ -123,11 +120,9 @@ def draw_figure(experiment: Experiment, table: Path) -> Path:
 
     The file's description contains the `digest` of the table.
     """
-    try:
+    with needs_extra("plots", "drawing the figures"):
         from matplotlib import rc_context
         from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(MISSING.format(error.name), name=error.name) from error
     from tinygrad_cnn.train.plots import STYLE
 
     settings = {"font.size": 9, "lines.linewidth": 1.5, "svg.hashsalt": experiment.name}

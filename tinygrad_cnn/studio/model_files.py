@@ -61,8 +61,8 @@ def pack(settings: RunSettings, weights: Mapping[str, NDArray[Any]]) -> bytes:
 
     Examples
     --------
-    >>> from tinygrad_cnn.train import Experiment, TrainingRunSettings
-    >>> made = Experiment.new("digits", "lenet5", TrainingRunSettings())
+    >>> from tinygrad_cnn.train import TrainingRun, TrainingSettings
+    >>> made = TrainingRun.new("digits", "lenet5", TrainingSettings())
     >>> contents = pack(made.settings, made.model.state_dict())
     >>> model, settings = read(contents)
     >>> settings == made.settings, model.summary().parameters

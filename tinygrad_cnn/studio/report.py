@@ -72,8 +72,8 @@ def report(model: Module, settings: RunSettings, test: Dataset) -> ModelReport:
 
     Examples
     --------
-    >>> from tinygrad_cnn.train import Experiment, TrainingRunSettings
-    >>> untrained = Experiment.new("digits", "mlp", TrainingRunSettings())
+    >>> from tinygrad_cnn.train import TrainingRun, TrainingSettings
+    >>> untrained = TrainingRun.new("digits", "mlp", TrainingSettings())
     >>> result = report(untrained.model, untrained.settings, untrained.split.test[:100])
     >>> result["images"], len(result["worst"]), sum(map(sum, result["confusion"]))
     (100, 24, 100)

@@ -20,10 +20,10 @@ With the versions of then it learns the same weights, bit by bit.
 import tinygrad_cnn as tg
 from tinygrad_cnn.train import (
     DataSettings,
-    TrainingRun,
     ModelSettings,
     RunFolder,
     RunSettings,
+    TrainingRun,
     TrainingSettings,
 )
 

@@ -143,7 +143,7 @@ def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> 
     with in_mode(model, training=False), no_grad():
         for batch, (images, labels) in enumerate(loader, start=1):
             outputs = model(Tensor.of(images))
-            value = number(loss(outputs, labels))
+            value = loss_value(loss(outputs, labels))
             if not math.isfinite(value):
                 check_batch(f"evaluate: batch {batch}", images, labels)
             meter.add(value, outputs.array, labels)
@@ -152,7 +152,7 @@ def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> 
     return Evaluation(meter.loss, meter.accuracy, meter.confusion)
 
 
-def number(loss: Tensor) -> float:
+def loss_value(loss: Tensor) -> float:
     """Return the result of a loss function as a float; ValueError if it is not one number."""
     if getattr(loss, "size", 0) != 1:
         came = f"shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__

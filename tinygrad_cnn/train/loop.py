@@ -13,6 +13,7 @@ from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import LRScheduler, Optimizer, clip_grad_norm_
+from tinygrad_cnn.support.arguments import whole
 from tinygrad_cnn.train.evaluation import (
     Batches,
     Loss,
@@ -20,7 +21,7 @@ from tinygrad_cnn.train.evaluation import (
     check_batch,
     evaluate,
     in_mode,
-    number,
+    loss_value,
 )
 from tinygrad_cnn.train.history import Epoch, History
 
@@ -154,8 +155,7 @@ def fit(
     >>> history[2].loss < history[0].loss
     True
     """
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"fit: epochs is {epochs!r}, expected a whole number from 1 up")
+    whole("fit", "epochs", epochs)
     if history is None:
         history = History()
     elif isinstance(loader, DataLoader):
@@ -169,7 +169,7 @@ def fit(
             for batch, (images, labels) in enumerate(loader, start=1):
                 outputs = model(Tensor.of(images))
                 error = loss(outputs, labels)
-                value = number(error)
+                value = loss_value(error)
                 rate = optimizer.lr
                 if not math.isfinite(value):
                     check_batch(f"fit: epoch {epoch}, batch {batch}", images, labels)

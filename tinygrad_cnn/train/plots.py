@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn.support.files import atomic_write
+from tinygrad_cnn.support.modules import needs_extra
 from tinygrad_cnn.train.history import History
 
 if TYPE_CHECKING:
@@ -69,16 +70,10 @@ def plot_history(
     """
     if not history:
         raise ValueError("plot_history: the history has no epoch")
-    try:
+    with needs_extra("plots", "drawing curves"):
         from matplotlib import rc_context
         from matplotlib.figure import Figure
         from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"drawing curves needs the module {error.name!r}, which is not installed: "
-            'pip install "tinygrad_cnn[plots]"',
-            name=error.name,
-        ) from error
     with rc_context(STYLE):
         figure = Figure(figsize=(9.0, 3.8), dpi=150, layout="constrained")
         left, right = figure.subplots(1, 2)

@@ -246,9 +246,9 @@ class RunSettings:
     --------
     >>> from tinygrad_cnn.data import digits
     >>> settings = RunSettings(
-    ...     data=DataRunSettings.of(digits(), "digits"),
-    ...     model=ModelRunSettings(name="lenet5"),
-    ...     training=TrainingRunSettings(epochs=3),
+    ...     data=DataSettings.of(digits(), "digits"),
+    ...     model=ModelSettings(name="lenet5"),
+    ...     training=TrainingSettings(epochs=3),
     ... )
     >>> settings.data.input_shape, [round(mean, 4) for mean in settings.data.mean]
     ((1, 28, 28), [0.1311])

@@ -82,7 +82,7 @@ class TrainingRun:
     Examples
     --------
     >>> from dataclasses import replace
-    >>> first = TrainingRun.new("digits", "mlp", TrainingRunSettings(epochs=1))
+    >>> first = TrainingRun.new("digits", "mlp", TrainingSettings(epochs=1))
     >>> few = Split(first.split.train[:320], first.split.test)
     >>> settings = replace(first.settings, data=first.settings.data.of_split(few))
     >>> second = TrainingRun(settings, few, weights=first.model.state_dict())

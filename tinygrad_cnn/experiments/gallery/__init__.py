@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from types import ModuleType
 
 from tinygrad_cnn.experiments.experiment import Experiment
+from tinygrad_cnn.support.modules import load_file
 
-__all__ = ["NAMES", "find", "load_file"]
+__all__ = ["NAMES", "find"]
 
 NAMES = (
     "activations",
@@ -59,18 +56,3 @@ def find(name: str) -> Experiment:
     if not isinstance(experiment, Experiment):
         raise ValueError(f"{name}: has no Experiment called 'experiment'")
     return experiment
-
-
-def load_file(path: str) -> ModuleType:
-    """Load a Python file as a module; FileNotFoundError if it does not exist."""
-    whole = Path(path).resolve()
-    if not whole.is_file():
-        raise FileNotFoundError(f"experiment: there is no file {path}")
-    name = f"tinygrad_cnn_experiment_{whole.stem}"
-    spec = spec_from_file_location(name, whole)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and similar tools look it up there
-    spec.loader.exec_module(module)
-    return module

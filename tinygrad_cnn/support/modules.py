@@ -1,0 +1,62 @@
+"""Imports of optional packages and of users' files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+__all__ = ["load_file", "needs_extra"]
+
+
+@contextmanager
+def needs_extra(extra: str, purpose: str) -> Iterator[None]:
+    """Name the extra to install if a module imported inside the block is missing.
+
+    Parameters
+    ----------
+    extra : str
+        The extra of this package that has the module.
+    purpose : str
+        The feature that needs it: the subject of the error message.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If a module is not installed; the message has the command to install it.
+
+    Examples
+    --------
+    >>> with needs_extra("plots", "drawing curves"):
+    ...     import no_such_module
+    Traceback (most recent call last):
+        ...
+    ModuleNotFoundError: drawing curves needs the module 'no_such_module', which is not \
+installed: pip install "tinygrad_cnn[plots]"
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{purpose} needs the module {error.name!r}, which is not installed: "
+            f'pip install "tinygrad_cnn[{extra}]"',
+            name=error.name,
+        ) from error
+
+
+def load_file(path: str | Path) -> ModuleType:
+    """Import a Python file; FileNotFoundError if it does not exist."""
+    whole = Path(path).resolve()
+    if not whole.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    name = f"tinygrad_cnn_file_{whole.stem}"
+    spec = spec_from_file_location(name, whole)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and similar tools look it up there
+    spec.loader.exec_module(module)
+    return module
