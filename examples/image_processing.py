@@ -42,31 +42,31 @@ def filtered(channels: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     half = len(kernel) // 2
     x = np.pad(channels, ((0, 0), (half, half), (half, half)), mode="edge")
     w = kernel.astype(x.dtype)[np.newaxis, np.newaxis]  # (1, 1, K, K)
-    return tg.conv2d(x[:, np.newaxis], w)[:, 0]  # the channels are a batch of grey images
+    return tg.conv2d(x[:, np.newaxis], w)[:, 0]  # the channels are a batch of gray images
 
 
 def process(image: np.ndarray) -> dict[str, np.ndarray]:
-    """Return every result by its name, colour ones as (H, W, 3), others as (H, W)."""
-    colour = image.transpose(2, 0, 1)  # (3, H, W)
-    grey = np.tensordot([0.299, 0.587, 0.114], colour, 1)[np.newaxis].astype(image.dtype)
+    """Return every result by its name, color ones as (H, W, 3), others as (H, W)."""
+    color = image.transpose(2, 0, 1)  # (3, H, W)
+    gray = np.tensordot([0.299, 0.587, 0.114], color, 1)[np.newaxis].astype(image.dtype)
     bell = np.array([1, 8, 28, 56, 70, 56, 28, 8, 1]) / 256  # binomial: nearly a Gaussian
-    edges_x, edges_y = filtered(grey, SOBEL_X)[0], filtered(grey, SOBEL_X.T)[0]
+    edges_x, edges_y = filtered(gray, SOBEL_X)[0], filtered(gray, SOBEL_X.T)[0]
     return {
         "original": image,
-        "blur": filtered(colour, np.outer(bell, bell)).transpose(1, 2, 0),
-        "sharpen": filtered(colour, SHARPEN).transpose(1, 2, 0),
-        "max pooling": tg.maxpool(colour[np.newaxis], POOL)[0].transpose(1, 2, 0),
+        "blur": filtered(color, np.outer(bell, bell)).transpose(1, 2, 0),
+        "sharpen": filtered(color, SHARPEN).transpose(1, 2, 0),
+        "max pooling": tg.maxpool(color[np.newaxis], POOL)[0].transpose(1, 2, 0),
         "edges across": edges_x,
         "edges down": edges_y,
         "edge strength": np.hypot(edges_x, edges_y),
-        "average pooling": tg.avgpool(colour[np.newaxis], POOL)[0].transpose(1, 2, 0),
+        "average pooling": tg.avgpool(color[np.newaxis], POOL)[0].transpose(1, 2, 0),
     }
 
 
 CAPTIONS = {
     "original": "384 × 384 pixels",
     "blur": "conv2d, 9 × 9 binomial kernel",
-    "sharpen": "conv2d, 5 at the centre, −1 beside it",
+    "sharpen": "conv2d, 5 at the center, −1 beside it",
     "max pooling": f"maxpool, windows of {POOL} × {POOL}",
     "edges across": "conv2d, Sobel: right − left",
     "edges down": "conv2d, Sobel: below − above",

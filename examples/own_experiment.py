@@ -23,7 +23,7 @@ import numpy as np
 import tinygrad_cnn as tg
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
 from tinygrad_cnn.experiments.gallery.common import train
-from tinygrad_cnn.experiments.page import COLOURS, draw_curve, name_lines
+from tinygrad_cnn.experiments.page import COLORS, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.experiments.running import perform
 from tinygrad_cnn.experiments.runs import FinishedRuns
@@ -46,8 +46,8 @@ def figure(results: Results, figure: Figure) -> None:
     """Draw the accuracy against epochs and against seconds."""
     panels = figure.subplots(1, 2, sharey=True)
     for axes, seconds in zip(panels, (False, True), strict=True):
-        for variant, colour in zip(results.variants, COLOURS, strict=False):
-            draw_curve(axes, results, variant, "test_accuracy", colour=colour, label=variant,
+        for variant, color in zip(results.variants, COLORS, strict=False):
+            draw_curve(axes, results, variant, "test_accuracy", color=color, label=variant,
                        seconds=seconds)  # fmt: skip
         axes.set_xlabel("seconds" if seconds else "epochs")
         axes.set_ylim(0.8, 1.0)

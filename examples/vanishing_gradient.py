@@ -1,7 +1,7 @@
 """A deep sigmoid network that does not learn: its drawing says why, and ReLU cures it.
 
 The derivative of a sigmoid is at most 1/4 (eq 45), and a gradient that flows back through ten of
-them is multiplied by it ten times. Coloured by the norm of the gradient, the layers fade from the
+them is multiplied by it ten times. Colored by the norm of the gradient, the layers fade from the
 loss to the input, and the first are marked as vanishing. ReLU's derivative is 0 or 1, and with He's
 initial weights the norms stay level.
 
@@ -34,7 +34,7 @@ def batch(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def drawn(model: nn.MLP) -> Drawing:
-    """Return the drawing of one batch's loss, coloured by gradient."""
+    """Return the drawing of one batch's loss, colored by gradient."""
     images, labels = batch(64)
     loss = tg.cross_entropy(model(images), labels)
     return tg.draw(loss, depth=1, heat="gradient", names=model, title=f"{model.activation} network")

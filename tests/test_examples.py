@@ -66,8 +66,8 @@ def test_image_processing_equals_scipy_and_draws_a_figure(load: Load, tmp_path: 
     example = load("image_processing")
     results = example.main(tmp_path)
     image = example.photograph()
-    grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
-    across, down = (ndimage.sobel(grey, axis, mode="nearest") for axis in (1, 0))
+    gray = image @ np.array([0.299, 0.587, 0.114], np.float32)
+    across, down = (ndimage.sobel(gray, axis, mode="nearest") for axis in (1, 0))
     bell = np.array([math.comb(8, k) for k in range(9)]) / 2**8
     blurred = ndimage.correlate1d(image, bell, 0, mode="nearest")
     blurred = ndimage.correlate1d(blurred, bell, 1, mode="nearest")

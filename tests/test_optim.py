@@ -1,4 +1,4 @@
-"""Optimisers: their definitions written out, exact resumption, and what they refuse."""
+"""Optimizers: their definitions written out, exact resumption, and what they refuse."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_defaults_are_pytorchs() -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimiser_finds_the_minimum_of_a_quadratic(name: str) -> None:
+def test_every_optimizer_finds_the_minimum_of_a_quadratic(name: str) -> None:
     """½ xᵀA x − bᵀx has its minimum where A x = b."""
     a, b = np.array([[3.0, 1.0], [1.0, 2.0]]), np.array([1.0, -1.0])
     x = nn.Parameter(np.array([2.0, 2.0]))
@@ -125,14 +125,14 @@ def test_every_optimiser_finds_the_minimum_of_a_quadratic(name: str) -> None:
 
 def test_weight_decay_of_sgd_is_the_gradient_of_half_the_squared_norm() -> None:
     start, _ = problem(0)
-    decayed, penalised = nn.Parameter(start), nn.Parameter(start)
+    decayed, penalized = nn.Parameter(start), nn.Parameter(start)
     first = optim.SGD([decayed], 0.1, weight_decay=0.3)
-    second = optim.SGD([penalised], 0.1)
-    for p, penalty in ((decayed, 0.0), (penalised, 0.3)):
+    second = optim.SGD([penalized], 0.1)
+    for p, penalty in ((decayed, 0.0), (penalized, 0.3)):
         (tg.tanh(p).sum() + penalty / 2 * (p * p).sum()).backward()
     first.step()
     second.step()
-    np.testing.assert_allclose(decayed.array, penalised.array)
+    np.testing.assert_allclose(decayed.array, penalized.array)
 
 
 # --- what a step touches -------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_a_state_is_a_copy_and_so_is_what_is_loaded() -> None:
         (lambda s: s.update({"0.mean": np.zeros(2)}), r"0\.mean is float64"),
     ],
 )
-def test_a_state_of_another_optimiser_is_refused_and_changes_nothing(
+def test_a_state_of_another_optimizer_is_refused_and_changes_nothing(
     change: Callable[[dict[str, Any]], Any], message: str
 ) -> None:
     p = nn.Parameter([1.0, 2.0])
@@ -333,7 +333,7 @@ def test_a_bad_learning_rate_is_refused_later_too_and_keeps_the_old() -> None:
     assert optimizer.lr == 0.1
 
 
-def test_an_optimiser_of_ones_own_needs_update_alone() -> None:
+def test_an_optimizer_of_ones_own_needs_update_alone() -> None:
     class SignDescent(optim.Optimizer):
         def update(self, p: Any, g: Any, state: Any) -> None:
             p -= self.lr * np.sign(g)

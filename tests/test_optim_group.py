@@ -1,4 +1,4 @@
-"""Small parameters are updated together: to the bit as if each had an optimiser of its own."""
+"""Small parameters are updated together: to the bit as if each had an optimizer of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RESTARTS = ["none", "state_dict", "deepcopy", "pickle"]
 
 
 def restarted(optimizer: optim.Optimizer, how: str, make: Make) -> optim.Optimizer:
-    """Return an optimiser that goes on from where this one is."""
+    """Return an optimizer that goes on from where this one is."""
     if how == "none":
         return optimizer
     if how == "state_dict":
@@ -121,7 +121,7 @@ def test_an_update_of_ones_own_is_not_taken_for_elementwise_because_its_base_is(
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_model_shared_by_two_optimisers_is_changed_by_both(name: str) -> None:
+def test_a_model_shared_by_two_optimizers_is_changed_by_both(name: str) -> None:
     parameters = [nn.Parameter([1.0, 2.0]), nn.Parameter([3.0])]
     first, second = OPTIMIZERS[name](parameters), optim.SGD(parameters, 1.0)
     for optimizer in (first, second, first):

@@ -288,7 +288,7 @@ def test_a_bad_argument_is_refused(make: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda o: optim.CosineAnnealingLR(o, 2), optim.ReduceLROnPlateau])
-def test_only_an_optimiser_is_scheduled(make: Any) -> None:
+def test_only_an_optimizer_is_scheduled(make: Any) -> None:
     with pytest.raises(TypeError, match="optimizer is float, expected an Optimizer"):
         make(0.1)
 

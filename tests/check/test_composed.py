@@ -1,4 +1,4 @@
-"""Models, layers, losses and optimisers: whole functions of all that they read, to order 2."""
+"""Models, layers, losses and optimizers: whole functions of all that they read, to order 2."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_loss_of_a_network(loss: str) -> None:
     check_module(network, (2, 4), LOSSES[loss], order=3)
 
 
-# --- optimisers ----------------------------------------------------------------------------------
+# --- optimizers ----------------------------------------------------------------------------------
 
 LR, MOMENTUM, DECAY, EPSILON = 0.25, 0.75, 0.125, 0.5
 BETA1, BETA2, ALPHA = 0.5, 0.75, 0.75
@@ -211,7 +211,7 @@ def rmsprop(p: Any, g: Any, s: dict[str, Any]) -> Any:
 
 P = list[nn.Parameter]
 adaptive = {"lr": LR, "betas": (BETA1, BETA2), "eps": EPSILON, "weight_decay": DECAY}
-OPTIMISERS: dict[str, tuple[Callable[[P], optim.Optimizer], Callable[..., Any]]] = {
+OPTIMIZERS: dict[str, tuple[Callable[[P], optim.Optimizer], Callable[..., Any]]] = {
     "SGD": (lambda p: optim.SGD(p, LR, weight_decay=DECAY), descent),
     "SGD-momentum": (lambda p: optim.SGD(p, LR, MOMENTUM, weight_decay=DECAY), momentum),
     "SGD-nesterov": (lambda p: optim.SGD(p, LR, MOMENTUM, 0.0, DECAY, True), nesterov),
@@ -221,17 +221,17 @@ OPTIMISERS: dict[str, tuple[Callable[[P], optim.Optimizer], Callable[..., Any]]]
 }
 
 
-def test_every_optimiser_is_here() -> None:
+def test_every_optimizer_is_here() -> None:
     public = [getattr(optim, name) for name in optim.__all__]
     found = {value.__name__ for value in public if isinstance(value, type)
              and issubclass(value, optim.Optimizer) and value is not optim.Optimizer}  # fmt: skip
-    assert found == {name.partition("-")[0] for name in OPTIMISERS}
+    assert found == {name.partition("-")[0] for name in OPTIMIZERS}
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_the_step_of_an_optimiser_has_the_value_and_slopes_of_its_formula(name: str) -> None:
-    """The optimiser's own code is differentiated by a complex step, the formula by backward."""
-    make, formula = OPTIMISERS[name]
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_step_of_an_optimizer_has_the_value_and_slopes_of_its_formula(name: str) -> None:
+    """The optimizer's own code is differentiated by a complex step, the formula by backward."""
+    make, formula = OPTIMIZERS[name]
 
     def coded(p: Array, *gradients: Array) -> Array:
         optimizer = make([nn.Parameter(np.zeros(p.shape))])
@@ -257,9 +257,9 @@ def test_the_step_of_an_optimiser_has_the_value_and_slopes_of_its_formula(name: 
     check_gradients(written, *points, order=2)
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_loss_after_a_step_can_be_differentiated_through_it(name: str) -> None:
-    make, formula = OPTIMISERS[name]
+    make, formula = OPTIMIZERS[name]
     x, target = rng(0).standard_normal((4, 3)), np.array([0, 1, 1, 0])
 
     def loss(w: tg.Tensor) -> tg.Tensor:

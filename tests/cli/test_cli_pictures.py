@@ -60,23 +60,23 @@ def apart(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 def as_modes(digit: NDArray[np.uint8]) -> dict[str, Image.Image]:
     """The same digit in all ways that a PNG or JPEG can hold it."""
-    grey = Image.fromarray((large(digit) * 255).astype(np.uint8))
-    black = Image.new("L", grey.size, 0)
-    white = Image.new("L", grey.size, 255)
-    inverted = Image.eval(grey, lambda v: 255 - v)
-    sixteen = np.asarray(grey).astype(np.uint16) * 257
+    gray = Image.fromarray((large(digit) * 255).astype(np.uint8))
+    black = Image.new("L", gray.size, 0)
+    white = Image.new("L", gray.size, 255)
+    inverted = Image.eval(gray, lambda v: 255 - v)
+    sixteen = np.asarray(gray).astype(np.uint16) * 257
     return {
-        "grey.png": grey,
+        "gray.png": gray,
         "inverted.png": inverted,
-        "grey.jpg": grey,
-        "colour.png": grey.convert("RGB"),
-        "colour.jpg": grey.convert("RGB"),
-        "cmyk.jpg": grey.convert("RGB").convert("CMYK"),
-        "palette.png": grey.convert("P"),
+        "gray.jpg": gray,
+        "color.png": gray.convert("RGB"),
+        "color.jpg": gray.convert("RGB"),
+        "cmyk.jpg": gray.convert("RGB").convert("CMYK"),
+        "palette.png": gray.convert("P"),
         "bits16.png": Image.fromarray(sixteen),
-        "black-on-clear.png": Image.merge("LA", (black, grey)),
-        "white-on-clear.png": Image.merge("RGBA", (white, white, white, grey)),
-        "opaque.png": Image.merge("RGBA", (grey, grey, grey, white)),
+        "black-on-clear.png": Image.merge("LA", (black, gray)),
+        "white-on-clear.png": Image.merge("RGBA", (white, white, white, gray)),
+        "opaque.png": Image.merge("RGBA", (gray, gray, gray, white)),
         "blue-on-yellow.png": Image.merge("RGB", (inverted, inverted, white)),
     }
 
@@ -105,13 +105,13 @@ def test_other_models_get_the_picture_as_it_is_stretched(tmp_path: Path) -> None
     pixels = np.zeros((30, 20, 3), np.uint8)
     pixels[:15] = (200, 100, 50)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    colour = read_picture(tmp_path / "a.png", settings((3, 8, 10)))
-    assert colour.shape == (3, 8, 10)
-    assert colour[:, 0, 0].tolist() == [200, 100, 50]
-    assert colour[:, -1, -1].tolist() == [0, 0, 0]
-    grey = read_picture(tmp_path / "a.png", settings((1, 28, 28), classes=3))
-    assert grey.shape == (1, 28, 28)
-    assert grey[0, 0, 0] == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
+    color = read_picture(tmp_path / "a.png", settings((3, 8, 10)))
+    assert color.shape == (3, 8, 10)
+    assert color[:, 0, 0].tolist() == [200, 100, 50]
+    assert color[:, -1, -1].tolist() == [0, 0, 0]
+    gray = read_picture(tmp_path / "a.png", settings((1, 28, 28), classes=3))
+    assert gray.shape == (1, 28, 28)
+    assert gray[0, 0, 0] == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
 
 
 @pytest.mark.parametrize(

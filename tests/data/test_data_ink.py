@@ -65,7 +65,7 @@ def test_size_does_not_matter_much(which: int, side: int) -> None:
 
 
 @given(st.integers(1, 120), st.integers(1, 120), st.integers(0, 40), st.integers(0, 40))
-def test_a_block_of_ink_fits_into_20_and_is_centred(h: int, w: int, top: int, left: int) -> None:
+def test_a_block_of_ink_fits_into_20_and_is_centered(h: int, w: int, top: int, left: int) -> None:
     page = np.zeros((200, 200))
     page[top + 5 : top + 5 + h, left + 5 : left + 5 + w] = 1.0
     result = as_mnist(page, "x")
@@ -77,10 +77,10 @@ def test_a_block_of_ink_fits_into_20_and_is_centred(h: int, w: int, top: int, le
         assert abs(ink @ np.arange(28) / ink.sum() - 14) <= 0.5 + 1e-6
 
 
-@pytest.mark.parametrize("grey", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("gray", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("shape", [(1, 1), (28, 28), (300, 200)])
-def test_a_blank_page_is_refused(grey: float, shape: tuple[int, int]) -> None:
-    page = np.full(shape, grey)
-    page[0, 0] += 0.05 if grey < 1 else 0.0
-    with pytest.raises(DataError, match=r"a\.png: is blank: its grey values differ by [05]% at"):
+def test_a_blank_page_is_refused(gray: float, shape: tuple[int, int]) -> None:
+    page = np.full(shape, gray)
+    page[0, 0] += 0.05 if gray < 1 else 0.0
+    with pytest.raises(DataError, match=r"a\.png: is blank: its gray values differ by [05]% at"):
         as_mnist(page, "a.png")

@@ -30,7 +30,7 @@ def number(value: int, *shape: int) -> Array:
 
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
-    """Ten dogs, 0 to 9, and five cats, 100 to 104, all grey."""
+    """Ten dogs, 0 to 9, and five cats, 100 to 104, all gray."""
     for i in range(10):
         save(tmp_path / "pets" / "dog" / f"{i}.png", number(i))
     for i in range(5):
@@ -81,13 +81,13 @@ def test_train_and_test_folders_are_kept_apart(tmp_path: Path) -> None:
         image_folder(tmp_path)
 
 
-def test_colour_is_three_channels_and_grey_among_it_three_equal_ones(tmp_path: Path) -> None:
-    colours = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+def test_color_is_three_channels_and_gray_among_it_three_equal_ones(tmp_path: Path) -> None:
+    colors = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
     for i in range(2):
-        save(tmp_path / "colour" / f"{i}.png", colours)
-        save(tmp_path / "grey" / f"{i}.png", number(9))
+        save(tmp_path / "color" / f"{i}.png", colors)
+        save(tmp_path / "gray" / f"{i}.png", number(9))
     train = image_folder(tmp_path).train
-    np.testing.assert_array_equal(train.images[0], colours.transpose(2, 0, 1))
+    np.testing.assert_array_equal(train.images[0], colors.transpose(2, 0, 1))
     np.testing.assert_array_equal(train.images[1], number(9, 3, 3, 4))
     assert image_folder(tmp_path, grayscale=True).train.images.shape == (2, 1, 3, 4)
     assert image_folder(tmp_path, grayscale=False).train.images.shape == (2, 3, 3, 4)

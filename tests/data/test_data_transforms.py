@@ -208,7 +208,7 @@ def test_bending_is_simards_formula() -> None:
     np.testing.assert_allclose(Elastic(5, 1.5)(images, rng(4)), expected, atol=1e-12)
 
 
-def test_normalising_subtracts_the_mean_and_divides_by_the_deviation_of_each_channel() -> None:
+def test_normalizing_subtracts_the_mean_and_divides_by_the_deviation_of_each_channel() -> None:
     images = noise(5, 3, 4, 4) * np.array([1, 2, 3])[:, None, None]
     mean, std = images.mean(axis=(0, 2, 3)), images.std(axis=(0, 2, 3))
     result = Normalize(tuple(mean), tuple(std))(images, rng())
@@ -219,7 +219,7 @@ def test_normalising_subtracts_the_mean_and_divides_by_the_deviation_of_each_cha
         Normalize((0, 0), 1)(images, rng())
 
 
-def test_normalising_takes_its_channels_from_any_sequence() -> None:
+def test_normalizing_takes_its_channels_from_any_sequence() -> None:
     given_array: Any = np.array([0.25, 0.5])
     assert Normalize(given_array, 1) == Normalize((0.25, 0.5), 1)
 

@@ -33,7 +33,7 @@ def names_of_marks(drawing) -> dict[str, set[str]]:
     return found
 
 
-def test_colours_follow_the_logarithm_of_the_norm_against_the_median():
+def test_colors_follow_the_logarithm_of_the_norm_against_the_median():
     """Factors of 10 give norms of 1, 10, ..., 10⁸; the median is 10⁴."""
     drawing = tg.draw(chain([10.0] * 8), heat="gradient")
     heat = heat_of(drawing.graph, "gradient", marks_of(drawing.graph))
@@ -286,15 +286,15 @@ def test_a_leaf_with_nan_is_the_first_cause():
     assert names_of_marks(drawing)["first NaN"] == {"x"}
 
 
-# --- colours --------------------------------------------------------------------------------------
+# --- colors --------------------------------------------------------------------------------------
 
 FILLS = [palette.CARD, palette.MODULE, palette.PARAMETER, palette.INPUT, palette.UNKNOWN]
 FILLS += [*DIVERGING, *SEQUENTIAL]
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """The relative luminance of WCAG 2."""
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
 
@@ -314,19 +314,19 @@ def test_what_is_written_can_be_read(mode):
         assert contrast(page, getattr(text, mode)) >= 4.5, text
 
 
-def test_each_colour_of_a_light_page_becomes_one_on_a_dark_page():
-    colours = {palette.INK, palette.FAINT, palette.LINE, palette.FRAME, palette.GRADIENT}
+def test_each_color_of_a_light_page_becomes_one_on_a_dark_page():
+    colors = {palette.INK, palette.FAINT, palette.LINE, palette.FRAME, palette.GRADIENT}
     for fill in FILLS:
-        colours |= {fill.area, fill.border, fill.text, fill.faint}
+        colors |= {fill.area, fill.border, fill.text, fill.faint}
     dark: dict[str, str] = {}
-    for colour in colours:
-        assert dark.setdefault(colour.light, colour.dark) == colour.dark
-        assert f'[fill="{colour.light}"]{{fill:{colour.dark}}}' in palette.style_sheet()
+    for color in colors:
+        assert dark.setdefault(color.light, color.dark) == color.dark
+        assert f'[fill="{color.light}"]{{fill:{color.dark}}}' in palette.style_sheet()
 
 
 @pytest.mark.parametrize(("scale", "middle"), [(DIVERGING, 4), (SEQUENTIAL, 0)])
-def test_scales_are_told_apart_without_colour(scale, middle):
-    """Towards each end it gets darker: so the scale holds in grey, and for any colour blindness."""
+def test_scales_are_told_apart_without_color(scale, middle):
+    """Towards each end it gets darker: so the scale holds in gray, and for any color blindness."""
     light = [luminance(fill.area.light) for fill in scale]
     assert light[middle:] == sorted(light[middle:], reverse=True)
     assert light[: middle + 1] == sorted(light[: middle + 1])

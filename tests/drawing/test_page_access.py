@@ -1,4 +1,4 @@
-"""The page for everybody: screen readers, any screen and colours; and what it must never do."""
+"""The page for everybody: screen readers, any screen and colors; and what it must never do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def file(tmp_path_factory) -> Path:
     return lenet().drawing.render(tmp_path_factory.mktemp("page") / "backprop.html")
 
 
-# --- screen readers, screens, colours ------------------------------------------------------------
+# --- screen readers, screens, colors ------------------------------------------------------------
 
 
 def test_everything_has_a_role_and_a_name_and_each_step_is_said(browser, file):
@@ -60,21 +60,21 @@ def test_no_screen_scrolls_sideways_and_what_plays_stays_in_sight(browser, file,
 def test_text_stands_out_from_its_ground(browser, file, scheme):
     with opened(browser, file, color_scheme=scheme) as page:
         style = page.evaluate_handle("getComputedStyle(document.documentElement)")
-        colours = {
+        colors = {
             name: style.evaluate("(style, name) => style.getPropertyValue(name)", f"--{name}")
             for name in ("ground", "sheet", "ink", "faint", "ahead", "back")
         }
-        grounds = [luminance(colours[name]) for name in ("ground", "sheet")]
+        grounds = [luminance(colors[name]) for name in ("ground", "sheet")]
         assert (max(grounds) < 0.1) == (scheme == "dark")
         for name in ("ink", "faint", "ahead", "back"):
             for ground in grounds:
-                low, high = sorted([luminance(colours[name]), ground])
+                low, high = sorted([luminance(colors[name]), ground])
                 assert (high + 0.05) / (low + 0.05) >= 4.5, name
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Return the relative luminance of "#rrggbb", as WCAG defines it."""
-    channels = [int(colour.strip()[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    channels = [int(color.strip()[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

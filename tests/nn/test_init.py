@@ -1,4 +1,4 @@
-"""Initialisers: the distributions their formulas promise, the same for every run and dtype."""
+"""Initializers: the distributions their formulas promise, the same for every run and dtype."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_the_groups_of_a_seed_are_the_same_kernels_as_before() -> None:
     np.testing.assert_array_equal(layer.weight.array, at_once)
 
 
-def test_an_initialiser_is_used_and_what_it_returns_is_checked() -> None:
+def test_an_initializer_is_used_and_what_it_returns_is_checked() -> None:
     ones = nn.init.constant(1.0)
     layer = nn.Linear(2, 2, rng=rng(), init=ones, bias_init=nn.init.constant(2.0))
     assert layer.weight.array.tolist() == [[1, 1], [1, 1]]
@@ -257,7 +257,7 @@ def test_dropout_after_eval_and_at_rate_zero_changes_and_draws_nothing() -> None
     assert source.bit_generator.state == before
 
 
-# --- batch normalisation -------------------------------------------------------------------------
+# --- batch normalization -------------------------------------------------------------------------
 
 
 @given(st.floats(0.0, 1.0), st.integers(1, 4), SEEDS)

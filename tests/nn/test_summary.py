@@ -92,7 +92,7 @@ def test_it_changes_nothing_and_draws_nothing() -> None:
     assert y.node.scope == "classifier.4"
 
 
-def test_a_double_model_can_be_summarised() -> None:
+def test_a_double_model_can_be_summarized() -> None:
     with tg.default_dtype("float64"):
         model = nn.Linear(3, 2, rng=RNG)
     assert model.summary((3,)).multiply_adds == 6

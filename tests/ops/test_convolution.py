@@ -38,7 +38,7 @@ def test_conv2d_is_scipys_correlation(kernel: tuple[int, int], mode: str) -> Non
     for n, o in np.ndindex(2, 4):
         if mode == "valid":
             expected = sum(correlate2d(x[n, c], w[o, c], "valid") for c in range(3))
-        else:  # where the kernel is even, SciPy centres it one cell earlier: cut it out of "full"
+        else:  # where the kernel is even, SciPy centers it one cell earlier: cut it out of "full"
             full = sum(correlate2d(x[n, c], w[o, c], "full") for c in range(3))
             top, left = kernel[0] // 2, kernel[1] // 2
             expected = full[top : top + 9, left : left + 8]

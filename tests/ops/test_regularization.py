@@ -1,4 +1,4 @@
-"""Dropout and batch normalisation by their formulas."""
+"""Dropout and batch normalization by their formulas."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_the_gradient_at_a_layer_is_that_of_the_rest_of_the_network(name, image,
 
 
 @pytest.mark.parametrize("name", ["lenet5, tanh, average", "mlp"])
-def test_saliency_is_what_a_grey_level_changes(name):
+def test_saliency_is_what_a_gray_level_changes(name):
     run, image, label = network(name), picture(4), 6
     saliency = decode(explain_backward(run, image, label, 2.0).saliency)
     assert saliency.shape == (1, 28, 28)

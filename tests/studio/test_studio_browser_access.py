@@ -56,7 +56,7 @@ def taught(page):
     expect(page.locator(".outcome")).to_contain_text("points")
 
 
-def modelled(page):
+def modeled(page):
     expect(page.get_by_role("heading", name="Confusion matrix")).to_be_visible()
     for box in page.get_by_role("checkbox").all()[:2]:
         box.check()
@@ -80,7 +80,7 @@ SCREENS = {
     "train": ("#/train", trained),
     "apart": ("#/train?runs=1,2&apart=1", trained),
     "teach": ("#/teach?drawing=2", taught),
-    "models": ("#/models", modelled),
+    "models": ("#/models", modeled),
     "docs": ("docs", documented),
 }
 

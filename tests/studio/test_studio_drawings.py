@@ -1,4 +1,4 @@
-"""The drawings over HTTP: kept as they were drawn, labelled, listed, deleted."""
+"""The drawings over HTTP: kept as they were drawn, labeled, listed, deleted."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_drawing_is_kept_with_its_input(client: TestClient, size: int, file_fo
 
 
 @pytest.mark.parametrize("size", [100, 280, 900])
-def test_the_picture_is_a_grey_png_that_is_no_larger_than_it_need_be(
+def test_the_picture_is_a_gray_png_that_is_no_larger_than_it_need_be(
     client: TestClient, size: int
 ) -> None:
     add(client, seven(size))
@@ -155,13 +155,13 @@ def test_drawings_are_listed_in_parts(client: TestClient) -> None:
     for chosen, total, ids in [
         ({}, 6, [6, 5, 4, 3, 2, 1]),
         ({"offset": 1, "limit": 2}, 6, [5, 4]),
-        ({"labelled": "true"}, 3, [6, 4, 2]),
-        ({"labelled": "false", "offset": 2}, 3, [1]),
+        ({"labeled": "true"}, 3, [6, 4, 2]),
+        ({"labeled": "false", "offset": 2}, 3, [1]),
         ({"offset": 100}, 6, []),
     ]:
         listed = client.get("/api/drawings", params=chosen).json()
         assert (listed["total"], [each["id"] for each in listed["drawings"]]) == (total, ids)
-    for odd in ({"limit": 0}, {"limit": 201}, {"offset": -1}, {"offset": 2**70}, {"labelled": "x"}):
+    for odd in ({"limit": 0}, {"limit": 201}, {"offset": -1}, {"offset": 2**70}, {"labeled": "x"}):
         problem(client.get("/api/drawings", params=odd), 422, "invalid")
 
 
@@ -192,7 +192,7 @@ def test_a_change_that_cannot_be_changes_nothing(client: TestClient, body: objec
     assert client.get("/api/drawings/1").json() == before
 
 
-def test_every_fifth_labelled_drawing_is_told_to_be_held_back(client: TestClient) -> None:
+def test_every_fifth_labeled_drawing_is_told_to_be_held_back(client: TestClient) -> None:
     for number in range(10):
         add(client, **({} if number == 9 else {"label": 3}))
     told = {

@@ -128,12 +128,12 @@ def test_a_request_keeps_which_drawings_there_were(studio: tuple[Store, StudioSe
     assert request["held_back"] == [id for id in ids if id % 5 == 0]
 
 
-def test_with_no_labelled_drawing_there_is_nothing_to_learn(
+def test_with_no_labeled_drawing_there_is_nothing_to_learn(
     studio: tuple[Store, StudioSettings],
 ) -> None:
     store, _ = studio
     draw(store, 3, label=False)
-    with pytest.raises(ConflictError, match="no labelled drawing to learn"):
+    with pytest.raises(ConflictError, match="no labeled drawing to learn"):
         teach(store)
 
 

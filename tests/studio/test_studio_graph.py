@@ -138,7 +138,7 @@ def test_probabilities_are_those_that_a_prediction_gives(client):
         ("layers", {"input": "AAAA"}, "body.input"),
         ("layers", {"model": 0}, "body.model"),
         ("layers", {"temperature": 0}, "body.temperature"),
-        ("layers", {"colour": "red"}, "body.colour"),
+        ("layers", {"color": "red"}, "body.color"),
         ("cell", {"layer": "conv9", "cell": [0, 0, 0]}, "no layer 'conv9'"),
         ("cell", {"layer": "conv1", "cell": [0, 28, 0]}, "but conv1 gives 6 × 28 × 28"),
         ("cell", {"layer": "conv1", "cell": []}, "body.cell"),

@@ -155,10 +155,10 @@ def test_a_damaged_file_is_decoded_or_refused(kind: str, data: st.DataObject) ->
     assert (result.shape, result.dtype) == ((28, 28), np.uint8)
 
 
-@pytest.mark.parametrize("colour", [0, 255, 128])
-def test_an_empty_sheet_is_blank(colour: int) -> None:
+@pytest.mark.parametrize("color", [0, 255, 128])
+def test_an_empty_sheet_is_blank(color: int) -> None:
     with pytest.raises(Problem, match="the picture: is blank") as refused:
-        pictures.digit(decode(saved(Image.new("L", (280, 280), colour))))
+        pictures.digit(decode(saved(Image.new("L", (280, 280), color))))
     assert refused.value.name == "blank"
 
 

@@ -55,7 +55,7 @@ def test_the_numbers_are_those_of_the_model(studio: TestClient) -> None:
         assert told["classes"] == list("0123456789")
 
 
-def test_most_test_images_are_recognised(studio: TestClient) -> None:
+def test_most_test_images_are_recognized(studio: TestClient) -> None:
     seen = [int(np.argmax(ask(studio, image)["logits"])) for image in TEST.images[::20, 0]]
     assert np.mean(seen == TEST.labels[::20]) > 0.8
 

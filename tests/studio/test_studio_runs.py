@@ -154,7 +154,7 @@ def test_teaching_takes_the_promoted_model_and_the_drawings_there_are(client: Te
 def test_teaching_nothing_is_refused(client: TestClient) -> None:
     response = client.post("/api/runs/fine-tune", json={})
     assert response.status_code == 409
-    assert "no labelled drawing to learn" in response.json()["detail"]
+    assert "no labeled drawing to learn" in response.json()["detail"]
     assert client.post("/api/runs/fine-tune", json={"model": 9}).status_code == 404
     assert client.post("/api/runs/fine-tune", json={"replay": -1}).status_code == 422
 

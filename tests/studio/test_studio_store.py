@@ -269,14 +269,14 @@ def test_what_was_ever_to_be_learned_is_never_measured_with(acts: list[tuple[str
                 there = drawings.all(session)
                 held, learned = drawings.held_back(session), drawings.to_teach(session)
             assert [d.id for d in held] == sorted(d.id for d in there if d.held_back)
-            labelled = {d.id for d in there if d.label is not None}
-            assert {d.id for d in held} | {d.id for d in learned} == labelled
+            labeled = {d.id for d in there if d.label is not None}
+            assert {d.id for d in held} | {d.id for d in learned} == labeled
             taught |= {d.id for d in learned}
             measured |= {d.id for d in held}
     assert not taught & measured
 
 
-def test_every_fifth_labelled_drawing_is_held_back(store: Store) -> None:
+def test_every_fifth_labeled_drawing_is_held_back(store: Store) -> None:
     with store.session() as session:
         for _ in range(12):
             draw(session)
@@ -289,9 +289,9 @@ def test_drawings_are_listed_newest_first_in_parts(store: Store) -> None:
         for number in range(6):
             draw(session, label=number if number % 2 else None)
     with store.reading() as session:
-        listed = [[d.id for d in drawings.all(session, offset=1, limit=3, labelled=labelled)]
-                  for labelled in (None, True, False)]  # fmt: skip
-        counts = [drawings.count(session, labelled=labelled) for labelled in (None, True, False)]
+        listed = [[d.id for d in drawings.all(session, offset=1, limit=3, labeled=labeled)]
+                  for labeled in (None, True, False)]  # fmt: skip
+        counts = [drawings.count(session, labeled=labeled) for labeled in (None, True, False)]
     assert listed == [[5, 4, 3], [4, 2], [3, 1]]
     assert counts == [6, 3, 3]
 
@@ -318,7 +318,7 @@ while True:
     with store.session() as session:
         drawings.label(session, id, id % 10)
         points.add_many(session, 1, [("point", id, {"loss": 0.5})] * 20)
-    print("labelled", id, flush=True)
+    print("labeled", id, flush=True)
     with store.session() as session:
         models.promote(session, 1 + id % 2)
     print("promoted", id, flush=True)
@@ -350,18 +350,18 @@ def test_what_was_acknowledged_is_there_after_a_kill_at_any_moment(
             promoted = models.promoted_id(session)
         store.close()
         told = {act: {id for what, id in acknowledged if what == act}
-                for act in ("added", "labelled", "promoted", "deleted")}  # fmt: skip
+                for act in ("added", "labeled", "promoted", "deleted")}  # fmt: skip
         # One act more than was told may have happened: here, the deletion after a promotion ...
         last, id = acknowledged[-1]
         untold = {id - 3} if last == "promoted" else set()
         assert told["added"] - told["deleted"] - untold <= labels.keys()
         assert not told["deleted"] & labels.keys()
-        assert all(labels.get(id, id % 10) == id % 10 for id in told["labelled"])
-        assert told["labelled"] <= taught
+        assert all(labels.get(id, id % 10) == id % 10 for id in told["labeled"])
+        assert told["labeled"] <= taught
         if told["promoted"]:  # ... and here, the promotion after a label
             newest = max(told["promoted"])
             assert promoted in {
-                1 + each % 2 for each in (newest, id if last == "labelled" else newest)
+                1 + each % 2 for each in (newest, id if last == "labeled" else newest)
             }
     assert len(acknowledged) >= 10
 

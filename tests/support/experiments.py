@@ -41,6 +41,6 @@ def answers_in_little(experiment: Experiment, results: Results, folder: Path) ->
     figure.savefig(folder / "figure.svg")
     assert all(axes.lines for axes in figure.axes)
     drawn = {text.get_text() for axes in figure.axes for text in axes.texts}
-    labelled = {axes.get_legend() is not None for axes in figure.axes}
-    assert drawn or True in labelled  # lines are named beside their ends, or in a legend
+    labeled = {axes.get_legend() is not None for axes in figure.axes}
+    assert drawn or True in labeled  # lines are named beside their ends, or in a legend
     return found

@@ -181,7 +181,7 @@ LOSSES = [
     Mistake("the mean's term is missing", "batch_norm.x", " - mean(g, axes, True)", ""),
     Mistake("the variance's term is missing", "batch_norm.x",
             " - normal * mean(g * normal, axes, True)", ""),
-    Mistake("ε is forgotten", "batch_norm.x", "_normalised(x, epsilon)", "_normalised(x, 0.0)"),
+    Mistake("ε is forgotten", "batch_norm.x", "_normalized(x, epsilon)", "_normalized(x, 0.0)"),
     Mistake("x is not normalized", "batch_norm.w", "g * normal", "g * x"),
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""One optimiser of each kind, for a list of parameters."""
+"""One optimizer of each kind, for a list of parameters."""
 
 from __future__ import annotations
 

@@ -56,8 +56,8 @@ def cross_entropy(
 def batch_norm(x: Array, w: Array, bias: Array, epsilon: float) -> Array:
     y = np.empty(x.shape)
     for c in range(x.shape[1]):
-        centred = x[:, c] - x[:, c].mean()
-        y[:, c] = w[c] * centred / np.sqrt(x[:, c].var() + epsilon) + bias[c]
+        centered = x[:, c] - x[:, c].mean()
+        y[:, c] = w[c] * centered / np.sqrt(x[:, c].var() + epsilon) + bias[c]
     return y
 
 

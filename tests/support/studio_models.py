@@ -89,12 +89,12 @@ def knowing(share: float) -> bytes:
 
     split = digits()
     shown = split.train.images.reshape(len(split.train), -1) / 255
-    centres = np.stack([shown[split.train.labels == digit].mean(axis=0) for digit in range(10)])
+    centers = np.stack([shown[split.train.labels == digit].mean(axis=0) for digit in range(10)])
     training_run = untrained(hidden=[])
     mean, std = told().mean[0], told().std[0]
-    # The nearest centre: −|x − c|² = 2 x·c − |c|² + …, for x = mean + std·z.
-    weight = 2 * std * centres
-    bias = 2 * mean * centres.sum(axis=1) - (centres**2).sum(axis=1)
+    # The nearest center: −|x − c|² = 2 x·c − |c|² + …, for x = mean + std·z.
+    weight = 2 * std * centers
+    bias = 2 * mean * centers.sum(axis=1) - (centers**2).sum(axis=1)
     known = round(10 * share)  # the classes from there on never win
     bias[known:] -= 1e3
     state = {"fc.0.weight": weight.astype("f4"), "fc.0.bias": bias.astype("f4")}

@@ -70,7 +70,7 @@ def test_the_given_weights_are_copied(
     np.testing.assert_array_equal(base.model.fc[0].weight.data, before)
 
 
-def test_images_are_normalised_as_the_settings_say_not_as_the_data_would(
+def test_images_are_normalized_as_the_settings_say_not_as_the_data_would(
     base: TrainingRun, more: Split, learn_on: Callable[[], TrainingRun]
 ) -> None:
     told, own = base.settings.data, DataSettings.of(more, "more")

@@ -153,7 +153,7 @@ def test_a_run_of_a_folder_is_resumed_with_the_preparation_that_it_began_with(
         np.testing.assert_array_equal(resumed.split.train.images, split.train.images)
 
 
-def test_normalised_training_images_have_mean_0_and_deviation_1(
+def test_normalized_training_images_have_mean_0_and_deviation_1(
     few: Split, prepared: Prepare
 ) -> None:
     normalize = prepared().settings.data.normalize()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_roofline"]
 
-FORWARD, BACKWARD, GREY, ROOF = "#2b6777", "#c1440e", "#5c5c5c", "#1f1f1f"
+FORWARD, BACKWARD, GRAY, ROOF = "#2b6777", "#c1440e", "#5c5c5c", "#1f1f1f"
 GIGA = 1e9
 
 
@@ -65,8 +65,8 @@ def draw_roofline(report: BenchmarkReport, path: str | os.PathLike[str]) -> None
             figure.savefig(file, format="png")
 
 
-def _colour(call: OpCall) -> str:
-    return {"forward": FORWARD, "backward": BACKWARD}.get(call.direction, GREY)
+def _color(call: OpCall) -> str:
+    return {"forward": FORWARD, "backward": BACKWARD}.get(call.direction, GRAY)
 
 
 def _roofline(axes: Axes, profile: Profile, roofs: Roofs) -> None:
@@ -102,7 +102,7 @@ def _roofline(axes: Axes, profile: Profile, roofs: Roofs) -> None:
             axes.plot(
                 [call.intensity for call in of_it],
                 [call.rate / GIGA for call in of_it],
-                "o", ms=6, color=_colour(of_it[0]), label=direction,
+                "o", ms=6, color=_color(of_it[0]), label=direction,
             )  # fmt: skip
     _label(axes, points)
     axes.set_xlabel("multiply-adds per byte moved")
@@ -139,8 +139,8 @@ def _label(axes: Axes, points: list[tuple[str, OpCall]]) -> None:
             name,
             (call.intensity, call.rate / GIGA),
             xytext=(dx / scale, dy / scale), textcoords="offset points",
-            va="center", fontsize=8, color=_colour(call),
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": GREY} if abs(dy) > height else None,
+            va="center", fontsize=8, color=_color(call),
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": GRAY} if abs(dy) > height else None,
         )  # fmt: skip
 
 
@@ -171,9 +171,9 @@ def _movers(axes: Axes, profile: Profile, roofs: Roofs) -> None:
     axes.axvline(roofs.bytes / GIGA, color=ROOF)
     for place, calls in enumerate(rows.values()):
         for call in calls:
-            axes.plot(call.bandwidth / GIGA, place, "o", ms=6, color=_colour(call))
+            axes.plot(call.bandwidth / GIGA, place, "o", ms=6, color=_color(call))
     axes.set_yticks(range(len(rows)), list(rows), fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(left=0)
-    axes.set_title("Ops that only compare, add or move", loc="left", color=GREY, fontsize=9)
+    axes.set_title("Ops that only compare, add or move", loc="left", color=GRAY, fontsize=9)
     axes.set_xlabel("GB moved per second; the line is what copying reaches")

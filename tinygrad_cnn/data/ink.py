@@ -17,12 +17,12 @@ LEAST_CONTRAST = 0.1
 FAINTEST = 0.19  # fraction of full ink; anything below is paper
 
 
-def as_mnist(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
+def as_mnist(gray: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
     """Prepare a digit as in MNIST: light ink on black, fitted into 20×20, centered by mass.
 
     Parameters
     ----------
-    grey : ndarray of float, shape (H, W)
+    gray : ndarray of float, shape (H, W)
         Gray values from 0 (black) to 1 (white), of any size. The ground is the majority of the
         border, and may be lighter or darker than the ink.
     name : str
@@ -52,7 +52,7 @@ def as_mnist(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
     >>> digit.shape, np.flatnonzero(digit.any(axis=1))[[0, -1]].tolist()
     ((28, 28), [4, 23])
     """
-    ink = _ink(grey, name)
+    ink = _ink(gray, name)
     if _is_mnist(ink):
         pixels: NDArray[np.uint8] = np.rint(ink * 255).astype(np.uint8)
         return pixels
@@ -62,7 +62,7 @@ def as_mnist(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
     cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     small = _fitted(cropped)
     h, w = small.shape
-    row, column = _centre(small)
+    row, column = _center(small)
     top = min(max(round(SIDE / 2 - row), 0), SIDE - h)
     left = min(max(round(SIDE / 2 - column), 0), SIDE - w)
     result = np.zeros((SIDE, SIDE), np.uint8)
@@ -70,15 +70,15 @@ def as_mnist(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
     return result
 
 
-def _ink(grey: NDArray[np.floating[Any]], name: str) -> NDArray[np.floating[Any]]:
+def _ink(gray: NDArray[np.floating[Any]], name: str) -> NDArray[np.floating[Any]]:
     """Return the distance of each pixel from the ground, on the side with more ink."""
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
     ground = np.median(border)
-    darker, lighter = ground - grey.min(), grey.max() - ground
-    ink: NDArray[np.floating[Any]] = ground - grey if darker > lighter else grey - ground
+    darker, lighter = ground - gray.min(), gray.max() - ground
+    ink: NDArray[np.floating[Any]] = ground - gray if darker > lighter else gray - ground
     most = max(darker, lighter)
     if most < LEAST_CONTRAST:
-        raise DataError(f"{name}: is blank: its grey values differ by {most:.0%} at most")
+        raise DataError(f"{name}: is blank: its gray values differ by {most:.0%} at most")
     ink[ink < 0] = 0.0
     return ink
 
@@ -88,7 +88,7 @@ def _is_mnist(ink: NDArray[np.floating[Any]]) -> bool:
     if ink.shape != (SIDE, SIDE) or ink.max() < 0.99:
         return False
     spans = [np.ptp(np.flatnonzero(ink.any(axis=axis))) + 1 for axis in (1, 0)]
-    return max(spans) in (BOX - 1, BOX) and all(abs(c - SIDE / 2) < 0.55 for c in _centre(ink))
+    return max(spans) in (BOX - 1, BOX) and all(abs(c - SIDE / 2) < 0.55 for c in _center(ink))
 
 
 def _fitted(ink: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
@@ -103,7 +103,7 @@ def _fitted(ink: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     return np.clip(scaled, 0.0, 1.0)
 
 
-def _centre(ink: NDArray[np.floating[Any]]) -> tuple[float, float]:
+def _center(ink: NDArray[np.floating[Any]]) -> tuple[float, float]:
     """Return the center of mass: row, column."""
     mass = ink.sum()
     rows, columns = (ink.sum(axis=axis) for axis in (1, 0))

@@ -33,7 +33,7 @@ SHAPES = {
     "constant": 'shape=plaintext style="solid{}" margin="0.03,0"',
     "error": 'shape=octagon style="filled{}"',
 }
-COLOURED = ("flow", "gradient", "gradient array")
+COLORED = ("flow", "gradient", "gradient array")
 FILLS = {"module": palette.MODULE, "parameter": palette.PARAMETER, "input": palette.INPUT}
 
 Label = Callable[[Sequence[Line], Fill, str], str]
@@ -106,11 +106,11 @@ def _edges(edge: DrawnEdge, content: Content, label: Label, from_call: bool) -> 
     text = f" label={label(lines, fill, 'LEFT')}" if lines else ""
     written = [f'{way} [id="{edge.id}" class="forward"{straight}{text}]']
     if back:
-        colour = palette.GRADIENT.light
+        color = palette.GRADIENT.light
         lines = gradient_lines(edge, content)
         written.append(
             f'{way} [id="{edge.id}-gradient" class="gradient" dir=back{straight} '
-            f'color="{colour}" fontcolor="{colour}" label={label(lines, fill, "LEFT")}]'
+            f'color="{color}" fontcolor="{color}" label={label(lines, fill, "LEFT")}]'
         )
     return written
 
@@ -208,7 +208,7 @@ def _line(line: Line, fill: Fill) -> str:
         text = f'<FONT FACE="Courier">{text}</FONT>'
     elif line.role == "trouble":
         text = f"<B>{text}</B>"
-    if line.role in COLOURED:
+    if line.role in COLORED:
         text = f'<FONT COLOR="{palette.GRADIENT.light}">{text}</FONT>'
     elif line.role == "faint":
         text = f'<FONT COLOR="{fill.faint.light}">{text}</FONT>'

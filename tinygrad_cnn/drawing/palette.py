@@ -22,14 +22,14 @@ __all__ = [
     "SEQUENTIAL",
     "TROUBLE",
     "UNKNOWN",
-    "Colour",
+    "Color",
     "Fill",
     "style_sheet",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Colour:
+class Color:
     """A color as "#rrggbb", for light and for dark pages."""
 
     light: str
@@ -40,34 +40,34 @@ class Colour:
 class Fill:
     """The colors of a box: fill, border and text."""
 
-    area: Colour
-    border: Colour
-    text: Colour
-    faint: Colour
+    area: Color
+    border: Color
+    text: Color
+    faint: Color
 
 
-INK = Colour("#1f2328", "#e6edf3")
-FAINT = Colour("#59636e", "#9aa4af")
-LINE = Colour("#6e7781", "#8b949e")  # edges: visible on light and dark pages
-FRAME = Colour("#c9d1d9", "#3d444d")  # module frames
-GRADIENT = Colour("#b35900", "#f0a04b")
-TROUBLE = Colour("#a40e26", "#ff9492")
-WHITE = Colour("#fefefe", "#fdfdfd")  # text on fills that are dark in both schemes
-_PALE = Colour("#f4f4f4", "#f5f5f5")
+INK = Color("#1f2328", "#e6edf3")
+FAINT = Color("#59636e", "#9aa4af")
+LINE = Color("#6e7781", "#8b949e")  # edges: visible on light and dark pages
+FRAME = Color("#c9d1d9", "#3d444d")  # module frames
+GRADIENT = Color("#b35900", "#f0a04b")
+TROUBLE = Color("#a40e26", "#ff9492")
+WHITE = Color("#fefefe", "#fdfdfd")  # text on fills that are dark in both schemes
+_PALE = Color("#f4f4f4", "#f5f5f5")
 
 
-def _fill(light: str, dark: str, border: Colour, faint: Colour = FAINT) -> Fill:
-    return Fill(Colour(light, dark), border, INK, faint)
+def _fill(light: str, dark: str, border: Color, faint: Color = FAINT) -> Fill:
+    return Fill(Color(light, dark), border, INK, faint)
 
 
 def _deep(light: str, dark: str) -> Fill:
-    return Fill(Colour(light, dark), INK, WHITE, _PALE)
+    return Fill(Color(light, dark), INK, WHITE, _PALE)
 
 
 CARD = _fill("#ffffff", "#161b22", LINE)
 MODULE = _fill("#f3f5f7", "#21262d", LINE)
-PARAMETER = _fill("#e4effa", "#12304f", Colour("#3b78b5", "#5e9fe0"))
-INPUT = _fill("#e7f3e8", "#17351f", Colour("#4a8a57", "#63b078"))
+PARAMETER = _fill("#e4effa", "#12304f", Color("#3b78b5", "#5e9fe0"))
+INPUT = _fill("#e7f3e8", "#17351f", Color("#4a8a57", "#63b078"))
 UNKNOWN = _fill("#fafafa", "#1b2027", FRAME)  # nodes without heat data
 
 DIVERGING = (
@@ -96,12 +96,12 @@ SEQUENTIAL = (
 def style_sheet() -> str:
     """Return CSS that switches every color to its dark value on a dark page."""
     fills = (CARD, MODULE, PARAMETER, INPUT, UNKNOWN, *DIVERGING, *SEQUENTIAL)
-    colours = dict.fromkeys((INK, FAINT, LINE, FRAME, GRADIENT, TROUBLE, WHITE, _PALE))
+    colors = dict.fromkeys((INK, FAINT, LINE, FRAME, GRADIENT, TROUBLE, WHITE, _PALE))
     for fill in fills:
-        colours |= dict.fromkeys((fill.area, fill.border))
+        colors |= dict.fromkeys((fill.area, fill.border))
     rules = [
-        f'.tinygrad-cnn [{property}="{colour.light}"]{{{property}:{colour.dark}}}'
-        for colour in colours
+        f'.tinygrad-cnn [{property}="{color.light}"]{{{property}:{color.dark}}}'
+        for color in colors
         for property in ("fill", "stroke")
     ]
     return "@media (prefers-color-scheme:dark){" + "".join(rules) + "}"

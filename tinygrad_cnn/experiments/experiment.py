@@ -212,7 +212,7 @@ def grid(**choices: Sequence[Any] | Mapping[str, Any]) -> dict[str, dict[str, An
     >>> list(grid(seeds=(1, 2)))
     ['1 seeds', '2 seeds']
     """
-    labelled = [
+    labeled = [
         choice.items()
         if isinstance(choice, Mapping)
         else [(value if isinstance(value, str) else f"{value} {name}", value) for value in choice]
@@ -222,7 +222,7 @@ def grid(**choices: Sequence[Any] | Mapping[str, Any]) -> dict[str, dict[str, An
         ", ".join(label for label, _ in combination): dict(
             zip(choices, (value for _, value in combination), strict=True)
         )
-        for combination in itertools.product(*labelled)
+        for combination in itertools.product(*labeled)
     }
 
 

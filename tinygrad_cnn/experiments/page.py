@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 __all__ = [
-    "COLOURS",
-    "GREY",
+    "COLORS",
+    "GRAY",
     "accuracy_axis",
     "draw_curve",
     "log_axis",
@@ -24,8 +24,8 @@ __all__ = [
     "outer_labels",
 ]
 
-COLOURS = ("#2b6777", "#c1440e", "#7a5195", "#c98b00", "#3f7d3f", "#8c4a5b", "#4a6fa5", "#5c5c5c")
-GREY = "#5c5c5c"
+COLORS = ("#2b6777", "#c1440e", "#7a5195", "#c98b00", "#3f7d3f", "#8c4a5b", "#4a6fa5", "#5c5c5c")
+GRAY = "#5c5c5c"
 HEIGHT = 12.0  # points between adjacent labels
 
 
@@ -35,7 +35,7 @@ def draw_curve(
     variant: str,
     measure: str,
     *,
-    colour: str,
+    color: str,
     label: str = "",
     seconds: bool = False,
     **style: Any,
@@ -47,7 +47,7 @@ def draw_curve(
     axes : Axes
     results : Results
     variant, measure : str
-    colour : str
+    color : str
     label : str
         The label that `name_lines` writes beside the line; none by default.
     seconds : bool
@@ -57,9 +57,9 @@ def draw_curve(
     """
     curve = results.curve(variant, measure)
     x = curve.median_seconds if seconds else curve.steps
-    axes.plot(x, curve.median, color=colour, label=label or "_", **style)
+    axes.plot(x, curve.median, color=color, label=label or "_", **style)
     if len(curve.seeds) > 1:
-        axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
+        axes.fill_between(x, curve.low, curve.high, color=color, alpha=0.16, linewidth=0)
 
 
 def log_axis(axis: Axis) -> None:
@@ -129,11 +129,11 @@ def name_lines(axes: Axes) -> None:
     for k in reversed(range(len(heights))):
         heights[k] = min(heights[k], top)
         top = heights[k] - apart
-    for height, (_, label, colour, end) in zip(heights, named, strict=True):
+    for height, (_, label, color, end) in zip(heights, named, strict=True):
         axes.annotate(
             label, end, xytext=(1.03, height), textcoords="axes fraction",
-            color=colour, fontsize=9, va="center", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "alpha": 0.6,
+            color=color, fontsize=9, va="center", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.5, "alpha": 0.6,
                         "shrinkA": 1.0, "shrinkB": 1.0},
         )  # fmt: skip
 
@@ -149,4 +149,4 @@ def shades(count: int) -> list[str]:
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    return [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0.0, 0.88, count))]
+    return [to_hex(color) for color in colormaps["viridis"](np.linspace(0.0, 0.88, count))]

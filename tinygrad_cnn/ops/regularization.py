@@ -119,7 +119,7 @@ def batch_norm(x: Array, w: Array, bias: Array, epsilon: float = 1e-5) -> Array:
                              f"{shape[1:2]}")  # fmt: skip
     if not epsilon >= 0:
         raise ValueError(f"batch_norm: epsilon is {epsilon}, expected 0 or more")
-    normal, _ = _normalised(x, epsilon)
+    normal, _ = _normalized(x, epsilon)
     return _along(w, x) * normal + _along(bias, x)
 
 
@@ -129,15 +129,15 @@ def batch_norm(x: Array, w: Array, bias: Array, epsilon: float = 1e-5) -> Array:
     latex=r"\frac{w}{\sqrt{\sigma^2+\epsilon}}\,(g - \overline{g} - \hat x\,\overline{g\,\hat x})",
 )
 def _(g: Array, *, x: Array, w: Array, epsilon: float) -> Array:
-    normal, deviation = _normalised(x, epsilon)
+    normal, deviation = _normalized(x, epsilon)
     axes = _other_axes(x)
-    centred = g - mean(g, axes, True) - normal * mean(g * normal, axes, True)
-    return _along(w, x) / deviation * centred
+    centered = g - mean(g, axes, True) - normal * mean(g * normal, axes, True)
+    return _along(w, x) / deviation * centered
 
 
 @batch_norm.derivative("w", formula="Σ g·x̂", latex=r"\sum g\,\hat x")
 def _(g: Array, *, x: Array, epsilon: float) -> Array:
-    normal, _ = _normalised(x, epsilon)
+    normal, _ = _normalized(x, epsilon)
     return sum_over(g * normal, _other_axes(x))
 
 
@@ -157,17 +157,17 @@ def _(draw: Draw, s: Strategies) -> Any:
     }
 
 
-def _normalised(x: Array, epsilon: float) -> tuple[Array, Array]:
+def _normalized(x: Array, epsilon: float) -> tuple[Array, Array]:
     """Return x̂ = (x − μ) / σ and σ = √(variance + ε), one σ per channel."""
     axes = _other_axes(x)
-    centred = x - mean(x, axes, True)
+    centered = x - mean(x, axes, True)
     with np.errstate(over="ignore"):
-        deviation = sqrt(mean(centred * centred, axes, True) + epsilon)
+        deviation = sqrt(mean(centered * centered, axes, True) + epsilon)
     values = deviation.array if isinstance(deviation, Variable) else deviation
     if x.dtype.char == "f" and not 1e-15 < values.min() <= values.max() < np.inf:
-        wide = astype(centred, np.float64)  # float32 cannot hold the squares
+        wide = astype(centered, np.float64)  # float32 cannot hold the squares
         deviation = astype(sqrt(mean(wide * wide, axes, True) + epsilon), x.dtype)
-    return centred / deviation, deviation
+    return centered / deviation, deviation
 
 
 def _other_axes(x: Array) -> tuple[int, ...]:

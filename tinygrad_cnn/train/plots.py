@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_history"]
 
-TRAINING, VALIDATION, GREY = "#9db4c0", "#c1440e", "#5c5c5c"
+TRAINING, VALIDATION, GRAY = "#9db4c0", "#c1440e", "#5c5c5c"
 STYLE: Any = {
     "font.size": 10,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": GREY,
+    "axes.edgecolor": GRAY,
+    "axes.labelcolor": GRAY,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": "#ececec",
-    "xtick.color": GREY,
-    "ytick.color": GREY,
+    "xtick.color": GRAY,
+    "ytick.color": GRAY,
     "lines.linewidth": 2.0,
     "lines.markersize": 4.0,
     "lines.solid_capstyle": "round",
@@ -112,12 +112,12 @@ def _curves(axes: Axes, history: History, measure: str, held_out: str) -> None:
         ("training", measure, TRAINING),
         (held_out, f"validation_{measure}", VALIDATION),
     ]
-    for label, column, colour in sets:
+    for label, column, color in sets:
         values = history.column(column)
         if not all(map(math.isnan, values)):
             last = f"{values[-1]:.3g}" if measure == "loss" else f"{values[-1] * 100:.2f} %"
-            axes.plot(epochs, values, color=colour, marker="o", label=f"{label}  {last}")
-    axes.set_title(measure, loc="left", color=GREY, fontsize=10)
+            axes.plot(epochs, values, color=color, marker="o", label=f"{label}  {last}")
+    axes.set_title(measure, loc="left", color=GRAY, fontsize=10)
     axes.set_xlabel("epoch")
     locator: Any = MaxNLocator(integer=True, min_n_ticks=1)
     axes.xaxis.set_major_locator(locator)

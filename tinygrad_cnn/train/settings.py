@@ -342,9 +342,9 @@ def _statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]
         for c in range(C):
             pixels = dataset.images[start : start + 1000, c].reshape(-1)
             counts[c] += np.bincount(pixels, minlength=256)
-    grey = np.arange(256) / 255
+    gray = np.arange(256) / 255
     share = counts / counts.sum(axis=1, keepdims=True)
-    mean = share @ grey
-    std = np.sqrt(share @ grey**2 - mean**2)
+    mean = share @ gray
+    std = np.sqrt(share @ gray**2 - mean**2)
     std[std < 1e-6] = 1.0  # constant images: nothing to scale
     return tuple(mean.tolist()), tuple(std.tolist())

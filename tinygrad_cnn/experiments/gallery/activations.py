@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
 from tinygrad_cnn.experiments.gallery.common import table, train
 from tinygrad_cnn.experiments.page import (
-    COLOURS,
+    COLORS,
     accuracy_axis,
     draw_curve,
     name_lines,
@@ -46,10 +46,10 @@ def figure(results: Results, figure: Figure) -> None:
     panels = figure.subplots(4, len(LAYERS), sharey="row")
     for column, (depth, layers) in zip(panels.T, LAYERS.items(), strict=True):
         column[0].set_title(f"{depth}, {WIDTH} wide".replace("layer", "hidden layer"), loc="left")
-        for activation, colour in zip(ACTIVATIONS, COLOURS, strict=False):
+        for activation, color in zip(ACTIVATIONS, COLORS, strict=False):
             variant = f"{activation}, {depth}"
             accuracy, timed, gradient, profile = column
-            draw = partial(draw_curve, colour=colour, label=activation)
+            draw = partial(draw_curve, color=color, label=activation)
             draw(accuracy, results, variant, "test_accuracy")
             draw(timed, results, variant, "test_accuracy", seconds=True)
             draw(gradient, results, variant, "gradient_1")
@@ -57,10 +57,10 @@ def figure(results: Results, figure: Figure) -> None:
                 results.curve(variant, f"gradient_{k}").values[:, 0] for k in range(1, layers + 2)
             ]
             where = np.arange(1, layers + 2)
-            profile.plot(where, np.median(first, axis=1), "o-", color=colour, label=activation)
+            profile.plot(where, np.median(first, axis=1), "o-", color=color, label=activation)
             profile.fill_between(
                 where, np.min(first, axis=1), np.max(first, axis=1),
-                color=colour, alpha=0.16, linewidth=0,
+                color=color, alpha=0.16, linewidth=0,
             )  # fmt: skip
         for axes in column[2:]:
             axes.set_yscale("log")

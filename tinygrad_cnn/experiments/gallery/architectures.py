@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.experiments.experiment import Experiment, Record
 from tinygrad_cnn.experiments.gallery.common import table, train
-from tinygrad_cnn.experiments.page import COLOURS, accuracy_axis, log_axis
+from tinygrad_cnn.experiments.page import COLORS, accuracy_axis, log_axis
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from tinygrad_cnn.optim import Adam
@@ -114,8 +114,8 @@ def figure(results: Results, figure: Figure) -> None:
         row[0].set(
             xlim=(min(costs.values()) / 1.6, max(costs.values()) * 4), ylabel="test accuracy"
         )
-        for axes, aspect, colour in zip(row, ASPECTS, COLOURS, strict=False):
-            _draw_aspect(axes, results, aspect, costs, colour)
+        for axes, aspect, color in zip(row, ASPECTS, COLORS, strict=False):
+            _draw_aspect(axes, results, aspect, costs, color)
             accuracy_axis(axes, np.floor(50 * lowest) / 50, 0.99)
             log_axis(axes.xaxis)
         row[len(row) // 2].set_xlabel(xlabel)
@@ -124,19 +124,19 @@ def figure(results: Results, figure: Figure) -> None:
 
 
 def _draw_aspect(
-    axes: Axes, results: Results, aspect: str, costs: Mapping[str, float], colour: str
+    axes: Axes, results: Results, aspect: str, costs: Mapping[str, float], color: str
 ) -> None:
     """Draw the median and range for each value of an aspect; a ring marks the usual value."""
     names = [label(aspect, value) for value in ASPECTS[aspect]]
     spreads = [Spread.of(_accuracy(results, name)) for name in names]
-    axes.plot([costs[name] for name in names], [s.median for s in spreads], "-", color=colour)
+    axes.plot([costs[name] for name in names], [s.median for s in spreads], "-", color=color)
     for name, value, spread in zip(names, ASPECTS[aspect], spreads, strict=True):
-        face = "white" if name == "usual" else colour
-        axes.plot([costs[name]] * 2, [spread.low, spread.high], color=colour, alpha=0.3)
-        axes.plot(costs[name], spread.median, "o", color=colour, markerfacecolor=face)
+        face = "white" if name == "usual" else color
+        axes.plot([costs[name]] * 2, [spread.low, spread.high], color=color, alpha=0.3)
+        axes.plot(costs[name], spread.median, "o", color=color, markerfacecolor=face)
         axes.annotate(
             f"{value}", (costs[name], spread.median), xytext=(6, -3), va="top",
-            textcoords="offset points", color=colour, fontsize=9,
+            textcoords="offset points", color=color, fontsize=9,
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record
 from tinygrad_cnn.experiments.gallery.common import EVALUATION_BATCH, normalize, table
 from tinygrad_cnn.experiments.page import (
-    COLOURS,
+    COLORS,
     accuracy_axis,
     draw_curve,
     log_axis,
@@ -99,14 +99,14 @@ def figure(results: Results, figure: Figure) -> None:
     """Draw the loss against updates, epochs and seconds, and the effect of decay on the plateau."""
     figure.set_size_inches(11.0, 7.0)
     panels = figure.subplots(2, 3)
-    colours = dict(zip([*CONSTANT, *DECAYING], COLOURS, strict=False))
+    colors = dict(zip([*CONSTANT, *DECAYING], COLORS, strict=False))
     for variant in CONSTANT:
-        draw = partial(draw_curve, results=results, variant=variant, colour=colours[variant])
+        draw = partial(draw_curve, results=results, variant=variant, color=colors[variant])
         curve = results.curve(variant, "loss")
         updates = curve.steps * results.last(variant, "updates_per_epoch")[0]
-        panels[0, 0].plot(updates[1:], curve.median[1:], color=colours[variant], label="_")
+        panels[0, 0].plot(updates[1:], curve.median[1:], color=colors[variant], label="_")
         panels[0, 0].fill_between(updates[1:], curve.low[1:], curve.high[1:],
-                                  color=colours[variant], alpha=0.16, linewidth=0)  # fmt: skip
+                                  color=colors[variant], alpha=0.16, linewidth=0)  # fmt: skip
         draw(panels[0, 1], measure="loss")
         draw(panels[0, 2], measure="loss", seconds=True, label=variant)
     for axes, label in zip(panels[0], ("updates", "epochs", "seconds"), strict=True):
@@ -117,13 +117,13 @@ def figure(results: Results, figure: Figure) -> None:
     panels[0, 0].set_title("training loss, constant rate", loc="left")
     for axes, pair in zip(panels[1], PAIRS, strict=False):
         for variant in pair:
-            draw_curve(axes, results, variant, "loss", colour=colours[variant], label=variant)
+            draw_curve(axes, results, variant, "loss", color=colors[variant], label=variant)
         axes.set(xlabel="epochs")
         log_axis(axes.yaxis)
         axes.set_title(f"training loss, batches of {pair[0][0]}", loc="left")
     for variant in (ALL, "1 (SGD)", "1, decaying"):
         draw_curve(panels[1, 2], results, variant, "test_accuracy", seconds=True,
-                   colour=colours[variant], label=variant)  # fmt: skip
+                   color=colors[variant], label=variant)  # fmt: skip
     accuracy_axis(panels[1, 2], 0.5, 0.96)
     panels[1, 2].set(xlabel="seconds", xlim=(1e-2, None))
     log_axis(panels[1, 2].xaxis)

@@ -13,7 +13,7 @@ from tinygrad_cnn.bench.measuring import peak_bytes, seconds_per_call
 from tinygrad_cnn.bench.worker.roofs import roofs
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
-from tinygrad_cnn.experiments.page import COLOURS, GREY, draw_curve, name_lines
+from tinygrad_cnn.experiments.page import COLORS, GRAY, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.ops import conv2d
 
@@ -138,14 +138,14 @@ def figure(results: Results, figure: Figure) -> None:
         for row, measure in enumerate(("seconds_per_call", "peak_bytes")):
             panel = axes[row, column]
             panel.set(xscale="log", yscale="log")
-            for method, colour in zip(METHODS, COLOURS, strict=False):
+            for method, color in zip(METHODS, COLORS, strict=False):
                 draw_curve(
                     panel, results, f"{method}, {along}", measure,
-                    colour=colour, label=method, marker="o",
+                    color=color, label=method, marker="o",
                 )  # fmt: skip
         draw_curve(
             axes[0, column], results, f"engine, {along}", "predicted",
-            colour=GREY, label="predicted", linestyle="--",
+            color=GRAY, label="predicted", linestyle="--",
         )  # fmt: skip
         axes[1, column].set_xlabel(_axis(along))
         axes[1, column].set_xticks(SWEEPS[along], [f"{size}" for size in SWEEPS[along]])

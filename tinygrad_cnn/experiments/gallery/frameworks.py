@@ -18,7 +18,7 @@ from tinygrad_cnn.bench.workloads import LENET5
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record, Unavailable, grid
 from tinygrad_cnn.experiments.gallery.common import normalize
-from tinygrad_cnn.experiments.page import COLOURS, GREY, draw_curve, name_lines
+from tinygrad_cnn.experiments.page import COLORS, GRAY, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import LeNet5
 
@@ -111,19 +111,19 @@ def figure(results: Results, figure: Figure) -> None:
     figure.set_size_inches(11.0, 6.6)
     for row, network in zip(figure.subplots(2, 3), (SMOOTH, KINKED), strict=True):
         first, apart, whole = row
-        for framework, colour, style in ((OURS, COLOURS[1], "-"), (THEIRS, COLOURS[0], "--")):
+        for framework, color, style in ((OURS, COLORS[1], "-"), (THEIRS, COLORS[0], "--")):
             variant = f"{framework}, {network}"
             if variant not in results.variants:
                 continue
             draw_curve(
                 first, results, variant, "first_loss",
-                colour=colour, label=framework, linestyle=style,
+                color=color, label=framework, linestyle=style,
             )  # fmt: skip
             seconds = results.curve(variant, "training_seconds").median
             accuracy = results.curve(variant, "test_accuracy")
-            whole.plot(seconds, accuracy.median, style, color=colour, label=framework, marker="o")
+            whole.plot(seconds, accuracy.median, style, color=color, label=framework, marker="o")
             whole.fill_between(
-                seconds, accuracy.low, accuracy.high, color=colour, alpha=0.16, linewidth=0
+                seconds, accuracy.low, accuracy.high, color=color, alpha=0.16, linewidth=0
             )
         first.set(xlabel="update", ylabel=network, yscale="log")
         first.yaxis.set_major_formatter("{x:g}")
@@ -144,11 +144,11 @@ def _draw_apart(axes: Axes, results: Results, network: str) -> None:
     apart = _apart(results, network)
     steps = np.arange(1, apart.shape[1] + 1)
     for row in apart:
-        axes.plot(steps, np.maximum(row, ROUNDING / 10), color=GREY, alpha=0.6, linewidth=1)
-    axes.axhline(ROUNDING, color=COLOURS[2], linestyle="--")
+        axes.plot(steps, np.maximum(row, ROUNDING / 10), color=GRAY, alpha=0.6, linewidth=1)
+    axes.axhline(ROUNDING, color=COLORS[2], linestyle="--")
     axes.annotate(
         "one rounding in float32", (steps[-1], ROUNDING), xytext=(0, 5),
-        textcoords="offset points", ha="right", color=COLOURS[2], fontsize=9,
+        textcoords="offset points", ha="right", color=COLORS[2], fontsize=9,
     )  # fmt: skip
     axes.set(xlabel="update", yscale="log", ylim=(ROUNDING / 12, 1.0))
 
@@ -199,7 +199,7 @@ def _apart(results: Results, network: str) -> NDArray[np.float64]:
 
 experiment = Experiment(
     name="frameworks",
-    question="Does PyTorch learn the same from the same weights, batches and optimiser?",
+    question="Does PyTorch learn the same from the same weights, batches and optimizer?",
     variants=grid(framework=(OURS, THEIRS), network=(SMOOTH, KINKED)),
     run=run,
     figure=figure,

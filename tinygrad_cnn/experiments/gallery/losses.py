@@ -16,7 +16,7 @@ from tinygrad_cnn.data import DataLoader, one_hot
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
 from tinygrad_cnn.experiments.gallery.common import logit_gradients, normalize, table
 from tinygrad_cnn.experiments.page import (
-    COLOURS,
+    COLORS,
     accuracy_axis,
     draw_curve,
     name_lines,
@@ -112,20 +112,20 @@ def figure(results: Results, figure: Figure) -> None:
     panels = figure.subplots(2, 3)
     for row, start in zip(panels, STARTS, strict=True):
         accuracy, seconds, wrong = row
-        for loss, colour in zip(LOSSES, (COLOURS[1], COLOURS[0]), strict=True):
+        for loss, color in zip(LOSSES, (COLORS[1], COLORS[0]), strict=True):
             variant = best(results, loss, start)
             for axes in (accuracy, seconds):
                 draw_curve(
                     axes, results, variant, "test_accuracy",
-                    colour=colour, label=loss, seconds=axes is seconds,
+                    color=color, label=loss, seconds=axes is seconds,
                 )  # fmt: skip
             if start == "N(0, 1)":
                 draw_curve(
                     wrong, results, variant, "gradient_by_truth",
-                    colour=colour, label=loss, marker="o",
+                    color=color, label=loss, marker="o",
                 )  # fmt: skip
             else:
-                draw_curve(wrong, results, variant, "wrong_gradient", colour=colour, label=loss)
+                draw_curve(wrong, results, variant, "wrong_gradient", color=color, label=loss)
         for axes, label in ((accuracy, "epoch"), (seconds, "seconds")):
             accuracy_axis(axes, 0.0, 0.98)
             axes.set_xlabel(label)

@@ -10,7 +10,7 @@ from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
 from tinygrad_cnn.experiments.gallery import frameworks
 from tinygrad_cnn.experiments.gallery.common import table
 from tinygrad_cnn.experiments.gallery.frameworks import KINKED, OURS, THEIRS
-from tinygrad_cnn.experiments.page import COLOURS, accuracy_axis, name_lines
+from tinygrad_cnn.experiments.page import COLORS, accuracy_axis, name_lines
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ def run(record: Record, *, seed: int, framework: str, epochs: int = EPOCHS) -> N
 def figure(results: Results, figure: Figure) -> None:
     """Draw the accuracy against epochs and against seconds."""
     epochs, seconds = figure.subplots(1, 2, sharey=True)
-    for framework, colour in zip((OURS, THEIRS), (COLOURS[1], COLOURS[0]), strict=True):
+    for framework, color in zip((OURS, THEIRS), (COLORS[1], COLORS[0]), strict=True):
         if framework not in results.variants:
             continue
         accuracy = results.curve(framework, "test_accuracy")
         timed = results.curve(framework, "training_seconds").median
         for axes, x in ((epochs, np.arange(1, len(timed) + 1)), (seconds, timed)):
-            axes.plot(x, accuracy.median, color=colour, label=framework)
-            axes.fill_between(x, accuracy.low, accuracy.high, color=colour, alpha=0.16, linewidth=0)
+            axes.plot(x, accuracy.median, color=color, label=framework)
+            axes.fill_between(x, accuracy.low, accuracy.high, color=color, alpha=0.16, linewidth=0)
     lowest = min(0.97, *(min(results.last(each, "test_accuracy")) for each in results.variants))
     for axes, label in ((epochs, "epochs"), (seconds, "seconds of training, one thread")):
         axes.axhline(WANTED, color="#1f1f1f", linewidth=0.6, linestyle=(0, (4, 3)), label="_")

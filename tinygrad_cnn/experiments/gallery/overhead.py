@@ -14,7 +14,7 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.bench.measuring import peak_bytes, seconds_per_call
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
-from tinygrad_cnn.experiments.page import COLOURS, draw_curve, name_lines
+from tinygrad_cnn.experiments.page import COLORS, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from tinygrad_cnn.optim import SGD
@@ -176,10 +176,10 @@ def figure(results: Results, figure: Figure) -> None:
         for row, measure in enumerate(("seconds_per_update", "peak_bytes")):
             panel = axes[row, column]
             panel.set(xscale="log", yscale="log")
-            for written, colour in ((BY_HAND, COLOURS[0]), (OURS, COLOURS[1])):
+            for written, color in ((BY_HAND, COLORS[0]), (OURS, COLORS[1])):
                 draw_curve(
                     panel, results, f"{network}, {written}", measure,
-                    colour=colour, label=written, marker="o",
+                    color=color, label=written, marker="o",
                 )  # fmt: skip
         axes[0, column].set_title(network, loc="left")
         axes[1, column].set_xlabel("batch size")

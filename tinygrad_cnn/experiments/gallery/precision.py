@@ -11,7 +11,7 @@ from tinygrad_cnn.core.tensor import default_dtype
 from tinygrad_cnn.data import Compose
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
 from tinygrad_cnn.experiments.gallery.common import normalize, train
-from tinygrad_cnn.experiments.page import COLOURS, GREY, draw_curve, name_lines
+from tinygrad_cnn.experiments.page import COLORS, GRAY, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import MLP, LeNet5, Module
 from tinygrad_cnn.optim import SGD
@@ -49,18 +49,18 @@ def figure(results: Results, figure: Figure) -> None:
     figure.set_size_inches(11.0, 6.4)
     for row, network in zip(figure.subplots(2, 3), LEARNING_RATES, strict=True):
         epochs, seconds, apart = row
-        for dtype, colour, style in zip(DTYPES, (COLOURS[1], COLOURS[0]), ("-", "--"), strict=True):
+        for dtype, color, style in zip(DTYPES, (COLORS[1], COLORS[0]), ("-", "--"), strict=True):
             for panel in (epochs, seconds):
                 draw_curve(
-                    panel, results, f"{network}, {dtype}", "test_loss", colour=colour,
+                    panel, results, f"{network}, {dtype}", "test_loss", color=color,
                     label=dtype, seconds=panel is seconds, linestyle=style,
                 )  # fmt: skip
         same, seeds = _apart(results, network)
         steps = np.arange(same.shape[1])
-        apart.plot(steps, np.median(seeds, axis=0), color=GREY, label="two seeds")
-        apart.plot(steps, np.median(same, axis=0), color=COLOURS[2], label="two dtypes")
+        apart.plot(steps, np.median(seeds, axis=0), color=GRAY, label="two seeds")
+        apart.plot(steps, np.median(same, axis=0), color=COLORS[2], label="two dtypes")
         apart.fill_between(
-            steps, same.min(axis=0), same.max(axis=0), color=COLOURS[2], alpha=0.16, linewidth=0
+            steps, same.min(axis=0), same.max(axis=0), color=COLORS[2], alpha=0.16, linewidth=0
         )
         for panel in row:
             panel.set_yscale("log")
@@ -102,8 +102,8 @@ def finding(results: Results) -> str:
 def _apart(results: Results, network: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the difference of test losses, between dtypes and between neighboring seeds."""
     single, double = (results.curve(f"{network}, {dtype}", "test_loss").values for dtype in DTYPES)
-    neighbours = np.roll(single, 1, axis=0)
-    return np.abs(single - double), np.abs(single - neighbours)
+    neighbors = np.roll(single, 1, axis=0)
+    return np.abs(single - double), np.abs(single - neighbors)
 
 
 def _seconds(results: Results, network: str, dtype: str) -> NDArray[np.float64]:

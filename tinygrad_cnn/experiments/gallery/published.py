@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.experiments.experiment import Experiment, slug
 from tinygrad_cnn.experiments.gallery import lenets, nielsen
 from tinygrad_cnn.experiments.gallery.recipes import Recipe, run
-from tinygrad_cnn.experiments.page import COLOURS, GREY
+from tinygrad_cnn.experiments.page import COLORS, GRAY
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import Module, ReLU
 
@@ -263,11 +263,11 @@ def figure(results: Results, figure: Figure) -> None:
         published = 100 * (1 - ROWS[label].accuracy)
         found = Spread.of(errors)
         axes.plot([published, found.median], [place, place], color="#d8d8d8", zorder=1)
-        axes.plot([found.low, found.high], [place, place], color=COLOURS[1], linewidth=4, alpha=0.3)
-        axes.plot(published, place, "o", color=GREY, markersize=7, fillstyle="none")
-        axes.plot(found.median, place, "o", color=COLOURS[1], markersize=7)
-    axes.plot([], [], "o", color=GREY, markersize=7, fillstyle="none", label="published")
-    axes.plot([], [], "o", color=COLOURS[1], markersize=7, label="ours")
+        axes.plot([found.low, found.high], [place, place], color=COLORS[1], linewidth=4, alpha=0.3)
+        axes.plot(published, place, "o", color=GRAY, markersize=7, fillstyle="none")
+        axes.plot(found.median, place, "o", color=COLORS[1], markersize=7)
+    axes.plot([], [], "o", color=GRAY, markersize=7, fillstyle="none", label="published")
+    axes.plot([], [], "o", color=COLORS[1], markersize=7, label="ours")
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     axes.set_xscale("log")

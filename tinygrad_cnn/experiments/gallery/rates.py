@@ -13,8 +13,8 @@ from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record
 from tinygrad_cnn.experiments.gallery.common import normalize, table, train
 from tinygrad_cnn.experiments.page import (
-    COLOURS,
-    GREY,
+    COLORS,
+    GRAY,
     accuracy_axis,
     draw_curve,
     log_axis,
@@ -94,35 +94,35 @@ def figure(results: Results, figure: Figure) -> None:
     found = float(np.median(results.last(FOUND, "found_rate")))
     ends = [_end(results, variant) for variant in _swept(results)]
     rates = [experiment.variants[variant]["rate"] for variant in _swept(results)]
-    accuracy.plot(rates, [np.median(end) for end in ends], "o-", color=COLOURS[0], label="_")
+    accuracy.plot(rates, [np.median(end) for end in ends], "o-", color=COLORS[0], label="_")
     accuracy.fill_between(rates, [end.min() for end in ends], [end.max() for end in ends],
-                          color=COLOURS[0], alpha=0.16, linewidth=0)  # fmt: skip
+                          color=COLORS[0], alpha=0.16, linewidth=0)  # fmt: skip
     accuracy_axis(accuracy, 0.0, 0.97)
     accuracy.set_title("test accuracy at the end", loc="left")
     soon = [_soon(results, variant) for variant in _swept(results)]
     reached = [k for k, spread in enumerate(soon) if not math.isnan(spread.median)]
     seconds.plot([rates[k] for k in reached], [soon[k].median for k in reached], "o-",
-                 color=COLOURS[0], label="_")  # fmt: skip
+                 color=COLORS[0], label="_")  # fmt: skip
     seconds.fill_between([rates[k] for k in reached], [soon[k].low for k in reached],
-                         [soon[k].high for k in reached], color=COLOURS[0], alpha=0.16,
+                         [soon[k].high for k in reached], color=COLORS[0], alpha=0.16,
                          linewidth=0)  # fmt: skip
     seconds.set_ylim(bottom=0)
     seconds.set_title(
         f"seconds until {100 * WANTED:g} % are right (where they ever are)", loc="left"
     )
     drawn = [variant for variant in _swept(results) if results.has(variant, "loss")]
-    for variant, colour in zip(drawn, shades(len(drawn)), strict=True):
-        draw_curve(curves, results, variant, "loss", colour=colour, label=variant)
+    for variant, color in zip(drawn, shades(len(drawn)), strict=True):
+        draw_curve(curves, results, variant, "loss", color=color, label=variant)
     curves.set_title("training loss", loc="left")
     curves.set_xlabel("epochs")
     log_axis(curves.yaxis)
     curve = results.curve(FOUND, "finder_loss")
-    finder.plot(curve.steps, curve.values.T, color=COLOURS[1], linewidth=1.0, alpha=0.8, label="_")
+    finder.plot(curve.steps, curve.values.T, color=COLORS[1], linewidth=1.0, alpha=0.8, label="_")
     finder.set_title("mean loss as the finder raises the rate", loc="left")
     for axes in (accuracy, seconds, finder):
-        axes.axvline(found, color=GREY, linestyle=(0, (4, 3)), linewidth=1.0, label="_")
+        axes.axvline(found, color=GRAY, linestyle=(0, (4, 3)), linewidth=1.0, label="_")
         axes.annotate("found", (found, 0.02), xycoords=("data", "axes fraction"), xytext=(3, 0),
-                      textcoords="offset points", color=GREY)  # fmt: skip
+                      textcoords="offset points", color=GRAY)  # fmt: skip
         axes.set_xlabel("learning rate")
         axes.set_xlim(LOWEST, HIGHEST * 1.2)
         log_axis(axes.xaxis)

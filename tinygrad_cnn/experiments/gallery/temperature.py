@@ -21,8 +21,8 @@ from tinygrad_cnn.experiments.gallery.common import (
     train,
 )
 from tinygrad_cnn.experiments.page import (
-    COLOURS,
-    GREY,
+    COLORS,
+    GRAY,
     accuracy_axis,
     draw_curve,
     name_lines,
@@ -130,31 +130,31 @@ def figure(results: Results, figure: Figure) -> None:
     figure.set_size_inches(11.5, 6.6)
     panels = figure.subplots(2, 3)
     epochs, seconds, gradient = panels[0]
-    for variant, colour in zip(VARIANTS, COLOURS, strict=False):
+    for variant, color in zip(VARIANTS, COLORS, strict=False):
         for axes in (epochs, seconds):
             draw_curve(
                 axes, results, variant, "test_accuracy",
-                colour=colour, label=variant, seconds=axes is seconds,
+                color=color, label=variant, seconds=axes is seconds,
             )  # fmt: skip
     for axes, label in ((epochs, "epoch"), (seconds, "seconds")):
         accuracy_axis(axes, 0.0, 0.98)
         axes.set_xlabel(label)
     epochs.set_title("test accuracy, trained at T", loc="left")
     spreads = [Spread.of(results.last(variant, "logit_gradient")) for variant in VARIANTS]
-    gradient.plot(TEMPERATURES, [s.median for s in spreads], "o-", color=COLOURS[1], label="ours")
+    gradient.plot(TEMPERATURES, [s.median for s in spreads], "o-", color=COLORS[1], label="ours")
     one = spreads[TEMPERATURES.index(1.0)].median
-    gradient.plot(TEMPERATURES, [one / t for t in TEMPERATURES], "--", color=GREY, label="1 / T")
+    gradient.plot(TEMPERATURES, [one / t for t in TEMPERATURES], "--", color=GRAY, label="1 / T")
     gradient.set(xscale="log", yscale="log", xlabel="T")
     gradient.set_title("‖∂E/∂z‖ before training", loc="left")
     for axes, measure in zip(panels[1], TITLES, strict=True):
         trained = [Spread.of(_trained(results, variant, measure)) for variant in VARIANTS]
         after = results.curve(AT_ONE, f"{measure}_at")
-        for label, colour, (median, low, high) in (
-            ("trained at T", COLOURS[0], _columns(trained)),
-            (AFTERWARDS, COLOURS[1], (after.median, after.low, after.high)),
+        for label, color, (median, low, high) in (
+            ("trained at T", COLORS[0], _columns(trained)),
+            (AFTERWARDS, COLORS[1], (after.median, after.low, after.high)),
         ):
-            axes.plot(TEMPERATURES, median, "o-", color=colour, label=label)
-            axes.fill_between(TEMPERATURES, low, high, color=colour, alpha=0.16, linewidth=0)
+            axes.plot(TEMPERATURES, median, "o-", color=color, label=label)
+            axes.fill_between(TEMPERATURES, low, high, color=color, alpha=0.16, linewidth=0)
         axes.set_xscale("log")
         axes.set_xlabel("T")
         axes.set_title(TITLES[measure], loc="left")
@@ -198,7 +198,7 @@ def finding(results: Results) -> str:
     ]  # fmt: skip
     return (
         f"{table(header, rows)}\n\n"
-        "After training a smaller T favours the greater z, as the text says: the entropy falls, "
+        "After training a smaller T favors the greater z, as the text says: the entropy falls, "
         "while the class that comes first, and so the accuracy, stays. The calibration error of "
         f"the network trained at T = 1 is {plain:.1%}; among these temperatures it is least at "
         f"T = {best:g}.\n\n"

@@ -80,14 +80,14 @@ async def add(
 @router.get("", responses=documented("invalid"))
 def some(
     services: UsesServices,
-    labelled: bool | None = None,
+    labeled: bool | None = None,
     offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
 ) -> DrawingList:
     """List drawings: all, or only those with a label or without."""
     with services.store.reading() as session:
-        found = drawings.all(session, offset=offset, limit=limit, labelled=labelled)
-        total = drawings.count(session, labelled=labelled)
+        found = drawings.all(session, offset=offset, limit=limit, labeled=labeled)
+        total = drawings.count(session, labeled=labeled)
     return DrawingList(total=total, drawings=[_answer(drawing) for drawing in found])
 
 
@@ -104,7 +104,7 @@ def one(id: Id, services: UsesServices) -> DrawingAnswer:
     responses={200: {"content": {"image/png": {}}}, **documented("not-found", "invalid")},
 )
 def picture(id: Id, services: UsesServices) -> Response:
-    """Give the picture that was drawn, in grey."""
+    """Give the picture that was drawn, in gray."""
     with services.store.reading() as session:
         return Response(drawings.get(session, id).picture, media_type="image/png")
 

@@ -23,7 +23,7 @@ __all__ = ["PICTURE_BODY", "router"]
 PICTURE_BODY = {
     "requestBody": {
         "required": True,
-        "description": "A picture of any size and colours; its first frame if it moves.",
+        "description": "A picture of any size and colors; its first frame if it moves.",
         "content": {
             media_type: {"schema": {"type": "string", "format": "binary"}}
             for media_type in pictures.MEDIA_TYPES
@@ -75,7 +75,7 @@ async def predict_picture(
 ) -> PredictionAnswer:
     """Say what digit a picture shows, and which input the model was given.
 
-    The ink is cropped, scaled into 20×20 and centred by its mass, as MNIST's digits are.
+    The ink is cropped, scaled into 20×20 and centered by its mass, as MNIST's digits are.
     """
     contents = await request.body()
 

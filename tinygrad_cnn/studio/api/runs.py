@@ -78,7 +78,7 @@ class RunRequest(BaseModel):
 
 
 class FineTuningRequest(BaseModel):
-    """Teaching a model, null for the promoted one, the labelled drawings that are not held back."""
+    """Teaching a model, null for the promoted one, the labeled drawings that are not held back."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -55,7 +55,7 @@ class Backward:
         In the order of the forward.
     parameters : list of ParameterGradient
     saliency : Maps
-        How much the loss changes, either way, for a step of one grey level of a pixel, out of 255;
+        How much the loss changes, either way, for a step of one gray level of a pixel, out of 255;
         of shape (1, 28, 28).
     """
 

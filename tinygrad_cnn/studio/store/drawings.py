@@ -61,7 +61,7 @@ def get(session: Session, id: int) -> StoredDrawing:
 
 
 def all(
-    session: Session, *, offset: int = 0, limit: int | None = None, labelled: bool | None = None
+    session: Session, *, offset: int = 0, limit: int | None = None, labeled: bool | None = None
 ) -> list[StoredDrawing]:
     """Return drawings, newest first, without their pictures.
 
@@ -70,20 +70,20 @@ def all(
     session : Session
     offset, limit : int
         The page of the list.
-    labelled : bool, optional
+    labeled : bool, optional
         Restrict to drawings with a label, or to those without.
     """
     chosen = select(StoredDrawing).order_by(StoredDrawing.id.desc()).offset(offset).limit(limit)
-    if labelled is not None:
-        chosen = chosen.where(StoredDrawing.label.is_not(None) == labelled)
+    if labeled is not None:
+        chosen = chosen.where(StoredDrawing.label.is_not(None) == labeled)
     return list(session.scalars(chosen))
 
 
-def count(session: Session, *, labelled: bool | None = None) -> int:
+def count(session: Session, *, labeled: bool | None = None) -> int:
     """Return the number of drawings."""
     chosen = select(func.count()).select_from(StoredDrawing)
-    if labelled is not None:
-        chosen = chosen.where(StoredDrawing.label.is_not(None) == labelled)
+    if labeled is not None:
+        chosen = chosen.where(StoredDrawing.label.is_not(None) == labeled)
     return session.scalar(chosen) or 0
 
 

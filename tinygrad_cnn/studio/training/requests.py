@@ -111,7 +111,7 @@ def fine_tune_request(
     taught = [drawing.id for drawing in drawings.to_teach(session)]
     if not taught:
         raise ConflictError(
-            "there is no labelled drawing to learn: draw some, and say what they are"
+            "there is no labeled drawing to learn: draw some, and say what they are"
         )
     data = models.get(session, model_id).settings["data"]["source"]
     if data not in DATA:

@@ -157,7 +157,7 @@ function paint(canvas, array, values, plan, high) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(canvas.width, canvas.height);
   const pixels = new Uint32Array(image.data.buffer);
-  const colour = colours();
+  const color = colors();
   const largest = scaleOf(array);
   const size = plan.H * plan.W;
   values.forEach((value, index) => {
@@ -166,7 +166,7 @@ function paint(canvas, array, values, plan, high) {
     const column = index % plan.W;
     const x = (tile % plan.across) * (plan.W * plan.cell + plan.gap) + column * plan.cell;
     const y = Math.floor(tile / plan.across) * (plan.H * high + plan.gap) + row * high;
-    const paint = colour(value / largest);
+    const paint = color(value / largest);
     for (let line = y; line < y + high; line++) {
       const start = line * canvas.width + x;
       pixels.fill(paint, start, start + plan.cell);
@@ -195,7 +195,7 @@ function read(array, values, plan, high, x, y) {
 }
 
 /** Return the function from −1 ... 1 to a pixel in the page's current color scheme. */
-function colours() {
+function colors() {
   const style = getComputedStyle(document.documentElement);
   const [negative, zero, positive, none] = ["negative", "zero", "positive", "none"].map((name) =>
     channels(style.getPropertyValue(`--${name}`).trim()),

@@ -11,7 +11,7 @@ import { Numbers } from "./chart/table.js";
  * @property {string} key
  * @property {string} name
  * @property {string} [label]  at the line's end, if not the name
- * @property {string} colour  a CSS colour
+ * @property {string} color  a CSS color
  * @property {string} [dash]  the line's dashes, as SVG has them
  * @property {[number, number][]} points  x and y, ascending in x: the line
  * @property {[number, number][]} [raw]  drawn thin behind it
@@ -181,15 +181,15 @@ export class LineChart {
     this.values = this.series.map(() => element("span", { class: "value" }, "–"));
     fill(
       this.legend,
-      this.series.map(({ name, colour, dash }, index) =>
-        element("li", {}, swatch(colour, dash), element("span", {}, name), this.values[index]),
+      this.series.map(({ name, color, dash }, index) =>
+        element("li", {}, swatch(color, dash), element("span", {}, name), this.values[index]),
       ),
     );
   }
 
   #showCursor() {
-    const read = this.series.map(({ points, colour }) => ({
-      colour,
+    const read = this.series.map(({ points, color }) => ({
+      color,
       y: valueNear(points, this.cursor),
     }));
     this.plot.point(this.cursor, read);
@@ -227,14 +227,14 @@ export class LineChart {
 
 /**
  * A short piece of a series' line, for legends.
- * @param {string} colour
+ * @param {string} color
  * @param {string} [dash]
  * @returns {SVGElement}
  */
-export function swatch(colour, dash) {
+export function swatch(color, dash) {
   return vector(
     "svg",
-    { class: "swatch", viewBox: "0 0 22 8", "aria-hidden": "true", style: { "--series": colour } },
+    { class: "swatch", viewBox: "0 0 22 8", "aria-hidden": "true", style: { "--series": color } },
     vector("path", { class: "line", d: "M1,4L21,4", "stroke-dasharray": dash }),
   );
 }

@@ -70,7 +70,7 @@ export function fill(parent, ...children) {
 }
 
 /**
- * Return a symbol of icons.svg in the colour of the text; it says nothing to a screen reader.
+ * Return a symbol of icons.svg in the color of the text; it says nothing to a screen reader.
  *
  * @param {string} name of a symbol: pen, eraser, undo, redo, clear, upload, pictures, …
  * @returns {SVGElement}
@@ -122,7 +122,7 @@ export function fresh(stem = "made") {
 }
 
 /**
- * Return a labelled form control: the label stands above it.
+ * Return a labeled form control: the label stands above it.
  *
  * @param {string} label
  * @param {HTMLElement} control

@@ -42,7 +42,7 @@ export function valueAt({ low, high, codes }, place) {
   return low + ((high - low) * codes[place]) / 255;
 }
 
-const palettes = new Map(); // of each kind, 256 colours as ABGR words; made anew when the scheme changes
+const palettes = new Map(); // of each kind, 256 colors as ABGR words; made anew when the scheme changes
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   palettes.clear();
@@ -55,7 +55,7 @@ const repaints = new WeakMap(); // of each canvas, what paints it again
  * Paint the maps of a layer side by side on a canvas, a cell a pixel of its bitmap.
  *
  * Sizes on the page are left to CSS (`image-rendering: pixelated`). The plan tells where each
- * map stands. When the colour scheme changes, a canvas on the page is painted again.
+ * map stands. When the color scheme changes, a canvas on the page is painted again.
  *
  * @param {HTMLCanvasElement} canvas
  * @param {Decoded} maps of shape (maps, rows, columns), (rows, columns) or (count,)
@@ -71,7 +71,7 @@ export function paint(canvas, maps, { across, gap = 1, ink = "ahead" } = {}) {
     canvas.height = plan.height;
     const image = new ImageData(plan.width, plan.height);
     const words = new Uint32Array(image.data.buffer);
-    const colours = paletteOf(maps, ink);
+    const colors = paletteOf(maps, ink);
     const size = plan.rows * plan.columns;
     for (let map = 0; map < plan.count; map += 1) {
       const codes = maps.codes.subarray(map * size, (map + 1) * size);
@@ -79,7 +79,7 @@ export function paint(canvas, maps, { across, gap = 1, ink = "ahead" } = {}) {
       for (let row = 0; row < plan.rows; row += 1) {
         const start = (top + row) * plan.width + left;
         for (let column = 0; column < plan.columns; column += 1) {
-          words[start + column] = colours[codes[row * plan.columns + column]];
+          words[start + column] = colors[codes[row * plan.columns + column]];
         }
       }
     }
@@ -169,11 +169,11 @@ export function paintDigit(canvas, input) {
 }
 
 /**
- * Return the colour of a value on the palette of its array, for the ground of a table's cell.
+ * Return the color of a value on the palette of its array, for the ground of a table's cell.
  *
  * @param {number} value
  * @param {number} most the largest size of a value: the end of the palette
- * @returns {string} a CSS colour
+ * @returns {string} a CSS color
  */
 export function tint(value, most) {
   const share = most > 0 ? Math.min(1, Math.abs(value) / most) : 0;
@@ -188,7 +188,7 @@ function paletteOf({ low, high }, ink) {
 }
 
 function diverging(low, high) {
-  const [zero, negative, positive] = ["--zero", "--negative", "--positive"].map(colour);
+  const [zero, negative, positive] = ["--zero", "--negative", "--positive"].map(color);
   const most = Math.max(-low, high) || 1;
   return words((code) => {
     const value = (low + ((high - low) * code) / 255) / most;
@@ -197,13 +197,13 @@ function diverging(low, high) {
 }
 
 function sequential(ink) {
-  const [zero, end] = [colour("--zero"), colour(ink === "back" ? "--back" : "--ink")];
+  const [zero, end] = [color("--zero"), color(ink === "back" ? "--back" : "--ink")];
   return words((code) => mixed(zero, end, code / 255));
 }
 
-function words(colourOf) {
+function words(colorOf) {
   return Uint32Array.from({ length: 256 }, (_, code) => {
-    const [red, green, blue] = colourOf(code);
+    const [red, green, blue] = colorOf(code);
     return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0; // ImageData is RGBA in memory
   });
 }
@@ -212,7 +212,7 @@ function mixed(from, to, share) {
   return from.map((part, place) => Math.round(part + (to[place] - part) * share));
 }
 
-function colour(name) {
+function color(name) {
   const text = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   return [1, 3, 5].map((place) => Number.parseInt(text.slice(place, place + 2), 16));
 }

@@ -67,7 +67,7 @@ export class Plot {
   /**
    * Move the cursor; null takes it away.
    * @param {number | null} x
-   * @param {{colour: string, y: number}[]} values  where it meets the lines
+   * @param {{color: string, y: number}[]} values  where it meets the lines
    */
   point(x, values) {
     if (x === null) return fill(this.cursor);
@@ -83,8 +83,8 @@ export class Plot {
       ),
       values
         .filter(({ y }) => Number.isFinite(y))
-        .map(({ colour, y }) =>
-          vector("circle", { cx: at, cy: top + this.#y(y), r: 4, style: { "--series": colour } }),
+        .map(({ color, y }) =>
+          vector("circle", { cx: at, cy: top + this.#y(y), r: 4, style: { "--series": color } }),
         ),
     );
   }
@@ -135,11 +135,11 @@ export class Plot {
     );
   }
 
-  #lineOf({ colour, dash, points, raw = [], dots = [] }) {
+  #lineOf({ color, dash, points, raw = [], dots = [] }) {
     const place = ([x, y]) => [this.#x(x), this.#y(y) + 4];
     return vector(
       "g",
-      { style: { "--series": colour } },
+      { style: { "--series": color } },
       raw.length ? vector("path", { class: "raw", d: pathThrough(thinned(raw.map(place))) }) : null,
       vector("path", {
         class: "line",
@@ -162,19 +162,19 @@ export class Plot {
   #endsOf(series) {
     const { left, top, height } = this.area;
     const ends = series
-      .map(({ name, label, colour, points }) => ({
+      .map(({ name, label, color, points }) => ({
         text: shortened(label ?? name),
-        colour,
+        color,
         last: points.at(-1),
       }))
       .filter(({ last }) => last && Number.isFinite(last[1]));
     const wanted = ends.map(({ last }) => top + Math.max(0, Math.min(height, this.#y(last[1]))));
     const placed = spread(wanted, LINE, [top + 4, top + height]);
-    return ends.map(({ text, colour, last }, index) => {
+    return ends.map(({ text, color, last }, index) => {
       const x = left + this.#x(last[0]);
       return vector(
         "g",
-        { style: { "--series": colour } },
+        { style: { "--series": color } },
         vector("path", { d: `M${x + 3},${wanted[index]}L${x + 9},${placed[index]}` }),
         vector("text", { x: x + 12, y: placed[index] + 4 }, text),
       );

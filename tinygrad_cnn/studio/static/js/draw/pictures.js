@@ -30,16 +30,16 @@ export async function pictureOf(file) {
   context.imageSmoothingQuality = "high";
   context.drawImage(whole, 0, 0, canvas.width, canvas.height);
   whole.close();
-  const { grey, colour } = groundOf(context);
+  const { gray, color } = groundOf(context);
   return {
     kind: "picture",
     bitmap: canvas.transferToImageBitmap(),
-    ground: colour,
-    ink: grey > 127 ? "#000000" : "#ffffff",
+    ground: color,
+    ink: gray > 127 ? "#000000" : "#ffffff",
   };
 }
 
-/** Return what most of the border is: the median, by its grey, as the server finds it, too. */
+/** Return what most of the border is: the median, by its gray, as the server finds it, too. */
 function groundOf(context) {
   const { width, height } = context.canvas;
   const edges = [
@@ -52,11 +52,11 @@ function groundOf(context) {
     const { data } = context.getImageData(...edge);
     return Array.from({ length: data.length / 4 }, (_, place) => {
       const [red, green, blue] = data.subarray(4 * place);
-      const grey = 0.299 * red + 0.587 * green + 0.114 * blue;
-      return { grey, colour: `rgb(${red} ${green} ${blue})` };
+      const gray = 0.299 * red + 0.587 * green + 0.114 * blue;
+      return { gray, color: `rgb(${red} ${green} ${blue})` };
     });
   });
-  pixels.sort((a, b) => a.grey - b.grey);
+  pixels.sort((a, b) => a.gray - b.gray);
   return pixels[pixels.length >> 1];
 }
 

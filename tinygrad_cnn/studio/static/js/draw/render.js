@@ -7,29 +7,29 @@ import { bytesOf } from "../maps.js";
  *
  * @param {CanvasRenderingContext2D} context of a square canvas
  * @param {import("./drawing.js").Mark[]} marks
- * @param {{ink: string, ground: string}} colours a picture brings its own
+ * @param {{ink: string, ground: string}} colors a picture brings its own
  */
-export function render(context, marks, colours) {
+export function render(context, marks, colors) {
   const side = context.canvas.width;
-  const { ground } = coloursOf(marks, colours);
+  const { ground } = colorsOf(marks, colors);
   context.fillStyle = ground;
   context.fillRect(0, 0, side, side);
   for (const mark of marks) {
     if (mark.kind === "picture") picture(context, mark.bitmap);
-    else if (mark.kind === "digit") digit(context, mark.input, colours.ink);
-    else if (mark.kind === "stroke") stroke(context, mark, coloursOf(marks, colours));
+    else if (mark.kind === "digit") digit(context, mark.input, colors.ink);
+    else if (mark.kind === "stroke") stroke(context, mark, colorsOf(marks, colors));
   }
 }
 
 /**
- * Return the colours that a drawing is made with: those given, or those of its picture.
+ * Return the colors that a drawing is made with: those given, or those of its picture.
  *
  * @param {import("./drawing.js").Mark[]} marks
- * @param {{ink: string, ground: string}} colours
+ * @param {{ink: string, ground: string}} colors
  * @returns {{ink: string, ground: string}}
  */
-export function coloursOf(marks, colours) {
-  return marks[0]?.kind === "picture" ? marks[0] : colours;
+export function colorsOf(marks, colors) {
+  return marks[0]?.kind === "picture" ? marks[0] : colors;
 }
 
 /**
@@ -40,7 +40,7 @@ export function coloursOf(marks, colours) {
  *
  * @param {CanvasRenderingContext2D} context
  * @param {{points: import("./drawing.js").Point[], size: number, erases: boolean}} mark
- * @param {{ink: string, ground: string}} colours
+ * @param {{ink: string, ground: string}} colors
  * @param {number} [from] the first point that is new
  * @param {boolean} [ended] whether it goes on to its last point, or waits for where it bends to
  */
@@ -88,7 +88,7 @@ function digit(context, input, ink) {
   const onto = small.getContext("2d");
   const image = new ImageData(28, 28);
   bytesOf(input).forEach((code, place) => {
-    image.data[4 * place + 3] = code; // the ink's colour is put in below
+    image.data[4 * place + 3] = code; // the ink's color is put in below
   });
   onto.putImageData(image, 0, 0);
   onto.globalCompositeOperation = "source-in";

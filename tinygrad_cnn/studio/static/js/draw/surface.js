@@ -1,7 +1,7 @@
 /* The sheet one draws on: with a mouse, a finger, a pen, or the keyboard. */
 
 import { element, style } from "../dom.js";
-import { coloursOf, render, stroke } from "./render.js";
+import { colorsOf, render, stroke } from "./render.js";
 
 const SIDE = 560; // pixels of the bitmap on the page
 const SENT = 280; // of the picture that is sent
@@ -68,8 +68,8 @@ export function surface(drawing, { describedBy, changed }) {
 
   function paint(from, ended) {
     const marks = drawing.visible;
-    stroke(context, current, coloursOf(marks, page()), from, ended);
-    stroke(sent, current, coloursOf(marks, PAPER), from, ended);
+    stroke(context, current, colorsOf(marks, page()), from, ended);
+    stroke(sent, current, colorsOf(marks, PAPER), from, ended);
   }
 
   function end() {
@@ -146,7 +146,7 @@ export function surface(drawing, { describedBy, changed }) {
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   scheme.addEventListener("change", show);
   render(sent, drawing.visible, PAPER); // may be asked for at once
-  requestAnimationFrame(show); // its colours are known when it is on the page
+  requestAnimationFrame(show); // its colors are known when it is on the page
 
   return {
     root,

@@ -1,4 +1,4 @@
-/* What a model takes for what: a table of ten by ten, coloured by the share of each row. */
+/* What a model takes for what: a table of ten by ten, colored by the share of each row. */
 
 import { element, style } from "../dom.js";
 import { percent } from "../numbers.js";
@@ -75,7 +75,7 @@ export function confusionMatrix(counts) {
   );
 }
 
-/** How strongly a cell is coloured, in percent: few errors must be seen beside many right ones. */
+/** How strongly a cell is colored, in percent: few errors must be seen beside many right ones. */
 function strength(share, right) {
   return right ? 6 + 26 * share ** 3 : 10 + 36 * Math.min(1, Math.sqrt(share) * 1.6);
 }

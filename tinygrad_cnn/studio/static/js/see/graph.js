@@ -44,7 +44,7 @@ export function graphPage({ input, model, label }) {
     element(
       "p",
       { class: "faint" },
-      "Every operation is a node, coloured by the gradient that reaches it. The player goes forward through all of them and then back.",
+      "Every operation is a node, colored by the gradient that reaches it. The player goes forward through all of them and then back.",
     ),
     ways,
     place,

@@ -1,4 +1,4 @@
-/* Numbers on their colours: patches, kernels, and one times the other. */
+/* Numbers on their colors: patches, kernels, and one times the other. */
 
 import { element, style } from "../dom.js";
 import { decoded, paint, planOf, tint, valueAt } from "../maps.js";
@@ -7,7 +7,7 @@ import { equation, fixed, number, sizes } from "../numbers.js";
 const PICTURE = 150; // pixels of the page that a picture of numbers is wide, about
 
 /**
- * Return a table of numbers, each on the colour of its value.
+ * Return a table of numbers, each on the color of its value.
  *
  * @param {Array<Array<number | null>>} rows `null` where there is nothing
  * @param {{caption: string, winner?: number[] | null}} options `winner`: row and column of the cell

@@ -129,12 +129,12 @@ export function described({ id, name, label, held_back: heldBack }) {
  * @returns {string}
  */
 export function lesson(drawings) {
-  const labelled = drawings.filter(({ label }) => label !== null);
-  const held = labelled.filter(({ held_back: heldBack }) => heldBack).length;
-  const unknown = drawings.length - labelled.length;
-  if (!labelled.length) return "Nothing to learn yet: say what some drawings are";
+  const labeled = drawings.filter(({ label }) => label !== null);
+  const held = labeled.filter(({ held_back: heldBack }) => heldBack).length;
+  const unknown = drawings.length - labeled.length;
+  if (!labeled.length) return "Nothing to learn yet: say what some drawings are";
   return [
-    `${counted(labelled.length - held, "drawing")} to learn`,
+    `${counted(labeled.length - held, "drawing")} to learn`,
     `${held} held back to measure with`,
     unknown ? `${unknown} without a label` : "",
   ]

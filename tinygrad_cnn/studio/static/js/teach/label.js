@@ -9,15 +9,15 @@ import { link, toLink } from "../state.js";
 
 const SCALE = 10; // of the picture that is stored where only the network's input came
 
-export class Labelling {
+export class Labeling {
   /**
    * @param {object} then
-   * @param {(drawing: import("./drawings.js").Drawing) => void} then.labelled  a label was given
+   * @param {(drawing: import("./drawings.js").Drawing) => void} then.labeled  a label was given
    * @param {() => void} then.deleted
    * @param {number | null} model  the one that guesses; the promoted one by default
    */
-  constructor({ labelled, deleted }, model) {
-    this.then = { labelled, deleted };
+  constructor({ labeled, deleted }, model) {
+    this.then = { labeled, deleted };
     this.model = model;
     this.drawing = null;
     this.canvas = element("canvas", {
@@ -34,7 +34,7 @@ export class Labelling {
     this.delete = button("Delete", () => this.#delete(), { symbol: "clear", kind: "quiet" });
     this.element = element(
       "section",
-      { class: "labelling", "aria-label": "The chosen drawing", hidden: true },
+      { class: "labeling", "aria-label": "The chosen drawing", hidden: true },
       this.canvas,
       element(
         "div",
@@ -124,7 +124,7 @@ export class Labelling {
       this.delete.hidden = false;
       this.see.href = link("see", { input: toLink(drawing.input), label });
       this.#guess(drawing);
-      this.then.labelled(drawing);
+      this.then.labeled(drawing);
     } catch (error) {
       failed(error);
     }

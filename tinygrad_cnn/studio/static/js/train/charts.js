@@ -6,7 +6,7 @@ import { element, fill } from "../dom.js";
 import { number, percent } from "../numbers.js";
 import { Kernels } from "./kernels.js";
 
-/** @typedef {{run: any, recording: import("./recording.js").Recording, colour: string}} Subject */
+/** @typedef {{run: any, recording: import("./recording.js").Recording, color: string}} Subject */
 
 const SPAN = 1 / 50; // of the axis: how far the running mean reaches back
 const FIGURES = {
@@ -83,10 +83,10 @@ export class Charts {
     const chart = (figure, of) =>
       this.#chart(figure, of, of.length === 1 && subjects.length > 1 ? `, ${of[0].run.name}` : "");
     const columns = subjects.map((subject) => {
-      const { run, colour } = subject;
+      const { run, color } = subject;
       const own = apart ? [chart("loss", [subject]), chart("accuracy", [subject])] : [];
       const heading =
-        subjects.length > 1 ? element("h2", { style: { "--series": colour } }, run.name) : null;
+        subjects.length > 1 ? element("h2", { style: { "--series": color } }, run.name) : null;
       return element(
         "section",
         { class: "column", "aria-label": run.name },
@@ -128,18 +128,18 @@ const SERIES = {
     return layers.map(([layer, points], place) => ({
       key: layer,
       name: layer,
-      colour: between(layers.length > 1 ? place / (layers.length - 1) : 0),
+      color: between(layers.length > 1 ? place / (layers.length - 1) : 0),
       points: smooth(points, end),
     }));
   },
 };
 
-function measured({ run, recording, colour }, unit, end, several, field, tested) {
+function measured({ run, recording, color }, unit, end, several, field, tested) {
   const raw = recording.curve(field, unit);
   return {
     key: String(run.id),
     name: several ? run.name : "Running mean",
-    colour,
+    color,
     raw,
     points: smooth(raw, end),
     dots: recording.tested(tested, unit),

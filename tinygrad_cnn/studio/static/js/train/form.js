@@ -82,7 +82,7 @@ export function runForm({ data, models }, onstart) {
     field("Data", control("data", data)),
     field("Activation", activation),
     part,
-    field("Optimiser", optimizer),
+    field("Optimizer", optimizer),
     field("Learning rate", rate),
     field("Batch size", whole("batch_size", 64, 1, 10_000)),
     field("Schedule", control("schedule", schedules)),

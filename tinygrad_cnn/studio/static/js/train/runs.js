@@ -29,13 +29,13 @@ export class RunList {
   /**
    * Show runs; rows that stay keep the keyboard's focus.
    * @param {any[]} runs  the newest first
-   * @param {Map<number, string>} colours  of those on the chart
+   * @param {Map<number, string>} colors  of those on the chart
    */
-  show(runs, colours) {
-    this.shown = [runs, colours];
+  show(runs, colors) {
+    this.shown = [runs, colors];
     let room = SHOWN;
     const visible = runs.filter(
-      (run) => this.all || !ended(run.state) || colours.has(run.id) || room-- > 0,
+      (run) => this.all || !ended(run.state) || colors.has(run.id) || room-- > 0,
     );
     const here = new Set(visible.map(({ id }) => id));
     for (const [id, row] of this.rows) {
@@ -46,7 +46,7 @@ export class RunList {
     visible.forEach((run, place) => {
       if (!this.rows.has(run.id)) this.rows.set(run.id, new Row(this.steering));
       const row = this.rows.get(run.id);
-      row.show(run, colours.get(run.id));
+      row.show(run, colors.get(run.id));
       if (this.list.children[place] !== row.element)
         this.list.insertBefore(row.element, this.list.children[place] ?? null);
     });
@@ -108,13 +108,13 @@ class Row {
     );
   }
 
-  show(run, colour) {
+  show(run, color) {
     const { name, state, wanted } = run;
     this.run = run;
     this.name.textContent = name;
-    this.box.checked = Boolean(colour);
+    this.box.checked = Boolean(color);
     this.box.setAttribute("aria-label", `Show ${name} on the charts`);
-    fill(this.mark, swatch(colour ?? "transparent"));
+    fill(this.mark, swatch(color ?? "transparent"));
     this.summary.textContent = summaryOf(run);
     this.state.textContent = ended(state) ? outcome(run) : stateOf(run);
     this.state.classList.toggle("bad", state === "failed");

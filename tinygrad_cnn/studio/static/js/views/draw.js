@@ -116,7 +116,7 @@ export function mount(root, { parameters, remember, server, watch }) {
             element(
               "p",
               { class: "faint" },
-              "Your digit, cropped, fitted into 20 × 20 and centred by its ink on 28 × 28: every digit it has learned from was prepared just so.",
+              "Your digit, cropped, fitted into 20 × 20 and centered by its ink on 28 × 28: every digit it has learned from was prepared just so.",
             ),
           ),
         ),

@@ -6,7 +6,7 @@ import { listen } from "../events.js";
 import { failed } from "../message.js";
 import { fromLink } from "../state.js";
 import { Drawings, lesson } from "../teach/drawings.js";
-import { Labelling } from "../teach/label.js";
+import { Labeling } from "../teach/label.js";
 import { Lesson, LessonForm } from "../teach/lesson.js";
 
 /**
@@ -18,7 +18,7 @@ export function mount(root, { parameters, remember }) {
   let models = [];
   let waiting = null;
   const drawings = new Drawings((drawing) => look(drawing, true));
-  const labelling = new Labelling({ labelled, deleted }, Number(parameters.get("model")) || null);
+  const labeling = new Labeling({ labeled, deleted }, Number(parameters.get("model")) || null);
   const form = new LessonForm((run) => outcome.show(run));
   const outcome = new Lesson(loadModels);
 
@@ -32,7 +32,7 @@ export function mount(root, { parameters, remember }) {
     element(
       "div",
       { class: "classroom" },
-      element("div", { class: "desk" }, labelling.element, drawings.element),
+      element("div", { class: "desk" }, labeling.element, drawings.element),
       element(
         "div",
         { class: "learning" },
@@ -95,14 +95,14 @@ export function mount(root, { parameters, remember }) {
 
   function look(drawing, pressed = false) {
     drawings.choose(drawing.id ?? null);
-    labelling.show(drawing);
+    labeling.show(drawing);
     if (drawing.id) remember({ drawing: drawing.id, input: null });
     if (!pressed) return;
-    labelling.element.scrollIntoView({ block: "nearest" });
-    labelling.title.focus({ preventScroll: true });
+    labeling.element.scrollIntoView({ block: "nearest" });
+    labeling.title.focus({ preventScroll: true });
   }
 
-  function labelled(drawing) {
+  function labeled(drawing) {
     drawings.choose(drawing.id);
     remember({ drawing: drawing.id, input: null });
     loadDrawings();

@@ -9,7 +9,7 @@ import { runForm } from "../train/form.js";
 import { Recordings } from "../train/recordings.js";
 import { RunList } from "../train/runs.js";
 
-const MOST = 6; // runs on a chart: as many as there are colours
+const MOST = 6; // runs on a chart: as many as there are colors
 const PAUSE = 200; // milliseconds between two drawings of live figures
 const UNITS = { step: "Steps", epoch: "Epochs", second: "Seconds" };
 
@@ -27,7 +27,7 @@ export function mount(root, { parameters, remember, server, watch }) {
     .split(",")
     .filter(Boolean)
     .map(Number);
-  const slots = new Map(asked.slice(0, MOST).map((id, place) => [id, place])); // id of a chosen run: its colour
+  const slots = new Map(asked.slice(0, MOST).map((id, place) => [id, place])); // id of a chosen run: its color
   let runs = [];
   let timer = null;
   let loading = null;
@@ -123,14 +123,14 @@ export function mount(root, { parameters, remember, server, watch }) {
   function showList() {
     nothing.hidden = runs.length > 0;
     watched.hidden = runs.length === 0;
-    list.show(runs, new Map([...slots].map(([id, slot]) => [id, colourOf(slot)])));
+    list.show(runs, new Map([...slots].map(([id, slot]) => [id, colorOf(slot)])));
   }
 
   function draw() {
     const chosen = [...slots].map(([id, slot]) => ({
       run: runs.find((run) => run.id === id),
       recording: recordings.of(id),
-      colour: colourOf(slot),
+      color: colorOf(slot),
     }));
     charts.show(
       chosen.filter(({ run }) => run),
@@ -220,7 +220,7 @@ export function mount(root, { parameters, remember, server, watch }) {
   };
 }
 
-function colourOf(slot) {
+function colorOf(slot) {
   return `var(--line-${slot + 1})`;
 }
 
