@@ -115,6 +115,8 @@ class Declaration(Generic[P]):
         Whether forward and rules get read-only views of arrays, as ops outside the package do.
     derivatives : dict of str to Derivative
         The derivative of each differentiable parameter.
+    entries : dict of str to callable
+        How derivations write an entry of a derivative; see `entry`.
     residuals : dict of str to callable
         Extra values that rules may use, computed only if a rule asks for them.
     intermediates : dict of str to callable
@@ -158,6 +160,7 @@ class Declaration(Generic[P]):
         self.dead_at = dead_at
         self.saturates_at = saturates_at
         self.derivatives: dict[str, Derivative] = {}
+        self.entries: dict[str, Callable[..., Any]] = {}
         self.residuals: dict[str, Callable[..., Any]] = {}
         self.intermediates: dict[str, Callable[..., Any]] = {}
         self.example_calls: dict[str, ExampleCalls] = {}
@@ -180,9 +183,8 @@ class Declaration(Generic[P]):
                     f"{', '.join(map(repr, get_args(known)))}"
                 )
         self.parameters = tuple(self.signature.parameters)
-        unknown = [name for name in self.aliases if name not in self.parameters]
-        if unknown:
-            raise TypeError(f"op {self.name}: no parameter '{unknown[0]}' in {self.signature}")
+        for name in self.aliases:
+            self._check_parameter(name)
         own = forward.__module__.startswith(_PACKAGE)
         self.complex_step = own if complex_step is None else complex_step
         self.guarded = not own
@@ -223,8 +225,43 @@ class Declaration(Generic[P]):
             self._sort_parameters()
             return rule
 
-        if of not in self.parameters:
-            raise TypeError(f"op {self.name}: no parameter '{of}' in {self.signature}")
+        self._check_parameter(of)
+        return register
+
+    def entry(self, of: str) -> Callable[[Rule], Rule]:
+        """Declare how derivations write an entry of the derivative with respect to `of`.
+
+        The decorated function takes the index of an entry of the result and a source of new letters
+        (`tinygrad_cnn.ops.entries`), and keyword-only arguments: what the derivative saves, a
+        shape, an option, ``static``, or ``position``, the argument's place in a list. It returns
+        the index of the argument and the formula of the entry; None if it has none. An elementwise
+        op needs no entry.
+
+        Raises
+        ------
+        TypeError
+            If `of` is not a parameter.
+
+        Examples
+        --------
+        >>> import tinygrad_cnn as tg
+        >>> @tg.op(formula="Σ over each row")
+        ... def row_sums(x):
+        ...     return x.sum(axis=1)
+        >>> @row_sums.derivative("x", formula="g repeated")
+        ... def _(g, *, x_shape):
+        ...     return tg.broadcast_to(tg.reshape(g, (-1, 1)), x_shape)
+        >>> @row_sums.entry("x")
+        ... def _(y, letters, *, x_shape):
+        ...     return (*y, letters.fresh(x_shape[1])), "1"
+        >>> del tg.OPS["row_sums"]
+        """
+
+        def register(rule: Rule) -> Rule:
+            self.entries[of] = rule
+            return rule
+
+        self._check_parameter(of)
         return register
 
     def residual(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -359,6 +396,10 @@ class Declaration(Generic[P]):
             if name in unknown:
                 raise TypeError(f"op {self.name}: '{name}' cannot be used here")
             self._read(name, False)
+
+    def _check_parameter(self, name: str) -> None:
+        if name not in self.parameters:
+            raise TypeError(f"op {self.name}: no parameter '{name}' in {self.signature}")
 
     def _sort_parameters(self) -> None:
         """Sort the parameters: operands (differentiable), other arrays (no default), static."""

@@ -123,5 +123,4 @@ def leaf_letter(node: Node, number: int, leaf: Variable, layer: int, name: str) 
 
 def constant_letter(op: Op[Any], parameter: str) -> str:
     """Return the letter of an array without a gradient."""
-    data = parameter in ("a", "x", op.parameters[0])
-    return op.aliases.get(parameter) or ("x" if data else "c")
+    return op.aliases.get(parameter) or ("x" if parameter in ("a", "x") else "c")

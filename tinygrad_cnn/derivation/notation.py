@@ -16,15 +16,14 @@ from tinygrad_cnn.derivation.signs import (
     DIGITS,
     SUPERSCRIPTS,
     TRANSPOSED,
-    Index,
     Symbol,
     latex_text,
 )
+from tinygrad_cnn.ops.entries import Index
 
 __all__ = [
     "Entry",
     "Formula",
-    "Index",
     "Part",
     "Power",
     "Symbol",

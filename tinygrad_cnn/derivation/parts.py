@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tinygrad_cnn.derivation.notation import Formula, Index, Symbol
+from tinygrad_cnn.derivation.notation import Formula, Symbol
+from tinygrad_cnn.ops.entries import Index
 
 __all__ = ["Factor", "Gap", "Item", "Layer", "PathSum", "Quantity", "SumLine"]
 

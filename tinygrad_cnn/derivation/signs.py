@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TypeAlias
 
-__all__ = ["DIGITS", "SUPERSCRIPTS", "TRANSPOSED", "Index", "Symbol", "latex_text"]
+from tinygrad_cnn.ops.entries import Index
 
-Index: TypeAlias = tuple[str, ...]
-"""A letter or an expression for each axis; empty for an axis of length 1."""
+__all__ = ["DIGITS", "SUPERSCRIPTS", "TRANSPOSED", "Symbol", "latex_text"]
 
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ˣʸᵇᵃᵀ", "0123456789−+xybaT", strict=True))
 DIGITS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

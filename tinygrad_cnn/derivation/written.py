@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.core.variable import Variable
-from tinygrad_cnn.derivation.entries import Letters, at, entry_of, shared_axes
+from tinygrad_cnn.derivation.entries import entry_of
 from tinygrad_cnn.derivation.notation import (
     Entry,
     Formula,
-    Index,
     Part,
     Symbol,
     bind,
@@ -28,6 +27,7 @@ from tinygrad_cnn.derivation.notation import (
 )
 from tinygrad_cnn.derivation.paths import Edge, Paths, Place
 from tinygrad_cnn.derivation.symbols import Symbols, kept_by
+from tinygrad_cnn.ops.entries import Index, Letters, at, shared_axes
 
 __all__ = ["Term", "Written", "write_edge", "write_out"]
 

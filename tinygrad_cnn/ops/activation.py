@@ -12,8 +12,10 @@ from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.ops.arithmetic import exp, masked
+from tinygrad_cnn.ops.entries import Index, Letters, Local, at, equal
 from tinygrad_cnn.ops.reduction import log_total
 from tinygrad_cnn.ops.reduction import sum as sum_over
+from tinygrad_cnn.ops.shape import Shape
 
 
 @op(
@@ -307,3 +309,29 @@ def _cooled(x: Array, temperature: float) -> Array:
     if temperature > 1.0:
         return x * (1.0 / temperature)
     return x / max(temperature, float(np.finfo(x.dtype).smallest_subnormal))
+
+
+# --- entries of the derivatives ------------------------------------------------------------------
+
+
+@softmax.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: int, temperature: float) -> Local:
+    x, same = _along(y, letters, x_shape, axis)
+    return x, _over(f"{at('y', y)}·({same} − {at('y', x)})", temperature)
+
+
+@log_softmax.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: int, temperature: float) -> Local:
+    x, same = _along(y, letters, x_shape, axis)
+    return x, _over(f"({same} − exp({at('y', x)}))", temperature)
+
+
+def _along(y: Index, letters: Letters, shape: Shape, axis: int) -> tuple[Index, str]:
+    """Return the argument's index, with a new letter along the axis, and the bracket [i = k]."""
+    axis %= len(y)
+    fresh = letters.fresh(shape[axis])
+    return (*y[:axis], fresh, *y[axis + 1 :]), equal(y[axis], fresh)
+
+
+def _over(formula: str, temperature: float) -> str:
+    return formula if temperature == 1.0 else f"{formula} / {temperature:g}"

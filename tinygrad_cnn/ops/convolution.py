@@ -17,6 +17,7 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import convolution as engine
 from tinygrad_cnn.engine.windows import Padding, Pair, Windows, pair, windows
+from tinygrad_cnn.ops.entries import Index, Letters, Local, at, equal, place
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import Options, Shape, getitem, pad
 
@@ -417,3 +418,55 @@ def _transposed_shape(
     if height < 1 or width < 1:
         raise ValueError(f"{name}: padding {padding} leaves no output for x: {x}, w: {w}")
     return (x[0], w[1] * groups, height, width)
+
+
+# --- entries of the derivatives ------------------------------------------------------------------
+
+
+@conv2d.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape, w_shape: Shape, static: Options) -> Local:
+    x, w, inside, padded = _factors(y, letters, x_shape, w_shape, static)
+    weight = "·".join([at("w", w), *inside])
+    if not padded:
+        return x, weight
+    image = tuple(letters.fresh(n) for n in x_shape[2:])
+    held = [f"·{equal(r, k)}" for r, k in zip(image, x[2:], strict=True) if r]
+    return (*x[:2], *image), weight + "".join(held)
+
+
+@conv2d.entry("w")
+def _(y: Index, letters: Letters, *, x_shape: Shape, w_shape: Shape, static: Options) -> Local:
+    x, w, inside, _ = _factors(y, letters, x_shape, w_shape, static)
+    return w, "·".join([at("x", x), *inside])
+
+
+@conv2d.entry("bias")
+@conv_transpose2d.entry("bias")
+def _(y: Index, letters: Letters) -> Local:
+    return y[1:2], "1"
+
+
+def _factors(
+    y: Index, letters: Letters, x_shape: Shape, w_shape: Shape, static: Options
+) -> tuple[Index, Index, list[str], bool]:
+    """Return the entries of image and kernel that are multiplied for an entry of the result.
+
+    The index of the image is written in terms of the other two. On an axis of length 1 it is
+    empty; a bracket then holds the condition. The flag tells whether it may be in the border.
+    """
+    stride, padding, dilation, groups = static.values()
+    at = _windows("conv2d", "x", x_shape, w_shape, stride, padding, dilation, groups)
+    axes = (at.rows, at.columns)
+    outputs, channels = w_shape[:2]
+    kernel = tuple(letters.fresh(n) for n in w_shape[1:])
+    each = outputs // groups  # output channels per group
+    group = y[1] if each == 1 or groups == 1 else f"⌊{y[1]} / {each}⌋"
+    cells = [place((channels, group) if groups > 1 else (0, ""), (1, kernel[0]))] + [
+        place((axis.stride, i), (axis.dilation, k), constant=-axis.before)
+        for axis, i, k in zip(axes, y[2:], kernel[1:], strict=True)
+    ]
+    lengths = x_shape[1:]
+    x = (y[0], *("" if n == 1 else k or "0" for k, n in zip(cells, lengths, strict=True)))
+    thin = [equal(k, "0") for k, n in zip(cells, lengths, strict=True) if n == 1]
+    inside = [bracket for bracket in thin if bracket != "1"]
+    return x, (y[1], *kernel), inside, any(axis.before or axis.after for axis in axes)

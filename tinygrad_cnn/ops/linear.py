@@ -11,6 +11,7 @@ from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import threads as engine
+from tinygrad_cnn.ops.entries import Index, Letters, Local, at, shared_axes
 from tinygrad_cnn.ops.shape import Shape, reshape, sum_to, transpose
 
 
@@ -180,3 +181,44 @@ def _turned(x: Array) -> Array:
     """Return `x` with its last two axes swapped."""
     *lead, row, column = range(len(x.shape))
     return transpose(x, (*lead, column, row))
+
+
+# --- entries of the derivatives ------------------------------------------------------------------
+
+
+@linear.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape) -> Local:
+    p = letters.fresh(x_shape[-1])
+    return (*y[:-1], p), at("w", (y[-1], p))
+
+
+@linear.entry("w")
+def _(y: Index, letters: Letters, *, w_shape: Shape) -> Local:
+    p = letters.fresh(w_shape[-1])
+    return (y[-1], p), at("x", (*y[:-1], p))
+
+
+@linear.entry("bias")
+def _(y: Index, letters: Letters) -> Local:
+    return y[-1:], "1"
+
+
+@matmul.entry("a")
+def _(y: Index, letters: Letters, *, a_shape: Shape, b_shape: Shape) -> Local:
+    a, b = _factors(y, letters, a_shape, b_shape)
+    return a, at("b", b)
+
+
+@matmul.entry("b")
+def _(y: Index, letters: Letters, *, a_shape: Shape, b_shape: Shape) -> Local:
+    a, b = _factors(y, letters, a_shape, b_shape)
+    return b, at("a", a)
+
+
+def _factors(y: Index, letters: Letters, a: Shape, b: Shape) -> tuple[Index, Index]:
+    """Return the entries of a and b that are multiplied for an entry of a b."""
+    lead = y[: len(y) - (len(a) > 1) - (len(b) > 1)]
+    k = letters.fresh(a[-1])
+    left = (y[len(lead)], k) if len(a) > 1 else (k,)
+    right = (k, y[-1]) if len(b) > 1 else (k,)
+    return (*shared_axes(lead, a[:-2]), *left), (*shared_axes(lead, b[:-2]), *right)

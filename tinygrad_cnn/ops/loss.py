@@ -13,6 +13,7 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.ops.activation import log_softmax, softmax
+from tinygrad_cnn.ops.entries import Index, Letters, Local, at
 from tinygrad_cnn.ops.shape import Shape, reshape
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
@@ -353,3 +354,69 @@ def _reduce(losses: Array, reduction: Reduction) -> Array:
 def _share(shape: Shape, reduction: Reduction) -> int:
     """Return the divisor of the sum over `shape`."""
     return math.prod(shape) if reduction == "mean" else 1
+
+
+# --- entries of the derivatives ------------------------------------------------------------------
+
+
+@mse.entry("prediction")
+def _(y: Index, letters: Letters, *, prediction_shape: Shape, reduction: Reduction) -> Local:
+    return _difference("prediction", "target", y, letters, prediction_shape, reduction, "2·")
+
+
+@mse.entry("target")
+def _(y: Index, letters: Letters, *, target_shape: Shape, reduction: Reduction) -> Local:
+    return _difference("target", "prediction", y, letters, target_shape, reduction, "2·")
+
+
+@squared_error.entry("prediction")
+def _(y: Index, letters: Letters, *, prediction_shape: Shape, reduction: Reduction) -> Local:
+    return _difference("prediction", "target", y, letters, prediction_shape, reduction)
+
+
+@squared_error.entry("target")
+def _(y: Index, letters: Letters, *, target_shape: Shape, reduction: Reduction) -> Local:
+    return _difference("target", "prediction", y, letters, target_shape, reduction)
+
+
+@cross_entropy.entry("logits")
+def _(
+    y: Index,
+    letters: Letters,
+    *,
+    logits_shape: Shape,
+    target: Array,
+    reduction: Reduction,
+    axis: int | None,
+) -> Local | None:
+    if class_axis(logits_shape, axis) != len(logits_shape) - 1:
+        return None  # S runs over the last axis
+    target = np.asarray(target)
+    if target.shape == logits_shape and not np.allclose(target.sum(axis=-1), 1.0):
+        return None  # with weights, the softmax is multiplied by their sum
+    if reduction == "none":
+        x: Index = (*y, letters.fresh(logits_shape[-1]))
+    else:
+        x = letters.index(logits_shape)
+    difference = f"S({at('logits', x)}) − {at('target', x)}"
+    return x, _shared(difference, _share(logits_shape[:-1], reduction))
+
+
+def _difference(
+    own: str,
+    other: str,
+    y: Index,
+    letters: Letters,
+    shape: Shape,
+    reduction: Reduction,
+    factor: str = "",
+) -> Local:
+    x = y if reduction == "none" else letters.index(shape)
+    return x, _shared(f"{at(own, x)} − {at(other, x)}", _share(shape, reduction), factor)
+
+
+def _shared(difference: str, count: int, factor: str = "") -> str:
+    """Return a difference with the factor of the loss and of its reduction."""
+    if not factor and count == 1:
+        return difference
+    return f"{factor}({difference})" + (f" / {count}" if count > 1 else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import pooling as engine
 from tinygrad_cnn.engine.windows import Pair, Windows, pair, windows
+from tinygrad_cnn.ops.entries import Index, Letters, Local, at, place
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.shape import Options, Shape
 
@@ -385,3 +387,35 @@ def _checked_winner(name: str, winner: Array, at: Windows) -> Array:
         wrong = winner[(winner < 0) | (winner >= cells)][0]
         raise ValueError(f"{name}: winner has {wrong}, expected 0 to {cells - 1}")
     return winner
+
+
+# --- entries of the derivatives ------------------------------------------------------------------
+
+
+@maxpool.entry("x")
+@gather_windows.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape) -> Local:
+    x = (*y[:2], *(letters.fresh(n) for n in x_shape[2:]))
+    return x, f"[{at('y', y)} took {at('x', x)}]"
+
+
+@avgpool.entry("x")
+def _(
+    y: Index,
+    letters: Letters,
+    *,
+    x_shape: Shape,
+    kernel_size: Pair,
+    stride: Pair | None,
+    padding: Pair,
+    ceil_mode: bool,
+) -> Local | None:
+    on = _windows("avgpool", x_shape, kernel_size, stride, padding, 1, ceil_mode, True)
+    if on.rows.before or on.columns.before or ceil_mode or 1 in x_shape[2:]:
+        return None
+    cells = [letters.fresh(n) for n in on.kernel]
+    inside = (
+        place((axis.stride, i), (1, k)) or "0"
+        for axis, i, k in zip((on.rows, on.columns), y[2:], cells, strict=True)
+    )
+    return (*y[:2], *inside), f"1 / {math.prod(on.kernel)}"

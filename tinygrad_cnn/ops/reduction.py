@@ -13,7 +13,8 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import reduction as engine
 from tinygrad_cnn.ops.arithmetic import exp, masked, where
-from tinygrad_cnn.ops.shape import broadcast_to, reshape
+from tinygrad_cnn.ops.entries import Index, Letters, Local, at
+from tinygrad_cnn.ops.shape import Shape, broadcast_to, reshape
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 
@@ -50,7 +51,7 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 @sum.derivative("x", formula="g repeated", latex="g")
-def _(g: Array, *, x_shape: tuple[int, ...], axis: Axis) -> Array:
+def _(g: Array, *, x_shape: Shape, axis: Axis) -> Array:
     return _spread(g, x_shape, axis)
 
 
@@ -69,7 +70,7 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 @mean.derivative("x", formula="g repeated / n", latex=r"\frac{g}{n}")
-def _(g: Array, *, x_shape: tuple[int, ...], axis: Axis) -> Array:
+def _(g: Array, *, x_shape: Shape, axis: Axis) -> Array:
     return _spread(g * (1.0 / _count(x_shape, axis)), x_shape, axis)
 
 
@@ -102,7 +103,7 @@ def first_maximum(x: Array, axis: Axis) -> Array:
 
 
 @max.derivative("x", formula="g at the first maximum, else 0", latex=r"g\,[x = \max x]")
-def _(g: Array, *, first_maximum: Array, x_shape: tuple[int, ...], axis: Axis) -> Array:
+def _(g: Array, *, first_maximum: Array, x_shape: Shape, axis: Axis) -> Array:
     return masked(_spread(g, x_shape, axis), first_maximum)
 
 
@@ -128,7 +129,7 @@ def first_minimum(x: Array, axis: Axis) -> Array:
 
 
 @min.derivative("x", formula="g at the first minimum, else 0", latex=r"g\,[x = \min x]")
-def _(g: Array, *, first_minimum: Array, x_shape: tuple[int, ...], axis: Axis) -> Array:
+def _(g: Array, *, first_minimum: Array, x_shape: Shape, axis: Axis) -> Array:
     return masked(_spread(g, x_shape, axis), first_minimum)
 
 
@@ -178,14 +179,14 @@ def log_total(powers: Array, axis: Axis) -> Array:
     return np.log(total).astype(powers.dtype, copy=False)
 
 
-def _axes(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+def _axes(shape: Shape, axis: Axis) -> tuple[int, ...]:
     """Return the reduced axes as nonnegative ints."""
     if axis is None:
         return tuple(range(len(shape)))
     return tuple(a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
-def _count(shape: tuple[int, ...], axis: Axis) -> int:
+def _count(shape: Shape, axis: Axis) -> int:
     """Return the number of values per result."""
     return math.prod(shape[a] for a in _axes(shape, axis))
 
@@ -207,7 +208,7 @@ def _at_least_one(name: str, x: Array, axis: Axis) -> None:
         raise ValueError(f"{name}: x has shape {np.shape(x)}: no values along axis {axis}")
 
 
-def _spread(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
+def _spread(g: Array, shape: Shape, axis: Axis) -> Array:
     """Return `g`, the gradient of a reduction over `axis`, repeated to `shape`."""
     axes = _axes(shape, axis)
     kept = tuple(1 if a in axes else n for a, n in enumerate(shape))
@@ -224,3 +225,39 @@ def _first(choose: Callable[..., Array], x: Array, axis: Axis) -> Array:
     mask = np.zeros(flat.shape, bool)
     np.put_along_axis(mask, choose(flat, axis=-1)[..., np.newaxis], True, axis=-1)
     return mask.reshape(moved.shape).transpose(np.argsort(order))
+
+
+# --- entries of the derivatives ------------------------------------------------------------------
+
+
+@sum.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool) -> Local:
+    return _reduced(y, letters, x_shape, axis, keepdims), "1"
+
+
+@mean.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool) -> Local:
+    count = _count(x_shape, axis)
+    return _reduced(y, letters, x_shape, axis, keepdims), f"1 / {count}" if count > 1 else "1"
+
+
+@max.entry("x")
+@min.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool) -> Local:
+    x = _reduced(y, letters, x_shape, axis, keepdims)
+    return x, f"[{at('y', y)} took {at('x', x)}]"
+
+
+@logsumexp.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool) -> Local:
+    x = _reduced(y, letters, x_shape, axis, keepdims)
+    return x, f"exp({at('x', x)} − {at('y', y)})"
+
+
+def _reduced(y: Index, letters: Letters, shape: Shape, axis: Axis, keepdims: bool) -> Index:
+    """Return the index of the argument of a reduction."""
+    gone = _axes(shape, axis)
+    if len(gone) == len(shape):
+        return letters.index(shape)
+    left = iter([letter for a, letter in enumerate(y) if not (keepdims and a in gone)])
+    return tuple(letters.fresh(n) if a in gone else next(left) for a, n in enumerate(shape))

@@ -11,9 +11,10 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.ops.arithmetic import astype, sqrt
+from tinygrad_cnn.ops.entries import Index, Letters, Local, at
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.reduction import sum as sum_over
-from tinygrad_cnn.ops.shape import reshape
+from tinygrad_cnn.ops.shape import Shape, reshape
 
 
 @op(
@@ -177,3 +178,19 @@ def _other_axes(x: Array) -> tuple[int, ...]:
 def _along(values: Array, x: Array) -> Array:
     """Reshape one value per channel to broadcast with `x`: (C,) → (1, C, 1, ...)."""
     return reshape(values, (1, -1) + (1,) * (len(x.shape) - 2))
+
+
+# --- entries of the derivatives ------------------------------------------------------------------
+
+
+@batch_norm.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape) -> Local:
+    """Return the plain derivative; the channel index is shared, as channels are independent."""
+    fresh = (letters.fresh(n) for n in (x_shape[0], *x_shape[2:]))
+    x = (next(fresh), y[1], *fresh)
+    return x, f"∂{at('y', y)}/∂{at('x', x)}"
+
+
+@batch_norm.entry("bias")
+def _(y: Index, letters: Letters) -> Local:
+    return y[1:2], "1"

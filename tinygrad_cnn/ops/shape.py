@@ -13,6 +13,7 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import layout, reduction
+from tinygrad_cnn.ops.entries import Index, Letters, Local, equal, place, shared_axes
 
 Shape = tuple[int, ...]
 Options = dict[str, Any]  # the static arguments of a call, by name
@@ -510,3 +511,100 @@ def _names_each_once(index: Any) -> bool:
         or np.asarray(part).dtype == bool
         for part in parts
     )
+
+
+# --- entries of the derivatives ------------------------------------------------------------------
+
+
+@reshape.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape, y_shape: Shape) -> Local:
+    old, new = x_shape, y_shape
+    same = 0
+    while same < min(len(old), len(new)) and old[same] == new[same]:
+        same += 1
+    flat = _flat(y[same:], new[same:])
+    if math.prod(old[same:]) == max(old[same:], default=1):  # one axis: no new letter is needed
+        return (*y[:same], *(flat if n > 1 else "" for n in old[same:])), "1"
+    rest = letters.index(old) if not same else tuple(letters.fresh(n) for n in old[same:])
+    return (*y[:same], *rest), equal(flat, _flat(rest, old[same:]))
+
+
+def _flat(index: Index, shape: Shape) -> str:
+    """Return the flat index of an entry in row-major order."""
+    strides = [math.prod(shape[a + 1 :]) for a in range(len(shape))]
+    return place(*zip(strides, index, strict=True))
+
+
+@transpose.entry("x")
+def _(y: Index, letters: Letters, *, axes: Sequence[int] | None) -> Local:
+    order = [a % len(y) for a in (range(len(y))[::-1] if axes is None else axes)]
+    return tuple(y[order.index(a)] for a in range(len(y))), "1"
+
+
+@broadcast_to.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape) -> Local:
+    return shared_axes(y, x_shape), "1"
+
+
+@sum_to.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape, y_shape: Shape) -> Local:
+    gone = len(x_shape) - len(y)
+    axes = zip(("",) * gone + y, (1,) * gone + y_shape, x_shape, strict=True)
+    return tuple(letters.fresh(n) if kept != n else letter for letter, kept, n in axes), "1"
+
+
+@flip.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: int | Sequence[int] | None) -> Local:
+    axes = range(len(y)) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
+    turned = {a % len(y) for a in axes}
+    return tuple(
+        f"{n - 1} − " + (f"({letter})" if " " in letter else letter)
+        if a in turned and letter else letter
+        for a, (letter, n) in enumerate(zip(y, x_shape, strict=True))
+    ), "1"  # fmt: skip
+
+
+@getitem.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape, index: Any) -> Local | None:
+    parts = index if isinstance(index, tuple) else (index,)
+    if not all(map(_is_step, parts)):
+        return None
+    spent = sum(part is not None and part is not Ellipsis for part in parts)
+    whole = (slice(None),) * (len(x_shape) - spent)
+    cut = next((k for k, part in enumerate(parts) if part is Ellipsis), len(parts))
+    left, axes = iter(y), iter(x_shape)
+    x = []
+    for part in (*parts[:cut], *whole, *parts[cut + 1 :]):
+        if part is None:
+            next(left)
+            continue
+        length = next(axes)
+        if isinstance(part, slice):
+            start, _, step = part.indices(length)
+            written = place((step, next(left)), constant=start) or "0"
+        else:
+            written = str(int(part) % length)
+        x.append("" if length == 1 else written)
+    return tuple(x), "1"
+
+
+def _is_step(part: Any) -> bool:
+    """Return whether an index part is an integer, None, an ellipsis or a forward slice."""
+    if isinstance(part, slice):
+        return part.step is None or part.step > 0
+    whole = isinstance(part, int | np.integer) and not isinstance(part, bool)
+    return part is None or part is Ellipsis or whole
+
+
+@concatenate.entry("arrays")
+def _(y: Index, letters: Letters, *, arrays_shape: list[Shape], position: int, axis: int) -> Local:
+    axis %= len(y)
+    before = sum(shape[axis] for shape in arrays_shape[:position])
+    fresh = letters.fresh(arrays_shape[position][axis])
+    return (*y[:axis], fresh, *y[axis + 1 :]), equal(y[axis], place((1, fresh), constant=before))
+
+
+@stack.entry("arrays")
+def _(y: Index, letters: Letters, *, position: int, axis: int) -> Local:
+    axis %= len(y)
+    return (*y[:axis], *y[axis + 1 :]), equal(y[axis], str(position))

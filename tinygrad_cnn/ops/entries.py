@@ -1,9 +1,9 @@
-"""The registry of local-derivative entries: ∂y[…]/∂x[…] for each op, as a formula.
+"""The notation for entries of local derivatives, ∂y[…]/∂x[…], in which ops declare them.
 
-The derivative of an elementwise op is read from its declaration: the factor of g. Other ops have a
-rule here, a function of the edge and of the index of the result. It returns the formula and the
-index of the argument, with new letters on the axes that the two do not share. For an op without a
-rule, the derivative is written as ∂y[…]/∂x[…].
+``@op.entry("x")`` decorates a function that writes an entry for derivations. It takes the index of
+an entry of the result, and the source of new letters for the axes that the argument does not share
+with the result; it returns the index of the argument and the formula, in the op's parameters. An
+elementwise op needs none: its entry is the factor of g in its derivative.
 
 An index may be an expression, such as ``"2·i + k"``, if it always stays within its axis. A bracket,
 such as ``[i = k]``, is 1 where its condition holds and 0 elsewhere; ``[y[i] took x[k]]`` is 1 if a
@@ -12,18 +12,14 @@ maximum chose that entry. An entry outside its array is 0.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import numpy as np
-
-from tinygrad_cnn.derivation.notation import Index
-from tinygrad_cnn.derivation.paths import Edge
-
-__all__ = ["ENTRIES", "Letters", "Local", "at", "entry_of", "shared_axes", "without_gradient"]
+__all__ = ["Index", "Letters", "Local", "at", "equal", "place", "shared_axes"]
 
 Shape: TypeAlias = tuple[int, ...]
+Index: TypeAlias = tuple[str, ...]
+"""A letter or an expression for each axis; empty for an axis of length 1."""
+
 Local: TypeAlias = tuple[Index, str]
 """The index of the argument, and the formula."""
 
@@ -69,32 +65,6 @@ class Letters:
         return tuple(map(self.fresh, shape))
 
 
-Rule: TypeAlias = Callable[[Edge, Index, Letters], Local | None]
-
-ENTRIES: dict[tuple[str, str], Rule] = {}
-"""The rules, by op and parameter."""
-
-
-def entry_of(edge: Edge, y: Index, letters: Letters) -> Local | None:
-    """Return the index of an edge's argument and the formula; None if there is no rule."""
-    node = edge.node
-    if node.op.elementwise:
-        return shared_axes(y, edge.target.shape), without_gradient(edge.derivative.formula)
-    rule = ENTRIES.get((node.op.name, edge.derivative.of))
-    return rule(edge, y, letters) if rule else None
-
-
-def without_gradient(formula: str) -> str:
-    """Return the factor of g in the derivative of an elementwise op.
-
-    Examples
-    --------
-    >>> without_gradient("g·y·(1 − y)"), without_gradient("−g·a / b²"), without_gradient("g")
-    ('y·(1 − y)', '−a / b²', '1')
-    """
-    return re.sub(r"\bg\b", "1", re.sub(r"\bg·|·g\b", "", formula))
-
-
 def shared_axes(y: Index, shape: Shape) -> Index:
     """Return the index of an argument that was broadcast to a result with index `y`."""
     axes = y[len(y) - len(shape) :] if shape else ()
@@ -111,18 +81,6 @@ def at(name: str, index: Index) -> str:
     """
     shown = ", ".join(filter(None, index))
     return f"{name}[{shown}]" if shown else name
-
-
-def entry(*keys: tuple[str, str]) -> Callable[[Rule], Rule]:
-    def register(rule: Rule) -> Rule:
-        ENTRIES.update(dict.fromkeys(keys, rule))
-        return rule
-
-    return register
-
-
-def shape_of(value: Any) -> Shape:
-    return np.shape(value) if isinstance(value, np.ndarray) else tuple(value.shape)
 
 
 def equal(i: str, k: str) -> str:
