@@ -69,7 +69,7 @@ def test_what_fails_and_what_is_lacking_is_said(call: Call, tmp_path: Path) -> N
     [
         ([], "error: experiment: no NAME given, expected one or more of activations, "),
         (["nonsense"], "error: experiment: name is 'nonsense', expected one of activations, "),
-        (["no.py"], "error: run: there is no file no.py"),
+        (["no.py"], "error: no.py: there is no such file"),
         (["activations", "--seeds", "0"], "error: invalid value for '--seeds': '0', expected"),
         (["activations", "--jobs", "0"], "error: invalid value for '--jobs': '0', expected"),
     ],
