@@ -27,7 +27,8 @@ class Mistake:
     title : str
         What the mistake is.
     where : str
-        ``op.parameter`` for a derivative's rule, ``op.residual``, ``op.forward``, or
+        ``op.parameter`` for a derivative's rule, ``op.residual``, ``op.intermediate``,
+        ``op.forward``, or
         ``module:function`` for what is none of these.
     right, wrong : str
         A piece of that function, which stands in it once, and what is put in its place.
@@ -105,6 +106,7 @@ def found(where: str) -> FunctionType:
         parts: dict[str, Callable[..., Any]] = {
             **{of: derivative.rule for of, derivative in op.derivatives.items()},
             **op.residuals,
+            **op.intermediates,
         }
         value = op.forward if name == "forward" else parts[name]
     assert isinstance(value, FunctionType)

@@ -233,7 +233,7 @@ def _(at: Probe) -> None:
         _check_adjoint(at, tuple(range(len(at.leaves))))
         return
     for i, label in enumerate(at.call.labels):
-        if not {label, "y", *op.residuals} & set(op.derivatives[label].needs):
+        if not {label, "y", *op.residuals} & op.reads(label):
             _check_adjoint(at, (i,))
 
 

@@ -167,7 +167,7 @@ class Declaration(Generic[P]):
         self._cost: Callable[..., int] = lambda: 0
         whole = inspect.signature(forward)
         taken = [p for p in whole.parameters.values() if p.kind is not p.KEYWORD_ONLY]
-        self._shared = [name for name, p in whole.parameters.items() if p not in taken]
+        self._asked = [name for name, p in whole.parameters.items() if p not in taken]
         self.signature = self.__signature__ = whole.replace(parameters=taken)
         for parameter in taken:
             reserved = parameter.name in ("g", "y", "static")
@@ -383,6 +383,14 @@ class Declaration(Generic[P]):
             name: self._called(name, f, arguments, output) for name, f in self.residuals.items()
         }
 
+    def reads(self, of: str) -> set[str]:
+        """Return the names of all that the rule for `of` reads, also through intermediates."""
+        names = set(self.derivatives[of].needs)
+        for name, function in reversed(self.intermediates.items()):
+            if name in names:
+                names.update(_names(function))
+        return names
+
     def _called(
         self, label: str, function: Callable[..., Any], arguments: dict[str, Any], y: Array
     ) -> Any:
@@ -418,6 +426,10 @@ class Declaration(Generic[P]):
             (name, function, self._reader(name, _names(function)))
             for name, function in self.intermediates.items()
         ]
+        needs = [name for rule in self.derivatives.values() for name in rule.needs]
+        others = [name for name in needs if name in self.intermediates]
+        self._to_share = list(dict.fromkeys([*self._asked, *others]))
+        self._is_plain = not self.guarded and not self._to_share
 
     def label(self, k: int) -> str:
         """Return the name of operand `k` for messages."""
@@ -525,18 +537,14 @@ class Declaration(Generic[P]):
         rules = [self.derivatives[name] for name in self.operands]
         chosen = [(k, rule) for k, rule in enumerate(rules) if self.sequence or wanted >> k & 1]
         asked = [name for _, rule in chosen for name in rule.needs]
-        needs = asked.copy()
-        again: list[tuple[str, Callable[..., Any], tuple[str, ...]]] = []
-        for name, function in reversed(self.intermediates.items()):  # computed from earlier ones
-            if name in needs:
-                inputs = _names(function)
-                needs.extend(inputs)
-                again.insert(0, (name, function, inputs))
-        names = [n for n in dict.fromkeys(needs) if n in asked or n not in self.intermediates]
+        reads = set().union(*[self.reads(rule.of) for _, rule in chosen])
+        again = tuple([(n, f, _names(f)) for n, f in self.intermediates.items() if n in reads])
+        inputs = [n for *_, names in again for n in names if n not in self.intermediates]
+        names = tuple(dict.fromkeys([*asked, *inputs]))
         label = "_".join([rule.of for _, rule in chosen])
         read = self._reader(label, names, kept=True)
         derivatives = tuple([(k, rule, self._applied(rule, names)) for k, rule in chosen])
-        plan = self._plans[wanted] = Plan(derivatives, tuple(names), read, tuple(again))
+        plan = self._plans[wanted] = Plan(derivatives, names, read, again)
         return plan
 
     def _applied(

@@ -44,26 +44,27 @@ class Op(Declaration[P]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         """Compute the result; with a Tensor argument, return a Tensor and record the call."""
         arguments, operands = self._bind(*args, **kwargs)
+        state = recording.get()
         if self.sequence:
             operands = self._sequence(arguments[0])
-        state = recording.get()
-        if is_of_one_dtype(operands) and not self.sequence:  # the common case in rules
+        elif is_of_one_dtype(operands):  # the common case in rules
             for i in self._constants:
                 if isinstance(arguments[i], Variable):
                     break
             else:
-                return self._computed(arguments, state.scope)[0]  # type: ignore[no-any-return]  # an array
+                return self._computed(arguments, state.scope)  # type: ignore[no-any-return]  # an array
         arrays, parents, wanted, has_tensor, half = self._unwrapped(operands)
         if self._constants or self.sequence:
             arrays = self._joined(arguments, arrays)
             if self._unwrap_constants(arguments, arrays, state.on):
                 has_tensor = True
         if not has_tensor:
-            y = self._computed(arrays, state.scope)[0]
+            y = self._computed(arrays, state.scope)
             return rounded(y) if half else y  # type: ignore[no-any-return]  # an array
         started = perf_counter() if state.observers else 0.0
+        shared: dict[str, Any] = {}
         try:
-            y, shared = self._computed(arrays, state.scope)
+            y = self._computed(arrays, state.scope, shared)
             if type(y) is not np.ndarray or y.dtype.char != "f":
                 y = self._result(y, operands)
             if half:
@@ -72,13 +73,17 @@ class Op(Declaration[P]):
             if state.observers:
                 self._tell(state, operands, arrays, None, None, started, error)
             raise
-        recorded = state.on and wanted != 0
-        y, origin = self._placed(y, operands, arrays, recorded)
-        node = None
-        if recorded:
+        node = origin = None
+        owned = y.base is None
+        for array in arrays:
+            if array is y:
+                owned = False
+        if not owned:
+            y, origin = self._placed(y, operands, recorded=bool(wanted and state.on))
+        if wanted and state.on:
             plan = self._plans.get(wanted) or self._plan(wanted)
             saved = plan.read(arguments, arrays, y, shared)
-            static = tuple([arguments[i] for i in self._static])
+            static = tuple([arguments[i] for i in self._static]) if self._static else ()
             node = Node(self, plan, tuple(parents), saved, static, y, state.scope)
         if state.observers:
             self._tell(state, operands, arrays, y, node, started)
@@ -89,14 +94,19 @@ class Op(Declaration[P]):
             )
         return result
 
-    def _computed(self, arrays: list[Any], scope: str) -> tuple[Any, dict[str, Any]]:
-        """Return the forward's result and the intermediates; errors name the op and the module."""
+    def _computed(self, arrays: list[Any], scope: str, shared: dict[str, Any] | None = None) -> Any:
+        """Return the forward's result, and put the intermediates that rules may need in `shared`.
+
+        Errors name the op and the module.
+        """
         try:
+            if self._is_plain:
+                return self.forward(*arrays)  # type: ignore[call-arg]  # as many as it takes
             given = _read_only(arrays) if self.guarded else arrays
-            if not self._shared and not self.intermediates:
-                return self.forward(*given), {}  # type: ignore[call-arg]  # as many as it takes
-            shared = self._intermediates(given)
-            return self.forward(*given, **{name: shared[name] for name in self._shared}), shared
+            values = self._intermediates(given)
+            if shared is not None:
+                shared.update(values)
+            return self.forward(*given, **{name: values[name] for name in self._asked})
         except Exception as error:
             explained = self._explained(error, arrays, scope)
         try:
@@ -105,23 +115,23 @@ class Op(Declaration[P]):
             del explained
 
     def _intermediates(self, arrays: list[Any]) -> dict[str, Any]:
-        """Return the values of the intermediates, which also the forward asks for."""
-        shared: dict[str, Any] = {}
-        for name, function, read in self._to_compute:
-            value = function(*read([], arrays, None, shared))
-            if not isinstance(value, np.ndarray | np.generic):
-                came = type(value).__name__
-                raise TypeError(f"the intermediate {name} is {came}, expected an array")
-            shared[name] = np.asarray(value)
-        for name in self._shared:
-            if name not in shared:
+        """Return the values of the intermediates that the forward or a rule asks for."""
+        for name in self._asked:
+            if name not in self.intermediates:
                 raise TypeError(
                     f"the forward asks for {name}, but @{self.name}.intermediate declares no such "
                     "function"
                 )
-        if self.guarded:
-            shared = dict(zip(shared, _read_only([*shared.values()]), strict=True))
-        return shared
+        values: dict[str, Any] = {}
+        for name, function, read in self._to_compute:
+            value = function(*read([], arrays, None, values))
+            if not isinstance(value, np.ndarray | np.generic):
+                came = type(value).__name__
+                raise TypeError(f"the intermediate {name} is {came}, expected an array")
+            values[name] = np.asarray(value)
+            if self.guarded:
+                (values[name],) = _read_only([values[name]])
+        return {name: values[name] for name in self._to_share}
 
     def _joined(self, arguments: list[Any], arrays: list[Any]) -> list[Any]:
         """Return the arguments with the operands replaced by their arrays."""
@@ -189,15 +199,13 @@ class Op(Declaration[P]):
         return array
 
     def _placed(
-        self, y: NDArray[Any], operands: list[Any], arrays: list[Any], recorded: bool
+        self, y: NDArray[Any], operands: list[Any], recorded: bool
     ) -> tuple[NDArray[Any], Variable | None]:
         """Return `y` and the leaf whose memory it is a view of, if any.
 
         A view of a plain array is copied, because its owner may change it. So is a small view of a
         large array, because it would keep the array alive.
         """
-        if y.base is None and not any(array is y for array in arrays):
-            return y, None
         for value in operands:
             array = value.array if isinstance(value, Variable) else value
             if isinstance(value, Variable):

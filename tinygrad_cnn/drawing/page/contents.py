@@ -123,8 +123,8 @@ def _explained(
     if local is not None or edge.argument not in op.derivatives:  # not for list arguments
         return local, []
     known["y"] = result
-    needs = op.derivatives[edge.argument].needs
-    return None, [(name, known[name]) for name in needs if name in known]
+    reads = op.reads(edge.argument)
+    return None, [(name, value) for name, value in known.items() if name in reads]
 
 
 def _steps(graph: DrawnGraph) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ def local_derivative(
         return op(**{**arrays, **options, argument: value})
 
     small = x.size * result.size <= _ENTRIES and 0 < result.size <= _ROWS
-    reads = {"y", *given}.intersection(op.derivatives[argument].needs)
+    reads = {"y", *given} & op.reads(argument)
     with changed_recording(on=True, observers=(), scope=""):
         try:
             again = call(Tensor(x)).array
