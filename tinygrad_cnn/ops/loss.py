@@ -12,7 +12,8 @@ from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.reduction import total
-from tinygrad_cnn.ops.activation import log_softmax, softmax
+from tinygrad_cnn.ops.activation import log_softmax
+from tinygrad_cnn.ops.arithmetic import exp
 from tinygrad_cnn.ops.entries import Index, Letters, Local, at
 from tinygrad_cnn.ops.shape import Shape, reshape
 
@@ -140,6 +141,8 @@ def cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     axis: int | None = None,
+    *,
+    logarithms: Array = ...,
 ) -> Array:
     """Return the cross-entropy between the softmax of `logits` and the target classes.
 
@@ -186,11 +189,16 @@ def cross_entropy(
     examples = _without(shape, at)
     _check_reduction("cross_entropy", reduction, examples)
     if target.shape == examples and not label_smoothing:
-        losses = -_picked(log_softmax.forward(logits, at), _labels(target, shape[at]), at)
-        return _reduce(losses, reduction)
+        return _reduce(-_picked(logarithms, _labels(target, shape[at]), at), reduction)
     wanted = _probabilities(target, shape, at, label_smoothing, logits.real.dtype)
-    logarithms = np.where(wanted == 0, 0, log_softmax.forward(logits, at))  # 0·(−∞) counts as 0
-    return _reduce(-total(wanted * logarithms, at), reduction)
+    terms = wanted * np.where(wanted == 0, 0, logarithms)  # 0·(−∞) counts as 0
+    return _reduce(-total(terms, at), reduction)
+
+
+@cross_entropy.intermediate
+def logarithms(logits: Array, axis: int | None) -> Array:
+    """Return the logarithm of the softmax of `logits`."""
+    return log_softmax(logits, class_axis(logits.shape, axis))
 
 
 @cross_entropy.derivative("logits", formula="g·(softmax x − t) / n",
@@ -198,22 +206,23 @@ def cross_entropy(
 def _(
     g: Array,
     *,
-    logits: Array,
+    logarithms: Array,
     target: Array,
     reduction: Reduction,
     label_smoothing: float,
     axis: int | None,
 ) -> Array:
-    at = class_axis(logits.shape, axis)
+    shape = logarithms.shape
+    at = class_axis(shape, axis)
     if reduction == "none":
         g = reshape(g, (*g.shape[:at], 1, *g.shape[at:]))
-    g = g * (1.0 / _share(_without(logits.shape, at), reduction))
-    probabilities = softmax(logits, at)
-    if np.ndim(target) < logits.ndim and not label_smoothing:
+    g = g * (1.0 / _share(_without(shape, at), reduction))
+    probabilities = exp(logarithms)
+    if np.ndim(target) < len(shape) and not label_smoothing:
         labels = np.asarray(target).reshape(-1)  # checked by the forward
-        return (probabilities - _one_hot(labels, logits.shape, at, logits.dtype)) * g
-    wanted = _probabilities(target, logits.shape, at, label_smoothing, logits.dtype)
-    if np.ndim(target) == logits.ndim:  # rows that need not sum to 1
+        return (probabilities - _one_hot(labels, shape, at, logarithms.dtype)) * g
+    wanted = _probabilities(target, shape, at, label_smoothing, logarithms.dtype)
+    if np.ndim(target) == len(shape):  # rows that need not sum to 1
         probabilities = probabilities * total(wanted, at, keepdims=True)
     return (probabilities - wanted) * g
 

@@ -80,7 +80,9 @@ def _(draw: Draw, s: Strategies) -> Any:
     kind="batch-norm",
     aliases={"bias": "b", "epsilon": "ε"},
 )
-def batch_norm(x: Array, w: Array, bias: Array, epsilon: float = 1e-5) -> Array:
+def batch_norm(
+    x: Array, w: Array, bias: Array, epsilon: float = 1e-5, *, normal: Array = ...
+) -> Array:
     """Return `x` normalized by the mean and variance of each channel, scaled and shifted.
 
     Parameters
@@ -111,17 +113,40 @@ def batch_norm(x: Array, w: Array, bias: Array, epsilon: float = 1e-5) -> Array:
     Tensor([[ 7.],
             [13.]])
     """
-    shape = np.shape(x)
-    if len(shape) < 2 or np.size(x) == 0:
-        raise ValueError(f"batch_norm: x has shape {shape}, expected (N, C, ...), none of them 0")
     for name, value in (("w", w), ("bias", bias)):
-        if np.shape(value) != shape[1:2]:
+        if np.shape(value) != x.shape[1:2]:
             raise ValueError(f"batch_norm: {name} has shape {np.shape(value)}, expected "
-                             f"{shape[1:2]}")  # fmt: skip
+                             f"{x.shape[1:2]}")  # fmt: skip
+    return _along(w, x) * normal + _along(bias, x)
+
+
+@batch_norm.intermediate
+def centered(x: Array) -> Array:
+    """Return x − μ."""
+    if len(x.shape) < 2 or 0 in x.shape:
+        raise ValueError(f"batch_norm: x has shape {x.shape}, expected (N, C, ...), none of them 0")
+    return x - mean(x, _other_axes(x), True)
+
+
+@batch_norm.intermediate
+def deviation(centered: Array, epsilon: float) -> Array:
+    """Return σ = √(variance + ε) of each channel."""
     if not epsilon >= 0:
         raise ValueError(f"batch_norm: epsilon is {epsilon}, expected 0 or more")
-    normal, _ = _normalized(x, epsilon)
-    return _along(w, x) * normal + _along(bias, x)
+    axes = _other_axes(centered)
+    with np.errstate(over="ignore"):
+        deviation = sqrt(mean(centered * centered, axes, True) + epsilon)
+    values = deviation.array if isinstance(deviation, Variable) else deviation
+    if values.dtype.char == "f" and not 1e-15 < values.min() <= values.max() < np.inf:
+        wide = astype(centered, np.float64)  # float32 cannot hold the squares
+        deviation = astype(sqrt(mean(wide * wide, axes, True) + epsilon), values.dtype)
+    return deviation
+
+
+@batch_norm.intermediate
+def normal(centered: Array, deviation: Array) -> Array:
+    """Return x̂ = (x − μ) / σ."""
+    return centered / deviation
 
 
 @batch_norm.derivative(
@@ -129,17 +154,15 @@ def batch_norm(x: Array, w: Array, bias: Array, epsilon: float = 1e-5) -> Array:
     formula="w·(g − mean g − x̂·mean(g·x̂)) / √(σ² + ε)",
     latex=r"\frac{w}{\sqrt{\sigma^2+\epsilon}}\,(g - \overline{g} - \hat x\,\overline{g\,\hat x})",
 )
-def _(g: Array, *, x: Array, w: Array, epsilon: float) -> Array:
-    normal, deviation = _normalized(x, epsilon)
-    axes = _other_axes(x)
-    centered = g - mean(g, axes, True) - normal * mean(g * normal, axes, True)
-    return _along(w, x) / deviation * centered
+def _(g: Array, *, w: Array, normal: Array, deviation: Array) -> Array:
+    axes = _other_axes(g)
+    inner = g - mean(g, axes, True) - normal * mean(g * normal, axes, True)
+    return _along(w, g) / deviation * inner
 
 
 @batch_norm.derivative("w", formula="Σ g·x̂", latex=r"\sum g\,\hat x")
-def _(g: Array, *, x: Array, epsilon: float) -> Array:
-    normal, _ = _normalized(x, epsilon)
-    return sum_over(g * normal, _other_axes(x))
+def _(g: Array, *, normal: Array) -> Array:
+    return sum_over(g * normal, _other_axes(g))
 
 
 @batch_norm.derivative("bias", formula="Σ g", latex=r"\sum g")
@@ -156,19 +179,6 @@ def _(draw: Draw, s: Strategies) -> Any:
         "bias": draw(s.arrays(shape[1:2])),
         "epsilon": draw(s.sampled_from([1e-3, 0.5])),
     }
-
-
-def _normalized(x: Array, epsilon: float) -> tuple[Array, Array]:
-    """Return x̂ = (x − μ) / σ and σ = √(variance + ε), one σ per channel."""
-    axes = _other_axes(x)
-    centered = x - mean(x, axes, True)
-    with np.errstate(over="ignore"):
-        deviation = sqrt(mean(centered * centered, axes, True) + epsilon)
-    values = deviation.array if isinstance(deviation, Variable) else deviation
-    if x.dtype.char == "f" and not 1e-15 < values.min() <= values.max() < np.inf:
-        wide = astype(centered, np.float64)  # float32 cannot hold the squares
-        deviation = astype(sqrt(mean(wide * wide, axes, True) + epsilon), x.dtype)
-    return centered / deviation, deviation
 
 
 def _other_axes(x: Array) -> tuple[int, ...]:
