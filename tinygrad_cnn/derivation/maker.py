@@ -18,7 +18,7 @@ from tinygrad_cnn.derivation.parts import (
     Quantity,
     SumLine,
 )
-from tinygrad_cnn.derivation.paths import MOST_TERMS, Bundle, Edge, Line, Paths, Place
+from tinygrad_cnn.derivation.paths import MOST_TERMS, Bundle, Edge, PathLine, Paths, Place
 from tinygrad_cnn.derivation.symbols import Symbols
 from tinygrad_cnn.derivation.written import SUM, Written, write_edge, write_out
 
@@ -184,7 +184,7 @@ class Maker:
             self.flow.reached[bundle.bottom],
         )
 
-    def _line(self, line: Line) -> SumLine:
+    def _line(self, line: PathLine) -> SumLine:
         terms = [
             (self.called(above), self._items(fold(factors, self.depth), None))
             for above, factors in line.terms[:MOST_TERMS]

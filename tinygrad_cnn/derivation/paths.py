@@ -15,7 +15,7 @@ from tinygrad_cnn.core.declaration import Derivative
 from tinygrad_cnn.core.graph import Node, nodes_of
 from tinygrad_cnn.core.variable import Variable
 
-__all__ = ["MOST_TERMS", "Bundle", "Edge", "Line", "Paths", "Place", "Step", "Term"]
+__all__ = ["MOST_TERMS", "Bundle", "Edge", "PathLine", "Paths", "Place", "Step", "Term"]
 
 Place: TypeAlias = Node | Variable
 """A node of the paths: a call, or the leaf at their end."""
@@ -56,7 +56,7 @@ Term: TypeAlias = tuple[Edge, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PathLine:
     """The derivative of a bundle's top with respect to one place in it, as a sum.
 
     Attributes
@@ -108,7 +108,7 @@ class Bundle:
         return tuple(found)
 
     @property
-    def lines(self) -> tuple[Line, ...]:
+    def lines(self) -> tuple[PathLine, ...]:
         """The sum, factored where paths split or meet: a line for each node, the whole sum last.
 
         Together, the lines contain each edge once.
@@ -129,7 +129,7 @@ class Bundle:
                     factors += arriving[above]
                     above = factors[-1].node
                 terms.append((above, tuple(reversed(factors))))
-            lines.append(Line(place, tuple(terms)))
+            lines.append(PathLine(place, tuple(terms)))
         lines.sort(key=lambda line: line.place is self.bottom)
         return tuple(lines)
 
