@@ -18,7 +18,7 @@ from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.recording import float_dtype, recording
 from tinygrad_cnn.core.variable import Variable, holds_gradient
 from tinygrad_cnn.engine.context import changed
-from tinygrad_cnn.ops.shape import plain_index
+from tinygrad_cnn.ops.indexing import plain_index
 from tinygrad_cnn.support.arguments import native
 
 _WITHOUT_GRADIENT = {

@@ -32,6 +32,7 @@ from tinygrad_cnn.ops.convolution import (
     conv2d_weight_gradient,
     conv_transpose2d,
 )
+from tinygrad_cnn.ops.indexing import concatenate, getitem, pad, put, stack
 from tinygrad_cnn.ops.linear import linear, matmul
 from tinygrad_cnn.ops.loss import cross_entropy, mse, squared_error
 from tinygrad_cnn.ops.pooling import (
@@ -44,18 +45,7 @@ from tinygrad_cnn.ops.pooling import (
 )
 from tinygrad_cnn.ops.reduction import logsumexp, max, mean, min, sum
 from tinygrad_cnn.ops.regularization import batch_norm, dropout
-from tinygrad_cnn.ops.shape import (
-    broadcast_to,
-    concatenate,
-    flip,
-    getitem,
-    pad,
-    put,
-    reshape,
-    stack,
-    sum_to,
-    transpose,
-)
+from tinygrad_cnn.ops.shape import broadcast_to, flip, reshape, sum_to, transpose
 
 __all__ = [
     "abs",

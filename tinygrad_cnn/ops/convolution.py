@@ -18,8 +18,9 @@ from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import convolution as engine
 from tinygrad_cnn.engine.windows import Padding, Pair, Windows, pair, windows
 from tinygrad_cnn.ops.entries import Index, Letters, Local, at, equal, place
+from tinygrad_cnn.ops.indexing import getitem, pad
 from tinygrad_cnn.ops.reduction import sum as sum_over
-from tinygrad_cnn.ops.shape import Options, Shape, getitem, pad
+from tinygrad_cnn.ops.shape import Options, Shape
 
 
 @op(

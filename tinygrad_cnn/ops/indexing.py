@@ -1,0 +1,338 @@
+"""Indexing, joining and padding. Each op is linear, and its derivative moves the gradient back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.core.declaration import Draw, Strategies
+from tinygrad_cnn.core.op import op
+from tinygrad_cnn.core.recording import float_dtype
+from tinygrad_cnn.core.variable import Array, Variable
+from tinygrad_cnn.engine import reduction
+from tinygrad_cnn.ops.entries import Index, Letters, Local, equal, place
+from tinygrad_cnn.ops.shape import Shape, reshape
+
+
+@op(formula="x[index]", latex=r"x_{\text{index}}", integers="kept", selecting=True)
+def getitem(x: Array, index: Any) -> Array:
+    """Return the part of `x` that `index` selects, as NumPy's indexing does.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    index : int, slice, None, Ellipsis, integer or boolean array, or a tuple of these
+
+    Raises
+    ------
+    IndexError
+        If the index does not fit the shape of `x`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor([1.0, 2.0, 3.0])
+    >>> x[1:], x[[0, 0, 2]]
+    (Tensor([2., 3.]), Tensor([1., 1., 3.]))
+    """
+    try:
+        return np.asarray(x)[index]
+    except IndexError as error:
+        raise IndexError(f"getitem: x has shape {np.shape(x)}: {error}") from None
+
+
+@getitem.derivative("x", formula="g put back into zeros", latex=r"\text{scatter}(g)")
+def _(g: Array, *, index: Any, x_shape: Shape) -> Array:
+    return put(g, index, x_shape)
+
+
+@getitem.calls(always=[{"x": np.zeros((0, 3)), "index": (slice(None), 1)}])
+def _(draw: Draw, s: Strategies) -> Any:
+    x = draw(s.arrays())
+    return {"x": x, "index": draw(s.indices(x.shape))}
+
+
+@op(
+    formula="zeros with Σ of x at index",
+    latex=r"\text{scatter}(x)",
+    integers="widened",
+    selecting=True,
+)
+def put(x: Array, index: Any, shape: Sequence[int]) -> Array:
+    """Return zeros of `shape` with `x` added at `index`, the adjoint of `getitem`.
+
+    Values at a repeated index are summed.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.put(tg.Tensor([1.0, 2.0, 4.0]), [0, 0, 2], (3,))
+    Tensor([3., 0., 4.])
+    """
+    x = np.asarray(x)
+    out = np.zeros(tuple(shape), x.dtype)
+    once = _names_each_once(index)
+    selected = (out if once else np.arange(out.size).reshape(out.shape))[index]
+    if selected.shape != x.shape:
+        raise ValueError(
+            f"put: x has shape {x.shape}, but index selects {selected.shape} of {out.shape}"
+        )
+    if once:
+        out[index] = x
+        return out
+    return reduction.add_at(x.reshape(-1), selected.reshape(-1), out.size).reshape(out.shape)
+
+
+@put.derivative("x", formula="g[index]", latex=r"g_{\text{index}}")
+def _(g: Array, *, index: Any) -> Array:
+    return getitem(g, index)
+
+
+@put.calls(always=[{"x": np.zeros(0), "index": (slice(None), 1), "shape": (0, 3)}])
+def _(draw: Draw, s: Strategies) -> Any:
+    shape = draw(s.shapes())
+    index = draw(s.indices(shape))
+    return {"x": draw(s.arrays(np.zeros(shape)[index].shape)), "index": index, "shape": shape}
+
+
+@op(
+    formula="x₁ ‖ x₂ ‖ …",
+    latex=r"[x_1, x_2, \dots]",
+    sequence=True,
+    integers="kept",
+    selecting=True,
+)
+def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
+    """Return `arrays` joined along an existing axis.
+
+    Parameters
+    ----------
+    arrays : sequence of Tensor or array_like
+        Of equal shapes except along `axis`.
+    axis : int or None
+        None flattens the arrays before joining, as in NumPy.
+
+    Raises
+    ------
+    ValueError
+        If `arrays` is empty, or the other axes differ.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.concatenate([tg.Tensor([1.0]), tg.Tensor([2.0, 3.0])])
+    Tensor([1., 2., 3.])
+    """
+    if not arrays:
+        raise ValueError("concatenate: arrays is empty, expected one or more")
+    try:
+        return np.concatenate(arrays, axis)
+    except ValueError:
+        shapes = [np.shape(array) for array in arrays]
+        raise ValueError(f"concatenate: shapes {shapes} do not join along axis {axis}") from None
+
+
+@concatenate.derivative("arrays", formula="the parts of g", latex=r"g_{\text{part}}")
+def _(g: Array, *, arrays_shape: list[Shape], axis: int | None) -> list[Array]:
+    parts = []
+    start = 0
+    for shape in arrays_shape:
+        stop = start + (math.prod(shape) if axis is None else shape[axis])
+        before = () if axis is None else (slice(None),) * (axis % len(shape))
+        part = getitem(g, (*before, slice(start, stop)))
+        parts.append(reshape(part, shape) if axis is None else part)
+        start = stop
+    return parts
+
+
+@concatenate.calls(always=[{"arrays": [np.zeros((0, 3)), np.ones((2, 3))]}])
+def _(draw: Draw, s: Strategies) -> Any:
+    shape = draw(s.shapes(min_dims=1, max_side=3))
+    axis = draw(s.integers(-len(shape), len(shape) - 1))
+    before, after = shape[: axis % len(shape)], shape[axis % len(shape) + 1 :]
+    lengths = draw(s.lists(s.integers(0, 3), min_size=1, max_size=3))
+    return {"arrays": [draw(s.arrays((*before, n, *after))) for n in lengths], "axis": axis}
+
+
+@op(
+    formula="x₁, x₂, … along a new axis",
+    latex=r"[x_1; x_2; \dots]",
+    sequence=True,
+    integers="kept",
+    selecting=True,
+)
+def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
+    """Return `arrays`, all of the same shape, stacked along a new axis.
+
+    Raises
+    ------
+    ValueError
+        If `arrays` is empty, or the shapes differ.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.stack([tg.Tensor([1.0, 2.0]), tg.Tensor([3.0, 4.0])], axis=1)
+    Tensor([[1., 3.],
+            [2., 4.]])
+    """
+    if not arrays:
+        raise ValueError("stack: arrays is empty, expected one or more")
+    try:
+        return np.stack(arrays, axis)
+    except ValueError:
+        shapes = [np.shape(array) for array in arrays]
+        raise ValueError(f"stack: shapes {shapes} do not stack along axis {axis}") from None
+
+
+@stack.derivative("arrays", formula="the slices of g", latex=r"g_{\text{slice}}")
+def _(g: Array, *, arrays_shape: list[Shape], axis: int, y_shape: Shape) -> list[Array]:
+    before = (slice(None),) * (axis % len(y_shape))
+    return [getitem(g, (*before, i)) for i in range(len(arrays_shape))]
+
+
+@stack.calls(always=[{"arrays": [np.zeros((0, 3))] * 2, "axis": 1}])
+def _(draw: Draw, s: Strategies) -> Any:
+    shape = draw(s.shapes(max_dims=2, max_side=3))
+    count = draw(s.integers(1, 3))
+    axis = draw(s.integers(-len(shape) - 1, len(shape)))
+    return {"arrays": [draw(s.arrays(shape)) for _ in range(count)], "axis": axis}
+
+
+@op(formula="x with a border", latex=r"\operatorname{pad} x", integers="kept", selecting=True)
+def pad(x: Array, widths: Any = 0, value: float = 0.0) -> Array:
+    """Return `x` with a constant border.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    widths : int, (int, int), or a pair for each axis
+        The widths before and after each axis; one number or pair applies to every axis.
+    value : float
+        The value of the border. If an integer `x` cannot hold it, `x` becomes the default dtype.
+
+    Raises
+    ------
+    ValueError
+        If a width is negative, or `widths` does not fit the axes of `x`.
+    TypeError
+        If `value` is not a number.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.pad(tg.Tensor([1.0, 2.0]), (1, 2))
+    Tensor([0., 1., 2., 0., 0.])
+    """
+    if np.ndim(value) or np.asarray(value).dtype.kind not in "biuf":
+        raise TypeError(f"pad: value is {value!r}, expected a number")
+    if np.shape(widths) == (1,):
+        raise ValueError(
+            f"pad: widths is {widths}, expected an int, a pair or a pair for each axis"
+        )
+    if x.dtype.kind in "biu" and not _holds(x.dtype, value):
+        x = x.astype(float_dtype.get())
+    try:
+        return np.pad(x, widths, constant_values=value)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"pad: widths is {widths}, expected counts for the {np.ndim(x)} axes of x"
+        ) from None
+
+
+@pad.derivative("x", formula="g without the border", latex=r"\operatorname{crop} g")
+def _(g: Array, *, widths: Any, x_shape: Shape) -> Array:
+    pairs = np.broadcast_to(widths, (len(x_shape), 2))
+    inner = tuple(slice(a, a + n) for a, n in zip(pairs[:, 0].tolist(), x_shape, strict=True))
+    return getitem(g, inner)
+
+
+@pad.calls(always=[{"x": np.zeros((0, 3)), "widths": 1}])
+def _(draw: Draw, s: Strategies) -> Any:
+    x = draw(s.arrays())
+    width = s.integers(0, 2)
+    pair = s.tuples(width, width)
+    each = s.tuples(*[pair] * x.ndim) if x.ndim else width
+    widths = draw(s.one_of(width, pair, each))
+    return {"x": x, "widths": widths, "value": draw(s.sampled_from([0.0, -1.5]))}
+
+
+def _holds(dtype: np.dtype[Any], value: float) -> bool:
+    """Return whether the integer or bool `dtype` can hold `value`."""
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return low <= value <= high and value == int(value)
+
+
+def plain_index(index: Any) -> Any:
+    """Return `index` with Tensors as arrays, and with mutable arrays copied."""
+    if isinstance(index, tuple):
+        return tuple(plain_index(part) for part in index)
+    if isinstance(index, Variable):
+        return index.array
+    if isinstance(index, list) and not index:
+        return np.empty(0, np.intp)
+    return np.array(index) if isinstance(index, np.ndarray | list) else index
+
+
+def _names_each_once(index: Any) -> bool:
+    """Return whether `index` has no integer array, so that it selects no element twice."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(
+        part is None
+        or part is Ellipsis
+        or isinstance(part, int | np.integer | slice)
+        or np.asarray(part).dtype == bool
+        for part in parts
+    )
+
+
+# --- entries of the derivatives ------------------------------------------------------------------
+
+
+@getitem.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape, index: Any) -> Local | None:
+    parts = index if isinstance(index, tuple) else (index,)
+    if not all(map(_is_step, parts)):
+        return None
+    spent = sum(part is not None and part is not Ellipsis for part in parts)
+    whole = (slice(None),) * (len(x_shape) - spent)
+    cut = next((k for k, part in enumerate(parts) if part is Ellipsis), len(parts))
+    left, axes = iter(y), iter(x_shape)
+    x = []
+    for part in (*parts[:cut], *whole, *parts[cut + 1 :]):
+        if part is None:
+            next(left)
+            continue
+        length = next(axes)
+        if isinstance(part, slice):
+            start, _, step = part.indices(length)
+            written = place((step, next(left)), constant=start) or "0"
+        else:
+            written = str(int(part) % length)
+        x.append("" if length == 1 else written)
+    return tuple(x), "1"
+
+
+def _is_step(part: Any) -> bool:
+    """Return whether an index part is an integer, None, an ellipsis or a forward slice."""
+    if isinstance(part, slice):
+        return part.step is None or part.step > 0
+    whole = isinstance(part, int | np.integer) and not isinstance(part, bool)
+    return part is None or part is Ellipsis or whole
+
+
+@concatenate.entry("arrays")
+def _(y: Index, letters: Letters, *, arrays_shape: list[Shape], position: int, axis: int) -> Local:
+    axis %= len(y)
+    before = sum(shape[axis] for shape in arrays_shape[:position])
+    fresh = letters.fresh(arrays_shape[position][axis])
+    return (*y[:axis], fresh, *y[axis + 1 :]), equal(y[axis], place((1, fresh), constant=before))
+
+
+@stack.entry("arrays")
+def _(y: Index, letters: Letters, *, position: int, axis: int) -> Local:
+    axis %= len(y)
+    return (*y[:axis], *y[axis + 1 :]), equal(y[axis], str(position))
