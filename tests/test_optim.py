@@ -311,7 +311,7 @@ P = nn.Parameter([1.0])
         (lambda: optim.SGD([P], float("nan")), ValueError, "lr is nan"),
         (lambda: optim.SGD([P], float("inf")), ValueError, "lr is inf"),
         (lambda: optim.SGD([P], "0.1"), ValueError, "lr is '0.1'"),
-        (lambda: optim.SGD([P], 0.1, 1.0), ValueError, "momentum is 1.0, .* from 0 to below 1"),
+        (lambda: optim.SGD([P], 0.1, 1.0), ValueError, "momentum is 1.0, .* >= 0 and < 1"),
         (lambda: optim.SGD([P], 0.1, nesterov=True), ValueError, "nesterov needs a momentum"),
         (lambda: optim.SGD([P], 0.1, 0.9, 0.1, nesterov=True), ValueError, "no dampening"),
         (lambda: optim.Adam([P], betas=0.9), ValueError, "Adam: betas is 0.9, expected two"),

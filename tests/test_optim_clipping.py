@@ -102,7 +102,7 @@ def test_a_gradient_that_is_not_finite_is_named_and_all_are_left(bad: float) -> 
 @pytest.mark.parametrize("limit", [0.0, -1.0, math.nan, math.inf, "1"])
 def test_a_bad_limit_is_refused(clip: Any, limit: Any) -> None:
     with pytest.raises(
-        ValueError, match=r"(max_norm|clip_value) is .*, expected a finite number above 0"
+        ValueError, match=r"(max_norm|clip_value) is .*, expected a finite number > 0"
     ):
         clip(with_gradients([[3.0]]), limit)
 

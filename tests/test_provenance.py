@@ -48,7 +48,7 @@ def test_a_backward_nan_names_the_line_of_the_forward_call():
 
 def test_a_nan_that_came_in_is_not_blamed_on_the_op():
     x = tg.Tensor([[1.0, np.nan]])
-    with pytest.raises(tg.NaNError, match=r"it came in with x\[0, 1\]"), tg.detect_nan():
+    with pytest.raises(tg.NaNError, match=r"it came from x\[0, 1\]"), tg.detect_nan():
         tg.relu(x)
 
 

@@ -129,7 +129,7 @@ def test_a_model_of_ones_own_is_copied_and_used(call: Call, few_file: str) -> No
     first = ok(call("evaluate", "run"))
     assert "accuracy on 50 test images" in first
     Path("run/model.py").write_text(NET + "\n")
-    assert "model.py: was changed since the training" in refused(call("evaluate", "run"))
+    assert "model.py: has changed since the run" in refused(call("evaluate", "run"))
 
 
 def test_an_interrupted_training_says_so_and_is_resumed(
@@ -168,9 +168,7 @@ def test_a_training_that_diverges_says_what_to_try(call: Call, few_file: str) ->
         r"1e\+30; try a smaller learning rate, such as 1e\+29; run has no finished epoch\n",
         result.stderr,
     )
-    assert "no such file: the training did not end its first epoch" in refused(
-        call("evaluate", "run")
-    )
+    assert "no such file: no epoch was finished" in refused(call("evaluate", "run"))
 
 
 def test_without_matplotlib_training_goes_on(
@@ -235,7 +233,7 @@ def test_evaluate_notices_that_the_test_images_of_a_run_are_others(
     ok(call("train", "--data", "own.npz", "--epochs", "1", "--model", "mlp", "--out", "run"))
     np.savez("own.npz", **{**arrays, "x_test": arrays["x_test"] * 0})
     message = refused(call("evaluate", "run"))
-    assert "own: the test images or labels are others: their sha256 is" in message
+    assert "own: the test images or labels have changed: their SHA-256 is" in message
     assert "to evaluate on the current ones: --data " in message
     assert "accuracy on 50 test images" in ok(call("evaluate", "run", "--data", "own.npz"))
 
@@ -365,7 +363,10 @@ def test_a_warning_is_one_line(call: Call) -> None:
         ("train --augment x", "'x', expected one of none, shift, affine"),
         ("train --seed -1", "'--seed': '-1', expected an integer >= 0"),
         ("train --threads 0", "'--threads': '0', expected an integer >= 1"),
-        ("train --data nowhere", "'nowhere' is absent; expected 'digits', 'mnist'"),
+        (
+            "train --data nowhere",
+            "'nowhere' is not a known name or an existing path; expected 'digits', 'mnist'",
+        ),
         ("train --data bad.npz", "bad.npz: cannot be read as a .npz archive"),
         ("train --model resnet", "model is 'resnet', expected mlp, lenet5, vgg, or a file"),
         ("train --model net.py:Net", "net.py: cannot be read: No such file or directory"),
@@ -376,7 +377,7 @@ def test_a_warning_is_one_line(call: Call) -> None:
         ("train --resume RUN --lr 1 --seed 2", "leave out --lr, --seed"),
         ("evaluate", "Missing argument 'RUN'"),
         ("evaluate nowhere", "nowhere: there is no such folder; expected a run folder"),
-        ("evaluate full", "full: is no run folder: it has no settings.json"),
+        ("evaluate full", "full: is not a run folder: it has no settings.json"),
         ("evaluate RUN --data small.npz", "has images of shape (1, 8, 8); the model was trained"),
         ("evaluate RUN --data two.npz", "has the classes 0, 1; the model was trained with 0, 1, 2"),
         ("predict RUN", "Missing argument"),

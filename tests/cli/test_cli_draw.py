@@ -70,7 +70,7 @@ def test_a_trained_run_is_drawn(call: Call, run: Path) -> None:
         (["mlp", "--heat", "hot"], "'--heat': 'hot', expected one of gradient, time, memory"),
         (["mlp", "--depth", "0"], "'--depth': '0', expected an integer >= 1"),
         (["mlp", "--images", "0"], "images"),
-        (["mlp", "--data", "nowhere"], "'nowhere' is absent"),
+        (["mlp", "--data", "nowhere"], "'nowhere' is not a known name"),
         (["mlp", "--out", "missing/mlp.dot"], "there is no folder"),
     ],
 )

@@ -23,13 +23,13 @@ def leaf(*values: float) -> tg.Tensor:
 
 @pytest.mark.parametrize("function", [np.cumsum, np.sum, np.transpose, np.linalg.norm])
 def test_a_numpy_function_that_would_cut_a_gradient_off_is_refused(function: Any) -> None:
-    with pytest.raises(TypeError, match="would cut it off"):
+    with pytest.raises(TypeError, match="would drop the graph"):
         function(leaf(1.0, 2.0))
 
 
 def test_numpy_functions_of_lists_that_hold_a_tensor_are_refused_too() -> None:
     w = leaf(1.0, 2.0)
-    with pytest.raises(TypeError, match="would cut it off"):
+    with pytest.raises(TypeError, match="would drop the graph"):
         np.concatenate([w, w])
     with pytest.raises(TypeError, match="join them with stack"):
         tg.Tensor([w.sum(), w.mean()])
@@ -50,7 +50,7 @@ def test_a_rule_that_numpy_cuts_off_raises_where_it_would_be_wrong() -> None:
         return np.flip(np.cumsum(np.flip(g)))
 
     assert tg.grad(running_sum(leaf(1.0, 2.0)).sum(), leaf(1.0, 2.0))[0].tolist() == [0.0, 0.0]
-    with pytest.raises(TypeError, match="would cut it off"):
+    with pytest.raises(TypeError, match="would drop the graph"):
         tg.hessian(lambda x: (running_sum(x) ** 2).sum())([1.0, 2.0])
 
 
@@ -70,7 +70,7 @@ def test_under_no_grad_a_leaf_is_changed_in_place() -> None:
 
 def test_a_recorded_change_of_a_leaf_is_refused() -> None:
     w = leaf(1.0, 2.0)
-    with pytest.raises(RuntimeError, match=r"sub: a leaf .* under no_grad"):
+    with pytest.raises(RuntimeError, match=r"sub: .* change it in place under no_grad"):
         w -= 1.0
 
 

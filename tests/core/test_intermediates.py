@@ -150,7 +150,7 @@ def test_the_forward_of_a_user_may_not_write_to_an_intermediate() -> None:
     def square(x: Any) -> Any:
         return x * x
 
-    with pytest.raises(ValueError, match="spoiled: the forward writes to an array"):
+    with pytest.raises(ValueError, match="spoiled: the forward writes to one of its input arrays"):
         spoiled(np.ones(2))
 
 

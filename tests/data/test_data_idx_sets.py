@@ -139,7 +139,7 @@ def test_images_and_labels_must_be_what_their_names_say(idx_files: Path) -> None
         idx_folder(idx_files)
     write_idx(idx_files / images, kept)
     write_idx(idx_files / labels, np.full(20, 200, np.uint8))
-    with pytest.raises(DataError, match=r"labels\[0\] is 200; expected a whole number from 0 to 9"):
+    with pytest.raises(DataError, match=r"labels\[0\] is 200; expected an integer from 0 to 9"):
         mnist(idx_files)
     write_idx(idx_files / labels, np.zeros(19, np.uint8))
     with pytest.raises(DataError, match="20 images but 19 labels"):

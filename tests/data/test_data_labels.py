@@ -35,7 +35,7 @@ def test_from_one_hot_undoes_one_hot(labels: NDArray[Any], dtype: type[np.generi
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, -1, -2], "labels[1] is -1; expected a whole number from 0 to 2"),
+        ([0, -1, -2], "labels[1] is -1; expected an integer from 0 to 2"),
         ([0, 3], "labels[1] is 3;"),
         ([[0, 1], [5, 9]], "labels[1, 0] is 5;"),
         ([0.0, 1.5], "labels[1] is 1.5;"),
@@ -43,10 +43,10 @@ def test_from_one_hot_undoes_one_hot(labels: NDArray[Any], dtype: type[np.generi
         ([float("inf")], "labels[0] is inf;"),
         (7, "labels is 7;"),
         (np.array([2**63], np.uint64), "labels[0] is 9223372036854775808;"),
-        (["a"], "labels are of dtype <U1; expected whole numbers"),
+        (["a"], "labels are of dtype <U1; expected integers"),
         ([1j], "labels are of dtype complex128;"),
         ([None], "labels are of dtype object;"),
-        ([[0], [0, 1]], "labels are no array"),
+        ([[0], [0, 1]], "labels cannot be converted to an array"),
     ],
 )
 def test_a_bad_label_is_refused_by_its_place(labels: Any, message: str) -> None:

@@ -141,12 +141,12 @@ def test_without_shuffling_floats_and_labels_are_read_only_views() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"batch_size": 0}, ValueError, "batch_size is 0, expected a whole number from 1 up"),
-        ({"batch_size": -3}, ValueError, "batch_size is -3, expected a whole number from 1 up"),
-        ({"batch_size": 2.0}, ValueError, "batch_size is 2.0, expected a whole number from 1 up"),
-        ({"batch_size": True}, ValueError, "batch_size is True, expected a whole number from 1 up"),
-        ({"seed": -1}, ValueError, "seed is -1, expected a whole number from 0 up"),
-        ({"seed": None}, ValueError, "seed is None, expected a whole number from 0 up"),
+        ({"batch_size": 0}, ValueError, "batch_size is 0, expected an integer >= 1"),
+        ({"batch_size": -3}, ValueError, "batch_size is -3, expected an integer >= 1"),
+        ({"batch_size": 2.0}, ValueError, "batch_size is 2.0, expected an integer >= 1"),
+        ({"batch_size": True}, ValueError, "batch_size is True, expected an integer >= 1"),
+        ({"seed": -1}, ValueError, "seed is -1, expected an integer >= 0"),
+        ({"seed": None}, ValueError, "seed is None, expected an integer >= 0"),
         ({"transform": 3}, TypeError, "transform is 3; expected a callable"),
         ({"dataset": np.zeros(3)}, TypeError, "dataset is a ndarray; expected a Dataset or a pair"),
         ({"dataset": (np.zeros(3), np.zeros(2))}, ValueError, "3 images but 2 labels"),

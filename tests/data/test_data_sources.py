@@ -249,8 +249,8 @@ FLOATS = IMAGES / 255
         ({"images": FLOATS - 1, "labels": LABELS}, "images is -"),
         ({"images": FLOATS * np.nan, "labels": LABELS}, "images is nan at (0, 0, 0, 0); expected"),
         ({"images": IMAGES, "labels": LABELS[1:]}, "10 images but 9 labels"),
-        ({"images": IMAGES, "labels": LABELS - 1}, "labels[0] is -1; expected a whole number"),
-        ({"images": IMAGES, "labels": LABELS + 0.5}, "labels[0] is 0.5; expected a whole number"),
+        ({"images": IMAGES, "labels": LABELS - 1}, "labels[0] is -1; expected an integer"),
+        ({"images": IMAGES, "labels": LABELS + 0.5}, "labels[0] is 0.5; expected an integer"),
         ({"images": IMAGES, "labels": LABELS + 2**40}, "labels[0] is 1099511627776; expected"),
         ({"images": IMAGES, "labels": LABELS[:, None]}, "labels has shape (10, 1); expected (N,)"),
         ({"images": FLOATS.astype(">f4"), "labels": LABELS + 1j}, "labels are of dtype complex128"),
@@ -315,9 +315,9 @@ def test_load_takes_the_published_sets_by_name(
 def test_load_lists_what_is_possible(tmp_path: Path) -> None:
     (tmp_path / "x.csv").touch()
     for source, came in (
-        ("minst", "absent"),
-        (tmp_path, "a folder with neither"),
-        (tmp_path / "x.csv", "another file"),
+        ("minst", "not a known name or an existing path"),
+        (tmp_path, "a folder without IDX files or class folders"),
+        (tmp_path / "x.csv", "not a .npz file"),
     ):
         with pytest.raises(
             DataError, match=f"^load: .* is {came}; expected 'digits', 'mnist', "

@@ -138,9 +138,9 @@ def test_sampling_far_away_gives_zeros_and_at_nan_is_refused() -> None:
     far = np.array([[[-1e300, 1e300, np.inf, -np.inf]]])
     assert not sample(images, far, place).any()
     assert not sample(images, place, far).any()
-    with pytest.raises(ValueError, match="a place is NaN"):
+    with pytest.raises(ValueError, match="a position is NaN"):
         sample(images, place, place * np.nan)
-    with pytest.raises(ValueError, match="1 images but places for 2"):
+    with pytest.raises(ValueError, match="1 images but positions for 2"):
         sample(images, np.zeros((2, 1, 1)), np.zeros((2, 1, 1)))
     with pytest.raises(ValueError, match=r"expected \(B, C, H, W\) and twice"):
         sample(images, place, place[0])

@@ -173,7 +173,7 @@ def test_a_graph_too_large_says_so_and_suggests_the_fold(tmp_path: Path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"depth": 0}, "draw: depth is 0, expected a whole number from 1 up"),
+        ({"depth": 0}, "draw: depth is 0, expected an integer >= 1"),
         ({"depth": "1"}, "draw: depth is '1', expected"),
         ({"depth": True}, "draw: depth is True, expected"),
         ({"heat": "hot"}, "draw: heat is 'hot', expected one of None, 'gradient', 'time'"),

@@ -337,7 +337,7 @@ R = np.random.default_rng(0)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nn.Linear(0, 1, rng=R), "Linear: in_features is 0, expected a whole number"),
+        (lambda: nn.Linear(0, 1, rng=R), "Linear: in_features is 0, expected an integer"),
         (lambda: nn.Linear(1, 2.5, rng=R), "Linear: out_features is 2.5"),
         (lambda: nn.Linear(1, True, rng=R), "Linear: out_features is True"),
         (lambda: nn.Linear(1, 1, "each", rng=R), "Linear: bias is 'each', expected one of True"),
@@ -364,13 +364,13 @@ R = np.random.default_rng(0)
         (lambda: nn.MaxPool2d((2,)), r"MaxPool2d: kernel_size is \(2,\)"),
         (lambda: nn.MaxPool2d(2, ceil_mode=1), "MaxPool2d: ceil_mode is 1"),
         (lambda: nn.AvgPool2d(2, count_include_pad=None), "AvgPool2d: count_include_pad is None"),
-        (lambda: nn.Dropout(1.0, rng=R), "Dropout: p is 1.0, expected .* from 0 to below 1"),
+        (lambda: nn.Dropout(1.0, rng=R), "Dropout: p is 1.0, expected .* >= 0 and < 1"),
         (lambda: nn.Dropout(float("nan"), rng=R), "Dropout: p is nan"),
         (lambda: nn.BatchNorm2d(0), "BatchNorm2d: num_features is 0"),
         (lambda: nn.BatchNorm2d(1, -1.0), "BatchNorm2d: eps is -1.0"),
         (lambda: nn.BatchNorm2d(1, momentum=1.1), "BatchNorm2d: momentum is 1.1"),
         (lambda: nn.LeakyReLU("a"), "LeakyReLU: negative_slope is 'a'"),
-        (lambda: nn.Softmax(temperature=0), "Softmax: temperature is 0, expected .* above 0"),
+        (lambda: nn.Softmax(temperature=0), "Softmax: temperature is 0, expected .*> 0"),
         (lambda: nn.Softmax(dim=1.0), "Softmax: dim is 1.0"),
     ],
 )  # fmt: skip

@@ -209,7 +209,7 @@ def test_an_option_is_a_whole_number_or_a_pair(name: str, value: Any) -> None:
         calls.append(lambda **options: tg.conv2d(x, w, **options))
         calls.append(lambda **options: nn.Conv2d(1, 1, 1, rng=np.random.default_rng(0), **options))
     for call in calls:
-        with pytest.raises(ValueError, match=f"{name} is .*expected a whole number .* or a pair"):
+        with pytest.raises(ValueError, match=f"{name} is .*expected an integer .* or a pair"):
             call(**{name: value})
 
 

@@ -241,10 +241,10 @@ def test_the_sentence_says_the_sum_in_numbers():
     ("layer", "index", "reason"),
     [
         ("conv9", (0, 0, 0), "no layer 'conv9'; expected one of conv1, activation1"),
-        ("conv1", (6, 0, 0), r"\[6, 0, 0\], but conv1 gives 6 × 28 × 28: expected 3 whole"),
-        ("conv1", (0, -1, 0), "from 0 up"),
-        ("conv1", (0, 0), "expected 3 whole numbers"),
-        ("fc3", (0, 0), "expected 1 whole numbers"),
+        ("conv1", (6, 0, 0), r"\[6, 0, 0\], but conv1 gives 6 × 28 × 28: expected 3 int"),
+        ("conv1", (0, -1, 0), ">= 0 and below these sizes"),
+        ("conv1", (0, 0), "expected 3 integers"),
+        ("fc3", (0, 0), "expected 1 integers"),
         ("softmax", (10,), "but softmax gives 10"),
     ],
 )

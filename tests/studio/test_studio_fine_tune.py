@@ -110,7 +110,7 @@ def test_a_lesson_is_read_as_it_was_written_and_not_if_it_is_damaged(tmp_path: P
     for before, after in zip(written, Lesson.read(path), strict=True):
         np.testing.assert_array_equal(before, after)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(RunError, match="lesson: is damaged or truncated"):
+    with pytest.raises(RunError, match="lesson: is damaged, truncated or not"):
         Lesson.read(path)
 
 

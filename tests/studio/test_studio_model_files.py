@@ -102,8 +102,8 @@ SETTINGS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "hidden of no list": (put("model", "options", value={"hidden": 7}), "hidden is 7, expected"),
     "hidden of gigabytes": (hidden(10**6, 10**6), r"hidden\[0\] is 1000000, expected 1024 at most"),
     "hidden of too many": (hidden(*[3] * 10_000), "expected a list of 4 at most"),
-    "hidden below one": (hidden(0), "mlp: .*hidden.* is 0, expected a whole number"),
-    "hidden of half": (hidden(1.5), "is 1.5, expected a whole number"),
+    "hidden below one": (hidden(0), "mlp: .*hidden.* is 0, expected an integer"),
+    "hidden of half": (hidden(1.5), "is 1.5, expected an integer"),
     "another width": (hidden(7), "do not fit the settings: .*fc.0.weight is float32 of shape"),
     "one layer more": (hidden(30, 30), r"fc\.2\.weight is missing"),
     "other classes": (
@@ -130,7 +130,7 @@ SETTINGS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "versions of no names": (put("versions", value=[1, 2]), "not as expected"),
     "another optimizer": (put("training", "optimizer", value="magic"), "optimizer is 'magic'"),
     "no epochs": (put("training", "epochs", value=0), "epochs is 0"),
-    "another format": (put("format", value=99), "no settings file of format"),
+    "another format": (put("format", value=99), "not a settings file of format"),
     "no training": (put("training", value=None), "TrainingSettings: got None"),
 }  # fmt: skip
 
@@ -184,16 +184,19 @@ def tensor(dtype: str, shape: list[int], end: int) -> bytes:
 
 
 FILES: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "0 bytes that are no safetensors file"),
-    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "no safetensors file"),
-    "a pickle": (b"\x80\x04cos\nsystem\n(S'true'\ntR.", "no safetensors file"),
-    "a header of exabytes": (header(2**63, b"{}"), "no safetensors file"),
+    "empty": (b"", "0 bytes are not a complete safetensors file"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a complete safetensors file"),
+    "a pickle": (b"\x80\x04cos\nsystem\n(S'true'\ntR.", "not a complete safetensors file"),
+    "a header of exabytes": (header(2**63, b"{}"), "not a complete safetensors file"),
     "a header of megabytes": (header(2**20, b" " * 2**20), "the header has 1048576 bytes"),
-    "no header": (header(0), "no safetensors file"),
-    "a deep header": (header(200_000, b'{"a":' + b"[" * 199_995), "no safetensors file"),
+    "no header": (header(0), "not a complete safetensors file"),
+    "a deep header": (
+        header(200_000, b'{"a":' + b"[" * 199_995),
+        "not a complete safetensors file",
+    ),
     "no settings": (save({"w": np.zeros(3, "f4")}), "the file's header holds no settings"),
     "other metadata": (save({"w": np.zeros(3)}, {"format": "pt"}), "holds no settings"),
-    "a shape of exabytes": (tensor("F32", [2**40, 2**40], 4), "no safetensors file"),
+    "a shape of exabytes": (tensor("F32", [2**40, 2**40], 4), "not a complete safetensors file"),
     "bfloat16": (tensor("BF16", [2], 4), "weights have the type 'BF16'|settings are not"),
     "no JSON": (with_text(file_of(), "{"), "the settings are not as expected"),
     "no object": (with_text(file_of(), "[]"), "the settings are not as expected"),
@@ -219,7 +222,7 @@ def test_a_file_beyond_the_limit_is_refused_unread(monkeypatch: pytest.MonkeyPat
 
 @given(cut=st.integers(0, len(file_of()) - 1))
 def test_a_truncated_file_is_refused(cut: int) -> None:
-    with pytest.raises(UnusableModelError, match="no safetensors file"):
+    with pytest.raises(UnusableModelError, match="not a complete safetensors file"):
         read(file_of()[:cut])
 
 

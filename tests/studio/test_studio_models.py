@@ -310,9 +310,9 @@ def test_a_model_of_images_that_are_not_here_is_measured_on_the_digits(
 @pytest.mark.parametrize(
     ("contents", "reason"),
     [
-        (b"", "no safetensors file"),
-        (b"\x80\x04cos\nsystem\n(S'true'\ntR.", "no safetensors file"),
-        (file_of()[:-1], "no safetensors file"),
+        (b"", "not a complete safetensors file"),
+        (b"\x80\x04cos\nsystem\n(S'true'\ntR.", "not a complete safetensors file"),
+        (file_of()[:-1], "not a complete safetensors file"),
         (
             studio_models.with_settings(
                 file_of(), lambda told: told["model"].update(file="model.py", sha256="0" * 64)

@@ -47,7 +47,7 @@ def test_every_choice_can_be_made(field: str, names: dict[str, object]) -> None:
         ("mlp", "digits", {"pooling": "max"}, "mlp has no pooling, but came with 'max'; it has"),
         ("vgg", "digits", {"activation": "relu"}, "vgg has no activation, but came with 'relu'"),
         ("mlp", "digits", {"optimizer": "x"}, "optimizer is 'x', expected one of 'sgd'"),
-        ("mlp", "digits", {"epochs": 0}, "epochs is 0, expected a whole number from 1 up"),
+        ("mlp", "digits", {"epochs": 0}, "epochs is 0, expected an integer >= 1"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(

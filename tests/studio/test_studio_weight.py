@@ -129,9 +129,9 @@ def test_a_long_chain_is_told_by_its_modules():
     ("parameter", "index", "reason"),
     [
         ("conv1", (0, 0, 0, 0), "no parameter 'conv1'; expected one of conv1.weight, conv1.bias"),
-        ("conv1.weight", (0, 0, 0), r"conv1.weight is 6 × 1 × 5 × 5: expected 4 whole numbers"),
+        ("conv1.weight", (0, 0, 0), r"conv1.weight is 6 × 1 × 5 × 5: expected 4 integers"),
         ("conv1.weight", (6, 0, 0, 0), r"the index is \[6, 0, 0, 0\]"),
-        ("fc3.bias", (-1,), "from 0 up"),
+        ("fc3.bias", (-1,), ">= 0 and below these sizes"),
     ],
 )
 def test_what_is_not_there_is_refused(parameter, index, reason):

@@ -104,7 +104,7 @@ def test_the_data_of_a_run_of_an_earlier_version_are_compared_by_mean_and_deviat
         x_train=split.train.images // 2, y_train=split.train.labels,
         x_test=split.test.images, y_test=split.test.labels,
     )  # fmt: skip
-    with pytest.raises(ValueError, match=r"few\.npz has changed since then: few: mean and dev"):
+    with pytest.raises(ValueError, match=r"few\.npz has changed since the run: few: mean and"):
         TrainingRun.resumed(run)
 
 

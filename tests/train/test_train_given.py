@@ -126,7 +126,7 @@ def test_only_data_as_the_settings_tell_are_gone_on_with(
 ) -> None:
     run = RunFolder.create("run", parent=tmp_path)
     learn_on().train(run)
-    with pytest.raises(RunError, match=r"settings\.json: was written for other data: .* has 90"):
+    with pytest.raises(RunError, match=r"settings\.json: the run used other data: .* has 90"):
         TrainingRun.resumed(run, split=few)
     cut = replace(more.train, images=more.train.images[:, :, 2:])
     small = Split(cut, replace(more.test, images=more.test.images[:, :, 2:]))
@@ -135,7 +135,7 @@ def test_only_data_as_the_settings_tell_are_gone_on_with(
 
 
 def test_data_that_the_settings_do_not_tell_of_are_refused(base: TrainingRun, more: Split) -> None:
-    with pytest.raises(ValueError, match="has 45 training and 50 test images; the settings tell"):
+    with pytest.raises(ValueError, match="has 45 training and 50 test images; the settings say"):
         TrainingRun(base.settings, more)
 
 

@@ -93,7 +93,7 @@ def test_epochs_are_numbered_from_one() -> None:
 
 
 def test_an_unknown_column_is_refused() -> None:
-    with pytest.raises(ValueError, match="no column 'los'; there are epoch, loss"):
+    with pytest.raises(ValueError, match="there is no column 'los'; expected one of epoch, loss"):
         History().column("los")
 
 

@@ -267,7 +267,7 @@ def test_a_validation_loss_of_nan_is_reported() -> None:
         error = tg.cross_entropy(outputs, labels)
         return error if model.training or len(history) < 1 else error * np.nan
 
-    with pytest.raises(TrainingDiverged, match="the validation loss is nan in epoch 2, batch 1"):
+    with pytest.raises(TrainingDiverged, match="the validation loss is NaN in epoch 2, batch 1"):
         fit(model, loss, optimizer, [made()], epochs=5, validation=[made()], history=history)
     assert len(history) == 1
 
@@ -275,7 +275,9 @@ def test_a_validation_loss_of_nan_is_reported() -> None:
 def test_a_weight_that_is_not_finite_is_noticed_at_the_end_of_the_epoch() -> None:
     model, history = linear(), History()
     optimizer = tg.optim.SGD(model.parameters(), lr=1e39)
-    with pytest.raises(TrainingDiverged, match="a weight is not finite in epoch 1, batch 1"):
+    with pytest.raises(
+        TrainingDiverged, match="a parameter is NaN or infinite in epoch 1, batch 1"
+    ):
         fit(model, tg.cross_entropy, optimizer, [made()], epochs=1, history=history)
     assert not history
 
@@ -283,11 +285,17 @@ def test_a_weight_that_is_not_finite_is_noticed_at_the_end_of_the_epoch() -> Non
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"epochs": 0}, "epochs is 0, expected a whole number from 1 up"),
-        ({"epochs": 1.5}, "epochs is 1.5, expected a whole number"),
-        ({"loader": []}, "the loader gave no batch in epoch 1"),
-        ({"loss": lambda y, t: y}, "the loss gave shape (20, 3); expected a Tensor of one number"),
-        ({"loss": lambda y, t: 1.0}, "the loss gave float; expected a Tensor of one number"),
+        ({"epochs": 0}, "epochs is 0, expected an integer >= 1"),
+        ({"epochs": 1.5}, "epochs is 1.5, expected an integer"),
+        ({"loader": []}, "the loader has no batch in epoch 1"),
+        (
+            {"loss": lambda y, t: y},
+            "the loss function returned shape (20, 3); expected a Tensor of one element",
+        ),
+        (
+            {"loss": lambda y, t: 1.0},
+            "the loss function returned float; expected a Tensor of one element",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_refused(change: dict[str, Any], says: str) -> None:
@@ -500,7 +508,7 @@ def test_the_mode_is_restored_after_an_error() -> None:
 
 
 def test_no_example_cannot_be_evaluated() -> None:
-    with pytest.raises(ValueError, match="evaluate: the loader gave no example"):
+    with pytest.raises(ValueError, match="evaluate: the loader is empty"):
         evaluate(linear(), [])
 
 

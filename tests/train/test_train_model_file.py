@@ -54,21 +54,21 @@ def test_the_constructor_gets_what_it_names(
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("x = (", "net.py, line 1: running it failed: SyntaxError: '(' was never closed"),
-        ("import no_such_module", "line 1: running it failed: ModuleNotFoundError: No module"),
-        ("y = 1\nx = 1 / 0", "net.py, line 2: running it failed: ZeroDivisionError: division by"),
+        ("x = (", "net.py, line 1: importing it failed: SyntaxError: '(' was never closed"),
+        ("import no_such_module", "line 1: importing it failed: ModuleNotFoundError: No module"),
+        ("y = 1\nx = 1 / 0", "net.py, line 2: importing it failed: ZeroDivisionError: division by"),
         ("class Other: pass", "net.py: has no class 'Net'; it has Other"),
         ("Net = 3", "net.py: has no class 'Net'; it has none"),
-        ("class Net: pass", "net.py: Net is no tinygrad_cnn.nn.Module"),
+        ("class Net: pass", "net.py: Net is not a tinygrad_cnn.nn.Module"),
         (
             HEAD + "    def __init__(self, width, depth, rng): pass",
-            "width, depth would need a default: it is called with input_shape, classes, rng",
+            "width, depth needs a default: a model is called with input_shape, classes, rng",
         ),
         (
             HEAD + "    def __init__(self):\n        raise OSError('no')",
             "net.py, line 4: Net(...) failed: OSError: no",
         ),
-        (HEAD + "    def __init__(self, rng, /): pass", "rng would need a default"),
+        (HEAD + "    def __init__(self, rng, /): pass", "rng needs a default"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_with_its_line(
@@ -83,7 +83,7 @@ def test_a_file_that_cannot_be_used_is_named_with_its_line(
 def test_what_is_no_file_or_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"a\.py: cannot be read: No such file"):
         ModelFile.read(tmp_path / "a.py", "Net")
-    with pytest.raises(ModelFileError, match=r"'a b' is no name of a class: FILE\.py:CLASS"):
+    with pytest.raises(ModelFileError, match=r"'a b' is not a class name; expected FILE\.py:CLASS"):
         ModelFile.read(tmp_path / "a.py", "a b")
 
 
@@ -101,9 +101,9 @@ def test_dataclasses_and_future_annotations_work_in_a_file(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("forward", "says"),
     [
-        ("return x", "Net: gives (2, 1, 28, 28) for images of shape (2, 1, 28, 28); expected a"),
-        ("return x.data", "Net: gives a LeafArray for images"),
-        ("return x.reshape(2, -1)[:, :7]", "Net: gives (2, 7) for images of shape"),
+        ("return x", "Net: returns (2, 1, 28, 28) for images of shape (2, 1, 28, 28); expected a"),
+        ("return x.data", "Net: returns a LeafArray for images"),
+        ("return x.reshape(2, -1)[:, :7]", "Net: returns (2, 7) for images of shape"),
     ],
 )
 def test_a_model_without_a_logit_for_each_class_is_refused_before_anything_is_written(
@@ -111,7 +111,7 @@ def test_a_model_without_a_logit_for_each_class_is_refused_before_anything_is_wr
 ) -> None:
     path = tmp_path / "net.py"
     path.write_text(HEAD + f"    def forward(self, x):\n        {forward}\n")
-    with pytest.raises(ValueError, match="Net: gives") as raised:
+    with pytest.raises(ValueError, match="Net: returns") as raised:
         TrainingRun.new(few_file, f"{path}:Net", TrainingSettings())
     assert says in str(raised.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["net.py"]

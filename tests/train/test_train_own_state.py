@@ -171,12 +171,12 @@ UNSAVED = {
     ),
     "keys that are objects": ("self.d = {(1, 2): 0}", "self.d[1, 2] += 1; x = x * self.d[1, 2]",
                               "d (dict)"),
-    "a global list": ("pass", "SHARED[0] += 1; x = x * SHARED[0]", "no attribute of a module"),
-    "a class's counter": ("pass", "Net.calls += 1; x = x * Net.calls", "no attribute of a module"),
+    "a global list": ("pass", "SHARED[0] += 1; x = x * SHARED[0]", "outside the modules"),
+    "a class's counter": ("pass", "Net.calls += 1; x = x * Net.calls", "outside the modules"),
     "generators that are spawned": (
         "self.rng = np.random.default_rng(3)",
         "x = x + self.rng.spawn(1)[0].normal()",
-        "no attribute of a module",
+        "outside the modules",
     ),
 }  # fmt: skip
 
@@ -243,7 +243,7 @@ def test_what_cannot_be_saved_is_said_at_the_start(
     constructor, forward, says = UNSAVED[kind]
     run = RunFolder.create("run", parent=tmp_path)
     with (
-        pytest.warns(UserWarning, match="does not give the same bits") as warned,
+        pytest.warns(UserWarning, match="a resumed run is not bit-identical") as warned,
         pytest.raises(KeyboardInterrupt),
     ):
         make(constructor, forward).train(run, [StopAt(epoch=1, batch=1)])
@@ -342,10 +342,10 @@ def test_a_state_of_another_model_is_refused(
     with pytest.raises(RunError, match="other: the model has no such object"):
         TrainingRun.resumed(run)
     write_state(run.checkpoint, {**state, "more": 1})
-    with pytest.raises(RunError, match="unknown field more, as of a later version"):
+    with pytest.raises(RunError, match="unknown field more, perhaps from a later version"):
         TrainingRun.resumed(run)
     write_state(run.checkpoint, {**state, "format": 9})
-    with pytest.raises(RunError, match=r"it is of format 9, expected \(1, 2, 3\)"):
+    with pytest.raises(RunError, match=r"its format is 9, expected one of \(1, 2, 3\)"):
         TrainingRun.resumed(run)
 
 

@@ -111,14 +111,14 @@ def test_every_truncation_is_noticed(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(RunError, match=r"s: is damaged or truncated"):
+        with pytest.raises(RunError, match=r"s: is damaged, truncated or not"):
             read_state(path)
 
 
 @pytest.mark.parametrize("contents", [b"", b"\x80\x04pickle", b"\xff" * 64, b"0" * 7])
 def test_a_file_of_another_kind_is_named(tmp_path: Path, contents: bytes) -> None:
     (tmp_path / "w").write_bytes(contents)
-    with pytest.raises(RunError, match=r"w: is damaged or truncated, or no safetensors file"):
+    with pytest.raises(RunError, match=r"w: is damaged, truncated or not a safetensors file"):
         read_arrays(tmp_path / "w")
 
 
@@ -129,7 +129,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_arrays_alone_are_no_state(tmp_path: Path) -> None:
     write_arrays(tmp_path / "w", {"w": np.zeros(1)})
-    with pytest.raises(RunError, match=r"w: holds arrays but no state"):
+    with pytest.raises(RunError, match=r"w: has arrays but no state"):
         read_state(tmp_path / "w")
 
 

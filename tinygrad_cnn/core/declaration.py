@@ -173,7 +173,7 @@ class Declaration(Generic[P]):
             reserved = parameter.name in ("g", "y", "static")
             if reserved or parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
                 raise TypeError(
-                    f"op {self.name}: parameter {parameter} must be a plain one, and not be named "
+                    f"op {self.name}: parameter {parameter}: expected a plain parameter, not named "
                     "g, y or static: rules know the gradient, the result and the options by these"
                 )
         for label, value, known in (("integers", integers, Integers), ("role", role, Role)):

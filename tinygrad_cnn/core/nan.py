@@ -39,7 +39,7 @@ class _Watch(Observer):
             for name, value in event.arguments.items()
             if isinstance(value, np.ndarray) and self._first(value)
         ]
-        source = f"it came in with {' and '.join(given)}" if given else "its arguments have none"
+        source = f"it came from {' and '.join(given)}" if given else "its arguments have none"
         raise NaNError(
             f"first {self._kind(event.output)}: forward of `{event.op.name}`{_within(event.scope)}"
             f", called at {place}: result{self._first(event.output)}; {source}"

@@ -268,8 +268,8 @@ class Op(Declaration[P]):
                 error = ValueError(f"{self.name}: shapes do not broadcast: {came}")
         if self.guarded and "read-only" in str(error):
             error = ValueError(
-                f"{self.name}: the forward writes to an array that it was given; let it work on a "
-                "copy"
+                f"{self.name}: the forward writes to one of its input arrays; make it work "
+                "on a copy"
             )
         if isinstance(error, TypeError | ValueError) and not str(error).startswith(self.name):
             static = ", ".join(f"{self.parameters[i]}={arrays[i]!r}" for i in self._static)
@@ -312,8 +312,8 @@ class Op(Declaration[P]):
                 if "read-only" not in str(error):
                     raise
                 raise ValueError(
-                    f"the derivative of {self.name} with respect to {derivative.of} writes to an "
-                    "array that it was given; let it work on a copy"
+                    f"the derivative of {self.name} with respect to {derivative.of} writes to "
+                    "one of its input arrays; make it work on a copy"
                 ) from error
             for parent, value in zip(targets, values if self.sequence else (values,), strict=True):
                 if parent is not None and (needed is None or parent in needed):

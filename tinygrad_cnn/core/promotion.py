@@ -102,6 +102,6 @@ def rounded(y: Any) -> Any:
 def cut_off(name: str, label: str) -> str:
     """Return the message for a list of Tensors where an array is expected."""
     return (
-        f"{name}: {label} is a list of Tensors that require a gradient, which an array would cut "
-        "off; join them with stack()"
+        f"{name}: {label} is a list of Tensors that require a gradient, and an array "
+        "would drop their graph; join them with stack()"
     )

@@ -34,7 +34,7 @@ def manual_seed(seed: int) -> np.random.Generator:
     Raises
     ------
     ValueError
-        If `seed` is not a whole number from 0 up.
+        If `seed` is not an integer >= 0.
 
     Notes
     -----

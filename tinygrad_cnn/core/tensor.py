@@ -53,8 +53,8 @@ def _in_place(op: Op[Any]) -> Callable[[Tensor, Any], Tensor]:
             return self
         if leaf and self.requires_grad:
             raise RuntimeError(
-                f"{op.name}: a leaf that requires a gradient is changed in place under no_grad(), "
-                f"or by its data, as in p.data -= rate * p.grad; {self.name or 'this one'} was not"
+                f"{op.name}: {self.name or 'this leaf'} requires a gradient; change it in place "
+                "under no_grad(), or through its data, as in p.data -= rate * p.grad"
             )
         return op(self, other)
 
@@ -127,13 +127,13 @@ class Tensor(Variable):
         source = data.array if isinstance(data, Variable) else data
         if not isinstance(data, Variable) and holds_gradient(data):
             raise TypeError(
-                "Tensor: data is a list of Tensors that require a gradient, which a copy would cut "
-                "off; join them with stack()"
+                "Tensor: data is a list of Tensors that require a gradient, and an "
+                "array would drop their graph; join them with stack()"
             )
         try:
             array = np.array(source)
         except ValueError as error:
-            raise TypeError(f"Tensor: data is no array: {error}") from None
+            raise TypeError(f"Tensor: data cannot be converted to an array: {error}") from None
         if dtype is None and not isinstance(source, np.ndarray | np.generic):
             dtype = float_dtype.get() if array.dtype.kind in "fiu" else None
         array = native(array.astype(array.dtype if dtype is None else dtype, order="C", copy=False))
@@ -268,8 +268,8 @@ class Tensor(Variable):
                 )
             if value.requires_grad and function not in _WITHOUT_GRADIENT:
                 raise TypeError(
-                    f"np.{function.__name__} of a Tensor that requires a gradient would cut it "
-                    "off; use an op of tinygrad_cnn, or numpy() for the values alone"
+                    f"np.{function.__name__} would drop the graph of a Tensor that requires a "
+                    "gradient; use an op of tinygrad_cnn, or numpy() for its values"
                 )
             view = value.array.view()
             view.flags.writeable = False  # writes would go unrecorded
@@ -281,8 +281,9 @@ class Tensor(Variable):
         """Write to part of a leaf, under `no_grad`."""
         if not self.is_leaf or (self.requires_grad and recording.get().on):
             raise RuntimeError(
-                "setitem: a leaf is changed under no_grad(), or by its data, as in p.data[0] = 1; "
-                f"{self.name or 'this Tensor'} is {'recorded' if self.is_leaf else 'computed'}"
+                f"setitem: {self.name or 'this Tensor'} "
+                f"{'requires a gradient' if self.is_leaf else 'was computed'}; write to a leaf "
+                "under no_grad(), or through its data, as in p.data[0] = 1"
             )
         self.data[plain_index(index)] = np.asarray(value)
 
@@ -352,7 +353,7 @@ class Tensor(Variable):
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad` of this leaf, and return the leaf."""
         if self.node is not None or (requires_grad and self.dtype.char not in "fd"):
-            raise TypeError(f"requires_grad_: {self!r} is no leaf of float32 or float64")
+            raise TypeError(f"requires_grad_: {self!r} is not a leaf of float32 or float64")
         self.requires_grad = requires_grad
         return self
 

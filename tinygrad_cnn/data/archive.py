@@ -32,7 +32,7 @@ def npz(path: str | os.PathLike[str], seed: int = 0) -> Split:
     ----------
     path : str or path-like
         The file. Images are (N, H, W) or (N, C, H, W): uint8, or floats in [0, 1], which are
-        scaled to 255 and rounded. Labels are (N,), whole numbers from 0.
+        scaled to 255 and rounded. Labels are (N,), integers from 0.
     seed : int
         The seed of the random split, if any.
 

@@ -145,7 +145,7 @@ def _read_array(stream: _Stream, path: Path) -> NDArray[Any]:
     lengths = stream.read(4 * axes)
     if len(lengths) < 4 * axes:
         raise DataError(
-            f"{path}: cut short: {len(lengths)} bytes of lengths; "
+            f"{path}: truncated: {len(lengths)} bytes of lengths; "
             f"expected {4 * axes} for the {axes} axes"
         )
     shape = struct.unpack(f">{axes}I", lengths)
@@ -153,9 +153,9 @@ def _read_array(stream: _Stream, path: Path) -> NDArray[Any]:
     payload = _read_at_most(stream, expected)
     said = f"expected {expected} for shape {shape} of {dtype.name}"
     if len(payload) < expected:
-        raise DataError(f"{path}: cut short: {len(payload)} bytes of elements; {said}")
+        raise DataError(f"{path}: truncated: {len(payload)} bytes of elements; {said}")
     if stream.read(1):
-        raise DataError(f"{path}: goes on after its {expected} bytes of elements; {said}")
+        raise DataError(f"{path}: has more than {expected} bytes of elements; {said}")
     try:
         array = np.frombuffer(payload, dtype).reshape(shape)
     except ValueError as error:  # more axes, or longer empty ones, than NumPy supports

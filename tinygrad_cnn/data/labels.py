@@ -19,7 +19,7 @@ def as_labels(labels: ArrayLike, classes: int, name: str = "labels") -> NDArray[
     Parameters
     ----------
     labels : array_like
-        Of any shape; booleans, integers, or floats that are whole numbers.
+        Of any shape; booleans, integers, or floats with integer values.
     classes : int
         The number of classes; every label must be from 0 to ``classes - 1``.
     name : str
@@ -42,14 +42,14 @@ def as_labels(labels: ArrayLike, classes: int, name: str = "labels") -> NDArray[
     >>> as_labels([2, 0, 3], classes=3)
     Traceback (most recent call last):
         ...
-    tinygrad_cnn.data.errors.DataError: labels[2] is 3; expected a whole number from 0 to 2
+    tinygrad_cnn.data.errors.DataError: labels[2] is 3; expected an integer from 0 to 2
     """
     try:
         array: NDArray[Any] = np.asarray(labels)
     except ValueError as error:  # nested lists of different lengths
-        raise DataError(f"{name} are no array: {error}") from error
+        raise DataError(f"{name} cannot be converted to an array: {error}") from error
     if array.dtype.kind not in "buif":
-        raise DataError(f"{name} are of dtype {array.dtype}; expected whole numbers")
+        raise DataError(f"{name} are of dtype {array.dtype}; expected integers")
     good = (array >= 0) & (array < classes)  # false for NaN
     if array.dtype.kind == "f":
         good &= array == np.floor(array)
@@ -58,7 +58,7 @@ def as_labels(labels: ArrayLike, classes: int, name: str = "labels") -> NDArray[
         where = f"[{', '.join(map(str, position))}]" if position else ""
         raise DataError(
             f"{name}{where} is {array[tuple(position)]}; "
-            f"expected a whole number from 0 to {classes - 1}"
+            f"expected an integer from 0 to {classes - 1}"
         )
     return array.astype(np.int64, copy=False)
 

@@ -68,7 +68,11 @@ def _unknown(source: str | os.PathLike[str]) -> DataError:
     path = Path(source)
     names = ", ".join(map(repr, _NAMED))
     came = (
-        "a folder with neither" if path.is_dir() else "another file" if path.exists() else "absent"
+        "a folder without IDX files or class folders"
+        if path.is_dir()
+        else "not a .npz file"
+        if path.exists()
+        else "not a known name or an existing path"
     )
     return DataError(
         f"load: {os.fspath(source)!r} is {came}; expected {names}, a folder with the four "

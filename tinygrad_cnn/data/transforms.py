@@ -63,7 +63,7 @@ class Normalize:
         sizes = {len(value) for value in (self.mean, self.std) if isinstance(value, tuple)}
         if len(sizes) > 1:
             raise ValueError(
-                f"Normalize: mean {self.mean} and std {self.std} differ in their number of channels"
+                f"Normalize: mean {self.mean} and std {self.std} have different numbers of channels"
             )
 
     def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:

@@ -52,9 +52,9 @@ def sample(
             "expected (B, C, H, W) and twice (B, H', W')"
         )
     if len(rows) != len(images):
-        raise ValueError(f"sample: {len(images)} images but places for {len(rows)}")
+        raise ValueError(f"sample: {len(images)} images but positions for {len(rows)}")
     if np.isnan(rows).any() or np.isnan(columns).any():
-        raise ValueError("sample: a place is NaN; expected numbers")
+        raise ValueError("sample: a position is NaN; expected numbers")
     result = np.empty((*images.shape[:2], *rows.shape[1:]), images.dtype)
     step = max(1, _BLOCK * len(images) // max(1, result.size))
     for start in range(0, len(images), step):

@@ -49,7 +49,7 @@ def num_threads(n: int) -> changed[int | None]:
     11.0
     """
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise ValueError(f"num_threads: n is {n!r}, expected a whole number from 1 up")
+        raise ValueError(f"num_threads: n is {n!r}, expected an integer >= 1")
     return changed(_limit, lambda _: n)
 
 

@@ -232,7 +232,7 @@ def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
         isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= least for v in both
     ):
         raise ValueError(
-            f"{name}: {argument} is {value!r}, expected a whole number from {least} up, or a pair"
+            f"{name}: {argument} is {value!r}, expected an integer >= {least}, or a pair"
         )
     return int(both[0]), int(both[1])
 

@@ -367,7 +367,7 @@ def _windows(
     if len(w) != 4 or 0 in w:
         raise ValueError(f"{name}: w has shape {w}, expected (OC, C / groups, KH, KW)")
     if not isinstance(groups, int | np.integer) or groups < 1:
-        raise ValueError(f"{name}: groups is {groups!r}, expected a whole number from 1 up")
+        raise ValueError(f"{name}: groups is {groups!r}, expected an integer >= 1")
     if w[1] * groups != x[1]:
         raise ValueError(
             f"{name}: {image} has {x[1]} channels but w expects {w[1] * groups} "

@@ -198,7 +198,7 @@ def _checked(name: str, x: Array, axis: Axis) -> Axis:
         if not isinstance(a, int | np.integer) or not -ndim <= a < ndim:
             raise ValueError(f"{name}: axis is {axis}, but x has shape {np.shape(x)}")
     if len({a % ndim for a in axes}) < len(axes):
-        raise ValueError(f"{name}: axis is {axis}, expected no axis of x: {np.shape(x)} twice")
+        raise ValueError(f"{name}: axis is {axis}, expected distinct axes of x: {np.shape(x)}")
     return axis
 
 

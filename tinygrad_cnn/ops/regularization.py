@@ -50,7 +50,7 @@ def dropout(x: Array, mask: Array, rate: float = 0.5) -> Array:
     """
     mask = np.asarray(mask)
     if not 0.0 <= rate < 1.0:
-        raise ValueError(f"dropout: rate is {rate}, expected 0 to below 1")
+        raise ValueError(f"dropout: rate is {rate}, expected >= 0 and < 1")
     if mask.dtype != bool:
         raise TypeError(f"dropout: mask holds {mask.dtype}, expected bool")
     if np.broadcast_shapes(np.shape(x), mask.shape) != np.shape(x):

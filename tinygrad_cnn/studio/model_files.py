@@ -126,9 +126,7 @@ def _arrays_and_settings(contents: bytes) -> tuple[dict[str, NDArray[Any]], str]
         )
     size = int.from_bytes(contents[:8], "little")
     if len(contents) < 8 or size > len(contents) - 8:
-        raise UnusableModelError(
-            f"{len(contents)} bytes that are no safetensors file, or not a whole"
-        )
+        raise UnusableModelError(f"{len(contents)} bytes are not a complete safetensors file")
     if size > HEADER_BYTES:
         raise UnusableModelError(f"the header has {size} bytes, expected {HEADER_BYTES} at most")
     try:
@@ -138,7 +136,7 @@ def _arrays_and_settings(contents: bytes) -> tuple[dict[str, NDArray[Any]], str]
     except KeyError as error:
         raise UnusableModelError(f"the weights have the type {error}, expected floats") from error
     except (SafetensorError, ValueError, TypeError) as error:
-        raise UnusableModelError(f"this is no safetensors file, or not a whole: {error}") from error
+        raise UnusableModelError(f"this is not a complete safetensors file: {error}") from error
     text = metadata.get(KEY)
     if text is None:
         raise UnusableModelError(

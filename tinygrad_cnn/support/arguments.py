@@ -20,16 +20,14 @@ def native(array: NDArray[Any]) -> NDArray[Any]:
 def whole(owner: str, argument: str, value: Any, least: int = 1) -> int:
     """Return an integer of at least `least` as an int; else raise ValueError."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise ValueError(
-            f"{owner}: {argument} is {value!r}, expected a whole number from {least} up"
-        )
+        raise ValueError(f"{owner}: {argument} is {value!r}, expected an integer >= {least}")
     return int(value)
 
 
 def wholes(owner: str, argument: str, values: Any) -> tuple[int, ...]:
     """Return a list of positive integers as a tuple; else raise ValueError."""
     if not isinstance(values, tuple | list):
-        raise ValueError(f"{owner}: {argument} is {values!r}, expected a list of whole numbers")
+        raise ValueError(f"{owner}: {argument} is {values!r}, expected a list of integers")
     return tuple(whole(owner, f"{argument}[{i}]", value) for i, value in enumerate(values))
 
 
@@ -39,10 +37,9 @@ def number(
     """Return a number with least ≤ value < below as a float; else raise ValueError."""
     real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if not real or not least <= value < below:
-        limit = "" if below == math.inf else f" to below {below:g}"
+        limit = "" if below == math.inf else f" and < {below:g}"
         raise ValueError(
-            f"{owner}: {argument} is {value!r}, expected a finite number from {least:g}"
-            f"{limit or ' up'}"
+            f"{owner}: {argument} is {value!r}, expected a finite number >= {least:g}{limit}"
         )
     return float(value)
 
@@ -53,7 +50,7 @@ def positive(owner: str, argument: str, value: Any) -> float:
         return number(owner, argument, value, math.nextafter(0.0, 1.0))
     except ValueError:
         raise ValueError(
-            f"{owner}: {argument} is {value!r}, expected a finite number above 0"
+            f"{owner}: {argument} is {value!r}, expected a finite number > 0"
         ) from None
 
 

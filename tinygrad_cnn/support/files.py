@@ -48,7 +48,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        raise OSError(f"{path}: cannot be written: it exists and is not a regular file")
+        raise OSError(f"{path}: cannot be written: it is not a regular file")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: cannot be written: there is no folder {target.parent}")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")

@@ -148,7 +148,7 @@ def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> 
                 check_batch(f"evaluate: batch {batch}", images, labels)
             meter.add(value, outputs.array, labels)
     if not meter.images:
-        raise ValueError("evaluate: the loader gave no example")
+        raise ValueError("evaluate: the loader is empty")
     return Evaluation(meter.loss, meter.accuracy, meter.confusion)
 
 
@@ -156,7 +156,10 @@ def loss_value(loss: Tensor) -> float:
     """Return the result of a loss function as a float; ValueError if it is not one number."""
     if getattr(loss, "size", 0) != 1:
         came = f"shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise ValueError(f"the loss gave {came}; expected a Tensor of one number, a batch's mean")
+        raise ValueError(
+            f"the loss function returned {came}; expected a Tensor of one "
+            "element, the mean of the batch"
+        )
     return float(loss.array.item())
 
 

@@ -96,7 +96,9 @@ class History(Sequence[Epoch]):
     def column(self, name: str) -> list[Any]:
         """Return one attribute of every `Epoch`."""
         if name not in COLUMNS:
-            raise ValueError(f"History: no column {name!r}; there are {', '.join(COLUMNS)}")
+            raise ValueError(
+                f"History: there is no column {name!r}; expected one of {', '.join(COLUMNS)}"
+            )
         return [getattr(epoch, name) for epoch in self]
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:

@@ -189,14 +189,14 @@ def fit(
                 for callback in callbacks:
                     callback.batch(progress)
             if not batch:
-                raise ValueError(f"fit: the loader gave no batch in epoch {epoch}")
+                raise ValueError(f"fit: the loader has no batch in epoch {epoch}")
             if not all(np.isfinite(parameter.array).all() for parameter in optimizer.params):
-                raise TrainingDiverged("a weight is not finite", epoch, batch, rate)
+                raise TrainingDiverged("a parameter is NaN or infinite", epoch, batch, rate)
             if schedule is not None and schedule.interval == "epoch":
                 schedule.step(meter.loss)
             tested = evaluate(model, validation, loss) if validation is not None else None
             if tested is not None and math.isnan(tested.loss):
-                raise TrainingDiverged("the validation loss is nan", epoch, batch, rate)
+                raise TrainingDiverged("the validation loss is NaN", epoch, batch, rate)
             history.append(
                 Epoch(
                     epoch=epoch,

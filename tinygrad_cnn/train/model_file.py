@@ -58,7 +58,9 @@ class ModelFile:
     def read(cls, path: Path, class_name: str) -> ModelFile:
         """Read a file; ModelFileError if that fails."""
         if not class_name.isidentifier():
-            raise ModelFileError(f"{path}: {class_name!r} is no name of a class: FILE.py:CLASS")
+            raise ModelFileError(
+                f"{path}: {class_name!r} is not a class name; expected FILE.py:CLASS"
+            )
         try:
             return cls(path, class_name, path.read_bytes())
         except OSError as error:
@@ -114,14 +116,14 @@ class ModelFile:
             ]
             if lacking:
                 raise TypeError(
-                    f"{', '.join(lacking)} would need a default: it is called with "
-                    f"{', '.join(OFFERED)}, or those of them that it names"
+                    f"{', '.join(lacking)} needs a default: a model is called with "
+                    f"{', '.join(OFFERED)}, or those of them that it has"
                 )
             model = made(**arguments)
         except Exception as error:
             raise self._failed(f"{self.class_name}(...)", error) from error
         if not isinstance(model, Module):
-            raise ModelFileError(f"{self.path}: {self.class_name} is no tinygrad_cnn.nn.Module")
+            raise ModelFileError(f"{self.path}: {self.class_name} is not a tinygrad_cnn.nn.Module")
         return model
 
     def _class(self) -> Any:
@@ -133,7 +135,7 @@ class ModelFile:
             exec(compile(self.source, str(self.path), "exec"), vars(module))
         except Exception as error:
             del sys.modules[module.__name__]
-            raise self._failed("running it", error) from error
+            raise self._failed("importing it", error) from error
         found = getattr(module, self.class_name, None)
         if not isinstance(found, type):
             classes = [

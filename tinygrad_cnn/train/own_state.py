@@ -269,7 +269,7 @@ class _Loading:
         """Return the replacement of `value`; `value` is this object if there was none."""
         if saved is None:
             if value is self:
-                raise ValueError(f"{name}: the model has no such value")
+                raise ValueError(f"{name}: the model has no such attribute")
             return value
         ((kind, state),) = saved.items()
         if kind == "same":

@@ -66,10 +66,10 @@ def plot_history(
     >>> plot_history(History(), "curves.png")
     Traceback (most recent call last):
         ...
-    ValueError: plot_history: the history has no epoch
+    ValueError: plot_history: the history is empty
     """
     if not history:
-        raise ValueError("plot_history: the history has no epoch")
+        raise ValueError("plot_history: the history is empty")
     with needs_extra("plots", "drawing curves"):
         from matplotlib import rc_context
         from matplotlib.figure import Figure

@@ -112,7 +112,7 @@ class RunFolder:
         try:
             Path(parent).mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise RunError(f"{parent}: is a file, or in one; expected a folder") from None
+            raise RunError(f"{parent}: is a file, or below one; expected a folder") from None
         for number in itertools.count():
             path = Path(parent, f"{name}-{number}")
             try:
@@ -138,7 +138,7 @@ class RunFolder:
         try:
             contents = self.settings.read_bytes()
         except FileNotFoundError:
-            raise RunError(f"{self.path}: is no run folder: it has no settings.json") from None
+            raise RunError(f"{self.path}: is not a run folder: it has no settings.json") from None
         return RunSettings.from_json(contents, str(self.settings))
 
     def read_model_file(self, settings: RunSettings) -> ModelFile | None:
@@ -147,11 +147,11 @@ class RunFolder:
             return None
         path = self.path / Path(settings.model.file).name
         if not path.is_file():
-            raise RunError(f"{path}: there is no such file: the model's class was in it")
+            raise RunError(f"{path}: there is no such file; it contained the model's class")
         model_file = ModelFile.read(path, settings.model.name)
         if model_file.sha256 != settings.model.sha256:
             raise RunError(
-                f"{path}: was changed since the training: its sha256 is {model_file.sha256}, "
+                f"{path}: has changed since the run: its SHA-256 is {model_file.sha256}, "
                 f"expected {settings.model.sha256}"
             )
         return model_file
@@ -219,8 +219,8 @@ def load_run(folder: str | os.PathLike[str]) -> TrainedModel:
     model_file = run.read_model_file(settings)
     if not run.weights.exists():
         raise RunError(
-            f"{run.weights}: there is no such file: the training did not end its first epoch; "
-            f"go on with it: tinygrad-cnn train --resume {run.path}"
+            f"{run.weights}: there is no such file: no epoch was finished; resume the run: "
+            f"tinygrad-cnn train --resume {run.path}"
         )
     arrays, own = read_weights(run.weights)
     try:
@@ -249,7 +249,7 @@ def build_model(
     if not isinstance(outputs, Tensor) or outputs.shape != expected:
         came = outputs.shape if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
         raise ValueError(
-            f"{type(model).__name__}: gives {came} for images of shape {images.shape}; expected a "
-            f"Tensor of shape {expected}: a logit for each class"
+            f"{type(model).__name__}: returns {came} for images of shape {images.shape}; expected "
+            f"a Tensor of shape {expected}: one logit per class"
         )
     return model

@@ -115,7 +115,9 @@ class DataSettings:
         if len(self.input_shape) != 3 or not self.classes:
             raise ValueError(f"data: got {self}, expected classes and an input_shape (C, H, W)")
         if not len(self.mean) == len(self.std) == self.input_shape[0]:
-            raise ValueError(f"data: mean {self.mean} or std {self.std} is not one a channel")
+            raise ValueError(
+                f"data: mean is {self.mean} and std {self.std}, expected one value per channel"
+            )
         self.normalize()
         for name in ("training_sha256", "test_sha256"):
             sha256 = getattr(self, name)
@@ -166,7 +168,7 @@ class DataSettings:
         if came != (self.training_images, self.test_images):
             raise ValueError(
                 f"{split.train.name}: has {came[0]} training and {came[1]} test images; the "
-                f"settings tell of {self.training_images} and {self.test_images}"
+                f"settings say {self.training_images} and {self.test_images}"
             )
         self._check_bits(split.train, "training", self.training_sha256)
         self.check_test(split.test)
@@ -175,8 +177,8 @@ class DataSettings:
         """Raise ValueError if the images of `dataset` have another mean or deviation."""
         if _statistics(dataset) != (self.mean, self.std):
             raise ValueError(
-                f"{dataset.name}: mean and deviation of the training images are "
-                f"{_statistics(dataset)}, the settings tell of {(self.mean, self.std)}"
+                f"{dataset.name}: mean and standard deviation of the training images are "
+                f"{_statistics(dataset)}; the settings say {(self.mean, self.std)}"
             )
 
     def check_test(self, dataset: Dataset) -> None:
@@ -186,8 +188,8 @@ class DataSettings:
     def _check_bits(self, dataset: Dataset, part: str, sha256: str | None) -> None:
         if sha256 is not None and _sha256(dataset) != sha256:
             raise ValueError(
-                f"{dataset.name}: the {part} images or labels are others: their sha256 is "
-                f"{_sha256(dataset)}, the settings tell of {sha256}"
+                f"{dataset.name}: the {part} images or labels have changed: their SHA-256 is "
+                f"{_sha256(dataset)}; the settings say {sha256}"
             )
 
 
@@ -216,7 +218,9 @@ class ModelSettings:
         if not isinstance(self.name, str) or not isinstance(self.options, dict):
             raise ValueError(f"model: got {self}, expected a name and options")
         if (self.file is None) != (self.sha256 is None):
-            raise ValueError(f"model: file is {self.file!r} but sha256 {self.sha256!r}")
+            raise ValueError(
+                f"model: file is {self.file!r} and sha256 {self.sha256!r}, expected both or neither"
+            )
 
 
 def versions() -> dict[str, str]:
@@ -272,7 +276,7 @@ class RunSettings:
         try:
             contents = json.loads(text)
             if not isinstance(contents, dict) or contents.pop("format", None) != FORMAT:
-                raise ValueError(f"this is no settings file of format {FORMAT}")
+                raise ValueError(f"this is not a settings file of format {FORMAT}")
             contents.setdefault("versions", {})  # not the current ones
             parts = {
                 "data": _made(DataSettings, _with_preparation(contents.pop("data", None))),
@@ -305,8 +309,8 @@ def _made(kind: type[T], contents: Any) -> T:
     unknown = contents.keys() - known.keys()
     if unknown:
         raise ValueError(
-            f"{kind.__name__}: unknown field {', '.join(sorted(unknown))}, as of a later version; "
-            f"expected {', '.join(known)}"
+            f"{kind.__name__}: unknown field {', '.join(sorted(unknown))}, perhaps from a later "
+            f"version; expected {', '.join(known)}"
         )
     for name, each in known.items():
         optional = each.default is not MISSING or each.default_factory is not MISSING

@@ -75,7 +75,7 @@ def unpack_arrays(contents: bytes, name: str) -> tuple[dict[str, NDArray[Any]], 
         metadata = _header(contents)[0].get("__metadata__") or {}
     except (SafetensorError, ValueError, KeyError) as error:
         raise RunError(
-            f"{name}: is damaged or truncated, or no safetensors file: {error}"
+            f"{name}: is damaged, truncated or not a safetensors file: {error}"
         ) from error
     metadata.pop(_SHA256, None)
     return arrays, metadata
@@ -89,7 +89,7 @@ def check_bytes(contents: bytes) -> None:
     before, expected, after = _around_checksum(contents)
     if expected and _checksum(before, after) != expected:
         raise ValueError(
-            f"its sha256 is {_checksum(before, after)}, expected {expected}: it was changed after "
+            f"its SHA-256 is {_checksum(before, after)}, expected {expected}: it has changed since "
             "it was written"
         )
 
@@ -253,7 +253,7 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
             return state
     except (KeyError, ValueError):
         pass
-    raise RunError(f"{path}: holds arrays but no state; expected a file of write_state()")
+    raise RunError(f"{path}: has arrays but no state; expected a file from write_state()")
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

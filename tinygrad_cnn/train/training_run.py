@@ -191,8 +191,8 @@ class TrainingRun:
             if loaded and settings.data.training_sha256 is None:
                 settings.data.check_statistics(split.train)
         except ValueError as error:
-            source = f"{settings.data.source} has changed since then"
-            what = source if loaded else "was written for other data"
+            source = f"{settings.data.source} has changed since the run"
+            what = source if loaded else "the run used other data"
             raise RunError(f"{folder.settings}: {what}: {error}") from error
         settings = replace(settings, data=settings.data.of_split(split))  # with its hashes
         run = cls(settings, split, folder.read_model_file(settings))
@@ -270,13 +270,13 @@ class TrainingRun:
         if names:
             warnings.warn(
                 f"{name}: the state of {', '.join(names)} cannot be saved; if training changes it, "
-                "a resumed training does not give the same bits",
+                "a resumed run is not bit-identical",
                 stacklevel=3,
             )
         elif hidden:
             warnings.warn(
-                f"{name}: its outputs depend on a count or a generator that no attribute of a "
-                "module holds; a resumed training does not give the same bits",
+                f"{name}: its outputs depend on a counter or generator outside the modules' "
+                "attributes; a resumed run is not bit-identical",
                 stacklevel=3,
             )
 
@@ -298,7 +298,7 @@ class TrainingRun:
         state = read_state(path)
         try:
             if (format := state.pop("format")) not in CHECKPOINT_FORMATS:
-                raise ValueError(f"it is of format {format}, expected {CHECKPOINT_FORMATS}")
+                raise ValueError(f"its format is {format}, expected one of {CHECKPOINT_FORMATS}")
             if format < CHECKPOINT_FORMAT:
                 state |= current(state, self.optimizer, self.schedule)
             history = History([Epoch.from_dict(row) for row in state.pop("history")])
@@ -315,7 +315,7 @@ class TrainingRun:
                 load_own_state(self.model, state.pop("own"))
                 self._random |= state.pop("random")  # earlier files lack the default generator
             if state:
-                raise ValueError(f"unknown field {', '.join(state)}, as of a later version")
+                raise ValueError(f"unknown field {', '.join(state)}, perhaps from a later version")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(f"{path}: does not fit the run's settings: {error}") from error
         self.history = history

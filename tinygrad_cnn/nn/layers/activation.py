@@ -106,7 +106,7 @@ class Softmax(Module):
 
     def __init__(self, dim: int = -1, temperature: float = 1.0) -> None:
         if not isinstance(dim, int) or isinstance(dim, bool):
-            raise ValueError(f"{type(self).__name__}: dim is {dim!r}, expected a whole number")
+            raise ValueError(f"{type(self).__name__}: dim is {dim!r}, expected an integer")
         self.dim = dim
         self.temperature = positive(type(self).__name__, "temperature", temperature)
 

@@ -78,5 +78,5 @@ def build(
     (64, 16, 3)
     """
     if name not in MODELS:
-        raise ValueError(f"build: no model {name!r}; there are {', '.join(MODELS)}")
+        raise ValueError(f"build: there is no model {name!r}; expected one of {', '.join(MODELS)}")
     return MODELS[name](wholes("build", "input_shape", input_shape), classes, rng=rng, **options)

@@ -117,7 +117,7 @@ def explain_cell(
     ):
         raise ExplainError(
             f"the cell is {list(index)}, but {layer} gives {' × '.join(map(str, shape))}: "
-            f"expected {len(shape)} whole numbers, from 0 up, below these"
+            f"expected {len(shape)} integers >= 0 and below these sizes"
         )
     told = sum_of(found, index)
     equation = equation_of(found.op)

@@ -200,7 +200,7 @@ def _found(run: TrainedModel, name: str, index: Sequence[int]) -> tg.Tensor:
     ):
         raise ExplainError(
             f"the index is {list(index)}, but {name} is {' × '.join(map(str, shape))}: expected "
-            f"{len(shape)} whole numbers, from 0 up, below these"
+            f"{len(shape)} integers >= 0 and below these sizes"
         )
     return parameters[name]
 
