@@ -17,7 +17,7 @@ from tinygrad_cnn.check.strategies import arrays, operands
 
 pytestmark = pytest.mark.usefixtures("ops_of_its_own", "time_to_shrink")
 
-Op = tg.Op[Any]
+Op = tg.Op[..., Any]
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def no_shrinking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "SHRINKING", 0.0)
 
 
-def unary(forward: Any, rule: Any, **options: Any) -> tg.Op[Any]:
+def unary(forward: Any, rule: Any, **options: Any) -> tg.Op[..., Any]:
     """Declare an op ``wrong`` of one array."""
     forward.__name__ = "wrong"
     op = tg.op(formula="f(x)", **{"elementwise": True, **options})(forward)
@@ -42,7 +42,7 @@ def unary(forward: Any, rule: Any, **options: Any) -> tg.Op[Any]:
     return op
 
 
-def error_of(op: tg.Op[Any], inputs: Any = None, **options: Any) -> OpCheckError:
+def error_of(op: tg.Op[..., Any], inputs: Any = None, **options: Any) -> OpCheckError:
     with pytest.raises(OpCheckError) as info:
         check_op(op, arrays() if inputs is None else inputs, **options)
     return info.value

@@ -42,7 +42,7 @@ def test_all_files_with_ops_are_imported() -> None:
     } == set(OURS)
 
 
-def missing_parts(op: tg.Op[Any]) -> Iterator[str]:
+def missing_parts(op: tg.Op[..., Any]) -> Iterator[str]:
     """Yield what has to be added for an op of the package."""
     name, file = op.name, f"{op.__module__.replace('.', '/')}.py"
     if not op.formula or not op.latex:

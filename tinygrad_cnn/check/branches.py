@@ -57,7 +57,7 @@ class BranchTrace(Observer):
         self.branches += [Branch(call, value) for value in chosen.values()]
 
     @property
-    def ops(self) -> set[Op[Any]]:
+    def ops(self) -> set[Op[..., Any]]:
         """The called ops."""
         return {event.op for event in self.events}
 

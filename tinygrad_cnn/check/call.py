@@ -27,7 +27,7 @@ class Call:
     these.
     """
 
-    op: Op[Any]
+    op: Op[..., Any]
     arguments: Mapping[str, Any]
     of: tuple[str, ...]
 

@@ -36,7 +36,7 @@ class Case:
         Large calls: one of each is tried. By default, calls from `arguments` are enlarged.
     """
 
-    op: Op[Any]
+    op: Op[..., Any]
     arguments: st.SearchStrategy[Any]
     of: tuple[str, ...] | None = None
     always: Sequence[Mapping[str, Any]] = ()
@@ -58,7 +58,7 @@ class Case:
         return Call(self.op, arguments, found)
 
 
-def cases_of(op: Op[Any], inputs: Inputs | None = None) -> list[Case]:
+def cases_of(op: Op[..., Any], inputs: Inputs | None = None) -> list[Case]:
     """Return the cases of an op: from `inputs` or else from its example calls.
 
     An elementwise op whose required parameters are all operands has a case without a declaration.
@@ -78,7 +78,7 @@ def cases_of(op: Op[Any], inputs: Inputs | None = None) -> list[Case]:
     return [Case(op, drawn.map(lambda values: dict(zip(required, values, strict=True))))]
 
 
-def missing_calls(op: Op[Any]) -> str:
+def missing_calls(op: Op[..., Any]) -> str:
     """Return how to declare example calls for an op that has no case; empty if it has one."""
     if cases_of(op):
         return ""
@@ -107,7 +107,7 @@ def as_strategy(inputs: Any) -> st.SearchStrategy[Any]:
     )
 
 
-def _declared(op: Op[Any], calls: ExampleCalls) -> Case:
+def _declared(op: Op[..., Any], calls: ExampleCalls) -> Case:
     @st.composite
     def strategy(draw: st.DrawFn, /, **size: Any) -> Any:
         return calls.function(draw, strategies, **size)
@@ -115,7 +115,7 @@ def _declared(op: Op[Any], calls: ExampleCalls) -> Case:
     return Case(op, strategy(), calls.of, calls.always, [strategy(**each) for each in calls.large])
 
 
-def _by_name(op: Op[Any], drawn: Any) -> dict[str, Any]:
+def _by_name(op: Op[..., Any], drawn: Any) -> dict[str, Any]:
     """Return drawn arguments by name."""
     if isinstance(drawn, Mapping):
         return dict(drawn)

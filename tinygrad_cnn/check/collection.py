@@ -50,7 +50,7 @@ class OpChecks(pytest.Collector):
 class OpItem(pytest.Item):
     """The check of an op, differentiated by `of`."""
 
-    def __init__(self, *, op: Op[Any], of: tuple[str, ...], **kwargs: Any) -> None:
+    def __init__(self, *, op: Op[..., Any], of: tuple[str, ...], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.op = op
         self.of = of

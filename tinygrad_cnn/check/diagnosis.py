@@ -102,7 +102,7 @@ def _fault(call: Call, event: ForwardEvent, order: int, settings: CheckOptions) 
 
 def facts_of(call: Call, label: str, size: int) -> Facts:
     """Return the known facts about the gradient for the operand `label` of a call."""
-    op: Op[Any] = call.op
+    op: Op[..., Any] = call.op
     given = call.arguments
     options = {
         name: float(given[name])

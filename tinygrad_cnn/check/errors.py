@@ -172,7 +172,7 @@ def _how_many(made: InputComparison) -> str:
 
 def _blamed(fault: Fault) -> list[str]:
     """Return the message lines about the wrong rule."""
-    op: Op[Any] = fault.call.op
+    op: Op[..., Any] = fault.call.op
     within = f", called in `{fault.scope}`" if fault.scope else ""
     rules = [op.derivatives[name] for name in fault.call.of]
     if fault.parameter in op.derivatives:

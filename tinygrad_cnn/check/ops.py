@@ -18,7 +18,7 @@ EXAMPLES = 50
 
 
 def check_op(
-    op: Op[Any],
+    op: Op[..., Any],
     inputs: Inputs | None = None,
     *,
     of: Sequence[str] | None = None,

@@ -119,6 +119,6 @@ def _fails(
     return bool(np.isfinite(y).all()) and failed[-1] and not any(failed[:-1])
 
 
-def _is_default(op: Op[Any], name: str, value: Any) -> bool:
+def _is_default(op: Op[..., Any], name: str, value: Any) -> bool:
     default = op.signature.parameters[name].default
     return not isinstance(value, np.ndarray) and type(default) is type(value) and default == value

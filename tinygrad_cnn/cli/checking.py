@@ -65,11 +65,11 @@ def check(named: Sequence[str], examples: int | None, seed: int) -> int:
     return 1 if failures else 0
 
 
-def _chosen(named: Sequence[str]) -> list[Op[Any]]:
+def _chosen(named: Sequence[str]) -> list[Op[..., Any]]:
     """Return the named ops, and those declared in the named files."""
     if not named:
         return list(OPS.values())
-    chosen: dict[str, Op[Any]] = {}
+    chosen: dict[str, Op[..., Any]] = {}
     for name in named:
         if name.endswith(".py"):
             before = set(OPS)
@@ -87,7 +87,7 @@ def _chosen(named: Sequence[str]) -> list[Op[Any]]:
     return list(chosen.values())
 
 
-def _widths(columns: Sequence[str], ops: Sequence[Op[Any]]) -> list[int]:
+def _widths(columns: Sequence[str], ops: Sequence[Op[..., Any]]) -> list[int]:
     """Return the column widths."""
     names = max((len(op.name) for op in ops), default=0)
     inputs = max((len(name) for op in ops for name in op.derivatives), default=0)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.core.recording import enable_grad
-from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.core.tensor import Tensor, TensorLike
 
 Function = Callable[..., Tensor]
+Map = Callable[[Tensor], Tensor]
+
+
+@overload
+def jacobian(f: Map, argnum: int = 0) -> Callable[..., NDArray[Any]]: ...
+
+
+@overload
+def jacobian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]: ...
 
 
 def jacobian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
@@ -44,6 +53,14 @@ def jacobian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
         return _rows(y, x).reshape(y.shape + x.shape)
 
     return jacobian_of_f
+
+
+@overload
+def hessian(f: Map, argnum: int = 0) -> Callable[..., NDArray[Any]]: ...
+
+
+@overload
+def hessian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]: ...
 
 
 def hessian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
@@ -110,7 +127,7 @@ def vjp(f: Function, *args: Any) -> tuple[NDArray[Any], Callable[[ArrayLike], li
     return y.array.copy(), pull_back
 
 
-def jvp(f: Function, x: Any, v: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+def jvp(f: Map, x: TensorLike, v: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the value of `f` at `x` and the Jacobian-vector product J v.
 
     uᵀJ is linear in u, and its derivative with respect to u is J. So two reverse sweeps compute

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from operator import attrgetter
 from threading import Lock
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.core.observer import BackwardEvent
 from tinygrad_cnn.core.recording import recording
@@ -25,6 +25,7 @@ from tinygrad_cnn.core.variable import Array, Variable, calls
 if TYPE_CHECKING:
     from tinygrad_cnn.core.declaration import Plan
     from tinygrad_cnn.core.op import Op
+    from tinygrad_cnn.core.tensor import Tensor
 
 
 class GraphFreedError(RuntimeError):
@@ -64,7 +65,7 @@ class Node:
 
     def __init__(
         self,
-        op: Op[Any],
+        op: Op[..., Any],
         plan: Plan,
         parents: tuple[Node | Variable | None, ...],
         saved: list[Any],
@@ -129,6 +130,37 @@ class Node:
     def free(self) -> None:
         """Drop the saved values."""
         self.saved = None
+
+
+@overload
+def grad(
+    y: Variable,
+    wrt: Variable | Sequence[Variable],
+    gradient: ArrayLike | Variable | None = None,
+    create_graph: Literal[False] = False,
+    retain_graph: bool | None = None,
+) -> list[NDArray[Any]]: ...
+
+
+@overload
+def grad(
+    y: Variable,
+    wrt: Variable | Sequence[Variable],
+    gradient: ArrayLike | Variable | None = None,
+    *,
+    create_graph: Literal[True],
+    retain_graph: bool | None = None,
+) -> list[Tensor]: ...
+
+
+@overload
+def grad(
+    y: Variable,
+    wrt: Variable | Sequence[Variable],
+    gradient: ArrayLike | Variable | None = None,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+) -> list[Any]: ...
 
 
 def grad(

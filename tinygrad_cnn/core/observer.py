@@ -37,7 +37,7 @@ class ForwardEvent:
         The exception that the call raised.
     """
 
-    op: Op[Any]
+    op: Op[..., Any]
     arguments: dict[str, Any]
     output: NDArray[Any] | None
     node: Node | None

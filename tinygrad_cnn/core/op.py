@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,15 @@ from tinygrad_cnn.core.variable import Array, Variable, holds_gradient
 if TYPE_CHECKING:
     from tinygrad_cnn.core.tensor import Tensor
 
-OPS: dict[str, Op[Any]] = {}
+R = TypeVar("R")
+
+OPS: dict[str, Op[..., Any]] = {}
 """All registered ops by name, including user-defined ones."""
 
 FEW = 16  # copy a result that is a view of an array this many times its size
 
 
-class Op(Declaration[P]):
+class Op(Declaration[P], Generic[P, R]):
     """A differentiable function of arrays, created with the decorator `op`.
 
     Given arrays, it returns an array; given a Tensor, a Tensor, with a node if a gradient is
@@ -41,7 +43,13 @@ class Op(Declaration[P]):
 
     # --- calling ---------------------------------------------------------------------------------
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+    @overload  # on arrays, as the forward is annotated
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    @overload  # with a Tensor among the arguments
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor: ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the result; with a Tensor argument, return a Tensor and record the call."""
         arguments, operands = self._bind(*args, **kwargs)
         state = recording.get()
@@ -52,7 +60,7 @@ class Op(Declaration[P]):
                 if isinstance(arguments[i], Variable):
                     break
             else:
-                return self._computed(arguments, state.scope)  # type: ignore[no-any-return]  # an array
+                return self._computed(arguments, state.scope)
         arrays, parents, wanted, has_tensor, half = self._unwrapped(operands)
         if self._constants or self.sequence:
             arrays = self._joined(arguments, arrays)
@@ -60,7 +68,7 @@ class Op(Declaration[P]):
                 has_tensor = True
         if not has_tensor:
             y = self._computed(arrays, state.scope)
-            return rounded(y) if half else y  # type: ignore[no-any-return]  # an array
+            return rounded(y) if half else y
         started = perf_counter() if state.observers else 0.0
         shared: dict[str, Any] = {}
         try:
@@ -375,7 +383,7 @@ def op(
     selecting: bool = False,
     dead_at: float | None = None,
     saturates_at: tuple[float, float] | None = None,
-) -> Callable[[Callable[P, Any]], Op[P]]:
+) -> Callable[[Callable[P, R]], Op[P, R]]:
     """Declare an op: the decorated function is its forward, on arrays.
 
     Parameters
@@ -440,7 +448,8 @@ def op(
     >>> del tg.OPS["cube"]
     """
 
-    def declare(forward: Callable[P, Any]) -> Op[P]:
+    def declare(forward: Callable[P, R]) -> Op[P, R]:
+        made: Op[P, R]
         made = Op(
             forward, formula, latex, equation, elementwise, complex_step, sequence, integers,
             role, kind, letter, aliases, selecting, dead_at, saturates_at,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -21,6 +21,13 @@ from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.ops.indexing import plain_index
 from tinygrad_cnn.support.arguments import native
 
+TensorLike: TypeAlias = "Tensor | ArrayLike"
+"""A Tensor, or what NumPy makes an array of."""
+
+A = TypeVar("A", "Tensor", NDArray[Any], "Tensor | NDArray[Any]")  # result like argument
+P = ParamSpec("P")
+_Operator: TypeAlias = "Callable[[Tensor, TensorLike], Tensor]"
+
 _WITHOUT_GRADIENT = {
     np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
     np.argmax, np.argmin, np.argsort, np.array_equal, np.allclose, np.isclose,
@@ -28,46 +35,49 @@ _WITHOUT_GRADIENT = {
 }  # fmt: skip  # NumPy functions whose results have no derivative
 
 
-def _method(op: Op[Any]) -> Callable[..., Tensor]:
+def _method(
+    op: Callable[Concatenate[Tensor, P], Tensor],
+) -> Callable[Concatenate[Tensor, P], Tensor]:
     """Return a method that calls `op` with the Tensor as its first argument."""
 
-    @functools.wraps(op.forward)
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    @functools.wraps(op)
+    def method(self: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         return op(self, *args, **kwargs)
 
     return method
 
 
-def _operators(op: Op[Any]) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+def _operators(op: Callable[[Any, Any], Tensor]) -> tuple[_Operator, _Operator]:
     """Return the methods for ``tensor ∘ other`` and ``other ∘ tensor``."""
     return (lambda self, other: op(self, other)), (lambda self, other: op(other, self))
 
 
-def _in_place(op: Op[Any]) -> Callable[[Tensor, Any], Tensor]:
+def _in_place(op: Op[..., Any]) -> _Operator:
     """Return the method for ``tensor ∘= other``, which changes a leaf in place under `no_grad`."""
 
-    def method(self: Tensor, other: Any) -> Tensor:
-        leaf = self.is_leaf
-        if leaf and not recording.get().on:
-            self.data = op(self, other).array
-            return self
-        if leaf and self.requires_grad:
+    def method(self: Tensor, other: TensorLike) -> Tensor:
+        leaf, recorded = self.is_leaf, recording.get().on
+        if leaf and self.requires_grad and recorded:
             raise RuntimeError(
                 f"{op.name}: {self.name or 'this leaf'} requires a gradient; change it in place "
                 "under no_grad(), or through its data, as in p.data -= rate * p.grad"
             )
-        return op(self, other)
+        result: Tensor = op(self, other)
+        if recorded or not leaf:
+            return result
+        self.data = result.array
+        return self
 
     return method
 
 
-def _comparison(compare: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
+def _comparison(compare: np.ufunc) -> _Operator:
     """Return an elementwise comparison method; its result is a bool Tensor without gradient.
 
     Complex values are compared by their real parts, so that a complex step takes the same branch.
     """
 
-    def method(self: Tensor, other: Any) -> Tensor:
+    def method(self: Tensor, other: TensorLike) -> Tensor:
         other = other.array if isinstance(other, Variable) else other
         return Tensor.of(np.asarray(compare(np.real(self.array), np.real(other))))
 
@@ -298,8 +308,10 @@ class Tensor(Variable):
         own = {"array": self.array.copy(), "grad": copy.copy(self.grad), "changed": 0}
         return attributes, {**slots, **own, "origin": None, "unrecorded": False}
 
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.data, dtype=dtype, copy=copy)
+    if not TYPE_CHECKING:  # or a checker takes `array * tensor` for an array, and np.exp(tensor)
+
+        def __array__(self, dtype=None, copy=None):
+            return np.array(self.data, dtype=dtype, copy=copy)
 
     def __float__(self) -> float:
         return float(self.item())

@@ -121,6 +121,6 @@ def leaf_letter(node: Node, number: int, leaf: Variable, layer: int, name: str) 
     return "b" if op.role == "addition" and leaf.shape else "x"
 
 
-def constant_letter(op: Op[Any], parameter: str) -> str:
+def constant_letter(op: Op[..., Any], parameter: str) -> str:
     """Return the letter of an array without a gradient."""
     return op.aliases.get(parameter) or ("x" if parameter in ("a", "x") else "c")

@@ -131,7 +131,7 @@ class Symbols:
         bound |= {alias: bound[name] for name, alias in op.aliases.items() if name in bound}
         return bound
 
-    def constant(self, op: Op[Any], parameter: str, value: Any) -> Symbol | str:
+    def constant(self, op: Op[..., Any], parameter: str, value: Any) -> Symbol | str:
         """Return the symbol of an array without a gradient; the digits of a single number."""
         array = value.array if isinstance(value, Variable) else np.asarray(value)
         if array.size == 1 and parameter != "target":

@@ -155,7 +155,11 @@ class _Costs:
         return self.known[key]
 
     def _counted(
-        self, op: Op[Any], shapes: dict[str, Any], options: dict[str, Any], shape: tuple[int, ...]
+        self,
+        op: Op[..., Any],
+        shapes: dict[str, Any],
+        options: dict[str, Any],
+        shape: tuple[int, ...],
     ) -> int | None:
         arguments = {
             name: options.get(name, parameter.default)

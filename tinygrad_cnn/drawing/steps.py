@@ -88,7 +88,7 @@ class Step:
         The result, if known.
     """
 
-    op: Op[Any] | None
+    op: Op[..., Any] | None
     scope: str
     origin: Node | None = None
     kind: str = ""
@@ -110,7 +110,7 @@ class Step:
 Source: TypeAlias = Step | Leaf
 
 
-def operands(op: Op[Any], count: int) -> list[tuple[str, Derivative]]:
+def operands(op: Op[..., Any], count: int) -> list[tuple[str, Derivative]]:
     """Return the name and derivative of each differentiable argument of a call."""
     if op.sequence:
         name = op.parameters[0]
@@ -118,7 +118,7 @@ def operands(op: Op[Any], count: int) -> list[tuple[str, Derivative]]:
     return [(name, op.derivatives[name]) for name in op.operands]
 
 
-def options_of(op: Op[Any], values: dict[str, Any]) -> dict[str, Any]:
+def options_of(op: Op[..., Any], values: dict[str, Any]) -> dict[str, Any]:
     """Return the `values` that differ from their defaults, as JSON values."""
     parameters = op.signature.parameters
     plain = {name: _plain(value) for name, value in values.items()}

@@ -19,7 +19,7 @@ an op, such as `tg.conv2d.__doc__`, has shapes, errors and an example.
 
 def table() -> str:
     """Return the page: a table of forwards and derivatives per family of ops."""
-    families: dict[str, list[Op[object]]] = {}
+    families: dict[str, list[Op[..., object]]] = {}
     for op in tg.OPS.values():
         if op.__module__.startswith("tinygrad_cnn.ops."):
             families.setdefault(op.__module__.removeprefix("tinygrad_cnn.ops."), []).append(op)

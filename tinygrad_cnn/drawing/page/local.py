@@ -23,7 +23,7 @@ _ROWS = 64  # the most rows of a Jacobian: each takes a backward pass
 
 
 def local_derivative(
-    op: Op[Any],
+    op: Op[..., Any],
     argument: str,
     given: Mapping[str, NDArray[Any]],
     options: Mapping[str, Any],
@@ -67,7 +67,8 @@ def local_derivative(
 
     def call(value: Tensor) -> Tensor:
         arrays = {name: given[name] for name in op.parameters if name in given}
-        return op(**{**arrays, **options, argument: value})
+        y: Tensor = op(**{**arrays, **options, argument: value})
+        return y
 
     small = x.size * result.size <= _ENTRIES and 0 < result.size <= _ROWS
     reads = {"y", *given} & op.reads(argument)

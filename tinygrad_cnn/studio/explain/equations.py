@@ -33,7 +33,7 @@ class OpEquation:
     reference: str
 
 
-def equation_of(op: tg.Op[Any] | None) -> OpEquation:
+def equation_of(op: tg.Op[..., Any] | None) -> OpEquation:
     """Return the equation of an op; empty for None.
 
     Examples

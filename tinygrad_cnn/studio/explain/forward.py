@@ -58,7 +58,7 @@ class LayerCall:
     """
 
     name: str
-    op: tg.Op[Any]
+    op: tg.Op[..., Any]
     given: Array
     output: Array
     source: LayerCall | None
@@ -252,7 +252,7 @@ def _statistics(module: tg.nn.BatchNorm2d) -> dict[str, Array]:
 
 
 def _windows(
-    op: tg.Op[Any],
+    op: tg.Op[..., Any],
     shape: tuple[int, ...],
     arrays: Mapping[str, Array],
     options: Mapping[str, Any],
