@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import reprlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,21 @@ from tinygrad_cnn.core.recording import (
     qualified,
     recording,
 )
-from tinygrad_cnn.core.tensor import Parameter, Tensor, get_default_dtype
+from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.nn.summary import CostCounter, Summary, SummaryRow
 from tinygrad_cnn.support.arguments import native
 
 MAY_BE_MISSING = "num_batches_tracked"  # in states of earlier versions, and of PyTorch's
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+
+
+class _Forward(Protocol[P, R]):
+    """Gives the call of a module the signature of its ``forward``."""
+
+    def forward(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
 
 class Module:
@@ -60,18 +69,18 @@ class Module:
 
     training: bool = True
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor | Any:  # Any: overrides may differ
         """Compute the result. Subclasses define it; call the module itself instead."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self: _Forward[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Return ``forward(...)``, and append this module to the scope of recorded nodes.
 
         A module called by another appends its name, such as ``"conv1"`` or ``"layers.0"``; the
         outermost appends nothing. An exception carries a note with the module that raised it.
         """
         outside = recording.get()
-        state = _inside(outside, self)
+        state = _inside(outside, self)  # type: ignore[arg-type]  # a Module
         try:
             recording.set(state)
             y = self.forward(*args, **kwargs)
@@ -362,6 +371,15 @@ def _trace(
         for inner, training in modes:
             inner.training = training
     return {key: shape[1:] for key, shape in shapes.items()}, counter.costs
+
+
+class Parameterless(Module):
+    """Base class of layers without parameters: an array gives an array, a Tensor a Tensor."""
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: A) -> A:
+            """Return ``forward(x)``."""
 
 
 # --- search through attributes -------------------------------------------------------------------

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import cast
 
+from tinygrad_cnn.core.tensor import Tensor, TensorLike
 from tinygrad_cnn.nn.module import Module
 
 
@@ -37,11 +38,12 @@ class Sequential(Module):
                 raise TypeError(f"Sequential: modules[{i}] is {module!r}, expected a Module")
         vars(self).update({str(i): module for i, module in enumerate(modules)})
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: TensorLike) -> Tensor:
         """Return ``modules[-1](... modules[0](x))``."""
+        y = cast(Tensor, x)  # an array, where no module has parameters
         for module in self:
-            x = module(x)
-        return x
+            y = module(y)
+        return y
 
     def __iter__(self) -> Iterator[Module]:
         return (module for name, module in vars(self).items() if name.isdigit())

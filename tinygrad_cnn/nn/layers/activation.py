@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tinygrad_cnn import ops
-from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.core.tensor import A
+from tinygrad_cnn.nn.module import Parameterless
 from tinygrad_cnn.support.arguments import number, positive
 
 
-class Sigmoid(Module):
+class Sigmoid(Parameterless):
     """`tinygrad_cnn.sigmoid`, 1 / (1 + e⁻ˣ), of each value (eq 15).
 
     Examples
@@ -19,12 +18,12 @@ class Sigmoid(Module):
     Tensor([0.5])
     """
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         """Return σ(x), of the shape of `x`."""
         return ops.sigmoid(x)
 
 
-class Tanh(Module):
+class Tanh(Parameterless):
     """`tinygrad_cnn.tanh` of each value.
 
     Examples
@@ -34,12 +33,12 @@ class Tanh(Module):
     Tensor([0.])
     """
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         """Return tanh x, of the shape of `x`."""
         return ops.tanh(x)
 
 
-class ReLU(Module):
+class ReLU(Parameterless):
     """`tinygrad_cnn.relu`, max(0, x), of each value.
 
     Examples
@@ -49,12 +48,12 @@ class ReLU(Module):
     Tensor([0., 2.])
     """
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         """Return max(0, x), of the shape of `x`."""
         return ops.relu(x)
 
 
-class LeakyReLU(Module):
+class LeakyReLU(Parameterless):
     """`tinygrad_cnn.leaky_relu`: x where x ≥ 0, else negative_slope · x.
 
     Parameters
@@ -77,12 +76,12 @@ class LeakyReLU(Module):
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = number(type(self).__name__, "negative_slope", negative_slope)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         """Return the values, of the shape of `x`."""
         return ops.leaky_relu(x, self.negative_slope)
 
 
-class Softmax(Module):
+class Softmax(Parameterless):
     """`tinygrad_cnn.softmax`, e^(x_i/T) / Σ_j e^(x_j/T), along an axis (eq 16; with T, eq 36).
 
     Parameters
@@ -110,6 +109,6 @@ class Softmax(Module):
         self.dim = dim
         self.temperature = positive(type(self).__name__, "temperature", temperature)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         """Return the softmax, of the shape of `x`."""
         return ops.softmax(x, self.dim, self.temperature)

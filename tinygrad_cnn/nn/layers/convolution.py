@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import generator
-from tinygrad_cnn.core.tensor import Parameter
+from tinygrad_cnn.core.tensor import Parameter, Tensor, TensorLike
 from tinygrad_cnn.engine.windows import Padding, Pair, pair
 from tinygrad_cnn.nn.init import Initializer, kaiming_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
@@ -138,7 +136,7 @@ class Conv2d(_Convolution):
             raise ValueError(f"{owner}: padding 'same' needs stride 1, not {stride}")
         self._draw(bias, rng, init, bias_init, transposed=False)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: TensorLike) -> Tensor:
         """Return the result, of shape (N, OC, OH, OW), for images `x` of shape (N, C, H, W)."""
         return ops.conv2d(
             x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
@@ -218,7 +216,7 @@ class ConvTranspose2d(_Convolution):
             )
         self._draw(bias, rng, init, bias_init, transposed=True)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: TensorLike) -> Tensor:
         """Return the result, of shape (N, OC, OH, OW), for images `x` of shape (N, C, H, W)."""
         return ops.conv_transpose2d(
             x,

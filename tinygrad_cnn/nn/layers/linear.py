@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import generator
+from tinygrad_cnn.core.tensor import Tensor, TensorLike
 from tinygrad_cnn.nn.init import Initializer, kaiming_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
 from tinygrad_cnn.nn.module import Module
@@ -78,7 +79,7 @@ class Linear(Module):
             bias_shape = shape if bias == "per_connection" else shape[:1]
             self.bias = drawn(owner, "bias", bias_init, bias_shape, source)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: TensorLike) -> Tensor:
         """Return z, of shape (..., out), for `x` of shape (..., in)."""
         bias = self.bias
         if bias is not None and bias.ndim == 2:

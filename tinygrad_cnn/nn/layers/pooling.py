@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.tensor import A
 from tinygrad_cnn.engine.windows import Pair, pair
-from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.module import Parameterless
 from tinygrad_cnn.ops.pooling import check_padding
 from tinygrad_cnn.support.arguments import flag, numbers
 
 
-class _Pooling(Module):
+class _Pooling(Parameterless):
     """Shared options of max and average pooling."""
 
     def __init__(
@@ -76,7 +75,7 @@ class MaxPool2d(_Pooling):
         super().__init__(kernel_size, stride, padding, dilation, ceil_mode, wide_padding)
         self.dilation = numbers(type(self).__name__, "dilation", dilation, 1)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         """Return the maxima, of shape (N, C, OH, OW), for `x` of shape (N, C, H, W)."""
         return ops.maxpool(
             x,
@@ -124,7 +123,7 @@ class AvgPool2d(_Pooling):
         super().__init__(kernel_size, stride, padding, 1, ceil_mode, wide_padding)
         self.count_include_pad = flag(type(self).__name__, "count_include_pad", count_include_pad)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         """Return the means, of shape (N, C, OH, OW), for `x` of shape (N, C, H, W)."""
         return ops.avgpool(
             x,
@@ -137,7 +136,7 @@ class AvgPool2d(_Pooling):
         )
 
 
-class GlobalAvgPool2d(Module):
+class GlobalAvgPool2d(Parameterless):
     """Global average pooling: `tinygrad_cnn.global_avgpool`, (N, C, H, W) → (N, C).
 
     Examples
@@ -147,6 +146,6 @@ class GlobalAvgPool2d(Module):
     Tensor([[2.5]])
     """
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         """Return the means, of shape (N, C), for `x` of shape (N, C, H, W)."""
         return ops.global_avgpool(x)

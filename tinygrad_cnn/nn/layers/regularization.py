@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import own_generator
-from tinygrad_cnn.core.tensor import Parameter, Tensor, get_default_dtype
+from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.engine.reduction import average, total
-from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.module import Module, Parameterless
 from tinygrad_cnn.support.arguments import number, share, whole
 
 
-class Dropout(Module):
+class Dropout(Parameterless):
     """Dropout: in train mode, zero random values and scale the rest to keep the mean.
 
     Each value is zeroed independently with probability `p`; the others are divided by 1 − p. In
@@ -57,7 +57,7 @@ class Dropout(Module):
         self.p = number(owner, "p", p, below=1.0)
         self.rng = own_generator(owner, rng)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         """Return `x` with values dropped, in the same shape."""
         if not self.training or self.p == 0.0:
             return x
@@ -124,7 +124,7 @@ class BatchNorm2d(Module):
         self.running_var = Tensor(np.ones(num_features, dtype))
         self.num_batches_tracked = Tensor(np.array(0, np.int64))
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | NDArray[Any]) -> Tensor:
         """Return `x`, of shape (N, C, H, W), normalized, in the same shape."""
         array = x.array if isinstance(x, Variable) else np.asarray(x)
         if array.ndim != 4 or array.shape[1] != self.num_features:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.core.tensor import A
+from tinygrad_cnn.nn.module import Parameterless
 
 
-class Flatten(Module):
+class Flatten(Parameterless):
     """Join the axes from `start_dim` to `end_dim`: by default (N, ...) → (N, product of the rest).
 
     Parameters
@@ -36,12 +36,11 @@ class Flatten(Module):
         self.start_dim = start_dim
         self.end_dim = end_dim
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: A) -> A:
         """Return `x` with these axes as one."""
-        shape = np.shape(x) if not hasattr(x, "shape") else x.shape
-        start, stop = (
-            dim + len(shape) if dim < 0 else dim for dim in (self.start_dim, self.end_dim)
-        )
+        shape: tuple[int, ...] = x.shape if hasattr(x, "shape") else np.shape(x)
+        start: int = self.start_dim + (len(shape) if self.start_dim < 0 else 0)
+        stop: int = self.end_dim + (len(shape) if self.end_dim < 0 else 0)
         if not 0 <= start <= stop < len(shape):
             raise ValueError(
                 f"{type(self).__name__}: x has shape {shape}, expected axes {self.start_dim} to "

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn.core.random import generator
+from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.engine.windows import Pair, pair
 from tinygrad_cnn.nn.layers import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d
 from tinygrad_cnn.nn.models.activations import ACTIVATIONS
@@ -96,7 +98,7 @@ class LeNet5(Module):
         """The shape of one image: (C, H, W)."""
         return (self.in_channels, *self.image_size)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | NDArray[Any]) -> Tensor:
         """Return logits, of shape (N, classes), for images `x` of shape (N, C, H, W)."""
         x = self.pool1(self.activation1(self.conv1(x)))
         x = self.pool2(self.activation2(self.conv2(x)))

@@ -7,8 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn.core.random import generator
+from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.nn.init import Initializer, zeros
 from tinygrad_cnn.nn.layers import Flatten, Linear, Softmax
 from tinygrad_cnn.nn.layers.linear import Bias
@@ -95,10 +97,10 @@ class MLP(Module):
         """The shape of one example, flattened."""
         return self.sizes[:1]
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | NDArray[Any]) -> Tensor:
         """Return Y or the last z, of shape (N, outputs), for `x` of shape (N, ...)."""
         x = self.flatten(x)
         for layer, activation in zip(self.fc, self.activations, strict=False):
             x = activation(layer(x))
-        x = self.fc[-1](x)
-        return x if self.output is None else self.softmax(x)
+        y = self.fc[-1](x)
+        return y if self.output is None else self.softmax(y)

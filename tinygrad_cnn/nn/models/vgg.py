@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.core.random import generator
+from tinygrad_cnn.core.tensor import Tensor, TensorLike
 from tinygrad_cnn.engine.windows import Pair, pair
 from tinygrad_cnn.nn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU
 from tinygrad_cnn.nn.module import Module
@@ -103,6 +103,6 @@ class VGG(Module):
         """The shape of one image: (C, H, W)."""
         return (self.in_channels, *self.image_size)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: TensorLike) -> Tensor:
         """Return logits, of shape (N, classes), for images `x` of shape (N, C, H, W)."""
         return self.classifier(self.features(x))
