@@ -59,6 +59,7 @@ class Parity(nn.Module):
 
     def forward(self, tree: Tree) -> tg.Tensor:
         """Return the logits of `answer`, for a tree with a fork."""
+        assert not isinstance(tree, int)  # `answer` knows a leaf
         left, right = tree
         halves = tg.concatenate([self.answer(left), self.answer(right)])
         return self.output(tg.tanh(self.hidden(halves)))
@@ -114,18 +115,18 @@ def main() -> dict[str, dict[float, tuple[float, ...]]]:
     for value in (0.25, 2.0, 1000.0):
         a = tg.Tensor(np.array(value), requires_grad=True)
         root, steps = newton_root(a)
-        root.backward()
-        result["newton"][value] = (root.item(), float(a.grad))
+        derivative = tg.grad(root, a)[0].item()
+        result["newton"][value] = (root.item(), derivative)
         print(f"  a = {value:<6}  {steps:2} steps   √a = {root.item():.12f}   "
-              f"derivative {a.grad:.12f}   1/(2√a) = {0.5 * value**-0.5:.12f}")  # fmt: skip
+              f"derivative {derivative:.12f}   1/(2√a) = {0.5 * value**-0.5:.12f}")  # fmt: skip
 
     print("\na function in three pieces, and its slope on the branch that was taken")
     for value in (-3.0, 0.25, 2.0):
         x = tg.Tensor(np.array(value), requires_grad=True)
         y = in_pieces(x)
-        y.backward()
-        result["pieces"][value] = (y.item(), float(x.grad))
-        print(f"  x = {value:<6}  y = {y.item():<8}  slope {x.grad}")
+        slope = tg.grad(y, x)[0].item()
+        result["pieces"][value] = (y.item(), slope)
+        print(f"  x = {value:<6}  y = {y.item():<8}  slope {slope}")
 
     print("\nis the number of ones odd? A recursive net, trained on trees of 2 and 3 leaves")
     model = learn_parity()

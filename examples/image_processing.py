@@ -29,7 +29,8 @@ def photograph() -> np.ndarray:
     from matplotlib import cbook
     from PIL import Image
 
-    with cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as image:
+    path = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)  # pyright: ignore[reportUnknownMemberType]
+    with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"), np.float32) / 255
     return pixels[8:392, 68:452]  # head and shoulders, 384 × 384
 
@@ -79,10 +80,11 @@ def draw(results: dict[str, np.ndarray], path: Path) -> None:
     """Write all results as one figure."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(12, 7.0), layout="constrained", facecolor="white")
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.14, wspace=0.02, hspace=0.03)
+    figure = Figure(figsize=(12, 7.0), layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.14, wspace=0.02, hspace=0.03)
     for axes, (name, values) in zip(figure.subplots(2, 4).flat, results.items(), strict=True):
         if values.ndim == 3:
             axes.imshow(values.clip(0, 1), interpolation="nearest")
@@ -98,7 +100,7 @@ def draw(results: dict[str, np.ndarray], path: Path) -> None:
         for side in axes.spines.values():
             side.set_color("0.8")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150)  # pyright: ignore[reportUnknownMemberType]  # Matplotlib's
 
 
 def main(folder: str | Path = "runs/image_processing") -> dict[str, np.ndarray]:

@@ -38,9 +38,9 @@ class LeNet(nn.Module):
 def train(model: LeNet, loader: DataLoader, epochs: int) -> list[float]:
     """Train with Adam, and return the mean loss of each epoch."""
     optimizer = optim.Adam(model.parameters(), lr=3e-3)
-    history = []
+    history: list[float] = []
     for epoch in range(epochs):
-        losses = []
+        losses: list[float] = []
         for images, labels in loader:
             loss = tg.cross_entropy(model(tg.Tensor(images)), labels)
             optimizer.zero_grad()

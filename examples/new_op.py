@@ -9,6 +9,8 @@ differences of the function, and the Jacobian, which has to be diagonal.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 import tinygrad_cnn as tg
@@ -16,17 +18,19 @@ from tinygrad_cnn import nn, optim
 
 
 @tg.op(formula="x·σ(x)", latex=r"x\,\sigma(x)", elementwise=True)
-def swish(x):
+def swish(x: np.ndarray) -> np.ndarray:
     return x * tg.sigmoid(x)
 
 
 @swish.derivative("x", formula="g·(s + y·(1 − s)), s = σ(x)", latex=r"g\,(s + y\,(1-s))")
-def _(g, *, x, y):
+def _(g: np.ndarray, *, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     s = tg.sigmoid(x)
     return g * (s + y * (1 - s))
 
 
-def central_differences(f, x: np.ndarray, h: float = 1e-5) -> np.ndarray:
+def central_differences(
+    f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, h: float = 1e-5
+) -> np.ndarray:
     """Return the derivative of an elementwise function by differences of its values."""
     return (f(x + h) - f(x - h)) / (2 * h)
 
@@ -66,7 +70,7 @@ def fit(steps: int = 400) -> list[float]:
     y = np.sin(x)
     model = Curve(16, rng=np.random.default_rng(0))
     optimizer = optim.Adam(model.parameters(), lr=0.1)
-    losses = []
+    losses: list[float] = []
     for _ in range(steps):
         loss = tg.mse(model(tg.Tensor(x)), y)
         optimizer.zero_grad()

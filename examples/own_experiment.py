@@ -57,7 +57,7 @@ def figure(results: Results, figure: Figure) -> None:
 
 def finding(results: Results) -> str:
     """Say what was found: median, and range, over the seeds."""
-    sentences = []
+    sentences: list[str] = []
     for variant in results.variants:
         accuracy = Spread.of(results.last(variant, "test_accuracy"))
         seconds = Spread.of(results.curve(variant, "test_accuracy").seconds[:, -1])

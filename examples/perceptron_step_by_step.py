@@ -33,7 +33,7 @@ def parameters() -> list[tg.Tensor]:
 
 def forward(w1: tg.Tensor, b1: tg.Tensor, w2: tg.Tensor, b2: tg.Tensor) -> list[tg.Tensor]:
     """Return z¹, α, z² and Y."""
-    z1 = (np.array(X) * w1 + b1).sum(axis=1)
+    z1 = (w1 * np.array(X) + b1).sum(axis=1)
     alpha = tg.sigmoid(z1)
     z2 = (alpha * w2 + b2).sum(axis=1)
     return [z1, alpha, z2, tg.softmax(z2)]
@@ -99,7 +99,7 @@ def descend(steps: int) -> list[tuple[float, float]]:
     """Train, and return E_tot and the label's Y before each step and after the last."""
     weights = parameters()
     y = tg.data.one_hot(LABEL, classes=3, dtype=np.float64)
-    history = []
+    history: list[tuple[float, float]] = []
     for _ in range(steps + 1):
         Y = forward(*weights)[-1]
         E_tot = tg.squared_error(Y, y)

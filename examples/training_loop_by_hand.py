@@ -20,14 +20,15 @@ LEARNING_RATE = 0.5
 
 def train(model: nn.Module, loader: DataLoader, epochs: int) -> list[float]:
     """Train, and return the mean loss of each epoch."""
-    history = []
+    history: list[float] = []
     for epoch in range(epochs):
-        losses = []
+        losses: list[float] = []
         for images, labels in loader:
             loss = tg.cross_entropy(model(images), labels)
             loss.backward()
             for parameter in model.parameters():
-                parameter.data -= LEARNING_RATE * parameter.grad
+                if parameter.grad is not None:
+                    parameter.data -= LEARNING_RATE * parameter.grad
                 parameter.grad = None
             losses.append(loss.item())
         history.append(float(np.mean(losses)))

@@ -23,6 +23,8 @@ from tinygrad_cnn.drawing import Drawing
 DEPTH = 10  # hidden layers
 STEPS = 60
 
+Results = dict[str, tuple[list[tuple[str, float, str]], float]]  # layers and loss, by activation
+
 
 def network(activation: str) -> nn.MLP:
     return nn.MLP((784, *[32] * DEPTH, 10), activation, rng=np.random.default_rng(0))
@@ -53,7 +55,7 @@ def trained(model: nn.MLP) -> list[float]:
     """Return the losses of a short training."""
     images, labels = batch(1000)
     optimizer = optim.Adam(model.parameters(), lr=0.003)
-    losses = []
+    losses: list[float] = []
     for _ in range(STEPS):
         loss = tg.cross_entropy(model(images), labels)
         optimizer.zero_grad()
@@ -63,8 +65,8 @@ def trained(model: nn.MLP) -> list[float]:
     return losses
 
 
-def main(folder: str | Path | None = None) -> dict[str, tuple[list[tuple[str, float, str]], float]]:
-    results = {}
+def main(folder: str | Path | None = None) -> Results:
+    results: Results = {}
     for activation in ("sigmoid", "relu"):
         model = network(activation)
         drawing = drawn(model)

@@ -1,0 +1,19 @@
+"""Mistakes that a type checker reports: each line with `wrong` is one error, and no other line."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import tinygrad_cnn as tg
+
+array = np.ones((3, 4))
+tensor = tg.Tensor(array)
+
+tg.relu(tensor, 2)  # wrong
+tg.conv2d(tensor, tensor, strides=2)  # wrong
+tg.softmax(tensor, axis="last")  # wrong
+tg.relu(array).backward()  # wrong: an array
+np.exp(tensor)  # wrong: would cut the gradient off
+tg.nn.Linear(4, 2)(tensor, tensor)  # wrong
+tg.nn.Linear(4, 2).forward()  # wrong
+tensor.sum(axis="rows")  # wrong
