@@ -184,7 +184,7 @@ def named(name: str, function: Any) -> Any:
     ("function", "says"),
     [
         (lambda z: z, "'z' is none of y, static, x, m, scale, size, square"),
-        (lambda y: y, "'y' cannot be used here"),
+        (lambda y: y, "an intermediate cannot read 'y'"),
         (lambda late: late, "'late' is none of"),
     ],
 )
@@ -196,7 +196,7 @@ def test_an_intermediate_of_an_unknown_name_is_refused(function: Any, says: str)
 
 
 def test_a_residual_may_not_depend_on_an_intermediate() -> None:
-    with pytest.raises(TypeError, match="'square' cannot be used here"):
+    with pytest.raises(TypeError, match="a residual cannot read 'square'"):
         gravity().residual(lambda square: square)
 
 

@@ -6,18 +6,12 @@ in the docs all read it.
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
-import linecache
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Generic, Literal, ParamSpec, TypeAlias, get_args
-
-import numpy as np
-
-from tinygrad_cnn.core.variable import Array, Variable
 
 Integers: TypeAlias = Literal["converted", "widened", "kept"]
 Role: TypeAlias = Literal[
@@ -38,7 +32,6 @@ _PACKAGE = __name__.partition(".")[0] + "."
 
 P = ParamSpec("P")
 Rule = Callable[..., Any]
-Reader = Callable[[list[Any], list[Any], Any, dict[str, Any]], list[Any]]
 Draw: TypeAlias = Callable[[Any], Any]
 """Hypothesis' ``draw``: it takes a strategy and returns a value."""
 Strategies: TypeAlias = ModuleType
@@ -71,31 +64,6 @@ class ExampleCalls:
     of: tuple[str, ...] | None
     always: tuple[Mapping[str, Any], ...]
     large: tuple[Mapping[str, Any], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The cached plan for recording and differentiating one kind of call.
-
-    Attributes
-    ----------
-    derivatives : tuple
-        The derivatives to take, each with its position among the node's parents and a function
-        that calls its rule with a gradient and the saved values.
-    names : tuple of str
-        The names of the saved values: all that the rules need, and the inputs of intermediates.
-    read : callable
-        Reads these values from the arguments of a call, their arrays, the result and the
-        intermediates.
-    intermediates : tuple
-        The intermediates that the rules need, each after those that it is computed from: the name,
-        the function and the names of its arguments.
-    """
-
-    derivatives: tuple[tuple[int, Derivative, Callable[[Array, list[Any]], Any]], ...]
-    names: tuple[str, ...]
-    read: Reader
-    intermediates: tuple[tuple[str, Callable[..., Any], tuple[str, ...]], ...]
 
 
 class Declaration(Generic[P]):
@@ -189,8 +157,6 @@ class Declaration(Generic[P]):
         self.complex_step = own if complex_step is None else complex_step
         self.guarded = not own
         self._defaults = [p.default for p in self.signature.parameters.values()]
-        self._plans: dict[int, Plan] = {}
-        self._compiled: dict[str, Callable[..., Any]] = {}
         self._sort_parameters()
 
     def __repr__(self) -> str:
@@ -220,7 +186,7 @@ class Declaration(Generic[P]):
             if flow != ["g"] or any(p.kind is not p.KEYWORD_ONLY for p in kept):
                 raise TypeError(f"op {self.name}: a rule takes (g, *, names), not {came}")
             needs = tuple(p.name for p in kept)
-            self._check_names(needs)
+            self._check_names("a derivative", needs)
             self.derivatives[of] = Derivative(of, rule, needs, formula, latex, equation)
             self._sort_parameters()
             return rule
@@ -271,7 +237,7 @@ class Declaration(Generic[P]):
         almost everywhere (a mask, an index), because no derivative is taken through it: it says
         which branch the op took.
         """
-        self._check_names(_names(function), *self.intermediates)
+        self._check_names("a residual", names_of(function), *self.intermediates)
         self.residuals[function.__name__] = function
         return function
 
@@ -308,14 +274,15 @@ class Declaration(Generic[P]):
         (0.0, 1.0)
         >>> del tg.OPS["arc"]
         """
-        self._check_names(_names(function), "y", "y_shape", *self.residuals)
+        excluded = ("y", "y_shape", *self.residuals)
+        self._check_names("an intermediate", names_of(function), *excluded)
         self.intermediates[function.__name__] = function
         self._sort_parameters()
         return function
 
     def multiply_adds(self, function: Callable[..., int]) -> Callable[..., int]:
         """Declare the multiply-add count; `function` names its inputs as a rule does."""
-        self._check_names(_names(function), *self.intermediates)
+        self._check_names("a count", names_of(function), *self.intermediates)
         self._cost = function
         return function
 
@@ -373,37 +340,25 @@ class Declaration(Generic[P]):
 
         return declare if function is None else declare(function)
 
-    def cost(self, arguments: dict[str, Any], output: Array) -> int:
-        """Return the number of multiply-adds of a call; 0 if no count was declared."""
-        return int(self._called("cost", self._cost, arguments, output))
-
-    def branches(self, arguments: dict[str, Any], output: Array) -> dict[str, Any]:
-        """Return the residuals of a call: which branches it took."""
-        return {
-            name: self._called(name, f, arguments, output) for name, f in self.residuals.items()
-        }
-
     def reads(self, of: str) -> set[str]:
         """Return the names of all that the rule for `of` reads, also through intermediates."""
         names = set(self.derivatives[of].needs)
         for name, function in reversed(self.intermediates.items()):
             if name in names:
-                names.update(_names(function))
+                names.update(names_of(function))
         return names
 
-    def _called(
-        self, label: str, function: Callable[..., Any], arguments: dict[str, Any], y: Array
-    ) -> Any:
-        """Call `function` with the values of a call that its parameters name."""
-        read = self._reader(label, _names(function))
-        return function(*read([], [arguments[name] for name in self.parameters], y, {}))
-
-    def _check_names(self, names: Iterable[str], *unknown: str) -> None:
-        """Raise if one of `names` cannot be read from a call, or is among `unknown`."""
+    def _check_names(self, reader: str, names: Iterable[str], *excluded: str) -> None:
+        """Raise if one of `names` cannot be read from a call, or is `excluded`."""
+        given = ["y", "static", *self.parameters, *self.residuals, *self.intermediates]
         for name in names:
-            if name in unknown:
-                raise TypeError(f"op {self.name}: '{name}' cannot be used here")
-            self._read(name, False)
+            parameter = name.removesuffix("_shape")
+            if name not in given and parameter not in ("y", *self.parameters):
+                raise TypeError(
+                    f"op {self.name}: '{name}' is none of {', '.join(given)}, nor one's _shape"
+                )
+            if name in excluded:
+                raise TypeError(f"op {self.name}: {reader} cannot read '{name}'")
 
     def _check_parameter(self, name: str) -> None:
         if name not in self.parameters:
@@ -419,13 +374,6 @@ class Declaration(Generic[P]):
         self.operands = tuple(self.parameters[i] for i in self._operands)
         self.static = tuple(self.parameters[i] for i in self._static)
         self._constants = self._other_arrays + self._static
-        self._plans.clear()
-        self._compiled.clear()
-        self._bind = self._binder()
-        self._to_compute = [
-            (name, function, self._reader(name, _names(function)))
-            for name, function in self.intermediates.items()
-        ]
         needs = [name for rule in self.derivatives.values() for name in rule.needs]
         others = [name for name in needs if name in self.intermediates]
         self._to_share = list(dict.fromkeys([*self._asked, *others]))
@@ -439,146 +387,7 @@ class Declaration(Generic[P]):
         """Return whether operand `k` is optional."""
         return not self.sequence and self._defaults[self._operands[k]] is None
 
-    # --- compiling -------------------------------------------------------------------------------
 
-    def source(self) -> str:
-        """Return the Python source of the functions that were compiled for this op.
-
-        They bind the arguments of a call, read the values to save for the derivatives that are
-        wanted, and call the rules, without looking up names. A traceback shows their lines as of
-        the file ``<op name>``.
-
-        Examples
-        --------
-        >>> import tinygrad_cnn as tg
-        >>> print(tg.div.source())
-        def bind(a, b):
-            return [a, b], [a, b]
-        <BLANKLINE>
-        def read_for_a_b(arguments, arrays, y, shared):
-            return [kept(arguments[1], arrays[1]), kept(arguments[0], arrays[0])]
-        <BLANKLINE>
-        def derivative_a(g, kept):
-            return rule(g, b=kept[0])
-        <BLANKLINE>
-        def derivative_b(g, kept):
-            return rule(g, a=kept[1], b=kept[0])
-        """
-        if self.operands:
-            self._plan(-1)  # for all of them
-        return "\n\n".join(self._compiled)
-
-    def _compile(self, name: str, parameters: Sequence[str], value: str, **known: Any) -> Any:
-        """Return a function of `parameters` that returns the expression `value`."""
-        text = f"def {name}({', '.join(parameters)}):\n    return {value}"
-        if text not in self._compiled:
-            file, line = f"<op {self.name}>", 3 * len(self._compiled)
-            exec(compile("\n" * line + text, file, "exec"), known)
-            self._compiled[text] = known[name]
-            lines = "\n\n".join(self._compiled).splitlines(keepends=True)
-            linecache.cache[file] = (0, None, lines, file)  # for tracebacks
-        return self._compiled[text]
-
-    def _binder(self) -> Callable[..., tuple[list[Any], list[Any]]]:
-        """Return a function of the op's parameters that returns their values and the operands.
-
-        Python binds arguments fastest.
-        """
-        value = f"[{', '.join(self.parameters)}], [{', '.join(self.operands)}]"
-        binder: Callable[..., tuple[list[Any], list[Any]]]
-        binder = self._compile("bind", self.parameters, value)
-        binder.__defaults__ = tuple(d for d in self._defaults if d is not inspect.Parameter.empty)
-        binder.__qualname__ = self.name  # names the op in Python's TypeError
-        return binder
-
-    def _reader(self, label: str, names: Sequence[str], kept: bool = False) -> Reader:
-        """Return a function that reads `names` from a call, as values to save if `kept`."""
-        values = ", ".join([self._read(name, kept) for name in names])
-        parameters = ("arguments", "arrays", "y", "shared")
-        known = {"residuals": self.residuals, "shape": np.shape, "kept": _kept, "owned": _owned}
-        reader: Reader = self._compile(f"read_for_{label}", parameters, f"[{values}]", **known)
-        return reader
-
-    def _read(self, name: str, kept: bool) -> str:
-        """Return the expression for `name`, of the parameters of a reader."""
-        if name == "y":
-            return "y"
-        if name == "y_shape":
-            return "y.shape"
-        if name == "static":
-            options = [f"{self.parameters[i]!r}: arrays[{i}]" for i in self._static]
-            return f"{{{', '.join(options)}}}"
-        if name in self.residuals:
-            reads = inspect.signature(self.residuals[name]).parameters
-            return f"residuals[{name!r}]({', '.join([self._read(n, False) for n in reads])})"
-        if name in self.intermediates:
-            return f"owned(shared[{name!r}], arrays)" if kept else f"shared[{name!r}]"
-        parameter = name if name in self.parameters else name.removesuffix("_shape")
-        if parameter not in self.parameters:
-            known = ", ".join(
-                ["y", "static", *self.parameters, *self.residuals, *self.intermediates]
-            )
-            raise TypeError(f"op {self.name}: '{name}' is none of {known}, nor one's _shape")
-        i = self.parameters.index(parameter)
-        several = self.sequence and i == 0
-        if parameter != name:
-            if several:
-                return f"[a.shape for a in arrays[{i}]]"
-            is_array = i in self._operands and self._defaults[i] is not None
-            return f"arrays[{i}].shape" if is_array else f"shape(arrays[{i}])"
-        if not kept:
-            return f"arrays[{i}]"
-        if several:
-            return f"[kept(v, a) for v, a in zip(arguments[{i}], arrays[{i}], strict=True)]"
-        return f"kept(arguments[{i}], arrays[{i}])"
-
-    def _plan(self, wanted: int) -> Plan:
-        """Make and cache the plan for a bit mask of the operands that require a gradient."""
-        rules = [self.derivatives[name] for name in self.operands]
-        chosen = [(k, rule) for k, rule in enumerate(rules) if self.sequence or wanted >> k & 1]
-        asked = [name for _, rule in chosen for name in rule.needs]
-        reads = set().union(*[self.reads(rule.of) for _, rule in chosen])
-        again = tuple([(n, f, _names(f)) for n, f in self.intermediates.items() if n in reads])
-        inputs = [n for *_, names in again for n in names if n not in self.intermediates]
-        names = tuple(dict.fromkeys([*asked, *inputs]))
-        label = "_".join([rule.of for _, rule in chosen])
-        read = self._reader(label, names, kept=True)
-        derivatives = tuple([(k, rule, self._applied(rule, names)) for k, rule in chosen])
-        plan = self._plans[wanted] = Plan(derivatives, names, read, again)
-        return plan
-
-    def _applied(
-        self, derivative: Derivative, names: Sequence[str]
-    ) -> Callable[[Array, list[Any]], Any]:
-        """Return a function that calls the rule with a gradient and the saved values of `names`."""
-        needs = [f"{name}=kept[{names.index(name)}]" for name in derivative.needs]
-        value = f"rule({', '.join(['g', *needs])})"
-        applied: Callable[[Array, list[Any]], Any]
-        applied = self._compile(
-            f"derivative_{derivative.of}", ("g", "kept"), value, rule=derivative.rule
-        )
-        return applied
-
-
-def _names(function: Callable[..., Any]) -> tuple[str, ...]:
+def names_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of the parameters of `function`."""
     return tuple(inspect.signature(function).parameters)
-
-
-def _owned(value: Array, arrays: list[Any]) -> Array:
-    """Return an intermediate, copied if it is part of an argument, which its owner may change."""
-    for array in arrays:
-        for part in array if isinstance(array, list) else [array]:
-            if isinstance(part, np.ndarray) and np.may_share_memory(value, part):
-                return value.copy()
-    return value
-
-
-def _kept(value: Any, array: Any) -> Any:
-    """Return the value to save for backward: the Tensor, or a private copy."""
-    if isinstance(value, Variable):
-        return value if array is value.array else array
-    if value is None or isinstance(value, int | float | str):
-        return array
-    if isinstance(array, np.ndarray):
-        return array.copy()
-    return copy.deepcopy(array)  # NumPy may have made `array` a view of `value`

@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.core.observer import BackwardEvent
+from tinygrad_cnn.core.pullback import pull_back
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Array, Variable, calls
 
 if TYPE_CHECKING:
-    from tinygrad_cnn.core.declaration import Plan
+    from tinygrad_cnn.core.compiled import Plan
     from tinygrad_cnn.core.op import Op
     from tinygrad_cnn.core.tensor import Tensor
 
@@ -346,7 +347,7 @@ def _sweep(
             if values is None:
                 continue
             started = perf_counter() if observers else 0.0
-            contributions = node.op.pull_back(node, values, gradient, needed, create_graph)
+            contributions = pull_back(node, values, gradient, needed, create_graph)
             if observers:
                 event = BackwardEvent(node, gradient, contributions, perf_counter() - started)
                 for observer in observers:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.declaration import Declaration, Derivative, Integers, P, Role
+from tinygrad_cnn.core.compiled import CompiledDeclaration
+from tinygrad_cnn.core.declaration import Integers, P, Role
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.observer import ForwardEvent
 from tinygrad_cnn.core.promotion import cut_off, in_one_dtype, is_of_one_dtype, rounded
+from tinygrad_cnn.core.pullback import read_only
 from tinygrad_cnn.core.recording import Recording, float_dtype, recording
-from tinygrad_cnn.core.variable import Array, Variable, holds_gradient
+from tinygrad_cnn.core.variable import Variable, holds_gradient
 
 if TYPE_CHECKING:
     from tinygrad_cnn.core.tensor import Tensor
@@ -28,7 +30,7 @@ OPS: dict[str, Op[..., Any]] = {}
 FEW = 16  # copy a result that is a view of an array this many times its size
 
 
-class Op(Declaration[P], Generic[P, R]):
+class Op(CompiledDeclaration[P], Generic[P, R]):
     """A differentiable function of arrays, created with the decorator `op`.
 
     Given arrays, it returns an array; given a Tensor, a Tensor, with a node if a gradient is
@@ -110,7 +112,7 @@ class Op(Declaration[P], Generic[P, R]):
         try:
             if self._is_plain:
                 return self.forward(*arrays)  # type: ignore[call-arg]  # as many as it takes
-            given = _read_only(arrays) if self.guarded else arrays
+            given = read_only(arrays) if self.guarded else arrays
             values = self._intermediates(given)
             if shared is not None:
                 shared.update(values)
@@ -138,7 +140,7 @@ class Op(Declaration[P], Generic[P, R]):
                 raise TypeError(f"the intermediate {name} is {came}, expected an array")
             values[name] = np.asarray(value)
             if self.guarded:
-                (values[name],) = _read_only([values[name]])
+                (values[name],) = read_only([values[name]])
         return {name: values[name] for name in self._to_share}
 
     def _joined(self, arguments: list[Any], arrays: list[Any]) -> list[Any]:
@@ -287,85 +289,6 @@ class Op(Declaration[P], Generic[P, R]):
             error.add_note(f"in module {scope}")
         return error
 
-    # --- pulling back ----------------------------------------------------------------------------
-
-    def pull_back(
-        self,
-        node: Node,
-        values: list[Any],
-        gradient: Array,
-        needed: set[Any] | None,
-        create_graph: bool,
-    ) -> list[tuple[Node | Variable, Array]]:
-        """Return the gradient of each parent of `node`, restricted to `needed` if given.
-
-        `values` are the saved values, from ``node.values()``.
-        """
-        parents = node.parents
-        plan = node.plan
-        kept = own = values
-        if self.guarded:
-            kept = own = _read_only(kept)
-            (gradient,) = _read_only([gradient])
-        if create_graph:
-            kept, own = self._differentiable(node), []
-        contributions: list[tuple[Node | Variable, Array]] = []
-        for place, derivative, apply in plan.derivatives:
-            targets = parents if self.sequence else parents[place : place + 1]
-            if needed is not None and needed.isdisjoint(targets):
-                continue
-            try:
-                values = apply(gradient, kept)
-            except ValueError as error:
-                if "read-only" not in str(error):
-                    raise
-                raise ValueError(
-                    f"the derivative of {self.name} with respect to {derivative.of} writes to "
-                    "one of its input arrays; make it work on a copy"
-                ) from error
-            for parent, value in zip(targets, values if self.sequence else (values,), strict=True):
-                if parent is not None and (needed is None or parent in needed):
-                    contributions.append((parent, self._fitted(derivative, value, parent, own)))
-        return contributions
-
-    def _differentiable(self, node: Node) -> list[Any]:
-        """Return the saved values: y as the result of `node`, and intermediates recorded again."""
-        kept = dict(zip(node.plan.names, node.kept(), strict=True))
-        if "y" in kept:
-            kept["y"] = Variable.tensor.of(kept["y"], node)
-        for name, function, names in node.plan.intermediates:
-            kept[name] = function(*[kept[n] for n in names])
-        return [kept[name] for name in node.plan.names]
-
-    def _fitted(
-        self, derivative: Derivative, value: Array, parent: Node | Variable, own: list[Any]
-    ) -> Array:
-        """Return the gradient `value` in the shape and dtype of `parent`.
-
-        A saved value (one of `own`) is copied, never handed out.
-        """
-        for kept in own:
-            if value is kept:
-                value = value.copy()
-        if type(value) is np.ndarray and value.dtype == parent.dtype:
-            if value.shape == parent.shape:
-                return value
-        elif not isinstance(value, np.ndarray | np.generic | Variable):
-            raise TypeError(
-                f"the derivative of {self.name} with respect to {derivative.of} is "
-                f"{type(value).__name__}, expected an array"
-            )
-        from tinygrad_cnn import ops  # ops are declared by this module
-
-        if value.shape != parent.shape:
-            if not self.elementwise:
-                raise ValueError(
-                    f"the derivative of {self.name} with respect to {derivative.of} has shape "
-                    f"{value.shape}, expected {parent.shape}"
-                )
-            value = ops.sum_to(value, parent.shape)
-        return value if value.dtype == parent.dtype else ops.astype(value, parent.dtype)
-
 
 def op(
     *,
@@ -471,16 +394,3 @@ def _private(value: Any) -> Any:
     if isinstance(value, list | dict | set | tuple | np.ndarray | bytearray):
         return copy.deepcopy(value)
     return value
-
-
-def _read_only(values: list[Any]) -> list[Any]:
-    """Return `values` with each array, also inside lists, as a read-only view."""
-    views = []
-    for value in values:
-        if type(value) is list:
-            value = _read_only(value)
-        elif isinstance(value, np.ndarray):
-            value = value.view()
-            value.flags.writeable = False
-        views.append(value)
-    return views

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.graph import Node
+from tinygrad_cnn.core.pullback import pull_back
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.derivation.letters import AFFINE
 from tinygrad_cnn.derivation.paths import Bundle, Edge, Paths, Place, Term
@@ -79,7 +80,7 @@ def _along(term: Term, gradient: Array) -> list[float]:
 def _pulled(edges: list[Edge], gradient: Array) -> list[Array]:
     """Return the gradients that the outgoing edges of a node send on."""
     node = edges[0].node
-    sent = node.op.pull_back(
+    sent = pull_back(
         node, node.values(), gradient, {edge.target for edge in edges}, create_graph=False
     )
     return [array for _, array in sent]
@@ -88,7 +89,7 @@ def _pulled(edges: list[Edge], gradient: Array) -> list[Array]:
 def _one(edge: Edge, gradient: Array) -> Array:
     """Return the gradient that one edge sends on."""
     node = edge.node
-    sent = node.op.pull_back(node, node.values(), gradient, {edge.target}, create_graph=False)
+    sent = pull_back(node, node.values(), gradient, {edge.target}, create_graph=False)
     numbers = [
         number
         for place, *_ in node.plan.derivatives

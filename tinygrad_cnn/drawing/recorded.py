@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.core.graph import GraphFreedError, Node, grad, nodes_of
 from tinygrad_cnn.core.observer import BackwardEvent, Observer
+from tinygrad_cnn.core.pullback import pull_back
 from tinygrad_cnn.core.recording import changed_recording
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import Variable
@@ -117,7 +118,7 @@ def _step(node: Node, steps: dict[Node, Step], leaves: dict[Any, Leaf]) -> Step:
     if op.dead_at is not None and node.saved is not None and math.prod(node.shape):
         saved = [value.array if isinstance(value, Variable) else value for value in node.saved]
         ones = np.ones(node.shape, node.dtype)
-        (_, slopes), *_ = op.pull_back(node, saved, ones, None, create_graph=False)
+        (_, slopes), *_ = pull_back(node, saved, ones, None, create_graph=False)
         step.dead = 1.0 - int(np.count_nonzero(slopes)) / slopes.size
     return step
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer, observe
+from tinygrad_cnn.core.pullback import pull_back
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import Parameter, Tensor
 from tinygrad_cnn.core.variable import Variable
@@ -275,9 +276,7 @@ def _scales(step: Step, event: BackwardEvent) -> list[float]:
     for _ in range(PROBES):
         with np.errstate(all="ignore"):
             probe = np.asarray(around * rng.standard_normal(gradient.shape), gradient.dtype)
-            sent = event.node.op.pull_back(
-                event.node, event.node.values(), probe, needed, create_graph=False
-            )
+            sent = pull_back(event.node, event.node.values(), probe, needed, create_graph=False)
         found = iter([_norm(_plain(contribution)) / math.sqrt(PROBES) for _, contribution in sent])
         again = [
             math.hypot(one, next(found)) if parent in needed else one

@@ -1,0 +1,104 @@
+"""One step of a reverse sweep: the gradients that a call sends to its arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_cnn.core.variable import Array, Variable
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.core.declaration import Derivative
+    from tinygrad_cnn.core.graph import Node
+
+
+def pull_back(
+    node: Node,
+    values: list[Any],
+    gradient: Array,
+    needed: set[Any] | None,
+    create_graph: bool,
+) -> list[tuple[Node | Variable, Array]]:
+    """Return the gradient of each parent of `node`, restricted to `needed` if given.
+
+    `values` are the saved values, from ``node.values()``.
+    """
+    op, plan, parents = node.op, node.plan, node.parents
+    kept = own = values
+    if op.guarded:
+        kept = own = read_only(kept)
+        (gradient,) = read_only([gradient])
+    if create_graph:
+        kept, own = _differentiable(node), []
+    contributions: list[tuple[Node | Variable, Array]] = []
+    for place, derivative, apply in plan.derivatives:
+        targets = parents if op.sequence else parents[place : place + 1]
+        if needed is not None and needed.isdisjoint(targets):
+            continue
+        try:
+            values = apply(gradient, kept)
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise ValueError(
+                f"{_of(node, derivative)} writes to one of its input arrays; make it work on a copy"
+            ) from error
+        for parent, value in zip(targets, values if op.sequence else (values,), strict=True):
+            if parent is not None and (needed is None or parent in needed):
+                contributions.append((parent, _fitted(node, derivative, value, parent, own)))
+    return contributions
+
+
+def _differentiable(node: Node) -> list[Any]:
+    """Return the saved values: y as the result of `node`, and intermediates recorded again."""
+    kept = dict(zip(node.plan.names, node.kept(), strict=True))
+    if "y" in kept:
+        kept["y"] = Variable.tensor.of(kept["y"], node)
+    for name, function, names in node.plan.intermediates:
+        kept[name] = function(*[kept[n] for n in names])
+    return [kept[name] for name in node.plan.names]
+
+
+def _fitted(
+    node: Node, derivative: Derivative, value: Array, parent: Node | Variable, own: list[Any]
+) -> Array:
+    """Return the gradient `value` in the shape and dtype of `parent`.
+
+    A saved value (one of `own`) is copied, never handed out.
+    """
+    for kept in own:
+        if value is kept:
+            value = value.copy()
+    if type(value) is np.ndarray and value.dtype == parent.dtype:
+        if value.shape == parent.shape:
+            return value
+    elif not isinstance(value, np.ndarray | np.generic | Variable):
+        came = type(value).__name__
+        raise TypeError(f"{_of(node, derivative)} is {came}, expected an array")
+    from tinygrad_cnn import ops  # ops are declared by the core
+
+    if value.shape != parent.shape:
+        if not node.op.elementwise:
+            raise ValueError(
+                f"{_of(node, derivative)} has shape {value.shape}, expected {parent.shape}"
+            )
+        value = ops.sum_to(value, parent.shape)
+    return value if value.dtype == parent.dtype else ops.astype(value, parent.dtype)
+
+
+def _of(node: Node, derivative: Derivative) -> str:
+    return f"the derivative of {node.op.name} with respect to {derivative.of}"
+
+
+def read_only(values: list[Any]) -> list[Any]:
+    """Return `values` with each array, also inside lists, as a read-only view."""
+    views = []
+    for value in values:
+        if type(value) is list:
+            value = read_only(value)
+        elif isinstance(value, np.ndarray):
+            value = value.view()
+            value.flags.writeable = False
+        views.append(value)
+    return views
