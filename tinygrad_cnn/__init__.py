@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tinygrad_cnn import data, engine, nn, ops, optim
 from tinygrad_cnn.core.calculus import hessian, jacobian, jvp, vjp
@@ -19,6 +18,7 @@ from tinygrad_cnn.derivation import derive
 from tinygrad_cnn.drawing import draw, trace
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.ops import *  # noqa: F403  # ops.__all__, added to ours below
+from tinygrad_cnn.support.modules import public
 
 if TYPE_CHECKING:
     from tinygrad_cnn import check
@@ -62,14 +62,5 @@ __all__ = [
 ]
 __all__ += ops.__all__
 
-
-def __getattr__(name: str) -> Any:
-    """Import `check` on first use: training does not need it."""
-    if name == "check":
-        return importlib.import_module("tinygrad_cnn.check")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    """Return the public names."""
-    return sorted(__all__)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public(__name__, {"check": "check"})

@@ -9,6 +9,8 @@ import tinygrad_cnn as tg
 array = np.ones((3, 4))
 tensor = tg.Tensor(array)
 
+tg.relo(tensor)  # wrong
+tg.nn.Linaer(4, 2)  # wrong
 tg.relu(tensor, 2)  # wrong
 tg.conv2d(tensor, tensor, strides=2)  # wrong
 tg.softmax(tensor, axis="last")  # wrong

@@ -1,11 +1,14 @@
 """Benchmarks: training steps, ops, memory and recording overhead, beside other frameworks."""
 
+from typing import TYPE_CHECKING
+
 from tinygrad_cnn.bench.benchmark import PARTS, BenchmarkPlan, measure
 from tinygrad_cnn.bench.figure import draw_roofline
 from tinygrad_cnn.bench.machine import Machine, describe
 from tinygrad_cnn.bench.profile import OpCall, OpProfile
 from tinygrad_cnn.bench.report import BenchmarkReport
 from tinygrad_cnn.bench.workloads import WORKLOADS, Network, Workload, select
+from tinygrad_cnn.support.modules import public
 
 __all__ = [
     "PARTS",
@@ -22,3 +25,6 @@ __all__ = [
     "measure",
     "select",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public(__name__)

@@ -1,5 +1,7 @@
 """Image data sets, loaders and transforms, in NumPy only."""
 
+from typing import TYPE_CHECKING
+
 from tinygrad_cnn.data.archive import npz
 from tinygrad_cnn.data.dataset import Dataset, Split
 from tinygrad_cnn.data.errors import DataError
@@ -12,6 +14,7 @@ from tinygrad_cnn.data.loader import DataLoader, Transform
 from tinygrad_cnn.data.picture import plain_picture, read_image
 from tinygrad_cnn.data.sources import load
 from tinygrad_cnn.data.transforms import Compose, Elastic, Flip, Normalize, Rotate, Shift
+from tinygrad_cnn.support.modules import public
 
 __all__ = [
     "Compose",
@@ -41,3 +44,6 @@ __all__ = [
     "read_image",
     "write_idx",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public(__name__)

@@ -5,7 +5,9 @@ The modules that write it are loaded on first use.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tinygrad_cnn.support.modules import public
 
 if TYPE_CHECKING:
     from tinygrad_cnn.core.tensor import Tensor
@@ -32,9 +34,5 @@ def derive(
     return write(y, wrt, names=names, depth=depth)
 
 
-def __getattr__(name: str) -> Any:
-    if name != "Derivation":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tinygrad_cnn.derivation.derivation import Derivation
-
-    return Derivation
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public(__name__, {"Derivation": "derivation"})

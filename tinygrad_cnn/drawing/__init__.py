@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.drawing.trace import Trace, trace
+from tinygrad_cnn.support.modules import public
 
 if TYPE_CHECKING:
     from tinygrad_cnn.drawing.drawing import Drawing
@@ -111,10 +112,5 @@ def _method(self: Tensor, **options: Any) -> Drawing:
 
 Tensor.draw = _method
 
-
-def __getattr__(name: str) -> Any:
-    if name != "Drawing":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tinygrad_cnn.drawing.drawing import Drawing
-
-    return Drawing
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public(__name__, {"Drawing": "drawing"})

@@ -3,3 +3,8 @@
 from tinygrad_cnn.engine.configuration import options
 
 __all__ = ["options"]
+
+
+def __dir__() -> list[str]:
+    """Return the public names. The engine imports no other package, so not made by `public`."""
+    return __all__

@@ -1,5 +1,7 @@
 """Neural networks: Module, layers, initializers and ready-made models."""
 
+from typing import TYPE_CHECKING
+
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.nn import init
 from tinygrad_cnn.nn.layers import (
@@ -22,6 +24,7 @@ from tinygrad_cnn.nn.models import MLP, MODELS, VGG, LeNet5, build
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.nn.sequential import Sequential
 from tinygrad_cnn.nn.summary import Summary, SummaryRow
+from tinygrad_cnn.support.modules import public
 
 __all__ = [
     "MLP",
@@ -50,3 +53,6 @@ __all__ = [
     "build",
     "init",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public(__name__)

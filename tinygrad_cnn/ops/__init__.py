@@ -1,5 +1,7 @@
 """The ops: one file per family, each op next to its derivatives."""
 
+from typing import TYPE_CHECKING
+
 from tinygrad_cnn.ops.activation import (
     leaky_relu,
     log_softmax,
@@ -46,6 +48,7 @@ from tinygrad_cnn.ops.pooling import (
 from tinygrad_cnn.ops.reduction import logsumexp, max, mean, min, sum
 from tinygrad_cnn.ops.regularization import batch_norm, dropout
 from tinygrad_cnn.ops.shape import broadcast_to, flip, reshape, sum_to, transpose
+from tinygrad_cnn.support.modules import public
 
 __all__ = [
     "abs",
@@ -103,3 +106,6 @@ __all__ = [
     "transpose",
     "where",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public(__name__)

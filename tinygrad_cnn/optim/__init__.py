@@ -16,6 +16,8 @@ the exact gradient. Smaller batches give an estimate of that gradient.
 3.0
 """
 
+from typing import TYPE_CHECKING
+
 from tinygrad_cnn.optim.adaptive import Adam, AdamW, RMSprop
 from tinygrad_cnn.optim.clipping import clip_grad_norm_, clip_grad_value_
 from tinygrad_cnn.optim.lr_scheduler import (
@@ -27,6 +29,7 @@ from tinygrad_cnn.optim.lr_scheduler import (
 )
 from tinygrad_cnn.optim.optimizer import Optimizer
 from tinygrad_cnn.optim.sgd import SGD
+from tinygrad_cnn.support.modules import public
 
 __all__ = [
     "SGD",
@@ -42,3 +45,6 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public(__name__)

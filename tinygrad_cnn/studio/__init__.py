@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tinygrad_cnn.studio.settings import Limits, StudioSettings
+from tinygrad_cnn.support.modules import public
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -27,3 +28,7 @@ def serve(settings: StudioSettings, open_browser: bool = True) -> None:
     from tinygrad_cnn.studio.server import serve as run
 
     run(settings, open_browser)
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public(__name__)

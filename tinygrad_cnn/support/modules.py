@@ -1,15 +1,47 @@
-"""Imports of optional packages and of users' files."""
+"""Public names of packages, and imports of optional packages and of users' files."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-__all__ = ["load_file", "needs_extra"]
+__all__ = ["load_file", "needs_extra", "public"]
+
+
+def public(
+    package: str, late: Mapping[str, str] | None = None, extra: str = ""
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` of a package whose ``dir`` shows its ``__all__``.
+
+    Assign them under ``if not TYPE_CHECKING``: a type checker takes a package with a
+    ``__getattr__`` to have every name.
+
+    Parameters
+    ----------
+    package : str
+        Its ``__name__``.
+    late : mapping of str, optional
+        The names to import on first use, each with its module in the package.
+    extra : str
+        The extra of this package that they need.
+    """
+    modules = late or {}
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        purpose = f"{package.rpartition('.')[2]}.{name}"
+        with needs_extra(extra, purpose) if extra else nullcontext():
+            module = import_module(f"{package}.{modules[name]}")
+        return module if name == modules[name] else getattr(module, name)
+
+    return get, lambda: sorted(sys.modules[package].__all__)
 
 
 @contextmanager

@@ -10,6 +10,9 @@
 (1, True)
 """
 
+from typing import TYPE_CHECKING
+
+from tinygrad_cnn.support.modules import public
 from tinygrad_cnn.train.choices import AUGMENTATIONS, LEARNING_RATES, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
@@ -48,3 +51,6 @@ __all__ = [
     "plot_history",
     "recipe",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public(__name__)

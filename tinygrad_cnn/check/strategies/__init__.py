@@ -3,6 +3,8 @@
 Beside them are the strategies of Hypothesis that most calls need, such as `sampled_from`.
 """
 
+from typing import TYPE_CHECKING
+
 from hypothesis.strategies import (
     booleans,
     floats,
@@ -42,6 +44,7 @@ from tinygrad_cnn.check.strategies.windows import (
     transposed_convolutions,
     winners,
 )
+from tinygrad_cnn.support.modules import public
 
 __all__ = [
     "LAYOUTS",
@@ -76,3 +79,6 @@ __all__ = [
     "tuples",
     "winners",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public(__name__)
