@@ -12,11 +12,11 @@ import { link, read, remember } from "./state.js";
  */
 
 const VIEWS = {
-  draw: { title: "Draw", load: () => import("./views/draw.js") },
-  see: { title: "See", load: () => import("./views/see.js") },
-  train: { title: "Train", load: () => import("./views/train.js") },
-  teach: { title: "Teach", load: () => import("./views/teach.js") },
-  models: { title: "Models", load: () => import("./views/models.js") },
+  draw: { title: "Draw", load: () => import("./draw/view.js") },
+  see: { title: "See", load: () => import("./see/view.js") },
+  train: { title: "Train", load: () => import("./train/view.js") },
+  teach: { title: "Teach", load: () => import("./teach/view.js") },
+  models: { title: "Models", load: () => import("./models/view.js") },
 };
 
 const main = document.getElementById("view");

@@ -4,10 +4,10 @@ import { get, post, remove } from "../api.js";
 import { button, element, fill, fresh } from "../dom.js";
 import { listen } from "../events.js";
 import { ask, failed, say, show } from "../message.js";
-import { comparison } from "../models/compare.js";
-import { modelDetail } from "../models/detail.js";
-import { promote } from "../models/promote.js";
-import { ModelTable } from "../models/table.js";
+import { comparison } from "./compare.js";
+import { modelDetail } from "./detail.js";
+import { promote } from "./promote.js";
+import { ModelTable } from "./table.js";
 import { link } from "../state.js";
 
 /**

@@ -6,9 +6,9 @@ import { button, element, field, fill, select } from "../dom.js";
 import { paintDigit } from "../maps.js";
 import { failed } from "../message.js";
 import { percent } from "../numbers.js";
-import { backward } from "../see/backward.js";
-import { forward } from "../see/forward.js";
-import { markOf } from "../see/film.js";
+import { backward } from "./backward.js";
+import { forward } from "./forward.js";
+import { markOf } from "./film.js";
 import { fromLink, link, read, toLink } from "../state.js";
 
 const SIDES = { forward, backward };

@@ -4,10 +4,10 @@ import { get, post, remove } from "../api.js";
 import { element, fresh } from "../dom.js";
 import { listen, onConnection } from "../events.js";
 import { ask, failed, say, show } from "../message.js";
-import { Charts } from "../train/charts.js";
-import { runForm } from "../train/form.js";
-import { Recordings } from "../train/recordings.js";
-import { RunList } from "../train/runs.js";
+import { Charts } from "./charts.js";
+import { runForm } from "./form.js";
+import { Recordings } from "./recordings.js";
+import { RunList } from "./runs.js";
 
 const MOST = 6; // runs on a chart: as many as there are colors
 const PAUSE = 200; // milliseconds between two drawings of live figures

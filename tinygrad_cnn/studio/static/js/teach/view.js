@@ -5,9 +5,9 @@ import { element } from "../dom.js";
 import { listen } from "../events.js";
 import { failed } from "../message.js";
 import { fromLink } from "../state.js";
-import { Drawings, lesson } from "../teach/drawings.js";
-import { Labeling } from "../teach/label.js";
-import { Lesson, LessonForm } from "../teach/lesson.js";
+import { Drawings, lesson } from "./drawings.js";
+import { Labeling } from "./label.js";
+import { Lesson, LessonForm } from "./lesson.js";
 
 /**
  * @param {HTMLElement} root

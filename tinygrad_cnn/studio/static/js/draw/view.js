@@ -1,13 +1,13 @@
 /* Draw: a sheet, and what the network makes of it while one draws. */
 
 import { post } from "../api.js";
-import { Drawing } from "../draw/drawing.js";
-import { firstTraining } from "../draw/first.js";
-import { pickImage } from "../draw/picker.js";
-import { pictureOf, takePictures } from "../draw/pictures.js";
-import { surface } from "../draw/surface.js";
-import { toolbar } from "../draw/tools.js";
-import { softmax, verdict } from "../draw/verdict.js";
+import { Drawing } from "./drawing.js";
+import { firstTraining } from "./first.js";
+import { pickImage } from "./picker.js";
+import { pictureOf, takePictures } from "./pictures.js";
+import { surface } from "./surface.js";
+import { toolbar } from "./tools.js";
+import { softmax, verdict } from "./verdict.js";
 import { element, fill, icon } from "../dom.js";
 import { latest } from "../latest.js";
 import { paintDigit } from "../maps.js";
