@@ -12,6 +12,7 @@ from tinygrad_cnn.bench.benchmark import PARTS
 from tinygrad_cnn.bench.sides import PEERS
 from tinygrad_cnn.cli.errors import Commands
 from tinygrad_cnn.cli.options import choice, integer, number, usual
+from tinygrad_cnn.derivation.derivation import FORMATS as DERIVATIONS
 from tinygrad_cnn.drawing.drawing import FORMATS
 from tinygrad_cnn.drawing.heat import HEATS
 from tinygrad_cnn.nn import MODELS
@@ -321,7 +322,7 @@ def derive(
         ),
     ] = None,
     form: Annotated[
-        str, choice("Output format", ("text", "latex", "markdown"), "--format")
+        str, choice("Output format", [each.__name__ for each in DERIVATIONS.values()], "--format")
     ] = "text",
     data: SampleOption = None,
     images: ImagesOption = 1,

@@ -6,6 +6,7 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.cli.display import console
 from tinygrad_cnn.cli.sample import model_and_images
 from tinygrad_cnn.derivation import derive as write
+from tinygrad_cnn.derivation.derivation import FORMATS
 
 __all__ = ["derive"]
 
@@ -30,7 +31,7 @@ def derive(
     depth : int or None
         See `tinygrad_cnn.derive`.
     form : str
-        "text", "latex" or "markdown".
+        The name of a writer in `FORMATS`: "text", "latex" or "markdown".
 
     Returns
     -------
@@ -43,9 +44,7 @@ def derive(
         raise ValueError(f"derive: --wrt is missing, expected a parameter of {model}: {names}")
     screen = console()
     derivation = write(ops.cross_entropy(network(x), labels), wrt, names=network, depth=depth)
-    if form == "text":
-        page = derivation.text(max(screen.width, 60)) if screen.is_terminal else str(derivation)
-    else:
-        page = derivation.latex() if form == "latex" else derivation.markdown()
-    screen.print(page)
+    (written,) = (to_text for to_text in FORMATS.values() if to_text.__name__ == form)
+    wide = form == "text" and screen.is_terminal
+    screen.print(derivation.text(max(screen.width, 60)) if wide else written(derivation))
     return 0 if derivation.agrees() else 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,69 +17,31 @@ from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.derivation.layers import suited_depth
 from tinygrad_cnn.derivation.maker import Maker
 from tinygrad_cnn.derivation.measure import Flow, flow
-from tinygrad_cnn.derivation.notation import Symbol
-from tinygrad_cnn.derivation.parts import Item, Quantity
+from tinygrad_cnn.derivation.page import page
+from tinygrad_cnn.derivation.parts import ChainRule, Item
 from tinygrad_cnn.derivation.paths import Paths, Place
 from tinygrad_cnn.derivation.symbols import Symbols, leaf_names
-from tinygrad_cnn.derivation.written import Written
+from tinygrad_cnn.derivation.typeset import latex, markdown
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.support.arguments import whole
+from tinygrad_cnn.support.files import write_by_suffix
 
 if TYPE_CHECKING:
     from tinygrad_cnn.core.tensor import Tensor
     from tinygrad_cnn.drawing.names import Names
 
-__all__ = ["Derivation", "derive"]
+__all__ = ["FORMATS", "Derivation", "derive"]
 
 
-@dataclass(frozen=True, slots=True)
-class Derivation:
+class Derivation(ChainRule):
     """The chain-rule derivation of a loss's gradient with respect to one Tensor.
 
-    It prints as a page of text; notebooks show formulas.
-
-    Attributes
-    ----------
-    loss, wrt : Symbol
-        The derivation is of ∂loss/∂wrt.
-    name : str
-        The name of `wrt` in the model, such as ``"fc1.weight"``.
-    shape : tuple of int
-        The shape of `wrt`.
-    paths : int
-        The number of paths from the loss to `wrt`.
-    product : tuple
-        The factors, from the loss down: each a `Factor`, `PathSum`, `Layer` or `Gap`.
-    layers : tuple
-        The product folded by module; empty if there are no modules or `product` is folded.
-    quantities : tuple of Quantity
-        The quantities of the symbols.
-    written : Written or None
-        The derivative entry by entry; None if too long.
-    gradient : ndarray
-        The product of the factors.
-    difference : float
-        The largest difference between `gradient` and what ``backward()`` adds to ``wrt.grad``.
-    held : float or None
-        The largest difference between `gradient` and ``wrt.grad``; None if that is not set.
+    It prints as a page of text; notebooks show formulas. The attributes are those of `ChainRule`.
     """
 
-    loss: Symbol
-    wrt: Symbol
-    name: str
-    shape: tuple[int, ...]
-    paths: int
-    product: tuple[Item, ...]
-    layers: tuple[Item, ...]
-    quantities: tuple[Quantity, ...]
-    written: Written | None
-    gradient: NDArray[Any]
-    difference: float
-    held: float | None
+    __slots__ = ()
 
     def __str__(self) -> str:
-        from tinygrad_cnn.derivation.page import page
-
         return page(self)
 
     def __repr__(self) -> str:
@@ -86,21 +49,37 @@ class Derivation:
 
     def text(self, width: int = 100) -> str:
         """Return the page as text, in lines of at most about `width` characters."""
-        from tinygrad_cnn.derivation.page import page
-
         return page(self, whole("Derivation.text", "width", width, 40))
 
     def latex(self) -> str:
         """Return the formulas as LaTeX, for an ``aligned`` environment of amsmath."""
-        from tinygrad_cnn.derivation.typeset import latex
-
         return latex(self)
 
     def markdown(self) -> str:
         """Return the page as Markdown, with formulas between dollar signs."""
-        from tinygrad_cnn.derivation.typeset import markdown
-
         return markdown(self)
+
+    def render(self, path: str | os.PathLike[str]) -> Path:
+        """Write the derivation to a file, atomically.
+
+        Parameters
+        ----------
+        path : path-like
+            With suffix ".txt", ".tex" or ".md".
+
+        Returns
+        -------
+        Path
+            The path of the file.
+
+        Raises
+        ------
+        ValueError
+            If the suffix is not one of these.
+        OSError
+            If the file cannot be written.
+        """
+        return write_by_suffix("render", path, FORMATS, self)
 
     def _repr_latex_(self) -> str:
         return f"$${self.latex()}$$"
@@ -108,9 +87,13 @@ class Derivation:
     def _repr_markdown_(self) -> str:
         return self.markdown()
 
-    def agrees(self) -> bool:
-        """Return whether the product equals the gradient of ``backward()``, up to rounding."""
-        return self.difference <= _tolerance(self.gradient)
+
+FORMATS: dict[str, Callable[[Derivation], str]] = {
+    ".txt": Derivation.text,
+    ".tex": Derivation.latex,
+    ".md": Derivation.markdown,
+}
+"""The writers of `Derivation.render`, by file suffix; the command line knows them by name."""
 
 
 def derive(
@@ -292,9 +275,3 @@ def _difference(a: NDArray[Any], b: NDArray[Any]) -> float:
     same = (np.isnan(a) & np.isnan(b)) | (a == b)
     with np.errstate(invalid="ignore"):
         return float(np.max(np.where(same, 0, np.abs(a - b)), initial=0.0))
-
-
-def _tolerance(gradient: NDArray[Any]) -> float:
-    """Return the largest difference that another order of addition may cause."""
-    finite = np.abs(gradient[np.isfinite(gradient)])
-    return 1e3 * float(np.finfo(gradient.dtype).eps) * float(finite.max(initial=0.0))

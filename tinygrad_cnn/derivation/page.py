@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from tinygrad_cnn.derivation.notation import Symbol
-from tinygrad_cnn.derivation.parts import Factor, Gap, Item, Layer, PathSum, SumLine
-
-if TYPE_CHECKING:
-    from tinygrad_cnn.derivation.derivation import Derivation
+from tinygrad_cnn.derivation.parts import ChainRule, Factor, Gap, Item, Layer, PathSum, SumLine
 
 __all__ = ["count", "equation", "factors_of", "number", "page", "rows", "verdicts"]
 
@@ -19,7 +15,7 @@ Box = tuple[str, str, str]
 """Three lines of equal width: a fraction, or a sign in the middle line."""
 
 
-def page(derivation: Derivation, width: int = 100) -> str:
+def page(derivation: ChainRule, width: int = 100) -> str:
     """Return the page, in lines of at most about `width` characters."""
     parts = [
         _heading(derivation),
@@ -33,7 +29,7 @@ def page(derivation: Derivation, width: int = 100) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def _heading(derivation: Derivation) -> str:
+def _heading(derivation: ChainRule) -> str:
     wrt = str(derivation.wrt)
     known = "" if derivation.name in ("", wrt) else f" = {derivation.name}"
     paths = "1 path" if derivation.paths == 1 else f"{count(derivation.paths)} paths"
@@ -46,7 +42,7 @@ def _heading(derivation: Derivation) -> str:
 # --- the product, with fractions over three lines ------------------------------------------------
 
 
-def _chains(derivation: Derivation, width: int) -> list[str]:
+def _chains(derivation: ChainRule, width: int) -> list[str]:
     chains = [(str(derivation.wrt), derivation.product)]
     if derivation.layers:
         chains.insert(0, (derivation.name or str(derivation.wrt), derivation.layers))
@@ -169,7 +165,7 @@ def _sums(items: Iterable[Item]) -> list[PathSum]:
     return [item for item in items if isinstance(item, PathSum)]
 
 
-def _factors(derivation: Derivation) -> str:
+def _factors(derivation: ChainRule) -> str:
     lines = []
     for factor in factors_of(derivation.product):
         top, bottom = factor.indices
@@ -214,7 +210,7 @@ def equation(text: str) -> str:
     return f"eq {text}" if text[:1].isdigit() else text
 
 
-def _entries(derivation: Derivation, width: int) -> str:
+def _entries(derivation: ChainRule, width: int) -> str:
     written = derivation.written
     if written is None:
         return ""
@@ -232,7 +228,7 @@ def _entries(derivation: Derivation, width: int) -> str:
 # --- numbers -------------------------------------------------------------------------------------
 
 
-def _numbers(derivation: Derivation) -> str:
+def _numbers(derivation: ChainRule) -> str:
     lines = [("", "shape", "its norm", "norm of the product")]
     for level, item in rows(derivation.product):
         shape = " by ".join(map(str, item.shapes)) if isinstance(item, Factor | Layer) else ""
@@ -256,7 +252,7 @@ def _norms(item: Item | SumLine) -> tuple[str, str]:
     return "" if own is None else number(own), number(item.after)
 
 
-def verdicts(derivation: Derivation) -> list[str]:
+def verdicts(derivation: ChainRule) -> list[str]:
     """Return the comparisons of the product with other gradients, with their outcomes."""
     name = derivation.name or str(derivation.wrt)
     agrees = "yes" if derivation.agrees() else "NO"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn.derivation.notation import Formula, Symbol
+from tinygrad_cnn.derivation.written import Written
 from tinygrad_cnn.ops.entries import Index
 
-__all__ = ["Factor", "Gap", "Item", "Layer", "PathSum", "Quantity", "SumLine"]
+__all__ = ["ChainRule", "Factor", "Gap", "Item", "Layer", "PathSum", "Quantity", "SumLine"]
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -172,3 +176,57 @@ class PathSum:
 
 
 Item: TypeAlias = Factor | Layer | Gap | PathSum
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRule:
+    """The chain rule for the gradient of a loss with respect to one Tensor, with its numbers.
+
+    Attributes
+    ----------
+    loss, wrt : Symbol
+        The derivation is of ∂loss/∂wrt.
+    name : str
+        The name of `wrt` in the model, such as ``"fc1.weight"``.
+    shape : tuple of int
+        The shape of `wrt`.
+    paths : int
+        The number of paths from the loss to `wrt`.
+    product : tuple
+        The factors, from the loss down: each a `Factor`, `PathSum`, `Layer` or `Gap`.
+    layers : tuple
+        The product folded by module; empty if there are no modules or `product` is folded.
+    quantities : tuple of Quantity
+        The quantities of the symbols.
+    written : Written or None
+        The derivative entry by entry; None if too long.
+    gradient : ndarray
+        The product of the factors.
+    difference : float
+        The largest difference between `gradient` and what ``backward()`` adds to ``wrt.grad``.
+    held : float or None
+        The largest difference between `gradient` and ``wrt.grad``; None if that is not set.
+    """
+
+    loss: Symbol
+    wrt: Symbol
+    name: str
+    shape: tuple[int, ...]
+    paths: int
+    product: tuple[Item, ...]
+    layers: tuple[Item, ...]
+    quantities: tuple[Quantity, ...]
+    written: Written | None
+    gradient: NDArray[Any]
+    difference: float
+    held: float | None
+
+    def agrees(self) -> bool:
+        """Return whether the product equals the gradient of ``backward()``, up to rounding."""
+        return self.difference <= _tolerance(self.gradient)
+
+
+def _tolerance(gradient: NDArray[Any]) -> float:
+    """Return the largest difference that another order of addition may cause."""
+    finite = np.abs(gradient[np.isfinite(gradient)])
+    return 1e3 * float(np.finfo(gradient.dtype).eps) * float(finite.max(initial=0.0))

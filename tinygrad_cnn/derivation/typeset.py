@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from tinygrad_cnn.derivation.notation import Symbol, fraction
 from tinygrad_cnn.derivation.page import count, equation, factors_of, number, rows, verdicts
-from tinygrad_cnn.derivation.parts import Factor, Gap, Item, Layer, PathSum, SumLine
-
-if TYPE_CHECKING:
-    from tinygrad_cnn.derivation.derivation import Derivation
+from tinygrad_cnn.derivation.parts import ChainRule, Factor, Gap, Item, Layer, PathSum, SumLine
 
 __all__ = ["formulas", "latex", "markdown"]
 
@@ -18,13 +14,13 @@ IN_A_LINE = 6
 """The number of factors per line."""
 
 
-def latex(derivation: Derivation) -> str:
+def latex(derivation: ChainRule) -> str:
     """Return the product, its factors, and the derivative entry by entry, aligned."""
     lines = [rf"{left} &= {right}" for left, right in formulas(derivation)]
     return "\n".join([r"\begin{aligned}", " \\\\\n".join(lines), r"\end{aligned}"])
 
 
-def formulas(derivation: Derivation) -> list[tuple[str, str]]:
+def formulas(derivation: ChainRule) -> list[tuple[str, str]]:
     """Return both sides of each equation; long right sides span several lines."""
     loss = derivation.loss.latex()
     found = _products(derivation)
@@ -41,7 +37,7 @@ def formulas(derivation: Derivation) -> list[tuple[str, str]]:
     return found
 
 
-def _products(derivation: Derivation) -> list[tuple[str, str]]:
+def _products(derivation: ChainRule) -> list[tuple[str, str]]:
     left = fraction(derivation.loss.latex(), derivation.wrt.latex())
     found = [(left, _product(derivation.product))]
     for item in derivation.product:
@@ -98,7 +94,7 @@ def _right(factor: Factor) -> str:
 # --- Markdown ------------------------------------------------------------------------------------
 
 
-def markdown(derivation: Derivation) -> str:
+def markdown(derivation: ChainRule) -> str:
     """Return the page as Markdown."""
     wrt = derivation.wrt.latex()
     known = "" if derivation.name in ("", str(derivation.wrt)) else f" = `{derivation.name}`"

@@ -102,7 +102,7 @@ def draw(
     steps = recorded(y)
     if gradients or heat == "gradient":
         sweep(y, steps)
-    return drawing_of(steps, None, None, **options)
+    return drawing_of(steps, None, {}, **options)
 
 
 def _method(self: Tensor, **options: Any) -> Drawing:

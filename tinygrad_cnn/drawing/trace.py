@@ -70,7 +70,8 @@ class Trace(Observer):
 
         if not self.steps:
             raise ValueError("draw: nothing happened in this trace: no op was called on a Tensor")
-        return drawing_of(self.steps, None if y is None else self.step_of(y), self, **options)
+        last = None if y is None else self.step_of(y)
+        return drawing_of(self.steps, last, self.modules, **options)
 
     def step_of(self, y: Tensor) -> Step:
         """Return the step that computed `y`; raise ValueError if there is none."""

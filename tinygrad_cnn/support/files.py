@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "write_by_suffix"]
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -63,3 +65,28 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_by_suffix(
+    owner: str,
+    path: str | os.PathLike[str],
+    formats: Mapping[str, Callable[[T], str | bytes]],
+    value: T,
+) -> Path:
+    """Write `value` to a file, atomically, with the writer for the file's suffix.
+
+    Raises
+    ------
+    ValueError
+        If `formats` has no such suffix; the message starts with `owner`.
+    """
+    target = Path(path)
+    write = formats.get(target.suffix.lower())
+    if write is None:
+        raise ValueError(
+            f"{owner}: path is {str(path)!r}, expected one ending in {', '.join(formats)}"
+        )
+    contents = write(value)
+    with atomic_write(target) as file:
+        file.write(contents if isinstance(contents, bytes) else contents.encode())
+    return target

@@ -9,10 +9,10 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from tinygrad_cnn.drawing.drawing import Drawing
 from tinygrad_cnn.drawing.page.contents import contents
 from tinygrad_cnn.drawing.page.folds import Fold, folds
 from tinygrad_cnn.drawing.page.policy import content_security_policy
+from tinygrad_cnn.drawing.picture import GraphPicture
 
 __all__ = ["page"]
 
@@ -21,7 +21,7 @@ _SCRIPTS = ("arrays.js", "figures.js", "panel.js", "graph.js", "player.js")  # i
 _STYLES = ("page.css", "graph.css", "panel.css", "player.css", "windows.css")
 
 
-def page(drawing: Drawing) -> str:
+def page(drawing: GraphPicture) -> str:
     """Return a drawing as an HTML page that steps through forward and backward.
 
     The page is self-contained: it fetches nothing, and its policy forbids fetching. To include
@@ -29,7 +29,7 @@ def page(drawing: Drawing) -> str:
 
     Parameters
     ----------
-    drawing : Drawing
+    drawing : Drawing or GraphPicture
 
     Returns
     -------
@@ -54,7 +54,7 @@ def page(drawing: Drawing) -> str:
     >>> text[:15], "http" in text.replace("http-equiv", "").replace("http://www.w3.org", "")
     ('<!DOCTYPE html>', False)
     """
-    if not isinstance(drawing, Drawing):
+    if not isinstance(drawing, GraphPicture):
         raise TypeError(f"page: drawing is {type(drawing).__name__}, expected a Drawing")
     drawn = folds(drawing)
     shown = next((i for i, fold in enumerate(drawn) if fold.depth == drawing.depth), len(drawn) - 1)
@@ -95,7 +95,7 @@ def _as_json(data: dict[str, Any]) -> str:
     return text.replace("<", "\\u003c")
 
 
-def _summary(drawing: Drawing) -> str:
+def _summary(drawing: GraphPicture) -> str:
     """Return a one-line summary of the drawing."""
     nodes = drawing.full.nodes
     calls = sum(node.step is not None for node in nodes)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tinygrad_cnn.drawing.build import Arrays
-from tinygrad_cnn.drawing.drawing import Drawing
 from tinygrad_cnn.drawing.fold import fold
 from tinygrad_cnn.drawing.graph import DrawnGraph
 from tinygrad_cnn.drawing.layout import TooLargeError
+from tinygrad_cnn.drawing.picture import GraphPicture
 from tinygrad_cnn.drawing.scopes import ancestors
 
 __all__ = ["Fold", "folds"]
@@ -38,7 +38,7 @@ class Fold:
     edges: dict[str, str]
 
 
-def folds(drawing: Drawing) -> list[Fold]:
+def folds(drawing: GraphPicture) -> list[Fold]:
     """Return the drawings that can be laid out, the most folded first.
 
     Raises
@@ -64,6 +64,6 @@ def _fold(graph: DrawnGraph, depth: int | None, deepest: int) -> Fold:
         (graph, {n.id: n.id for n in graph.nodes}) if depth is None else fold(graph, depth)
     )
     label = "calls" if depth is None else "layers" if deepest == 1 else f"depth {depth}"
-    svg = Drawing(folded, Arrays()).svg()
+    svg = GraphPicture(folded, Arrays()).svg()
     edges = {edge.id: edge.id for edge in folded.edges}
     return Fold(depth, label, svg[svg.index("<svg") :], dict(places), edges)
