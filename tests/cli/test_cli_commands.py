@@ -21,7 +21,7 @@ from typer.testing import Result
 
 from tinygrad_cnn.cli import display, training
 from tinygrad_cnn.data import as_mnist, digits
-from tinygrad_cnn.train import History, load_run
+from tinygrad_cnn.train import History, RunFolder, TrainingRun, load_run
 from tinygrad_cnn.train import Progress as BatchProgress
 
 Call = Callable[..., Result]
@@ -114,8 +114,27 @@ def test_the_choices_reach_the_settings(call: Call, few_file: str) -> None:
     ok(call("train", "--data", few_file, "--model", "mlp", "--out", "run", *options))
     settings = json.loads(Path("run/settings.json").read_text())
     expected = {name.replace("-", "_"): value for name, value in choices.items()}
-    assert settings["training"] == {**expected, "batch_size": 0}
+    none = {"optimizer_options": {}, "schedule_options": {}}
+    assert settings["training"] == {**expected, **none, "batch_size": 0}
     assert settings["model"]["name"] == "mlp"
+
+
+def test_options_reach_the_model_the_optimizer_and_the_schedule(call: Call, few_file: str) -> None:
+    given = {
+        "model.hidden": "9,8", "model.activation": "leaky_relu", "optimizer.betas": "0.8,0.95",
+        "optimizer.eps": "1e-6", "schedule.cycle_momentum": "true",
+    }  # fmt: skip
+    options = [text for name, value in given.items() for text in ("--option", f"{name}={value}")]
+    first = ["--data", few_file, "--model", "mlp", "--optimizer", "adam", "--epochs", 2]
+    ok(call("train", *first, "--out", "run", *options))
+    settings = RunFolder(Path("run")).read_settings()
+    assert settings.model.options == {"hidden": [9, 8], "activation": "leaky_relu"}
+    assert settings.training.optimizer_options == {"betas": (0.8, 0.95), "eps": 1e-6}
+    assert settings.training.schedule_options == {"cycle_momentum": True}
+    run = TrainingRun.resumed(RunFolder(Path("run")))
+    assert (run.optimizer.eps, run.optimizer.betas[1]) == (1e-6, 0.95)
+    assert run.optimizer.betas[0] == pytest.approx(0.95)  # the momentum at the end of the cycle
+    assert run.model.sizes == (784, 9, 8, 10)
 
 
 def test_a_model_of_ones_own_is_copied_and_used(call: Call, few_file: str) -> None:
@@ -361,6 +380,16 @@ def test_a_warning_is_one_line(call: Call) -> None:
         ("train --lr nan", "'--lr': 'nan', expected a finite number > 0"),
         ("train --schedule x", "'x', expected one of constant, step, cosine"),
         ("train --augment x", "'x', expected one of none, shift, affine"),
+        ("train --option lr=1", "'lr=1', expected PART.NAME=VALUE with a PART of model, opt"),
+        (
+            "train --option optimizer.beta=1",
+            "adamw has no option 'beta'; it has betas=(0.9, 0.999)",
+        ),
+        ("train --option optimizer.betas=0,1", "AdamW: betas[1] is 1, expected a finite number"),
+        ("train --option optimizer.lr=1", "adamw has no option 'lr'; it has betas"),
+        ("train --option schedule.gamma=1", "onecycle has no option 'gamma'; it has total_steps,"),
+        ("train --option model.depth=1", "lenet5 has no option 'depth'; it has activation=relu"),
+        ("train --resume RUN --option model.a=1", "leave out --option"),
         ("train --seed -1", "'--seed': '-1', expected an integer >= 0"),
         ("train --threads 0", "'--threads': '0', expected an integer >= 1"),
         (

@@ -122,7 +122,8 @@ def test_build_passes_options_on() -> None:
     assert nn.build("mlp", hidden=(8, 9), activation="relu", **options).sizes == (784, 8, 9, 10)
     assert nn.build("lenet5", pooling="average", **options).pooling == "average"
     assert nn.build("vgg", widths=(2,), **options).widths == (2,)
-    with pytest.raises(TypeError, match="depth"):
+    expected = "build: lenet5 has no option 'depth'; it has activation=relu, pooling=max"
+    with pytest.raises(ValueError, match=expected):
         nn.build("lenet5", depth=3, **options)
 
 

@@ -20,6 +20,7 @@ from tinygrad_cnn.data import digits
 from tinygrad_cnn.studio import Limits, StudioSettings, files, server, settings
 from tinygrad_cnn.studio.encoding import decode_input
 from tinygrad_cnn.studio.files import MEDIA_TYPES
+from tinygrad_cnn.train import OPTIMIZERS, SCHEDULES
 
 STATIC = Path(files.__file__).parent / "static"
 OUTSIDE = [
@@ -113,7 +114,15 @@ def test_the_state_tells_what_a_page_needs_first(studio: TestClient) -> None:
     assert told["promoted"]["promoted"] is True
     assert told["training"] is None
     assert told["data"][0] == "digits"
-    assert told["models"]["options"]["lenet5"]["activation"] == "relu"
+    choices = told["choices"]
+    assert choices["models"]["lenet5"]["options"]["activation"] == "relu"
+    assert choices["optimizers"].keys() == OPTIMIZERS.keys()
+    for name, row in OPTIMIZERS.items():
+        answer = choices["optimizers"][name]
+        assert (answer["label"], answer["lr"]) == (row.label, row.defaults["lr"])
+        assert answer["options"].keys() == row.options.keys()
+    assert choices["schedules"].keys() == SCHEDULES.keys()
+    assert choices["activations"]["leaky_relu"]["options"] == {"negative_slope": 0.01}
 
 
 def test_the_images_are_those_of_the_set(studio: TestClient) -> None:

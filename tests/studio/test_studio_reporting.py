@@ -23,6 +23,8 @@ from tinygrad_cnn.train import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Progress, T
 def test_a_request_says_all_that_decides_the_training(model: str) -> None:
     request = train_request(model, "digits", epochs=3)
     settings = settings_of(request, tg.data.digits())
+    earlier = {name: value for name, value in request.items() if not name.endswith("_options")}
+    assert settings_of(earlier, tg.data.digits()) == settings
     assert settings.training == tg.train.recipe("digits", epochs=3)
     built = TrainingRun(settings, tg.data.digits()).model
     assert type(built).__name__.lower() == model
@@ -48,6 +50,8 @@ def test_every_choice_can_be_made(field: str, names: dict[str, object]) -> None:
         ("vgg", "digits", {"activation": "relu"}, "vgg has no activation, but came with 'relu'"),
         ("mlp", "digits", {"optimizer": "x"}, "optimizer is 'x', expected one of 'sgd'"),
         ("mlp", "digits", {"epochs": 0}, "epochs is 0, expected an integer >= 1"),
+        ("mlp", "digits", {"activation": "x"}, "run: activation is 'x', expected one of 'sigmoid'"),
+        ("mlp", "digits", {"optimizer_options": {"a": 1}}, "adamw has no option 'a'; it has betas"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(

@@ -20,6 +20,8 @@ from support.stopping import StopAt
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.data import Dataset, Split, load
+from tinygrad_cnn.nn import Parameter
+from tinygrad_cnn.optim.optimizer import options_of
 from tinygrad_cnn.train import (
     Callback,
     DataSettings,
@@ -321,6 +323,31 @@ def test_settings_tell_one_pixel_and_one_label_from_another(
 # --- the choices -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_option_of_an_optimizer_can_be_set_and_is_an_attribute(name: str) -> None:
+    row = OPTIMIZERS[name]
+    settings = TrainingSettings(optimizer=name, optimizer_options=row.options)
+    optimizer = settings.make_optimizer([Parameter([0.0])])
+    assert type(optimizer) is row.factory
+    assert {option: getattr(optimizer, option) for option in row.options} == row.options
+    assert row.options.keys() | {"lr", "weight_decay"} == options_of(row.factory).keys()
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_option_of_a_schedule_can_be_set_and_is_an_attribute(name: str) -> None:
+    row = SCHEDULES[name]
+    given = {option: 3 if value is None else value for option, value in row.options.items()}
+    settings = TrainingSettings(schedule=name, schedule_options=given)
+    schedule = settings.make_schedule(settings.make_optimizer([Parameter([0.0])]), updates=9)
+    assert {option: getattr(schedule, option) for option in given} == given
+
+
+def test_settings_with_options_are_read_back_equal(prepared: Prepare) -> None:
+    chosen = {"optimizer_options": {"betas": (0.5, 0.9)}, "schedule_options": {"pct_start": 0.1}}
+    settings = prepared(**chosen).settings
+    assert RunSettings.from_json(settings.to_json(), "settings") == settings
+
+
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
 def test_every_augmentation_takes_images(prepared: Prepare, augment: str) -> None:
     training_run = prepared(augment=augment)
@@ -348,6 +375,9 @@ def test_batch_size_0_is_the_whole_set(prepared: Prepare, few: Split) -> None:
         ("seed", -1, "seed is -1, expected an integer >= 0"),
         ("seed", True, "seed is True, expected an integer"),
         ("threads", 0, "threads is 0, expected an integer >= 1"),
+        ("optimizer_options", {"beta": 1}, "adam has no option 'beta'; it has betas=(0.9, 0.999)"),
+        ("schedule_options", {"T_max": 1}, "onecycle has no option 'T_max'; it has total_steps"),
+        ("optimizer_options", [1], "optimizer_options is [1], expected options by name"),
     ],
 )
 def test_settings_out_of_range_are_refused(field: str, value: Any, says: str) -> None:

@@ -11,12 +11,12 @@ import typer
 from tinygrad_cnn.bench.benchmark import PARTS
 from tinygrad_cnn.bench.sides import PEERS
 from tinygrad_cnn.cli.errors import Commands
-from tinygrad_cnn.cli.options import choice, integer, number, usual
+from tinygrad_cnn.cli.options import choice, integer, number, option, usual
 from tinygrad_cnn.derivation.derivation import FORMATS as DERIVATIONS
 from tinygrad_cnn.drawing.drawing import FORMATS
 from tinygrad_cnn.drawing.heat import HEATS
 from tinygrad_cnn.nn import MODELS
-from tinygrad_cnn.train import AUGMENTATIONS, LEARNING_RATES, OPTIMIZERS, SCHEDULES
+from tinygrad_cnn.train import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 
 __all__ = ["app", "main"]
 
@@ -24,7 +24,7 @@ CODES = """[bold]Exit codes:[/bold] 0, success; 1, the work failed: a gradient i
 diverged, a file could not be written; 2, the call was wrong: the message says what was given and \
 what is expected; 130, interrupted. With --debug, or TINYGRAD_CNN_DEBUG=1 in the environment, an \
 error shows its traceback."""
-THEIR_LR = ", ".join(f"{name} {lr:g}" for name, lr in LEARNING_RATES.items())
+THEIR_LR = ", ".join(f"{name} {row.defaults['lr']:g}" for name, row in OPTIMIZERS.items())
 
 app = typer.Typer(
     cls=Commands,
@@ -156,6 +156,7 @@ def train(
             show_default=usual("weight_decay"),
         ),
     ] = None,
+    options: Annotated[list[Any] | None, option()] = None,
     seed: Annotated[
         int | None,
         integer(
@@ -201,7 +202,7 @@ def train(
         "seed": seed,
         "threads": threads,
     }
-    return run(data, model, chosen, out, resume, quiet)
+    return run(data, model, chosen, options or [], out, resume, quiet)
 
 
 @app.command()

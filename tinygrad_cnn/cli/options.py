@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,7 +11,9 @@ import typer
 
 from tinygrad_cnn.train import RECIPES, TrainingSettings
 
-__all__ = ["choice", "integer", "number", "usual"]
+__all__ = ["choice", "integer", "number", "option", "usual"]
+
+PARTS = ("model", "optimizer", "schedule")
 
 
 def integer(help: str, least: int = 1, **shown: Any) -> Any:
@@ -34,6 +37,37 @@ def choice(help: str, names: Iterable[str], *flags: str, **shown: Any) -> Any:
         return text
 
     return typer.Option(*flags, metavar="NAME", help=f"{help}: {listed}.", parser=read, **shown)
+
+
+def option() -> Any:
+    """Return the option that takes an option of the model, the optimizer or the schedule."""
+    example = "optimizer.betas=0.9,0.95"
+
+    def read(text: str) -> tuple[str, str, Any]:
+        target, equals, value = text.partition("=")
+        part, _, name = target.partition(".")
+        if part not in PARTS or not name or not equals:
+            raise typer.BadParameter(
+                f"{text!r}, expected PART.NAME=VALUE with a PART of {', '.join(PARTS)}, such as "
+                f"{example}"
+            )
+        return part, name, _value(value)
+
+    return typer.Option(
+        "--option",
+        metavar="PART.NAME=VALUE",
+        help=f"An option of the {', '.join(PARTS[:-1])} or {PARTS[-1]}, such as {example} or "
+        "model.activation=tanh; may be repeated. A wrong name lists all.",
+        parser=read,
+    )
+
+
+def _value(text: str) -> Any:
+    """Return the number, list or truth value that `text` writes, or the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def usual(setting: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +21,7 @@ from tinygrad_cnn.cli.display import (
     show_training_run,
 )
 from tinygrad_cnn.cli.errors import INTERRUPTED
+from tinygrad_cnn.cli.options import PARTS
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.train import (
     RunError,
@@ -38,6 +39,7 @@ def train(
     data: str | None,
     model: str | None,
     chosen: Mapping[str, Any],
+    options: Sequence[tuple[str, str, Any]],
     out: Path | None,
     resume: Path | None,
     quiet: bool,
@@ -50,6 +52,8 @@ def train(
         See `TrainingRun.new`.
     chosen : mapping
         Options for `recipe`; None for those not given.
+    options : sequence of (str, str, object)
+        "model", "optimizer" or "schedule", the name of an option of it, and the value.
     out : Path or None
         The run folder; by default the next numbered one.
     resume : Path or None
@@ -65,11 +69,19 @@ def train(
     screen = console()
     if resume is None:
         source = data or "digits"
-        run = TrainingRun.new(source, model or "lenet5", recipe(source, **chosen))
+        of: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
+        for part, name, value in options:
+            of[part][name] = value
+        training = recipe(
+            source, **chosen, optimizer_options=of["optimizer"], schedule_options=of["schedule"]
+        )
+        run = TrainingRun.new(source, model or "lenet5", training, of["model"])
         names = run.settings.model.name, run.settings.data.name
         folder = RunFolder.create("-".join(_plain(name) for name in names), out)
     else:
-        _refuse(resume, {"data": data, "model": model, "out": out, **chosen})
+        _refuse(
+            resume, {"data": data, "model": model, "out": out, **chosen, "option": options or None}
+        )
         folder = RunFolder(resume)
         run = TrainingRun.resumed(folder)
         done = len(run.history)

@@ -20,15 +20,17 @@ from tinygrad_cnn.nn.layers import (
     Softmax,
     Tanh,
 )
-from tinygrad_cnn.nn.models import MLP, MODELS, VGG, LeNet5, build
+from tinygrad_cnn.nn.models import ACTIVATIONS, MLP, MODELS, POOLINGS, VGG, LeNet5, build
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.nn.sequential import Sequential
 from tinygrad_cnn.nn.summary import Summary, SummaryRow
 from tinygrad_cnn.support.modules import public
 
 __all__ = [
+    "ACTIVATIONS",
     "MLP",
     "MODELS",
+    "POOLINGS",
     "VGG",
     "AvgPool2d",
     "BatchNorm2d",

@@ -13,7 +13,7 @@
 from typing import TYPE_CHECKING
 
 from tinygrad_cnn.support.modules import public
-from tinygrad_cnn.train.choices import AUGMENTATIONS, LEARNING_RATES, OPTIMIZERS, SCHEDULES
+from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import Epoch, History
@@ -26,7 +26,6 @@ from tinygrad_cnn.train.training_run import TrainingRun
 
 __all__ = [
     "AUGMENTATIONS",
-    "LEARNING_RATES",
     "OPTIMIZERS",
     "RECIPES",
     "SCHEDULES",

@@ -1,63 +1,88 @@
-"""Optimizers, schedules and augmentations that settings refer to by name."""
+"""Tables of the optimizers, schedules and augmentations that settings refer to by name.
+
+The command line, the studio, the tests and the docs read them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.data import Elastic, Rotate, Shift, Transform
 from tinygrad_cnn.optim import (
     SGD,
     Adam,
     AdamW,
     CosineAnnealingLR,
-    LRScheduler,
     OneCycleLR,
     Optimizer,
     ReduceLROnPlateau,
     RMSprop,
     StepLR,
 )
+from tinygrad_cnn.support.choices import Choice
 
-__all__ = ["AUGMENTATIONS", "LEARNING_RATES", "OPTIMIZERS", "SCHEDULES"]
+__all__ = ["AUGMENTATIONS", "OPTIMIZERS", "SCHEDULES", "ScheduleChoice"]
 
-MakeOptimizer = Callable[[Iterable[Variable], float, float], Optimizer]
-MakeSchedule = Callable[[Optimizer, float, int, int], LRScheduler | None]
+_optimizer = partial(Choice, arguments=("params", "lr", "weight_decay"))
 
-OPTIMIZERS: dict[str, MakeOptimizer] = {
-    "sgd": lambda p, lr, decay: SGD(p, lr, weight_decay=decay),
-    "momentum": lambda p, lr, decay: SGD(p, lr, momentum=0.9, weight_decay=decay),
-    "nesterov": lambda p, lr, decay: SGD(p, lr, momentum=0.9, nesterov=True, weight_decay=decay),
-    "adam": lambda p, lr, decay: Adam(p, lr, weight_decay=decay),
-    "adamw": lambda p, lr, decay: AdamW(p, lr, weight_decay=decay),
-    "rmsprop": lambda p, lr, decay: RMSprop(p, lr, weight_decay=decay),
+OPTIMIZERS: dict[str, Choice] = {
+    "sgd": _optimizer("SGD", SGD, {"lr": 0.1}),
+    "momentum": _optimizer("Momentum", SGD, {"lr": 0.02, "momentum": 0.9}),
+    "nesterov": _optimizer("Nesterov", SGD, {"lr": 0.02, "momentum": 0.9, "nesterov": True}),
+    "adam": _optimizer("Adam", Adam, {"lr": 0.003}),
+    "adamw": _optimizer("AdamW", AdamW, {"lr": 0.003}),
+    "rmsprop": _optimizer("RMSprop", RMSprop, {"lr": 0.001}),
 }
-"""By name, functions ``(parameters, lr, weight_decay)``."""
+"""By name. Learning rate and weight decay are settings of their own, not options."""
 
-LEARNING_RATES = {
-    "sgd": 0.1,
-    "momentum": 0.02,
-    "nesterov": 0.02,
-    "adam": 0.003,
-    "adamw": 0.003,
-    "rmsprop": 0.001,
-}
-"""Initial learning rates, by optimizer."""
 
-SCHEDULES: dict[str, MakeSchedule] = {
-    "constant": lambda optimizer, lr, updates, epochs: None,
-    "step": lambda optimizer, lr, updates, epochs: StepLR(
-        optimizer, step_size=max(1, updates // 3), gamma=0.2
+@dataclass(frozen=True)
+class ScheduleChoice(Choice):
+    """A schedule, and the arguments that depend on the run.
+
+    Attributes
+    ----------
+    of_run : callable
+        ``of_run(lr, updates, epochs)``; options override what it returns.
+    """
+
+    of_run: Callable[[float, int, int], dict[str, Any]] = lambda lr, updates, epochs: {}
+
+
+def _constant(optimizer: Optimizer) -> None:
+    return None
+
+
+_schedule = partial(ScheduleChoice, arguments=("optimizer", "max_lr", "epochs", "steps_per_epoch"))
+
+SCHEDULES: dict[str, ScheduleChoice] = {
+    "constant": _schedule("Constant", _constant),
+    "step": _schedule(
+        "Step",
+        StepLR,
+        {"gamma": 0.2},
+        of_run=lambda lr, updates, epochs: {"step_size": max(1, updates // 3)},
     ),
-    "cosine": lambda optimizer, lr, updates, epochs: CosineAnnealingLR(optimizer, updates),
-    "onecycle": lambda optimizer, lr, updates, epochs: OneCycleLR(
-        optimizer, lr, updates, cycle_momentum=False, final_div_factor=400.0
+    "cosine": _schedule(
+        "Cosine", CosineAnnealingLR, of_run=lambda lr, updates, epochs: {"T_max": updates}
     ),
-    "plateau": lambda optimizer, lr, updates, epochs: ReduceLROnPlateau(
-        optimizer, factor=0.3, patience=max(1, epochs // 10)
+    "onecycle": _schedule(
+        "One cycle",
+        OneCycleLR,
+        {"cycle_momentum": False, "final_div_factor": 400.0},
+        of_run=lambda lr, updates, epochs: {"max_lr": lr, "total_steps": updates},
+    ),
+    "plateau": _schedule(
+        "Plateau",
+        ReduceLROnPlateau,
+        {"factor": 0.3, "patience": None},
+        of_run=lambda lr, updates, epochs: {"patience": max(1, epochs // 10)},
     ),
 }
-"""By name, functions ``(optimizer, lr, updates, epochs)``."""
+"""By name. Steps are updates, except for "plateau", where they are epochs."""
 
 AUGMENTATIONS: dict[str, tuple[Transform, ...]] = {
     "none": (),

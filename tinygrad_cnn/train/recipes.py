@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tinygrad_cnn.train.choices import LEARNING_RATES
+from tinygrad_cnn.train.choices import OPTIMIZERS
 from tinygrad_cnn.train.settings import TrainingSettings
 
 __all__ = ["RECIPES", "recipe"]
@@ -54,8 +54,7 @@ def recipe(source: str, **chosen: Any) -> TrainingSettings:
     """
     chosen = {name: value for name, value in chosen.items() if value is not None}
     known = RECIPES.get(source, TrainingSettings())
-    if chosen.get("optimizer", known.optimizer) != known.optimizer:
-        known = replace(
-            known, lr=LEARNING_RATES.get(chosen["optimizer"], known.lr), weight_decay=0.0
-        )
+    other = OPTIMIZERS.get(chosen.get("optimizer", known.optimizer))
+    if other is not None and other is not OPTIMIZERS[known.optimizer]:
+        chosen = {"lr": other.defaults["lr"], "weight_decay": 0.0, **chosen}
     return replace(known, **chosen)

@@ -6,14 +6,17 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
+from tinygrad_cnn.core.tensor import Parameter
+from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.data import Dataset, Normalize, Split
 from tinygrad_cnn.data.picture import IMAGE, MNIST, OPAQUE, PREPARATIONS
+from tinygrad_cnn.optim import LRScheduler, Optimizer
 from tinygrad_cnn.support.arguments import choice, number, positive, whole
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import RunError
@@ -39,6 +42,8 @@ class TrainingSettings:
     lr : float
         The initial learning rate, or the maximum of a one-cycle schedule.
     weight_decay : float
+    optimizer_options, schedule_options : dict
+        Further arguments of the optimizer and of the schedule; see ``OPTIMIZERS["adam"].options``.
     seed : int
         The seed of all randomness.
     threads : int or None
@@ -57,10 +62,14 @@ class TrainingSettings:
     schedule: str = "onecycle"
     augment: str = "none"
     weight_decay: float = 0.0
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
+    schedule_options: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     threads: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("optimizer_options", "schedule_options"):
+            object.__setattr__(self, name, _options(f"train: {name}", getattr(self, name)))
         whole("train", "epochs", self.epochs)
         whole("train", "batch_size", self.batch_size, 0)
         choice("train", "optimizer", self.optimizer, OPTIMIZERS)
@@ -71,6 +80,23 @@ class TrainingSettings:
         whole("train", "seed", self.seed, 0)
         if self.threads is not None:
             whole("train", "threads", self.threads)
+        OPTIMIZERS[self.optimizer].check(f"train: {self.optimizer}", self.optimizer_options)
+        SCHEDULES[self.schedule].check(f"train: {self.schedule}", self.schedule_options)
+        self.make_schedule(self.make_optimizer([Parameter([0.0])]), updates=1)  # checks the values
+
+    def make_optimizer(self, params: Iterable[Variable]) -> Optimizer:
+        """Return the optimizer of these settings."""
+        made: Optimizer = OPTIMIZERS[self.optimizer].make(
+            params, lr=self.lr, weight_decay=self.weight_decay, **self.optimizer_options
+        )
+        return made
+
+    def make_schedule(self, optimizer: Optimizer, updates: int) -> LRScheduler | None:
+        """Return the schedule of `optimizer` for a run of so many updates; None if constant."""
+        schedule = SCHEDULES[self.schedule]
+        of_run = schedule.of_run(self.lr, updates, self.epochs)
+        made: LRScheduler | None = schedule.make(optimizer, **{**of_run, **self.schedule_options})
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,10 +243,21 @@ class ModelSettings:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not isinstance(self.options, dict):
             raise ValueError(f"model: got {self}, expected a name and options")
+        lists = {k: list(v) if isinstance(v, tuple) else v for k, v in self.options.items()}
+        object.__setattr__(self, "options", lists)  # as JSON has them
         if (self.file is None) != (self.sha256 is None):
             raise ValueError(
                 f"model: file is {self.file!r} and sha256 {self.sha256!r}, expected both or neither"
             )
+
+
+def _options(owner: str, options: Any) -> dict[str, Any]:
+    """Return a copy of `options` with tuples for lists, which JSON makes of them."""
+    if not isinstance(options, dict):
+        raise ValueError(f"{owner} is {options!r}, expected options by name")
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+    }
 
 
 def versions() -> dict[str, str]:

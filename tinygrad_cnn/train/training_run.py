@@ -17,7 +17,7 @@ from tinygrad_cnn.core.random import manual_seed
 from tinygrad_cnn.data import Compose, DataLoader, Split
 from tinygrad_cnn.data.idx_sets import SETS
 from tinygrad_cnn.nn import MODELS, Module
-from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+from tinygrad_cnn.train.choices import AUGMENTATIONS
 from tinygrad_cnn.train.earlier import current
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
@@ -118,17 +118,19 @@ class TrainingRun:
             transform=Compose(*AUGMENTATIONS[training.augment], normalize),
         )
         self.test_loader = DataLoader(split.test, EVALUATION_BATCH, transform=normalize)
-        self.optimizer = OPTIMIZERS[training.optimizer](
-            self.model.parameters(), training.lr, training.weight_decay
-        )
+        self.optimizer = training.make_optimizer(self.model.parameters())
         updates = len(self.loader) * training.epochs
-        self.schedule = SCHEDULES[training.schedule](
-            self.optimizer, training.lr, updates, training.epochs
-        )
+        self.schedule = training.make_schedule(self.optimizer, updates)
         self.history = History()
 
     @classmethod
-    def new(cls, source: str, model: str, training: TrainingSettings) -> TrainingRun:
+    def new(
+        cls,
+        source: str,
+        model: str,
+        training: TrainingSettings,
+        options: Mapping[str, Any] | None = None,
+    ) -> TrainingRun:
         """Prepare a new run.
 
         Parameters
@@ -139,6 +141,8 @@ class TrainingRun:
             A key of `tinygrad_cnn.nn.MODELS`, or ``"path/to/file.py:Class"``.
         training : TrainingSettings
             See `recipe`.
+        options : mapping, optional
+            Options of the model, as for `tinygrad_cnn.nn.build`.
 
         Returns
         -------
@@ -148,10 +152,10 @@ class TrainingRun:
         Raises
         ------
         ValueError
-            If there is no such model, or it does not match the data; `ModelFileError` if its file
-            cannot be used; `DataError` if the data cannot be loaded.
+            If there is no such model or option, or it does not match the data; `ModelFileError` if
+            its file cannot be used; `DataError` if the data cannot be loaded.
         """
-        model_settings, model_file = _chosen_model(model)
+        model_settings, model_file = _chosen_model(model, dict(options or {}))
         split = data.load(source)
         if source != "digits" and source not in SETS:
             source = str(Path(source).resolve())
@@ -331,15 +335,17 @@ class _Saver(Callback):
         self.run.save(self.folder)
 
 
-def _chosen_model(name: str) -> tuple[ModelSettings, ModelFile | None]:
+def _chosen_model(name: str, options: dict[str, Any]) -> tuple[ModelSettings, ModelFile | None]:
     if name in MODELS:
-        return ModelSettings(name=name), None
+        return ModelSettings(name=name, options=options), None
     path, colon, class_name = name.rpartition(":")
     if not colon or not path.endswith(".py"):
         raise ModelFileError(
             f"model is {name!r}, expected {', '.join(MODELS)}, or a file and a class in it: "
             "path/to/file.py:Class"
         )
+    if options:
+        raise ModelFileError(f"{name} takes no options, but came with {', '.join(options)}")
     file = ModelFile.read(Path(path), class_name)
     return ModelSettings(name=class_name, file=MODEL_FILE, sha256=file.sha256), file
 

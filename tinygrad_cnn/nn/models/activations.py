@@ -1,14 +1,25 @@
-"""Activation functions of models, by name."""
+"""The table of the activation functions that models refer to by name."""
 
 from __future__ import annotations
 
-from tinygrad_cnn.nn.init import Initializer, kaiming_uniform, xavier_uniform
-from tinygrad_cnn.nn.layers import ReLU, Sigmoid, Tanh
-from tinygrad_cnn.nn.module import Module
+from dataclasses import dataclass
 
-ACTIVATIONS: dict[str, tuple[type[Module], Initializer]] = {
-    "sigmoid": (Sigmoid, xavier_uniform),
-    "tanh": (Tanh, xavier_uniform),
-    "relu": (ReLU, kaiming_uniform),
+from tinygrad_cnn.nn.init import Initializer, kaiming_uniform, xavier_uniform
+from tinygrad_cnn.nn.layers import LeakyReLU, ReLU, Sigmoid, Tanh
+from tinygrad_cnn.support.choices import Choice
+
+
+@dataclass(frozen=True)
+class ActivationChoice(Choice):
+    """An activation function, and the default initializer of the weights before it."""
+
+    init: Initializer = xavier_uniform
+
+
+ACTIVATIONS: dict[str, ActivationChoice] = {
+    "sigmoid": ActivationChoice("Sigmoid", Sigmoid),
+    "tanh": ActivationChoice("Tanh", Tanh),
+    "relu": ActivationChoice("ReLU", ReLU, init=kaiming_uniform),
+    "leaky_relu": ActivationChoice("Leaky ReLU", LeakyReLU, init=kaiming_uniform),
 }
-"""By name, each with its default initializer."""
+"""By name."""

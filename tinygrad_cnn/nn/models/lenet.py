@@ -26,7 +26,7 @@ class LeNet5(Module):
     ----------
     classes : int
         The number of logits.
-    activation : {"relu", "tanh", "sigmoid"}
+    activation : {"relu", "leaky_relu", "tanh", "sigmoid"}
     pooling : {"max", "average"}
     in_channels : int
         The channels of the images.
@@ -76,9 +76,12 @@ class LeNet5(Module):
         self.pooling = choice(owner, "pooling", pooling, POOLINGS)
         self.in_channels = whole(owner, "in_channels", in_channels)
         self.image_size = pair(owner, "image_size", image_size, 12)
-        function, init = ACTIVATIONS[activation]
+        function = ACTIVATIONS[activation].make
         pool = POOLINGS[pooling]
-        options: dict[str, Any] = {"rng": generator(owner, rng), "init": init}
+        options: dict[str, Any] = {
+            "rng": generator(owner, rng),
+            "init": ACTIVATIONS[activation].init,
+        }
         height, width = ((size // 2 - 4) // 2 for size in self.image_size)
         self.conv1 = Conv2d(in_channels, 6, 5, padding=2, **options)
         self.activation1 = function()

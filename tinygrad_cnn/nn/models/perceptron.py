@@ -27,7 +27,7 @@ class MLP(Module):
     sizes : sequence of int
         n⁰, n¹, ..., nˡ⁺¹ of the text: the number of inputs, the width of each of the l hidden
         layers, and the number of outputs.
-    activation : {"sigmoid", "tanh", "relu"}
+    activation : {"sigmoid", "tanh", "relu", "leaky_relu"}
         The activation of the hidden layers (eq 15).
     output : {None, "softmax"}
         The output activation: None returns logits, for `cross_entropy`; "softmax" (eq 16) is for
@@ -79,16 +79,16 @@ class MLP(Module):
             raise ValueError(f"{owner}: sizes is {sizes!r}, expected at least (inputs, outputs)")
         self.activation = choice(owner, "activation", activation, ACTIVATIONS)
         self.output = choice(owner, "output", output, (None, "softmax"))
-        function, initializer = ACTIVATIONS[activation]
+        function = ACTIVATIONS[activation]
         options: dict[str, Any] = {
             "bias": bias,
             "rng": generator(owner, rng),
-            "init": initializer if init is None else init,
+            "init": function.init if init is None else init,
             "bias_init": bias_init,
         }
         self.flatten = Flatten()
         self.fc = [Linear(a, b, **options) for a, b in pairwise(self.sizes)]
-        self.activations = [function() for _ in self.sizes[1:-1]]
+        self.activations = [function.make() for _ in self.sizes[1:-1]]
         if output == "softmax":
             self.softmax = Softmax()
 

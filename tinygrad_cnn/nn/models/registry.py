@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,31 +15,45 @@ from tinygrad_cnn.nn.models.perceptron import MLP
 from tinygrad_cnn.nn.models.vgg import VGG
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.support.arguments import wholes
+from tinygrad_cnn.support.choices import Choice
+
+Sizes: TypeAlias = Callable[[tuple[int, ...], int, dict[str, Any]], dict[str, Any]]
 
 
-def _mlp(
-    input_shape: tuple[int, ...], classes: int, hidden: Sequence[int] = (30,), **options: Any
-) -> Module:
-    return MLP((math.prod(input_shape), *hidden, classes), **options)
+@dataclass(frozen=True)
+class ModelChoice(Choice):
+    """A model, and its arguments that depend on the data.
+
+    Attributes
+    ----------
+    sized : callable
+        ``sized(input_shape, classes, options)`` returns them, and takes out of `options` what is no
+        argument of the model.
+    """
+
+    sized: Sizes = lambda input_shape, classes, options: {}
 
 
-def _lenet5(input_shape: tuple[int, ...], classes: int, **options: Any) -> Module:
-    return LeNet5(classes, **_image("lenet5", input_shape), **options)
+def _mlp(input_shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "sizes": (math.prod(input_shape), *wholes("mlp", "hidden", options.pop("hidden")), classes)
+    }
 
 
-def _vgg(input_shape: tuple[int, ...], classes: int, **options: Any) -> Module:
-    return VGG(classes, **_image("vgg", input_shape), **options)
+def _image(input_shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> dict[str, Any]:
+    return {"classes": classes, "in_channels": input_shape[0], "image_size": input_shape[1:]}
 
 
-def _image(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return the image arguments of a convolutional model."""
-    if len(shape) != 3:
-        raise ValueError(f"build: input_shape is {shape}, but {name} takes images: (C, H, W)")
-    return {"in_channels": shape[0], "image_size": shape[1:]}
+_convolutional = partial(
+    ModelChoice, arguments=("classes", "in_channels", "image_size", "rng"), sized=_image
+)
 
-
-MODELS: dict[str, Callable[..., Module]] = {"mlp": _mlp, "lenet5": _lenet5, "vgg": _vgg}
-"""By name, functions ``(input_shape, classes, *, rng, **options)`` that build a model."""
+MODELS: dict[str, ModelChoice] = {
+    "mlp": ModelChoice("Perceptron", MLP, {"hidden": (30,)}, ("sizes", "rng"), _mlp),
+    "lenet5": _convolutional("LeNet-5", LeNet5),
+    "vgg": _convolutional("VGG", VGG),
+}
+"""By name."""
 
 
 def build(
@@ -66,9 +82,7 @@ def build(
     Raises
     ------
     ValueError
-        If there is no such model, or it does not accept examples of this shape.
-    TypeError
-        If the model has no such option.
+        If there is no such model or option, or it does not accept examples of this shape.
 
     Examples
     --------
@@ -79,4 +93,10 @@ def build(
     """
     if name not in MODELS:
         raise ValueError(f"build: there is no model {name!r}; expected one of {', '.join(MODELS)}")
-    return MODELS[name](wholes("build", "input_shape", input_shape), classes, rng=rng, **options)
+    model, shape = MODELS[name], wholes("build", "input_shape", input_shape)
+    model.check(f"build: {name}", options)
+    if model.sized is _image and len(shape) != 3:
+        raise ValueError(f"build: input_shape is {shape}, but {name} takes images: (C, H, W)")
+    options = {**model.defaults, **options}
+    built: Module = model.factory(**model.sized(shape, classes, options), rng=rng, **options)
+    return built

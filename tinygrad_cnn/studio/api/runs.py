@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from tinygrad_cnn.data import at_hand
+from tinygrad_cnn.nn import ACTIVATIONS, POOLINGS
 from tinygrad_cnn.studio.api.fields import LARGEST_ID, Id
 from tinygrad_cnn.studio.model_files import LARGEST_HIDDEN, MOST_HIDDEN
 from tinygrad_cnn.studio.problems import Problem, documented
@@ -49,6 +50,13 @@ LearningRate = Annotated[float, Field(gt=0, le=100)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
+Value = float | bool | Annotated[str, Field(max_length=40)] | list[float]
+Options = Annotated[
+    dict[str, Value] | None,
+    Field(max_length=20, description="further arguments by name, as /api/state lists them"),
+]
+
+
 def _one_of(names: Iterable[str]) -> Any:
     """Document the strings that a field takes; building the run's request rejects all others."""
     return Field(max_length=40, json_schema_extra={"enum": list(names)})
@@ -61,8 +69,8 @@ class RunRequest(BaseModel):
 
     model: Annotated[str, _one_of(MODEL_OPTIONS)] = "lenet5"
     data: Annotated[str, _one_of(DATA)] = "digits"
-    activation: Literal["relu", "sigmoid", "tanh"] | None = None
-    pooling: Literal["max", "average"] | None = None
+    activation: Annotated[str, _one_of(ACTIVATIONS)] | None = None
+    pooling: Annotated[str, _one_of(POOLINGS)] | None = None
     hidden: list[Annotated[int, Field(ge=1, le=LARGEST_HIDDEN)]] | None = Field(
         None, max_length=MOST_HIDDEN
     )
@@ -72,6 +80,8 @@ class RunRequest(BaseModel):
     schedule: Annotated[str, _one_of(SCHEDULES)] | None = None
     augment: Annotated[str, _one_of(AUGMENTATIONS)] | None = None
     weight_decay: float | None = Field(None, ge=0, le=10)
+    optimizer_options: Options = None
+    schedule_options: Options = None
     epochs: int = Field(4, ge=1, le=MOST_EPOCHS)
     seed: Seed = 0
     name: Name = None

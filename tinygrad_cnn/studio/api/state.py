@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter
@@ -9,29 +10,54 @@ from pydantic import BaseModel
 
 from tinygrad_cnn import __version__
 from tinygrad_cnn.data import at_hand
+from tinygrad_cnn.nn import ACTIVATIONS, MODELS, POOLINGS
 from tinygrad_cnn.studio import store
 from tinygrad_cnn.studio.api.models import ModelSummary, summary
 from tinygrad_cnn.studio.api.runs import RunAnswer, answer
 from tinygrad_cnn.studio.services import UsesServices
 from tinygrad_cnn.studio.settings import PICTURE_BYTES, PIXELS, WEIGHTS_BYTES
 from tinygrad_cnn.studio.training.requests import DATA, MODEL_OPTIONS
-from tinygrad_cnn.train import LEARNING_RATES, SCHEDULES
+from tinygrad_cnn.support.choices import Choice
+from tinygrad_cnn.train import OPTIMIZERS, SCHEDULES
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/api/state", tags=["state"])
 
 
-class TrainingChoices(BaseModel):
-    """What a training can be asked for.
+class ChoiceAnswer(BaseModel):
+    """Something that can be chosen: its name on screens, and its options with their defaults.
 
-    `options` tells the options of each model, and what they are otherwise; `learning_rates` what to
-    begin with, by optimizer.
+    An option without a default is computed for each run. `lr` is an optimizer's learning rate.
     """
 
-    options: dict[str, dict[str, Any]] = MODEL_OPTIONS
-    learning_rates: dict[str, float] = LEARNING_RATES
-    schedules: list[str] = list(SCHEDULES)
+    label: str
+    options: dict[str, Any]
+    lr: float | None = None
+
+
+def _answers(choices: Mapping[str, Choice]) -> dict[str, ChoiceAnswer]:
+    return {
+        name: ChoiceAnswer(label=row.label, options=row.options, lr=row.defaults.get("lr"))
+        for name, row in choices.items()
+    }
+
+
+def _models() -> dict[str, ChoiceAnswer]:
+    return {
+        name: ChoiceAnswer(label=MODELS[name].label, options=options)
+        for name, options in MODEL_OPTIONS.items()
+    }
+
+
+class TrainingChoices(BaseModel):
+    """The choices for a run."""
+
+    models: dict[str, ChoiceAnswer] = _models()
+    activations: dict[str, ChoiceAnswer] = _answers(ACTIVATIONS)
+    optimizers: dict[str, ChoiceAnswer] = _answers(OPTIMIZERS)
+    schedules: dict[str, ChoiceAnswer] = _answers(SCHEDULES)
+    poolings: list[str] = list(POOLINGS)
 
 
 class UploadLimits(BaseModel):
@@ -49,7 +75,7 @@ class StudioState(BaseModel):
     promoted: ModelSummary | None
     training: RunAnswer | None
     data: list[str]
-    models: TrainingChoices
+    choices: TrainingChoices
     limits: UploadLimits
 
 
@@ -64,6 +90,6 @@ def state(services: UsesServices) -> StudioState:
             promoted=None if promoted is None else summary(promoted, promoted.id),
             training=answer(session, begun[0]) if begun else None,
             data=[name for name in DATA if at_hand(name)],
-            models=TrainingChoices(),
+            choices=TrainingChoices(),
             limits=UploadLimits(),
         )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, cast
 
 from sqlalchemy.orm import Session
 
 from tinygrad_cnn.data import Split
+from tinygrad_cnn.nn import ACTIVATIONS, POOLINGS
 from tinygrad_cnn.studio.store import ConflictError, drawings, models
+from tinygrad_cnn.support.arguments import choice
 from tinygrad_cnn.train import DataSettings, ModelSettings, RunSettings, TrainingSettings, recipe
 
 __all__ = ["DATA", "MODEL_OPTIONS", "fine_tune_request", "settings_of", "train_request"]
@@ -23,8 +26,10 @@ MODEL_OPTIONS: dict[str, dict[str, Any]] = {
 }
 """The options of each model, with their defaults."""
 
+CHOICES: dict[str, Iterable[str]] = {"activation": ACTIVATIONS, "pooling": POOLINGS}
 TRAINING = (
     "optimizer", "lr", "batch_size", "schedule", "augment", "weight_decay", "epochs", "seed",
+    "optimizer_options", "schedule_options",
 )  # fmt: skip
 FINE_TUNING = {"optimizer": "adam", "batch_size": 64, "schedule": "cosine", "augment": "affine"}
 
@@ -77,6 +82,8 @@ def train_request(model: str, data: str, **chosen: Any) -> dict[str, Any]:
                 f"{', '.join(known) or 'no options'}"
             )
         options[name] = known.get(name) if value is None else value
+        if value is not None and name in CHOICES:
+            choice("run", name, value, CHOICES[name])
     training = asdict(recipe(data, **chosen))
     return {"model": model, "data": data, **options, **{name: training[name] for name in TRAINING}}
 
@@ -143,7 +150,8 @@ def settings_of(
     base : RunSettings, optional
         Settings of the model to fine-tune: its architecture and preprocessing are kept.
     """
-    training = TrainingSettings(**{name: request[name] for name in TRAINING})
+    stored = {name: request[name] for name in TRAINING if name in request}  # an earlier has fewer
+    training = TrainingSettings(**stored)
     if base is not None:
         return RunSettings(data=base.data.of_split(split), model=base.model, training=training)
     names = MODEL_OPTIONS[request["model"]]

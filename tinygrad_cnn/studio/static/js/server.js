@@ -9,7 +9,7 @@ import { listen } from "./events.js";
  *   parent_id: number | null, promoted: boolean}} ModelSummary
  * @typedef {{id: number, name: string, kind: string, state: string, epoch: number, epochs: number}} RunSummary
  * @typedef {{version: string, promoted: ModelSummary | null, training: RunSummary | null,
- *   data: string[], models: Record<string, any>, limits: Record<string, number>}} ServerState
+ *   data: string[], choices: Record<string, any>, limits: Record<string, number>}} ServerState
  */
 
 const watchers = new Set();

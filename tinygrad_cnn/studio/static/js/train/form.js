@@ -19,9 +19,8 @@ const COMPARISON = {
 const COMPARED = ["sigmoid", "relu"];
 
 const FIRST = { model: "lenet5", optimizer: "adamw", schedule: "constant" };
-const ACTIVATIONS = ["relu", "sigmoid", "tanh"];
 const HIDDEN = "\\s*\\d+(\\s*[, ]\\s*\\d+)*\\s*";
-const POOLINGS = ["max", "average"];
+const OPTIONS = "\\s*((optimizer|schedule)\\.\\w+=\\S+\\s*)*";
 
 /**
  * The form; its fields keep their places whatever is chosen.
@@ -29,8 +28,8 @@ const POOLINGS = ["max", "average"];
  * @param {(runs: any[]) => void} onstart  is told of the runs that were started
  * @returns {HTMLElement}
  */
-export function runForm({ data, models }, onstart) {
-  const { options, learning_rates: rates, schedules } = models;
+export function runForm({ data, choices }, onstart) {
+  const { models, activations, optimizers, schedules, poolings } = choices;
   const control = (name, values, onchange = () => {}) =>
     select(
       values.map((value) => ({ value, label: named(value) })),
@@ -39,19 +38,24 @@ export function runForm({ data, models }, onstart) {
       { name },
     );
 
-  const model = control("model", Object.keys(options), showParts);
+  const model = control("model", Object.keys(models), showParts);
   const rate = input("lr", {
     type: "number",
     inputmode: "decimal",
-    value: rates[FIRST.optimizer],
+    value: optimizers[FIRST.optimizer].lr,
     min: 0,
     max: 100,
     step: "any",
     required: true,
   });
-  const optimizer = control("optimizer", Object.keys(rates), (name) => (rate.value = rates[name]));
-  const activation = control("activation", ACTIVATIONS);
-  const pooling = field("Pooling", control("pooling", POOLINGS));
+  const optimizer = control("optimizer", Object.keys(optimizers), (name) => {
+    rate.value = optimizers[name].lr;
+    showOptions();
+  });
+  const schedule = control("schedule", Object.keys(schedules), showOptions);
+  const options = input("options", { type: "text", maxlength: 500, pattern: OPTIONS });
+  const activation = control("activation", Object.keys(activations));
+  const pooling = field("Pooling", control("pooling", poolings));
   const hidden = field(
     "Hidden layers",
     input("hidden", {
@@ -65,10 +69,19 @@ export function runForm({ data, models }, onstart) {
   const part = element("div", { class: "part" }); // a place that no model leaves out
 
   function showParts() {
-    const has = options[model.value];
+    const has = models[model.value].options;
     fill(part, "hidden" in has ? hidden : pooling);
     pooling.querySelector("select").disabled = !("pooling" in has);
     activation.disabled = !("activation" in has);
+  }
+
+  function showOptions() {
+    const known = [
+      ...written("optimizer", optimizers[optimizer.value].options),
+      ...written("schedule", schedules[schedule.value].options),
+    ];
+    options.placeholder = known.slice(0, 2).join(" ");
+    options.title = `such as ${known.join(" ")}`;
   }
 
   const form = element(
@@ -85,12 +98,13 @@ export function runForm({ data, models }, onstart) {
     field("Optimizer", optimizer),
     field("Learning rate", rate),
     field("Batch size", whole("batch_size", 64, 1, 10_000)),
-    field("Schedule", control("schedule", schedules)),
+    field("Schedule", schedule),
     field("Epochs", whole("epochs", 8, 1, 200)),
     field("Seed", whole("seed", 0, 0, 2 ** 31 - 1)),
     element(
       "div",
       { class: "wide" },
+      field("Options", options),
       field("Name", input("name", { type: "text", maxlength: 120, placeholder: "chosen for you" })),
     ),
     element(
@@ -110,6 +124,7 @@ export function runForm({ data, models }, onstart) {
     ),
   );
   showParts();
+  showOptions();
 
   function compare() {
     const source = form.elements.namedItem("data").value;
@@ -166,6 +181,27 @@ export function whole(name, value, min, max) {
   });
 }
 
+/** The options of a choice as the form takes them, such as "optimizer.momentum=0.9". */
+function written(part, options) {
+  return Object.entries(options).map(([name, value]) => `${part}.${name}=${value ?? "…"}`);
+}
+
+/** The options of one part that a text in this form gives. */
+function optionsOf(part, text) {
+  const given = text.split(/\s+/).filter((each) => each.startsWith(`${part}.`));
+  return Object.fromEntries(
+    given.map((each) => {
+      const [name, value] = each.slice(part.length + 1).split("=");
+      return [name, value.includes(",") ? value.split(",").map(Number) : plain(value)];
+    }),
+  );
+}
+
+function plain(text) {
+  if (text === "true" || text === "false") return text === "true";
+  return Number.isNaN(Number(text)) ? text : Number(text);
+}
+
 /** What the form asks for, as the server takes it. */
 function asked(form) {
   const said = Object.fromEntries(
@@ -177,6 +213,8 @@ function asked(form) {
     data,
     optimizer,
     schedule,
+    optimizer_options: optionsOf("optimizer", said.options),
+    schedule_options: optionsOf("schedule", said.options),
     activation: said.activation ?? null,
     pooling: said.pooling ?? null,
     hidden: said.hidden

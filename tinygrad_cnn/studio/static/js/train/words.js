@@ -1,24 +1,9 @@
 /* Runs and what is chosen for them, in words. */
 
 import { number } from "../numbers.js";
+import { server } from "../server.js";
 
-const NAMES = {
-  lenet5: "LeNet-5",
-  mlp: "Perceptron",
-  vgg: "VGG",
-  relu: "ReLU",
-  sigmoid: "Sigmoid",
-  tanh: "Tanh",
-  sgd: "SGD",
-  momentum: "Momentum",
-  nesterov: "Nesterov",
-  adam: "Adam",
-  adamw: "AdamW",
-  rmsprop: "RMSprop",
-  mnist: "MNIST",
-  onecycle: "One cycle",
-  digits: "Digits",
-};
+const NAMES = { mnist: "MNIST" };
 
 /**
  * How a person calls what a setting names.
@@ -26,7 +11,8 @@ const NAMES = {
  * @returns {string}
  */
 export function named(key) {
-  return NAMES[key] ?? key.charAt(0).toUpperCase() + key.slice(1);
+  const table = Object.values(server()?.choices ?? {}).find((each) => each[key]?.label);
+  return table?.[key].label ?? NAMES[key] ?? key.charAt(0).toUpperCase() + key.slice(1);
 }
 
 /**
