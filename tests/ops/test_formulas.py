@@ -21,11 +21,11 @@ from support.compare import assert_close
 from support.drawing import at_least
 from support.evaluation import Evaluation
 from support.example_calls import calls
-from support.formulas import FormulaError
 from support.symbolic import expression
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.check.call import Call
+from tinygrad_cnn.check.formula import FormulaError
 
 OURS = {name: op for name, op in tg.OPS.items() if op.__module__.startswith("tinygrad_cnn.ops.")}
 ELEMENTWISE = [name for name, op in OURS.items() if op.elementwise]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from support.formulas import Tree, parse
 from support.numeric import SIGNS
+from tinygrad_cnn.check.formula import Tree, parse
 
 Array = np.ndarray[Any, Any]
 

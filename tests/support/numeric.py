@@ -6,40 +6,31 @@ lie. Formulas in words are a table of their own, each with the plain NumPy that 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from functools import reduce
 from typing import Any
 
 import numpy as np
 from scipy import special
 
 from support import naive
-from support.formulas import evaluate, parse
+from tinygrad_cnn.check.formula import SIGNS as ELEMENTWISE
+from tinygrad_cnn.check.formula import Elementwise, evaluate, parse
 
 Array = np.ndarray[Any, Any]
 
 
-class Numeric:
+class Numeric(Elementwise):
     """Reads names as arrays; `axes` are what Σ, mean, max and min run over, keeping them."""
 
     def __init__(self, values: Mapping[str, Any], axes: Any, windows: Mapping[str, Any]) -> None:
-        self.values = {"e": math.e, **values}
+        super().__init__(values)
         self.axes = axes
         self.windows = windows
-
-    def number(self, text: str) -> float:
-        return float(text)
-
-    def name(self, name: str) -> Any:
-        return self.values[name]
 
     def apply(self, sign: str, *operands: Any) -> Any:
         if sign in SIGNS:
             return SIGNS[sign](*operands)
-        if sign in LARGEST and len(operands) > 1:
-            return reduce(LARGEST[sign], operands)
-        if sign in REDUCING:
+        if sign in REDUCING and len(operands) == 1:
             return REDUCING[sign](*operands, axis=self.axes, keepdims=True)
         if sign == "softmax":
             return special.softmax(*operands, axis=self.windows["axis"])
@@ -49,25 +40,16 @@ class Numeric:
         if sign == "∗ᵀ":
             u, w = operands
             return correlate_back(u, w, self.windows)
-        raise KeyError(sign)
+        return super().apply(sign, *operands)
 
 
 SIGNS: dict[str, Callable[..., Any]] = {
-    "negate": np.negative, "+": np.add, "−": np.subtract, "·": np.multiply, "/": np.divide,
-    "matrix product": np.matmul, "transposed": lambda a: np.swapaxes(a, -1, -2),
-    "power": np.power, "half": lambda: 0.5, "abs": np.abs, "floor": np.floor,
-    "repeated": lambda g: g,
-    "and": lambda *conditions: np.logical_and.reduce(np.broadcast_arrays(*conditions)),
-    "bracket": lambda condition: np.where(condition, 1.0, 0.0), "where": np.where,
-    "=": np.equal, "≥": np.greater_equal, "≤": np.less_equal, "<": np.less, ">": np.greater,
-    "ln": np.log, "exp": np.exp, "tanh": np.tanh, "√": np.sqrt, "sign": np.sign,
-    "σ": special.expit,
+    **ELEMENTWISE, "matrix product": np.matmul, "transposed": lambda a: np.swapaxes(a, -1, -2),
+    "repeated": lambda g: g, "σ": special.expit,
 }  # fmt: skip
 REDUCING: dict[str, Callable[..., Any]] = {
     "Σ": np.sum, "mean": np.mean, "max": np.max, "min": np.min,
 }  # fmt: skip
-
-LARGEST: dict[str, Callable[..., Any]] = {"max": np.maximum, "min": np.minimum}
 
 
 def value(formula: str, values: Mapping[str, Any], axes: Any, windows: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import sympy as sp
 
-from support.formulas import evaluate, parse
+from tinygrad_cnn.check.formula import evaluate, parse
 
 RELATIONS = {"=": sp.Eq, "≥": sp.Ge, "≤": sp.Le, "<": sp.Lt, ">": sp.Gt}
 
