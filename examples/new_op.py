@@ -22,7 +22,7 @@ def swish(x: np.ndarray) -> np.ndarray:
     return x * tg.sigmoid(x)
 
 
-@swish.derivative("x", formula="g·(s + y·(1 − s)), s = σ(x)", latex=r"g\,(s + y\,(1-s))")
+@swish.derivative("x", formula="g·(σ(x) + y·(1 − σ(x)))", latex=r"g\,(s + y\,(1-s))")
 def _(g: np.ndarray, *, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     s = tg.sigmoid(x)
     return g * (s + y * (1 - s))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tinygrad_cnn import data, engine, nn, ops, optim
 from tinygrad_cnn.core.calculus import hessian, jacobian, jvp, vjp
+from tinygrad_cnn.core.declaration import Prose
 from tinygrad_cnn.core.graph import ChangedInPlaceError, GraphFreedError, Node, grad
 from tinygrad_cnn.core.nan import NaNError, detect_nan
 from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer, observe
@@ -35,6 +36,7 @@ __all__ = [
     "Node",
     "Observer",
     "Op",
+    "Prose",
     "Tensor",
     "check",
     "data",

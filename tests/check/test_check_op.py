@@ -10,7 +10,7 @@ from check.test_check_op_causes import CAUSES, FORGOTTEN, LARGE, LAYOUT, TWICE
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check import GradientMismatch, OpCheckError, check_op, search
+from tinygrad_cnn.check import FormulaError, GradientMismatch, OpCheckError, check_op, search
 from tinygrad_cnn.check.cases import cases_of, missing_calls
 from tinygrad_cnn.check.search import DERIVATIVES, PROPERTIES, RUNS
 from tinygrad_cnn.check.strategies import arrays, operands
@@ -28,8 +28,8 @@ def time_to_shrink(monkeypatch: pytest.MonkeyPatch) -> None:
 def unary(forward: Any, rule: Any, **options: Any) -> Op:
     """Declare an op ``wrong`` of one array."""
     forward.__name__ = "wrong"
-    op = tg.op(formula="f(x)", **{"elementwise": True, **options})(forward)
-    op.derivative("x", formula="g·f′(x)")(rule)
+    op = tg.op(**{"elementwise": True, **options})(forward)
+    op.derivative("x")(rule)
     return op
 
 
@@ -230,12 +230,12 @@ def test_results_that_share_memory_are_found() -> None:
 
 
 def test_a_gradient_of_the_wrong_shape_is_found() -> None:
-    @tg.op(formula="a·b, b a row")
+    @tg.op(formula=tg.Prose("a·b, b a row"))
     def wrong(x: Any, b: Any) -> Any:
         return x * b
 
     wrong.derivative("x", formula="g·b")(lambda g, *, b: g * b)
-    wrong.derivative("b", formula="g·x, not summed")(lambda g, *, x: g * x)
+    wrong.derivative("b", formula=tg.Prose("g·x, not summed"))(lambda g, *, x: g * x)
     error = broken(wrong, {"x": arrays((2, 3)), "b": arrays((3,))})
     assert "has shape (2, 3), expected (3,)" in str(error)
 
@@ -286,7 +286,7 @@ def test_a_gradient_that_depends_on_what_else_wants_one_is_found() -> None:
         wants.append("x")
         return g * b
 
-    @wrong.derivative("b", formula="g·x, if that for x was computed before")
+    @wrong.derivative("b", formula=tg.Prose("g·x, if that for x was computed before"))
     def _(g: Any, *, x: Any) -> Any:
         return g * x if wants or isinstance(g, tg.Tensor) else g * x * 2.0
 
@@ -355,6 +355,64 @@ def test_an_op_that_fails_now_and_then_is_found() -> None:
     assert "not so every time" in "".join(error.__notes__)
 
 
+FORMULA = "forward and rules agree with their formulas"
+
+
+@pytest.mark.parametrize(
+    ("forward", "rule", "parameter"),
+    [
+        ("x³", "g·2x", ""),
+        ("x²", "g·x", "x"),
+        ("x²", "−2·g·x", "x"),
+        ("x²", "2·(g x)", "x"),
+        ("x²·[x > 0]", "2·g·x", ""),
+    ],
+)
+def test_a_formula_other_than_the_values_is_found(forward: str, rule: str, parameter: str) -> None:
+    op = tg.op(formula=forward, elementwise=True)(square)
+    op.derivative("x", formula=rule)(square_rule)
+    with pytest.raises(OpCheckError) as raised:
+        check_op(op, examples=20)
+    assert (raised.value.property, raised.value.parameter) == (FORMULA, parameter)
+
+
+@pytest.mark.parametrize(
+    ("forward", "rule", "message"),
+    [
+        (
+            "x² + z",
+            "g·2x",
+            "formula of square cannot .*: 'z' is none of x\n  x² [+] z\n       \\^$",
+        ),
+        ("x²", "g·2x)", "square for x cannot .*: got '\\)', expected .*\n  g·2x\\)\n      \\^$"),
+        ("x²", "the slope", "'the' is none of g, x, y\n  the slope\n  \\^$"),
+    ],
+)
+def test_a_formula_that_cannot_be_read_is_refused(forward: str, rule: str, message: str) -> None:
+    op = tg.op(formula=forward, elementwise=True)(square)
+    op.derivative("x", formula=rule)(square_rule)
+    with pytest.raises(FormulaError, match=message):
+        check_op(op)
+
+
+def test_formulas_in_words_or_left_out_are_not_read() -> None:
+    op = tg.op(formula=tg.Prose("the square of x"), elementwise=True)(square)
+    op.derivative("x")(square_rule)
+    assert op.derivatives["x"].formula == "g·∂square/∂x"
+    assert check_op(op, examples=3)
+    assert tg.op()(square).formula == "square(x)"
+
+
+def test_formulas_use_aliases_and_sum_over_broadcast_axes() -> None:
+    @tg.op(formula="s·a·b", elementwise=True, aliases={"scale": "s"})
+    def product(a: Any, b: Any, scale: float = 2.0) -> Any:
+        return a * b * scale
+
+    product.derivative("a", formula="g·s·b")(lambda g, *, b, scale: g * b * scale)
+    product.derivative("b", formula="g·s·a")(lambda g, *, a, scale: g * a * scale)
+    assert check_op(product, {"a": arrays((2, 3)), "b": arrays((3,)), "scale": 0.5}, examples=5)
+
+
 def test_every_property_is_broken_here_once() -> None:
     """One that no test breaks might as well not be checked."""
     elsewhere = {
@@ -362,6 +420,7 @@ def test_every_property_is_broken_here_once() -> None:
         "the layout of the gradient that flows in does not matter",
         "a gradient does not depend on what else wants one",
         "results and gradients share memory with nothing",
+        FORMULA,
         "fan-out accumulates",  # see the planted mistakes: a sweep breaks it, no op
         "broadcasting is undone",
         "the gradient of what is linear is the adjoint",
@@ -434,7 +493,7 @@ def test_calls_are_drawn_and_replaced_by_their_note() -> None:
 
 
 def test_calls_without_the_operand_that_is_asked_for_are_skipped() -> None:
-    @tg.op(formula="x + b")
+    @tg.op(formula="x + b", aliases={"bias": "b"})
     def wrong(x: Any, bias: Any = None) -> Any:
         return x * 1.0 if bias is None else x + bias
 

@@ -37,8 +37,8 @@ def no_shrinking(monkeypatch: pytest.MonkeyPatch) -> None:
 def unary(forward: Any, rule: Any, **options: Any) -> tg.Op[..., Any]:
     """Declare an op ``wrong`` of one array."""
     forward.__name__ = "wrong"
-    op = tg.op(formula="f(x)", **{"elementwise": True, **options})(forward)
-    op.derivative("x", formula="g·f′(x)")(rule)
+    op = tg.op(**{"elementwise": True, **options})(forward)
+    op.derivative("x")(rule)
     return op
 
 
@@ -160,7 +160,7 @@ def test_a_rule_that_takes_two_operands_for_one_is_found() -> None:
 
     wrong.derivative("a", formula="g·b")(lambda g, *, b: g * b)
 
-    @wrong.derivative("b", formula="g·a, 0 where the memory is that of b")
+    @wrong.derivative("b", formula=tg.Prose("g·a, 0 where the memory is that of b"))
     def _(g: Any, *, a: Any, b: Any) -> Any:
         return g * a * (0.0 if raw(a) and raw(b) and np.shares_memory(a, b) else 1.0)
 
@@ -175,7 +175,7 @@ def test_gradients_of_an_empty_batch_are_checked_in_any_op() -> None:
 
     wrong.derivative("x", formula="g·wᵀ")(lambda g, *, w: g @ w.T)
 
-    @wrong.derivative("w", formula="xᵀ·g, 1 without x")
+    @wrong.derivative("w", formula=tg.Prose("xᵀ·g, 1 without x"))
     def _(g: Any, *, x: Any) -> Any:
         return x.T @ g if len(x) else np.ones((x.shape[1], g.shape[1]))
 
@@ -192,7 +192,9 @@ def test_ties_are_checked_along_the_line_that_keeps_them() -> None:
         return getattr(a, "array", a) >= getattr(b, "array", b)
 
     wrong.derivative("a", formula="g·[a ≥ b]")(lambda g, *, a, b: g * at_least(a, b))
-    wrong.derivative("b", formula="g·[b ≥ a], at ties too")(lambda g, *, a, b: g * at_least(b, a))
+    wrong.derivative("b", formula=tg.Prose("g·[b ≥ a], at ties too"))(
+        lambda g, *, a, b: g * at_least(b, a)
+    )
     error = error_of(wrong, operands(2, low=-0.25, high=0.25), order=1)
     assert error.property == DERIVATIVES
     assert "all inputs together, equal values by equal amounts" in str(error)

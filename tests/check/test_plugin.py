@@ -26,7 +26,7 @@ def swish(x):
     return x / (1 + np.exp(-x))
 """
 RIGHT = """
-@swish.derivative("x", formula="g·(σ + y·(1 − σ))")
+@swish.derivative("x", formula="g·(σ(x) + y·(1 − σ(x)))")
 def _(g, *, x, y):
     s = y / x
     return g * (s + y * (1 - s))

@@ -19,7 +19,7 @@ def gravity(computed: list[str] | None = None) -> Any:
     """Declare m / |x|², whose `square` is computed from another intermediate, `size`."""
     seen = [] if computed is None else computed
 
-    @tg.op(formula="m / |x|²", elementwise=True)
+    @tg.op(formula="scale·m / |x|²", elementwise=True)
     def gravity(x: Any, m: Any, scale: float = 1.0, *, square: Any = ...) -> Any:
         seen.append("forward")
         return scale * m / square
@@ -34,11 +34,11 @@ def gravity(computed: list[str] | None = None) -> Any:
         seen.append("square")
         return size * size
 
-    @gravity.derivative("x", formula="−2·g·m·x / |x|⁴")
+    @gravity.derivative("x", formula="−2·g·scale·m·x / |x|⁴")
     def _(g: Any, *, x: Any, m: Any, square: Any, scale: float) -> Any:
         return g * (-2.0 * scale) * m * x / (square * square)
 
-    @gravity.derivative("m", formula="g / |x|²")
+    @gravity.derivative("m", formula="g·scale / |x|²")
     def _(g: Any, *, square: Any, scale: float) -> Any:
         return g * scale / square
 

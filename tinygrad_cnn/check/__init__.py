@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tinygrad_cnn.check.errors import GradientMismatch, OpCheckError, OpGradientError
+from tinygrad_cnn.check.formula import FormulaError
 from tinygrad_cnn.check.gradients import check_gradients
 from tinygrad_cnn.check.report import GradientReport, InputReport, OperandReport, OpReport
 from tinygrad_cnn.support.modules import public
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tinygrad_cnn.check.ops import check_op
 
 __all__ = [
+    "FormulaError",
     "GradientMismatch",
     "GradientReport",
     "InputReport",

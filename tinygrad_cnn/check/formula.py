@@ -44,6 +44,7 @@ class FormulaError(ValueError):
 
     def __init__(self, text: str, place: int, message: str) -> None:
         self.place = place
+        self.reason = message
         before = sum(not unicodedata.combining(character) for character in text[:place])
         super().__init__(f"{message}\n  {text}\n  {' ' * before}^")
 
@@ -59,7 +60,7 @@ def parse(text: str, names: Iterable[str]) -> Tree:
     Examples
     --------
     >>> parse("g·2x", ["g", "x"])
-    ('·', ('·', ('name', 'g'), ('number', '2')), ('name', 'x'))
+    ('·', ('name', 'g'), ('·', ('number', '2'), ('name', 'x')))
     >>> parse("g·(1 − z²)", ["g", "x"])
     Traceback (most recent call last):
     tinygrad_cnn.check.formula.FormulaError: 'z' is none of g, x
@@ -149,6 +150,12 @@ class _Reader:
     def token(self) -> str:
         return self.tokens[self.next][0] if self.next < len(self.tokens) else ""
 
+    @property
+    def is_adjacent(self) -> bool:
+        """Whether no space precedes the next token."""
+        (last, start), (_, place) = self.tokens[self.next - 1 : self.next + 1]
+        return start + len(last) == place
+
     def error(self, expected: str) -> FormulaError:
         """Return the error for the next token."""
         token, place = self.token, len(self.text)
@@ -226,7 +233,10 @@ class _Reader:
             if self.token == "(":
                 return (token, *self.list("(", ")"))
             return (token, self.term() if self.token == "Σ" else self.factor())
-        return self.power(self.atom())
+        value = self.power(self.atom())
+        if value[0] == "number" and self.token in self.names and self.is_adjacent:  # as in g / 2x
+            return ("·", value, self.factor())
+        return value
 
     def power(self, base: Tree) -> Tree:
         while self.token and (self.token[0] in RAISED or self.token in ("ᵀ", "^", "repeated")):
@@ -277,7 +287,7 @@ def _tokens(text: str, names: Iterable[str], start: int = 0) -> list[tuple[str, 
     """Return the tokens of a text that begins at `start`, and where each begins."""
     known = sorted({*names, *FUNCTIONS, *WORDS}, key=len, reverse=True)
     powers = f"(?:[{''.join(RAISED)}]+|ᵀ)"
-    word = r"(?:(?![ˣʸᵇᵀ])[^\W\d_])+"
+    word = f"(?:(?![{''.join(RAISED)}ᵀ])[^\\W\\d_])+"
     number = r"\d+\.?\d*(?:e[−-]?\d+)?"
     pattern = "|".join([*map(_as_token, known), number, powers, word, r"\S"])
     return [(found[0], start + found.start()) for found in re.finditer(pattern, text)]

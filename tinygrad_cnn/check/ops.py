@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from tinygrad_cnn.check.cases import Inputs, cases_of, missing_calls
+from tinygrad_cnn.check.formula_properties import read_formulas
 from tinygrad_cnn.check.inputs import check_count, check_method
 from tinygrad_cnn.check.report import InputReport, OperandReport, OpReport
 from tinygrad_cnn.check.search import Search, parameter_of
@@ -63,6 +64,8 @@ def check_op(
         If a property fails, with the smallest failing call.
     OpGradientError
         If a derivative is wrong; also a `GradientMismatch`.
+    FormulaError
+        If a formula cannot be read; the message points at the character.
     TypeError
         If `op` is not an op.
     ValueError
@@ -105,6 +108,7 @@ def check_op(
         raise TypeError(f"check_op: of is {of!r}, expected a list of operands: [{of!r}]")
     if not op.operands:
         raise ValueError(f"check_op: {op.name} has no derivative")
+    read_formulas(op)
     chosen = cases_of(op, inputs)
     if not chosen:
         raise ValueError(f"check_op: {missing_calls(op)}")

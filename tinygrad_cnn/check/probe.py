@@ -89,12 +89,16 @@ class Probe:
         self, got: Sequence[Any], what: str, dtype: Any = np.float64, times: float = 1.0
     ) -> None:
         """Raise unless `got` equals `times` times the gradients, up to rounding."""
-        for i, (label, a, b) in enumerate(
-            zip(self.call.labels, got, self.gradients, strict=True), start=1
-        ):
-            self._compare(
-                i, a, times * b, f"the gradient for {label} {what}", "expected", label, dtype
-            )
+        for i, gradient in enumerate(got):
+            self.compare_gradient(i, gradient, what, dtype, times)
+
+    def compare_gradient(
+        self, i: int, got: Any, what: str, dtype: Any = np.float64, times: float = 1.0
+    ) -> None:
+        """Raise unless `got` equals `times` times the gradient for input `i`, up to rounding."""
+        label = self.call.labels[i]
+        what = f"the gradient for {label} {what}"
+        self._compare(i + 1, got, times * self.gradients[i], what, "expected", label, dtype)
 
     def compare_sum(self, got: Any, places: tuple[int, int], what: str) -> None:
         """Raise unless `got` equals the sum of the gradients for two inputs, up to rounding."""

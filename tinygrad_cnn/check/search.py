@@ -19,13 +19,14 @@ from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.cases import Case
 from tinygrad_cnn.check.derivative_properties import BACKWARD, FIRST_OF_RULES
 from tinygrad_cnn.check.errors import GradientMismatch, OpCheckError, OpGradientError
+from tinygrad_cnn.check.formula_properties import FORMULAS
 from tinygrad_cnn.check.forward_properties import FIRST_OF_FORWARD, FORWARD
 from tinygrad_cnn.check.gradients import check_gradients
 from tinygrad_cnn.check.large_calls import LARGE, Growth, enlarged, growths, largest, with_axes
 from tinygrad_cnn.check.probe import Probe, Properties
 from tinygrad_cnn.check.report import InputReport
 
-PROPERTIES: Properties = FIRST_OF_FORWARD | FIRST_OF_RULES | FORWARD | BACKWARD | LARGE
+PROPERTIES: Properties = FIRST_OF_FORWARD | FIRST_OF_RULES | FORWARD | BACKWARD | FORMULAS | LARGE
 RUNS = "it takes what its inputs strategy draws"
 BACKWARD_RUNS = "backward gives a gradient for each input, each time"
 DERIVATIVES = "backward is the derivative of the forward"
@@ -265,6 +266,7 @@ class Search:
             **FORWARD,
             DERIVATIVES: self._derivatives,
             **BACKWARD,
+            **FORMULAS,
         }
         self._try(call, promises)
 

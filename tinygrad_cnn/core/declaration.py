@@ -38,6 +38,15 @@ Strategies: TypeAlias = ModuleType
 """The module `tinygrad_cnn.check.strategies`, which the core does not import."""
 
 
+class Prose(str):
+    """A formula in words, which checks do not read: ``formula=Prose("x with its axes permuted")``.
+
+    `docs/formulas.md` describes the notation of other formulas.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Derivative:
     """The local derivative of an op with respect to the parameter `of`.
@@ -114,7 +123,6 @@ class Declaration(Generic[P]):
         functools.update_wrapper(self, forward)  # type: ignore[arg-type]  # an Op is callable
         self.name = forward.__name__
         self.forward = forward
-        self.formula = formula
         self.latex = latex
         self.equation = equation
         self.elementwise = elementwise
@@ -151,6 +159,7 @@ class Declaration(Generic[P]):
                     f"{', '.join(map(repr, get_args(known)))}"
                 )
         self.parameters = tuple(self.signature.parameters)
+        self.formula = formula or Prose(f"{self.name}({', '.join(self.parameters)})")
         for name in self.aliases:
             self._check_parameter(name)
         own = forward.__module__.startswith(_PACKAGE)
@@ -165,7 +174,7 @@ class Declaration(Generic[P]):
     # --- declaring -------------------------------------------------------------------------------
 
     def derivative(
-        self, of: str, *, formula: str, latex: str = "", equation: str = ""
+        self, of: str, *, formula: str = "", latex: str = "", equation: str = ""
     ) -> Callable[[Rule], Rule]:
         """Declare the derivative with respect to the parameter `of`.
 
@@ -187,7 +196,8 @@ class Declaration(Generic[P]):
                 raise TypeError(f"op {self.name}: a rule takes (g, *, names), not {came}")
             needs = tuple(p.name for p in kept)
             self._check_names("a derivative", needs)
-            self.derivatives[of] = Derivative(of, rule, needs, formula, latex, equation)
+            stated = formula or Prose(f"g·∂{self.name}/∂{of}")
+            self.derivatives[of] = Derivative(of, rule, needs, stated, latex, equation)
             self._sort_parameters()
             return rule
 

@@ -292,7 +292,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
 
 def op(
     *,
-    formula: str,
+    formula: str = "",
     latex: str = "",
     equation: str = "",
     elementwise: bool = False,
@@ -312,7 +312,8 @@ def op(
     Parameters
     ----------
     formula, latex : str
-        The forward as mathematics.
+        The forward as mathematics, in the notation of `docs/formulas.md`, which checks read. Words
+        are a `Prose`; by default, the formula is the call, such as "gelu(x)".
     equation : str
         The equation number in the text "CNNs From Scratch", such as ``"15"``.
     elementwise : bool

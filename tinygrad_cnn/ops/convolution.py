@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.core.declaration import Draw, Strategies
+from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import convolution as engine
@@ -90,12 +90,12 @@ def _(g: Array, *, w: Array, x_shape: Shape, static: Options) -> Array:
     return conv2d_input_gradient(g, w, x_shape, **static)
 
 
-@conv2d.derivative("w", formula="Σ over windows of g·x", latex=r"\sum_{\text{windows}} g\,x")
+@conv2d.derivative("w", formula=Prose("Σ over windows of g·x"), latex=r"\sum_{\text{windows}} g\,x")
 def _(g: Array, *, x: Array, w_shape: Shape, static: Options) -> Array:
     return conv2d_weight_gradient(g, x, w_shape, **static)
 
 
-@conv2d.derivative("bias", formula="Σ over windows of g", latex=r"\sum_{\text{windows}} g")
+@conv2d.derivative("bias", formula=Prose("Σ over windows of g"), latex=r"\sum_{\text{windows}} g")
 def _(g: Array) -> Array:
     return sum_over(g, (0, 2, 3))
 
@@ -146,13 +146,13 @@ def _(g: Array, *, w: Array, static: Options) -> Array:
     return conv2d(g, w, None, **static)
 
 
-@conv2d_input_gradient.derivative("w", formula="Σ over windows of u·g",
+@conv2d_input_gradient.derivative("w", formula=Prose("Σ over windows of u·g"),
                                   latex=r"\sum_{\text{windows}} u\,g")  # fmt: skip
 def _(g: Array, *, u: Array, w_shape: Shape, static: Options) -> Array:
     return conv2d_weight_gradient(u, g, w_shape, **static)
 
 
-@op(formula="Σ over windows of u·x", latex=r"\sum_{\text{windows}} u\,x")
+@op(formula=Prose("Σ over windows of u·x"), latex=r"\sum_{\text{windows}} u\,x")
 def conv2d_weight_gradient(
     u: Array,
     x: Array,
@@ -267,14 +267,14 @@ def _(g: Array, *, w: Array, x_shape: Shape, static: Options) -> Array:
     return getitem(dx, (..., slice(x_shape[2]), slice(x_shape[3])))
 
 
-@conv_transpose2d.derivative("w", formula="Σ over windows of x·g",
+@conv_transpose2d.derivative("w", formula=Prose("Σ over windows of x·g"),
                              latex=r"\sum_{\text{windows}} x\,g")  # fmt: skip
 def _(g: Array, *, x: Array, w_shape: Shape, static: Options) -> Array:
     x = _extended(x, static["stride"], static["output_padding"])
     return conv2d_weight_gradient(x, g, w_shape, **_of_convolution(static))
 
 
-@conv_transpose2d.derivative("bias", formula="Σ over windows of g",
+@conv_transpose2d.derivative("bias", formula=Prose("Σ over windows of g"),
                              latex=r"\sum_{\text{windows}} g")  # fmt: skip
 def _(g: Array) -> Array:
     return sum_over(g, (0, 2, 3))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.core.declaration import Draw, Strategies
+from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Array, Variable
@@ -44,7 +44,7 @@ def getitem(x: Array, index: Any) -> Array:
         raise IndexError(f"getitem: x has shape {np.shape(x)}: {error}") from None
 
 
-@getitem.derivative("x", formula="g put back into zeros", latex=r"\text{scatter}(g)")
+@getitem.derivative("x", formula=Prose("g put back into zeros"), latex=r"\text{scatter}(g)")
 def _(g: Array, *, index: Any, x_shape: Shape) -> Array:
     return put(g, index, x_shape)
 
@@ -56,7 +56,7 @@ def _(draw: Draw, s: Strategies) -> Any:
 
 
 @op(
-    formula="zeros with Σ of x at index",
+    formula=Prose("zeros with Σ of x at index"),
     latex=r"\text{scatter}(x)",
     integers="widened",
     selecting=True,
@@ -99,7 +99,7 @@ def _(draw: Draw, s: Strategies) -> Any:
 
 
 @op(
-    formula="x₁ ‖ x₂ ‖ …",
+    formula=Prose("x₁ ‖ x₂ ‖ …"),
     latex=r"[x_1, x_2, \dots]",
     sequence=True,
     integers="kept",
@@ -135,7 +135,7 @@ def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
         raise ValueError(f"concatenate: shapes {shapes} do not join along axis {axis}") from None
 
 
-@concatenate.derivative("arrays", formula="the parts of g", latex=r"g_{\text{part}}")
+@concatenate.derivative("arrays", formula=Prose("the parts of g"), latex=r"g_{\text{part}}")
 def _(g: Array, *, arrays_shape: list[Shape], axis: int | None) -> list[Array]:
     parts = []
     start = 0
@@ -158,7 +158,7 @@ def _(draw: Draw, s: Strategies) -> Any:
 
 
 @op(
-    formula="x₁, x₂, … along a new axis",
+    formula=Prose("x₁, x₂, … along a new axis"),
     latex=r"[x_1; x_2; \dots]",
     sequence=True,
     integers="kept",
@@ -188,7 +188,7 @@ def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
         raise ValueError(f"stack: shapes {shapes} do not stack along axis {axis}") from None
 
 
-@stack.derivative("arrays", formula="the slices of g", latex=r"g_{\text{slice}}")
+@stack.derivative("arrays", formula=Prose("the slices of g"), latex=r"g_{\text{slice}}")
 def _(g: Array, *, arrays_shape: list[Shape], axis: int, y_shape: Shape) -> list[Array]:
     before = (slice(None),) * (axis % len(y_shape))
     return [getitem(g, (*before, i)) for i in range(len(arrays_shape))]
@@ -202,7 +202,9 @@ def _(draw: Draw, s: Strategies) -> Any:
     return {"arrays": [draw(s.arrays(shape)) for _ in range(count)], "axis": axis}
 
 
-@op(formula="x with a border", latex=r"\operatorname{pad} x", integers="kept", selecting=True)
+@op(
+    formula=Prose("x with a border"), latex=r"\operatorname{pad} x", integers="kept", selecting=True
+)
 def pad(x: Array, widths: Any = 0, value: float = 0.0) -> Array:
     """Return `x` with a constant border.
 
@@ -243,7 +245,7 @@ def pad(x: Array, widths: Any = 0, value: float = 0.0) -> Array:
         ) from None
 
 
-@pad.derivative("x", formula="g without the border", latex=r"\operatorname{crop} g")
+@pad.derivative("x", formula=Prose("g without the border"), latex=r"\operatorname{crop} g")
 def _(g: Array, *, widths: Any, x_shape: Shape) -> Array:
     pairs = np.broadcast_to(widths, (len(x_shape), 2))
     inner = tuple(slice(a, a + n) for a, n in zip(pairs[:, 0].tolist(), x_shape, strict=True))

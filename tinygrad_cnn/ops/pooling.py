@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.core.declaration import Draw, Strategies
+from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import pooling as engine
@@ -18,7 +18,7 @@ from tinygrad_cnn.ops.shape import Options, Shape
 
 
 @op(
-    formula="max of x under each window",
+    formula=Prose("max of x under each window"),
     latex=r"\max_{\text{window}} x",
     integers="kept",
     role="pooling",
@@ -84,7 +84,7 @@ def winner(x: Array, y: Array, static: Options) -> Array:
     return engine.winner(np.real(x), np.real(y), _windows("maxpool", np.shape(x), **static))
 
 
-@maxpool.derivative("x", formula="g at the first maximum of its window, else 0",
+@maxpool.derivative("x", formula=Prose("g at the first maximum of its window, else 0"),
                     latex=r"g\,[x = \max_{\text{window}} x]")  # fmt: skip
 def _(g: Array, *, winner: Array, x_shape: Shape, static: Options) -> Array:
     return scatter_windows(g, winner, x_shape, **static)
@@ -102,7 +102,7 @@ def _(draw: Draw, s: Strategies) -> Any:
 
 
 @op(
-    formula="x at the chosen cell of each window",
+    formula=Prose("x at the chosen cell of each window"),
     latex=r"x_{\text{winner}}",
     integers="kept",
     selecting=True,
@@ -144,7 +144,9 @@ def gather_windows(
     return engine.gather(x, _checked_winner(name, winner, at), at)
 
 
-@gather_windows.derivative("x", formula="g put at the chosen cells", latex=r"\text{scatter}(g)")
+@gather_windows.derivative(
+    "x", formula=Prose("g put at the chosen cells"), latex=r"\text{scatter}(g)"
+)
 def _(g: Array, *, winner: Array, x_shape: Shape, static: Options) -> Array:
     return scatter_windows(g, winner, x_shape, **static)
 
@@ -156,7 +158,7 @@ def _(draw: Draw, s: Strategies) -> Any:
 
 
 @op(
-    formula="zeros with Σ of u at the chosen cells",
+    formula=Prose("zeros with Σ of u at the chosen cells"),
     latex=r"\text{scatter}(u)",
     integers="widened",
     selecting=True,
@@ -192,7 +194,7 @@ def scatter_windows(
     return engine.scatter(u, _checked_winner(name, winner, at), at)
 
 
-@scatter_windows.derivative("u", formula="g at the chosen cells", latex=r"g_{\text{winner}}")
+@scatter_windows.derivative("u", formula=Prose("g at the chosen cells"), latex=r"g_{\text{winner}}")
 def _(g: Array, *, winner: Array, static: Options) -> Array:
     return gather_windows(g, winner, **static)
 
@@ -206,7 +208,7 @@ def _(draw: Draw, s: Strategies) -> Any:
 
 
 @op(
-    formula="mean of x under each window",
+    formula=Prose("mean of x under each window"),
     latex=r"\frac1k \sum_{\text{window}} x",
     role="pooling",
     kind="average-pooling",
@@ -254,7 +256,7 @@ def avgpool(
     return engine.average(x, at, count_include_pad)
 
 
-@avgpool.derivative("x", formula="g / k shared over the window", latex=r"\frac{g}{k}")
+@avgpool.derivative("x", formula=Prose("g / k shared over the window"), latex=r"\frac{g}{k}")
 def _(g: Array, *, x_shape: Shape, static: Options) -> Array:
     return avgpool_gradient(g, x_shape, **static)
 
@@ -265,7 +267,7 @@ def _(draw: Draw, s: Strategies) -> Any:
     return {"x": draw(s.arrays(at.x)), **at.options}
 
 
-@op(formula="u / k shared over each window", latex=r"\frac{u}{k}")
+@op(formula=Prose("u / k shared over each window"), latex=r"\frac{u}{k}")
 def avgpool_gradient(
     u: Array,
     shape: Shape,
@@ -291,7 +293,7 @@ def avgpool_gradient(
     return engine.average_gradient(u, at, count_include_pad)
 
 
-@avgpool_gradient.derivative("u", formula="mean of g under each window",
+@avgpool_gradient.derivative("u", formula=Prose("mean of g under each window"),
                              latex=r"\frac1k \sum_{\text{window}} g")  # fmt: skip
 def _(g: Array, *, static: Options) -> Array:
     return avgpool(g, **static)

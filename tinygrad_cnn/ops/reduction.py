@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinygrad_cnn.core.declaration import Draw, Strategies
+from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import reduction as engine
@@ -102,7 +102,7 @@ def first_maximum(x: Array, axis: Axis) -> Array:
     return _first(np.argmax, np.real(x), axis)
 
 
-@max.derivative("x", formula="g at the first maximum, else 0", latex=r"g\,[x = \max x]")
+@max.derivative("x", formula=Prose("g at the first maximum, else 0"), latex=r"g\,[x = \max x]")
 def _(g: Array, *, first_maximum: Array, x_shape: Shape, axis: Axis) -> Array:
     return masked(_spread(g, x_shape, axis), first_maximum)
 
@@ -128,7 +128,7 @@ def first_minimum(x: Array, axis: Axis) -> Array:
     return _first(np.argmin, np.real(x), axis)
 
 
-@min.derivative("x", formula="g at the first minimum, else 0", latex=r"g\,[x = \min x]")
+@min.derivative("x", formula=Prose("g at the first minimum, else 0"), latex=r"g\,[x = \min x]")
 def _(g: Array, *, first_minimum: Array, x_shape: Shape, axis: Axis) -> Array:
     return masked(_spread(g, x_shape, axis), first_minimum)
 

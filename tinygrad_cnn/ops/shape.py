@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.core.declaration import Draw, Strategies
+from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import layout, reduction
@@ -19,7 +19,7 @@ Options = dict[str, Any]  # the static arguments of a call, by name
 
 
 @op(
-    formula="x reshaped",
+    formula=Prose("x reshaped"),
     latex=r"\operatorname{reshape} x",
     integers="kept",
     role="reshaping",
@@ -56,7 +56,7 @@ def reshape(x: Array, shape: int | Sequence[int] = (-1,)) -> Array:
         ) from None
 
 
-@reshape.derivative("x", formula="g reshaped back", latex=r"\operatorname{reshape}^{-1} g")
+@reshape.derivative("x", formula=Prose("g reshaped back"), latex=r"\operatorname{reshape}^{-1} g")
 def _(g: Array, *, x_shape: Shape) -> Array:
     return reshape(g, x_shape)
 
@@ -69,7 +69,7 @@ def _(draw: Draw, s: Strategies) -> Any:
 
 
 @op(
-    formula="x with its axes permuted",
+    formula=Prose("x with its axes permuted"),
     latex=r"x^{\mathsf T}",
     integers="kept",
     letter="f",
@@ -104,7 +104,7 @@ def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
         ) from None
 
 
-@transpose.derivative("x", formula="g permuted back", latex=r"g^{\mathsf T}")
+@transpose.derivative("x", formula=Prose("g permuted back"), latex=r"g^{\mathsf T}")
 def _(g: Array, *, axes: Sequence[int] | None) -> Array:
     if axes is None:
         return transpose(g)
@@ -125,7 +125,7 @@ def _(draw: Draw, s: Strategies) -> Any:
 
 
 @op(
-    formula="x repeated to a larger shape",
+    formula=Prose("x repeated to a larger shape"),
     latex=r"\operatorname{broadcast} x",
     integers="kept",
     selecting=True,
@@ -153,7 +153,9 @@ def broadcast_to(x: Array, shape: int | Sequence[int]) -> Array:
         ) from None
 
 
-@broadcast_to.derivative("x", formula="Σ of g over the repeats", latex=r"\sum_{\text{repeats}} g")
+@broadcast_to.derivative(
+    "x", formula=Prose("Σ of g over the repeats"), latex=r"\sum_{\text{repeats}} g"
+)
 def _(g: Array, *, x_shape: Shape) -> Array:
     return sum_to(g, x_shape)
 
@@ -165,7 +167,7 @@ def _(draw: Draw, s: Strategies) -> Any:
 
 
 @op(
-    formula="Σ of x over broadcast axes",
+    formula=Prose("Σ of x over broadcast axes"),
     latex=r"\sum_{\text{repeats}} x",
     integers="widened",
     selecting=True,
@@ -211,7 +213,7 @@ def _(draw: Draw, s: Strategies) -> Any:
     return {"x": draw(s.arrays(np.broadcast_shapes(shape, other))), "shape": shape}
 
 
-@op(formula="x reversed", latex=r"\operatorname{flip} x", integers="kept", selecting=True)
+@op(formula=Prose("x reversed"), latex=r"\operatorname{flip} x", integers="kept", selecting=True)
 def flip(x: Array, axis: int | Sequence[int] | None = None) -> Array:
     """Return `x` reversed along `axis` (default: every axis).
 
@@ -229,7 +231,7 @@ def flip(x: Array, axis: int | Sequence[int] | None = None) -> Array:
         ) from None
 
 
-@flip.derivative("x", formula="g reversed", latex=r"\operatorname{flip} g")
+@flip.derivative("x", formula=Prose("g reversed"), latex=r"\operatorname{flip} g")
 def _(g: Array, *, axis: int | Sequence[int] | None) -> Array:
     return flip(g, axis)
 
