@@ -188,8 +188,9 @@ class CompiledDeclaration(Declaration[P]):
 def _owned(value: Array, arrays: list[Any]) -> Array:
     """Return an intermediate, copied if it is part of an argument, which its owner may change."""
     for array in arrays:
-        for part in array if isinstance(array, list) else [array]:
-            if isinstance(part, np.ndarray) and np.may_share_memory(value, part):
+        for part in array if isinstance(array, list) else (array,):
+            within = value.base is not None and isinstance(part, np.ndarray)
+            if value is part or (within and np.may_share_memory(value, part)):
                 return value.copy()
     return value
 

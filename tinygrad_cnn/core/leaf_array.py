@@ -93,7 +93,7 @@ def _writing(name: str) -> Callable[..., Any]:
         return getattr(self._writable(), name)(*args, **kwargs)
 
     method.__name__ = name
-    method.__doc__ = getattr(np.ndarray, name).__doc__
+    method.__doc__ = f"Call `numpy.ndarray.{name}`, and mark the leaf as changed."
     return method
 
 
