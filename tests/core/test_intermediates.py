@@ -92,6 +92,7 @@ def test_only_what_a_wanted_rule_asks_for_is_saved() -> None:
     op = gravity()
     x, m = leaves()
     assert op.derivatives["x"].needs == ("x", "m", "square", "scale")
+    assert op.reads("m") == {"square", "size", "x", "scale"}
     node = op(X, m).node
     # square for the rule; x to compute it again, through size, which no rule asks for
     assert node.plan.names == ("square", "scale", "x")

@@ -191,6 +191,21 @@ def test_a_call_that_cannot_be_made_again_has_no_local_derivative():
     assert local_derivative(tg.tanh, "x", {"x": x}, {"unknown": 1}, np.tanh(x)) is None
 
 
+@pytest.mark.usefixtures("ops_of_its_own")
+def test_a_rule_that_reads_only_an_intermediate_is_not_constant():
+    @tg.op(formula="x²")
+    def squared(x, *, double=...):
+        return x * double / 2.0
+
+    @squared.intermediate
+    def double(x):
+        return 2.0 * x
+
+    squared.derivative("x", formula="2·g·x")(lambda g, *, double: g * double)
+    x = np.arange(128.0)
+    assert local_derivative(squared, "x", {"x": x}, {}, squared(x)) is None
+
+
 def test_looking_at_local_derivatives_is_seen_by_no_observer():
     x = tg.Tensor([0.5], requires_grad=True)
     with tg.trace() as trace:

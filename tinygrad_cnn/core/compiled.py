@@ -84,15 +84,22 @@ class CompiledDeclaration(Declaration[P]):
         Examples
         --------
         >>> import tinygrad_cnn as tg
-        >>> print(tg.softmax.source())
-        def bind(x, axis, temperature):
-            return [x, axis, temperature], [x]
+        >>> @tg.op(formula="x³", elementwise=True)
+        ... def cube(x):
+        ...     return x * x * x
+        >>> @cube.derivative("x", formula="g·3x²")
+        ... def _(g, *, x):
+        ...     return g * (3.0 * x * x)
+        >>> print(cube.source())
+        def bind(x):
+            return [x], [x]
         <BLANKLINE>
         def read_for_x(arguments, arrays, y, shared):
-            return [y, kept(arguments[1], arrays[1]), kept(arguments[2], arrays[2])]
+            return [kept(arguments[0], arrays[0])]
         <BLANKLINE>
         def derivative_x(g, kept):
-            return rule(g, y=kept[0], axis=kept[1], temperature=kept[2])
+            return rule(g, x=kept[0])
+        >>> del tg.OPS["cube"]
         """
         if self.operands:
             self._plan(-1)  # for all of them

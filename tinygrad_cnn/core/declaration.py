@@ -254,12 +254,13 @@ class Declaration(Generic[P]):
     def intermediate(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Declare a differentiable value that the forward and the rules share.
 
-        Both request it by the name of `function`, as a keyword-only argument. The arguments of
-        `function` are parameters of the op, their shapes, or earlier intermediates. Each call
-        computes the value before the forward, and saves it if a rule that is wanted asks for it.
-        With ``create_graph=True`` a sweep computes it again from Tensors, so write it with
-        operators and ops, as a rule. (A residual may be any function, because it is constant
-        almost everywhere.)
+        Both request it by the name of `function`, as a keyword-only argument: in the forward with
+        the default ``...``, so that type checkers accept calls without it. The arguments of
+        `function` are parameters of the op, their shapes, or earlier intermediates.
+
+        Each call computes the value before the forward, and saves it if a wanted rule requests it.
+        With ``create_graph=True`` a sweep computes it again from Tensors. So write it, like a rule,
+        with operators and ops; only a residual, which is constant almost everywhere, needs none.
 
         Raises
         ------
@@ -270,7 +271,7 @@ class Declaration(Generic[P]):
         --------
         >>> import tinygrad_cnn as tg
         >>> @tg.op(formula="√(1 + x²)", elementwise=True)
-        ... def arc(x, *, root):
+        ... def arc(x, *, root=...):
         ...     return root
         >>> @arc.intermediate
         ... def root(x):
