@@ -17,7 +17,7 @@ import tinygrad_cnn as tg
 from tinygrad_cnn import nn, optim
 
 
-@tg.op(formula="x·σ(x)", latex=r"x\,\sigma(x)", elementwise=True)
+@tg.op(formula="x·σ(x)", latex=r"x\,\sigma(x)", elementwise=True, role="activation")
 def swish(x: np.ndarray) -> np.ndarray:
     return x * tg.sigmoid(x)
 

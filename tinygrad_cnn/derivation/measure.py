@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from inspect import Parameter
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,13 @@ def _squares(edge: Edge, factors: list[str]) -> Array:
     """
     node = edge.node
     kept = kept_by(node)
-    arguments: dict[str, Any] = {name: np.asarray(_array(kept[name])) ** 2 for name in factors}
+    parents = dict(zip(node.op.operands, node.parents, strict=True))
+    arguments: dict[str, Any] = {  # a bias adds nothing
+        name: np.zeros(() if parent is None else parent.shape, node.dtype)
+        for name, parent in parents.items()
+        if node.op.signature.parameters[name].default is Parameter.empty
+    }
+    arguments |= {name: np.asarray(_array(kept[name])) ** 2 for name in factors}
     arguments[edge.derivative.of] = np.ones(edge.target.shape, node.dtype)
     result: Array = node.op.forward(**arguments, **options_of(node))
     return result

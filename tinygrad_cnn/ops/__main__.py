@@ -1,9 +1,13 @@
-"""The table of ops in the docs, from their declarations: ``python -m tinygrad_cnn.ops``."""
+"""The table of ops in the docs, from their declarations: ``python -m tinygrad_cnn.ops``.
+
+Modules with ops of your own may follow: ``python -m tinygrad_cnn.ops my_ops``.
+"""
 
 from __future__ import annotations
 
 import inspect
 import sys
+from importlib import import_module
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.core.op import Op
@@ -17,20 +21,23 @@ an op, such as `tg.conv2d.__doc__`, has shapes, errors and an example.
 """
 
 
-def table() -> str:
-    """Return the page: a table of forwards and derivatives per family of ops."""
+def table(*modules: str) -> str:
+    """Return the page: a table of forwards and derivatives per family of ops.
+
+    The families are the package's own, and `modules` that have been imported.
+    """
     families: dict[str, list[Op[..., object]]] = {}
     for op in tg.OPS.values():
-        if op.__module__.startswith("tinygrad_cnn.ops."):
-            families.setdefault(op.__module__.removeprefix("tinygrad_cnn.ops."), []).append(op)
+        if op.__module__.startswith("tinygrad_cnn.ops.") or op.__module__ in modules:
+            families.setdefault(op.__module__, []).append(op)
     parts = [HEAD]
     for family in sorted(families):
-        module = sys.modules[f"tinygrad_cnn.ops.{family}"]
-        parts.append(f"\n## {family}\n\n{inspect.getdoc(module)}\n\n")
+        name = family.removeprefix("tinygrad_cnn.ops.")
+        parts.append(f"\n## {name}\n\n{inspect.getdoc(sys.modules[family]) or ''}\n\n")
         parts.append("| op | computes | derivative | |\n| --- | --- | --- | --- |\n")
         for op in families[family]:
-            name = f"`{op.name}({', '.join(op.parameters)})`"
-            parts.append(f"| {name} | {_cell(op.formula, op.equation)} | | |\n")
+            call = f"`{op.name}({', '.join(op.parameters)})`"
+            parts.append(f"| {call} | {_cell(op.formula, op.equation)} | | |\n")
             for rule in op.derivatives.values():
                 parts.append(f"| | | for {rule.of} | {_cell(rule.formula, rule.equation)} |\n")
     return "".join(parts)
@@ -44,4 +51,6 @@ def _cell(formula: str, equation: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(table())
+    for module in sys.argv[1:]:
+        import_module(module)
+    sys.stdout.write(table(*sys.argv[1:]))
