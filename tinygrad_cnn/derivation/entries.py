@@ -11,12 +11,12 @@ import numpy as np
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.derivation.paths import Edge
 from tinygrad_cnn.derivation.symbols import kept_by, options_of
-from tinygrad_cnn.ops.entries import Index, Letters, Local, shared_axes
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, shared_axes
 
 __all__ = ["entry_of", "without_gradient"]
 
 
-def entry_of(edge: Edge, y: Index, letters: Letters) -> Local | None:
+def entry_of(edge: Edge, y: Index, letters: Letters) -> LocalEntry | None:
     """Return the index of an edge's argument and the formula; None if the op declares none."""
     op, of = edge.node.op, edge.derivative.of
     if op.elementwise:
@@ -24,7 +24,7 @@ def entry_of(edge: Edge, y: Index, letters: Letters) -> Local | None:
     if of not in op.entries:
         return None
     names = [*inspect.signature(op.entries[of]).parameters][2:]
-    found: Local | None = op.entries[of](y, letters, **{n: _value(edge, n) for n in names})
+    found: LocalEntry | None = op.entries[of](y, letters, **{n: _value(edge, n) for n in names})
     return found
 
 

@@ -12,7 +12,7 @@ from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.ops.arithmetic import exp, masked
-from tinygrad_cnn.ops.entries import Index, Letters, Local, at, equal
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, equal
 from tinygrad_cnn.ops.reduction import log_total
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import Shape
@@ -315,13 +315,13 @@ def _cooled(x: Array, temperature: float) -> Array:
 
 
 @softmax.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape, axis: int, temperature: float) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: int, temperature: float) -> LocalEntry:
     x, same = _along(y, letters, x_shape, axis)
     return x, _over(f"{at('y', y)}·({same} − {at('y', x)})", temperature)
 
 
 @log_softmax.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape, axis: int, temperature: float) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: int, temperature: float) -> LocalEntry:
     x, same = _along(y, letters, x_shape, axis)
     return x, _over(f"({same} − exp({at('y', x)}))", temperature)
 

@@ -17,7 +17,7 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import convolution as engine
 from tinygrad_cnn.engine.windows import Padding, Pair, Windows, pair, windows
-from tinygrad_cnn.ops.entries import Index, Letters, Local, at, equal, place
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, equal, place
 from tinygrad_cnn.ops.indexing import getitem, pad
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import Options, Shape
@@ -425,7 +425,7 @@ def _transposed_shape(
 
 
 @conv2d.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape, w_shape: Shape, static: Options) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape, w_shape: Shape, static: Options) -> LocalEntry:
     x, w, inside, padded = _factors(y, letters, x_shape, w_shape, static)
     weight = "·".join([at("w", w), *inside])
     if not padded:
@@ -436,14 +436,14 @@ def _(y: Index, letters: Letters, *, x_shape: Shape, w_shape: Shape, static: Opt
 
 
 @conv2d.entry("w")
-def _(y: Index, letters: Letters, *, x_shape: Shape, w_shape: Shape, static: Options) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape, w_shape: Shape, static: Options) -> LocalEntry:
     x, w, inside, _ = _factors(y, letters, x_shape, w_shape, static)
     return w, "·".join([at("x", x), *inside])
 
 
 @conv2d.entry("bias")
 @conv_transpose2d.entry("bias")
-def _(y: Index, letters: Letters) -> Local:
+def _(y: Index, letters: Letters) -> LocalEntry:
     return y[1:2], "1"
 
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-__all__ = ["Index", "Letters", "Local", "at", "equal", "place", "shared_axes"]
+__all__ = ["Index", "Letters", "LocalEntry", "at", "equal", "place", "shared_axes"]
 
 Shape: TypeAlias = tuple[int, ...]
 Index: TypeAlias = tuple[str, ...]
 """A letter or an expression for each axis; empty for an axis of length 1."""
 
-Local: TypeAlias = tuple[Index, str]
+LocalEntry: TypeAlias = tuple[Index, str]
 """The index of the argument, and the formula."""
 
 ORDER = "ikjplmorstuvhe"

@@ -13,7 +13,7 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import reduction
-from tinygrad_cnn.ops.entries import Index, Letters, Local, equal, place
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, equal, place
 from tinygrad_cnn.ops.shape import Shape, reshape
 
 
@@ -295,7 +295,7 @@ def _names_each_once(index: Any) -> bool:
 
 
 @getitem.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape, index: Any) -> Local | None:
+def _(y: Index, letters: Letters, *, x_shape: Shape, index: Any) -> LocalEntry | None:
     parts = index if isinstance(index, tuple) else (index,)
     if not all(map(_is_step, parts)):
         return None
@@ -327,7 +327,9 @@ def _is_step(part: Any) -> bool:
 
 
 @concatenate.entry("arrays")
-def _(y: Index, letters: Letters, *, arrays_shape: list[Shape], position: int, axis: int) -> Local:
+def _(
+    y: Index, letters: Letters, *, arrays_shape: list[Shape], position: int, axis: int
+) -> LocalEntry:
     axis %= len(y)
     before = sum(shape[axis] for shape in arrays_shape[:position])
     fresh = letters.fresh(arrays_shape[position][axis])
@@ -335,6 +337,6 @@ def _(y: Index, letters: Letters, *, arrays_shape: list[Shape], position: int, a
 
 
 @stack.entry("arrays")
-def _(y: Index, letters: Letters, *, position: int, axis: int) -> Local:
+def _(y: Index, letters: Letters, *, position: int, axis: int) -> LocalEntry:
     axis %= len(y)
     return (*y[:axis], *y[axis + 1 :]), equal(y[axis], str(position))

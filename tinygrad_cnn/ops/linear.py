@@ -11,7 +11,7 @@ from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import threads as engine
-from tinygrad_cnn.ops.entries import Index, Letters, Local, at, shared_axes
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, shared_axes
 from tinygrad_cnn.ops.shape import Shape, reshape, sum_to, transpose
 
 
@@ -187,30 +187,30 @@ def _turned(x: Array) -> Array:
 
 
 @linear.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape) -> LocalEntry:
     p = letters.fresh(x_shape[-1])
     return (*y[:-1], p), at("w", (y[-1], p))
 
 
 @linear.entry("w")
-def _(y: Index, letters: Letters, *, w_shape: Shape) -> Local:
+def _(y: Index, letters: Letters, *, w_shape: Shape) -> LocalEntry:
     p = letters.fresh(w_shape[-1])
     return (y[-1], p), at("x", (*y[:-1], p))
 
 
 @linear.entry("bias")
-def _(y: Index, letters: Letters) -> Local:
+def _(y: Index, letters: Letters) -> LocalEntry:
     return y[-1:], "1"
 
 
 @matmul.entry("a")
-def _(y: Index, letters: Letters, *, a_shape: Shape, b_shape: Shape) -> Local:
+def _(y: Index, letters: Letters, *, a_shape: Shape, b_shape: Shape) -> LocalEntry:
     a, b = _factors(y, letters, a_shape, b_shape)
     return a, at("b", b)
 
 
 @matmul.entry("b")
-def _(y: Index, letters: Letters, *, a_shape: Shape, b_shape: Shape) -> Local:
+def _(y: Index, letters: Letters, *, a_shape: Shape, b_shape: Shape) -> LocalEntry:
     a, b = _factors(y, letters, a_shape, b_shape)
     return b, at("a", a)
 

@@ -14,7 +14,7 @@ from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.ops.activation import log_softmax
 from tinygrad_cnn.ops.arithmetic import exp
-from tinygrad_cnn.ops.entries import Index, Letters, Local, at
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
 from tinygrad_cnn.ops.shape import Shape, reshape
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
@@ -369,22 +369,22 @@ def _share(shape: Shape, reduction: Reduction) -> int:
 
 
 @mse.entry("prediction")
-def _(y: Index, letters: Letters, *, prediction_shape: Shape, reduction: Reduction) -> Local:
+def _(y: Index, letters: Letters, *, prediction_shape: Shape, reduction: Reduction) -> LocalEntry:
     return _difference("prediction", "target", y, letters, prediction_shape, reduction, "2·")
 
 
 @mse.entry("target")
-def _(y: Index, letters: Letters, *, target_shape: Shape, reduction: Reduction) -> Local:
+def _(y: Index, letters: Letters, *, target_shape: Shape, reduction: Reduction) -> LocalEntry:
     return _difference("target", "prediction", y, letters, target_shape, reduction, "2·")
 
 
 @squared_error.entry("prediction")
-def _(y: Index, letters: Letters, *, prediction_shape: Shape, reduction: Reduction) -> Local:
+def _(y: Index, letters: Letters, *, prediction_shape: Shape, reduction: Reduction) -> LocalEntry:
     return _difference("prediction", "target", y, letters, prediction_shape, reduction)
 
 
 @squared_error.entry("target")
-def _(y: Index, letters: Letters, *, target_shape: Shape, reduction: Reduction) -> Local:
+def _(y: Index, letters: Letters, *, target_shape: Shape, reduction: Reduction) -> LocalEntry:
     return _difference("target", "prediction", y, letters, target_shape, reduction)
 
 
@@ -397,7 +397,7 @@ def _(
     target: Array,
     reduction: Reduction,
     axis: int | None,
-) -> Local | None:
+) -> LocalEntry | None:
     if class_axis(logits_shape, axis) != len(logits_shape) - 1:
         return None  # S runs over the last axis
     target = np.asarray(target)
@@ -419,7 +419,7 @@ def _difference(
     shape: Shape,
     reduction: Reduction,
     factor: str = "",
-) -> Local:
+) -> LocalEntry:
     x = y if reduction == "none" else letters.index(shape)
     return x, _shared(f"{at(own, x)} − {at(other, x)}", _share(shape, reduction), factor)
 

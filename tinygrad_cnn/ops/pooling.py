@@ -12,7 +12,7 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import pooling as engine
 from tinygrad_cnn.engine.windows import Pair, Windows, pair, windows
-from tinygrad_cnn.ops.entries import Index, Letters, Local, at, place
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, place
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.shape import Options, Shape
 
@@ -396,7 +396,7 @@ def _checked_winner(name: str, winner: Array, at: Windows) -> Array:
 
 @maxpool.entry("x")
 @gather_windows.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape) -> LocalEntry:
     x = (*y[:2], *(letters.fresh(n) for n in x_shape[2:]))
     return x, f"[{at('y', y)} took {at('x', x)}]"
 
@@ -411,7 +411,7 @@ def _(
     stride: Pair | None,
     padding: Pair,
     ceil_mode: bool,
-) -> Local | None:
+) -> LocalEntry | None:
     on = _windows("avgpool", x_shape, kernel_size, stride, padding, 1, ceil_mode, True)
     if on.rows.before or on.columns.before or ceil_mode or 1 in x_shape[2:]:
         return None

@@ -13,7 +13,7 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import reduction as engine
 from tinygrad_cnn.ops.arithmetic import exp, masked, where
-from tinygrad_cnn.ops.entries import Index, Letters, Local, at
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
 from tinygrad_cnn.ops.shape import Shape, broadcast_to, reshape
 
 Axis: TypeAlias = int | tuple[int, ...] | None
@@ -231,25 +231,25 @@ def _first(choose: Callable[..., Array], x: Array, axis: Axis) -> Array:
 
 
 @sum.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool) -> LocalEntry:
     return _reduced(y, letters, x_shape, axis, keepdims), "1"
 
 
 @mean.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool) -> LocalEntry:
     count = _count(x_shape, axis)
     return _reduced(y, letters, x_shape, axis, keepdims), f"1 / {count}" if count > 1 else "1"
 
 
 @max.entry("x")
 @min.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool) -> LocalEntry:
     x = _reduced(y, letters, x_shape, axis, keepdims)
     return x, f"[{at('y', y)} took {at('x', x)}]"
 
 
 @logsumexp.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool) -> LocalEntry:
     x = _reduced(y, letters, x_shape, axis, keepdims)
     return x, f"exp({at('x', x)} − {at('y', y)})"
 

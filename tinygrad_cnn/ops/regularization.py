@@ -11,7 +11,7 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.ops.arithmetic import astype, sqrt
-from tinygrad_cnn.ops.entries import Index, Letters, Local, at
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import Shape, reshape
@@ -194,7 +194,7 @@ def _along(values: Array, x: Array) -> Array:
 
 
 @batch_norm.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape) -> LocalEntry:
     """Return the plain derivative; the channel index is shared, as channels are independent."""
     fresh = (letters.fresh(n) for n in (x_shape[0], *x_shape[2:]))
     x = (next(fresh), y[1], *fresh)
@@ -202,5 +202,5 @@ def _(y: Index, letters: Letters, *, x_shape: Shape) -> Local:
 
 
 @batch_norm.entry("bias")
-def _(y: Index, letters: Letters) -> Local:
+def _(y: Index, letters: Letters) -> LocalEntry:
     return y[1:2], "1"

@@ -12,7 +12,7 @@ from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import layout, reduction
-from tinygrad_cnn.ops.entries import Index, Letters, Local, equal, place, shared_axes
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, equal, place, shared_axes
 
 Shape = tuple[int, ...]
 Options = dict[str, Any]  # the static arguments of a call, by name
@@ -246,7 +246,7 @@ def _(draw: Draw, s: Strategies) -> Any:
 
 
 @reshape.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape, y_shape: Shape) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape, y_shape: Shape) -> LocalEntry:
     old, new = x_shape, y_shape
     same = 0
     while same < min(len(old), len(new)) and old[same] == new[same]:
@@ -265,25 +265,27 @@ def _flat(index: Index, shape: Shape) -> str:
 
 
 @transpose.entry("x")
-def _(y: Index, letters: Letters, *, axes: Sequence[int] | None) -> Local:
+def _(y: Index, letters: Letters, *, axes: Sequence[int] | None) -> LocalEntry:
     order = [a % len(y) for a in (range(len(y))[::-1] if axes is None else axes)]
     return tuple(y[order.index(a)] for a in range(len(y))), "1"
 
 
 @broadcast_to.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape) -> LocalEntry:
     return shared_axes(y, x_shape), "1"
 
 
 @sum_to.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape, y_shape: Shape) -> Local:
+def _(y: Index, letters: Letters, *, x_shape: Shape, y_shape: Shape) -> LocalEntry:
     gone = len(x_shape) - len(y)
     axes = zip(("",) * gone + y, (1,) * gone + y_shape, x_shape, strict=True)
     return tuple(letters.fresh(n) if kept != n else letter for letter, kept, n in axes), "1"
 
 
 @flip.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape, axis: int | Sequence[int] | None) -> Local:
+def _(
+    y: Index, letters: Letters, *, x_shape: Shape, axis: int | Sequence[int] | None
+) -> LocalEntry:
     axes = range(len(y)) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
     turned = {a % len(y) for a in axes}
     return tuple(
