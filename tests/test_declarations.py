@@ -133,7 +133,7 @@ def _(g, *, x):
     return g * (s + 1.702 * x * s * (1 - s))
 
 
-@tg.op(formula="min(max(0, x), 6)", elementwise=True, role="activation", dead_at=0.0)
+@tg.op(formula="min(max(0, x), 6)", elementwise=True, role="activation", dead_at_zero=True)
 def own_relu6(x):
     return np.minimum(np.maximum(x, 0), 6)
 

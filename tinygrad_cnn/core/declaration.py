@@ -81,7 +81,7 @@ class Declaration(Generic[P]):
     Attributes
     ----------
     name, formula, latex, equation, elementwise, complex_step, sequence, integers, role, kind,
-    letter, aliases, selecting, dead_at, saturates_at
+    letter, aliases, selecting, dead_at_zero, saturates_at
         As declared with `op`.
     forward : callable
         The computation, from arrays to an array.
@@ -117,7 +117,7 @@ class Declaration(Generic[P]):
         letter: str,
         aliases: Mapping[str, str] | None,
         selecting: bool,
-        dead_at: float | None,
+        dead_at_zero: bool,
         saturates_at: tuple[float, float] | None,
     ) -> None:
         functools.update_wrapper(self, forward)  # type: ignore[arg-type]  # an Op is callable
@@ -133,7 +133,7 @@ class Declaration(Generic[P]):
         self.letter = letter
         self.aliases = dict(aliases or {})
         self.selecting = selecting
-        self.dead_at = dead_at
+        self.dead_at_zero = dead_at_zero
         self.saturates_at = saturates_at
         self.derivatives: dict[str, Derivative] = {}
         self.entries: dict[str, Callable[..., Any]] = {}

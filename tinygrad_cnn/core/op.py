@@ -304,7 +304,7 @@ def op(
     letter: str = "",
     aliases: Mapping[str, str] | None = None,
     selecting: bool = False,
-    dead_at: float | None = None,
+    dead_at_zero: bool = False,
     saturates_at: tuple[float, float] | None = None,
 ) -> Callable[[Callable[P, R]], Op[P, R]]:
     """Declare an op: the decorated function is its forward, on arrays.
@@ -337,13 +337,13 @@ def op(
         The kind of layer, such as "convolution", by which the studio explains its cells; by
         default the op's name.
     letter : str
-        The letter of the result in derivations, if the role implies none: otherwise h.
+        The letter of the result in derivations; by default that of the role, or h.
     aliases : mapping of str to str, optional
         How parameters are written in the formulas, where not by their names: ``{"bias": "b"}``.
     selecting : bool
         Whether every local derivative is 0 or 1, so that its norm is known without computing it.
-    dead_at : float, optional
-        The value of results that block the gradient, such as 0 for ReLU; drawings count them.
+    dead_at_zero : bool
+        Whether results of 0 block the gradient, as those of ReLU; drawings count them.
     saturates_at : (float, float), optional
         Two limits near which the derivative vanishes; drawings count the results close to them.
 
@@ -376,7 +376,7 @@ def op(
         made: Op[P, R]
         made = Op(
             forward, formula, latex, equation, elementwise, complex_step, sequence, integers,
-            role, kind, letter, aliases, selecting, dead_at, saturates_at,
+            role, kind, letter, aliases, selecting, dead_at_zero, saturates_at,
         )  # fmt: skip
         earlier = OPS.get(made.name)
         if earlier is not None and earlier.__module__ != made.__module__:

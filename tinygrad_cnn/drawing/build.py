@@ -109,8 +109,8 @@ def _call(
     op = step.op
     value = _statistics(step.array)
     dead = step.dead
-    if op is not None and op.dead_at is not None and step.array is not None:
-        dead = int(np.count_nonzero(step.array == op.dead_at)) / max(step.array.size, 1)
+    if op is not None and op.dead_at_zero and value is not None:
+        dead = value.zero
     return DrawnNode(
         own,
         "error" if op is None else "op",

@@ -123,9 +123,11 @@ class DrawnNode:
     value, gradient : Statistics or None
         Statistics of the array, and of its gradient, summed over all outgoing edges.
     dead : float or None
-        For a ReLU, the share of results that are 0 and block the gradient.
+        For a ReLU, or another op that is `dead_at_zero`, the share of results that are 0 and block
+        the gradient.
     saturated : float or None
-        For a sigmoid or tanh, the share of results within 1e-3 of a limit.
+        For a sigmoid, a tanh, or another op with `saturates_at`, the share of results within 1e-3
+        of a limit.
     seconds, backward_seconds : float or None
         The time of the forward call and of its backward step; None if not measured.
     bytes : int or None

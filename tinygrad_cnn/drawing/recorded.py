@@ -115,7 +115,7 @@ def _step(node: Node, steps: dict[Node, Step], leaves: dict[Any, Leaf]) -> Step:
     step.options = options_of(op, {n: v for n, v in known.items() if n in op.parameters})
     if isinstance(kept.get("y"), np.ndarray):
         step.array = kept["y"]
-    if op.dead_at is not None and node.saved is not None and math.prod(node.shape):
+    if op.dead_at_zero and node.saved is not None and math.prod(node.shape):
         saved = [value.array if isinstance(value, Variable) else value for value in node.saved]
         ones = np.ones(node.shape, node.dtype)
         (_, slopes), *_ = pull_back(node, saved, ones, None, create_graph=False)

@@ -86,7 +86,7 @@ def _(g: Array, *, y: Array) -> Array:
     elementwise=True,
     integers="kept",
     role="activation",
-    dead_at=0.0,
+    dead_at_zero=True,
 )
 def relu(x: Array) -> Array:
     """Return max(0, x), elementwise.
