@@ -27,10 +27,13 @@ def time_to_shrink(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def unary(forward: Any, rule: Any, **options: Any) -> Op:
     """Declare an op ``wrong`` of one array."""
-    forward.__name__ = "wrong"
-    op = tg.op(**{"elementwise": True, **options})(forward)
-    op.derivative("x")(rule)
-    return op
+
+    @tg.op(**{"elementwise": True, **options})
+    def wrong(x: Any) -> Any:
+        return forward(x)
+
+    wrong.derivative("x")(rule)
+    return wrong
 
 
 def broken(op: Op, inputs: Any = None, **options: Any) -> OpCheckError:

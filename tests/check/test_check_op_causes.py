@@ -36,10 +36,13 @@ def no_shrinking(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def unary(forward: Any, rule: Any, **options: Any) -> tg.Op[..., Any]:
     """Declare an op ``wrong`` of one array."""
-    forward.__name__ = "wrong"
-    op = tg.op(**{"elementwise": True, **options})(forward)
-    op.derivative("x")(rule)
-    return op
+
+    @tg.op(**{"elementwise": True, **options})
+    def wrong(x: Any) -> Any:
+        return forward(x)
+
+    wrong.derivative("x")(rule)
+    return wrong
 
 
 def error_of(op: tg.Op[..., Any], inputs: Any = None, **options: Any) -> OpCheckError:
@@ -107,9 +110,9 @@ CAUSES: dict[str, tuple[Any, Any, str, str]] = {
     "np.random": (draws_globally, square_rule, FORWARD, "draws random numbers from np.random"),
     "hidden state": (Remembers(), square_rule, FORWARD, "keeps state between"),
     "a random rule": (square, random_rule, RULE, "the rule gives other values"),
-    "a rule that writes to g": (square, writes_to_g, WRITES, "writes to an array"),
-    "a rule that writes to x": (square, writes_to_x, WRITES, "writes to an array"),
-    "a rule that writes to y": (square, writes_to_y, WRITES, "writes to an array"),
+    "a rule that writes to g": (square, writes_to_g, WRITES, "writes to one of its input arrays"),
+    "a rule that writes to x": (square, writes_to_x, WRITES, "writes to one of its input arrays"),
+    "a rule that writes to y": (square, writes_to_y, WRITES, "writes to one of its input arrays"),
     "NaN in the forward": (
         lambda x: np.log(x - 100.0), lambda g, *, x: g / (x - 100.0), NAN, "the result is NaN"),
     "NaN in a rule": (

@@ -25,6 +25,7 @@ from tinygrad_cnn.check.gradients import check_gradients
 from tinygrad_cnn.check.large_calls import LARGE, Growth, enlarged, growths, largest, with_axes
 from tinygrad_cnn.check.probe import Probe, Properties
 from tinygrad_cnn.check.report import InputReport
+from tinygrad_cnn.core.pullback import WRITES
 
 PROPERTIES: Properties = FIRST_OF_FORWARD | FIRST_OF_RULES | FORWARD | BACKWARD | FORMULAS | LARGE
 RUNS = "it takes what its inputs strategy draws"
@@ -34,8 +35,8 @@ REFERENCE = "the forward agrees with its reference"
 FLOAT32 = "float32 agrees with float64"
 COMPARED = "some entries of each derivative can be compared"
 SIGNS = {
-    "the forward writes to an array that it was given": "nothing that is given is written to",
-    "writes to an array that it was given": "no rule writes to what it is given",
+    f"the forward {WRITES}": "nothing that is given is written to",
+    WRITES: "no rule writes to what it is given",
 }
 """The broken property, by the message of `Op` about writing, which may appear anywhere."""
 SHRINKING = 1.0

@@ -15,7 +15,7 @@ from tinygrad_cnn.core.declaration import Integers, P, Role
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.observer import ForwardEvent
 from tinygrad_cnn.core.promotion import cut_off, in_one_dtype, is_of_one_dtype, rounded
-from tinygrad_cnn.core.pullback import read_only
+from tinygrad_cnn.core.pullback import WRITES, read_only
 from tinygrad_cnn.core.recording import Recording, float_dtype, recording
 from tinygrad_cnn.core.variable import Variable, holds_gradient
 
@@ -277,10 +277,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                 came = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
                 error = ValueError(f"{self.name}: shapes do not broadcast: {came}")
         if self.guarded and "read-only" in str(error):
-            error = ValueError(
-                f"{self.name}: the forward writes to one of its input arrays; make it work "
-                "on a copy"
-            )
+            error = ValueError(f"{self.name}: the forward {WRITES}")
         if isinstance(error, TypeError | ValueError) and not str(error).startswith(self.name):
             static = ", ".join(f"{self.parameters[i]}={arrays[i]!r}" for i in self._static)
             kind = TypeError if isinstance(error, TypeError) else ValueError

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tinygrad_cnn.core.declaration import Derivative
     from tinygrad_cnn.core.graph import Node
 
+WRITES = "writes to one of its input arrays; make it work on a copy"
+
 
 def pull_back(
     node: Node,
@@ -41,9 +43,7 @@ def pull_back(
         except ValueError as error:
             if "read-only" not in str(error):
                 raise
-            raise ValueError(
-                f"{_of(node, derivative)} writes to one of its input arrays; make it work on a copy"
-            ) from error
+            raise ValueError(f"{_of(node, derivative)} {WRITES}") from error
         for parent, value in zip(targets, values if op.sequence else (values,), strict=True):
             if parent is not None and (needed is None or parent in needed):
                 contributions.append((parent, _fitted(node, derivative, value, parent, own)))
