@@ -1,0 +1,154 @@
+"""Record what PyTorch computes, for `test_pytorch.py`: run this file where PyTorch is installed.
+
+It imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FILE = Path(__file__).parents[1] / "pytorch.npz"
+SIGNATURES = [
+    "nn.AvgPool2d", "nn.BatchNorm2d", "nn.Conv2d", "nn.ConvTranspose2d", "nn.Dropout",
+    "nn.Flatten", "nn.LeakyReLU", "nn.Linear", "nn.MaxPool2d", "nn.ReLU", "nn.Sigmoid",
+    "nn.Softmax", "nn.Tanh", "optim.SGD", "optim.Adam", "optim.AdamW", "optim.RMSprop",
+    "optim.lr_scheduler.StepLR", "optim.lr_scheduler.CosineAnnealingLR",
+    "optim.lr_scheduler.OneCycleLR", "optim.lr_scheduler.ReduceLROnPlateau",
+    "nn.utils.clip_grad_norm_", "nn.utils.clip_grad_value_", "nn.Module.load_state_dict",
+    "nn.Module.train", "nn.Module.requires_grad_",
+]  # fmt: skip
+NAMESPACES = [
+    "nn", "nn.utils", "nn.init", "nn.Module", "optim", "optim.lr_scheduler", "optim.Optimizer",
+]  # fmt: skip
+OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": ("SGD", {"lr": 0.1}),
+    "dampened": ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
+    "nesterov": ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    "adam": ("Adam", {"betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    "adamw": ("AdamW", {"lr": 0.1}),
+    "rmsprop": ("RMSprop", {"alpha": 0.9, "momentum": 0.5, "weight_decay": 0.1}),
+}
+SCHEDULES: dict[str, tuple[str, dict[str, Any], int]] = {
+    "step": ("StepLR", {"step_size": 3}, 10),
+    "cosine": ("CosineAnnealingLR", {"T_max": 5, "eta_min": 0.01}, 12),
+    "rise": ("OneCycleLR", {"max_lr": 2.0, "total_steps": 9, "pct_start": 1.0}, 8),
+    "cycle": ("OneCycleLR", {"max_lr": 2.0, "epochs": 8, "steps_per_epoch": 50}, 399),
+    "lines": (
+        "OneCycleLR",
+        {"max_lr": 2.0, "total_steps": 400, "anneal_strategy": "linear"},
+        399,
+    ),
+    "plateau": (
+        "ReduceLROnPlateau",
+        {"factor": 0.5, "patience": 0, "threshold": 0.1, "cooldown": 2, "min_lr": 0.003},
+        20,
+    ),
+    "plateau-max": (
+        "ReduceLROnPlateau",
+        {"mode": "max", "factor": 0.5, "patience": 0, "threshold": 0.5, "threshold_mode": "abs"},
+        20,
+    ),
+}
+METRICS = [9, 8, 7.5, 7.3, 7.3, 6, 6, 6, 6, 6, 6, 5.9, 5.2, 5.1, 5.1, 5.1, 5.1, 5.1, 9, 1]
+
+
+def layers(nn: Any) -> list[Any]:
+    """Return the layers of a network; `nn` is PyTorch's or ours."""
+    return [
+        nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2), nn.BatchNorm2d(4), nn.LeakyReLU(0.1),
+        nn.ConvTranspose2d(4, 2, 3, stride=2, output_padding=1), nn.MaxPool2d(2, padding=1),
+        nn.BatchNorm2d(2, momentum=None), nn.AvgPool2d(2, 1), nn.Tanh(), nn.Dropout(0.0),
+        nn.Flatten(), nn.Linear(72, 3),
+    ]  # fmt: skip
+
+
+def rates(module: Any, optimizer: Any, name: str) -> list[tuple[float, float]]:
+    """Return learning rate and momentum before and after each step of a schedule."""
+    kind, options, steps = SCHEDULES[name]
+    schedule = getattr(module, kind)(optimizer, **options)
+    seen = [state(optimizer)]
+    for t in range(steps):
+        schedule.step(*([METRICS[t]] if "Plateau" in kind else []))
+        seen.append(state(optimizer))
+    return seen
+
+
+def state(optimizer: Any) -> tuple[float, float]:
+    group = getattr(optimizer, "param_groups", [vars(optimizer)])[0]
+    return group["lr"], group["momentum"] if "momentum" in group else group["betas"][0]
+
+
+def path(optimizer: Any, p: Any, gradients: Sequence[Any], values: Callable[[], Any]) -> Any:
+    """Return the values of a parameter after each step."""
+    seen = []
+    for p.grad in gradients:
+        optimizer.step()
+        seen.append(values())
+    return np.array(seen)
+
+
+def problem() -> tuple[Any, Any]:
+    """Return initial values and five gradients."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(2, 3)), rng.normal(size=(5, 2, 3))
+
+
+def record() -> None:
+    """Write the file."""
+    import torch
+
+    def found(name: str) -> Any:
+        value: Any = torch
+        for part in name.split("."):
+            value = getattr(value, part)
+        return value
+
+    torch.manual_seed(0)
+    kept: dict[str, Any] = {}
+    signatures = {
+        name: [
+            [p.name, p.kind.name, None if p.default is p.empty else p.default]
+            for p in inspect.signature(found(name)).parameters.values()
+        ]
+        for name in SIGNATURES
+    }
+    kept["signatures"] = json.dumps(signatures)
+    kept["names"] = json.dumps({name: dir(found(name)) for name in NAMESPACES})
+    kept["version"] = torch.__version__
+
+    model = torch.nn.Sequential(*layers(torch.nn))
+    x = torch.randn(3, 2, 10, 10)
+    kept["x"] = x.numpy()
+    for when in ("before", "after"):
+        arrays = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+        kept |= {f"{when}/{name}": array for name, array in arrays.items()}
+        if when == "before":
+            for _ in range(2):
+                kept["trained"] = model(x).detach().numpy()
+    kept["evaluated"] = model.eval()(x).detach().numpy()
+
+    start, gradients = problem()
+    for name, (kind, options) in OPTIMIZERS.items():
+        p = torch.nn.Parameter(torch.tensor(start))
+        optimizer = getattr(torch.optim, kind)([p], **options)
+        steps = [torch.tensor(g) for g in gradients]
+        kept[f"path/{name}"] = path(optimizer, p, steps, lambda p=p: p.detach().numpy().copy())
+    for name in SCHEDULES:
+        for kind in ("SGD", "Adam"):
+            optimizer = getattr(torch.optim, kind)([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+            kept[f"rates/{name}/{kind}"] = rates(torch.optim.lr_scheduler, optimizer, name)
+    p = torch.nn.Parameter(torch.tensor(start))
+    p.grad = torch.tensor(gradients[0])
+    kept["norm"] = torch.nn.utils.clip_grad_norm_([p], 0.5).numpy()
+    kept["clipped"] = p.grad.numpy().copy()
+    np.savez_compressed(FILE, **kept)
+
+
+if __name__ == "__main__":
+    record()
