@@ -29,6 +29,7 @@ from tinygrad_cnn.bench.sides import (
     interpreter_of,
 )
 from tinygrad_cnn.bench.workloads import WORKLOADS, Workload
+from tinygrad_cnn.support.text import counted
 
 __all__ = ["PARTS", "BenchmarkPlan", "find_frameworks", "measure"]
 
@@ -226,7 +227,7 @@ class _Measurement:
         """Measure the peak rates of the machine."""
         seconds = self.plan.pace.turn * 2
         with (
-            self.part(f"the machine, {_threads(threads)}", _roof_seconds(self.plan)),
+            self.part(f"the machine, {counted(threads, 'thread')}", _roof_seconds(self.plan)),
             Worker(NUMPY, sys.executable, threads=1) as worker,  # BLAS runs one thread in each
         ):
             found = worker.ask("roofs", threads=threads, seconds=seconds)["roofs"]
@@ -240,7 +241,9 @@ class _Measurement:
                 sides = _sides(self.report, workload)
                 pace = self.plan.pace
                 seconds = (pace.rounds * (pace.turn + pace.pause) + 0.5) * len(sides)
-                with self.part(f"{workload.title}, {_threads(threads)}", seconds) as progress:
+                with self.part(
+                    f"{workload.title}, {counted(threads, 'thread')}", seconds
+                ) as progress:
                     ready: dict[Side, Worker] = {}
                     for side in sides:
                         try:
@@ -297,7 +300,3 @@ class _Measurement:
                     self.report.memory.append(
                         Memory(workload, threads, side.framework, side.variant, size)
                     )
-
-
-def _threads(count: int) -> str:
-    return "1 thread" if count == 1 else f"{count} threads"

@@ -9,6 +9,7 @@ from tinygrad_cnn.bench.profile import OpCall, names
 from tinygrad_cnn.bench.report import BenchmarkReport, Profile, Roofs
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.support.modules import needs_extra
+from tinygrad_cnn.support.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +85,7 @@ def _roofline(axes: Axes, profile: Profile, roofs: Roofs) -> None:
         [least * roofs.bytes / GIGA, roofs.multiply_adds / GIGA, roofs.multiply_adds / GIGA],
         color=ROOF,
     )
-    threads = "1 thread" if profile.threads == 1 else f"{profile.threads} threads"
+    threads = counted(profile.threads, "thread")
     axes.set_title(f"{profile.workload.title}, {threads}", loc="left", fontweight="bold")
     axes.annotate(
         f"products at best: {roofs.multiply_adds / GIGA:.0f} G/s",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinygrad_cnn.check.comparison import Index, InputComparison
+from tinygrad_cnn.support.text import aligned
 
 HEADER = ("order", "input", "method", "worst error", "relative", "allowed", "where", "compared")
 COLUMNS = ("op", "input", "orders", "method", "worst error", "examples", "largest", "time")
@@ -100,7 +100,7 @@ class GradientReport:
                 compared = f"{row.directions} directions"
             errors = [f"{error:.1e}" for error in (row.absolute, row.relative, row.tolerance)]
             lines.append((str(row.order), row.input, row.method, *errors, where, compared))
-        return "\n".join([_aligned(lines), *self.kinks])
+        return "\n".join([*aligned(lines, "<"), *self.kinks])
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +168,4 @@ class OpReport:
         return made
 
     def __str__(self) -> str:
-        return _aligned([COLUMNS, *self.rows()])
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as a text table."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+        return "\n".join(aligned([COLUMNS, *self.rows()], "<"))

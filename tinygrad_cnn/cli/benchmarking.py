@@ -36,6 +36,7 @@ from tinygrad_cnn.bench.workloads import select
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
 from tinygrad_cnn.cli.errors import INTERRUPTED
 from tinygrad_cnn.support.modules import needs_extra
+from tinygrad_cnn.support.text import aligned, counted, percent
 
 __all__ = ["bench"]
 
@@ -166,8 +167,8 @@ def _progress(screen: Console, seconds: float) -> Iterator[Told]:
 def _show_machine(out: Console, report: BenchmarkReport) -> None:
     """Print the machine, the frameworks, and the missing peers."""
     machine: Machine = report.machine
-    count = "1 core" if machine.cores == 1 else f"{machine.cores} cores"
-    out.print(f"{machine.processor}, {count}, {machine.system}")
+    cores = counted(machine.cores, "core")
+    out.print(f"{machine.processor}, {cores}, {machine.system}")
     kernel = f", kernel {machine.kernel}" if machine.kernel else ""
     out.print(f"Python {machine.python}, NumPy {machine.numpy}, {machine.blas}{kernel}")
     others = [f"{it.name} {it.version}" for it in report.frameworks if it.name not in (OURS, NUMPY)]
@@ -180,8 +181,9 @@ def _show_machine(out: Console, report: BenchmarkReport) -> None:
 
 def _show(out: Console, report: BenchmarkReport) -> None:
     for roofs in report.roofs:
-        out.print(f"\nPeak rates, {_count(roofs.threads)}: {roofs.multiply_adds / GIGA:.1f} G "
-                  f"multiply-adds/s (sgemm), {roofs.bytes / GIGA:.1f} GB/s (copy)")  # fmt: skip
+        out.print(f"\nPeak rates, {counted(roofs.threads, 'thread')}: "
+                  f"{roofs.multiply_adds / GIGA:.1f} G multiply-adds/s (sgemm), "
+                  f"{roofs.bytes / GIGA:.1f} GB/s (copy)")  # fmt: skip
         compared = [c for c in report.comparisons if c.threads == roofs.threads]
         _show_steps(out, [c for c in compared if c.workload.network is not None], roofs.threads)
     _show_overhead(out, [c for c in report.comparisons if c.workload.network is None])
@@ -208,7 +210,7 @@ def _show_steps(out: Console, comparisons: Sequence[WorkloadTimings], threads: i
             title = ""
     if rows:
         header = (
-            f"step, {_count(threads)}",
+            f"step, {counted(threads, 'thread')}",
             "side",
             "median ms",
             "lowest – highest",
@@ -244,7 +246,7 @@ def _show_ops(out: Console, profile: Profile, roofs: Roofs | None) -> None:
     whole = sum(call.seconds for call in profile.calls)
     rows = []
     for name, call in zip(names(profile.calls), profile.calls, strict=True):
-        row = [name, call.direction, f"{1e3 * call.seconds:.3f}", _percent(call.seconds / whole)]
+        row = [name, call.direction, f"{1e3 * call.seconds:.3f}", percent(call.seconds / whole)]
         if call.multiply_adds:
             row += [f"{call.multiply_adds / MEGA:.2f}", f"{call.intensity:.1f}"]
             row += [f"{call.rate / GIGA:.1f} G/s"]
@@ -252,7 +254,7 @@ def _show_ops(out: Console, profile: Profile, roofs: Roofs | None) -> None:
             row += ["", "", f"{call.bandwidth / GIGA:.1f} GB/s" if call.bytes_moved else ""]
         rows.append((*row, _share(call, roofs)))
     header = ("op", "", "ms", "of step", "M mult-adds", "per byte", "rate", "share")
-    out.print(f"\n{profile.workload.title}, {_count(profile.threads)}: "
+    out.print(f"\n{profile.workload.title}, {counted(profile.threads, 'thread')}: "
               f"{_figures(1e3 * whole)} ms, op by op")  # fmt: skip
     _print_table(out, header, rows, left=2)
 
@@ -262,8 +264,8 @@ def _share(call: OpCall, roofs: Roofs | None) -> str:
     if roofs is None or not call.bytes_moved:
         return ""
     if call.multiply_adds:
-        return f"{_percent(call.rate / roofs.multiply_adds)} of sgemm"
-    return f"{_percent(call.bandwidth / roofs.bytes)} of copy "
+        return f"{percent(call.rate / roofs.multiply_adds)} of sgemm"
+    return f"{percent(call.bandwidth / roofs.bytes)} of copy "
 
 
 def _show_memory(out: Console, report: BenchmarkReport) -> None:
@@ -281,7 +283,7 @@ def _show_memory(out: Console, report: BenchmarkReport) -> None:
         side = f"{memory.framework} {memory.variant}".rstrip()
         rows.append((memory.workload.title, side, known, against))
     if rows:
-        header = (f"peak of a step, {_count(report.memory[0].threads)}", "side",
+        header = (f"peak of a step, {counted(report.memory[0].threads, 'thread')}", "side",
                   "MB besides data and weights", "ours ÷ theirs")  # fmt: skip
         out.print()
         _print_table(out, header, _without_repeats(rows), left=2)
@@ -299,14 +301,9 @@ def _print_table(
     out: Console, header: Sequence[str], rows: Sequence[Sequence[str]], left: int
 ) -> None:
     """Print a table with the first columns left-aligned, the others right-aligned."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for k, row in enumerate([header, *rows]):
-        cells = [
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        style = FAINT if k == 0 else ACCENT if OURS in row else ""
-        out.print(Text("  ".join(cells).rstrip(), style))
+    for k, line in enumerate(aligned([header, *rows], "<" * left + ">")):
+        style = FAINT if k == 0 else ACCENT if OURS in rows[k - 1] else ""
+        out.print(Text(line, style))
 
 
 def _figures(value: float) -> str:
@@ -320,11 +317,3 @@ def _figures(value: float) -> str:
     if not value > 0 or math.isinf(value):
         return "–"
     return f"{value:.{max(2 - math.floor(math.log10(value)), 0)}f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _count(threads: int) -> str:
-    return "1 thread" if threads == 1 else f"{threads} threads"

@@ -12,6 +12,7 @@ from rich.text import Text
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
 from tinygrad_cnn.core.op import OPS, Op
 from tinygrad_cnn.support.modules import load_file
+from tinygrad_cnn.support.text import aligned
 
 __all__ = ["check"]
 
@@ -96,8 +97,5 @@ def _widths(columns: Sequence[str], ops: Sequence[Op[..., Any]]) -> list[int]:
 
 
 def _print_row(out: Console, cells: Sequence[str], widths: Sequence[int], style: str = "") -> None:
-    fitted = [
-        cell.ljust(width) if k < LEFT else cell.rjust(width)
-        for k, (cell, width) in enumerate(zip(cells, widths, strict=False))
-    ]
-    out.print(Text("  ".join(fitted).rstrip(), style))
+    (line,) = aligned([cells], "<" * LEFT + ">", widths)
+    out.print(Text(line, style))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from time import perf_counter
 
@@ -11,10 +10,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from tinygrad_cnn.support.text import percent, shape_text
 from tinygrad_cnn.train import Callback, Epoch, Evaluation, History, TrainingRun
 from tinygrad_cnn.train import Progress as BatchProgress
 
-__all__ = ["EpochLines", "bar", "console", "percent", "show_evaluation", "show_training_run"]
+__all__ = ["EpochLines", "bar", "console", "show_evaluation", "show_training_run"]
 
 ACCENT, FAINT = "bold", "dim"
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -24,13 +24,6 @@ HEADER = "epoch      loss  accuracy  test loss  test accuracy  images/s    left"
 def console() -> Console:
     """Return the console to print to."""
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-
-def percent(share: float) -> str:
-    """Return a share as text: 0.9835 as "98.35 %"; never rounded up to 100."""
-    if math.isnan(share):
-        return "–"
-    return f"{math.floor(share * 10_000 + 1e-6) / 100:.2f} %"
 
 
 def clock(seconds: float) -> str:
@@ -57,7 +50,7 @@ def show_training_run(out: Console, run: TrainingRun) -> None:
     lines = {
         settings.model.name: f"{summary.parameters:,} parameters{work}",
         data.name: f"{data.training_images:,} training images, {data.test_images:,} test images, "
-        f"{'×'.join(map(str, data.input_shape))}, {len(data.classes)} classes",
+        f"{shape_text(data.input_shape)}, {len(data.classes)} classes",
         training.optimizer: f"learning rate {training.lr:g}, {training.schedule}; {batches}; "
         f"augmentation {training.augment}; seed {training.seed}",
     }
@@ -113,7 +106,7 @@ class EpochLines(Callback):
         row = history[-1]
         self.out.print(
             f"{self._number(row.epoch)}  {_learned(row)}  {row.validation_loss:9.4f}  "
-            f"{percent(row.validation_accuracy):>13}  {row.images_per_second:8,.0f}"
+            f"{percent(row.validation_accuracy, 2):>13}  {row.images_per_second:8,.0f}"
             f"  {clock(self._left(row.epoch)):>6}"
         )
 
@@ -128,7 +121,7 @@ class EpochLines(Callback):
 
 
 def _learned(row: Epoch | BatchProgress) -> str:
-    return f"{row.loss:8.4f}  {percent(row.accuracy):>8}"
+    return f"{row.loss:8.4f}  {percent(row.accuracy, 2):>8}"
 
 
 def show_evaluation(out: Console, result: Evaluation, classes: Sequence[str]) -> None:
@@ -136,7 +129,7 @@ def show_evaluation(out: Console, result: Evaluation, classes: Sequence[str]) ->
     images = int(result.confusion.sum())
     out.print(
         Text.assemble(
-            (percent(result.accuracy), ACCENT),
+            (percent(result.accuracy, 2), ACCENT),
             f" accuracy on {images:,} test images, {result.mistakes:,} wrong; "
             f"loss {result.loss:.4f}",
         )

@@ -12,7 +12,7 @@ from tinygrad_cnn.cli.display import ACCENT, FAINT, console
 from tinygrad_cnn.cli.sample import model_and_images
 from tinygrad_cnn.drawing import trace
 from tinygrad_cnn.drawing.drawing import FORMATS, Drawing
-from tinygrad_cnn.drawing.text import number
+from tinygrad_cnn.support.text import number
 
 __all__ = ["draw"]
 

@@ -16,13 +16,13 @@ from tinygrad_cnn.cli.display import (
     FAINT,
     EpochLines,
     console,
-    percent,
     show_evaluation,
     show_training_run,
 )
 from tinygrad_cnn.cli.errors import INTERRUPTED
 from tinygrad_cnn.cli.options import PARTS
 from tinygrad_cnn.engine.threads import num_threads
+from tinygrad_cnn.support.text import percent
 from tinygrad_cnn.train import (
     RunError,
     RunFolder,
@@ -121,7 +121,7 @@ def _train(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) ->
     result = run.test()
     seconds = perf_counter() - started
     if quiet:
-        screen.print(f"{percent(result.accuracy)}  {folder.path}")
+        screen.print(f"{percent(result.accuracy, 2)}  {folder.path}")
     else:
         screen.print()
         show_evaluation(screen, result, run.settings.data.classes)

@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tinygrad_cnn.cli.display import ACCENT, FAINT, bar, console, percent, show_evaluation
+from tinygrad_cnn.cli.display import ACCENT, FAINT, bar, console, show_evaluation
 from tinygrad_cnn.cli.pictures import read_picture
 from tinygrad_cnn.data import DataLoader, load
 from tinygrad_cnn.data.picture import MNIST
+from tinygrad_cnn.support.text import percent
 from tinygrad_cnn.train import evaluate as measure
 from tinygrad_cnn.train import load_run
 
@@ -75,7 +76,7 @@ def _show(
     best = int(probabilities.argmax())
     screen.print(
         Text.assemble(
-            f"{path}: ", (classes[best], ACCENT), f"  {percent(float(probabilities[best]))}"
+            f"{path}: ", (classes[best], ACCENT), f"  {percent(float(probabilities[best]), 2)}"
         )
     )
     table = Table.grid(padding=(0, 2))
@@ -86,7 +87,7 @@ def _show(
         table.add_row(
             Text(f"  {classes[k]}", style),
             Text(bar(share, BAR_WIDTH), style),
-            Text(percent(share).rjust(8), style),
+            Text(percent(share, 2).rjust(8), style),
         )
     if screen.is_terminal and len(image) == 1 and image.shape[2] <= 40:
         beside = Table.grid(padding=(0, 3))

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from tinygrad_cnn.derivation.notation import Symbol
 from tinygrad_cnn.derivation.parts import ChainRule, Factor, Gap, Item, Layer, PathSum, SumLine
+from tinygrad_cnn.support.text import aligned, citation, number
 
-__all__ = ["count", "equation", "factors_of", "number", "page", "rows", "verdicts"]
+__all__ = ["count", "factors_of", "page", "rows", "verdicts"]
 
 Box = tuple[str, str, str]
 """Three lines of equal width: a fraction, or a sign in the middle line."""
@@ -20,7 +21,7 @@ def page(derivation: ChainRule, width: int = 100) -> str:
     parts = [
         _heading(derivation),
         "\n".join(_chains(derivation, width)),
-        "where\n" + _table([(str(q.symbol), _shape(q.shape), q.origin)
+        "where\n" + _columns([(str(q.symbol), str(q.shape), q.origin)
                             for q in derivation.quantities], "<<<"),
         _factors(derivation),
         _entries(derivation, width),
@@ -34,7 +35,7 @@ def _heading(derivation: ChainRule) -> str:
     known = "" if derivation.name in ("", wrt) else f" = {derivation.name}"
     paths = "1 path" if derivation.paths == 1 else f"{count(derivation.paths)} paths"
     return (
-        f"∂{derivation.loss}/∂{wrt} for {wrt}{known} of shape {_shape(derivation.shape)}, along "
+        f"∂{derivation.loss}/∂{wrt} for {wrt}{known} of shape {derivation.shape}, along "
         f"{paths}"
     )
 
@@ -171,11 +172,11 @@ def _factors(derivation: ChainRule) -> str:
         top, bottom = factor.indices
         at = f"|{factor.argument}" if factor.argument else ""
         left = f"∂{factor.top.text(top)}/∂{factor.bottom.text(bottom)}{at}"
-        lines.append((left, f"= {_right(factor)}", equation(factor.equation)))
+        lines.append((left, f"= {_right(factor)}", citation(factor.equation)))
     if not lines or any(isinstance(item, Layer) for _, item in rows(derivation.product)):
         return ""
     notes = _notes("".join(right for _, right, _ in lines))
-    return "\n".join(["Factor by factor", _table(lines, "<<<"), *notes])
+    return "\n".join(["Factor by factor", _columns(lines, "<<<"), *notes])
 
 
 def _right(factor: Factor) -> str:
@@ -197,17 +198,6 @@ def _notes(shown: str) -> list[str]:
     if re.search(r"\[[^\]=≥≤<>]* − \d+[,\]]", shown):
         told.append("An entry outside its array is 0.")
     return [f"  {note}" for note in told]
-
-
-def equation(text: str) -> str:
-    """Return the citation of an equation of the text.
-
-    Examples
-    --------
-    >>> equation("45"), equation("R′, after eq 45"), equation("")
-    ('eq 45', 'R′, after eq 45', '')
-    """
-    return f"eq {text}" if text[:1].isdigit() else text
 
 
 def _entries(derivation: ChainRule, width: int) -> str:
@@ -233,7 +223,7 @@ def _numbers(derivation: ChainRule) -> str:
     for level, item in rows(derivation.product):
         shape = " by ".join(map(str, item.shapes)) if isinstance(item, Factor | Layer) else ""
         lines.append(("  " * level + _title(item), shape, *_norms(item)))
-    return "In numbers\n" + _table(lines, "<<>>") + "\n" + "\n".join(verdicts(derivation))
+    return "In numbers\n" + _columns(lines, "<<>>") + "\n" + "\n".join(verdicts(derivation))
 
 
 def _title(item: Item | SumLine) -> str:
@@ -249,34 +239,23 @@ def _title(item: Item | SumLine) -> str:
 
 def _norms(item: Item | SumLine) -> tuple[str, str]:
     own = item.norm if isinstance(item, Factor) else None
-    return "" if own is None else number(own), number(item.after)
+    return "" if own is None else number(own, 4), number(item.after, 4)
 
 
 def verdicts(derivation: ChainRule) -> list[str]:
     """Return the comparisons of the product with other gradients, with their outcomes."""
     name = derivation.name or str(derivation.wrt)
     agrees = "yes" if derivation.agrees() else "NO"
-    apart = f"{agrees} (largest difference {number(derivation.difference)})"
+    apart = f"{agrees} (largest difference {number(derivation.difference, 4)})"
     if derivation.held == derivation.difference:
         return [f"equals {name}.grad: {apart}"]
     lines = [f"equals the {name}.grad that backward() computes: {apart}"]
     if derivation.held is not None:
         lines.append(
-            f"{name}.grad now holds something else (largest difference {number(derivation.held)}): "
-            "it adds up over calls of backward()"
+            f"{name}.grad now holds something else (largest difference "
+            f"{number(derivation.held, 4)}): it adds up over calls of backward()"
         )
     return lines
-
-
-def number(value: float) -> str:
-    """Return a norm with four digits.
-
-    Examples
-    --------
-    >>> number(0.123456), number(0.0), number(1234567.0)
-    ('0.1235', '0', '1.235e+06')
-    """
-    return f"{value:.4g}"
 
 
 def count(many: int) -> str:
@@ -293,16 +272,5 @@ def count(many: int) -> str:
     return f"about 10{digits}"
 
 
-def _shape(shape: tuple[int, ...]) -> str:
-    return str(shape)
-
-
-def _table(lines: Sequence[Sequence[str]], align: str) -> str:
-    """Return cells in columns; `align` has < or > for each column."""
-    widths = [max(len(line[k]) for line in lines) for k in range(len(align))]
-    return "\n".join(
-        "  " + "  ".join(
-            f"{cell:{side}{size}}" for cell, side, size in zip(line, align, widths, strict=True)
-        ).rstrip()
-        for line in lines
-    )  # fmt: skip
+def _columns(lines: Sequence[Sequence[str]], align: str) -> str:
+    return "\n".join(f"  {line}" for line in aligned(lines, align))

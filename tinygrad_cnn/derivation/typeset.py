@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tinygrad_cnn.derivation.notation import Symbol, fraction
-from tinygrad_cnn.derivation.page import count, equation, factors_of, number, rows, verdicts
+from tinygrad_cnn.derivation.page import count, factors_of, rows, verdicts
 from tinygrad_cnn.derivation.parts import ChainRule, Factor, Gap, Item, Layer, PathSum, SumLine
+from tinygrad_cnn.support.text import citation, markdown_table, number
 
 __all__ = ["formulas", "latex", "markdown"]
 
@@ -103,14 +104,16 @@ def markdown(derivation: ChainRule) -> str:
         f"**∂{derivation.loss}/∂{derivation.wrt}** for ${wrt}${known} of shape "
         f"{derivation.shape}, along {paths}",
         *(_display(left, right) for left, right in _products(derivation)),
-        _table(
+        markdown_table(
             ["", "is", "shape"],
             [[f"${q.symbol.latex()}$", f"`{q.origin}`", str(q.shape)]
              for q in derivation.quantities],
+            "-",
         ),
-        _table(
+        markdown_table(
             ["factor", "is", "shape", "equation", "its norm", "norm of the product"],
             [_row(level, item) for level, item in rows(derivation.product)],
+            "-",
         ),
     ]  # fmt: skip
     if derivation.written is not None:
@@ -125,7 +128,7 @@ def _display(left: str, right: str) -> str:
 
 def _row(level: int, item: Item | SumLine) -> list[str]:
     deeper = "↳ " * level
-    after = number(item.after)
+    after = number(item.after, 4)
     if isinstance(item, Gap):
         return [f"{deeper}⋯ {count(item.count)} more", "", "", "", "", after]
     if isinstance(item, SumLine):
@@ -137,10 +140,5 @@ def _row(level: int, item: Item | SumLine) -> list[str]:
     left = deeper + f"${_sign(item)}$"
     if isinstance(item, Layer):
         return [left, ", ".join(f"`{op}`" for op in item.ops), shape, "", "", after]
-    norm = "" if item.norm is None else number(item.norm)
-    return [left, f"${_right(item)}$", shape, equation(item.equation), norm, after]
-
-
-def _table(head: list[str], lines: list[list[str]]) -> str:
-    all_lines = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in all_lines)
+    norm = "" if item.norm is None else number(item.norm, 4)
+    return [left, f"${_right(item)}$", shape, citation(item.equation), norm, after]

@@ -19,7 +19,7 @@ from tinygrad_cnn.drawing.labels import (
     node_lines,
 )
 from tinygrad_cnn.drawing.palette import Fill
-from tinygrad_cnn.drawing.text import number
+from tinygrad_cnn.support.text import number
 
 __all__ = ["unframed", "write_dot"]
 

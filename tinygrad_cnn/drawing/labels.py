@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.drawing import text
 from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnNode, DrawnScope, Statistics
 from tinygrad_cnn.drawing.heat import Heat
+from tinygrad_cnn.support.text import citation, number, percent, shape_text
 
 __all__ = ["Content", "Line", "Role", "edge_lines", "gradient_lines", "node_lines"]
 
@@ -71,7 +72,7 @@ def node_lines(node: DrawnNode, content: Content) -> list[Line]:
     """Return the label of a node."""
     lines = [_title(node, content.unframed.get(node.scope))]
     if node.kind != "constant" and node.shape is not None:
-        lines.append(Line(text.shape(node.shape), "faint", node.dtype))
+        lines.append(Line(shape_text(node.shape), "faint", node.dtype))
     if content.heat is None:
         lines += _declared(node)
     if content.values and node.value is not None and node.kind != "constant":
@@ -95,10 +96,10 @@ def gradient_lines(edge: DrawnEdge, content: Content) -> list[Line]:
     lines = []
     if edge.formula:
         formula = f"∂{edge.argument}: {edge.formula}"
-        lines.append(Line(formula, "flow", text.equation(edge.equation)))
+        lines.append(Line(formula, "flow", citation(edge.equation)))
     if edge.gradient is not None:
         small = content.edge_gradients.get(edge.id) if content.values else None
-        before, digits = text.shape(edge.gradient.shape), content.sum_digits(edge.source) or 3
+        before, digits = shape_text(edge.gradient.shape), content.sum_digits(edge.source) or 3
         lines += _array(before, edge.gradient, small, "gradient", digits)
     return lines
 
@@ -120,7 +121,7 @@ def _declared(node: DrawnNode) -> list[Line]:
         counts = [f"{node.parameters:,} parameters"] if node.parameters else []
         counts += [f"{node.multiply_adds:,} multiply-adds"] if node.multiply_adds else []
         return [Line(count, "faint") for count in counts]
-    lines = [Line(node.formula, "formula", text.equation(node.equation))] if node.formula else []
+    lines = [Line(node.formula, "formula", citation(node.equation))] if node.formula else []
     shown = [text.option(*item) for item in node.options.items() if item[0] != "shape"]
     lines += [Line(", ".join(shown[i : i + 2]), "faint") for i in range(0, len(shown), 2)]
     if node.multiply_adds:
@@ -142,8 +143,8 @@ def _array(
 
 def _flow(numbers: Statistics) -> str:
     """Return the lines of a gradient."""
-    parts = [f"norm {text.number(numbers.norm)}"]
-    parts += [f"{text.percent(numbers.zero)} zero"] if numbers.zero else []
+    parts = [f"norm {number(numbers.norm)}"]
+    parts += [f"{percent(numbers.zero)} zero"] if numbers.zero else []
     return ", ".join(parts + text.troubles(numbers))
 
 
@@ -165,14 +166,14 @@ def _heat(node: DrawnNode, heat: Heat, gradients: bool) -> list[Line]:
         if node.gradient is not None and not gradients:
             lines.append(Line(f"gradient {_flow(node.gradient)}", "text"))
         if node.cancels:
-            lines.append(Line(f"its terms, of size {text.number(node.size)}, cancel", "faint"))
+            lines.append(Line(f"its terms, of size {number(node.size)}, cancel", "faint"))
         if node.dead:
-            lines.append(Line(f"{text.percent(node.dead)} of it at zero", "faint"))
+            lines.append(Line(f"{percent(node.dead)} of it at zero", "faint"))
         if node.saturated:
-            lines.append(Line(f"{text.percent(node.saturated)} of it saturated", "faint"))
+            lines.append(Line(f"{percent(node.saturated)} of it saturated", "faint"))
         lines += [Line(f"{m.sign} {m.name}", "trouble") for m in heat.marks.get(node.id, ())]
     elif node.id in heat.shares:
-        lines.append(Line(text.percent(heat.shares[node.id]), "text", _amount(node, heat)))
+        lines.append(Line(percent(heat.shares[node.id]), "text", _amount(node, heat)))
     return lines
 
 

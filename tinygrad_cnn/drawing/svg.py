@@ -8,7 +8,7 @@ from html import escape
 
 from tinygrad_cnn.drawing.graph import DrawnGraph, DrawnNode
 from tinygrad_cnn.drawing.palette import style_sheet
-from tinygrad_cnn.drawing.text import shape
+from tinygrad_cnn.support.text import shape_text
 
 __all__ = ["finished"]
 
@@ -59,5 +59,5 @@ def _described(node: DrawnNode) -> str:
     words = [node.op if node.kind in ("op", "module") else node.kind, node.name]
     words = list(dict.fromkeys(filter(None, words)))
     if node.shape is not None:
-        words.append(shape(node.shape))
+        words.append(shape_text(node.shape))
     return ", ".join(words)

@@ -10,48 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.drawing.graph import Statistics
+from tinygrad_cnn.support.text import number, percent
 
-__all__ = [
-    "array_lines", "duration", "equation", "number", "option", "percent", "shape", "size",
-    "sum_digits",
-]  # fmt: skip
+__all__ = ["array_lines", "duration", "option", "size", "sum_digits"]
 
 SMALL = 12  # entries: larger arrays are shown by statistics
 LONG = 28  # characters: longer options are cut
-
-
-def number(x: float | None, digits: int = 3) -> str:
-    """Return a number with `digits` digits: "0.00123", "4.56e-7", "1,230"; "−" as its sign.
-
-    Examples
-    --------
-    >>> number(-0.0012345), number(4.5678e-7), number(12345.0), number(0.0)
-    ('−0.00123', '4.57e−7', '1.23e4', '0')
-    """
-    if x is None:
-        return "–"
-    text = f"{x:.{digits}g}"
-    mantissa, e, exponent = text.partition("e")
-    return (f"{mantissa}e{int(exponent)}" if e else mantissa).replace("-", "−")
-
-
-def percent(share: float) -> str:
-    """Return a share as "37 %": rounded down, but "<1 %" for small nonzero shares.
-
-    Examples
-    --------
-    >>> percent(0.999), percent(0.001), percent(0.0)
-    ('99 %', '<1 %', '0 %')
-    """
-    whole = math.floor(share * 100 + 1e-9)
-    return "<1 %" if whole == 0 and share > 0 else f"{whole} %"
-
-
-def shape(value: tuple[int, ...] | None) -> str:
-    """Return a shape as "8 × 6 × 28 × 28"; () as "scalar"."""
-    if value is None:
-        return ""
-    return " × ".join(map(str, value)) if value else "scalar"
 
 
 def duration(seconds: float) -> str:
@@ -68,11 +32,6 @@ def size(count: int) -> str:
         if count >= factor:
             return f"{count / factor:.3g} {unit}"
     return f"{count} bytes"
-
-
-def equation(label: str) -> str:
-    """Return the citation of an equation of the text: "eq 35" for "35"; words are unchanged."""
-    return f"eq {label}" if label[:1].isdigit() else label
 
 
 def option(name: str, value: Any) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tinygrad_cnn.core.observer import ForwardEvent, Observer
 from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.support.text import aligned, shape_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,12 @@ class Summary:
     def __str__(self) -> str:
         cells: list[tuple[str, ...]] = [("layer", "kind", "output", "parameters", "multiply-adds")]
         for row in self.rows:
-            cells.append((row.name, row.kind, _product(row.output_shape),
+            cells.append((row.name, row.kind, shape_text(row.output_shape),
                           _grouped(row.parameters), _grouped(row.multiply_adds)))  # fmt: skip
         cells.append(("total", "", "", _grouped(self.parameters), _grouped(self.multiply_adds)))
         if self.multiply_adds is None:
             cells = [(name, kind, parameters) for name, kind, _, parameters, _ in cells]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        return "\n".join(_line(line, widths) for line in cells)
+        return "\n".join(aligned(cells, "<<>" if len(cells[0]) == 3 else "<<<>"))
 
     __repr__ = __str__
 
@@ -83,19 +83,6 @@ class CostCounter(Observer):
         if module is not None and event.output is not None:
             key = id(module)
             self.costs[key] = self.costs.get(key, 0) + event.op.cost(event.arguments, event.output)
-
-
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    """Return one line: text left-aligned, counts right-aligned."""
-    words = 2 if len(cells) == 3 else 3
-    return "  ".join(
-        cell.ljust(width) if i < words else cell.rjust(width)
-        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ).rstrip()
-
-
-def _product(shape: tuple[int, ...] | None) -> str:
-    return "" if shape is None else " × ".join(map(str, shape))
 
 
 def _grouped(count: int | None) -> str:

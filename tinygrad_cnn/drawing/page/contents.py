@@ -11,8 +11,8 @@ from tinygrad_cnn.drawing.build import Arrays
 from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode
 from tinygrad_cnn.drawing.page.embedding import Embedding
 from tinygrad_cnn.drawing.page.local import Kind, local_derivative
-from tinygrad_cnn.drawing.text import equation as cited
 from tinygrad_cnn.drawing.text import option
+from tinygrad_cnn.support.text import citation
 
 __all__ = ["contents"]
 
@@ -74,7 +74,7 @@ def _node(
         "scope": node.scope,
         "shape": node.shape,
         "formula": node.formula,
-        "equation": cited(node.equation),
+        "equation": citation(node.equation),
         "options": [option(name, value) for name, value in node.options.items()],
         "value": embedding.add(arrays.values.get(node.id)),
         "gradient": embedding.add(arrays.gradients.get(node.id)),
@@ -99,7 +99,7 @@ def _edge(
         "target": edge.target,
         "argument": edge.argument,
         "formula": edge.formula,
-        "equation": cited(edge.equation),
+        "equation": citation(edge.equation),
         "gradient": embedding.add(sent),
         "local": local and {"kind": local[0], "array": embedding.add(local[1])},
         "reads": [{"name": name, "array": embedding.add(array)} for name, array in reads],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
-from tinygrad_cnn.experiments.gallery.common import table, train
+from tinygrad_cnn.experiments.gallery.common import train
 from tinygrad_cnn.experiments.page import (
     COLORS,
     accuracy_axis,
@@ -19,6 +19,7 @@ from tinygrad_cnn.experiments.page import (
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD
+from tinygrad_cnn.support.text import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,9 +90,9 @@ def finding(results: Results) -> str:
     header = ["hidden layers", *ACTIVATIONS]
     return (
         f"Until {100 * WANTED:g} % of the test images are right (learning rate {LEARNING_RATE:g}, "
-        f"batches of {BATCH}, {EPOCHS} epochs at most):\n\n{table(header, soon)}\n\n"
+        f"batches of {BATCH}, {EPOCHS} epochs at most):\n\n{markdown_table(header, soon)}\n\n"
         "The norm of the first layer's gradient in the first epoch:\n\n"
-        f"{table([*header, 'relu over sigmoid'], sizes)}\n\n"
+        f"{markdown_table([*header, 'relu over sigmoid'], sizes)}\n\n"
         f"{_verdict(results)} {_costs(results)}"
     )
 

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.experiments.experiment import Experiment, Record
-from tinygrad_cnn.experiments.gallery.common import table, train
+from tinygrad_cnn.experiments.gallery.common import train
 from tinygrad_cnn.experiments.page import COLORS, accuracy_axis, log_axis
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from tinygrad_cnn.optim import Adam
+from tinygrad_cnn.support.text import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,7 +158,7 @@ def finding(results: Results) -> str:
     said = " ".join(_compared(results, aspect) for aspect in ASPECTS)
     return (
         f"The usual one (a ring) has {usual}; the others differ in one of them.\n\n"
-        f"{table(header, rows)}\n\n"
+        f"{markdown_table(header, rows)}\n\n"
         f"{said} {_whether_work_is_time(results)}"
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_cnn import ops
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record
-from tinygrad_cnn.experiments.gallery.common import EVALUATION_BATCH, normalize, table
+from tinygrad_cnn.experiments.gallery.common import EVALUATION_BATCH, normalize
 from tinygrad_cnn.experiments.page import (
     COLORS,
     accuracy_axis,
@@ -21,6 +21,7 @@ from tinygrad_cnn.experiments.page import (
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD, LRScheduler
+from tinygrad_cnn.support.text import markdown_table
 from tinygrad_cnn.train import evaluate
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def finding(results: Results) -> str:
     ]
     return (
         f"One learning rate for all, {LEARNING_RATE:g}, on a perceptron of "
-        f"{'-'.join(map(str, SIZES))} with sigmoids:\n\n{table(header, rows)}\n\n"
+        f"{'-'.join(map(str, SIZES))} with sigmoids:\n\n{markdown_table(header, rows)}\n\n"
         "The loss at the end is the mean over the last quarter of a run, its late change what it "
         "is there against the quarter before. A look rises if the training accuracy is not below "
         "that of the look before. A decaying rate, halved after "

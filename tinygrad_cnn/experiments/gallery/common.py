@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -19,7 +18,7 @@ from tinygrad_cnn.optim import LRScheduler, Optimizer
 from tinygrad_cnn.train import Callback, History, Progress, evaluate, fit
 from tinygrad_cnn.train.evaluation import Loss
 
-__all__ = ["logit_gradients", "normalize", "table", "train"]
+__all__ = ["logit_gradients", "normalize", "train"]
 
 EVALUATION_BATCH = 500
 
@@ -102,22 +101,6 @@ def normalize(dataset: Dataset) -> Normalize:
     axes = (0, 2, 3)
     mean, std = pixels.mean(axes, np.float64), pixels.std(axes, np.float64)
     return Normalize(tuple(mean.tolist()), tuple(std.tolist()))
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table with the first column left-aligned, the others right-aligned.
-
-    Examples
-    --------
-    >>> from tinygrad_cnn.experiments.results import Spread
-    >>> print(table(["rate", "accuracy"], [("0.1", Spread.of([0.5]))]))
-    | rate | accuracy |
-    | :-- | --: |
-    | 0.1 | 0.5 |
-    """
-    marks = [":--", *["--:"] * (len(header) - 1)]
-    lines = [header, marks, *([str(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 class _Taker(Callback):

@@ -14,7 +14,7 @@ from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import DataLoader, one_hot
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
-from tinygrad_cnn.experiments.gallery.common import logit_gradients, normalize, table
+from tinygrad_cnn.experiments.gallery.common import logit_gradients, normalize
 from tinygrad_cnn.experiments.page import (
     COLORS,
     accuracy_axis,
@@ -25,6 +25,7 @@ from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import MLP, Module
 from tinygrad_cnn.nn.init import Initializer, standard_normal, xavier_uniform
 from tinygrad_cnn.optim import SGD
+from tinygrad_cnn.support.text import markdown_table
 from tinygrad_cnn.train import Callback, History, fit
 from tinygrad_cnn.train.evaluation import Loss
 
@@ -173,7 +174,8 @@ def finding(results: Results) -> str:
     entropy = _by_truth(results, best(results, "cross-entropy", "N(0, 1)"), 0)
     return (
         f"The text's perceptron ({'-'.join(map(str, SIZES))}, sigmoids), each loss at the best of "
-        f"the rates {', '.join(f'{rate:g}' for rate in RATES)}:\n\n{table(header, rows)}\n\n"
+        f"the rates {', '.join(f'{rate:g}' for rate in RATES)}:\n\n"
+        f"{markdown_table(header, rows)}\n\n"
         "Eq 27 multiplies the error by S(1 − S). Where the network is certain of a wrong class, S "
         "of the true class is near 0, and so is the product: of the images whose true class the "
         f"network drawn from N(0, 1) gives less than {BINS[1]:.1g}, the gradient in z is "

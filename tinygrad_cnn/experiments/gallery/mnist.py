@@ -8,10 +8,10 @@ import numpy as np
 
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
 from tinygrad_cnn.experiments.gallery import frameworks
-from tinygrad_cnn.experiments.gallery.common import table
 from tinygrad_cnn.experiments.gallery.frameworks import KINKED, OURS, THEIRS
 from tinygrad_cnn.experiments.page import COLORS, accuracy_axis, name_lines
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
+from tinygrad_cnn.support.text import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +59,7 @@ def finding(results: Results) -> str:
     text = (
         f"LeNet-5 with ReLU and the largest of each window, gradient descent in "
         f"batches of {frameworks.BATCH}, at a rate that falls from {LEARNING_RATE:g} to 0 in "
-        f"{EPOCHS} epochs; the same weights and order for both.\n\n{table(header, rows)}"
+        f"{EPOCHS} epochs; the same weights and order for both.\n\n{markdown_table(header, rows)}"
     )
     if {OURS, THEIRS} <= set(results.variants):
         ratio = Spread.of(_when(results, OURS)[1] / _when(results, THEIRS)[1])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record
-from tinygrad_cnn.experiments.gallery.common import normalize, table, train
+from tinygrad_cnn.experiments.gallery.common import normalize, train
 from tinygrad_cnn.experiments.page import (
     COLORS,
     GRAY,
@@ -24,6 +24,7 @@ from tinygrad_cnn.experiments.page import (
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD
+from tinygrad_cnn.support.text import markdown_table
 from tinygrad_cnn.train import TrainingDiverged
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def finding(results: Results) -> str:
     found = Spread.of(results.last(FOUND, "found_rate"))
     return (
         f"A perceptron of {'-'.join(map(str, SIZES))} with ReLU, batches of {BATCH}, {EPOCHS} "
-        f"epochs:\n\n{table(header, rows)}\n\n"
+        f"epochs:\n\n{markdown_table(header, rows)}\n\n"
         f"Of the rates that were swept, {best.removeprefix('rate ')} gives the best median, "
         f"{Spread.of([max(medians)]):.1%}; the lowest, {swept[0].removeprefix('rate ')}, gives "
         f"{Spread.of([medians[0]]):.1%}; {_losses(results)}. The finder takes one epoch, which its "

@@ -17,7 +17,6 @@ from tinygrad_cnn.experiments.experiment import Experiment, Record
 from tinygrad_cnn.experiments.gallery.common import (
     logit_gradients,
     normalize,
-    table,
     train,
 )
 from tinygrad_cnn.experiments.page import (
@@ -30,6 +29,7 @@ from tinygrad_cnn.experiments.page import (
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD
+from tinygrad_cnn.support.text import markdown_table
 from tinygrad_cnn.train import TrainingDiverged
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def finding(results: Results) -> str:
         "entropy", "ECE",
     ]  # fmt: skip
     return (
-        f"{table(header, rows)}\n\n"
+        f"{markdown_table(header, rows)}\n\n"
         "After training a smaller T favors the greater z, as the text says: the entropy falls, "
         "while the class that comes first, and so the accuracy, stays. The calibration error of "
         f"the network trained at T = 1 is {plain:.1%}; among these temperatures it is least at "

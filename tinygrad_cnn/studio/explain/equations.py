@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from latex2mathml.converter import convert
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.drawing.text import equation as cited
+from tinygrad_cnn.support.text import citation
 
 __all__ = ["OpEquation", "as_mathml", "equation_of"]
 
@@ -44,7 +44,9 @@ def equation_of(op: tg.Op[..., Any] | None) -> OpEquation:
     if op is None:
         return OpEquation("", None, "")
     return OpEquation(
-        f"y = {op.formula}", as_mathml(f"y = {op.latex}") if op.latex else None, cited(op.equation)
+        f"y = {op.formula}",
+        as_mathml(f"y = {op.latex}") if op.latex else None,
+        citation(op.equation),
     )
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tinygrad_cnn.drawing.text import number
+from tinygrad_cnn.support.text import number
 
 __all__ = ["PrintedEquation", "added", "joined"]
 

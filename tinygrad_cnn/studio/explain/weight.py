@@ -15,13 +15,12 @@ from tinygrad_cnn.derivation import Derivation
 from tinygrad_cnn.derivation.notation import fraction
 from tinygrad_cnn.derivation.parts import Factor, Gap, Item
 from tinygrad_cnn.derivation.typeset import formulas
-from tinygrad_cnn.drawing.text import equation as cited
-from tinygrad_cnn.drawing.text import number
 from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.backward import loss_of
 from tinygrad_cnn.studio.explain.equations import as_mathml
 from tinygrad_cnn.studio.explain.forward import ExplainError, LayerCall, image_of, watch
 from tinygrad_cnn.studio.explain.printed import PrintedEquation
+from tinygrad_cnn.support.text import citation, number
 from tinygrad_cnn.train import TrainedModel
 
 __all__ = ["ChainFactor", "Local", "Weight", "explain_weight"]
@@ -230,7 +229,7 @@ def _factor(item: Item) -> ChainFactor:
         op=item.op,
         text=text,
         mathml=as_mathml(latex),
-        reference=cited(item.equation),
+        reference=citation(item.equation),
         shapes=[list(shape) for shape in item.shapes],
         norm=item.norm,
         after=item.after,
