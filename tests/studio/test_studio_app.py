@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from support.studio import running_studio, studio_client
 from typer.testing import CliRunner
 
+from tinygrad_cnn import support
 from tinygrad_cnn.cli import app as command
 from tinygrad_cnn.data import digits
 from tinygrad_cnn.studio import Limits, StudioSettings, files, server, settings
@@ -23,6 +24,7 @@ from tinygrad_cnn.studio.files import MEDIA_TYPES
 from tinygrad_cnn.train import OPTIMIZERS, SCHEDULES
 
 STATIC = Path(files.__file__).parent / "static"
+FOLDERS = STATIC, Path(support.__file__).parent / "static"
 OUTSIDE = [
     "/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "//etc/passwd",
     "/static//etc/passwd", "/static/js", "/static/js/", "/static", "/static/index.html",
@@ -42,8 +44,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 def test_every_file_of_the_front_end_is_given_and_typed(studio: TestClient) -> None:
     pages = {"index.html": "/", "docs.html": "/docs"}
-    for file in STATIC.rglob("*.*"):
-        name = file.relative_to(STATIC).as_posix()
+    for file in (file for folder in FOLDERS for file in folder.rglob("*.*")):
+        name = file.as_posix().rpartition("/static/")[2]
         answer = studio.get(pages.get(name, f"/static/{name}"))
         assert answer.status_code == 200, name
         assert answer.content == file.read_bytes()
@@ -89,7 +91,7 @@ def test_an_unchanged_file_is_not_sent_again(studio: TestClient) -> None:
 
 
 def test_pages_ask_for_nothing_from_elsewhere(studio: TestClient) -> None:
-    for file in STATIC.rglob("*.*"):
+    for file in (file for folder in FOLDERS for file in folder.rglob("*.*")):
         text = file.read_text()
         for address in ("https://", "//cdn", "@import url", "http://"):
             found = text.replace("http://www.w3.org/", "").find(address)

@@ -34,10 +34,7 @@ def _heading(derivation: ChainRule) -> str:
     wrt = str(derivation.wrt)
     known = "" if derivation.name in ("", wrt) else f" = {derivation.name}"
     paths = "1 path" if derivation.paths == 1 else f"{count(derivation.paths)} paths"
-    return (
-        f"∂{derivation.loss}/∂{wrt} for {wrt}{known} of shape {derivation.shape}, along "
-        f"{paths}"
-    )
+    return f"∂{derivation.loss}/∂{wrt} for {wrt}{known} of shape {derivation.shape}, along {paths}"
 
 
 # --- the product, with fractions over three lines ------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
@@ -23,7 +22,7 @@ from tinygrad_cnn.studio.training.supervisor import Supervisor
 
 __all__ = ["create_app"]
 
-STATIC = Path(__file__).parent / "static"
+STATIC = "tinygrad_cnn.studio", "tinygrad_cnn.support"  # packages with files to serve
 DESCRIPTION = """Draw a digit, watch the network see it, teach it.
 
 An input is 28×28 bytes in base64, light ink on black, row by row. Where a model can be named, none
@@ -80,7 +79,7 @@ def create_app(settings: StudioSettings) -> FastAPI:
     description.install(app)
     for module in (state, predict, images, explain, drawings, models, runs, events):
         app.include_router(module.router, max_body_size=JSON_BYTES)
-    app.router.default = StaticFiles(STATIC)  # a path without a route may be a file
+    app.router.default = StaticFiles(*STATIC)  # a path without a route may be a file
     app.add_middleware(BodyLimit)
     app.add_middleware(RateLimit, limits=limits)
     app.add_middleware(Security, settings=settings)  # added last, so it runs first

@@ -28,19 +28,21 @@ class StaticFiles:
 
     Parameters
     ----------
-    folder : Path
+    *packages : str
+        Names of packages with a folder ``static``.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, *packages: str) -> None:
+        self.files = staticfiles.StaticFiles(packages=[(name, "static") for name in packages])
         names = [
             path.relative_to(folder).as_posix()
+            for folder in map(Path, self.files.all_directories)
             for path in sorted(folder.rglob("*"))
             if path.suffix in MEDIA_TYPES and path.is_file()
         ]
         self.names = PAGES | {
             f"{PREFIX}{name}": name for name in names if name not in PAGES.values()
         }
-        self.files = staticfiles.StaticFiles(directory=folder)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""

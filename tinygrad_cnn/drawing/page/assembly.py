@@ -17,6 +17,8 @@ from tinygrad_cnn.drawing.picture import GraphPicture
 __all__ = ["page"]
 
 _STATIC = files(__package__) / "static"
+_SHARED = files("tinygrad_cnn.support") / "static/shared"
+_MODULES = ("elements.js", "numbers.js")
 _SCRIPTS = ("arrays.js", "figures.js", "panel.js", "graph.js", "player.js")  # in dependency order
 _STYLES = ("page.css", "graph.css", "panel.css", "player.css", "windows.css")
 
@@ -62,7 +64,7 @@ def page(drawing: GraphPicture) -> str:
     data["depths"] = [{"label": f.label, "places": f.places, "edges": f.edges} for f in drawn]
     data["depth"] = shown
     style = "\n".join(map(_static, _STYLES))
-    script = "\n".join(['"use strict";', *map(_static, _SCRIPTS)])
+    script = "\n".join(['"use strict";', *map(_module, _MODULES), *map(_static, _SCRIPTS)])
     styles = [style, *(text for fold in drawn for text in _styles(fold))]
     title = html.escape(drawing.full.title or "Backprop, step by step")
     return Template(_static("page.html")).substitute(
@@ -83,6 +85,11 @@ def page(drawing: GraphPicture) -> str:
 
 def _static(name: str) -> str:
     return (_STATIC / name).read_text("utf-8")
+
+
+def _module(name: str) -> str:
+    """Return a module for use in a plain script, where its names are global."""
+    return re.sub("^export ", "", (_SHARED / name).read_text("utf-8"), flags=re.MULTILINE)
 
 
 def _styles(fold: Fold) -> list[str]:

@@ -1,24 +1,10 @@
 /* Numbers as people read them: true minus signs, few digits, nothing that jumps. */
 
-const MORE = 5; // decimals that the numbers of an equation may have beyond its result
+import { minus } from "../shared/numbers.js";
 
-/**
- * Return a number with some significant digits: 0.2113, −3.402·10⁻⁵.
- *
- * @param {number | null} x
- * @param {number} [digits]
- * @returns {string}
- */
-export function number(x, digits = 4) {
-  if (x === null || x === undefined || Number.isNaN(x)) return "–";
-  if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
-  const size = Math.abs(x);
-  if (size !== 0 && (size < 1e-4 || size >= 1e6)) {
-    const [mantissa, exponent] = x.toExponential(digits - 1).split("e");
-    return `${minus(Number(mantissa))}·10${raised(Number(exponent))}`;
-  }
-  return minus(Number(x.toPrecision(digits)));
-}
+export { number, sizes } from "../shared/numbers.js";
+
+const MORE = 5; // decimals that the numbers of an equation may have beyond its result
 
 /**
  * Return a number with a fixed count of decimals, for columns: −0.041.
@@ -133,22 +119,4 @@ export function when(moment) {
  */
 export function counted(count, noun, plural = `${noun}s`) {
   return `${grouped(count)} ${count === 1 ? noun : plural}`;
-}
-
-/**
- * Return a shape as text: 6 × 28 × 28.
- *
- * @param {number[]} shape
- * @returns {string}
- */
-export function sizes(shape) {
-  return shape.length ? shape.join(" × ") : "a number";
-}
-
-function minus(x) {
-  return String(x === 0 ? 0 : x).replace("-", "−");
-}
-
-function raised(whole) {
-  return [...String(whole)].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("");
 }
