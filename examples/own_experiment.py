@@ -22,8 +22,8 @@ import numpy as np
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
+from tinygrad_cnn.experiments.figures import COLORS, draw_curve, name_lines
 from tinygrad_cnn.experiments.gallery.common import train
-from tinygrad_cnn.experiments.page import COLORS, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.experiments.running import perform
 from tinygrad_cnn.experiments.runs import FinishedRuns

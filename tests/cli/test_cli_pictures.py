@@ -15,7 +15,7 @@ from PIL import Image
 from support.image_files import KINDS, random_rgba, write
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.cli.pictures import read_picture
+from tinygrad_cnn.cli.inputs import read_picture
 from tinygrad_cnn.data import (
     DataError,
     DataLoader,

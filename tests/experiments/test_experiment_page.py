@@ -9,10 +9,10 @@ import pytest
 from support.tiny_experiment import own
 
 from tinygrad_cnn.experiments.gallery import NAMES, find
+from tinygrad_cnn.experiments.page import FOLDER, PAGE, digest, render_page, write_page
 from tinygrad_cnn.experiments.results import Results
 from tinygrad_cnn.experiments.running import perform
 from tinygrad_cnn.experiments.runs import FinishedRuns
-from tinygrad_cnn.experiments.writing import FOLDER, PAGE, digest, render_page, write_page
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.cli.display import console
-from tinygrad_cnn.cli.sample import model_and_images
+from tinygrad_cnn.cli.inputs import model_and_images
 from tinygrad_cnn.derivation import derive as write
 from tinygrad_cnn.derivation.derivation import FORMATS
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
-from tinygrad_cnn.cli.sample import model_and_images
+from tinygrad_cnn.cli.inputs import model_and_images
 from tinygrad_cnn.drawing import trace
 from tinygrad_cnn.drawing.drawing import FORMATS, Drawing
 from tinygrad_cnn.support.text import number

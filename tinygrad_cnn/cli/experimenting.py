@@ -64,7 +64,7 @@ def experiment(
         _list(screen, chosen, runs, seeds)
         return 0
     if write is not None:
-        from tinygrad_cnn.experiments.writing import write_page
+        from tinygrad_cnn.experiments.page import write_page
 
         for line in write_page(chosen, runs, write, seeds):
             screen.print(line)

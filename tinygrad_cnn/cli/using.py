@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygrad_cnn.cli.display import ACCENT, FAINT, bar, console, show_evaluation
-from tinygrad_cnn.cli.pictures import read_picture
+from tinygrad_cnn.cli.inputs import read_picture
 from tinygrad_cnn.data import DataLoader, load
 from tinygrad_cnn.data.picture import MNIST
 from tinygrad_cnn.support.text import percent

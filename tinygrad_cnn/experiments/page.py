@@ -1,152 +1,180 @@
-"""Curves over several seeds: a line for the median, a band for the range."""
+"""The efficiency page, with its figures and tables, generated from finished runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike
+from tinygrad_cnn.experiments.experiment import Experiment
+from tinygrad_cnn.experiments.gallery import NAMES, find
+from tinygrad_cnn.experiments.results import Results
+from tinygrad_cnn.experiments.runs import FinishedRuns
+from tinygrad_cnn.support.files import atomic_write
+from tinygrad_cnn.support.modules import needs_extra
 
-from tinygrad_cnn.experiments.results import Numbers, Results
+__all__ = ["FOLDER", "PAGE", "digest", "draw_figure", "render_page", "write_page"]
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
+PAGE, FOLDER = "efficiency.md", "efficiency"
+HEAD = """# Efficiency
 
-__all__ = [
-    "COLORS",
-    "GRAY",
-    "accuracy_axis",
-    "draw_curve",
-    "log_axis",
-    "name_lines",
-    "outer_labels",
-]
+The text's section 0.4, "Efficiency Testing", is a heading without a body. This page fills it: each
+question is an experiment that anyone can rerun, and its answer is what the runs say. Numbers are
+the median of the seeds with the range in brackets, and a figure's line is the median, its band the
+range. Seconds are those of one thread, with as many runs side by side as there are cores, and
+without what is measured aside, such as the accuracy on the test images.
 
-COLORS = ("#2b6777", "#c1440e", "#7a5195", "#c98b00", "#3f7d3f", "#8c4a5b", "#4a6fa5", "#5c5c5c")
-GRAY = "#5c5c5c"
-HEIGHT = 12.0  # points between adjacent labels
+```sh
+tinygrad-cnn experiment --list              # what there is
+tinygrad-cnn experiment activations         # do its runs; interrupted, the same goes on
+tinygrad-cnn experiment all                 # all of them: some hours, most of them for the last
+tinygrad-cnn experiment all --write docs    # make this page, its figures and tables anew
+```
 
-
-def draw_curve(
-    axes: Axes,
-    results: Results,
-    variant: str,
-    measure: str,
-    *,
-    color: str,
-    label: str = "",
-    seconds: bool = False,
-    **style: Any,
-) -> None:
-    """Draw one measure of a variant: the median over seeds, and the band of their range.
-
-    Parameters
-    ----------
-    axes : Axes
-    results : Results
-    variant, measure : str
-    color : str
-    label : str
-        The label that `name_lines` writes beside the line; none by default.
-    seconds : bool
-        Plot against the median seconds up to each step, instead of the step.
-    **style
-        Passed to ``axes.plot``.
-    """
-    curve = results.curve(variant, measure)
-    x = curve.median_seconds if seconds else curve.steps
-    axes.plot(x, curve.median, color=color, label=label or "_", **style)
-    if len(curve.seeds) > 1:
-        axes.fill_between(x, curve.low, curve.high, color=color, alpha=0.16, linewidth=0)
+An experiment is a file in [tinygrad_cnn/experiments/gallery](../tinygrad_cnn/experiments/\
+gallery); [own_experiment.py](../examples/own_experiment.py) shows one of one's own.
+"""
 
 
-def log_axis(axis: Axis) -> None:
-    """Make an axis, ``axes.xaxis`` or ``axes.yaxis``, logarithmic with plain numbers.
-
-    A range below three decades has ticks at 1, 2 and 5, so call it once the limits are set.
-    """
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    across = axis is axis.axes.xaxis
-    axis.axes.set(**{"xscale" if across else "yscale": "log"})
-    low, high = axis.get_view_interval()
-    short = high / max(low, 1e-300) < 1e3
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if short else (1.0,)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter("{x:g}")
-
-
-def accuracy_axis(axes: Axes, lowest: float, highest: float) -> None:
-    """Scale the vertical axis so that halving the error rate is the same distance everywhere.
+def write_page(
+    experiments: Sequence[Experiment], runs: FinishedRuns, folder: str | os.PathLike[str],
+    seeds: int | None = None,
+) -> list[str]:  # fmt: skip
+    """Write the tables and figures of finished experiments, and the page of all tables.
 
     Parameters
     ----------
-    axes : Axes
-    lowest, highest : float
-        Limits of the axis, below 1.
+    experiments : sequence of Experiment
+        Skipped if some of its runs are missing, unless its variants are separate.
+    runs : FinishedRuns
+    folder : path-like
+        Receives ``efficiency.md``, and a CSV and an SVG file per experiment in ``efficiency``.
+    seeds : int, optional
+        Number of runs per variant; by default all finished ones, starting from the number that each
+        experiment defines.
+
+    Returns
+    -------
+    list of str
+        A summary line per experiment, and the path of the page.
+
+    Raises
+    ------
+    RunsError
+        If runs of an experiment come from different versions, machines or code.
+    ModuleNotFoundError
+        If matplotlib is not installed; the message gives the install command.
+    OSError
+        If a file cannot be written.
     """
-    axes.set_yscale("function", functions=(_from_accuracy, _to_accuracy))
-    axes.set_ylim(lowest, highest)
-    marks = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
-    axes.set_yticks([mark for mark in marks if lowest <= mark <= highest])
-    axes.yaxis.set_major_formatter(lambda value, place: f"{100 * value:g} %")
+    tables = Path(folder, FOLDER)
+    lines = []
+    for experiment in experiments:
+        wanted = runs.of(experiment, seeds)
+        done = [run for run in wanted if runs.path(run).exists()]
+        if not done or (len(done) < len(wanted) and not experiment.separate):
+            lines.append(f"{experiment.name}: left out, {len(done)} of {len(wanted)} runs are done")
+            continue
+        tables.mkdir(parents=True, exist_ok=True)
+        table = tables / f"{experiment.name}.csv"
+        results = runs.results(experiment, seeds)
+        results.to_csv(table)
+        draw_figure(experiment, table)
+        count = len({(row.variant, row.seed) for row in results.rows})
+        lines.append(f"{experiment.name}: {count} runs, {table}")
+    page = Path(folder, PAGE)
+    text = render_page(tables, experiments)
+    with atomic_write(page) as file:
+        file.write(text.encode())
+    return [*lines, f"{page}"]
 
 
-def _from_accuracy(accuracy: ArrayLike) -> Numbers:
-    return -np.log2(np.maximum(1.0 - np.asarray(accuracy, np.float64), 1e-9))
+def render_page(tables: str | os.PathLike[str], own: Sequence[Experiment] = ()) -> str:
+    """Return the page for the tables in a folder.
 
-
-def _to_accuracy(halvings: ArrayLike) -> Numbers:
-    return 1.0 - np.exp2(-np.asarray(halvings, np.float64))
-
-
-def name_lines(axes: Axes) -> None:
-    """Write the label of each line beside its end, without overlaps.
-
-    Call it last, when scales and limits are final.
+    Parameters
+    ----------
+    tables : path-like
+    own : sequence of Experiment
+        Experiments outside the package.
     """
-    named = []
-    for line in axes.lines:
-        points = np.column_stack([line.get_xdata(), line.get_ydata()]).astype(float)
-        points = points[np.isfinite(points).all(axis=1)]
-        label = str(line.get_label())
-        if len(points) and not label.startswith("_"):
-            place = (axes.transData + axes.transAxes.inverted()).transform(points[-1])
-            named.append((float(place[1]), label, line.get_color(), tuple(points[-1])))
-    if not named:
-        return
-    named.sort(key=lambda item: item[0])
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.draw_without_rendering()  # the layout sets the height of the axes
-    apart = HEIGHT / 72 * figure.dpi / axes.bbox.height
-    heights = [min(max(height, 0.0), 1.0) for height, *_ in named]
-    for k in range(1, len(heights)):
-        heights[k] = max(heights[k], heights[k - 1] + apart)
-    top = 1.0 + apart / 2
-    for k in reversed(range(len(heights))):
-        heights[k] = min(heights[k], top)
-        top = heights[k] - apart
-    for height, (_, label, color, end) in zip(heights, named, strict=True):
-        axes.annotate(
-            label, end, xytext=(1.03, height), textcoords="axes fraction",
-            color=color, fontsize=9, va="center", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.5, "alpha": 0.6,
-                        "shrinkA": 1.0, "shrinkB": 1.0},
-        )  # fmt: skip
+    sections = [HEAD]
+    usual: Mapping[str, Any] = {}
+    others = {experiment.name: experiment for experiment in own}
+    for name in dict.fromkeys([*NAMES, *others]):
+        path = Path(tables, f"{name}.csv")
+        if path.exists():
+            results = Results.from_csv(path)
+            if not usual:
+                usual = _surroundings(results)
+                sections.append(f"Measured {_in_words(usual)}.\n")
+            sections.append(_section(others.get(name) or find(name), results, usual))
+    return "\n".join(sections)
 
 
-def outer_labels(panels: Any, rows: Sequence[str]) -> None:
-    """Label the rows of a grid of panels at its left edge."""
-    for axes, label in zip(panels[:, 0], rows, strict=True):
-        axes.set_ylabel(label)
+def draw_figure(experiment: Experiment, table: Path) -> Path:
+    """Draw the figure of a table next to it, and return its path.
+
+    The file's description contains the `digest` of the table.
+    """
+    with needs_extra("plots", "drawing the figures"):
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    from tinygrad_cnn.train.plots import STYLE
+
+    settings = {"font.size": 9, "lines.linewidth": 1.5, "svg.hashsalt": experiment.name}
+    path = table.with_suffix(".svg")
+    with rc_context(STYLE | settings):
+        figure = Figure(figsize=(10.0, 4.0), layout="constrained")
+        experiment.figure(Results.from_csv(table), figure)
+        with atomic_write(path) as file:
+            figure.savefig(
+                file, format="svg", metadata={"Date": None, "Description": digest(table)}
+            )
+    return path
 
 
-def shades(count: int) -> list[str]:
-    """Return colors for ordered values, from lowest to highest."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
+def digest(table: Path) -> str:
+    """Return the digest that a figure stores of its table."""
+    return f"drawn from {table.name}, sha256 {hashlib.sha256(table.read_bytes()).hexdigest()}"
 
-    return [to_hex(color) for color in colormaps["viridis"](np.linspace(0.0, 0.88, count))]
+
+def _section(experiment: Experiment, results: Results, usual: Mapping[str, Any]) -> str:
+    name = experiment.name
+    here = _surroundings(results)
+    paragraphs = [
+        f"## {experiment.question}",
+        f"The text: {experiment.claim}" if experiment.claim else "",
+        experiment.finding(results).strip(),
+        f"![{experiment.question}]({FOLDER}/{name}.svg)",
+        f"{_seeds(results)}; [all numbers]({FOLDER}/{name}.csv); "
+        f"again: `tinygrad-cnn experiment {name}`."
+        + (f" Measured {_in_words(here)}." if here != usual else ""),
+    ]
+    return "\n\n".join(filter(None, paragraphs)) + "\n"
+
+
+def _seeds(results: Results) -> str:
+    """Return the number of seeds as text: "5 seeds", or "1 to 3 seeds" if variants differ."""
+    runs = {(row.variant, row.seed) for row in results.rows}
+    counts = sorted(Counter(variant for variant, _ in runs).values())
+    few, many = counts[0], counts[-1]
+    if few < many:
+        return f"{few} to {many} seeds"
+    return "One seed" if many == 1 else f"{many} seeds"
+
+
+def _surroundings(results: Results) -> dict[str, Any]:
+    return {key: value for key, value in results.provenance.items() if key != "code"}
+
+
+def _in_words(surroundings: Mapping[str, Any]) -> str:
+    known = {key: surroundings.get(key, "unknown") for key in
+             ("tinygrad_cnn", "python", "numpy", "blas", "machine")}  # fmt: skip
+    return (
+        f"with tinygrad_cnn {known['tinygrad_cnn']}, Python {known['python']}, NumPy "
+        f"{known['numpy']} ({known['blas']}) on {known['machine']}"
+    )

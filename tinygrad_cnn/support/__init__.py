@@ -1,1 +1,1 @@
-"""Shared helpers: argument checks and atomic file writes."""
+"""Shared helpers: argument checks, text, atomic file writes and imports."""

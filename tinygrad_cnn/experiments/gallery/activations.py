@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
-from tinygrad_cnn.experiments.gallery.common import train
-from tinygrad_cnn.experiments.page import (
+from tinygrad_cnn.experiments.figures import (
     COLORS,
     accuracy_axis,
     draw_curve,
     name_lines,
     outer_labels,
 )
+from tinygrad_cnn.experiments.gallery.common import train
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.experiments.experiment import Experiment, Record
+from tinygrad_cnn.experiments.figures import COLORS, accuracy_axis, log_axis
 from tinygrad_cnn.experiments.gallery.common import train
-from tinygrad_cnn.experiments.page import COLORS, accuracy_axis, log_axis
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from tinygrad_cnn.optim import Adam

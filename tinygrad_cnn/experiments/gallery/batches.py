@@ -10,14 +10,14 @@ import numpy as np
 from tinygrad_cnn import ops
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record
-from tinygrad_cnn.experiments.gallery.common import EVALUATION_BATCH, normalize
-from tinygrad_cnn.experiments.page import (
+from tinygrad_cnn.experiments.figures import (
     COLORS,
     accuracy_axis,
     draw_curve,
     log_axis,
     name_lines,
 )
+from tinygrad_cnn.experiments.gallery.common import EVALUATION_BATCH, normalize
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD, LRScheduler

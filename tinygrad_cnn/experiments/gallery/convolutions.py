@@ -13,7 +13,7 @@ from tinygrad_cnn.bench.measuring import peak_bytes, seconds_per_call
 from tinygrad_cnn.bench.worker.roofs import roofs
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
-from tinygrad_cnn.experiments.page import COLORS, GRAY, draw_curve, name_lines
+from tinygrad_cnn.experiments.figures import COLORS, GRAY, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.ops import conv2d
 

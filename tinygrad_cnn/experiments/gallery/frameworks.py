@@ -17,8 +17,8 @@ from tinygrad_cnn.bench.worker.task import Task
 from tinygrad_cnn.bench.workloads import LENET5
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record, Unavailable, grid
+from tinygrad_cnn.experiments.figures import COLORS, GRAY, draw_curve, name_lines
 from tinygrad_cnn.experiments.gallery.common import normalize
-from tinygrad_cnn.experiments.page import COLORS, GRAY, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import LeNet5
 

@@ -14,13 +14,13 @@ from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import DataLoader, one_hot
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
-from tinygrad_cnn.experiments.gallery.common import logit_gradients, normalize
-from tinygrad_cnn.experiments.page import (
+from tinygrad_cnn.experiments.figures import (
     COLORS,
     accuracy_axis,
     draw_curve,
     name_lines,
 )
+from tinygrad_cnn.experiments.gallery.common import logit_gradients, normalize
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import MLP, Module
 from tinygrad_cnn.nn.init import Initializer, standard_normal, xavier_uniform

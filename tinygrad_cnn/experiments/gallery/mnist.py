@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
+from tinygrad_cnn.experiments.figures import COLORS, accuracy_axis, name_lines
 from tinygrad_cnn.experiments.gallery import frameworks
 from tinygrad_cnn.experiments.gallery.frameworks import KINKED, OURS, THEIRS
-from tinygrad_cnn.experiments.page import COLORS, accuracy_axis, name_lines
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.support.text import markdown_table
 

@@ -14,7 +14,7 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.bench.measuring import peak_bytes, seconds_per_call
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
-from tinygrad_cnn.experiments.page import COLORS, draw_curve, name_lines
+from tinygrad_cnn.experiments.figures import COLORS, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from tinygrad_cnn.optim import SGD

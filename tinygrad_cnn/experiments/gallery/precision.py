@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.tensor import default_dtype
 from tinygrad_cnn.data import Compose
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
+from tinygrad_cnn.experiments.figures import COLORS, GRAY, draw_curve, name_lines
 from tinygrad_cnn.experiments.gallery.common import normalize, train
-from tinygrad_cnn.experiments.page import COLORS, GRAY, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import MLP, LeNet5, Module
 from tinygrad_cnn.optim import SGD

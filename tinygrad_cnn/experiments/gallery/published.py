@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.experiments.experiment import Experiment, slug
+from tinygrad_cnn.experiments.figures import COLORS, GRAY
 from tinygrad_cnn.experiments.gallery import lenets, nielsen
 from tinygrad_cnn.experiments.gallery.recipes import Recipe, run
-from tinygrad_cnn.experiments.page import COLORS, GRAY
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import Module, ReLU
 

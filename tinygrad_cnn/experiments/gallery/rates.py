@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record
-from tinygrad_cnn.experiments.gallery.common import normalize, train
-from tinygrad_cnn.experiments.page import (
+from tinygrad_cnn.experiments.figures import (
     COLORS,
     GRAY,
     accuracy_axis,
@@ -21,6 +20,7 @@ from tinygrad_cnn.experiments.page import (
     name_lines,
     shades,
 )
+from tinygrad_cnn.experiments.gallery.common import normalize, train
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD

@@ -14,17 +14,17 @@ from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record
-from tinygrad_cnn.experiments.gallery.common import (
-    logit_gradients,
-    normalize,
-    train,
-)
-from tinygrad_cnn.experiments.page import (
+from tinygrad_cnn.experiments.figures import (
     COLORS,
     GRAY,
     accuracy_axis,
     draw_curve,
     name_lines,
+)
+from tinygrad_cnn.experiments.gallery.common import (
+    logit_gradients,
+    normalize,
+    train,
 )
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import MLP

@@ -1,17 +1,18 @@
-"""A model and a few sample images, from the arguments of a command."""
+"""Models and images from the arguments of a command."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.data import DataLoader, load
+from tinygrad_cnn.data import DataError, DataLoader, load, read_image
 from tinygrad_cnn.nn import Module
-from tinygrad_cnn.train import TrainingRun, load_run, recipe
+from tinygrad_cnn.train import DataSettings, TrainingRun, load_run, recipe
 
-__all__ = ["model_and_images"]
+__all__ = ["model_and_images", "read_picture"]
 
 
 def model_and_images(
@@ -45,3 +46,37 @@ def model_and_images(
     data = source or "digits"
     new = TrainingRun.new(data, model, recipe(data, seed=seed, batch_size=images, augment="none"))
     return new.model, *next(iter(new.loader))
+
+
+def read_picture(
+    path: Path, settings: DataSettings, preparation: str | None = None
+) -> NDArray[np.uint8]:
+    """Read an image file for a model, prepared like its training images.
+
+    Parameters
+    ----------
+    path : Path
+        The image file; see `read_image` for the formats.
+    settings : DataSettings
+        The model's data settings.
+    preparation : str, optional
+        Overrides the preparation in the settings.
+
+    Returns
+    -------
+    ndarray of uint8, shape (C, H, W)
+        In the model's input shape.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or no image, or the model's input is neither gray nor color.
+    ValueError
+        If the prepared image does not have the model's input shape.
+    ModuleNotFoundError
+        If Pillow is not installed.
+    """
+    C, H, W = settings.input_shape
+    if C not in (1, 3):
+        raise DataError(f"{path}: the model takes {C} channels; an image has 1 or 3")
+    return read_image(path, C, (H, W), preparation or settings.preparation)
