@@ -10,13 +10,14 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
+from tinygrad_cnn.core.declaration import Role
 from tinygrad_cnn.drawing.heat import HeatKind
 from tinygrad_cnn.ops.__main__ import table
 
@@ -202,6 +203,23 @@ def test_an_op_of_one_file_has_its_letters_and_entries_in_derivations(own: Any) 
     assert str(derivation.wrt) == "w¹"
     assert "eq 99" not in str(derivation)  # of the forward; the derivative has none
     assert derivation.agrees()
+
+
+@pytest.mark.parametrize("role", get_args(Role))
+def test_an_op_with_one_operand_may_have_any_role(role: Role, own: Any) -> None:
+    @tg.op(formula="2·x", role=role)
+    def own_double(x: Any) -> Any:
+        return 2 * x
+
+    @own_double.derivative("x", formula="2·g")
+    def _(g: Any) -> Any:
+        return 2 * g
+
+    x, w, b = parameters()
+    derivation = tg.derive(tg.tanh(own_double(own.own_scale(x, w, b))).sum(), w)
+    assert derivation.agrees()
+    norms = [factor.norm for factor in derivation.product]
+    assert norms[2] == pytest.approx(2 * np.sqrt(x.size))
 
 
 def test_the_norm_of_an_affine_op_of_ones_own_is_that_of_its_jacobian(own: Any) -> None:

@@ -93,7 +93,7 @@ def layers_of(nodes: list[Node]) -> dict[Node, int]:
 def has_weights(node: Node) -> bool:
     """Return whether a call multiplies by a learned leaf."""
     if node.op.role in AFFINE:
-        return isinstance(node.parents[1], Variable)
+        return any(isinstance(weights, Variable) for weights in node.parents[1:2])
     if node.op.role == "product":
         return any(isinstance(p, Variable) and len(p.shape) >= 2 for p in node.parents)
     return False

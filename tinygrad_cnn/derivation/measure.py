@@ -129,8 +129,9 @@ def local_norm(edge: Edge) -> float | None:
     factors = [name for name in edge.derivative.needs if name in op.operands]
     if op.role in ("affine", "product") and factors:
         return math.sqrt(float(_squares(edge, factors).sum(dtype=np.float64)))
-    added = op.role in AFFINE and all(name.endswith("_shape") for name in edge.derivative.needs)
-    if op.selecting or added:
+    reads = [name for name in edge.derivative.needs if not name.endswith("_shape")]
+    is_bias = op.role in AFFINE and edge.number > 0 and not reads
+    if op.selecting or is_bias:
         return math.sqrt(float(_one(edge, ones).sum(dtype=np.float64)))
     size = math.prod(node.shape)
     if size > MOST_ROWS or size * math.prod(edge.target.shape) > MOST_ENTRIES:
