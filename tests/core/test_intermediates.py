@@ -100,6 +100,28 @@ def test_only_what_a_wanted_rule_asks_for_is_saved() -> None:
     assert op(x, M).node.plan.names == ("x", "m", "square", "scale")
 
 
+def test_an_intermediate_that_only_another_needs_is_dropped_before_the_forward() -> None:
+    found: list[Any] = []
+
+    @tg.op(formula="|x|")
+    def length(x: Any, *, root: Any = ...) -> Any:
+        found.append(found[0]())
+        return root
+
+    @length.intermediate
+    def square(x: Any) -> Any:
+        result = x * x
+        found.append(weakref.ref(result))
+        return result
+
+    @length.intermediate
+    def root(square: Any) -> Any:
+        return tg.sqrt(square)
+
+    np.testing.assert_array_equal(length(X), np.abs(X))
+    assert found[1] is None
+
+
 def test_a_saved_intermediate_is_freed_with_the_graph() -> None:
     x, m = leaves()
     y = gravity()(x, m)
