@@ -75,22 +75,21 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
         shared: dict[str, Any] = {}
         try:
             y = self._computed(arrays, state.scope, shared)
-            if type(y) is not np.ndarray or y.dtype.char != "f":
-                y = self._result(y, operands)
-            if half:
-                y = rounded(y)
+            if type(y) is not np.ndarray or y.dtype.char != "f" or half:
+                y = self._result(y, operands, half)
         except Exception as error:
             if state.observers:
                 self._tell(state, operands, arrays, None, None, started, error)
             raise
         node = origin = None
+        recorded = state.on and wanted != 0
         owned = y.base is None
         for array in arrays:
             if array is y:
                 owned = False
         if not owned:
-            y, origin = self._placed(y, operands, recorded=bool(wanted and state.on))
-        if wanted and state.on:
+            y, origin = self._placed(y, operands, recorded)
+        if recorded:
             plan = self._plans.get(wanted) or self._plan(wanted)
             saved = plan.read(arguments, arrays, y, shared)
             static = tuple([arguments[i] for i in self._static]) if self._static else ()
@@ -99,9 +98,10 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             self._tell(state, operands, arrays, y, node, started)
         result = Variable.tensor.of(y, node, origin)
         if not state.on:
-            result.unrecorded = bool(wanted) or any(
-                isinstance(value, Variable) and value.unrecorded for value in operands
-            )
+            of_graph = [
+                v.requires_grad or v.unrecorded for v in operands if isinstance(v, Variable)
+            ]
+            result.unrecorded = True in of_graph
         return result
 
     def _computed(self, arrays: list[Any], scope: str, shared: dict[str, Any] | None = None) -> Any:
@@ -196,8 +196,11 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                 arguments[i] = arrays[i] = _private(value)
         return has_tensor
 
-    def _result(self, y: Any, operands: list[Any]) -> NDArray[Any]:
-        """Return the result as an array; float64 from integers or numbers becomes the default."""
+    def _result(self, y: Any, operands: list[Any], half: bool) -> NDArray[Any]:
+        """Return the result as an array, rounded to float16 if `half`.
+
+        float64 from integers or numbers becomes the default dtype.
+        """
         if isinstance(y, tuple | list):
             came = type(y).__name__
             raise TypeError(f"{self.name}: the forward returned a {came}, expected an array")
@@ -206,7 +209,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             given = [v for v in operands if isinstance(v, np.ndarray | np.generic | Variable)]
             if not any(value.dtype == array.dtype for value in given):
                 array = array.astype(float_dtype.get())
-        return array
+        return rounded(array) if half else array
 
     def _placed(
         self, y: NDArray[Any], operands: list[Any], recorded: bool
