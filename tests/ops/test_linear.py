@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.check.strategies import arrays, matmul_shapes
-from tinygrad_cnn.check.strategies.shapes import Shape
+from tinygrad_cnn.engine.arrays import Shape
 
 
 @given(shapes=matmul_shapes(min_side=0), data=st.data())

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.tensor import Tensor
-
-Array: TypeAlias = NDArray[Any]
+from tinygrad_cnn.engine.arrays import Array
 
 SHOWN = 64
 """The most elements of an array that a message writes out."""

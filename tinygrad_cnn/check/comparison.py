@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tinygrad_cnn.check.functional import Array
+from tinygrad_cnn.engine.arrays import Array
 
 Index: TypeAlias = tuple[int, ...]
 

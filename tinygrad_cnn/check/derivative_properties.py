@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.call import Array, Call
+from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.forward_properties import check_function, moved
 from tinygrad_cnn.check.functional import random_weights
 from tinygrad_cnn.check.probe import Probe, Properties, PropertyError, as_leaf, lister
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.core.observer import BackwardEvent, Observer, observe
 from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.ops import add, flip
 
 LARGEST = float(np.finfo(np.float32).max) / 16

@@ -12,10 +12,11 @@ from tinygrad_cnn.check.branches import traced
 from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.comparison import CheckOptions, InputComparison
 from tinygrad_cnn.check.examination import Examination, compare_order, fit_method
-from tinygrad_cnn.check.functional import Array, Functional, functional
+from tinygrad_cnn.check.functional import Functional, functional
 from tinygrad_cnn.check.patterns import Facts, describe
 from tinygrad_cnn.core.observer import ForwardEvent
 from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.engine.arrays import Array
 
 CALLS = 200  # the most calls to check
 JACOBIAN = 4096  # elements of the largest Jacobian computed to find missing parts

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_cnn.check.branches import BranchTrace, other_branch, traced
 from tinygrad_cnn.check.comparison import CheckOptions, Index, InputComparison, LineComparison
-from tinygrad_cnn.check.functional import Array, Functional, random_weights
+from tinygrad_cnn.check.functional import Functional, random_weights
 from tinygrad_cnn.check.numerical import (
     COMPLEX_STEP,
     Sample,
@@ -23,6 +23,7 @@ from tinygrad_cnn.check.numerical import (
 )
 from tinygrad_cnn.check.rounding import Shaking
 from tinygrad_cnn.core.observer import observe
+from tinygrad_cnn.engine.arrays import Array
 
 LOOKED_AT = 128  # entries compared of an input whose directions cross kinks
 DIRECTIONS = 3

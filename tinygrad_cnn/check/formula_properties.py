@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.call import Array
 from tinygrad_cnn.check.formula import Elementwise, FormulaError, Tree, evaluate, parse
 from tinygrad_cnn.check.probe import Probe, Properties, PropertyError, lister
 from tinygrad_cnn.core.declaration import Prose
 from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.engine.arrays import Array
 
 QUANTITIES = ("n", "μ", "σ²", "x̂")
 """Letters beside the parameters: a count, a mean, a variance, and (x − μ) / √(σ² + ε)."""

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.call import Array, Call
+from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.probe import Probe, Properties, PropertyError, as_leaf, lister
 from tinygrad_cnn.check.strategies.layouts import LAYOUTS
 from tinygrad_cnn.core.graph import grad
+from tinygrad_cnn.engine.arrays import Array
 
 FIRST_OF_FORWARD: Properties = {}
 """The properties checked first: each names a cause that would break many others."""

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.engine.arrays import Array
 
 Function: TypeAlias = Callable[..., Tensor]
-Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

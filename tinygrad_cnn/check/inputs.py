@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.functional import Array, Function, Functional
+from tinygrad_cnn.check.functional import Function, Functional
 from tinygrad_cnn.core.nan import NaNError, detect_nan
 from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.nn.module import Module
 
 METHODS = ("auto", "complex", "central")

@@ -9,10 +9,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinygrad_cnn.check.call import Array, Call
+from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.probe import Probe, PropertyError, as_leaf
 from tinygrad_cnn.check.strategies.layouts import LAYOUTS, fortran_order
 from tinygrad_cnn.core.graph import grad
+from tinygrad_cnn.engine.arrays import Array
 
 Place: TypeAlias = tuple[str, int, int]
 """An axis of an argument: the parameter, the array's index in its list (or 0), and the axis.

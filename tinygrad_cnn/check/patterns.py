@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from tinygrad_cnn.check.functional import Array
+from tinygrad_cnn.engine.arrays import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.call import Array, Call
+from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.functional import random_weights
 from tinygrad_cnn.check.rounding import Peak, Rounding
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.core.observer import observe
 from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.engine.arrays import Array
 
 Property = Callable[["Probe"], None]
 Properties = dict[str, Property]

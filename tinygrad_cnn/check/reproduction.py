@@ -11,8 +11,9 @@ import numpy as np
 from tinygrad_cnn.check.call import SHOWN, Call, spelled
 from tinygrad_cnn.check.comparison import CheckOptions
 from tinygrad_cnn.check.examination import compare_order, fit_method
-from tinygrad_cnn.check.functional import Array, functional, leaf
+from tinygrad_cnn.check.functional import functional, leaf
 from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.engine.arrays import Array
 
 SHORT = len("-2.0625")
 """The most characters of a number that needs no rounding."""

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.check.call import Array
 from tinygrad_cnn.core.observer import ForwardEvent, Observer
+from tinygrad_cnn.engine.arrays import Array
 
 NUDGE = 2.0**-23  # the relative change of inputs that measures sensitivity
 SAFETY = 16.0

@@ -8,7 +8,6 @@ from inspect import Parameter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.pullback import pull_back
@@ -16,10 +15,10 @@ from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.derivation.letters import AFFINE
 from tinygrad_cnn.derivation.paths import Bundle, Edge, Paths, Place, Term
 from tinygrad_cnn.derivation.symbols import kept_by, options_of
+from tinygrad_cnn.engine.arrays import Array
 
 __all__ = ["Flow", "flow", "local_norm", "norm"]
 
-Array = NDArray[Any]
 
 MOST_ROWS = 1024
 """Local derivatives with more rows than this are not computed row by row."""

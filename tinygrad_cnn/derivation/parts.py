@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.derivation.notation import Formula, Symbol
 from tinygrad_cnn.derivation.written import Written
+from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.entries import Index
 
 __all__ = ["ChainRule", "Factor", "Gap", "Item", "Layer", "PathSum", "Quantity", "SumLine"]
-
-Shape: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.engine.arrays import Shape
+
 __all__ = ["SCHEMA", "DrawnEdge", "DrawnGraph", "DrawnNode", "DrawnScope", "Kind", "Statistics"]
 
 SCHEMA = "tinygrad-cnn graph 1"
@@ -23,7 +25,6 @@ SCHEMA = "tinygrad-cnn graph 1"
 
 CANCELED = 1e-3  # relative to the size of its terms: below this, they cancel
 Kind: TypeAlias = Literal["op", "module", "parameter", "input", "constant", "error"]
-Shape: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinygrad_cnn.engine import depthwise, direct, im2col, winograd
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.configuration import configuration
-from tinygrad_cnn.engine.layout import Array, Layout
+from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.windows import Windows
 
 SIDE_BY_SIDE = 4  # minimum images for products over them to be wide enough,

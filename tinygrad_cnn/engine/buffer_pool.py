@@ -12,14 +12,12 @@ import math
 import os
 import sys
 from threading import RLock
-from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.configuration import configuration
-
-Array = NDArray[Any]
 
 LARGE = 1 << 17  # bytes; the allocator itself reuses smaller blocks
 ROUND = 1 << 14  # sizes are rounded up to a multiple, so that similar sizes share blocks

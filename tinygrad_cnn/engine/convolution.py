@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_cnn.engine import input_gradient_rows
 from tinygrad_cnn.engine.algorithm import adds_rows, choose
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.input_gradient_phases import phase_convolutions
 from tinygrad_cnn.engine.windows import Windows
-
-Array = NDArray[Any]
 
 
 def forward(x: Array, w: Array, bias: Array | None, at: Windows, groups: int) -> Array:

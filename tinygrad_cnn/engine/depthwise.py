@@ -15,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_cnn.engine import direct, reduction, threads
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import bands, part_count
 from tinygrad_cnn.engine.kernel_rows import KernelRows
-from tinygrad_cnn.engine.layout import Array
 from tinygrad_cnn.engine.scratch import scratch
 from tinygrad_cnn.engine.windows import Windows
 

@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.engine import threads
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import NARROWEST, Band, bands
 from tinygrad_cnn.engine.buffer_pool import view
 from tinygrad_cnn.engine.kernel_rows import KernelRows
-from tinygrad_cnn.engine.layout import Array, Layout
+from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.weight_gradient import SMALL_PRODUCT, weight_gradient
 from tinygrad_cnn.engine.windows import Windows
 

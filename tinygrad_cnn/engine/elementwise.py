@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.engine import threads
-from tinygrad_cnn.engine.buffer_pool import LARGE, Array, empty_like
+from tinygrad_cnn.engine.arrays import Array
+from tinygrad_cnn.engine.buffer_pool import LARGE, empty_like
 
 PIECE = 1 << 23  # bytes, read and written, of one piece
 FRESH = 1 << 20  # bytes; for smaller results fresh memory is as fast

@@ -21,9 +21,10 @@ from functools import lru_cache
 import numpy as np
 
 from tinygrad_cnn.engine import threads
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import CACHE, Band, bands, part_count
 from tinygrad_cnn.engine.buffer_pool import view
-from tinygrad_cnn.engine.layout import Array, Layout
+from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.scratch import scratch
 from tinygrad_cnn.engine.windows import Windows
 

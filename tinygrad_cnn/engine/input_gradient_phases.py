@@ -20,7 +20,7 @@ from itertools import product
 
 import numpy as np
 
-from tinygrad_cnn.engine.layout import Array
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.windows import Axis, Windows
 
 

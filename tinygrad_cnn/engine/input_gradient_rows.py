@@ -19,9 +19,9 @@ from functools import lru_cache
 
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.algorithm import Algorithm
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import bands
 from tinygrad_cnn.engine.input_gradient_phases import phases
-from tinygrad_cnn.engine.layout import Array
 from tinygrad_cnn.engine.windows import Axis, Windows, inside
 
 

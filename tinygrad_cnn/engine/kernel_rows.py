@@ -16,16 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from numpy.lib.stride_tricks import as_strided
-from numpy.typing import NDArray
 
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import Band
 from tinygrad_cnn.engine.scratch import scratch
 from tinygrad_cnn.engine.windows import Windows, inside, strip
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

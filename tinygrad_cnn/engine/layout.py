@@ -12,13 +12,11 @@ begins or ends. A conversion copies; it never changes an array in place.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
 
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from tinygrad_cnn.engine import buffer_pool, reordering
-
-Array = NDArray[Any]
+from tinygrad_cnn.engine.arrays import Array
 
 
 class Layout(Enum):

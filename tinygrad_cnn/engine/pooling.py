@@ -9,15 +9,13 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.buffer_pool import LARGE, empty_like
 from tinygrad_cnn.engine.elementwise import select
 from tinygrad_cnn.engine.layout import like
 from tinygrad_cnn.engine.reduction import added
 from tinygrad_cnn.engine.windows import Axis, Windows
-
-Array = NDArray[Any]
 
 
 def maximum(x: Array, at: Windows) -> Array:

@@ -21,14 +21,13 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine.buffer_pool import Array
+from tinygrad_cnn.engine.arrays import Array, Shape
 
 BLOCK = 16  # values added one after the other
 LONG = 1 << 12  # values per row; longer rows are not faster
 SMALL = 1 << 13  # values; up to here BLAS itself uses one thread
 
 Axes: TypeAlias = int | tuple[int, ...] | None
-Shape: TypeAlias = tuple[int, ...]
 
 _add: Any = np.add.reduce
 

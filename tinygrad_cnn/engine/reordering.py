@@ -10,14 +10,10 @@ transposed in the cache.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from numpy.typing import NDArray
-
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.buffer_pool import view
 from tinygrad_cnn.engine.scratch import scratch
-
-Array = NDArray[Any]
 
 BLOCK = 256  # pixels of an image, over all channels
 WORTH = 1 << 17  # minimum number of values for blocks to pay

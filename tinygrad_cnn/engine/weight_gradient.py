@@ -28,8 +28,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_cnn.engine import reduction, threads
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import CACHE, Band, bands, part_count
-from tinygrad_cnn.engine.layout import Array, Layout
+from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.scratch import scratch
 from tinygrad_cnn.engine.windows import Axis, Windows, strip
 

@@ -31,9 +31,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_cnn.engine import threads
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import CACHE, image_blocks, part_count
 from tinygrad_cnn.engine.buffer_pool import view
-from tinygrad_cnn.engine.layout import Array, Layout
+from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.scratch import scratch
 from tinygrad_cnn.engine.windows import Windows
 

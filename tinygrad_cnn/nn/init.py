@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.core.tensor import get_default_dtype
+from tinygrad_cnn.engine.arrays import Shape
 
 __all__ = [
     "Initializer",
@@ -41,7 +42,6 @@ __all__ = [
     "zeros",
 ]
 
-Shape: TypeAlias = tuple[int, ...]
 Initializer: TypeAlias = Callable[[Shape, np.random.Generator, DTypeLike], NDArray[Any]]
 
 

@@ -10,12 +10,12 @@ from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import elementwise as engine
+from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.ops.arithmetic import exp, masked
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, equal
 from tinygrad_cnn.ops.reduction import log_total
 from tinygrad_cnn.ops.reduction import sum as sum_over
-from tinygrad_cnn.ops.shape import Shape
 
 
 @op(

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from tinygrad_cnn.engine.arrays import Shape
+
 __all__ = ["Index", "Letters", "LocalEntry", "at", "equal", "place", "shared_axes"]
 
-Shape: TypeAlias = tuple[int, ...]
 Index: TypeAlias = tuple[str, ...]
 """A letter or an expression for each axis; empty for an axis of length 1."""
 

@@ -13,8 +13,9 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import reduction
+from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, equal, place
-from tinygrad_cnn.ops.shape import Shape, reshape
+from tinygrad_cnn.ops.shape import reshape
 
 
 @op(formula="x[index]", latex=r"x_{\text{index}}", integers="kept", selecting=True)

@@ -11,8 +11,9 @@ from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import threads as engine
+from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, shared_axes
-from tinygrad_cnn.ops.shape import Shape, reshape, sum_to, transpose
+from tinygrad_cnn.ops.shape import reshape, sum_to, transpose
 
 
 @op(formula="a b", latex=r"a\,b", integers="widened", role="product")

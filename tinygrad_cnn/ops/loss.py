@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
+from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.ops.activation import log_softmax
 from tinygrad_cnn.ops.arithmetic import exp
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
-from tinygrad_cnn.ops.shape import Shape, reshape
+from tinygrad_cnn.ops.shape import reshape
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 

@@ -11,10 +11,11 @@ from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import pooling as engine
+from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.windows import Pair, Windows, pair, windows
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, place
 from tinygrad_cnn.ops.reduction import mean
-from tinygrad_cnn.ops.shape import Options, Shape
+from tinygrad_cnn.ops.shape import Options
 
 
 @op(

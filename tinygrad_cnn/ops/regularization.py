@@ -10,11 +10,12 @@ from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import elementwise as engine
+from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.arithmetic import astype, sqrt
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.reduction import sum as sum_over
-from tinygrad_cnn.ops.shape import Shape, reshape
+from tinygrad_cnn.ops.shape import reshape
 
 
 @op(

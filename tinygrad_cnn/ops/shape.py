@@ -12,9 +12,9 @@ from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import layout, reduction
+from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, equal, place, shared_axes
 
-Shape = tuple[int, ...]
 Options = dict[str, Any]  # the static arguments of a call, by name
 
 

@@ -8,11 +8,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from numpy.typing import NDArray
 
-from tinygrad_cnn.check.strategies.shapes import Shape, broadcasting, shapes
+from tinygrad_cnn.check.strategies.shapes import broadcasting, shapes
+from tinygrad_cnn.engine.arrays import Array, Shape
 
-Array: TypeAlias = NDArray[Any]
 Shapes: TypeAlias = Shape | st.SearchStrategy[Shape]
 
 ONE_BY_ONE = 64

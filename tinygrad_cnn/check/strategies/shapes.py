@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-Shape: TypeAlias = tuple[int, ...]
+from tinygrad_cnn.engine.arrays import Shape
 
 
 @st.composite

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tinygrad_cnn.check.strategies.shapes import Shape
+from tinygrad_cnn.engine.arrays import Shape
 
 CHANNELS = [(1, 1, 1), (1, 2, 3), (1, 3, 2), (2, 1, 1), (2, 2, 1), (3, 1, 1), (3, 1, 2)]
 """Groups, input and output channels per group; one input channel per group is depthwise."""

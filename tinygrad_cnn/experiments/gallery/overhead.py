@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.bench.measuring import peak_bytes, seconds_per_call
 from tinygrad_cnn.data import DataLoader
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
 from tinygrad_cnn.experiments.figures import COLORS, draw_curve, name_lines
 from tinygrad_cnn.experiments.results import Results, Spread
@@ -28,7 +29,6 @@ LEARNING_RATE = 0.01
 HIDDEN, CHANNELS, KERNEL, POOL, CLASSES = 64, 8, 5, 2, 10
 BUDGET = 1.0  # seconds of timing per batch size
 
-Array = NDArray[Any]
 Update = Callable[[Array, Array], float]
 """Learns from images and labels, and returns the loss."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_cnn.core.tensor import Parameter, get_default_dtype
-from tinygrad_cnn.nn.init import Initializer, Shape
+from tinygrad_cnn.engine.arrays import Shape
+from tinygrad_cnn.nn.init import Initializer
 
 
 def drawn(

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 import tinygrad_cnn as tg
 from tinygrad_cnn.drawing import Trace
 from tinygrad_cnn.drawing.steps import Leaf, Step
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.windows import Windows, pair, windows
 from tinygrad_cnn.train import TrainedModel
 
 __all__ = ["ExplainError", "Forward", "LayerCall", "forward", "image_of", "softmax_of", "watch"]
-
-Array = NDArray[Any]
 
 
 class ExplainError(ValueError):
