@@ -48,6 +48,12 @@ assert_type(tensor.grad, NDArray[Any] | None)
 assert_type(tensor.shape, tuple[int, ...])
 
 
+with tg.no_grad():
+    weights = tg.nn.Parameter(array)
+    weights[0] = tensor[1]
+    weights[1:, 0] = 1.0
+(tensor * tensor).backward(gradient=tensor.detach())
+
 # --- an op of one's own --------------------------------------------------------------------------
 
 

@@ -287,7 +287,7 @@ class Tensor(Variable):
 
         return function(*map(plain, args), **{name: plain(v) for name, v in kwargs.items()})
 
-    def __setitem__(self, index: Any, value: ArrayLike) -> None:
+    def __setitem__(self, index: Any, value: TensorLike) -> None:
         """Write to part of a leaf, under `no_grad`."""
         if not self.is_leaf or (self.requires_grad and recording.get().on):
             raise RuntimeError(
@@ -295,7 +295,8 @@ class Tensor(Variable):
                 f"{'requires a gradient' if self.is_leaf else 'was computed'}; write to a leaf "
                 "under no_grad(), or through its data, as in p.data[0] = 1"
             )
-        self.data[plain_index(index)] = np.asarray(value)
+        array = value.array if isinstance(value, Variable) else value
+        self.data[plain_index(index)] = np.asarray(array)
 
     def __getstate__(self) -> tuple[Any, dict[str, Any]]:
         """Return the state for copy and pickle: private memory, no graph."""
@@ -327,7 +328,7 @@ class Tensor(Variable):
 
     # --- differentiating -------------------------------------------------------------------------
 
-    def backward(self, gradient: ArrayLike | None = None, retain_graph: bool = False) -> None:
+    def backward(self, gradient: TensorLike | None = None, retain_graph: bool = False) -> None:
         """Add the gradient of this Tensor to ``.grad`` of every leaf it was computed from.
 
         Parameters
