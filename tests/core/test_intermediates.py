@@ -218,6 +218,12 @@ def test_an_intermediate_of_an_unknown_name_is_refused(function: Any, says: str)
     assert "late" not in op.intermediates
 
 
+@pytest.mark.parametrize("name", ["x", "y", "<lambda>"])
+def test_an_intermediate_has_a_name_of_its_own(name: str) -> None:
+    with pytest.raises(TypeError, match=f"op gravity: an intermediate cannot be named '{name}'"):
+        gravity().intermediate(named(name, lambda x: x))
+
+
 def test_a_residual_may_not_depend_on_an_intermediate() -> None:
     with pytest.raises(TypeError, match="a residual cannot read 'square'"):
         gravity().residual(lambda square: square)

@@ -64,7 +64,7 @@ class CompiledDeclaration(Declaration[P]):
     def branches(self, arguments: dict[str, Any], output: Array) -> dict[str, Any]:
         """Return the residuals of a call: which branches it took."""
         return {
-            name: self._called(name, f, arguments, output) for name, f in self.residuals.items()
+            name: self._called("branch", f, arguments, output) for name, f in self.residuals.items()
         }
 
     def _called(

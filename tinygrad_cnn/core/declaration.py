@@ -265,7 +265,7 @@ class Declaration(Generic[P]):
         Raises
         ------
         TypeError
-            If an argument has an unknown name.
+            If an argument has an unknown name, or the name of `function` is taken.
 
         Examples
         --------
@@ -285,9 +285,12 @@ class Declaration(Generic[P]):
         (0.0, 1.0)
         >>> del tg.OPS["arc"]
         """
+        name, taken = function.__name__, ("g", "y", "static", *self.parameters, *self.residuals)
+        if name in taken or not name.isidentifier():
+            raise TypeError(f"op {self.name}: an intermediate cannot be named '{name}'")
         excluded = ("y", "y_shape", *self.residuals)
         self._check_names("an intermediate", names_of(function), *excluded)
-        self.intermediates[function.__name__] = function
+        self.intermediates[name] = function
         self._sort_parameters()
         return function
 

@@ -98,10 +98,9 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             self._tell(state, operands, arrays, y, node, started)
         result = Variable.tensor.of(y, node, origin)
         if not state.on:
-            of_graph = [
-                v.requires_grad or v.unrecorded for v in operands if isinstance(v, Variable)
-            ]
-            result.unrecorded = True in of_graph
+            result.unrecorded = any(
+                isinstance(v, Variable) and (v.requires_grad or v.unrecorded) for v in operands
+            )
         return result
 
     def _computed(self, arrays: list[Any], scope: str, shared: dict[str, Any] | None = None) -> Any:
