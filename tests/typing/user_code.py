@@ -67,6 +67,25 @@ def _(g: np.ndarray, *, x: np.ndarray, scale: float) -> np.ndarray:
     return g * (3 * scale * x * x)
 
 
+@tg.op(formula="√(1 + x²)", elementwise=True)
+def arc(x: np.ndarray, *, root: Any = ...) -> np.ndarray:
+    return np.asarray(root)
+
+
+@arc.intermediate
+def root(x: np.ndarray) -> np.ndarray:
+    return tg.sqrt(1.0 + x * x)
+
+
+@arc.derivative("x", formula="g·x / √(1 + x²)")
+def _(g: np.ndarray, *, x: np.ndarray, root: np.ndarray) -> np.ndarray:
+    return g * x / root
+
+
+assert_type(arc(tensor), tg.Tensor)
+assert_type(tg.sqrt(arc(array)), NDArray[Any])
+
+
 def energy(x: tg.Tensor) -> tg.Tensor:
     return (x * x).sum()
 
