@@ -34,7 +34,7 @@ assert_type(tg.where(tensor > 0, array, 0.0), tg.Tensor)
 assert_type(tg.concatenate([array, array], axis=1), NDArray[Any])
 assert_type(tg.stack([tensor, array]), tg.Tensor)
 assert_type(tg.softmax(tensor, axis=0, temperature=2.0), tg.Tensor)
-assert_type(tg.relu.formula, str)
+assert_type(tg.relu.name, str)
 
 # --- operators and methods -----------------------------------------------------------------------
 
