@@ -165,11 +165,11 @@ def test_states_come_with_the_run_and_kernels_without_an_id(store: Store) -> Non
     run_id = queued(store)
 
     def happen() -> None:
-        from tinygrad_cnn.studio.training.states import tell_state
+        from tinygrad_cnn.studio.training.states import record_state
 
         with store.session() as session:
             runs.set_state(session, run_id, "running")
-            tell_state(session, run_id)
+            record_state(session, run_id)
             snapshots.put(session, run_id, 5, {"layer": "fc.0", "kernels": {"shape": [1]}})
 
     async def scenario(feed: Feed) -> None:

@@ -38,7 +38,7 @@ PROFILED = ("lenet5-64", "vgg-64")
 MEMORY_STEPS = 2
 STARTING, IMPORTING_PEERS = 1.0, 3.0  # seconds, for the estimate of the time left
 
-Told = Callable[[str, float], None]
+OnProgress = Callable[[str, float], None]
 """Progress callback: the part being measured, and how many of the estimated seconds are over."""
 
 
@@ -122,7 +122,7 @@ def find_frameworks(plan: BenchmarkPlan, report: BenchmarkReport) -> None:
 def measure(
     plan: BenchmarkPlan,
     report: BenchmarkReport | None = None,
-    told: Told = lambda what, behind: None,
+    on_progress: OnProgress = lambda what, behind: None,
 ) -> BenchmarkReport:
     """Run the benchmark and return the report.
 
@@ -131,14 +131,14 @@ def measure(
     plan : BenchmarkPlan
     report : BenchmarkReport, optional
         Filled in place, so that it holds all finished measurements after an interruption.
-    told : callable
+    on_progress : callable
         Progress callback: the current part, and how many of the `estimate` seconds are over.
     """
     if report is None:
         report = BenchmarkReport(describe())
     if not report.frameworks:
         find_frameworks(plan, report)
-    measurement = _Measurement(plan, report, told)
+    measurement = _Measurement(plan, report, on_progress)
     for threads in plan.threads:
         measurement.roofs(threads)
         measurement.compare(plan.networks, threads)
@@ -194,11 +194,13 @@ def _fields(workload: Workload) -> dict[str, Any]:
 class _Measurement:
     """The parts of a benchmark; each adds to the same report."""
 
-    def __init__(self, plan: BenchmarkPlan, report: BenchmarkReport, told: Told) -> None:
+    def __init__(
+        self, plan: BenchmarkPlan, report: BenchmarkReport, on_progress: OnProgress
+    ) -> None:
         self.plan = plan
         self.report = report
         self.behind = 0.0
-        self.told = told
+        self.on_progress = on_progress
         self.pythons = {framework.name: framework.python for framework in report.frameworks}
 
     @contextmanager
@@ -209,7 +211,7 @@ class _Measurement:
         """
 
         def progress(share: float) -> None:
-            self.told(what, self.behind + share * seconds)
+            self.on_progress(what, self.behind + share * seconds)
 
         progress(0.0)
         try:
@@ -217,7 +219,7 @@ class _Measurement:
         except WorkerError as error:
             self.report.failed.append(f"{what}: {error}")
         self.behind += seconds
-        self.told(what, self.behind)
+        self.on_progress(what, self.behind)
 
     def worker(self, framework: str, threads: int) -> Worker:
         """Start a worker."""

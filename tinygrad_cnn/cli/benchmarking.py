@@ -15,7 +15,7 @@ from rich.text import Text
 from tinygrad_cnn.bench.benchmark import (
     PARTS,
     BenchmarkPlan,
-    Told,
+    OnProgress,
     estimate,
     find_frameworks,
     measure,
@@ -95,8 +95,8 @@ def bench(
             find_frameworks(plan, report)
         if not as_json:
             _show_machine(screen, report)
-        with _progress(screen, estimate(plan, report)) as told:
-            measure(plan, report, told)
+        with _progress(screen, estimate(plan, report)) as on_progress:
+            measure(plan, report, on_progress)
     except KeyboardInterrupt:
         status = INTERRUPTED
     if as_json:
@@ -148,7 +148,7 @@ def _parts(text: str | None) -> tuple[str, ...]:
 
 
 @contextmanager
-def _progress(screen: Console, seconds: float) -> Iterator[Told]:
+def _progress(screen: Console, seconds: float) -> Iterator[OnProgress]:
     """Show the current measurement and the remaining time on a terminal."""
     shown = Progress(
         TextColumn("{task.description}"),

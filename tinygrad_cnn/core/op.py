@@ -79,7 +79,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                 y = self._result(y, operands, half)
         except Exception as error:
             if state.observers:
-                self._tell(state, operands, arrays, None, None, started, error)
+                self._notify(state, operands, arrays, None, None, started, error)
             raise
         node = origin = None
         recorded = state.on and wanted != 0
@@ -95,7 +95,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             static = tuple([arguments[i] for i in self._static]) if self._static else ()
             node = Node(self, plan, tuple(parents), saved, static, y, state.scope)
         if state.observers:
-            self._tell(state, operands, arrays, y, node, started)
+            self._notify(state, operands, arrays, y, node, started)
         result = Variable.tensor.of(y, node, origin)
         if not state.on:
             result.unrecorded = any(
@@ -151,7 +151,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             joined[i] = array
         return joined
 
-    def _tell(
+    def _notify(
         self,
         state: Recording,
         operands: list[Any],

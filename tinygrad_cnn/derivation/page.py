@@ -191,10 +191,10 @@ NOTES = {
 
 def _notes(shown: str) -> list[str]:
     """Return explanatory notes on the notation of these formulas."""
-    told = [note for sign, note in NOTES.items() if note and sign in shown]
+    notes = [note for sign, note in NOTES.items() if note and sign in shown]
     if re.search(r"\[[^\]=≥≤<>]* − \d+[,\]]", shown):
-        told.append("An entry outside its array is 0.")
-    return [f"  {note}" for note in told]
+        notes.append("An entry outside its array is 0.")
+    return [f"  {note}" for note in notes]
 
 
 def _entries(derivation: ChainRule, width: int) -> str:

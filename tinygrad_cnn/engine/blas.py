@@ -53,19 +53,19 @@ def _hold(token: object) -> None:
     with _lock:
         _running.add(token)
         if not _before:
-            _before.extend([(tell, ask()) for ask, tell in _libraries()])
-        for tell, n in _before:
+            _before.extend([(set_count, count()) for count, set_count in _libraries()])
+        for set_count, n in _before:
             if n != 1:
-                tell(1)
+                set_count(1)
 
 
 def _let_go(token: object) -> None:
     with _lock:
         _running.discard(token)
         if not _running:
-            for tell, n in _before:
+            for set_count, n in _before:
                 if n != 1:
-                    tell(n)
+                    set_count(n)
             _before.clear()
 
 

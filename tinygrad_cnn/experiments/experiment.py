@@ -37,7 +37,7 @@ class Record:
         The data source, as for `tinygrad_cnn.data.load`.
     saved : path-like, optional
         The file where `save` stores the state of an unfinished run.
-    told : callable
+    on_progress : callable
         Progress callback: called with the share of the run done, whenever it is known.
 
     Attributes
@@ -61,14 +61,14 @@ class Record:
         self,
         source: str = "",
         saved: Path | None = None,
-        told: Callable[[float], None] = lambda share: None,
+        on_progress: Callable[[float], None] = lambda share: None,
     ) -> None:
         self.rows: list[tuple[float, float, str, float]] = []
         self.steps = math.nan
         self.state: dict[str, Any] | None = None
         self._source = source
         self._saved = saved
-        self._told = told
+        self._on_progress = on_progress
         self._apart = 0
         self._before = 0.0
         if saved is not None and saved.exists():
@@ -97,7 +97,7 @@ class Record:
         with self.aside():
             for measure, value in measures.items():
                 self.rows.append((float(step), self._before, measure, float(value)))
-            self._told(step / self.steps)
+            self._on_progress(step / self.steps)
 
     @contextmanager
     def aside(self) -> Iterator[None]:

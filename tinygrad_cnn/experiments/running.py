@@ -28,7 +28,7 @@ from tinygrad_cnn.support.modules import load_file
 
 __all__ = ["DONE", "FAILED", "LACKING", "Outcome", "Watcher", "perform"]
 
-TELL_EVERY = 0.2  # seconds
+SEND_EVERY = 0.2  # seconds
 DONE, FAILED, LACKING = "done", "failed", "lacking"
 
 
@@ -237,13 +237,13 @@ def _work(order: _Order, messages: Connection) -> None:
     """Execute a run in a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles it
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    told = perf_counter()
+    sent = perf_counter()
 
-    def tell(share: float) -> None:
-        nonlocal told
-        if perf_counter() - told >= TELL_EVERY:
+    def send(share: float) -> None:
+        nonlocal sent
+        if perf_counter() - sent >= SEND_EVERY:
             messages.send(share)
-            told = perf_counter()
+            sent = perf_counter()
 
     try:
         run = order.run()
@@ -251,7 +251,7 @@ def _work(order: _Order, messages: Connection) -> None:
         if changed:  # this process would read the changed files
             raise RuntimeError(f"changed since the command was started: {changed}")
         with num_threads(1):
-            record = Record(order.source, order.saved, tell)
+            record = Record(order.source, order.saved, send)
             run(record, seed=order.seed, **order.arguments)
         if not record.rows:
             raise ValueError("the run took down nothing")

@@ -10,7 +10,9 @@ from tinygrad_cnn.studio.problems import PROBLEMS, ProblemDocument, documented
 
 __all__ = ["install"]
 
-OF_A_BODY = {str(status): told for status, told in documented("bad-request", "too-large").items()}
+OF_A_BODY = {
+    str(status): response for status, response in documented("bad-request", "too-large").items()
+}
 FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")
 
 

@@ -13,7 +13,7 @@ from anyio.to_thread import run_sync
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tinygrad_cnn.studio.api.runs import answer, told
+from tinygrad_cnn.studio.api.runs import answer, payload_of
 from tinygrad_cnn.studio.store import (
     Store,
     StoredDrawing,
@@ -124,7 +124,7 @@ class Feed:
     async def close(self) -> None:
         """Close the feed: all listeners end."""
         self._closed = True
-        self._tell([])
+        self._publish([])
         if self._task is not None:
             await self._task
 
@@ -177,13 +177,13 @@ class Feed:
     async def _watch(self) -> None:
         while self._listeners and not self._closed:
             try:
-                self._tell(await run_sync(self._look))
+                self._publish(await run_sync(self._look))
             except Exception:  # such as a full disk; it may pass, so the listeners stay
                 log.exception("the database could not be looked at")
             await asyncio.sleep(LOOK_SECONDS)
         self._task = None
 
-    def _tell(self, events: list[Event]) -> None:
+    def _publish(self, events: list[Event]) -> None:
         self._events.extend(events)
         self._count += len(events)
         self._last = max([self._last, *(event.id for event in events if event.id is not None)])
@@ -223,7 +223,7 @@ class Feed:
 
 
 def _event(session: Session, point: StoredPoint) -> Event:
-    data = told(point)
+    data = payload_of(point)
     if point.kind == "state":
         data["run"] = answer(session, runs.get(session, point.run_id)).model_dump(mode="json")
     return Event(point.kind, data, point.id)

@@ -98,7 +98,7 @@ class BodyLimit:
         """Pass a request on, and its answer back."""
         replaced = False
 
-        async def told(message: Message) -> None:
+        async def send_problem(message: Message) -> None:
             nonlocal replaced
             if message["type"] == "http.response.start" and message["status"] == 413:
                 replaced = Headers(raw=message["headers"]).get("content-type") != MEDIA_TYPE
@@ -108,4 +108,4 @@ class BodyLimit:
             if not replaced:
                 await send(message)
 
-        await self.app(scope, receive, told)
+        await self.app(scope, receive, send_problem)

@@ -102,20 +102,20 @@ def documented(*names: str) -> dict[int | str, dict[str, Any]]:
 
     Examples
     --------
-    >>> [(status, told["description"]) for status, told in documented("blank", "invalid").items()]
+    >>> [(code, each["description"]) for code, each in documented("blank", "invalid").items()]
     [(422, 'The picture shows nothing (`blank`), or: The request is not as expected (`invalid`)')]
     """
-    told: dict[int | str, list[str]] = {}
+    by_status: dict[int | str, list[str]] = {}
     for name in names:
         status, title = PROBLEMS[name]
-        told.setdefault(status, []).append(f"{title} (`{name}`)")
+        by_status.setdefault(status, []).append(f"{title} (`{name}`)")
     schema = {"$ref": "#/components/schemas/ProblemDocument"}
     return {
         status: {
             "description": ", or: ".join(titles),
             "content": {MEDIA_TYPE: {"schema": schema}},
         }
-        for status, titles in told.items()
+        for status, titles in by_status.items()
     }
 
 

@@ -131,8 +131,10 @@ def one(id: Id, services: UsesServices) -> ModelAnswer:
     """Give a model, with its settings and its report."""
     with services.store.reading() as session:
         model = models.get(session, id)
-        told = _summary(model, models.promoted_id(session))
-    return ModelAnswer.model_validate({**told, "settings": model.settings, "report": model.report})
+        fields = _summary(model, models.promoted_id(session))
+    return ModelAnswer.model_validate(
+        {**fields, "settings": model.settings, "report": model.report}
+    )
 
 
 @router.patch("/{id}", responses=documented("not-found", "invalid"))
@@ -217,17 +219,17 @@ def _add(services: Services, contents: bytes, name: str | None) -> ModelSummary:
         raise Problem("conflict", f"there are {there} models already: delete some")
     with services.heavy:
         try:
-            model, told = model_files.read(contents)
-            source = told.data.source if at_hand(told.data.source) else "digits"
-            measured = report(model, told, load(source).test)
+            model, settings = model_files.read(contents)
+            source = settings.data.source if at_hand(settings.data.source) else "digits"
+            measured = report(model, settings, load(source).test)
         except ValueError as error:
             raise Problem("bad-weights", str(error)) from error
     with services.store.session() as session:
         row = models.add(
             session,
-            name=f"{told.model.name}, uploaded" if name is None else name,
-            settings=told,
-            weights=model_files.pack(told, model.state_dict()),
+            name=f"{settings.model.name}, uploaded" if name is None else name,
+            settings=settings,
+            weights=model_files.pack(settings, model.state_dict()),
             report=measured,
         )
         promoted = models.promoted_id(session)

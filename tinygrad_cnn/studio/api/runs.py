@@ -34,10 +34,10 @@ from tinygrad_cnn.studio.training.requests import (
     fine_tune_request,
     train_request,
 )
-from tinygrad_cnn.studio.training.states import queue, tell_state
+from tinygrad_cnn.studio.training.states import queue, record_state
 from tinygrad_cnn.train import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 
-__all__ = ["RunAnswer", "answer", "router", "told"]
+__all__ = ["RunAnswer", "answer", "payload_of", "router"]
 
 MOST_EPOCHS = 200
 MOST_STEPS = 1000
@@ -50,7 +50,8 @@ LearningRate = Annotated[float, Field(gt=0, le=100)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
-Value = float | bool | Annotated[str, Field(max_length=40)] | list[float]
+Integer = Annotated[int, Field(ge=-(2**31), le=2**31)]
+Value = Integer | float | bool | Annotated[str, Field(max_length=40)] | list[float]
 Options = Annotated[
     dict[str, Value] | None,
     Field(max_length=20, description="further arguments by name, as /api/state lists them"),
@@ -149,12 +150,12 @@ class RunPoints(BaseModel):
 
 def answer(session: Session, run: StoredRun) -> RunAnswer:
     """Return the answer for a run."""
-    told = RunAnswer.model_validate(run)
-    told.position = runs.position(session, run)
-    return told
+    found = RunAnswer.model_validate(run)
+    found.position = runs.position(session, run)
+    return found
 
 
-def told(point: StoredPoint) -> dict[str, Any]:
+def payload_of(point: StoredPoint) -> dict[str, Any]:
     """Return the payload of a point, for events and lists alike."""
     return {"run_id": point.run_id, "step": point.step, **point.payload}
 
@@ -269,7 +270,7 @@ def cancel(id: Id, services: UsesServices) -> RunAnswer:
     with services.store.session() as session:
         if runs.get(session, id).state == "queued":
             run = runs.set_state(session, id, "cancelled")
-            tell_state(session, id)
+            record_state(session, id)
             return answer(session, run)
     return _want(services, id, "cancel")
 
@@ -285,7 +286,7 @@ def _want(services: UsesServices, id: int, wanted: Wanted) -> RunAnswer:
             run.wanted = wanted
             run.steps = 0
             session.flush()
-            tell_state(session, id)
+            record_state(session, id)
         return answer(session, run)
 
 
@@ -317,6 +318,6 @@ def _check_queue(session: Session) -> None:
 
 def _answers(found: Iterable[StoredPoint]) -> list[PointAnswer]:
     return [
-        PointAnswer(id=point.id, kind=point.kind, step=point.step, payload=told(point))
+        PointAnswer(id=point.id, kind=point.kind, step=point.step, payload=payload_of(point))
         for point in found
     ]

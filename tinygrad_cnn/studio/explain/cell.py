@@ -119,7 +119,7 @@ def explain_cell(
             f"the cell is {list(index)}, but {layer} gives {' × '.join(map(str, shape))}: "
             f"expected {len(shape)} integers >= 0 and below these sizes"
         )
-    told = sum_of(found, index)
+    parts = sum_of(found, index)
     equation = equation_of(found.op)
     value = float(found.output[index])
     return Cell(
@@ -130,13 +130,13 @@ def explain_cell(
         equation=equation.text,
         mathml=equation.mathml,
         reference=equation.reference,
-        written=told.written.text(value),
-        terms=told.terms,
-        rest=told.rest,
-        bias=told.bias,
-        constants=told.constants,
-        winner=told.winner,
-        picture=told.picture,
+        written=parts.written.text(value),
+        terms=parts.terms,
+        rest=parts.rest,
+        bias=parts.bias,
+        constants=parts.constants,
+        winner=parts.winner,
+        picture=parts.picture,
         field=receptive_field(found, index),
         source=_source(found, index),
     )

@@ -61,7 +61,7 @@ def as_mathml(latex: str) -> str | None:
     """
     text = convert(latex, display="block")
     try:
-        told = "".join(ElementTree.fromstring(text).itertext())
+        content = "".join(ElementTree.fromstring(text).itertext())
     except ElementTree.ParseError:
         return None
-    return None if "\\" in told else text  # the converter passes unknown commands through
+    return None if "\\" in content else text  # the converter passes unknown commands through

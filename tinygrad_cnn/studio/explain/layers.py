@@ -84,10 +84,12 @@ def explain_layers(
         If the picture does not fit the network, or an intermediate number is not finite.
     """
     seen = forward(run, picture)
-    return ForwardAnswer([_told(layer) for layer in [*seen.layers, softmax_of(seen, temperature)]])
+    return ForwardAnswer(
+        [_answer(layer) for layer in [*seen.layers, softmax_of(seen, temperature)]]
+    )
 
 
-def _told(layer: LayerCall) -> LayerAnswer:
+def _answer(layer: LayerCall) -> LayerAnswer:
     equation = equation_of(None if layer.composed_of else layer.op)
     is_picture = layer.output.ndim == 3
     return LayerAnswer(

@@ -65,20 +65,20 @@ class Reporter(Callback):
         self.now = now
         self.step = epochs * batches
         self.every_batch = False
-        self._untold: Progress | None = None
+        self._unrecorded: Progress | None = None
         self._point_at = self._kernels_at = -math.inf
 
     def batch(self, progress: Progress) -> None:
         """Write a batch, if it is due."""
         self.step = (progress.epoch - 1) * self.batches + progress.batch
-        self._untold = progress
+        self._unrecorded = progress
         edge = progress.batch in (1, self.batches)
         if edge or self.every_batch or self.now() - self._point_at >= POINT_SECONDS:
             self.flush()
 
     def flush(self) -> None:
         """Write the last batch, unless already written."""
-        progress, self._untold = self._untold, None
+        progress, self._unrecorded = self._unrecorded, None
         if progress is None:
             return
         payload = {

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from tinygrad_cnn.studio.store import StoredPoint, StoredRun, points, runs
 from tinygrad_cnn.studio.store.tables import RunKind
 
-__all__ = ["epochs_told", "queue", "tell_state"]
+__all__ = ["epochs_recorded", "queue", "record_state"]
 
 
-def tell_state(session: Session, run_id: int, step: int | None = None) -> None:
+def record_state(session: Session, run_id: int, step: int | None = None) -> None:
     """Add a point for a change of a run's state or requested state.
 
     Parameters
@@ -24,18 +24,18 @@ def tell_state(session: Session, run_id: int, step: int | None = None) -> None:
         Number of batches done; by default, that of the run's last point.
     """
     if step is None:
-        told = select(func.max(StoredPoint.step)).where(StoredPoint.run_id == run_id)
-        step = session.scalar(told) or 0
+        recorded = select(func.max(StoredPoint.step)).where(StoredPoint.run_id == run_id)
+        step = session.scalar(recorded) or 0
     run = runs.get(session, run_id)
     payload = {"state": run.state, "wanted": run.wanted}
     points.add_many(session, run_id, [("state", step, payload)])
 
 
-def epochs_told(session: Session, run_id: int) -> set[int]:
+def epochs_recorded(session: Session, run_id: int) -> set[int]:
     """Return the epochs of a run that have points."""
-    told = select(StoredPoint.payload["epoch"].as_integer())
+    recorded = select(StoredPoint.payload["epoch"].as_integer())
     return set(
-        session.scalars(told.where(StoredPoint.run_id == run_id, StoredPoint.kind == "epoch"))
+        session.scalars(recorded.where(StoredPoint.run_id == run_id, StoredPoint.kind == "epoch"))
     )
 
 
@@ -43,5 +43,5 @@ def queue(session: Session, request: dict[str, Any], name: str) -> StoredRun:
     """Add a run for a request from `tinygrad_cnn.studio.training.requests`."""
     kind: RunKind = "fine-tune" if "model_id" in request else "train"
     run = runs.create(session, name=name, kind=kind, request=request, epochs=request["epochs"])
-    tell_state(session, run.id, 0)
+    record_state(session, run.id, 0)
     return run

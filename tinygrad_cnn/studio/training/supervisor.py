@@ -11,7 +11,7 @@ from tinygrad_cnn.studio.settings import StudioSettings
 from tinygrad_cnn.studio.store import Store, models, runs
 from tinygrad_cnn.studio.training.lock import FileLock
 from tinygrad_cnn.studio.training.requests import train_request
-from tinygrad_cnn.studio.training.states import queue, tell_state
+from tinygrad_cnn.studio.training.states import queue, record_state
 
 __all__ = ["Supervisor"]
 
@@ -142,7 +142,7 @@ class Supervisor:
                     f"an epoch, the last time with status {status}"
                 )
                 runs.set_state(session, run_id, "failed", error=error)
-            tell_state(session, run_id)
+            record_state(session, run_id)
 
 
 def _started(settings: StudioSettings, run_id: int) -> subprocess.Popen[bytes]:

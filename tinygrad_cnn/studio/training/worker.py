@@ -21,7 +21,7 @@ from tinygrad_cnn.studio.training.control import CanceledError, Control
 from tinygrad_cnn.studio.training.lock import FileLock
 from tinygrad_cnn.studio.training.preparation import Preparation, prepare
 from tinygrad_cnn.studio.training.reporting import Reporter, epoch_payload
-from tinygrad_cnn.studio.training.states import epochs_told, tell_state
+from tinygrad_cnn.studio.training.states import epochs_recorded, record_state
 from tinygrad_cnn.train import RunError, TrainingDiverged
 
 __all__ = ["main", "work"]
@@ -103,8 +103,8 @@ def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Report
             run.before = before
         if again:
             points.forget_after(session, run_id, reporter.step)
-            told = epochs_told(session, run_id)
-            missing = [epoch for epoch in history if epoch.epoch not in told]
+            recorded = epochs_recorded(session, run_id)
+            missing = [epoch for epoch in history if epoch.epoch not in recorded]
             points.add_many(
                 session,
                 run_id,
@@ -113,7 +113,7 @@ def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Report
                     ("restarted", reporter.step, {"epoch": len(history)}),
                 ],
             )
-        tell_state(session, run_id, reporter.step)
+        record_state(session, run_id, reporter.step)
         reporter.show_kernels(session)
 
 
@@ -140,14 +140,14 @@ def _finish(store: Store, run_id: int, preparation: Preparation, step: int) -> N
         if models.promoted_id(session) is None:
             models.promote(session, model.id)
         runs.set_state(session, run_id, "done", model_id=model.id)
-        tell_state(session, run_id, step)
+        record_state(session, run_id, step)
 
 
 def _end(store: Store, run_id: int, state: RunState, error: str | None = None) -> None:
     with store.session() as session:
         if runs.get(session, run_id).state not in runs.ENDED:
             runs.set_state(session, run_id, state, error=error)
-            tell_state(session, run_id)
+            record_state(session, run_id)
 
 
 def _end_with_the_server() -> None:

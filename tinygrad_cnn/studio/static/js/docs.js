@@ -53,8 +53,8 @@ function content(title, contents, description) {
   ]);
 }
 
-function operation(method, path, told, description) {
-  const answers = Object.entries(told.responses ?? {});
+function operation(method, path, described, description) {
+  const answers = Object.entries(described.responses ?? {});
   const good = answers.filter(([status]) => status < "400");
   return element(
     "details",
@@ -64,23 +64,23 @@ function operation(method, path, told, description) {
       {},
       element("span", { class: "method" }, method.toUpperCase()),
       element("code", { class: "path" }, path),
-      element("span", { class: "what" }, told.summary ?? ""),
+      element("span", { class: "what" }, described.summary ?? ""),
     ),
     element(
       "div",
       {},
-      element("p", {}, told.description ?? ""),
+      element("p", {}, described.description ?? ""),
       table(
         "Parameters",
         ["Name", "In", "Type", "Otherwise"],
-        (told.parameters ?? []).map(({ name, in: where, required, schema }) => [
+        (described.parameters ?? []).map(({ name, in: where, required, schema }) => [
           element("code", {}, name),
           where,
           typeOf(schema, description),
           required ? "required" : JSON.stringify(schema?.default ?? null),
         ]),
       ),
-      content("Body", told.requestBody?.content, description),
+      content("Body", described.requestBody?.content, description),
       good.map(([status, answer]) => content(`Answer ${status}`, answer.content, description)),
       table(
         "Problems",

@@ -25,10 +25,10 @@ const ATTRIBUTES = new Set(
  * @returns {HTMLElement}
  */
 export function formula(mathml, text, { reference = "", inline = false } = {}) {
-  const told =
+  const markup =
     (mathml && copied(mathml, inline)) || element("span", { class: "mathematics" }, text);
   const source = reference ? element("span", { class: "reference" }, reference) : null;
-  return element(inline ? "span" : "div", { class: "formula" }, told, source);
+  return element(inline ? "span" : "div", { class: "formula" }, markup, source);
 }
 
 function copied(mathml, inline) {

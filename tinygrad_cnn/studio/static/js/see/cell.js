@@ -66,7 +66,7 @@ function averagePooling({ terms: [{ source, patch }], written }) {
 
 function dense(cell) {
   const { terms, rest, bias, picture } = cell;
-  const told = denseText(cell);
+  const texts = denseText(cell);
   const most = Math.max(...terms.map(({ product_sum: product }) => Math.abs(product)));
   const bar = (product) => element("td", { class: "gauge" }, signedBar(product, most));
   const row = (name, numbers, text, drawn = null) =>
@@ -103,8 +103,8 @@ function dense(cell) {
       terms.map(({ source, product_sum: product }, place) =>
         row(
           source,
-          told.rows[place].parts.map((entry) => element("td", { class: "number" }, entry)),
-          told.rows[place].result,
+          texts.rows[place].parts.map((entry) => element("td", { class: "number" }, entry)),
+          texts.rows[place].result,
           bar(product),
         ),
       ),
@@ -112,10 +112,10 @@ function dense(cell) {
         ? row(
             `${grouped(rest.count)} more together`,
             element("td", { colspan: 2 }),
-            told.rest,
+            texts.rest,
           )
         : null,
-      bias === null ? null : row("bias", element("td", { colspan: 2 }), told.bias),
+      bias === null ? null : row("bias", element("td", { colspan: 2 }), texts.bias),
     ),
     element(
       "tfoot",
@@ -125,7 +125,7 @@ function dense(cell) {
         {},
         element("th", { scope: "row" }, "sum"),
         element("td", { colspan: 2 }),
-        element("td", { class: "number" }, told.sum),
+        element("td", { class: "number" }, texts.sum),
         element("td"),
       ),
     ),
@@ -164,8 +164,8 @@ function denseText({ terms, rest, bias, value }) {
   const rows = terms.map(({ patch: [[x]], kernel: [[w]], product_sum: product }) =>
     equation([x, w], ([a, b]) => a * b, product, decimals),
   );
-  const told = parts.slice(terms.length);
-  return { rows, rest: rest ? told[0] : null, bias: told.at(-1), sum };
+  const texts = parts.slice(terms.length);
+  return { rows, rest: rest ? texts[0] : null, bias: texts.at(-1), sum };
 }
 
 /**
@@ -174,7 +174,7 @@ function denseText({ terms, rest, bias, value }) {
  * @param {any} cell
  */
 export function softmaxText({ terms, constants: { largest, temperature, sum } }) {
-  let told = null;
+  let texts = null;
   for (let digits = 5; digits <= 9; digits += 1) {
     const round = (x) => Number(x.toPrecision(digits));
     const cut = (x) => Number(x.toFixed(digits));
@@ -182,7 +182,7 @@ export function softmaxText({ terms, constants: { largest, temperature, sum } })
     const powers = logits.map((z) => round(Math.exp((z - cut(largest)) / temperature)));
     const whole = Number(added(powers).toPrecision(digits - 1));
     const shares = powers.map((power) => percent(power / whole));
-    told = {
+    texts = {
       largest: fixed(Math.abs(largest), digits),
       logits: logits.map((z) => fixed(z, digits)),
       powers: powers.map((power) => number(power, digits)),
@@ -190,27 +190,27 @@ export function softmaxText({ terms, constants: { largest, temperature, sum } })
       shares,
     };
     const right =
-      number(sum, digits - 1) === told.sum &&
+      number(sum, digits - 1) === texts.sum &&
       terms.every(({ product_sum: power }, unit) => percent(power / sum) === shares[unit]);
     if (right) break;
   }
-  return told;
+  return texts;
 }
 
 function softmax(cell) {
   const { terms, constants, cell: [own], written } = cell;
-  const told = softmaxText(cell);
+  const texts = softmaxText(cell);
   const body = terms.map((_, unit) =>
     element(
       "tr",
       { class: unit === own ? "own" : "" },
       element("th", { scope: "row" }, String(unit)),
-      [told.logits[unit], told.powers[unit], told.shares[unit]].map((text) =>
+      [texts.logits[unit], texts.powers[unit], texts.shares[unit]].map((text) =>
         element("td", { class: "number" }, text),
       ),
     ),
   );
-  const difference = `z ${constants.largest < 0 ? "+" : "−"} ${told.largest}`;
+  const difference = `z ${constants.largest < 0 ? "+" : "−"} ${texts.largest}`;
   const exponent =
     constants.temperature === 1
       ? difference
@@ -243,7 +243,7 @@ function softmax(cell) {
             {},
             element("th", { scope: "row" }, "sum"),
             element("td"),
-            element("td", { class: "number" }, told.sum),
+            element("td", { class: "number" }, texts.sum),
             element("td"),
           ),
         ),

@@ -58,17 +58,17 @@ export function film(
         (event.clientY - box.top) / layer.scale,
       );
     };
-    const told = (cell) =>
+    const textOf = (cell) =>
       `${layer.name}, ${cellName(indexOf(layer, cell))}: ${number(cellValue(layer, cell))}`;
     const choose = (cell) => {
       at = cell;
-      reading.textContent = told(cell);
+      reading.textContent = textOf(cell);
       chosen?.(layer, indexOf(layer, cell));
     };
 
     canvas.addEventListener("pointermove", (event) => {
       const cell = under(event);
-      reading.textContent = cell ? told(cell) : "\u00a0";
+      reading.textContent = cell ? textOf(cell) : "\u00a0";
     });
     canvas.addEventListener("pointerleave", () => (reading.textContent = "\u00a0"));
     canvas.addEventListener("click", (event) => {
@@ -80,7 +80,7 @@ export function film(
       if (cell === null) return;
       event.preventDefault();
       choose(cell);
-      say(`${told(cell)} (${what})`);
+      say(`${textOf(cell)} (${what})`);
     });
     const root = element(
       "section",
@@ -115,13 +115,13 @@ export function film(
 /** Beside ten units that stand below one another: which digit each is for, and its value. */
 function classes(layer) {
   if (!layer.units || layer.plan.count !== 10) return null;
-  const told = layer.kind === "softmax" ? percent : (value) => number(value, 3);
+  const textOf = layer.kind === "softmax" ? percent : (value) => number(value, 3);
   const names = Array.from({ length: 10 }, (_, unit) =>
     element(
       "li",
       {},
       element("b", {}, String(unit)),
-      `\u2002${told(cellValue(layer, [unit, 0, 0]))}`,
+      `\u2002${textOf(cellValue(layer, [unit, 0, 0]))}`,
     ),
   );
   return element("ol", { class: "names", "aria-hidden": "true" }, names);

@@ -18,7 +18,7 @@ import { valuesPicture } from "./numbers.js";
  * @returns {{root: HTMLElement, stop: () => void}}
  */
 export function weightPanel(about, parameters, asked, chosen) {
-  const told = element("div", { class: "chain", "aria-live": "off" });
+  const chain = element("div", { class: "chain", "aria-live": "off" });
   const places = element("div", { class: "places" });
   const among = select(
     parameters.map(({ name, shape }) => ({ value: name, label: `${name}, ${sizes(shape)}` })),
@@ -29,7 +29,7 @@ export function weightPanel(about, parameters, asked, chosen) {
 
   const asking = latest(
     (wish, signal) => post("explain/weight", { ...about, ...wish }, { signal }),
-    (answer) => fill(told, chainOf(answer)),
+    (answer) => fill(chain, chainOf(answer)),
     failed,
   );
 
@@ -126,7 +126,7 @@ export function weightPanel(about, parameters, asked, chosen) {
         field("Parameter", among),
         places,
       ),
-      told,
+      chain,
     ),
   );
   if (first) take(known ? asked.parameter : first.name, known ? asked.index : null);
