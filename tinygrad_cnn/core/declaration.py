@@ -159,7 +159,7 @@ class Declaration(Generic[P]):
                     f"{', '.join(map(repr, get_args(known)))}"
                 )
         self.parameters = tuple(self.signature.parameters)
-        self.formula = formula or Prose(f"{self.name}({', '.join(self.parameters)})")
+        self.formula: str = formula or Prose(f"{self.name}({', '.join(self.parameters)})")
         for name in self.aliases:
             self._check_parameter(name)
         own = forward.__module__.startswith(_PACKAGE)
