@@ -67,6 +67,14 @@ def _(g: np.ndarray, *, x: np.ndarray, scale: float) -> np.ndarray:
     return g * (3 * scale * x * x)
 
 
+cube.calls(lambda draw, s: (draw(s.arrays()), draw(s.sampled_from([1.0, 0.5]))), note="scaled")
+
+
+@cube.calls(large=[{"shape": (40, 50)}])
+def _(draw: tg.check.Draw, s: tg.check.Strategies, shape: tuple[int, ...] = (2,)) -> np.ndarray:
+    return draw(s.arrays(shape))
+
+
 @tg.op(formula="√(1 + x²)", elementwise=True)
 def arc(x: np.ndarray, *, root: Any = ...) -> np.ndarray:
     return np.asarray(root)

@@ -1,6 +1,15 @@
-"""Gradient checks: `check_gradients` for any function, `check_op` for an op.
+"""Checks of derivatives and of ops, against numbers.
 
-Hypothesis, which draws the inputs of `check_op`, is imported on first use.
+- `check_gradients(f, *arrays)` compares the gradients of any function of Tensors with numerical
+  derivatives, at one point. It returns a `GradientReport` of `InputReport` rows, or raises a
+  `GradientMismatch`, which names the wrong entries and the rule at fault.
+- `check_op(op)` checks all promises of an op's declaration, on calls that Hypothesis draws. It
+  returns an `OpReport` of `OperandReport` rows, or raises an `OpCheckError` (an `OpGradientError`
+  for a wrong derivative, a `FormulaError` for an unreadable formula).
+- `strategies` draw the arguments of ops, for `Op.calls` and for tests; `Draw` and `Strategies` are
+  the types of such a function's arguments.
+
+Hypothesis is imported by `check_op` and `strategies` on first use.
 """
 
 from __future__ import annotations
@@ -11,6 +20,7 @@ from tinygrad_cnn.check.errors import GradientMismatch, OpCheckError, OpGradient
 from tinygrad_cnn.check.formula import FormulaError
 from tinygrad_cnn.check.gradients import check_gradients
 from tinygrad_cnn.check.report import GradientReport, InputReport, OperandReport, OpReport
+from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.support.modules import public
 
 if TYPE_CHECKING:
@@ -18,6 +28,7 @@ if TYPE_CHECKING:
     from tinygrad_cnn.check.ops import check_op
 
 __all__ = [
+    "Draw",
     "FormulaError",
     "GradientMismatch",
     "GradientReport",
@@ -26,6 +37,7 @@ __all__ = [
     "OpGradientError",
     "OpReport",
     "OperandReport",
+    "Strategies",
     "check_gradients",
     "check_op",
     "strategies",

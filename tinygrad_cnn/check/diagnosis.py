@@ -46,14 +46,14 @@ class Fault:
 
 
 def locate(
-    whole: Functional, points: list[Array], order: int, settings: CheckOptions
+    whole: Functional, points: list[Array], order: int, options: CheckOptions
 ) -> Fault | None:
     """Return the first call that is wrong on its own, at the lowest order up to `order`."""
     _, trace = traced(lambda: whole.gradients(order, points), branches=False)
     calls = list(_calls(trace.events))[:CALLS]
     for k in range(1, order + 1):
         for call, event in calls:
-            fault = _fault(call, event, k, settings)
+            fault = _fault(call, event, k, options)
             if fault is not None:
                 return fault
     return None
@@ -76,16 +76,16 @@ def _calls(events: Iterable[ForwardEvent]) -> Iterable[tuple[Call, ForwardEvent]
             yield Call(op, given, of), event
 
 
-def _fault(call: Call, event: ForwardEvent, order: int, settings: CheckOptions) -> Fault | None:
+def _fault(call: Call, event: ForwardEvent, order: int, options: CheckOptions) -> Fault | None:
     """Return the fault of a call on its own, at orders up to `order`; None if it is right."""
     assert event.output is not None
     alone = [Call(call.op, call.arguments, (name,)) for name in call.of]
     tried = alone if order > 1 and len(alone) > 1 else []  # each alone finds the rule
     for one in (*tried, call):
-        made, points = functional(one, one.inputs, event.output.shape, order, settings.seed)
-        by = settings
-        if settings.method == "auto":
-            by = replace(settings, method=fit_method(made, order, points))
+        made, points = functional(one, one.inputs, event.output.shape, order, options.seed)
+        by = options
+        if options.method == "auto":
+            by = replace(options, method=fit_method(made, order, points))
         labels = [*one.labels, FLOW]
         for k in range(1, order + 1):
             compared = compare_order(made, points, labels, k, by)
@@ -126,7 +126,7 @@ def facts_of(call: Call, label: str, size: int) -> Facts:
     return Facts(axes, options, counts, strided)
 
 
-def _in_jacobian(made: Functional, points: list[Array], i: int, settings: CheckOptions) -> str:
+def _in_jacobian(made: Functional, points: list[Array], i: int, options: CheckOptions) -> str:
     """Return the error pattern of the Jacobian for input `i`; sums over outputs may hide it."""
     *inputs, u = points
     if u.size < 2 or u.size * inputs[i].size > JACOBIAN:
@@ -135,7 +135,7 @@ def _in_jacobian(made: Functional, points: list[Array], i: int, settings: CheckO
     for k in range(u.size):
         unit = np.zeros(u.shape)
         unit.flat[k] = 1.0
-        row = Examination(made, [*inputs, unit], 1, settings).compare(i, "")
+        row = Examination(made, [*inputs, unit], 1, options).compare(i, "")
         rows.append((row.gradient.ravel(), row.reference.ravel()))
     got, reference = (np.stack(part) for part in zip(*rows, strict=True))
     if got.shape[0] != got.shape[1]:

@@ -86,7 +86,7 @@ def mismatch(
     arrays: Sequence[Array],
     compared: Sequence[InputComparison],
     fault: Fault | None,
-    settings: CheckOptions,
+    options: CheckOptions,
 ) -> GradientMismatch:
     """Return the error for comparisons, some of them failed."""
     failed = [made for made in compared if made.failed]
@@ -95,7 +95,7 @@ def mismatch(
     shown = fault.call.inputs if fault else tuple(arrays)
     function = as_lambda(fault.call) if fault else name_of(f)
     order = fault.order if fault else worst.order
-    line, shown = reproduction(fault.call if fault else f, function, shown, order, settings)
+    line, shown = reproduction(fault.call if fault else f, function, shown, order, options)
     lines = [
         f"the {_ordinal(worst.order)} for {_named(worst.label)} is not what the values of f say",
         *_rows(_found(worst, pattern, [made.label for made in failed if made is not worst])),

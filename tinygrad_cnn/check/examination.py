@@ -54,13 +54,13 @@ class Examination:
         functional: Functional,
         points: Sequence[Array],
         order: int,
-        settings: CheckOptions,
+        options: CheckOptions,
     ) -> None:
         self.functional = functional
         self.points = list(points)
         self.order = order
-        self.settings = settings
-        self.rng = np.random.default_rng([settings.seed, order])
+        self.options = options
+        self.rng = np.random.default_rng([options.seed, order])
 
     @cached_property
     def gradients(self) -> list[Array]:
@@ -72,10 +72,10 @@ class Examination:
         shape = self.points[i].shape
         nothing = np.full(shape, np.nan)
         made = InputComparison(
-            label, self.order, self.settings.method, self.gradients[i], nothing, np.zeros(shape)
+            label, self.order, self.options.method, self.gradients[i], nothing, np.zeros(shape)
         )
         size = self.points[i].size
-        if size <= self.settings.entries:
+        if size <= self.options.entries:
             self._look(made, i, range(size))
             return made
         made.directions = [
@@ -140,9 +140,7 @@ class Examination:
         got, reference, tolerance = (
             np.array(v) for v in (answer.got, answer.reference, answer.tolerance)
         )
-        return InputComparison(
-            TOGETHER, self.order, self.settings.method, got, reference, tolerance
-        )
+        return InputComparison(TOGETHER, self.order, self.options.method, got, reference, tolerance)
 
     def continues(self, compared: Sequence[InputComparison]) -> bool:
         """Return whether central differences confirm the complex step, along a line per input.
@@ -206,9 +204,9 @@ class Examination:
         slope = self.slope(moves)
         if slope.kink:
             return LineComparison(got, np.nan, 0.0, slope.kink)
-        allowed = self.settings.relative * abs(slope.value)
-        if self.settings.atol is not None:
-            return LineComparison(got, slope.value, allowed + self.settings.atol)
+        allowed = self.options.relative * abs(slope.value)
+        if self.options.atol is not None:
+            return LineComparison(got, slope.value, allowed + self.options.atol)
         allowed += 8 * slope.error
         close = abs(got - slope.value) <= allowed <= self._most(moves, slope.value)
         if close or not again:
@@ -225,8 +223,8 @@ class Examination:
     ) -> LineComparison:
         """Check an apparent error again: it may be a corner, a singular point or rounding."""
         got, reference, allowed = first.got, first.reference, first.tolerance
-        if self._parted or (self.settings.method == "complex" and not np.isfinite(got)):
-            central = replace(self.settings, method="central", rtol=None)
+        if self._parted or (self.options.method == "complex" and not np.isfinite(got)):
+            central = replace(self.options, method="central", rtol=None)
             other = Examination(self.functional, self.points, self.order, central)
             return other._ask(moves, index)
         noise = 0.0
@@ -237,7 +235,7 @@ class Examination:
                 noise = max(noise, abs(slope.value - reference), moved)
         if allowed + SAFETY * noise > self._most(moves, reference):
             return LineComparison(got, np.nan, 0.0, "values do not settle")
-        if self.settings.method == "central":
+        if self.options.method == "central":
             phi, h = self._line(moves)
             sides = bend(phi, h, self.epsilon)
             if sides and min(sides) - allowed <= got <= max(sides) + allowed:
@@ -250,7 +248,7 @@ class Examination:
         If the complex step fails because something does not support complex numbers, central
         differences are used.
         """
-        if self.settings.method == "complex":
+        if self.options.method == "complex":
             h = shorter * COMPLEX_STEP
 
             def continued(t: complex) -> Any:
@@ -344,7 +342,7 @@ class Examination:
     @cached_property
     def _parted(self) -> str:
         """The op that took another branch in complex arithmetic, which rounds differently."""
-        if self.settings.method == "central":
+        if self.options.method == "central":
             return ""
         _, trace = self._traced([p.astype(complex) for p in self.points])
         return other_branch(self._trace.branches, trace.branches)
@@ -384,7 +382,7 @@ def compare_order(
     points: Sequence[Array],
     labels: Sequence[str],
     order: int,
-    settings: CheckOptions,
+    options: CheckOptions,
     guarded: bool = False,
 ) -> list[InputComparison]:
     """Compare the gradients for all inputs and, from order 2 on, for u, the last of `labels`.
@@ -392,13 +390,13 @@ def compare_order(
     With `guarded`, central differences replace the complex step if they contradict it; see the
     method of the comparisons.
     """
-    examination = Examination(functional, points, order, settings)
+    examination = Examination(functional, points, order, options)
     count = len(points) - (order == 1)
     compared = [examination.compare(i, labels[i]) for i in range(count)]
     together = examination.together(compared)
     compared += [together] if together else []
-    if guarded and settings.method == "complex" and not examination.continues(compared[:count]):
-        central = replace(settings, method="central")
+    if guarded and options.method == "complex" and not examination.continues(compared[:count]):
+        central = replace(options, method="central")
         return compare_order(functional, points, labels, order, central)
     return compared
 

@@ -112,21 +112,21 @@ def check_gradients(
     labels = labels_of(f, len(arrays), names)
     f = in_float64(f)
     inputs = checked_inputs(arrays, labels)
-    settings = CheckOptions(method, rtol, atol, seed, entries)
+    options = CheckOptions(method, rtol, atol, seed, entries)
     rows: list[InputReport] = []
     with np.errstate(all="ignore"):
         y = checked_value(f, inputs, labels)
         whole, points = functional(f, inputs, y.shape, order, seed)
-        by = settings
+        by = options
         if method == "auto":
-            by = replace(settings, method=fit_method(whole, order, points))
+            by = replace(options, method=fit_method(whole, order, points))
         for k in range(1, order + 1):
             refuse_unbounded(whole, points, labels, k)
             compared = compare_order(whole, points, [*labels, FLOW], k, by, method == "auto")
             if by.method == "complex" and compared[0].method == "central":
-                settings = by = replace(settings, method="central")
+                options = by = replace(options, method="central")
             if any(made.failed for made in compared):
-                fault = locate(whole, points, k, settings)
-                raise mismatch(f, inputs, compared, fault, replace(settings, method=method))
+                fault = locate(whole, points, k, options)
+                raise mismatch(f, inputs, compared, fault, replace(options, method=method))
             rows += [InputReport.of(made) for made in compared]
     return GradientReport(tuple(rows))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinygrad_cnn.check.call import Call
-from tinygrad_cnn.check.probe import Probe, PropertyError, as_leaf
+from tinygrad_cnn.check.probe import Probe, Properties, PropertyError, as_leaf, lister
 from tinygrad_cnn.check.strategies.layouts import LAYOUTS, fortran_order
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.engine.arrays import Array
@@ -234,18 +234,8 @@ def _arrays(call: Call) -> Iterator[tuple[str, int, Array]]:
 
 # --- properties -----------------------------------------------------------------------------------
 
-LARGE: dict[str, Callable[..., None]] = {}
-"""The properties, by name."""
-
-
-def holds(text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that lists a function in `LARGE` as the property `text`."""
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        LARGE[text] = function
-        return function
-
-    return decorate
+LARGE: Properties = {}
+holds = lister(LARGE)
 
 
 @holds("a large call agrees with small ones")

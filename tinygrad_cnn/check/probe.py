@@ -16,7 +16,8 @@ from tinygrad_cnn.core.observer import observe
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.engine.arrays import Array
 
-Property = Callable[["Probe"], None]
+Property = Callable[..., None]
+"""A function of a `Probe`, and of the enlarged axes of a large call, that raises on failure."""
 Properties = dict[str, Property]
 """Properties, by name."""
 

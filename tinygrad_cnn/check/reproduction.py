@@ -24,7 +24,7 @@ def reproduction(
     function: str,
     inputs: Sequence[Array],
     order: int,
-    settings: CheckOptions,
+    options: CheckOptions,
 ) -> tuple[str, tuple[Array, ...]]:
     """Return a line that checks `f`, written as `function`, and the arrays that it uses.
 
@@ -35,15 +35,15 @@ def reproduction(
     arrays, spellings = next(
         (arrays, spellings)
         for arrays, spellings in _candidates(inputs)
-        if arrays is inputs or _fails(f, arrays, order, settings)
+        if arrays is inputs or _fails(f, arrays, order, options)
     )
-    options = [f"order={order}"] if order > 1 else []
-    options += [] if settings.method == "auto" else [f"method={settings.method!r}"]
+    given = [f"order={order}"] if order > 1 else []
+    given += [] if options.method == "auto" else [f"method={options.method!r}"]
     for name in ("rtol", "atol"):
-        value = getattr(settings, name)
-        options += [] if value is None else [f"{name}={value!r}"]
-    options += [f"seed={settings.seed}"] if settings.seed else []
-    line = f"tg.check.check_gradients({', '.join([function, *spellings, *options])})"
+        value = getattr(options, name)
+        given += [] if value is None else [f"{name}={value!r}"]
+    given += [f"seed={options.seed}"] if options.seed else []
+    line = f"tg.check.check_gradients({', '.join([function, *spellings, *given])})"
     return line, tuple(arrays)
 
 
@@ -101,15 +101,15 @@ def _candidates(inputs: Sequence[Array]) -> Iterator[tuple[Sequence[Array], list
 
 
 def _fails(
-    f: Callable[..., Any], arrays: Sequence[Array], order: int, settings: CheckOptions
+    f: Callable[..., Any], arrays: Sequence[Array], order: int, options: CheckOptions
 ) -> bool:
     """Return whether the check fails with these arrays at this order, but not at lower ones."""
     try:
         y = f(*[leaf(x) for x in arrays]).array
-        made, points = functional(f, arrays, y.shape, order, settings.seed)
-        by = settings
-        if settings.method == "auto":
-            by = replace(settings, method=fit_method(made, order, points))
+        made, points = functional(f, arrays, y.shape, order, options.seed)
+        by = options
+        if options.method == "auto":
+            by = replace(options, method=fit_method(made, order, points))
         labels = [""] * len(points)
         failed = [
             any(row.failed for row in compare_order(made, points, labels, k, by))

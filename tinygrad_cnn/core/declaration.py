@@ -36,6 +36,7 @@ Draw: TypeAlias = Callable[[Any], Any]
 """Hypothesis' ``draw``: it takes a strategy and returns a value."""
 Strategies: TypeAlias = ModuleType
 """The module `tinygrad_cnn.check.strategies`, which the core does not import."""
+Example: TypeAlias = Callable[[Draw, Strategies], Any]
 
 
 class Prose(str):
@@ -302,7 +303,7 @@ class Declaration(Generic[P]):
 
     def calls(
         self,
-        function: Callable[..., Any] | None = None,
+        function: Example | None = None,
         *,
         of: Sequence[str] | None = None,
         note: str = "",
@@ -347,7 +348,7 @@ class Declaration(Generic[P]):
         >>> del tg.OPS["inverse"]
         """
 
-        def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        def declare(function: Example) -> Example:
             chosen = None if of is None else tuple(of)
             self.example_calls[note] = ExampleCalls(function, chosen, tuple(always), tuple(large))
             return function
