@@ -24,12 +24,12 @@ def planted(name: str, of: str, rule: Callable[..., Any]) -> Iterator[None]:
     """Give an op another rule, of the same formula."""
     op = tg.OPS[name]
     right = op.derivatives[of]
-    op.derivative(of, formula=right.formula, equation=right.equation)(rule)
+    stated = {"formula": right.formula, "latex": right.latex, "equation": right.equation}
+    op.derivative(of, **stated)(rule)
     try:
         yield
     finally:
-        op.derivatives[of] = right
-        op._plans.clear()
+        op.derivative(of, **stated)(right.rule)
 
 
 def message(f: Any, *arrays: Array, **options: Any) -> GradientMismatch:
