@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from support.compare import assert_close
-from support.derived import NETWORKS, evaluated, graphs, network
+from support.derived import NETWORKS, Watch, evaluated, graphs, network
 from support.entries import Entries
 
 import tinygrad_cnn as tg
@@ -26,6 +26,17 @@ def test_the_printed_formula_is_the_gradient_of_every_parameter(kind: str) -> No
         assert derivation.name == name
         (expected,) = tg.grad(loss, parameter, retain_graph=True)
         assert_close(evaluated(loss, derivation, watch, **constants), expected, name)
+
+
+def test_an_index_in_a_border_on_one_side_does_not_reach_the_next_row() -> None:
+    rng = np.random.default_rng(0)
+    v = tg.Tensor(rng.normal(size=12), requires_grad=True, name="v")
+    w = rng.normal(size=(1, 1, 2, 2))
+    watch = Watch()
+    with tg.observe(watch):
+        loss = tg.conv2d(v.reshape(1, 1, 3, 4), w, padding="same").sum()
+    derivation = derive(loss, wrt=v)
+    assert_close(evaluated(loss, derivation, watch, c=w), derivation.gradient, "v")
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
