@@ -61,7 +61,7 @@ def refused(result: Result) -> str:
 def test_train_prints_a_line_an_epoch_and_leaves_a_run(call: Call, few_file: str) -> None:
     out = ok(call("train", "--data", few_file, "--epochs", 3))
     assert "lenet5  61,706 parameters, 416,520 multiply-adds per image" in out
-    assert "few     90 training images, 50 test images, 1×28×28, 10 classes" in out
+    assert "few     90 training images, 50 test images, 1 × 28 × 28, 10 classes" in out
     lines = re.findall(r"^  \d/3 +\d\.\d{4} +\d+\.\d\d % +\d\.\d{4} +\d+\.\d\d % .*$", out, re.M)
     assert len(lines) == 3
     assert lines[-1].endswith("0:00")

@@ -39,6 +39,7 @@ FOLDERS = {
     ("experiment", "out"),
     ("experiment", "write"),
     ("studio", "data_dir"),
+    ("train", "options"),
 }
 
 
