@@ -35,7 +35,7 @@ def test_peers() -> None:
     assert parse_peers(None) == PEERS
     assert parse_peers("none") == ()
     assert parse_peers("jax,torch,jax") == ("jax", "torch")
-    with pytest.raises(ValueError, match="against is 'tensorflow', expected some of torch"):
+    with pytest.raises(ValueError, match="--against has 'tensorflow', expected some of torch"):
         parse_peers("torch,tensorflow")
 
 
@@ -45,5 +45,5 @@ def test_interpreters() -> None:
         parse_pythons([sys.executable])
     with pytest.raises(ValueError, match="expected PEER=PATH"):
         parse_pythons([f"numpy={sys.executable}"])
-    with pytest.raises(FileNotFoundError, match="no interpreter there"):
+    with pytest.raises(FileNotFoundError, match="there is no program"):
         parse_pythons(["torch=/nowhere/python"])
