@@ -314,8 +314,8 @@ class OneCycleLR(LRScheduler):
 
     def rate(self, t: int) -> float:
         """Return the learning rate after `t` steps."""
-        start = self.max_lr / self.div_factor
-        return self._between(start, self.max_lr, start / self.final_div_factor, t)
+        start, end = 1.0 / self.div_factor, 1.0 / (self.div_factor * self.final_div_factor)
+        return self._between(start * self.max_lr, self.max_lr, end * self.max_lr, t)
 
     def momentum(self, t: int) -> float:
         """Return the momentum after `t` steps."""
