@@ -28,6 +28,7 @@ OPTIONS = [
 WITH_VALUE = [(c, p) for c, p in OPTIONS if not getattr(p, "is_flag", False)]
 UNSET = {  # without a value, the command does something else, or refuses
     ("train", "resume"),
+    ("train", "options"),
     ("derive", "wrt"),
     ("bench", "figure"),
     ("experiment", "names"),
@@ -39,7 +40,6 @@ FOLDERS = {
     ("experiment", "out"),
     ("experiment", "write"),
     ("studio", "data_dir"),
-    ("train", "options"),
 }
 
 
