@@ -235,3 +235,11 @@ def test_layouts_lie_in_memory_as_they_say() -> None:
 @given(layout=some.layouts())
 def test_layouts_draw_one_of_them(layout: Any) -> None:
     assert layout in some.LAYOUTS
+
+
+@given(at=some.poolings(), data=st.data())
+def test_winners_are_cells_of_the_windows(at: some.Pooling, data: st.DataObject) -> None:
+    cells = data.draw(some.winners(at))
+    assert cells.shape == at.y
+    options = {k: v for k, v in at.options.items() if k != "count_include_pad"}
+    assert tg.gather_windows(np.ones(at.x), cells, **options).shape == at.y

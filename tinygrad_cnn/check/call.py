@@ -49,6 +49,11 @@ class Call:
         """The other arguments."""
         return {name: value for name, value in self.arguments.items() if name not in self.of}
 
+    def arrays(self, inputs: Sequence[Array]) -> dict[str, Array]:
+        """Return `inputs` by label, followed by the arrays among the other arguments."""
+        others = {k: v for k, v in self.constants.items() if isinstance(v, np.ndarray)}
+        return dict(zip(self.labels, inputs, strict=True)) | others
+
     @property
     def form(self) -> str:
         """The shapes of its arrays, and its other arguments: everything but the array values."""

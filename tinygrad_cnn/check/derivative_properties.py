@@ -37,11 +37,7 @@ def _(at: Probe) -> None:
     except Exception:  # outside the op's domain
         leaves = at.call.leaves()
         y = at.call(*leaves)
-    given = {
-        **dict(zip(at.call.labels, (leaf.array for leaf in leaves), strict=True)),
-        **{k: v for k, v in at.call.constants.items() if isinstance(v, np.ndarray)},
-        "the result": y.array,
-    }
+    given = {**at.call.arrays([leaf.array for leaf in leaves]), "the result": y.array}
     before = {name: value.copy() for name, value in given.items()}
     flowing: list[Any] = []
 
@@ -85,9 +81,7 @@ def _(at: Probe) -> None:
 @holds("results and gradients share memory with nothing")
 def _(at: Probe) -> None:
     """Run first: shared memory may change values before later comparisons."""
-    constants = {k: v for k, v in at.call.constants.items() if isinstance(v, np.ndarray)}
-    given = {**dict(zip(at.call.labels, (leaf.array for leaf in at.leaves), strict=True)),
-             **constants}  # fmt: skip
+    given = at.call.arrays([leaf.array for leaf in at.leaves])
     y = at.call(*at.leaves)
     is_view = any(np.shares_memory(at.y.array, x) for x in given.values())
     if not is_view and np.shares_memory(at.y.array, y.array):

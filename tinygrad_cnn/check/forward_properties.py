@@ -23,10 +23,7 @@ holds_first, holds = lister(FIRST_OF_FORWARD), lister(FORWARD)
 
 @holds_first("nothing that is given is written to")
 def _(at: Probe) -> None:
-    given = {
-        **dict(zip(at.call.labels, (x.copy() for x in at.call.inputs), strict=True)),
-        **{k: v for k, v in at.call.constants.items() if isinstance(v, np.ndarray)},
-    }
+    given = at.call.arrays([x.copy() for x in at.call.inputs])
     before = {name: value.copy() for name, value in given.items()}
     inputs = [given[label] for label in at.call.labels]
     at.call(*inputs)
@@ -55,8 +52,8 @@ def _results(at: Probe, given: Sequence[Array]) -> list[Array]:
 
 @holds_first("every array of floats that the result depends on has a derivative")
 def _(at: Probe) -> None:
-    for name, value in at.call.constants.items():
-        if not at.every or not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+    for name, value in at.call.arrays(at.call.inputs).items():
+        if not at.every or name in at.call.labels or value.dtype.kind != "f":
             continue
         other = {**at.call.constants, name: value * (1.0 + 2.0**-20) + 2.0**-20}
         for inputs in (at.call.inputs, moved(at.call.inputs)):  # a 0 may hide its factor
