@@ -33,7 +33,7 @@ def path(optimizer: optim.Optimizer, gradients: NDArray[Any]) -> NDArray[Any]:
     for gradient in gradients:
         p.grad = gradient.astype(p.dtype)
         optimizer.step()
-        values.append(p.array.copy())
+        values.append(p.data.copy())
     return np.array(values)
 
 
@@ -120,7 +120,7 @@ def test_every_optimizer_finds_the_minimum_of_a_quadratic(name: str) -> None:
         ((a @ x * x).sum() * 0.5 - (b * x).sum()).backward()
         optimizer.step()
         schedule.step()
-    np.testing.assert_allclose(x.array, np.linalg.solve(a, b), atol=2e-3)
+    np.testing.assert_allclose(x.data, np.linalg.solve(a, b), atol=2e-3)
 
 
 def test_weight_decay_of_sgd_is_the_gradient_of_half_the_squared_norm() -> None:
@@ -132,7 +132,7 @@ def test_weight_decay_of_sgd_is_the_gradient_of_half_the_squared_norm() -> None:
         (tg.tanh(p).sum() + penalty / 2 * (p * p).sum()).backward()
     first.step()
     second.step()
-    np.testing.assert_allclose(decayed.array, penalized.array)
+    np.testing.assert_allclose(decayed.data, penalized.data)
 
 
 # --- what a step touches -------------------------------------------------------------------------
@@ -145,11 +145,11 @@ def test_float32_stays_float32_and_a_step_is_in_place(name: str, shape: tuple[in
     optimizer = OPTIMIZERS[name]([p])
     optimizer.lr = np.float64(0.1)  # a NumPy number would turn float32 arrays into float64
     assert type(optimizer.lr) is float
-    array = p.array
+    array = p._array
     for _ in range(3):
         p.grad = np.full(shape, 0.5, np.float32)
         optimizer.step()
-    assert p.array is array
+    assert p._array is array
     held = [array, *(v for v in optimizer.state_dict().values() if isinstance(v, np.ndarray))]
     assert {(a.dtype, a.shape) for a in held} == {(np.dtype("f4"), shape)}
     assert p.grad.dtype == np.float32
@@ -162,12 +162,12 @@ def test_parameters_without_a_gradient_are_left_and_their_time_stands_still() ->
     optimizer = optim.Adam([used, unused], 0.1, weight_decay=1.0)
     used.grad = np.ones(1, "f4")
     optimizer.step()
-    assert used.array[0] == pytest.approx(0.9)
-    assert unused.array[0] == 1.0
+    assert used.data[0] == pytest.approx(0.9)
+    assert unused.data[0] == 1.0
     assert "1.steps" not in optimizer.state_dict()
     unused.grad = np.ones(1, "f4")
     optimizer.step()
-    assert unused.array[0] == pytest.approx(0.9)  # a first step, with the bias corrected as such
+    assert unused.data[0] == pytest.approx(0.9)  # a first step, with the bias corrected as such
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -188,7 +188,7 @@ def test_a_gradient_that_is_not_finite_is_applied_without_a_warning() -> None:
         for value in (3e38, np.inf, np.nan):
             p.grad = np.full(1, value, "f4")
             optimizer.step()
-        assert np.isnan(p.array[0])
+        assert np.isnan(p.data[0])
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_gradient_that_does_not_fit_is_refused_before_anything_changes(
     first.grad, second.grad = np.ones(1, "f4"), gradient
     with pytest.raises(ValueError, match=rf"SGD: the gradient of params\[1\] is {came}"):
         optimizer.step()
-    assert first.array[0] == 1.0
+    assert first.data[0] == 1.0
     assert "0.steps" not in optimizer.state_dict()
 
 
@@ -229,7 +229,7 @@ def test_a_resumed_run_is_the_same_to_the_bit(name: str, seed: int, done: int) -
     first = OPTIMIZERS[name]([nn.Parameter(start, dtype="f4")])
     path(first, gradients[:done])
     state = first.state_dict()
-    resumed = OPTIMIZERS[name]([nn.Parameter(first.params[0].array)])
+    resumed = OPTIMIZERS[name]([nn.Parameter(first.params[0].data)])
     resumed.lr = 0.7  # the state has the right one
     resumed.load_state_dict(state)
     path(first, gradients[done:])  # must not reach into the state that was taken
@@ -342,7 +342,7 @@ def test_an_optimizer_of_ones_own_needs_update_alone() -> None:
     optimizer = SignDescent([p], 0.5)
     (p * p).sum().backward()
     optimizer.step()
-    assert p.array.tolist() == [0.5, -0.5]
+    assert p.data.tolist() == [0.5, -0.5]
     optimizer.load_state_dict(optimizer.state_dict())
     with pytest.raises(NotImplementedError, match="Optimizer defines no update"):
         plain = optim.Optimizer([p], 0.1)

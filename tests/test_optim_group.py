@@ -55,13 +55,13 @@ def test_together_is_each_alone_to_the_bit(data: st.DataObject, name: str, how: 
             missing = data.draw(st.integers(0, 4)) == 0
             g = None if missing else rng.normal(size=p.shape).astype(p.dtype)
             p.grad = twin.grad = g if g is None or g.ndim != 2 else np.asfortranarray(g)
-        arrays = [p.array for p in together]
+        arrays = [p._array for p in together]
         optimizer.step()
         for one in alone:
             one.step()
-        assert all(p.array is array for p, array in zip(together, arrays, strict=True))
+        assert all(p._array is array for p, array in zip(together, arrays, strict=True))
         for p, twin in zip(together, apart, strict=True):
-            assert p.array.tobytes() == twin.array.tobytes()
+            assert p.data.tobytes() == twin.data.tobytes()
     found = optimizer.state_dict()
     for i, one in enumerate(alone):
         for key, value in one.state_dict().items():
@@ -82,7 +82,7 @@ def test_updates_of_small_parameters_are_one_call() -> None:
     parameters = [nn.Parameter(np.ones(n, "f4")) for n in (3, SMALL + 1, 5)]
     optimizer = Counted(parameters, 0.1, momentum=0.9)
     for p in parameters:
-        p.grad = np.ones_like(p.array)
+        p.grad = np.ones_like(p.data)
     optimizer.step()
     assert sorted(sizes) == [8, SMALL + 1]
     parameters[0].grad = None
@@ -98,9 +98,9 @@ def test_an_update_that_is_not_elementwise_sees_each_parameter_by_itself() -> No
 
     parameters = [nn.Parameter(np.zeros(n, "f4")) for n in (1, 4)]
     for p in parameters:
-        p.grad = np.full_like(p.array, 2.0)
+        p.grad = np.full_like(p.data, 2.0)
     Normalized(parameters, 1.0).step()
-    assert [p.array.tolist() for p in parameters] == [[-1.0], [-0.5] * 4]
+    assert [p.data.tolist() for p in parameters] == [[-1.0], [-0.5] * 4]
 
 
 def test_an_update_of_ones_own_is_not_taken_for_elementwise_because_its_base_is() -> None:
@@ -115,7 +115,7 @@ def test_an_update_of_ones_own_is_not_taken_for_elementwise_because_its_base_is(
     for kind in (WithoutBiases, Further):
         weight, bias = nn.Parameter([[1.0, 2.0]]), nn.Parameter([3.0])
         for p in (weight, bias):
-            p.grad = np.ones_like(p.array)
+            p.grad = np.ones_like(p.data)
         kind([weight, bias], 1.0).step()
         assert (weight.tolist(), bias.tolist()) == ([[0.0, 1.0]], [3.0])
 
@@ -126,7 +126,7 @@ def test_a_model_shared_by_two_optimizers_is_changed_by_both(name: str) -> None:
     first, second = OPTIMIZERS[name](parameters), optim.SGD(parameters, 1.0)
     for optimizer in (first, second, first):
         for p in parameters:
-            p.grad = np.ones_like(p.array)
-        before = [p.array.copy() for p in parameters]
+            p.grad = np.ones_like(p.data)
+        before = [p.data.copy() for p in parameters]
         optimizer.step()
-        assert all((p.array < b).all() for p, b in zip(parameters, before, strict=True))
+        assert all((p.data < b).all() for p, b in zip(parameters, before, strict=True))

@@ -48,7 +48,7 @@ def step(optimizer: optim.Optimizer, seed: int) -> None:
 
 
 def bits(optimizer: optim.Optimizer) -> list[bytes]:
-    return [p.array.tobytes() for p in optimizer.params]
+    return [p.data.tobytes() for p in optimizer.params]
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ def test_a_state_restores_every_option_and_the_steps_after_it_to_the_bit(
     whole = KINDS[name]([nn.Parameter(value) for value in values], lr, **chosen)
     for i in range(done):
         step(whole, i)
-    other = KINDS[name]([nn.Parameter(p.array) for p in whole.params], 0.5)
+    other = KINDS[name]([nn.Parameter(p.data) for p in whole.params], 0.5)
     other.load_state_dict(whole.state_dict())
     for option in chosen:
         assert getattr(other, option) == getattr(whole, option)
@@ -122,10 +122,10 @@ def test_wherever_a_step_is_interrupted_its_state_is_loaded_and_the_graph_notice
         state = optimizer.state_dict()
         for i, (p, old, y) in enumerate(zip(optimizer.params, before, results, strict=True)):
             assert state.get(f"{i}.steps", 0) in (done, done + 1)
-            if p.array.tobytes() != old:
+            if p.data.tobytes() != old:
                 with pytest.raises(tg.ChangedInPlaceError):
                     y.backward()
-        other = OPTIMIZERS[name]([nn.Parameter(p.array) for p in optimizer.params])
+        other = OPTIMIZERS[name]([nn.Parameter(p.data) for p in optimizer.params])
         other.load_state_dict(state)
         step(other, done)
         step(optimizer, done)
@@ -180,7 +180,7 @@ def test_a_state_that_an_update_rebinds_is_not_lost(seed: int, sizes: list[int])
     for i in range(5):
         if i == 2:
             state = rebinding.state_dict()
-            rebinding = Rebinding([nn.Parameter(p.array) for p in rebinding.params], 0.1)
+            rebinding = Rebinding([nn.Parameter(p.data) for p in rebinding.params], 0.1)
             rebinding.load_state_dict(state)
         if i == 3:  # one parameter is left out: the others are grouped anew
             for optimizer in (rebinding, changing):
@@ -190,7 +190,7 @@ def test_a_state_that_an_update_rebinds_is_not_lost(seed: int, sizes: list[int])
         step(rebinding, seed + i)
         step(changing, seed + i)
         for mine, theirs in zip(rebinding.params, changing.params, strict=True):
-            np.testing.assert_allclose(mine.array, theirs.array, rtol=1e-12)
+            np.testing.assert_allclose(mine.data, theirs.data, rtol=1e-12)
 
 
 def lazy(self: Any, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
@@ -233,8 +233,8 @@ def test_a_weight_that_is_frozen_between_forward_and_step_does_not_move(name: st
     frozen.requires_grad_(False)
     assert optim.clip_grad_norm_([frozen, other], 1e3) == 7.0  # the frozen one counts nothing
     optimizer.step()
-    assert frozen.array.tolist() == [3.0, 4.0]
-    assert other.array[0] < 1.0
+    assert frozen.data.tolist() == [3.0, 4.0]
+    assert other.data[0] < 1.0
     assert "0.steps" not in optimizer.state_dict()
 
 

@@ -80,7 +80,7 @@ def test_kinks_of_a_large_input_do_not_stop_the_check() -> None:
 
 def test_control_flow_is_a_branch() -> None:
     def f(x: tg.Tensor) -> tg.Tensor:
-        return x * x if x.array[0] >= 1.0 else tg.exp(x)
+        return x * x if x.data[0] >= 1.0 else tg.exp(x)
 
     report = check_gradients(f, np.array([1.0, 2.0]), method="central")
     assert report.kinks == ("kink at input 0 (x) entry (0,): mul or exp",)
@@ -105,7 +105,7 @@ def _hinge(ops_of_its_own: None) -> None:
 
     @hinge.derivative("x", formula="g·[x > 0]")
     def _(g: Any, *, x: Any) -> Any:
-        return g * (getattr(x, "array", x) > 0)
+        return g * (getattr(x, "_array", x) > 0)
 
 
 @pytest.mark.usefixtures("_hinge")

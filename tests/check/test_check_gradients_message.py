@@ -254,7 +254,7 @@ def test_rule_at_fault_is_named(scope: str, op: str, of: str, rule: Any, method:
 
 def constant(x: Any) -> Any:
     """Return `x` cut off from the graph."""
-    return getattr(x, "array", x)
+    return getattr(x, "_array", x)
 
 
 def test_rule_that_is_wrong_when_differentiated_is_named() -> None:

@@ -100,10 +100,10 @@ def test_shaking_leaves_the_memory_of_others_alone() -> None:
         (tg.relu, "relu"),
         (lambda x: tg.max(x, axis=0), "max"),
         (lambda x: tg.where(x > 0.5, x, 0.0), "where"),
-        (lambda x: x[int(x.array[0] > 0.5)], "getitem"),
-        (lambda x: tg.exp(x) if x.array[0] > 0.5 else tg.tanh(x), "exp or tanh"),
-        (lambda x: tg.exp(tg.tanh(x)) if x.array[0] > 0.5 else tg.exp(x), "tanh or exp"),
-        (lambda x: tg.exp(x) + 1.0 if x.array[0] > 0.5 else tg.exp(x), "add"),
+        (lambda x: x[int(x.data[0] > 0.5)], "getitem"),
+        (lambda x: tg.exp(x) if x.data[0] > 0.5 else tg.tanh(x), "exp or tanh"),
+        (lambda x: tg.exp(tg.tanh(x)) if x.data[0] > 0.5 else tg.exp(x), "tanh or exp"),
+        (lambda x: tg.exp(x) + 1.0 if x.data[0] > 0.5 else tg.exp(x), "add"),
     ],
 )
 def test_the_op_that_takes_another_branch_is_named(f: Callable[..., tg.Tensor], op: str) -> None:

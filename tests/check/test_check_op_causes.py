@@ -192,7 +192,7 @@ def test_ties_are_checked_along_the_line_that_keeps_them() -> None:
         return np.maximum(a, b)
 
     def at_least(a: Any, b: Any) -> Any:
-        return getattr(a, "array", a) >= getattr(b, "array", b)
+        return getattr(a, "_array", a) >= getattr(b, "_array", b)
 
     wrong.derivative("a", formula="g·[a ≥ b]")(lambda g, *, a, b: g * at_least(a, b))
     wrong.derivative("b", formula=tg.Prose("g·[b ≥ a], at ties too"))(

@@ -41,7 +41,7 @@ def check_module(
     with tg.default_dtype("f8"):
         module = make()
     x = rng(1).standard_normal(shape)
-    start = {name: p.array + rng().normal(0, 0.1, p.shape) for name, p in module.named_parameters()}
+    start = {name: p.data + rng().normal(0, 0.1, p.shape) for name, p in module.named_parameters()}
 
     def function(x: tg.Tensor, *values: tg.Tensor) -> tg.Tensor:
         fresh = with_parameters(module, dict(zip(start, values, strict=True)))

@@ -155,7 +155,7 @@ def assert_predicted_as_evaluated(split: Split, source: str, files: list[Path]) 
     outputs = []
 
     def loss(logits: tg.Tensor, labels: NDArray[Any]) -> tg.Tensor:
-        outputs.append(tg.softmax(logits).array)
+        outputs.append(tg.softmax(logits).data)
         return tg.cross_entropy(logits, labels)
 
     evaluate(model, DataLoader(split.test, None, transform=data.normalize()), loss)

@@ -172,7 +172,7 @@ class Aliasing(RuleBasedStateMachine):
         return next(i for i, e in enumerate(self.entries) if e is entry)
 
     def add(self, tensor: tg.Tensor, model: Model, roots: list[Root]) -> None:
-        np.testing.assert_allclose(tensor.array, model.value, rtol=1e-12)
+        np.testing.assert_allclose(tensor._array, model.value, rtol=1e-12)
         self.entries.append(Entry(tensor, model, roots))
 
     def call(
@@ -231,23 +231,23 @@ class Aliasing(RuleBasedStateMachine):
             assert entry.tensor.node is not None
             assert str(error).endswith("copy its detach()")  # noqa: PT017
             return
-        assert not np.shares_memory(again.array, entry.tensor.array)
+        assert not np.shares_memory(again._array, entry.tensor._array)
         self.add(again, Model(again.numpy().copy()), [Root()])
 
     @rule(a=st.integers(0), door=st.sampled_from(sorted(DOORS)))
     def write(self, a: int, door: str) -> None:
         entry = self.choose(a)
-        before = entry.tensor.array.copy()
+        before = entry.tensor._array.copy()
         try:
             DOORS[door](entry.tensor)
         except (ValueError, TypeError, RuntimeError):
-            np.testing.assert_array_equal(entry.tensor.array, before)  # refused: nothing changed
+            np.testing.assert_array_equal(entry.tensor._array, before)  # refused: nothing changed
             return
         if entry.tensor.is_leaf:  # a write of the same values counts too
             for root in entry.roots:
                 root.writes += 1
         else:
-            np.testing.assert_array_equal(entry.tensor.array, before)
+            np.testing.assert_array_equal(entry.tensor._array, before)
 
     @rule(a=st.integers(0), wanted=st.booleans())
     def freeze(self, a: int, wanted: bool) -> None:
@@ -258,14 +258,14 @@ class Aliasing(RuleBasedStateMachine):
     @rule(a=st.integers(0))
     def step(self, a: int) -> None:
         entry = self.choose(a)
-        before = entry.tensor.array.copy()
+        before = entry.tensor._array.copy()
         try:
             optimizer = optim.SGD([entry.tensor], lr=0.5)
         except TypeError:
             assert not entry.tensor.is_leaf
             return
         optimizer.step()
-        if not np.array_equal(entry.tensor.array, before):
+        if not np.array_equal(entry.tensor._array, before):
             assert entry.tensor.is_leaf
             assert entry.tensor.requires_grad
             for root in entry.roots:
@@ -308,7 +308,7 @@ class Aliasing(RuleBasedStateMachine):
             right = expected.get(id(leaf.model), np.zeros(leaf.tensor.shape))
             np.testing.assert_allclose(np.asarray(gradient), right, rtol=1e-9, atol=1e-12)
             for e in self.entries:
-                assert not np.shares_memory(np.asarray(gradient), e.tensor.array)
+                assert not np.shares_memory(np.asarray(gradient), e.tensor._array)
 
     @rule(a=st.integers(0))
     def backward(self, a: int) -> None:
@@ -354,7 +354,7 @@ class Aliasing(RuleBasedStateMachine):
     def results_keep_their_values(self) -> None:
         for e in self.entries:
             if not any(root.writes for root in e.roots):
-                np.testing.assert_array_equal(e.tensor.array, e.model.value)
+                np.testing.assert_array_equal(e.tensor._array, e.model.value)
 
     def teardown(self) -> None:
         self.entries.clear()

@@ -154,7 +154,7 @@ def test_a_sweep_that_fails_frees_nothing(reason: str) -> None:
             (tg.tanh(y) + x.sum()).backward()
         assert y.node.saved is not None
         w.data[0] = 3
-        w.changed = 0
+        w._changed = 0
     assert x.grad is w.grad is None
     y.backward()
     e = np.exp(np.array([3.0, 8.0]))
@@ -165,7 +165,7 @@ def test_a_sweep_that_fails_frees_nothing(reason: str) -> None:
 def test_a_swept_node_holds_nothing_though_its_result_lives() -> None:
     x = tg.Tensor(np.ones(5), requires_grad=True)
     h = tg.exp(x)
-    saved = weakref.ref(h.array)
+    saved = weakref.ref(h._array)
     y = (h * h).sum()
     y.backward()
     assert y.node.saved is h.node.saved is None

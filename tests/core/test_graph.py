@@ -62,7 +62,7 @@ def test_a_node_keeps_only_what_its_rules_need() -> None:
     assert kept is w
     y = tg.exp(x)
     (kept,) = y.node.saved
-    assert kept is y.array
+    assert kept is y._array
     assert tg.sum(x, axis=0).node.saved == [(3,), 0]
     mask, *rest = tg.relu(x).node.saved
     assert mask.dtype == bool
@@ -214,7 +214,7 @@ def test_gradients_share_memory_with_nothing(shape: tuple[int, ...]) -> None:
     y = tg.reshape(x + w, shape) + x.T.T + tg.flip(tg.flip(w))
     y.backward(passed, retain_graph=True)
     more = tg.grad(y, [x, w, x, y], gradient=passed, retain_graph=True)
-    arrays = [passed, x.grad, w.grad, x.array, w.array, y.array, *more]
+    arrays = [passed, x.grad, w.grad, x._array, w._array, y._array, *more]
     for i, a in enumerate(arrays):
         assert not any(np.shares_memory(a, b) for b in arrays[:i])
         assert i < 4 or a.flags.writeable

@@ -104,7 +104,7 @@ def test_a_gradient_is_never_the_value_itself() -> None:
     w = leaf(2.0, 3.0)
     half_square(w).backward([1.0, 1.0])
     assert w.grad is not None
-    assert not np.may_share_memory(w.grad, w.array)
+    assert not np.may_share_memory(w.grad, w._array)
 
 
 # --- arguments -----------------------------------------------------------------------------------

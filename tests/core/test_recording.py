@@ -68,7 +68,7 @@ def test_detach_is_a_copy_without_graph() -> None:
         cut = source.detach()
         assert not cut.requires_grad
         assert cut.node is None
-        assert not np.shares_memory(cut.data, source.array)
+        assert not np.shares_memory(cut.data, source._array)
     (gradient,) = tg.grad((x * y.detach()).sum(), x)
     np.testing.assert_array_equal(gradient, [1, 4])
 
@@ -189,10 +189,10 @@ def test_a_forward_event_says_everything_about_the_call() -> None:
         tg.clip(y.detach(), 0.0)
     mul, softmax, clip = log.forwards
     assert mul.sources == (x, c)
-    assert mul.output is h.array
+    assert mul.output is h._array
     assert mul.node is h.node
     assert softmax.sources == (h.node,)
-    assert softmax.arguments["x"] is h.array
+    assert softmax.arguments["x"] is h._array
     assert (softmax.arguments["axis"], softmax.arguments["temperature"]) == (-1, 2.0)
     assert (softmax.scope, softmax.error) == ("layer", None)
     assert softmax.seconds >= 0

@@ -62,8 +62,8 @@ def write_through_a_view(p: tg.Tensor) -> None:
 
 
 def step_as_an_optimizer(p: tg.Tensor) -> None:
-    p.array[...] = p.array - 0.1
-    p.mark_changed()
+    p._array[...] = p._array - 0.1
+    p._mark_changed()
 
 
 def write_by_a_function(p: tg.Tensor) -> None:
@@ -349,7 +349,7 @@ def test_a_copy_has_memory_of_its_own_and_its_own_count_of_changes(
 ) -> None:
     p = leaf()
     p.grad = np.ones((2, 2), "f4")
-    p.changed = 10**12  # as from another process
+    p._changed = 10**12  # as from another process
     again = copied(p)
     y = (again * again).sum()
     p.data[...] = 0
@@ -478,8 +478,8 @@ def test_an_option_that_is_changed_after_the_call_changes_no_gradient(
 
 def test_a_small_part_of_a_large_result_does_not_keep_it_alive() -> None:
     x = tg.Tensor(np.zeros(100_000), requires_grad=True)
-    assert (x * 2.0)[:2].array.base is None
-    assert (x * 2.0)[::2].array.base is not None
+    assert (x * 2.0)[:2]._array.base is None
+    assert (x * 2.0)[::2]._array.base is not None
 
 
 def test_an_integer_leaf_is_not_truncated() -> None:

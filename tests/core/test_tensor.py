@@ -58,7 +58,7 @@ def test_a_tensor_is_a_contiguous_copy_that_can_be_written_to(source: np.ndarray
     x = tg.Tensor(source)
     assert x.data.flags.c_contiguous
     x.data[...] = 2
-    assert (x.array == 2).all()
+    assert (x._array == 2).all()
     assert not np.shares_memory(x.data, source)
 
 
@@ -282,3 +282,14 @@ def test_a_parameter_requires_a_gradient_unless_told_otherwise() -> None:
     assert Parameter([1.0]).requires_grad
     assert not Parameter([1.0], requires_grad=False).requires_grad
     assert isinstance(Parameter([1.0]), tg.Tensor)
+
+
+SHOWN = """
+    T argmax astype backward data detach draw dtype exp grad is_leaf item log max mean min name ndim
+    node numpy requires_grad requires_grad_ reshape shape size sqrt sum tolist transpose
+"""
+
+
+@pytest.mark.parametrize("kind", [tg.Tensor, Parameter])
+def test_a_tensor_shows_what_users_need(kind: type[tg.Tensor]) -> None:
+    assert [name for name in dir(kind) if not name.startswith("_")] == SHOWN.split()

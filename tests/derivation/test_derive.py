@@ -48,7 +48,7 @@ def test_every_norm_is_that_of_the_gradient_there(kind: str) -> None:
     nodes = {symbols[node]: node for node in watch.results}
     for item in derivation.product:
         if not isinstance(item, Gap) and item.bottom in nodes:
-            inner = tg.Tensor.of(watch.results[nodes[item.bottom]], nodes[item.bottom])
+            inner = tg.Tensor._of(watch.results[nodes[item.bottom]], nodes[item.bottom])
             (gradient,) = tg.grad(loss, inner, retain_graph=True)
             assert_close(item.after, np.linalg.norm(gradient), str(item.bottom))
     last = derivation.product[-1]
@@ -106,7 +106,7 @@ def test_on_any_graph_the_printed_formula_is_the_gradient(
             if name == "y":
                 arrays[symbols[node].plain()] = value
             elif isinstance(value, tg.Tensor):
-                arrays[symbols[value.node or value].plain()] = value.array
+                arrays[symbols[value.node or value].plain()] = value._array
         waiting += [parent for parent in node.parents if isinstance(parent, Node)]
     free = [letter for letter in derivation.written.index if letter]
     at = Entries(arrays, derivation.written.lengths)

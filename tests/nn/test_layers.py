@@ -101,7 +101,7 @@ def test_biases_per_connection_are_those_of_equation_25(n: int, m: int, seed: in
     with tg.default_dtype("float64"):
         layer = nn.Linear(n, m, "per_connection", rng=rng(seed), bias_init=nn.init.standard_normal)
     x = rng(seed + 1).normal(size=(3, n))
-    w, b = layer.weight.array, layer.bias.array
+    w, b = layer.weight.data, layer.bias.data
     z = [[sum(x[k, p] * w[i, p] + b[i, p] for p in range(n)) for i in range(m)] for k in range(3)]
     y = layer(x)
     np.testing.assert_allclose(y.numpy(), z, atol=1e-12)
@@ -130,7 +130,7 @@ def test_a_convolution_is_the_sum_over_its_windows(seed: int) -> None:
     for o, i, j in np.ndindex(y.shape[1:]):
         group = slice(2 * (o // 3), 2 * (o // 3) + 2)
         window = padded[:, group, 2 * i : 2 * i + 2, j : j + 5 : 2]
-        expected[:, o, i, j] = (window * layer.weight.array[o]).sum((1, 2, 3)) + layer.bias.array[o]
+        expected[:, o, i, j] = (window * layer.weight.data[o]).sum((1, 2, 3)) + layer.bias.data[o]
     np.testing.assert_allclose(y, expected, atol=1e-12)
 
 
@@ -155,7 +155,7 @@ def test_a_transposed_convolution_is_drawn_with_its_own_fans() -> None:
     assert asked == [(3, 2, 1, 2)] * 2  # (OC / groups, C / groups, KH, KW), for each group
     kernels = numbered(asked[0], None, "f4")
     for group, i, o in np.ndindex(2, 2, 3):
-        weight = layer.weight.array[2 * group + i, o]
+        weight = layer.weight.data[2 * group + i, o]
         np.testing.assert_array_equal(weight, kernels[o, i])
 
 
@@ -165,7 +165,7 @@ def test_each_group_is_drawn_with_its_own_fans(kind: Any, groups: int) -> None:
     """With the fans of the whole, Glorot's variance of 64 groups of 3 × 3 is 32 times too small."""
     layer = kind(64, 64, 3, groups=groups, rng=rng(), init=nn.init.xavier_normal)
     fan = 9 * 64 // groups  # in as out: 64 / groups channels, 9 cells
-    assert layer.weight.array.std() == pytest.approx(math.sqrt(2 / (fan + fan)), rel=0.1)
+    assert layer.weight.data.std() == pytest.approx(math.sqrt(2 / (fan + fan)), rel=0.1)
     assert layer.weight.shape == (64, 64 // groups, 3, 3)
 
 
@@ -173,14 +173,14 @@ def test_the_groups_of_a_seed_are_the_same_kernels_as_before() -> None:
     """Drawn group by group or at once, a generator gives the same numbers."""
     layer = nn.Conv2d(4, 6, 3, groups=2, rng=np.random.default_rng(5))
     at_once = nn.init.kaiming_uniform((6, 2, 3, 3), np.random.default_rng(5))
-    np.testing.assert_array_equal(layer.weight.array, at_once)
+    np.testing.assert_array_equal(layer.weight.data, at_once)
 
 
 def test_an_initializer_is_used_and_what_it_returns_is_checked() -> None:
     ones = nn.init.constant(1.0)
     layer = nn.Linear(2, 2, rng=rng(), init=ones, bias_init=nn.init.constant(2.0))
-    assert layer.weight.array.tolist() == [[1, 1], [1, 1]]
-    assert layer.bias.array.tolist() == [2, 2]
+    assert layer.weight.data.tolist() == [[1, 1], [1, 1]]
+    assert layer.bias.data.tolist() == [2, 2]
     with pytest.raises(ValueError, match="Linear: init returned float64 of shape"):
         nn.Linear(2, 2, rng=rng(), init=lambda shape, rng, dtype: np.zeros(shape))
     with pytest.raises(ValueError, match="Linear: bias_init returned list of shape"):
@@ -193,8 +193,8 @@ def test_an_initializer_is_used_and_what_it_returns_is_checked() -> None:
 def test_weights_are_he_uniform_and_biases_zero_if_not_told_otherwise() -> None:
     layer = nn.Conv2d(3, 8, 5, rng=rng(3))
     expected = nn.init.kaiming_uniform((8, 3, 5, 5), rng(3), "f4")
-    np.testing.assert_array_equal(layer.weight.array, expected)
-    assert not layer.bias.array.any()
+    np.testing.assert_array_equal(layer.weight.data, expected)
+    assert not layer.bias.data.any()
 
 
 # --- pooling, shapes, activations ----------------------------------------------------------------
@@ -272,8 +272,8 @@ def test_running_statistics_follow_the_batches_with_the_unbiased_variance(
         channels = x.transpose(1, 0, 2, 3).reshape(3, -1)
         mean = (1 - momentum) * mean + momentum * channels.mean(1)
         variance = (1 - momentum) * variance + momentum * channels.var(1) * 40 / 39
-    np.testing.assert_allclose(layer.running_mean.array, mean)
-    np.testing.assert_allclose(layer.running_var.array, variance)
+    np.testing.assert_allclose(layer.running_mean.data, mean)
+    np.testing.assert_allclose(layer.running_var.data, variance)
 
 
 def test_batch_norm_in_training_gives_each_channel_the_mean_and_variance_of_its_parameters() -> (

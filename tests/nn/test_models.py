@@ -24,12 +24,12 @@ def test_the_perceptron_is_that_of_the_text() -> None:
         model = nn.MLP((4, 3, 2), "sigmoid", "softmax", "per_connection", draw, draw, rng=rng())
     x = rng(1).normal(size=(5, 1, 2, 2))
     hidden, out = model.fc
-    z1 = x.reshape(5, 4) @ hidden.weight.array.T + hidden.bias.array.sum(1)
-    z2 = 1 / (1 + np.exp(-z1)) @ out.weight.array.T + out.bias.array.sum(1)
+    z1 = x.reshape(5, 4) @ hidden.weight.data.T + hidden.bias.data.sum(1)
+    z2 = 1 / (1 + np.exp(-z1)) @ out.weight.data.T + out.bias.data.sum(1)
     expected = np.exp(z2) / np.exp(z2).sum(1, keepdims=True)
     np.testing.assert_allclose(model(x).numpy(), expected)
     assert hidden.bias.shape == (3, 4)
-    assert hidden.bias.array.std() > 0.3
+    assert hidden.bias.data.std() > 0.3
 
 
 @given(st.lists(st.integers(1, 6), min_size=2, max_size=5))
@@ -49,7 +49,7 @@ def test_a_perceptron_starts_with_what_suits_its_activation(activation: str) -> 
     model = nn.MLP((50, 40, 10), activation, rng=rng())
     initializer = nn.init.kaiming_uniform if activation == "relu" else nn.init.xavier_uniform
     expected = initializer((40, 50), rng(), "f4")
-    np.testing.assert_array_equal(model.fc[0].weight.array, expected)
+    np.testing.assert_array_equal(model.fc[0].weight.data, expected)
     assert type(model.activations[0]).__name__.lower() == activation
 
 
@@ -65,7 +65,7 @@ def test_lenet_gives_a_logit_a_class(activation: str, pooling: str) -> None:
 @pytest.mark.parametrize(("pooling", "pool"), [("max", tg.maxpool), ("average", tg.avgpool)])
 def test_lenet_is_its_ops_in_a_row(pooling: str, pool: Any) -> None:
     model = nn.LeNet5(activation="tanh", pooling=pooling, rng=rng())
-    w = {name: p.array for name, p in model.named_parameters()}
+    w = {name: p.data for name, p in model.named_parameters()}
     x = rng(1).normal(size=(2, 1, 28, 28)).astype("f4")
     y = pool(np.tanh(tg.conv2d(x, w["conv1.weight"], w["conv1.bias"], padding=2)), 2)
     y = pool(np.tanh(tg.conv2d(y, w["conv2.weight"], w["conv2.bias"])), 2).reshape(2, -1)

@@ -187,10 +187,10 @@ def test_a_state_dict_is_a_copy_and_so_is_what_is_loaded() -> None:
     module = Inner()
     state = module.state_dict()
     state["weight"][:] = 9
-    assert module.weight.array.tolist() == [1, 1]
+    assert module.weight.data.tolist() == [1, 1]
     module.load_state_dict(state)
     state["weight"][:] = 5
-    assert module.weight.array.tolist() == [9, 9]
+    assert module.weight.data.tolist() == [9, 9]
 
 
 def test_a_load_error_names_everything_and_changes_nothing() -> None:
@@ -223,7 +223,7 @@ def test_loading_without_strict_takes_what_fits_and_reports_the_rest() -> None:
     module = Inner()
     state = {"weight": np.array([4, 5], np.float32), "other": np.zeros(1)}
     assert module.load_state_dict(state, strict=False) == (["seen"], ["other"])
-    assert module.weight.array.tolist() == [4, 5]
+    assert module.weight.data.tolist() == [4, 5]
     with pytest.raises(ValueError, match="weight is float32 of shape"):
         module.load_state_dict({"weight": np.zeros(3, np.float32)}, strict=False)
 
@@ -245,8 +245,8 @@ def test_copies_and_pickles_are_equal_independent_and_keep_sharing(duplicate: An
     np.testing.assert_array_equal(model(x).numpy(), twin(x).numpy())
     assert twin.tied is twin.fc3.bias
     assert same(model.state_dict(), twin.state_dict())
-    twin.fc3.weight.array[:] = 0
-    assert model.fc3.weight.array.any()
+    twin.fc3.weight._array[:] = 0
+    assert model.fc3.weight.data.any()
     twin(x).sum().backward()
     assert twin.conv1.weight.grad is not None
     assert model.conv1.weight.grad is None

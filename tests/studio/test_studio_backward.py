@@ -40,7 +40,7 @@ LABELS = st.integers(0, 9)
 def loss_of(run, image, label, temperature):
     """Return the loss of a picture, computed by plain NumPy from the logits."""
     with tg.no_grad():
-        logits = run.model(tg.Tensor(image)).array[0].astype("f8") / temperature
+        logits = run.model(tg.Tensor(image)).data[0].astype("f8") / temperature
     return np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[label]
 
 
@@ -66,7 +66,7 @@ def test_norms_of_parameters_are_those_that_backward_gives(name, image, label, t
     for parameter in told.parameters:
         tensor = parameters[parameter.name]
         assert parameter.shape == list(tensor.shape)
-        assert parameter.norm == pytest.approx(float(np.linalg.norm(tensor.array)), rel=1e-5)
+        assert parameter.norm == pytest.approx(float(np.linalg.norm(tensor.data)), rel=1e-5)
         expected = float(np.linalg.norm(tensor.grad))
         assert parameter.gradient_norm == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
@@ -155,7 +155,7 @@ def test_threads_explain_one_network_at_once_and_leave_it_as_it_was():
     assert set(found) == {alone}
     for name, parameter in run.model.named_parameters():
         assert parameter.grad is None
-        np.testing.assert_array_equal(parameter.array, before[name])
+        np.testing.assert_array_equal(parameter.data, before[name])
     assert not any(module.training for module in run.model.modules())
 
 
@@ -163,7 +163,7 @@ def test_threads_explain_one_network_at_once_and_leave_it_as_it_was():
 def test_no_explanation_changes_a_network():
     run = built("vgg", widths=(2, 2), hidden=4, batch_norm=True)
     tensors = [*run.model.parameters(), *run.model.buffers()]
-    before = [(tensor.array, tensor.array.copy(), tensor.changed) for tensor in tensors]
+    before = [(tensor._array, tensor._array.copy(), tensor._changed) for tensor in tensors]
     image = picture(3)
     explain_layers(run, image)
     explain_cell(run, image, "features.1", (0, 0, 0))
@@ -171,6 +171,6 @@ def test_no_explanation_changes_a_network():
     explain_weight(run, image, 0, "features.1.weight", (0,))
     explain_graph(run, image, 0)
     for tensor, (array, values, changed) in zip(tensors, before, strict=True):
-        assert tensor.array is array
-        assert (tensor.changed, tensor.grad) == (changed, None)
+        assert tensor._array is array
+        assert (tensor._changed, tensor.grad) == (changed, None)
         np.testing.assert_array_equal(array, values)

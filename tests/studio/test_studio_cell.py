@@ -169,7 +169,7 @@ def test_a_dense_unit_is_told_by_its_largest_terms_and_as_a_picture(image, unit)
     inputs, weights, products = map(decode, dataclasses.astuple(cell.picture))
     assert inputs.shape == (16, 5, 5)
     spread = cell.picture.products["high"] - cell.picture.products["low"]
-    weight = dict(network("lenet5").model.named_parameters())["fc1.weight"].array[unit]
+    weight = dict(network("lenet5").model.named_parameters())["fc1.weight"].data[unit]
     np.testing.assert_allclose(weights.ravel(), weight, atol=np.ptp(weight) / 509)
     assert np.partition(np.abs(products).ravel(), -11)[-11] <= sizes[-1] + spread / 509
     assert products.sum() == pytest.approx(cell.value - cell.bias, abs=400 * spread / 509)
@@ -400,7 +400,7 @@ def positive(model, low=0.05, high=0.2):
     """Return a model whose weights are all positive, so that no gradient cancels."""
     rng = np.random.default_rng(5)
     for parameter in model.parameters():
-        parameter.array = rng.uniform(low, high, parameter.shape)
+        parameter._array = rng.uniform(low, high, parameter.shape)
     return model
 
 
@@ -488,7 +488,7 @@ def test_no_gradient_reaches_beyond_the_field(where, seed):
     with tg.trace() as trace:
         run.model(x)
     step = [step for step in trace.steps if step.scope == layer][-1]
-    y = tg.Tensor.of(step.array, step.origin)
+    y = tg.Tensor._of(step.array, step.origin)
     (gradient,) = tg.grad(y[(0, *index)], x)
     gradient[0, 0, field.top : field.bottom, field.left : field.right] = 0
     assert not gradient.any()

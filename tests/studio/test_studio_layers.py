@@ -87,7 +87,7 @@ def test_kernels_and_windows_are_those_of_the_modules():
     for name, module in modules.items():
         layer = seen[name]
         if isinstance(module, nn.Conv2d):
-            weight = module.weight.array
+            weight = module.weight.data
             allowed = np.ptp(weight) / 509
             np.testing.assert_allclose(decode(layer.kernels), weight, atol=allowed)
             assert tuple(layer.window.kernel) == weight.shape[2:]
@@ -106,7 +106,7 @@ def test_kernels_and_windows_are_those_of_the_modules():
 def test_a_dense_layer_on_a_picture_shows_its_weights_as_pictures():
     run = network("mlp")
     layer = explain_layers(run, picture(0)).layers[1]
-    weight = dict(run.model.named_parameters())["fc.0.weight"].array
+    weight = dict(run.model.named_parameters())["fc.0.weight"].data
     assert layer.kernels["shape"] == [12, 1, 28, 28]
     kernels = decode(layer.kernels).reshape(weight.shape)
     np.testing.assert_allclose(kernels, weight, atol=np.ptp(weight) / 509)

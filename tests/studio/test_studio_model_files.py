@@ -48,7 +48,7 @@ def test_a_model_comes_back_bit_by_bit(model: tuple[str, dict[str, Any]], seed: 
     made = untrained(name, seed, **options)
     # Values as a training may leave them: tiny, negative zero, of no simple form.
     for parameter in made.model.parameters():
-        parameter.array.flat[:3] = [1e-42, -0.0, 1 / 3][: parameter.array.size]
+        parameter._array.flat[:3] = [1e-42, -0.0, 1 / 3][: parameter._array.size]
     contents = pack(made.settings, made.model.state_dict())
     run = read(contents)
     assert run.settings == made.settings

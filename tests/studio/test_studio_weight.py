@@ -62,7 +62,7 @@ def test_value_and_gradient_are_those_of_the_network(where, image, label, temper
     logits = model(tg.Tensor(normalized(run, image))) / temperature
     tg.cross_entropy(logits, np.array([label])).backward()
     tensor = dict(model.named_parameters())[parameter]
-    assert told.value == tensor.array[index]
+    assert told.value == tensor.data[index]
     size = float(np.max(np.abs(tensor.grad)))
     assert told.gradient == pytest.approx(float(tensor.grad[index]), abs=1e-3 * size + 1e-7)
     norm = float(np.linalg.norm(tensor.grad))

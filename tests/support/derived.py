@@ -32,7 +32,7 @@ def evaluated(loss: tg.Tensor, derivation: Derivation, watch: Watch, **constants
     assert loss.node is not None
     leaves = leaf_names(loss.node, {})
     symbols = Symbols(loss.node, leaves, {})
-    arrays = {symbols[leaf].plain(): leaf.array for leaf in leaves}
+    arrays = {symbols[leaf].plain(): leaf._array for leaf in leaves}
     arrays |= {symbols[node].plain(): array for node, array in watch.results.items()}
     written = derivation.written
     assert written is not None

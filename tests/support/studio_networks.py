@@ -113,7 +113,7 @@ def outputs(
 
         def forward(x: Any) -> Any:
             y = own(x)
-            seen.append((name, module, np.array(y.array[0])))
+            seen.append((name, module, np.array(y._array[0])))
             return y
 
         module.forward = forward
@@ -130,5 +130,5 @@ def in_float64(run: TrainedModel) -> TrainedModel:
     """Return a copy that computes in float64, made anew and given the same numbers."""
     model = copy.deepcopy(run.model)
     for tensor in [*model.parameters(), *model.buffers()]:
-        tensor.array = tensor.array.astype("f8")
+        tensor._array = tensor._array.astype("f8")
     return TrainedModel(model, run.settings)

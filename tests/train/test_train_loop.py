@@ -120,7 +120,7 @@ def test_the_gradient_is_clipped_before_the_step() -> None:
 def test_a_model_gets_the_very_arrays_of_the_loader() -> None:
     class Spy(tg.nn.Linear):
         def forward(self, x: Any) -> Any:
-            assert x.array is images
+            assert x._array is images
             return super().forward(x)
 
     images, labels = made()
@@ -165,7 +165,7 @@ def test_a_history_is_gone_on_with_in_the_order_of_the_next_epoch(
     for _ in range(looked_at):
         iter(loader)
     fit(second, tg.cross_entropy, optimizer, loader, epochs=5, history=history)
-    assert second.weight.array.tobytes() == whole.weight.array.tobytes()
+    assert second.weight.data.tobytes() == whole.weight.data.tobytes()
 
 
 def test_callbacks_are_told_of_every_batch_and_epoch() -> None:
@@ -463,7 +463,7 @@ def test_images_of_the_other_byte_order_train_as_their_numbers(dtype: str) -> No
         optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
         fit(model, tg.cross_entropy, optimizer, loader, epochs=1)
         evaluate(model, [(images.astype(order + dtype), labels)])
-        histories.append(model.weight.array)
+        histories.append(model.weight.data)
     np.testing.assert_array_equal(*histories)
 
 

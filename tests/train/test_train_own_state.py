@@ -107,7 +107,7 @@ SAVED = {
     ),
     "a Tensor whose name starts with _": (
         "self._mean = Tensor([0.0])",
-        "self._mean = Tensor(self._mean.array + 1); x = x * self._mean",
+        "self._mean = Tensor(self._mean.data + 1); x = x * self._mean",
     ),
     "a RandomState": ("self.old = np.random.RandomState(3)", "x = x + self.old.normal()"),
     "a bit generator": (

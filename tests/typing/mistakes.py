@@ -19,3 +19,4 @@ np.exp(tensor)  # wrong: would cut the gradient off
 tg.nn.Linear(4, 2)(tensor, tensor)  # wrong
 tg.nn.Linear(4, 2).forward()  # wrong
 tensor.sum(axis="rows")  # wrong
+print(tensor._array)  # wrong: private

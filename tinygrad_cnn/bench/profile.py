@@ -184,7 +184,7 @@ def _arrays(values: Iterable[Any]) -> Iterable[np.ndarray[Any, Any]]:
     """Yield the arrays among values, including Tensors and nested lists."""
     for value in values:
         if isinstance(value, Variable):
-            yield value.array
+            yield value._array
         elif isinstance(value, np.ndarray):
             yield value
         elif isinstance(value, list | tuple):

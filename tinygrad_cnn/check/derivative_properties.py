@@ -37,7 +37,7 @@ def _(at: Probe) -> None:
     except Exception:  # outside the op's domain
         leaves = at.call.leaves()
         y = at.call(*leaves)
-    given = {**at.call.arrays([leaf.array for leaf in leaves]), "the result": y.array}
+    given = {**at.call.arrays([leaf._array for leaf in leaves]), "the result": y._array}
     before = {name: value.copy() for name, value in given.items()}
     flowing: list[Any] = []
 
@@ -73,7 +73,7 @@ def _(at: Probe) -> None:
 @holds_first("no NaN comes from finite numbers")
 def _(at: Probe) -> None:
     hint = "mend it, or draw inputs where it is defined"
-    _check_nan(at.y.array, "result", "", hint)
+    _check_nan(at.y._array, "result", "", hint)
     for label, gradient in zip(at.call.labels, at.gradients, strict=True):
         _check_nan(gradient, f"gradient for {label}", label, hint)
 
@@ -81,13 +81,13 @@ def _(at: Probe) -> None:
 @holds("results and gradients share memory with nothing")
 def _(at: Probe) -> None:
     """Run first: shared memory may change values before later comparisons."""
-    given = at.call.arrays([leaf.array for leaf in at.leaves])
+    given = at.call.arrays([leaf._array for leaf in at.leaves])
     y = at.call(*at.leaves)
-    is_view = any(np.shares_memory(at.y.array, x) for x in given.values())
-    if not is_view and np.shares_memory(at.y.array, y.array):
+    is_view = any(np.shares_memory(at.y._array, x) for x in given.values())
+    if not is_view and np.shares_memory(at.y._array, y._array):
         raise PropertyError("the result shares memory with another call's: return a new array")
     again = grad(y, at.leaves, gradient=at.u)
-    owners = {**given, "the result": at.y.array}
+    owners = {**given, "the result": at.y._array}
     owners |= {
         f"that of another call for {k}": g for k, g in zip(at.call.labels, again, strict=True)
     }
@@ -139,7 +139,7 @@ def _check_rules(call: Call, y: Tensor, u: Array) -> None:
         return
     kept = dict(zip(node.plan.names, node.kept(), strict=True))
     for place, derivative, _ in node.plan.derivatives:
-        needs = {name: getattr(kept[name], "array", kept[name]) for name in derivative.needs}
+        needs = {name: getattr(kept[name], "_array", kept[name]) for name in derivative.needs}
         value = derivative.rule(u, **needs)
         parent = node.parents[place]
         if value.dtype != u.dtype:
@@ -157,12 +157,12 @@ def _check_rules(call: Call, y: Tensor, u: Array) -> None:
 
 @holds("float32 agrees with float64")
 def _(at: Probe) -> None:
-    values = [at.y.array, *at.gradients]
+    values = [at.y._array, *at.gradients]
     if max(float(np.max(np.abs(value), initial=0.0)) for value in values) > LARGEST:
         return
     leaves = at.call.leaves(np.float32)
     y = at.call(*leaves)
-    at.compare_result(y.array, "the result in float32", dtype=np.float32)
+    at.compare_result(y._array, "the result in float32", dtype=np.float32)
     gradients = grad(y, leaves, gradient=at.u)
     at.compare_gradients(gradients, "in float32", dtype=np.float32)
 
@@ -190,7 +190,7 @@ def _(at: Probe) -> None:
         if not np.array_equal(alone, at.gradients[i], equal_nan=True):
             raise PropertyError(f"the gradient for {label} differs when only it is wanted", label)
     recorded = grad(at.call(*at.leaves), at.leaves, gradient=at.u, create_graph=True)
-    at.compare_gradients([g.array for g in recorded], "with a graph of its own")
+    at.compare_gradients([g._array for g in recorded], "with a graph of its own")
 
 
 @holds("fan-out accumulates")
@@ -234,10 +234,10 @@ def _(at: Probe) -> None:
 
 def _check_adjoint(at: Probe, places: tuple[int, ...]) -> None:
     at_zero = [x * 0.0 if i in places else x for i, x in enumerate(at.call.inputs)]
-    change = at.y.array - np.asarray(at.call(*at_zero))
+    change = at.y._array - np.asarray(at.call(*at_zero))
     terms = [np.sum(at.gradients[i] * at.call.inputs[i]) for i in places]
     value, expected = math.fsum(terms), float(np.sum(at.u * change))
-    scale = float(np.sum(np.abs(at.u)) * np.max(np.abs(at.y.array), initial=1.0))
+    scale = float(np.sum(np.abs(at.u)) * np.max(np.abs(at.y._array), initial=1.0))
     scale += sum(float(np.sum(np.abs(at.gradients[i] * at.call.inputs[i]))) for i in places)
     allowed = 1e-13 * scale + sum(
         at.rounding.allowed(i + 1) * float(np.sum(np.abs(at.call.inputs[i]))) for i in places
@@ -288,13 +288,13 @@ def _(at: Probe) -> None:
                 apart = Probe(at.call.given(given), at.u)
             except Exception:  # the other operand does not take this value
                 continue
-            if not all(np.isfinite(a).all() for a in (apart.y.array, *apart.gradients)):
+            if not all(np.isfinite(a).all() for a in (apart.y._array, *apart.gradients)):
                 continue
             leaves = list(apart.leaves)
             leaves[j] = leaves[i]
             y = at.call(*leaves)
             both = f"{at.call.labels[i]} and {at.call.labels[j]}"
-            apart.compare_result(y.array, f"the result for one Tensor as {both}")
+            apart.compare_result(y._array, f"the result for one Tensor as {both}")
             (got,) = grad(y, [leaves[i]], gradient=at.u)
             apart.compare_sum(got, (i, j), f"the gradient for one Tensor as {both}")
 

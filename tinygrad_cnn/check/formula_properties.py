@@ -56,7 +56,7 @@ def _(at: Probe) -> None:
     defaults = {name: p.default for name, p in op.signature.parameters.items()}
     values: dict[str, Any] = {**defaults, **at.call.arguments}
     values |= {alias: values[name] for name, alias in op.aliases.items()}
-    values |= {"g": at.u, "y": at.y.array}
+    values |= {"g": at.u, "y": at.y._array}
     if not op.elementwise or any(values[name] is None for name in op.parameters):
         return
     for of, tree in read_formulas(op).items():
@@ -72,7 +72,7 @@ def _(at: Probe) -> None:
                 of,
             ) from None
         if not of:
-            at.compare_result(_or(value, at.y.array), f"the formula {formula}", dtype=np.float32)
+            at.compare_result(_or(value, at.y._array), f"the formula {formula}", dtype=np.float32)
             continue
         i = at.call.of.index(of)
         expected = at.gradients[i]

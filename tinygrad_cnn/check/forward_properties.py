@@ -87,7 +87,7 @@ def _(at: Probe) -> None:
     raw = at.call(*at.call.inputs)
     if not isinstance(raw, np.ndarray | np.generic):
         raise PropertyError(f"given arrays, it returns {type(raw).__name__}")
-    if not np.array_equal(raw, at.y.array, equal_nan=True):
+    if not np.array_equal(raw, at.y._array, equal_nan=True):
         raise PropertyError("arrays in give other values than Tensors in")
 
 
@@ -119,7 +119,7 @@ def _(at: Probe) -> None:
         leaves = [as_leaf(layout(x)) for x in at.call.inputs]
         y = moved(*leaves)
         where = f"of inputs in {layout.__name__}"
-        at.compare_result(y.array, f"the result {where}")
+        at.compare_result(y._array, f"the result {where}")
         at.compare_gradients(grad(y, leaves, gradient=at.u), where)
 
 

@@ -37,7 +37,7 @@ class Functional:
         """
         leaves = [leaf(point) for point in points]
         if order == 1:
-            return [points[-1] * self.f(*leaves[:-1]).array]
+            return [points[-1] * self.f(*leaves[:-1])._array]
         inner = _arrays(self._gradients(order - 1, leaves, recorded))
         return [v * g for v, g in zip(self.weights[order - 2], inner, strict=False)]
 
@@ -49,7 +49,7 @@ class Functional:
         *inputs, u = leaves
         if order == 1:
             y = self.f(*inputs)
-            return _grad(y, inputs, u if create_graph else u.array, create_graph)
+            return _grad(y, inputs, u if create_graph else u._array, create_graph)
         inner = self._gradients(order - 1, leaves, create_graph=True)
         terms = [(g * v).sum() for v, g in zip(self.weights[order - 2], inner, strict=False)]
         return _grad(sum(terms[1:], start=terms[0]), leaves, None, create_graph)
@@ -72,17 +72,17 @@ def random_weights(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 def leaf(point: Array) -> Tensor:
     """Return a copy of `point` as a leaf; complex ones bypass Tensor, which rejects them."""
-    made = Tensor.of(np.array(point))
+    made = Tensor._of(np.array(point))
     made.requires_grad = True
     return made
 
 
 def _arrays(gradients: list[Any]) -> list[Array]:
-    return [g.array if isinstance(g, Tensor) else g for g in gradients]
+    return [g._array if isinstance(g, Tensor) else g for g in gradients]
 
 
 def _grad(y: Tensor, wrt: list[Tensor], gradient: Any, create_graph: bool) -> list[Any]:
     if y.requires_grad:
         return grad(y, wrt, gradient=gradient, create_graph=create_graph)
     zeros = [np.zeros(x.shape, x.dtype) for x in wrt]
-    return [Tensor.of(zero) for zero in zeros] if create_graph else zeros
+    return [Tensor._of(zero) for zero in zeros] if create_graph else zeros

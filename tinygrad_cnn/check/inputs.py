@@ -70,7 +70,7 @@ def in_float64(f: Function) -> Function:
     model = copy.deepcopy(f)
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.dtype.kind == "f":
-            tensor.array = tensor.array.astype(np.float64)
+            tensor._array = tensor._array.astype(np.float64)
     return model
 
 
@@ -122,12 +122,12 @@ def checked_value(f: Function, inputs: Sequence[Array], labels: Sequence[str]) -
     if y.dtype.kind != "f":
         raise TypeError(f"check_gradients: f returned a Tensor of {y.dtype}, expected floats")
     for leaf, x, label in zip(leaves, inputs, labels, strict=True):
-        if not np.array_equal(leaf.array, x) or not leaf.requires_grad:
+        if not np.array_equal(leaf._array, x) or not leaf.requires_grad:
             raise ValueError(f"check_gradients: f changed {label} in place; give it a copy")
-    value = np.array(y.array)
+    value = np.array(y._array)
     if not np.isfinite(value).all():
         raise ValueError(f"check_gradients: {_not_finite(f, inputs, value)}")
-    again = f(*[Tensor(x, requires_grad=True) for x in inputs]).array
+    again = f(*[Tensor(x, requires_grad=True) for x in inputs])._array
     scale = float(np.max(np.abs(value), initial=0.0))
     if again.shape != value.shape or not np.allclose(again, value, rtol=1e-9, atol=1e-9 * scale):
         came = "other shapes" if again.shape != value.shape else _first_difference(value, again)

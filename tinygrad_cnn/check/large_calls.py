@@ -249,8 +249,8 @@ def _(at: Probe, ways: Sequence[Growth] = ()) -> None:
         chosen = [0, way.length - 1, *(int(k) for k in rng.integers(way.length, size=2))]
         small = way.piece(chosen)
         y = np.asarray(small(*small.inputs))
-        got = np.take(at.y.array, chosen, axis)
-        scale = float(np.max(np.abs(at.y.array), initial=0.0))
+        got = np.take(at.y._array, chosen, axis)
+        scale = float(np.max(np.abs(at.y._array), initial=0.0))
         apart = np.abs(got - y)
         if not (apart <= 1e-9 * scale).all():
             index = tuple(int(k) for k in np.argwhere(~(apart <= 1e-9 * scale))[0])
@@ -269,5 +269,5 @@ def _(at: Probe, ways: Sequence[Growth] = ()) -> None:
         leaves = [as_leaf(layout(x.astype(np.float32))) for layout, x in pairs]
         y = at.call(*leaves)
         where = f"in float32 of inputs in {', '.join(layout.__name__ for layout in layouts)}"
-        at.compare_result(y.array, f"the result {where}", dtype=np.float32)
+        at.compare_result(y._array, f"the result {where}", dtype=np.float32)
         at.compare_gradients(grad(y, leaves, gradient=at.u), where, dtype=np.float32)

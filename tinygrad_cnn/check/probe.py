@@ -60,21 +60,21 @@ class Probe:
         """The rounding of the result (0) and of the gradient for each input (1, ...)."""
         sizes = [self.y.size, *[x.size for x in self.call.inputs]]
         named = {name: p.default for name, p in self.call.op.signature.parameters.items()}
-        cost = self.call.op.cost({**named, **self.call.arguments}, self.y.array)
+        cost = self.call.op.cost({**named, **self.call.arguments}, self.y._array)
         lengths = [max(cost, *sizes) / max(size, 1) for size in sizes]
         if not self.call.op.elementwise:  # it may sum along an axis and keep it, as softmax does
-            axes = [n for x in (self.y.array, *self.call.inputs) for n in x.shape]
+            axes = [n for x in (self.y._array, *self.call.inputs) for n in x.shape]
             lengths = [max(length, *axes, 1) for length in lengths]
 
         def results(*inputs: Array) -> list[Array]:
             *xs, u = inputs
             leaves = [Tensor(x, requires_grad=True) for x in xs]
             y = self.call(*leaves)
-            return [y.array, *grad(y, leaves, gradient=u)]
+            return [y._array, *grad(y, leaves, gradient=u)]
 
         with observe(peak := Peak()):
             grad(self.y, self.leaves, gradient=self.u, create_graph=True)
-        largest = float(np.max(np.abs(self.y.array), initial=0.0))
+        largest = float(np.max(np.abs(self.y._array), initial=0.0))
         peaks = [0.0]
         for label in self.call.labels:  # a rule that reads y starts from rounded values
             rule = self.call.op.derivatives[label.partition("[")[0]]
@@ -85,7 +85,7 @@ class Probe:
         self, got: Any, what: str, other: str = "expected", dtype: Any = np.float64
     ) -> None:
         """Raise unless `got` equals the result, up to rounding."""
-        self._compare(0, got, self.y.array, what, other, "", dtype)
+        self._compare(0, got, self.y._array, what, other, "", dtype)
 
     def compare_gradients(
         self, got: Sequence[Any], what: str, dtype: Any = np.float64, times: float = 1.0
@@ -143,6 +143,6 @@ def lister(properties: Properties) -> Callable[[str], Callable[[Property], Prope
 
 def as_leaf(x: Array) -> Tensor:
     """Return a leaf that holds `x` itself, with its memory layout."""
-    leaf = Tensor.of(x)
+    leaf = Tensor._of(x)
     leaf.requires_grad = True
     return leaf

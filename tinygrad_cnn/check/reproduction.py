@@ -105,7 +105,7 @@ def _fails(
 ) -> bool:
     """Return whether the check fails with these arrays at this order, but not at lower ones."""
     try:
-        y = f(*[leaf(x) for x in arrays]).array
+        y = f(*[leaf(x) for x in arrays])._array
         made, points = functional(f, arrays, y.shape, order, options.seed)
         by = options
         if options.method == "auto":

@@ -124,7 +124,7 @@ def vjp(f: Function, *args: Any) -> tuple[NDArray[Any], Callable[[ArrayLike], li
             return [np.zeros(x.shape, x.dtype) for x in inputs]
         return grad(y, inputs, gradient=u, retain_graph=True)
 
-    return y.array.copy(), pull_back
+    return y._array.copy(), pull_back
 
 
 def jvp(f: Map, x: TensorLike, v: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -158,12 +158,12 @@ def jvp(f: Map, x: TensorLike, v: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]
     if np.shape(v) != leaf.shape:
         raise ValueError(f"jvp: v has shape {np.shape(v)}, but x has shape {leaf.shape}")
     if not y.requires_grad:
-        return y.array.copy(), np.zeros(y.shape, y.dtype)
+        return y._array.copy(), np.zeros(y.shape, y.dtype)
     u = Tensor(np.zeros(y.shape, y.dtype), requires_grad=True)
     (pulled,) = grad(y, leaf, gradient=u, create_graph=True)
     if not pulled.requires_grad:  # y does not depend on x
-        return y.array.copy(), np.zeros(y.shape, y.dtype)
-    return y.array.copy(), grad(pulled, u, gradient=v)[0]
+        return y._array.copy(), np.zeros(y.shape, y.dtype)
+    return y._array.copy(), grad(pulled, u, gradient=v)[0]
 
 
 def _leaf(x: Any) -> Tensor:

@@ -205,7 +205,7 @@ def _owned(value: Array, arrays: list[Any]) -> Array:
 def _kept(value: Any, array: Any) -> Any:
     """Return the value to save for backward: the Tensor, or a private copy."""
     if isinstance(value, Variable):
-        return value if array is value.array else array
+        return value if array is value._array else array
     if value is None or isinstance(value, int | float | str):
         return array
     if isinstance(array, np.ndarray):

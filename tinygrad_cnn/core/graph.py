@@ -119,14 +119,14 @@ class Node:
         ]
 
     def _value(self, kept: Variable) -> NDArray[Any]:
-        leaf = kept.owner
-        if leaf is not None and leaf.changed > self.seq:
+        leaf = kept._owner
+        if leaf is not None and leaf._changed > self.seq:
             raise ChangedInPlaceError(
                 f"{leaf.name or 'a tensor'} of shape {leaf.shape} was changed in place after "
                 f"{self} had saved it for its derivative; call backward() before changing it, or "
                 "give the op a copy"
             )
-        return kept.array
+        return kept._array
 
     def free(self) -> None:
         """Drop the saved values."""
@@ -258,7 +258,7 @@ def backward(y: Variable, gradient: Array | None = None, retain_graph: bool = Fa
 
 def _sum(gradient: Array, value: Array) -> NDArray[Any]:
     """Return the sum of a gradient, which may be set to a Tensor, and another as an array."""
-    return np.asarray((gradient.array if isinstance(gradient, Variable) else gradient) + value)
+    return np.asarray((gradient._array if isinstance(gradient, Variable) else gradient) + value)
 
 
 def _describe(tensor: Variable) -> str:
@@ -276,12 +276,12 @@ def _own(value: Array, taken: set[int]) -> NDArray[Any]:
 def _as_tensor(value: Array, taken: set[int]) -> Variable:
     """Return `value` as a Tensor distinct from every argument and every other result."""
     if not isinstance(value, Variable):
-        return Variable.tensor.of(_own(value, taken))
+        return Variable._tensor._of(_own(value, taken))
     if value.node is None:  # the initial gradient, passed through by a rule
-        again = value * 1 if value.requires_grad else Variable.tensor.of(value.array.copy())  # type: ignore[operator]  # a Tensor
+        again = value * 1 if value.requires_grad else Variable._tensor._of(value._array.copy())  # type: ignore[operator]  # a Tensor
         return cast(Variable, again)
     if id(value) in taken:
-        return Variable.tensor.of(value.array, value.node, value.origin)
+        return Variable._tensor._of(value._array, value.node, value._origin)
     taken.add(id(value))
     return value
 
@@ -296,21 +296,21 @@ def _seed(function: str, y: Variable, gradient: Array | None, create_graph: bool
             "requires a gradient, or it was computed under no_grad()"
         )
     if gradient is None:
-        if y.array.size != 1:
+        if y._array.size != 1:
             raise ValueError(
                 f"{function}: y has shape {y.shape}; without a gradient of that shape "
                 "only a Tensor of one element can be differentiated"
             )
         gradient = np.ones(y.shape, y.dtype)
     elif not (create_graph and isinstance(gradient, Variable)):
-        array = gradient.array if isinstance(gradient, Variable) else gradient
+        array = gradient._array if isinstance(gradient, Variable) else gradient
         gradient = np.array(array, dtype=y.dtype)
     if gradient.shape != y.shape:
         raise ValueError(
             f"{function}: gradient has shape {gradient.shape} but y has shape {y.shape}"
         )
     if create_graph and not isinstance(gradient, Variable):
-        gradient = Variable.tensor.of(gradient)
+        gradient = Variable._tensor._of(gradient)
     return gradient
 
 

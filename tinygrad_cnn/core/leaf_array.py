@@ -25,9 +25,9 @@ class LeafArray(np.ndarray):
     _leaf: Variable | None
 
     @classmethod
-    def of(cls, leaf: Variable) -> LeafArray:
+    def _of(cls, leaf: Variable) -> LeafArray:
         """Return a view of the whole memory of `leaf`."""
-        view = leaf.array.view(cls)
+        view = leaf._array.view(cls)
         view.flags.writeable = False
         view._leaf = leaf
         return view
@@ -36,14 +36,14 @@ class LeafArray(np.ndarray):
         """Let a view of a view belong to the same leaf, and a copy to none."""
         leaf = getattr(source, "_leaf", None)
         memory = self.view(np.ndarray)
-        self._leaf = leaf if leaf is not None and np.may_share_memory(memory, leaf.array) else None
+        self._leaf = leaf if leaf is not None and np.may_share_memory(memory, leaf._array) else None
 
     def _writable(self) -> np.ndarray[Any, Any]:
         """Return writable memory and mark the leaf as changed."""
         memory = self.view(np.ndarray)
         if self._leaf is not None:
             memory.flags.writeable = True
-            self._leaf.mark_changed()
+            self._leaf._mark_changed()
         return memory
 
     def __setitem__(self, index: Any, value: Any) -> None:

@@ -104,7 +104,7 @@ def detect_nan(infinite: bool = False) -> changed[Recording]:
 
 
 def _plain(value: Array) -> Any:
-    return value.array if isinstance(value, Variable) else value
+    return value._array if isinstance(value, Variable) else value
 
 
 def _within(scope: str) -> str:

@@ -96,10 +96,10 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             node = Node(self, plan, tuple(parents), saved, static, y, state.scope)
         if state.observers:
             self._notify(state, operands, arrays, y, node, started)
-        result = Variable.tensor.of(y, node, origin)
+        result = Variable._tensor._of(y, node, origin)
         if not state.on:
-            result.unrecorded = any(
-                isinstance(v, Variable) and (v.requires_grad or v.unrecorded) for v in operands
+            result._unrecorded = any(
+                isinstance(v, Variable) and (v.requires_grad or v._unrecorded) for v in operands
             )
         return result
 
@@ -176,7 +176,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             value = arguments[i]
             if isinstance(value, Variable):
                 has_tensor = True
-                arrays[i] = value.array
+                arrays[i] = value._array
                 if value.requires_grad and recorded:
                     raise TypeError(
                         f"{self.name} has no derivative with respect to {self.parameters[i]}, "
@@ -219,12 +219,12 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
         large array, because it would keep the array alive.
         """
         for value in operands:
-            array = value.array if isinstance(value, Variable) else value
+            array = value._array if isinstance(value, Variable) else value
             if isinstance(value, Variable):
-                owner = value.owner
+                owner = value._owner
                 if owner is None and not recorded:
-                    owner = Variable.tensor.of(array)  # a private leaf, never written to
-                if owner is not None and np.may_share_memory(y, owner.array):
+                    owner = Variable._tensor._of(array)  # a private leaf, never written to
+                if owner is not None and np.may_share_memory(y, owner._array):
                     return y, owner
             elif isinstance(value, np.ndarray) and np.may_share_memory(y, value):
                 return y.copy(), None
@@ -260,7 +260,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                 if value.requires_grad:
                     wanted |= bit
                     parent = value.node or value
-                value = value.array
+                value = value._array
             arrays.append(value)
             parents.append(parent)
             bit <<= shift

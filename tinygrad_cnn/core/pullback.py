@@ -54,7 +54,7 @@ def _differentiable(node: Node) -> list[Any]:
     """Return the saved values: y as the result of `node`, and intermediates recorded again."""
     kept = dict(zip(node.plan.names, node.kept(), strict=True))
     if "y" in kept:
-        kept["y"] = Variable.tensor.of(kept["y"], node)
+        kept["y"] = Variable._tensor._of(kept["y"], node)
     for name, function, names in node.plan.intermediates:
         kept[name] = function(*[kept[n] for n in names])
     return [kept[name] for name in node.plan.names]

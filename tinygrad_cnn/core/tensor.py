@@ -65,7 +65,7 @@ def _in_place(op: Op[..., Any]) -> _Operator:
         result: Tensor = op(self, other)
         if recorded or not leaf:
             return result
-        self.data = result.array
+        self.data = result._array
         return self
 
     return method
@@ -78,8 +78,8 @@ def _comparison(compare: np.ufunc) -> _Operator:
     """
 
     def method(self: Tensor, other: TensorLike) -> Tensor:
-        other = other.array if isinstance(other, Variable) else other
-        return Tensor.of(np.asarray(compare(np.real(self.array), np.real(other))))
+        other = other._array if isinstance(other, Variable) else other
+        return Tensor._of(np.asarray(compare(np.real(self._array), np.real(other))))
 
     return method
 
@@ -134,7 +134,7 @@ class Tensor(Variable):
         dtype: DTypeLike | None = None,
         name: str | None = None,
     ) -> None:
-        source = data.array if isinstance(data, Variable) else data
+        source = data._array if isinstance(data, Variable) else data
         if not isinstance(data, Variable) and holds_gradient(data):
             raise TypeError(
                 "Tensor: data is a list of Tensors that require a gradient, and an "
@@ -153,29 +153,29 @@ class Tensor(Variable):
             raise TypeError(
                 f"Tensor: requires_grad needs float32 or float64, but data holds {array.dtype}"
             )
-        self.array = array
+        self._array = array
         self.node = None
-        self.origin = None
-        self.unrecorded = False
+        self._origin = None
+        self._unrecorded = False
         self.requires_grad = requires_grad
         self.grad = None
         self.name = name
-        self.changed = 0
+        self._changed = 0
 
     @classmethod
-    def of(
+    def _of(
         cls, array: NDArray[Any], node: Node | None = None, origin: Variable | None = None
     ) -> Tensor:
         """Wrap `array` without copy or check; for use inside the package."""
         self = cls.__new__(cls)
-        self.array = array
+        self._array = array
         self.node = node
-        self.origin = origin
+        self._origin = origin
         self.requires_grad = node is not None
         self.grad = None
         self.name = None
-        self.changed = 0
-        self.unrecorded = False
+        self._changed = 0
+        self._unrecorded = False
         return self
 
     # --- values ----------------------------------------------------------------------------------
@@ -189,8 +189,8 @@ class Tensor(Variable):
         it. Assigning ``data`` copies into the leaf: ``p.data -= rate * p.grad`` is a training step.
         """
         if self.is_leaf:
-            return LeafArray.of(self)
-        view = self.array.view()
+            return LeafArray._of(self)
+        view = self._array.view()
         view.flags.writeable = False
         return view
 
@@ -201,7 +201,7 @@ class Tensor(Variable):
                 "data: only a leaf can be assigned to; this Tensor was computed: assign to a copy, "
                 "its detach()"
             )
-        if isinstance(value, LeafArray) and value.base is self.array:
+        if isinstance(value, LeafArray) and value.base is self._array:
             return  # written in place, as by ``p.data -= 1``
         array = np.asarray(value)
         if array.shape != self.shape:
@@ -210,8 +210,8 @@ class Tensor(Variable):
             raise TypeError(
                 f"data: got {array.dtype}, which {self.dtype} cannot hold; convert it first"
             )
-        self.array = np.array(array, self.dtype)
-        self.mark_changed()
+        self._array = np.array(array, self.dtype)
+        self._mark_changed()
 
     def numpy(self) -> NDArray[Any]:
         """Return `data`."""
@@ -227,17 +227,17 @@ class Tensor(Variable):
         """
         if self.size != 1:
             raise ValueError(f"item: the shape is {self.shape}, expected one element")
-        return self.array.item()
+        return self._array.item()
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return self.array.ndim
+        return self._array.ndim
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self.array.size
+        return self._array.size
 
     @property
     def T(self) -> Tensor:  # noqa: N802  # as in NumPy
@@ -245,7 +245,7 @@ class Tensor(Variable):
         return ops.transpose(self)
 
     def __repr__(self) -> str:
-        values = np.array2string(self.array, separator=", ", prefix="Tensor(")
+        values = np.array2string(self._array, separator=", ", prefix="Tensor(")
         extras = [] if self.dtype == "f4" else [f"dtype={self.dtype}"]
         if self.node is not None:
             extras.append(f"op={self.node.op.name}")
@@ -281,7 +281,7 @@ class Tensor(Variable):
                     f"np.{function.__name__} would drop the graph of a Tensor that requires a "
                     "gradient; use an op of tinygrad_cnn, or numpy() for its values"
                 )
-            view = value.array.view()
+            view = value._array.view()
             view.flags.writeable = False  # writes would go unrecorded
             return view
 
@@ -295,7 +295,7 @@ class Tensor(Variable):
                 f"{'requires a gradient' if self.is_leaf else 'was computed'}; write to a leaf "
                 "under no_grad(), or through its data, as in p.data[0] = 1"
             )
-        array = value.array if isinstance(value, Variable) else value
+        array = value._array if isinstance(value, Variable) else value
         self.data[plain_index(index)] = np.asarray(array)
 
     def __getstate__(self) -> tuple[Any, dict[str, Any]]:
@@ -306,8 +306,8 @@ class Tensor(Variable):
                 "graph, which is not copied or pickled; copy its detach()"
             )
         attributes, slots = cast(Any, super()).__getstate__()
-        own = {"array": self.array.copy(), "grad": copy.copy(self.grad), "changed": 0}
-        return attributes, {**slots, **own, "origin": None, "unrecorded": False}
+        own = {"_array": self._array.copy(), "grad": copy.copy(self.grad), "_changed": 0}
+        return attributes, {**slots, **own, "_origin": None, "_unrecorded": False}
 
     if not TYPE_CHECKING:  # or a checker takes `array * tensor` for an array, and np.exp(tensor)
 
@@ -361,7 +361,7 @@ class Tensor(Variable):
 
     def detach(self) -> Tensor:
         """Return a copy of the value, without a graph."""
-        return Tensor(self.array)
+        return Tensor(self._array)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad` of this leaf, and return the leaf."""
@@ -405,18 +405,18 @@ class Tensor(Variable):
 
     def argmax(self, axis: int | None = None) -> NDArray[Any]:
         """Return the indices of the largest values along `axis`; they have no derivative."""
-        return np.asarray(np.argmax(self.array, axis=axis))
+        return np.asarray(np.argmax(self._array, axis=axis))
 
     def tolist(self) -> Any:
         """Return the values as Python numbers, in nested lists."""
-        return self.array.tolist()
+        return self._array.tolist()
 
     def transpose(self, *axes: int) -> Tensor:
         """Return `tinygrad_cnn.transpose` of this Tensor: ``transpose(1, 0)``."""
         return ops.transpose(self, axes or None)
 
 
-Variable.tensor = Tensor
+Variable._tensor = Tensor
 
 
 class Parameter(Tensor):

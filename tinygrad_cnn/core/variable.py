@@ -24,58 +24,67 @@ class Variable:
 
     Attributes
     ----------
-    array : ndarray
+    _array : ndarray
         The value, for use inside the package; users read ``Tensor.data``.
     node : Node or None
         The call that computed it; None for a leaf and for an unrecorded result.
-    origin : Variable or None
+    _origin : Variable or None
         The leaf that owns the memory, for a result that is a view of a leaf.
-    unrecorded : bool
+    _unrecorded : bool
         Whether it was computed under ``no_grad()`` from values that require a gradient.
     requires_grad : bool
         Whether gradients flow to it (a leaf) or through it (a result).
-    changed : int
-        The ``seq`` of the last in-place change of `array`, or 0. A node with a smaller ``seq`` has
+    _changed : int
+        The ``seq`` of the last in-place change of `_array`, or 0. A node with a smaller ``seq`` has
         seen another value.
     """
 
-    __slots__ = ("__weakref__", "array", "changed", "grad", "name", "node", "origin",
-                 "requires_grad", "unrecorded")  # fmt: skip
+    __slots__ = (
+        "__weakref__",
+        "_array",
+        "_changed",
+        "_origin",
+        "_unrecorded",
+        "grad",
+        "name",
+        "node",
+        "requires_grad",
+    )  # fmt: skip
 
-    tensor: ClassVar[type[Tensor]]  # set to `Tensor`: the class of results
+    _tensor: ClassVar[type[Tensor]]  # set to `Tensor`: the class of results
 
-    array: NDArray[Any]
+    _array: NDArray[Any]
     grad: NDArray[Any] | None
     name: str | None
     node: Node | None
-    origin: Variable | None
+    _origin: Variable | None
     requires_grad: bool
-    changed: int
-    unrecorded: bool
+    _changed: int
+    _unrecorded: bool
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the array."""
-        return self.array.shape
+        return self._array.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the array."""
-        return self.array.dtype
+        return self._array.dtype
 
     @property
     def is_leaf(self) -> bool:
         """Whether no op computed it. A leaf owns its memory, which may be written to."""
-        return self.node is None and self.origin is None and not self.unrecorded
+        return self.node is None and self._origin is None and not self._unrecorded
 
     @property
-    def owner(self) -> Variable | None:
+    def _owner(self) -> Variable | None:
         """The leaf that owns the memory; None if a result owns it."""
-        return self if self.is_leaf else self.origin
+        return self if self.is_leaf else self._origin
 
-    def mark_changed(self) -> None:
-        """Record an in-place change of `array`."""
-        self.changed = next(calls)
+    def _mark_changed(self) -> None:
+        """Record an in-place change of `_array`."""
+        self._changed = next(calls)
 
 
 def holds_gradient(value: Any) -> bool:

@@ -225,7 +225,7 @@ def _checked(y: Any) -> Node:
             f"derive: y, {y.name or 'a Tensor'} of shape {y.shape}, has no graph: it is a leaf, "
             "nothing it was computed from requires a gradient, or it was computed under no_grad()"
         )
-    if y.array.size != 1:
+    if y._array.size != 1:
         raise ValueError(
             f"derive: y has shape {y.shape}, expected one element: derive a loss, or its sum()"
         )

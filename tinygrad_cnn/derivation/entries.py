@@ -62,4 +62,4 @@ def _value(edge: Edge, name: str) -> Any:
 
 
 def _array(value: Any) -> Any:
-    return value.array if isinstance(value, Variable) else value
+    return value._array if isinstance(value, Variable) else value

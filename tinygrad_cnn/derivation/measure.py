@@ -163,4 +163,4 @@ def _squares(edge: Edge, factors: list[str]) -> Array:
 
 
 def _array(value: Any) -> Any:
-    return value.array if isinstance(value, Variable) else value
+    return value._array if isinstance(value, Variable) else value

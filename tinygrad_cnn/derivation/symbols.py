@@ -133,7 +133,7 @@ class Symbols:
 
     def constant(self, op: Op[..., Any], parameter: str, value: Any) -> Symbol | str:
         """Return the symbol of an array without a gradient; the digits of a single number."""
-        array = value.array if isinstance(value, Variable) else np.asarray(value)
+        array = value._array if isinstance(value, Variable) else np.asarray(value)
         if array.size == 1 and parameter != "target":
             return _literal(parameter, array.reshape(-1)[0])
         key: Any = value

@@ -248,7 +248,7 @@ def _operands(edge: Edge, y: Index) -> dict[str, Index]:
 
 
 def _array(value: Any) -> Any:
-    return value.array if isinstance(value, Variable) else value if np.ndim(value) else 0
+    return value._array if isinstance(value, Variable) else value if np.ndim(value) else 0
 
 
 def _renamed(formula: str, old: str, new: str) -> str:

@@ -41,7 +41,7 @@ def recorded(y: Tensor) -> list[Step]:
     leaves: dict[Any, Leaf] = {}
     for node in nodes_of(y.node):
         steps[node] = _step(node, steps, leaves)
-    steps[y.node].array = y.array
+    steps[y.node].array = y._array
     return list(steps.values())
 
 
@@ -55,7 +55,7 @@ def sweep(y: Tensor, steps: list[Step]) -> None:
     GraphFreedError
         If its graph was freed.
     """
-    if y.array.size != 1:
+    if y._array.size != 1:
         raise ValueError(
             f"draw: y has shape {y.shape}; gradients are those of one number: draw its sum(), "
             "or the loss"
@@ -100,7 +100,7 @@ def _step(node: Node, steps: dict[Node, Step], leaves: dict[Any, Leaf]) -> Step:
         if isinstance(parent, Node):
             source: Source | None = steps[parent]
             if isinstance(value, Variable) and value.node is parent:
-                steps[parent].array = value.array
+                steps[parent].array = value._array
         else:
             source = _leaf(value if parent is None else parent, node.scope, leaves, False)
         if source is not None:
@@ -116,7 +116,7 @@ def _step(node: Node, steps: dict[Node, Step], leaves: dict[Any, Leaf]) -> Step:
     if isinstance(kept.get("y"), np.ndarray):
         step.array = kept["y"]
     if op.dead_at_zero and node.saved is not None and math.prod(node.shape):
-        saved = [value.array if isinstance(value, Variable) else value for value in node.saved]
+        saved = [value._array if isinstance(value, Variable) else value for value in node.saved]
         ones = np.ones(node.shape, node.dtype)
         (_, slopes), *_ = pull_back(node, saved, ones, None, create_graph=False)
         step.dead = 1.0 - int(np.count_nonzero(slopes)) / slopes.size
@@ -126,7 +126,7 @@ def _step(node: Node, steps: dict[Node, Step], leaves: dict[Any, Leaf]) -> Step:
 def _leaf(value: Any, scope: str, leaves: dict[Any, Leaf], is_auxiliary: bool) -> Leaf | None:
     """Return the leaf of a Tensor or array; None for anything else."""
     origin = value if isinstance(value, Variable) else None
-    array = value.array if isinstance(value, Variable) else value
+    array = value._array if isinstance(value, Variable) else value
     if not isinstance(array, np.ndarray):
         return None
     key = id(array) if origin is None else origin

@@ -167,7 +167,7 @@ class Trace(Observer):
             return self._of_origin.get(source)
         found = self._of_origin.get(source.node or source)
         if found is None:
-            known = self._of_array.get(id(source.array))  # possibly a result without a node
+            known = self._of_array.get(id(source._array))  # possibly a result without a node
             found = known[1] if known is not None and isinstance(known[1], Step) else None
         return found
 
@@ -287,7 +287,7 @@ def _scales(step: Step, event: BackwardEvent) -> list[float]:
 
 
 def _plain(value: Any) -> NDArray[Any]:
-    return np.asarray(value.array if isinstance(value, Variable) else value)
+    return np.asarray(value._array if isinstance(value, Variable) else value)
 
 
 def _norm(array: NDArray[Any]) -> float:
@@ -299,7 +299,7 @@ def _norm(array: NDArray[Any]) -> float:
 
 def _sum(before: NDArray[Any] | None, more: Any) -> NDArray[Any]:
     """Return a new array: `more`, or the sum of both."""
-    array = more.array if isinstance(more, Variable) else more
+    array = more._array if isinstance(more, Variable) else more
     return np.array(array) if before is None else np.asarray(before + array)
 
 

@@ -165,7 +165,7 @@ class Module:
         >>> {name: array.shape for name, array in layer.state_dict().items()}
         {'weight': (3, 2), 'bias': (3,)}
         """
-        return {name: tensor.array.copy() for name, tensor in self._named_tensors()}
+        return {name: tensor._array.copy() for name, tensor in self._named_tensors()}
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True
@@ -198,7 +198,9 @@ class Module:
             )
         tensors = dict(self._named_tensors())
         arrays = {
-            name: native(np.array(value.array if isinstance(value, Variable) else value, order="C"))
+            name: native(
+                np.array(value._array if isinstance(value, Variable) else value, order="C")
+            )
             for name, value in state_dict.items()
         }
         missing = [n for n in tensors if n not in arrays and not n.endswith(MAY_BE_MISSING)]
@@ -415,5 +417,5 @@ def _is_plain(value: Any) -> bool:
 
 def _replace(tensor: Tensor, array: NDArray[Any]) -> None:
     """Replace the value of a leaf; graphs that saved the old value then detect it."""
-    tensor.array = array
-    tensor.mark_changed()
+    tensor._array = array
+    tensor._mark_changed()

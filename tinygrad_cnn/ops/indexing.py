@@ -274,7 +274,7 @@ def plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(plain_index(part) for part in index)
     if isinstance(index, Variable):
-        return index.array
+        return index._array
     if isinstance(index, list) and not index:
         return np.empty(0, np.intp)
     return np.array(index) if isinstance(index, np.ndarray | list) else index

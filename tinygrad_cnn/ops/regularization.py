@@ -137,7 +137,7 @@ def deviation(centered: Array, epsilon: float) -> Array:
     axes = _other_axes(centered)
     with np.errstate(over="ignore"):
         deviation = sqrt(mean(centered * centered, axes, True) + epsilon)
-    values = deviation.array if isinstance(deviation, Variable) else deviation
+    values = deviation._array if isinstance(deviation, Variable) else deviation
     if values.dtype.char == "f" and not 1e-15 < values.min() <= values.max() < np.inf:
         wide = astype(centered, np.float64)  # float32 cannot hold the squares
         deviation = astype(sqrt(mean(wide * wide, axes, True) + epsilon), values.dtype)

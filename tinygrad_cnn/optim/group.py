@@ -33,9 +33,9 @@ class Alone:
 
     def step(self, update: Update) -> None:
         """Apply `update` to the parameter."""
-        self.parameter.mark_changed()  # first: an interrupt may follow the change
+        self.parameter._mark_changed()  # first: an interrupt may follow the change
         g = np.asarray(self.parameter.grad)
-        _apply(update, self.parameter.array, _read_only(g), self.state, self._slots)
+        _apply(update, self.parameter._array, _read_only(g), self.state, self._slots)
 
 
 class Together:
@@ -45,7 +45,7 @@ class Together:
         self.parameters = parameters
         self.states = states
         self.state: State = {"steps": states[0]["steps"]}
-        self._cuts = [0, *accumulate(p.array.size for p in parameters)]
+        self._cuts = [0, *accumulate(p._array.size for p in parameters)]
         for slot in states[0].keys() - {"steps"}:
             self.state[slot] = np.concatenate([state[slot].ravel() for state in states])
             for state, part in zip(states, self._parts(self.state[slot]), strict=True):
@@ -58,14 +58,14 @@ class Together:
 
     def step(self, update: Update) -> None:
         """Apply `update` to all of them at once."""
-        np.concatenate([p.array.ravel() for p in self.parameters], out=self._values)
+        np.concatenate([p._array.ravel() for p in self.parameters], out=self._values)
         gradients = [g.ravel() for p in self.parameters if (g := p.grad) is not None]
         np.concatenate(gradients, out=self._gradient)
         _apply(update, self._values, self._read_only, self.state, self._slots)
         for p, state, part in zip(self.parameters, self.states, self._values_of_each, strict=True):
             state["steps"] = self.state["steps"]
-            p.mark_changed()
-            p.array[...] = part
+            p._mark_changed()
+            p._array[...] = part
 
     def _parts(self, numbers: NDArray[Any]) -> list[NDArray[Any]]:
         """Return the views of `numbers` that belong to each parameter, in its shape."""
@@ -114,7 +114,7 @@ def grouped(
     groups: list[Alone | Together] = []
     small: dict[Any, list[tuple[Variable, State]]] = {}
     for p, state in parameters:
-        if elementwise and p.array.size <= SMALL:
+        if elementwise and p._array.size <= SMALL:
             small.setdefault((p.dtype, state["steps"]), []).append((p, state))
         else:
             groups.append(Alone(p, state))

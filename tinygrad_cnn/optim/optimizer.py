@@ -135,7 +135,7 @@ class Optimizer:
         """
         ready = []
         for i, p in enumerate(self.params):
-            g, array = p.grad, p.array
+            g, array = p.grad, p._array
             if g is None or not p.requires_grad:
                 continue
             if type(g) is not np.ndarray or g.shape != array.shape or g.dtype != array.dtype:
@@ -152,7 +152,7 @@ class Optimizer:
         members = [(self.params[i], self.states[i]) for i in ready]
         for p, state in members:
             if not state:  # in one call, so that an interrupt leaves no partial state
-                state.update({"steps": 0} | {slot: np.zeros_like(p.array) for slot in self.slots})
+                state.update({"steps": 0} | {slot: np.zeros_like(p._array) for slot in self.slots})
         return grouped(members, self.elementwise)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -280,7 +280,7 @@ def gradient_of(owner: str, name: str, p: Variable) -> NDArray[Any] | None:
     g: Any = p.grad
     if g is None or not p.requires_grad:
         return None
-    g = g.array.copy() if isinstance(g, Variable) else g  # a graph may need its memory
+    g = g._array.copy() if isinstance(g, Variable) else g  # a graph may need its memory
     g = native(g) if isinstance(g, np.ndarray) else g
     if not isinstance(g, np.ndarray) or (g.shape, g.dtype) != (p.shape, p.dtype):
         came = f"{getattr(g, 'dtype', type(g).__name__)} of shape {np.shape(g)}"

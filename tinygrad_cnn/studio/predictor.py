@@ -69,10 +69,10 @@ class LoadedModel:
             ``logits, probabilities``, both of shape (classes,).
         """
         with tg.no_grad(), tg.num_threads(1):
-            logits = self.model(tg.Tensor.of(self.prepared(pixels[np.newaxis])))
-            exact = tg.Tensor.of(logits.array.astype(np.float64))
+            logits = self.model(tg.Tensor._of(self.prepared(pixels[np.newaxis])))
+            exact = tg.Tensor._of(logits._array.astype(np.float64))
             shares = tg.softmax(exact, temperature=temperature)
-        return Prediction(logits.array[0], shares.array[0])
+        return Prediction(logits._array[0], shares._array[0])
 
 
 class Predictor:

@@ -82,7 +82,7 @@ def report(model: Module, settings: RunSettings, test: Dataset) -> ModelReport:
     collected: list[NDArray[np.floating]] = []
 
     def loss(outputs: tg.Tensor, labels: NDArray[Any]) -> tg.Tensor:
-        collected.append(outputs.array)
+        collected.append(outputs._array)
         return tg.cross_entropy(outputs, labels)
 
     with np.errstate(over="ignore", invalid="ignore"):
@@ -96,7 +96,7 @@ def report(model: Module, settings: RunSettings, test: Dataset) -> ModelReport:
             f"{len(test)} images of {test.name}"
         )
     with tg.no_grad():
-        probabilities = tg.softmax(tg.Tensor.of(logits)).array
+        probabilities = tg.softmax(tg.Tensor._of(logits))._array
     return {
         "data": test.name,
         "images": len(test),

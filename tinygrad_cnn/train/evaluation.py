@@ -142,11 +142,11 @@ def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> 
     meter = Meter()
     with in_mode(model, training=False), no_grad():
         for batch, (images, labels) in enumerate(loader, start=1):
-            outputs = model(Tensor.of(images))
+            outputs = model(Tensor._of(images))
             value = loss_value(loss(outputs, labels))
             if not math.isfinite(value):
                 check_batch(f"evaluate: batch {batch}", images, labels)
-            meter.add(value, outputs.array, labels)
+            meter.add(value, outputs._array, labels)
     if not meter.images:
         raise ValueError("evaluate: the loader is empty")
     return Evaluation(meter.loss, meter.accuracy, meter.confusion)
@@ -160,7 +160,7 @@ def loss_value(loss: Tensor) -> float:
             f"the loss function returned {came}; expected a Tensor of one "
             "element, the mean of the batch"
         )
-    return float(loss.array.item())
+    return float(loss._array.item())
 
 
 def check_batch(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None:

@@ -167,7 +167,7 @@ def fit(
             meter = Meter()
             batch = 0
             for batch, (images, labels) in enumerate(loader, start=1):
-                outputs = model(Tensor.of(images))
+                outputs = model(Tensor._of(images))
                 error = loss(outputs, labels)
                 value = loss_value(error)
                 rate = optimizer.lr
@@ -181,7 +181,7 @@ def fit(
                 optimizer.step()
                 if schedule is not None and schedule.interval == "batch":
                     schedule.step(value)
-                meter.add(value, outputs.array, labels)
+                meter.add(value, outputs._array, labels)
                 seconds = perf_counter() - started
                 progress = Progress(
                     epoch, batch, batches, meter.images, meter.loss, meter.accuracy, seconds
@@ -190,7 +190,7 @@ def fit(
                     callback.batch(progress)
             if not batch:
                 raise ValueError(f"fit: the loader has no batch in epoch {epoch}")
-            if not all(np.isfinite(parameter.array).all() for parameter in optimizer.params):
+            if not all(np.isfinite(parameter._array).all() for parameter in optimizer.params):
                 raise TrainingDiverged("a parameter is NaN or infinite", epoch, batch, rate)
             if schedule is not None and schedule.interval == "epoch":
                 schedule.step(meter.loss)

@@ -186,7 +186,7 @@ def has_hidden_state(model: Module, images: NDArray[Any]) -> bool:
     with in_mode(model, training=True), no_grad():
         for _ in range(2):
             try:
-                results.append([model(Tensor.of(images)).array.tobytes() for _ in range(2)])
+                results.append([model(Tensor._of(images))._array.tobytes() for _ in range(2)])
             finally:
                 restore()
     return results[0] != results[1]
@@ -231,7 +231,7 @@ class _Saving:
             if isinstance(value, type_):
                 return {kind: get(value)}
         for kind, type_, array in (
-            ("Tensor", Tensor, getattr(value, "array", None)),
+            ("Tensor", Tensor, getattr(value, "_array", None)),
             ("array", np.ndarray, value),
             ("number", np.generic, value),
         ):

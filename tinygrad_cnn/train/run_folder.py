@@ -185,7 +185,7 @@ class TrainedModel(NamedTuple):
         scaled = np.divide(images, np.float32(255), dtype=np.float32)
         inputs = self.settings.data.normalize()(scaled, np.random.default_rng(0))
         with in_mode(self.model, training=False), no_grad():
-            outputs: NDArray[np.floating] = ops.softmax(self.model(Tensor.of(inputs))).array
+            outputs: NDArray[np.floating] = ops.softmax(self.model(Tensor._of(inputs)))._array
         return outputs
 
 

@@ -90,8 +90,8 @@ class _Look(Callback):
 
     def take(self, epoch: int) -> None:
         with no_grad():
-            logits = self.model(Tensor(self.images)).array
-            probabilities = ops.softmax(Tensor(logits)).array
+            logits = self.model(Tensor(self.images))._array
+            probabilities = ops.softmax(Tensor(logits))._array
         wrong = probabilities.argmax(axis=1) != self.labels
         true = probabilities[np.arange(len(wrong)), self.labels].astype(np.float64)
         gradient = np.linalg.norm(logit_gradients(self.loss, logits, self.labels), axis=1)

@@ -81,7 +81,7 @@ def quality(logits: NDArray[Any], labels: NDArray[Any], temperature: float) -> Q
     >>> round(certain.entropy, 6), certain.accuracy, round(certain.ece, 6)
     (0.0, 0.5, 0.5)
     """
-    logarithms = ops.log_softmax(Tensor(logits.astype(np.float64)), temperature=temperature).array
+    logarithms = ops.log_softmax(Tensor(logits.astype(np.float64)), temperature=temperature)._array
     probabilities = np.exp(logarithms)
     entropy = -(probabilities * logarithms).sum(axis=1).mean()
     right = probabilities.argmax(axis=1) == labels
@@ -100,7 +100,7 @@ def run(record: Record, seed: int, temperature: float, epochs: int = EPOCHS) -> 
         transform = normalize(data.train)
         tested = next(iter(DataLoader(data.test, None, transform=transform)))
         with no_grad():
-            first = model(Tensor(tested[0])).array
+            first = model(Tensor(tested[0]))._array
         gradients = logit_gradients(loss, first, tested[1])
         record(0, logit_gradient=float(np.linalg.norm(gradients, axis=1).mean()))
     try:
@@ -111,7 +111,7 @@ def run(record: Record, seed: int, temperature: float, epochs: int = EPOCHS) -> 
     except TrainingDiverged:
         return
     with record.aside(), no_grad():
-        logits = model(Tensor(tested[0])).array
+        logits = model(Tensor(tested[0]))._array
         found = quality(logits, tested[1], temperature)
         record(epochs, entropy=found.entropy, ece=found.ece)
         if temperature == 1.0:

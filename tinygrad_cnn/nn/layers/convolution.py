@@ -57,7 +57,7 @@ class _Convolution(Module):
         source = generator(owner, rng)
         outs, ins = self.out_channels // self.groups, self.in_channels // self.groups
         shape = (outs, ins, *pair(owner, "kernel_size", self.kernel_size, 1))
-        parts = [drawn(owner, "weight", init, shape, source).array for _ in range(self.groups)]
+        parts = [drawn(owner, "weight", init, shape, source)._array for _ in range(self.groups)]
         if transposed:  # (OC/g, C/g, KH, KW) → (C/g, OC/g, KH, KW)
             parts = [kernels.swapaxes(0, 1) for kernels in parts]
         self.weight = Parameter(np.concatenate(parts), name="weight")

@@ -126,7 +126,7 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor | NDArray[Any]) -> Tensor:
         """Return `x`, of shape (N, C, H, W), normalized, in the same shape."""
-        array = x.array if isinstance(x, Variable) else np.asarray(x)
+        array = x._array if isinstance(x, Variable) else np.asarray(x)
         if array.ndim != 4 or array.shape[1] != self.num_features:
             raise ValueError(
                 f"{type(self).__name__}: x has shape {array.shape}, expected "
@@ -144,8 +144,8 @@ class BatchNorm2d(Module):
         y = ops.batch_norm(x, self.weight, self.bias, self.eps)
         mean = average(array, (0, 2, 3), keepdims=True)
         squares = total(np.square(array - mean), (0, 2, 3))
-        self.num_batches_tracked.array += 1
-        self.num_batches_tracked.mark_changed()
+        self.num_batches_tracked._array += 1
+        self.num_batches_tracked._mark_changed()
         self._follow(self.running_mean, mean.reshape(-1))
         self._follow(self.running_var, squares / (array.size // self.num_features - 1))
         return y
@@ -155,5 +155,5 @@ class BatchNorm2d(Module):
         momentum = self.momentum
         if momentum is None:
             momentum = 1.0 / self.num_batches_tracked.item()
-        running.array += momentum * (batch.astype(running.dtype) - running.array)
-        running.mark_changed()
+        running._array += momentum * (batch.astype(running.dtype) - running._array)
+        running._mark_changed()

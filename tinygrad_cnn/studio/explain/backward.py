@@ -113,7 +113,7 @@ def explain_backward(
         probabilities=softmax_of(seen, temperature).output.tolist(),
         layers=layers,
         parameters=[
-            ParameterGradient(name, list(parameter.shape), _norm(gradient), _norm(parameter.array))
+            ParameterGradient(name, list(parameter.shape), _norm(gradient), _norm(parameter._array))
             for (name, parameter), gradient in zip(parameters.items(), of_parameters, strict=True)
         ],
         saliency=encode(np.abs(of_image[0]) / (255 * deviation)),

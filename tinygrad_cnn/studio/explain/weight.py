@@ -152,7 +152,7 @@ def explain_weight(
         loss = loss_of(exact, seen.logits, label, temperature)
         derivation = tg.derive(loss, weight, names=exact.model)
         tg.grad(loss, [weight, seen.image])
-    value, gradient = float(weight.array[at]), float(derivation.gradient[at] + 0.0)  # no −0
+    value, gradient = float(weight._array[at]), float(derivation.gradient[at] + 0.0)  # no −0
     step = STEP * max(1.0, abs(value))
     losses = []
     for moved in (value + step, value - step):
@@ -183,7 +183,7 @@ def _in_float64(run: TrainedModel) -> TrainedModel:
     """Return a copy of a run in float64; the copy may be modified."""
     model = copy.deepcopy(run.model)
     for tensor in (*model.parameters(), *model.buffers()):
-        tensor.array = tensor.array.astype(np.float64)
+        tensor._array = tensor._array.astype(np.float64)
     return TrainedModel(model, run.settings)
 
 

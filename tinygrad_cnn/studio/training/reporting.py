@@ -162,10 +162,10 @@ def kernels(model: Module) -> dict[str, Any] | None:
     layers = list(model.named_modules())
     for name, layer in layers:
         if isinstance(layer, Conv2d):
-            return _shown(name, layer.weight.array)
+            return _shown(name, layer.weight._array)
     for name, layer in layers:
         if isinstance(layer, Linear) and layer.in_features == math.prod(INPUT_SHAPE):
-            return _shown(name, layer.weight.array.reshape(-1, *INPUT_SHAPE))
+            return _shown(name, layer.weight._array.reshape(-1, *INPUT_SHAPE))
     return None
 
 
