@@ -9,7 +9,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.signal import convolve2d, correlate2d
-from support import naive
 from support.compare import assert_close
 
 import tinygrad_cnn as tg
@@ -21,6 +20,7 @@ from tinygrad_cnn.check.strategies import (
     convolutions,
     transposed_convolutions,
 )
+from tinygrad_cnn.engine import reference
 
 EXACT = 1e-12
 
@@ -51,7 +51,7 @@ def test_conv2d_gradients_are_its_adjoints(at: Convolution, data: st.DataObject)
     x, w = data.draw(arrays(at.x)), data.draw(arrays(at.w))
     y = tg.conv2d(x, w, **at.options)
     u = data.draw(arrays(y.shape))
-    value = inner(u, naive.conv2d(x, w, **at.options))
+    value = inner(u, reference.conv2d(x, w, **at.options))
     scale = 1e-12 * max(1.0, inner(np.abs(u), np.abs(y)) + np.abs(x).sum() * np.abs(w).sum())
     dx = tg.conv2d_input_gradient(u, w, at.x, **at.options)
     dw = tg.conv2d_weight_gradient(u, x, at.w, **at.options)
@@ -59,6 +59,20 @@ def test_conv2d_gradients_are_its_adjoints(at: Convolution, data: st.DataObject)
     assert dw.shape == at.w
     assert abs(inner(dx, x) - value) <= scale
     assert abs(inner(dw, w) - value) <= scale
+
+
+@given(at=convolutions(batches=(0, 1, 2)), data=st.data())
+def test_conv2d_and_its_gradients_are_the_sums_of_the_reference(
+    at: Convolution, data: st.DataObject
+) -> None:
+    x, w = data.draw(arrays(at.x)), data.draw(arrays(at.w))
+    y = reference.conv2d(x, w, **at.options)
+    u = data.draw(arrays(y.shape))
+    assert_close(tg.conv2d(x, w, **at.options), y, "y", EXACT)
+    dx = reference.conv2d_input_gradient(u, w, at.x, **at.options)
+    assert_close(tg.conv2d_input_gradient(u, w, at.x, **at.options), dx, "dx", EXACT)
+    dw = reference.conv2d_weight_gradient(u, x, at.w, **at.options)
+    assert_close(tg.conv2d_weight_gradient(u, x, at.w, **at.options), dw, "dw", EXACT)
 
 
 @given(at=convolutions(batches=(0, 1, 2)), data=st.data())
@@ -84,7 +98,7 @@ def test_conv_transpose2d_is_the_transposed_matrix_of_conv2d(
     options = {k: v for k, v in at.options.items() if k != "output_padding"}
     image, result = y.shape[1:], at.x[1:]
     units = np.eye(int(np.prod(image))).reshape(-1, *image)
-    matrix = naive.conv2d(units, w, **options)  # row i: the convolution of unit image i
+    matrix = reference.conv2d(units, w, **options)  # row i: the convolution of unit image i
     assert matrix.shape[1:] == result
     expected = x.reshape(len(x), np.prod(result)) @ matrix.reshape(len(units), -1).T
     assert_close(y, expected.reshape(y.shape), "y", EXACT)

@@ -1,4 +1,4 @@
-"""Convolution and pooling as their definitions read: one loop an index."""
+"""Pooling as its definition reads: one loop an index (convolution: `engine.reference`)."""
 
 from __future__ import annotations
 
@@ -11,27 +11,6 @@ import numpy as np
 from tinygrad_cnn.check.strategies.windows import both
 
 Array = np.ndarray[Any, Any]
-
-
-def conv2d(x: Array, w: Array, stride: Any, padding: Any, dilation: Any, groups: int) -> Array:
-    """Return the sum over kernel cells of image times kernel, in seven nested loops."""
-    N, _, H, W = x.shape
-    OC, C, KH, KW = w.shape
-    (sh, sw), (dh, dw) = both(stride), both(dilation)
-    if padding == "same":  # as much before as behind; where that is odd, the one more behind
-        top, left = dh * (KH - 1) // 2, dw * (KW - 1) // 2
-        OH, OW = H, W
-    else:
-        top, left = (0, 0) if padding == "valid" else both(padding)
-        OH = (H + 2 * top - dh * (KH - 1) - 1) // sh + 1
-        OW = (W + 2 * left - dw * (KW - 1) - 1) // sw + 1
-    y = np.zeros((N, OC, OH, OW))
-    for n, o, i, j, c, k, m in product(*map(range, (N, OC, OH, OW, C, KH, KW))):
-        row, column = i * sh + k * dh - top, j * sw + m * dw - left
-        if 0 <= row < H and 0 <= column < W:
-            channel = o // (OC // groups) * C + c
-            y[n, o, i, j] += x[n, channel, row, column] * w[o, c, k, m]
-    return y
 
 
 def windows(

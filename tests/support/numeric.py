@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from support import naive
 from tinygrad_cnn.check.formula import SIGNS as ELEMENTWISE
 from tinygrad_cnn.check.formula import Elementwise, evaluate, parse
+from tinygrad_cnn.engine import reference
 
 Array = np.ndarray[Any, Any]
 
@@ -59,18 +59,22 @@ def value(formula: str, values: Mapping[str, Any], axes: Any, windows: Mapping[s
 
 def correlate(x: Array, w: Array, windows: Mapping[str, Any]) -> Array:
     """Return x ∗ w."""
-    options = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-    return naive.conv2d(x, w, **{k: windows.get(k, v) for k, v in options.items()})
+    return reference.conv2d(x, w, **options_of(windows))
 
 
 def correlate_back(u: Array, w: Array, windows: Mapping[str, Any]) -> Array:
     """Return u ∗ᵀ w: what a convolution with w of images of the shape ``image`` sends back."""
-    return adjoint(lambda x: correlate(x, w, windows), u, windows["image"])
+    return reference.conv2d_input_gradient(u, w, windows["image"], **options_of(windows))
 
 
 def over_windows(u: Array, x: Array, windows: Mapping[str, Any]) -> Array:
     """Return Σ over windows of u·x: what a convolution of x sends back to its kernels."""
-    return adjoint(lambda w: correlate(x, w, windows), u, windows["kernel"])
+    return reference.conv2d_weight_gradient(u, x, windows["kernel"], **options_of(windows))
+
+
+def options_of(windows: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a convolution among those of a call."""
+    return {k: windows[k] for k in ("stride", "padding", "dilation", "groups") if k in windows}
 
 
 def adjoint(linear: Callable[[Array], Array], u: Array, shape: tuple[int, ...]) -> Array:

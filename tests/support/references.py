@@ -9,6 +9,7 @@ import numpy as np
 from scipy import special
 
 from support import naive
+from tinygrad_cnn.engine import reference
 
 Array = np.ndarray[Any, Any]
 REDUCE: dict[str, Callable[[Array], Any]] = {"mean": np.mean, "sum": np.sum, "none": np.asarray}
@@ -28,8 +29,7 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
 
 
 def conv2d(x: Array, w: Array, bias: Array | None = None, **options: Any) -> Array:
-    defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-    y = naive.conv2d(x, w, **defaults | options)
+    y = reference.conv2d(x, w, **options)
     return y if bias is None else y + bias[:, None, None]
 
 
