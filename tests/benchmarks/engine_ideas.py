@@ -2,16 +2,16 @@
 
     PYTHONPATH=tests python tests/benchmarks/engine_ideas.py
 
-Each idea is switched off and on in turns, on one thread, and both medians are printed.
+Each idea is switched off and on by turns in whole training steps of Adam, on one thread, and the
+medians of the CPU time are printed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from statistics import median
-from time import perf_counter
+from time import process_time
 from typing import Any
 from unittest.mock import patch
 
@@ -19,97 +19,92 @@ import numpy as np
 from support.convolving import computed_by
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import direct, elementwise, reduction, reordering
-from tinygrad_cnn.engine.layout import Layout
+from tinygrad_cnn import nn
+from tinygrad_cnn.engine import (
+    algorithm,
+    convolution,
+    direct,
+    im2col,
+    reduction,
+    selection,
+)
+from tinygrad_cnn.optim import group, optimizer
 
-ROUNDS = 15
-Array = np.ndarray[Any, Any]
+ROUNDS = 40
+Program = Callable[[], None]
 Switch = Callable[[], AbstractContextManager[Any]]
-Program = Callable[[], Any]
 
 rng = np.random.default_rng(0)
 
 
-def normal(*shape: int) -> Array:
-    """Return normal values; images lie in memory as the engine keeps them."""
-    values = rng.standard_normal(shape, "f4")
-    return Layout.IMAGES_LAST.arranged(values) if len(shape) == 4 and shape[0] > 1 else values
-
-
-def convolution(x: tuple[int, ...], w: tuple[int, ...], padding: int) -> Program:
-    images, kernels = normal(*x), rng.standard_normal(w, "f4")
-    return lambda: tg.conv2d(images, kernels, padding=padding)
-
-
-def directly(program: Program) -> Program:
-    def without_winograd() -> None:
-        with tg.engine.options(winograd=False):
-            program()
-
-    return without_winograd
-
-
-def step(make: Callable[[], tg.nn.Module], x: tuple[int, ...]) -> Program:
-    model, images, labels = make(), rng.standard_normal(x, "f4"), rng.integers(0, 10, x[0])
-    optimizer = tg.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+def step(model: nn.Module, *shape: int) -> Program:
+    images, labels = rng.standard_normal(shape, "f4"), rng.integers(0, 10, shape[0])
+    adam = tg.optim.Adam(model.parameters())
 
     def program() -> None:
-        optimizer.zero_grad()
+        adam.zero_grad()
         tg.cross_entropy(model(images), labels).backward()
-        optimizer.step()
+        adam.step()
 
     return program
 
 
-def vgg(batch: int) -> Program:
-    return step(lambda: tg.nn.VGG(rng=rng), (batch, 3, 32, 32))
+def lenet(batch: int) -> Program:
+    return step(nn.LeNet5(rng=rng), batch, 1, 28, 28)
 
 
-def without(winograd: bool = True, memory_limit: int | None = None) -> Switch:
-    return lambda: tg.engine.options(winograd=winograd, memory_limit=memory_limit)
+def vgg() -> Program:
+    return step(nn.VGG(batch_norm=True, rng=rng), 32, 3, 32, 32)
 
 
-MAPS = normal(64, 6, 28, 28)
-LENET = ((64, 1, 28, 28), (6, 1, 5, 5), 2), ((64, 6, 14, 14), (16, 6, 5, 5), 0)
-WIDE = ((64, 32, 32, 32), (32, 32, 3, 3), 1), ((64, 64, 16, 16), (64, 64, 3, 3), 1)
+def large_kernels() -> Program:
+    """Return a step of a network of 5×5 kernels."""
+    layers: list[nn.Module] = []
+    for channels, out in ((3, 32), (32, 64), (64, 64)):
+        layers += [nn.Conv2d(channels, out, 5, padding=2, rng=rng), nn.ReLU(), nn.MaxPool2d(2)]
+    head = nn.Flatten(), nn.Linear(1024, 10, rng=rng)
+    return step(nn.Sequential(*layers, *head), 64, 3, 32, 32)
 
-IDEAS: list[tuple[str, Program, Switch]] = [
-    *[(f"direct, not im2col: LeNet-5's convolution {i}, batch 64", convolution(*shapes),
-       lambda: computed_by("im2col")) for i, shapes in enumerate(LENET, 1)],
-    *[(f"Winograd, not direct: {w[1]}→{w[0]} at {x[2]}×{x[3]}, batch 64", convolution(x, w, p),
-       without(winograd=False)) for x, w, p in WIDE],
-    ("Winograd in a step of a VGG-like network, batch 64", vgg(64), without(winograd=False)),
-    ("small products, direct: 64→64 at 16×16",
-     directly(convolution(*WIDE[1])),
-     lambda: patch.object(direct, "_split", lambda *_: (1, 1))),
-    ("`np.clip`, not `np.maximum`, for ReLU: 64×6×28×28", lambda: elementwise.relu(MAPS),
-     lambda: patch.object(elementwise, "relu", lambda x: np.maximum(x, 0))),
-    *[(f"order changed in blocks: {'×'.join(map(str, maps.shape))} to {layout.name.lower()}",
-       partial(layout.arranged, maps), lambda: patch.object(reordering, "WORTH", 1 << 62))
-      for maps, layout in ((normal(64, 64, 8, 8), Layout.IMAGES_FIRST),
-                           (rng.standard_normal((64, 3, 32, 32), "f4"), Layout.IMAGES_LAST))],
-    ("sums an axis at a time, the slowest first: 64×6×28×28 over (0, 2, 3)",
-     lambda: reduction.total(MAPS, (0, 2, 3), False),
-     lambda: patch.object(reduction, "LARGE", 1 << 62)),
-    ("memory used again: a step of the VGG-like network, batch 256", vgg(256),
-     without(memory_limit=0)),
+
+def mlp() -> Program:
+    layers = nn.Linear(64, 32, rng=rng), nn.ReLU(), nn.Linear(32, 10, rng=rng)
+    return step(nn.Sequential(*layers), 1, 64)
+
+
+def without(module: Any, name: str, other: Any) -> Switch:
+    return lambda: patch.object(module, name, other)
+
+
+IDEAS: list[tuple[str, str, Callable[[], Program], Switch]] = [
+    ("windows of kernel rows, not im2col", "LeNet-5, batch 64", lambda: lenet(64),
+     without(algorithm, "direct", im2col)),
+    ("im2col for few images", "LeNet-5, batch 1", lambda: lenet(1),
+     without(algorithm, "im2col", direct)),
+    ("products small enough for OpenBLAS not to pack", "5×5 kernels, batch 64", large_kernels,
+     without(direct, "_split", lambda *_: (1, 1))),
+    ("Winograd", "VGG, batch 32", vgg, lambda: tg.engine.options(winograd=False)),
+    ("input gradient added row by row", "LeNet-5, batch 64", lambda: lenet(64),
+     without(convolution, "adds_rows", lambda *_: False)),
+    ("selection by integer products", "LeNet-5, batch 64", lambda: lenet(64),
+     without(selection, "_BITS", {})),
+    ("sums in blocks of rows", "LeNet-5, batch 64", lambda: lenet(64),
+     without(reduction, "_plan", lambda *_: None)),
+    ("sums in blocks of rows", "VGG, batch 32", vgg, without(reduction, "_plan", lambda *_: None)),
+    ("small parameters updated together", "MLP 64-32-10, batch 1", mlp,
+     without(optimizer, "grouped", lambda parameters, _: group.grouped(parameters, False))),
 ]  # fmt: skip
 
 
-def seconds(program: Program, switch: Switch) -> float:
-    with switch():
-        started = perf_counter()
-        program()
-        return perf_counter() - started
-
-
-def compared(program: Program, off: Switch) -> tuple[float, float]:
-    """Return the median seconds without the idea and with it, by turns."""
-    switches = (off, nullcontext)
+def compared(make: Callable[[], Program], off: Switch) -> tuple[float, float]:
+    """Return the median seconds of a step without the idea and with it, by turns."""
+    programs, switches = (make(), make()), (off, nullcontext)
     taken: list[list[float]] = [[], []]
     for turn in range(ROUNDS + 2):
         for which, switch in enumerate(switches):
-            spent = seconds(program, switch)
+            with switch():
+                started = process_time()
+                programs[which]()
+                spent = process_time() - started
             if turn > 1:  # the first two warm up
                 taken[which].append(spent)
     return median(taken[0]), median(taken[1])
@@ -117,7 +112,8 @@ def compared(program: Program, off: Switch) -> tuple[float, float]:
 
 def errors(channels: int) -> list[str]:
     """Return the rms and the largest error, in deviations of the output, without and with it."""
-    x, w = normal(32, channels, 16, 16), rng.standard_normal((channels, channels, 3, 3), "f4")
+    x = rng.standard_normal((32, channels, 16, 16), "f4")
+    w = rng.standard_normal((channels, channels, 3, 3), "f4")
     exact = tg.conv2d(x.astype("f8"), w.astype("f8"), padding=1)
     cells = []
     for name in ("direct", "winograd"):
@@ -129,11 +125,11 @@ def errors(channels: int) -> list[str]:
 
 def main() -> None:
     """Print both tables."""
-    print("| | without, ms | with, ms | ratio |\n| --- | --- | --- | --- |")
+    print("| idea | step of | without, ms | with, ms | ratio |\n| --- | --- | --- | --- | --- |")
     with tg.num_threads(1):
-        for label, program, off in IDEAS:
-            before, after = compared(program, off)
-            print(f"| {label} | {1e3 * before:.3g} | {1e3 * after:.3g} | {before / after:.2f} |",
+        for idea, network, make, off in IDEAS:
+            before, after = (1e3 * seconds for seconds in compared(make, off))
+            print(f"| {idea} | {network} | {before:.3g} | {after:.3g} | {before / after:.2f} |",
                   flush=True)  # fmt: skip
         print("\n| C | direct, rms / max | Winograd, rms / max |\n| --- | --- | --- |")
         for channels in (16, 64, 256):

@@ -26,7 +26,6 @@ import tinygrad_cnn as tg
 from tinygrad_cnn.engine import (
     algorithm,
     convolution,
-    depthwise,
     direct,
     im2col,
     input_gradient_rows,
@@ -91,7 +90,7 @@ def test_general_algorithms(name: str, dtype: str, case: Case, order: str, cache
 @given(case=channel_by_channel, order=ORDERS, cache=CACHES, threads=st.integers(1, 3), seed=SEEDS)
 def test_depthwise(dtype: str, case: Case, order: str, cache: int, threads: int,
                    seed: int) -> None:  # fmt: skip
-    check("depthwise", case, dtype, order, cache, threads, seed)
+    check("direct", case, dtype, order, cache, threads, seed)
 
 
 @pytest.mark.parametrize(("dtype", "slack"), [("f4", 30.0), ("f8", 100.0)])
@@ -149,7 +148,7 @@ def test_the_number_of_threads_changes_no_bit(case: Case, name: str, cache: int,
 
 WAYS = st.one_of(
     st.tuples(st.sampled_from(["im2col", "direct"]), general),
-    st.tuples(st.just("depthwise"), channel_by_channel),
+    st.tuples(st.just("direct"), channel_by_channel),
     st.tuples(st.just("winograd"), for_tiles),
 )
 PHASE = Strides((2, 3, 1, 0), (2, 2, 1, 1))  # what a stride of 2 leaves of images-last memory
@@ -241,7 +240,7 @@ def chosen(case: Case, dtype: str = "f4") -> Any:
         ({"w": (15, 32, 3, 3)}, direct),
         ({"w": (32, 32, 5, 5)}, direct),
         ({"w": (32, 16, 3, 3), "groups": 2}, direct),
-        ({"w": (64, 1, 3, 3), "groups": 32}, depthwise),
+        ({"w": (64, 1, 3, 3), "groups": 32}, direct),
         ({"stride": (1, 2)}, direct),
         ({"dilation": (2, 1)}, direct),
         ({"padding": (3, 3)}, direct),

@@ -22,7 +22,7 @@ from support.interrupting import (
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.core import graph
-from tinygrad_cnn.engine import blas, buffer_pool, scratch, thread_pool, threads, windows
+from tinygrad_cnn.engine import blas, thread_pool, threads, windows
 from tinygrad_cnn.train.evaluation import in_mode
 
 A = np.ones((60, 60), "f4")  # large enough for BLAS to be held at one thread
@@ -104,85 +104,6 @@ def test_a_context_manager_serves_again_and_inside_itself() -> None:
     assert seen == [3, 2, None] * 2
 
 
-CONVOLUTIONS = {
-    "winograd": ((16, 16, 10, 10), (32, 16, 3, 3), {}),
-    "direct": ((16, 4, 9, 9), (8, 4, 3, 3), {"stride": 2}),
-    "dilated": ((8, 8, 12, 12), (32, 8, 3, 3), {"dilation": 2}),
-    "depthwise": ((8, 6, 9, 9), (6, 1, 3, 3), {"groups": 6}),
-    "few images": ((2, 3, 12, 12), (4, 3, 3, 3), {"padding": 1}),
-    "reordered": ((64, 64, 8, 8), (16, 64, 3, 3), {}),
-}
-
-
-def convolve(name: str) -> bytes:
-    """Return the bits of a convolution and its gradients, on the algorithm of that name."""
-    shape, kernels, options = CONVOLUTIONS[name]
-    rng = np.random.default_rng(1)
-    leaves = [tg.Tensor(rng.standard_normal(s, "f4"), requires_grad=True) for s in (shape, kernels)]
-    with tg.enable_grad():
-        y = tg.conv2d(*leaves, **options)
-    g = rng.standard_normal(y.shape, "f4")
-    return b"".join(a.tobytes() for a in (y.numpy(), *tg.grad(y, leaves, gradient=g)))
-
-
-@pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_work_that_comes_in_between_finds_memory_of_its_own(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a signal handler's, at every place where working memory is taken."""
-    expected, other = convolve(name), {kind: convolve(kind) for kind in CONVOLUTIONS}
-    taken, inside = 0, False
-
-    def interrupted(*args: Any) -> Any:
-        nonlocal taken, inside
-        block = scratch.scratch(*args)
-        block[...] = 1.0
-        if not inside:
-            taken += 1
-            inside = True
-            kind = list(CONVOLUTIONS)[taken % len(CONVOLUTIONS)]
-            assert convolve(kind) == other[kind]
-            assert (block == 1.0).all()
-            inside = False
-        return block
-
-    for module in list(sys.modules.values()):
-        if getattr(module, "scratch", None) is scratch.scratch and module is not scratch:
-            monkeypatch.setattr(module, "scratch", interrupted)
-    with tg.num_threads(1):
-        assert convolve(name) == expected
-    assert taken
-
-
-def test_memory_taken_while_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a signal handler or a finalizer, at each look at a block."""
-    blocks = buffer_pool.Blocks()
-    look, held, depth = buffer_pool._unused, [], 0
-
-    def take(n: int) -> None:
-        block = blocks.take(n * buffer_pool.ROUND)
-        block.fill(len(held) % 251)
-        held.append((block, len(held) % 251))
-
-    def interrupted(found: list[Any], references: int) -> Any:
-        nonlocal depth
-        block = look(found, references)
-        if depth < 2:
-            depth += 1
-            take(1 + depth)
-            depth -= 1
-        return block
-
-    monkeypatch.setattr(buffer_pool, "_unused", interrupted)
-    thread = threading.Thread(target=lambda: [take(k % 4 + 1) for k in range(20)], daemon=True)
-    thread.start()
-    thread.join(timeout=30)
-    assert not thread.is_alive()
-    assert len(held) > 40
-    assert all((block == number).all() for block, number in held)
-    assert len({block.ctypes.data for block, _ in held}) == len(held)
-
-
 def in_child(work: Callable[[], bool]) -> int:
     """Return the exit status of a forked process: 0 if `work` held there, within 30 s."""
     with warnings.catch_warnings():
@@ -200,11 +121,10 @@ def in_child(work: Callable[[], bool]) -> int:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-@pytest.mark.parametrize("place", ["graph", "buffers", "blas", "threads", "windows"])
+@pytest.mark.parametrize("place", ["graph", "blas", "threads", "windows"])
 def test_a_child_computes_though_another_thread_held_a_lock(place: str) -> None:
     lock: Any = {
-        "graph": graph._accumulating, "buffers": buffer_pool._blocks._lock, "blas": blas._lock,
-        "threads": thread_pool._starting,
+        "graph": graph._accumulating, "blas": blas._lock, "threads": thread_pool._starting,
         "windows": getattr(vars(windows.Axis)["seen"], "lock", threading.RLock()),
     }[place]  # fmt: skip
     work = Work()

@@ -15,7 +15,6 @@ import tinygrad_cnn as tg
 from tinygrad_cnn.engine import (
     bands,
     convolution,
-    depthwise,
     direct,
     im2col,
     input_gradient_rows,
@@ -30,7 +29,6 @@ Array = np.ndarray[Any, Any]
 
 ALGORITHMS = {
     "im2col": im2col,
-    "depthwise": depthwise,
     "direct": direct,
     "winograd": winograd,
 }

@@ -22,7 +22,7 @@ import numpy as np
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.core.recording import Recording, float_dtype, recording
-from tinygrad_cnn.engine import blas, buffer_pool, configuration, thread_pool, threads
+from tinygrad_cnn.engine import blas, configuration, thread_pool, threads
 
 BLAS_THREADS = 2
 
@@ -104,7 +104,7 @@ def several_blas_threads() -> Iterator[None]:
 
 def broken() -> list[str]:
     """Return what an interrupt has left behind."""
-    free = [blas._lock, buffer_pool._blocks._lock, thread_pool._starting]
+    free = [blas._lock, thread_pool._starting]
     checks = {
         "BLAS's threads": set(blas_threads()) == {BLAS_THREADS},
         "who holds BLAS": not blas._running and not blas._before,

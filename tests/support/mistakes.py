@@ -36,9 +36,9 @@ ARITHMETIC = [
 ACTIVATIONS = [
     Mistake("σ′ = σ", "sigmoid.x", "y * (1.0 - y)", "y"),
     Mistake("tanh′ = 1 − tanh", "tanh.x", "1.0 - y * y", "1.0 - y"),
-    Mistake("0 at 0, not 1", "engine.elementwise:not_negative", ">= 0", "> 0", op="relu"),
+    Mistake("0 at 0, not 1", "relu.not_negative", ">= 0", "> 0"),
     Mistake("the mask is forgotten", "relu.x", "masked(g, not_negative)", "g"),
-    Mistake("bits kept where the mask does not hold", "engine.elementwise:select",
+    Mistake("bits kept where the mask does not hold", "engine.selection:select",
             "(bits * mask).view", "(bits | mask).view", op="relu"),
     Mistake("the slope is forgotten", "leaky_relu.x", "g * negative_slope", "g * 0.0"),
     Mistake("σ(−x) for σ(x)", "softplus.x", "sigmoid(x)", "sigmoid(-x)"),
@@ -216,8 +216,8 @@ ARRAYS = [
     Mistake("broadcasting is undone along the wrong axis", "core.pullback:_fitted",
             "ops.sum_to(value, parent.shape)",
             "ops.sum_to(value.T, parent.shape[::-1]).T", op="mul"),
-    Mistake("the forward writes to its input", "engine.elementwise:relu", "np.maximum(x, 0)",
-            "np.maximum(x, 0, out=x)", r"writ|read-only", op="relu"),
+    Mistake("the forward writes to its input", "relu.forward", "np.maximum(x, 0)",
+            "np.maximum(x, 0, out=x)", r"writ|read-only"),
     Mistake("the rule writes to what flows in", "sub.b", "return -g", "g *= -1.0; return g"),
     Mistake("the rule writes to a saved input", "div.b", "return -(g * (a / b / b))",
             "b *= b; return -(g * (a / b))"),
@@ -284,8 +284,8 @@ LARGE = [
     Mistake("the kernels of tiles are transposed", "engine.winograd:weight_gradient",
             ".transpose(3, 2, 0, 1)", ".transpose(3, 2, 1, 0)", r"float32 agrees with float64",
             op="conv2d_weight_gradient"),
-    Mistake("many images share a kernel", "engine.depthwise:weight_gradient",
-            ".transpose(2, 3, 1, 0)", ".transpose(2, 3, 0, 1)", op="conv2d"),
+    Mistake("rows and columns are swapped", "engine.weight_gradient:weight_gradient",
+            ".transpose(0, 4, 3, 2, 1)", ".transpose(0, 4, 3, 1, 2)", op="conv2d"),
 ]  # fmt: skip
 
 MISTAKES = [

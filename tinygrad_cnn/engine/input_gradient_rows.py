@@ -10,7 +10,7 @@ The first is a convolution of dy with kernels of one row, from OC to KH·C chann
 per phase of the columns, see `input_gradient_phases`). The second is the adjoint of the gather. A
 convolution along both axes has only C rows in its products, too few for BLAS if C is small, and
 multiplies the zeros above and below dy. Here the products have KH·C rows and no such zeros, at the
-cost of KH additions per value.
+cost of KH additions per value. A step of LeNet-5 with 64 images takes 1.15 times as long without.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import Band
-from tinygrad_cnn.engine.scratch import scratch
+from tinygrad_cnn.engine.memory import empty
 from tinygrad_cnn.engine.windows import Windows, inside, strip
 
 
@@ -44,7 +44,7 @@ class KernelRows:
         return self.width * self.at.rows.kernel * self.channels
 
     def windows(self, x: Array, band: Band, split: int = 1) -> Array:
-        """Return the windows of memory `x` (H, W, C, N) as matrices, valid until the next call.
+        """Return the windows of memory `x` (H, W, C, N) as matrices.
 
         The shape is (G, oh, OW, N / q, K, q) with q = N / `split`: splitting the images gives
         narrower products.
@@ -72,7 +72,7 @@ class KernelRows:
             stop = (band.bottom - 1) * self.at.rows.stride + 1
             rows = x[start : stop : self.at.rows.stride]
             return rows.reshape(band.rows, width, 1, self.groups, c, n).transpose(3, 0, 1, 2, 4, 5)
-        gathered = scratch("rows", (self.groups, band.rows, self.width, kernel, c, n), x.dtype)
+        gathered = empty((self.groups, band.rows, self.width, kernel, c, n), x.dtype)
         columns = list(self._columns(width))
         for target, source in columns:
             if source is None:

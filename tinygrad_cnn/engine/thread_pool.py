@@ -21,7 +21,6 @@ from queue import SimpleQueue
 from threading import RLock, Thread
 
 from tinygrad_cnn.engine.blas import on_one_thread
-from tinygrad_cnn.engine.scratch import with_scratch
 
 Piece = Callable[[int], None]
 
@@ -46,13 +45,10 @@ class _Job:
         """Run pieces until none is left or one fails."""
         _inside.set(True)
         try:
-            with_scratch(self._pieces)
+            while self.error is None and (i := self.next()) < self.count:
+                self.piece(i)
         except BaseException as error:
             self.error = error
-
-    def _pieces(self) -> None:
-        while self.error is None and (i := self.next()) < self.count:
-            self.piece(i)
 
     def help(self, context: Context) -> None:
         """Run pieces in a helper thread, in the caller's context (errstate, options)."""
@@ -96,12 +92,8 @@ def run(piece: Piece, count: int, threads: int) -> None:
 
 def run_alone(piece: Piece, count: int) -> None:
     """Call `piece` with 0 … `count` − 1, in order."""
-
-    def pieces() -> None:
-        for i in range(count):
-            piece(i)
-
-    with_scratch(pieces)
+    for i in range(count):
+        piece(i)
 
 
 def _run_together(job: _Job, helpers: int) -> None:

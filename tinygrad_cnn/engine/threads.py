@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from contextvars import ContextVar
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tinygrad_cnn.engine import buffer_pool, thread_pool
+from tinygrad_cnn.engine import thread_pool
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.blas import on_one_thread
 from tinygrad_cnn.engine.context import changed
+from tinygrad_cnn.engine.memory import empty
 
 SMALL = 1 << 17  # multiply-adds; up to here BLAS itself uses one thread
 WORTH = 1 << 24  # minimum operations for a second thread to pay: 400 µs or more
@@ -64,7 +64,7 @@ def run(piece: thread_pool.Piece, count: int, operations: int) -> None:
         thread_pool.run(piece, count, (_limit.get() or _cores()) if operations >= WORTH else 1)
 
 
-def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+def matmul(a: Array, b: Array) -> Array:
     """Return ``np.matmul(a, b)``, in pieces if it is large."""
     if a.ndim < 2 or b.ndim < 2:
         return np.asarray(np.matmul(a, b))
@@ -76,7 +76,7 @@ def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     rows, columns = a.shape[-2], b.shape[-1]
     if a.ndim > 2 or b.ndim > 2 or pieces < 2 or a.shape[1] != b.shape[0] or a.dtype != b.dtype:
         return np.asarray(on_one_thread(lambda: np.matmul(a, b)))
-    y = buffer_pool.empty((rows, columns), a.dtype)
+    y = empty((rows, columns), a.dtype)
     along = int(columns > rows)
     cuts = _cuts(max(rows, columns), pieces)
 

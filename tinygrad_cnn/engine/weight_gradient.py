@@ -31,7 +31,7 @@ from tinygrad_cnn.engine import reduction, threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import CACHE, Band, bands, part_count
 from tinygrad_cnn.engine.layout import Layout
-from tinygrad_cnn.engine.scratch import scratch
+from tinygrad_cnn.engine.memory import empty
 from tinygrad_cnn.engine.windows import Axis, Windows, strip
 
 layout = Layout.IMAGES_LAST
@@ -69,7 +69,7 @@ def _add_products(lines: Array, u: Array, total: Array) -> None:
     for top in range(0, oh, rows):
         part = slice(top, top + rows)
         x = lines[:, part]
-        products = scratch("products", (*x.shape[:3], *total.shape[1:]), total.dtype)
+        products = empty((*x.shape[:3], *total.shape[1:]), total.dtype)
         np.matmul(x, u[:, part], out=products)
         total += reduction.total(products, (1, 2))
 
@@ -80,7 +80,7 @@ def _lines(memory: Array, at: Windows, groups: int, band: Band, split: int) -> A
     c, n, (kh, kw) = channels // groups, band.images, at.kernel
     step = at.rows.step
     count = (band.rows - 1) * step + kh
-    x = scratch("rows", (groups, count, c, _width(at.columns), n), memory.dtype)
+    x = empty((groups, count, c, _width(at.columns), n), memory.dtype)
     images = memory.reshape(height, width, groups, c, -1)[..., band.first : band.last]
     images = images.transpose(2, 0, 3, 1, 4)  # (G, H, C/G, W, N)
     columns = list(_columns(at.columns))
@@ -107,10 +107,10 @@ def _turned(u: Array, groups: int, split: int, uses: int) -> Array:
     oc = channels // groups
     u = u.reshape(oh, ow, groups, oc, n)
     if oc >= WIDE and uses >= OFTEN:
-        turned = scratch("turned", (groups, oh, ow, n, oc), u.dtype)
+        turned = empty((groups, oh, ow, n, oc), u.dtype)
         turned[...] = u.transpose(2, 0, 1, 4, 3)
         return turned.reshape(groups, oh, split, 1, -1, oc)
-    lines = scratch("turned", (groups, oh, oc, ow, n), u.dtype)
+    lines = empty((groups, oh, oc, ow, n), u.dtype)
     lines[...] = u.transpose(2, 0, 3, 1, 4)
     return lines.reshape(groups, oh, oc, split, 1, -1).transpose(0, 1, 3, 4, 5, 2)
 

@@ -17,7 +17,8 @@ from threading import RLock
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+
+from tinygrad_cnn.engine.arrays import Array
 
 Pair: TypeAlias = int | tuple[int, int]
 Padding: TypeAlias = int | tuple[int, int] | str
@@ -74,7 +75,7 @@ class Axis:
         length = self.stride * (self.windows - 1) + 1
         return tuple(slice(start, start + length, self.stride) for start in starts)
 
-    def starts(self) -> NDArray[Any]:
+    def starts(self) -> Array:
         """Return the start of each window on the axis without padding."""
         return np.arange(self.windows) * self.stride - self.before
 
@@ -117,7 +118,7 @@ class Windows:
             for of_columns in self.columns.offsets
         )
 
-    def pad(self, x: NDArray[Any], value: float = 0.0) -> NDArray[Any]:
+    def pad(self, x: Array, value: float = 0.0) -> Array:
         """Return `x`, of shape (..., H, W), with its border; `x` itself if it needs none."""
         if self.needs_no_border:
             return x
@@ -127,7 +128,7 @@ class Windows:
         out[..., rows, columns] = x[..., of_rows, of_columns]
         return out
 
-    def crop(self, padded: NDArray[Any]) -> NDArray[Any]:
+    def crop(self, padded: Array) -> Array:
         """Return the view of `padded` inside the border."""
         rows, columns = self.rows, self.columns
         return padded[

@@ -9,7 +9,6 @@ import numpy as np
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
-from tinygrad_cnn.engine import elementwise as engine
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.ops.arithmetic import exp, masked
@@ -108,12 +107,12 @@ def relu(x: Array) -> Array:
     >>> tg.relu(tg.Tensor([-1.0, 2.0]))
     Tensor([0., 2.])
     """
-    return np.where(x.real >= 0, x, 0.0) if x.dtype.kind == "c" else engine.relu(x)
+    return np.where(x.real >= 0, x, 0.0) if x.dtype.kind == "c" else np.maximum(x, 0)
 
 
 @relu.residual
 def not_negative(x: Array) -> Array:
-    return engine.not_negative(x)
+    return x.real >= 0
 
 
 @relu.derivative("x", formula="g·[x ≥ 0]", latex=r"g\,[x \ge 0]", equation="R′, after eq 45")

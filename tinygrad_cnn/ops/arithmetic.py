@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable
-from tinygrad_cnn.engine import elementwise as engine
+from tinygrad_cnn.engine import selection
 from tinygrad_cnn.support.arguments import native
 
 
@@ -80,7 +80,7 @@ def mul(a: Array, b: Array) -> Array:
     >>> tg.mul(tg.Tensor([1.0, 2.0]), tg.Tensor([3.0, 4.0]))
     Tensor([3., 8.])
     """
-    return engine.multiply(a, b)
+    return a * b
 
 
 @mul.derivative("a", formula="g·b", latex=r"g\,b")
@@ -385,7 +385,7 @@ def where(condition: Array, a: Array, b: Array) -> Array:
     condition = np.asarray(condition)
     if condition.dtype != bool:
         raise TypeError(f"where: condition holds {condition.dtype}, expected bool")
-    return engine.where(condition, a, b)
+    return selection.where(condition, a, b)
 
 
 @where.derivative("a", formula="g where c, else 0", latex=r"c\,g")
@@ -493,12 +493,12 @@ def masked(g: Array, mask: Array) -> Array:
     `g` is infinite, as for the square root of a ReLU.
     """
     if type(g) is np.ndarray and type(mask) is np.ndarray:
-        return engine.select(g, mask)
+        return selection.select(g, mask)
     if mask is np.True_:
         return g
     if isinstance(g, Variable) or isinstance(mask, Variable):
         return where(mask, g, 0.0)
-    return engine.select(np.asarray(g), np.asarray(mask))
+    return selection.select(np.asarray(g), np.asarray(mask))
 
 
 def _choose(choice: np.ufunc, comparison: np.ufunc, a: Array, b: Array) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable
-from tinygrad_cnn.engine import elementwise as engine
+from tinygrad_cnn.engine import selection
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.arithmetic import astype, sqrt
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
@@ -56,7 +56,7 @@ def dropout(x: Array, mask: Array, rate: float = 0.5) -> Array:
         raise TypeError(f"dropout: mask holds {mask.dtype}, expected bool")
     if np.broadcast_shapes(np.shape(x), mask.shape) != np.shape(x):
         raise ValueError(f"dropout: mask has shape {mask.shape} but x {np.shape(x)}")
-    return engine.select(x, mask) * (1.0 / (1.0 - rate))
+    return selection.select(x, mask) * (1.0 / (1.0 - rate))
 
 
 @dropout.derivative("x", formula="g·m / (1 − p)", latex=r"\frac{g\,m}{1-p}")

@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
-from tinygrad_cnn.engine import layout, reduction
+from tinygrad_cnn.engine import reduction
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, equal, place, shared_axes
 
@@ -46,8 +46,6 @@ def reshape(x: Array, shape: int | Sequence[int] = (-1,)) -> Array:
     >>> tg.reshape(tg.Tensor([[1.0, 2.0], [3.0, 4.0]]), -1)
     Tensor([1., 2., 3., 4.])
     """
-    if x.ndim == 4 and shape == (len(x), math.prod(x.shape[1:])):
-        return layout.rows(x)
     try:
         return np.reshape(x, shape)
     except (ValueError, TypeError):

@@ -3,7 +3,8 @@
 A NumPy call costs about a microsecond even on tiny arrays, and an update makes up to a dozen: this
 dominates the update of a ten-number bias. Therefore small parameters are copied into one array
 before an update and copied back after it. Their state is stored in one array, and each parameter's
-state is a view of it. The results are bit-identical.
+state is a view of it. The results are bit-identical. A step of Adam on an MLP with one example
+takes 1.1 times as long without; larger steps take the same time.
 """
 
 from __future__ import annotations
