@@ -22,20 +22,20 @@ PAGE, FOLDER = "efficiency.md", "efficiency"
 HEAD = """# Efficiency
 
 The text's section 0.4, "Efficiency Testing", is a heading without a body. This page fills it: each
-question is an experiment that anyone can rerun, and its answer is what the runs say. Numbers are
-the median of the seeds with the range in brackets, and a figure's line is the median, its band the
-range. Seconds are those of one thread, with as many runs side by side as there are cores, and
-without what is measured aside, such as the accuracy on the test images.
+question is an experiment that you can rerun, answered by its measurements. Numbers are medians over
+the seeds with the range in brackets; in a figure the line is the median and the band the range.
+Times are for one thread, with one run in parallel per core, and exclude evaluation, such as the
+accuracy on the test images.
 
 ```sh
-tinygrad-cnn experiment --list              # what there is
-tinygrad-cnn experiment activations         # do its runs; interrupted, the same goes on
-tinygrad-cnn experiment all                 # all of them: some hours, most of them for the last
-tinygrad-cnn experiment all --write docs    # make this page, its figures and tables anew
+tinygrad-cnn experiment --list              # list the experiments
+tinygrad-cnn experiment activations         # run one; after an interruption, run it again
+tinygrad-cnn experiment all                 # run all: some hours, most of them for the last
+tinygrad-cnn experiment all --write docs    # write this page, its figures and tables
 ```
 
 An experiment is a file in [tinygrad_cnn/experiments/gallery](../tinygrad_cnn/experiments/\
-gallery); [own_experiment.py](../examples/own_experiment.py) shows one of one's own.
+gallery); [own_experiment.py](../examples/own_experiment.py) shows how to write your own.
 """
 
 
@@ -151,7 +151,7 @@ def _section(experiment: Experiment, results: Results, usual: Mapping[str, Any])
         experiment.finding(results).strip(),
         f"![{experiment.question}]({FOLDER}/{name}.svg)",
         f"{_seeds(results)}; [all numbers]({FOLDER}/{name}.csv); "
-        f"again: `tinygrad-cnn experiment {name}`."
+        f"command: `tinygrad-cnn experiment {name}`."
         + (f" Measured {_in_words(here)}." if here != usual else ""),
     ]
     return "\n\n".join(filter(None, paragraphs)) + "\n"

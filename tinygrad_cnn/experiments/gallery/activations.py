@@ -89,8 +89,8 @@ def finding(results: Results) -> str:
         sizes.append([depth, *(f"{Spread.of(g):.2g}" for g in gradients), f"{times:.3g}"])
     header = ["hidden layers", *ACTIVATIONS]
     return (
-        f"Until {100 * WANTED:g} % of the test images are right (learning rate {LEARNING_RATE:g}, "
-        f"batches of {BATCH}, {EPOCHS} epochs at most):\n\n{markdown_table(header, soon)}\n\n"
+        f"Time to a test accuracy of {100 * WANTED:g} % (learning rate {LEARNING_RATE:g}, "
+        f"batches of {BATCH}, at most {EPOCHS} epochs):\n\n{markdown_table(header, soon)}\n\n"
         "The norm of the first layer's gradient in the first epoch:\n\n"
         f"{markdown_table([*header, 'relu over sigmoid'], sizes)}\n\n"
         f"{_verdict(results)} {_costs(results)}"
@@ -139,9 +139,9 @@ def _verdict(results: Results) -> str:
     return (
         f"The first layer's gradient is larger with ReLU than with the sigmoid at "
         f"{_listed(_larger(results, epoch=0))} in the first epoch, and at "
-        f"{_listed(_larger(results, epoch=-1))} in the last, when what learned sooner has less "
-        f"left to learn. ReLU gets there in fewer seconds at {_listed(sooner)}. "
-        + (f"In most seeds not there after {EPOCHS} epochs: {'; '.join(stuck)}." if stuck else "")
+        f"{_listed(_larger(results, epoch=-1))} in the last, when the gradient of a "
+        f"network that learned faster is smaller. ReLU takes less time at {_listed(sooner)}. "
+        + (f"Not reached in most seeds: {'; '.join(stuck)}." if stuck else "")
     ).strip()
 
 
@@ -169,8 +169,8 @@ def _listed(depths: list[str]) -> str:
 
 experiment = Experiment(
     name="activations",
-    question="How soon do sigmoid, tanh and ReLU get there, and what is left of the gradient in "
-    "the first of many layers?",
+    question="How fast do networks with sigmoid, tanh and ReLU train, and how large is the "
+    "gradient of their first layer?",
     claim="“Computationally, this often yields a much greater Δw ∧ Δb allowing for a much faster "
     "back propagation process” (0.3.2.4, of ReLU’s derivative); “The more hidden layers there are, "
     "the more complex problems the CNN is capable of solving. The cost? Increased computation "

@@ -157,7 +157,7 @@ def finding(results: Results) -> str:
     header = ["architecture", "multiply-adds", "parameters", "seconds", "accuracy"]
     said = " ".join(_compared(results, aspect) for aspect in ASPECTS)
     return (
-        f"The usual one (a ring) has {usual}; the others differ in one of them.\n\n"
+        f"The base architecture (a ring) has {usual}; the others differ in one of these.\n\n"
         f"{markdown_table(header, rows)}\n\n"
         f"{said} {_whether_work_is_time(results)}"
     )
@@ -171,8 +171,8 @@ def _compared(results: Results, aspect: str) -> str:
     seconds = Spread.of(_cost(results, names[1], "seconds") / _cost(results, names[0], "seconds"))
     gained = Spread.of(100 * (after - before))
     return (
-        f"{aspect.capitalize()} {last} in place of {first}: {gained:+.1f} points for {seconds:.2g} "
-        "times the seconds."
+        f"{aspect.capitalize()} {last} instead of {first}: {gained:+.1f} points in {seconds:.2g} "
+        "times the time."
     )
 
 
@@ -188,9 +188,9 @@ def _whether_work_is_time(results: Results) -> str:
     slope = float(np.polyfit(work, seconds, 1)[0])
     correlation = float(np.corrcoef(work, seconds)[0, 1])
     return (
-        f"Over all of them ten times the multiply-adds take {10**slope:.2g} times the seconds "
-        f"(correlation of the logarithms {correlation:.2f}): the rest of the time goes into moving "
-        "numbers, which pooling and activation do as well."
+        f"Over all architectures, ten times the multiply-adds take {10**slope:.2g} times the time "
+        f"(correlation of the logarithms {correlation:.2f}): the rest of the time is spent on "
+        "moving data, also in pooling and activations."
     )
 
 
@@ -209,7 +209,7 @@ def _cost(results: Results, name: str, measure: str) -> NDArray[np.float64]:
 
 experiment = Experiment(
     name="architectures",
-    question="What do depth, width, kernels, channels and pooling cost, and what do they bring?",
+    question="What do depth, width, kernels, channels and pooling cost, and what do they gain?",
     claim="“The more hidden layers there are, the more complex problems the CNN is capable of "
     "solving. The cost? Increased computation time.” (section 0.3.1.3)",
     variants={

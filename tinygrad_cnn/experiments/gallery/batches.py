@@ -149,20 +149,20 @@ def finding(results: Results) -> str:
                 f"{Spread.of(_rising(results, variant)):.0%}",
             ]
         )
-    header = ["batch", f"epochs to {100 * WANTED:g} %", "seconds to it", "training loss at the end",
-              "test accuracy at the end", "late change of the loss", "looks that rise"]  # fmt: skip
+    header = ["batch", f"epochs to {100 * WANTED:g} %", "seconds to it", "final training loss",
+              "final test accuracy", "late change of the loss", "rising evaluations"]  # fmt: skip
     changes = [
         f"batches of {pair[1][0]}: "
         f"{Spread.of(_mean(results, pair[1], LATEST) / _mean(results, pair[0], LATEST)):.2g}"
         for pair in PAIRS
     ]
     return (
-        f"One learning rate for all, {LEARNING_RATE:g}, on a perceptron of "
-        f"{'-'.join(map(str, SIZES))} with sigmoids:\n\n{markdown_table(header, rows)}\n\n"
-        "The loss at the end is the mean over the last quarter of a run, its late change what it "
-        "is there against the quarter before. A look rises if the training accuracy is not below "
-        "that of the look before. A decaying rate, halved after "
-        f"{HALVED_AFTER:g} epoch and falling like 1/t, multiplies the loss at the end for "
+        f"A perceptron {'-'.join(map(str, SIZES))} with sigmoids, always with learning rate "
+        f"{LEARNING_RATE:g}:\n\n{markdown_table(header, rows)}\n\n"
+        "The final loss is the mean over the last quarter of a run, its late change is relative to "
+        "the quarter before. An evaluation is rising if the training accuracy is not below that of "
+        "the evaluation before. A decaying rate, halved after "
+        f"{HALVED_AFTER:g} epoch and falling like 1/t, multiplies the final loss for "
         f"{'; for '.join(changes)}.\n\n{_verdict(results)}"
     )
 
@@ -175,13 +175,13 @@ def _verdict(results: Results) -> str:
     }
     constant, decaying = PAIRS[-1]
     return (
-        f"In the second half of its runs gradient descent loses no accuracy in "
-        f"{rising[ALL]:.0%} of the looks, single examples in {rising[constant]:.0%}: they shake "
-        f"the weights about where they are, and end at {ends[constant]:.1%}. With a rate that "
-        f"decays the same runs end at {ends[decaying]:.1%}: what stays behind is the rate's doing, "
-        f"and not that of the single examples. To {100 * WANTED:g} % gradient descent takes "
-        f"{Spread.of(_soon(results, ALL) / _soon(results, '64')):.0f} times the seconds of batches "
-        "of 64."
+        f"In the second half of the runs, {rising[ALL]:.0%} of the evaluations are rising for "
+        f"gradient descent, and {rising[constant]:.0%} for single examples, whose weights "
+        f"fluctuate; their final accuracy is {ends[constant]:.1%}. With a decaying rate it is "
+        f"{ends[decaying]:.1%}: the plateau is due to the constant rate, not to the single "
+        f"examples. Gradient descent takes "
+        f"{Spread.of(_soon(results, ALL) / _soon(results, '64')):.0f} times as long to reach "
+        f"{100 * WANTED:g} % as batches of 64."
     )
 
 
@@ -213,7 +213,7 @@ def _rising(results: Results, variant: str) -> Numbers:
 
 experiment = Experiment(
     name="batches",
-    question="How many examples should an update see, and where does that end?",
+    question="Which batch size trains fastest, and which final accuracy does it reach?",
     claim="“Notably, every epoch increases accuracy for regular gradient decent, however, "
     "Stochastic Gradient Decent’s accuracy plateaus over time” (0.3.2.1).",
     variants={

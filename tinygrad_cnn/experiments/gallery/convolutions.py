@@ -175,10 +175,10 @@ def finding(results: Results) -> str:
         f"With {IMAGES} images of {USUAL.image}×{USUAL.image}, {USUAL.channels} channels and "
         f"{USUAL.kernel}×{USUAL.kernel} kernels, nested loops take {slower:,.0f} times as long as "
         f"the engine, and im2col {columns:.2g} times as long. {_where_fft_pays(results)} "
-        "Multiply-adds over the rate of the machine's matrix products predict the time well where "
-        f"there is much to multiply: with {widest} channels the prediction is {share:.2g} of what "
-        "the engine takes. With few channels moving the numbers costs more than multiplying them, "
-        "and the line lies far below. "
+        "Multiply-adds divided by the machine's rate of matrix products predict the time well for "
+        f"many channels: with {widest} channels the prediction is {share:.2g} of the engine's "
+        "time. With few channels, moving the data takes longer than the multiplications, and the "
+        "prediction is far too low. "
         f"At {kernel}×{kernel}, im2col needs {memory:.3g} times the engine's memory: it copies "
         "each pixel once for each cell of the kernel."
     )
@@ -198,7 +198,7 @@ def _where_fft_pays(results: Results) -> str:
     )
     if np.isnan(first.median):
         return (
-            f"FFT, whose time hardly depends on the kernel, does not pay up to "
+            f"FFT, whose time hardly depends on the kernel, is not faster up to "
             f"{SWEEPS['kernel'][-1]}×{SWEEPS['kernel'][-1]}."
         )
     return f"FFT, whose time hardly depends on the kernel, is faster from a kernel of {first:g} on."
@@ -219,9 +219,9 @@ def _axis(along: str) -> str:
 
 experiment = Experiment(
     name="convolutions",
-    question="How much do time and memory of a convolution depend on how it is computed?",
-    claim="The text defines convolution as a sum over a window (section 0.2.1) and says nothing of "
-    "how to compute it; written down as it stands, that is nested loops.",
+    question="How do time and memory of a convolution depend on the algorithm?",
+    claim="It defines convolution as a sum over a window (section 0.2.1) and names no algorithm; "
+    "taken literally, that is nested loops.",
     variants=grid(method=tuple(METHODS), along=tuple(SWEEPS)),
     run=run,
     figure=figure,

@@ -156,7 +156,7 @@ def _draw_apart(axes: Axes, results: Results, network: str) -> None:
 def finding(results: Results) -> str:
     """Describe the difference of the losses, and whether both end alike."""
     if not any(variant.startswith(THEIRS) for variant in results.variants):
-        return "PyTorch was not at hand where this was measured."
+        return "PyTorch was not installed for this measurement."
     smooth, kinked = (_apart(results, network).max(axis=1) for network in (SMOOTH, KINKED))
     ends = []
     for network in (SMOOTH, KINKED):
@@ -166,8 +166,8 @@ def finding(results: Results) -> str:
         )
         within = "within" if ours.low <= theirs.median <= ours.high else "outside"
         ends.append(
-            f"with {network} we are right on {ours:.2%} of the test set and PyTorch on "
-            f"{theirs:.2%}, whose median lies {within} our range over seeds"
+            f"with {network} our test accuracy is {ours:.2%} and PyTorch's {theirs:.2%}, whose "
+            f"median is {within} our range over seeds"
         )
     seconds = [
         Spread.of(
@@ -179,10 +179,10 @@ def finding(results: Results) -> str:
     return (
         "LeNet-5 with the same weights, the same batches in the same order and plain gradient "
         f"descent. With {SMOOTH} the losses of the first {FIRST} updates differ by at most "
-        f"{Spread.of(smooth / ROUNDING):.0f} float32 roundings. With {KINKED} they do so until "
-        "somewhere a sum that is 0 but for rounding, or two equal maxima, fall to different sides "
-        "in the two frameworks: one unit then gets a gradient in one of them and none in the "
-        f"other, and the curves part, by {Spread.of(kinked):.0e} of the loss at most in these "
+        f"{Spread.of(smooth / ROUNDING):.0f} float32 roundings. With {KINKED} so do they, until "
+        "a sum that is 0 up to rounding, or two equal maxima, are resolved differently by the "
+        "two frameworks: a unit then gets a gradient in only one of them, and the losses "
+        f"diverge, by at most {Spread.of(kinked):.0e} of the loss in these "
         f"updates. After {EPOCHS} epochs {'; '.join(ends)}. On one thread we take "
         f"{seconds[0]:.2g} and {seconds[1]:.2g} times as long as PyTorch."
     )
@@ -199,7 +199,7 @@ def _apart(results: Results, network: str) -> NDArray[np.float64]:
 
 experiment = Experiment(
     name="frameworks",
-    question="Does PyTorch learn the same from the same weights, batches and optimizer?",
+    question="Does PyTorch give the same results with the same weights, batches and optimizer?",
     variants=grid(framework=(OURS, THEIRS), network=(SMOOTH, KINKED)),
     run=run,
     figure=figure,

@@ -176,11 +176,11 @@ def finding(results: Results) -> str:
         f"The text's perceptron ({'-'.join(map(str, SIZES))}, sigmoids), each loss at the best of "
         f"the rates {', '.join(f'{rate:g}' for rate in RATES)}:\n\n"
         f"{markdown_table(header, rows)}\n\n"
-        "Eq 27 multiplies the error by S(1 − S). Where the network is certain of a wrong class, S "
-        "of the true class is near 0, and so is the product: of the images whose true class the "
-        f"network drawn from N(0, 1) gives less than {BINS[1]:.1g}, the gradient in z is "
+        "Eq 27 multiplies the error by S(1 − S). If the network is confident in a wrong class, S "
+        "of the true class is near 0, and so is the product: for images whose true class has a "
+        f"probability below {BINS[1]:.1g} under weights from N(0, 1), the gradient in z is "
         f"{low:.2g} with the squared error, but {entropy:.2g} with cross-entropy, whose gradient "
-        f"is S − y without the factor. {_verdict(results)}"
+        f"S − y does not have the factor. {_verdict(results)}"
     )
 
 
@@ -189,9 +189,9 @@ def _verdict(results: Results) -> str:
     best_of_each = {start: [best(results, loss, start) for loss in LOSSES] for start in STARTS}
     alike = {start: [f"{loss}, {start}, rate {RATE:g}" for loss in LOSSES] for start in STARTS}
     return (
-        f"At the same rate, {RATE:g}, cross-entropy ends {_ahead(results, alike)} against the "
-        f"squared error. Each at its best rate, it ends {_ahead(results, best_of_each)}: what the "
-        "factor takes from the steps, a larger rate gives back in part."
+        f"At the same rate, {RATE:g}, the accuracy of cross-entropy exceeds that of the squared "
+        f"error by {_ahead(results, alike)}; each at its best rate, by "
+        f"{_ahead(results, best_of_each)}: a larger rate makes up for part of the factor."
     )
 
 
@@ -215,7 +215,7 @@ def _by_truth(results: Results, variant: str, place: int) -> Spread:
 
 experiment = Experiment(
     name="losses",
-    question="What does squared error on the softmax cost, against cross-entropy?",
+    question="How does squared error on the softmax compare with cross-entropy?",
     claim="“(27) Δw_ij = ∂E_i/∂w_ij = (Y_i − y_i) · S(z_i)(1 − S(z_i)) · x_j”: the text takes the "
     "squared error (eq 17, 18), so that each step carries the factor S(1 − S).",
     variants=grid(

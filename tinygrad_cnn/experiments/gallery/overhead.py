@@ -225,16 +225,17 @@ def finding(results: Results) -> str:
     alone, some, many = times["perceptron"]
     one, few, most = times["convolutional"]
     return (
-        f"Both learn alike: the losses of the first {UPDATES} updates differ by {apart:.0e} of "
-        "themselves at most. Recording, sweeping back and finding the parameters add "
+        f"Both train alike: the relative difference of their losses in the first {UPDATES} updates "
+        f"is at most {apart:.0e}. Recording, the reverse sweep and finding the parameters add "
         f"{added[small]:.0f} µs to the perceptron's update of one example, and {added[middle]:.0f} "
-        f"µs to one of {middle}: {alone:.2g} and {some:.2g} times the time by hand, and {many:.2g} "
-        f"times with {large}. The convolutional network takes {one:.2g} times as long as by hand "
-        f"with one example, {few:.2g} times with {middle} and {most:.2g} times with {large}: what "
-        "the engine saves against one product of copied windows is more than what recording costs. "
-        f"At the peak of an update of {large}, the perceptron holds {memory['perceptron']:.2g} "
-        f"times as many bytes as by hand, the convolutional network {memory['convolutional']:.2g} "
-        "times."
+        f"µs to one of {middle}: it takes {alone:.2g} and {some:.2g} times as long as by hand, and "
+        f"{many:.2g} times with {large}. The convolutional network takes {one:.2g} times "
+        f"as long as by hand with one example, {few:.2g} times with {middle} and {most:.2g} "
+        f"times with {large}: the engine saves more time over one product of copied windows "
+        "than recording costs. "
+        f"The peak memory of an update of {large} is {memory['perceptron']:.2g} times that by hand "
+        f"for the perceptron, and {memory['convolutional']:.2g} times for the convolutional "
+        "network."
     )
 
 
@@ -248,7 +249,7 @@ def _at(
 
 experiment = Experiment(
     name="overhead",
-    question="What does recording cost, against the same network written out by hand?",
+    question="What does recording cost, compared with the same network written by hand?",
     variants=grid(network=tuple(NETWORKS), written=(BY_HAND, OURS)),
     run=run,
     figure=figure,

@@ -91,9 +91,9 @@ def finding(results: Results) -> str:
             _seconds(results, network, "float64") / _seconds(results, network, "float32")
         )
         said.append(
-            f"{network[0].upper()}{network[1:]}: right on {accuracy['float32']:.2%} of the test "
-            f"set in float32 and on {accuracy['float64']:.2%} in float64. With the same seed the "
-            f"test losses of the two differ by {Spread.of(same[:, -1]):.1g} in the end, with two "
+            f"{network[0].upper()}{network[1:]}: test accuracy {accuracy['float32']:.2%} in "
+            f"float32 and {accuracy['float64']:.2%} in float64. The final test losses of the "
+            f"two dtypes differ by {Spread.of(same[:, -1]):.1g} with the same seed, those of two "
             f"seeds by {Spread.of(seeds[:, -1]):.1g}. float64 takes {times:.2g} times as long."
         )
     return "\n\n".join(said)

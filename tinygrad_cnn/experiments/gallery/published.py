@@ -89,10 +89,10 @@ def _fashion(model: Callable[..., Module], epochs: int, **options: Any) -> Recip
 LECUN = "[LeCun et al. 1998](http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf)"
 FASHION = "[Fashion-MNIST](https://github.com/zalandoresearch/fashion-mnist#benchmark)"
 SQUARED = "Gradient descent, mini-batch 10; sigmoid outputs"
-ADAM = "Adam, one-cycle, mini-batch 64, in place of second derivatives and single examples"
+ADAM = "Adam, one-cycle, mini-batch 64, instead of second derivatives and single examples"
 LENET = f"{ADAM}; cross-entropy, average pooling without weights, full second convolution"
 EXAMPLES = 10_000  # of each test set and held-out set
-BEST_OF = "The source shows the best of {} runs, and so the best of ours is compared"
+BEST_OF = "The source reports the best of {} runs, so our best is compared"
 BEST, VALIDATED = "test_accuracy", "validation_accuracy"
 
 ROWS = {
@@ -154,7 +154,7 @@ ROWS = {
         "32@5×5, pool, 64@5×5, pool, 10",
         0.925,
         _fashion(lenets.two_convolutions, 10),
-        otherwise="One-cycle, mini-batch 100, in place of 30 epochs of Adam with mini-batch 1000",
+        otherwise="One-cycle, mini-batch 100, instead of 30 epochs of Adam with mini-batch 1000",
     ),
     "Nielsen 6: 2 convolutions": PublishedResult(
         _nielsen(6),
@@ -221,7 +221,7 @@ def ours(results: Results, label: str) -> Reproduction:
 def finding(results: Results) -> str:
     """Return the table, and a line for each row that falls short."""
     lines = [
-        "| source | network | published | ours | epoch | seconds | seeds | again |",
+        "| source | network | published | ours | epoch | seconds | seeds | command |",
         "| :-- | :-- | --: | --: | --: | --: | --: | :-- |",
     ]
     short, notes = [], dict[str, int]()
@@ -245,7 +245,8 @@ def finding(results: Results) -> str:
             runs = f" in {len(found.seeds)} of {row.best_of} runs" if row.best_of > 1 else ""
             short.append(
                 f"{label} falls short by {100 * (row.accuracy - compared):.2f} points{runs}; the "
-                f"choice of {EXAMPLES:,} images alone scatters by {100 * scatter:.2f}."
+                f"choice of {EXAMPLES:,} test images alone has a standard deviation of "
+                f"{100 * scatter:.2f}."
             )
     reached = len(lines) - 2 - len(short)
     verdict = f"{reached} of {len(lines) - 2} rows reach the published figure. {' '.join(short)}"
@@ -280,7 +281,7 @@ def figure(results: Results, figure: Figure) -> None:
 
 experiment = Experiment(
     name="published",
-    question="How near does the package come to what others have published?",
+    question="How close does the package come to published results?",
     variants={label: {"recipe": row.recipe} for label, row in ROWS.items()},
     run=run,
     figure=figure,

@@ -144,19 +144,19 @@ def finding(results: Results) -> str:
                 f"{np.count_nonzero(lost)} of {len(lost)}",
             ]
         )
-    header = ["rate", "test accuracy at the end", f"epochs to {100 * WANTED:g} %", "seconds to it",
+    header = ["rate", "final test accuracy", f"epochs to {100 * WANTED:g} %", "seconds to it",
               "diverged"]  # fmt: skip
     swept = _swept(results)
     medians = [float(np.median(_end(results, variant))) for variant in swept]
     best = swept[int(np.argmax(medians))]
     found = Spread.of(results.last(FOUND, "found_rate"))
     return (
-        f"A perceptron of {'-'.join(map(str, SIZES))} with ReLU, batches of {BATCH}, {EPOCHS} "
+        f"A perceptron {'-'.join(map(str, SIZES))} with ReLU, batches of {BATCH}, {EPOCHS} "
         f"epochs:\n\n{markdown_table(header, rows)}\n\n"
-        f"Of the rates that were swept, {best.removeprefix('rate ')} gives the best median, "
+        f"Of the fixed rates, {best.removeprefix('rate ')} gives the best median, "
         f"{Spread.of([max(medians)]):.1%}; the lowest, {swept[0].removeprefix('rate ')}, gives "
-        f"{Spread.of([medians[0]]):.1%}; {_losses(results)}. The finder takes one epoch, which its "
-        f"seconds include, and finds {found:.2g}, with {Spread.of(_end(results, FOUND)):.1%}."
+        f"{Spread.of([medians[0]]):.1%}; {_losses(results)}. The finder takes one epoch, included "
+        f"in its time, and finds {found:.2g}, with {Spread.of(_end(results, FOUND)):.1%}."
     )
 
 
@@ -166,8 +166,8 @@ def _losses(results: Results) -> str:
     if not lost:
         return "none diverges"
     return (
-        f"from {lost[0].removeprefix('rate ')} on runs diverge, that is, end with a loss that is "
-        f"NaN or above ln 10 = {GUESSING:.3f}, that of guessing"
+        f"from {lost[0].removeprefix('rate ')} on runs diverge: they end with a loss that is NaN "
+        f"or above that of guessing, ln 10 = {GUESSING:.3f}"
     )
 
 

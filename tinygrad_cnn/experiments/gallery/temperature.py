@@ -199,15 +199,16 @@ def finding(results: Results) -> str:
     return (
         f"{markdown_table(header, rows)}\n\n"
         "After training a smaller T favors the greater z, as the text says: the entropy falls, "
-        "while the class that comes first, and so the accuracy, stays. The calibration error of "
-        f"the network trained at T = 1 is {plain:.1%}; among these temperatures it is least at "
+        "while the most probable class, and so the accuracy, stays. The calibration error of "
+        f"the network trained at T = 1 is {plain:.1%}; it is smallest at "
         f"T = {best:g}.\n\n"
         "In training, T divides the logits and, by the chain rule, their gradient. "
         f"Before training ‖∂E/∂z‖·T is {min(scaled):.2f} to {max(scaled):.2f} times what it is at "
-        "T = 1: the gradient goes with 1/T, and what is left is that a small T makes the untrained "
-        "network more certain of what is wrong. With one learning rate for all "
-        f"({LEARNING_RATE:g}), a small T thus means large steps: {_accuracy(results, 0)} end right "
-        f"at T = {TEMPERATURES[0]:g}, {_accuracy(results, -1)} at T = {TEMPERATURES[-1]:g}."
+        "T = 1: the gradient is proportional to 1/T, except that a small T makes the untrained "
+        "network more confident in wrong classes. With the same learning rate "
+        f"({LEARNING_RATE:g}), a small T thus means large steps: the accuracy is "
+        f"{_accuracy(results, 0)} at T = {TEMPERATURES[0]:g} and {_accuracy(results, -1)} at "
+        f"T = {TEMPERATURES[-1]:g}."
     )
 
 
