@@ -41,7 +41,7 @@ def message(f: Any, *arrays: Array, **options: Any) -> GradientMismatch:
 # --- a whole message -----------------------------------------------------------------------------
 
 MESSAGE = """\
-the gradient for input 1 (w) is not what the values of f say
+the gradient for input 1 (w) does not match the values of f
   entry      (0, 2)
   backward   8.27965
   values     2.75988  (complex step, tolerance 3.3e-12)
@@ -148,7 +148,7 @@ PATTERNS: list[tuple[str, str, str, Callable[..., Any], Any, list[Array]]] = [
         [normal(3, 4)],
     ),
     (
-        "only the diagonal of the Jacobian: what outputs owe to other inputs is lost",
+        "only the diagonal of the Jacobian: the dependence on other inputs is missing",
         "softmax", "x", lambda g, *, y: g * y * (1.0 - y), tg.softmax, [normal(2, 3)],
     ),
     (
@@ -293,7 +293,7 @@ def test_op_within_a_rule_is_named() -> None:
 def test_mistake_between_the_ops_blames_none() -> None:
     error = message(lambda x: x * x.detach(), normal(3))
     assert (error.op, error.parameter) == ("", "")
-    assert "each op on the way is right by itself" in str(error)
+    assert "each op on the way is correct by itself" in str(error)
 
 
 # --- seen again ----------------------------------------------------------------------------------

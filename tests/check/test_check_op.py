@@ -189,11 +189,11 @@ ALWAYS_WRONG: dict[str, tuple[Op | Any, ...]] = {
         lambda x: x * x + (1.0 if np.iscomplexobj(x) else 0.0),
         square_rule,
     ),
-    "nothing that is given is written to": (overwriting, lambda g: g),
+    "the forward does not write to its arguments": (overwriting, lambda g: g),
     "memory layout does not matter": (by_strides, lambda g: g),
     "float32 stays float32": (square, lambda g, *, x: g * (x * np.float64(2.0))),
     "float32 agrees with float64": (summed, lambda g: g),
-    "no rule writes to what it is given": (square, greedy),
+    "no rule writes to its arguments": (square, greedy),
 }
 
 
@@ -216,7 +216,7 @@ def test_gradients_that_share_memory_are_found() -> None:
         return memory(g, x=x)
 
     error = broken(unary(square, rule))
-    assert error.property == "results and gradients share memory with nothing"
+    assert error.property == "results and gradients share no memory"
     assert "shares memory with that of another call for x" in str(error)
 
 
@@ -229,7 +229,7 @@ def test_results_that_share_memory_are_found() -> None:
         return buffer
 
     error = broken(unary(forward, square_rule))
-    assert error.property == "results and gradients share memory with nothing"
+    assert error.property == "results and gradients share no memory"
 
 
 def test_a_gradient_of_the_wrong_shape_is_found() -> None:
@@ -272,7 +272,7 @@ def test_a_slope_that_only_the_complex_forward_has_is_no_adjoint() -> None:
         return np.real(x) + 2j * np.imag(x) if np.iscomplexobj(x) else x + 0.0
 
     error = broken(unary(forward, lambda g: g * 2.0, complex_step=True), method="complex")
-    assert error.property == "the gradient of what is linear is the adjoint"
+    assert error.property == "the gradient of a linear op is its adjoint"
     assert "should be linear in x" in str(error)
 
 
@@ -294,7 +294,7 @@ def test_a_gradient_that_depends_on_what_else_wants_one_is_found() -> None:
         return g * x if wants or isinstance(g, tg.Tensor) else g * x * 2.0
 
     error = broken(wrong, operands(2, nonzero=True))
-    assert error.property == "a gradient does not depend on what else wants one"
+    assert error.property == "a gradient does not depend on which others are computed"
 
 
 def test_a_rule_that_needs_a_c_ordered_gradient_is_found() -> None:
@@ -304,7 +304,7 @@ def test_a_rule_that_needs_a_c_ordered_gradient_is_found() -> None:
         return g * (2.0 * x)
 
     error = broken(unary(square, rule), arrays((2, 3)))
-    assert error.property == "the layout of the gradient that flows in does not matter"
+    assert error.property == "the layout of the gradient flowing in does not matter"
 
 
 def test_an_op_that_fails_for_nothing_is_found() -> None:
@@ -341,7 +341,7 @@ def test_an_op_that_gives_different_answers_is_found() -> None:
         return x * len(calls)
 
     error = broken(unary(forward, lambda g: g))
-    assert error.property == "the forward depends on its arguments alone"
+    assert error.property == "the forward depends only on its arguments"
 
 
 def test_an_op_that_fails_now_and_then_is_found() -> None:
@@ -420,13 +420,13 @@ def test_every_property_is_broken_here_once() -> None:
     """One that no test breaks might as well not be checked."""
     elsewhere = {
         "the forward agrees with its reference",
-        "the layout of the gradient that flows in does not matter",
-        "a gradient does not depend on what else wants one",
-        "results and gradients share memory with nothing",
+        "the layout of the gradient flowing in does not matter",
+        "a gradient does not depend on which others are computed",
+        "results and gradients share no memory",
         FORMULA,
         "fan-out accumulates",  # see the planted mistakes: a sweep breaks it, no op
         "broadcasting is undone",
-        "the gradient of what is linear is the adjoint",
+        "the gradient of a linear op is its adjoint",
         "zero-size arrays work",
     }
     causes = {broken for *_, broken, _ in CAUSES.values()} | {FORGOTTEN, LARGE, LAYOUT, TWICE}

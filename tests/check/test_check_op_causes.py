@@ -15,12 +15,12 @@ from tinygrad_cnn.check.strategies import arrays, operands
 
 pytestmark = pytest.mark.usefixtures("ops_of_its_own", "no_shrinking")
 
-FORWARD = "the forward depends on its arguments alone"
-RULE = "a rule depends on what it is given alone"
-NAN = "no NaN comes from finite numbers"
-WRITES = "no rule writes to what it is given"
-FORGOTTEN = "every array of floats that the result depends on has a derivative"
-LINEAR = "a rule is linear in the gradient that flows in"
+FORWARD = "the forward depends only on its arguments"
+RULE = "a rule depends only on its arguments"
+NAN = "finite arguments give no NaN"
+WRITES = "no rule writes to its arguments"
+FORGOTTEN = "every float input of the result has a derivative"
+LINEAR = "a rule is linear in the gradient flowing in"
 TWICE = "the same Tensor may be given twice"
 EMPTY = "zero-size arrays work"
 LARGE = "a large call agrees with small ones"
@@ -128,7 +128,7 @@ CAUSES: dict[str, tuple[Any, Any, str, str]] = {
     "no g at all is special": (
         square,
         lambda g, *, x: g * (2.0 * x) * (2.0 if raw(g) and g.size > 1 and not np.all(g) else 1.0),
-        LINEAR, "of two parts of what flows in"),
+        LINEAR, "for two parts of the gradient"),
 }  # fmt: skip
 
 

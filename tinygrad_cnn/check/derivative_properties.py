@@ -29,7 +29,7 @@ BACKWARD: Properties = {}
 holds_first, holds = lister(FIRST_OF_RULES), lister(BACKWARD)
 
 
-@holds_first("no rule writes to what it is given")
+@holds_first("no rule writes to its arguments")
 def _(at: Probe) -> None:
     leaves = [as_leaf(x) for x in moved(at.call.inputs)]  # an overwritten 0 often stays 0
     try:
@@ -51,15 +51,15 @@ def _(at: Probe) -> None:
         except ValueError as error:
             if "read-only" not in str(error):
                 raise
-            raise PropertyError(f"a rule writes to what it is given: {error}") from None
+            raise PropertyError(f"a rule writes to its arguments: {error}") from None
     if not np.array_equal(flowing[0], at.u):
-        raise PropertyError("a rule writes to g, the gradient that flows in: work in a copy")
+        raise PropertyError("a rule writes to g, the gradient flowing in: work on a copy")
     for name, value in given.items():
         if not np.array_equal(value, before[name], equal_nan=True):
-            raise PropertyError(f"a rule writes to {name}: work in a copy", name)
+            raise PropertyError(f"a rule writes to {name}: work on a copy", name)
 
 
-@holds_first("a rule depends on what it is given alone")
+@holds_first("a rule depends only on its arguments")
 def _(at: Probe) -> None:
     y = at.call(*at.leaves)
     other = random_weights(np.random.default_rng(1), at.y.shape)
@@ -70,15 +70,15 @@ def _(at: Probe) -> None:
     )
 
 
-@holds_first("no NaN comes from finite numbers")
+@holds_first("finite arguments give no NaN")
 def _(at: Probe) -> None:
-    hint = "mend it, or draw inputs where it is defined"
+    hint = "fix it, or draw inputs where it is defined"
     _check_nan(at.y._array, "result", "", hint)
     for label, gradient in zip(at.call.labels, at.gradients, strict=True):
         _check_nan(gradient, f"gradient for {label}", label, hint)
 
 
-@holds("results and gradients share memory with nothing")
+@holds("results and gradients share no memory")
 def _(at: Probe) -> None:
     """Run first: shared memory may change values before later comparisons."""
     given = at.call.arrays([leaf._array for leaf in at.leaves])
@@ -144,7 +144,7 @@ def _check_rules(call: Call, y: Tensor, u: Array) -> None:
         parent = node.parents[place]
         if value.dtype != u.dtype:
             raise PropertyError(
-                f"the rule for {derivative.of} computes in {value.dtype} where all is {u.dtype}",
+                f"the rule for {derivative.of} computes in {value.dtype}, not {u.dtype}",
                 derivative.of,
             )
         shape = () if parent is None else parent.shape
@@ -167,28 +167,30 @@ def _(at: Probe) -> None:
     at.compare_gradients(gradients, "in float32", dtype=np.float32)
 
 
-@holds("the layout of the gradient that flows in does not matter")
+@holds("the layout of the gradient flowing in does not matter")
 def _(at: Probe) -> None:
     """Pass it through a transpose, a flip and a sum: transposed, reversed, repeated."""
     turned = at.call(*at.leaves).T
     gradients = grad(turned, at.leaves, gradient=np.array(at.u.T, order="C"))
-    at.compare_gradients(gradients, "of what flows in transposed")
+    at.compare_gradients(gradients, "for a transposed gradient flowing in")
     flipped = flip(at.call(*at.leaves))
     gradients = grad(flipped, at.leaves, gradient=np.flip(at.u).copy())
-    at.compare_gradients(gradients, "of what flows in reversed")
+    at.compare_gradients(gradients, "for a reversed gradient flowing in")
     ones = Probe(at.call, np.ones(at.y.shape))
     spread = grad(at.call(*ones.leaves).sum(), ones.leaves)
-    ones.compare_gradients(spread, "of what flows in repeated")
+    ones.compare_gradients(spread, "for a repeated gradient flowing in")
 
 
-@holds("a gradient does not depend on what else wants one")
+@holds("a gradient does not depend on which others are computed")
 def _(at: Probe) -> None:
     for i, label in enumerate(at.call.labels):
         inputs: list[Any] = list(at.call.inputs)
         inputs[i] = at.leaves[i]
         (alone,) = grad(at.call(*inputs), at.leaves[i], gradient=at.u)
         if not np.array_equal(alone, at.gradients[i], equal_nan=True):
-            raise PropertyError(f"the gradient for {label} differs when only it is wanted", label)
+            raise PropertyError(
+                f"the gradient for {label} differs when it is the only one computed", label
+            )
     recorded = grad(at.call(*at.leaves), at.leaves, gradient=at.u, create_graph=True)
     at.compare_gradients([g._array for g in recorded], "with a graph of its own")
 
@@ -217,7 +219,7 @@ def _(at: Probe) -> None:
     at.compare_gradients(summed, "summed over its copies")
 
 
-@holds("the gradient of what is linear is the adjoint")
+@holds("the gradient of a linear op is its adjoint")
 def _(at: Probe) -> None:
     """Check ⟨u, f(x) − f(0)⟩ = ⟨∂(u), x⟩ if the rule implies that the op is affine in x.
 
@@ -251,7 +253,7 @@ def _check_adjoint(at: Probe, places: tuple[int, ...]) -> None:
         )
 
 
-@holds("a rule is linear in the gradient that flows in")
+@holds("a rule is linear in the gradient flowing in")
 def _(at: Probe) -> None:
     """Check ∂(0) = 0, ∂(s·u) = s·∂(u) for s tiny and huge, and ∂(a) + ∂(b) = ∂(a + b)."""
 
@@ -262,15 +264,18 @@ def _(at: Probe) -> None:
         if gradient.any():  # NaN counts as nonzero
             index = tuple(int(k) for k in np.argwhere(gradient)[0])
             raise PropertyError(
-                f"the gradient for {label} is {gradient[index]:.17g} at {index} where 0 flows in",
+                f"the gradient for {label} is {gradient[index]:.17g} at {index} for a "
+                "zero gradient flowing in",
                 label,
             )
     for scale in SCALES:
         scaled = [gradient / scale for gradient in pulled(scale * at.u)]
-        at.compare_gradients(scaled, f"of what flows in {scale:.0e} times, divided by it")
+        at.compare_gradients(scaled, f"for a gradient flowing in times {scale:.0e}, divided by it")
     part = at.u * np.random.default_rng(0).choice([0.0, 0.25, 1.0], at.u.shape)
     pairs = zip(pulled(part), pulled(at.u - part), strict=True)
-    at.compare_gradients([a + b for a, b in pairs], "of two parts of what flows in, added")
+    at.compare_gradients(
+        [a + b for a, b in pairs], "for two parts of the gradient flowing in, added"
+    )
 
 
 @holds("the same Tensor may be given twice")

@@ -141,7 +141,7 @@ def _in_jacobian(made: Functional, points: list[Array], i: int, options: CheckOp
     if got.shape[0] != got.shape[1]:
         return ""
     if np.allclose(got, np.diag(np.diag(reference)), 1e-6, 1e-9):
-        return "only the diagonal of the Jacobian: what outputs owe to other inputs is lost"
+        return "only the diagonal of the Jacobian: the dependence on other inputs is missing"
     if np.allclose(got, reference.T, 1e-6, 1e-9):
         return "the Jacobian transposed"
     return ""

@@ -97,7 +97,7 @@ def mismatch(
     order = fault.order if fault else worst.order
     line, shown = reproduction(fault.call if fault else f, function, shown, order, options)
     lines = [
-        f"the {_ordinal(worst.order)} for {_named(worst.label)} is not what the values of f say",
+        f"the {_ordinal(worst.order)} for {_named(worst.label)} does not match the values of f",
         *_rows(_found(worst, pattern, [made.label for made in failed if made is not worst])),
         *(_blamed(fault) if fault else _innocent()),
         *_rows([("see again", line)]),
@@ -193,8 +193,8 @@ def _equation(number: str) -> str:
 
 def _innocent() -> list[str]:
     return [
-        "each op on the way is right by itself: f depends on its inputs past the graph (detach(), "
-        "data, no_grad()), or a derivative is lost between the ops"
+        "each op on the way is correct by itself: f depends on its inputs outside the graph "
+        "(detach(), data, no_grad()), or a derivative is lost between the ops"
     ]
 
 

@@ -21,7 +21,7 @@ FORWARD: Properties = {}
 holds_first, holds = lister(FIRST_OF_FORWARD), lister(FORWARD)
 
 
-@holds_first("nothing that is given is written to")
+@holds_first("the forward does not write to its arguments")
 def _(at: Probe) -> None:
     given = at.call.arrays([x.copy() for x in at.call.inputs])
     before = {name: value.copy() for name, value in given.items()}
@@ -33,7 +33,7 @@ def _(at: Probe) -> None:
             raise PropertyError(f"{name} was written to", name)
 
 
-@holds_first("the forward depends on its arguments alone")
+@holds_first("the forward depends only on its arguments")
 def _(at: Probe) -> None:
     inputs = at.call.inputs
     for given, other in ((inputs, moved(inputs)), (moved(inputs), inputs)):
@@ -50,7 +50,7 @@ def _results(at: Probe, given: Sequence[Array]) -> list[Array]:
     return [np.array(at.call(*[x.copy() for x in given]))]
 
 
-@holds_first("every array of floats that the result depends on has a derivative")
+@holds_first("every float input of the result has a derivative")
 def _(at: Probe) -> None:
     for name, value in at.call.arrays(at.call.inputs).items():
         if not at.every or name in at.call.labels or value.dtype.kind != "f":
@@ -88,7 +88,7 @@ def _(at: Probe) -> None:
     if not isinstance(raw, np.ndarray | np.generic):
         raise PropertyError(f"given arrays, it returns {type(raw).__name__}")
     if not np.array_equal(raw, at.y._array, equal_nan=True):
-        raise PropertyError("arrays in give other values than Tensors in")
+        raise PropertyError("arrays give another result than Tensors")
 
 
 @holds("the complex forward continues the real one")

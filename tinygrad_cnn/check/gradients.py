@@ -101,12 +101,12 @@ def check_gradients(
     True
     >>> tg.check.check_gradients(lambda x: x * x.detach(), x)
     Traceback (most recent call last):
-    tinygrad_cnn.check.errors.GradientMismatch: the gradient for input 0 (x) is not what ...
+    tinygrad_cnn.check.errors.GradientMismatch: the gradient for input 0 (x) does not match ...
       entry      (0, 1)
       backward   1.53957
       values     3.07915  (complex step, tolerance 3.2e-12)
       wrong      2 of 2 entries: factor 1/2
-    each op on the way is right by itself: f depends on its inputs past the graph ...
+    each op on the way is correct by itself: f depends on its inputs outside the graph ...
     """
     check_options(f, order, method, rtol, atol, seed, entries)
     labels = labels_of(f, len(arrays), names)

@@ -132,8 +132,8 @@ def checked_value(f: Function, inputs: Sequence[Array], labels: Sequence[str]) -
     if again.shape != value.shape or not np.allclose(again, value, rtol=1e-9, atol=1e-9 * scale):
         came = "other shapes" if again.shape != value.shape else _first_difference(value, again)
         raise ValueError(
-            f"check_gradients: two calls of f with the same inputs gave {came}; what it draws at "
-            "random must be drawn outside, what it remembers kept out"
+            f"check_gradients: two calls of f with the same inputs gave {came}; draw random "
+            "numbers outside of f, and keep no state in it"
         )
     return value
 
@@ -149,7 +149,7 @@ def refuse_unbounded(
             index = tuple(int(k) for k in np.argwhere(~np.isfinite(terms))[0])
             raise ValueError(
                 f"check_gradients: the derivative of order {order - 1} for {label} is not finite "
-                f"at {index}, so that none of order {order} can be checked; give another place"
+                f"at {index}, so that none of order {order} can be checked; try another point"
             )
 
 

@@ -21,10 +21,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="check every op of tinygrad_cnn, and those that tests and conftest files declare",
     )
     group.addoption(
-        "--check-ops-examples", type=int, metavar="N", help="how many calls of each op to try (50)"
+        "--check-ops-examples", type=int, metavar="N", help="number of calls of each op to try (50)"
     )
     group.addoption(
-        "--check-ops-seed", type=int, default=0, metavar="N", help="what calls are drawn from (0)"
+        "--check-ops-seed", type=int, default=0, metavar="N", help="seed of the calls (0)"
     )
 
 

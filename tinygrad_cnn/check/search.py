@@ -28,15 +28,15 @@ from tinygrad_cnn.check.report import InputReport
 from tinygrad_cnn.core.pullback import WRITES
 
 PROPERTIES: Properties = FIRST_OF_FORWARD | FIRST_OF_RULES | FORWARD | BACKWARD | FORMULAS | LARGE
-RUNS = "it takes what its inputs strategy draws"
-BACKWARD_RUNS = "backward gives a gradient for each input, each time"
+RUNS = "every drawn call succeeds"
+BACKWARD_RUNS = "backward returns a gradient for each input"
 DERIVATIVES = "backward is the derivative of the forward"
 REFERENCE = "the forward agrees with its reference"
 FLOAT32 = "float32 agrees with float64"
 COMPARED = "some entries of each derivative can be compared"
 SIGNS = {
-    f"the forward {WRITES}": "nothing that is given is written to",
-    WRITES: "no rule writes to what it is given",
+    f"the forward {WRITES}": "the forward does not write to its arguments",
+    WRITES: "no rule writes to its arguments",
 }
 """The broken property, by the message of `Op` about writing, which may appear anywhere."""
 SHRINKING = 1.0
