@@ -52,7 +52,7 @@ def trained(page):
 
 
 def taught(page):
-    expect(page.get_by_text("The model takes it for")).to_be_visible()
+    expect(page.get_by_text("The model predicts")).to_be_visible()
     expect(page.locator(".outcome")).to_contain_text("points")
 
 

@@ -37,7 +37,7 @@ def test_a_hostile_name_is_text_wherever_it_stands(browser, studio):
             box.check()
         expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
         unharmed(page)
-        page.get_by_role("button", name="Show the Python").click()
+        page.get_by_role("button", name="Show Python").click()
         expect(page.get_by_role("dialog", name=f"Python of {HOSTILE}")).to_contain_text("import")
         unharmed(page)
         page.keyboard.press("Escape")

@@ -193,7 +193,7 @@ def test_backward_from_the_loss_to_a_weight_and_through_the_graph(browser, studi
         page.get_by_role("link", name="Backward").click()
         page.get_by_role("radio", name="7").check()
         expect(page.get_by_role("heading", name="The gradient, layer by layer")).to_be_visible()
-        expect(page.locator(".loss")).to_contain_text("this is a 7")
+        expect(page.locator(".loss")).to_contain_text("true digit 7")
         loss = page.locator(".loss .value").inner_text()
         assert figure(loss) > 0
         page.get_by_label("Parameter", exact=True).select_option("conv2.weight")

@@ -29,12 +29,12 @@ def test_from_the_first_training_to_a_promoted_lesson_and_back(browser, tmp_path
 
 def watch_the_first_training(page):
     """Draw while the first model learns: it answers as soon as it can, and nothing moves."""
-    expect(page.get_by_role("heading", name="It is learning right now")).to_be_visible()
+    expect(page.get_by_role("heading", name="Training the first network")).to_be_visible()
     expect(page.locator("#training")).to_have_text("Training, epoch 1 of 4")
     draw(page, 3)
     expect(page.get_by_text(re.compile(r"Epoch 1 of 4, batch \d+ of \d+, loss \d"))).to_be_visible()
     expect(page.get_by_role("row", name=re.compile(r"Epoch 1 \d\d\.\d %"))).to_be_visible()
-    page.get_by_text("Draw meanwhile").wait_for(state="detached", timeout=1000 * LEARNING)
+    page.get_by_text("You can already draw").wait_for(state="detached", timeout=1000 * LEARNING)
     expect(verdict(page)).to_have_text("3")
     bars = page.get_by_role("list", name="Probabilities").get_by_role("listitem")
     shares = [figure(text[1:]) for text in bars.all_inner_texts()]
@@ -61,16 +61,16 @@ def teach(page, digit, label, moved):
     expect(said_of(page, digit, moved)).to_have_text(str(digit))
     page.get_by_role("link", name="Wrong? Teach it").click()
     expect(page.get_by_role("heading", name="Which digit is it?")).to_be_visible()
-    expect(page.get_by_text(f"The model takes it for a {digit} (")).to_be_visible()
+    expect(page.get_by_text(f"The model predicts {digit} (")).to_be_visible()
     page.get_by_role("radio", name=label, exact=True).check()
     expect(page.get_by_role("heading", name=f"It is a {label}")).to_be_visible()
-    right = "right" if label == str(digit) else "wrong"
-    expect(page.get_by_text(f"and is {right}.")).to_be_visible()
+    right = "correctly" if label == str(digit) else "wrongly"
+    expect(page.get_by_text(f", {right}.")).to_be_visible()
 
 
 def learn(page):
     """Fine-tune on the drawings alone, see before and after, and return the new model's name."""
-    expect(page.get_by_text("4 drawings to learn, 1 held back to measure with.")).to_be_visible()
+    expect(page.get_by_text("4 drawings to learn, 1 held out for validation.")).to_be_visible()
     form = page.get_by_role("form", name="Fine-tune")
     for field, value in {"Replayed digits": 0, "Epochs": 20, "Learning rate": 0.02}.items():
         form.get_by_label(field).fill(str(value))
@@ -78,7 +78,7 @@ def learn(page):
     outcome = page.locator(".outcome")
     expect(outcome.get_by_role("status")).to_have_text("Done")
     rows = outcome.get_by_role("row")
-    expect(rows.nth(2)).to_contain_text("Held-back drawings (1)")
+    expect(rows.nth(2)).to_contain_text("Held-out drawings (1)")
     before, after, change = map(figure, rows.nth(1).get_by_role("cell").all_inner_texts())
     assert before > 90 > after
     assert change == pytest.approx(after - before, abs=0.11)
@@ -88,17 +88,17 @@ def learn(page):
 def insist(page, name):
     """Promote a model that is worse: once not, once all the same."""
     promote = page.get_by_role("button", name="Promote", exact=True)
-    question = page.get_by_role("dialog", name=f"{name} is worse")
+    question = page.get_by_role("dialog", name=f"{name} is less accurate")
     promote.click()
-    expect(question).to_contain_text(re.compile(r"it tells \d+\.\d\d % right"))
-    question.get_by_role("button", name="Keep the promoted one").click()
+    expect(question).to_contain_text(re.compile(r"its accuracy is \d+\.\d\d %"))
+    question.get_by_role("button", name="Keep the promoted model").click()
     expect(question).to_have_count(0)
     assert promoted(page) != name
     go(page, "Teach")
     expect(page.locator(".outcome").get_by_role("status")).to_have_text("Done")
     promote.click()
-    question.get_by_role("button", name="Promote all the same").click()
-    expect(page.get_by_text(f"{name} answers now.")).to_be_visible()
+    question.get_by_role("button", name="Promote anyway").click()
+    expect(page.get_by_text(f"{name} is promoted.")).to_be_visible()
     expect(page.get_by_role("button", name="Promoted")).to_be_disabled()
 
 
@@ -114,4 +114,4 @@ def roll_back(page):
     go(page, "Models")
     page.get_by_role("button", name="Roll back").click()
     page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
-    expect(page.get_by_text(re.compile("answers again.$"))).to_be_visible()
+    expect(page.get_by_text(re.compile("is promoted again.$"))).to_be_visible()

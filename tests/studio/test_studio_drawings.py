@@ -143,7 +143,7 @@ def test_only_so_many_drawings_are_kept(
     for _ in range(2):
         add(client)
     answer = client.post("/api/drawings", content=seven())
-    assert problem(answer, 409, "conflict") == "2 drawings are kept already: delete some"
+    assert problem(answer, 409, "conflict") == "2 drawings are stored, the maximum: delete some"
 
 
 # --- listed, changed and deleted -----------------------------------------------------------------

@@ -133,7 +133,7 @@ def test_with_no_labeled_drawing_there_is_nothing_to_learn(
 ) -> None:
     store, _ = studio
     draw(store, 3, label=False)
-    with pytest.raises(ConflictError, match="no labeled drawing to learn"):
+    with pytest.raises(ConflictError, match="no labeled drawing to fine-tune on"):
         teach(store)
 
 

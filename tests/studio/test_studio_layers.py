@@ -149,7 +149,7 @@ def test_a_picture_of_another_shape_is_refused():
 def test_numbers_that_are_not_finite_are_refused_by_the_layers_name(huge):
     run = built("lenet5")
     run.model.conv2.weight.data[0, 0] = huge
-    with pytest.raises(ExplainError, match="conv2 gives numbers that are not finite"):
+    with pytest.raises(ExplainError, match="output of conv2 has NaN or infinite numbers"):
         explain_layers(run, np.full((28, 28), 255, np.uint8))
 
 

@@ -144,7 +144,7 @@ def test_who_finds_no_place_to_wait_is_refused_and_who_waits_gets_in() -> None:
 
 def test_waiting_ends_and_an_error_inside_leaves_the_gate_open() -> None:
     gate = Gate(running=1, waiting=1, seconds=0.01)
-    with gate, pytest.raises(Problem, match="too many costly requests"), gate:
+    with gate, pytest.raises(Problem, match="too many expensive requests"), gate:
         pass
     with pytest.raises(ZeroDivisionError), gate:
         raise ZeroDivisionError

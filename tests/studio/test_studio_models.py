@@ -169,7 +169,7 @@ def test_a_model_is_compared_on_the_test_digits_and_the_drawings_held_back(
         probabilities = model_files.read(knowing(share)).probabilities(shown)
         assert told[key] == np.mean(probabilities.argmax(axis=1) == labels)
     assert told["before"] > told["after"]
-    assert told["detail"].startswith("model 3: of 2080 images")
+    assert told["detail"].startswith("model 3: on 2080 images")
 
 
 def test_a_worse_model_is_promoted_if_one_insists(
@@ -253,7 +253,7 @@ def test_the_promoted_model_is_not_deleted(client: TestClient, three: list[int])
 
 def test_nothing_is_rolled_back_to_where_nothing_was(client: TestClient, three: list[int]) -> None:
     told = problem(client.post("/api/models/roll-back"), 409, "conflict")
-    assert told["detail"] == "there is no earlier promoted model to roll back to"
+    assert told["detail"] == "there is no previously promoted model to roll back to"
     assert promoted(client) == three[0]
 
 
@@ -357,7 +357,7 @@ def test_there_may_be_only_so_many_models(
 ) -> None:
     monkeypatch.setattr("tinygrad_cnn.studio.api.models.MOST_MODELS", 3)
     told = problem(client.post("/api/models", content=file_of()), 409, "conflict")
-    assert told["detail"] == "there are 3 models already: delete some"
+    assert told["detail"] == "there are 3 models, the maximum: delete some"
 
 
 def test_the_settings_and_the_script_come_as_files(client: TestClient, three: list[int]) -> None:

@@ -46,7 +46,7 @@ def client() -> TestClient:
         ("missing", "not-found", "there is no model 7"),
         ("refused", "conflict", "it is promoted"),
         ("http", "bad-request", "GET /http: no"),
-        ("mistake", "internal", "RuntimeError: the server's log tells more"),
+        ("mistake", "internal", "RuntimeError: see the server's log"),
     ],
 )
 def test_every_error_is_told_as_a_problem(what: str, name: str, detail: str) -> None:

@@ -90,7 +90,7 @@ def test_a_run_is_queued_with_all_that_was_chosen_for_it(client: TestClient) -> 
         ({"epochs": 10**9}, "less than or equal to 200"),
         ({"epochs": 2.5}, "valid integer"),
         ({"seed": 2**63}, "less than or equal to"),
-        ({"name": " "}, "expected something to be called by"),
+        ({"name": " "}, "expected a name"),
         ({"name": "a\nb"}, "a control character"),
         ({"name": "x" * 1000}, "has 1000 characters, expected at most"),
         ({"path": "/etc/passwd"}, "Extra inputs"),
@@ -154,7 +154,7 @@ def test_teaching_takes_the_promoted_model_and_the_drawings_there_are(client: Te
 def test_teaching_nothing_is_refused(client: TestClient) -> None:
     response = client.post("/api/runs/fine-tune", json={})
     assert response.status_code == 409
-    assert "no labeled drawing to learn" in response.json()["detail"]
+    assert "no labeled drawing to fine-tune on" in response.json()["detail"]
     assert client.post("/api/runs/fine-tune", json={"model": 9}).status_code == 404
     assert client.post("/api/runs/fine-tune", json={"replay": -1}).status_code == 422
 

@@ -151,7 +151,7 @@ def test_a_closed_store_leaves_one_file(store: Store, path: Path) -> None:
 @example(name="'; DROP TABLE drawings; --")
 def test_a_name_is_kept_as_it_is(name: str) -> None:
     if not name.strip():
-        with pytest.raises(ValueError, match="expected something to be called by"):
+        with pytest.raises(ValueError, match="expected a name"):
             checked_name(name)
         return
     with TemporaryDirectory() as folder, opened(Path(folder, "studio.db")) as store:

@@ -167,7 +167,7 @@ def test_a_process_that_dies_without_ending_an_epoch_is_not_started_for_ever(
         until(lambda: supervisor.worker is None)
     run = run_of(store, run_id)
     assert (run.state, run.attempts) == ("failed", ATTEMPTS)
-    assert run.error.startswith(f"the training's process ended {ATTEMPTS} times before it had")
+    assert run.error.startswith(f"the run's process ended {ATTEMPTS} times before it had")
     assert points_of(store, run_id)[-1].payload["state"] == "failed"
 
 

@@ -38,7 +38,9 @@ def main(folder: Path) -> None:
             page.screenshot(path=folder / f"studio-{name}.png", full_page=whole)
 
         with visiting(browser, studio) as page:
-            page.get_by_text("It answers while you draw.").wait_for(timeout=1000 * LEARNING)
+            page.get_by_text("The prediction appears while you draw.").wait_for(
+                timeout=1000 * LEARNING
+            )
             show_drawing(page)
             shoot(page, "draw")
             given = page.evaluate("new URLSearchParams(location.hash.split('?')[1]).get('input')")

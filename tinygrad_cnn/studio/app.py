@@ -23,10 +23,10 @@ from tinygrad_cnn.studio.training.supervisor import Supervisor
 __all__ = ["create_app"]
 
 STATIC = "tinygrad_cnn.studio", "tinygrad_cnn.support"  # packages with files to serve
-DESCRIPTION = """Draw a digit, watch the network see it, teach it.
+DESCRIPTION = """Draw a digit, see how a network classifies it, and teach it.
 
-An input is 28×28 bytes in base64, light ink on black, row by row. Where a model can be named, none
-means the promoted one. Errors are problem documents (RFC 9457).
+An input is 28×28 bytes in base64, light ink on black, row by row. Without a model
+id, the promoted model is used. Errors are problem documents (RFC 9457).
 """
 
 

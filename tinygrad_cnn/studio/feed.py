@@ -179,7 +179,7 @@ class Feed:
             try:
                 self._publish(await run_sync(self._look))
             except Exception:  # such as a full disk; it may pass, so the listeners stay
-                log.exception("the database could not be looked at")
+                log.exception("the database could not be read")
             await asyncio.sleep(LOOK_SECONDS)
         self._task = None
 

@@ -48,9 +48,11 @@ class StaticFiles:
         """Answer a request."""
         name = self.names.get(scope["path"])
         if name is None:
-            raise HTTPException(404, "there is no such address")
+            raise HTTPException(404, "no such address")
         if scope["method"] not in ("GET", "HEAD"):
-            raise HTTPException(405, "a file can only be read", headers={"Allow": "GET, HEAD"})
+            raise HTTPException(
+                405, "a file can only be read: use GET or HEAD", headers={"Allow": "GET, HEAD"}
+            )
         response = await self.files.get_response(name, scope)
         response.headers["Cache-Control"] = "no-cache"  # the browser revalidates each time
         if response.status_code == 200:

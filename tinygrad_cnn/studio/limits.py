@@ -80,7 +80,7 @@ class RateLimit:
             if seconds > 0:
                 problem = Problem(
                     "too-many",
-                    f"{buckets.rate:g} requests a second are answered; wait {seconds:.2g} s",
+                    f"{buckets.rate:g} requests per second are allowed; wait {seconds:.2g} s",
                     headers={"Retry-After": str(math.ceil(seconds))},
                 )
                 await problem.response()(scope, receive, send)
@@ -103,7 +103,7 @@ class BodyLimit:
             if message["type"] == "http.response.start" and message["status"] == 413:
                 replaced = Headers(raw=message["headers"]).get("content-type") != MEDIA_TYPE
                 if replaced:
-                    problem = Problem("too-large", "the body has more bytes than are taken here")
+                    problem = Problem("too-large", "the body is larger than allowed here")
                     await problem.response()(scope, receive, send)
             if not replaced:
                 await send(message)

@@ -96,7 +96,7 @@ def read(contents: bytes) -> TrainedModel:
     settings = _checked_settings(text)
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise UnusableModelError(f"the weights {name} are not all finite")
+            raise UnusableModelError(f"the weights {name} have NaN or infinite numbers")
     try:
         model = build(
             settings.model.name,
@@ -140,7 +140,7 @@ def _arrays_and_settings(contents: bytes) -> tuple[dict[str, NDArray[Any]], str]
     text = metadata.get(KEY)
     if text is None:
         raise UnusableModelError(
-            "the file's header holds no settings: expected a model downloaded from a studio"
+            "the file's header has no settings; expected a model downloaded from a studio"
         )
     if len(text) > SETTINGS_CHARACTERS:
         raise UnusableModelError(
@@ -160,7 +160,7 @@ def _checked_settings(text: str) -> RunSettings:
     except UnusableModelError:
         raise
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise UnusableModelError(f"the settings are not as expected: {error}") from error
+        raise UnusableModelError(f"the settings are invalid: {error}") from error
     return settings
 
 
@@ -214,4 +214,6 @@ def _try_out(run: TrainedModel) -> None:
     images[0], images[1] = 0, 255
     with np.errstate(all="ignore"):
         if not np.isfinite(run.probabilities(images)).all():
-            raise UnusableModelError("the model gives no finite numbers: are its weights damaged?")
+            raise UnusableModelError(
+                "the model returns NaN or infinite numbers: are its weights damaged?"
+            )

@@ -143,7 +143,7 @@ class Predictor:
 def _no_model(newest_first: Sequence[StoredRun]) -> Problem:
     """Return the problem "no-model", with the run that will give a model, if any."""
     run = next((run for run in reversed(newest_first) if run.state not in runs.ENDED), None)
-    hint = "start a training" if run is None else f"run {run.id} will give one"
+    hint = "start a training" if run is None else f"wait for run {run.id}"
     return Problem(
         "no-model", f"no model is trained yet: {hint}", run_id=None if run is None else run.id
     )

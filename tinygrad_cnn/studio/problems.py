@@ -23,20 +23,20 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "bad-request": (400, "The request cannot be understood"),
     "no-token": (401, "A token is needed"),
     "foreign": (403, "The request comes from another site"),
-    "not-found": (404, "There is no such thing"),
-    "method": (405, "The address does not take this method"),
+    "not-found": (404, "Not found"),
+    "method": (405, "The address does not support this method"),
     "slow": (408, "The request took too long to arrive"),
-    "conflict": (409, "This cannot be done now"),
+    "conflict": (409, "Not possible in the current state"),
     "no-model": (409, "No model is trained yet"),
-    "worse": (409, "The model is worse than the promoted one"),
+    "worse": (409, "The model is less accurate than the promoted one"),
     "too-large": (413, "The request is too large"),
-    "host": (421, "The server is not called so"),
-    "invalid": (422, "The request is not as expected"),
-    "not-a-picture": (422, "The body is no picture"),
-    "blank": (422, "The picture shows nothing"),
-    "bad-weights": (422, "The file is no model that fits"),
+    "host": (421, "Unknown host name"),
+    "invalid": (422, "The request is invalid"),
+    "not-a-picture": (422, "The body is not a picture"),
+    "blank": (422, "The picture is blank"),
+    "bad-weights": (422, "The file is not a suitable model"),
     "too-many": (429, "Too many requests"),
-    "internal": (500, "The server made a mistake"),
+    "internal": (500, "Internal server error"),
     "no-graphviz": (501, "Graphviz is not installed"),
     "busy": (503, "The server is busy"),
 }
@@ -165,7 +165,7 @@ async def _of_refused(request: Request, error: Exception) -> Response:
 
 
 async def _of_mistake(request: Request, error: Exception) -> Response:
-    detail = f"{type(error).__name__}: the server's log tells more"
+    detail = f"{type(error).__name__}: see the server's log"
     return Problem("internal", detail).response()
 
 

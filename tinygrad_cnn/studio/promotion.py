@@ -30,8 +30,8 @@ class WorseModelError(Exception):  # describes the model
 
     def __init__(self, before: float, after: float, count: int) -> None:
         super().__init__(
-            f"of {count} images that neither has learned it tells {after:.2%}, the promoted model "
-            f"{before:.2%}: insist if you want it nevertheless"
+            f"on {count} images that neither model was trained on, its accuracy is {after:.2%}, "
+            f"that of the promoted model {before:.2%}: pass insist to promote it anyway"
         )
         self.before = before
         self.after = after
@@ -88,7 +88,7 @@ def common_set(drawn: Sequence[StoredDrawing]) -> Dataset:
         np.concatenate([test.images, images]),
         np.concatenate([test.labels, labels]),
         test.classes,
-        "the digits to test with and the drawings held back",
+        "the test digits and the held-out drawings",
     )
 
 

@@ -92,7 +92,7 @@ def report(model: Module, settings: RunSettings, test: Dataset) -> ModelReport:
     finite = np.isfinite(logits).all(axis=1)
     if not finite.all() or not np.isfinite(evaluation.loss):
         raise ValueError(
-            f"the model gives numbers that are not finite for {np.sum(~finite)} of "
+            f"the model returns NaN or infinite numbers for {np.sum(~finite)} of "
             f"{len(test)} images of {test.name}"
         )
     with tg.no_grad():

@@ -12,9 +12,9 @@ from tinygrad_cnn.train import RunSettings
 __all__ = ["script"]
 
 TRAINING = '''\
-"""Trains a model as the studio of tinygrad_cnn {version} has trained it.
+"""Trains a model as the studio of tinygrad_cnn {version} trained it.
 
-With the versions of then it learns the same weights, bit by bit.
+With the same versions of the packages, the weights are bit-identical.
 """
 
 import tinygrad_cnn as tg
@@ -28,7 +28,7 @@ from tinygrad_cnn.train import (
 )
 
 NAME = {name}
-ACCURACY = {accuracy}  # that the studio has measured
+ACCURACY = {accuracy}  # measured by the studio
 
 model = ModelSettings(name={model}, options={options})
 training = TrainingSettings(
@@ -50,10 +50,10 @@ print(f"The weights are in {{folder.weights}}")
 '''
 
 TAUGHT = '''\
-"""Uses a model that the studio of tinygrad_cnn {version} has taught somebody's drawings.
+"""Uses a model that the studio of tinygrad_cnn {version} has fine-tuned on drawings.
 
-Those are not here: what it has learned of them is in the file that the studio gives. Its path is to
-be the argument.
+The drawings are not included; the fine-tuned weights are in the file that the studio offers for
+download. Pass its path as the argument.
 """
 
 import sys
@@ -66,7 +66,7 @@ from tinygrad_cnn.data import DataLoader, Normalize
 from tinygrad_cnn.train import evaluate
 
 NAME = {name}
-ACCURACY = {accuracy}  # that the studio has measured
+ACCURACY = {accuracy}  # measured by the studio
 
 model = tg.nn.build(
     {model},

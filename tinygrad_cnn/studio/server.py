@@ -97,7 +97,7 @@ class _Server(uvicorn.Server):
 
 
 def _greet(settings: StudioSettings, open_browser: bool) -> None:
-    print(f"tinygrad_cnn studio: {address(settings)}  (Ctrl+C ends it)", flush=True)
+    print(f"tinygrad_cnn studio: {address(settings)}  (Ctrl+C stops it)", flush=True)
     if open_browser:
         webbrowser.open(address(settings))
 

@@ -71,7 +71,7 @@ class Gate:
 
 def _busy() -> Problem:
     return Problem(
-        "busy", "too many costly requests at once; try again", headers={"Retry-After": "1"}
+        "busy", "too many expensive requests at once; try again", headers={"Retry-After": "1"}
     )
 
 

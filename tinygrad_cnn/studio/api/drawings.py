@@ -29,11 +29,11 @@ SIDE = 280
 
 router = APIRouter(prefix="/api/drawings", tags=["drawings"])
 
-Label = Annotated[int, Field(description="the digit that it is", ge=0, le=9)]
+Label = Annotated[int, Field(description="the true digit", ge=0, le=9)]
 
 
 class DrawingAnswer(BaseModel):
-    """A drawing. One that is `held_back` is measured with, and never learned."""
+    """A drawing. If `held_back`, it is used for validation, never for training."""
 
     id: int
     name: str
@@ -44,14 +44,14 @@ class DrawingAnswer(BaseModel):
 
 
 class DrawingList(BaseModel):
-    """Some of the drawings that were asked for, the newest first, and how many there are."""
+    """A page of the requested drawings, newest first, and their total number."""
 
     total: int
     drawings: list[DrawingAnswer]
 
 
 class DrawingChanges(BaseModel):
-    """What a drawing is, null for unknown, and what it is to be called; or one of them."""
+    """A new label, null for unknown, and a new name of a drawing; or one of them."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,7 +72,7 @@ async def add(
     label: Annotated[Label | None, Query()] = None,
     name: Annotated[Name, Query()] = "Drawing",
 ) -> DrawingAnswer:
-    """Keep a drawing, and the input that a model is given of it."""
+    """Store a drawing, and the network input made from it."""
     contents = await request.body()
     return await run_sync(_add, services, contents, label, name)
 
@@ -84,7 +84,7 @@ def some(
     offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
 ) -> DrawingList:
-    """List drawings: all, or only those with a label or without."""
+    """List drawings: all, or only those with or without a label."""
     with services.store.reading() as session:
         found = drawings.all(session, offset=offset, limit=limit, labeled=labeled)
         total = drawings.count(session, labeled=labeled)
@@ -93,7 +93,7 @@ def some(
 
 @router.get("/{id}", responses=documented("not-found", "invalid"))
 def one(id: Id, services: UsesServices) -> DrawingAnswer:
-    """Give a drawing."""
+    """Return a drawing."""
     with services.store.reading() as session:
         return _answer(drawings.get(session, id))
 
@@ -104,14 +104,14 @@ def one(id: Id, services: UsesServices) -> DrawingAnswer:
     responses={200: {"content": {"image/png": {}}}, **documented("not-found", "invalid")},
 )
 def picture(id: Id, services: UsesServices) -> Response:
-    """Give the picture that was drawn, in gray."""
+    """Return the drawn picture, in gray."""
     with services.store.reading() as session:
         return Response(drawings.get(session, id).picture, media_type="image/png")
 
 
 @router.patch("/{id}", responses=documented("not-found", "invalid"))
 def change(id: Id, changes: DrawingChanges, services: UsesServices) -> DrawingAnswer:
-    """Say what a drawing is, or call it otherwise; what is not named stays."""
+    """Change the label or the name of a drawing; a field left out stays as it is."""
     with services.store.session() as session:
         drawing = drawings.get(session, id)
         if "label" in changes.model_fields_set:
@@ -135,7 +135,9 @@ def _add(services: Services, contents: bytes, label: int | None, name: str) -> D
     kept = pictures.png(image)
     with services.store.session() as session:
         if drawings.count(session) >= MOST_DRAWINGS:
-            raise Problem("conflict", f"{MOST_DRAWINGS} drawings are kept already: delete some")
+            raise Problem(
+                "conflict", f"{MOST_DRAWINGS} drawings are stored, the maximum: delete some"
+            )
         drawing = drawings.add(
             session, name=name, picture=kept, input=pixels.tobytes(), label=label
         )

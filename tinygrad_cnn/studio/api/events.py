@@ -35,7 +35,7 @@ async def events(
     after: Annotated[int | None, Query(ge=0, le=LARGEST_ID)] = None,
     last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST_ID)] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Tell of points, epochs, states, restarts, kernels, models and drawings, as they come.
+    """Stream points, epochs, states, restarts, kernels, models and drawings as events.
 
     The events are `point`, `epoch`, `state` and `restarted`, which have ids, and `snapshot`,
     `models` and `drawings`, which have none. With the id of the last one that is known, in the

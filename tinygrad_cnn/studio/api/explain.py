@@ -29,13 +29,13 @@ __all__ = ["router"]
 REFUSALS = ("not-found", "no-model", "too-large", "invalid")
 router = APIRouter(prefix="/api/explain", tags=["explain"], responses=documented(*REFUSALS))
 
-Label = Annotated[int, Field(description="the digit that it is", ge=0, le=999)]
+Label = Annotated[int, Field(description="the true digit", ge=0, le=999)]
 Name = Annotated[str, Field(max_length=200)]
 Place = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class PictureRequest(BaseModel):
-    """A picture and the model that is asked about it."""
+    """A picture, and the model to explain."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,7 +52,7 @@ class CellRequest(PictureRequest):
 
 
 class LabelRequest(PictureRequest):
-    """What the picture shows."""
+    """The true digit of the picture."""
 
     label: Label
 
@@ -66,14 +66,14 @@ class WeightRequest(LabelRequest):
 
 @router.post("/layers")
 def layers(asked: PictureRequest, services: UsesServices) -> ForwardAnswer:
-    """Tell what every layer makes of a picture: maps, kernels and equations."""
+    """Return the output of every layer for a picture: maps, kernels and equations."""
     with _explaining(services, asked.model) as run:
         return explain_layers(run, decode_input(asked.input), asked.temperature)
 
 
 @router.post("/cell")
 def cell(asked: CellRequest, services: UsesServices) -> Cell:
-    """Tell how one cell comes about, number by number, and what it sees of the picture."""
+    """Return the computation of one cell, number by number, and its receptive field."""
     with _explaining(services, asked.model) as run:
         return explain_cell(
             run, decode_input(asked.input), asked.layer, asked.cell, asked.temperature
@@ -82,14 +82,14 @@ def cell(asked: CellRequest, services: UsesServices) -> Cell:
 
 @router.post("/backward")
 def backward(asked: LabelRequest, services: UsesServices) -> Backward:
-    """Tell how the loss flows back: the gradients of layers, parameters and pixels."""
+    """Return the gradients of the loss: of layers, parameters and pixels."""
     with _explaining(services, asked.model) as run:
         return explain_backward(run, decode_input(asked.input), asked.label, asked.temperature)
 
 
 @router.post("/weight", responses=documented("busy"))
 def weight(asked: WeightRequest, services: UsesServices) -> Weight:
-    """Tell how the loss depends on one weight: the chain rule, written out and measured."""
+    """Return the derivative with respect to one weight: the chain rule and a measured value."""
     with services.heavy, _explaining(services, asked.model) as run:
         return explain_weight(
             run,
@@ -110,7 +110,7 @@ def graph(
     depth: Annotated[int | None, Query(ge=1, le=16)] = None,
     temperature: Annotated[Temperature, Query()] = 1.0,
 ) -> HTMLResponse:
-    """Draw the computation graph, as a page that steps through forward and backward."""
+    """Return the computation graph as a page that steps through forward and backward."""
     with services.heavy, _explaining(services, model) as run:
         try:
             page = explain_graph(run, decode_input(input), label, depth, temperature)

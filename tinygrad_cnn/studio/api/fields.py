@@ -24,5 +24,9 @@ Input = Annotated[
 
 Temperature = Annotated[
     float,
-    Field(description="the higher, the more even the probabilities", ge=0.01, le=100.0),
+    Field(
+        description="divides the logits: the higher, the more even the probabilities",
+        ge=0.01,
+        le=100.0,
+    ),
 ]

@@ -23,7 +23,7 @@ router = APIRouter(prefix="/api/images", tags=["images"])
 
 
 class LabeledImage(BaseModel):
-    """An image, where it is in its set, and what it shows."""
+    """An image, its index and its label."""
 
     index: int
     label: int
@@ -31,7 +31,7 @@ class LabeledImage(BaseModel):
 
 
 class LabeledImageList(BaseModel):
-    """Some of the images that were asked for, and how many there are."""
+    """A page of the requested images, and their total number."""
 
     total: int
     images: list[LabeledImage]
@@ -45,9 +45,9 @@ def images(
     offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
 ) -> LabeledImageList:
-    """Give images of a set, in their order, all or those of one label."""
+    """List the images of a set in their order: all, or those with one label."""
     if data not in DATA or not at_hand(data):
-        raise Problem("not-found", f"there are no images {data!r} here")
+        raise Problem("not-found", f"the images {data!r} are not on this machine")
     dataset = getattr(_split(data), part)
     indices = np.arange(len(dataset)) if label is None else np.flatnonzero(dataset.labels == label)
     return LabeledImageList(

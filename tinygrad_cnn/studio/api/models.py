@@ -42,7 +42,7 @@ Name = Annotated[
 
 
 class ModelSummary(BaseModel):
-    """A model in short; `accuracy` is that on its test images."""
+    """The summary of a model; `accuracy` is the accuracy on its test images."""
 
     id: int
     name: str
@@ -58,21 +58,21 @@ class ModelSummary(BaseModel):
 
 
 class ModelAnswer(ModelSummary):
-    """A model: how it was trained, and what it does on its test images."""
+    """A model: its settings, and its report on the test images."""
 
     settings: dict[str, Any]
     report: ModelReport
 
 
 class ModelList(BaseModel):
-    """All models, the newest first, and which of them answers."""
+    """All models, newest first, and the id of the promoted one."""
 
     models: list[ModelSummary]
     promoted: int | None
 
 
 class ModelChanges(BaseModel):
-    """What a model is to be called."""
+    """The new name of a model."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -80,7 +80,7 @@ class ModelChanges(BaseModel):
 
 
 class PromotionRequest(BaseModel):
-    """Whether a model is to be promoted even if it is worse."""
+    """Whether to promote a model even if it is less accurate."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -112,14 +112,14 @@ def every(services: UsesServices) -> ModelList:
 async def upload(
     request: Request, services: UsesServices, name: Annotated[Name | None, Query()] = None
 ) -> ModelSummary:
-    """Add a model that was downloaded from a studio, and measure it."""
+    """Upload a model that was downloaded from a studio, and evaluate it."""
     contents = await request.body()
     return await run_sync(_add, services, contents, name)
 
 
 @router.post("/roll-back", responses=documented("conflict"))
 def roll_back(services: UsesServices) -> ModelSummary:
-    """Let the model that was promoted before answer again."""
+    """Promote the previously promoted model again."""
     with services.store.session() as session:
         model = models.roll_back(session)
     services.predictor.forget()
@@ -128,7 +128,7 @@ def roll_back(services: UsesServices) -> ModelSummary:
 
 @router.get("/{id}", responses=documented("not-found", "invalid"))
 def one(id: Id, services: UsesServices) -> ModelAnswer:
-    """Give a model, with its settings and its report."""
+    """Return a model, with its settings and its report."""
     with services.store.reading() as session:
         model = models.get(session, id)
         fields = _summary(model, models.promoted_id(session))
@@ -139,7 +139,7 @@ def one(id: Id, services: UsesServices) -> ModelAnswer:
 
 @router.patch("/{id}", responses=documented("not-found", "invalid"))
 def rename(id: Id, changes: ModelChanges, services: UsesServices) -> ModelSummary:
-    """Call a model otherwise."""
+    """Rename a model."""
     with services.store.session() as session:
         model = models.rename(session, id, changes.name)
         promoted = models.promoted_id(session)
@@ -148,7 +148,7 @@ def rename(id: Id, changes: ModelChanges, services: UsesServices) -> ModelSummar
 
 @router.delete("/{id}", status_code=204, responses=documented("not-found", "conflict", "invalid"))
 def delete(id: Id, services: UsesServices) -> None:
-    """Delete a model that is not the promoted one."""
+    """Delete a model, unless it is promoted."""
     with services.store.session() as session:
         models.delete(session, id)
     services.predictor.forget(id)
@@ -160,9 +160,9 @@ def delete(id: Id, services: UsesServices) -> None:
 def promote(
     id: Id, services: UsesServices, promoting: PromotionRequest | None = None
 ) -> ModelSummary:
-    """Let a model answer from now on, unless it is worse than the one that does.
+    """Promote a model, which then answers predictions; refused if it is less accurate.
 
-    Both are measured now, on the embedded test digits and the drawings held back.
+    Both are evaluated now, on the embedded test digits and the held-out drawings.
     """
     insist = promoting is not None and promoting.insist
     try:
@@ -182,7 +182,7 @@ def promote(
     responses={200: {"content": {OCTETS: BINARY}}, **documented("not-found", "invalid")},
 )
 def weights(id: Id, services: UsesServices) -> Response:
-    """Give a model as a safetensors file, with its settings in the header."""
+    """Return a model as a safetensors file, with its settings in the header."""
     return _attachment(_row(services, id).weights, OCTETS, f"model-{id}.safetensors")
 
 
@@ -192,7 +192,7 @@ def weights(id: Id, services: UsesServices) -> Response:
     responses={200: {"content": {"application/json": {}}}, **documented("not-found", "invalid")},
 )
 def settings(id: Id, services: UsesServices) -> Response:
-    """Give a model's settings as a file."""
+    """Return a model's settings as a file."""
     text = _settings(_row(services, id)).to_json()
     return _attachment(text.encode(), "application/json", f"model-{id}.json")
 
@@ -203,7 +203,7 @@ def settings(id: Id, services: UsesServices) -> Response:
     responses={200: {"content": {"text/x-python": {}}}, **documented("not-found", "invalid")},
 )
 def python(id: Id, services: UsesServices) -> Response:
-    """Give a script that rebuilds a model and trains it in the same way."""
+    """Return a script that rebuilds a model and trains it in the same way."""
     with services.store.reading() as session:
         row = models.get(session, id)
         run = runs.get(session, row.run_id) if row.run_id is not None else None
@@ -216,7 +216,7 @@ def _add(services: Services, contents: bytes, name: str | None) -> ModelSummary:
     with services.store.reading() as session:
         there = models.count(session)
     if there >= MOST_MODELS:
-        raise Problem("conflict", f"there are {there} models already: delete some")
+        raise Problem("conflict", f"there are {there} models, the maximum: delete some")
     with services.heavy:
         try:
             model, settings = model_files.read(contents)

@@ -23,7 +23,7 @@ __all__ = ["PICTURE_BODY", "router"]
 PICTURE_BODY = {
     "requestBody": {
         "required": True,
-        "description": "A picture of any size and colors; its first frame if it moves.",
+        "description": "A picture of any size and color; of an animation, the first frame.",
         "content": {
             media_type: {"schema": {"type": "string", "format": "binary"}}
             for media_type in pictures.MEDIA_TYPES
@@ -36,7 +36,7 @@ router = APIRouter(prefix="/api/predict", tags=["predict"])
 
 
 class PredictionAnswer(BaseModel):
-    """What a model takes a picture for.
+    """The prediction for a picture.
 
     The entries of `logits` and `probabilities` are in the order of `classes`.
     """
@@ -50,7 +50,7 @@ class PredictionAnswer(BaseModel):
 
 
 class PredictionRequest(BaseModel):
-    """An input, to be asked about as it is."""
+    """A network input, which is classified as it is."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -73,7 +73,7 @@ async def predict_picture(
     model: Annotated[Id | None, Query()] = None,
     temperature: Annotated[Temperature, Query()] = 1.0,
 ) -> PredictionAnswer:
-    """Say what digit a picture shows, and which input the model was given.
+    """Classify a picture; the response includes the network input made from it.
 
     The ink is cropped, scaled into 20×20 and centered by its mass, as MNIST's digits are.
     """
@@ -91,7 +91,7 @@ async def predict_picture(
 
 @router.post("/input", responses=documented("not-found", "no-model", "too-large", "invalid"))
 async def predict_input(question: PredictionRequest, services: UsesServices) -> PredictionAnswer:
-    """Say what digit an input shows."""
+    """Classify a network input."""
     loaded = services.predictor.cached(question.model)
     if loaded is None:
         loaded = await run_sync(services.predictor.get, question.model)

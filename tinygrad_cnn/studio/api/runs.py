@@ -45,7 +45,7 @@ MOST_WAITING = 50
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 
-Name = Annotated[str | None, Field(description="what to call the run and its model")]
+Name = Annotated[str | None, Field(description="name of the run and its model")]
 LearningRate = Annotated[float, Field(gt=0, le=100)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
@@ -64,7 +64,7 @@ def _one_of(names: Iterable[str]) -> Any:
 
 
 class RunRequest(BaseModel):
-    """A training from the beginning. What is null is left to the model, or to the data's recipe."""
+    """A new training run. Null means the default of the model or of the data's recipe."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -89,7 +89,7 @@ class RunRequest(BaseModel):
 
 
 class FineTuningRequest(BaseModel):
-    """Teaching a model, null for the promoted one, the labeled drawings that are not held back."""
+    """Fine-tuning of a model, null for the promoted one, on labeled drawings not held out."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -102,7 +102,7 @@ class FineTuningRequest(BaseModel):
 
 
 class RunAnswer(BaseModel):
-    """A run. `position` is its place in the queue, from 1, while it waits there."""
+    """A run. `position` is its place in the queue, from 1, while it is queued."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -127,13 +127,13 @@ class RunAnswer(BaseModel):
 
 
 class RunList(BaseModel):
-    """All runs, the newest first."""
+    """All runs, newest first."""
 
     runs: list[RunAnswer]
 
 
 class PointAnswer(BaseModel):
-    """A figure of a run, or an event in its life; `payload` is what the event tells."""
+    """A metric or another event of a run; `payload` is its content."""
 
     id: int
     kind: str
@@ -142,7 +142,7 @@ class PointAnswer(BaseModel):
 
 
 class RunPoints(BaseModel):
-    """Points of a run, evenly fewer where there are too many, and its latest kernels."""
+    """Points of a run, thinned out evenly if there are too many, and its latest kernels."""
 
     points: list[PointAnswer]
     snapshot: dict[str, Any] | None
@@ -162,7 +162,7 @@ def payload_of(point: StoredPoint) -> dict[str, Any]:
 
 @router.post("", status_code=201, responses=documented("invalid", "conflict"))
 def create(new: RunRequest, services: UsesServices) -> RunAnswer:
-    """Queue a training."""
+    """Queue a training run."""
     asked = new.model_dump(exclude={"name"})
     if new.name is not None:
         _check_name(new.name)
@@ -186,14 +186,14 @@ def create(new: RunRequest, services: UsesServices) -> RunAnswer:
     responses=documented("invalid", "conflict", "no-model", "not-found"),
 )
 def fine_tune(new: FineTuningRequest, services: UsesServices) -> RunAnswer:
-    """Queue the teaching of a model; which drawings it learns is settled now."""
+    """Queue the fine-tuning of a model, on the drawings that are stored now."""
     if new.name is not None:
         _check_name(new.name)
     with services.store.session() as session:
         _check_queue(session)
         model_id = models.promoted_id(session) if new.model is None else new.model
         if model_id is None:
-            raise Problem("no-model", "there is no model to teach yet")
+            raise Problem("no-model", "there is no model to fine-tune yet")
         base = models.get(session, model_id)
         chosen = new.model_dump(include={"epochs", "lr", "replay", "seed"})
         request = fine_tune_request(session, model_id=model_id, **chosen)
@@ -211,14 +211,14 @@ def every(services: UsesServices) -> RunList:
 
 @router.get("/{id}", responses=documented("not-found"))
 def one(id: Id, services: UsesServices) -> RunAnswer:
-    """Give a run."""
+    """Return a run."""
     with services.store.reading() as session:
         return answer(session, runs.get(session, id))
 
 
 @router.delete("/{id}", status_code=204, responses=documented("not-found", "conflict"))
 def delete(id: Id, services: UsesServices) -> None:
-    """Delete a run that has ended, with its points; its model stays."""
+    """Delete a finished run, with its points; its model stays."""
     with services.store.session() as session:
         runs.delete(session, id)
     shutil.rmtree(services.settings.runs_dir / str(id), ignore_errors=True)
@@ -228,7 +228,7 @@ def delete(id: Id, services: UsesServices) -> None:
 def figures(
     id: Id, services: UsesServices, after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0
 ) -> RunPoints:
-    """Give the points of a run that came after one, and its latest kernels."""
+    """Return the points of a run after a given one, and its latest kernels."""
     with services.store.reading() as session:
         runs.get(session, id)
         shown = snapshots.get(session, id)
@@ -240,25 +240,25 @@ def figures(
 
 @router.post("/{id}/pause", responses=documented("not-found", "conflict"))
 def pause(id: Id, services: UsesServices) -> RunAnswer:
-    """Let a run wait after its present batch."""
+    """Pause a run after the current batch."""
     return _want(services, id, "pause")
 
 
 @router.post("/{id}/resume", responses=documented("not-found", "conflict"))
 def resume(id: Id, services: UsesServices) -> RunAnswer:
-    """Let a run that waits go on."""
+    """Resume a paused run."""
     return _want(services, id, "run")
 
 
 @router.post("/{id}/step", responses=documented("not-found", "conflict"))
 def step(id: Id, services: UsesServices) -> RunAnswer:
-    """Let a run that waits do one batch."""
+    """Run one batch of a paused run."""
     with services.store.session() as session:
         run = _begun(session, id, "step")
         if run.wanted != "pause":
             raise Problem("conflict", f"run {id} is not paused: pause it before you step")
         if run.steps >= MOST_STEPS:
-            raise Problem("conflict", f"run {id} has {run.steps} steps before it: wait for them")
+            raise Problem("conflict", f"run {id} still has {run.steps} steps to do: wait for them")
         run.steps += 1
         session.flush()
         return answer(session, run)
@@ -266,7 +266,7 @@ def step(id: Id, services: UsesServices) -> RunAnswer:
 
 @router.post("/{id}/cancel", responses=documented("not-found", "conflict"))
 def cancel(id: Id, services: UsesServices) -> RunAnswer:
-    """End a run that waits in the queue, or that has begun; it gives no model."""
+    """Cancel a queued or started run; it gives no model."""
     with services.store.session() as session:
         if runs.get(session, id).state == "queued":
             run = runs.set_state(session, id, "cancelled")
@@ -313,7 +313,7 @@ def _taught(name: str) -> str:
 def _check_queue(session: Session) -> None:
     waiting = sum(run.state == "queued" for run in runs.all(session))
     if waiting >= MOST_WAITING:
-        raise Problem("conflict", f"{waiting} runs wait already: cancel some")
+        raise Problem("conflict", f"{waiting} runs are queued, the maximum: cancel some")
 
 
 def _answers(found: Iterable[StoredPoint]) -> list[PointAnswer]:

@@ -129,7 +129,7 @@ def watch(
     layers = _layers(trace, image)
     for layer in layers:
         if not np.isfinite(layer.output).all():
-            raise ExplainError(f"{layer.name} gives numbers that are not finite")
+            raise ExplainError(f"the output of {layer.name} has NaN or infinite numbers")
     return Forward(image, logits, layers)
 
 

@@ -101,7 +101,7 @@ class Store:
                 command.upgrade(config, "head")
         except CommandError as error:
             raise DamagedStoreError(
-                f"{self.path}: was written by another, probably newer version of tinygrad_cnn: "
+                f"{self.path}: was written by another, probably later, version of tinygrad_cnn: "
                 f"{error}"
             ) from error
         except ERRORS as error:
@@ -118,9 +118,7 @@ class Store:
         if found != ["ok"]:
             raise DamagedStoreError(f"{self.path}: is damaged: {'; '.join(found)}")
         if orphans:
-            raise DamagedStoreError(
-                f"{self.path}: rows refer to others that are not there: {orphans}"
-            )
+            raise DamagedStoreError(f"{self.path}: rows refer to missing rows: {orphans}")
 
     def close(self) -> None:
         """Close all connections; the last process to do so cleans up the log."""

@@ -160,7 +160,7 @@ def roll_back(session: Session) -> StoredModel:
             session.add(Promotion(model_id=earlier.model_id, restores=earlier.id))
             session.flush()
             return get(session, earlier.model_id)
-    raise ConflictError("there is no earlier promoted model to roll back to")
+    raise ConflictError("there is no previously promoted model to roll back to")
 
 
 def _standing(session: Session) -> list[Promotion]:

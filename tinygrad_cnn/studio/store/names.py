@@ -31,7 +31,7 @@ def checked_name(name: str) -> str:
     ValueError: name: holds a control character, U+0000 at 5
     """
     if not name.strip():
-        raise ValueError(f"name: is {name!r}, expected something to be called by")
+        raise ValueError(f"name: is {name!r}, expected a name")
     if len(name) > LONGEST_NAME:
         raise ValueError(f"name: has {len(name)} characters, expected at most {LONGEST_NAME}")
     for place, character in enumerate(name):

@@ -50,7 +50,7 @@ class Lesson(NamedTuple):
         try:
             return cls(**read_arrays(path))
         except TypeError as error:
-            raise RunError(f"{path}: is no lesson: {error}") from error
+            raise RunError(f"{path}: is not a fine-tuning file: {error}") from error
 
 
 def mixed(base: Dataset, lesson: Lesson, replay: int, seed: int) -> Dataset:

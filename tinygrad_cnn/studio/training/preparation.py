@@ -129,9 +129,7 @@ def _lesson(store: Store, folder: RunFolder, request: dict[str, Any]) -> Lesson:
             drawing for drawing in drawings.held_back(session) if drawing.id in request["held_back"]
         ]
     if not taught:
-        raise ConflictError(
-            "all drawings that were to be learned have been deleted, or have no label"
-        )
+        raise ConflictError("all drawings of this run have been deleted or lost their label")
     lesson = Lesson(*_arrays(taught), *_arrays(measured))
     lesson.write(path)
     return lesson

@@ -117,13 +117,11 @@ def fine_tune_request(
     """
     taught = [drawing.id for drawing in drawings.to_teach(session)]
     if not taught:
-        raise ConflictError(
-            "there is no labeled drawing to learn: draw some, and say what they are"
-        )
+        raise ConflictError("there is no labeled drawing to fine-tune on: draw and label some")
     data = models.get(session, model_id).settings["data"]["source"]
     if data not in DATA:
         raise ConflictError(
-            f"model {model_id} has learned {data!r}, expected one of {', '.join(DATA)}"
+            f"model {model_id} was trained on {data!r}, expected one of {', '.join(DATA)}"
         )
     chosen = TrainingSettings(epochs=epochs, lr=lr, seed=seed, **cast(Any, FINE_TUNING))
     training = asdict(chosen)

@@ -103,7 +103,7 @@ class Supervisor:
                     self._train(run_id)
                     continue
             except Exception:  # such as a full disk: the thread must survive
-                log.exception("a training could not be started")
+                log.exception("a run could not be started")
                 self._stopping.wait(RETRY_SECONDS)
                 continue
             self._something.wait()
@@ -138,7 +138,7 @@ class Supervisor:
             log.warning("run %d: its process ended with status %d", run_id, status)
             if run.attempts >= ATTEMPTS:
                 error = (
-                    f"the training's process ended {run.attempts} times before it had finished "
+                    f"the run's process ended {run.attempts} times before it had finished "
                     f"an epoch, the last time with status {status}"
                 )
                 runs.set_state(session, run_id, "failed", error=error)

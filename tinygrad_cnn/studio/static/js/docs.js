@@ -1,4 +1,4 @@
-/* The description of the HTTP interface, made from the server's own OpenAPI document. */
+/* The description of the HTTP API, made from the server's own OpenAPI document. */
 
 import { element } from "./dom.js";
 
@@ -72,7 +72,7 @@ function operation(method, path, described, description) {
       element("p", {}, described.description ?? ""),
       table(
         "Parameters",
-        ["Name", "In", "Type", "Otherwise"],
+        ["Name", "In", "Type", "Default"],
         (described.parameters ?? []).map(({ name, in: where, required, schema }) => [
           element("code", {}, name),
           where,
@@ -81,7 +81,7 @@ function operation(method, path, described, description) {
         ]),
       ),
       content("Body", described.requestBody?.content, description),
-      good.map(([status, answer]) => content(`Answer ${status}`, answer.content, description)),
+      good.map(([status, answer]) => content(`Response ${status}`, answer.content, description)),
       table(
         "Problems",
         ["Status", "When"],

@@ -37,11 +37,11 @@ export function firstTraining(training) {
   const root = element(
     "section",
     { class: "first", "aria-label": "First training" },
-    element("h2", {}, "It is learning right now"),
+    element("h2", {}, "Training the first network"),
     element(
       "p",
       { class: "faint" },
-      "No trained network was here, so one has started on the digits that come with the package. Draw meanwhile: the verdict appears as soon as it is ready.",
+      "There was no trained network, so training has started on the digits that come with the package. You can already draw: predictions appear as soon as it is ready.",
     ),
     track,
     live,
@@ -54,8 +54,8 @@ export function firstTraining(training) {
         element(
           "tr",
           {},
-          element("th", { scope: "col" }, "Pass over the digits"),
-          element("th", { scope: "col", class: "number" }, "Right on digits it has not seen"),
+          element("th", { scope: "col" }, "Epoch"),
+          element("th", { scope: "col", class: "number" }, "Accuracy on test images"),
         ),
       ),
       element(
@@ -101,7 +101,7 @@ function nothing() {
     element(
       "p",
       { class: "faint" },
-      "There is nothing trained to ask. A small network learns these digits in less than a minute.",
+      "Train a small network first; it takes less than a minute.",
     ),
     element("p", {}, element("a", { class: "button primary", href: link("train") }, "Train one")),
   );

@@ -12,12 +12,12 @@ const LARGEST = 20_000_000; // bytes
  */
 export async function pictureOf(file) {
   if (file.size > LARGEST)
-    throw new Error("This file is larger than 20 MB. A smaller picture will do.");
+    throw new Error("This file is larger than 20 MB; choose a smaller picture.");
   let whole;
   try {
     whole = await createImageBitmap(file);
   } catch {
-    throw new Error("This file could not be read as a picture. PNG, JPEG and WebP can.");
+    throw new Error("This file could not be read as a picture; expected PNG, JPEG or WebP.");
   }
   const scale = Math.min(1, LONGEST / Math.max(whole.width, whole.height));
   const canvas = new OffscreenCanvas(

@@ -88,9 +88,9 @@ export function verdict() {
 
 function sentence(probabilities, classes, [first, second]) {
   const share = percent(probabilities[first]).replace("> ", "more than ");
-  if (probabilities[first] >= 0.9) return `Sure, with ${share}.`;
+  if (probabilities[first] >= 0.9) return `Confident, with ${share}.`;
   if (probabilities[first] - probabilities[second] < 0.25) {
-    return `Torn between ${classes[first]} and ${classes[second]}.`;
+    return `Undecided between ${classes[first]} and ${classes[second]}.`;
   }
   return `Most likely, with ${share}.`;
 }

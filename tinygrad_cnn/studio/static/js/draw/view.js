@@ -99,7 +99,7 @@ export function mount(root, { parameters, remember, server, watch }) {
     ),
     element(
       "section",
-      { class: "right", "aria-label": "What the network makes of it" },
+      { class: "right", "aria-label": "Prediction and input" },
       place,
       element("div", { class: "ways" }, see, teach),
       element(
@@ -112,11 +112,11 @@ export function mount(root, { parameters, remember, server, watch }) {
           element(
             "figcaption",
             {},
-            element("h2", {}, "What it is shown"),
+            element("h2", {}, "Network input"),
             element(
               "p",
               { class: "faint" },
-              "Your digit, cropped, fitted into 20 × 20 and centered by its ink on 28 × 28: every digit it has learned from was prepared just so.",
+              "Your digit, cropped, scaled into 20 × 20 and centered by mass on 28 × 28, like every training image.",
             ),
           ),
         ),
@@ -129,7 +129,7 @@ export function mount(root, { parameters, remember, server, watch }) {
           element(
             "p",
             { class: "hint", id: "temperature-hint" },
-            "The last sums are divided by it before the softmax: hotter is less sure.",
+            "The logits are divided by it before the softmax: the higher, the more even the probabilities.",
           ),
         ),
       ),
@@ -156,7 +156,7 @@ export function mount(root, { parameters, remember, server, watch }) {
   function refused(error) {
     answer = null;
     showInput(drawing.exact);
-    judged.empty(error.name === "blank" ? "Nothing to see yet." : "");
+    judged.empty(error.name === "blank" ? "The drawing is empty." : "");
     if (error.name === "no-model") refresh().catch(failed);
     else if (error.name !== "blank") failed(error);
   }
@@ -204,7 +204,7 @@ export function mount(root, { parameters, remember, server, watch }) {
     first = id === null ? null : { id, ...firstTraining(training) };
     fill(place, first?.root ?? judged.root);
     if (!learned) return;
-    say("The network has learned. Draw a digit.");
+    say("The network is trained. Draw a digit.");
     want();
   }
 
@@ -214,7 +214,7 @@ export function mount(root, { parameters, remember, server, watch }) {
     asking.stop();
     answer = null;
     showInput(null);
-    judged.empty("It answers while you draw.");
+    judged.empty("The prediction appears while you draw.");
   }
 
   function changed(finished) {
@@ -246,7 +246,7 @@ export function mount(root, { parameters, remember, server, watch }) {
   if (given !== null && (drawing.blank || given !== lastInput))
     drawing.add({ kind: "digit", input: given });
   tools.update();
-  judged.empty("It answers while you draw.");
+  judged.empty("The prediction appears while you draw.");
   showInput(null);
   if (server() !== null) showPlace(server());
   want();

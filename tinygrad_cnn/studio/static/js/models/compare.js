@@ -57,7 +57,7 @@ export function comparison(left, right) {
   const printed = (loss) => Number(loss.toPrecision(3));
   const figures = [
     shares(
-      "Right",
+      "Accuracy",
       reports.map(({ accuracy }) => accuracy),
     ),
     row(
@@ -79,9 +79,9 @@ export function comparison(left, right) {
     element(
       "div",
       { class: "pair" },
-      table("Figures, and settings that differ", figures),
+      table("Metrics, and settings that differ", figures),
       table(
-        "Right, of each digit",
+        "Accuracy per digit",
         recalls[0].map((share, digit) => shares(String(digit), [share, recalls[1][digit]])),
       ),
     ),

@@ -13,7 +13,7 @@ export function confusionMatrix(counts) {
     element(
       "th",
       { scope: "col" },
-      element("span", { class: "unseen" }, "taken for "),
+      element("span", { class: "unseen" }, "predicted "),
       String(digit),
     ),
   );
@@ -45,7 +45,7 @@ export function confusionMatrix(counts) {
       "figcaption",
       {},
       element("h3", {}, "Confusion matrix"),
-      element("p", { class: "hint" }, "Rows: what they are. Columns: what they were taken for."),
+      element("p", { class: "hint" }, "Rows: the true digit. Columns: the predicted digit."),
     ),
     element(
       "div",
@@ -56,7 +56,7 @@ export function confusionMatrix(counts) {
         element(
           "caption",
           { class: "unseen" },
-          "Confusion matrix: how many of each digit were taken for which",
+          "Confusion matrix: counts by true and predicted digit",
         ),
         element(
           "thead",

@@ -29,14 +29,14 @@ export function modelDetail(model, { promote, remove }) {
       "div",
       { class: "others" },
       button(promoted ? "Promoted" : "Promote", promote, { kind: "primary", disabled: promoted }),
-      button("Show the Python", () => showPython(model), { symbol: "code" }),
+      button("Show Python", () => showPython(model), { symbol: "code" }),
       download("Weights", `models/${id}/weights`, `Download the weights of ${name}`),
       download("Settings", `models/${id}/settings`, `Download the settings of ${name}`),
       button("Delete", remove, {
         symbol: "clear",
         kind: "quiet",
         disabled: promoted,
-        title: promoted ? "Promote another before you delete this one" : null,
+        title: promoted ? "Promote another model before deleting this one" : null,
       }),
     ),
     figures(report),
@@ -55,7 +55,7 @@ function facts({ model, activation, created, run_id: run, parent_id: parent }) {
     parent === null
       ? null
       : [
-          " · taught from ",
+          " · fine-tuned from ",
           element("a", { href: link("models", { model: parent }) }, `model ${parent}`),
         ],
   ];
@@ -84,7 +84,7 @@ function figures({ accuracy, images, loss, calibration_error: calibration, param
   return element(
     "dl",
     { class: "headline" },
-    one("Right", percent(accuracy, 2), `of ${grouped(images)}`),
+    one("Accuracy", percent(accuracy, 2), `of ${grouped(images)}`),
     one("Loss", number(loss, 3)),
     one("Calibration error", percent(calibration)),
     one("Parameters", grouped(parameters)),
@@ -100,7 +100,7 @@ function worstErrors({ id, report: { worst } }) {
         "a",
         {
           href: link("see", { model: id, input: toLink(input), label }),
-          "aria-label": `Image ${index}: a ${label}, taken for a ${predicted}, ${percent(probability, 0)} sure`,
+          "aria-label": `Image ${index}: a ${label}, predicted ${predicted} with ${percent(probability, 0)}`,
         },
         digit(input),
         element(
@@ -122,8 +122,8 @@ function worstErrors({ id, report: { worst } }) {
       "p",
       { class: "hint" },
       worst.length
-        ? "What it is, what it was taken for, and how sure the model was."
-        : "It makes none on its test images.",
+        ? "The true digit, the predicted digit and its probability."
+        : "None: every test image is classified correctly.",
     ),
     element("ul", {}, items),
   );

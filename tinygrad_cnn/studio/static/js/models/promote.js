@@ -21,18 +21,18 @@ export async function promote({ id, name }) {
       return (failed(another), false);
     }
   }
-  show(`${name} answers now.`);
+  show(`${name} is promoted.`);
   return true;
 }
 
 function insisted(name, { before, after, detail }) {
   const fell = Number.isFinite(before) && Number.isFinite(after);
-  return ask(`${name} is worse`, {
+  return ask(`${name} is less accurate`, {
     detail: fell
-      ? `Of digits that neither has learned, it tells ${percent(after, 2)} right, the promoted model ${percent(before, 2)}. Promote it all the same?`
-      : `${detail} Promote it all the same?`,
-    yes: "Promote all the same",
-    no: "Keep the promoted one",
+      ? `On images that neither model was trained on, its accuracy is ${percent(after, 2)}, that of the promoted model ${percent(before, 2)}. Promote it anyway?`
+      : `${detail} Promote it anyway?`,
+    yes: "Promote anyway",
+    no: "Keep the promoted model",
     kind: "danger",
   });
 }

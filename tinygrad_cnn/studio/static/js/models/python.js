@@ -10,7 +10,7 @@ export async function showPython({ id, name }) {
   try {
     const answer = await fetch(address(`models/${id}/script`), { credentials: "same-origin" });
     if (!answer.ok)
-      throw new Error(`The script of ${name} cannot be had: ${answer.status} ${answer.statusText}`);
+      throw new Error(`The script of ${name} could not be loaded: ${answer.status} ${answer.statusText}`);
     text = await answer.text();
   } catch (error) {
     return failed(error);
@@ -26,7 +26,7 @@ export async function showPython({ id, name }) {
     element(
       "div",
       { class: "python" },
-      element("p", { class: "hint" }, "Makes this model again, without the studio."),
+      element("p", { class: "hint" }, "Reproduces this model without the studio."),
       copy,
       code,
     ),
@@ -41,6 +41,6 @@ async function copied(text, code, copy) {
     say("Copied");
   } catch {
     getSelection().selectAllChildren(code); // no clipboard without https: at least it is marked
-    words.textContent = "Marked: press Ctrl and C";
+    words.textContent = "Selected: press Ctrl+C";
   }
 }

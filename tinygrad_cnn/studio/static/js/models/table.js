@@ -10,7 +10,7 @@ import { named } from "../train/words.js";
 /** @typedef {import("../server.js").ModelSummary} ModelSummary */
 
 /* Roles are said: a table whose rows are laid out as cards would lose them. */
-const COLUMNS = ["Compare", "Name", "Model", "Data", "Accuracy", "Parameters", "Made"];
+const COLUMNS = ["Compare", "Name", "Model", "Data", "Accuracy", "Parameters", "Created"];
 const NUMBERS = new Set(["Accuracy", "Parameters"]);
 
 export class ModelTable {
@@ -102,7 +102,7 @@ export class ModelTable {
       cell("Data", named(model.data)),
       cell("Accuracy", percent(model.accuracy)),
       cell("Parameters", grouped(model.parameters)),
-      cell("Made", when(model.created)),
+      cell("Created", when(model.created)),
     );
   }
 

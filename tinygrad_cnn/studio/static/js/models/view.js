@@ -33,7 +33,7 @@ export function mount(root, { parameters, remember, server }) {
     "There is no model yet: the first one is being trained. ",
     element("a", { href: link("train") }, "Watch it"),
   );
-  const tip = element("p", { class: "hint tip", hidden: true }, "Mark two to compare them.");
+  const tip = element("p", { class: "hint tip", hidden: true }, "Select two to compare them.");
   const beside = element("div", { class: "beside", hidden: true });
   const place = element("div", { class: "place" });
   const file = element("input", {
@@ -137,7 +137,7 @@ export function mount(root, { parameters, remember, server }) {
   async function removed({ id, name }) {
     if (
       !(await ask(`Delete ${name}?`, {
-        detail: "Its weights and its report are lost.",
+        detail: "This deletes its weights and its report.",
         yes: "Delete",
         kind: "danger",
       }))
@@ -155,14 +155,14 @@ export function mount(root, { parameters, remember, server }) {
     const now = models.find((model) => model.promoted)?.name ?? server()?.promoted?.name;
     if (
       !(await ask("Roll back?", {
-        detail: `The model promoted before ${now} answers again.`,
+        detail: `The model promoted before ${now} is promoted again.`,
         yes: "Roll back",
       }))
     )
       return;
     await done(async () => {
       const { name } = await post("models/roll-back");
-      show(`${name} answers again.`);
+      show(`${name} is promoted again.`);
     });
   }
 

@@ -72,7 +72,7 @@ export function backward(root, { input, model, label, parameter, index, stage, r
           element(
             "p",
             { class: "faint" },
-            `The loss says how surprised the network is that this is a ${mine.label}: E = −ln p, and it gave ${mine.label} a probability of ${chance(answer.probabilities[mine.label], answer.loss)}. From here every layer is told how E would change with each of its numbers.`,
+            `The loss for the true digit ${mine.label} is E = −ln p, with p = ${chance(answer.probabilities[mine.label], answer.loss)} the predicted probability of ${mine.label}. Each gradient below says how E changes with the numbers of that layer.`,
           ),
         ),
       ),
@@ -93,7 +93,7 @@ export function backward(root, { input, model, label, parameter, index, stage, r
     element(
       "div",
       { class: "truth" },
-      element("p", { class: "label", "aria-hidden": "true" }, "It really is a"),
+      element("p", { class: "label", "aria-hidden": "true" }, "True digit:"),
       labelChoice("The true digit", null, label ?? "", (value) => ask(Number(value))),
     ),
     flow,
@@ -105,7 +105,7 @@ export function backward(root, { input, model, label, parameter, index, stage, r
       element(
         "p",
         { class: "lead" },
-        "Choose what the picture shows: then it can be told how wrong the network is, and what would make it less so.",
+        "Choose the true digit, to compute the loss and its gradients.",
       ),
     );
 

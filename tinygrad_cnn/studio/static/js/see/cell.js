@@ -41,7 +41,7 @@ function convolution(cell) {
         productsOf(source, patch, kernel, parts[place]),
       ),
     ),
-    element("p", { class: "faint" }, "The tables are rounded; their sums (≈) are of the full numbers."),
+    element("p", { class: "faint" }, "The tables are rounded; their sums (≈) use the full numbers."),
     sumLine(cell, parts, result),
   ];
 }
@@ -53,7 +53,7 @@ function added(numbers) {
 function maxPooling({ terms: [{ source, patch }], winner, written }) {
   return [
     element("div", { class: "terms" }, numbersTable(patch, { caption: source, winner })),
-    element("p", { class: "sum" }, `${written}: the largest stays.`),
+    element("p", { class: "sum" }, `${written}: the maximum.`),
   ];
 }
 
@@ -134,7 +134,7 @@ function dense(cell) {
     ? element(
         "div",
         { class: "pictures-of" },
-        valuesPicture(picture.inputs, "what it is given"),
+        valuesPicture(picture.inputs, "input"),
         element("span", { class: "sign" }, "×"),
         valuesPicture(picture.weights, "its weights"),
         element("span", { class: "sign" }, "="),
@@ -222,7 +222,7 @@ function softmax(cell) {
       element(
         "table",
         { class: "products" },
-        element("caption", {}, "e to the power of each, less the largest, over the sum of all"),
+        element("caption", {}, "exp of each logit minus the largest, divided by the sum"),
         element(
           "thead",
           {},

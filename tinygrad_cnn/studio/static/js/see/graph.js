@@ -31,7 +31,7 @@ export function graphPage({ input, model, label }) {
       element(
         "a",
         { href: source, target: "_blank", rel: "noopener" },
-        "Open it in a window of its own",
+        "Open in a new window",
       ),
     );
   }

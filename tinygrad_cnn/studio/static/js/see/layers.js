@@ -100,16 +100,16 @@ export function cellName(index) {
 
 const KINDS = {
   convolution:
-    "Each cell weighs a small window of what came before, with the same kernel everywhere.",
-  dense: "Each unit weighs everything that came before.",
-  "max-pooling": "Of each small window only the largest number stays.",
-  "average-pooling": "Of each small window the mean stays.",
-  relu: "What is negative becomes zero.",
+    "Each cell is a weighted sum of a small window, with the same kernel everywhere.",
+  dense: "Each unit is a weighted sum of all inputs.",
+  "max-pooling": "Each cell is the maximum of a small window.",
+  "average-pooling": "Each cell is the mean of a small window.",
+  relu: "Negative numbers become zero.",
   sigmoid: "Every number is squeezed between 0 and 1.",
   tanh: "Every number is squeezed between −1 and 1.",
-  flatten: "The maps are laid out in one row.",
+  flatten: "The maps are flattened into one vector.",
   softmax: "Ten numbers become ten probabilities.",
-  "batch-norm": "Each map is shifted and scaled to the same spread.",
+  "batch-norm": "Each map is normalized: shifted and scaled to the same mean and spread.",
 };
 
 /**

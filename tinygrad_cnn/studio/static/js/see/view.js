@@ -48,7 +48,7 @@ export function mount(root, { parameters, remember, server }) {
     element(
       "header",
       { class: "head" },
-      element("h1", {}, side === "forward" ? "What it sees" : "What it learns from it"),
+      element("h1", {}, side === "forward" ? "Forward: layers" : "Backward: gradients"),
       sides,
     ),
     element(
@@ -160,12 +160,12 @@ export function mount(root, { parameters, remember, server }) {
       element(
         "p",
         { class: "lead" },
-        "No network has been trained yet, so there is nothing to look into. ",
+        "No network is trained yet. ",
       ),
       element(
         "p",
         {},
-        element("a", { class: "button primary", href: link("draw") }, "Watch the first one learn"),
+        element("a", { class: "button primary", href: link("draw") }, "Watch the first training"),
       ),
     );
   }

@@ -104,11 +104,11 @@ export function weightPanel(about, parameters, asked, chosen) {
     element(
       "div",
       {},
-      element("h2", {}, "What each parameter is told"),
+      element("h2", {}, "Gradients of the parameters"),
       element(
         "p",
         { class: "faint" },
-        "The norm of its gradient, beside its own: a step of learning goes against it.",
+        "The norm of each gradient, beside the norm of the parameter; an update moves against the gradient.",
       ),
       element(
         "div",
@@ -150,7 +150,7 @@ function chainOf({
       { class: "figures" },
       figure("w", number(value)),
       figure("∂E/∂w, by the chain rule", number(gradient), "back"),
-      figure(`measured: w moved by ${number(step)}`, number(measured)),
+      figure(`measured, with w changed by ${number(step)}`, number(measured)),
     ),
     element(
       "div",
@@ -204,13 +204,13 @@ function localOf({ layer, gradient, inputs, products, written }) {
   return element(
     "div",
     { class: "local" },
-    element("h3", {}, `The last link, in ${layer}`),
+    element("h3", {}, `The last factor, in ${layer}`),
     element(
       "div",
       { class: "pictures-of" },
-      valuesPicture(gradient, "the gradient that arrives", { ink: "back" }),
+      valuesPicture(gradient, "gradient flowing in", { ink: "back" }),
       element("span", { class: "sign" }, "×"),
-      valuesPicture(inputs, "what the weight has met there"),
+      valuesPicture(inputs, "input of the weight"),
       element("span", { class: "sign" }, "="),
       valuesPicture(products, "the products", { ink: "back" }),
     ),

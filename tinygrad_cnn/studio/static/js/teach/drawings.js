@@ -22,9 +22,9 @@ export class Drawings {
     this.none = element(
       "p",
       { class: "faint", hidden: true },
-      "None is stored yet. ",
+      "No drawings yet. ",
       element("a", { href: "#/draw" }, "Draw a digit"),
-      " and say what it is.",
+      " and label it.",
     );
     this.more = button("Show more", () => this.load(this.drawings.length + PAGE), {
       kind: "quiet",
@@ -102,7 +102,7 @@ export class Drawings {
       },
       digit(drawing.input),
       element("span", {}, label === null ? "?" : String(label)),
-      heldBack ? element("small", {}, "held back") : null,
+      heldBack ? element("small", {}, "held out") : null,
     );
   }
 }
@@ -117,7 +117,7 @@ export function described({ id, name, label, held_back: heldBack }) {
     `Drawing ${id}`,
     name === `drawing ${id}` ? "" : name,
     label === null ? "no label" : `a ${label}`,
-    heldBack ? "held back" : "",
+    heldBack ? "held out" : "",
   ]
     .filter(Boolean)
     .join(", ");
@@ -132,10 +132,10 @@ export function lesson(drawings) {
   const labeled = drawings.filter(({ label }) => label !== null);
   const held = labeled.filter(({ held_back: heldBack }) => heldBack).length;
   const unknown = drawings.length - labeled.length;
-  if (!labeled.length) return "Nothing to learn yet: say what some drawings are";
+  if (!labeled.length) return "Nothing to learn yet: label some drawings";
   return [
     `${counted(labeled.length - held, "drawing")} to learn`,
-    `${held} held back to measure with`,
+    `${held} held out for validation`,
     unknown ? `${unknown} without a label` : "",
   ]
     .filter(Boolean)

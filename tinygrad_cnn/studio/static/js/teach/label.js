@@ -103,9 +103,9 @@ export class Labeling {
         drawing.label === null || drawing.label === undefined
           ? ""
           : String(drawing.label) === classes[best]
-            ? ", and is right"
-            : ", and is wrong";
-      this.guess.textContent = `The model takes it for a ${classes[best]} (${sure})${right}.`;
+            ? ", correctly"
+            : ", wrongly";
+      this.guess.textContent = `The model predicts ${classes[best]} (${sure})${right}.`;
     } catch (error) {
       if (this.drawing === drawing) this.guess.textContent = error.message;
     }
@@ -118,7 +118,7 @@ export class Labeling {
         id === undefined
           ? await post("drawings", await pictureOf(input), { query: { label } })
           : await patch(`drawings/${id}`, { label });
-      say(`Stored as a ${label}${drawing.held_back ? ", held back to measure with" : ""}`);
+      say(`Stored as a ${label}${drawing.held_back ? ", held out for validation" : ""}`);
       this.drawing = drawing;
       this.title.textContent = `It is a ${label}`;
       this.delete.hidden = false;
@@ -134,7 +134,7 @@ export class Labeling {
     const { id } = this.drawing;
     if (
       !(await ask("Delete this drawing?", {
-        detail: "It cannot be brought back.",
+        detail: "This cannot be undone.",
         yes: "Delete",
         kind: "danger",
       }))

@@ -30,7 +30,7 @@ export class LessonForm {
       field(
         "Replayed digits",
         whole("replay", 2000, 0, 60_000),
-        "of its training images, so that it forgets nothing",
+        "training images mixed in, so that it does not forget them",
       ),
       field("Epochs", whole("epochs", 3, 1, 200)),
       field(
@@ -94,7 +94,7 @@ export class Lesson {
   constructor(onpromoted) {
     this.onpromoted = onpromoted;
     this.run = null;
-    this.title = element("h2", {}, "What came of it");
+    this.title = element("h2", {}, "Result");
     this.state = element("p", { class: "faint", role: "status" });
     this.bar = element("i", {});
     this.track = element(
@@ -109,9 +109,9 @@ export class Lesson {
       this.bar,
     );
     this.cancel = button("Cancel", () => this.#cancel(), { kind: "quiet" });
-    this.watch = element("a", { class: "button quiet" }, "Its training");
+    this.watch = element("a", { class: "button quiet" }, "Show the run");
     this.promote = button("Promote", () => this.#promote(), { kind: "primary" });
-    this.model = element("a", { class: "button quiet" }, "Its model");
+    this.model = element("a", { class: "button quiet" }, "Show the model");
     this.body = element("tbody", {});
     const column = (text) => element("th", { scope: "col", class: "number" }, text);
     this.table = element(
@@ -124,7 +124,7 @@ export class Lesson {
         element(
           "tr",
           {},
-          element("th", { scope: "col" }, "Right on"),
+          element("th", { scope: "col" }, "Accuracy on"),
           column("Before"),
           column("After"),
           column("Change"),
@@ -183,7 +183,7 @@ export class Lesson {
     fill(
       this.body,
       rowOf("Test images", before?.test, after?.test),
-      rowOf(`Held-back drawings (${before?.count ?? 0})`, before?.drawings, after?.drawings),
+      rowOf(`Held-out drawings (${before?.count ?? 0})`, before?.drawings, after?.drawings),
     );
     if (run.model_id !== null) this.#look(run.model_id);
   }

@@ -27,7 +27,7 @@ export function mount(root, { parameters, remember }) {
       "header",
       { class: "head" },
       element("h1", {}, "Teach"),
-      element("p", { class: "lead" }, "Say what a drawing is, and let the model learn it."),
+      element("p", { class: "lead" }, "Label your drawings, and fine-tune a model on them."),
     ),
     element(
       "div",

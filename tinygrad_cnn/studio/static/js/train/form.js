@@ -63,7 +63,7 @@ export function runForm({ data, choices }, onstart) {
       value: "64, 64",
       required: true,
       pattern: HIDDEN,
-      title: "how many neurons each has, such as 64, 64",
+      title: "neurons in each, such as 64, 64",
     }),
   );
   const part = element("div", { class: "part" }); // a place that no model leaves out
@@ -105,7 +105,7 @@ export function runForm({ data, choices }, onstart) {
       "div",
       { class: "wide" },
       field("Options", options),
-      field("Name", input("name", { type: "text", maxlength: 120, placeholder: "chosen for you" })),
+      field("Name", input("name", { type: "text", maxlength: 120, placeholder: "automatic" })),
     ),
     element(
       "div",
@@ -119,7 +119,7 @@ export function runForm({ data, choices }, onstart) {
       element(
         "p",
         { class: "hint" },
-        "Two perceptrons of four hidden layers, alike but for the activation: watch the gradient of the first layer.",
+        "Two perceptrons with four hidden layers that differ only in the activation: compare the gradient of the first layer.",
       ),
     ),
   );

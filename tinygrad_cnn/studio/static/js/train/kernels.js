@@ -15,7 +15,7 @@ export class Kernels {
       role: "img",
       "aria-label": `Kernels of ${name}: none yet`,
     });
-    this.words = element("p", { class: "hint" }, "They come with the first batches.");
+    this.words = element("p", { class: "hint" }, "They appear after the first batches.");
     this.element = element(
       "figure",
       { class: "kernels" },

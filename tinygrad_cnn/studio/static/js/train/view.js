@@ -35,7 +35,7 @@ export function mount(root, { parameters, remember, server, watch }) {
   const recordings = new Recordings(drawSoon);
   const charts = new Charts();
   const list = new RunList({ choose, steer, remove: removeRun });
-  const nothing = element("p", { class: "lead", hidden: true }, "Nothing was trained here yet.");
+  const nothing = element("p", { class: "lead", hidden: true }, "No runs yet.");
   const place = element("div", {});
   const disclosure = element(
     "details",
@@ -46,7 +46,7 @@ export function mount(root, { parameters, remember, server, watch }) {
   const bar = element(
     "div",
     { class: "bar" },
-    switchOf("Against", UNITS, view.unit, (unit) => change({ unit })),
+    switchOf("Horizontal axis", UNITS, view.unit, (unit) => change({ unit })),
     switchOf(
       "Several runs",
       { together: "Together", apart: "Side by side" },
@@ -57,7 +57,7 @@ export function mount(root, { parameters, remember, server, watch }) {
   const meaning = element(
     "p",
     { class: "hint" },
-    "Thin: batches. Bold: their running mean. Dots: the test images after an epoch.",
+    "Thin lines: batches. Bold lines: running mean. Dots: test images after each epoch.",
   );
   const watched = element(
     "section",
@@ -163,7 +163,7 @@ export function mount(root, { parameters, remember, server, watch }) {
 
   function choose(run, chosen) {
     if (chosen && slots.size === MOST) {
-      show(`At most ${MOST} runs fit on a chart: take one away first.`);
+      show(`A chart shows at most ${MOST} runs: remove one first.`);
     } else if (chosen) {
       const taken = new Set(slots.values());
       slots.set(
@@ -198,7 +198,7 @@ export function mount(root, { parameters, remember, server, watch }) {
 
   async function removeRun(run) {
     const detail =
-      run.model_id === null ? "Its figures are lost." : "Its figures are lost; its model stays.";
+      run.model_id === null ? "This deletes its metrics." : "This deletes its metrics; its model stays.";
     if (!(await ask(`Delete ${run.name}?`, { detail, yes: "Delete", kind: "danger" }))) return;
     try {
       await remove(`runs/${run.id}`);
