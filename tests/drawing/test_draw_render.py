@@ -177,9 +177,9 @@ def test_a_graph_too_large_says_so_and_suggests_the_fold(tmp_path: Path):
         ({"depth": "1"}, "draw: depth is '1', expected"),
         ({"depth": True}, "draw: depth is True, expected"),
         ({"heat": "hot"}, "draw: heat is 'hot', expected one of None, 'gradient', 'time'"),
-        ({"heat": "time"}, r"heat is 'time', but nobody measured.*tg\.trace"),
-        ({"heat": "memory"}, r"heat is 'memory', but nobody measured.*tg\.trace"),
-        ({"values": True}, r"values are not known of linear.*tg\.trace"),
+        ({"heat": "time"}, r"heat is 'time', which was not measured.*tg\.trace"),
+        ({"heat": "memory"}, r"heat is 'memory', which was not measured.*tg\.trace"),
+        ({"values": True}, r"there are no values of linear.*tg\.trace"),
         ({"values": 1}, "draw: values is 1, expected one of True, False"),
         ({"gradients": "yes"}, "draw: gradients is 'yes', expected one of"),
     ],
@@ -218,7 +218,7 @@ def test_a_freed_graph_is_drawn_without_gradients():
 
 def test_gradients_are_those_of_one_number():
     x = tg.Tensor([1.0, 2.0], requires_grad=True)
-    with pytest.raises(ValueError, match=r"draw: y has shape \(2,\); gradients are those of one"):
+    with pytest.raises(ValueError, match=r"draw: y has shape \(2,\), but gradients need one"):
         tg.draw(x * x, gradients=True)
     assert isinstance(tg.draw(x * x), Drawing)
 

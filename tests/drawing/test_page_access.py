@@ -37,7 +37,7 @@ def test_everything_has_a_role_and_a_name_and_each_step_is_said(browser, file):
         assert set(levels[3:]) == {3}
         page.keyboard.press("ArrowLeft")
         said = page.get_by_role("status").inner_text()
-        assert said.startswith("Backward 13 of 13: conv2d in conv1. The gradient that arrives is −")
+        assert said.startswith("Backward 13 of 13: conv2d in conv1. The gradient flowing in is −")
         assert page.get_by_role("slider").get_attribute("aria-valuetext") == said
         ids = page.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
         assert len(ids) == len(set(ids))

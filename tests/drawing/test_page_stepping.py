@@ -85,7 +85,7 @@ def test_stepping_to_the_end_shows_the_gradient_of_every_parameter(browser, trac
         for _ in range(steps):
             page.locator("#next").click()
         assert page.locator("#next").is_disabled()
-        assert page.locator("h2").inner_text() == "What .grad holds"
+        assert page.locator("h2").inner_text() == "The gradients in .grad"
         shown = page.locator("section[data-leaf]")
         names = shown.locator("h3").all_inner_texts()
         assert sorted(names) == sorted(traced.parameters)
@@ -109,7 +109,7 @@ def test_every_backward_step_shows_what_arrives_and_what_is_sent(browser, traced
             assert len(sections) == page.locator("#canvas .flowing").count() == len(sent)
             for section, expected in zip(sections, sent, strict=True):
                 figure = section.locator("figure").last
-                assert "is sent" in figure.inner_text()
+                assert "passed on" in figure.inner_text()
                 assert embedded(page, figure).tobytes() == expected.tobytes()
             page.keyboard.press("ArrowRight")
 

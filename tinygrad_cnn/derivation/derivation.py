@@ -259,7 +259,7 @@ def _found(wrt: Any, names: Mapping[Variable, str]) -> Variable:
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
         if not known:
             hint = "no Tensor that y was computed from has a name; pass the Tensor itself"
-        raise ValueError(f"derive: wrt is {wrt!r}, which names no parameter of y; {hint}")
+        raise ValueError(f"derive: wrt is {wrt!r}, which is not a parameter of y; {hint}")
     if not isinstance(wrt, Variable):
         raise TypeError(f"derive: wrt is {type(wrt).__name__}, expected Tensor or a name")
     if not wrt.requires_grad:

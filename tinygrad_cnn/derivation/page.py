@@ -52,9 +52,9 @@ def _chains(derivation: ChainRule, width: int) -> list[str]:
             if item.lines:
                 lines += ["", *_lines(item, width)]
     if any(_sums(derivation.product)):
-        lines += ["", "On the right, each ∂ is of one op, its other arguments held; a d is along "
-                  "all paths." if any(s.lines for s in _sums(derivation.product)) else
-                  "On the right, each ∂ is of one op, its other arguments held."]  # fmt: skip
+        lines += ["", "On the right, each ∂ is of one op, with its other arguments fixed; a d "
+                  "is along all paths." if any(s.lines for s in _sums(derivation.product)) else
+                  "On the right, each ∂ is of one op, with its other arguments fixed."]  # fmt: skip
     return lines
 
 
@@ -182,9 +182,9 @@ def _right(factor: Factor) -> str:
 
 
 NOTES = {
-    "(g ↦": "(g ↦ …) is what becomes of g, the derivative of E with respect to what is on top.",
+    "(g ↦": "(g ↦ …) maps g, the derivative of E by the factor above, to the derivative below.",
     "[": "[c] is 1 where c holds, else 0.",
-    " took ": "a took b: b is the maximum that became a.",
+    " took ": "a took b: b is the maximum chosen for a.",
     "S(": "S is the softmax.",
 }
 
@@ -249,7 +249,7 @@ def verdicts(derivation: ChainRule) -> list[str]:
     lines = [f"equals the {name}.grad that backward() computes: {apart}"]
     if derivation.held is not None:
         lines.append(
-            f"{name}.grad now holds something else (largest difference "
+            f"{name}.grad now differs (largest difference "
             f"{number(derivation.held, 4)}): it adds up over calls of backward()"
         )
     return lines

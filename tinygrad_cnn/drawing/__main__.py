@@ -83,7 +83,7 @@ def failed() -> Drawing:
             model(np.zeros((8, 1, 20, 28), "f4"))  # the images are cut off
     except ValueError:
         return trace.draw(depth=1)
-    raise AssertionError("the model took images of the wrong size")
+    raise AssertionError("the model accepted images of the wrong size")
 
 
 PICTURES: dict[str, Callable[[], Drawing]] = {

@@ -121,10 +121,10 @@ def _check_known(graph: DrawnGraph, values: bool, gradients: bool, heat: HeatKin
     missing = next((node for node in calls if node.value is None), None)
     if values and missing is not None:
         raise ValueError(
-            f"draw: values are not known of {missing.name} of shape {missing.shape}: a graph "
+            f"draw: there are no values of {missing.name} of shape {missing.shape}: a graph "
             f"keeps only what its derivatives need; {traced}"
         )
     if gradients and not any(node.gradient for node in calls):
-        raise ValueError(f"draw: no gradient has flowed here; call backward() inside, and {traced}")
+        raise ValueError(f"draw: there are no gradients; call backward() inside, and {traced}")
     if heat in ("time", "memory") and not any(node.seconds is not None for node in calls):
-        raise ValueError(f"draw: heat is {heat!r}, but nobody measured; {traced}")
+        raise ValueError(f"draw: heat is {heat!r}, which was not measured; {traced}")

@@ -57,7 +57,7 @@ def sweep(y: Tensor, steps: list[Step]) -> None:
     """
     if y._array.size != 1:
         raise ValueError(
-            f"draw: y has shape {y.shape}; gradients are those of one number: draw its sum(), "
+            f"draw: y has shape {y.shape}, but gradients need one element: draw its sum(), "
             "or the loss"
         )
     sources = [argument.source for step in steps for argument in step.arguments]

@@ -69,7 +69,7 @@ class Trace(Observer):
         from tinygrad_cnn.drawing.drawing import drawing_of
 
         if not self.steps:
-            raise ValueError("draw: nothing happened in this trace: no op was called on a Tensor")
+            raise ValueError("draw: the trace is empty: no op was called on a Tensor inside it")
         last = None if y is None else self.step_of(y)
         return drawing_of(self.steps, last, self.modules, **options)
 

@@ -16,7 +16,7 @@ function figure(symbol, place, { words = "", height = 220, width = WIDTH(), digi
   );
   const made = element("figure", { class: "figure" }, caption);
   if (place === null || place === undefined) {
-    made.append(element("p", { class: "note" }, "not kept: draw a tg.trace() to see it"));
+    made.append(element("p", { class: "note" }, "not kept: draw a tg.trace() to show it"));
     return made;
   }
   const array = data.arrays[place];

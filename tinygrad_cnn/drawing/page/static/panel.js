@@ -75,8 +75,8 @@ function forward(node) {
     });
   });
   const parts = [
-    part("Comes in", element("div", { class: "figures" }, ...given)),
-    part("Comes out", figure("y", node.value, { height: 300 })),
+    part("Inputs", element("div", { class: "figures" }, ...given)),
+    part("Output", figure("y", node.value, { height: 300 })),
   ];
   if (node.error) parts.push(part("Failed", element("p", { class: "error" }, node.error)));
   return parts;
@@ -89,7 +89,7 @@ function backward(node) {
   const sent = given.filter((edge) => edge.gradient !== null).map(sending);
   const rest = given.filter((edge) => edge.gradient === null).map((edge) => edge.argument);
   if (rest.length) {
-    const words = `Nothing is sent to ${rest.join(", ")}: no gradient is wanted there.`;
+    const words = `No gradient is passed on to ${rest.join(", ")}: none is required there.`;
     sent.push(element("section", {}, element("p", { class: "words" }, words)));
   }
   return [arriving(node), ...sent];
@@ -101,13 +101,13 @@ function arriving(node) {
     .map((id) => edges.get(id))
     .filter((edge) => edge.gradient !== null);
   if (!contributions.length) {
-    return part("Arrives", figure("g = ∂E/∂y", node.gradient, { words: "the sweep starts here" }));
+    return part("Gradient flowing in", figure("g = ∂E/∂y", node.gradient, { words: "the sweep starts here" }));
   }
   if (contributions.length === 1) {
     const words = `from ${called(nodes.get(contributions[0].target))}`;
-    return part("Arrives", figure("g = ∂E/∂y", node.gradient, { words }));
+    return part("Gradient flowing in", figure("g = ∂E/∂y", node.gradient, { words }));
   }
-  return part("Arrives", summed(contributions, "g = ∂E/∂y", node.gradient));
+  return part("Gradient flowing in", summed(contributions, "g = ∂E/∂y", node.gradient));
 }
 
 /** Return the contributions that meet at a node, and their sum. */
@@ -150,7 +150,7 @@ function sending(edge) {
     parent === edge.argument ? `To ${parent}` : `To ${edge.argument}, ${parent}`,
     formula(`∂E/∂${edge.argument} = ${edge.formula}`, edge.equation),
     local(edge),
-    figure(`∂E/∂${edge.argument}`, edge.gradient, { words: "is sent" }),
+    figure(`∂E/∂${edge.argument}`, edge.gradient, { words: "passed on" }),
   );
 }
 
@@ -164,7 +164,7 @@ function local(edge) {
   }
   if (!edge.reads.length) return null;
   const read = edge.reads.map(({ name, array }) => figure(name, array, { height: 140 }));
-  const words = `The local derivative ${symbol} is made of`;
+  const words = `The local derivative ${symbol} consists of`;
   return element(
     "div",
     {},
@@ -182,7 +182,7 @@ function result() {
     "div",
     { class: "heading result" },
     element("p", { class: "phase" }, "The end of the sweep"),
-    element("h2", {}, "What .grad holds"),
+    element("h2", {}, "The gradients in .grad"),
   );
   return [heading, ...reached.map(leaf)];
 }
@@ -204,13 +204,13 @@ function leaf(node) {
 
 /** Return a step as one sentence, for screen readers. */
 function said(step) {
-  if (step.phase === "result") return "The end: what every parameter received.";
+  if (step.phase === "result") return "The end: the gradient of every parameter.";
   const node = nodes.get(step.node);
   const sentence = `${where(step)}: ${called(node)}.`;
   const place = step.phase === "forward" ? node.value : node.gradient;
   if (place === null) return sentence;
   const array = data.arrays[place];
-  const name = step.phase === "forward" ? "Its value" : "The gradient that arrives";
+  const name = step.phase === "forward" ? "Its value" : "The gradient flowing in";
   const one = array.shape.every((size) => size === 1);
   return `${sentence} ${name} is ${one ? number(valuesOf(place)[0]) : described(array)}.`;
 }
