@@ -128,14 +128,14 @@ def main() -> dict[str, dict[float, tuple[float, ...]]]:
         result["pieces"][value] = (y.item(), slope)
         print(f"  x = {value:<6}  y = {y.item():<8}  slope {slope}")
 
-    print("\nis the number of ones odd? A recursive net, trained on trees of 2 and 3 leaves")
+    print("\nis the number of ones odd? A recursive network, trained on trees with 2 and 3 leaves")
     model = learn_parity()
     rng = np.random.default_rng(1)
     for leaves in (3, 8, 32, 128):
         examples = trees(leaves) if leaves == 3 else [random_tree(leaves, rng) for _ in range(50)]
         right = share_right(model, examples)
         result["parity"][leaves] = (right,)
-        print(f"  {leaves:3} leaves   right on {right:.1%} of {len(examples)} trees")
+        print(f"  {leaves:3} leaves   accuracy {right:.1%} on {len(examples)} trees")
     return result
 
 

@@ -69,7 +69,7 @@ def main(epochs: int = 2) -> tuple[list[float], float]:
         for images, labels in DataLoader(data.test, batch_size=500)
     ]
     accuracy = float(np.mean(right))
-    print(f"\nright on {accuracy:.2%} of {len(data.test)} digits that it has not seen")
+    print(f"\naccuracy {accuracy:.2%} on {len(data.test)} test digits")
     return history, accuracy
 
 

@@ -1,12 +1,12 @@
-"""How wide should the hidden layer be: a question of one's own, answered by measuring.
+"""How wide should the hidden layer be? An experiment of your own.
 
-An experiment is its variants, a function that does one run, one that draws and one that says in
-words what was found. Copy this file, change what is asked, and run it:
+An experiment has variants, a function for one run, one that draws the results and one that
+describes them in words. Copy this file, change the question, and run it:
 
     python examples/own_experiment.py
 
-which answers from three seeds of each width in half a minute. The command does the same, and its
-runs are kept where it says, so that it goes on where it was cut off:
+which runs three seeds of each width in half a minute. The command line does the same, and keeps
+finished runs, so that an interrupted experiment continues:
 
     tinygrad-cnn experiment examples/own_experiment.py --out my-experiments
 """

@@ -1,4 +1,4 @@
-"""The ten lines that `train.fit` stands for: a perceptron learns handwritten digits.
+"""The ten lines that `train.fit` replaces: a perceptron learns handwritten digits.
 
 The text's network, one hidden layer of sigmoids, is trained by stochastic gradient descent on the
 digits that come with the package. The loop is plain Python: predict, measure, differentiate, and
@@ -50,7 +50,7 @@ def main(epochs: int = 6) -> tuple[list[float], float]:
     model = nn.MLP((784, 64, 10), rng=np.random.default_rng(0))
     history = train(model, DataLoader(data.train, batch_size=32, shuffle=True), epochs)
     share = accuracy(model, DataLoader(data.test, batch_size=500))
-    print(f"\nright on {share:.2%} of {len(data.test)} digits that it has not seen")
+    print(f"\naccuracy {share:.2%} on {len(data.test)} test digits")
     return history, share
 
 

@@ -1,4 +1,4 @@
-"""A deep sigmoid network that does not learn: its drawing says why, and ReLU cures it.
+"""A deep sigmoid network that does not learn: its drawing shows why, and ReLU fixes it.
 
 The derivative of a sigmoid is at most 1/4 (eq 45), and a gradient that flows back through ten of
 them is multiplied by it ten times. Colored by the norm of the gradient, the layers fade from the
@@ -73,7 +73,7 @@ def main(folder: str | Path | None = None) -> Results:
         table = layers(drawing)
         losses = trained(model)
         results[activation] = (table, losses[-1])
-        print(f"{activation}: the gradient that reaches each layer")
+        print(f"{activation}: gradient norm of each layer")
         for name, norm, marks in table:
             bar = "█" * max(1, round(24 + 3 * np.log10(norm)))  # three characters a power of ten
             print(f"  {name:6}{norm:8.0e}  {bar:24}{marks}".rstrip())

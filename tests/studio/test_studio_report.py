@@ -101,7 +101,9 @@ def test_the_model_is_left_as_it_was(test_images: Dataset) -> None:
 def test_a_model_that_gives_no_numbers_is_told_of(value: float, test_images: Dataset) -> None:
     made = untrained()
     made.model.fc[1].weight._array[3, :] = value
-    with pytest.raises(ValueError, match=r"NaN or infinite numbers for \d+ of 333 images of digits"):
+    with pytest.raises(
+        ValueError, match=r"NaN or infinite numbers for \d+ of 333 images of digits"
+    ):
         report(made.model, made.settings, test_images)
 
 

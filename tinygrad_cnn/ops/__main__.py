@@ -15,9 +15,9 @@ from tinygrad_cnn.core.op import Op
 HEAD = """\
 # The ops
 
-Made from the declarations by `python -m tinygrad_cnn.ops > docs/ops.md`. In a derivative, g is the
-gradient that flows in and y the result; numbers are those of the text's equations. The docstring of
-an op, such as `tg.conv2d.__doc__`, has shapes, errors and an example.
+Generated from the declarations by `python -m tinygrad_cnn.ops > docs/ops.md`. In a derivative, g is
+the gradient flowing in and y the result; eq numbers are those of the text. The docstring of an op,
+such as `tg.conv2d.__doc__`, has shapes, errors and an example.
 """
 
 
