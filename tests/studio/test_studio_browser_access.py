@@ -58,6 +58,8 @@ def taught(page):
 
 def modeled(page):
     expect(page.get_by_role("heading", name="Confusion matrix")).to_be_visible()
+    expect(page.get_by_role("region", name="Settings")).to_contain_text("weight decay")
+    expect(page.get_by_role("region", name="Settings")).not_to_contain_text("object")
     for box in page.get_by_role("checkbox").all()[:2]:
         box.check()
     expect(page.get_by_role("heading", name="Side by side")).to_be_visible()

@@ -68,10 +68,10 @@ export function firstTraining(training) {
 
   function point({ run_id: id, epoch, batch, batches, loss }) {
     if (id !== training.id || !batches) return;
-    const done = Math.max(0, Math.min(1, (epoch - 1 + (batch + 1) / batches) / epochs));
+    const done = Math.max(0, Math.min(1, (epoch - 1 + batch / batches) / epochs));
     style(bar, { "--share": done });
     track.setAttribute("aria-valuenow", Math.round(100 * done));
-    live.textContent = `Epoch ${epoch} of ${epochs}, batch ${batch + 1} of ${batches}, loss ${fixed(loss)}`;
+    live.textContent = `Epoch ${epoch} of ${epochs}, batch ${batch} of ${batches}, loss ${fixed(loss)}`;
   }
 
   function epochDone({ run_id: id, epoch, validation_accuracy: validation, accuracy }) {

@@ -2,6 +2,7 @@
 
 import { element } from "../dom.js";
 import { grouped, number, percent, points } from "../numbers.js";
+import { settingsOf } from "./detail.js";
 
 /**
  * @param {any} left  a model with settings and report
@@ -90,12 +91,7 @@ export function comparison(left, right) {
 
 /** The settings in which two models differ. */
 function different(models) {
-  const [left, right] = models.map(({ settings: { model, data, training } }) => ({
-    model: model.name,
-    data: data.name,
-    ...model.options,
-    ...training,
-  }));
+  const [left, right] = models.map(settingsOf);
   const names = [...new Set([...Object.keys(left), ...Object.keys(right)])];
   const said = (value) => (value === undefined || value === null ? "–" : String(value));
   return names

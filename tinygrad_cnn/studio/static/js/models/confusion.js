@@ -66,7 +66,7 @@ export function confusionMatrix(counts) {
             {},
             corner,
             head,
-            element("th", { scope: "col", class: "recall" }, "right"),
+            element("th", { scope: "col", class: "recall" }, "accuracy"),
           ),
         ),
         element("tbody", {}, rows),

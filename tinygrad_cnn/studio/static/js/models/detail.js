@@ -51,7 +51,7 @@ function facts({ model, activation, created, run_id: run, parent_id: parent }) {
     ` · ${when(created)}`,
     run === null
       ? null
-      : [" · ", element("a", { href: link("train", { runs: run }) }, "its training")],
+      : [" · ", element("a", { href: link("train", { runs: run }) }, "its run")],
     parent === null
       ? null
       : [
@@ -129,9 +129,21 @@ function worstErrors({ id, report: { worst } }) {
   );
 }
 
-function trained({ settings: { training, model, data } }) {
-  const said = { ...training, ...model.options, data: data.name };
-  const rows = Object.entries(said)
+/** Return all settings of a model by name, those of its optimizer and schedule among them. */
+export function settingsOf({ settings: { model, data, training } }) {
+  const { optimizer_options: optimizer, schedule_options: schedule, ...rest } = training;
+  return {
+    model: model.name,
+    data: data.name,
+    ...model.options,
+    ...rest,
+    ...optimizer,
+    ...schedule,
+  };
+}
+
+function trained(model) {
+  const rows = Object.entries(settingsOf(model))
     .filter(([, value]) => value !== null)
     .map(([name, value]) =>
       element(
