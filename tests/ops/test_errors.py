@@ -111,11 +111,11 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
     ),
     "conv2d stride": (
         IMAGE, lambda x: tg.conv2d(x, ones(1, 2, 3, 3), stride=0), ValueError,
-        ["conv2d", "stride is 0", "from 1"],
+        ["conv2d", "stride is 0", ">= 1"],
     ),
     "conv2d stride half": (
         IMAGE, lambda x: tg.conv2d(x, ones(1, 2, 3, 3), stride=1.5), ValueError,
-        ["conv2d", "stride is 1.5", "whole"],
+        ["conv2d", "stride is 1.5", "an integer"],
     ),
     "conv2d stride three": (
         IMAGE, lambda x: tg.conv2d(x, ones(1, 2, 3, 3), stride=(1, 1, 1)), ValueError,
@@ -123,7 +123,7 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
     ),
     "conv2d padding": (
         IMAGE, lambda x: tg.conv2d(x, ones(1, 2, 3, 3), padding=-1), ValueError,
-        ["conv2d", "padding is -1", "from 0"],
+        ["conv2d", "padding is -1", ">= 0"],
     ),
     "conv2d padding name": (
         IMAGE, lambda x: tg.conv2d(x, ones(1, 2, 3, 3), padding="full"), ValueError,
@@ -135,7 +135,7 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
     ),
     "conv2d dilation": (
         IMAGE, lambda x: tg.conv2d(x, ones(1, 2, 3, 3), dilation=(1, 0)), ValueError,
-        ["conv2d", "dilation is (1, 0)", "from 1"],
+        ["conv2d", "dilation is (1, 0)", ">= 1"],
     ),
     "conv2d dilation None": (
         IMAGE, lambda x: tg.conv2d(x, ones(1, 2, 3, 3), dilation=None), ValueError,
@@ -143,7 +143,7 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
     ),
     "conv2d groups": (
         IMAGE, lambda x: tg.conv2d(x, ones(1, 2, 3, 3), groups=0), ValueError,
-        ["conv2d", "groups is 0", "from 1"],
+        ["conv2d", "groups is 0", ">= 1"],
     ),
     "conv2d groups share": (
         IMAGE, lambda x: tg.conv2d(x, ones(3, 1, 3, 3), groups=2), ValueError,
@@ -188,7 +188,7 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
     ),
     "conv_transpose2d groups": (
         IMAGE, lambda x: tg.conv_transpose2d(x, ones(2, 1, 3, 3), groups=0), ValueError,
-        ["conv_transpose2d", "groups is 0", "from 1"],
+        ["conv_transpose2d", "groups is 0", ">= 1"],
     ),
     "conv_transpose2d groups share": (
         (1, 3, 5, 5), lambda x: tg.conv_transpose2d(x, ones(3, 1, 3, 3), groups=2), ValueError,
@@ -197,7 +197,7 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
     # pooling
     "maxpool x": ((5, 5), lambda x: tg.maxpool(x, 2), ValueError, ["maxpool", "(5, 5)", "(N, C"]),
     "maxpool kernel": (
-        IMAGE, lambda x: tg.maxpool(x, 0), ValueError, ["maxpool", "kernel_size is 0", "from 1"],
+        IMAGE, lambda x: tg.maxpool(x, 0), ValueError, ["maxpool", "kernel_size is 0", ">= 1"],
     ),
     "maxpool stride": (
         IMAGE, lambda x: tg.maxpool(x, 2, stride=0), ValueError, ["maxpool", "stride is 0"],
