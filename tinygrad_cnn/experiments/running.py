@@ -254,7 +254,7 @@ def _work(order: _Order, messages: Connection) -> None:
             record = Record(order.source, order.saved, send)
             run(record, seed=order.seed, **order.arguments)
         if not record.rows:
-            raise ValueError("the run took down nothing")
+            raise ValueError("the run recorded nothing")
         rows = [Measurement(order.variant, order.seed, *row) for row in record.rows]
         Results(order.experiment, rows, order.provenance).to_csv(order.path)
         order.saved.unlink(missing_ok=True)

@@ -151,5 +151,5 @@ class FinishedRuns:
         if other:
             raise RunsError(
                 f"{path}: comes from {other}; runs are never mixed: move {path.parent} away to "
-                "measure anew, or name another folder with --out"
+                "measure again, or choose another folder with --out"
             )

@@ -36,7 +36,7 @@ export class LineChart {
    * @param {boolean} [options.log]  a logarithmic axis: values of 0 and below are left out
    * @param {boolean} [options.many]  keep room for a legend of two lines
    * @param {[number, number]} [options.within]  the axis, where it is always the same
-   * @param {(x: number | null) => void} [options.onread]  is told where somebody reads
+   * @param {(x: number | null) => void} [options.onread]  called with the position that is read
    */
   constructor({
     title,

@@ -1,4 +1,4 @@
-/* Live figures: one stream of server-sent events, open while somebody listens. */
+/* Live figures: one stream of server-sent events, open while there are listeners. */
 
 import { address } from "./api.js";
 

@@ -42,7 +42,7 @@ export function valueAt({ low, high, codes }, place) {
   return low + ((high - low) * codes[place]) / 255;
 }
 
-const palettes = new Map(); // of each kind, 256 colors as ABGR words; made anew when the scheme changes
+const palettes = new Map(); // of each kind, 256 colors as ABGR words; rebuilt when the scheme changes
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   palettes.clear();

@@ -36,7 +36,7 @@ export async function refresh() {
 }
 
 /**
- * Call a function whenever the state of the server is known anew.
+ * Call a function whenever the state of the server changes.
  *
  * @param {(state: ServerState) => void} handler
  * @returns {() => void} what stops it

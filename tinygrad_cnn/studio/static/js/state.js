@@ -39,7 +39,7 @@ export function go(view, parameters = {}) {
 /**
  * Change parameters of the view that is shown, so that its link restores what is seen.
  *
- * Makes no entry in the history and shows nothing anew; a value of `null` takes a parameter away.
+ * Makes no entry in the history and redraws nothing; a value of `null` takes a parameter away.
  *
  * @param {Record<string, unknown>} changes
  */

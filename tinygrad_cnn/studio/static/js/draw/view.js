@@ -209,7 +209,7 @@ export function mount(root, { parameters, remember, server, watch }) {
   }
 
   function want() {
-    if (first !== null) return; // nobody is there to ask
+    if (first !== null) return; // there is no model yet
     if (!drawing.blank) return asking.want(null);
     asking.stop();
     answer = null;

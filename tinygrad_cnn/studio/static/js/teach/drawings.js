@@ -60,7 +60,7 @@ export class Drawings {
     this.show();
   }
 
-  /** Draw the grid anew; the keyboard's focus stays on its drawing. */
+  /** Redraw the grid; the keyboard's focus stays on its drawing. */
   show() {
     const focused = document.activeElement?.closest?.(".drawings button")?.dataset.id;
     fill(

@@ -34,7 +34,7 @@ export class Charts {
   }
 
   /**
-   * Draw the chosen runs as they are now; nothing is laid out anew unless others are chosen.
+   * Draw the chosen runs as they are now; the layout changes only with the selection.
    * @param {Subject[]} subjects
    * @param {{unit: import("./recording.js").Unit, apart: boolean}} view
    */
