@@ -80,6 +80,7 @@ LAYERS: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
         (lambda: nn.Dropout(0.5, rng=rng()), ROWS),
         (lambda: nn.Dropout(0.5, rng=rng()).eval(), ROWS),
     ],
+    "GELU": [(lambda: nn.GELU(), ROWS), (lambda: nn.GELU("tanh"), ROWS)],
     "Flatten": [(lambda: nn.Flatten(), IMAGES)],
     "GlobalAvgPool2d": [(lambda: nn.GlobalAvgPool2d(), IMAGES)],
     "LeakyReLU": [(lambda: nn.LeakyReLU(0.1), ROWS)],

@@ -151,3 +151,11 @@ def test_norm_of_a_factor_is_that_of_the_jacobian(name: str, of: str) -> None:
             assert_close(found, np.linalg.norm(recorded.jacobian()), name)
 
     holds()
+
+
+def test_an_option_that_chooses_another_formula_leaves_the_entry_unwritten() -> None:
+    z = tg.Tensor(np.array([0.5, 1.0]), requires_grad=True)
+    exact, approximate = (str(tg.derive(tg.gelu(z, form).sum(), z)) for form in ("none", "tanh"))
+    assert "φ" in exact
+    assert "φ" not in approximate
+    assert "∂E/∂xᵢ = ∂αᵢ/∂xᵢ" in approximate

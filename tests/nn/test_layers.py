@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, optim
@@ -39,6 +40,7 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "Tanh": (lambda rng: nn.Tanh(), (3, 4)),
     "ReLU": (lambda rng: nn.ReLU(), (3, 4)),
     "LeakyReLU": (lambda rng: nn.LeakyReLU(0.2), (3, 4)),
+    "GELU": (lambda rng: nn.GELU("tanh"), (3, 4)),
     "Softmax": (lambda rng: nn.Softmax(temperature=2.0), (3, 4)),
 }
 NAMES = st.sampled_from(sorted(LAYERS))
@@ -50,7 +52,9 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def test_the_table_has_every_layer() -> None:
-    assert {name.split()[0] for name in LAYERS} == set(nn.layers.__all__)
+    layers = set(nn.layers.__all__)
+    assert {name.split()[0] for name in LAYERS} == layers, "add a line to LAYERS, above"
+    assert layers <= set(nn.__all__), "export it in nn/__init__.py too"
 
 
 # --- properties of every layer -------------------------------------------------------------------
@@ -213,6 +217,8 @@ def test_layers_pass_their_options_to_their_op() -> None:
         (nn.Flatten(0, -2), x.reshape(-1, 6)),
         (nn.LeakyReLU(0.3), np.where(x >= 0, x, 0.3 * x)),
         (nn.Softmax(1, 2.0), np.exp(x / 2) / np.exp(x / 2).sum(1, keepdims=True)),
+        (nn.GELU(), x * special.ndtr(x)),
+        (nn.GELU("tanh"), tg.gelu(x, "tanh")),
         (nn.Sigmoid(), 1 / (1 + np.exp(-x))),
         (nn.Tanh(), np.tanh(x)),
         (nn.ReLU(), np.maximum(x, 0)),
@@ -370,6 +376,7 @@ R = np.random.default_rng(0)
         (lambda: nn.BatchNorm2d(1, -1.0), "BatchNorm2d: eps is -1.0"),
         (lambda: nn.BatchNorm2d(1, momentum=1.1), "BatchNorm2d: momentum is 1.1"),
         (lambda: nn.LeakyReLU("a"), "LeakyReLU: negative_slope is 'a'"),
+        (lambda: nn.GELU("erf"), "GELU: approximate is 'erf', expected one of 'none', 'tanh'"),
         (lambda: nn.Softmax(temperature=0), "Softmax: temperature is 0, expected .*> 0"),
         (lambda: nn.Softmax(dim=1.0), "Softmax: dim is 1.0"),
     ],

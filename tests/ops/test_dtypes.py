@@ -97,7 +97,9 @@ def test_arrays_alone_compute_as_numpy_does() -> None:
     assert tg.exp(np.ones(2, "f4")).dtype == np.float32
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softmax", "softplus", "relu", "mean", "exp"])
+@pytest.mark.parametrize(
+    "name", ["sigmoid", "tanh", "softmax", "softplus", "relu", "gelu", "erf", "mean", "exp"]
+)
 def test_numbers_without_axes_stay_arrays_of_their_dtype(name: str) -> None:
     axis = {"softmax": [1.0]}.get(name, 1.0)
     x = tg.Tensor(axis, requires_grad=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import special
 from support.compare import assert_close
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.check import check_gradients
 
 x, a, b = sympy.symbols("x a b", real=True)
 POINTS = np.array([-3.0, -1.25, -0.5, 0.25, 1.0, 2.5])
@@ -25,6 +27,9 @@ FORMULAS = {
     "sigmoid": (1 / (1 + sympy.exp(-x)), POINTS),
     "tanh": ((sympy.exp(x) - sympy.exp(-x)) / (sympy.exp(x) + sympy.exp(-x)), POINTS),
     "softplus": (sympy.log(1 + sympy.exp(x)), POINTS),
+    "erf": (sympy.erf(x), POINTS),
+    "erfc": (sympy.erfc(x), POINTS),
+    "gelu": (x * (1 + sympy.erf(x / sympy.sqrt(2))) / 2, POINTS),
 }
 
 
@@ -136,6 +141,12 @@ def test_where_lets_the_gradient_through_on_the_chosen_side_only() -> None:
 
 # --- stability -----------------------------------------------------------------------------------
 
+
+def tanh_logit(x: Any) -> Any:
+    """Return z of gelu's approximation x·σ(z)."""
+    return np.sqrt(8 / np.pi) * (x + 0.044715 * x**3)
+
+
 EXTREMES = [-1e4, -750.0, -100.0, -30.0, 0.0, 30.0, 100.0, 750.0, 1e4]
 
 
@@ -146,6 +157,10 @@ EXTREMES = [-1e4, -750.0, -100.0, -30.0, 0.0, 30.0, 100.0, 750.0, 1e4]
         (tg.sigmoid, special.expit),
         (tg.softplus, lambda x: np.logaddexp(0.0, x)),
         (tg.tanh, np.tanh),
+        (tg.erf, special.erf),
+        (tg.erfc, special.erfc),
+        (tg.gelu, lambda x: x * special.ndtr(x)),
+        (lambda x: tg.gelu(x, "tanh"), lambda x: x * special.expit(tanh_logit(x))),
     ],
 )
 def test_activations_are_right_at_extreme_values(op: Any, truth: Any, dtype: str) -> None:
@@ -161,3 +176,79 @@ def test_activations_are_right_at_extreme_values(op: Any, truth: Any, dtype: str
 
 def test_softplus_has_the_slope_of_its_exponential_far_left() -> None:
     np.testing.assert_allclose(slope_at(tg.softplus, -100.0), np.exp(-100.0), rtol=1e-15)
+
+
+# --- the error function and gelu -----------------------------------------------------------------
+
+
+def argument_of_erf(dtype: str) -> Any:
+    """Return values in every interval of the approximation and at its borders."""
+    rng = np.random.default_rng(0)
+    borders = np.array([0.0, 0.46875, 4.0, 11.0, 26.0, 30.0, 1e30])
+    near = np.concatenate([np.nextafter(borders, np.inf), borders, np.nextafter(borders, 0.0)])
+    drawn = [
+        rng.uniform(-7, 7, 40_000),
+        rng.uniform(-28, 28, 4_000),
+        10.0 ** rng.uniform(-30, 0, 999),
+    ]
+    return np.concatenate([near, -near, *drawn]).astype(dtype)
+
+
+@pytest.mark.parametrize(("op", "truth"), [(tg.erf, math.erf), (tg.erfc, math.erfc)])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_erf_and_erfc_have_all_digits(op: Any, truth: Any, dtype: str) -> None:
+    values = argument_of_erf(dtype)
+    expected = np.array([truth(value) for value in values.tolist()])
+    found = op(values)
+    assert found.dtype == dtype
+    unit = np.finfo(dtype).eps
+    error = np.abs(found.astype("f8") - expected)
+    assert error.max() < 4 * unit
+    normal = np.abs(expected) > np.finfo(dtype).tiny
+    assert (error[normal] / np.abs(expected[normal])).max() < 8 * unit
+
+
+def test_erf_of_infinities_nan_and_any_layout() -> None:
+    special_values = np.array([-np.inf, np.inf, np.nan])
+    np.testing.assert_array_equal(tg.erf(special_values), [-1, 1, np.nan])
+    np.testing.assert_array_equal(tg.erfc(special_values), [2, 0, np.nan])
+    x = np.random.default_rng(0).normal(size=(40, 30, 50)).astype("f4")  # several blocks
+    for view in (x, x.transpose(2, 0, 1), x[::-1, ::2], x[:, :, 0].T):
+        np.testing.assert_array_equal(tg.erf(view), tg.erf(np.ascontiguousarray(view)))
+    assert tg.erf(x[:0]).shape == (0, 30, 50)
+
+
+def test_erf_of_numbers_far_from_the_real_axis_is_refused() -> None:
+    message = r"erf: x has \(1\+0.5j\), expected real numbers, or imaginary parts of at most 1e-9"
+    with pytest.raises(ValueError, match=message):
+        tg.erf(np.array([2.0, 1 + 0.5j]))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_gelu_keeps_its_digits_far_left(dtype: str) -> None:
+    """½·(1 + erf(x/√2)) has none at x = −6 in float32, and at −9 in float64."""
+    x = np.linspace(-13.0, -1.0, 300).astype(dtype)
+    expected = x.astype("f8") * special.ndtr(x.astype("f8"))
+    np.testing.assert_allclose(tg.gelu(x), expected, rtol=400 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_gelu_and_its_derivatives_at_infinity_are_those_of_its_asymptotes(
+    approximate: str, dtype: str
+) -> None:
+    leaf = tg.Tensor(np.array([-np.inf, -1e30, 1e30, np.inf], dtype), requires_grad=True)
+    y = tg.gelu(leaf, approximate)
+    np.testing.assert_array_equal(y.numpy(), [0, 0, np.array(1e30, dtype), np.inf])
+    (first,) = tg.grad(y, leaf, gradient=np.ones(4, dtype), create_graph=True)
+    np.testing.assert_array_equal(first.numpy(), [0, 0, 1, 1])
+    np.testing.assert_array_equal(tg.grad(first.sum(), leaf)[0], [0, 0, 0, 0])
+
+
+def test_gelus_approximation_is_as_close_as_it_says_and_its_third_derivative_is_right() -> None:
+    x = np.linspace(-6, 6, 2001)
+    apart = np.abs(tg.gelu(x, "tanh") - tg.gelu(x)).max()
+    assert 1e-4 < apart < 5e-4
+    check_gradients(lambda x: tg.gelu(x, "tanh"), POINTS, order=3)
+    with pytest.raises(ValueError, match="gelu: approximate is 'exact', expected one of 'none'"):
+        tg.gelu(x, "exact")

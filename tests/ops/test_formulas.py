@@ -152,12 +152,13 @@ def spelled_out(latex: str) -> str:
 def from_latex(latex: str) -> str:
     """Return LaTeX in the notation of formulas; nothing is nested deeper than two braces."""
     inside = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
-    text = latex.replace(r"\operatorname{sign}", "sign").replace("-", "−")
+    text = re.sub(r"\\operatorname\{(\w+)\}", r"\1", latex).replace("-", "−")
     text = re.sub(rf"\\frac{inside}{inside}", r"((\1)/(\2))", text)
     text = re.sub(rf"\\sqrt{inside}", r"√(\1)", text)
     text = re.sub(rf"\^{inside}", r"^(\1)", text)
     text = re.sub(r"\^(\w)", r"^(\1)", text)
     signs = {r"\,": "·", r"\ge": "≥", r"\le": "≤", r"\lvert": "|", r"\rvert": "|", r"\sigma": "σ"}
+    signs |= {r"\Phi": "Φ", r"\varphi": "φ"}
     for command, sign in signs.items():
         text = text.replace(command + " ", sign).replace(command, sign)
     text = re.sub(r"(?<=[\w)]) ?\\", "·", text)  # a function behind a factor

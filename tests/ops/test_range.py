@@ -29,7 +29,7 @@ def largest_term(x: Array, w: Array, bias: Array, epsilon: float) -> Any:
 
 
 SUBTRACTED: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(["sigmoid", "tanh", "log_softmax", "cross_entropy"], lambda **_: 1.0),
+    **dict.fromkeys(["sigmoid", "tanh", "log_softmax", "cross_entropy", "gelu"], lambda **_: 1.0),
     "softmax": lambda temperature=1.0, **_: 1.0 / temperature,
     "batch_norm": largest_term,
 }

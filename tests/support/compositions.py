@@ -167,7 +167,7 @@ Chooser: TypeAlias = Callable[[str, list[Any]], Places]
 Choice: TypeAlias = Callable[[Shape], st.SearchStrategy[Options]]
 
 STEPS: dict[str, tuple[Chooser, Choice]] = {
-    **dict.fromkeys(["neg", "tanh", "sigmoid", "softplus", "relu", "abs"], (_any, _none)),
+    **dict.fromkeys(["neg", "tanh", "sigmoid", "softplus", "relu", "gelu", "abs"], (_any, _none)),
     **dict.fromkeys(["add", "sub", "mul", "maximum", "matmul", "linear", "mse"], (_pairs, _none)),
     **dict.fromkeys(["sum", "mean", "max", "min", "logsumexp"], (_any, _reduced)),
     **dict.fromkeys(["softmax", "log_softmax"], (_with_axes, _axis)),

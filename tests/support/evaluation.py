@@ -11,7 +11,7 @@ import tinygrad_cnn as tg
 from support import numeric
 from support.prose import PROSE
 
-LEFT_OUT = {"reduction", "keepdims"}
+LEFT_OUT = {"approximate", "reduction", "keepdims"}
 """Options that a formula does not tell of: it holds for their defaults."""
 
 

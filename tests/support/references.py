@@ -61,6 +61,12 @@ def batch_norm(x: Array, w: Array, bias: Array, epsilon: float) -> Array:
     return y
 
 
+def gelu(x: Array, approximate: str = "none") -> Array:
+    if approximate == "none":
+        return x * special.ndtr(x)
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
 REFERENCES: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
@@ -71,6 +77,8 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "exp": np.exp,
     "log": np.log,
     "sqrt": np.sqrt,
+    "erf": special.erf,
+    "erfc": special.erfc,
     "abs": np.abs,
     "maximum": np.maximum,
     "minimum": np.minimum,
@@ -81,6 +89,7 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0),
     "leaky_relu": lambda x, negative_slope: np.where(x > 0, x, negative_slope * x),
+    "gelu": gelu,
     "softplus": lambda x: np.logaddexp(0, x),
     "softmax": lambda x, axis=-1, temperature=1.0: special.softmax(x / temperature, axis),
     "log_softmax": lambda x, axis=-1, temperature=1.0: special.log_softmax(x / temperature, axis),

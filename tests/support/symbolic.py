@@ -80,6 +80,18 @@ class Symbolic:
     def logistic(self, a: Any) -> Any:
         return 1 / (1 + sp.exp(-a))
 
+    def error_function(self, a: Any) -> Any:
+        return sp.erf(a)
+
+    def complementary(self, a: Any) -> Any:
+        return 1 - sp.erf(a)
+
+    def distribution(self, a: Any) -> Any:
+        return (1 + sp.erf(a / sp.sqrt(2))) / 2
+
+    def density(self, a: Any) -> Any:
+        return sp.exp(-(a**2) / 2) / sp.sqrt(2 * sp.pi)
+
     def largest(self, *values: Any) -> Any:
         return sp.Max(*values)
 
@@ -92,7 +104,8 @@ NAMES = {
     "/": "divide", "power": "power", "half": "half", "abs": "absolute", "and": "both",
     "bracket": "bracket", "where": "where", "ln": "logarithm", "exp": "exponential",
     "tanh": "hyperbolic", "√": "root", "sign": "sign", "σ": "logistic", "max": "largest",
-    "min": "smallest",
+    "min": "smallest", "erf": "error_function", "erfc": "complementary", "Φ": "distribution",
+    "φ": "density",
 }  # fmt: skip
 
 

@@ -20,7 +20,8 @@ Tree: TypeAlias = tuple[Any, ...]
 
 RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ˣʸᵇ", "0123456789−+xyb", strict=True))
 FUNCTIONS = (
-    "tanh", "ln", "exp", "sign", "softmax", "log", "max", "min", "mean", "σ", "Φ", "φ", "√", "S",
+    "tanh", "ln", "exp", "erf", "erfc", "sign", "softmax", "log", "max", "min", "mean", "σ",
+    "Φ", "φ", "√", "S",
 )  # fmt: skip
 RELATIONS = ("=", "≥", "≤", "<", ">", "took")
 WORDS = ("where", "else", "repeated", *RELATIONS)
@@ -130,6 +131,7 @@ SIGNS: dict[str, Callable[..., Any]] = {
     "=": np.equal, "≥": np.greater_equal, "≤": np.less_equal, "<": np.less, ">": np.greater,
     "ln": np.log, "exp": np.exp, "tanh": np.tanh, "√": np.sqrt, "sign": np.sign,
     "σ": lambda x: 1.0 / (1.0 + np.exp(-x)),
+    "erf": np.vectorize(math.erf, otypes=[float]), "erfc": np.vectorize(math.erfc, otypes=[float]),
     "Φ": np.vectorize(lambda x: math.erfc(-x / math.sqrt(2)) / 2, otypes=[float]), "φ": _density,
 }  # fmt: skip
 CHOICES: dict[str, Callable[..., Any]] = {"max": np.maximum, "min": np.minimum}

@@ -57,7 +57,9 @@ def _(at: Probe) -> None:
     values: dict[str, Any] = {**defaults, **at.call.arguments}
     values |= {alias: values[name] for name, alias in op.aliases.items()}
     values |= {"g": at.u, "y": at.y._array}
-    if not op.elementwise or any(values[name] is None for name in op.parameters):
+    if not op.elementwise or not op.states(values):
+        return
+    if any(values[name] is None for name in op.parameters):
         return
     for of, tree in read_formulas(op).items():
         if of and of not in at.call.of:

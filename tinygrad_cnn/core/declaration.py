@@ -355,6 +355,18 @@ class Declaration(Generic[P]):
 
         return declare if function is None else declare(function)
 
+    def states(self, options: Mapping[str, Any]) -> bool:
+        """Return whether the formulas state a call with these static arguments.
+
+        An option of an elementwise op that is a string, such as ``approximate="tanh"``, chooses
+        among formulas: those of the declaration are for its default.
+        """
+        if not self.elementwise:
+            return True
+        defaults = zip(self.parameters, self._defaults, strict=True)
+        chosen = [(name, value) for name, value in defaults if isinstance(value, str)]
+        return all(options.get(name, value) == value for name, value in chosen)
+
     def reads(self, of: str) -> set[str]:
         """Return the names of all that the rule for `of` reads, also through intermediates."""
         names = set(self.derivatives[of].needs)

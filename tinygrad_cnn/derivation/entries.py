@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.derivation.paths import Edge
 from tinygrad_cnn.derivation.symbols import kept_by, options_of
-from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, shared_axes
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, shared_axes
 
 __all__ = ["entry_of", "without_gradient"]
 
@@ -20,7 +20,10 @@ def entry_of(edge: Edge, y: Index, letters: Letters) -> LocalEntry | None:
     """Return the index of an edge's argument and the formula; None if the op declares none."""
     op, of = edge.node.op, edge.derivative.of
     if op.elementwise:
-        return shared_axes(y, edge.target.shape), without_gradient(edge.derivative.formula)
+        x = shared_axes(y, edge.target.shape)
+        if op.states(options_of(edge.node)):
+            return x, without_gradient(edge.derivative.formula)
+        return x, f"∂{at('y', y)}/∂{at(of, x)}"
     if of not in op.entries:
         return None
     names = [*inspect.signature(op.entries[of]).parameters][2:]

@@ -19,7 +19,7 @@ from tinygrad_cnn.derivation.parts import (
     SumLine,
 )
 from tinygrad_cnn.derivation.paths import MOST_TERMS, Bundle, Edge, PathLine, Paths, Place
-from tinygrad_cnn.derivation.symbols import Symbols
+from tinygrad_cnn.derivation.symbols import Symbols, options_of
 from tinygrad_cnn.derivation.written import SUM, Written, write_edge, write_out
 
 __all__ = ["Maker"]
@@ -148,6 +148,8 @@ class Maker:
         formula = written.entry(edge)
         self._note(formula)
         bindings = self.symbols.bindings(edge)
+        rule = f"g·∂{node.op.name}/∂{derivative.of}"
+        stated = node.op.states(options_of(node))
         return Factor(
             top=top,
             bottom=bottom,
@@ -157,8 +159,8 @@ class Maker:
             shapes=(node.shape, target.shape),
             indices=(written.indices[node], written.indices[target]),
             formula=formula,
-            rule=bind(derivative.formula, bindings),
-            rule_latex=derivative.latex,
+            rule=bind(derivative.formula if stated else rule, bindings),
+            rule_latex=derivative.latex if stated else "",
             equation=derivative.equation,
             norm=local_norm(edge),
             after=self.flow.reached[target] if along is None else along[edge],

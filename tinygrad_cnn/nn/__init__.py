@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.nn import init
 from tinygrad_cnn.nn.layers import (
+    GELU,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
@@ -28,6 +29,7 @@ from tinygrad_cnn.support.modules import public
 
 __all__ = [
     "ACTIVATIONS",
+    "GELU",
     "MLP",
     "MODELS",
     "POOLINGS",

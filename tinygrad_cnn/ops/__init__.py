@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tinygrad_cnn.ops.activation import (
+    gelu,
     leaky_relu,
     log_softmax,
     relu,
@@ -17,6 +18,8 @@ from tinygrad_cnn.ops.arithmetic import (
     astype,
     clip,
     div,
+    erf,
+    erfc,
     exp,
     log,
     maximum,
@@ -67,9 +70,12 @@ __all__ = [
     "cross_entropy",
     "div",
     "dropout",
+    "erf",
+    "erfc",
     "exp",
     "flip",
     "gather_windows",
+    "gelu",
     "getitem",
     "global_avgpool",
     "leaky_relu",

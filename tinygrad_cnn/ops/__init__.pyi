@@ -150,6 +150,20 @@ class _dropout(Op[..., NDArray[Any]]):
     def __call__(self, x: ArrayLike, mask: ArrayLike, rate: float = 0.5) -> NDArray[Any]: ...
 dropout: _dropout
 
+class _erf(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+erf: _erf
+
+class _erfc(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+erfc: _erfc
+
 class _exp(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: Tensor) -> Tensor: ...
@@ -172,6 +186,13 @@ class _gather_windows(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: ArrayLike, winner: ArrayLike, kernel_size: Pair = 2, stride: Pair | None = None, padding: Pair = 0, dilation: Pair = 1, ceil_mode: bool = False, wide_padding: bool = False) -> NDArray[Any]: ...
 gather_windows: _gather_windows
+
+class _gelu(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor, approximate: str = 'none') -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike, approximate: str = 'none') -> NDArray[Any]: ...
+gelu: _gelu
 
 class _getitem(Op[..., NDArray[Any]]):
     @overload
@@ -443,4 +464,4 @@ class _where(Op[..., NDArray[Any]]):
     def __call__(self, condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
 where: _where
 
-__all__ = ["abs", "add", "astype", "avgpool", "avgpool_gradient", "batch_norm", "broadcast_to", "clip", "concatenate", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose2d", "cross_entropy", "div", "dropout", "exp", "flip", "gather_windows", "getitem", "global_avgpool", "leaky_relu", "linear", "log", "log_softmax", "logsumexp", "matmul", "max", "maximum", "maxpool", "mean", "min", "minimum", "mse", "mul", "neg", "pad", "pow", "put", "relu", "reshape", "scatter_windows", "sigmoid", "softmax", "softplus", "sqrt", "squared_error", "stack", "sub", "sum", "sum_to", "tanh", "transpose", "where"]
+__all__ = ["abs", "add", "astype", "avgpool", "avgpool_gradient", "batch_norm", "broadcast_to", "clip", "concatenate", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose2d", "cross_entropy", "div", "dropout", "erf", "erfc", "exp", "flip", "gather_windows", "gelu", "getitem", "global_avgpool", "leaky_relu", "linear", "log", "log_softmax", "logsumexp", "matmul", "max", "maximum", "maxpool", "mean", "min", "minimum", "mse", "mul", "neg", "pad", "pow", "put", "relu", "reshape", "scatter_windows", "sigmoid", "softmax", "softplus", "sqrt", "squared_error", "stack", "sub", "sum", "sum_to", "tanh", "transpose", "where"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import total
-from tinygrad_cnn.ops.arithmetic import exp, masked
+from tinygrad_cnn.ops.arithmetic import clip, erfc, exp, masked
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, equal
 from tinygrad_cnn.ops.reduction import log_total
 from tinygrad_cnn.ops.reduction import sum as sum_over
+from tinygrad_cnn.support.arguments import choice
 
 
 @op(
@@ -188,6 +190,73 @@ def _log1p(z: Array) -> Array:
 @softplus.derivative("x", formula="g·σ(x)", latex=r"g\,\sigma(x)")
 def _(g: Array, *, x: Array) -> Array:
     return g * sigmoid(x)
+
+
+@op(formula="x·Φ(x)", latex=r"x\,\Phi(x)", elementwise=True, role="activation")
+def gelu(x: Array, approximate: str = "none", *, distribution: Array = ...) -> Array:
+    """Return the Gaussian error linear unit, x·Φ(x), elementwise.
+
+    Φ is the distribution function of a standard normal variable, φ its density.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    approximate : {"none", "tanh"}
+        With ``"tanh"``, Φ(x) is ½·(1 + tanh(√(2/π)·(x + 0.044715·x³))), and the result is off
+        by up to 5e-4.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `x`, at least −0.17.
+
+    Raises
+    ------
+    ValueError
+        If `approximate` is neither.
+
+    Notes
+    -----
+    Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.gelu(tg.Tensor([-1.0, 0.0, 1.0]))
+    Tensor([-0.15865526,  0.        ,  0.8413447 ])
+    """
+    return np.maximum(x, -_FLAT) * distribution  # −∞·0 would be NaN
+
+
+_FLAT = 40.0  # beyond ±40, Φ is 0 or 1 in float64, and φ is 0
+_CUBIC = 0.044715
+_RATE = math.sqrt(8.0 / math.pi)
+
+
+@gelu.intermediate
+def distribution(x: Array, approximate: str) -> Array:
+    """Return Φ(x), or its approximation, without cancellation on the left."""
+    choice("gelu", "approximate", approximate, ("none", "tanh"))
+    if approximate == "none":
+        return 0.5 * erfc(x * -math.sqrt(0.5))
+    x = clip(x, -_FLAT, _FLAT)
+    return sigmoid(_RATE * (x + _CUBIC * (x * x * x)))  # σ(2z) = ½·(1 + tanh z)
+
+
+@gelu.derivative("x", formula="g·(Φ(x) + x·φ(x))", latex=r"g\,(\Phi(x) + x\,\varphi(x))")
+def _(g: Array, *, x: Array, distribution: Array, approximate: str) -> Array:
+    x = clip(x, -_FLAT, _FLAT)
+    if approximate == "none":
+        density = math.sqrt(0.5 / math.pi) * exp(-0.5 * (x * x))
+    else:
+        slope = _RATE * (1.0 + 3.0 * _CUBIC * (x * x))
+        density = distribution * (1.0 - distribution) * slope
+    return g * (distribution + x * density)
+
+
+@gelu.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    return {"x": draw(s.arrays()), "approximate": draw(s.sampled_from(["none", "tanh"]))}
 
 
 @op(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import DTypeLike
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable
-from tinygrad_cnn.engine import selection
+from tinygrad_cnn.engine import error_function, selection
 from tinygrad_cnn.support.arguments import native
 
 
@@ -257,6 +258,48 @@ def _(g: Array, *, y: Array) -> Array:
 
 
 sqrt.calls(lambda draw, s: draw(s.arrays(low=1 / 16)))
+
+
+@op(formula="erf x", latex=r"\operatorname{erf} x", elementwise=True)
+def erf(x: Array) -> Array:
+    """Return the error function of `x`, 2/√π · ∫₀ˣ e^(−t²) dt, elementwise.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.erf(tg.Tensor([0.0, 1.0]))
+    Tensor([0.       , 0.84270084])
+    """
+    return error_function.erf(x)
+
+
+@erf.derivative("x", formula="√8·g·φ(√2·x)", latex=r"\sqrt{8}\,g\,\varphi(\sqrt{2}\,x)")
+def _(g: Array, *, x: Array) -> Array:
+    return g * _slope_of_erf(x)
+
+
+@op(formula="erfc x", latex=r"\operatorname{erfc} x", elementwise=True)
+def erfc(x: Array) -> Array:
+    """Return 1 − erf(x), elementwise, with all digits also where erf(x) is nearly 1.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.erfc(tg.Tensor([0.0, 8.0]))
+    Tensor([1.00000000e+00, 1.12242964e-29])
+    """
+    return error_function.erfc(x)
+
+
+@erfc.derivative("x", formula="−√8·g·φ(√2·x)", latex=r"-\sqrt{8}\,g\,\varphi(\sqrt{2}\,x)")
+def _(g: Array, *, x: Array) -> Array:
+    return -g * _slope_of_erf(x)
+
+
+def _slope_of_erf(x: Array) -> Array:
+    """Return 2/√π · e^(−x²); it is 0 long before |x| is 30, and x² cannot overflow."""
+    x = clip(x, -30.0, 30.0)
+    return (2.0 / math.sqrt(math.pi)) * exp(-(x * x))
 
 
 @op(formula="|x|", latex=r"\lvert x\rvert", elementwise=True, integers="widened")

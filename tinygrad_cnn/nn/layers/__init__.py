@@ -1,6 +1,6 @@
 """Layers: Modules that call one op, and hold its parameters and options."""
 
-from tinygrad_cnn.nn.layers.activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from tinygrad_cnn.nn.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from tinygrad_cnn.nn.layers.convolution import Conv2d, ConvTranspose2d
 from tinygrad_cnn.nn.layers.linear import Linear
 from tinygrad_cnn.nn.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
@@ -8,6 +8,7 @@ from tinygrad_cnn.nn.layers.regularization import BatchNorm2d, Dropout
 from tinygrad_cnn.nn.layers.shape import Flatten
 
 __all__ = [
+    "GELU",
     "AvgPool2d",
     "BatchNorm2d",
     "Conv2d",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.tensor import A
 from tinygrad_cnn.nn.module import Parameterless
-from tinygrad_cnn.support.arguments import number, positive
+from tinygrad_cnn.support.arguments import choice, number, positive
 
 
 class Sigmoid(Parameterless):
@@ -79,6 +79,34 @@ class LeakyReLU(Parameterless):
     def forward(self, x: A) -> A:
         """Return the values, of the shape of `x`."""
         return ops.leaky_relu(x, self.negative_slope)
+
+
+class GELU(Parameterless):
+    """`tinygrad_cnn.gelu`, x·Φ(x), of each value.
+
+    Parameters
+    ----------
+    approximate : {"none", "tanh"}
+        With ``"tanh"``, Φ is approximated by a hyperbolic tangent.
+
+    Raises
+    ------
+    ValueError
+        If `approximate` is neither.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.GELU()(tg.Tensor([-1.0, 1.0]))
+    Tensor([-0.15865526,  0.8413447 ])
+    """
+
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = choice(type(self).__name__, "approximate", approximate, ("none", "tanh"))
+
+    def forward(self, x: A) -> A:
+        """Return x·Φ(x), of the shape of `x`."""
+        return ops.gelu(x, self.approximate)
 
 
 class Softmax(Parameterless):
