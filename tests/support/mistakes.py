@@ -192,22 +192,22 @@ LOSSES = [
 ]  # fmt: skip
 
 SECOND_ORDER = [
-    Mistake("the second derivative is lost", "tanh.x", "y * y", "getattr(y, 'array', y) ** 2",
+    Mistake("the second derivative is lost", "tanh.x", "y * y", "getattr(y, '_array', y) ** 2",
             r"second derivative|order 2"),
     Mistake("the second derivative is lost", "matmul.a", "reshape(b, b_matrix)",
-            "reshape(getattr(b, 'array', b), b_matrix)", r"second derivative|order 2"),
-    Mistake("the second derivative is lost", "conv2d.w", "(g, x,", "(g, getattr(x, 'array', x),",
+            "reshape(getattr(b, '_array', b), b_matrix)", r"second derivative|order 2"),
+    Mistake("the second derivative is lost", "conv2d.w", "(g, x,", "(g, getattr(x, '_array', x),",
             r"second derivative|order 2"),
     Mistake("the second derivative is lost", "softmax.x", "sum_over(g * y, axis, True)",
-            "np.sum(getattr(g * y, 'array', g * y), axis=axis, keepdims=True)",
+            "np.sum(getattr(g * y, '_array', g * y), axis=axis, keepdims=True)",
             r"second derivative|order 2"),
     Mistake("an intermediate is cut off", "batch_norm.centered", "x - mean(x",
-            "x - mean(getattr(x, 'array', x)", r"second derivative|order 2"),
+            "x - mean(getattr(x, '_array', x)", r"second derivative|order 2"),
     Mistake("an intermediate is cut off", "cross_entropy.logarithms", "log_softmax(logits",
-            "log_softmax(getattr(logits, 'array', logits)", r"second derivative|order 2"),
+            "log_softmax(getattr(logits, '_array', logits)", r"second derivative|order 2"),
     Mistake("an intermediate is cut off", "gelu.distribution", "erfc(x *",
             "erfc(getattr(x, '_array', x) *", r"second derivative|order 2"),
-    Mistake("what flows in is cut off", "mul.a", "g * b", "getattr(g, 'array', g) * b",
+    Mistake("what flows in is cut off", "mul.a", "g * b", "getattr(g, '_array', g) * b",
             r"second derivative|order 2"),
 ]  # fmt: skip
 
