@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from support.pytorch_recorded import (
+    COMPUTED,
     FILE,
     OPTIMIZERS,
     SCHEDULES,
     SIGNATURES,
+    images,
     layers,
     path,
     problem,
@@ -95,6 +97,18 @@ def test_a_state_dict_of_pytorch_loads_and_the_model_computes_the_same() -> None
         assert (mine[name].shape, mine[name].dtype) == (array.shape, array.dtype)
         np.testing.assert_allclose(mine[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
     assert mine["1.num_batches_tracked"] == 2
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_a_layer_and_its_derivatives_are_pytorchs(name: str) -> None:
+    x, g = images()
+    leaf = tg.Tensor(x, requires_grad=True)
+    with tg.default_dtype("f8"):
+        y = COMPUTED[name](nn)(leaf)
+    (first,) = tg.grad(y, leaf, gradient=g, create_graph=True)
+    (second,) = tg.grad(first, leaf, gradient=g)
+    for part, found in (("y", y.numpy()), ("first", first.numpy()), ("second", second)):
+        np.testing.assert_allclose(found, RECORDED[f"{part}/{name}"], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -83,6 +83,10 @@ LAYERS: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
     "GELU": [(lambda: nn.GELU(), ROWS), (lambda: nn.GELU("tanh"), ROWS)],
     "Flatten": [(lambda: nn.Flatten(), IMAGES)],
     "GlobalAvgPool2d": [(lambda: nn.GlobalAvgPool2d(), IMAGES)],
+    "GroupNorm": [
+        (lambda: nn.GroupNorm(2, 4), (2, 4, 3)),
+        (lambda: nn.GroupNorm(1, 4, affine=False), ROWS),
+    ],
     "LeakyReLU": [(lambda: nn.LeakyReLU(0.1), ROWS)],
     "Linear": [
         (lambda: nn.Linear(4, 2, rng=rng()), ROWS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,8 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "Flatten": (lambda rng: nn.Flatten(), (2, 3, 4)),
     "Dropout": (lambda rng: nn.Dropout(0.3, rng=rng), (4, 5)),
     "BatchNorm2d": (lambda rng: nn.BatchNorm2d(3), (4, 3, 2, 2)),
+    "GroupNorm": (lambda rng: nn.GroupNorm(2, 4), (3, 4, 2, 5)),
+    "GroupNorm without affine": (lambda rng: nn.GroupNorm(1, 4, affine=False), (3, 4)),
     "Sigmoid": (lambda rng: nn.Sigmoid(), (3, 4)),
     "Tanh": (lambda rng: nn.Tanh(), (3, 4)),
     "ReLU": (lambda rng: nn.ReLU(), (3, 4)),
@@ -335,6 +338,56 @@ def test_a_running_statistic_changed_before_backward_is_noticed() -> None:
         y.backward()
 
 
+# --- group normalization -------------------------------------------------------------------------
+
+
+@given(
+    st.sampled_from([(1, 1), (1, 6), (2, 6), (6, 6)]), st.sampled_from([(), (5,), (3, 2)]), SEEDS
+)
+def test_group_norm_is_that_of_the_formula(
+    groups: tuple[int, int], rest: tuple[int, ...], seed: int
+) -> None:
+    G, C = groups
+    with tg.default_dtype("float64"):
+        layer = nn.GroupNorm(G, C, eps=0.1)
+    w, b = rng(seed).normal(size=(2, C))
+    layer.load_state_dict({"weight": w, "bias": b})
+    x = rng(seed + 1).normal(3.0, 4.0, size=(3, C, *rest))
+    expected = np.empty_like(x)
+    for n, c in np.ndindex(3, C):
+        first = c // (C // G) * (C // G)
+        group = x[n, first : first + C // G]
+        normal = (x[n, c] - group.mean()) / np.sqrt(group.var() + 0.1)
+        expected[n, c] = w[c] * normal + b[c]
+    np.testing.assert_allclose(layer(tg.Tensor(x)).numpy(), expected, atol=1e-12)
+
+
+def test_group_norm_does_not_mix_examples_and_is_the_same_in_either_mode() -> None:
+    layer = nn.GroupNorm(4, 16)
+    x = rng().normal(size=(64, 16, 14, 14)).astype("f4")
+    y = layer(x).numpy()
+    np.testing.assert_array_equal(layer.eval()(x).numpy(), y)
+    for n in (0, 63):
+        np.testing.assert_allclose(layer(x[n : n + 1]).numpy()[0], y[n], atol=2e-6)
+    images_last = x.transpose(2, 3, 1, 0).copy().transpose(3, 2, 0, 1)
+    np.testing.assert_allclose(layer(images_last).numpy(), y, atol=2e-6)
+
+
+def test_group_norm_without_affine_has_no_parameters_and_shows_it() -> None:
+    layer = nn.GroupNorm(2, 4, affine=False)
+    assert layer.weight is layer.bias is None
+    assert layer.state_dict() == {}
+    assert repr(layer) == "GroupNorm(num_groups=2, num_channels=4, affine=False)"
+    assert isinstance(layer(np.ones((1, 4), "f4")), np.ndarray)
+
+
+def test_group_norm_refuses_a_wrong_shape() -> None:
+    for shape in ((2, 4, 5, 5), (6,), (2, 6, 0)):
+        message = f"GroupNorm: x has shape {shape}, expected (N, 6, ...)"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            nn.GroupNorm(3, 6)(tg.Tensor(np.zeros(shape, "f4")))
+
+
 # --- refusing ------------------------------------------------------------------------------------
 
 R = np.random.default_rng(0)
@@ -375,6 +428,11 @@ R = np.random.default_rng(0)
         (lambda: nn.BatchNorm2d(0), "BatchNorm2d: num_features is 0"),
         (lambda: nn.BatchNorm2d(1, -1.0), "BatchNorm2d: eps is -1.0"),
         (lambda: nn.BatchNorm2d(1, momentum=1.1), "BatchNorm2d: momentum is 1.1"),
+        (lambda: nn.GroupNorm(0, 1), "GroupNorm: num_groups is 0, expected an integer >= 1"),
+        (lambda: nn.GroupNorm(1, 2.0), "GroupNorm: num_channels is 2.0"),
+        (lambda: nn.GroupNorm(4, 6), "num_channels is 6, expected a multiple of num_groups=4"),
+        (lambda: nn.GroupNorm(1, 1, -1.0), "GroupNorm: eps is -1.0, expected .* >= 0"),
+        (lambda: nn.GroupNorm(1, 1, affine=1), "GroupNorm: affine is 1, expected one of True"),
         (lambda: nn.LeakyReLU("a"), "LeakyReLU: negative_slope is 'a'"),
         (lambda: nn.GELU("erf"), "GELU: approximate is 'erf', expected one of 'none', 'tanh'"),
         (lambda: nn.Softmax(temperature=0), "Softmax: temperature is 0, expected .*> 0"),

@@ -16,7 +16,8 @@ import numpy as np
 FILE = Path(__file__).parents[1] / "pytorch.npz"
 SIGNATURES = [
     "nn.AvgPool2d", "nn.BatchNorm2d", "nn.Conv2d", "nn.ConvTranspose2d", "nn.Dropout",
-    "nn.Flatten", "nn.LeakyReLU", "nn.Linear", "nn.MaxPool2d", "nn.ReLU", "nn.Sigmoid",
+    "nn.Flatten", "nn.GELU", "nn.GroupNorm", "nn.LeakyReLU", "nn.Linear", "nn.MaxPool2d",
+    "nn.ReLU", "nn.Sigmoid",
     "nn.Softmax", "nn.Tanh", "optim.SGD", "optim.Adam", "optim.AdamW", "optim.RMSprop",
     "optim.lr_scheduler.StepLR", "optim.lr_scheduler.CosineAnnealingLR",
     "optim.lr_scheduler.OneCycleLR", "optim.lr_scheduler.ReduceLROnPlateau",
@@ -55,6 +56,13 @@ SCHEDULES: dict[str, tuple[str, dict[str, Any], int]] = {
         20,
     ),
 }
+COMPUTED: dict[str, Callable[[Any], Any]] = {
+    "GELU": lambda nn: nn.GELU(),
+    "GELU-tanh": lambda nn: nn.GELU("tanh"),
+    "GroupNorm": lambda nn: nn.GroupNorm(2, 6),
+    "GroupNorm-1": lambda nn: nn.GroupNorm(1, 6, 0.1, affine=False),
+}
+"""Layers of PyTorch's `nn` or ours, whose result and first two derivatives are recorded."""
 METRICS = [9, 8, 7.5, 7.3, 7.3, 6, 6, 6, 6, 6, 6, 5.9, 5.2, 5.1, 5.1, 5.1, 5.1, 5.1, 9, 1]
 
 
@@ -99,6 +107,12 @@ def problem() -> tuple[Any, Any]:
     return rng.normal(size=(2, 3)), rng.normal(size=(5, 2, 3))
 
 
+def images() -> tuple[Any, Any]:
+    """Return an input of the layers in `COMPUTED`, and the gradient that flows in."""
+    x, g = np.random.default_rng(1).normal(size=(2, 3, 6, 4, 2))
+    return 2.0 * x, g
+
+
 def record() -> None:
     """Write the file."""
     import torch
@@ -132,6 +146,15 @@ def record() -> None:
             for _ in range(2):
                 kept["trained"] = model(x).detach().numpy()
     kept["evaluated"] = model.eval()(x).detach().numpy()
+
+    values, flow = (torch.tensor(array) for array in images())
+    for name, make in COMPUTED.items():
+        leaf = values.clone().requires_grad_()
+        y = make(torch.nn).double()(leaf)
+        (first,) = torch.autograd.grad(y, leaf, flow, create_graph=True)
+        (second,) = torch.autograd.grad(first, leaf, flow)
+        for part, tensor in (("y", y), ("first", first), ("second", second)):
+            kept[f"{part}/{name}"] = tensor.detach().numpy()
 
     start, gradients = problem()
     for name, (kind, options) in OPTIMIZERS.items():

@@ -4,7 +4,7 @@ from tinygrad_cnn.nn.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, So
 from tinygrad_cnn.nn.layers.convolution import Conv2d, ConvTranspose2d
 from tinygrad_cnn.nn.layers.linear import Linear
 from tinygrad_cnn.nn.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
-from tinygrad_cnn.nn.layers.regularization import BatchNorm2d, Dropout
+from tinygrad_cnn.nn.layers.regularization import BatchNorm2d, Dropout, GroupNorm
 from tinygrad_cnn.nn.layers.shape import Flatten
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Dropout",
     "Flatten",
     "GlobalAvgPool2d",
+    "GroupNorm",
     "LeakyReLU",
     "Linear",
     "MaxPool2d",

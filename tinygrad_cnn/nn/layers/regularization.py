@@ -1,4 +1,4 @@
-"""Layers that differ between train and eval mode."""
+"""Dropout and normalization."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.engine.reduction import average, total
 from tinygrad_cnn.nn.module import Module, Parameterless
-from tinygrad_cnn.support.arguments import number, share, whole
+from tinygrad_cnn.support.arguments import flag, number, share, whole
 
 
 class Dropout(Parameterless):
@@ -157,3 +157,86 @@ class BatchNorm2d(Module):
             momentum = 1.0 / self.num_batches_tracked.item()
         running._array += momentum * (batch.astype(running.dtype) - running._array)
         running._mark_changed()
+
+
+class GroupNorm(Module):
+    """Group normalization: w·(x − μ) / √(σ² + ε) + b, with statistics of each example.
+
+    The channels are divided into groups; μ and σ² are the mean and the variance of a group of one
+    example, over its channels and all their values. So the batch has no influence, and train and
+    eval mode do not differ. One group is layer normalization of images; a group for each channel is
+    instance normalization.
+
+    Parameters
+    ----------
+    num_groups : int
+        The number of groups.
+    num_channels : int
+        C, a multiple of `num_groups`.
+    eps : float
+        ε, 0 or more.
+    affine : bool
+        Whether to scale and shift each channel.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None
+        The scale w and shift b of each channel, of shape (C,); initially 1 and 0. None without
+        `affine`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if `x` is not of shape (N, C, ...), or has
+        channels without values.
+
+    Notes
+    -----
+    Wu and He, "Group normalization", 2018.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> layer = tg.nn.GroupNorm(2, 4, eps=0.0)
+    >>> layer(tg.Tensor([[1.0, 3.0, 10.0, 30.0]])).numpy()
+    array([[-1.,  1., -1.,  1.]], dtype=float32)
+    """
+
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
+    ) -> None:
+        owner = type(self).__name__
+        self.num_groups = whole(owner, "num_groups", num_groups)
+        self.num_channels = whole(owner, "num_channels", num_channels)
+        if self.num_channels % self.num_groups:
+            raise ValueError(
+                f"{owner}: num_channels is {num_channels}, expected a multiple of "
+                f"num_groups={num_groups}"
+            )
+        self.eps = number(owner, "eps", eps)
+        self.affine = flag(owner, "affine", affine)
+        self.weight = self.bias = None
+        if affine:
+            dtype = get_default_dtype()
+            self.weight = Parameter(np.ones(num_channels, dtype), name="weight")
+            self.bias = Parameter(np.zeros(num_channels, dtype), name="bias")
+
+    def forward(self, x: A) -> A | Tensor:
+        """Return `x`, of shape (N, C, ...), normalized, in the same shape."""
+        shape = x.shape if isinstance(x, Variable) else np.shape(x)
+        if len(shape) < 2 or shape[1] != self.num_channels or 0 in shape[2:]:
+            raise ValueError(
+                f"{type(self).__name__}: x has shape {shape}, expected "
+                f"(N, {self.num_channels}, ...), none of ... 0"
+            )
+        # (N, C, ...) → (1, N·G, C/G·...): batch norm, of one example and a channel for each group
+        groups = shape[0] * self.num_groups
+        if groups:
+            one, zero = np.ones(groups, np.float32), np.zeros(groups, np.float32)
+            row = ops.reshape(x, (1, groups, -1))
+            x = ops.reshape(ops.batch_norm(row, one, zero, self.eps), shape)
+        if self.weight is None or self.bias is None:
+            return x
+        channels = (-1,) + (1,) * (len(shape) - 2)
+        y: Tensor = x * self.weight.reshape(channels) + self.bias.reshape(channels)
+        return y
