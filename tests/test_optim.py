@@ -107,6 +107,13 @@ def test_defaults_are_pytorchs() -> None:
     )
 
 
+def test_every_optimizer_is_in_the_table() -> None:
+    made = {type(make([nn.Parameter([0.0])])) for make in OPTIMIZERS.values()}
+    public = {value for value in vars(optim).values() if isinstance(value, type)}
+    kinds = {kind for kind in public if issubclass(kind, optim.Optimizer)} - {optim.Optimizer}
+    assert made == kinds, "add a line to tests/support/optimizers.py"
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_finds_the_minimum_of_a_quadratic(name: str) -> None:
     """½ xᵀA x − bᵀx has its minimum where A x = b."""

