@@ -103,7 +103,7 @@ def documented(*names: str) -> dict[int | str, dict[str, Any]]:
     Examples
     --------
     >>> [(code, each["description"]) for code, each in documented("blank", "invalid").items()]
-    [(422, 'The picture shows nothing (`blank`), or: The request is not as expected (`invalid`)')]
+    [(422, 'The picture is blank (`blank`), or: The request is invalid (`invalid`)')]
     """
     by_status: dict[int | str, list[str]] = {}
     for name in names:
