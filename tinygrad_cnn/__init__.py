@@ -20,11 +20,10 @@ from tinygrad_cnn.drawing import draw, trace
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.ops import *  # noqa: F403  # ops.__all__, added to ours below
 from tinygrad_cnn.support.modules import public
+from tinygrad_cnn.support.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from tinygrad_cnn import check
-
-__version__ = "0.1.0"
 
 __all__ = [
     "OPS",

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_cnn.engine.context import changed
-
-if TYPE_CHECKING:
-    from tinygrad_cnn.core.observer import Observer
 
 
 class Recording(NamedTuple):
@@ -29,7 +26,7 @@ class Recording(NamedTuple):
 
     on: bool = True
     scope: str = ""
-    observers: tuple[Observer, ...] = ()
+    observers: tuple[Any, ...] = ()
     module: Any = None
     shapes: dict[int, tuple[int, ...]] | None = None
 

@@ -9,8 +9,7 @@ import inspect
 import sys
 from importlib import import_module
 
-import tinygrad_cnn as tg
-from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.core.op import OPS, Op
 
 HEAD = """\
 # The ops
@@ -27,7 +26,7 @@ def table(*modules: str) -> str:
     The families are the package's own, and `modules` that have been imported.
     """
     families: dict[str, list[Op[..., object]]] = {}
-    for op in tg.OPS.values():
+    for op in OPS.values():
         if op.__module__.startswith("tinygrad_cnn.ops.") or op.__module__ in modules:
             families.setdefault(op.__module__, []).append(op)
     parts = [HEAD]

@@ -18,6 +18,7 @@ from tinygrad_cnn.data import Dataset, Normalize, Split
 from tinygrad_cnn.data.picture import IMAGE, MNIST, OPAQUE, PREPARATIONS
 from tinygrad_cnn.optim import LRScheduler, Optimizer
 from tinygrad_cnn.support.arguments import choice, number, positive, whole
+from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import RunError
 
@@ -262,8 +263,6 @@ def _options(owner: str, options: Any) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of the package, NumPy and Python."""
-    from tinygrad_cnn import __version__
-
     return {
         "tinygrad_cnn": __version__,
         "numpy": np.__version__,
