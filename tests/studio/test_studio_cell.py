@@ -39,6 +39,7 @@ FUNCTIONS = {
     "sigmoid": lambda z: 1 / (1 + math.exp(-z)),
     "tanh": math.tanh,
     "leaky_relu": lambda z: z if z >= 0 else 0.01 * z,
+    "gelu": lambda z: z * math.erfc(-z / math.sqrt(2)) / 2,
     "flatten": lambda z: z,
 }
 SHAPES = {

@@ -11,6 +11,7 @@ __all__ = ["half_unit", "read", "recomputed"]
 
 NAMES: dict[str, Any] = {
     "e": math.exp, "sqrt": math.sqrt, "max": max, "tanh": math.tanh, "ln": math.log,
+    "Φ": lambda z: math.erfc(-z / math.sqrt(2)) / 2,
     "leaky_relu": lambda z, negative_slope: z if z >= 0 else negative_slope * z,
 }  # fmt: skip
 

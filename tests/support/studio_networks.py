@@ -70,6 +70,7 @@ NETWORKS: dict[str, Callable[[], TrainedModel]] = {
     "lenet5, tanh, average": lambda: built("lenet5", activation="tanh", pooling="average"),
     "mlp": lambda: built("mlp", hidden=(12,)),
     "mlp, softmax": lambda: built("mlp", hidden=(8, 6), activation="relu", output="softmax"),
+    "mlp, gelu": lambda: built("mlp", hidden=(12,), activation="gelu"),
     "vgg": lambda: built("vgg", widths=(3, 4), hidden=8, batch_norm=True, dropout=0.4),
     "odd": odd,
 }

@@ -14,6 +14,7 @@ DIGITS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 SUBSCRIPTS = dict(zip("aehijklmnoprstuvx′", "ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ′", strict=True))
 GREEK = {
     "Σ": r"\sum", "α": r"\alpha", "ε": r"\epsilon", "θ": r"\theta", "μ": r"\mu", "σ": r"\sigma",
+    "Φ": r"\Phi", "φ": r"\varphi",
 }  # fmt: skip
 SIGNS = {
     "·": r"\,", "−": "-", "∂": r"\partial ", "|": r"\vert ", "√": r"\surd ", "½": r"\frac{1}{2}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinygrad_cnn.nn.init import Initializer, kaiming_uniform, xavier_uniform
-from tinygrad_cnn.nn.layers import LeakyReLU, ReLU, Sigmoid, Tanh
+from tinygrad_cnn.nn.layers import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from tinygrad_cnn.support.choices import Choice
 
 
@@ -21,5 +21,6 @@ ACTIVATIONS: dict[str, ActivationChoice] = {
     "tanh": ActivationChoice("Tanh", Tanh),
     "relu": ActivationChoice("ReLU", ReLU, init=kaiming_uniform),
     "leaky_relu": ActivationChoice("Leaky ReLU", LeakyReLU, init=kaiming_uniform),
+    "gelu": ActivationChoice("GELU", GELU, init=kaiming_uniform),
 }
 """By name."""

@@ -26,7 +26,7 @@ class LeNet5(Module):
     ----------
     classes : int
         The number of logits.
-    activation : {"relu", "leaky_relu", "tanh", "sigmoid"}
+    activation : {"relu", "leaky_relu", "gelu", "tanh", "sigmoid"}
     pooling : {"max", "average"}
     in_channels : int
         The channels of the images.

@@ -27,7 +27,7 @@ class MLP(Module):
     sizes : sequence of int
         n⁰, n¹, ..., nˡ⁺¹ of the text: the number of inputs, the width of each of the l hidden
         layers, and the number of outputs.
-    activation : {"sigmoid", "tanh", "relu", "leaky_relu"}
+    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "gelu"}
         The activation of the hidden layers (eq 15).
     output : {None, "softmax"}
         The output activation: None returns logits, for `cross_entropy`; "softmax" (eq 16) is for

@@ -237,7 +237,7 @@ def _elementwise(layer: LayerCall, cell: Cell) -> Sum:
     written = PrintedEquation(
         [z],
         lambda shown: _in_numbers(layer, *shown),
-        lambda numbers: float(layer.op.forward(np.float64(numbers[0]), **layer.options)),
+        lambda numbers: float(layer.op(np.float64(numbers[0]), **layer.options)),
     )
     return Sum([_alone(layer, cell)], written)
 
@@ -245,12 +245,14 @@ def _elementwise(layer: LayerCall, cell: Cell) -> Sum:
 def _in_numbers(layer: LayerCall, z: str) -> str:
     """Return the formula of an elementwise op with the number `z` for x.
 
-    An op with other quantities in its formula is written as a call.
+    An op with other quantities in its formula, or with options that choose another, is written as a
+    call.
     """
     minus = z.removeprefix("−") if z.startswith("−") else f"−{z}"
     formula = layer.op.formula.replace("⁻ˣ", f"^({minus})").replace("ˣ", f"^({z})")
     formula = re.sub(r"(?<=\w) x\b", "(x)", formula)
-    if {*re.findall(r"[^\W\d_]+", formula)} <= {"e", "x", *FUNCTIONS}:
+    known = {"e", "x", "Φ", *FUNCTIONS}
+    if layer.op.states(layer.options) and {*re.findall(r"[^\W\d_]+", formula)} <= known:
         formula = re.sub(r"^x$|(?<=[(|])x\b|(?<=, )x\b", z, formula)
         return re.sub(r"\bx\b", f"({z})" if z.startswith("−") else z, formula)
     options = "".join(f", {name}={value}" for name, value in layer.options.items())
