@@ -63,7 +63,7 @@ def test_a_run_is_paused_stepped_resumed_and_cancelled_and_a_reload_shows_it_aga
         until(lambda: steps_of(requests, run_id) > before + 1)
         expect(row).to_contain_text("Running, epoch")
         row.get_by_role("button", name="Cancel long").click()
-        expect(row).to_contain_text("Cancelled")
+        expect(row).to_contain_text("Canceled")
         expect(page.locator("#training")).to_be_hidden()
 
         value = chart(page, "Loss").locator(".legend .value")
@@ -115,7 +115,7 @@ def test_the_comparison_of_the_text_starts_two_runs_and_shows_both(browser, stud
         expect(gradients).to_have_count(2)
         for name in reversed(names):
             page.get_by_role("button", name=f"Cancel {name}").click()
-            expect(runs(page).filter(has_text=name)).to_contain_text("Cancelled")
+            expect(runs(page).filter(has_text=name)).to_contain_text("Canceled")
 
 
 def test_nothing_moves_while_a_training_runs(browser, studio):

@@ -281,7 +281,7 @@ def _want(services: UsesServices, id: int, wanted: Wanted) -> RunAnswer:
         if run.wanted == "run" and wanted == "run":
             raise Problem("conflict", f"run {id} is not paused")
         if run.wanted == "cancel" and wanted != "cancel":
-            raise Problem("conflict", f"run {id} is being cancelled")
+            raise Problem("conflict", f"run {id} is being canceled")
         if run.wanted != wanted:
             run.wanted = wanted
             run.steps = 0

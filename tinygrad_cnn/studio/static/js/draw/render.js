@@ -35,7 +35,7 @@ export function colorsOf(marks, colors) {
 /**
  * Paint a stroke, or only its part from a point on.
  *
- * A line runs from the middle between two points to the middle between the next two, bent towards
+ * A line runs from the middle between two points to the middle between the next two, bent toward
  * the point between them, so that its direction never jumps.
  *
  * @param {CanvasRenderingContext2D} context

@@ -47,10 +47,10 @@ export function stateOf({ state, wanted, epoch, epochs, position }) {
   const at = `epoch ${Math.min(epoch + 1, epochs)} of ${epochs}`;
   if (state === "queued") return position ? `Queued, ${ordinal(position)} in line` : "Queued";
   if (state === "running" && wanted === "pause") return `Pausing, ${at}`;
-  if (wanted === "cancel" && !ended(state)) return "Cancelling";
+  if (wanted === "cancel" && !ended(state)) return "Canceling";
   if (state === "running") return `Running, ${at}`;
   if (state === "paused") return `Paused, ${at}`;
-  return { done: "Done", cancelled: "Cancelled", failed: "Failed" }[state] ?? state;
+  return { done: "Done", cancelled: "Canceled", failed: "Failed" }[state] ?? state;
 }
 
 /**
