@@ -168,7 +168,7 @@ def declared(**changes: object) -> Experiment:
         ({"name": "Some one"}, "name is 'Some one'"),
         ({"question": "Because."}, "expected a question"),
         ({"variants": {}}, "variants is empty"),
-        ({"variants": {"a b": {}, "A-b": {}}}, "'A-b' cannot be told from 'a b' in file names"),
+        ({"variants": {"a b": {}, "A-b": {}}}, "'A-b' is not distinct from 'a b' in file names"),
         ({"seeds": 0}, "seeds is 0"),
     ],
 )

@@ -191,7 +191,7 @@ class Experiment:
             other = labels.setdefault(slug(label), label)
             if other != label or not slug(label):
                 raise ValueError(
-                    f"{self.name}: the label {label!r} cannot be told from {other!r} in file names"
+                    f"{self.name}: the label {label!r} is not distinct from {other!r} in file names"
                 )
         whole(self.name, "seeds", self.seeds)
 

@@ -105,9 +105,9 @@ def _fine_tuning(store: Store, folder: RunFolder, request: dict[str, Any]) -> Pr
         return Preparation(TrainingRun.resumed(folder, split), folder, lesson)
     with store.reading() as session:
         parent = models.get(session, request["model_id"])
-    told = RunSettings.from_json(json.dumps(parent.settings), f"model {parent.id}")
+    settings = RunSettings.from_json(json.dumps(parent.settings), f"model {parent.id}")
     weights, _ = unpack_arrays(parent.weights, f"model {parent.id}")
-    training_run = TrainingRun(settings_of(request, split, told), split, weights=weights)
+    training_run = TrainingRun(settings_of(request, split, settings), split, weights=weights)
     return Preparation(training_run, folder, lesson)
 
 
