@@ -1,4 +1,4 @@
-"""A model's report on its test images, as plain JSON."""
+"""Evaluation report of a model on its test images, as plain JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BINS = 15
 
 
 class Mistake(TypedDict):
-    """An image that a model takes for what it is not, and how sure it is of that."""
+    """A misclassified image, and the probability of the wrong class."""
 
     index: int
     label: int
@@ -32,11 +32,11 @@ class Mistake(TypedDict):
 
 
 class ModelReport(TypedDict):
-    """What a model does on its test images.
+    """The evaluation of a model on its test images.
 
-    ``data`` is what these are called, ``images`` how many they are, ``parameters`` how many
-    numbers the model has learned, ``loss`` the mean cross-entropy, ``confusion[i][j]`` how many
-    digits i were taken for j. Of ``worst``, the model was surest of the first.
+    ``data`` is the name of the test set, ``images`` its size, ``parameters`` the number of
+    trained parameters, ``loss`` the mean cross-entropy, and ``confusion[i][j]`` the number of
+    digits i predicted as j. ``worst`` lists the mistakes, most confident first.
     """
 
     data: str

@@ -38,8 +38,8 @@ async def events(
     """Stream points, epochs, states, restarts, kernels, models and drawings as events.
 
     The events are `point`, `epoch`, `state` and `restarted`, which have ids, and `snapshot`,
-    `models` and `drawings`, which have none. With the id of the last one that is known, in the
-    header `Last-Event-ID` or else as `after`, everything since then comes first.
+    `models` and `drawings`, which have none. To resume, send the id of the last known event in
+    the header `Last-Event-ID` or as `after`: all later events are sent first.
     """
     feed: Feed = request.app.state.feed
     known = after if last_event_id is None else last_event_id

@@ -26,7 +26,7 @@ router = APIRouter(prefix="/api/state", tags=["state"])
 
 
 class ChoiceAnswer(BaseModel):
-    """Something that can be chosen: its name on screens, and its options with their defaults.
+    """One choice of the form: its display name, and its options with their defaults.
 
     An option without a default is computed for each run. `lr` is an optimizer's learning rate.
     """
@@ -69,7 +69,7 @@ class UploadLimits(BaseModel):
 
 
 class StudioState(BaseModel):
-    """The version, the model that answers, the training that goes on, and the choices there are."""
+    """The version, the promoted model, the current run, and the choices for new runs."""
 
     version: str
     promoted: ModelSummary | None
@@ -81,7 +81,7 @@ class StudioState(BaseModel):
 
 @router.get("")
 def state(services: UsesServices) -> StudioState:
-    """Tell what the studio has and does."""
+    """Return the state of the studio."""
     with services.store.reading() as session:
         promoted = store.models.promoted(session)
         begun = store.runs.unfinished(session)

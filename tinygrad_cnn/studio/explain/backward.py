@@ -52,10 +52,10 @@ class Backward:
         The cross-entropy of the probabilities with the label.
     probabilities : list of float
     layers : list of LayerGradient
-        In the order of the forward.
+        In forward order.
     parameters : list of ParameterGradient
     saliency : Maps
-        How much the loss changes, either way, for a step of one gray level of a pixel, out of 255;
+        The absolute change of the loss per gray level (1/255) of each pixel,
         of shape (1, 28, 28).
     """
 

@@ -19,16 +19,16 @@ __all__ = ["Cell", "Source", "explain_cell"]
 
 @dataclass(frozen=True)
 class Source:
-    """The part of what a layer was given that a cell is computed from.
+    """The part of a layer's input that a cell is computed from.
 
-    Of a row of units, each counts as a channel of one cell.
+    Each unit of a one-dimensional input is a channel with one cell.
 
     Attributes
     ----------
     layer : str
-        Which gave it; "input" for the network's own, empty for a result inside a composite layer.
+        The layer with this output; "input" for the network's input, empty inside a composite layer.
     channels : list of int
-        The first, and the one behind the last.
+        Start and end, end excluded.
     top, left, bottom, right : int
         Rows `top` to below `bottom`, columns `left` to below `right`.
     """
@@ -43,7 +43,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Cell:
-    """How the value of a cell comes about.
+    """The computation of a cell's value.
 
     Attributes
     ----------
@@ -55,9 +55,9 @@ class Cell:
     reference : str
         The equation's number in the text.
     written : str
-        The equation in numbers: it holds in the digits that are printed.
+        The equation in numbers; it holds exactly as printed.
     field : Rectangle
-        What the cell sees of the network's input.
+        The receptive field in the network's input.
     source : Source
 
     The other attributes are those of a `Sum`.

@@ -18,7 +18,7 @@ __all__ = ["ForwardAnswer", "LayerAnswer", "Window", "explain_layers"]
 
 @dataclass(frozen=True)
 class Window:
-    """The windows of a convolution or pooling: rows and columns of each; padding before them."""
+    """The windows of a convolution or pooling, each as [rows, columns]; padding at top and left."""
 
     kernel: list[int]
     stride: list[int]
@@ -28,7 +28,7 @@ class Window:
 
 @dataclass(frozen=True)
 class LayerAnswer:
-    """A layer and what it gave.
+    """A layer and its output.
 
     Attributes
     ----------
@@ -44,10 +44,10 @@ class LayerAnswer:
     maps : Maps or None
         The output, of shape (C, H, W).
     values : list of float, or None
-        The output, if it is a row of units.
+        The output, if it is one-dimensional.
     kernels : Maps or None
-        A convolution's, of shape (OC, C / groups, KH, KW); of a dense layer that sees a flattened
-        picture of one channel its weights, as (units, 1, H, W).
+        Of a convolution, with shape (OC, C / groups, KH, KW). Of a dense layer after a flattened
+        picture with one channel: its weights, with shape (units, 1, H, W).
     window : Window or None
     temperature : float or None
         Of a softmax.
@@ -68,7 +68,7 @@ class LayerAnswer:
 
 @dataclass(frozen=True)
 class ForwardAnswer:
-    """All layers in order; the last is the softmax that makes logits probabilities."""
+    """All layers in order; the last is the softmax of the logits."""
 
     layers: list[LayerAnswer]
 

@@ -37,15 +37,15 @@ class SumTerm:
     Attributes
     ----------
     source : str
-        Where it comes from, such as "channel 2" or "unit 17".
+        The source of the term, such as "channel 2" or "unit 17".
     index : list of int
-        The same as the first places of an index of what the layer was given.
+        The leading indices in the layer's input.
     patch : list of list
-        What the layer was given there, row by row; None where a max-pooling's window lies outside.
+        The input there, row by row; None where a max-pooling window lies outside the image.
     kernel : list of list, or None
-        What each is multiplied by.
+        The weight of each entry.
     product_sum : float
-        The sum of the products, or what the layer makes of the patch.
+        The sum of the products, or the layer's value for the patch.
     """
 
     source: str
@@ -57,7 +57,7 @@ class SumTerm:
 
 @dataclass(frozen=True)
 class Rest:
-    """The terms that are not told one by one: how many, and their sum."""
+    """The number and the sum of the terms that are not listed individually."""
 
     count: int
     product_sum: float
@@ -65,7 +65,7 @@ class Rest:
 
 @dataclass(frozen=True)
 class Picture:
-    """What a dense layer's unit sees of a picture: its entries, weights and products, (C, H, W)."""
+    """The picture, weights and products of a dense layer's unit, each of shape (C, H, W)."""
 
     inputs: Maps
     weights: Maps

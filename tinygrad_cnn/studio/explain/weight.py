@@ -38,17 +38,17 @@ class ChainFactor:
     Attributes
     ----------
     module, op : str
-        Which computes what is on top.
+        The module and op of the derivative's numerator.
     text : str
     mathml : str or None
     reference : str
         The equation's number in the text.
     shapes : list of two lists of int
-        Of what is on top and of what is below.
+        The shapes of the numerator and the denominator.
     norm : float or None
-        Of the factor; None if it has too many entries.
+        The norm of the factor; None if it has too many entries.
     after : float
-        The norm of the product down to and with this factor.
+        The norm of the product up to and including this factor.
     """
 
     module: str
@@ -63,15 +63,15 @@ class ChainFactor:
 
 @dataclass(frozen=True)
 class Local:
-    """The last link in numbers: the gradient at the layer's output times what the weight met there.
+    """The last factor in numbers: the output gradients times the values that the weight multiplies.
 
     Attributes
     ----------
     layer : str
     gradient, inputs, products : Maps
-        Wherever the weight is used.
+        At each use of the weight.
     product_sum : float
-        Of the products: the gradient of the loss for the weight.
+        The gradient of the loss with respect to the weight.
     written : str
     """
 
@@ -85,7 +85,7 @@ class Local:
 
 @dataclass(frozen=True)
 class Weight:
-    """How the loss depends on one weight; all numbers are computed in float64.
+    """The derivative of the loss with respect to one weight, computed in float64.
 
     Attributes
     ----------
@@ -93,16 +93,16 @@ class Weight:
     index : list of int
     value, gradient : float
     difference_quotient : float
-        (E(w + h) − E(w − h)) / 2h: the gradient as it is measured.
+        The measured gradient, (E(w + h) − E(w − h)) / 2h.
     step : float
         The h of the quotient.
     text : str
-        The chain rule as a page of text, for a font of one width.
+        The chain rule as monospaced text.
     mathml : str or None
         The chain rule.
     layers : list of ChainFactor
     local : Local or None
-        Where the layer is of a kind that it is known of.
+        None for layers whose products do not sum to the gradient.
     """
 
     parameter: str
