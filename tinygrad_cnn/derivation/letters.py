@@ -123,4 +123,4 @@ def leaf_letter(node: Node, number: int, leaf: Variable, layer: int, name: str) 
 
 def constant_letter(op: Op[..., Any], parameter: str) -> str:
     """Return the letter of an array without a gradient."""
-    return op.aliases.get(parameter) or ("x" if parameter in ("a", "x") else "c")
+    return op.aliases.get(parameter) or ("x" if parameter in op.operands[:1] else "c")

@@ -45,7 +45,7 @@ MARKS = {
         Mark("NaN", "×", "NaN or infinite entries that came from there", "solid"),
         Mark("vanishing", "▼", "gradient over 100 times smaller than the median", "dashed"),
         Mark("exploding", "▲", "gradient over 1000 times larger than the median", "bold"),
-        Mark("dead", "∅", "a ReLU, 90 % or more of it at zero", "dotted"),
+        Mark("dead", "∅", "a unit, 90 % or more of it at zero", "dotted"),
         Mark("saturated", "◐", "half or more of it within 0.001 of its limits", "dotted"),
     )
 }
