@@ -33,6 +33,7 @@ READ: dict[str, Any] = {
     "√(1 + x²)": np.sqrt(1 + X**2),
     "ln y + exp x": np.log(Y) + np.exp(X),
     "tanh x": np.tanh(X),
+    "sin x·cosh y": np.sin(X) * np.cosh(Y),
     "sign x": np.sign(X),
     "σ(x)": 1 / (1 + np.exp(-X)),
     "Φ(x)": [0.5 * (1 + math.erf(v / math.sqrt(2))) for v in X],

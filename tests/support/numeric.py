@@ -28,10 +28,10 @@ class Numeric(Elementwise):
         self.windows = windows
 
     def apply(self, sign: str, *operands: Any) -> Any:
-        if sign in SIGNS:
-            return SIGNS[sign](*operands)
         if sign in REDUCING and len(operands) == 1:
             return REDUCING[sign](*operands, axis=self.axes, keepdims=True)
+        if sign in SIGNS:
+            return SIGNS[sign](*operands)
         if sign == "softmax":
             return special.softmax(*operands, axis=self.windows["axis"])
         if sign == "∗":

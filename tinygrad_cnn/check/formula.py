@@ -10,19 +10,16 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from functools import reduce
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+
+from tinygrad_cnn.core.notation import FUNCTIONS
 
 Tree: TypeAlias = tuple[Any, ...]
 """A sign and its operands, such as ``("·", ("name", "g"), ("name", "y"))``."""
 
 RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ˣʸᵇ", "0123456789−+xyb", strict=True))
-FUNCTIONS = (
-    "tanh", "ln", "exp", "erf", "erfc", "sign", "softmax", "log", "max", "min", "mean", "σ",
-    "Φ", "φ", "√", "S",
-)  # fmt: skip
 RELATIONS = ("=", "≥", "≤", "<", ">", "took")
 WORDS = ("where", "else", "repeated", *RELATIONS)
 
@@ -110,13 +107,7 @@ class Elementwise:
 
     def apply(self, sign: str, *operands: Any) -> Any:
         """Return the value of a sign or a function; KeyError if it is not elementwise."""
-        if sign in CHOICES:
-            return reduce(CHOICES[sign], operands)
         return SIGNS[sign](*operands)
-
-
-def _density(x: Any) -> Any:
-    return np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
 
 
 def _bracket(condition: Any) -> Any:
@@ -129,12 +120,8 @@ SIGNS: dict[str, Callable[..., Any]] = {
     "and": lambda *conditions: np.logical_and.reduce(np.broadcast_arrays(*conditions)),
     "bracket": _bracket, "where": np.where,
     "=": np.equal, "≥": np.greater_equal, "≤": np.less_equal, "<": np.less, ">": np.greater,
-    "ln": np.log, "exp": np.exp, "tanh": np.tanh, "√": np.sqrt, "sign": np.sign,
-    "σ": lambda x: 1.0 / (1.0 + np.exp(-x)),
-    "erf": np.vectorize(math.erf, otypes=[float]), "erfc": np.vectorize(math.erfc, otypes=[float]),
-    "Φ": np.vectorize(lambda x: math.erfc(-x / math.sqrt(2)) / 2, otypes=[float]), "φ": _density,
+    **{name: function.value for name, function in FUNCTIONS.items() if function.value},
 }  # fmt: skip
-CHOICES: dict[str, Callable[..., Any]] = {"max": np.maximum, "min": np.minimum}
 
 
 class _Reader:

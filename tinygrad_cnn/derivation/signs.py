@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tinygrad_cnn.core.notation import FUNCTIONS
 from tinygrad_cnn.ops.entries import Index
 
 __all__ = ["DIGITS", "SUPERSCRIPTS", "TRANSPOSED", "Symbol", "latex_text"]
@@ -23,7 +24,6 @@ SIGNS = {
     **{letter: f"{command} " for letter, command in GREEK.items()},
 }  # fmt: skip
 TRANSPOSED = r"\mathsf{T}"
-FUNCTIONS = {"ln", "exp", "tanh", "max", "min", "cosh", "sinh", "log", "cos", "sin"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ def latex_text(text: str) -> str:
         name = found[0]
         if len(name.rstrip("′")) == 1:
             return name.replace("′", "'")
-        if name in FUNCTIONS:
-            return rf"\{name} "
+        if name in FUNCTIONS and FUNCTIONS[name].latex:
+            return f"{FUNCTIONS[name].latex} "
         if name in ("where", "else", "took", "first"):
             return rf"\ \mathrm{{{name}}}\ "
         return rf"\mathrm{{{name}}}\,"

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.derivation.signs import FUNCTIONS
+from tinygrad_cnn.core.notation import FUNCTIONS
 from tinygrad_cnn.engine.windows import Axis
 from tinygrad_cnn.ops import softmax
 from tinygrad_cnn.studio.encoding import Maps, encode
@@ -251,7 +251,7 @@ def _in_numbers(layer: LayerCall, z: str) -> str:
     minus = z.removeprefix("−") if z.startswith("−") else f"−{z}"
     formula = layer.op.formula.replace("⁻ˣ", f"^({minus})").replace("ˣ", f"^({z})")
     formula = re.sub(r"(?<=\w) x\b", "(x)", formula)
-    known = {"e", "x", "Φ", *FUNCTIONS}
+    known = {"e", "x", *FUNCTIONS}
     if layer.op.states(layer.options) and {*re.findall(r"[^\W\d_]+", formula)} <= known:
         formula = re.sub(r"^x$|(?<=[(|])x\b|(?<=, )x\b", z, formula)
         return re.sub(r"\bx\b", f"({z})" if z.startswith("−") else z, formula)
