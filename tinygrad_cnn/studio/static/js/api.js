@@ -1,11 +1,11 @@
-/* The server's interface: one function a method, every refusal a Problem. */
+/* HTTP client: one function per method; errors are Problems. */
 
-const BASE = new URL("../../api/", import.meta.url); // the files stand below /static/
+const BASE = new URL("../../api/", import.meta.url); // pages are served below /static/
 
 /**
- * What the server refused, and why: an RFC 9457 problem document.
+ * An error response of the server, as an RFC 9457 problem document.
  *
- * `status` is 0 where no answer came at all; `name` is the last part of its type, such as
+ * `status` is 0 without a response; `name` is the last part of the type, such as
  * "no-model"; `fields` is the whole document.
  */
 export class Problem extends Error {
@@ -24,7 +24,7 @@ export class Problem extends Error {
 }
 
 /**
- * Return the address of a resource, for links, downloads and frames.
+ * Return the URL of a resource, for links, downloads and frames.
  *
  * @param {string} path below /api/, without a leading slash
  * @param {Record<string, unknown>} [query] `null`, `undefined` and "" are left out
@@ -43,7 +43,7 @@ export function address(path, query = {}) {
  * @param {string} path
  * @param {Record<string, unknown>} [query]
  * @param {{signal?: AbortSignal}} [options]
- * @returns {Promise<any>} the answer's JSON
+ * @returns {Promise<any>} the response's JSON
  */
 export function get(path, query, options) {
   return request("GET", path, { query, ...options });
@@ -77,7 +77,7 @@ export function remove(path) {
 }
 
 /**
- * Say whether an error is only that a request was given up.
+ * Return whether an error means that a request was aborted.
  *
  * @param {unknown} error
  * @returns {boolean}

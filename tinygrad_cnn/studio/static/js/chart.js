@@ -1,4 +1,4 @@
-/* A line chart of several series: a legend that reads values out, a cursor, a table of the numbers. */
+/* Line chart of several series, with a cursor, a legend of values, and a table. */
 
 import { element, fill, vector } from "./dom.js";
 import { nearest } from "./chart/curves.js";
@@ -10,33 +10,33 @@ import { Numbers } from "./chart/table.js";
  * @typedef {object} Series
  * @property {string} key
  * @property {string} name
- * @property {string} [label]  at the line's end, if not the name
+ * @property {string} [label]  text at the line's end; the name by default
  * @property {string} color  a CSS color
- * @property {string} [dash]  the line's dashes, as SVG has them
- * @property {[number, number][]} points  x and y, ascending in x: the line
- * @property {[number, number][]} [raw]  drawn thin behind it
- * @property {[number, number][]} [dots]  drawn as dots on top
- * @property {string} [dotsName]  what they are
+ * @property {string} [dash]  SVG stroke-dasharray
+ * @property {[number, number][]} points  the line as (x, y), ascending in x
+ * @property {[number, number][]} [raw]  a thin line behind it
+ * @property {[number, number][]} [dots]  dots on top
+ * @property {string} [dotsName]  their name
  */
 
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, ArrowDown: -1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
-const SHORT = { second: "s" }; // units, where an axis names them
-const START = 1 / 100; // of a series: what does not count for the axis
-const PLACES = 50; // a key moves the cursor by this part of the chart
+const SHORT = { second: "s" }; // units as abbreviated on axes
+const START = 1 / 100; // share of a series that the axis range ignores
+const PLACES = 50; // steps of the cursor across the chart by keyboard
 
-/** A chart; its size is CSS's (`.chart .plot`), and new numbers never change it. */
+/** A chart. CSS sets its size (`.chart .plot`); new numbers never change it. */
 export class LineChart {
   /**
    * @param {object} options
    * @param {string} options.title
-   * @param {string} [options.whose]  what a screen reader hears after the title
-   * @param {string} [options.note]  what the lines mean, below the title
-   * @param {(value: number) => string} options.write  a value in words
-   * @param {(value: number) => string} [options.mark]  a tick of the axis in words
-   * @param {boolean} [options.log]  a logarithmic axis: values of 0 and below are left out
-   * @param {boolean} [options.many]  keep room for a legend of two lines
-   * @param {[number, number]} [options.within]  the axis, where it is always the same
-   * @param {(x: number | null) => void} [options.onread]  called with the position that is read
+   * @param {string} [options.whose]  read after the title by screen readers
+   * @param {string} [options.note]  a subtitle that explains the lines
+   * @param {(value: number) => string} options.write  formats a value
+   * @param {(value: number) => string} [options.mark]  formats a tick of the axis
+   * @param {boolean} [options.log]  logarithmic axis; omits values of 0 and below
+   * @param {boolean} [options.many]  reserve space for a legend of two lines
+   * @param {[number, number]} [options.within]  a fixed axis range
+   * @param {(x: number | null) => void} [options.onread]  called with the cursor's x
    */
   constructor({
     title,
@@ -101,12 +101,12 @@ export class LineChart {
   }
 
   /**
-   * Show series; what was shown goes.
+   * Replace the series.
    * @param {Series[]} series
    * @param {object} axis
-   * @param {string} axis.unit  of x: step, epoch, second
-   * @param {number} axis.end  where the axis ends; 0 lets the numbers say
-   * @param {[number, number] | null} [axis.shared]  the extent of y, where charts share it
+   * @param {string} axis.unit  unit of x: step, epoch, second
+   * @param {number} axis.end  end of the x axis; 0 to fit the data
+   * @param {[number, number] | null} [axis.shared]  y range shared by several charts
    */
   show(series, { unit, end, shared = null }) {
     const same = series.map(({ key }) => key).join() === this.series.map(({ key }) => key).join();
@@ -116,7 +116,7 @@ export class LineChart {
   }
 
   /**
-   * Put the cursor somewhere, as another chart's stands; null lets it follow the newest values.
+   * Set the cursor's x, to link charts; null follows the latest values.
    * @param {number | null} x
    */
   point(x) {
@@ -124,15 +124,15 @@ export class LineChart {
     if (this.plot.across) this.#showCursor();
   }
 
-  /** Stop watching the page. */
+  /** Remove the observers. */
   close() {
     this.resized.disconnect();
     cancelAnimationFrame(this.asked);
   }
 
   /**
-   * The least and the largest value, for charts that share an axis. The very first ones do not
-   * count: those of an untrained network would flatten all that follow.
+   * Return the minimum and maximum for charts that share an axis. The first values are excluded:
+   * those of an untrained network would flatten the rest.
    * @param {Series[]} series
    * @param {boolean} [log]
    * @returns {[number, number] | null}
@@ -226,7 +226,7 @@ export class LineChart {
 }
 
 /**
- * A short piece of a series' line, for legends.
+ * Return a legend's sample of a line.
  * @param {string} color
  * @param {string} [dash]
  * @returns {SVGElement}

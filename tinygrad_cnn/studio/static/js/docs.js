@@ -1,15 +1,15 @@
-/* The description of the HTTP API, made from the server's own OpenAPI document. */
+/* HTTP API reference, generated from the server's OpenAPI document. */
 
 import { element } from "./dom.js";
 
 const METHODS = ["get", "post", "patch", "put", "delete"];
 
 /**
- * Write a schema of OpenAPI as a short type, such as `{input: string, model: integer | null}`.
+ * Format an OpenAPI schema as a short type, such as `{input: string, model: integer | null}`.
  *
  * @param {any} schema
- * @param {any} description the whole document, which references are looked up in
- * @param {number} depth how many levels of objects are written out
+ * @param {any} description the complete document, to resolve references
+ * @param {number} depth number of levels of objects to expand
  * @returns {string}
  */
 export function typeOf(schema, description, depth = 2) {

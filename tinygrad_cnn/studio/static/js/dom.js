@@ -1,13 +1,13 @@
-/* Icons and form controls, and the elements that they are made of. */
+/* DOM helpers: icons, form controls, and elements. */
 
 import { element, vector } from "../shared/elements.js";
 
 export { element, fill, style, vector } from "../shared/elements.js";
 
 /**
- * Return a symbol of icons.svg in the color of the text; it says nothing to a screen reader.
+ * Return an icon of icons.svg in the text color, hidden from screen readers.
  *
- * @param {string} name of a symbol: pen, eraser, undo, redo, clear, upload, pictures, …
+ * @param {string} name id of a symbol: pen, eraser, undo, redo, clear, upload, pictures, …
  * @returns {SVGElement}
  */
 export function icon(name) {
@@ -22,10 +22,10 @@ export function icon(name) {
 /**
  * Return a button that does not submit.
  *
- * @param {string} label what it says, also to a screen reader
+ * @param {string} label text, also for screen readers
  * @param {(event: Event) => void} onclick
  * @param {{symbol?: string, kind?: "plain" | "primary" | "quiet" | "danger", only?: boolean} & Record<string, unknown>} [options]
- *   `symbol` shows an icon before the label, with `only` in place of it; more are attributes
+ *   `symbol` shows an icon before the label, or instead of it with `only`; the rest are attributes
  * @returns {HTMLButtonElement}
  */
 export function button(
@@ -46,7 +46,7 @@ export function button(
 let last = 0;
 
 /**
- * Return an id that no element has yet.
+ * Return a unique id.
  *
  * @param {string} [stem]
  * @returns {string}
@@ -57,11 +57,11 @@ export function fresh(stem = "made") {
 }
 
 /**
- * Return a labeled form control: the label stands above it.
+ * Return a form control with a label above it.
  *
  * @param {string} label
  * @param {HTMLElement} control
- * @param {string} [hint] a sentence below
+ * @param {string} [hint] help text below the control
  * @returns {HTMLElement}
  */
 export function field(label, control, hint = "") {
@@ -78,7 +78,7 @@ export function field(label, control, hint = "") {
 }
 
 /**
- * Return a select of choices.
+ * Return a select element.
  *
  * @param {Array<{value: string | number, label: string}>} choices
  * @param {string | number | null} chosen

@@ -1,9 +1,9 @@
-/* Live figures: one stream of server-sent events, open while there are listeners. */
+/* Live events: one stream of server-sent events, open while there are listeners. */
 
 import { address } from "./api.js";
 
 const KINDS = ["point", "epoch", "state", "restarted", "snapshot", "models", "drawings"];
-const FIRST_PAUSE = 500; // milliseconds before a broken stream is opened again; doubles
+const FIRST_PAUSE = 500; // milliseconds before reconnecting; doubles each time
 const LONGEST_PAUSE = 15_000;
 
 const listeners = new Map(KINDS.map((kind) => [kind, new Set()]));
@@ -14,11 +14,11 @@ let pause = FIRST_PAUSE;
 let timer = null;
 
 /**
- * Call a function with the data of every event of a kind, from now on.
+ * Call a function with the data of every future event of a kind.
  *
  * @param {"point" | "epoch" | "state" | "restarted" | "snapshot" | "models" | "drawings"} kind
  * @param {(data: any) => void} handler
- * @returns {() => void} what stops it
+ * @returns {() => void} removes the listener
  */
 export function listen(kind, handler) {
   listeners.get(kind).add(handler);
@@ -30,10 +30,10 @@ export function listen(kind, handler) {
 }
 
 /**
- * Call a function with whether the stream is connected, whenever that changes.
+ * Call a function whenever the stream connects or disconnects.
  *
  * @param {(connected: boolean) => void} handler
- * @returns {() => void} what stops it
+ * @returns {() => void} removes the listener
  */
 export function onConnection(handler) {
   connections.add(handler);
@@ -59,7 +59,7 @@ function received(kind, event) {
 
 function broken() {
   connections.forEach((handler) => handler(false));
-  if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+  if (source.readyState !== EventSource.CLOSED) return; // the browser reconnects by itself
   source = null;
   timer = setTimeout(() => {
     timer = null;

@@ -1,19 +1,19 @@
-/* Asking as often as the server can answer: one request at a time, and never a queue. */
+/* Request throttling: one request at a time, only the newest waits. */
 
 import { aborted } from "./api.js";
 
 /**
- * Return a function that asks with the newest wish only.
+ * Return a throttled version of a request function.
  *
- * While a request is under way a further wish waits, and a newer one takes its place; the wish that
- * waits is asked when the answer is there. So nothing piles up however fast wishes come.
+ * During a request the next call waits, and a newer call replaces it. The waiting call is sent when
+ * the response arrives, so no queue builds up.
  *
  * @template Wish, Answer
  * @param {(wish: Wish, signal: AbortSignal) => Promise<Answer>} ask
  * @param {(answer: Answer, wish: Wish) => void} answered
  * @param {(error: Error, wish: Wish) => void} refused
- * @returns {{want: (wish: Wish) => void, stop: () => void}} `stop` gives up the request that is
- *   under way and the wish that waits
+ * @returns {{want: (wish: Wish) => void, stop: () => void}} `stop` aborts the current
+ *   request and drops the waiting call
  */
 export function latest(ask, answered, refused) {
   let waiting = null;
@@ -31,7 +31,7 @@ export function latest(ask, answered, refused) {
       } catch (error) {
         if (!aborted(error) && !mine.signal.aborted) refused(error, wish);
       }
-      if (controller !== mine) return; // stopped meanwhile, and perhaps begun again
+      if (controller !== mine) return; // stopped in the meantime, perhaps restarted
     }
     controller = null;
   }

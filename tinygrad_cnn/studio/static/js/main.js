@@ -1,4 +1,4 @@
-/* The studio: which view is shown, and the little that all of them share. */
+/* Entry point: routing between views, and their shared context. */
 
 import { element, fill } from "./dom.js";
 import { onConnection } from "./events.js";
@@ -8,7 +8,7 @@ import { link, read, remember } from "./state.js";
 
 /**
  * @typedef {{parameters: URLSearchParams, remember: (changes: Record<string, unknown>) => void,
- *   server: typeof server, watch: typeof watch}} Context what a view is given
+ *   server: typeof server, watch: typeof watch}} Context passed to every view
  */
 
 const VIEWS = {
@@ -21,8 +21,8 @@ const VIEWS = {
 
 const main = document.getElementById("view");
 let unmount = () => {};
-let shown = ""; // the view on the page
-let wanted = 0; // counts arrivals, so that a slow one cannot overtake a later one
+let shown = ""; // the current view
+let wanted = 0; // counts navigations, so that a slow one cannot overtake a later one
 
 async function arrive() {
   const { view, parameters } = read();

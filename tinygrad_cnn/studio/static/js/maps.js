@@ -1,10 +1,10 @@
-/* Maps: arrays from the server as pictures. Ink for what cannot be negative, two inks for the rest. */
+/* Maps: arrays from the server as pictures, with a sequential or a diverging palette. */
 
 import { element } from "./dom.js";
 
 /**
  * @typedef {{shape: number[], low: number, high: number, bytes: string}} Maps
- *   an array as the server sends it: value = low + (high − low)·byte/255, in C order
+ *   a quantized array: value = low + (high − low)·byte/255, in C order
  * @typedef {{shape: number[], low: number, high: number, codes: Uint8Array}} Decoded
  */
 
@@ -22,7 +22,7 @@ export function bytesOf(text) {
 }
 
 /**
- * Return an array of the server with its codes as bytes.
+ * Decode a quantized array.
  *
  * @param {Maps} maps
  * @returns {Decoded}
@@ -42,26 +42,26 @@ export function valueAt({ low, high, codes }, place) {
   return low + ((high - low) * codes[place]) / 255;
 }
 
-const palettes = new Map(); // of each kind, 256 colors as ABGR words; rebuilt when the scheme changes
+const palettes = new Map(); // 256 colors per kind as ABGR words; rebuilt when the color scheme changes
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   palettes.clear();
   document.querySelectorAll("canvas").forEach((canvas) => repaints.get(canvas)?.());
 });
 
-const repaints = new WeakMap(); // of each canvas, what paints it again
+const repaints = new WeakMap(); // by canvas, the function that repaints it
 
 /**
- * Paint the maps of a layer side by side on a canvas, a cell a pixel of its bitmap.
+ * Paint the maps of a layer side by side on a canvas, one pixel of its bitmap per cell.
  *
- * Sizes on the page are left to CSS (`image-rendering: pixelated`). The plan tells where each
- * map stands. When the color scheme changes, a canvas on the page is painted again.
+ * CSS sets the size on the page (`image-rendering: pixelated`). The plan holds the position of each
+ * map. A canvas on the page is repainted when the color scheme changes.
  *
  * @param {HTMLCanvasElement} canvas
  * @param {Decoded} maps of shape (maps, rows, columns), (rows, columns) or (count,)
  * @param {{across?: number, gap?: number, ink?: "ahead" | "back"}} [options]
- *   `across`: how many maps stand in a row; `gap`: pixels between maps; `ink`: of values that cannot
- *   be negative
+ *   `across`: maps per row; `gap`: pixels between maps; `ink`: the sequential palette, for values
+ *   that cannot be negative
  * @returns {Plan}
  */
 export function paint(canvas, maps, { across, gap = 1, ink = "ahead" } = {}) {
@@ -94,11 +94,11 @@ export function paint(canvas, maps, { across, gap = 1, ink = "ahead" } = {}) {
  * @typedef {{count: number, rows: number, columns: number, across: number, width: number,
  *   height: number, at: (map: number) => {top: number, left: number},
  *   cellAt: (x: number, y: number) => [number, number, number] | null}} Plan
- *   where the maps of a canvas stand, in pixels of its bitmap
+ *   the positions of maps, in pixels of the bitmap
  */
 
 /**
- * Return where maps stand when they are painted.
+ * Return the positions of maps.
  *
  * @param {number[]} shape
  * @param {number} [across]
@@ -137,10 +137,10 @@ export function planOf(shape, across = 0, gap = 1) {
 }
 
 /**
- * Return a canvas with a digit as the network takes it in.
+ * Return a canvas with a network input.
  *
  * @param {string} input base64 of 784 bytes
- * @param {string} label what it is, for who cannot see it; "" if it is said beside it
+ * @param {string} label text for screen readers; "" if it stands beside it
  * @returns {HTMLCanvasElement}
  */
 export function digit(input, label = "") {
@@ -155,10 +155,10 @@ export function digit(input, label = "") {
 }
 
 /**
- * Paint a digit, as the network takes it in, on a canvas: light ink on black in every scheme.
+ * Paint a network input on a canvas: light ink on black in every color scheme.
  *
  * @param {HTMLCanvasElement} canvas
- * @param {string | null} input base64 of 784 bytes; none for an empty square
+ * @param {string | null} input base64 of 784 bytes; `null` for an empty square
  */
 export function paintDigit(canvas, input) {
   canvas.width = canvas.height = 28;
@@ -169,10 +169,10 @@ export function paintDigit(canvas, input) {
 }
 
 /**
- * Return the color of a value on the palette of its array, for the ground of a table's cell.
+ * Return the color of a value, as the background of a table's cell.
  *
  * @param {number} value
- * @param {number} most the largest size of a value: the end of the palette
+ * @param {number} most the largest absolute value: the end of the palette
  * @returns {string} a CSS color
  */
 export function tint(value, most) {

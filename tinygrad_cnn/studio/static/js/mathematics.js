@@ -1,4 +1,4 @@
-/* Formulas: MathML from the server, element by element, and nothing but MathML. */
+/* Formulas: MathML from the server, copied element by element, so that only MathML gets in. */
 
 import { element } from "./dom.js";
 
@@ -17,11 +17,11 @@ const ATTRIBUTES = new Set(
 );
 
 /**
- * Return a formula: as MathML where there is some, else as text.
+ * Return a formula as MathML, or as text if there is none.
  *
  * @param {string | null} mathml a `math` element
  * @param {string} text
- * @param {{reference?: string, inline?: boolean}} [options] `reference`: where it is told of
+ * @param {{reference?: string, inline?: boolean}} [options] `reference`: the equation's number
  * @returns {HTMLElement}
  */
 export function formula(mathml, text, { reference = "", inline = false } = {}) {

@@ -1,11 +1,11 @@
-/* What the page says: to a screen reader, for a while, or as a question. */
+/* Messages: screen reader announcements, notices, dialogs. */
 
 import { button, element, fill, fresh } from "./dom.js";
 
-const SHOWN = 7000; // milliseconds that a notice stays; an error stays until it is closed
+const SHOWN = 7000; // milliseconds that a notice is shown; errors stay until closed
 
 /**
- * Say something to a screen reader, politely.
+ * Announce a text to screen readers.
  *
  * @param {string} text
  */
@@ -37,7 +37,7 @@ export function show(text, { kind = "notice", action } = {}) {
 }
 
 /**
- * Show what went wrong.
+ * Show an error.
  *
  * @param {Error} error
  */
@@ -46,7 +46,7 @@ export function failed(error) {
 }
 
 /**
- * Ask a question with two answers; Escape says no.
+ * Ask a yes-or-no question; Escape means no.
  *
  * @param {string} question
  * @param {{detail?: string, yes?: string, no?: string, kind?: "primary" | "danger"}} [options]
@@ -81,11 +81,11 @@ export function ask(question, { detail = "", yes = "Yes", no = "Cancel", kind = 
 }
 
 /**
- * Show a dialog with a title and anything in it; Escape and a click beside it close it.
+ * Show a dialog; Escape and a click outside close it.
  *
  * @param {string} title
  * @param {...unknown} children
- * @returns {HTMLDialogElement} call its `close` to end it
+ * @returns {HTMLDialogElement} call `close` to close it
  */
 export function dialog(title, ...children) {
   const heading = element("h2", { id: fresh("dialog") }, title);

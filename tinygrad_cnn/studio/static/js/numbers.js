@@ -1,13 +1,13 @@
-/* Numbers as people read them: true minus signs, few digits, nothing that jumps. */
+/* Number formatting: true minus signs, few digits, stable widths. */
 
 import { minus } from "../shared/numbers.js";
 
 export { number, sizes } from "../shared/numbers.js";
 
-const MORE = 5; // decimals that the numbers of an equation may have beyond its result
+const MORE = 5; // maximum extra decimals of an equation's numbers, compared to the result
 
 /**
- * Return a number with a fixed count of decimals, for columns: −0.041.
+ * Return a number with a fixed number of decimals, for columns: −0.041.
  *
  * @param {number} x
  * @param {number} [decimals]
@@ -18,12 +18,12 @@ export function fixed(x, decimals = 3) {
 }
 
 /**
- * Return numbers and what they make as text, so that who computes with the printed numbers gets the
- * printed result: they have as many decimals as that takes.
+ * Return numbers and their result as text, with enough decimals that the printed numbers give the
+ * printed result.
  *
  * @param {number[]} numbers
  * @param {(numbers: number[]) => number} compute
- * @param {number} value what the numbers make before they are rounded
+ * @param {number} value the result of the unrounded numbers
  * @param {number} [decimals] of the result; the numbers have at least as many
  * @returns {{parts: string[], result: string}}
  */
@@ -42,9 +42,9 @@ export function equation(numbers, compute, value, decimals = 4) {
 }
 
 /**
- * Return a share of one as a percentage: 97.4 %, always with as many decimals as asked for.
+ * Return a fraction as a percentage with a fixed number of decimals: 97.4 %.
  *
- * What is not quite all is never told as all: > 99.9 %.
+ * Values below 1 never round to 100 %: > 99.9 %.
  *
  * @param {number | null} share
  * @param {number} [decimals]
@@ -58,7 +58,7 @@ export function percent(share, decimals = 1) {
 }
 
 /**
- * Return the difference of two shares in points of a hundred, as their percentages are printed: +1.2.
+ * Return the difference of two fractions in percentage points, as printed: +1.2.
  *
  * @param {number} before
  * @param {number} after
@@ -82,7 +82,7 @@ export function grouped(whole) {
 }
 
 /**
- * Return a span of time in words: 8 s, 2 min 5 s, 1 h 12 min.
+ * Return a duration as text: 8 s, 2 min 5 s, 1 h 12 min.
  *
  * @param {number} seconds
  * @returns {string}
@@ -95,7 +95,7 @@ export function duration(seconds) {
 }
 
 /**
- * Return when something happened, in the reader's own way of writing dates.
+ * Return a date and time in the reader's locale.
  *
  * @param {string} moment as ISO 8601
  * @returns {string}

@@ -1,4 +1,4 @@
-/* What the server has and does: the promoted model, the training, the choices. */
+/* Server state: the promoted model, the current run, the choices for runs. */
 
 import { get } from "./api.js";
 import { listen } from "./events.js";
@@ -16,7 +16,7 @@ const watchers = new Set();
 let known = null;
 
 /**
- * Return what is known of the server, without asking it again; `null` before the first answer.
+ * Return the last known state of the server; `null` before the first response.
  *
  * @returns {ServerState | null}
  */
@@ -25,7 +25,7 @@ export function server() {
 }
 
 /**
- * Ask the server for its state, and tell everybody who watches.
+ * Fetch the state of the server and notify the handlers.
  *
  * @returns {Promise<ServerState>}
  */
@@ -39,16 +39,16 @@ export async function refresh() {
  * Call a function whenever the state of the server changes.
  *
  * @param {(state: ServerState) => void} handler
- * @returns {() => void} what stops it
+ * @returns {() => void} removes the handler
  */
 export function watch(handler) {
   watchers.add(handler);
   return () => watchers.delete(handler);
 }
 
-/** Keep what is known up to date with the live events, for as long as the page is open. */
+/** Refresh the state on live events, as long as the page is open. */
 export function follow() {
-  const again = () => refresh().catch(() => {}); // the stream tells of a lost connection
+  const again = () => refresh().catch(() => {}); // the event stream reports a lost connection
   listen("models", again);
   listen("state", again);
   listen("epoch", ({ run_id: id, epoch }) => {

@@ -1,7 +1,7 @@
-/* The link: which view is shown, and with what, after the # of the address. */
+/* URL state: the view and its parameters, in the hash of the URL. */
 
 /**
- * Return what the address says: `#/see?layer=conv1` is the view "see" with its parameters.
+ * Parse the hash: `#/see?layer=conv1` is the view "see" with its parameters.
  *
  * @returns {{view: string, parameters: URLSearchParams}}
  */
@@ -14,7 +14,7 @@ export function read() {
  * Return the link of a view.
  *
  * @param {string} view draw, see, train, teach or models
- * @param {Record<string, unknown>} [parameters] `null`, `undefined` and "" are left out
+ * @param {Record<string, unknown>} [parameters] `null`, `undefined` and "" are omitted
  * @returns {string}
  */
 export function link(view, parameters = {}) {
@@ -27,7 +27,7 @@ export function link(view, parameters = {}) {
 }
 
 /**
- * Go to a view: an entry in the browser's history.
+ * Go to a view, with an entry in the browser's history.
  *
  * @param {string} view
  * @param {Record<string, unknown>} [parameters]
@@ -37,9 +37,9 @@ export function go(view, parameters = {}) {
 }
 
 /**
- * Change parameters of the view that is shown, so that its link restores what is seen.
+ * Change parameters of the current view, so that the URL restores it.
  *
- * Makes no entry in the history and redraws nothing; a value of `null` takes a parameter away.
+ * Neither adds a history entry nor redraws; `null` removes a parameter.
  *
  * @param {Record<string, unknown>} changes
  */
@@ -50,7 +50,7 @@ export function remember(changes) {
 }
 
 /**
- * Return an input as it stands in a link: base64 with - and _ and no padding.
+ * Encode an input for a link: base64 with - and _ and no padding.
  *
  * @param {string} input base64
  * @returns {string}
@@ -60,7 +60,7 @@ export function toLink(input) {
 }
 
 /**
- * Return an input of a link as the server takes it, or `null` if it is none.
+ * Decode an input of a link to the server's base64; `null` if it is invalid.
  *
  * @param {string | null} text
  * @returns {string | null}

@@ -1,13 +1,13 @@
-/* Elements: made from plain text only, so that no name or answer can ever become markup. */
+/* DOM elements, created from plain text only, which prevents HTML injection. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * Return an element with attributes and children.
  *
- * An attribute that is `false`, `null` or `undefined` is left out and `true` is written empty;
+ * An attribute that is `false`, `null` or `undefined` is omitted, and `true` is an empty string;
  * `on…` adds a listener, `style` takes an object of properties (also custom ones), and `dataset`
- * an object. Children are elements or text; `null` and `false` are left out, arrays are unfolded.
+ * an object. Children are elements or text; `null` and `false` are omitted, arrays are flattened.
  *
  * @param {string} tag
  * @param {Record<string, unknown>} [attributes]
@@ -49,7 +49,7 @@ function kept(children) {
 }
 
 /**
- * Set style properties one by one, which the Content-Security-Policy allows.
+ * Set style properties one by one, as the Content-Security-Policy requires.
  *
  * @param {HTMLElement | SVGElement} made
  * @param {Record<string, string | number>} properties
@@ -60,7 +60,7 @@ export function style(made, properties) {
 }
 
 /**
- * Replace what is inside an element; children as for `element`.
+ * Replace the content of an element; children as for `element`.
  *
  * @param {Element} parent
  * @param {...unknown} children

@@ -1,7 +1,7 @@
-/* Numbers and shapes as text, in the studio and on the page of a drawing. */
+/* Formatting of numbers and shapes, shared by the studio and the drawing pages. */
 
 /**
- * Return a number with some significant digits: 0.2113, −3.402·10⁻⁵.
+ * Return a number with a number of significant digits: 0.2113, −3.402·10⁻⁵.
  *
  * @param {number | null} x
  * @param {number} [digits]

@@ -1,10 +1,10 @@
-/* What is drawn of a series: a running mean, a path of few points, labels that do not collide. */
+/* Curves: running mean, downsampling, paths, label placement. */
 
 /** @typedef {[number, number]} Point  x and y */
 
 /**
- * The running mean of a series: a value counts for as much of x as lies before it, and fades by e
- * with every `span` of x that follows. So it does not matter how closely the points lie.
+ * Return the running mean of a series. A value is weighted by the distance to the previous x and
+ * decays by e per `span` of x, so the result is independent of the spacing of the points.
  * @param {Point[]} points
  * @param {number} span
  * @returns {Point[]}
@@ -25,8 +25,8 @@ export function runningMean(points, span) {
 }
 
 /**
- * At most four points a pixel column: the first, the least, the largest and the last in it, so that
- * no peak is lost.
+ * Downsample to at most four points per pixel column (first, minimum, maximum, last), which keeps
+ * every peak.
  * @param {Point[]} points  in pixels, ascending in x
  * @returns {Point[]}
  */
@@ -48,7 +48,7 @@ export function thinned(points) {
 }
 
 /**
- * The path of a line through points; it is broken where a value is none.
+ * Return the path of a line through points, with gaps at NaN.
  * @param {Point[]} points  in pixels
  * @returns {string}  for an SVG path's `d`
  */
@@ -67,11 +67,11 @@ export function pathThrough(points) {
 }
 
 /**
- * Move labels apart: each is at least `gap` from the next, as near as may be to where it belongs.
- * @param {number[]} wanted  where each label belongs
+ * Move overlapping labels apart to a distance of at least `gap`, as little as possible.
+ * @param {number[]} wanted  preferred positions
  * @param {number} gap
- * @param {[number, number]} room  the least and the largest place
- * @returns {number[]}  where each goes
+ * @param {[number, number]} room  minimum and maximum position
+ * @returns {number[]}  positions
  */
 export function spread(wanted, gap, [least, largest]) {
   const order = wanted.map((_, index) => index).sort((a, b) => wanted[a] - wanted[b]);
@@ -90,7 +90,7 @@ export function spread(wanted, gap, [least, largest]) {
 }
 
 /**
- * The place in `points` of the one nearest to `x`; -1 where there is none.
+ * Return the index of the point nearest to `x`; -1 if there are no points.
  * @param {Point[]} points  ascending in x
  * @param {number} x
  * @returns {number}

@@ -1,21 +1,21 @@
-/* The picture of a line chart: axes, lines, the labels at their ends, the cursor. */
+/* Plot: the SVG of a line chart, with axes, lines, labels and a cursor. */
 
 import { fill, vector } from "../dom.js";
 import { pathThrough, spread, thinned } from "./curves.js";
 
-const LEFT = 44; // pixels for what is written at the axis
+const LEFT = 44; // pixels for the axis labels
 const BOTTOM = 26;
 const TOP = 10;
-const LETTER = 6.6; // about the width of a letter of a label
-const LINE = 15; // from one label to the next
-const CROWD = 40; // dots, of which more are drawn small
-const LONGEST = 17; // letters of a label; the legend has all of them
+const LETTER = 6.6; // approximate width of a letter of a label
+const LINE = 15; // distance between labels
+const CROWD = 40; // from this many dots on, they are drawn small
+const LONGEST = 17; // maximum letters of a label; the legend shows the whole name
 
-/** The svg of a chart, drawn again in one go; only the cursor moves without that. */
+/** The SVG of a chart. Only the cursor moves without a complete redraw. */
 export class Plot {
   constructor() {
     this.axes = vector("g", { class: "axes" });
-    this.lines = vector("svg", { class: "lines" }); // an svg of its own cuts off what lies outside
+    this.lines = vector("svg", { class: "lines" }); // a nested svg clips the lines
     this.labels = vector("g", { class: "ends" });
     this.cursor = vector("g", { class: "cursor" });
     this.element = vector(
@@ -65,9 +65,9 @@ export class Plot {
   }
 
   /**
-   * Move the cursor; null takes it away.
+   * Move the cursor; null hides it.
    * @param {number | null} x
-   * @param {{color: string, y: number}[]} values  where it meets the lines
+   * @param {{color: string, y: number}[]} values  intersections with the lines
    */
   point(x, values) {
     if (x === null) return fill(this.cursor);
@@ -89,7 +89,7 @@ export class Plot {
     );
   }
 
-  /** The value on the axis at so many pixels from the left edge. */
+  /** Return the x value at a distance in pixels from the left edge. */
   valueAt(pixels) {
     const share = Math.max(0, Math.min(1, (pixels - this.area.left) / this.area.width));
     return this.across.low + share * (this.across.high - this.across.low);

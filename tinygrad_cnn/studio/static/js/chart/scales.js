@@ -1,20 +1,20 @@
-/* Scales: where a value lies on an axis, which values are marked, and how they are written. */
+/* Scales: positions on an axis, ticks, and tick labels. */
 
 import { fixed, grouped } from "../numbers.js";
 
 /**
  * @typedef {object} Scale
- * @property {number} low   the value at the axis's beginning
+ * @property {number} low   the value at the start of the axis
  * @property {number} high  the value at its end
  * @property {(value: number) => number} at  0 at `low`, 1 at `high`
- * @property {number[]} ticks  the values marked, ascending
- * @property {(value: number) => string} write  a tick in words
+ * @property {number[]} ticks  ascending
+ * @property {(value: number) => string} write  formats a tick
  */
 
 /**
- * An even scale that holds all of `values`, rounded outwards to its ticks.
+ * Return a linear scale that contains an extent, rounded outward to its ticks.
  * @param {[number, number]} extent  the least and the largest value
- * @param {{count?: number, exact?: boolean}} [options]  about how many ticks; `exact` rounds nothing
+ * @param {{count?: number, exact?: boolean}} [options]  approximate number of ticks; `exact` disables rounding
  * @returns {Scale}
  */
 export function evenScale([least, largest], { count = 4, exact = false } = {}) {
@@ -39,7 +39,7 @@ export function evenScale([least, largest], { count = 4, exact = false } = {}) {
 }
 
 /**
- * A logarithmic scale from one power of ten to another.
+ * Return a logarithmic scale between powers of ten.
  * @param {[number, number]} extent  the least and the largest value, both above 0
  * @returns {Scale}
  */
@@ -59,9 +59,9 @@ export function logScale([least, largest]) {
 }
 
 /**
- * The least and the largest of some values, or null where there is none.
+ * Return the minimum and maximum of values, or null if there are none.
  * @param {Iterable<number>} values
- * @param {(value: number) => boolean} [counts]  which values count
+ * @param {(value: number) => boolean} [counts]  filters the values
  * @returns {[number, number] | null}
  */
 export function extent(values, counts = Number.isFinite) {
@@ -74,7 +74,7 @@ export function extent(values, counts = Number.isFinite) {
   return low <= high ? [low, high] : null;
 }
 
-/** The next of 1, 2, 5, 10, 20, 50 ... (or 0.1, 0.2, 0.5 ...) from `least` up. */
+/** Return the smallest of 1, 2, 5, 10, 20, 50 ... (or 0.1, 0.2, 0.5 ...) not below `least`. */
 function roundStep(least) {
   const unit = 10 ** Math.floor(Math.log10(least));
   return unit * [1, 2, 5, 10].find((factor) => factor * unit >= least * (1 - 1e-9));
@@ -82,7 +82,7 @@ function roundStep(least) {
 
 const RAISED = ["⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"];
 
-/** 0.01, 0.1, 1, 10 and 100 as they are, other powers of ten with an exponent. */
+/** Format a power of ten: 0.01 to 100 in full, others with an exponent. */
 function power(exponent) {
   if (Math.abs(exponent) <= 2) return String(10 ** exponent);
   const digits = [...String(Math.abs(exponent))].map((digit) => RAISED[Number(digit)]).join("");

@@ -1,14 +1,14 @@
-/* A chart's numbers as a table, for who cannot see the chart or wants the numbers. */
+/* Table of a chart's numbers, an accessible alternative to the chart. */
 
 import { element, fill } from "../dom.js";
 import { nearest } from "./curves.js";
 
 const ROWS = 20;
 
-/** Written only while it is open. */
+/** A table that is filled only while it is open. */
 export class Numbers {
   /**
-   * @param {string} title  of the chart
+   * @param {string} title  the chart's title
    * @param {(value: number) => string} write
    */
   constructor(title, write) {
@@ -28,9 +28,9 @@ export class Numbers {
   }
 
   /**
-   * Take new numbers.
+   * Set the data.
    * @param {import("../chart.js").Series[]} series
-   * @param {string} unit  of x
+   * @param {string} unit  unit of x
    * @param {(value: number) => string} writeX
    */
   show(series, unit, writeX) {
@@ -80,7 +80,7 @@ export class Numbers {
   }
 }
 
-/** Values of x, evenly apart, at which the longest series has a point. */
+/** Return evenly spaced values of x at which the longest series has a point. */
 function places(series) {
   const longest = series.reduce(
     (best, { points }) => (points.length > best.length ? points : best),

@@ -1,4 +1,4 @@
-/* A drawing: a list of marks, so that every one of them can be taken back. */
+/* Drawing: a list of marks, with undo and redo. */
 
 /**
  * @typedef {{x: number, y: number, pressure: number}} Point in the unit square; pressure around 1
@@ -6,11 +6,11 @@
  *   | {kind: "picture", bitmap: ImageBitmap, ground: string, ink: string}
  *   | {kind: "digit", input: string}
  *   | {kind: "clear"}} Mark
- *   a stroke of the pen or the eraser, whose size is a share of the side; a picture from a file; a
- *   digit of the data, in the network's own 28 × 28; an empty sheet
+ *   a stroke of the pen or the eraser, its size relative to the side; a picture from a file; a
+ *   digit of the data set, 28 × 28; a cleared canvas
  */
 
-/** What was drawn, and what was taken back. */
+/** The marks, and those undone. */
 export class Drawing {
   /** @type {Mark[]} */
   #marks = [];
@@ -19,7 +19,7 @@ export class Drawing {
   #undone = [];
 
   /**
-   * Add a mark; what was taken back is then gone.
+   * Add a mark; undone marks are discarded.
    *
    * @param {Mark} mark
    */
@@ -28,12 +28,12 @@ export class Drawing {
     this.#undone = [];
   }
 
-  /** Take the last mark back. */
+  /** Undo the last mark. */
   undo() {
     if (this.undoable) this.#undone.push(this.#marks.pop());
   }
 
-  /** Put the last mark that was taken back in its place again. */
+  /** Redo the last mark undone. */
   redo() {
     if (this.redoable) this.#marks.push(this.#undone.pop());
   }
@@ -46,18 +46,18 @@ export class Drawing {
     return this.#undone.length > 0;
   }
 
-  /** The marks that can be seen: from the last one that covers the whole sheet. */
+  /** The visible marks: from the last one that covers the whole canvas. */
   get visible() {
     const sheet = this.#marks.findLastIndex(({ kind }) => kind !== "stroke");
     return this.#marks.slice(Math.max(sheet, 0));
   }
 
-  /** Whether nothing was put on the sheet; ink that was erased again counts as ink. */
+  /** Whether the canvas is empty; erased ink counts as ink. */
   get blank() {
     return !this.visible.some(({ kind, erases }) => kind !== "clear" && !erases);
   }
 
-  /** The network's input, where the sheet shows just that; else `null`. */
+  /** The network input if the canvas shows exactly that, else `null`. */
   get exact() {
     const [first, ...others] = this.visible;
     return first?.kind === "digit" && others.length === 0 ? first.input : null;

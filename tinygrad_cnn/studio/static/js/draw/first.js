@@ -1,4 +1,4 @@
-/* The first training, live: what stands in place of a verdict while no network is there. */
+/* First training: live progress, shown until there is a model to predict with. */
 
 import { get } from "../api.js";
 import { element, fill, style } from "../dom.js";
@@ -7,9 +7,9 @@ import { fixed, percent } from "../numbers.js";
 import { link } from "../state.js";
 
 /**
- * Return a panel that follows the first training.
+ * Return a panel with the progress of the first training.
  *
- * @param {import("../server.js").RunSummary | null} training `null` where nothing trains
+ * @param {import("../server.js").RunSummary | null} training `null` without a run
  * @returns {{root: HTMLElement, stop: () => void}}
  */
 export function firstTraining(training) {
@@ -89,7 +89,7 @@ export function firstTraining(training) {
         else if (kind === "epoch") epochDone(data);
       }
     })
-    .catch(() => {}); // the live figures follow anyway
+    .catch(() => {}); // live events follow
   return { root, stop: () => stops.forEach((stop) => stop()) };
 }
 

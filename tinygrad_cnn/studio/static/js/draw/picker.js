@@ -1,4 +1,4 @@
-/* A grid of digits the network was never trained on, to pick one from. */
+/* Test image picker. */
 
 import { get } from "../api.js";
 import { button, element, fill } from "../dom.js";
@@ -9,7 +9,7 @@ import { grouped } from "../numbers.js";
 const SHOWN = 60;
 
 /**
- * Let a person pick a test image.
+ * Open a dialog to pick a test image.
  *
  * @param {(image: {index: number, label: number, input: string}) => void} picked
  */
@@ -20,14 +20,14 @@ export function pickImage(picked) {
   let label = "";
   let offset = 0;
 
-  async function load(anew) {
-    if (anew) offset = 0;
+  async function load(reload) {
+    if (reload) offset = 0;
     const asked = label;
     try {
       const { total, images } = await get("images", { part: "test", label, offset, limit: SHOWN });
       if (asked !== label) return;
       const made = images.map(tile);
-      if (anew) fill(grid, made);
+      if (reload) fill(grid, made);
       else grid.append(...made);
       offset += images.length;
       more.hidden = offset >= total;
@@ -64,10 +64,10 @@ export function pickImage(picked) {
 }
 
 /**
- * Return radio buttons for the ten digits, and perhaps one for none of them.
+ * Return radio buttons for the ten digits, and optionally one for none.
  *
- * @param {string} legend said to a screen reader
- * @param {string | null} none what the choice of none is called; `null` leaves it out
+ * @param {string} legend text for screen readers
+ * @param {string | null} none label of the choice of none; `null` omits it
  * @param {string | number} chosen "" for none
  * @param {(value: string) => void} onchange
  * @returns {HTMLFieldSetElement}

@@ -1,14 +1,14 @@
-/* Pictures from outside: a file, the clipboard, or something dropped on the page. */
+/* Picture import: files, clipboard, drag and drop. */
 
-const LONGEST = 560; // pixels of a side: as many as the sheet has
+const LONGEST = 560; // pixels of the longer side, as of the canvas
 const LARGEST = 20_000_000; // bytes
 
 /**
- * Return the mark of a picture's file.
+ * Return a picture file as a mark.
  *
  * @param {Blob} file
  * @returns {Promise<import("./drawing.js").Mark>}
- * @throws {Error} if it is no picture, or a huge one
+ * @throws {Error} if it is not a picture, or too large
  */
 export async function pictureOf(file) {
   if (file.size > LARGEST)
@@ -25,7 +25,7 @@ export async function pictureOf(file) {
     Math.max(1, Math.round(whole.height * scale)),
   );
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.fillStyle = "#ffffff"; // behind what is transparent
+  context.fillStyle = "#ffffff"; // background of transparent pixels
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
   context.drawImage(whole, 0, 0, canvas.width, canvas.height);
@@ -39,7 +39,7 @@ export async function pictureOf(file) {
   };
 }
 
-/** Return what most of the border is: the median, by its gray, as the server finds it, too. */
+/** Return the background color: the border's median by gray level, as on the server. */
 function groundOf(context) {
   const { width, height } = context.canvas;
   const edges = [
@@ -61,11 +61,11 @@ function groundOf(context) {
 }
 
 /**
- * Take pictures that are pasted anywhere or dropped on an element.
+ * Listen for pictures pasted anywhere or dropped on an element.
  *
  * @param {HTMLElement} target
  * @param {(file: Blob) => void} taken
- * @returns {() => void} what stops it
+ * @returns {() => void} removes the listeners
  */
 export function takePictures(target, taken) {
   const controller = new AbortController();

@@ -1,4 +1,4 @@
-/* Marks on a canvas: smooth lines as wide as the pen was pressed. */
+/* Rendering of marks on a canvas: smooth lines with pressure-dependent width. */
 
 import { bytesOf } from "../maps.js";
 
@@ -7,7 +7,7 @@ import { bytesOf } from "../maps.js";
  *
  * @param {CanvasRenderingContext2D} context of a square canvas
  * @param {import("./drawing.js").Mark[]} marks
- * @param {{ink: string, ground: string}} colors a picture brings its own
+ * @param {{ink: string, ground: string}} colors pictures have their own
  */
 export function render(context, marks, colors) {
   const side = context.canvas.width;
@@ -22,7 +22,7 @@ export function render(context, marks, colors) {
 }
 
 /**
- * Return the colors that a drawing is made with: those given, or those of its picture.
+ * Return the colors of a drawing: those of its picture, or else those given.
  *
  * @param {import("./drawing.js").Mark[]} marks
  * @param {{ink: string, ground: string}} colors
@@ -33,16 +33,16 @@ export function colorsOf(marks, colors) {
 }
 
 /**
- * Paint a stroke, or only its part from a point on.
+ * Paint a stroke, or its part from a point on.
  *
- * A line runs from the middle between two points to the middle between the next two, bent toward
- * the point between them, so that its direction never jumps.
+ * The curve is quadratic: it passes through the midpoints between points, with the points as
+ * control points, so that its tangent is continuous.
  *
  * @param {CanvasRenderingContext2D} context
  * @param {{points: import("./drawing.js").Point[], size: number, erases: boolean}} mark
  * @param {{ink: string, ground: string}} colors
- * @param {number} [from] the first point that is new
- * @param {boolean} [ended] whether it goes on to its last point, or waits for where it bends to
+ * @param {number} [from] index of the first new point
+ * @param {boolean} [ended] whether to draw up to the last point, or only to the last midpoint
  */
 export function stroke(context, { points, size, erases }, { ink, ground }, from = 0, ended = true) {
   const side = context.canvas.width;
@@ -88,7 +88,7 @@ function digit(context, input, ink) {
   const onto = small.getContext("2d");
   const image = new ImageData(28, 28);
   bytesOf(input).forEach((code, place) => {
-    image.data[4 * place + 3] = code; // the ink's color is put in below
+    image.data[4 * place + 3] = code; // filled with the ink's color below
   });
   onto.putImageData(image, 0, 0);
   onto.globalCompositeOperation = "source-in";

@@ -1,20 +1,20 @@
-/* The sheet one draws on: with a mouse, a finger, a pen, or the keyboard. */
+/* Drawing surface for mouse, touch, pen and keyboard. */
 
 import { element, style } from "../dom.js";
 import { colorsOf, render, stroke } from "./render.js";
 
 const SIDE = 560; // pixels of the bitmap on the page
-const SENT = 280; // of the picture that is sent
-const PAPER = { ink: "#000000", ground: "#ffffff" }; // of the picture that is sent
-const CELL = 1 / 28; // how far an arrow key moves the pen; with Shift three times as far
+const SENT = 280; // side of the picture sent to the server
+const PAPER = { ink: "#000000", ground: "#ffffff" }; // of the picture sent
+const CELL = 1 / 28; // step of the arrow keys; three times as far with Shift
 
 /**
- * Return a sheet that shows a drawing and adds to it.
+ * Return a canvas that shows and edits a drawing.
  *
  * @param {import("./drawing.js").Drawing} drawing
  * @param {{describedBy: string, changed: (finished: boolean) => void}} options
- *   `describedBy`: ids of what explains the sheet; `changed` is called at every movement of the pen,
- *   and with `true` when a stroke has ended
+ *   `describedBy`: ids of the elements with instructions; `changed` is called for every movement,
+ *   with `true` at the end of a stroke
  * @returns {{root: HTMLElement, canvas: HTMLCanvasElement, brush: {size: number, erases: boolean},
  *   show: () => void, drawing: () => boolean, picture: () => Promise<Blob>, stop: () => void}}
  */
@@ -33,9 +33,9 @@ export function surface(drawing, { describedBy, changed }) {
   const context = canvas.getContext("2d");
   const sent = new OffscreenCanvas(SENT, SENT).getContext("2d", { willReadFrequently: true });
   const brush = { size: 0.085, erases: false };
-  const place = { x: 0.5, y: 0.5 }; // of the pen that the keyboard moves
-  let current = null; // the stroke that is being drawn
-  let pointer = null; // the pointer that draws it
+  const place = { x: 0.5, y: 0.5 }; // position of the keyboard's pen
+  let current = null; // the current stroke
+  let pointer = null; // id of the pointer that draws it
 
   const page = () => {
     const computed = getComputedStyle(root);
@@ -91,8 +91,8 @@ export function surface(drawing, { describedBy, changed }) {
   }
 
   canvas.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || pointer !== null) return; // a second finger draws nothing
-    end(); // of a stroke by keyboard
+    if (event.button !== 0 || pointer !== null) return; // ignores a second finger
+    end(); // a stroke by keyboard
     canvas.setPointerCapture(event.pointerId);
     pen.hidden = true;
     begin(pointOf(event));
@@ -145,8 +145,8 @@ export function surface(drawing, { describedBy, changed }) {
 
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   scheme.addEventListener("change", show);
-  render(sent, drawing.visible, PAPER); // may be asked for at once
-  requestAnimationFrame(show); // its colors are known when it is on the page
+  render(sent, drawing.visible, PAPER); // may be requested immediately
+  requestAnimationFrame(show); // the colors are known once it is on the page
 
   return {
     root,

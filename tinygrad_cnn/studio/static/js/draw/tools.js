@@ -1,4 +1,4 @@
-/* The tools below the sheet: pen and eraser, how thick, back and forth, and where pictures come from. */
+/* Drawing tools: pen and eraser, size, undo and redo, picture import. */
 
 import { button, element } from "../dom.js";
 
@@ -9,12 +9,12 @@ const SIZES = [
 ];
 
 /**
- * Return the tools of a sheet.
+ * Return the tools of a canvas.
  *
  * @param {{drawing: import("./drawing.js").Drawing, brush: {size: number, erases: boolean},
  *   redraw: () => void, upload: (file: File) => void, pick: () => void}} options
  * @returns {{root: HTMLElement, update: () => void, key: (event: KeyboardEvent) => void}}
- *   `update` after every change of the drawing; `key` does what a key of the page asks for
+ *   call `update` after every change of the drawing, and `key` for keys pressed on the page
  */
 export function toolbar({ drawing, brush, redraw, upload, pick }) {
   const only = { only: true, kind: "quiet" };
@@ -34,7 +34,7 @@ export function toolbar({ drawing, brush, redraw, upload, pick }) {
     "aria-label": "Picture of a digit",
     onchange: () => {
       if (file.files[0]) upload(file.files[0]);
-      file.value = ""; // so that the same one can be taken again
+      file.value = ""; // allows choosing the same file again
     },
   });
   const sizes = element(

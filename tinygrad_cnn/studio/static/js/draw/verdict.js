@@ -1,10 +1,10 @@
-/* The verdict: the likeliest digit, large, and how likely each of the ten is. */
+/* Prediction: the most probable digit, and the probabilities of all ten. */
 
 import { element, style } from "../dom.js";
 import { say } from "../message.js";
 import { percent } from "../numbers.js";
 
-const SETTLED = 800; // milliseconds without a change before it is said to a screen reader
+const SETTLED = 800; // milliseconds without a change before screen readers announce it
 
 /**
  * Return the probabilities of logits at a temperature: softmax(z / T).
@@ -21,7 +21,7 @@ export function softmax(logits, temperature) {
 }
 
 /**
- * Return the verdict, which reserves its place from the start.
+ * Return the prediction panel, which has its full size from the start.
  *
  * @returns {{root: HTMLElement, show: (probabilities: number[], classes: string[]) => void,
  *   empty: (words: string) => void, stop: () => void}}
@@ -51,7 +51,7 @@ export function verdict() {
     element("div", { class: "said" }, answer, words),
     bars,
   );
-  answer.setAttribute("aria-live", "off"); // said when it has settled, not at every stroke
+  answer.setAttribute("aria-live", "off"); // announced when settled, not at every stroke
   let timer = null;
 
   function show(probabilities, classes) {

@@ -1,4 +1,4 @@
-/* Draw: a sheet, and what the network makes of it while one draws. */
+/* Draw view: a canvas, and the live prediction. */
 
 import { post } from "../api.js";
 import { Drawing } from "./drawing.js";
@@ -15,21 +15,21 @@ import { failed, say } from "../message.js";
 import { refresh } from "../server.js";
 import { fromLink, go, link, toLink } from "../state.js";
 
-const drawing = new Drawing(); // stays when one goes to another view and comes back
-let lastInput = null; // what it was for the network when one went away
+const drawing = new Drawing(); // kept across views
+let lastInput = null; // its network input, kept across views
 
 /**
  * Show the view.
  *
  * @param {HTMLElement} root
  * @param {import("../main.js").Context} context
- * @returns {() => void} what takes it away
+ * @returns {() => void} unmounts the view
  */
 export function mount(root, { parameters, remember, server, watch }) {
   const given = fromLink(parameters.get("input"));
   const model = parameters.get("model");
   let temperature = Math.max(0.25, Math.min(4, Number(parameters.get("temperature")) || 1));
-  let answer = null; // the last one of the server, while it fits the drawing
+  let answer = null; // the prediction for the current drawing
   let shownInput = null;
   let first = null; // the panel of the first training
 
@@ -161,7 +161,7 @@ export function mount(root, { parameters, remember, server, watch }) {
     else if (error.name !== "blank") failed(error);
   }
 
-  /** Store the drawing as it is, and go to it: the link carries only what the network is shown. */
+  /** Store the full drawing and open it: a link contains only the network input. */
   async function keep(event) {
     if (drawing.blank || drawing.exact !== null || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
@@ -195,7 +195,7 @@ export function mount(root, { parameters, remember, server, watch }) {
     teach.href = link("teach", { ...carried, label: null });
   }
 
-  /** Show the verdict, or the first training where there is no network yet. */
+  /** Show the prediction, or the first training if there is no model yet. */
   function showPlace({ promoted, training }) {
     const id = promoted === null ? (training?.id ?? 0) : null;
     if (id === (first?.id ?? null)) return;

@@ -1,4 +1,4 @@
-/* Two models beside each other: their figures, the digits each tells, the settings that differ. */
+/* Model comparison: metrics, accuracy per digit, settings that differ. */
 
 import { element } from "../dom.js";
 import { grouped, number, percent, points } from "../numbers.js";
@@ -89,7 +89,7 @@ export function comparison(left, right) {
   );
 }
 
-/** The settings in which two models differ. */
+/** Return the settings in which two models differ. */
 function different(models) {
   const [left, right] = models.map(settingsOf);
   const names = [...new Set([...Object.keys(left), ...Object.keys(right)])];

@@ -1,10 +1,10 @@
-/* What a model takes for what: a table of ten by ten, colored by the share of each row. */
+/* Confusion matrix: a table of ten by ten, colored by the share of each row. */
 
 import { element, style } from "../dom.js";
 import { percent } from "../numbers.js";
 
 /**
- * @param {number[][]} counts  counts[i][j]: how many digits i were taken for j
+ * @param {number[][]} counts  counts[i][j]: the number of digits i predicted as j
  * @returns {HTMLElement}
  */
 export function confusionMatrix(counts) {
@@ -75,7 +75,7 @@ export function confusionMatrix(counts) {
   );
 }
 
-/** How strongly a cell is colored, in percent: few errors must be seen beside many right ones. */
+/** Return the color strength of a cell in percent; few errors stay visible beside many correct ones. */
 function strength(share, right) {
   return right ? 6 + 26 * share ** 3 : 10 + 36 * Math.min(1, Math.sqrt(share) * 1.6);
 }

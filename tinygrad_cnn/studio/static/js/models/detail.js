@@ -1,4 +1,4 @@
-/* One model: what can be done with it, how it was trained, what it confuses. */
+/* Model details: actions, training, confusion matrix. */
 
 import { address } from "../api.js";
 import { button, element } from "../dom.js";
@@ -129,7 +129,7 @@ function worstErrors({ id, report: { worst } }) {
   );
 }
 
-/** Return all settings of a model by name, those of its optimizer and schedule among them. */
+/** Return all settings of a model by name, including those of its optimizer and schedule. */
 export function settingsOf({ settings: { model, data, training } }) {
   const { optimizer_options: optimizer, schedule_options: schedule, ...rest } = training;
   return {

@@ -1,13 +1,13 @@
-/* Promoting a model: the server refuses one that is worse, unless a person insists. */
+/* Promotion of a model; the server rejects a less accurate model unless the user insists. */
 
 import { post } from "../api.js";
 import { ask, failed, show } from "../message.js";
 import { percent } from "../numbers.js";
 
 /**
- * Promote a model; where it is worse, ask whether to do it all the same.
+ * Promote a model; ask for confirmation if it is less accurate.
  * @param {{id: number, name: string}} model
- * @returns {Promise<boolean>}  whether it answers now
+ * @returns {Promise<boolean>}  whether it was promoted
  */
 export async function promote({ id, name }) {
   try {

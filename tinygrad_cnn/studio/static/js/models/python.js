@@ -1,4 +1,4 @@
-/* The script that rebuilds and trains a model, to read and to copy. */
+/* Python export: a script that rebuilds and trains a model. */
 
 import { address } from "../api.js";
 import { button, element } from "../dom.js";
@@ -40,7 +40,7 @@ async function copied(text, code, copy) {
     words.textContent = "Copied";
     say("Copied");
   } catch {
-    getSelection().selectAllChildren(code); // no clipboard without https: at least it is marked
+    getSelection().selectAllChildren(code); // no clipboard without https: select the text instead
     words.textContent = "Selected: press Ctrl+C";
   }
 }

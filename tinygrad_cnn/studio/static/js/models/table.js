@@ -1,4 +1,4 @@
-/* The models as a table: a row each, renamed in place; cards on a phone. */
+/* Model table: one row per model, with renaming in place; cards on a phone. */
 
 import { patch } from "../api.js";
 import { button, element, fill } from "../dom.js";
@@ -9,7 +9,7 @@ import { named } from "../train/words.js";
 
 /** @typedef {import("../server.js").ModelSummary} ModelSummary */
 
-/* Roles are said: a table whose rows are laid out as cards would lose them. */
+/* Explicit roles: a table laid out as cards would lose them. */
 const COLUMNS = ["Compare", "Name", "Model", "Data", "Accuracy", "Parameters", "Created"];
 const NUMBERS = new Set(["Accuracy", "Parameters"]);
 
@@ -40,12 +40,12 @@ export class ModelTable {
 
   /**
    * @param {ModelSummary[]} models  the newest first
-   * @param {number | null} shown  the one that is looked at
+   * @param {number | null} shown  the selected model
    * @param {number[]} compared
    */
   show(models, shown, compared) {
     this.shown = [models, shown, compared];
-    if (this.body.querySelector(".renaming")) return; // shown when the name is written
+    if (this.body.querySelector(".renaming")) return; // updated after renaming
     const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
     const [row, place] = focused ? [focused.closest("tr").dataset.id, focused.dataset.place] : [];
     fill(
@@ -107,7 +107,7 @@ export class ModelTable {
   }
 
   #look(event, model) {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // into another tab or window
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // opens another tab or window
     event.preventDefault();
     this.then.look(model);
   }
@@ -122,7 +122,7 @@ export class ModelTable {
     });
     let over = false;
     const give = (stay) => {
-      if (over) return; // taking the field away takes the focus away, which ends here again
+      if (over) return; // removing the field blurs it, which calls this function again
       over = true;
       fill(title, before);
       if (stay) title.querySelector("button").focus();
@@ -142,11 +142,11 @@ export class ModelTable {
     };
     control.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" && event.key !== "Escape") return;
-      event.preventDefault(); // else the same key would press the button that has the focus next
+      event.preventDefault(); // otherwise the key also presses the button focused next
       if (event.key === "Enter") save();
       else give(true);
     });
-    // Pressing the button would first take the field's focus, and with it the field.
+    // Otherwise pressing the button blurs the field, which removes it.
     const done = button("Save the name", save, {
       symbol: "check",
       only: true,

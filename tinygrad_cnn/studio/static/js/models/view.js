@@ -1,4 +1,4 @@
-/* Models: all there are, one in full, two compared. */
+/* Models view: the table, details of one model, comparison of two. */
 
 import { get, post, remove } from "../api.js";
 import { button, element, fill, fresh } from "../dom.js";
@@ -13,7 +13,7 @@ import { link } from "../state.js";
 /**
  * @param {HTMLElement} root
  * @param {import("../main.js").Context} context
- * @returns {() => void} what ends the view
+ * @returns {() => void} unmounts the view
  */
 export function mount(root, { parameters, remember, server }) {
   let models = [];
@@ -24,7 +24,7 @@ export function mount(root, { parameters, remember, server }) {
     .map(Number)
     .slice(0, 2);
   let waiting = null;
-  let turn = 0; // counts what was asked for, so that a slow answer cannot overtake a later one
+  let turn = 0; // counts requests, so that a slow response cannot overtake a later one
 
   const table = new ModelTable({ compare, look, renamed: load });
   const none = element(

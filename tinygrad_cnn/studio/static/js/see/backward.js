@@ -1,4 +1,4 @@
-/* Backward: how the loss of the picture flows back to every layer, weight and pixel. */
+/* Backward half: gradients of the loss, for every layer, weight and pixel. */
 
 import { post } from "../api.js";
 import { labelChoice } from "../draw/picker.js";
@@ -18,7 +18,7 @@ import { weightPanel } from "./weight.js";
  * @param {{input: string, model: number | null, label: number | null, parameter: string | null,
  *   index: number[] | null, stage: {mark: (rectangle: object | null) => void,
  *   verdict: (text: string) => void}, remember: (changes: Record<string, unknown>) => void}} options
- * @returns {() => void} what takes it away
+ * @returns {() => void} unmounts it
  */
 export function backward(root, { input, model, label, parameter, index, stage, remember }) {
   const flow = element("div", { class: "flow waiting" });
@@ -126,7 +126,7 @@ function normOf(norm, most) {
   );
 }
 
-/** Return a probability with the digits that its loss takes: what is not quite 1 is never told as 1. */
+/** Return a probability with the digits that its loss requires; values below 1 never print as 1. */
 function chance(probability, loss) {
   for (let digits = 4; digits <= 15; digits += 1) {
     const shown = Number(probability.toPrecision(digits));

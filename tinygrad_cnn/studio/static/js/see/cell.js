@@ -1,4 +1,4 @@
-/* One cell, number by number: patch times kernel, and what becomes of the sum. */
+/* Cell explanation: patch times kernel, the sum, and the result. */
 
 import { element } from "../dom.js";
 import { formula } from "../mathematics.js";
@@ -7,9 +7,9 @@ import { cellName, kindSentence } from "./layers.js";
 import { numbersTable, productsOf, valuesPicture } from "./numbers.js";
 
 /**
- * Return how a cell comes about.
+ * Return the computation of a cell.
  *
- * @param {any} cell the server's answer to explain/cell
+ * @param {any} cell the response of explain/cell
  * @returns {HTMLElement}
  */
 export function cellOf(cell) {
@@ -152,7 +152,7 @@ function dense(cell) {
 }
 
 /**
- * Return a dense unit's sum as text: each row holds as it is printed, and so does the column.
+ * Return a dense unit's sum as text; each row and the column add up as printed.
  *
  * @param {any} cell
  */
@@ -169,7 +169,7 @@ function denseText({ terms, rest, bias, value }) {
 }
 
 /**
- * Return a softmax as text: powers as the printed logits give them, sum and shares as these do.
+ * Return a softmax as text; powers, sum and shares follow from the printed logits.
  *
  * @param {any} cell
  */
@@ -257,7 +257,7 @@ function entry({ written }) {
   return element("p", { class: "sum large" }, written);
 }
 
-/** Return the line that adds everything up: the sums of the channels, and the bias. */
+/** Return the line with the total: the sums of the channels, and the bias. */
 function sumLine({ terms, written }, parts, result) {
   if (terms.length > 12) return element("p", { class: "sum" }, written);
   const names = [...terms.map(({ source }) => source), "bias"];
@@ -279,10 +279,10 @@ function sumLine({ terms, written }, parts, result) {
 }
 
 /**
- * Return a bar that goes to the left for what is negative and to the right for the rest.
+ * Return a bar that extends left for negative values and right for positive ones.
  *
  * @param {number} value
- * @param {number} most the size at which it is full
+ * @param {number} most the absolute value of a full bar
  * @returns {HTMLElement}
  */
 function signedBar(value, most) {

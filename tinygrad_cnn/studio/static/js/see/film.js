@@ -1,4 +1,4 @@
-/* The film: the layers side by side, every cell of them to be chosen. */
+/* Film: the layers side by side, with selectable cells. */
 
 import { element, fill, fresh } from "../dom.js";
 import { paint } from "../maps.js";
@@ -12,8 +12,8 @@ import { cellName, cellValue, indexOf } from "./layers.js";
  * @param {import("./layers.js").Shown[]} layers
  * @param {{ink?: "ahead" | "back", label: string, what?: string, below?: (layer: any, place: number) => HTMLElement | null,
  *   chosen?: (layer: import("./layers.js").Shown, index: number[]) => void}} options
- *   `what`: what a cell is, for a screen reader; `below`: what stands below a layer's name;
- *   `chosen`: is called when a cell is chosen; without it cells only tell their value
+ *   `what`: name of a cell's value, for screen readers; `below`: returns content below a layer's name;
+ *   `chosen`: called when a cell is chosen; without it, cells only show their value
  * @returns {{root: HTMLElement, mark: (name: string, rectangles: Rectangle[], kind: string) => void,
  *   clear: () => void, reveal: (name: string) => void}}
  */
@@ -112,7 +112,7 @@ export function film(
   };
 }
 
-/** Beside ten units that stand below one another: which digit each is for, and its value. */
+/** Return the digits and values beside a column of ten units. */
 function classes(layer) {
   if (!layer.units || layer.plan.count !== 10) return null;
   const textOf = layer.kind === "softmax" ? percent : (value) => number(value, 3);
@@ -133,7 +133,7 @@ function classes(layer) {
  */
 
 /**
- * Return what outlines cells of a map, in shares of the bitmap.
+ * Return an outline of cells of a map, relative to the bitmap.
  *
  * @param {{width: number, height: number, at: (map: number) => {top: number, left: number}}} plan
  * @param {Rectangle} rectangle
@@ -155,7 +155,7 @@ export function markOf(plan, { map, top, left, bottom, right }, kind) {
 
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
-/** Return the cell that a key leads to; maps follow one another with Page Up and Page Down. */
+/** Return the cell that a key moves to; Page Up and Page Down change the map. */
 function moved({ plan, units, across }, [map, row, column], key) {
   const between = (value, size) => Math.max(0, Math.min(size - 1, value));
   if (key === "Enter" || key === " ") return [map, row, column];

@@ -1,9 +1,9 @@
-/* A cell by its numbers: the way to it for who cannot point at it. */
+/* Cell finder: a form that selects a cell by its indices, for keyboard users. */
 
 import { element, field, fill, select } from "../dom.js";
 
 /**
- * Return a form that goes to a cell.
+ * Return a form that selects a cell.
  *
  * @param {import("./layers.js").Shown[]} layers
  * @param {(layer: string, index: number[] | null) => void} choose `null` for any cell of a layer

@@ -1,4 +1,4 @@
-/* Forward: what every layer makes of the picture, and how any cell of it comes about. */
+/* Forward half: the output of every layer, and the computation of a cell. */
 
 import { post } from "../api.js";
 import { element, fill, style } from "../dom.js";
@@ -11,7 +11,7 @@ import { film } from "./film.js";
 import { finder } from "./finder.js";
 import { placeOf, shown } from "./layers.js";
 
-const KERNELS = 200; // pixels that a layer's kernels may be wide
+const KERNELS = 200; // maximum width of a layer's kernels in pixels
 
 /**
  * Show the forward half for an input.
@@ -20,7 +20,7 @@ const KERNELS = 200; // pixels that a layer's kernels may be wide
  * @param {{input: string, model: number | null, layer: string | null, cell: number[] | null,
  *   stage: {mark: (rectangle: object | null) => void, verdict: (text: string) => void},
  *   remember: (changes: Record<string, unknown>) => void}} options
- * @returns {() => void} what takes it away
+ * @returns {() => void} unmounts it
  */
 export function forward(root, { input, model, layer, cell, stage, remember }) {
   const place = element("div", { class: "film waiting" });
@@ -101,7 +101,7 @@ export function forward(root, { input, model, layer, cell, stage, remember }) {
   };
 }
 
-/** Return the index of the largest value of a layer: something worth explaining first. */
+/** Return the index of the largest value of a layer, the first cell to explain. */
 function liveliest({ maps, plan, units }) {
   const place = maps.codes.indexOf(maps.codes.reduce((most, code) => Math.max(most, code), 0));
   const size = plan.rows * plan.columns;
@@ -110,7 +110,7 @@ function liveliest({ maps, plan, units }) {
   return [Math.floor(place / size), Math.floor(inside / plan.columns), inside % plan.columns];
 }
 
-/** Return the kernels of a layer: a column for each map it makes, a row for each it is given. */
+/** Return the kernels of a layer: a column per output map, a row per input map. */
 function kernelsOf(kernels) {
   const [made, given, rows, columns] = kernels.shape;
   const { low, high, codes } = decoded(kernels);

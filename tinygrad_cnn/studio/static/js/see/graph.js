@@ -1,13 +1,13 @@
-/* The graph of the computation, forward and backward step by step: a page of its own in a frame. */
+/* Computation graph: a page that steps through forward and backward, in a frame. */
 
 import { address } from "../api.js";
 import { button, element, fill } from "../dom.js";
 import { toLink } from "../state.js";
 
 /**
- * Return what loads the graph's page when it is asked for.
+ * Return a section that loads the graph's page on demand.
  *
- * The frame is kept apart: its scripts run, but in an origin of their own.
+ * The frame is sandboxed: its scripts run in an opaque origin.
  *
  * @param {{input: string, model: number | null, label: number}} about
  * @returns {{root: HTMLElement, stop: () => void}}

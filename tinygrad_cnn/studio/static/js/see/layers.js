@@ -1,20 +1,20 @@
-/* A layer as a picture in the film: where its maps stand, and which cell lies where. */
+/* Layer layout in the film: positions of maps and cells. */
 
 import { decoded, planOf, valueAt } from "../maps.js";
 
-const HEIGHT = 264; // pixels that the maps of a layer may take on the page
-const LARGEST = 20; // pixels of a cell at most
-const UNITS_DOWN = 20; // units of a row of them that stand below one another
+const HEIGHT = 264; // maximum height of a layer's maps in pixels
+const LARGEST = 20; // maximum size of a cell in pixels
+const UNITS_DOWN = 20; // maximum units in a single column
 
 /**
  * @typedef {{name: string, kind: string, shape: number[], maps: import("../maps.js").Decoded,
  *   plan: import("../maps.js").Plan, across: number, gap: number, scale: number, units: boolean,
  *   exact: number[] | null}} Shown
- *   a layer, how its maps are arranged on a bitmap, and how many pixels of the page a cell takes
+ *   a layer, the arrangement of its maps on a bitmap, and the size of a cell in pixels
  */
 
 /**
- * Return how a layer is shown.
+ * Return the layout of a layer.
  *
  * @param {{name: string, kind: string, shape: number[], maps: import("../maps.js").Maps | null,
  *   values?: number[] | null}} layer
@@ -32,13 +32,13 @@ export function shown({ name, kind, shape, maps, values = null }) {
   return { name, kind, shape, maps: arranged, plan, across, gap, scale, units, exact: values };
 }
 
-/** Return how many units stand beside one another: a flattened picture is a picture again. */
+/** Return the number of units per row; a flattened picture is shown as a picture. */
 function unitsAcross(count) {
   const side = Math.sqrt(count);
   return Number.isInteger(side) && side >= UNITS_DOWN ? side : Math.ceil(count / UNITS_DOWN);
 }
 
-/** Return a row of numbers as maps: a byte each, as the server codes them. */
+/** Return numbers as maps, quantized as on the server. */
 function coded(values) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const room = high - low || 1;
@@ -47,7 +47,7 @@ function coded(values) {
 }
 
 /**
- * Return the index of a cell as the server names it: channel, row, column, or the unit.
+ * Return the index of a cell as in the API: channel, row, column, or the unit.
  *
  * @param {Shown} layer
  * @param {[number, number, number]} place
@@ -58,7 +58,7 @@ export function indexOf(layer, place) {
 }
 
 /**
- * Return the place of an index on the page; `null` if the layer has no such cell.
+ * Return the position of an index on the page; `null` if the layer has no such cell.
  *
  * @param {Shown} layer
  * @param {number[]} index
@@ -76,7 +76,7 @@ export function placeOf(layer, index) {
 }
 
 /**
- * Return the value of a cell, to the nearest of 256 levels where the server told no more.
+ * Return the value of a cell: exact, or quantized to 256 levels if the server sent only those.
  *
  * @param {Shown} layer
  * @param {[number, number, number]} place
@@ -88,7 +88,7 @@ export function cellValue({ maps, plan, exact, units }, [map, row, column]) {
 }
 
 /**
- * Return a cell in words: map 3, row 4, column 5.
+ * Return the name of a cell: map 3, row 4, column 5.
  *
  * @param {number[]} index
  * @returns {string}
@@ -113,7 +113,7 @@ const KINDS = {
 };
 
 /**
- * Return a sentence about a kind of layer, or nothing.
+ * Return a sentence about a kind of layer, or "".
  *
  * @param {string} kind
  * @returns {string}

@@ -1,15 +1,15 @@
-/* Numbers on their colors: patches, kernels, and one times the other. */
+/* Colored numbers: patches, kernels, and their products. */
 
 import { element, style } from "../dom.js";
 import { decoded, paint, planOf, tint, valueAt } from "../maps.js";
 import { equation, fixed, number, sizes } from "../numbers.js";
 
-const PICTURE = 150; // pixels of the page that a picture of numbers is wide, about
+const PICTURE = 150; // approximate width of a picture of numbers in pixels
 
 /**
- * Return a table of numbers, each on the color of its value.
+ * Return a table of numbers, each with its value as background color.
  *
- * @param {Array<Array<number | null>>} rows `null` where there is nothing
+ * @param {Array<Array<number | null>>} rows `null` for empty cells
  * @param {{caption: string, winner?: number[] | null}} options `winner`: row and column of the cell
  *   to outline
  * @returns {HTMLTableElement}
@@ -50,10 +50,10 @@ export function numbersTable(rows, { caption, winner = null }) {
 /**
  * Return a patch times a kernel and their sum of products; pointing at a number shows its product.
  *
- * @param {string} source where the patch comes from
+ * @param {string} source the source of the patch
  * @param {number[][]} patch
  * @param {number[][]} kernel
- * @param {string} sum as it is printed: of the numbers with all their digits
+ * @param {string} sum the printed sum, computed in full precision
  * @returns {HTMLElement}
  */
 export function productsOf(source, patch, kernel, sum) {
@@ -130,7 +130,7 @@ export function valuesPicture(maps, caption, { ink = "ahead", width = PICTURE } 
   );
 }
 
-/** Return an array's shape as maps: leading axes together, a row of numbers as maps of one cell. */
+/** Return an array's shape as maps: leading axes merged, a vector as maps of one cell. */
 function arranged(shape) {
   if (shape.length === 1) return [shape[0], 1, 1];
   const [rows, columns] = shape.slice(-2);

@@ -1,4 +1,4 @@
-/* See: one picture's way through the network, forward and back. */
+/* See view: one picture through the network, forward and backward. */
 
 import { get } from "../api.js";
 import { pickImage } from "../draw/picker.js";
@@ -19,7 +19,7 @@ const WHOLE = { width: 28, height: 28, at: () => ({ top: 0, left: 0 }) };
  *
  * @param {HTMLElement} root
  * @param {import("../main.js").Context} context
- * @returns {() => void} what takes it away
+ * @returns {() => void} unmounts the view
  */
 export function mount(root, { parameters, remember, server }) {
   let input = fromLink(parameters.get("input"));
@@ -70,7 +70,7 @@ export function mount(root, { parameters, remember, server }) {
     place,
   );
 
-  /** Show an input; `label` is what it is known to be. */
+  /** Show an input; `label` is its true digit, if known. */
   function take(given, label = null) {
     input = given;
     const changes = { input: toLink(given), layer: null, cell: null };
@@ -117,7 +117,7 @@ export function mount(root, { parameters, remember, server }) {
     unmount = SIDES[side](place, options);
   }
 
-  /** Let the link to the other side carry what was chosen meanwhile. */
+  /** Update the link to the other half with the current selection. */
   function carry(anchor) {
     const all = Object.fromEntries(read().parameters);
     anchor.href = link("see", {

@@ -1,4 +1,4 @@
-/* One weight: the chain rule from the loss down to it, written out and measured. */
+/* Weight explanation: the chain rule from the loss to one weight, and a measured gradient. */
 
 import { post } from "../api.js";
 import { button, element, field, fill, select } from "../dom.js";
@@ -9,11 +9,11 @@ import { number, sizes } from "../numbers.js";
 import { valuesPicture } from "./numbers.js";
 
 /**
- * Return the parameters with their gradients, and the chain rule of the weight that is chosen.
+ * Return the parameters with their gradients, and the chain rule of the selected weight.
  *
  * @param {{input: string, model: number | null, label: number}} about
  * @param {Array<{name: string, shape: number[], gradient_norm: number, norm: number}>} parameters
- * @param {{parameter: string | null, index: number[] | null}} asked what a link says
+ * @param {{parameter: string | null, index: number[] | null}} asked the selection in the link
  * @param {(chosen: {parameter: string, index: number[]}) => void} chosen
  * @returns {{root: HTMLElement, stop: () => void}}
  */
@@ -230,7 +230,7 @@ function fits(index, shape) {
   );
 }
 
-/** Return where to begin: the middle of the first kernel, or the first entry. */
+/** Return the initial index: the middle of the first kernel, or the first entry. */
 function firstIndex(shape) {
   return shape.map((size, axis) => (axis < 2 ? 0 : size >> 1));
 }
@@ -240,17 +240,17 @@ function axisName(axes, axis) {
   return axes === 2 ? ["Unit", "Input"][axis] : ["Unit", `Axis ${axis}`][Math.min(axis, 1)];
 }
 
-/** Return the head of a table. */
+/** Return the header of a table. */
 function head(...cells) {
   return element("thead", {}, element("tr", {}, cells));
 }
 
-/** Return the head of a column. */
+/** Return the header of a column. */
 function column(name, kind = null) {
   return element("th", { scope: "col", class: kind }, name);
 }
 
-/** Return the cell that shows a value as a length, its share of the largest. */
+/** Return a cell with a bar: a value relative to the largest. */
 function gauge(value, largest) {
   const share = largest ? value / largest : 0;
   const length = { class: "length", "aria-hidden": "true", style: { "--share": share.toFixed(4) } };

@@ -1,4 +1,4 @@
-/* The stored drawings: loaded a page at a time, shown as a grid of thumbnails. */
+/* Stored drawings: a grid of thumbnails, loaded page by page. */
 
 import { get } from "../api.js";
 import { button, element, fill } from "../dom.js";
@@ -40,7 +40,7 @@ export class Drawings {
     );
   }
 
-  /** Load the newest drawings, as many as are shown already. */
+  /** Reload the newest drawings, as many as are shown. */
   async load(wanted = Math.max(PAGE, this.drawings.length)) {
     const found = [];
     try {
@@ -60,7 +60,7 @@ export class Drawings {
     this.show();
   }
 
-  /** Redraw the grid; the keyboard's focus stays on its drawing. */
+  /** Redraw the grid; the keyboard focus stays on its drawing. */
   show() {
     const focused = document.activeElement?.closest?.(".drawings button")?.dataset.id;
     fill(
@@ -78,7 +78,7 @@ export class Drawings {
   }
 
   /**
-   * Mark a drawing as the one that is looked at.
+   * Mark the selected drawing.
    * @param {number | null} id
    */
   choose(id) {
@@ -108,7 +108,7 @@ export class Drawings {
 }
 
 /**
- * A drawing in words.
+ * Return a description of a drawing.
  * @param {Drawing} drawing
  * @returns {string}
  */
@@ -124,7 +124,7 @@ export function described({ id, name, label, held_back: heldBack }) {
 }
 
 /**
- * What there is to learn from the drawings, in words.
+ * Return a sentence about the drawings available for training.
  * @param {Drawing[]} drawings
  * @returns {string}
  */

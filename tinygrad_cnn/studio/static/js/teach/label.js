@@ -1,4 +1,4 @@
-/* One drawing, large: what the model takes it for, and what it really is. */
+/* Labeling: one drawing, with the prediction and the true label. */
 
 import { patch, post, remove } from "../api.js";
 import { button, element, fill, fresh } from "../dom.js";
@@ -7,14 +7,14 @@ import { ask, failed, say } from "../message.js";
 import { percent } from "../numbers.js";
 import { link, toLink } from "../state.js";
 
-const SCALE = 10; // of the picture that is stored where only the network's input came
+const SCALE = 10; // scale of the stored picture if only the network input is known
 
 export class Labeling {
   /**
    * @param {object} then
-   * @param {(drawing: import("./drawings.js").Drawing) => void} then.labeled  a label was given
+   * @param {(drawing: import("./drawings.js").Drawing) => void} then.labeled  called after labeling
    * @param {() => void} then.deleted
-   * @param {number | null} model  the one that guesses; the promoted one by default
+   * @param {number | null} model  the model for the prediction; the promoted one by default
    */
   constructor({ labeled, deleted }, model) {
     this.then = { labeled, deleted };
@@ -48,7 +48,7 @@ export class Labeling {
   }
 
   /**
-   * Look at a drawing; one without an id is not stored yet, and is with its label.
+   * Show a drawing; one without an id is stored when it is labeled.
    * @param {Partial<import("./drawings.js").Drawing> & {input: string}} drawing
    */
   show(drawing) {
@@ -84,7 +84,7 @@ export class Labeling {
     this.#guess(drawing);
   }
 
-  /** Look at nothing. */
+  /** Hide the drawing. */
   hide() {
     this.drawing = null;
     this.element.hidden = true;
@@ -151,14 +151,14 @@ export class Labeling {
   }
 }
 
-/** A picture of a network's input: the server makes the same input of it again. */
+/** Return a picture of a network input, from which the server computes the same input. */
 function pictureOf(input) {
   const small = element("canvas", {});
   paintDigit(small, input);
   const side = 28 * SCALE;
   const large = element("canvas", { width: side, height: side });
   const context = large.getContext("2d");
-  context.imageSmoothingEnabled = false; // squares, so that scaling them down again gives what was there
+  context.imageSmoothingEnabled = false; // square pixels, so that scaling down is exact
   context.drawImage(small, 0, 0, side, side);
   return new Promise((resolve) => large.toBlob(resolve, "image/png"));
 }

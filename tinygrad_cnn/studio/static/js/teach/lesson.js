@@ -1,4 +1,4 @@
-/* The fine-tuning: what it is asked to do, how far it is, and what came of it. */
+/* Fine-tuning: the form, progress, and results. */
 
 import { get, post } from "../api.js";
 import { button, element, field, fill, select, style } from "../dom.js";
@@ -52,7 +52,7 @@ export class LessonForm {
 
   /**
    * @param {{id: number, name: string, promoted: boolean}[]} models
-   * @param {string} words  what there is to learn
+   * @param {string} words  about the drawings available for training
    * @param {boolean} possible
    */
   show(models, words, possible) {
@@ -88,7 +88,7 @@ export class LessonForm {
   }
 }
 
-/** The newest fine-tuning: its progress, then its figures before and after. */
+/** The latest fine-tuning: its progress, then its metrics before and after. */
 export class Lesson {
   /** @param {() => void} onpromoted */
   constructor(onpromoted) {
@@ -153,7 +153,7 @@ export class Lesson {
     ];
   }
 
-  /** Load a run by its id, or the newest fine-tuning, and show it. */
+  /** Load and show a run by its id, or the latest fine-tuning. */
   async load(id = null) {
     try {
       if (id !== null) return this.show(await get(`runs/${id}`));
@@ -204,7 +204,7 @@ export class Lesson {
       this.promote.disabled = promoted;
       this.promote.textContent = promoted ? "Promoted" : "Promote";
     } catch {
-      this.promote.hidden = this.model.hidden = true; // it was deleted since
+      this.promote.hidden = this.model.hidden = true; // the model was deleted
     }
   }
 

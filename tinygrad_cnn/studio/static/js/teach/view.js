@@ -1,4 +1,4 @@
-/* Teach: say what the drawings are, let a model learn them, and see whether it got better. */
+/* Teach view: label drawings, fine-tune a model on them, and compare the results. */
 
 import { get } from "../api.js";
 import { element } from "../dom.js";
@@ -12,7 +12,7 @@ import { Lesson, LessonForm } from "./lesson.js";
 /**
  * @param {HTMLElement} root
  * @param {import("../main.js").Context} context
- * @returns {() => void} what ends the view
+ * @returns {() => void} unmounts the view
  */
 export function mount(root, { parameters, remember }) {
   let models = [];

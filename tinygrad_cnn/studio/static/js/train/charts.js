@@ -1,4 +1,4 @@
-/* The charts of the chosen runs: together on one, or side by side on the same axes. */
+/* Charts of the selected runs: overlaid, or side by side with shared axes. */
 
 import { LineChart } from "../chart.js";
 import { runningMean } from "../chart/curves.js";
@@ -8,7 +8,7 @@ import { Kernels } from "./kernels.js";
 
 /** @typedef {{run: any, recording: import("./recording.js").Recording, color: string}} Subject */
 
-const SPAN = 1 / 50; // of the axis: how far the running mean reaches back
+const SPAN = 1 / 50; // span of the running mean, relative to the axis
 const FIGURES = {
   loss: { title: "Loss", write: (value) => number(value, 3) },
   accuracy: {
@@ -34,7 +34,7 @@ export class Charts {
   }
 
   /**
-   * Draw the chosen runs as they are now; the layout changes only with the selection.
+   * Draw the selected runs; the layout changes only with the selection.
    * @param {Subject[]} subjects
    * @param {{unit: import("./recording.js").Unit, apart: boolean}} view
    */
@@ -67,7 +67,7 @@ export class Charts {
     );
   }
 
-  /** Stop watching the page. */
+  /** Remove the observers. */
   close() {
     this.panels.forEach(({ chart }) => chart.close());
   }
@@ -151,7 +151,7 @@ function smooth(points, end) {
   return runningMean(points, SPAN * (end || points.at(-1)?.[0] || 1));
 }
 
-/** From the first layer's ink to the last one's. */
+/** Return the color of a layer; `share` is 0 for the first layer and 1 for the last. */
 function between(share) {
   return `color-mix(in oklch shorter hue, var(--back), var(--ahead) ${Math.round(100 * share)}%)`;
 }

@@ -1,11 +1,11 @@
-/* The form that starts a run: what can be chosen, and what is chosen first. */
+/* Form for new runs: choices and defaults. */
 
 import { post } from "../api.js";
 import { button, element, field, fill, select } from "../dom.js";
 import { failed, say } from "../message.js";
 import { named } from "./words.js";
 
-/* One of the text's experiments: what is left of the gradient in the first of many layers. */
+/* An experiment of the text: vanishing gradients in the first of many layers. */
 const COMPARISON = {
   model: "mlp",
   hidden: [64, 64, 64, 64],
@@ -23,9 +23,9 @@ const HIDDEN = "\\s*\\d+(\\s*[, ]\\s*\\d+)*\\s*";
 const OPTIONS = "\\s*((optimizer|schedule)\\.\\w+=\\S+\\s*)*";
 
 /**
- * The form; its fields keep their places whatever is chosen.
+ * Return the form; its fields keep their positions for every choice.
  * @param {import("../server.js").ServerState} state
- * @param {(runs: any[]) => void} onstart  is told of the runs that were started
+ * @param {(runs: any[]) => void} onstart  called with the runs started
  * @returns {HTMLElement}
  */
 export function runForm({ data, choices }, onstart) {
@@ -66,7 +66,7 @@ export function runForm({ data, choices }, onstart) {
       title: "neurons in each, such as 64, 64",
     }),
   );
-  const part = element("div", { class: "part" }); // a place that no model leaves out
+  const part = element("div", { class: "part" }); // space reserved for every model
 
   function showParts() {
     const has = models[model.value].options;
@@ -143,7 +143,7 @@ export function runForm({ data, choices }, onstart) {
     buttons.forEach((each) => (each.disabled = true));
     try {
       const runs = [];
-      for (const request of requests) runs.push(await post("runs", request)); // in this order in the queue
+      for (const request of requests) runs.push(await post("runs", request)); // queued in this order
       say(`${runs.map(({ name }) => name).join(" and ")} started`);
       onstart(runs);
     } catch (error) {
@@ -161,7 +161,7 @@ function input(name, attributes) {
 }
 
 /**
- * Return a field for a whole number.
+ * Return an integer input.
  *
  * @param {string} name
  * @param {number} value
@@ -181,12 +181,12 @@ export function whole(name, value, min, max) {
   });
 }
 
-/** The options of a choice as the form takes them, such as "optimizer.momentum=0.9". */
+/** Format the options of a choice as in the form, such as "optimizer.momentum=0.9". */
 function written(part, options) {
   return Object.entries(options).map(([name, value]) => `${part}.${name}=${value ?? "…"}`);
 }
 
-/** The options of one part that a text in this form gives. */
+/** Parse the options of one part from text in this format. */
 function optionsOf(part, text) {
   const given = text.split(/\s+/).filter((each) => each.startsWith(`${part}.`));
   return Object.fromEntries(
@@ -202,7 +202,7 @@ function plain(text) {
   return Number.isNaN(Number(text)) ? text : Number(text);
 }
 
-/** What the form asks for, as the server takes it. */
+/** Return the form's values as a request body. */
 function asked(form) {
   const said = Object.fromEntries(
     [...new FormData(form)].map(([name, text]) => [name, String(text).trim()]),

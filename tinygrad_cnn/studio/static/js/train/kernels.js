@@ -1,4 +1,4 @@
-/* The kernels of a run's first layer, as they are now. */
+/* Current kernels of a run's first layer. */
 
 import { element } from "../dom.js";
 import { decoded, paint } from "../maps.js";
@@ -7,7 +7,7 @@ import { counted, fixed, grouped } from "../numbers.js";
 const ACROSS = 8;
 
 export class Kernels {
-  /** @param {string} name  of the run */
+  /** @param {string} name  the run's name */
   constructor(name) {
     this.name = name;
     this.canvas = element("canvas", {

@@ -1,19 +1,19 @@
-/* What is known of a run: its points in order, and the curves made of them. */
+/* Recorded metrics of a run, and curves computed from them. */
 
-/** @typedef {"step" | "epoch" | "second"} Unit  what curves are drawn against */
+/** @typedef {"step" | "epoch" | "second"} Unit  unit of the x axis */
 
-const MOST = 4000; // points: of more, every other one is kept, and the last (this is even)
+const MOST = 4000; // maximum points, even; beyond it, every other point and the last are kept
 
 export class Recording {
   constructor() {
     this.points = [];
     this.epochs = [];
     this.snapshot = null;
-    this.starts = new Map(); // of an epoch, in seconds of training
+    this.starts = new Map(); // by epoch, in seconds of training
   }
 
   /**
-   * Note a batch; one that is known already is replaced.
+   * Add the metrics of a batch, or replace them.
    * @param {{step: number, epoch: number, batch: number, batches: number, loss: number | null,
    *   accuracy: number | null, gradient_norms: Record<string, number | null>, seconds: number}} point
    */
@@ -23,7 +23,7 @@ export class Recording {
   }
 
   /**
-   * Note the end of an epoch.
+   * Add the metrics of an epoch.
    * @param {{step: number, epoch: number, validation_loss: number | null,
    *   validation_accuracy: number | null, seconds: number}} epoch
    */
@@ -33,7 +33,7 @@ export class Recording {
   }
 
   /**
-   * Forget what came after a checkpoint: the run began again there.
+   * Discard everything after a checkpoint, from which the run resumed.
    * @param {number} step
    */
   restart(step) {
@@ -44,19 +44,19 @@ export class Recording {
     if (this.snapshot && !before(this.snapshot)) this.snapshot = null;
   }
 
-  /** The newest point, or undefined. */
+  /** The latest point, or undefined. */
   get last() {
     return this.points.at(-1);
   }
 
-  /** How many batches an epoch has; 0 while that is not known. */
+  /** Batches per epoch; 0 if unknown. */
   get batches() {
     return this.last?.batches ?? 0;
   }
 
   /**
-   * The batches' mean loss or accuracy. The server tells means since the epoch's beginning; here
-   * they are taken apart again, so that each point stands for the batches since the one before it.
+   * Return the mean loss or accuracy of batches. The server sends means since the epoch's start,
+   * which are converted to means since the previous point.
    * @param {"loss" | "accuracy"} field
    * @param {Unit} unit
    * @returns {[number, number][]}
@@ -75,7 +75,7 @@ export class Recording {
   }
 
   /**
-   * The loss or the accuracy on the test images, after each epoch.
+   * Return the validation loss or accuracy after each epoch.
    * @param {"validation_loss" | "validation_accuracy"} field
    * @param {Unit} unit
    * @returns {[number, number][]}
@@ -93,7 +93,7 @@ export class Recording {
   }
 
   /**
-   * The length of the gradient of each layer, the first layer first.
+   * Return the gradient norm of each layer, in forward order.
    * @param {Unit} unit
    * @returns {Map<string, [number, number][]>}
    */
@@ -110,7 +110,7 @@ export class Recording {
   }
 
   /**
-   * Where the axis of a run ends that is to have so many epochs; 0 where only time will tell.
+   * Return the end of the axis for a number of epochs; 0 if unknown.
    * @param {number} epochs
    * @param {Unit} unit
    */
@@ -132,7 +132,7 @@ export class Recording {
   }
 }
 
-/** JSON has no NaN: null stands for it. */
+/** Convert null to NaN, which JSON cannot express. */
 function value(number) {
   return number ?? NaN;
 }

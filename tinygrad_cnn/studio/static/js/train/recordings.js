@@ -1,4 +1,4 @@
-/* The recordings of the runs that are looked at: loaded once, then kept up to date by events. */
+/* Recordings of the runs on the page: loaded once, then updated by events. */
 
 import { get } from "../api.js";
 import { listen, onConnection } from "../events.js";
@@ -6,7 +6,7 @@ import { failed } from "../message.js";
 import { Recording } from "./recording.js";
 
 export class Recordings {
-  /** @param {() => void} onchange  is called whenever there is something new to draw */
+  /** @param {() => void} onchange  called after every change */
   constructor(onchange) {
     this.onchange = onchange;
     this.known = new Map();
@@ -27,7 +27,7 @@ export class Recordings {
   }
 
   /**
-   * The recording of a run; an empty one while it is loaded.
+   * Return the recording of a run, empty while it loads.
    * @param {number} id
    * @returns {Recording}
    */
@@ -56,9 +56,9 @@ export class Recordings {
       const { points, snapshot } = await get(`runs/${id}/points`);
       this.#note(id, (recording) => {
         for (const { kind, step, payload } of points) {
-          const told = { ...payload, step };
-          if (kind === "point") recording.add(told);
-          else if (kind === "epoch") recording.addEpoch(told);
+          const entry = { ...payload, step };
+          if (kind === "point") recording.add(entry);
+          else if (kind === "epoch") recording.addEpoch(entry);
         }
         recording.snapshot ??= snapshot;
       });

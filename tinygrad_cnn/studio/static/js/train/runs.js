@@ -1,4 +1,4 @@
-/* The list of runs: what each does, whether it is on the chart, and the buttons that steer it. */
+/* List of runs: state, selection for the chart, and controls. */
 
 import { button, element, fill, style } from "../dom.js";
 import { swatch } from "../chart.js";
@@ -6,11 +6,11 @@ import { duration, percent, when } from "../numbers.js";
 import { link } from "../state.js";
 import { ended, stateOf, summaryOf } from "./words.js";
 
-const SHOWN = 8; // of the ended ones; the rest is a press away
+const SHOWN = 8; // finished runs shown at first
 
 /**
  * @typedef {object} Steering
- * @property {(run: any, chosen: boolean) => void} choose  put a run on the chart, or take it away
+ * @property {(run: any, chosen: boolean) => void} choose  adds a run to the chart, or removes it
  * @property {(run: any, what: "pause" | "resume" | "step" | "cancel") => void} steer
  * @property {(run: any) => void} remove
  */
@@ -27,9 +27,9 @@ export class RunList {
   }
 
   /**
-   * Show runs; rows that stay keep the keyboard's focus.
-   * @param {any[]} runs  the newest first
-   * @param {Map<number, string>} colors  of those on the chart
+   * Show runs; rows that remain keep the keyboard focus.
+   * @param {any[]} runs  newest first
+   * @param {Map<number, string>} colors  of the runs on the chart
    */
   show(runs, colors) {
     this.shown = [runs, colors];
@@ -55,7 +55,7 @@ export class RunList {
   }
 
   /**
-   * Show how far a run is, between its epochs.
+   * Update the progress of a run within an epoch.
    * @param {number} id
    * @param {number} share
    */
@@ -141,7 +141,7 @@ class Row {
     this.result.href = link("models", { model: run.model_id });
     this.result.setAttribute("aria-label", `Model of ${name}`);
     const other = { pause: "resume", resume: "pause", step: "pause", cancel: "remove" }[focused];
-    if (other && !shown[focused]) this.buttons[other].focus(); // the pressed button went: stay where one was
+    if (other && !shown[focused]) this.buttons[other].focus(); // the pressed button is gone: keep the focus near it
   }
 
   progress(share) {
@@ -150,7 +150,7 @@ class Row {
   }
 }
 
-/** What came of a run, and when. */
+/** Return the result of a run, and its time. */
 function outcome(run) {
   if (run.error) return `Failed: ${run.error}`;
   const took =

@@ -1,4 +1,4 @@
-/* Train: start runs, steer them, and watch them learn. */
+/* Train view: start and control runs, and follow their metrics. */
 
 import { get, post, remove } from "../api.js";
 import { element, fresh } from "../dom.js";
@@ -9,14 +9,14 @@ import { runForm } from "./form.js";
 import { Recordings } from "./recordings.js";
 import { RunList } from "./runs.js";
 
-const MOST = 6; // runs on a chart: as many as there are colors
-const PAUSE = 200; // milliseconds between two drawings of live figures
+const MOST = 6; // maximum runs on a chart, one per color
+const PAUSE = 200; // milliseconds between redraws
 const UNITS = { step: "Steps", epoch: "Epochs", second: "Seconds" };
 
 /**
  * @param {HTMLElement} root
  * @param {import("../main.js").Context} context
- * @returns {() => void} what ends the view
+ * @returns {() => void} unmounts the view
  */
 export function mount(root, { parameters, remember, server, watch }) {
   const view = {
@@ -27,7 +27,7 @@ export function mount(root, { parameters, remember, server, watch }) {
     .split(",")
     .filter(Boolean)
     .map(Number);
-  const slots = new Map(asked.slice(0, MOST).map((id, place) => [id, place])); // id of a chosen run: its color
+  const slots = new Map(asked.slice(0, MOST).map((id, place) => [id, place])); // color index by id of a selected run
   let runs = [];
   let timer = null;
   let loading = null;
@@ -224,7 +224,7 @@ function colorOf(slot) {
   return `var(--line-${slot + 1})`;
 }
 
-/** One of a few, as radio buttons side by side. */
+/** Return a segmented control: radio buttons side by side. */
 function switchOf(name, choices, chosen, onchange) {
   const group = fresh("switch");
   const radio = (value) =>

@@ -1,4 +1,4 @@
-/* Runs and what is chosen for them, in words. */
+/* Text for runs and their settings. */
 
 import { number } from "../numbers.js";
 import { server } from "../server.js";
@@ -6,7 +6,7 @@ import { server } from "../server.js";
 const NAMES = { mnist: "MNIST" };
 
 /**
- * How a person calls what a setting names.
+ * Return the display name of a model, an activation or another choice.
  * @param {string} key
  * @returns {string}
  */
@@ -16,7 +16,7 @@ export function named(key) {
 }
 
 /**
- * What a run trains, on a line.
+ * Return a one-line summary of a run's settings.
  * @param {{kind: string, request: Record<string, any>}} run
  * @returns {string}
  */
@@ -39,7 +39,7 @@ export function summaryOf({ kind, request }) {
 }
 
 /**
- * What a run is doing, in a few words.
+ * Return the state of a run as text.
  * @param {{state: string, wanted: string, epoch: number, epochs: number, position: number | null}} run
  * @returns {string}
  */
@@ -54,7 +54,7 @@ export function stateOf({ state, wanted, epoch, epochs, position }) {
 }
 
 /**
- * Whether nothing more comes of a run in this state.
+ * Return whether a run in this state is finished.
  * @param {string} state
  * @returns {boolean}
  */
