@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from support.optimizers import OPTIMIZERS
 
 import tinygrad_cnn as tg
-from tinygrad_cnn import nn, optim
+from tinygrad_cnn import nn, optim, train
 from tinygrad_cnn.optim.group import SMALL
 
 State = dict[str, Any]
@@ -23,7 +23,7 @@ BELOW_1 = st.floats(0.0, 0.99)
 LEARNING_RATES = st.floats(0.0, 1.0)
 SEEDS = st.integers(0, 2**32)
 KINDS: dict[str, Callable[..., optim.Optimizer]] = {
-    kind.__name__: kind for kind in (optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop)
+    row.factory.__name__: row.factory for row in train.OPTIMIZERS.values()
 }
 OPTIONS = {
     "SGD": st.fixed_dictionaries(

@@ -44,17 +44,20 @@ def test_a_perceptron_has_a_layer_between_each_two_sizes(sizes: list[int]) -> No
     assert y.node.scope == f"fc.{len(sizes) - 2}"
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+@pytest.mark.parametrize("activation", nn.ACTIVATIONS)
 def test_a_perceptron_starts_with_what_suits_its_activation(activation: str) -> None:
     model = nn.MLP((50, 40, 10), activation, rng=rng())
-    initializer = nn.init.kaiming_uniform if activation == "relu" else nn.init.xavier_uniform
+    saturates = activation in ("sigmoid", "tanh")
+    initializer = nn.init.xavier_uniform if saturates else nn.init.kaiming_uniform
     expected = initializer((40, 50), rng(), "f4")
     np.testing.assert_array_equal(model.fc[0].weight.data, expected)
-    assert type(model.activations[0]).__name__.lower() == activation
+    assert type(model.activations[0]) is nn.ACTIVATIONS[activation].factory
+    z = rng(1).normal(size=7)
+    np.testing.assert_array_equal(model.activations[0](z), getattr(tg, activation)(z))
 
 
-@pytest.mark.parametrize("pooling", ["max", "average"])
-@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("pooling", nn.POOLINGS)
+@pytest.mark.parametrize("activation", nn.ACTIVATIONS)
 def test_lenet_gives_a_logit_a_class(activation: str, pooling: str) -> None:
     model = nn.LeNet5(7, activation, pooling, rng=rng())
     y = model(rng(1).normal(size=(3, 1, 28, 28)).astype("f4"))

@@ -95,6 +95,11 @@ def test_every_kind_of_layer_is_among_the_networks():
         "convolution", "max-pooling", "average-pooling", "dense", "batch-norm", "softmax",
         *FUNCTIONS,
     }  # fmt: skip
+    cells = [
+        explain_cell(network(name), picture(0), layer, [0] * len(shape))
+        for name, layers in SHAPES.items() for layer, _, shape in layers
+    ]  # fmt: skip
+    assert {cell.kind for cell in cells if not cell.sentence} == {"leaky_relu", "gelu"}
 
 
 @given(CELLS, pictures, temperatures)

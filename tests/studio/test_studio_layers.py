@@ -58,6 +58,7 @@ def test_each_layer_is_what_its_module_gave(name, image):
 def test_the_last_layer_is_the_softmax_at_the_temperature(name, image, temperature):
     run = network(name)
     *_, logits, last = explain_layers(run, image, temperature).layers
+    assert last.probabilities
     powers = np.exp(np.array(logits.values) / temperature)
     np.testing.assert_allclose(last.values, powers / powers.sum(), rtol=1e-5)
     assert (last.kind, last.temperature) == ("softmax", temperature)

@@ -15,29 +15,23 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 from support.studio_models import bits, file_of, untrained, with_settings, with_text, with_weights
 
+from tinygrad_cnn.nn import ACTIVATIONS, MODELS, POOLINGS
 from tinygrad_cnn.studio.model_files import UnusableModelError, pack, read, unpack
+from tinygrad_cnn.studio.training.requests import MODEL_OPTIONS
 from tinygrad_cnn.train import TrainedModel
 
-activations = st.sampled_from(["relu", "sigmoid", "tanh"])
-widths = st.lists(st.integers(1, 40), max_size=4)
-chosen = st.one_of(
-    st.tuples(
-        st.just("lenet5"),
-        st.fixed_dictionaries(
-            {}, optional={"activation": activations, "pooling": st.sampled_from(["max", "average"])}
-        ),
-    ),
-    st.tuples(
-        st.just("mlp"),
-        st.fixed_dictionaries(
-            {},
-            optional={
-                "activation": activations,
-                "hidden": st.lists(st.integers(1, 40), max_size=4),
-            },
-        ),
-    ),
-    st.tuples(st.just("vgg"), st.just({})),
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "activation": st.sampled_from(list(ACTIVATIONS)),
+    "pooling": st.sampled_from(list(POOLINGS)),
+    "hidden": st.lists(st.integers(1, 40), max_size=4),
+    "batch_norm": st.booleans(),
+    "dropout": st.floats(0.0, 0.9),
+}
+chosen = st.sampled_from(sorted(MODELS)).flatmap(
+    lambda name: st.tuples(
+        st.just(name),
+        st.fixed_dictionaries({}, optional={key: VALUES[key] for key in MODEL_OPTIONS[name]}),
+    )
 )
 
 

@@ -13,8 +13,9 @@ from starlette.testclient import TestClient
 from support.studio import studio_client, until
 from support.studio_training import steps
 
+from tinygrad_cnn.data import digits
 from tinygrad_cnn.studio.store import Store, drawings, models, points, runs, snapshots
-from tinygrad_cnn.studio.training.requests import train_request
+from tinygrad_cnn.studio.training.requests import settings_of, train_request
 
 TINY = {"model": "mlp", "hidden": [4], "batch_size": 2000, "epochs": 2}
 LONG = {"model": "mlp", "hidden": [4], "batch_size": 100, "epochs": 200}
@@ -75,12 +76,23 @@ def test_a_run_is_queued_with_all_that_was_chosen_for_it(client: TestClient) -> 
     assert [each["id"] for each in client.get("/api/runs").json()["runs"]] == [2, 1]
 
 
+def test_a_vgg_may_have_batch_norm_and_dropout(client: TestClient) -> None:
+    chosen = {"batch_norm": True, "dropout": 0.25}
+    request = created(client, model="vgg", **chosen)["request"]
+    assert settings_of(request, digits()).model.options == chosen
+    for name in chosen:  # as earlier versions stored it
+        del request[name]
+    assert settings_of(request, digits()).model.options == {}
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
         ({"model": "resnet"}, "expected one of lenet5, mlp, vgg"),
         ({"data": "../../etc"}, "expected one of lenet5, mlp, vgg and one of digits, mnist"),
         ({"model": "vgg", "activation": "tanh"}, "vgg has no activation"),
+        ({"model": "vgg", "hidden": [8]}, "it has batch_norm, dropout"),
+        ({"model": "vgg", "dropout": 1}, "less than 1"),
         ({"model": "mlp", "hidden": [0]}, "greater than or equal to 1"),
         ({"model": "mlp", "hidden": [100_000]}, "less than or equal to"),
         ({"optimizer": "newton"}, "optimizer is 'newton', expected one of"),

@@ -26,14 +26,15 @@ class LeNet5(Module):
     ----------
     classes : int
         The number of logits.
-    activation : {"relu", "leaky_relu", "gelu", "tanh", "sigmoid"}
+    activation : str
+        A key of `tinygrad_cnn.nn.ACTIVATIONS`.
     pooling : {"max", "average"}
     in_channels : int
         The channels of the images.
     image_size : int or (int, int)
         Their height and width, at least 12.
     rng : numpy.random.Generator, optional
-        Source of the initial values (He's for ReLU, Glorot's otherwise); by default the generator
+        Source of the initial values (He's or Glorot's: see `ACTIVATIONS`); by default the generator
         that `manual_seed` sets.
 
     Raises

@@ -27,17 +27,17 @@ class MLP(Module):
     sizes : sequence of int
         n⁰, n¹, ..., nˡ⁺¹ of the text: the number of inputs, the width of each of the l hidden
         layers, and the number of outputs.
-    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "gelu"}
-        The activation of the hidden layers (eq 15).
+    activation : str
+        A key of `tinygrad_cnn.nn.ACTIVATIONS`: the activation of the hidden layers (eq 15).
     output : {None, "softmax"}
         The output activation: None returns logits, for `cross_entropy`; "softmax" (eq 16) is for
         `squared_error`.
     bias : bool or "per_connection"
         As for `Linear`; the text has one per connection (eq 25).
     init, bias_init : callable, optional
-        Initializers of weights and biases: see `tinygrad_cnn.nn.init`. By default He for ReLU, else
-        Glorot, and zero biases. To initialize as the text and Nielsen's book do, pass
-        `standard_normal` for both.
+        Initializers of weights and biases: see `tinygrad_cnn.nn.init`. By default that of the
+        activation in `ACTIVATIONS` (He's or Glorot's), and zero biases. To initialize as the text
+        and Nielsen's book do, pass `standard_normal` for both.
     rng : numpy.random.Generator, optional
         Source of the initial values; by default the generator that `manual_seed` sets.
 

@@ -75,6 +75,8 @@ class RunRequest(BaseModel):
     hidden: list[Annotated[int, Field(ge=1, le=LARGEST_HIDDEN)]] | None = Field(
         None, max_length=MOST_HIDDEN
     )
+    batch_norm: bool | None = None
+    dropout: float | None = Field(None, ge=0, lt=1)
     optimizer: Annotated[str, _one_of(OPTIMIZERS)] | None = None
     lr: LearningRate | None = None
     batch_size: int | None = Field(None, ge=1, le=10_000)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.studio.explain.equations import equation_of
 from tinygrad_cnn.studio.explain.field import Rectangle, receptive_field, seen_by
 from tinygrad_cnn.studio.explain.forward import ExplainError, LayerCall, forward, softmax_of
-from tinygrad_cnn.studio.explain.terms import Picture, Rest, SumTerm, sum_of
+from tinygrad_cnn.studio.explain.terms import Picture, Rest, SumTerm, sentence_of, sum_of
 from tinygrad_cnn.train import TrainedModel
 
 __all__ = ["Cell", "Source", "explain_cell"]
@@ -50,6 +50,8 @@ class Cell:
     layer, kind : str
     cell : list of int
     value : float
+    sentence : str
+        What such a layer computes, in words; may be empty.
     equation : str
     mathml : str or None
     reference : str
@@ -67,6 +69,7 @@ class Cell:
     kind: str
     cell: list[int]
     value: float
+    sentence: str
     equation: str
     mathml: str | None
     reference: str
@@ -127,6 +130,7 @@ def explain_cell(
         kind=found.kind,
         cell=list(index),
         value=value,
+        sentence=sentence_of(found.op),
         equation=equation.text,
         mathml=equation.mathml,
         reference=equation.reference,

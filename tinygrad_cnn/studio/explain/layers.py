@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.engine.windows import Windows
+from tinygrad_cnn.ops import softmax
 from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.equations import equation_of
 from tinygrad_cnn.studio.explain.forward import LayerCall, forward, softmax_of
@@ -51,6 +52,8 @@ class LayerAnswer:
     window : Window or None
     temperature : float or None
         Of a softmax.
+    probabilities : bool
+        Whether the output is that of a softmax.
     """
 
     name: str
@@ -64,6 +67,7 @@ class LayerAnswer:
     kernels: Maps | None
     window: Window | None
     temperature: float | None
+    probabilities: bool
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ def _answer(layer: LayerCall) -> LayerAnswer:
         kernels=_kernels(layer),
         window=None if layer.windows is None else _window(layer.windows),
         temperature=layer.options.get("temperature"),
+        probabilities=layer.kind == softmax.kind,
     )
 
 

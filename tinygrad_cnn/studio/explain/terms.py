@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.notation import FUNCTIONS
+from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.engine.windows import Axis
 from tinygrad_cnn.ops import softmax
 from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.forward import ExplainError, LayerCall
 from tinygrad_cnn.studio.explain.printed import PrintedEquation, added, joined
 
-__all__ = ["Picture", "Rest", "Sum", "SumTerm", "sum_of"]
+__all__ = ["Picture", "Rest", "Sum", "SumTerm", "sentence_of", "sum_of"]
 
 LARGEST = 10
 """Maximum number of terms of a dense layer that are listed individually."""
@@ -115,7 +116,7 @@ def sum_of(layer: LayerCall, cell: Cell) -> Sum:
             f"{layer.name} is a composite ({', '.join(layer.composed_of)}): only the cells of "
             "one op on one layer's result can be written out"
         )
-    write, axes = WRITERS.get(layer.kind, (None, 0))
+    write, axes, _ = WRITERS.get(layer.kind, (None, 0, ""))
     if write is None and layer.op.elementwise and layer.given.shape == layer.output.shape:
         write = None if layer.arrays else _elementwise
     if write is None or layer.given.ndim != (axes or layer.given.ndim):
@@ -317,16 +318,41 @@ def _softmax(layer: LayerCall, cell: Cell) -> Sum:
     return Sum(terms, written, constants=constants)
 
 
-WRITERS: dict[str, tuple[Callable[[LayerCall, Cell], Sum], int]] = {
-    "convolution": (_convolution, 3),
-    "max-pooling": (_max_pooling, 3),
-    "average-pooling": (_average_pooling, 3),
-    "dense": (_dense, 1),
-    "batch-norm": (_batch_norm, 3),
-    "flatten": (_flatten, 0),
-    softmax.kind: (_softmax, 1),
+WRITERS: dict[str, tuple[Callable[[LayerCall, Cell], Sum], int, str]] = {
+    "convolution": (
+        _convolution,
+        3,
+        "Each cell is a weighted sum of a small window, with the same kernel everywhere.",
+    ),
+    "max-pooling": (_max_pooling, 3, "Each cell is the maximum of a small window."),
+    "average-pooling": (_average_pooling, 3, "Each cell is the mean of a small window."),
+    "dense": (_dense, 1, "Each unit is a weighted sum of all inputs."),
+    "batch-norm": (
+        _batch_norm,
+        3,
+        "Each map is normalized: shifted and scaled to the same mean and spread.",
+    ),
+    "flatten": (_flatten, 0, "The maps are flattened into one vector."),
+    softmax.kind: (_softmax, 1, "Ten numbers become ten probabilities."),
 }
-"""Functions by layer kind, with the number of axes of the input, batch axis excluded; 0 for any."""
+"""By layer kind: the function, the input's axes without the batch (0 for any), and a sentence."""
+
+
+def sentence_of(op: Op[..., Any]) -> str:
+    """Return what a layer of this op computes, in words; empty if they are not known.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> sentence_of(tg.sigmoid)
+    'Every number is squeezed between 0 and 1.'
+    """
+    if op.dead_at_zero:
+        return "Negative numbers become zero."
+    if op.saturates_at is not None:
+        low, high = (f"{limit:g}".replace("-", "−") for limit in op.saturates_at)
+        return f"Every number is squeezed between {low} and {high}."
+    return WRITERS[op.kind][2] if op.kind in WRITERS else ""
 
 
 def _alone(layer: LayerCall, cell: Cell) -> SumTerm:

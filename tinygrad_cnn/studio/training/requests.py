@@ -9,7 +9,7 @@ from typing import Any, cast
 from sqlalchemy.orm import Session
 
 from tinygrad_cnn.data import Split
-from tinygrad_cnn.nn import ACTIVATIONS, POOLINGS
+from tinygrad_cnn.nn import ACTIVATIONS, MODELS, POOLINGS
 from tinygrad_cnn.studio.store import ConflictError, drawings, models
 from tinygrad_cnn.support.arguments import choice
 from tinygrad_cnn.train import DataSettings, ModelSettings, RunSettings, TrainingSettings, recipe
@@ -19,10 +19,16 @@ __all__ = ["DATA", "MODEL_OPTIONS", "fine_tune_request", "settings_of", "train_r
 DATA = ("digits", "mnist")
 """Data sets for training: ten digits, 28×28. A path is never accepted from a request or a file."""
 
+OFFERED = {"activation": str, "pooling": str, "hidden": tuple, "batch_norm": bool, "dropout": float}
+"""The options of models that a request or a file may set, by type: small values, checked."""
+
 MODEL_OPTIONS: dict[str, dict[str, Any]] = {
-    "lenet5": {"activation": "relu", "pooling": "max"},
-    "mlp": {"activation": "sigmoid", "hidden": [30]},
-    "vgg": {},
+    model: {
+        name: list(default) if isinstance(default, tuple) else default
+        for name, default in MODELS[model].options.items()
+        if isinstance(default, OFFERED.get(name, ()))
+    }
+    for model in sorted(MODELS)
 }
 """The options of each model, with their defaults."""
 
@@ -74,7 +80,7 @@ def train_request(model: str, data: str, **chosen: Any) -> dict[str, Any]:
             f"{', '.join(MODEL_OPTIONS)} and one of {', '.join(DATA)}"
         )
     options = {}
-    for name in ("activation", "pooling", "hidden"):
+    for name in OFFERED:
         value = chosen.pop(name, None)
         if value is not None and name not in known:
             raise ValueError(
@@ -152,6 +158,6 @@ def settings_of(
     training = TrainingSettings(**stored)
     if base is not None:
         return RunSettings(data=base.data.of_split(split), model=base.model, training=training)
-    names = MODEL_OPTIONS[request["model"]]
-    model = ModelSettings(name=request["model"], options={name: request[name] for name in names})
+    options = {name: request[name] for name in MODEL_OPTIONS[request["model"]] if name in request}
+    model = ModelSettings(name=request["model"], options=options)
     return RunSettings(data=DataSettings.of(split, request["data"]), model=model, training=training)

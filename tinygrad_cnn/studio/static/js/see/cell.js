@@ -3,7 +3,7 @@
 import { element } from "../dom.js";
 import { formula } from "../mathematics.js";
 import { equation, fixed, grouped, number, percent } from "../numbers.js";
-import { cellName, kindSentence } from "./layers.js";
+import { cellName } from "./layers.js";
 import { numbersTable, productsOf, valuesPicture } from "./numbers.js";
 
 /**
@@ -22,7 +22,7 @@ export function cellOf(cell) {
       {},
       element("h2", {}, `${cell.layer}, ${cellName(cell.cell)}`),
       element("p", { class: "value" }, number(cell.value)),
-      element("p", { class: "faint" }, kindSentence(cell.kind)),
+      element("p", { class: "faint" }, cell.sentence),
       formula(cell.mathml, cell.equation, { reference: cell.reference }),
     ),
     write(cell),

@@ -115,7 +115,7 @@ export function film(
 /** Return the digits and values beside a column of ten units. */
 function classes(layer) {
   if (!layer.units || layer.plan.count !== 10) return null;
-  const textOf = layer.kind === "softmax" ? percent : (value) => number(value, 3);
+  const textOf = layer.probabilities ? percent : (value) => number(value, 3);
   const names = Array.from({ length: 10 }, (_, unit) =>
     element(
       "li",

@@ -9,7 +9,7 @@ const UNITS_DOWN = 20; // maximum units in a single column
 /**
  * @typedef {{name: string, kind: string, shape: number[], maps: import("../maps.js").Decoded,
  *   plan: import("../maps.js").Plan, across: number, gap: number, scale: number, units: boolean,
- *   exact: number[] | null}} Shown
+ *   exact: number[] | null, probabilities: boolean}} Shown
  *   a layer, the arrangement of its maps on a bitmap, and the size of a cell in pixels
  */
 
@@ -17,10 +17,10 @@ const UNITS_DOWN = 20; // maximum units in a single column
  * Return the layout of a layer.
  *
  * @param {{name: string, kind: string, shape: number[], maps: import("../maps.js").Maps | null,
- *   values?: number[] | null}} layer
+ *   values?: number[] | null, probabilities?: boolean}} layer
  * @returns {Shown}
  */
-export function shown({ name, kind, shape, maps, values = null }) {
+export function shown({ name, kind, shape, maps, values = null, probabilities = false }) {
   const units = shape.length !== 3;
   const count = shape.reduce((product, size) => product * size, 1);
   const array = maps ? decoded(maps) : coded(values);
@@ -29,7 +29,8 @@ export function shown({ name, kind, shape, maps, values = null }) {
   const arranged = { ...array, shape: units ? [count, 1, 1] : shape };
   const plan = planOf(arranged.shape, across, gap);
   const scale = Math.max(1, Math.min(units ? LARGEST : 8, Math.floor(HEIGHT / plan.height)));
-  return { name, kind, shape, maps: arranged, plan, across, gap, scale, units, exact: values };
+  const exact = values;
+  return { name, kind, shape, maps: arranged, plan, across, gap, scale, units, exact, probabilities };
 }
 
 /** Return the number of units per row; a flattened picture is shown as a picture. */
@@ -96,28 +97,4 @@ export function cellValue({ maps, plan, exact, units }, [map, row, column]) {
 export function cellName(index) {
   if (index.length === 3) return `map ${index[0]}, row ${index[1]}, column ${index[2]}`;
   return index.length === 1 ? `unit ${index[0]}` : `cell ${index.join(", ")}`;
-}
-
-const KINDS = {
-  convolution:
-    "Each cell is a weighted sum of a small window, with the same kernel everywhere.",
-  dense: "Each unit is a weighted sum of all inputs.",
-  "max-pooling": "Each cell is the maximum of a small window.",
-  "average-pooling": "Each cell is the mean of a small window.",
-  relu: "Negative numbers become zero.",
-  sigmoid: "Every number is squeezed between 0 and 1.",
-  tanh: "Every number is squeezed between −1 and 1.",
-  flatten: "The maps are flattened into one vector.",
-  softmax: "Ten numbers become ten probabilities.",
-  "batch-norm": "Each map is normalized: shifted and scaled to the same mean and spread.",
-};
-
-/**
- * Return a sentence about a kind of layer, or "".
- *
- * @param {string} kind
- * @returns {string}
- */
-export function kindSentence(kind) {
-  return KINDS[kind] ?? "";
 }

@@ -19,8 +19,9 @@ const COMPARISON = {
 const COMPARED = ["sigmoid", "relu"];
 
 const FIRST = { model: "lenet5", optimizer: "adamw", schedule: "constant" };
+const WITH_FIELD = ["activation", "pooling", "hidden"]; // other options of a model are typed
 const HIDDEN = "\\s*\\d+(\\s*[, ]\\s*\\d+)*\\s*";
-const OPTIONS = "\\s*((optimizer|schedule)\\.\\w+=\\S+\\s*)*";
+const OPTIONS = "\\s*((model|optimizer|schedule)\\.\\w+=\\S+\\s*)*";
 
 /**
  * Return the form; its fields keep their positions for every choice.
@@ -73,10 +74,15 @@ export function runForm({ data, choices }, onstart) {
     fill(part, "hidden" in has ? hidden : pooling);
     pooling.querySelector("select").disabled = !("pooling" in has);
     activation.disabled = !("activation" in has);
+    showOptions();
   }
 
   function showOptions() {
+    const others = Object.entries(models[model.value].options).filter(
+      ([name]) => !WITH_FIELD.includes(name),
+    );
     const known = [
+      ...written("model", Object.fromEntries(others)),
       ...written("optimizer", optimizers[optimizer.value].options),
       ...written("schedule", schedules[schedule.value].options),
     ];
@@ -115,7 +121,7 @@ export function runForm({ data, choices }, onstart) {
     element(
       "div",
       { class: "wide comparison" },
-      button("Sigmoid against ReLU", compare),
+      button(COMPARED.map(named).join(" against "), compare),
       element(
         "p",
         { class: "hint" },
@@ -124,7 +130,6 @@ export function runForm({ data, choices }, onstart) {
     ),
   );
   showParts();
-  showOptions();
 
   function compare() {
     const source = form.elements.namedItem("data").value;
@@ -230,5 +235,6 @@ function asked(form) {
     name:
       said.name ||
       [named(model), said.activation && named(said.activation)].filter(Boolean).join(", "),
+    ...optionsOf("model", said.options),
   };
 }
