@@ -1,4 +1,4 @@
-"""Names and words of the package: unique class names, plain English."""
+"""Names and words of the package: unique names of classes and types, plain English."""
 
 from __future__ import annotations
 
@@ -12,13 +12,26 @@ import tinygrad_cnn as tg
 ROOT = Path(tg.__file__).parent
 
 
-def test_no_two_classes_have_the_same_name() -> None:
+BOTH = {"Array"}  # of the engine: an ndarray; of ops: also a Tensor, with the same code
+
+
+def named_type(node: ast.stmt) -> str:
+    """Return the name of the class or type alias that a statement defines; "" if it does not."""
+    if isinstance(node, ast.ClassDef):
+        return node.name
+    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+    if not isinstance(target, ast.Name) or isinstance(getattr(node, "value", None), ast.Call):
+        return ""
+    return target.id if target.id[0].isupper() and not target.id.isupper() else ""
+
+
+def test_no_two_classes_or_type_aliases_have_the_same_name() -> None:
     places = defaultdict(list)
     for file in sorted(ROOT.rglob("*.py")):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].append(str(file.relative_to(ROOT)))
-    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+            if (name := named_type(node)) and not name.startswith("_"):
+                places[name].append(str(file.relative_to(ROOT)))
+    assert {name for name, files in places.items() if len(files) > 1} == BOTH
 
 
 def test_no_file_contains_words_of_odd_prose() -> None:

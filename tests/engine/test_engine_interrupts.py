@@ -125,7 +125,7 @@ def in_child(work: Callable[[], bool]) -> int:
 def test_a_child_computes_though_another_thread_held_a_lock(place: str) -> None:
     lock: Any = {
         "graph": graph._accumulating, "blas": blas._lock, "threads": thread_pool._starting,
-        "windows": getattr(vars(windows.Axis)["seen"], "lock", threading.RLock()),
+        "windows": getattr(vars(windows.WindowAxis)["seen"], "lock", threading.RLock()),
     }[place]  # fmt: skip
     work = Work()
     held, done = threading.Event(), threading.Event()

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.engine.arrays import Array
 
-Index: TypeAlias = tuple[int, ...]
+Position: TypeAlias = tuple[int, ...]
 
 RELATIVE = {"complex": 1e-12, "central": 1e-9}
 
@@ -66,7 +66,7 @@ class InputComparison:
     gradient: Array
     reference: Array
     tolerance: Array
-    kinks: dict[Index, str] = field(default_factory=dict)
+    kinks: dict[Position, str] = field(default_factory=dict)
     directions: list[LineComparison] = field(default_factory=list)
 
     @property
@@ -86,7 +86,7 @@ class InputComparison:
         return bool(self.wrong.any()) or any(answer.wrong for answer in self.directions)
 
     @property
-    def worst(self) -> Index | None:
+    def worst(self) -> Position | None:
         """The entry with the largest error; None if only directions show that one is wrong."""
         wrong = self.wrong
         if not wrong.any():

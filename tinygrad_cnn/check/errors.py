@@ -10,9 +10,9 @@ import numpy as np
 from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.comparison import CheckOptions, InputComparison
 from tinygrad_cnn.check.diagnosis import FLOW, Fault
-from tinygrad_cnn.check.functional import Function
 from tinygrad_cnn.check.patterns import Facts, describe
 from tinygrad_cnn.check.reproduction import as_lambda, name_of, reproduction
+from tinygrad_cnn.core.calculus import Function
 from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.engine.arrays import Array
 

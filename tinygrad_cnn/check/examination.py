@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.check.branches import BranchTrace, other_branch, traced
-from tinygrad_cnn.check.comparison import CheckOptions, Index, InputComparison, LineComparison
+from tinygrad_cnn.check.comparison import CheckOptions, InputComparison, LineComparison, Position
 from tinygrad_cnn.check.functional import Functional, random_weights
 from tinygrad_cnn.check.numerical import (
     COMPLEX_STEP,
@@ -185,7 +185,9 @@ class Examination:
 
     # --- one question ----------------------------------------------------------------------------
 
-    def _ask(self, moves: Moves, index: Index | None = None, again: bool = True) -> LineComparison:
+    def _ask(
+        self, moves: Moves, index: Position | None = None, again: bool = True
+    ) -> LineComparison:
         """Compare along a line, or for the entry `index` of one input if given.
 
         With `again`, apparent errors are checked again.
@@ -219,7 +221,7 @@ class Examination:
         return UNSETTLED * max(own, abs(reference), SHARE * every, LEAST)
 
     def _again(
-        self, moves: Moves, index: Index | None, along: Along, first: LineComparison
+        self, moves: Moves, index: Position | None, along: Along, first: LineComparison
     ) -> LineComparison:
         """Check an apparent error again: it may be a corner, a singular point or rounding."""
         got, reference, allowed = first.got, first.reference, first.tolerance

@@ -7,17 +7,16 @@ gradient flowing in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.calculus import Function
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.engine.arrays import Array
-
-Function: TypeAlias = Callable[..., Tensor]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from tinygrad_cnn.check.comparison import CheckOptions
 from tinygrad_cnn.check.diagnosis import FLOW, locate
 from tinygrad_cnn.check.errors import mismatch
 from tinygrad_cnn.check.examination import compare_order, fit_method
-from tinygrad_cnn.check.functional import Function, functional
+from tinygrad_cnn.check.functional import functional
 from tinygrad_cnn.check.inputs import (
     check_options,
     checked_inputs,
@@ -22,6 +22,7 @@ from tinygrad_cnn.check.inputs import (
     refuse_unbounded,
 )
 from tinygrad_cnn.check.report import GradientReport, InputReport
+from tinygrad_cnn.core.calculus import Function
 
 
 def check_gradients(

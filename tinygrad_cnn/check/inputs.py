@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.check.functional import Function, Functional
+from tinygrad_cnn.check.functional import Functional
+from tinygrad_cnn.core.calculus import Function
 from tinygrad_cnn.core.nan import NaNError, detect_nan
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.engine.arrays import Array

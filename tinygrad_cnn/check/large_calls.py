@@ -15,7 +15,7 @@ from tinygrad_cnn.check.strategies.layouts import LAYOUTS, fortran_order
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.engine.arrays import Array
 
-Place: TypeAlias = tuple[str, int, int]
+ArgumentAxis: TypeAlias = tuple[str, int, int]
 """An axis of an argument: the parameter, the array's index in its list (or 0), and the axis.
 
 Axis −1 − k is entry k of a shape option.
@@ -35,7 +35,7 @@ class Growth:
     """
 
     call: Call
-    places: tuple[Place, ...]
+    places: tuple[ArgumentAxis, ...]
     result_axis: int | None = None
 
     def piece(self, chosen: Sequence[int]) -> Call:
@@ -64,7 +64,7 @@ def growths(call: Call, rng: np.random.Generator) -> list[Growth]:
     op does not take that, the axes at the same position are, or each axis alone.
     """
     found: list[Growth] = []
-    taken: set[Place] = set()
+    taken: set[ArgumentAxis] = set()
     whole = call
     for places in _candidates(call):
         longer = FIRST_TRY * length_of(call, places)
@@ -105,9 +105,9 @@ def largest(call: Call) -> int:
     return max([*sizes, int(np.size(call(*call.inputs)))])
 
 
-def _candidates(call: Call) -> Iterator[tuple[Place, ...]]:
+def _candidates(call: Call) -> Iterator[tuple[ArgumentAxis, ...]]:
     """Yield sets of axes that may need to have equal length, the most likely first."""
-    lengths: dict[int, list[Place]] = {}
+    lengths: dict[int, list[ArgumentAxis]] = {}
     for name, k, array in _arrays(call):
         for axis, length in enumerate(array.shape):
             lengths.setdefault(length, []).append((name, k, axis))
@@ -142,7 +142,7 @@ def _candidates(call: Call) -> Iterator[tuple[Place, ...]]:
 
 def _grown(
     call: Call,
-    places: tuple[Place, ...],
+    places: tuple[ArgumentAxis, ...],
     length: int,
     rng: np.random.Generator,
     most: float = math.inf,
@@ -174,13 +174,13 @@ def _cost(call: Call, y: Array) -> int:
     return call.op.cost({**defaults, **call.arguments}, y)
 
 
-def length_of(call: Call, places: tuple[Place, ...]) -> int:
+def length_of(call: Call, places: tuple[ArgumentAxis, ...]) -> int:
     """Return the length of the axes `places`; some may be 1 and broadcast."""
     arrays: dict[tuple[str, int], Array] = {(name, k): x for name, k, x in _arrays(call)}
     return max([int(arrays[name, k].shape[axis]) for name, k, axis in places if axis >= 0])
 
 
-def resized(call: Call, places: tuple[Place, ...], chosen: Any) -> Call:
+def resized(call: Call, places: tuple[ArgumentAxis, ...], chosen: Any) -> Call:
     """Return the call with the indices `chosen` of some axes; broadcast axes are unchanged."""
     length = length_of(call, places)
     arguments = dict(call.arguments)

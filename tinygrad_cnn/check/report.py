@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygrad_cnn.check.comparison import Index, InputComparison
+from tinygrad_cnn.check.comparison import InputComparison, Position
 from tinygrad_cnn.support.text import aligned
 
 HEADER = ("order", "input", "method", "worst error", "relative", "allowed", "where", "compared")
@@ -43,7 +43,7 @@ class InputReport:
     method: str
     absolute: float
     relative: float
-    where: Index | None
+    where: Position | None
     tolerance: float
     compared: int
     size: int
@@ -55,7 +55,7 @@ class InputReport:
         """Return the report of a comparison."""
         known = made.known
         error = np.where(known, np.abs(made.gradient - made.reference), 0.0)
-        where: Index | None = None
+        where: Position | None = None
         absolute = tolerance = 0.0
         scale = float(np.max(np.abs(made.reference[known]), initial=0.0))
         if known.any():

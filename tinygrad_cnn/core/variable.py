@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tinygrad_cnn.core.tensor import Tensor
 
 Array: TypeAlias = Any
-"""An ndarray; in calls of ops and derivative rules, also a Tensor."""
+"""An ndarray; in calls of ops and derivative rules, also a Tensor (not in `engine.arrays`)."""
 
 calls = itertools.count(1)
 """Numbers the calls of ops and the in-place changes in order."""

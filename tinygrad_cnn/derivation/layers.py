@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tinygrad_cnn.derivation.paths import Bundle, Edge, Place, Step
+from tinygrad_cnn.derivation.paths import Bundle, Edge, Place, Segment
 
 __all__ = ["LONGEST", "MOST_SHOWN", "Group", "fold", "module_at", "suited_depth"]
 
@@ -28,7 +28,7 @@ class Group:
     """
 
     module: str
-    steps: tuple[Step, ...]
+    steps: tuple[Segment, ...]
 
     @property
     def edges(self) -> list[Edge]:
@@ -58,7 +58,7 @@ def module_at(scope: str, depth: int) -> str:
     return ".".join(scope.split(".")[:depth])
 
 
-def fold(steps: Sequence[Step], depth: int) -> list[Group]:
+def fold(steps: Sequence[Segment], depth: int) -> list[Group]:
     """Group neighboring steps by module, to `depth` names of their scope; 0 folds nothing."""
     groups: list[Group] = []
     for step in steps:
@@ -72,7 +72,7 @@ def fold(steps: Sequence[Step], depth: int) -> list[Group]:
     return groups
 
 
-def suited_depth(steps: Sequence[Step]) -> int:
+def suited_depth(steps: Sequence[Segment]) -> int:
     """Return the best folding depth: the greatest at which the product is not too long."""
     count = sum(len(step.edges) if isinstance(step, Bundle) else 1 for step in steps)
     if count <= LONGEST:

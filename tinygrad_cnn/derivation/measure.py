@@ -13,7 +13,7 @@ from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.pullback import pull_back
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.derivation.letters import AFFINE
-from tinygrad_cnn.derivation.paths import Bundle, Edge, Paths, Place, Term
+from tinygrad_cnn.derivation.paths import Bundle, Edge, EdgePath, Paths, Place
 from tinygrad_cnn.derivation.symbols import kept_by, options_of
 from tinygrad_cnn.engine.arrays import Array
 
@@ -33,14 +33,14 @@ class Flow:
     ----------
     reached : dict
         The norm of the gradient at each node or leaf: of the product down to there.
-    along : dict of Term to list of float
+    along : dict of EdgePath to list of float
         The norm of the product after each factor, for each path of a sum.
     gradient : ndarray
         The gradient at the end.
     """
 
     reached: dict[Place, float]
-    along: dict[Term, list[float]]
+    along: dict[EdgePath, list[float]]
     gradient: Array
 
 
@@ -69,7 +69,7 @@ def flow(paths: Paths, seed: Array) -> Flow:
     return Flow(found.reached, found.along, gradient)
 
 
-def _along(term: Term, gradient: Array) -> list[float]:
+def _along(term: EdgePath, gradient: Array) -> list[float]:
     norms = []
     for edge in term:
         gradient = _one(edge, gradient)

@@ -15,7 +15,7 @@ from tinygrad_cnn.core.declaration import Derivative
 from tinygrad_cnn.core.graph import Node, nodes_of
 from tinygrad_cnn.core.variable import Variable
 
-__all__ = ["MOST_TERMS", "Bundle", "Edge", "PathLine", "Paths", "Place", "Step", "Term"]
+__all__ = ["MOST_TERMS", "Bundle", "Edge", "EdgePath", "PathLine", "Paths", "Place", "Segment"]
 
 Place: TypeAlias = Node | Variable
 """A node of the paths: a call, or the leaf at their end."""
@@ -51,7 +51,7 @@ class Edge:
         return f"{name}[{self.number}]" if self.node.op.sequence else name
 
 
-Term: TypeAlias = tuple[Edge, ...]
+EdgePath: TypeAlias = tuple[Edge, ...]
 """The factors along one path, from the top down."""
 
 
@@ -62,13 +62,13 @@ class PathLine:
     Attributes
     ----------
     place : Node or Variable
-    terms : tuple of (Node, Term)
+    terms : tuple of (Node, EdgePath)
         Each term is the derivative with respect to a node further up, times the factors from there
         down. For the top itself, that derivative is 1.
     """
 
     place: Place
-    terms: tuple[tuple[Node, Term], ...]
+    terms: tuple[tuple[Node, EdgePath], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,13 +91,13 @@ class Bundle:
     count: int
 
     @property
-    def terms(self) -> tuple[Term, ...] | None:
+    def terms(self) -> tuple[EdgePath, ...] | None:
         """The paths; None if there are more than `MOST_TERMS`."""
         if self.count > MOST_TERMS:
             return None
         leaving = _grouped(self.edges)
-        found: list[Term] = []
-        waiting: list[Term] = [(edge,) for edge in reversed(leaving[self.top])]
+        found: list[EdgePath] = []
+        waiting: list[EdgePath] = [(edge,) for edge in reversed(leaving[self.top])]
         while waiting:
             path = waiting.pop()
             end = path[-1].target
@@ -134,7 +134,7 @@ class Bundle:
         return tuple(lines)
 
 
-Step: TypeAlias = Edge | Bundle
+Segment: TypeAlias = Edge | Bundle
 
 
 class Paths:
@@ -191,10 +191,10 @@ def _edges(node: Node) -> list[Edge]:
     return found
 
 
-def _series(places: list[Place], leaving: dict[Node, list[Edge]]) -> list[Step]:
+def _series(places: list[Place], leaving: dict[Node, list[Edge]]) -> list[Segment]:
     """Return the product, split at every place that no edge skips."""
     position = {place: k for k, place in enumerate(places)}
-    steps: list[Step] = []
+    steps: list[Segment] = []
     start = furthest = 0
     for k, place in enumerate(places):
         if k and furthest == k:
@@ -206,7 +206,7 @@ def _series(places: list[Place], leaving: dict[Node, list[Edge]]) -> list[Step]:
     return steps
 
 
-def _step(edges: list[Edge], bottom: Place) -> Step:
+def _step(edges: list[Edge], bottom: Place) -> Segment:
     if len(edges) == 1:
         return edges[0]
     counts: dict[Place, int] = {edges[0].node: 1}

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.op import Op
-from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode, Kind, Statistics
+from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode, NodeKind, Statistics
 from tinygrad_cnn.drawing.names import Namer, Names
 from tinygrad_cnn.drawing.scopes import ancestors, common, scopes_of
-from tinygrad_cnn.drawing.steps import Argument, Leaf, Source, Step, with_sources
+from tinygrad_cnn.drawing.steps import Argument, Leaf, Step, StepOrLeaf, with_sources
 from tinygrad_cnn.nn import Module
 
 __all__ = ["Arrays", "build"]
@@ -52,9 +52,9 @@ def build(
     calls = [source for source in sources if isinstance(source, Step)]
     namer = Namer(names, modules, calls)
     scopes, inside = scopes_of([step.scope for step in calls], namer.kinds)
-    scope_of: dict[Source, str] = dict(zip(calls, inside, strict=True))
+    scope_of: dict[StepOrLeaf, str] = dict(zip(calls, inside, strict=True))
     around = ancestors(scopes)
-    users: dict[Source, list[tuple[str, ...]]] = {}
+    users: dict[StepOrLeaf, list[tuple[str, ...]]] = {}
     for step in calls:
         for argument in step.arguments:
             users.setdefault(argument.source, []).append(around[scope_of[step]])
@@ -62,7 +62,7 @@ def build(
     costs = _Costs()
     nodes: list[DrawnNode] = []
     edges: list[DrawnEdge] = []
-    ids: dict[Source, str] = {}
+    ids: dict[StepOrLeaf, str] = {}
     turn = 0
     for source in sources:
         own = ids[source] = f"n{len(ids)}"
@@ -86,7 +86,7 @@ def build(
 
 
 def _leaf(own: str, leaf: Leaf, name: str, scope: str) -> DrawnNode:
-    kind: Kind = "parameter" if leaf.learned else "input"
+    kind: NodeKind = "parameter" if leaf.learned else "input"
     if leaf.origin is None and leaf.shape == ():
         kind = "constant"
     return DrawnNode(
@@ -199,7 +199,7 @@ def _named(dtype: np.dtype[Any]) -> str:
     return dtype.name  # NumPy builds the name on each access
 
 
-def _scale(source: Source) -> float | None:
+def _scale(source: StepOrLeaf) -> float | None:
     return None if source.gradient is None else source.scale
 
 

@@ -13,7 +13,7 @@ from tinygrad_cnn.drawing.heat import MARKS, Heat, Mark
 from tinygrad_cnn.drawing.labels import (
     Content,
     Line,
-    Role,
+    TextRole,
     edge_lines,
     gradient_lines,
     node_lines,
@@ -24,7 +24,7 @@ from tinygrad_cnn.support.text import number
 __all__ = ["unframed", "write_dot"]
 
 FONT = "Helvetica,Arial,sans-serif"
-SIZES: Mapping[Role, int] = {"title": 12}  # in points; other roles: 10
+SIZES: Mapping[TextRole, int] = {"title": 12}  # in points; other roles: 10
 SHAPES = {
     "op": 'shape=box style="rounded,filled{}"',
     "module": 'shape=box style="rounded,filled{}" peripheries=2',
@@ -36,7 +36,7 @@ SHAPES = {
 COLORED = ("flow", "gradient", "gradient array")
 FILLS = {"module": palette.MODULE, "parameter": palette.PARAMETER, "input": palette.INPUT}
 
-Label = Callable[[Sequence[Line], Fill, str], str]
+WriteLabel = Callable[[Sequence[Line], Fill, str], str]
 
 
 def write_dot(graph: DrawnGraph, content: Content, *, background: str, rich: bool) -> str:
@@ -73,7 +73,7 @@ def write_dot(graph: DrawnGraph, content: Content, *, background: str, rich: boo
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _node(node: DrawnNode, content: Content, label: Label) -> str:
+def _node(node: DrawnNode, content: Content, label: WriteLabel) -> str:
     fill = FILLS.get(node.kind, palette.CARD)
     marks: tuple[Mark, ...] = ()
     if content.heat is not None:
@@ -96,7 +96,7 @@ def _node(node: DrawnNode, content: Content, label: Label) -> str:
     )
 
 
-def _edges(edge: DrawnEdge, content: Content, label: Label, from_call: bool) -> list[str]:
+def _edges(edge: DrawnEdge, content: Content, label: WriteLabel, from_call: bool) -> list[str]:
     """Return the lines of an edge, with a backward arrow beside it if gradients are shown."""
     fill = palette.CARD
     way = f"  {edge.source} -> {edge.target}"

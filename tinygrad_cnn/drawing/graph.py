@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.engine.arrays import Shape
 
-__all__ = ["SCHEMA", "DrawnEdge", "DrawnGraph", "DrawnNode", "DrawnScope", "Kind", "Statistics"]
+__all__ = ["SCHEMA", "DrawnEdge", "DrawnGraph", "DrawnNode", "DrawnScope", "NodeKind", "Statistics"]
 
 SCHEMA = "tinygrad-cnn graph 1"
 """The value of the JSON key ``"schema"``; the number counts incompatible changes."""
 
 CANCELED = 1e-3  # relative to the size of its terms: below this, they cancel
-Kind: TypeAlias = Literal["op", "module", "parameter", "input", "constant", "error"]
+NodeKind: TypeAlias = Literal["op", "module", "parameter", "input", "constant", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class DrawnNode:
     """
 
     id: str
-    kind: Kind
+    kind: NodeKind
     name: str
     op: str = ""
     scope: str = ""

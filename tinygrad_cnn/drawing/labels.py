@@ -13,12 +13,12 @@ from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnNode, DrawnScope, Statist
 from tinygrad_cnn.drawing.heat import Heat
 from tinygrad_cnn.support.text import citation, number, percent, shape_text
 
-__all__ = ["Content", "Line", "Role", "edge_lines", "gradient_lines", "node_lines"]
+__all__ = ["Content", "Line", "TextRole", "edge_lines", "gradient_lines", "node_lines"]
 
-Role: TypeAlias = Literal[
+TextRole: TypeAlias = Literal[
     "title", "text", "faint", "formula", "array", "gradient", "gradient array", "flow", "trouble"
 ]
-Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+ArraysById: TypeAlias = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Line:
     """A line of a label; `beside` follows `text` in a faint color."""
 
     text: str
-    role: Role = "text"
+    role: TextRole = "text"
     beside: str = ""
 
 
@@ -51,9 +51,9 @@ class Content:
     values: bool
     gradients: bool
     heat: Heat | None
-    node_values: Arrays
-    node_gradients: Arrays
-    edge_gradients: Arrays
+    node_values: ArraysById
+    node_gradients: ArraysById
+    edge_gradients: ArraysById
     arrivals: Mapping[str, Sequence[str]]
     arguments: Mapping[str, int]
     unframed: Mapping[str, DrawnScope]
@@ -130,7 +130,7 @@ def _declared(node: DrawnNode) -> list[Line]:
 
 
 def _array(
-    before: str, numbers: Statistics, array: NDArray[Any] | None, role: Role, digits: int = 3
+    before: str, numbers: Statistics, array: NDArray[Any] | None, role: TextRole, digits: int = 3
 ) -> list[Line]:
     """Return the entries of a small array, or the statistics of a large one."""
     rows = text.array_lines(array, digits) if array is not None else None

@@ -13,7 +13,7 @@ from tinygrad_cnn.core.pullback import pull_back
 from tinygrad_cnn.core.recording import changed_recording
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import Variable
-from tinygrad_cnn.drawing.steps import Argument, Leaf, Source, Step, operands, options_of
+from tinygrad_cnn.drawing.steps import Argument, Leaf, Step, StepOrLeaf, operands, options_of
 from tinygrad_cnn.drawing.trace import leaf_of, take_turn
 
 __all__ = ["recorded", "sweep"]
@@ -98,7 +98,7 @@ def _step(node: Node, steps: dict[Node, Step], leaves: dict[Any, Leaf]) -> Step:
     for (name, derivative), parent in zip(operands(op, len(parents)), parents, strict=True):
         value = known.pop(name, None)
         if isinstance(parent, Node):
-            source: Source | None = steps[parent]
+            source: StepOrLeaf | None = steps[parent]
             if isinstance(value, Variable) and value.node is parent:
                 steps[parent].array = value._array
         else:

@@ -19,7 +19,7 @@ from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.variable import Variable
 
-__all__ = ["Argument", "Leaf", "Source", "Step", "operands", "options_of", "with_sources"]
+__all__ = ["Argument", "Leaf", "Step", "StepOrLeaf", "operands", "options_of", "with_sources"]
 
 
 @dataclass(eq=False, slots=True)
@@ -69,7 +69,7 @@ class Argument:
     """
 
     name: str
-    source: Source
+    source: StepOrLeaf
     derivative: Derivative | None
     gradient: NDArray[Any] | None = None
 
@@ -107,7 +107,7 @@ class Step:
     error: str = ""
 
 
-Source: TypeAlias = Step | Leaf
+StepOrLeaf: TypeAlias = Step | Leaf
 
 
 def operands(op: Op[..., Any], count: int) -> list[tuple[str, Derivative]]:
@@ -130,7 +130,7 @@ def options_of(op: Op[..., Any], values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def with_sources(steps: list[Step], last: Step | None = None) -> Iterator[Source]:
+def with_sources(steps: list[Step], last: Step | None = None) -> Iterator[StepOrLeaf]:
     """Yield steps in order, each after its new leaves; each once.
 
     With `last`, yield only `last` and its ancestors.

@@ -17,7 +17,7 @@ from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import Parameter, Tensor
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.drawing.graph import CANCELED
-from tinygrad_cnn.drawing.steps import Argument, Leaf, Source, Step, operands, options_of
+from tinygrad_cnn.drawing.steps import Argument, Leaf, Step, StepOrLeaf, operands, options_of
 
 if TYPE_CHECKING:
     from tinygrad_cnn.drawing.drawing import Drawing
@@ -47,8 +47,8 @@ class Trace(Observer):
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.modules: dict[str, Module] = {}
-        self._of_origin: dict[Node | Variable, Source] = {}
-        self._of_array: dict[int, tuple[NDArray[Any], Source]] = {}  # by id; keeps the array alive
+        self._of_origin: dict[Node | Variable, StepOrLeaf] = {}
+        self._of_array: dict[int, tuple[NDArray[Any], StepOrLeaf]] = {}  # by id; keeps it alive
         self._turns = 0
 
     def draw(self, y: Tensor | None = None, **options: Any) -> Drawing:
@@ -161,7 +161,7 @@ class Trace(Observer):
 
     # --- finding ---------------------------------------------------------------------------------
 
-    def _found(self, source: Node | Variable) -> Source | None:
+    def _found(self, source: Node | Variable) -> StepOrLeaf | None:
         """Return the recorded step or leaf of `source`, if there is one."""
         if isinstance(source, Node):
             return self._of_origin.get(source)
@@ -173,7 +173,7 @@ class Trace(Observer):
 
     def _source(
         self, source: Node | Variable | None, array: NDArray[Any], scope: str, is_auxiliary: bool
-    ) -> Source:
+    ) -> StepOrLeaf:
         """Return the source of an argument; a new leaf if it is unknown."""
         found = self._found(source) if source is not None else None
         if found is None and source is None:

@@ -6,5 +6,5 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]
+Array: TypeAlias = NDArray[Any]  # that of ops, `core.variable.Array`, may also be a Tensor
 Shape: TypeAlias = tuple[int, ...]

@@ -21,7 +21,7 @@ from itertools import product
 import numpy as np
 
 from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.windows import Axis, Windows
+from tinygrad_cnn.engine.windows import WindowAxis, Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,16 @@ class Phase:
 
     cells: slice
     kernel: slice
-    axis: Axis | None  # None if no kernel cell reaches them
+    axis: WindowAxis | None  # None if no kernel cell reaches them
 
 
 @lru_cache(maxsize=1024)
-def phases(axis: Axis) -> tuple[Phase, ...]:
+def phases(axis: WindowAxis) -> tuple[Phase, ...]:
     """Return the phases of the cells of `axis`."""
     return tuple(_phases(axis))
 
 
-def _phases(axis: Axis) -> Iterator[Phase]:
+def _phases(axis: WindowAxis) -> Iterator[Phase]:
     s, p, d = axis.stride, axis.before, axis.dilation
     g = math.gcd(s, d)
     for first in range(min(s, axis.size)):
@@ -55,7 +55,9 @@ def _phases(axis: Axis) -> Iterator[Phase]:
         count = len(range(axis.size)[cells])
         reach = (count - 1) + (d // g) * (length - 1) + 1
         after = reach - before - axis.windows
-        yield Phase(cells, kernel, Axis(axis.windows, length, 1, d // g, before, after, count))
+        yield Phase(
+            cells, kernel, WindowAxis(axis.windows, length, 1, d // g, before, after, count)
+        )
 
 
 def phase_convolutions(

@@ -22,7 +22,7 @@ from tinygrad_cnn.engine.algorithm import Algorithm
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import bands
 from tinygrad_cnn.engine.input_gradient_phases import phases
-from tinygrad_cnn.engine.windows import Axis, Windows, inside
+from tinygrad_cnn.engine.windows import WindowAxis, Windows, inside
 
 
 def input_gradient(dy: Array, w: Array, at: Windows, way: Algorithm, dx: Array) -> None:
@@ -54,7 +54,7 @@ def input_gradient(dy: Array, w: Array, at: Windows, way: Algorithm, dx: Array) 
 @lru_cache(maxsize=1024)
 def _along_columns(at: Windows) -> tuple[tuple[slice, slice, Windows], ...]:
     """Return the columns of dx per phase, the kernel cells that reach them, and the windows."""
-    row = Axis(at.rows.windows, 1, 1, 1, 0, 0, at.rows.windows)
+    row = WindowAxis(at.rows.windows, 1, 1, 1, 0, 0, at.rows.windows)
     return tuple(
         (phase.cells, phase.kernel, Windows(row, phase.axis))
         for phase in phases(at.columns)
@@ -63,7 +63,7 @@ def _along_columns(at: Windows) -> tuple[tuple[slice, slice, Windows], ...]:
 
 
 @lru_cache(maxsize=1024)
-def _additions(axis: Axis, top: int, bottom: int) -> tuple[tuple[int, slice, slice], ...]:
+def _additions(axis: WindowAxis, top: int, bottom: int) -> tuple[tuple[int, slice, slice], ...]:
     """Return per kernel row the outputs that read cells `top` to `bottom`, and those cells."""
     found = []
     for k in range(axis.kernel):

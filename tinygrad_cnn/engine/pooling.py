@@ -15,7 +15,7 @@ from tinygrad_cnn.engine.layout import like
 from tinygrad_cnn.engine.memory import empty_like
 from tinygrad_cnn.engine.reduction import added
 from tinygrad_cnn.engine.selection import select
-from tinygrad_cnn.engine.windows import Axis, Windows
+from tinygrad_cnn.engine.windows import WindowAxis, Windows
 
 
 def maximum(x: Array, at: Windows) -> Array:
@@ -101,7 +101,7 @@ def _divisor(at: Windows, count_include_pad: bool, dtype: np.dtype[Any]) -> Arra
 
 
 @lru_cache(maxsize=256)
-def _cells(axis: Axis, count_include_pad: bool) -> Array:
+def _cells(axis: WindowAxis, count_include_pad: bool) -> Array:
     """Return the number of cells of each window on the image, optionally with its padding."""
     low, high = 0, axis.size
     if count_include_pad:

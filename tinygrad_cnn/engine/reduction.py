@@ -26,7 +26,7 @@ BLOCK = 16  # values added one after the other
 LONG = 1 << 12  # values per row; longer rows are not faster
 
 Axes: TypeAlias = int | tuple[int, ...] | None
-Index: TypeAlias = tuple[slice, ...]
+Slices: TypeAlias = tuple[slice, ...]
 
 _add: Any = np.add.reduce
 
@@ -150,7 +150,7 @@ def _summed(x: Array, axis: int) -> Array:
 
 
 @lru_cache(maxsize=1024)
-def _blocks(shape: Shape, axis: int) -> tuple[Index, Shape, Shape, Index | None]:
+def _blocks(shape: Shape, axis: int) -> tuple[Slices, Shape, Shape, Slices | None]:
     """Return rows of an axis, their shape in blocks, that of the blocks' sums, and other rows."""
     n, before, behind = shape[axis], shape[:axis], shape[axis + 1 :]
     side = min(n // BLOCK, max(1, LONG // math.prod(behind)))  # rows added as one

@@ -27,7 +27,7 @@ import numpy as np
 from tinygrad_cnn.engine.arrays import Array, Shape
 from tinygrad_cnn.engine.windows import Padding, Pair
 
-Term: TypeAlias = tuple[Shape, Shape, Shape]  # the indices of an output, a weight and a pixel
+Contribution: TypeAlias = tuple[Shape, Shape, Shape]  # indices of an output, a weight, a pixel
 
 
 def conv2d(
@@ -103,7 +103,7 @@ def conv2d_input_gradient(
 
 def terms(
     x: Shape, w: Shape, stride: Pair, padding: Padding, dilation: Pair, groups: int
-) -> Iterator[Term]:
+) -> Iterator[Contribution]:
     """Yield the indices of every term, for images and weights of shapes `x` and `w`."""
     (_, rows), (_, columns) = _axes(x, w, stride, padding, dilation)
     for n, o, c in product(range(x[0]), range(w[0]), range(w[1])):

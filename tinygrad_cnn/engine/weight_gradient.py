@@ -32,7 +32,7 @@ from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import CACHE, Band, bands, part_count
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import empty
-from tinygrad_cnn.engine.windows import Axis, Windows, strip
+from tinygrad_cnn.engine.windows import WindowAxis, Windows, strip
 
 layout = Layout.IMAGES_LAST
 SMALL_PRODUCT = 1_000_000  # multiply-adds; up to here OpenBLAS does not pack
@@ -123,14 +123,14 @@ def _split(length: int, multiply_adds: int) -> int:
     return 1
 
 
-def _width(axis: Axis) -> int:
+def _width(axis: WindowAxis) -> int:
     """Return the number of columns of X."""
     if axis.stride == 1:
         return axis.windows + (axis.kernel - 1) * axis.dilation
     return axis.windows * axis.kernel
 
 
-def _rows(axis: Axis, band: Band) -> Iterator[tuple[slice, slice | None]]:
+def _rows(axis: WindowAxis, band: Band) -> Iterator[tuple[slice, slice | None]]:
     """Yield rows of X and the image's rows to copy there; None for the border."""
     step, first = axis.step, band.top * axis.stride - axis.before
     if axis.step == axis.stride and axis.dilation == 1:
@@ -142,7 +142,7 @@ def _rows(axis: Axis, band: Band) -> Iterator[tuple[slice, slice | None]]:
             yield slice(target.start * step + k, (target.stop - 1) * step + k + 1, step), source
 
 
-def _columns(axis: Axis) -> Iterator[tuple[slice, slice | None]]:
+def _columns(axis: WindowAxis) -> Iterator[tuple[slice, slice | None]]:
     """Yield columns of X and the image's columns to copy there; None for the border."""
     if axis.stride == 1:
         yield from strip(_width(axis), 1, -axis.before, axis.size)

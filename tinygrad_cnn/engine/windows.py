@@ -25,7 +25,7 @@ Padding: TypeAlias = int | tuple[int, int] | str
 
 
 @dataclass(frozen=True)
-class Axis:
+class WindowAxis:
     """The windows along one axis; negative padding crops."""
 
     size: int
@@ -84,8 +84,8 @@ class Axis:
 class Windows:
     """The windows on an image: `rows` along the height and `columns` along the width."""
 
-    rows: Axis
-    columns: Axis
+    rows: WindowAxis
+    columns: WindowAxis
 
     @cached_property
     def kernel(self) -> tuple[int, int]:
@@ -219,7 +219,7 @@ def _windows(
                 f"{name}: a kernel of {kernel} with dilation {dilations} does not fit an image of "
                 f"{size} with padding {padding}"
             )
-        axes.append(Axis(n, k, s, d, before, after, count))
+        axes.append(WindowAxis(n, k, s, d, before, after, count))
     return Windows(*axes)
 
 
@@ -240,7 +240,7 @@ def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
 
 def _start_afresh() -> None:
     """Replace locks after a fork: before Python 3.12 a cached property has one."""
-    for owner in (Axis, Windows):
+    for owner in (WindowAxis, Windows):
         for value in vars(owner).values():
             if hasattr(value, "lock"):
                 value.lock = RLock()

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-Layout: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
+Rearrangement: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def c_order(x: NDArray[Any]) -> NDArray[Any]:
@@ -64,7 +64,7 @@ def unaligned(x: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
-LAYOUTS: tuple[Layout, ...] = (
+LAYOUTS: tuple[Rearrangement, ...] = (
     c_order,
     fortran_order,
     strided,
@@ -76,7 +76,7 @@ LAYOUTS: tuple[Layout, ...] = (
 )
 
 
-def layouts() -> st.SearchStrategy[Layout]:
+def layouts() -> st.SearchStrategy[Rearrangement]:
     """Draw one of `LAYOUTS`: a function that returns an array in another memory layout.
 
     Examples

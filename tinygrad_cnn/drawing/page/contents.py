@@ -10,7 +10,7 @@ from tinygrad_cnn.core.op import OPS
 from tinygrad_cnn.drawing.build import Arrays
 from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode
 from tinygrad_cnn.drawing.page.embedding import Embedding
-from tinygrad_cnn.drawing.page.local import Kind, local_derivative
+from tinygrad_cnn.drawing.page.local import EntryKind, local_derivative
 from tinygrad_cnn.drawing.text import option
 from tinygrad_cnn.support.text import citation
 
@@ -108,7 +108,7 @@ def _edge(
 
 def _explained(
     edge: DrawnEdge, call: DrawnNode, siblings: list[DrawnEdge], arrays: Arrays
-) -> tuple[tuple[Kind, NDArray[Any]] | None, list[tuple[str, NDArray[Any]]]]:
+) -> tuple[tuple[EntryKind, NDArray[Any]] | None, list[tuple[str, NDArray[Any]]]]:
     """Return the local derivative of a call, or else the arrays that it reads."""
     op = OPS.get(call.op)
     result = arrays.values.get(call.id)

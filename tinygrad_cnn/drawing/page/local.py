@@ -14,9 +14,9 @@ from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.recording import changed_recording
 from tinygrad_cnn.core.tensor import Tensor
 
-__all__ = ["Kind", "local_derivative"]
+__all__ = ["EntryKind", "local_derivative"]
 
-Kind: TypeAlias = Literal["elementwise", "jacobian", "share"]
+EntryKind: TypeAlias = Literal["elementwise", "jacobian", "share"]
 
 _ENTRIES = 4096  # the most entries of a Jacobian
 _ROWS = 64  # the most rows of a Jacobian: each takes a backward pass
@@ -28,7 +28,7 @@ def local_derivative(
     given: Mapping[str, NDArray[Any]],
     options: Mapping[str, Any],
     result: NDArray[Any],
-) -> tuple[Kind, NDArray[Any]] | None:
+) -> tuple[EntryKind, NDArray[Any]] | None:
     """Return the local derivative of a call in its most detailed form; None if there is none.
 
     Parameters

@@ -29,7 +29,7 @@ SWEEPS = {
 MOST_IN_LOOPS = 3_000_000  # multiply-adds; Python does about ten million per second
 BUDGET = 0.15  # seconds per size
 
-Images = NDArray[np.float32]
+Float32s = NDArray[np.float32]
 
 
 class ConvolutionSizes(NamedTuple):
@@ -49,7 +49,7 @@ class ConvolutionSizes(NamedTuple):
 USUAL = ConvolutionSizes()
 
 
-def nested_loops(images: Images, kernels: Images) -> Images:
+def nested_loops(images: Float32s, kernels: Float32s) -> Float32s:
     """Convolve by the definition: one loop per index."""
     x, w = images.tolist(), kernels.tolist()  # indexing lists is faster than indexing arrays
     (N, C, H, W), (OC, _, KH, KW) = images.shape, kernels.shape
@@ -68,7 +68,7 @@ def nested_loops(images: Images, kernels: Images) -> Images:
     return y
 
 
-def im2col(images: Images, kernels: Images) -> Images:
+def im2col(images: Float32s, kernels: Float32s) -> Float32s:
     """Convolve as one matrix product: each window becomes a row, each kernel a column (im2col)."""
     (N, C, _, _), (OC, _, KH, KW) = images.shape, kernels.shape
     windows = sliding_window_view(images, (KH, KW), axis=(2, 3))  # (N, C, OH, OW, KH, KW)
@@ -78,7 +78,7 @@ def im2col(images: Images, kernels: Images) -> Images:
     return y.reshape(N, OH, OW, OC).transpose(0, 3, 1, 2)
 
 
-def fft(images: Images, kernels: Images) -> Images:
+def fft(images: Float32s, kernels: Float32s) -> Float32s:
     """Convolve by the convolution theorem: one product per frequency.
 
     Where a window fits in the image, circular correlation equals plain correlation.
@@ -91,7 +91,7 @@ def fft(images: Images, kernels: Images) -> Images:
     return np.asarray(full[:, :, : H - KH + 1, : W - KW + 1], images.dtype)
 
 
-def by_engine(images: Images, kernels: Images) -> Images:
+def by_engine(images: Float32s, kernels: Float32s) -> Float32s:
     """Convolve with the package's engine."""
     return np.asarray(conv2d(images, kernels))
 

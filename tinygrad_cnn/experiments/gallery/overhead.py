@@ -29,7 +29,7 @@ LEARNING_RATE = 0.01
 HIDDEN, CHANNELS, KERNEL, POOL, CLASSES = 64, 8, 5, 2, 10
 BUDGET = 1.0  # seconds of timing per batch size
 
-Update = Callable[[Array, Array], float]
+TrainingStep = Callable[[Array, Array], float]
 """Learns from images and labels, and returns the loss."""
 
 
@@ -120,7 +120,7 @@ def convolutional(rng: np.random.Generator) -> Module:
     return Sequential(*first, Flatten(), Linear(CHANNELS * pooled**2, CLASSES, rng=rng))
 
 
-def recorded(model: Module) -> Update:
+def recorded(model: Module) -> TrainingStep:
     """Return the package's update of a model."""
     optimizer = SGD(model.parameters(), LEARNING_RATE)
 
@@ -134,7 +134,7 @@ def recorded(model: Module) -> Update:
     return update
 
 
-NETWORKS: dict[str, tuple[Callable[[np.random.Generator], Module], Callable[..., Update]]] = {
+NETWORKS: dict[str, tuple[Callable[[np.random.Generator], Module], Callable[..., TrainingStep]]] = {
     "perceptron": (perceptron, HandwrittenPerceptron),
     "convolutional": (convolutional, HandwrittenConvolution),
 }

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tinygrad_cnn.studio import pictures, store
 from tinygrad_cnn.studio.api.fields import Id, Input
-from tinygrad_cnn.studio.api.models import Name
+from tinygrad_cnn.studio.api.models import ModelName
 from tinygrad_cnn.studio.api.predict import PICTURE_BODY
 from tinygrad_cnn.studio.encoding import INPUT_SHAPE, encode_input
 from tinygrad_cnn.studio.problems import Problem, documented
@@ -29,7 +29,7 @@ SIDE = 280
 
 router = APIRouter(prefix="/api/drawings", tags=["drawings"])
 
-Label = Annotated[int, Field(description="the true digit", ge=0, le=9)]
+DigitLabel = Annotated[int, Field(description="the true digit", ge=0, le=9)]
 
 
 class DrawingAnswer(BaseModel):
@@ -55,8 +55,8 @@ class DrawingChanges(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    label: Label | None = None
-    name: Name | None = None
+    label: DigitLabel | None = None
+    name: ModelName | None = None
 
 
 @router.post(
@@ -69,8 +69,8 @@ class DrawingChanges(BaseModel):
 async def add(
     request: Request,
     services: UsesServices,
-    label: Annotated[Label | None, Query()] = None,
-    name: Annotated[Name, Query()] = "Drawing",
+    label: Annotated[DigitLabel | None, Query()] = None,
+    name: Annotated[ModelName, Query()] = "Drawing",
 ) -> DrawingAnswer:
     """Store a drawing, and the network input made from it."""
     contents = await request.body()

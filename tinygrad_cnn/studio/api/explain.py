@@ -29,9 +29,9 @@ __all__ = ["router"]
 REFUSALS = ("not-found", "no-model", "too-large", "invalid")
 router = APIRouter(prefix="/api/explain", tags=["explain"], responses=documented(*REFUSALS))
 
-Label = Annotated[int, Field(description="the true digit", ge=0, le=999)]
-Name = Annotated[str, Field(max_length=200)]
-Place = Annotated[int, Field(ge=0, le=2**31 - 1)]
+ClassLabel = Annotated[int, Field(description="the true digit", ge=0, le=999)]
+QualifiedName = Annotated[str, Field(max_length=200)]
+IndexField = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class PictureRequest(BaseModel):
@@ -47,21 +47,21 @@ class PictureRequest(BaseModel):
 class CellRequest(PictureRequest):
     """A cell of a layer's output: channel, row and column; or the unit."""
 
-    layer: Name
-    cell: Annotated[list[Place], Field(min_length=1, max_length=3)]
+    layer: QualifiedName
+    cell: Annotated[list[IndexField], Field(min_length=1, max_length=3)]
 
 
 class LabelRequest(PictureRequest):
     """The true digit of the picture."""
 
-    label: Label
+    label: ClassLabel
 
 
 class WeightRequest(LabelRequest):
     """An entry of a parameter."""
 
-    parameter: Name
-    index: Annotated[list[Place], Field(min_length=1, max_length=4)]
+    parameter: QualifiedName
+    index: Annotated[list[IndexField], Field(min_length=1, max_length=4)]
 
 
 @router.post("/layers")
@@ -104,7 +104,7 @@ def weight(asked: WeightRequest, services: UsesServices) -> Weight:
 @router.get("/graph", response_class=HTMLResponse, responses=documented("no-graphviz", "busy"))
 def graph(
     input: Annotated[Input, Query()],
-    label: Annotated[Label, Query()],
+    label: Annotated[ClassLabel, Query()],
     services: UsesServices,
     model: Annotated[Id | None, Query()] = None,
     depth: Annotated[int | None, Query(ge=1, le=16)] = None,

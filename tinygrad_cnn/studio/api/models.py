@@ -21,7 +21,7 @@ from tinygrad_cnn.studio.store import StoredModel, checked_name, models, runs
 from tinygrad_cnn.studio.store.names import LONGEST_NAME
 from tinygrad_cnn.train import RunSettings
 
-__all__ = ["ModelSummary", "Name", "router", "summary"]
+__all__ = ["ModelName", "ModelSummary", "router", "summary"]
 
 MOST_MODELS = 500
 BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -30,7 +30,7 @@ MODEL_BODY = {"requestBody": {"required": True, "content": {OCTETS: BINARY}}}
 
 router = APIRouter(prefix="/api/models", tags=["models"])
 
-Name = Annotated[
+ModelName = Annotated[
     str,
     AfterValidator(checked_name),
     Field(
@@ -76,7 +76,7 @@ class ModelChanges(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Name
+    name: ModelName
 
 
 class PromotionRequest(BaseModel):
@@ -110,7 +110,7 @@ def every(services: UsesServices) -> ModelList:
     responses=documented("conflict", "too-large", "invalid", "bad-weights", "busy"),
 )
 async def upload(
-    request: Request, services: UsesServices, name: Annotated[Name | None, Query()] = None
+    request: Request, services: UsesServices, name: Annotated[ModelName | None, Query()] = None
 ) -> ModelSummary:
     """Upload a model that was downloaded from a studio, and evaluate it."""
     contents = await request.body()

@@ -45,14 +45,14 @@ MOST_WAITING = 50
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 
-Name = Annotated[str | None, Field(description="name of the run and its model")]
+RunName = Annotated[str | None, Field(description="name of the run and its model")]
 LearningRate = Annotated[float, Field(gt=0, le=100)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 Integer = Annotated[int, Field(ge=-(2**31), le=2**31)]
 Value = Integer | float | bool | Annotated[str, Field(max_length=40)] | list[float]
-Options = Annotated[
+RunOptions = Annotated[
     dict[str, Value] | None,
     Field(max_length=20, description="further arguments by name, as /api/state lists them"),
 ]
@@ -83,11 +83,11 @@ class RunRequest(BaseModel):
     schedule: Annotated[str, _one_of(SCHEDULES)] | None = None
     augment: Annotated[str, _one_of(AUGMENTATIONS)] | None = None
     weight_decay: float | None = Field(None, ge=0, le=10)
-    optimizer_options: Options = None
-    schedule_options: Options = None
+    optimizer_options: RunOptions = None
+    schedule_options: RunOptions = None
     epochs: int = Field(4, ge=1, le=MOST_EPOCHS)
     seed: Seed = 0
-    name: Name = None
+    name: RunName = None
 
 
 class FineTuningRequest(BaseModel):
@@ -100,7 +100,7 @@ class FineTuningRequest(BaseModel):
     lr: LearningRate = 0.0005
     replay: int = Field(2000, ge=0, le=60_000)
     seed: Seed = 0
-    name: Name = None
+    name: RunName = None
 
 
 class RunAnswer(BaseModel):

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tinygrad_cnn.engine.windows import Axis
+from tinygrad_cnn.engine.windows import WindowAxis
 from tinygrad_cnn.studio.explain.forward import LayerCall
 
 __all__ = ["Rectangle", "Region", "receptive_field", "rectangle", "seen_by", "whole"]
@@ -76,7 +76,7 @@ def rectangle(region: Region) -> Rectangle:
     return Rectangle(top, left, bottom, right)
 
 
-def _cells(axis: Axis, outputs: tuple[int, int]) -> tuple[int, int]:
+def _cells(axis: WindowAxis, outputs: tuple[int, int]) -> tuple[int, int]:
     """Return the image cells, from first to last, under a range of adjacent windows."""
     start, stop = outputs
     first = start * axis.stride - axis.before

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.core.notation import FUNCTIONS
 from tinygrad_cnn.core.op import Op
-from tinygrad_cnn.engine.windows import Axis
+from tinygrad_cnn.engine.windows import WindowAxis
 from tinygrad_cnn.ops import softmax
 from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.forward import ExplainError, LayerCall
@@ -28,7 +28,7 @@ IN_A_LINE = 12
 """Maximum number of terms that an equation writes out."""
 
 Cells: TypeAlias = list[list[float | None]]
-Cell: TypeAlias = tuple[int, ...]
+CellIndex: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Sum:
     picture: Picture | None = None
 
 
-def sum_of(layer: LayerCall, cell: Cell) -> Sum:
+def sum_of(layer: LayerCall, cell: CellIndex) -> Sum:
     """Return the terms of the value of ``layer.output[cell]``.
 
     Raises
@@ -147,7 +147,7 @@ def _rounding(layer: LayerCall, found: Sum) -> float:
     return 1000 * lost * float(np.finfo(layer.output.dtype).eps)
 
 
-def _convolution(layer: LayerCall, cell: Cell) -> Sum:
+def _convolution(layer: LayerCall, cell: CellIndex) -> Sum:
     out, row, column = cell
     kernels = layer.arrays["w"].astype(np.float64)
     channels = kernels.shape[1]
@@ -164,7 +164,7 @@ def _convolution(layer: LayerCall, cell: Cell) -> Sum:
     return Sum(terms, _added(_sums(terms), bias), bias=bias)
 
 
-def _max_pooling(layer: LayerCall, cell: Cell) -> Sum:
+def _max_pooling(layer: LayerCall, cell: CellIndex) -> Sum:
     patch, on = _patch(layer, *cell)
     place = int(np.argmax(np.where(on, patch, -np.inf)))
     winner = [int(i) for i in np.unravel_index(place, patch.shape)]
@@ -183,7 +183,7 @@ def _max_pooling(layer: LayerCall, cell: Cell) -> Sum:
     return Sum([term], written, winner=winner)
 
 
-def _average_pooling(layer: LayerCall, cell: Cell) -> Sum:
+def _average_pooling(layer: LayerCall, cell: CellIndex) -> Sum:
     patch, on = _patch(layer, *cell)
     seen = np.where(on, patch, 0.0)
     counted = on
@@ -209,7 +209,7 @@ def _average_pooling(layer: LayerCall, cell: Cell) -> Sum:
     return Sum([term], written, constants={"cells": float(cells)})
 
 
-def _dense(layer: LayerCall, cell: Cell) -> Sum:
+def _dense(layer: LayerCall, cell: CellIndex) -> Sum:
     (out,) = cell
     x, w = layer.given.astype(np.float64), layer.arrays["w"][out].astype(np.float64)
     products = x * w
@@ -233,7 +233,7 @@ def _dense(layer: LayerCall, cell: Cell) -> Sum:
     return Sum(terms, _added(_sums(terms), bias, rest), rest, bias, picture=picture)
 
 
-def _elementwise(layer: LayerCall, cell: Cell) -> Sum:
+def _elementwise(layer: LayerCall, cell: CellIndex) -> Sum:
     z = float(layer.given[cell])
     written = PrintedEquation(
         [z],
@@ -260,7 +260,7 @@ def _in_numbers(layer: LayerCall, z: str) -> str:
     return f"{layer.kind}({z}{options})"
 
 
-def _batch_norm(layer: LayerCall, cell: Cell) -> Sum:
+def _batch_norm(layer: LayerCall, cell: CellIndex) -> Sum:
     numbers = {
         name: float(array[cell[0]] if array.ndim else array) for name, array in layer.arrays.items()
     }
@@ -285,7 +285,7 @@ def _batch_norm(layer: LayerCall, cell: Cell) -> Sum:
     return Sum([term], written, bias=bias, constants=constants)
 
 
-def _flatten(layer: LayerCall, cell: Cell) -> Sum:
+def _flatten(layer: LayerCall, cell: CellIndex) -> Sum:
     if layer.given.size != layer.output.size:
         raise ExplainError(f"{layer.name} reshapes the batch axis as well")
     unit = int(np.ravel_multi_index(cell, layer.output.shape))
@@ -299,7 +299,7 @@ def _flatten(layer: LayerCall, cell: Cell) -> Sum:
     return Sum([SumTerm(source, [*place], [[x]], None, x)], written)
 
 
-def _softmax(layer: LayerCall, cell: Cell) -> Sum:
+def _softmax(layer: LayerCall, cell: CellIndex) -> Sum:
     temperature = float(layer.options["temperature"])
     z = layer.given.astype(np.float64)
     largest = float(z.max())
@@ -318,7 +318,7 @@ def _softmax(layer: LayerCall, cell: Cell) -> Sum:
     return Sum(terms, written, constants=constants)
 
 
-WRITERS: dict[str, tuple[Callable[[LayerCall, Cell], Sum], int, str]] = {
+WRITERS: dict[str, tuple[Callable[[LayerCall, CellIndex], Sum], int, str]] = {
     "convolution": (
         _convolution,
         3,
@@ -355,7 +355,7 @@ def sentence_of(op: Op[..., Any]) -> str:
     return WRITERS[op.kind][2] if op.kind in WRITERS else ""
 
 
-def _alone(layer: LayerCall, cell: Cell) -> SumTerm:
+def _alone(layer: LayerCall, cell: CellIndex) -> SumTerm:
     """Return the term of an elementwise op."""
     names = ("channel", "row", "column") if len(cell) == 3 else ("unit",) * len(cell)
     source = ", ".join(f"{name} {place}" for name, place in zip(names, cell, strict=True))
@@ -389,7 +389,7 @@ def _places(layer: LayerCall, row: int, column: int) -> tuple[NDArray[Any], NDAr
     return _along(layer.windows.rows, row), _along(layer.windows.columns, column)
 
 
-def _along(axis: Axis, window: int) -> NDArray[Any]:
+def _along(axis: WindowAxis, window: int) -> NDArray[Any]:
     return window * axis.stride - axis.before + np.arange(axis.kernel) * axis.dilation
 
 
