@@ -87,7 +87,7 @@ def test_an_op_without_calls_is_not_checked_and_not_called_wrong(call: Call, fil
     ("arguments", "message"),
     [
         (["rely"], "there is no op 'rely'; did you mean relu?"),
-        (["zzz"], "no op 'zzz'"),
+        (["zzz"], f"there is no op 'zzz'; expected one of {', '.join(tg.OPS)}"),
         (["nowhere.py"], "nowhere.py: there is no such file"),
         (["empty.py"], "empty.py: registers no op"),
         (["relu", "--examples", "0"], "examples"),

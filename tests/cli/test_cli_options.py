@@ -28,7 +28,6 @@ OPTIONS = [
 WITH_VALUE = [(c, p) for c, p in OPTIONS if not getattr(p, "is_flag", False)]
 UNSET = {  # without a value, the command does something else, or refuses
     ("train", "resume"),
-    ("train", "options"),
     ("derive", "wrt"),
     ("bench", "figure"),
     ("experiment", "names"),
@@ -96,7 +95,13 @@ def test_a_bad_value_exits_2_and_is_repeated(
     assert bad in result.stderr or param.name == "token"  # which is a secret
     assert not re.search(r"Error|Traceback", result.stderr)
     listed = re.search(r"expected (?:one|some) of ([^;:]*)", result.stderr)
-    if listed and param.name not in ("model", "names", "wrt", "only"):  # these take other names too
+    if listed and param.name not in (
+        "model",
+        "names",
+        "wrt",
+        "only",
+        "ops",
+    ):  # these take other names too
         shown = help_of(command, flag_of(param))
         for name in re.split(r", (?:or )?", listed[1].strip().replace("'", "")):
             assert name in shown
@@ -114,3 +119,28 @@ def test_the_exit_codes_are_in_the_help(call: Call) -> None:
     text = " ".join(call("--help").stdout.split())
     assert "Exit codes: 0, success; 1, the work failed" in text
     assert "2, the call was wrong" in text
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "own.py"],
+        ["draw", "own.py:Net"],
+        ["experiment", "own.py"],
+        ["train", "--model", "own.py:Net"],
+    ],
+)
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ("x = 1\ndef (\n", "SyntaxError: invalid syntax"),
+        ("\n1 / 0\n", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_exits_2_with_its_line(
+    call: Call, tmp_path: Path, command: list[str], source: str, cause: str
+) -> None:
+    (tmp_path / "own.py").write_text(source, encoding="utf-8")
+    result = call(*command)
+    assert result.exit_code == 2
+    assert result.stderr == f"error: own.py, line 2: importing it failed: {cause}\n"

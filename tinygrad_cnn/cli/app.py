@@ -359,7 +359,7 @@ def bench(
         typer.Option(
             metavar="PEER=PATH",
             help="Python interpreter that has this framework installed; may be repeated.",
-            show_default="this one",
+            show_default="this Python",
         ),
     ] = None,
     threads: Annotated[

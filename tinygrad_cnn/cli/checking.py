@@ -83,8 +83,8 @@ def _chosen(named: Sequence[str]) -> list[Op[..., Any]]:
             chosen[name] = OPS[name]
         else:
             near = difflib.get_close_matches(name, OPS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"there is no op {name!r}{hint}")
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(OPS)}"
+            raise ValueError(f"there is no op {name!r}; {hint}")
     return list(chosen.values())
 
 

@@ -59,6 +59,7 @@ def option() -> Any:
         help=f"An option of the {', '.join(PARTS[:-1])} or {PARTS[-1]}, such as {example} or "
         "model.activation=tanh; may be repeated. A wrong name lists all.",
         parser=read,
+        show_default="none",
     )
 
 

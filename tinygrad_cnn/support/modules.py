@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["load_file", "needs_extra", "public"]
+__all__ = ["failure", "load_file", "needs_extra", "public"]
 
 
 def public(
@@ -80,7 +81,15 @@ installed: pip install "tinygrad_cnn[plots]"
 
 
 def load_file(path: str | Path) -> ModuleType:
-    """Import a Python file; FileNotFoundError if it does not exist."""
+    """Import a Python file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it does not exist.
+    ValueError
+        If importing it fails; the message has the line of the file.
+    """
     whole = Path(path).resolve()
     if not whole.is_file():
         raise FileNotFoundError(f"{path}: there is no such file")
@@ -90,5 +99,31 @@ def load_file(path: str | Path) -> ModuleType:
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and similar tools look it up there
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ValueError(failure(path, whole, "importing it", error)) from error
     return module
+
+
+def failure(shown: str | Path, file: Path, action: str, error: Exception) -> str:
+    """Return a message about an error in a user's file: the file, the line and the cause.
+
+    Parameters
+    ----------
+    shown : str or Path
+        The name of the file in the message.
+    file : Path
+        The file name in the traceback.
+    action : str
+        What failed, such as "importing it".
+    error : Exception
+    """
+    frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
+    lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+    if isinstance(error, SyntaxError) and error.lineno:
+        lines = [error.lineno]
+    line = f", line {lines[-1]}" if lines else ""
+    message = error.msg if isinstance(error, SyntaxError) else error
+    return f"{shown}{line}: {action} failed: {type(error).__name__}: {message}"

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.support.modules import failure
 from tinygrad_cnn.train.errors import ModelFileError
 
 __all__ = ["ModelFile"]
@@ -151,19 +152,4 @@ class ModelFile:
 
     def _failed(self, where: str, error: Exception) -> ModelFileError:
         """Return an error with the cause and the line of the file."""
-        lines = (
-            [
-                frame.lineno
-                for frame in inspect.getinnerframes(error.__traceback__)
-                if frame.filename == str(self.path)
-            ]
-            if error.__traceback__
-            else []
-        )
-        if isinstance(error, SyntaxError) and error.lineno:
-            lines = [error.lineno]
-        line = f", line {lines[-1]}" if lines else ""
-        message = error.msg if isinstance(error, SyntaxError) else error
-        return ModelFileError(
-            f"{self.path}{line}: {where} failed: {type(error).__name__}: {message}"
-        )
+        return ModelFileError(failure(self.path, self.path, where, error))
