@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support import pages
+from support import api_page, pages
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.ops.__main__ import table
@@ -56,3 +56,10 @@ def slug(heading: str) -> str:
 
 def test_the_table_of_ops_is_what_the_declarations_say():
     assert (pages.ROOT / "docs" / "ops.md").read_text("utf-8") == table()
+
+
+def test_the_page_of_public_names_is_what_the_docstrings_say():
+    text = api_page.page()
+    written = (pages.ROOT / "docs" / "api.md").read_text("utf-8")
+    assert written == text, "run python tests/support/api_page.py > docs/api.md"
+    assert "|  |" not in text  # a name without a docstring

@@ -35,6 +35,7 @@ Rule = Callable[..., Any]
 Draw: TypeAlias = Callable[[Any], Any]
 """Hypothesis' ``draw``: it takes a strategy and returns a value."""
 Strategies: TypeAlias = ModuleType
+"""The module `tinygrad_cnn.check.strategies`."""
 """The module `tinygrad_cnn.check.strategies`, which the core does not import."""
 Example: TypeAlias = Callable[[Draw, Strategies], Any]
 

@@ -15,6 +15,7 @@ from tinygrad_cnn.support.arguments import native, whole
 __all__ = ["DataLoader", "Transform"]
 
 Transform: TypeAlias = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
+"""A function ``(images, rng)`` that returns a changed batch of images."""
 
 
 class DataLoader:

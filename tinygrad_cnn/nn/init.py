@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 Initializer: TypeAlias = Callable[[Shape, np.random.Generator, DTypeLike], NDArray[Any]]
+"""A function ``(shape, rng, dtype)`` that returns the initial values of a parameter."""
 
 
 def fans(shape: Shape) -> tuple[int, int]:

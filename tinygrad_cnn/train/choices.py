@@ -36,7 +36,7 @@ OPTIMIZERS: dict[str, Choice] = {
     "adamw": _optimizer("AdamW", AdamW, {"lr": 0.003}),
     "rmsprop": _optimizer("RMSprop", RMSprop, {"lr": 0.001}),
 }
-"""By name. Learning rate and weight decay are settings of their own, not options."""
+"""Optimizers by name. Learning rate and weight decay are settings of their own, not options."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ SCHEDULES: dict[str, ScheduleChoice] = {
         of_run=lambda lr, updates, epochs: {"patience": max(1, epochs // 10)},
     ),
 }
-"""By name. Steps are updates, except for "plateau", where they are epochs."""
+"""Schedules by name. Steps are updates, except for "plateau", where they are epochs."""
 
 AUGMENTATIONS: dict[str, tuple[Transform, ...]] = {
     "none": (),
@@ -90,4 +90,4 @@ AUGMENTATIONS: dict[str, tuple[Transform, ...]] = {
     "affine": (Shift(2), Rotate(10)),
     "elastic": (Shift(2), Elastic(alpha=20, sigma=4)),
 }
-"""By name, the transforms of the images, in order."""
+"""Augmentations by name: the transforms of the images, in order."""

@@ -21,7 +21,7 @@ RECIPES = {
         epochs=20, batch_size=64, optimizer="adamw", lr=0.003, weight_decay=0.01, augment="shift"
     ),
 }
-"""By source (see `tinygrad_cnn.data.load`); other data use the defaults of `TrainingSettings`."""
+"""Settings by source (see `data.load`); other data use the defaults of `TrainingSettings`."""
 
 
 def recipe(source: str, **chosen: Any) -> TrainingSettings:

@@ -23,4 +23,4 @@ ACTIVATIONS: dict[str, ActivationChoice] = {
     "leaky_relu": ActivationChoice("Leaky ReLU", LeakyReLU, init=kaiming_uniform),
     "gelu": ActivationChoice("GELU", GELU, init=kaiming_uniform),
 }
-"""By name."""
+"""Activation functions by name."""

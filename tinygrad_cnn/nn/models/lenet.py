@@ -16,7 +16,7 @@ from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.support.arguments import choice, whole
 
 POOLINGS: dict[str, type[MaxPool2d | AvgPool2d]] = {"max": MaxPool2d, "average": AvgPool2d}
-"""By name."""
+"""Pooling layers by name."""
 
 
 class LeNet5(Module):

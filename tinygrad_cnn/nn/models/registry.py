@@ -53,7 +53,7 @@ MODELS: dict[str, ModelChoice] = {
     "lenet5": _convolutional("LeNet-5", LeNet5),
     "vgg": _convolutional("VGG", VGG),
 }
-"""By name."""
+"""Ready-made models by name."""
 
 
 def build(
