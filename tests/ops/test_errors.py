@@ -332,15 +332,15 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
         (2, 3), lambda x: tg.batch_norm(x, ones(3), ones(1)), ValueError,
         ["batch_norm", "bias has shape (1,)", "(3,)"],
     ),
-    "batch_norm epsilon": (
+    "batch_norm eps": (
         (2, 3), lambda x: tg.batch_norm(x, ones(3), ones(3), -1.0), ValueError,
-        ["batch_norm", "epsilon is -1.0"],
+        ["batch_norm", "eps is -1.0"],
     ),
     "batch_norm of nothing": (
         (0, 3), lambda x: tg.batch_norm(x, ones(3), ones(3)), ValueError, ["batch_norm", "(0, 3)"],
     ),
-    "dropout rate": (
-        (2,), lambda x: tg.dropout(x, [True, True], 1.0), ValueError, ["dropout", "rate is 1.0"],
+    "dropout p": (
+        (2,), lambda x: tg.dropout(x, [True, True], 1.0), ValueError, ["dropout", "p is 1.0"],
     ),
     "dropout mask": (
         (2,), lambda x: tg.dropout(x, [1, 0]), TypeError, ["dropout", "mask", "int64", "bool"],

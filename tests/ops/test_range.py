@@ -21,10 +21,10 @@ LARGEST, SMALLEST = 1e36, 1e-37  # so that the sum of a mean fits as well
 DIGITS = 1e-4
 
 
-def largest_term(x: Array, w: Array, bias: Array, epsilon: float) -> Any:
+def largest_term(x: Array, w: Array, bias: Array, eps: float) -> Any:
     """Return the largest of the terms of a batch norm and its rules: w / σ, the bias, and 1."""
     axes = (0, *range(2, x.ndim))
-    slopes = np.abs(w) / np.sqrt(x.astype("f8").var(axes) + epsilon)
+    slopes = np.abs(w) / np.sqrt(x.astype("f8").var(axes) + eps)
     return max(np.max(slopes), np.max(np.abs(bias)), 1.0)
 
 
@@ -116,9 +116,9 @@ FOUND: list[tuple[str, dict[str, Any], int]] = [
     ("pow", {"a": f4(1e-20), "b": f4(1e-20)}, -83),
     ("mse", {"prediction": f4(*[2e16] * 2000), "target": f4(*[0.0] * 2000)}, 72),
     *[
-        ("batch_norm", {"x": x, "w": f4(1), "bias": f4(1), "epsilon": epsilon}, 0)
+        ("batch_norm", {"x": x, "w": f4(1), "bias": f4(1), "eps": eps}, 0)
         for x in (f4(1, 2, 4)[:, None] * np.float32(1e25), f4(1, 2, 4)[:, None] * np.float32(1e-25))
-        for epsilon in (0.0, 1e-5)
+        for eps in (0.0, 1e-5)
     ],
 ]  # fmt: skip
 """Calls that once overflowed or underflowed: op, arguments, and the exponent of what flows in."""

@@ -10,7 +10,7 @@ import tinygrad_cnn as tg
 
 def test_batch_norm_gives_mean_0_and_variance_1() -> None:
     x = np.random.default_rng(0).standard_normal((6, 3, 5, 5)) * 7 + 3
-    y = tg.batch_norm(x, np.ones(3), np.zeros(3), epsilon=0.0)
+    y = tg.batch_norm(x, np.ones(3), np.zeros(3), eps=0.0)
     np.testing.assert_allclose(y.mean(axis=(0, 2, 3)), 0, atol=1e-14)
     np.testing.assert_allclose(y.var(axis=(0, 2, 3)), 1)
 
@@ -19,7 +19,7 @@ def test_batch_norm_gradient_is_orthogonal_to_constants_and_to_the_result() -> N
     """y does not change when x is shifted or scaled."""
     rng = np.random.default_rng(0)
     x = tg.Tensor(rng.standard_normal((6, 3, 4)), requires_grad=True)
-    y = tg.batch_norm(x, np.ones(3), np.zeros(3), epsilon=0.0)
+    y = tg.batch_norm(x, np.ones(3), np.zeros(3), eps=0.0)
     (gradient,) = tg.grad(y, x, gradient=rng.standard_normal(y.shape))
     np.testing.assert_allclose(gradient.sum(axis=(0, 2)), 0, atol=1e-12)
     np.testing.assert_allclose((gradient * y.numpy()).sum(axis=(0, 2)), 0, atol=1e-12)

@@ -105,7 +105,7 @@ class Evaluation:
             "b": self.arguments["bias"].reshape(channel),
             "μ": mean,
             "σ²": variance,
-            "x̂": (x - mean) / np.sqrt(variance + self.arguments["epsilon"]),
+            "x̂": (x - mean) / np.sqrt(variance + self.arguments["eps"]),
         }
 
     def value(self, formula: str) -> Any:

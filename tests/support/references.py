@@ -53,11 +53,11 @@ def cross_entropy(
     return REDUCE[reduction](-np.sum(rows * special.log_softmax(logits, axis=axis), axis=axis))
 
 
-def batch_norm(x: Array, w: Array, bias: Array, epsilon: float) -> Array:
+def batch_norm(x: Array, w: Array, bias: Array, eps: float) -> Array:
     y = np.empty(x.shape)
     for c in range(x.shape[1]):
         centered = x[:, c] - x[:, c].mean()
-        y[:, c] = w[c] * centered / np.sqrt(x[:, c].var() + epsilon) + bias[c]
+        y[:, c] = w[c] * centered / np.sqrt(x[:, c].var() + eps) + bias[c]
     return y
 
 
@@ -116,7 +116,7 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "mse": lambda p, t, reduction: REDUCE[reduction]((p - t) ** 2),
     "squared_error": lambda p, t, reduction: REDUCE[reduction]((p - t) ** 2 / 2),
     "cross_entropy": cross_entropy,
-    "dropout": lambda x, mask, rate: np.where(mask, x / (1 - rate), 0),
+    "dropout": lambda x, mask, p: np.where(mask, x / (1 - p), 0),
     "batch_norm": batch_norm,
 }
 """By name. Of a convolution's gradients and the gathers and scatters of pooling, tests of their own

@@ -23,9 +23,9 @@ from tinygrad_cnn.ops.shape import reshape
     latex=r"\frac{x\,m}{1-p}",
     elementwise=True,
     role="regularization",
-    aliases={"mask": "m", "rate": "p"},
+    aliases={"mask": "m"},
 )
-def dropout(x: Array, mask: Array, rate: float = 0.5) -> Array:
+def dropout(x: Array, mask: Array, p: float = 0.5) -> Array:
     """Return `x` where `mask` holds and 0 elsewhere, scaled so that the mean is kept.
 
     Parameters
@@ -33,35 +33,35 @@ def dropout(x: Array, mask: Array, rate: float = 0.5) -> Array:
     x : Tensor or array_like
     mask : Tensor or array_like of bool
         The values to keep, of a shape that broadcasts to that of `x`. `nn.Dropout` draws it.
-    rate : float
-        The probability p of dropping a value, 0 ≤ p < 1. The scale is 1 / (1 − p).
+    p : float
+        The probability of dropping a value, 0 ≤ p < 1. The scale is 1 / (1 − p).
 
     Raises
     ------
     ValueError
-        If `rate` is out of range.
+        If `p` is out of range.
     TypeError
         If `mask` is not bool.
 
     Examples
     --------
     >>> import tinygrad_cnn as tg
-    >>> tg.dropout(tg.Tensor([1.0, 2.0, 3.0]), [True, False, True], rate=0.5)
+    >>> tg.dropout(tg.Tensor([1.0, 2.0, 3.0]), [True, False, True], p=0.5)
     Tensor([2., 0., 6.])
     """
     mask = np.asarray(mask)
-    if not 0.0 <= rate < 1.0:
-        raise ValueError(f"dropout: rate is {rate}, expected >= 0 and < 1")
+    if not 0.0 <= p < 1.0:
+        raise ValueError(f"dropout: p is {p}, expected >= 0 and < 1")
     if mask.dtype != bool:
         raise TypeError(f"dropout: mask holds {mask.dtype}, expected bool")
     if np.broadcast_shapes(np.shape(x), mask.shape) != np.shape(x):
         raise ValueError(f"dropout: mask has shape {mask.shape} but x {np.shape(x)}")
-    return selection.select(x, mask) * (1.0 / (1.0 - rate))
+    return selection.select(x, mask) * (1.0 / (1.0 - p))
 
 
 @dropout.derivative("x", formula="g·m / (1 − p)", latex=r"\frac{g\,m}{1-p}")
-def _(g: Array, *, mask: Array, rate: float) -> Array:
-    return dropout(g, mask, rate)
+def _(g: Array, *, mask: Array, p: float) -> Array:
+    return dropout(g, mask, p)
 
 
 @dropout.calls
@@ -70,7 +70,7 @@ def _(draw: Draw, s: Strategies) -> Any:
     return {
         "x": x,
         "mask": draw(s.masks(tuple(draw(s.sampled_from([1, n])) for n in x.shape))),
-        "rate": draw(s.sampled_from([0.0, 0.25, 0.5])),
+        "p": draw(s.sampled_from([0.0, 0.25, 0.5])),
     }
 
 
@@ -79,11 +79,9 @@ def _(draw: Draw, s: Strategies) -> Any:
     latex=r"w\,\frac{x-\mu}{\sqrt{\sigma^2+\epsilon}} + b",
     role="normalization",
     kind="batch-norm",
-    aliases={"bias": "b", "epsilon": "ε"},
+    aliases={"bias": "b", "eps": "ε"},
 )
-def batch_norm(
-    x: Array, w: Array, bias: Array, epsilon: float = 1e-5, *, normal: Array = ...
-) -> Array:
+def batch_norm(x: Array, w: Array, bias: Array, eps: float = 1e-5, *, normal: Array = ...) -> Array:
     """Return `x` normalized by the mean and variance of each channel, scaled and shifted.
 
     Parameters
@@ -93,13 +91,13 @@ def batch_norm(
         axes but the second.
     w, bias : Tensor or array_like
         The scale and shift of each channel, of shape (C,).
-    epsilon : float
+    eps : float
         Added to the variance.
 
     Raises
     ------
     ValueError
-        If the shapes do not match, a channel is empty, or `epsilon` is negative.
+        If the shapes do not match, a channel is empty, or `eps` is negative.
 
     Notes
     -----
@@ -110,7 +108,7 @@ def batch_norm(
     --------
     >>> import tinygrad_cnn as tg
     >>> x = tg.Tensor([[0.0], [2.0]])
-    >>> tg.batch_norm(x, tg.Tensor([3.0]), tg.Tensor([10.0]), epsilon=0.0)
+    >>> tg.batch_norm(x, tg.Tensor([3.0]), tg.Tensor([10.0]), eps=0.0)
     Tensor([[ 7.],
             [13.]])
     """
@@ -130,17 +128,17 @@ def centered(x: Array) -> Array:
 
 
 @batch_norm.intermediate
-def deviation(centered: Array, epsilon: float) -> Array:
+def deviation(centered: Array, eps: float) -> Array:
     """Return σ = √(variance + ε) of each channel."""
-    if not epsilon >= 0:
-        raise ValueError(f"batch_norm: epsilon is {epsilon}, expected 0 or more")
+    if not eps >= 0:
+        raise ValueError(f"batch_norm: eps is {eps}, expected 0 or more")
     axes = _other_axes(centered)
     with np.errstate(over="ignore"):
-        deviation = sqrt(mean(centered * centered, axes, True) + epsilon)
+        deviation = sqrt(mean(centered * centered, axes, True) + eps)
     values = deviation._array if isinstance(deviation, Variable) else deviation
     if values.dtype.char == "f" and not 1e-15 < values.min() <= values.max() < np.inf:
         wide = astype(centered, np.float64)  # float32 cannot hold the squares
-        deviation = astype(sqrt(mean(wide * wide, axes, True) + epsilon), values.dtype)
+        deviation = astype(sqrt(mean(wide * wide, axes, True) + eps), values.dtype)
     return deviation
 
 
@@ -178,7 +176,7 @@ def _(draw: Draw, s: Strategies) -> Any:
         "x": draw(s.arrays(shape)),
         "w": draw(s.arrays(shape[1:2])),
         "bias": draw(s.arrays(shape[1:2])),
-        "epsilon": draw(s.sampled_from([1e-3, 0.5])),
+        "eps": draw(s.sampled_from([1e-3, 0.5])),
     }
 
 
