@@ -33,7 +33,7 @@ OWN = {
     "nn": {"ACTIVATIONS", "GlobalAvgPool2d", "LeNet5", "MLP", "MODELS", "POOLINGS", "Summary",
            "SummaryRow", "VGG", "build"},
     "optim": set(),
-    "Module": {"input_shape", "members", "summary", "training"},  # the last is in instances there
+    "Module": {"input_shape", "summary", "training"},  # the last is in instances there
     "Optimizer": {"update", "slots", "elementwise", "lr"},
 }  # fmt: skip
 """Names that PyTorch has no counterpart of."""

@@ -46,6 +46,16 @@ def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
 # --- finding -------------------------------------------------------------------------------------
 
 
+def test_the_children_are_the_modules_in_attributes_each_once_and_not_their_own() -> None:
+    model = nn.Sequential(nn.Sequential(nn.ReLU()), shared := nn.Tanh(), shared)
+    assert list(model.named_children()) == [("0", model[0]), ("1", shared)]
+    assert list(model.children()) == [model[0], shared]
+    assert [name for name, _ in Outer().named_children()] == [
+        "first", "layers.0", "layers.1.0", "layers.1.1", "heads.left",
+    ]  # fmt: skip
+    assert list(Inner().children()) == []
+
+
 def test_parameters_are_found_by_attribute_in_containers_and_without_super_init() -> None:
     assert [name for name, _ in Outer().named_parameters()] == [
         "scale",

@@ -120,7 +120,7 @@ def outputs(
         module.forward = forward
 
     for name, module in model.named_modules():
-        if not any(isinstance(member, nn.Module) for _, member in module.members()):
+        if next(module.children(), None) is None:
             watched(name, module)
     with tg.no_grad():
         model(tg.Tensor(normalized(run, image)))

@@ -78,7 +78,7 @@ class Namer:
             where = qualified(path, inner_path)
             if where:
                 self.kinds[where] = type(inner).__name__
-            for name, member in inner.members():
+            for name, member in inner._members():
                 if isinstance(member, Tensor):
                     self._given[id(member)] = qualified(where, name)
                     self._own.add(id(member))

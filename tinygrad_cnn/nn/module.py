@@ -103,6 +103,18 @@ class Module:
         """Yield this module and all its submodules, each once."""
         return (module for _, module in self.named_modules())
 
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield ``(name, module)`` for the modules in the attributes, each once."""
+        seen: set[int] = set()
+        for name, member in self._members():
+            if isinstance(member, Module) and id(member) not in seen:
+                seen.add(id(member))
+                yield name, member
+
+    def children(self) -> Iterator[Module]:
+        """Yield the modules in the attributes, each once."""
+        return (module for _, module in self.named_children())
+
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield ``(name, parameter)``, such as "conv1.weight"; shared parameters once.
 
@@ -125,7 +137,7 @@ class Module:
         """Yield the buffers: the Tensors that are saved but not learned."""
         return (buffer for _, buffer in self.named_buffers())
 
-    def members(self) -> Iterator[tuple[str, Tensor | Module]]:
+    def _members(self) -> Iterator[tuple[str, Tensor | Module]]:
         """Yield ``(name, value)`` for each Tensor and Module in the attributes."""
         for name, value in vars(self).items():
             yield from _opened(name, value)
@@ -135,7 +147,7 @@ class Module:
         seen: set[int] = set()
         names: set[str] = set()
         for prefix, module in self.named_modules():
-            for own_name, tensor in module.members():
+            for own_name, tensor in module._members():
                 name = qualified(prefix, own_name)
                 if isinstance(tensor, Module) or id(tensor) in seen:
                     continue
@@ -267,7 +279,7 @@ class Module:
     @reprlib.recursive_repr()
     def __repr__(self) -> str:
         lines = [self.extra_repr()] if self.extra_repr() else []
-        inner = [f"({name}): {m!r}" for name, m in self.members() if isinstance(m, Module)]
+        inner = [f"({name}): {m!r}" for name, m in self._members() if isinstance(m, Module)]
         if not inner:
             return f"{type(self).__name__}({''.join(lines)})"
         body = "\n".join([*lines, *inner]).replace("\n", "\n  ")
@@ -313,12 +325,12 @@ class Module:
         counted: set[int] = set()
         rows = []
         for name, module in self.named_modules():
-            members = [member for _, member in module.members()]
+            members = (member for _, member in module._members())
             own = {id(p): p.size for p in members if isinstance(p, Parameter)}
             learned = sum(size for key, size in own.items() if key not in counted)
             counted.update(own)
             cost = None if costs is None else costs.get(id(module), 0)
-            is_layer = all(isinstance(member, Tensor) for member in members)
+            is_layer = next(module.children(), None) is None
             if is_layer or learned or cost:
                 shape = shapes.get(id(module))
                 rows.append(SummaryRow(name, type(module).__name__, shape, learned, cost))
@@ -404,9 +416,8 @@ def _walk(module: Module, name: str, seen: set[int]) -> Iterator[tuple[str, Modu
         return
     seen.add(id(module))
     yield name, module
-    for inner_name, inner in module.members():
-        if isinstance(inner, Module):
-            yield from _walk(inner, qualified(name, inner_name), seen)
+    for inner_name, inner in module.named_children():
+        yield from _walk(inner, qualified(name, inner_name), seen)
 
 
 def _is_plain(value: Any) -> bool:
