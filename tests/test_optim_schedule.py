@@ -158,7 +158,15 @@ def test_a_plateau_needs_a_metric_and_counts_nothing_without() -> None:
     schedule = optim.ReduceLROnPlateau(sgd())
     with pytest.raises(TypeError, match="ReduceLROnPlateau: step needs a metric"):
         schedule.step()
-    assert schedule.steps_taken == 0
+    assert schedule.last_epoch == 0
+
+
+def test_the_last_rate_is_that_of_the_optimizer_in_a_list() -> None:
+    schedule = optim.StepLR(sgd(), 1, 0.5)
+    for rate in (1.0, 0.5, 0.25):
+        assert schedule.get_last_lr() == [rate]
+        schedule.step()
+    assert schedule.last_epoch == 3
 
 
 # --- going on, refusing --------------------------------------------------------------------------
@@ -228,11 +236,11 @@ def test_a_resumed_plateau_goes_on() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"steps_taken": None},
+        {"last_epoch": None},
         {"base_lr": None},
         {"eta_min": None},
-        {"steps_taken": -1},
-        {"steps_taken": 1.5},
+        {"last_epoch": -1},
+        {"last_epoch": 1.5},
         {"base_lr": "a"},
         {"base_lr": math.nan},
         {"T_max": 0},

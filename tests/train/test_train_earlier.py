@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from tinygrad_cnn.data import Split, load
 from tinygrad_cnn.train import History, RunFolder, RunSettings, TrainingRun, load_run
-from tinygrad_cnn.train.state import read_state
+from tinygrad_cnn.train.state import read_state, write_state
 
 EARLIER = Path(__file__).parent / "earlier"
 FIRST = ["adam-cosine", "nesterov-plateau"]
@@ -24,7 +24,8 @@ SECOND = ["adamw-onecycle", "momentum-plateau", "rmsprop-step"]
 # Batch norm subtracts the bias of the convolution before it, whose gradient is therefore a rounding
 # error. AdamW divides it by its own size.
 BEFORE_NORM = ("conv.bias", "norm.running_mean")
-NAMES = {"epsilon": "eps", "lr_start": "base_lr", "bad_steps": "num_bad_epochs"}
+NAMES = {"epsilon": "eps", "lr_start": "base_lr", "bad_steps": "num_bad_epochs",
+         "steps_taken": "last_epoch"}  # fmt: skip
 
 
 @pytest.fixture
@@ -66,13 +67,26 @@ def test_a_run_of_an_earlier_version_is_gone_on_with(run: RunFolder, split: Spli
     assert training_run.schedule is not None
     progress = {NAMES.get(name, name): value for name, value in saved["schedule"].items()}
     assert progress.items() <= training_run.schedule.state_dict().items()
-    assert training_run.schedule.steps_taken == (6 if "steps_taken" in progress else 2)
+    assert training_run.schedule.last_epoch == (6 if "last_epoch" in progress else 2)
     generator = training_run.model.dropout.rng.bit_generator.state
     assert [generator] == saved["generators"]
     assert len(training_run.train(run)) == 3
     assert History.from_csv(run.history) == training_run.history
     assert run.read_settings().data == training_run.settings.data.of_split(split)
     TrainingRun.resumed(run, split)  # what it has written is of this version
+
+
+def test_a_schedule_of_format_3_goes_on_from_its_step(run: RunFolder, split: Split) -> None:
+    training_run = TrainingRun.resumed(run, split)
+    training_run.train(run)
+    state = read_state(run.checkpoint)
+    state["format"] = 3
+    state["schedule"]["steps_taken"] = state["schedule"].pop("last_epoch")
+    write_state(run.checkpoint, state)
+    resumed = TrainingRun.resumed(run, split)
+    assert resumed.schedule is not None
+    assert training_run.schedule is not None
+    assert resumed.schedule.state_dict() == training_run.schedule.state_dict()
 
 
 @pytest.mark.parametrize("name", SECOND)

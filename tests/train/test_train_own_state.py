@@ -345,7 +345,7 @@ def test_a_state_of_another_model_is_refused(
     with pytest.raises(RunError, match="unknown field more, perhaps from a later version"):
         TrainingRun.resumed(run)
     write_state(run.checkpoint, {**state, "format": 9})
-    with pytest.raises(RunError, match=r"its format is 9, expected one of \(1, 2, 3\)"):
+    with pytest.raises(RunError, match=r"its format is 9, expected one of \(1, 2, 3, 4\)"):
         TrainingRun.resumed(run)
 
 

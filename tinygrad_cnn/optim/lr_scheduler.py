@@ -43,8 +43,8 @@ class LRScheduler:
     ----------
     interval : {"batch", "epoch"}
         How often `tinygrad_cnn.train.fit` calls `step`; a class attribute.
-    steps_taken : int
-        t.
+    last_epoch : int
+        t, also where a step is a batch: the name is PyTorch's.
     base_lr : float
         lr₀.
 
@@ -67,7 +67,7 @@ class LRScheduler:
     """
 
     interval: ClassVar[Literal["batch", "epoch"]] = "batch"
-    steps_taken = Option(partial(whole, least=0))
+    last_epoch = Option(partial(whole, least=0))
     base_lr = Option(number)
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -77,7 +77,7 @@ class LRScheduler:
                 "Optimizer"
             )
         self.optimizer = optimizer
-        self.steps_taken = 0
+        self.last_epoch = 0
         self.base_lr = optimizer.lr
 
     def rate(self, t: int) -> float:
@@ -92,12 +92,16 @@ class LRScheduler:
         metrics : float or Tensor of one element, optional
             The loss or accuracy of the epoch; only `ReduceLROnPlateau` uses it.
         """
-        self.steps_taken += 1
+        self.last_epoch += 1
         self.apply()
 
     def apply(self) -> None:
         """Set the optimizer's learning rate to that of the current t."""
-        self.optimizer.lr = self.rate(self.steps_taken)
+        self.optimizer.lr = self.rate(self.last_epoch)
+
+    def get_last_lr(self) -> list[float]:
+        """Return the current learning rate in a list: all parameters have the same one."""
+        return [self.optimizer.lr]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all attributes that are numbers, strings or lists of them, by name."""
@@ -326,7 +330,7 @@ class OneCycleLR(LRScheduler):
         super().apply()
         if self.cycle_momentum:
             optimizer: Any = self.optimizer
-            momentum = self.momentum(self.steps_taken)
+            momentum = self.momentum(self.last_epoch)
             if hasattr(optimizer, "betas"):
                 optimizer.betas = momentum, optimizer.betas[1]
             else:
@@ -453,7 +457,7 @@ class ReduceLROnPlateau(LRScheduler):
         """
         if metrics is None:
             raise TypeError(f"{type(self).__name__}: step needs a metric, such as the epoch's loss")
-        self.steps_taken += 1
+        self.last_epoch += 1
         value = float(metrics)
         margin = self.threshold
         if self.threshold_mode == "rel":

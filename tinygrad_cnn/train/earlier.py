@@ -22,7 +22,7 @@ SCHEDULES = {
 def current(
     state: Mapping[str, Any], optimizer: Optimizer, schedule: LRScheduler | None
 ) -> dict[str, Any]:
-    """Return the optimizer's and the schedule's part of a checkpoint of format 1 or 2.
+    """Return the optimizer's and the schedule's part of a checkpoint of format 1 to 3.
 
     Parameters
     ----------
@@ -44,12 +44,16 @@ def current(
         options["betas"] = options.pop("beta1"), options.pop("beta2")
     parts = {"optimizer": _completed(options, optimizer)}
     if schedule is not None and isinstance(state["schedule"], dict):
-        names = {**SCHEDULES[type(schedule).__name__], "lr_start": "base_lr"}
+        names = {
+            **SCHEDULES[type(schedule).__name__],
+            "lr_start": "base_lr",
+            "steps_taken": "last_epoch",
+        }
         saved = _renamed(state["schedule"], names)
         if "start" in saved:  # both were fractions of the highest rate
             start, end = saved.pop("start"), saved.pop("end")
             saved |= {"div_factor": 1.0 / start, "final_div_factor": start / end}
-        saved.setdefault("steps_taken", len(state["history"]))  # of a plateau: the epochs
+        saved.setdefault("last_epoch", len(state["history"]))  # of a plateau: the epochs
         parts["schedule"] = _completed(saved, schedule)
     return parts
 

@@ -40,8 +40,8 @@ from tinygrad_cnn.train.state import read_state, write_state, write_weights
 __all__ = ["TrainingRun"]
 
 EVALUATION_BATCH = 250
-CHECKPOINT_FORMAT = 3
-CHECKPOINT_FORMATS = (1, 2, 3)  # readable
+CHECKPOINT_FORMAT = 4
+CHECKPOINT_FORMATS = (1, 2, 3, 4)  # readable
 
 
 class TrainingRun:
