@@ -118,6 +118,22 @@ def test_the_comparison_of_the_text_starts_two_runs_and_shows_both(browser, stud
             expect(runs(page).filter(has_text=name)).to_contain_text("Canceled")
 
 
+def test_an_option_without_a_field_of_its_own_is_typed(browser, studio):
+    with visiting(browser, studio, "#/train") as page:
+        form = page.get_by_role("form", name="New run")
+        form.get_by_label("Model").select_option(label="VGG")
+        options = form.get_by_label("Options")
+        assert options.get_attribute("placeholder") == "model.batch_norm=false model.dropout=0"
+        options.fill("model.batch_norm=true model.dropout=0.25 optimizer.eps=1e-7")
+        form.get_by_label("Name").fill("typed")
+        form.get_by_role("button", name="Start training").click()
+        row = runs(page).filter(has_text="typed")
+        row.get_by_role("button", name="Cancel typed").click()
+        request = Requests(page.request, studio).get("runs")["runs"][0]["request"]
+        assert (request["batch_norm"], request["dropout"]) == (True, 0.25)
+        assert request["optimizer_options"] == {"eps": 1e-7}
+
+
 def test_nothing_moves_while_a_training_runs(browser, studio):
     with visiting(browser, studio, "#/draw") as page:
         run_id = tiny_run(Requests(page.request, studio), "steady", epochs=15, hidden=[32])
