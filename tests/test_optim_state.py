@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -271,3 +272,16 @@ def test_a_gradient_that_two_parameters_share_is_clipped_once() -> None:
     norm = optim.clip_grad_norm_([first, second], 1.0)
     assert norm == pytest.approx(50**0.5)
     np.testing.assert_allclose(second.grad, np.array([3.0, 4.0]) / norm, rtol=1e-6)
+
+
+def test_the_state_is_kept_by_parameter_also_in_a_copy() -> None:
+    p, frozen = nn.Parameter([1.0]), nn.Parameter([1.0])
+    optimizer = optim.SGD([p, frozen], lr=1.0, momentum=0.9)
+    p.grad = np.array([2.0], p.dtype)
+    optimizer.step()
+    copied = copy.deepcopy(optimizer)
+    for one in (optimizer, copied):
+        first, second = one.params
+        assert one.state[first]["steps"] == 1
+        assert one.state[second] == {}
+    assert copied.params[0] not in optimizer.state

@@ -81,6 +81,8 @@ class Optimizer:
     ----------
     params : list of Parameter
     lr : float
+    state : dict of Parameter to dict
+        The steps of each parameter and its arrays by slot; empty before its first step.
 
     Raises
     ------
@@ -115,7 +117,7 @@ class Optimizer:
     def __init__(self, params: Iterable[Variable], lr: float) -> None:
         self.params = leaves(type(self).__name__, "params", params)
         self.lr = lr
-        self.states: list[State] = [{} for _ in self.params]
+        self.state: dict[Variable, State] = {p: {} for p in self.params}
         self._grouped: tuple[list[int], list[Alone | Together]] = ([], [])
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
@@ -149,7 +151,7 @@ class Optimizer:
 
     def _groups(self, ready: list[int]) -> list[Alone | Together]:
         """Return the update groups of the parameters at these indices; create missing states."""
-        members = [(self.params[i], self.states[i]) for i in ready]
+        members = [(p, self.state[p]) for p in map(self.params.__getitem__, ready)]
         for p, state in members:
             if not state:  # in one call, so that an interrupt leaves no partial state
                 state.update({"steps": 0} | {slot: np.zeros_like(p._array) for slot in self.slots})
@@ -175,7 +177,7 @@ class Optimizer:
             been updated.
         """
         found: dict[str, Any] = {name: getattr(self, name) for name in options_of(type(self))}
-        for i, state in enumerate(self.states):
+        for i, state in enumerate(self.state.values()):
             if state.get("steps"):
                 for key, value in state.items():
                     found[f"{i}.{key}"] = value.copy() if isinstance(value, np.ndarray) else value
@@ -197,12 +199,12 @@ class Optimizer:
             if name not in unread:
                 raise ValueError(f"{owner}: {name} is missing")
             loaded[name] = option.check(owner, name, unread.pop(name))
-        states = [self._loaded(owner, i, p, unread) for i, p in enumerate(self.params)]
+        state = {p: self._loaded(owner, i, p, unread) for i, p in enumerate(self.params)}
         if unread:
             raise ValueError(f"{owner}: unexpected {', '.join(unread)}")
         for name, value in loaded.items():
             setattr(self, name, value)
-        self.states = states
+        self.state = state
         self._grouped = ([], [])
 
     def _loaded(self, owner: str, i: int, p: Variable, unread: dict[str, Any]) -> State:
