@@ -125,3 +125,20 @@ def test_values_stay_where_the_op_is_defined() -> None:
     made, _ = enlarged(call, growths(call, rng), 5000, rng)
     assert (made.inputs[0] > 0).all()
     assert len(np.unique(made.inputs[0])) > 1000
+
+
+@pytest.mark.usefixtures("ops_of_its_own")
+def test_axes_that_grow_together_stay_within_the_limit() -> None:
+    """Three axes of length 20,000 would be 58 TiB."""
+
+    @tg.op(formula="x")
+    def cube(x: Any) -> Any:
+        if len({*x.shape}) > 1:
+            raise ValueError("not a cube")
+        return x.copy()
+
+    cube.derivative("x", formula="g")(lambda g: g)
+    rng = np.random.default_rng(0)
+    call = Call(cube, {"x": np.ones((2, 2, 2))}, ("x",))
+    made, _ = enlarged(call, growths(call, rng), 80_000, rng)
+    assert 80_000 <= largest(made) <= 160_000

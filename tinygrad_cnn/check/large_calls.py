@@ -154,10 +154,13 @@ def _grown(
     old = length_of(call, places)
     if old == 0:
         return None
+    for name, k, array in _arrays(call):  # before memory is taken: several axes may grow at once
+        axes = [axis for axis in range(array.ndim) if (name, k, axis) in places]
+        grown = [axis for axis in axes if array.shape[axis] == old]
+        if array.size / old ** len(grown) * length ** len(grown) > most:
+            return None
     chosen = np.concatenate([np.arange(old), rng.integers(old, size=max(length - old, 0))])[:length]
     longer = resized(call, places, chosen)
-    if max(array.size for _, _, array in _arrays(longer)) > most:
-        return None
     for made in (_varied(longer, rng), longer):
         try:
             with np.errstate(all="ignore"):
