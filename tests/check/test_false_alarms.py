@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check import check_op
+from tinygrad_cnn.check import check_gradients, check_op
 
 FIRST, _, LAST = os.environ.get("CHECK_SEEDS", "2").rpartition(":")
 SEEDS = range(int(FIRST or 0) + 1, int(LAST) + 1)  # 0 is the default, that all other tests use
@@ -21,3 +22,14 @@ SEEDS = range(int(FIRST or 0) + 1, int(LAST) + 1)  # 0 is the default, that all 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_correct_rule_is_never_reported(name: str, seed: int) -> None:
     check_op(tg.OPS[name], seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("axis", "x"),
+    [(0, [[21.0, 0.0], [-23.0, 0.0]]), (0, [[0.0, 0.0, -45.0], [0.0, 0.0, 0.0]])],
+)
+def test_a_derivative_below_the_rounding_of_its_terms_is_right(
+    axis: int, x: list[list[float]]
+) -> None:
+    """y·(g − Σ g·y) is 0 in float64 where y is 1 − 1e-19."""
+    check_gradients(lambda x: tg.softmax(x, axis=axis), np.array(x), order=2)

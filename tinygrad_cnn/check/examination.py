@@ -31,6 +31,7 @@ SEARCHED = 512  # entries of a large input searched for wrong ones,
 LEAST_SEARCHED, SEARCH = 48, 400_000  # and fewer for a very large one: bounds the entries moved
 PROBES = 3  # shakings
 TRIES = 24  # to find that many shakings that change no branch
+EPSILON = 2.0**-52
 SAFETY = 64.0  # tolerance relative to the change by shaking
 UNSETTLED = 0.01  # relative to the largest entry: a less certain reference is discarded
 SHARE = 1e-3  # of the largest entry over all inputs, if that is more
@@ -229,7 +230,8 @@ class Examination:
             central = replace(self.options, method="central", rtol=None)
             other = Examination(self.functional, self.points, self.order, central)
             return other._ask(moves, index)
-        noise = 0.0
+        # a rule subtracts terms of the size of the largest entry, as softmax's y·(g − Σ g·y)
+        noise = EPSILON * _largest(self.gradients)
         for shaking, gradients in self._shaken:
             slope = self.slope(moves, shaking, self.rng.uniform(0.3, 1.0))
             if not slope.kink:
