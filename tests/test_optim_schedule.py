@@ -214,8 +214,8 @@ def test_a_resumed_schedule_gives_the_same_rates(name: str, done: int, otherwise
         assert resumed.state_dict() == state
         assert rates(resumed, 12 - done) == expected[done:]
     else:
-        assert resumed.asked == [*first.asked, done]  # type: ignore[attr-defined]
-        assert resumed.pair == (1, 0.5)  # type: ignore[attr-defined]
+        assert resumed.asked == [*first.asked, done]
+        assert resumed.pair == (1, 0.5)
 
 
 def test_a_resumed_plateau_goes_on() -> None:

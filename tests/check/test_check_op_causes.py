@@ -78,7 +78,7 @@ def draws(x: Any) -> Any:
 
 
 def draws_globally(x: Any) -> Any:
-    return x * x + 1e-30 * np.random.rand()  # noqa: NPY002
+    return x * x + 1e-30 * np.random.rand()  # noqa: NPY002  # state that a check must notice
 
 
 def random_rule(g: Any, *, x: Any) -> Any:
@@ -351,6 +351,6 @@ def test_options_out_of_range_are_not_blamed_on_the_op(
 
 def test_what_is_no_op_is_refused() -> None:
     with pytest.raises(TypeError, match="op is str, expected an Op"):
-        check_op("relu")  # type: ignore[arg-type]
+        check_op("relu")
     with pytest.raises(TypeError, match="of is 'a', expected a list"):
         check_op(tg.mul, of="a")

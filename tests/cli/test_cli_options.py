@@ -18,7 +18,7 @@ from tinygrad_cnn.train import RECIPES, TrainingSettings
 Call = Callable[..., Result]
 Help = Callable[[str, str], str]
 
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+COMMANDS = typer.main.get_command(app).commands
 OPTIONS = [
     (command, option)
     for command in COMMANDS

@@ -229,7 +229,7 @@ class Aliasing(RuleBasedStateMachine):
             again = COPIES[kind](entry.tensor)
         except RuntimeError as error:
             assert entry.tensor.node is not None
-            assert str(error).endswith("copy its detach()")  # noqa: PT017
+            assert str(error).endswith("copy its detach()")  # noqa: PT017  # the exception is optional
             return
         assert not np.shares_memory(again._array, entry.tensor._array)
         self.add(again, Model(again.numpy().copy()), [Root()])

@@ -370,7 +370,7 @@ def test_grad_leaves_what_it_did_not_visit_to_another_sweep() -> None:
 
 def test_a_gradient_set_to_a_tensor_is_added_to() -> None:
     p = leaf([1.0, 2.0])
-    p.grad = tg.Tensor([10.0, 20.0])  # type: ignore[assignment]
+    p.grad = tg.Tensor([10.0, 20.0])
     (p * p).sum().backward()
     assert type(p.grad) is np.ndarray
     assert p.grad.tolist() == [12.0, 24.0]

@@ -207,7 +207,7 @@ def test_a_users_op_gets_floats_unless_it_says_otherwise(ops_of_its_own: None) -
     assert same(pixels).dtype == same(tg.Tensor(pixels)).dtype == np.uint8
     with pytest.raises(ValueError, match=r"op bad: integers is 'wrapped', expected one of"):
 
-        @tg.op(formula="x", integers="wrapped")  # type: ignore[arg-type]
+        @tg.op(formula="x", integers="wrapped")
         def bad(x: Any) -> Any:
             return x
 
@@ -220,7 +220,7 @@ def test_a_border_that_integers_do_not_hold_makes_floats(value: float) -> None:
         np.testing.assert_array_equal(y, np.array([value, x[0], value], "f4"))
     assert tg.pad(np.array([7], np.uint8), 1, 255.0).dtype == np.uint8
     with pytest.raises(TypeError, match="pad: value is"):
-        tg.pad(np.ones(3), 1, [1.0])  # type: ignore[arg-type]
+        tg.pad(np.ones(3), 1, [1.0])
     with pytest.raises(ValueError, match=r"pad: widths is \(2,\), expected an int, a pair"):
         tg.pad(np.ones(3), (2,))
 

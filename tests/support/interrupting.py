@@ -34,7 +34,7 @@ def _places(code: CodeType) -> frozenset[int]:
     It looks after a call, as a part of it: where another handler begins right behind it, an error
     of the next instruction would not be handled alike, and is left out.
     """
-    entries = dis.Bytecode(code).exception_entries  # type: ignore[attr-defined]
+    entries = dis.Bytecode(code).exception_entries
 
     def handler(offset: int) -> list[int]:
         return [entry.target for entry in entries if entry.start <= offset < entry.end]

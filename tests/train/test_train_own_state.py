@@ -204,12 +204,12 @@ def test_a_model_with_a_state_of_its_own_is_resumed_to_the_bit(
     make(*SAVED[kind]).train(whole)
     with pytest.raises(KeyboardInterrupt):
         make(*SAVED[kind]).train(broken, [StopAt(epoch=2, batch=2)])
-    outside = np.random.normal(), random.random()  # noqa: NPY002
+    outside = np.random.normal(), random.random()  # noqa: NPY002  # the global one
     resumed = TrainingRun.resumed(broken)
     assert len(resumed.history) == 1
     resumed.train(broken)
     assert broken.weights.read_bytes() == whole.weights.read_bytes()
-    assert outside != (np.random.normal(), random.random())  # noqa: NPY002
+    assert outside != (np.random.normal(), random.random())  # noqa: NPY002  # the global one
 
 
 @pytest.mark.parametrize(
@@ -259,13 +259,13 @@ def test_training_does_not_move_the_global_generators_nor_depend_on_them(
     constructor, forward = SAVED[kind]
     runs = []
     for seed in (1, 2):
-        np.random.seed(seed)  # noqa: NPY002
+        np.random.seed(seed)  # noqa: NPY002  # the global one
         random.seed(seed)
         default = tg.manual_seed(seed)
-        expected = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+        expected = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002  # the global one
         runs.append(RunFolder.create("run", parent=tmp_path))
         make(constructor, forward).train(runs[-1])
-        assert (np.random.get_state()[1] == expected[0]).all()  # noqa: NPY002
+        assert (np.random.get_state()[1] == expected[0]).all()  # noqa: NPY002  # the global one
         assert random.getstate() == expected[1]
         assert default.random() == tg.manual_seed(seed).random()
     assert runs[0].weights.read_bytes() == runs[1].weights.read_bytes()

@@ -134,7 +134,7 @@ def check_function(
     """Raise unless `results` is reproducible, also after using the `what` `elsewhere`."""
     state = np.random.get_state(legacy=False)  # noqa: NPY002  # to detect draws
     first, second = results(), results()
-    if not _same_state(state, np.random.get_state(legacy=False)):  # noqa: NPY002
+    if not _same_state(state, np.random.get_state(legacy=False)):  # noqa: NPY002  # likewise
         raise PropertyError(
             f"the {what} draws random numbers from np.random: take them as an argument"
         )

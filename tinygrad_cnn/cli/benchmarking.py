@@ -123,7 +123,7 @@ def _check_figure(figure: Path, plan: BenchmarkPlan) -> None:
     if not figure.parent.is_dir():
         raise FileNotFoundError(f"bench: --figure {figure}: there is no folder {figure.parent}")
     with needs_extra("plots", "drawing the roofline"):
-        import matplotlib  # noqa: F401
+        import matplotlib  # noqa: F401  # or raise
 
 
 def _threads(text: str | None, quick: bool) -> tuple[int, ...]:

@@ -36,7 +36,7 @@ class changed(io.IOBase, Generic[T]):  # noqa: N801  # a context manager
         self._variable = variable
         self._change = change
 
-    def __enter__(self) -> None:  # type: ignore[override]
+    def __enter__(self) -> None:  # type: ignore[override]  # no file to return
         outer = self.__dict__.get("close")  # of an enclosing block of this object, if any
         inside = self._inside(outer)
         try:

@@ -143,7 +143,7 @@ def _plan(shape: Shape, strides: Shape, axis: Axes) -> _Plan | None:
 def _summed(x: Array, axis: int) -> Array:
     """Return the sum over an axis of an array in memory order."""
     if axis == x.ndim - 1 or x.shape[axis] <= BLOCK:  # along the fastest, NumPy adds pairwise
-        return _add(x, axis=axis)  # type: ignore[no-any-return]
+        return _add(x, axis=axis)  # type: ignore[no-any-return]  # an array
     first, blocks, rows, rest = _blocks(x.shape, axis)
     y = _summed(_add(x[first].reshape(blocks), axis=axis + 1).reshape(rows), axis)
     return y if rest is None else y + _summed(x[rest], axis)

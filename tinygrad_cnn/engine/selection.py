@@ -27,7 +27,7 @@ def select(x: Array, mask: Array, out: Array | None = None) -> Array:
         return out
     bits = x.view(integer)
     if out is None:
-        return (bits * mask).view(x.dtype)  # type: ignore[no-any-return]
+        return (bits * mask).view(x.dtype)  # type: ignore[no-any-return]  # an array
     np.multiply(bits, mask, out=out.view(integer))
     return out
 

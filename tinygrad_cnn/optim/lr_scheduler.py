@@ -205,7 +205,7 @@ class CosineAnnealingLR(LRScheduler):
     T_max = Option(whole)
     eta_min = Option(number)
 
-    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:  # noqa: N803
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:  # noqa: N803  # as in PyTorch
         super().__init__(optimizer)
         self.T_max = T_max
         self.eta_min = eta_min

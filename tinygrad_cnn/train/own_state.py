@@ -144,7 +144,7 @@ def global_random() -> dict[str, Any]:
 def set_global_random(state: Mapping[str, Any]) -> None:
     """Set these generators to states from `global_random`."""
     default_generator().bit_generator.state = state["default"]
-    np.random.set_state(state["numpy"])  # noqa: NPY002
+    np.random.set_state(state["numpy"])  # noqa: NPY002  # models may use it
     _set_python_state(random, state["python"])
 
 

@@ -354,7 +354,7 @@ def _seeded(seed: np.random.SeedSequence) -> dict[str, Any]:
     """Return seeded states of the global generators, as `global_random` does."""
     state = global_random()
     with seeded_globally(state):
-        np.random.seed(seed.generate_state(8))  # noqa: NPY002
+        np.random.seed(seed.generate_state(8))  # noqa: NPY002  # models may use it
         random.seed(int(seed.generate_state(9)[-1]))
         manual_seed(int(seed.spawn(1)[0].generate_state(1, np.uint64)[0]))
     return state
