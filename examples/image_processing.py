@@ -29,7 +29,7 @@ def photograph() -> np.ndarray:
     from matplotlib import cbook
     from PIL import Image
 
-    path = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)  # pyright: ignore[reportUnknownMemberType]
+    path = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)  # pyright: ignore[reportUnknownMemberType]  # Matplotlib's
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"), np.float32) / 255
     return pixels[8:392, 68:452]  # head and shoulders, 384 × 384

@@ -174,7 +174,7 @@ def test_parameters_without_a_gradient_are_left_and_their_time_stands_still() ->
     assert "1.steps" not in optimizer.state_dict()
     unused.grad = np.ones(1, "f4")
     optimizer.step()
-    assert unused.data[0] == pytest.approx(0.9)  # a first step, with the bias corrected as such
+    assert unused.data[0] == pytest.approx(0.9)  # its first step, in the bias correction too
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

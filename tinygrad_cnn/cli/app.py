@@ -21,8 +21,8 @@ from tinygrad_cnn.train import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 __all__ = ["app", "main"]
 
 CODES = """[bold]Exit codes:[/bold] 0, success; 1, the work failed: a gradient is wrong, training \
-diverged, a file could not be written; 2, the call was wrong: the message says what was given and \
-what is expected; 130, interrupted. With --debug, or TINYGRAD_CNN_DEBUG=1 in the environment, an \
+diverged, a file could not be written; 2, the call was wrong: the message has the bad value and \
+the expected one; 130, interrupted. With --debug, or TINYGRAD_CNN_DEBUG=1 in the environment, an \
 error shows its traceback."""
 THEIR_LR = ", ".join(f"{name} {row.defaults['lr']:g}" for name, row in OPTIMIZERS.items())
 

@@ -78,7 +78,7 @@ def digits() -> Split:
     """Load the embedded handwritten digits: a sixth of MNIST.
 
     1,000 training and 200 test images of each digit, drawn at random from MNIST's own two sets.
-    Nothing is downloaded. Origin and license: see ``digits/README.md``.
+    Nothing is downloaded. Origin and license: see ``embedded_digits/README.md``.
 
     Returns
     -------
