@@ -1,11 +1,11 @@
-"""A model with all that a checkpoint keeps: momenta, running statistics, random numbers."""
+"""A model with all that a checkpoint keeps; each parameter has a true gradient."""
 
 from tinygrad_cnn import nn
 
 
 class Net(nn.Module):
     def __init__(self, input_shape, classes, rng):
-        self.conv = nn.Conv2d(input_shape[0], 2, 3, stride=3, rng=rng)
+        self.conv = nn.Conv2d(input_shape[0], 2, 3, stride=3, bias=False, rng=rng)
         self.norm = nn.BatchNorm2d(2)
         self.dropout = nn.Dropout(0.3, rng=rng)
         self.flatten = nn.Flatten()
