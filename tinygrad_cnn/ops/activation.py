@@ -308,7 +308,6 @@ def softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
 )
 def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
     g = masked(g, y != 0)  # where the logit is −∞
-    g = masked(g, y != 0)  # where the logit is −∞
     return _cooled(y * (g - sum_over(g * y, axis, True)), temperature)
 
 
