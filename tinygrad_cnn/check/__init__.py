@@ -43,8 +43,6 @@ __all__ = [
     "strategies",
 ]
 
-_LATE = {"check_op": "ops", "strategies": "strategies"}
-
 if not TYPE_CHECKING:
     __getattr__, __dir__ = public(
         __name__, {"check_op": "ops", "strategies": "strategies"}, extra="check"

@@ -49,6 +49,16 @@ class Call:
         """The other arguments."""
         return {name: value for name, value in self.arguments.items() if name not in self.of}
 
+    @property
+    def with_defaults(self) -> dict[str, Any]:
+        """The arguments, and the defaults of those left out."""
+        defaults = {name: p.default for name, p in self.op.signature.parameters.items()}
+        return {**defaults, **self.arguments}
+
+    def cost(self, y: Array) -> int:
+        """Return the number of multiply-adds of the call, whose result is `y`."""
+        return self.op.cost(self.with_defaults, y)
+
     def arrays(self, inputs: Sequence[Array]) -> dict[str, Array]:
         """Return `inputs` by label, followed by the arrays among the other arguments."""
         others = {k: v for k, v in self.constants.items() if isinstance(v, np.ndarray)}

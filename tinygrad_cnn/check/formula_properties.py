@@ -53,8 +53,7 @@ def read_formulas(op: Op[Any, Any]) -> dict[str, Tree]:
 def _(at: Probe) -> None:
     """Compare the entries of an elementwise op where its formulas are finite."""
     op = at.call.op
-    defaults = {name: p.default for name, p in op.signature.parameters.items()}
-    values: dict[str, Any] = {**defaults, **at.call.arguments}
+    values = at.call.with_defaults
     values |= {alias: values[name] for name, alias in op.aliases.items()}
     values |= {"g": at.u, "y": at.y._array}
     if not op.elementwise or not op.states(values):

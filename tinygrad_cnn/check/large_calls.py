@@ -155,9 +155,11 @@ def _grown(
     if old == 0:
         return None
     for name, k, array in _arrays(call):  # before memory is taken: several axes may grow at once
-        axes = [axis for axis in range(array.ndim) if (name, k, axis) in places]
-        grown = [axis for axis in axes if array.shape[axis] == old]
-        if array.size / old ** len(grown) * length ** len(grown) > most:
+        sides = (
+            length if n == old and (name, k, axis) in places else n
+            for axis, n in enumerate(array.shape)
+        )
+        if math.prod(sides) > most:
             return None
     chosen = np.concatenate([np.arange(old), rng.integers(old, size=max(length - old, 0))])[:length]
     longer = resized(call, places, chosen)
@@ -165,16 +167,11 @@ def _grown(
         try:
             with np.errstate(all="ignore"):
                 y = np.asarray(made(*made.inputs), np.float64)
-            if y.size <= most and np.isfinite(y).all() and _cost(made, y) <= MULTIPLY_ADDS:
+            if y.size <= most and np.isfinite(y).all() and made.cost(y) <= MULTIPLY_ADDS:
                 return made
         except Exception:  # ops may reject arguments with any error
             continue
     return None
-
-
-def _cost(call: Call, y: Array) -> int:
-    defaults = {name: p.default for name, p in call.op.signature.parameters.items()}
-    return call.op.cost({**defaults, **call.arguments}, y)
 
 
 def length_of(call: Call, places: tuple[ArgumentAxis, ...]) -> int:
