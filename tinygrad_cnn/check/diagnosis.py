@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -83,9 +83,7 @@ def _fault(call: Call, event: ForwardEvent, order: int, options: CheckOptions) -
     tried = alone if order > 1 and len(alone) > 1 else []  # each alone finds the rule
     for one in (*tried, call):
         made, points = functional(one, one.inputs, event.output.shape, order, options.seed)
-        by = options
-        if options.method == "auto":
-            by = replace(options, method=fit_method(made, order, points))
+        by = fit_method(options, made, order, points)
         labels = [*one.labels, FLOW]
         for k in range(1, order + 1):
             compared = compare_order(made, points, labels, k, by)

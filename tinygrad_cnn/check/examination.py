@@ -405,16 +405,21 @@ def compare_order(
     return compared
 
 
-def fit_method(functional: Functional, order: int, points: Sequence[Array]) -> str:
-    """Return "complex" if every op called up to `order` supports the complex step."""
+def fit_method(
+    options: CheckOptions, functional: Functional, order: int, points: Sequence[Array]
+) -> CheckOptions:
+    """Return `options`; for "auto", with the complex step if every op up to `order` supports it."""
+    if options.method != "auto":
+        return options
+    central = replace(options, method="central")
     _, trace = traced(lambda: functional.gradients(order, points), branches=False)
     if not all(op.complex_step for op in trace.ops):
-        return "central"
+        return central
     imaginary = [p + 1j * COMPLEX_STEP for p in points]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             functional.terms(order, imaginary)
     except (TypeError, ValueError, np.exceptions.ComplexWarning):
-        return "central"  # f does not support complex numbers outside of ops
-    return "complex"
+        return central  # f does not support complex numbers outside of ops
+    return replace(options, method="complex")

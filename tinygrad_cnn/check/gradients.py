@@ -118,9 +118,7 @@ def check_gradients(
     with np.errstate(all="ignore"):
         y = checked_value(f, inputs, labels)
         whole, points = functional(f, inputs, y.shape, order, seed)
-        by = options
-        if method == "auto":
-            by = replace(options, method=fit_method(whole, order, points))
+        by = fit_method(options, whole, order, points)
         for k in range(1, order + 1):
             refuse_unbounded(whole, points, labels, k)
             compared = compare_order(whole, points, [*labels, FLOW], k, by, method == "auto")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,9 +106,7 @@ def _fails(
     try:
         y = f(*[leaf(x) for x in arrays])._array
         made, points = functional(f, arrays, y.shape, order, options.seed)
-        by = options
-        if options.method == "auto":
-            by = replace(options, method=fit_method(made, order, points))
+        by = fit_method(options, made, order, points)
         labels = [""] * len(points)
         failed = [
             any(row.failed for row in compare_order(made, points, labels, k, by))
