@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check import GradientReport, check_gradients
+from tinygrad_cnn.check import GradientMismatch, GradientReport, check_gradients
 
 Array = np.ndarray[Any, Any]
 
@@ -168,6 +168,15 @@ def test_a_mistake_in_the_last_digits_is_seen(factor: float) -> None:
 
     with pytest.raises(AssertionError):
         check_gradients(f, normal(3))
+
+
+def test_a_mistake_of_1e_12_of_the_largest_gradient_is_seen_where_the_right_one_is_0() -> None:
+    def f(x: tg.Tensor) -> tg.Tensor:
+        return x * x + x * 1e-12 - x.detach() * 1e-12
+
+    with pytest.raises(GradientMismatch) as raised:
+        check_gradients(f, np.array([1.0, 0.0, -2.0]))
+    assert raised.value.entry == (1,)
 
 
 def test_tolerances_can_be_given() -> None:

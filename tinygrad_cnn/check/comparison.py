@@ -16,13 +16,12 @@ RELATIVE = {"complex": 1e-12, "central": 1e-9}
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """CheckOptions of a comparison: `method`, tolerances `rtol` and `atol`, and `seed`.
+    """Options of a comparison: `method`, tolerances `rtol` and `atol`, and `seed`.
 
     Inputs of up to `entries` elements are compared entry by entry, larger inputs along directions.
 
     `rtol` defaults to the precision of the method. `atol` is measured by default: the reference's
-    own error estimate and, if that is not enough, the change of the entry when all points change by
-    rounding.
+    own error estimate and, if that is not enough, the rounding of the entry (`check_gradients`).
     """
 
     method: str

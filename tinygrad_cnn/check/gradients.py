@@ -60,7 +60,9 @@ def check_gradients(
         The relative tolerance; by default 1e-12 for the complex step, else 1e-9.
     atol : float, optional
         The absolute tolerance. By default, it is measured at each entry: the reference's own error
-        estimate, plus 64 times the change caused by rounding all points.
+        estimate and, if that is not enough, 64 times the rounding of the entry. This is its change
+        when all ops round differently, or 2⁻⁵² of the largest gradient of all inputs if that is
+        more. So errors below 1.4e-14 of the largest gradient are not found.
     seed : int
         The seed of u, v and the random directions.
     entries : int
