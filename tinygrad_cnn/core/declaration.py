@@ -35,7 +35,6 @@ Rule = Callable[..., Any]
 Draw: TypeAlias = Callable[[Any], Any]
 """Hypothesis' ``draw``: it takes a strategy and returns a value."""
 Strategies: TypeAlias = ModuleType
-"""The module `tinygrad_cnn.check.strategies`."""
 """The module `tinygrad_cnn.check.strategies`, which the core does not import."""
 Example: TypeAlias = Callable[[Draw, Strategies], Any]
 
@@ -77,6 +76,7 @@ class ExampleCalls:
     large: tuple[Mapping[str, Any], ...]
 
 
+@dataclass(eq=False, repr=False)
 class Declaration(Generic[P]):
     """The static description of an op; `Op` adds the call.
 
@@ -104,39 +104,28 @@ class Declaration(Generic[P]):
         The calls that checks of the op draw, by their note.
     """
 
-    def __init__(
-        self,
-        forward: Callable[P, Any],
-        formula: str,
-        latex: str,
-        equation: str,
-        elementwise: bool,
-        complex_step: bool | None,
-        sequence: bool,
-        integers: Integers,
-        role: Role,
-        kind: str,
-        letter: str,
-        aliases: Mapping[str, str] | None,
-        selecting: bool,
-        dead_at_zero: bool,
-        saturates_at: tuple[float, float] | None,
-    ) -> None:
-        functools.update_wrapper(self, forward)  # type: ignore[arg-type]  # an Op is callable
+    forward: Callable[P, Any]
+    formula: str
+    latex: str
+    equation: str
+    elementwise: bool
+    complex_step: bool | None
+    sequence: bool
+    integers: Integers
+    role: Role
+    kind: str
+    letter: str
+    aliases: Mapping[str, str]
+    selecting: bool
+    dead_at_zero: bool
+    saturates_at: tuple[float, float] | None
+
+    def __post_init__(self) -> None:
+        forward = self.forward
+        functools.update_wrapper(self, forward, updated=())  # type: ignore[arg-type]  # an Op is callable
         self.name = forward.__name__
-        self.forward = forward
-        self.latex = latex
-        self.equation = equation
-        self.elementwise = elementwise
-        self.sequence = sequence
-        self.integers = integers
-        self.role = role
-        self.kind = kind or self.name
-        self.letter = letter
-        self.aliases = dict(aliases or {})
-        self.selecting = selecting
-        self.dead_at_zero = dead_at_zero
-        self.saturates_at = saturates_at
+        self.kind = self.kind or self.name
+        self.aliases = dict(self.aliases or {})
         self.derivatives: dict[str, Derivative] = {}
         self.entries: dict[str, Callable[..., Any]] = {}
         self.residuals: dict[str, Callable[..., Any]] = {}
@@ -154,18 +143,19 @@ class Declaration(Generic[P]):
                     f"op {self.name}: parameter {parameter}: expected a plain parameter, not named "
                     "g, y or static: rules know the gradient, the result and the options by these"
                 )
-        for label, value, known in (("integers", integers, Integers), ("role", role, Role)):
+        for label, known in (("integers", Integers), ("role", Role)):
+            value = getattr(self, label)
             if value not in get_args(known):
                 raise ValueError(
                     f"op {self.name}: {label} is {value!r}, expected one of "
                     f"{', '.join(map(repr, get_args(known)))}"
                 )
         self.parameters = tuple(self.signature.parameters)
-        self.formula: str = formula or Prose(f"{self.name}({', '.join(self.parameters)})")
+        self.formula = self.formula or Prose(f"{self.name}({', '.join(self.parameters)})")
         for name in self.aliases:
             self._check_parameter(name)
         own = forward.__module__.startswith(_PACKAGE)
-        self.complex_step = own if complex_step is None else complex_step
+        self.complex_step = own if self.complex_step is None else self.complex_step
         self.guarded = not own
         self._defaults = [p.default for p in self.signature.parameters.values()]
         self._sort_parameters()

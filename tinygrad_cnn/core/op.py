@@ -370,13 +370,11 @@ def op(
     12.0
     >>> del tg.OPS["cube"]
     """
+    declared = {**locals()}  # the keywords: the fields of `Declaration`
 
     def declare(forward: Callable[P, R]) -> Op[P, R]:
         made: Op[P, R]
-        made = Op(
-            forward, formula, latex, equation, elementwise, complex_step, sequence, integers,
-            role, kind, letter, aliases, selecting, dead_at_zero, saturates_at,
-        )  # fmt: skip
+        made = Op(forward, **declared)
         earlier = OPS.get(made.name)
         if earlier is not None and earlier.__module__ != made.__module__:
             raise ValueError(f"op {made.name} exists already, in {earlier.__module__}")
