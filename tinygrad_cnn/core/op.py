@@ -15,9 +15,10 @@ from tinygrad_cnn.core.declaration import Integers, P, Role
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.observer import ForwardEvent
 from tinygrad_cnn.core.promotion import cut_off, in_one_dtype, is_of_one_dtype, rounded
-from tinygrad_cnn.core.pullback import WRITES, read_only
+from tinygrad_cnn.core.pullback import WRITES
 from tinygrad_cnn.core.recording import Recording, float_dtype, recording
 from tinygrad_cnn.core.variable import Variable, holds_gradient
+from tinygrad_cnn.engine.arrays import read_only
 
 if TYPE_CHECKING:
     from tinygrad_cnn.core.tensor import Tensor
@@ -137,9 +138,8 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             if not isinstance(value, np.ndarray | np.generic):
                 came = type(value).__name__
                 raise TypeError(f"the intermediate {name} is {came}, expected an array")
-            values[name] = np.asarray(value)
-            if self.guarded:
-                (values[name],) = read_only([values[name]])
+            array = np.asarray(value)
+            values[name] = read_only(array) if self.guarded else array
         return {name: values[name] for name in self._to_share}
 
     def _joined(self, arguments: list[Any], arrays: list[Any]) -> list[Any]:

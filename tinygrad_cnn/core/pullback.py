@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.core.variable import Array, Variable
+from tinygrad_cnn.engine.arrays import read_only
 
 if TYPE_CHECKING:
     from tinygrad_cnn.core.declaration import Derivative
@@ -30,7 +31,7 @@ def pull_back(
     kept = own = values
     if op.guarded:
         kept = own = read_only(kept)
-        (gradient,) = read_only([gradient])
+        gradient = read_only(gradient)
     if create_graph:
         kept, own = _differentiable(node), []
     contributions: list[tuple[Node | Variable, Array]] = []
@@ -89,16 +90,3 @@ def _fitted(
 
 def _of(node: Node, derivative: Derivative) -> str:
     return f"the derivative of {node.op.name} with respect to {derivative.of}"
-
-
-def read_only(values: list[Any]) -> list[Any]:
-    """Return `values` with each array, also inside lists, as a read-only view."""
-    views = []
-    for value in values:
-        if type(value) is list:
-            value = read_only(value)
-        elif isinstance(value, np.ndarray):
-            value = value.view()
-            value.flags.writeable = False
-        views.append(value)
-    return views

@@ -17,6 +17,7 @@ from tinygrad_cnn.core.leaf_array import WRITERS, LeafArray
 from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.recording import float_dtype, recording
 from tinygrad_cnn.core.variable import Variable, holds_gradient
+from tinygrad_cnn.engine.arrays import read_only
 from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.ops.indexing import plain_index
 from tinygrad_cnn.support.arguments import native
@@ -190,9 +191,7 @@ class Tensor(Variable):
         """
         if self.is_leaf:
             return LeafArray._of(self)
-        view = self._array.view()
-        view.flags.writeable = False
-        return view
+        return read_only(self._array)
 
     @data.setter
     def data(self, value: ArrayLike) -> None:
@@ -281,9 +280,7 @@ class Tensor(Variable):
                     f"np.{function.__name__} would drop the graph of a Tensor that requires a "
                     "gradient; use an op of tinygrad_cnn, or numpy() for its values"
                 )
-            view = value._array.view()
-            view.flags.writeable = False  # writes would go unrecorded
-            return view
+            return read_only(value._array)  # writes would go unrecorded
 
         return function(*map(plain, args), **{name: plain(v) for name, v in kwargs.items()})
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.data.errors import DataError
 from tinygrad_cnn.data.labels import as_labels
 from tinygrad_cnn.data.picture import IMAGE, PREPARATIONS
+from tinygrad_cnn.engine.arrays import read_only
 
 __all__ = ["Dataset", "Split", "number_classes"]
 
@@ -79,9 +80,7 @@ class Dataset:
         as_labels(self.labels, len(classes), f"{self.name}: labels")
         object.__setattr__(self, "classes", classes)
         for field in ("images", "labels"):
-            view = getattr(self, field).view()
-            view.flags.writeable = False
-            object.__setattr__(self, field, view)
+            object.__setattr__(self, field, read_only(getattr(self, field)))
 
     def __len__(self) -> int:
         return len(self.labels)

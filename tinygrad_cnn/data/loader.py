@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.data.dataset import Dataset
 from tinygrad_cnn.data.errors import check_finite
+from tinygrad_cnn.engine.arrays import read_only
 from tinygrad_cnn.support.arguments import native, whole
 
 __all__ = ["DataLoader", "Transform"]
@@ -183,10 +184,7 @@ def _arrays(
     check_finite(labels, "DataLoader: labels")
     if labels.dtype.kind != "f":
         labels = labels.astype(np.int64, copy=False)
-    views = images.view(), labels.view()
-    for view in views:
-        view.flags.writeable = False
-    return views
+    return read_only(images), read_only(labels)
 
 
 def _as_floats(images: NDArray[Any]) -> NDArray[Any]:

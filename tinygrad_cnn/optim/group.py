@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.engine.arrays import read_only
 
 State: TypeAlias = dict[str, Any]  # per parameter: a step count, and arrays of its shape
 Update: TypeAlias = Callable[[NDArray[Any], NDArray[Any], State], Any]
@@ -36,7 +37,7 @@ class Alone:
         """Apply `update` to the parameter."""
         self.parameter._mark_changed()  # first: an interrupt may follow the change
         g = np.asarray(self.parameter.grad)
-        _apply(update, self.parameter._array, _read_only(g), self.state, self._slots)
+        _apply(update, self.parameter._array, read_only(g), self.state, self._slots)
 
 
 class Together:
@@ -54,7 +55,7 @@ class Together:
         self._slots = _slots(self.state)
         self._values = np.empty(self._cuts[-1], parameters[0].dtype)
         self._gradient = np.empty_like(self._values)
-        self._read_only = _read_only(self._gradient)
+        self._read_only = read_only(self._gradient)
         self._values_of_each = self._parts(self._values)
 
     def step(self, update: Update) -> None:
@@ -76,12 +77,6 @@ class Together:
 
 def _slots(state: State) -> dict[str, NDArray[Any]]:
     return {slot: value for slot, value in state.items() if slot != "steps"}
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _apply(
