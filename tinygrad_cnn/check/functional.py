@@ -16,6 +16,7 @@ import numpy as np
 from tinygrad_cnn.core.calculus import Function
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.engine.arrays import Array
 
 
@@ -37,12 +38,13 @@ class Functional:
         leaves = [leaf(point) for point in points]
         if order == 1:
             return [points[-1] * self.f(*leaves[:-1])._array]
-        inner = _arrays(self._gradients(order - 1, leaves, recorded))
+        inner = list(map(array_of, self._gradients(order - 1, leaves, recorded)))
         return [v * g for v, g in zip(self.weights[order - 2], inner, strict=False)]
 
     def gradients(self, order: int, points: Sequence[Array], recorded: bool = False) -> list[Array]:
         """Return backward's gradients of φ for the inputs and, from order 2 on, for u."""
-        return _arrays(self._gradients(order, [leaf(point) for point in points], recorded))
+        gradients = self._gradients(order, [leaf(point) for point in points], recorded)
+        return list(map(array_of, gradients))
 
     def _gradients(self, order: int, leaves: list[Tensor], create_graph: bool) -> list[Any]:
         *inputs, u = leaves
@@ -74,10 +76,6 @@ def leaf(point: Array) -> Tensor:
     made = Tensor._of(np.array(point))
     made.requires_grad = True
     return made
-
-
-def _arrays(gradients: list[Any]) -> list[Array]:
-    return [g._array if isinstance(g, Tensor) else g for g in gradients]
 
 
 def _grad(y: Tensor, wrt: list[Tensor], gradient: Any, create_graph: bool) -> list[Any]:

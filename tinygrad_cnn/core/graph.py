@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from tinygrad_cnn.core.observer import BackwardEvent
 from tinygrad_cnn.core.pullback import pull_back
 from tinygrad_cnn.core.recording import recording
-from tinygrad_cnn.core.variable import Array, Variable, calls
+from tinygrad_cnn.core.variable import Array, Variable, array_of, calls
 
 if TYPE_CHECKING:
     from tinygrad_cnn.core.compiled import Plan
@@ -258,7 +258,7 @@ def backward(y: Variable, gradient: Array | None = None, retain_graph: bool = Fa
 
 def _sum(gradient: Array, value: Array) -> NDArray[Any]:
     """Return the sum of a gradient, which may be set to a Tensor, and another as an array."""
-    return np.asarray((gradient._array if isinstance(gradient, Variable) else gradient) + value)
+    return np.asarray(array_of(gradient) + value)
 
 
 def _describe(tensor: Variable) -> str:
@@ -303,8 +303,7 @@ def _seed(function: str, y: Variable, gradient: Array | None, create_graph: bool
             )
         gradient = np.ones(y.shape, y.dtype)
     elif not (create_graph and isinstance(gradient, Variable)):
-        array = gradient._array if isinstance(gradient, Variable) else gradient
-        gradient = np.array(array, dtype=y.dtype)
+        gradient = np.array(array_of(gradient), dtype=y.dtype)
     if gradient.shape != y.shape:
         raise ValueError(
             f"{function}: gradient has shape {gradient.shape} but y has shape {y.shape}"

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer, observe
 from tinygrad_cnn.core.recording import Recording
-from tinygrad_cnn.core.variable import Array, Variable
+from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.engine.context import changed
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -47,15 +47,16 @@ class _Watch(Observer):
 
     def backward(self, event: BackwardEvent) -> None:
         """Raise if the gradient flowing in, or one flowing out, is bad."""
-        came = self._first(_plain(event.gradient))
+        flow = array_of(event.gradient)
+        came = self._first(flow)
         if came:
             raise NaNError(
-                f"first {self._kind(_plain(event.gradient))}: in the gradient that flows into "
+                f"first {self._kind(flow)}: in the gradient that flows into "
                 f"`{event.node.op.name}`{_within(event.node.scope)}{came}: it was given to "
                 "backward(), or is a sum of infinite gradients of opposite signs"
             )
         for _, contribution in event.contributions:
-            array = _plain(contribution)
+            array = array_of(contribution)
             if self._first(array):
                 node = event.node
                 place = self.calls.get(node, "a call made outside detect_nan()")
@@ -101,10 +102,6 @@ def detect_nan(infinite: bool = False) -> changed[Recording]:
     tinygrad_cnn.core.nan.NaNError: first NaN: backward of `sqrt`, called at <doctest...
     """
     return observe(_Watch(infinite))
-
-
-def _plain(value: Array) -> Any:
-    return value._array if isinstance(value, Variable) else value
 
 
 def _within(scope: str) -> str:

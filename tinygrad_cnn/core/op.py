@@ -219,11 +219,10 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
         large array, because it would keep the array alive.
         """
         for value in operands:
-            array = value._array if isinstance(value, Variable) else value
             if isinstance(value, Variable):
                 owner = value._owner
                 if owner is None and not recorded:
-                    owner = Variable._tensor._of(array)  # a private leaf, never written to
+                    owner = Variable._tensor._of(value._array)  # a private leaf, never written to
                 if owner is not None and np.may_share_memory(y, owner._array):
                     return y, owner
             elif isinstance(value, np.ndarray) and np.may_share_memory(y, value):

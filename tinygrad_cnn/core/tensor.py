@@ -15,8 +15,9 @@ from tinygrad_cnn.core import graph
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.leaf_array import WRITERS, LeafArray
 from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.core.promotion import cut_off
 from tinygrad_cnn.core.recording import float_dtype, recording
-from tinygrad_cnn.core.variable import Variable, holds_gradient
+from tinygrad_cnn.core.variable import Variable, array_of, holds_gradient
 from tinygrad_cnn.engine.arrays import read_only
 from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.ops.indexing import plain_index
@@ -79,8 +80,7 @@ def _comparison(compare: np.ufunc) -> _Operator:
     """
 
     def method(self: Tensor, other: TensorLike) -> Tensor:
-        other = other._array if isinstance(other, Variable) else other
-        return Tensor._of(np.asarray(compare(np.real(self._array), np.real(other))))
+        return Tensor._of(np.asarray(compare(np.real(self._array), np.real(array_of(other)))))
 
     return method
 
@@ -135,12 +135,9 @@ class Tensor(Variable):
         dtype: DTypeLike | None = None,
         name: str | None = None,
     ) -> None:
-        source = data._array if isinstance(data, Variable) else data
+        source = array_of(data)
         if not isinstance(data, Variable) and holds_gradient(data):
-            raise TypeError(
-                "Tensor: data is a list of Tensors that require a gradient, and an "
-                "array would drop their graph; join them with stack()"
-            )
+            raise TypeError(cut_off("Tensor", "data"))
         try:
             array = np.array(source)
         except ValueError as error:
@@ -292,8 +289,7 @@ class Tensor(Variable):
                 f"{'requires a gradient' if self.is_leaf else 'was computed'}; write to a leaf "
                 "under no_grad(), or through its data, as in p.data[0] = 1"
             )
-        array = value._array if isinstance(value, Variable) else value
-        self.data[plain_index(index)] = np.asarray(array)
+        self.data[plain_index(index)] = np.asarray(array_of(value))
 
     def __getstate__(self) -> tuple[Any, dict[str, Any]]:
         """Return the state for copy and pickle: private memory, no graph."""

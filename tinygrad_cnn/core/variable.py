@@ -87,6 +87,11 @@ class Variable:
         self._changed = next(calls)
 
 
+def array_of(value: Any) -> Any:
+    """Return the array of a Tensor; any other value unchanged."""
+    return value._array if isinstance(value, Variable) else value
+
+
 def holds_gradient(value: Any) -> bool:
     """Return whether `value` is, or contains at any depth, a Tensor that requires a gradient."""
     if isinstance(value, list | tuple):

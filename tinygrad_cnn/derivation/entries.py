@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.derivation.paths import Edge
 from tinygrad_cnn.derivation.symbols import kept_by, options_of
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, shared_axes
@@ -52,7 +52,7 @@ def _value(edge: Edge, name: str) -> Any:
         "y_shape": node.shape,
         f"{of}_shape": edge.target.shape,
     }
-    known |= options | {name: _array(value) for name, value in kept_by(node).items()}
+    known |= options | {name: array_of(value) for name, value in kept_by(node).items()}
     if name in known:
         return known[name]
     parameter = name.removesuffix("_shape")
@@ -62,7 +62,3 @@ def _value(edge: Edge, name: str) -> Any:
             f"{name!r}, expected one of {', '.join(known)}, or the shape of one"
         )
     return np.shape(known[parameter])
-
-
-def _array(value: Any) -> Any:
-    return value._array if isinstance(value, Variable) else value

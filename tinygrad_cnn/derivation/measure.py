@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.pullback import pull_back
-from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.derivation.letters import AFFINE
 from tinygrad_cnn.derivation.paths import Bundle, Edge, EdgePath, Paths, Place
 from tinygrad_cnn.derivation.symbols import kept_by, options_of
@@ -123,7 +123,7 @@ def local_norm(edge: Edge) -> float | None:
     ones = np.ones(node.shape, node.dtype)
     if op.elementwise:  # one entry per entry of the result
         kept = kept_by(node)
-        needs = {name: _array(kept[name]) for name in edge.derivative.needs}
+        needs = {name: array_of(kept[name]) for name in edge.derivative.needs}
         return norm(np.broadcast_to(edge.derivative.rule(ones, **needs), node.shape))
     factors = [name for name in edge.derivative.needs if name in op.operands]
     if op.role in ("affine", "product") and factors:
@@ -156,11 +156,7 @@ def _squares(edge: Edge, factors: list[str]) -> Array:
         for name, parent in parents.items()
         if node.op.signature.parameters[name].default is Parameter.empty
     }
-    arguments |= {name: np.asarray(_array(kept[name])) ** 2 for name in factors}
+    arguments |= {name: np.asarray(array_of(kept[name])) ** 2 for name in factors}
     arguments[edge.derivative.of] = np.ones(edge.target.shape, node.dtype)
     result: Array = node.op.forward(**arguments, **options_of(node))
     return result
-
-
-def _array(value: Any) -> Any:
-    return value._array if isinstance(value, Variable) else value

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_cnn.core.graph import Node, nodes_of
 from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.tensor import Parameter
-from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.derivation.letters import (
     constant_letter,
     has_weights,
@@ -133,7 +133,7 @@ class Symbols:
 
     def constant(self, op: Op[..., Any], parameter: str, value: Any) -> Symbol | str:
         """Return the symbol of an array without a gradient; the digits of a single number."""
-        array = value._array if isinstance(value, Variable) else np.asarray(value)
+        array = np.asarray(array_of(value))
         if array.size == 1 and parameter != "target":
             return _literal(parameter, array.reshape(-1)[0])
         key: Any = value

@@ -12,7 +12,7 @@ from tinygrad_cnn.core.observer import BackwardEvent, Observer
 from tinygrad_cnn.core.pullback import pull_back
 from tinygrad_cnn.core.recording import changed_recording
 from tinygrad_cnn.core.tensor import Tensor
-from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.drawing.steps import Argument, Leaf, Step, StepOrLeaf, operands, options_of
 from tinygrad_cnn.drawing.trace import leaf_of, take_turn
 
@@ -116,7 +116,7 @@ def _step(node: Node, steps: dict[Node, Step], leaves: dict[Any, Leaf]) -> Step:
     if isinstance(kept.get("y"), np.ndarray):
         step.array = kept["y"]
     if op.dead_at_zero and node.saved is not None and math.prod(node.shape):
-        saved = [value._array if isinstance(value, Variable) else value for value in node.saved]
+        saved = list(map(array_of, node.saved))
         ones = np.ones(node.shape, node.dtype)
         (_, slopes), *_ = pull_back(node, saved, ones, None, create_graph=False)
         step.dead = 1.0 - int(np.count_nonzero(slopes)) / slopes.size
@@ -126,7 +126,7 @@ def _step(node: Node, steps: dict[Node, Step], leaves: dict[Any, Leaf]) -> Step:
 def _leaf(value: Any, scope: str, leaves: dict[Any, Leaf], is_auxiliary: bool) -> Leaf | None:
     """Return the leaf of a Tensor or array; None for anything else."""
     origin = value if isinstance(value, Variable) else None
-    array = value._array if isinstance(value, Variable) else value
+    array = array_of(value)
     if not isinstance(array, np.ndarray):
         return None
     key = id(array) if origin is None else origin

@@ -15,7 +15,7 @@ from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer, ob
 from tinygrad_cnn.core.pullback import pull_back
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import Parameter, Tensor
-from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.drawing.graph import CANCELED
 from tinygrad_cnn.drawing.steps import Argument, Leaf, Step, StepOrLeaf, operands, options_of
 
@@ -287,7 +287,7 @@ def _scales(step: Step, event: BackwardEvent) -> list[float]:
 
 
 def _plain(value: Any) -> NDArray[Any]:
-    return np.asarray(value._array if isinstance(value, Variable) else value)
+    return np.asarray(array_of(value))
 
 
 def _norm(array: NDArray[Any]) -> float:
@@ -299,7 +299,7 @@ def _norm(array: NDArray[Any]) -> float:
 
 def _sum(before: NDArray[Any] | None, more: Any) -> NDArray[Any]:
     """Return a new array: `more`, or the sum of both."""
-    array = more._array if isinstance(more, Variable) else more
+    array = array_of(more)
     return np.array(array) if before is None else np.asarray(before + array)
 
 

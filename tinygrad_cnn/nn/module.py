@@ -19,7 +19,7 @@ from tinygrad_cnn.core.recording import (
     recording,
 )
 from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype
-from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.nn.summary import CostCounter, Summary, SummaryRow
 from tinygrad_cnn.support.arguments import native
 
@@ -210,10 +210,7 @@ class Module:
             )
         tensors = dict(self._named_tensors())
         arrays = {
-            name: native(
-                np.array(value._array if isinstance(value, Variable) else value, order="C")
-            )
-            for name, value in state_dict.items()
+            name: native(np.array(array_of(value), order="C")) for name, value in state_dict.items()
         }
         missing = [n for n in tensors if n not in arrays and not n.endswith(MAY_BE_MISSING)]
         unexpected = [name for name in arrays if name not in tensors]

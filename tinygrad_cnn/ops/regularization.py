@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
-from tinygrad_cnn.core.variable import Array, Variable
+from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.engine import selection
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.arithmetic import astype, sqrt
@@ -135,7 +135,7 @@ def deviation(centered: Array, eps: float) -> Array:
     axes = _other_axes(centered)
     with np.errstate(over="ignore"):
         deviation = sqrt(mean(centered * centered, axes, True) + eps)
-    values = deviation._array if isinstance(deviation, Variable) else deviation
+    values = array_of(deviation)
     if values.dtype.char == "f" and not 1e-15 < values.min() <= values.max() < np.inf:
         wide = astype(centered, np.float64)  # float32 cannot hold the squares
         deviation = astype(sqrt(mean(wide * wide, axes, True) + eps), values.dtype)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import own_generator
 from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype
-from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.engine.reduction import average, total
 from tinygrad_cnn.nn.module import Module, Parameterless
 from tinygrad_cnn.support.arguments import flag, number, share, whole
@@ -126,7 +126,7 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor | NDArray[Any]) -> Tensor:
         """Return `x`, of shape (N, C, H, W), normalized, in the same shape."""
-        array = x._array if isinstance(x, Variable) else np.asarray(x)
+        array = np.asarray(array_of(x))
         if array.ndim != 4 or array.shape[1] != self.num_features:
             raise ValueError(
                 f"{type(self).__name__}: x has shape {array.shape}, expected "
