@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sympy as sp
 
 from tinygrad_cnn.check.formula import evaluate, parse
 
-RELATIONS = {"=": sp.Eq, "≥": sp.Ge, "≤": sp.Le, "<": sp.Lt, ">": sp.Gt}
+SIGNS: dict[str, Callable[..., Any]] = {
+    "negate": operator.neg, "+": operator.add, "−": operator.sub, "·": operator.mul,
+    "matrix product": operator.mul, "/": operator.truediv, "power": operator.pow,
+    "half": lambda: sp.Rational(1, 2), "abs": sp.Abs, "and": sp.And,
+    "bracket": lambda condition: sp.Piecewise((1, condition), (0, True)),
+    "where": lambda condition, a, b: sp.Piecewise((a, condition), (b, True)),
+    "=": sp.Eq, "≥": sp.Ge, "≤": sp.Le, "<": sp.Lt, ">": sp.Gt,
+    "ln": sp.log, "exp": sp.exp, "tanh": sp.tanh, "√": sp.sqrt, "sign": sp.sign,
+    "max": sp.Max, "min": sp.Min, "erf": sp.erf, "erfc": lambda a: 1 - sp.erf(a),
+    "σ": lambda a: 1 / (1 + sp.exp(-a)), "Φ": lambda a: (1 + sp.erf(a / sp.sqrt(2))) / 2,
+    "φ": lambda a: sp.exp(-(a**2) / 2) / sp.sqrt(2 * sp.pi),
+}  # fmt: skip
 
 
 class Symbolic:
-    """Reads names as the expressions they stand for; e is Euler's number."""
+    """The algebra of expressions; e is Euler's number."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = {"e": sp.E, **values}
@@ -25,88 +37,7 @@ class Symbolic:
         return self.values[name]
 
     def apply(self, sign: str, *operands: Any) -> Any:
-        if sign in RELATIONS:
-            return RELATIONS[sign](*operands)
-        return getattr(self, NAMES[sign])(*operands)
-
-    def negate(self, a: Any) -> Any:
-        return -a
-
-    def add(self, a: Any, b: Any) -> Any:
-        return a + b
-
-    def subtract(self, a: Any, b: Any) -> Any:
-        return a - b
-
-    def multiply(self, a: Any, b: Any) -> Any:
-        return a * b
-
-    def divide(self, a: Any, b: Any) -> Any:
-        return a / b
-
-    def power(self, a: Any, b: Any) -> Any:
-        return a**b
-
-    def half(self) -> Any:
-        return sp.Rational(1, 2)
-
-    def absolute(self, a: Any) -> Any:
-        return sp.Abs(a)
-
-    def both(self, *conditions: Any) -> Any:
-        return sp.And(*conditions)
-
-    def bracket(self, condition: Any) -> Any:
-        return sp.Piecewise((1, condition), (0, True))
-
-    def where(self, condition: Any, a: Any, b: Any) -> Any:
-        return sp.Piecewise((a, condition), (b, True))
-
-    def logarithm(self, a: Any) -> Any:
-        return sp.log(a)
-
-    def exponential(self, a: Any) -> Any:
-        return sp.exp(a)
-
-    def hyperbolic(self, a: Any) -> Any:
-        return sp.tanh(a)
-
-    def root(self, a: Any) -> Any:
-        return sp.sqrt(a)
-
-    def sign(self, a: Any) -> Any:
-        return sp.sign(a)
-
-    def logistic(self, a: Any) -> Any:
-        return 1 / (1 + sp.exp(-a))
-
-    def error_function(self, a: Any) -> Any:
-        return sp.erf(a)
-
-    def complementary(self, a: Any) -> Any:
-        return 1 - sp.erf(a)
-
-    def distribution(self, a: Any) -> Any:
-        return (1 + sp.erf(a / sp.sqrt(2))) / 2
-
-    def density(self, a: Any) -> Any:
-        return sp.exp(-(a**2) / 2) / sp.sqrt(2 * sp.pi)
-
-    def largest(self, *values: Any) -> Any:
-        return sp.Max(*values)
-
-    def smallest(self, *values: Any) -> Any:
-        return sp.Min(*values)
-
-
-NAMES = {
-    "negate": "negate", "+": "add", "−": "subtract", "·": "multiply", "matrix product": "multiply",
-    "/": "divide", "power": "power", "half": "half", "abs": "absolute", "and": "both",
-    "bracket": "bracket", "where": "where", "ln": "logarithm", "exp": "exponential",
-    "tanh": "hyperbolic", "√": "root", "sign": "sign", "σ": "logistic", "max": "largest",
-    "min": "smallest", "erf": "error_function", "erfc": "complementary", "Φ": "distribution",
-    "φ": "density",
-}  # fmt: skip
+        return SIGNS[sign](*operands)
 
 
 def expression(formula: str, values: Mapping[str, Any]) -> Any:
