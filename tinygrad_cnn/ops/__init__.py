@@ -18,16 +18,10 @@ from tinygrad_cnn.ops.arithmetic import (
     astype,
     clip,
     div,
-    erf,
-    erfc,
-    exp,
-    log,
     maximum,
     minimum,
     mul,
     neg,
-    pow,
-    sqrt,
     sub,
     where,
 )
@@ -37,6 +31,7 @@ from tinygrad_cnn.ops.convolution import (
     conv2d_weight_gradient,
     conv_transpose2d,
 )
+from tinygrad_cnn.ops.elementary import erf, erfc, exp, log, pow, sqrt
 from tinygrad_cnn.ops.indexing import concatenate, getitem, pad, put, stack
 from tinygrad_cnn.ops.linear import linear, matmul
 from tinygrad_cnn.ops.loss import cross_entropy, mse, squared_error

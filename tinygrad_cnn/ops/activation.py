@@ -12,7 +12,8 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import total
-from tinygrad_cnn.ops.arithmetic import clip, erfc, exp, masked
+from tinygrad_cnn.ops.arithmetic import clip, masked
+from tinygrad_cnn.ops.elementary import erfc, exp
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, equal
 from tinygrad_cnn.ops.reduction import log_total
 from tinygrad_cnn.ops.reduction import sum as sum_over

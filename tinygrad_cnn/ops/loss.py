@@ -14,7 +14,7 @@ from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.ops.activation import log_softmax
-from tinygrad_cnn.ops.arithmetic import exp
+from tinygrad_cnn.ops.elementary import exp
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
 from tinygrad_cnn.ops.shape import reshape
 

@@ -13,7 +13,8 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import reduction as engine
 from tinygrad_cnn.engine.arrays import Shape
-from tinygrad_cnn.ops.arithmetic import exp, masked, where
+from tinygrad_cnn.ops.arithmetic import masked, where
+from tinygrad_cnn.ops.elementary import exp
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
 from tinygrad_cnn.ops.shape import broadcast_to, reshape
 

@@ -11,7 +11,8 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.engine import selection
 from tinygrad_cnn.engine.arrays import Shape
-from tinygrad_cnn.ops.arithmetic import astype, sqrt
+from tinygrad_cnn.ops.arithmetic import astype
+from tinygrad_cnn.ops.elementary import sqrt
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.reduction import sum as sum_over
