@@ -16,7 +16,7 @@ Function = Callable[..., Tensor]
 Map = Callable[[Tensor], Tensor]
 
 
-@overload
+@overload  # gives the argument of a lambda its type
 def jacobian(f: Map, argnum: int = 0) -> Callable[..., NDArray[Any]]: ...
 
 
@@ -55,7 +55,7 @@ def jacobian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
     return jacobian_of_f
 
 
-@overload
+@overload  # gives the argument of a lambda its type
 def hessian(f: Map, argnum: int = 0) -> Callable[..., NDArray[Any]]: ...
 
 
