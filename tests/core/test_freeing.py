@@ -196,3 +196,9 @@ def test_results_without_a_gradient_keep_nothing() -> None:
         x = tg.exp(x * 0.1)
         seen.add(x)
     assert len(seen) == 1
+
+
+def test_a_small_part_of_a_large_result_does_not_keep_it_alive() -> None:
+    x = tg.Tensor(np.zeros(100_000), requires_grad=True)
+    assert (x * 2.0)[:2]._array.base is None
+    assert (x * 2.0)[::2]._array.base is not None

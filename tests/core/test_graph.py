@@ -220,6 +220,16 @@ def test_gradients_share_memory_with_nothing(shape: tuple[int, ...]) -> None:
         assert i < 4 or a.flags.writeable
 
 
+def test_gradients_with_a_graph_are_tensors_of_their_own() -> None:
+    x, y = tg.Tensor([1.0, 2.0], requires_grad=True), tg.Tensor([3.0, 4.0], requires_grad=True)
+    u = tg.Tensor([5.0, 6.0], requires_grad=True)
+    for seed in (np.ones(2), tg.Tensor([1.0, 1.0]), u, u * 2):
+        found = tg.grad(x + y, [x, y, x], gradient=seed, create_graph=True)
+        assert len({id(g) for g in [*found, seed]}) == 4
+    (first, second, _) = tg.grad(x + y, [x, y, x], gradient=u, create_graph=True)
+    assert tg.grad((first * second).sum(), u)[0].tolist() == [10.0, 12.0]
+
+
 def test_gradients_that_are_views_of_one_array_on_the_way_are_arrays_of_their_own() -> None:
     x, w, v = (leaf(np.ones((2, 3))) for _ in range(3))
     (x.T + w.T.reshape(3, 2) + tg.broadcast_to(v.sum(), (3, 2))).backward(np.ones((3, 2)))

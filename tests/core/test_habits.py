@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,15 @@ def test_a_leaf_changed_in_place_is_missed_by_no_graph_that_had_saved_it() -> No
         y.backward()
 
 
+def test_an_integer_leaf_is_not_truncated() -> None:
+    x = tg.Tensor(np.array([3, 5]))
+    with tg.no_grad(), pytest.raises(TypeError, match="got float32, which int64 cannot hold"):
+        x /= 2
+    with tg.no_grad():
+        x += 2
+    assert x.tolist() == [5, 7]
+
+
 def test_a_gradient_is_never_the_value_itself() -> None:
     @tg.op(formula="x²/2")
     def half_square(x: Any) -> Any:
@@ -170,6 +180,31 @@ def test_a_class_that_is_masked_by_minus_infinity_does_not_spoil_the_loss() -> N
 
 def test_a_loss_is_formatted_like_a_number() -> None:
     assert f"{tg.Tensor(0.12345):.2f}" == "0.12"
+
+
+DEEP: dict[str, Callable[[tg.Tensor], Any]] = {
+    "a list": lambda p: [p, p],
+    "a tuple in a list": lambda p: [(p, 1.0)],
+    "lists in lists": lambda p: [[[p]], [[p]]],
+}
+
+
+@pytest.mark.parametrize("nest", DEEP.values(), ids=DEEP)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x, values: x * values,
+        lambda x, values: values - x,
+        lambda x, values: tg.matmul(x, values),
+        lambda x, values: tg.where(values, x, 0.0),
+        lambda x, values: tg.Tensor(values),
+        lambda x, values: tg.nn.Parameter(values),
+    ],
+)
+def test_no_list_cuts_off_the_gradients_of_tensors_in_it(use: Any, nest: Any) -> None:
+    p = tg.Tensor(2.0, requires_grad=True)
+    with pytest.raises(TypeError, match=r"list of Tensors that require a gradient.*stack\(\)"):
+        use(tg.Tensor([1.0, 2.0], requires_grad=True), nest(p))
 
 
 # --- state and memory ----------------------------------------------------------------------------

@@ -253,6 +253,46 @@ def test_parameters_named_as_the_result_or_its_gradient_are_refused() -> None:
     assert not {"takes_y", "takes_any"} & set(tg.OPS)
 
 
+def test_an_op_that_writes_to_what_it_is_given_is_refused() -> None:
+    @tg.op(formula="x + 1", elementwise=True)
+    def writes(x: np.ndarray) -> np.ndarray:
+        x += 1
+        return x
+
+    @writes.derivative("x", formula="g")
+    def _(g: np.ndarray) -> np.ndarray:
+        return g
+
+    array = np.ones(2)
+    for given in (array, tg.Tensor(array), tg.Tensor(array, requires_grad=True) * 2):
+        with pytest.raises(
+            ValueError, match="writes: the forward writes to one of its input arrays"
+        ):
+            writes(given)
+    assert array.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_rule_that_writes_to_what_it_is_given_is_refused(create_graph: bool) -> None:
+    @tg.op(formula="3x", elementwise=True)
+    def triple(x: np.ndarray) -> np.ndarray:
+        return 3 * x
+
+    @triple.derivative("x", formula="3g")
+    def _(g: Any) -> Any:
+        g *= 3
+        return g
+
+    p = tg.Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    y = (triple(p) + p).sum()
+    if create_graph:  # on Tensors, `g *= 3` makes a new one
+        assert tg.grad(y, p, create_graph=True)[0].tolist() == [[4, 4], [4, 4]]
+        return
+    with pytest.raises(ValueError, match="derivative of triple with respect to x writes to one"):
+        y.backward()
+    assert p.grad is None
+
+
 def test_every_op_has_a_formula_and_a_docstring_and_so_has_every_derivative() -> None:
     for name, op in tg.OPS.items():
         assert op.formula, name

@@ -262,6 +262,30 @@ def test_copies_and_pickles_are_equal_independent_and_keep_sharing(duplicate: An
     assert model.conv1.weight.grad is None
 
 
+class Keeps(nn.Module):
+    """Keeps its last results, and a constant of its own."""
+
+    def __init__(self) -> None:
+        self.weight = nn.Parameter([2.0, 3.0])
+        self.scale = tg.Tensor([1.0, 2.0]) * 0.5
+
+    def forward(self, x: Any) -> tg.Tensor:
+        self.last = x * self.weight
+        self.seen = tg.flip(self.last + 1.0)
+        return self.last
+
+
+def test_what_a_module_saves_does_not_depend_on_no_grad() -> None:
+    model = Keeps()
+    names = set(model.state_dict())
+    assert names == {"weight", "scale"}
+    for context in (tg.no_grad, tg.enable_grad):
+        with context():
+            model(np.ones(2, "f4"))
+        assert set(model.state_dict()) == names
+        model.load_state_dict(model.state_dict())
+
+
 # --- switching and showing -----------------------------------------------------------------------
 
 
