@@ -39,6 +39,7 @@ def runs(page):
 def test_a_run_is_paused_stepped_resumed_and_cancelled_and_a_reload_shows_it_again(browser, studio):
     with visiting(browser, studio, "#/train") as page:
         form = page.get_by_role("form", name="New run")
+        expect(form.get_by_label("Activation")).to_have_value("relu")
         form.get_by_label("Model").select_option(label="Perceptron")
         form.get_by_label("Hidden layers").fill("32, 16")
         form.get_by_label("Epochs").fill("200")

@@ -18,7 +18,7 @@ const COMPARISON = {
 };
 const COMPARED = ["sigmoid", "relu"];
 
-const FIRST = { model: "lenet5", optimizer: "adamw", schedule: "constant" };
+const FIRST = { model: "lenet5", activation: "relu", optimizer: "adamw", schedule: "constant" };
 const WITH_FIELD = ["activation", "pooling", "hidden"]; // other options of a model are typed
 const HIDDEN = "\\s*\\d+(\\s*[, ]\\s*\\d+)*\\s*";
 const OPTIONS = "\\s*((model|optimizer|schedule)\\.\\w+=\\S+\\s*)*";
@@ -112,10 +112,6 @@ export function runForm({ data, choices }, onstart) {
       { class: "wide" },
       field("Options", options),
       field("Name", input("name", { type: "text", maxlength: 120, placeholder: "automatic" })),
-    ),
-    element(
-      "div",
-      { class: "wide start" },
       element("button", { type: "submit", class: "button primary" }, "Start training"),
     ),
     element(
