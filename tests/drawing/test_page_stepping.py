@@ -220,3 +220,4 @@ def test_a_forward_that_failed_is_stepped_through_up_to_its_error(browser, tmp_p
         assert (
             page.locator("#panel .error").inner_text().startswith("ValueError: matmul: a has shape")
         )
+        assert page.locator("#halves").inner_text() == "forward"

@@ -85,5 +85,6 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 });
 
 const forwards = data.steps.filter((step) => step.phase === "forward").length;
+byId("halves").lastElementChild.hidden = forwards === data.steps.length;
 document.documentElement.style.setProperty("--forward", `${(100 * forwards) / data.steps.length}%`);
 goTo(0);
