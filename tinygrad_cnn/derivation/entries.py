@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.derivation.paths import Edge
-from tinygrad_cnn.derivation.symbols import kept_by, options_of
+from tinygrad_cnn.derivation.symbols import arrays_of, options_of
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, shared_axes
 
 __all__ = ["entry_of", "without_gradient"]
@@ -51,8 +50,9 @@ def _value(edge: Edge, name: str) -> Any:
         "position": edge.number,
         "y_shape": node.shape,
         f"{of}_shape": edge.target.shape,
+        **options,
+        **arrays_of(node),
     }
-    known |= options | {name: array_of(value) for name, value in kept_by(node).items()}
     if name in known:
         return known[name]
     parameter = name.removesuffix("_shape")

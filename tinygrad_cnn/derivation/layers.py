@@ -33,7 +33,7 @@ class Group:
     @property
     def edges(self) -> list[Edge]:
         """All edges of the group, from the top down."""
-        return [e for s in self.steps for e in (s.edges if isinstance(s, Bundle) else (s,))]
+        return [edge for step in self.steps for edge in step.edges]
 
     @property
     def top(self) -> Place:
@@ -62,8 +62,7 @@ def fold(steps: Sequence[Segment], depth: int) -> list[Group]:
     """Group neighboring steps by module, to `depth` names of their scope; 0 folds nothing."""
     groups: list[Group] = []
     for step in steps:
-        edges = step.edges if isinstance(step, Bundle) else (step,)
-        modules = {module_at(edge.node.scope, depth) for edge in edges} if depth else {""}
+        modules = {module_at(edge.node.scope, depth) for edge in step.edges} if depth else {""}
         module = modules.pop() if len(modules) == 1 else ""
         if module and groups and groups[-1].module == module:
             groups[-1] = Group(module, (*groups[-1].steps, step))
@@ -74,10 +73,10 @@ def fold(steps: Sequence[Segment], depth: int) -> list[Group]:
 
 def suited_depth(steps: Sequence[Segment]) -> int:
     """Return the best folding depth: the greatest at which the product is not too long."""
-    count = sum(len(step.edges) if isinstance(step, Bundle) else 1 for step in steps)
-    if count <= LONGEST:
+    edges = [edge for step in steps for edge in step.edges]
+    if len(edges) <= LONGEST:
         return 0
-    scopes = {e.node.scope for s in steps for e in (s.edges if isinstance(s, Bundle) else (s,))}
+    scopes = {edge.node.scope for edge in edges}
     deepest = max(scope.count(".") + 1 if scope else 0 for scope in scopes)
     for depth in range(deepest, 1, -1):
         if len(fold(steps, depth)) <= MOST_SHOWN:

@@ -11,10 +11,9 @@ import numpy as np
 
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.pullback import pull_back
-from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.derivation.letters import AFFINE
 from tinygrad_cnn.derivation.paths import Bundle, Edge, EdgePath, Paths, Place
-from tinygrad_cnn.derivation.symbols import kept_by, options_of
+from tinygrad_cnn.derivation.symbols import arrays_of, options_of
 from tinygrad_cnn.engine.arrays import Array
 
 __all__ = ["Flow", "flow", "local_norm", "norm"]
@@ -122,8 +121,8 @@ def local_norm(edge: Edge) -> float | None:
     op = node.op
     ones = np.ones(node.shape, node.dtype)
     if op.elementwise:  # one entry per entry of the result
-        kept = kept_by(node)
-        needs = {name: array_of(kept[name]) for name in edge.derivative.needs}
+        arrays = arrays_of(node)
+        needs = {name: arrays[name] for name in edge.derivative.needs}
         return norm(np.broadcast_to(edge.derivative.rule(ones, **needs), node.shape))
     factors = [name for name in edge.derivative.needs if name in op.operands]
     if op.role in ("affine", "product") and factors:
@@ -149,14 +148,14 @@ def _squares(edge: Edge, factors: list[str]) -> Array:
     Each derivative is an entry of the other factor, so the sum is the op of 1 and its squares.
     """
     node = edge.node
-    kept = kept_by(node)
+    arrays = arrays_of(node)
     parents = dict(zip(node.op.operands, node.parents, strict=True))
     arguments: dict[str, Any] = {  # a bias adds nothing
         name: np.zeros(() if parent is None else parent.shape, node.dtype)
         for name, parent in parents.items()
         if node.op.signature.parameters[name].default is Parameter.empty
     }
-    arguments |= {name: np.asarray(array_of(kept[name])) ** 2 for name in factors}
+    arguments |= {name: np.asarray(arrays[name]) ** 2 for name in factors}
     arguments[edge.derivative.of] = np.ones(edge.target.shape, node.dtype)
     result: Array = node.op.forward(**arguments, **options_of(node))
     return result

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from tinygrad_cnn.derivation.notation import Symbol
 from tinygrad_cnn.derivation.parts import ChainRule, Factor, Gap, Item, Layer, PathSum, SumLine
+from tinygrad_cnn.derivation.signs import DIGITS
 from tinygrad_cnn.support.text import aligned, citation, number
 
 __all__ = ["count", "factors_of", "page", "rows", "verdicts"]
@@ -191,7 +192,7 @@ NOTES = {
 
 def _notes(shown: str) -> list[str]:
     """Return explanatory notes on the notation of these formulas."""
-    notes = [note for sign, note in NOTES.items() if note and sign in shown]
+    notes = [note for sign, note in NOTES.items() if sign in shown]
     if re.search(r"\[[^\]=≥≤<>]* − \d+[,\]]", shown):
         notes.append("An entry outside its array is 0.")
     return [f"  {note}" for note in notes]
@@ -265,8 +266,7 @@ def count(many: int) -> str:
     """
     if many < 10**15:
         return f"{many:,}"
-    digits = str(int(math.log10(many))).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"about 10{digits}"
+    return f"about 10{str(int(math.log10(many))).translate(DIGITS)}"
 
 
 def _columns(lines: Sequence[Sequence[str]], align: str) -> str:

@@ -50,6 +50,11 @@ class Edge:
         name = self.derivative.of
         return f"{name}[{self.number}]" if self.node.op.sequence else name
 
+    @property
+    def edges(self) -> tuple[Edge]:
+        """The edge itself, as a `Bundle` has several."""
+        return (self,)
+
 
 EdgePath: TypeAlias = tuple[Edge, ...]
 """The factors along one path, from the top down."""

@@ -24,7 +24,7 @@ from tinygrad_cnn.derivation.letters import (
 from tinygrad_cnn.derivation.notation import Symbol
 from tinygrad_cnn.derivation.paths import Edge, Place
 
-__all__ = ["Symbols", "kept_by", "leaf_names", "options_of"]
+__all__ = ["Symbols", "arrays_of", "leaf_names", "options_of"]
 
 
 def leaf_names(root: Node, names: Mapping[int, str]) -> dict[Variable, str]:
@@ -51,9 +51,9 @@ def leaf_names(root: Node, names: Mapping[int, str]) -> dict[Variable, str]:
     return found
 
 
-def kept_by(node: Node) -> dict[str, Any]:
-    """Return the values that a node saved for its derivatives, by name."""
-    return dict(zip(node.plan.names, node.kept(), strict=True))
+def arrays_of(node: Node) -> dict[str, Any]:
+    """Return the values that a node saved for its derivatives, by name; Tensors as arrays."""
+    return dict(zip(node.plan.names, node.values(), strict=True))
 
 
 def options_of(node: Node) -> dict[str, Any]:
@@ -113,7 +113,8 @@ class Symbols:
         node = edge.node
         op = node.op
         bound: dict[str, Symbol | str] = {"y": self[node]}
-        kept, options = kept_by(node), options_of(node)
+        kept = dict(zip(node.plan.names, node.kept(), strict=True))
+        options = options_of(node)
         parents = {} if op.sequence else dict(zip(op.operands, node.parents, strict=True))
         for parameter in op.parameters:
             parent = parents.get(parameter)

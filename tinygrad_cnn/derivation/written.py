@@ -10,11 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.derivation.entries import entry_of
 from tinygrad_cnn.derivation.notation import (
     Entry,
@@ -26,7 +24,7 @@ from tinygrad_cnn.derivation.notation import (
     product,
 )
 from tinygrad_cnn.derivation.paths import Edge, Paths, Place
-from tinygrad_cnn.derivation.symbols import Symbols, kept_by
+from tinygrad_cnn.derivation.symbols import Symbols, arrays_of
 from tinygrad_cnn.ops.entries import Index, Letters, at, shared_axes
 
 __all__ = ["Term", "Written", "write_edge", "write_out"]
@@ -237,7 +235,7 @@ def _operands(edge: Edge, y: Index) -> dict[str, Index]:
     if not node.op.elementwise:
         return {}
     shapes = dict.fromkeys([*node.op.operands, "y"], node.shape)
-    shapes |= {name: np.shape(_array(value)) for name, value in kept_by(node).items()}
+    shapes |= {name: np.shape(value) for name, value in arrays_of(node).items()}
     shapes |= {
         name: parent.shape
         for name, parent in zip(node.op.operands, node.parents, strict=True)
@@ -245,10 +243,6 @@ def _operands(edge: Edge, y: Index) -> dict[str, Index]:
     }
     shapes |= {alias: shapes[name] for name, alias in node.op.aliases.items() if name in shapes}
     return {name: shared_axes(y, shape) for name, shape in shapes.items() if len(shape) <= len(y)}
-
-
-def _array(value: Any) -> Any:
-    return value._array if isinstance(value, Variable) else value if np.ndim(value) else 0
 
 
 def _renamed(formula: str, old: str, new: str) -> str:
