@@ -91,7 +91,6 @@ class Step:
     op: Op[..., Any] | None
     scope: str
     origin: Node | None = None
-    kind: str = ""
     arguments: list[Argument] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
     array: NDArray[Any] | None = None

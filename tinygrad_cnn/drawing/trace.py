@@ -94,7 +94,6 @@ class Trace(Observer):
         step = Step(op, event.scope, event.node, seconds=event.seconds)
         if module is not None:
             self.modules.setdefault(event.scope, module)
-            step.kind = type(module).__name__
         static: dict[str, Any] = {}
         given = dict(zip(op.parameters, op.parameters, strict=True))
         arrays = dict(event.arguments)
