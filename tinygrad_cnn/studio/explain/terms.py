@@ -219,8 +219,7 @@ def _dense(layer: LayerCall, cell: CellIndex) -> Sum:
     for unit in order[:LARGEST].tolist():
         source = f"unit {unit}"
         if flattened is not None:
-            channel, row, column = np.unravel_index(unit, flattened.shape)
-            source = f"channel {channel}, row {row}, column {column}"
+            source = _place_name(np.unravel_index(unit, flattened.shape))
         patch: Cells = [[float(x[unit])]]
         terms.append(SumTerm(source, [unit], patch, [[float(w[unit])]], float(products[unit])))
     others = order[LARGEST:]
@@ -290,8 +289,7 @@ def _flatten(layer: LayerCall, cell: CellIndex) -> Sum:
         raise ExplainError(f"{layer.name} reshapes the batch axis as well")
     unit = int(np.ravel_multi_index(cell, layer.output.shape))
     place = tuple(int(i) for i in np.unravel_index(unit, layer.given.shape))
-    names = ("channel", "row", "column") if len(place) == 3 else ("unit",) * len(place)
-    source = ", ".join(f"{name} {at}" for name, at in zip(names, place, strict=True))
+    source = _place_name(place)
     x = float(layer.given[place])
     written = PrintedEquation(
         [x], lambda shown: f"the entry of {source}", lambda numbers: numbers[0]
@@ -357,10 +355,13 @@ def sentence_of(op: Op[..., Any]) -> str:
 
 def _alone(layer: LayerCall, cell: CellIndex) -> SumTerm:
     """Return the term of an elementwise op."""
-    names = ("channel", "row", "column") if len(cell) == 3 else ("unit",) * len(cell)
-    source = ", ".join(f"{name} {place}" for name, place in zip(names, cell, strict=True))
     z = float(layer.given[cell])
-    return SumTerm(source, [*cell], [[z]], None, float(layer.output[cell]))
+    return SumTerm(_place_name(cell), [*cell], [[z]], None, float(layer.output[cell]))
+
+
+def _place_name(index: Sequence[Any]) -> str:
+    names = ("channel", "row", "column") if len(index) == 3 else ("unit",) * len(index)
+    return ", ".join(f"{name} {place}" for name, place in zip(names, index, strict=True))
 
 
 def _bias(layer: LayerCall, out: int) -> float | None:
