@@ -206,8 +206,7 @@ class Feed:
             for run_id in steps:
                 if steps[run_id] != self._snapshots.get(run_id):
                     shown = session.get_one(StoredSnapshot, run_id)
-                    data = {"run_id": run_id, "step": shown.step, **shown.payload}
-                    events.append(Event("snapshot", data))
+                    events.append(Event("snapshot", payload_of(shown)))
             self._looks += 1
             things = self._things
             if self._looks % LOOKS_AT_THINGS == 0:

@@ -8,8 +8,8 @@ import numpy as np
 
 from tinygrad_cnn.data import DataLoader, Dataset, load
 from tinygrad_cnn.studio import model_files
-from tinygrad_cnn.studio.encoding import INPUT_SHAPE
 from tinygrad_cnn.studio.store import Store, StoredDrawing, StoredModel, drawings, models
+from tinygrad_cnn.studio.training.preparation import images_and_labels
 from tinygrad_cnn.train import evaluate
 
 __all__ = ["WorseModelError", "common_set", "promote"]
@@ -81,9 +81,7 @@ def promote(store: Store, id: int, insist: bool = False) -> StoredModel:
 def common_set(drawn: Sequence[StoredDrawing]) -> Dataset:
     """Return the comparison set: the embedded test digits, and the held-back drawings."""
     test = load("digits").test
-    pixels = np.frombuffer(b"".join(drawing.input for drawing in drawn), np.uint8)
-    images = pixels.reshape(len(drawn), 1, *INPUT_SHAPE)
-    labels = np.array([drawing.label for drawing in drawn], np.int64)
+    images, labels = images_and_labels(drawn)
     return Dataset(
         np.concatenate([test.images, images]),
         np.concatenate([test.labels, labels]),

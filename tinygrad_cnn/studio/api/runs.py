@@ -20,6 +20,7 @@ from tinygrad_cnn.studio.services import UsesServices
 from tinygrad_cnn.studio.store import (
     StoredPoint,
     StoredRun,
+    StoredSnapshot,
     checked_name,
     models,
     points,
@@ -157,9 +158,9 @@ def answer(session: Session, run: StoredRun) -> RunAnswer:
     return found
 
 
-def payload_of(point: StoredPoint) -> dict[str, Any]:
-    """Return the payload of a point, for events and lists alike."""
-    return {"run_id": point.run_id, "step": point.step, **point.payload}
+def payload_of(row: StoredPoint | StoredSnapshot) -> dict[str, Any]:
+    """Return the payload of a point or a snapshot, for events and lists alike."""
+    return {"run_id": row.run_id, "step": row.step, **row.payload}
 
 
 @router.post("", status_code=201, responses=documented("invalid", "conflict"))
@@ -236,7 +237,7 @@ def figures(
         shown = snapshots.get(session, id)
         return RunPoints(
             points=_answers(points.thinned(session, id, after)),
-            snapshot={"run_id": id, "step": shown.step, **shown.payload} if shown else None,
+            snapshot=payload_of(shown) if shown else None,
         )
 
 

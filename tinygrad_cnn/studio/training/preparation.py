@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tinygrad_cnn.studio.training.requests import DATA, settings_of
 from tinygrad_cnn.train import RunFolder, RunSettings, TrainingRun, evaluate
 from tinygrad_cnn.train.state import unpack_arrays
 
-__all__ = ["Preparation", "prepare"]
+__all__ = ["Preparation", "images_and_labels", "prepare"]
 
 LESSON = "drawings.safetensors"
 BATCH = 250
@@ -130,12 +131,15 @@ def _lesson(store: Store, folder: RunFolder, request: dict[str, Any]) -> Lesson:
         ]
     if not taught:
         raise ConflictError("all drawings of this run have been deleted or lost their label")
-    lesson = Lesson(*_arrays(taught), *_arrays(measured))
+    lesson = Lesson(*images_and_labels(taught), *images_and_labels(measured))
     lesson.write(path)
     return lesson
 
 
-def _arrays(chosen: list[StoredDrawing]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    pixels = np.frombuffer(b"".join(drawing.input for drawing in chosen), np.uint8)
-    labels = np.array([drawing.label for drawing in chosen], np.int64)
-    return pixels.reshape(len(chosen), 1, *INPUT_SHAPE), labels
+def images_and_labels(
+    drawn: Sequence[StoredDrawing],
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the images of labeled drawings, of shape (N, 1, 28, 28), and their labels."""
+    pixels = np.frombuffer(b"".join(drawing.input for drawing in drawn), np.uint8)
+    labels = np.array([drawing.label for drawing in drawn], np.int64)
+    return pixels.reshape(len(drawn), 1, *INPUT_SHAPE), labels
