@@ -38,7 +38,7 @@ SETTINGS_CHARACTERS = 64 << 10
 KEY = "settings"
 
 
-class UnusableModelError(ValueError):  # describes the file
+class UnusableModelError(ValueError):
     """The file is no model, or not one that the studio supports; the message gives the reason."""
 
 

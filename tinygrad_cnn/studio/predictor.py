@@ -109,7 +109,7 @@ class Predictor:
         ------
         Problem
             "no-model" if none is promoted, with the id of the run that will give one.
-        Missing
+        NotFoundError
             If the model does not exist.
         """
         found = self.cached(model_id)

@@ -17,7 +17,7 @@ __all__ = ["WorseModelError", "common_set", "promote"]
 BATCH = 100
 
 
-class WorseModelError(Exception):  # describes the model
+class WorseModelError(Exception):
     """A model is worse than the promoted one.
 
     Attributes
@@ -57,7 +57,7 @@ def promote(store: Store, id: int, insist: bool = False) -> StoredModel:
 
     Raises
     ------
-    Missing
+    NotFoundError
         If the model does not exist.
     WorseModelError
         If the model is worse and `insist` is False.

@@ -38,7 +38,7 @@ def serve(settings: StudioSettings, open_browser: bool = True) -> None:
     ------
     OSError
         If the port is in use, or the host is not this machine.
-    Damaged
+    DamagedStoreError
         If the database cannot be used.
     InUseError
         If another studio uses the same data folder.

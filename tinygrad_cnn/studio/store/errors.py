@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["ConflictError", "DamagedStoreError", "NotFoundError"]
 
 
-class NotFoundError(LookupError):  # names a state, not an error
+class NotFoundError(LookupError):
     """The row does not exist.
 
     Attributes
@@ -28,9 +28,9 @@ class NotFoundError(LookupError):  # names a state, not an error
         self.id = id
 
 
-class ConflictError(ValueError):  # names the answer
+class ConflictError(ValueError):
     """The stored state does not allow the change, such as deleting the promoted model."""
 
 
-class DamagedStoreError(RuntimeError):  # names the file's state
+class DamagedStoreError(RuntimeError):
     """The file is no database, is damaged, or is from a newer version of the package."""

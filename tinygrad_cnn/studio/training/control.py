@@ -16,7 +16,7 @@ __all__ = ["CanceledError", "Control"]
 POLL_SECONDS = 0.05
 
 
-class CanceledError(Exception):  # an event, not an error
+class CanceledError(Exception):
     """The run is canceled, and leaves no model."""
 
 
