@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -172,8 +172,7 @@ def _surroundings(results: Results) -> dict[str, Any]:
 
 
 def _in_words(surroundings: Mapping[str, Any]) -> str:
-    known = {key: surroundings.get(key, "unknown") for key in
-             ("tinygrad_cnn", "python", "numpy", "blas", "machine")}  # fmt: skip
+    known = defaultdict(lambda: "unknown", surroundings)
     return (
         f"with tinygrad_cnn {known['tinygrad_cnn']}, Python {known['python']}, NumPy "
         f"{known['numpy']} ({known['blas']}) on {known['machine']}"

@@ -195,8 +195,7 @@ def _whether_work_is_time(results: Results) -> str:
 
 
 def _accuracy(results: Results, name: str) -> NDArray[np.float64]:
-    accuracy: NDArray[np.float64] = results.last(name, "test_accuracy")
-    return accuracy
+    return results.last(name, "test_accuracy")
 
 
 def _cost(results: Results, name: str, measure: str) -> NDArray[np.float64]:

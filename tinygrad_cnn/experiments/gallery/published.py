@@ -15,6 +15,7 @@ from tinygrad_cnn.experiments.gallery import lenets, nielsen
 from tinygrad_cnn.experiments.gallery.recipes import Recipe, run
 from tinygrad_cnn.experiments.results import Results, Spread
 from tinygrad_cnn.nn import Module, ReLU
+from tinygrad_cnn.support.text import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -220,11 +221,7 @@ def ours(results: Results, label: str) -> Reproduction:
 
 def finding(results: Results) -> str:
     """Return the table, and a line for each row that falls short."""
-    lines = [
-        "| source | network | published | ours | epoch | seconds | seeds | command |",
-        "| :-- | :-- | --: | --: | --: | --: | --: | :-- |",
-    ]
-    short, notes = [], dict[str, int]()
+    rows, short, notes = [], [], dict[str, int]()
     for label, row in ROWS.items():
         if label not in results.variants:
             continue
@@ -232,12 +229,17 @@ def finding(results: Results) -> str:
         said = [row.otherwise, BEST_OF.format(row.best_of) if row.best_of > 1 else ""]
         marks = [f"[{notes.setdefault(note, len(notes) + 1)}]" for note in said if note]
         what = "validation" if row.measure == VALIDATED else "test"
-        lines.append(
-            f"| {row.source} | {' '.join([row.network, *marks])} | {100 * row.accuracy:.2f} % "
-            f"| {Spread.of(found.accuracy):.2%} {what} "
-            f"| {Spread.of(found.epochs):.0f} of {row.recipe.epochs} "
-            f"| {Spread.of(found.seconds):.0f} | {', '.join(map(str, found.seeds))} "
-            f"| `tinygrad-cnn experiment published --only {slug(label)}` |"
+        rows.append(
+            [
+                row.source,
+                " ".join([row.network, *marks]),
+                f"{100 * row.accuracy:.2f} %",
+                f"{Spread.of(found.accuracy):.2%} {what}",
+                f"{Spread.of(found.epochs):.0f} of {row.recipe.epochs}",
+                f"{Spread.of(found.seconds):.0f}",
+                ", ".join(map(str, found.seeds)),
+                f"`tinygrad-cnn experiment published --only {slug(label)}`",
+            ]
         )
         compared = found.compared(row)
         if compared < row.accuracy:
@@ -248,10 +250,11 @@ def finding(results: Results) -> str:
                 f"choice of {EXAMPLES:,} test images alone has a standard deviation of "
                 f"{100 * scatter:.2f}."
             )
-    reached = len(lines) - 2 - len(short)
-    verdict = f"{reached} of {len(lines) - 2} rows reach the published figure. {' '.join(short)}"
+    header = "source", "network", "published", "ours", "epoch", "seconds", "seeds", "command"
+    reached = len(rows) - len(short)
+    verdict = f"{reached} of {len(rows)} rows reach the published figure. {' '.join(short)}"
     listed = "".join(f"\n\n[{number}] {note}." for note, number in notes.items())
-    return "\n".join(lines) + f"\n\n{verdict.rstrip()}{listed}"
+    return f"{markdown_table(header, rows, '<<>>>>><')}\n\n{verdict.rstrip()}{listed}"
 
 
 def figure(results: Results, figure: Figure) -> None:

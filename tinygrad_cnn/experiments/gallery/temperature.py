@@ -220,8 +220,7 @@ def _trained(results: Results, variant: str, measure: str) -> NDArray[np.float64
     """Return a measure after training; NaN for a diverged run."""
     if not results.has(variant, measure):
         return np.full(1, np.nan)
-    found: NDArray[np.float64] = results.last(variant, measure)
-    return found
+    return results.last(variant, measure)
 
 
 def _afterwards(results: Results, measure: str, temperature: float) -> Spread:
