@@ -152,8 +152,7 @@ def measure(
 
 def estimate(plan: BenchmarkPlan, report: BenchmarkReport) -> float:
     """Estimate the seconds that `measure` takes."""
-    pace = plan.pace
-    each = pace.rounds * (pace.turn + pace.pause) + 0.5
+    each = _side_seconds(plan.pace)
     counts = len(plan.threads)
     total = counts * _roof_seconds(plan)
     for workload in plan.networks:
@@ -163,6 +162,10 @@ def estimate(plan: BenchmarkPlan, report: BenchmarkReport) -> float:
     for workload in plan.weighed:
         total += IMPORTING_PEERS * len(_sides(report, workload))
     return total + counts * len(plan.profiled) * _profile_seconds(plan)
+
+
+def _side_seconds(pace: Pace) -> float:
+    return pace.rounds * (pace.turn + pace.pause) + 0.5
 
 
 def _roof_seconds(plan: BenchmarkPlan) -> float:
@@ -242,7 +245,7 @@ class _Measurement:
             for workload in workloads:
                 sides = _sides(self.report, workload)
                 pace = self.plan.pace
-                seconds = (pace.rounds * (pace.turn + pace.pause) + 0.5) * len(sides)
+                seconds = _side_seconds(pace) * len(sides)
                 with self.part(
                     f"{workload.title}, {counted(threads, 'thread')}", seconds
                 ) as progress:

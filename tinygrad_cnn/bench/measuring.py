@@ -5,9 +5,9 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 from statistics import median
-from time import perf_counter
 from typing import Any
 
+from tinygrad_cnn.bench.worker.serve import seconds_of
 from tinygrad_cnn.engine.threads import num_threads
 
 __all__ = ["peak_bytes", "seconds_per_call"]
@@ -23,11 +23,11 @@ def seconds_per_call(call: Callable[[], Any], budget: float) -> float:
     >>> seconds_per_call(lambda: None, budget=0.001) >= 0
     True
     """
-    taken = [_seconds(call)]
+    taken = [seconds_of(call)]
     if taken[0] < budget:
-        taken = [_seconds(call)]
+        taken = [seconds_of(call)]
     while sum(taken) < budget:
-        taken.append(_seconds(call))
+        taken.append(seconds_of(call))
     return median(taken)
 
 
@@ -53,11 +53,3 @@ def peak_bytes(call: Callable[[], Any]) -> int:
     finally:
         tracemalloc.stop()
     return peak - before
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    started = perf_counter()
-    result = call()
-    taken = perf_counter() - started
-    del result  # freeing it is not part of the call
-    return taken

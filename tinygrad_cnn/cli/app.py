@@ -16,6 +16,7 @@ from tinygrad_cnn.derivation.derivation import FORMATS as DERIVATIONS
 from tinygrad_cnn.drawing.drawing import FORMATS
 from tinygrad_cnn.drawing.heat import HEATS
 from tinygrad_cnn.nn import MODELS
+from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 
 __all__ = ["app", "main"]
@@ -73,8 +74,6 @@ def main() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from tinygrad_cnn import __version__
-
         typer.echo(f"tinygrad-cnn {__version__}")
         raise typer.Exit
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.bench.machine import describe
+from tinygrad_cnn.support.version import __version__
 
 __all__ = ["difference", "fingerprint", "provenance"]
 
@@ -37,8 +38,6 @@ def provenance(run: Callable[..., None], variant: Mapping[str, Any]) -> dict[str
 
 @cache
 def _surroundings() -> dict[str, str]:
-    from tinygrad_cnn import __version__
-
     machine = describe()
     return {
         "tinygrad_cnn": __version__,
