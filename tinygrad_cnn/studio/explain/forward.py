@@ -213,15 +213,14 @@ def _layer(
     name = last.scope or last.op.name
     op, x, arrays = last.op, given.array[0], {}
     is_whole = len(outside) == 1 and (source is not None or isinstance(given, Leaf))
-    picture = image.shape[1:]
+    picture = None if is_whole else image.shape[1:]
     seen = [a for a in last.arguments if _is_seen(a.source, image, seeing)]
     is_single = len(seen) == 1 and seen[0].source is given and seen[0].name == op.parameters[0]
     if len(outside) > 1 or not (is_single or isinstance(module, tg.nn.BatchNorm2d)):
         ops = tuple(step.op.name for step in steps if step.op is not None)
         return LayerCall(
-            name, op, x, last.array[0], source, step=last, composed_of=ops, picture=None if is_whole
-            else picture,
-        )  # fmt: skip
+            name, op, x, last.array[0], source, step=last, composed_of=ops, picture=picture
+        )
     options = {
         name: parameter.default
         for name, parameter in op.signature.parameters.items()
@@ -233,9 +232,8 @@ def _layer(
         for argument in last.arguments:
             if argument.source is not given and argument.source.array is not None:
                 arrays[argument.name] = argument.source.array
-    lie = _windows(op, x.shape, arrays, options)
-    whole = None if is_whole else picture
-    return LayerCall(name, op, x, last.array[0], source, arrays, options, lie, last, (), whole)
+    on = _windows(op, x.shape, arrays, options)
+    return LayerCall(name, op, x, last.array[0], source, arrays, options, on, last, (), picture)
 
 
 def _statistics(module: tg.nn.BatchNorm2d) -> dict[str, Array]:
