@@ -51,7 +51,6 @@ def contents(graph: DrawnGraph, arrays: Arrays) -> dict[str, Any]:
         for edge in inputs[node.id]
     ]
     return {
-        "title": graph.title,
         "nodes": nodes,
         "edges": edges,
         "steps": _steps(graph),
