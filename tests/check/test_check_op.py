@@ -6,11 +6,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from check.test_check_op_causes import CAUSES, FORGOTTEN, LARGE, LAYOUT, TWICE
+from check.test_check_op_causes import (
+    CAUSES,
+    FORGOTTEN,
+    LARGE,
+    LAYOUT,
+    TWICE,
+    square,
+    square_rule,
+    unary,
+)
+from check.test_formula import AGREES
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.check import FormulaError, GradientMismatch, OpCheckError, check_op, search
+from tinygrad_cnn.check import GradientMismatch, OpCheckError, check_op, search
 from tinygrad_cnn.check.cases import cases_of, missing_calls
 from tinygrad_cnn.check.search import DERIVATIVES, PROPERTIES, RUNS
 from tinygrad_cnn.check.strategies import arrays, operands
@@ -25,17 +35,6 @@ def time_to_shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "SHRINKING", 60.0)
 
 
-def unary(forward: Any, rule: Any, **options: Any) -> Op:
-    """Declare an op ``wrong`` of one array."""
-
-    @tg.op(**{"elementwise": True, **options})
-    def wrong(x: Any) -> Any:
-        return forward(x)
-
-    wrong.derivative("x")(rule)
-    return wrong
-
-
 def broken(op: Op, inputs: Any = None, **options: Any) -> OpCheckError:
     """Return how `op` is refused."""
     with pytest.raises(OpCheckError) as info:
@@ -43,14 +42,6 @@ def broken(op: Op, inputs: Any = None, **options: Any) -> OpCheckError:
     assert str(info.value).startswith("wrong breaks “")
     assert "example: wrong(" in str(info.value)
     return info.value
-
-
-def square(x: Any) -> Any:
-    return x * x
-
-
-def square_rule(g: Any, *, x: Any) -> Any:
-    return g * (2.0 * x)
 
 
 # --- what is right -------------------------------------------------------------------------------
@@ -358,64 +349,6 @@ def test_an_op_that_fails_now_and_then_is_found() -> None:
     assert "not so every time" in "".join(error.__notes__)
 
 
-FORMULA = "forward and rules agree with their formulas"
-
-
-@pytest.mark.parametrize(
-    ("forward", "rule", "parameter"),
-    [
-        ("x³", "g·2x", ""),
-        ("x²", "g·x", "x"),
-        ("x²", "−2·g·x", "x"),
-        ("x²", "2·(g x)", "x"),
-        ("x²·[x > 0]", "2·g·x", ""),
-    ],
-)
-def test_a_formula_other_than_the_values_is_found(forward: str, rule: str, parameter: str) -> None:
-    op = tg.op(formula=forward, elementwise=True)(square)
-    op.derivative("x", formula=rule)(square_rule)
-    with pytest.raises(OpCheckError) as raised:
-        check_op(op, examples=20)
-    assert (raised.value.property, raised.value.parameter) == (FORMULA, parameter)
-
-
-@pytest.mark.parametrize(
-    ("forward", "rule", "message"),
-    [
-        (
-            "x² + z",
-            "g·2x",
-            "formula of square cannot .*: 'z' is none of x\n  x² [+] z\n       \\^$",
-        ),
-        ("x²", "g·2x)", "square for x cannot .*: got '\\)', expected .*\n  g·2x\\)\n      \\^$"),
-        ("x²", "the slope", "'the' is none of g, x, y\n  the slope\n  \\^$"),
-    ],
-)
-def test_a_formula_that_cannot_be_read_is_refused(forward: str, rule: str, message: str) -> None:
-    op = tg.op(formula=forward, elementwise=True)(square)
-    op.derivative("x", formula=rule)(square_rule)
-    with pytest.raises(FormulaError, match=message):
-        check_op(op)
-
-
-def test_formulas_in_words_or_left_out_are_not_read() -> None:
-    op = tg.op(formula=tg.Prose("the square of x"), elementwise=True)(square)
-    op.derivative("x")(square_rule)
-    assert op.derivatives["x"].formula == "g·∂square/∂x"
-    assert check_op(op, examples=3)
-    assert tg.op()(square).formula == "square(x)"
-
-
-def test_formulas_use_aliases_and_sum_over_broadcast_axes() -> None:
-    @tg.op(formula="s·a·b", elementwise=True, aliases={"scale": "s"})
-    def product(a: Any, b: Any, scale: float = 2.0) -> Any:
-        return a * b * scale
-
-    product.derivative("a", formula="g·s·b")(lambda g, *, b, scale: g * b * scale)
-    product.derivative("b", formula="g·s·a")(lambda g, *, a, scale: g * a * scale)
-    assert check_op(product, {"a": arrays((2, 3)), "b": arrays((3,)), "scale": 0.5}, examples=5)
-
-
 def test_every_property_is_broken_here_once() -> None:
     """One that no test breaks might as well not be checked."""
     elsewhere = {
@@ -423,7 +356,7 @@ def test_every_property_is_broken_here_once() -> None:
         "the layout of the gradient flowing in does not matter",
         "a gradient does not depend on which others are computed",
         "results and gradients share no memory",
-        FORMULA,
+        AGREES,
         "fan-out accumulates",  # see the planted mistakes: a sweep breaks it, no op
         "broadcasting is undone",
         "the gradient of a linear op is its adjoint",

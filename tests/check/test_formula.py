@@ -1,4 +1,4 @@
-"""The notation of formulas: what is read, in which order signs bind, and where errors point."""
+"""Formulas: their notation, the precedence of its signs, errors, and the check against an op."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from check.test_check_op_causes import square, square_rule
 
-from tinygrad_cnn.check.formula import Elementwise, FormulaError, evaluate, parse
+import tinygrad_cnn as tg
+from tinygrad_cnn.check import FormulaError, OpCheckError, check_op
+from tinygrad_cnn.check.formula import Elementwise, evaluate, parse
+from tinygrad_cnn.check.strategies import arrays
+
+pytestmark = pytest.mark.usefixtures("ops_of_its_own")
+
+AGREES = "forward and rules agree with their formulas"
 
 X, Y = np.array([-1.5, 0.5, 2.0]), np.array([3.0, 0.25, 1.0])
 VALUES: dict[str, Any] = {"x": X, "y": Y, "x̂": X + 1.0, "σ²": 4.0, "x₀": 5.0, "low": 0.0}
@@ -92,3 +100,61 @@ def test_a_sign_that_is_not_elementwise_has_no_elementwise_value() -> None:
             assert tree == ("mean", ("name", "x"))
         with pytest.raises(KeyError):
             evaluate(tree, Elementwise(VALUES))
+
+
+# --- the formulas of an op -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("forward", "rule", "parameter"),
+    [
+        ("x³", "g·2x", ""),
+        ("x²", "g·x", "x"),
+        ("x²", "−2·g·x", "x"),
+        ("x²", "2·(g x)", "x"),
+        ("x²·[x > 0]", "2·g·x", ""),
+    ],
+)
+def test_a_formula_other_than_the_values_is_found(forward: str, rule: str, parameter: str) -> None:
+    op = tg.op(formula=forward, elementwise=True)(square)
+    op.derivative("x", formula=rule)(square_rule)
+    with pytest.raises(OpCheckError) as raised:
+        check_op(op, examples=20)
+    assert (raised.value.property, raised.value.parameter) == (AGREES, parameter)
+
+
+@pytest.mark.parametrize(
+    ("forward", "rule", "message"),
+    [
+        (
+            "x² + z",
+            "g·2x",
+            "formula of square cannot .*: 'z' is none of x\n  x² [+] z\n       \\^$",
+        ),
+        ("x²", "g·2x)", "square for x cannot .*: got '\\)', expected .*\n  g·2x\\)\n      \\^$"),
+        ("x²", "the slope", "'the' is none of g, x, y\n  the slope\n  \\^$"),
+    ],
+)
+def test_a_formula_that_cannot_be_read_is_refused(forward: str, rule: str, message: str) -> None:
+    op = tg.op(formula=forward, elementwise=True)(square)
+    op.derivative("x", formula=rule)(square_rule)
+    with pytest.raises(FormulaError, match=message):
+        check_op(op)
+
+
+def test_formulas_in_words_or_left_out_are_not_read() -> None:
+    op = tg.op(formula=tg.Prose("the square of x"), elementwise=True)(square)
+    op.derivative("x")(square_rule)
+    assert op.derivatives["x"].formula == "g·∂square/∂x"
+    assert check_op(op, examples=3)
+    assert tg.op()(square).formula == "square(x)"
+
+
+def test_formulas_use_aliases_and_sum_over_broadcast_axes() -> None:
+    @tg.op(formula="s·a·b", elementwise=True, aliases={"scale": "s"})
+    def product(a: Any, b: Any, scale: float = 2.0) -> Any:
+        return a * b * scale
+
+    product.derivative("a", formula="g·s·b")(lambda g, *, b, scale: g * b * scale)
+    product.derivative("b", formula="g·s·a")(lambda g, *, a, scale: g * a * scale)
+    assert check_op(product, {"a": arrays((2, 3)), "b": arrays((3,)), "scale": 0.5}, examples=5)
