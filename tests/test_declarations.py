@@ -1,4 +1,4 @@
-"""What is known of one op stands in its declaration: no reader asks for an op by its name."""
+"""All facts about an op are in its declaration; no other code asks for an op by name."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_the_engine_writes_to_no_reshaped_array_but_a_view() -> None:
 
 
 def written_copies(function: ast.FunctionDef) -> Iterator[str]:
-    """Yield what a function writes to that `reshape` returned."""
+    """Yield the results of `reshape` that a function writes to."""
     copied: dict[str, bool] = {}  # whether the value last assigned to a name may be a copy
     nodes = [node for node in ast.walk(function) if hasattr(node, "lineno")]
     for node in sorted(nodes, key=lambda node: (node.lineno, node.col_offset)):

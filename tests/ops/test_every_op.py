@@ -43,7 +43,7 @@ def test_all_files_with_ops_are_imported() -> None:
 
 
 def missing_parts(op: tg.Op[..., Any]) -> Iterator[str]:
-    """Yield what has to be added for an op of the package."""
+    """Yield the missing parts of an op of the package."""
     name, file = op.name, f"{op.__module__.replace('.', '/')}.py"
     if not op.formula or not op.latex:
         yield f"{file}: @op(formula=..., latex=...) of {name}"

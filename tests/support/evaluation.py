@@ -1,4 +1,4 @@
-"""One call of an op, and what the letters in its formulas stand for."""
+"""One call of an op, and the values of the letters in its formulas."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from support import numeric
 from support.prose import PROSE
 
 LEFT_OUT = {"approximate", "reduction", "keepdims"}
-"""Options that a formula does not tell of: it holds for their defaults."""
+"""Options that formulas do not show: these hold for the defaults."""
 
 
 class Evaluation:
-    """The values that the letters of a call's formulas have, as its formulas mean them."""
+    """The values of the letters in the formulas of a call."""
 
     def __init__(self, name: str, arguments: dict[str, Any], g_seed: int) -> None:
         op = tg.OPS[name]
@@ -115,7 +115,7 @@ class Evaluation:
             return numeric.value(formula, self.values, self.axes, self.values)
 
     def fitted(self, result: Any, shape: tuple[int, ...]) -> Any:
-        """Return what a formula gives in the shape of an argument: broadcasting is undone."""
+        """Return the value of a formula in the shape of an argument: broadcasting is undone."""
         result = np.asarray(result)
         if self.op.name == "matmul" and len(shape) == 1:  # a row, or a column
             row = np.ndim(self.arguments["a"]) == 1 and result.shape[-1] == shape[0]

@@ -119,5 +119,5 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "dropout": lambda x, mask, p: np.where(mask, x / (1 - p), 0),
     "batch_norm": batch_norm,
 }
-"""By name. Of a convolution's gradients and the gathers and scatters of pooling, tests of their own
-hold that they are adjoints."""
+"""By name. Other tests check a convolution's gradients, and pooling's gathers and scatters, as
+adjoints."""

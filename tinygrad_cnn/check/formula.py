@@ -1,7 +1,7 @@
-"""The notation of formulas: a reader from text to a tree, and the value of a tree on arrays.
+"""The notation of formulas: a parser, and the evaluation of its trees on arrays.
 
 `docs/formulas.md` describes the notation. The tree knows nothing of ops: an `Algebra` says what
-names, functions and signs mean. `Elementwise` is the one that checks use.
+names, functions and signs mean. Checks use `Elementwise`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Algebra(Protocol):
 
 
 class FormulaError(ValueError):
-    """A text is no formula: its message shows the text and points at the character."""
+    """A text is not a formula; the message points at the character in the text."""
 
     def __init__(self, text: str, place: int, message: str) -> None:
         self.place = place
@@ -53,7 +53,7 @@ def parse(text: str, names: Iterable[str]) -> Tree:
     Raises
     ------
     FormulaError
-        If the text is no formula.
+        If the text is not a formula.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def parse(text: str, names: Iterable[str]) -> Tree:
 
 
 def evaluate(tree: Tree, algebra: Algebra) -> Any:
-    """Return the value of a tree, all parts of which are evaluated first."""
+    """Return the value of a tree; its parts are evaluated first."""
     kind, *rest = tree
     if kind == "number":
         return algebra.number(rest[0])
@@ -283,5 +283,5 @@ def _tokens(text: str, names: Iterable[str], start: int = 0) -> list[tuple[str, 
 
 
 def _as_token(word: str) -> str:
-    """Return the pattern of a word: one of letters must not go on."""
+    """Return the pattern of a word; no letter may follow a word of letters."""
     return re.escape(word) + (r"(?![^\W\d_⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ˣʸᵇᵀ])" if word[-1].isalpha() else "")

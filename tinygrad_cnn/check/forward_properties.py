@@ -65,8 +65,8 @@ def _(at: Probe) -> None:
             if not _same([a], [b]):
                 raise PropertyError(
                     f"the result depends on {name}, which has no derivative: declare one with "
-                    f"@{at.call.op.name}.derivative({name!r}, ...), or say with of=... of which "
-                    "operands there are derivatives",
+                    f"@{at.call.op.name}.derivative({name!r}, ...), or list the operands that have "
+                    "one in of=[...]",
                     name,
                 )
 

@@ -127,10 +127,8 @@ def check_op(
     names = list(dict.fromkeys(name for search in searches for name in search.of))
     found = tuple(_merged(name, [row for row in rows if parameter_of(row.input) == name])
                   for name in names)  # fmt: skip
-    tried, most = (
-        sum(search.tried for search in searches),
-        max(search.largest for search in searches),
-    )
+    tried = sum(search.tried for search in searches)
+    most = max(search.largest for search in searches)
     fewer = any(search.tried < asked for search in searches)
     return OpReport(op.name, found, tried, seconds, most, examples if fewer else None)
 

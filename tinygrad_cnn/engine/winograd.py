@@ -20,8 +20,7 @@ A row of tiles is one piece of work:
 
 The points 0, ±3/4, ±3/2, ∞ keep the values near 1: in float32 the error is half that of the usual
 0, ±1, ±2, ∞, and two to five times that of the direct sum. A step of VGG with 32 images takes 1.1
-times as long without. Lavin and Gray, "Fast algorithms for
-convolutional neural networks", 2015.
+times as long without. Lavin and Gray, "Fast algorithms for convolutional neural networks", 2015.
 """
 
 from __future__ import annotations
