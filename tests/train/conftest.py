@@ -1,4 +1,4 @@
-"""What the tests of training share: a few digits, and experiments with them."""
+"""What the tests of training share: a few digits, and runs on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of earlier versions, kept in ``earlier``: they are read, and trainings go on from them.
+"""Files of earlier versions, kept in ``earlier``: they are read, and runs resume from them.
 
 The first two and the studio's have settings of format 1, a checkpoint of format 1, and no
 checksums; the others a checkpoint of format 2, and in ``end.safetensors`` the weights that their
@@ -53,7 +53,7 @@ def test_a_run_of_an_earlier_version_is_used(name: str, split: Split, tmp_path: 
     assert RunSettings.from_json(loaded.settings.to_json(), "settings") == loaded.settings
 
 
-def test_a_run_of_an_earlier_version_is_gone_on_with(run: RunFolder, split: Split) -> None:
+def test_a_run_of_an_earlier_version_is_resumed(run: RunFolder, split: Split) -> None:
     training_run = TrainingRun.resumed(run, split)
     saved = read_state(run.checkpoint)
     state = training_run.optimizer.state_dict()
@@ -74,7 +74,7 @@ def test_a_run_of_an_earlier_version_is_gone_on_with(run: RunFolder, split: Spli
     TrainingRun.resumed(run, split)  # what it has written is of this version
 
 
-def test_a_schedule_of_format_3_goes_on_from_its_step(run: RunFolder, split: Split) -> None:
+def test_a_schedule_of_format_3_is_resumed_at_its_step(run: RunFolder, split: Split) -> None:
     training_run = TrainingRun.resumed(run, split)
     training_run.train(run)
     state = read_state(run.checkpoint)
