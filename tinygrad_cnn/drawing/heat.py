@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode, Statistics
 from tinygrad_cnn.drawing.palette import DIVERGING, SEQUENTIAL, Fill
+from tinygrad_cnn.support.text import percent
 
 __all__ = ["HEATS", "MARKS", "Heat", "HeatKind", "Mark", "heat_of", "marks_of"]
 
@@ -199,7 +200,7 @@ def _shares(graph: DrawnGraph, kind: HeatKind) -> Heat:
     whole = math.fsum(amounts.values())
     shares = {key: amount / whole for key, amount in amounts.items()}
     fills = {key: SEQUENTIAL[bisect(SHARES, share)] for key, share in shares.items()}
-    names = ["less", *(f"{share:.0%}".replace("%", " %") for share in SHARES)]
+    names = ["less", *(percent(share) for share in SHARES)]
     scale = tuple(zip(names, SEQUENTIAL, strict=True))
     return Heat(kind, fills, {}, scale, "from white to brown", whole, shares)
 

@@ -163,12 +163,12 @@ class DataSettings:
             input_shape=split.train.images.shape[1:],
             mean=mean,
             std=std,
-            **_told(split),
+            **_sizes_and_hashes(split),
         )
 
     def of_split(self, split: Split) -> DataSettings:
         """Return these settings with the sizes and hashes of other images."""
-        return replace(self, **_told(split))
+        return replace(self, **_sizes_and_hashes(split))
 
     def normalize(self) -> Normalize:
         """Return the normalizing transform."""
@@ -355,7 +355,7 @@ def _made(kind: type[T], contents: Any) -> T:
     return kind(**contents)
 
 
-def _told(split: Split) -> dict[str, Any]:
+def _sizes_and_hashes(split: Split) -> dict[str, Any]:
     """Return the sizes and hashes of the images and labels."""
     return {
         "training_images": len(split.train),

@@ -166,7 +166,7 @@ def finding(results: Results) -> str:
                 ]
             )
     header = [
-        "loss, first weights", "rate", "accuracy", f"epochs to {WANTED:.0%}".replace("%", " %"),
+        "loss, first weights", "rate", "accuracy", f"epochs to {100 * WANTED:g} %",
         "S(1 − S) where wrong", "‖∂E/∂z‖ where wrong, first", "last",
     ]  # fmt: skip
     saturated = best(results, "squared error", "N(0, 1)")
