@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from tinygrad_cnn.bench.rounds import Pace, alternate, ratio
+from tinygrad_cnn.bench.timing import Pace, alternate, ratio
 
 PACE = Pace(rounds=4, turn=1.0, patience=10.0, pause=0.0)
 

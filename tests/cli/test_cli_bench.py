@@ -10,7 +10,7 @@ import pytest
 from typer.testing import Result
 
 from tinygrad_cnn.bench import benchmark
-from tinygrad_cnn.bench.rounds import Pace
+from tinygrad_cnn.bench.timing import Pace
 from tinygrad_cnn.cli import benchmarking
 
 Call = Callable[..., Result]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,6 @@ from tinygrad_cnn.bench.report import (
     Timing,
     WorkloadTimings,
 )
-from tinygrad_cnn.bench.rounds import Pace, alternate
 from tinygrad_cnn.bench.sides import (
     NUMPY,
     OURS,
@@ -28,6 +27,7 @@ from tinygrad_cnn.bench.sides import (
     Side,
     interpreter_of,
 )
+from tinygrad_cnn.bench.timing import Pace, Round, alternate
 from tinygrad_cnn.bench.workloads import WORKLOADS, Workload
 from tinygrad_cnn.support.text import counted
 
@@ -194,6 +194,22 @@ def _fields(workload: Workload) -> dict[str, Any]:
     return {"layers": network.layers, "input_shape": network.input_shape, "batch": workload.batch}
 
 
+def _timings(
+    workload: Workload, threads: int, sides: Iterable[Side], rounds: Sequence[Round[Side]]
+) -> WorkloadTimings:
+    """Return the timings of the quiet rounds, or of all if none was quiet."""
+    quiet = [each for each in rounds if not each.busy]
+    timings = tuple(
+        Timing(
+            side.framework,
+            side.variant,
+            [each.seconds[side] for each in quiet or rounds if side in each.seconds],
+        )
+        for side in sides
+    )
+    return WorkloadTimings(workload, threads, timings, busy=bool(rounds) and not quiet)
+
+
 class _Measurement:
     """The parts of a benchmark; each adds to the same report."""
 
@@ -261,13 +277,11 @@ class _Measurement:
                         except WorkerError as error:
                             workers.pop(side, None)  # the next workload gets a new one
                             self.report.failed.append(f"{workload.title}: {error}")
-                    timings = {side: Timing(side.framework, side.variant) for side in ready}
-                    self.report.comparisons.append(
-                        WorkloadTimings(workload, threads, tuple(timings.values()))
-                    )
-                    for found in alternate(ready, pace, progress):
-                        for side, taken in found.items():
-                            timings[side].seconds.append(taken)
+                    rounds: list[Round[Side]] = []
+                    try:
+                        rounds.extend(alternate(ready, pace, progress))
+                    finally:
+                        self.report.comparisons.append(_timings(workload, threads, ready, rounds))
 
     def prepare(self, worker: Worker, side: Side, workload: Workload, threads: int) -> None:
         """Send a workload to a worker to build."""

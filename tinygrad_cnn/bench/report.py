@@ -10,8 +10,8 @@ from typing import Any
 
 from tinygrad_cnn.bench.machine import Machine
 from tinygrad_cnn.bench.profile import OpCall
-from tinygrad_cnn.bench.rounds import ratio
 from tinygrad_cnn.bench.sides import OURS, Framework
+from tinygrad_cnn.bench.timing import ratio
 from tinygrad_cnn.bench.worker.task import OPS_PER_REPEAT, REPEATS
 from tinygrad_cnn.bench.workloads import Workload
 
@@ -41,11 +41,15 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadTimings:
-    """Timings of all sides on one workload, with equal thread counts, in the same rounds."""
+    """Timings of all sides on one workload, with equal thread counts, in the same rounds.
+
+    Rounds in which the machine was busy are left out; if it always was, `busy` is true.
+    """
 
     workload: Workload
     threads: int
     timings: tuple[Timing, ...]
+    busy: bool = False
 
     @property
     def ours(self) -> Timing | None:
@@ -157,6 +161,7 @@ def _rows(comparison: WorkloadTimings) -> Sequence[dict[str, Any]]:
             "framework": timing.framework,
             "variant": timing.variant,
             "seconds": timing.seconds,
+            "busy": comparison.busy,
             "median": timing.median,
             "lowest": min(timing.seconds),
             "highest": max(timing.seconds),

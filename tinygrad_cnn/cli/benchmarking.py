@@ -30,7 +30,7 @@ from tinygrad_cnn.bench.report import (
     Roofs,
     WorkloadTimings,
 )
-from tinygrad_cnn.bench.rounds import Pace
+from tinygrad_cnn.bench.timing import Pace
 from tinygrad_cnn.bench.sides import NUMPY, OURS, parse_peers, parse_pythons
 from tinygrad_cnn.bench.workloads import select
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
@@ -200,7 +200,7 @@ def _show_steps(out: Console, comparisons: Sequence[WorkloadTimings], threads: i
     """Print the time of each side, using each framework's fastest variant."""
     rows = []
     for comparison in comparisons:
-        title = comparison.workload.title
+        title = _title(comparison)
         for timing in comparison.fastest_variants():
             ours = timing.framework == OURS
             times = [1e3 * seconds for seconds in timing.seconds]
@@ -223,7 +223,7 @@ def _show_overhead(out: Console, comparisons: Sequence[WorkloadTimings]) -> None
     """Print the time of a small op, and the overhead over bare NumPy calls."""
     rows = []
     for comparison in comparisons:
-        title = comparison.workload.title
+        title = _title(comparison)
         timings = comparison.fastest_variants()
         bare = next((timing.seconds for timing in timings if timing.framework == NUMPY), [])
         for timing in timings:
@@ -239,6 +239,11 @@ def _show_overhead(out: Console, comparisons: Sequence[WorkloadTimings]) -> None
         header = ("an op of 8 numbers", "side", "median µs", "lowest – highest", "over NumPy")
         out.print()
         _print_table(out, header, rows, left=2)
+
+
+def _title(comparison: WorkloadTimings) -> str:
+    """Return the title of a workload, marked if the machine was busy."""
+    return comparison.workload.title + (" (busy)" if comparison.busy else "")
 
 
 def _show_ops(out: Console, profile: Profile, roofs: Roofs | None) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn.data import Split, load
+from tinygrad_cnn.experiments.finding import Finding
 from tinygrad_cnn.experiments.results import Results
 from tinygrad_cnn.support.arguments import whole
 from tinygrad_cnn.train.state import read_state, write_state
@@ -21,7 +20,10 @@ from tinygrad_cnn.train.state import read_state, write_state
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Experiment", "Record", "Unavailable", "grid", "slug"]
+__all__ = ["TIMES", "Experiment", "Record", "Unavailable", "grid", "slug"]
+
+TIMES = "times"
+"""The label of the variant that measures seconds."""
 
 
 class Unavailable(RuntimeError):  # noqa: N818  # names a state, not an error
@@ -29,7 +31,7 @@ class Unavailable(RuntimeError):  # noqa: N818  # names a state, not an error
 
 
 class Record:
-    """Records the measures of a run and its elapsed time.
+    """Records the measures of a run.
 
     Parameters
     ----------
@@ -42,9 +44,9 @@ class Record:
 
     Attributes
     ----------
-    rows : list of (step, seconds, measure, value)
+    rows : list of (step, measure, value)
     steps : float
-        Total number of steps, for the time estimate; set by the run if known.
+        Total number of steps, for the progress; set by the run if known.
     state : dict or None
         The last state passed to `save` before an interruption; None in a new run.
 
@@ -53,7 +55,7 @@ class Record:
     >>> record = Record()
     >>> for epoch in (1, 2):
     ...     record(epoch, loss=1.0 / epoch, accuracy=0.5)
-    >>> [(step, measure, value) for step, _, measure, value in record.rows]
+    >>> record.rows
     [(1.0, 'loss', 1.0), (1.0, 'accuracy', 0.5), (2.0, 'loss', 0.5), (2.0, 'accuracy', 0.5)]
     """
 
@@ -63,53 +65,29 @@ class Record:
         saved: Path | None = None,
         on_progress: Callable[[float], None] = lambda share: None,
     ) -> None:
-        self.rows: list[tuple[float, float, str, float]] = []
+        self.rows: list[tuple[float, str, float]] = []
         self.steps = math.nan
         self.state: dict[str, Any] | None = None
         self._source = source
         self._saved = saved
         self._on_progress = on_progress
-        self._apart = 0
-        self._before = 0.0
         if saved is not None and saved.exists():
             state = read_state(saved)
             self.rows = [
-                (float(step), float(seconds), str(measure), float(value))
-                for step, seconds, measure, value in state["rows"]
+                (float(step), str(measure), float(value)) for step, measure, value in state["rows"]
             ]
-            self._before = float(state["seconds"])
             self.state = state["state"]
-        self._since = perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of the run, excluding the time in `aside`."""
-        return self._before if self._apart else self._before + perf_counter() - self._since
 
     @property
     def data(self) -> Split:
-        """The experiment's data; loading is excluded from the run's seconds."""
-        with self.aside():
-            return _loaded(self._source)
+        """The experiment's data."""
+        return _loaded(self._source)
 
     def __call__(self, step: float, **measures: float) -> None:
         """Record measures after a step, each once."""
-        with self.aside():
-            for measure, value in measures.items():
-                self.rows.append((float(step), self._before, measure, float(value)))
-            self._on_progress(step / self.steps)
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Pause the clock for work outside the run, such as an evaluation."""
-        if not self._apart:
-            self._before += perf_counter() - self._since
-        self._apart += 1
-        try:
-            yield
-        finally:
-            self._apart -= 1
-            self._since = perf_counter()
+        for measure, value in measures.items():
+            self.rows.append((float(step), measure, float(value)))
+        self._on_progress(step / self.steps)
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Save the rows and the state needed to resume the run after an interruption.
@@ -120,10 +98,8 @@ class Record:
             Nested arrays and plain values, as for `tinygrad_cnn.train.state.write_state`; the
             resumed run finds them in the attribute `state`.
         """
-        with self.aside():
-            if self._saved is not None:
-                kept = {"rows": self.rows, "seconds": self._before, "state": dict(state)}
-                write_state(self._saved, kept)
+        if self._saved is not None:
+            write_state(self._saved, {"rows": self.rows, "state": dict(state)})
 
 
 @cache
@@ -148,13 +124,18 @@ class Experiment:
     run : callable
         ``run(record, seed=..., **variant)`` does one run and passes its measures to `record`. It is
         called in another process, so it must be a module-level function.
+    times : callable, optional
+        ``times(record, seed=...)`` measures seconds, with `record_times`. It is one more variant,
+        "times", and runs while no other run does; other runs, which share the machine, measure no
+        seconds.
+    alone : bool
+        Whether `run` measures seconds too, so that all variants run one at a time.
     figure : callable
         ``figure(results, figure)`` draws on a Matplotlib figure.
     finding : callable
-        ``finding(results)`` returns the answer as a Markdown paragraph; every number comes from the
-        results.
-    seeds : int
-        Number of runs per variant.
+        ``finding(results)`` returns the answer, a `Finding`.
+    seeds : int or mapping
+        Number of runs per variant, or by variant.
     source : str
         The source of ``record.data``.
     separate : bool
@@ -171,9 +152,11 @@ class Experiment:
     variants: Mapping[str, Mapping[str, Any]]
     run: Callable[..., None]
     figure: Callable[[Results, Figure], None]
-    finding: Callable[[Results], str]
+    finding: Callable[[Results], Finding]
     claim: str = ""
-    seeds: int = 5
+    times: Callable[..., None] | None = None
+    alone: bool = False
+    seeds: int | Mapping[str, int] = 5
     source: str = "digits"
     separate: bool = False
 
@@ -187,13 +170,23 @@ class Experiment:
         if not self.variants:
             raise ValueError(f"{self.name}: variants is empty, expected one or more")
         labels: dict[str, str] = {}
-        for label in self.variants:
+        for label in self.labels:
             other = labels.setdefault(slug(label), label)
             if other != label or not slug(label):
                 raise ValueError(
                     f"{self.name}: the label {label!r} is not distinct from {other!r} in file names"
                 )
-        whole(self.name, "seeds", self.seeds)
+        for label in self.labels:
+            whole(self.name, "seeds", self.seeds_of(label))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of all variants, "times" included."""
+        return (*self.variants, *((TIMES,) if self.times else ()))
+
+    def seeds_of(self, label: str) -> int:
+        """Return the number of runs of a variant."""
+        return self.seeds if isinstance(self.seeds, int) else self.seeds[label]
 
 
 def grid(**choices: Sequence[Any] | Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -37,7 +37,7 @@ def draw_curve(
     *,
     color: str,
     label: str = "",
-    seconds: bool = False,
+    scale: float = 1.0,
     **style: Any,
 ) -> None:
     """Draw one measure of a variant: the median over seeds, and the band of their range.
@@ -50,13 +50,13 @@ def draw_curve(
     color : str
     label : str
         The label that `name_lines` writes beside the line; none by default.
-    seconds : bool
-        Plot against the median seconds up to each step, instead of the step.
+    scale : float
+        The horizontal position is the step times this, such as the seconds of a step.
     **style
         Passed to ``axes.plot``.
     """
     curve = results.curve(variant, measure)
-    x = curve.median_seconds if seconds else curve.steps
+    x = scale * curve.steps
     axes.plot(x, curve.median, color=color, label=label or "_", **style)
     if len(curve.seeds) > 1:
         axes.fill_between(x, curve.low, curve.high, color=color, alpha=0.16, linewidth=0)

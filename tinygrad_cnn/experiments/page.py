@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinygrad_cnn.bench.timing import BUSY
 from tinygrad_cnn.experiments.experiment import Experiment
+from tinygrad_cnn.experiments.finding import Finding
 from tinygrad_cnn.experiments.gallery import NAMES, find
 from tinygrad_cnn.experiments.results import Results
-from tinygrad_cnn.experiments.runs import FinishedRuns
+from tinygrad_cnn.experiments.runs import FinishedRuns, code_of
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.support.modules import needs_extra
+from tinygrad_cnn.support.text import markdown_table
 
 __all__ = ["FOLDER", "PAGE", "digest", "draw_figure", "render_page", "write_page"]
 
@@ -24,8 +27,9 @@ HEAD = """# Efficiency
 The text's section 0.4, "Efficiency Testing", is a heading without a body. This page fills it: each
 question is an experiment that you can rerun, answered by its measurements. Numbers are medians over
 the seeds with the range in brackets; in a figure the line is the median and the band the range.
-Times are for one thread, with one run in parallel per core, and exclude evaluation, such as the
-accuracy on the test images.
+Times are for one thread. They are taken by runs that have the machine for themselves: the sides of
+a comparison take turns, and rounds in which other processes used more than {busy:g} cores do not
+count.
 
 ```sh
 tinygrad-cnn experiment --list              # list the experiments
@@ -101,18 +105,28 @@ def render_page(tables: str | os.PathLike[str], own: Sequence[Experiment] = ()) 
     own : sequence of Experiment
         Experiments outside the package.
     """
-    sections = [HEAD]
     usual: Mapping[str, Any] = {}
     others = {experiment.name: experiment for experiment in own}
+    sections, summary = [], []
     for name in dict.fromkeys([*NAMES, *others]):
         path = Path(tables, f"{name}.csv")
         if path.exists():
             results = Results.from_csv(path)
-            if not usual:
-                usual = _surroundings(results)
-                sections.append(f"Measured {_in_words(usual)}.\n")
-            sections.append(_section(others.get(name) or find(name), results, usual))
-    return "\n".join(sections)
+            usual = usual or _surroundings(results)
+            experiment = others.get(name) or find(name)
+            found = experiment.finding(results)
+            summary += [
+                [verdict.claim, verdict.outcome, verdict.figure, f"[{name}](#{name})"]
+                for verdict in found.verdicts
+            ]
+            sections.append(_section(experiment, found, results, usual))
+    head = [HEAD.format(busy=BUSY)]
+    if usual:
+        head.append(f"Measured {_in_words(usual)}.\n")
+    if summary:
+        header = ["claim", "", "measured", "experiment"]
+        head.append(f"{markdown_table(header, summary, '<<<<')}\n")
+    return "\n".join([*head, *sections])
 
 
 def draw_figure(experiment: Experiment, table: Path) -> Path:
@@ -142,17 +156,22 @@ def digest(table: Path) -> str:
     return f"drawn from {table.name}, sha256 {hashlib.sha256(table.read_bytes()).hexdigest()}"
 
 
-def _section(experiment: Experiment, results: Results, usual: Mapping[str, Any]) -> str:
+def _section(
+    experiment: Experiment, found: Finding, results: Results, usual: Mapping[str, Any]
+) -> str:
     name = experiment.name
     here = _surroundings(results)
+    changed = results.provenance.get("code") != code_of(experiment, results.variants)
     paragraphs = [
+        f'<a id="{name}"></a>',
         f"## {experiment.question}",
         f"The text: {experiment.claim}" if experiment.claim else "",
-        experiment.finding(results).strip(),
+        found.text.strip(),
         f"![{experiment.question}]({FOLDER}/{name}.svg)",
         f"{_seeds(results)}; [all numbers]({FOLDER}/{name}.csv); "
         f"command: `tinygrad-cnn experiment {name}`."
-        + (f" Measured {_in_words(here)}." if here != usual else ""),
+        + (f" Measured {_in_words(here)}." if here != usual else "")
+        + (" Its code has changed since." if changed else ""),
     ]
     return "\n\n".join(filter(None, paragraphs)) + "\n"
 

@@ -18,7 +18,7 @@ from tinygrad_cnn.support.files import atomic_write
 
 __all__ = ["Curve", "Measurement", "Numbers", "Results", "Spread"]
 
-COLUMNS = ("experiment", "variant", "seed", "step", "seconds", "measure", "value")
+COLUMNS = ("experiment", "variant", "seed", "step", "measure", "value")
 NEVER = "never"
 
 Numbers = NDArray[np.float64]
@@ -33,8 +33,6 @@ class Measurement(NamedTuple):
     seed : int
     step : float
         Epochs, updates, or another unit chosen by the experiment.
-    seconds : float
-        Elapsed seconds of the run, excluding the time in `Record.aside`.
     measure : str
     value : float
     """
@@ -42,7 +40,6 @@ class Measurement(NamedTuple):
     variant: str
     seed: int
     step: float
-    seconds: float
     measure: str
     value: float
 
@@ -52,7 +49,8 @@ class Spread:
     """The median and range over seeds.
 
     NaN stands for an event that never happened: it sorts above any number and is written "never". A
-    format such as ``.1%`` or ``.3g`` applies to each number.
+    spread of no values is written "not measured". A format such as ``.1%`` or ``.3g`` applies to
+    each number.
 
     Examples
     --------
@@ -67,19 +65,24 @@ class Spread:
     median: float
     low: float
     high: float
+    count: int = 1
 
     @classmethod
     def of(cls, values: ArrayLike) -> Spread:
-        """Return the spread of numbers; ValueError if there are none."""
+        """Return the spread of numbers."""
         found = np.asarray(values, np.float64).ravel()
         if not found.size:
-            raise ValueError("Spread: there is no value")
+            return cls(math.nan, math.nan, math.nan, 0)
         ordered = np.sort(np.where(np.isnan(found), np.inf, found))
         middle = ordered[(ordered.size - 1) // 2], ordered[ordered.size // 2]
         three = (0.5 * (middle[0] + middle[1]), ordered[0], ordered[-1])
-        return cls(*(math.nan if math.isinf(value) else float(value) for value in three))
+        return cls(
+            *(math.nan if math.isinf(value) else float(value) for value in three), found.size
+        )
 
     def __format__(self, spec: str) -> str:
+        if not self.count:
+            return "not measured"
         spec = spec or ".3g"
         median, low, high = (
             NEVER if math.isnan(value) else format(value, spec).replace("%", " %")
@@ -101,12 +104,11 @@ class Curve:
     ----------
     seeds : tuple of int
     steps : ndarray, shape (steps,)
-    seconds, values : ndarray, shape (seeds, steps)
+    values : ndarray, shape (seeds, steps)
     """
 
     seeds: tuple[int, ...]
     steps: Numbers
-    seconds: Numbers
     values: Numbers
 
     @property
@@ -123,11 +125,6 @@ class Curve:
     def high(self) -> Numbers:
         """The highest value at each step."""
         return _over_seeds(np.max, self.values)
-
-    @property
-    def median_seconds(self) -> Numbers:
-        """The median seconds up to each step."""
-        return _over_seeds(np.median, self.seconds)
 
 
 class Results:
@@ -148,7 +145,7 @@ class Results:
 
     Examples
     --------
-    >>> rows = [Measurement("relu", seed, step, step / 10, "accuracy", 0.5 + step / 10 + seed / 100)
+    >>> rows = [Measurement("relu", seed, step, "accuracy", 0.5 + step / 10 + seed / 100)
     ...         for seed in (0, 1, 2) for step in (1, 2, 3)]
     >>> results = Results("activations", rows)
     >>> print(f"{results.spread(results.last('relu', 'accuracy')):.0%}")
@@ -207,17 +204,11 @@ class Results:
         """
         runs = self._of(variant, measure)
         steps = sorted({step for rows in runs.values() for step in rows})
-        absent = (math.nan, math.nan)
-        found = np.array(
-            [
-                [
-                    (rows[step].seconds, rows[step].value) if step in rows else absent
-                    for step in steps
-                ]
-                for rows in runs.values()
-            ]
-        )
-        return Curve(tuple(runs), np.array(steps, np.float64), found[..., 0], found[..., 1])
+        found = [
+            [rows[step].value if step in rows else math.nan for step in steps]
+            for rows in runs.values()
+        ]
+        return Curve(tuple(runs), np.array(steps, np.float64), np.array(found, np.float64))
 
     def last(self, variant: str, measure: str) -> Numbers:
         """Return the value at the last step, for each seed; KeyError if no run has the measure."""
@@ -234,7 +225,6 @@ class Results:
         measure: str,
         at_least: float = -math.inf,
         at_most: float = math.inf,
-        seconds: bool = False,
     ) -> Numbers:
         """Return the first step with a measure within bounds, for each seed; NaN if there is none.
 
@@ -243,8 +233,6 @@ class Results:
         variant, measure : str
         at_least, at_most : float
             The bounds.
-        seconds : bool
-            Return seconds instead of steps.
 
         Raises
         ------
@@ -253,8 +241,7 @@ class Results:
         """
         curve = self.curve(variant, measure)
         reached = (curve.values >= at_least) & (curve.values <= at_most)
-        when = curve.seconds if seconds else np.broadcast_to(curve.steps, curve.values.shape)
-        found: Numbers = when[np.arange(len(when)), reached.argmax(axis=1)].copy()
+        found: Numbers = curve.steps[reached.argmax(axis=1)]
         found[~reached.any(axis=1)] = math.nan
         return found
 
@@ -267,7 +254,7 @@ class Results:
         """Write a CSV file atomically.
 
         Its first line is ``# `` and the provenance as JSON, the second the column names. Values
-        have nine digits (enough for float32), seconds six.
+        have all their digits.
 
         Raises
         ------
@@ -284,8 +271,8 @@ class Results:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(
-            (self.experiment, row.variant, row.seed, f"{row.step:.12g}", f"{row.seconds:.6g}",
-             row.measure, f"{row.value:.9g}")
+            (self.experiment, row.variant, row.seed, f"{row.step:.12g}", row.measure,
+             repr(float(row.value)))
             for row in self.rows
         )  # fmt: skip
         return text.getvalue()
@@ -317,10 +304,9 @@ class Results:
                     raise ValueError(f"the columns are {header}, expected {list(COLUMNS)}")
                 for cells in lines:
                     line += 1
-                    name, variant, seed, step, seconds, measure, value = cells
+                    name, variant, seed, step, measure, value = cells
                     names.add(name)
-                    numbers = int(seed), float(step), float(seconds)
-                    rows.append(Measurement(variant, *numbers, measure, float(value)))
+                    rows.append(Measurement(variant, int(seed), float(step), measure, float(value)))
             if len(names) != 1:
                 raise ValueError(f"holds rows of {sorted(names)}, expected those of one experiment")
             return cls(names.pop(), rows, provenance)

@@ -1,4 +1,7 @@
-"""Parallel execution of runs: each in its own process, with one thread."""
+"""Parallel execution of runs: each in its own process, with one thread.
+
+A run that measures seconds is executed alone.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,7 @@ def perform(
     Parameters
     ----------
     runs : sequence of ExperimentRun
-        In order of execution.
+        In order of execution, except that those that measure seconds come last.
     folder : FinishedRuns
         The folder to save them in.
     jobs : int, optional
@@ -107,12 +110,13 @@ def perform(
         If the folder cannot be created.
     """
     watcher = watcher or Watcher()
-    waiting = list(reversed(runs))
+    jobs = jobs or cores()
+    waiting = sorted(runs, key=lambda run: run.alone)[::-1]
     working: dict[Connection, _Working] = {}
     outcomes = []
     try:
         while waiting or working:
-            while waiting and len(working) < (jobs or cores()):
+            while waiting and len(working) < (1 if waiting[-1].alone else jobs):
                 started = _start(waiting.pop(), folder)
                 working[started.messages] = started
                 watcher.began(started.run)
@@ -139,7 +143,7 @@ def _start(run: ExperimentRun, folder: FinishedRuns) -> _Working:
         target=_work,
         args=(
             _Order(
-                *_place(run.experiment.run),
+                *_place(run.function),
                 run.experiment.name,
                 run.experiment.source,
                 run.variant,

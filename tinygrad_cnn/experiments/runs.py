@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinygrad_cnn.experiments.experiment import Experiment, slug
-from tinygrad_cnn.experiments.fingerprint import DIGITS, difference, provenance
+from tinygrad_cnn.experiments.experiment import TIMES, Experiment, slug
+from tinygrad_cnn.experiments.fingerprint import DIGITS, difference, fingerprint, provenance
 from tinygrad_cnn.experiments.results import Results
 
-__all__ = ["ExperimentRun", "FinishedRuns", "RunsError"]
+__all__ = ["ExperimentRun", "FinishedRuns", "RunsError", "code_of"]
 
 
 class RunsError(ValueError):
@@ -37,17 +37,35 @@ class ExperimentRun:
     seed: int
 
     @property
+    def function(self) -> Callable[..., None]:
+        """The function that does the run."""
+        times = self.experiment.times
+        return times if times is not None and self.variant == TIMES else self.experiment.run
+
+    @property
     def arguments(self) -> Mapping[str, Any]:
-        """The keyword arguments of the experiment's `run`, besides the seed."""
-        return self.experiment.variants[self.variant]
+        """Its keyword arguments, besides the seed."""
+        return self.experiment.variants.get(self.variant, {})
+
+    @property
+    def alone(self) -> bool:
+        """Whether it measures seconds, so that no other run may share the machine."""
+        return self.experiment.alone or self.variant not in self.experiment.variants
 
     @property
     def provenance(self) -> dict[str, Any]:
         """The provenance of the run if executed now on this machine."""
-        return provenance(self.experiment.run, self.arguments)
+        return provenance(self.function, self.arguments)
 
     def __str__(self) -> str:
         return f"{self.experiment.name}: {self.variant}, seed {self.seed}"
+
+
+def code_of(experiment: Experiment, variants: Iterable[str]) -> str:
+    """Return the digest of the present code of some variants; a table records it."""
+    runs = [ExperimentRun(experiment, variant, 0) for variant in dict.fromkeys(variants)]
+    codes = dict.fromkeys(fingerprint(run.function, run.arguments) for run in runs)
+    return hashlib.sha256("".join(codes).encode()).hexdigest()[:DIGITS]
 
 
 class FinishedRuns:
@@ -81,10 +99,15 @@ class FinishedRuns:
         seeds : int, optional
             Number per variant; by default the experiment's.
         """
+        counts = {
+            label: experiment.seeds_of(label) if seeds is None else seeds
+            for label in experiment.labels
+        }
         return [
-            ExperimentRun(experiment, variant, seed)
-            for seed in range(experiment.seeds if seeds is None else seeds)
-            for variant in experiment.variants
+            ExperimentRun(experiment, label, seed)
+            for seed in range(max(counts.values()))
+            for label, count in counts.items()
+            if seed < count
         ]
 
     def missing(self, experiment: Experiment, seeds: int | None = None) -> list[ExperimentRun]:
@@ -121,7 +144,7 @@ class FinishedRuns:
         RunsError
             If the provenance differs, or there are no runs.
         """
-        place = {variant: k for k, variant in enumerate(experiment.variants)}
+        place = {variant: k for k, variant in enumerate(experiment.labels)}
         if seeds is None:
             names = (path.stem for path in (self.folder / experiment.name).glob("*--seed*.csv"))
             kept = [int(name.rpartition("--seed")[2]) for name in names]
@@ -134,10 +157,9 @@ class FinishedRuns:
         for run, results in zip(runs, found, strict=True):
             code = run.provenance["code"]
             self._compare(run, results, {**found[0].provenance, "code": code})
-        codes = dict.fromkeys(results.provenance["code"] for results in found)
-        joined = hashlib.sha256("".join(codes).encode()).hexdigest()[:DIGITS]
         rows = [row for results in found for row in results.rows]
-        return Results(experiment.name, rows, {**found[0].provenance, "code": joined})
+        code = code_of(experiment, (run.variant for run in runs))
+        return Results(experiment.name, rows, {**found[0].provenance, "code": code})
 
     def _read(self, run: ExperimentRun) -> Results:
         try:

@@ -11,10 +11,10 @@ import signal
 import sys
 from collections.abc import Callable
 from importlib import metadata
-from time import perf_counter
 from typing import Any, TextIO
 
 from . import task as tasks
+from .clock import seconds_of, settle_allocator
 from .course import Course
 from .memory import peak_of
 from .roofs import roofs
@@ -49,6 +49,7 @@ class RequestHandler:
     def __init__(self, framework: str) -> None:
         self.framework = framework
         self.module = importlib.import_module(f".with_{framework}", __package__)
+        settle_allocator()
         self.task: tasks.Task
         self.calls: tasks.Calls
         self.timed: Callable[[], float]
@@ -117,12 +118,3 @@ class RequestHandler:
     def do_roofs(self, threads: int, seconds: float) -> Answer:
         """Report the machine's peak rates."""
         return {"roofs": roofs(threads, seconds)}
-
-
-def seconds_of(call: Callable[[], Any]) -> float:
-    """Return the seconds of a call."""
-    started = perf_counter()
-    result = call()
-    taken = perf_counter() - started
-    del result  # freeing a large graph is not part of the call
-    return taken

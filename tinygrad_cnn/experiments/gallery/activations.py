@@ -34,10 +34,9 @@ WANTED = 0.92
 
 def run(record: Record, *, seed: int, activation: str, layers: int, epochs: int = EPOCHS) -> None:
     """Train a perceptron by mini-batch gradient descent."""
-    with record.aside():
-        sizes = (784, *[WIDTH] * layers, 10)
-        model = MLP(sizes, activation, rng=np.random.default_rng(seed))
-        optimizer = SGD(model.parameters(), LEARNING_RATE)
+    sizes = (784, *[WIDTH] * layers, 10)
+    model = MLP(sizes, activation, rng=np.random.default_rng(seed))
+    optimizer = SGD(model.parameters(), LEARNING_RATE)
     train(record, model, optimizer, epochs=epochs, batch_size=BATCH, seed=seed, gradients=True)
 
 

@@ -91,11 +91,10 @@ def label(aspect: str, value: int | str) -> str:
 
 def run(record: Record, seed: int, architecture: Architecture, epochs: int = EPOCHS) -> None:
     """Train an architecture with Adam; record its multiply-adds and parameters too."""
-    with record.aside():
-        model = architecture.build(np.random.default_rng(seed))
-        summary = model.summary((1, IMAGE, IMAGE))
-        record(0, multiply_adds=float(summary.multiply_adds or 0), parameters=summary.parameters)
-        optimizer = Adam(model.parameters(), LEARNING_RATE)
+    model = architecture.build(np.random.default_rng(seed))
+    summary = model.summary((1, IMAGE, IMAGE))
+    record(0, multiply_adds=float(summary.multiply_adds or 0), parameters=summary.parameters)
+    optimizer = Adam(model.parameters(), LEARNING_RATE)
     train(record, model, optimizer, epochs=epochs, batch_size=BATCH, seed=seed)
 
 

@@ -56,32 +56,30 @@ def run(
     record: Record, *, seed: int, batch_size: int | None, epochs: int, decaying: bool = False
 ) -> None:
     """Train the text's perceptron, evaluating at increasing numbers of updates."""
-    with record.aside():
-        split = record.data
-        transform = normalize(split.train)
-        loader = DataLoader(split.train, batch_size, shuffle=True, seed=seed, transform=transform)
-        sets = {
-            prefix: DataLoader(dataset, EVALUATION_BATCH, transform=transform)
-            for prefix, dataset in (("", split.train), ("test_", split.test))
-        }
-        model = MLP(SIZES, "sigmoid", rng=np.random.default_rng(seed))
-        optimizer = SGD(model.parameters(), LEARNING_RATE)
-        schedule = Harmonic(optimizer, HALVED_AFTER * len(loader)) if decaying else None
-        updates = epochs * len(loader)
-        looks = {*np.geomspace(1, updates, LOOKS).astype(int).tolist(),
-                 *np.linspace(0, updates, LOOKS // 2 + 1).astype(int).tolist()}  # fmt: skip
-        record.steps = epochs
-        record(0, updates_per_epoch=len(loader))
+    split = record.data
+    transform = normalize(split.train)
+    loader = DataLoader(split.train, batch_size, shuffle=True, seed=seed, transform=transform)
+    sets = {
+        prefix: DataLoader(dataset, EVALUATION_BATCH, transform=transform)
+        for prefix, dataset in (("", split.train), ("test_", split.test))
+    }
+    model = MLP(SIZES, "sigmoid", rng=np.random.default_rng(seed))
+    optimizer = SGD(model.parameters(), LEARNING_RATE)
+    schedule = Harmonic(optimizer, HALVED_AFTER * len(loader)) if decaying else None
+    updates = epochs * len(loader)
+    looks = {*np.geomspace(1, updates, LOOKS).astype(int).tolist(),
+             *np.linspace(0, updates, LOOKS // 2 + 1).astype(int).tolist()}  # fmt: skip
+    record.steps = epochs
+    record(0, updates_per_epoch=len(loader))
 
     def look(update: int) -> None:
         if update in looks:
-            with record.aside():
-                found = {prefix: evaluate(model, loader) for prefix, loader in sets.items()}
-                record(
-                    update / len(loader),
-                    loss=found[""].loss,
-                    **{f"{prefix}accuracy": result.accuracy for prefix, result in found.items()},
-                )
+            found = {prefix: evaluate(model, loader) for prefix, loader in sets.items()}
+            record(
+                update / len(loader),
+                loss=found[""].loss,
+                **{f"{prefix}accuracy": result.accuracy for prefix, result in found.items()},
+            )
 
     look(0)
     update = 0

@@ -66,15 +66,14 @@ def train(
     TrainingDiverged
         As in `fit`; the epochs before are recorded.
     """
-    with record.aside():
-        split = record.data
-        transform = transform or normalize(split.train)
-        loader = DataLoader(split.train, batch_size, shuffle=True, seed=seed, transform=transform)
-        tested = DataLoader(split.test, EVALUATION_BATCH, transform=transform)
-        before = evaluate(model, tested, loss)
-        record.steps = epochs
-        record(0, test_loss=before.loss, test_accuracy=before.accuracy)
-        taker = _Taker(record, model, tested, loss, gradients)
+    split = record.data
+    transform = transform or normalize(split.train)
+    loader = DataLoader(split.train, batch_size, shuffle=True, seed=seed, transform=transform)
+    tested = DataLoader(split.test, EVALUATION_BATCH, transform=transform)
+    before = evaluate(model, tested, loss)
+    record.steps = epochs
+    record(0, test_loss=before.loss, test_accuracy=before.accuracy)
+    taker = _Taker(record, model, tested, loss, gradients)
     return fit(model, loss, optimizer, loader, epochs=epochs, schedule=schedule, callbacks=[taker])
 
 
@@ -118,23 +117,21 @@ class _Taker(Callback):
 
     def batch(self, progress: Progress) -> None:
         if self.weights:
-            with self.record.aside():
-                self.updates += 1
-                gradients = [weight.grad for weight in self.weights]
-                self.squares += [float(np.vdot(g, g)) for g in gradients if g is not None]
+            self.updates += 1
+            gradients = [weight.grad for weight in self.weights]
+            self.squares += [float(np.vdot(g, g)) for g in gradients if g is not None]
 
     def epoch(self, history: History) -> None:
-        with self.record.aside():
-            row = history[-1]
-            result = evaluate(self.model, self.tested, self.loss)
-            norms = np.sqrt(self.squares / max(self.updates, 1))
-            self.record(
-                row.epoch,
-                loss=row.loss,
-                accuracy=row.accuracy,
-                test_loss=result.loss,
-                test_accuracy=result.accuracy,
-                **{f"gradient_{k}": norm for k, norm in enumerate(norms.tolist(), start=1)},
-            )
-            self.squares[:] = 0.0
-            self.updates = 0
+        row = history[-1]
+        result = evaluate(self.model, self.tested, self.loss)
+        norms = np.sqrt(self.squares / max(self.updates, 1))
+        self.record(
+            row.epoch,
+            loss=row.loss,
+            accuracy=row.accuracy,
+            test_loss=result.loss,
+            test_accuracy=result.accuracy,
+            **{f"gradient_{k}": norm for k, norm in enumerate(norms.tolist(), start=1)},
+        )
+        self.squares[:] = 0.0
+        self.updates = 0

@@ -48,7 +48,7 @@ def run(
     ``first_loss`` is the loss before each of the first updates; ``loss`` is its mean over an epoch.
     """
     python = os.environ.get(VARIABLE, sys.executable) if framework == THEIRS else sys.executable
-    with record.aside(), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "course.npz")
         course = _course(record, seed, network, epochs, lr, decay)
         course.write(path)

@@ -60,15 +60,14 @@ def run(
     ``gradient_by_truth`` is the mean gradient, before training, of the images whose true class has
     a certain probability; the step is that probability.
     """
-    with record.aside():
-        model = MLP(SIZES, "sigmoid", init=STARTS[start], rng=np.random.default_rng(seed))
-        data = record.data
-        transform = normalize(data.train)
-        loader = DataLoader(data.train, BATCH, shuffle=True, seed=seed, transform=transform)
-        images, labels = next(iter(DataLoader(data.test, None, transform=transform)))
-        look = _Look(record, model, LOSSES[loss], images, labels)
-        record.steps = epochs
-        look.take(0)
+    model = MLP(SIZES, "sigmoid", init=STARTS[start], rng=np.random.default_rng(seed))
+    data = record.data
+    transform = normalize(data.train)
+    loader = DataLoader(data.train, BATCH, shuffle=True, seed=seed, transform=transform)
+    images, labels = next(iter(DataLoader(data.test, None, transform=transform)))
+    look = _Look(record, model, LOSSES[loss], images, labels)
+    record.steps = epochs
+    look.take(0)
     fit(model, LOSSES[loss], SGD(model.parameters(), rate), loader, epochs=epochs, callbacks=[look])
 
 
@@ -85,8 +84,7 @@ class _Look(Callback):
         self.labels = labels
 
     def epoch(self, history: History) -> None:
-        with self.record.aside():
-            self.take(history[-1].epoch)
+        self.take(history[-1].epoch)
 
     def take(self, epoch: int) -> None:
         with no_grad():

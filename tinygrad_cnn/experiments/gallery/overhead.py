@@ -150,11 +150,10 @@ def run(record: Record, seed: int, network: str, written: str, budget: float = B
     build, by_hand = NETWORKS[network]
     record.steps = max(BATCHES)
     for size in BATCHES:
-        with record.aside():
-            model = build(np.random.default_rng(seed))
-            weights = [parameter.numpy().copy() for parameter in model.parameters()]
-            update = recorded(model) if written == OURS else by_hand(weights)
-            batches = _forever(DataLoader(record.data.train, size, shuffle=True, seed=seed))
+        model = build(np.random.default_rng(seed))
+        weights = [parameter.numpy().copy() for parameter in model.parameters()]
+        update = recorded(model) if written == OURS else by_hand(weights)
+        batches = _forever(DataLoader(record.data.train, size, shuffle=True, seed=seed))
         if size == BATCHES[2]:
             for step in range(1, UPDATES + 1):
                 record(step, loss=update(*next(batches)))

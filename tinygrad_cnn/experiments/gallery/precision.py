@@ -26,7 +26,7 @@ DTYPES = ("float32", "float64")
 
 def run(record: Record, seed: int, network: str, dtype: str, epochs: int = EPOCHS) -> None:
     """Train by gradient descent; both dtypes start from the same weights, up to rounding."""
-    with record.aside(), default_dtype(dtype):
+    with default_dtype(dtype):
         model = _model(network, np.random.default_rng(seed))
         optimizer = SGD(model.parameters(), LEARNING_RATES[network])
         plain = normalize(record.data.train)

@@ -44,10 +44,9 @@ WANTED = 0.93
 
 def run(record: Record, *, seed: int, rate: float | None, epochs: int = EPOCHS) -> None:
     """Train with a rate, or with one from the finder, whose time counts as well."""
-    with record.aside():
-        model = MLP(SIZES, "relu", rng=np.random.default_rng(seed))
-        if rate is None:
-            searched = MLP(SIZES, "relu", rng=np.random.default_rng(seed))
+    model = MLP(SIZES, "relu", rng=np.random.default_rng(seed))
+    if rate is None:
+        searched = MLP(SIZES, "relu", rng=np.random.default_rng(seed))
     if rate is None:
         rate = find_rate(record, searched, seed)
         record(0, found_rate=rate)
@@ -66,10 +65,9 @@ def find_rate(record: Record, model: MLP, seed: int) -> float:
     Smith, "Cyclical learning rates for training neural networks", 2017, section 3.3, plots the loss
     against the rate; a tenth of the rate at its minimum is a common rule of thumb.
     """
-    with record.aside():
-        dataset = record.data.train
-        loader = DataLoader(dataset, BATCH, shuffle=True, seed=seed, transform=normalize(dataset))
-        optimizer = SGD(model.parameters(), LOWEST)
+    dataset = record.data.train
+    loader = DataLoader(dataset, BATCH, shuffle=True, seed=seed, transform=normalize(dataset))
+    optimizer = SGD(model.parameters(), LOWEST)
     mean, lowest, at = 0.0, math.inf, LOWEST
     with np.errstate(over="ignore", invalid="ignore"):
         for k, (images, labels) in enumerate(loader):

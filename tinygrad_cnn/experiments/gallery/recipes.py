@@ -78,28 +78,27 @@ def run(record: Record, seed: int, recipe: Recipe, epochs: int = 0) -> None:
     """Train by a recipe, and record every epoch; an interrupted run resumes from its last epoch."""
     epochs = epochs or recipe.epochs
     record.steps = epochs
-    with record.aside():
-        train, held_out, test = _data(recipe)
-        model = recipe.model(np.random.default_rng(seed), **recipe.options)
-        optimizer = recipe.optimizer(model)
-        transform = normalize(train) if recipe.normalized else None
-        loader = DataLoader(
-            train, recipe.batch_size, shuffle=recipe.shuffle, seed=seed, transform=transform
-        )
-        schedule = recipe.schedule(optimizer, epochs * len(loader))
-        parts: dict[str, Any] = {"model": model, "optimizer": optimizer}
-        parts |= {"schedule": schedule} if schedule else {}
-        sets = {
-            name: DataLoader(dataset, EVALUATION_BATCH, transform=transform)
-            for name, dataset in (("validation_accuracy", held_out), ("test_accuracy", test))
-            if dataset is not None
-        }
-        history = History()
-        if record.state is not None:
-            for name, part in parts.items():
-                part.load_state_dict(record.state[name])
-            load_own_state(model, record.state.get("own", {}))
-            history = History([Epoch.from_dict(row) for row in record.state["history"]])
+    train, held_out, test = _data(recipe)
+    model = recipe.model(np.random.default_rng(seed), **recipe.options)
+    optimizer = recipe.optimizer(model)
+    transform = normalize(train) if recipe.normalized else None
+    loader = DataLoader(
+        train, recipe.batch_size, shuffle=recipe.shuffle, seed=seed, transform=transform
+    )
+    schedule = recipe.schedule(optimizer, epochs * len(loader))
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer}
+    parts |= {"schedule": schedule} if schedule else {}
+    sets = {
+        name: DataLoader(dataset, EVALUATION_BATCH, transform=transform)
+        for name, dataset in (("validation_accuracy", held_out), ("test_accuracy", test))
+        if dataset is not None
+    }
+    history = History()
+    if record.state is not None:
+        for name, part in parts.items():
+            part.load_state_dict(record.state[name])
+        load_own_state(model, record.state.get("own", {}))
+        history = History([Epoch.from_dict(row) for row in record.state["history"]])
     keeper = _Keeper(record, parts, sets, recipe.loss)
     fit(model, recipe.loss, optimizer, loader, epochs=epochs, schedule=schedule,
         callbacks=[keeper], history=history)  # fmt: skip
@@ -117,17 +116,15 @@ class _Keeper(Callback):
         self.loss = loss
 
     def epoch(self, history: History) -> None:
-        with self.record.aside():
-            model: Module = self.parts["model"]
-            accuracies = {
-                name: evaluate(model, loader, self.loss).accuracy
-                for name, loader in self.sets.items()
-            }
-            last = history[-1]
-            self.record(last.epoch, loss=last.loss, accuracy=last.accuracy, **accuracies)
-            state = {name: part.state_dict() for name, part in self.parts.items()}
-            rows = [epoch.as_dict() for epoch in history]
-            self.record.save(state | {"own": own_state(model), "history": rows})
+        model: Module = self.parts["model"]
+        accuracies = {
+            name: evaluate(model, loader, self.loss).accuracy for name, loader in self.sets.items()
+        }
+        last = history[-1]
+        self.record(last.epoch, loss=last.loss, accuracy=last.accuracy, **accuracies)
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        rows = [epoch.as_dict() for epoch in history]
+        self.record.save(state | {"own": own_state(model), "history": rows})
 
 
 def _data(recipe: Recipe) -> tuple[Dataset, Dataset | None, Dataset]:

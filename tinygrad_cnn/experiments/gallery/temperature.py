@@ -95,14 +95,13 @@ def run(record: Record, seed: int, temperature: float, epochs: int = EPOCHS) -> 
     """Train at one temperature; T = 1 is evaluated at all temperatures, which are its steps."""
     model = MLP(SIZES, "relu", rng=np.random.default_rng(seed))
     loss = partial(cross_entropy_at, temperature=temperature)
-    with record.aside():
-        data = record.data
-        transform = normalize(data.train)
-        tested = next(iter(DataLoader(data.test, None, transform=transform)))
-        with no_grad():
-            first = model(Tensor(tested[0]))._array
-        gradients = logit_gradients(loss, first, tested[1])
-        record(0, logit_gradient=float(np.linalg.norm(gradients, axis=1).mean()))
+    data = record.data
+    transform = normalize(data.train)
+    tested = next(iter(DataLoader(data.test, None, transform=transform)))
+    with no_grad():
+        first = model(Tensor(tested[0]))._array
+    gradients = logit_gradients(loss, first, tested[1])
+    record(0, logit_gradient=float(np.linalg.norm(gradients, axis=1).mean()))
     try:
         train(
             record, model, SGD(model.parameters(), LEARNING_RATE), epochs=epochs, batch_size=BATCH,
@@ -110,7 +109,7 @@ def run(record: Record, seed: int, temperature: float, epochs: int = EPOCHS) -> 
         )  # fmt: skip
     except TrainingDiverged:
         return
-    with record.aside(), no_grad():
+    with no_grad():
         logits = model(Tensor(tested[0]))._array
         found = quality(logits, tested[1], temperature)
         record(epochs, entropy=found.entropy, ece=found.ece)

@@ -1,34 +1,14 @@
-"""Time and peak memory of a call."""
+"""Peak memory of a call, by tracing its allocations."""
 
 from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
-from statistics import median
 from typing import Any
 
-from tinygrad_cnn.bench.worker.serve import seconds_of
 from tinygrad_cnn.engine.threads import num_threads
 
-__all__ = ["peak_bytes", "seconds_per_call"]
-
-
-def seconds_per_call(call: Callable[[], Any], budget: float) -> float:
-    """Return the median seconds of a call, repeated until `budget` seconds are over.
-
-    The first call is a warm-up and does not count, unless it takes longer than the budget.
-
-    Examples
-    --------
-    >>> seconds_per_call(lambda: None, budget=0.001) >= 0
-    True
-    """
-    taken = [seconds_of(call)]
-    if taken[0] < budget:
-        taken = [seconds_of(call)]
-    while sum(taken) < budget:
-        taken.append(seconds_of(call))
-    return median(taken)
+__all__ = ["peak_bytes"]
 
 
 def peak_bytes(call: Callable[[], Any]) -> int:

@@ -1,0 +1,88 @@
+"""Seconds of an experiment: sides measured in turns, on a machine that does nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.bench.timing import BUSY, Call, Pace, alternate
+from tinygrad_cnn.experiments.experiment import TIMES, Record
+from tinygrad_cnn.experiments.results import Numbers, Results
+
+__all__ = ["busy_rounds", "ratios", "record_times", "seconds"]
+
+OTHERS = "other load"
+
+
+def record_times(
+    record: Record, calls: Mapping[str, Callable[[], Any]], pace: Pace | None = None
+) -> None:
+    """Time calls in turns, and record every round.
+
+    The step is the number of the round. The measures are ``seconds of <label>`` and ``other load``:
+    the number of cores that other processes used in this round.
+
+    Parameters
+    ----------
+    record : Record
+    calls : mapping
+        The calls by label. Each should take at least some microseconds.
+    pace : Pace, optional
+    """
+    pace = pace or Pace()
+    runners = {label: Call(call) for label, call in calls.items()}
+    record.steps = pace.rounds
+    for number, found in enumerate(alternate(runners, pace), start=1):
+        record_round(record, number, found.seconds, found.others)
+
+
+def record_round(record: Record, number: int, seconds: Mapping[str, float], others: float) -> None:
+    """Record the seconds of each side in one round, and the load by other processes."""
+    known = {} if np.isnan(others) else {OTHERS: others}
+    record(number, **{_measure(label): taken for label, taken in seconds.items()}, **known)
+
+
+def seconds(results: Results, label: str, variant: str = TIMES) -> Numbers:
+    """Return the median seconds over the quiet rounds, for each seed that has one."""
+    return _over_rounds(_quiet(results, variant, label))
+
+
+def ratios(results: Results, a: str, b: str, variant: str = TIMES) -> Numbers:
+    """Return how many times as long `a` takes as `b`: the median over the quiet rounds.
+
+    Returns
+    -------
+    ndarray
+        A value for each seed that has a quiet round.
+    """
+    return _over_rounds(_quiet(results, variant, a) / _quiet(results, variant, b))
+
+
+def busy_rounds(results: Results, variant: str = TIMES) -> int:
+    """Return the number of rounds that are left out, because the machine was busy."""
+    if not results.has(variant, OTHERS):
+        return 0
+    return int((results.curve(variant, OTHERS).values > BUSY).sum())
+
+
+def _quiet(results: Results, variant: str, label: str) -> Numbers:
+    """Return the seconds of a label, of shape (seeds, rounds); NaN in busy rounds."""
+    curve = results.curve(variant, _measure(label))
+    found = curve.values.copy()
+    if results.has(variant, OTHERS):
+        load = results.curve(variant, OTHERS)
+        rows = [load.seeds.index(seed) for seed in curve.seeds]
+        columns = np.searchsorted(load.steps, curve.steps)
+        found[load.values[np.ix_(rows, columns)] > BUSY] = np.nan
+    return found
+
+
+def _over_rounds(values: Numbers) -> Numbers:
+    medians = [np.median(row[~np.isnan(row)]) for row in values if not np.isnan(row).all()]
+    return np.array(medians, np.float64)
+
+
+def _measure(label: str) -> str:
+    return f"seconds of {label}"
