@@ -11,6 +11,7 @@ import ast
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -110,23 +111,23 @@ def _places(function: ast.FunctionDef) -> Iterator[tuple[ast.AST, Callable[[], N
     """Yield the nodes that can be flipped, each with the function that does so."""
     for node in ast.walk(ast.Module(function.body, [])):  # without annotations
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div | ast.Sub):
-            yield node, lambda node=node: _swap(node, "left", "right")
+            yield node, partial(_swap, node, "left", "right")
         elif isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
-            yield node, lambda node=node: node.ops.__setitem__(0, COMPARISONS[type(node.ops[0])]())
+            yield node, partial(node.ops.__setitem__, 0, COMPARISONS[type(node.ops[0])]())
         elif isinstance(node, ast.Attribute) and node.attr in NAMES:
-            yield node, lambda node=node: setattr(node, "attr", NAMES[node.attr])
+            yield node, partial(setattr, node, "attr", NAMES[node.attr])
         elif (
             isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in NAMES
         ):
-            yield node, lambda node=node: setattr(node.func, "id", NAMES[node.func.id])
+            yield node, partial(setattr, node.func, "id", NAMES[node.func.id])
         elif isinstance(node, ast.keyword) and node.arg in NAMES:
-            yield node, lambda node=node: setattr(node, "arg", NAMES[node.arg])
+            yield node, partial(setattr, node, "arg", NAMES[node.arg])
         elif isinstance(node, ast.Subscript) and _ends(node.slice):
-            yield node, lambda node=node: setattr(node, "slice", _other_end(node.slice))
+            yield node, partial(setattr, node, "slice", _other_end(node.slice))
         elif isinstance(node, ast.Tuple) and _is_pair(node):
             yield node, node.elts.reverse
         elif isinstance(node, ast.IfExp):
-            yield node, lambda node=node: _swap(node, "body", "orelse")
+            yield node, partial(_swap, node, "body", "orelse")
 
 
 def _swap(node: ast.AST, a: str, b: str) -> None:

@@ -30,8 +30,8 @@ from tinygrad_cnn.bench.report import (
     Roofs,
     WorkloadTimings,
 )
-from tinygrad_cnn.bench.timing import Pace
 from tinygrad_cnn.bench.sides import NUMPY, OURS, parse_peers, parse_pythons
+from tinygrad_cnn.bench.timing import Pace
 from tinygrad_cnn.bench.workloads import select
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
 from tinygrad_cnn.cli.errors import INTERRUPTED

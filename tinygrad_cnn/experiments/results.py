@@ -76,9 +76,8 @@ class Spread:
         ordered = np.sort(np.where(np.isnan(found), np.inf, found))
         middle = ordered[(ordered.size - 1) // 2], ordered[ordered.size // 2]
         three = (0.5 * (middle[0] + middle[1]), ordered[0], ordered[-1])
-        return cls(
-            *(math.nan if math.isinf(value) else float(value) for value in three), found.size
-        )
+        median, low, high = (math.nan if math.isinf(value) else float(value) for value in three)
+        return cls(median, low, high, found.size)
 
     def __format__(self, spec: str) -> str:
         if not self.count:

@@ -73,7 +73,7 @@ def _quiet(results: Results, variant: str, label: str) -> Numbers:
     found = curve.values.copy()
     if results.has(variant, OTHERS):
         load = results.curve(variant, OTHERS)
-        rows = [load.seeds.index(seed) for seed in curve.seeds]
+        rows = np.searchsorted(load.seeds, curve.seeds)
         columns = np.searchsorted(load.steps, curve.steps)
         found[load.values[np.ix_(rows, columns)] > BUSY] = np.nan
     return found
