@@ -1,4 +1,4 @@
-"""Experiments in little: all their runs in this process, then what they say and draw."""
+"""Experiments in little: all their runs in this process, then their findings and figures."""
 
 from __future__ import annotations
 
@@ -8,39 +8,56 @@ from typing import Any
 import pytest
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.experiments.experiment import Experiment, Record
+from tinygrad_cnn.bench.timing import Pace
+from tinygrad_cnn.experiments import times
+from tinygrad_cnn.experiments.experiment import TIMES, Experiment, Record
+from tinygrad_cnn.experiments.finding import Finding
 from tinygrad_cnn.experiments.results import Measurement, Results
+
+SHORT = Pace(rounds=2, turn=0.001, patience=0.1, pause=0.0, repeats=0)
 
 
 def measured(experiment: Experiment, source: str, seeds: int, **changed: Any) -> Results:
-    """Do all runs of an experiment here, with some of their arguments changed."""
+    """Do all runs of an experiment here, with some of their arguments changed.
+
+    Times are measured in two short rounds, which count even if the machine is busy.
+    """
     rows = []
-    with tg.num_threads(1):
-        for label, variant in experiment.variants.items():
+    with tg.num_threads(1), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(times, "Pace", lambda *args, **options: SHORT)
+        patch.setattr(times, "BUSY", float("inf"))
+        for label in experiment.labels:
             for seed in range(seeds):
                 record = Record(source)
-                experiment.run(record, seed=seed, **{**variant, **changed})
+                if label == TIMES and experiment.times is not None:
+                    experiment.times(record, seed=seed)
+                else:
+                    variant = experiment.variants[label]
+                    experiment.run(record, seed=seed, **{**variant, **changed})
                 rows += [Measurement(label, seed, *row) for row in record.rows]
     return Results(experiment.name, rows)
 
 
-def answers_in_little(experiment: Experiment, results: Results, folder: Path) -> str:
-    """See that an experiment answers in words and draws, and return the words."""
+def answers_in_little(experiment: Experiment, results: Results, folder: Path) -> Finding:
+    """Check that an experiment has a finding and a figure, and return the finding.
+
+    It is found from a file, so that nothing but the table can count. The numbers of so small a
+    measurement mean nothing; tests of findings use tables made by hand.
+    """
     pytest.importorskip("matplotlib", reason="needs the extra plots")
     from matplotlib.figure import Figure
 
     path = folder / "results.csv"
     results.to_csv(path)
     results = Results.from_csv(path)
-    assert results.variants == tuple(experiment.variants)
+    assert results.variants == experiment.labels
     found = experiment.finding(results)
-    assert not {"nan", "inf"} & set(found.replace("|", " ").split())
-    assert found == experiment.finding(results)
+    words = [found.text, *(verdict.figure for verdict in found.verdicts)]
+    assert not {"nan", "inf"} & set(" ".join(words).replace("|", " ").split())
     figure = Figure(layout="constrained")
     experiment.figure(results, figure)
     figure.savefig(folder / "figure.svg")
     assert all(axes.lines for axes in figure.axes)
-    drawn = {text.get_text() for axes in figure.axes for text in axes.texts}
-    labeled = {axes.get_legend() is not None for axes in figure.axes}
-    assert drawn or True in labeled  # lines are named beside their ends, or in a legend
+    named = any(axes.texts or axes.get_legend() is not None for axes in figure.axes)
+    assert named  # beside the ends of the lines, or in a legend
     return found
