@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.bench.timing import Pace
+from tinygrad_cnn.bench.timing import Pace, alternate
 from tinygrad_cnn.experiments import times
 from tinygrad_cnn.experiments.experiment import TIMES, Experiment, Record
 from tinygrad_cnn.experiments.finding import Finding
@@ -24,7 +24,7 @@ def measured(experiment: Experiment, source: str, seeds: int, **changed: Any) ->
     """
     rows = []
     with tg.num_threads(1), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(times, "Pace", lambda *args, **options: SHORT)
+        patch.setattr(times, "alternate", lambda runners, pace: alternate(runners, SHORT))
         patch.setattr(times, "BUSY", float("inf"))
         for label in experiment.labels:
             for seed in range(seeds):
