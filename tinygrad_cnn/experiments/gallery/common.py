@@ -1,8 +1,10 @@
-"""Shared parts of the experiments: the training loop with recording, gradients, tables."""
+"""Shared parts of the experiments: training with recording, updates to be timed, gradients."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from tinygrad_cnn.optim import LRScheduler, Optimizer
 from tinygrad_cnn.train import Callback, History, Progress, evaluate, fit
 from tinygrad_cnn.train.evaluation import Loss
 
-__all__ = ["logit_gradients", "normalize", "train"]
+__all__ = ["logit_gradients", "normalize", "prepared", "train", "updates"]
 
 EVALUATION_BATCH = 500
 
@@ -75,6 +77,37 @@ def train(
     record(0, test_loss=before.loss, test_accuracy=before.accuracy)
     taker = _Taker(record, model, tested, loss, gradients)
     return fit(model, loss, optimizer, loader, epochs=epochs, schedule=schedule, callbacks=[taker])
+
+
+def prepared(
+    record: Record, batch_size: int | None, *, seed: int, transform: Transform | None = None
+) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Return the batches of the first epoch of `train`, ready for the model."""
+    split = record.data
+    transform = transform or normalize(split.train)
+    return list(DataLoader(split.train, batch_size, shuffle=True, seed=seed, transform=transform))
+
+
+def updates(
+    model: Module,
+    optimizer: Optimizer,
+    batches: Sequence[tuple[NDArray[Any], NDArray[Any]]],
+    loss: Loss = ops.cross_entropy,
+) -> Callable[[], None]:
+    """Return a call that updates a model with the next batch: forward, backward and step.
+
+    It is for `record_times`: batches come in turns, and none is prepared while the time runs.
+    """
+    turns = cycle(batches)
+
+    def update() -> None:
+        images, labels = next(turns)
+        error = loss(model(images), labels)
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+
+    return update
 
 
 def logit_gradients(loss: Loss, logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
