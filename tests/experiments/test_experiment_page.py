@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.tiny_experiment import own
+from support.tiny_experiment import SOURCE, own
 
 from tinygrad_cnn.experiments.gallery import NAMES, find
 from tinygrad_cnn.experiments.page import FOLDER, PAGE, digest, render_page, write_page
@@ -51,8 +51,11 @@ def test_a_page_is_written_of_what_is_done(tmp_path: Path) -> None:
     table = folder / FOLDER / "tiny.csv"
     page = (folder / PAGE).read_text(encoding="utf-8")
     assert "## Does it go on?\n\n12 rows.\n\n![Does it go on?](efficiency/tiny.svg)\n" in page
-    assert "One seed; [all numbers](efficiency/tiny.csv)" in page
-    assert page == render_page(folder / FOLDER, [experiment])
+    assert "| it goes on | holds | 4 steps | [tiny](#tiny) |" in page.partition("## ")[0]
+    assert "One seed; [all numbers](efficiency/tiny.csv); command: `tiny" in page
+    assert "changed since" not in page
+    changed = find(str(own(tmp_path, source=SOURCE.replace("10 * factor", "11 * factor"))))
+    assert "tiny`. Its code has changed since." in render_page(folder / FOLDER, [changed])
     before = table.with_suffix(".svg").read_bytes()
     assert digest(table).encode() in before
     write_page([experiment], runs, folder, seeds=1)

@@ -184,6 +184,52 @@ def test_a_file_that_is_no_run_is_refused(tmp_path: Path) -> None:
         runs.missing(experiment)
 
 
+class Log(Watcher):
+    """Writes down which runs were under way when a run began."""
+
+    def __init__(self) -> None:
+        self.under_way: list[str] = []
+        self.beginnings: list[tuple[str, list[str]]] = []
+
+    def began(self, run: ExperimentRun) -> None:
+        self.beginnings.append((run.variant, list(self.under_way)))
+        self.under_way.append(run.variant)
+
+    def ended(self, outcome: Outcome) -> None:
+        self.under_way.remove(outcome.run.variant)
+
+
+TIMES_TOO = SOURCE.replace(
+    "experiment = Experiment(",
+    "def times(record, *, seed):\n    record(1, value=0)\n\n\n"
+    "experiment = Experiment(\n    times=times,",
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "alone"),
+    [(TIMES_TOO, 1), (TIMES_TOO.replace("times=times,", "times=times, alone=True,"), 4)],
+)
+def test_runs_that_measure_seconds_come_last_and_alone(
+    tmp_path: Path, source: str, alone: int
+) -> None:
+    experiment, runs = find(str(own(tmp_path, source=source))), FinishedRuns(tmp_path / "out")
+    perform(runs.missing(experiment, seeds=1), runs, jobs=3, watcher=(log := Log()))
+    order = ["1 factor", "2 factor", "3 factor", "times"]
+    assert [variant for variant, _ in log.beginnings] == order
+    assert [under_way for _, under_way in log.beginnings[4 - alone :]] == [[]] * alone
+    assert alone == 4 or log.beginnings[2][1] == order[:2]
+    assert not runs.missing(experiment, seeds=1)
+    assert runs.results(experiment, seeds=1).variants == tuple(order)
+
+
+def test_variants_have_their_own_number_of_seeds(tmp_path: Path) -> None:
+    seeds = "seeds={'1 factor': 2, '2 factor': 1, '3 factor': 3},"
+    experiment = find(str(own(tmp_path, source=SOURCE.replace("seeds=3,", seeds))))
+    runs = [(run.variant[0], run.seed) for run in FinishedRuns(tmp_path).of(experiment)]
+    assert runs == [("1", 0), ("2", 0), ("3", 0), ("1", 1), ("3", 1), ("3", 2)]
+
+
 def test_a_process_of_a_run_computes_with_one_thread(tmp_path: Path) -> None:
     source = SOURCE.replace(
         "before =",

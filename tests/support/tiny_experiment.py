@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 
 from tinygrad_cnn.experiments.experiment import Experiment, Unavailable, grid
+from tinygrad_cnn.experiments.finding import Finding, Verdict
 
 LOG = Path(__file__).with_name("log")
 STEPS = 4
@@ -38,7 +39,9 @@ experiment = Experiment(
     variants=VARIANTS,
     run=run,
     figure=lambda results, figure: figure.subplots().plot([1, 2]),
-    finding=lambda results: f"{len(results.rows)} rows.",
+    finding=lambda results: Finding(
+        f"{len(results.rows)} rows.", (Verdict.of("it goes on", True, "4 steps"),)
+    ),
     seeds=3,
 )
 """

@@ -104,7 +104,7 @@ def _names(names: Sequence[str], everything: bool) -> list[str]:
 
 def _labels(chosen: Sequence[Experiment], only: Sequence[str]) -> set[str]:
     """Return the slugs of the selected variants."""
-    known = {slug(label): label for each in chosen for label in each.variants}
+    known = {slug(label): label for each in chosen for label in each.labels}
     for label in only:
         if slug(label) not in known:
             raise ValueError(

@@ -171,11 +171,13 @@ class Experiment:
             raise ValueError(f"{self.name}: variants is empty, expected one or more")
         labels: dict[str, str] = {}
         for label in self.labels:
-            other = labels.setdefault(slug(label), label)
-            if other != label or not slug(label):
+            other = labels.get(slug(label))
+            if other is not None or not slug(label):
                 raise ValueError(
-                    f"{self.name}: the label {label!r} is not distinct from {other!r} in file names"
+                    f"{self.name}: the label {label!r} is not distinct from {other or ''!r} in "
+                    "file names"
                 )
+            labels[slug(label)] = label
         for label in self.labels:
             whole(self.name, "seeds", self.seeds_of(label))
 

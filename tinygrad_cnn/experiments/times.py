@@ -62,21 +62,24 @@ def ratios(results: Results, a: str, b: str, variant: str = TIMES) -> Numbers:
 
 def busy_rounds(results: Results, variant: str = TIMES) -> int:
     """Return the number of rounds that are left out, because the machine was busy."""
-    if not results.has(variant, OTHERS):
-        return 0
-    return int((results.curve(variant, OTHERS).values > BUSY).sum())
+    return len(_busy(results, variant))
+
+
+def _busy(results: Results, variant: str) -> set[tuple[int, float]]:
+    """Return seed and number of the busy rounds."""
+    return {
+        (row.seed, row.step)
+        for row in results.rows
+        if (row.variant, row.measure) == (variant, OTHERS) and row.value > BUSY
+    }
 
 
 def _quiet(results: Results, variant: str, label: str) -> Numbers:
     """Return the seconds of a label, of shape (seeds, rounds); NaN in busy rounds."""
     curve = results.curve(variant, _measure(label))
-    found = curve.values.copy()
-    if results.has(variant, OTHERS):
-        load = results.curve(variant, OTHERS)
-        rows = np.searchsorted(load.seeds, curve.seeds)
-        columns = np.searchsorted(load.steps, curve.steps)
-        found[load.values[np.ix_(rows, columns)] > BUSY] = np.nan
-    return found
+    busy = _busy(results, variant)
+    left_out = [[(seed, step) in busy for step in curve.steps.tolist()] for seed in curve.seeds]
+    return np.where(left_out, np.nan, curve.values)
 
 
 def _over_rounds(values: Numbers) -> Numbers:
