@@ -3,15 +3,14 @@
     PYTHONPATH=tests python tests/benchmarks/engine_ideas.py
 
 Each idea is switched off and on by turns in whole training steps of Adam, on one thread, and the
-medians of the CPU time are printed.
+medians over the rounds are printed, without those in which the machine was busy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from statistics import median
-from time import process_time
 from typing import Any
 from unittest.mock import patch
 
@@ -20,6 +19,7 @@ from support.convolving import computed_by
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
+from tinygrad_cnn.bench.timing import Call, Pace, alternate
 from tinygrad_cnn.engine import (
     algorithm,
     convolution,
@@ -30,7 +30,7 @@ from tinygrad_cnn.engine import (
 )
 from tinygrad_cnn.optim import group, optimizer
 
-ROUNDS = 40
+PACE = Pace(rounds=40, turn=0.0, patience=60.0, repeats=40)
 Program = Callable[[], None]
 Switch = Callable[[], AbstractContextManager[Any]]
 
@@ -96,18 +96,19 @@ IDEAS: list[tuple[str, str, Callable[[], Program], Switch]] = [
 
 
 def compared(make: Callable[[], Program], off: Switch) -> tuple[float, float]:
-    """Return the median seconds of a step without the idea and with it, by turns."""
-    programs, switches = (make(), make()), (off, nullcontext)
-    taken: list[list[float]] = [[], []]
-    for turn in range(ROUNDS + 2):
-        for which, switch in enumerate(switches):
-            with switch():
-                started = process_time()
-                programs[which]()
-                spent = process_time() - started
-            if turn > 1:  # the first two warm up
-                taken[which].append(spent)
-    return median(taken[0]), median(taken[1])
+    """Return the median seconds of a step without the idea and with it, over the quiet rounds."""
+    plain, switched = make(), make()
+
+    def without_it() -> None:
+        with off():
+            switched()
+
+    rounds = [
+        found.seconds
+        for found in alternate({"without": Call(without_it), "with": Call(plain)}, PACE)
+        if not found.busy
+    ]
+    return median(each["without"] for each in rounds), median(each["with"] for each in rounds)
 
 
 def errors(channels: int) -> list[str]:
