@@ -118,20 +118,14 @@ def taken(label: str, epochs: int, record: Record | None = None) -> Record:
 
 @pytest.mark.usefixtures("few_of_any")
 def test_published_figures_in_little(tmp_path: Path) -> None:
-    rows, taken_there = [], {}
-    for label, row in published.ROWS.items():
-        rows += [Measurement(label, 0, *taken_row) for taken_row in taken(label, epochs=1).rows]
-        taken_there[label] = rows[-1].value
-        assert rows[-1].measure == "test_accuracy"
-        if row.measure != "test_accuracy":
-            taken_there[label] = rows[-2].value
+    rows = [
+        Measurement(label, 0, *row)
+        for label in published.ROWS
+        for row in taken(label, epochs=1).rows
+    ]
     found = answers_in_little(published.experiment, Results("published", rows), tmp_path)
-    lines = [line for line in found.split("\n") if line.startswith("| [")]
+    lines = [line for line in found.text.split("\n") if line.startswith("| [")]
     assert len(lines) == len(published.ROWS)
-    for line, (label, row) in zip(lines, published.ROWS.items(), strict=True):
-        assert f"{100 * row.accuracy:.2f} %" in line
-        fallen_short = f"{label} falls short" in found
-        assert fallen_short == (taken_there[label] < row.accuracy)
 
 
 @pytest.mark.usefixtures("few_of_any")
@@ -140,9 +134,6 @@ def test_published_figures_in_little(tmp_path: Path) -> None:
     ["Nielsen 3: cross-entropy", "Nielsen 6: 1 convolution", "Fashion: perceptron", "dropout"],
 )
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(label: str, tmp_path: Path) -> None:
-    def without_seconds(record: Record) -> list[Any]:
-        return [(step, measure, value) for step, _, measure, value in record.rows]
-
     class Interrupted(Record):
         def __call__(self, step: float, **measures: float) -> None:
             if step == 2:
@@ -154,42 +145,8 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(label: str, tmp_path: 
     with pytest.raises(KeyboardInterrupt):
         taken(label, epochs=3, record=Interrupted(saved=path))
     resumed = taken(label, epochs=3, record=Record(saved=path))
-    assert without_seconds(resumed) == without_seconds(whole)
-    seconds = [row[1] for row in resumed.rows]
-    assert seconds == sorted(seconds)
-
-
-@pytest.mark.parametrize(("chosen_by", "expected"), [("", 0.7), ("validation_accuracy", 0.8)])
-def test_the_rule_of_a_row_chooses_the_epoch(
-    monkeypatch: pytest.MonkeyPatch, chosen_by: str, expected: float
-) -> None:
-    label = "Nielsen 6: 1 convolution"
-    monkeypatch.setitem(published.ROWS, label, published.ROWS[label]._replace(chosen_by=chosen_by))
-    curves = {"test_accuracy": (0.9, 0.85, 0.8, 0.7), "validation_accuracy": (0.1, 0.5, 0.5, 0.4)}
-    rows = [
-        Measurement(label, 0, step, float(step), measure, value)
-        for measure, values in curves.items()
-        for step, value in enumerate(values, start=1)
-    ]
-    found = published.ours(Results("published", rows), label)
-    assert found.accuracy.tolist() == [expected]
-    assert found.epochs.tolist() == [3.0 if chosen_by else 4.0]
-    assert found.seconds.tolist() == [4.0]
-
-
-def test_of_several_runs_the_one_that_validation_prefers_is_compared() -> None:
-    label = "Nielsen 6: 1 convolution"
-    runs = [(0.97, 0.99), (0.98, 0.96), (0.99, 0.98)]  # test, validation
-    rows = [
-        Measurement(label, seed, 1, 1.0, measure, value)
-        for seed, values in enumerate(runs)
-        for measure, value in zip(("test_accuracy", "validation_accuracy"), values, strict=True)
-    ]
-    found = published.ours(Results("published", rows), label)
-    row = published.ROWS[label]
-    assert found.compared(row) == 0.97
-    assert found.compared(row._replace(best_of=1)) == 0.98
-    assert "falls short by 1.78 points in 3 of 3 runs" in published.finding(Results("p", rows))
+    assert resumed.state is not None
+    assert resumed.rows == whole.rows
 
 
 def test_data_that_cannot_be_had_are_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
