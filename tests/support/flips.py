@@ -56,7 +56,8 @@ def assert_flips_are_seen(
     right = [module.finding(each) for each in tables]
     found = list(flips(tree))
     unseen = [text for text, flipped in found if not _seen(module, flipped, tables, right)]
-    assert not [text for text in unseen if not any(each in text for each in equivalent)]
+    missed = [text for text in unseen if not any(each in text for each in equivalent)]
+    assert not missed, "no table shows these flips:\n" + "\n".join(missed)
     assert all(any(each in text for text in unseen) for each in equivalent), "no longer equivalent"
     assert found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -38,6 +39,19 @@ class Verdict:
         'holds'
         """
         return cls(claim, "holds" if holds else "does not hold", figure)
+
+    @classmethod
+    def of_each(cls, claim: str, cases: Sequence[bool], figure: str) -> Verdict:
+        """Return the verdict on a claim that depends if it holds in some of the cases only.
+
+        Examples
+        --------
+        >>> Verdict.of_each("ReLU trains faster", [True, False], "at 1 layer").outcome
+        'depends'
+        """
+        if any(cases) and not all(cases):
+            return cls(claim, "depends", figure)
+        return cls.of(claim, all(cases), figure)
 
 
 @dataclass(frozen=True, slots=True)
