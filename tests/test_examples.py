@@ -178,11 +178,13 @@ def test_an_experiment_of_ones_own_goes_on_where_it_was(
 
     example = load("own_experiment")
     results = example.main(tmp_path)
-    accuracies = [np.median(results.last(width, "test_accuracy")) for width in results.variants]
+    accuracies = [np.median(results.last(width, "test_accuracy")) for width in example.WIDTHS]
     assert accuracies == sorted(accuracies)  # the wider, the better
+    assert results.variants == (*example.WIDTHS, "times")
     assert results.seeds == (0, 1, 2)
+    assert results.curve("times", "seconds of 8 wide").median[0] > 0.0
     said = capsys.readouterr().out
-    assert said.count(" done") == 9
+    assert said.count(" done") == 12
     assert "128 wide: 9" in said
     FinishedRuns(tmp_path).path(ExperimentRun(example.experiment, "8 wide", 1)).unlink()
     assert len(example.main(tmp_path).rows) == len(results.rows)
