@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pytest
-from support.experiments import answers_in_little
+from support.experiments import answers_in_little, measured
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.bench.worker import with_tinygrad_cnn
-from tinygrad_cnn.bench.worker.course import Course
+from tinygrad_cnn.bench.worker.course import WARM_UP, Course, Learner
 from tinygrad_cnn.data import DataError, Split, digits, load
+from tinygrad_cnn.experiments import times
 from tinygrad_cnn.experiments.experiment import Record, Unavailable
 from tinygrad_cnn.experiments.gallery import (
     frameworks,
@@ -171,17 +173,18 @@ def test_the_last_images_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- PyTorch -------------------------------------------------------------------------------------
 
 
-def course(network: str, source: str) -> Course:
-    return frameworks._course(Record(source), 0, network, 1, frameworks.LEARNING_RATE, decay=False)
+def course(network: str, source: str, epochs: int = 1) -> Course:
+    rate = frameworks.LEARNING_RATE
+    return frameworks._course(Record(source), 0, network, epochs, rate, decay=False)
 
 
-@pytest.mark.parametrize("network", [frameworks.SMOOTH, frameworks.KINKED])
+@pytest.mark.parametrize("network", frameworks.NETWORKS)
 def test_a_course_is_what_was_written(network: str, few: str, tmp_path: Path) -> None:
     whole = course(network, few)
     whole.write(tmp_path / "course.npz")
     again = Course.read(tmp_path / "course.npz", threads=1)
     assert [list(layer) for layer in again.task.layers] == [list(x) for x in whole.task.layers]
-    assert again.test_every == whole.test_every
+    assert again.updates_per_epoch == whole.updates_per_epoch
     for a, b in zip(again.task.weights, whole.task.weights, strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(again.batches, whole.batches)
@@ -190,8 +193,8 @@ def test_a_course_is_what_was_written(network: str, few: str, tmp_path: Path) ->
 
 
 def test_a_course_is_plain_training(few: str) -> None:
-    whole = course(frameworks.SMOOTH, few)
-    found = whole.follow(with_tinygrad_cnn.learner(whole.task))
+    whole = course(frameworks.SMOOTH, few, epochs=2)
+    found = list(whole.epochs(with_tinygrad_cnn.learner(whole.task)))
     model = tg.nn.LeNet5(activation="tanh", pooling="average", rng=RNG(0))
     optimizer = tg.optim.SGD(model.parameters(), frameworks.LEARNING_RATE)
     losses = []
@@ -201,9 +204,25 @@ def test_a_course_is_plain_training(few: str) -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert found["losses"] == pytest.approx(losses, rel=1e-6)
+    assert [len(epoch.losses) for epoch in found] == [whole.updates_per_epoch] * 2
+    assert [loss for epoch in found for loss in epoch.losses] == pytest.approx(losses, rel=1e-6)
     guesses = model(whole.test_images).numpy().argmax(axis=1)
-    assert found["accuracies"][-1] == pytest.approx((guesses == whole.test_labels).mean())
+    assert found[-1].accuracy == pytest.approx((guesses == whole.test_labels).mean())
+    assert found[0].accuracy != found[-1].accuracy
+    assert all(epoch.seconds > 0 for epoch in found)
+
+
+def test_a_course_is_followed_epoch_by_epoch(few: str) -> None:
+    whole = course(frameworks.SMOOTH, few, epochs=2)
+    steps: list[float] = []
+
+    def step(images: Any, labels: Any, rate: float) -> float:
+        steps.append(rate)
+        return 0.0
+
+    epochs = whole.epochs(Learner(step, lambda images: np.zeros((len(images), 10))))
+    next(epochs)
+    assert steps == [0.0] * WARM_UP + [frameworks.LEARNING_RATE] * whole.updates_per_epoch
 
 
 def test_every_example_comes_once_an_epoch(few: str) -> None:
@@ -211,53 +230,92 @@ def test_every_example_comes_once_an_epoch(few: str) -> None:
     assert len(np.unique(batches)) == batches.size
 
 
-def test_pytorch_learns_the_same(start: Any, few: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", frameworks.NETWORKS)
+def test_pytorch_learns_the_same(start: Any, few: str, tmp_path: Path, network: str) -> None:
     path = tmp_path / "course.npz"
-    course(frameworks.SMOOTH, few).write(path)
-    ours, theirs = (
-        start(framework).ask("train", path=str(path), threads=1)
-        for framework in (frameworks.OURS, frameworks.THEIRS)
-    )
+    course(network, few).write(path)
+    found = []
+    for framework in frameworks.SIDES:
+        worker = start(framework)
+        worker.ask("start", path=str(path), threads=1)
+        found.append(worker.ask("epoch"))
+    ours, theirs = found
     assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-5)
-    assert ours["accuracies"] == theirs["accuracies"]
+    assert ours["accuracy"] == theirs["accuracy"]
 
 
-def test_frameworks_in_little(start: Any, few: str, tmp_path: Path) -> None:
-    start(frameworks.THEIRS)  # skips where there is none
-    rows = []
-    for label, variant in frameworks.experiment.variants.items():
-        for seed in range(2):
-            record = Record(few)
-            frameworks.run(record, seed, **variant, epochs=2)
-            rows += [Measurement(label, seed, *row) for row in record.rows]
-    answers_in_little(frameworks.experiment, Results("frameworks", rows), tmp_path)
+class MadeUp:
+    """A worker whose epochs take as many seconds as their number, and twice that for PyTorch."""
+
+    asked: ClassVar[list[tuple[str, str]]] = []
+
+    def __init__(self, framework: str, python: str, threads: int) -> None:
+        self.framework, self.epochs = framework, 0
+        assert threads == 1
+
+    def ask(self, do: str, **fields: Any) -> dict[str, Any]:
+        self.asked.append((do, self.framework))
+        if do == "epoch":
+            self.epochs += 1
+            k = self.epochs * (2 if self.framework == frameworks.THEIRS else 1)
+            return {"losses": [k, 3 * k], "accuracy": k / 10, "seconds": float(k)}
+        return {"installed": True}
+
+    def close(self) -> None:
+        self.asked.append(("close", self.framework))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-def test_mnist_in_little(start: Any, few: str, tmp_path: Path) -> None:
-    start(frameworks.THEIRS)  # skips where there is none
-    rows = []
-    for label, variant in mnist.experiment.variants.items():
-        record = Record(few)
-        mnist.run(record, seed=0, **variant, epochs=2)
-        rows += [Measurement(label, 0, *row) for row in record.rows]
-    answers_in_little(mnist.experiment, Results("mnist", rows), tmp_path)
-
-
-def test_when_mnist_is_right_is_read_from_the_table() -> None:
-    rows = [
-        Measurement(mnist.OURS, seed, epoch, 0.0, measure, value)
-        for seed, accuracies in enumerate([(0.98, 0.991, 0.985), (0.97, 0.98, 0.984)])
-        for epoch, accuracy in enumerate(accuracies, start=1)
-        for measure, value in (("test_accuracy", accuracy), ("training_seconds", 2.0 * epoch))
-    ]
-    epochs, seconds = mnist._when(Results("mnist", rows), mnist.OURS)
-    np.testing.assert_array_equal(epochs, [2.0, np.nan])
-    np.testing.assert_array_equal(seconds, [4.0, np.nan])
-
-
-def test_where_there_is_no_pytorch_its_runs_are_lacking(
+def test_frameworks_take_turns_in_a_changing_order(
     monkeypatch: pytest.MonkeyPatch, few: str
 ) -> None:
-    monkeypatch.setenv(frameworks.VARIABLE, "/nowhere/python")
+    loads = iter([0.0, 0.1, 0.0, 0.9, 0.0, 0.1])  # of others: before an epoch, and in it
+    monkeypatch.setattr(frameworks, "Worker", MadeUp)
+    monkeypatch.setattr(frameworks, "OtherLoad", lambda: SimpleNamespace(lap=lambda: next(loads)))
+    monkeypatch.setattr(MadeUp, "asked", [])
+    shares: list[float] = []
+    record = Record(few, on_progress=shares.append)
+    frameworks.run(record, seed=0, network=frameworks.KINKED, epochs=3)
+    turns = [framework for do, framework in MadeUp.asked if do == "epoch"]
+    ours, theirs = frameworks.SIDES
+    assert turns == [ours, theirs, theirs, ours, ours, theirs]
+    assert [framework for do, framework in MadeUp.asked[-2:]] == [theirs, ours]
+    assert shares[-1] == 1.0
+    assert max(share for share in shares if not math.isnan(share)) == 1.0
+    results = Results("frameworks", [Measurement("run", 0, *row) for row in record.rows])
+    assert results.curve("run", f"first loss of {theirs}").values.tolist() == [[2.0, 6.0]]
+    assert results.curve("run", f"loss of {ours}").values.tolist() == [[2.0, 4.0, 6.0]]
+    assert results.curve("run", f"test accuracy of {theirs}").values.tolist() == [[0.2, 0.4, 0.6]]
+    assert times.busy_rounds(results, "run") == 1
+    assert times.seconds(results, ours, "run").tolist() == [2.0]  # of 1 and 3
+    assert times.ratios(results, ours, theirs, "run").tolist() == [0.5]
+
+
+@pytest.mark.parametrize("module", [frameworks, mnist])
+def test_experiments_beside_pytorch_in_little(
+    start: Any, few: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
+) -> None:
+    start(frameworks.THEIRS)  # skips where there is none
+    unknown = SimpleNamespace(lap=lambda: math.nan)  # so that seconds count on a busy machine
+    monkeypatch.setattr(frameworks, "OtherLoad", lambda: unknown)
+    results = measured(module.experiment, few, seeds=1, epochs=2)
+    answers_in_little(module.experiment, results, tmp_path)
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python", "a python without torch"])
+def test_without_pytorch_a_run_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch, few: str, tmp_path: Path, python: str
+) -> None:
+    if not python.startswith("/"):
+        made = tmp_path / "python"
+        made.write_text("#!/bin/sh\nread line\necho '{\"installed\": false}'\n", encoding="utf-8")
+        made.chmod(0o755)
+        python = str(made)
+    monkeypatch.setenv(frameworks.VARIABLE, python)
     with pytest.raises(Unavailable, match=frameworks.VARIABLE):
-        frameworks.run(Record(few), 0, frameworks.THEIRS, frameworks.SMOOTH, epochs=1)
+        frameworks.run(Record(few), seed=0, network=frameworks.SMOOTH, epochs=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .task import Task
 
 TESTED_AT_ONCE = 500
+WARM_UP = 3  # steps
 
 
 class Learner(NamedTuple):
@@ -32,6 +33,24 @@ class Learner(NamedTuple):
     infer: Callable[[NDArray[Any]], NDArray[Any]]
 
 
+class Epoch(NamedTuple):
+    """An epoch of a course.
+
+    Attributes
+    ----------
+    losses : list of float
+        The loss of each update.
+    seconds : float
+        Of the updates only.
+    accuracy : float
+        On the test images, after the epoch.
+    """
+
+    losses: list[float]
+    seconds: float
+    accuracy: float
+
+
 class Course(NamedTuple):
     """A training run, as data.
 
@@ -44,8 +63,8 @@ class Course(NamedTuple):
     batches : ndarray of int64, shape (updates, batch)
         Indices of the examples of each update.
     test_images, test_labels : ndarray
-    test_every : int
-        Number of updates between accuracy measurements.
+    updates_per_epoch : int
+        The accuracy is measured after each epoch.
     """
 
     task: Task
@@ -53,7 +72,7 @@ class Course(NamedTuple):
     batches: NDArray[np.int64]
     test_images: NDArray[np.float32]
     test_labels: NDArray[np.int64]
-    test_every: int
+    updates_per_epoch: int
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the course to a file that needs only NumPy to read."""
@@ -67,7 +86,7 @@ class Course(NamedTuple):
             batches=self.batches,
             test_images=self.test_images,
             test_labels=self.test_labels,
-            test_every=self.test_every,
+            updates_per_epoch=self.updates_per_epoch,
             **weights,  # type: ignore[arg-type]  # savez's own argument is no array
         )
 
@@ -85,26 +104,27 @@ class Course(NamedTuple):
                 file["batches"],
                 file["test_images"],
                 file["test_labels"],
-                int(file["test_every"]),
+                int(file["updates_per_epoch"]),
             )
 
-    def follow(self, learner: Learner) -> dict[str, list[float]]:
-        """Train; return the loss of each update, and accuracy and seconds at every test.
+    def epochs(self, learner: Learner) -> Iterator[Epoch]:
+        """Train epoch by epoch, once the caller asks for the next."""
+        self._warm_up(learner)
+        for start in range(0, len(self.batches), self.updates_per_epoch):
+            part = slice(start, start + self.updates_per_epoch)
+            losses, seconds = [], 0.0
+            for batch, rate in zip(self.batches[part], self.rates[part].tolist(), strict=True):
+                images, labels = self.task.images[batch], self.task.labels[batch]
+                started = perf_counter()
+                losses.append(float(learner.step(images, labels, rate)))
+                seconds += perf_counter() - started
+            yield Epoch(losses, seconds, self._accuracy(learner))
 
-        The seconds count the updates only.
-        """
-        losses, accuracies, seconds = [], [], []
-        taken = 0.0
-        pairs = zip(self.batches, self.rates.tolist(), strict=True)
-        for update, (batch, rate) in enumerate(pairs, start=1):
-            images, labels = self.task.images[batch], self.task.labels[batch]
-            started = perf_counter()
-            losses.append(float(learner.step(images, labels, rate)))
-            taken += perf_counter() - started
-            if update % self.test_every == 0:
-                accuracies.append(self._accuracy(learner))
-                seconds.append(taken)
-        return {"losses": losses, "accuracies": accuracies, "seconds": seconds}
+    def _warm_up(self, learner: Learner) -> None:
+        """Take steps at rate 0, which change no weight: the first are slow in some frameworks."""
+        first = self.batches[0]
+        for _ in range(WARM_UP):
+            learner.step(self.task.images[first], self.task.labels[first], 0.0)
 
     def _accuracy(self, learner: Learner) -> float:
         right = 0

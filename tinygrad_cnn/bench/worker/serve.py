@@ -9,13 +9,13 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any, TextIO
 
 from . import task as tasks
 from .clock import seconds_of, settle_allocator
-from .course import Course
+from .course import Course, Epoch
 from .memory import peak_of
 from .roofs import roofs
 
@@ -53,6 +53,7 @@ class RequestHandler:
         self.task: tasks.Task
         self.calls: tasks.Calls
         self.timed: Callable[[], float]
+        self.epochs: Iterator[Epoch]
 
     def do_hello(self) -> Answer:
         """Report whether the framework is installed, and its versions."""
@@ -102,10 +103,15 @@ class RequestHandler:
         """Train and report the loss of each step."""
         return {"losses": [float(self.calls.step()) for _ in range(steps)]}
 
-    def do_train(self, path: str, threads: int) -> Answer:
-        """Run the course in a file and report its results."""
+    def do_start(self, path: str, threads: int) -> Answer:
+        """Prepare to follow the course in a file."""
         course = Course.read(path, threads)
-        return course.follow(self.module.learner(course.task))
+        self.epochs = course.epochs(self.module.learner(course.task))
+        return {}
+
+    def do_epoch(self) -> Answer:
+        """Follow the course for the next epoch and report its losses, seconds and accuracy."""
+        return next(self.epochs)._asdict()
 
     def do_memory(self, steps: int) -> Answer:
         """Train and report the peak memory growth."""

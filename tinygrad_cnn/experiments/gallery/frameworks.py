@@ -5,63 +5,102 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_cnn.bench.process import Worker, WorkerError
+from tinygrad_cnn.bench.timing import OtherLoad
 from tinygrad_cnn.bench.worker.course import Course
 from tinygrad_cnn.bench.worker.task import Task
 from tinygrad_cnn.bench.workloads import LENET5
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record, Unavailable, grid
-from tinygrad_cnn.experiments.figures import COLORS, GRAY, draw_curve, name_lines
+from tinygrad_cnn.experiments.figures import (
+    COLORS,
+    GRAY,
+    accuracy_axis,
+    draw_curve,
+    log_axis,
+    name_lines,
+)
+from tinygrad_cnn.experiments.finding import Finding, Holds, Verdict
 from tinygrad_cnn.experiments.gallery.common import normalize
-from tinygrad_cnn.experiments.results import Results, Spread
+from tinygrad_cnn.experiments.results import Numbers, Results, Spread
+from tinygrad_cnn.experiments.times import ratios, record_round, seconds
 from tinygrad_cnn.nn import LeNet5
+from tinygrad_cnn.support.text import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-OURS, THEIRS = "tinygrad_cnn", "torch"
+OURS, THEIRS = SIDES = ("tinygrad_cnn", "torch")
 VARIABLE = "TINYGRAD_CNN_PYTHON_TORCH"
 EPOCHS, BATCH, LEARNING_RATE = 5, 64, 0.05
 FIRST = 100  # the losses of the first updates are compared one by one
-SMOOTH, KINKED = "tanh and averages", "ReLU and maxima"
+SMOOTH, KINKED = NETWORKS = ("tanh and averages", "ReLU and maxima")
 ROUNDING = float(np.finfo("f4").eps)
+ALIKE = 1e-5  # the largest relative difference of two losses that only rounding sets apart
 
 
 def run(
     record: Record,
+    *,
     seed: int,
-    framework: str,
     network: str,
     epochs: int = EPOCHS,
     lr: float = LEARNING_RATE,
     decay: bool = False,
 ) -> None:
-    """Train LeNet-5 in its own process; the steps are updates. `decay` lowers the rate to 0.
+    """Train LeNet-5 in both frameworks, which take turns epoch by epoch.
 
-    ``first_loss`` is the loss before each of the first updates; ``loss`` is its mean over an epoch.
+    Every measure ends with "of tinygrad_cnn" or "of torch". "first loss" is the loss of each of the
+    first updates, whose number is its step; for "loss", "test accuracy", "seconds" and "other load"
+    the step is the epoch. `decay` lowers the learning rate to 0.
     """
+    with ExitStack() as stack:
+        workers = {side: stack.enter_context(_worker(side)) for side in SIDES}
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder, "course.npz"))
+            _course(record, seed, network, epochs, lr, decay).write(path)
+            for worker in workers.values():
+                worker.ask("start", path=path, threads=1)
+        load = OtherLoad()
+        for epoch in range(1, epochs + 1):
+            load.lap()
+            order = SIDES if epoch % 2 else SIDES[::-1]
+            answers = {side: workers[side].ask("epoch") for side in order}
+            others = load.lap()
+            if epoch == 1:
+                for side in SIDES:
+                    for update, loss in enumerate(answers[side]["losses"][:FIRST], start=1):
+                        record(update, **{f"first loss of {side}": loss})
+                record.steps = epochs
+            for side in SIDES:
+                mean = float(np.mean(answers[side]["losses"]))
+                accuracy = answers[side]["accuracy"]
+                record(epoch, **{f"loss of {side}": mean, f"test accuracy of {side}": accuracy})
+            record_round(record, epoch, {side: answers[side]["seconds"] for side in SIDES}, others)
+
+
+def _worker(framework: str) -> Worker:
+    """Start a worker process; Unavailable if the framework is not installed."""
     python = os.environ.get(VARIABLE, sys.executable) if framework == THEIRS else sys.executable
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "course.npz")
-        course = _course(record, seed, network, epochs, lr, decay)
-        course.write(path)
-        answer = _trained(framework, python, path)
-    losses = answer["losses"]
-    for update, loss in enumerate(losses[:FIRST], start=1):
-        record(update, first_loss=loss)
-    every = course.test_every
-    for epoch, (accuracy, seconds) in enumerate(
-        zip(answer["accuracies"], answer["seconds"], strict=True), start=1
-    ):
-        mean = float(np.mean(losses[(epoch - 1) * every : epoch * every]))
-        record(epoch * every, loss=mean, test_accuracy=accuracy, training_seconds=seconds)
+    try:
+        worker = Worker(framework, python, threads=1)
+    except WorkerError as error:
+        raise Unavailable(f"{error}; see {VARIABLE}") from error
+    if not worker.ask("hello")["installed"]:
+        worker.close()
+        raise Unavailable(
+            f"{framework} is not installed for {python}: pip install {framework}, or name "
+            f"an interpreter that has it in {VARIABLE}"
+        )
+    return worker
 
 
 def _course(record: Record, seed: int, network: str, epochs: int, lr: float, decay: bool) -> Course:
@@ -78,7 +117,7 @@ def _course(record: Record, seed: int, network: str, epochs: int, lr: float, dec
     model = LeNet5(activation=activation, pooling=pooling, rng=np.random.default_rng(seed))
     task = Task(layers, [p.numpy() for p in model.parameters()], images, labels, 1, "")
     rates = lr * np.linspace(1.0, 0.0 if decay else 1.0, len(batches), endpoint=False)
-    return Course(task, rates, np.stack(batches), *tested, test_every=len(order))
+    return Course(task, rates, np.stack(batches), *tested, len(order))
 
 
 def _smooth(layer: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -91,53 +130,43 @@ def _smooth(layer: tuple[Any, ...]) -> tuple[Any, ...]:
     return layer
 
 
-def _trained(framework: str, python: str, path: Path) -> dict[str, list[float]]:
-    try:
-        with Worker(framework, python, threads=1) as worker:
-            if not worker.ask("hello")["installed"]:
-                raise Unavailable(
-                    f"{framework} is not installed for {python}: pip install {framework}, or name "
-                    f"an interpreter that has it in {VARIABLE}"
-                )
-            return worker.ask("train", path=str(path), threads=1)
-    except WorkerError as error:
-        if "cannot be started" in str(error):
-            raise Unavailable(f"{error}; see {VARIABLE}") from error
-        raise
-
-
 def figure(results: Results, figure: Figure) -> None:
     """Draw the first losses, their difference, and the accuracy against seconds."""
     figure.set_size_inches(11.0, 6.6)
-    for row, network in zip(figure.subplots(2, 3), (SMOOTH, KINKED), strict=True):
+    for row, network in zip(figure.subplots(2, 3), NETWORKS, strict=True):
         first, apart, whole = row
-        for framework, color, style in ((OURS, COLORS[1], "-"), (THEIRS, COLORS[0], "--")):
-            variant = f"{framework}, {network}"
-            if variant not in results.variants:
-                continue
-            draw_curve(
-                first, results, variant, "first_loss",
-                color=color, label=framework, linestyle=style,
-            )  # fmt: skip
-            seconds = results.curve(variant, "training_seconds").median
-            accuracy = results.curve(variant, "test_accuracy")
-            whole.plot(seconds, accuracy.median, style, color=color, label=framework, marker="o")
-            whole.fill_between(
-                seconds, accuracy.low, accuracy.high, color=color, alpha=0.16, linewidth=0
-            )
-        first.set(xlabel="update", ylabel=network, yscale="log")
-        first.yaxis.set_major_formatter("{x:g}")
-        first.yaxis.set_minor_formatter("")
-        if f"{THEIRS}, {network}" in results.variants:
-            _draw_apart(apart, results, network)
-        whole.set_xlabel("seconds of training, one thread")
-        whole.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+        draw_sides(first, results, network, "first loss")
+        first.set(xlabel="updates", ylabel=network)
+        log_axis(first.yaxis)
+        first.legend(frameon=False, labelcolor="linecolor")
+        _draw_apart(apart, results, network)
+        draw_accuracy(whole, results, network)
         name_lines(whole)
         if network == SMOOTH:
             first.set_title("loss of the first updates", loc="left")
             apart.set_title("relative difference, each seed", loc="left")
-            whole.set_title("accuracy on the test set", loc="left")
-            first.legend(frameon=False, labelcolor="linecolor")
+            whole.set_title("test accuracy", loc="left")
+
+
+def draw_sides(
+    axes: Axes, results: Results, variant: str, measure: str, in_seconds: bool = False
+) -> None:
+    """Draw a measure of both frameworks against its step, or against seconds if that is epochs."""
+    for side, color, style in ((OURS, COLORS[1], "-"), (THEIRS, COLORS[0], "--")):
+        scale = Spread.of(seconds(results, side, variant)).median if in_seconds else 1.0
+        draw_curve(
+            axes, results, variant, f"{measure} of {side}",
+            color=color, label=side, scale=scale, linestyle=style,
+        )  # fmt: skip
+
+
+def draw_accuracy(axes: Axes, results: Results, variant: str, in_seconds: bool = True) -> None:
+    """Draw the accuracy of both frameworks against epochs or seconds."""
+    draw_sides(axes, results, variant, "test accuracy", in_seconds)
+    found = [results.curve(variant, f"test accuracy of {side}").values for side in SIDES]
+    lowest, highest = np.min(found), min(np.max(found), 0.999)
+    accuracy_axis(axes, lowest - 0.1 * (1 - lowest), highest + 0.1 * (1 - highest))
+    axes.set_xlabel("seconds, one thread" if in_seconds else "epochs")
 
 
 def _draw_apart(axes: Axes, results: Results, network: str) -> None:
@@ -150,59 +179,108 @@ def _draw_apart(axes: Axes, results: Results, network: str) -> None:
         "one rounding in float32", (steps[-1], ROUNDING), xytext=(0, 5),
         textcoords="offset points", ha="right", color=COLORS[2], fontsize=9,
     )  # fmt: skip
-    axes.set(xlabel="update", yscale="log", ylim=(ROUNDING / 12, 1.0))
+    axes.set(xlabel="updates", ylim=(ROUNDING / 12, 1.0))
+    log_axis(axes.yaxis)
 
 
-def finding(results: Results) -> str:
-    """Describe the difference of the losses, and whether both end alike."""
-    if not any(variant.startswith(THEIRS) for variant in results.variants):
-        return "PyTorch was not installed for this measurement."
-    smooth, kinked = (_apart(results, network).max(axis=1) for network in (SMOOTH, KINKED))
-    ends = []
-    for network in (SMOOTH, KINKED):
-        ours, theirs = (
-            Spread.of(results.last(f"{framework}, {network}", "test_accuracy"))
-            for framework in (OURS, THEIRS)
-        )
-        within = "within" if ours.low <= theirs.median <= ours.high else "outside"
-        ends.append(
-            f"with {network} our test accuracy is {ours:.2%} and PyTorch's {theirs:.2%}, whose "
-            f"median is {within} our range over seeds"
-        )
-    seconds = [
-        Spread.of(
-            results.last(f"{OURS}, {network}", "training_seconds")
-            / results.last(f"{THEIRS}, {network}", "training_seconds")
-        )
-        for network in (SMOOTH, KINKED)
+def finding(results: Results) -> Finding:
+    """Compare the losses of the first updates, the accuracy at the end and the seconds."""
+    header = ["", "our test accuracy", "PyTorch's", "our seconds of an epoch", "PyTorch's", "ratio"]
+    rows = [
+        [
+            network,
+            *(f"{Spread.of(_accuracy(results, network, side)):.2%}" for side in SIDES),
+            *(f"{Spread.of(seconds(results, side, network)):.2g}" for side in SIDES),
+            f"{Spread.of(ratios(results, OURS, THEIRS, network)):.2f}",
+        ]
+        for network in NETWORKS
     ]
-    return (
+    text = (
         "LeNet-5 with the same weights, the same batches in the same order and plain gradient "
-        f"descent. With {SMOOTH} the losses of the first {FIRST} updates differ by at most "
-        f"{Spread.of(smooth / ROUNDING):.0f} float32 roundings. With {KINKED} so do they, until "
-        "a sum that is 0 up to rounding, or two equal maxima, are resolved differently by the "
-        "two frameworks: a unit then gets a gradient in only one of them, and the losses "
-        f"diverge, by at most {Spread.of(kinked):.0e} of the loss in these "
-        f"updates. After {EPOCHS} epochs {'; '.join(ends)}. On one thread we take "
-        f"{seconds[0]:.2g} and {seconds[1]:.2g} times as long as PyTorch."
+        "descent, one thread. The frameworks take turns epoch by epoch; PyTorch has its "
+        f"channels-last layout. {' '.join(_losses(results, network) for network in NETWORKS)} "
+        f"After {EPOCHS} epochs:\n\n{markdown_table(header, rows)}"
+    )
+    return Finding(text, (_same_losses(results), _same_accuracy(results), _as_fast(results)))
+
+
+def _losses(results: Results, network: str) -> str:
+    """Return the sentence on the losses of the first updates."""
+    apart = _apart(results, network)
+    if apart.max() <= ALIKE:
+        return (
+            f"With {network} the losses of the first {FIRST} updates differ by at most "
+            f"{apart.max() / ROUNDING:.0f} float32 roundings."
+        )
+    updates = np.arange(1.0, 1 + apart.shape[1])
+    first = Spread.of(np.fmin.reduce(np.where(apart > ALIKE, updates, np.nan), axis=1))
+    return (
+        f"With {network} the losses first differ by more than {ALIKE:g} of the loss at update "
+        f"{first:.0f}."
     )
 
 
-def _apart(results: Results, network: str) -> NDArray[np.float64]:
+def _same_losses(results: Results) -> Verdict:
+    most = [_apart(results, network).max() for network in NETWORKS]
+    words = [
+        f"up to {each:.0e} of the loss with {name}"
+        for each, name in zip(most, NETWORKS, strict=True)
+    ]
+    found = [bool(each <= ALIKE) for each in most]
+    return _verdict("The same weights and batches give PyTorch's losses", found, words)
+
+
+def _same_accuracy(results: Results) -> Verdict:
+    """Compare the frameworks' difference in a run with the range over our runs."""
+    found, words = [], []
+    for network in NETWORKS:
+        ours, theirs = (_accuracy(results, network, side) for side in SIDES)
+        apart, between = np.abs(ours - theirs).max(), ours.max() - ours.min()
+        found.append(bool(apart <= between))
+        words.append(
+            f"up to {100 * apart:.2f} points apart with {network}, our runs {100 * between:.2f}"
+        )
+    return _verdict("Training ends at PyTorch's accuracy", found, words)
+
+
+def _as_fast(results: Results) -> Verdict:
+    ratio = [ratios(results, OURS, THEIRS, network) for network in NETWORKS]
+    words = [
+        f"ratio {Spread.of(each):.2f} with {name}"
+        for each, name in zip(ratio, NETWORKS, strict=True)
+    ]
+    found = [bool(each <= 1.0) for each in np.concatenate(ratio)]
+    return _verdict("An epoch takes no longer than in PyTorch", found, words)
+
+
+def _verdict(claim: str, found: Sequence[bool], words: Sequence[str]) -> Verdict:
+    return Verdict(claim, outcome(found), "; ".join(words))
+
+
+def outcome(found: Sequence[bool]) -> Holds:
+    """Return whether a claim holds in every case or in none; otherwise it depends."""
+    if found and all(found):
+        return "holds"
+    return "depends" if any(found) or not found else "does not hold"
+
+
+def _apart(results: Results, network: str) -> Numbers:
     """Return the relative difference of the first losses: shape (seeds, updates)."""
-    ours, theirs = (
-        results.curve(f"{framework}, {network}", "first_loss").values
-        for framework in (OURS, THEIRS)
-    )
-    return np.abs(ours - theirs) / theirs
+    ours, theirs = (results.curve(network, f"first loss of {side}").values for side in SIDES)
+    apart: Numbers = np.abs(ours - theirs) / theirs
+    return apart
+
+
+def _accuracy(results: Results, network: str, side: str) -> Numbers:
+    return results.last(network, f"test accuracy of {side}")
 
 
 experiment = Experiment(
     name="frameworks",
     question="Does PyTorch give the same results with the same weights, batches and optimizer?",
-    variants=grid(framework=(OURS, THEIRS), network=(SMOOTH, KINKED)),
+    variants=grid(network=NETWORKS),
     run=run,
     figure=figure,
     finding=finding,
-    separate=True,
+    alone=True,
 )
