@@ -12,7 +12,7 @@ from support.experiments import answers_in_little, measured
 import tinygrad_cnn as tg
 from tinygrad_cnn.experiments.experiment import Record
 from tinygrad_cnn.experiments.gallery import activations, batches, find, rates
-from tinygrad_cnn.experiments.gallery.common import train
+from tinygrad_cnn.experiments.gallery.common import prepared, train, updates
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD
 from tinygrad_cnn.train import TrainingDiverged
@@ -70,6 +70,17 @@ def test_training_that_diverges_is_recorded_until_then(few: str) -> None:
     assert {step for step, *_ in record.rows} == {0.0, 1.0, 2.0}  # an epoch has 8 updates
     accuracy = by_measure(record)["test_accuracy"]
     assert accuracy[0] < 0.4 < accuracy[2]
+
+
+def test_the_updates_to_be_timed_are_those_of_training(few: str) -> None:
+    record = Record(few)
+    trained, timed = (MLP((784, 5, 10), rng=np.random.default_rng(0)) for _ in range(2))
+    train(record, trained, SGD(trained.parameters(), 0.1), epochs=1, batch_size=50, seed=3)
+    update = updates(timed, SGD(timed.parameters(), 0.1), prepared(record, 50, seed=3))
+    for _ in range(8):
+        update()
+    for found, expected in zip(timed.parameters(), trained.parameters(), strict=True):
+        np.testing.assert_array_equal(found.numpy(), expected.numpy())
 
 
 def test_gradients_vanish_through_sigmoids_and_not_through_relu(few: str) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_cnn.experiments.experiment import Experiment, Record
 from tinygrad_cnn.experiments.figures import COLORS, accuracy_axis, log_axis
-from tinygrad_cnn.experiments.gallery.common import train
+from tinygrad_cnn.experiments.finding import Finding, Verdict
+from tinygrad_cnn.experiments.gallery.common import prepared, train, updates
 from tinygrad_cnn.experiments.results import Results, Spread
+from tinygrad_cnn.experiments.times import ratios, record_times, seconds
 from tinygrad_cnn.nn import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from tinygrad_cnn.optim import Adam
 from tinygrad_cnn.support.text import markdown_table
@@ -89,6 +90,13 @@ def label(aspect: str, value: int | str) -> str:
     return "usual" if asdict(USUAL)[aspect] == value else f"{aspect} {value}"
 
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    label(aspect, value): {"architecture": replace(USUAL, **{aspect: value})}  # type: ignore[arg-type]  # each of its type
+    for aspect, values in ASPECTS.items()
+    for value in values
+}
+
+
 def run(record: Record, seed: int, architecture: Architecture, epochs: int = EPOCHS) -> None:
     """Train an architecture with Adam; record its multiply-adds and parameters too."""
     model = architecture.build(np.random.default_rng(seed))
@@ -98,19 +106,27 @@ def run(record: Record, seed: int, architecture: Architecture, epochs: int = EPO
     train(record, model, optimizer, epochs=epochs, batch_size=BATCH, seed=seed)
 
 
+def times(record: Record, *, seed: int) -> None:
+    """Time an update of each architecture."""
+    batches = prepared(record, BATCH, seed=seed)
+    calls = {}
+    for name, variant in VARIANTS.items():
+        model = variant["architecture"].build(np.random.default_rng(seed))
+        calls[name] = updates(model, Adam(model.parameters(), LEARNING_RATE), batches)
+    record_times(record, calls)
+
+
 def figure(results: Results, figure: Figure) -> None:
     """Draw accuracy against multiply-adds and against seconds, a column per aspect."""
     figure.set_size_inches(11.0, 6.4)
     panels = figure.subplots(2, len(ASPECTS), sharex="row", sharey=True)
-    xlabels = (
-        "million multiply-adds of an image, forward",
-        f"seconds of {EPOCHS} epochs, one thread",
+    lowest = min(_accuracy(results, name).low for name in VARIANTS)
+    rows = (
+        (_multiply_adds(results), 1e6, "million multiply-adds of an image, forward"),
+        (_seconds(results), 1e-3, f"milliseconds of an update with {BATCH} images, one thread"),
     )
-    everywhere = {label(a, value) for a, values in ASPECTS.items() for value in values}
-    lowest = min(Spread.of(_accuracy(results, name)).low for name in everywhere)
-    for row, measure, xlabel in zip(panels, ("multiply_adds", "seconds"), xlabels, strict=True):
-        unit = 1e6 if measure == "multiply_adds" else 1.0
-        costs = {n: float(np.median(_cost(results, n, measure))) / unit for n in everywhere}
+    for row, (found, unit, xlabel) in zip(panels, rows, strict=True):
+        costs = {name: cost / unit for name, cost in found.items()}
         row[0].set(
             xlim=(min(costs.values()) / 1.6, max(costs.values()) * 4), ylabel="test accuracy"
         )
@@ -118,6 +134,7 @@ def figure(results: Results, figure: Figure) -> None:
             _draw_aspect(axes, results, aspect, costs, color)
             accuracy_axis(axes, np.floor(50 * lowest) / 50, 0.99)
             log_axis(axes.xaxis)
+            axes.xaxis.get_major_locator().set_params(subs=(1.0,))  # the panels are narrow
         row[len(row) // 2].set_xlabel(xlabel)
     for axes, aspect in zip(panels[0], ASPECTS, strict=True):
         axes.set_title(aspect, loc="left", fontweight="bold")
@@ -128,81 +145,111 @@ def _draw_aspect(
 ) -> None:
     """Draw the median and range for each value of an aspect; a ring marks the usual value."""
     names = [label(aspect, value) for value in ASPECTS[aspect]]
-    spreads = [Spread.of(_accuracy(results, name)) for name in names]
+    spreads = [_accuracy(results, name) for name in names]
     axes.plot([costs[name] for name in names], [s.median for s in spreads], "-", color=color)
-    for name, value, spread in zip(names, ASPECTS[aspect], spreads, strict=True):
+    following = [*spreads[1:], spreads[-1]]
+    for name, value, spread, after in zip(names, ASPECTS[aspect], spreads, following, strict=True):
+        above = after.median < spread.median  # so that the line passes below the label
         face = "white" if name == "usual" else color
         axes.plot([costs[name]] * 2, [spread.low, spread.high], color=color, alpha=0.3)
         axes.plot(costs[name], spread.median, "o", color=color, markerfacecolor=face)
         axes.annotate(
-            f"{value}", (costs[name], spread.median), xytext=(6, -3), va="top",
-            textcoords="offset points", color=color, fontsize=9,
+            f"{value}", (costs[name], spread.median), xytext=(6, 2 if above else -3),
+            textcoords="offset points", va="bottom" if above else "top", color=color, fontsize=9,
         )  # fmt: skip
 
 
-def finding(results: Results) -> str:
-    """Describe the cost and benefit of each aspect."""
+def finding(results: Results) -> Finding:
+    """Describe the cost and benefit of each aspect, and how multiply-adds predict the time."""
+    work, taken = _multiply_adds(results), _seconds(results)
     rows = [
         [
             name,
-            f"{np.median(results.last(name, 'multiply_adds')):,.0f}",
-            f"{np.median(results.last(name, 'parameters')):,.0f}",
-            f"{Spread.of(_cost(results, name, 'seconds')):.2g}",
-            f"{Spread.of(_accuracy(results, name)):.1%}",
+            f"{work[name]:,.0f}",
+            f"{Spread.of(results.last(name, 'parameters')).median:,.0f}",
+            f"{1e3 * taken[name]:.2g}",
+            f"{_accuracy(results, name):.1%}",
         ]
-        for name in experiment.variants
+        for name in VARIANTS
+    ]
+    changes = {aspect: _change(results, aspect) for aspect in ASPECTS}
+    compared = [
+        [
+            change.said,
+            f"{change.points:+.1f}",
+            "no" if change.apart else "yes",
+            f"{change.time:.2g}",
+        ]
+        for change in changes.values()
     ]
     usual = ", ".join(f"{aspect} {value}" for aspect, value in asdict(USUAL).items())
-    header = ["architecture", "multiply-adds", "parameters", "seconds", "accuracy"]
-    said = " ".join(_compared(results, aspect) for aspect in ASPECTS)
-    return (
+    slope, correlation = _power_law(work, taken)
+    header = ["architecture", "multiply-adds", "parameters", "ms of an update", "accuracy"]
+    compared_header = ["change", "accuracy, points", "ranges overlap", "times the time"]
+    text = (
         f"The base architecture (a ring) has {usual}; the others differ in one of these.\n\n"
-        f"{markdown_table(header, rows)}\n\n"
-        f"{said} {_whether_work_is_time(results)}"
-    )
-
-
-def _compared(results: Results, aspect: str) -> str:
-    """Return the sentence that compares the last value of an aspect with the first."""
-    first, last = ASPECTS[aspect][0], ASPECTS[aspect][-1]
-    names = label(aspect, first), label(aspect, last)
-    before, after = (_accuracy(results, name) for name in names)
-    seconds = Spread.of(_cost(results, names[1], "seconds") / _cost(results, names[0], "seconds"))
-    gained = Spread.of(100 * (after - before))
-    return (
-        f"{aspect.capitalize()} {last} instead of {first}: {gained:+.1f} points in {seconds:.2g} "
-        "times the time."
-    )
-
-
-def _whether_work_is_time(results: Results) -> str:
-    """Return the sentence about how well multiply-adds predict the seconds."""
-    names = list(
-        dict.fromkeys(label(a, value) for a, values in ASPECTS.items() for value in values)
-    )
-    work, seconds = (
-        np.log([float(np.median(_cost(results, name, measure))) for name in names])
-        for measure in ("multiply_adds", "seconds")
-    )
-    slope = float(np.polyfit(work, seconds, 1)[0])
-    correlation = float(np.corrcoef(work, seconds)[0, 1])
-    return (
+        f"{markdown_table(header, rows)}\n\n{markdown_table(compared_header, compared)}\n\n"
         f"Over all architectures, ten times the multiply-adds take {10**slope:.2g} times the time "
-        f"(correlation of the logarithms {correlation:.2f}): the rest of the time is spent on "
-        "moving data, also in pooling and activations."
+        f"(correlation of the logarithms {correlation:.2f})."
+    )
+    depth = changes["depth"]
+    verdicts = (
+        Verdict.of(
+            "more convolutions: higher accuracy (“more complex problems”)",
+            depth.apart and depth.points.median > 0,
+            f"{depth.said}: {depth.points:+.1f} points of accuracy",
+        ),
+        Verdict.of(
+            "more convolutions: “increased computation time”",
+            depth.time.low > 1,
+            f"{depth.said}: {depth.time:.2g} times the time of an update",
+        ),
+    )
+    return Finding(text, verdicts)
+
+
+class _Change(NamedTuple):
+    """The last value of an aspect instead of the first: gain, and seconds of an update."""
+
+    said: str
+    points: Spread
+    apart: bool
+    time: Spread
+
+
+def _change(results: Results, aspect: str) -> _Change:
+    first, *_, last = ASPECTS[aspect]
+    before, after = label(aspect, first), label(aspect, last)
+    gains = results.last(after, "test_accuracy") - results.last(before, "test_accuracy")
+    ranges = [_accuracy(results, name) for name in [before, after]]
+    apart = max(each.low for each in ranges) > min(each.high for each in ranges)
+    return _Change(
+        f"{aspect} {last} instead of {first}",
+        Spread.of(100 * gains),
+        apart,
+        Spread.of(ratios(results, after, before)),
     )
 
 
-def _accuracy(results: Results, name: str) -> NDArray[np.float64]:
-    return results.last(name, "test_accuracy")
+def _power_law(work: Mapping[str, float], taken: Mapping[str, float]) -> tuple[float, float]:
+    """Return the exponent of the multiply-adds in the seconds, and the logarithms' correlation."""
+    x = np.log([work[name] for name in VARIANTS])
+    y = np.log([taken[name] for name in VARIANTS])
+    exponent, _ = np.polyfit(x, y, 1)
+    (_, correlation), _ = np.corrcoef(x, y)
+    return float(exponent), float(correlation)
 
 
-def _cost(results: Results, name: str, measure: str) -> NDArray[np.float64]:
-    """Return multiply-adds, or the total training seconds, of each seed."""
-    if measure == "seconds":
-        seconds: NDArray[np.float64] = results.curve(name, "test_accuracy").seconds[:, -1]
-        return seconds
-    return results.last(name, measure)
+def _accuracy(results: Results, name: str) -> Spread:
+    return Spread.of(results.last(name, "test_accuracy"))
+
+
+def _multiply_adds(results: Results) -> dict[str, float]:
+    return {name: Spread.of(results.last(name, "multiply_adds")).median for name in VARIANTS}
+
+
+def _seconds(results: Results) -> dict[str, float]:
+    return {name: Spread.of(seconds(results, name)).median for name in VARIANTS}
 
 
 experiment = Experiment(
@@ -210,12 +257,9 @@ experiment = Experiment(
     question="What do depth, width, kernels, channels and pooling cost, and what do they gain?",
     claim="“The more hidden layers there are, the more complex problems the CNN is capable of "
     "solving. The cost? Increased computation time.” (section 0.3.1.3)",
-    variants={
-        label(aspect, value): {"architecture": replace(USUAL, **{aspect: value})}  # type: ignore[arg-type]  # each of its type
-        for aspect, values in ASPECTS.items()
-        for value in values
-    },
+    variants=VARIANTS,
     run=run,
+    times=times,
     figure=figure,
     finding=finding,
 )
