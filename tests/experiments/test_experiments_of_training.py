@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support.experiments import answers_in_little, measured
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Record
-from tinygrad_cnn.experiments.gallery import activations, batches, find, rates
-from tinygrad_cnn.experiments.gallery.common import prepared, train, updates
+from tinygrad_cnn.experiments.gallery import activations, descent, find, rates
+from tinygrad_cnn.experiments.gallery.common import normalize, prepared, train, updates
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD
 from tinygrad_cnn.train import TrainingDiverged
@@ -21,7 +23,7 @@ from tinygrad_cnn.train import TrainingDiverged
 @pytest.mark.parametrize("name", ["activations", "batches", "rates"])
 def test_an_experiment_in_little(name: str, few: str, tmp_path: Path) -> None:
     experiment = find(name)
-    answers_in_little(experiment, measured(experiment, few, seeds=2, epochs=4), tmp_path)
+    answers_in_little(experiment, measured(experiment, few, seeds=2, epochs=2), tmp_path)
 
 
 def by_measure(record: Record) -> dict[str, list[float]]:
@@ -96,7 +98,7 @@ def test_gradients_vanish_through_sigmoids_and_not_through_relu(few: str) -> Non
 
 def test_a_harmonic_rate_is_half_after_so_many_updates() -> None:
     optimizer = SGD([tg.nn.Parameter([0.0])], lr=1.0)
-    schedule = batches.Harmonic(optimizer, half=10)
+    schedule = descent.Harmonic(optimizer, half=10)
     seen = []
     for _ in range(30):
         schedule.step()
@@ -105,14 +107,68 @@ def test_a_harmonic_rate_is_half_after_so_many_updates() -> None:
     assert seen[29] == pytest.approx(1 / 4)
 
 
+@pytest.mark.parametrize("batch_size", [None, 30])
+def test_batches_are_evaluated_after_every_epoch_and_within_the_first(
+    batch_size: int | None, few: str
+) -> None:
+    record = Record(few)
+    descent.run(record, seed=0, batch_size=batch_size, rate=0.3, epochs=5)
+    steps = [step for step, measure, _ in record.rows if measure == "accuracy"]
+    assert [step for step in steps if step % 1 == 0] == [0, 1, 2, 3, 4, 5]
+    within = [step for step in steps if step % 1 != 0]
+    assert bool(within) == (batch_size is not None)
+    assert all(step < descent.EARLY for step in within)
+
+
+def test_full_batches_are_evaluated_as_plain_gradient_descent(few: str) -> None:
+    record = Record(few)
+    descent.run(record, seed=0, batch_size=None, rate=0.3, epochs=3)
+    train_set, transform = record.data.train, normalize(record.data.train)
+    ((images, labels),) = DataLoader(train_set, None, transform=transform)
+    model = MLP(descent.SIZES, "sigmoid", rng=np.random.default_rng(0))
+    expected = []
+    for _ in range(4):
+        logits = model(images)
+        expected.append(float((logits.numpy().argmax(axis=1) == labels).mean()))
+        weights = list(model.parameters())
+        gradients = tg.grad(tg.cross_entropy(logits, labels), weights)
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.data = weight.numpy() - 0.3 * gradient
+    assert by_measure(record)["accuracy"] == pytest.approx(expected, abs=1e-9)
+
+
 def test_the_rate_finder_finds_a_rate_that_learns() -> None:
-    found = {}
+    accuracy = {}
     for label, rate in (("found", None), ("low", 1e-3), ("high", 10.0)):
         record = Record("digits")
         rates.run(record, seed=0, rate=rate, epochs=1)
-        found[label] = by_measure(record)
-    rate = found["found"]["found_rate"][0]
-    assert rates.LOWEST / 10 <= rate <= rates.HIGHEST / 10
-    accuracy = {label: measures["test_accuracy"][-1] for label, measures in found.items()}
+        accuracy[label] = by_measure(record)["test_accuracy"][-1]
     assert accuracy["found"] > accuracy["low"] > accuracy["high"]
-    assert not math.isnan(accuracy["high"])
+
+
+def found_rate(monkeypatch: pytest.MonkeyPatch, scale: float) -> tuple[float, int]:
+    """Return the rate found for a scaled loss and check it against the losses recorded."""
+    losses = []
+
+    def loss(z: tg.Tensor, labels: NDArray[Any]) -> tg.Tensor:
+        losses.append(tg.cross_entropy(z, labels) * scale)
+        return losses[-1]
+
+    monkeypatch.setattr(rates.ops, "cross_entropy", loss)
+    record = Record("digits")
+    model = MLP(rates.SIZES, "relu", rng=np.random.default_rng(0))
+    rate, updates = rates.find_rate(record, model, seed=0)
+    monkeypatch.undo()
+    seen = {step: value for step, measure, value in record.rows if measure == "finder_loss"}
+    assert rate == pytest.approx(min(seen, key=seen.__getitem__) / 10)
+    assert updates == len(losses) == len(seen) + 1  # the last loss was too high
+    return rate, updates
+
+
+def test_the_rate_finder_takes_a_tenth_of_the_rate_at_the_lowest_loss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rate, updates = found_rate(monkeypatch, 1.0)
+    steep, fewer = found_rate(monkeypatch, 10.0)
+    assert steep < rate / 3
+    assert fewer < updates

@@ -1,13 +1,14 @@
-"""Batch sizes compared: full batch, mini-batch and stochastic, with constant and decaying rates."""
+"""Batch sizes compared, at a shared learning rate and at each one's best rate."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_cnn import ops
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record
 from tinygrad_cnn.experiments.figures import (
@@ -16,197 +17,248 @@ from tinygrad_cnn.experiments.figures import (
     draw_curve,
     log_axis,
     name_lines,
+    shades,
 )
-from tinygrad_cnn.experiments.gallery.common import EVALUATION_BATCH, normalize
+from tinygrad_cnn.experiments.finding import Finding, Holds, Verdict
+from tinygrad_cnn.experiments.gallery.common import normalize
+from tinygrad_cnn.experiments.gallery.descent import HALVED_AFTER, SIZES, run, update
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
+from tinygrad_cnn.experiments.times import record_times, seconds
 from tinygrad_cnn.nn import MLP
-from tinygrad_cnn.optim import SGD, LRScheduler
-from tinygrad_cnn.support.text import markdown_table
-from tinygrad_cnn.train import evaluate
+from tinygrad_cnn.optim import SGD
+from tinygrad_cnn.support.text import markdown_table, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["experiment"]
 
-SIZES, LEARNING_RATE = (784, 30, 10), 0.3
-ALL = "all (gradient descent)"
-CONSTANT = {ALL: (None, 600), "512": (512, 100), "64": (64, 40), "8": (8, 20), "1 (SGD)": (1, 8)}
-DECAYING = {"8, decaying": (8, 20), "1, decaying": (1, 8)}
-PAIRS = (("8", "8, decaying"), ("1 (SGD)", "1, decaying"))
-HALVED_AFTER = 1.0  # epochs until a decaying rate has halved
-LOOKS = 40
+
+RATE = 0.3  # the rate that all batch sizes share
+ALL, SINGLE = "all", "1"
+BATCHES: dict[str, tuple[int | None, int, tuple[float, ...]]] = {  # size, epochs, rates
+    ALL: (None, 240, (RATE, 1.0, 3.0, 10.0)),
+    "512": (512, 60, (RATE, 1.0, 3.0, 10.0)),
+    "64": (64, 20, (RATE, 1.0, 3.0)),
+    "8": (8, 12, (0.03, 0.1, RATE)),
+    SINGLE: (1, 8, (0.01, 0.03, RATE)),
+}
 WANTED = 0.90
-LATE, LATEST = (1 / 2, 3 / 4), (3 / 4, 1.0)  # parts of a run, for its late change
+SECONDS = "seconds, one thread"
+PLATEAU = 0.5  # points: a smaller late gain in training accuracy is a plateau
 
 
-class Harmonic(LRScheduler):
-    """Schedule with a 1/t decay (Robbins and Monro, 1951): lr₀ / (1 + t/half)."""
-
-    def __init__(self, optimizer: SGD, half: float) -> None:
-        super().__init__(optimizer)
-        self.half = half
-
-    def rate(self, t: int) -> float:
-        """Return the rate after t updates."""
-        return self.base_lr / (1.0 + t / self.half)
-
-
-def run(
-    record: Record, *, seed: int, batch_size: int | None, epochs: int, decaying: bool = False
-) -> None:
-    """Train the text's perceptron, evaluating at increasing numbers of updates."""
-    split = record.data
-    transform = normalize(split.train)
-    loader = DataLoader(split.train, batch_size, shuffle=True, seed=seed, transform=transform)
-    sets = {
-        prefix: DataLoader(dataset, EVALUATION_BATCH, transform=transform)
-        for prefix, dataset in (("", split.train), ("test_", split.test))
-    }
+def times(record: Record, *, seed: int) -> None:
+    """Time an update at each batch size, in turns; its batch is in memory already."""
+    train = record.data.train
+    images, labels = next(iter(DataLoader(train, None, transform=normalize(train))))
     model = MLP(SIZES, "sigmoid", rng=np.random.default_rng(seed))
-    optimizer = SGD(model.parameters(), LEARNING_RATE)
-    schedule = Harmonic(optimizer, HALVED_AFTER * len(loader)) if decaying else None
-    updates = epochs * len(loader)
-    looks = {*np.geomspace(1, updates, LOOKS).astype(int).tolist(),
-             *np.linspace(0, updates, LOOKS // 2 + 1).astype(int).tolist()}  # fmt: skip
-    record.steps = epochs
-    record(0, updates_per_epoch=len(loader))
-
-    def look(update: int) -> None:
-        if update in looks:
-            found = {prefix: evaluate(model, loader) for prefix, loader in sets.items()}
-            record(
-                update / len(loader),
-                loss=found[""].loss,
-                **{f"{prefix}accuracy": result.accuracy for prefix, result in found.items()},
-            )
-
-    look(0)
-    update = 0
-    for _ in range(epochs):
-        for images, labels in loader:
-            optimizer.zero_grad()
-            ops.cross_entropy(model(images), labels).backward()
-            optimizer.step()
-            if schedule is not None:
-                schedule.step()
-            update += 1
-            look(update)
+    optimizer = SGD(model.parameters(), RATE)
+    calls = {
+        name: partial(update, model, optimizer, images[:size], labels[:size])
+        for name, (size, _, _) in BATCHES.items()
+    }
+    record_times(record, calls)
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw the loss against updates, epochs and seconds, and the effect of decay on the plateau."""
-    figure.set_size_inches(11.0, 7.0)
-    panels = figure.subplots(2, 3)
-    colors = dict(zip([*CONSTANT, *DECAYING], COLORS, strict=False))
-    for variant in CONSTANT:
-        draw = partial(draw_curve, results=results, variant=variant, color=colors[variant])
-        curve = results.curve(variant, "loss")
-        updates = curve.steps * results.last(variant, "updates_per_epoch")[0]
-        panels[0, 0].plot(updates[1:], curve.median[1:], color=colors[variant], label="_")
-        panels[0, 0].fill_between(updates[1:], curve.low[1:], curve.high[1:],
-                                  color=colors[variant], alpha=0.16, linewidth=0)  # fmt: skip
-        draw(panels[0, 1], measure="loss")
-        draw(panels[0, 2], measure="loss", seconds=True, label=variant)
-    for axes, label in zip(panels[0], ("updates", "epochs", "seconds"), strict=True):
-        axes.set(xlabel=label)
-        log_axis(axes.xaxis)
-        log_axis(axes.yaxis)
-    panels[0, 2].set_xlim(left=1e-3)
-    panels[0, 0].set_title("training loss, constant rate", loc="left")
-    for axes, pair in zip(panels[1], PAIRS, strict=False):
-        for variant in pair:
-            draw_curve(axes, results, variant, "loss", color=colors[variant], label=variant)
-        axes.set(xlabel="epochs")
-        log_axis(axes.yaxis)
-        axes.set_title(f"training loss, batches of {pair[0][0]}", loc="left")
-    for variant in (ALL, "1 (SGD)", "1, decaying"):
-        draw_curve(panels[1, 2], results, variant, "test_accuracy", seconds=True,
-                   color=colors[variant], label=variant)  # fmt: skip
-    accuracy_axis(panels[1, 2], 0.5, 0.96)
-    panels[1, 2].set(xlabel="seconds", xlim=(1e-2, None))
-    log_axis(panels[1, 2].xaxis)
-    panels[1, 2].set_title("test accuracy", loc="left")
-    for axes in (panels[0, 2], *panels[1]):
+    """Draw the test accuracy against epochs and seconds, and the rates with single examples."""
+    figure.set_size_inches(10.0, 7.5)
+    (epochs, shared), (single, best) = figure.subplots(2, 2)
+    for name, color in zip(BATCHES, COLORS, strict=False):
+        draw = partial(draw_curve, results=results, measure="test_accuracy", color=color)
+        variant, fastest = label(name, RATE), best_rate(results, name)
+        epoch = _epoch(results, name)
+        draw(epochs, variant=variant)
+        draw(shared, variant=variant, scale=epoch, label=name)
+        draw(best, variant=fastest, scale=epoch, label=f"{name}, {_rate(fastest)}")
+    rates = [*_constant(results, SINGLE), label(SINGLE, RATE, True)]
+    for variant, color in zip(rates, shades(len(rates)), strict=True):
+        draw_curve(single, results, variant, "accuracy", color=color, label=_rate(variant))
+    for axes, title, unit, left in (
+        (epochs, f"test accuracy, rate {RATE:g}", "epochs", 0.05),
+        (shared, f"test accuracy, rate {RATE:g}", SECONDS, 5e-3),
+        (single, "training accuracy, batches of 1", "epochs", 0.0),
+        (best, "test accuracy, each at its best rate", SECONDS, 5e-3),
+    ):
+        accuracy_axis(axes, 0.5, 0.98 if axes is single else 0.95)
+        axes.set_title(title, loc="left")
+        axes.set(xlabel=unit, xlim=(left, None))
+        if axes is not single:
+            log_axis(axes.xaxis)
+    for axes in (shared, single, best):
         name_lines(axes)
 
 
-def finding(results: Results) -> str:
-    """Describe how soon each reaches the target, its final loss, and the effect of decay."""
-    rows = []
-    for variant in results.variants:
-        soon = results.first(variant, "test_accuracy", at_least=WANTED)
-        rows.append(
-            [
-                variant,
-                f"{Spread.of(soon):.3g}",
-                f"{Spread.of(_soon(results, variant)):.2g}",
-                f"{Spread.of(_mean(results, variant, LATEST)):.2g}",
-                f"{Spread.of(results.last(variant, 'test_accuracy')):.1%}",
-                f"{Spread.of(_late_change(results, variant)):.0%}",
-                f"{Spread.of(_rising(results, variant)):.0%}",
-            ]
-        )
-    header = ["batch", f"epochs to {100 * WANTED:g} %", "seconds to it", "final training loss",
-              "final test accuracy", "late change of the loss", "rising evaluations"]  # fmt: skip
-    changes = [
-        f"batches of {pair[1][0]}: "
-        f"{Spread.of(_mean(results, pair[1], LATEST) / _mean(results, pair[0], LATEST)):.2g}"
-        for pair in PAIRS
+def finding(results: Results) -> Finding:
+    """Compare the time to the target, and count the epochs that raise the accuracy."""
+    header = ["batch", "rate", f"epochs to {100 * WANTED:g} %", "seconds to it",
+              "final test accuracy", "epochs that rise, stay, fall", "late gain"]  # fmt: skip
+    rows, edges = [], []
+    for name in _batches(results):
+        best, constant = best_rate(results, name), _constant(results, name)
+        if best in (constant[0], constant[-1]):
+            edges.append(f"{name} ({_rate(best)})")
+        shown = dict.fromkeys([label(name, RATE), best, label(name, RATE, decaying=True)])
+        rows += [_row(results, name, variant) for variant in shown if variant in results.variants]
+    edge = f" The best rate is the lowest or highest tried for {', '.join(edges)}." if edges else ""
+    text = (
+        f"A perceptron {'-'.join(map(str, SIZES))} with sigmoids, at the shared rate {RATE:g} and "
+        f"at each batch size's best, with the fewest epochs to {100 * WANTED:g} % test accuracy."
+        f"{edge} The decaying rate has halved after {HALVED_AFTER:g} epoch and falls like 1/t.\n\n"
+        f"{markdown_table(header, rows, '<<>')}\n\n"
+        "Seconds are updates times the seconds of an update, without reading the batch. The "
+        "training accuracy is compared after every epoch; the late gain is its mean in the last "
+        "quarter of the epochs minus that in the quarter before, in points.\n\n"
+        f"{_fastest(results, f'At rate {RATE:g}', partial(label, rate=RATE))} "
+        f"{_fastest(results, 'Each at its best rate', partial(best_rate, results))} "
+        f"{_decay(results)}"
+    )
+    return Finding(text, (_rises(results), _plateaus(results)))
+
+
+def _row(results: Results, name: str, variant: str) -> list[str]:
+    return [
+        name,
+        _rate(variant),
+        f"{Spread.of(_epochs(results, variant)):.3g}",
+        f"{Spread.of(_seconds(results, name, variant)):.2g}",
+        f"{Spread.of(results.last(variant, 'test_accuracy')):.1%}",
+        ", ".join(percent(share, 1) for share in _shares(results, variant)),
+        f"{Spread.of(_late_gain(results, variant)):+.1f}",
     ]
+
+
+def _fastest(results: Results, said: str, choose: Callable[[str], str]) -> str:
+    """Say which batch size is the first at the target, and compare gradient descent with it."""
+    taken = {name: _seconds(results, name, choose(name)) for name in _batches(results)}
+    first = min(taken, key=lambda name: _order(taken[name]))
+    if math.isinf(_order(taken[first])):
+        return f"{said}, no batch size reaches it in seconds that were measured."
+    if first == ALL:
+        return f"{said}, gradient descent is the fastest."
     return (
-        f"A perceptron {'-'.join(map(str, SIZES))} with sigmoids, always with learning rate "
-        f"{LEARNING_RATE:g}:\n\n{markdown_table(header, rows)}\n\n"
-        "The final loss is the mean over the last quarter of a run, its late change is relative to "
-        "the quarter before. An evaluation is rising if the training accuracy is not below that of "
-        "the evaluation before. A decaying rate, halved after "
-        f"{HALVED_AFTER:g} epoch and falling like 1/t, multiplies the final loss for "
-        f"{'; for '.join(changes)}.\n\n{_verdict(results)}"
+        f"{said}, batches of {first} are the fastest; gradient descent takes "
+        f"{Spread.of(taken[ALL] / taken[first]):.2g} times as long."
     )
 
 
-def _verdict(results: Results) -> str:
-    """Compare the claim with the figures."""
-    rising = {variant: Spread.of(_rising(results, variant)) for variant in results.variants}
-    ends = {
-        variant: Spread.of(results.last(variant, "test_accuracy")) for variant in results.variants
-    }
-    constant, decaying = PAIRS[-1]
+def _decay(results: Results) -> str:
+    """Say whether the constant rate limits the final accuracy with single examples."""
+    decaying, constant = (
+        results.last(label(SINGLE, RATE, decaying), "test_accuracy") for decaying in (True, False)
+    )
+    gain = Spread.of(100 * (decaying - constant))
+    shown = "limits" if gain.low > 0 else "is not shown to limit"
     return (
-        f"In the second half of the runs, {rising[ALL]:.0%} of the evaluations are rising for "
-        f"gradient descent, and {rising[constant]:.0%} for single examples, whose weights "
-        f"fluctuate; their final accuracy is {ends[constant]:.1%}. With a decaying rate it is "
-        f"{ends[decaying]:.1%}: the plateau is due to the constant rate, not to the single "
-        f"examples. Gradient descent takes "
-        f"{Spread.of(_soon(results, ALL) / _soon(results, '64')):.0f} times as long to reach "
-        f"{100 * WANTED:g} % as batches of 64."
+        f"With single examples, decay changes the final test accuracy by {gain:+.1f} points: the "
+        f"constant rate {RATE:g} {shown} it."
     )
 
 
-def _soon(results: Results, variant: str) -> Numbers:
-    return results.first(variant, "test_accuracy", at_least=WANTED, seconds=True)
+def _rises(results: Results) -> Verdict:
+    """Judge whether every epoch of gradient descent increases the training accuracy."""
+    variants = dict.fromkeys([label(ALL, RATE), best_rate(results, ALL)])
+    shares = {variant: _shares(results, variant) for variant in variants}
+    said = [
+        f"at rate {_rate(variant)}, {percent(rise, 1)} of the epochs do, {percent(fall, 1)} fall"
+        for variant, (rise, _, fall) in shares.items()
+    ]
+    return _verdict(
+        "every epoch of gradient descent increases the accuracy",
+        [rise == 1.0 for rise, _, _ in shares.values()],
+        "; ".join(said),
+    )
 
 
-def _part(results: Results, variant: str, measure: str, part: tuple[float, float]) -> Numbers:
-    curve = results.curve(variant, measure)
-    share = curve.steps / curve.steps[-1]
-    return curve.values[:, (share >= part[0]) & (share <= part[1])]
+def _plateaus(results: Results) -> Verdict:
+    """Judge whether the training accuracy with single examples stops rising."""
+    gains = {v: Spread.of(_late_gain(results, v)) for v in _constant(results, SINGLE)}
+    said = [f"{gain:+.1f} at rate {_rate(variant)}" for variant, gain in gains.items()]
+    return _verdict(
+        "the accuracy of stochastic gradient descent plateaus",
+        [gain.median < PLATEAU for gain in gains.values()],
+        f"late gain, a plateau below {PLATEAU:g} points: {'; '.join(said)}",
+    )
 
 
-def _mean(results: Results, variant: str, part: tuple[float, float]) -> Numbers:
-    mean: Numbers = _part(results, variant, "loss", part).mean(axis=1)
-    return mean
+def _verdict(claim: str, held: Sequence[bool], measured: str) -> Verdict:
+    """Return the verdict on a claim that holds at some of the rates."""
+    outcome: Holds = "holds" if all(held) else "depends" if any(held) else "does not hold"
+    return Verdict(claim, outcome, measured)
 
 
-def _late_change(results: Results, variant: str) -> Numbers:
-    return _mean(results, variant, LATEST) / _mean(results, variant, LATE) - 1.0
+def best_rate(results: Results, name: str) -> str:
+    """Return the variant with the fewest epochs to the target, then the highest accuracy."""
+    return min(
+        _constant(results, name),
+        key=lambda variant: (
+            _order(_epochs(results, variant)),
+            -np.median(results.last(variant, "test_accuracy")),
+        ),
+    )
 
 
-def _rising(results: Results, variant: str) -> Numbers:
-    """Return the share of evaluations, in the second half, without a drop in training accuracy."""
-    accuracy = _part(results, variant, "accuracy", (LATE[0], LATEST[1]))
-    share: Numbers = (np.diff(accuracy, axis=1) >= 0).mean(axis=1)
-    return share
+def _order(values: Numbers) -> float:
+    """Return the median for sorting: infinite if never reached or not measured."""
+    median = Spread.of(values).median
+    return math.inf if math.isnan(median) else median
+
+
+def _epochs(results: Results, variant: str) -> Numbers:
+    return results.first(variant, "test_accuracy", at_least=WANTED)
+
+
+def _seconds(results: Results, name: str, variant: str) -> Numbers:
+    epoch = _epoch(results, name)
+    return np.empty(0) if math.isnan(epoch) else epoch * _epochs(results, variant)
+
+
+def _epoch(results: Results, name: str) -> float:
+    """Return the seconds of an epoch's updates; NaN if no quiet round measured them."""
+    update = seconds(results, name)
+    updates = results.last(label(name, RATE), "updates_per_epoch")
+    return float(np.median(update) * np.median(updates)) if update.size else math.nan
+
+
+def _after_epochs(results: Results, variant: str) -> Numbers:
+    """Return the training accuracy before training and after each epoch: (seeds, epochs + 1)."""
+    curve = results.curve(variant, "accuracy")
+    whole: Numbers = curve.values[:, curve.steps % 1 == 0]
+    return whole
+
+
+def _shares(results: Results, variant: str) -> tuple[float, float, float]:
+    """Return the shares of epochs that raise, keep and lower the training accuracy."""
+    signs = np.sign(np.diff(_after_epochs(results, variant)))
+    rise, stay, fall = (float((signs == sign).mean()) for sign in (1, 0, -1))
+    return rise, stay, fall
+
+
+def _late_gain(results: Results, variant: str) -> Numbers:
+    accuracy = _after_epochs(results, variant)
+    quarter = max(accuracy.shape[1] // 4, 1)
+    before, last = np.split(accuracy[:, -2 * quarter :], 2, axis=1)
+    gain: Numbers = 100 * (last.mean(axis=1) - before.mean(axis=1))
+    return gain
+
+
+def label(name: str, rate: float, decaying: bool = False) -> str:
+    """Return the label of a variant."""
+    return f"batch {name}, rate {rate:g}{', decaying' * decaying}"
+
+
+def _rate(variant: str) -> str:
+    return variant.partition(", rate ")[2]
+
+
+def _batches(results: Results) -> list[str]:
+    return [name for name in BATCHES if label(name, RATE) in results.variants]
+
+
+def _constant(results: Results, name: str) -> list[str]:
+    labels = [label(name, rate) for rate in BATCHES[name][2]]
+    return [each for each in labels if each in results.variants]
 
 
 experiment = Experiment(
@@ -215,16 +267,19 @@ experiment = Experiment(
     claim="“Notably, every epoch increases accuracy for regular gradient decent, however, "
     "Stochastic Gradient Decent’s accuracy plateaus over time” (0.3.2.1).",
     variants={
-        **{
-            label: {"batch_size": size, "epochs": epochs}
-            for label, (size, epochs) in CONSTANT.items()
-        },
-        **{
-            label: {"batch_size": size, "epochs": epochs, "decaying": True}
-            for label, (size, epochs) in DECAYING.items()
-        },
+        label(name, rate, decaying): {
+            "batch_size": size,
+            "rate": rate,
+            "epochs": epochs,
+            "decaying": decaying,
+        }
+        for name, (size, epochs, rates) in BATCHES.items()
+        for rate in rates
+        for decaying in (False, True)
+        if not decaying or (name, rate) == (SINGLE, RATE)
     },
     run=run,
+    times=times,
     figure=figure,
     finding=finding,
 )
