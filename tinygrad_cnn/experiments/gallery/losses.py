@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,18 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import DataLoader, one_hot
-from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
+from tinygrad_cnn.experiments.experiment import Experiment, Record
 from tinygrad_cnn.experiments.figures import (
     COLORS,
     accuracy_axis,
     draw_curve,
+    log_axis,
     name_lines,
+    outer_labels,
 )
+from tinygrad_cnn.experiments.finding import Finding, Verdict
 from tinygrad_cnn.experiments.gallery.common import logit_gradients, normalize
-from tinygrad_cnn.experiments.results import Results, Spread
+from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.nn import MLP, Module
 from tinygrad_cnn.nn.init import Initializer, standard_normal, xavier_uniform
 from tinygrad_cnn.optim import SGD
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
 
 SIZES = (784, 64, 10)
 EPOCHS, BATCH = 10, 32
-RATES = (0.1, 0.5, 2.0, 8.0)
-RATE = 0.5  # suits both losses
+SQUARED, ENTROPY = "squared error", "cross-entropy"
+RATES = {SQUARED: (0.5, 1.0, 2.0, 4.0, 8.0, 16.0), ENTROPY: (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)}
+RATE = 0.5  # both losses are trained with it
 WANTED = 0.9
 BINS = np.linspace(0.0, 1.0, 11)
 
@@ -46,7 +49,7 @@ def squared_error(z: Tensor, labels: NDArray[Any]) -> Tensor:
     return ops.squared_error(ops.softmax(z), targets) * (1.0 / len(labels))
 
 
-LOSSES: dict[str, Loss] = {"squared error": squared_error, "cross-entropy": ops.cross_entropy}
+LOSSES: dict[str, Loss] = {SQUARED: squared_error, ENTROPY: ops.cross_entropy}
 STARTS: dict[str, Initializer] = {"Glorot": xavier_uniform, "N(0, 1)": standard_normal}
 
 
@@ -106,109 +109,132 @@ class _Look(Callback):
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw the accuracy of each loss at its best rate, and the gradients."""
+    """Draw the accuracy at each rate, the curve at the best one, and the gradients."""
     figure.set_size_inches(11.0, 6.6)
     panels = figure.subplots(2, 3)
-    for row, start in zip(panels, STARTS, strict=True):
-        accuracy, seconds, wrong = row
-        for loss, color in zip(LOSSES, (COLORS[1], COLORS[0]), strict=True):
-            variant = best(results, loss, start)
-            for axes in (accuracy, seconds):
-                draw_curve(
-                    axes, results, variant, "test_accuracy",
-                    color=color, label=loss, seconds=axes is seconds,
-                )  # fmt: skip
-            if start == "N(0, 1)":
-                draw_curve(
-                    wrong, results, variant, "gradient_by_truth",
-                    color=color, label=loss, marker="o",
-                )  # fmt: skip
-            else:
-                draw_curve(wrong, results, variant, "wrong_gradient", color=color, label=loss)
-        for axes, label in ((accuracy, "epoch"), (seconds, "seconds")):
-            accuracy_axis(axes, 0.0, 0.98)
-            axes.set_xlabel(label)
-        accuracy.set_ylabel(f"test accuracy, from {start}")
-        name_lines(seconds)
-        name_lines(wrong)
-    panels[0, 2].set(xlabel="epoch", yscale="log")
-    panels[0, 2].set_title("‖∂E/∂z‖ of what is taken for another class", loc="left", fontsize=10)
-    panels[1, 2].set(xlabel="probability S of the true class", ylim=(0, None))
-    panels[1, 2].set_title("‖∂E/∂z‖ before training", loc="left", fontsize=10)
+    for (rates, accuracy, gradient), start in zip(panels, STARTS, strict=True):
+        wrong = "wrong_gradient" if start == "Glorot" else "gradient_by_truth"
+        for loss, color in zip(LOSSES, (COLORS[0], COLORS[1]), strict=True):
+            ends = [Spread.of(_accuracy(results, label(loss, start, r))) for r in RATES[loss]]
+            rates.plot(RATES[loss], [end.median for end in ends], "o-", color=color, label="_")
+            rates.fill_between(RATES[loss], [end.low for end in ends], [end.high for end in ends],
+                               color=color, alpha=0.16, linewidth=0)  # fmt: skip
+            variant = label(loss, start, best_rate(results, loss, start))
+            draw_curve(accuracy, results, variant, "test_accuracy", color=color, label="_")
+            draw_curve(gradient, results, variant, wrong, color=color, label=loss)
+        rates.set_xlabel("learning rate")
+        log_axis(rates.xaxis)
+        for axes in (rates, accuracy):
+            accuracy_axis(axes, 0.0, 0.96)
+        gradient.set_ylim(bottom=0.0)
+        gradient.set_xlabel("epochs" if start == "Glorot" else "probability S of the true class")
+        accuracy.set_xlabel("epochs")
+        titles = ("final test accuracy", "test accuracy at the best rate",
+                  "‖∂E/∂z‖ of misclassified images" if start == "Glorot"
+                  else "‖∂E/∂z‖ before training")  # fmt: skip
+        for axes, title in zip((rates, accuracy, gradient), titles, strict=True):
+            axes.set_title(title, loc="left")
+        name_lines(gradient)
+    outer_labels(panels, [f"first weights {start}" for start in STARTS])
 
 
-def best(results: Results, loss: str, start: str) -> str:
-    """Return the variant whose rate gives the highest final median accuracy."""
-    variants = [f"{loss}, {start}, rate {rate:g}" for rate in RATES]
-    return max(
-        variants, key=lambda variant: float(np.median(results.last(variant, "test_accuracy")))
-    )
-
-
-def finding(results: Results) -> str:
+def finding(results: Results) -> Finding:
     """Compare the losses' accuracy, and the effect of the factor S(1 − S) on the gradients."""
-    rows = []
+    header = [
+        "loss, first weights", "best rate", "accuracy", f"epochs to {100 * WANTED:g} %",
+        "S(1 − S) where wrong", "‖∂E/∂z‖ where wrong, first", "last",
+    ]  # fmt: skip
+    rows, edges = [], []
     for start in STARTS:
         for loss in LOSSES:
-            variant = best(results, loss, start)
-            soon = results.first(variant, "test_accuracy", at_least=WANTED)
+            rate = best_rate(results, loss, start)
+            variant = label(loss, start, rate)
+            if rate in (RATES[loss][0], RATES[loss][-1]):
+                edges.append(f"{loss}, {start}")
             rows.append(
                 [
                     f"{loss}, {start}",
-                    variant.rpartition(" ")[2],
-                    f"{Spread.of(results.last(variant, 'test_accuracy')):.1%}",
-                    f"{Spread.of(soon):.0f}",
+                    f"{rate:g}",
+                    f"{Spread.of(_accuracy(results, variant)):.1%}",
+                    f"{Spread.of(results.first(variant, 'test_accuracy', at_least=WANTED)):.0f}",
                     f"{Spread.of(_first(results, variant, 'wrong_factor')):.2g}",
                     f"{Spread.of(_first(results, variant, 'wrong_gradient')):.2g}",
                     f"{Spread.of(results.last(variant, 'wrong_gradient')):.2g}",
                 ]
             )
-    header = [
-        "loss, first weights", "rate", "accuracy", f"epochs to {100 * WANTED:g} %",
-        "S(1 − S) where wrong", "‖∂E/∂z‖ where wrong, first", "last",
-    ]  # fmt: skip
-    saturated = best(results, "squared error", "N(0, 1)")
-    low = _by_truth(results, saturated, 0)
-    entropy = _by_truth(results, best(results, "cross-entropy", "N(0, 1)"), 0)
-    return (
-        f"The text's perceptron ({'-'.join(map(str, SIZES))}, sigmoids), each loss at the best of "
-        f"the rates {', '.join(f'{rate:g}' for rate in RATES)}:\n\n"
+    grids = "; ".join(f"{loss}: {', '.join(f'{r:g}' for r in RATES[loss])}" for loss in LOSSES)
+    edge = (
+        f"The best rate is the lowest or highest tried for {'; '.join(edges)}."
+        if edges
+        else "No best rate is the lowest or highest tried."
+    )
+    low, medium, high = (ratio for _, ratio in _ratios(results))
+    gradients = "; ".join(f"{ratio:.2g} where S = {s:.2g}" for s, ratio in _ratios(results))
+    text = (
+        f"The text's perceptron ({'-'.join(map(str, SIZES))}, sigmoids), each loss at the rate "
+        f"with the highest median accuracy after {EPOCHS} epochs ({grids}). {edge}\n\n"
         f"{markdown_table(header, rows)}\n\n"
-        "Eq 27 multiplies the error by S(1 − S). If the network is confident in a wrong class, S "
-        "of the true class is near 0, and so is the product: for images whose true class has a "
-        f"probability below {BINS[1]:.1g} under weights from N(0, 1), the gradient in z is "
-        f"{low:.2g} with the squared error, but {entropy:.2g} with cross-entropy, whose gradient "
-        f"S − y does not have the factor. {_verdict(results)}"
+        "Before training, with weights from N(0, 1), ‖∂E/∂z‖ of the squared error over that of "
+        f"cross-entropy, by the probability S of the true class: {gradients}.\n\n"
+        f"Cross-entropy's lead in test accuracy, in points: {_leads(results)}."
     )
-
-
-def _verdict(results: Results) -> str:
-    """Return the sentences that compare the accuracies."""
-    best_of_each = {start: [best(results, loss, start) for loss in LOSSES] for start in STARTS}
-    alike = {start: [f"{loss}, {start}, rate {RATE:g}" for loss in LOSSES] for start in STARTS}
-    return (
-        f"At the same rate, {RATE:g}, the accuracy of cross-entropy exceeds that of the squared "
-        f"error by {_ahead(results, alike)}; each at its best rate, by "
-        f"{_ahead(results, best_of_each)}: a larger rate makes up for part of the factor."
+    verdict = Verdict.of(
+        "with the squared error each step carries the factor S(1 − S)",
+        max(low.high, high.high) < medium.low,
+        f"‖∂E/∂z‖ over that of cross-entropy: {gradients}",
     )
+    return Finding(text, (verdict,))
 
 
-def _ahead(results: Results, variants: Mapping[str, Sequence[str]]) -> str:
-    """Return the lead of the second variant over the first in points, for each start."""
+def _leads(results: Results) -> str:
+    """Compare the accuracy at the shared rate, and at each loss's best rate."""
     said = []
-    for start, pair in variants.items():
-        squared, entropy = (np.median(results.last(name, "test_accuracy")) for name in pair)
-        said.append(f"{100 * (entropy - squared):+.1f} points from {start}")
-    return " and ".join(said)
+    for start in STARTS:
+        shared, best = (
+            _accuracy(results, label(ENTROPY, start, rates[ENTROPY]))
+            - _accuracy(results, label(SQUARED, start, rates[SQUARED]))
+            for rates in (
+                dict.fromkeys(LOSSES, RATE),
+                {loss: best_rate(results, loss, start) for loss in LOSSES},
+            )
+        )
+        said.append(
+            f"from {start} {Spread.of(100 * shared):+.1f} at the rate {RATE:g} for both, "
+            f"{Spread.of(100 * best):+.1f} at the best rates"
+        )
+    return "; ".join(said)
 
 
-def _first(results: Results, variant: str, measure: str) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = results.curve(variant, measure).values[:, 0]
+def _ratios(results: Results) -> list[tuple[float, Spread]]:
+    """Compare the gradients before training, where S of the true class is low, medium and high."""
+    squared, entropy = (
+        results.curve(label(loss, "N(0, 1)", RATE), "gradient_by_truth") for loss in LOSSES
+    )
+    ratios = squared.values / entropy.values
+    columns = (0, len(squared.steps) // 2, -1)
+    return [(float(squared.steps[k]), Spread.of(ratios[:, k])) for k in columns]
+
+
+def best_rate(results: Results, loss: str, start: str) -> float:
+    """Return the rate with the highest final median accuracy."""
+    return max(
+        RATES[loss],
+        key=lambda rate: float(np.median(_accuracy(results, label(loss, start, rate)))),
+    )
+
+
+def label(loss: str, start: str, rate: float) -> str:
+    """Return the label of a variant."""
+    return f"{loss}, {start}, rate {rate:g}"
+
+
+def _accuracy(results: Results, variant: str) -> Numbers:
+    return results.last(variant, "test_accuracy")
+
+
+def _first(results: Results, variant: str, measure: str) -> Numbers:
+    values: Numbers = results.curve(variant, measure).values[:, 0]
     return values
-
-
-def _by_truth(results: Results, variant: str, place: int) -> Spread:
-    return Spread.of(results.curve(variant, "gradient_by_truth").values[:, place])
 
 
 experiment = Experiment(
@@ -216,9 +242,12 @@ experiment = Experiment(
     question="How does squared error on the softmax compare with cross-entropy?",
     claim="“(27) Δw_ij = ∂E_i/∂w_ij = (Y_i − y_i) · S(z_i)(1 − S(z_i)) · x_j”: the text takes the "
     "squared error (eq 17, 18), so that each step carries the factor S(1 − S).",
-    variants=grid(
-        loss=tuple(LOSSES), start=tuple(STARTS), rate={f"rate {rate:g}": rate for rate in RATES}
-    ),
+    variants={
+        label(loss, start, rate): {"loss": loss, "start": start, "rate": rate}
+        for loss in LOSSES
+        for start in STARTS
+        for rate in RATES[loss]
+    },
     run=run,
     figure=figure,
     finding=finding,
