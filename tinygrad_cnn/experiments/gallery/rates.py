@@ -20,6 +20,7 @@ from tinygrad_cnn.experiments.figures import (
     name_lines,
     shades,
 )
+from tinygrad_cnn.experiments.finding import Finding, Verdict
 from tinygrad_cnn.experiments.gallery.common import normalize, train
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.nn import MLP
@@ -43,13 +44,12 @@ WANTED = 0.93
 
 
 def run(record: Record, *, seed: int, rate: float | None, epochs: int = EPOCHS) -> None:
-    """Train with a rate, or with one from the finder, whose time counts as well."""
+    """Train with a rate, or with one from the finder, whose updates count as well."""
     model = MLP(SIZES, "relu", rng=np.random.default_rng(seed))
+    record(0, updates_per_epoch=math.ceil(len(record.data.train) / BATCH))
     if rate is None:
-        searched = MLP(SIZES, "relu", rng=np.random.default_rng(seed))
-    if rate is None:
-        rate = find_rate(record, searched, seed)
-        record(0, found_rate=rate)
+        rate, updates = find_rate(record, MLP(SIZES, "relu", rng=np.random.default_rng(seed)), seed)
+        record(0, found_rate=rate, finder_updates=updates)
     optimizer = SGD(model.parameters(), rate)
     diverged = 0
     try:
@@ -59,11 +59,18 @@ def run(record: Record, *, seed: int, rate: float | None, epochs: int = EPOCHS) 
     record(epochs, diverged=diverged)
 
 
-def find_rate(record: Record, model: MLP, seed: int) -> float:
-    """Raise the rate with every update of one epoch; return a tenth of the rate at the lowest loss.
+def find_rate(record: Record, model: MLP, seed: int) -> tuple[float, int]:
+    """Raise the rate with every update, for an epoch or until the loss is too high.
 
     Smith, "Cyclical learning rates for training neural networks", 2017, section 3.3, plots the loss
     against the rate; a tenth of the rate at its minimum is a common rule of thumb.
+
+    Returns
+    -------
+    rate : float
+        A tenth of the rate at the lowest loss.
+    updates : int
+        The number of updates done.
     """
     dataset = record.data.train
     loader = DataLoader(dataset, BATCH, shuffle=True, seed=seed, transform=normalize(dataset))
@@ -83,42 +90,37 @@ def find_rate(record: Record, model: MLP, seed: int) -> float:
             record(optimizer.lr, finder_loss=smooth)
             if smooth < lowest:
                 lowest, at = smooth, optimizer.lr
-    return at / 10.0
+    return at / 10.0, k + 1
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw accuracy and seconds against the rate, curves of some rates, and the finder's losses."""
+    """Draw accuracy and updates against the rate, the loss by epoch, and the finder's losses."""
     figure.set_size_inches(10.0, 7.5)
-    (accuracy, curves), (seconds, finder) = figure.subplots(2, 2)
+    (accuracy, curves), (updates, finder) = figure.subplots(2, 2)
     found = float(np.median(results.last(FOUND, "found_rate")))
-    ends = [_end(results, variant) for variant in _swept(results)]
-    rates = [experiment.variants[variant]["rate"] for variant in _swept(results)]
-    accuracy.plot(rates, [np.median(end) for end in ends], "o-", color=COLORS[0], label="_")
-    accuracy.fill_between(rates, [end.min() for end in ends], [end.max() for end in ends],
+    swept = _swept(results)
+    for axes, measure, label in (
+        (accuracy, _end, "final test accuracy"),
+        (updates, _updates, f"updates to {100 * WANTED:g} % test accuracy, where reached"),
+    ):
+        spreads = [Spread.of(measure(results, variant)) for variant in swept]
+        rates = [experiment.variants[variant]["rate"] for variant in swept]
+        axes.plot(rates, [each.median for each in spreads], "o-", color=COLORS[0], label="_")
+        axes.fill_between(rates, [each.low for each in spreads], [each.high for each in spreads],
                           color=COLORS[0], alpha=0.16, linewidth=0)  # fmt: skip
+        axes.set_title(label, loc="left")
     accuracy_axis(accuracy, 0.0, 0.97)
-    accuracy.set_title("test accuracy at the end", loc="left")
-    soon = [_soon(results, variant) for variant in _swept(results)]
-    reached = [k for k, spread in enumerate(soon) if not math.isnan(spread.median)]
-    seconds.plot([rates[k] for k in reached], [soon[k].median for k in reached], "o-",
-                 color=COLORS[0], label="_")  # fmt: skip
-    seconds.fill_between([rates[k] for k in reached], [soon[k].low for k in reached],
-                         [soon[k].high for k in reached], color=COLORS[0], alpha=0.16,
-                         linewidth=0)  # fmt: skip
-    seconds.set_ylim(bottom=0)
-    seconds.set_title(
-        f"seconds until {100 * WANTED:g} % are right (where they ever are)", loc="left"
-    )
-    drawn = [variant for variant in _swept(results) if results.has(variant, "loss")]
-    for variant, color in zip(drawn, shades(len(drawn)), strict=True):
+    updates.set_ylim(bottom=0)
+    with_loss = [variant for variant in swept if results.has(variant, "loss")]
+    for variant, color in zip(with_loss, shades(len(with_loss)), strict=True):
         draw_curve(curves, results, variant, "loss", color=color, label=variant)
     curves.set_title("training loss", loc="left")
     curves.set_xlabel("epochs")
     log_axis(curves.yaxis)
     curve = results.curve(FOUND, "finder_loss")
     finder.plot(curve.steps, curve.values.T, color=COLORS[1], linewidth=1.0, alpha=0.8, label="_")
-    finder.set_title("mean loss as the finder raises the rate", loc="left")
-    for axes in (accuracy, seconds, finder):
+    finder.set_title("smoothed training loss as the finder raises the rate", loc="left")
+    for axes in (accuracy, updates, finder):
         axes.axvline(found, color=GRAY, linestyle=(0, (4, 3)), linewidth=1.0, label="_")
         axes.annotate("found", (found, 0.02), xycoords=("data", "axes fraction"), xytext=(3, 0),
                       textcoords="offset points", color=GRAY)  # fmt: skip
@@ -128,67 +130,68 @@ def figure(results: Results, figure: Figure) -> None:
     name_lines(curves)
 
 
-def finding(results: Results) -> str:
+def finding(results: Results) -> Finding:
     """Describe the accuracy at each rate, the divergence threshold, and the finder's rate."""
-    rows = []
-    for variant in results.variants:
-        lost = _lost(results, variant)
-        rows.append(
-            [
-                variant,
-                f"{Spread.of(_end(results, variant)):.1%}",
-                f"{Spread.of(results.first(variant, 'test_accuracy', at_least=WANTED)):.0f}",
-                f"{_soon(results, variant):.2f}",
-                f"{np.count_nonzero(lost)} of {len(lost)}",
-            ]
-        )
-    header = ["rate", "final test accuracy", f"epochs to {100 * WANTED:g} %", "seconds to it",
-              "diverged"]  # fmt: skip
-    swept = _swept(results)
-    medians = [float(np.median(_end(results, variant))) for variant in swept]
-    best = swept[int(np.argmax(medians))]
-    found = Spread.of(results.last(FOUND, "found_rate"))
-    return (
+    header = ["rate", "final test accuracy", f"updates to {100 * WANTED:g} %", "diverged"]
+    rows = [
+        [
+            variant.removeprefix("rate "),
+            f"{Spread.of(_end(results, variant)):.1%}",
+            f"{Spread.of(_updates(results, variant)):.0f}",
+            f"{np.count_nonzero(lost)} of {len(lost)}",
+        ]
+        for variant in results.variants
+        for lost in [_lost(results, variant)]
+    ]
+    ends = {variant: Spread.of(_end(results, variant)) for variant in _swept(results)}
+    learning = [variant for variant in ends if not _lost(results, variant).any()]
+    diverging = [variant.removeprefix("rate ") for variant in ends if variant not in learning]
+    best = max(ends, key=lambda variant: ends[variant].median)
+    worst = min(learning or ends, key=lambda variant: ends[variant].median)
+    gain = Spread.of(100 * (_end(results, FOUND) - _end(results, best)))
+    text = (
         f"A perceptron {'-'.join(map(str, SIZES))} with ReLU, batches of {BATCH}, {EPOCHS} "
         f"epochs:\n\n{markdown_table(header, rows)}\n\n"
-        f"Of the fixed rates, {best.removeprefix('rate ')} gives the best median, "
-        f"{Spread.of([max(medians)]):.1%}; the lowest, {swept[0].removeprefix('rate ')}, gives "
-        f"{Spread.of([medians[0]]):.1%}; {_losses(results)}. The finder takes one epoch, included "
-        f"in its time, and finds {found:.2g}, with {Spread.of(_end(results, FOUND)):.1%}."
+        f"A run has diverged if its loss is NaN or ends above that of guessing, ln 10 = "
+        f"{GUESSING:.3f}; runs diverge at {', '.join(diverging) or 'no rate'}. The finder finds "
+        f"{Spread.of(results.last(FOUND, 'found_rate')):.2g} in "
+        f"{Spread.of(results.last(FOUND, 'finder_updates')):.0f} updates, included above. "
+        f"Its final test accuracy differs by {gain:+.1f} points from that of the best fixed rate, "
+        f"{best.removeprefix('rate ')}."
     )
-
-
-def _losses(results: Results) -> str:
-    """Describe the rate from which on runs end worse than guessing."""
-    lost = [variant for variant in _swept(results) if _lost(results, variant).any()]
-    if not lost:
-        return "none diverges"
-    return (
-        f"from {lost[0].removeprefix('rate ')} on runs diverge: they end with a loss that is NaN "
-        f"or above that of guessing, ln 10 = {GUESSING:.3f}"
+    verdict = Verdict.of(
+        "the learning rate can lower the overall accuracy",
+        ends[worst].high < ends[best].low,
+        f"{ends[worst]:.1%} at {worst}, {ends[best]:.1%} at {best}",
     )
-
-
-def _lost(results: Results, variant: str) -> NDArray[np.bool_]:
-    """Return a mask of the seeds that ended worse than guessing."""
-    stopped = results.last(variant, "diverged") > 0
-    lost: NDArray[np.bool_] = stopped | ~(results.last(variant, "test_loss") < GUESSING)
-    return lost
+    return Finding(text, (verdict,))
 
 
 def _swept(results: Results) -> list[str]:
     return [variant for variant in results.variants if variant != FOUND]
 
 
+def _stopped(results: Results, variant: str) -> NDArray[np.bool_]:
+    """Return a mask of the seeds whose loss became NaN."""
+    stopped: NDArray[np.bool_] = results.last(variant, "diverged") > 0
+    return stopped
+
+
+def _lost(results: Results, variant: str) -> NDArray[np.bool_]:
+    """Return a mask of the seeds that ended worse than guessing."""
+    return _stopped(results, variant) | ~(results.last(variant, "test_loss") < GUESSING)
+
+
 def _end(results: Results, variant: str) -> Numbers:
-    """Return the final accuracy of each seed; that of guessing if it became NaN."""
-    stopped = results.last(variant, "diverged") > 0
-    ends: Numbers = np.where(stopped, 0.1, results.last(variant, "test_accuracy"))
-    return ends
+    """Return the final accuracy of each seed; that of guessing if its loss became NaN."""
+    return np.where(_stopped(results, variant), 0.1, results.last(variant, "test_accuracy"))
 
 
-def _soon(results: Results, variant: str) -> Spread:
-    return Spread.of(results.first(variant, "test_accuracy", at_least=WANTED, seconds=True))
+def _updates(results: Results, variant: str) -> Numbers:
+    """Return the number of updates to the target, the finder's included."""
+    epochs = results.first(variant, "test_accuracy", at_least=WANTED)
+    updates: Numbers = epochs * results.last(variant, "updates_per_epoch")
+    return updates + (results.last(variant, "finder_updates") if variant == FOUND else 0.0)
 
 
 experiment = Experiment(
