@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,20 +19,24 @@ from tinygrad_cnn.experiments.figures import (
     GRAY,
     accuracy_axis,
     draw_curve,
+    log_axis,
     name_lines,
+    shades,
 )
+from tinygrad_cnn.experiments.finding import Finding, Verdict
 from tinygrad_cnn.experiments.gallery.common import (
     logit_gradients,
     normalize,
     train,
 )
-from tinygrad_cnn.experiments.results import Results, Spread
+from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD
 from tinygrad_cnn.support.text import markdown_table
 from tinygrad_cnn.train import TrainingDiverged
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TEMPERATURES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
@@ -41,8 +45,8 @@ SIZES = (784, 64, 10)
 BINS = 15
 AFTERWARDS = "trained at 1"
 TITLES = {
-    "entropy": "entropy after training",
-    "test_accuracy": "test accuracy after training",
+    "test_accuracy": "final test accuracy",
+    "entropy": "entropy",
     "ece": "calibration error (ECE)",
 }
 
@@ -108,6 +112,7 @@ def run(record: Record, seed: int, temperature: float, epochs: int = EPOCHS) -> 
             seed=seed, loss=loss,
         )  # fmt: skip
     except TrainingDiverged:
+        record(epochs, test_accuracy=math.nan, entropy=math.nan, ece=math.nan)
         return
     with no_grad():
         logits = model(Tensor(tested[0]))._array
@@ -126,116 +131,112 @@ def run(record: Record, seed: int, temperature: float, epochs: int = EPOCHS) -> 
 
 def figure(results: Results, figure: Figure) -> None:
     """Draw the training curves at each temperature, and the quality of the probabilities."""
-    figure.set_size_inches(11.5, 6.6)
+    figure.set_size_inches(11.0, 6.6)
     panels = figure.subplots(2, 3)
-    epochs, seconds, gradient = panels[0]
-    for variant, color in zip(VARIANTS, COLORS, strict=False):
-        for axes in (epochs, seconds):
-            draw_curve(
-                axes, results, variant, "test_accuracy",
-                color=color, label=variant, seconds=axes is seconds,
-            )  # fmt: skip
-    for axes, label in ((epochs, "epoch"), (seconds, "seconds")):
-        accuracy_axis(axes, 0.0, 0.98)
-        axes.set_xlabel(label)
+    epochs, gradient, accuracy = panels.flat[:3]
+    for variant, color in zip(VARIANTS, shades(len(VARIANTS)), strict=True):
+        draw_curve(epochs, results, variant, "test_accuracy", color=color, label=variant)
     epochs.set_title("test accuracy, trained at T", loc="left")
-    spreads = [Spread.of(results.last(variant, "logit_gradient")) for variant in VARIANTS]
-    gradient.plot(TEMPERATURES, [s.median for s in spreads], "o-", color=COLORS[1], label="ours")
-    one = spreads[TEMPERATURES.index(1.0)].median
+    epochs.set_xlabel("epochs")
+    accuracy_axis(epochs, 0.0, 0.96)
+    _draw(gradient, [results.last(variant, "logit_gradient") for variant in VARIANTS], COLORS[1],
+          "measured")  # fmt: skip
+    one = float(np.median(results.last(AT_ONE, "logit_gradient")))
     gradient.plot(TEMPERATURES, [one / t for t in TEMPERATURES], "--", color=GRAY, label="1 / T")
-    gradient.set(xscale="log", yscale="log", xlabel="T")
     gradient.set_title("‖∂E/∂z‖ before training", loc="left")
-    for axes, measure in zip(panels[1], TITLES, strict=True):
-        trained = [Spread.of(_trained(results, variant, measure)) for variant in VARIANTS]
-        after = results.curve(AT_ONE, f"{measure}_at")
-        for label, color, (median, low, high) in (
-            ("trained at T", COLORS[0], _columns(trained)),
-            (AFTERWARDS, COLORS[1], (after.median, after.low, after.high)),
-        ):
-            axes.plot(TEMPERATURES, median, "o-", color=color, label=label)
-            axes.fill_between(TEMPERATURES, low, high, color=color, alpha=0.16, linewidth=0)
+    log_axis(gradient.yaxis)
+    for axes, (measure, title) in zip(panels.flat[2:], TITLES.items(), strict=False):
+        trained = [results.last(variant, measure) for variant in VARIANTS]
+        _draw(axes, trained, COLORS[0], "trained at T")
+        after = [_afterwards(results, f"{measure}_at", t) for t in TEMPERATURES]
+        _draw(axes, after, COLORS[1], AFTERWARDS)
+        axes.set_title(title, loc="left")
+    accuracy_axis(accuracy, 0.0, 0.96)
+    for axes in panels.flat[1:5]:
         axes.set_xscale("log")
-        axes.set_xlabel("T")
-        axes.set_title(TITLES[measure], loc="left")
-    for axes in (*panels[1], gradient):
         axes.set_xticks(TEMPERATURES, [f"{t:g}" for t in TEMPERATURES])
         axes.minorticks_off()
-    name_lines(gradient)
-    name_lines(seconds)
-    name_lines(panels[1, 2])
+        axes.set_xlabel("T")
+    panels[1, 2].remove()
+    for axes in panels.flat[:5]:
+        name_lines(axes)
 
 
-def finding(results: Results) -> str:
+def _draw(axes: Axes, values: list[Numbers], color: str, label: str) -> None:
+    spreads = [Spread.of(each) for each in values]
+    axes.plot(TEMPERATURES, [s.median for s in spreads], "o-", color=color, label=label)
+    low, high = [s.low for s in spreads], [s.high for s in spreads]
+    axes.fill_between(TEMPERATURES, low, high, color=color, alpha=0.16, linewidth=0)
+
+
+def finding(results: Results) -> Finding:
     """Describe the effect of temperature on gradients, probabilities and accuracy."""
-    start = [results.last(variant, "logit_gradient") for variant in VARIANTS]
-    at_one = start[TEMPERATURES.index(1.0)]
+    header = ["T", "‖∂E/∂z‖·T over T = 1's", "accuracy", "entropy", "ECE",
+              "accuracy, T after training", "entropy", "ECE"]  # fmt: skip
+    scaled = {t: Spread.of(_scaled(results, t)) for t in TEMPERATURES}
     rows = []
-    for variant, t, gradient in zip(VARIANTS, TEMPERATURES, start, strict=True):
-        after = [_afterwards(results, f"{measure}_at", t) for measure in TITLES]
-        trained = [Spread.of(_trained(results, variant, measure)) for measure in TITLES]
-        rows.append(
-            [
-                f"{t:g}",
-                f"{Spread.of(gradient / at_one):.3g}",
-                f"{trained[1]:.1%}",
-                f"{trained[0]:.2g}",
-                f"{trained[2]:.1%}",
-                f"{after[1]:.1%}",
-                f"{after[0]:.2g}",
-                f"{after[2]:.1%}",
-            ]
-        )
-    scaled = [
-        float(np.median(gradient / at_one)) * t
-        for t, gradient in zip(TEMPERATURES, start, strict=True)
-    ]
-    best = _best_afterwards(results)
-    plain = _afterwards(results, "ece_at", 1.0)
-    header = [
-        "T", "gradient over T = 1's", "accuracy", "entropy", "ECE", "accuracy, T after training",
-        "entropy", "ECE",
-    ]  # fmt: skip
-    return (
-        f"{markdown_table(header, rows)}\n\n"
-        "After training a smaller T favors the greater z, as the text says: the entropy falls, "
-        "while the most probable class, and so the accuracy, stays. The calibration error of "
-        f"the network trained at T = 1 is {plain:.1%}; it is smallest at "
-        f"T = {best:g}.\n\n"
-        "In training, T divides the logits and, by the chain rule, their gradient. "
-        f"Before training ‖∂E/∂z‖·T is {min(scaled):.2f} to {max(scaled):.2f} times what it is at "
-        "T = 1: the gradient is proportional to 1/T, except that a small T makes the untrained "
-        "network more confident in wrong classes. With the same learning rate "
-        f"({LEARNING_RATE:g}), a small T thus means large steps: the accuracy is "
-        f"{_accuracy(results, 0)} at T = {TEMPERATURES[0]:g} and {_accuracy(results, -1)} at "
-        f"T = {TEMPERATURES[-1]:g}."
+    for variant, t in zip(VARIANTS, TEMPERATURES, strict=True):
+        both = [
+            *(results.last(variant, measure) for measure in TITLES),
+            *(_afterwards(results, f"{measure}_at", t) for measure in TITLES),
+        ]
+        qualities = [
+            format(Spread.of(values), kind)
+            for values, kind in zip(both, (".1%", ".2g", ".1%") * 2, strict=True)
+        ]
+        rows.append([f"{t:g}", f"{scaled[t]:.2f}", *qualities])
+    trained = {v: Spread.of(results.last(v, "test_accuracy")) for v in VARIANTS}
+    best = max(trained, key=lambda variant: np.nan_to_num(trained[variant].median))
+    text = (
+        f"The first columns are of networks trained at T, the last three of the network trained at "
+        f"T = 1 and evaluated at T.\n\n{markdown_table(header, rows)}\n\n"
+        f"Evaluated at T, the accuracy is {_same(results)}; the calibration error is smallest at "
+        f"T = {_best_calibrated(results):g}. Before training, ‖∂E/∂z‖·T is "
+        f"{min(each.low for each in scaled.values()):.2f} to "
+        f"{max(each.high for each in scaled.values()):.2f} times its value at T = 1; if the "
+        f"gradient were proportional to 1/T, all would be 1. Trained with the same learning rate "
+        f"({LEARNING_RATE:g}), the median accuracy is highest at {best}."
+    )
+    return Finding(text, (_favors(results),))
+
+
+def _same(results: Results) -> str:
+    accuracy = results.curve(AT_ONE, "test_accuracy_at").values
+    changed = 100 * (accuracy.max(axis=1) - accuracy.min(axis=1))
+    if not changed.any():
+        return "the same at every T"
+    return f"not the same at every T, by up to {changed.max():.1f} points"
+
+
+def _favors(results: Results) -> Verdict:
+    """Judge whether the probabilities are the more certain, the smaller the temperature."""
+    entropy = results.curve(AT_ONE, "entropy_at")
+    rising = np.diff(entropy.values, axis=1) > 0
+    lowest, highest = (Spread.of(entropy.values[:, column]) for column in (0, -1))
+    return Verdict.of(
+        "a smaller temperature favors the greater z",
+        bool(rising.all()),
+        f"entropy {lowest:.2g} at T = {entropy.steps[0]:g}, {highest:.2g} at "
+        f"T = {entropy.steps[-1]:g}",
     )
 
 
-def _accuracy(results: Results, place: int) -> str:
-    return f"{Spread.of(_trained(results, VARIANTS[place], 'test_accuracy')):.1%}"
+def _scaled(results: Results, temperature: float) -> Numbers:
+    """Return ‖∂E/∂z‖·T before training, relative to its value at T = 1."""
+    variant = VARIANTS[TEMPERATURES.index(temperature)]
+    gradient = results.last(variant, "logit_gradient")
+    return temperature * gradient / results.last(AT_ONE, "logit_gradient")
 
 
-def _trained(results: Results, variant: str, measure: str) -> NDArray[np.float64]:
-    """Return a measure after training; NaN for a diverged run."""
-    if not results.has(variant, measure):
-        return np.full(1, np.nan)
-    return results.last(variant, measure)
-
-
-def _afterwards(results: Results, measure: str, temperature: float) -> Spread:
+def _afterwards(results: Results, measure: str, temperature: float) -> Numbers:
     curve = results.curve(AT_ONE, measure)
-    return Spread.of(curve.values[:, curve.steps == temperature])
+    values: Numbers = curve.values[:, curve.steps == temperature]
+    return values
 
 
-def _best_afterwards(results: Results) -> Spread:
+def _best_calibrated(results: Results) -> Spread:
     curve = results.curve(AT_ONE, "ece_at")
     return Spread.of(curve.steps[curve.values.argmin(axis=1)])
-
-
-def _columns(spreads: Sequence[Spread]) -> tuple[list[float], ...]:
-    """Return the medians, minima and maxima."""
-    columns = zip(*((s.median, s.low, s.high) for s in spreads), strict=True)
-    return tuple(list(column) for column in columns)
 
 
 VARIANTS = tuple(f"T = {t:g}" for t in TEMPERATURES)
