@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.data import DataLoader
@@ -15,7 +12,7 @@ from tinygrad_cnn.nn import MLP
 from tinygrad_cnn.optim import SGD, LRScheduler
 from tinygrad_cnn.train import evaluate
 
-__all__ = ["HALVED_AFTER", "SIZES", "Harmonic", "run", "update"]
+__all__ = ["HALVED_AFTER", "SIZES", "Harmonic", "run"]
 
 SIZES = (784, 30, 10)
 HALVED_AFTER = 1.0  # epochs until a decaying rate has halved
@@ -65,15 +62,10 @@ def run(
     done = 0
     for _ in range(epochs):
         for images, labels in loader:
-            update(model, optimizer, images, labels)
+            optimizer.zero_grad()
+            ops.cross_entropy(model(images), labels).backward()
+            optimizer.step()
             if schedule is not None:
                 schedule.step()
             done += 1
             look(done)
-
-
-def update(model: MLP, optimizer: SGD, images: NDArray[Any], labels: NDArray[Any]) -> None:
-    """Do one update of plain gradient descent."""
-    optimizer.zero_grad()
-    ops.cross_entropy(model(images), labels).backward()
-    optimizer.step()

@@ -172,7 +172,7 @@ def finding(results: Results) -> Finding:
     gradients = "; ".join(f"{ratio:.2g} where S = {s:.2g}" for s, ratio in _ratios(results))
     text = (
         f"The text's perceptron ({'-'.join(map(str, SIZES))}, sigmoids), each loss at the rate "
-        f"with the highest median accuracy after {EPOCHS} epochs ({grids}). {edge}\n\n"
+        f"with the highest median test accuracy after {EPOCHS} epochs ({grids}). {edge}\n\n"
         f"{markdown_table(header, rows)}\n\n"
         "Before training, with weights from N(0, 1), ‖∂E/∂z‖ of the squared error over that of "
         f"cross-entropy, by the probability S of the true class: {gradients}.\n\n"
