@@ -136,6 +136,13 @@ def test_times_are_medians_over_rounds_and_ratios_within_a_round() -> None:
     assert times.busy_rounds(results) == 0
 
 
+def test_ratios_are_of_the_rounds_that_both_sides_have() -> None:
+    rows = timed([(1.0, 2.0, 0.0), (1.0, 4.0, 0.0), (50.0, 0.0, 0.0)])
+    results = Results("x", [row for row in rows if row.value])  # b is slow: two rounds
+    assert times.ratios(results, "b", "a").tolist() == times.seconds(results, "b").tolist() == [3.0]
+    assert times.ratios(results, "a", "b").tolist() == [0.375]
+
+
 def test_rounds_on_a_busy_machine_do_not_count() -> None:
     busy = BUSY + 0.01
     rows = timed([(1.0, 2.0, 0.0), (9.0, 1.0, busy), (9.0, 1.0, busy)])

@@ -46,18 +46,21 @@ def record_round(record: Record, number: int, seconds: Mapping[str, float], othe
 
 def seconds(results: Results, label: str, variant: str = TIMES) -> Numbers:
     """Return the median seconds over the quiet rounds, for each seed that has one."""
-    return _over_rounds(_quiet(results, variant, label))
+    return _over_rounds(*_quiet(results, variant, label))
 
 
 def ratios(results: Results, a: str, b: str, variant: str = TIMES) -> Numbers:
     """Return how many times as long `a` takes as `b`: the median over the quiet rounds.
+
+    A slow side has fewer rounds than a fast one: those of both count.
 
     Returns
     -------
     ndarray
         A value for each seed that has a quiet round.
     """
-    return _over_rounds(_quiet(results, variant, a) / _quiet(results, variant, b))
+    above, below = _quiet(results, variant, a, b)
+    return _over_rounds(above / below)
 
 
 def busy_rounds(results: Results, variant: str = TIMES) -> int:
@@ -74,12 +77,14 @@ def _busy(results: Results, variant: str) -> set[tuple[int, float]]:
     }
 
 
-def _quiet(results: Results, variant: str, label: str) -> Numbers:
-    """Return the seconds of a label, of shape (seeds, rounds); NaN in busy rounds."""
-    curve = results.curve(variant, _measure(label))
+def _quiet(results: Results, variant: str, *labels: str) -> list[Numbers]:
+    """Return seconds by label in the rounds of all, shape (seeds, rounds); NaN in busy rounds."""
+    curves = [results.curve(variant, _measure(label)) for label in labels]
+    rounds = sorted(set.intersection(*(set(curve.steps.tolist()) for curve in curves)))
     busy = _busy(results, variant)
-    left_out = [[(seed, step) in busy for step in curve.steps.tolist()] for seed in curve.seeds]
-    return np.where(left_out, np.nan, curve.values)
+    left_out = [[(seed, step) in busy for step in rounds] for seed in curves[0].seeds]
+    found = [curve.values[:, np.isin(curve.steps, rounds)] for curve in curves]
+    return [np.where(left_out, np.nan, values) for values in found]
 
 
 def _over_rounds(values: Numbers) -> Numbers:
