@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tinygrad_cnn.experiments.experiment import Record
 from tinygrad_cnn.experiments.gallery import convolutions, find, losses, overhead, temperature
 from tinygrad_cnn.experiments.gallery.architectures import USUAL, Architecture
 from tinygrad_cnn.experiments.gallery.common import logit_gradients
+from tinygrad_cnn.experiments.gallery.handwritten import HandwrittenConvolution
 
 
 @pytest.mark.parametrize("name", ["losses", "architectures", "temperature", "precision"])
@@ -25,15 +27,14 @@ def test_an_experiment_in_little(name: str, few: str, tmp_path: Path) -> None:
 
 
 def test_convolutions_in_little(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    sweeps = {"image": (6, 9), "kernel": (1, 3), "channels": (1, 2)}
-    monkeypatch.setattr(convolutions, "USUAL", convolutions.ConvolutionSizes(6, 3, 2))
-    monkeypatch.setattr(convolutions, "SWEEPS", sweeps)
-    results = measured(convolutions.experiment, "", seeds=1, budget=0.002)
+    monkeypatch.setattr(convolutions, "ROOF_SECONDS", 0.02)
+    tiny = {"image": 6, "kernel": 3, "channels": 2}
+    results = measured(convolutions.experiment, "", seeds=1, **tiny)
     answers_in_little(convolutions.experiment, results, tmp_path)
 
 
 def test_overhead_in_little(few: str, tmp_path: Path) -> None:
-    results = measured(overhead.experiment, few, seeds=2, budget=0.01)
+    results = measured(overhead.experiment, few, seeds=1, size=8)
     answers_in_little(overhead.experiment, results, tmp_path)
 
 
@@ -54,22 +55,21 @@ def test_multiply_adds_are_counted_as_the_op_counts_them() -> None:
     assert at.multiply_adds == convolutions.IMAGES * layer.summary((4, 9, 9)).multiply_adds
 
 
+@pytest.mark.parametrize("size", [7, 2 * HandwrittenConvolution.AT_ONCE])
 @pytest.mark.parametrize("network", overhead.NETWORKS)
-def test_the_handwritten_network_learns_as_the_recorded_one(network: str) -> None:
+def test_the_handwritten_network_learns_as_the_recorded_one(network: str, size: int) -> None:
     build, by_hand = overhead.NETWORKS[network]
     model = build(np.random.default_rng(0))
-    handwritten = by_hand([parameter.numpy().copy() for parameter in model.parameters()])
+    handwritten: Any = by_hand([each.numpy().copy() for each in model.parameters()], size)
     recorded = overhead.recorded(model)
     rng = np.random.default_rng(1)
     for _ in range(5):
-        images = rng.standard_normal((7, 1, 28, 28), "f4")
-        labels = rng.integers(10, size=7)
+        # Blank pixels give values of exactly 0, where the ReLU and the maximum have two slopes
+        images = np.maximum(rng.standard_normal((size, 1, 28, 28), "f4") - 1.5, 0)
+        labels = rng.integers(10, size=size)
         assert handwritten(images, labels) == pytest.approx(recorded(images, labels), rel=1e-5)
-    for parameter, weight in zip(
-        model.parameters(),
-        (handwritten.w1, handwritten.b1, handwritten.w2, handwritten.b2),
-        strict=True,
-    ):
+    weights = (handwritten.w1, handwritten.b1, handwritten.w2, handwritten.b2)
+    for parameter, weight in zip(model.parameters(), weights, strict=True):
         np.testing.assert_allclose(weight, parameter.numpy(), rtol=1e-4, atol=1e-6)
 
 

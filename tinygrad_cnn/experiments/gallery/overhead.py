@@ -2,108 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.bench.measuring import peak_bytes, seconds_per_call
+from tinygrad_cnn.bench.timing import Pace
+from tinygrad_cnn.bench.traced_memory import peak_bytes
+from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
-from tinygrad_cnn.experiments.figures import COLORS, draw_curve, name_lines
-from tinygrad_cnn.experiments.results import Results, Spread
+from tinygrad_cnn.experiments.figures import (
+    COLORS,
+    draw_curve,
+    log_axis,
+    name_lines,
+    outer_labels,
+)
+from tinygrad_cnn.experiments.finding import Finding, Verdict
+from tinygrad_cnn.experiments.gallery.handwritten import (
+    CHANNELS,
+    CLASSES,
+    HIDDEN,
+    KERNEL,
+    LEARNING_RATE,
+    POOL,
+    HandwrittenConvolution,
+    HandwrittenPerceptron,
+)
+from tinygrad_cnn.experiments.results import Measurement, Results, Spread
+from tinygrad_cnn.experiments.times import ratios, record_times, seconds
 from tinygrad_cnn.nn import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from tinygrad_cnn.optim import SGD
+from tinygrad_cnn.support.text import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BATCHES = (1, 8, 64, 512)
 UPDATES = 20  # the losses of these are compared
-LEARNING_RATE = 0.01
-HIDDEN, CHANNELS, KERNEL, POOL, CLASSES = 64, 8, 5, 2, 10
-BUDGET = 1.0  # seconds of timing per batch size
+ROUNDING = 1e-4  # largest relative difference of losses that agree
+LIMIT = 2  # times as long as by hand
+RECORDING_LIMIT = 1.25  # times as long as without recording
+PACE = Pace(turn=0.06, patience=3.0)
 
 TrainingStep = Callable[[Array, Array], float]
 """Learns from images and labels, and returns the loss."""
-
-
-# --- by hand -------------------------------------------------------------------------------------
-
-
-class HandwrittenPerceptron:
-    """784-64-10 with ReLU and cross-entropy, forward and backward written out."""
-
-    def __init__(self, weights: list[Array]) -> None:
-        self.w1, self.b1, self.w2, self.b2 = weights
-
-    def __call__(self, images: Array, labels: Array) -> float:
-        """Train on a batch and return its loss."""
-        x = images.reshape(len(images), -1)
-        z = x @ self.w1.T + self.b1
-        a = np.maximum(z, 0)
-        loss, delta = softmax_loss(a @ self.w2.T + self.b2, labels)
-        hidden = (delta @ self.w2) * (z >= 0)
-        self.w2 -= LEARNING_RATE * (delta.T @ a)
-        self.b2 -= LEARNING_RATE * delta.sum(axis=0)
-        self.w1 -= LEARNING_RATE * (hidden.T @ x)
-        self.b1 -= LEARNING_RATE * hidden.sum(axis=0)
-        return loss
-
-
-class HandwrittenConvolution:
-    """8@5×5, ReLU, max-pool 2, 10, with cross-entropy: the convolution as one product (im2col)."""
-
-    def __init__(self, weights: list[Array]) -> None:
-        self.w1, self.b1, self.w2, self.b2 = weights
-
-    def __call__(self, images: Array, labels: Array) -> float:
-        """Train on a batch and return its loss."""
-        N = len(images)
-        windows = sliding_window_view(images[:, 0], (KERNEL, KERNEL), axis=(1, 2))
-        OH, OW = windows.shape[1:3]
-        rows = windows.reshape(N * OH * OW, KERNEL * KERNEL)
-        z = rows @ self.w1.reshape(CHANNELS, -1).T + self.b1  # (N·OH·OW, C)
-        a = np.maximum(z, 0)
-        H, W = OH // POOL, OW // POOL
-        # (N, H, W, C, 4): pooling reduces the last axis
-        cells = a.reshape(N, H, POOL, W, POOL, CHANNELS).transpose(0, 1, 3, 5, 2, 4)
-        cells = cells.reshape(N, H, W, CHANNELS, POOL * POOL)
-        winners = cells.argmax(axis=-1)[..., None]
-        pooled = np.take_along_axis(cells, winners, axis=-1)[..., 0]
-        flat = pooled.transpose(0, 3, 1, 2).reshape(N, -1)
-        loss, delta = softmax_loss(flat @ self.w2.T + self.b2, labels)
-        g = (delta @ self.w2).reshape(N, CHANNELS, H, W).transpose(0, 2, 3, 1)
-        spread = np.zeros_like(cells)
-        np.put_along_axis(spread, winners, g[..., None], axis=-1)
-        spread = spread.reshape(N, H, W, CHANNELS, POOL, POOL).transpose(0, 1, 4, 2, 5, 3)
-        hidden = spread.reshape(N * OH * OW, CHANNELS) * (z >= 0)
-        self.w2 -= LEARNING_RATE * (delta.T @ flat)
-        self.b2 -= LEARNING_RATE * delta.sum(axis=0)
-        self.w1 -= LEARNING_RATE * (hidden.T @ rows).reshape(self.w1.shape)
-        self.b1 -= LEARNING_RATE * hidden.sum(axis=0)
-        return loss
-
-
-def softmax_loss(logits: Array, labels: Array) -> tuple[float, Array]:
-    """Return the mean cross-entropy, and its gradient in the logits: (S − y) / N."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    powers = np.exp(shifted)
-    totals = powers.sum(axis=1, keepdims=True)
-    rows = np.arange(len(labels))
-    loss = float(np.mean(np.log(totals[:, 0]) - shifted[rows, labels]))
-    gradient = powers / totals
-    gradient[rows, labels] -= 1
-    gradient /= len(labels)
-    return loss, gradient
-
-
-# --- by the package ------------------------------------------------------------------------------
 
 
 def perceptron(rng: np.random.Generator) -> Module:
@@ -139,27 +87,36 @@ NETWORKS: dict[str, tuple[Callable[[np.random.Generator], Module], Callable[...,
     "convolutional": (convolutional, HandwrittenConvolution),
 }
 BY_HAND, OURS = "by hand", "tinygrad_cnn"
+RECORDED, UNRECORDED = "forward, recorded", "forward, not recorded"
+VARIANTS = grid(network=tuple(NETWORKS), size={f"batch {size}": size for size in BATCHES})
 
 
-def run(record: Record, seed: int, network: str, written: str, budget: float = BUDGET) -> None:
-    """Train with several batch sizes: record losses, time and memory.
-
-    ``loss`` is that of the updates with the middle batch size. For the other measures, the step is
-    the batch size.
-    """
+def run(record: Record, seed: int, network: str, size: int) -> None:
+    """Train both ways with one batch size: record losses, memory and, in turns, seconds."""
     build, by_hand = NETWORKS[network]
-    record.steps = max(BATCHES)
-    for size in BATCHES:
-        model = build(np.random.default_rng(seed))
-        weights = [parameter.numpy().copy() for parameter in model.parameters()]
-        update = recorded(model) if written == OURS else by_hand(weights)
-        batches = _forever(DataLoader(record.data.train, size, shuffle=True, seed=seed))
-        if size == BATCHES[2]:
-            for step in range(1, UPDATES + 1):
-                record(step, loss=update(*next(batches)))
-        images, labels = next(batches)
-        call = partial(update, images, labels)
-        record(size, seconds_per_update=seconds_per_call(call, budget), peak_bytes=peak_bytes(call))
+    model = build(np.random.default_rng(seed))
+
+    def start_by_hand() -> TrainingStep:
+        return by_hand([parameter.numpy().copy() for parameter in model.parameters()], size)
+
+    def start() -> TrainingStep:
+        return recorded(copy.deepcopy(model))
+
+    updates = {BY_HAND: start_by_hand(), OURS: start()}
+    batches = _forever(DataLoader(record.data.train, size, shuffle=True, drop_last=True, seed=seed))
+    for step in range(1, UPDATES + 1):
+        batch = next(batches)
+        record(step, **{f"loss of {side}": update(*batch) for side, update in updates.items()})
+    images, labels = next(batches)
+    by_hand_bytes = peak_bytes(lambda: start_by_hand()(images, labels))
+    our_bytes = peak_bytes(lambda: start()(images, labels))
+    record(0, **{f"bytes of {BY_HAND}": by_hand_bytes, f"bytes of {OURS}": our_bytes})
+
+    def forward() -> object:
+        return ops.cross_entropy(model(images), labels)
+
+    calls = {side: partial(update, images, labels) for side, update in updates.items()}
+    record_times(record, {**calls, RECORDED: forward, UNRECORDED: no_grad()(forward)}, PACE)
 
 
 def _forever(loader: DataLoader) -> Iterator[tuple[Array, Array]]:
@@ -171,86 +128,118 @@ def figure(results: Results, figure: Figure) -> None:
     """Draw time and memory per update against the batch size."""
     figure.set_size_inches(9.0, 6.4)
     axes = figure.subplots(2, 2, sharex="col", sharey="row")
+    drawn = _by_size(results)
     for column, network in enumerate(NETWORKS):
-        for row, measure in enumerate(("seconds_per_update", "peak_bytes")):
-            panel = axes[row, column]
-            panel.set(xscale="log", yscale="log")
-            for written, color in ((BY_HAND, COLORS[0]), (OURS, COLORS[1])):
+        for row, measure in enumerate(("seconds", "megabytes")):
+            for side, color in ((BY_HAND, COLORS[0]), (OURS, COLORS[1])):
                 draw_curve(
-                    panel, results, f"{network}, {written}", measure,
-                    color=color, label=written, marker="o",
+                    axes[row, column], drawn, f"{network}, {side}", measure,
+                    color=color, label=side, marker="o",
                 )  # fmt: skip
-        axes[0, column].set_title(network, loc="left")
-        axes[1, column].set_xlabel("batch size")
+            log_axis(axes[row, column].yaxis)
+        axes[0, column].set_title(f"an update: {network}", loc="left")
+        axes[1, column].set(xscale="log", xlabel="batch size")
         axes[1, column].set_xticks(BATCHES, [f"{size}" for size in BATCHES])
         axes[1, column].minorticks_off()
-    axes[0, 0].set_ylabel("seconds of an update")
-    axes[1, 0].set_ylabel("bytes at its peak")
+    outer_labels(axes, ("seconds, one thread", "peak memory, MB"))
     for panel in axes[:, -1]:
         name_lines(panel)
 
 
-def finding(results: Results) -> str:
-    """Describe the cost of recording, and whether both learn alike."""
-    apart = max(
-        float(np.max(np.abs(a / b - 1.0)))
-        for network in NETWORKS
-        for a, b in [
-            [results.curve(f"{network}, {written}", "loss").values for written in (OURS, BY_HAND)]
-        ]
+def _by_size(results: Results) -> Results:
+    """Return seconds and memory of an update by network and side; the step is the batch size."""
+    return Results(
+        results.experiment,
+        [
+            Measurement(f"{variant['network']}, {side}", seed, variant["size"], measure, value)
+            for label, variant in VARIANTS.items()
+            for side in (BY_HAND, OURS)
+            for measure, values in (
+                ("seconds", seconds(results, side, label)),
+                ("megabytes", 1e-6 * results.last(label, f"bytes of {side}")),
+            )
+            for seed, value in enumerate(values)
+        ],
     )
-    added = {
-        size: Spread.of(
-            1e6
-            * (_at(results, "perceptron", OURS, size) - _at(results, "perceptron", BY_HAND, size))
-        )
-        for size in BATCHES
+
+
+def finding(results: Results) -> Finding:
+    """Compare time and memory of an update with those by hand, for each batch size."""
+    times = {label: Spread.of(ratios(results, OURS, BY_HAND, label)) for label in VARIANTS}
+    recording = {
+        label: Spread.of(ratios(results, RECORDED, UNRECORDED, label)) for label in VARIANTS
     }
-    small, middle, large = BATCHES[0], BATCHES[2], BATCHES[-1]
-    times = {
-        network: [
-            Spread.of(_at(results, network, OURS, size) / _at(results, network, BY_HAND, size))
-            for size in (small, middle, large)
+    apart = max(_apart(results, label) for label in VARIANTS)
+    alike = apart <= ROUNDING
+    columns = [
+        "by hand, µs", "tinygrad_cnn, µs", "ratio of times", "forward pass, recorded over not",
+        "ratio of peak memory",
+    ]  # fmt: skip
+    rows = [
+        [
+            label,
+            *(f"{Spread.of(1e6 * seconds(results, side, label)):,.0f}" for side in (BY_HAND, OURS)),
+            f"{times[label]:.2g}",
+            f"{recording[label]:.3g}",
+            f"{_memory(results, label):.2g}",
         ]
-        for network in NETWORKS
-    }
-    memory = {
-        network: Spread.of(
-            _at(results, network, OURS, large, "peak_bytes")
-            / _at(results, network, BY_HAND, large, "peak_bytes")
-        )
-        for network in NETWORKS
-    }
-    alone, some, many = times["perceptron"]
-    one, few, most = times["convolutional"]
+        for label in VARIANTS
+    ]
+    text = (
+        f"The losses of {UPDATES} updates {'agree' if alike else 'do not agree'} with those by "
+        f"hand: the largest relative difference is {apart:.0e}. Times and peak memory of an "
+        f"update:\n\n{markdown_table(['network', *columns], rows)}\n\n"
+        + " ".join(_compare(network, times) for network in NETWORKS)
+    )
+    verdicts = (
+        Verdict.of(
+            "an update gives the same loss as by hand", alike, f"difference at most {apart:.0e}"
+        ),
+        _below(LIMIT, times, "an update", "as by hand"),
+        _below(RECORDING_LIMIT, recording, "a recorded forward pass", "as one without recording"),
+    )
+    return Finding(text, verdicts)
+
+
+def _below(limit: float, ratio: Mapping[str, Spread], subject: str, other: str) -> Verdict:
+    medians = [each.median for each in ratio.values()]
+    return Verdict.of_each(
+        f"{subject} takes less than {limit:g} times as long {other}",
+        [each.high < limit for each in ratio.values()],
+        f"{min(medians):.3g} to {max(medians):.3g} times",
+    )
+
+
+def _apart(results: Results, label: str) -> float:
+    """Return the largest difference of the losses, relative to those by hand."""
+    ours, by_hand = (results.curve(label, f"loss of {side}").values for side in (OURS, BY_HAND))
+    return float(np.max(np.abs(ours / by_hand - 1.0)))
+
+
+def _memory(results: Results, label: str) -> Spread:
+    """Return the peak memory of an update divided by that by hand."""
+    ours, by_hand = (results.last(label, f"bytes of {side}") for side in (OURS, BY_HAND))
+    return Spread.of(ours / by_hand)
+
+
+def _compare(network: str, times: Mapping[str, Spread]) -> str:
+    """Return the sentence on the batch sizes at which one side is faster in every seed."""
+    ratio = {size: times[f"{network}, batch {size}"] for size in BATCHES}
+    longer = [f"{size}" for size in BATCHES if ratio[size].low > 1]
+    shorter = [f"{size}" for size in BATCHES if ratio[size].high < 1]
     return (
-        f"Both train alike: the relative difference of their losses in the first {UPDATES} updates "
-        f"is at most {apart:.0e}. Recording, the reverse sweep and finding the parameters add "
-        f"{added[small]:.0f} µs to the perceptron's update of one example, and {added[middle]:.0f} "
-        f"µs to one of {middle}: it takes {alone:.2g} and {some:.2g} times as long as by hand, and "
-        f"{many:.2g} times with {large}. The convolutional network takes {one:.2g} times "
-        f"as long as by hand with one example, {few:.2g} times with {middle} and {most:.2g} "
-        f"times with {large}: the engine saves more time over one product of copied windows "
-        "than recording costs. "
-        f"The peak memory of an update of {large} is {memory['perceptron']:.2g} times that by hand "
-        f"for the perceptron, and {memory['convolutional']:.2g} times for the convolutional "
-        "network."
+        f"In every seed, the {network} network's update takes longer than by hand at batch sizes "
+        f"{', '.join(longer) or 'none'}, and less time at {', '.join(shorter) or 'none'}."
     )
-
-
-def _at(
-    results: Results, network: str, written: str, size: int, measure: str = "seconds_per_update"
-) -> NDArray[np.float64]:
-    """Return a measure at one batch size, for each seed."""
-    curve = results.curve(f"{network}, {written}", measure)
-    return curve.values[:, curve.steps == size].ravel()
 
 
 experiment = Experiment(
     name="overhead",
     question="What does recording cost, compared with the same network written by hand?",
-    variants=grid(network=tuple(NETWORKS), written=(BY_HAND, OURS)),
+    variants=VARIANTS,
     run=run,
+    alone=True,
     figure=figure,
     finding=finding,
+    seeds=3,
 )
