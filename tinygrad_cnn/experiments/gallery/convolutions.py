@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,12 +10,21 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from tinygrad_cnn.bench.measuring import peak_bytes, seconds_per_call
+from tinygrad_cnn.bench.timing import Pace
+from tinygrad_cnn.bench.traced_memory import peak_bytes
 from tinygrad_cnn.bench.worker.roofs import roofs
-from tinygrad_cnn.engine.threads import num_threads
-from tinygrad_cnn.experiments.experiment import Experiment, Record, grid
-from tinygrad_cnn.experiments.figures import COLORS, GRAY, draw_curve, name_lines
-from tinygrad_cnn.experiments.results import Results, Spread
+from tinygrad_cnn.experiments.experiment import TIMES, Experiment, Record
+from tinygrad_cnn.experiments.figures import (
+    COLORS,
+    GRAY,
+    draw_curve,
+    log_axis,
+    name_lines,
+    outer_labels,
+)
+from tinygrad_cnn.experiments.finding import Finding, Verdict
+from tinygrad_cnn.experiments.results import Measurement, Results, Spread
+from tinygrad_cnn.experiments.times import ratios, record_times, seconds
 from tinygrad_cnn.ops import conv2d
 
 if TYPE_CHECKING:
@@ -26,8 +36,9 @@ SWEEPS = {
     "kernel": (1, 3, 5, 9, 15, 21),
     "channels": (1, 2, 4, 8, 16, 32, 64),
 }
-MOST_IN_LOOPS = 3_000_000  # multiply-adds; Python does about ten million per second
-BUDGET = 0.15  # seconds per size
+MOST_IN_LOOPS = 1_100_000  # multiply-adds; Python does two to three million per second
+PACE = Pace(rounds=9, turn=0.05, patience=1.5, pause=0.0)
+ROOF_SECONDS = 2.0  # per kind of product
 
 Float32s = NDArray[np.float32]
 
@@ -45,8 +56,23 @@ class ConvolutionSizes(NamedTuple):
         windows = (self.image - self.kernel + 1) ** 2
         return IMAGES * self.channels**2 * windows * self.kernel**2
 
+    @property
+    def label(self) -> str:
+        """The size that differs from the usual ones, such as "kernel 21"."""
+        changed = [
+            f"{name} {size}"
+            for name, size in self._asdict().items()
+            if size != USUAL._asdict()[name]
+        ]
+        return ", ".join(changed) or "usual sizes"
+
 
 USUAL = ConvolutionSizes()
+SIZES = {
+    at.label: at
+    for along, sizes in SWEEPS.items()
+    for at in (USUAL._replace(**{along: size}) for size in sizes)
+}
 
 
 def nested_loops(images: Float32s, kernels: Float32s) -> Float32s:
@@ -96,125 +122,154 @@ def by_engine(images: Float32s, kernels: Float32s) -> Float32s:
     return np.asarray(conv2d(images, kernels))
 
 
-METHODS = {"nested loops": nested_loops, "im2col": im2col, "FFT": fft, "engine": by_engine}
+ENGINE = "engine"
+METHODS = {"nested loops": nested_loops, "im2col": im2col, "FFT": fft, ENGINE: by_engine}
+OTHERS = [method for method in METHODS if method != ENGINE]
+COLOR = {"nested loops": COLORS[0], "im2col": COLORS[2], "FFT": COLORS[3], ENGINE: COLORS[1]}
 
 
-def run(
-    record: Record,
-    seed: int,
-    method: str,
-    along: str,
-    sizes: tuple[int, ...] = (),
-    budget: float = BUDGET,
-) -> None:
-    """Time one method on one thread at each size of a sweep; the steps are the sizes."""
+def run(record: Record, seed: int, image: int, kernel: int, channels: int) -> None:
+    """Measure all methods at one size: memory, and seconds in turns."""
+    at = ConvolutionSizes(image, kernel, channels)
     rng = np.random.default_rng(seed)
-    rate = roofs(threads=1, seconds=budget)["multiply_adds"]
-    convolve = METHODS[method]
-    sizes = sizes or SWEEPS[along]
-    record.steps = max(sizes)
-    for size in sizes:
-        at = USUAL._replace(**{along: size})
-        if method == "nested loops" and at.multiply_adds > MOST_IN_LOOPS:
-            break
-        images = rng.standard_normal((IMAGES, at.channels, at.image, at.image), "f4")
-        kernels = rng.standard_normal((at.channels, at.channels, at.kernel, at.kernel), "f4")
-        call = partial(convolve, images, kernels)
-        with num_threads(1):
-            seconds = seconds_per_call(call, budget)
-        record(
-            size,
-            seconds_per_call=seconds,
-            peak_bytes=peak_bytes(call),
-            predicted=at.multiply_adds / rate,
-        )
+    images = rng.standard_normal((IMAGES, channels, image, image), "f4")
+    kernels = rng.standard_normal((channels, channels, kernel, kernel), "f4")
+    calls = {method: partial(convolve, images, kernels) for method, convolve in METHODS.items()}
+    if at.multiply_adds > MOST_IN_LOOPS:
+        del calls["nested loops"]
+    record(0, **{f"bytes of {method}": peak_bytes(call) for method, call in calls.items()})
+    record_times(record, calls, PACE)
+
+
+def times(record: Record, *, seed: int) -> None:
+    """Measure the rate of matrix products on one thread."""
+    record(0, multiply_adds_per_second=roofs(1, ROOF_SECONDS)["multiply_adds"])
 
 
 def figure(results: Results, figure: Figure) -> None:
     """Draw time and memory against image size, kernel size and channels."""
     figure.set_size_inches(11.0, 6.4)
     axes = figure.subplots(2, len(SWEEPS), sharex="col", sharey="row")
-    for column, along in enumerate(SWEEPS):
-        for row, measure in enumerate(("seconds_per_call", "peak_bytes")):
+    for column, (along, sizes) in enumerate(SWEEPS.items()):
+        drawn = _along(results, along)
+        for row, measure in enumerate(("seconds", "megabytes")):
             panel = axes[row, column]
-            panel.set(xscale="log", yscale="log")
-            for method, color in zip(METHODS, COLORS, strict=False):
-                draw_curve(
-                    panel, results, f"{method}, {along}", measure,
-                    color=color, label=method, marker="o",
-                )  # fmt: skip
-        draw_curve(
-            axes[0, column], results, f"engine, {along}", "predicted",
+            for method, color in COLOR.items():
+                draw_curve(panel, drawn, method, measure, color=color, label=method, marker="o")
+            log_axis(panel.yaxis)
+        axes[0, column].plot(
+            sizes,
+            [USUAL._replace(**{along: size}).multiply_adds / _roof(results) for size in sizes],
             color=GRAY, label="predicted", linestyle="--",
         )  # fmt: skip
-        axes[1, column].set_xlabel(_axis(along))
-        axes[1, column].set_xticks(SWEEPS[along], [f"{size}" for size in SWEEPS[along]])
+        others = [f"{name} {value}" for name, value in USUAL._asdict().items() if name != along]
+        axes[1, column].set(xscale="log", xlabel=f"{along} ({', '.join(others)})")
+        axes[1, column].set_xticks(sizes, [f"{size}" for size in sizes])
         axes[1, column].minorticks_off()
-    axes[0, 0].set_ylabel("seconds")
-    axes[1, 0].set_ylabel("bytes at the peak")
+    outer_labels(axes, ("seconds, one thread", "peak memory, MB"))
     for panel in axes[:, -1]:
         name_lines(panel)
 
 
-def finding(results: Results) -> str:
-    """Compare the methods' speed, where FFT pays, and the engine's time with the prediction."""
-    usual = {method: _at(results, method, "image", USUAL.image) for method in METHODS}
-    slower = Spread.of(usual["nested loops"] / usual["engine"])
-    columns = Spread.of(usual["im2col"] / usual["engine"])
-    widest = SWEEPS["channels"][-1]
-    share = Spread.of(
-        _at(results, "engine", "channels", widest, "predicted")
-        / _at(results, "engine", "channels", widest)
-    )
-    kernel = SWEEPS["kernel"][-1]
+def _along(results: Results, along: str) -> Results:
+    """Return seconds and memory of each method along a sweep; the step is the size."""
+    rows = []
+    for size in SWEEPS[along]:
+        label = USUAL._replace(**{along: size}).label
+        for method in _measured(results, label):
+            found = {
+                "seconds": seconds(results, method, label),
+                "megabytes": 1e-6 * results.last(label, f"bytes of {method}"),
+            }
+            rows += [
+                Measurement(method, seed, size, measure, value)
+                for measure, values in found.items()
+                for seed, value in enumerate(values)
+            ]
+    return Results(results.experiment, rows)
+
+
+def finding(results: Results) -> Finding:
+    """Compare the methods with the engine, and the engine's time with the prediction."""
+    over = {method: _over_engine(results, method) for method in OTHERS}
+    usual = ", ".join(f"{method} {over[method][USUAL.label]:,.1f}" for method in OTHERS)
+    few, *_, many = (USUAL._replace(channels=channels) for channels in SWEEPS["channels"])
+    large = USUAL._replace(kernel=SWEEPS["kernel"][-1]).label
     memory = Spread.of(
-        _at(results, "im2col", "kernel", kernel, "peak_bytes")
-        / _at(results, "engine", "kernel", kernel, "peak_bytes")
+        results.last(large, "bytes of im2col") / results.last(large, f"bytes of {ENGINE}")
     )
-    return (
-        f"With {IMAGES} images of {USUAL.image}×{USUAL.image}, {USUAL.channels} channels and "
-        f"{USUAL.kernel}×{USUAL.kernel} kernels, nested loops take {slower:,.0f} times as long as "
-        f"the engine, and im2col {columns:.2g} times as long. {_where_fft_pays(results)} "
-        "Multiply-adds divided by the machine's rate of matrix products predict the time well for "
-        f"many channels: with {widest} channels the prediction is {share:.2g} of the engine's "
-        "time. With few channels, moving the data takes longer than the multiplications, and the "
-        "prediction is far too low. "
-        f"At {kernel}×{kernel}, im2col needs {memory:.3g} times the engine's memory: it copies "
-        "each pixel once for each cell of the kernel."
+    every = _listed(over, lambda ratio: ratio.high < 1)
+    some = _listed(over, lambda ratio: ratio.low < 1 <= ratio.high)
+    text = (
+        f"{IMAGES} images on one thread; unless stated, {USUAL.image}×{USUAL.image} pixels, "
+        f"kernels of {USUAL.kernel}×{USUAL.kernel} and {USUAL.channels} channels. At these sizes "
+        f"the times, divided by the engine's, are: {usual}. The engine is slower than another "
+        f"algorithm in every seed at {every}, and in some seeds at {some}. The multiply-adds "
+        f"divided by the machine's rate of matrix products, {_roof(results) / 1e9:.3g}·10⁹ per "
+        "second, predict "
+        f"{_predicted(results, few):.2g} of the engine's time with {few.label}, and "
+        f"{_predicted(results, many):.2g} with {many.label}. At {large}, im2col's peak memory is "
+        f"{memory:.3g} times the engine's."
     )
-
-
-def _where_fft_pays(results: Results) -> str:
-    """Return the sentence on the smallest kernel for which FFT is faster than the engine."""
-    faster = [
-        [
-            _at(results, "FFT", "kernel", size)[seed] < _at(results, "engine", "kernel", size)[seed]
-            for size in SWEEPS["kernel"]
-        ]
-        for seed in range(len(results.curve("FFT, kernel", "predicted").seeds))
+    fastest = [
+        all(over[method][label].low > 1 for method in OTHERS if label in over[method])
+        for label in SIZES
     ]
-    first = Spread.of(
-        [SWEEPS["kernel"][wins.index(True)] if any(wins) else np.nan for wins in faster]
+    loops = [ratio.median for ratio in over["nested loops"].values()]
+    verdicts = (
+        Verdict.of_each(
+            "nested loops, the definition taken literally, are the slowest algorithm",
+            [_is_slowest(over, label) for label in over["nested loops"]],
+            f"{min(loops):,.0f} to {max(loops):,.0f} times the engine's time",
+        ),
+        Verdict.of_each(
+            "the engine is the fastest algorithm",
+            fastest,
+            f"in every seed at {sum(fastest)} of {len(SIZES)} sizes; slower than another in every "
+            f"seed at {every}",
+        ),
     )
-    if np.isnan(first.median):
-        return (
-            f"FFT, whose time hardly depends on the kernel, is not faster up to "
-            f"{SWEEPS['kernel'][-1]}×{SWEEPS['kernel'][-1]}."
-        )
-    return f"FFT, whose time hardly depends on the kernel, is faster from a kernel of {first:g} on."
+    return Finding(text, verdicts)
 
 
-def _at(
-    results: Results, method: str, along: str, size: int, measure: str = "seconds_per_call"
-) -> NDArray[np.float64]:
-    """Return a measure at one size, for each seed."""
-    curve = results.curve(f"{method}, {along}", measure)
-    return curve.values[:, curve.steps == size].ravel()
+def _over_engine(results: Results, method: str) -> dict[str, Spread]:
+    """Return the time of a method divided by the engine's, at each size that it is measured at."""
+    return {
+        label: Spread.of(ratios(results, method, ENGINE, label))
+        for label in SIZES
+        if method in _measured(results, label)
+    }
 
 
-def _axis(along: str) -> str:
-    others = [f"{name} {value}" for name, value in USUAL._asdict().items() if name != along]
-    return f"{along} ({', '.join(others)})"
+def _listed(over: dict[str, dict[str, Spread]], chosen: Callable[[Spread], bool]) -> str:
+    """List the sizes at which the ratio to the engine's time is of the chosen kind."""
+    found = [
+        f"{label} ({method})"
+        for method in OTHERS
+        for label, ratio in over[method].items()
+        if chosen(ratio)
+    ]
+    return ", ".join(found) or "no size"
+
+
+def _is_slowest(over: dict[str, dict[str, Spread]], label: str) -> bool:
+    loops, *others = (over[method][label] for method in OTHERS)
+    return loops.low > max(1.0, *(other.high for other in others))
+
+
+def _predicted(results: Results, at: ConvolutionSizes) -> Spread:
+    """Return the predicted time divided by the engine's."""
+    return Spread.of(at.multiply_adds / _roof(results) / seconds(results, ENGINE, at.label))
+
+
+def _roof(results: Results) -> float:
+    """Return the machine's rate of multiply-adds: the best that any seed measured."""
+    return float(results.last(TIMES, "multiply_adds_per_second").max())
+
+
+def _measured(results: Results, label: str) -> list[str]:
+    """Return the methods that were measured at a size."""
+    return [method for method in METHODS if results.has(label, f"bytes of {method}")]
 
 
 experiment = Experiment(
@@ -222,9 +277,12 @@ experiment = Experiment(
     question="How do time and memory of a convolution depend on the algorithm?",
     claim="It defines convolution as a sum over a window (section 0.2.1) and names no algorithm; "
     "taken literally, that is nested loops.",
-    variants=grid(method=tuple(METHODS), along=tuple(SWEEPS)),
+    variants={label: at._asdict() for label, at in SIZES.items()},
     run=run,
+    times=times,
+    alone=True,
     figure=figure,
     finding=finding,
+    seeds=3,
     source="",
 )
