@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_cnn.bench.process import FOLDER, START, Worker, WorkerError
+from tinygrad_cnn.bench.process import FOLDER, RETURN_FREED, START, Worker, WorkerError
 
 TINY = {"layers": [["linear", 8, 10]], "input_shape": [8], "batch": 2}
 
@@ -81,28 +81,40 @@ def test_a_worker_imports_nothing_of_the_package() -> None:
     assert asked.stdout == "[]\n"
 
 
-def test_the_environment_limits_the_threads_of_libraries() -> None:
-    with Worker("tinygrad_cnn", sys.executable, threads=3) as worker:
+def test_the_environment_limits_the_threads_of_libraries_and_can_be_extended() -> None:
+    own = {"A_VARIABLE": "1"}
+    with Worker("tinygrad_cnn", sys.executable, threads=3, environment=own) as worker:
         environment = Path(f"/proc/{worker._process.pid}/environ")
         if not environment.exists():
             pytest.skip("only Linux shows the environment of a process")
         worker.ask("hello")
-        assert b"OPENBLAS_NUM_THREADS=3" in environment.read_bytes().split(b"\0")
+        variables = environment.read_bytes().split(b"\0")
+        assert {b"OPENBLAS_NUM_THREADS=3", b"A_VARIABLE=1"} <= set(variables)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="only Linux tells")
-def test_the_peak_of_memory_is_seen_though_it_is_given_back() -> None:
+@pytest.mark.parametrize(
+    "call",
+    [
+        "big = np.ones(60_000_000, 'u1'); del big",  # returned before the end
+        "a = np.ones(29_000_000, 'u1'); b = np.ones(1_000_000, 'u1'); del a; "
+        "c = np.ones(59_000_000, 'u1')",  # the place of `a` is too small for it
+    ],
+)
+def test_the_peak_of_memory_is_that_in_use(call: str) -> None:
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import numpy as np\n"
+        "from worker.clock import settle_allocator\n"
         "from worker.memory import peak_of\n"
+        "settle_allocator()\n"
         "held = np.ones(20_000_000, 'u1')\n"
         "def call():\n"
-        "    big = np.ones(60_000_000, 'u1')\n"
-        "    del big\n"
+        f"    {call}\n"
         "print(peak_of(call, 2))"
     )
     asked = subprocess.run(
-        [sys.executable, "-c", program, str(FOLDER)], capture_output=True, check=True, text=True
-    )
-    assert 59e6 < int(asked.stdout) < 70e6
+        [sys.executable, "-c", program, str(FOLDER)],
+        capture_output=True, check=True, text=True, env={**os.environ, **RETURN_FREED},
+    )  # fmt: skip
+    assert 59e6 < int(asked.stdout) < 63e6

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import Result
 
-from tinygrad_cnn.bench import benchmark
+from tinygrad_cnn.bench import benchmark, timing
+from tinygrad_cnn.bench.process import RETURN_FREED, Worker
 from tinygrad_cnn.bench.timing import Pace
 from tinygrad_cnn.cli import benchmarking
 
@@ -20,8 +24,16 @@ ALONE = ("--against", "none", "--threads", 1)
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure next to nothing: what is printed is looked at, not how fast it was."""
+    """Measure in two short rounds, which count even if the machine is busy."""
     monkeypatch.setattr(benchmarking, "QUICK", Pace(rounds=2, turn=0.002, patience=0.1, pause=0.0))
+    monkeypatch.setattr(timing, "BUSY", math.inf)
+
+
+def load(monkeypatch: pytest.MonkeyPatch, *loads: float) -> None:
+    """Replace the load by other processes: one value per round, over and over."""
+    laps = itertools.cycle(lap for load in loads for lap in (math.nan, load))
+    monkeypatch.setattr(timing, "BUSY", 0.2)
+    monkeypatch.setattr(timing, "OtherLoad", lambda: SimpleNamespace(lap=lambda: next(laps)))
 
 
 def test_tables_show_steps_ops_memory_and_recording(call: Call) -> None:
@@ -66,6 +78,46 @@ def test_parts_are_left_out(call: Call) -> None:
     assert result.exit_code == 0, result.output
     kinds = {(row["kind"], row.get("mode")) for row in json.loads(result.stdout)["rows"]}
     assert kinds == {("roofs", None), ("time", "forward"), ("time", "backward")}
+
+
+def test_a_workload_is_marked_if_the_machine_was_always_busy(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(monkeypatch, 1.0)
+    options = ("--quick", "--parts", "steps,overhead", *ALONE)
+    result = call("bench", "mlp-1", "small-ops-forward", *options)
+    assert "MLP 64-32-10, batch 1 (busy)" in result.stdout
+    assert "forward of small ops (busy)" in result.stdout
+    result = call("bench", "mlp-1", "--json", *options)
+    row = json.loads(result.stdout)["rows"][-1]
+    assert row["busy"] is True
+    assert len(row["seconds"]) == 2 + Pace().repeats
+
+
+def test_a_busy_round_does_not_count(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(monkeypatch, 1.0, 0.0, 0.1)
+    options = ("--quick", "--parts", "steps", *ALONE)
+    assert "(busy)" not in call("bench", "mlp-1", *options).stdout
+    row = json.loads(call("bench", "mlp-1", "--json", *options).stdout)["rows"][-1]
+    assert row["busy"] is False
+    assert len(row["seconds"]) == 2
+
+
+def test_memory_is_measured_where_freed_blocks_are_returned(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments = []
+
+    class Noted(Worker):
+        def __init__(self, framework, python, threads, environment=None) -> None:
+            environments.append(environment)
+            super().__init__(framework, python, threads, environment)
+
+    monkeypatch.setattr(benchmark, "Worker", Noted)
+    result = call("bench", "mlp-32", "--quick", "--parts", "steps,memory", *ALONE)
+    assert "MB besides data and weights" in result.stdout
+    assert environments[-1] == RETURN_FREED
+    assert not any(environments[:-1])  # times are taken where the allocator is settled
 
 
 def test_a_peer_that_is_not_there_is_said(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinygrad_cnn.bench.machine import cores, describe
-from tinygrad_cnn.bench.process import Worker, WorkerError
+from tinygrad_cnn.bench.process import RETURN_FREED, Worker, WorkerError
 from tinygrad_cnn.bench.profile import OpCall
 from tinygrad_cnn.bench.report import (
     BenchmarkReport,
@@ -240,9 +240,12 @@ class _Measurement:
         self.behind += seconds
         self.on_progress(what, self.behind)
 
-    def worker(self, framework: str, threads: int) -> Worker:
+    def worker(
+        self, framework: str, threads: int, environment: Mapping[str, str] | None = None
+    ) -> Worker:
         """Start a worker."""
-        return Worker(framework, self.pythons.get(framework, sys.executable), threads)
+        python = self.pythons.get(framework, sys.executable)
+        return Worker(framework, python, threads, environment)
 
     def roofs(self, threads: int) -> None:
         """Measure the peak rates of the machine."""
@@ -304,11 +307,18 @@ class _Measurement:
                 self.report.profiles.append(Profile(workload, threads, calls))
 
     def weigh(self, threads: int) -> None:
-        """Measure peak memory, each side in a fresh process warmed up on one example."""
+        """Measure peak memory, each side in a fresh process warmed up on one example.
+
+        Freed blocks go back to the system, or the peak would also count those that the C library
+        keeps, which depend on the sizes freed before.
+        """
         for workload in self.plan.weighed:
             for side in _sides(self.report, workload):
                 what = f"memory of {workload.title}, {side}"
-                with self.part(what, IMPORTING_PEERS), self.worker(side.framework, threads) as it:
+                with (
+                    self.part(what, IMPORTING_PEERS),
+                    self.worker(side.framework, threads, RETURN_FREED) as it,
+                ):
                     fields = _fields(workload) | {"mode": "step", "threads": threads}
                     fields["variant"] = side.variant
                     limit = self.plan.pace.limit

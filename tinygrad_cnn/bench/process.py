@@ -8,17 +8,20 @@ import os
 import subprocess
 import tempfile
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
 
-__all__ = ["Worker", "WorkerError"]
+__all__ = ["RETURN_FREED", "Worker", "WorkerError"]
 
 FOLDER = Path(__file__).parent
 PACKAGE_ROOT = FOLDER.parents[1]
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
           "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS")  # fmt: skip
+RETURN_FREED = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""Environment that makes glibc return every freed block above 128 KiB to the system."""
 # The folder is on the path only while the worker is imported, so that it shadows no other module.
 START = """import sys
 sys.path.insert(0, sys.argv[1])
@@ -41,6 +44,8 @@ class Worker:
         The interpreter that runs it.
     threads : int
         Thread count, passed to libraries through environment variables.
+    environment : mapping of str to str, optional
+        Further environment variables.
 
     Raises
     ------
@@ -55,7 +60,13 @@ class Worker:
     True
     """
 
-    def __init__(self, framework: str, python: str, threads: int) -> None:
+    def __init__(
+        self,
+        framework: str,
+        python: str,
+        threads: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.framework = framework
         own = str(PACKAGE_ROOT) if framework == "tinygrad_cnn" else ""
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
@@ -65,7 +76,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._complaints,
-                env={**os.environ, **dict.fromkeys(LIMITS, str(threads))},
+                env={**os.environ, **dict.fromkeys(LIMITS, str(threads)), **(environment or {})},
                 encoding="utf-8",
             )
         except OSError as error:

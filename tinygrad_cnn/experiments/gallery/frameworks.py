@@ -138,14 +138,14 @@ def figure(results: Results, figure: Figure) -> None:
         draw_sides(first, results, network, "first loss")
         first.set(xlabel="updates", ylabel=network)
         log_axis(first.yaxis)
-        first.legend(frameon=False, labelcolor="linecolor")
         _draw_apart(apart, results, network)
         draw_accuracy(whole, results, network)
         name_lines(whole)
         if network == SMOOTH:
             first.set_title("loss of the first updates", loc="left")
-            apart.set_title("relative difference, each seed", loc="left")
+            apart.set_title("largest relative difference so far, each seed", loc="left")
             whole.set_title("test accuracy", loc="left")
+            first.legend(frameon=False, labelcolor="linecolor")
 
 
 def draw_sides(
@@ -163,14 +163,15 @@ def draw_sides(
 def draw_accuracy(axes: Axes, results: Results, variant: str, in_seconds: bool = True) -> None:
     """Draw the accuracy of both frameworks against epochs or seconds."""
     draw_sides(axes, results, variant, "test accuracy", in_seconds)
-    found = [results.curve(variant, f"test accuracy of {side}").values for side in SIDES]
-    lowest, highest = np.min(found), min(np.max(found), 0.999)
+    found = [row.value for row in results.rows if row.measure.startswith("test accuracy of")]
+    lowest, highest = min(found), min(max(found), 0.999)
     accuracy_axis(axes, lowest - 0.1 * (1 - lowest), highest + 0.1 * (1 - highest))
     axes.set_xlabel("seconds, one thread" if in_seconds else "epochs")
+    axes.locator_params("x", integer=not in_seconds)
 
 
 def _draw_apart(axes: Axes, results: Results, network: str) -> None:
-    apart = _apart(results, network)
+    apart = np.maximum.accumulate(_apart(results, network), axis=1)
     steps = np.arange(1, apart.shape[1] + 1)
     for row in apart:
         axes.plot(steps, np.maximum(row, ROUNDING / 10), color=GRAY, alpha=0.6, linewidth=1)
