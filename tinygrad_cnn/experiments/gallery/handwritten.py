@@ -51,11 +51,12 @@ class HandwrittenConvolution:
     copies of an image's quarter instead of 25 of the whole). A row of ones adds the bias.
     """
 
-    AT_ONCE = 64  # images; the arrays of more do not fit in the cache
+    AT_ONCE = 64  # images; with 512 at once an update takes longer
     CELLS = tuple((i, j) for i in range(POOL) for j in range(POOL))
     SIDE = KERNEL + POOL - 1
 
     def __init__(self, weights: list[Array], size: int) -> None:
+        """Allocate for batches of `size`: at most `AT_ONCE`, or a multiple of it."""
         self.w1, self.b1, self.w2, self.b2 = weights
         self.steps = [np.zeros_like(weight) for weight in weights]
         part, dtype = min(size, self.AT_ONCE), self.w1.dtype
@@ -99,7 +100,7 @@ class HandwrittenConvolution:
         loss = softmax_loss(logits, labels, size)
         np.dot(logits, self.w2, out=self.flat_g.reshape(N, -1))
         g = self.flat_g.swapaxes(0, 1).reshape(CHANNELS, -1)
-        # The gradient belongs to the first highest cell; all cells below 0 are equally high
+        # The gradient is the first highest cell's. After the ReLU, cells below 0 are as high as 0
         free = highest >= 0
         for cell, (values, cell_g) in enumerate(zip(self.values, self.g, strict=True)):
             here = values == highest
