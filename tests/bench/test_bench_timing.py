@@ -17,7 +17,8 @@ from tinygrad_cnn.bench import timing
 from tinygrad_cnn.bench.timing import BUSY, Call, OtherLoad, Pace, Round, alternate, ratio
 
 PACE = Pace(rounds=4, turn=1.0, patience=10.0, pause=0.0, repeats=2)
-BURN = "import time\nwhile time.process_time() < 0.3: pass"
+BURN = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\nopen(0).read()"
+TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 1  # per second
 
 
 @pytest.fixture(autouse=True)
@@ -126,13 +127,32 @@ def test_the_load_is_what_others_used_by_the_time(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("start", ["run", "Popen"])
 def test_a_child_of_a_child_is_no_other_but_an_orphan_is(start: str) -> None:
     program = f"import subprocess, sys; subprocess.{start}([sys.executable, '-c', {BURN!r}])"
-    (_, others), own = OtherLoad._now(), timing._own_ticks()
-    subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
-    used = (timing._own_ticks() - own) / os.sysconf("SC_CLK_TCK")
+    own = timing._own_ticks()
+    _, others = OtherLoad._now()
+
+    def used() -> float:
+        return (timing._own_ticks() - own) / TICKS
+
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it has burned its time, and waits for its input to end
+        if start == "run":
+            assert used() > 0.28
+        else:
+            process.wait()  # so that the burner has no parent
+            assert used() < 0.28 < OtherLoad._now()[1] - others
     if start == "run":
-        assert used > 0.28
-    else:  # its parent has ended; it has ended too, as our end of the pipe is closed
-        assert used < 0.28 < OtherLoad._now()[1] - others
+        assert used() > 0.28  # also once it has ended
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux tells")
+def test_our_own_time_is_taken_off_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "_own_ticks", lambda: 0)
+    _, whole = OtherLoad._now()
+    monkeypatch.setattr(timing, "_own_ticks", lambda: 1000 * TICKS)
+    assert OtherLoad._now()[1] == pytest.approx(whole - 1000, abs=30)
 
 
 def test_each_call_is_timed_by_itself() -> None:
