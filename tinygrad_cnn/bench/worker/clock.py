@@ -28,6 +28,6 @@ def settle_allocator() -> None:
     Until then it returns every block above 128 KiB to the system, and its next use costs a page
     fault per 4 KiB. A program that has loaded a data set has left that state; tinygrad_cnn leaves
     it when imported, PyTorch does not. Without it, PyTorch's step of LeNet-5 with 64 images in the
-    channels-last layout takes 1.25 times as long, one of the VGG-like network 1.15 times.
+    channels-last layout takes about 1.2 times as long, one of the VGG-like network 1.1 times.
     """
     np.empty(LARGEST_KEPT, np.uint8)  # freed at once; no page of it is touched
