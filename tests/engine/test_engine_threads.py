@@ -35,6 +35,9 @@ def test_each_piece_is_done_once(count: int, n: int) -> None:
     assert sorted(done) == list(range(count))
 
 
+IMAGES, KERNELS = (32, 8, 24, 24), (16, 8, 3, 3)  # large enough for several threads
+
+
 def two_threads_meet() -> bool:
     meeting = threading.Barrier(2, timeout=60)  # breaks unless both pieces are under way
     thread_pool.run(lambda i: meeting.wait() and None, 2, 2)
@@ -93,14 +96,20 @@ def test_a_piece_may_itself_have_pieces() -> None:
 def test_pieces_see_the_callers_errstate() -> None:
     """Without it a helper would warn, and a warning is an error here."""
     zero = np.zeros(3)
+    meeting = threading.Barrier(2, timeout=60)  # so that a helper has one of the pieces
+
+    def piece(i: int) -> None:
+        meeting.wait()
+        np.divide(1.0, zero)
+
     with np.errstate(divide="ignore"):
-        thread_pool.run(lambda i: np.divide(1.0, zero) is None, 50, 3)
+        thread_pool.run(piece, 2, 2)
 
 
 def test_several_python_threads_at_once() -> None:
     def work(seed: int) -> bool:
         rng = np.random.default_rng(seed)
-        x, w = rng.standard_normal((16, 4, 12, 12), "f4"), rng.standard_normal((8, 4, 3, 3), "f4")
+        x, w = rng.standard_normal(IMAGES, "f4"), rng.standard_normal(KERNELS, "f4")
         with tg.num_threads(1):
             alone = tg.conv2d(x, w)
         with tg.num_threads(3):
@@ -146,7 +155,7 @@ def test_a_product_in_pieces_is_the_product(rows: int, inner: int, columns: int,
 
 def convolved(seed: int) -> bytes:
     rng = np.random.default_rng(seed)
-    x, w = rng.standard_normal((16, 4, 20, 20), "f4"), rng.standard_normal((8, 4, 3, 3), "f4")
+    x, w = rng.standard_normal(IMAGES, "f4"), rng.standard_normal(KERNELS, "f4")
     with tg.num_threads(3):
         return tg.conv2d(x, w).tobytes()
 
@@ -167,8 +176,8 @@ def test_a_fresh_interpreter_gives_the_same_bits() -> None:
     code = (
         "import hashlib, sys, numpy as np, tinygrad_cnn as tg\n"
         "rng = np.random.default_rng(0)\n"
-        "x = rng.standard_normal((16, 4, 20, 20), 'f4')\n"
-        "w = rng.standard_normal((8, 4, 3, 3), 'f4')\n"
+        f"x = rng.standard_normal({IMAGES}, 'f4')\n"
+        f"w = rng.standard_normal({KERNELS}, 'f4')\n"
         "with tg.num_threads(int(sys.argv[1])):\n"
         "    print(hashlib.sha256(tg.conv2d(x, w).tobytes()).hexdigest())\n"
     )
