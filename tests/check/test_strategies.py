@@ -127,6 +127,41 @@ def test_indices_fit_the_shape(shape: tuple[int, ...], data: st.DataObject) -> N
     np.zeros(shape)[data.draw(some.indices(shape))]
 
 
+POOLING = some.Pooling((1, 1, 4, 4), (1, 1, 2, 2), {"kernel_size": 2})
+KINDS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any]]] = {
+    "the last class": (some.labels((2,), classes=4), lambda labels: (labels == 3).any()),
+    "the last cell": (some.winners(POOLING), lambda cells: (cells == 3).any()),
+    "true and false": (some.masks((2,)), lambda mask: mask[0] and not mask[1]),
+    "unequal probabilities": (some.probabilities((2,)), lambda row: row[0] > row[1]),
+    "operands of two shapes": (some.operands(2), lambda x: x[0].shape != x[1].shape),
+    "fewer axes": (some.broadcasting(2), lambda x: len(x[0]) < len(x[1])),
+    "an axis of 1": (some.broadcasting(2), lambda x: len(x[0]) == len(x[1]) and x[0] != x[1]),
+    "a vector by a matrix": (some.matmul_shapes(), lambda x: [len(s) for s in x] == [1, 2]),
+    "a batch of products": (some.matmul_shapes(), lambda x: len(x[0]) > 2 and x[0][0] > 1),
+    "all axes": (some.axes(3), lambda axis: axis is None),
+    "an axis from behind": (some.axes(3), lambda axis: axis == -1),
+    "two axes": (some.axes(3), lambda axis: isinstance(axis, tuple) and len(axis) == 2),
+    "slices": (
+        some.indices((3, 2)),
+        lambda index: isinstance(index, tuple) and {type(i) for i in index} == {slice},
+    ),
+    "a row twice": (
+        some.indices((3, 2)),
+        lambda index: isinstance(index, np.ndarray) and len(set(index.flat)) < index.size,
+    ),
+    "a mask": (some.indices((3, 2)), lambda index: str(getattr(index, "dtype", "")) == "bool"),
+    "rows and a slice": (
+        some.indices((3, 2)),
+        lambda index: isinstance(index, tuple) and {type(i) for i in index} == {np.ndarray, slice},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_argument_is_drawn(kind: str) -> None:
+    drawn(*KINDS[kind])
+
+
 # --- windows -------------------------------------------------------------------------------------
 
 
@@ -232,9 +267,9 @@ def test_layouts_lie_in_memory_as_they_say() -> None:
     assert not unaligned.flags.aligned
 
 
-@given(layout=some.layouts())
-def test_layouts_draw_one_of_them(layout: Any) -> None:
-    assert layout in some.LAYOUTS
+@pytest.mark.parametrize("layout", some.LAYOUTS, ids=lambda layout: layout.__name__)
+def test_every_layout_is_drawn(layout: Any) -> None:
+    drawn(some.layouts(), lambda found: found is layout)
 
 
 @given(at=some.poolings(), data=st.data())
