@@ -22,6 +22,7 @@ from tinygrad_cnn.train import (
     TrainingSettings,
     load_run,
 )
+from tinygrad_cnn.train.state import read_state
 
 Prepare = Callable[..., TrainingRun]
 TRAINING = TrainingSettings(epochs=3, batch_size=16, lr=0.01, seed=5)
@@ -97,15 +98,18 @@ def test_a_resumed_learning_on_gives_the_bits_of_one_that_was_not_interrupted(
 def test_a_folder_that_can_be_resumed_holds_the_weights_that_it_began_with(
     learn_on: Callable[[], TrainingRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = RunFolder.create("run", parent=tmp_path)
+    run, training_run = RunFolder.create("run", parent=tmp_path), learn_on()
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(RunFolder, "write_settings", killed)
     with pytest.raises(KeyboardInterrupt):
-        learn_on().train(run)
+        training_run.train(run)
     assert [file.name for file in run.path.iterdir()] == [run.checkpoint.name]
+    held = read_state(run.checkpoint)["model"]
+    for name, array in training_run.model.state_dict().items():
+        np.testing.assert_array_equal(held[name], array)
 
 
 def test_learning_on_can_be_used_as_any_run(
