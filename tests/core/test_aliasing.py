@@ -325,6 +325,7 @@ class Aliasing(RuleBasedStateMachine):
             return
         expected = entry.model.gradients()
         for e in leaves:
+            assert (e.tensor.grad is not None) == (id(e.model) in expected)
             if e.tensor.grad is not None:
                 np.testing.assert_allclose(e.tensor.grad, expected[id(e.model)], rtol=1e-9)
 

@@ -29,9 +29,6 @@ def test_all_derivatives_of_a_polynomial(coefficients: list[int], at: int) -> No
     for _ in range(len(coefficients) + 1):
         assert y.item() == float(truth.eval(sympy.Rational(at, 4)))
         truth = truth.diff()
-        if not y.requires_grad:
-            assert truth.is_zero
-            break
         (y,) = tg.grad(y, x, create_graph=True)
 
 
