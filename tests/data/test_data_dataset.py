@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -136,14 +137,21 @@ def test_too_few_examples_to_split_are_refused(labels: list[int]) -> None:
 
 
 @given(LABELS, st.integers(1, 5), SEEDS)
-def test_a_balanced_set_has_as_many_of_each_class_in_order_or_is_refused(
-    labels: list[int], per_class: int, seed: int
+def test_a_balanced_set_of_too_few_examples_is_refused(
+    labels: list[int], more: int, seed: int
 ) -> None:
+    per_class = min(np.bincount(labels, minlength=4)) + more
+    with pytest.raises(DataError, match=r"class '[abcd]' has \d+ examples; balanced needs"):
+        numbered(labels).balanced(per_class, seed)
+
+
+@given(LABELS, st.integers(1, 5), SEEDS, st.randoms())
+def test_a_balanced_set_has_as_many_of_each_class_in_order(
+    labels: list[int], per_class: int, seed: int, chance: Random
+) -> None:
+    labels = labels + list(range(4)) * per_class
+    chance.shuffle(labels)
     dataset = numbered(labels)
-    if min(np.bincount(labels, minlength=4)) < per_class:
-        with pytest.raises(DataError, match=r"class '[abcd]' has \d+ examples; balanced needs"):
-            dataset.balanced(per_class, seed)
-        return
     chosen = dataset.balanced(per_class, seed)
     assert np.bincount(chosen.labels).tolist() == [per_class] * 4
     assert numbers(chosen) == sorted(set(numbers(chosen)))
