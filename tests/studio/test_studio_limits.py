@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -101,24 +102,24 @@ def test_limits_are_checked() -> None:
 
 def test_a_gate_lets_no_more_in_than_it_should() -> None:
     gate = Gate(running=2, waiting=20, seconds=60.0)
-    inside, most = [], []
-    lock = threading.Lock()
+    entered: list[int] = []
+    leave = threading.Event()
 
-    def work() -> None:
+    def work(number: int) -> None:
         with gate:
-            with lock:
-                inside.append(None)
-                most.append(len(inside))
-            with lock:
-                inside.pop()
+            entered.append(number)
+            leave.wait(60)
 
-    threads = [threading.Thread(target=work) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(most) == 20
-    assert max(most) <= 2
+    with ThreadPoolExecutor(20) as pool:
+        try:
+            done = [pool.submit(work, number) for number in range(20)]
+            until(lambda: len(entered) + (20 - gate._places) == 20)  # inside, or waiting
+            assert len(entered) == 2
+        finally:
+            leave.set()
+        for each in done:
+            each.result()
+    assert sorted(entered) == list(range(20))
 
 
 def test_who_finds_no_place_to_wait_is_refused_and_who_waits_gets_in() -> None:
