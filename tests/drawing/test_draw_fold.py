@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.pictures import edges_of, statement
 
@@ -52,6 +52,8 @@ def test_the_calls_of_a_scope_follow_each_other(paths):
 
 
 @given(PATHS, st.integers(1, 4))
+@example(["a", "a", "b", "b"], 1)  # an edge within each module, and one between them
+@example(["a.b", "a.b", "a.0"], 2)
 def test_a_folded_graph_has_no_cycle_and_keeps_every_edge_between_what_is_apart(paths, depth):
     x = tg.Tensor([1.0], requires_grad=True, name="x")
     values = [x]

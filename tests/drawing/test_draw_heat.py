@@ -202,11 +202,12 @@ def test_a_gradient_that_cancels_has_the_size_of_its_terms(dtype, images, channe
 
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=8))
 def test_where_nothing_is_summed_the_size_is_the_norm(factors):
-    drawing = tg.draw(chain(factors))
-    for node in drawing.graph.nodes:
-        if node.gradient is not None:
-            assert node.scale == pytest.approx(node.gradient.norm, rel=1e-12)
-            assert not node.cancels
+    drawing = tg.draw(chain(factors), gradients=True)
+    learned = [node for node in drawing.graph.nodes if node.gradient is not None]
+    assert len(learned) == len(factors) + 1
+    for node in learned:
+        assert node.scale == pytest.approx(node.gradient.norm, rel=1e-12)
+        assert not node.cancels
 
 
 def test_a_derivative_that_is_small_is_no_cancellation():
