@@ -143,7 +143,7 @@ def figure(results: Results, figure: Figure) -> None:
         name_lines(whole)
         if network == SMOOTH:
             first.set_title("loss of the first updates", loc="left")
-            apart.set_title("largest relative difference so far, each seed", loc="left")
+            apart.set_title("largest relative difference so far", loc="left")
             whole.set_title("test accuracy", loc="left")
             first.legend(frameon=False, labelcolor="linecolor")
 
@@ -177,7 +177,7 @@ def _draw_apart(axes: Axes, results: Results, network: str) -> None:
         axes.plot(steps, np.maximum(row, ROUNDING / 10), color=GRAY, alpha=0.6, linewidth=1)
     axes.axhline(ROUNDING, color=COLORS[2], linestyle="--")
     axes.annotate(
-        "one rounding in float32", (steps[-1], ROUNDING), xytext=(0, 5),
+        "one rounding in float32", (steps[-1], ROUNDING), xytext=(0, -12),
         textcoords="offset points", ha="right", color=COLORS[2], fontsize=9,
     )  # fmt: skip
     axes.set(xlabel="updates", ylim=(ROUNDING / 12, 1.0))
