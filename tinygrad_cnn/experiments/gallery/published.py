@@ -73,12 +73,9 @@ IMAGES = 10_000  # of each test set and held-out set
 RULES = {"": "last", TEST: "best on test", VALIDATION: "best on validation"}
 
 
-def _first(hidden: int, accuracy: float) -> PublishedResult:
-    recipe = Recipe(
-        model=nielsen.perceptron, options={"hidden": hidden}, loss=nielsen.quadratic,
-        epochs=30, lr=3.0, held_out=10_000,
-    )  # fmt: skip
-    network = f"784-{hidden}-10"
+def _first(network: str, accuracy: float, hidden: int) -> PublishedResult:
+    recipe = Recipe(model=nielsen.perceptron, options={"hidden": hidden}, loss=nielsen.quadratic,
+                    epochs=30, lr=3.0, held_out=10_000)  # fmt: skip
     return PublishedResult(NIELSEN.format(1), network, accuracy, recipe, TEST, TEST, 3)
 
 
@@ -93,10 +90,9 @@ def _third() -> PublishedResult:
 
 def _sixth(network: str, accuracy: float, *channels: int, relu: bool = False) -> PublishedResult:
     options: dict[str, Any] = {"channels": channels} | ({"activation": ReLU} if relu else {})
-    recipe = Recipe(
-        model=nielsen.convolutional, options=options, epochs=60, held_out=10_000, shuffle=False,
-        lr=0.03 if relu else 0.1, decay=0.1 / 5_000 if relu else 0.0,
-    )  # fmt: skip
+    lr, decay = (0.03, 0.1 / 5_000) if relu else (0.1, 0.0)
+    recipe = Recipe(model=nielsen.convolutional, options=options, epochs=60, held_out=10_000,
+                    shuffle=False, lr=lr, decay=decay)  # fmt: skip
     return PublishedResult(NIELSEN.format(6), network, accuracy, recipe, TEST, VALIDATION, 3)
 
 
@@ -106,10 +102,8 @@ def _lenet(network: str, accuracy: float, model: Callable[..., Module]) -> Publi
 
 
 def _squared(network: str, accuracy: float, *hidden: int) -> PublishedResult:
-    recipe = Recipe(
-        model=lenets.sigmoids, options={"hidden": hidden}, loss=nielsen.quadratic,
-        epochs=20, lr=0.1, normalized=True,
-    )  # fmt: skip
+    recipe = Recipe(model=lenets.sigmoids, options={"hidden": hidden}, loss=nielsen.quadratic,
+                    epochs=20, lr=0.1, normalized=True)  # fmt: skip
     return PublishedResult(LECUN, network, accuracy, recipe, otherwise=SQUARED)
 
 
@@ -117,16 +111,14 @@ def _fashion(
     network: str, accuracy: float, otherwise: str, epochs: int, model: Callable[..., Module],
     **options: Any,
 ) -> PublishedResult:  # fmt: skip
-    recipe = Recipe(
-        model=model, options=options, epochs=epochs, batch_size=100, lr=0.003, adam=True,
-        source="fashion-mnist", normalized=True,
-    )  # fmt: skip
+    recipe = Recipe(model=model, options=options, epochs=epochs, batch_size=100, lr=0.003,
+                    adam=True, source="fashion-mnist", normalized=True)  # fmt: skip
     return PublishedResult(FASHION, network, accuracy, recipe, otherwise=otherwise)
 
 
 ROWS = {
-    "Nielsen 1: 30 hidden": _first(30, 0.9542),
-    "Nielsen 1: 100 hidden": _first(100, 0.9659),
+    "Nielsen 1: 30 hidden": _first("784-30-10", 0.9542, 30),
+    "Nielsen 1: 100 hidden": _first("784-100-10", 0.9659, 100),
     "Nielsen 3: cross-entropy": _third(),
     "LeCun: linear": _squared("784-10", 0.88),
     "LeCun: 300 hidden": _squared("784-300-10, squared error", 0.953, 300),
@@ -270,12 +262,12 @@ def figure(results: Results, figure: Figure) -> None:
     }
     for place, label in enumerate(labels):
         found = ours(results, label)
-        spread = Spread.of(_errors(found.accuracy))
+        spread = Spread.of(100.0 * (1.0 - found.accuracy))
         axes.hlines(place, spread.low, spread.high, color=COLORS[1], linewidth=4, alpha=0.3)
         shown = [100 * (1 - ROWS[label].accuracy), spread.median]
         axes.plot(shown, [place, place], color="#d8d8d8", zorder=1)
         if found.validated is not None:
-            shown.append(Spread.of(_errors(found.validated)).median)
+            shown.append(Spread.of(100.0 * (1.0 - found.validated)).median)
         for error, style in zip(shown, marks.values(), strict=False):
             axes.plot(error, place, **style)
     for name, style in marks.items():
@@ -285,10 +277,6 @@ def figure(results: Results, figure: Figure) -> None:
     log_axis(axes.xaxis)
     axes.set_xlabel("error in %")
     axes.legend(frameon=False, labelcolor="linecolor", loc="lower right")
-
-
-def _errors(accuracy: Numbers) -> Numbers:
-    return 100.0 * (1.0 - accuracy)
 
 
 experiment = Experiment(
