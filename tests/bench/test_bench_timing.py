@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from tinygrad_cnn.bench import timing
-from tinygrad_cnn.bench.timing import BUSY, Call, OtherLoad, Pace, Round, alternate, ratio
+from tinygrad_cnn.bench.timing import BUSY, OtherLoad, Pace, Round, TimedCall, alternate, ratio
 
 PACE = Pace(rounds=4, turn=1.0, patience=10.0, pause=0.0, repeats=2)
 BURN = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\nopen(0).read()"
@@ -157,6 +157,6 @@ def test_our_own_time_is_taken_off_the_whole(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_each_call_is_timed_by_itself() -> None:
     seconds = iter([0.001, 0.02, 0.001])
-    found = Call(lambda: timing.sleep(next(seconds))).run(3)
+    found = TimedCall(lambda: timing.sleep(next(seconds))).run(3)
     assert len(found) == 3
     assert found[1] >= 0.02 > found[0]

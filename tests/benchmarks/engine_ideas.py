@@ -19,7 +19,7 @@ from support.convolving import computed_by
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
-from tinygrad_cnn.bench.timing import Call, Pace, alternate
+from tinygrad_cnn.bench.timing import Pace, TimedCall, alternate
 from tinygrad_cnn.engine import (
     algorithm,
     convolution,
@@ -105,7 +105,7 @@ def compared(make: Callable[[], Program], off: Switch) -> tuple[float, float]:
 
     rounds = [
         found.seconds
-        for found in alternate({"without": Call(without_it), "with": Call(plain)}, PACE)
+        for found in alternate({"without": TimedCall(without_it), "with": TimedCall(plain)}, PACE)
         if not found.busy
     ]
     return median(each["without"] for each in rounds), median(each["with"] for each in rounds)

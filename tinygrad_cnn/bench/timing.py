@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from tinygrad_cnn.bench.worker.clock import seconds_of
 
-__all__ = ["BUSY", "Call", "OtherLoad", "Pace", "Round", "Runner", "alternate", "ratio"]
+__all__ = ["BUSY", "OtherLoad", "Pace", "Round", "Runner", "TimedCall", "alternate", "ratio"]
 
 FEWEST, MOST_RUNS = 3, 1000
 BUSY = 0.2  # cores that other processes may use in a quiet round
@@ -33,12 +33,12 @@ class Runner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class TimedCall:
     """A call to be timed in turns.
 
     Examples
     --------
-    >>> len(Call(lambda: sum(range(1000))).run(3))
+    >>> len(TimedCall(lambda: sum(range(1000))).run(3))
     3
     """
 

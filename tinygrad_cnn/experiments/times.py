@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.bench.timing import BUSY, Call, Pace, alternate
+from tinygrad_cnn.bench.timing import BUSY, Pace, TimedCall, alternate
 from tinygrad_cnn.experiments.experiment import TIMES, Record
 from tinygrad_cnn.experiments.results import Numbers, Results
 
@@ -32,7 +32,7 @@ def record_times(
     pace : Pace, optional
     """
     pace = pace or Pace()
-    runners = {label: Call(call) for label, call in calls.items()}
+    runners = {label: TimedCall(call) for label, call in calls.items()}
     record.steps = pace.rounds
     for number, found in enumerate(alternate(runners, pace), start=1):
         record_round(record, number, found.seconds, found.others)

@@ -33,7 +33,7 @@ class Learner(NamedTuple):
     infer: Callable[[NDArray[Any]], NDArray[Any]]
 
 
-class Epoch(NamedTuple):
+class CourseEpoch(NamedTuple):
     """An epoch of a course.
 
     Attributes
@@ -107,7 +107,7 @@ class Course(NamedTuple):
                 int(file["updates_per_epoch"]),
             )
 
-    def epochs(self, learner: Learner) -> Iterator[Epoch]:
+    def epochs(self, learner: Learner) -> Iterator[CourseEpoch]:
         """Train epoch by epoch, once the caller asks for the next."""
         self._warm_up(learner)
         for start in range(0, len(self.batches), self.updates_per_epoch):
@@ -118,7 +118,7 @@ class Course(NamedTuple):
                 started = perf_counter()
                 losses.append(float(learner.step(images, labels, rate)))
                 seconds += perf_counter() - started
-            yield Epoch(losses, seconds, self._accuracy(learner))
+            yield CourseEpoch(losses, seconds, self._accuracy(learner))
 
     def _warm_up(self, learner: Learner) -> None:
         """Take steps at rate 0, which change no weight: the first are slow in some frameworks."""

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from . import task as tasks
 from .clock import seconds_of, settle_allocator
-from .course import Course, Epoch
+from .course import Course, CourseEpoch
 from .memory import peak_of
 from .roofs import roofs
 
@@ -53,7 +53,7 @@ class RequestHandler:
         self.task: tasks.Task
         self.calls: tasks.Calls
         self.timed: Callable[[], float]
-        self.epochs: Iterator[Epoch]
+        self.epochs: Iterator[CourseEpoch]
 
     def do_hello(self) -> Answer:
         """Report whether the framework is installed, and its versions."""
