@@ -30,7 +30,7 @@ from tinygrad_cnn.engine import (
 )
 from tinygrad_cnn.optim import group, optimizer
 
-PACE = Pace(rounds=40, turn=0.0, patience=60.0, repeats=40)
+PACE = Pace(rounds=25, turn=0.05, patience=60.0, repeats=25)
 Program = Callable[[], None]
 Switch = Callable[[], AbstractContextManager[Any]]
 
