@@ -44,12 +44,14 @@ class Verdict:
     def of_each(cls, claim: str, cases: Sequence[bool], figure: str) -> Verdict:
         """Return the verdict on a claim that depends if it holds in some of the cases only.
 
+        Without any case, because nothing was measured, it depends too.
+
         Examples
         --------
         >>> Verdict.of_each("ReLU trains faster", [True, False], "at 1 layer").outcome
         'depends'
         """
-        if any(cases) and not all(cases):
+        if not cases or (any(cases) and not all(cases)):
             return cls(claim, "depends", figure)
         return cls.of(claim, all(cases), figure)
 

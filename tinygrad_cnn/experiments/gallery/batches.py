@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from tinygrad_cnn.experiments.figures import (
     name_lines,
     shades,
 )
-from tinygrad_cnn.experiments.finding import Finding, Holds, Verdict
+from tinygrad_cnn.experiments.finding import Finding, Verdict
 from tinygrad_cnn.experiments.gallery.common import prepared, updates
 from tinygrad_cnn.experiments.gallery.descent import HALVED_AFTER, SIZES, run
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
@@ -161,7 +161,7 @@ def _rises(results: Results) -> Verdict:
         f"at rate {_rate(variant)}, {percent(rise, 1)} of the epochs do, {percent(fall, 1)} fall"
         for variant, (rise, _, fall) in shares.items()
     ]
-    return _verdict(
+    return Verdict.of_each(
         "every epoch of gradient descent increases the accuracy",
         [rise == 1.0 for rise, _, _ in shares.values()],
         "; ".join(said),
@@ -172,17 +172,11 @@ def _plateaus(results: Results) -> Verdict:
     """Judge whether the training accuracy with single examples stops rising."""
     gains = {v: Spread.of(_late_gain(results, v)) for v in _constant(results, SINGLE)}
     said = [f"{gain:+.1f} at rate {_rate(variant)}" for variant, gain in gains.items()]
-    return _verdict(
+    return Verdict.of_each(
         "the accuracy of stochastic gradient descent plateaus",
         [gain.median < PLATEAU for gain in gains.values()],
         f"late gain, a plateau below {PLATEAU:g} points: {'; '.join(said)}",
     )
-
-
-def _verdict(claim: str, held: Sequence[bool], measured: str) -> Verdict:
-    """Return the verdict on a claim that holds at some of the rates."""
-    outcome: Holds = "holds" if all(held) else "depends" if any(held) else "does not hold"
-    return Verdict(claim, outcome, measured)
 
 
 def best_rate(results: Results, name: str) -> str:

@@ -203,8 +203,8 @@ def finding(results: Results) -> Finding:
     text = (
         f"{IMAGES} images on one thread; unless stated, {USUAL.image}×{USUAL.image} pixels, "
         f"kernels of {USUAL.kernel}×{USUAL.kernel} and {USUAL.channels} channels. At these sizes "
-        f"the times, divided by the engine's, are: {usual}. The engine is slower than another "
-        f"algorithm in every seed at {every}, and in some seeds at {some}. The multiply-adds "
+        f"the times, divided by the engine's, are: {usual}. Another algorithm is faster than the "
+        f"engine in every seed at: {every}; in some seeds at: {some}. The multiply-adds "
         f"divided by the machine's rate of matrix products, {_roof(results) / 1e9:.3g}·10⁹ per "
         "second, predict "
         f"{_predicted(results, few):.2g} of the engine's time with {few.label}, and "
@@ -225,8 +225,8 @@ def finding(results: Results) -> Finding:
         Verdict.of_each(
             "the engine is the fastest algorithm",
             fastest,
-            f"in every seed at {sum(fastest)} of {len(SIZES)} sizes; slower than another in every "
-            f"seed at {every}",
+            f"in every seed at {sum(fastest)} of {len(SIZES)} sizes; another is faster in every "
+            f"seed at: {every}",
         ),
     )
     return Finding(text, verdicts)
@@ -249,7 +249,7 @@ def _listed(over: dict[str, dict[str, Spread]], chosen: Callable[[Spread], bool]
         for label, ratio in over[method].items()
         if chosen(ratio)
     ]
-    return ", ".join(found) or "no size"
+    return ", ".join(found) or "none"
 
 
 def _is_slowest(over: dict[str, dict[str, Spread]], label: str) -> bool:

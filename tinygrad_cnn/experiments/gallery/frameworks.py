@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from tinygrad_cnn.experiments.figures import (
     log_axis,
     name_lines,
 )
-from tinygrad_cnn.experiments.finding import Finding, Holds, Verdict
+from tinygrad_cnn.experiments.finding import Finding, Verdict
 from tinygrad_cnn.experiments.gallery.common import normalize
 from tinygrad_cnn.experiments.results import Numbers, Results, Spread
 from tinygrad_cnn.experiments.times import ratios, record_round, seconds
@@ -228,7 +227,9 @@ def _same_losses(results: Results) -> Verdict:
         for each, name in zip(most, NETWORKS, strict=True)
     ]
     found = [bool(each <= ALIKE) for each in most]
-    return _verdict("The same weights and batches give PyTorch's losses", found, words)
+    return Verdict.of_each(
+        "The same weights and batches give PyTorch's losses", found, "; ".join(words)
+    )
 
 
 def _same_accuracy(results: Results) -> Verdict:
@@ -241,7 +242,7 @@ def _same_accuracy(results: Results) -> Verdict:
         words.append(
             f"up to {100 * apart:.2f} points apart with {network}, our runs {100 * between:.2f}"
         )
-    return _verdict("Training ends at PyTorch's accuracy", found, words)
+    return Verdict.of_each("Training ends at PyTorch's accuracy", found, "; ".join(words))
 
 
 def _as_fast(results: Results) -> Verdict:
@@ -251,18 +252,7 @@ def _as_fast(results: Results) -> Verdict:
         for each, name in zip(ratio, NETWORKS, strict=True)
     ]
     found = [bool(each <= 1.0) for each in np.concatenate(ratio)]
-    return _verdict("An epoch takes no longer than in PyTorch", found, words)
-
-
-def _verdict(claim: str, found: Sequence[bool], words: Sequence[str]) -> Verdict:
-    return Verdict(claim, outcome(found), "; ".join(words))
-
-
-def outcome(found: Sequence[bool]) -> Holds:
-    """Return whether a claim holds in every case or in none; otherwise it depends."""
-    if found and all(found):
-        return "holds"
-    return "depends" if any(found) or not found else "does not hold"
+    return Verdict.of_each("An epoch takes no longer than in PyTorch", found, "; ".join(words))
 
 
 def _apart(results: Results, network: str) -> Numbers:

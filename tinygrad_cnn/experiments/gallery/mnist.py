@@ -66,9 +66,9 @@ def finding(results: Results) -> Finding:
     return Finding(
         text,
         (
-            Verdict(
+            Verdict.of_each(
                 f"MNIST to {percent} takes no longer than in PyTorch",
-                frameworks.outcome([bool(each <= 1.0) for each in whole]),
+                [bool(each <= 1.0) for each in whole],
                 f"ratio {Spread.of(whole):.2f}",
             ),
         ),
