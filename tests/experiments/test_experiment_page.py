@@ -79,6 +79,7 @@ def test_a_page_is_written_of_what_is_done(tmp_path: Path) -> None:
     assert "| it goes on | holds | 4 steps | [tiny](#tiny) |" in page.partition("## ")[0]
     assert "One seed; [all numbers](efficiency/tiny.csv); command: `tiny" in page
     assert "changed since" not in page
+    assert "Rounds left out" not in page
     changed = find(str(own(tmp_path, source=SOURCE.replace("10 * factor", "11 * factor"))))
     assert "tiny`. Its code has changed since." in render_page(folder / FOLDER, [changed])
     before = table.with_suffix(".svg").read_bytes()
@@ -88,3 +89,6 @@ def test_a_page_is_written_of_what_is_done(tmp_path: Path) -> None:
     changed = shutil.copy(table, tmp_path / "tiny.csv")
     Path(changed).write_text(table.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     assert digest(Path(changed)).encode() not in before
+    with table.open("a", encoding="utf-8") as file:
+        file.write("tiny,1 factor,0,5,other load,0.5\n")
+    assert "busy: 1." in render_page(folder / FOLDER, [experiment])

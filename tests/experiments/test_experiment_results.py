@@ -96,7 +96,6 @@ def test_curves_of_seeds_that_stop_early_have_nan_and_the_median_of_the_rest() -
     assert curve.median.tolist() == [3.0, 3.0, 6.0]
     assert (curve.low.tolist(), curve.high.tolist()) == ([1.0, 2.0, 6.0], [8.0, 4.0, 6.0])
     assert results.last("a", "loss").tolist() == [6.0, 4.0, 8.0]
-    assert results.best("a", "loss").tolist() == [6.0, 4.0, 8.0]
     np.testing.assert_equal(results.first("a", "loss", at_least=4.0), [2.0, 1.0, 0.0])
     np.testing.assert_equal(results.first("a", "loss", at_least=5.0), [2.0, math.nan, 0.0])
     np.testing.assert_equal(results.first("a", "loss", at_most=2.0), [0.0, math.nan, math.nan])

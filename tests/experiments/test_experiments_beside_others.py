@@ -291,7 +291,7 @@ def test_frameworks_take_turns_in_a_changing_order(
     assert results.curve("run", f"first loss of {theirs}").values.tolist() == [[2.0, 6.0]]
     assert results.curve("run", f"loss of {ours}").values.tolist() == [[2.0, 4.0, 6.0]]
     assert results.curve("run", f"test accuracy of {theirs}").values.tolist() == [[0.2, 0.4, 0.6]]
-    assert times.busy_rounds(results, "run") == 1
+    assert times.busy_rounds(results) == 1
     assert times.seconds(results, ours, "run").tolist() == [2.0]  # of 1 and 3
     assert times.ratios(results, ours, theirs, "run").tolist() == [0.5]
 

@@ -15,6 +15,7 @@ from tinygrad_cnn.experiments.finding import Finding
 from tinygrad_cnn.experiments.gallery import NAMES, find
 from tinygrad_cnn.experiments.results import Results
 from tinygrad_cnn.experiments.runs import FinishedRuns, code_of
+from tinygrad_cnn.experiments.times import busy_rounds
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.support.modules import needs_extra
 from tinygrad_cnn.support.text import markdown_table
@@ -161,6 +162,7 @@ def _section(
 ) -> str:
     name = experiment.name
     here = _surroundings(results)
+    busy = busy_rounds(results)
     changed = results.provenance.get("code") != code_of(experiment, results.variants)
     paragraphs = [
         f'<a id="{name}"></a>',
@@ -170,6 +172,7 @@ def _section(
         f"![{experiment.question}]({FOLDER}/{name}.svg)",
         f"{_seeds(results)}; [all numbers]({FOLDER}/{name}.csv); "
         f"command: `tinygrad-cnn experiment {name}`."
+        + (f" Rounds left out, as the machine was busy: {busy}." if busy else "")
         + (f" Measured {_in_words(here)}." if here != usual else "")
         + (" Its code has changed since." if changed else ""),
     ]

@@ -213,11 +213,6 @@ class Results:
         """Return the value at the last step, for each seed; KeyError if no run has the measure."""
         return np.array([rows[max(rows)].value for rows in self._of(variant, measure).values()])
 
-    def best(self, variant: str, measure: str) -> Numbers:
-        """Return the highest value of each seed; KeyError if no run has the measure."""
-        highest: Numbers = np.nanmax(self.curve(variant, measure).values, axis=1)
-        return highest
-
     def first(
         self,
         variant: str,

@@ -63,9 +63,9 @@ def ratios(results: Results, a: str, b: str, variant: str = TIMES) -> Numbers:
     return _over_rounds(above / below)
 
 
-def busy_rounds(results: Results, variant: str = TIMES) -> int:
+def busy_rounds(results: Results) -> int:
     """Return the number of rounds that are left out, because the machine was busy."""
-    return len(_busy(results, variant))
+    return sum(len(_busy(results, variant)) for variant in results.variants)
 
 
 def _busy(results: Results, variant: str) -> set[tuple[int, float]]:
