@@ -1,8 +1,12 @@
-"""The pages of docs/derivations: no equation is missing, and each is compared with its formula."""
+"""The pages of docs/derivations: no equation is missing, and each is compared with its formula.
+
+The text ends at (53); (54) and what follows are the chapters that it announces.
+"""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from support import pages
@@ -10,8 +14,9 @@ from support import pages
 import tinygrad_cnn as tg
 
 FOLDER = pages.ROOT / "docs" / "derivations"
-PAGES = sorted(FOLDER.glob("[1-9]-*.md"))
-EQUATIONS = range(1, 54)
+PAGES = sorted(FOLDER.glob("[1-9]*-*.md"), key=lambda page: int(page.name.split("-")[0]))
+EQUATIONS = range(1, 115)
+CHAPTERS = PAGES[6:]  # the first six are about the text
 DEFINITIONS = range(1, 14)  # these stand in a table, which one program follows
 SECTION = re.compile(r"^### \((\d+)\) .+$", re.MULTILINE)
 
@@ -42,7 +47,7 @@ def test_equation_has_formula_working_form_and_a_comparison(number: int) -> None
     section = sections()[number]
     assert rf"\tag{{{number}}}$$" in section
     assert "\nWorking form: " in section
-    assert re.search(r"^>>> (equal|same)\(", pages.programs(section), re.MULTILINE)
+    assert re.search(r"^(>>>|\.\.\.) +(equal|same|near)\(", pages.programs(section), re.MULTILINE)
 
 
 def test_ops_that_cite_an_equation_are_named_under_it() -> None:
@@ -57,6 +62,16 @@ def test_ops_that_cite_an_equation_are_named_under_it() -> None:
     assert len(cited) > 10
     missing = [(number, name) for number, name in cited if f"`tg.{name}" not in text[number]]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.stem)
+def test_a_chapter_has_exercises_with_solutions_and_a_place_in_the_studio(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    exercises = text.partition("## Exercises")[2].partition("<details>")
+    assert re.findall(r"^(\d)\. ", exercises[0], re.MULTILINE) == list("12345")
+    assert re.findall(r"^(\d)\\\. ", exercises[2], re.MULTILINE) == list("12345")
+    assert "\n**Try it in the studio.** " in text
+    assert pages.programs(exercises[2]).count(">>>") >= 4
 
 
 def test_mistakes_are_numbered_listed_and_proven() -> None:
