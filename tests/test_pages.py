@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ def test_links_lead_somewhere(page: Path):
 def slug(heading: str) -> str:
     """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("package", ["nn", "nn.init", "optim", "data", "train"])
+def test_every_public_name_is_used_in_a_page(package: str):
+    lists = {"api.md", "changelog.md"}
+    texts = [page.read_text("utf-8") for page in PAGES if page.name not in lists]
+    words = set(re.findall(r"\w+", "\n".join(texts)))
+    names = import_module(f"tinygrad_cnn.{package}").__all__
+    assert [name for name in names if name not in words] == []
 
 
 def test_the_table_of_ops_is_what_the_declarations_say():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import doctest
+from contextlib import chdir
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -23,12 +25,19 @@ def programs(text: str) -> str:
 
 
 def run(page: Path) -> tuple[int, str]:
-    """Return how many examples of a page ran, in order, and a report of those that failed."""
+    """Return how many examples of a page ran, in order, and a report of those that failed.
+
+    They run in a temporary folder, so that they can write files.
+    """
     text = programs(page.read_text(encoding="utf-8"))
     names = {"__name__": page.stem}
     test = doctest.DocTestParser().get_doctest(text, names, page.name, str(page), 0)
     report: list[str] = []
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    with np.printoptions():  # a page may set its own
+    with (
+        np.printoptions(),  # a page may set its own
+        TemporaryDirectory() as folder,
+        chdir(folder),
+    ):
         outcome = doctest.DocTestRunner(optionflags=flags).run(test, out=report.append)
     return outcome.attempted, "".join(report)
