@@ -182,6 +182,19 @@ def network() -> tg.drawing.Drawing:
     return tg.draw(E, gradients=True)
 
 
+def batch_normalization() -> tg.drawing.Drawing:
+    """The normalization of page 11, with the gradient of each of its four numbers."""
+    z = tg.Tensor(np.array([[1.0], [3.0], [-2.0], [0.5]]), requires_grad=True, name="z")
+    gamma = tg.Tensor(np.array([1.5]), requires_grad=True, name="γ")
+    beta = tg.Tensor(np.array([0.2]), requires_grad=True, name="β")
+    y = tg.Tensor(np.array([[0.0], [1.0], [0.0], [1.0]]), name="y")
+    with tg.trace() as trace:
+        h = tg.batch_norm(z, gamma, beta)
+        error = tg.squared_error(h, y)
+        error.backward()
+    return trace.draw(values=True, names={"h": h, "E": error})
+
+
 def main(folder: str) -> None:
     """Write all pictures."""
     path = Path(folder)
@@ -197,6 +210,7 @@ def main(folder: str) -> None:
         few = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
         few.save(path / "kernels.png", optimize=True)
     network().render(path / "pixels-to-loss.svg")
+    batch_normalization().render(path / "batch-normalization.svg")
 
 
 if __name__ == "__main__":
