@@ -138,7 +138,7 @@ def finding(results: Results) -> Finding:
             "ReLU: “a much faster back propagation process”",
             [depth in each for each in [sooner, faster] for depth in LAYERS],
             f"fewer epochs to {100 * WANTED:g} % than the sigmoid at {_listed(sooner)}; a backward "
-            f"pass takes {min(backward):.2g} to {max(backward):.2g} times as long",
+            f"pass takes {min(backward):.3g} to {max(backward):.3g} times as long",
         ),
         Verdict.of(
             "more hidden layers: “increased computation time”",

@@ -228,7 +228,7 @@ def _same_losses(results: Results) -> Verdict:
     ]
     found = [bool(each <= ALIKE) for each in most]
     return Verdict.of_each(
-        "The same weights and batches give PyTorch's losses", found, "; ".join(words)
+        "the same weights and batches give PyTorch's losses", found, "; ".join(words)
     )
 
 
@@ -242,7 +242,7 @@ def _same_accuracy(results: Results) -> Verdict:
         words.append(
             f"up to {100 * apart:.2f} points apart with {network}, our runs {100 * between:.2f}"
         )
-    return Verdict.of_each("Training ends at PyTorch's accuracy", found, "; ".join(words))
+    return Verdict.of_each("training ends at PyTorch's accuracy", found, "; ".join(words))
 
 
 def _as_fast(results: Results) -> Verdict:
@@ -252,7 +252,7 @@ def _as_fast(results: Results) -> Verdict:
         for each, name in zip(ratio, NETWORKS, strict=True)
     ]
     found = [bool(each <= 1.0) for each in np.concatenate(ratio)]
-    return Verdict.of_each("An epoch takes no longer than in PyTorch", found, "; ".join(words))
+    return Verdict.of_each("an epoch takes no longer than in PyTorch", found, "; ".join(words))
 
 
 def _apart(results: Results, network: str) -> Numbers:
