@@ -406,6 +406,8 @@ def test_a_warning_is_one_line(call: Call) -> None:
         ("train --resume RUN --lr 1 --seed 2", "leave out --lr, --seed"),
         ("evaluate", "Missing argument 'RUN'"),
         ("evaluate nowhere", "nowhere: there is no such folder; expected a run folder"),
+        ("draw runs/nowhere", "runs/nowhere: there is no such folder; expected a run folder"),
+        ("derive a/b --wrt w", "a/b: there is no such folder; expected a run folder"),
         ("evaluate full", "full: is not a run folder: it has no settings.json"),
         ("evaluate RUN --data small.npz", "has images of shape (1, 8, 8); the model was trained"),
         ("evaluate RUN --data two.npz", "has the classes 0, 1; the model was trained with 0, 1, 2"),

@@ -37,8 +37,9 @@ def model_and_images(
     ValueError
         If the model does not exist or does not fit the data.
     """
-    if Path(model).is_dir():
-        run = load_run(Path(model))
+    path = Path(model)
+    if path.is_dir() or (len(path.parts) > 1 and ":" not in model):  # a missing folder is named
+        run = load_run(path)
         dataset = load(source or run.settings.data.source, run.settings.data.preparation).train
         run.settings.data.check(dataset)
         loader = DataLoader(dataset, batch_size=images, transform=run.settings.data.normalize())
