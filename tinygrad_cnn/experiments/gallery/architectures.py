@@ -262,4 +262,5 @@ experiment = Experiment(
     times=times,
     figure=figure,
     finding=finding,
+    seeds=3,
 )

@@ -273,4 +273,5 @@ experiment = Experiment(
     times=times,
     figure=figure,
     finding=finding,
+    seeds=3,
 )
