@@ -149,13 +149,15 @@ def _draw_aspect(
     axes.plot([costs[name] for name in names], [s.median for s in spreads], "-", color=color)
     following = [*spreads[1:], spreads[-1]]
     for name, value, spread, after in zip(names, ASPECTS[aspect], spreads, following, strict=True):
-        above = after.median < spread.median  # so that the line passes below the label
-        face = "white" if name == "usual" else color
+        usual = name == "usual"
+        above = usual or after.median < spread.median  # so that the line passes below the label
+        face = "white" if usual else color
         axes.plot([costs[name]] * 2, [spread.low, spread.high], color=color, alpha=0.3)
         axes.plot(costs[name], spread.median, "o", color=color, markerfacecolor=face)
         axes.annotate(
-            f"{value}", (costs[name], spread.median), xytext=(6, 2 if above else -3),
-            textcoords="offset points", va="bottom" if above else "top", color=color, fontsize=9,
+            f"{value}", (costs[name], spread.median), textcoords="offset points",
+            xytext=(-4 if usual else 6, 2 if above else -3), ha="right" if usual else "left",
+            va="bottom" if above else "top", color=color, fontsize=9,
         )  # fmt: skip
 
 
