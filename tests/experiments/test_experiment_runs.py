@@ -223,6 +223,18 @@ def test_runs_that_measure_seconds_come_last_and_alone(
     assert runs.results(experiment, seeds=1).variants == tuple(order)
 
 
+def test_a_further_seed_counts_once_all_variants_have_it(tmp_path: Path) -> None:
+    experiment = find(str(own(tmp_path, source=SOURCE.replace("seeds=3,", "seeds=1,"))))
+    runs = FinishedRuns(tmp_path / "out")
+    two = runs.of(experiment, seeds=2)
+    perform(two[:4], runs)
+    assert {(row.variant, row.seed) for row in runs.results(experiment).rows} == {
+        ("1 factor", 0), ("2 factor", 0), ("3 factor", 0),
+    }  # fmt: skip
+    perform(two[4:], runs)
+    assert runs.results(experiment).seeds == (0, 1)
+
+
 def test_variants_have_their_own_number_of_seeds(tmp_path: Path) -> None:
     seeds = "seeds={'1 factor': 2, '2 factor': 1, '3 factor': 3},"
     experiment = find(str(own(tmp_path, source=SOURCE.replace("seeds=3,", seeds))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,8 @@ class FinishedRuns:
         ----------
         experiment : Experiment
         seeds : int, optional
-            Maximum number per variant; by default all existing ones.
+            Maximum number per variant; by default all existing ones, except that a further seed
+            than the experiment's counts only if all variants have it, unless they are separate.
 
         Raises
         ------
@@ -150,6 +152,14 @@ class FinishedRuns:
             kept = [int(name.rpartition("--seed")[2]) for name in names]
             seeds = 1 + max(kept, default=0)
         runs = [run for run in self.of(experiment, seeds) if self.path(run).exists()]
+        if not experiment.separate:
+            done = Counter(run.seed for run in runs)
+            runs = [
+                run
+                for run in runs
+                if run.seed < experiment.seeds_of(run.variant)
+                or done[run.seed] == len(experiment.labels)
+            ]
         runs.sort(key=lambda run: (place[run.variant], run.seed))
         if not runs:
             raise RunsError(f"{self.folder}: holds no run of {experiment.name}")
