@@ -147,7 +147,7 @@ class Results:
     >>> rows = [Measurement("relu", seed, step, "accuracy", 0.5 + step / 10 + seed / 100)
     ...         for seed in (0, 1, 2) for step in (1, 2, 3)]
     >>> results = Results("activations", rows)
-    >>> print(f"{results.spread(results.last('relu', 'accuracy')):.0%}")
+    >>> print(f"{Spread.of(results.last('relu', 'accuracy')):.0%}")
     81 % (80 to 82)
     >>> results.first("relu", "accuracy", at_least=0.7)
     array([2., 2., 2.])
@@ -238,11 +238,6 @@ class Results:
         found: Numbers = curve.steps[reached.argmax(axis=1)]
         found[~reached.any(axis=1)] = math.nan
         return found
-
-    @staticmethod
-    def spread(values: ArrayLike) -> Spread:
-        """Return the median and range of one value per seed."""
-        return Spread.of(values)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a CSV file atomically.
