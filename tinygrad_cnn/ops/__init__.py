@@ -45,7 +45,7 @@ from tinygrad_cnn.ops.pooling import (
 )
 from tinygrad_cnn.ops.reduction import logsumexp, max, mean, min, sum
 from tinygrad_cnn.ops.regularization import batch_norm, dropout
-from tinygrad_cnn.ops.shape import broadcast_to, flip, reshape, sum_to, transpose
+from tinygrad_cnn.ops.shape import broadcast_to, flip, ravel, reshape, sum_to, transpose
 from tinygrad_cnn.support.modules import public
 
 __all__ = [
@@ -91,6 +91,7 @@ __all__ = [
     "pad",
     "pow",
     "put",
+    "ravel",
     "relu",
     "reshape",
     "scatter_windows",

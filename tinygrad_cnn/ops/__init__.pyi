@@ -349,6 +349,12 @@ class _put(Op[..., NDArray[Any]]):
     def __call__(self, x: ArrayLike, index: Any, shape: Sequence[int]) -> NDArray[Any]: ...
 put: _put
 
+@overload
+def ravel(x: Tensor) -> Tensor: ...
+
+@overload
+def ravel(x: ArrayLike) -> NDArray[Any]: ...
+
 class _relu(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: Tensor) -> Tensor: ...
@@ -464,4 +470,4 @@ class _where(Op[..., NDArray[Any]]):
     def __call__(self, condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
 where: _where
 
-__all__ = ["abs", "add", "astype", "avgpool", "avgpool_gradient", "batch_norm", "broadcast_to", "clip", "concatenate", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose2d", "cross_entropy", "div", "dropout", "erf", "erfc", "exp", "flip", "gather_windows", "gelu", "getitem", "global_avgpool", "leaky_relu", "linear", "log", "log_softmax", "logsumexp", "matmul", "max", "maximum", "maxpool", "mean", "min", "minimum", "mse", "mul", "neg", "pad", "pow", "put", "relu", "reshape", "scatter_windows", "sigmoid", "softmax", "softplus", "sqrt", "squared_error", "stack", "sub", "sum", "sum_to", "tanh", "transpose", "where"]
+__all__ = ["abs", "add", "astype", "avgpool", "avgpool_gradient", "batch_norm", "broadcast_to", "clip", "concatenate", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose2d", "cross_entropy", "div", "dropout", "erf", "erfc", "exp", "flip", "gather_windows", "gelu", "getitem", "global_avgpool", "leaky_relu", "linear", "log", "log_softmax", "logsumexp", "matmul", "max", "maximum", "maxpool", "mean", "min", "minimum", "mse", "mul", "neg", "pad", "pow", "put", "ravel", "relu", "reshape", "scatter_windows", "sigmoid", "softmax", "softplus", "sqrt", "squared_error", "stack", "sub", "sum", "sum_to", "tanh", "transpose", "where"]

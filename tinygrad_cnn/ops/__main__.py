@@ -9,6 +9,7 @@ import inspect
 import sys
 from importlib import import_module
 
+from tinygrad_cnn.core.composition import COMPOSITIONS, Composition
 from tinygrad_cnn.core.op import OPS, Op
 
 HEAD = """\
@@ -30,15 +31,22 @@ def table(*modules: str) -> str:
         if op.__module__.startswith("tinygrad_cnn.ops.") or op.__module__ in modules:
             families.setdefault(op.__module__, []).append(op)
     parts = [HEAD]
-    for family in sorted(families):
+    composed: dict[str, list[Composition]] = {}
+    for made in COMPOSITIONS.values():
+        composed.setdefault(made.function.__module__, []).append(made)
+    for family in sorted({*families, *composed}):
         name = family.removeprefix("tinygrad_cnn.ops.")
         parts.append(f"\n## {name}\n\n{inspect.getdoc(sys.modules[family]) or ''}\n\n")
         parts.append("| op | computes | derivative | |\n| --- | --- | --- | --- |\n")
-        for op in families[family]:
+        for op in families.get(family, []):
             call = f"`{op.name}({', '.join(op.parameters)})`"
             parts.append(f"| {call} | {_cell(op.formula, op.equation)} | | |\n")
             for rule in op.derivatives.values():
                 parts.append(f"| | | for {rule.of} | {_cell(rule.formula, rule.equation)} |\n")
+        for made in composed.get(family, []):
+            called = ", ".join(inspect.signature(made.function).parameters)
+            call = f"`{made.function.__name__}({called})`"
+            parts.append(f"| {call} | {_cell(made.formula, '')} | by its ops | |\n")
     return "".join(parts)
 
 

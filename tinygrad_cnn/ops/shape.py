@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
@@ -291,3 +292,16 @@ def _(
         if a in turned and letter else letter
         for a, (letter, n) in enumerate(zip(y, x_shape, strict=True))
     ), "1"  # fmt: skip
+
+
+@composition(formula="a vector of the entries of x")
+def ravel(x: Array) -> Array:
+    """Return `x` as a vector, in C order.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.ravel(tg.Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    Tensor([1., 2., 3., 4.])
+    """
+    return reshape(x, (-1,))
