@@ -83,7 +83,7 @@ def hessian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
 
     def hessian_of_f(*args: Any) -> NDArray[Any]:
         x, y = _evaluate(f, args, argnum)
-        if y.size != 1:
+        if y._array.size != 1:
             raise ValueError(f"hessian: the value has shape {y.shape}, expected one element")
         if not y.requires_grad:
             return np.zeros(x.shape + x.shape, x.dtype)
@@ -168,7 +168,8 @@ def jvp(f: Map, x: TensorLike, v: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]
 
 def _leaf(x: Any) -> Tensor:
     """Return `x` as a fresh leaf that requires a gradient."""
-    return Tensor(x, requires_grad=True)
+    kind = x._tensor if isinstance(x, Tensor) else Tensor
+    return kind(x, requires_grad=True)
 
 
 def _evaluate(f: Function, args: tuple[Any, ...], argnum: int) -> tuple[Tensor, Tensor]:
@@ -191,10 +192,10 @@ def _value(f: Function, inputs: list[Tensor]) -> Tensor:
 
 def _rows(y: Tensor, x: Tensor) -> NDArray[Any]:
     """Return the gradients of the elements of `y`, stacked as rows."""
-    rows = np.zeros((y.size, *x.shape), x.dtype)
+    rows = np.zeros((y._array.size, *x.shape), x.dtype)
     if y.requires_grad:
-        for i in range(y.size):
-            unit = np.zeros(y.size, y.dtype)
+        for i in range(y._array.size):
+            unit = np.zeros(y._array.size, y.dtype)
             unit[i] = 1
             (rows[i],) = grad(y, x, gradient=unit.reshape(y.shape), retain_graph=True)
     return rows

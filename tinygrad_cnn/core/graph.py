@@ -120,7 +120,9 @@ class Node:
 
     def _value(self, kept: Variable) -> NDArray[Any]:
         leaf = kept._owner
-        if leaf is not None and leaf._changed > self.seq:
+        if leaf is None:
+            leaf = kept
+        if leaf._changed > self.seq:
             raise ChangedInPlaceError(
                 f"{leaf.name or 'a tensor'} of shape {leaf.shape} was changed in place after "
                 f"{self} had saved it for its derivative; call backward() before changing it, or "
@@ -226,7 +228,9 @@ def grad(
         value = found.get(key)
         if value is None:
             value = np.zeros(target.shape, target.dtype)
-        results.append(_as_tensor(value, taken) if create_graph else _own(value, taken))
+        results.append(
+            _as_tensor(value, taken, target._tensor) if create_graph else _own(value, taken)
+        )
     return results
 
 
@@ -249,11 +253,11 @@ def backward(y: Variable, gradient: Array | None = None, retain_graph: bool = Fa
     taken: set[int] = set()
     with _accumulating:
         totals = {
-            leaf: _own(value, taken) if leaf.grad is None else _sum(leaf.grad, value)
+            leaf: _own(value, taken) if leaf._grad is None else _sum(leaf._grad, value)
             for leaf, value in found.items()
         }
         for leaf, total in totals.items():  # nothing can fail from here on
-            leaf.grad = total
+            leaf._grad = total
 
 
 def _sum(gradient: Array, value: Array) -> NDArray[Any]:
@@ -273,15 +277,15 @@ def _own(value: Array, taken: set[int]) -> NDArray[Any]:
     return value
 
 
-def _as_tensor(value: Array, taken: set[int]) -> Variable:
+def _as_tensor(value: Array, taken: set[int], kind: type[Tensor]) -> Variable:
     """Return `value` as a Tensor distinct from every argument and every other result."""
     if not isinstance(value, Variable):
-        return Variable._tensor._of(_own(value, taken))
+        return kind._of(_own(value, taken))
     if value.node is None:  # the initial gradient, passed through by a rule
-        again = value * 1 if value.requires_grad else Variable._tensor._of(value._array.copy())  # type: ignore[operator]  # a Tensor
+        again = value * 1 if value.requires_grad else kind._of(value._array.copy())  # type: ignore[operator]  # a Tensor
         return cast(Variable, again)
     if id(value) in taken:
-        return Variable._tensor._of(value._array, value.node, value._origin)
+        return kind._of(value._array, value.node, value._origin)
     taken.add(id(value))
     return value
 
@@ -309,7 +313,7 @@ def _seed(function: str, y: Variable, gradient: Array | None, create_graph: bool
             f"{function}: gradient has shape {gradient.shape} but y has shape {y.shape}"
         )
     if create_graph and not isinstance(gradient, Variable):
-        gradient = Variable._tensor._of(gradient)
+        gradient = y._tensor._of(gradient)
     return gradient
 
 

@@ -64,12 +64,12 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                     break
             else:
                 return self._computed(arguments, state.scope)
-        arrays, parents, wanted, has_tensor, half = self._unwrapped(operands)
+        arrays, parents, wanted, kind, half = self._unwrapped(operands)
         if self._constants or self.sequence:
             arrays = self._joined(arguments, arrays)
-            if self._unwrap_constants(arguments, arrays, state.on):
-                has_tensor = True
-        if not has_tensor:
+            other = self._unwrap_constants(arguments, arrays, state.on)
+            kind = kind or other
+        if kind is None:
             y = self._computed(arrays, state.scope)
             return rounded(y) if half else y
         started = perf_counter() if state.observers else 0.0
@@ -97,7 +97,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             node = Node(self, plan, tuple(parents), saved, static, y, state.scope)
         if state.observers:
             self._notify(state, operands, arrays, y, node, started)
-        result = Variable._tensor._of(y, node, origin)
+        result = kind._of(y, node, origin)
         if not state.on:
             result._unrecorded = any(
                 isinstance(v, Variable) and (v.requires_grad or v._unrecorded) for v in operands
@@ -169,13 +169,15 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
         for observer in state.observers:
             observer.forward(event)
 
-    def _unwrap_constants(self, arguments: list[Any], arrays: list[Any], recorded: bool) -> bool:
-        """Unwrap the Tensors among non-differentiable arrays; return whether there were any."""
-        has_tensor = False
+    def _unwrap_constants(
+        self, arguments: list[Any], arrays: list[Any], recorded: bool
+    ) -> type[Tensor] | None:
+        """Unwrap the Tensors among non-differentiable arrays; return the class of their results."""
+        kind = None
         for i in self._other_arrays:
             value = arguments[i]
             if isinstance(value, Variable):
-                has_tensor = True
+                kind = value._tensor
                 arrays[i] = value._array
                 if value.requires_grad and recorded:
                     raise TypeError(
@@ -193,7 +195,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                 )
             if not isinstance(value, _IMMUTABLE):
                 arguments[i] = arrays[i] = _private(value)
-        return has_tensor
+        return kind
 
     def _result(self, y: Any, operands: list[Any], half: bool) -> NDArray[Any]:
         """Return the result as an array, rounded to float16 if `half`.
@@ -221,8 +223,8 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
         for value in operands:
             if isinstance(value, Variable):
                 owner = value._owner
-                if owner is None and not recorded:
-                    owner = Variable._tensor._of(value._array)  # a private leaf, never written to
+                if owner is None and not recorded:  # without a node, or a leaf without its node
+                    owner = value if value.node is None else Variable._tensor._of(value._array)
                 if owner is not None and np.may_share_memory(y, owner._array):
                     return y, owner
             elif isinstance(value, np.ndarray) and np.may_share_memory(y, value):
@@ -241,21 +243,24 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
 
     def _unwrapped(
         self, operands: list[Any]
-    ) -> tuple[list[Any], list[Node | Variable | None], int, bool, bool]:
-        """Return the operands as arrays of one dtype, their sources and three flags.
+    ) -> tuple[list[Any], list[Node | Variable | None], int, type[Tensor] | None, bool]:
+        """Return the operands as arrays of one dtype, their sources, and three facts.
 
-        The source of an operand without gradient is None. The flags: a bit mask of the operands
-        that require a gradient (one bit for a whole list), whether any operand is a Tensor, and
-        whether to round the result to float16.
+        The source of an operand without gradient is None. The facts: a bit mask of the operands
+        that require a gradient (one bit for a whole list), the class of the result if any operand
+        is a Tensor, and whether to round the result to float16.
         """
         arrays: list[Any] = []
         parents: list[Node | Variable | None] = []
-        has_tensor = half = False
+        plain = Variable._tensor
+        kind: type[Tensor] | None = None
+        half = False
         wanted, bit, shift = 0, 1, 0 if self.sequence else 1
         for value in operands:
             parent = None
             if isinstance(value, Variable):
-                has_tensor = True
+                if kind is None or kind is plain:
+                    kind = value._tensor
                 if value.requires_grad:
                     wanted |= bit
                     parent = value.node or value
@@ -265,7 +270,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             bit <<= shift
         if not is_of_one_dtype(arrays):
             arrays, half = in_one_dtype(self, operands, arrays)
-        return arrays, parents, wanted, has_tensor, half
+        return arrays, parents, wanted, kind, half
 
     def _explained(self, error: Exception, arrays: list[Any], scope: str) -> Exception:
         """Return `error` with the op, its arguments and the module added to the message."""

@@ -80,7 +80,8 @@ def _comparison(compare: np.ufunc) -> _Operator:
     """
 
     def method(self: Tensor, other: TensorLike) -> Tensor:
-        return Tensor._of(np.asarray(compare(np.real(self._array), np.real(array_of(other)))))
+        truth = compare(np.real(self._array), np.real(array_of(other)))
+        return self._tensor._of(np.asarray(truth))
 
     return method
 
@@ -156,7 +157,7 @@ class Tensor(Variable):
         self._origin = None
         self._unrecorded = False
         self.requires_grad = requires_grad
-        self.grad = None
+        self._grad = None
         self.name = name
         self._changed = 0
 
@@ -170,7 +171,7 @@ class Tensor(Variable):
         self.node = node
         self._origin = origin
         self.requires_grad = node is not None
-        self.grad = None
+        self._grad = None
         self.name = None
         self._changed = 0
         self._unrecorded = False
@@ -221,7 +222,7 @@ class Tensor(Variable):
         ValueError
             If the size is not 1.
         """
-        if self.size != 1:
+        if self._array.size != 1:
             raise ValueError(f"item: the shape is {self.shape}, expected one element")
         return self._array.item()
 
@@ -299,7 +300,7 @@ class Tensor(Variable):
                 "graph, which is not copied or pickled; copy its detach()"
             )
         attributes, slots = cast(Any, super()).__getstate__()
-        own = {"_array": self._array.copy(), "grad": copy.copy(self.grad), "_changed": 0}
+        own = {"_array": self._array.copy(), "_grad": copy.copy(self._grad), "_changed": 0}
         return attributes, {**slots, **own, "_origin": None, "_unrecorded": False}
 
     if not TYPE_CHECKING:  # or a checker takes `array * tensor` for an array, and np.exp(tensor)
@@ -354,7 +355,7 @@ class Tensor(Variable):
 
     def detach(self) -> Tensor:
         """Return a copy of the value, without a graph."""
-        return Tensor(self._array)
+        return self._tensor(self._array)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad` of this leaf, and return the leaf."""

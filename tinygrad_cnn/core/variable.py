@@ -43,24 +43,33 @@ class Variable:
         "__weakref__",
         "_array",
         "_changed",
+        "_grad",
         "_origin",
         "_unrecorded",
-        "grad",
         "name",
         "node",
         "requires_grad",
     )  # fmt: skip
 
-    _tensor: ClassVar[type[Tensor]]  # set to `Tensor`: the class of results
+    _tensor: ClassVar[type[Tensor]]  # the class of results: `Tensor`, or that of a subclass
 
     _array: NDArray[Any]
-    grad: NDArray[Any] | None
+    _grad: NDArray[Any] | None
     name: str | None
     node: Node | None
     _origin: Variable | None
     requires_grad: bool
     _changed: int
     _unrecorded: bool
+
+    @property
+    def grad(self) -> NDArray[Any] | None:
+        """The accumulated gradient; a subclass may show `_grad` in another way."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: NDArray[Any] | None) -> None:
+        self._grad = value
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -323,7 +323,7 @@ class Module:
         rows = []
         for name, module in self.named_modules():
             members = (member for _, member in module._members())
-            own = {id(p): p.size for p in members if isinstance(p, Parameter)}
+            own = {id(p): p._array.size for p in members if isinstance(p, Parameter)}
             learned = sum(size for key, size in own.items() if key not in counted)
             counted.update(own)
             cost = None if costs is None else costs.get(id(module), 0)

@@ -111,7 +111,7 @@ def clip_grad_value_(parameters: Iterable[Variable], clip_value: float) -> None:
 def _writable(owner: str, i: int, p: Variable) -> NDArray[Any] | None:
     g = gradient_of(owner, f"parameters[{i}]", p)
     if g is not None and not g.flags.writeable:
-        p.grad = g = g.copy()
+        p._grad = g = g.copy()
     return g
 
 

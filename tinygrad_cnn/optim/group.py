@@ -36,7 +36,7 @@ class Alone:
     def step(self, update: Update) -> None:
         """Apply `update` to the parameter."""
         self.parameter._mark_changed()  # first: an interrupt may follow the change
-        g = np.asarray(self.parameter.grad)
+        g = np.asarray(self.parameter._grad)
         _apply(update, self.parameter._array, read_only(g), self.state, self._slots)
 
 
@@ -61,7 +61,7 @@ class Together:
     def step(self, update: Update) -> None:
         """Apply `update` to all of them at once."""
         np.concatenate([p._array.ravel() for p in self.parameters], out=self._values)
-        gradients = [g.ravel() for p in self.parameters if (g := p.grad) is not None]
+        gradients = [g.ravel() for p in self.parameters if (g := p._grad) is not None]
         np.concatenate(gradients, out=self._gradient)
         _apply(update, self._values, self._read_only, self.state, self._slots)
         for p, state, part in zip(self.parameters, self.states, self._values_of_each, strict=True):

@@ -137,7 +137,7 @@ class Optimizer:
         """
         ready = []
         for i, p in enumerate(self.params):
-            g, array = p.grad, p._array
+            g, array = p._grad, p._array
             if g is None or not p.requires_grad:
                 continue
             if type(g) is not np.ndarray or g.shape != array.shape or g.dtype != array.dtype:
@@ -279,7 +279,7 @@ def gradient_of(owner: str, name: str, p: Variable) -> NDArray[Any] | None:
     ValueError
         If its shape or dtype differs from that of `p`.
     """
-    g: Any = p.grad
+    g: Any = p._grad
     if g is None or not p.requires_grad:
         return None
     g = g._array.copy() if isinstance(g, Variable) else g  # a graph may need its memory
@@ -289,6 +289,6 @@ def gradient_of(owner: str, name: str, p: Variable) -> NDArray[Any] | None:
         raise ValueError(
             f"{owner}: the gradient of {name} is {came}, expected {p.dtype} of shape {p.shape}"
         )
-    if g is not p.grad:
-        p.grad = g
+    if g is not p._grad:
+        p._grad = g
     return g
