@@ -30,8 +30,8 @@ from tinygrad_cnn import nn, optim
 RECORDED = dict(np.load(FILE))
 NAMES = {name: set(names) for name, names in json.loads(str(RECORDED["names"])).items()}
 OWN = {
-    "nn": {"ACTIVATIONS", "GlobalAvgPool2d", "LeNet5", "MLP", "MODELS", "POOLINGS", "Summary",
-           "SummaryRow", "VGG", "build"},
+    "nn": {"ACTIVATIONS", "GlobalAvgPool2d", "LeNet5", "MLP", "MODELS", "POOLINGS", "SizedLayer",
+           "Summary", "SummaryRow", "VGG", "build"},
     "optim": set(),
     "Module": {"input_shape", "summary", "training"},  # the last is in instances there
     "Optimizer": {"update", "slots", "elementwise", "lr"},

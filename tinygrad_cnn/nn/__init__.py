@@ -25,6 +25,7 @@ from tinygrad_cnn.nn.layers import (
 from tinygrad_cnn.nn.models import ACTIVATIONS, MLP, MODELS, POOLINGS, VGG, LeNet5, build
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.nn.sequential import Sequential
+from tinygrad_cnn.nn.sizes import SizedLayer
 from tinygrad_cnn.nn.summary import Summary, SummaryRow
 from tinygrad_cnn.support.modules import public
 
@@ -52,6 +53,7 @@ __all__ = [
     "ReLU",
     "Sequential",
     "Sigmoid",
+    "SizedLayer",
     "Softmax",
     "Summary",
     "SummaryRow",

@@ -68,6 +68,7 @@ class Module:
     """
 
     training: bool = True
+    _unsized: str = ""  # the size that the first call determines; see `SizedLayer`
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor | Any:  # Any: overrides may differ
         """Compute the result. Subclasses define it; call the module itself instead."""
@@ -83,7 +84,8 @@ class Module:
         state = _inside(outside, self)  # type: ignore[arg-type]  # a Module
         try:
             recording.set(state)
-            y = self.forward(*args, **kwargs)
+            waits = self._unsized  # type: ignore[attr-defined]  # a Module
+            y: R = _first_call(self, args, kwargs) if waits else self.forward(*args, **kwargs)
         except Exception as error:
             _note_module(error)
             raise
@@ -122,7 +124,10 @@ class Module:
         ------
         TypeError
             If a Tensor that is not a Parameter requires a gradient: it would never be updated.
+        RuntimeError
+            If a layer has no parameters yet, because its first input determines their shape.
         """
+        self._check_sized()
         return ((name, t) for name, t in self._named_tensors() if isinstance(t, Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
@@ -136,6 +141,16 @@ class Module:
     def buffers(self) -> Iterator[Tensor]:
         """Yield the buffers: the Tensors that are saved but not learned."""
         return (buffer for _, buffer in self.named_buffers())
+
+    def _check_sized(self) -> None:
+        """Raise RuntimeError if a layer waits for its first input."""
+        for name, module in self.named_modules():
+            if module._unsized:
+                where = f"{type(self).__name__}: {name}" if name else type(self).__name__
+                raise RuntimeError(
+                    f"{where}: {module._unsized} is None, so its parameters have no shape before "
+                    "the first call; call the model once, or model.summary(input_shape)"
+                )
 
     def _members(self) -> Iterator[tuple[str, Tensor | Module]]:
         """Yield ``(name, value)`` for each Tensor and Module in the attributes."""
@@ -169,6 +184,8 @@ class Module:
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return a copy of the array of every parameter and buffer, by name.
+
+        Layers that wait for their first input have none yet (`SizedLayer`).
 
         Examples
         --------
@@ -208,10 +225,17 @@ class Module:
                 f"{type(self).__name__}.load_state_dict: state_dict is "
                 f"{type(state_dict).__name__}, expected a dict of arrays"
             )
-        tensors = dict(self._named_tensors())
         arrays = {
             name: native(np.array(array_of(value), order="C")) for name, value in state_dict.items()
         }
+        undo = [
+            module._infer_from({  # type: ignore[attr-defined]  # a SizedLayer
+                name.removeprefix(f"{prefix}."): array for name, array in arrays.items()
+                if not prefix or name.startswith(f"{prefix}.")
+            })
+            for prefix, module in self.named_modules() if module._unsized
+        ]  # fmt: skip
+        tensors = dict(self._named_tensors())
         missing = [n for n in tensors if n not in arrays and not n.endswith(MAY_BE_MISSING)]
         unexpected = [name for name in arrays if name not in tensors]
         problems = [
@@ -228,6 +252,8 @@ class Module:
                 *problems,
             ]
         if problems:
+            for restore in undo:
+                restore()
             raise ValueError(
                 f"{type(self).__name__}.load_state_dict: " + "; ".join(problems) + "; nothing "
                 "was loaded"
@@ -257,8 +283,8 @@ class Module:
 
     def zero_grad(self) -> None:
         """Clear the gradients: set ``.grad`` of every parameter to None."""
-        for parameter in self.parameters():
-            parameter.grad = None
+        for _, tensor in self._named_tensors():
+            tensor.grad = None
 
     # --- inspection ------------------------------------------------------------------------------
 
@@ -269,7 +295,9 @@ class Module:
             value = vars(self).get(argument.name, argument.default)
             if value is None and argument.default is True:  # such as no bias
                 value = False
-            if _is_plain(value) and value != argument.default:
+            if value is None and argument.default is argument.empty:  # determined later
+                shown.append(f"{argument.name}=None")
+            elif _is_plain(value) and value != argument.default:
                 shown.append(f"{argument.name}={value!r}")
         return ", ".join(shown)
 
@@ -303,7 +331,8 @@ class Module:
 
         Notes
         -----
-        Runs the model on zeros in eval mode, without changing it.
+        Runs the model on zeros in eval mode, without changing it; but layers whose size the first
+        input determines get it from this one.
 
         Examples
         --------
@@ -318,6 +347,8 @@ class Module:
         """
         if input_shape is None:
             input_shape = getattr(self, "input_shape", None)
+        if input_shape is None:
+            self._check_sized()
         shapes, costs = ({}, None) if input_shape is None else _trace(self, tuple(input_shape))
         counted: set[int] = set()
         rows = []
@@ -359,6 +390,18 @@ def _name_in(caller: Module, module: Module) -> str:
     return next(names, "")
 
 
+def _first_call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a `SizedLayer` whose first input determines a size; an error leaves it undetermined."""
+    inputs = [*args, *kwargs.values()]
+    undo = module._infer(inputs[0]) if inputs else None
+    try:
+        return module.forward(*args, **kwargs)
+    except BaseException:
+        if undo is not None:
+            undo()
+        raise
+
+
 def _note_module(error: Exception) -> None:
     """Note on `error` the module that raised it, unless an op or inner module already has."""
     where = recording.get().scope
@@ -370,7 +413,8 @@ def _trace(
     module: Module, input_shape: tuple[int, ...]
 ) -> tuple[dict[int, tuple[int, ...]], dict[int, int]]:
     """Run a model on zeros; return output shapes without batch axis, and multiply-adds, by id."""
-    dtype = next((p.dtype for p in module.parameters()), get_default_dtype())
+    held = (t.dtype for _, t in module._named_tensors() if isinstance(t, Parameter))
+    dtype = next(held, get_default_dtype())
     x = Tensor(np.zeros((1, *input_shape), dtype))
     modes = [(inner, inner.training) for inner in module.modules()]
     counter, shapes = CostCounter(), dict[int, tuple[int, ...]]()

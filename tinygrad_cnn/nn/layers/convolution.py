@@ -7,19 +7,22 @@ import numpy as np
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.core.tensor import Parameter, Tensor, TensorLike
+from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.windows import Padding, Pair, pair
 from tinygrad_cnn.nn.init import Initializer, kaiming_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
-from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.sizes import SizedLayer
 from tinygrad_cnn.support.arguments import choice, flag, numbers, whole
 
 
-class _Convolution(Module):
+class _Convolution(SizedLayer):
     """Shared options and parameters of both convolutions."""
+
+    inferred, input_axis = "in_channels", -3
 
     def __init__(
         self,
-        in_channels: int,
+        in_channels: int | None,
         out_channels: int,
         kernel_size: Pair,
         stride: Pair,
@@ -27,23 +30,41 @@ class _Convolution(Module):
         groups: int,
     ) -> None:
         owner = type(self).__name__
-        self.in_channels = whole(owner, "in_channels", in_channels)
+        self.in_channels = self._size(in_channels)
         self.out_channels = whole(owner, "out_channels", out_channels)
         self.kernel_size = numbers(owner, "kernel_size", kernel_size, 1)
         self.stride = numbers(owner, "stride", stride, 1)
         self.dilation = numbers(owner, "dilation", dilation, 1)
         self.groups = whole(owner, "groups", groups)
-        for argument in ("in_channels", "out_channels"):
-            channels = getattr(self, argument)
-            if channels % self.groups:
-                raise ValueError(
-                    f"{owner}: {argument} is {channels}, expected a multiple of groups={groups}"
-                )
+        self._check_groups("in_channels")
+        self._check_groups("out_channels")
+
+    def _check_groups(self, argument: str) -> None:
+        channels = getattr(self, argument)
+        if channels is not None and channels % self.groups:
+            raise ValueError(
+                f"{type(self).__name__}: {argument} is {channels}, expected a multiple of "
+                f"groups={self.groups}"
+            )
+
+    def _begin(
+        self,
+        bias: bool,
+        rng: np.random.Generator | None,
+        init: Initializer,
+        bias_init: Initializer,
+        transposed: bool,
+    ) -> None:
+        """Initialize kernels and biases, once the number of input channels is known."""
+        owner = type(self).__name__
+        names = ["weight", "bias"] if flag(owner, "bias", bias) else ["weight"]
+        source = generator(owner, rng)
+        self._when_sized(names, self._draw, bias, source, init, bias_init, transposed)
 
     def _draw(
         self,
         bias: bool,
-        rng: np.random.Generator | None,
+        source: np.random.Generator,
         init: Initializer,
         bias_init: Initializer,
         transposed: bool,
@@ -53,8 +74,7 @@ class _Convolution(Module):
         Each group is a separate convolution, so it is drawn separately, with its own fans.
         """
         owner = type(self).__name__
-        flag(owner, "bias", bias)
-        source = generator(owner, rng)
+        self._check_groups("in_channels")
         outs, ins = self.out_channels // self.groups, self.in_channels // self.groups
         shape = (outs, ins, *pair(owner, "kernel_size", self.kernel_size, 1))
         parts = [drawn(owner, "weight", init, shape, source)._array for _ in range(self.groups)]
@@ -65,6 +85,9 @@ class _Convolution(Module):
         if bias:
             self.bias = drawn(owner, "bias", bias_init, (self.out_channels,), source)
 
+    def _size_in(self, weight: Shape) -> int:
+        return weight[1] * self.groups
+
 
 class Conv2d(_Convolution):
     """A 2-d convolution: `tinygrad_cnn.conv2d` (section 0.2.1).
@@ -72,7 +95,8 @@ class Conv2d(_Convolution):
     Parameters
     ----------
     in_channels, out_channels : int
-        The number of input and of output channels.
+        The number of input and of output channels. The first input determines `in_channels` if it
+        is None.
     kernel_size, stride, dilation : int or (int, int)
         The kernel size, the step between windows, and the step between kernel elements.
     padding : int, (int, int), "same" or "valid"
@@ -112,7 +136,7 @@ class Conv2d(_Convolution):
 
     def __init__(
         self,
-        in_channels: int,
+        in_channels: int | None,
         out_channels: int,
         kernel_size: Pair,
         stride: Pair = 1,
@@ -134,7 +158,7 @@ class Conv2d(_Convolution):
             self.padding = numbers(owner, "padding", padding, 0)
         if padding == "same" and self.stride not in (1, (1, 1)):
             raise ValueError(f"{owner}: padding 'same' needs stride 1, not {stride}")
-        self._draw(bias, rng, init, bias_init, transposed=False)
+        self._begin(bias, rng, init, bias_init, transposed=False)
 
     def forward(self, x: TensorLike) -> Tensor:
         """Return the result, of shape (N, OC, OH, OW), for images `x` of shape (N, C, H, W)."""
@@ -149,7 +173,8 @@ class ConvTranspose2d(_Convolution):
     Parameters
     ----------
     in_channels, out_channels : int
-        The number of input and of output channels.
+        The number of input and of output channels. The first input determines `in_channels` if it
+        is None.
     kernel_size, stride, padding, dilation, groups
         As for `Conv2d`: those of the convolution that is transposed.
     output_padding : int or (int, int)
@@ -187,7 +212,7 @@ class ConvTranspose2d(_Convolution):
 
     def __init__(
         self,
-        in_channels: int,
+        in_channels: int | None,
         out_channels: int,
         kernel_size: Pair,
         stride: Pair = 1,
@@ -214,7 +239,10 @@ class ConvTranspose2d(_Convolution):
                 f"{owner}: output_padding is {output_padding}, expected less than stride {stride} "
                 f"or dilation {dilation}"
             )
-        self._draw(bias, rng, init, bias_init, transposed=True)
+        self._begin(bias, rng, init, bias_init, transposed=True)
+
+    def _size_in(self, weight: Shape) -> int:
+        return weight[0]
 
     def forward(self, x: TensorLike) -> Tensor:
         """Return the result, of shape (N, OC, OH, OW), for images `x` of shape (N, C, H, W)."""

@@ -12,7 +12,8 @@ from tinygrad_cnn.core.random import own_generator
 from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.engine.reduction import average, total
-from tinygrad_cnn.nn.module import Module, Parameterless
+from tinygrad_cnn.nn.module import Parameterless
+from tinygrad_cnn.nn.sizes import SizedLayer
 from tinygrad_cnn.support.arguments import flag, number, share, whole
 
 
@@ -67,7 +68,7 @@ class Dropout(Parameterless):
         return ops.dropout(x, self.rng.random(shape, dtype) >= self.p, self.p)
 
 
-class BatchNorm2d(Module):
+class BatchNorm2d(SizedLayer):
     """Batch normalization of each channel: w·(x − μ) / √(σ² + ε) + b.
 
     In train mode μ and σ² are those of the batch (`tinygrad_cnn.batch_norm`), and update the
@@ -76,8 +77,8 @@ class BatchNorm2d(Module):
 
     Parameters
     ----------
-    num_features : int
-        C, the number of channels.
+    num_features : int or None
+        C, the number of channels. The first input determines it if it is None.
     eps : float
         ε, 0 or more.
     momentum : float or None
@@ -112,16 +113,24 @@ class BatchNorm2d(Module):
     (Tensor([0.1]), Tensor([1.1]))
     """
 
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
+    inferred, input_axis = "num_features", 1
+
+    def __init__(
+        self, num_features: int | None, eps: float = 1e-5, momentum: float | None = 0.1
+    ) -> None:
         owner = type(self).__name__
-        self.num_features = whole(owner, "num_features", num_features)
+        self.num_features = self._size(num_features)
         self.eps = number(owner, "eps", eps)
         self.momentum = None if momentum is None else share(owner, "momentum", momentum)
-        dtype = get_default_dtype()
-        self.weight = Parameter(np.ones(num_features, dtype), name="weight")
-        self.bias = Parameter(np.zeros(num_features, dtype), name="bias")
-        self.running_mean = Tensor(np.zeros(num_features, dtype))
-        self.running_var = Tensor(np.ones(num_features, dtype))
+        names = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+        self._when_sized(names, self._make)
+
+    def _make(self) -> None:
+        size, dtype = self.num_features, get_default_dtype()
+        self.weight = Parameter(np.ones(size, dtype), name="weight")
+        self.bias = Parameter(np.zeros(size, dtype), name="bias")
+        self.running_mean = Tensor(np.zeros(size, dtype))
+        self.running_var = Tensor(np.ones(size, dtype))
         self.num_batches_tracked = Tensor(np.array(0, np.int64))
 
     def forward(self, x: Tensor | NDArray[Any]) -> Tensor:
@@ -159,7 +168,7 @@ class BatchNorm2d(Module):
         running._mark_changed()
 
 
-class GroupNorm(Module):
+class GroupNorm(SizedLayer):
     """Group normalization: w·(x − μ) / √(σ² + ε) + b, with statistics of each example.
 
     The channels are divided into groups; μ and σ² are the mean and the variance of a group of one
@@ -171,8 +180,8 @@ class GroupNorm(Module):
     ----------
     num_groups : int
         The number of groups.
-    num_channels : int
-        C, a multiple of `num_groups`.
+    num_channels : int or None
+        C, a multiple of `num_groups`. The first input determines it if it is None.
     eps : float
         ε, 0 or more.
     affine : bool
@@ -202,24 +211,29 @@ class GroupNorm(Module):
     array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
 
+    inferred, input_axis = "num_channels", 1
+
     def __init__(
-        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
+        self, num_groups: int, num_channels: int | None, eps: float = 1e-5, affine: bool = True
     ) -> None:
         owner = type(self).__name__
         self.num_groups = whole(owner, "num_groups", num_groups)
-        self.num_channels = whole(owner, "num_channels", num_channels)
-        if self.num_channels % self.num_groups:
-            raise ValueError(
-                f"{owner}: num_channels is {num_channels}, expected a multiple of "
-                f"num_groups={num_groups}"
-            )
+        self.num_channels = self._size(num_channels)
         self.eps = number(owner, "eps", eps)
         self.affine = flag(owner, "affine", affine)
+        self._when_sized(["weight", "bias"] if affine else [], self._make)
+
+    def _make(self) -> None:
+        if self.num_channels % self.num_groups:
+            raise ValueError(
+                f"{type(self).__name__}: num_channels is {self.num_channels}, expected a multiple "
+                f"of num_groups={self.num_groups}"
+            )
         self.weight = self.bias = None
-        if affine:
-            dtype = get_default_dtype()
-            self.weight = Parameter(np.ones(num_channels, dtype), name="weight")
-            self.bias = Parameter(np.zeros(num_channels, dtype), name="bias")
+        if self.affine:
+            size, dtype = self.num_channels, get_default_dtype()
+            self.weight = Parameter(np.ones(size, dtype), name="weight")
+            self.bias = Parameter(np.zeros(size, dtype), name="bias")
 
     def forward(self, x: A) -> A | Tensor:
         """Return `x`, of shape (N, C, ...), normalized, in the same shape."""
