@@ -23,6 +23,7 @@ def test_every_composition_is_exported_documented_and_in_the_table() -> None:
         assert made.formula, name
         assert ">>> " in (inspect.getdoc(made.function) or ""), name
         assert name not in tg.OPS, name
+        assert made.differentiable == (COMPOSED[name].order > 0), name
 
 
 @pytest.mark.parametrize("name", sorted(COMPOSED))
@@ -31,7 +32,8 @@ def test_every_composition_is_exported_documented_and_in_the_table() -> None:
 def test_a_composition_computes_and_differentiates_what_it_says(
     name: str, data: st.DataObject
 ) -> None:
-    composed, function = COMPOSED[name], COMPOSITIONS[name].function
+    composed = COMPOSED[name]
+    function = composed.function or COMPOSITIONS[name].function
     arrays, options = composed.calls(data.draw, strategies)
     expected = composed.reference(*arrays, **options)
     y = function(*arrays, **options)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+import tinygrad_cnn as tg
+
 Array = np.ndarray[Any, Any]
 
 
@@ -25,13 +27,185 @@ class Composed:
         The function in NumPy or SciPy, written another way; it takes the same arguments.
     order : int
         The highest order of derivatives to check; 0 for a function without derivatives.
+    function : callable, optional
+        The call to check, for a function that does not take its arrays first, or returns several.
     """
 
     calls: Callable[[Any, Any], tuple[tuple[Array, ...], dict[str, Any]]]
     reference: Callable[..., Any]
     order: int = 2
+    function: Callable[..., Any] | None = None
+
+
+def one(**drawn: Callable[[Any, Array], Any]) -> Callable[[Any, Any], Any]:
+    """Return `calls` with one array of any shape; options are drawn for it, by name."""
+
+    def calls(draw: Any, s: Any) -> tuple[tuple[Array, ...], dict[str, Any]]:
+        x = draw(s.arrays())
+        return (x,), {name: draw(option(s, x)) for name, option in drawn.items()}
+
+    return calls
+
+
+def shaped(least: int, **drawn: Callable[[Any, Array], Any]) -> Callable[[Any, Any], Any]:
+    """Return `calls` as `one` does, with an array of at least `least` axes."""
+
+    def calls(draw: Any, s: Any) -> tuple[tuple[Array, ...], dict[str, Any]]:
+        x = draw(s.arrays(s.shapes(min_dims=least)))
+        return (x,), {name: draw(option(s, x)) for name, option in drawn.items()}
+
+    return calls
+
+
+def an_axis(s: Any, x: Array) -> Any:
+    return s.integers(-x.ndim, x.ndim - 1)
+
+
+def reduced(s: Any, x: Array) -> Any:
+    return s.axes(x.ndim)
+
+
+def kept(s: Any, x: Array) -> Any:
+    return s.booleans()
+
+
+def whole(least: int, most: int) -> Callable[[Any, Array], Any]:
+    return lambda s, x: s.integers(least, most)
+
+
+def weighted(parts: Any) -> Any:
+    """Return parts as one vector, from which the order and the place of each can be told."""
+    join = tg.concatenate if isinstance(parts[0], tg.Tensor) else np.concatenate
+    return join([(k + 1.0) * tg.ravel(part) for k, part in enumerate(parts)])
+
+
+def squeezing(draw: Any, s: Any) -> Any:
+    x = draw(s.arrays(s.shapes(min_dims=1, max_side=2)))
+    ones = [a for a, n in enumerate(x.shape) if n == 1]
+    axes = draw(s.sampled_from([None, tuple(ones), *(a - x.ndim for a in ones)]))
+    return (x,), {"axis": axes}
+
+
+def moving(draw: Any, s: Any) -> Any:
+    x = draw(s.arrays(s.shapes(min_dims=1)))
+    count = draw(s.integers(0, x.ndim))
+    old, new = (tuple(draw(s.permutations(range(x.ndim)))[:count]) for _ in range(2))
+    if count == 1 and draw(s.booleans()):
+        return (x,), {"source": old[0] - x.ndim, "destination": new[0]}
+    return (x,), {"source": old, "destination": new}
+
+
+def splitting(draw: Any, s: Any) -> Any:
+    x = draw(s.arrays(s.shapes(min_dims=1, max_side=6)))
+    axis = draw(s.integers(-x.ndim, x.ndim - 1))
+    n = x.shape[axis]
+    places = s.lists(s.integers(-1, n + 1), max_size=3)
+    divisors = [k for k in range(1, n + 1) if n % k == 0]
+    return (x,), {"indices_or_sections": draw(s.one_of(s.sampled_from(divisors), places)),
+                  "axis": axis}  # fmt: skip
+
+
+def repeating(draw: Any, s: Any) -> Any:
+    x = draw(s.arrays())
+    axis = draw(s.one_of(s.none(), s.integers(0, x.ndim - 1))) if x.ndim else None
+    n = x.size if axis is None else x.shape[axis]
+    counts = s.lists(s.integers(0, 3), min_size=n, max_size=n)
+    return (x,), {"repeats": draw(s.one_of(s.integers(0, 3), counts)), "axis": axis}
+
+
+def rolling(draw: Any, s: Any) -> Any:
+    x = draw(s.arrays())
+    axis = draw(s.axes(x.ndim))
+    shift = s.integers(-5, 5)
+    if isinstance(axis, tuple) and axis and draw(s.booleans()):
+        return (x,), {"shift": tuple(draw(shift) for _ in axis), "axis": axis}
+    return (x,), {"shift": draw(shift), "axis": axis}
+
+
+def stacking(draw: Any, s: Any) -> Any:
+    shape = draw(s.shapes())
+    return tuple(draw(s.arrays(shape)) for _ in range(draw(s.integers(1, 3)))), {}
+
+
+def spreading(draw: Any, s: Any) -> Any:
+    x = draw(s.distinct())
+    axis = draw(s.axes(x.ndim))
+    n = x.size // np.sum(x, axis).size
+    return (x,), {"axis": axis, "keepdims": draw(s.booleans()), "ddof": draw(s.integers(-1, n - 1))}
+
+
+def spread_apart(draw: Any, s: Any) -> Any:
+    """Return a call of std that is not at its kink: a single value has none."""
+    (x,), options = spreading(draw, s)
+    x = np.concatenate([x, x + 1.0]) if x.ndim else np.array([x, x + 1.0])
+    axis = options["axis"]
+    gone = () if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    if axis is not None and 0 not in [a % x.ndim for a in gone]:
+        options["axis"] = (0, *(a % x.ndim for a in gone))
+    return (x,), options | {"ddof": min(options["ddof"], 1)}
+
+
+def lengths(draw: Any, s: Any) -> Any:
+    x = draw(s.distinct()) + 1 / 32  # not 0, and no two of the same size
+    ord = draw(s.sampled_from([1, 2, 2.0, 3, 1.5, np.inf]))
+    return (x,), {"axis": draw(s.axes(x.ndim)), "keepdims": draw(s.booleans()), "ord": ord}
+
+
+def vector_norm(x: Array, ord: float, axis: Any, keepdims: bool) -> Any:
+    return np.linalg.vector_norm(x, ord=ord, axis=axis, keepdims=keepdims)
+
+
+def flattened(x: Array, start_axis: int, end_axis: int) -> Array:
+    for _ in range(end_axis % x.ndim - start_axis % x.ndim):
+        a = start_axis % x.ndim
+        x = x.reshape(*x.shape[:a], x.shape[a] * x.shape[a + 1], *x.shape[a + 2 :])
+    return x
+
+
+def flattening(draw: Any, s: Any) -> Any:
+    x = draw(s.arrays(s.shapes(min_dims=1)))
+    start, end = sorted(draw(s.integers(0, x.ndim - 1)) for _ in range(2))
+    return (x,), {"start_axis": start, "end_axis": end - x.ndim}
 
 
 COMPOSED: dict[str, Composed] = {
+    "all": Composed(one(axis=reduced, keepdims=kept), np.all, order=0),
+    "any": Composed(one(axis=reduced, keepdims=kept), np.any, order=0),
+    "argmax": Composed(shaped(1, axis=an_axis, keepdims=kept), np.argmax, order=0),
+    "argmin": Composed(shaped(1, axis=an_axis, keepdims=kept), np.argmin, order=0),
+    "array_split": Composed(
+        shaped(1, indices_or_sections=whole(1, 5), axis=an_axis),
+        lambda x, **options: weighted(np.array_split(x, **options)),
+        function=lambda x, **options: weighted(tg.array_split(x, **options)),
+    ),
+    "count_nonzero": Composed(one(axis=reduced, keepdims=kept), np.count_nonzero, order=0),
+    "diagonal": Composed(shaped(2, offset=whole(-3, 3)), np.diagonal),
+    "expand_dims": Composed(
+        one(axis=lambda s, x: s.sampled_from([0, -1, (0, -1), (x.ndim, x.ndim + 1)])),
+        np.expand_dims,
+    ),
+    "flatten": Composed(flattening, flattened),
+    "hstack": Composed(stacking, lambda *xs: np.hstack(xs), function=lambda *xs: tg.hstack(xs)),
+    "moveaxis": Composed(moving, np.moveaxis),
+    "norm": Composed(lengths, vector_norm),
+    "prod": Composed(one(axis=reduced, keepdims=kept), np.prod),
     "ravel": Composed(lambda draw, s: ((draw(s.arrays()),), {}), np.ravel),
+    "repeat": Composed(repeating, np.repeat),
+    "roll": Composed(rolling, np.roll),
+    "split": Composed(
+        splitting,
+        lambda x, **options: weighted(np.split(x, **options)),
+        function=lambda x, **options: weighted(tg.split(x, **options)),
+    ),
+    "squeeze": Composed(squeezing, np.squeeze),
+    "std": Composed(spread_apart, np.std),
+    "swapaxes": Composed(shaped(1, axis1=an_axis, axis2=an_axis), np.swapaxes),
+    "tile": Composed(
+        one(reps=lambda s, x: s.one_of(s.integers(0, 3), s.lists(s.integers(0, 2), max_size=4))),
+        np.tile,
+    ),
+    "tril": Composed(shaped(2, k=whole(-3, 3)), np.tril),
+    "triu": Composed(shaped(2, k=whole(-3, 3)), np.triu),
+    "var": Composed(spreading, np.var),
+    "vstack": Composed(stacking, lambda *xs: np.vstack(xs), function=lambda *xs: tg.vstack(xs)),
 }

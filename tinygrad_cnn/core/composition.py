@@ -15,13 +15,14 @@ class Composition:
 
     function: Callable[..., Any]
     formula: str
+    differentiable: bool = True
 
 
 COMPOSITIONS: dict[str, Composition] = {}
 """The functions of `tinygrad_cnn.ops` that are made of ops, by name."""
 
 
-def composition(*, formula: str) -> Callable[[F], F]:
+def composition(*, formula: str, differentiable: bool = True) -> Callable[[F], F]:
     """Declare a function made of ops: it appears in the table of ops, and its check is required.
 
     The function itself is returned. Written with ops and operators, it takes arrays and returns an
@@ -31,10 +32,12 @@ def composition(*, formula: str) -> Callable[[F], F]:
     ----------
     formula : str
         The function as mathematics or in words.
+    differentiable : bool
+        Whether the result has derivatives; if not, it is a plain array.
     """
 
     def declare(function: F) -> F:
-        COMPOSITIONS[function.__name__] = Composition(function, formula)
+        COMPOSITIONS[function.__name__] = Composition(function, formula, differentiable)
         return function
 
     return declare

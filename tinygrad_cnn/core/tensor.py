@@ -28,6 +28,7 @@ TensorLike: TypeAlias = "Tensor | ArrayLike"
 
 A = TypeVar("A", "Tensor", NDArray[Any], "Tensor | NDArray[Any]")  # result like argument
 P = ParamSpec("P")
+R = TypeVar("R")
 _Operator: TypeAlias = "Callable[[Tensor, TensorLike], Tensor]"
 
 _WITHOUT_GRADIENT = {
@@ -37,14 +38,12 @@ _WITHOUT_GRADIENT = {
 }  # fmt: skip  # NumPy functions whose results have no derivative
 
 
-def _method(
-    op: Callable[Concatenate[Tensor, P], Tensor],
-) -> Callable[Concatenate[Tensor, P], Tensor]:
-    """Return a method that calls `op` with the Tensor as its first argument."""
+def _method(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Tensor, P], R]:
+    """Return a method that calls `function` with the Tensor as its first argument."""
 
-    @functools.wraps(op)
-    def method(self: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor:
-        return op(self, *args, **kwargs)
+    @functools.wraps(function)
+    def method(self: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(self, *args, **kwargs)
 
     return method
 
@@ -388,7 +387,21 @@ class Tensor(Variable):
     sqrt = _method(ops.sqrt)
     max = _method(ops.max)
     min = _method(ops.min)
+    var = _method(ops.var)
+    std = _method(ops.std)
+    prod = _method(ops.prod)
+    any = _method(ops.any)
+    all = _method(ops.all)
+    argmax = _method(ops.argmax)
+    argmin = _method(ops.argmin)
     astype = _method(ops.astype)
+    clip = _method(ops.clip)
+    squeeze = _method(ops.squeeze)
+    flatten = _method(ops.flatten)
+    ravel = _method(ops.ravel)
+    swapaxes = _method(ops.swapaxes)
+    repeat = _method(ops.repeat)
+    diagonal = _method(ops.diagonal)
 
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, plain_index(index))
@@ -397,17 +410,13 @@ class Tensor(Variable):
         """Return `tinygrad_cnn.reshape` of this Tensor: ``reshape(2, 3)`` or a tuple."""
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
 
-    def argmax(self, axis: int | None = None) -> NDArray[Any]:
-        """Return the indices of the largest values along `axis`; they have no derivative."""
-        return np.asarray(np.argmax(self._array, axis=axis))
-
     def tolist(self) -> Any:
         """Return the values as Python numbers, in nested lists."""
         return self._array.tolist()
 
-    def transpose(self, *axes: int) -> Tensor:
-        """Return `tinygrad_cnn.transpose` of this Tensor: ``transpose(1, 0)``."""
-        return ops.transpose(self, axes or None)
+    def transpose(self, *axes: Any) -> Tensor:
+        """Return `tinygrad_cnn.transpose` of this Tensor: ``transpose(1, 0)`` or a tuple."""
+        return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
 
 Variable._tensor = Tensor

@@ -11,6 +11,7 @@ from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.tensor import Tensor, TensorLike
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.windows import Padding, Pair
+from tinygrad_cnn.ops.axes import Axes
 from tinygrad_cnn.ops.loss import Reduction
 from tinygrad_cnn.ops.reduction import Axis
 
@@ -29,6 +30,20 @@ class _add(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
 add: _add
+
+def all(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> NDArray[Any]: ...
+
+def any(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> NDArray[Any]: ...
+
+def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> NDArray[Any]: ...
+
+def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> NDArray[Any]: ...
+
+@overload
+def array_split(x: Tensor, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]: ...
+
+@overload
+def array_split(x: ArrayLike, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[NDArray[Any]]: ...
 
 class _astype(Op[..., NDArray[Any]]):
     @overload
@@ -123,6 +138,8 @@ class _conv_transpose2d(Op[..., NDArray[Any]]):
     def __call__(self, x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, stride: Pair = 1, padding: Pair = 0, output_padding: Pair = 0, groups: int = 1, dilation: Pair = 1) -> NDArray[Any]: ...
 conv_transpose2d: _conv_transpose2d
 
+def count_nonzero(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> NDArray[Any]: ...
+
 class _cross_entropy(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, logits: Tensor, target: TensorLike, reduction: Reduction = 'mean', label_smoothing: float = 0.0, axis: int | None = None) -> Tensor: ...
@@ -131,6 +148,12 @@ class _cross_entropy(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, logits: ArrayLike, target: ArrayLike, reduction: Reduction = 'mean', label_smoothing: float = 0.0, axis: int | None = None) -> NDArray[Any]: ...
 cross_entropy: _cross_entropy
+
+@overload
+def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor: ...
+
+@overload
+def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> NDArray[Any]: ...
 
 class _div(Op[..., NDArray[Any]]):
     @overload
@@ -171,6 +194,18 @@ class _exp(Op[..., NDArray[Any]]):
     def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
 exp: _exp
 
+@overload
+def expand_dims(x: Tensor, axis: Axes) -> Tensor: ...
+
+@overload
+def expand_dims(x: ArrayLike, axis: Axes) -> NDArray[Any]: ...
+
+@overload
+def flatten(x: Tensor, start_axis: int = 0, end_axis: int = -1) -> Tensor: ...
+
+@overload
+def flatten(x: ArrayLike, start_axis: int = 0, end_axis: int = -1) -> NDArray[Any]: ...
+
 class _flip(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: Tensor, axis: int | Sequence[int] | None = None) -> Tensor: ...
@@ -206,6 +241,12 @@ def global_avgpool(x: Tensor) -> Tensor: ...
 
 @overload
 def global_avgpool(x: ArrayLike) -> NDArray[Any]: ...
+
+@overload
+def hstack(arrays: Sequence[ArrayLike]) -> NDArray[Any]: ...
+
+@overload
+def hstack(arrays: Sequence[TensorLike]) -> Tensor: ...
 
 class _leaky_relu(Op[..., NDArray[Any]]):
     @overload
@@ -301,6 +342,12 @@ class _minimum(Op[..., NDArray[Any]]):
     def __call__(self, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
 minimum: _minimum
 
+@overload
+def moveaxis(x: Tensor, source: Axes, destination: Axes) -> Tensor: ...
+
+@overload
+def moveaxis(x: ArrayLike, source: Axes, destination: Axes) -> NDArray[Any]: ...
+
 class _mse(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, prediction: Tensor, target: TensorLike, reduction: Reduction = 'mean') -> Tensor: ...
@@ -326,6 +373,12 @@ class _neg(Op[..., NDArray[Any]]):
     def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
 neg: _neg
 
+@overload
+def norm(x: Tensor, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+
+@overload
+def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> NDArray[Any]: ...
+
 class _pad(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: Tensor, widths: Any = 0, value: float = 0.0) -> Tensor: ...
@@ -341,6 +394,12 @@ class _pow(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
 pow: _pow
+
+@overload
+def prod(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+
+@overload
+def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> NDArray[Any]: ...
 
 class _put(Op[..., NDArray[Any]]):
     @overload
@@ -362,12 +421,24 @@ class _relu(Op[..., NDArray[Any]]):
     def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
 relu: _relu
 
+@overload
+def repeat(x: Tensor, repeats: int | Sequence[int], axis: int | None = None) -> Tensor: ...
+
+@overload
+def repeat(x: ArrayLike, repeats: int | Sequence[int], axis: int | None = None) -> NDArray[Any]: ...
+
 class _reshape(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: Tensor, shape: int | Sequence[int] = (-1,)) -> Tensor: ...
     @overload
     def __call__(self, x: ArrayLike, shape: int | Sequence[int] = (-1,)) -> NDArray[Any]: ...
 reshape: _reshape
+
+@overload
+def roll(x: Tensor, shift: Axes, axis: Axes | None = None) -> Tensor: ...
+
+@overload
+def roll(x: ArrayLike, shift: Axes, axis: Axes | None = None) -> NDArray[Any]: ...
 
 class _scatter_windows(Op[..., NDArray[Any]]):
     @overload
@@ -399,6 +470,12 @@ class _softplus(Op[..., NDArray[Any]]):
     def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
 softplus: _softplus
 
+@overload
+def split(x: Tensor, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]: ...
+
+@overload
+def split(x: ArrayLike, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[NDArray[Any]]: ...
+
 class _sqrt(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: Tensor) -> Tensor: ...
@@ -415,12 +492,24 @@ class _squared_error(Op[..., NDArray[Any]]):
     def __call__(self, prediction: ArrayLike, target: ArrayLike, reduction: Reduction = 'sum') -> NDArray[Any]: ...
 squared_error: _squared_error
 
+@overload
+def squeeze(x: Tensor, axis: Axes | None = None) -> Tensor: ...
+
+@overload
+def squeeze(x: ArrayLike, axis: Axes | None = None) -> NDArray[Any]: ...
+
 class _stack(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, arrays: Sequence[ArrayLike], axis: int = 0) -> NDArray[Any]: ...
     @overload
     def __call__(self, arrays: Sequence[TensorLike], axis: int = 0) -> Tensor: ...
 stack: _stack
+
+@overload
+def std(x: Tensor, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor: ...
+
+@overload
+def std(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> NDArray[Any]: ...
 
 class _sub(Op[..., NDArray[Any]]):
     @overload
@@ -445,6 +534,12 @@ class _sum_to(Op[..., NDArray[Any]]):
     def __call__(self, x: ArrayLike, shape: int | Sequence[int]) -> NDArray[Any]: ...
 sum_to: _sum_to
 
+@overload
+def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor: ...
+
+@overload
+def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> NDArray[Any]: ...
+
 class _tanh(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: Tensor) -> Tensor: ...
@@ -452,12 +547,42 @@ class _tanh(Op[..., NDArray[Any]]):
     def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
 tanh: _tanh
 
+@overload
+def tile(x: Tensor, reps: int | Sequence[int]) -> Tensor: ...
+
+@overload
+def tile(x: ArrayLike, reps: int | Sequence[int]) -> NDArray[Any]: ...
+
 class _transpose(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: Tensor, axes: Sequence[int] | None = None) -> Tensor: ...
     @overload
     def __call__(self, x: ArrayLike, axes: Sequence[int] | None = None) -> NDArray[Any]: ...
 transpose: _transpose
+
+@overload
+def tril(x: Tensor, k: int = 0) -> Tensor: ...
+
+@overload
+def tril(x: ArrayLike, k: int = 0) -> NDArray[Any]: ...
+
+@overload
+def triu(x: Tensor, k: int = 0) -> Tensor: ...
+
+@overload
+def triu(x: ArrayLike, k: int = 0) -> NDArray[Any]: ...
+
+@overload
+def var(x: Tensor, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor: ...
+
+@overload
+def var(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> NDArray[Any]: ...
+
+@overload
+def vstack(arrays: Sequence[ArrayLike]) -> NDArray[Any]: ...
+
+@overload
+def vstack(arrays: Sequence[TensorLike]) -> Tensor: ...
 
 class _where(Op[..., NDArray[Any]]):
     @overload
@@ -470,4 +595,4 @@ class _where(Op[..., NDArray[Any]]):
     def __call__(self, condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
 where: _where
 
-__all__ = ["abs", "add", "astype", "avgpool", "avgpool_gradient", "batch_norm", "broadcast_to", "clip", "concatenate", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose2d", "cross_entropy", "div", "dropout", "erf", "erfc", "exp", "flip", "gather_windows", "gelu", "getitem", "global_avgpool", "leaky_relu", "linear", "log", "log_softmax", "logsumexp", "matmul", "max", "maximum", "maxpool", "mean", "min", "minimum", "mse", "mul", "neg", "pad", "pow", "put", "ravel", "relu", "reshape", "scatter_windows", "sigmoid", "softmax", "softplus", "sqrt", "squared_error", "stack", "sub", "sum", "sum_to", "tanh", "transpose", "where"]
+__all__ = ["abs", "add", "all", "any", "argmax", "argmin", "array_split", "astype", "avgpool", "avgpool_gradient", "batch_norm", "broadcast_to", "clip", "concatenate", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose2d", "count_nonzero", "cross_entropy", "diagonal", "div", "dropout", "erf", "erfc", "exp", "expand_dims", "flatten", "flip", "gather_windows", "gelu", "getitem", "global_avgpool", "hstack", "leaky_relu", "linear", "log", "log_softmax", "logsumexp", "matmul", "max", "maximum", "maxpool", "mean", "min", "minimum", "moveaxis", "mse", "mul", "neg", "norm", "pad", "pow", "prod", "put", "ravel", "relu", "repeat", "reshape", "roll", "scatter_windows", "sigmoid", "softmax", "softplus", "split", "sqrt", "squared_error", "squeeze", "stack", "std", "sub", "sum", "sum_to", "swapaxes", "tanh", "tile", "transpose", "tril", "triu", "var", "vstack", "where"]

@@ -46,7 +46,8 @@ def table(*modules: str) -> str:
         for made in composed.get(family, []):
             called = ", ".join(inspect.signature(made.function).parameters)
             call = f"`{made.function.__name__}({called})`"
-            parts.append(f"| {call} | {_cell(made.formula, '')} | by its ops | |\n")
+            derivative = "by its ops" if made.differentiable else "none"
+            parts.append(f"| {call} | {_cell(made.formula, '')} | {derivative} | |\n")
     return "".join(parts)
 
 

@@ -16,7 +16,7 @@ from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.arithmetic import masked, where
 from tinygrad_cnn.ops.elementary import exp
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
-from tinygrad_cnn.ops.shape import broadcast_to, reshape
+from tinygrad_cnn.ops.shape import axes_of, broadcast_to, reshape
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 
@@ -49,7 +49,8 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> tg.sum(tg.Tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     Tensor([4., 6.])
     """
-    return engine.total(x, _checked("sum", x, axis), keepdims)
+    axes_of("sum", np.shape(x), axis)
+    return engine.total(x, axis, keepdims)
 
 
 @sum.derivative("x", formula="g repeated", latex="g")
@@ -193,20 +194,9 @@ def _count(shape: Shape, axis: Axis) -> int:
     return math.prod(shape[a] for a in _axes(shape, axis))
 
 
-def _checked(name: str, x: Array, axis: Axis) -> Axis:
-    ndim = np.ndim(x)
-    axes = axis if isinstance(axis, tuple) else () if axis is None else (axis,)
-    for a in axes:
-        if not isinstance(a, int | np.integer) or not -ndim <= a < ndim:
-            raise ValueError(f"{name}: axis is {axis}, but x has shape {np.shape(x)}")
-    if len({a % ndim for a in axes}) < len(axes):
-        raise ValueError(f"{name}: axis is {axis}, expected distinct axes of x: {np.shape(x)}")
-    return axis
-
-
 def _at_least_one(name: str, x: Array, axis: Axis) -> None:
-    _checked(name, x, axis)
-    if _count(np.shape(x), axis) == 0:
+    axes = axes_of(name, np.shape(x), axis)
+    if 0 in [np.shape(x)[a] for a in axes]:
         raise ValueError(f"{name}: x has shape {np.shape(x)}: no values along axis {axis}")
 
 

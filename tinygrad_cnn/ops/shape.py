@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
-from tinygrad_cnn.core.variable import Array
+from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.engine import reduction
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, equal, place, shared_axes
@@ -241,6 +240,30 @@ def _(draw: Draw, s: Strategies) -> Any:
     return {"x": x, "axis": draw(s.axes(x.ndim))}
 
 
+def shape_of(x: Array) -> Shape:
+    """Return the shape of an argument of a composition: a Tensor or array_like."""
+    return np.shape(array_of(x))
+
+
+def axes_of(name: str, shape: Shape, axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return the axes that `axis` names, as nonnegative ints; None names all.
+
+    Raises
+    ------
+    ValueError
+        If an array of `shape` lacks one, or one is named twice; the message starts with `name`.
+    """
+    ndim = len(shape)
+    axes = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    for a in axes:
+        if not isinstance(a, int | np.integer) or not -ndim <= a < ndim:
+            raise ValueError(f"{name}: axis is {axis}, but x has shape {shape}")
+    places = tuple(int(a) % ndim for a in axes)
+    if len({*places}) < len(places):
+        raise ValueError(f"{name}: axis is {axis}, expected distinct axes of x: {shape}")
+    return places
+
+
 # --- entries of the derivatives ------------------------------------------------------------------
 
 
@@ -292,16 +315,3 @@ def _(
         if a in turned and letter else letter
         for a, (letter, n) in enumerate(zip(y, x_shape, strict=True))
     ), "1"  # fmt: skip
-
-
-@composition(formula="a vector of the entries of x")
-def ravel(x: Array) -> Array:
-    """Return `x` as a vector, in C order.
-
-    Examples
-    --------
-    >>> import tinygrad_cnn as tg
-    >>> tg.ravel(tg.Tensor([[1.0, 2.0], [3.0, 4.0]]))
-    Tensor([1., 2., 3., 4.])
-    """
-    return reshape(x, (-1,))

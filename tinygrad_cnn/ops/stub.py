@@ -7,8 +7,8 @@ parameter that takes either. The stub ``ops/__init__.pyi`` is written from the d
 from __future__ import annotations
 
 import inspect
+import re
 import sys
-from collections.abc import Iterator
 from inspect import Parameter
 
 from tinygrad_cnn import ops
@@ -28,6 +28,7 @@ from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.tensor import Tensor, TensorLike
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.windows import Padding, Pair
+from tinygrad_cnn.ops.axes import Axes
 from tinygrad_cnn.ops.loss import Reduction
 from tinygrad_cnn.ops.reduction import Axis
 """
@@ -42,21 +43,26 @@ def stub() -> str:
 def _declared(name: str) -> str:
     """Return the overloads of a function, or for an op a class with them and its instance."""
     value = getattr(ops, name)
-    calls = _overloads(list(inspect.signature(value).parameters.values()))
+    signature = inspect.signature(value)
+    calls = _overloads([*signature.parameters.values()], signature.return_annotation)
     if isinstance(value, Op):
         body = "".join(f"    @overload\n    def __call__(self, {call}: ...\n" for call in calls)
         return f"\nclass _{name}(Op[..., NDArray[Any]]):\n{body}{name}: _{name}\n"
-    return "".join(f"\n@overload\ndef {name}({call}: ...\n" for call in calls)
+    overload = "@overload\n" if len(calls) > 1 else ""
+    return "".join(f"\n{overload}def {name}({call}: ...\n" for call in calls)
 
 
-def _overloads(taken: list[Parameter]) -> Iterator[str]:
-    """Yield the signatures: one Tensor at each place in turn, then arrays alone."""
-    for one in taken:
-        if one.annotation in ("Array", "Array | None"):
-            yield _call(taken, "TensorLike", "Tensor", one)
-    yield _call(taken, "ArrayLike", "NDArray[Any]")
-    if taken[0].annotation == "Sequence[Array]":
-        yield _call(taken, "TensorLike", "Tensor")
+def _overloads(taken: list[Parameter], result: str) -> list[str]:
+    """Return the signatures: one Tensor at each place in turn, then arrays alone."""
+    if not _names_array(result):  # the same for Tensors and arrays
+        return [_call(taken, "TensorLike", result)]
+    several = [p for p in taken if p.annotation == "Sequence[Array]" or p.kind is p.VAR_POSITIONAL]
+    single = [p for p in taken if p.annotation in ("Array", "Array | None") and p not in several]
+    calls = [_call(taken, "TensorLike", _with("Tensor", result), one) for one in single]
+    calls.append(_call(taken, "ArrayLike", _with("NDArray[Any]", result)))
+    if several:
+        calls.append(_call(taken, "TensorLike", _with("Tensor", result)))
+    return calls
 
 
 def _call(parameters: list[Parameter], kind: str, result: str, one: Parameter | None = None) -> str:
@@ -66,9 +72,19 @@ def _call(parameters: list[Parameter], kind: str, result: str, one: Parameter | 
         if parameter is one:
             parts.append(f"{parameter.name}: Tensor")
             continue
+        star = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
         default = "" if parameter.default is Parameter.empty else f" = {parameter.default!r}"
-        parts.append(f"{parameter.name}: {parameter.annotation.replace('Array', kind)}{default}")
+        parts.append(f"{star}{parameter.name}: {_with(kind, parameter.annotation)}{default}")
     return f"{', '.join(parts)}) -> {result}"
+
+
+def _names_array(annotation: str) -> bool:
+    return re.search(r"\bArray\b", annotation) is not None
+
+
+def _with(kind: str, annotation: str) -> str:
+    """Return an annotation with `kind` for ``Array``."""
+    return re.sub(r"\bArray\b", kind, annotation)
 
 
 if __name__ == "__main__":
