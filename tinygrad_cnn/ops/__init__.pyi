@@ -11,7 +11,6 @@ from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.tensor import Tensor, TensorLike
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.windows import Padding, Pair
-from tinygrad_cnn.ops.axes import Axes
 from tinygrad_cnn.ops.loss import Reduction
 from tinygrad_cnn.ops.reduction import Axis
 
@@ -195,10 +194,10 @@ class _exp(Op[..., NDArray[Any]]):
 exp: _exp
 
 @overload
-def expand_dims(x: Tensor, axis: Axes) -> Tensor: ...
+def expand_dims(x: Tensor, axis: int | tuple[int, ...]) -> Tensor: ...
 
 @overload
-def expand_dims(x: ArrayLike, axis: Axes) -> NDArray[Any]: ...
+def expand_dims(x: ArrayLike, axis: int | tuple[int, ...]) -> NDArray[Any]: ...
 
 @overload
 def flatten(x: Tensor, start_axis: int = 0, end_axis: int = -1) -> Tensor: ...
@@ -343,10 +342,10 @@ class _minimum(Op[..., NDArray[Any]]):
 minimum: _minimum
 
 @overload
-def moveaxis(x: Tensor, source: Axes, destination: Axes) -> Tensor: ...
+def moveaxis(x: Tensor, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor: ...
 
 @overload
-def moveaxis(x: ArrayLike, source: Axes, destination: Axes) -> NDArray[Any]: ...
+def moveaxis(x: ArrayLike, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> NDArray[Any]: ...
 
 class _mse(Op[..., NDArray[Any]]):
     @overload
@@ -435,10 +434,10 @@ class _reshape(Op[..., NDArray[Any]]):
 reshape: _reshape
 
 @overload
-def roll(x: Tensor, shift: Axes, axis: Axes | None = None) -> Tensor: ...
+def roll(x: Tensor, shift: int | tuple[int, ...], axis: int | tuple[int, ...] | None = None) -> Tensor: ...
 
 @overload
-def roll(x: ArrayLike, shift: Axes, axis: Axes | None = None) -> NDArray[Any]: ...
+def roll(x: ArrayLike, shift: int | tuple[int, ...], axis: int | tuple[int, ...] | None = None) -> NDArray[Any]: ...
 
 class _scatter_windows(Op[..., NDArray[Any]]):
     @overload
@@ -493,10 +492,10 @@ class _squared_error(Op[..., NDArray[Any]]):
 squared_error: _squared_error
 
 @overload
-def squeeze(x: Tensor, axis: Axes | None = None) -> Tensor: ...
+def squeeze(x: Tensor, axis: int | tuple[int, ...] | None = None) -> Tensor: ...
 
 @overload
-def squeeze(x: ArrayLike, axis: Axes | None = None) -> NDArray[Any]: ...
+def squeeze(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> NDArray[Any]: ...
 
 class _stack(Op[..., NDArray[Any]]):
     @overload

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.ops.arithmetic import where
-from tinygrad_cnn.ops.axes import Axes, expand_dims, moveaxis, ravel
+from tinygrad_cnn.ops.axes import expand_dims, moveaxis, ravel
 from tinygrad_cnn.ops.indexing import concatenate, getitem
 from tinygrad_cnn.ops.shape import axes_of, broadcast_to, reshape, shape_of
 
@@ -145,7 +145,9 @@ def tile(x: Array, reps: int | Sequence[int]) -> Array:
 
 
 @composition(formula="x shifted along axes, with what leaves at one end entering at the other")
-def roll(x: Array, shift: Axes, axis: Axes | None = None) -> Array:
+def roll(
+    x: Array, shift: int | tuple[int, ...], axis: int | tuple[int, ...] | None = None
+) -> Array:
     """Return `x` shifted along `axis`; entries that leave at one end enter at the other.
 
     Parameters

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
 
 from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.ops.shape import axes_of, reshape, shape_of, transpose
 
-Axes: TypeAlias = int | tuple[int, ...]
-
 
 @composition(formula="x without axes of length 1")
-def squeeze(x: Array, axis: Axes | None = None) -> Array:
+def squeeze(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
     """Return `x` without axes of length 1.
 
     Parameters
@@ -43,7 +40,7 @@ def squeeze(x: Array, axis: Axes | None = None) -> Array:
 
 
 @composition(formula="x with new axes of length 1")
-def expand_dims(x: Array, axis: Axes) -> Array:
+def expand_dims(x: Array, axis: int | tuple[int, ...]) -> Array:
     """Return `x` with new axes of length 1.
 
     Parameters
@@ -131,7 +128,7 @@ def swapaxes(x: Array, axis1: int, axis2: int) -> Array:
 
 
 @composition(formula="x with axes moved")
-def moveaxis(x: Array, source: Axes, destination: Axes) -> Array:
+def moveaxis(x: Array, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Array:
     """Return `x` with some axes moved; the others keep their order.
 
     Parameters
