@@ -12,8 +12,8 @@ from check.test_check_op_causes import (
     LARGE,
     LAYOUT,
     TWICE,
-    square,
     square_rule,
+    squared,
     unary,
 )
 from check.test_formula import AGREES
@@ -48,7 +48,7 @@ def broken(op: Op, inputs: Any = None, **options: Any) -> OpCheckError:
 
 
 def test_a_right_op_is_reported_with_its_worst_error() -> None:
-    op = unary(square, square_rule, complex_step=True)
+    op = unary(squared, square_rule, complex_step=True)
     report = check_op(op, arrays(), examples=10, order=3)
     assert report.op == "wrong"
     assert [row.input for row in report.operands] == ["x"]
@@ -111,7 +111,7 @@ def test_the_same_seed_tries_the_same_calls() -> None:
 
 
 def test_a_wrong_derivative_is_a_gradient_mismatch_with_the_smallest_example() -> None:
-    error = broken(unary(square, lambda g, *, x: g * x))
+    error = broken(unary(squared, lambda g, *, x: g * x))
     assert isinstance(error, GradientMismatch)
     assert (error.op, error.property, error.parameter) == ("wrong", DERIVATIVES, "x")
     assert error.example == "wrong(x=np.array(0.0625))"
@@ -123,7 +123,7 @@ def test_a_wrong_second_derivative_is_found() -> None:
     def constant(x: Any) -> Any:
         return x.detach() if isinstance(x, tg.Tensor) else x
 
-    error = broken(unary(square, lambda g, *, x: g * (2.0 * constant(x))))
+    error = broken(unary(squared, lambda g, *, x: g * (2.0 * constant(x))))
     assert (error.property, error.order) == (DERIVATIVES, 2)
     check_op(tg.OPS["wrong"], arrays(), order=1)
 
@@ -182,9 +182,9 @@ ALWAYS_WRONG: dict[str, tuple[Op | Any, ...]] = {
     ),
     "the forward does not write to its arguments": (overwriting, lambda g: g),
     "memory layout does not matter": (by_strides, lambda g: g),
-    "float32 stays float32": (square, lambda g, *, x: g * (x * np.float64(2.0))),
+    "float32 stays float32": (squared, lambda g, *, x: g * (x * np.float64(2.0))),
     "float32 agrees with float64": (summed, lambda g: g),
-    "no rule writes to its arguments": (square, greedy),
+    "no rule writes to its arguments": (squared, greedy),
 }
 
 
@@ -206,7 +206,7 @@ def test_gradients_that_share_memory_are_found() -> None:
     def rule(g: Any, *, x: Any) -> Any:
         return memory(g, x=x)
 
-    error = broken(unary(square, rule))
+    error = broken(unary(squared, rule))
     assert error.property == "results and gradients share no memory"
     assert "shares memory with that of another call for x" in str(error)
 
@@ -294,7 +294,7 @@ def test_a_rule_that_needs_a_c_ordered_gradient_is_found() -> None:
             g = np.reshape(g, -1, order="A").reshape(g.shape)
         return g * (2.0 * x)
 
-    error = broken(unary(square, rule), arrays((2, 3)))
+    error = broken(unary(squared, rule), arrays((2, 3)))
     assert error.property == "the layout of the gradient flowing in does not matter"
 
 
@@ -308,9 +308,9 @@ def test_an_op_that_fails_for_nothing_is_found() -> None:
 
 
 def test_a_forward_other_than_its_reference_is_found() -> None:
-    error = broken(unary(square, square_rule), reference=lambda x: x**3)
+    error = broken(unary(squared, square_rule), reference=lambda x: x**3)
     assert error.property == "the forward agrees with its reference"
-    error = broken(unary(square, square_rule), reference=lambda x: np.sum(x**2))
+    error = broken(unary(squared, square_rule), reference=lambda x: np.sum(x**2))
     assert "has shape" in str(error)
 
 
@@ -370,7 +370,7 @@ def test_no_longer_than_it_may_a_smaller_example_is_looked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(search, "SHRINKING", 0.0)
-    error = broken(unary(square, lambda g, *, x: g * x), arrays((4, 4), low=1.0))
+    error = broken(unary(squared, lambda g, *, x: g * x), arrays((4, 4), low=1.0))
     assert isinstance(error, GradientMismatch)
     assert not getattr(error, "__notes__", [])
 
@@ -396,7 +396,7 @@ def test_an_op_without_calls_is_refused_and_the_message_says_what_to_add() -> No
 
 
 def test_an_elementwise_op_needs_no_calls() -> None:
-    report = check_op(unary(square, square_rule), examples=5)
+    report = check_op(unary(squared, square_rule), examples=5)
     assert [row.input for row in report.operands] == ["x"]
 
     @tg.op(formula="a·b", elementwise=True)
@@ -410,7 +410,7 @@ def test_an_elementwise_op_needs_no_calls() -> None:
 
 
 def test_calls_are_drawn_and_replaced_by_their_note() -> None:
-    op = unary(square, square_rule)
+    op = unary(squared, square_rule)
     seen = set()
 
     def drawn(shape: tuple[int, ...]) -> Any:
@@ -448,7 +448,7 @@ def test_calls_without_the_operand_that_is_asked_for_are_skipped() -> None:
 
 
 def test_inputs_that_do_not_fit_the_op_are_refused() -> None:
-    op = unary(square, square_rule)
+    op = unary(squared, square_rule)
     with pytest.raises(TypeError, match="inputs is ndarray, expected a strategy"):
         check_op(op, np.ones(3))
     with pytest.raises(TypeError, match="inputs drew 'z', which is none of x"):

@@ -55,7 +55,7 @@ def raw(x: Any) -> bool:
     return isinstance(x, np.ndarray)
 
 
-def square(x: Any) -> Any:
+def squared(x: Any) -> Any:
     return x * x
 
 
@@ -109,24 +109,24 @@ CAUSES: dict[str, tuple[Any, Any, str, str]] = {
     "a random forward": (draws, square_rule, FORWARD, "draws random numbers, or keeps state"),
     "np.random": (draws_globally, square_rule, FORWARD, "draws random numbers from np.random"),
     "hidden state": (Remembers(), square_rule, FORWARD, "keeps state between"),
-    "a random rule": (square, random_rule, RULE, "the rule gives other values"),
-    "a rule that writes to g": (square, writes_to_g, WRITES, "writes to one of its input arrays"),
-    "a rule that writes to x": (square, writes_to_x, WRITES, "writes to one of its input arrays"),
-    "a rule that writes to y": (square, writes_to_y, WRITES, "writes to one of its input arrays"),
+    "a random rule": (squared, random_rule, RULE, "the rule gives other values"),
+    "a rule that writes to g": (squared, writes_to_g, WRITES, "writes to one of its input arrays"),
+    "a rule that writes to x": (squared, writes_to_x, WRITES, "writes to one of its input arrays"),
+    "a rule that writes to y": (squared, writes_to_y, WRITES, "writes to one of its input arrays"),
     "NaN in the forward": (
         lambda x: np.log(x - 100.0), lambda g, *, x: g / (x - 100.0), NAN, "the result is NaN"),
     "NaN in a rule": (
-        square, lambda g, *, x: g * (x / x) * (2.0 * x), NAN, "the gradient for x is NaN"),
+        squared, lambda g, *, x: g * (x / x) * (2.0 * x), NAN, "the gradient for x is NaN"),
     "g clipped": (
-        square, lambda g, *, x: (g.clip(-9, 9) if raw(g) else g) * (2.0 * x), LINEAR, "2e+60"),
+        squared, lambda g, *, x: (g.clip(-9, 9) if raw(g) else g) * (2.0 * x), LINEAR, "2e+60"),
     "g flushed to 0": (
-        square, lambda g, *, x: (np.where(abs(g) < 1e-9, 0.0, g) if raw(g) else g) * (2.0 * x),
+        squared, lambda g, *, x: (np.where(abs(g) < 1e-9, 0.0, g) if raw(g) else g) * (2.0 * x),
         LINEAR, "6e-61"),
     "not 0 where g is": (
-        square, lambda g, *, x: g * (2.0 * x) + (not np.any(g) if raw(g) else 0.0), LINEAR,
+        squared, lambda g, *, x: g * (2.0 * x) + (not np.any(g) if raw(g) else 0.0), LINEAR,
         "is 1 at"),
     "no g at all is special": (
-        square,
+        squared,
         lambda g, *, x: g * (2.0 * x) * (2.0 if raw(g) and g.size > 1 and not np.all(g) else 1.0),
         LINEAR, "for two parts of the gradient"),
 }  # fmt: skip
@@ -231,12 +231,12 @@ def test_a_rule_that_is_wrong_from_some_size_on_is_found(least: int) -> None:
     def rule(g: Any, *, x: Any) -> Any:
         return g * (2.0 * x) if x.size < least else g * (2.001 * x)
 
-    error = error_of(unary(square, rule))
+    error = error_of(unary(squared, rule))
     assert error.property == DERIVATIVES
 
 
 def test_the_report_says_how_large_the_calls_were() -> None:
-    report = check_op(unary(square, square_rule), arrays())
+    report = check_op(unary(squared, square_rule), arrays())
     assert report.largest > 50_000
     assert report.rows()[0][6] == str(report.largest)
 
@@ -288,7 +288,7 @@ def test_a_large_forward_that_reads_memory_in_its_order_is_found() -> None:
 
 
 def test_large_calls_may_be_declared() -> None:
-    op = unary(square, square_rule)
+    op = unary(squared, square_rule)
 
     @op.calls(large=[{"shape": (40, 50)}, {"shape": (7, 500)}])
     def _(draw: Any, s: Any, shape: Any = (2,)) -> Any:
@@ -328,7 +328,7 @@ def test_a_wrong_point_of_a_finite_strategy_is_found() -> None:
 
     for k in range(9):
         points = [np.array(1.0 + ((j + k) % 9) / 8) for j in range(9)]
-        assert error_of(unary(square, rule), st.sampled_from(points), order=1)
+        assert error_of(unary(squared, rule), st.sampled_from(points), order=1)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_options_out_of_range_are_not_blamed_on_the_op(
     options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=f"check_op: {message}"):
-        check_op(unary(square, square_rule), arrays(), **options)
+        check_op(unary(squared, square_rule), arrays(), **options)
 
 
 def test_what_is_no_op_is_refused() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from check.test_check_op_causes import square, square_rule
+from check.test_check_op_causes import square_rule, squared
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.check import FormulaError, OpCheckError, check_op
@@ -116,7 +116,7 @@ def test_a_sign_that_is_not_elementwise_has_no_elementwise_value() -> None:
     ],
 )
 def test_a_formula_other_than_the_values_is_found(forward: str, rule: str, parameter: str) -> None:
-    op = tg.op(formula=forward, elementwise=True)(square)
+    op = tg.op(formula=forward, elementwise=True)(squared)
     op.derivative("x", formula=rule)(square_rule)
     with pytest.raises(OpCheckError) as raised:
         check_op(op, examples=20)
@@ -129,25 +129,25 @@ def test_a_formula_other_than_the_values_is_found(forward: str, rule: str, param
         (
             "x² + z",
             "g·2x",
-            "formula of square cannot .*: 'z' is none of x\n  x² [+] z\n       \\^$",
+            "formula of squared cannot .*: 'z' is none of x\n  x² [+] z\n       \\^$",
         ),
-        ("x²", "g·2x)", "square for x cannot .*: got '\\)', expected .*\n  g·2x\\)\n      \\^$"),
+        ("x²", "g·2x)", "squared for x cannot .*: got '\\)', expected .*\n  g·2x\\)\n      \\^$"),
         ("x²", "the slope", "'the' is none of g, x, y\n  the slope\n  \\^$"),
     ],
 )
 def test_a_formula_that_cannot_be_read_is_refused(forward: str, rule: str, message: str) -> None:
-    op = tg.op(formula=forward, elementwise=True)(square)
+    op = tg.op(formula=forward, elementwise=True)(squared)
     op.derivative("x", formula=rule)(square_rule)
     with pytest.raises(FormulaError, match=message):
         check_op(op)
 
 
 def test_formulas_in_words_or_left_out_are_not_read() -> None:
-    op = tg.op(formula=tg.Prose("the square of x"), elementwise=True)(square)
+    op = tg.op(formula=tg.Prose("the square of x"), elementwise=True)(squared)
     op.derivative("x")(square_rule)
-    assert op.derivatives["x"].formula == "g·∂square/∂x"
+    assert op.derivatives["x"].formula == "g·∂squared/∂x"
     assert check_op(op, examples=3)
-    assert tg.op()(square).formula == "square(x)"
+    assert tg.op()(squared).formula == "squared(x)"
 
 
 def test_formulas_use_aliases_and_sum_over_broadcast_axes() -> None:

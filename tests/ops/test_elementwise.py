@@ -19,6 +19,17 @@ POINTS = np.array([-3.0, -1.25, -0.5, 0.25, 1.0, 2.5])
 FORMULAS = {
     "neg": (-x, POINTS),
     "exp": (sympy.exp(x), POINTS),
+    "expm1": (sympy.exp(x) - 1, POINTS),
+    "log1p": (sympy.log(1 + x), POINTS / 4),
+    "log2": (sympy.log(x, 2), np.abs(POINTS)),
+    "log10": (sympy.log(x, 10), np.abs(POINTS)),
+    "square": (x**2, POINTS),
+    "sin": (sympy.sin(x), POINTS),
+    "cos": (sympy.cos(x), POINTS),
+    "tan": (sympy.tan(x), POINTS),
+    "arctan": (sympy.atan(x), POINTS),
+    "sinh": (sympy.sinh(x), POINTS),
+    "cosh": (sympy.cosh(x), POINTS),
     "log": (sympy.log(x), np.abs(POINTS)),
     "sqrt": (sympy.sqrt(x), np.abs(POINTS)),
     "abs": (sympy.Piecewise((x, x > 0), (-x, True)), POINTS),
@@ -39,8 +50,8 @@ def nth_gradient(y: tg.Tensor, leaf: tg.Tensor, order: int) -> tg.Tensor:
     return y
 
 
-PIECEWISE_LINEAR = ["neg", "abs", "relu", "leaky_relu"]
-ORDERS = [(n, order) for n in FORMULAS for order in range(2 if n in PIECEWISE_LINEAR else 4)]
+DEGREES = {"neg": 1, "abs": 1, "relu": 1, "leaky_relu": 1, "square": 2}
+ORDERS = [(n, order) for n in FORMULAS for order in range(DEGREES.get(n, 3) + 1)]
 
 
 @pytest.mark.parametrize(("name", "order"), ORDERS)
@@ -55,7 +66,15 @@ def test_derivatives_are_those_of_the_formula(name: str, order: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "formula"),
-    [("add", a + b), ("sub", a - b), ("mul", a * b), ("div", a / b), ("pow", a**b)],
+    [
+        ("add", a + b),
+        ("sub", a - b),
+        ("mul", a * b),
+        ("div", a / b),
+        ("pow", a**b),
+        ("arctan2", sympy.atan2(a, b)),
+        ("hypot", sympy.sqrt(a**2 + b**2)),
+    ],
 )
 def test_derivatives_of_two_arguments_are_those_of_the_formula(name: str, formula: Any) -> None:
     points = [(0.25, -1.5), (2.0, 3.0), (1.5, 0.5), (3.0, -2.0), (0.75, 0.0), (1.0, 1.0)]
@@ -69,7 +88,7 @@ def test_derivatives_of_two_arguments_are_those_of_the_formula(name: str, formul
         expected = [float(derivative.subs(at).evalf(30)) for at in rational]
         assert_close(first.numpy(), np.array(expected), f"∂{name}/∂{s}", 1e-13)
         seconds = (
-            tg.grad(first.sum(), [left, right])
+            tg.grad(first.sum(), [left, right], retain_graph=True)
             if first.requires_grad
             else np.zeros((2, len(points)))
         )
@@ -139,6 +158,36 @@ def test_where_lets_the_gradient_through_on_the_chosen_side_only() -> None:
     np.testing.assert_array_equal(tg.grad(y.sum(), leaf)[0], [0, 0.25])
 
 
+@pytest.mark.parametrize("name", ["sign", "floor", "ceil", "round"])
+def test_steps_are_numpys_at_ties_and_extremes_and_have_slope_0(name: str) -> None:
+    for dtype in ("f4", "f8"):
+        x = np.array([-2.5, -1, -0.5, -0.0, 0, 0.5, 1, 1.5, 1e30, -np.inf, np.inf, np.nan], dtype)
+        leaf = tg.Tensor(x, requires_grad=True)
+        y = tg.OPS[name](leaf)
+        np.testing.assert_array_equal(y.numpy(), getattr(np, name)(x))
+        np.testing.assert_array_equal(np.signbit(y.numpy()), np.signbit(getattr(np, name)(x)))
+        (gradient,) = tg.grad(y, leaf, gradient=np.full(12, np.inf, dtype))
+        np.testing.assert_array_equal(gradient, np.zeros(12))
+    assert tg.OPS[name](np.array([-3, 0, 7])).tolist() == getattr(np, name)([-3, 0, 7]).tolist()
+
+
+def test_round_keeps_numbers_that_have_no_such_decimals() -> None:
+    x = np.array([0.0, -3e30, 3e38, np.inf], "f4")
+    np.testing.assert_array_equal(tg.round(x, 30), x)
+    np.testing.assert_array_equal(tg.round(np.array([127, -15]), -1), [130, -20])
+
+
+def test_angle_and_distance_have_slope_0_at_the_origin() -> None:
+    for op in (tg.arctan2, tg.hypot):
+        a, b = tg.Tensor([0.0, 3.0], True, "f8"), tg.Tensor([0.0, 4.0], True, "f8")
+        firsts = tg.grad(op(a, b).sum(), [a, b], create_graph=True)
+        assert [first.numpy()[0] for first in firsts] == [0, 0]
+        seconds = tg.grad(firsts[0].sum() + firsts[1].sum(), [a, b])
+        assert [second[0] for second in seconds] == [0, 0]
+    quadrants = np.array([[0.0, 0.0], [-0.0, -1.0], [0.0, -1.0], [1.0, -1.0], [-1.0, 0.0]]).T
+    np.testing.assert_array_equal(tg.arctan2(*quadrants), np.arctan2(*quadrants))
+
+
 # --- stability -----------------------------------------------------------------------------------
 
 
@@ -159,6 +208,7 @@ EXTREMES = [-1e4, -750.0, -100.0, -30.0, 0.0, 30.0, 100.0, 750.0, 1e4]
         (tg.tanh, np.tanh),
         (tg.erf, special.erf),
         (tg.erfc, special.erfc),
+        (tg.arctan, np.arctan),
         (tg.gelu, lambda x: x * special.ndtr(x)),
         (lambda x: tg.gelu(x, "tanh"), lambda x: x * special.expit(tanh_logit(x))),
     ],

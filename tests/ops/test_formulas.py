@@ -42,9 +42,12 @@ BRANCHES: dict[str, list[dict[str, Any]]] = {
     "clip": [{"low": real[2] + p, "high": real[2] + p + q},
              {"low": real[2] - p, "high": real[2] + q},
              {"low": real[2] - p - q, "high": real[2] - p}],
+    "sign": [{"x": p}, {"x": -p}],
     "where": [{"c": sp.true}, {"c": sp.false}],
     "pow": [{"a": p}],
     "log": [{"x": p}],
+    "log2": [{"x": p}],
+    "log10": [{"x": p}],
     "sqrt": [{"x": p}],
 }  # fmt: skip
 """Where an op has branches, or no value everywhere: what its arguments are on each side."""
@@ -158,12 +161,13 @@ def from_latex(latex: str) -> str:
     text = re.sub(rf"\^{inside}", r"^(\1)", text)
     text = re.sub(r"\^(\w)", r"^(\1)", text)
     signs = {r"\,": "·", r"\ge": "≥", r"\le": "≤", r"\lvert": "|", r"\rvert": "|", r"\sigma": "σ"}
+    signs |= {r"\lfloor": "⌊", r"\rfloor": "⌋", r"\lceil": "⌈", r"\rceil": "⌉"}
     signs |= {r"\Phi": "Φ", r"\varphi": "φ"}
     for command, sign in signs.items():
         text = text.replace(command + " ", sign).replace(command, sign)
     text = re.sub(r"(?<=[\w)]) ?\\", "·", text)  # a function behind a factor
     text = re.sub(r"(?<=[)\]]) ?(?=[\w([])", "·", text)
-    text = re.sub(r"(?<=\d)(?=[a-z(])", "·", text)
+    text = re.sub(r"(?<=\d)(?<![a-z]\d)(?=[a-z(])", "·", text)
     return text.replace("\\", "")
 
 

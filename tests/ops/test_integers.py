@@ -186,10 +186,10 @@ def test_the_sum_of_two_pictures_is_no_picture_but_a_sum() -> None:
 
 def test_a_users_op_gets_floats_unless_it_says_otherwise(ops_of_its_own: None) -> None:
     @tg.op(formula="x²", elementwise=True)
-    def square(x: Any) -> Any:
+    def squared(x: Any) -> Any:
         return x * x
 
-    @square.derivative("x", formula="2·g·x")
+    @squared.derivative("x", formula="2·g·x")
     def _(g: Any, *, x: Any) -> Any:
         return 2 * g * x
 
@@ -202,7 +202,7 @@ def test_a_users_op_gets_floats_unless_it_says_otherwise(ops_of_its_own: None) -
         return g
 
     pixels = np.array([200], np.uint8)
-    for y in (square(pixels), square(tg.Tensor(pixels)).data):
+    for y in (squared(pixels), squared(tg.Tensor(pixels)).data):
         assert (y.item(), y.dtype) == (40000, np.float32)
     assert same(pixels).dtype == same(tg.Tensor(pixels)).dtype == np.uint8
     with pytest.raises(ValueError, match=r"op bad: integers is 'wrapped', expected one of"):

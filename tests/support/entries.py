@@ -29,7 +29,8 @@ class Entries:
     """
 
     def __init__(self, arrays: Mapping[str, Any], lengths: Mapping[str, int]) -> None:
-        self.arrays = {name: np.squeeze(np.asarray(array)) for name, array in arrays.items()}
+        named = {"e": np.e, **arrays}
+        self.arrays = {name: np.squeeze(np.asarray(array)) for name, array in named.items()}
         self.softmaxes = {
             name: np.squeeze(special.softmax(np.asarray(array), axis=-1))
             for name, array in arrays.items()

@@ -15,6 +15,11 @@ ARITHMETIC = [
     Mistake("the factor 2 is missing", "erf.x", "_slope_of_erf(x)", "(0.5 * _slope_of_erf(x))",
             r"factor 1/2"),
     Mistake("the sign", "erfc.x", "-g", "g", r"the sign"),
+    Mistake("expm1′ = expm1", "expm1.x", "exp(x)", "expm1(x)"),
+    Mistake("1 + x is forgotten", "log1p.x", "(1.0 + x)", "x"),
+    Mistake("the natural logarithm's", "log2.x", "(1.0 / math.log(2.0))", "1.0"),
+    Mistake("the natural logarithm's", "log10.x", "(1.0 / math.log(10.0))", "1.0"),
+    Mistake("the factor 2 is missing", "square.x", "(2.0 * x)", "x", r"factor 1/2"),
     Mistake("the exponent is not lowered", "pow.a", "b - 1.0", "b"),
     Mistake("0⁻¹ where the exponent is 0", "pow.a", "where(zero_to_zero, 1.0, b - 1.0)",
             "(b - 1.0)"),
@@ -34,6 +39,20 @@ ARITHMETIC = [
     Mistake("0 at the lower limit, not 1", "clip.inside", "real >= low", "real > low",
             convention="test_elementwise:test_clip_has_slope_1_on_the_closed_interval_and_0_outside"),
     Mistake("the lower limit is forgotten", "clip.inside", "below & (real >= low)", "below"),
+]  # fmt: skip
+
+TRIGONOMETRY = [
+    Mistake("the sign", "sin.x", "cos(x)", "-cos(x)", r"the sign"),
+    Mistake("the sign", "cos.x", "-g", "g", r"the sign"),
+    Mistake("1 − tan²", "tan.x", "1.0 + y * y", "1.0 - y * y"),
+    Mistake("the root is forgotten", "arctan.x", "g / root / root", "g / root"),
+    Mistake("ordinate and abscissa are swapped", "arctan2.a", "(g, a, b, b)", "(g, a, b, a)"),
+    Mistake("the sign", "arctan2.b", "-_turn", "_turn", r"the sign"),
+    Mistake("the quotient is forgotten", "hypot.b", "(b / where(y != 0, y, 1.0))", "b"),
+    Mistake("the sign, as of cos", "cosh.x", "g *", "-g *", r"the sign"),
+    Mistake("sinh′ = sinh", "sinh.x", "cosh(x)", "sinh(x)"),
+    *[Mistake("straight through", f"{name}.x", "masked(g, np.False_)", "g")
+      for name in ("sign", "floor", "ceil", "round")],
 ]  # fmt: skip
 
 ACTIVATIONS = [
@@ -296,6 +315,7 @@ LARGE = [
 
 MISTAKES = [
     *ARITHMETIC,
+    *TRIGONOMETRY,
     *ACTIVATIONS,
     *REDUCTIONS,
     *MOVES,

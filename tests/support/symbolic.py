@@ -10,6 +10,12 @@ import sympy as sp
 
 from tinygrad_cnn.check.formula import evaluate, parse
 
+
+def steps(name: str) -> Any:
+    """Return a function that is constant between its steps."""
+    return type(name, (sp.Function,), {"fdiff": lambda self, argindex=1: sp.Integer(0)})
+
+
 SIGNS: dict[str, Callable[..., Any]] = {
     "negate": operator.neg, "+": operator.add, "−": operator.sub, "·": operator.mul,
     "matrix product": operator.mul, "/": operator.truediv, "power": operator.pow,
@@ -18,6 +24,9 @@ SIGNS: dict[str, Callable[..., Any]] = {
     "where": lambda condition, a, b: sp.Piecewise((a, condition), (b, True)),
     "=": sp.Eq, "≥": sp.Ge, "≤": sp.Le, "<": sp.Lt, ">": sp.Gt,
     "ln": sp.log, "exp": sp.exp, "tanh": sp.tanh, "√": sp.sqrt, "sign": sp.sign,
+    "sin": sp.sin, "cos": sp.cos, "tan": sp.tan, "arctan": sp.atan, "arctan2": sp.atan2,
+    "sinh": sp.sinh, "cosh": sp.cosh,
+    "floor": steps("floor"), "ceil": steps("ceil"), "round": steps("round"),
     "max": sp.Max, "min": sp.Min, "erf": sp.erf, "erfc": lambda a: 1 - sp.erf(a),
     "σ": lambda a: 1 / (1 + sp.exp(-a)), "Φ": lambda a: (1 + sp.erf(a / sp.sqrt(2))) / 2,
     "φ": lambda a: sp.exp(-(a**2) / 2) / sp.sqrt(2 * sp.pi),

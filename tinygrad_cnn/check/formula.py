@@ -116,7 +116,7 @@ def _bracket(condition: Any) -> Any:
 
 SIGNS: dict[str, Callable[..., Any]] = {
     "negate": np.negative, "+": np.add, "−": np.subtract, "·": np.multiply, "/": np.divide,
-    "power": np.power, "half": lambda: 0.5, "abs": np.abs, "floor": np.floor,
+    "power": np.power, "half": lambda: 0.5, "abs": np.abs, "floor": np.floor, "ceil": np.ceil,
     "and": lambda *conditions: np.logical_and.reduce(np.broadcast_arrays(*conditions)),
     "bracket": _bracket, "where": np.where,
     "=": np.equal, "≥": np.greater_equal, "≤": np.less_equal, "<": np.less, ">": np.greater,
@@ -245,7 +245,7 @@ class _Reader:
 
     def atom(self) -> Tree:
         token = self.token
-        closing = {"(": ")", "[": "]", "⌊": "⌋", "|": "|"}.get(token, "")
+        closing = {"(": ")", "[": "]", "⌊": "⌋", "⌈": "⌉", "|": "|"}.get(token, "")
         if token in self.names:
             self.take()
             return ("entry", token, self.list("[", "]")) if self.token == "[" else ("name", token)
@@ -258,7 +258,7 @@ class _Reader:
             return ("number", "inf" if token == "∞" else token.replace("−", "-"))
         value = {"(": self.choice, "[": self.condition}.get(token, self.sum)()
         self.take(closing)
-        kind = {"[": "bracket", "⌊": "floor", "|": "abs"}.get(token)
+        kind = {"[": "bracket", "⌊": "floor", "⌈": "ceil", "|": "abs"}.get(token)
         return (kind, value) if kind else value
 
     def list(self, opening: str, closing: str) -> tuple[Tree, ...]:

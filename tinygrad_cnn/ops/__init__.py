@@ -44,7 +44,19 @@ from tinygrad_cnn.ops.convolution import (
     conv2d_weight_gradient,
     conv_transpose2d,
 )
-from tinygrad_cnn.ops.elementary import erf, erfc, exp, log, pow, sqrt
+from tinygrad_cnn.ops.elementary import (
+    erf,
+    erfc,
+    exp,
+    expm1,
+    log,
+    log1p,
+    log2,
+    log10,
+    pow,
+    sqrt,
+    square,
+)
 from tinygrad_cnn.ops.indexing import concatenate, getitem, pad, put, stack
 from tinygrad_cnn.ops.linear import linear, matmul
 from tinygrad_cnn.ops.loss import cross_entropy, mse, squared_error
@@ -58,7 +70,8 @@ from tinygrad_cnn.ops.pooling import (
 )
 from tinygrad_cnn.ops.reduction import logsumexp, max, mean, min, sum
 from tinygrad_cnn.ops.regularization import batch_norm, dropout
-from tinygrad_cnn.ops.shape import broadcast_to, flip, reshape, sum_to, transpose
+from tinygrad_cnn.ops.rounding import ceil, floor, round, sign
+from tinygrad_cnn.ops.shape import broadcast_to, flip, ravel, reshape, sum_to, transpose
 from tinygrad_cnn.ops.statistics import (
     all,
     any,
@@ -70,6 +83,7 @@ from tinygrad_cnn.ops.statistics import (
     std,
     var,
 )
+from tinygrad_cnn.ops.trigonometry import arctan, arctan2, cos, cosh, hypot, sin, sinh, tan
 from tinygrad_cnn.support.modules import public
 
 __all__ = [
@@ -77,6 +91,8 @@ __all__ = [
     "add",
     "all",
     "any",
+    "arctan",
+    "arctan2",
     "argmax",
     "argmin",
     "array_split",
@@ -85,12 +101,15 @@ __all__ = [
     "avgpool_gradient",
     "batch_norm",
     "broadcast_to",
+    "ceil",
     "clip",
     "concatenate",
     "conv2d",
     "conv2d_input_gradient",
     "conv2d_weight_gradient",
     "conv_transpose2d",
+    "cos",
+    "cosh",
     "count_nonzero",
     "cross_entropy",
     "diagonal",
@@ -100,16 +119,22 @@ __all__ = [
     "erfc",
     "exp",
     "expand_dims",
+    "expm1",
     "flatten",
     "flip",
+    "floor",
     "gather_windows",
     "gelu",
     "getitem",
     "global_avgpool",
     "hstack",
+    "hypot",
     "leaky_relu",
     "linear",
     "log",
+    "log1p",
+    "log2",
+    "log10",
     "log_softmax",
     "logsumexp",
     "matmul",
@@ -133,12 +158,17 @@ __all__ = [
     "repeat",
     "reshape",
     "roll",
+    "round",
     "scatter_windows",
     "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
     "softmax",
     "softplus",
     "split",
     "sqrt",
+    "square",
     "squared_error",
     "squeeze",
     "stack",
@@ -147,6 +177,7 @@ __all__ = [
     "sum",
     "sum_to",
     "swapaxes",
+    "tan",
     "tanh",
     "tile",
     "transpose",

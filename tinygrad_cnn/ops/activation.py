@@ -13,7 +13,7 @@ from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.ops.arithmetic import clip, masked
-from tinygrad_cnn.ops.elementary import erfc, exp
+from tinygrad_cnn.ops.elementary import erfc, exp, log1p
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, equal
 from tinygrad_cnn.ops.reduction import log_total
 from tinygrad_cnn.ops.reduction import sum as sum_over
@@ -177,15 +177,7 @@ def softplus(x: Array) -> Array:
     """
     # ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|)
     positive = np.real(x) >= 0
-    return np.where(positive, x, 0.0) + _log1p(np.exp(np.where(positive, -x, x)))
-
-
-def _log1p(z: Array) -> Array:
-    """Return ln(1 + z), accurate also for small complex z, unlike NumPy's."""
-    if not np.iscomplexobj(z):
-        return np.log1p(z)
-    a, b = np.real(z), np.imag(z)
-    return 0.5 * np.log1p(a * (2.0 + a) + b * b) + 1j * np.arctan2(b, 1.0 + a)
+    return np.where(positive, x, 0.0) + log1p(np.exp(np.where(positive, -x, x)))
 
 
 @softplus.derivative("x", formula="g·σ(x)", latex=r"g\,\sigma(x)")

@@ -1,4 +1,4 @@
-"""Elementary functions, elementwise: powers, exponentials, logarithms, roots, error functions."""
+"""Elementary functions, elementwise: powers, exponentials, logarithms, error functions."""
 
 from __future__ import annotations
 
@@ -112,6 +112,90 @@ def _(g: Array, *, x: Array) -> Array:
 log.calls(lambda draw, s: draw(s.arrays(low=1 / 16)))
 
 
+@op(formula="ln(1 + x)", latex=r"\ln(1+x)", elementwise=True)
+def log1p(x: Array) -> Array:
+    """Return ln(1 + x), elementwise, with all digits also where `x` is small.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.log1p(tg.Tensor([0.0, 1e-8]))
+    Tensor([0.e+00, 1.e-08])
+    """
+    if not np.iscomplexobj(x):
+        return np.log1p(x)
+    a, b = np.real(x), np.imag(x)  # NumPy's of small complex numbers has few digits
+    return 0.5 * np.log1p(a * (2.0 + a) + b * b) + 1j * np.arctan2(b, 1.0 + a)
+
+
+@log1p.derivative("x", formula="g / (1 + x)", latex=r"\frac{g}{1+x}")
+def _(g: Array, *, x: Array) -> Array:
+    return g / (1.0 + x)
+
+
+log1p.calls(lambda draw, s: draw(s.arrays(low=-7 / 8)))
+
+
+@op(formula="eˣ − 1", latex="e^x - 1", elementwise=True)
+def expm1(x: Array) -> Array:
+    """Return eˣ − 1, elementwise, with all digits also where `x` is small.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.expm1(tg.Tensor([0.0, 1e-8]))
+    Tensor([0.e+00, 1.e-08])
+    """
+    return np.expm1(x)
+
+
+@expm1.derivative("x", formula="g·eˣ", latex=r"g\,e^x")
+def _(g: Array, *, x: Array) -> Array:
+    return g * exp(x)  # y + 1 has no digits far left
+
+
+@op(formula="ln x / ln 2", latex=r"\frac{\ln x}{\ln 2}", elementwise=True)
+def log2(x: Array) -> Array:
+    """Return the logarithm of `x` to the base 2, elementwise.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.log2(tg.Tensor([1.0, 8.0]))
+    Tensor([0., 3.])
+    """
+    return np.log2(x)
+
+
+@log2.derivative("x", formula="g / (x·ln 2)", latex=r"\frac{g}{x\,\ln 2}")
+def _(g: Array, *, x: Array) -> Array:
+    return g * (1.0 / math.log(2.0)) / x
+
+
+@op(formula="ln x / ln 10", latex=r"\frac{\ln x}{\ln 10}", elementwise=True)
+def log10(x: Array) -> Array:
+    """Return the logarithm of `x` to the base 10, elementwise.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.log10(tg.Tensor([1.0, 10.0]))
+    Tensor([0., 1.])
+    """
+    return np.log10(x)
+
+
+@log10.derivative("x", formula="g / (x·ln 10)", latex=r"\frac{g}{x\,\ln 10}")
+def _(g: Array, *, x: Array) -> Array:
+    return g * (1.0 / math.log(10.0)) / x
+
+
+@log2.calls
+@log10.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    return draw(s.arrays(low=1 / 16))
+
+
 @op(formula="√x", latex=r"\sqrt{x}", elementwise=True)
 def sqrt(x: Array) -> Array:
     """Return the square root of `x`, elementwise; its derivative at 0 is infinite.
@@ -131,6 +215,24 @@ def _(g: Array, *, y: Array) -> Array:
 
 
 sqrt.calls(lambda draw, s: draw(s.arrays(low=1 / 16)))
+
+
+@op(formula="x²", latex="x^2", elementwise=True, integers="widened")
+def square(x: Array) -> Array:
+    """Return `x` squared, elementwise.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.square(tg.Tensor([-3.0, 0.5]))
+    Tensor([9.  , 0.25])
+    """
+    return np.square(x)
+
+
+@square.derivative("x", formula="g·2x", latex=r"g\,2x")
+def _(g: Array, *, x: Array) -> Array:
+    return g * (2.0 * x)
 
 
 @op(formula="erf x", latex=r"\operatorname{erf} x", elementwise=True)
