@@ -71,7 +71,7 @@ from tinygrad_cnn.ops.pooling import (
 from tinygrad_cnn.ops.reduction import logsumexp, max, mean, min, sum
 from tinygrad_cnn.ops.regularization import batch_norm, dropout
 from tinygrad_cnn.ops.rounding import ceil, floor, round, sign
-from tinygrad_cnn.ops.shape import broadcast_to, flip, ravel, reshape, sum_to, transpose
+from tinygrad_cnn.ops.shape import broadcast_to, flip, reshape, sum_to, transpose
 from tinygrad_cnn.ops.statistics import (
     all,
     any,

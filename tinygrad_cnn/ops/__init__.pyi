@@ -34,6 +34,22 @@ def all(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> NDArray[Any
 
 def any(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> NDArray[Any]: ...
 
+class _arctan(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+arctan: _arctan
+
+class _arctan2(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, a: Tensor, b: TensorLike) -> Tensor: ...
+    @overload
+    def __call__(self, a: TensorLike, b: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
+arctan2: _arctan2
+
 def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> NDArray[Any]: ...
 
 def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> NDArray[Any]: ...
@@ -82,6 +98,13 @@ class _broadcast_to(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: ArrayLike, shape: int | Sequence[int]) -> NDArray[Any]: ...
 broadcast_to: _broadcast_to
+
+class _ceil(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+ceil: _ceil
 
 class _clip(Op[..., NDArray[Any]]):
     @overload
@@ -136,6 +159,20 @@ class _conv_transpose2d(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, stride: Pair = 1, padding: Pair = 0, output_padding: Pair = 0, groups: int = 1, dilation: Pair = 1) -> NDArray[Any]: ...
 conv_transpose2d: _conv_transpose2d
+
+class _cos(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+cos: _cos
+
+class _cosh(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+cosh: _cosh
 
 def count_nonzero(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> NDArray[Any]: ...
 
@@ -199,6 +236,13 @@ def expand_dims(x: Tensor, axis: int | tuple[int, ...]) -> Tensor: ...
 @overload
 def expand_dims(x: ArrayLike, axis: int | tuple[int, ...]) -> NDArray[Any]: ...
 
+class _expm1(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+expm1: _expm1
+
 @overload
 def flatten(x: Tensor, start_axis: int = 0, end_axis: int = -1) -> Tensor: ...
 
@@ -211,6 +255,13 @@ class _flip(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: ArrayLike, axis: int | Sequence[int] | None = None) -> NDArray[Any]: ...
 flip: _flip
+
+class _floor(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+floor: _floor
 
 class _gather_windows(Op[..., NDArray[Any]]):
     @overload
@@ -247,6 +298,15 @@ def hstack(arrays: Sequence[ArrayLike]) -> NDArray[Any]: ...
 @overload
 def hstack(arrays: Sequence[TensorLike]) -> Tensor: ...
 
+class _hypot(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, a: Tensor, b: TensorLike) -> Tensor: ...
+    @overload
+    def __call__(self, a: TensorLike, b: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
+hypot: _hypot
+
 class _leaky_relu(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: Tensor, negative_slope: float = 0.01) -> Tensor: ...
@@ -271,6 +331,27 @@ class _log(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
 log: _log
+
+class _log1p(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+log1p: _log1p
+
+class _log2(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+log2: _log2
+
+class _log10(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+log10: _log10
 
 class _log_softmax(Op[..., NDArray[Any]]):
     @overload
@@ -439,6 +520,13 @@ def roll(x: Tensor, shift: int | tuple[int, ...], axis: int | tuple[int, ...] | 
 @overload
 def roll(x: ArrayLike, shift: int | tuple[int, ...], axis: int | tuple[int, ...] | None = None) -> NDArray[Any]: ...
 
+class _round(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor, decimals: int = 0) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike, decimals: int = 0) -> NDArray[Any]: ...
+round: _round
+
 class _scatter_windows(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, u: Tensor, winner: TensorLike, shape: Shape, kernel_size: Pair = 2, stride: Pair | None = None, padding: Pair = 0, dilation: Pair = 1, ceil_mode: bool = False, wide_padding: bool = False) -> Tensor: ...
@@ -454,6 +542,27 @@ class _sigmoid(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
 sigmoid: _sigmoid
+
+class _sign(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+sign: _sign
+
+class _sin(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+sin: _sin
+
+class _sinh(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+sinh: _sinh
 
 class _softmax(Op[..., NDArray[Any]]):
     @overload
@@ -481,6 +590,13 @@ class _sqrt(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
 sqrt: _sqrt
+
+class _square(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+square: _square
 
 class _squared_error(Op[..., NDArray[Any]]):
     @overload
@@ -539,6 +655,13 @@ def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor: ...
 @overload
 def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> NDArray[Any]: ...
 
+class _tan(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
+tan: _tan
+
 class _tanh(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: Tensor) -> Tensor: ...
@@ -594,4 +717,4 @@ class _where(Op[..., NDArray[Any]]):
     def __call__(self, condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
 where: _where
 
-__all__ = ["abs", "add", "all", "any", "argmax", "argmin", "array_split", "astype", "avgpool", "avgpool_gradient", "batch_norm", "broadcast_to", "clip", "concatenate", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose2d", "count_nonzero", "cross_entropy", "diagonal", "div", "dropout", "erf", "erfc", "exp", "expand_dims", "flatten", "flip", "gather_windows", "gelu", "getitem", "global_avgpool", "hstack", "leaky_relu", "linear", "log", "log_softmax", "logsumexp", "matmul", "max", "maximum", "maxpool", "mean", "min", "minimum", "moveaxis", "mse", "mul", "neg", "norm", "pad", "pow", "prod", "put", "ravel", "relu", "repeat", "reshape", "roll", "scatter_windows", "sigmoid", "softmax", "softplus", "split", "sqrt", "squared_error", "squeeze", "stack", "std", "sub", "sum", "sum_to", "swapaxes", "tanh", "tile", "transpose", "tril", "triu", "var", "vstack", "where"]
+__all__ = ["abs", "add", "all", "any", "arctan", "arctan2", "argmax", "argmin", "array_split", "astype", "avgpool", "avgpool_gradient", "batch_norm", "broadcast_to", "ceil", "clip", "concatenate", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose2d", "cos", "cosh", "count_nonzero", "cross_entropy", "diagonal", "div", "dropout", "erf", "erfc", "exp", "expand_dims", "expm1", "flatten", "flip", "floor", "gather_windows", "gelu", "getitem", "global_avgpool", "hstack", "hypot", "leaky_relu", "linear", "log", "log1p", "log2", "log10", "log_softmax", "logsumexp", "matmul", "max", "maximum", "maxpool", "mean", "min", "minimum", "moveaxis", "mse", "mul", "neg", "norm", "pad", "pow", "prod", "put", "ravel", "relu", "repeat", "reshape", "roll", "round", "scatter_windows", "sigmoid", "sign", "sin", "sinh", "softmax", "softplus", "split", "sqrt", "square", "squared_error", "squeeze", "stack", "std", "sub", "sum", "sum_to", "swapaxes", "tan", "tanh", "tile", "transpose", "tril", "triu", "var", "vstack", "where"]
