@@ -12,6 +12,7 @@ from tinygrad_cnn.data.ink import as_mnist
 from tinygrad_cnn.data.labels import from_one_hot, one_hot
 from tinygrad_cnn.data.loader import DataLoader, Transform
 from tinygrad_cnn.data.picture import plain_picture, read_image
+from tinygrad_cnn.data.shapes import shapes
 from tinygrad_cnn.data.sources import load
 from tinygrad_cnn.data.transforms import Compose, Elastic, Flip, Normalize, Rotate, Shift
 from tinygrad_cnn.support.modules import public
@@ -42,6 +43,7 @@ __all__ = [
     "plain_picture",
     "read_idx",
     "read_image",
+    "shapes",
     "write_idx",
 ]
 

@@ -165,14 +165,14 @@ def at_hand(name: str) -> bool:
     Parameters
     ----------
     name : str
-        "digits", "mnist" or "fashion-mnist".
+        "digits", "shapes", "mnist" or "fashion-mnist".
 
     Examples
     --------
     >>> at_hand("digits")
     True
     """
-    if name == "digits":
+    if name in ("digits", "shapes"):
         return True
     if os.environ.get(DATA_VARIABLE):
         folder = Path(os.environ[DATA_VARIABLE])

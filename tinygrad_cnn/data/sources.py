@@ -12,10 +12,11 @@ from tinygrad_cnn.data.errors import DataError
 from tinygrad_cnn.data.idx_sets import digits, fashion_mnist, idx_folder, is_idx_folder, mnist
 from tinygrad_cnn.data.image_files import image_folder
 from tinygrad_cnn.data.picture import IMAGE
+from tinygrad_cnn.data.shapes import shapes
 
 __all__ = ["load"]
 
-_NAMED = {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
+_NAMED = {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist, "shapes": shapes}
 
 
 def load(source: str | os.PathLike[str], preparation: str | None = None) -> Split:
@@ -24,8 +25,8 @@ def load(source: str | os.PathLike[str], preparation: str | None = None) -> Spli
     Parameters
     ----------
     source : str or path-like
-        ``"digits"``, ``"mnist"`` or ``"fashion-mnist"``; a folder with MNIST's four IDX files
-        (see `idx_folder`) or with a folder of images per class (see `image_folder`); or a
+        ``"digits"``, ``"shapes"``, ``"mnist"`` or ``"fashion-mnist"``; a folder with MNIST's four
+        IDX files (see `idx_folder`) or with a folder of images per class (see `image_folder`); or a
         ``.npz`` file (see `npz`). A name takes precedence over a folder of the same name:
         write ``"./digits"`` for the folder.
     preparation : str, optional

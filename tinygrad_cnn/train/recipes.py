@@ -17,6 +17,9 @@ RECIPES = {
     "mnist": TrainingSettings(
         epochs=20, batch_size=64, optimizer="adamw", lr=0.003, weight_decay=0.01, augment="affine"
     ),
+    "shapes": TrainingSettings(
+        epochs=15, batch_size=64, optimizer="adamw", lr=0.003, weight_decay=0.01
+    ),
     "fashion-mnist": TrainingSettings(
         epochs=20, batch_size=64, optimizer="adamw", lr=0.003, weight_decay=0.01, augment="shift"
     ),
