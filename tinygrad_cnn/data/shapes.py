@@ -18,8 +18,8 @@ from tinygrad_cnn.data.dataset import Dataset, Split
 
 __all__ = ["shapes"]
 
-Floats: TypeAlias = NDArray[np.float32]
-Cover: TypeAlias = Callable[[Floats, Floats, Floats], Floats]
+_Floats: TypeAlias = NDArray[np.float32]
+_Cover: TypeAlias = Callable[[_Floats, _Floats, _Floats], _Floats]
 
 TRAIN, TEST = 10_000, 2_000  # as many as the embedded digits
 SIZE = 32
@@ -78,12 +78,12 @@ def draw(count: int, seed: int) -> Dataset:
     return Dataset(images, labels.astype(np.int64), tuple(_COVERS), "shapes")
 
 
-def _images(cover: Cover, count: int, bits: np.random.PCG64) -> NDArray[np.uint8]:
+def _images(cover: _Cover, count: int, bits: np.random.PCG64) -> NDArray[np.uint8]:
     """Draw images (count, 3, 32, 32) of one class."""
     draws = iter(_uniform(bits, _DRAWS, count)[:, :, None, None])  # each (count, 1, 1)
 
-    def between(low: float, high: float) -> Floats:
-        number: Floats = np.float32(low) + np.float32(high - low) * next(draws)
+    def between(low: float, high: float) -> _Floats:
+        number: _Floats = np.float32(low) + np.float32(high - low) * next(draws)
         return number
 
     size = between(8, 14)  # the radius in pixels
@@ -112,10 +112,10 @@ def _images(cover: Cover, count: int, bits: np.random.PCG64) -> NDArray[np.uint8
     return pixels
 
 
-def _uniform(bits: np.random.PCG64, *shape: int) -> Floats:
+def _uniform(bits: np.random.PCG64, *shape: int) -> _Floats:
     """Draw float32 numbers from 0 to 1 out of raw bits, which no version of NumPy changes."""
     raw = bits.random_raw(int(np.prod(shape))).reshape(shape)
-    numbers: Floats = (raw >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+    numbers: _Floats = (raw >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
     return numbers
 
 
@@ -131,30 +131,30 @@ def _bytes(bits: np.random.PCG64, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 # centered; the result is the share of each pixel that is covered, 0 to 1.
 
 
-def _within(distance: Floats, size: Floats | np.float32) -> Floats:
+def _within(distance: _Floats, size: _Floats | np.float32) -> _Floats:
     """Return the share covered where `distance` to the edge is negative inside."""
-    share: Floats = np.clip(np.float32(0.5) - distance * size, 0, 1)
+    share: _Floats = np.clip(np.float32(0.5) - distance * size, 0, 1)
     return share
 
 
-def _length(u: Floats, v: Floats) -> Floats:
+def _length(u: _Floats, v: _Floats) -> _Floats:
     return np.sqrt(u * u + v * v)
 
 
-def _circle(u: Floats, v: Floats, size: Floats) -> Floats:
+def _circle(u: _Floats, v: _Floats, size: _Floats) -> _Floats:
     return _within(_length(u, v) - np.float32(0.9), size)
 
 
-def _square(u: Floats, v: Floats, size: Floats) -> Floats:
+def _square(u: _Floats, v: _Floats, size: _Floats) -> _Floats:
     return _within(np.maximum(abs(u), abs(v)) - np.float32(0.8), size)
 
 
-def _triangle(u: Floats, v: Floats, size: Floats) -> Floats:
+def _triangle(u: _Floats, v: _Floats, size: _Floats) -> _Floats:
     slanted = np.float32(0.8660254) * abs(u) + np.float32(0.5) * v
     return _within(np.maximum(-v, slanted) - np.float32(0.6), size)
 
 
-def _star(u: Floats, v: Floats, size: Floats) -> Floats:
+def _star(u: _Floats, v: _Floats, size: _Floats) -> _Floats:
     # A pentagram is what lies within all lines of its five sides but one.
     first = second = np.full_like(u, -np.inf)
     for a, b in _PENTAGON:
@@ -173,44 +173,44 @@ _PENTAGON = (
 )
 
 
-def _ring(u: Floats, v: Floats, size: Floats) -> Floats:
+def _ring(u: _Floats, v: _Floats, size: _Floats) -> _Floats:
     return _within(abs(_length(u, v) - np.float32(0.75)) - np.float32(0.22), size)
 
 
-def _cross(u: Floats, v: Floats, size: Floats) -> Floats:
+def _cross(u: _Floats, v: _Floats, size: _Floats) -> _Floats:
     a, b, long, wide = abs(u), abs(v), np.float32(1.0), np.float32(0.3)
     upright, level = np.maximum(a - wide, b - long), np.maximum(a - long, b - wide)
     return _within(np.minimum(upright, level), size)
 
 
-def _wave(u: Floats) -> Floats:
+def _wave(u: _Floats) -> _Floats:
     """Return the distance of u to the nearest integer: a triangle wave from 0 to 0.5."""
     return abs(u - np.rint(u))
 
 
-def _bands(u: Floats, size: Floats) -> Floats:
+def _bands(u: _Floats, size: _Floats) -> _Floats:
     return _within(_wave(u) - np.float32(0.25), size)
 
 
-def _stripes(u: Floats, v: Floats, size: Floats) -> Floats:
+def _stripes(u: _Floats, v: _Floats, size: _Floats) -> _Floats:
     return _bands(u, size)
 
 
-def _checkerboard(u: Floats, v: Floats, size: Floats) -> Floats:
+def _checkerboard(u: _Floats, v: _Floats, size: _Floats) -> _Floats:
     a, b = _bands(u, size), _bands(v, size)
-    either: Floats = a + b - np.float32(2) * a * b
+    either: _Floats = a + b - np.float32(2) * a * b
     return either
 
 
-def _dots(u: Floats, v: Floats, size: Floats) -> Floats:
+def _dots(u: _Floats, v: _Floats, size: _Floats) -> _Floats:
     return _within(_length(_wave(u), _wave(v)) - np.float32(0.275), size)
 
 
-def _gradient(u: Floats, v: Floats, size: Floats) -> Floats:
+def _gradient(u: _Floats, v: _Floats, size: _Floats) -> _Floats:
     return _within(-u / np.float32(3), np.float32(1))
 
 
-_COVERS: dict[str, Cover] = {
+_COVERS: dict[str, _Cover] = {
     "circle": _circle,
     "square": _square,
     "triangle": _triangle,
