@@ -100,6 +100,7 @@ LAYERS: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
     "Softmax": [(lambda: nn.Softmax(dim=0, temperature=0.5), ROWS)],
     "Tanh": [(lambda: nn.Tanh(), ROWS)],
 }
+CONTAINERS = {"ModuleDict", "ModuleList", "ParameterDict", "ParameterList"}  # without forward
 MODEL_CLASSES = {"LeNet5", "MLP", "VGG"}
 
 
@@ -107,7 +108,7 @@ def test_every_layer_and_every_model_is_here() -> None:
     public = {name: getattr(nn, name) for name in nn.__all__}
     modules = {name for name, value in public.items() if isinstance(value, type)
                and issubclass(value, nn.Module)} - {"Module", "SizedLayer"}  # fmt: skip
-    assert modules == set(LAYERS) | MODEL_CLASSES, "add a line to LAYERS, above"
+    assert modules == set(LAYERS) | MODEL_CLASSES | CONTAINERS, "add a line to LAYERS, above"
     assert set(nn.MODELS) == {name.partition("-")[0] for name in MODELS}
 
 

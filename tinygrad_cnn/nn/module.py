@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
@@ -68,6 +69,7 @@ class Module:
     """
 
     training: bool = True
+    _registered: Mapping[str, bool] = MappingProxyType({})  # buffers, and whether they are saved
     _unsized: str = ""  # the size that the first call determines; see `SizedLayer`
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor | Any:  # Any: overrides may differ
@@ -142,6 +144,148 @@ class Module:
         """Yield the buffers: the Tensors that are saved but not learned."""
         return (buffer for _, buffer in self.named_buffers())
 
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call ``function(module)`` for all submodules and then this module; return this module.
+
+        Examples
+        --------
+        >>> import tinygrad_cnn as tg
+        >>> def start_at_one(module):
+        ...     if isinstance(module, tg.nn.Linear):
+        ...         module.weight.data[...] = 1.0
+        >>> tg.nn.Sequential(tg.nn.Linear(2, 1)).apply(start_at_one)[0].weight
+        Tensor([[1., 1.]], requires_grad=True)
+        """
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    def get_submodule(self, target: str) -> Module:
+        """Return the submodule named `target`, such as "features.0"; this module for "".
+
+        Raises
+        ------
+        AttributeError
+            If there is none.
+        """
+        found = self if target == "" else self._found(target)
+        if not isinstance(found, Module):
+            raise AttributeError(f"{type(self).__name__} has no submodule {target!r}")
+        return found
+
+    def get_parameter(self, target: str) -> Parameter:
+        """Return the parameter named `target`, such as "features.0.weight".
+
+        Raises
+        ------
+        AttributeError
+            If there is none.
+        """
+        found = self._found(target)
+        if not isinstance(found, Parameter):
+            raise AttributeError(f"{type(self).__name__} has no parameter {target!r}")
+        return found
+
+    def get_buffer(self, target: str) -> Tensor:
+        """Return the buffer named `target`, such as "features.1.running_mean".
+
+        Raises
+        ------
+        AttributeError
+            If there is none.
+        """
+        buffers = dict(self.named_buffers())
+        if target not in buffers:
+            raise AttributeError(f"{type(self).__name__} has no buffer {target!r}")
+        return buffers[target]
+
+    def _found(self, target: str) -> Tensor | Module | None:
+        """Return the Tensor or Module of that name; a shared one has several."""
+        for name, member in self._members():
+            if name == target:
+                return member
+            if isinstance(member, Module) and target.startswith(f"{name}."):
+                found = member._found(target.removeprefix(f"{name}."))
+                if found is not None:
+                    return found
+        return None
+
+    # --- registering -----------------------------------------------------------------------------
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Set the attribute `name`, which may be "0", to a module or None.
+
+        Raises
+        ------
+        TypeError
+            If `module` is not a Module.
+        ValueError
+            If the name has a dot or is that of another attribute.
+        """
+        self._register(name, module, Module)
+
+    register_module = add_module
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Set the attribute `name` to a parameter or None; raises as `add_module` does."""
+        self._register(name, param, Parameter)
+
+    def register_buffer(
+        self, name: str, tensor: Tensor | NDArray[Any] | None, persistent: bool = True
+    ) -> None:
+        """Set the attribute `name` to a buffer, a Tensor that is not learned, or None.
+
+        Parameters
+        ----------
+        name : str
+        tensor : Tensor, array or None
+        persistent : bool
+            Whether it is part of `state_dict`. Attributes that are Tensors are.
+
+        Raises
+        ------
+        TypeError
+            If `tensor` is a Parameter or not a Tensor.
+        ValueError
+            If the name has a dot or is that of another attribute.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import tinygrad_cnn as tg
+        >>> layer = tg.nn.Linear(2, 1)
+        >>> layer.register_buffer("mask", np.ones(2, "f4"), persistent=False)
+        >>> [name for name, _ in layer.named_buffers()], list(layer.state_dict())
+        (['mask'], ['weight', 'bias'])
+        """
+        if isinstance(tensor, np.ndarray):
+            tensor = Tensor(tensor)
+        if isinstance(tensor, Parameter):
+            raise TypeError(f"{type(self).__name__}: {name} is a Parameter, expected a Tensor")
+        self._register(name, tensor, Tensor)
+        self._registered = {**self._registered, name: persistent}
+
+    def _register(self, name: str, value: Any, kind: type) -> None:
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"{type(self).__name__}: {name} is {type(value).__name__}, expected a "
+                f"{kind.__name__} or None"
+            )
+        if name not in vars(self) or not isinstance(vars(self)[name], kind | None):
+            self._check_name(name)
+        setattr(self, name, value)
+
+    def _check_name(self, name: str) -> None:
+        """Raise ValueError if nothing can be registered under `name`."""
+        owner = type(self).__name__
+        if not isinstance(name, str) or not name or "." in name:
+            raise ValueError(f"{owner}: the name is {name!r}, expected text without dots")
+        if hasattr(self, name):
+            raise ValueError(f"{owner}: {name} is an attribute already; choose another name")
+
+    # --- for the methods above -------------------------------------------------------------------
+
     def _check_sized(self) -> None:
         """Raise RuntimeError if a layer waits for its first input."""
         for name, module in self.named_modules():
@@ -167,7 +311,8 @@ class Module:
                 if isinstance(tensor, Module) or id(tensor) in seen:
                     continue
                 if not isinstance(tensor, Parameter):
-                    if not tensor.is_leaf or own_name.startswith("_"):
+                    hidden = not tensor.is_leaf or own_name.startswith("_")
+                    if hidden and own_name not in module._registered:
                         continue
                     if tensor.requires_grad:
                         raise TypeError(
@@ -179,6 +324,16 @@ class Module:
                 seen.add(id(tensor))
                 names.add(name)
                 yield name, tensor
+
+    def _saved_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the parameters and buffers that are part of the state dict."""
+        temporary = {
+            id(vars(module).get(name))
+            for module in self.modules()
+            for name, persistent in module._registered.items()
+            if not persistent
+        }
+        return ((name, t) for name, t in self._named_tensors() if id(t) not in temporary)
 
     # --- saving and loading ----------------------------------------------------------------------
 
@@ -194,7 +349,7 @@ class Module:
         >>> {name: array.shape for name, array in layer.state_dict().items()}
         {'weight': (3, 2), 'bias': (3,)}
         """
-        return {name: tensor._array.copy() for name, tensor in self._named_tensors()}
+        return {name: tensor._array.copy() for name, tensor in self._saved_tensors()}
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True
@@ -235,7 +390,7 @@ class Module:
             })
             for prefix, module in self.named_modules() if module._unsized
         ]  # fmt: skip
-        tensors = dict(self._named_tensors())
+        tensors = dict(self._saved_tensors())
         missing = [n for n in tensors if n not in arrays and not n.endswith(MAY_BE_MISSING)]
         unexpected = [name for name in arrays if name not in tensors]
         problems = [
@@ -381,11 +536,15 @@ def _name_in(caller: Module, module: Module) -> str:
     for name, value in vars(caller).items():  # the usual case
         if value is module:
             return name
-    for name, value in vars(caller).items():  # else in a list
+    for name, value in vars(caller).items():  # else in a list, or in a container
         if isinstance(value, list | tuple):
             for i, item in enumerate(value):
                 if item is module:
                     return f"{name}.{i}"
+        elif isinstance(value, Module):
+            for inner_name, item in vars(value).items():
+                if item is module:
+                    return f"{name}.{inner_name}"
     names = (name for name, inner in caller.named_modules() if inner is module)
     return next(names, "")
 
@@ -468,6 +627,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _replace(tensor: Tensor, array: NDArray[Any]) -> None:
-    """Replace the value of a leaf; graphs that saved the old value then detect it."""
+    """Replace the value; graphs that saved the old one then detect it."""
     tensor._array = array
+    tensor._origin, tensor._unrecorded = None, False  # a registered result becomes a leaf
     tensor._mark_changed()
