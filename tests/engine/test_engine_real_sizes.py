@@ -60,7 +60,7 @@ def check_convolution(case: Case, strides: dict[str, Strides], spread: bool, see
                 tg.conv2d_weight_gradient(g, a, case.w, **options)]  # fmt: skip
         for value, of in zip(got, [*expected, *expected[1:3]], strict=True):
             assert_close(value, *of)
-        if case.padding == "same":
+        if case.padding == "same" or isinstance(case.padding[0], tuple):
             return ways
         axes = zip(case.x[2:], case.padding, case.dilation, case.w[2:], case.stride, strict=True)
         extra = tuple((n + 2 * p - d * (k - 1) - 1) % s for n, p, d, k, s in axes)

@@ -406,7 +406,6 @@ R = np.random.default_rng(0)
         (lambda: nn.Conv2d(3, 4, 3, stride=-1, rng=R), "Conv2d: stride is -1"),
         (lambda: nn.Conv2d(3, 4, 3, padding=-1, rng=R), "Conv2d: padding is -1"),
         (lambda: nn.Conv2d(3, 4, 3, padding="full", rng=R), "padding is 'full', expected one of"),
-        (lambda: nn.Conv2d(3, 4, 3, 2, "same", rng=R), "'same' needs stride 1, not 2"),
         (lambda: nn.Conv2d(3, 4, 3, dilation=0, rng=R), "Conv2d: dilation is 0"),
         (lambda: nn.Conv2d(3, 4, 3, groups=2, rng=R), "in_channels is 3, expected a multiple of"),
         (lambda: nn.Conv2d(2, 3, 3, groups=2, rng=R), "out_channels is 3, expected a multiple of"),

@@ -102,8 +102,8 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
         ["conv2d", "x has 2 channels", "w expects 1", "(1, 2, 5, 5)", "(3, 1, 3, 3)", "groups=1"],
     ),
     "conv2d x": (
-        (2, 5, 5), lambda x: tg.conv2d(x, ones(3, 2, 3, 3)), ValueError,
-        ["conv2d", "x has shape (2, 5, 5)", "(N, C, H, W)"],
+        (5, 5), lambda x: tg.conv2d(x, ones(3, 2, 3, 3)), ValueError,
+        ["conv2d", "x has shape (5, 5)", "(N, C, H, W) or (C, H, W)"],
     ),
     "conv2d w": (
         IMAGE, lambda x: tg.conv2d(x, ones(2, 3, 3)), ValueError,
@@ -129,9 +129,13 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
         IMAGE, lambda x: tg.conv2d(x, ones(1, 2, 3, 3), padding="full"), ValueError,
         ["conv2d", "padding is 'full'", "'same'"],
     ),
-    "conv2d same stride": (
-        IMAGE, lambda x: tg.conv2d(x, ones(1, 2, 3, 3), stride=2, padding="same"), ValueError,
-        ["conv2d", "'same'", "stride 1", "2"],
+    "conv2d padding of three": (
+        IMAGE, lambda x: tg.conv2d(x, ones(1, 2, 3, 3), padding=((1, 1),) * 3), ValueError,
+        ["conv2d", "padding is ((1, 1), (1, 1), (1, 1))", "((top, bottom), (left, right))"],
+    ),
+    "conv2d padding of one side": (
+        IMAGE, lambda x: tg.conv2d(x, ones(1, 2, 3, 3), padding=((1, -1), 0)), ValueError,
+        ["conv2d", "padding is (1, -1)", ">= 0"],
     ),
     "conv2d dilation": (
         IMAGE, lambda x: tg.conv2d(x, ones(1, 2, 3, 3), dilation=(1, 0)), ValueError,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_cnn as tg
+from support import images
 
 Array = np.ndarray[Any, Any]
 
@@ -169,6 +170,33 @@ def flattening(draw: Any, s: Any) -> Any:
 
 
 COMPOSED: dict[str, Composed] = {
+    "adaptive_avgpool": Composed(
+        lambda draw, s: images.adapting(draw, s, 2, distinct=False),
+        lambda x, output_size: images.adaptive(x, output_size, 2, np.mean),
+    ),
+    "adaptive_avgpool1d": Composed(
+        lambda draw, s: images.adapting(draw, s, 1, distinct=False),
+        lambda x, output_size: images.adaptive(x, output_size, 1, np.mean),
+    ),
+    "adaptive_maxpool": Composed(
+        lambda draw, s: images.adapting(draw, s, 2, distinct=True),
+        lambda x, output_size: images.adaptive(x, output_size, 2, np.max),
+    ),
+    "adaptive_maxpool1d": Composed(
+        lambda draw, s: images.adapting(draw, s, 1, distinct=True),
+        lambda x, output_size: images.adaptive(x, output_size, 1, np.max),
+    ),
+    "avgpool1d": Composed(lambda draw, s: images.pooling(draw, s, largest=False), images.avgpool1d),
+    "conv1d": Composed(images.convolving, images.conv1d),
+    "conv_transpose1d": Composed(images.transposing, images.conv_transpose1d),
+    "interpolate": Composed(images.resizing, images.interpolate),
+    "maxpool1d": Composed(lambda draw, s: images.pooling(draw, s, largest=True), images.maxpool1d),
+    "pixel_shuffle": Composed(
+        lambda draw, s: images.shuffling(draw, s, down=False), images.shuffled
+    ),
+    "pixel_unshuffle": Composed(
+        lambda draw, s: images.shuffling(draw, s, down=True), images.unshuffled
+    ),
     "all": Composed(one(axis=reduced, keepdims=kept), np.all, order=0),
     "any": Composed(one(axis=reduced, keepdims=kept), np.any, order=0),
     "argmax": Composed(shaped(1, axis=an_axis, keepdims=kept), np.argmax, order=0),

@@ -171,7 +171,7 @@ class Case:
     x: tuple[int, int, int, int]
     w: tuple[int, int, int, int]
     stride: tuple[int, int]
-    padding: tuple[int, int] | str
+    padding: tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | str
     dilation: tuple[int, int]
     groups: int
 
@@ -256,8 +256,14 @@ def _of_real_size(draw: st.DrawFn) -> Case:
         pads.append(draw(st.integers(0, min(d * (k - 1), (reach - 1) // 2))))
         size.append(reach - 2 * pads[-1] + draw(st.integers(0, s - 1)))
     padding: Any = tuple(pads)
-    if stride == (1, 1) and draw(st.booleans()):
-        padding, size = "same", list(count)
+    kind_of_border = draw(st.sampled_from(["even", "even", "uneven", "same"]))
+    if kind_of_border == "same":
+        padding = "same"
+        size = [o * s - draw(st.integers(0, s - 1)) for o, s in zip(count, stride, strict=True)]
+    elif kind_of_border == "uneven":  # rows moved from one end to the other
+        moved = [draw(st.integers(0, p)) for p in pads]
+        padding = tuple((p - m, p + m) for p, m in zip(pads, moved, strict=True))
+        padding = padding if draw(st.booleans()) else tuple((b, a) for a, b in padding)
     products = groups * c * oc * kernel[0] * kernel[1] * count[0] * count[1]
     most = max(fewest, min(130, PRODUCTS // products))
     n = draw(st.integers(1, min(7, most)) if kind == "few" else st.integers(fewest, most))

@@ -23,11 +23,11 @@ class Convolution:
 
     def __init__(self, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int):
         self.x, self.w, self.stride, self.dilation, self.groups = x, w, stride, dilation, groups
-        if padding == "same":  # where the border is odd, the one more behind
-            spread = [d * (k - 1) for d, k in zip(dilation, w[2:], strict=True)]
-            self.before, border = [n // 2 for n in spread], spread
+        if padding == "same":
+            borders = naive.same(x[2:], w[2:], stride, dilation)
         else:
-            self.before, border = list(padding), [2 * p for p in padding]
+            borders = naive.sides(padding)
+        self.before, border = [before for before, _ in borders], [sum(both) for both in borders]
         self.count = tuple(
             (n + b - d * (k - 1) - 1) // s + 1
             for n, b, d, k, s in zip(x[2:], border, dilation, w[2:], stride, strict=True)

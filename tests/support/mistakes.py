@@ -158,7 +158,7 @@ WINDOWS = [
             "[..., ::-1]", "", op="conv2d"),
     Mistake("kernel rows overwrite each other", "engine.input_gradient_rows:input_gradient",
             "cells] +=", "cells] =", op="conv2d"),
-    Mistake("a mean for a sum", "conv2d.bias", "sum_over(g, (0, 2, 3))", "g.mean((0, 2, 3))"),
+    Mistake("a mean for a sum", "conv2d.bias", "return sum_over(g,", "return g.mean("),
     Mistake("the wrong axis is kept", "conv2d.bias", "(0, 2, 3)", "(1, 2, 3)"),
     Mistake("an image is left out", "conv_transpose2d.w", "x, g, w_shape", "x[1:], g[1:], w_shape"),
     Mistake("the output padding is dropped", "conv_transpose2d.x", "conv2d(g,",
@@ -180,7 +180,7 @@ WINDOWS = [
             "return avgpool_gradient(g, x_shape, **static)",
             'floor = static | {"ceil_mode": False}\n'
             "    full = avgpool(np.zeros(x_shape), **floor).shape\n"
-            "    return avgpool_gradient(g[..., : full[2], : full[3]], x_shape, **floor)"),
+            "    return avgpool_gradient(g[..., : full[-2], : full[-1]], x_shape, **floor)"),
     Mistake("count_include_pad is ignored", "avgpool.x", "**static",
             '**(static | {"count_include_pad": True})'),
     Mistake("a sum for a mean", "engine.pooling:average_gradient",

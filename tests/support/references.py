@@ -29,6 +29,8 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
 
 
 def conv2d(x: Array, w: Array, bias: Array | None = None, **options: Any) -> Array:
+    if x.ndim == 3:
+        return conv2d(x[None], w, bias, **options)[0]
     y = reference.conv2d(x, w, **options)
     return y if bias is None else y + bias[:, None, None]
 

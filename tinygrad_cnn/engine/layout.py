@@ -49,7 +49,7 @@ class Layout(Enum):
 
 def like(images: Array, model: Array) -> Array:
     """Return the images in the layout of `model`, if it is a `Layout`."""
-    for layout in Layout:
+    for layout in Layout if model.ndim == 4 else ():
         if layout.memory(model).flags.c_contiguous:
             return layout.arranged(images)
     return images

@@ -121,11 +121,13 @@ def _axes(
         s, d = (v if isinstance(v, int) else v[axis] for v in (stride, dilation))
         spread = d * (kernel - 1)
         if isinstance(padding, str):
-            border = spread if padding == "same" else 0
+            count = -(-size // s) if padding == "same" else (size - spread - 1) // s + 1
+            before = max((count - 1) * s + spread + 1 - size, 0) // 2
         else:
-            border = 2 * (padding if isinstance(padding, int) else padding[axis])
-        count = (size + border - spread - 1) // s + 1
+            border = padding if isinstance(padding, int) else padding[axis]
+            before, after = (border, border) if isinstance(border, int) else border
+            count = (before + size + after - spread - 1) // s + 1
         cells = product(range(count), range(kernel))
-        reads = [(i, k, i * s + k * d - border // 2) for i, k in cells]
+        reads = [(i, k, i * s + k * d - before) for i, k in cells]
         axes.append((count, [read for read in reads if 0 <= read[2] < size]))
     return axes

@@ -10,7 +10,7 @@ so the cells at kernel offset k of all windows form one strided slice of the pad
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from threading import RLock
@@ -21,7 +21,8 @@ import numpy as np
 from tinygrad_cnn.engine.arrays import Array
 
 Pair: TypeAlias = int | tuple[int, int]
-Padding: TypeAlias = int | tuple[int, int] | str
+Padding: TypeAlias = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | str
+Borders: TypeAlias = tuple[tuple[int, int], tuple[int, int]]  # before and after, of each axis
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def windows(
         size,
         kernel,
         pair(name, "stride", stride, 1),
-        padding if isinstance(padding, str) else pair(name, "padding", padding, 0),
+        padding if isinstance(padding, str) else borders(name, padding),
         pair(name, "dilation", dilation, 1),
         bool(ceil_mode),
     )
@@ -191,21 +192,26 @@ def _windows(
     size: tuple[int, int],
     kernel: tuple[int, int],
     strides: tuple[int, int],
-    padding: tuple[int, int] | str,
+    padding: Borders | str,
     dilations: tuple[int, int],
     ceil_mode: bool,
 ) -> Windows:
     reaches = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
-    if padding == "same":
-        if strides != (1, 1):
-            raise ValueError(f"{name}: padding 'same' needs stride 1, not {strides}")
-        pads = [((reach - 1) // 2, reach // 2) for reach in reaches]
+    pads: Sequence[tuple[int, int]]
+    if padding == "same":  # ⌈n / s⌉ windows; of an odd border the larger half comes after
+        totals = [
+            max((-(-n // s) - 1) * s + reach - n, 0)
+            for n, s, reach in zip(size, strides, reaches, strict=True)
+        ]
+        pads = [(total // 2, total - total // 2) for total in totals]
     elif padding == "valid":
         pads = [(0, 0), (0, 0)]
     elif isinstance(padding, str):
-        raise ValueError(f"{name}: padding is {padding!r}, expected a number, a pair or 'same'")
+        raise ValueError(
+            f"{name}: padding is {padding!r}, expected a number, a pair, 'same' or 'valid'"
+        )
     else:
-        pads = [(p, p) for p in padding]
+        pads = padding
     axes = []
     for n, k, s, d, reach, (before, after) in zip(
         size, kernel, strides, dilations, reaches, pads, strict=True
@@ -215,12 +221,28 @@ def _windows(
         if ceil_mode and room % s and count * s < n + before:  # the extra one starts on the image
             count += 1
         if count < 1 or n == 0:
+            even = all(a == b for a, b in pads) and not isinstance(padding, str)
+            shown = tuple(a for a, _ in pads) if even else padding
             raise ValueError(
                 f"{name}: a kernel of {kernel} with dilation {dilations} does not fit an image of "
-                f"{size} with padding {padding}"
+                f"{size} with padding {shown}"
             )
         axes.append(WindowAxis(n, k, s, d, before, after, count))
     return Windows(*axes)
+
+
+def borders(name: str, padding: Any) -> Borders:
+    """Return the padding before and after each axis, of a number, a pair, or a pair of pairs."""
+    padding = padding.tolist() if isinstance(padding, np.ndarray) else padding
+    if isinstance(padding, tuple | list) and any(isinstance(p, tuple | list) for p in padding):
+        sides = [pair(name, "padding", p, 0) for p in padding]
+        if len(sides) != 2:
+            raise ValueError(
+                f"{name}: padding is {padding!r}, expected ((top, bottom), (left, right))"
+            )
+        return sides[0], sides[1]
+    rows, columns = pair(name, "padding", padding, 0)
+    return (rows, rows), (columns, columns)
 
 
 def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:

@@ -12,6 +12,12 @@ from tinygrad_cnn.ops.activation import (
     softplus,
     tanh,
 )
+from tinygrad_cnn.ops.adaptive import (
+    adaptive_avgpool,
+    adaptive_avgpool1d,
+    adaptive_maxpool,
+    adaptive_maxpool1d,
+)
 from tinygrad_cnn.ops.arithmetic import (
     abs,
     add,
@@ -70,8 +76,10 @@ from tinygrad_cnn.ops.pooling import (
 )
 from tinygrad_cnn.ops.reduction import logsumexp, max, mean, min, sum
 from tinygrad_cnn.ops.regularization import batch_norm, dropout
+from tinygrad_cnn.ops.resampling import interpolate
 from tinygrad_cnn.ops.rounding import ceil, floor, round, sign
 from tinygrad_cnn.ops.shape import broadcast_to, flip, reshape, sum_to, transpose
+from tinygrad_cnn.ops.signals import avgpool1d, conv1d, conv_transpose1d, maxpool1d
 from tinygrad_cnn.ops.statistics import (
     all,
     any,
@@ -84,10 +92,15 @@ from tinygrad_cnn.ops.statistics import (
     var,
 )
 from tinygrad_cnn.ops.trigonometry import arctan, arctan2, cos, cosh, hypot, sin, sinh, tan
+from tinygrad_cnn.ops.unfolding import pixel_shuffle, pixel_unshuffle
 from tinygrad_cnn.support.modules import public
 
 __all__ = [
     "abs",
+    "adaptive_avgpool",
+    "adaptive_avgpool1d",
+    "adaptive_maxpool",
+    "adaptive_maxpool1d",
     "add",
     "all",
     "any",
@@ -98,15 +111,18 @@ __all__ = [
     "array_split",
     "astype",
     "avgpool",
+    "avgpool1d",
     "avgpool_gradient",
     "batch_norm",
     "broadcast_to",
     "ceil",
     "clip",
     "concatenate",
+    "conv1d",
     "conv2d",
     "conv2d_input_gradient",
     "conv2d_weight_gradient",
+    "conv_transpose1d",
     "conv_transpose2d",
     "cos",
     "cosh",
@@ -129,6 +145,7 @@ __all__ = [
     "global_avgpool",
     "hstack",
     "hypot",
+    "interpolate",
     "leaky_relu",
     "linear",
     "log",
@@ -141,6 +158,7 @@ __all__ = [
     "max",
     "maximum",
     "maxpool",
+    "maxpool1d",
     "mean",
     "min",
     "minimum",
@@ -150,6 +168,8 @@ __all__ = [
     "neg",
     "norm",
     "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "pow",
     "prod",
     "put",

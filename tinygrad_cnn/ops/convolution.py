@@ -45,22 +45,25 @@ def conv2d(
     Parameters
     ----------
     x : Tensor or array_like
-        Images of shape (N, C, H, W); N may be 0.
+        Images of shape (N, C, H, W), or one of shape (C, H, W); N may be 0.
     w : Tensor or array_like
         Kernels of shape (OC, C / groups, KH, KW).
     bias : Tensor or array_like, optional
         Of shape (OC,).
     stride, dilation : int or (int, int)
         The step between windows, and between the cells of a window.
-    padding : int, (int, int), "same" or "valid"
-        Zeros added on each side of height and width. ``"same"`` keeps the image's size (stride 1).
+    padding : int, (int, int), ((int, int), (int, int)), "same" or "valid"
+        Zeros added on each side of height and width, or ``((top, bottom), (left, right))``.
+        ``"valid"`` adds none. ``"same"`` gives ⌈H / stride⌉ rows; of an odd number of zeros the
+        larger half comes at the end, as in TensorFlow and in ONNX's SAME_UPPER.
     groups : int
         The number of groups of channels; each group is convolved separately.
 
     Returns
     -------
     Tensor
-        Of shape (N, OC, OH, OW), with OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1) / stride⌋ + 1.
+        Of shape (N, OC, OH, OW), with OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1) / stride⌋ + 1;
+        without N for an image without.
 
     Raises
     ------
@@ -83,7 +86,7 @@ def conv2d(
     at = _windows("conv2d", "x", np.shape(x), np.shape(w), stride, padding, dilation, groups)
     if bias is not None and np.shape(bias) != (w.shape[0],):
         raise ValueError(f"conv2d: bias has shape {np.shape(bias)}, expected ({w.shape[0]},)")
-    return engine.forward(x, w, bias, at, groups)
+    return _unbatched(engine.forward(_batched(x), w, bias, at, groups), x)
 
 
 @conv2d.derivative("x", formula="g ∗ᵀ w", latex=r"g *^{\mathsf T} w")
@@ -98,7 +101,7 @@ def _(g: Array, *, x: Array, w_shape: Shape, static: Options) -> Array:
 
 @conv2d.derivative("bias", formula=Prose("Σ over windows of g"), latex=r"\sum_{\text{windows}} g")
 def _(g: Array) -> Array:
-    return sum_over(g, (0, 2, 3))
+    return sum_over(g, (0, 2, 3) if len(g.shape) == 4 else (1, 2))
 
 
 @op(formula="u ∗ᵀ w", latex=r"u *^{\mathsf T} w")
@@ -116,11 +119,11 @@ def conv2d_input_gradient(
     Parameters
     ----------
     u : Tensor or array_like
-        The gradient of the output, of shape (N, OC, OH, OW).
+        The gradient of the output, of shape (N, OC, OH, OW) or (OC, OH, OW).
     w : Tensor or array_like
         The kernels, of shape (OC, C / groups, KH, KW).
     shape : tuple of int
-        Of the images: (N, C, H, W).
+        Of the images: (N, C, H, W) or (C, H, W).
     stride, padding, dilation, groups
         As for `conv2d`.
 
@@ -138,8 +141,8 @@ def conv2d_input_gradient(
     """
     name = "conv2d_input_gradient"
     at = _windows(name, "shape", shape, np.shape(w), stride, padding, dilation, groups)
-    _check_output(name, u, (shape[0], w.shape[0], *at.count))
-    return engine.input_gradient(u, w, at, groups)
+    _check_output(name, u, (*shape[:-3], w.shape[0], *at.count))
+    return _unbatched(engine.input_gradient(_batched(u), w, at, groups), u)
 
 
 @conv2d_input_gradient.derivative("u", formula="g ∗ w", latex="g * w")
@@ -168,9 +171,9 @@ def conv2d_weight_gradient(
     Parameters
     ----------
     u : Tensor or array_like
-        The gradient of the output, of shape (N, OC, OH, OW).
+        The gradient of the output, of shape (N, OC, OH, OW) or (OC, OH, OW).
     x : Tensor or array_like
-        The images, of shape (N, C, H, W).
+        The images, of shape (N, C, H, W) or (C, H, W).
     shape : tuple of int
         Of the kernels: (OC, C / groups, KH, KW).
     stride, padding, dilation, groups
@@ -190,8 +193,8 @@ def conv2d_weight_gradient(
     """
     name = "conv2d_weight_gradient"
     at = _windows(name, "x", np.shape(x), shape, stride, padding, dilation, groups)
-    _check_output(name, u, (x.shape[0], shape[0], *at.count))
-    return engine.weight_gradient(u, x, at, groups)
+    _check_output(name, u, (*x.shape[:-3], shape[0], *at.count))
+    return engine.weight_gradient(_batched(u), _batched(x), at, groups)
 
 
 @conv2d_weight_gradient.derivative("u", formula="x ∗ g", latex="x * g")
@@ -220,7 +223,7 @@ def conv_transpose2d(
     Parameters
     ----------
     x : Tensor or array_like
-        Of shape (N, C, H, W).
+        Of shape (N, C, H, W) or (C, H, W).
     w : Tensor or array_like
         Of shape (C, OC / groups, KH, KW).
     bias : Tensor or array_like, optional
@@ -235,7 +238,8 @@ def conv_transpose2d(
     -------
     Tensor
         Of shape (N, OC, OH, OW), with
-        OH = (H − 1)·stride − 2·padding + dilation·(KH − 1) + output_padding + 1.
+        OH = (H − 1)·stride − 2·padding + dilation·(KH − 1) + output_padding + 1;
+        without N for an `x` without.
 
     Raises
     ------
@@ -253,10 +257,11 @@ def conv_transpose2d(
     shape = _transposed_shape(
         np.shape(x), np.shape(w), stride, padding, output_padding, groups, dilation
     )
-    if bias is not None and np.shape(bias) != (shape[1],):
-        raise ValueError(f"{name}: bias has shape {np.shape(bias)}, expected ({shape[1]},)")
+    if bias is not None and np.shape(bias) != shape[-3:-2]:
+        raise ValueError(f"{name}: bias has shape {np.shape(bias)}, expected {shape[-3:-2]}")
     at = _windows(name, "output", shape, np.shape(w), stride, padding, dilation, groups)
-    y = engine.input_gradient(_extended(x, stride, output_padding), w, at, groups)
+    images = _batched(_extended(x, stride, output_padding))
+    y = _unbatched(engine.input_gradient(images, w, at, groups), x)
     return y if bias is None else y + bias.reshape(-1, 1, 1)
 
 
@@ -265,7 +270,7 @@ def _(g: Array, *, w: Array, x_shape: Shape, static: Options) -> Array:
     dx = conv2d(g, w, None, **_of_convolution(static))
     if dx.shape == x_shape:
         return dx
-    return getitem(dx, (..., slice(x_shape[2]), slice(x_shape[3])))
+    return getitem(dx, (..., slice(x_shape[-2]), slice(x_shape[-1])))
 
 
 @conv_transpose2d.derivative("w", formula=Prose("Σ over windows of x·g"),
@@ -278,7 +283,7 @@ def _(g: Array, *, x: Array, w_shape: Shape, static: Options) -> Array:
 @conv_transpose2d.derivative("bias", formula=Prose("Σ over windows of g"),
                              latex=r"\sum_{\text{windows}} g")  # fmt: skip
 def _(g: Array) -> Array:
-    return sum_over(g, (0, 2, 3))
+    return sum_over(g, (0, 2, 3) if len(g.shape) == 4 else (1, 2))
 
 
 @conv2d.multiply_adds
@@ -306,6 +311,8 @@ _NO_IMAGES, _NO_RESULTS, _KERNELS = (
     np.zeros((0, 3, 3, 3)),
     np.ones((3, 2, 3, 3)),
 )
+_IMAGE, _RESULT = np.arange(50.0).reshape(2, 5, 5) / 16, np.arange(27.0).reshape(3, 3, 3) / 16
+"""An image and a result without a batch axis."""
 _LARGE: list[Options] = [
     {"images": 2, "channels": 3, "out_channels": 5, "kernel": 3},  # few images: by columns
     {"images": 8, "channels": 8, "out_channels": 8, "kernel": 3},  # many images: direct
@@ -319,7 +326,10 @@ _LARGE: list[Options] = [
 """Convolutions for each algorithm, and for each way to assemble a gradient from them."""
 
 
-@conv2d.calls(always=[{"x": _NO_IMAGES, "w": _KERNELS}], large=_LARGE)
+@conv2d.calls(
+    always=[{"x": _NO_IMAGES, "w": _KERNELS}, {"x": _IMAGE, "w": _KERNELS, "bias": np.ones(3)}],
+    large=_LARGE,
+)
 def _(draw: Draw, s: Strategies, **size: Any) -> Any:
     at = draw(s.large_convolutions(**size) if size else s.convolutions())
     bias = draw(s.one_of(s.none(), s.arrays(at.y[1:2])))
@@ -327,7 +337,11 @@ def _(draw: Draw, s: Strategies, **size: Any) -> Any:
 
 
 @conv2d_input_gradient.calls(
-    always=[{"u": _NO_RESULTS, "w": _KERNELS, "shape": _NO_IMAGES.shape}], large=_LARGE
+    always=[
+        {"u": _NO_RESULTS, "w": _KERNELS, "shape": _NO_IMAGES.shape},
+        {"u": _RESULT, "w": _KERNELS, "shape": _IMAGE.shape},
+    ],
+    large=_LARGE,
 )
 def _(draw: Draw, s: Strategies, **size: Any) -> Any:
     at = draw(s.large_convolutions(**size) if size else s.convolutions())
@@ -335,14 +349,24 @@ def _(draw: Draw, s: Strategies, **size: Any) -> Any:
 
 
 @conv2d_weight_gradient.calls(
-    always=[{"u": _NO_RESULTS, "x": _NO_IMAGES, "shape": _KERNELS.shape}], large=_LARGE
+    always=[
+        {"u": _NO_RESULTS, "x": _NO_IMAGES, "shape": _KERNELS.shape},
+        {"u": _RESULT, "x": _IMAGE, "shape": _KERNELS.shape},
+    ],
+    large=_LARGE,
 )
 def _(draw: Draw, s: Strategies, **size: Any) -> Any:
     at = draw(s.large_convolutions(**size) if size else s.convolutions())
     return {"u": draw(s.arrays(at.y)), "x": draw(s.arrays(at.x)), "shape": at.w, **at.options}
 
 
-@conv_transpose2d.calls(always=[{"x": _NO_RESULTS, "w": _KERNELS}], large=_LARGE)
+@conv_transpose2d.calls(
+    always=[
+        {"x": _NO_RESULTS, "w": _KERNELS},
+        {"x": _RESULT, "w": _KERNELS, "bias": np.ones(2), "stride": 2, "output_padding": 1},
+    ],
+    large=_LARGE,
+)
 def _(draw: Draw, s: Strategies, **size: Any) -> Any:
     if size:
         at = draw(s.large_convolutions(**size)).transposed
@@ -363,20 +387,20 @@ def _windows(
     groups: int,
 ) -> Windows:
     """Return the windows of a convolution of images of shape `x` with kernels of shape `w`."""
-    if len(x) != 4:
-        raise ValueError(f"{name}: {image} has shape {x}, expected (N, C, H, W)")
+    if len(x) not in (3, 4):
+        raise ValueError(f"{name}: {image} has shape {x}, expected (N, C, H, W) or (C, H, W)")
     if len(w) != 4 or 0 in w:
         raise ValueError(f"{name}: w has shape {w}, expected (OC, C / groups, KH, KW)")
     if not isinstance(groups, int | np.integer) or groups < 1:
         raise ValueError(f"{name}: groups is {groups!r}, expected an integer >= 1")
-    if w[1] * groups != x[1]:
+    if w[1] * groups != x[-3]:
         raise ValueError(
-            f"{name}: {image} has {x[1]} channels but w expects {w[1] * groups} "
+            f"{name}: {image} has {x[-3]} channels but w expects {w[1] * groups} "
             f"({image}: {x}, w: {w}, groups={groups})"
         )
     if w[0] % groups:
         raise ValueError(f"{name}: w has {w[0]} output channels, no multiple of groups={groups}")
-    return windows(name, x[2:], w[2:], stride, padding, dilation)
+    return windows(name, (x[-2], x[-1]), (w[2], w[3]), stride, padding, dilation)
 
 
 def _of_convolution(static: Options) -> Options:
@@ -389,7 +413,19 @@ def _extended(x: Array, stride: Pair, extra: Pair) -> Array:
     strides = pair("conv_transpose2d", "stride", stride, 1)
     extras = pair("conv_transpose2d", "output_padding", extra, 0)
     rows, columns = (e // s for e, s in zip(extras, strides, strict=True))
-    return pad(x, ((0, 0), (0, 0), (0, rows), (0, columns))) if rows or columns else x
+    if not rows and not columns:
+        return x
+    return pad(x, (*((0, 0),) * (len(x.shape) - 2), (0, rows), (0, columns)))
+
+
+def _batched(x: Array) -> Array:
+    """Return images (N, C, H, W), with a batch axis added if `x` has none."""
+    return x if x.ndim == 4 else x[np.newaxis]
+
+
+def _unbatched(y: Array, x: Array) -> Array:
+    """Return `y` without its batch axis if `x` has none."""
+    return y if x.ndim == 4 else y[0]
 
 
 def _check_output(name: str, u: Array, shape: Shape) -> None:
@@ -402,9 +438,10 @@ def _transposed_shape(
 ) -> Shape:
     """Return the shape (N, OC, OH, OW) of a transposed convolution."""
     name = "conv_transpose2d"
-    if len(x) != 4 or len(w) != 4 or x[1] != w[0]:
+    if len(x) not in (3, 4) or len(w) != 4 or x[-3] != w[0]:
         raise ValueError(
-            f"{name}: x has shape {x} and w {w}; expected (N, C, H, W) and (C, OC / groups, KH, KW)"
+            f"{name}: x has shape {x} and w {w}; expected (N, C, H, W) or (C, H, W), and "
+            "(C, OC / groups, KH, KW)"
         )
     strides, paddings = pair(name, "stride", stride, 1), pair(name, "padding", padding, 0)
     dilations, extras = pair(name, "dilation", dilation, 1), pair(name, "output_padding", extra, 0)
@@ -415,11 +452,13 @@ def _transposed_shape(
         )
     height, width = (
         (n - 1) * s - 2 * p + d * (k - 1) + e + 1
-        for n, s, p, d, k, e in zip(x[2:], strides, paddings, dilations, w[2:], extras, strict=True)
+        for n, s, p, d, k, e in zip(
+            x[-2:], strides, paddings, dilations, w[2:], extras, strict=True
+        )
     )
     if height < 1 or width < 1:
         raise ValueError(f"{name}: padding {padding} leaves no output for x: {x}, w: {w}")
-    return (x[0], w[1] * groups, height, width)
+    return (*x[:-3], w[1] * groups, height, width)
 
 
 # --- entries of the derivatives ------------------------------------------------------------------
@@ -431,9 +470,9 @@ def _(y: Index, letters: Letters, *, x_shape: Shape, w_shape: Shape, static: Opt
     weight = "·".join([at("w", w), *inside])
     if not padded:
         return x, weight
-    image = tuple(letters.fresh(n) for n in x_shape[2:])
-    held = [f"·{equal(r, k)}" for r, k in zip(image, x[2:], strict=True) if r]
-    return (*x[:2], *image), weight + "".join(held)
+    image = tuple(letters.fresh(n) for n in x_shape[-2:])
+    held = [f"·{equal(r, k)}" for r, k in zip(image, x[-2:], strict=True) if r]
+    return (*x[:-2], *image), weight + "".join(held)
 
 
 @conv2d.entry("w")
@@ -445,7 +484,7 @@ def _(y: Index, letters: Letters, *, x_shape: Shape, w_shape: Shape, static: Opt
 @conv2d.entry("bias")
 @conv_transpose2d.entry("bias")
 def _(y: Index, letters: Letters) -> LocalEntry:
-    return y[1:2], "1"
+    return y[-3:-2], "1"
 
 
 def _factors(
@@ -462,13 +501,14 @@ def _factors(
     outputs, channels = w_shape[:2]
     kernel = tuple(letters.fresh(n) for n in w_shape[1:])
     each = outputs // groups  # output channels per group
-    group = y[1] if each == 1 or groups == 1 else f"⌊{y[1]} / {each}⌋"
+    channel = y[-3]
+    group = channel if each == 1 or groups == 1 else f"⌊{channel} / {each}⌋"
     cells = [place((channels, group) if groups > 1 else (0, ""), (1, kernel[0]))] + [
         place((axis.stride, i), (axis.dilation, k), constant=-axis.before)
-        for axis, i, k in zip(axes, y[2:], kernel[1:], strict=True)
+        for axis, i, k in zip(axes, y[-2:], kernel[1:], strict=True)
     ]
-    lengths = x_shape[1:]
-    x = (y[0], *("" if n == 1 else k or "0" for k, n in zip(cells, lengths, strict=True)))
+    lengths = x_shape[-3:]
+    x = (*y[:-3], *("" if n == 1 else k or "0" for k, n in zip(cells, lengths, strict=True)))
     thin = [equal(k, "0") for k, n in zip(cells, lengths, strict=True) if n == 1]
     inside = [bracket for bracket in thin if bracket != "1"]
-    return x, (y[1], *kernel), inside, any(axis.before or axis.after for axis in axes)
+    return x, (channel, *kernel), inside, any(axis.before or axis.after for axis in axes)

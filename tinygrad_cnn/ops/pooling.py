@@ -12,7 +12,7 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import pooling as engine
 from tinygrad_cnn.engine.arrays import Shape
-from tinygrad_cnn.engine.windows import Pair, Windows, pair, windows
+from tinygrad_cnn.engine.windows import Padding, Pair, Windows, borders, pair, windows
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, place
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.shape import Options
@@ -30,7 +30,7 @@ def maxpool(
     x: Array,
     kernel_size: Pair = 2,
     stride: Pair | None = None,
-    padding: Pair = 0,
+    padding: Padding = 0,
     dilation: Pair = 1,
     ceil_mode: bool = False,
     wide_padding: bool = False,
@@ -40,13 +40,14 @@ def maxpool(
     Parameters
     ----------
     x : Tensor or array_like
-        Of shape (N, C, H, W).
+        Of shape (N, C, H, W) or (C, H, W).
     kernel_size : int or (int, int)
         The size of a window.
     stride : int or (int, int), optional
         The step between windows; defaults to the kernel size. Windows may overlap.
-    padding : int or (int, int)
-        A border that never wins, at most half a window wide; see `wide_padding`.
+    padding : int, (int, int), ((int, int), (int, int)), "same" or "valid"
+        A border that never wins, at most half a window wide (see `wide_padding`), or
+        ``((top, bottom), (left, right))``, or as for `conv2d`.
     dilation : int or (int, int)
         The step between the cells of a window.
     ceil_mode : bool
@@ -59,7 +60,7 @@ def maxpool(
     -------
     Tensor
         Of shape (N, C, OH, OW), with OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1) / stride⌋ + 1,
-        rounded up with `ceil_mode`.
+        rounded up with `ceil_mode`; without N for an image without.
 
     Raises
     ------
@@ -93,9 +94,13 @@ def _(g: Array, *, winner: Array, x_shape: Shape, static: Options) -> Array:
 
 _BEYOND = {"x": np.arange(20.0).reshape(1, 1, 5, 4) / 16, "kernel_size": 2, "ceil_mode": True}
 """A call whose last windows extend beyond the edge."""
+_IMAGE = {"x": np.arange(20.0).reshape(1, 5, 4) / 16, "kernel_size": 3, "stride": 2}
+_SAME = _IMAGE | {"padding": "same"}
+_UNEVEN = _IMAGE | {"padding": ((0, 1), (1, 0))}
+"""Calls without a batch axis, with one row more at the bottom than at the top."""
 
 
-@maxpool.calls(always=[{"x": np.zeros((0, 2, 5, 5))}, _BEYOND])
+@maxpool.calls(always=[{"x": np.zeros((0, 2, 5, 5))}, _BEYOND, _SAME, _UNEVEN])
 def _(draw: Draw, s: Strategies) -> Any:
     at = draw(s.poolings())
     ties = s.arrays(at.x, low=-1.0, high=1.0)
@@ -113,7 +118,7 @@ def gather_windows(
     winner: Array,
     kernel_size: Pair = 2,
     stride: Pair | None = None,
-    padding: Pair = 0,
+    padding: Padding = 0,
     dilation: Pair = 1,
     ceil_mode: bool = False,
     wide_padding: bool = False,
@@ -123,7 +128,7 @@ def gather_windows(
     Parameters
     ----------
     x : Tensor or array_like
-        Of shape (N, C, H, W).
+        Of shape (N, C, H, W) or (C, H, W).
     winner : ndarray of int
         Of shape (N, C, OH, OW), from 0 to KH·KW − 1.
     kernel_size, stride, padding, dilation, ceil_mode, wide_padding
@@ -170,7 +175,7 @@ def scatter_windows(
     shape: Shape,
     kernel_size: Pair = 2,
     stride: Pair | None = None,
-    padding: Pair = 0,
+    padding: Padding = 0,
     dilation: Pair = 1,
     ceil_mode: bool = False,
     wide_padding: bool = False,
@@ -218,7 +223,7 @@ def avgpool(
     x: Array,
     kernel_size: Pair = 2,
     stride: Pair | None = None,
-    padding: Pair = 0,
+    padding: Padding = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     wide_padding: bool = False,
@@ -228,7 +233,7 @@ def avgpool(
     Parameters
     ----------
     x : Tensor or array_like
-        Of shape (N, C, H, W).
+        Of shape (N, C, H, W) or (C, H, W).
     kernel_size, stride, padding, ceil_mode
         As for `maxpool`; the border counts as zeros.
     count_include_pad : bool
@@ -262,7 +267,7 @@ def _(g: Array, *, x_shape: Shape, static: Options) -> Array:
     return avgpool_gradient(g, x_shape, **static)
 
 
-@avgpool.calls(always=[{"x": np.zeros((0, 2, 5, 5))}, _BEYOND])
+@avgpool.calls(always=[{"x": np.zeros((0, 2, 5, 5))}, _BEYOND, _SAME, _UNEVEN])
 def _(draw: Draw, s: Strategies) -> Any:
     at = draw(s.poolings(average=True))
     return {"x": draw(s.arrays(at.x)), **at.options}
@@ -274,7 +279,7 @@ def avgpool_gradient(
     shape: Shape,
     kernel_size: Pair = 2,
     stride: Pair | None = None,
-    padding: Pair = 0,
+    padding: Padding = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     wide_padding: bool = False,
@@ -307,12 +312,12 @@ def _(draw: Draw, s: Strategies) -> Any:
 
 
 def global_avgpool(x: Array) -> Array:
-    """Return the mean of each channel: (N, C, H, W) → (N, C).
+    """Return the mean of each channel: (N, C, H, W) → (N, C), or (C, H, W) → (C,).
 
     Raises
     ------
     ValueError
-        If `x` does not have four axes.
+        If `x` has other axes.
 
     Examples
     --------
@@ -320,9 +325,11 @@ def global_avgpool(x: Array) -> Array:
     >>> tg.global_avgpool(tg.Tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
     Tensor([[2.5]])
     """
-    if len(np.shape(x)) != 4:
-        raise ValueError(f"global_avgpool: x has shape {np.shape(x)}, expected (N, C, H, W)")
-    return mean(x, axis=(2, 3))
+    if len(np.shape(x)) not in (3, 4):
+        raise ValueError(
+            f"global_avgpool: x has shape {np.shape(x)}, expected (N, C, H, W) or (C, H, W)"
+        )
+    return mean(x, axis=(-2, -1))
 
 
 def _windows(
@@ -330,28 +337,38 @@ def _windows(
     shape: Shape,
     kernel_size: Pair,
     stride: Pair | None,
-    padding: Pair,
+    padding: Padding,
     dilation: Pair,
     ceil_mode: bool,
     wide_padding: bool,
 ) -> Windows:
     """Return the pooling windows on images of `shape`."""
-    if len(shape) != 4:
-        raise ValueError(f"{name}: x has shape {shape}, expected (N, C, H, W)")
+    if len(shape) not in (3, 4):
+        raise ValueError(f"{name}: x has shape {shape}, expected (N, C, H, W) or (C, H, W)")
     kernel = pair(name, "kernel_size", kernel_size, 1)
     steps = kernel if stride is None else pair(name, "stride", stride, 1)
     dilations = pair(name, "dilation", dilation, 1)
-    pads = pair(name, "padding", padding, 0)
-    if pads != (0, 0):
-        _check_padding(name, shape, kernel, padding, dilation, wide_padding)
-    return windows(name, shape[2:], kernel, steps, pads, dilations, bool(ceil_mode))
+    if type(padding) is not int or padding:
+        check_padding(name, kernel, padding, dilation, wide_padding)
+    at = windows(name, (shape[-2], shape[-1]), kernel, steps, padding, dilations, bool(ceil_mode))
+    if any(
+        (axis.before or axis.after) and axis.size < axis.dilation for axis in (at.rows, at.columns)
+    ):
+        raise ValueError(
+            f"{name}: dilation is {dilation}, more than the image: {shape}; with padding a window "
+            "could miss it"
+        )
+    return at
 
 
 def check_padding(
-    name: str, kernel: tuple[int, int], padding: Pair, dilation: Pair, wide: bool
+    name: str, kernel: tuple[int, int], padding: Padding, dilation: Pair, wide: bool
 ) -> None:
     """Raise if the border exceeds half a window, or with `wide` reaches a whole one."""
-    pads, dilations = pair(name, "padding", padding, 0), pair(name, "dilation", dilation, 1)
+    if isinstance(padding, str):
+        return
+    pads = [max(sides) for sides in borders(name, padding)]
+    dilations = pair(name, "dilation", dilation, 1)
     reaches = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
     if wide and any(p >= reach for p, reach in zip(pads, reaches, strict=True)):
         raise ValueError(f"{name}: padding is {padding}, expected less than a window of {kernel}")
@@ -362,22 +379,11 @@ def check_padding(
         )
 
 
-def _check_padding(
-    name: str, shape: Shape, kernel: tuple[int, int], padding: Pair, dilation: Pair, wide: bool
-) -> None:
-    """Raise if all cells of a window could be on the border."""
-    check_padding(name, kernel, padding, dilation, wide)
-    pads, dilations = pair(name, "padding", padding, 0), pair(name, "dilation", dilation, 1)
-    if any(p > 0 and n < d for p, n, d in zip(pads, shape[2:], dilations, strict=True)):
-        raise ValueError(
-            f"{name}: dilation is {dilation}, more than the image: {shape}; with padding a window "
-            "could miss it"
-        )
-
-
 def _check_windows(name: str, argument: str, came: Shape, shape: Shape, at: Windows) -> None:
-    if came != (*shape[:2], *at.count):
-        raise ValueError(f"{name}: {argument} has shape {came}, expected {(*shape[:2], *at.count)}")
+    if came != (*shape[:-2], *at.count):
+        raise ValueError(
+            f"{name}: {argument} has shape {came}, expected {(*shape[:-2], *at.count)}"
+        )
 
 
 def _checked_winner(name: str, winner: Array, at: Windows) -> Array:
@@ -398,7 +404,7 @@ def _checked_winner(name: str, winner: Array, at: Windows) -> Array:
 @maxpool.entry("x")
 @gather_windows.entry("x")
 def _(y: Index, letters: Letters, *, x_shape: Shape) -> LocalEntry:
-    x = (*y[:2], *(letters.fresh(n) for n in x_shape[2:]))
+    x = (*y[:-2], *(letters.fresh(n) for n in x_shape[-2:]))
     return x, f"[{at('y', y)} took {at('x', x)}]"
 
 
@@ -410,15 +416,15 @@ def _(
     x_shape: Shape,
     kernel_size: Pair,
     stride: Pair | None,
-    padding: Pair,
+    padding: Padding,
     ceil_mode: bool,
 ) -> LocalEntry | None:
     on = _windows("avgpool", x_shape, kernel_size, stride, padding, 1, ceil_mode, True)
-    if on.rows.before or on.columns.before or ceil_mode or 1 in x_shape[2:]:
+    if on.rows.before or on.columns.before or ceil_mode or 1 in x_shape[-2:]:
         return None
     cells = [letters.fresh(n) for n in on.kernel]
     inside = (
         place((axis.stride, i), (1, k)) or "0"
-        for axis, i, k in zip((on.rows, on.columns), y[2:], cells, strict=True)
+        for axis, i, k in zip((on.rows, on.columns), y[-2:], cells, strict=True)
     )
-    return (*y[:2], *inside), f"1 / {math.prod(on.kernel)}"
+    return (*y[:-2], *inside), f"1 / {math.prod(on.kernel)}"

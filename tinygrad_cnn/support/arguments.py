@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine.windows import Pair, pair
+from tinygrad_cnn.engine.windows import Padding, Pair, borders, pair
 
 
 def native(array: NDArray[Any]) -> NDArray[Any]:
@@ -68,6 +68,15 @@ def numbers(owner: str, argument: str, value: Any, least: int) -> Pair:
     """Return an integer or a pair of integers as int or tuple; else raise ValueError."""
     both = pair(owner, argument, value, least)
     return both if isinstance(value, tuple | list) or np.ndim(value) else both[0]
+
+
+def border(owner: str, padding: Any) -> Padding:
+    """Return the padding of a convolution or pooling as `windows` takes it; else raise."""
+    if isinstance(padding, str):
+        return str(choice(owner, "padding", padding, ("same", "valid")))
+    if np.ndim(padding) == 2 or (isinstance(padding, tuple | list) and any(map(np.ndim, padding))):
+        return borders(owner, padding)
+    return numbers(owner, "padding", padding, 0)
 
 
 def flag(owner: str, argument: str, value: Any) -> bool:

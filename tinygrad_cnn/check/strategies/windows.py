@@ -51,6 +51,11 @@ def both(option: Any) -> tuple[Any, Any]:
     return option if isinstance(option, tuple) else (option, option)
 
 
+def sides(padding: Any) -> list[tuple[int, int]]:
+    """Return a padding in numbers as (before, after) for height and for width."""
+    return [both(border) for border in both(padding)]
+
+
 def number_or_pair(least: int, most: int) -> st.SearchStrategy[Any]:
     """Draw a height-and-width option: one number for both, or a pair."""
     number = st.integers(least, most)
@@ -85,17 +90,19 @@ def convolutions(
     groups, c, oc = draw(st.sampled_from(CHANNELS))
     kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     dilation = draw(number_or_pair(1, 2))
-    padding = draw(st.one_of(number_or_pair(0, 2), st.sampled_from(["same", "valid"])))
-    stride = 1 if padding == "same" else draw(number_or_pair(1, 3))
-    border = (0, 0) if padding == "valid" else both(padding)
+    each = st.tuples(st.integers(0, 2), st.integers(0, 2))
+    numbers = st.one_of(number_or_pair(0, 2), st.tuples(each, each))
+    padding = draw(st.one_of(numbers, st.sampled_from(["same", "valid"])))
+    stride = draw(number_or_pair(1, 3))
+    borders = sides(0 if isinstance(padding, str) else padding)
     cells = groups * oc * c * math.prod(kernel)  # multiply-adds for one kernel position
     size: list[int] = []
     count: list[int] = []
-    for k, s, d, p in zip(kernel, both(stride), both(dilation), border, strict=True):
-        reach = d * (k - 1) + 1
-        least = 1 if padding == "same" else max(1, reach - 2 * p)
+    for k, s, d, border in zip(kernel, both(stride), both(dilation), borders, strict=True):
+        reach, added = d * (k - 1) + 1, sum(border)
+        least = 1 if padding == "same" else max(1, reach - added)
         places = {
-            n: n if padding == "same" else (n + 2 * p - reach) // s + 1
+            n: -(-n // s) if padding == "same" else (n + added - reach) // s + 1
             for n in range(least, least + 4)
         }
         room = multiply_adds // (cells * math.prod(count))
@@ -207,16 +214,17 @@ def poolings(draw: st.DrawFn, average: bool = False) -> Pooling:
         st.one_of(
             st.integers(0, min(most)),
             st.tuples(*(st.integers(0, widest) for widest in most)),
+            st.tuples(*(st.tuples(*[st.integers(0, widest)] * 2) for widest in most)),
         )
     )
     ceil_mode = draw(st.booleans())
     steps = both(kernel_size if stride is None else stride)
     size, count = [], []
-    for reach, s, p, d in zip(reaches, steps, both(padding), both(dilation), strict=True):
-        least = max(1, reach - 2 * p, d if p else 1)  # padded windows could miss fewer
+    for reach, s, border, d in zip(reaches, steps, sides(padding), both(dilation), strict=True):
+        least = max(1, reach - sum(border), d if any(border) else 1)  # windows could miss fewer
         n = draw(st.integers(least, least + 4))
         size.append(n)
-        count.append(_windows(n, reach, s, p, ceil_mode))
+        count.append(_windows(n, reach, s, border, ceil_mode))
     options = {
         "kernel_size": kernel_size,
         "stride": stride,
@@ -249,10 +257,10 @@ def winners(draw: st.DrawFn, at: Pooling) -> NDArray[Any]:
     return np.random.default_rng(draw(st.integers(0, 2**32 - 1))).integers(cells, size=at.y)
 
 
-def _windows(n: int, reach: int, stride: int, padding: int, ceil_mode: bool) -> int:
+def _windows(n: int, reach: int, stride: int, border: tuple[int, int], ceil_mode: bool) -> int:
     """Return the number of windows, without a last one that starts beyond the image."""
-    room = n + 2 * padding - reach
+    room = n + sum(border) - reach
     if not ceil_mode:
         return room // stride + 1
     count = -(-room // stride) + 1
-    return count - 1 if (count - 1) * stride >= n + padding else count
+    return count - 1 if (count - 1) * stride >= n + border[0] else count

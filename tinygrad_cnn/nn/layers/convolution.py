@@ -12,7 +12,7 @@ from tinygrad_cnn.engine.windows import Padding, Pair, pair
 from tinygrad_cnn.nn.init import Initializer, kaiming_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
 from tinygrad_cnn.nn.sizes import SizedLayer
-from tinygrad_cnn.support.arguments import choice, flag, numbers, whole
+from tinygrad_cnn.support.arguments import border, flag, numbers, whole
 
 
 class _Convolution(SizedLayer):
@@ -99,8 +99,9 @@ class Conv2d(_Convolution):
         is None.
     kernel_size, stride, dilation : int or (int, int)
         The kernel size, the step between windows, and the step between kernel elements.
-    padding : int, (int, int), "same" or "valid"
-        Zeros added on each side of height and width. ``"same"`` keeps the image's size (stride 1).
+    padding : int, (int, int), ((int, int), (int, int)), "same" or "valid"
+        Zeros added on each side of height and width, or ``((top, bottom), (left, right))``.
+        ``"same"`` gives ⌈H / stride⌉ rows and ⌈W / stride⌉ columns: see `tinygrad_cnn.conv2d`.
     groups : int
         The number of groups that the channels are split into; each is convolved separately.
     bias : bool
@@ -151,17 +152,11 @@ class Conv2d(_Convolution):
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
         owner = type(self).__name__
-        self.padding: Padding
-        if isinstance(padding, str):
-            self.padding = choice(owner, "padding", padding, ("same", "valid"))
-        else:
-            self.padding = numbers(owner, "padding", padding, 0)
-        if padding == "same" and self.stride not in (1, (1, 1)):
-            raise ValueError(f"{owner}: padding 'same' needs stride 1, not {stride}")
+        self.padding = border(owner, padding)
         self._begin(bias, rng, init, bias_init, transposed=False)
 
     def forward(self, x: TensorLike) -> Tensor:
-        """Return the result, of shape (N, OC, OH, OW), for images `x` of shape (N, C, H, W)."""
+        """Return the result, (N, OC, OH, OW), for images `x`, (N, C, H, W); N may be left out."""
         return ops.conv2d(
             x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
         )
@@ -245,7 +240,7 @@ class ConvTranspose2d(_Convolution):
         return weight[0]
 
     def forward(self, x: TensorLike) -> Tensor:
-        """Return the result, of shape (N, OC, OH, OW), for images `x` of shape (N, C, H, W)."""
+        """Return the result, (N, OC, OH, OW), for images `x`, (N, C, H, W); N may be left out."""
         return ops.conv_transpose2d(
             x,
             self.weight,

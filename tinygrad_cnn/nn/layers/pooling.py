@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.tensor import A
-from tinygrad_cnn.engine.windows import Pair, pair
+from tinygrad_cnn.engine.windows import Padding, Pair, pair
 from tinygrad_cnn.nn.module import Parameterless
 from tinygrad_cnn.ops.pooling import check_padding
-from tinygrad_cnn.support.arguments import flag, numbers
+from tinygrad_cnn.support.arguments import border, flag, numbers
 
 
 class _Pooling(Parameterless):
@@ -17,7 +17,7 @@ class _Pooling(Parameterless):
         self,
         kernel_size: Pair,
         stride: Pair | None,
-        padding: Pair,
+        padding: Padding,
         dilation: Pair,
         ceil_mode: bool,
         wide_padding: bool,
@@ -25,7 +25,7 @@ class _Pooling(Parameterless):
         owner = type(self).__name__
         self.kernel_size = numbers(owner, "kernel_size", kernel_size, 1)
         self.stride = None if stride is None else numbers(owner, "stride", stride, 1)
-        self.padding = numbers(owner, "padding", padding, 0)
+        self.padding = border(owner, padding)
         self.ceil_mode = flag(owner, "ceil_mode", ceil_mode)
         self.wide_padding = flag(owner, "wide_padding", wide_padding)
         kernel = pair(owner, "kernel_size", self.kernel_size, 1)
@@ -41,8 +41,9 @@ class MaxPool2d(_Pooling):
         The size of a window.
     stride : int or (int, int), optional
         The step between windows; by default `kernel_size`.
-    padding : int or (int, int)
-        Border that is never the maximum, at most half a window wide; see `wide_padding`.
+    padding : int, (int, int), ((int, int), (int, int)), "same" or "valid"
+        A border as for `Conv2d`. It is never the maximum, and at most half a window wide: see
+        `wide_padding`.
     dilation : int or (int, int)
         The step between the elements of a window.
     ceil_mode : bool
@@ -66,7 +67,7 @@ class MaxPool2d(_Pooling):
         self,
         kernel_size: Pair,
         stride: Pair | None = None,
-        padding: Pair = 0,
+        padding: Padding = 0,
         dilation: Pair = 1,
         *,
         ceil_mode: bool = False,
@@ -76,7 +77,7 @@ class MaxPool2d(_Pooling):
         self.dilation = numbers(type(self).__name__, "dilation", dilation, 1)
 
     def forward(self, x: A) -> A:
-        """Return the maxima, of shape (N, C, OH, OW), for `x` of shape (N, C, H, W)."""
+        """Return the maxima, (N, C, OH, OW), of `x`, (N, C, H, W); N may be left out."""
         return ops.maxpool(
             x,
             self.kernel_size,
@@ -114,7 +115,7 @@ class AvgPool2d(_Pooling):
         self,
         kernel_size: Pair,
         stride: Pair | None = None,
-        padding: Pair = 0,
+        padding: Padding = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
         *,
@@ -124,7 +125,7 @@ class AvgPool2d(_Pooling):
         self.count_include_pad = flag(type(self).__name__, "count_include_pad", count_include_pad)
 
     def forward(self, x: A) -> A:
-        """Return the means, of shape (N, C, OH, OW), for `x` of shape (N, C, H, W)."""
+        """Return the means, (N, C, OH, OW), of `x`, (N, C, H, W); N may be left out."""
         return ops.avgpool(
             x,
             self.kernel_size,
@@ -147,5 +148,5 @@ class GlobalAvgPool2d(Parameterless):
     """
 
     def forward(self, x: A) -> A:
-        """Return the means, of shape (N, C), for `x` of shape (N, C, H, W)."""
+        """Return the means, of shape (N, C), for `x` of shape (N, C, H, W); N may be left out."""
         return ops.global_avgpool(x)
