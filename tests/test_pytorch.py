@@ -14,9 +14,11 @@ import pytest
 from support.pytorch_recorded import (
     COMPUTED,
     FILE,
+    LOSSES,
     OPTIMIZERS,
     SCHEDULES,
     SIGNATURES,
+    examples,
     images,
     layers,
     path,
@@ -37,7 +39,7 @@ OWN = {
     "Optimizer": {"update", "slots", "elementwise", "lr"},
 }  # fmt: skip
 """Names that PyTorch has no counterpart of."""
-OWN_PARAMETERS = {"rng", "init", "bias_init", "temperature", "wide_padding"}
+OWN_PARAMETERS = {"axis", "rng", "init", "bias_init", "temperature", "wide_padding"}
 
 
 def ours(name: str) -> Any:
@@ -109,6 +111,18 @@ def test_a_layer_and_its_derivatives_are_pytorchs(name: str) -> None:
     (second,) = tg.grad(first, leaf, gradient=g)
     for part, found in (("y", y.numpy()), ("first", first.numpy()), ("second", second)):
         np.testing.assert_allclose(found, RECORDED[f"{part}/{name}"], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_and_its_gradient_are_pytorchs(name: str) -> None:
+    make, kind = LOSSES[name]
+    x, *others = examples(kind)
+    leaf = tg.Tensor(x, requires_grad=True)
+    loss = make(nn, np.array)(leaf, *others)
+    np.testing.assert_allclose(loss.numpy(), RECORDED[f"loss/{name}"], rtol=1e-12, atol=1e-13)
+    if name != "BCE-saturated":  # we take the derivative there, or 0, and PyTorch 10¹² for ∞
+        (slope,) = tg.grad(loss.sum(), leaf)
+        np.testing.assert_allclose(slope, RECORDED[f"slope/{name}"], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -102,6 +102,7 @@ LAYERS: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
 }
 CONTAINERS = {"ModuleDict", "ModuleList", "ParameterDict", "ParameterList"}  # without forward
 MODEL_CLASSES = {"LeNet5", "MLP", "VGG"}
+LOSS_CLASSES = {name for name in nn.__all__ if name.endswith("Loss")}  # nn/test_losses.py
 
 
 def test_every_layer_and_every_model_is_here() -> None:
@@ -109,6 +110,7 @@ def test_every_layer_and_every_model_is_here() -> None:
     modules = {name for name, value in public.items() if isinstance(value, type)
                and issubclass(value, nn.Module)} - {"Module", "SizedLayer"}  # fmt: skip
     assert modules == set(LAYERS) | MODEL_CLASSES | CONTAINERS, "add a line to LAYERS, above"
+    assert modules == set(LAYERS) | MODEL_CLASSES | LOSS_CLASSES, "add a line to LAYERS, above"
     assert set(nn.MODELS) == {name.partition("-")[0] for name in MODELS}
 
 

@@ -177,3 +177,78 @@ def test_the_default_class_axis_is_refused_where_the_target_fits_the_last_as_wel
             assert tg.cross_entropy(square, target, axis=axis) == pytest.approx(np.log(3))
     columns = rows.swapaxes(1, 2)
     assert tg.cross_entropy(square, columns) == pytest.approx(np.log(3))
+
+
+def test_a_weight_may_be_a_tensor_and_ignored_labels_have_no_gradient() -> None:
+    logits = np.arange(12.0).reshape(4, 3) / 8
+    weight, labels = np.array([1.0, 0.5, 2.0]), np.array([0, -100, 2, 1])
+    for loss in (tg.cross_entropy, lambda x, t, **rest: tg.nll(tg.log_softmax(x), t, **rest)):
+        leaf = tg.Tensor(logits, requires_grad=True)
+        value = loss(leaf, labels, weight=tg.Tensor(weight))
+        alone = tg.cross_entropy(logits[[0, 2, 3]], [0, 2, 1], "none")
+        assert_close(value.numpy(), np.average(alone, weights=[1.0, 2.0, 0.5]), "loss", 1e-14)
+        (gradient,) = tg.grad(value, leaf)
+        assert not gradient[1].any()
+        assert gradient[[0, 2, 3]].all()
+
+
+def test_a_weight_that_requires_a_gradient_is_refused() -> None:
+    weight = tg.Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(TypeError, match="cross_entropy: weight is a Tensor; it has no derivative"):
+        tg.cross_entropy(tg.Tensor([[0.0, 1.0]], requires_grad=True), [1], weight=weight)
+
+
+@pytest.mark.parametrize("loss", [tg.cross_entropy, tg.nll])
+@pytest.mark.parametrize(
+    ("labels", "options", "message"),
+    [
+        ([-100, -100], {}, "nothing to average: every label is ignored or weighs 0"),
+        ([1, 1], {"weight": [1.0, 0.0, 1.0]}, "nothing to average"),
+        ([0, -1], {"ignore_index": 2}, "target has label -1 at 1, expected 0 to 2"),
+        ([0, 1], {"weight": [1.0, 2.0]}, r"weight has shape \(2,\), expected \(3,\)"),
+        ([0, 1], {"axis": 2}, "axis is 2"),
+        ([0, 1], {"reduction": "batchmean"}, "reduction is 'batchmean', expected 'mean', 'sum' or"),
+    ],
+)
+def test_what_cannot_be_averaged_or_does_not_fit_is_refused(
+    loss: Any, labels: list[int], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{loss.__name__}: {message}"):
+        loss(np.zeros((2, 3)), labels, **options)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_binary_cross_entropy_is_right_where_the_sigmoid_saturates(dtype: str) -> None:
+    x = np.array([-1e4, -1e4, -30, -30, 30, 30, 1e4, 1e4], dtype)
+    t = np.array([0, 1] * 4, dtype)
+    small = np.exp(-30.0)
+    leaf = tg.Tensor(x, requires_grad=True)
+    value = tg.binary_cross_entropy_with_logits(leaf, t, "none")
+    np.testing.assert_allclose(
+        value.numpy(), [0, 1e4, small, 30, 30, small, 1e4, 0], rtol=1e-6, atol=0
+    )
+    slopes = [0, -1, small, -1, 1, -small, 1, 0]
+    np.testing.assert_allclose(tg.grad(value.sum(), leaf)[0], slopes, rtol=1e-6, atol=0)
+    leaf = tg.Tensor(x, requires_grad=True)
+    value = tg.binary_cross_entropy(tg.sigmoid(leaf), t, "none")
+    np.testing.assert_array_equal(value.numpy()[[0, 1, 6, 7]], [0, 100, 100, 0])
+    assert np.isfinite(tg.grad(value.sum(), leaf)[0]).all()
+
+
+def test_probabilities_that_are_none_are_refused() -> None:
+    for wrong in (-0.5, 1.5, np.nan):
+        with pytest.raises(ValueError, match="for logits, use binary_cross_entropy_with_logits"):
+            tg.binary_cross_entropy([wrong], [1.0])
+
+
+def test_regression_losses_have_pytorchs_slopes_at_their_kinks_and_joints() -> None:
+    x = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    for loss, slopes in (
+        (tg.l1, [-1.0, -1.0, 0.0, 1.0, 1.0]),
+        (tg.huber, [-1.0, -1.0, 0.0, 1.0, 1.0]),
+        (lambda p, t, r: tg.smooth_l1(p, t, r, 2.0), [-1.0, -0.5, 0.0, 0.5, 1.0]),
+    ):
+        leaf = tg.Tensor(x, requires_grad=True)
+        np.testing.assert_array_equal(tg.grad(loss(leaf, np.zeros(5), "sum"), leaf)[0], slopes)
+    labels = np.array([3, 250], np.uint8)  # whose difference does not fit
+    np.testing.assert_array_equal(tg.l1(labels, labels[::-1].copy(), "none"), [247, 247])

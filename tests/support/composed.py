@@ -10,6 +10,7 @@ import numpy as np
 
 import tinygrad_cnn as tg
 from support import images
+from support.composed_losses import LOSSES
 
 Array = np.ndarray[Any, Any]
 
@@ -236,4 +237,5 @@ COMPOSED: dict[str, Composed] = {
     "triu": Composed(shaped(2, k=whole(-3, 3)), np.triu),
     "var": Composed(spreading, np.var),
     "vstack": Composed(stacking, lambda *xs: np.vstack(xs), function=lambda *xs: tg.vstack(xs)),
+    **{name: Composed(*entry) for name, entry in LOSSES.items()},
 }

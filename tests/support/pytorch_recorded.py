@@ -18,6 +18,8 @@ SIGNATURES = [
     "nn.AvgPool2d", "nn.BatchNorm2d", "nn.Conv2d", "nn.ConvTranspose2d", "nn.Dropout",
     "nn.Flatten", "nn.GELU", "nn.GroupNorm", "nn.LeakyReLU", "nn.Linear", "nn.MaxPool2d",
     "nn.ReLU", "nn.Sigmoid",
+    "nn.BCELoss", "nn.BCEWithLogitsLoss", "nn.CrossEntropyLoss", "nn.HuberLoss", "nn.KLDivLoss",
+    "nn.L1Loss", "nn.MSELoss", "nn.NLLLoss", "nn.SmoothL1Loss",
     "nn.Softmax", "nn.Tanh", "optim.SGD", "optim.Adam", "optim.AdamW", "optim.RMSprop",
     "optim.lr_scheduler.StepLR", "optim.lr_scheduler.CosineAnnealingLR",
     "optim.lr_scheduler.OneCycleLR", "optim.lr_scheduler.ReduceLROnPlateau",
@@ -63,6 +65,47 @@ COMPUTED: dict[str, Callable[[Any], Any]] = {
     "GroupNorm-1": lambda nn: nn.GroupNorm(1, 6, 0.1, affine=False),
 }
 """Layers of PyTorch's `nn` or ours, whose result and first two derivatives are recorded."""
+LOSSES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
+    "CrossEntropy": (lambda nn, t: nn.CrossEntropyLoss(), "labels"),
+    "CrossEntropy-weight": (lambda nn, t: nn.CrossEntropyLoss(t(WEIGHT)), "labels"),
+    "CrossEntropy-ignore": (
+        lambda nn, t: nn.CrossEntropyLoss(t(WEIGHT), ignore_index=1, label_smoothing=0.2), "labels"
+    ),
+    "CrossEntropy-sum": (
+        lambda nn, t: nn.CrossEntropyLoss(t(WEIGHT), reduction="sum", label_smoothing=0.2),
+        "labels",
+    ),
+    "CrossEntropy-images": (
+        lambda nn, t: nn.CrossEntropyLoss(t(WEIGHT), ignore_index=2, reduction="none"), "images"
+    ),
+    "CrossEntropy-images-mean": (
+        lambda nn, t: nn.CrossEntropyLoss(t(WEIGHT), ignore_index=2), "images"
+    ),
+    "CrossEntropy-rows": (
+        lambda nn, t: nn.CrossEntropyLoss(t(WEIGHT), label_smoothing=0.2), "rows"
+    ),
+    "NLL": (lambda nn, t: nn.NLLLoss(), "labels"),
+    "NLL-images": (lambda nn, t: nn.NLLLoss(t(WEIGHT), ignore_index=2), "images"),
+    "BCE": (lambda nn, t: nn.BCELoss(), "probabilities"),
+    "BCE-weight": (lambda nn, t: nn.BCELoss(t(WEIGHT), reduction="none"), "probabilities"),
+    "BCE-saturated": (lambda nn, t: nn.BCELoss(reduction="none"), "saturated"),
+    "BCEWithLogits": (lambda nn, t: nn.BCEWithLogitsLoss(), "rows"),
+    "BCEWithLogits-weights": (
+        lambda nn, t: nn.BCEWithLogitsLoss(t(WEIGHT), reduction="sum", pos_weight=t(WEIGHT[::-1])),
+        "rows",
+    ),
+    "BCEWithLogits-extreme": (lambda nn, t: nn.BCEWithLogitsLoss(reduction="none"), "extreme"),
+    "MSE": (lambda nn, t: nn.MSELoss(), "pairs"),
+    "L1": (lambda nn, t: nn.L1Loss(reduction="none"), "pairs"),
+    "SmoothL1": (lambda nn, t: nn.SmoothL1Loss(beta=0.5), "pairs"),
+    "SmoothL1-0": (lambda nn, t: nn.SmoothL1Loss(reduction="sum", beta=0.0), "pairs"),
+    "Huber": (lambda nn, t: nn.HuberLoss("none", 0.5), "pairs"),
+    "KLDiv": (lambda nn, t: nn.KLDivLoss(reduction="batchmean"), "rows"),
+    "KLDiv-mean": (lambda nn, t: nn.KLDivLoss(), "rows"),
+    "KLDiv-log": (lambda nn, t: nn.KLDivLoss(reduction="sum", log_target=True), "pairs"),
+}  # fmt: skip
+"""Losses of PyTorch's `nn` or ours; `t` makes a tensor of the other arguments of `examples`."""
+WEIGHT = [0.5, 2.0, 1.5]
 METRICS = [9, 8, 7.5, 7.3, 7.3, 6, 6, 6, 6, 6, 6, 5.9, 5.2, 5.1, 5.1, 5.1, 5.1, 5.1, 9, 1]
 
 
@@ -113,6 +156,24 @@ def images() -> tuple[Any, Any]:
     return 2.0 * x, g
 
 
+def examples(kind: str) -> tuple[Any, ...]:
+    """Return a prediction, of which losses are differentiated, and the other arguments."""
+    rng = np.random.default_rng(2)
+    x = 2.0 * rng.normal(size=(4, 3))
+    images = 2.0 * rng.normal(size=(2, 3, 2, 2))
+    rows = rng.dirichlet(np.ones(3), 4)
+    rows[0] = [0.0, 1.0, 0.0]
+    return {
+        "labels": (x, np.array([2, 0, 1, 1])),
+        "images": (images, np.array([[[0, 2], [1, 1]], [[2, 0], [0, 1]]])),
+        "rows": (x, rows),
+        "pairs": (x, np.where(rows == 0, x, rows)),  # with equal entries
+        "probabilities": (1.0 / (1.0 + np.exp(-x)), rows),
+        "saturated": (np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0, 1.0])),
+        "extreme": (np.array([-1e4, -1e4, 1e4, 1e4]), np.array([0.0, 1.0, 0.0, 1.0])),
+    }[kind]
+
+
 def record() -> None:
     """Write the file."""
     import torch
@@ -155,6 +216,13 @@ def record() -> None:
         (second,) = torch.autograd.grad(first, leaf, flow)
         for part, tensor in (("y", y), ("first", first), ("second", second)):
             kept[f"{part}/{name}"] = tensor.detach().numpy()
+
+    for name, (make, kind) in LOSSES.items():
+        x, *others = (torch.tensor(array) for array in examples(kind))
+        leaf = x.clone().requires_grad_()
+        loss = make(torch.nn, lambda value: torch.tensor(value, dtype=torch.float64))(leaf, *others)
+        (first,) = torch.autograd.grad(loss.sum(), leaf)
+        kept[f"loss/{name}"], kept[f"slope/{name}"] = loss.detach().numpy(), first.numpy()
 
     start, gradients = problem()
     for name, (kind, options) in OPTIMIZERS.items():

@@ -46,13 +46,20 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
     axis: int = -1,
+    weight: Any = None,
+    ignore_index: int = -100,
 ) -> Any:
-    classes = logits.shape[axis]
-    rows = target
+    x = np.moveaxis(special.log_softmax(logits, axis=axis), axis, -1)
+    weights = np.ones(x.shape[-1]) if weight is None else weight
     if target.ndim < logits.ndim:
-        rows = np.moveaxis(np.eye(classes)[target], -1, axis)
-    rows = (1 - label_smoothing) * rows + label_smoothing / classes
-    return REDUCE[reduction](-np.sum(rows * special.log_softmax(logits, axis=axis), axis=axis))
+        counted = (target != ignore_index) * 1.0
+        rows = np.eye(len(weights))[target] * counted[..., None]
+        counted *= weights[target]
+    else:
+        rows, counted = np.moveaxis(target, axis, -1), np.ones(x.shape[:-1])
+    smooth = label_smoothing / len(weights) * (counted != 0)[..., None]
+    losses = -np.sum(((1 - label_smoothing) * rows + smooth) * weights * x, axis=-1)
+    return losses.sum() / counted.sum() if reduction == "mean" else REDUCE[reduction](losses)
 
 
 def batch_norm(x: Array, w: Array, bias: Array, eps: float) -> Array:

@@ -28,6 +28,7 @@ R = TypeVar("R")
 OPS: dict[str, Op[..., Any]] = {}
 """All registered ops by name, including user-defined ones."""
 
+OPTIONAL = "Array | None"  # the annotation of optional arrays without a derivative
 FEW = 16  # copy a result that is a view of an array this many times its size
 
 
@@ -189,10 +190,13 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
         for i in self._static:
             value = arguments[i]
             if isinstance(value, Variable):
-                raise TypeError(
-                    f"{self.name}: {self.parameters[i]} is a Tensor; it has no derivative, so pass "
-                    "its item() or numpy()"
-                )
+                is_array = self.signature.parameters[self.parameters[i]].annotation == OPTIONAL
+                if not is_array or (value.requires_grad and recorded):
+                    raise TypeError(
+                        f"{self.name}: {self.parameters[i]} is a Tensor; it has no derivative, so "
+                        "pass its item() or numpy()"
+                    )
+                value = value._array
             if not isinstance(value, _IMMUTABLE):
                 arguments[i] = arrays[i] = _private(value)
         return kind

@@ -63,9 +63,16 @@ from tinygrad_cnn.ops.elementary import (
     sqrt,
     square,
 )
+from tinygrad_cnn.ops.entropy import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    kl_div,
+    nll,
+)
 from tinygrad_cnn.ops.indexing import concatenate, getitem, pad, put, stack
 from tinygrad_cnn.ops.linear import linear, matmul
-from tinygrad_cnn.ops.loss import cross_entropy, mse, squared_error
+from tinygrad_cnn.ops.loss import huber, l1, mse, smooth_l1, squared_error
 from tinygrad_cnn.ops.pooling import (
     avgpool,
     avgpool_gradient,
@@ -114,6 +121,8 @@ __all__ = [
     "avgpool1d",
     "avgpool_gradient",
     "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "broadcast_to",
     "ceil",
     "clip",
@@ -144,8 +153,11 @@ __all__ = [
     "getitem",
     "global_avgpool",
     "hstack",
+    "huber",
     "hypot",
     "interpolate",
+    "kl_div",
+    "l1",
     "leaky_relu",
     "linear",
     "log",
@@ -166,6 +178,7 @@ __all__ = [
     "mse",
     "mul",
     "neg",
+    "nll",
     "norm",
     "pad",
     "pixel_shuffle",
@@ -184,6 +197,7 @@ __all__ = [
     "sign",
     "sin",
     "sinh",
+    "smooth_l1",
     "softmax",
     "softplus",
     "split",

@@ -3,7 +3,7 @@
 # pyright: reportIncompatibleMethodOverride=false, reportOverlappingOverload=false
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
@@ -122,6 +122,33 @@ class _batch_norm(Op[..., NDArray[Any]]):
     def __call__(self, x: ArrayLike, w: ArrayLike, bias: ArrayLike, eps: float = 1e-05) -> NDArray[Any]: ...
 batch_norm: _batch_norm
 
+@overload
+def binary_cross_entropy(prediction: Tensor, target: TensorLike, reduction: Reduction = 'mean', weight: TensorLike | None = None) -> Tensor: ...
+
+@overload
+def binary_cross_entropy(prediction: TensorLike, target: Tensor, reduction: Reduction = 'mean', weight: TensorLike | None = None) -> Tensor: ...
+
+@overload
+def binary_cross_entropy(prediction: TensorLike, target: TensorLike, reduction: Reduction = 'mean', *, weight: Tensor) -> Tensor: ...
+
+@overload
+def binary_cross_entropy(prediction: ArrayLike, target: ArrayLike, reduction: Reduction = 'mean', weight: ArrayLike | None = None) -> NDArray[Any]: ...
+
+@overload
+def binary_cross_entropy_with_logits(logits: Tensor, target: TensorLike, reduction: Reduction = 'mean', weight: TensorLike | None = None, pos_weight: TensorLike | None = None) -> Tensor: ...
+
+@overload
+def binary_cross_entropy_with_logits(logits: TensorLike, target: Tensor, reduction: Reduction = 'mean', weight: TensorLike | None = None, pos_weight: TensorLike | None = None) -> Tensor: ...
+
+@overload
+def binary_cross_entropy_with_logits(logits: TensorLike, target: TensorLike, reduction: Reduction = 'mean', *, weight: Tensor, pos_weight: TensorLike | None = None) -> Tensor: ...
+
+@overload
+def binary_cross_entropy_with_logits(logits: TensorLike, target: TensorLike, reduction: Reduction = 'mean', weight: TensorLike | None = None, *, pos_weight: Tensor) -> Tensor: ...
+
+@overload
+def binary_cross_entropy_with_logits(logits: ArrayLike, target: ArrayLike, reduction: Reduction = 'mean', weight: ArrayLike | None = None, pos_weight: ArrayLike | None = None) -> NDArray[Any]: ...
+
 class _broadcast_to(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: Tensor, shape: int | Sequence[int]) -> Tensor: ...
@@ -232,11 +259,13 @@ def count_nonzero(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> N
 
 class _cross_entropy(Op[..., NDArray[Any]]):
     @overload
-    def __call__(self, logits: Tensor, target: TensorLike, reduction: Reduction = 'mean', label_smoothing: float = 0.0, axis: int | None = None) -> Tensor: ...
+    def __call__(self, logits: Tensor, target: TensorLike, reduction: Reduction = 'mean', label_smoothing: float = 0.0, axis: int | None = None, weight: TensorLike | None = None, ignore_index: int = -100) -> Tensor: ...
     @overload
-    def __call__(self, logits: TensorLike, target: Tensor, reduction: Reduction = 'mean', label_smoothing: float = 0.0, axis: int | None = None) -> Tensor: ...
+    def __call__(self, logits: TensorLike, target: Tensor, reduction: Reduction = 'mean', label_smoothing: float = 0.0, axis: int | None = None, weight: TensorLike | None = None, ignore_index: int = -100) -> Tensor: ...
     @overload
-    def __call__(self, logits: ArrayLike, target: ArrayLike, reduction: Reduction = 'mean', label_smoothing: float = 0.0, axis: int | None = None) -> NDArray[Any]: ...
+    def __call__(self, logits: TensorLike, target: TensorLike, reduction: Reduction = 'mean', label_smoothing: float = 0.0, axis: int | None = None, *, weight: Tensor, ignore_index: int = -100) -> Tensor: ...
+    @overload
+    def __call__(self, logits: ArrayLike, target: ArrayLike, reduction: Reduction = 'mean', label_smoothing: float = 0.0, axis: int | None = None, weight: ArrayLike | None = None, ignore_index: int = -100) -> NDArray[Any]: ...
 cross_entropy: _cross_entropy
 
 @overload
@@ -352,6 +381,15 @@ def hstack(arrays: Sequence[ArrayLike]) -> NDArray[Any]: ...
 @overload
 def hstack(arrays: Sequence[TensorLike]) -> Tensor: ...
 
+@overload
+def huber(prediction: Tensor, target: TensorLike, reduction: Reduction = 'mean', delta: float = 1.0) -> Tensor: ...
+
+@overload
+def huber(prediction: TensorLike, target: Tensor, reduction: Reduction = 'mean', delta: float = 1.0) -> Tensor: ...
+
+@overload
+def huber(prediction: ArrayLike, target: ArrayLike, reduction: Reduction = 'mean', delta: float = 1.0) -> NDArray[Any]: ...
+
 class _hypot(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, a: Tensor, b: TensorLike) -> Tensor: ...
@@ -366,6 +404,24 @@ def interpolate(x: Tensor, size: Pair | None = None, scale_factor: float | tuple
 
 @overload
 def interpolate(x: ArrayLike, size: Pair | None = None, scale_factor: float | tuple[float, float] | None = None, mode: str = 'nearest', align_corners: bool = False) -> NDArray[Any]: ...
+
+@overload
+def kl_div(log_probabilities: Tensor, target: TensorLike, reduction: Literal['mean', 'sum', 'none', 'batchmean'] = 'mean', log_target: bool = False) -> Tensor: ...
+
+@overload
+def kl_div(log_probabilities: TensorLike, target: Tensor, reduction: Literal['mean', 'sum', 'none', 'batchmean'] = 'mean', log_target: bool = False) -> Tensor: ...
+
+@overload
+def kl_div(log_probabilities: ArrayLike, target: ArrayLike, reduction: Literal['mean', 'sum', 'none', 'batchmean'] = 'mean', log_target: bool = False) -> NDArray[Any]: ...
+
+@overload
+def l1(prediction: Tensor, target: TensorLike, reduction: Reduction = 'mean') -> Tensor: ...
+
+@overload
+def l1(prediction: TensorLike, target: Tensor, reduction: Reduction = 'mean') -> Tensor: ...
+
+@overload
+def l1(prediction: ArrayLike, target: ArrayLike, reduction: Reduction = 'mean') -> NDArray[Any]: ...
 
 class _leaky_relu(Op[..., NDArray[Any]]):
     @overload
@@ -520,6 +576,18 @@ class _neg(Op[..., NDArray[Any]]):
 neg: _neg
 
 @overload
+def nll(log_probabilities: Tensor, target: TensorLike, reduction: Reduction = 'mean', axis: int | None = None, weight: TensorLike | None = None, ignore_index: int = -100) -> Tensor: ...
+
+@overload
+def nll(log_probabilities: TensorLike, target: Tensor, reduction: Reduction = 'mean', axis: int | None = None, weight: TensorLike | None = None, ignore_index: int = -100) -> Tensor: ...
+
+@overload
+def nll(log_probabilities: TensorLike, target: TensorLike, reduction: Reduction = 'mean', axis: int | None = None, *, weight: Tensor, ignore_index: int = -100) -> Tensor: ...
+
+@overload
+def nll(log_probabilities: ArrayLike, target: ArrayLike, reduction: Reduction = 'mean', axis: int | None = None, weight: ArrayLike | None = None, ignore_index: int = -100) -> NDArray[Any]: ...
+
+@overload
 def norm(x: Tensor, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
 
 @overload
@@ -641,6 +709,15 @@ class _sinh(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
 sinh: _sinh
+
+@overload
+def smooth_l1(prediction: Tensor, target: TensorLike, reduction: Reduction = 'mean', beta: float = 1.0) -> Tensor: ...
+
+@overload
+def smooth_l1(prediction: TensorLike, target: Tensor, reduction: Reduction = 'mean', beta: float = 1.0) -> Tensor: ...
+
+@overload
+def smooth_l1(prediction: ArrayLike, target: ArrayLike, reduction: Reduction = 'mean', beta: float = 1.0) -> NDArray[Any]: ...
 
 class _softmax(Op[..., NDArray[Any]]):
     @overload
@@ -795,4 +872,4 @@ class _where(Op[..., NDArray[Any]]):
     def __call__(self, condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
 where: _where
 
-__all__ = ["abs", "adaptive_avgpool", "adaptive_avgpool1d", "adaptive_maxpool", "adaptive_maxpool1d", "add", "all", "any", "arctan", "arctan2", "argmax", "argmin", "array_split", "astype", "avgpool", "avgpool1d", "avgpool_gradient", "batch_norm", "broadcast_to", "ceil", "clip", "concatenate", "conv1d", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose1d", "conv_transpose2d", "cos", "cosh", "count_nonzero", "cross_entropy", "diagonal", "div", "dropout", "erf", "erfc", "exp", "expand_dims", "expm1", "flatten", "flip", "floor", "gather_windows", "gelu", "getitem", "global_avgpool", "hstack", "hypot", "interpolate", "leaky_relu", "linear", "log", "log1p", "log2", "log10", "log_softmax", "logsumexp", "matmul", "max", "maximum", "maxpool", "maxpool1d", "mean", "min", "minimum", "moveaxis", "mse", "mul", "neg", "norm", "pad", "pixel_shuffle", "pixel_unshuffle", "pow", "prod", "put", "ravel", "relu", "repeat", "reshape", "roll", "round", "scatter_windows", "sigmoid", "sign", "sin", "sinh", "softmax", "softplus", "split", "sqrt", "square", "squared_error", "squeeze", "stack", "std", "sub", "sum", "sum_to", "swapaxes", "tan", "tanh", "tile", "transpose", "tril", "triu", "var", "vstack", "where"]
+__all__ = ["abs", "adaptive_avgpool", "adaptive_avgpool1d", "adaptive_maxpool", "adaptive_maxpool1d", "add", "all", "any", "arctan", "arctan2", "argmax", "argmin", "array_split", "astype", "avgpool", "avgpool1d", "avgpool_gradient", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "broadcast_to", "ceil", "clip", "concatenate", "conv1d", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose1d", "conv_transpose2d", "cos", "cosh", "count_nonzero", "cross_entropy", "diagonal", "div", "dropout", "erf", "erfc", "exp", "expand_dims", "expm1", "flatten", "flip", "floor", "gather_windows", "gelu", "getitem", "global_avgpool", "hstack", "huber", "hypot", "interpolate", "kl_div", "l1", "leaky_relu", "linear", "log", "log1p", "log2", "log10", "log_softmax", "logsumexp", "matmul", "max", "maximum", "maxpool", "maxpool1d", "mean", "min", "minimum", "moveaxis", "mse", "mul", "neg", "nll", "norm", "pad", "pixel_shuffle", "pixel_unshuffle", "pow", "prod", "put", "ravel", "relu", "repeat", "reshape", "roll", "round", "scatter_windows", "sigmoid", "sign", "sin", "sinh", "smooth_l1", "softmax", "softplus", "split", "sqrt", "square", "squared_error", "squeeze", "stack", "std", "sub", "sum", "sum_to", "swapaxes", "tan", "tanh", "tile", "transpose", "tril", "triu", "var", "vstack", "where"]

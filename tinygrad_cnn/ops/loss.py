@@ -1,22 +1,22 @@
-"""Loss functions."""
+"""Losses of predictions, and the reductions of all losses."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
-from tinygrad_cnn.core.variable import Array
+from tinygrad_cnn.core.variable import Array, Variable, array_of
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import total
-from tinygrad_cnn.ops.activation import log_softmax
-from tinygrad_cnn.ops.elementary import exp
+from tinygrad_cnn.ops.arithmetic import abs, clip, sub
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
-from tinygrad_cnn.ops.shape import reshape
+from tinygrad_cnn.ops.reduction import sum as sum_over
+from tinygrad_cnn.support.arguments import number, positive
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 
@@ -53,19 +53,19 @@ def mse(prediction: Array, target: Array, reduction: Reduction = "mean") -> Arra
     >>> tg.mse(tg.Tensor([1.0, 2.0]), tg.Tensor([0.0, 0.0])).item()
     2.5
     """
-    _check_pair("mse", prediction, target, reduction)
+    check_pair("mse", prediction, target, reduction)
     difference = prediction - target
-    return _reduce(difference * difference, reduction)
+    return reduced(difference * difference, reduction)
 
 
 @mse.derivative("prediction", formula="2·g·(p − t) / n", latex=r"\tfrac2n\,g\,(p-t)")
 def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
-    return g * (2.0 / _share(prediction.shape, reduction)) * (prediction - target)
+    return g * (2.0 / share(prediction.shape, reduction)) * (prediction - target)
 
 
 @mse.derivative("target", formula="2·g·(t − p) / n", latex=r"\tfrac2n\,g\,(t-p)")
 def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
-    return g * (2.0 / _share(prediction.shape, reduction)) * (target - prediction)
+    return g * (2.0 / share(prediction.shape, reduction)) * (target - prediction)
 
 
 @op(
@@ -101,19 +101,19 @@ def squared_error(prediction: Array, target: Array, reduction: Reduction = "sum"
     >>> tg.squared_error(tg.Tensor([1.0, 2.0]), tg.Tensor([0.0, 0.0])).item()
     2.5
     """
-    _check_pair("squared_error", prediction, target, reduction)
+    check_pair("squared_error", prediction, target, reduction)
     difference = prediction - target
-    return _reduce(difference * difference * 0.5, reduction)
+    return reduced(difference * difference * 0.5, reduction)
 
 
 @squared_error.derivative("prediction", formula="g·(Y − y)", latex=r"g\,(Y-y)", equation="23")
 def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
-    return g * (1.0 / _share(prediction.shape, reduction)) * (prediction - target)
+    return g * (1.0 / share(prediction.shape, reduction)) * (prediction - target)
 
 
 @squared_error.derivative("target", formula="g·(y − Y)", latex=r"g\,(y-Y)")
 def _(g: Array, *, prediction: Array, target: Array, reduction: Reduction) -> Array:
-    return g * (1.0 / _share(prediction.shape, reduction)) * (target - prediction)
+    return g * (1.0 / share(prediction.shape, reduction)) * (target - prediction)
 
 
 _NO_ROWS = np.zeros((0, 3))
@@ -130,238 +130,134 @@ def _(draw: Draw, s: Strategies) -> Any:
     }
 
 
-@op(
-    formula="−Σ t·ln softmax x / n",
-    latex=r"-\frac1n \sum t\,\ln \operatorname{softmax} x",
-    role="loss of logits",
-    aliases={"logits": "x", "target": "t"},
-)
-def cross_entropy(
-    logits: Array,
-    target: Array,
-    reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
-    axis: int | None = None,
-    *,
-    logarithms: Array = ...,
-) -> Array:
-    """Return the cross-entropy between the softmax of `logits` and the target classes.
+@composition(formula="Σ |p − t| / n")
+def l1(prediction: Array, target: Array, reduction: Reduction = "mean") -> Array:
+    """Return the mean absolute error.
 
     Parameters
     ----------
-    logits : Tensor or array_like
-        Of shape (N, classes), (N, classes, ...) or (classes,): unnormalized scores, not
-        probabilities.
-    target : array_like
-        Integer labels of the shape of `logits` without the class axis, or one-hot rows or
-        probabilities of the shape of `logits`. Floating rows need not sum to 1: they are class
-        weights, as in PyTorch.
+    prediction, target : Tensor or array_like
+        Of the same shape. Where they are equal, the derivative is 0.
     reduction : {"mean", "sum", "none"}
-        The reduction over the examples, and over the positions if there are any.
-    label_smoothing : float
-        The fraction of each target, from 0 to 1, that is spread evenly over all classes.
-    axis : int, optional
-        The class axis. As in PyTorch, the default is axis 1 of three or more axes, else the last.
+        The reduction over all elements.
 
     Returns
     -------
     Tensor
-        Without axes, or of the shape of `logits` without the class axis for ``"none"``.
+        Without axes, or of the shape of `prediction` for ``"none"``.
 
     Raises
     ------
     ValueError
-        If the shapes do not match, a label is out of range, a target is negative or not finite, an
-        integer row is not one-hot, or an option is out of range. Also if `axis` is left out and the
-        target suggests that the classes are on the last axis.
-    TypeError
-        If labels are not integers.
+        If the shapes differ, there is nothing to average, or `reduction` is none of the three.
 
     Examples
     --------
     >>> import tinygrad_cnn as tg
-    >>> tg.cross_entropy(tg.Tensor([[0.0, 0.0], [0.0, 9.0]]), [0, 1]).item()
-    0.3466...
+    >>> tg.l1(tg.Tensor([1.0, -2.0]), tg.Tensor([0.0, 0.0])).item()
+    1.5
     """
-    target, shape = np.asarray(target), np.shape(logits)
-    at = class_axis(shape, axis)
-    if axis is None and len(shape) > 2:
-        _refuse_ambiguous(target, shape)
-    examples = _without(shape, at)
-    _check_reduction("cross_entropy", reduction, examples)
-    if target.shape == examples and not label_smoothing:
-        return _reduce(-_picked(logarithms, _labels(target, shape[at]), at), reduction)
-    wanted = _probabilities(target, shape, at, label_smoothing, logits.real.dtype)
-    terms = wanted * np.where(wanted == 0, 0, logarithms)  # 0·(−∞) counts as 0
-    return _reduce(-total(terms, at), reduction)
+    return reduced(abs(_difference_of("l1", prediction, target, reduction)), reduction)
 
 
-@cross_entropy.intermediate
-def logarithms(logits: Array, axis: int | None) -> Array:
-    """Return the logarithm of the softmax of `logits`."""
-    return log_softmax(logits, class_axis(logits.shape, axis))
-
-
-@cross_entropy.derivative("logits", formula="g·(softmax x − t) / n",
-                          latex=r"\tfrac1n\,g\,(\operatorname{softmax} x - t)")  # fmt: skip
-def _(
-    g: Array,
-    *,
-    logarithms: Array,
-    target: Array,
-    reduction: Reduction,
-    label_smoothing: float,
-    axis: int | None,
+@composition(formula="Σ (½d² where |d| < δ, else δ·(|d| − ½δ)) / n, d = p − t")
+def huber(
+    prediction: Array, target: Array, reduction: Reduction = "mean", delta: float = 1.0
 ) -> Array:
-    shape = logarithms.shape
-    at = class_axis(shape, axis)
-    if reduction == "none":
-        g = reshape(g, (*g.shape[:at], 1, *g.shape[at:]))
-    g = g * (1.0 / _share(_without(shape, at), reduction))
-    probabilities = exp(logarithms)
-    if np.ndim(target) < len(shape) and not label_smoothing:
-        labels = np.asarray(target).reshape(-1)  # checked by the forward
-        return (probabilities - _one_hot(labels, shape, at, logarithms.dtype)) * g
-    wanted = _probabilities(target, shape, at, label_smoothing, logarithms.dtype)
-    if np.ndim(target) == len(shape):  # rows that need not sum to 1
-        probabilities = probabilities * total(wanted, at, keepdims=True)
-    return (probabilities - wanted) * g
+    """Return the Huber loss: half the squared error up to `delta`, linear beyond.
+
+    Parameters
+    ----------
+    prediction, target : Tensor or array_like
+        Of the same shape.
+    reduction : {"mean", "sum", "none"}
+        The reduction over all elements.
+    delta : float
+        The error at which the two parts meet, with the same slope. Above 0.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, there is nothing to average, or an option is out of range.
+
+    Notes
+    -----
+    Huber, "Robust estimation of a location parameter", 1964.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.huber(tg.Tensor([1.0, -4.0]), tg.Tensor([0.0, 0.0]), "none")
+    Tensor([0.5, 3.5])
+    """
+    positive("huber", "delta", delta)
+    difference = _difference_of("huber", prediction, target, reduction)
+    return reduced(_huber(difference, delta), reduction)
 
 
-@cross_entropy.calls(
-    of=["logits"],  # of weights as targets, there is no derivative
-    always=[{"logits": _NO_ROWS, "target": np.zeros(0, int), "reduction": "sum"}],
-)
-def _(draw: Draw, s: Strategies) -> Any:
-    logits = draw(s.arrays(s.shapes(min_dims=1)))
-    axis = draw(s.integers(0, logits.ndim - 1))
-    examples = logits.shape[:axis] + logits.shape[axis + 1 :]
-    if draw(s.booleans()):
-        target = draw(s.labels(examples, logits.shape[axis]))
-    else:
-        target = np.moveaxis(draw(s.probabilities((*examples, logits.shape[axis]))), -1, axis)
-    return {
-        "logits": logits,
-        "target": target,
-        "reduction": draw(s.sampled_from(["mean", "sum", "none"])),
-        "label_smoothing": draw(s.sampled_from([0.0, 0.125, 1.0])),
-        "axis": axis,
-    }
+@composition(formula="Σ (½d²/β where |d| < β, else |d| − ½β) / n, d = p − t")
+def smooth_l1(
+    prediction: Array, target: Array, reduction: Reduction = "mean", beta: float = 1.0
+) -> Array:
+    """Return the absolute error, smooth around 0: the Huber loss with delta = beta, over `beta`.
+
+    Parameters
+    ----------
+    prediction, target, reduction
+        As for `huber`.
+    beta : float
+        The error below which the loss is quadratic; 0 gives `l1`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.smooth_l1(tg.Tensor([1.0, -4.0]), tg.Tensor([0.0, 0.0]), "none", beta=2.0)
+    Tensor([0.25, 3.  ])
+    """
+    number("smooth_l1", "beta", beta)
+    difference = _difference_of("smooth_l1", prediction, target, reduction)
+    losses = _huber(difference, beta) * (1.0 / beta) if beta else abs(difference)
+    return reduced(losses, reduction)
 
 
-def class_axis(shape: Shape, axis: int | None) -> int:
-    """Return the class axis of logits of `shape`, not negative."""
-    if axis is None:
-        axis = 1 if len(shape) > 2 else len(shape) - 1
-    whole = isinstance(axis, int | np.integer) and not isinstance(axis, bool)
-    if shape and not (whole and -len(shape) <= axis < len(shape)):
-        raise ValueError(f"cross_entropy: axis is {axis!r}, but logits has shape {shape}")
-    if not shape or shape[axis] == 0:
-        raise ValueError(f"cross_entropy: logits has shape {shape}, expected one class or more")
-    return axis % len(shape)
+def _huber(difference: Array, delta: float) -> Array:
+    """Return δ·(|d| − ½δ) where |d| > δ, else ½d²: both are c·(d − ½c) with d clipped to c."""
+    clipped = clip(difference, -delta, delta)
+    return clipped * (difference - 0.5 * clipped)
 
 
-def _without(shape: Shape, at: int) -> Shape:
-    return shape[:at] + shape[at + 1 :]
+def _difference_of(name: str, prediction: Array, target: Array, reduction: Reduction) -> Array:
+    check_pair(name, prediction, target, reduction)
+    return sub(prediction, target)
 
 
-def _refuse_ambiguous(target: NDArray[Any], shape: Shape) -> None:
-    """Raise if the target suggests that the classes are on the last of three or more axes."""
-    if target.shape == shape:
-        fits = [np.allclose(target.sum(axis=k), 1.0, atol=1e-3) for k in (1, -1)]
-        doubtful = fits == [False, True]
-    else:
-        doubtful = target.shape == shape[:-1]
-    if doubtful:
-        raise ValueError(
-            f"cross_entropy: logits has shape {shape} and target {target.shape}, as if the classes "
-            "were on the last axis, but by default they are on axis 1; pass axis=-1 or axis=1"
-        )
+def check_pair(name: str, prediction: Array, target: Array, reduction: str, *others: str) -> None:
+    """Raise if the shapes differ, or the reduction does not apply to them."""
+    shape, expected = np.shape(array_of(target)), np.shape(array_of(prediction))
+    if shape != expected:
+        raise ValueError(f"{name}: prediction has shape {expected} but target {shape}")
+    check_reduction(name, reduction, expected, *others)
 
 
-def _probabilities(
-    target: Array, shape: Shape, at: int, smoothing: float, dtype: Any
-) -> NDArray[Any]:
-    """Return the target as smoothed class weights of `shape`; raise if it is invalid."""
-    target = np.asarray(target)
-    wanted: NDArray[Any]
-    if not 0.0 <= smoothing <= 1.0:
-        raise ValueError(f"cross_entropy: label_smoothing is {smoothing}, expected 0 to 1")
-    if target.shape == shape and target.dtype.kind in "fiub":
-        if target.size and not (target.min() >= 0 and target.max() < np.inf):
-            raise ValueError("cross_entropy: target holds a negative number, NaN or infinity")
-        if target.dtype.kind != "f" and not (target.sum(axis=at) == 1).all():
-            raise ValueError(
-                f"cross_entropy: target holds {target.dtype} of the shape of the logits, {shape}, "
-                "but its rows are not one-hot; weights are floats"
-            )
-        wanted = target.astype(dtype)
-    elif target.shape == _without(shape, at):
-        wanted = _one_hot(_labels(target, shape[at]), shape, at, dtype)
-    else:
-        raise ValueError(
-            f"cross_entropy: target has shape {target.shape} and dtype {target.dtype}; expected "
-            f"labels of shape {_without(shape, at)} or floating rows of shape {shape}"
-        )
-    if smoothing:
-        wanted *= 1.0 - smoothing
-        wanted += smoothing / shape[at]
-    return wanted
-
-
-def _one_hot(labels: NDArray[Any], shape: Shape, at: int, dtype: Any) -> NDArray[Any]:
-    """Return the one-hot encoding of `labels` along axis `at` of an array of `shape`."""
-    rows = np.zeros((labels.size, shape[at]), dtype)
-    rows[np.arange(labels.size), labels] = 1.0
-    if at == len(shape) - 1:
-        return rows.reshape(shape)
-    return np.moveaxis(rows.reshape(*_without(shape, at), shape[at]), -1, at)
-
-
-def _labels(target: NDArray[Any], classes: int) -> NDArray[Any]:
-    """Return the labels flattened; raise if they are not integers in range."""
-    if target.dtype.kind not in "iu":
-        raise TypeError(f"cross_entropy: target holds {target.dtype}, expected integer labels")
-    labels = target.reshape(-1)
-    if labels.size and (np.minimum.reduce(labels) < 0 or np.maximum.reduce(labels) >= classes):
-        first = int(np.argmax((labels < 0) | (labels >= classes)))
-        raise ValueError(
-            f"cross_entropy: target has label {labels[first]} at {first}, expected 0 to "
-            f"{classes - 1}"
-        )
-    return labels
-
-
-def _picked(x: Array, labels: NDArray[Any], at: int) -> Array:
-    """Return the values of `x` along axis `at` at the labels."""
-    examples = _without(x.shape, at)
-    rows = x if at == x.ndim - 1 else np.moveaxis(x, at, -1)
-    rows = rows.reshape(labels.size, x.shape[at])
-    return rows[np.arange(labels.size), labels].reshape(examples)
-
-
-def _check_pair(name: str, prediction: Array, target: Array, reduction: Reduction) -> None:
-    if np.shape(prediction) != np.shape(target):
-        raise ValueError(
-            f"{name}: prediction has shape {np.shape(prediction)} but target {np.shape(target)}"
-        )
-    _check_reduction(name, reduction, np.shape(prediction))
-
-
-def _check_reduction(name: str, reduction: Reduction, shape: Shape) -> None:
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"{name}: reduction is {reduction!r}, expected 'mean', 'sum' or 'none'")
-    if reduction == "mean" and math.prod(shape) == 0:
+def check_reduction(name: str, reduction: str, shape: Shape, *others: str) -> None:
+    """Raise if `reduction` is unknown, and none of `others`, or a mean is undefined."""
+    known = (*get_args(Reduction), *others)
+    if reduction not in known:
+        listed = ", ".join(map(repr, known[:-1]))
+        raise ValueError(f"{name}: reduction is {reduction!r}, expected {listed} or {known[-1]!r}")
+    if reduction.endswith("mean") and math.prod(shape) == 0:
         raise ValueError(f"{name}: nothing to average: the shape is {shape}")
 
 
-def _reduce(losses: Array, reduction: Reduction) -> Array:
+def reduced(losses: Array, reduction: str, count: float | None = None) -> Array:
+    """Return the losses, their sum, or their sum divided by `count`, by default their number."""
     if reduction == "none":
         return losses
-    return total(losses) * (1.0 / _share(losses.shape, reduction))
+    summed = sum_over(losses) if isinstance(losses, Variable) else total(np.asarray(losses))
+    return summed * (1.0 / (share(losses.shape, reduction) if count is None else count))
 
 
-def _share(shape: Shape, reduction: Reduction) -> int:
+def share(shape: Shape, reduction: str) -> int:
     """Return the divisor of the sum over `shape`."""
     return math.prod(shape) if reduction == "mean" else 1
 
@@ -389,29 +285,6 @@ def _(y: Index, letters: Letters, *, target_shape: Shape, reduction: Reduction) 
     return _difference("target", "prediction", y, letters, target_shape, reduction)
 
 
-@cross_entropy.entry("logits")
-def _(
-    y: Index,
-    letters: Letters,
-    *,
-    logits_shape: Shape,
-    target: Array,
-    reduction: Reduction,
-    axis: int | None,
-) -> LocalEntry | None:
-    if class_axis(logits_shape, axis) != len(logits_shape) - 1:
-        return None  # S runs over the last axis
-    target = np.asarray(target)
-    if target.shape == logits_shape and not np.allclose(target.sum(axis=-1), 1.0):
-        return None  # with weights, the softmax is multiplied by their sum
-    if reduction == "none":
-        x: Index = (*y, letters.fresh(logits_shape[-1]))
-    else:
-        x = letters.index(logits_shape)
-    difference = f"S({at('logits', x)}) − {at('target', x)}"
-    return x, _shared(difference, _share(logits_shape[:-1], reduction))
-
-
 def _difference(
     own: str,
     other: str,
@@ -422,10 +295,10 @@ def _difference(
     factor: str = "",
 ) -> LocalEntry:
     x = y if reduction == "none" else letters.index(shape)
-    return x, _shared(f"{at(own, x)} − {at(other, x)}", _share(shape, reduction), factor)
+    return x, divided(f"{at(own, x)} − {at(other, x)}", share(shape, reduction), factor)
 
 
-def _shared(difference: str, count: int, factor: str = "") -> str:
+def divided(difference: str, count: int, factor: str = "") -> str:
     """Return a difference with the factor of the loss and of its reduction."""
     if not factor and count == 1:
         return difference

@@ -20,7 +20,7 @@ HEAD = """\
 # pyright: reportIncompatibleMethodOverride=false, reportOverlappingOverload=false
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
@@ -66,9 +66,11 @@ def _overloads(taken: list[Parameter], result: str) -> list[str]:
 
 def _call(parameters: list[Parameter], kind: str, result: str, one: Parameter | None = None) -> str:
     """Return a signature whose arrays are of `kind`, and the parameter `one` a Tensor."""
-    parts = []
+    parts: list[str] = []
     for parameter in parameters:
         if parameter is one:
+            if any(" = " in part for part in parts):  # what has no default follows as a keyword
+                parts.append("*")
             parts.append(f"{parameter.name}: Tensor")
             continue
         star = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
