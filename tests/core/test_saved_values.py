@@ -322,8 +322,8 @@ ARGUMENTS: dict[str, tuple[Callable[[tg.Tensor, Any], tg.Tensor], Callable[[], A
     "index of getitem": (lambda x, a: tg.getitem(x, a), lambda: np.array([1])),
     "list as index of getitem": (lambda x, a: tg.getitem(x, a), lambda: [1]),
     "tuple as index of getitem": (lambda x, a: tg.getitem(x, (0, a)), lambda: np.array([1])),
-    "widths": (lambda x, a: tg.pad(x, a), lambda: [1, 2]),
-    "widths of each axis": (lambda x, a: tg.pad(x, a), lambda: [[1, 2], [0, 1]]),
+    "pad_width": (lambda x, a: tg.pad(x, a), lambda: [1, 2]),
+    "pad_width of each axis": (lambda x, a: tg.pad(x, a), lambda: [[1, 2], [0, 1]]),
     "axes": (lambda x, a: tg.transpose(x, a) * X, lambda: [1, 0]),
 }
 
@@ -412,7 +412,7 @@ OPTIONS: dict[str, tuple[list[int], Callable[[tg.Tensor, list[int]], tg.Tensor]]
     "shape": ([2, 36], lambda x, o: tg.reshape(x, o)),
     "axes": ([1, 0, 2, 3], lambda x, o: tg.transpose(x, o) * IMAGE.transpose(1, 0, 2, 3)),
     "axis": ([1, 2], lambda x, o: tg.flip(x, o) * IMAGE),
-    "widths": ([1, 2], lambda x, o: tg.pad(x, o)),
+    "pad_width": ([1, 2], lambda x, o: tg.pad(x, o)),
 }
 
 

@@ -215,13 +215,13 @@ def test_a_users_op_gets_floats_unless_it_says_otherwise(ops_of_its_own: None) -
 @pytest.mark.parametrize("value", [0.5, 300, -1, float("nan"), float("inf")])
 def test_a_border_that_integers_do_not_hold_makes_floats(value: float) -> None:
     for x in (np.array([7], np.uint8), np.array([True])):
-        y = tg.pad(x, 1, value)
+        y = tg.pad(x, 1, value=value)
         assert y.dtype == np.float32
         np.testing.assert_array_equal(y, np.array([value, x[0], value], "f4"))
-    assert tg.pad(np.array([7], np.uint8), 1, 255.0).dtype == np.uint8
+    assert tg.pad(np.array([7], np.uint8), 1, value=255.0).dtype == np.uint8
     with pytest.raises(TypeError, match="pad: value is"):
-        tg.pad(np.ones(3), 1, [1.0])
-    with pytest.raises(ValueError, match=r"pad: widths is \(2,\), expected an int, a pair"):
+        tg.pad(np.ones(3), 1, value=[1.0])
+    with pytest.raises(ValueError, match=r"pad: pad_width is \(2,\), expected an int, a pair"):
         tg.pad(np.ones(3), (2,))
 
 

@@ -92,7 +92,7 @@ def test_sum_to_is_the_adjoint_of_broadcast_to(pair: list[Any], data: st.DataObj
         (lambda x: tg.flip(x), lambda x: np.flip(x)),
         (lambda x: tg.flip(x, [0, -1]), lambda x: np.flip(x, (0, -1))),
         (lambda x: tg.pad(x, 1), lambda x: np.pad(x, 1)),
-        (lambda x: tg.pad(x, (1, 2), 5.0), lambda x: np.pad(x, (1, 2), constant_values=5)),
+        (lambda x: tg.pad(x, (1, 2), value=5.0), lambda x: np.pad(x, (1, 2), constant_values=5)),
         (
             lambda x: tg.pad(x, ((0, 0), (1, 0), (0, 2))),
             lambda x: np.pad(x, ((0, 0), (1, 0), (0, 2))),
@@ -134,3 +134,67 @@ def test_concatenate_without_an_axis_joins_flat_arrays(shapes: list[tuple[int, .
     found = tg.grad(y, leaves, gradient=weights)
     np.testing.assert_array_equal(np.concatenate(found, axis=None), weights)
     assert [g.shape for g in found] == shapes
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "wrap", "symmetric"])
+def test_the_gradient_of_a_padded_batch_is_the_adjoint(mode: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 3, 9, 10)).astype(np.float32)[:, :, ::2, ::-1]
+    leaf = tg.Tensor(x, requires_grad=True)
+    y = tg.pad(leaf, ((0, 0), (0, 0), (1, 2), (3, 0)), mode)
+    np.testing.assert_array_equal(y.numpy(), np.pad(x, ((0, 0), (0, 0), (1, 2), (3, 0)), mode))
+    g = rng.standard_normal(y.shape).astype(np.float32)
+    (gradient,) = tg.grad(y, leaf, gradient=g)
+    assert gradient.dtype == np.float32
+    expected = np.sum(y.numpy().astype(float) * g)
+    np.testing.assert_allclose(np.sum(gradient.astype(float) * x), expected, rtol=1e-4)
+
+
+def test_gathers_and_scatters_of_a_batch_are_adjoint_in_float32() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 50, 20)).astype(np.float32)
+    index = rng.integers(0, 20, (64, 50, 7))
+    leaf = tg.Tensor(x, requires_grad=True)
+    y = tg.take_along_axis(leaf, index, 2)
+    np.testing.assert_array_equal(y.numpy(), np.take_along_axis(x, index, 2))
+    g = rng.standard_normal(y.shape).astype(np.float32)
+    (gradient,) = tg.grad(y, leaf, gradient=g)
+    expected = tg.scatter_add(np.zeros_like(x), index, g, 2)
+    assert gradient.dtype == expected.dtype == np.float32
+    np.testing.assert_array_equal(gradient, expected)
+    index[...] = 0
+    np.testing.assert_array_equal(
+        tg.grad(tg.take_along_axis(leaf, index, 2).sum(), leaf)[0][..., 1:], 0
+    )
+
+
+def test_an_index_may_change_after_the_call() -> None:
+    leaf = tg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    for f in (
+        tg.take,
+        lambda x, i: tg.take_along_axis(x, i, 0),
+        lambda x, i: x - tg.index_put(x, i, 0.0),
+    ):
+        index = np.array([0])
+        y = f(leaf, index)
+        index[0] = 2
+        np.testing.assert_array_equal(tg.grad(y.sum(), leaf)[0], [1, 0, 0])
+
+
+def test_sorts_keep_the_order_of_equal_values_and_put_nan_at_an_end() -> None:
+    x = np.array([1.0, 0.0, 1.0, 0.0])
+    assert tg.argsort(x).tolist() == [1, 3, 0, 2]
+    assert tg.argsort(x, descending=True).tolist() == [0, 2, 1, 3]
+    assert tg.topk(x, 3)[1].tolist() == [0, 2, 1]
+    assert tg.topk(x, 3, largest=False)[1].tolist() == [1, 3, 0]
+    np.testing.assert_array_equal(tg.sort([np.nan, 2.0, 1.0]), [1, 2, np.nan])
+    leaf = tg.Tensor(x, requires_grad=True)
+    np.testing.assert_array_equal(tg.grad(tg.topk(leaf, 2)[0].sum(), leaf)[0], [1, 0, 1, 0])
+
+
+def test_triangles_keep_integers_and_bools() -> None:
+    for dtype in (np.uint8, bool, np.float16):
+        x = np.ones((2, 3, 3), dtype)
+        for ours, numpys in ((tg.triu, np.triu), (tg.tril, np.tril)):
+            assert ours(x).dtype == ours(tg.Tensor(x)).dtype == dtype
+            np.testing.assert_array_equal(ours(x, 1), numpys(x, 1))

@@ -116,7 +116,7 @@ def repeating(draw: Any, s: Any) -> Any:
 
 
 def rolling(draw: Any, s: Any) -> Any:
-    x = draw(s.arrays())
+    x = draw(s.arrays(s.shapes(min_dims=1)))
     axis = draw(s.axes(x.ndim))
     shift = s.integers(-5, 5)
     if isinstance(axis, tuple) and axis and draw(s.booleans()):
@@ -170,6 +170,133 @@ def flattening(draw: Any, s: Any) -> Any:
     return (x,), {"start_axis": start, "end_axis": end - x.ndim}
 
 
+def taking(draw: Any, s: Any) -> Any:
+    x = draw(s.arrays())
+    axis = draw(s.one_of(s.none(), s.integers(-x.ndim, x.ndim - 1))) if x.ndim else None
+    n = x.size if axis is None else x.shape[axis]
+    shape = draw(s.shapes(min_dims=0, max_dims=2, max_side=3))
+    return (x,), {"indices": draw(s.labels(shape, n)) - draw(s.sampled_from([0, n])), "axis": axis}
+
+
+def picking(draw: Any, s: Any) -> Any:
+    x = draw(s.arrays(s.shapes(min_dims=1)))
+    axis = draw(s.integers(-x.ndim, x.ndim - 1))
+    shape = [draw(s.sampled_from([1, n])) for n in x.shape]
+    shape[axis] = draw(s.integers(1, 3))
+    return (x,), {"indices": draw(s.labels(tuple(shape), x.shape[axis])), "axis": axis}
+
+
+def adding(draw: Any, s: Any) -> Any:
+    (x,), options = picking(draw, s)
+    lines = [n if a != options["axis"] % x.ndim else 1 for a, n in enumerate(x.shape)]
+    shape = np.broadcast_shapes(options["indices"].shape, tuple(lines))
+    return (x, draw(s.arrays(draw(s.sampled_from([shape, (), (1,) * x.ndim]))))), options
+
+
+def added(x: Array, values: Array, indices: Array, axis: int) -> Array:
+    y = x.copy()
+    lines = list(x.shape)
+    lines[axis] = 1
+    indices = np.broadcast_to(indices, np.broadcast_shapes(indices.shape, tuple(lines)))
+    values = np.broadcast_to(values, indices.shape)
+    for place in np.ndindex(indices.shape):
+        cell = list(place)
+        cell[axis] = indices[place]
+        y[tuple(cell)] += values[place]
+    return y
+
+
+def setting(draw: Any, s: Any) -> Any:
+    x = draw(s.arrays())
+    index = draw(s.indices(x.shape))
+    shape = draw(s.sampled_from([x[index].shape, ()]))
+    return (x, draw(s.arrays(shape))), {"index": index, "accumulate": draw(s.booleans())}
+
+
+def assigned(x: Array, values: Array, index: Any, accumulate: bool) -> Array:
+    y = x.copy()
+    if accumulate:
+        np.add.at(y, index, values)
+    else:
+        y[index] = values
+    return y
+
+
+def ordering(draw: Any, s: Any) -> Any:
+    x = draw(s.distinct(s.shapes(min_dims=1)))
+    axis = draw(s.one_of(s.none(), s.integers(-x.ndim, x.ndim - 1)))
+    return (x,), {"axis": axis, "descending": draw(s.booleans())}
+
+
+def in_order(x: Array, axis: int | None, descending: bool) -> Array:
+    y = np.sort(x, axis)
+    return np.flip(y, -1 if axis is None else axis) if descending else y
+
+
+def places_in_order(x: Array, axis: int | None, descending: bool) -> Array:
+    y = np.argsort(x, axis)
+    return np.flip(y, -1 if axis is None else axis) if descending else y
+
+
+def choosing(draw: Any, s: Any) -> Any:
+    x = draw(s.distinct(s.shapes(min_dims=1)))
+    axis = draw(s.integers(-x.ndim, x.ndim - 1))
+    k = draw(s.integers(0, x.shape[axis]))
+    return (x,), {"k": k, "axis": axis, "largest": draw(s.booleans())}
+
+
+def chosen(x: Array, k: int, axis: int, largest: bool) -> Array:
+    y = np.flip(np.sort(x, axis), axis) if largest else np.sort(x, axis)
+    return np.take(y, range(k), axis)
+
+
+SUBSCRIPTS = [
+    "ij,jk->ik", "ij,jk", "bij,bjk->bik", "ii", "ii->i", "iij->j", "i,j", "i,j->ji", "ij->",
+    "ij->ji", "i,i", "ij,ij->i", "ij,ij->j", "ij,ij->ij", "bi,bj->bij", "ij,j,k->ki",
+    "i,ij,j->", "...ij,...j", "...i,...i->...", "i...->...", "nchw,oc->nohw", "bqhd,bkhd->bhqk",
+    "ijkl,lk->ij", ",i->i", "ab,bc,cd->ad", "aab,b->a", "ki,kj->ij", "ik,jk->ij", "i,i,i->i",
+    "ij,i->", "...,...",
+]  # fmt: skip
+
+
+def contracting(draw: Any, s: Any) -> Any:
+    subscripts = draw(s.sampled_from(SUBSCRIPTS))
+    sizes = {letter: draw(s.integers(1, 3)) for letter in sorted({*subscripts} - {*".,->"})}
+    rest = draw(s.shapes(min_dims=0, max_dims=1, max_side=3)) if "..." in subscripts else ()
+    arrays = []
+    for term in subscripts.partition("->")[0].split(","):
+        before, dots, behind = term.partition("...")
+        lengths = [
+            *(sizes[k] for k in before),
+            *(rest if dots else ()),
+            *(sizes[k] for k in behind),
+        ]
+        if len({*term}) == len(term) or dots:  # an axis of length 1 broadcasts
+            lengths = [draw(s.sampled_from([n, n, n, 1])) for n in lengths]
+        arrays.append(draw(s.arrays(tuple(lengths))))
+    return tuple(arrays), {"subscripts": subscripts}
+
+
+def contracting_axes(draw: Any, s: Any) -> Any:
+    shared = draw(s.shapes(min_dims=0, max_dims=2, max_side=3))
+    rows, columns = (draw(s.shapes(min_dims=0, max_dims=2, max_side=3)) for _ in range(2))
+    a, b = draw(s.arrays((*rows, *shared))), draw(s.arrays((*shared, *columns)))
+    count = len(shared)
+    if draw(s.booleans()):
+        return (a, b), {"axes": count}
+    first = [len(rows) + k - a.ndim for k in range(count)]
+    axes = (first[0], 0) if count == 1 else (first[::-1], [*range(count)][::-1])
+    return (a, b), {"axes": axes}
+
+
+def multiplying(draw: Any, s: Any) -> Any:
+    n, k, m = (draw(s.integers(1, 3)) for _ in range(3))
+    shapes = [((k,), (k,)), ((n, k), (k,)), ((n, k), (k, m)), ((), (n,)), ((k,), (k, m)),
+              ((n, k), (2, k, m)), ((2, n, k), (k, m))]  # fmt: skip
+    a, b = draw(s.sampled_from(shapes))
+    return (draw(s.arrays(a)), draw(s.arrays(b))), {}
+
+
 COMPOSED: dict[str, Composed] = {
     "adaptive_avgpool": Composed(
         lambda draw, s: images.adapting(draw, s, 2, distinct=False),
@@ -198,6 +325,29 @@ COMPOSED: dict[str, Composed] = {
     "pixel_unshuffle": Composed(
         lambda draw, s: images.shuffling(draw, s, down=True), images.unshuffled
     ),
+    "argsort": Composed(ordering, places_in_order, order=0),
+    "dot": Composed(multiplying, np.dot),
+    "einsum": Composed(
+        contracting,
+        lambda *arrays, subscripts: np.einsum(subscripts, *arrays),
+        function=lambda *arrays, subscripts: tg.einsum(subscripts, *arrays),
+    ),
+    "index_put": Composed(
+        setting,
+        assigned,
+        function=lambda x, values, **options: tg.index_put(x, values=values, **options),
+    ),
+    "outer": Composed(lambda draw, s: ((draw(s.arrays()), draw(s.arrays())), {}), np.outer),
+    "scatter_add": Composed(
+        adding,
+        added,
+        function=lambda x, values, **options: tg.scatter_add(x, values=values, **options),
+    ),
+    "sort": Composed(ordering, in_order),
+    "take": Composed(taking, np.take),
+    "take_along_axis": Composed(picking, np.take_along_axis),
+    "tensordot": Composed(contracting_axes, np.tensordot),
+    "topk": Composed(choosing, chosen, function=lambda x, **options: tg.topk(x, **options)[0]),
     "all": Composed(one(axis=reduced, keepdims=kept), np.all, order=0),
     "any": Composed(one(axis=reduced, keepdims=kept), np.any, order=0),
     "argmax": Composed(shaped(1, axis=an_axis, keepdims=kept), np.argmax, order=0),

@@ -156,7 +156,7 @@ def _broadcast(shape: Shape) -> st.SearchStrategy[Options]:
 
 def _padded(shape: Shape) -> st.SearchStrategy[Options]:
     widths = st.tuples(*(st.tuples(st.integers(0, 2), st.integers(0, 2)) for _ in shape))
-    return st.fixed_dictionaries({"widths": widths, "value": st.sampled_from([0.0, -1.5])})
+    return st.fixed_dictionaries({"pad_width": widths, "value": st.sampled_from([0.0, -1.5])})
 
 
 def _indexed(shape: Shape) -> st.SearchStrategy[Options]:

@@ -83,6 +83,8 @@ REDUCTIONS = [
             "_spread(g * (1.0 / _count(x_shape, axis)),"),
     Mistake("a sum for a mean", "mean.x", "g * (1.0 / _count(x_shape, axis))", "g"),
     Mistake("divided by all elements", "mean.x", "_count(x_shape, axis)", "_count(x_shape, None)"),
+    Mistake("the sums run forwards", "cumsum.x", "flip(cumsum(flip(g, axis), axis), axis)",
+            "cumsum(g, axis)"),
     Mistake("a tie counts twice", "max.first_maximum", "_first(np.argmax, np.real(x), axis)",
             "np.real(x) == np.max(np.real(x), axis=axis, keepdims=True)"),
     Mistake("the last of equal values, not the first", "min.first_minimum",
@@ -117,6 +119,9 @@ MOVES = [
             "max(axis, 0)"),
     Mistake("cropped off by one", "pad.x", "slice(a, a + n)", "slice(a + 1, a + 1 + n)"),
     Mistake("cropped from the start", "pad.x", "slice(a, a + n)", "slice(0, n)"),
+    Mistake("the border is only cropped", "ops.padding:_folded",
+            "inner + put(concatenate(ends, axis), (*ahead, places), inner.shape)", "inner",
+            op="pad"),
     Mistake("every axis", "flip.x", "flip(g, axis)", "flip(g)"),
     Mistake("not reversed", "flip.x", "flip(g, axis)", "g", r"flipped along axis|reversed"),
 ]  # fmt: skip

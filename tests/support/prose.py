@@ -12,7 +12,7 @@ import numpy as np
 
 from support import naive
 from support.numeric import Array, adjoint, over_windows
-from support.references import scattered, sum_to
+from support.references import padded, scattered, sum_to
 
 Call = dict[str, Any]
 POOLING = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
@@ -84,9 +84,12 @@ def at_extreme(call: Call, choose: Callable[[Array], Any]) -> Array:
     return gradient
 
 
-def without_border(call: Call) -> Array:
-    inside = np.pad(np.ones(call["x"].shape), call["widths"]) == 1
-    return call["g"][inside].reshape(call["x"].shape)
+def onto_originals(call: Call) -> Array:
+    """Return g added at the entry of x that each entry of the padded array copies."""
+    size = call["x"].size
+    entries = np.arange(size).reshape(call["x"].shape)
+    copied = padded(entries, call["pad_width"], call["mode"], size)  # the constant copies none
+    return np.bincount(copied.ravel(), call["g"].ravel(), size + 1)[:size].reshape(call["x"].shape)
 
 
 def permuted_back(call: Call) -> Array:
@@ -116,8 +119,12 @@ PROSE: dict[str, Callable[[Call], Any]] = {
     "the parts of g": parts,
     "x₁, x₂, … along a new axis": lambda c: np.stack(c["arrays"], c["axis"]),
     "the slices of g": lambda c: [np.take(c["g"], i, c["axis"]) for i in range(len(c["arrays"]))],
-    "x with a border": lambda c: np.pad(c["x"], c["widths"], constant_values=c["value"]),
-    "g without the border": without_border,
+    "x with a border": lambda c: padded(c["x"], c["pad_width"], c["mode"], c["value"]),
+    "g without the border, whose copies are added to their originals": onto_originals,
+    "Σ of x up to there": lambda c: np.cumsum(c["x"], c["axis"]),
+    "Σ of g from there on": lambda c: adjoint(
+        lambda x: np.cumsum(x, c["axis"]), c["g"], c["x"].shape
+    ),
     "x reversed": lambda c: np.flip(c["x"], c["axis"]),
     "g reversed": lambda c: np.flip(c["g"], c["axis"]),
     "g at the first maximum, else 0": lambda c: at_extreme(c, np.argmax),

@@ -76,6 +76,10 @@ def gelu(x: Array, approximate: str = "none") -> Array:
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
+def padded(x: Array, pad_width: Any, mode: str = "constant", value: float = 0.0) -> Array:
+    return np.pad(x, pad_width, mode, **({"constant_values": value} if mode == "constant" else {}))
+
+
 REFERENCES: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
@@ -121,6 +125,7 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "log_softmax": lambda x, axis=-1, temperature=1.0: special.log_softmax(x / temperature, axis),
     "sum": np.sum,
     "mean": np.mean,
+    "cumsum": np.cumsum,
     "max": np.max,
     "min": np.min,
     "logsumexp": lambda x, **options: np.log(np.sum(np.exp(x), **options)),
@@ -132,7 +137,7 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "put": scattered,
     "concatenate": np.concatenate,
     "stack": np.stack,
-    "pad": lambda x, widths, value=0.0: np.pad(x, widths, constant_values=value),
+    "pad": padded,
     "flip": np.flip,
     "matmul": np.matmul,
     "linear": linear,

@@ -390,6 +390,7 @@ class Tensor(Variable):
     var = _method(ops.var)
     std = _method(ops.std)
     prod = _method(ops.prod)
+    cumsum = _method(ops.cumsum)
     any = _method(ops.any)
     all = _method(ops.all)
     argmax = _method(ops.argmax)
@@ -402,6 +403,8 @@ class Tensor(Variable):
     swapaxes = _method(ops.swapaxes)
     repeat = _method(ops.repeat)
     diagonal = _method(ops.diagonal)
+    take = _method(ops.take)
+    dot = _method(ops.dot)
 
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, plain_index(index))

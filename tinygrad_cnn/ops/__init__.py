@@ -44,6 +44,7 @@ from tinygrad_cnn.ops.arrangement import (
     vstack,
 )
 from tinygrad_cnn.ops.axes import expand_dims, flatten, moveaxis, ravel, squeeze, swapaxes
+from tinygrad_cnn.ops.contraction import dot, einsum, outer, tensordot
 from tinygrad_cnn.ops.convolution import (
     conv2d,
     conv2d_input_gradient,
@@ -70,9 +71,19 @@ from tinygrad_cnn.ops.entropy import (
     kl_div,
     nll,
 )
+from tinygrad_cnn.ops.gathering import (
+    argsort,
+    index_put,
+    scatter_add,
+    sort,
+    take,
+    take_along_axis,
+    topk,
+)
 from tinygrad_cnn.ops.indexing import concatenate, getitem, pad, put, stack
 from tinygrad_cnn.ops.linear import linear, matmul
-from tinygrad_cnn.ops.loss import huber, l1, mse, smooth_l1, squared_error
+from tinygrad_cnn.ops.loss import cross_entropy, huber, l1, mse, smooth_l1, squared_error
+from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.pooling import (
     avgpool,
     avgpool_gradient,
@@ -81,7 +92,7 @@ from tinygrad_cnn.ops.pooling import (
     maxpool,
     scatter_windows,
 )
-from tinygrad_cnn.ops.reduction import logsumexp, max, mean, min, sum
+from tinygrad_cnn.ops.reduction import cumsum, logsumexp, max, mean, min, sum
 from tinygrad_cnn.ops.regularization import batch_norm, dropout
 from tinygrad_cnn.ops.resampling import interpolate
 from tinygrad_cnn.ops.rounding import ceil, floor, round, sign
@@ -115,6 +126,7 @@ __all__ = [
     "arctan2",
     "argmax",
     "argmin",
+    "argsort",
     "array_split",
     "astype",
     "avgpool",
@@ -137,9 +149,12 @@ __all__ = [
     "cosh",
     "count_nonzero",
     "cross_entropy",
+    "cumsum",
     "diagonal",
     "div",
+    "dot",
     "dropout",
+    "einsum",
     "erf",
     "erfc",
     "exp",
@@ -155,6 +170,7 @@ __all__ = [
     "hstack",
     "huber",
     "hypot",
+    "index_put",
     "interpolate",
     "kl_div",
     "l1",
@@ -180,6 +196,7 @@ __all__ = [
     "neg",
     "nll",
     "norm",
+    "outer",
     "pad",
     "pixel_shuffle",
     "pixel_unshuffle",
@@ -192,6 +209,7 @@ __all__ = [
     "reshape",
     "roll",
     "round",
+    "scatter_add",
     "scatter_windows",
     "sigmoid",
     "sign",
@@ -200,6 +218,7 @@ __all__ = [
     "smooth_l1",
     "softmax",
     "softplus",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -211,9 +230,13 @@ __all__ = [
     "sum",
     "sum_to",
     "swapaxes",
+    "take",
+    "take_along_axis",
     "tan",
     "tanh",
+    "tensordot",
     "tile",
+    "topk",
     "transpose",
     "tril",
     "triu",

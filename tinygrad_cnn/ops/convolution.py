@@ -19,7 +19,8 @@ from tinygrad_cnn.engine import convolution as engine
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.windows import Padding, Pair, Windows, pair, windows
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, equal, place
-from tinygrad_cnn.ops.indexing import getitem, pad
+from tinygrad_cnn.ops.indexing import getitem
+from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import Options
 

@@ -1,4 +1,4 @@
-"""Indexing, joining and padding. Each op is linear, and its derivative moves the gradient back."""
+"""Indexing and joining. Each op is linear, and its derivative moves the gradient back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
-from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import reduction
 from tinygrad_cnn.engine.arrays import Shape
@@ -201,72 +200,6 @@ def _(draw: Draw, s: Strategies) -> Any:
     count = draw(s.integers(1, 3))
     axis = draw(s.integers(-len(shape) - 1, len(shape)))
     return {"arrays": [draw(s.arrays(shape)) for _ in range(count)], "axis": axis}
-
-
-@op(
-    formula=Prose("x with a border"), latex=r"\operatorname{pad} x", integers="kept", selecting=True
-)
-def pad(x: Array, widths: Any = 0, value: float = 0.0) -> Array:
-    """Return `x` with a constant border.
-
-    Parameters
-    ----------
-    x : Tensor or array_like
-    widths : int, (int, int), or a pair for each axis
-        The widths before and after each axis; one number or pair applies to every axis.
-    value : float
-        The value of the border. If an integer `x` cannot hold it, `x` becomes the default dtype.
-
-    Raises
-    ------
-    ValueError
-        If a width is negative, or `widths` does not fit the axes of `x`.
-    TypeError
-        If `value` is not a number.
-
-    Examples
-    --------
-    >>> import tinygrad_cnn as tg
-    >>> tg.pad(tg.Tensor([1.0, 2.0]), (1, 2))
-    Tensor([0., 1., 2., 0., 0.])
-    """
-    if np.ndim(value) or np.asarray(value).dtype.kind not in "biuf":
-        raise TypeError(f"pad: value is {value!r}, expected a number")
-    if np.shape(widths) == (1,):
-        raise ValueError(
-            f"pad: widths is {widths}, expected an int, a pair or a pair for each axis"
-        )
-    if x.dtype.kind in "biu" and not _holds(x.dtype, value):
-        x = x.astype(float_dtype.get())
-    try:
-        return np.pad(x, widths, constant_values=value)
-    except (ValueError, TypeError):
-        raise ValueError(
-            f"pad: widths is {widths}, expected counts for the {np.ndim(x)} axes of x"
-        ) from None
-
-
-@pad.derivative("x", formula=Prose("g without the border"), latex=r"\operatorname{crop} g")
-def _(g: Array, *, widths: Any, x_shape: Shape) -> Array:
-    pairs = np.broadcast_to(widths, (len(x_shape), 2))
-    inner = tuple(slice(a, a + n) for a, n in zip(pairs[:, 0].tolist(), x_shape, strict=True))
-    return getitem(g, inner)
-
-
-@pad.calls(always=[{"x": np.zeros((0, 3)), "widths": 1}])
-def _(draw: Draw, s: Strategies) -> Any:
-    x = draw(s.arrays())
-    width = s.integers(0, 2)
-    pair = s.tuples(width, width)
-    each = s.tuples(*[pair] * x.ndim) if x.ndim else width
-    widths = draw(s.one_of(width, pair, each))
-    return {"x": x, "widths": widths, "value": draw(s.sampled_from([0.0, -1.5]))}
-
-
-def _holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Return whether the integer or bool `dtype` can hold `value`."""
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return low <= value <= high and value == int(value)
 
 
 def plain_index(index: Any) -> Any:

@@ -16,7 +16,7 @@ from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.arithmetic import masked, where
 from tinygrad_cnn.ops.elementary import exp
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
-from tinygrad_cnn.ops.shape import axes_of, broadcast_to, reshape
+from tinygrad_cnn.ops.shape import axes_of, broadcast_to, flip, reshape
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 
@@ -173,6 +173,57 @@ for _reduction in (sum, mean, max, min, logsumexp):
     _reduction.calls(_example, always=[{"x": np.zeros((0, 3)), "axis": 1}])
 
 
+@op(
+    formula=Prose("Σ of x up to there"),
+    latex=r"\sum_{k \leq i} x_k",
+    integers="widened",
+    letter="s",
+    selecting=True,
+)
+def cumsum(x: Array, axis: int | None = None) -> Array:
+    """Return the running sums of `x` along `axis`.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    axis : int, optional
+        By default, the sums run over the vector of all entries.
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.cumsum(tg.Tensor([1.0, 2.0, 4.0]))
+    Tensor([1., 3., 7.])
+    """
+    if isinstance(axis, tuple):
+        raise ValueError(f"cumsum: axis is {axis}, expected None or an int")
+    axes_of("cumsum", np.shape(x), axis)
+    # In float64, because n additions one after the other lose n roundings.
+    sums = np.cumsum(
+        x, axis, dtype=np.promote_types(x.dtype, "f8") if x.dtype.kind in "fc" else None
+    )
+    return sums.astype(x.dtype, copy=False) if x.dtype.kind in "fc" else sums
+
+
+@cumsum.derivative("x", formula=Prose("Σ of g from there on"), latex=r"\sum_{i \geq k} g_i")
+def _(g: Array, *, axis: int | None, x_shape: Shape) -> Array:
+    if axis is None:
+        return reshape(flip(cumsum(flip(g))), x_shape)
+    return flip(cumsum(flip(g, axis), axis), axis)
+
+
+@cumsum.calls(always=[{"x": np.zeros((0, 3)), "axis": 0}])
+def _(draw: Draw, s: Strategies) -> Any:
+    x = draw(s.arrays())
+    axis = s.one_of(s.none(), s.integers(-x.ndim, x.ndim - 1)) if x.ndim else s.none()
+    return {"x": x, "axis": draw(axis)}
+
+
 def log_total(powers: Array, axis: Axis) -> Array:
     """Return ln Σ of `powers`, whose largest is 1, with the reduced axes kept.
 
@@ -244,6 +295,15 @@ def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool)
 def _(y: Index, letters: Letters, *, x_shape: Shape, axis: Axis, keepdims: bool) -> LocalEntry:
     x = _reduced(y, letters, x_shape, axis, keepdims)
     return x, f"exp({at('x', x)} − {at('y', y)})"
+
+
+@cumsum.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape, axis: int | None) -> LocalEntry | None:
+    if axis is None and len(x_shape) != 1:
+        return None
+    a = (axis or 0) % len(y)
+    k = letters.fresh(x_shape[a])
+    return (*y[:a], k, *y[a + 1 :]), f"[{k} ≤ {y[a]}]" if k else "1"
 
 
 def _reduced(y: Index, letters: Letters, shape: Shape, axis: Axis, keepdims: bool) -> Index:
