@@ -80,9 +80,9 @@ from tinygrad_cnn.ops.gathering import (
     take_along_axis,
     topk,
 )
-from tinygrad_cnn.ops.indexing import concatenate, getitem, pad, put, stack
+from tinygrad_cnn.ops.indexing import concatenate, getitem, put, stack
 from tinygrad_cnn.ops.linear import linear, matmul
-from tinygrad_cnn.ops.loss import cross_entropy, huber, l1, mse, smooth_l1, squared_error
+from tinygrad_cnn.ops.loss import huber, l1, mse, smooth_l1, squared_error
 from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.pooling import (
     avgpool,
