@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_cnn.data import DataError, fashion_mnist, idx_folder, load, mnist
+from tinygrad_cnn.data import DataError, at_hand, cifar100, fashion_mnist, idx_folder, load, mnist
+from tinygrad_cnn.data.cifar import CIFAR_SETS
 from tinygrad_cnn.data.idx_sets import FILES, SETS
 
 pooch = pytest.importorskip("pooch", reason="needs the extra data")
@@ -131,6 +133,23 @@ def test_a_server_that_is_gone_is_named_with_the_way_out(cache: Path) -> None:
     with pytest.raises(DataError, match=message):
         fashion_mnist(url=url)
     assert kept(cache.with_name("fashion-mnist")) == []
+
+
+def test_cifar_is_downloaded_as_its_binary_archive(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(server.folder / "cifar-100-binary.tar.gz", "w:gz") as archive:
+        for file in ("train.bin", "test.bin"):
+            (server.folder / file).write_bytes(bytes([3, 7]) + 3072 * b"\x05")
+            archive.add(server.folder / file, f"cifar-100-binary/{file}")
+    contents = (server.folder / "cifar-100-binary.tar.gz").read_bytes()
+    known = replace(CIFAR_SETS["cifar100"], sha256=hashlib.sha256(contents).hexdigest())
+    monkeypatch.setitem(CIFAR_SETS, "cifar100", known)
+    for _ in range(2):
+        split = cifar100(url=server.url)
+        assert (split.train.labels.item(), split.train.images.max()) == (7, 5)
+    assert server.asked == ["/cifar-100-binary.tar.gz"]
+    assert at_hand("cifar100")
 
 
 def test_without_pooch_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,9 +38,10 @@ app = typer.Typer(
 
 def _data_help(use: str) -> str:
     return (
-        f"{use}: [bold]digits[/bold] (part of the package), [bold]mnist[/bold], "
-        "[bold]fashion-mnist[/bold], a folder (IDX files, or one folder of images per class) or a "
-        ".npz file."
+        f"{use}: [bold]digits[/bold] or [bold]shapes[/bold] (part of the package), "
+        "[bold]mnist[/bold], [bold]fashion-mnist[/bold], [bold]kmnist[/bold], "
+        "[bold]cifar10[/bold], [bold]cifar100[/bold], a folder (IDX files, or one "
+        "folder of images per class) or a .npz file."
     )
 
 

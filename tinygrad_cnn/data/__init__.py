@@ -3,17 +3,18 @@
 from typing import TYPE_CHECKING
 
 from tinygrad_cnn.data.archive import npz
+from tinygrad_cnn.data.cifar import cifar10, cifar100
 from tinygrad_cnn.data.dataset import Dataset, Split
 from tinygrad_cnn.data.errors import DataError
 from tinygrad_cnn.data.idx import read_idx, write_idx
-from tinygrad_cnn.data.idx_sets import at_hand, digits, fashion_mnist, idx_folder, mnist
+from tinygrad_cnn.data.idx_sets import digits, fashion_mnist, idx_folder, kmnist, mnist
 from tinygrad_cnn.data.image_files import image_folder
 from tinygrad_cnn.data.ink import as_mnist
 from tinygrad_cnn.data.labels import from_one_hot, one_hot
 from tinygrad_cnn.data.loader import DataLoader, Transform
 from tinygrad_cnn.data.picture import plain_picture, read_image
 from tinygrad_cnn.data.shapes import shapes
-from tinygrad_cnn.data.sources import load
+from tinygrad_cnn.data.sources import at_hand, load
 from tinygrad_cnn.data.transforms import Compose, Elastic, Flip, Normalize, Rotate, Shift
 from tinygrad_cnn.support.modules import public
 
@@ -31,11 +32,14 @@ __all__ = [
     "Transform",
     "as_mnist",
     "at_hand",
+    "cifar10",
+    "cifar100",
     "digits",
     "fashion_mnist",
     "from_one_hot",
     "idx_folder",
     "image_folder",
+    "kmnist",
     "load",
     "mnist",
     "npz",

@@ -31,8 +31,9 @@ def npz(path: str | os.PathLike[str], seed: int = 0) -> Split:
     Parameters
     ----------
     path : str or path-like
-        The file. Images are (N, H, W) or (N, C, H, W): uint8, or floats in [0, 1], which are
-        scaled to 255 and rounded. Labels are (N,), integers from 0.
+        The file. Images are (N, H, W), (N, C, H, W) or Keras' (N, H, W, C), recognized by 1, 3 or 4
+        entries along the last axis but more along the second: uint8, or floats in [0, 1], which
+        are scaled to 255 and rounded. Labels are (N,) or Keras' (N, 1), integers from 0.
     seed : int
         The seed of the random split, if any.
 
@@ -112,8 +113,10 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _labels(array: NDArray[Any], name: str) -> NDArray[np.int64]:
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
     if array.ndim != 1:
-        raise DataError(f"{name} has shape {array.shape}; expected (N,)")
+        raise DataError(f"{name} has shape {array.shape}; expected (N,) or (N, 1)")
     return as_labels(array, MOST_CLASSES, name)
 
 
@@ -121,12 +124,11 @@ def _images(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if array.ndim == 3:
         array = array[:, None]
     if array.ndim != 4:
-        raise DataError(f"{name} has shape {array.shape}; expected (N, H, W) or (N, C, H, W)")
-    if array.shape[3] in (1, 3, 4) and array.shape[1] > 4:
         raise DataError(
-            f"{name} has shape {array.shape}, which looks like (N, H, W, C); "
-            "expected (N, C, H, W): transpose(0, 3, 1, 2)"
+            f"{name} has shape {array.shape}; expected (N, H, W), (N, C, H, W) or (N, H, W, C)"
         )
+    if array.shape[3] in (1, 3, 4) and array.shape[1] > 4:  # (N, H, W, C)
+        array = np.ascontiguousarray(array.transpose(0, 3, 1, 2))
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f":

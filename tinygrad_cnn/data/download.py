@@ -1,14 +1,33 @@
-"""Downloads, verified by SHA-256 and kept in the user's cache."""
+"""Where published sets are: a folder, or a download verified by SHA-256 and kept in a cache."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from tinygrad_cnn.data.errors import DataError
 from tinygrad_cnn.support.modules import needs_extra
 
-__all__ = ["cache", "download"]
+__all__ = ["DATA_VARIABLE", "cache", "download", "local_folder"]
+
+DATA_VARIABLE = "TINYGRAD_CNN_DATA"
+
+
+def local_folder(folder: str | os.PathLike[str] | None, url: str | None) -> Path | None:
+    """Return the folder to read a published set from, or None for a download.
+
+    Parameters
+    ----------
+    folder : str or path-like, optional
+        The folder that a caller chose, if any.
+    url : str, optional
+        The address that a caller chose, if any; then ``TINYGRAD_CNN_DATA`` is ignored.
+    """
+    if folder is not None:
+        return Path(folder)
+    named = os.environ.get(DATA_VARIABLE)
+    return Path(named) if named and url is None else None
 
 
 def download(name: str, url: str, sha256: Mapping[str, str], instead: str) -> Path:

@@ -1,4 +1,4 @@
-"""Data sets of four IDX files: the embedded digits, MNIST and Fashion-MNIST."""
+"""Data sets of four IDX files: the embedded digits, MNIST, Fashion-MNIST and Kuzushiji-MNIST."""
 
 from __future__ import annotations
 
@@ -10,15 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.data.dataset import MOST_CLASSES, Dataset, Split, number_classes
-from tinygrad_cnn.data.download import cache, download
+from tinygrad_cnn.data.download import DATA_VARIABLE, download, local_folder
 from tinygrad_cnn.data.errors import DataError
 from tinygrad_cnn.data.idx import read_idx
 from tinygrad_cnn.data.labels import as_labels
 from tinygrad_cnn.data.picture import IMAGE, MNIST
 
-__all__ = ["SETS", "IdxSet", "at_hand", "digits", "fashion_mnist", "idx_folder", "mnist"]
+__all__ = [
+    "SETS",
+    "IdxSet",
+    "digits",
+    "fashion_mnist",
+    "idx_files",
+    "idx_folder",
+    "kmnist",
+    "mnist",
+]
 
-DATA_VARIABLE = "TINYGRAD_CNN_DATA"
 DIGITS_FOLDER = Path(__file__).with_name("embedded_digits")
 FILES = (
     "train-images-idx3-ubyte.gz",
@@ -69,6 +77,16 @@ SETS: dict[str, IdxSet] = {
             "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
             "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
             "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        ),
+    ),
+    "kmnist": IdxSet(
+        url="http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+        classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        sha256=(
+            "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+            "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+            "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+            "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
         ),
     ),
 }
@@ -159,30 +177,42 @@ def fashion_mnist(folder: str | os.PathLike[str] | None = None, *, url: str | No
     return _published("fashion-mnist", folder, url)
 
 
-def at_hand(name: str) -> bool:
-    """Return whether `tinygrad_cnn.data.load` finds a named set without a download.
+def kmnist(folder: str | os.PathLike[str] | None = None, *, url: str | None = None) -> Split:
+    """Load Kuzushiji-MNIST: characters of cursive Japanese, in the form of MNIST.
+
+    The files are read from `folder`, else from the folder named by the environment variable
+    ``TINYGRAD_CNN_DATA``; else they are downloaded once and kept in the user's cache.
 
     Parameters
     ----------
-    name : str
-        "digits", "shapes", "mnist" or "fashion-mnist".
+    folder : str or path-like, optional
+        A folder with the four files, gzipped or not, or with a subfolder ``kmnist`` of them.
+    url : str, optional
+        Download from this base URL, ignoring ``TINYGRAD_CNN_DATA``.
+
+    Returns
+    -------
+    Split
+        60,000 and 10,000 images of shape (1, 28, 28).
+
+    Raises
+    ------
+    DataError
+        If a file is missing, damaged or cannot be downloaded.
+    ModuleNotFoundError
+        If a download is needed and ``pooch`` is not installed.
 
     Examples
     --------
-    >>> at_hand("digits")
-    True
+    >>> kmnist().train.classes[1]  # downloads 21 MB  # doctest: +SKIP
+    'ki'
     """
-    if name in ("digits", "shapes"):
-        return True
-    if os.environ.get(DATA_VARIABLE):
-        folder = Path(os.environ[DATA_VARIABLE])
-        folders = [folder, folder / name]
-    else:
-        try:
-            folders = [cache(name)]
-        except ModuleNotFoundError:
-            return False
-    return any(all(_find(folder, file) for file in FILES) for folder in folders)
+    return _published("kmnist", folder, url)
+
+
+def idx_files(folder: Path) -> bool:
+    """Return whether a folder contains all of the four files."""
+    return all(_find(folder, file) for file in FILES)
 
 
 def idx_folder(
@@ -253,9 +283,7 @@ def is_idx_folder(folder: Path) -> bool:
 
 def _published(name: str, folder: str | os.PathLike[str] | None, url: str | None) -> Split:
     source = SETS[name]
-    here = None if folder is None else Path(folder)
-    if here is None and url is None and os.environ.get(DATA_VARIABLE):
-        here = Path(os.environ[DATA_VARIABLE])
+    here = local_folder(folder, url)
     if here is None:
         here = download(
             name,

@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tinygrad_cnn.data.archive import npz
+from tinygrad_cnn.data.cifar import CIFAR_SETS, cifar10, cifar100, cifar_files, read_cifar
 from tinygrad_cnn.data.dataset import Split
+from tinygrad_cnn.data.download import cache, local_folder
 from tinygrad_cnn.data.errors import DataError
-from tinygrad_cnn.data.idx_sets import digits, fashion_mnist, idx_folder, is_idx_folder, mnist
+from tinygrad_cnn.data.idx_sets import (
+    SETS,
+    digits,
+    fashion_mnist,
+    idx_files,
+    idx_folder,
+    is_idx_folder,
+    kmnist,
+    mnist,
+)
 from tinygrad_cnn.data.image_files import image_folder
 from tinygrad_cnn.data.picture import IMAGE
 from tinygrad_cnn.data.shapes import shapes
 
-__all__ = ["load"]
+__all__ = ["at_hand", "load"]
 
-_NAMED = {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist, "shapes": shapes}
+_NAMED: dict[str, Callable[[], Split]] = {
+    "digits": digits,
+    "mnist": mnist,
+    "fashion-mnist": fashion_mnist,
+    "kmnist": kmnist,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "shapes": shapes,
+}
 
 
 def load(source: str | os.PathLike[str], preparation: str | None = None) -> Split:
@@ -25,9 +46,10 @@ def load(source: str | os.PathLike[str], preparation: str | None = None) -> Spli
     Parameters
     ----------
     source : str or path-like
-        ``"digits"``, ``"shapes"``, ``"mnist"`` or ``"fashion-mnist"``; a folder with MNIST's four
-        IDX files (see `idx_folder`) or with a folder of images per class (see `image_folder`); or a
-        ``.npz`` file (see `npz`). A name takes precedence over a folder of the same name:
+        ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, ``"kmnist"``, ``"cifar10"``, ``"cifar100"``
+        or ``"shapes"``; a folder with MNIST's four IDX files (see `idx_folder`), with CIFAR's files
+        (see `cifar10`) or with a folder of images per class (see `image_folder`); CIFAR's archive;
+        or a ``.npz`` file (see `npz`). A name takes precedence over a folder of the same name:
         write ``"./digits"`` for the folder.
     preparation : str, optional
         The preparation of image files: see `read_image`. By default "mnist" for digits and mnist,
@@ -54,6 +76,8 @@ def load(source: str | os.PathLike[str], preparation: str | None = None) -> Spli
         split = _NAMED[source]()
     elif path.is_dir() and is_idx_folder(path):
         split = idx_folder(path)
+    elif found := _cifar(path):
+        split = read_cifar(*found)
     elif path.is_dir() and any(child.is_dir() for child in path.iterdir()):
         return image_folder(path, preparation=preparation or IMAGE)
     elif path.is_file() and path.suffix.lower() == ".npz":
@@ -63,6 +87,42 @@ def load(source: str | os.PathLike[str], preparation: str | None = None) -> Spli
     if preparation is None:
         return split
     return Split(*(replace(part, preparation=preparation) for part in (split.train, split.test)))
+
+
+def at_hand(name: str) -> bool:
+    """Return whether `load` finds a named set without a download.
+
+    Parameters
+    ----------
+    name : str
+        One of the names that `load` takes.
+
+    Examples
+    --------
+    >>> at_hand("digits"), at_hand("shapes")
+    (True, True)
+    """
+    if name not in SETS and name not in CIFAR_SETS:
+        return name in _NAMED
+    folder = local_folder(None, None)
+    if folder is not None:
+        folders = [folder, folder / name]
+    else:
+        try:
+            folders = [cache(name)]
+        except ModuleNotFoundError:
+            return False
+    found = idx_files if name in SETS else partial(cifar_files, name)
+    return any(found(each) for each in folders)
+
+
+def _cifar(path: Path) -> tuple[str, str, Path] | None:
+    """Return the name, the format and the place of a CIFAR set in a folder or archive."""
+    for name in CIFAR_SETS:
+        found = cifar_files(name, path)
+        if found is not None:
+            return name, *found
+    return None
 
 
 def _unknown(source: str | os.PathLike[str]) -> DataError:
@@ -77,5 +137,6 @@ def _unknown(source: str | os.PathLike[str]) -> DataError:
     )
     return DataError(
         f"load: {os.fspath(source)!r} is {came}; expected {names}, a folder with the four "
-        "IDX files of MNIST, a folder with a folder of images per class, or a .npz file"
+        "IDX files of MNIST, with the files of CIFAR or with a folder of images per class, "
+        "an archive of CIFAR, or a .npz file"
     )
