@@ -33,9 +33,11 @@ FLOORS = {package: floor for floor, packages in enumerate(ORDER) for package in 
 
 BACKWARD = {  # the imports against the order of `core`, explained in its docstring
     ("core.variable", "core.graph"),
+    ("core.variable", "core.hooks"),
     ("core.variable", "core.tensor"),
     ("core.observer", "core.graph"),
     ("core.observer", "core.op"),
+    ("core.hooks", "core.graph"),
     ("core.pullback", "core.graph"),
     ("core.pullback", "ops"),
     ("core.graph", "core.op"),

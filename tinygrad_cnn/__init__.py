@@ -12,7 +12,7 @@ from tinygrad_cnn.core.nan import NaNError, detect_nan
 from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer, observe
 from tinygrad_cnn.core.op import OPS, Op, op
 from tinygrad_cnn.core.random import manual_seed
-from tinygrad_cnn.core.recording import enable_grad, no_grad, scope
+from tinygrad_cnn.core.recording import enable_grad, no_grad, scope, set_grad_enabled
 from tinygrad_cnn.core.tensor import Tensor, default_dtype
 from tinygrad_cnn.data import one_hot
 from tinygrad_cnn.derivation import derive
@@ -58,6 +58,7 @@ __all__ = [
     "op",
     "optim",
     "scope",
+    "set_grad_enabled",
     "trace",
     "vjp",
 ]

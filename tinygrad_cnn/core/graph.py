@@ -20,11 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.core.observer import BackwardEvent
 from tinygrad_cnn.core.pullback import pull_back
-from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.recording import changed_recording, recording
 from tinygrad_cnn.core.variable import Array, Variable, array_of, calls
 
 if TYPE_CHECKING:
     from tinygrad_cnn.core.compiled import Plan
+    from tinygrad_cnn.core.hooks import GradientHooks
     from tinygrad_cnn.core.op import Op
     from tinygrad_cnn.core.tensor import Tensor
 
@@ -59,10 +60,11 @@ class Node:
         The number of this call; its arguments have smaller numbers.
     scope : str
         The module that made the call, such as ``"features.0"``.
+    _hooks : GradientHooks or None
     """
 
-    __slots__ = ("__weakref__", "dtype", "op", "parents", "plan", "saved", "scope", "seq", "shape",
-                 "static")  # fmt: skip
+    __slots__ = ("__weakref__", "_hooks", "dtype", "op", "parents", "plan", "saved", "scope", "seq",
+                 "shape", "static")  # fmt: skip
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Node:
         self.dtype = result.dtype
         self.scope = scope
         self.seq = next(calls)
+        self._hooks: GradientHooks | None = None
 
     def __repr__(self) -> str:
         return f"<{self} #{self.seq}: {self.shape} {self.dtype}>"
@@ -131,8 +134,8 @@ class Node:
         return kept._array
 
     def free(self) -> None:
-        """Drop the saved values."""
-        self.saved = None
+        """Drop the saved values, and the hooks, which may refer to results."""
+        self.saved = self._hooks = None
 
 
 @overload
@@ -247,22 +250,31 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_afresh)
 
 
-def backward(y: Variable, gradient: Array | None = None, retain_graph: bool = False) -> None:
+def backward(
+    y: Variable,
+    gradient: Array | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> None:
     """Add the gradient of `y` to ``.grad`` of every leaf that requires one (`Tensor.backward`)."""
-    found = _sweep(y.node or y, _seed("backward", y, gradient, False), None, False, retain_graph)
-    taken: set[int] = set()
+    seed = _seed("backward", y, gradient, create_graph)
+    retain = create_graph if retain_graph is None else retain_graph
+    found = _sweep(y.node or y, seed, None, create_graph, retain)
+    taken: set[int] = {id(seed)} if create_graph else set()
     with _accumulating:
-        totals = {
-            leaf: _own(value, taken) if leaf._grad is None else _sum(leaf._grad, value)
-            for leaf, value in found.items()
-        }
+        totals = {leaf: _total(leaf, value, taken, create_graph) for leaf, value in found.items()}
         for leaf, total in totals.items():  # nothing can fail from here on
             leaf._grad = total
 
 
-def _sum(gradient: Array, value: Array) -> NDArray[Any]:
-    """Return the sum of a gradient, which may be set to a Tensor, and another as an array."""
-    return np.asarray(array_of(gradient) + value)
+def _total(leaf: Variable, value: Array, taken: set[int], create_graph: bool) -> Any:
+    """Return `value` plus the gradient of earlier sweeps: a Tensor only with `create_graph`."""
+    earlier: Array | None = leaf._grad
+    if create_graph:
+        with changed_recording(on=True):
+            value = _as_tensor(value, taken, leaf._tensor)
+            return value if earlier is None else value + earlier
+    return _own(value, taken) if earlier is None else np.asarray(array_of(earlier) + value)
 
 
 def _describe(tensor: Variable) -> str:
@@ -324,7 +336,10 @@ def _sweep(
     create_graph: bool,
     retain: bool,
 ) -> dict[Any, Array]:
-    """Return the gradients of `wanted` (None: of every leaf), keyed by node or leaf."""
+    """Return the gradients of `wanted`, keyed by node or leaf.
+
+    With None, those of every leaf, and of results that keep theirs (`GradientHooks.keep`).
+    """
     nodes = nodes_of(root) if isinstance(root, Node) else []
     leading = None if wanted is None else _leading_to(wanted, nodes)
     needed = None if wanted is None or leading is None else wanted | leading
@@ -345,6 +360,10 @@ def _sweep(
             gradient = pending.pop(node, None)
             if gradient is None:
                 continue
+            if node._hooks is not None:
+                gradient = node._hooks.run(gradient, node)
+                if wanted is None:
+                    found.update(dict.fromkeys(node._hooks.keeping(), gradient))
             if wanted is not None and node in wanted:
                 found[node] = gradient
             if values is None:
@@ -365,6 +384,9 @@ def _sweep(
                 swept.append(node)  # an observer may raise: free at the end
             elif not retain:
                 node.free()
+        for leaf, gradient in pending.items():
+            if hooks := getattr(leaf, "_hooks", None):
+                pending[leaf] = hooks.run(gradient, leaf)
     finally:
         recording.set(state)
     if not retain:

@@ -77,6 +77,22 @@ def enable_grad() -> changed[Recording]:
     return changed_recording(on=True)
 
 
+def set_grad_enabled(mode: bool) -> changed[Recording]:
+    """Enable or disable recording in a ``with`` block; also a decorator.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> w = tg.Tensor(3.0, requires_grad=True)
+    >>> for training in (True, False):
+    ...     with tg.set_grad_enabled(training):
+    ...         print((w * 2).requires_grad)
+    True
+    False
+    """
+    return changed_recording(on=bool(mode))
+
+
 def scope(name: str) -> changed[Recording]:
     """Append `name` to the scope of nodes recorded inside ``with scope(name):``.
 

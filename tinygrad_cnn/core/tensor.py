@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.core import graph
 from tinygrad_cnn.core.graph import Node
+from tinygrad_cnn.core.hooks import GradientHooks, HookHandle
 from tinygrad_cnn.core.leaf_array import WRITERS, LeafArray
 from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.promotion import cut_off
@@ -103,7 +104,8 @@ class Tensor(Variable):
     Attributes
     ----------
     grad : ndarray or None
-        The accumulated gradient of a leaf that requires one; see `backward`.
+        The accumulated gradient of a leaf that requires one; see `backward`. Of a result only
+        after `retain_grad`; a Tensor after ``backward(create_graph=True)``.
     requires_grad : bool
     name : str or None
     node : Node or None
@@ -292,14 +294,17 @@ class Tensor(Variable):
         self.data[plain_index(index)] = np.asarray(array_of(value))
 
     def __getstate__(self) -> tuple[Any, dict[str, Any]]:
-        """Return the state for copy and pickle: private memory, no graph."""
+        """Return the state for copy and pickle: private memory, no graph and no hooks."""
         if self.node is not None:
             raise RuntimeError(
                 f"copy: {self.name or 'a Tensor'} of shape {self.shape} was computed and has a "
                 "graph, which is not copied or pickled; copy its detach()"
             )
         attributes, slots = cast(Any, super()).__getstate__()
-        own = {"_array": self._array.copy(), "_grad": copy.copy(self._grad), "_changed": 0}
+        slots.pop("_hooks", None)
+        grad: Any = self._grad
+        grad = grad.detach() if isinstance(grad, Tensor) else copy.copy(grad)
+        own = {"_array": self._array.copy(), "_grad": grad, "_changed": 0}
         return attributes, {**slots, **own, "_origin": None, "_unrecorded": False}
 
     if not TYPE_CHECKING:  # or a checker takes `array * tensor` for an array, and np.exp(tensor)
@@ -321,15 +326,24 @@ class Tensor(Variable):
 
     # --- differentiating -------------------------------------------------------------------------
 
-    def backward(self, gradient: TensorLike | None = None, retain_graph: bool = False) -> None:
+    def backward(
+        self,
+        gradient: TensorLike | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+    ) -> None:
         """Add the gradient of this Tensor to ``.grad`` of every leaf it was computed from.
 
         Parameters
         ----------
         gradient : array_like, optional
             The gradient flowing in, of this Tensor's shape; required unless it has one element.
-        retain_graph : bool
-            Keep the graph for another sweep instead of freeing it.
+        retain_graph : bool, optional
+            Keep the graph for another sweep instead of freeing it. Defaults to `create_graph`.
+        create_graph : bool
+            Record the sweep: ``.grad`` becomes a Tensor that can be differentiated. Set it to None
+            afterwards, because its graph and the leaf refer to each other; `grad` returns
+            gradients without touching ``.grad``.
 
         Raises
         ------
@@ -349,8 +363,79 @@ class Tensor(Variable):
         >>> (w * w).backward(gradient=[1.0, 10.0])
         >>> w.grad
         array([ 6., 80.], dtype=float32)
+        >>> x = tg.Tensor(3.0, requires_grad=True)
+        >>> (x**3).backward(create_graph=True)
+        >>> x.grad, tg.grad(x.grad, x)[0].item()
+        (Tensor(27., op=mul), 18.0)
         """
-        graph.backward(self, gradient, retain_graph)
+        graph.backward(self, gradient, retain_graph, create_graph)
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> HookHandle:
+        """Call ``hook(gradient)`` whenever a sweep has computed the gradient of this Tensor.
+
+        Parameters
+        ----------
+        hook : callable
+            Takes the whole gradient of a sweep, a read-only array (a Tensor if the sweep is
+            recorded: `create_graph`). It returns None, or a gradient of the same shape that
+            replaces it: the sweep continues with it, and ``.grad`` gets it.
+
+        Returns
+        -------
+        HookHandle
+            Its ``remove()`` removes the hook; also a context manager.
+
+        Raises
+        ------
+        RuntimeError
+            If this Tensor does not require a gradient.
+
+        Notes
+        -----
+        Hooks run in the order in which they were registered. An error in one ends the sweep, and
+        no gradient is added. A copy or pickle of a Tensor has no hooks, and a freed graph drops
+        those of its results.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import tinygrad_cnn as tg
+        >>> x = tg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+        >>> handle = x.register_hook(lambda g: np.clip(g, -3, 3))
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        array([2., 3., 3.], dtype=float32)
+        """
+        if not callable(hook):
+            raise TypeError(f"register_hook: hook is {hook!r}, expected a function")
+        return HookHandle(self._gradient_hooks("register_hook").functions, hook)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this result in ``.grad``, as that of a leaf; after all hooks.
+
+        Raises
+        ------
+        RuntimeError
+            If this Tensor does not require a gradient.
+
+        Examples
+        --------
+        >>> import tinygrad_cnn as tg
+        >>> x = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> y = x * x
+        >>> y.retain_grad()
+        >>> y.sum().backward()
+        >>> y.grad
+        array([1., 1.], dtype=float32)
+        """
+        hooks = self._gradient_hooks("retain_grad")
+        if self.node is not None:
+            hooks.keep(self)
+
+    def _gradient_hooks(self, function: str) -> GradientHooks:
+        if not self.requires_grad:
+            raise RuntimeError(f"{function}: {self!r} does not require a gradient, so it gets none")
+        return GradientHooks.of(self.node or self)
 
     def detach(self) -> Tensor:
         """Return a copy of the value, without a graph."""

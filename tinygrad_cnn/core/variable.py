@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from tinygrad_cnn.core.graph import Node
+    from tinygrad_cnn.core.hooks import GradientHooks
     from tinygrad_cnn.core.tensor import Tensor
 
 Array: TypeAlias = Any
@@ -34,6 +35,8 @@ class Variable:
         Whether it was computed under ``no_grad()`` from values that require a gradient.
     requires_grad : bool
         Whether gradients flow to it (a leaf) or through it (a result).
+    _hooks : GradientHooks
+        Of a leaf; not set where there are none.
     _changed : int
         The ``seq`` of the last in-place change of `_array`, or 0. A node with a smaller ``seq`` has
         seen another value.
@@ -44,6 +47,7 @@ class Variable:
         "_array",
         "_changed",
         "_grad",
+        "_hooks",
         "_origin",
         "_unrecorded",
         "name",
@@ -57,6 +61,7 @@ class Variable:
     _grad: NDArray[Any] | None
     name: str | None
     node: Node | None
+    _hooks: GradientHooks
     _origin: Variable | None
     requires_grad: bool
     _changed: int
