@@ -285,9 +285,9 @@ def test_a_parameter_requires_a_gradient_unless_told_otherwise() -> None:
 
 
 SHOWN = """
-    T all any argmax argmin astype backward clip cumsum data detach diagonal dot draw dtype exp
-    flatten grad is_leaf item log max mean min name ndim node numpy prod ravel register_hook
-    repeat requires_grad requires_grad_ reshape retain_grad shape size sqrt squeeze std sum
+    T all any argmax argmin argsort astype backward clip cumsum data detach diagonal dot draw dtype
+    exp flatten grad is_leaf item log max mean min name ndim node numpy prod ravel register_hook
+    repeat requires_grad requires_grad_ reshape retain_grad round shape size sqrt squeeze std sum
     swapaxes take tolist transpose var
 """
 

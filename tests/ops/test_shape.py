@@ -198,3 +198,16 @@ def test_triangles_keep_integers_and_bools() -> None:
         for ours, numpys in ((tg.triu, np.triu), (tg.tril, np.tril)):
             assert ours(x).dtype == ours(tg.Tensor(x)).dtype == dtype
             np.testing.assert_array_equal(ours(x, 1), numpys(x, 1))
+
+
+def test_items_set_in_float32_stay_float32_and_hide_what_they_replace() -> None:
+    x = np.array([np.nan, 2.0, 3.0], np.float32)
+    for array in (x, tg.Tensor(x)):
+        for values in (1.0, [1.0], np.float32(1.0), [1]):
+            y = tg.index_put(array, [0], values)
+            assert y.dtype == np.float32
+            np.testing.assert_array_equal(np.asarray(y), [1, 2, 3])
+    leaf = tg.Tensor([5.0, 6.0, 7.0], requires_grad=True)
+    values = tg.Tensor([1.0, 2.0], requires_grad=True)
+    first, second = tg.grad(tg.index_put(leaf, [1, 1], values).sum(), [leaf, values])
+    assert (first.tolist(), second.tolist()) == ([1, 0, 1], [0, 1])  # the last one counts

@@ -288,8 +288,9 @@ class Tensor(Variable):
         if not self.is_leaf or (self.requires_grad and recording.get().on):
             raise RuntimeError(
                 f"setitem: {self.name or 'this Tensor'} "
-                f"{'requires a gradient' if self.is_leaf else 'was computed'}; write to a leaf "
-                "under no_grad(), or through its data, as in p.data[0] = 1"
+                f"{'requires a gradient' if self.is_leaf else 'was computed'}; "
+                "index_put(x, index, values) returns a new Tensor; write to a leaf under "
+                "no_grad(), or through its data, as in p.data[0] = 1"
             )
         self.data[plain_index(index)] = np.asarray(array_of(value))
 
@@ -480,8 +481,10 @@ class Tensor(Variable):
     all = _method(ops.all)
     argmax = _method(ops.argmax)
     argmin = _method(ops.argmin)
+    argsort = _method(ops.argsort)
     astype = _method(ops.astype)
     clip = _method(ops.clip)
+    round = _method(ops.round)
     squeeze = _method(ops.squeeze)
     flatten = _method(ops.flatten)
     ravel = _method(ops.ravel)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.composition import composition
-from tinygrad_cnn.core.variable import Array, array_of
-from tinygrad_cnn.ops.arithmetic import add, where
+from tinygrad_cnn.core.variable import Array, Variable, array_of
+from tinygrad_cnn.ops.arithmetic import add, astype, where
 from tinygrad_cnn.ops.axes import ravel
 from tinygrad_cnn.ops.indexing import getitem, plain_index, put
 from tinygrad_cnn.ops.shape import axes_of, broadcast_to, shape_of
@@ -113,7 +113,7 @@ def scatter_add(x: Array, indices: Any, values: Array, axis: int = -1) -> Array:
     Tensor([13., 20., 33.])
     """
     index = _along("scatter_add", indices, shape_of(x), axis)
-    return add(x, put(_filling("scatter_add", values, index, shape_of(x)), index, shape_of(x)))
+    return add(x, put(_filling("scatter_add", x, index, values), index, shape_of(x)))
 
 
 @composition(formula="x with x[index] = values")
@@ -146,7 +146,7 @@ def index_put(x: Array, index: Any, values: Array, accumulate: bool = False) -> 
     Tensor([31.,  2.,  3.])
     """
     shape, index = shape_of(x), plain_index(index)
-    values = _filling("index_put", values, index, shape)
+    values = _filling("index_put", x, index, values)
     if accumulate:
         return add(x, put(values, index, shape))
     source = np.full(shape, -1)  # by entry of x, the place of its new value
@@ -271,14 +271,17 @@ def _along(name: str, indices: Any, shape: tuple[int, ...], axis: int) -> tuple[
     return tuple(grid)
 
 
-def _filling(name: str, values: Array, index: Any, shape: tuple[int, ...]) -> Array:
-    """Return `values` broadcast to what `index` selects of an array of `shape`."""
+def _filling(name: str, x: Array, index: Any, values: Array) -> Array:
+    """Return `values` broadcast to what `index` selects of `x`."""
+    shape = shape_of(x)
     try:
         selected = np.broadcast_to(np.zeros(()), shape)[index].shape
     except IndexError as error:
         raise IndexError(f"{name}: x has shape {shape}: {error}") from None
+    dtype = np.asarray(array_of(x)).dtype
+    if dtype.kind == "f" and not isinstance(values, np.ndarray | Variable):
+        values = astype(values, dtype)  # numbers and lists
     try:
-        np.broadcast_to(np.zeros(()), shape_of(values))
         return values if shape_of(values) == selected else broadcast_to(values, selected)
     except ValueError:
         raise ValueError(
