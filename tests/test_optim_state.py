@@ -38,6 +38,8 @@ OPTIONS = {
     ),
 }
 OPTIONS["AdamW"] = OPTIONS["Adam"]
+OPTIONS["Adagrad"] = st.fixed_dictionaries({"lr_decay": BELOW_1, "eps": BELOW_1})
+OPTIONS["Adadelta"] = st.fixed_dictionaries({"rho": BELOW_1, "eps": BELOW_1})
 
 
 def step(optimizer: optim.Optimizer, seed: int) -> None:

@@ -14,16 +14,21 @@ import pytest
 from support.pytorch_recorded import (
     COMPUTED,
     FILE,
+    GROUPS,
     LOSSES,
     OPTIMIZERS,
     SCHEDULES,
+    SEARCHES,
     SIGNATURES,
+    descent,
     examples,
     images,
     layers,
     path,
     problem,
     rates,
+    rates_of_groups,
+    two_groups,
 )
 
 import tinygrad_cnn as tg
@@ -34,9 +39,9 @@ NAMES = {name: set(names) for name, names in json.loads(str(RECORDED["names"])).
 OWN = {
     "nn": {"ACTIVATIONS", "GlobalAvgPool2d", "LeNet5", "MLP", "MODELS", "POOLINGS", "SizedLayer",
            "Summary", "SummaryRow", "VGG", "build"},
-    "optim": set(),
+    "optim": {"ParamGroup"},
     "Module": {"input_shape", "summary", "training"},  # the last is in instances there
-    "Optimizer": {"update", "slots", "elementwise", "lr"},
+    "Optimizer": {"update", "slots", "elementwise", "lr", "options"},
 }  # fmt: skip
 """Names that PyTorch has no counterpart of."""
 OWN_PARAMETERS = {"axis", "rng", "init", "bias_init", "temperature", "wide_padding"}
@@ -52,7 +57,8 @@ def ours(name: str) -> Any:
 
 
 def test_every_public_name_is_pytorchs_or_has_no_counterpart_there() -> None:
-    flat = NAMES["optim"] | NAMES["optim.lr_scheduler"] | NAMES["nn.utils"]
+    kinds = ("optim", "optim.lr_scheduler", "optim.swa_utils", "nn.utils")
+    flat = set().union(*(NAMES[kind] for kind in kinds))
     assert set(nn.__all__) - NAMES["nn"] == OWN["nn"]
     assert set(optim.__all__) - flat == OWN["optim"]
     for kind, theirs in (
@@ -151,3 +157,28 @@ def test_gradients_are_clipped_to_pytorchs() -> None:
     p.grad = gradients[0].copy()
     assert optim.clip_grad_norm_([p], 0.5) == pytest.approx(float(RECORDED["norm"]))
     np.testing.assert_allclose(p.grad, RECORDED["clipped"], rtol=1e-5)
+
+
+def test_parameter_groups_go_pytorchs_way() -> None:
+    optimizer, parameters = two_groups(optim, nn.Parameter)
+    _, gradients = problem()
+    parameters[0].grad, parameters[1].grad = gradients[0], gradients[1][0].copy()
+    for _ in range(3):
+        optimizer.step()
+    found = np.concatenate([p.numpy().ravel() for p in parameters])
+    np.testing.assert_allclose(found, RECORDED["groups"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_schedules_of_groups_go_pytorchs_way(name: str) -> None:
+    schedule = GROUPS[name](optim, two_groups(optim, nn.Parameter)[0])
+    expected = RECORDED[f"group rates/{name}"]
+    np.testing.assert_allclose(rates_of_groups(schedule), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_lbfgs_goes_pytorchs_way(name: str) -> None:
+    """The same losses, the same end, the same number of calls."""
+    x = nn.Parameter(np.array([-1.2, 1.0, 0.7]))
+    found = descent(optim.LBFGS([x], **SEARCHES[name]), x, lambda x: x.numpy())
+    np.testing.assert_allclose(found, RECORDED[f"search/{name}"], rtol=1e-9)

@@ -217,6 +217,21 @@ def rmsprop(p: Any, g: Any, s: dict[str, Any]) -> Any:
     return p - LR * s["u"]
 
 
+def adagrad(p: Any, g: Any, s: dict[str, Any]) -> Any:
+    s["t"] = s.get("t", 0) + 1
+    g = g + DECAY * p
+    s["v"] = s.get("v", EPSILON) + g * g
+    return p - LR / (1 + (s["t"] - 1) * MOMENTUM) * g / (tg.sqrt(s["v"]) + EPSILON)
+
+
+def adadelta(p: Any, g: Any, s: dict[str, Any]) -> Any:
+    g = g + DECAY * p
+    s["v"] = ALPHA * s.get("v", 0.0) + (1 - ALPHA) * g * g
+    change = tg.sqrt((s.get("u", 0.0) + EPSILON) / (s["v"] + EPSILON)) * g
+    s["u"] = ALPHA * s.get("u", 0.0) + (1 - ALPHA) * change * change
+    return p - LR * change
+
+
 P = list[nn.Parameter]
 adaptive = {"lr": LR, "betas": (BETA1, BETA2), "eps": EPSILON, "weight_decay": DECAY}
 OPTIMIZERS: dict[str, tuple[Callable[[P], optim.Optimizer], Callable[..., Any]]] = {
@@ -226,13 +241,16 @@ OPTIMIZERS: dict[str, tuple[Callable[[P], optim.Optimizer], Callable[..., Any]]]
     "Adam": (lambda p: optim.Adam(p, **adaptive), adam_with_decay),
     "AdamW": (lambda p: optim.AdamW(p, **adaptive), adamw),
     "RMSprop": (lambda p: optim.RMSprop(p, LR, ALPHA, EPSILON, DECAY, MOMENTUM), rmsprop),
+    "Adagrad": (lambda p: optim.Adagrad(p, LR, MOMENTUM, DECAY, EPSILON, EPSILON), adagrad),
+    "Adadelta": (lambda p: optim.Adadelta(p, LR, ALPHA, EPSILON, DECAY), adadelta),
 }
 
 
 def test_every_optimizer_is_here() -> None:
     public = [getattr(optim, name) for name in optim.__all__]
-    found = {value.__name__ for value in public if isinstance(value, type)
-             and issubclass(value, optim.Optimizer) and value is not optim.Optimizer}  # fmt: skip
+    kinds = [value for value in public if isinstance(value, type)]
+    found = {kind.__name__ for kind in kinds if issubclass(kind, optim.Optimizer)}
+    found -= {"Optimizer", "LBFGS"}  # which computes no update of a single parameter
     listed = {name.partition("-")[0] for name in OPTIMIZERS}
     assert found == listed, "add its formula, and a line to OPTIMIZERS, above"
 

@@ -22,12 +22,17 @@ SIGNATURES = [
     "nn.L1Loss", "nn.MSELoss", "nn.NLLLoss", "nn.SmoothL1Loss",
     "nn.Softmax", "nn.Tanh", "optim.SGD", "optim.Adam", "optim.AdamW", "optim.RMSprop",
     "optim.lr_scheduler.StepLR", "optim.lr_scheduler.CosineAnnealingLR",
-    "optim.lr_scheduler.OneCycleLR", "optim.lr_scheduler.ReduceLROnPlateau",
+    "optim.lr_scheduler.OneCycleLR", "optim.lr_scheduler.ReduceLROnPlateau", "optim.Adagrad",
+    "optim.Adadelta", "optim.LBFGS", "optim.lr_scheduler.MultiStepLR",
+    "optim.lr_scheduler.ExponentialLR", "optim.lr_scheduler.LinearLR",
+    "optim.lr_scheduler.CosineAnnealingWarmRestarts", "optim.lr_scheduler.LambdaLR",
+    "optim.lr_scheduler.SequentialLR", "optim.lr_scheduler.ChainedScheduler",
     "nn.utils.clip_grad_norm_", "nn.utils.clip_grad_value_", "nn.Module.load_state_dict",
     "nn.Module.train", "nn.Module.requires_grad_",
 ]  # fmt: skip
 NAMESPACES = [
     "nn", "nn.utils", "nn.init", "nn.Module", "optim", "optim.lr_scheduler", "optim.Optimizer",
+    "optim.swa_utils",
 ]  # fmt: skip
 OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain": ("SGD", {"lr": 0.1}),
@@ -35,11 +40,20 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "nesterov": ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
     "adam": ("Adam", {"betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
     "adamw": ("AdamW", {"lr": 0.1}),
+    "adagrad": (
+        "Adagrad",
+        {"lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.2},
+    ),
+    "adadelta": ("Adadelta", {"rho": 0.8, "weight_decay": 0.1}),
     "rmsprop": ("RMSprop", {"alpha": 0.9, "momentum": 0.5, "weight_decay": 0.1}),
 }
 SCHEDULES: dict[str, tuple[str, dict[str, Any], int]] = {
     "step": ("StepLR", {"step_size": 3}, 10),
     "cosine": ("CosineAnnealingLR", {"T_max": 5, "eta_min": 0.01}, 12),
+    "milestones": ("MultiStepLR", {"milestones": [2, 3, 3, 7]}, 10),
+    "exponential": ("ExponentialLR", {"gamma": 0.7}, 10),
+    "warm-up": ("LinearLR", {"start_factor": 0.1, "end_factor": 0.7, "total_iters": 6}, 9),
+    "restarts": ("CosineAnnealingWarmRestarts", {"T_0": 2, "T_mult": 3, "eta_min": 0.01}, 20),
     "rise": ("OneCycleLR", {"max_lr": 2.0, "total_steps": 9, "pct_start": 1.0}, 8),
     "cycle": ("OneCycleLR", {"max_lr": 2.0, "epochs": 8, "steps_per_epoch": 50}, 399),
     "lines": (
@@ -106,6 +120,24 @@ LOSSES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
 }  # fmt: skip
 """Losses of PyTorch's `nn` or ours; `t` makes a tensor of the other arguments of `examples`."""
 WEIGHT = [0.5, 2.0, 1.5]
+GROUPS: dict[str, Callable[[Any, Any], Any]] = {
+    "step": lambda module, o: module.StepLR(o, 2),
+    "lambda": lambda module, o: module.LambdaLR(o, lambda t: 1 / (1 + t)),
+    "cosine": lambda module, o: module.CosineAnnealingLR(o, 7, 0.01),
+    "one after another": lambda module, o: module.SequentialLR(
+        o, [module.LinearLR(o, 0.25, total_iters=3), module.StepLR(o, 2, 0.5)], [3]
+    ),
+    "all at once": lambda module, o: module.ChainedScheduler(
+        [module.LinearLR(o, 0.25, total_iters=3), module.ExponentialLR(o, 0.9)]
+    ),
+}
+"""Schedules of an optimizer with two parameter groups."""
+SEARCHES: dict[str, dict[str, Any]] = {
+    "fixed": {"lr": 0.01, "max_iter": 7, "history_size": 4},
+    "wolfe": {"line_search_fn": "strong_wolfe", "max_iter": 9},
+    "short": {"line_search_fn": "strong_wolfe", "lr": 0.001, "max_iter": 3, "history_size": 2},
+}
+"""Options of L-BFGS."""
 METRICS = [9, 8, 7.5, 7.3, 7.3, 6, 6, 6, 6, 6, 6, 5.9, 5.2, 5.1, 5.1, 5.1, 5.1, 5.1, 9, 1]
 
 
@@ -148,6 +180,38 @@ def problem() -> tuple[Any, Any]:
     """Return initial values and five gradients."""
     rng = np.random.default_rng(0)
     return rng.normal(size=(2, 3)), rng.normal(size=(5, 2, 3))
+
+
+def two_groups(optim: Any, parameter: Callable[[Any], Any]) -> Any:
+    """Return SGD with two parameter groups, and its parameters."""
+    start, _ = problem()
+    weights, biases = parameter(start), parameter(start[0])
+    groups = [{"params": [weights], "weight_decay": 0.2}, {"params": [biases], "lr": 0.02}]
+    return optim.SGD(groups, lr=0.1, momentum=0.9), [weights, biases]
+
+
+def rates_of_groups(schedule: Any) -> list[list[float]]:
+    seen = [schedule.get_last_lr()]
+    for _ in range(9):
+        schedule.step()
+        seen.append(schedule.get_last_lr())
+    return seen
+
+
+def descent(optimizer: Any, x: Any, value: Callable[[Any], float]) -> Any:
+    """Return Rosenbrock's function along the steps of L-BFGS, and where it ended."""
+
+    def closure() -> Any:
+        nonlocal calls
+        calls += 1
+        optimizer.zero_grad()
+        loss = (10.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2).sum()
+        loss.backward()
+        return loss
+
+    calls = 0
+    losses = [optimizer.step(closure).item() for _ in range(6)]
+    return [*losses, *map(float, value(x)), calls]
 
 
 def images() -> tuple[Any, Any]:
@@ -234,6 +298,24 @@ def record() -> None:
         for kind in ("SGD", "Adam"):
             optimizer = getattr(torch.optim, kind)([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
             kept[f"rates/{name}/{kind}"] = rates(torch.optim.lr_scheduler, optimizer, name)
+
+    def parameter(value: Any) -> Any:
+        return torch.nn.Parameter(torch.tensor(value))
+
+    optimizer, parameters = two_groups(torch.optim, parameter)
+    for i, p in enumerate(parameters):
+        p.grad = torch.tensor(gradients[i] if i == 0 else gradients[i][0])
+    for _ in range(3):
+        optimizer.step()
+    kept["groups"] = np.concatenate([p.detach().numpy().ravel() for p in parameters])
+    for name, make in GROUPS.items():
+        schedule = make(torch.optim.lr_scheduler, two_groups(torch.optim, parameter)[0])
+        kept[f"group rates/{name}"] = rates_of_groups(schedule)
+    for name, options in SEARCHES.items():
+        x = parameter(np.array([-1.2, 1.0, 0.7]))
+        kept[f"search/{name}"] = descent(
+            torch.optim.LBFGS([x], **options), x, lambda x: x.detach().numpy()
+        )
     p = torch.nn.Parameter(torch.tensor(start))
     p.grad = torch.tensor(gradients[0])
     kept["norm"] = torch.nn.utils.clip_grad_norm_([p], 0.5).numpy()

@@ -1,17 +1,15 @@
-"""Adaptive optimizers: Adam, AdamW and RMSprop."""
+"""Adaptive optimizers: Adagrad, Adadelta, RMSprop, Adam and AdamW."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.group import State
-from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, Option
+from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, Option, Params
 from tinygrad_cnn.support.arguments import number
 
 
@@ -32,7 +30,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Parameter
+    params : iterable of Parameter, or of dict
     lr : float
         The learning rate, 0 or more.
     betas : (float, float)
@@ -73,7 +71,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Variable],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -125,7 +123,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable[Variable],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -148,7 +146,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Parameter
+    params : iterable of Parameter, or of dict
     lr : float
         The learning rate, 0 or more.
     alpha : float
@@ -192,7 +190,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Variable],
+        params: Params,
         lr: float = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
@@ -215,3 +213,154 @@ class RMSprop(Optimizer):
         u *= self.momentum
         u += g / (np.sqrt(v) + self.eps)
         p -= self.lr * u
+
+
+class Adagrad(Optimizer):
+    """Adagrad: divides the gradient by the root of the sum of all its squares.
+
+    With g the gradient plus λp, and t the step number,
+
+        v ← v + g²,    p ← p − lr / (1 + (t − 1)·lr_decay) · g / (√v + ε).
+
+    Parameters
+    ----------
+    params : iterable of Parameter, or of dict
+    lr : float
+        The learning rate, 0 or more.
+    lr_decay : float
+        0 or more.
+    weight_decay : float
+        λ, 0 or more.
+    initial_accumulator_value : float
+        v before the first step, 0 or more.
+    eps : float
+        ε, 0 or more.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or there are no parameters.
+    TypeError
+        If a parameter is not a leaf of float32 or float64.
+
+    Notes
+    -----
+    Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic
+    optimization", 2011; PyTorch's definition.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.nn.Parameter([1.0])
+    >>> optimizer = tg.optim.Adagrad([x], lr=0.25)
+    >>> (x * x).sum().backward()
+    >>> optimizer.step()
+    >>> x.numpy()
+    array([0.75], dtype=float32)
+    """
+
+    slots = ("square",)
+    elementwise = True
+    lr_decay = Hyperparameter()
+    weight_decay = Hyperparameter()
+    initial_accumulator_value = Hyperparameter()
+    eps = Hyperparameter()
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+    ) -> None:
+        super().__init__(params, lr)
+        self.lr_decay = lr_decay
+        self.weight_decay = weight_decay
+        self.initial_accumulator_value = initial_accumulator_value
+        self.eps = eps
+
+    def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
+        """Update `p` in place."""
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        v, t = state["square"], state["steps"]
+        if t == 1:
+            v += self.initial_accumulator_value
+        v += g * g
+        p -= self.lr / (1.0 + (t - 1) * self.lr_decay) * (g / (np.sqrt(v) + self.eps))
+
+
+class Adadelta(Optimizer):
+    """Adadelta: steps in the proportion of the last steps to the last gradients.
+
+    With g the gradient plus λp,
+
+        v ← ρv + (1 − ρ)g²,    δ = √(u + ε) / √(v + ε) · g,
+        u ← ρu + (1 − ρ)δ²,    p ← p − lr·δ.
+
+    Parameters
+    ----------
+    params : iterable of Parameter, or of dict
+    lr : float
+        The learning rate, 0 or more.
+    rho : float
+        ρ, in [0, 1).
+    eps : float
+        ε, 0 or more.
+    weight_decay : float
+        λ, 0 or more.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or there are no parameters.
+    TypeError
+        If a parameter is not a leaf of float32 or float64.
+
+    Notes
+    -----
+    Zeiler, "ADADELTA: an adaptive learning rate method", 2012; PyTorch's definition.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.nn.Parameter([1.0])
+    >>> optimizer = tg.optim.Adadelta([x], rho=0.0, eps=0.25)
+    >>> (x * x).sum().backward()
+    >>> optimizer.step()
+    >>> x.numpy()  # 1 − 2·√0.25 / √4.25
+    array([0.5149287], dtype=float32)
+    """
+
+    slots = ("square", "delta")
+    elementwise = True
+    rho = Hyperparameter(below=1.0)
+    eps = Hyperparameter()
+    weight_decay = Hyperparameter()
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr)
+        self.rho = rho
+        self.eps = eps
+        self.weight_decay = weight_decay
+
+    def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
+        """Update `p` in place."""
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        v, u = state["square"], state["delta"]
+        v *= self.rho
+        v += (1.0 - self.rho) * (g * g)
+        delta = np.sqrt(u + self.eps) / np.sqrt(v + self.eps) * g
+        u *= self.rho
+        u += (1.0 - self.rho) * (delta * delta)
+        p -= self.lr * delta

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.core.recording import enable_grad
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.group import Alone, State, Together, grouped
+from tinygrad_cnn.optim.param_group import ParamGroup
 from tinygrad_cnn.support.arguments import native, number, whole
 
 T = TypeVar("T")
+Params: TypeAlias = Iterable[Variable] | Iterable[Mapping[str, Any]]
+"""Parameters, or parameter groups: dicts with ``"params"`` and options."""
+
+Grouped: TypeAlias = tuple[list[int], list[tuple[ParamGroup, list[Alone | Together]]]]
 
 
 class Option(Generic[T]):
@@ -72,15 +78,20 @@ class Optimizer:
 
     Parameters
     ----------
-    params : iterable of Parameter
-        Or other leaves of float32 or float64, each once.
+    params : iterable of Parameter, or of dict
+        Leaves of float32 or float64, each once. A dict is a parameter group: ``"params"``, and
+        options that differ from the optimizer's, as ``{"params": biases, "weight_decay": 0.0}``.
     lr : float
         The learning rate, 0 or more. It may change between steps.
 
     Attributes
     ----------
     params : list of Parameter
+        Of all groups.
+    param_groups : list of ParamGroup
+        Mappings: ``optimizer.param_groups[1]["lr"] = 0.01``.
     lr : float
+        The learning rate of groups without one of their own.
     state : dict of Parameter to dict
         The steps of each parameter and its arrays by slot; empty before its first step.
 
@@ -114,20 +125,63 @@ class Optimizer:
         if "update" in vars(cls) and "elementwise" not in vars(cls):
             cls.elementwise = False  # a new `update` may not be elementwise
 
-    def __init__(self, params: Iterable[Variable], lr: float) -> None:
-        self.params = leaves(type(self).__name__, "params", params)
+    def __init__(self, params: Params, lr: float) -> None:
         self.lr = lr
-        self.state: dict[Variable, State] = {p: {} for p in self.params}
-        self._grouped: tuple[list[int], list[Alone | Together]] = ([], [])
+        self.params: list[Variable] = []
+        self.param_groups: list[ParamGroup] = []
+        self.state: dict[Variable, State] = {}
+        self._grouped: Grouped = ([], [])
+        for group in _groups_of(type(self).__name__, params):
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Add parameters, with options of their own.
+
+        Parameters
+        ----------
+        param_group : mapping
+            ``"params"``, an iterable of Parameter or one, and options by name.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is in a group already, or an option is unknown or out of range.
+        TypeError
+            If a parameter is not a leaf of float32 or float64.
+        """
+        owner, own = type(self).__name__, dict(param_group)
+        params = own.pop("params", ())
+        params = [params] if isinstance(params, Variable) else params
+        found = leaves(owner, "params", params, self.params)
+        group = ParamGroup(self, found, own)
+        self.params += found
+        self.param_groups.append(group)
+        self.state.update({p: {} for p in found})
+        self._grouped = ([], [])
+
+    @classmethod
+    def options(cls) -> dict[str, Option[Any]]:
+        """Return the options by name, those of base classes first."""
+        return options_of(cls)
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
         """Update `p` in place from its gradient `g`, which must not change, and its state."""
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 
-    def step(self) -> None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient and requires one.
 
         A gradient that is not finite is applied like any other; see `clip_grad_norm_`.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Computes the gradients first, and returns the loss; needed by `LBFGS` only.
+
+        Returns
+        -------
+        object
+            The value of `closure`; None without.
 
         Raises
         ------
@@ -135,27 +189,51 @@ class Optimizer:
             If a gradient is not an array or Tensor of its parameter's shape and dtype. Nothing is
             changed.
         """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        ready = self._ready()
+        if ready != self._grouped[0]:
+            self._grouped = ready, self._groups(ready)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for param_group, groups in self._grouped[1]:
+                update = self.update if not param_group.own else self._of(param_group).update
+                for group in groups:
+                    group.step(update)
+        return loss
+
+    def _ready(self) -> list[int]:
+        """Return the indices of the parameters to update, their gradients checked."""
         ready = []
         for i, p in enumerate(self.params):
-            g, array = p._grad, p._array
+            g, array = p.grad, p._array
             if g is None or not p.requires_grad:
                 continue
             if type(g) is not np.ndarray or g.shape != array.shape or g.dtype != array.dtype:
                 gradient_of(type(self).__name__, f"params[{i}]", p)
             ready.append(i)
-        if ready != self._grouped[0]:
-            self._grouped = ready, self._groups(ready)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for group in self._grouped[1]:
-                group.step(self.update)
+        return ready
 
-    def _groups(self, ready: list[int]) -> list[Alone | Together]:
+    def _groups(self, ready: list[int]) -> list[tuple[ParamGroup, list[Alone | Together]]]:
         """Return the update groups of the parameters at these indices; create missing states."""
-        members = [(p, self.state[p]) for p in map(self.params.__getitem__, ready)]
-        for p, state in members:
-            if not state:  # in one call, so that an interrupt leaves no partial state
+        due = set(map(self.params.__getitem__, ready))
+        for p in due:
+            if not (state := self.state[p]):  # in one call: an interrupt leaves no partial state
                 state.update({"steps": 0} | {slot: np.zeros_like(p._array) for slot in self.slots})
-        return grouped(members, self.elementwise)
+        return [
+            (
+                group,
+                grouped([(p, self.state[p]) for p in group.params if p in due], self.elementwise),
+            )
+            for group in self.param_groups
+        ]
+
+    def _of(self, group: ParamGroup) -> Self:
+        """Return an optimizer with the options of a group, for its update."""
+        made = object.__new__(type(self))
+        vars(made).update(vars(self), **group.own)
+        return made
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_grouped": ([], [])}  # copies share no group memory
@@ -173,10 +251,12 @@ class Optimizer:
         Returns
         -------
         dict of str to float, bool, int or ndarray
-            Options by name. The state of parameter ``i`` as ``"i.steps"`` and so on, once it has
-            been updated.
+            Options by name; those of a group as ``"group 1.lr"``. The state of parameter ``i`` as
+            ``"i.steps"`` and so on, once it has been updated.
         """
-        found: dict[str, Any] = {name: getattr(self, name) for name in options_of(type(self))}
+        found: dict[str, Any] = {name: getattr(self, name) for name in self.options()}
+        for k, group in enumerate(self.param_groups):
+            found |= {f"group {k}.{name}": value for name, value in group.own.items()}
         for i, state in enumerate(self.state.values()):
             if state.get("steps"):
                 for key, value in state.items():
@@ -195,15 +275,22 @@ class Optimizer:
         owner = f"{type(self).__name__}.load_state_dict"
         unread = dict(state_dict)
         loaded: dict[str, Any] = {}
-        for name, option in options_of(type(self)).items():
+        own: list[dict[str, Any]] = [{} for _ in self.param_groups]
+        for name, option in self.options().items():
             if name not in unread:
                 raise ValueError(f"{owner}: {name} is missing")
             loaded[name] = option.check(owner, name, unread.pop(name))
+            for k, values in enumerate(own):
+                key = f"group {k}.{name}"
+                if key in unread:
+                    values[name] = option.check(owner, key, unread.pop(key))
         state = {p: self._loaded(owner, i, p, unread) for i, p in enumerate(self.params)}
         if unread:
             raise ValueError(f"{owner}: unexpected {', '.join(unread)}")
         for name, value in loaded.items():
             setattr(self, name, value)
+        for group, values in zip(self.param_groups, own, strict=True):
+            group.own = values
         self.state = state
         self._grouped = ([], [])
 
@@ -227,16 +314,46 @@ class Optimizer:
         return own if own.get("steps") else {}  # 0 steps: interrupted in the first
 
     def __repr__(self) -> str:
-        options = {name: getattr(self, name) for name in options_of(type(self))}
+        options = {name: getattr(self, name) for name in self.options()}
         shown = [
             f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
             for name, value in options.items()
         ]
-        return f"{type(self).__name__}({len(self.params)} parameters, {', '.join(shown)})"
+        groups = len(self.param_groups)
+        several = f" in {groups} groups" if groups > 1 else ""
+        return f"{type(self).__name__}({len(self.params)} parameters{several}, {', '.join(shown)})"
 
 
-def leaves(owner: str, argument: str, values: Iterable[Variable]) -> list[Variable]:
+def _groups_of(owner: str, params: Params) -> list[Mapping[str, Any]]:
+    """Return parameter groups: the dicts of `params`, or one group of all parameters."""
+    if isinstance(params, Variable) or not isinstance(params, Iterable):
+        raise not_iterable(owner, "params", params)
+    found: list[Any] = list(params)
+    if not any(isinstance(each, Mapping) for each in found):
+        return [{"params": found}]
+    for k, each in enumerate(found):
+        if not isinstance(each, Mapping) or "params" not in each:
+            raise TypeError(
+                f'{owner}: params[{k}] is {type(each).__name__}, expected a dict with "params"'
+                " like the others"
+            )
+    return found
+
+
+def not_iterable(owner: str, argument: str, value: Any) -> TypeError:
+    """Return the error for `value` where an iterable of parameters is expected."""
+    return TypeError(
+        f"{owner}: {argument} is {type(value).__name__}, expected an iterable of "
+        "Parameters, such as model.parameters()"
+    )
+
+
+def leaves(
+    owner: str, argument: str, values: Iterable[Variable], others: Sequence[Variable] = ()
+) -> list[Variable]:
     """Return the parameters `values` as a list, after checking that they are distinct leaves.
+
+    They must differ from `others` too, and are numbered after them.
 
     Raises
     ------
@@ -246,15 +363,12 @@ def leaves(owner: str, argument: str, values: Iterable[Variable]) -> list[Variab
         If `values` is a Tensor or not iterable, or contains anything but floating leaves.
     """
     if isinstance(values, Variable) or not isinstance(values, Iterable):
-        raise TypeError(
-            f"{owner}: {argument} is {type(values).__name__}, expected an iterable of "
-            "Parameters, such as model.parameters()"
-        )
+        raise not_iterable(owner, argument, values)
     found = list(values)
     if not found:
         raise ValueError(f"{owner}: {argument} is empty; a model's are its nn.Parameter attributes")
-    places: dict[int, int] = {}
-    for i, p in enumerate(found):
+    places = {id(p): i for i, p in enumerate(others)}
+    for i, p in enumerate(found, len(others)):
         if not isinstance(p, Variable):
             raise TypeError(f"{owner}: {argument}[{i}] is {type(p).__name__}, expected a Parameter")
         if not p.is_leaf:

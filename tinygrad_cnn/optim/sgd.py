@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.group import State
-from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, Option
+from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, Option, Params
 from tinygrad_cnn.support.arguments import flag, share
 
 
@@ -26,7 +24,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Parameter
+    params : iterable of Parameter, or of dict
     lr : float
         The learning rate (the text's a, 13), 0 or more.
     momentum : float
@@ -70,7 +68,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Variable],
+        params: Params,
         lr: float = 1e-3,
         momentum: float = 0.0,
         dampening: float = 0.0,

@@ -13,6 +13,8 @@ from typing import Any
 from tinygrad_cnn.data import Elastic, Rotate, Shift, Transform
 from tinygrad_cnn.optim import (
     SGD,
+    Adadelta,
+    Adagrad,
     Adam,
     AdamW,
     CosineAnnealingLR,
@@ -34,6 +36,8 @@ OPTIMIZERS: dict[str, Choice] = {
     "nesterov": _optimizer("Nesterov", SGD, {"lr": 0.02, "momentum": 0.9, "nesterov": True}),
     "adam": _optimizer("Adam", Adam, {"lr": 0.003}),
     "adamw": _optimizer("AdamW", AdamW, {"lr": 0.003}),
+    "adagrad": _optimizer("Adagrad", Adagrad, {"lr": 0.01}),
+    "adadelta": _optimizer("Adadelta", Adadelta, {"lr": 1.0}),
     "rmsprop": _optimizer("RMSprop", RMSprop, {"lr": 0.001}),
 }
 """Optimizers by name. Learning rate and weight decay are settings of their own, not options."""
