@@ -20,6 +20,7 @@ ORDER = [
     {"data", "nn"},
     {"optim"},
     {"train"},
+    {"compat"},
     {"check"},
     {"drawing"},
     {"derivation"},

@@ -5,7 +5,17 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    ParamSpec,
+    Self,
+    TypeAlias,
+    TypeVar,
+    cast,
+)
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -165,7 +175,7 @@ class Tensor(Variable):
     @classmethod
     def _of(
         cls, array: NDArray[Any], node: Node | None = None, origin: Variable | None = None
-    ) -> Tensor:
+    ) -> Self:
         """Wrap `array` without copy or check; for use inside the package."""
         self = cls.__new__(cls)
         self._array = array

@@ -1,0 +1,1 @@
+"""Other frameworks' names for this package's functions and layers."""

@@ -1,0 +1,112 @@
+"""PyTorch's names for this package: existing model files run with only their imports changed.
+
+>>> import tinygrad_cnn.compat.torch as torch
+>>> import tinygrad_cnn.compat.torch.nn as nn
+>>> import tinygrad_cnn.compat.torch.nn.functional as F
+>>> model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten())
+>>> F.log_softmax(model(torch.randn(2, 1, 8, 8)), dim=1).size()
+torch.Size([2, 256])
+
+What a name stands for: `docs/how-to/coming-from-pytorch.md`, and ``help(torch.cat)``.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_cnn.compat.torch import autograd, backends, names, nn, optim, table, utils
+from tinygrad_cnn.compat.torch.creation import (
+    Generator,
+    arange,
+    as_tensor,
+    bernoulli,
+    empty,
+    empty_like,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    logspace,
+    multinomial,
+    normal,
+    ones,
+    ones_like,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from tinygrad_cnn.compat.torch.devices import DTYPES, Size, device
+from tinygrad_cnn.compat.torch.functions import (
+    add,
+    argsort,
+    chunk,
+    diag,
+    div,
+    einsum,
+    gather,
+    max,
+    meshgrid,
+    min,
+    narrow,
+    nonzero,
+    norm,
+    scatter,
+    select,
+    sort,
+    split,
+    std,
+    std_mean,
+    sub,
+    topk,
+    unbind,
+    unflatten,
+    unique,
+    var,
+    var_mean,
+)
+from tinygrad_cnn.compat.torch.methods import add_methods
+from tinygrad_cnn.compat.torch.recording import (
+    enable_grad,
+    get_default_dtype,
+    inference_mode,
+    initial_seed,
+    is_grad_enabled,
+    is_tensor,
+    manual_seed,
+    no_grad,
+    set_default_dtype,
+    set_grad_enabled,
+    set_printoptions,
+)
+from tinygrad_cnn.compat.torch.serialization import load, save
+from tinygrad_cnn.compat.torch.tensor import Tensor
+
+add_methods()
+for _text, _view in ((table.EVERYWHERE, False), (table.VIEWS, True), (table.TORCH, False)):
+    globals().update(table.functions(_text, __name__, _view))
+globals().update({_name: np.dtype(_code) for _name, _code in DTYPES.items()})
+
+subtract, divide, true_divide = sub, div, div
+pi, inf, nan, e = math.pi, math.inf, math.nan, math.e
+long = np.dtype("i8")
+cuda = SimpleNamespace(
+    is_available=lambda: False, device_count=lambda: 0, manual_seed=lambda seed: None,
+    manual_seed_all=lambda seed: None, empty_cache=lambda: None, synchronize=lambda: None,
+)  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__ = names.missing(__name__, "torch", "torch")
+else:
+
+    def __getattr__(name: str) -> Any: ...

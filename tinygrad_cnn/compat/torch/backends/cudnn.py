@@ -1,0 +1,5 @@
+"""``torch.backends.cudnn``: setting these changes nothing."""
+
+benchmark = False
+deterministic = True
+enabled = False

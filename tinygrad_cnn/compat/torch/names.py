@@ -1,0 +1,56 @@
+"""The error for a name that is not here: a similar name, and whether PyTorch has it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+INSTEAD = {
+    "compile": "leave the call out: nothing is compiled",
+    "jit": "nothing is compiled; call the model itself",
+    "cuda": 'there is only the CPU; write torch.device("cpu")',
+    "backends": "there is only the CPU",
+    "bfloat16": "use torch.float32",
+    "autocast": "there is no mixed precision; compute in torch.float32",
+    "amp": "there is no mixed precision; compute in torch.float32",
+    "distributed": "see tinygrad_cnn.distributed",
+    "vmap": "write the function for a batch",
+    "DataParallel": "there is one device; use the model itself",
+    "quantize_per_tensor": "there is no quantization",
+    "sparse": "there are no sparse Tensors",
+}
+"""What to use instead of names that PyTorch has."""
+
+PAGE = "docs/how-to/coming-from-pytorch.md lists the names"
+
+
+def known() -> dict[str, set[str]]:
+    """Return PyTorch's public names by module, also those that are not here."""
+    text = Path(__file__).with_name("names.txt").read_text(encoding="utf-8")
+    parts = (line.partition(": ") for line in text.splitlines())
+    return {module: set(names.split()) for module, _, names in parts}
+
+
+def explained(owner: str, name: str, here: Iterable[str], module: str) -> str:
+    """Return the message for a missing `name` of `owner`."""
+    if name in INSTEAD:
+        return f"{owner}.{name} is not here: {INSTEAD[name]}"
+    if name in known().get(module, ()):
+        return f"{owner}.{name} is PyTorch's, but not here; {PAGE}"
+    close = get_close_matches(name, sorted(n for n in here if not n.startswith("_")), 1)
+    hint = f"; did you mean {owner}.{close[0]}?" if close else f"; {PAGE}"
+    return f"{owner} has no attribute {name!r}{hint}"
+
+
+def missing(package: str, owner: str, module: str) -> Callable[[str], Any]:
+    """Return ``__getattr__`` of a module, which raises AttributeError with advice."""
+
+    def get(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        raise AttributeError(explained(owner, name, vars(sys.modules[package]), module))
+
+    return get

@@ -1,0 +1,164 @@
+"""``torch.nn.functional``: functions of networks, under PyTorch's names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.compat.torch import names, table
+from tinygrad_cnn.compat.torch.creation import rng_of
+from tinygrad_cnn.compat.torch.tensor import Tensor, in_place, wrapped
+from tinygrad_cnn.core.variable import array_of
+from tinygrad_cnn.engine.reduction import average, total
+
+globals().update(table.functions(table.FUNCTIONAL, __name__))
+
+
+# --- dropout -------------------------------------------------------------------------------------
+
+
+def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """Zero random values with probability `p`, and divide the others by 1 − p."""
+    return _dropped(input, input.shape, p, training)
+
+
+def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """Zero whole channels of (N, C, L) with probability `p`."""
+    return _dropped(input, (*input.shape[:2], *(1,) * (input.dim() - 2)), p, training)
+
+
+dropout2d = dropout3d = feature_dropout = dropout1d
+
+
+def _dropped(input: Any, shape: Any, p: float, training: bool) -> Any:
+    if not training or p == 0:
+        return input
+    if p == 1:
+        return input * 0.0
+    return wrapped(ops.dropout(input, rng_of(None).random(shape) >= p, p))
+
+
+# --- normalization -------------------------------------------------------------------------------
+
+
+def batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Normalize each channel with the statistics of the batch (`training`) or the running ones."""
+    if training or running_mean is None:
+        count = input.shape[1]
+        w = np.ones(count, input.dtype) if weight is None else weight
+        b = np.zeros(count, input.dtype) if bias is None else bias
+        if running_mean is not None:
+            array, axes = input._array, (0, *range(2, input.dim()))
+            mean = average(array, axes, keepdims=True)
+            squares = total(np.square(array - mean), axes)
+            _follow(running_mean, mean.reshape(-1), momentum)
+            _follow(running_var, squares / (array.size // count - 1), momentum)
+        return wrapped(ops.batch_norm(input, w, b, eps))
+    channels = (1, -1) + (1,) * (input.dim() - 2)
+    scale = 1.0 / ops.sqrt(running_var + eps)
+    scale = scale if weight is None else scale * weight
+    shift = -running_mean * scale if bias is None else bias - running_mean * scale
+    return wrapped(input * ops.reshape(scale, channels) + ops.reshape(shift, channels))
+
+
+def _follow(running: Any, batch: Any, momentum: float) -> None:
+    running._write("batch_norm", ..., (1 - momentum) * running._array + momentum * batch)
+
+
+def instance_norm(
+    input: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Normalize each channel of each example."""
+    axes = tuple(range(2, input.dim()))
+    shifted = input - ops.mean(input, axes, keepdims=True)
+    y = shifted / ops.sqrt(ops.mean(shifted * shifted, axes, keepdims=True) + eps)
+    channels = (1, -1) + (1,) * (input.dim() - 2)
+    y = y if weight is None else y * ops.reshape(weight, channels)
+    return wrapped(y if bias is None else y + ops.reshape(bias, channels))
+
+
+def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Any:
+    """Divide by the p-norm along `dim`, or by `eps` if that is larger."""
+    return wrapped(input / ops.maximum(ops.norm(input, p, axis=dim, keepdims=True), eps))
+
+
+# --- images --------------------------------------------------------------------------------------
+
+
+def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Any:
+    """Add a border: `pad` has the widths (left, right, top, bottom, ...) of the last axes."""
+    pairs = [tuple(pad[i : i + 2]) for i in range(0, len(pad), 2)][::-1]
+    widths = [(0, 0)] * (input.dim() - len(pairs)) + pairs
+    if min(min(pair) for pair in widths) < 0:  # negative widths crop
+        parts = tuple(
+            slice(max(0, -a), n - max(0, -b)) for n, (a, b) in zip(input.shape, widths, strict=True)
+        )
+        input, widths = input[parts], [(max(0, a), max(0, b)) for a, b in widths]
+    if mode == "constant":
+        return wrapped(ops.pad(input, widths, value=0.0 if value is None else value))
+    names_ = {"replicate": "edge", "circular": "wrap"}
+    return wrapped(ops.pad(input, widths, mode=names_.get(mode, mode)))
+
+
+def sides(padding: Any, axes: int) -> Any:
+    """Return the widths of a border for `pad`: one number stands for all."""
+    return (padding,) * (2 * axes) if isinstance(padding, int) else padding
+
+
+def interpolate(
+    input: Any,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Any:
+    """Resize images to `size`, or by `scale_factor`."""
+    return wrapped(ops.interpolate(input, size, scale_factor, mode, bool(align_corners)))
+
+
+upsample = interpolate
+
+
+def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
+    """Return a row of zeros for each label, with 1 at its place."""
+    labels = tensor._array
+    classes = int(labels.max()) + 1 if num_classes == -1 else num_classes
+    return Tensor._of((labels[..., None] == np.arange(classes)).astype(np.int64))
+
+
+def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+    """Return the rows of `weight` at the indices `input`."""
+    rows = wrapped(ops.getitem(weight, array_of(input)))
+    if padding_idx is None:
+        return rows
+    padding = (array_of(input) == padding_idx % weight.shape[0])[..., None]
+    return wrapped(ops.where(padding, rows.detach(), rows))  # without a gradient
+
+
+relu_ = in_place(globals()["relu"])
+
+if not TYPE_CHECKING:
+    __getattr__ = names.missing(__name__, "torch.nn.functional", "torch.nn.functional")
+else:
+
+    def __getattr__(name: str) -> Any: ...

@@ -1,0 +1,5 @@
+"""``torch.nn.parameter``."""
+
+from tinygrad_cnn.compat.torch.tensor import Parameter
+
+__all__ = ["Parameter"]

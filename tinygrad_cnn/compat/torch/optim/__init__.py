@@ -1,0 +1,15 @@
+"""``torch.optim``: optimizers and schedules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_cnn.compat.torch import names
+from tinygrad_cnn.compat.torch.optim import lr_scheduler
+from tinygrad_cnn.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+
+if not TYPE_CHECKING:
+    __getattr__ = names.missing(__name__, "torch.optim", "torch.optim")
+else:
+
+    def __getattr__(name: str) -> Any: ...

@@ -1,0 +1,390 @@
+"""The table of names: PyTorch's function on the left, what computes it here on the right.
+
+Both sides are Python. An entry makes a function with the signature on the left; its help shows the
+right side. ``tg`` is `tinygrad_cnn`. The lists say where a name is found: in ``torch``, as a
+method of Tensor, or in ``torch.nn.functional``. A function that takes ``inplace=`` changes its
+argument if asked to. `docs/how-to/coming-from-pytorch.md` prints the table.
+
+Functions that need more than an expression are in `functions` and `nn.functional`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.compat.torch.tensor import Tensor, in_place, wrapped
+from tinygrad_cnn.core.variable import array_of
+
+EVERYWHERE = """
+abs(input) = tg.abs(input)
+absolute(input) = tg.abs(input)
+negative(input) = tg.neg(input)
+neg(input) = tg.neg(input)
+mul(input, other) = tg.mul(input, other)
+multiply(input, other) = tg.mul(input, other)
+pow(input, exponent) = tg.pow(input, exponent)
+square(input) = tg.square(input)
+sqrt(input) = tg.sqrt(input)
+rsqrt(input) = 1.0 / tg.sqrt(input)
+reciprocal(input) = 1.0 / input
+exp(input) = tg.exp(input)
+expm1(input) = tg.expm1(input)
+log(input) = tg.log(input)
+log1p(input) = tg.log1p(input)
+log2(input) = tg.log2(input)
+log10(input) = tg.log10(input)
+sin(input) = tg.sin(input)
+cos(input) = tg.cos(input)
+tan(input) = tg.tan(input)
+atan(input) = tg.arctan(input)
+arctan(input) = tg.arctan(input)
+atan2(input, other) = tg.arctan2(input, other)
+arctan2(input, other) = tg.arctan2(input, other)
+hypot(input, other) = tg.hypot(input, other)
+sinh(input) = tg.sinh(input)
+cosh(input) = tg.cosh(input)
+tanh(input) = tg.tanh(input)
+sigmoid(input) = tg.sigmoid(input)
+relu(input) = tg.relu(input)
+erf(input) = tg.erf(input)
+erfc(input) = tg.erfc(input)
+sign(input) = tg.sign(input)
+floor(input) = tg.floor(input)
+ceil(input) = tg.ceil(input)
+round(input, *, decimals=0) = tg.round(input, decimals)
+clamp(input, min=None, max=None) = tg.clip(input, min, max)
+clip(input, min=None, max=None) = tg.clip(input, min, max)
+clamp_min(input, min) = tg.clip(input, min, None)
+clamp_max(input, max) = tg.clip(input, None, max)
+maximum(input, other) = tg.maximum(input, other)
+minimum(input, other) = tg.minimum(input, other)
+where(condition, input, other) = tg.where(condition, input, other)
+fmod(input, other) = input - other * tg.trunc(input / other)
+remainder(input, other) = tg.mod(input, other)
+floor_divide(input, other) = tg.floor_divide(input, other)
+eq(input, other) = input == other
+ne(input, other) = input != other
+lt(input, other) = input < other
+le(input, other) = input <= other
+gt(input, other) = input > other
+ge(input, other) = input >= other
+addmm(input, mat1, mat2, *, beta=1, alpha=1) = beta * input + alpha * tg.matmul(mat1, mat2)
+addcmul(input, tensor1, tensor2, *, value=1) = input + value * tensor1 * tensor2
+addcdiv(input, tensor1, tensor2, *, value=1) = input + value * tensor1 / tensor2
+lerp(input, end, weight) = input + weight * (end - input)
+mm(input, mat2) = tg.matmul(input, mat2)
+bmm(input, mat2) = tg.matmul(input, mat2)
+mv(input, vec) = tg.matmul(input, vec)
+matmul(input, other) = tg.matmul(input, other)
+dot(input, tensor) = tg.dot(input, tensor)
+ger(input, vec2) = tg.outer(input, vec2)
+outer(input, vec2) = tg.outer(input, vec2)
+sum(input, dim=None, keepdim=False, *, dtype=None) =
+    tg.sum(of_dtype(input, dtype), axis=dim, keepdims=keepdim)
+mean(input, dim=None, keepdim=False, *, dtype=None) =
+    tg.mean(of_dtype(input, dtype), axis=dim, keepdims=keepdim)
+prod(input, dim=None, keepdim=False) = tg.prod(input, axis=dim, keepdims=keepdim)
+amax(input, dim=None, keepdim=False) = tg.max(input, axis=dim, keepdims=keepdim)
+amin(input, dim=None, keepdim=False) = tg.min(input, axis=dim, keepdims=keepdim)
+logsumexp(input, dim, keepdim=False) = tg.logsumexp(input, axis=dim, keepdims=keepdim)
+cumsum(input, dim) = tg.cumsum(input, axis=dim)
+any(input, dim=None, keepdim=False) = tg.any(input, axis=dim, keepdims=keepdim)
+all(input, dim=None, keepdim=False) = tg.all(input, axis=dim, keepdims=keepdim)
+argmax(input, dim=None, keepdim=False) = tg.argmax(input, axis=dim, keepdims=keepdim)
+argmin(input, dim=None, keepdim=False) = tg.argmin(input, axis=dim, keepdims=keepdim)
+count_nonzero(input, dim=None) = tg.count_nonzero(input, axis=dim)
+softmax(input, dim, dtype=None) = tg.softmax(of_dtype(input, dtype), axis=dim)
+log_softmax(input, dim, dtype=None) = tg.log_softmax(of_dtype(input, dtype), axis=dim)
+flip(input, dims) = tg.flip(input, axis=dims)
+roll(input, shifts, dims=None) = tg.roll(input, shifts, axis=dims)
+triu(input, diagonal=0) = tg.triu(input, diagonal)
+tril(input, diagonal=0) = tg.tril(input, diagonal)
+tile(input, dims) = tg.tile(input, dims)
+repeat_interleave(input, repeats, dim=None) = tg.repeat(input, repeats, axis=dim)
+take_along_dim(input, indices, dim=None) = tg.take_along_axis(input, indices, axis=dim)
+scatter_add(input, dim, index, src) = tg.scatter_add(input, index, src, axis=dim)
+index_select(input, dim, index) = tg.take(input, index, axis=dim)
+masked_fill(input, mask, value) = tg.where(mask, value, input)
+allclose(input, other, rtol=1e-5, atol=1e-8, equal_nan=False) =
+    bool(np.allclose(array(input), array(other), rtol, atol, equal_nan))
+isclose(input, other, rtol=1e-5, atol=1e-8, equal_nan=False) =
+    np.isclose(array(input), array(other), rtol, atol, equal_nan)
+equal(input, other) = np.array_equal(array(input), array(other))
+isnan(input) = np.isnan(array(input))
+isinf(input) = np.isinf(array(input))
+isfinite(input) = np.isfinite(array(input))
+logical_and(input, other) = np.logical_and(array(input), array(other))
+logical_or(input, other) = np.logical_or(array(input), array(other))
+logical_xor(input, other) = np.logical_xor(array(input), array(other))
+logical_not(input) = np.logical_not(array(input))
+bincount(input, weights=None, minlength=0) = np.bincount(array(input), array(weights), minlength)
+masked_select(input, mask) = tg.getitem(input, array(mask))
+numel(input) = array(input).size
+is_floating_point(input) = input.dtype.kind == "f"
+clone(input) = tg.astype(input, input.dtype)
+"""
+"""In ``torch`` and as methods; those with an underscore (``add_``) change the Tensor in place."""
+
+VIEWS = """
+reshape(input, shape) = tg.reshape(input, shape)
+permute(input, dims) = tg.transpose(input, dims)
+transpose(input, dim0, dim1) = tg.swapaxes(input, dim0, dim1)
+swapaxes(input, axis0, axis1) = tg.swapaxes(input, axis0, axis1)
+movedim(input, source, destination) = tg.moveaxis(input, source, destination)
+t(input) = tg.transpose(input)
+squeeze(input, dim=None) = tg.squeeze(input, axis=of_length_one(input, dim))
+unsqueeze(input, dim) = tg.expand_dims(input, axis=dim)
+flatten(input, start_dim=0, end_dim=-1) = tg.flatten(input, start_dim, end_dim)
+ravel(input) = tg.ravel(input)
+broadcast_to(input, shape) = tg.broadcast_to(input, shape)
+diagonal(input, offset=0, dim1=0, dim2=1) = tg.diagonal(input, offset, dim1, dim2)
+"""
+"""In ``torch`` and as methods: the result may be a view of the memory."""
+
+VIEW_METHODS = """
+view(input, *shape) = tg.reshape(input, sizes_of(shape))
+reshape(input, *shape) = tg.reshape(input, sizes_of(shape))
+permute(input, *dims) = tg.transpose(input, sizes_of(dims))
+"""
+"""Methods only: the result may be a view of the memory."""
+
+METHODS = """
+repeat(input, *repeats) = tg.tile(input, sizes_of(repeats))
+tile(input, *repeats) = tg.tile(input, sizes_of(repeats))
+flip(input, *dims) = tg.flip(input, axis=sizes_of(dims))
+dim(input) = array(input).ndim
+ndimension(input) = array(input).ndim
+nelement(input) = array(input).size
+element_size(input) = array(input).itemsize
+contiguous(input, memory_format=None) = input
+is_contiguous(input, memory_format=None) = True
+cpu(input) = input
+float(input) = of_dtype(input, "f4")
+double(input) = of_dtype(input, "f8")
+half(input) = of_dtype(input, "f2")
+long(input) = of_dtype(input, "i8")
+int(input) = of_dtype(input, "i4")
+short(input) = of_dtype(input, "i2")
+byte(input) = of_dtype(input, "u1")
+bool(input) = of_dtype(input, "?")
+astype(input, dtype) = tg.astype(input, dtype)
+view_as(input, other) = tg.reshape(input, other.shape)
+reshape_as(input, other) = tg.reshape(input, other.shape)
+expand_as(input, other) = tg.broadcast_to(input, other.shape)
+type_as(input, other) = of_dtype(input, other.dtype)
+"""
+"""Methods only."""
+
+TORCH = """
+cat(tensors, dim=0) = tg.concatenate(tensors, axis=dim)
+concat(tensors, dim=0) = tg.concatenate(tensors, axis=dim)
+concatenate(tensors, dim=0) = tg.concatenate(tensors, axis=dim)
+stack(tensors, dim=0) = tg.stack(tensors, axis=dim)
+hstack(tensors) = tg.hstack(tensors)
+vstack(tensors) = tg.vstack(tensors)
+tensordot(a, b, dims=2) = tg.tensordot(a, b, dims)
+"""
+"""In ``torch`` only."""
+
+FUNCTIONAL = """
+linear(input, weight, bias=None) = tg.linear(input, weight, bias)
+conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) =
+    tg.conv1d(input, weight, bias, stride, padding, dilation, groups)
+conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) =
+    tg.conv2d(input, weight, bias, stride, padding, dilation, groups)
+conv_transpose1d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1,
+    dilation=1) =
+    tg.conv_transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1,
+    dilation=1) =
+    tg.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+relu(input, inplace=False) = tg.relu(input)
+relu6(input, inplace=False) = tg.relu6(input)
+leaky_relu(input, negative_slope=0.01, inplace=False) = tg.leaky_relu(input, negative_slope)
+elu(input, alpha=1.0, inplace=False) = tg.elu(input, alpha)
+selu(input, inplace=False) = tg.selu(input)
+celu(input, alpha=1.0, inplace=False) = tg.celu(input, alpha)
+gelu(input, approximate="none") = tg.gelu(input, approximate)
+silu(input, inplace=False) = tg.silu(input)
+mish(input, inplace=False) = tg.mish(input)
+hardswish(input, inplace=False) = tg.hardswish(input)
+hardsigmoid(input, inplace=False) = tg.hardsigmoid(input)
+hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False) = tg.hardtanh(input, min_val, max_val)
+logsigmoid(input) = tg.logsigmoid(input)
+softplus(input, beta=1.0, threshold=20.0) = tg.softplus(beta * input) / beta
+softsign(input) = input / (1.0 + tg.abs(input))
+tanhshrink(input) = input - tg.tanh(input)
+prelu(input, weight) = tg.prelu(input, weight)
+sigmoid(input) = tg.sigmoid(input)
+tanh(input) = tg.tanh(input)
+softmax(input, dim, dtype=None) = tg.softmax(of_dtype(input, dtype), axis=dim)
+softmin(input, dim, dtype=None) = tg.softmax(-of_dtype(input, dtype), axis=dim)
+log_softmax(input, dim, dtype=None) = tg.log_softmax(of_dtype(input, dtype), axis=dim)
+avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True) =
+    tg.avgpool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True) =
+    tg.avgpool(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+max_pool1d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False,
+    return_indices=False) =
+    tg.maxpool1d(input, kernel_size, stride, padding, dilation, ceil_mode)
+max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False,
+    return_indices=False) =
+    tg.maxpool(input, kernel_size, stride, padding, dilation, ceil_mode)
+adaptive_avg_pool1d(input, output_size) = tg.adaptive_avgpool1d(input, output_size)
+adaptive_avg_pool2d(input, output_size) = tg.adaptive_avgpool(input, output_size)
+adaptive_max_pool1d(input, output_size, return_indices=False) = tg.adaptive_maxpool1d(input,
+    output_size)
+adaptive_max_pool2d(input, output_size, return_indices=False) = tg.adaptive_maxpool(input,
+    output_size)
+pixel_shuffle(input, upscale_factor) = tg.pixel_shuffle(input, upscale_factor)
+pixel_unshuffle(input, downscale_factor) = tg.pixel_unshuffle(input, downscale_factor)
+layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5) =
+    tg.layer_norm(input, normalized_shape, weight, bias, eps)
+group_norm(input, num_groups, weight=None, bias=None, eps=1e-5) =
+    tg.group_norm(input, num_groups, weight, bias, eps)
+local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0) =
+    tg.local_response_norm(input, size, alpha, beta, k)
+mse_loss(input, target, reduction="mean") = tg.mse(input, target, reduction)
+l1_loss(input, target, reduction="mean") = tg.l1(input, target, reduction)
+smooth_l1_loss(input, target, reduction="mean", beta=1.0) =
+    tg.smooth_l1(input, target, reduction, beta)
+huber_loss(input, target, reduction="mean", delta=1.0) = tg.huber(input, target, reduction, delta)
+binary_cross_entropy(input, target, weight=None, reduction="mean") =
+    tg.binary_cross_entropy(input, target, reduction, weight)
+binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None) =
+    tg.binary_cross_entropy_with_logits(input, target, reduction, weight, pos_weight)
+cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean",
+    label_smoothing=0.0) =
+    tg.cross_entropy(input, target, reduction, label_smoothing, class_axis(input), weight,
+    ignore_index)
+nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean") =
+    tg.nll(input, target, reduction, class_axis(input), weight, ignore_index)
+kl_div(input, target, reduction="mean", log_target=False) =
+    tg.kl_div(input, target, reduction, log_target)
+cosine_similarity(x1, x2, dim=1, eps=1e-8) = tg.cosine_similarity(x1, x2, dim, eps)
+"""
+"""In ``torch.nn.functional``."""
+
+
+def tuple_of(value: Any) -> Any:
+    """Return axes given as a list as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return the integers of ``f(2, 3)`` or ``f((2, 3))``."""
+    if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
+        sizes = tuple(sizes[0])
+    return tuple(map(int, sizes))
+
+
+def of_dtype(value: Any, dtype: Any) -> Any:
+    """Return a Tensor in `dtype`; the same one if it has it or `dtype` is None."""
+    return value if dtype is None or value.dtype == dtype else ops.astype(value, dtype)
+
+
+def of_length_one(value: Any, dim: Any) -> Any:
+    """Return the axes in `dim` that have length 1, which `squeeze` drops."""
+    if dim is None:
+        return None
+    return tuple(
+        axis for axis in (dim if isinstance(dim, tuple) else (dim,)) if value.shape[axis] == 1
+    )
+
+
+def class_axis(value: Any) -> int:
+    """Return the axis of classes: 1, or 0 without a batch."""
+    return 1 if value.dim() > 1 else 0
+
+
+def refuse(function: str, **options: Any) -> None:
+    """Raise NotImplementedError if an option is set that is not here."""
+    for name, value in options.items():
+        if value:
+            raise NotImplementedError(f"{function}: {name}={value!r} is not here; leave it out")
+
+
+KNOWN = {
+    "array": array_of, "class_axis": class_axis, "np": np, "of_dtype": of_dtype,
+    "of_length_one": of_length_one, "refuse": refuse, "sizes_of": sizes_of, "tg": ops,
+    "tuple_of": tuple_of, "wrapped": wrapped,
+}  # fmt: skip
+"""What the expressions use."""
+
+
+def rows(table: str) -> Iterator[tuple[str, str]]:
+    """Yield the signature and the expression of each entry; indented lines continue one."""
+    for line in table.strip().replace("\n    ", " ").splitlines():
+        left, _, right = line.partition(") = ")
+        yield f"{left})", right
+
+
+def functions(table: str, module: str, view: bool = False) -> dict[str, Any]:
+    """Return the functions of a table by name."""
+    made: dict[str, Any] = {}
+    for signature, expression in rows(table):
+        name, _, parameters = signature.partition("(")
+        axes = [p for p in re.findall(r"\w+", parameters) if p in ("dim", "dims")]
+        lines = [f"def {name}({parameters}:", *(f"    {p} = tuple_of({p})" for p in axes)]
+        lines += [f"    refuse({name!r}, {p}={p})" for p in ("return_indices",) if p in parameters]
+        known = {**KNOWN, "__name__": module}
+        exec("\n".join([*lines, f"    return wrapped({expression})"]), known)
+        function: Any = known[name]
+        function.__doc__ = f"Return ``{expression}``, where ``tg`` is `tinygrad_cnn`."
+        if axes or "keepdim" in parameters:
+            function = _with_aliases(function)
+        if "inplace=" in parameters:
+            function = _in_place_on_request(function)
+        made[name] = _view(function) if view else function
+    return made
+
+
+ALIASES = {"axis": "dim", "keepdims": "keepdim"}
+"""NumPy's names of arguments, which PyTorch accepts too."""
+
+
+def _with_aliases(function: Any) -> Any:
+    """Return a function that accepts NumPy's names of arguments too."""
+
+    @functools.wraps(function)
+    def renaming(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            kwargs = {ALIASES.get(name, name): value for name, value in kwargs.items()}
+        return function(*args, **kwargs)
+
+    return renaming
+
+
+def _in_place_on_request(function: Any) -> Any:
+    """Return a function that changes its first argument if called with ``inplace=True``."""
+    signature = inspect.signature(function)
+    change = in_place(function, f"{function.__name__}(inplace=True)")
+
+    @functools.wraps(function)
+    def either(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        asked = bound.arguments.pop("inplace", False)
+        return (change if asked else function)(*bound.args, **bound.kwargs)
+
+    return either
+
+
+def _view(function: Any) -> Any:
+    """Return a function whose result remembers the Tensor that it may be a view of."""
+
+    @functools.wraps(function)
+    def viewing(input: Any, *args: Any, **kwargs: Any) -> Any:
+        result = function(input, *args, **kwargs)
+        if isinstance(result, Tensor) and isinstance(input, Tensor) and result is not input:
+            result._base = ref(input)
+        return result
+
+    return viewing
