@@ -41,6 +41,9 @@ FORMULAS = {
     "erf": (sympy.erf(x), POINTS),
     "erfc": (sympy.erfc(x), POINTS),
     "gelu": (x * (1 + sympy.erf(x / sympy.sqrt(2))) / 2, POINTS),
+    "silu": (x / (1 + sympy.exp(-x)), POINTS),
+    "mish": (x * sympy.tanh(sympy.log(1 + sympy.exp(x))), POINTS),
+    "elu": (sympy.Piecewise((x, x > 0), (sympy.exp(x) - 1, True)), POINTS),
 }
 
 
@@ -115,6 +118,80 @@ def test_relu_has_slope_1_at_0() -> None:
 def test_leaky_relu_has_slope_1_at_0() -> None:
     assert slope_at(tg.leaky_relu, 0.0) == 1
     assert slope_at(lambda x: tg.leaky_relu(x, 0.25), np.nextafter(0, -1)) == 0.25
+
+
+@pytest.mark.parametrize("at_zero", [1, 0.5, 0, 0.25])
+def test_rectifiers_have_the_slope_at_0_that_is_asked_for(at_zero: float) -> None:
+    x = np.array([-1.0, -0.0, 0.0, 1.0, -np.inf, np.inf])
+    cases = (tg.relu, 0.0), (lambda x, at_zero: tg.leaky_relu(x, 0.25, at_zero), 0.25)
+    for f, left in cases:
+        slopes = np.array([left, at_zero, at_zero, 1, left, 1])
+        for dtype in ("f4", "f8"):
+            leaf = tg.Tensor(x.astype(dtype), requires_grad=True)
+            y = f(leaf, at_zero=at_zero)
+            np.testing.assert_array_equal(y.numpy(), f(leaf, at_zero=1).numpy())
+            (gradient,) = tg.grad(y, leaf, gradient=np.ones(6, dtype))
+            assert gradient.dtype == dtype
+            np.testing.assert_array_equal(gradient, slopes)
+        stepped = f(x[:4] + 1e-30j, at_zero=at_zero)
+        np.testing.assert_allclose(stepped.imag, 1e-30 * slopes[:4])
+
+
+def test_the_slope_at_0_is_0_if_asked_for() -> None:
+    assert slope_at(lambda x: tg.relu(x, at_zero=0.0), 0.0) == 0
+
+
+def test_hardtanh_has_slope_0_at_its_ends() -> None:
+    assert slope_at(tg.hardtanh, 1.0) == slope_at(tg.hardtanh, -1.0) == 0
+
+
+def test_a_slope_at_0_out_of_range_is_refused() -> None:
+    for wrong in (-0.5, 1.5, np.nan, "0"):
+        with pytest.raises(ValueError, match=r"relu: at_zero is .* expected a number from 0 to 1"):
+            tg.relu(tg.Tensor([1.0]), at_zero=wrong)
+        with pytest.raises(ValueError, match=r"leaky_relu: at_zero is .* from 0 to 1"):
+            tg.leaky_relu(tg.Tensor([1.0]), at_zero=wrong)
+    assert slope_at(lambda x: tg.leaky_relu(x, 2.0, at_zero=2.0), 0.0) == 2
+
+
+# at (−3, −1, 0, 1, 3, 6): PyTorch 2.13
+SLOPES: dict[str, list[float]] = {
+    "hardtanh": [0, 0, 1, 0, 0, 0],
+    "relu6": [0, 0, 0, 1, 1, 0],
+    "hardsigmoid": [0, 1 / 6, 1 / 6, 1 / 6, 0, 0],
+    "hardswish": [0, 1 / 6, 0.5, 5 / 6, 1, 1],
+    "elu": [math.exp(-3), math.exp(-1), 1, 1, 1, 1],
+    "celu": [math.exp(-3), math.exp(-1), 1, 1, 1, 1],
+    "selu": [0.08753061208026487, 0.646768603034814, 1.7580993408473766, *[1.0507009873554805] * 3],
+    "softsign": [1 / 16, 1 / 4, 1, 1 / 4, 1 / 16, 1 / 49],
+    "prelu": [0.25, 0.25, 0.25, 1, 1, 1],
+}
+
+
+@pytest.mark.parametrize("name", SLOPES)
+def test_activations_have_pytorchs_slopes_at_kinks(name: str) -> None:
+    leaf = tg.Tensor(np.array([-3.0, -1, 0, 1, 3, 6]), requires_grad=True)
+    more = [np.array([0.25])] if name == "prelu" else []
+    (gradient,) = tg.grad(getattr(tg, name)(leaf, *more).sum(), leaf)
+    np.testing.assert_allclose(gradient, SLOPES[name], rtol=1e-14)
+
+
+def test_prelu_has_a_weight_for_each_channel_and_refuses_others() -> None:
+    x = -np.ones((2, 3, 2, 2))
+    y = tg.prelu(x, np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(y, -np.ones((2, 3, 2, 2)) * [[[1.0]], [[2.0]], [[3.0]]])
+    assert tg.prelu(-np.ones(()), np.array([0.5])) == -0.5
+    for shape, weight in (((2, 3), 2), ((3,), 3)):
+        with pytest.raises(
+            ValueError, match=r"prelu: weight has shape .* for each entry of axis 1"
+        ):
+            tg.prelu(np.ones(shape), np.ones(weight))
+    with pytest.raises(
+        ValueError, match=r"hardtanh: min_val is 1\.0 and max_val is 1\.0, expected"
+    ):
+        tg.hardtanh(x, 1.0, 1.0)
+    with pytest.raises(ValueError, match="celu: alpha is 0, expected a finite number > 0"):
+        tg.celu(x, 0)
 
 
 def test_abs_has_slope_0_at_0() -> None:
@@ -209,6 +286,10 @@ EXTREMES = [-1e4, -750.0, -100.0, -30.0, 0.0, 30.0, 100.0, 750.0, 1e4]
         (tg.erf, special.erf),
         (tg.erfc, special.erfc),
         (tg.arctan, np.arctan),
+        (tg.silu, lambda x: x * special.expit(x)),
+        (tg.mish, lambda x: x * np.tanh(np.logaddexp(0.0, x))),
+        (tg.elu, lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))),
+        (tg.logsigmoid, lambda x: -np.logaddexp(0.0, -x)),
         (tg.gelu, lambda x: x * special.ndtr(x)),
         (lambda x: tg.gelu(x, "tanh"), lambda x: x * special.expit(tanh_logit(x))),
     ],
@@ -282,13 +363,22 @@ def test_gelu_keeps_its_digits_far_left(dtype: str) -> None:
     np.testing.assert_allclose(tg.gelu(x), expected, rtol=400 * np.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("approximate", ["none", "tanh"])
+LINEAR_UNITS: dict[str, Any] = {
+    "gelu": tg.gelu,
+    "gelu-tanh": lambda x: tg.gelu(x, "tanh"),
+    "silu": tg.silu,
+    "mish": tg.mish,
+    "hardswish": tg.hardswish,
+}
+
+
+@pytest.mark.parametrize("unit", LINEAR_UNITS.values(), ids=LINEAR_UNITS)
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_gelu_and_its_derivatives_at_infinity_are_those_of_its_asymptotes(
-    approximate: str, dtype: str
+def test_linear_units_and_their_derivatives_at_infinity_are_those_of_their_asymptotes(
+    unit: Any, dtype: str
 ) -> None:
     leaf = tg.Tensor(np.array([-np.inf, -1e30, 1e30, np.inf], dtype), requires_grad=True)
-    y = tg.gelu(leaf, approximate)
+    y = unit(leaf)
     np.testing.assert_array_equal(y.numpy(), [0, 0, np.array(1e30, dtype), np.inf])
     (first,) = tg.grad(y, leaf, gradient=np.ones(4, dtype), create_graph=True)
     np.testing.assert_array_equal(first.numpy(), [0, 0, 1, 1])

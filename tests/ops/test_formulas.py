@@ -36,6 +36,10 @@ real = sp.symbols("a b x", real=True)
 BRANCHES: dict[str, list[dict[str, Any]]] = {
     "relu": [{"x": p}, {"x": -p}],
     "leaky_relu": [{"x": p}, {"x": -p}],
+    "elu": [{"x": p}, {"x": -p}],
+    "hardtanh": [{"l": real[2] + p, "h": real[2] + p + q},
+                 {"l": real[2] - p, "h": real[2] + q},
+                 {"l": real[2] - p - q, "h": real[2] - p}],
     "abs": [{"x": p}, {"x": -p}],
     "maximum": [{"a": real[1] + p}, {"a": real[1] - p}],
     "minimum": [{"a": real[1] + p}, {"a": real[1] - p}],

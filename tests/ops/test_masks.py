@@ -35,8 +35,13 @@ def windows(x: tg.Tensor, *others: float) -> tg.Tensor:
 
 
 BRANCHES: dict[str, dict[str, Function]] = {
-    "relu": {"": tg.relu},
+    "relu": {"": tg.relu, "½ at 0": lambda x: tg.relu(x, 0.5)},
     "leaky_relu": {"slope 0": lambda x: tg.leaky_relu(x, 0.0)},
+    "elu": {"slope 0": lambda x: tg.elu(x, 0.0)},
+    "hardtanh": {
+        "low": lambda x: tg.hardtanh(x, 0.0, 9.0),
+        "high": lambda x: -tg.hardtanh(-x, -9.0, 0.0),
+    },
     "abs": {"at 0": lambda x: tg.abs(x * held(x))},
     "clip": {
         "low": lambda x: tg.clip(x, 0.0, None),

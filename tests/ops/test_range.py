@@ -29,7 +29,9 @@ def largest_term(x: Array, w: Array, bias: Array, eps: float) -> Any:
 
 
 SUBTRACTED: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(["sigmoid", "tanh", "log_softmax", "cross_entropy", "gelu"], lambda **_: 1.0),
+    **dict.fromkeys(
+        ["sigmoid", "tanh", "log_softmax", "cross_entropy", "gelu", "silu", "mish"], lambda **_: 1.0
+    ),
     "softmax": lambda temperature=1.0, **_: 1.0 / temperature,
     "batch_norm": largest_term,
 }

@@ -11,7 +11,7 @@ import tinygrad_cnn as tg
 from support import numeric
 from support.prose import PROSE
 
-LEFT_OUT = {"approximate", "ignore_index", "keepdims", "reduction", "weight"}
+LEFT_OUT = {"approximate", "at_zero", "ignore_index", "keepdims", "reduction", "weight"}
 """Options that formulas do not show: these hold for the defaults."""
 
 

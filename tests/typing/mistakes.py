@@ -11,7 +11,7 @@ tensor = tg.Tensor(array)
 
 tg.relo(tensor)  # wrong
 tg.nn.Linaer(4, 2)  # wrong
-tg.relu(tensor, 2)  # wrong
+tg.sigmoid(tensor, 2)  # wrong
 tg.conv2d(tensor, tensor, strides=2)  # wrong
 tg.softmax(tensor, axis="last")  # wrong
 tg.relu(array).backward()  # wrong: an array

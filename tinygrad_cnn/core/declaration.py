@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -349,14 +350,20 @@ class Declaration(Generic[P]):
     def states(self, options: Mapping[str, Any]) -> bool:
         """Return whether the formulas state a call with these static arguments.
 
-        An option of an elementwise op that is a string, such as ``approximate="tanh"``, chooses
-        among formulas: those of the declaration are for its default.
+        An option of an elementwise op that is a string, such as ``approximate="tanh"``, or that no
+        formula names, such as ``at_zero=0.0``, chooses among formulas: those of the declaration are
+        for its default.
         """
         if not self.elementwise:
             return True
-        defaults = zip(self.parameters, self._defaults, strict=True)
-        chosen = [(name, value) for name, value in defaults if isinstance(value, str)]
-        return all(options.get(name, value) == value for name, value in chosen)
+        formulas = " ".join([self.formula, *[rule.formula for rule in self.derivatives.values()]])
+        for name, default in zip(self.parameters, self._defaults, strict=True):
+            if default is inspect.Parameter.empty or options.get(name, default) == default:
+                continue
+            letter = re.escape(self.aliases.get(name, name))
+            if isinstance(default, str) or not re.search(rf"(?<!\w){letter}(?!\w)", formulas):
+                return False
+        return True
 
     def reads(self, of: str) -> set[str]:
         """Return the names of all that the rule for `of` reads, also through intermediates."""

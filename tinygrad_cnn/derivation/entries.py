@@ -18,7 +18,7 @@ __all__ = ["entry_of", "without_gradient"]
 def entry_of(edge: Edge, y: Index, letters: Letters) -> LocalEntry | None:
     """Return the index of an edge's argument and the formula; None if the op declares none."""
     op, of = edge.node.op, edge.derivative.of
-    if op.elementwise:
+    if op.elementwise and of not in op.entries:
         x = shared_axes(y, edge.target.shape)
         if op.states(options_of(edge.node)):
             return x, without_gradient(edge.derivative.formula)

@@ -3,13 +3,14 @@
 from typing import TYPE_CHECKING
 
 from tinygrad_cnn.ops.activation import (
-    gelu,
     leaky_relu,
     log_softmax,
+    logsigmoid,
     relu,
     sigmoid,
     softmax,
     softplus,
+    softsign,
     tanh,
 )
 from tinygrad_cnn.ops.adaptive import (
@@ -84,6 +85,11 @@ from tinygrad_cnn.ops.indexing import concatenate, getitem, put, stack
 from tinygrad_cnn.ops.linear import linear, matmul
 from tinygrad_cnn.ops.loss import huber, l1, mse, smooth_l1, squared_error
 from tinygrad_cnn.ops.padding import pad
+from tinygrad_cnn.ops.hard_activation import hardsigmoid, hardswish, hardtanh, relu6, tanhshrink
+from tinygrad_cnn.ops.indexing import concatenate, getitem, pad, put, stack
+from tinygrad_cnn.ops.linear import linear, matmul
+from tinygrad_cnn.ops.linear_units import celu, elu, gelu, mish, prelu, selu, silu
+from tinygrad_cnn.ops.loss import cross_entropy, mse, squared_error
 from tinygrad_cnn.ops.pooling import (
     avgpool,
     avgpool_gradient,
@@ -137,6 +143,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "broadcast_to",
     "ceil",
+    "celu",
     "clip",
     "concatenate",
     "conv1d",
@@ -155,6 +162,7 @@ __all__ = [
     "dot",
     "dropout",
     "einsum",
+    "elu",
     "erf",
     "erfc",
     "exp",
@@ -167,6 +175,9 @@ __all__ = [
     "gelu",
     "getitem",
     "global_avgpool",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
     "hstack",
     "huber",
     "hypot",
@@ -181,6 +192,7 @@ __all__ = [
     "log2",
     "log10",
     "log_softmax",
+    "logsigmoid",
     "logsumexp",
     "matmul",
     "max",
@@ -190,6 +202,7 @@ __all__ = [
     "mean",
     "min",
     "minimum",
+    "mish",
     "moveaxis",
     "mse",
     "mul",
@@ -201,24 +214,29 @@ __all__ = [
     "pixel_shuffle",
     "pixel_unshuffle",
     "pow",
+    "prelu",
     "prod",
     "put",
     "ravel",
     "relu",
+    "relu6",
     "repeat",
     "reshape",
     "roll",
     "round",
     "scatter_add",
     "scatter_windows",
+    "selu",
     "sigmoid",
     "sign",
+    "silu",
     "sin",
     "sinh",
     "smooth_l1",
     "softmax",
     "softplus",
     "sort",
+    "softsign",
     "split",
     "sqrt",
     "square",
@@ -235,6 +253,7 @@ __all__ = [
     "tan",
     "tanh",
     "tensordot",
+    "tanhshrink",
     "tile",
     "topk",
     "transpose",

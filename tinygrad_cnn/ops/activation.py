@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import total
-from tinygrad_cnn.ops.arithmetic import clip, masked
-from tinygrad_cnn.ops.elementary import erfc, exp, log1p
+from tinygrad_cnn.ops.arithmetic import abs, add, div, masked, neg
+from tinygrad_cnn.ops.elementary import exp, log1p
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, equal
 from tinygrad_cnn.ops.reduction import log_total
 from tinygrad_cnn.ops.reduction import sum as sum_over
-from tinygrad_cnn.support.arguments import choice
+from tinygrad_cnn.support.arguments import share
 
 
 @op(
@@ -90,37 +90,56 @@ def _(g: Array, *, y: Array) -> Array:
     role="activation",
     dead_at_zero=True,
 )
-def relu(x: Array) -> Array:
+def relu(x: Array, at_zero: float = 1.0) -> Array:
     """Return max(0, x), elementwise.
-
-    The derivative at 0 is 1, as the text defines it after eq 45; other frameworks use 0.
 
     Parameters
     ----------
     x : Tensor or array_like
+    at_zero : float
+        The derivative at 0, from 0 to 1. By default 1, as the text defines it after eq 45; PyTorch
+        has 0.
 
     Returns
     -------
     Tensor
         Of the shape of `x`.
 
+    Raises
+    ------
+    ValueError
+        If `at_zero` is out of range.
+
     Examples
     --------
     >>> import tinygrad_cnn as tg
     >>> tg.relu(tg.Tensor([-1.0, 2.0]))
     Tensor([0., 2.])
+    >>> x = tg.Tensor([-1.0, 0.0, 2.0], requires_grad=True)
+    >>> tg.grad(tg.relu(x, at_zero=0.5).sum(), x)[0]
+    array([0. , 0.5, 1. ], dtype=float32)
     """
-    return np.where(x.real >= 0, x, 0.0) if x.dtype.kind == "c" else np.maximum(x, 0)
+    if at_zero != 1.0:
+        share("relu", "at_zero", at_zero)
+    if x.dtype.kind != "c":
+        return np.maximum(x, 0)
+    slopes = _slopes(x, 0.0, at_zero)
+    return np.where(slopes != 0, slopes * x, 0.0)
 
 
 @relu.residual
-def not_negative(x: Array) -> Array:
-    return x.real >= 0
+def slope(x: Array, at_zero: float) -> Array:
+    return _slopes(x, 0.0, at_zero)
 
 
 @relu.derivative("x", formula="g·[x ≥ 0]", latex=r"g\,[x \ge 0]", equation="R′, after eq 45")
-def _(g: Array, *, not_negative: Array) -> Array:
-    return masked(g, not_negative)
+def _(g: Array, *, slope: Array) -> Array:
+    return _sloped(g, slope)
+
+
+@relu.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    return {"x": draw(s.arrays()), "at_zero": draw(s.sampled_from([1.0, 1.0, 0.0, 0.5]))}
 
 
 @op(
@@ -130,10 +149,21 @@ def _(g: Array, *, not_negative: Array) -> Array:
     role="activation",
     aliases={"negative_slope": "s"},
 )
-def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
+def leaky_relu(x: Array, negative_slope: float = 0.01, at_zero: float = 1.0) -> Array:
     """Return `x` where it is not negative and ``negative_slope * x`` elsewhere.
 
-    The derivative at 0 is 1, as for `relu`.
+    Parameters
+    ----------
+    x : Tensor or array_like
+    negative_slope : float
+    at_zero : float
+        The derivative at 0, from 0 to 1 or `negative_slope`, which PyTorch has. By default 1, as
+        for `relu`.
+
+    Raises
+    ------
+    ValueError
+        If `at_zero` is out of range.
 
     Examples
     --------
@@ -141,28 +171,49 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     >>> tg.leaky_relu(tg.Tensor([-1.0, 2.0]), 0.1)
     Tensor([-0.1,  2. ])
     """
-    return np.where(np.real(x) >= 0, x, negative_slope * x)
+    if at_zero not in (1.0, negative_slope):
+        share("leaky_relu", "at_zero", at_zero)
+    if x.dtype.kind != "c":
+        return np.where(x >= 0, x, negative_slope * x)
+    return x * _slopes(x, negative_slope, at_zero, False)
 
 
 @leaky_relu.residual
-def positive_branch(x: Array) -> Array:
-    return np.real(x) >= 0
+def slopes(x: Array, negative_slope: float, at_zero: float) -> Array:
+    return _slopes(x, negative_slope, at_zero)
 
 
 @leaky_relu.derivative("x", formula="g·(1 where x ≥ 0, else s)", latex=r"g\,s^{[x<0]}")
-def _(g: Array, *, positive_branch: Array, negative_slope: float) -> Array:
-    kept = masked(g, positive_branch)
-    if negative_slope == 0:
-        return kept
-    return kept + masked(g * negative_slope, ~positive_branch)
+def _(g: Array, *, slopes: Array, negative_slope: float) -> Array:
+    return _sloped(g, slopes, negative_slope)
 
 
 @leaky_relu.calls
 def _(draw: Draw, s: Strategies) -> Any:
-    return {
-        "x": draw(s.arrays()),
-        "negative_slope": draw(s.sampled_from([0.01, 0.5, 0.0, -1.0])),
-    }
+    left = draw(s.sampled_from([0.01, 0.5, 0.0, -1.0]))
+    at_zero = draw(s.sampled_from([1.0, 1.0, left, 0.25]))
+    return {"x": draw(s.arrays()), "negative_slope": left, "at_zero": at_zero}
+
+
+def _slopes(x: Array, left: float, at_zero: float, mask: bool = True) -> Array:
+    """Return the slopes of a function with 1 right of 0 and `left` left of it.
+
+    If the slope at 0 is one of the two, return the mask of those that are 1.
+    """
+    x = np.real(x)
+    if mask and at_zero == 1.0:
+        return x >= 0
+    if mask and at_zero == left:
+        return x > 0
+    return np.where(x > 0, 1.0, np.where(x == 0, at_zero, left)).astype(x.dtype)
+
+
+def _sloped(g: Array, slopes: Array, left: float = 0.0) -> Array:
+    """Return g times the slopes that `_slopes` returns; 0·∞ is 0."""
+    if slopes.dtype != bool:
+        return masked(g, slopes != 0) * slopes
+    kept = masked(g, slopes)
+    return kept if left == 0 else kept + masked(g * left, ~slopes)
 
 
 @op(formula="ln(1 + eˣ)", latex=r"\ln(1+e^x)", elementwise=True, role="activation")
@@ -185,71 +236,30 @@ def _(g: Array, *, x: Array) -> Array:
     return g * sigmoid(x)
 
 
-@op(formula="x·Φ(x)", latex=r"x\,\Phi(x)", elementwise=True, role="activation")
-def gelu(x: Array, approximate: str = "none", *, distribution: Array = ...) -> Array:
-    """Return the Gaussian error linear unit, x·Φ(x), elementwise.
-
-    Φ is the distribution function of a standard normal variable, φ its density.
-
-    Parameters
-    ----------
-    x : Tensor or array_like
-    approximate : {"none", "tanh"}
-        With ``"tanh"``, Φ(x) is ½·(1 + tanh(√(2/π)·(x + 0.044715·x³))), and the result is off
-        by up to 5e-4.
-
-    Returns
-    -------
-    Tensor
-        Of the shape of `x`, at least −0.17.
-
-    Raises
-    ------
-    ValueError
-        If `approximate` is neither.
-
-    Notes
-    -----
-    Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+@composition(formula="ln σ(x)")
+def logsigmoid(x: Array) -> Array:
+    """Return the logarithm of the sigmoid, elementwise, exact where the sigmoid underflows.
 
     Examples
     --------
     >>> import tinygrad_cnn as tg
-    >>> tg.gelu(tg.Tensor([-1.0, 0.0, 1.0]))
-    Tensor([-0.15865526,  0.        ,  0.8413447 ])
+    >>> tg.logsigmoid(tg.Tensor([-1000.0, 0.0]))
+    Tensor([-1.000000e+03, -6.931472e-01])
     """
-    return np.maximum(x, -_FLAT) * distribution  # −∞·0 would be NaN
+    return neg(softplus(neg(x)))
 
 
-_FLAT = 40.0  # beyond ±40, Φ is 0 or 1 in float64, and φ is 0
-_CUBIC = 0.044715
-_RATE = math.sqrt(8.0 / math.pi)
+@composition(formula="x / (1 + |x|)")
+def softsign(x: Array) -> Array:
+    """Return x / (1 + |x|), elementwise.
 
-
-@gelu.intermediate
-def distribution(x: Array, approximate: str) -> Array:
-    """Return Φ(x), or its approximation, without cancellation on the left."""
-    choice("gelu", "approximate", approximate, ("none", "tanh"))
-    if approximate == "none":
-        return 0.5 * erfc(x * -math.sqrt(0.5))
-    x = clip(x, -_FLAT, _FLAT)
-    return sigmoid(_RATE * (x + _CUBIC * (x * x * x)))  # σ(2z) = ½·(1 + tanh z)
-
-
-@gelu.derivative("x", formula="g·(Φ(x) + x·φ(x))", latex=r"g\,(\Phi(x) + x\,\varphi(x))")
-def _(g: Array, *, x: Array, distribution: Array, approximate: str) -> Array:
-    x = clip(x, -_FLAT, _FLAT)
-    if approximate == "none":
-        density = math.sqrt(0.5 / math.pi) * exp(-0.5 * (x * x))
-    else:
-        slope = _RATE * (1.0 + 3.0 * _CUBIC * (x * x))
-        density = distribution * (1.0 - distribution) * slope
-    return g * (distribution + x * density)
-
-
-@gelu.calls
-def _(draw: Draw, s: Strategies) -> Any:
-    return {"x": draw(s.arrays()), "approximate": draw(s.sampled_from(["none", "tanh"]))}
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.softsign(tg.Tensor([-1.0, 3.0]))
+    Tensor([-0.5 ,  0.75])
+    """
+    return div(x, add(abs(x), 1.0))
 
 
 @op(
@@ -372,6 +382,23 @@ def _cooled(x: Array, temperature: float) -> Array:
 
 
 # --- entries of the derivatives ------------------------------------------------------------------
+
+
+@relu.entry("x")
+def _(y: Index, letters: Letters, *, at_zero: float) -> LocalEntry:
+    x = at("x", y)
+    half = f"([{x} > 0] + {at_zero:g}·[{x} = 0])"
+    return y, {1.0: f"[{x} ≥ 0]", 0.0: f"[{x} > 0]"}.get(at_zero, half)
+
+
+@leaky_relu.entry("x")
+def _(y: Index, letters: Letters, *, negative_slope: float, at_zero: float) -> LocalEntry:
+    x = at("x", y)
+    zero = f"({at_zero:g} where {x} = 0, else s)"
+    return y, {
+        1.0: f"(1 where {x} ≥ 0, else s)",
+        negative_slope: f"(1 where {x} > 0, else s)",
+    }.get(at_zero, f"(1 where {x} > 0, else {zero})")
 
 
 @softmax.entry("x")

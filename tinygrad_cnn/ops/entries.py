@@ -3,7 +3,8 @@
 ``@op.entry("x")`` decorates a function that writes an entry for derivations. It takes the index of
 an entry of the result, and the source of new letters for the axes that the argument does not share
 with the result; it returns the index of the argument and the formula, in the op's parameters. An
-elementwise op needs none: its entry is the factor of g in its derivative.
+elementwise op needs none: its entry is the factor of g in its derivative. It may declare one, if
+its options choose among formulas.
 
 An index may be an expression, such as ``"2·i + k"``, if it always stays within its axis. A bracket,
 such as ``[i = k]``, is 1 where its condition holds and 0 elsewhere; ``[y[i] took x[k]]`` is 1 if a
