@@ -297,7 +297,41 @@ def multiplying(draw: Any, s: Any) -> Any:
     return (draw(s.arrays(a)), draw(s.arrays(b))), {}
 
 
+def off_zero(draw: Any, s: Any) -> tuple[tuple[Array, ...], dict[str, Any]]:
+    return (draw(s.arrays(nonzero=True)),), {}
+
+
+def hard(x: Array) -> Array:
+    return np.clip(x / 6 + 0.5, 0, 1)
+
+
+def per_channel(draw: Any, s: Any) -> tuple[tuple[Array, ...], dict[str, Any]]:
+    """Draw x without 0, a kink, and one weight or one for each entry of axis 1."""
+    x = draw(s.arrays(s.shapes(min_dims=2), nonzero=True))
+    return (x, draw(s.arrays((draw(s.sampled_from([1, x.shape[1]])),)))), {}
+
+
 COMPOSED: dict[str, Composed] = {
+    "celu": Composed(
+        lambda draw, s: ((draw(s.arrays()),), {"alpha": draw(s.sampled_from([1.0, 0.5]))}),
+        lambda x, alpha: np.maximum(x, 0) + np.minimum(alpha * np.expm1(x / alpha), 0),
+    ),
+    "hardsigmoid": Composed(one(), hard),
+    "hardswish": Composed(one(), lambda x: x * hard(x)),
+    "logsigmoid": Composed(one(), lambda x: -np.logaddexp(0, -x)),
+    "prelu": Composed(
+        per_channel,
+        lambda x, w: (
+            np.maximum(x.T, 0).T + np.swapaxes(w * np.minimum(np.swapaxes(x, 1, -1), 0), 1, -1)
+        ),
+    ),
+    "relu6": Composed(one(), lambda x: np.clip(x, 0, 6)),
+    "selu": Composed(
+        off_zero,
+        lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * (np.exp(x) - 1)),
+    ),
+    "softsign": Composed(off_zero, lambda x: x / (1 + np.abs(x))),
+    "tanhshrink": Composed(one(), lambda x: x - 1 + 2 / (np.exp(2 * x) + 1)),
     "adaptive_avgpool": Composed(
         lambda draw, s: images.adapting(draw, s, 2, distinct=False),
         lambda x, output_size: images.adaptive(x, output_size, 2, np.mean),
@@ -348,41 +382,6 @@ COMPOSED: dict[str, Composed] = {
     "take_along_axis": Composed(picking, np.take_along_axis),
     "tensordot": Composed(contracting_axes, np.tensordot),
     "topk": Composed(choosing, chosen, function=lambda x, **options: tg.topk(x, **options)[0]),
-def off_zero(draw: Any, s: Any) -> tuple[tuple[Array, ...], dict[str, Any]]:
-    return (draw(s.arrays(nonzero=True)),), {}
-
-
-def hard(x: Array) -> Array:
-    return np.clip(x / 6 + 0.5, 0, 1)
-
-
-def per_channel(draw: Any, s: Any) -> tuple[tuple[Array, ...], dict[str, Any]]:
-    """Draw x without 0, a kink, and one weight or one for each entry of axis 1."""
-    x = draw(s.arrays(s.shapes(min_dims=2), nonzero=True))
-    return (x, draw(s.arrays((draw(s.sampled_from([1, x.shape[1]])),)))), {}
-
-
-COMPOSED: dict[str, Composed] = {
-    "celu": Composed(
-        lambda draw, s: ((draw(s.arrays()),), {"alpha": draw(s.sampled_from([1.0, 0.5]))}),
-        lambda x, alpha: np.maximum(x, 0) + np.minimum(alpha * np.expm1(x / alpha), 0),
-    ),
-    "hardsigmoid": Composed(one(), hard),
-    "hardswish": Composed(one(), lambda x: x * hard(x)),
-    "logsigmoid": Composed(one(), lambda x: -np.logaddexp(0, -x)),
-    "prelu": Composed(
-        per_channel,
-        lambda x, w: (
-            np.maximum(x.T, 0).T + np.swapaxes(w * np.minimum(np.swapaxes(x, 1, -1), 0), 1, -1)
-        ),
-    ),
-    "relu6": Composed(one(), lambda x: np.clip(x, 0, 6)),
-    "selu": Composed(
-        off_zero,
-        lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * (np.exp(x) - 1)),
-    ),
-    "softsign": Composed(off_zero, lambda x: x / (1 + np.abs(x))),
-    "tanhshrink": Composed(one(), lambda x: x - 1 + 2 / (np.exp(2 * x) + 1)),
     "all": Composed(one(axis=reduced, keepdims=kept), np.all, order=0),
     "any": Composed(one(axis=reduced, keepdims=kept), np.any, order=0),
     "argmax": Composed(shaped(1, axis=an_axis, keepdims=kept), np.argmax, order=0),

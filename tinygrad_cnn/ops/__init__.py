@@ -81,15 +81,12 @@ from tinygrad_cnn.ops.gathering import (
     take_along_axis,
     topk,
 )
+from tinygrad_cnn.ops.hard_activation import hardsigmoid, hardswish, hardtanh, relu6, tanhshrink
 from tinygrad_cnn.ops.indexing import concatenate, getitem, put, stack
 from tinygrad_cnn.ops.linear import linear, matmul
+from tinygrad_cnn.ops.linear_units import celu, elu, gelu, mish, prelu, selu, silu
 from tinygrad_cnn.ops.loss import huber, l1, mse, smooth_l1, squared_error
 from tinygrad_cnn.ops.padding import pad
-from tinygrad_cnn.ops.hard_activation import hardsigmoid, hardswish, hardtanh, relu6, tanhshrink
-from tinygrad_cnn.ops.indexing import concatenate, getitem, pad, put, stack
-from tinygrad_cnn.ops.linear import linear, matmul
-from tinygrad_cnn.ops.linear_units import celu, elu, gelu, mish, prelu, selu, silu
-from tinygrad_cnn.ops.loss import cross_entropy, mse, squared_error
 from tinygrad_cnn.ops.pooling import (
     avgpool,
     avgpool_gradient,
@@ -235,8 +232,8 @@ __all__ = [
     "smooth_l1",
     "softmax",
     "softplus",
-    "sort",
     "softsign",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -252,8 +249,8 @@ __all__ = [
     "take_along_axis",
     "tan",
     "tanh",
-    "tensordot",
     "tanhshrink",
+    "tensordot",
     "tile",
     "topk",
     "transpose",
