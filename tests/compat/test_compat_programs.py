@@ -30,6 +30,8 @@ import tinygrad_cnn as tg
 torch = pytest.importorskip(COMPAT)
 TOLERANCE = 1e-10
 RECORDED = recorded()
+WAITING: set[str] = set()
+"""Programs that use a name which is still to come; their test fails as soon as they run."""
 PYTHON = os.environ.get("TINYGRAD_CNN_PYTHON_TORCH")
 
 
@@ -43,7 +45,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     return dict(np.load(file))
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    "program",
+    [pytest.param(p, marks=[pytest.mark.xfail] if p in WAITING else []) for p in PROGRAMS],
+)
 def test_a_program_gives_pytorchs_numbers(program: str, whole: dict[str, np.ndarray]) -> None:
     with tg.default_dtype("f8"):
         found = run(program, ported(source(program)), torch)

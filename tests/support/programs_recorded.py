@@ -31,7 +31,7 @@ PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "con
 COMPAT = "tinygrad_cnn.compat.torch"
 IMPORT = re.compile(r"^( *)(import|from) torch((?:\.\w+)*)\b(.*)$", re.MULTILINE)
 STEPS = 10
-FLOOR = 1e-4
+FLOOR = 1e-3
 """Smaller norms count as this: a gradient that is zero in exact arithmetic is rounding noise."""
 
 Array = NDArray[np.float64]

@@ -12,7 +12,7 @@ import torch.optim as optim
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.conv = nn.Conv2d(3, 6, 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(6)
         self.pool = nn.AdaptiveAvgPool2d((2, 2))
         self.fc = nn.Linear(24, 4)

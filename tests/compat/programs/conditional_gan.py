@@ -12,7 +12,7 @@ class Generator(nn.Module):
         self.label_emb = nn.Embedding(n_classes, n_classes)
 
         def block(in_feat, out_feat, normalize=True):
-            layers = [nn.Linear(in_feat, out_feat)]
+            layers = [nn.Linear(in_feat, out_feat, bias=not normalize)]
             if normalize:
                 layers.append(nn.BatchNorm1d(out_feat, 0.8))
             layers.append(nn.LeakyReLU(0.2, inplace=True))

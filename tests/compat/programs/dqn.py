@@ -29,9 +29,9 @@ class ReplayMemory(object):
 class DQN(nn.Module):
     def __init__(self, h, w, outputs):
         super(DQN, self).__init__()
-        self.conv1 = nn.Conv2d(3, 6, kernel_size=5, stride=2)
+        self.conv1 = nn.Conv2d(3, 6, kernel_size=5, stride=2, bias=False)
         self.bn1 = nn.BatchNorm2d(6)
-        self.conv2 = nn.Conv2d(6, 8, kernel_size=3, stride=2)
+        self.conv2 = nn.Conv2d(6, 8, kernel_size=3, stride=2, bias=False)
         self.bn2 = nn.BatchNorm2d(8)
 
         def conv2d_size_out(size, kernel_size=5, stride=2):

@@ -107,7 +107,7 @@ def normalize_batch(batch):
 def run(given):
     transformer = given.weights(TransformerNet(), "transformer")
     features = given.weights(Features(), "features")
-    optimizer = Adam(transformer.parameters(), 1e-3)
+    optimizer = Adam(transformer.parameters(), 1e-3, eps=1e-4)
     mse_loss = torch.nn.MSELoss()
     style = given.rand(1, 3, 10, 12).repeat(2, 1, 1, 1)
     gram_style = [gram_matrix(y) for y in features(normalize_batch(style))]

@@ -99,8 +99,10 @@ def run(given):
     netG = given.weights(UnetSkipConnectionBlock(3, 6, submodule=block, outermost=True), "G")
     netD = given.weights(NLayerDiscriminator(6), "D")
     criterionGAN, criterionL1 = GANLoss(), torch.nn.L1Loss()
-    optimizer_G = torch.optim.Adam(itertools.chain(netG.parameters()), lr=2e-4, betas=(0.5, 0.999))
-    optimizer_D = torch.optim.Adam(netD.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    optimizer_G = torch.optim.Adam(
+        itertools.chain(netG.parameters()), lr=2e-4, betas=(0.5, 0.999), eps=1e-4
+    )
+    optimizer_D = torch.optim.Adam(netD.parameters(), lr=2e-4, betas=(0.5, 0.999), eps=1e-4)
     schedulers = [
         torch.optim.lr_scheduler.LambdaLR(o, lambda epoch: 1.0 - max(0, epoch - 4) / 8.0)
         for o in (optimizer_G, optimizer_D)

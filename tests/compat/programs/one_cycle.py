@@ -34,7 +34,7 @@ class ImageClassificationBase(nn.Module):
 
 def conv_block(in_channels, out_channels, pool=False):
     layers = [
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1),
+        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     ]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 def conv_block(in_channels, out_channels):
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, padding=1),
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(),
         nn.MaxPool2d(2),
@@ -64,7 +64,7 @@ def run(given):
     model = given.weights(ProtoNet())
     x = given.randn(12, 1, 8, 8)
     target = torch.tensor([5, 5, 5, 5, 7, 7, 7, 7, 9, 9, 9, 9])
-    optim = torch.optim.Adam(params=model.parameters(), lr=0.001)
+    optim = torch.optim.Adam(params=model.parameters(), lr=0.001, eps=1e-4)
     lr_scheduler = torch.optim.lr_scheduler.StepLR(optimizer=optim, gamma=0.5, step_size=5)
     model.train()
     log = []

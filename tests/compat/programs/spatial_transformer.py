@@ -66,7 +66,7 @@ def run(given):
     with torch.no_grad():
         model.fc_loc[2].weight.mul_(0.1)
         model.fc_loc[2].bias.add_(torch.tensor([0.9, 0.1, 0.03, -0.1, 0.8, 0.02]))
-    optimizer = optim.SGD(model.parameters(), lr=0.01)
+    optimizer = optim.SGD(model.parameters(), lr=0.0001)
     model.train()
     x.requires_grad_()
     losses = []

@@ -10,7 +10,7 @@ class CharCNN(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, embedding_dim)
         self.pad_idx = pad_idx
-        self.first = nn.Conv1d(embedding_dim, n_filters, kernel_size=3, padding=1)
+        self.first = nn.Conv1d(embedding_dim, n_filters, kernel_size=3, padding=1, bias=False)
         self.bn = nn.BatchNorm1d(n_filters)
         self.convs = nn.ModuleList(
             [

@@ -28,7 +28,7 @@ class Critic(nn.Module):
         self.conv = nn.Sequential(
             nn.Conv2d(1, 8, 3, 2, 1),
             nn.LeakyReLU(0.2),
-            nn.Conv2d(8, 16, 3, 2, 1),
+            nn.Conv2d(8, 16, 3, 2, 1, bias=False),
             nn.InstanceNorm2d(16, affine=True),
             nn.LeakyReLU(0.2),
         )
