@@ -63,6 +63,18 @@ def check_module(
 
 IMAGES, ROWS = (2, 2, 5, 4), (3, 4)
 LAYERS: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
+    "AdaptiveAvgPool1d": [(lambda: nn.AdaptiveAvgPool1d(3), (2, 5))],
+    "AdaptiveAvgPool2d": [(lambda: nn.AdaptiveAvgPool2d((3, None)), IMAGES)],
+    "AdaptiveMaxPool1d": [(lambda: nn.AdaptiveMaxPool1d(3), (2, 5))],
+    "AdaptiveMaxPool2d": [(lambda: nn.AdaptiveMaxPool2d((3, None)), IMAGES)],
+    "AvgPool1d": [(lambda: nn.AvgPool1d(2, 1, 1), (2, 2, 5))],
+    "Conv1d": [(lambda: nn.Conv1d(2, 4, 3, 2, "same", groups=2, rng=rng()), (2, 2, 5))],
+    "ConvTranspose1d": [(lambda: nn.ConvTranspose1d(2, 3, 3, 2, 1, 1, rng=rng()), (2, 2, 3))],
+    "MaxPool1d": [(lambda: nn.MaxPool1d(3, 2, 1), (2, 2, 5))],
+    "PixelShuffle": [(lambda: nn.PixelShuffle(2), (4, 2, 2))],
+    "PixelUnshuffle": [(lambda: nn.PixelUnshuffle(2), (1, 4, 2))],
+    "Upsample": [(lambda: nn.Upsample(scale_factor=1.5, mode="bicubic"), IMAGES)],
+    "ZeroPad2d": [(lambda: nn.ZeroPad2d((1, 0, 2, 1)), IMAGES)],
     "AvgPool2d": [(lambda: nn.AvgPool2d(2, 1, 1, ceil_mode=True), IMAGES)],
     "BatchNorm2d": [
         (lambda: nn.BatchNorm2d(2), IMAGES),

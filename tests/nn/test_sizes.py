@@ -21,6 +21,8 @@ SIZED: dict[str, tuple[Make, int, tuple[int, ...]]] = {
     "Linear": (lambda n: nn.Linear(n, 4, rng=rng()), 6, (3, 6)),
     "Linear per connection": (lambda n: nn.Linear(n, 4, "per_connection", rng=rng()), 6, (3, 6)),
     "Linear without bias": (lambda n: nn.Linear(n, 4, False, rng=rng()), 6, (3, 6)),
+    "Conv1d": (lambda n: nn.Conv1d(n, 6, 3, groups=2, rng=rng()), 4, (2, 4, 5)),
+    "ConvTranspose1d": (lambda n: nn.ConvTranspose1d(n, 6, 3, rng=rng()), 4, (2, 4, 5)),
     "Conv2d": (lambda n: nn.Conv2d(n, 6, 3, groups=2, rng=rng()), 4, (2, 4, 5, 5)),
     "ConvTranspose2d": (
         lambda n: nn.ConvTranspose2d(n, 6, 2, groups=2, rng=rng()),

@@ -15,6 +15,9 @@ import numpy as np
 
 FILE = Path(__file__).parents[1] / "pytorch.npz"
 SIGNATURES = [
+    "nn.AdaptiveAvgPool1d", "nn.AdaptiveAvgPool2d", "nn.AdaptiveMaxPool1d", "nn.AdaptiveMaxPool2d",
+    "nn.AvgPool1d", "nn.Conv1d", "nn.ConvTranspose1d", "nn.MaxPool1d", "nn.PixelShuffle",
+    "nn.PixelUnshuffle", "nn.Upsample", "nn.ZeroPad2d",
     "nn.AvgPool2d", "nn.BatchNorm2d", "nn.Conv2d", "nn.ConvTranspose2d", "nn.Dropout",
     "nn.Flatten", "nn.GELU", "nn.GroupNorm", "nn.LeakyReLU", "nn.Linear", "nn.MaxPool2d",
     "nn.ReLU", "nn.Sigmoid",
@@ -73,6 +76,20 @@ SCHEDULES: dict[str, tuple[str, dict[str, Any], int]] = {
     ),
 }
 COMPUTED: dict[str, Callable[[Any], Any]] = {
+    "AdaptiveAvgPool2d": lambda nn: nn.AdaptiveAvgPool2d((3, 2)),
+    "AdaptiveAvgPool2d-large": lambda nn: nn.AdaptiveAvgPool2d((7, None)),
+    "AdaptiveMaxPool2d": lambda nn: nn.AdaptiveMaxPool2d((3, 2)),
+    "MaxPool2d": lambda nn: nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+    "PixelShuffle": lambda nn: nn.Sequential(
+        nn.AdaptiveAvgPool2d(2), nn.PixelUnshuffle(2), nn.PixelShuffle(2)
+    ),
+    "Upsample": lambda nn: nn.Upsample(scale_factor=(1.75, 2.0)),
+    "Upsample-exact": lambda nn: nn.Upsample((7, 5), mode="nearest-exact"),
+    "Upsample-bilinear": lambda nn: nn.Upsample(scale_factor=(1.7, 2.5), mode="bilinear"),
+    "Upsample-bilinear-corners": lambda nn: nn.Upsample((3, 5), None, "bilinear", True),
+    "Upsample-bicubic": lambda nn: nn.Upsample((3, 5), mode="bicubic"),
+    "Upsample-bicubic-corners": lambda nn: nn.Upsample((7, 1), None, "bicubic", True),
+    "Upsample-area": lambda nn: nn.Upsample((3, 4), mode="area"),
     "GELU": lambda nn: nn.GELU(),
     "GELU-tanh": lambda nn: nn.GELU("tanh"),
     "GroupNorm": lambda nn: nn.GroupNorm(2, 6),
@@ -138,6 +155,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "short": {"line_search_fn": "strong_wolfe", "lr": 0.001, "max_iter": 3, "history_size": 2},
 }
 """Options of L-BFGS."""
+"""Layers of PyTorch's `nn` or ours, whose result and first two derivatives are recorded, for x³."""
 METRICS = [9, 8, 7.5, 7.3, 7.3, 6, 6, 6, 6, 6, 6, 5.9, 5.2, 5.1, 5.1, 5.1, 5.1, 5.1, 9, 1]
 
 
@@ -272,12 +290,13 @@ def record() -> None:
                 kept["trained"] = model(x).detach().numpy()
     kept["evaluated"] = model.eval()(x).detach().numpy()
 
-    values, flow = (torch.tensor(array) for array in images())
+    values, g = images()
     for name, make in COMPUTED.items():
-        leaf = values.clone().requires_grad_()
-        y = make(torch.nn).double()(leaf)
+        leaf = torch.tensor(values, requires_grad=True)
+        y = make(torch.nn).double()(leaf**3)
+        flow, back = torch.tensor(np.resize(g, y.shape)), torch.tensor(g)
         (first,) = torch.autograd.grad(y, leaf, flow, create_graph=True)
-        (second,) = torch.autograd.grad(first, leaf, flow)
+        (second,) = torch.autograd.grad(first, leaf, back)
         for part, tensor in (("y", y), ("first", first), ("second", second)):
             kept[f"{part}/{name}"] = tensor.detach().numpy()
 

@@ -16,6 +16,7 @@ from tinygrad_cnn.ops.reduction import max as max_over
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.resampling import bounds, resampled
 from tinygrad_cnn.ops.shape import reshape, shape_of
+from tinygrad_cnn.support.arguments import whole
 
 _FEW = 16  # cells up to which a window is averaged cell by cell
 
@@ -159,7 +160,7 @@ def _adapted(name: str, shape: Shape, output_size: Any) -> tuple[tuple[int, int]
     each = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
     if len(each) != 2:
         raise ValueError(f"{name}: output_size is {output_size!r}, expected an integer or a pair")
-    new = [n if m is None else _size(name, "output_size", m)
+    new = [n if m is None else whole(name, "output_size", m)
            for n, m in zip(shape[-2:], each, strict=True)]  # fmt: skip
     return (shape[-2], shape[-1]), (new[0], new[1])
 
@@ -171,11 +172,5 @@ def _signal(name: str, x: Array, output_size: Any) -> tuple[Array, int]:
         raise ValueError(f"{name}: x has shape {shape}, expected (N, C, L) or (C, L)")
     if isinstance(output_size, tuple | list) and len(output_size) == 1:
         output_size = output_size[0]
-    size = shape[-1] if output_size is None else _size(name, "output_size", output_size)
+    size = shape[-1] if output_size is None else whole(name, "output_size", output_size)
     return reshape(x, (*shape[:-1], 1, shape[-1])), size
-
-
-def _size(name: str, argument: str, value: Any) -> int:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}: {argument} is {value!r}, expected an integer >= 1")
-    return int(value)

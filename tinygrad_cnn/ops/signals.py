@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.windows import Padding
 from tinygrad_cnn.ops.convolution import conv2d, conv_transpose2d
 from tinygrad_cnn.ops.pooling import avgpool, maxpool
 from tinygrad_cnn.ops.shape import reshape, shape_of
+from tinygrad_cnn.support.arguments import ends, single
 
 
 @composition(formula="x ∗ w + b")
@@ -62,7 +61,9 @@ def conv1d(
     with _named("conv1d", "conv2d"):
         x, w = _image("conv1d", "x", x, (2, 3)), _image("conv1d", "w", w, (3,))
         steps = _row("conv1d", "stride", stride, 1), _row("conv1d", "dilation", dilation, 1)
-        return _signal(conv2d(x, w, bias, steps[0], _border("conv1d", padding), steps[1], groups))
+        return _signal(
+            conv2d(x, w, bias, steps[0], row_border("conv1d", padding), steps[1], groups)
+        )
 
 
 @composition(formula="x ∗ᵀ w + b")
@@ -154,7 +155,7 @@ def maxpool1d(
     name = "maxpool1d"
     with _named(name, "maxpool"):
         kernel, steps = _row(name, "kernel_size", kernel_size, 1), _steps(name, stride)
-        border, cells = _border(name, padding), _row(name, "dilation", dilation, 1)
+        border, cells = row_border(name, padding), _row(name, "dilation", dilation, 1)
         image = _image(name, "x", x, (2, 3))
         return _signal(maxpool(image, kernel, steps, border, cells, ceil_mode))
 
@@ -191,7 +192,7 @@ def avgpool1d(
     name = "avgpool1d"
     with _named(name, "avgpool"):
         kernel, steps = _row(name, "kernel_size", kernel_size, 1), _steps(name, stride)
-        image, border = _image(name, "x", x, (2, 3)), _border(name, padding)
+        image, border = _image(name, "x", x, (2, 3)), row_border(name, padding)
         return _signal(avgpool(image, kernel, steps, border, ceil_mode, count_include_pad))
 
 
@@ -224,21 +225,16 @@ def _signal(y: Array) -> Array:
 
 def _row(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
     """Return an option of a signal as that of an image of height 1."""
-    one = value[0] if isinstance(value, tuple | list) and len(value) == 1 else value
-    if not isinstance(one, int | np.integer) or isinstance(one, bool) or one < least:
-        raise ValueError(f"{name}: {argument} is {value!r}, expected an integer >= {least}")
-    return least, int(one)
+    return least, single(name, argument, value, least)
 
 
 def _steps(name: str, stride: Any) -> tuple[int, int] | None:
     return None if stride is None else _row(name, "stride", stride, 1)
 
 
-def _border(name: str, padding: Any) -> Padding:
+def row_border(name: str, padding: Any) -> Padding:
     """Return the padding of a signal as that of an image of height 1."""
-    if isinstance(padding, str):
-        return padding
-    if isinstance(padding, tuple | list) and len(padding) == 2:
-        before, after = (_row(name, "padding", p, 0)[1] for p in padding)
-        return (0, 0), (before, after)
-    return _row(name, "padding", padding, 0)
+    padding = ends(name, padding)
+    if isinstance(padding, tuple):
+        return (0, 0), padding
+    return padding if isinstance(padding, str) else (0, padding)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.ops.shape import reshape, shape_of, transpose
+from tinygrad_cnn.support.arguments import whole
 
 
 @composition(formula="each C·r² channels as r × r pixels of C channels")
@@ -45,7 +42,7 @@ def pixel_shuffle(x: Array, upscale_factor: int) -> Array:
              [3., 4.]]]], dtype=float32)
     """
     name, shape = "pixel_shuffle", shape_of(x)
-    r = _factor(name, "upscale_factor", upscale_factor)
+    r = whole(name, "upscale_factor", upscale_factor)
     if len(shape) < 3 or shape[-3] % (r * r):
         raise ValueError(
             f"{name}: x has shape {shape}, expected (..., C·r², H, W) for upscale_factor r = {r}"
@@ -85,7 +82,7 @@ def pixel_unshuffle(x: Array, downscale_factor: int) -> Array:
     array([1., 2., 3., 4.], dtype=float32)
     """
     name, shape = "pixel_unshuffle", shape_of(x)
-    r = _factor(name, "downscale_factor", downscale_factor)
+    r = whole(name, "downscale_factor", downscale_factor)
     if len(shape) < 3 or shape[-2] % r or shape[-1] % r:
         raise ValueError(
             f"{name}: x has shape {shape}, expected (..., C, H·r, W·r) for downscale_factor r = {r}"
@@ -94,12 +91,6 @@ def pixel_unshuffle(x: Array, downscale_factor: int) -> Array:
     x = reshape(x, (*lead, c, height // r, r, width // r, r))
     x = transpose(x, _order(len(lead), (0, 2, 4, 1, 3)))
     return reshape(x, (*lead, c * r * r, height // r, width // r))
-
-
-def _factor(name: str, argument: str, value: Any) -> int:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}: {argument} is {value!r}, expected an integer >= 1")
-    return int(value)
 
 
 def _order(lead: int, rest: tuple[int, ...]) -> tuple[int, ...]:

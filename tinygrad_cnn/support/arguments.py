@@ -70,6 +70,21 @@ def numbers(owner: str, argument: str, value: Any, least: int) -> Pair:
     return both if isinstance(value, tuple | list) or np.ndim(value) else both[0]
 
 
+def single(owner: str, argument: str, value: Any, least: int) -> int:
+    """Return an integer, or the one of a tuple, as an int; else raise ValueError."""
+    one = value[0] if isinstance(value, tuple | list) and len(value) == 1 else value
+    return whole(owner, argument, one, least)
+
+
+def ends(owner: str, padding: Any) -> int | tuple[int, int] | str:
+    """Return the padding of a signal, at both ends or at each; else raise ValueError."""
+    if isinstance(padding, str):
+        return str(choice(owner, "padding", padding, ("same", "valid")))
+    if isinstance(padding, tuple | list) and len(padding) == 2:
+        return whole(owner, "padding[0]", padding[0], 0), whole(owner, "padding[1]", padding[1], 0)
+    return single(owner, "padding", padding, 0)
+
+
 def border(owner: str, padding: Any) -> Padding:
     """Return the padding of a convolution or pooling as `windows` takes it; else raise."""
     if isinstance(padding, str):

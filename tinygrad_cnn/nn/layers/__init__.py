@@ -1,17 +1,37 @@
 """Layers: Modules that call one op, and hold its parameters and options."""
 
 from tinygrad_cnn.nn.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
-from tinygrad_cnn.nn.layers.convolution import Conv2d, ConvTranspose2d
+from tinygrad_cnn.nn.layers.adaptive import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+)
+from tinygrad_cnn.nn.layers.convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from tinygrad_cnn.nn.layers.images import PixelShuffle, PixelUnshuffle, Upsample, ZeroPad2d
 from tinygrad_cnn.nn.layers.linear import Linear
-from tinygrad_cnn.nn.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from tinygrad_cnn.nn.layers.pooling import (
+    AvgPool1d,
+    AvgPool2d,
+    GlobalAvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 from tinygrad_cnn.nn.layers.regularization import BatchNorm2d, Dropout, GroupNorm
 from tinygrad_cnn.nn.layers.shape import Flatten
 
 __all__ = [
     "GELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AvgPool1d",
     "AvgPool2d",
     "BatchNorm2d",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
     "ConvTranspose2d",
     "Dropout",
     "Flatten",
@@ -19,9 +39,14 @@ __all__ = [
     "GroupNorm",
     "LeakyReLU",
     "Linear",
+    "MaxPool1d",
     "MaxPool2d",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ReLU",
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "Upsample",
+    "ZeroPad2d",
 ]

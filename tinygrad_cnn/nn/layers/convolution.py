@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 
 from tinygrad_cnn import ops
@@ -12,13 +14,14 @@ from tinygrad_cnn.engine.windows import Padding, Pair, pair
 from tinygrad_cnn.nn.init import Initializer, kaiming_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
 from tinygrad_cnn.nn.sizes import SizedLayer
-from tinygrad_cnn.support.arguments import border, flag, numbers, whole
+from tinygrad_cnn.support.arguments import border, ends, flag, numbers, single, whole
 
 
 class _Convolution(SizedLayer):
-    """Shared options and parameters of both convolutions."""
+    """Shared options and parameters of all convolutions, of images and of signals."""
 
     inferred, input_axis = "in_channels", -3
+    _axes: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -32,12 +35,16 @@ class _Convolution(SizedLayer):
         owner = type(self).__name__
         self.in_channels = self._size(in_channels)
         self.out_channels = whole(owner, "out_channels", out_channels)
-        self.kernel_size = numbers(owner, "kernel_size", kernel_size, 1)
-        self.stride = numbers(owner, "stride", stride, 1)
-        self.dilation = numbers(owner, "dilation", dilation, 1)
+        self.kernel_size = self._option("kernel_size", kernel_size, 1)
+        self.stride = self._option("stride", stride, 1)
+        self.dilation = self._option("dilation", dilation, 1)
         self.groups = whole(owner, "groups", groups)
         self._check_groups("in_channels")
         self._check_groups("out_channels")
+
+    def _option(self, argument: str, value: Any, least: int) -> Any:
+        """Return an option: an integer, or for images also a pair."""
+        return (numbers if self._axes == 2 else single)(type(self).__name__, argument, value, least)
 
     def _check_groups(self, argument: str) -> None:
         channels = getattr(self, argument)
@@ -76,9 +83,9 @@ class _Convolution(SizedLayer):
         owner = type(self).__name__
         self._check_groups("in_channels")
         outs, ins = self.out_channels // self.groups, self.in_channels // self.groups
-        shape = (outs, ins, *pair(owner, "kernel_size", self.kernel_size, 1))
+        shape = (outs, ins, *pair(owner, "kernel_size", self.kernel_size, 1)[: self._axes])
         parts = [drawn(owner, "weight", init, shape, source)._array for _ in range(self.groups)]
-        if transposed:  # (OC/g, C/g, KH, KW) → (C/g, OC/g, KH, KW)
+        if transposed:  # (OC/g, C/g, ...) → (C/g, OC/g, ...)
             parts = [kernels.swapaxes(0, 1) for kernels in parts]
         self.weight = Parameter(np.concatenate(parts), name="weight")
         self.bias: Parameter | None = None
@@ -89,7 +96,69 @@ class _Convolution(SizedLayer):
         return weight[1] * self.groups
 
 
-class Conv2d(_Convolution):
+class _Forward(_Convolution):
+    """The constructor of `Conv1d` and `Conv2d`."""
+
+    def __init__(
+        self,
+        in_channels: int | None,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Padding = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator | None = None,
+        init: Initializer = kaiming_uniform,
+        bias_init: Initializer = zeros,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
+        owner = type(self).__name__
+        self.padding: Any = (border if self._axes == 2 else ends)(owner, padding)
+        self._begin(bias, rng, init, bias_init, transposed=False)
+
+
+class _Transposed(_Convolution):
+    """The constructor of `ConvTranspose1d` and `ConvTranspose2d`."""
+
+    def __init__(
+        self,
+        in_channels: int | None,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        output_padding: Pair = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Pair = 1,
+        *,
+        rng: np.random.Generator | None = None,
+        init: Initializer = kaiming_uniform,
+        bias_init: Initializer = zeros,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
+        owner = type(self).__name__
+        self.padding = self._option("padding", padding, 0)
+        self.output_padding = self._option("output_padding", output_padding, 0)
+        strides, dilations, extras = (
+            pair(owner, name, getattr(self, name), 0)
+            for name in ("stride", "dilation", "output_padding")
+        )
+        if any(e >= max(s, d) for e, s, d in zip(extras, strides, dilations, strict=True)):
+            raise ValueError(
+                f"{owner}: output_padding is {output_padding}, expected less than stride {stride} "
+                f"or dilation {dilation}"
+            )
+        self._begin(bias, rng, init, bias_init, transposed=True)
+
+    def _size_in(self, weight: Shape) -> int:
+        return weight[0]
+
+
+class Conv2d(_Forward):
     """A 2-d convolution: `tinygrad_cnn.conv2d` (section 0.2.1).
 
     Parameters
@@ -128,32 +197,14 @@ class Conv2d(_Convolution):
 
     Examples
     --------
-    >>> import numpy as np
+    >>> from typing import Any, ClassVar
+
+    import numpy as np
     >>> import tinygrad_cnn as tg
     >>> layer = tg.nn.Conv2d(1, 6, 5, padding=2)
     >>> layer(tg.Tensor(np.zeros((32, 1, 28, 28), "f4"))).shape
     (32, 6, 28, 28)
     """
-
-    def __init__(
-        self,
-        in_channels: int | None,
-        out_channels: int,
-        kernel_size: Pair,
-        stride: Pair = 1,
-        padding: Padding = 0,
-        dilation: Pair = 1,
-        groups: int = 1,
-        bias: bool = True,
-        *,
-        rng: np.random.Generator | None = None,
-        init: Initializer = kaiming_uniform,
-        bias_init: Initializer = zeros,
-    ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
-        owner = type(self).__name__
-        self.padding = border(owner, padding)
-        self._begin(bias, rng, init, bias_init, transposed=False)
 
     def forward(self, x: TensorLike) -> Tensor:
         """Return the result, (N, OC, OH, OW), for images `x`, (N, C, H, W); N may be left out."""
@@ -162,7 +213,58 @@ class Conv2d(_Convolution):
         )
 
 
-class ConvTranspose2d(_Convolution):
+class Conv1d(_Forward):
+    """A 1-d convolution, of signals: `tinygrad_cnn.conv1d`.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        The number of input and of output channels. The first input determines `in_channels` if it
+        is None.
+    kernel_size, stride, dilation : int
+        The kernel size, the step between windows, and the step between kernel elements.
+    padding : int, (int, int), "same" or "valid"
+        Zeros added at both ends, or at the beginning and at the end; names as for `Conv2d`.
+    groups : int
+        The number of groups that the channels are split into; each is convolved separately.
+    bias : bool
+        Whether to add a bias to each output channel.
+    rng, init, bias_init
+        As for `Conv2d`.
+
+    Attributes
+    ----------
+    weight : Parameter
+        The kernels, of shape (OC, C / groups, K).
+    bias : Parameter or None
+        Of shape (OC,).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if the signals do not match.
+    TypeError
+        If `rng` is not a generator, or an initializer is not callable.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> layer = tg.nn.Conv1d(16, 33, 3, stride=2)
+    >>> layer(tg.Tensor(np.zeros((20, 16, 50), "f4"))).shape
+    (20, 33, 24)
+    """
+
+    _axes, input_axis = 1, -2
+
+    def forward(self, x: TensorLike) -> Tensor:
+        """Return the result, (N, OC, OL), for signals `x`, (N, C, L); N may be left out."""
+        return ops.conv1d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )
+
+
+class ConvTranspose2d(_Transposed):
     """A transposed convolution, which upsamples: `tinygrad_cnn.conv_transpose2d`.
 
     Parameters
@@ -198,50 +300,70 @@ class ConvTranspose2d(_Convolution):
 
     Examples
     --------
-    >>> import numpy as np
+    >>> from typing import Any, ClassVar
+
+    import numpy as np
     >>> import tinygrad_cnn as tg
     >>> layer = tg.nn.ConvTranspose2d(6, 1, 2, stride=2)
     >>> layer(tg.Tensor(np.zeros((32, 6, 14, 14), "f4"))).shape
     (32, 1, 28, 28)
     """
 
-    def __init__(
-        self,
-        in_channels: int | None,
-        out_channels: int,
-        kernel_size: Pair,
-        stride: Pair = 1,
-        padding: Pair = 0,
-        output_padding: Pair = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Pair = 1,
-        *,
-        rng: np.random.Generator | None = None,
-        init: Initializer = kaiming_uniform,
-        bias_init: Initializer = zeros,
-    ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
-        owner = type(self).__name__
-        self.padding = numbers(owner, "padding", padding, 0)
-        self.output_padding = numbers(owner, "output_padding", output_padding, 0)
-        strides, dilations, extras = (
-            pair(owner, name, getattr(self, name), 0)
-            for name in ("stride", "dilation", "output_padding")
-        )
-        if any(e >= max(s, d) for e, s, d in zip(extras, strides, dilations, strict=True)):
-            raise ValueError(
-                f"{owner}: output_padding is {output_padding}, expected less than stride {stride} "
-                f"or dilation {dilation}"
-            )
-        self._begin(bias, rng, init, bias_init, transposed=True)
-
-    def _size_in(self, weight: Shape) -> int:
-        return weight[0]
-
     def forward(self, x: TensorLike) -> Tensor:
         """Return the result, (N, OC, OH, OW), for images `x`, (N, C, H, W); N may be left out."""
         return ops.conv_transpose2d(
+            x,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.output_padding,
+            self.groups,
+            self.dilation,
+        )
+
+
+class ConvTranspose1d(_Transposed):
+    """A transposed 1-d convolution, of signals: `tinygrad_cnn.conv_transpose1d`.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        The number of input and of output channels. The first input determines `in_channels` if it
+        is None.
+    kernel_size, stride, padding, output_padding, dilation : int
+        As for `ConvTranspose2d`.
+    groups, bias, rng, init, bias_init
+        As for `ConvTranspose2d`.
+
+    Attributes
+    ----------
+    weight : Parameter
+        The kernels, of shape (C, OC / groups, K).
+    bias : Parameter or None
+        Of shape (OC,).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if the signals do not match.
+    TypeError
+        If `rng` is not a generator, or an initializer is not callable.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> layer = tg.nn.ConvTranspose1d(6, 1, 2, stride=2)
+    >>> layer(tg.Tensor(np.zeros((32, 6, 14), "f4"))).shape
+    (32, 1, 28)
+    """
+
+    _axes, input_axis = 1, -2
+
+    def forward(self, x: TensorLike) -> Tensor:
+        """Return the result, (N, OC, OL), for signals `x`, (N, C, L); N may be left out."""
+        return ops.conv_transpose1d(
             x,
             self.weight,
             self.bias,

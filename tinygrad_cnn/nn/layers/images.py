@@ -1,0 +1,169 @@
+"""Layers that resize, pad and rearrange images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.core.tensor import A
+from tinygrad_cnn.engine.windows import Pair
+from tinygrad_cnn.nn.module import Parameterless
+from tinygrad_cnn.support.arguments import choice, whole
+
+MODES = ("nearest", "linear", "bilinear", "bicubic", "area", "nearest-exact")
+
+
+class Upsample(Parameterless):
+    """Images or signals at another size: `tinygrad_cnn.interpolate`.
+
+    Parameters
+    ----------
+    size : int or (int, int), optional
+        The new height and width, or length.
+    scale_factor : float or (float, float), optional
+        The new size as a multiple of the old one. Exactly one of the two is given.
+    mode : {"nearest", "linear", "bilinear", "bicubic", "area", "nearest-exact"}
+        ``"linear"`` is for signals, ``"bilinear"`` and ``"bicubic"`` for images.
+    align_corners : bool, optional
+        Whether the centers of the first and the last cell stay where they are.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if it does not fit the input.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.Upsample(scale_factor=2)(tg.Tensor([[[1.0, 2.0]]]))
+    Tensor([[[1., 1., 2., 2.]]])
+    """
+
+    def __init__(
+        self,
+        size: Pair | None = None,
+        scale_factor: float | tuple[float, float] | None = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+    ) -> None:
+        owner = type(self).__name__
+        if (size is None) == (scale_factor is None):
+            raise ValueError(
+                f"{owner}: size is {size} and scale_factor {scale_factor}, expected exactly one"
+            )
+        self.size = size
+        self.scale_factor = scale_factor
+        self.mode = choice(owner, "mode", mode, MODES)
+        self.align_corners = choice(owner, "align_corners", align_corners, (None, True, False))
+
+    def forward(self, x: A) -> A:
+        """Return the result, of shape (N, C, OH, OW), for `x` of shape (N, C, H, W)."""
+        corners = bool(self.align_corners)
+        return ops.interpolate(x, self.size, self.scale_factor, self.mode, corners)
+
+
+class _Border(Parameterless):
+    """The widths of a border: one for all sides, or left, right, top and bottom."""
+
+    def __init__(self, padding: int | tuple[int, int, int, int]) -> None:
+        owner = type(self).__name__
+        sides: Any = padding if isinstance(padding, tuple | list) else (padding,) * 4
+        if len(sides) != 4:
+            raise ValueError(
+                f"{owner}: padding is {padding!r}, expected an integer or (left, right, top, "
+                "bottom)"
+            )
+        self.padding = tuple(whole(owner, "padding", width, 0) for width in sides)
+
+    def _widths(self, x: A) -> tuple[tuple[int, int], ...]:
+        """Return the widths before and after each axis of `x`."""
+        left, right, top, bottom = self.padding
+        axes: int = len(x.shape)
+        if axes not in (3, 4):
+            raise ValueError(
+                f"{type(self).__name__}: x has shape {x.shape}, expected (N, C, H, W) or (C, H, W)"
+            )
+        return (*((0, 0),) * (axes - 2), (top, bottom), (left, right))
+
+
+class ZeroPad2d(_Border):
+    """A border of zeros around images.
+
+    Parameters
+    ----------
+    padding : int or (int, int, int, int)
+        The width of the border: of all sides, or left, right, top and bottom.
+
+    Raises
+    ------
+    ValueError
+        If a width is negative. On a call, if `x` has neither 3 nor 4 axes.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.ZeroPad2d((1, 0, 0, 0))(tg.Tensor([[[5.0]]]))
+    Tensor([[[0., 5.]]])
+    """
+
+    def forward(self, x: A) -> A:
+        """Return `x`, of shape (N, C, H, W) or (C, H, W), with the border."""
+        return ops.pad(x, self._widths(x))
+
+
+class PixelShuffle(Parameterless):
+    """Each r² channels as r × r pixels: `tinygrad_cnn.pixel_shuffle`.
+
+    Parameters
+    ----------
+    upscale_factor : int
+        r, 1 or more.
+
+    Raises
+    ------
+    ValueError
+        If `upscale_factor` is below 1. On a call, if the channels are no multiple of r².
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.PixelShuffle(3)(np.zeros((1, 9, 4, 4), "f4")).shape
+    (1, 1, 12, 12)
+    """
+
+    def __init__(self, upscale_factor: int) -> None:
+        self.upscale_factor = whole(type(self).__name__, "upscale_factor", upscale_factor)
+
+    def forward(self, x: A) -> A:
+        """Return the images, (..., C, H·r, W·r), for `x` of shape (..., C·r², H, W)."""
+        return ops.pixel_shuffle(x, self.upscale_factor)
+
+
+class PixelUnshuffle(Parameterless):
+    """Each r × r pixels as r² channels: `tinygrad_cnn.pixel_unshuffle`.
+
+    Parameters
+    ----------
+    downscale_factor : int
+        r, 1 or more.
+
+    Raises
+    ------
+    ValueError
+        If `downscale_factor` is below 1. On a call, if height or width is no multiple of r.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.PixelUnshuffle(3)(np.zeros((1, 1, 12, 12), "f4")).shape
+    (1, 9, 4, 4)
+    """
+
+    def __init__(self, downscale_factor: int) -> None:
+        self.downscale_factor = whole(type(self).__name__, "downscale_factor", downscale_factor)
+
+    def forward(self, x: A) -> A:
+        """Return the images, (..., C·r², H, W), for `x` of shape (..., C, H·r, W·r)."""
+        return ops.pixel_unshuffle(x, self.downscale_factor)
