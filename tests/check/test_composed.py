@@ -74,6 +74,9 @@ LAYERS: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
     "PixelShuffle": [(lambda: nn.PixelShuffle(2), (4, 2, 2))],
     "PixelUnshuffle": [(lambda: nn.PixelUnshuffle(2), (1, 4, 2))],
     "Upsample": [(lambda: nn.Upsample(scale_factor=1.5, mode="bicubic"), IMAGES)],
+    "ReflectionPad2d": [(lambda: nn.ReflectionPad2d((1, 0, 2, 1)), IMAGES)],
+    "ReplicationPad2d": [(lambda: nn.ReplicationPad2d((1, 0, 2, 1)), IMAGES)],
+    "CircularPad2d": [(lambda: nn.CircularPad2d((1, 0, 2, 1)), IMAGES)],
     "ZeroPad2d": [(lambda: nn.ZeroPad2d((1, 0, 2, 1)), IMAGES)],
     "AvgPool2d": [(lambda: nn.AvgPool2d(2, 1, 1, ceil_mode=True), IMAGES)],
     "BatchNorm2d": [
@@ -84,6 +87,7 @@ LAYERS: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
         (lambda: nn.Conv2d(2, 4, (3, 2), 2, (1, 0), rng=rng()), IMAGES),
         (lambda: nn.Conv2d(2, 4, 2, padding="same", dilation=2, groups=2, rng=rng()), IMAGES),
         (lambda: nn.Conv2d(2, 1, 3, bias=False, rng=rng()), IMAGES),
+        (lambda: nn.Conv2d(2, 1, 3, 2, 1, padding_mode="circular", rng=rng()), IMAGES),
     ],
     "ConvTranspose2d": [
         (lambda: nn.ConvTranspose2d(2, 3, 3, 2, 1, output_padding=1, rng=rng()), IMAGES),

@@ -17,7 +17,8 @@ FILE = Path(__file__).parents[1] / "pytorch.npz"
 SIGNATURES = [
     "nn.AdaptiveAvgPool1d", "nn.AdaptiveAvgPool2d", "nn.AdaptiveMaxPool1d", "nn.AdaptiveMaxPool2d",
     "nn.AvgPool1d", "nn.Conv1d", "nn.ConvTranspose1d", "nn.MaxPool1d", "nn.PixelShuffle",
-    "nn.PixelUnshuffle", "nn.Upsample", "nn.ZeroPad2d",
+    "nn.CircularPad2d", "nn.PixelUnshuffle", "nn.ReflectionPad2d", "nn.ReplicationPad2d",
+    "nn.Upsample", "nn.ZeroPad2d",
     "nn.AvgPool2d", "nn.BatchNorm2d", "nn.Conv2d", "nn.ConvTranspose2d", "nn.Dropout",
     "nn.Flatten", "nn.GELU", "nn.GroupNorm", "nn.LeakyReLU", "nn.Linear", "nn.MaxPool2d",
     "nn.ReLU", "nn.Sigmoid",
@@ -75,11 +76,28 @@ SCHEDULES: dict[str, tuple[str, dict[str, Any], int]] = {
         20,
     ),
 }
+
+
+def filled(layer: Any) -> Any:
+    """Return a layer of PyTorch or ours with parameters 0, 1/8, 2/8, ..."""
+    for parameter in layer.parameters():
+        for k, index in enumerate(np.ndindex(*parameter.shape)):
+            parameter.data[index] = k / 8
+    return layer
+
+
 COMPUTED: dict[str, Callable[[Any], Any]] = {
     "AdaptiveAvgPool2d": lambda nn: nn.AdaptiveAvgPool2d((3, 2)),
     "AdaptiveAvgPool2d-large": lambda nn: nn.AdaptiveAvgPool2d((7, None)),
     "AdaptiveMaxPool2d": lambda nn: nn.AdaptiveMaxPool2d((3, 2)),
     "MaxPool2d": lambda nn: nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+    "Conv2d-reflect": lambda nn: filled(nn.Conv2d(6, 2, 3, 2, 1, padding_mode="reflect")),
+    "Conv2d-replicate": lambda nn: filled(nn.Conv2d(6, 2, 2, 1, "same", padding_mode="replicate")),
+    "Conv2d-circular": lambda nn: filled(nn.Conv2d(6, 2, 3, 1, (2, 1), padding_mode="circular")),
+    "Conv1d-circular": lambda nn: nn.Sequential(
+        nn.Flatten(2), filled(nn.Conv1d(6, 2, 3, 2, 1, padding_mode="circular"))
+    ),
+    "ReflectionPad2d": lambda nn: nn.ReflectionPad2d((1, 0, 2, 1)),
     "PixelShuffle": lambda nn: nn.Sequential(
         nn.AdaptiveAvgPool2d(2), nn.PixelUnshuffle(2), nn.PixelShuffle(2)
     ),

@@ -8,7 +8,15 @@ from tinygrad_cnn.nn.layers.adaptive import (
     AdaptiveMaxPool2d,
 )
 from tinygrad_cnn.nn.layers.convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from tinygrad_cnn.nn.layers.images import PixelShuffle, PixelUnshuffle, Upsample, ZeroPad2d
+from tinygrad_cnn.nn.layers.images import (
+    CircularPad2d,
+    PixelShuffle,
+    PixelUnshuffle,
+    ReflectionPad2d,
+    ReplicationPad2d,
+    Upsample,
+    ZeroPad2d,
+)
 from tinygrad_cnn.nn.layers.linear import Linear
 from tinygrad_cnn.nn.layers.pooling import (
     AvgPool1d,
@@ -29,6 +37,7 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "BatchNorm2d",
+    "CircularPad2d",
     "Conv1d",
     "Conv2d",
     "ConvTranspose1d",
@@ -44,6 +53,8 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "ReLU",
+    "ReflectionPad2d",
+    "ReplicationPad2d",
     "Sigmoid",
     "Softmax",
     "Tanh",

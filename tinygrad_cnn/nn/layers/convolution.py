@@ -9,12 +9,17 @@ import numpy as np
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.core.tensor import Parameter, Tensor, TensorLike
+from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.engine.arrays import Shape
-from tinygrad_cnn.engine.windows import Padding, Pair, pair
+from tinygrad_cnn.engine.windows import Padding, Pair, pair, windows
 from tinygrad_cnn.nn.init import Initializer, kaiming_uniform, zeros
 from tinygrad_cnn.nn.layers.parameter import drawn
 from tinygrad_cnn.nn.sizes import SizedLayer
-from tinygrad_cnn.support.arguments import border, ends, flag, numbers, single, whole
+from tinygrad_cnn.ops.signals import row_border
+from tinygrad_cnn.support.arguments import border, choice, ends, flag, numbers, single, whole
+
+_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+"""PyTorch's names of borders and those of `tinygrad_cnn.pad`."""
 
 
 class _Convolution(SizedLayer):
@@ -109,6 +114,7 @@ class _Forward(_Convolution):
         dilation: Pair = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: str = "zeros",
         *,
         rng: np.random.Generator | None = None,
         init: Initializer = kaiming_uniform,
@@ -117,7 +123,27 @@ class _Forward(_Convolution):
         super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
         owner = type(self).__name__
         self.padding: Any = (border if self._axes == 2 else ends)(owner, padding)
+        self.padding_mode = choice(owner, "padding_mode", padding_mode, ("zeros", *_MODES))
         self._begin(bias, rng, init, bias_init, transposed=False)
+
+    def _bordered(self, x: TensorLike) -> tuple[TensorLike, Any]:
+        """Return the input with a border that is not zeros, and the padding that is left to do."""
+        if self.padding_mode == "zeros":
+            return x, self.padding
+        owner, shape, image = type(self).__name__, np.shape(array_of(x)), self._axes == 2
+        if len(shape) not in (self._axes + 1, self._axes + 2):
+            return x, self.padding  # the op explains
+        at = windows(
+            owner,
+            (shape[-2] if image else 1, shape[-1]),
+            pair(owner, "kernel_size", self.kernel_size, 1) if image else (1, self.kernel_size),
+            self.stride,
+            self.padding if image else row_border(owner, self.padding),
+            self.dilation,
+        )
+        widths = [(axis.before, axis.after) for axis in (at.rows, at.columns)][-self._axes :]
+        lead = ((0, 0),) * (len(shape) - self._axes)
+        return ops.pad(x, (*lead, *widths), _MODES[self.padding_mode]), 0
 
 
 class _Transposed(_Convolution):
@@ -175,6 +201,8 @@ class Conv2d(_Forward):
         The number of groups that the channels are split into; each is convolved separately.
     bias : bool
         Whether to add a bias to each output channel.
+    padding_mode : {"zeros", "reflect", "replicate", "circular"}
+        The values of the border: zeros, or those mirrored at the edge, at the edge, or opposite.
     rng : numpy.random.Generator, optional
         Source of the initial values; by default the generator that `manual_seed` sets.
     init, bias_init : callable
@@ -208,8 +236,9 @@ class Conv2d(_Forward):
 
     def forward(self, x: TensorLike) -> Tensor:
         """Return the result, (N, OC, OH, OW), for images `x`, (N, C, H, W); N may be left out."""
+        x, padding = self._bordered(x)
         return ops.conv2d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
         )
 
 
@@ -229,7 +258,7 @@ class Conv1d(_Forward):
         The number of groups that the channels are split into; each is convolved separately.
     bias : bool
         Whether to add a bias to each output channel.
-    rng, init, bias_init
+    padding_mode, rng, init, bias_init
         As for `Conv2d`.
 
     Attributes
@@ -259,8 +288,9 @@ class Conv1d(_Forward):
 
     def forward(self, x: TensorLike) -> Tensor:
         """Return the result, (N, OC, OL), for signals `x`, (N, C, L); N may be left out."""
+        x, padding = self._bordered(x)
         return ops.conv1d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
         )
 
 

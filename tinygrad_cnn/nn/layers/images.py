@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.tensor import A
@@ -63,7 +63,9 @@ class Upsample(Parameterless):
 
 
 class _Border(Parameterless):
-    """The widths of a border: one for all sides, or left, right, top and bottom."""
+    """A border around images: its widths, one for all sides or left, right, top and bottom."""
+
+    _mode: ClassVar[str]
 
     def __init__(self, padding: int | tuple[int, int, int, int]) -> None:
         owner = type(self).__name__
@@ -75,15 +77,16 @@ class _Border(Parameterless):
             )
         self.padding = tuple(whole(owner, "padding", width, 0) for width in sides)
 
-    def _widths(self, x: A) -> tuple[tuple[int, int], ...]:
-        """Return the widths before and after each axis of `x`."""
+    def forward(self, x: A) -> A:
+        """Return `x`, of shape (N, C, H, W) or (C, H, W), with the border."""
         left, right, top, bottom = self.padding
         axes: int = len(x.shape)
         if axes not in (3, 4):
             raise ValueError(
                 f"{type(self).__name__}: x has shape {x.shape}, expected (N, C, H, W) or (C, H, W)"
             )
-        return (*((0, 0),) * (axes - 2), (top, bottom), (left, right))
+        widths = (*((0, 0),) * (axes - 2), (top, bottom), (left, right))
+        return ops.pad(x, widths, self._mode)
 
 
 class ZeroPad2d(_Border):
@@ -106,9 +109,76 @@ class ZeroPad2d(_Border):
     Tensor([[[0., 5.]]])
     """
 
-    def forward(self, x: A) -> A:
-        """Return `x`, of shape (N, C, H, W) or (C, H, W), with the border."""
-        return ops.pad(x, self._widths(x))
+    _mode = "constant"
+
+
+class ReflectionPad2d(_Border):
+    """A border around images that mirrors them, without repeating the pixels at the edge.
+
+    Parameters
+    ----------
+    padding : int or (int, int, int, int)
+        The width of the border: of all sides, or left, right, top and bottom.
+
+    Raises
+    ------
+    ValueError
+        If a width is negative. On a call, if `x` has neither 3 nor 4 axes.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.ReflectionPad2d((2, 0, 0, 0))(tg.Tensor([[[1.0, 2.0, 3.0]]]))
+    Tensor([[[3., 2., 1., 2., 3.]]])
+    """
+
+    _mode = "reflect"
+
+
+class ReplicationPad2d(_Border):
+    """A border around images with the nearest pixel.
+
+    Parameters
+    ----------
+    padding : int or (int, int, int, int)
+        The width of the border: of all sides, or left, right, top and bottom.
+
+    Raises
+    ------
+    ValueError
+        If a width is negative. On a call, if `x` has neither 3 nor 4 axes.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.ReplicationPad2d((2, 0, 0, 0))(tg.Tensor([[[1.0, 2.0, 3.0]]]))
+    Tensor([[[1., 1., 1., 2., 3.]]])
+    """
+
+    _mode = "edge"
+
+
+class CircularPad2d(_Border):
+    """A border around images with the pixels of the opposite side.
+
+    Parameters
+    ----------
+    padding : int or (int, int, int, int)
+        The width of the border: of all sides, or left, right, top and bottom.
+
+    Raises
+    ------
+    ValueError
+        If a width is negative. On a call, if `x` has neither 3 nor 4 axes.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.CircularPad2d((2, 0, 0, 0))(tg.Tensor([[[1.0, 2.0, 3.0]]]))
+    Tensor([[[2., 3., 1., 2., 3.]]])
+    """
+
+    _mode = "wrap"
 
 
 class PixelShuffle(Parameterless):
