@@ -370,7 +370,7 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
         (0, 3), lambda x: tg.batch_norm(x, ones(3), ones(3)), ValueError, ["batch_norm", "(0, 3)"],
     ),
     "dropout p": (
-        (2,), lambda x: tg.dropout(x, [True, True], 1.0), ValueError, ["dropout", "p is 1.0"],
+        (2,), lambda x: tg.dropout(x, [True, True], 1.5), ValueError, ["dropout", "p is 1.5"],
     ),
     "dropout mask": (
         (2,), lambda x: tg.dropout(x, [1, 0]), TypeError, ["dropout", "mask", "int64", "bool"],

@@ -11,6 +11,7 @@ import numpy as np
 import tinygrad_cnn as tg
 from support import images
 from support.composed_losses import LOSSES
+from support.composed_normalizations import NORMALIZATIONS
 
 Array = np.ndarray[Any, Any]
 
@@ -421,5 +422,5 @@ COMPOSED: dict[str, Composed] = {
     "triu": Composed(shaped(2, k=whole(-3, 3)), np.triu),
     "var": Composed(spreading, np.var),
     "vstack": Composed(stacking, lambda *xs: np.vstack(xs), function=lambda *xs: tg.vstack(xs)),
-    **{name: Composed(*entry) for name, entry in LOSSES.items()},
+    **{name: Composed(*entry) for name, entry in (LOSSES | NORMALIZATIONS).items()},
 }

@@ -95,14 +95,14 @@ class Evaluation:
         self.values["n"] = x.size // classes
 
     def _of_batch_norm(self) -> None:
-        x = self.arguments["x"]
+        x, w, bias = (self.arguments[name] for name in ("x", "w", "bias"))
         self.axes = (0, *range(2, x.ndim))
         mean = x.mean(axis=self.axes, keepdims=True)
         variance = x.var(axis=self.axes, keepdims=True)
         channel = (1, -1) + (1,) * (x.ndim - 2)
         self.values |= {
-            "w": self.arguments["w"].reshape(channel),
-            "b": self.arguments["bias"].reshape(channel),
+            "w": np.ones(()) if w is None else w.reshape(channel),
+            "b": np.zeros(()) if bias is None else bias.reshape(channel),
             "μ": mean,
             "σ²": variance,
             "x̂": (x - mean) / np.sqrt(variance + self.arguments["eps"]),

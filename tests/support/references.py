@@ -62,11 +62,13 @@ def cross_entropy(
     return losses.sum() / counted.sum() if reduction == "mean" else REDUCE[reduction](losses)
 
 
-def batch_norm(x: Array, w: Array, bias: Array, eps: float) -> Array:
+def batch_norm(x: Array, w: Array | None, bias: Array | None, eps: float) -> Array:
     y = np.empty(x.shape)
     for c in range(x.shape[1]):
         centered = x[:, c] - x[:, c].mean()
-        y[:, c] = w[c] * centered / np.sqrt(x[:, c].var() + eps) + bias[c]
+        y[:, c] = centered / np.sqrt(x[:, c].var() + eps)
+        y[:, c] *= 1.0 if w is None else w[c]
+        y[:, c] += 0.0 if bias is None else bias[c]
     return y
 
 
@@ -151,7 +153,7 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "mse": lambda p, t, reduction: REDUCE[reduction]((p - t) ** 2),
     "squared_error": lambda p, t, reduction: REDUCE[reduction]((p - t) ** 2 / 2),
     "cross_entropy": cross_entropy,
-    "dropout": lambda x, mask, p: np.where(mask, x / (1 - p), 0),
+    "dropout": lambda x, mask, p: np.where(mask, x / (1 - p), 0) if p < 1 else 0 * x,
     "batch_norm": batch_norm,
 }
 """By name. Other tests check a convolution's gradients, and pooling's gathers and scatters, as

@@ -86,6 +86,13 @@ from tinygrad_cnn.ops.indexing import concatenate, getitem, put, stack
 from tinygrad_cnn.ops.linear import linear, matmul
 from tinygrad_cnn.ops.linear_units import celu, elu, gelu, mish, prelu, selu, silu
 from tinygrad_cnn.ops.loss import huber, l1, mse, smooth_l1, squared_error
+from tinygrad_cnn.ops.normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+)
 from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.pooling import (
     avgpool,
@@ -96,7 +103,7 @@ from tinygrad_cnn.ops.pooling import (
     scatter_windows,
 )
 from tinygrad_cnn.ops.reduction import cumsum, logsumexp, max, mean, min, sum
-from tinygrad_cnn.ops.regularization import batch_norm, dropout
+from tinygrad_cnn.ops.regularization import dropout
 from tinygrad_cnn.ops.resampling import interpolate
 from tinygrad_cnn.ops.rounding import ceil, floor, round, sign
 from tinygrad_cnn.ops.shape import broadcast_to, flip, reshape, sum_to, transpose
@@ -172,6 +179,7 @@ __all__ = [
     "gelu",
     "getitem",
     "global_avgpool",
+    "group_norm",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
@@ -179,11 +187,14 @@ __all__ = [
     "huber",
     "hypot",
     "index_put",
+    "instance_norm",
     "interpolate",
     "kl_div",
     "l1",
+    "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log",
     "log1p",
     "log2",

@@ -1,0 +1,364 @@
+"""Normalization by mean and variance: of a batch, a layer, groups of channels, single channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.core.composition import composition
+from tinygrad_cnn.core.declaration import Draw, Strategies
+from tinygrad_cnn.core.op import op
+from tinygrad_cnn.core.variable import Array, array_of
+from tinygrad_cnn.engine.arrays import Shape
+from tinygrad_cnn.ops.arithmetic import add, astype, mul
+from tinygrad_cnn.ops.elementary import pow, sqrt
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
+from tinygrad_cnn.ops.padding import pad
+from tinygrad_cnn.ops.pooling import avgpool
+from tinygrad_cnn.ops.reduction import mean
+from tinygrad_cnn.ops.reduction import sum as sum_over
+from tinygrad_cnn.ops.shape import reshape
+from tinygrad_cnn.support.arguments import whole
+
+
+@op(
+    formula="w·(x − μ) / √(σ² + ε) + b",
+    latex=r"w\,\frac{x-\mu}{\sqrt{\sigma^2+\epsilon}} + b",
+    role="normalization",
+    kind="batch-norm",
+    aliases={"bias": "b", "eps": "ε"},
+)
+def batch_norm(
+    x: Array,
+    w: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+    *,
+    normal: Array = ...,
+) -> Array:
+    """Return `x` normalized by the mean and variance of each channel, scaled and shifted.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+        Of shape (N, C, ...), with at least one value per channel. Statistics are taken over all
+        axes but the second.
+    w, bias : Tensor or array_like, optional
+        The scale and shift of each channel, of shape (C,); None for 1 and 0.
+    eps : float
+        Added to the variance.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, a channel is empty, or `eps` is negative.
+
+    Notes
+    -----
+    Ioffe and Szegedy, "Batch Normalization", 2015. With x̂ the normalized values, n per channel,
+    ∂x = w/σ · (g − Σ g / n − x̂ · Σ g·x̂ / n).
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.Tensor([[0.0], [2.0]])
+    >>> tg.batch_norm(x, tg.Tensor([3.0]), tg.Tensor([10.0]), eps=0.0)
+    Tensor([[ 7.],
+            [13.]])
+    """
+    for name, value in (("w", w), ("bias", bias)):
+        if value is not None and np.shape(value) != x.shape[1:2]:
+            raise ValueError(f"batch_norm: {name} has shape {np.shape(value)}, expected "
+                             f"{x.shape[1:2]}")  # fmt: skip
+    y = normal if w is None else _along(w, x) * normal
+    return y if bias is None else y + _along(bias, x)
+
+
+@batch_norm.intermediate
+def centered(x: Array) -> Array:
+    """Return x − μ."""
+    if len(x.shape) < 2 or 0 in x.shape:
+        raise ValueError(f"batch_norm: x has shape {x.shape}, expected (N, C, ...), none of them 0")
+    return x - mean(x, _other_axes(x), True)
+
+
+@batch_norm.intermediate
+def deviation(centered: Array, eps: float) -> Array:
+    """Return σ = √(variance + ε) of each channel."""
+    if not eps >= 0:
+        raise ValueError(f"batch_norm: eps is {eps}, expected 0 or more")
+    axes = _other_axes(centered)
+    with np.errstate(over="ignore"):
+        deviation = sqrt(mean(centered * centered, axes, True) + eps)
+    values = array_of(deviation)
+    if values.dtype.char == "f" and not 1e-15 < values.min() <= values.max() < np.inf:
+        wide = astype(centered, np.float64)  # float32 cannot hold the squares
+        deviation = astype(sqrt(mean(wide * wide, axes, True) + eps), values.dtype)
+    return deviation
+
+
+@batch_norm.intermediate
+def normal(centered: Array, deviation: Array) -> Array:
+    """Return x̂ = (x − μ) / σ."""
+    return centered / deviation
+
+
+@batch_norm.derivative(
+    "x",
+    formula="w·(g − mean g − x̂·mean(g·x̂)) / √(σ² + ε)",
+    latex=r"\frac{w}{\sqrt{\sigma^2+\epsilon}}\,(g - \overline{g} - \hat x\,\overline{g\,\hat x})",
+)
+def _(g: Array, *, w: Array | None, normal: Array, deviation: Array) -> Array:
+    axes = _other_axes(g)
+    inner = g - mean(g, axes, True) - normal * mean(g * normal, axes, True)
+    return (1.0 if w is None else _along(w, g)) / deviation * inner
+
+
+@batch_norm.derivative("w", formula="Σ g·x̂", latex=r"\sum g\,\hat x")
+def _(g: Array, *, normal: Array) -> Array:
+    return sum_over(g * normal, _other_axes(g))
+
+
+@batch_norm.derivative("bias", formula="Σ g", latex=r"\sum g")
+def _(g: Array) -> Array:
+    return sum_over(g, _other_axes(g))
+
+
+@batch_norm.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    shape = draw(s.shapes(min_dims=2, max_dims=4, max_side=3))
+    return {
+        "x": draw(s.arrays(shape)),
+        "w": draw(s.one_of(s.none(), s.arrays(shape[1:2]))),
+        "bias": draw(s.one_of(s.none(), s.arrays(shape[1:2]))),
+        "eps": draw(s.sampled_from([1e-3, 0.5])),
+    }
+
+
+def _other_axes(x: Array) -> tuple[int, ...]:
+    return (0, *range(2, len(x.shape)))
+
+
+def _along(values: Array, x: Array) -> Array:
+    """Reshape one value per channel to broadcast with `x`: (C,) → (1, C, 1, ...)."""
+    return reshape(values, (1, -1) + (1,) * (len(x.shape) - 2))
+
+
+# --- compositions --------------------------------------------------------------------------------
+
+
+@composition(formula="w·(x − μ) / √(σ² + ε) + b, μ and σ² over the last axes")
+def layer_norm(
+    x: Array,
+    normalized_shape: int | Sequence[int],
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+) -> Array:
+    """Return `x` normalized by the mean and variance over its last axes.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    normalized_shape : int or sequence of int
+        The lengths of these axes.
+    weight, bias : Tensor or array_like, optional
+        The scale and shift of each value, of shape `normalized_shape`.
+    eps : float
+        Added to the variance.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, or `eps` is negative.
+
+    Notes
+    -----
+    Ba, Kiros and Hinton, "Layer normalization", 2016.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.layer_norm(tg.Tensor([[1.0, 3.0], [10.0, 30.0]]), 2, eps=0.0)
+    Tensor([[-1.,  1.],
+            [-1.,  1.]])
+    """
+    shape = np.shape(array_of(x))
+    inner = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not inner or shape[-len(inner) :] != inner or 0 in inner:
+        raise ValueError(
+            f"layer_norm: x has shape {shape}, expected (..., {', '.join(map(str, inner))}), none "
+            "of them 0"
+        )
+    y = _normalized(x, math.prod(shape[: len(shape) - len(inner)]), eps)
+    return _affine("layer_norm", y, weight, bias, inner, inner)
+
+
+@composition(formula="w·(x − μ) / √(σ² + ε) + b, μ and σ² of groups of channels")
+def group_norm(
+    x: Array,
+    num_groups: int,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+) -> Array:
+    """Return `x` normalized by the mean and variance of groups of channels of each example.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+        Of shape (N, C, ...).
+    num_groups : int
+        The number of groups, a divisor of C.
+    weight, bias : Tensor or array_like, optional
+        The scale and shift of each channel, of shape (C,).
+    eps : float
+        Added to the variance.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, or an argument is out of range.
+
+    Notes
+    -----
+    Wu and He, "Group normalization", 2018.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.group_norm(tg.Tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=0.0)
+    Tensor([[-1.,  1., -1.,  1.]])
+    """
+    shape = np.shape(array_of(x))
+    groups = whole("group_norm", "num_groups", num_groups)
+    if len(shape) < 2 or 0 in shape[1:] or shape[1] % groups:
+        raise ValueError(
+            f"group_norm: x has shape {shape}, expected (N, C, ...) with C a multiple of "
+            f"num_groups={groups}, and none of C, ... 0"
+        )
+    y = _normalized(x, shape[0] * groups, eps)
+    return _affine("group_norm", y, weight, bias, shape[1:2], (-1,) + (1,) * (len(shape) - 2))
+
+
+@composition(formula="w·(x − μ) / √(σ² + ε) + b, μ and σ² of each channel of each example")
+def instance_norm(
+    x: Array, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
+) -> Array:
+    """Return `x` normalized by the mean and variance of each channel of each example.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+        Of shape (N, C, ...), with more than one value per channel.
+    weight, bias : Tensor or array_like, optional
+        The scale and shift of each channel, of shape (C,).
+    eps : float
+        Added to the variance.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, or `eps` is negative.
+
+    Notes
+    -----
+    Ulyanov, Vedaldi and Lempitsky, "Instance normalization", 2016.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.instance_norm(tg.Tensor([[[1.0, 3.0], [10.0, 30.0]]]), eps=0.0)
+    Tensor([[[-1.,  1.],
+             [-1.,  1.]]])
+    """
+    shape = np.shape(array_of(x))
+    if len(shape) < 3 or math.prod(shape[2:]) < 2 or not shape[1]:
+        raise ValueError(
+            f"instance_norm: x has shape {shape}, expected (N, C, ...) with more than one value a "
+            "channel"
+        )
+    return group_norm(x, shape[1], weight, bias, eps)
+
+
+@composition(formula="x·(k + α·mean x²)^−β, the mean over neighboring channels")
+def local_response_norm(
+    x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Array:
+    """Return `x` divided by a power of the mean square of neighboring channels.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+        Of shape (N, C, ...).
+    size : int
+        The number of channels in a mean, from ``size // 2`` before each channel on. Channels beyond
+        the first and the last count as 0.
+    alpha, beta, k : float
+        As in the formula.
+
+    Raises
+    ------
+    ValueError
+        If `x` has fewer than three axes, or `size` is not positive.
+
+    Notes
+    -----
+    Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural
+    networks", 2012, with α / n for their α, as in PyTorch.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.local_response_norm(tg.Tensor([[[2.0], [4.0]]]), 1, alpha=1.0, beta=1.0, k=0.0)
+    Tensor([[[0.5 ],
+             [0.25]]])
+    """
+    shape, size = np.shape(array_of(x)), whole("local_response_norm", "size", size)
+    if len(shape) < 3:
+        raise ValueError(f"local_response_norm: x has shape {shape}, expected (N, C, ...)")
+    # (N, C, ...) → (N, 1, C, ...): the channels are the rows of an image, averaged over windows
+    squares = reshape(mul(x, x), (shape[0], 1, shape[1], math.prod(shape[2:])))
+    before = size // 2
+    squares = pad(squares, ((0, 0), (0, 0), (before, size - 1 - before), (0, 0)))
+    means = reshape(avgpool(squares, (size, 1), 1), shape)
+    return x * pow(k + alpha * means, -beta)
+
+
+def _normalized(x: Array, rows: int, eps: float) -> Array:
+    """Return `x` with each of `rows` parts of equal size normalized: batch norm of one example."""
+    shape = np.shape(array_of(x))
+    if not rows:
+        return x
+    return reshape(batch_norm(reshape(x, (1, rows, -1)), eps=eps), shape)
+
+
+def _affine(
+    name: str, x: Array, weight: Array | None, bias: Array | None, shape: Shape, along: Shape
+) -> Array:
+    """Return weight·x + bias, both of `shape` and reshaped to `along`."""
+    for label, value in (("weight", weight), ("bias", bias)):
+        if value is not None and np.shape(array_of(value)) != shape:
+            came = np.shape(array_of(value))
+            raise ValueError(f"{name}: {label} has shape {came}, expected {shape}")
+    x = x if weight is None else mul(x, reshape(weight, along))
+    return x if bias is None else add(x, reshape(bias, along))
+
+
+# --- entries of the derivatives ------------------------------------------------------------------
+
+
+@batch_norm.entry("x")
+def _(y: Index, letters: Letters, *, x_shape: Shape) -> LocalEntry:
+    """Return the plain derivative; the channel index is shared, as channels are independent."""
+    fresh = (letters.fresh(n) for n in (x_shape[0], *x_shape[2:]))
+    x = (next(fresh), y[1], *fresh)
+    return x, f"∂{at('y', y)}/∂{at('x', x)}"
+
+
+@batch_norm.entry("bias")
+def _(y: Index, letters: Letters) -> LocalEntry:
+    return y[1:2], "1"
