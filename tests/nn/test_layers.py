@@ -65,6 +65,21 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "LeakyReLU": (lambda rng: nn.LeakyReLU(0.2), (3, 4)),
     "GELU": (lambda rng: nn.GELU("tanh"), (3, 4)),
     "Softmax": (lambda rng: nn.Softmax(temperature=2.0), (3, 4)),
+    "CELU": (lambda rng: nn.CELU(0.5), (3, 4)),
+    "ELU": (lambda rng: nn.ELU(0.5), (3, 4)),
+    "Hardsigmoid": (lambda rng: nn.Hardsigmoid(), (3, 4)),
+    "Hardswish": (lambda rng: nn.Hardswish(), (3, 4)),
+    "Hardtanh": (lambda rng: nn.Hardtanh(-0.5, 1.0), (3, 4)),
+    "LogSigmoid": (lambda rng: nn.LogSigmoid(), (3, 4)),
+    "LogSoftmax": (lambda rng: nn.LogSoftmax(1), (3, 4)),
+    "Mish": (lambda rng: nn.Mish(), (3, 4)),
+    "ReLU6": (lambda rng: nn.ReLU6(), (3, 4)),
+    "SELU": (lambda rng: nn.SELU(), (3, 4)),
+    "SiLU": (lambda rng: nn.SiLU(), (3, 4)),
+    "Softplus": (lambda rng: nn.Softplus(2.0, 3.0), (3, 4)),
+    "Softsign": (lambda rng: nn.Softsign(), (3, 4)),
+    "Tanhshrink": (lambda rng: nn.Tanhshrink(), (3, 4)),
+    "PReLU": (lambda rng: nn.PReLU(3), (2, 3, 4)),
 }
 NAMES = st.sampled_from(sorted(LAYERS))
 SEEDS = st.integers(0, 2**32)
@@ -264,9 +279,47 @@ def test_layers_pass_their_options_to_their_op() -> None:
         (nn.Sigmoid(), 1 / (1 + np.exp(-x))),
         (nn.Tanh(), np.tanh(x)),
         (nn.ReLU(), np.maximum(x, 0)),
+        (nn.CELU(0.5), np.where(x > 0, x, 0.5 * np.expm1(x / 0.5))),
+        (nn.ELU(0.5), np.where(x > 0, x, 0.5 * np.expm1(x))),
+        (nn.Hardtanh(-0.5, 1.0), np.clip(x, -0.5, 1.0)),
+        (nn.Hardsigmoid(), np.clip(x / 6 + 0.5, 0, 1)),
+        (nn.Hardswish(), x * np.clip(x / 6 + 0.5, 0, 1)),
+        (nn.ReLU6(), np.clip(x, 0, 6)),
+        (nn.Tanhshrink(), x - np.tanh(x)),
+        (nn.LogSigmoid(), np.log(special.expit(x))),
+        (nn.Softsign(), x / (1 + np.abs(x))),
+        (nn.LogSoftmax(1), special.log_softmax(x, 1)),
+        (nn.LogSoftmax(temperature=2.0), special.log_softmax(x / 2, -1)),
+        (nn.SiLU(), x * special.expit(x)),
+        (nn.Mish(), x * np.tanh(np.log1p(np.exp(x)))),
+        (nn.SELU(), tg.selu(x)),
+        (nn.Softplus(2.0, 1.0), np.where(2 * x > 1, x, np.log1p(np.exp(2 * x)) / 2)),
     ):
         images = x[0] if "1d" in type(layer).__name__ else x
         np.testing.assert_allclose(layer(tg.Tensor(images)).numpy(), expected, err_msg=repr(layer))
+
+
+def test_prelu_learns_a_slope_for_each_channel() -> None:
+    x = rng().normal(size=(2, 3, 4, 4))
+    with tg.default_dtype("f8"):
+        layer = nn.PReLU(3, 0.5)
+    layer.weight.data[:] = [0.5, 0.25, -1.0]
+    w = np.array([0.5, 0.25, -1.0]).reshape(3, 1, 1)
+    y = layer(tg.Tensor(x))
+    np.testing.assert_allclose(y.numpy(), np.where(x > 0, x, w * x))
+    y.sum().backward()
+    np.testing.assert_allclose(layer.weight.grad, np.minimum(x, 0).sum((0, 2, 3)))
+
+
+def test_layers_pass_the_slope_at_0_on() -> None:
+    x = tg.Tensor([0.0], requires_grad=True)
+    for layer, slope in (
+        (nn.ReLU(), 1), (nn.ReLU(at_zero=0.0), 0), (nn.LeakyReLU(0.25), 1),
+        (nn.LeakyReLU(2.0, at_zero=2.0), 2), (nn.LeakyReLU(0.25, at_zero=0.5), 0.5),
+    ):  # fmt: skip
+        assert tg.grad(layer(x), x)[0] == [slope]
+    assert repr(nn.ReLU()) == "ReLU()"
+    assert repr(nn.ReLU(at_zero=0.0)) == "ReLU(at_zero=0.0)"
 
 
 # --- dropout -------------------------------------------------------------------------------------
@@ -493,6 +546,16 @@ R = np.random.default_rng(0)
         (lambda: nn.GELU("erf"), "GELU: approximate is 'erf', expected one of 'none', 'tanh'"),
         (lambda: nn.Softmax(temperature=0), "Softmax: temperature is 0, expected .*> 0"),
         (lambda: nn.Softmax(dim=1.0), "Softmax: dim is 1.0"),
+        (lambda: nn.ReLU(at_zero=2), "ReLU: at_zero is 2, expected a number from 0 to 1"),
+        (lambda: nn.LeakyReLU(0.1, at_zero=-1), "LeakyReLU: at_zero is -1, expected a number"),
+        (lambda: nn.ELU(-1), "ELU: alpha is -1, expected a finite number >= 0"),
+        (lambda: nn.CELU(0), "CELU: alpha is 0, expected a finite number > 0"),
+        (lambda: nn.PReLU(0), "PReLU: num_parameters is 0, expected an integer >= 1"),
+        (lambda: nn.PReLU(init="x"), "PReLU: init is 'x', expected a finite number"),
+        (lambda: nn.Hardtanh(1, 1), "Hardtanh: max_val is 1, expected a finite number >= 1"),
+        (lambda: nn.Softplus(0), "Softplus: beta is 0, expected a finite number > 0"),
+        (lambda: nn.Softplus(1, -1), "Softplus: threshold is -1, expected a finite number >= 0"),
+        (lambda: nn.LogSoftmax(1.5), "LogSoftmax: dim is 1.5, expected an integer"),
     ],
 )  # fmt: skip
 def test_a_bad_argument_is_refused_by_class_and_name(make: Any, message: str) -> None:

@@ -25,16 +25,41 @@ from tinygrad_cnn.nn.layers.pooling import (
     MaxPool1d,
     MaxPool2d,
 )
+from tinygrad_cnn.nn.layers.activation import (
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+)
+from tinygrad_cnn.nn.layers.convolution import Conv2d, ConvTranspose2d
+from tinygrad_cnn.nn.layers.hard_activation import (
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    ReLU6,
+    Tanhshrink,
+)
+from tinygrad_cnn.nn.layers.linear import Linear
+from tinygrad_cnn.nn.layers.linear_units import CELU, ELU, GELU, SELU, Mish, PReLU, SiLU
+from tinygrad_cnn.nn.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from tinygrad_cnn.nn.layers.regularization import BatchNorm2d, Dropout, GroupNorm
 from tinygrad_cnn.nn.layers.shape import Flatten
 
 __all__ = [
+    "CELU",
+    "ELU",
     "GELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AvgPool1d",
+    "SELU",
     "AvgPool2d",
     "BatchNorm2d",
     "CircularPad2d",
@@ -46,6 +71,9 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool2d",
     "GroupNorm",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
     "LeakyReLU",
     "Linear",
     "MaxPool1d",
@@ -55,9 +83,20 @@ __all__ = [
     "ReLU",
     "ReflectionPad2d",
     "ReplicationPad2d",
+    "LogSigmoid",
+    "LogSoftmax",
+    "MaxPool2d",
+    "Mish",
+    "PReLU",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
+    "Softsign",
     "Tanh",
     "Upsample",
     "ZeroPad2d",
+    "Tanhshrink",
 ]

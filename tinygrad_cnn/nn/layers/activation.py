@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.tensor import A
 from tinygrad_cnn.nn.module import Parameterless
-from tinygrad_cnn.support.arguments import choice, number, positive
+from tinygrad_cnn.support.arguments import number, positive, share
 
 
 class Sigmoid(Parameterless):
@@ -41,6 +41,16 @@ class Tanh(Parameterless):
 class ReLU(Parameterless):
     """`tinygrad_cnn.relu`, max(0, x), of each value.
 
+    Parameters
+    ----------
+    at_zero : float
+        The derivative at 0, from 0 to 1: 1 as the text defines it, 0 as in PyTorch.
+
+    Raises
+    ------
+    ValueError
+        If `at_zero` is out of range.
+
     Examples
     --------
     >>> import tinygrad_cnn as tg
@@ -48,9 +58,12 @@ class ReLU(Parameterless):
     Tensor([0., 2.])
     """
 
+    def __init__(self, *, at_zero: float = 1.0) -> None:
+        self.at_zero = share(type(self).__name__, "at_zero", at_zero)
+
     def forward(self, x: A) -> A:
         """Return max(0, x), of the shape of `x`."""
-        return ops.relu(x)
+        return ops.relu(x, self.at_zero)
 
 
 class LeakyReLU(Parameterless):
@@ -60,11 +73,13 @@ class LeakyReLU(Parameterless):
     ----------
     negative_slope : float
         0 or more.
+    at_zero : float
+        The derivative at 0, from 0 to 1 or `negative_slope`, which PyTorch has.
 
     Raises
     ------
     ValueError
-        If `negative_slope` is out of range.
+        If an argument is out of range.
 
     Examples
     --------
@@ -73,40 +88,78 @@ class LeakyReLU(Parameterless):
     Tensor([-0.1,  2. ])
     """
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = number(type(self).__name__, "negative_slope", negative_slope)
+    def __init__(self, negative_slope: float = 0.01, *, at_zero: float = 1.0) -> None:
+        owner = type(self).__name__
+        self.negative_slope = number(owner, "negative_slope", negative_slope)
+        same = at_zero == self.negative_slope
+        self.at_zero = self.negative_slope if same else share(owner, "at_zero", at_zero)
 
     def forward(self, x: A) -> A:
         """Return the values, of the shape of `x`."""
-        return ops.leaky_relu(x, self.negative_slope)
+        return ops.leaky_relu(x, self.negative_slope, self.at_zero)
 
 
-class GELU(Parameterless):
-    """`tinygrad_cnn.gelu`, x·Φ(x), of each value.
+class Softplus(Parameterless):
+    """`tinygrad_cnn.softplus`, ln(1 + e^(β·x)) / β, of each value.
 
     Parameters
     ----------
-    approximate : {"none", "tanh"}
-        With ``"tanh"``, Φ is approximated by a hyperbolic tangent.
+    beta : float
+        β, above 0.
+    threshold : float
+        Where β·x is above it, the result is `x`, which it equals to nearly all digits.
 
     Raises
     ------
     ValueError
-        If `approximate` is neither.
+        If an argument is out of range.
 
     Examples
     --------
     >>> import tinygrad_cnn as tg
-    >>> tg.nn.GELU()(tg.Tensor([-1.0, 1.0]))
-    Tensor([-0.15865526,  0.8413447 ])
+    >>> tg.nn.Softplus(beta=2.0)(tg.Tensor([0.0, 1000.0]))
+    Tensor([3.465736e-01, 1.000000e+03])
     """
 
-    def __init__(self, approximate: str = "none") -> None:
-        self.approximate = choice(type(self).__name__, "approximate", approximate, ("none", "tanh"))
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        self.beta = positive(type(self).__name__, "beta", beta)
+        self.threshold = number(type(self).__name__, "threshold", threshold)
 
     def forward(self, x: A) -> A:
-        """Return x·Φ(x), of the shape of `x`."""
-        return ops.gelu(x, self.approximate)
+        """Return ln(1 + e^(β·x)) / β, of the shape of `x`."""
+        scaled = ops.mul(x, self.beta)
+        smooth = ops.div(ops.softplus(scaled), self.beta)
+        return ops.where(scaled > self.threshold, x, smooth)
+
+
+class LogSigmoid(Parameterless):
+    """`tinygrad_cnn.logsigmoid`, ln σ(x), of each value.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.LogSigmoid()(tg.Tensor([-1000.0, 0.0]))
+    Tensor([-1.000000e+03, -6.931472e-01])
+    """
+
+    def forward(self, x: A) -> A:
+        """Return ln σ(x), of the shape of `x`."""
+        return ops.logsigmoid(x)
+
+
+class Softsign(Parameterless):
+    """`tinygrad_cnn.softsign`, x / (1 + |x|), of each value.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.Softsign()(tg.Tensor([-1.0, 3.0]))
+    Tensor([-0.5 ,  0.75])
+    """
+
+    def forward(self, x: A) -> A:
+        """Return x / (1 + |x|), of the shape of `x`."""
+        return ops.softsign(x)
 
 
 class Softmax(Parameterless):
@@ -140,3 +193,18 @@ class Softmax(Parameterless):
     def forward(self, x: A) -> A:
         """Return the softmax, of the shape of `x`."""
         return ops.softmax(x, self.dim, self.temperature)
+
+
+class LogSoftmax(Softmax):
+    """`tinygrad_cnn.log_softmax`, the logarithm of `Softmax`, exact where it underflows.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.LogSoftmax(1)(tg.Tensor([[0.0, 1000.0]]))
+    Tensor([[-1000.,     0.]])
+    """
+
+    def forward(self, x: A) -> A:
+        """Return the logarithm of the softmax, of the shape of `x`."""
+        return ops.log_softmax(x, self.dim, self.temperature)
