@@ -114,7 +114,6 @@ COMPUTED: dict[str, Callable[[Any], Any]] = {
     "GELU-tanh": lambda nn: nn.GELU("tanh"),
     "CELU": lambda nn: nn.CELU(0.5),
     "ELU": lambda nn: nn.ELU(0.5),
-    "Hardsigmoid": lambda nn: nn.Hardsigmoid(),
     "Hardswish": lambda nn: nn.Hardswish(),
     "Hardtanh": lambda nn: nn.Hardtanh(-0.5, 1.0),
     "LogSigmoid": lambda nn: nn.LogSigmoid(),

@@ -1,30 +1,5 @@
 """Layers: Modules that call one op, and hold its parameters and options."""
 
-from tinygrad_cnn.nn.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
-from tinygrad_cnn.nn.layers.adaptive import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveMaxPool1d,
-    AdaptiveMaxPool2d,
-)
-from tinygrad_cnn.nn.layers.convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from tinygrad_cnn.nn.layers.images import (
-    CircularPad2d,
-    PixelShuffle,
-    PixelUnshuffle,
-    ReflectionPad2d,
-    ReplicationPad2d,
-    Upsample,
-    ZeroPad2d,
-)
-from tinygrad_cnn.nn.layers.linear import Linear
-from tinygrad_cnn.nn.layers.pooling import (
-    AvgPool1d,
-    AvgPool2d,
-    GlobalAvgPool2d,
-    MaxPool1d,
-    MaxPool2d,
-)
 from tinygrad_cnn.nn.layers.activation import (
     LeakyReLU,
     LogSigmoid,
@@ -36,7 +11,13 @@ from tinygrad_cnn.nn.layers.activation import (
     Softsign,
     Tanh,
 )
-from tinygrad_cnn.nn.layers.convolution import Conv2d, ConvTranspose2d
+from tinygrad_cnn.nn.layers.adaptive import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+)
+from tinygrad_cnn.nn.layers.convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from tinygrad_cnn.nn.layers.hard_activation import (
     Hardsigmoid,
     Hardswish,
@@ -44,9 +25,24 @@ from tinygrad_cnn.nn.layers.hard_activation import (
     ReLU6,
     Tanhshrink,
 )
+from tinygrad_cnn.nn.layers.images import (
+    CircularPad2d,
+    PixelShuffle,
+    PixelUnshuffle,
+    ReflectionPad2d,
+    ReplicationPad2d,
+    Upsample,
+    ZeroPad2d,
+)
 from tinygrad_cnn.nn.layers.linear import Linear
 from tinygrad_cnn.nn.layers.linear_units import CELU, ELU, GELU, SELU, Mish, PReLU, SiLU
-from tinygrad_cnn.nn.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from tinygrad_cnn.nn.layers.pooling import (
+    AvgPool1d,
+    AvgPool2d,
+    GlobalAvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 from tinygrad_cnn.nn.layers.regularization import BatchNorm2d, Dropout, GroupNorm
 from tinygrad_cnn.nn.layers.shape import Flatten
 
@@ -54,12 +50,12 @@ __all__ = [
     "CELU",
     "ELU",
     "GELU",
+    "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AvgPool1d",
-    "SELU",
     "AvgPool2d",
     "BatchNorm2d",
     "CircularPad2d",
@@ -76,27 +72,25 @@ __all__ = [
     "Hardtanh",
     "LeakyReLU",
     "Linear",
-    "MaxPool1d",
-    "MaxPool2d",
-    "PixelShuffle",
-    "PixelUnshuffle",
-    "ReLU",
-    "ReflectionPad2d",
-    "ReplicationPad2d",
     "LogSigmoid",
     "LogSoftmax",
+    "MaxPool1d",
     "MaxPool2d",
     "Mish",
     "PReLU",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ReLU",
     "ReLU6",
+    "ReflectionPad2d",
+    "ReplicationPad2d",
     "SiLU",
     "Sigmoid",
     "Softmax",
     "Softplus",
     "Softsign",
     "Tanh",
+    "Tanhshrink",
     "Upsample",
     "ZeroPad2d",
-    "Tanhshrink",
 ]
