@@ -180,7 +180,7 @@ class LBFGS(Optimizer):
         """Return all gradients as one vector, zeros where there is none."""
         self._ready()  # checks them
         due = self._due()
-        parts = [np.zeros(p.shape, p.dtype) if p.grad is None else p.grad for p in due]
+        parts = [np.zeros(p.shape, p.dtype) if p._grad is None else p._grad for p in due]
         return np.concatenate([np.asarray(array_of(part)).ravel() for part in parts])
 
     def _move(self, start: list[NDArray[Any]], t: float, d: Vector) -> None:

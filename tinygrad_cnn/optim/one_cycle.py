@@ -132,9 +132,13 @@ class OneCycleLR(LRScheduler):
             else:
                 optimizer.momentum = momentum
 
+    def _peak(self) -> float:
+        """Return the step of the highest rate; it need not be whole."""
+        return self.pct_start * (self.total_steps - 1)
+
     def _between(self, start: float, middle: float, end: float, t: int) -> float:
         last = self.total_steps - 1
-        peak = self.pct_start * last
+        peak = self._peak()
         anneal = cosine if self.anneal_strategy == "cos" else _line
         if t < peak:
             return anneal(start, middle, t / peak)

@@ -207,7 +207,7 @@ class Optimizer:
         """Return the indices of the parameters to update, their gradients checked."""
         ready = []
         for i, p in enumerate(self.params):
-            g, array = p.grad, p._array
+            g, array = p._grad, p._array
             if g is None or not p.requires_grad:
                 continue
             if type(g) is not np.ndarray or g.shape != array.shape or g.dtype != array.dtype:

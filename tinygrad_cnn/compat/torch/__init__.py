@@ -46,11 +46,13 @@ from tinygrad_cnn.compat.torch.creation import (
     zeros,
     zeros_like,
 )
-from tinygrad_cnn.compat.torch.devices import DTYPES, Size, device
+from tinygrad_cnn.compat.torch.devices import DTYPES, Size, device, dtype, legacy
 from tinygrad_cnn.compat.torch.functions import (
     add,
     argsort,
     chunk,
+    cosine_similarity,
+    cumprod,
     diag,
     div,
     einsum,
@@ -95,11 +97,11 @@ from tinygrad_cnn.compat.torch.tensor import Tensor
 add_methods()
 for _text, _view in ((table.EVERYWHERE, False), (table.VIEWS, True), (table.TORCH, False)):
     globals().update(table.functions(_text, __name__, _view))
-globals().update({_name: np.dtype(_code) for _name, _code in DTYPES.items()})
+globals().update({_name: dtype(_code) for _name, _code in DTYPES.items()})
 
 subtract, divide, true_divide = sub, div, div
 pi, inf, nan, e = math.pi, math.inf, math.nan, math.e
-long = np.dtype("i8")
+globals().update(legacy(tensor, zeros))
 cuda = SimpleNamespace(
     is_available=lambda: False, device_count=lambda: 0, manual_seed=lambda seed: None,
     manual_seed_all=lambda seed: None, empty_cache=lambda: None, synchronize=lambda: None,

@@ -7,6 +7,42 @@ from typing import Any
 
 import numpy as np
 
+
+class dtype:  # noqa: N801  # PyTorch's name
+    """A dtype that prints as PyTorch's, and is otherwise NumPy's: ``torch.float32``."""
+
+    __slots__ = ("dtype", "name")
+
+    def __init__(self, of: Any, name: str = "") -> None:
+        self.dtype = np.dtype(getattr(of, "dtype", of))
+        self.name = name or str(self.dtype)
+
+    @property
+    def is_floating_point(self) -> bool:
+        """Whether it holds floats."""
+        return bool(self.dtype.kind == "f")
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether it holds complex numbers."""
+        return bool(self.dtype.kind == "c")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dtype, name)
+
+    def __reduce__(self) -> Any:
+        return dtype, (self.dtype,)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.dtype == getattr(other, "dtype", other))
+
+    def __hash__(self) -> int:
+        return hash(self.dtype)
+
+    def __repr__(self) -> str:
+        return f"torch.{self.dtype}"
+
+
 DTYPES = {
     "bool": "?",
     "uint8": "u1",
@@ -26,7 +62,7 @@ DTYPES = {
     "complex64": "c8",
     "complex128": "c16",
 }
-"""PyTorch's names of dtypes, and NumPy's codes: ``torch.float32`` is ``numpy.dtype("f4")``."""
+"""PyTorch's names of dtypes, and NumPy's codes: ``torch.float32`` stands for "f4"."""
 
 
 class Size(tuple[int, ...]):
@@ -40,6 +76,27 @@ class Size(tuple[int, ...]):
 
     def __repr__(self) -> str:
         return f"torch.Size({list(self)})"
+
+
+LEGACY = {"Float": "f4", "Double": "f8", "Half": "f2", "Long": "i8", "Int": "i4", "Short": "i2",
+          "Byte": "u1", "Bool": "?"}  # fmt: skip
+
+
+def legacy(tensor: Any, zeros: Any) -> dict[str, Any]:
+    """Return the older constructors: ``FloatTensor([1, 2])`` or, for a shape, ``(2, 3)``."""
+
+    def made(name: str, code: str) -> Any:
+        def constructor(*data: Any) -> Any:
+            if len(data) == 1 and not isinstance(data[0], int):
+                return tensor(data[0], dtype=code)
+            return zeros(*data, dtype=code)
+
+        constructor.__name__ = constructor.__qualname__ = f"{name}Tensor"
+        constructor.__doc__ = f"Return a Tensor of {np.dtype(code)}."
+        vars(constructor)["dtype"] = dtype(code)
+        return constructor
+
+    return {f"{name}Tensor": made(name, code) for name, code in LEGACY.items()}
 
 
 class device:  # noqa: N801  # PyTorch's name
@@ -85,7 +142,7 @@ def target_of(*args: Any, **kwargs: Any) -> np.dtype[Any] | None:
     chosen = kwargs.get("dtype")
     check_device(kwargs.get("device"))
     for value in args:
-        if isinstance(value, np.dtype | type):
+        if isinstance(value, np.dtype | type | dtype):
             chosen = value
         elif hasattr(value, "dtype"):  # another Tensor
             chosen = value.dtype
@@ -93,4 +150,4 @@ def target_of(*args: Any, **kwargs: Any) -> np.dtype[Any] | None:
             check_device(value)
         elif value is not None and not isinstance(value, bool):  # non_blocking, copy
             raise TypeError(f"to: got {value!r}, expected a dtype, 'cpu' or a Tensor")
-    return None if chosen is None else np.dtype(chosen)
+    return None if chosen is None else np.dtype(getattr(chosen, "dtype", chosen))

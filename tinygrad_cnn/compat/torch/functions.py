@@ -25,11 +25,12 @@ class ValuesAndIndices(NamedTuple):
 # --- arithmetic ----------------------------------------------------------------------------------
 
 
-def add(input: Any, other: Any, tensor: Any = None, *, alpha: Any = 1) -> Any:
+def add(input: Any, other: Any, tensor: Any = None, *, alpha: Any = 1, out: Any = None) -> Any:
     """Return ``input + alpha * other``; older programs write ``add(input, alpha, other)``."""
     if tensor is not None:
         other, alpha = tensor, other
-    return wrapped(ops.add(input, other if _is_one(alpha) else ops.mul(other, alpha)))
+    result = wrapped(ops.add(input, other if _is_one(alpha) else ops.mul(other, alpha)))
+    return result if out is None else out.copy_(result)
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
@@ -149,6 +150,20 @@ def norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:
     if axis is None:
         return wrapped(ops.norm(ops.ravel(input), order))
     return wrapped(ops.norm(input, order, axis=axis, keepdims=keepdim))
+
+
+def cumprod(input: Any, dim: int) -> Any:
+    """Return the products of the values up to each along `dim`."""
+    parts = [*unbind(input, dim)]
+    for i in range(1, len(parts)):
+        parts[i] = parts[i - 1] * parts[i]
+    return wrapped(ops.stack(parts, axis=dim)) if parts else input
+
+
+def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
+    """Return the cosine of the angle between vectors along `dim`."""
+    norms = [ops.maximum(ops.norm(x, 2, axis=dim), eps) for x in (x1, x2)]
+    return wrapped(ops.sum(x1 * x2, axis=dim) / (norms[0] * norms[1]))
 
 
 # --- choosing ------------------------------------------------------------------------------------

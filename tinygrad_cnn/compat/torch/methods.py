@@ -17,7 +17,7 @@ from tinygrad_cnn.core.variable import array_of
 IN_PLACE = """
     abs add sub mul div pow square sqrt rsqrt reciprocal exp log neg sin cos tanh sigmoid relu erf
     sign floor ceil round clamp clip clamp_min clamp_max masked_fill addcmul addcdiv lerp remainder
-    fmod scatter scatter_add triu tril
+    scatter scatter_add triu tril
 """
 """Methods that also exist with an underscore."""
 
@@ -30,7 +30,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 def type_(self: Tensor, dtype: Any = None) -> Any:
     """Return this Tensor in another dtype; without one, the name of the class and dtype."""
     if dtype is None:
-        return f"torch.{self.dtype}"
+        return str(self.dtype)
     return of_dtype(self, np.dtype(getattr(dtype, "dtype", dtype)))
 
 
@@ -140,7 +140,7 @@ OWN = (
     functions.std, functions.norm, functions.gather, functions.sort, functions.argsort,
     functions.topk, functions.scatter, functions.nonzero, functions.unique, functions.narrow,
     functions.select, functions.split, functions.chunk, functions.unbind, functions.unflatten,
-    functions.expand, functions.diag,
+    functions.expand, functions.diag, functions.cumprod,
 )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def is_grad_enabled() -> bool:
 
 def set_default_dtype(d: Any) -> None:
     """Set the dtype of Python's floats and of new parameters."""
-    dtype = np.dtype(d)
+    dtype = np.dtype(getattr(d, "dtype", d))
     if dtype.char not in "fd":
         raise TypeError(f"set_default_dtype: got {dtype}, expected torch.float32 or torch.float64")
     float_dtype.set(dtype)

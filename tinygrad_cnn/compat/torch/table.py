@@ -53,7 +53,7 @@ sinh(input) = tg.sinh(input)
 cosh(input) = tg.cosh(input)
 tanh(input) = tg.tanh(input)
 sigmoid(input) = tg.sigmoid(input)
-relu(input) = tg.relu(input)
+relu(input) = tg.relu(input, at_zero=0.0)
 erf(input) = tg.erf(input)
 erfc(input) = tg.erfc(input)
 sign(input) = tg.sign(input)
@@ -67,7 +67,6 @@ clamp_max(input, max) = tg.clip(input, None, max)
 maximum(input, other) = tg.maximum(input, other)
 minimum(input, other) = tg.minimum(input, other)
 where(condition, input, other) = tg.where(condition, input, other)
-fmod(input, other) = input - other * tg.trunc(input / other)
 remainder(input, other) = tg.mod(input, other)
 floor_divide(input, other) = tg.floor_divide(input, other)
 eq(input, other) = input == other
@@ -190,6 +189,8 @@ concatenate(tensors, dim=0) = tg.concatenate(tensors, axis=dim)
 stack(tensors, dim=0) = tg.stack(tensors, axis=dim)
 hstack(tensors) = tg.hstack(tensors)
 vstack(tensors) = tg.vstack(tensors)
+cdist(x1, x2, p=2.0) =
+    tg.norm(tg.expand_dims(x1, -2) - tg.expand_dims(x2, -3), p, axis=-1)
 tensordot(a, b, dims=2) = tg.tensordot(a, b, dims)
 """
 """In ``torch`` only."""
@@ -206,7 +207,7 @@ conv_transpose1d(input, weight, bias=None, stride=1, padding=0, output_padding=0
 conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1,
     dilation=1) =
     tg.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
-relu(input, inplace=False) = tg.relu(input)
+relu(input, inplace=False) = tg.relu(input, at_zero=0.0)
 relu6(input, inplace=False) = tg.relu6(input)
 leaky_relu(input, negative_slope=0.01, inplace=False) = tg.leaky_relu(input, negative_slope)
 elu(input, alpha=1.0, inplace=False) = tg.elu(input, alpha)
@@ -269,7 +270,8 @@ nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean") =
     tg.nll(input, target, reduction, class_axis(input), weight, ignore_index)
 kl_div(input, target, reduction="mean", log_target=False) =
     tg.kl_div(input, target, reduction, log_target)
-cosine_similarity(x1, x2, dim=1, eps=1e-8) = tg.cosine_similarity(x1, x2, dim, eps)
+pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False) =
+    tg.norm(x1 - x2 + eps, p, axis=-1, keepdims=keepdim)
 """
 """In ``torch.nn.functional``."""
 

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.compat.torch.devices import Size, check_device, device
+from tinygrad_cnn.compat.torch.devices import DTYPES, Size, check_device, device, dtype
 from tinygrad_cnn.core import tensor as core
+from tinygrad_cnn.core.hooks import HookHandle
 from tinygrad_cnn.core.leaf_array import LeafArray
 from tinygrad_cnn.core.recording import float_dtype, recording
 from tinygrad_cnn.core.variable import Variable, array_of
@@ -150,6 +151,10 @@ class Tensor(core.Tensor):
         view._leaf = owner
         return view
 
+    def register_hook(self, hook: Callable[[Any], Any]) -> HookHandle:
+        """Call ``hook(gradient)`` in a sweep; what it returns replaces the gradient."""
+        return super().register_hook(lambda gradient: hook(wrapped(gradient)))
+
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad` of this leaf, and return the leaf."""
         super().requires_grad_(requires_grad)
@@ -232,6 +237,11 @@ class Tensor(core.Tensor):
         """The shape."""
         return Size(self._array.shape)
 
+    @property
+    def dtype(self) -> Any:
+        """The dtype; ``torch.float32`` and so on."""
+        return KINDS.get(self._array.dtype) or dtype(self._array.dtype)
+
     def size(self, dim: int | None = None) -> Any:  # type: ignore[override]  # a method there
         """Return the shape, or its entry `dim`."""
         return self.shape if dim is None else self._array.shape[dim]
@@ -258,7 +268,7 @@ class Tensor(core.Tensor):
     def __repr__(self) -> str:
         values = np.array2string(self._array, separator=", ", prefix="tensor(")
         plain = (float_dtype.get(), np.dtype("i8"), np.dtype("?"))
-        extras = [] if self.dtype in plain else [f"dtype=torch.{self.dtype}"]
+        extras = [] if self.dtype in plain else [f"dtype={self.dtype}"]
         if self.node is not None:
             extras.append(f"grad_fn=<{self.node.op.name}>")
         elif self.requires_grad:
@@ -275,6 +285,7 @@ class Tensor(core.Tensor):
 
 
 Tensor._tensor = Tensor
+KINDS = {kind.dtype: kind for kind in map(dtype, set(DTYPES.values()))}
 
 
 class Parameter(Tensor, core.Parameter):

@@ -9,6 +9,7 @@ import numpy as np
 from tinygrad_cnn import ops
 from tinygrad_cnn.compat.torch import names, table
 from tinygrad_cnn.compat.torch.creation import rng_of
+from tinygrad_cnn.compat.torch.functions import cosine_similarity as cosine_similarity
 from tinygrad_cnn.compat.torch.tensor import Tensor, in_place, wrapped
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.engine.reduction import average, total

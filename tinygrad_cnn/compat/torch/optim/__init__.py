@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn.compat.torch import names
 from tinygrad_cnn.compat.torch.optim import lr_scheduler
-from tinygrad_cnn.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from tinygrad_cnn.compat.torch.optim.optimizers import Optimizer, optimizers
+
+globals().update(optimizers(__name__))
 
 if not TYPE_CHECKING:
     __getattr__ = names.missing(__name__, "torch.optim", "torch.optim")
