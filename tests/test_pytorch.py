@@ -42,6 +42,9 @@ OWN = {
     "optim": {"ParamGroup"},
     "Module": {"input_shape", "summary", "training"},  # the last is in instances there
     "Optimizer": {"update", "slots", "elementwise", "lr", "options"},
+    "optim": set(),
+    "Module": {"astype", "input_shape", "summary", "training"},  # the last is in instances there
+    "Optimizer": {"update", "slots", "elementwise", "lr"},
 }  # fmt: skip
 """Names that PyTorch has no counterpart of."""
 OWN_PARAMETERS = {"at_zero", "axis", "rng", "init", "bias_init", "temperature", "wide_padding"}

@@ -565,14 +565,19 @@ def default_dtype(dtype: DTypeLike) -> changed[np.dtype[Any]]:
     ...     tg.Tensor(1.0).dtype
     dtype('float64')
     """
+    chosen = native_float("default_dtype", dtype)
+    return changed(float_dtype, lambda _: chosen)
+
+
+def native_float(function: str, dtype: DTypeLike) -> np.dtype[Any]:
+    """Return float32 or float64 in native byte order; raise TypeError for another dtype."""
     try:
         chosen = np.dtype(dtype)
     except TypeError:
-        raise TypeError(f"default_dtype: dtype is {dtype!r}, expected float32 or float64") from None
+        raise TypeError(f"{function}: dtype is {dtype!r}, expected float32 or float64") from None
     if chosen.char not in "fd":
-        raise TypeError(f"default_dtype: dtype is {chosen}, expected float32 or float64")
-    native_dtype = np.dtype(chosen.char)
-    return changed(float_dtype, lambda _: native_dtype)
+        raise TypeError(f"{function}: dtype is {chosen}, expected float32 or float64")
+    return np.dtype(chosen.char)
 
 
 def get_default_dtype() -> np.dtype[Any]:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_cnn.core.observer import observe
 from tinygrad_cnn.core.recording import (
@@ -19,12 +19,11 @@ from tinygrad_cnn.core.recording import (
     qualified,
     recording,
 )
-from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype
+from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype, native_float
 from tinygrad_cnn.core.variable import Variable, array_of
+from tinygrad_cnn.nn.hooks import Hooked
+from tinygrad_cnn.nn.state import Stateful, replace
 from tinygrad_cnn.nn.summary import CostCounter, Summary, SummaryRow
-from tinygrad_cnn.support.arguments import native
-
-MAY_BE_MISSING = "num_batches_tracked"  # in states of earlier versions, and of PyTorch's
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -36,7 +35,7 @@ class _Forward(Protocol[P, R]):
     def forward(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
 
-class Module:
+class Module(Stateful, Hooked):
     """Base class of layers and models: parameters, and the computation in ``forward``.
 
     Subclasses set parameters and other modules as attributes, and define ``forward``. Nothing is
@@ -86,8 +85,8 @@ class Module:
         state = _inside(outside, self)  # type: ignore[arg-type]  # a Module
         try:
             recording.set(state)
-            waits = self._unsized  # type: ignore[attr-defined]  # a Module
-            y: R = _first_call(self, args, kwargs) if waits else self.forward(*args, **kwargs)
+            plain = self._hooks is None and not self._unsized  # type: ignore[attr-defined]
+            y: R = self.forward(*args, **kwargs) if plain else _special_call(self, args, kwargs)
         except Exception as error:
             _note_module(error)
             raise
@@ -335,89 +334,6 @@ class Module:
         }
         return ((name, t) for name, t in self._named_tensors() if id(t) not in temporary)
 
-    # --- saving and loading ----------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return a copy of the array of every parameter and buffer, by name.
-
-        Layers that wait for their first input have none yet (`SizedLayer`).
-
-        Examples
-        --------
-        >>> import tinygrad_cnn as tg
-        >>> layer = tg.nn.Linear(2, 3)
-        >>> {name: array.shape for name, array in layer.state_dict().items()}
-        {'weight': (3, 2), 'bias': (3,)}
-        """
-        return {name: tensor._array.copy() for name, tensor in self._saved_tensors()}
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True
-    ) -> tuple[list[str], list[str]]:
-        """Copy the arrays of `state_dict` into the parameters and buffers of the same names.
-
-        Parameters
-        ----------
-        state_dict : mapping of str to ndarray
-            As from `state_dict`, or PyTorch's: arrays of the same shapes and dtypes.
-        strict : bool
-            Whether the names must match exactly; otherwise only common names are loaded.
-
-        Returns
-        -------
-        missing, unexpected : list of str
-            The names only in the model, and the names only in `state_dict`.
-
-        Raises
-        ------
-        ValueError
-            If names, shapes or dtypes differ; the message lists all. Nothing is changed.
-        TypeError
-            If `state_dict` is not a mapping.
-        """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(
-                f"{type(self).__name__}.load_state_dict: state_dict is "
-                f"{type(state_dict).__name__}, expected a dict of arrays"
-            )
-        arrays = {
-            name: native(np.array(array_of(value), order="C")) for name, value in state_dict.items()
-        }
-        undo = [
-            module._infer_from({  # type: ignore[attr-defined]  # a SizedLayer
-                name.removeprefix(f"{prefix}."): array for name, array in arrays.items()
-                if not prefix or name.startswith(f"{prefix}.")
-            })
-            for prefix, module in self.named_modules() if module._unsized
-        ]  # fmt: skip
-        tensors = dict(self._saved_tensors())
-        missing = [n for n in tensors if n not in arrays and not n.endswith(MAY_BE_MISSING)]
-        unexpected = [name for name in arrays if name not in tensors]
-        problems = [
-            f"{name} is {array.dtype} of shape {array.shape}, expected {tensor.dtype} of shape "
-            f"{tensor.shape}"
-            for name, tensor in tensors.items()
-            if (array := arrays.get(name)) is not None
-            and (array.shape, array.dtype) != (tensor.shape, tensor.dtype)
-        ]
-        if strict:
-            problems = [
-                *(f"{name} is missing" for name in missing),
-                *(f"{name} is unexpected" for name in unexpected),
-                *problems,
-            ]
-        if problems:
-            for restore in undo:
-                restore()
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: " + "; ".join(problems) + "; nothing "
-                "was loaded"
-            )
-        for name, tensor in tensors.items():
-            if name in arrays:
-                _replace(tensor, arrays[name])
-        return missing, unexpected
-
     # --- modes -----------------------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> Self:
@@ -435,6 +351,51 @@ class Module:
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Convert all floating parameters, their gradients and buffers; return the module.
+
+        Parameters
+        ----------
+        dtype : dtype_like
+            float32 or float64.
+
+        Raises
+        ------
+        TypeError
+            If `dtype` is neither.
+
+        Notes
+        -----
+        The parameters stay the same objects. Make optimizers afterwards: their running averages
+        keep their dtype.
+
+        Examples
+        --------
+        >>> import tinygrad_cnn as tg
+        >>> tg.nn.Linear(2, 1).astype("float64").weight.dtype
+        dtype('float64')
+        """
+        wanted = native_float("astype", dtype)
+        tensors = [t for _, t in self._named_tensors() if t.dtype.kind == "f"]
+        arrays = [tensor._array.astype(wanted) for tensor in tensors]
+        held = [array_of(tensor._grad) for tensor in tensors]
+        gradients = [None if gradient is None else gradient.astype(wanted) for gradient in held]
+        for tensor, array, gradient in zip(tensors, arrays, gradients, strict=True):
+            replace(tensor, array)
+            tensor._grad = gradient
+        for module in self.modules():
+            if module._unsized:
+                module._dtype = wanted  # type: ignore[attr-defined]  # a SizedLayer
+        return self
+
+    def double(self) -> Self:
+        """Convert to float64, as `astype` does."""
+        return self.astype(np.float64)
+
+    def float(self) -> Self:
+        """Convert to float32, as `astype` does."""
+        return self.astype(np.float32)
 
     def zero_grad(self) -> None:
         """Clear the gradients: set ``.grad`` of every parameter to None."""
@@ -549,16 +510,22 @@ def _name_in(caller: Module, module: Module) -> str:
     return next(names, "")
 
 
-def _first_call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a `SizedLayer` whose first input determines a size; an error leaves it undetermined."""
-    inputs = [*args, *kwargs.values()]
-    undo = module._infer(inputs[0]) if inputs else None
-    try:
-        return module.forward(*args, **kwargs)
-    except BaseException:
-        if undo is not None:
-            undo()
-        raise
+def _special_call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a module that has hooks, or a `SizedLayer` for the first time."""
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        inputs = [*args, *kwargs.values()]
+        undo = module._infer(inputs[0]) if module._unsized and inputs else None
+        try:
+            return module.forward(*args, **kwargs)
+        except BaseException:
+            if undo is not None:
+                undo()
+            raise
+
+    if module._hooks is None:
+        return forward(*args, **kwargs)
+    return module._hooks.call(module, forward, args, kwargs)
 
 
 def _note_module(error: Exception) -> None:
@@ -624,10 +591,3 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_plain, value))
     return isinstance(value, int | float | str)
-
-
-def _replace(tensor: Tensor, array: NDArray[Any]) -> None:
-    """Replace the value; graphs that saved the old one then detect it."""
-    tensor._array = array
-    tensor._origin, tensor._unrecorded = None, False  # a registered result becomes a leaf
-    tensor._mark_changed()
