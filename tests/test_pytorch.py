@@ -40,11 +40,8 @@ OWN = {
     "nn": {"ACTIVATIONS", "GlobalAvgPool2d", "LeNet5", "MLP", "MODELS", "POOLINGS", "SizedLayer",
            "Summary", "SummaryRow", "VGG", "build"},
     "optim": {"ParamGroup"},
-    "Module": {"input_shape", "summary", "training"},  # the last is in instances there
-    "Optimizer": {"update", "slots", "elementwise", "lr", "options"},
-    "optim": set(),
     "Module": {"astype", "input_shape", "summary", "training"},  # the last is in instances there
-    "Optimizer": {"update", "slots", "elementwise", "lr"},
+    "Optimizer": {"update", "slots", "elementwise", "lr", "options"},
 }  # fmt: skip
 """Names that PyTorch has no counterpart of."""
 OWN_PARAMETERS = {"at_zero", "axis", "rng", "init", "bias_init", "temperature", "wide_padding"}
