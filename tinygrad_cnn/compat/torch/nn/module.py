@@ -15,6 +15,7 @@ from tinygrad_cnn.compat.torch.tensor import Parameter, Tensor, wrapped
 from tinygrad_cnn.core import tensor as core
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.nn import module as core_module
+from tinygrad_cnn.nn.state import MAY_BE_MISSING
 
 
 class IncompatibleKeys(NamedTuple):
@@ -134,8 +135,7 @@ class Module(core_module.Module):
         """
         own: dict[str, Any] = dict(self._saved_tensors())
         given = {name: np.asarray(array_of(value)) for name, value in state_dict.items()}
-        optional = core_module.MAY_BE_MISSING
-        missing = [n for n in own if n not in given and not n.endswith(optional)]
+        missing = [n for n in own if n not in given and not n.endswith(MAY_BE_MISSING)]
         unexpected = [name for name in given if name not in own]
         problems = [
             f"{name} has shape {array.shape}, expected {tuple(own[name].shape)}"
