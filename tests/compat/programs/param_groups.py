@@ -1,5 +1,6 @@
 """Parameter groups: no decay for biases and norms, AdamW, warm restarts, saved state."""
 
+import copy
 import math
 
 import torch
@@ -72,7 +73,7 @@ def run(given):
     other = Net()
     other.load_state_dict(model.state_dict())
     resumed = configure_optimizers(other, 0.1, 1e-2, (0.9, 0.95))
-    resumed.load_state_dict(optimizer.state_dict())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     for net, optim in [(model, optimizer), (other, resumed)]:
         optim.zero_grad()
         criterion(net(x), target).backward()
