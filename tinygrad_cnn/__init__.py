@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tinygrad_cnn import data, engine, nn, ops, optim
-from tinygrad_cnn.core.calculus import hessian, jacobian, jvp, vjp
+from tinygrad_cnn.core.calculus import grad_of, hessian, jacobian, jvp, value_and_grad, vjp
 from tinygrad_cnn.core.declaration import Prose
 from tinygrad_cnn.core.graph import ChangedInPlaceError, GraphFreedError, Node, grad
 from tinygrad_cnn.core.nan import NaNError, detect_nan
@@ -46,6 +46,7 @@ __all__ = [
     "enable_grad",
     "engine",
     "grad",
+    "grad_of",
     "hessian",
     "jacobian",
     "jvp",
@@ -60,6 +61,7 @@ __all__ = [
     "scope",
     "set_grad_enabled",
     "trace",
+    "value_and_grad",
     "vjp",
 ]
 __all__ += ops.__all__

@@ -22,23 +22,23 @@ def leaf(*values: float) -> tg.Tensor:
 # --- NumPy's functions ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("function", [np.cumsum, np.sum, np.transpose, np.linalg.norm])
+@pytest.mark.parametrize("function", [np.cumprod, np.median, np.linalg.inv])
 def test_a_numpy_function_that_would_cut_a_gradient_off_is_refused(function: Any) -> None:
     with pytest.raises(TypeError, match="would drop the graph"):
-        function(leaf(1.0, 2.0))
+        function(leaf(1.0, 2.0, 3.0, 4.0).reshape(2, 2))
 
 
 def test_numpy_functions_of_lists_that_hold_a_tensor_are_refused_too() -> None:
     w = leaf(1.0, 2.0)
     with pytest.raises(TypeError, match="would drop the graph"):
-        np.concatenate([w, w])
+        np.block([w, w])
     with pytest.raises(TypeError, match="join them with stack"):
         tg.Tensor([w.sum(), w.mean()])
 
 
 def test_numpy_functions_serve_tensors_without_a_gradient() -> None:
-    assert np.cumsum(tg.Tensor([1.0, 2.0])).tolist() == [1.0, 3.0]
-    assert np.concatenate([tg.Tensor([1.0]), np.ones(1)]).tolist() == [1.0, 1.0]
+    assert np.cumprod(tg.Tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
+    assert np.block([tg.Tensor([1.0]), np.ones(1)]).tolist() == [1.0, 1.0]
 
 
 def test_a_rule_that_numpy_cuts_off_raises_where_it_would_be_wrong() -> None:
@@ -48,7 +48,7 @@ def test_a_rule_that_numpy_cuts_off_raises_where_it_would_be_wrong() -> None:
 
     @running_sum.derivative("x", formula="Σg from behind")
     def _(g: Any) -> Any:
-        return np.flip(np.cumsum(np.flip(g)))
+        return np.flip(np.nancumsum(np.flip(g)))
 
     assert tg.grad(running_sum(leaf(1.0, 2.0)).sum(), leaf(1.0, 2.0))[0].tolist() == [0.0, 0.0]
     with pytest.raises(TypeError, match="would drop the graph"):

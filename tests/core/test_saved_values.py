@@ -87,7 +87,7 @@ REFUSED: dict[str, Callable[[tg.Tensor], object]] = {
     "asarray": lambda p: np.asarray(p).__setitem__(0, 1),
     "copyto a Tensor": lambda p: np.copyto(p, 0),
     "shuffle": lambda p: np.random.default_rng(0).shuffle(p.data),
-    "ravel": lambda p: np.ravel(p.detach()).__setitem__(0, 1),
+    "view": lambda p: np.atleast_3d(p.detach()).__setitem__(0, 1),
     "a memoryview": lambda p: memoryview(p.data).__setitem__((0, 0), 1.0),
 }
 

@@ -53,6 +53,8 @@ TRIGONOMETRY = [
     Mistake("sinh′ = sinh", "sinh.x", "cosh(x)", "sinh(x)"),
     *[Mistake("straight through", f"{name}.x", "masked(g, np.False_)", "g")
       for name in ("sign", "floor", "ceil", "round")],
+    Mistake("straight through", "floor_divide.a", "masked(g, np.False_)", "g"),
+    Mistake("the sign", "mod.b", "-g", "g", r"the sign"),
 ]  # fmt: skip
 
 ACTIVATIONS = [

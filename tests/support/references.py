@@ -110,6 +110,8 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "sign": lambda x: (x > 0) * 1.0 - (x < 0),
     "floor": lambda x: x - x % 1,
     "ceil": lambda x: x + -x % 1,
+    "floor_divide": lambda a, b: (a - a % b) / b,
+    "mod": lambda a, b: a - b * np.floor(a / b),
     "round": lambda x, decimals=0: np.rint(x * 10.0**decimals) / 10.0**decimals,
     "abs": np.abs,
     "maximum": np.maximum,

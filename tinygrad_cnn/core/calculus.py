@@ -1,19 +1,100 @@
-"""Jacobians, Hessians and vector products of functions, built on `grad`."""
+"""Gradients, Jacobians, Hessians and vector products of functions, built on `grad`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinygrad_cnn import ops
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.core.recording import enable_grad
 from tinygrad_cnn.core.tensor import Tensor, TensorLike
 
 Function = Callable[..., Tensor]
 Map = Callable[[Tensor], Tensor]
+
+
+def value_and_grad(f: Callable[..., Any], argnum: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """Return a function that computes the value of `f` and its gradient.
+
+    `f` may be written with NumPy: its functions and operators on Tensors are recorded.
+
+    Parameters
+    ----------
+    f : callable
+        Its value has one element.
+    argnum : int or tuple of int
+        The argument, or the arguments, to differentiate with respect to. Each is an array, or a
+        nested list, tuple or dict of arrays.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f` and returns ``(value, gradient)``. The gradient has the structure
+        of the argument; for a tuple `argnum` it is a tuple of gradients. Both are arrays; if an
+        argument is a Tensor that requires a gradient, as in a gradient of a gradient, they are
+        Tensors.
+
+    Raises
+    ------
+    ValueError
+        If the value has more than one element, or there is no argument `argnum`.
+    TypeError
+        If the value is not a Tensor, because it does not depend on the argument.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> def loss(weights, x):
+    ...     return np.mean(np.square(np.tanh(x @ weights["w"]) + weights["b"]))
+    >>> weights = {"w": np.array([[1.0], [0.5]]), "b": np.zeros(1)}
+    >>> value, gradient = tg.value_and_grad(loss)(weights, np.array([[0.0, 0.0]]))
+    >>> value, gradient["b"]
+    (array(0.), array([0.]))
+    """
+    places = argnum if isinstance(argnum, tuple) else (argnum,)
+
+    def value_and_gradient(*args: Any, **options: Any) -> tuple[Any, Any]:
+        given, leaves, dtype = list(args), list[Tensor](), _dtype_among(args)
+
+        def leaf(x: Any) -> Tensor:
+            leaves.append(_input(x, dtype))
+            return leaves[-1]
+
+        for place in places:
+            if not -len(args) <= place < len(args):
+                raise ValueError(f"argnum is {place}, but there are {len(args)} arguments")
+            given[place] = _mapped(args[place], leaf)
+        y = _value(f, given, options)
+        if y._array.size != 1:
+            raise ValueError(f"grad_of: the value has shape {y.shape}, expected one element")
+        again = any(leaf.node is not None for leaf in leaves)
+        found = iter(_gradients(y, leaves, again))
+        wholes = tuple(_mapped(given[place], lambda _: next(found)) for place in places)
+        return y if again else y._array.copy(), wholes if isinstance(argnum, tuple) else wholes[0]
+
+    return value_and_gradient
+
+
+def grad_of(f: Callable[..., Any], argnum: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """Return a function that computes the gradient of `f`, whose value has one element.
+
+    As `value_and_grad`, without the value. A gradient can be differentiated again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> slope = tg.grad_of(np.sin)
+    >>> slope(0.0), tg.grad_of(slope)(np.pi / 2)
+    (array(1., dtype=float32), array(-1., dtype=float32))
+    """
+    both = value_and_grad(f, argnum)
+    return lambda *args, **options: both(*args, **options)[1]
 
 
 @overload  # gives the argument of a lambda its type
@@ -172,6 +253,42 @@ def _leaf(x: Any) -> Tensor:
     return kind(x, requires_grad=True)
 
 
+def _input(x: Any, dtype: Any) -> Tensor:
+    """Return `x` as a leaf or, if it requires a gradient itself, as a node of its own.
+
+    A Python number takes the `dtype` of the arrays beside it.
+    """
+    if isinstance(x, Tensor) and x.requires_grad:
+        return ops.reshape(x, x.shape)
+    return _leaf(np.array(x, dtype) if isinstance(x, int | float) and dtype else x)
+
+
+def _dtype_among(value: Any) -> Any:
+    """Return the dtype of the first floating array in a nested structure, or None."""
+    if isinstance(value, dict | list | tuple):
+        parts = value.values() if isinstance(value, dict) else value
+        return next((dtype for dtype in map(_dtype_among, parts) if dtype is not None), None)
+    dtype = getattr(value, "dtype", None)
+    return dtype if dtype is not None and dtype.kind == "f" else None
+
+
+def _mapped(value: Any, function: Callable[[Any], Any]) -> Any:
+    """Return a nested list, tuple or dict with `function` applied to its arrays."""
+    if isinstance(value, dict):
+        return {name: _mapped(part, function) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)([_mapped(part, function) for part in value])
+    return function(value)
+
+
+def _gradients(y: Tensor, leaves: list[Tensor], create_graph: bool) -> list[Any]:
+    """Return the gradients of `y`; zeros if it depends on no leaf."""
+    if y.requires_grad:
+        return grad(y, leaves, create_graph=create_graph)
+    zeros = [np.zeros(leaf.shape, leaf.dtype) for leaf in leaves]
+    return [Tensor(zero) for zero in zeros] if create_graph else zeros
+
+
 def _evaluate(f: Function, args: tuple[Any, ...], argnum: int) -> tuple[Tensor, Tensor]:
     """Return the argument `argnum` as a leaf, and the value of `f`."""
     if not -len(args) <= argnum < len(args):
@@ -181,10 +298,12 @@ def _evaluate(f: Function, args: tuple[Any, ...], argnum: int) -> tuple[Tensor, 
     return x, _value(f, inputs)
 
 
-def _value(f: Function, inputs: list[Tensor]) -> Tensor:
+def _value(
+    f: Callable[..., Any], inputs: Sequence[Any], options: Mapping[str, Any] | None = None
+) -> Tensor:
     """Evaluate `f` with recording on."""
     with enable_grad():
-        y = f(*inputs)
+        y = f(*inputs, **(options or {}))
     if not isinstance(y, Tensor):
         raise TypeError(f"the function returned {type(y).__name__}, expected one Tensor")
     return y

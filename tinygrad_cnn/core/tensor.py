@@ -24,7 +24,8 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.core import graph
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.hooks import GradientHooks, HookHandle
-from tinygrad_cnn.core.leaf_array import WRITERS, LeafArray
+from tinygrad_cnn.core.leaf_array import LeafArray
+from tinygrad_cnn.core.numpy_dispatch import call_function, call_ufunc, discrete, floor_divide, mod
 from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.promotion import cut_off
 from tinygrad_cnn.core.recording import float_dtype, recording
@@ -41,12 +42,6 @@ A = TypeVar("A", "Tensor", NDArray[Any], "Tensor | NDArray[Any]")  # result like
 P = ParamSpec("P")
 R = TypeVar("R")
 _Operator: TypeAlias = "Callable[[Tensor, TensorLike], Tensor]"
-
-_WITHOUT_GRADIENT = {
-    np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
-    np.argmax, np.argmin, np.argsort, np.array_equal, np.allclose, np.isclose,
-    np.shares_memory, np.may_share_memory,
-}  # fmt: skip  # NumPy functions whose results have no derivative
 
 
 def _method(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Tensor, P], R]:
@@ -83,17 +78,11 @@ def _in_place(op: Op[..., Any]) -> _Operator:
     return method
 
 
-def _comparison(compare: np.ufunc) -> _Operator:
-    """Return an elementwise comparison method; its result is a bool Tensor without gradient.
-
-    Complex values are compared by their real parts, so that a complex step takes the same branch.
-    """
-
-    def method(self: Tensor, other: TensorLike) -> Tensor:
-        truth = compare(np.real(self._array), np.real(array_of(other)))
-        return self._tensor._of(np.asarray(truth))
-
-    return method
+def _discrete(ufunc: np.ufunc) -> tuple[_Operator, _Operator]:
+    """Return the methods of a comparison or logical operation; the result has no gradient."""
+    return (lambda self, other: discrete(ufunc, self, other)), (
+        lambda self, other: discrete(ufunc, other, self)
+    )
 
 
 class Tensor(Variable):
@@ -137,7 +126,6 @@ class Tensor(Variable):
     """
 
     __slots__ = ()
-    __array_ufunc__ = None  # makes `array * tensor` call Tensor.__rmul__
     draw: ClassVar[Callable[..., Any]]  # set by `tinygrad_cnn.draw`; core imports no drawing
 
     def __init__(
@@ -269,29 +257,16 @@ class Tensor(Variable):
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
+    def __contains__(self, value: Any) -> bool:
+        return bool(np.any(self._array == array_of(value)))
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return call_ufunc(ufunc, method, inputs, options)
+
     def __array_function__(
         self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Apply a NumPy function to the values, unless a gradient would be lost."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, list | tuple):
-                return type(value)([plain(part) for part in value])
-            if not isinstance(value, Variable):
-                return value
-            if function in WRITERS and value is args[0]:
-                raise TypeError(
-                    f"np.{function.__name__}: a Tensor is read-only here; write to its data, as in "
-                    f"np.{function.__name__}(p.data, ...)"
-                )
-            if value.requires_grad and function not in _WITHOUT_GRADIENT:
-                raise TypeError(
-                    f"np.{function.__name__} would drop the graph of a Tensor that requires a "
-                    "gradient; use an op of tinygrad_cnn, or numpy() for its values"
-                )
-            return read_only(value._array)  # writes would go unrecorded
-
-        return function(*map(plain, args), **{name: plain(v) for name, v in kwargs.items()})
+        return call_function(function, args, kwargs)
 
     def __setitem__(self, index: Any, value: TensorLike) -> None:
         """Write to part of a leaf, under `no_grad`."""
@@ -469,11 +444,17 @@ class Tensor(Variable):
     __matmul__, __rmatmul__ = _operators(ops.matmul)
     __iadd__, __isub__ = _in_place(ops.add), _in_place(ops.sub)
     __imul__, __itruediv__ = _in_place(ops.mul), _in_place(ops.div)
+    __floordiv__, __rfloordiv__ = _operators(floor_divide)
+    __mod__, __rmod__ = _operators(mod)
     __neg__ = _method(ops.neg)
     __abs__ = _method(ops.abs)
-    __lt__, __le__ = _comparison(np.less), _comparison(np.less_equal)
-    __gt__, __ge__ = _comparison(np.greater), _comparison(np.greater_equal)
-    __eq__, __ne__ = _comparison(np.equal), _comparison(np.not_equal)  # type: ignore[assignment]  # object's return a bool
+    __lt__, __gt__ = _discrete(np.less)
+    __le__, __ge__ = _discrete(np.less_equal)
+    __eq__, _ = _discrete(np.equal)  # type: ignore[assignment]  # object's returns a bool
+    __ne__, _ = _discrete(np.not_equal)  # type: ignore[assignment]
+    __and__, __rand__ = _discrete(np.bitwise_and)
+    __or__, __ror__ = _discrete(np.bitwise_or)
+    __xor__, __rxor__ = _discrete(np.bitwise_xor)
     __hash__ = object.__hash__
 
     sum = _method(ops.sum)
@@ -503,6 +484,15 @@ class Tensor(Variable):
     diagonal = _method(ops.diagonal)
     take = _method(ops.take)
     dot = _method(ops.dot)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __round__(self, decimals: int = 0) -> Tensor:
+        return ops.round(self, decimals)
+
+    def __invert__(self) -> Tensor:
+        return cast(Tensor, discrete(np.invert, self))
 
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, plain_index(index))

@@ -105,7 +105,7 @@ from tinygrad_cnn.ops.pooling import (
 from tinygrad_cnn.ops.reduction import cumsum, logsumexp, max, mean, min, sum
 from tinygrad_cnn.ops.regularization import dropout
 from tinygrad_cnn.ops.resampling import interpolate
-from tinygrad_cnn.ops.rounding import ceil, floor, round, sign
+from tinygrad_cnn.ops.rounding import ceil, floor, floor_divide, mod, round, sign
 from tinygrad_cnn.ops.shape import broadcast_to, flip, reshape, sum_to, transpose
 from tinygrad_cnn.ops.signals import avgpool1d, conv1d, conv_transpose1d, maxpool1d
 from tinygrad_cnn.ops.statistics import (
@@ -175,6 +175,7 @@ __all__ = [
     "flatten",
     "flip",
     "floor",
+    "floor_divide",
     "gather_windows",
     "gelu",
     "getitem",
@@ -211,6 +212,7 @@ __all__ = [
     "min",
     "minimum",
     "mish",
+    "mod",
     "moveaxis",
     "mse",
     "mul",

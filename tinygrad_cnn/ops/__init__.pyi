@@ -383,6 +383,15 @@ class _floor(Op[..., NDArray[Any]]):
     def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
 floor: _floor
 
+class _floor_divide(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, a: Tensor, b: TensorLike) -> Tensor: ...
+    @overload
+    def __call__(self, a: TensorLike, b: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
+floor_divide: _floor_divide
+
 class _gather_windows(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: Tensor, winner: TensorLike, kernel_size: Pair = 2, stride: Pair | None = None, padding: Padding = 0, dilation: Pair = 1, ceil_mode: bool = False, wide_padding: bool = False) -> Tensor: ...
@@ -663,6 +672,15 @@ class _mish(Op[..., NDArray[Any]]):
     @overload
     def __call__(self, x: ArrayLike) -> NDArray[Any]: ...
 mish: _mish
+
+class _mod(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, a: Tensor, b: TensorLike) -> Tensor: ...
+    @overload
+    def __call__(self, a: TensorLike, b: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
+mod: _mod
 
 @overload
 def moveaxis(x: Tensor, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor: ...
@@ -1083,4 +1101,4 @@ class _where(Op[..., NDArray[Any]]):
     def __call__(self, condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
 where: _where
 
-__all__ = ["abs", "adaptive_avgpool", "adaptive_avgpool1d", "adaptive_maxpool", "adaptive_maxpool1d", "add", "all", "any", "arctan", "arctan2", "argmax", "argmin", "argsort", "array_split", "astype", "avgpool", "avgpool1d", "avgpool_gradient", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "broadcast_to", "ceil", "celu", "clip", "concatenate", "conv1d", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose1d", "conv_transpose2d", "cos", "cosh", "count_nonzero", "cross_entropy", "cumsum", "diagonal", "div", "dot", "dropout", "einsum", "elu", "erf", "erfc", "exp", "expand_dims", "expm1", "flatten", "flip", "floor", "gather_windows", "gelu", "getitem", "global_avgpool", "group_norm", "hardsigmoid", "hardswish", "hardtanh", "hstack", "huber", "hypot", "index_put", "instance_norm", "interpolate", "kl_div", "l1", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log", "log1p", "log2", "log10", "log_softmax", "logsigmoid", "logsumexp", "matmul", "max", "maximum", "maxpool", "maxpool1d", "mean", "min", "minimum", "mish", "moveaxis", "mse", "mul", "neg", "nll", "norm", "outer", "pad", "pixel_shuffle", "pixel_unshuffle", "pow", "prelu", "prod", "put", "ravel", "relu", "relu6", "repeat", "reshape", "roll", "round", "scatter_add", "scatter_windows", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "smooth_l1", "softmax", "softplus", "softsign", "sort", "split", "sqrt", "square", "squared_error", "squeeze", "stack", "std", "sub", "sum", "sum_to", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tanhshrink", "tensordot", "tile", "topk", "transpose", "tril", "triu", "var", "vstack", "where"]
+__all__ = ["abs", "adaptive_avgpool", "adaptive_avgpool1d", "adaptive_maxpool", "adaptive_maxpool1d", "add", "all", "any", "arctan", "arctan2", "argmax", "argmin", "argsort", "array_split", "astype", "avgpool", "avgpool1d", "avgpool_gradient", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "broadcast_to", "ceil", "celu", "clip", "concatenate", "conv1d", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose1d", "conv_transpose2d", "cos", "cosh", "count_nonzero", "cross_entropy", "cumsum", "diagonal", "div", "dot", "dropout", "einsum", "elu", "erf", "erfc", "exp", "expand_dims", "expm1", "flatten", "flip", "floor", "floor_divide", "gather_windows", "gelu", "getitem", "global_avgpool", "group_norm", "hardsigmoid", "hardswish", "hardtanh", "hstack", "huber", "hypot", "index_put", "instance_norm", "interpolate", "kl_div", "l1", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log", "log1p", "log2", "log10", "log_softmax", "logsigmoid", "logsumexp", "matmul", "max", "maximum", "maxpool", "maxpool1d", "mean", "min", "minimum", "mish", "mod", "moveaxis", "mse", "mul", "neg", "nll", "norm", "outer", "pad", "pixel_shuffle", "pixel_unshuffle", "pow", "prelu", "prod", "put", "ravel", "relu", "relu6", "repeat", "reshape", "roll", "round", "scatter_add", "scatter_windows", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "smooth_l1", "softmax", "softplus", "softsign", "sort", "split", "sqrt", "square", "squared_error", "squeeze", "stack", "std", "sub", "sum", "sum_to", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tanhshrink", "tensordot", "tile", "topk", "transpose", "tril", "triu", "var", "vstack", "where"]

@@ -80,6 +80,58 @@ def round(x: Array, decimals: int = 0) -> Array:
     return np.where(np.isfinite(y), y, x.real)  # x·10ᵈ overflows where x has no more decimals
 
 
+@op(formula="⌊a / b⌋", latex=r"\lfloor a / b\rfloor", elementwise=True)
+def floor_divide(a: Array, b: Array) -> Array:
+    """Return the largest integer that is not above `a` / `b`, elementwise; the derivative is 0.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.floor_divide(tg.Tensor([-1.0, 7.0]), 2)
+    Tensor([-1.,  3.])
+    """
+    return np.floor_divide(a.real, b.real)
+
+
+@op(formula="a − b·⌊a / b⌋", latex=r"a - b\,\lfloor a / b\rfloor", elementwise=True)
+def mod(a: Array, b: Array) -> Array:
+    """Return the remainder of `a` / `b`, elementwise, with the sign of `b`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.mod(tg.Tensor([-1.0, 7.5]), 2)
+    Tensor([1. , 1.5])
+    """
+    if np.iscomplexobj(a) or np.iscomplexobj(b):
+        return a - b * np.floor_divide(a.real, b.real)
+    return np.mod(a, b)
+
+
+@mod.residual
+def quotient(a: Array, b: Array) -> Array:
+    return np.floor_divide(a.real, b.real)
+
+
+@mod.derivative("a", formula="g", latex="g")
+def _(g: Array, *, quotient: Array) -> Array:
+    return masked(g, np.isfinite(quotient))
+
+
+@mod.derivative("b", formula="−g·⌊a / b⌋", latex=r"-g\,\lfloor a / b\rfloor")
+def _(g: Array, *, quotient: Array) -> Array:
+    return -g * quotient
+
+
+@floor_divide.calls
+@mod.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    a, b = draw(s.broadcasting(2))
+    return draw(s.arrays(a, off_kinks=True)), draw(s.sampled_from([2.0, -1.0, 0.5])) + np.zeros(b)
+
+
+@floor_divide.derivative("a", formula="0", latex="0")
+@floor_divide.derivative("b", formula="0", latex="0")
 @sign.derivative("x", formula="0", latex="0")
 @floor.derivative("x", formula="0", latex="0")
 @ceil.derivative("x", formula="0", latex="0")
