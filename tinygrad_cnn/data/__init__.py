@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from tinygrad_cnn.data.archive import npz
 from tinygrad_cnn.data.cifar import cifar10, cifar100
+from tinygrad_cnn.data.collate import collate
 from tinygrad_cnn.data.dataset import Dataset, Split
 from tinygrad_cnn.data.errors import DataError
 from tinygrad_cnn.data.idx import read_idx, write_idx
@@ -13,12 +14,14 @@ from tinygrad_cnn.data.ink import as_mnist
 from tinygrad_cnn.data.labels import from_one_hot, one_hot
 from tinygrad_cnn.data.loader import DataLoader, Transform
 from tinygrad_cnn.data.picture import plain_picture, read_image
+from tinygrad_cnn.data.sampler import ClassBalancedSampler, Sampler, WeightedRandomSampler
 from tinygrad_cnn.data.shapes import shapes
 from tinygrad_cnn.data.sources import at_hand, load
 from tinygrad_cnn.data.transforms import Compose, Elastic, Flip, Normalize, Rotate, Shift
 from tinygrad_cnn.support.modules import public
 
 __all__ = [
+    "ClassBalancedSampler",
     "Compose",
     "DataError",
     "DataLoader",
@@ -27,13 +30,16 @@ __all__ = [
     "Flip",
     "Normalize",
     "Rotate",
+    "Sampler",
     "Shift",
     "Split",
     "Transform",
+    "WeightedRandomSampler",
     "as_mnist",
     "at_hand",
     "cifar10",
     "cifar100",
+    "collate",
     "digits",
     "fashion_mnist",
     "from_one_hot",

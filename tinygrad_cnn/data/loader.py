@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.data.dataset import Dataset
-from tinygrad_cnn.data.errors import check_finite
-from tinygrad_cnn.engine.arrays import read_only
-from tinygrad_cnn.support.arguments import native, whole
+from tinygrad_cnn.data.batches import BatchMaker, Chosen, as_source
+from tinygrad_cnn.data.sampler import Sampler
+from tinygrad_cnn.support.arguments import flag, whole
+
+if TYPE_CHECKING:  # multiprocessing takes long to import, and is seldom needed
+    from multiprocessing.context import BaseContext
+
+    from tinygrad_cnn.data.workers import Job, Workers
 
 __all__ = ["DataLoader", "Transform"]
 
@@ -20,17 +25,18 @@ Transform: TypeAlias = Callable[[NDArray[Any], np.random.Generator], NDArray[Any
 
 
 class DataLoader:
-    """Iterate over a set in batches.
+    """Iterate over a data set in batches.
 
     Epoch `e` depends on ``(seed, e)`` alone: the order is drawn from ``default_rng([seed, e])``,
-    and the transform of batch `b` uses ``default_rng([seed, e, b + 1])``. A resumed run sets
-    ``epoch`` and sees the same batches.
+    and batch `b` uses generators made from ``[seed, e, b + 1]``. A resumed run sets ``epoch`` and
+    sees the same batches, whatever the number of workers.
 
     Parameters
     ----------
-    dataset : Dataset, or pair of ndarrays (images, labels)
-        Images of uint8, float32 or float64, shape (N, ...); labels of shape (N, ...): integers,
-        or floats as targets.
+    dataset : Dataset, tuple, dict or list, or any object with ``__getitem__`` and ``__len__``
+        A tuple of arrays of one length: images first, then labels or targets. A dict of such
+        arrays, or one array. A list of examples, or any object whose ``dataset[i]`` is an example
+        for i from 0 to ``len(dataset) - 1``; examples are mostly tuples ``(image, label)``.
     batch_size : int or None
         Examples per batch; None for the whole set as one batch (plain gradient descent).
     shuffle : bool
@@ -38,9 +44,27 @@ class DataLoader:
     drop_last : bool
         Whether to drop a last batch that is smaller than the others.
     seed : int
-        The seed of orders and transforms; not negative.
+        The seed of orders, samplers, transforms and examples; not negative.
     transform : callable, optional
-        ``transform(images, rng) -> images``, applied to each batch of floats.
+        ``transform(images, rng) -> images``, applied to the first entry of each batch (to the whole
+        batch if it is a dict or an array).
+    sampler : Sampler or iterable of int, optional
+        The indices of an epoch, instead of `shuffle`: a `Sampler`, which is seeded with the epoch,
+        or any iterable, which is iterated once per epoch. If it has ``set_epoch``, that is called
+        before.
+    collate : callable, optional
+        ``collate(examples) -> batch`` for a list of examples. By default they are stacked by
+        `tinygrad_cnn.data.collate`, and images and labels converted as below.
+    num_workers : int
+        The number of processes that make batches; 0 makes them in this one. Workers pay where
+        ``dataset[i]`` or `transform` takes long. Dataset, collate and transform must be picklable.
+    prefetch_factor : int
+        The number of batches that each worker makes ahead.
+    persistent_workers : bool
+        Whether to keep the processes between epochs. They keep the data set and transform that the
+        loader had when they started.
+    multiprocessing_context : str or multiprocessing context, optional
+        How to start processes: "forkserver", "spawn" or "fork"; by default the first that exists.
 
     Attributes
     ----------
@@ -50,24 +74,32 @@ class DataLoader:
 
     Yields
     ------
-    images : ndarray of float32, or float64 if the set is
-        Shape (B, C, H, W). uint8 pixels become float32 in [0, 1]: ``x / 255``; floats are
-        unchanged.
-    labels : ndarray of int64, shape (B,)
-        Or the float targets of the set.
+    batch : tuple, list, dict or ndarray
+        As the arrays or examples are. In tuples and lists, uint8 images of the first entry become
+        float32 in [0, 1], ``x / 255``, and integers of the others int64; all else keeps its dtype.
+        Dicts are left as they are.
 
     Raises
     ------
     TypeError
-        If the set or the transform has another type.
+        If the set, the sampler, `collate` or the transform has another type.
     ValueError
-        If the set is empty, images and labels differ in number, `batch_size` is below 1, `seed`
-        is negative, or `drop_last` leaves no batch; `DataError` if images or labels have NaN or
-        infinity.
+        If the set is empty, arrays differ in length, `batch_size` is below 1, `seed` is negative,
+        `drop_last` leaves no batch, or both `shuffle` and `sampler` are given; `DataError` if an
+        array has NaN or infinity, or examples cannot be stacked.
+    IndexError
+        If the sampler yields an index out of range.
 
     Notes
     -----
-    Without shuffling, floats and labels are read-only views of the set, not copies.
+    Without shuffling, floats and labels of arrays are read-only views of the set, not copies.
+
+    While examples are taken, the default generator (see `manual_seed`) and the global generators
+    of `random` and `numpy.random` are seeded for the batch, and restored after it. So an example
+    may draw from any of them.
+
+    An exception in a worker is raised here, with the index of the example and the worker's
+    traceback in its notes. Ctrl-C, leaving the loop, and the end of this process end the workers.
 
     Examples
     --------
@@ -78,35 +110,66 @@ class DataLoader:
     ((64, 1, 28, 28), dtype('float32'), (64,))
     >>> len(loader), loader.epoch
     (157, 1)
+    >>> pairs = [(np.zeros((3, 8, 8), np.float32), i % 2) for i in range(10)]
+    >>> images, labels = next(iter(DataLoader(pairs, batch_size=4)))
+    >>> images.shape, labels
+    ((4, 3, 8, 8), array([0, 1, 0, 1]))
     """
 
     def __init__(
         self,
-        dataset: Dataset | tuple[NDArray[Any], NDArray[Any]],
+        dataset: Any,
         batch_size: int | None = 64,
         shuffle: bool = False,
         drop_last: bool = False,
         seed: int = 0,
-        transform: Transform | None = None,
+        transform: Callable[[Any, np.random.Generator], Any] | None = None,
+        *,
+        sampler: Sampler | Iterable[int] | None = None,
+        collate: Callable[[Sequence[Any]], Any] | None = None,
+        num_workers: int = 0,
+        prefetch_factor: int = 2,
+        persistent_workers: bool = False,
+        multiprocessing_context: str | BaseContext | None = None,
     ) -> None:
-        self._images, self._labels = _arrays(dataset)
-        count = len(self._images)
-        if batch_size is not None:
-            batch_size = whole("DataLoader", "batch_size", batch_size)
-            if drop_last and batch_size > count:
-                raise ValueError(
-                    f"DataLoader: batch_size is {batch_size} but there are {count} examples: "
-                    "drop_last would leave no batch"
+        for name, value in (("transform", transform), ("collate", collate)):
+            if value is not None and not callable(value):
+                raise TypeError(f"DataLoader: {name} is {value!r}; expected a callable")
+        self._source = as_source(dataset, collate)
+        if sampler is not None:
+            if shuffle:
+                raise ValueError("DataLoader: both shuffle and sampler are given; expected one")
+            if not isinstance(sampler, Sampler) and (
+                not isinstance(sampler, Iterable) or isinstance(sampler, Iterator)
+            ):
+                raise TypeError(
+                    f"DataLoader: sampler is a {type(sampler).__name__}; expected a Sampler, or an "
+                    "iterable that can be iterated once per epoch, such as a list"
                 )
-        if transform is not None and not callable(transform):
-            raise TypeError(f"DataLoader: transform is {transform!r}; expected a callable")
         self.dataset = dataset
-        self.batch_size = batch_size
+        self.batch_size = (
+            None if batch_size is None else whole("DataLoader", "batch_size", batch_size)
+        )
         self.shuffle = shuffle
+        self.sampler = sampler
         self.drop_last = drop_last
         self.seed = whole("DataLoader", "seed", seed, 0)
         self.transform = transform
+        self.num_workers = whole("DataLoader", "num_workers", num_workers, 0)
+        self.prefetch_factor = whole("DataLoader", "prefetch_factor", prefetch_factor)
+        self.persistent_workers = flag("DataLoader", "persistent_workers", persistent_workers)
+        if self.num_workers:
+            from tinygrad_cnn.data.workers import process_context
+
+            self._context = process_context(multiprocessing_context)
+        self._idle: Workers | None = None
         self._epoch = 0
+        count = self._count()
+        if drop_last and count is not None and count < (self.batch_size or 0):
+            raise ValueError(
+                f"DataLoader: batch_size is {batch_size} but there are {count} examples: "
+                "drop_last would leave no batch"
+            )
 
     @property
     def epoch(self) -> int:
@@ -118,77 +181,106 @@ class DataLoader:
         self._epoch = whole("DataLoader", "epoch", epoch, 0)
 
     def __len__(self) -> int:
-        size = self.batch_size or len(self._images)
-        full, rest = divmod(len(self._images), size)
+        count = self._count()
+        if count is None:
+            raise TypeError(
+                f"DataLoader: the sampler, a {type(self.sampler).__name__}, has no len()"
+            )
+        full, rest = divmod(count, self.batch_size or max(count, 1))
         return full + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    def __iter__(self) -> Iterator[Any]:
         # Not a generator: the epoch must increase when iter() is called, not later.
         epoch = self._epoch
         self._epoch += 1
         return self._batches(epoch)
 
     def __repr__(self) -> str:
-        return (
-            f"DataLoader({len(self._images)} examples in {len(self)} batches, "
-            f"batch_size={self.batch_size}, shuffle={self.shuffle}, seed={self.seed}, "
-            f"epoch={self.epoch}, transform={self.transform})"
-        )
+        count = self._count()
+        size = f"{count} examples in {len(self)} batches" if count is not None else "an open end"
+        options: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "transform": self.transform,
+        }
+        if self.sampler is not None:
+            options["sampler"] = self.sampler
+        if self.num_workers:
+            options["num_workers"] = self.num_workers
+        return f"DataLoader({size}, {', '.join(f'{k}={v}' for k, v in options.items())})"
 
-    def _batches(self, epoch: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        count = len(self._images)
-        size = self.batch_size or count
-        order = (
-            np.random.default_rng([self.seed, epoch]).permutation(count) if self.shuffle else None
-        )
-        for batch in range(len(self)):
-            part = slice(batch * size, (batch + 1) * size)
-            chosen = part if order is None else order[part]
-            images = _as_floats(self._images[chosen])
-            if self.transform is not None:
-                # + 1: SeedSequence treats [seed, epoch, 0] as [seed, epoch]
-                rng = np.random.default_rng([self.seed, epoch, batch + 1])
-                images = self.transform(images, rng)
-            yield images, self._labels[chosen]
+    def _count(self) -> int | None:
+        """Return the number of examples per epoch, if it is known."""
+        if self.sampler is None:
+            return len(self._source)
+        return len(self.sampler) if isinstance(self.sampler, Sized) else None
 
+    def _batches(self, epoch: int) -> Iterator[Any]:
+        maker = BatchMaker(self._source, self.transform, self.seed)
+        jobs = self._jobs(epoch)
+        if self.num_workers == 0:
+            for job in jobs:
+                yield maker.make(*job)
+            return
+        # Two iterations at the same time have workers of their own.
+        workers, self._idle = self._idle, None
+        if workers is None:
+            from tinygrad_cnn.data.workers import Workers
 
-def _arrays(
-    dataset: Dataset | tuple[NDArray[Any], NDArray[Any]],
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Check a set and return its two arrays, read-only."""
-    if isinstance(dataset, Dataset):
-        images: NDArray[Any] = dataset.images
-        labels: NDArray[Any] = dataset.labels
-    elif isinstance(dataset, tuple | list) and len(dataset) == 2:
-        images, labels = (native(np.asarray(part)) for part in dataset)
-    else:
-        raise TypeError(
-            f"DataLoader: dataset is a {type(dataset).__name__}; "
-            "expected a Dataset or a pair (images, labels)"
-        )
-    if images.dtype not in (np.uint8, np.float32, np.float64) or images.ndim == 0:
-        raise TypeError(
-            f"DataLoader: images are {images.dtype} of shape {images.shape}; "
-            "expected uint8, float32 or float64 of shape (N, ...)"
-        )
-    if labels.dtype.kind not in "iuf" or labels.ndim == 0:
-        raise TypeError(
-            f"DataLoader: labels are {labels.dtype} of shape {labels.shape}; "
-            "expected integers or floats of shape (N, ...)"
-        )
-    if len(images) != len(labels):
-        raise ValueError(f"DataLoader: {len(images)} images but {len(labels)} labels")
-    if len(images) == 0:
-        raise ValueError("DataLoader: the dataset is empty; expected at least one example")
-    check_finite(images, "DataLoader: images")
-    check_finite(labels, "DataLoader: labels")
-    if labels.dtype.kind != "f":
-        labels = labels.astype(np.int64, copy=False)
-    return read_only(images), read_only(labels)
+            workers = Workers(maker, self.num_workers, self._context)
+        finished = False
+        try:
+            yield from workers.batches(jobs, self.prefetch_factor)
+            finished = True
+        finally:
+            if finished and self.persistent_workers and self._idle is None:
+                self._idle = workers
+            else:
+                workers.close()
 
+    def _jobs(self, epoch: int) -> Iterator[Job]:
+        for batch, chosen in enumerate(self._chunks(epoch)):
+            yield epoch, batch, chosen
 
-def _as_floats(images: NDArray[Any]) -> NDArray[Any]:
-    if images.dtype != np.uint8:
-        return images
-    floats: NDArray[Any] = np.divide(images, np.float32(255), dtype=np.float32)  # in one pass
-    return floats
+    def _chunks(self, epoch: int) -> Iterator[Chosen]:
+        """Yield the examples of each batch of an epoch."""
+        order = self._order(epoch)
+        if order is None or isinstance(order, np.ndarray):
+            count = len(self._source) if order is None else len(order)
+            size = self.batch_size or max(count, 1)
+            for start in range(0, count - (size - 1 if self.drop_last else 0), size):
+                part = slice(start, min(start + size, count))
+                yield part if order is None else order[part]
+            return
+        indices = iter(order)
+        while chunk := list(islice(indices, self.batch_size)):
+            if self.drop_last and len(chunk) < (self.batch_size or 0):
+                return
+            yield self._checked(chunk)
+
+    def _order(self, epoch: int) -> NDArray[np.integer[Any]] | Iterable[int] | None:
+        rng = np.random.default_rng([self.seed, epoch])
+        if self.sampler is None:
+            return rng.permutation(len(self._source)) if self.shuffle else None
+        if isinstance(self.sampler, Sampler):
+            return self._checked(self.sampler.draw(rng))
+        if hasattr(self.sampler, "set_epoch"):
+            self.sampler.set_epoch(epoch)
+        return self.sampler
+
+    def _checked(self, indices: Any) -> NDArray[np.integer[Any]]:
+        array: NDArray[Any] = np.asarray(indices)
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+            raise TypeError(
+                f"DataLoader: the sampler gave {array.dtype} of shape {array.shape}; expected "
+                "integers, one per example"
+            )
+        outside = (array < 0) | (array >= len(self._source))
+        if outside.any():
+            raise IndexError(
+                f"DataLoader: the sampler gave the index {array[outside][0]}; expected 0 to "
+                f"{len(self._source) - 1}"
+            )
+        return array.astype(np.intp, copy=False)
