@@ -59,6 +59,16 @@ def check_module(
     return report
 
 
+class Scaled(nn.Module):
+    """The input times vectors of a table, one of them twice."""
+
+    def __init__(self, table: nn.Embedding) -> None:
+        self.table = table
+
+    def forward(self, x: Any) -> Any:
+        return x * self.table([0, 2, 2])
+
+
 # --- layers --------------------------------------------------------------------------------------
 
 IMAGES, ROWS = (2, 2, 5, 4), (3, 4)
@@ -79,7 +89,9 @@ LAYERS: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
     "CircularPad2d": [(lambda: nn.CircularPad2d((1, 0, 2, 1)), IMAGES)],
     "ZeroPad2d": [(lambda: nn.ZeroPad2d((1, 0, 2, 1)), IMAGES)],
     "AvgPool2d": [(lambda: nn.AvgPool2d(2, 1, 1, ceil_mode=True), IMAGES)],
+    "BatchNorm1d": [(lambda: nn.BatchNorm1d(4), ROWS), (lambda: nn.BatchNorm1d(4), (2, 4, 3))],
     "BatchNorm2d": [
+        (lambda: nn.BatchNorm2d(2, affine=False), IMAGES),
         (lambda: nn.BatchNorm2d(2), IMAGES),
         (lambda: nn.BatchNorm2d(2).eval(), IMAGES),
     ],
@@ -111,6 +123,18 @@ LAYERS: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
     "Softsign": [(lambda: nn.Softsign(), ROWS)],
     "Tanhshrink": [(lambda: nn.Tanhshrink(), ROWS)],
     "PReLU": [(lambda: nn.PReLU(2), IMAGES), (lambda: nn.PReLU(), ROWS)],
+    "Dropout1d": [(lambda: nn.Dropout1d(0.5, rng=rng()), (2, 4, 3))],
+    "Dropout2d": [(lambda: nn.Dropout2d(0.5, rng=rng()), IMAGES)],
+    "Embedding": [(lambda: Scaled(nn.Embedding(3, 4, rng=rng())), ROWS)],
+    "InstanceNorm2d": [
+        (lambda: nn.InstanceNorm2d(2, affine=True), IMAGES),
+        (lambda: nn.InstanceNorm2d(2, track_running_stats=True).eval(), IMAGES),
+    ],
+    "LayerNorm": [
+        (lambda: nn.LayerNorm((5, 4)), IMAGES),
+        (lambda: nn.LayerNorm(4, bias=False), ROWS),
+    ],
+    "LocalResponseNorm": [(lambda: nn.LocalResponseNorm(3, 0.5), (2, 4, 3))],
     "GELU": [(lambda: nn.GELU(), ROWS), (lambda: nn.GELU("tanh"), ROWS)],
     "Flatten": [(lambda: nn.Flatten(), IMAGES)],
     "GlobalAvgPool2d": [(lambda: nn.GlobalAvgPool2d(), IMAGES)],
@@ -140,8 +164,8 @@ def test_every_layer_and_every_model_is_here() -> None:
     public = {name: getattr(nn, name) for name in nn.__all__}
     modules = {name for name, value in public.items() if isinstance(value, type)
                and issubclass(value, nn.Module)} - {"Module", "SizedLayer"}  # fmt: skip
-    assert modules == set(LAYERS) | MODEL_CLASSES | CONTAINERS, "add a line to LAYERS, above"
-    assert modules == set(LAYERS) | MODEL_CLASSES | LOSS_CLASSES, "add a line to LAYERS, above"
+    others = MODEL_CLASSES | LOSS_CLASSES | CONTAINERS
+    assert modules == set(LAYERS) | others, "add a line to LAYERS, above"
     assert set(nn.MODELS) == {name.partition("-")[0] for name in MODELS}
 
 

@@ -18,6 +18,17 @@ from tinygrad_cnn import nn, optim
 
 Make = Callable[[np.random.Generator], nn.Module]
 
+
+class Scaled(nn.Module):
+    """The input times a vector of a table."""
+
+    def __init__(self, table: nn.Embedding) -> None:
+        self.table = table
+
+    def forward(self, x: Any) -> Any:
+        return x * self.table(2)
+
+
 # Every layer, with the shape of an input.
 LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "Linear": (lambda rng: nn.Linear(6, 4, rng=rng), (3, 6)),
@@ -57,6 +68,20 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "Flatten": (lambda rng: nn.Flatten(), (2, 3, 4)),
     "Dropout": (lambda rng: nn.Dropout(0.3, rng=rng), (4, 5)),
     "BatchNorm2d": (lambda rng: nn.BatchNorm2d(3), (4, 3, 2, 2)),
+    "Embedding": (lambda rng: Scaled(nn.Embedding(3, 5, 0, rng=rng)), (4, 5)),
+    "Dropout1d": (lambda rng: nn.Dropout1d(0.3, rng=rng), (4, 3, 5)),
+    "Dropout2d": (lambda rng: nn.Dropout2d(0.3, rng=rng), (4, 3, 2, 2)),
+    "BatchNorm1d": (lambda rng: nn.BatchNorm1d(3), (4, 3, 5)),
+    "BatchNorm1d of rows": (lambda rng: nn.BatchNorm1d(3), (4, 3)),
+    "BatchNorm2d without affine": (lambda rng: nn.BatchNorm2d(3, affine=False), (4, 3, 2, 2)),
+    "InstanceNorm2d": (lambda rng: nn.InstanceNorm2d(3, affine=True), (4, 3, 2, 2)),
+    "InstanceNorm2d with statistics": (
+        lambda rng: nn.InstanceNorm2d(3, track_running_stats=True),
+        (4, 3, 2, 2),
+    ),
+    "LayerNorm": (lambda rng: nn.LayerNorm((2, 5)), (4, 2, 5)),
+    "LayerNorm without bias": (lambda rng: nn.LayerNorm(5, bias=False), (4, 2, 5)),
+    "LocalResponseNorm": (lambda rng: nn.LocalResponseNorm(3), (4, 5, 2, 2)),
     "GroupNorm": (lambda rng: nn.GroupNorm(2, 4), (3, 4, 2, 5)),
     "GroupNorm without affine": (lambda rng: nn.GroupNorm(1, 4, affine=False), (3, 4)),
     "Sigmoid": (lambda rng: nn.Sigmoid(), (3, 4)),
@@ -111,7 +136,9 @@ def test_one_dtype_goes_through_forward_backward_and_state(
     y = layer(x)
     y.sum().backward()
     held = [y, x.grad, *(p.grad for p in layer.parameters()), *layer.state_dict().values()]
-    counts = [np.dtype("i8")] if isinstance(layer, nn.BatchNorm2d) else []
+    counts = (
+        [np.dtype("i8")] if any(name.endswith("tracked") for name in layer.state_dict()) else []
+    )
     assert {array.dtype for array in held} == {np.dtype(dtype), *counts}
 
 
@@ -359,6 +386,54 @@ def test_dropout_after_eval_and_at_rate_zero_changes_and_draws_nothing() -> None
     assert source.bit_generator.state == before
 
 
+def test_dropout_of_all_gives_zeros_and_no_gradient() -> None:
+    for layer in (nn.Dropout(1.0), nn.Dropout1d(1.0)):
+        x = tg.Tensor(np.full((2, 3, 4), 7.0), requires_grad=True)
+        y = layer(x)
+        assert not y.numpy().any()
+        assert not tg.grad(y.sum(), x)[0].any()
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [(nn.Dropout1d, (40, 30, 4)), (nn.Dropout1d, (900, 4)), (nn.Dropout2d, (40, 30, 2, 3)),
+     (nn.Dropout2d, (900, 2, 3))],
+)  # fmt: skip
+def test_channels_are_dropped_as_a_whole(make: Any, shape: tuple[int, ...]) -> None:
+    values = 1 if make is nn.Dropout1d else 2  # axes of a channel
+    y = make(0.25, rng=rng())(np.ones(shape)).reshape(*shape[:-values], -1)
+    np.testing.assert_array_equal(y, np.broadcast_to(y[..., :1], y.shape))
+    np.testing.assert_allclose(np.unique(y), [0.0, 4 / 3])
+    assert abs((y[..., 0] == 0).mean() - 0.25) < 0.1
+    with pytest.raises(ValueError, match=rf"{make.__name__}: x has shape \(3,\), expected \(N, C"):
+        make()(np.ones(3))
+
+
+# --- embedding -----------------------------------------------------------------------------------
+
+
+def test_an_embedding_looks_up_and_adds_the_gradients_of_repeats() -> None:
+    layer = nn.Embedding(5, 3, padding_idx=-1, rng=rng())
+    start = layer.weight.numpy().copy()
+    assert not start[4].any()
+    assert start[:4].all()
+    numbers = np.array([[0, 1, 4], [1, 1, 4]], np.uint8)
+    y = layer(numbers)
+    np.testing.assert_array_equal(y.numpy(), start[numbers])
+    y.sum().backward()
+    np.testing.assert_array_equal(layer.weight.grad, np.outer([1, 3, 0, 0, 0], np.ones(3)))
+    assert repr(layer) == "Embedding(num_embeddings=5, embedding_dim=3, padding_idx=4)"
+
+
+def test_an_embedding_refuses_what_is_no_number_of_a_vector() -> None:
+    layer = nn.Embedding(5, 3)
+    for wrong in ([-1], [2, 5]):
+        with pytest.raises(IndexError, match=r"Embedding: x holds .*, expected 0 to 4"):
+            layer(wrong)
+    with pytest.raises(TypeError, match="Embedding: x holds float64, expected integers"):
+        layer([0.0])
+
+
 # --- batch normalization -------------------------------------------------------------------------
 
 
@@ -429,6 +504,29 @@ def test_a_running_statistic_changed_before_backward_is_noticed() -> None:
     layer.train()(x)
     with pytest.raises(tg.ChangedInPlaceError):
         y.backward()
+
+
+def test_instance_norm_follows_the_mean_of_the_examples_and_uses_it_after_eval() -> None:
+    with tg.default_dtype("float64"):
+        layer = nn.InstanceNorm2d(3, momentum=0.25, track_running_stats=True)
+    x = rng().normal(1.0, 2.0, size=(4, 3, 2, 5))
+    layer(x)
+    mean = 0.25 * x.mean((2, 3)).mean(0)
+    variance = 0.75 + 0.25 * x.var((2, 3), ddof=1).mean(0)
+    y = layer.eval()(x)
+    at = (slice(None), None, None)
+    np.testing.assert_allclose(y.numpy(), (x - mean[at]) / np.sqrt(variance[at] + 1e-5))
+    with pytest.raises(ValueError, match=r"instance_norm: .* more than one value a channel"):
+        nn.InstanceNorm2d(3)(np.ones((2, 3, 1, 1)))
+
+
+def test_without_statistics_batch_norm_uses_the_batch_in_either_mode() -> None:
+    layer = nn.BatchNorm1d(3, affine=False, track_running_stats=False)
+    x = rng().normal(size=(64, 3)).astype("f4")
+    assert layer.state_dict() == {}
+    np.testing.assert_array_equal(layer.eval()(x), layer.train()(x))
+    with pytest.raises(ValueError, match=r"BatchNorm1d: .*, expected \(N, 3\) or \(N, 3, L\)"):
+        layer(x[:, :, None, None])
 
 
 # --- group normalization -------------------------------------------------------------------------
@@ -532,7 +630,14 @@ R = np.random.default_rng(0)
         (lambda: nn.ZeroPad2d((1, 2)), r"padding is \(1, 2\), expected .* \(left, right, top"),
         (lambda: nn.PixelShuffle(0), "PixelShuffle: upscale_factor is 0"),
         (lambda: nn.PixelUnshuffle(1.5), "PixelUnshuffle: downscale_factor is 1.5"),
-        (lambda: nn.Dropout(1.0, rng=R), "Dropout: p is 1.0, expected .* >= 0 and < 1"),
+        (lambda: nn.Dropout(1.5, rng=R), "Dropout: p is 1.5, expected a number from 0 to 1"),
+        (lambda: nn.Embedding(0, 3, rng=R), "Embedding: num_embeddings is 0"),
+        (lambda: nn.Embedding(3, 0, rng=R), "Embedding: embedding_dim is 0"),
+        (lambda: nn.Embedding(3, 1, 3, rng=R), "Embedding: padding_idx is 3, expected less than 3"),
+        (lambda: nn.Embedding(3, 1, -4, rng=R), "Embedding: padding_idx is -4"),
+        (lambda: nn.LayerNorm(()), r"LayerNorm: normalized_shape is \(\)"),
+        (lambda: nn.LayerNorm((2, 0)), r"LayerNorm: normalized_shape\[1\] is 0"),
+        (lambda: nn.LocalResponseNorm(0), "LocalResponseNorm: size is 0"),
         (lambda: nn.Dropout(float("nan"), rng=R), "Dropout: p is nan"),
         (lambda: nn.BatchNorm2d(0), "BatchNorm2d: num_features is 0"),
         (lambda: nn.BatchNorm2d(1, -1.0), "BatchNorm2d: eps is -1.0"),

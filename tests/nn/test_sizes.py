@@ -29,6 +29,8 @@ SIZED: dict[str, tuple[Make, int, tuple[int, ...]]] = {
         4,
         (2, 4, 5, 5),
     ),
+    "BatchNorm1d": (lambda n: nn.BatchNorm1d(n), 3, (4, 3)),
+    "InstanceNorm2d": (lambda n: nn.InstanceNorm2d(n, affine=True), 3, (4, 3, 2, 2)),
     "BatchNorm2d": (lambda n: nn.BatchNorm2d(n), 3, (4, 3, 2, 2)),
     "GroupNorm": (lambda n: nn.GroupNorm(2, n), 4, (4, 4, 2)),
 }

@@ -15,6 +15,8 @@ import numpy as np
 
 FILE = Path(__file__).parents[1] / "pytorch.npz"
 SIGNATURES = [
+    "nn.BatchNorm1d", "nn.Dropout1d", "nn.Dropout2d", "nn.Embedding", "nn.InstanceNorm2d",
+    "nn.LayerNorm", "nn.LocalResponseNorm",
     "nn.AdaptiveAvgPool1d", "nn.AdaptiveAvgPool2d", "nn.AdaptiveMaxPool1d", "nn.AdaptiveMaxPool2d",
     "nn.AvgPool1d", "nn.Conv1d", "nn.ConvTranspose1d", "nn.MaxPool1d", "nn.PixelShuffle",
     "nn.CircularPad2d", "nn.PixelUnshuffle", "nn.ReflectionPad2d", "nn.ReplicationPad2d",
@@ -89,6 +91,13 @@ def filled(layer: Any) -> Any:
 
 
 COMPUTED: dict[str, Callable[[Any], Any]] = {
+    "BatchNorm2d": lambda nn: nn.BatchNorm2d(6, 0.1, affine=False),
+    "BatchNorm2d-untracked": lambda nn: nn.BatchNorm2d(6, track_running_stats=False).eval(),
+    "BatchNorm2d-eval": lambda nn: nn.BatchNorm2d(6, affine=False).eval(),
+    "InstanceNorm2d": lambda nn: nn.InstanceNorm2d(6),
+    "LayerNorm": lambda nn: nn.LayerNorm((4, 2)),
+    "LayerNorm-1": lambda nn: nn.LayerNorm(2, 0.1, elementwise_affine=False),
+    "LocalResponseNorm": lambda nn: nn.LocalResponseNorm(4, 0.5, 0.6, 2.0),
     "AdaptiveAvgPool2d": lambda nn: nn.AdaptiveAvgPool2d((3, 2)),
     "AdaptiveAvgPool2d-large": lambda nn: nn.AdaptiveAvgPool2d((7, None)),
     "AdaptiveMaxPool2d": lambda nn: nn.AdaptiveMaxPool2d((3, 2)),
@@ -199,7 +208,8 @@ def layers(nn: Any) -> list[Any]:
         nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2), nn.BatchNorm2d(4), nn.LeakyReLU(0.1),
         nn.ConvTranspose2d(4, 2, 3, stride=2, output_padding=1), nn.MaxPool2d(2, padding=1),
         nn.BatchNorm2d(2, momentum=None), nn.AvgPool2d(2, 1), nn.Tanh(), nn.Dropout(0.0),
-        nn.Flatten(), nn.Linear(72, 3),
+        nn.InstanceNorm2d(2, affine=True, track_running_stats=True),
+        nn.Flatten(), nn.Linear(72, 3), nn.BatchNorm1d(3),
     ]  # fmt: skip
 
 

@@ -18,6 +18,8 @@ from tinygrad_cnn.nn.layers.adaptive import (
     AdaptiveMaxPool2d,
 )
 from tinygrad_cnn.nn.layers.convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from tinygrad_cnn.nn.layers.dropout import Dropout, Dropout1d, Dropout2d
+from tinygrad_cnn.nn.layers.embedding import Embedding
 from tinygrad_cnn.nn.layers.hard_activation import (
     Hardsigmoid,
     Hardswish,
@@ -36,6 +38,14 @@ from tinygrad_cnn.nn.layers.images import (
 )
 from tinygrad_cnn.nn.layers.linear import Linear
 from tinygrad_cnn.nn.layers.linear_units import CELU, ELU, GELU, SELU, Mish, PReLU, SiLU
+from tinygrad_cnn.nn.layers.normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    GroupNorm,
+    InstanceNorm2d,
+    LayerNorm,
+    LocalResponseNorm,
+)
 from tinygrad_cnn.nn.layers.pooling import (
     AvgPool1d,
     AvgPool2d,
@@ -43,7 +53,6 @@ from tinygrad_cnn.nn.layers.pooling import (
     MaxPool1d,
     MaxPool2d,
 )
-from tinygrad_cnn.nn.layers.regularization import BatchNorm2d, Dropout, GroupNorm
 from tinygrad_cnn.nn.layers.shape import Flatten
 
 __all__ = [
@@ -57,6 +66,7 @@ __all__ = [
     "AdaptiveMaxPool2d",
     "AvgPool1d",
     "AvgPool2d",
+    "BatchNorm1d",
     "BatchNorm2d",
     "CircularPad2d",
     "Conv1d",
@@ -64,14 +74,20 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Embedding",
     "Flatten",
     "GlobalAvgPool2d",
     "GroupNorm",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "InstanceNorm2d",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
     "MaxPool1d",

@@ -216,7 +216,9 @@ def _layer(
     picture = None if is_whole else image.shape[1:]
     seen = [a for a in last.arguments if _is_seen(a.source, image, seeing)]
     is_single = len(seen) == 1 and seen[0].source is given and seen[0].name == op.parameters[0]
-    if len(outside) > 1 or not (is_single or isinstance(module, tg.nn.BatchNorm2d)):
+    is_batch_norm = isinstance(module, tg.nn.BatchNorm1d | tg.nn.BatchNorm2d)
+    statistics = _statistics(module) if is_batch_norm else None
+    if len(outside) > 1 or not (is_single or statistics):
         ops = tuple(step.op.name for step in steps if step.op is not None)
         return LayerCall(
             name, op, x, last.array[0], source, step=last, composed_of=ops, picture=picture
@@ -226,8 +228,8 @@ def _layer(
         for name, parameter in op.signature.parameters.items()
         if parameter.default is not inspect.Parameter.empty
     } | last.options
-    if isinstance(module, tg.nn.BatchNorm2d):
-        op, options, arrays = tg.batch_norm, {}, _statistics(module)
+    if statistics:
+        op, options, arrays = tg.batch_norm, {}, statistics
     else:
         for argument in last.arguments:
             if argument.source is not given and argument.source.array is not None:
@@ -236,13 +238,16 @@ def _layer(
     return LayerCall(name, op, x, last.array[0], source, arrays, options, on, last, (), picture)
 
 
-def _statistics(module: tg.nn.BatchNorm2d) -> dict[str, Array]:
-    """Return the statistics that a batch norm uses in eval mode."""
+def _statistics(module: Any) -> dict[str, Array] | None:
+    """Return the statistics that a batch norm uses in eval mode; None if they are the batch's."""
     state = module.state_dict()
+    if "running_mean" not in state:
+        return None
+    mean = state["running_mean"]
     return {
-        "w": state["weight"],
-        "bias": state["bias"],
-        "mean": state["running_mean"],
+        "w": state.get("weight", np.ones_like(mean)),
+        "bias": state.get("bias", np.zeros_like(mean)),
+        "mean": mean,
         "variance": state["running_var"],
         "epsilon": np.asarray(module.eps),
     }

@@ -1,0 +1,435 @@
+"""Normalization of batches, layers, groups of channels and single channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype
+from tinygrad_cnn.core.variable import array_of
+from tinygrad_cnn.engine.arrays import Shape
+from tinygrad_cnn.engine.reduction import average, total
+from tinygrad_cnn.nn.module import Module, Parameterless
+from tinygrad_cnn.nn.sizes import SizedLayer
+from tinygrad_cnn.support.arguments import flag, number, share, whole, wholes
+
+
+class _ChannelNorm(SizedLayer):
+    """A normalization with a scale, a shift and running statistics of each channel, if wanted."""
+
+    inferred, input_axis = "num_features", 1
+    _axes: ClassVar[tuple[int, ...]] = (4,)  # the numbers of axes of an input
+    _expected: ClassVar[str] = "(N, {0}, H, W)"
+
+    def __init__(
+        self,
+        num_features: int | None,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        owner = type(self).__name__
+        self.num_features = self._size(num_features)
+        self.eps = number(owner, "eps", eps)
+        self.momentum = None if momentum is None else share(owner, "momentum", momentum)
+        self.affine = flag(owner, "affine", affine)
+        self.track_running_stats = flag(owner, "track_running_stats", track_running_stats)
+        names = ["weight", "bias"] if affine else []
+        tracked = ["running_mean", "running_var", "num_batches_tracked"]
+        self._when_sized(names + (tracked if track_running_stats else []), self._make)
+
+    def _make(self) -> None:
+        size, dtype = self.num_features, get_default_dtype()
+        self.weight: Parameter | None = None
+        self.bias: Parameter | None = None
+        self.running_mean: Tensor | None = None
+        self.running_var: Tensor | None = None
+        self.num_batches_tracked: Tensor | None = None
+        if self.affine:
+            self.weight = Parameter(np.ones(size, dtype), name="weight")
+            self.bias = Parameter(np.zeros(size, dtype), name="bias")
+        if self.track_running_stats:
+            self.running_mean = Tensor(np.zeros(size, dtype))
+            self.running_var = Tensor(np.ones(size, dtype))
+            self.num_batches_tracked = Tensor(np.array(0, np.int64))
+
+    def _checked(self, shape: Shape) -> Shape:
+        """Return the shape of an input; raise if it does not fit."""
+        if len(shape) not in self._axes or shape[1] != self.num_features:
+            raise ValueError(
+                f"{type(self).__name__}: x has shape {shape}, expected "
+                f"{self._expected.format(self.num_features)}"
+            )
+        return shape
+
+    def _by_running_statistics(self, x: Any) -> Tensor:
+        """Return `x` normalized by the running statistics."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        deviation = ops.sqrt(self.running_var + self.eps)
+        scale = 1.0 / deviation if self.weight is None else self.weight / deviation
+        moved = self.running_mean * scale
+        shift = -moved if self.bias is None else self.bias - moved
+        channels = (1, -1) + (1,) * (np.ndim(array_of(x)) - 2)
+        y: Tensor = x * scale.reshape(channels) + shift.reshape(channels)
+        return y
+
+    def _follow(self, mean: NDArray[Any], variance: NDArray[Any], momentum: float) -> None:
+        """Update the running statistics with those of a batch."""
+        for running, batch in ((self.running_mean, mean), (self.running_var, variance)):
+            assert running is not None
+            running._array += momentum * (batch.astype(running.dtype) - running._array)
+            running._mark_changed()
+
+
+class _BatchNorm(_ChannelNorm):
+    """Batch normalization for inputs of some numbers of axes."""
+
+    def forward(self, x: Tensor | NDArray[Any]) -> Tensor:
+        """Return `x` normalized, in the same shape."""
+        array = np.asarray(array_of(x))
+        self._checked(array.shape)
+        if not self.training and self.running_mean is not None:
+            return self._by_running_statistics(x)
+        if array.size <= self.num_features:
+            raise ValueError(
+                f"{type(self).__name__}: x has shape {array.shape}, expected more than one value a "
+                "channel in training"
+            )
+        given: Any = x
+        y: Tensor = ops.batch_norm(given, self.weight, self.bias, self.eps)
+        if self.training and self.num_batches_tracked is not None:
+            axes = (0, *range(2, array.ndim))
+            mean = average(array, axes, keepdims=True)
+            variance = total(np.square(array - mean), axes) / (array.size // self.num_features - 1)
+            self.num_batches_tracked._array += 1
+            self.num_batches_tracked._mark_changed()
+            momentum = self.momentum
+            if momentum is None:
+                momentum = 1.0 / self.num_batches_tracked.item()
+            self._follow(mean.reshape(-1), variance, momentum)
+        return y
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalization of images, each channel: w·(x − μ) / √(σ² + ε) + b.
+
+    In train mode μ and σ² are those of the batch (`tinygrad_cnn.batch_norm`), and update the
+    running statistics: running ← (1 − momentum)·running + momentum·batch, with the unbiased
+    variance of the batch, Σ (x − μ)² / (n − 1). In eval mode the running statistics are used.
+
+    Parameters
+    ----------
+    num_features : int or None
+        C, the number of channels. The first input determines it if it is None.
+    eps : float
+        ε, 0 or more.
+    momentum : float or None
+        The weight of the newest batch, in [0, 1]. With None all batches weigh the same.
+    affine : bool
+        Whether to scale and shift each channel.
+    track_running_stats : bool
+        Whether to keep running statistics. Without them, eval mode uses those of the batch too.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None
+        The scale w and shift b of each channel, of shape (C,); initially 1 and 0.
+    running_mean, running_var : Tensor or None
+        Buffers of shape (C,); initially 0 and 1.
+    num_batches_tracked : Tensor or None
+        A buffer: the number of batches in the running statistics, an int64.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if `x` is not of shape (N, C, H, W), or in train
+        mode has only one value per channel.
+
+    Notes
+    -----
+    Ioffe and Szegedy, "Batch Normalization: accelerating deep network training by reducing internal
+    covariate shift", 2015; momentum and the unbiased variance are as in PyTorch.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> layer = tg.nn.BatchNorm2d(1)
+    >>> y = layer(tg.Tensor([[[[0.0, 2.0]]]]))
+    >>> layer.running_mean, layer.running_var
+    (Tensor([0.1]), Tensor([1.1]))
+    """
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalization of rows and sequences: `BatchNorm2d` for (N, C) and (N, C, L).
+
+    Parameters
+    ----------
+    num_features, eps, momentum, affine, track_running_stats
+        As for `BatchNorm2d`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.BatchNorm1d(2, eps=0.0)(tg.Tensor([[0.0, 5.0], [2.0, 1.0]])).numpy()
+    array([[-1.,  1.],
+           [ 1., -1.]], dtype=float32)
+    """
+
+    _axes, _expected = (2, 3), "(N, {0}) or (N, {0}, L)"
+
+
+class GroupNorm(SizedLayer):
+    """Group normalization: w·(x − μ) / √(σ² + ε) + b, with statistics of each example.
+
+    The channels are divided into groups; μ and σ² are the mean and the variance of a group of one
+    example, over its channels and all their values. So the batch has no influence, and train and
+    eval mode do not differ. One group is layer normalization of images; a group for each channel is
+    instance normalization.
+
+    Parameters
+    ----------
+    num_groups : int
+        The number of groups.
+    num_channels : int or None
+        C, a multiple of `num_groups`. The first input determines it if it is None.
+    eps : float
+        ε, 0 or more.
+    affine : bool
+        Whether to scale and shift each channel.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None
+        The scale w and shift b of each channel, of shape (C,); initially 1 and 0. None without
+        `affine`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if `x` is not of shape (N, C, ...), or has
+        channels without values.
+
+    Notes
+    -----
+    Wu and He, "Group normalization", 2018.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> layer = tg.nn.GroupNorm(2, 4, eps=0.0)
+    >>> layer(tg.Tensor([[1.0, 3.0, 10.0, 30.0]])).numpy()
+    array([[-1.,  1., -1.,  1.]], dtype=float32)
+    """
+
+    inferred, input_axis = "num_channels", 1
+
+    def __init__(
+        self, num_groups: int, num_channels: int | None, eps: float = 1e-5, affine: bool = True
+    ) -> None:
+        owner = type(self).__name__
+        self.num_groups = whole(owner, "num_groups", num_groups)
+        self.num_channels = self._size(num_channels)
+        self.eps = number(owner, "eps", eps)
+        self.affine = flag(owner, "affine", affine)
+        self._when_sized(["weight", "bias"] if affine else [], self._make)
+
+    def _make(self) -> None:
+        if self.num_channels % self.num_groups:
+            raise ValueError(
+                f"{type(self).__name__}: num_channels is {self.num_channels}, expected a multiple "
+                f"of num_groups={self.num_groups}"
+            )
+        self.weight = self.bias = None
+        if self.affine:
+            size, dtype = self.num_channels, get_default_dtype()
+            self.weight = Parameter(np.ones(size, dtype), name="weight")
+            self.bias = Parameter(np.zeros(size, dtype), name="bias")
+
+    def forward(self, x: A) -> A | Tensor:
+        """Return `x`, of shape (N, C, ...), normalized, in the same shape."""
+        shape = np.shape(array_of(x))
+        if len(shape) < 2 or shape[1] != self.num_channels or 0 in shape[2:]:
+            raise ValueError(
+                f"{type(self).__name__}: x has shape {shape}, expected "
+                f"(N, {self.num_channels}, ...), none of ... 0"
+            )
+        given: Any = x
+        y: A | Tensor
+        y = ops.group_norm(given, self.num_groups, self.weight, self.bias, self.eps)
+        return y
+
+
+class InstanceNorm2d(_ChannelNorm):
+    """Instance normalization of images: w·(x − μ) / √(σ² + ε) + b, each channel of each example.
+
+    Parameters
+    ----------
+    num_features : int or None
+        C, the number of channels. The first input determines it if it is None.
+    eps : float
+        ε, 0 or more.
+    momentum : float or None
+        The weight of the newest batch in the running statistics. None counts as 0, as in PyTorch.
+    affine : bool
+        Whether to scale and shift each channel.
+    track_running_stats : bool
+        Whether to keep the means over the batch of μ and of the unbiased σ², and to use them in
+        eval mode, as `BatchNorm2d` does.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None
+        The scale w and shift b of each channel, of shape (C,); initially 1 and 0.
+    running_mean, running_var, num_batches_tracked : Tensor or None
+        Buffers, as those of `BatchNorm2d`; batches are not counted, as in PyTorch.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if `x` is not of shape (N, C, H, W), or has only
+        one value per channel.
+
+    Notes
+    -----
+    Ulyanov, Vedaldi and Lempitsky, "Instance normalization: the missing ingredient for fast
+    stylization", 2016.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.InstanceNorm2d(2, eps=0.0)(tg.Tensor([[[[0.0, 2.0]], [[1.0, 5.0]]]])).numpy()
+    array([[[[-1.,  1.]],
+    <BLANKLINE>
+            [[-1.,  1.]]]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        num_features: int | None,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+
+    def forward(self, x: A) -> A | Tensor:
+        """Return `x` normalized, in the same shape."""
+        array = np.asarray(array_of(x))
+        count = math.prod(self._checked(array.shape)[2:])
+        if not self.training and self.running_mean is not None:
+            return self._by_running_statistics(x)
+        given: Any = x
+        y: A | Tensor = ops.instance_norm(given, self.weight, self.bias, self.eps)
+        if self.training and self.running_mean is not None and len(array):
+            mean = average(array, (2, 3), keepdims=True)
+            variance = total(np.square(array - mean), (2, 3)) / (count - 1)
+            self._follow(average(mean, (0, 2, 3)), average(variance, 0), self.momentum or 0.0)
+        return y
+
+
+class LayerNorm(Module):
+    """Layer normalization: w·(x − μ) / √(σ² + ε) + b, μ and σ² over the last axes of an example.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+        The lengths of the last axes, over which the statistics are taken.
+    eps : float
+        ε, 0 or more.
+    elementwise_affine : bool
+        Whether to scale and shift each value.
+    bias : bool
+        Whether to shift; without `elementwise_affine` there is no shift.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None
+        The scale w and shift b of each value, of shape `normalized_shape`; initially 1 and 0.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if `x` does not end in `normalized_shape`.
+
+    Notes
+    -----
+    Ba, Kiros and Hinton, "Layer normalization", 2016.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.LayerNorm(2, eps=0.0)(tg.Tensor([[1.0, 3.0], [10.0, 30.0]])).numpy()
+    array([[-1.,  1.],
+           [-1.,  1.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ) -> None:
+        owner = type(self).__name__
+        if isinstance(normalized_shape, int | np.integer):
+            normalized_shape = (normalized_shape,)
+        self.normalized_shape = wholes(owner, "normalized_shape", normalized_shape)
+        if not self.normalized_shape:
+            raise ValueError(f"{owner}: normalized_shape is (), expected one length or more")
+        self.eps = number(owner, "eps", eps)
+        self.elementwise_affine = flag(owner, "elementwise_affine", elementwise_affine)
+        self.weight: Parameter | None = None
+        self.bias: Parameter | None = None
+        if self.elementwise_affine:
+            dtype = get_default_dtype()
+            self.weight = Parameter(np.ones(self.normalized_shape, dtype), name="weight")
+            if flag(owner, "bias", bias):
+                self.bias = Parameter(np.zeros(self.normalized_shape, dtype), name="bias")
+
+    def forward(self, x: A) -> A | Tensor:
+        """Return `x`, of shape (..., *normalized_shape), normalized, in the same shape."""
+        given: Any = x
+        y: A | Tensor
+        y = ops.layer_norm(given, self.normalized_shape, self.weight, self.bias, self.eps)
+        return y
+
+
+class LocalResponseNorm(Parameterless):
+    """Local response normalization: `tinygrad_cnn.local_response_norm`, as in AlexNet.
+
+    Parameters
+    ----------
+    size : int
+        The number of neighboring channels.
+    alpha, beta, k : float
+        As in x·(k + α·mean x²)^−β.
+
+    Raises
+    ------
+    ValueError
+        If `size` is not positive. On a call, if `x` has fewer than three axes.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> layer = tg.nn.LocalResponseNorm(1, alpha=1.0, beta=1.0, k=0.0)
+    >>> layer(tg.Tensor([[[2.0], [4.0]]])).numpy().tolist()
+    [[[0.5], [0.25]]]
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        self.size = whole(type(self).__name__, "size", size)
+        self.alpha, self.beta, self.k = alpha, beta, k
+
+    def forward(self, x: A) -> A:
+        """Return `x` normalized, in the same shape."""
+        return ops.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
