@@ -15,7 +15,7 @@ import tinygrad_cnn as tg
 from tinygrad_cnn.drawing.layout import TooLargeError
 from tinygrad_cnn.drawing.page import page
 from tinygrad_cnn.drawing.page.contents import contents
-from tinygrad_cnn.drawing.page.embedding import EXACT, LARGEST, Embedding
+from tinygrad_cnn.drawing.page.embedding import EXACT, LARGEST, EmbeddedArrays
 from tinygrad_cnn.drawing.page.local import local_derivative
 
 
@@ -223,7 +223,7 @@ def test_looking_at_local_derivatives_is_seen_by_no_observer():
 def test_small_arrays_are_kept_to_the_last_bit(dtype: str):
     array = np.random.default_rng(0).standard_normal((3, 5, 7)).astype(dtype)
     array[0, 0, :3] = [np.nan, np.inf, -0.0]
-    embedding = Embedding()
+    embedding = EmbeddedArrays()
     embedding.add(np.asfortranarray(array))
     assert decoded(embedding.encoded[0]).tobytes() == array.tobytes()
     json.dumps(embedding.encoded, allow_nan=False)
@@ -233,7 +233,7 @@ def test_small_arrays_are_kept_to_the_last_bit(dtype: str):
     "array", [np.array([True, False]), np.array([2**40, -1]), np.array(3, np.uint8)]
 )
 def test_whole_numbers_and_truths_are_kept_as_floats(array: np.ndarray):
-    embedding = Embedding()
+    embedding = EmbeddedArrays()
     embedding.add(array)
     np.testing.assert_array_equal(decoded(embedding.encoded[0]), array)
 
@@ -242,7 +242,7 @@ def test_large_arrays_are_within_half_a_level_of_what_they_are():
     array = np.random.default_rng(0).standard_normal((300, 300))
     array[0, 0] = np.nan
     assert EXACT < array.size <= LARGEST
-    embedding = Embedding()
+    embedding = EmbeddedArrays()
     embedding.add(array)
     (entry,) = embedding.encoded
     assert len(entry["bytes"]) < 1.4 * array.size
@@ -256,7 +256,7 @@ def test_large_arrays_are_within_half_a_level_of_what_they_are():
 def test_of_huge_arrays_the_first_parts_are_kept_and_the_numbers_are_of_the_whole(shape):
     array = np.zeros(shape, "f4")
     array.flat[-1] = 4.0
-    embedding = Embedding()
+    embedding = EmbeddedArrays()
     embedding.add(array)
     (entry,) = embedding.encoded
     assert decoded(entry).size <= LARGEST
@@ -266,7 +266,7 @@ def test_of_huge_arrays_the_first_parts_are_kept_and_the_numbers_are_of_the_whol
 
 
 def test_equal_arrays_share_a_place_and_others_do_not():
-    embedding = Embedding()
+    embedding = EmbeddedArrays()
     a = np.arange(6.0)
     places = [embedding.add(x) for x in (a, a.copy(), a.reshape(2, 3), a.astype("f4"), a + 1)]
     assert places == [0, 0, 1, 2, 3]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.op import OPS
 from tinygrad_cnn.drawing.build import Arrays
 from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode
-from tinygrad_cnn.drawing.page.embedding import Embedding
+from tinygrad_cnn.drawing.page.embedding import EmbeddedArrays
 from tinygrad_cnn.drawing.page.local import EntryKind, local_derivative
 from tinygrad_cnn.drawing.text import option
 from tinygrad_cnn.support.text import citation
@@ -34,9 +34,9 @@ def contents(graph: DrawnGraph, arrays: Arrays) -> dict[str, Any]:
         ``"nodes"`` and ``"edges"`` are as in the graph, with the ids of a node's edges. An edge has
         its ``"local"`` derivative (see `local_derivative`), or else the arrays that it ``"reads"``.
         ``"steps"`` name a phase ("forward", "backward", "result") and a node; ``"arrays"`` come
-        from an `Embedding`.
+        from `EmbeddedArrays`.
     """
-    embedding = Embedding()
+    embedding = EmbeddedArrays()
     inputs: dict[str, list[DrawnEdge]] = {node.id: [] for node in graph.nodes}
     outputs: dict[str, list[DrawnEdge]] = {node.id: [] for node in graph.nodes}
     for edge in graph.edges:
@@ -63,7 +63,7 @@ def _node(
     inputs: list[DrawnEdge],
     outputs: list[DrawnEdge],
     arrays: Arrays,
-    embedding: Embedding,
+    embedding: EmbeddedArrays,
 ) -> dict[str, Any]:
     return {
         "id": node.id,
@@ -88,7 +88,7 @@ def _edge(
     call: DrawnNode,
     siblings: list[DrawnEdge],
     arrays: Arrays,
-    embedding: Embedding,
+    embedding: EmbeddedArrays,
 ) -> dict[str, Any]:
     sent = arrays.contributions.get(edge.id)
     local, reads = (None, []) if sent is None else _explained(edge, call, siblings, arrays)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.drawing.graph import Statistics
 
-__all__ = ["EXACT", "LARGEST", "Embedding"]
+__all__ = ["EXACT", "LARGEST", "EmbeddedArrays"]
 
 EXACT = 2**16
 """The most elements of an array that is embedded exactly."""
@@ -23,7 +23,7 @@ LARGEST = 2**18
 _LEVELS = 127  # on each side of zero: code 128 is 0, code 0 is NaN
 
 
-class Embedding:
+class EmbeddedArrays:
     """The arrays of a page; equal arrays are stored once.
 
     Attributes
@@ -35,7 +35,7 @@ class Embedding:
 
     Examples
     --------
-    >>> embedding = Embedding()
+    >>> embedding = EmbeddedArrays()
     >>> [embedding.add(np.array(values)) for values in ([1.0, 2.0], [0.0], [1.0, 2.0])]
     [0, 1, 0]
     >>> embedding.encoded[0]["bytes"]
