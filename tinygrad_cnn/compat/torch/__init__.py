@@ -49,6 +49,8 @@ from tinygrad_cnn.compat.torch.creation import (
 from tinygrad_cnn.compat.torch.devices import DTYPES, Size, device, dtype, legacy
 from tinygrad_cnn.compat.torch.functions import (
     add,
+    amax,
+    amin,
     argsort,
     chunk,
     cosine_similarity,
@@ -58,8 +60,10 @@ from tinygrad_cnn.compat.torch.functions import (
     einsum,
     gather,
     max,
+    maximum,
     meshgrid,
     min,
+    minimum,
     narrow,
     nonzero,
     norm,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -11,11 +11,18 @@ import numpy as np
 class dtype:  # noqa: N801  # PyTorch's name
     """A dtype that prints as PyTorch's, and is otherwise NumPy's: ``torch.float32``."""
 
-    __slots__ = ("dtype", "name")
+    __slots__ = ("dtype",)
 
-    def __init__(self, of: Any, name: str = "") -> None:
-        self.dtype = np.dtype(getattr(of, "dtype", of))
-        self.name = name or str(self.dtype)
+    dtype: np.dtype[Any]
+
+    def __new__(cls, of: Any) -> Self:
+        """Return the only object for a dtype of NumPy."""
+        key = numpy_dtype(of)
+        if key not in KINDS:
+            KINDS[key] = object.__new__(cls)
+            KINDS[key].dtype = key
+        made: Self = KINDS[key]
+        return made
 
     @property
     def is_floating_point(self) -> bool:
@@ -34,13 +41,22 @@ class dtype:  # noqa: N801  # PyTorch's name
         return dtype, (self.dtype,)
 
     def __eq__(self, other: object) -> bool:
-        return bool(self.dtype == getattr(other, "dtype", other))
+        return bool(self.dtype == (other.dtype if isinstance(other, dtype) else other))
 
     def __hash__(self) -> int:
         return hash(self.dtype)
 
     def __repr__(self) -> str:
         return f"torch.{self.dtype}"
+
+
+KINDS: dict[np.dtype[Any], Any] = {}
+"""The dtypes by NumPy's."""
+
+
+def numpy_dtype(value: Any) -> np.dtype[Any]:
+    """Return NumPy's dtype of one of either kind."""
+    return np.dtype(value.dtype if isinstance(value, dtype) else value)
 
 
 DTYPES = {
@@ -150,4 +166,4 @@ def target_of(*args: Any, **kwargs: Any) -> np.dtype[Any] | None:
             check_device(value)
         elif value is not None and not isinstance(value, bool):  # non_blocking, copy
             raise TypeError(f"to: got {value!r}, expected a dtype, 'cpu' or a Tensor")
-    return None if chosen is None else np.dtype(getattr(chosen, "dtype", chosen))
+    return None if chosen is None else numpy_dtype(chosen)

@@ -72,12 +72,47 @@ def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
     return _extreme("min", input, dim, keepdim, other)
 
 
+def maximum(input: Any, other: Any) -> Any:
+    """Return the larger of two values; at a tie each gets half the gradient."""
+    return wrapped(_of_two(ops.maximum, input, other))
+
+
+def minimum(input: Any, other: Any) -> Any:
+    """Return the smaller of two values; at a tie each gets half the gradient."""
+    return wrapped(_of_two(ops.minimum, input, other))
+
+
+def _of_two(function: Any, input: Any, other: Any) -> Any:
+    tie = np.asarray(array_of(input) == array_of(other))
+    larger = function(input, other)
+    return ops.where(tie, input * 0.5 + other * 0.5, larger) if tie.any() else larger
+
+
+def amax(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Return the largest value; equal ones share the gradient."""
+    return wrapped(_shared(ops.max, input, dim, keepdim))
+
+
+def amin(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Return the smallest value; equal ones share the gradient."""
+    return wrapped(_shared(ops.min, input, dim, keepdim))
+
+
+def _shared(function: Any, input: Any, dim: Any, keepdim: bool) -> Any:
+    axis = tuple(dim) if isinstance(dim, list) else dim
+    if not getattr(input, "requires_grad", False):
+        return function(input, axis=axis, keepdims=keepdim)
+    chosen = input._array == array_of(function(input._array, axis=axis, keepdims=True))
+    count = np.sum(chosen, axis=axis, keepdims=keepdim)
+    return ops.sum(ops.where(chosen, input, 0.0), axis=axis, keepdims=keepdim) / count
+
+
 def _extreme(name: str, input: Any, dim: Any, keepdim: bool, other: Any) -> Any:
     other = dim if isinstance(dim, Tensor | np.ndarray) else other
     if other is not None:
-        return wrapped((ops.maximum if name == "max" else ops.minimum)(input, other))
+        return maximum(input, other) if name == "max" else minimum(input, other)
     if dim is None:
-        return wrapped(getattr(ops, name)(input))
+        return amax(input) if name == "max" else amin(input)
     chosen = np.expand_dims(getattr(np, f"arg{name}")(array_of(input), axis=dim), dim)
     found = along(input, dim, chosen)
     return found if keepdim else ValuesAndIndices(*(ops.squeeze(v, dim) for v in found))

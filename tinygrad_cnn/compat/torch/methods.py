@@ -16,7 +16,7 @@ from tinygrad_cnn.core.variable import array_of
 
 IN_PLACE = """
     abs add sub mul div pow square sqrt rsqrt reciprocal exp log neg sin cos tanh sigmoid relu erf
-    sign floor ceil round clamp clip clamp_min clamp_max masked_fill addcmul addcdiv lerp remainder
+    sign floor ceil round clamp clip clamp_min clamp_max masked_fill addcmul addcdiv lerp
     scatter scatter_add triu tril
 """
 """Methods that also exist with an underscore."""
@@ -141,6 +141,7 @@ OWN = (
     functions.topk, functions.scatter, functions.nonzero, functions.unique, functions.narrow,
     functions.select, functions.split, functions.chunk, functions.unbind, functions.unflatten,
     functions.expand, functions.diag, functions.cumprod,
+    functions.maximum, functions.minimum, functions.amax, functions.amin,
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 INSTEAD = {
@@ -51,6 +52,8 @@ def missing(package: str, owner: str, module: str) -> Callable[[str], Any]:
     def get(name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        raise AttributeError(explained(owner, name, vars(sys.modules[package]), module))
+        here = vars(sys.modules[package]).items()
+        found = [key for key, value in here if not isinstance(value, ModuleType)]
+        raise AttributeError(explained(owner, name, found, module))
 
     return get

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.compat.torch.devices import numpy_dtype
 from tinygrad_cnn.compat.torch.tensor import Tensor
 from tinygrad_cnn.core import random
 from tinygrad_cnn.core.recording import changed_recording, float_dtype, recording
@@ -57,7 +58,7 @@ def is_grad_enabled() -> bool:
 
 def set_default_dtype(d: Any) -> None:
     """Set the dtype of Python's floats and of new parameters."""
-    dtype = np.dtype(getattr(d, "dtype", d))
+    dtype = numpy_dtype(d)
     if dtype.char not in "fd":
         raise TypeError(f"set_default_dtype: got {dtype}, expected torch.float32 or torch.float64")
     float_dtype.set(dtype)

@@ -64,11 +64,7 @@ clamp(input, min=None, max=None) = tg.clip(input, min, max)
 clip(input, min=None, max=None) = tg.clip(input, min, max)
 clamp_min(input, min) = tg.clip(input, min, None)
 clamp_max(input, max) = tg.clip(input, None, max)
-maximum(input, other) = tg.maximum(input, other)
-minimum(input, other) = tg.minimum(input, other)
 where(condition, input, other) = tg.where(condition, input, other)
-remainder(input, other) = tg.mod(input, other)
-floor_divide(input, other) = tg.floor_divide(input, other)
 eq(input, other) = input == other
 ne(input, other) = input != other
 lt(input, other) = input < other
@@ -91,8 +87,6 @@ sum(input, dim=None, keepdim=False, *, dtype=None) =
 mean(input, dim=None, keepdim=False, *, dtype=None) =
     tg.mean(of_dtype(input, dtype), axis=dim, keepdims=keepdim)
 prod(input, dim=None, keepdim=False) = tg.prod(input, axis=dim, keepdims=keepdim)
-amax(input, dim=None, keepdim=False) = tg.max(input, axis=dim, keepdims=keepdim)
-amin(input, dim=None, keepdim=False) = tg.min(input, axis=dim, keepdims=keepdim)
 logsumexp(input, dim, keepdim=False) = tg.logsumexp(input, axis=dim, keepdims=keepdim)
 cumsum(input, dim) = tg.cumsum(input, axis=dim)
 any(input, dim=None, keepdim=False) = tg.any(input, axis=dim, keepdims=keepdim)
@@ -209,7 +203,8 @@ conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0
     tg.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
 relu(input, inplace=False) = tg.relu(input, at_zero=0.0)
 relu6(input, inplace=False) = tg.relu6(input)
-leaky_relu(input, negative_slope=0.01, inplace=False) = tg.leaky_relu(input, negative_slope)
+leaky_relu(input, negative_slope=0.01, inplace=False) =
+    tg.where(input > 0, input, negative_slope * input)
 elu(input, alpha=1.0, inplace=False) = tg.elu(input, alpha)
 selu(input, inplace=False) = tg.selu(input)
 celu(input, alpha=1.0, inplace=False) = tg.celu(input, alpha)
@@ -223,6 +218,8 @@ logsigmoid(input) = tg.logsigmoid(input)
 softplus(input, beta=1.0, threshold=20.0) = tg.softplus(beta * input) / beta
 softsign(input) = input / (1.0 + tg.abs(input))
 tanhshrink(input) = input - tg.tanh(input)
+threshold(input, threshold, value, inplace=False) =
+    tg.where(input > threshold, input, value)
 prelu(input, weight) = tg.prelu(input, weight)
 sigmoid(input) = tg.sigmoid(input)
 tanh(input) = tg.tanh(input)
@@ -324,7 +321,7 @@ KNOWN = {
 
 def rows(table: str) -> Iterator[tuple[str, str]]:
     """Yield the signature and the expression of each entry; indented lines continue one."""
-    for line in table.strip().replace("\n    ", " ").splitlines():
+    for line in filter(None, table.replace("\n    ", " ").splitlines()):
         left, _, right = line.partition(") = ")
         yield f"{left})", right
 

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.compat.torch.devices import DTYPES, Size, check_device, device, dtype
+from tinygrad_cnn.compat.torch import names
+from tinygrad_cnn.compat.torch.devices import Size, check_device, device, dtype
 from tinygrad_cnn.core import tensor as core
 from tinygrad_cnn.core.hooks import HookHandle
 from tinygrad_cnn.core.leaf_array import LeafArray
@@ -240,7 +241,7 @@ class Tensor(core.Tensor):
     @property
     def dtype(self) -> Any:
         """The dtype; ``torch.float32`` and so on."""
-        return KINDS.get(self._array.dtype) or dtype(self._array.dtype)
+        return dtype(self._array.dtype)
 
     def size(self, dim: int | None = None) -> Any:  # type: ignore[override]  # a method there
         """Return the shape, or its entry `dim`."""
@@ -280,12 +281,16 @@ class Tensor(core.Tensor):
         def __array__(self, dtype=None, copy=None):
             return np.array(read_only(self._array), dtype=dtype, copy=copy)
 
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            raise AttributeError(names.explained("Tensor", name, dir(type(self)), "torch.Tensor"))
+
     def __index__(self) -> int:
         return int(self._array.item()).__index__()
 
 
 Tensor._tensor = Tensor
-KINDS = {kind.dtype: kind for kind in map(dtype, set(DTYPES.values()))}
 
 
 class Parameter(Tensor, core.Parameter):

@@ -119,11 +119,6 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
     return wrapped(ops.pad(input, widths, mode=names_.get(mode, mode)))
 
 
-def sides(padding: Any, axes: int) -> Any:
-    """Return the widths of a border for `pad`: one number stands for all."""
-    return (padding,) * (2 * axes) if isinstance(padding, int) else padding
-
-
 def interpolate(
     input: Any,
     size: Any = None,

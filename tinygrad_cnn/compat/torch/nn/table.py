@@ -32,6 +32,7 @@ LogSigmoid() = F.logsigmoid(input)
 Sigmoid() = F.sigmoid(input)
 Tanh() = F.tanh(input)
 Softplus(beta=1.0, threshold=20.0) = F.softplus(input, beta, threshold)
+Threshold(threshold, value, inplace=False) = F.threshold(input, threshold, value, inplace)
 Softsign() = F.softsign(input)
 Tanhshrink() = F.tanhshrink(input)
 Softmax(dim=None) = F.softmax(input, dim)
@@ -57,14 +58,14 @@ UpsamplingBilinear2d(size=None, scale_factor=None) =
     F.interpolate(input, size, scale_factor, "bilinear", True)
 PixelShuffle(upscale_factor) = F.pixel_shuffle(input, upscale_factor)
 PixelUnshuffle(downscale_factor) = F.pixel_unshuffle(input, downscale_factor)
-ZeroPad1d(padding) = F.pad(input, F.sides(padding, 1))
-ZeroPad2d(padding) = F.pad(input, F.sides(padding, 2))
-ConstantPad2d(padding, value) = F.pad(input, F.sides(padding, 2), value=value)
-ReflectionPad1d(padding) = F.pad(input, F.sides(padding, 1), "reflect")
-ReflectionPad2d(padding) = F.pad(input, F.sides(padding, 2), "reflect")
-ReplicationPad1d(padding) = F.pad(input, F.sides(padding, 1), "replicate")
-ReplicationPad2d(padding) = F.pad(input, F.sides(padding, 2), "replicate")
-CircularPad2d(padding) = F.pad(input, F.sides(padding, 2), "circular")
+ZeroPad1d(padding) = F.pad(input, sides(padding, 1))
+ZeroPad2d(padding) = F.pad(input, sides(padding, 2))
+ConstantPad2d(padding, value) = F.pad(input, sides(padding, 2), value=value)
+ReflectionPad1d(padding) = F.pad(input, sides(padding, 1), "reflect")
+ReflectionPad2d(padding) = F.pad(input, sides(padding, 2), "reflect")
+ReplicationPad1d(padding) = F.pad(input, sides(padding, 1), "replicate")
+ReplicationPad2d(padding) = F.pad(input, sides(padding, 2), "replicate")
+CircularPad2d(padding) = F.pad(input, sides(padding, 2), "circular")
 Dropout(p=0.5, inplace=False) = F.dropout(input, p, training, inplace)
 Dropout1d(p=0.5, inplace=False) = F.dropout1d(input, p, training, inplace)
 Dropout2d(p=0.5, inplace=False) = F.dropout2d(input, p, training, inplace)
@@ -113,6 +114,11 @@ OTHERS = {
 """Layers of several inputs, with these."""
 
 
+def sides(padding: Any, axes: int) -> Any:
+    """Return the widths of a border for ``F.pad``: one number stands for all."""
+    return (padding,) * (2 * axes) if isinstance(padding, int) else padding
+
+
 class _Loss(Module):
     """Base class of losses, which keeps how they are reduced."""
 
@@ -132,7 +138,7 @@ def layers(module: str) -> dict[str, type[Module]]:
 
 def _layer(signature: str, inputs: str, value: str, module: str) -> type[Module]:
     name, _, parameters = signature.partition("(")
-    known: dict[str, Any] = {"F": functional}
+    known: dict[str, Any] = {"F": functional, "sides": sides}
     exec(f"def __init__(self, {parameters}: pass", known)
     given = [
         p.name
