@@ -99,6 +99,17 @@ def test_sum_to_is_the_adjoint_of_broadcast_to(pair: list[Any], data: st.DataObj
         ),
         (lambda x: tg.concatenate([x, x], -1), lambda x: np.concatenate([x, x], -1)),
         (lambda x: tg.stack((x, x), 1), lambda x: np.stack((x, x), 1)),
+        (lambda x: tg.moveaxis(x, 0, 2), lambda x: np.moveaxis(x, 0, 2)),
+        (lambda x: tg.moveaxis(x, (2, 0), (0, 1)), lambda x: np.moveaxis(x, (2, 0), (0, 1))),
+        (lambda x: tg.diagonal(x, 2, 1, 2), lambda x: np.diagonal(x, 2, 1, 2)),
+        (lambda x: tg.diagonal(x, -1, 2, 0), lambda x: np.diagonal(x, -1, 2, 0)),
+        (lambda x: tg.squeeze(x[:, :1], 1), lambda x: np.squeeze(x[:, :1], 1)),
+        (lambda x: tg.repeat(x, [2, 0, 1], 1), lambda x: np.repeat(x, [2, 0, 1], 1)),
+        (lambda x: tg.roll(x, (1, -2), (0, 2)), lambda x: np.roll(x, (1, -2), (0, 2))),
+        (lambda x: tg.tile(x, (2, 1, 1, 3)), lambda x: np.tile(x, (2, 1, 1, 3))),
+        (lambda x: tg.take(x, [[-1, 0]], 1), lambda x: np.take(x, [[-1, 0]], 1)),
+        (lambda x: tg.dot(x, np.ones((5, 4, 2))), lambda x: np.dot(x, np.ones((5, 4, 2)))),
+        (lambda x: tg.max(x, (0, -1)), lambda x: np.max(x, (0, -1))),
     ],
 )
 def test_moves_are_numpys(ours: Any, numpys: Any) -> None:

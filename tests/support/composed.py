@@ -184,7 +184,9 @@ def picking(draw: Any, s: Any) -> Any:
     axis = draw(s.integers(-x.ndim, x.ndim - 1))
     shape = [draw(s.sampled_from([1, n])) for n in x.shape]
     shape[axis] = draw(s.integers(1, 3))
-    return (x,), {"indices": draw(s.labels(tuple(shape), x.shape[axis])), "axis": axis}
+    n = x.shape[axis]
+    indices = draw(s.labels(tuple(shape), n)) - draw(s.sampled_from([0, n]))
+    return (x,), {"indices": indices, "axis": axis}
 
 
 def adding(draw: Any, s: Any) -> Any:
@@ -252,7 +254,8 @@ def chosen(x: Array, k: int, axis: int, largest: bool) -> Array:
 
 
 SUBSCRIPTS = [
-    "ij,jk->ik", "ij,jk", "bij,bjk->bik", "ii", "ii->i", "iij->j", "i,j", "i,j->ji", "ij->",
+    "ij,jk->ik", "ij,jk", "bij,bjk->bik", "ii", "ii->i", "iij->j",
+    "iji->ij", "ijji->", "i,j", "i,j->ji", "ij->",
     "ij->ji", "i,i", "ij,ij->i", "ij,ij->j", "ij,ij->ij", "bi,bj->bij", "ij,j,k->ki",
     "i,ij,j->", "...ij,...j", "...i,...i->...", "i...->...", "nchw,oc->nohw", "bqhd,bkhd->bhqk",
     "ijkl,lk->ij", ",i->i", "ab,bc,cd->ad", "aab,b->a", "ki,kj->ij", "ik,jk->ij", "i,i,i->i",

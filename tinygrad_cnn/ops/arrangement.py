@@ -174,12 +174,13 @@ def roll(
         steps = [(int(a), int(step)) for a, step in np.broadcast(axes, shifts)]
     except ValueError:
         raise ValueError(f"roll: shift is {shift} and axis {axis}, expected as many") from None
+    rolled = x
     for a, step in steps:
         start = -step % max(1, shape[a])
         if start:
             parts = (slice(start, None), slice(None, start))
-            x = concatenate([getitem(x, (*_before(a), part)) for part in parts], a)
-    return x if steps else reshape(x, shape)
+            rolled = concatenate([getitem(rolled, (*_before(a), part)) for part in parts], a)
+    return reshape(x, shape) if rolled is x else rolled
 
 
 @composition(formula="x where row ≤ column − k, else 0")

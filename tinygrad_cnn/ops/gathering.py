@@ -240,8 +240,8 @@ def topk(x: Array, k: int, axis: int = -1, largest: bool = True) -> tuple[Array,
 
 
 def _places(name: str, indices: Any, shape: tuple[int, ...], axis: int) -> NDArray[Any]:
-    """Return a copy of `indices`, after a check that they are in the axis."""
-    places = np.array(array_of(indices))
+    """Return `indices` as an array, after a check that they are in the axis."""
+    places = np.asarray(array_of(indices))
     if places.dtype.kind not in "iu" and places.size:
         raise TypeError(f"{name}: indices hold {places.dtype}, expected integers")
     length = shape[axis]
