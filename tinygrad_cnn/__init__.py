@@ -24,6 +24,7 @@ from tinygrad_cnn.support.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from tinygrad_cnn import check
+    from tinygrad_cnn.train.state import load, save
 
 __all__ = [
     "OPS",
@@ -50,6 +51,7 @@ __all__ = [
     "hessian",
     "jacobian",
     "jvp",
+    "load",
     "manual_seed",
     "nn",
     "no_grad",
@@ -58,6 +60,7 @@ __all__ = [
     "one_hot",
     "op",
     "optim",
+    "save",
     "scope",
     "set_grad_enabled",
     "trace",
@@ -67,4 +70,6 @@ __all__ = [
 __all__ += ops.__all__
 
 if not TYPE_CHECKING:
-    __getattr__, __dir__ = public(__name__, {"check": "check"})
+    __getattr__, __dir__ = public(
+        __name__, {"check": "check", "load": "train.state", "save": "train.state"}
+    )

@@ -1,6 +1,7 @@
-"""Nested state, arrays and plain values, in one safetensors file; never a pickle.
+"""Models and nested state, arrays and plain values, in one safetensors file; never a pickle.
 
-Each file has a checksum: the SHA-256 of the file with zeros in place of the checksum.
+The arrays are safetensors, the rest is JSON in the header. Each file has a checksum: the SHA-256
+of the file with zeros in place of the checksum.
 """
 
 from __future__ import annotations
@@ -16,18 +17,93 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.train.errors import RunError
 
-__all__ = ["check_bytes", "pack_arrays", "read_arrays", "read_state", "read_weights",
-           "unpack_arrays", "write_arrays", "write_state", "write_weights"]  # fmt: skip
+__all__ = ["check_bytes", "load", "pack_arrays", "read_arrays", "read_state", "read_weights",
+           "save", "unpack_arrays", "write_arrays", "write_state", "write_weights"]  # fmt: skip
 
-_ARRAY = "$array"
+_ARRAY, _TUPLE, _DICT, _COMPLEX = "$array", "$tuple", "$dict", "$complex"
 _KEY = "state"
 _OWN = "own"
 _SHA256 = "sha256"
 _CHECKSUM = re.compile(rb'"sha256":"([^"]*)"')  # in a string, quotes would be escaped
 _NO_CHECKSUM = "0" * 64
+
+
+def save(path: str | os.PathLike[str], /, **contents: Any) -> None:
+    """Write models, optimizers and other values to one file: ``save(path, model=model, ...)``.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, such as "model.safetensors".
+    **contents
+        By name: modules, optimizers and all that has a ``state_dict()``, which is stored; Tensors
+        and arrays of numbers; str, int, float, complex, bool and None; and dicts, lists and tuples
+        of them.
+
+    Raises
+    ------
+    TypeError
+        If there is nothing to write, or something else.
+    OSError
+        If the file cannot be written. After an error, an earlier file is as it was.
+
+    See Also
+    --------
+    load : Read the file.
+
+    Notes
+    -----
+    The file is written under a temporary name, flushed and renamed. It holds no pickle, so reading
+    it runs no code; other programs read its arrays as safetensors.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import tinygrad_cnn as tg
+    >>> model = tg.nn.Linear(2, 1)
+    >>> optimizer = tg.optim.Adam(model.parameters())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tg.save(folder + "/m.safetensors", model=model, optimizer=optimizer, epoch=3)
+    ...     saved = tg.load(folder + "/m.safetensors")
+    >>> model.load_state_dict(saved["model"])
+    ([], [])
+    >>> optimizer.load_state_dict(saved["optimizer"])
+    >>> saved["epoch"]
+    3
+    """
+    if not contents:
+        raise TypeError("save: nothing to save, expected values by name: save(path, model=model)")
+    _write("save: ", path, contents)
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a file written by `save`, or the arrays of any safetensors file.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    dict
+        What was given to `save`, by name: arrays where Tensors were, and state dicts where modules
+        and optimizers were. Of a file of another program, its arrays by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is truncated or damaged, or not a safetensors file.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"load: {os.fspath(path)}: there is no such file")
+    arrays, metadata = _read(path)
+    return _state(path, arrays, metadata) if _KEY in metadata else arrays
 
 
 def pack_arrays(
@@ -74,8 +150,11 @@ def unpack_arrays(contents: bytes, name: str) -> tuple[dict[str, NDArray[Any]], 
         arrays = load(contents)
         metadata = _header(contents)[0].get("__metadata__") or {}
     except (SafetensorError, ValueError, KeyError) as error:
+        hint = ""
+        if contents.startswith((b"PK\x03\x04", b"\x80")):
+            hint = "; it is a ZIP file or a pickle: write weights by safetensors.torch.save_file"
         raise RunError(
-            f"{name}: is damaged, truncated or not a safetensors file: {error}"
+            f"{name}: is damaged, truncated or not a safetensors file: {error}{hint}"
         ) from error
     metadata.pop(_SHA256, None)
     return arrays, metadata
@@ -205,8 +284,7 @@ def write_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     path : str or path-like
         The file: the arrays as safetensors, the rest as JSON in its header.
     state : mapping
-        Dicts with str keys, lists, tuples (read back as lists), arrays, str, int, float, bool
-        and None.
+        As for `save`.
 
     Raises
     ------
@@ -223,8 +301,16 @@ def write_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     ...     read_state(folder + "/s")
     {'step': 3, 'moments': [array([0., 0.]), array([1.])]}
     """
+    _write("write_state: state/", path, state)
+
+
+def _write(owner: str, path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
+    """Write nested state; the message about a value that cannot be written begins with `owner`."""
     arrays: dict[str, NDArray[Any]] = {}
-    plain = _without_arrays(state, "", arrays)
+    try:
+        plain = _without_arrays(state, "", arrays)
+    except _UnwritableError as error:
+        raise TypeError(f"{owner}{str(error).removeprefix('/')}") from error
     write_arrays(path, arrays, {_KEY: json.dumps(plain)})
 
 
@@ -246,7 +332,12 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     RunError
         If it is missing or truncated, its checksum is wrong, or its contents are invalid.
     """
-    arrays, metadata = _read(path)
+    return _state(path, *_read(path))
+
+
+def _state(
+    path: str | os.PathLike[str], arrays: dict[str, NDArray[Any]], metadata: dict[str, str]
+) -> dict[str, Any]:
     try:
         state = _with_arrays(json.loads(metadata[_KEY]), arrays)
         if isinstance(state, dict):
@@ -262,34 +353,65 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[s
     return unpack_arrays(Path(path).read_bytes(), os.fspath(path))
 
 
+class _UnwritableError(TypeError):
+    """A value that cannot be written; the message begins with its path."""
+
+
 def _without_arrays(value: Any, name: str, arrays: dict[str, NDArray[Any]]) -> Any:
-    """Move the arrays of `value` to `arrays`; return it with names in their place.
+    """Move the arrays of `value` to `arrays`; return it as JSON, with names in their place.
 
     A name is the path to the array as a JSON pointer (RFC 6901).
     """
-    if isinstance(value, np.ndarray):
+
+    def inner(value: Any, step: Any) -> Any:
+        step = str(step).replace("~", "~0").replace("/", "~1")
+        return _without_arrays(value, f"{name}/{step}", arrays)
+
+    value = array_of(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         arrays[name] = value
         return {_ARRAY: name}
-    if isinstance(value, Mapping) and _ARRAY not in value:
-        steps = {key: str(key).replace("~", "~0").replace("/", "~1") for key in value}
-        return {
-            key: _without_arrays(item, f"{name}/{steps[key]}", arrays)
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_without_arrays(item, f"{name}/{i}", arrays) for i, item in enumerate(value)]
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind == "c":
+        return {_COMPLEX: inner(np.stack([value.real, value.imag], axis=-1), "parts")}
+    if hasattr(value, "state_dict") and not isinstance(value, type):
+        return _without_arrays(value.state_dict(), name, arrays)
+    if isinstance(value, Mapping):
+        if all(isinstance(key, str) and not key.startswith("$") for key in value):
+            return {key: inner(item, key) for key, item in value.items()}
+        return {_DICT: [inner(pair, f"{_DICT}{i}") for i, pair in enumerate(value.items())]}
+    if isinstance(value, list):
+        return [inner(item, i) for i, item in enumerate(value)]
+    if isinstance(value, tuple):
+        return {_TUPLE: [inner(item, i) for i, item in enumerate(value)]}
+    if isinstance(value, complex):
+        return {_COMPLEX: [value.real, value.imag]}
     if value is None or isinstance(value, str | int | float):
         return value
-    raise TypeError(f"write_state: state{name} is a {type(value).__name__}; expected plain values")
+    kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    raise _UnwritableError(
+        f"{name} is {kind}; expected numbers, texts, arrays, Tensors, None, or dicts, lists and "
+        "tuples of them, or what has a state_dict()"
+    )
 
 
 def _with_arrays(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {_ARRAY}:
-            return arrays[value[_ARRAY]]
-        return {key: _with_arrays(item, arrays) for key, item in value.items()}
     if isinstance(value, list):
         return [_with_arrays(item, arrays) for item in value]
-    return value
+    if not isinstance(value, dict):
+        return value
+    key, held = next(iter(value.items())) if len(value) == 1 else ("", None)
+    if key == _ARRAY:
+        return arrays[str(held)]
+    if key == _TUPLE:
+        return tuple(_with_arrays(held, arrays))
+    if key == _DICT:
+        return dict(_with_arrays(held, arrays))
+    if key == _COMPLEX:
+        parts = _with_arrays(held, arrays)
+        if isinstance(parts, list):
+            return complex(*parts)
+        joined = np.ascontiguousarray(parts).view(np.result_type(parts.dtype, np.complex64))
+        return joined.reshape(parts.shape[:-1])
+    return {key: _with_arrays(item, arrays) for key, item in value.items()}
