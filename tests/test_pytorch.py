@@ -17,6 +17,7 @@ from support.pytorch_recorded import (
     GROUPS,
     LOSSES,
     OPTIMIZERS,
+    SAMPLED,
     SCHEDULES,
     SEARCHES,
     SIGNATURES,
@@ -24,6 +25,7 @@ from support.pytorch_recorded import (
     examples,
     images,
     layers,
+    maps,
     path,
     problem,
     rates,
@@ -130,6 +132,19 @@ def test_a_loss_and_its_gradient_are_pytorchs(name: str) -> None:
     if name != "BCE-saturated":  # we take the derivative there, or 0, and PyTorch 10¹² for ∞
         (slope,) = tg.grad(loss.sum(), leaf)
         np.testing.assert_allclose(slope, RECORDED[f"slope/{name}"], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_a_sampled_image_and_its_gradients_are_pytorchs(name: str) -> None:
+    x, g = images()
+    leaf, theta = (tg.Tensor(array, requires_grad=True) for array in (x, maps()))
+    mode, border, corners = SAMPLED[name]
+    y = tg.grid_sample(leaf, tg.affine_grid(theta, x.shape, corners), mode, border, corners)
+    expected = RECORDED[f"sampled/{name}"]
+    found = [y.numpy(), *tg.grad(y, [leaf, theta][: 2 - (mode == "nearest")], gradient=g)]
+    flat = np.concatenate([part.ravel() for part in found])
+    np.testing.assert_allclose(flat, expected[: flat.size], rtol=1e-9, atol=1e-12)
+    assert not expected[flat.size :].any()  # no gradient flows through the nearest pixel
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

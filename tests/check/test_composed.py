@@ -87,6 +87,8 @@ LAYERS: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
     "ReflectionPad2d": [(lambda: nn.ReflectionPad2d((1, 0, 2, 1)), IMAGES)],
     "ReplicationPad2d": [(lambda: nn.ReplicationPad2d((1, 0, 2, 1)), IMAGES)],
     "CircularPad2d": [(lambda: nn.CircularPad2d((1, 0, 2, 1)), IMAGES)],
+    "Fold": [(lambda: nn.Fold(3, 2, stride=(1, 2)), (8, 2))],
+    "Unfold": [(lambda: nn.Unfold(2, 1, 1, 2), IMAGES)],
     "ZeroPad2d": [(lambda: nn.ZeroPad2d((1, 0, 2, 1)), IMAGES)],
     "AvgPool2d": [(lambda: nn.AvgPool2d(2, 1, 1, ceil_mode=True), IMAGES)],
     "BatchNorm1d": [(lambda: nn.BatchNorm1d(4), ROWS), (lambda: nn.BatchNorm1d(4), (2, 4, 3))],

@@ -23,6 +23,8 @@ from tinygrad_cnn.derivation.written import write_edge
 OURS = {name: op for name, op in tg.OPS.items() if op.__module__.startswith("tinygrad_cnn.ops.")}
 DERIVATIVES = [(name, of) for name, op in OURS.items() for of in op.derivatives]
 BY_RULE = {
+    "fold": "x",
+    "unfold": "x",
     "avgpool_gradient": "u",
     "batch_norm": "x w",
     "conv2d_input_gradient": "u w",

@@ -316,6 +316,8 @@ def per_channel(draw: Any, s: Any) -> tuple[tuple[Array, ...], dict[str, Any]]:
 
 
 COMPOSED: dict[str, Composed] = {
+    "affine_grid": Composed(images.mapping, images.affine_grid),
+    "grid_sample": Composed(images.reading, images.grid_sample),
     "celu": Composed(
         lambda draw, s: ((draw(s.arrays()),), {"alpha": draw(s.sampled_from([1.0, 0.5]))}),
         lambda x, alpha: np.maximum(x, 0) + np.minimum(alpha * np.expm1(x / alpha), 0),

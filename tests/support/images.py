@@ -225,3 +225,66 @@ def maxpool1d(x: Array, **options: Any) -> Array:
 
 def avgpool1d(x: Array, **options: Any) -> Array:
     return pooled(x, naive.avgpool, **options)
+
+
+# --- sampling ------------------------------------------------------------------------------------
+
+
+def reading(draw: Any, s: Any) -> Call:
+    """Return a call of grid_sample, with points that are not at its kinks."""
+    n, c, h, w = (draw(s.integers(1, most)) for most in (2, 2, 4, 4))
+    places = draw(s.distinct((n, 2, 3, 2)))  # multiples of 1/8
+    grid = np.clip(places / 2, -2, 2) + 1 / 37
+    options = {
+        "mode": draw(s.sampled_from(["bilinear", "bilinear", "nearest"])),
+        "padding_mode": draw(s.sampled_from(["zeros", "border", "reflection"])),
+        "align_corners": draw(s.booleans()),
+    }
+    x = draw(s.arrays((n, c, h, w)))
+    if options["mode"] == "nearest":
+        return (x,), {"grid": grid, **options}
+    return (x, grid), options
+
+
+def grid_sample(x: Array, grid: Array, mode: str, padding_mode: str, align_corners: bool) -> Array:
+    """Return the image read point by point."""
+
+    def place(u: float, size: int) -> float:
+        low, high = (0, size - 1) if align_corners else (-0.5, size - 0.5)
+        at = low + (u + 1) / 2 * (high - low)
+        while padding_mode == "reflection" and high > low and not low <= at <= high:
+            at = 2 * low - at if at < low else 2 * high - at
+        return at if padding_mode == "zeros" else min(max(at, 0), size - 1)
+
+    def pixel(image: Array, i: int, j: int) -> Any:
+        inside = 0 <= i < image.shape[1] and 0 <= j < image.shape[2]
+        return image[:, i, j] if inside else 0.0
+
+    y = np.zeros((*x.shape[:2], *grid.shape[1:3]))
+    for n, i, j in np.ndindex(grid.shape[:3]):
+        column, row = place(grid[n, i, j, 0], x.shape[3]), place(grid[n, i, j, 1], x.shape[2])
+        if mode == "nearest":
+            y[n, :, i, j] = pixel(x[n], round(row), round(column))
+            continue
+        up, left = math.floor(row), math.floor(column)
+        for a, b in np.ndindex(2, 2):
+            weight = (1 - abs(row - up - a)) * (1 - abs(column - left - b))
+            y[n, :, i, j] += weight * pixel(x[n], up + a, left + b)
+    return y
+
+
+def mapping(draw: Any, s: Any) -> Call:
+    n, h, w = (draw(s.integers(1, 3)) for _ in range(3))
+    return (draw(s.arrays((n, 2, 3))),), {"size": (n, 5, h, w), "align_corners": draw(s.booleans())}
+
+
+def affine_grid(theta: Array, size: Any, align_corners: bool) -> Array:
+    n, _, h, w = size
+    grid = np.zeros((n, h, w, 2))
+    for k, i, j in np.ndindex(n, h, w):
+        u, v = (
+            (2 * a / (m - 1) - 1 if m > 1 else 0.0) if align_corners else (2 * a + 1) / m - 1
+            for a, m in ((j, w), (i, h))
+        )
+        grid[k, i, j] = theta[k] @ np.array([u, v, 1.0])
+    return grid

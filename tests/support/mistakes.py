@@ -189,6 +189,8 @@ WINDOWS = [
             "winner * 0, **static"),
     Mistake("a sum for a mean", "avgpool_gradient.u", "avgpool(g, **static)",
             "avgpool(g, **static) * np.prod(static['kernel_size'])"),
+    Mistake("overlapping windows overwrite", "engine.pooling:fold", "+=", "=", op="unfold"),
+    Mistake("the dilation is forgotten", "fold.x", "**static", '**(static | {"dilation": 1})'),
     Mistake("overlapping windows overwrite", "engine.pooling:scatter", "+=", "=", op="maxpool"),
     Mistake("cells counted down the columns", "engine.pooling:scatter", "enumerate(at.cells)",
             "enumerate(sorted(at.cells, key=lambda c: (c[2].start, c[1].start)))", op="maxpool"),

@@ -12,7 +12,7 @@ import numpy as np
 
 from support import naive
 from support.numeric import Array, adjoint, over_windows
-from support.references import padded, scattered, sum_to
+from support.references import fold, padded, scattered, sum_to, unfold
 
 Call = dict[str, Any]
 POOLING = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
@@ -103,7 +103,22 @@ def parts(call: Call) -> list[Array]:
     return np.split(call["g"], ends, axis=call["axis"])
 
 
+WINDOWS = ("kernel_size", "dilation", "padding", "stride")
+
+
 PROSE: dict[str, Callable[[Call], Any]] = {
+    "the cells of x under each window, as columns": lambda c: unfold(
+        c["x"], **{name: c[name] for name in WINDOWS}
+    ),
+    "the cells of g under each window, as columns": lambda c: unfold(
+        c["g"], **{name: c[name] for name in WINDOWS}
+    ),
+    "zeros with Σ of columns at their cells": lambda c: fold(
+        c["x"], c["output_size"], **{name: c[name] for name in WINDOWS}
+    ),
+    "columns of g added at their cells": lambda c: fold(
+        c["g"], c["x"].shape[-2:], **{name: c[name] for name in WINDOWS}
+    ),
     "x reshaped": lambda c: np.array(c["x"].ravel()).reshape(c["y"].shape),
     "g reshaped back": lambda c: np.array(c["g"].ravel()).reshape(c["x"].shape),
     "x with its axes permuted": lambda c: np.transpose(c["x"], c["axes_of_call"]),

@@ -19,7 +19,8 @@ SIGNATURES = [
     "nn.LayerNorm", "nn.LocalResponseNorm",
     "nn.AdaptiveAvgPool1d", "nn.AdaptiveAvgPool2d", "nn.AdaptiveMaxPool1d", "nn.AdaptiveMaxPool2d",
     "nn.AvgPool1d", "nn.Conv1d", "nn.ConvTranspose1d", "nn.MaxPool1d", "nn.PixelShuffle",
-    "nn.CircularPad2d", "nn.PixelUnshuffle", "nn.ReflectionPad2d", "nn.ReplicationPad2d",
+    "nn.CircularPad2d", "nn.Fold", "nn.Unfold", "nn.PixelUnshuffle",
+    "nn.ReflectionPad2d", "nn.ReplicationPad2d",
     "nn.Upsample", "nn.ZeroPad2d",
     "nn.AvgPool2d", "nn.BatchNorm2d", "nn.Conv2d", "nn.ConvTranspose2d", "nn.Dropout",
     "nn.Flatten", "nn.GELU", "nn.GroupNorm", "nn.LeakyReLU", "nn.Linear", "nn.MaxPool2d",
@@ -107,6 +108,10 @@ COMPUTED: dict[str, Callable[[Any], Any]] = {
     "Conv2d-circular": lambda nn: filled(nn.Conv2d(6, 2, 3, 1, (2, 1), padding_mode="circular")),
     "Conv1d-circular": lambda nn: nn.Sequential(
         nn.Flatten(2), filled(nn.Conv1d(6, 2, 3, 2, 1, padding_mode="circular"))
+    ),
+    "Unfold": lambda nn: nn.Unfold((3, 2), (1, 2), (1, 2), 2),
+    "Fold": lambda nn: nn.Sequential(
+        nn.Unfold((2, 1), 2, 1), nn.Fold((5, 7), (2, 1), 1, 0, (1, 2))
     ),
     "ReflectionPad2d": lambda nn: nn.ReflectionPad2d((1, 0, 2, 1)),
     "PixelShuffle": lambda nn: nn.Sequential(
@@ -199,6 +204,13 @@ SEARCHES: dict[str, dict[str, Any]] = {
 }
 """Options of L-BFGS."""
 """Layers of PyTorch's `nn` or ours, whose result and first two derivatives are recorded, for x³."""
+SAMPLED = {
+    f"{mode}-{border}-{'corners' if corners else 'edges'}": (mode, border, corners)
+    for mode in ("bilinear", "nearest")
+    for border in ("zeros", "border", "reflection")
+    for corners in (True, False)
+}
+"""Options of `grid_sample`, whose result and gradients are recorded, of an `affine_grid`."""
 METRICS = [9, 8, 7.5, 7.3, 7.3, 6, 6, 6, 6, 6, 6, 5.9, 5.2, 5.1, 5.1, 5.1, 5.1, 5.1, 9, 1]
 
 
@@ -300,6 +312,12 @@ def examples(kind: str) -> tuple[Any, ...]:
     }[kind]
 
 
+def maps() -> Any:
+    """Return affine maps, one of which leaves every point on a pixel at its place."""
+    return np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [[0.9, 1.1, 0.3], [-1.3, 0.4, 0.2]],
+                     [[-2.7, 0.3, 0.1], [0.2, 1.8, -0.43]]])  # fmt: skip
+
+
 def record() -> None:
     """Write the file."""
     import torch
@@ -350,6 +368,14 @@ def record() -> None:
         loss = make(torch.nn, lambda value: torch.tensor(value, dtype=torch.float64))(leaf, *others)
         (first,) = torch.autograd.grad(loss.sum(), leaf)
         kept[f"loss/{name}"], kept[f"slope/{name}"] = loss.detach().numpy(), first.numpy()
+
+    for name, options in SAMPLED.items():
+        leaf = torch.tensor(values, requires_grad=True)
+        theta = torch.tensor(maps(), requires_grad=True)
+        grid = torch.nn.functional.affine_grid(theta, values.shape, options[2])
+        y = torch.nn.functional.grid_sample(leaf, grid, *options)
+        found = (y, *torch.autograd.grad(y, [leaf, theta], torch.tensor(g)))
+        kept[f"sampled/{name}"] = np.concatenate([part.detach().numpy().ravel() for part in found])
 
     start, gradients = problem()
     for name, (kind, options) in OPTIMIZERS.items():

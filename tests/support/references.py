@@ -82,6 +82,31 @@ def padded(x: Array, pad_width: Any, mode: str = "constant", value: float = 0.0)
     return np.pad(x, pad_width, mode, **({"constant_values": value} if mode == "constant" else {}))
 
 
+def unfold(x: Array, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+    """Return the windows of a padded copy, with those of SciPy's layout put last."""
+    kernel, steps, apart = (naive.both(option) for option in (kernel_size, stride, dilation))
+    if padding == "same":
+        borders = naive.same(x.shape[-2:], kernel, steps, apart)
+    else:
+        borders = naive.sides(0 if padding == "valid" else padding)
+    padded = np.pad(x, [(0, 0)] * (x.ndim - 2) + borders)
+    reach = [d * (k - 1) + 1 for d, k in zip(apart, kernel, strict=True)]
+    seen = np.lib.stride_tricks.sliding_window_view(padded, reach, (-2, -1))
+    seen = seen[..., :: steps[0], :: steps[1], :: apart[0], :: apart[1]]
+    seen = np.moveaxis(seen, (-2, -1), (-4, -3))  # (..., C, KH, KW, OH, OW)
+    return seen.reshape(*x.shape[:-3], np.prod(seen.shape[-5:-2]), np.prod(seen.shape[-2:]))
+
+
+def fold(x: Array, output_size: Any, kernel_size: Any, **options: Any) -> Array:
+    """Return each entry of the columns added at the place that `unfold` takes it from."""
+    size, kernel = naive.both(output_size), naive.both(kernel_size)
+    shape = (*x.shape[:-2], x.shape[-2] // (kernel[0] * kernel[1]), *size)
+    places = np.arange(1, np.prod(shape, dtype=int) + 1).reshape(shape)
+    y = np.zeros(places.size + 1)  # the first takes what falls on the border
+    np.add.at(y, unfold(places, kernel, **options), x)
+    return y[1:].reshape(shape)
+
+
 REFERENCES: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
@@ -150,6 +175,8 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "matmul": np.matmul,
     "linear": linear,
     "conv2d": conv2d,
+    "unfold": unfold,
+    "fold": fold,
     "maxpool": lambda x, kernel_size=2, **options: naive.maxpool(x, kernel_size, **options)[0],
     "avgpool": lambda x, kernel_size=2, **options: naive.avgpool(x, kernel_size, **options),
     "mse": lambda p, t, reduction: REDUCE[reduction]((p - t) ** 2),

@@ -5,6 +5,7 @@ The maximum is taken over rows first and then over columns: KH + KW slices inste
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.layout import like
-from tinygrad_cnn.engine.memory import empty_like
+from tinygrad_cnn.engine.memory import empty, empty_like
 from tinygrad_cnn.engine.reduction import added
 from tinygrad_cnn.engine.selection import select
 from tinygrad_cnn.engine.windows import WindowAxis, Windows
@@ -79,6 +80,25 @@ def average_gradient(u: Array, at: Windows, count_include_pad: bool) -> Array:
     padded = np.zeros_like(u, shape=(*u.shape[:-2], at.rows.padded, at.columns.padded))
     for cells in at.cells:
         padded[cells] += share
+    return at.crop(padded)
+
+
+def unfold(x: Array, at: Windows) -> Array:
+    """Return the cells under each window: (..., C, H, W) → (..., C·KH·KW, OH·OW)."""
+    padded = at.pad(x)
+    columns = empty((*x.shape[:-2], len(at.cells), *at.count), x.dtype)
+    for k, cells in enumerate(at.cells):
+        columns[..., k, :, :] = padded[cells]
+    return columns.reshape(*x.shape[:-3], x.shape[-3] * len(at.cells), math.prod(at.count))
+
+
+def fold(columns: Array, channels: int, at: Windows) -> Array:
+    """Return zeros with the columns added at the cells of their windows, adjoint of `unfold`."""
+    lead = (*columns.shape[:-2], channels)
+    parts = columns.reshape(*lead, len(at.cells), *at.count)
+    padded = np.zeros((*lead, at.rows.padded, at.columns.padded), columns.dtype)
+    for k, cells in enumerate(at.cells):
+        padded[cells] += parts[..., k, :, :]
     return at.crop(padded)
 
 

@@ -106,6 +106,7 @@ from tinygrad_cnn.ops.reduction import cumsum, logsumexp, max, mean, min, sum
 from tinygrad_cnn.ops.regularization import dropout
 from tinygrad_cnn.ops.resampling import interpolate
 from tinygrad_cnn.ops.rounding import ceil, floor, floor_divide, mod, round, sign
+from tinygrad_cnn.ops.sampling import affine_grid, grid_sample
 from tinygrad_cnn.ops.shape import broadcast_to, flip, reshape, sum_to, transpose
 from tinygrad_cnn.ops.signals import avgpool1d, conv1d, conv_transpose1d, maxpool1d
 from tinygrad_cnn.ops.statistics import (
@@ -120,7 +121,7 @@ from tinygrad_cnn.ops.statistics import (
     var,
 )
 from tinygrad_cnn.ops.trigonometry import arctan, arctan2, cos, cosh, hypot, sin, sinh, tan
-from tinygrad_cnn.ops.unfolding import pixel_shuffle, pixel_unshuffle
+from tinygrad_cnn.ops.unfolding import fold, pixel_shuffle, pixel_unshuffle, unfold
 from tinygrad_cnn.support.modules import public
 
 __all__ = [
@@ -130,6 +131,7 @@ __all__ = [
     "adaptive_maxpool",
     "adaptive_maxpool1d",
     "add",
+    "affine_grid",
     "all",
     "any",
     "arctan",
@@ -176,10 +178,12 @@ __all__ = [
     "flip",
     "floor",
     "floor_divide",
+    "fold",
     "gather_windows",
     "gelu",
     "getitem",
     "global_avgpool",
+    "grid_sample",
     "group_norm",
     "hardsigmoid",
     "hardswish",
@@ -269,6 +273,7 @@ __all__ = [
     "transpose",
     "tril",
     "triu",
+    "unfold",
     "var",
     "vstack",
     "where",

@@ -137,11 +137,7 @@ def resampled(x: Array, axes: list[tuple[int, int, float, str, bool]]) -> Array:
 
     For each axis: the old and the new length, a scale factor or 0, the mode and align_corners.
     """
-    dtype = np.asarray(array_of(x)).dtype
-    if dtype.kind == "c":
-        dtype = np.empty(0, dtype).real.dtype
-    elif dtype.kind != "f":
-        dtype = np.dtype(float_dtype.get())
+    dtype = weights_dtype(x)
     columns = _matrix(*axes[-1], dtype)
     if len(axes) == 1:
         return matmul(x, columns.T)
@@ -149,6 +145,14 @@ def resampled(x: Array, axes: list[tuple[int, int, float, str, bool]]) -> Array:
     if len(rows) * columns.shape[1] < len(columns) * rows.shape[1]:
         return matmul(matmul(rows, x), columns.T)
     return matmul(rows, matmul(x, columns.T))
+
+
+def weights_dtype(x: Array) -> np.dtype[Any]:
+    """Return the dtype of constants that leaves the dtype of a floating `x` as it is."""
+    dtype = np.asarray(array_of(x)).dtype
+    if dtype.kind == "c":
+        return np.empty(0, dtype).real.dtype
+    return dtype if dtype.kind == "f" else np.dtype(float_dtype.get())
 
 
 @lru_cache(maxsize=256)

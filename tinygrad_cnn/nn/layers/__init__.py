@@ -29,10 +29,12 @@ from tinygrad_cnn.nn.layers.hard_activation import (
 )
 from tinygrad_cnn.nn.layers.images import (
     CircularPad2d,
+    Fold,
     PixelShuffle,
     PixelUnshuffle,
     ReflectionPad2d,
     ReplicationPad2d,
+    Unfold,
     Upsample,
     ZeroPad2d,
 )
@@ -78,6 +80,7 @@ __all__ = [
     "Dropout2d",
     "Embedding",
     "Flatten",
+    "Fold",
     "GlobalAvgPool2d",
     "GroupNorm",
     "Hardsigmoid",
@@ -107,6 +110,7 @@ __all__ = [
     "Softsign",
     "Tanh",
     "Tanhshrink",
+    "Unfold",
     "Upsample",
     "ZeroPad2d",
 ]

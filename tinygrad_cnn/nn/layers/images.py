@@ -8,7 +8,7 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.core.tensor import A
 from tinygrad_cnn.engine.windows import Pair
 from tinygrad_cnn.nn.module import Parameterless
-from tinygrad_cnn.support.arguments import choice, whole
+from tinygrad_cnn.support.arguments import choice, numbers, whole
 
 MODES = ("nearest", "linear", "bilinear", "bicubic", "area", "nearest-exact")
 
@@ -237,3 +237,83 @@ class PixelUnshuffle(Parameterless):
     def forward(self, x: A) -> A:
         """Return the images, (..., C·r², H, W), for `x` of shape (..., C, H·r, W·r)."""
         return ops.pixel_unshuffle(x, self.downscale_factor)
+
+
+class Unfold(Parameterless):
+    """The cells under each window as a column: `tinygrad_cnn.unfold`.
+
+    Parameters
+    ----------
+    kernel_size, dilation, padding, stride : int or (int, int)
+        The size of a window, the step between its cells, the zeros around the image, and the step
+        between windows.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if no window fits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.Unfold((2, 3))(np.zeros((2, 5, 3, 4), "f4")).shape
+    (2, 30, 4)
+    """
+
+    def __init__(
+        self, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1
+    ) -> None:
+        owner = type(self).__name__
+        self.kernel_size = numbers(owner, "kernel_size", kernel_size, 1)
+        self.dilation = numbers(owner, "dilation", dilation, 1)
+        self.padding = numbers(owner, "padding", padding, 0)
+        self.stride = numbers(owner, "stride", stride, 1)
+
+    def forward(self, x: A) -> A:
+        """Return the columns, (N, C·KH·KW, L), of images `x`, (N, C, H, W); N may be left out."""
+        return ops.unfold(x, self.kernel_size, self.dilation, self.padding, self.stride)
+
+
+class Fold(Parameterless):
+    """Columns added at the cells of their windows: `tinygrad_cnn.fold`.
+
+    Parameters
+    ----------
+    output_size : int or (int, int)
+        The height and width of the images.
+    kernel_size, dilation, padding, stride : int or (int, int)
+        As for `Unfold`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if `x` has other columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.Fold((4, 5), (2, 2))(np.zeros((1, 12, 12), "f4")).shape
+    (1, 3, 4, 5)
+    """
+
+    def __init__(
+        self,
+        output_size: Pair,
+        kernel_size: Pair,
+        dilation: Pair = 1,
+        padding: Pair = 0,
+        stride: Pair = 1,
+    ) -> None:
+        owner = type(self).__name__
+        self.output_size = numbers(owner, "output_size", output_size, 1)
+        self.kernel_size = numbers(owner, "kernel_size", kernel_size, 1)
+        self.dilation = numbers(owner, "dilation", dilation, 1)
+        self.padding = numbers(owner, "padding", padding, 0)
+        self.stride = numbers(owner, "stride", stride, 1)
+
+    def forward(self, x: A) -> A:
+        """Return the images, (N, C, H, W), for `x` of shape (N, C·KH·KW, L)."""
+        options = (self.dilation, self.padding, self.stride)
+        return ops.fold(x, self.output_size, self.kernel_size, *options)
