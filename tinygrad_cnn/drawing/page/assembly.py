@@ -10,7 +10,7 @@ from string import Template
 from typing import Any
 
 from tinygrad_cnn.drawing.page.contents import contents
-from tinygrad_cnn.drawing.page.folds import Fold, folds
+from tinygrad_cnn.drawing.page.folds import FoldedPicture, folds
 from tinygrad_cnn.drawing.page.policy import content_security_policy
 from tinygrad_cnn.drawing.picture import GraphPicture
 
@@ -92,7 +92,7 @@ def _module(name: str) -> str:
     return re.sub("^export ", "", (_SHARED / name).read_text("utf-8"), flags=re.MULTILINE)
 
 
-def _styles(fold: Fold) -> list[str]:
+def _styles(fold: FoldedPicture) -> list[str]:
     return re.findall(r"<style>(.*?)</style>", fold.svg, re.DOTALL)
 
 

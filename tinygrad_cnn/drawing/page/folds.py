@@ -11,11 +11,11 @@ from tinygrad_cnn.drawing.layout import TooLargeError
 from tinygrad_cnn.drawing.picture import GraphPicture
 from tinygrad_cnn.drawing.scopes import ancestors
 
-__all__ = ["Fold", "folds"]
+__all__ = ["FoldedPicture", "folds"]
 
 
 @dataclass(frozen=True)
-class Fold:
+class FoldedPicture:
     """A drawing of the graph with modules folded at one depth.
 
     Attributes
@@ -38,7 +38,7 @@ class Fold:
     edges: dict[str, str]
 
 
-def folds(drawing: GraphPicture) -> list[Fold]:
+def folds(drawing: GraphPicture) -> list[FoldedPicture]:
     """Return the drawings that can be laid out, the most folded first.
 
     Raises
@@ -48,7 +48,7 @@ def folds(drawing: GraphPicture) -> list[Fold]:
     """
     graph = replace(drawing.full, title="")
     deepest = max(len(chain) for chain in ancestors(graph.scopes).values())
-    made: list[Fold] = []
+    made: list[FoldedPicture] = []
     for depth in [*range(1, deepest + 1), None]:
         try:
             made.append(_fold(graph, depth, deepest))
@@ -59,11 +59,11 @@ def folds(drawing: GraphPicture) -> list[Fold]:
     return made
 
 
-def _fold(graph: DrawnGraph, depth: int | None, deepest: int) -> Fold:
+def _fold(graph: DrawnGraph, depth: int | None, deepest: int) -> FoldedPicture:
     folded, places = (
         (graph, {n.id: n.id for n in graph.nodes}) if depth is None else fold(graph, depth)
     )
     label = "calls" if depth is None else "layers" if deepest == 1 else f"depth {depth}"
     svg = GraphPicture(folded, Arrays()).svg()
     edges = {edge.id: edge.id for edge in folded.edges}
-    return Fold(depth, label, svg[svg.index("<svg") :], dict(places), edges)
+    return FoldedPicture(depth, label, svg[svg.index("<svg") :], dict(places), edges)
