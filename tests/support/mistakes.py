@@ -60,10 +60,11 @@ TRIGONOMETRY = [
 ACTIVATIONS = [
     Mistake("σ′ = σ", "sigmoid.x", "y * (1.0 - y)", "y"),
     Mistake("tanh′ = 1 − tanh", "tanh.x", "1.0 - y * y", "1.0 - y"),
-    Mistake("0 at 0, not 1", "ops.activation:_slopes", "x >= 0", "x > 0", op="relu"),
+    Mistake("0 at 0, not 1", "relu.slope", ">= 0", "> 0"),
+    Mistake("0 at 0, not 1", "ops.activation:_slopes", "x >= 0", "x > 0", op="leaky_relu"),
     Mistake("1 at 0, not 0", "ops.activation:_slopes", "return x > 0", "return x >= 0", op="relu",
             convention="test_elementwise:test_the_slope_at_0_is_0_if_asked_for"),
-    Mistake("the mask is forgotten", "relu.x", "_sloped(g, slope)", "g"),
+    Mistake("the mask is forgotten", "relu.x", "masked(g, slope)", "g"),
     Mistake("g is forgotten where the slope at 0 is ½", "ops.activation:_sloped",
             "masked(g, slopes != 0) * slopes", "slopes", op="relu"),
     Mistake("bits kept where the mask does not hold", "engine.selection:select",
@@ -253,7 +254,7 @@ SECOND_ORDER = [
 ]  # fmt: skip
 
 ARRAYS = [
-    Mistake("float64 leaks from the rule", "relu.x", "_sloped(g, slope)",
+    Mistake("float64 leaks from the rule", "relu.x", "masked(g, slope)",
             "g * slope.astype(np.float64)", r"float64"),
     Mistake("float64 leaks from the forward", "engine.pooling:_divisor", ".astype(dtype)", "",
             r"float64", op="avgpool"),

@@ -148,8 +148,8 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
         if self.sequence:
             return [arrays, *arguments[1:]]
         joined = arguments.copy()
-        for i, array in zip(self._operands, arrays, strict=True):
-            joined[i] = array
+        for k, i in enumerate(self._operands):
+            joined[i] = arrays[k]
         return joined
 
     def _notify(
@@ -189,6 +189,8 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                 raise TypeError(cut_off(self.name, self.parameters[i]))
         for i in self._static:
             value = arguments[i]
+            if type(value) in _PLAIN:  # fast
+                continue
             if isinstance(value, Variable):
                 is_array = self.signature.parameters[self.parameters[i]].annotation == OPTIONAL
                 if not is_array or (value.requires_grad and recorded):
@@ -392,6 +394,7 @@ def op(
     return declare
 
 
+_PLAIN = frozenset([float, int, bool, str, type(None)])
 _IMMUTABLE = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 
 

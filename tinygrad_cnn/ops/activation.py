@@ -129,12 +129,12 @@ def relu(x: Array, at_zero: float = 1.0) -> Array:
 
 @relu.residual
 def slope(x: Array, at_zero: float) -> Array:
-    return _slopes(x, 0.0, at_zero)
+    return x.real >= 0 if at_zero == 1.0 else _slopes(x, 0.0, at_zero)
 
 
 @relu.derivative("x", formula="g·[x ≥ 0]", latex=r"g\,[x \ge 0]", equation="R′, after eq 45")
 def _(g: Array, *, slope: Array) -> Array:
-    return _sloped(g, slope)
+    return masked(g, slope) if slope.dtype.char == "?" else _sloped(g, slope)
 
 
 @relu.calls
@@ -200,7 +200,7 @@ def _slopes(x: Array, left: float, at_zero: float, mask: bool = True) -> Array:
 
     If the slope at 0 is one of the two, return the mask of those that are 1.
     """
-    x = np.real(x)
+    x = x.real
     if mask and at_zero == 1.0:
         return x >= 0
     if mask and at_zero == left:
@@ -210,7 +210,7 @@ def _slopes(x: Array, left: float, at_zero: float, mask: bool = True) -> Array:
 
 def _sloped(g: Array, slopes: Array, left: float = 0.0) -> Array:
     """Return g times the slopes that `_slopes` returns; 0·∞ is 0."""
-    if slopes.dtype != bool:
+    if slopes.dtype.char != "?":
         return masked(g, slopes != 0) * slopes
     kept = masked(g, slopes)
     return kept if left == 0 else kept + masked(g * left, ~slopes)
@@ -228,7 +228,7 @@ def softplus(x: Array) -> Array:
     """
     # ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|)
     positive = np.real(x) >= 0
-    return np.where(positive, x, 0.0) + log1p(np.exp(np.where(positive, -x, x)))
+    return np.where(positive, x, 0.0) + log1p.forward(np.exp(np.where(positive, -x, x)))
 
 
 @softplus.derivative("x", formula="g·σ(x)", latex=r"g\,\sigma(x)")
