@@ -32,6 +32,7 @@ SIZED: dict[str, tuple[Make, int, tuple[int, ...]]] = {
     "BatchNorm1d": (lambda n: nn.BatchNorm1d(n), 3, (4, 3)),
     "InstanceNorm2d": (lambda n: nn.InstanceNorm2d(n, affine=True), 3, (4, 3, 2, 2)),
     "BatchNorm2d": (lambda n: nn.BatchNorm2d(n), 3, (4, 3, 2, 2)),
+    "LayerNorm": (lambda n: nn.LayerNorm(n), 6, (2, 4, 6)),
     "GroupNorm": (lambda n: nn.GroupNorm(2, n), 4, (4, 4, 2)),
 }
 WAYS = {

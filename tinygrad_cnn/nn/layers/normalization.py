@@ -14,7 +14,7 @@ from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import average, total
-from tinygrad_cnn.nn.module import Module, Parameterless
+from tinygrad_cnn.nn.module import Parameterless
 from tinygrad_cnn.nn.sizes import SizedLayer
 from tinygrad_cnn.support.arguments import flag, number, share, whole, wholes
 
@@ -336,13 +336,14 @@ class InstanceNorm2d(_ChannelNorm):
         return y
 
 
-class LayerNorm(Module):
+class LayerNorm(SizedLayer):
     """Layer normalization: w·(x − μ) / √(σ² + ε) + b, μ and σ² over the last axes of an example.
 
     Parameters
     ----------
-    normalized_shape : int or sequence of int
-        The lengths of the last axes, over which the statistics are taken.
+    normalized_shape : int or sequence of int, or None
+        The lengths of the last axes, over which the statistics are taken. With None, the last axis
+        of the first input.
     eps : float
         ε, 0 or more.
     elementwise_affine : bool
@@ -372,9 +373,11 @@ class LayerNorm(Module):
            [-1.,  1.]], dtype=float32)
     """
 
+    inferred, input_axis = "normalized_shape", -1
+
     def __init__(
         self,
-        normalized_shape: int | Sequence[int],
+        normalized_shape: int | Sequence[int] | None,
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
@@ -382,17 +385,27 @@ class LayerNorm(Module):
         owner = type(self).__name__
         if isinstance(normalized_shape, int | np.integer):
             normalized_shape = (normalized_shape,)
-        self.normalized_shape = wholes(owner, "normalized_shape", normalized_shape)
-        if not self.normalized_shape:
+        self.normalized_shape: Any = None
+        if normalized_shape is not None:
+            self.normalized_shape = wholes(owner, "normalized_shape", normalized_shape)
+        if self.normalized_shape == ():
             raise ValueError(f"{owner}: normalized_shape is (), expected one length or more")
         self.eps = number(owner, "eps", eps)
         self.elementwise_affine = flag(owner, "elementwise_affine", elementwise_affine)
         self.weight: Parameter | None = None
         self.bias: Parameter | None = None
+        shift = flag(owner, "bias", bias)
+        names = ["weight", "bias"][: 1 + shift] if elementwise_affine else []
+        self._when_sized(names, self._make, shift)
+
+    def _make(self, shift: bool) -> None:
+        if isinstance(self.normalized_shape, int):  # determined by the first input
+            self.normalized_shape = (self.normalized_shape,)
+        self.weight = self.bias = None
         if self.elementwise_affine:
             dtype = get_default_dtype()
             self.weight = Parameter(np.ones(self.normalized_shape, dtype), name="weight")
-            if flag(owner, "bias", bias):
+            if shift:
                 self.bias = Parameter(np.zeros(self.normalized_shape, dtype), name="bias")
 
     def forward(self, x: A) -> A | Tensor:
