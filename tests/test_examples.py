@@ -189,3 +189,18 @@ def test_an_experiment_of_ones_own_goes_on_where_it_was(
     FinishedRuns(tmp_path).path(ExperimentRun(example.experiment, "8 wide", 1)).unlink()
     assert len(example.main(tmp_path).rows) == len(results.rows)
     assert capsys.readouterr().out.count(" done") == 1
+
+
+def test_a_dice_loss_finds_disks_and_a_contrastive_loss_groups_digits(load: Load) -> None:
+    example = load("own_losses")
+    masks = np.zeros((2, 1, 4, 4), "f4")
+    masks[:, :, :2] = 1.0
+    sure = tg.Tensor(np.where(masks[::-1] > 0, 50.0, -50.0))
+    assert example.dice(sure, masks).item() == pytest.approx(0.0, abs=1e-6)
+    a, b = tg.Tensor([[0.0, 0.0], [0.0, 0.0]]), tg.Tensor([[0.6, 0.0], [0.6, 0.0]])
+    loss = example.contrastive(a, b, np.array([True, False])).item()
+    assert loss == pytest.approx((0.6**2 + 0.4**2) / 2, rel=1e-4)
+    (before, after), (within, between) = example.main()
+    assert before > 0.7
+    assert after < 0.4
+    assert within < 0.5 * between

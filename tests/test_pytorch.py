@@ -128,7 +128,7 @@ def test_a_loss_and_its_gradient_are_pytorchs(name: str) -> None:
     x, *others = examples(kind)
     leaf = tg.Tensor(x, requires_grad=True)
     loss = make(nn, np.array)(leaf, *others)
-    np.testing.assert_allclose(loss.numpy(), RECORDED[f"loss/{name}"], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(loss.numpy(), RECORDED[f"loss/{name}"], rtol=1e-11, atol=1e-12)
     if name != "BCE-saturated":  # we take the derivative there, or 0, and PyTorch 10¹² for ∞
         (slope,) = tg.grad(loss.sum(), leaf)
         np.testing.assert_allclose(slope, RECORDED[f"slope/{name}"], rtol=1e-9, atol=1e-12)

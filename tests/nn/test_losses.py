@@ -59,6 +59,12 @@ def test_a_wrong_reduction_is_refused(name: str) -> None:
     [
         (lambda: nn.SmoothL1Loss(beta=-1.0), "SmoothL1Loss: beta is -1.0"),
         (lambda: nn.HuberLoss(delta=0.0), "HuberLoss: delta is 0.0"),
+        (lambda: nn.TripletMarginLoss(-1.0), "TripletMarginLoss: margin is -1.0"),
+        (lambda: nn.TripletMarginLoss(p=0.5), "TripletMarginLoss: p is 0.5"),
+        (lambda: nn.CosineEmbeddingLoss(1.5), "CosineEmbeddingLoss: margin is 1.5"),
+        (lambda: tg.triplet_margin([[1.0]], [[1.0]], [1.0]), r"triplet_margin: .* \(1,\)\], exp"),
+        (lambda: tg.cosine_embedding([[1.0]], [[1.0]], [0]), "target holds other values than 1"),
+        (lambda: tg.cosine_embedding([[1.0]], [[1.0]], 1), r"target \(\), expected \(N, D\)"),
         (lambda: nn.KLDivLoss(log_target=1), "KLDivLoss: log_target is 1"),
         (lambda: nn.CrossEntropyLoss(label_smoothing=2), "CrossEntropyLoss: label_smoothing is 2"),
         (lambda: nn.CrossEntropyLoss([[1.0]]), r"weight is float64 of shape \(1, 1\), expected"),

@@ -15,6 +15,7 @@ import numpy as np
 
 FILE = Path(__file__).parents[1] / "pytorch.npz"
 SIGNATURES = [
+    "nn.CosineEmbeddingLoss", "nn.TripletMarginLoss",
     "nn.BatchNorm1d", "nn.Dropout1d", "nn.Dropout2d", "nn.Embedding", "nn.InstanceNorm2d",
     "nn.LayerNorm", "nn.LocalResponseNorm",
     "nn.AdaptiveAvgPool1d", "nn.AdaptiveAvgPool2d", "nn.AdaptiveMaxPool1d", "nn.AdaptiveMaxPool2d",
@@ -174,6 +175,14 @@ LOSSES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
         "rows",
     ),
     "BCEWithLogits-extreme": (lambda nn, t: nn.BCEWithLogitsLoss(reduction="none"), "extreme"),
+    "TripletMargin": (lambda nn, t: nn.TripletMarginLoss(), "triplets"),
+    "TripletMargin-1": (
+        lambda nn, t: nn.TripletMarginLoss(0.5, 1.0, swap=True, reduction="none"), "triplets"
+    ),
+    "CosineEmbedding": (lambda nn, t: nn.CosineEmbeddingLoss(), "signs"),
+    "CosineEmbedding-margin": (
+        lambda nn, t: nn.CosineEmbeddingLoss(0.5, reduction="none"), "signs"
+    ),
     "MSE": (lambda nn, t: nn.MSELoss(), "pairs"),
     "L1": (lambda nn, t: nn.L1Loss(reduction="none"), "pairs"),
     "SmoothL1": (lambda nn, t: nn.SmoothL1Loss(beta=0.5), "pairs"),
@@ -307,6 +316,8 @@ def examples(kind: str) -> tuple[Any, ...]:
         "rows": (x, rows),
         "pairs": (x, np.where(rows == 0, x, rows)),  # with equal entries
         "probabilities": (1.0 / (1.0 + np.exp(-x)), rows),
+        "triplets": (x, x[::-1] + 0.1, rng.normal(size=(4, 3))),
+        "signs": (x, x + rng.normal(size=(4, 3)), np.array([1, -1, 1, -1])),
         "saturated": (np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0, 1.0])),
         "extreme": (np.array([-1e4, -1e4, 1e4, 1e4]), np.array([0.0, 1.0, 0.0, 1.0])),
     }[kind]

@@ -71,6 +71,7 @@ from tinygrad_cnn.nn.layers import (
 from tinygrad_cnn.nn.loss import (
     BCELoss,
     BCEWithLogitsLoss,
+    CosineEmbeddingLoss,
     CrossEntropyLoss,
     HuberLoss,
     KLDivLoss,
@@ -78,6 +79,7 @@ from tinygrad_cnn.nn.loss import (
     MSELoss,
     NLLLoss,
     SmoothL1Loss,
+    TripletMarginLoss,
 )
 from tinygrad_cnn.nn.models import ACTIVATIONS, MLP, MODELS, POOLINGS, VGG, LeNet5, build
 from tinygrad_cnn.nn.module import Module
@@ -110,6 +112,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
     "Dropout1d",
@@ -163,6 +166,7 @@ __all__ = [
     "SummaryRow",
     "Tanh",
     "Tanhshrink",
+    "TripletMarginLoss",
     "Unfold",
     "Upsample",
     "ZeroPad2d",

@@ -366,3 +366,85 @@ class KLDivLoss(_Loss):
     def forward(self, log_probabilities: Tensor, target: TensorLike) -> Tensor:
         """Return the loss."""
         return ops.kl_div(log_probabilities, target, self.reduction, self.log_target)
+
+
+class TripletMarginLoss(_Loss):
+    """`tinygrad_cnn.triplet_margin`: the positive should be closer to the anchor than the negative.
+
+    Parameters
+    ----------
+    margin : float
+        By how much closer. 0 or more.
+    p, eps : float
+        Of the distance, as for `pairwise_distance`.
+    swap : bool
+        Whether the negative counts as close if it is close to the positive.
+    reduction : {"mean", "sum", "none"}
+        The reduction over the triplets.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if the shapes differ.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> a, p, n = tg.Tensor([[0.0, 0.0]]), tg.Tensor([[3.0, 0.0]]), tg.Tensor([[0.0, 3.5]])
+    >>> tg.nn.TripletMarginLoss(2.0, eps=0.0)(a, p, n).item()
+    1.5
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        p: float = 2.0,
+        eps: float = 1e-6,
+        swap: bool = False,
+        *,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        owner = type(self).__name__
+        self.margin = number(owner, "margin", margin)
+        self.p = p if p == np.inf else number(owner, "p", p, 1.0)
+        self.eps = number(owner, "eps", eps)
+        self.swap = flag(owner, "swap", swap)
+
+    def forward(self, anchor: Tensor, positive: TensorLike, negative: TensorLike) -> Tensor:
+        """Return the loss."""
+        return ops.triplet_margin(
+            anchor, positive, negative, self.margin, self.p, self.eps, self.swap, self.reduction
+        )
+
+
+class CosineEmbeddingLoss(_Loss):
+    """`tinygrad_cnn.cosine_embedding`: vectors should agree, or differ, in direction.
+
+    Parameters
+    ----------
+    margin : float
+        The cosine up to which vectors differ enough, from −1 to 1.
+    reduction : {"mean", "sum", "none"}
+        The reduction over the pairs.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range. On a call, if the shapes do not match.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> a, b = tg.Tensor([[3.0, 4.0], [3.0, 4.0]]), tg.Tensor([[1.0, 0.0], [1.0, 0.0]])
+    >>> tg.nn.CosineEmbeddingLoss()(a, b, [1, -1]).item()
+    0.5
+    """
+
+    def __init__(self, margin: float = 0.0, *, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction)
+        self.margin = number(type(self).__name__, "margin", margin, -1.0, np.nextafter(1.0, 2.0))
+
+    def forward(self, x1: Tensor, x2: TensorLike, target: ArrayLike | Tensor) -> Tensor:
+        """Return the loss."""
+        return ops.cosine_embedding(x1, x2, target, self.margin, self.reduction)

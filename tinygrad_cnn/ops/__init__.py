@@ -109,6 +109,13 @@ from tinygrad_cnn.ops.rounding import ceil, floor, floor_divide, mod, round, sig
 from tinygrad_cnn.ops.sampling import affine_grid, grid_sample
 from tinygrad_cnn.ops.shape import broadcast_to, flip, reshape, sum_to, transpose
 from tinygrad_cnn.ops.signals import avgpool1d, conv1d, conv_transpose1d, maxpool1d
+from tinygrad_cnn.ops.similarity import (
+    cosine_embedding,
+    cosine_similarity,
+    normalize,
+    pairwise_distance,
+    triplet_margin,
+)
 from tinygrad_cnn.ops.statistics import (
     all,
     any,
@@ -160,6 +167,8 @@ __all__ = [
     "conv_transpose2d",
     "cos",
     "cosh",
+    "cosine_embedding",
+    "cosine_similarity",
     "count_nonzero",
     "cross_entropy",
     "cumsum",
@@ -223,8 +232,10 @@ __all__ = [
     "neg",
     "nll",
     "norm",
+    "normalize",
     "outer",
     "pad",
+    "pairwise_distance",
     "pixel_shuffle",
     "pixel_unshuffle",
     "pow",
@@ -272,6 +283,7 @@ __all__ = [
     "topk",
     "transpose",
     "tril",
+    "triplet_margin",
     "triu",
     "unfold",
     "var",
