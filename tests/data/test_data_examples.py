@@ -221,6 +221,12 @@ def test_a_balanced_sampler_draws_each_class_and_each_member_equally_often(
         assert np.ptp(times[np.array(labels) == label]) <= 1
 
 
+def test_a_balanced_sampler_reaches_all_members_of_a_large_class() -> None:
+    sampler = ClassBalancedSampler([0] * 30 + [1] * 10)
+    epochs = [drawn(sampler, epoch) for epoch in range(10)]
+    assert set(itertools.chain(*epochs)) == set(range(40))
+
+
 def test_any_iterable_of_indices_is_a_sampler() -> None:
     assert drawn([3, 1, 3]) == [3, 1, 3]
     assert drawn(range(99, 90, -1)) == list(range(99, 90, -1))

@@ -103,6 +103,13 @@ def test_processes_end_with_the_epoch_unless_they_persist() -> None:
     gone(first | second | kept | both)
 
 
+def test_a_worker_leaves_ctrl_c_to_its_parent() -> None:
+    batches = iter(DataLoader(Where(), 2, num_workers=1))
+    pid = int(next(batches)[0])
+    os.kill(pid, signal.SIGINT)
+    assert {int(number) for batch in batches for number in batch} == {pid}
+
+
 def gone(pids: set[int]) -> None:
     deadline = time.monotonic() + 20
     while alive := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:

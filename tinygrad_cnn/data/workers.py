@@ -24,7 +24,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
-from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from queue import SimpleQueue
 from typing import Any, TypeAlias
@@ -143,11 +142,7 @@ def _send_job(worker: _Worker, job: Job) -> None:
 
 
 def _result(worker: _Worker, job: Job) -> Any:
-    # Of a worker that was killed, its children may still hold the other end of the socket.
-    wait([worker.connection, worker.process.sentinel])
     try:
-        if not wait([worker.connection], 0):
-            raise EOFError
         result = _receive(worker.connection)
     except (EOFError, OSError):
         raise _ended(worker, job) from None
@@ -209,12 +204,10 @@ def _serve(maker: BatchMaker, connection: socket.socket) -> None:
 def _work(maker: BatchMaker, connection: socket.socket) -> None:
     results: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_send_all, args=(connection, results), daemon=True).start()
-    parent = multiprocessing.parent_process()
-    sentinels = [parent.sentinel] if parent is not None else []
-    while connection in wait([connection, *sentinels]):  # else the parent was killed
+    while True:
         try:
             job = _receive(connection)
-        except (EOFError, OSError):
+        except (EOFError, OSError):  # the loop is over, or its process was killed
             return
         try:
             results.put(maker.make(*job))
