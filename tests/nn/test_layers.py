@@ -352,6 +352,16 @@ def test_layers_pass_the_slope_at_0_on() -> None:
     assert repr(nn.ReLU(at_zero=0.0)) == "ReLU(at_zero=0.0)"
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_of_images_or_signals_takes_one_without_a_batch_axis(name: str) -> None:
+    if not re.search(r"Conv|Pool|Pad|Pixel|old", name):
+        return
+    make, shape = LAYERS[name]
+    x = rng(1).normal(size=shape).astype("f4")
+    layer = make(rng()).eval()
+    np.testing.assert_allclose(np.asarray(layer(x[0])), np.asarray(layer(x))[0], rtol=2e-6)
+
+
 # --- dropout -------------------------------------------------------------------------------------
 
 

@@ -123,6 +123,90 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
         ["linear", "bias", "(3,)", "(4,)"],
     ),
     # convolution
+    "interpolate both": (
+        IMAGE, lambda x: tg.interpolate(x, 3, 2.0), ValueError,
+        ["interpolate", "size is 3 and scale_factor 2.0", "exactly one"],
+    ),
+    "interpolate mode": (
+        IMAGE, lambda x: tg.interpolate(x, 3, mode="linear"), ValueError,
+        ["interpolate", "mode is 'linear'", "'bilinear'", "(1, 2, 5, 5)"],
+    ),
+    "interpolate corners": (
+        IMAGE, lambda x: tg.interpolate(x, 3, align_corners=True), ValueError,
+        ["interpolate", "align_corners", "'nearest'"],
+    ),
+    "interpolate size": (
+        IMAGE, lambda x: tg.interpolate(x, (3, 0)), ValueError,
+        ["interpolate", "size is (3, 0)", "> 0", "2 axes"],
+    ),
+    "interpolate x": (
+        (5, 5), lambda x: tg.interpolate(x, 3), ValueError,
+        ["interpolate", "x has shape (5, 5)", "(N, C, H, W) or (N, C, L)"],
+    ),
+    "interpolate to nothing": (
+        IMAGE, lambda x: tg.interpolate(x, scale_factor=0.1), ValueError,
+        ["interpolate", "scale_factor 0.1", "(5, 5)"],
+    ),
+    "adaptive_avgpool size": (
+        IMAGE, lambda x: tg.adaptive_avgpool(x, (2, 0)), ValueError,
+        ["adaptive_avgpool", "output_size is 0", ">= 1"],
+    ),
+    "adaptive_maxpool x": (
+        (5, 5), lambda x: tg.adaptive_maxpool(x, 2), ValueError,
+        ["adaptive_maxpool", "x has shape (5, 5)", "(N, C, H, W) or (C, H, W)"],
+    ),
+    "adaptive_avgpool1d x": (
+        IMAGE, lambda x: tg.adaptive_avgpool1d(x, 2), ValueError,
+        ["adaptive_avgpool1d", "x has shape (1, 2, 5, 5)", "(N, C, L) or (C, L)"],
+    ),
+    "pixel_shuffle": (
+        IMAGE, lambda x: tg.pixel_shuffle(x, 2), ValueError,
+        ["pixel_shuffle", "x has shape (1, 2, 5, 5)", "C·r²", "r = 2"],
+    ),
+    "pixel_unshuffle": (
+        IMAGE, lambda x: tg.pixel_unshuffle(x, 2), ValueError,
+        ["pixel_unshuffle", "x has shape (1, 2, 5, 5)", "H·r", "r = 2"],
+    ),
+    "conv1d x": (
+        IMAGE, lambda x: tg.conv1d(x, ones(1, 2, 3)), ValueError,
+        ["conv1d", "x has shape (1, 2, 5, 5)", "(N, C, L) or (C, L)"],
+    ),
+    "conv1d channels": (
+        (2, 5), lambda x: tg.conv1d(x, ones(3, 1, 3)), ValueError,
+        ["conv1d: x has 2 channels", "w expects 1", "images of height 1"],
+    ),
+    "conv1d stride": (
+        (2, 5), lambda x: tg.conv1d(x, ones(3, 2, 3), stride=(1, 1)), ValueError,
+        ["conv1d", "stride is (1, 1)", "an integer >= 1"],
+    ),
+    "maxpool1d": (
+        (2, 5), lambda x: tg.maxpool1d(x, 6), ValueError,
+        ["maxpool1d: a kernel of (1, 6)", "does not fit", "(1, 5)"],
+    ),
+    "unfold": (
+        (5, 5), lambda x: tg.unfold(x, 2), ValueError,
+        ["unfold", "x has shape (5, 5)", "(N, C, H, W) or (C, H, W)"],
+    ),
+    "fold columns": (
+        (8, 3), lambda x: tg.fold(x, 3, 2), ValueError,
+        ["fold", "x has 3 columns", "2 · 2 windows", "(8, 3)"],
+    ),
+    "fold channels": (
+        (7, 4), lambda x: tg.fold(x, 3, 2), ValueError,
+        ["fold", "x has shape (7, 4)", "(N, C·4, L)"],
+    ),
+    "grid_sample grid": (
+        IMAGE, lambda x: tg.grid_sample(x, ones(2, 3, 3, 2)), ValueError,
+        ["grid_sample", "grid has shape (2, 3, 3, 2)", "(1, OH, OW, 2)"],
+    ),
+    "grid_sample mode": (
+        IMAGE, lambda x: tg.grid_sample(x, ones(1, 3, 3, 2), "bicubic"), ValueError,
+        ["grid_sample", "mode is 'bicubic'", "'bilinear', 'nearest'"],
+    ),
+    "affine_grid": (
+        (1, 3, 3), lambda theta: tg.affine_grid(theta, (1, 1, 2, 2)), ValueError,
+        ["affine_grid", "theta has shape (1, 3, 3)", "(N, 2, 3)"],
+    ),
     "conv2d channels": (
         IMAGE, lambda x: tg.conv2d(x, ones(3, 1, 3, 3)), ValueError,
         ["conv2d", "x has 2 channels", "w expects 1", "(1, 2, 5, 5)", "(3, 1, 3, 3)", "groups=1"],

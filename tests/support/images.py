@@ -150,7 +150,7 @@ def unshuffled(x: Array, downscale_factor: int) -> Array:
 def convolving(draw: Any, s: Any) -> Call:
     """Return a call of conv1d."""
     groups, c, oc, k = (draw(s.integers(1, 2)) for _ in range(4))
-    length, stride, dilation = draw(s.integers(4, 7)), *(draw(s.integers(1, 2)) for _ in "sd")
+    length, stride, dilation = draw(s.integers(5, 7)), *(draw(s.integers(1, 2)) for _ in "sd")
     padding = draw(s.sampled_from([0, 1, (2, 1), "same", "valid"]))
     shapes = [(*draw(s.sampled_from([(), (2,)])), c * groups, length), (oc * groups, c, k + 1)]
     bias = [(oc * groups,)] * draw(s.integers(0, 1))

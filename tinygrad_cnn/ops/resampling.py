@@ -67,7 +67,8 @@ def interpolate(
     Notes
     -----
     Cell i of the result is centered at s·(i + ½) − ½ of `x`, where s is the old size divided by the
-    new one, or at i·(n − 1)/(m − 1) with `align_corners`, for the sizes n and m.
+    new one, or at i·(n − 1)/(m − 1) with `align_corners`, for the sizes n and m. In the linear
+    modes an infinity or a NaN makes its row and its column NaN.
 
     Examples
     --------
