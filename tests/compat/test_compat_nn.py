@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +108,41 @@ def test_a_module_is_drawn_and_derived_as_ours() -> None:
 def test_a_model_of_ours_lists_parameters_of_compat() -> None:
     model = tg.nn.Sequential(nn.Linear(2, 2), tg.nn.ReLU())
     assert len(list(model.parameters())) == 2
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_comes_back_as_tensors(tmp_path: Path) -> None:
+    net, path = Net(), tmp_path / "c.pt"
+    sgd = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    net(torch.ones(2, 1, 4, 4)).sum().backward()
+    sgd.step()
+    torch.save(
+        {"epoch": 3, "net": net.state_dict(), "sgd": sgd.state_dict(), "seen": [1, "a"]}, path
+    )
+    other = Net()
+    again = optim.SGD(other.parameters(), lr=0.5, momentum=0.9)
+    saved = torch.load(path, map_location="cpu")
+    assert isinstance(saved["net"]["scale"], torch.Tensor)
+    other.load_state_dict(saved["net"])
+    again.load_state_dict(saved["sgd"])
+    assert (saved["epoch"], saved["seen"], again.param_groups[0]["lr"]) == (3, [1, "a"], 0.1)
+    assert torch.equal(other.fc.weight, net.fc.weight)
+
+
+def test_a_state_dict_is_a_plain_file_and_a_pickle_is_refused(tmp_path: Path) -> None:
+    net, path = Net(), tmp_path / "w.safetensors"
+    torch.save(net.state_dict(), path)
+    assert tg.load(path).keys() == net.state_dict().keys()
+    assert torch.equal(torch.load(path)["scale"], net.scale)
+    (tmp_path / "model.pt").write_bytes(b"PK\x03\x04 and more")
+    with pytest.raises(RuntimeError, match=r"safetensors\.torch\.save_file"):
+        torch.load(tmp_path / "model.pt")
+    with pytest.raises(TypeError, match=r"save its state_dict\(\)"):
+        torch.save(net, path)
+    with pytest.raises(TypeError, match="expected a path"):
+        torch.save(net.state_dict(), io.BytesIO())
 
 
 # --- optimizers ----------------------------------------------------------------------------------

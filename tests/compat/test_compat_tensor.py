@@ -146,14 +146,61 @@ def test_items_are_set_with_their_gradient() -> None:
     assert w.grad.tolist() == [1.0, 3.0, 2.0]
 
 
-def test_a_recorded_change_of_a_view_is_refused_while_its_base_is_alive() -> None:
-    base = leaf(1.0, 2.0) * 1.0
-    view = base.view(2, 1)
-    with pytest.raises(RuntimeError, match="view"):
-        view.add_(1.0)
-    del base
-    view.add_(1.0)
-    assert view.flatten().tolist() == [2.0, 3.0]
+def test_a_recorded_change_of_a_part_changes_the_whole() -> None:
+    w = leaf(1.0, 2.0, 3.0)
+    x = torch.zeros(2, 3)
+    row = x[1]
+    row += w
+    for part in x.chunk(2):
+        part.mul_(w)
+    x.sum().backward()
+    assert x.tolist() == [[0.0, 0.0, 0.0], [1.0, 4.0, 9.0]]
+    assert w.grad.tolist() == [2.0, 4.0, 6.0]
+
+
+def test_a_single_entry_and_parts_of_parts_are_written_through() -> None:
+    x = torch.zeros(3)
+    x[1].fill_(5.0)
+    x[0:2][0].add_(1.0)
+    y = torch.zeros(40, 2)
+    y[3].mul_(0.0).add_(2.0)
+    y[4][1] += 7.0
+    assert x.tolist() == [1.0, 5.0, 0.0]
+    assert y[3:5].tolist() == [[2.0, 2.0], [0.0, 7.0]]
+
+
+def test_a_part_of_what_a_graph_needs_is_not_written_to() -> None:
+    y = leaf(1.0, 2.0).exp()
+    with torch.no_grad():
+        for part in (y[0], y.view(2, 1)[1], y.data[:1], y.t()):
+            with pytest.raises(RuntimeError, match=r"clone\(\)"):
+                part.zero_()
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x.view(3, 2),
+        lambda x: x.t(),
+        lambda x: x.permute(1, 0).unsqueeze(0).flatten(1),
+        lambda x: x[:, 1:],
+        lambda x: x.transpose(0, 1)[1],
+        lambda x: x.diagonal(),
+    ],
+)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_change_of_a_view_changes_its_base(view, recorded: bool) -> None:
+    x = torch.arange(6.0).view(2, 3).clone()
+    factor = torch.tensor(3.0, requires_grad=recorded)
+    places = view(torch.arange(6).view(2, 3)).flatten().tolist()
+    part = view(x)
+    part.mul_(factor)
+    expected = [3.0 * i if i in places else float(i) for i in range(6)]
+    assert x.flatten().tolist() == expected
+    assert x.requires_grad == recorded
+    if recorded:
+        x.sum().backward()
+        assert factor.grad.item() == sum(places)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -125,7 +125,8 @@ class Node:
         leaf = kept._owner
         if leaf is None:
             leaf = kept
-        if leaf._changed > self.seq:
+        became = kept.node is not None and kept.node.seq > self.seq  # the result of a later call
+        if became or leaf._changed > self.seq:
             raise ChangedInPlaceError(
                 f"{leaf.name or 'a tensor'} of shape {leaf.shape} was changed in place after "
                 f"{self} had saved it for its derivative; call backward() before changing it, or "

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_cnn.compat.torch import autograd, backends, names, nn, optim, table, utils
+from tinygrad_cnn.compat.torch import autograd, backends, linalg, names, nn, optim, table, utils
 from tinygrad_cnn.compat.torch.creation import (
     Generator,
     arange,
@@ -59,8 +59,11 @@ from tinygrad_cnn.compat.torch.functions import (
     div,
     einsum,
     gather,
+    index_add,
+    kthvalue,
     max,
     maximum,
+    median,
     meshgrid,
     min,
     minimum,

@@ -118,6 +118,19 @@ def _extreme(name: str, input: Any, dim: Any, keepdim: bool, other: Any) -> Any:
     return found if keepdim else ValuesAndIndices(*(ops.squeeze(v, dim) for v in found))
 
 
+def median(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Return the median, the lower one of two, or with `dim` the values and their indices."""
+    if dim is None:
+        return median(wrapped(ops.ravel(input)), 0).values
+    return kthvalue(input, (input.shape[dim] - 1) // 2 + 1, dim, keepdim)
+
+
+def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
+    """Return the k-th smallest value along `dim`, from 1 on, and its index."""
+    found = along(input, dim, np.take(_order(input, dim, False), [k - 1], axis=dim))
+    return found if keepdim else ValuesAndIndices(*(ops.squeeze(v, dim) for v in found))
+
+
 def var(
     input: Any,
     dim: Any = None,
@@ -256,6 +269,12 @@ def scatter(input: Any, dim: int, index: Any, src: Any, *, value: Any = None) ->
     result = wrapped(ops.astype(input, input.dtype))
     result[tuple(grid)] = source
     return result
+
+
+def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Any:
+    """Return `input` with the parts of `source` added at `index` along `dim`."""
+    place = (*(slice(None),) * (dim % input.dim()), array_of(index))
+    return input + alpha * wrapped(ops.put(source, place, tuple(input.shape)))
 
 
 def nonzero(input: Any, as_tuple: bool = False) -> Any:

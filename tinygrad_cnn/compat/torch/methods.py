@@ -16,8 +16,8 @@ from tinygrad_cnn.core.variable import array_of
 
 IN_PLACE = """
     abs add sub mul div pow square sqrt rsqrt reciprocal exp log neg sin cos tanh sigmoid relu erf
-    sign floor ceil round clamp clip clamp_min clamp_max masked_fill addcmul addcdiv lerp
-    scatter scatter_add triu tril
+    sign floor ceil round clamp clip clamp_min clamp_max masked_fill addcmul addcdiv lerp remainder
+    scatter scatter_add index_add triu tril
 """
 """Methods that also exist with an underscore."""
 
@@ -136,13 +136,13 @@ def new_full(
 OWN = (
     to, cuda, copy_, fill_, zero_, normal_, uniform_, bernoulli_, random_, squeeze_, unsqueeze_,
     new_tensor, new_zeros, new_ones, new_full,
-    functions.add, functions.sub, functions.div, functions.max, functions.min, functions.var,
-    functions.std, functions.norm, functions.gather, functions.sort, functions.argsort,
-    functions.topk, functions.scatter, functions.nonzero, functions.unique, functions.narrow,
-    functions.select, functions.split, functions.chunk, functions.unbind, functions.unflatten,
-    functions.expand, functions.diag, functions.cumprod,
-    functions.maximum, functions.minimum, functions.amax, functions.amin,
 )  # fmt: skip
+FUNCTIONS = """
+    add sub div max min maximum minimum amax amin median kthvalue var std norm cumprod gather
+    index_add sort argsort topk scatter nonzero unique narrow select split chunk unbind
+    unflatten expand diag
+"""
+"""Functions of ``torch`` that are methods too."""
 
 
 def add_methods() -> None:
@@ -152,6 +152,7 @@ def add_methods() -> None:
     named += [
         table.functions(text, module, view=True) for text in (table.VIEWS, table.VIEW_METHODS)
     ]
+    named.append({name: getattr(functions, name) for name in FUNCTIONS.split()})
     named.append({function.__name__: function for function in OWN})
     named.append({"type": type_, "new_empty": new_zeros})
     for functions_ in named:

@@ -15,7 +15,6 @@ import inspect
 import re
 from collections.abc import Iterator
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
@@ -60,11 +59,17 @@ sign(input) = tg.sign(input)
 floor(input) = tg.floor(input)
 ceil(input) = tg.ceil(input)
 round(input, *, decimals=0) = tg.round(input, decimals)
+trunc(input) = tg.sign(input) * tg.floor(tg.abs(input))
+fix(input) = tg.sign(input) * tg.floor(tg.abs(input))
+frac(input) = input - tg.sign(input) * tg.floor(tg.abs(input))
 clamp(input, min=None, max=None) = tg.clip(input, min, max)
 clip(input, min=None, max=None) = tg.clip(input, min, max)
 clamp_min(input, min) = tg.clip(input, min, None)
 clamp_max(input, max) = tg.clip(input, None, max)
 where(condition, input, other) = tg.where(condition, input, other)
+remainder(input, other) = tg.mod(input, other)
+fmod(input, other) = input - other * (tg.sign(input / other) * tg.floor(tg.abs(input / other)))
+floor_divide(input, other) = tg.floor_divide(input, other)
 eq(input, other) = input == other
 ne(input, other) = input != other
 lt(input, other) = input < other
@@ -383,7 +388,7 @@ def _view(function: Any) -> Any:
     def viewing(input: Any, *args: Any, **kwargs: Any) -> Any:
         result = function(input, *args, **kwargs)
         if isinstance(result, Tensor) and isinstance(input, Tensor) and result is not input:
-            result._base = ref(input)
+            result._view_of(input, lambda other: function(other, *args, **kwargs))
         return result
 
     return viewing

@@ -46,7 +46,8 @@ class Tensor(core.Tensor):
     torch.Size([2, 3])
     """
 
-    _base: ref[Tensor] | None = None  # what this Tensor is a view of, while that is alive
+    _base: Callable[[], Tensor | None] | None = None  # returns what this is a view of, while alive
+    _same_view: Callable[[Tensor], Tensor]  # returns the same view of another Tensor
     _fixed = False  # whether writing would be lost
 
     def __init__(
@@ -81,7 +82,9 @@ class Tensor(core.Tensor):
     def __getstate__(self) -> tuple[Any, dict[str, Any]]:
         attributes, slots = super().__getstate__()
         kept = {
-            name: v for name, v in (attributes or {}).items() if name not in ("_base", "_fixed")
+            name: v
+            for name, v in (attributes or {}).items()
+            if name not in ("_base", "_fixed", "_same_view")
         }
         return kept, slots
 
@@ -194,21 +197,36 @@ class Tensor(core.Tensor):
             )
         if getattr(result, "node", None) is None:
             return self._write(name, ..., array)
-        base = None if self._base is None else self._base()
-        if base is not None and np.may_share_memory(base._array, self._array):
-            raise RuntimeError(
-                f"{name}: this Tensor is a view of another, which would not change with it; use "
-                f"the function without _ and inplace=, or a clone()"
-            )
+        base = self._living_base()
+        if base is not None:
+            base[self._places_in(base)] = result
         result = result if result.dtype == self.dtype else ops.astype(result, self.dtype)
         self._array, self.node, self.requires_grad = result._array, result.node, True
         self._origin, self._base = result._origin, None
-        self._mark_changed()
         return self
+
+    def _view_of(self, base: Tensor, same_view: Callable[[Tensor], Tensor]) -> None:
+        """Remember the base, and keep it alive where only this Tensor leads to its memory."""
+        between = base._living_base() is not None or base._fixed or self._array.ndim == 0
+        self._base, self._same_view = (lambda: base) if between else ref(base), same_view
+
+    def _places_in(self, base: Tensor) -> Any:
+        """Return the index of the entries of this view in its base."""
+        shape = base._array.shape
+        numbers = Tensor._of(np.arange(base._array.size).reshape(shape))
+        return np.unravel_index(self._same_view(numbers)._array, shape)
+
+    def _living_base(self) -> Tensor | None:
+        """Return the Tensor that this is a view of, if it is still alive."""
+        return None if self._base is None else self._base()
 
     def _write(self, name: str, index: Any, value: Any) -> Tensor:
         """Write values to the memory, and mark the leaf that owns it."""
-        if self._fixed:
+        fixed, base = self._fixed, self._living_base()
+        above = base
+        while above is not None and not fixed:
+            fixed, above = above._owner is None, above._living_base()
+        if fixed:
             raise RuntimeError(
                 f"{name}: this is the data of a computed Tensor, which its graph needs; change a "
                 "clone() of it"
@@ -217,7 +235,15 @@ class Tensor(core.Tensor):
             self._array, self._origin = self._array.copy(), None  # the graph keeps the old one
         self._array[index] = value
         self._mark_changed()
+        if base is not None and not np.may_share_memory(base._array, self._array):
+            base._write(name, self._places_in(base), self._array)  # a single entry is a copy
         return self
+
+    def __getitem__(self, index: Any) -> Tensor:
+        part: Any = super().__getitem__(index)
+        if _is_plain(index):
+            part._view_of(self, lambda other: other[index])
+        return part  # type: ignore[no-any-return]
 
     def __setitem__(self, index: Any, value: Any) -> None:
         before, index = self._before_change("setitem"), plain_index(index)
@@ -288,6 +314,13 @@ class Tensor(core.Tensor):
 
     def __index__(self) -> int:
         return int(self._array.item()).__index__()
+
+
+def _is_plain(index: Any) -> bool:
+    """Return whether NumPy returns a view for this index."""
+    parts = index if isinstance(index, tuple) else (index,)
+    kinds = int | np.integer | slice | type(None) | type(...)
+    return all(isinstance(part, kinds) and not isinstance(part, bool) for part in parts)
 
 
 Tensor._tensor = Tensor
