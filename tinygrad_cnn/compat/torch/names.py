@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -28,6 +29,7 @@ INSTEAD = {
 PAGE = "docs/how-to/coming-from-pytorch.md lists the names"
 
 
+@functools.cache
 def known() -> dict[str, set[str]]:
     """Return PyTorch's public names by module, also those that are not here."""
     text = Path(__file__).with_name("names.txt").read_text(encoding="utf-8")
@@ -35,15 +37,25 @@ def known() -> dict[str, set[str]]:
     return {module: set(names.split()) for module, _, names in parts}
 
 
-def explained(owner: str, name: str, here: Iterable[str], module: str) -> str:
-    """Return the message for a missing `name` of `owner`."""
-    if name in INSTEAD:
-        return f"{owner}.{name} is not here: {INSTEAD[name]}"
-    if name in known().get(module, ()):
-        return f"{owner}.{name} is PyTorch's, but not here; {PAGE}"
-    close = get_close_matches(name, sorted(n for n in here if not n.startswith("_")), 1)
-    hint = f"; did you mean {owner}.{close[0]}?" if close else f"; {PAGE}"
-    return f"{owner} has no attribute {name!r}{hint}"
+class MissingNameError(AttributeError):
+    """The error for a missing `name` of `owner`; `here` returns the names that there are.
+
+    ``hasattr`` asks for many names, so the message is made only when it is read.
+    """
+
+    def __init__(self, owner: str, name: str, here: Callable[[], Iterable[str]], module: str):
+        super().__init__()
+        self.asked = owner, name, here, module
+
+    def __str__(self) -> str:
+        owner, name, here, module = self.asked
+        if name in INSTEAD:
+            return f"{owner}.{name} is not here: {INSTEAD[name]}"
+        if name in known().get(module, ()):
+            return f"{owner}.{name} is PyTorch's, but not here; {PAGE}"
+        close = get_close_matches(name, sorted(n for n in here() if not n.startswith("_")), 1)
+        hint = f"; did you mean {owner}.{close[0]}?" if close else f"; {PAGE}"
+        return f"{owner} has no attribute {name!r}{hint}"
 
 
 def missing(package: str, owner: str, module: str) -> Callable[[str], Any]:
@@ -52,8 +64,10 @@ def missing(package: str, owner: str, module: str) -> Callable[[str], Any]:
     def get(name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        here = vars(sys.modules[package]).items()
-        found = [key for key, value in here if not isinstance(value, ModuleType)]
-        raise AttributeError(explained(owner, name, found, module))
+        raise MissingNameError(owner, name, here, module)
+
+    def here() -> list[str]:
+        held = vars(sys.modules[package]).items()
+        return [key for key, value in held if not isinstance(value, ModuleType)]
 
     return get

@@ -310,7 +310,7 @@ class Tensor(core.Tensor):
         def __getattr__(self, name):
             if name.startswith("__"):
                 raise AttributeError(name)
-            raise AttributeError(names.explained("Tensor", name, dir(type(self)), "torch.Tensor"))
+            raise names.MissingNameError("Tensor", name, lambda: dir(Tensor), "torch.Tensor")
 
     def __index__(self) -> int:
         return int(self._array.item()).__index__()

@@ -56,7 +56,8 @@ class Module(core_module.Module):
             return vars(self)[name]
         if name.startswith("__"):
             raise AttributeError(name)
-        raise AttributeError(names.explained(type(self).__name__, name, dir(type(self)), "Module"))
+        kind = type(self)
+        raise names.MissingNameError(kind.__name__, name, lambda: dir(kind), "Module")
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         for name, value in vars(self).items():
