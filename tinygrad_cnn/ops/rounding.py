@@ -22,7 +22,7 @@ def sign(x: Array) -> Array:
     >>> tg.sign(tg.Tensor([-1.5, 0.0, 2.0]))
     Tensor([-1.,  0.,  1.])
     """
-    return np.array(x) if x.dtype.kind == "b" else np.sign(x.real)
+    return np.array(x) if x.dtype.kind == "b" else np.sign(x.real).astype(x.dtype, copy=False)
 
 
 @op(formula="⌊x⌋", latex=r"\lfloor x\rfloor", elementwise=True, integers="kept")
@@ -35,7 +35,7 @@ def floor(x: Array) -> Array:
     >>> tg.floor(tg.Tensor([-1.5, 1.5]))
     Tensor([-2.,  1.])
     """
-    return np.floor(x.real)
+    return np.floor(x.real).astype(x.dtype, copy=False)
 
 
 @op(formula="⌈x⌉", latex=r"\lceil x\rceil", elementwise=True, integers="kept")
@@ -48,7 +48,7 @@ def ceil(x: Array) -> Array:
     >>> tg.ceil(tg.Tensor([-1.5, 1.5]))
     Tensor([-1.,  2.])
     """
-    return np.ceil(x.real)
+    return np.ceil(x.real).astype(x.dtype, copy=False)
 
 
 @op(
@@ -77,7 +77,7 @@ def round(x: Array, decimals: int = 0) -> Array:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         y = np.round(x.real, decimals)
-    return np.where(np.isfinite(y), y, x.real)  # x·10ᵈ overflows where x has no more decimals
+    return np.where(np.isfinite(y), y, x)  # x·10ᵈ overflows where x has no more decimals
 
 
 @op(formula="⌊a / b⌋", latex=r"\lfloor a / b\rfloor", elementwise=True)
