@@ -64,6 +64,7 @@ BRANCHES: dict[str, dict[str, Function]] = {
         "between": lambda x: tg.maxpool(windows(x, 0.0, -5.0), (1, 2), (1, 3)),
         "of relu": lambda x: tg.maxpool(windows(tg.relu(x), 0.0), (1, 2)),
     },
+    "mod": {"0 mod b": lambda x: tg.mod(100.0 * held(x), tg.sigmoid(x) + 1.0)},
     "pow": {"0ᵇ": lambda x: tg.pow(2.0 * held(x), tg.sigmoid(x) + 1.0)},
 }
 """By op: functions that are 0 where x is not above 0, for there another branch is taken."""

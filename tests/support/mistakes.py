@@ -54,7 +54,7 @@ TRIGONOMETRY = [
     *[Mistake("straight through", f"{name}.x", "masked(g, np.False_)", "g")
       for name in ("sign", "floor", "ceil", "round")],
     Mistake("straight through", "floor_divide.a", "masked(g, np.False_)", "g"),
-    Mistake("the sign", "mod.b", "-g", "g", r"the sign"),
+    Mistake("the sign", "mod.b", "-masked", "masked", r"the sign"),
 ]  # fmt: skip
 
 ACTIVATIONS = [

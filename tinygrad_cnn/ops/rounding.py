@@ -120,7 +120,7 @@ def _(g: Array, *, quotient: Array) -> Array:
 
 @mod.derivative("b", formula="−g·⌊a / b⌋", latex=r"-g\,\lfloor a / b\rfloor")
 def _(g: Array, *, quotient: Array) -> Array:
-    return -g * quotient
+    return -masked(g, quotient != 0) * quotient
 
 
 @floor_divide.calls
