@@ -32,7 +32,7 @@ def page() -> str:
         parts.append(f"\n### {title}\n\n| PyTorch | here |\n| --- | --- |\n")
         parts += [f"| `{left}` | `{right}` |\n" for left, right in table.rows(text)]
     parts.append("\n### More names\n\n")
-    changes = [f"{name}_" for name in methods.IN_PLACE.split()]
+    changes = [f"{name}_" for name in methods.in_place_names()]
     for title, found in (
         ("Functions that are not one call here", _defined(functions, "torch")),
         ("New Tensors", _defined(creation, "torch")),

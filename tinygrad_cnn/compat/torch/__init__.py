@@ -53,7 +53,6 @@ from tinygrad_cnn.compat.torch.functions import (
     amin,
     argsort,
     chunk,
-    cosine_similarity,
     cumprod,
     diag,
     div,
@@ -109,6 +108,11 @@ globals().update({_name: dtype(_code) for _name, _code in DTYPES.items()})
 subtract, divide, true_divide = sub, div, div
 pi, inf, nan, e = math.pi, math.inf, math.nan, math.e
 globals().update(legacy(tensor, zeros))
+for _name in names.known()["torch"] - globals().keys():  # such as torch.conv2d
+    if hasattr(nn.functional, _name):
+        globals()[_name] = getattr(nn.functional, _name)
+preserve_format = contiguous_format = channels_last = None  # memory has one layout here
+finfo, iinfo = np.finfo, np.iinfo
 cuda = SimpleNamespace(
     is_available=lambda: False, device_count=lambda: 0, manual_seed=lambda seed: None,
     manual_seed_all=lambda seed: None, empty_cache=lambda: None, synchronize=lambda: None,

@@ -208,12 +208,6 @@ def cumprod(input: Any, dim: int) -> Any:
     return wrapped(ops.stack(parts, axis=dim)) if parts else input
 
 
-def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    """Return the cosine of the angle between vectors along `dim`."""
-    norms = [ops.maximum(ops.norm(x, 2, axis=dim), eps) for x in (x1, x2)]
-    return wrapped(ops.sum(x1 * x2, axis=dim) / (norms[0] * norms[1]))
-
-
 # --- choosing ------------------------------------------------------------------------------------
 
 

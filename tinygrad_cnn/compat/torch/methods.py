@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.compat.torch import creation, functions, table
+from tinygrad_cnn.compat.torch import creation, functions, names, table
 from tinygrad_cnn.compat.torch.creation import Generator, rng_of
 from tinygrad_cnn.compat.torch.devices import check_device, target_of
-from tinygrad_cnn.compat.torch.table import of_dtype, sizes_of
+from tinygrad_cnn.compat.torch.table import named_in, of_dtype, sizes_of
 from tinygrad_cnn.compat.torch.tensor import Tensor, in_place
 from tinygrad_cnn.core.variable import array_of
 
-IN_PLACE = """
-    abs add sub mul div pow square sqrt rsqrt reciprocal exp log neg sin cos tanh sigmoid relu erf
-    sign floor ceil round clamp clip clamp_min clamp_max masked_fill addcmul addcdiv lerp remainder
-    scatter scatter_add index_add triu tril
-"""
-"""Methods that also exist with an underscore."""
+
+def in_place_names() -> list[str]:
+    """Return the methods that PyTorch also has with an underscore, but those that reshape."""
+    reshaping = {name for text in (table.VIEWS, table.VIEW_METHODS) for name in named_in(text)}
+    found = {name[:-1] for name in names.known()["torch.Tensor"] if name.endswith("_")}
+    return sorted(name for name in found - reshaping if hasattr(Tensor, name))
 
 
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -158,8 +158,9 @@ def add_methods() -> None:
     for functions_ in named:
         for name, function in functions_.items():
             setattr(Tensor, name, function)
-    for name in IN_PLACE.split():
-        setattr(Tensor, f"{name}_", in_place(getattr(Tensor, name)))
+    for name in in_place_names():
+        if not hasattr(Tensor, f"{name}_"):
+            setattr(Tensor, f"{name}_", in_place(getattr(Tensor, name)))
     for name in ("add", "sub", "mul", "div"):
         operator = "truediv" if name == "div" else name
         setattr(Tensor, f"__i{operator}__", getattr(Tensor, f"{name}_"))

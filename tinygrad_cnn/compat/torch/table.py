@@ -72,10 +72,28 @@ fmod(input, other) = input - other * (tg.sign(input / other) * tg.floor(tg.abs(i
 floor_divide(input, other) = tg.floor_divide(input, other)
 eq(input, other) = input == other
 ne(input, other) = input != other
+not_equal(input, other) = input != other
 lt(input, other) = input < other
+less(input, other) = input < other
 le(input, other) = input <= other
+less_equal(input, other) = input <= other
 gt(input, other) = input > other
+greater(input, other) = input > other
 ge(input, other) = input >= other
+greater_equal(input, other) = input >= other
+bitwise_and(input, other) = input & other
+bitwise_or(input, other) = input | other
+bitwise_xor(input, other) = input ^ other
+bitwise_not(input) = ~input
+logaddexp(input, other) = tg.logsumexp(tg.stack([input, other]), axis=0)
+logit(input, eps=None) = tg.log(limited(input, eps) / (1.0 - limited(input, eps)))
+nan_to_num(input, nan=0.0) = tg.where(np.isnan(array(input)), nan, input)
+dist(input, other, p=2) = tg.norm(tg.ravel(input - other), p)
+trace(input) = tg.sum(tg.diagonal(input))
+inner(input, other) = tg.einsum("...i,...i->...", input, other)
+take(input, index) = tg.take(input, index)
+fliplr(input) = tg.flip(input, axis=1)
+flipud(input) = tg.flip(input, axis=0)
 addmm(input, mat1, mat2, *, beta=1, alpha=1) = beta * input + alpha * tg.matmul(mat1, mat2)
 addcmul(input, tensor1, tensor2, *, value=1) = input + value * tensor1 * tensor2
 addcdiv(input, tensor1, tensor2, *, value=1) = input + value * tensor1 / tensor2
@@ -135,7 +153,9 @@ VIEWS = """
 reshape(input, shape) = tg.reshape(input, shape)
 permute(input, dims) = tg.transpose(input, dims)
 transpose(input, dim0, dim1) = tg.swapaxes(input, dim0, dim1)
+swapdims(input, dim0, dim1) = tg.swapaxes(input, dim0, dim1)
 swapaxes(input, axis0, axis1) = tg.swapaxes(input, axis0, axis1)
+moveaxis(input, source, destination) = tg.moveaxis(input, source, destination)
 movedim(input, source, destination) = tg.moveaxis(input, source, destination)
 t(input) = tg.transpose(input)
 squeeze(input, dim=None) = tg.squeeze(input, axis=of_length_one(input, dim))
@@ -186,10 +206,14 @@ cat(tensors, dim=0) = tg.concatenate(tensors, axis=dim)
 concat(tensors, dim=0) = tg.concatenate(tensors, axis=dim)
 concatenate(tensors, dim=0) = tg.concatenate(tensors, axis=dim)
 stack(tensors, dim=0) = tg.stack(tensors, axis=dim)
+column_stack(tensors) = tg.concatenate([t[:, None] if t.dim() == 1 else t for t in tensors], axis=1)
 hstack(tensors) = tg.hstack(tensors)
 vstack(tensors) = tg.vstack(tensors)
 cdist(x1, x2, p=2.0) =
     tg.norm(tg.expand_dims(x1, -2) - tg.expand_dims(x2, -3), p, axis=-1)
+cosine_similarity(x1, x2, dim=1, eps=1e-8) = tg.cosine_similarity(x1, x2, axis=dim, eps=eps)
+isin(elements, test_elements) = np.isin(array(elements), array(test_elements))
+detach(input) = input.detach()
 tensordot(a, b, dims=2) = tg.tensordot(a, b, dims)
 """
 """In ``torch`` only."""
@@ -221,8 +245,11 @@ hardsigmoid(input, inplace=False) = tg.hardsigmoid(input)
 hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False) = tg.hardtanh(input, min_val, max_val)
 logsigmoid(input) = tg.logsigmoid(input)
 softplus(input, beta=1.0, threshold=20.0) = tg.softplus(beta * input) / beta
-softsign(input) = input / (1.0 + tg.abs(input))
-tanhshrink(input) = input - tg.tanh(input)
+glu(input, dim=-1) = halves(input, dim)[0] * tg.sigmoid(halves(input, dim)[1])
+hardshrink(input, lambd=0.5) = tg.where(tg.abs(input) > lambd, input, 0.0)
+softshrink(input, lambd=0.5) = tg.sign(input) * tg.maximum(tg.abs(input) - lambd, 0.0)
+softsign(input) = tg.softsign(input)
+tanhshrink(input) = tg.tanhshrink(input)
 threshold(input, threshold, value, inplace=False) =
     tg.where(input > threshold, input, value)
 prelu(input, weight) = tg.prelu(input, weight)
@@ -247,12 +274,29 @@ adaptive_max_pool1d(input, output_size, return_indices=False) = tg.adaptive_maxp
     output_size)
 adaptive_max_pool2d(input, output_size, return_indices=False) = tg.adaptive_maxpool(input,
     output_size)
+unfold(input, kernel_size, dilation=1, padding=0, stride=1) =
+    tg.unfold(input, kernel_size, dilation, padding, stride)
+fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1) =
+    tg.fold(input, output_size, kernel_size, dilation, padding, stride)
+affine_grid(theta, size, align_corners=None) = tg.affine_grid(theta, size, bool(align_corners))
+grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corners=None) =
+    tg.grid_sample(input, grid, mode, padding_mode, bool(align_corners))
+upsample_nearest(input, size=None, scale_factor=None) =
+    tg.interpolate(input, size, scale_factor)
+upsample_bilinear(input, size=None, scale_factor=None) =
+    tg.interpolate(input, size, scale_factor, "bilinear", True)
+channel_shuffle(input, groups) = tg.reshape(tg.swapaxes(tg.reshape(input,
+    (input.shape[0], groups, -1, *input.shape[2:])), 1, 2), input.shape)
 pixel_shuffle(input, upscale_factor) = tg.pixel_shuffle(input, upscale_factor)
 pixel_unshuffle(input, downscale_factor) = tg.pixel_unshuffle(input, downscale_factor)
 layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5) =
     tg.layer_norm(input, normalized_shape, weight, bias, eps)
 group_norm(input, num_groups, weight=None, bias=None, eps=1e-5) =
     tg.group_norm(input, num_groups, weight, bias, eps)
+instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None,
+    use_input_stats=True, momentum=0.1, eps=1e-5) = tg.instance_norm(input, weight, bias, eps)
+rms_norm(input, normalized_shape, weight=None, eps=1e-6) = input * (1.0 if weight is None
+    else weight) / tg.sqrt(tg.mean(input * input, last_axes(normalized_shape), True) + eps)
 local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0) =
     tg.local_response_norm(input, size, alpha, beta, k)
 mse_loss(input, target, reduction="mean") = tg.mse(input, target, reduction)
@@ -272,8 +316,24 @@ nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean") =
     tg.nll(input, target, reduction, class_axis(input), weight, ignore_index)
 kl_div(input, target, reduction="mean", log_target=False) =
     tg.kl_div(input, target, reduction, log_target)
+cosine_similarity(x1, x2, dim=1, eps=1e-8) = tg.cosine_similarity(x1, x2, axis=dim, eps=eps)
+cosine_embedding_loss(input1, input2, target, margin=0.0, reduction="mean") =
+    tg.cosine_embedding(input1, input2, target, margin, reduction)
+triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False,
+    reduction="mean") =
+    tg.triplet_margin(anchor, positive, negative, margin, p, eps, swap, reduction)
+margin_ranking_loss(input1, input2, target, margin=0.0, reduction="mean") =
+    reduced(tg.maximum(0.0, margin - target * (input1 - input2)), reduction)
+soft_margin_loss(input, target, reduction="mean") =
+    reduced(tg.softplus(-target * input), reduction)
+hinge_embedding_loss(input, target, margin=1.0, reduction="mean") =
+    reduced(tg.where(target == 1, input, tg.maximum(0.0, margin - input)), reduction)
+poisson_nll_loss(input, target, log_input=True, eps=1e-8, reduction="mean") =
+    reduced((tg.exp(input) if log_input else input)
+    - target * (input if log_input else tg.log(input + eps)), reduction)
 pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False) =
-    tg.norm(x1 - x2 + eps, p, axis=-1, keepdims=keepdim)
+    tg.pairwise_distance(x1, x2, p, eps, keepdims=keepdim)
+normalize(input, p=2.0, dim=1, eps=1e-12) = tg.normalize(input, p, axis=dim, eps=eps)
 """
 """In ``torch.nn.functional``."""
 
@@ -304,6 +364,28 @@ def of_length_one(value: Any, dim: Any) -> Any:
     )
 
 
+def halves(value: Any, dim: int) -> Any:
+    """Return the two halves along an axis."""
+    return ops.split(value, 2, axis=dim)
+
+
+def limited(value: Any, eps: float | None) -> Any:
+    """Return probabilities between `eps` and 1 − `eps`."""
+    return value if eps is None else ops.clip(value, eps, 1.0 - eps)
+
+
+def last_axes(shape: Any) -> tuple[int, ...]:
+    """Return as many of the last axes as `shape` has entries."""
+    return tuple(range(-1 if isinstance(shape, int) else -len(shape), 0))
+
+
+def reduced(losses: Any, reduction: str) -> Any:
+    """Return the mean, the sum, or all losses."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction is {reduction!r}, expected 'mean', 'sum' or 'none'")
+    return losses if reduction == "none" else getattr(ops, reduction)(losses)
+
+
 def class_axis(value: Any) -> int:
     """Return the axis of classes: 1, or 0 without a batch."""
     return 1 if value.dim() > 1 else 0
@@ -317,10 +399,12 @@ def refuse(function: str, **options: Any) -> None:
 
 
 KNOWN = {
-    "array": array_of, "class_axis": class_axis, "np": np, "of_dtype": of_dtype,
-    "of_length_one": of_length_one, "refuse": refuse, "sizes_of": sizes_of, "tg": ops,
-    "tuple_of": tuple_of, "wrapped": wrapped,
-}  # fmt: skip
+    function.__name__: function
+    for function in (
+        class_axis, halves, last_axes, limited, of_dtype, of_length_one, reduced, refuse, sizes_of,
+        tuple_of, wrapped,
+    )
+} | {"array": array_of, "np": np, "tg": ops}  # fmt: skip
 """What the expressions use."""
 
 
@@ -331,6 +415,11 @@ def rows(table: str) -> Iterator[tuple[str, str]]:
         yield f"{left})", right
 
 
+def named_in(table: str) -> list[str]:
+    """Return the names of a table."""
+    return [signature.partition("(")[0] for signature, _ in rows(table)]
+
+
 def functions(table: str, module: str, view: bool = False) -> dict[str, Any]:
     """Return the functions of a table by name."""
     made: dict[str, Any] = {}
@@ -338,7 +427,11 @@ def functions(table: str, module: str, view: bool = False) -> dict[str, Any]:
         name, _, parameters = signature.partition("(")
         axes = [p for p in re.findall(r"\w+", parameters) if p in ("dim", "dims")]
         lines = [f"def {name}({parameters}:", *(f"    {p} = tuple_of({p})" for p in axes)]
-        lines += [f"    refuse({name!r}, {p}={p})" for p in ("return_indices",) if p in parameters]
+        lines += [
+            f"    refuse({name!r}, {p}={p})"
+            for p in ("return_indices", "running_mean")
+            if p in parameters
+        ]
         known = {**KNOWN, "__name__": module}
         exec("\n".join([*lines, f"    return wrapped({expression})"]), known)
         function: Any = known[name]

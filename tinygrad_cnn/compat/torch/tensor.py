@@ -247,15 +247,12 @@ class Tensor(core.Tensor):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         before, index = self._before_change("setitem"), plain_index(index)
-        given = getattr(value, "requires_grad", False)
-        if not recording.get().on or not (given or before.requires_grad):
+        requires = before.requires_grad or getattr(value, "requires_grad", False)
+        if not (recording.get().on and requires):
             self._write("setitem", index, np.asarray(array_of(value)))
             return
-        chosen = np.zeros(self._array.shape, bool)
-        chosen[index] = True
-        part = before[index]
-        put = ops.put(ops.broadcast_to(value, part.shape), index, before._array.shape)
-        self._become("setitem", ops.where(chosen, ops.astype(put, self.dtype), before))
+        given: Any = value if isinstance(value, Variable) else np.asarray(value, self._array.dtype)
+        self._become("setitem", ops.index_put(before, index, given))
 
     # --- shape and kind --------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from tinygrad_cnn.compat.torch.nn.layers import (
     ParameterDict,
     ParameterList,
     PReLU,
+    RMSNorm,
     Sequential,
 )
 from tinygrad_cnn.compat.torch.nn.module import Module

@@ -9,7 +9,6 @@ import numpy as np
 from tinygrad_cnn import ops
 from tinygrad_cnn.compat.torch import names, table
 from tinygrad_cnn.compat.torch.creation import rng_of
-from tinygrad_cnn.compat.torch.functions import cosine_similarity as cosine_similarity
 from tinygrad_cnn.compat.torch.tensor import Tensor, in_place, wrapped
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.engine.reduction import average, total
@@ -77,28 +76,31 @@ def _follow(running: Any, batch: Any, momentum: float) -> None:
     running._write("batch_norm", ..., (1 - momentum) * running._array + momentum * batch)
 
 
-def instance_norm(
-    input: Any,
-    running_mean: Any = None,
-    running_var: Any = None,
-    weight: Any = None,
-    bias: Any = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
+def gumbel_softmax(
+    logits: Any, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Any:
-    """Normalize each channel of each example."""
-    axes = tuple(range(2, input.dim()))
-    shifted = input - ops.mean(input, axes, keepdims=True)
-    y = shifted / ops.sqrt(ops.mean(shifted * shifted, axes, keepdims=True) + eps)
-    channels = (1, -1) + (1,) * (input.dim() - 2)
-    y = y if weight is None else y * ops.reshape(weight, channels)
-    return wrapped(y if bias is None else y + ops.reshape(bias, channels))
+    """Draw from the categories that `logits` give, as probabilities or, if `hard`, one-hot."""
+    noise = -np.log(rng_of(None).exponential(size=logits.shape)).astype(logits._array.dtype)
+    soft = wrapped(ops.softmax((logits + Tensor._of(noise)) / tau, axis=dim))
+    if not hard:
+        return soft
+    chosen = soft._array == soft._array.max(axis=dim, keepdims=True)
+    return Tensor._of(chosen.astype(soft._array.dtype)) - soft.detach() + soft
 
 
-def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Any:
-    """Divide by the p-norm along `dim`, or by `eps` if that is larger."""
-    return wrapped(input / ops.maximum(ops.norm(input, p, axis=dim, keepdims=True), eps))
+def scaled_dot_product_attention(
+    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
+    is_causal: bool = False, scale: float | None = None,
+) -> Any:  # fmt: skip
+    """Return ``softmax(query keyᵀ / √d) value``, with a mask of bools or of terms to add."""
+    scores = query @ key.transpose(-2, -1) * (scale or query.shape[-1] ** -0.5)
+    if is_causal:
+        attn_mask = Tensor._of(np.tri(*scores.shape[-2:], dtype=bool))
+    if attn_mask is not None and attn_mask._array.dtype == bool:
+        scores = scores.masked_fill(~attn_mask, -np.inf)
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    return dropout(scores.softmax(-1), dropout_p) @ value
 
 
 # --- images --------------------------------------------------------------------------------------
@@ -151,7 +153,8 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     return wrapped(ops.where(padding, rows.detach(), rows))  # without a gradient
 
 
-relu_ = in_place(globals()["relu"])
+for _name in ("relu", "leaky_relu", "elu", "selu", "celu", "hardtanh", "threshold"):
+    globals()[f"{_name}_"] = in_place(globals()[_name])
 
 if not TYPE_CHECKING:
     __getattr__ = names.missing(__name__, "torch.nn.functional", "torch.nn.functional")

@@ -347,6 +347,28 @@ class LayerNorm(_Scaled):
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
+class RMSNorm(_Scaled):
+    """Division by the root of the mean square over the last axes, ``F.rms_norm``."""
+
+    def __init__(
+        self,
+        normalized_shape: Any,
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        whole = isinstance(normalized_shape, int)
+        self.normalized_shape = (normalized_shape,) if whole else tuple(normalized_shape)
+        self.eps = eps
+        self._create(self.normalized_shape, elementwise_affine, False, dtype)
+
+    def forward(self, input: Any) -> Any:
+        """Return ``F.rms_norm(input, ...)``."""
+        eps = np.finfo(input._array.dtype).eps if self.eps is None else self.eps
+        return F.rms_norm(input, self.normalized_shape, self.weight, float(eps))
+
+
 class Embedding(Module):
     """A row of `weight` for each index, ``F.embedding``."""
 

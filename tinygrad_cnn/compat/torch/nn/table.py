@@ -33,6 +33,9 @@ Sigmoid() = F.sigmoid(input)
 Tanh() = F.tanh(input)
 Softplus(beta=1.0, threshold=20.0) = F.softplus(input, beta, threshold)
 Threshold(threshold, value, inplace=False) = F.threshold(input, threshold, value, inplace)
+GLU(dim=-1) = F.glu(input, dim)
+Hardshrink(lambd=0.5) = F.hardshrink(input, lambd)
+Softshrink(lambd=0.5) = F.softshrink(input, lambd)
 Softsign() = F.softsign(input)
 Tanhshrink() = F.tanhshrink(input)
 Softmax(dim=None) = F.softmax(input, dim)
@@ -56,17 +59,21 @@ Upsample(size=None, scale_factor=None, mode="nearest", align_corners=None) =
 UpsamplingNearest2d(size=None, scale_factor=None) = F.interpolate(input, size, scale_factor)
 UpsamplingBilinear2d(size=None, scale_factor=None) =
     F.interpolate(input, size, scale_factor, "bilinear", True)
+ChannelShuffle(groups) = F.channel_shuffle(input, groups)
 PixelShuffle(upscale_factor) = F.pixel_shuffle(input, upscale_factor)
 PixelUnshuffle(downscale_factor) = F.pixel_unshuffle(input, downscale_factor)
 ZeroPad1d(padding) = F.pad(input, sides(padding, 1))
 ZeroPad2d(padding) = F.pad(input, sides(padding, 2))
 ConstantPad2d(padding, value) = F.pad(input, sides(padding, 2), value=value)
+ConstantPad1d(padding, value) = F.pad(input, sides(padding, 1), value=value)
+CircularPad1d(padding) = F.pad(input, sides(padding, 1), "circular")
 ReflectionPad1d(padding) = F.pad(input, sides(padding, 1), "reflect")
 ReflectionPad2d(padding) = F.pad(input, sides(padding, 2), "reflect")
 ReplicationPad1d(padding) = F.pad(input, sides(padding, 1), "replicate")
 ReplicationPad2d(padding) = F.pad(input, sides(padding, 2), "replicate")
 CircularPad2d(padding) = F.pad(input, sides(padding, 2), "circular")
 Dropout(p=0.5, inplace=False) = F.dropout(input, p, training, inplace)
+Dropout3d(p=0.5, inplace=False) = F.dropout1d(input, p, training, inplace)
 Dropout1d(p=0.5, inplace=False) = F.dropout1d(input, p, training, inplace)
 Dropout2d(p=0.5, inplace=False) = F.dropout2d(input, p, training, inplace)
 LocalResponseNorm(size, alpha=1e-4, beta=0.75, k=1.0) =
@@ -89,6 +96,11 @@ NLLLoss(weight=None, ignore_index=-100, reduction="mean") =
     F.nll_loss(input, target, weight, ignore_index, reduction)
 NLLLoss2d(weight=None, ignore_index=-100, reduction="mean") =
     F.nll_loss(input, target, weight, ignore_index, reduction)
+SoftMarginLoss(reduction="mean") = F.soft_margin_loss(input, target, reduction)
+HingeEmbeddingLoss(margin=1.0, reduction="mean") =
+    F.hinge_embedding_loss(input, target, margin, reduction)
+PoissonNLLLoss(log_input=True, eps=1e-8, reduction="mean") =
+    F.poisson_nll_loss(input, target, log_input, eps, reduction)
 BCELoss(weight=None, reduction="mean") = F.binary_cross_entropy(input, target, weight, reduction)
 BCEWithLogitsLoss(weight=None, reduction="mean", pos_weight=None) =
     F.binary_cross_entropy_with_logits(input, target, weight, reduction, pos_weight)
@@ -104,6 +116,10 @@ OTHERS = {
     "CosineEmbeddingLoss(margin=0.0, reduction='mean')": (
         "input1, input2, target",
         "F.cosine_embedding_loss(input1, input2, target, margin, reduction)",
+    ),
+    "MarginRankingLoss(margin=0.0, reduction='mean')": (
+        "input1, input2, target",
+        "F.margin_ranking_loss(input1, input2, target, margin, reduction)",
     ),
     "CosineSimilarity(dim=1, eps=1e-8)": ("x1, x2", "F.cosine_similarity(x1, x2, dim, eps)"),
     "PairwiseDistance(p=2.0, eps=1e-6, keepdim=False)": (
