@@ -13,7 +13,7 @@ from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.loss import share
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
     """The checked target of scores of `shape` with the class axis `at`: labels or rows.
 
@@ -69,6 +69,9 @@ class Target:
         return wanted
 
 
+_NO_LABELS = np.zeros(0, np.intp)
+
+
 def checked_target(
     name: str,
     target: Array,
@@ -79,8 +82,10 @@ def checked_target(
     dtype: Any,
 ) -> Target:
     """Return the target; raise if it or `weight` is invalid."""
-    target, dtype = np.asarray(target), np.empty(0, dtype).real.dtype
-    labels, rows, shares = np.zeros(0, int), None, None
+    target, dtype = np.asarray(target), np.dtype(dtype)
+    if dtype.kind == "c":  # of a complex step
+        dtype = np.empty(0, dtype).real.dtype
+    labels, rows, shares = _NO_LABELS, None, None
     if weight is not None:
         weight = np.real(array_of(weight)).astype(dtype)
         if weight.shape != (shape[at],):
