@@ -88,12 +88,13 @@ def grid_sample(
     image = np.arange(n).reshape(n, 1, 1) * height
     index = [(image + _inside(i, height)) * width + _inside(j, width) for i, j in cells]
     seen = [(i >= 0) & (i < height) & (j >= 0) & (j < width) for i, j in cells]
-    values = where(np.stack(seen)[..., np.newaxis], getitem(pixels, np.stack(index)), 0)
-    if mode == "bilinear":
-        down, right = row - _as(up, row), column - _as(left, column)
-        corners = [a * b for a in (1.0 - down, down) for b in (1.0 - right, right)]
-        values = values * expand_dims(stack(corners), -1)
-    return transpose(sum_over(values, 0), (0, 3, 1, 2))
+    zero = np.zeros((), np.asarray(array_of(x)).dtype)
+    values = where(np.stack(seen)[..., np.newaxis], getitem(pixels, np.stack(index)), zero)
+    if mode == "nearest":
+        return transpose(getitem(values, 0), (0, 3, 1, 2))
+    down, right = row - _as(up, row), column - _as(left, column)
+    corners = [a * b for a in (1.0 - down, down) for b in (1.0 - right, right)]
+    return transpose(sum_over(values * expand_dims(stack(corners), -1), 0), (0, 3, 1, 2))
 
 
 @composition(formula="the points of an image moved by θ")
