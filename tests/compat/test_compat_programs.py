@@ -31,7 +31,7 @@ torch = pytest.importorskip(COMPAT)
 TOLERANCE = 1e-10
 RECORDED = recorded()
 WAITING = {
-    "binary_net", "custom_optimizer", "dann", "lr_finder",
+    "custom_optimizer", "lr_finder",
     "checkpoint", "cifar_main", "cs231n_layers", "distillation",
     "spatial_transformer", "tensor_habits", "triplet",
 }  # fmt: skip

@@ -58,6 +58,37 @@ class LinearFunction(torch.autograd.Function):
         return grad_input, grad_weight, grad_bias
 
 
+class Cube(torch.autograd.Function):
+    """Its backward can be differentiated again."""
+
+    @staticmethod
+    def forward(x):
+        return x**3
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        (x,) = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        (x,) = ctx.saved_tensors
+        return grad_output * 3 * x**2
+
+
+class Exp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, i):
+        result = i.exp()
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        (result,) = ctx.saved_tensors
+        return grad_output * result
+
+
 class BinConv2d(nn.Conv2d):
     def forward(self, input):
         binary = BinaryActivation.apply(input)
@@ -88,3 +119,12 @@ class Net(nn.Module):
 
 def run(given):
     given.train(Net(), given.randn(3, 1, 10, 10), given.randint(0, 4, (3,)))
+
+    x = given.randn(5).requires_grad_()
+    y = Exp.apply(Cube.apply(x) * 0.1)
+    (first,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.pow(2).sum(), x, create_graph=True)
+    second.sum().backward()
+    given.record("orders", [y, first, second, x.grad])
+    with torch.no_grad():
+        assert not Cube.apply(x).requires_grad

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad_cnn.compat.torch.function import Function as Function
 from tinygrad_cnn.compat.torch.tensor import Tensor, wrapped
 from tinygrad_cnn.core import calculus, graph, variable
 from tinygrad_cnn.core.nan import detect_nan
@@ -69,23 +70,6 @@ def backward(
     flows = [grad_tensors] if isinstance(grad_tensors, variable.Variable) else grad_tensors
     for place, (y, flow) in enumerate(zip(ys, flows or [None] * len(ys), strict=True)):
         y.backward(flow, retain_graph or place + 1 < len(ys), create_graph)
-
-
-class Function:
-    """Not here: an op of your own is declared with its derivatives.
-
-    Raises
-    ------
-    TypeError
-        When it is subclassed.
-    """
-
-    def __init_subclass__(cls) -> None:
-        raise TypeError(
-            f"torch.autograd.Function: {cls.__name__} cannot be one here; declare an op with "
-            "@tinygrad_cnn.op and its derivative, which is then checked: "
-            "docs/how-to/write-an-op.md"
-        )
 
 
 def Variable(data: Any, requires_grad: bool = False) -> Tensor:  # noqa: N802  # a class once
