@@ -4,13 +4,7 @@ from typing import TYPE_CHECKING
 
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.nn import init
-from tinygrad_cnn.nn.containers import (
-    ModuleDict,
-    ModuleList,
-    ParameterDict,
-    ParameterList,
-    Sequential,
-)
+from tinygrad_cnn.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList
 from tinygrad_cnn.nn.layers import (
     CELU,
     ELU,
@@ -83,6 +77,7 @@ from tinygrad_cnn.nn.loss import (
 )
 from tinygrad_cnn.nn.models import ACTIVATIONS, MLP, MODELS, POOLINGS, VGG, LeNet5, build
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.sequential import Sequential
 from tinygrad_cnn.nn.sizes import SizedLayer
 from tinygrad_cnn.nn.summary import Summary, SummaryRow
 from tinygrad_cnn.support.modules import public

@@ -1,11 +1,11 @@
-"""Containers of modules and of parameters: chains, lists and dicts."""
+"""Containers of modules and of parameters: lists and dicts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, MutableSequence
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
-from tinygrad_cnn.core.tensor import Parameter, Tensor, TensorLike
+from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.nn.module import Module
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class _Container(Module, Generic[T]):
         return len(self._items())
 
 
-class _NumberedContainer(_Container[T], MutableSequence[T]):
+class NumberedContainer(_Container[T], MutableSequence[T]):
     """A container that is also a list; its items are named by numbers."""
 
     def __iter__(self) -> Iterator[T]:
@@ -107,64 +107,7 @@ class _NumberedContainer(_Container[T], MutableSequence[T]):
         return type(self)().extend([*self, *values])
 
 
-class Sequential(_NumberedContainer[Module]):
-    """Modules called in order, each on the output of the one before.
-
-    It is a list too: ``append``, ``insert``, ``extend``, ``pop`` and slices. A slice keeps the
-    names of its modules.
-
-    Parameters
-    ----------
-    *modules : Module
-        Named "0", "1", ...; or one dict with the names and modules.
-
-    Raises
-    ------
-    TypeError
-        If one is not a Module.
-    ValueError
-        If a name has a dot, or is that of another attribute.
-
-    Examples
-    --------
-    >>> import tinygrad_cnn as tg
-    >>> tg.nn.Sequential(tg.nn.Linear(4, 3), tg.nn.ReLU())
-    Sequential(
-      (0): Linear(in_features=4, out_features=3)
-      (1): ReLU()
-    )
-    >>> model = tg.nn.Sequential({"hidden": tg.nn.Linear(4, 3), "act": tg.nn.ReLU()})
-    >>> model.hidden is model[0]
-    True
-    """
-
-    @overload
-    def __init__(self, *modules: Module) -> None: ...
-    @overload
-    def __init__(self, modules: Mapping[str, Module], /) -> None: ...
-    def __init__(self, *modules: Any) -> None:
-        if len(modules) == 1 and isinstance(modules[0], Mapping):
-            self._set_items(modules[0])
-        else:
-            self._set_items({str(i): module for i, module in enumerate(modules)})
-
-    def forward(self, x: TensorLike) -> Tensor:
-        """Return ``modules[-1](... modules[0](x))``."""
-        y = cast(Tensor, x)  # an array, where no module has parameters
-        for module in self:
-            y = module(y)
-        return y
-
-    def _part(self, index: slice) -> Iterable[tuple[str, Module]]:
-        return list(self._items().items())[index]
-
-    def insert(self, index: int, value: Module) -> Self:  # type: ignore[override]
-        """Insert a module before `index`, number the modules again, and return the Sequential."""
-        super().insert(index, value)
-        return self
-
-
-class ModuleList(_NumberedContainer[Module]):
+class ModuleList(NumberedContainer[Module]):
     """A list of modules, named "0", "1", ...
 
     A plain list in an attribute works as well; this is PyTorch's class, with the same names.
@@ -190,7 +133,7 @@ class ModuleList(_NumberedContainer[Module]):
         self.extend(() if modules is None else modules)
 
 
-class ParameterList(_NumberedContainer[Parameter]):
+class ParameterList(NumberedContainer[Parameter]):
     """A list of parameters, named "0", "1", ...
 
     Parameters

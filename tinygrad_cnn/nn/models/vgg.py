@@ -9,9 +9,9 @@ import numpy as np
 from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.core.tensor import Tensor, TensorLike
 from tinygrad_cnn.engine.windows import Pair, pair
-from tinygrad_cnn.nn.containers import Sequential
 from tinygrad_cnn.nn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.sequential import Sequential
 from tinygrad_cnn.support.arguments import flag, number, whole, wholes
 
 

@@ -13,7 +13,7 @@ from tinygrad_cnn.compat.torch.devices import check_device
 from tinygrad_cnn.compat.torch.nn import functional, init
 from tinygrad_cnn.compat.torch.nn.module import Module
 from tinygrad_cnn.compat.torch.tensor import Parameter, Tensor
-from tinygrad_cnn.nn import containers
+from tinygrad_cnn.nn import containers, sequential
 
 F: Any = functional
 
@@ -425,7 +425,7 @@ class PReLU(Module):
 # --- containers ----------------------------------------------------------------------------------
 
 
-class Sequential(Module, containers.Sequential):
+class Sequential(Module, sequential.Sequential):
     """Modules called in order, each on the result of the one before."""
 
     def forward(self, input: Any) -> Any:
