@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.core.random import default_generator
-from tinygrad_cnn.data import Compose, Elastic, Flip, Rotate, Shift
+from tinygrad_cnn.data import Compose, Elastic, RandomHorizontalFlip, Rotate, Shift
 from tinygrad_cnn.train.own_state import load_own_state, own_state
 
 Draw = Callable[..., Any]
@@ -38,7 +38,13 @@ WEIGHTS: dict[str, Draw] = {
     "build": lambda **rng: nn.build("mlp", input_shape=(1, 2, 2), classes=3, **rng),
 }
 
-TRANSFORMS = [Shift(2), Rotate(30), Elastic(8, 2), Flip(), Compose(Shift(2), Flip())]
+TRANSFORMS = [
+    Shift(2),
+    Rotate(30),
+    Elastic(8, 2),
+    RandomHorizontalFlip(),
+    Compose(Shift(2), RandomHorizontalFlip()),
+]
 
 
 def numbers(model: nn.Module) -> bytes:

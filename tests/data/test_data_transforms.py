@@ -12,7 +12,22 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tinygrad_cnn.data import Compose, Elastic, Flip, Normalize, Rotate, Shift, Transform
+from tinygrad_cnn.data import (
+    CenterCrop,
+    ColorJitter,
+    Compose,
+    Elastic,
+    Normalize,
+    RandomAffine,
+    RandomCrop,
+    RandomErasing,
+    RandomHorizontalFlip,
+    RandomVerticalFlip,
+    Resize,
+    Rotate,
+    Shift,
+    Transform,
+)
 from tinygrad_cnn.data.warp import sample, smooth
 
 Array = NDArray[Any]
@@ -22,10 +37,20 @@ ALL: list[Transform] = [
     Shift(2),
     Rotate(30),
     Elastic(8, 2),
-    Flip(),
-    Compose(Shift(1), Rotate(10), Flip()),
+    RandomHorizontalFlip(),
+    RandomVerticalFlip(0.4),
+    ColorJitter(0.5, 0.5, 0.5, 0.2),
+    RandomAffine(20, (0.2, 0.1), (0.8, 1.2), (-9, 9, 3, 5), fill=0.5),
+    RandomErasing(0.9, value="random"),
+    Compose([Shift(1), Rotate(10), RandomHorizontalFlip()]),
 ]
-SHAPES = st.tuples(st.integers(0, 4), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9))
+SIZED: list[Transform] = [
+    Resize((6, 5)),
+    Resize(4, "bicubic"),
+    CenterCrop((3, 8)),
+    RandomCrop(4, padding=1, pad_if_needed=True, fill=0.5),
+]
+SHAPES = st.tuples(st.integers(0, 4), st.sampled_from([1, 3]), st.integers(1, 9), st.integers(1, 9))
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -47,18 +72,44 @@ def shifted_by_roll(image: Array, down: int, right: int) -> Array:
     return np.where(stayed[0] & stayed[1], moved, 0)
 
 
-@pytest.mark.parametrize("transform", ALL, ids=repr)
-@given(shape=SHAPES, dtype=st.sampled_from([np.float32, np.float64]), seed=st.integers(0, 9))
-def test_shape_and_dtype_are_kept_and_the_input_is_not_written_to(
+@pytest.mark.parametrize("transform", [*ALL, *SIZED], ids=repr)
+@given(
+    shape=SHAPES, dtype=st.sampled_from([np.uint8, np.float32, np.float64]), seed=st.integers(0, 9)
+)
+def test_dtype_is_kept_and_the_input_is_not_written_to(
     transform: Transform, shape: tuple[int, ...], dtype: Any, seed: int
 ) -> None:
-    images = noise(*shape, dtype=dtype)
+    if isinstance(transform, Normalize) and dtype == np.uint8:
+        dtype = np.float32
+    images = noise(*shape) if dtype != np.uint8 else 255 * noise(*shape)
+    images = images.astype(dtype)
+    before = images.copy()
     images.flags.writeable = False
     result = transform(images, rng(seed))
-    assert result.shape == images.shape
+    if transform not in SIZED:
+        assert result.shape == images.shape
     assert result.dtype == dtype
     assert np.isfinite(result).all()
     np.testing.assert_array_equal(result, transform(images, rng(seed)))
+    if result.size:  # a result of its own, which the next transform may write to
+        assert result.flags.writeable
+        result[...] = 0
+    np.testing.assert_array_equal(images, before)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        each
+        for each in (*ALL[1:], *SIZED)
+        if not getattr(each, "fill", 0) and not isinstance(each, RandomErasing)
+    ],
+    ids=repr,
+)
+def test_uint8_is_computed_in_floats_and_rounded_once(transform: Transform) -> None:
+    images = rng(3).integers(256, size=(5, 3, 9, 8), dtype=np.uint8)
+    result = transform(images.astype(np.float32) / 255, rng(4)) * 255
+    assert abs(transform(images, rng(4)) - result.clip(0, 255)).max() < 0.51
 
 
 @pytest.mark.parametrize("transform", ALL[1:], ids=repr)
@@ -67,18 +118,20 @@ def test_each_image_of_a_batch_has_a_draw_of_its_own(transform: Transform) -> No
     assert len(np.unique(transform(images, rng()).round(9), axis=0)) > 1
 
 
-@pytest.mark.parametrize("transform", ALL[1:], ids=repr)
+@pytest.mark.parametrize(
+    "transform", [each for each in ALL[1:] if not isinstance(each, RandomErasing)], ids=repr
+)
 def test_the_channels_of_an_image_move_together(transform: Transform) -> None:
     images = np.repeat(noise(6, 1, 9, 9), 3, axis=1)
     result = transform(images, rng())
     np.testing.assert_array_equal(result, np.repeat(result[:, :1], 3, axis=1))
 
 
-@pytest.mark.parametrize("transform", ALL[:-1], ids=repr)
-def test_what_is_no_batch_of_float_images_is_refused(transform: Transform) -> None:
+@pytest.mark.parametrize("transform", [*ALL[:-1], *SIZED], ids=repr)
+def test_an_array_that_is_no_batch_of_images_is_refused(transform: Transform) -> None:
     name = type(transform).__name__
-    for images in (noise(1, 28, 28), np.zeros((1, 1, 2, 2), np.uint8), np.zeros(3)):
-        with pytest.raises(TypeError, match=f"^{name}: got .*; expected float32 or float64"):
+    for images in (noise(1, 28, 28), np.zeros((1, 1, 2, 2), np.int16), np.zeros(3), [0.0]):
+        with pytest.raises(TypeError, match=f"^{name}: got .*; expected .*float64.* of shape"):
             transform(images, rng())
 
 
@@ -225,10 +278,17 @@ def test_normalizing_takes_its_channels_from_any_sequence() -> None:
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
-def test_flipping_mirrors_the_share_of_images_asked_for(probability: float) -> None:
+def test_flips_mirror_a_share_of_the_images(probability: float) -> None:
+    columns = noise(20, 1, 2, 1)
+    np.testing.assert_array_equal(
+        RandomVerticalFlip(probability)(columns, rng()),
+        RandomHorizontalFlip(probability)(columns.swapaxes(2, 3), rng()).swapaxes(2, 3),
+    )
     images = noise(4000, 1, 1, 2)
-    mirrored = (Flip(probability)(images, rng()) == images[..., ::-1]).all(axis=(1, 2, 3))
-    unchanged = (Flip(probability)(images, rng()) == images).all(axis=(1, 2, 3))
+    mirrored = (RandomHorizontalFlip(probability)(images, rng()) == images[..., ::-1]).all(
+        axis=(1, 2, 3)
+    )
+    unchanged = (RandomHorizontalFlip(probability)(images, rng()) == images).all(axis=(1, 2, 3))
     np.testing.assert_array_equal(mirrored, ~unchanged)
     spread = np.sqrt(4000 * probability * (1 - probability))
     assert abs(mirrored.sum() - 4000 * probability) <= 5 * spread
@@ -251,7 +311,23 @@ NAN, INF = float("nan"), float("inf")
         *[(Shift, (value,)) for value in (-1, 1.5, True, NAN)],
         *[(Rotate, (value,)) for value in (-1, NAN, INF)],
         *[(Elastic, value) for value in ((-1, 4), (NAN, 4), (34, 0), (34, -1), (34, INF))],
-        *[(Flip, (value,)) for value in (-0.1, 1.1, NAN)],
+        *[
+            (kind, (value,))
+            for kind in (RandomHorizontalFlip, RandomVerticalFlip, RandomErasing)
+            for value in (-0.1, 1.1, NAN)
+        ],
+        *[
+            (kind, (value,))
+            for kind in (Resize, CenterCrop, RandomCrop)
+            for value in (0, (1, 2, 3))
+        ],
+        *[(Resize, (2, *value)) for value in (("cubic",), ("nearest", 1))],
+        *[(RandomCrop, (2, *value)) for value in ((-1,), ((1, 2, 3),), (0, False, 0, "wrap"))],
+        *[(ColorJitter, value) for value in ((-1,), ((2, 1),), (0, 0, 0, 0.6), ((0, 1, 2),))],
+        *[(RandomAffine, (0, *value)) for value in (((0, 2),), (None, (0, 1)), (None, None, (1,)))],
+        *[(RandomErasing, (1, *value)) for value in (((0, 2),), ((0, 1), (0, 1)))],
+        (RandomErasing, (1, (0.1, 0.2), (0.5, 1), "noise")),
+        (RandomErasing, (1, (0.1, 0.2), (0.5, 1), (1, NAN))),
         *[
             (Normalize, value)
             for value in ((0, 0), (0, -1), (NAN, 1), (0, INF), ((), 1), ((0, 0), (1, 1, 1)))

@@ -17,18 +17,43 @@ from tinygrad_cnn.data.picture import plain_picture, read_image
 from tinygrad_cnn.data.sampler import ClassBalancedSampler, Sampler, WeightedRandomSampler
 from tinygrad_cnn.data.shapes import shapes
 from tinygrad_cnn.data.sources import at_hand, load
-from tinygrad_cnn.data.transforms import Compose, Elastic, Flip, Normalize, Rotate, Shift
+from tinygrad_cnn.data.transforms import (
+    CenterCrop,
+    ColorJitter,
+    Compose,
+    CutMix,
+    Elastic,
+    MixUp,
+    Normalize,
+    RandomAffine,
+    RandomCrop,
+    RandomErasing,
+    RandomHorizontalFlip,
+    RandomVerticalFlip,
+    Resize,
+    Rotate,
+    Shift,
+)
 from tinygrad_cnn.support.modules import public
 
 __all__ = [
+    "CenterCrop",
     "ClassBalancedSampler",
+    "ColorJitter",
     "Compose",
+    "CutMix",
     "DataError",
     "DataLoader",
     "Dataset",
     "Elastic",
-    "Flip",
+    "MixUp",
     "Normalize",
+    "RandomAffine",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomHorizontalFlip",
+    "RandomVerticalFlip",
+    "Resize",
     "Rotate",
     "Sampler",
     "Shift",

@@ -92,28 +92,31 @@ class Examples:
 
 @dataclass(frozen=True)
 class BatchMaker:
-    """A source of examples, a transform and a seed; it can be sent to another process."""
+    """A source of examples, transforms and a seed; it can be sent to another process."""
 
     source: Columns | Examples
     transform: Callable[[Any, np.random.Generator], Any] | None
+    batch_transform: Callable[[Any, np.random.Generator], Any] | None
     seed: int
 
     def make(self, epoch: int, batch: int, chosen: Chosen) -> Any:
         """Return the batch with number `batch` of an epoch, counted from 0."""
         # + 1: SeedSequence treats [seed, epoch, 0] as [seed, epoch]
         seed = (self.seed, epoch, batch + 1)
-        if self.transform is None and isinstance(self.source, Columns):
+        plain = self.transform is None and self.batch_transform is None
+        if plain and isinstance(self.source, Columns):
             return self.source.take(chosen, seed)
         # How BLAS rounds may depend on its number of threads, which workers share.
         return on_one_thread(lambda: self._transformed(self.source.take(chosen, seed), seed))
 
     def _transformed(self, batch: Any, seed: Sequence[int]) -> Any:
-        if self.transform is None:
-            return batch
         rng = np.random.default_rng(seed)
-        if isinstance(batch, tuple | list) and batch:
-            return like(batch, [self.transform(batch[0], rng), *batch[1:]])
-        return self.transform(batch, rng)
+        if self.transform is not None:
+            if isinstance(batch, tuple | list) and batch:
+                batch = like(batch, [self.transform(batch[0], rng), *batch[1:]])
+            else:
+                batch = self.transform(batch, rng)
+        return batch if self.batch_transform is None else self.batch_transform(batch, rng)
 
 
 def as_source(

@@ -48,6 +48,9 @@ class DataLoader:
     transform : callable, optional
         ``transform(images, rng) -> images``, applied to the first entry of each batch (to the whole
         batch if it is a dict or an array).
+    batch_transform : callable, optional
+        ``batch_transform(batch, rng) -> batch``, applied to the whole batch after `transform`: for
+        changes of labels too, such as `MixUp` and `CutMix`.
     sampler : Sampler or iterable of int, optional
         The indices of an epoch, instead of `shuffle`: a `Sampler`, which is seeded with the epoch,
         or any iterable, which is iterated once per epoch. If it has ``set_epoch``, that is called
@@ -125,6 +128,7 @@ class DataLoader:
         seed: int = 0,
         transform: Callable[[Any, np.random.Generator], Any] | None = None,
         *,
+        batch_transform: Callable[[Any, np.random.Generator], Any] | None = None,
         sampler: Sampler | Iterable[int] | None = None,
         collate: Callable[[Sequence[Any]], Any] | None = None,
         num_workers: int = 0,
@@ -132,7 +136,12 @@ class DataLoader:
         persistent_workers: bool = False,
         multiprocessing_context: str | BaseContext | None = None,
     ) -> None:
-        for name, value in (("transform", transform), ("collate", collate)):
+        functions = {
+            "transform": transform,
+            "batch_transform": batch_transform,
+            "collate": collate,
+        }
+        for name, value in functions.items():
             if value is not None and not callable(value):
                 raise TypeError(f"DataLoader: {name} is {value!r}; expected a callable")
         self._source = as_source(dataset, collate)
@@ -155,6 +164,7 @@ class DataLoader:
         self.drop_last = drop_last
         self.seed = whole("DataLoader", "seed", seed, 0)
         self.transform = transform
+        self.batch_transform = batch_transform
         self.num_workers = whole("DataLoader", "num_workers", num_workers, 0)
         self.prefetch_factor = whole("DataLoader", "prefetch_factor", prefetch_factor)
         self.persistent_workers = flag("DataLoader", "persistent_workers", persistent_workers)
@@ -205,6 +215,8 @@ class DataLoader:
             "epoch": self.epoch,
             "transform": self.transform,
         }
+        if self.batch_transform is not None:
+            options["batch_transform"] = self.batch_transform
         if self.sampler is not None:
             options["sampler"] = self.sampler
         if self.num_workers:
@@ -218,7 +230,7 @@ class DataLoader:
         return len(self.sampler) if isinstance(self.sampler, Sized) else None
 
     def _batches(self, epoch: int) -> Iterator[Any]:
-        maker = BatchMaker(self._source, self.transform, self.seed)
+        maker = BatchMaker(self._source, self.transform, self.batch_transform, self.seed)
         jobs = self._jobs(epoch)
         if self.num_workers == 0:
             for job in jobs:

@@ -1,7 +1,8 @@
-"""Bilinear sampling and Gaussian smoothing, the building blocks of the transforms."""
+"""Sampling, scaling and Gaussian smoothing, the building blocks of the transforms."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.support.arguments import positive
 
-__all__ = ["sample", "smooth"]
+__all__ = ["resample", "sample", "smooth"]
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
 _BLOCK = 16_384  # values sampled at a time: the temporaries fit into the cache
+_ROWS = 16  # rows of a banded matrix multiplied at a time
 
 
 def sample(
@@ -95,6 +97,107 @@ def smooth(fields: Floats, sigma: float) -> Floats:
     rows, columns = (_gaussian(n, sigma).astype(fields.dtype) for n in fields.shape[-2:])
     smoothed: Floats = rows @ (fields @ columns)  # both are symmetric
     return smoothed
+
+
+def resample(
+    images: NDArray[Any],
+    size: tuple[int, int],
+    interpolation: str = "bilinear",
+    antialias: bool = True,
+) -> NDArray[Any]:
+    """Scale images: see `Resize`.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, float32 or float64, shape (..., H, W)
+    size : tuple (H', W')
+    interpolation : {"bilinear", "bicubic", "nearest"}
+    antialias : bool
+
+    Returns
+    -------
+    ndarray of the same dtype, shape (..., H', W')
+        uint8 is computed in float32 and rounded once.
+
+    Examples
+    --------
+    >>> resample(np.array([[0.0, 4.0]]), (1, 4))
+    array([[0., 1., 3., 4.]])
+    """
+    if interpolation == "nearest":
+        rows, columns = (
+            np.floor(_centers(to, n) + 0.5).astype(np.intp)
+            for to, n in zip(size, images.shape[-2:], strict=True)
+        )
+        nearest: NDArray[Any] = images[..., rows[:, None], columns]
+        return nearest
+    scaled = images.astype(np.float32) if images.dtype == np.uint8 else images
+    axes = [(-1, size[1]), (-2, size[0])]
+    for axis, to in axes if size[1] <= images.shape[-1] else axes[::-1]:  # the smaller work first
+        if to != images.shape[axis]:
+            scaled = _along(scaled, axis, to, _KERNELS[interpolation], antialias)
+    if images.dtype != np.uint8:
+        return scaled
+    rounded: NDArray[Any] = np.rint(scaled).clip(0, 255).astype(np.uint8)
+    return rounded
+
+
+def _along(images: Floats, axis: int, to: int, kernel: tuple[Any, int], antialias: bool) -> Floats:
+    """Scale one axis by a banded matrix, in blocks of its rows that have nearby entries."""
+    n = images.shape[axis]
+    function, radius = kernel
+    band: NDArray[Any]
+    width = max(1.0, n / to) if antialias else 1.0
+    center = _centers(to, n)
+    shape = list(images.shape)
+    shape[axis] = to
+    result = np.empty(shape, images.dtype)
+    for start in range(0, to, _ROWS):
+        places = center[start : start + _ROWS, None]
+        low = max(0, math.ceil(places[0, 0] - radius * width))
+        high = min(n, math.floor(places[-1, 0] + radius * width) + 1)
+        if antialias:
+            band = function((np.arange(low, high) - places) / width)
+        else:
+            # all that lies beyond the image is its border
+            low, high = max(0, min(low, n - 1)), max(high, 1)
+            taps = np.floor(places) + np.arange(1 - radius, radius + 1)
+            band = np.zeros((len(places), high - low))
+            rows = np.arange(len(places))[:, None]
+            columns = taps.clip(0, n - 1).astype(int) - low
+            np.add.at(band, (rows, columns), function(taps - places))
+        weights: NDArray[Any] = (band / band.sum(axis=1, keepdims=True)).astype(images.dtype)
+        if axis == -1:
+            result[..., start : start + _ROWS] = images[..., low:high] @ weights.T
+        else:
+            result[..., start : start + _ROWS, :] = weights @ images[..., low:high, :]
+    return result
+
+
+def _centers(to: int, n: int) -> Floats:
+    """Return the places of `to` pixels in an axis of `n`."""
+    centers: Floats = (np.arange(to) + 0.5) * (n / to) - 0.5
+    return centers
+
+
+def _triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(0.0, 1.0 - abs(x))
+
+
+def _cubic(a: float) -> Any:
+    """Return Keys' cubic kernel."""
+
+    def function(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = abs(x)
+        inner = ((a + 2) * x - (a + 3)) * x**2 + 1
+        outer = (((x - 5) * x + 8) * x - 4) * a
+        return np.where(x < 1, inner, np.where(x < 2, outer, 0.0))
+
+    return function
+
+
+_KERNELS = {"bilinear": (_triangle, 1), "bicubic": (_cubic(-0.5), 2)}
+"""Kernels by name, and how far they reach."""
 
 
 def _gaussian(size: int, sigma: float) -> NDArray[np.float64]:
