@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.support.arguments import positive
 
-__all__ = ["resample", "sample", "smooth"]
+__all__ = ["Floats", "resample", "sample", "smooth"]
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 

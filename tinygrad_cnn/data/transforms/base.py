@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.data.warp import Floats
 from tinygrad_cnn.support.arguments import number, whole
 
 __all__ = ["Floats", "Images", "check", "height_and_width", "in_floats", "interval", "white"]
 
 Images: TypeAlias = NDArray[Any]
-Floats: TypeAlias = NDArray[np.floating[Any]]
 
 
 def check(name: str, images: Images, integers: bool = True) -> None:
