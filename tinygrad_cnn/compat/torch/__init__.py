@@ -69,6 +69,7 @@ from tinygrad_cnn.compat.torch.functions import (
     narrow,
     nonzero,
     norm,
+    pow,
     scatter,
     select,
     sort,

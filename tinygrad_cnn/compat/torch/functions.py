@@ -52,6 +52,14 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     return Tensor._of(array.astype(np.int64) if whole else array)
 
 
+def pow(input: Any, exponent: Any) -> Any:
+    """Return ``input ** exponent``; powers of integers are integers."""
+    arrays = [np.asarray(array_of(value)) for value in (input, exponent)]
+    if all(array.dtype.kind in "iu" for array in arrays):
+        return Tensor._of(np.asarray(np.power(*arrays)))
+    return wrapped(ops.pow(input, exponent))
+
+
 def _is_one(alpha: Any) -> bool:
     return not isinstance(alpha, Tensor) and bool(alpha == 1)
 
@@ -343,7 +351,15 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
     """Return the coordinates of a grid: a Tensor for each axis."""
     if len(tensors) == 1 and isinstance(tensors[0], tuple | list):
         tensors = tuple(tensors[0])
-    return wrapped(tuple(np.meshgrid(*map(array_of, tensors), indexing=indexing)))  # type: ignore[no-any-return,call-overload]
+    if indexing not in ("ij", "xy"):
+        raise ValueError(f"meshgrid: indexing is {indexing!r}, expected 'ij' or 'xy'")
+    shape = tuple(tensor.numel() for tensor in tensors)
+    grids = []
+    for i, tensor in enumerate(tensors):
+        line = ops.reshape(tensor, tuple(-1 if k == i else 1 for k in range(len(shape))))
+        grid = wrapped(ops.broadcast_to(line, shape))
+        grids.append(grid.transpose(0, 1) if indexing == "xy" and len(shape) > 1 else grid)
+    return tuple(grids)
 
 
 def diag(input: Any, diagonal: int = 0) -> Any:

@@ -138,7 +138,7 @@ OWN = (
     new_tensor, new_zeros, new_ones, new_full,
 )  # fmt: skip
 FUNCTIONS = """
-    add sub div max min maximum minimum amax amin median kthvalue var std norm cumprod gather
+    add sub div pow max min maximum minimum amax amin median kthvalue var std norm cumprod gather
     index_add sort argsort topk scatter nonzero unique narrow select split chunk unbind
     unflatten expand diag
 """
@@ -161,6 +161,7 @@ def add_methods() -> None:
     for name in in_place_names():
         if not hasattr(Tensor, f"{name}_"):
             setattr(Tensor, f"{name}_", in_place(getattr(Tensor, name)))
+    Tensor.__pow__ = Tensor.pow  # type: ignore[attr-defined]
     for name in ("add", "sub", "mul", "div"):
         operator = "truediv" if name == "div" else name
         setattr(Tensor, f"__i{operator}__", getattr(Tensor, f"{name}_"))

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.compat.torch.devices import numpy_dtype
 from tinygrad_cnn.compat.torch.tensor import Tensor, in_place, wrapped
 from tinygrad_cnn.core.variable import array_of
 
@@ -29,7 +30,6 @@ negative(input) = tg.neg(input)
 neg(input) = tg.neg(input)
 mul(input, other) = tg.mul(input, other)
 multiply(input, other) = tg.mul(input, other)
-pow(input, exponent) = tg.pow(input, exponent)
 square(input) = tg.square(input)
 sqrt(input) = tg.sqrt(input)
 rsqrt(input) = 1.0 / tg.sqrt(input)
@@ -67,9 +67,10 @@ clip(input, min=None, max=None) = tg.clip(input, min, max)
 clamp_min(input, min) = tg.clip(input, min, None)
 clamp_max(input, max) = tg.clip(input, None, max)
 where(condition, input, other) = tg.where(condition, input, other)
-remainder(input, other) = tg.mod(input, other)
-fmod(input, other) = input - other * (tg.sign(input / other) * tg.floor(tg.abs(input / other)))
-floor_divide(input, other) = tg.floor_divide(input, other)
+remainder(input, other) = input % other
+fmod(input, other) = input - other * of_dtype(tg.sign(input / other)
+    * tg.floor(tg.abs(input / other)), input.dtype)
+floor_divide(input, other) = input // other
 eq(input, other) = input == other
 ne(input, other) = input != other
 not_equal(input, other) = input != other
@@ -90,7 +91,7 @@ logit(input, eps=None) = tg.log(limited(input, eps) / (1.0 - limited(input, eps)
 nan_to_num(input, nan=0.0) = tg.where(np.isnan(array(input)), nan, input)
 dist(input, other, p=2) = tg.norm(tg.ravel(input - other), p)
 trace(input) = tg.sum(tg.diagonal(input))
-inner(input, other) = tg.einsum("...i,...i->...", input, other)
+inner(input, other) = tg.tensordot(input, other, ([-1], [-1]))
 take(input, index) = tg.take(input, index)
 fliplr(input) = tg.flip(input, axis=1)
 flipud(input) = tg.flip(input, axis=0)
@@ -193,7 +194,6 @@ int(input) = of_dtype(input, "i4")
 short(input) = of_dtype(input, "i2")
 byte(input) = of_dtype(input, "u1")
 bool(input) = of_dtype(input, "?")
-astype(input, dtype) = tg.astype(input, dtype)
 view_as(input, other) = tg.reshape(input, other.shape)
 reshape_as(input, other) = tg.reshape(input, other.shape)
 expand_as(input, other) = tg.broadcast_to(input, other.shape)
@@ -244,7 +244,8 @@ hardswish(input, inplace=False) = tg.hardswish(input)
 hardsigmoid(input, inplace=False) = tg.hardsigmoid(input)
 hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False) = tg.hardtanh(input, min_val, max_val)
 logsigmoid(input) = tg.logsigmoid(input)
-softplus(input, beta=1.0, threshold=20.0) = tg.softplus(beta * input) / beta
+softplus(input, beta=1.0, threshold=20.0) =
+    tg.where(beta * input > threshold, input, tg.softplus(beta * input) / beta)
 glu(input, dim=-1) = halves(input, dim)[0] * tg.sigmoid(halves(input, dim)[1])
 hardshrink(input, lambd=0.5) = tg.where(tg.abs(input) > lambd, input, 0.0)
 softshrink(input, lambd=0.5) = tg.sign(input) * tg.maximum(tg.abs(input) - lambd, 0.0)
@@ -352,7 +353,11 @@ def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
 
 def of_dtype(value: Any, dtype: Any) -> Any:
     """Return a Tensor in `dtype`; the same one if it has it or `dtype` is None."""
-    return value if dtype is None or value.dtype == dtype else ops.astype(value, dtype)
+    if dtype is None or value.dtype == dtype:
+        return value
+    if numpy_dtype(dtype).kind in "fc":
+        return ops.astype(value, numpy_dtype(dtype))
+    return Tensor._of(array_of(value).astype(numpy_dtype(dtype)))  # without a gradient
 
 
 def of_length_one(value: Any, dim: Any) -> Any:
