@@ -82,6 +82,15 @@ def test_the_only_group_sets_the_optimizers_options() -> None:
     assert optimizer.state_dict()["group 1.lr"] == 1.0
 
 
+def test_the_only_group_keeps_an_option_of_its_own() -> None:
+    optimizer = optim.SGD([{"params": [nn.Parameter([1.0])], "lr": 0.5}], lr=0.1)
+    (group,) = optimizer.param_groups
+    group["lr"] = 0.25
+    assert (group["lr"], optimizer.lr) == (0.25, 0.1)
+    optim.ExponentialLR(optimizer, gamma=0.5).step()
+    assert (group["lr"], optimizer.lr) == (0.125, 0.05)
+
+
 @pytest.mark.parametrize("through", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
 def test_groups_are_saved_restored_and_copied(through: Any) -> None:
     def made() -> optim.Adam:

@@ -30,12 +30,6 @@ import tinygrad_cnn as tg
 torch = pytest.importorskip(COMPAT)
 TOLERANCE = 1e-10
 RECORDED = recorded()
-WAITING = {
-    "custom_optimizer", "lr_finder",
-    "checkpoint", "cifar_main", "cs231n_layers", "distillation",
-    "spatial_transformer", "tensor_habits", "triplet",
-}  # fmt: skip
-"""Programs that use a name which is still to come; this set is to become empty."""
 PYTHON = os.environ.get("TINYGRAD_CNN_PYTHON_TORCH")
 
 
@@ -51,8 +45,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_gives_pytorchs_numbers(program: str, whole: dict[str, np.ndarray]) -> None:
-    if program in WAITING:
-        pytest.xfail("uses what is still to come")
     with tg.default_dtype("f8"):
         found = run(program, ported(source(program)), torch)
     expected = RECORDED[program]

@@ -12,7 +12,7 @@ class ParamGroup(MutableMapping[str, Any]):
     """Parameters and their options, by name: a group has its own value or the optimizer's.
 
     Setting an option gives the group its own value. The only group of an optimizer has none of its
-    own: there, setting ``group["lr"]`` sets ``optimizer.lr``.
+    own, unless it was made with one: there, setting ``group["lr"]`` sets ``optimizer.lr``.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class ParamGroup(MutableMapping[str, Any]):
         raise KeyError(name)
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if len(self._optimizer.param_groups) == 1:
+        if len(self._optimizer.param_groups) == 1 and name not in self.own:
             setattr(self._optimizer, name, self._checked(name, value))
         else:
             self.own[name] = self._checked(name, value)

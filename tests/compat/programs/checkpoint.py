@@ -111,6 +111,10 @@ def run(given):
     scheduler.load_state_dict(checkpoint["scheduler"])
     given.record("kept", [start_epoch, checkpoint["best_acc1"], float(checkpoint["loss"].detach())])
     assert checkpoint["arch"] == "small"
+    saved = checkpoint["optimizer"]
+    given.record("rate", saved["param_groups"][0]["lr"])
+    given.record("places", saved["param_groups"][0]["params"])
+    given.record("states", sorted(saved["state"].keys()))
     resumed, _ = train(other, optimizer, scheduler, batches, range(start_epoch, 6))
     given.record("resumed", resumed)
     for a, b in zip(model.parameters(), other.parameters()):

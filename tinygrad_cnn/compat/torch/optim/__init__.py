@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn.compat.torch import names
 from tinygrad_cnn.compat.torch.optim import lr_scheduler
-from tinygrad_cnn.compat.torch.optim.optimizers import Optimizer, optimizers
+from tinygrad_cnn.compat.torch.optim.optimizer import Optimizer, optimizers
 
 globals().update(optimizers(__name__))
 

@@ -2,11 +2,59 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn import optim
 from tinygrad_cnn.compat.torch import names
-from tinygrad_cnn.optim import LRScheduler, ReduceLROnPlateau
+from tinygrad_cnn.compat.torch.optim.optimizer import Optimizer
+from tinygrad_cnn.compat.torch.tensor import Parameter
+
+
+class LRScheduler(metaclass=ABCMeta):  # noqa: B024  # `get_lr` may be left out, as in PyTorch
+    """Base class of schedules of your own: a subclass defines ``get_lr``.
+
+    It returns the rate of each parameter group, from ``self.base_lrs``, the rates at the beginning,
+    and ``self.last_epoch``, the number of steps so far.
+    """
+
+    def __init__(self, optimizer: Any, last_epoch: int = -1, verbose: Any = None) -> None:
+        self.optimizer = optimizer
+        self.last_epoch = last_epoch
+        self.base_lrs = [group["lr"] for group in optimizer.param_groups]
+        self.step()
+
+    def get_lr(self) -> list[float]:
+        """Return the learning rates at ``last_epoch``."""
+        raise NotImplementedError(f"{type(self).__name__} defines no get_lr")
+
+    def get_last_lr(self) -> list[float]:
+        """Return the current learning rate of each parameter group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def step(self, epoch: int | None = None) -> None:
+        """Go on to the next step, or to `epoch`, and set the learning rates."""
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = rate
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all attributes but the optimizer."""
+        return {name: value for name, value in vars(self).items() if name != "optimizer"}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Set the attributes."""
+        vars(self).update(state_dict)
+
+
+class _RatesOf(optim.SGD):
+    """The learning rates of an optimizer of the user's own, as schedules set them."""
+
+    def __init__(self, optimizer: Any) -> None:
+        groups = [{"params": [Parameter(0.0)], "lr": g["lr"]} for g in optimizer.param_groups]
+        super().__init__(groups, lr=groups[0]["lr"])
+        self.whole = optimizer
 
 
 def _ported(kind: Any) -> Any:
@@ -20,16 +68,26 @@ def _ported(kind: Any) -> Any:
             raise NotImplementedError(
                 f"{kind.__name__}: last_epoch={last_epoch} is not here; use load_state_dict()"
             )
-        kind.__init__(self, optimizer, *args, **options)
+        own = isinstance(optimizer, Optimizer) and not isinstance(optimizer, optim.Optimizer)
+        kind.__init__(self, _RatesOf(optimizer) if own else optimizer, *args, **options)
 
-    body = {"__init__": __init__, "__doc__": kind.__doc__, "__module__": __name__}
+    def apply(self: Any) -> None:
+        """Set the learning rates of the optimizer and its groups to those of the current t."""
+        kind.apply(self)
+        if isinstance(self.optimizer, _RatesOf):
+            rates = self.optimizer.param_groups
+            for group, rate in zip(self.optimizer.whole.param_groups, rates, strict=True):
+                group["lr"] = rate["lr"]
+
+    body = {"__init__": __init__, "apply": apply, "__doc__": kind.__doc__, "__module__": __name__}
     return type(kind.__name__, (kind,), body)
 
 
 for _name in optim.__all__:
     _kind = getattr(optim, _name)
-    if isinstance(_kind, type) and issubclass(_kind, LRScheduler | ReduceLROnPlateau):
-        globals()[_name] = LRScheduler if _kind is LRScheduler else _ported(_kind)
+    _kinds = optim.LRScheduler | optim.ReduceLROnPlateau
+    if isinstance(_kind, type) and issubclass(_kind, _kinds) and _kind is not optim.LRScheduler:
+        globals()[_name] = _ported(_kind)
 
 
 class OneCycleLR(globals()["OneCycleLR"]):  # type: ignore[misc]  # with PyTorch's peak
@@ -39,6 +97,7 @@ class OneCycleLR(globals()["OneCycleLR"]):  # type: ignore[misc]  # with PyTorch
         return float(self.pct_start * self.total_steps) - 1.0
 
 
+LRScheduler.register(optim.LRScheduler)
 _LRScheduler = LRScheduler
 
 if not TYPE_CHECKING:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tinygrad_cnn import optim
-from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.compat.torch.tensor import wrapped
+from tinygrad_cnn.core.variable import Variable, array_of
 
 IGNORED = {"foreach", "fused", "capturable", "differentiable"}
 """Arguments that choose between implementations of the same numbers."""
@@ -108,9 +109,43 @@ def ported(kind: Any, module: str) -> Any:
         group.__class__ = FreeGroup
         group.others = {k: v for k, v in param_group.items() if k not in known}
 
-    methods = {"__init__": __init__, "zero_grad": zero_grad, "add_param_group": add_param_group}
-    body = {**methods, "__doc__": kind.__doc__}
-    made = type(kind.__name__, (kind,), {**body, "__module__": module})
+    def state_dict(self: Any) -> dict[str, Any]:
+        """Return the state of each parameter, by its number, and the parameter groups."""
+        state: dict[int, dict[str, Any]] = {}
+        for key, value in kind.state_dict(self).items():
+            number, dot, slot = key.partition(".")
+            if dot and number.isdigit():
+                state.setdefault(int(number), {})[slot] = wrapped(value)
+            elif key not in self.options() and not key.startswith("group "):
+                return kind.state_dict(self)  # type: ignore[no-any-return]  # not by parameter
+        places = {id(p): i for i, p in enumerate(self.params)}
+        groups = [{**group, "params": [places[id(p)] for p in group["params"]]}
+                  for group in self.param_groups]  # fmt: skip
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self: Any, state_dict: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` of another optimizer returned."""
+        if "param_groups" not in state_dict:
+            kind.load_state_dict(self, state_dict)
+            return
+        groups = state_dict["param_groups"]
+        flat: dict[str, Any] = {name: groups[0][name] for name in self.options()}
+        if len(groups) > 1:
+            for k, group in enumerate(groups):
+                flat |= {f"group {k}.{name}": group[name] for name in self.options()}
+        for i, slots in state_dict["state"].items():
+            flat |= {f"{i}.{slot}": array_of(value) for slot, value in slots.items()}
+        kind.load_state_dict(self, flat)
+        for group, loaded in zip(self.param_groups, groups, strict=True):
+            group.others = {k: v for k, v in loaded.items() if k not in {"params", *self.options()}}
+
+    body = {
+        "__init__": __init__, "zero_grad": zero_grad, "add_param_group": add_param_group,
+        "state_dict": state_dict, "load_state_dict": load_state_dict,
+        "defaults": property(lambda self: {name: getattr(self, name) for name in self.options()}),
+        "__doc__": kind.__doc__, "__module__": module,
+    }  # fmt: skip
+    made = type(kind.__name__, (kind,), body)
     Optimizer.register(made)
     return made
 
