@@ -40,7 +40,7 @@ RECORDED = dict(np.load(FILE))
 NAMES = {name: set(names) for name, names in json.loads(str(RECORDED["names"])).items()}
 OWN = {
     "nn": {"ACTIVATIONS", "GlobalAvgPool2d", "LeNet5", "MLP", "MODELS", "POOLINGS", "SizedLayer",
-           "Summary", "SummaryRow", "VGG", "build"},
+           "Summary", "SummaryRow", "VGG", "build", "models"},
     "optim": {"ParamGroup"},
     "Module": {"astype", "input_shape", "summary", "training"},  # the last is in instances there
     "Optimizer": {"update", "slots", "elementwise", "lr", "options"},

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 from support.studio_models import bits, file_of, untrained, with_settings, with_text, with_weights
 
-from tinygrad_cnn.nn import ACTIVATIONS, MODELS, POOLINGS
+from tinygrad_cnn.nn import ACTIVATIONS, POOLINGS
 from tinygrad_cnn.studio.model_files import UnusableModelError, pack, read, unpack
 from tinygrad_cnn.studio.training.requests import MODEL_OPTIONS
 from tinygrad_cnn.train import TrainedModel
@@ -27,7 +27,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "batch_norm": st.booleans(),
     "dropout": st.floats(0.0, 0.9),
 }
-chosen = st.sampled_from(sorted(MODELS)).flatmap(
+chosen = st.sampled_from(sorted(MODEL_OPTIONS)).flatmap(
     lambda name: st.tuples(
         st.just(name),
         st.fixed_dictionaries({}, optional={key: VALUES[key] for key in MODEL_OPTIONS[name]}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from tinygrad_cnn.support.arguments import whole
 
 default: ContextVar[np.random.Generator | None] = ContextVar("default_generator", default=None)
 """The default generator of this thread or task; None before its first use."""
+
+Rng: TypeAlias = np.random.Generator | None
+"""Source of random numbers; None for the generator that `manual_seed` sets."""
 
 
 def manual_seed(seed: int) -> np.random.Generator:

@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.core.tensor import get_default_dtype
 from tinygrad_cnn.engine.arrays import Shape
+from tinygrad_cnn.support.arguments import number
 
 __all__ = [
     "Initializer",
@@ -36,6 +37,7 @@ __all__ = [
     "kaiming_uniform",
     "lecun_normal",
     "lecun_uniform",
+    "normal",
     "standard_normal",
     "xavier_normal",
     "xavier_uniform",
@@ -158,6 +160,27 @@ def standard_normal(
     in Nielsen, "Neural Networks and Deep Learning", 2015, chapter 1. It saturates wide layers.
     """
     return _normal(1.0, shape, rng, dtype)
+
+
+def normal(std: float) -> Initializer:
+    """Return an initializer that draws from the normal distribution with this standard deviation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> init = normal(0.5)
+    >>> bool(np.array_equal(init((2, 3), np.random.default_rng(0), "f8"),
+    ...                     np.random.default_rng(0).normal(0.0, 0.5, (2, 3))))
+    True
+    """
+    variance = number("init", "std", std) ** 2
+
+    def initializer(
+        shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
+    ) -> NDArray[Any]:
+        return _normal(variance, shape, rng, dtype)
+
+    return initializer
 
 
 def zeros(

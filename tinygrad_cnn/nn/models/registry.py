@@ -10,12 +10,25 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinygrad_cnn.nn.models.densenet import DenseNet
 from tinygrad_cnn.nn.models.lenet import LeNet5
+from tinygrad_cnn.nn.models.mobilenet import MobileNetV2
 from tinygrad_cnn.nn.models.perceptron import MLP
+from tinygrad_cnn.nn.models.resnet import (
+    resnet18,
+    resnet20,
+    resnet32,
+    resnet34,
+    resnet50,
+    resnet56,
+)
 from tinygrad_cnn.nn.models.vgg import VGG
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.support.arguments import wholes
 from tinygrad_cnn.support.choices import Choice
+
+LARGE = 96
+"""The least height and width of images for which networks for ImageNet have their own stem."""
 
 Sizes: TypeAlias = Callable[[tuple[int, ...], int, dict[str, Any]], dict[str, Any]]
 
@@ -44,14 +57,37 @@ def _image(input_shape: tuple[int, ...], classes: int, options: dict[str, Any]) 
     return {"classes": classes, "in_channels": input_shape[0], "image_size": input_shape[1:]}
 
 
+def _residual(
+    input_shape: tuple[int, ...], classes: int, options: dict[str, Any]
+) -> dict[str, Any]:
+    small = min(input_shape[1:], default=0) < LARGE
+    stem = options.pop("stem", None) or ("small" if small else "large")
+    return {"classes": classes, "in_channels": input_shape[0], "stem": stem}
+
+
 _convolutional = partial(
     ModelChoice, arguments=("classes", "in_channels", "image_size", "rng"), sized=_image
+)
+
+_of_any_size = partial(
+    ModelChoice,
+    defaults={"stem": None},
+    arguments=("classes", "in_channels", "rng"),
+    sized=_residual,
 )
 
 MODELS: dict[str, ModelChoice] = {
     "mlp": ModelChoice("Perceptron", MLP, {"hidden": (30,)}, ("sizes", "rng"), _mlp),
     "lenet5": _convolutional("LeNet-5", LeNet5),
     "vgg": _convolutional("VGG", VGG),
+    "resnet20": _of_any_size("ResNet-20", resnet20),
+    "resnet32": _of_any_size("ResNet-32", resnet32),
+    "resnet56": _of_any_size("ResNet-56", resnet56),
+    "resnet18": _of_any_size("ResNet-18", resnet18),
+    "resnet34": _of_any_size("ResNet-34", resnet34),
+    "resnet50": _of_any_size("ResNet-50", resnet50),
+    "mobilenet_v2": _of_any_size("MobileNetV2", MobileNetV2),
+    "densenet": _of_any_size("DenseNet-BC", DenseNet),
 }
 """Ready-made models by name."""
 
@@ -69,7 +105,7 @@ def build(
     Parameters
     ----------
     name : str
-        A key of `MODELS`: "mlp", "lenet5" or "vgg".
+        A key of `MODELS`, such as "lenet5" or "resnet20".
     input_shape : sequence of int
         The shape of one example, without the batch axis, such as ``(1, 28, 28)``.
     classes : int
@@ -95,7 +131,7 @@ def build(
         raise ValueError(f"build: there is no model {name!r}; expected one of {', '.join(MODELS)}")
     model, shape = MODELS[name], wholes("build", "input_shape", input_shape)
     model.check(f"build: {name}", options)
-    if model.sized is _image and len(shape) != 3:
+    if model.sized is not _mlp and len(shape) != 3:
         raise ValueError(f"build: input_shape is {shape}, but {name} takes images: (C, H, W)")
     options = {**model.defaults, **options}
     built: Module = model.factory(**model.sized(shape, classes, options), rng=rng, **options)
