@@ -1,4 +1,4 @@
-"""Draws the ready models, for docs/models.md: ``python -m support.model_pictures docs/pictures``."""
+"""Draws the ready models of docs/models.md: ``python -m support.model_pictures docs/pictures``."""
 
 from __future__ import annotations
 

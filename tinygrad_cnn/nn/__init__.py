@@ -3,15 +3,12 @@
 from typing import TYPE_CHECKING
 
 from tinygrad_cnn.core.tensor import Parameter
-from tinygrad_cnn.nn import init
-from tinygrad_cnn.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList
 from tinygrad_cnn.nn import init, models
 from tinygrad_cnn.nn.containers import (
     ModuleDict,
     ModuleList,
     ParameterDict,
     ParameterList,
-    Sequential,
 )
 from tinygrad_cnn.nn.layers import (
     CELU,

@@ -9,9 +9,9 @@ import numpy as np
 from tinygrad_cnn.core.random import Rng, generator
 from tinygrad_cnn.core.tensor import Tensor, TensorLike
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.nn.containers import Sequential
 from tinygrad_cnn.nn.layers import Conv2d, ConvTranspose2d, ReLU, Sigmoid
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.sequential import Sequential
 from tinygrad_cnn.support.arguments import whole, wholes
 
 

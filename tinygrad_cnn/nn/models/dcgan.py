@@ -9,9 +9,9 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import Rng, generator
 from tinygrad_cnn.core.tensor import Tensor, TensorLike
 from tinygrad_cnn.nn import init
-from tinygrad_cnn.nn.containers import Sequential
 from tinygrad_cnn.nn.layers import BatchNorm2d, Conv2d, ConvTranspose2d, LeakyReLU, ReLU, Tanh
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.sequential import Sequential
 from tinygrad_cnn.support.arguments import whole
 
 _SMALL = init.normal(0.02)

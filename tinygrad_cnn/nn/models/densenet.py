@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import Rng, generator
 from tinygrad_cnn.core.tensor import Tensor, TensorLike
-from tinygrad_cnn.nn.containers import Sequential
 from tinygrad_cnn.nn.layers import AvgPool2d, BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.sequential import Sequential
 from tinygrad_cnn.support.arguments import choice, whole, wholes
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import Rng, generator
 from tinygrad_cnn.core.tensor import Tensor, TensorLike
-from tinygrad_cnn.nn.containers import Sequential
 from tinygrad_cnn.nn.layers import BatchNorm2d, Conv2d, Dropout, Linear, ReLU6
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.sequential import Sequential
 from tinygrad_cnn.support.arguments import choice, number, positive, whole
 
 STAGES = (

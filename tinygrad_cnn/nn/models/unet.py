@@ -8,9 +8,10 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import Rng, generator
 from tinygrad_cnn.core.tensor import Tensor, TensorLike
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.nn.containers import ModuleList, Sequential
+from tinygrad_cnn.nn.containers import ModuleList
 from tinygrad_cnn.nn.layers import BatchNorm2d, Conv2d, ConvTranspose2d, MaxPool2d, ReLU, Upsample
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.sequential import Sequential
 from tinygrad_cnn.support.arguments import choice, flag, whole
 
 
