@@ -49,6 +49,8 @@ def test_a_module_has_what_pytorch_registers() -> None:
     assert isinstance(net.features.conv, nn.Conv2d)
     assert not isinstance(nn.BatchNorm1d(2), nn.BatchNorm2d)
     assert net._modules["fc"] is net.fc
+    assert [n for n, _ in net.named_parameters("net", recurse=False)] == ["net.scale"]
+    assert len(list(net.parameters(recurse=False))) == 1
     assert type(net(torch.zeros(1, 1, 4, 4))) is torch.Tensor
 
 
@@ -247,3 +249,15 @@ def test_data_sets_are_split_joined_and_cut() -> None:
     assert [both[i][0].item() for i in (0, 1, 2, -1)] == [1, 2, 0, 9]
     with pytest.raises(ValueError, match="expected a sum of 10"):
         random_split(data, [5, 4])
+
+
+def test_mixed_precision_and_devices_are_switched_off() -> None:
+    net, scaler = nn.Linear(2, 1), torch.cuda.amp.GradScaler(enabled=torch.cuda.is_available())
+    sgd = optim.SGD(net.parameters(), lr=0.1)
+    before = net.weight.clone()
+    with torch.autocast("cuda"), torch.cuda.amp.autocast():
+        loss = net(torch.ones(1, 2)).sum()
+    scaler.scale(loss).backward()
+    scaler.step(sgd)
+    scaler.update()
+    assert torch.allclose(net.weight, before - 0.1)

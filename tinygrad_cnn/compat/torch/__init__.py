@@ -13,12 +13,23 @@ What a name stands for: `docs/how-to/coming-from-pytorch.md`, and ``help(torch.c
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_cnn.compat.torch import autograd, backends, linalg, names, nn, optim, table, utils
+from tinygrad_cnn.compat.torch import (
+    amp,
+    autograd,
+    backends,
+    cuda,
+    linalg,
+    names,
+    nn,
+    optim,
+    table,
+    utils,
+)
+from tinygrad_cnn.compat.torch.amp import autocast
 from tinygrad_cnn.compat.torch.creation import (
     Generator,
     arange,
@@ -100,6 +111,7 @@ from tinygrad_cnn.compat.torch.recording import (
 )
 from tinygrad_cnn.compat.torch.serialization import load, save
 from tinygrad_cnn.compat.torch.tensor import Tensor
+from tinygrad_cnn.support import version
 
 add_methods()
 for _text, _view in ((table.EVERYWHERE, False), (table.VIEWS, True), (table.TORCH, False)):
@@ -114,10 +126,7 @@ for _name in names.known()["torch"] - globals().keys():  # such as torch.conv2d
         globals()[_name] = getattr(nn.functional, _name)
 preserve_format = contiguous_format = channels_last = None  # memory has one layout here
 finfo, iinfo = np.finfo, np.iinfo
-cuda = SimpleNamespace(
-    is_available=lambda: False, device_count=lambda: 0, manual_seed=lambda seed: None,
-    manual_seed_all=lambda seed: None, empty_cache=lambda: None, synchronize=lambda: None,
-)  # fmt: skip
+__version__ = version.__version__
 
 if not TYPE_CHECKING:
     __getattr__ = names.missing(__name__, "torch", "torch")

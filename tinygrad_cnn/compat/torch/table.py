@@ -467,14 +467,15 @@ def _with_aliases(function: Any) -> Any:
 
 def _in_place_on_request(function: Any) -> Any:
     """Return a function that changes its first argument if called with ``inplace=True``."""
-    signature = inspect.signature(function)
+    place = [*inspect.signature(function).parameters].index("inplace")
     change = in_place(function, f"{function.__name__}(inplace=True)")
 
     @functools.wraps(function)
     def either(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs)
-        asked = bound.arguments.pop("inplace", False)
-        return (change if asked else function)(*bound.args, **bound.kwargs)
+        if len(args) > place:
+            kwargs["inplace"], args = args[place], args[:place]
+        asked = kwargs.pop("inplace", False) if kwargs else False
+        return (change if asked else function)(*args, **kwargs)
 
     return either
 

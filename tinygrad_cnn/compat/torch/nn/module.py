@@ -13,6 +13,7 @@ from tinygrad_cnn.compat.torch.devices import check_device, target_of
 from tinygrad_cnn.compat.torch.table import of_dtype
 from tinygrad_cnn.compat.torch.tensor import Parameter, Tensor, wrapped
 from tinygrad_cnn.core import tensor as core
+from tinygrad_cnn.core.recording import qualified
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.nn import module as core_module
 from tinygrad_cnn.nn.state import MAY_BE_MISSING
@@ -65,6 +66,22 @@ class Module(core_module.Module):
             if own and value is not None:
                 yield name, value
 
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield the parameters by name; without `recurse`, only this module's own."""
+        found = super().named_parameters()
+        if not recurse:
+            found = (item for item in self._members() if isinstance(item[1], Parameter))
+        return ((qualified(prefix, name), parameter) for name, parameter in found)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Any]:
+        """Yield the parameters; without `recurse`, only this module's own."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def _get_name(self) -> str:
+        return type(self).__name__
+
     @property
     def _modules(self) -> dict[str, Any]:
         return {n: v for n, v in self._members() if isinstance(v, core_module.Module)}
@@ -97,6 +114,10 @@ class Module(core_module.Module):
     def double(self) -> Self:
         """Convert the parameters and buffers to float64."""
         return self.to(np.float64)
+
+    def half(self) -> Self:
+        """Convert the parameters and buffers to float16."""
+        return self.to(np.float16)
 
     def cpu(self) -> Self:
         """Return the module."""
