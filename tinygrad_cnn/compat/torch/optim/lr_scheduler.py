@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn import optim
 from tinygrad_cnn.compat.torch import names
-from tinygrad_cnn.compat.torch.optim.optimizer import Optimizer
-from tinygrad_cnn.compat.torch.tensor import Parameter
+from tinygrad_cnn.compat.torch.optim import optimizer as base
 
 
 class LRScheduler(metaclass=ABCMeta):  # noqa: B024  # `get_lr` may be left out, as in PyTorch
@@ -48,15 +47,6 @@ class LRScheduler(metaclass=ABCMeta):  # noqa: B024  # `get_lr` may be left out,
         vars(self).update(state_dict)
 
 
-class _RatesOf(optim.SGD):
-    """The learning rates of an optimizer of the user's own, as schedules set them."""
-
-    def __init__(self, optimizer: Any) -> None:
-        groups = [{"params": [Parameter(0.0)], "lr": g["lr"]} for g in optimizer.param_groups]
-        super().__init__(groups, lr=groups[0]["lr"])
-        self.whole = optimizer
-
-
 def _ported(kind: Any) -> Any:
     """Return a schedule of ours that takes PyTorch's arguments."""
 
@@ -68,13 +58,13 @@ def _ported(kind: Any) -> Any:
             raise NotImplementedError(
                 f"{kind.__name__}: last_epoch={last_epoch} is not here; use load_state_dict()"
             )
-        own = isinstance(optimizer, Optimizer) and not isinstance(optimizer, optim.Optimizer)
-        kind.__init__(self, _RatesOf(optimizer) if own else optimizer, *args, **options)
+        own = isinstance(optimizer, base.Optimizer) and not isinstance(optimizer, optim.Optimizer)
+        kind.__init__(self, base.RatesOf(optimizer) if own else optimizer, *args, **options)
 
     def apply(self: Any) -> None:
         """Set the learning rates of the optimizer and its groups to those of the current t."""
         kind.apply(self)
-        if isinstance(self.optimizer, _RatesOf):
+        if isinstance(self.optimizer, base.RatesOf):
             rates = self.optimizer.param_groups
             for group, rate in zip(self.optimizer.whole.param_groups, rates, strict=True):
                 group["lr"] = rate["lr"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tinygrad_cnn import optim
-from tinygrad_cnn.compat.torch.tensor import wrapped
+from tinygrad_cnn.compat.torch.tensor import Parameter, wrapped
 from tinygrad_cnn.core.variable import Variable, array_of
 
 IGNORED = {"foreach", "fused", "capturable", "differentiable"}
@@ -83,6 +83,15 @@ class FreeGroup(optim.ParamGroup):
 
     def __len__(self) -> int:
         return super().__len__() + len(self.others)
+
+
+class RatesOf(optim.SGD):
+    """The learning rates of an optimizer of the user's own, as schedules set them."""
+
+    def __init__(self, optimizer: Any) -> None:
+        groups = [{"params": [Parameter(0.0)], "lr": g["lr"]} for g in optimizer.param_groups]
+        super().__init__(groups, lr=groups[0]["lr"])
+        self.whole = optimizer
 
 
 def ported(kind: Any, module: str) -> Any:
