@@ -39,11 +39,13 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
-def test_example_says_what_it_shows_runs_as_a_script_and_is_tested(path: Path) -> None:
+def test_example_says_what_it_shows_runs_as_a_script_is_tested_and_listed(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert f"python examples/{path.name}" in (ast.get_docstring(tree) or "")
     assert ast.unparse(tree.body[-1]).startswith("if __name__ == '__main__':\n    main(")
     assert f'load("{path.stem}")' in Path(__file__).read_text(encoding="utf-8")
+    listed = FOLDER.parent / "docs" / "examples.md"
+    assert f"(../examples/{path.name})" in listed.read_text(encoding="utf-8")
 
 
 def test_perceptron_by_hand_equals_autograd(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,3 +206,40 @@ def test_a_dice_loss_finds_disks_and_a_contrastive_loss_groups_digits(load: Load
     assert before > 0.7
     assert after < 0.4
     assert within < 0.5 * between
+
+
+def test_a_neuron_has_its_gradients_and_moons_are_separated(load: Load) -> None:
+    gradients, losses, accuracy = load("moons").main()
+    slope = 1 - math.tanh(1.0) ** 2
+    expected = {"x1": -3 * slope, "w1": 2 * slope, "x2": slope, "w2": 0.0, "b": slope}
+    assert gradients == pytest.approx(expected, rel=1e-12)
+    assert losses[-1] < 0.05
+    assert accuracy > 0.98
+
+
+def test_nielsens_network_learns_and_its_backprop_equals_autograd(load: Load) -> None:
+    history, difference = load("nielsen_network").main(epochs=1, examples=3000)
+    assert history[0] > 1600  # of 2,000
+    assert difference < 1e-6
+
+
+def test_softmax_regression_and_a_perceptron_from_scratch_learn(load: Load) -> None:
+    for history, accuracy in load("softmax_from_scratch").main(epochs=1).values():
+        assert history[0] < math.log(10)
+        assert accuracy > 0.75
+
+
+def test_a_convnet_in_plain_numpy_is_differentiated_and_learns(load: Load) -> None:
+    history, accuracy, (predicted, measured) = load("numpy_convnet").main(1, examples=1500)
+    assert predicted == pytest.approx(measured, rel=1e-5)
+    assert history[0] < math.log(10)
+    assert accuracy > 0.8
+
+
+def test_layers_by_hand_equal_autograd_and_a_mistake_is_noticed(load: Load) -> None:
+    example = load("layers_by_hand")
+    results = example.main()
+    assert len(results) == 6
+    assert max(map(max, results.values())) < 1e-13
+    wrong = example.check(tg.relu, lambda g, x: (g * (x < 0),), np.array([-1.0, 2.0]))
+    assert wrong[0] > 0.1
