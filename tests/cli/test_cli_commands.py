@@ -327,6 +327,27 @@ def test_predict_is_as_good_on_the_files_of_a_folder_as_evaluate_on_the_folder(
     assert right > 25
 
 
+def test_a_folder_of_images_of_many_sizes_is_trained_on(call: Call, tmp_path: Path) -> None:
+    for label, color in enumerate(("red", "blue")):
+        (tmp_path / "pets" / color).mkdir(parents=True)
+        for i in range(10):
+            picture = Image.new("RGB", (12 + i, 9 + label), color)
+            picture.save(tmp_path / "pets" / color / f"{i}.png")
+    train = ["train", "--data", str(tmp_path / "pets"), "--model", "mlp", "--epochs", "1"]
+    assert "--size HxW on the command line" in refused(call(*train))
+    options = ["--size", "8x10", "--grayscale", "--val-split", "0.25", "--out", "out"]
+    text = ok(call(*train, *options))
+    assert "12 training images, 4 validation images, 4 test images, 1 × 8 × 10" in text
+    assert "val loss   val accuracy" in text
+    settings = json.loads(Path("out", "settings.json").read_text(encoding="utf-8"))
+    assert (settings["data"]["size"], settings["data"]["grayscale"]) == ([8, 10], True)
+    assert "accuracy on 4 test images" in ok(call("evaluate", "out"))
+    ok(call("predict", "out", str(tmp_path / "pets" / "red" / "0.png")))
+    message = refused(call("train", "--resume", "out", "--size", "8", "--color"))
+    assert message.endswith("leave out --size, --grayscale\n")
+    assert "expected 32x32; only" in refused(call("train", "--size", "32"))
+
+
 def test_predict_prepares_as_mnist_when_asked(call: Call, few_file: str) -> None:
     ok(call("train", "--data", few_file, "--epochs", 8, "--model", "mlp", "--out", "run"))
     picture = Image.fromarray(255 - TEST.images[0, 0]).resize((90, 90))

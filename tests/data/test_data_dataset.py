@@ -164,6 +164,21 @@ def test_a_balanced_set_of_none_is_refused(small: Dataset) -> None:
         small.balanced(0)
 
 
+def test_a_validation_set_is_set_aside_from_the_training_set(small: Dataset) -> None:
+    split = Split(small, small[:3]).with_validation(0.25, seed=2)
+    train, validation = small.split(0.75, seed=2)
+    assert split.validation is not None
+    np.testing.assert_array_equal(split.validation.images, validation.images)
+    np.testing.assert_array_equal(split.train.images, train.images)
+    assert len(split.test) == 3
+    assert "validation=" in repr(split)
+    with pytest.raises(ValueError, match="with_validation: fraction is 1"):
+        Split(small, small).with_validation(1.0)
+    other = Dataset(small.images, small.labels, ("x", "y", "z"), "other")
+    with pytest.raises(DataError, match="but validation has"):
+        Split(small, small, other)
+
+
 def test_the_two_parts_of_a_split_must_agree(small: Dataset) -> None:
     other = Dataset(small.images, small.labels, ("x", "y", "z"), "other")
     with pytest.raises(DataError, match=r"small: train has the classes .* but test has"):

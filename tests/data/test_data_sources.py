@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def together(split: Split) -> dict[int, str]:
     """Map the first pixel of every image to its class."""
     return {
         int(image[0, 0, 0]): part.classes[label]
-        for part in (split.train, split.test)
+        for part in split.parts().values()
         for image, label in zip(part.images, part.labels, strict=True)
     }
 
@@ -64,6 +65,7 @@ def test_hidden_files_and_files_of_other_kinds_are_passed_over(pets: Path) -> No
     (pets / "dog" / "notes.txt").write_text("about")
     (pets / "dog" / "._0.png").write_bytes(b"not an image")
     (pets / ".cache").mkdir()
+    save(pets / "__MACOSX" / "dog" / "._0.png", number(7))
     assert len(together(image_folder(pets))) == 15
 
 
@@ -79,6 +81,62 @@ def test_train_and_test_folders_are_kept_apart(tmp_path: Path) -> None:
     (tmp_path / "test" / "b").rename(tmp_path / "test" / "c")
     with pytest.raises(DataError, match=r"train has the classes \('a', 'b'\) but test has"):
         image_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_a_validation_folder_is_a_part_or_the_test_set(tmp_path: Path, name: str) -> None:
+    for part, value in (("train", 0), (name, 50), ("test", 90)):
+        for i in range(2):
+            save(tmp_path / part / "a" / f"{i}.png", number(value + i))
+    split = image_folder(tmp_path)
+    assert split.validation is not None
+    assert [part.images[:, 0, 0, 0].tolist() for part in split.parts().values()] == [
+        [0, 1],
+        [90, 91],
+        [50, 51],
+    ]
+    with pytest.raises(DataError, match="has a validation set of 2 images; expected none"):
+        split.with_validation(0.5)
+    shutil.rmtree(tmp_path / "test")
+    split = image_folder(tmp_path)
+    assert (split.test.images[:, 0, 0, 0].tolist(), split.validation) == ([50, 51], None)
+    save(tmp_path / "valid" / "b" / "0.png", number(1))
+    save(tmp_path / "val" / "b" / "0.png", number(1))
+    with pytest.raises(DataError, match="has the folders val and valid"):
+        image_folder(tmp_path)
+
+
+def test_a_train_folder_alone_is_split_and_may_be_a_class(tmp_path: Path, pets: Path) -> None:
+    pets.rename(tmp_path / "train")
+    split = image_folder(tmp_path)
+    assert (len(split.train), len(split.test), split.train.classes) == (12, 3, ("cat", "dog"))
+    for i in range(2):
+        save(tmp_path / "vehicles" / "train" / f"{i}.png", number(i))
+        save(tmp_path / "vehicles" / "bus" / f"{i}.png", number(i))
+    assert image_folder(tmp_path / "vehicles").train.classes == ("bus", "train")
+
+
+@pytest.mark.parametrize("suffix", ["webp", "bmp", "gif", "tif", "tiff", "JPG", "ppm"])
+def test_every_format_is_read(tmp_path: Path, suffix: str) -> None:
+    for i in range(2):
+        save(tmp_path / "a" / f"{i}.{suffix}", number(100, 8, 8))
+    assert abs(image_folder(tmp_path).train.images.astype(int) - 100).max() <= 1
+
+
+def test_load_scales_and_converts_the_images_of_a_folder_only(pets: Path, tmp_path: Path) -> None:
+    assert load(pets, size=6, grayscale=False).train.images.shape[1:] == (3, 6, 6)
+    np.savez(tmp_path / "set.npz", images=IMAGES, labels=LABELS)
+    assert load(tmp_path / "set.npz", size=(5, 6), grayscale=True).train.images.shape[1:] == (
+        1,
+        5,
+        6,
+    )
+    for options, says in (
+        ({"size": 6}, "expected 6x6;"),
+        ({"grayscale": False}, "expected 5x6 in color;"),
+    ):
+        with pytest.raises(DataError, match=f"has images of 1x5x6, {says} only the images of a"):
+            load(tmp_path / "set.npz", **options)  # type: ignore[arg-type]
 
 
 def test_color_is_three_channels_and_gray_among_it_three_equal_ones(tmp_path: Path) -> None:
@@ -117,7 +175,9 @@ def test_jpeg_is_read_and_turned_upright_as_its_exif_says(tmp_path: Path) -> Non
 
 def test_differing_sizes_are_refused_unless_a_size_is_given(pets: Path) -> None:
     save(pets / "dog" / "big.png", number(7, 6, 8))
-    message = r"big.png: is 6x8 but .*0.PNG is 3x4 \(HxW\); give size="
+    message = (
+        r"big.png: is 6x8 but .*0.PNG is 3x4 \(HxW\); give size=\(H, W\), or --size HxW on the"
+    )
     with pytest.raises(DataError, match=message):
         image_folder(pets)
     split = image_folder(pets, size=(2, 5))

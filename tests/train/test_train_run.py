@@ -33,6 +33,7 @@ from tinygrad_cnn.train import (
     TrainingDiverged,
     TrainingRun,
     TrainingSettings,
+    evaluate,
     load_run,
 )
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
@@ -126,6 +127,39 @@ def test_settings_that_do_not_say_how_images_were_prepared_get_how_it_was_then(
     read = copy.read_settings()
     assert read.data.preparation == preparation
     assert RunSettings.from_json(read.to_json(), "x") == read
+
+
+def test_a_validation_set_is_measured_each_epoch_and_the_test_set_at_the_end(
+    few_file: str, few: Split, tmp_path: Path
+) -> None:
+    training = TrainingSettings(epochs=2, batch_size=32, val_split=0.25, seed=3)
+    run = TrainingRun.new(few_file, "mlp", training)
+    expected = few.with_validation(0.25, seed=3)
+    assert [len(part) for part in run.split.parts().values()] == [70, 50, 20]
+    for name, part in run.split.parts().items():
+        np.testing.assert_array_equal(part.images, expected.parts()[name].images)
+    with pytest.raises(KeyboardInterrupt):
+        run.train(RunFolder(tmp_path), [StopAt(2, 1)])
+    resumed = TrainingRun.resumed(RunFolder(tmp_path))
+    assert resumed.settings == run.settings
+    assert (run.settings.data.training_images, run.settings.data.validation_images) == (70, 20)
+    history = resumed.train(RunFolder(tmp_path))
+    assert resumed.validation_loader is not None
+    result = evaluate(resumed.model, resumed.validation_loader)
+    assert history[-1].validation_loss == result.loss
+    assert resumed.test().confusion.sum() == 50
+    with pytest.raises(ValueError, match="and 0 for validation; the settings say 70 and 50 and 20"):
+        TrainingRun(run.settings, Split(expected.train, few.test))
+    changed = replace(expected, validation=few.train[:20])
+    with pytest.raises(ValueError, match="the validation images or labels have changed"):
+        TrainingRun(run.settings, changed)
+
+
+def test_a_set_with_a_name_keeps_it(monkeypatch: pytest.MonkeyPatch, few: Split) -> None:
+    monkeypatch.setattr(tg.data, "load", lambda source, **options: few)
+    for name in ("shapes", "cifar10", "digits"):
+        run = TrainingRun.new(name, "mlp", TrainingSettings(epochs=1))
+        assert run.settings.data.source == name
 
 
 def test_a_run_of_a_folder_is_resumed_with_the_preparation_that_it_began_with(
@@ -374,6 +408,7 @@ def test_batch_size_0_is_the_whole_set(prepared: Prepare, few: Split) -> None:
         ("weight_decay", -1.0, "weight_decay is -1.0, expected a finite number >= 0"),
         ("seed", -1, "seed is -1, expected an integer >= 0"),
         ("seed", True, "seed is True, expected an integer"),
+        ("val_split", 1.0, "val_split is 1.0, expected a finite number >= 0 and < 1"),
         ("threads", 0, "threads is 0, expected an integer >= 1"),
         ("optimizer_options", {"beta": 1}, "adam has no option 'beta'; it has betas=(0.9, 0.999)"),
         ("schedule_options", {"T_max": 1}, "onecycle has no option 'T_max'; it has total_steps"),

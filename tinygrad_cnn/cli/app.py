@@ -87,6 +87,14 @@ def _batch_size(text: str) -> int:
     return int(text)
 
 
+def _size(text: str) -> Any:
+    parts = text.lower().split("x")
+    if len(parts) not in (1, 2) or not all(part.isdecimal() and int(part) for part in parts):
+        raise typer.BadParameter(f"{text!r}, expected HxW with positive integers, or one of them")
+    height, *width = map(int, parts)
+    return height, *(width or [height])
+
+
 @app.callback(invoke_without_command=True, epilog=CODES)
 def tinygrad_cnn(
     context: typer.Context,
@@ -157,6 +165,33 @@ def train(
         ),
     ] = None,
     options: Annotated[list[Any] | None, option()] = None,
+    size: Annotated[
+        Any,
+        typer.Option(
+            metavar="HxW",
+            parser=_size,
+            help="Scale the images of a folder to this height and width, such as 64x64, or 64.",
+            show_default="as they are",
+        ),
+    ] = None,
+    grayscale: Annotated[
+        bool | None,
+        typer.Option(
+            "--grayscale/--color",
+            help="Read the images of a folder in gray, or in color.",
+            show_default="as they are",
+        ),
+    ] = None,
+    val_split: Annotated[
+        float | None,
+        number(
+            "Fraction of the training images to set aside for validation: the metrics per epoch "
+            "are then theirs, and the test images are used only at the end.",
+            least=">= 0",
+            below=1.0,
+            show_default=usual("val_split"),
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         integer(
@@ -201,8 +236,10 @@ def train(
         "weight_decay": weight_decay,
         "seed": seed,
         "threads": threads,
+        "val_split": val_split,
     }
-    return run(data, model, chosen, options or [], out, resume, quiet)
+    reading = {"size": size, "grayscale": grayscale}
+    return run(data, model, chosen, reading, options or [], out, resume, quiet)
 
 
 @app.command()

@@ -18,7 +18,7 @@ __all__ = ["EpochLines", "bar", "console", "show_evaluation", "show_training_run
 
 ACCENT, FAINT = "bold", "dim"
 EIGHTHS = " ▏▎▍▌▋▊▉█"
-HEADER = "epoch      loss  accuracy  test loss  test accuracy  images/s    left"
+HEADER = "epoch      loss  accuracy  {0:>4} loss  {0:>4} accuracy  images/s    left"
 
 
 def console() -> Console:
@@ -47,9 +47,11 @@ def show_training_run(out: Console, run: TrainingRun) -> None:
     summary = run.model.summary(data.input_shape)
     batches = f"batches of {training.batch_size}" if training.batch_size else "one batch"
     work = f", {summary.multiply_adds:,} multiply-adds per image" if summary.multiply_adds else ""
+    held_out = f"{data.validation_images:,} validation images, " if data.validation_images else ""
     lines = {
         settings.model.name: f"{summary.parameters:,} parameters{work}",
-        data.name: f"{data.training_images:,} training images, {data.test_images:,} test images, "
+        data.name: f"{data.training_images:,} training images, {held_out}"
+        f"{data.test_images:,} test images, "
         f"{shape_text(data.input_shape)}, {len(data.classes)} classes",
         training.optimizer: f"learning rate {training.lr:g}, {training.schedule}; {batches}; "
         f"augmentation {training.augment}; seed {training.seed}",
@@ -66,8 +68,9 @@ class EpochLines(Callback):
     Use it as a context manager, which closes the bar.
     """
 
-    def __init__(self, out: Console, epochs: int, done: int) -> None:
+    def __init__(self, out: Console, epochs: int, done: int, held_out: str = "test") -> None:
         self.out = out
+        self.header = HEADER.format(held_out)
         self.epochs = epochs
         self.done = done
         self.started = perf_counter()
@@ -83,7 +86,7 @@ class EpochLines(Callback):
         self.task = self.bar.add_task("", total=1.0, left=" " * 25, right="")
 
     def __enter__(self) -> EpochLines:
-        self.out.print(Text(HEADER, FAINT))
+        self.out.print(Text(self.header, FAINT))
         self.bar.start()
         return self
 

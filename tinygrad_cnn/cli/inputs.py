@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.data import DataError, DataLoader, load, read_image
+from tinygrad_cnn.data import DataError, DataLoader, read_image
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train import DataSettings, TrainingRun, load_run, recipe
 
@@ -40,7 +40,7 @@ def model_and_images(
     path = Path(model)
     if path.is_dir() or (len(path.parts) > 1 and ":" not in model):  # a missing folder is named
         run = load_run(path)
-        dataset = load(source or run.settings.data.source, run.settings.data.preparation).train
+        dataset = run.settings.data.load(source).train
         run.settings.data.check(dataset)
         loader = DataLoader(dataset, batch_size=images, transform=run.settings.data.normalize())
         return run.model.train(), *next(iter(loader))

@@ -21,10 +21,11 @@ def integer(help: str, least: int = 1, **shown: Any) -> Any:
     return _option("N", help, int, lambda n: n >= least, f"an integer >= {least}", shown)
 
 
-def number(help: str, least: str = "> 0", **shown: Any) -> Any:
-    """Return an option that takes a finite number: a positive one, or also 0 with ``">= 0"``."""
-    fits = {"> 0": lambda x: 0 < x < math.inf, ">= 0": lambda x: 0 <= x < math.inf}[least]
-    return _option("X", help, float, fits, f"a finite number {least}", shown)
+def number(help: str, least: str = "> 0", below: float = math.inf, **shown: Any) -> Any:
+    """Return an option that takes a number: a positive one, or also 0 with ``">= 0"``."""
+    fits = {"> 0": lambda x: 0 < x < below, ">= 0": lambda x: 0 <= x < below}[least]
+    limit = f" and < {below:g}" if below < math.inf else ""
+    return _option("X", help, float, fits, f"a finite number {least}{limit}", shown)
 
 
 def choice(help: str, names: Iterable[str], *flags: str, **shown: Any) -> Any:
@@ -77,7 +78,7 @@ def usual(setting: str) -> str:
     Examples
     --------
     >>> usual("epochs"), usual("schedule")
-    ('15 for digits, else 20', 'onecycle')
+    ('15 for digits, shapes, else 20', 'onecycle')
     """
     otherwise = getattr(TrainingSettings(), setting)
     sources: dict[Any, list[str]] = {}

@@ -39,6 +39,7 @@ def train(
     data: str | None,
     model: str | None,
     chosen: Mapping[str, Any],
+    reading: Mapping[str, Any],
     options: Sequence[tuple[str, str, Any]],
     out: Path | None,
     resume: Path | None,
@@ -52,6 +53,8 @@ def train(
         See `TrainingRun.new`.
     chosen : mapping
         Options for `recipe`; None for those not given.
+    reading : mapping
+        How to read a folder of images: "size" and "grayscale", or None.
     options : sequence of (str, str, object)
         "model", "optimizer" or "schedule", the name of an option of it, and the value.
     out : Path or None
@@ -75,12 +78,20 @@ def train(
         training = recipe(
             source, **chosen, optimizer_options=of["optimizer"], schedule_options=of["schedule"]
         )
-        run = TrainingRun.new(source, model or "lenet5", training, of["model"])
+        run = TrainingRun.new(source, model or "lenet5", training, of["model"], **reading)
         names = run.settings.model.name, run.settings.data.name
         folder = RunFolder.create("-".join(_plain(name) for name in names), out)
     else:
         _refuse(
-            resume, {"data": data, "model": model, "out": out, **chosen, "option": options or None}
+            resume,
+            {
+                "data": data,
+                "model": model,
+                "out": out,
+                **chosen,
+                **reading,
+                "option": options or None,
+            },
         )
         folder = RunFolder(resume)
         run = TrainingRun.resumed(folder)
@@ -100,7 +111,7 @@ def train(
 
 def _train(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) -> int:
     started = perf_counter()
-    lines = EpochLines(screen, run.settings.training.epochs, len(run.history))
+    lines = EpochLines(screen, run.settings.training.epochs, len(run.history), _held_out(run))
     try:
         if quiet:
             run.train(folder)
@@ -131,6 +142,10 @@ def _train(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) ->
     return 0
 
 
+def _held_out(run: TrainingRun) -> str:
+    return "val" if run.validation_loader else "test"
+
+
 def _progress(run: TrainingRun, folder: RunFolder) -> str:
     done = len(run.history)
     return f"{folder.path} has {done or 'no'} finished epoch{'s' * (done > 1)}"
@@ -142,7 +157,12 @@ def _draw(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) -> 
     title = f"{settings.model.name} on {settings.data.name}"
     try:
         if run.history:
-            plot_history(run.history, folder.curves, title, held_out="test")
+            plot_history(
+                run.history,
+                folder.curves,
+                title,
+                held_out="validation" if run.validation_loader else "test",
+            )
     except ModuleNotFoundError as error:
         if not quiet:
             screen.print(Text(f"\nNo curves.png: {error}", FAINT))

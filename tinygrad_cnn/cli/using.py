@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tinygrad_cnn.cli.display import ACCENT, FAINT, bar, console, show_evaluation
 from tinygrad_cnn.cli.inputs import read_picture
-from tinygrad_cnn.data import DataLoader, load
+from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.data.picture import MNIST
 from tinygrad_cnn.support.text import percent
 from tinygrad_cnn.train import evaluate as measure
@@ -30,7 +30,7 @@ BAR_WIDTH = 30
 def evaluate(folder: Path, source: str | None) -> int:
     """Print the metrics of a model on the test images of `source`, by default those of its run."""
     model, settings = load_run(folder)
-    dataset = load(source or settings.data.source, settings.data.preparation).test
+    dataset = settings.data.load(source).test
     settings.data.check(dataset)
     if source is None:
         try:

@@ -220,14 +220,16 @@ class Dataset:
         return mask
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Split:
-    """A training set and a test set.
+    """A training set and a test set, and perhaps a validation set.
 
     Parameters
     ----------
     train, test : Dataset
         With the same classes and image shape.
+    validation : Dataset, optional
+        A set to choose settings with, so that the test set is not used before the end.
 
     Raises
     ------
@@ -244,18 +246,69 @@ test=Dataset('digits': 2000 images of 1x28x28 in 10 classes))
 
     train: Dataset
     test: Dataset
+    validation: Dataset | None = None
 
     def __post_init__(self) -> None:
-        if self.train.classes != self.test.classes:
+        for part, dataset in self.parts().items():
+            if self.train.classes != dataset.classes:
+                raise DataError(
+                    f"{self.train.name}: train has the classes {self.train.classes} "
+                    f"but {part} has {dataset.classes}"
+                )
+            if self.train.images.shape[1:] != dataset.images.shape[1:]:
+                raise DataError(
+                    f"{self.train.name}: train has images of shape {self.train.images.shape[1:]} "
+                    f"but {part} of {dataset.images.shape[1:]}"
+                )
+
+    def parts(self) -> dict[str, Dataset]:
+        """Return the sets by name: "train", "test" and, if there is one, "validation"."""
+        sets = {"train": self.train, "test": self.test, "validation": self.validation}
+        return {name: dataset for name, dataset in sets.items() if dataset is not None}
+
+    def __repr__(self) -> str:
+        return f"Split({', '.join(f'{name}={part!r}' for name, part in self.parts().items())})"
+
+    def with_validation(self, fraction: float, seed: int = 0) -> Split:
+        """Set aside a validation set from the training set, with the same class proportions.
+
+        Parameters
+        ----------
+        fraction : float
+            The fraction of the training images, between 0 and 1.
+        seed : int
+            The same seed gives the same sets.
+
+        Returns
+        -------
+        Split
+            With the same test set.
+
+        Raises
+        ------
+        DataError
+            If there is a validation set already, or too few images.
+        ValueError
+            If `fraction` is not strictly between 0 and 1.
+
+        Examples
+        --------
+        >>> from tinygrad_cnn.data import digits
+        >>> split = digits().with_validation(0.1, seed=1)
+        >>> len(split.train), len(split.validation), len(split.test)
+        (9000, 1000, 2000)
+        """
+        if self.validation is not None:
             raise DataError(
-                f"{self.train.name}: train has the classes {self.train.classes} "
-                f"but test has {self.test.classes}"
+                f"{self.train.name}: has a validation set of {len(self.validation)} images; "
+                "expected none to be set aside"
             )
-        if self.train.images.shape[1:] != self.test.images.shape[1:]:
-            raise DataError(
-                f"{self.train.name}: train has images of shape {self.train.images.shape[1:]} "
-                f"but test of {self.test.images.shape[1:]}"
+        if not 0 < fraction < 1:
+            raise ValueError(
+                f"with_validation: fraction is {fraction}; expected strictly between 0 and 1"
             )
+        train, validation = self.train.split(1 - fraction, seed)
+        return Split(train, self.test, validation)
 
 
 def number_classes(

@@ -29,7 +29,7 @@ from tinygrad_cnn.data.shapes import shapes
 
 __all__ = ["at_hand", "load"]
 
-_NAMED: dict[str, Callable[[], Split]] = {
+NAMED: dict[str, Callable[[], Split]] = {
     "digits": digits,
     "mnist": mnist,
     "fashion-mnist": fashion_mnist,
@@ -38,9 +38,15 @@ _NAMED: dict[str, Callable[[], Split]] = {
     "cifar100": cifar100,
     "shapes": shapes,
 }
+"""Sets by name."""
 
 
-def load(source: str | os.PathLike[str], preparation: str | None = None) -> Split:
+def load(
+    source: str | os.PathLike[str],
+    preparation: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    grayscale: bool | None = None,
+) -> Split:
     """Load a set by name, or from a folder or file.
 
     Parameters
@@ -55,16 +61,20 @@ def load(source: str | os.PathLike[str], preparation: str | None = None) -> Spli
         The preparation of image files: see `read_image`. By default "mnist" for digits and mnist,
         else "image". Folders of images are read with it; for other sources, which contain pixels,
         it is only recorded.
+    size : int or tuple (H, W), optional
+        The size to scale the images of a folder to: see `image_folder`. Other sources have a size.
+    grayscale : bool, optional
+        Whether to read the images of a folder with one channel (True) or three (False).
 
     Returns
     -------
     Split
-        The training set and the test set.
+        The training set, the test set and, if the source has one, the validation set.
 
     Raises
     ------
     DataError
-        If `source` is none of these, or is damaged.
+        If `source` is none of these, is damaged, or has another size or number of channels.
 
     Examples
     --------
@@ -72,21 +82,32 @@ def load(source: str | os.PathLike[str], preparation: str | None = None) -> Spli
     Dataset('digits': 2000 images of 1x28x28 in 10 classes)
     """
     path = Path(source)
-    if isinstance(source, str) and source in _NAMED:
-        split = _NAMED[source]()
+    if isinstance(source, str) and source in NAMED:
+        split = NAMED[source]()
     elif path.is_dir() and is_idx_folder(path):
         split = idx_folder(path)
     elif found := _cifar(path):
         split = read_cifar(*found)
     elif path.is_dir() and any(child.is_dir() for child in path.iterdir()):
-        return image_folder(path, preparation=preparation or IMAGE)
+        return image_folder(path, size, grayscale, preparation=preparation or IMAGE)
     elif path.is_file() and path.suffix.lower() == ".npz":
         split = npz(path)
     else:
         raise _unknown(source)
+    C, *came = split.train.images.shape[1:]
+    wanted = [size] * 2 if isinstance(size, int) else list(size or came)
+    if wanted != came or (grayscale is not None and (C == 1) != grayscale):
+        asked = (
+            "x".join(map(str, wanted)) + {None: "", True: " in gray", False: " in color"}[grayscale]
+        )
+        raise DataError(
+            f"load: {os.fspath(source)!r} has images of {C}x{came[0]}x{came[1]}, expected {asked}; "
+            "only the images of a folder are scaled and converted"
+        )
     if preparation is None:
         return split
-    return Split(*(replace(part, preparation=preparation) for part in (split.train, split.test)))
+    parts = split.parts().items()
+    return Split(**{name: replace(part, preparation=preparation) for name, part in parts})
 
 
 def at_hand(name: str) -> bool:
@@ -103,7 +124,7 @@ def at_hand(name: str) -> bool:
     (True, True)
     """
     if name not in SETS and name not in CIFAR_SETS:
-        return name in _NAMED
+        return name in NAMED
     folder = local_folder(None, None)
     if folder is not None:
         folders = [folder, folder / name]
@@ -127,7 +148,7 @@ def _cifar(path: Path) -> tuple[str, str, Path] | None:
 
 def _unknown(source: str | os.PathLike[str]) -> DataError:
     path = Path(source)
-    names = ", ".join(map(repr, _NAMED))
+    names = ", ".join(map(repr, NAMED))
     came = (
         "a folder without IDX files or class folders"
         if path.is_dir()

@@ -14,10 +14,10 @@ import numpy as np
 
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.core.variable import Variable
-from tinygrad_cnn.data import Dataset, Normalize, Split
+from tinygrad_cnn.data import Dataset, Normalize, Split, load
 from tinygrad_cnn.data.picture import IMAGE, MNIST, OPAQUE, PREPARATIONS
 from tinygrad_cnn.optim import LRScheduler, Optimizer
-from tinygrad_cnn.support.arguments import choice, number, positive, whole
+from tinygrad_cnn.support.arguments import choice, number, positive, whole, wholes
 from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import RunError
@@ -49,6 +49,9 @@ class TrainingSettings:
         The seed of all randomness.
     threads : int or None
         The maximum number of threads; None for the default of the machine.
+    val_split : float
+        The fraction of the training images set aside as validation set, drawn by the seed; 0 for
+        none.
 
     Raises
     ------
@@ -67,6 +70,7 @@ class TrainingSettings:
     schedule_options: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     threads: int | None = None
+    val_split: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("optimizer_options", "schedule_options"):
@@ -81,9 +85,14 @@ class TrainingSettings:
         whole("train", "seed", self.seed, 0)
         if self.threads is not None:
             whole("train", "threads", self.threads)
+        number("train", "val_split", self.val_split, below=1.0)
         OPTIMIZERS[self.optimizer].check(f"train: {self.optimizer}", self.optimizer_options)
         SCHEDULES[self.schedule].check(f"train: {self.schedule}", self.schedule_options)
         self.make_schedule(self.make_optimizer([Parameter([0.0])]), updates=1)  # checks the values
+
+    def set_aside(self, split: Split) -> Split:
+        """Return `split` with the validation set of these settings, if they ask for one."""
+        return split.with_validation(self.val_split, self.seed) if self.val_split else split
 
     def make_optimizer(self, params: Iterable[Variable]) -> Optimizer:
         """Return the optimizer of these settings."""
@@ -116,9 +125,13 @@ class DataSettings:
         (C, H, W).
     mean, std : tuple of float
         Per channel of the training images, in [0, 1]; used to normalize.
-    training_images, test_images : int
-    training_sha256, test_sha256 : str or None
-        Hashes of images and labels; None in settings of earlier versions.
+    training_images, test_images, validation_images : int
+    training_sha256, test_sha256, validation_sha256 : str or None
+        Hashes of images and labels; None in settings of earlier versions, and of a validation set
+        that does not exist.
+    size : tuple (H, W) or None
+    grayscale : bool or None
+        Further arguments of `tinygrad_cnn.data.load`.
     """
 
     source: str
@@ -132,10 +145,17 @@ class DataSettings:
     test_images: int
     training_sha256: str | None = None
     test_sha256: str | None = None
+    validation_images: int = 0
+    validation_sha256: str | None = None
+    size: tuple[int, int] | None = None
+    grayscale: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("classes", "input_shape", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.size is not None:
+            object.__setattr__(self, "size", wholes("data", "size", self.size))
+        choice("data", "grayscale", self.grayscale, (None, True, False))
         choice("data", "preparation", self.preparation, PREPARATIONS)
         for i, size in enumerate(self.input_shape):
             whole("data", f"input_shape[{i}]", size)
@@ -146,13 +166,19 @@ class DataSettings:
                 f"data: mean is {self.mean} and std {self.std}, expected one value per channel"
             )
         self.normalize()
-        for name in ("training_sha256", "test_sha256"):
+        for name in ("training_sha256", "test_sha256", "validation_sha256"):
             sha256 = getattr(self, name)
             if sha256 is not None and not (isinstance(sha256, str) and SHA256.fullmatch(sha256)):
                 raise ValueError(f"data: {name} is {sha256!r}, expected 64 hexadecimal digits")
 
     @classmethod
-    def of(cls, split: Split, source: str) -> DataSettings:
+    def of(
+        cls,
+        split: Split,
+        source: str,
+        size: tuple[int, int] | None = None,
+        grayscale: bool | None = None,
+    ) -> DataSettings:
         """Return the settings of a set, including its mean and standard deviation."""
         mean, std = _statistics(split.train)
         return cls(
@@ -163,12 +189,18 @@ class DataSettings:
             input_shape=split.train.images.shape[1:],
             mean=mean,
             std=std,
+            size=size,
+            grayscale=grayscale,
             **_sizes_and_hashes(split),
         )
 
     def of_split(self, split: Split) -> DataSettings:
         """Return these settings with the sizes and hashes of other images."""
         return replace(self, **_sizes_and_hashes(split))
+
+    def load(self, source: str | None = None) -> Split:
+        """Load the data of these settings again, or other data in the same way."""
+        return load(source or self.source, self.preparation, self.size, self.grayscale)
 
     def normalize(self) -> Normalize:
         """Return the normalizing transform."""
@@ -191,14 +223,19 @@ class DataSettings:
     def check_split(self, split: Split) -> None:
         """Raise ValueError if the images or labels of `split` differ from these settings."""
         self.check(split.train)  # covers the test set: a Split's sets match
-        came = len(split.train), len(split.test)
-        if came != (self.training_images, self.test_images):
+        came = len(split.train), len(split.test), len(split.validation or ())
+        expected = self.training_images, self.test_images, self.validation_images
+        if came != expected:
+            held_out = any((came[2], expected[2]))
             raise ValueError(
-                f"{split.train.name}: has {came[0]} training and {came[1]} test images; the "
-                f"settings say {self.training_images} and {self.test_images}"
+                f"{split.train.name}: has {came[0]} training and {came[1]} test images"
+                f"{f' and {came[2]} for validation' if held_out else ''}; the settings say "
+                f"{expected[0]} and {expected[1]}{f' and {expected[2]}' if held_out else ''}"
             )
         self._check_bits(split.train, "training", self.training_sha256)
         self.check_test(split.test)
+        if split.validation is not None:
+            self._check_bits(split.validation, "validation", self.validation_sha256)
 
     def check_statistics(self, dataset: Dataset) -> None:
         """Raise ValueError if the images of `dataset` have another mean or deviation."""
@@ -362,6 +399,8 @@ def _sizes_and_hashes(split: Split) -> dict[str, Any]:
         "test_images": len(split.test),
         "training_sha256": _sha256(split.train),
         "test_sha256": _sha256(split.test),
+        "validation_images": len(split.validation or ()),
+        "validation_sha256": _sha256(split.validation) if split.validation is not None else None,
     }
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn import data, ops
 from tinygrad_cnn.core.random import manual_seed
 from tinygrad_cnn.data import Compose, DataLoader, Split
-from tinygrad_cnn.data.idx_sets import SETS
+from tinygrad_cnn.data.sources import NAMED
 from tinygrad_cnn.nn import MODELS, Module
 from tinygrad_cnn.train.choices import AUGMENTATIONS
 from tinygrad_cnn.train.earlier import current
@@ -70,6 +70,9 @@ class TrainingRun:
     optimizer : Optimizer
     schedule : LRScheduler or None
     loader, test_loader : DataLoader
+    validation_loader : DataLoader or None
+        Of the validation set, if there is one. Without, the metrics of validation in the history
+        are those of the test set.
     history : History
         The completed epochs.
 
@@ -118,6 +121,11 @@ class TrainingRun:
             transform=Compose(*AUGMENTATIONS[training.augment], normalize),
         )
         self.test_loader = DataLoader(split.test, EVALUATION_BATCH, transform=normalize)
+        self.validation_loader = (
+            DataLoader(split.validation, EVALUATION_BATCH, transform=normalize)
+            if split.validation is not None
+            else None
+        )
         self.optimizer = training.make_optimizer(self.model.parameters())
         updates = len(self.loader) * training.epochs
         self.schedule = training.make_schedule(self.optimizer, updates)
@@ -130,6 +138,9 @@ class TrainingRun:
         model: str,
         training: TrainingSettings,
         options: Mapping[str, Any] | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+        grayscale: bool | None = None,
     ) -> TrainingRun:
         """Prepare a new run.
 
@@ -143,6 +154,9 @@ class TrainingRun:
             See `recipe`.
         options : mapping, optional
             Options of the model, as for `tinygrad_cnn.nn.build`.
+        size : tuple (H, W), optional
+        grayscale : bool, optional
+            How to read a folder of images, as for `tinygrad_cnn.data.load`.
 
         Returns
         -------
@@ -156,11 +170,13 @@ class TrainingRun:
             its file cannot be used; `DataError` if the data cannot be loaded.
         """
         model_settings, model_file = _chosen_model(model, dict(options or {}))
-        split = data.load(source)
-        if source != "digits" and source not in SETS:
+        split = training.set_aside(data.load(source, size=size, grayscale=grayscale))
+        if source not in NAMED:
             source = str(Path(source).resolve())
         settings = RunSettings(
-            data=DataSettings.of(split, source), model=model_settings, training=training
+            data=DataSettings.of(split, source, size, grayscale),
+            model=model_settings,
+            training=training,
         )
         return cls(settings, split, model_file)
 
@@ -189,7 +205,7 @@ class TrainingRun:
         settings = folder.read_settings()
         loaded = split is None
         if split is None:
-            split = data.load(settings.data.source, settings.data.preparation)
+            split = settings.training.set_aside(settings.data.load())
         try:
             settings.data.check_split(split)
             if loaded and settings.data.training_sha256 is None:
@@ -245,7 +261,7 @@ class TrainingRun:
                 self.optimizer,
                 self.loader,
                 epochs=self.settings.training.epochs,
-                validation=self.test_loader,
+                validation=self.validation_loader or self.test_loader,
                 schedule=self.schedule,
                 callbacks=(_Saver(self, folder), *callbacks),
                 history=self.history,
