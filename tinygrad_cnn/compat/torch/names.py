@@ -24,7 +24,7 @@ INSTEAD = {
     "LazyConv2d": "give the number of channels, or use tinygrad_cnn.nn.Conv2d(None, ...)",
     "LazyLinear": "give the number of features, or use tinygrad_cnn.nn.Linear(None, ...)",
     "bfloat16": "use torch.float32",
-    "distributed": "see tinygrad_cnn.distributed",
+    "distributed": "there is one process; leave it out",
     "vmap": "write the function for a batch",
     "DataParallel": "there is one device; use the model itself",
     "quantize_per_tensor": "there is no quantization",
