@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tinygrad_cnn.experiments import times
 from tinygrad_cnn.experiments.experiment import Experiment, Record, grid, slug
 from tinygrad_cnn.experiments.fingerprint import fingerprint
 from tinygrad_cnn.experiments.results import Measurement, Results, Spread
+from tinygrad_cnn.optim import StepLR
 from tinygrad_cnn.support.modules import load_file
 
 LABELS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1)
@@ -251,3 +253,16 @@ def test_a_fingerprint_is_of_the_code_that_decides_a_run(
     assert before == fingerprint_of(tmp_path, RUN, a=1)
     assert before != fingerprint_of(tmp_path, RUN, a=2)
     assert (before == fingerprint_of(tmp_path, RUN.replace(old, new), a=1)) is same
+
+
+def test_a_file_of_the_package_may_be_renamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code of a run is the same code, wherever in its package a class is defined."""
+
+    def run(record: Any, *, seed: int) -> None:
+        StepLR(record)
+
+    before = fingerprint(run, {})
+    monkeypatch.setattr(StepLR, "__module__", "tinygrad_cnn.optim.elsewhere")
+    assert fingerprint(run, {}) == before
+    monkeypatch.setattr(StepLR, "__module__", "tinygrad_cnn.train.elsewhere")
+    assert fingerprint(run, {}) != before

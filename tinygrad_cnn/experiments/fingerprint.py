@@ -105,7 +105,7 @@ def _described(value: Any, seen: dict[int, Any]) -> Iterator[str]:
         yield hashlib.sha256(value.tobytes()).hexdigest()
     elif inspect.isfunction(value) or inspect.isclass(value):
         followed = _followed(value, seen)  # a user's own file may be a script or a module
-        yield value.__qualname__ if followed else f"{value.__module__}.{value.__qualname__}"
+        yield value.__qualname__ if followed else f"{_package(value)}.{value.__qualname__}"
         if followed and id(value) not in seen:
             seen[id(value)] = value
             yield from _code(value, seen)
@@ -115,6 +115,11 @@ def _described(value: Any, seen: dict[int, Any]) -> Iterator[str]:
         yield repr(value)
     else:  # such as an op, which has a name, or a random generator, which has none
         yield f"{type(value).__qualname__} {getattr(value, 'name', '')}"
+
+
+def _package(value: Any) -> str:
+    """Return the package of a function or class: the file inside it may change its name."""
+    return ".".join(value.__module__.split(".")[:2])
 
 
 def _followed(value: Any, seen: dict[int, Any]) -> bool:

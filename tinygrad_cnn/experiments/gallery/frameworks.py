@@ -107,7 +107,7 @@ def _course(record: Record, seed: int, network: str, epochs: int, lr: float, dec
     split = record.data
     transform = normalize(split.train)
     images, labels = next(iter(DataLoader(split.train, None, transform=transform)))
-    test_images, test_labels = next(iter(DataLoader(split.test, None, transform=transform)))
+    tested = next(iter(DataLoader(split.test, None, transform=transform)))
     numbers = np.arange(len(labels), dtype=np.float64)[:, None]
     order = DataLoader((numbers, labels), BATCH, shuffle=True, drop_last=True, seed=seed)
     batches = [rows.ravel().astype(np.int64) for _ in range(epochs) for rows, _ in order]
@@ -116,7 +116,7 @@ def _course(record: Record, seed: int, network: str, epochs: int, lr: float, dec
     model = LeNet5(activation=activation, pooling=pooling, rng=np.random.default_rng(seed))
     task = Task(layers, [p.numpy() for p in model.parameters()], images, labels, 1, "")
     rates = lr * np.linspace(1.0, 0.0 if decay else 1.0, len(batches), endpoint=False)
-    return Course(task, rates, np.stack(batches), test_images, test_labels, len(order))
+    return Course(task, rates, np.stack(batches), *tested, len(order))  # type: ignore[call-arg]  # two arrays
 
 
 def _smooth(layer: tuple[Any, ...]) -> tuple[Any, ...]:
