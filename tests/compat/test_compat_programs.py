@@ -17,6 +17,7 @@ from support.programs_recorded import (
     COMPAT,
     FLOOR,
     PROGRAMS,
+    TOLERANCE,
     difference,
     ported,
     recorded,
@@ -26,9 +27,8 @@ from support.programs_recorded import (
 )
 
 import tinygrad_cnn as tg
+import tinygrad_cnn.compat.torch as torch
 
-torch = pytest.importorskip(COMPAT)
-TOLERANCE = 1e-10
 RECORDED = recorded()
 PYTHON = os.environ.get("TINYGRAD_CNN_PYTHON_TORCH")
 
