@@ -251,6 +251,21 @@ def test_data_sets_are_split_joined_and_cut() -> None:
         random_split(data, [5, 4])
 
 
+def test_switches_of_public_model_files_change_nothing() -> None:
+    from tinygrad_cnn.compat.torch.utils import checkpoint, model_zoo
+
+    @torch.jit.unused
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x * 2.0 if not torch.jit.is_scripting() else x
+
+    x = torch.ones(2, requires_grad=True)
+    checkpoint.checkpoint(forward, x, use_reentrant=False).sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]
+    assert torch.jit.script(forward) is forward
+    with pytest.raises(RuntimeError, match=r"safetensors\.torch\.save_file"):
+        model_zoo.load_url("https://download.pytorch.org/models/resnet18.pth")
+
+
 def test_mixed_precision_and_devices_are_switched_off() -> None:
     net, scaler = nn.Linear(2, 1), torch.cuda.amp.GradScaler(enabled=torch.cuda.is_available())
     sgd = optim.SGD(net.parameters(), lr=0.1)

@@ -22,6 +22,8 @@ from tinygrad_cnn.compat.torch import (
     autograd,
     backends,
     cuda,
+    hub,
+    jit,
     linalg,
     names,
     nn,

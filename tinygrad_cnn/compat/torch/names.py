@@ -12,7 +12,6 @@ from typing import Any
 
 INSTEAD = {
     "compile": "leave the call out: nothing is compiled",
-    "jit": "nothing is compiled; call the model itself",
     "LSTM": "there are no recurrent layers",
     "GRU": "there are no recurrent layers",
     "RNN": "there are no recurrent layers",

@@ -1,5 +1,5 @@
 """``torch.utils``."""
 
-from tinygrad_cnn.compat.torch.utils import data
+from tinygrad_cnn.compat.torch.utils import checkpoint, data, model_zoo
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data", "model_zoo"]

@@ -1,0 +1,12 @@
+"""``torch.hub``: weights are not downloaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_cnn.compat.torch.serialization import CONVERT
+
+
+def load_state_dict_from_url(url: str, *args: Any, **options: Any) -> Any:
+    """Raise RuntimeError, which says how to get the weights."""
+    raise RuntimeError(f"torch.hub: {url} is not downloaded, for it is a pickle; {CONVERT}")
