@@ -37,9 +37,10 @@ def disks(count: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, 
     """Return noisy images of a small disk, and the masks of the disks."""
     rows, columns = np.indices((size, size))
     centers = rng.integers(4, size - 4, size=(2, count, 1, 1))
-    masks = (rows - centers[0]) ** 2 + (columns - centers[1]) ** 2 < 6
-    images = masks + rng.normal(0.0, 0.5, masks.shape)
-    return images[:, None].astype("f4"), masks[:, None].astype("f4")
+    inside = (rows - centers[0]) ** 2 + (columns - centers[1]) ** 2 < 6
+    masks = inside.astype("f4")
+    images = masks + rng.normal(0.0, 0.5, (count, size, size)).astype("f4")
+    return images[:, None], masks[:, None]
 
 
 def find_disks(steps: int = 60) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -44,13 +45,19 @@ def reads_ops(tree: ast.Module) -> bool:
     )
 
 
+def is_list_of_exports(node: ast.stmt) -> bool:
+    """Return whether a statement is the list of a module's names, which are no ops there."""
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+
+
 def named_ops() -> Iterator[tuple[str, str]]:
     """Yield each file outside ``ops/`` that reads ops, with the names of ops among its strings."""
     for file in sorted(ROOT.rglob("*.py")):
         path = file.relative_to(ROOT)
         tree = ast.parse(file.read_text(encoding="utf-8"))
         if path.parts[0] != "ops" and reads_ops(tree):
-            for node in ast.walk(tree):
+            statements = [node for node in tree.body if not is_list_of_exports(node)]
+            for node in chain.from_iterable(map(ast.walk, statements)):
                 if isinstance(node, ast.Constant) and node.value in NAMES:
                     yield path.as_posix(), str(node.value)
 

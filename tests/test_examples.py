@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -179,16 +180,17 @@ def test_an_experiment_of_ones_own_goes_on_where_it_was(
     from tinygrad_cnn.experiments.runs import ExperimentRun, FinishedRuns
 
     example = load("own_experiment")
+    example.experiment = replace(example.experiment, seeds=1)  # type: ignore[attr-defined]
     results = example.main(tmp_path)
     accuracies = [np.median(results.last(width, "test_accuracy")) for width in example.WIDTHS]
     assert accuracies == sorted(accuracies)  # the wider, the better
     assert results.variants == (*example.WIDTHS, "times")
-    assert results.seeds == (0, 1, 2)
+    assert results.seeds == (0,)
     assert results.curve("times", "seconds of 8 wide").median[0] > 0.0
     said = capsys.readouterr().out
-    assert said.count(" done") == 12
+    assert said.count(" done") == 4
     assert "128 wide: 9" in said
-    FinishedRuns(tmp_path).path(ExperimentRun(example.experiment, "8 wide", 1)).unlink()
+    FinishedRuns(tmp_path).path(ExperimentRun(example.experiment, "8 wide", 0)).unlink()
     assert len(example.main(tmp_path).rows) == len(results.rows)
     assert capsys.readouterr().out.count(" done") == 1
 

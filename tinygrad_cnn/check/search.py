@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -172,7 +173,8 @@ class Search:
         if self.seed is not None:
             on_drawn = hypothesis.seed(self.seed)(on_drawn)
         try:
-            with suppress(_Enough):
+            with suppress(_Enough), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Generating overly large repr")  # of a large call
                 on_drawn()
         except (OpCheckError, Flaky) as found:  # Flaky: failed once, or given up
             if self._smallest is None:

@@ -16,11 +16,15 @@ class ActivationChoice(Choice):
     init: Initializer = xavier_uniform
 
 
+AT_ZERO = ("at_zero",)  # a convention of the derivative, which no run needs to choose
+
 ACTIVATIONS: dict[str, ActivationChoice] = {
     "sigmoid": ActivationChoice("Sigmoid", Sigmoid),
     "tanh": ActivationChoice("Tanh", Tanh),
-    "relu": ActivationChoice("ReLU", ReLU, init=kaiming_uniform),
-    "leaky_relu": ActivationChoice("Leaky ReLU", LeakyReLU, init=kaiming_uniform),
+    "relu": ActivationChoice("ReLU", ReLU, arguments=AT_ZERO, init=kaiming_uniform),
+    "leaky_relu": ActivationChoice(
+        "Leaky ReLU", LeakyReLU, arguments=AT_ZERO, init=kaiming_uniform
+    ),
     "gelu": ActivationChoice("GELU", GELU, init=kaiming_uniform),
 }
 """Activation functions by name."""
