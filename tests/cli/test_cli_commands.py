@@ -336,9 +336,11 @@ def test_a_folder_of_images_of_many_sizes_is_trained_on(call: Call, tmp_path: Pa
     train = ["train", "--data", str(tmp_path / "pets"), "--model", "mlp", "--epochs", "1"]
     assert "--size HxW on the command line" in refused(call(*train))
     options = ["--size", "8x10", "--grayscale", "--val-split", "0.25", "--out", "out"]
+    options += ["--metrics", "top5,f1"]
     text = ok(call(*train, *options))
     assert "12 training images, 4 validation images, 4 test images, 1 × 8 × 10" in text
     assert "val loss   val accuracy" in text
+    assert re.search(r"\ntop5 1\.0000  f1 [01]\.", text)
     settings = json.loads(Path("out", "settings.json").read_text(encoding="utf-8"))
     assert (settings["data"]["size"], settings["data"]["grayscale"]) == ([8, 10], True)
     assert "accuracy on 4 test images" in ok(call("evaluate", "out"))

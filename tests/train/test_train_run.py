@@ -132,7 +132,7 @@ def test_settings_that_do_not_say_how_images_were_prepared_get_how_it_was_then(
 def test_a_validation_set_is_measured_each_epoch_and_the_test_set_at_the_end(
     few_file: str, few: Split, tmp_path: Path
 ) -> None:
-    training = TrainingSettings(epochs=2, batch_size=32, val_split=0.25, seed=3)
+    training = TrainingSettings(epochs=2, batch_size=32, val_split=0.25, seed=3, metrics=("f1",))
     run = TrainingRun.new(few_file, "mlp", training)
     expected = few.with_validation(0.25, seed=3)
     assert [len(part) for part in run.split.parts().values()] == [70, 50, 20]
@@ -148,6 +148,10 @@ def test_a_validation_set_is_measured_each_epoch_and_the_test_set_at_the_end(
     result = evaluate(resumed.model, resumed.validation_loader)
     assert history[-1].validation_loss == result.loss
     assert resumed.test().confusion.sum() == 50
+    assert resumed.test().metrics["f1"] > 0
+    saved = History.from_csv(RunFolder(tmp_path).history)
+    assert saved == history
+    assert len([value for value in saved.column("validation_f1") if value >= 0]) == 2
     with pytest.raises(ValueError, match="and 0 for validation; the settings say 70 and 50 and 20"):
         TrainingRun(run.settings, Split(expected.train, few.test))
     changed = replace(expected, validation=few.train[:20])
@@ -408,6 +412,7 @@ def test_batch_size_0_is_the_whole_set(prepared: Prepare, few: Split) -> None:
         ("weight_decay", -1.0, "weight_decay is -1.0, expected a finite number >= 0"),
         ("seed", -1, "seed is -1, expected an integer >= 0"),
         ("seed", True, "seed is True, expected an integer"),
+        ("metrics", ["f2"], "metrics[0] is 'f2', expected one of 'top5', 'precision'"),
         ("val_split", 1.0, "val_split is 1.0, expected a finite number >= 0 and < 1"),
         ("threads", 0, "threads is 0, expected an integer >= 1"),
         ("optimizer_options", {"beta": 1}, "adam has no option 'beta'; it has betas=(0.9, 0.999)"),

@@ -11,13 +11,13 @@ import typer
 from tinygrad_cnn.bench.benchmark import PARTS
 from tinygrad_cnn.bench.sides import PEERS
 from tinygrad_cnn.cli.errors import Commands
-from tinygrad_cnn.cli.options import choice, integer, number, option, usual
+from tinygrad_cnn.cli.options import choice, choices, integer, number, option, usual
 from tinygrad_cnn.derivation.derivation import FORMATS as DERIVATIONS
 from tinygrad_cnn.drawing.drawing import FORMATS
 from tinygrad_cnn.drawing.heat import HEATS
 from tinygrad_cnn.nn import MODELS
 from tinygrad_cnn.support.version import __version__
-from tinygrad_cnn.train import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+from tinygrad_cnn.train import AUGMENTATIONS, METRICS, OPTIMIZERS, SCHEDULES
 
 __all__ = ["app", "main"]
 
@@ -182,6 +182,10 @@ def train(
             show_default="as they are",
         ),
     ] = None,
+    metrics: Annotated[
+        Any,
+        choices("Further metrics per epoch", METRICS, show_default="none"),
+    ] = None,
     val_split: Annotated[
         float | None,
         number(
@@ -237,6 +241,7 @@ def train(
         "seed": seed,
         "threads": threads,
         "val_split": val_split,
+        "metrics": metrics,
     }
     reading = {"size": size, "grayscale": grayscale}
     return run(data, model, chosen, reading, options or [], out, resume, quiet)

@@ -137,6 +137,8 @@ def show_evaluation(out: Console, result: Evaluation, classes: Sequence[str]) ->
             f"loss {result.loss:.4f}",
         )
     )
+    if result.metrics:
+        out.print("  ".join(f"{name} {value:.4f}" for name, value in result.metrics.items()))
     pairs = result.worst_pairs()
     if not pairs:
         return

@@ -11,7 +11,7 @@ import typer
 
 from tinygrad_cnn.train import RECIPES, TrainingSettings
 
-__all__ = ["choice", "integer", "number", "option", "usual"]
+__all__ = ["choice", "choices", "integer", "number", "option", "usual"]
 
 PARTS = ("model", "optimizer", "schedule")
 
@@ -38,6 +38,20 @@ def choice(help: str, names: Iterable[str], *flags: str, **shown: Any) -> Any:
         return text
 
     return typer.Option(*flags, metavar="NAME", help=f"{help}: {listed}.", parser=read, **shown)
+
+
+def choices(help: str, names: Iterable[str], **shown: Any) -> Any:
+    """Return an option that takes some of `names`, separated by commas; its help lists them."""
+    listed = ", ".join(names)
+
+    def read(text: str) -> Any:
+        for name in text.split(","):
+            if name not in listed.split(", "):
+                raise typer.BadParameter(f"{name!r}, expected some of {listed}")
+        return text.split(",")
+
+    help = f"{help}, separated by commas: {listed}."
+    return typer.Option(metavar="NAME,...", help=help, parser=read, **shown)
 
 
 def option() -> Any:

@@ -18,6 +18,16 @@ from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import Epoch, History
 from tinygrad_cnn.train.loop import Callback, Progress, TrainingDiverged, fit
+from tinygrad_cnn.train.metrics import (
+    METRICS,
+    Accuracy,
+    F1Score,
+    JaccardIndex,
+    Metric,
+    Precision,
+    Recall,
+    TopKAccuracy,
+)
 from tinygrad_cnn.train.plots import plot_history
 from tinygrad_cnn.train.recipes import RECIPES, recipe
 from tinygrad_cnn.train.run_folder import RunFolder, TrainedModel, load_run
@@ -26,20 +36,28 @@ from tinygrad_cnn.train.training_run import TrainingRun
 
 __all__ = [
     "AUGMENTATIONS",
+    "METRICS",
     "OPTIMIZERS",
     "RECIPES",
     "SCHEDULES",
+    "Accuracy",
     "Callback",
     "DataSettings",
     "Epoch",
     "Evaluation",
+    "F1Score",
     "History",
+    "JaccardIndex",
+    "Metric",
     "ModelFileError",
     "ModelSettings",
+    "Precision",
     "Progress",
+    "Recall",
     "RunError",
     "RunFolder",
     "RunSettings",
+    "TopKAccuracy",
     "TrainedModel",
     "TrainingDiverged",
     "TrainingRun",

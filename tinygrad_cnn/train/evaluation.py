@@ -1,11 +1,11 @@
-"""Evaluation of a model: loss, accuracy and confusion matrix."""
+"""Evaluation of a model: loss, accuracy, confusion matrix and further metrics."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +16,8 @@ from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data.errors import check_finite
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.train.history import COLUMNS
+from tinygrad_cnn.train.metrics import Metric, MetricFunction, checked_metrics, matched
 
 __all__ = ["Batches", "Evaluation", "Loss", "Meter", "evaluate", "in_mode"]
 
@@ -32,11 +34,13 @@ class Evaluation:
     loss : float
         The mean over the examples.
     accuracy : float
-        The fraction of examples classified correctly; NaN if the labels are not classes, or the
-        loss is NaN.
+        The fraction of examples, or of pixels in a segmentation, classified correctly; NaN if the
+        labels are not classes, or the loss is NaN.
     confusion : ndarray of int64, shape (classes, classes)
         The confusion matrix. ``confusion[i, j]`` counts the examples of class `i` predicted as
         `j`; of shape (0, 0) if the accuracy is NaN.
+    metrics : dict of str to float
+        Further metrics by name.
 
     Examples
     --------
@@ -48,6 +52,7 @@ class Evaluation:
     loss: float
     accuracy: float
     confusion: NDArray[np.int64]
+    metrics: dict[str, float] = field(default_factory=dict)
 
     @property
     def mistakes(self) -> int:
@@ -63,7 +68,11 @@ class Evaluation:
 
 
 class Meter:
-    """Accumulates loss and confusion matrix over batches.
+    """Accumulates loss, confusion matrix and further metrics over batches.
+
+    Parameters
+    ----------
+    metrics : mapping of str to Metric
 
     Attributes
     ----------
@@ -74,25 +83,43 @@ class Meter:
     confusion : ndarray of int64, shape (classes, classes)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
         self.images = 0
         self.confusion: NDArray[np.int64] = np.zeros((0, 0), np.int64)
         self._loss = 0.0
         self._counts = True
+        self._metrics = metrics
+        self._sums: dict[str, Any] = dict.fromkeys(metrics, 0)
 
     def add(self, loss: float, outputs: NDArray[Any], labels: NDArray[Any]) -> None:
         """Add a batch: its mean loss, the model's outputs and the labels."""
         self.images += len(outputs)
         self._loss += loss * len(outputs)
-        # A NaN loss: argmax would return the first NaN.
-        actual = _classes(labels, outputs) if self._counts and not math.isnan(loss) else None
-        if actual is None:
-            self._counts, self.confusion = False, np.zeros((0, 0), np.int64)
-            return
-        count = outputs.shape[1]
-        pairs = actual * count + outputs.argmax(axis=1)
-        counts = np.bincount(pairs, minlength=count * count).reshape(count, count)
-        self.confusion = counts if not self.confusion.size else self.confusion + counts
+        if math.isnan(loss):  # argmax would return the first NaN
+            self._counts, self._sums = False, dict.fromkeys(self._metrics)
+        else:
+            self._count(outputs, labels)
+        if not self._counts:
+            self.confusion = np.zeros((0, 0), np.int64)
+
+    def _count(self, outputs: NDArray[Any], labels: NDArray[Any]) -> None:
+        if self._counts:
+            found = None
+            if outputs.ndim > 1 and outputs.shape[1] > 1:
+                with suppress(ValueError):  # other targets, as in regression, have no accuracy
+                    found = matched("accuracy", outputs, labels)
+            self._counts = found is not None
+            if found is not None:
+                counts = found.confusion()
+                self.confusion = counts if not self.confusion.size else self.confusion + counts
+        for name, metric in self._metrics.items():
+            if self._sums[name] is not None:
+                try:
+                    added = metric.count(outputs, labels)
+                except Exception as error:
+                    error.add_note(f"raised by the metric {name!r}")
+                    raise
+                self._sums[name] = None if added is None else self._sums[name] + added
 
     @property
     def loss(self) -> float:
@@ -102,10 +129,26 @@ class Meter:
     @property
     def accuracy(self) -> float:
         """The accuracy."""
-        return float(np.trace(self.confusion)) / self.images if self.confusion.size else math.nan
+        count = self.confusion.sum()
+        return float(np.trace(self.confusion) / count) if count else math.nan
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The further metrics; NaN before the first batch, and if labels are no classes."""
+        return {
+            name: math.nan
+            if sums is None or np.ndim(sums) == 0
+            else self._metrics[name].value(sums)
+            for name, sums in self._sums.items()
+        }
 
 
-def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> Evaluation:
+def evaluate(
+    model: Module,
+    loader: Batches,
+    loss: Loss = ops.cross_entropy,
+    metrics: Mapping[str, Metric | MetricFunction] | None = None,
+) -> Evaluation:
     """Evaluate a model without changing it.
 
     Parameters
@@ -115,14 +158,18 @@ def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> 
     loader : iterable of (images, labels)
         Batches of arrays, such as a `DataLoader`. Labels are classes: integers of shape (B,), or
         one-hot rows of shape (B, classes), each with a single 1. Other targets, as in
-        regression or with several labels per example, give a loss but no accuracy.
+        regression or with several labels per example, give a loss but no accuracy. Outputs
+        (N, classes, H, W) and labels (N, H, W) are counted pixel by pixel.
     loss : callable
         ``loss(outputs, labels)``: the mean over a batch, as a Tensor of one element.
+    metrics : mapping of str to Metric or function, optional
+        Further metrics: `TopKAccuracy`, `Precision`, `Recall`, `F1Score`, `JaccardIndex`,
+        `Accuracy`, or a function ``(outputs, labels) -> float`` of arrays, the mean over a batch.
 
     Returns
     -------
     Evaluation
-        Loss, accuracy and confusion matrix over all examples.
+        Loss, accuracy, confusion matrix and further metrics over all examples.
 
     Raises
     ------
@@ -139,7 +186,7 @@ def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> 
     >>> result.confusion.sum().item(), 0 <= result.accuracy <= 1
     (100, True)
     """
-    meter = Meter()
+    meter = Meter(checked_metrics("evaluate", metrics, COLUMNS))
     with in_mode(model, training=False), no_grad():
         for batch, (images, labels) in enumerate(loader, start=1):
             outputs = model(Tensor._of(images))
@@ -149,7 +196,7 @@ def evaluate(model: Module, loader: Batches, loss: Loss = ops.cross_entropy) -> 
             meter.add(value, outputs._array, labels)
     if not meter.images:
         raise ValueError("evaluate: the loader is empty")
-    return Evaluation(meter.loss, meter.accuracy, meter.confusion)
+    return Evaluation(meter.loss, meter.accuracy, meter.confusion, meter.metrics)
 
 
 def loss_value(loss: Tensor) -> float:
@@ -188,18 +235,3 @@ def in_mode(model: Module, training: bool) -> Iterator[None]:
         except BaseException:  # e.g. an interrupt
             put_back()
             raise
-
-
-def _classes(labels: NDArray[Any], outputs: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Return the class of each example; None if the labels are not classes."""
-    if outputs.ndim != 2 or outputs.shape[1] < 2:
-        return None
-    if labels.ndim == 1 and labels.dtype.kind in "iu":
-        classes = labels.astype(np.int64, copy=False)  # narrower types would overflow
-        largest = classes.view(np.uint64).max(initial=0)  # negative ones become 2⁶³ or more
-        return classes if largest < outputs.shape[1] else None
-    if labels.shape == outputs.shape:
-        ones = labels == 1
-        if (ones.sum(axis=1) == 1).all() and (labels[~ones] == 0).all():
-            return np.asarray(ones.argmax(axis=1), np.int64)
-    return None

@@ -7,7 +7,7 @@ import io
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, overload
 
 from tinygrad_cnn.support.files import atomic_write
@@ -33,6 +33,8 @@ class Epoch:
         The time of training and validation together.
     images_per_second : float
         The speed of training alone.
+    metrics : dict of str to float
+        Further metrics by column, as of `fit`: "top5", "validation_top5", ...
     """
 
     epoch: int
@@ -43,21 +45,26 @@ class Epoch:
     learning_rate: float = math.nan
     seconds: float = math.nan
     images_per_second: float = math.nan
+    metrics: dict[str, float] = field(default_factory=dict, hash=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row by column, with None for NaN, as JSON needs."""
-        return {name: None if value != value else value for name, value in asdict(self).items()}
+        row = {name: getattr(self, name) for name in COLUMNS} | self.metrics
+        return {name: None if value != value else value for name, value in row.items()}
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> Epoch:
         """Return the row from `as_dict`; KeyError, TypeError or ValueError if invalid."""
         numbers = {
-            name: math.nan if row[name] is None else float(row[name]) for name in COLUMNS[1:]
+            name: math.nan if value is None else float(value)
+            for name, value in row.items()
+            if name != "epoch"
         }
-        return cls(epoch=int(row["epoch"]), **numbers)
+        columns = {name: numbers.pop(name) for name in COLUMNS[1:]}
+        return cls(epoch=int(row["epoch"]), **columns, metrics=numbers)
 
 
-COLUMNS = tuple(field.name for field in fields(Epoch))
+COLUMNS = tuple(each.name for each in fields(Epoch) if each.name != "metrics")
 
 
 class History(Sequence[Epoch]):
@@ -94,12 +101,20 @@ class History(Sequence[Epoch]):
         self._epochs.append(epoch)
 
     def column(self, name: str) -> list[Any]:
-        """Return one attribute of every `Epoch`."""
-        if name not in COLUMNS:
+        """Return one attribute, or one further metric, of every `Epoch`."""
+        if name not in self.columns:
             raise ValueError(
-                f"History: there is no column {name!r}; expected one of {', '.join(COLUMNS)}"
+                f"History: there is no column {name!r}; expected one of {', '.join(self.columns)}"
             )
-        return [getattr(epoch, name) for epoch in self]
+        if name in COLUMNS:
+            return [getattr(epoch, name) for epoch in self]
+        return [epoch.metrics.get(name, math.nan) for epoch in self]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns: those of `Epoch`, then further metrics."""
+        further = dict.fromkeys(name for epoch in self for name in epoch.metrics)
+        return (*COLUMNS, *further)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a CSV file, atomically: a row of names, then a row per epoch.
@@ -125,7 +140,7 @@ class History(Sequence[Epoch]):
         0.8
         """
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(epoch.as_dict() for epoch in self)
         with atomic_write(path) as file:
@@ -158,11 +173,12 @@ class History(Sequence[Epoch]):
             with open(path, encoding="utf-8", newline="") as file:
                 rows = csv.reader(file)
                 header = next(rows, [])
-                if tuple(header) != COLUMNS:
+                known = tuple(header[: len(COLUMNS)]) == COLUMNS
+                if not known or not all(header) or len(set(header)) < len(header):
                     raise ValueError(f"the columns are {header}, expected {list(COLUMNS)}")
                 for cells in rows:
                     line += 1
-                    row = dict(zip(COLUMNS, (cell or None for cell in cells), strict=True))
+                    row = dict(zip(header, (cell or None for cell in cells), strict=True))
                     history.append(Epoch.from_dict(row))
         except (ValueError, TypeError, csv.Error) as error:
             raise ValueError(f"{path}: line {line}: {error}") from error
@@ -184,7 +200,12 @@ class History(Sequence[Epoch]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, History):
             return NotImplemented
-        return [epoch.as_dict() for epoch in self] == [epoch.as_dict() for epoch in other]
+        return self._rows() == other._rows()
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """Return the rows by column, without missing values."""
+        rows = (epoch.as_dict() for epoch in self)
+        return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -16,6 +16,7 @@ from tinygrad_cnn.optim import LRScheduler, Optimizer, clip_grad_norm_
 from tinygrad_cnn.support.arguments import whole
 from tinygrad_cnn.train.evaluation import (
     Batches,
+    Evaluation,
     Loss,
     Meter,
     check_batch,
@@ -23,7 +24,8 @@ from tinygrad_cnn.train.evaluation import (
     in_mode,
     loss_value,
 )
-from tinygrad_cnn.train.history import Epoch, History
+from tinygrad_cnn.train.history import COLUMNS, Epoch, History
+from tinygrad_cnn.train.metrics import Metric, MetricFunction, checked_metrics
 
 __all__ = ["Callback", "Progress", "TrainingDiverged", "fit"]
 
@@ -100,6 +102,7 @@ def fit(
     clip_norm: float | None = None,
     callbacks: Sequence[Callback] = (),
     history: History | None = None,
+    metrics: Mapping[str, Metric | MetricFunction] | None = None,
 ) -> History:
     """Train a model.
 
@@ -129,6 +132,9 @@ def fit(
         The completed epochs; the loop continues after them and appends to it. The ``epoch`` of a
         `DataLoader` is set to their number, so that orders and transforms are those of an
         uninterrupted run.
+    metrics : mapping of str to Metric or function, optional
+        Further metrics, as for `evaluate`, over the training examples and the validation set: the
+        columns NAME and validation_NAME of the history.
 
     Returns
     -------
@@ -160,11 +166,12 @@ def fit(
         history = History()
     elif isinstance(loader, DataLoader):
         loader.epoch = len(history)
+    further = checked_metrics("fit", metrics, COLUMNS)
     batches = len(loader) if isinstance(loader, Sized) else None
     with in_mode(model, training=True), np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(len(history) + 1, epochs + 1):
             started = perf_counter()
-            meter = Meter()
+            meter = Meter(further)
             batch = 0
             for batch, (images, labels) in enumerate(loader, start=1):
                 outputs = model(Tensor._of(images))
@@ -194,7 +201,9 @@ def fit(
                 raise TrainingDiverged("a parameter is NaN or infinite", epoch, batch, rate)
             if schedule is not None and schedule.interval == "epoch":
                 schedule.step(meter.loss)
-            tested = evaluate(model, validation, loss) if validation is not None else None
+            tested = None
+            if validation is not None:
+                tested = evaluate(model, validation, loss, metrics)
             if tested is not None and math.isnan(tested.loss):
                 raise TrainingDiverged("the validation loss is NaN", epoch, batch, rate)
             history.append(
@@ -207,8 +216,15 @@ def fit(
                     learning_rate=rate,
                     seconds=perf_counter() - started,
                     images_per_second=meter.images / seconds,
+                    metrics=meter.metrics | _prefixed(tested),
                 )
             )
             for callback in callbacks:
                 callback.epoch(history)
     return history
+
+
+def _prefixed(tested: Evaluation | None) -> dict[str, float]:
+    """Return the further metrics of the validation set, by their columns."""
+    metrics = tested.metrics if tested else {}
+    return {f"validation_{name}": value for name, value in metrics.items()}

@@ -21,6 +21,7 @@ from tinygrad_cnn.support.arguments import choice, number, positive, whole, whol
 from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import RunError
+from tinygrad_cnn.train.metrics import METRICS
 
 __all__ = ["DataSettings", "ModelSettings", "RunSettings", "TrainingSettings"]
 
@@ -52,6 +53,8 @@ class TrainingSettings:
     val_split : float
         The fraction of the training images set aside as validation set, drawn by the seed; 0 for
         none.
+    metrics : tuple of str
+        Keys of ``METRICS``: further metrics per epoch.
 
     Raises
     ------
@@ -71,6 +74,7 @@ class TrainingSettings:
     seed: int = 0
     threads: int | None = None
     val_split: float = 0.0
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("optimizer_options", "schedule_options"):
@@ -85,6 +89,9 @@ class TrainingSettings:
         whole("train", "seed", self.seed, 0)
         if self.threads is not None:
             whole("train", "threads", self.threads)
+        object.__setattr__(self, "metrics", tuple(self.metrics))
+        for i, name in enumerate(self.metrics):
+            choice("train", f"metrics[{i}]", name, METRICS)
         number("train", "val_split", self.val_split, below=1.0)
         OPTIMIZERS[self.optimizer].check(f"train: {self.optimizer}", self.optimizer_options)
         SCHEDULES[self.schedule].check(f"train: {self.schedule}", self.schedule_options)

@@ -23,6 +23,7 @@ from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import Epoch, History
 from tinygrad_cnn.train.loop import Callback, fit
+from tinygrad_cnn.train.metrics import METRICS
 from tinygrad_cnn.train.model_file import ModelFile
 from tinygrad_cnn.train.own_state import (
     global_random,
@@ -130,6 +131,7 @@ class TrainingRun:
         updates = len(self.loader) * training.epochs
         self.schedule = training.make_schedule(self.optimizer, updates)
         self.history = History()
+        self._metrics = {name: METRICS[name] for name in training.metrics}
 
     @classmethod
     def new(
@@ -265,11 +267,12 @@ class TrainingRun:
                 schedule=self.schedule,
                 callbacks=(_Saver(self, folder), *callbacks),
                 history=self.history,
+                metrics=self._metrics,
             )
 
     def test(self) -> Evaluation:
         """Evaluate the model on the test images."""
-        return evaluate(self.model, self.test_loader)
+        return evaluate(self.model, self.test_loader, metrics=self._metrics)
 
     def save(self, folder: RunFolder) -> None:
         """Write weights, history and, last, the checkpoint."""
