@@ -294,6 +294,19 @@ def test_switches_of_recording() -> None:
     assert (w * 2.0).requires_grad
 
 
+def test_the_state_of_random_numbers_and_threads_is_set() -> None:
+    torch.manual_seed(4)
+    state = torch.get_rng_state()
+    first = torch.rand(3)
+    torch.set_rng_state(state)
+    assert torch.equal(torch.rand(3), first)
+    assert torch.initial_seed() == 4
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(before)
+
+
 def test_gradients_of_unused_inputs() -> None:
     x, y = leaf(2.0), leaf(3.0)
     with pytest.raises(RuntimeError, match=r"inputs\[1\] was not used"):

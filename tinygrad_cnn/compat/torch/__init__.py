@@ -101,15 +101,21 @@ from tinygrad_cnn.compat.torch.methods import add_methods
 from tinygrad_cnn.compat.torch.recording import (
     enable_grad,
     get_default_dtype,
+    get_num_threads,
+    get_rng_state,
     inference_mode,
     initial_seed,
     is_grad_enabled,
     is_tensor,
     manual_seed,
     no_grad,
+    seed,
     set_default_dtype,
     set_grad_enabled,
+    set_num_threads,
     set_printoptions,
+    set_rng_state,
+    use_deterministic_algorithms,
 )
 from tinygrad_cnn.compat.torch.serialization import load, save
 from tinygrad_cnn.compat.torch.tensor import Tensor

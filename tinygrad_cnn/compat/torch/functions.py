@@ -333,6 +333,14 @@ def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     return tuple(select(input, dim, i) for i in range(input.shape[dim]))
 
 
+def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
+    """Return windows of `size` along an axis, each `step` further; they become the last axis."""
+    at = dimension % input.dim()
+    starts = np.arange(0, input.shape[at] - size + 1, step)
+    windows = input[(*(slice(None),) * at, starts[:, None] + np.arange(size))]
+    return windows.movedim(at + 1, -1)
+
+
 def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
     """Return `input` with axis `dim` split into axes of these sizes."""
     at = dim % input.dim()

@@ -140,7 +140,7 @@ OWN = (
 FUNCTIONS = """
     add sub div pow max min maximum minimum amax amin median kthvalue var std norm cumprod gather
     index_add sort argsort topk scatter nonzero unique narrow select split chunk unbind
-    unflatten expand diag
+    unfold unflatten expand diag
 """
 """Functions of ``torch`` that are methods too."""
 

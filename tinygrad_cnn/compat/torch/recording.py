@@ -10,6 +10,7 @@ from tinygrad_cnn.compat.torch.devices import numpy_dtype
 from tinygrad_cnn.compat.torch.tensor import Tensor
 from tinygrad_cnn.core import random
 from tinygrad_cnn.core.recording import changed_recording, float_dtype, recording
+from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.context import changed
 
 
@@ -93,3 +94,34 @@ def set_printoptions(**options: Any) -> None:
     """Set NumPy's options for printing: ``precision``, ``threshold``, ``linewidth``."""
     known = {"precision", "threshold", "linewidth", "edgeitems"}
     np.set_printoptions(**{name: value for name, value in options.items() if name in known})
+
+
+def seed() -> int:
+    """Seed the default generator from the operating system; return the seed."""
+    drawn = int(np.random.SeedSequence().generate_state(1)[0])
+    manual_seed(drawn)
+    return drawn
+
+
+def get_rng_state() -> Any:
+    """Return the state of the default generator."""
+    return random.default_generator().bit_generator.state
+
+
+def set_rng_state(new_state: Any) -> None:
+    """Set the state of the default generator."""
+    random.default_generator().bit_generator.state = new_state
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Do nothing: the same call gives the same bits."""
+
+
+def set_num_threads(n: int) -> None:
+    """Compute with at most `n` threads from now on."""
+    threads._limit.set(int(n))
+
+
+def get_num_threads() -> int:
+    """Return the largest number of threads."""
+    return threads._limit.get() or threads._cores()

@@ -186,6 +186,9 @@ element_size(input) = array(input).itemsize
 contiguous(input, memory_format=None) = input
 is_contiguous(input, memory_format=None) = True
 cpu(input) = input
+pin_memory(input) = input
+is_complex(input) = array(input).dtype.kind == "c"
+get_device(input) = -1
 float(input) = of_dtype(input, "f4")
 double(input) = of_dtype(input, "f8")
 half(input) = of_dtype(input, "f2")

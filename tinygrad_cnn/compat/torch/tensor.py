@@ -281,6 +281,11 @@ class Tensor(core.Tensor):
         return False
 
     @property
+    def mT(self) -> Tensor:  # noqa: N802  # PyTorch's name
+        """The last two axes exchanged."""
+        return wrapped(ops.swapaxes(self, -1, -2))  # type: ignore[no-any-return]
+
+    @property
     def grad_fn(self) -> Any:
         """The `Node` of the call that computed it; None for a leaf."""
         return self.node
