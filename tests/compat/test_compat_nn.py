@@ -276,3 +276,11 @@ def test_mixed_precision_and_devices_are_switched_off() -> None:
     scaler.step(sgd)
     scaler.update()
     assert torch.allclose(net.weight, before - 0.1)
+
+
+def test_a_batch_with_one_value_a_channel_is_refused_in_training() -> None:
+    norm = nn.BatchNorm2d(3)
+    with pytest.raises(ValueError, match=r"expected more than one value a channel in training"):
+        norm(torch.ones(1, 3, 1, 1))
+    assert norm.running_var.tolist() == [1.0, 1.0, 1.0]
+    assert norm.eval()(torch.ones(1, 3, 1, 1)).shape == (1, 3, 1, 1)

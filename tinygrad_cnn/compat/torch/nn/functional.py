@@ -56,6 +56,11 @@ def batch_norm(
     """Normalize each channel with the statistics of the batch (`training`) or the running ones."""
     if training or running_mean is None:
         count = input.shape[1]
+        if input.numel() <= count:
+            raise ValueError(
+                f"batch_norm: input has shape {tuple(input.shape)}, expected more than one value a "
+                "channel in training; take a larger batch, or call model.eval()"
+            )
         w = np.ones(count, input.dtype) if weight is None else weight
         b = np.zeros(count, input.dtype) if bias is None else bias
         if running_mean is not None:
