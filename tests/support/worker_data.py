@@ -80,6 +80,7 @@ def noisy(images: Any, rng: np.random.Generator) -> Any:
 
 def main() -> None:
     """Iterate without end, and print the processes."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     for number, _ in enumerate(DataLoader(Endless(100_000), 2, num_workers=2)):
         if not number:
             print(*(child.pid for child in multiprocessing.active_children()), flush=True)

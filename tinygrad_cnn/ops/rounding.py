@@ -127,7 +127,7 @@ def _(g: Array, *, quotient: Array) -> Array:
 @mod.calls
 def _(draw: Draw, s: Strategies) -> Any:
     a, b = draw(s.broadcasting(2))
-    return draw(s.arrays(a, off_kinks=True)), draw(s.sampled_from([2.0, -1.0, 0.5])) + np.zeros(b)
+    return draw(s.arrays(a, off_kinks=True)), np.full(b, draw(s.sampled_from([2.0, -1.0, 0.5])))
 
 
 @floor_divide.derivative("a", formula="0", latex="0")
