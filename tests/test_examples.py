@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.data.shapes import draw
 
 FOLDER = Path(__file__).parents[1] / "examples"
 Load = Callable[[str], ModuleType]
@@ -37,6 +38,13 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
         yield load
     tg.OPS.clear()
     tg.OPS.update(known)
+
+
+@pytest.fixture
+def few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw only some of the shapes, in a tenth of the time."""
+    split = tg.data.Split(draw(1000, seed=0), draw(200, seed=1))
+    monkeypatch.setattr(tg.data, "load", {"shapes": split}.__getitem__)
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
@@ -245,3 +253,116 @@ def test_layers_by_hand_equal_autograd_and_a_mistake_is_noticed(load: Load) -> N
     assert max(map(max, results.values())) < 1e-13
     wrong = example.check(tg.relu, lambda g, x: (g * (x < 0),), np.array([-1.0, 2.0]))
     assert wrong[0] > 0.1
+
+
+def test_a_variational_autoencoder_learns_digits(load: Load) -> None:
+    example = load("digit_vae")
+    history, made = example.main(epochs=2, examples=1500)
+    assert sum(history[1]) < 0.75 * sum(history[0])
+    assert history[1][1] > 1.0  # the code is used
+    assert made.shape == (4, 28, 28)
+    assert made.max() > 0.5 > made.mean()
+
+
+def test_wgan_gp_penalizes_the_norm_of_a_gradient(load: Load) -> None:
+    example = load("wgan_gp")
+    critic = tg.nn.Linear(2, 1, rng=np.random.default_rng(0))
+    critic.weight.data[:] = [[3.0, 4.0]]  # its slope has the norm 5 everywhere
+    penalty = example.gradient_penalty(critic, np.zeros((6, 2), "f4"))
+    penalty.backward()
+    assert penalty.item() == pytest.approx(16.0)
+    np.testing.assert_allclose(critic.weight.grad, [[2 * 4 * 0.6, 2 * 4 * 0.8]], rtol=1e-5)
+    estimates, before, after = example.main(steps=80)
+    assert np.mean(estimates[-50:]) < 0.5 * np.mean(estimates[5:55])
+    assert after > before
+
+
+def test_triplets_group_digits_also_of_classes_never_seen(load: Load) -> None:
+    losses, seen, unseen = load("triplet_embedding").main(steps=50)
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
+    assert seen > 0.85
+    assert unseen > 0.8
+
+
+def test_a_network_beats_interpolation(load: Load) -> None:
+    _, by_interpolation, by_network = load("super_resolution").main(steps=40)
+    assert by_network > by_interpolation + 2.0  # decibels
+
+
+def test_an_image_takes_a_style(load: Load) -> None:
+    image, of_content, of_style = load("neural_style").main(steps=4, size=32)
+    assert image.shape == (1, 3, 32, 32)
+    assert of_content[0] == 0.0  # it starts as the picture
+    assert of_style[-1] < 0.3 * of_style[0]
+
+
+def test_a_network_gives_new_pictures_a_style(load: Load, few_shapes: None) -> None:
+    example = load("fast_style_transfer")
+    losses, before, after = example.main(steps=20)
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    assert after < before
+
+
+def test_a_spatial_transformer_turns_images_and_learns(load: Load) -> None:
+    example = load("spatial_transformer")
+    image = np.random.default_rng(0).random((1, 1, 28, 28), "f4")
+    turned = example.rotate(image, tg.Tensor(np.array([np.pi / 2], "f4"))).numpy()
+    np.testing.assert_allclose(turned[0, 0], np.rot90(image[0, 0]), atol=1e-4)
+    losses, accuracy, _ = example.main(steps=60)
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+    assert accuracy > 0.4
+
+
+def test_attacks_lower_the_accuracy_and_robust_training_helps(load: Load) -> None:
+    example = load("adversarial_attack")
+    results = example.main(steps=80)
+    usual, robust = results["usual"], results["robust"]
+    assert usual["clean"] > 0.75
+    assert usual["noise"] > usual["clean"] - 0.1
+    assert usual["PGD"] <= usual["FGSM"] < usual["clean"] - 0.3
+    assert robust["FGSM"] > usual["FGSM"] + 0.1
+    images = np.full((2, 1, 28, 28), 0.05, "f4")
+    moved = example.pgd(example.convnet(), images, np.array([1, 2]))
+    assert np.abs(moved - images).max() <= example.EPS + 1e-6
+    assert moved.min() >= 0.0
+
+
+def test_maps_of_a_decision_agree_with_what_defines_them(load: Load) -> None:
+    example = load("saliency_maps")
+    maps, total, difference = example.main(steps=60)
+    assert total == pytest.approx(difference, rel=0.02)  # completeness
+    assert {values.shape for values in maps.values()} == {(28, 28), (14, 14)}
+    assert maps["Grad-CAM"].min() >= 0.0
+    assert maps["Grad-CAM"].max() > 0.0
+
+    tg.manual_seed(0)
+    model, image = example.Convnet().double(), np.random.default_rng(0).random((1, 1, 28, 28))
+    with tg.no_grad():
+        score = model(image).numpy()[0]
+    signed = [example.grad_cam(model, image, k).sum() for k in range(10)]  # biases are 0
+    assert all(total >= value - 1e-4 for total, value in zip(signed, score, strict=True))
+    slope = example.saliency(model, image, 3)
+    h = 1e-6 * slope / np.abs(slope).max()
+    with tg.no_grad():
+        moved = (model(image + h) - model(image - h)).numpy()[0, 3]
+    assert (2 * h * slope).sum() == pytest.approx(moved, rel=1e-5)
+    assert not np.allclose(example.guided_backprop(model, image, 3), slope)
+    np.testing.assert_array_equal(example.saliency(model, image, 3), slope)  # hooks are removed
+
+
+def test_a_text_cnn_sees_the_order_of_words(load: Load) -> None:
+    results = load("text_cnn").main(steps=80)
+    assert results["text CNN"][1] > 0.9
+    assert results["bag of words"][1] < 0.7
+
+
+def test_a_convnext_learns_shapes(load: Load, few_shapes: None) -> None:
+    example = load("convnext")
+    losses, accuracy = example.main(steps=30, batch_size=16)
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    assert accuracy > 0.15
+    block = example.Block(4, drop=0.5, scale=1.0)
+    x = tg.Tensor(np.random.default_rng(0).normal(size=(50, 4, 3, 3)).astype("f4"))
+    skipped = (block(x).numpy() == x.numpy()).all(axis=(1, 2, 3))
+    assert 10 < skipped.sum() < 40
+    assert not (block.eval()(x).numpy() == x.numpy()).all(axis=(1, 2, 3)).any()
