@@ -68,6 +68,7 @@ from tinygrad_cnn.compat.torch.functions import (
     chunk,
     cumprod,
     diag,
+    diff,
     div,
     einsum,
     gather,

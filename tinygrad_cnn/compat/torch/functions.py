@@ -302,6 +302,14 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Any:
     return input[(*before, slice(start, start + length))]
 
 
+def diff(input: Any, n: int = 1, dim: int = -1) -> Any:
+    """Return the differences of neighbors along `dim`, taken `n` times."""
+    for _ in range(n):
+        length = input.shape[dim] - 1
+        input = narrow(input, dim, 1, length) - narrow(input, dim, 0, length)
+    return input
+
+
 def select(input: Any, dim: int, index: int) -> Any:
     """Return the part at `index` of `dim`, without this axis."""
     return input[(slice(None),) * (dim % input.dim()) + (index,)]

@@ -25,6 +25,7 @@ def ignore(fn: Any = None, **options: Any) -> Any:
 
 
 unused, export = ignore, script
+_overload = _overload_method = script
 
 
 def is_scripting() -> bool:

@@ -139,7 +139,7 @@ OWN = (
 )  # fmt: skip
 FUNCTIONS = """
     add sub div pow max min maximum minimum amax amin median kthvalue var std norm cumprod gather
-    index_add sort argsort topk scatter nonzero unique narrow select split chunk unbind
+    index_add sort argsort topk scatter nonzero unique narrow diff select split chunk unbind
     unfold unflatten expand diag
 """
 """Functions of ``torch`` that are methods too."""
