@@ -1,7 +1,7 @@
 """No correct rule is ever reported: all ops are checked with further seeds.
 
-One seed by default; ``CHECK_SEEDS=200 pytest tests/check/test_false_alarms.py`` takes its time,
-and ``CHECK_SEEDS=100:200`` goes on from the hundredth.
+One seed and few calls by default; ``CHECK_SEEDS=200 pytest tests/check/test_false_alarms.py`` takes
+its time, and ``CHECK_SEEDS=100:200`` goes on from the hundredth.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.check import check_gradients, check_op
+from tinygrad_cnn.check.ops import EXAMPLES
 
 FIRST, _, LAST = os.environ.get("CHECK_SEEDS", "1").rpartition(":")
+CALLS = EXAMPLES if "CHECK_SEEDS" in os.environ else 20
 SEEDS = range(int(FIRST or 0) + 1, int(LAST) + 1)  # 0 is the default, that all other tests use
 
 
 @pytest.mark.parametrize("name", sorted(tg.OPS))
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_correct_rule_is_never_reported(name: str, seed: int) -> None:
-    check_op(tg.OPS[name], seed=seed)
+    check_op(tg.OPS[name], examples=CALLS, seed=seed)
 
 
 @pytest.mark.parametrize(
