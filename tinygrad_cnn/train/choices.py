@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tinygrad_cnn.data import Elastic, Rotate, Shift, Transform
+from tinygrad_cnn.data import Elastic, RandomHorizontalFlip, Rotate, Shift, Transform
 from tinygrad_cnn.optim import (
     SGD,
     Adadelta,
@@ -93,5 +93,6 @@ AUGMENTATIONS: dict[str, tuple[Transform, ...]] = {
     "shift": (Shift(2),),
     "affine": (Shift(2), Rotate(10)),
     "elastic": (Shift(2), Elastic(alpha=20, sigma=4)),
+    "shift-flip": (Shift(4), RandomHorizontalFlip()),
 }
 """Augmentations by name: the transforms of the images, in order."""

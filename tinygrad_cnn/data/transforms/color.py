@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from tinygrad_cnn.data.transforms.base import Floats, Images, check, in_floats, 
 __all__ = ["ColorJitter", "Normalize"]
 
 _LUMA = (0.2989, 0.587, 0.114)
+_BLOCK = 131_072  # values changed at a time: the temporaries fit into the cache
 
 
 @dataclass(frozen=True)
@@ -142,39 +143,46 @@ class ColorJitter:
             if bounds[k] != ((1.0, 1.0) if k < 3 else (0.0, 0.0))
         ]
         most = white(images)
+        step = max(1, _BLOCK * B // max(1, images.size))
 
         def changed(floats: Floats) -> Floats:
-            floats = floats.copy()
-            for position in range(len(bounds)):
-                for k, change in steps:
-                    now = orders[:, position] == k
-                    if now.any():
-                        factor = factors[k, now, None, None, None].astype(floats.dtype)
-                        floats[now] = change(floats[now], factor, most).clip(0, most)
-            return floats
+            result = np.empty_like(floats)
+            for start in range(0, B, step):
+                block = slice(start, start + step)
+                part = floats[block].copy()
+                for position in range(len(bounds)):
+                    for k, change in steps:
+                        now = np.flatnonzero(orders[block, position] == k)
+                        if now.size:
+                            factor = factors[k, block][now, None, None, None].astype(part.dtype)
+                            part[now] = change(part[now], factor).clip(0, most)
+                result[block] = part
+            return result
 
         return in_floats(images, changed)
 
 
-Change = Callable[[Floats, Floats, int], Floats]
+def _brightness(images: Floats, factor: Floats) -> Floats:
+    images *= factor
+    return images
 
 
-def _brightness(images: Floats, factor: Floats, most: int) -> Floats:
-    return images * factor
+def _contrast(images: Floats, factor: Floats) -> Floats:
+    return _blended(images, _gray(images).mean(axis=(1, 2, 3), keepdims=True), factor)
 
 
-def _contrast(images: Floats, factor: Floats, most: int) -> Floats:
-    mean = _gray(images).mean(axis=(1, 2, 3), keepdims=True)
-    changed: Floats = mean + factor * (images - mean)
-    return changed
+def _saturation(images: Floats, factor: Floats) -> Floats:
+    return images if images.shape[1] == 1 else _blended(images, _gray(images), factor)
 
 
-def _saturation(images: Floats, factor: Floats, most: int) -> Floats:
-    gray = _gray(images)
-    return gray + factor * (images - gray)
+def _blended(images: Floats, center: Floats, factor: Floats) -> Floats:
+    images -= center
+    images *= factor
+    images += center
+    return images
 
 
-def _hue(images: Floats, turn: Floats, most: int) -> Floats:
+def _hue(images: Floats, turn: Floats) -> Floats:
     """Turn the hue, in the model of hue, saturation and value."""
     if images.shape[1] == 1:
         return images
@@ -199,5 +207,6 @@ def _gray(images: Floats) -> Floats:
     """Return the luma of each pixel, (B, 1, H, W)."""
     if images.shape[1] == 1:
         return images
-    gray: NDArray[Any] = np.einsum("bchw,c->bhw", images, np.array(_LUMA, images.dtype))
-    return gray[:, None]
+    B, _, H, W = images.shape
+    gray: NDArray[Any] = np.array(_LUMA, images.dtype) @ images.reshape(B, 3, H * W)
+    return gray.reshape(B, 1, H, W)

@@ -218,7 +218,7 @@ class RandomHorizontalFlip:
         """Flip a batch (B, C, H, W)."""
         check("RandomHorizontalFlip", images)
         mirrored = _chosen("RandomHorizontalFlip", images, rng, self.p)
-        return np.where(mirrored, images[..., ::-1], images)
+        return _replaced(images, images[..., ::-1], mirrored)
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ class RandomVerticalFlip:
         """Flip a batch (B, C, H, W)."""
         check("RandomVerticalFlip", images)
         mirrored = _chosen("RandomVerticalFlip", images, rng, self.p)
-        return np.where(mirrored, images[:, :, ::-1], images)
+        return _replaced(images, images[:, :, ::-1], mirrored)
 
 
 def _chosen(
@@ -259,6 +259,14 @@ def _chosen(
 ) -> NDArray[np.bool_]:
     """Draw which images to change: (B, 1, 1, 1)."""
     return generator(name, rng).random((len(images), 1, 1, 1)) < p
+
+
+def _replaced(images: Images, others: Images, chosen: NDArray[np.bool_]) -> Images:
+    """Return `images` with the chosen ones from `others`; one by one is faster than a mask."""
+    result = np.empty_like(images)
+    for i, other in enumerate(chosen.ravel().tolist()):
+        result[i] = others[i] if other else images[i]
+    return result
 
 
 @dataclass(frozen=True)
