@@ -43,7 +43,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
 @pytest.fixture
 def few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw only some of the shapes, in a tenth of the time."""
-    split = tg.data.Split(draw(1000, seed=0), draw(200, seed=1))
+    split = tg.data.Split(draw(640, seed=0), draw(160, seed=1))
     monkeypatch.setattr(tg.data, "load", {"shapes": split}.__getitem__)
 
 
@@ -366,3 +366,34 @@ def test_a_convnext_learns_shapes(load: Load, few_shapes: None) -> None:
     skipped = (block(x).numpy() == x.numpy()).all(axis=(1, 2, 3))
     assert 10 < skipped.sum() < 40
     assert not (block.eval()(x).numpy() == x.numpy()).all(axis=(1, 2, 3)).any()
+
+
+def test_a_residual_network_learns_shapes(load: Load, few_shapes: None) -> None:
+    tg.manual_seed(0)
+    model = tg.nn.models.ResNet(10, depths=(1, 1), widths=(8, 16))
+    history, accuracies = load("resnet_shapes").main(epochs=2, model=model)
+    assert history[-1] < 0.95 * history[0]
+    assert accuracies[-1] > 0.14
+
+
+def test_a_unet_marks_shapes(load: Load) -> None:
+    example = load("unet_segmentation")
+    masks = np.zeros((2, 1, 4, 4), "f4")
+    masks[:, :, :2] = 1.0
+    sure = np.where(masks > 0, 50.0, -50.0).astype("f4")
+    assert example.iou(sure, masks) == 1.0
+    assert example.dice_loss(tg.Tensor(sure), masks).item() == pytest.approx(0.0, abs=1e-6)
+    half = np.array(sure)
+    half[:, :, 1] = -50.0
+    assert example.iou(half, masks) == 0.5
+    losses, share = example.main(steps=50, width=4)
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    assert share > 0.3
+
+
+def test_a_dcgan_makes_dark_images_as_digits_are(load: Load) -> None:
+    losses, shares, images = load("dcgan").main(steps=50, width=4, batch_size=16)
+    assert np.isfinite(losses).all()
+    assert np.mean(shares[-5:]) > 0.9  # the discriminator learns
+    assert images.shape == (4, 32, 32)
+    assert images.mean() < -0.02  # darker than at the start
