@@ -16,7 +16,7 @@ import pytest
 from support import worker_data
 from support.worker_data import Drawn, Faulty, Unpicklable, Where, noisy, whole
 
-from tinygrad_cnn.data import DataError, DataLoader, Dataset, Elastic, WeightedRandomSampler
+from tinygrad_cnn.data import CutMix, DataError, DataLoader, Dataset, Elastic, WeightedRandomSampler
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,6 +45,7 @@ def test_workers_transform_arrays_as_this_process_does() -> None:
     dataset = Dataset(images, np.arange(20, dtype=np.int64) % 3, ("a", "b", "c"), "noise")
     sampler = WeightedRandomSampler(np.arange(20), 30)
     options: dict[str, Any] = {"sampler": sampler, "transform": Elastic(20, 4), "seed": 1}
+    options["batch_transform"] = CutMix(num_classes=3)
     expected = bits(DataLoader(dataset, 7, **options))
     assert bits(DataLoader(dataset, 7, num_workers=2, **options)) == expected
 
