@@ -39,7 +39,7 @@ def evaluate(folder: Path, source: str | None) -> int:
             error.add_note(f"to evaluate on the current ones: --data {settings.data.source}")
             raise
     loader = DataLoader(dataset, batch_size=250, transform=settings.data.normalize())
-    result = measure(model, loader)
+    result = measure(model, loader, metrics=settings.training.make_metrics())
     if math.isnan(result.loss):
         raise FloatingPointError(f"{folder}: the model returns NaN for images of {dataset.name}")
     show_evaluation(console(), result, settings.data.classes)

@@ -21,7 +21,7 @@ from tinygrad_cnn.support.arguments import choice, number, positive, whole, whol
 from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import RunError
-from tinygrad_cnn.train.metrics import METRICS
+from tinygrad_cnn.train.metrics import METRICS, Metric
 
 __all__ = ["DataSettings", "ModelSettings", "RunSettings", "TrainingSettings"]
 
@@ -100,6 +100,10 @@ class TrainingSettings:
     def set_aside(self, split: Split) -> Split:
         """Return `split` with the validation set of these settings, if they ask for one."""
         return split.with_validation(self.val_split, self.seed) if self.val_split else split
+
+    def make_metrics(self) -> dict[str, Metric]:
+        """Return the further metrics by name."""
+        return {name: METRICS[name] for name in self.metrics}
 
     def make_optimizer(self, params: Iterable[Variable]) -> Optimizer:
         """Return the optimizer of these settings."""

@@ -23,7 +23,6 @@ from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import Epoch, History
 from tinygrad_cnn.train.loop import Callback, fit
-from tinygrad_cnn.train.metrics import METRICS
 from tinygrad_cnn.train.model_file import ModelFile
 from tinygrad_cnn.train.own_state import (
     global_random,
@@ -131,7 +130,7 @@ class TrainingRun:
         updates = len(self.loader) * training.epochs
         self.schedule = training.make_schedule(self.optimizer, updates)
         self.history = History()
-        self._metrics = {name: METRICS[name] for name in training.metrics}
+        self._metrics = training.make_metrics()
 
     @classmethod
     def new(
