@@ -353,7 +353,7 @@ def test_maps_of_a_decision_agree_with_what_defines_them(load: Load) -> None:
 def test_a_text_cnn_sees_the_order_of_words(load: Load) -> None:
     results = load("text_cnn").main(steps=80)
     assert results["text CNN"][1] > 0.9
-    assert results["bag of words"][1] < 0.7
+    assert results["bag of words"][1] < 0.6
 
 
 def test_a_convnext_learns_shapes(load: Load, few_shapes: None) -> None:
