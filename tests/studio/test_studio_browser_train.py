@@ -137,13 +137,13 @@ def test_an_option_without_a_field_of_its_own_is_typed(browser, studio):
 
 def test_nothing_moves_while_a_training_runs(browser, studio):
     with visiting(browser, studio, "#/draw") as page:
-        run_id = tiny_run(Requests(page.request, studio), "steady", epochs=15, hidden=[32])
+        run_id = tiny_run(Requests(page.request, studio), "steady", epochs=8, hidden=[32])
         page.goto(f"{studio.url}/#/train?runs={run_id}")
         row = runs(page).filter(has_text="steady")
         expect(row).to_be_visible()
         expect(chart(page, "Loss")).to_be_visible()
         shift(page, forget=True)
         expect(row).to_contain_text("Done")
-        expect(chart(page, "Accuracy").locator("circle")).to_have_count(15)
+        expect(chart(page, "Accuracy").locator("circle")).to_have_count(8)
         moved, what = shift(page)
         assert moved < 0.01, what

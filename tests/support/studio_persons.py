@@ -18,7 +18,7 @@ from tinygrad_cnn.data import digits
 
 EPOCHS = 12
 TRAINING = {
-    "model": "mlp", "data": "digits", "hidden": [4], "batch_size": 50, "epochs": EPOCHS,
+    "model": "mlp", "data": "digits", "hidden": [4], "batch_size": 100, "epochs": EPOCHS,
     "lr": 0.01, "augment": "shift",
 }  # fmt: skip
 MOST_DRAWINGS = 60
