@@ -140,6 +140,7 @@ LAYERS: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
     "LocalResponseNorm": [(lambda: nn.LocalResponseNorm(3, 0.5), (2, 4, 3))],
     "GELU": [(lambda: nn.GELU(), ROWS), (lambda: nn.GELU("tanh"), ROWS)],
     "Flatten": [(lambda: nn.Flatten(), IMAGES)],
+    "Identity": [(lambda: nn.Identity(), ROWS)],
     "GlobalAvgPool2d": [(lambda: nn.GlobalAvgPool2d(), IMAGES)],
     "GroupNorm": [
         (lambda: nn.GroupNorm(2, 4), (2, 4, 3)),

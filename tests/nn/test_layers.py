@@ -68,6 +68,7 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "AvgPool2d": (lambda rng: nn.AvgPool2d(2, ceil_mode=True), (2, 3, 5, 5)),
     "GlobalAvgPool2d": (lambda rng: nn.GlobalAvgPool2d(), (2, 3, 5, 5)),
     "Flatten": (lambda rng: nn.Flatten(), (2, 3, 4)),
+    "Identity": (lambda rng: nn.Identity(), (2, 3, 4)),
     "Dropout": (lambda rng: nn.Dropout(0.3, rng=rng), (4, 5)),
     "BatchNorm2d": (lambda rng: nn.BatchNorm2d(3), (4, 3, 2, 2)),
     "Embedding": (lambda rng: Scaled(nn.Embedding(3, 5, 0, rng=rng)), (4, 5)),
@@ -529,6 +530,8 @@ def test_instance_norm_follows_the_mean_of_the_examples_and_uses_it_after_eval()
     y = layer.eval()(x)
     at = (slice(None), None, None)
     np.testing.assert_allclose(y.numpy(), (x - mean[at]) / np.sqrt(variance[at] + 1e-5))
+    np.testing.assert_array_equal(layer(x[0]).numpy(), y.numpy()[0])
+    np.testing.assert_array_equal(nn.InstanceNorm2d(None)(x[0]), nn.InstanceNorm2d(3)(x[:1])[0])
     with pytest.raises(ValueError, match=r"instance_norm: .* more than one value a channel"):
         nn.InstanceNorm2d(3)(np.ones((2, 3, 1, 1)))
 

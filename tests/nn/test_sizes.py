@@ -34,6 +34,7 @@ SIZED: dict[str, tuple[Make, int, tuple[int, ...]]] = {
     "BatchNorm2d": (lambda n: nn.BatchNorm2d(n), 3, (4, 3, 2, 2)),
     "LayerNorm": (lambda n: nn.LayerNorm(n), 6, (2, 4, 6)),
     "GroupNorm": (lambda n: nn.GroupNorm(2, n), 4, (4, 4, 2)),
+    "PReLU": (lambda n: nn.PReLU(n, 0.5), 3, (4, 3, 2)),
 }
 WAYS = {
     "itself": lambda layer: layer,

@@ -55,7 +55,7 @@ from tinygrad_cnn.nn.layers.pooling import (
     MaxPool1d,
     MaxPool2d,
 )
-from tinygrad_cnn.nn.layers.shape import Flatten
+from tinygrad_cnn.nn.layers.shape import Flatten, Identity
 
 __all__ = [
     "CELU",
@@ -86,6 +86,7 @@ __all__ = [
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "Identity",
     "InstanceNorm2d",
     "LayerNorm",
     "LeakyReLU",

@@ -8,8 +8,9 @@ import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype
-from tinygrad_cnn.nn.module import Module, Parameterless
-from tinygrad_cnn.support.arguments import choice, number, positive, whole
+from tinygrad_cnn.nn.module import Parameterless
+from tinygrad_cnn.nn.sizes import SizedLayer
+from tinygrad_cnn.support.arguments import choice, number, positive
 
 
 class GELU(Parameterless):
@@ -141,13 +142,14 @@ class SELU(Parameterless):
         return ops.selu(x)
 
 
-class PReLU(Module):
+class PReLU(SizedLayer):
     """`tinygrad_cnn.prelu`: x where x > 0, else w·x with a parameter w.
 
     Parameters
     ----------
-    num_parameters : int
-        1, or the number of channels, the entries of axis 1, for a value for each.
+    num_parameters : int or None
+        1, or the number of channels, the entries of axis 1, for a value for each. With None, the
+        number of channels of the first input.
     init : float
         The initial value of `weight`.
 
@@ -169,10 +171,14 @@ class PReLU(Module):
     array([[-0.25,  3.  ]], dtype=float32)
     """
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
-        owner = type(self).__name__
-        self.num_parameters = whole(owner, "num_parameters", num_parameters)
-        self.init = number(owner, "init", init, least=-math.inf)
+    inferred, input_axis = "num_parameters", 1
+
+    def __init__(self, num_parameters: int | None = 1, init: float = 0.25) -> None:
+        self.num_parameters = self._size(num_parameters)
+        self.init = number(type(self).__name__, "init", init, least=-math.inf)
+        self._when_sized(["weight"], self._make)
+
+    def _make(self) -> None:
         values = np.full(self.num_parameters, self.init, get_default_dtype())
         self.weight = Parameter(values, name="weight")
 

@@ -294,8 +294,8 @@ class InstanceNorm2d(_ChannelNorm):
     Raises
     ------
     ValueError
-        If an argument is out of range. On a call, if `x` is not of shape (N, C, H, W), or has only
-        one value per channel.
+        If an argument is out of range. On a call, if `x` is not of shape (N, C, H, W) or (C, H, W),
+        or has only one value per channel.
 
     Notes
     -----
@@ -311,6 +311,8 @@ class InstanceNorm2d(_ChannelNorm):
             [[-1.,  1.]]]], dtype=float32)
     """
 
+    input_axis = -3  # also of one image
+
     def __init__(
         self,
         num_features: int | None,
@@ -323,11 +325,13 @@ class InstanceNorm2d(_ChannelNorm):
 
     def forward(self, x: A) -> A | Tensor:
         """Return `x` normalized, in the same shape."""
+        given: Any = x
+        if np.ndim(array_of(x)) == 3:  # one image
+            return ops.squeeze(self.forward(ops.expand_dims(given, 0)), 0)
         array = np.asarray(array_of(x))
         count = math.prod(self._checked(array.shape)[2:])
         if not self.training and self.running_mean is not None:
             return self._by_running_statistics(x)
-        given: Any = x
         y: A | Tensor = ops.instance_norm(given, self.weight, self.bias, self.eps)
         if self.training and self.running_mean is not None and len(array):
             mean = average(array, (2, 3), keepdims=True)

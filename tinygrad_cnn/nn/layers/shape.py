@@ -1,4 +1,4 @@
-"""Layers that reshape."""
+"""Layers that reshape, or leave a value as it is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,22 @@ import numpy as np
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.tensor import A
 from tinygrad_cnn.nn.module import Parameterless
+
+
+class Identity(Parameterless):
+    """The input itself: stands where a network may have a layer or none, such as a shortcut.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> shortcut = tg.nn.Identity()
+    >>> shortcut(tg.Tensor([1.0, 2.0]))
+    Tensor([1., 2.])
+    """
+
+    def forward(self, x: A) -> A:
+        """Return `x`."""
+        return x
 
 
 class Flatten(Parameterless):
