@@ -33,6 +33,18 @@ CALLS: dict[Any, tuple[Callable[..., Any], tuple[Array, ...]]] = {
     np.floor_divide: (lambda a, b: np.floor_divide(a, b) * a + 3 // a, (A + 0.1, B)),
     np.rint: (lambda a: np.rint(a) * a, (A + 0.1,)),
     np.reciprocal: (lambda a: np.reciprocal(a), (A,)),
+    np.fabs: (lambda a: np.fabs(a), (A,)),
+    np.exp2: (lambda a: np.exp2(a), (A,)),
+    np.around: (lambda a: np.around(a, 1) * a, (A + 0.01,)),
+    np.astype: (lambda a: np.astype(a, np.float64) * a, (A,)),
+    np.column_stack: (lambda a, b: np.column_stack([a[:, 0], b]), (A, B)),
+    np.flipud: (lambda a: np.flipud(a), (A,)),
+    np.fliplr: (lambda a: np.fliplr(a), (A,)),
+    np.matrix_transpose: (lambda a: np.matrix_transpose(a), (A,)),
+    np.inner: (lambda a, b: np.inner(a, b) + np.inner(a[0], B[0]), (A, B)),
+    np.vdot: (lambda a, b: np.vdot(a, b), (A, B)),
+    np.ptp: (lambda a: np.ptp(a, axis=1) + np.ptp(a), (A,)),
+    np.diff: (lambda a: np.diff(a, n=2) * np.diff(a, axis=0)[:, :1], (A,)),
     np.hypot: (lambda a, b: np.hypot(a, b), (A, B)),
     np.arctan2: (lambda a, b: np.arctan2(a, b), (A, B)),
     np.maximum: (lambda a, b: np.maximum(a, b), (A, B)),
@@ -113,15 +125,22 @@ def test_a_ufunc_reduces(ufunc: Any) -> None:
         np.testing.assert_allclose(y.numpy(), ufunc.reduce(A, axis=axis, keepdims=True))
 
 
+@pytest.mark.parametrize("ufunc", [np.subtract, np.multiply, np.maximum])
+def test_a_ufunc_of_all_pairs(ufunc: Any) -> None:
+    y = ufunc.outer(tg.Tensor(A), B[0])
+    np.testing.assert_array_equal(y.numpy(), ufunc.outer(A, B[0]))
+    check_gradients(lambda a, b: ufunc.outer(a, b), A, B[0])
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
         (lambda x: np.sinc(x), "np.sinc would drop the graph"),
         (lambda x: np.bincount(x.reshape(-1)), "np.bincount would drop the graph"),
         (lambda x: np.fmod(x, 2), "np.fmod would drop the graph"),
-        (lambda x: np.linalg.inv(x), "np.inv would drop the graph"),
+        (lambda x: np.linalg.inv(x), "np.linalg.inv would drop the graph"),
         (lambda x: np.add(x, 1, out=np.zeros((2, 3))), "np.add with out= would drop the graph"),
-        (lambda x: np.multiply.outer(x, x), "np.multiply.outer would drop the graph"),
+        (lambda x: np.fmod.outer(x, x), "np.fmod.outer would drop the graph"),
         (lambda x: np.add.at(np.zeros((2, 3)), 0, x), "np.add.at would drop the graph"),
         (lambda x: np.add(A, A, out=x), "np.add: out is a Tensor"),
         (lambda x: np.sum(x, where=A > 0), "np.sum: where=.* is not supported"),
@@ -203,6 +222,29 @@ def test_comparisons_of_shapes_that_do_not_broadcast_are_refused() -> None:
             compare(tg.Tensor(A), np.ones(2))
     assert (np.zeros(3) < tg.Tensor(A)).tolist() == (A > 0).tolist()
     assert (tg.Tensor(A) == 0.25).numpy().sum() == 1
+
+
+def test_no_number_equals_a_text() -> None:
+    x = tg.Tensor(A)
+    assert (x == "same").tolist() == [[False] * 3] * 2
+    assert (x != "same").tolist() == [[True] * 3] * 2
+    with pytest.raises(TypeError, match=r"less: got float64 of shape \(2, 3\) and <U4 .* numbers"):
+        operator.lt(x, "same")
+
+
+def test_an_integer_is_an_index_and_a_single_value_has_no_rows() -> None:
+    place = tg.Tensor(np.array(2))
+    assert ["a", "b", "c"][place] == "c"
+    assert list(range(place)) == [0, 1]
+    assert np.arange(5)[place] == 2
+    assert np.arange(5)[tg.Tensor(np.array([1, 3]))].tolist() == [1, 3]
+    for value, message in ((1.0, "index: got float32"), ([1.0, 2.0], "index: got float32")):
+        with pytest.raises(TypeError, match=message):
+            operator.index(tg.Tensor(value))
+    with pytest.raises(ValueError, match="item: the shape is"):
+        operator.index(tg.Tensor(np.arange(2)))
+    with pytest.raises(TypeError, match="iteration over a Tensor without axes"):
+        list(place)
 
 
 # --- functions of functions ----------------------------------------------------------------------

@@ -49,6 +49,8 @@ UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     np.rint: ops.round,
     np.reciprocal: lambda x: ops.div(1.0, x),
     np.absolute: ops.abs,
+    np.fabs: ops.abs,
+    np.exp2: lambda x: ops.pow(2.0, x),
     **{ufunc: getattr(ops, ufunc.__name__) for ufunc in SAME_NAME},
 }
 """The op that computes a ufunc."""
@@ -98,6 +100,10 @@ def call_ufunc(
             return discrete(ufunc, *inputs)
         if ufunc in UFUNCS:
             return UFUNCS[ufunc](*inputs)
+    if method == "outer" and ufunc in UFUNCS and not options:
+        a, b = inputs
+        shape = np.shape(array_of(a)) + (1,) * np.ndim(array_of(b))
+        return UFUNCS[ufunc](ops.reshape(a, shape), b)
     if method == "reduce" and ufunc in REDUCED and not {*options} - {"axis", "keepdims"}:
         return REDUCED[ufunc](*inputs, **{"axis": 0, **options})
     shown = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
@@ -117,12 +123,21 @@ def discrete(ufunc: np.ufunc, *inputs: Any) -> Any:
     kind = next((kind for kind in kinds if kind is not Variable._tensor), Variable._tensor)
     try:
         return kind._of(np.asarray(ufunc(*arrays)))
-    except (TypeError, ValueError) as error:
-        came = " and ".join(f"{np.asarray(a).dtype} of shape {np.shape(a)}" for a in arrays)
-        expected = "shapes that broadcast"
-        if isinstance(error, TypeError):
-            expected = "bools or integers, such as the result of a comparison"
-        raise type(error)(f"{ufunc.__name__}: got {came}, expected {expected}") from None
+    except ValueError:
+        raise ValueError(_refused(ufunc, arrays, "shapes that broadcast")) from None
+    except TypeError:
+        if ufunc in (np.equal, np.not_equal):  # of a number and a text, which are never equal
+            shape = np.broadcast_shapes(*(np.shape(array) for array in arrays))
+            return kind._of(np.full(shape, ufunc is np.not_equal))
+        expected = "bools or integers, such as the result of a comparison"
+        if ufunc in COMPARISONS:
+            expected = "numbers"
+        raise TypeError(_refused(ufunc, arrays, expected)) from None
+
+
+def _refused(ufunc: np.ufunc, arrays: list[Any], expected: str) -> str:
+    came = " and ".join(f"{np.asarray(a).dtype} of shape {np.shape(a)}" for a in arrays)
+    return f"{ufunc.__name__}: got {came}, expected {expected}"
 
 
 def call_function(function: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
@@ -135,7 +150,7 @@ def call_function(function: Any, args: tuple[Any, ...], options: Mapping[str, An
     """
     if function in _functions():
         return _functions()[function](*args, **options)
-    name = f"np.{function.__name__}"
+    name = _shown(function)
     if function in WRITERS and isinstance(args[0], Variable):
         raise TypeError(
             f"{name}: a Tensor is read-only here; write to its data, as in {name}(p.data, ...)"
@@ -145,6 +160,11 @@ def call_function(function: Any, args: tuple[Any, ...], options: Mapping[str, An
         *(_values(shown, value) for value in args),
         **{key: _values(shown, value) for key, value in options.items()},
     )
+
+
+def _shown(function: Any) -> str:
+    """Return the name of NumPy's `function` as programs write it, such as ``np.linalg.inv``."""
+    return f"{function.__module__}.{function.__name__}".replace("numpy.", "np.", 1)
 
 
 def _values(shown: str, value: Any) -> Any:
@@ -178,6 +198,8 @@ def _pairs() -> Iterator[tuple[Any, Callable[..., Any]]]:
     )  # fmt: skip
     for function in same_name:
         yield function, _translated(function, getattr(ops, function.__name__))
+    yield np.around, _translated(np.around, ops.round)
+    yield np.astype, lambda x, dtype, /: ops.astype(x, dtype)
     yield np.amax, _translated(np.amax, ops.max)
     yield np.amin, _translated(np.amin, ops.min)
     yield np.linalg.norm, _translated(np.linalg.norm, ops.norm)
@@ -188,6 +210,14 @@ def _pairs() -> Iterator[tuple[Any, Callable[..., Any]]]:
     yield np.copy, lambda a: ops.mul(a, 1)
     yield np.vstack, lambda tup: ops.concatenate([_with_axes(a, 2) for a in tup], 0)
     yield np.hstack, lambda tup: ops.concatenate([_with_axes(a, 1) for a in tup], _hstack_axis(tup))
+    yield np.column_stack, lambda tup: ops.concatenate([_column(a) for a in tup], 1)
+    yield np.flipud, lambda m: ops.flip(m, 0)
+    yield np.fliplr, lambda m: ops.flip(m, 1)
+    yield np.matrix_transpose, lambda x, /: ops.swapaxes(x, -1, -2)
+    yield np.inner, lambda a, b, /: ops.tensordot(a, b, (-1, -1))
+    yield np.vdot, lambda a, b, /: ops.dot(ops.ravel(a), ops.ravel(b))
+    yield np.ptp, lambda a, axis=None: ops.max(a, axis) - ops.min(a, axis)
+    yield np.diff, _differences
     yield np.atleast_1d, lambda a: _with_axes(a, 1)
     yield np.atleast_2d, lambda a: _with_axes(a, 2)
     yield np.trace, lambda a, offset=0: ops.sum(ops.diagonal(a, offset), -1)
@@ -195,6 +225,18 @@ def _pairs() -> Iterator[tuple[Any, Callable[..., Any]]]:
 
 def _padded(array: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
     return ops.pad(array, pad_width, mode, constant_values)
+
+
+def _differences(a: Any, n: int = 1, axis: int = -1) -> Any:
+    length = np.shape(array_of(a))[axis]
+    for places in range(length - 1, length - 1 - n, -1):
+        after, before = np.arange(1, places + 1), np.arange(places)
+        a = ops.take(a, after, axis) - ops.take(a, before, axis)
+    return a
+
+
+def _column(a: Any) -> Any:
+    return ops.reshape(a, (-1, 1)) if np.ndim(array_of(a)) < 2 else a
 
 
 def _with_axes(a: Any, ndim: int) -> Any:
@@ -226,9 +268,7 @@ def _translated(function: Any, op: Callable[..., Any], **renamed: str) -> Callab
                 given[names[name]] = value
             elif isinstance(value, np.ndarray) or value not in (None, parameters[name].default):
                 shown = "..." if isinstance(value, np.ndarray) else repr(value)
-                raise TypeError(
-                    f"np.{function.__name__}: {name}={shown} is not supported for a Tensor"
-                )
+                raise TypeError(f"{_shown(function)}: {name}={shown} is not supported for a Tensor")
         return op(**given)
 
     return call

@@ -255,6 +255,8 @@ class Tensor(Variable):
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a Tensor without axes")
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
@@ -302,6 +304,11 @@ class Tensor(Variable):
         return float(self.item())
 
     def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self._array.dtype.kind not in "iu":
+            raise TypeError(f"index: got {self.dtype} of shape {self.shape}, expected an integer")
         return int(self.item())
 
     def __format__(self, spec: str) -> str:
