@@ -65,6 +65,15 @@ def test_every_name_of_the_tables_is_pytorchs() -> None:
         (torch.zeros(1), "unsqeeze", "did you mean Tensor.unsqueeze?"),
         (torch.zeros(1), "cholesky", "PyTorch's, but not here"),
         (nn.ReLU(), "paramters", "did you mean ReLU.parameters?"),
+        (nn.Linear(1, 1), "weigth", "did you mean Linear.weight?"),
+        (nn, "Relu", "did you mean torch.nn.ReLU?"),
+        (nn, "crossentropyloss", "did you mean torch.nn.CrossEntropyLoss?"),
+        (torch.optim, "swa_utils", "AveragedModel of tinygrad_cnn.optim"),
+        (torch.utils, "tensorboard", "train.fit keeps a history"),
+        (torch.autograd, "gradcheck", "use tinygrad_cnn.check.check_gradients"),
+        (torch.backends, "cuddn", "torch.backends has no attribute 'cuddn'"),
+        (nn.utils, "clip_grads_norm", "did you mean torch.nn.utils.clip_grad_norm"),
+        (torch.hub, "load_state_dict", "did you mean torch.hub.load_state_dict_from_url?"),
     ],
 )
 def test_a_missing_name_says_what_to_use(owner: object, name: str, advice: str) -> None:

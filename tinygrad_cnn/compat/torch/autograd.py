@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tinygrad_cnn.compat.torch import names
 from tinygrad_cnn.compat.torch.function import Function as Function
 from tinygrad_cnn.compat.torch.tensor import Tensor, wrapped
 from tinygrad_cnn.core import calculus, graph, variable
@@ -95,3 +96,7 @@ class functional:  # noqa: N801  # a module of PyTorch's
     def hessian(func: Callable[..., Tensor], inputs: Tensor) -> Tensor:
         """Return the Hessian of `func`, whose value has one element."""
         return wrapped(calculus.hessian(func)(inputs))  # type: ignore[no-any-return]
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names.missing(__name__, "torch.autograd", "torch.autograd")

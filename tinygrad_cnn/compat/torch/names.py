@@ -27,6 +27,14 @@ INSTEAD = {
     "vmap": "write the function for a batch",
     "DataParallel": "there is one device; use the model itself",
     "quantize_per_tensor": "there is no quantization",
+    "swa_utils": "use AveragedModel of tinygrad_cnn.optim",
+    "tensorboard": "tinygrad_cnn.train.fit keeps a history, and writes it as CSV",
+    "gradcheck": "use tinygrad_cnn.check.check_gradients",
+    "gradgradcheck": "use tinygrad_cnn.check.check_gradients",
+    "AlphaDropout": "use nn.Dropout",
+    "modules": "its classes are in torch.nn",
+    "parallel": "there is one device; use the model itself",
+    "rnn": "there are no recurrent layers",
     "sparse": "there are no sparse Tensors",
 }
 """What to use instead of names that PyTorch has."""
@@ -58,8 +66,9 @@ class MissingNameError(AttributeError):
             return f"{owner}.{name} is not here: {INSTEAD[name]}"
         if name in known().get(module, ()):
             return f"{owner}.{name} is PyTorch's, but not here; {PAGE}"
-        close = get_close_matches(name, sorted(n for n in here() if not n.startswith("_")), 1)
-        hint = f"; did you mean {owner}.{close[0]}?" if close else f"; {PAGE}"
+        held = {n.lower(): n for n in sorted(here()) if not n.startswith("_")}
+        close = get_close_matches(name.lower(), held, 1)
+        hint = f"; did you mean {owner}.{held[close[0]]}?" if close else f"; {PAGE}"
         return f"{owner} has no attribute {name!r}{hint}"
 
 

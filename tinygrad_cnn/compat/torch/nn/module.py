@@ -57,8 +57,8 @@ class Module(core_module.Module):
             return vars(self)[name]
         if name.startswith("__"):
             raise AttributeError(name)
-        kind = type(self)
-        raise names.MissingNameError(kind.__name__, name, lambda: dir(kind), "Module")
+        held = [*vars(self), *dir(type(self))]
+        raise names.MissingNameError(type(self).__name__, name, lambda: held, "Module")
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         for name, value in vars(self).items():

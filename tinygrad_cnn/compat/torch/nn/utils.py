@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.compat.torch import creation
+from tinygrad_cnn.compat.torch import creation, names
 from tinygrad_cnn.compat.torch.nn import functional
 from tinygrad_cnn.compat.torch.recording import no_grad
 from tinygrad_cnn.compat.torch.tensor import Parameter, Tensor, wrapped
@@ -137,3 +137,6 @@ def remove_spectral_norm(module: Any, name: str = "weight") -> Any:
 
 remove_weight_norm = remove_spectral_norm
 clip_grad_norm = clip_grad_norm_
+
+if not TYPE_CHECKING:
+    __getattr__ = names.missing(__name__, "torch.nn.utils", "torch.nn.utils")
