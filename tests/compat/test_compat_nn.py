@@ -284,3 +284,30 @@ def test_a_batch_with_one_value_a_channel_is_refused_in_training() -> None:
         norm(torch.ones(1, 3, 1, 1))
     assert norm.running_var.tolist() == [1.0, 1.0, 1.0]
     assert norm.eval()(torch.ones(1, 3, 1, 1)).shape == (1, 3, 1, 1)
+
+
+def test_the_core_trains_draws_and_derives_a_model_in_pytorchs_style() -> None:
+    class Small(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x.view(x.size(0), -1))
+
+    model, images = Small(), np.random.default_rng(0).normal(size=(6, 1, 2, 2)).astype("f4")
+    batches = tg.data.DataLoader((images, np.arange(6) % 2), batch_size=3)
+    history = tg.train.fit(
+        model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), 0.1), batches, epochs=1
+    )
+    assert len(history) == 1
+    assert np.isfinite(tg.train.evaluate(model, batches).loss)
+    pixels = tg.Tensor(images, requires_grad=True)
+    y = model(pixels).sum()
+    (gradient,) = tg.grad(y, pixels, retain_graph=True)
+    expected = model.fc.weight.detach().numpy().sum(0)
+    np.testing.assert_allclose(gradient.reshape(6, 4), np.tile(expected, (6, 1)), rtol=1e-6)
+    assert "fc.weight" in tg.draw(y).source
+    derived = tg.derive(y, model.fc.weight).text()
+    assert "w¹  (2, 4)  fc.weight" in derived
+    assert "torch.Size" not in derived

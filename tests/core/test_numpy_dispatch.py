@@ -172,6 +172,8 @@ def test_functions_without_a_derivative_give_values() -> None:
     assert np.any(x > 1)
     assert not np.all(x > 1)
     assert np.allclose(x, A)
+    assert np.max(x.detach(), initial=5.0) == 5.0
+    assert np.sum(x.detach(), where=A > 0) == A[A > 0].sum()
     assert np.histogram(x.detach(), bins=2)[0].tolist() == [3, 3]
 
 

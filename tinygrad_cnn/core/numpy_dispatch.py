@@ -155,7 +155,11 @@ def call_function(function: Any, args: tuple[Any, ...], options: Mapping[str, An
         raise TypeError(
             f"{name}: a Tensor is read-only here; write to its data, as in {name}(p.data, ...)"
         )
-    shown = "" if function in WITHOUT_GRADIENT else name
+    return _of_values(function, "" if function in WITHOUT_GRADIENT else name, args, options)
+
+
+def _of_values(function: Any, shown: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+    """Return a function of the values of Tensors; raise if `shown` would drop a gradient."""
     return function(
         *(_values(shown, value) for value in args),
         **{key: _values(shown, value) for key, value in options.items()},
@@ -253,7 +257,7 @@ def _translated(function: Any, op: Callable[..., Any], **renamed: str) -> Callab
     """Return `op` with the signature of NumPy's `function`.
 
     Arguments without a default correspond by position, the others by name or as `renamed`. An
-    option that `op` lacks may only have its default.
+    option that `op` lacks may only have its default if there is a gradient to compute.
     """
     theirs = inspect.signature(function)
     parameters = theirs.parameters
@@ -267,6 +271,8 @@ def _translated(function: Any, op: Callable[..., Any], **renamed: str) -> Callab
             if name in names:
                 given[names[name]] = value
             elif isinstance(value, np.ndarray) or value not in (None, parameters[name].default):
+                if not holds_gradient([*args, *options.values()]):
+                    return _of_values(function, "", args, options)
                 shown = "..." if isinstance(value, np.ndarray) else repr(value)
                 raise TypeError(f"{_shown(function)}: {name}={shown} is not supported for a Tensor")
         return op(**given)

@@ -193,7 +193,7 @@ def derive(
         loss=symbols[root],
         wrt=made.called(end),
         name=name,
-        shape=target.shape,
+        shape=tuple(target.shape),
         paths=paths.count,
         product=product,
         layers=layers,
@@ -201,7 +201,7 @@ def derive(
         written=made.written,
         gradient=found.gradient,
         difference=_difference(found.gradient, reference),
-        held=None if target.grad is None else _difference(found.gradient, target.grad),
+        held=None if target.grad is None else _difference(found.gradient, np.asarray(target.grad)),
     )
 
 

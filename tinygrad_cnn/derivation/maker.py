@@ -98,11 +98,11 @@ class Maker:
                 ops = self._ops.get(place, (place.op.name,))
                 shown = ", ".join(ops[:4]) + (", …" if len(ops) > 4 else "")
                 module = f" in {place.scope}" if place.scope and place.scope != symbol.name else ""
-                found.append(Quantity(symbol, shown + module, place.shape))
+                found.append(Quantity(symbol, shown + module, tuple(place.shape)))
             else:
                 name = self.names.get(place, "")
                 origin = name if name != symbol.name else ""
-                found.append(Quantity(symbol, origin or "a leaf", place.shape))
+                found.append(Quantity(symbol, origin or "a leaf", tuple(place.shape)))
         return tuple(found)
 
     # --- items -----------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ class Maker:
             self.called(top),
             self.called(bottom),
             self._ops[top],
-            (top.shape, bottom.shape),
+            (tuple(top.shape), tuple(bottom.shape)),
             len(ops),
             self._after(group, along),
         )
@@ -156,7 +156,7 @@ class Maker:
             argument=edge.argument if twice else "",
             op=node.op.name,
             scope=node.scope,
-            shapes=(node.shape, target.shape),
+            shapes=(node.shape, tuple(target.shape)),
             indices=(written.indices[node], written.indices[target]),
             formula=formula,
             rule=bind(derivative.formula if stated else rule, bindings),

@@ -201,7 +201,7 @@ def evaluate(
 
 def loss_value(loss: Tensor) -> float:
     """Return the result of a loss function as a float; ValueError if it is not one number."""
-    if getattr(loss, "size", 0) != 1:
+    if not isinstance(loss, Tensor) or loss._array.size != 1:
         came = f"shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
         raise ValueError(
             f"the loss function returned {came}; expected a Tensor of one "

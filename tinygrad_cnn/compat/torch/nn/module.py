@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from tinygrad_cnn import ops
 from tinygrad_cnn.compat.torch import names
 from tinygrad_cnn.compat.torch.devices import check_device, target_of
 from tinygrad_cnn.compat.torch.table import of_dtype
@@ -24,6 +25,14 @@ class IncompatibleKeys(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+def _own(x: Any) -> Any:
+    """Return an array or a Tensor of the core as a Tensor of this package, for the same leaves."""
+    if isinstance(x, Tensor) or not isinstance(x, core.Tensor | np.ndarray):
+        return x
+    leaf = isinstance(x, core.Tensor) and x.is_leaf and x.requires_grad
+    return wrapped(ops.reshape(x, x.shape) if leaf else x)
 
 
 class Module(core_module.Module):
@@ -46,10 +55,18 @@ class Module(core_module.Module):
     ['fc.weight', 'fc.bias']
     """
 
+    if not TYPE_CHECKING:
+
+        def __call__(self, *args, **kwargs):
+            """Return ``forward(...)``; arrays and Tensors of the core get our methods."""
+            return super().__call__(*map(_own, args), **kwargs)
+
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, core.Tensor) and not isinstance(value, Tensor):
             parameter = isinstance(value, core.Parameter)
             value = Parameter(value, value.requires_grad) if parameter else wrapped(value)
+        if isinstance(value, Parameter) and value.name is None:
+            value.name = name  # for drawings and derivations
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
