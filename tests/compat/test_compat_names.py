@@ -52,7 +52,7 @@ def test_every_name_of_the_tables_is_pytorchs() -> None:
     ("owner", "name", "advice"),
     [
         (torch, "catt", "did you mean torch.cat?"),
-        (torch, "compile", "nothing is compiled"),
+        (torch, "vmap", "write the function for a batch"),
         (torch, "cholesky", "PyTorch's, but not here"),
         (nn, "Conv2D", "did you mean torch.nn.Conv2d?"),
         (nn, "Bilinear", "PyTorch's, but not here"),

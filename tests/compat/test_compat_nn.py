@@ -311,3 +311,18 @@ def test_the_core_trains_draws_and_derives_a_model_in_pytorchs_style() -> None:
     derived = tg.derive(y, model.fc.weight).text()
     assert "w¹  (2, 4)  fc.weight" in derived
     assert "torch.Size" not in derived
+
+
+def test_a_convolution_is_shown_and_compiled_as_in_pytorch() -> None:
+    layer = nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False)
+    text = "Conv2d(3, 4, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), bias=False)"
+    assert repr(layer) == text
+    up = nn.ConvTranspose2d(4, 2, 2, 2, output_padding=1, groups=2)
+    text = (
+        "ConvTranspose2d(4, 2, kernel_size=(2, 2), stride=(2, 2), output_padding=(1, 1), groups=2)"
+    )
+    assert repr(up) == text
+    text = "Conv2d(2, 2, kernel_size=(1, 1), stride=(1, 1), bias=False, padding_mode=reflect)"
+    assert repr(nn.Conv2d(2, 2, 1, padding_mode="reflect", bias=False)) == text
+    assert repr(nn.Conv2d(1, 1, 1)) == "Conv2d(1, 1, kernel_size=(1, 1), stride=(1, 1))"
+    assert torch.compile(layer, mode="reduce-overhead") is layer

@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 INSTEAD = {
-    "compile": "leave the call out: nothing is compiled",
     "LSTM": "there are no recurrent layers",
     "GRU": "there are no recurrent layers",
     "RNN": "there are no recurrent layers",

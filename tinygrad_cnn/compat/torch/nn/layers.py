@@ -106,6 +106,19 @@ class _ConvNd(_Affine):
         outs = out_channels if bias else None
         self._create((*ends, *self.kernel_size), outs, device, dtype)
 
+    def extra_repr(self) -> str:
+        """Return the arguments as PyTorch shows them."""
+        shown = [f"{self.in_channels}, {self.out_channels}"]
+        shown += [f"kernel_size={self.kernel_size}, stride={self.stride}"]
+        defaults = {"padding": 0, "dilation": 1, "output_padding": 0}
+        others: dict[str, Any] = {name: self._each(value) for name, value in defaults.items()}
+        for name, default in {**others, "groups": 1}.items():
+            if getattr(self, name) != default:
+                shown.append(f"{name}={getattr(self, name)}")
+        shown += ["bias=False"] if self.bias is None else []
+        shown += [f"padding_mode={self.padding_mode}"] if self.padding_mode != "zeros" else []
+        return ", ".join(shown)
+
     def _each(self, value: Any) -> tuple[Any, ...]:
         return tuple(value) if isinstance(value, tuple | list) else (value,) * self._axes
 
