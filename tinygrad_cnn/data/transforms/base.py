@@ -27,7 +27,7 @@ def check(name: str, images: Images, integers: bool = True) -> None:
         )
         raise TypeError(
             f"{name}: got {came}; expected {', '.join(known[:-1])} or {known[-1]} of shape "
-            "(B, C, H, W)"
+            "(B, C, H, W); one image is image[None], and the result [0]"
         )
 
 
