@@ -193,7 +193,7 @@ def test_a_process_ends_when_the_server_does(tmp_path: Path) -> None:
 
 def test_a_process_that_goes_on_waits_for_the_one_before(tmp_path: Path) -> None:
     store, settings = opened(tmp_path)
-    run_id = queued(store, tiny(epochs=40, batch_size=100))
+    run_id = queued(store, tiny(epochs=12, batch_size=100))  # ends before the second gives up
     with WorkerProcess(settings, run_id) as first:
         until(lambda: steps(store, run_id))
         with WorkerProcess(settings, run_id) as second:
@@ -201,7 +201,7 @@ def test_a_process_that_goes_on_waits_for_the_one_before(tmp_path: Path) -> None
             assert second.wait(60) == 0
     assert steps(store, run_id, "restarted") == []
     assert outcome(store, run_id)
-    assert len(steps(store, run_id, "epoch")) == 40
+    assert len(steps(store, run_id, "epoch")) == 12
     store.close()
 
 
