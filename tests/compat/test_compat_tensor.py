@@ -301,10 +301,9 @@ def test_the_state_of_random_numbers_and_threads_is_set() -> None:
     torch.set_rng_state(state)
     assert torch.equal(torch.rand(3), first)
     assert torch.initial_seed() == 4
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    assert torch.get_num_threads() == 1
-    torch.set_num_threads(before)
+    with tg.num_threads(2):  # restores the setting of the other tests
+        torch.set_num_threads(1)
+        assert torch.get_num_threads() == 1
 
 
 def test_gradients_of_unused_inputs() -> None:
