@@ -1,4 +1,4 @@
-"""Containers: lists and dicts with PyTorch's names; and what is registered in a module."""
+"""Containers, lists and dicts with PyTorch's names, and registration in a module."""
 
 from __future__ import annotations
 

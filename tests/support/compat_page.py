@@ -45,7 +45,7 @@ def page() -> str:
         ("Methods that change a Tensor in place", changes),
     ):
         parts.append(f"- {title}: {', '.join(f'`{name}`' for name in sorted(found))}.\n")
-    parts.append("\n### Instead of what is not here\n\n| PyTorch | here |\n| --- | --- |\n")
+    parts.append("\n### Missing, and what to use instead\n\n| PyTorch | here |\n| --- | --- |\n")
     parts += [f"| `{name}` | {advice} |\n" for name, advice in names.INSTEAD.items()]
     return "".join(parts)
 

@@ -226,7 +226,7 @@ def record(programs: Iterable[str], whole: Path | None) -> None:
 
 
 def table() -> None:
-    """Print which programs run here, what is compared, and how far it is from PyTorch's."""
+    """Print a table of the programs: the arrays compared and their distance from PyTorch's."""
     import importlib
 
     import tinygrad_cnn as tg

@@ -304,7 +304,7 @@ def images() -> tuple[Any, Any]:
 
 
 def examples(kind: str) -> tuple[Any, ...]:
-    """Return a prediction, of which losses are differentiated, and the other arguments."""
+    """Return a prediction, to differentiate losses by, and their other arguments."""
     rng = np.random.default_rng(2)
     x = 2.0 * rng.normal(size=(4, 3))
     images = 2.0 * rng.normal(size=(2, 3, 2, 2))
@@ -324,7 +324,7 @@ def examples(kind: str) -> tuple[Any, ...]:
 
 
 def maps() -> Any:
-    """Return affine maps, one of which leaves every point on a pixel at its place."""
+    """Return affine maps; the identity, which keeps the pixels, is among them."""
     return np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [[0.9, 1.1, 0.3], [-1.3, 0.4, 0.2]],
                      [[-2.7, 0.3, 0.1], [0.2, 1.8, -0.43]]])  # fmt: skip
 

@@ -33,7 +33,7 @@ class Drawn:
 
 
 class Faulty(Drawn):
-    """Examples of which number 13 raises, or ends its process."""
+    """Examples; number 13 raises, or ends its process."""
 
     def __init__(self, error: type[Exception] | None, *arguments: Any) -> None:
         super().__init__()

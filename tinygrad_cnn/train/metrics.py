@@ -206,19 +206,7 @@ class Precision(_Averaged):
 class Recall(_Averaged):
     """Of the examples of a class, the fraction predicted as it.
 
-    Parameters
-    ----------
-    average : {"macro", "micro", "weighted", "binary"}
-        "macro" is the mean over the classes that occur in labels or predictions; "weighted" weights
-        them by their number of labels; "micro" sums the counts of all classes first; "binary" is
-        the value of class 1 of two. A class without any has the value 0.
-    ignore_index : int
-        Examples or pixels with this label do not count.
-
-    Raises
-    ------
-    ValueError
-        If `average` is none of these.
+    Parameters and errors as for `Precision`.
 
     Examples
     --------
@@ -237,19 +225,7 @@ class Recall(_Averaged):
 class F1Score(_Averaged):
     """The harmonic mean of precision and recall of a class.
 
-    Parameters
-    ----------
-    average : {"macro", "micro", "weighted", "binary"}
-        "macro" is the mean over the classes that occur in labels or predictions; "weighted" weights
-        them by their number of labels; "micro" sums the counts of all classes first; "binary" is
-        the value of class 1 of two. A class without any has the value 0.
-    ignore_index : int
-        Examples or pixels with this label do not count.
-
-    Raises
-    ------
-    ValueError
-        If `average` is none of these.
+    Parameters and errors as for `Precision`.
 
     Examples
     --------
@@ -271,19 +247,7 @@ class JaccardIndex(_Averaged):
 
     Over all pixels of the set, not image by image. "macro" is the mean IoU.
 
-    Parameters
-    ----------
-    average : {"macro", "micro", "weighted", "binary"}
-        "macro" is the mean over the classes that occur in labels or predictions; "weighted" weights
-        them by their number of labels; "micro" sums the counts of all classes first; "binary" is
-        the value of class 1 of two. A class without any has the value 0.
-    ignore_index : int
-        Examples or pixels with this label do not count.
-
-    Raises
-    ------
-    ValueError
-        If `average` is none of these.
+    Parameters and errors as for `Precision`.
 
     Examples
     --------

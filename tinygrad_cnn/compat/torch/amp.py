@@ -6,7 +6,7 @@ from contextlib import ContextDecorator
 from typing import Any
 
 
-class autocast(ContextDecorator):  # noqa: N801  # PyTorch's name
+class autocast(ContextDecorator):  # PyTorch's name
     """A context that changes nothing: all is computed in the dtype of its arguments."""
 
     def __init__(self, *args: Any, **options: Any) -> None: ...

@@ -73,7 +73,7 @@ def backward(
         y.backward(flow, retain_graph or place + 1 < len(ys), create_graph)
 
 
-def Variable(data: Any, requires_grad: bool = False) -> Tensor:  # noqa: N802  # a class once
+def Variable(data: Any, requires_grad: bool = False) -> Tensor:  # a class once
     """Return a Tensor; older programs wrap their Tensors in ``Variable``."""
     view: Tensor = data.detach()
     return view.requires_grad_() if requires_grad else view
@@ -84,7 +84,7 @@ def set_detect_anomaly(mode: bool = True) -> Any:
     return detect_nan()
 
 
-class functional:  # noqa: N801  # a module of PyTorch's
+class functional:  # a module of PyTorch's
     """``torch.autograd.functional``: Jacobians, Hessians and products with them."""
 
     @staticmethod

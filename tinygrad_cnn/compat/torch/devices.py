@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 
-class dtype:  # noqa: N801  # PyTorch's name
+class dtype:  # PyTorch's name
     """A dtype that prints as PyTorch's, and is otherwise NumPy's: ``torch.float32``."""
 
     __slots__ = ("dtype",)
@@ -115,7 +115,7 @@ def legacy(tensor: Any, zeros: Any) -> dict[str, Any]:
     return {f"{name}Tensor": made(name, code) for name, code in LEGACY.items()}
 
 
-class device:  # noqa: N801  # PyTorch's name
+class device:  # PyTorch's name
     """Where Tensors are: always ``device("cpu")``.
 
     Raises

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_cnn.compat.torch import functions, names
 
 
-def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Any:  # noqa: N803
+def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Any:
     """Return the norm of all values, or along `dim`: of order 2 by default."""
     return functions.norm(A, 2 if ord is None else ord, dim, keepdim)
 

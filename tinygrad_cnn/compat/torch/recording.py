@@ -14,7 +14,7 @@ from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.context import changed
 
 
-class no_grad:  # noqa: N801  # PyTorch's name
+class no_grad:  # PyTorch's name
     """Record nothing: ``with no_grad():``, ``@no_grad()`` or ``@no_grad``."""
 
     on = False
@@ -25,7 +25,7 @@ class no_grad:  # noqa: N801  # PyTorch's name
         return context if function is None else context(function)
 
 
-class enable_grad(no_grad):  # noqa: N801
+class enable_grad(no_grad):
     """Record again inside `no_grad`."""
 
     on = True
@@ -38,7 +38,7 @@ def inference_mode(mode: Any = True) -> Any:
     return no_grad() if mode else changed(recording, lambda outside: outside)
 
 
-class set_grad_enabled:  # noqa: N801
+class set_grad_enabled:
     """Record or not from now on; as a context, until its end."""
 
     def __init__(self, mode: bool) -> None:

@@ -281,7 +281,7 @@ class Tensor(core.Tensor):
         return False
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802  # PyTorch's name
+    def mT(self) -> Tensor:  # PyTorch's name
         """The last two axes exchanged."""
         return wrapped(ops.swapaxes(self, -1, -2))  # type: ignore[no-any-return]
 

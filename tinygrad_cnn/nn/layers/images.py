@@ -115,15 +115,7 @@ class ZeroPad2d(_Border):
 class ReflectionPad2d(_Border):
     """A border around images that mirrors them, without repeating the pixels at the edge.
 
-    Parameters
-    ----------
-    padding : int or (int, int, int, int)
-        The width of the border: of all sides, or left, right, top and bottom.
-
-    Raises
-    ------
-    ValueError
-        If a width is negative. On a call, if `x` has neither 3 nor 4 axes.
+    Parameters and errors as for `ZeroPad2d`.
 
     Examples
     --------
@@ -138,15 +130,7 @@ class ReflectionPad2d(_Border):
 class ReplicationPad2d(_Border):
     """A border around images with the nearest pixel.
 
-    Parameters
-    ----------
-    padding : int or (int, int, int, int)
-        The width of the border: of all sides, or left, right, top and bottom.
-
-    Raises
-    ------
-    ValueError
-        If a width is negative. On a call, if `x` has neither 3 nor 4 axes.
+    Parameters and errors as for `ZeroPad2d`.
 
     Examples
     --------
@@ -161,15 +145,7 @@ class ReplicationPad2d(_Border):
 class CircularPad2d(_Border):
     """A border around images with the pixels of the opposite side.
 
-    Parameters
-    ----------
-    padding : int or (int, int, int, int)
-        The width of the border: of all sides, or left, right, top and bottom.
-
-    Raises
-    ------
-    ValueError
-        If a width is negative. On a call, if `x` has neither 3 nor 4 axes.
+    Parameters and errors as for `ZeroPad2d`.
 
     Examples
     --------

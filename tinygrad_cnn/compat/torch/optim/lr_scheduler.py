@@ -50,7 +50,7 @@ class LRScheduler(metaclass=ABCMeta):  # noqa: B024  # `get_lr` may be left out,
 def _ported(kind: Any) -> Any:
     """Return a schedule of ours that takes PyTorch's arguments."""
 
-    def __init__(  # noqa: N807
+    def __init__(
         self: Any, optimizer: Any, *args: Any, last_epoch: int = -1, verbose: Any = None,
         **options: Any,
     ) -> None:  # fmt: skip

@@ -97,7 +97,7 @@ class RatesOf(optim.SGD):
 def ported(kind: Any, module: str) -> Any:
     """Return an optimizer of ours that takes PyTorch's arguments."""
 
-    def __init__(self: Any, params: Any, *args: Any, **options: Any) -> None:  # noqa: N807
+    def __init__(self: Any, params: Any, *args: Any, **options: Any) -> None:
         for name in [name for name in options if name in IGNORED | REFUSED]:
             value = options.pop(name)
             if value and name in REFUSED:
