@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import inspect
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
-from tinygrad_cnn.core.observer import observe
 from tinygrad_cnn.core.recording import (
     Recording,
-    changed_recording,
-    no_grad,
     qualified,
     recording,
 )
-from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype, native_float
+from tinygrad_cnn.core.tensor import A, Parameter, Tensor, native_float
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.nn.hooks import Hooked
+from tinygrad_cnn.nn.registering import Registering
 from tinygrad_cnn.nn.state import Stateful, replace
-from tinygrad_cnn.nn.summary import CostCounter, Summary, SummaryRow
+from tinygrad_cnn.nn.summary import Summary, summarize
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -35,7 +32,7 @@ class _Forward(Protocol[P, R]):
     def forward(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
 
-class Module(Stateful, Hooked):
+class Module(Registering, Stateful, Hooked):
     """Base class of layers and models: parameters, and the computation in ``forward``.
 
     Subclasses set parameters and other modules as attributes, and define ``forward``. Nothing is
@@ -68,7 +65,6 @@ class Module(Stateful, Hooked):
     """
 
     training: bool = True
-    _registered: Mapping[str, bool] = MappingProxyType({})  # buffers, and whether they are saved
     _unsized: str = ""  # the size that the first call determines; see `SizedLayer`
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor | Any:  # Any: overrides may differ
@@ -225,63 +221,6 @@ class Module(Stateful, Hooked):
         self._register(name, module, Module)
 
     register_module = add_module
-
-    def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Set the attribute `name` to a parameter or None; raises as `add_module` does."""
-        self._register(name, param, Parameter)
-
-    def register_buffer(
-        self, name: str, tensor: Tensor | NDArray[Any] | None, persistent: bool = True
-    ) -> None:
-        """Set the attribute `name` to a buffer, a Tensor that is not learned, or None.
-
-        Parameters
-        ----------
-        name : str
-        tensor : Tensor, array or None
-        persistent : bool
-            Whether it is part of `state_dict`. Attributes that are Tensors are.
-
-        Raises
-        ------
-        TypeError
-            If `tensor` is a Parameter or not a Tensor.
-        ValueError
-            If the name has a dot or is that of another attribute.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import tinygrad_cnn as tg
-        >>> layer = tg.nn.Linear(2, 1)
-        >>> layer.register_buffer("mask", np.ones(2, "f4"), persistent=False)
-        >>> [name for name, _ in layer.named_buffers()], list(layer.state_dict())
-        (['mask'], ['weight', 'bias'])
-        """
-        if isinstance(tensor, np.ndarray):
-            tensor = Tensor(tensor)
-        if isinstance(tensor, Parameter):
-            raise TypeError(f"{type(self).__name__}: {name} is a Parameter, expected a Tensor")
-        self._register(name, tensor, Tensor)
-        self._registered = {**self._registered, name: persistent}
-
-    def _register(self, name: str, value: Any, kind: type) -> None:
-        if value is not None and not isinstance(value, kind):
-            raise TypeError(
-                f"{type(self).__name__}: {name} is {type(value).__name__}, expected a "
-                f"{kind.__name__} or None"
-            )
-        if name not in vars(self) or not isinstance(vars(self)[name], kind | None):
-            self._check_name(name)
-        setattr(self, name, value)
-
-    def _check_name(self, name: str) -> None:
-        """Raise ValueError if nothing can be registered under `name`."""
-        owner = type(self).__name__
-        if not isinstance(name, str) or not name or "." in name:
-            raise ValueError(f"{owner}: the name is {name!r}, expected text without dots")
-        if hasattr(self, name):
-            raise ValueError(f"{owner}: {name} is an attribute already; choose another name")
 
     # --- for the methods above -------------------------------------------------------------------
 
@@ -465,20 +404,7 @@ class Module(Stateful, Hooked):
             input_shape = getattr(self, "input_shape", None)
         if input_shape is None:
             self._check_sized()
-        shapes, costs = ({}, None) if input_shape is None else _trace(self, tuple(input_shape))
-        counted: set[int] = set()
-        rows = []
-        for name, module in self.named_modules():
-            members = (member for _, member in module._members())
-            own = {id(p): p._array.size for p in members if isinstance(p, Parameter)}
-            learned = sum(size for key, size in own.items() if key not in counted)
-            counted.update(own)
-            cost = None if costs is None else costs.get(id(module), 0)
-            is_layer = next(module.children(), None) is None
-            if is_layer or learned or cost:
-                shape = shapes.get(id(module))
-                rows.append(SummaryRow(name, type(module).__name__, shape, learned, cost))
-        return Summary(tuple(rows))
+        return summarize(self, input_shape)
 
 
 # --- calls ---------------------------------------------------------------------------------------
@@ -533,25 +459,6 @@ def _note_module(error: Exception) -> None:
     where = recording.get().scope
     if where and not any(note.startswith("in module") for note in getattr(error, "__notes__", ())):
         error.add_note(f"in module {where}")
-
-
-def _trace(
-    module: Module, input_shape: tuple[int, ...]
-) -> tuple[dict[int, tuple[int, ...]], dict[int, int]]:
-    """Run a model on zeros; return output shapes without batch axis, and multiply-adds, by id."""
-    held = (t.dtype for _, t in module._named_tensors() if isinstance(t, Parameter))
-    dtype = next(held, get_default_dtype())
-    x = Tensor(np.zeros((1, *input_shape), dtype))
-    modes = [(inner, inner.training) for inner in module.modules()]
-    counter, shapes = CostCounter(), dict[int, tuple[int, ...]]()
-    try:
-        module.eval()
-        with no_grad(), observe(counter), changed_recording(module=None, shapes=shapes):
-            module(x)
-    finally:
-        for inner, training in modes:
-            inner.training = training
-    return {key: shape[1:] for key, shape in shapes.items()}, counter.costs
 
 
 class Parameterless(Module):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from tinygrad_cnn.core.observer import ForwardEvent, Observer
-from tinygrad_cnn.core.recording import recording
+import numpy as np
+
+from tinygrad_cnn.core.observer import ForwardEvent, Observer, observe
+from tinygrad_cnn.core.recording import changed_recording, no_grad, recording
+from tinygrad_cnn.core.tensor import Parameter, Tensor, get_default_dtype
 from tinygrad_cnn.support.text import aligned, shape_text
 
 
@@ -87,3 +91,40 @@ class CostCounter(Observer):
 
 def _grouped(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
+
+
+def summarize(module: Any, input_shape: tuple[int, ...] | None) -> Summary:
+    """Return the summary of a `Module`; without `input_shape`, only parameters are counted."""
+    shapes, costs = ({}, None) if input_shape is None else _trace(module, tuple(input_shape))
+    counted: set[int] = set()
+    rows = []
+    for name, inner in module.named_modules():
+        members = (member for _, member in inner._members())
+        own = {id(p): p._array.size for p in members if isinstance(p, Parameter)}
+        learned = sum(size for key, size in own.items() if key not in counted)
+        counted.update(own)
+        cost = None if costs is None else costs.get(id(inner), 0)
+        is_layer = next(inner.children(), None) is None
+        if is_layer or learned or cost:
+            shape = shapes.get(id(inner))
+            rows.append(SummaryRow(name, type(inner).__name__, shape, learned, cost))
+    return Summary(tuple(rows))
+
+
+def _trace(
+    module: Any, input_shape: tuple[int, ...]
+) -> tuple[dict[int, tuple[int, ...]], dict[int, int]]:
+    """Run a model on zeros; return output shapes without batch axis, and multiply-adds, by id."""
+    held = (t.dtype for _, t in module._named_tensors() if isinstance(t, Parameter))
+    dtype = next(held, get_default_dtype())
+    x = Tensor(np.zeros((1, *input_shape), dtype))
+    modes = [(inner, inner.training) for inner in module.modules()]
+    counter, shapes = CostCounter(), dict[int, tuple[int, ...]]()
+    try:
+        module.eval()
+        with no_grad(), observe(counter), changed_recording(module=None, shapes=shapes):
+            module(x)
+    finally:
+        for inner, training in modes:
+            inner.training = training
+    return {key: shape[1:] for key, shape in shapes.items()}, counter.costs
