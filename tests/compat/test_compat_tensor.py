@@ -336,3 +336,44 @@ def test_products_jacobians_and_old_names() -> None:
     assert isinstance(jacobian, torch.Tensor)
     assert jacobian.tolist() == [[2.0, 0.0], [0.0, 4.0]]
     assert torch.autograd.Variable(torch.ones(1), requires_grad=True).requires_grad
+
+
+def test_values_that_overwrite_a_result_have_no_gradient() -> None:
+    for change in (
+        lambda y: y.zero_(),
+        lambda y: y.fill_(2.0),
+        lambda y: y.copy_(torch.ones(2)),
+        lambda y: y.normal_(),
+        lambda y: y.uniform_(),
+    ):
+        x = torch.ones(2, requires_grad=True)
+        y = x * 2.0
+        change(y)
+        (y * 3.0 + x).sum().backward()
+        assert x.grad.tolist() == [1.0, 1.0]
+    x = torch.ones(2, requires_grad=True)
+    y = x * 2.0
+    y[0].zero_()
+    y.sum().backward()
+    assert x.grad.tolist() == [0.0, 2.0]
+
+
+def test_arguments_have_pytorchs_meaning_or_are_refused() -> None:
+    logits, labels = torch.tensor([[0.0, 1.0], [2.0, 0.0]]), torch.tensor([1, 0])
+    with pytest.raises(TypeError):
+        torch.nn.functional.cross_entropy(logits, labels, None, True)  # size_average there
+    with pytest.raises(TypeError):
+        torch.nn.NLLLoss(None, True)
+    same = torch.maximum(torch.tensor([1, 2]), torch.tensor([1, 3]))
+    assert same.dtype == torch.int64
+    assert torch.utils.checkpoint.checkpoint(lambda x, k: x * k, 2, use_reentrant=False, k=5) == 10
+    with pytest.raises(NotImplementedError, match="antialias"):
+        torch.nn.functional.interpolate(torch.ones(1, 1, 4, 4), size=2, antialias=True)
+    with pytest.raises(NotImplementedError, match="ord=2 of a matrix"):
+        torch.linalg.norm(torch.ones(2, 2), 2)
+    numbers = torch.nan_to_num(torch.tensor([float("nan"), float("inf")]), posinf=3.0)
+    assert numbers.tolist() == [0.0, 3.0]
+    assert torch.zeros(3).scatter(0, torch.tensor([1]), value=2.0).tolist() == [0.0, 2.0, 0.0]
+    with pytest.raises(ValueError, match="random_split"):
+        torch.utils.data.random_split(range(100), [0.1, 0.1])
+    assert len(list(torch.utils.data.RandomSampler(range(3), num_samples=7))) == 7

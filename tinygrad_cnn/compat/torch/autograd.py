@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn.compat.torch import names
@@ -80,8 +81,8 @@ def Variable(data: Any, requires_grad: bool = False) -> Tensor:  # a class once
 
 
 def set_detect_anomaly(mode: bool = True) -> Any:
-    """Return a context in which the first NaN raises an error that names its op."""
-    return detect_nan()
+    """Return a context in which the first NaN raises an error; use it in ``with``."""
+    return detect_nan() if mode else nullcontext()
 
 
 class functional:  # a module of PyTorch's

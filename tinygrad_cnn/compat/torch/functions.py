@@ -93,7 +93,9 @@ def minimum(input: Any, other: Any) -> Any:
 def _of_two(function: Any, input: Any, other: Any) -> Any:
     tie = np.asarray(array_of(input) == array_of(other))
     larger = function(input, other)
-    return ops.where(tie, input * 0.5 + other * 0.5, larger) if tie.any() else larger
+    if not (getattr(larger, "requires_grad", False) and tie.any()):
+        return larger
+    return ops.where(tie, input * 0.5 + other * 0.5, larger)
 
 
 def amax(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
@@ -262,8 +264,9 @@ def _order(input: Any, dim: int, descending: bool) -> Any:
     return np.flip(values.shape[dim] - 1 - order, dim)  # equal values keep their order
 
 
-def scatter(input: Any, dim: int, index: Any, src: Any, *, value: Any = None) -> Any:
+def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Any:
     """Return `input` with `src`, a Tensor or number, written at `index` along `dim`."""
+    src = value if src is None else src
     index = np.asarray(array_of(index))
     grid: list[Any] = list(np.ogrid[tuple(map(slice, index.shape))])
     grid[dim] = index

@@ -53,7 +53,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Set all values to a number."""
     self._before_change("fill_")
-    return self._write("fill_", ..., array_of(value))
+    return self._become("fill_", np.full(self._array.shape, array_of(value), self._array.dtype))
 
 
 def zero_(self: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def normal_(
 ) -> Tensor:
     """Draw all values from a normal distribution."""
     self._before_change("normal_")
-    return self._write("normal_", ..., rng_of(generator).normal(mean, std, self._array.shape))
+    return self._become("normal_", rng_of(generator).normal(mean, std, self._array.shape))
 
 
 def uniform_(
@@ -74,14 +74,14 @@ def uniform_(
 ) -> Tensor:
     """Draw all values from a ≤ x < b."""
     self._before_change("uniform_")
-    return self._write("uniform_", ..., rng_of(generator).uniform(a, b, self._array.shape))
+    return self._become("uniform_", rng_of(generator).uniform(a, b, self._array.shape))
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Set each value to 1 with the probability `p`, else to 0."""
     self._before_change("bernoulli_")
     drawn = rng_of(generator).random(self._array.shape) < array_of(p)
-    return self._write("bernoulli_", ..., drawn)
+    return self._become("bernoulli_", drawn.astype(self._array.dtype))
 
 
 def random_(
@@ -90,7 +90,8 @@ def random_(
     """Draw integers with low ≤ n < high."""
     low, high = (0, low) if high is None else (low, high)
     self._before_change("random_")
-    return self._write("random_", ..., rng_of(generator).integers(low, high, self._array.shape))
+    drawn = rng_of(generator).integers(low, high, self._array.shape)
+    return self._become("random_", drawn.astype(self._array.dtype))
 
 
 def squeeze_(self: Any, dim: Any = None) -> Tensor:

@@ -88,7 +88,8 @@ bitwise_xor(input, other) = input ^ other
 bitwise_not(input) = ~input
 logaddexp(input, other) = tg.logsumexp(tg.stack([input, other]), axis=0)
 logit(input, eps=None) = tg.log(limited(input, eps) / (1.0 - limited(input, eps)))
-nan_to_num(input, nan=0.0) = tg.where(np.isnan(array(input)), nan, input)
+nan_to_num(input, nan=0.0, posinf=None, neginf=None) = tg.where(np.isfinite(array(input)), input,
+    np.nan_to_num(array(input), nan=nan, posinf=posinf, neginf=neginf))
 dist(input, other, p=2) = tg.norm(tg.ravel(input - other), p)
 trace(input) = tg.sum(tg.diagonal(input))
 inner(input, other) = tg.tensordot(input, other, ([-1], [-1]))
@@ -236,7 +237,7 @@ conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0
 relu(input, inplace=False) = tg.relu(input, at_zero=0.0)
 relu6(input, inplace=False) = tg.relu6(input)
 leaky_relu(input, negative_slope=0.01, inplace=False) =
-    tg.where(input > 0, input, negative_slope * input)
+    tg.leaky_relu(input, negative_slope, at_zero=negative_slope)
 elu(input, alpha=1.0, inplace=False) = tg.elu(input, alpha)
 selu(input, inplace=False) = tg.selu(input)
 celu(input, alpha=1.0, inplace=False) = tg.celu(input, alpha)
@@ -251,7 +252,8 @@ softplus(input, beta=1.0, threshold=20.0) =
     tg.where(beta * input > threshold, input, tg.softplus(beta * input) / beta)
 glu(input, dim=-1) = halves(input, dim)[0] * tg.sigmoid(halves(input, dim)[1])
 hardshrink(input, lambd=0.5) = tg.where(tg.abs(input) > lambd, input, 0.0)
-softshrink(input, lambd=0.5) = tg.sign(input) * tg.maximum(tg.abs(input) - lambd, 0.0)
+softshrink(input, lambd=0.5) =
+    tg.where(tg.abs(input) > lambd, input - lambd * tg.sign(input), 0.0)
 softsign(input) = tg.softsign(input)
 tanhshrink(input) = tg.tanhshrink(input)
 threshold(input, threshold, value, inplace=False) =
@@ -312,11 +314,11 @@ binary_cross_entropy(input, target, weight=None, reduction="mean") =
     tg.binary_cross_entropy(input, target, reduction, weight)
 binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None) =
     tg.binary_cross_entropy_with_logits(input, target, reduction, weight, pos_weight)
-cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean",
+cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",
     label_smoothing=0.0) =
     tg.cross_entropy(input, target, reduction, label_smoothing, class_axis(input), weight,
     ignore_index)
-nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean") =
+nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean") =
     tg.nll(input, target, reduction, class_axis(input), weight, ignore_index)
 kl_div(input, target, reduction="mean", log_target=False) =
     tg.kl_div(input, target, reduction, log_target)
@@ -332,7 +334,7 @@ soft_margin_loss(input, target, reduction="mean") =
     reduced(tg.softplus(-target * input), reduction)
 hinge_embedding_loss(input, target, margin=1.0, reduction="mean") =
     reduced(tg.where(target == 1, input, tg.maximum(0.0, margin - input)), reduction)
-poisson_nll_loss(input, target, log_input=True, eps=1e-8, reduction="mean") =
+poisson_nll_loss(input, target, log_input=True, *, eps=1e-8, reduction="mean") =
     reduced((tg.exp(input) if log_input else input)
     - target * (input if log_input else tg.log(input + eps)), reduction)
 pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False) =

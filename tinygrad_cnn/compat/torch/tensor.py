@@ -196,7 +196,10 @@ class Tensor(core.Tensor):
                 f"{name}: the result is {array.dtype}, which this {self.dtype} Tensor cannot hold"
             )
         if getattr(result, "node", None) is None:
-            return self._write(name, ..., array)
+            if self.node is None or not recording.get().on:
+                return self._write(name, ..., array)
+            given = np.asarray(array, self._array.dtype)
+            result = ops.index_put(self._before_change(name), ..., given)  # cuts old gradients off
         base = self._living_base()
         if base is not None:
             base[self._places_in(base)] = result

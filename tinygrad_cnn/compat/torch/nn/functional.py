@@ -61,15 +61,13 @@ def batch_norm(
                 f"batch_norm: input has shape {tuple(input.shape)}, expected more than one value a "
                 "channel in training; take a larger batch, or call model.eval()"
             )
-        w = np.ones(count, input.dtype) if weight is None else weight
-        b = np.zeros(count, input.dtype) if bias is None else bias
         if running_mean is not None:
             array, axes = input._array, (0, *range(2, input.dim()))
             mean = average(array, axes, keepdims=True)
             squares = total(np.square(array - mean), axes)
             _follow(running_mean, mean.reshape(-1), momentum)
             _follow(running_var, squares / (array.size // count - 1), momentum)
-        return wrapped(ops.batch_norm(input, w, b, eps))
+        return wrapped(ops.batch_norm(input, weight, bias, eps))
     channels = (1, -1) + (1,) * (input.dim() - 2)
     scale = 1.0 / ops.sqrt(running_var + eps)
     scale = scale if weight is None else scale * weight
@@ -99,6 +97,10 @@ def scaled_dot_product_attention(
 ) -> Any:  # fmt: skip
     """Return ``softmax(query keyᵀ / √d) value``, with a mask of bools or of terms to add."""
     scores = query @ key.transpose(-2, -1) * (scale or query.shape[-1] ** -0.5)
+    if is_causal and attn_mask is not None:
+        raise RuntimeError(
+            "scaled_dot_product_attention: got attn_mask and is_causal=True; leave one out"
+        )
     if is_causal:
         attn_mask = Tensor._of(np.tri(*scores.shape[-2:], dtype=bool))
     if attn_mask is not None and attn_mask._array.dtype == bool:
@@ -136,6 +138,7 @@ def interpolate(
     antialias: bool = False,
 ) -> Any:
     """Resize images to `size`, or by `scale_factor`."""
+    table.refuse("interpolate", recompute_scale_factor=recompute_scale_factor, antialias=antialias)
     return wrapped(ops.interpolate(input, size, scale_factor, mode, bool(align_corners)))
 
 

@@ -90,17 +90,18 @@ MSELoss(reduction="mean") = F.mse_loss(input, target, reduction)
 L1Loss(reduction="mean") = F.l1_loss(input, target, reduction)
 SmoothL1Loss(reduction="mean", beta=1.0) = F.smooth_l1_loss(input, target, reduction, beta)
 HuberLoss(reduction="mean", delta=1.0) = F.huber_loss(input, target, reduction, delta)
-CrossEntropyLoss(weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0) =
-    F.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
-NLLLoss(weight=None, ignore_index=-100, reduction="mean") =
-    F.nll_loss(input, target, weight, ignore_index, reduction)
-NLLLoss2d(weight=None, ignore_index=-100, reduction="mean") =
-    F.nll_loss(input, target, weight, ignore_index, reduction)
+CrossEntropyLoss(weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0) =
+    F.cross_entropy(input, target, weight, ignore_index=ignore_index, reduction=reduction,
+    label_smoothing=label_smoothing)
+NLLLoss(weight=None, *, ignore_index=-100, reduction="mean") =
+    F.nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
+NLLLoss2d(weight=None, *, ignore_index=-100, reduction="mean") =
+    F.nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
 SoftMarginLoss(reduction="mean") = F.soft_margin_loss(input, target, reduction)
 HingeEmbeddingLoss(margin=1.0, reduction="mean") =
     F.hinge_embedding_loss(input, target, margin, reduction)
-PoissonNLLLoss(log_input=True, eps=1e-8, reduction="mean") =
-    F.poisson_nll_loss(input, target, log_input, eps, reduction)
+PoissonNLLLoss(log_input=True, *, eps=1e-8, reduction="mean") =
+    F.poisson_nll_loss(input, target, log_input, eps=eps, reduction=reduction)
 BCELoss(weight=None, reduction="mean") = F.binary_cross_entropy(input, target, weight, reduction)
 BCEWithLogitsLoss(weight=None, reduction="mean", pos_weight=None) =
     F.binary_cross_entropy_with_logits(input, target, weight, reduction, pos_weight)
@@ -141,6 +142,10 @@ class _Loss(Module):
     def __init__(
         self, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
     ) -> None:
+        if reduce is False:
+            reduction = "none"
+        elif size_average is False:
+            reduction = "sum"
         self.reduction = reduction
 
 
@@ -159,7 +164,7 @@ def _layer(signature: str, inputs: str, value: str, module: str) -> type[Module]
     given = [
         p.name
         for p in inspect.signature(known["__init__"]).parameters.values()
-        if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"
     ]
     own = [*given, *(["training"] if "training" in value else [])]
     lines = [

@@ -11,10 +11,10 @@ from tinygrad_cnn import optim
 from tinygrad_cnn.compat.torch.tensor import Parameter, wrapped
 from tinygrad_cnn.core.variable import Variable, array_of
 
-IGNORED = {"foreach", "fused", "capturable", "differentiable"}
+IGNORED = {"foreach", "fused", "capturable"}
 """Arguments that choose between implementations of the same numbers."""
 
-REFUSED = {"amsgrad", "maximize", "centered", "decoupled_weight_decay"}
+REFUSED = {"amsgrad", "maximize", "centered", "decoupled_weight_decay", "differentiable"}
 """Arguments that are not here; False is accepted."""
 
 

@@ -6,9 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 
-def checkpoint(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Return ``function(*args)``."""
-    return function(*args)
+def checkpoint(
+    function: Callable[..., Any],
+    *args: Any,
+    use_reentrant: bool | None = None,
+    preserve_rng_state: bool = True,
+    **kwargs: Any,
+) -> Any:
+    """Return ``function(*args, **kwargs)``."""
+    return function(*args, **kwargs)
 
 
 def checkpoint_sequential(functions: Any, segments: int, input: Any, **options: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
@@ -82,7 +83,7 @@ def random_split(
     """Return parts of a data set in random order, of the given sizes or shares."""
     count = len(dataset)
     sizes = [int(n) for n in lengths]
-    if sum(lengths) <= 1 + 1e-9 and count != sum(lengths):  # shares
+    if math.isclose(sum(lengths), 1) and count != 1:  # shares
         sizes = [int(count * share) for share in lengths]
         for i in range(count - sum(sizes)):
             sizes[i % len(sizes)] += 1

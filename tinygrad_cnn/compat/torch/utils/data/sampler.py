@@ -52,7 +52,9 @@ class RandomSampler(SequentialSampler):
         rng, count = rng_of(self.generator), len(self.data_source)
         if self.replacement:
             return iter(rng.integers(0, count, self.num_samples).tolist())
-        return iter(rng.permutation(count)[: self.num_samples].tolist())
+        rounds = -(-self.num_samples // count) if count else 0
+        drawn = [i for _ in range(rounds) for i in rng.permutation(count).tolist()]
+        return iter(drawn[: self.num_samples])
 
     def __len__(self) -> int:
         return self.num_samples
