@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -311,3 +311,37 @@ def test_a_function_without_a_gradient_is_refused(
 
 def test_a_value_that_does_not_depend_on_the_argument_has_gradient_zero() -> None:
     assert tg.grad_of(lambda x: tg.Tensor(1.0))(A).tolist() == np.zeros((2, 3)).tolist()
+
+
+def test_a_gradient_for_one_argument_keeps_the_graph_to_the_others() -> None:
+    """∂²/∂x∂y of x²y³ = 6xy²."""
+    mixed = tg.grad_of(lambda y: tg.grad_of(lambda x, y: x**2 * y**3)(np.array(3.0), y))
+    assert mixed(np.array(2.0)) == 72.0
+    nested = tg.grad_of(lambda p: tg.grad_of(lambda x, p: x * p["w"] ** 2)(np.array(3.0), p))
+    assert nested({"w": np.array(2.0)})["w"] == 4.0
+
+
+def test_an_argument_named_twice_is_refused() -> None:
+    for argnum in ((0, 0), (0, -2)):
+        with pytest.raises(ValueError, match=r"which names an argument twice"):
+            tg.grad_of(lambda x, y: x * y, argnum)(np.array(1.0), np.array(2.0))
+
+
+class Point(NamedTuple):
+    x: Any
+    y: Any
+
+
+def test_a_named_tuple_keeps_its_type() -> None:
+    gradient = tg.grad_of(lambda p: p.x * p.y)(Point(np.array(2.0), np.array(3.0)))
+    assert isinstance(gradient, Point)
+    assert gradient == (3.0, 2.0)
+
+
+def test_a_mask_of_a_tensor_as_an_option_and_a_copy_of_bools() -> None:
+    x = tg.Tensor(A, requires_grad=True)
+    with pytest.raises(TypeError, match=r"np\.sum: where=\.\.\. is not supported"):
+        np.sum(x, where=x > 0)
+    with pytest.raises(TypeError, match=r"np\.copyto: a Tensor is read-only"):
+        np.copyto(dst=x, src=0.0)
+    assert np.copy(x > 0).dtype == bool

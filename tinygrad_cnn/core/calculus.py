@@ -12,6 +12,7 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.core.recording import enable_grad
 from tinygrad_cnn.core.tensor import Tensor, TensorLike
+from tinygrad_cnn.core.variable import holds_gradient
 
 Function = Callable[..., Tensor]
 Map = Callable[[Tensor], Tensor]
@@ -67,12 +68,16 @@ def value_and_grad(f: Callable[..., Any], argnum: int | tuple[int, ...] = 0) -> 
 
         for place in places:
             if not -len(args) <= place < len(args):
-                raise ValueError(f"argnum is {place}, but there are {len(args)} arguments")
+                raise ValueError(
+                    f"value_and_grad: argnum is {place}, but there are {len(args)} arguments"
+                )
             given[place] = _mapped(args[place], leaf)
+        if len({place % len(args) for place in places}) < len(places):
+            raise ValueError(f"value_and_grad: argnum is {argnum}, which names an argument twice")
         y = _value(f, given, options)
         if y._array.size != 1:
-            raise ValueError(f"grad_of: the value has shape {y.shape}, expected one element")
-        again = any(leaf.node is not None for leaf in leaves)
+            raise ValueError(f"value_and_grad: the value has shape {y.shape}, expected one element")
+        again = holds_gradient([*args, *options.values()])
         found = iter(_gradients(y, leaves, again))
         wholes = tuple(_mapped(given[place], lambda _: next(found)) for place in places)
         return y if again else y._array.copy(), wholes if isinstance(argnum, tuple) else wholes[0]
@@ -277,7 +282,8 @@ def _mapped(value: Any, function: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict):
         return {name: _mapped(part, function) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)([_mapped(part, function) for part in value])
+        parts = [_mapped(part, function) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return function(value)
 
 

@@ -151,7 +151,7 @@ def call_function(function: Any, args: tuple[Any, ...], options: Mapping[str, An
     if function in _functions():
         return _functions()[function](*args, **options)
     name = _shown(function)
-    if function in WRITERS and isinstance(args[0], Variable):
+    if function in WRITERS and isinstance(next(iter(args), options.get("dst")), Variable):
         raise TypeError(
             f"{name}: a Tensor is read-only here; write to its data, as in {name}(p.data, ...)"
         )
@@ -211,7 +211,7 @@ def _pairs() -> Iterator[tuple[Any, Callable[..., Any]]]:
     yield np.clip, _translated(np.clip, ops.clip, a_min="low", a_max="high", min="low", max="high")
     yield np.einsum, lambda *operands, optimize=False: ops.einsum(*operands)
     yield np.pad, _padded
-    yield np.copy, lambda a: ops.mul(a, 1)
+    yield np.copy, lambda a: ops.mul(a, 1) if a.dtype.kind in "fc" else a.detach()
     yield np.vstack, lambda tup: ops.concatenate([_with_axes(a, 2) for a in tup], 0)
     yield np.hstack, lambda tup: ops.concatenate([_with_axes(a, 1) for a in tup], _hstack_axis(tup))
     yield np.column_stack, lambda tup: ops.concatenate([_column(a) for a in tup], 1)
@@ -270,10 +270,12 @@ def _translated(function: Any, op: Callable[..., Any], **renamed: str) -> Callab
         for name, value in theirs.bind(*args, **options).arguments.items():
             if name in names:
                 given[names[name]] = value
-            elif isinstance(value, np.ndarray) or value not in (None, parameters[name].default):
+            elif isinstance(value, np.ndarray | Variable) or value not in (
+                None, parameters[name].default,
+            ):  # fmt: skip
                 if not holds_gradient([*args, *options.values()]):
                     return _of_values(function, "", args, options)
-                shown = "..." if isinstance(value, np.ndarray) else repr(value)
+                shown = "..." if isinstance(value, np.ndarray | Variable) else repr(value)
                 raise TypeError(f"{_shown(function)}: {name}={shown} is not supported for a Tensor")
         return op(**given)
 

@@ -457,8 +457,8 @@ class Tensor(Variable):
     __abs__ = _method(ops.abs)
     __lt__, __gt__ = _discrete(np.less)
     __le__, __ge__ = _discrete(np.less_equal)
-    __eq__, _ = _discrete(np.equal)  # type: ignore[assignment]  # object's returns a bool
-    __ne__, _ = _discrete(np.not_equal)  # type: ignore[assignment]
+    __eq__ = _discrete(np.equal)[0]  # type: ignore[assignment]  # object's returns a bool
+    __ne__ = _discrete(np.not_equal)[0]  # type: ignore[assignment]  # object's returns a bool
     __and__, __rand__ = _discrete(np.bitwise_and)
     __or__, __ror__ = _discrete(np.bitwise_or)
     __xor__, __rxor__ = _discrete(np.bitwise_xor)

@@ -108,6 +108,8 @@ def array_of(value: Any) -> Any:
 
 def holds_gradient(value: Any) -> bool:
     """Return whether `value` is, or contains at any depth, a Tensor that requires a gradient."""
+    if isinstance(value, dict):
+        value = list(value.values())
     if isinstance(value, list | tuple):
         return any(map(holds_gradient, value))
     return isinstance(value, Variable) and value.requires_grad
