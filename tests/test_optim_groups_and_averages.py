@@ -328,3 +328,47 @@ def test_an_averaged_model_copies_buffers_is_saved_and_learns_nothing_itself() -
     with pytest.raises(ValueError, match="AveragedModel: the parameters of Linear are not those"):
         average.update_parameters(nn.Linear(1, 1))
     assert all((before[k] == v).all() for k, v in average.state_dict().items())
+
+
+# --- found late ----------------------------------------------------------------------------------
+
+
+def test_a_rate_that_a_group_gets_after_the_schedule_is_refused_before_anything_changes() -> None:
+    optimizer = optim.SGD([{"params": [P]}, {"params": [Q]}], lr=1.0)
+    schedule = optim.StepLR(optimizer, 1, 0.5)
+    optimizer.param_groups[1]["lr"] = 0.25
+    with pytest.raises(ValueError, match=r"StepLR: 1 parameter groups have a learning rate of"):
+        schedule.step()
+    assert (schedule.last_epoch, optimizer.lr) == (0, 1.0)
+    other = optim.StepLR(optim.SGD([P], 1.0), 1)
+    before = other.state_dict()
+    with pytest.raises(ValueError, match="but the schedule knows 1"):
+        other.load_state_dict(before | {"group_lrs": [0.5]})
+    assert other.state_dict() == before
+
+
+def test_a_cycle_moves_the_momentum_of_every_group_and_no_combination_takes_one() -> None:
+    optimizer = optim.SGD([{"params": [P]}, {"params": [Q], "momentum": 0.5}], lr=1.0, momentum=0.9)
+    schedule = optim.OneCycleLR(optimizer, 1.0, 11)
+    for _ in range(3):
+        assert optimizer.param_groups[1]["momentum"] == optimizer.momentum
+        schedule.step()
+    with pytest.raises(ValueError, match=r"schedulers\[0\] changes the momentum"):
+        optim.ChainedScheduler([schedule])
+
+
+def test_lbfgs_with_a_frozen_parameter_is_saved_and_without_any_other_does_nothing() -> None:
+    x, frozen = nn.Parameter(np.ones(3)), nn.Parameter(np.ones(2), requires_grad=False)
+    optimizer = optim.LBFGS([x, frozen])
+    for _ in range(2):
+        optimizer.step(quadratic(optimizer, x)[0])
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert optim.LBFGS([frozen]).step(lambda: 7.0) == 7.0
+    assert frozen.data.tolist() == [1.0, 1.0]
+
+
+def test_a_metric_that_is_no_number_leaves_a_plateau_as_it_was() -> None:
+    schedule = optim.ReduceLROnPlateau(optim.SGD([P], 1.0))
+    with pytest.raises(TypeError):
+        schedule.step([1.0, 2.0])
+    assert schedule.last_epoch == 0

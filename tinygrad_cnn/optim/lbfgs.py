@@ -138,6 +138,8 @@ class LBFGS(Optimizer):
             )
         with enable_grad():
             first = closure()
+        if not self._due():
+            return first
         loss, g, history, evaluations = _number(first), self._gradient(), self._history, 1
         for iteration in range(1, self.max_iter + 1):
             if np.abs(g).max() <= self.tolerance_grad:
@@ -211,7 +213,7 @@ class LBFGS(Optimizer):
         """Restore options and history; see `Optimizer.load_state_dict`."""
         rest = {k: v for k, v in state_dict.items() if not k.startswith("history.")}
         kept = {k: v for k, v in state_dict.items() if k not in rest}
-        size = sum(p._array.size for p in self.params)
+        size = sum(p._array.size for p in self._due())
         history = _History.loaded(f"{type(self).__name__}.load_state_dict", kept, size)
         super().load_state_dict(rest)
         self._history = history
@@ -287,7 +289,7 @@ class _History:
             if given[name].shape[-1:] != (size,):
                 raise ValueError(
                     f"{owner}: history.{name} has shape {given[name].shape}, expected {size} "
-                    "numbers: those of all parameters"
+                    "numbers: those of all parameters that require a gradient"
                 )
         for name in given.keys() & {"steps", "changes"}:
             given[name] = list(given[name])

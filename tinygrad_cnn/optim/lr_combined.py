@@ -30,6 +30,11 @@ class CombinedLR(LRScheduler):
                 )
             if each.optimizer is not optimizer:
                 raise ValueError(f"{owner}: schedulers[{i}] belongs to another optimizer")
+            if getattr(each, "cycle_momentum", False):
+                raise ValueError(
+                    f"{owner}: schedulers[{i}] changes the momentum, which a combination does not; "
+                    "pass it cycle_momentum=False"
+                )
 
     def _rate_of(self, i: int, t: int) -> float:
         """Return the rate of schedule `i` after `t` steps, from our lr₀."""

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 from tinygrad_cnn.optim.optimizer import Optimizer, Option, options_of
+from tinygrad_cnn.optim.param_group import ParamGroup
 from tinygrad_cnn.support.arguments import number, whole
 
 
@@ -88,6 +89,7 @@ class LRScheduler:
         metrics : float or Tensor of one element, optional
             The loss or accuracy of the epoch; only `ReduceLROnPlateau` uses it.
         """
+        self._own_groups(self.group_lrs)
         vars(self.optimizer).pop("_rates_before", None)
         self.last_epoch += 1
         self.apply()
@@ -95,11 +97,20 @@ class LRScheduler:
     def apply(self) -> None:
         """Set the learning rates of the optimizer and its groups to those of the current t."""
         self.optimizer.lr = self.rate(self.last_epoch)
-        own = [group for group in self.optimizer.param_groups if "lr" in group.own]
-        for group, base_lr in zip(own, self.group_lrs, strict=True):
+        for group, base_lr in zip(self._own_groups(self.group_lrs), self.group_lrs, strict=True):
             of_group = copy.copy(self)
             of_group.base_lr = base_lr
             group["lr"] = of_group.rate(self.last_epoch)
+
+    def _own_groups(self, rates: list[float]) -> list[ParamGroup]:
+        """Return the groups with a learning rate of their own; `rates` has one for each."""
+        own = [group for group in self.optimizer.param_groups if "lr" in group.own]
+        if len(own) != len(rates):
+            raise ValueError(
+                f"{type(self).__name__}: {len(own)} parameter groups have a learning rate of their "
+                f"own, but the schedule knows {len(rates)}; set them before making the schedule"
+            )
+        return own
 
     def get_last_lr(self) -> list[float]:
         """Return the current learning rate of each parameter group."""
@@ -136,6 +147,7 @@ class LRScheduler:
                 checked[name] = tuple(value) if isinstance(known[name], tuple) else copy.copy(value)
             else:
                 raise ValueError(f"{owner}: {name} is {value!r}, expected numbers or strings")
+        self._own_groups(checked["group_lrs"])
         return checked
 
 

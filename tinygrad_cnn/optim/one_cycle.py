@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from tinygrad_cnn.optim.lr_decay import cosine
 from tinygrad_cnn.optim.lr_scheduler import LRScheduler
@@ -125,12 +124,11 @@ class OneCycleLR(LRScheduler):
         """Set the optimizer's learning rate and momentum to those of the current t."""
         super().apply()
         if self.cycle_momentum:
-            optimizer: Any = self.optimizer
             momentum = self.momentum(self.last_epoch)
-            if hasattr(optimizer, "betas"):
-                optimizer.betas = momentum, optimizer.betas[1]
-            else:
-                optimizer.momentum = momentum
+            name = "betas" if hasattr(self.optimizer, "betas") else "momentum"
+            groups = [group.own for group in self.optimizer.param_groups if name in group.own]
+            for options in (vars(self.optimizer), *groups):
+                options[name] = (momentum, options[name][1]) if name == "betas" else momentum
 
     def _peak(self) -> float:
         """Return the step of the highest rate; it need not be whole."""

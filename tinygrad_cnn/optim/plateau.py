@@ -134,8 +134,8 @@ class ReduceLROnPlateau(LRScheduler):
         """
         if metrics is None:
             raise TypeError(f"{type(self).__name__}: step needs a metric, such as the epoch's loss")
-        self.last_epoch += 1
         value = float(metrics)
+        self.last_epoch += 1
         margin = self.threshold
         if self.threshold_mode == "rel":
             margin *= abs(self.best) if math.isfinite(self.best) else 0.0
