@@ -244,3 +244,22 @@ def test_a_registered_buffer_may_be_replaced_by_a_result() -> None:
     model.load_state_dict(again.state_dict())
     with pytest.raises(tg.ChangedInPlaceError):
         y.backward()
+
+
+def test_parameters_are_found_by_identity_not_by_value() -> None:
+    first, second = nn.Parameter([1.0, 2.0]), nn.Parameter([1.0, 2.0])
+    found = nn.ParameterList([first, second])
+    assert second in found
+    assert nn.Parameter([1.0, 2.0]) not in found
+    assert (found.index(second), found.count(second)) == (1, 1)
+    found.remove(second)
+    assert len(found) == 1
+    with pytest.raises(ValueError, match="is not an item"):
+        found.index(second)
+
+
+def test_a_buffer_does_not_replace_a_parameter() -> None:
+    layer = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match="weight is an attribute already"):
+        layer.register_buffer("weight", tg.Tensor([[1.0]]))
+    assert isinstance(layer.weight, nn.Parameter)

@@ -170,3 +170,21 @@ def test_a_failed_first_call_draws_no_numbers() -> None:
         layer(np.ones((1, 5, 2, 2), "f4"))
     layer(np.ones((1, 1, 4, 4), "f4"))
     np.testing.assert_array_equal(layer.weight, nn.Conv2d(1, 2, 3, rng=rng()).weight)
+
+
+def test_a_state_that_is_refused_leaves_no_layer_with_a_size() -> None:
+    model = nn.Sequential(nn.Linear(None, 3), nn.GroupNorm(3, None))
+    state = nn.Sequential(nn.Linear(2, 3), nn.GroupNorm(1, 4)).state_dict()
+    with pytest.raises(ValueError, match=r"GroupNorm|load_state_dict"):
+        model.load_state_dict(state)
+    assert model[0].in_features is None
+    flat = {"weight": np.ones(2, "f4"), "bias": np.ones(2, "f4")}
+    with pytest.raises(ValueError, match="nothing was loaded"):
+        nn.Conv2d(None, 2, 3).load_state_dict(flat)
+
+
+def test_running_statistics_tell_the_size_of_a_norm_without_weights() -> None:
+    state = nn.BatchNorm2d(3, affine=False).state_dict()
+    layer = nn.BatchNorm2d(None, affine=False)
+    assert layer.load_state_dict(state) == ([], [])
+    assert layer.num_features == 3

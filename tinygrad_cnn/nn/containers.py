@@ -48,6 +48,20 @@ class NumberedContainer(_Container[T], MutableSequence[T]):
     def __iter__(self) -> Iterator[T]:
         return iter(self._items().values())
 
+    def __contains__(self, value: object) -> bool:
+        return any(item is value for item in self)
+
+    def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
+        """Return the position of this very item; items are not compared by value."""
+        for i in range(*slice(start, stop).indices(len(self))):
+            if self[i] is value:
+                return i
+        raise ValueError(f"{type(self).__name__}: {value!r} is not an item")
+
+    def count(self, value: Any) -> int:
+        """Return how often this very item occurs."""
+        return sum(item is value for item in self)
+
     @overload
     def __getitem__(self, index: int) -> T: ...
     @overload

@@ -62,7 +62,9 @@ class Registering:
                 f"{type(self).__name__}: {name} is {type(value).__name__}, expected a "
                 f"{kind.__name__} or None"
             )
-        if name not in vars(self) or not isinstance(vars(self)[name], kind | None):
+        held = vars(self).get(name)
+        learned = kind is Tensor and isinstance(held, Parameter)
+        if name not in vars(self) or learned or not isinstance(held, kind | None):
             self._check_name(name)
         setattr(self, name, value)
 

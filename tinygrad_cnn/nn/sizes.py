@@ -50,6 +50,7 @@ class SizedLayer(Module):
 
     inferred: ClassVar[str]
     input_axis: ClassVar[int]
+    sizing: ClassVar[tuple[str, ...]] = ("weight",)  # arrays of a state that tell the size
 
     def _size(self, value: Any) -> int:
         """Return the size given for `inferred`, checked, or None if it is None."""
@@ -84,10 +85,12 @@ class SizedLayer(Module):
 
     def _infer_from(self, arrays: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
         """Determine the size from a state dict, if it can; return a function that undoes it."""
-        weight = arrays.get("weight")
-        if weight is None or weight.ndim < 1:
-            return lambda: None
-        return self._set_size(self._size_in(weight.shape))
+        weight = next((arrays[name] for name in self.sizing if name in arrays), None)
+        try:
+            size = None if weight is None else self._size_in(weight.shape)
+        except IndexError:  # too few axes: the caller reports the array
+            size = None
+        return (lambda: None) if size is None else self._set_size(size)
 
     def _set_size(self, size: int) -> Callable[[], None]:
         make, dtype, before = self._make_parameters, self._dtype, dict(vars(self))

@@ -73,13 +73,18 @@ class Stateful:
         arrays = {
             name: native(np.array(array_of(value), order="C")) for name, value in state_dict.items()
         }
-        undo = [
-            module._infer_from({
-                name.removeprefix(f"{prefix}."): array for name, array in arrays.items()
-                if not prefix or name.startswith(f"{prefix}.")
-            })
-            for prefix, module in self.named_modules() if module._unsized
-        ]  # fmt: skip
+        undo: list[Callable[[], None]] = []
+        try:
+            for prefix, module in self.named_modules():
+                if module._unsized:
+                    start = f"{prefix}." if prefix else ""
+                    own = {name.removeprefix(start): array for name, array in arrays.items()
+                           if name.startswith(start)}  # fmt: skip
+                    undo.append(module._infer_from(own))
+        except BaseException:
+            for restore in undo:
+                restore()
+            raise
         tensors = dict(self._saved_tensors())
         missing = [n for n in tensors if n not in arrays and not n.endswith(MAY_BE_MISSING)]
         unexpected = [name for name in arrays if name not in tensors]

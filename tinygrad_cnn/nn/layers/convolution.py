@@ -225,9 +225,7 @@ class Conv2d(_Forward):
 
     Examples
     --------
-    >>> from typing import Any, ClassVar
-
-    import numpy as np
+    >>> import numpy as np
     >>> import tinygrad_cnn as tg
     >>> layer = tg.nn.Conv2d(1, 6, 5, padding=2)
     >>> layer(tg.Tensor(np.zeros((32, 1, 28, 28), "f4"))).shape
@@ -330,9 +328,7 @@ class ConvTranspose2d(_Transposed):
 
     Examples
     --------
-    >>> from typing import Any, ClassVar
-
-    import numpy as np
+    >>> import numpy as np
     >>> import tinygrad_cnn as tg
     >>> layer = tg.nn.ConvTranspose2d(6, 1, 2, stride=2)
     >>> layer(tg.Tensor(np.zeros((32, 6, 14, 14), "f4"))).shape

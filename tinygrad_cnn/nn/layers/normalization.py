@@ -23,6 +23,7 @@ class _ChannelNorm(SizedLayer):
     """A normalization with a scale, a shift and running statistics of each channel, if wanted."""
 
     inferred, input_axis = "num_features", 1
+    sizing = ("weight", "running_mean")
     _axes: ClassVar[tuple[int, ...]] = (4,)  # the numbers of axes of an input
     _expected: ClassVar[str] = "(N, {0}, H, W)"
 
