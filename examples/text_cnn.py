@@ -6,8 +6,8 @@ Each filter looks for a phrase of two to four words; the maximum says whether it
 
     python examples/text_cnn.py
 
-It prints the loss, the accuracy on new sentences beside that of a bag of words, and the classes of
-some sentences.
+It prints the loss, the accuracy on further sentences beside that of a bag of words, and the classes
+of some sentences.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class BagOfWords(nn.Module):
 
 
 def train(model: nn.Module, steps: int) -> tuple[list[float], float]:
-    """Return the losses, and the accuracy on new sentences."""
+    """Return the losses, and the accuracy on further sentences."""
     rng = np.random.default_rng(0)
     optimizer = optim.Adam(model.parameters(), lr=0.01)
     losses: list[float] = []

@@ -256,6 +256,7 @@ def test_any_iterable_of_indices_is_a_sampler() -> None:
     [
         ([0, 9], IndexError, "the sampler gave the index 9; expected 0 to 8"),
         ([-1], IndexError, "the sampler gave the index -1; expected 0 to 8"),
+        (np.array([-1]), IndexError, "the sampler gave the index -1; expected 0 to 8"),
         ([0.5], TypeError, "the sampler gave float64 of shape (1,); expected integers"),
         ([[1], [2]], TypeError, "the sampler gave int64 of shape (2, 1); expected integers"),
     ],

@@ -95,7 +95,7 @@ def test_a_validation_folder_is_a_part_or_the_test_set(tmp_path: Path, name: str
         [90, 91],
         [50, 51],
     ]
-    with pytest.raises(DataError, match="has a validation set of 2 images; expected none"):
+    with pytest.raises(DataError, match="has a validation set of 2 images already"):
         split.with_validation(0.5)
     shutil.rmtree(tmp_path / "test")
     split = image_folder(tmp_path)

@@ -42,13 +42,15 @@ def choice(help: str, names: Iterable[str], *flags: str, **shown: Any) -> Any:
 
 def choices(help: str, names: Iterable[str], **shown: Any) -> Any:
     """Return an option that takes some of `names`, separated by commas; its help lists them."""
-    listed = ", ".join(names)
+    known = list(names)
+    listed = ", ".join(known)
 
     def read(text: str) -> Any:
-        for name in text.split(","):
-            if name not in listed.split(", "):
+        given = [name.strip() for name in text.split(",")]
+        for name in given:
+            if name not in known:
                 raise typer.BadParameter(f"{name!r}, expected some of {listed}")
-        return text.split(",")
+        return list(dict.fromkeys(given))
 
     help = f"{help}, separated by commas: {listed}."
     return typer.Option(metavar="NAME,...", help=help, parser=read, **shown)

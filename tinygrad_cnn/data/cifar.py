@@ -301,6 +301,9 @@ def _published(
         return read_cifar(name, "binary", here / archive, labels)
     found = cifar_files(name, here) or cifar_files(name, here / name)
     if found is None:
-        archives = " or ".join(source.archive.format(kind) for kind in source.files)
-        raise DataError(f"{here}: has neither {archives}, nor their files, nor a folder {name!r}")
+        archives = " nor ".join(source.archive.format(kind) for kind in source.files)
+        raise DataError(
+            f"{here}: has neither {archives}, nor the files in them, nor a folder {name!r} of "
+            f"these; without {DATA_VARIABLE}, the set is downloaded"
+        )
     return read_cifar(name, *found, labels)

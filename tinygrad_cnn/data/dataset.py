@@ -300,8 +300,8 @@ test=Dataset('digits': 2000 images of 1x28x28 in 10 classes))
         """
         if self.validation is not None:
             raise DataError(
-                f"{self.train.name}: has a validation set of {len(self.validation)} images; "
-                "expected none to be set aside"
+                f"{self.train.name}: has a validation set of {len(self.validation)} images "
+                "already; leave out val_split (--val-split)"
             )
         if not 0 < fraction < 1:
             raise ValueError(

@@ -280,7 +280,7 @@ class DataLoader:
             return self._checked(self.sampler.draw(rng))
         if hasattr(self.sampler, "set_epoch"):
             self.sampler.set_epoch(epoch)
-        return self.sampler
+        return self._checked(self.sampler) if isinstance(self.sampler, np.ndarray) else self.sampler
 
     def _checked(self, indices: Any) -> NDArray[np.integer[Any]]:
         array: NDArray[Any] = np.asarray(indices)

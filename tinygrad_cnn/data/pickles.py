@@ -135,7 +135,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, _Array):
         return value.array()
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {_plain(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return type(value)(_plain(entry) for entry in value)
     if isinstance(value, _Name | _Dtype):
         raise ValueError("a function instead of data")
     return value

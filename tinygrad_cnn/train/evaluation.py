@@ -136,9 +136,7 @@ class Meter:
     def metrics(self) -> dict[str, float]:
         """The further metrics; NaN before the first batch, and if labels are no classes."""
         return {
-            name: math.nan
-            if sums is None or np.ndim(sums) == 0
-            else self._metrics[name].value(sums)
+            name: math.nan if sums is None or not self.images else self._metrics[name].value(sums)
             for name, sums in self._sums.items()
         }
 

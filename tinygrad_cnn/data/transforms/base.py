@@ -66,3 +66,11 @@ def interval(
     if low > high:
         raise ValueError(f"{owner}: {argument} is {value!r}, expected low <= high")
     return low, high
+
+
+def as_pixels(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return colors in the dtype of images; for uint8 they are rounded, and clipped to 0 to 255."""
+    if dtype != np.uint8:
+        return np.asarray(value, dtype)
+    pixels: NDArray[Any] = np.rint(np.asarray(value)).clip(0, 255).astype(np.uint8)
+    return pixels

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.random import generator
-from tinygrad_cnn.data.transforms.base import Images, check, height_and_width, interval
+from tinygrad_cnn.data.transforms.base import Images, as_pixels, check, height_and_width, interval
 from tinygrad_cnn.support.arguments import choice, flag, number, share, whole
 
 __all__ = [
@@ -125,8 +125,9 @@ class RandomCrop:
                 lacking = max(0, size[axis] - images.shape[2 + axis] - before - after)
                 sides[axis] = before + lacking, after + lacking
         if any(map(any, sides)):
-            fill = {"constant_values": self.fill} if self.padding_mode == "constant" else {}
             mode: Any = self.padding_mode
+            color = as_pixels(self.fill, images.dtype)
+            fill = {"constant_values": color} if mode == "constant" else {}
             images = np.pad(images, ((0, 0), (0, 0), *sides), mode, **fill)
         H, W = images.shape[2:]
         height, width = size
@@ -345,7 +346,7 @@ class RandomErasing:
             if images.dtype == np.uint8:
                 return rng.integers(256, size=images.shape, dtype=np.uint8)
             return rng.standard_normal(images.shape, images.dtype.type)
-        values = np.asarray(self.value).astype(images.dtype).reshape(-1, 1, 1)
+        values = as_pixels(self.value, images.dtype).reshape(-1, 1, 1)
         if len(values) not in (1, images.shape[1]):
             raise ValueError(
                 f"RandomErasing: images of shape {images.shape} have {images.shape[1]} channels; "
