@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tinygrad_cnn.engine import threads
+from tinygrad_cnn.engine import chunks
 from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.memory import empty_like
 
-BLOCK = 1 << 14  # elements of one block, whose temporaries stay in the cache
-OPERATIONS = 64  # for each element
+WORK = 64  # for each element
 
 
 def erf(x: Array) -> Array:
@@ -24,14 +22,14 @@ def erf(x: Array) -> Array:
     """
     if np.iscomplexobj(x):
         return _continued("erf", erf, x, 1.0)
-    return _in_blocks(_erf, x)
+    return _in_chunks(_erf, x)
 
 
 def erfc(x: Array) -> Array:
     """Return 1 − erf(x) without cancellation: right to a few units in the last place; see `erf`."""
     if np.iscomplexobj(x):
         return _continued("erfc", erfc, x, -1.0)
-    return _in_blocks(_erfc, x)
+    return _in_chunks(_erfc, x)
 
 
 # Coefficients from Cody, 1969, the highest power first, for the intervals below.
@@ -130,17 +128,8 @@ def _continued(name: str, function: Callable[[Array], Array], x: Array, sign: fl
     return np.asarray(function(a) + 1j * (slope * b))
 
 
-def _in_blocks(function: Callable[[Array], Array], x: Array) -> Array:
-    """Return ``function(x)`` of an elementwise function, computed in blocks and by threads."""
-    if x.size <= BLOCK:
-        return function(np.atleast_1d(x)).reshape(x.shape)
-    out = empty_like(x)
-    axis = max(range(x.ndim), key=lambda k: (abs(out.strides[k]), x.shape[k]))
-    rows = max(1, BLOCK * x.shape[axis] // x.size)
-
-    def block(i: int) -> None:
-        part = (*(slice(None),) * axis, slice(i * rows, (i + 1) * rows))
-        out[part] = function(x[part])
-
-    threads.run(block, -(-x.shape[axis] // rows), OPERATIONS * x.size)
-    return out
+def _in_chunks(function: Callable[[Array], Array], x: Array) -> Array:
+    """Return ``function(x)`` of an elementwise function, computed in chunks and by threads."""
+    if x.ndim == 0:
+        return function(x.reshape(1)).reshape(())
+    return chunks.mapped(function, x, work=WORK)

@@ -22,9 +22,11 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     return _uninitialized(np.empty(shape, dtype))
 
 
-def empty_like(model: Array, shape: tuple[int, ...] | None = None) -> Array:
-    """Return an uninitialized array with the dtype and memory order of `model`."""
-    return _uninitialized(np.empty_like(model, shape=shape, subok=False))
+def empty_like(
+    model: Array, shape: tuple[int, ...] | None = None, dtype: DTypeLike | None = None
+) -> Array:
+    """Return an uninitialized array with the memory order of `model`, and its dtype by default."""
+    return _uninitialized(np.empty_like(model, dtype, shape=shape, subok=False))
 
 
 def view(array: Array, shape: tuple[int, ...]) -> Array:

@@ -1,0 +1,94 @@
+"""Elementwise work in chunks: the same values and bits as in one call, for any memory order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.engine import chunks
+
+SHAPE = (6, 8, 31, 33)  # more than one chunk, the last one short
+
+
+def _orders(shape=SHAPE):
+    x = np.random.default_rng(0).standard_normal(shape)
+    last = np.ascontiguousarray(x.transpose(2, 3, 1, 0)).transpose(3, 2, 0, 1)
+    wide = np.repeat(x, 2, axis=1)
+    return {
+        "images first": x,
+        "images last": last,
+        "a slice": wide[:, ::2],
+        "backwards": np.ascontiguousarray(x[::-1, :, ::-1])[::-1, :, ::-1],
+        "repeated": np.broadcast_to(x[:, :1], shape),
+    }
+
+
+def _combine(out, x, *others):
+    np.multiply(x, 2.0, out=out)
+    for other in others:
+        np.add(out, other, out=out)
+
+
+@pytest.mark.parametrize("order", _orders())
+@pytest.mark.parametrize("other", [*_orders(), "channels", "a number", "an axis less"])
+def test_chunks_give_the_values_of_one_call(order, other):
+    orders = _orders()
+    x = orders[order]
+    broadcast = {
+        "channels": x[:1, :, :1, :1],
+        "a number": np.array(3.0),
+        "an axis less": x[0, :, :, :1],
+    }
+    y = (orders | broadcast)[other]
+    out = np.full_like(x, np.nan)
+    sizes = []
+
+    def combine(out, *given):
+        sizes.append(out.size)
+        _combine(out, *given)
+
+    chunks.run(combine, out, x, y)
+    assert (out == 2.0 * x + y).all()
+    assert len(sizes) > 1
+    assert sum(sizes) == x.size
+    assert max(sizes) <= chunks.SIZE
+    assert (chunks.mapped(lambda x, y: 2.0 * x + y, x, y) == out).all()
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (5,), (chunks.SIZE,)])
+def test_small_arrays_are_passed_as_they_are(shape):
+    x = np.ones(shape)
+    given = []
+    chunks.run(lambda *parts: given.append(parts), x, x)
+    assert given[0][0] is x
+    assert (chunks.mapped(np.negative, x) == -1.0).all()
+
+
+def test_a_result_keeps_the_memory_order_and_takes_a_dtype():
+    x = _orders()["images last"]
+    y = chunks.mapped(lambda x: x > 0, x, dtype=bool)
+    assert y.dtype == bool
+    assert y.transpose(2, 3, 1, 0).flags.c_contiguous
+    assert (y == (x > 0)).all()
+
+
+def test_chunks_on_threads_have_the_same_bits():
+    x = np.random.default_rng(0).standard_normal(1 << 19, "f4")
+    results = []
+    for count in 1, 2, 3:
+        with tg.num_threads(count):
+            results.append(chunks.mapped(lambda x: np.exp(np.sin(x)), x, work=64))
+    assert (results[0] == results[1]).all()
+    assert (results[0] == results[2]).all()
+    assert (results[0] == np.exp(np.sin(x))).all()
+
+
+def test_flat_needs_one_memory_order():
+    orders = _orders()
+    x, last = orders["images first"], orders["images last"]
+    assert chunks.flat(x, last) is None
+    assert chunks.flat(orders["a slice"]) is None
+    a, b = chunks.flat(last, last > 0)
+    assert np.shares_memory(a, last)
+    assert (b == (a > 0)).all()
