@@ -49,6 +49,17 @@ def test_the_norm_is_returned_and_limited_and_the_direction_kept(
         np.testing.assert_allclose(after * norm, before * limit, rtol=1e-9, atol=1e-300)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_the_norm_of_a_large_gradient_is_exact_in_any_memory_order(dtype: str) -> None:
+    g = np.random.default_rng(0).standard_normal((50, 1000)).astype(dtype)
+    for same in (g, np.asfortranarray(g), np.repeat(g, 2, axis=1)[:, ::2]):
+        (p,) = with_gradients([g], dtype)
+        p.grad = same
+        assert clip_grad_norm_([p], 1e9) == pytest.approx(
+            math.sqrt(math.fsum(g.ravel() ** 2.0)), rel=1e-7
+        )
+
+
 @pytest.mark.parametrize("limit", [5.0, 6.0])
 def test_gradients_within_the_limit_are_left(limit: float) -> None:
     parameters = with_gradients([[3.0], 4.0])

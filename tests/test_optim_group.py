@@ -15,7 +15,7 @@ from support.optimizers import OPTIMIZERS, Make
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, optim
-from tinygrad_cnn.optim.group import SMALL
+from tinygrad_cnn.optim.group import LARGE, SMALL
 
 SHAPES = st.sampled_from(
     [(), (1,), (0,), (3,), (2, 5), (4, 1, 3, 3), (SMALL,), (SMALL + 1,), (2, SMALL)]
@@ -130,3 +130,45 @@ def test_a_model_shared_by_two_optimizers_is_changed_by_both(name: str) -> None:
         before = [p.data.copy() for p in parameters]
         optimizer.step()
         assert all((p.data < b).all() for p, b in zip(parameters, before, strict=True))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_large_parameter_updated_in_chunks_is_updated_as_a_whole_to_the_bit(name: str) -> None:
+    rng = np.random.default_rng(0)
+    shape = (5, LARGE // 3)
+    whole, chunked, threaded, turned = [nn.Parameter(np.ones(shape, "f4")) for _ in range(4)]
+    turned.data = np.asfortranarray(np.ones(shape, "f4"))
+    optimizers = [OPTIMIZERS[name]([p]) for p in (whole, chunked, threaded, turned)]
+    vars(optimizers[0])["elementwise"] = False
+    for step in range(3):
+        g = rng.standard_normal(shape, "f4")
+        g = np.asfortranarray(g) if step == 1 else g
+        for k, (p, optimizer) in enumerate(
+            zip((whole, chunked, threaded, turned), optimizers, strict=True)
+        ):
+            p.grad = g
+            with tg.num_threads(3 if k == 2 else 1):
+                optimizer.step()
+    for p in (chunked, threaded, turned):
+        np.testing.assert_array_equal(p.data, whole.data)
+    for other in optimizers[1:]:
+        for key, value in optimizers[0].state_dict().items():
+            np.testing.assert_array_equal(other.state_dict()[key], value, key)
+
+
+def test_an_update_that_rebinds_its_state_does_so_in_every_chunk() -> None:
+    class Counting(optim.Optimizer):
+        slots = ("sum",)
+        elementwise = True
+
+        def update(self, p: NDArray[Any], g: NDArray[Any], state: dict[str, Any]) -> None:
+            state["sum"] = state["sum"] + g
+            p -= state["sum"] * state["steps"]
+
+    p = nn.Parameter(np.zeros(3 * LARGE, "f4"))
+    optimizer = Counting([p], 0.0)
+    for _ in range(2):
+        p.grad = np.ones_like(p.data)
+        optimizer.step()
+    assert set(p.tolist()) == {-5.0}
+    assert set(optimizer.state_dict()["0.sum"].tolist()) == {2.0}

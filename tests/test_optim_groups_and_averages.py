@@ -313,6 +313,18 @@ def test_an_averaged_model_has_the_average_of_the_weights(
         assert average.module[0].weight.item() == pytest.approx(np.mean(weights), abs=1e-5)
 
 
+def test_the_average_of_large_weights_is_that_of_small_ones() -> None:
+    rng = np.random.default_rng(0)
+    model = nn.Linear(300, 400, rng=rng)
+    average = optim.AveragedModel(model, 0.75)
+    average.update_parameters(model)
+    before = average.module.weight.numpy().copy()
+    model.weight.data = np.asfortranarray(rng.standard_normal((400, 300), "f4"))
+    average.update_parameters(model)
+    expected = before + 0.25 * (model.weight.numpy() - before)
+    np.testing.assert_array_equal(average.module.weight.numpy(), expected)
+
+
 def test_an_averaged_model_copies_buffers_is_saved_and_learns_nothing_itself() -> None:
     model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))
     average = optim.AveragedModel(model, 0.5)

@@ -94,8 +94,8 @@ class Adam(Optimizer):
         m += (1.0 - beta1) * (g - m)
         v *= beta2
         v += (1.0 - beta2) * (g * g)
-        root = np.sqrt(v) / math.sqrt(1.0 - beta2**t) + self.eps
-        p -= (self.lr / (1.0 - beta1**t)) * (m / root)
+        root = math.sqrt(1.0 - beta2**t)  # times that of v̂ gives √v
+        p -= (self.lr * root / (1.0 - beta1**t)) * (m / (np.sqrt(v) + root * self.eps))
 
 
 class AdamW(Adam):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.engine import chunks
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.support.arguments import number
 
@@ -102,4 +105,8 @@ def _approach(average: Tensor, value: Tensor, weight: float) -> None:
     if weight == 1.0:
         average._array[...] = value._array
     else:
-        average._array += weight * (value._array - average._array)
+        chunks.run(partial(_move, weight), average._array, value._array, work=32)
+
+
+def _move(weight: float, average: NDArray[Any], value: NDArray[Any]) -> None:
+    average += weight * (value - average)

@@ -13,6 +13,8 @@ from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.optimizer import gradient_of, leaves
 from tinygrad_cnn.support.arguments import positive
 
+BLOCK = 1 << 13  # values squared at once: in the cache, and too few for a thread of BLAS
+
 
 def clip_grad_norm_(parameters: Iterable[Variable], max_norm: float) -> float:
     """Scale all gradients down together, so that their Euclidean norm is at most `max_norm`.
@@ -105,7 +107,7 @@ def clip_grad_value_(parameters: Iterable[Variable], clip_value: float) -> None:
     found = leaves(owner, "parameters", parameters)
     limit = positive(owner, "clip_value", clip_value)
     for g in _each_once([_writable(owner, i, p) for i, p in enumerate(found)]):
-        np.clip(g, -limit, limit, out=g)
+        g.clip(-limit, limit, out=g)
 
 
 def _writable(owner: str, i: int, p: Variable) -> NDArray[Any] | None:
@@ -121,7 +123,14 @@ def _each_once(gradients: list[NDArray[Any] | None]) -> list[NDArray[Any]]:
 
 
 def _norm(g: NDArray[Any]) -> float:
-    """Return √(Σ g²), scaled so that it overflows only if the norm itself does."""
+    """Return √(Σ g²); it overflows only if the norm itself does."""
+    values, squares = g.ravel("K"), 0.0
+    with np.errstate(over="ignore"):
+        for start in range(0, values.size, BLOCK):
+            block = values[start : start + BLOCK].astype(np.float64)
+            squares += float(block @ block)
+    if 1e-280 < squares < math.inf:  # none overflowed, and none that matters vanished
+        return math.sqrt(squares)
     largest = float(np.max(np.abs(g), initial=0.0))
     if largest == 0.0 or not math.isfinite(largest):
         return largest

@@ -73,7 +73,8 @@ class Optimizer:
 
     Subclasses declare their settings as `Hyperparameter`, name in `slots` the arrays kept per
     parameter, and define `update`. If `update` works elementwise, as in all optimizers here, set
-    ``elementwise = True``: small parameters are then updated in one call.
+    ``elementwise = True``: small parameters are then updated in one call, and large ones in
+    chunks, on several threads.
     A parameter whose ``requires_grad`` is False is frozen: no step changes it.
 
     Parameters
