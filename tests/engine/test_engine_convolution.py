@@ -30,6 +30,7 @@ from tinygrad_cnn.engine import (
     im2col,
     input_gradient_rows,
     winograd,
+    winograd_rows,
 )
 
 ROUNDING = {"f4": 1e-5, "f8": 1e-13, "c16": 1e-13}
@@ -93,20 +94,25 @@ def test_depthwise(dtype: str, case: Case, order: str, cache: int, threads: int,
     check("direct", case, dtype, order, cache, threads, seed)
 
 
+TILED_WAYS = st.sampled_from(["winograd", "winograd_rows"])
+
+
 @pytest.mark.parametrize(("dtype", "slack"), [("f4", 30.0), ("f8", 100.0)])
 @at_least(60)
-@given(case=for_tiles, order=ORDERS, cache=CACHES, threads=st.integers(1, 3), seed=SEEDS)
-def test_winograd(dtype: str, slack: float, case: Case, order: str, cache: int, threads: int,
-                  seed: int) -> None:  # fmt: skip
+@given(name=TILED_WAYS, case=for_tiles, order=ORDERS, cache=CACHES, threads=st.integers(1, 3),
+       seed=SEEDS)  # fmt: skip
+def test_winograd(name: str, dtype: str, slack: float, case: Case, order: str, cache: int,
+                  threads: int, seed: int) -> None:  # fmt: skip
     if case.x[0] == 0:
         return
-    check("winograd", case, dtype, order, cache, threads, seed, slack)
+    check(name, case, dtype, order, cache, threads, seed, slack)
 
 
+@pytest.mark.parametrize("name", ["winograd", "winograd_rows"])
 @pytest.mark.parametrize("images", [16, 300])
-def test_winograd_takes_many_images_in_blocks(images: int) -> None:
+def test_winograd_takes_many_images_in_blocks(name: str, images: int) -> None:
     case = Case((images, 16, 5, 6), (17, 16, 3, 3), (1, 1), (1, 1), (1, 1), 1)
-    check("winograd", case, "f8", "images last", 1 << 21, 2, 0, 100.0)
+    check(name, case, "f8", "images last", 1 << 21, 2, 0, 100.0)
 
 
 @pytest.mark.parametrize("images", [64, 300])
@@ -149,7 +155,7 @@ def test_the_number_of_threads_changes_no_bit(case: Case, name: str, cache: int,
 WAYS = st.one_of(
     st.tuples(st.sampled_from(["im2col", "direct"]), general),
     st.tuples(st.just("direct"), channel_by_channel),
-    st.tuples(st.just("winograd"), for_tiles),
+    st.tuples(TILED_WAYS, for_tiles),
 )
 PHASE = Strides((2, 3, 1, 0), (2, 2, 1, 1))  # what a stride of 2 leaves of images-last memory
 TILED = Case((32, 2, 9, 10), (3, 2, 3, 3), (1, 1), (1, 1), (1, 1), 1)
@@ -157,6 +163,8 @@ TILED = Case((32, 2, 9, 10), (3, 2, 3, 3), (1, 1), (1, 1), (1, 1), 1)
 
 @example(way=("winograd", TILED), strides=PHASE, has_bias=True, cache=1 << 21, widest=128, seed=0)
 @example(way=("winograd", TILED), strides=PHASE, has_bias=True, cache=1 << 14, widest=16, seed=0)
+@example(way=("winograd_rows", TILED), strides=PHASE, has_bias=True, cache=1 << 14, widest=16,
+         seed=0)  # fmt: skip
 @example(way=("im2col", TILED), strides=PHASE, has_bias=True, cache=1 << 21, widest=128, seed=0)
 @at_least(60)
 @given(way=WAYS, strides=strides(4), has_bias=st.booleans(), cache=CACHES,
@@ -175,6 +183,7 @@ def test_an_output_may_have_any_strides(way: tuple[str, Case], strides: Strides,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(winograd, "WIDEST", widest)
+        patch.setattr(winograd_rows, "WIDEST", widest)
         ALGORITHMS[name].convolve(x, w, given, case.at, case.groups, out=out)
     expected = reference(x, w, case) + bias[:, np.newaxis, np.newaxis]
     np.testing.assert_allclose(out, expected, rtol=1e-10, atol=1e-10)
@@ -204,13 +213,13 @@ def test_winograds_error_is_within_its_bound() -> None:
     x, w = (draw_array(rng, shape, "f4", "") for shape in (case.x, case.w))
     expected = reference(x, w, case)
     errors = {}
-    for name in ("direct", "winograd"):
+    for name in ("direct", "winograd_rows", "winograd"):
         with computed_by(name):
             y = convolution.forward(x, w, None, case.at, 1)
         errors[name] = (y - expected) / expected.std()
-    assert np.abs(errors["winograd"]).max() < 2e-5
+    assert np.abs(errors["winograd_rows"]).max() < np.abs(errors["winograd"]).max() < 2e-5
     spread = {name: np.sqrt(np.mean(error**2)) for name, error in errors.items()}
-    assert spread["winograd"] < 4 * spread["direct"]
+    assert spread["winograd_rows"] < spread["winograd"] < 4 * spread["direct"]
 
 
 # --- which algorithm is chosen -------------------------------------------------------------------
@@ -218,38 +227,48 @@ def test_winograds_error_is_within_its_bound() -> None:
 PLAIN = Case((64, 32, 16, 16), (32, 32, 3, 3), (1, 1), (1, 1), (1, 1), 1)
 
 
-def chosen(case: Case, dtype: str = "f4") -> Any:
-    return algorithm.choose(case.x[0], case.x[1], case.w[0], case.at, case.groups, np.dtype(dtype))
+def chosen(case: Case, dtype: str = "f4", of: Any = algorithm.choose) -> Any:
+    return of(case.x[0], case.x[1], case.w[0], case.at, case.groups, np.dtype(dtype))
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("change", "expected", "gradient"),
     [
-        ({}, winograd),
-        ({"padding": (0, 0)}, winograd),
-        ({"x": (3, 32, 16, 16)}, im2col),
-        ({"x": (4, 32, 16, 16)}, direct),
-        ({"x": (7, 3, 16, 16), "w": (28, 3, 3, 3)}, im2col),
-        ({"x": (7, 3, 16, 16), "w": (29, 3, 3, 3)}, direct),
-        ({"x": (8, 3, 16, 16), "w": (28, 3, 3, 3)}, direct),
-        ({"x": (15, 32, 16, 16)}, direct),
-        ({"x": (16, 32, 16, 16)}, winograd),
-        ({"x": (64, 15, 16, 16), "w": (64, 15, 3, 3)}, direct),
-        ({"x": (64, 16, 16, 16), "w": (31, 16, 3, 3)}, direct),
-        ({"x": (64, 16, 16, 16), "w": (32, 16, 3, 3)}, winograd),
-        ({"w": (15, 32, 3, 3)}, direct),
-        ({"w": (32, 32, 5, 5)}, direct),
-        ({"w": (32, 16, 3, 3), "groups": 2}, direct),
-        ({"w": (64, 1, 3, 3), "groups": 32}, direct),
-        ({"stride": (1, 2)}, direct),
-        ({"dilation": (2, 1)}, direct),
-        ({"padding": (3, 3)}, direct),
-        ({"x": (64, 32, 2, 2)}, direct),  # most of a tile would be thrown away
+        ({}, winograd_rows, winograd_rows),
+        ({"padding": (0, 0)}, winograd_rows, winograd_rows),
+        ({"x": (3, 32, 16, 16)}, im2col, im2col),
+        ({"x": (4, 32, 16, 16)}, direct, direct),
+        ({"x": (7, 3, 16, 16), "w": (28, 3, 3, 3)}, im2col, im2col),
+        ({"x": (7, 3, 16, 16), "w": (29, 3, 3, 3)}, direct, direct),
+        ({"x": (8, 3, 16, 16), "w": (28, 3, 3, 3)}, direct, direct),
+        ({"x": (7, 32, 16, 16)}, direct, direct),
+        ({"x": (8, 32, 16, 16)}, winograd_rows, direct),
+        ({"x": (31, 32, 16, 16)}, winograd_rows, direct),
+        ({"x": (32, 32, 16, 16)}, winograd_rows, winograd_rows),
+        ({"x": (8, 32, 16, 16), "w": (15, 32, 3, 3)}, winograd_rows, winograd_rows),
+        ({"x": (8, 29, 16, 16), "w": (15, 29, 3, 3)}, winograd_rows, direct),
+        ({"x": (64, 7, 16, 16), "w": (64, 7, 3, 3)}, direct, direct),
+        ({"x": (64, 8, 16, 16), "w": (15, 8, 3, 3)}, winograd_rows, direct),
+        ({"x": (64, 8, 16, 16), "w": (16, 8, 3, 3)}, winograd_rows, winograd_rows),
+        ({"x": (63, 64, 16, 16), "w": (64, 64, 3, 3)}, winograd_rows, winograd),
+        ({"x": (64, 64, 16, 16), "w": (64, 64, 3, 3)}, winograd, winograd),
+        ({"x": (16, 64, 16, 16), "w": (64, 64, 3, 3)}, winograd_rows, winograd),
+        ({"x": (15, 128, 8, 8), "w": (256, 128, 3, 3)}, winograd, direct),
+        ({"x": (9999, 16, 16, 16), "w": (16, 16, 3, 3)}, winograd_rows, winograd_rows),
+        ({"w": (7, 32, 3, 3)}, direct, direct),
+        ({"w": (32, 32, 5, 5)}, direct, direct),
+        ({"w": (32, 16, 3, 3), "groups": 2}, direct, direct),
+        ({"w": (64, 1, 3, 3), "groups": 32}, direct, direct),
+        ({"stride": (1, 2)}, direct, direct),
+        ({"dilation": (2, 1)}, direct, direct),
+        ({"padding": (3, 3)}, direct, direct),
+        ({"x": (64, 32, 2, 2)}, direct, direct),  # most of a tile would be thrown away
     ],
 )
-def test_the_choice(change: dict[str, Any], expected: Any) -> None:
+def test_the_choice(change: dict[str, Any], expected: Any, gradient: Any) -> None:
     case = Case(**{**PLAIN.__dict__, **change})
     assert chosen(case) is expected
+    assert chosen(case, of=algorithm.choose_weight_gradient) is gradient
 
 
 @pytest.mark.parametrize(
@@ -268,7 +287,7 @@ def test_winograd_is_for_float32_and_can_be_switched_off() -> None:
     assert chosen(PLAIN, "c16") is direct
     with tg.engine.options(winograd=False):
         assert chosen(PLAIN) is direct
-    assert chosen(PLAIN) is winograd
+    assert chosen(PLAIN) is winograd_rows
 
 
 def test_gradients_of_a_convolution_by_winograd_are_close_to_the_direct_ones() -> None:

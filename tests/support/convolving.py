@@ -21,6 +21,7 @@ from tinygrad_cnn.engine import (
     threads,
     weight_gradient,
     winograd,
+    winograd_rows,
 )
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.windows import Windows, windows
@@ -31,6 +32,7 @@ ALGORITHMS = {
     "im2col": im2col,
     "direct": direct,
     "winograd": winograd,
+    "winograd_rows": winograd_rows,
 }
 
 
@@ -43,11 +45,13 @@ def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -
     _forget_bands()
     with (
         patch.object(convolution, "choose", lambda *_: ALGORITHMS[name]),
+        patch.object(convolution, "choose_weight_gradient", lambda *_: ALGORITHMS[name]),
         patch.object(convolution, "adds_rows", lambda _c, _at, groups: rows_added and groups == 1),
         patch.object(bands, "CACHE", cache),
         patch.object(im2col, "CACHE", cache),
         patch.object(weight_gradient, "CACHE", cache),
         patch.object(winograd, "CACHE", cache),
+        patch.object(winograd_rows, "CACHE", cache),
         patch.object(threads, "SMALL", -1),
         patch.object(threads, "WORTH", 0),
     ):

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_cnn.engine import direct, im2col, winograd
+from tinygrad_cnn.engine import direct, im2col, winograd, winograd_rows
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.configuration import configuration
 from tinygrad_cnn.engine.layout import Layout
@@ -15,8 +15,12 @@ from tinygrad_cnn.engine.windows import Windows
 SIDE_BY_SIDE = 4  # minimum images for products over them to be wide enough,
 SIDE_BY_SIDE_NARROW = 8  # and the minimum with fewer than NARROW channels, in plus out
 NARROW = 32
-FOR_TILES = 16  # minimum images, and channels on either side, for Winograd's transforms to pay,
-CHANNEL_PAIRS = 512  # and minimum pairs of channels: products per pixel
+FOR_TILES = 8  # minimum images, and channels on either side, for Winograd's transforms to pay
+TWO_WAYS = 1 << 18  # minimum images · pairs of channels for tiles along both axes, not rows only
+# The weight gradient needs more: its transforms are of both sides of the products.
+FOR_GRADIENT = 32  # minimum images,
+FEW_PAIRS, MANY_PAIRS = 128, 4096  # and pairs of channels for tiles along rows, and along both axes
+UNEVEN = 16  # fewer output channels, with more channels, make slow products of the direct way
 THIN = 8  # with fewer channels, the input gradient is added row by row
 
 
@@ -49,21 +53,53 @@ def choose(
     narrow = channels + out_channels < NARROW
     if images < (SIDE_BY_SIDE_NARROW if narrow else SIDE_BY_SIDE):
         return im2col
-    if (
-        configuration.get().winograd
-        and dtype == np.float32  # where it adds only a few rounding errors
-        and groups == 1
-        and min(images, channels, out_channels) >= FOR_TILES
-        and channels * out_channels >= CHANNEL_PAIRS
-        and _fits_tiles(at)
-    ):
+    if not _may_tile(images, channels, out_channels, at, groups, dtype):
+        return direct
+    pairs = channels * out_channels
+    return winograd if min(images, winograd.WIDEST) * pairs >= TWO_WAYS else winograd_rows
+
+
+def choose_weight_gradient(
+    images: int,
+    channels: int,
+    out_channels: int,
+    at: Windows,
+    groups: int,
+    dtype: np.dtype[Any],
+) -> Algorithm:
+    """Return the algorithm for the weight gradient of a convolution of the given size."""
+    way, pairs = choose(images, channels, out_channels, at, groups, dtype), channels * out_channels
+    if way is im2col:
+        return im2col
+    if way is direct or pairs < FEW_PAIRS:
+        return direct
+    if pairs >= MANY_PAIRS and images >= FOR_GRADIENT // 2:
         return winograd
-    return direct
+    uneven = out_channels < UNEVEN and channels >= 2 * out_channels
+    return winograd_rows if images >= FOR_GRADIENT or uneven else direct
 
 
 def adds_rows(channels: int, at: Windows, groups: int) -> bool:
     """Return whether `input_gradient_rows` computes the input gradient."""
     return groups == 1 and channels < THIN and at.rows.kernel > 1
+
+
+def _may_tile(
+    images: int,
+    channels: int,
+    out_channels: int,
+    at: Windows,
+    groups: int,
+    dtype: np.dtype[Any],
+) -> bool:
+    """Return whether Winograd's tiles fit, pay, and add only a few rounding errors."""
+    return (
+        dtype == np.float32
+        and groups == 1
+        and min(images, channels, out_channels) >= FOR_TILES
+        and configuration.get().winograd
+        and _fits_tiles(at)
+    )
 
 
 def _fits_tiles(at: Windows) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.engine import input_gradient_rows
-from tinygrad_cnn.engine.algorithm import adds_rows, choose
+from tinygrad_cnn.engine.algorithm import adds_rows, choose, choose_weight_gradient
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.input_gradient_phases import phase_convolutions
 from tinygrad_cnn.engine.windows import Windows
@@ -29,7 +29,7 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
     dtype = np.result_type(dy, x)
     if n == 0:
         return np.zeros((oc, c // groups, *at.kernel), dtype)
-    way = choose(n, c, oc, at, groups, dtype)
+    way = choose_weight_gradient(n, c, oc, at, groups, dtype)
     dy, x, _ = _of(dtype, dy, x, None)
     return way.weight_gradient(dy, x, at, groups)
 

@@ -37,7 +37,7 @@ from tinygrad_cnn.engine.windows import WindowAxis, Windows, strip
 layout = Layout.IMAGES_LAST
 SMALL_PRODUCT = 1_000_000  # multiply-adds; up to here OpenBLAS does not pack
 SHORTEST = 64  # values; shorter products are not faster
-WIDE = 16  # minimum output channels, and multiply-adds per value of dy, for transposing to pay
+WIDE = 8  # minimum output channels, and multiply-adds per value of dy, for transposing to pay
 OFTEN = 64
 
 

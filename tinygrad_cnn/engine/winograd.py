@@ -70,13 +70,14 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
     kernels = threads.matmul(np.kron(g, g), w.reshape(oc * w.shape[1], -1).T)
     kernels = kernels.reshape(IN, 1, IN, *w.shape[:2])
     tiles = -(-ow // OUT)
+    width = OUT * tiles + IN - OUT
     blocks = image_blocks(n, WIDEST)
     in_place = len(blocks) == 1 and target[0].flags.c_contiguous
 
     def piece(i: int) -> None:
         t, (first, last) = i // len(blocks), blocks[i % len(blocks)]
         size = oc * (last - first)
-        spread = _inputs(memory[..., first:last], at, t)  # (6, columns, C·N)
+        spread = input_rows(memory[..., first:last], at, t, 0, width)  # (6, width, C·N)
         half = empty((IN, tiles, OUT, size), x.dtype)
         for part in _groups(tiles, (size + spread.shape[-1]) * x.itemsize):
             values = _tiles(spread, part, x.shape[1])  # (6, tiles, 6, C, N)
@@ -86,7 +87,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
         y = target[t * OUT : (t + 1) * OUT, :, :, first:last]
         rows = y if in_place else empty(y.shape, x.dtype)
         flat = half.reshape(IN, tiles * OUT * size)
-        _rows_product(back[: len(y)], flat[:, : ow * size], out=view(rows, (len(y), ow * size)))
+        rows_product(back[: len(y)], flat[:, : ow * size], out=view(rows, (len(y), ow * size)))
         if bias is not None:
             pixels = view(rows, (len(y), ow, size))
             pixels += np.repeat(bias, last - first)
@@ -102,13 +103,14 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
     (oh, ow, oc, n), c = gradient.shape, x.shape[1]
     back, _, g = transforms(IN + 1 - OUT, x.dtype)
     count, tiles = -(-oh // OUT), -(-ow // OUT)
+    width = OUT * tiles + IN - OUT
     blocks = image_blocks(n, WIDEST)
     partial = part_count(count * len(blocks), IN * IN * c * oc * x.itemsize)
     parts = np.zeros((partial, IN, IN, c, oc), x.dtype)
 
     def add(i: int, total: Array) -> None:
         t, (first, last) = i // len(blocks), blocks[i % len(blocks)]
-        spread = _inputs(memory[..., first:last], at, t)
+        spread = input_rows(memory[..., first:last], at, t, 0, width)
         size = oc * (last - first)
         rows = gradient[t * OUT : (t + 1) * OUT, :, :, first:last]
         turned = empty((len(rows), ow, last - first, oc), x.dtype)
@@ -116,7 +118,7 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
         grown = empty((IN, tiles * OUT * size), x.dtype)
         grown[:, ow * size :] = 0
         flat = turned.reshape(len(rows), ow * size)
-        _rows_product(g[:, : len(rows)], flat, out=grown[:, : ow * size])
+        rows_product(g[:, : len(rows)], flat, out=grown[:, : ow * size])
         columns = grown.reshape(IN, tiles, OUT, size)
         for part in _groups(tiles, (size + spread.shape[-1] + oc * c) * x.itemsize):
             values = _tiles(spread, part, c)  # (6, tiles, 6, C, N)
@@ -142,20 +144,28 @@ def _groups(tiles: int, value_bytes: int) -> list[slice]:
     return [slice(k, min(k + at_once, tiles)) for k in range(0, tiles, at_once)]
 
 
-def _inputs(memory: Array, at: Windows, t: int) -> Array:
-    """Return Bᵀ times the six input rows of tile row `t`: (6, 4·tiles + 2, C·N)."""
+def input_rows(memory: Array, at: Windows, t: int, first: int, count: int) -> Array:
+    """Return Bᵀ times the six input rows of tile row `t`: (6, `count`, C·N).
+
+    The columns are those from window `first` on.
+    """
     height, width, c, n = memory.shape
     _, b, _ = transforms(OUT, memory.dtype)
-    columns = OUT * -(-at.columns.windows // OUT) + IN - OUT
-    spread = empty((IN, columns, c * n), memory.dtype)
-    start, before = t * OUT - at.rows.before, at.columns.before
+    spread = empty((IN, count, c * n), memory.dtype)
+    start, left = t * OUT - at.rows.before, first - at.columns.before
     top, bottom = max(start, 0), min(start + IN, height)
-    used = min(width, columns - before)
-    spread[:, :before] = 0
-    spread[:, before + used :] = 0
-    rows = memory[top:bottom, :used].reshape(bottom - top, used * c * n)
-    inside = view(spread[:, before : before + used], (IN, used * c * n))
-    _rows_product(b[:, top - start : bottom - start], rows, out=inside)
+    low = min(max(left, 0), width)
+    high = max(min(left + count, width), low)
+    columns = slice(low - left, high - left)
+    if low > left:
+        spread[:, : columns.start] = 0
+    if high < left + count:
+        spread[:, columns.stop :] = 0
+    size = (high - low) * c * n
+    if size:
+        rows = memory[top:bottom, low:high].reshape(bottom - top, size)
+        inside = view(spread[:, columns], (IN, size))
+        rows_product(b[:, top - start : bottom - start], rows, out=inside)
     return spread
 
 
@@ -174,7 +184,7 @@ def _tiles(spread: Array, part: slice, c: int) -> Array:
     return values.reshape(*tiles.shape[:3], c, size // c)
 
 
-def _rows_product(matrix: Array, rows: Array, *, out: Array) -> None:
+def rows_product(matrix: Array, rows: Array, *, out: Array) -> None:
     """Write matrix · rows to `out`, as a stack of products with equally many columns."""
     count, columns = _stack(rows.shape[1])
     cut = rows.reshape(len(rows), count, columns).swapaxes(0, 1)
