@@ -12,7 +12,7 @@ import pytest
 
 from tinygrad_cnn.bench.process import FOLDER, RETURN_FREED, START, Worker, WorkerError
 
-TINY = {"layers": [["linear", 8, 10]], "input_shape": [8], "batch": 2}
+TINY = {"layers": [["Linear", 8, 10]], "input_shape": [8], "batch": 2}
 
 
 def interpreter(folder: Path, program: str) -> str:

@@ -199,7 +199,7 @@ def test_a_course_is_plain_training(few: str) -> None:
     optimizer = tg.optim.SGD(model.parameters(), frameworks.LEARNING_RATE)
     losses = []
     for batch in whole.batches:
-        loss = tg.cross_entropy(model(whole.task.images[batch]), whole.task.labels[batch])
+        loss = tg.cross_entropy(model(whole.task.images[batch]), whole.task.targets[batch])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

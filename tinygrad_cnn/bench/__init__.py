@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from tinygrad_cnn.bench.benchmark import PARTS, BenchmarkPlan, measure
 from tinygrad_cnn.bench.figure import draw_roofline
 from tinygrad_cnn.bench.machine import Machine, describe
+from tinygrad_cnn.bench.networks import Network
 from tinygrad_cnn.bench.profile import OpCall, OpProfile
 from tinygrad_cnn.bench.report import BenchmarkReport
-from tinygrad_cnn.bench.workloads import WORKLOADS, Network, Workload, select
+from tinygrad_cnn.bench.workloads import WORKLOADS, Workload, select
 from tinygrad_cnn.support.modules import public
 
 __all__ = [

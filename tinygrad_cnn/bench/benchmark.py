@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from tinygrad_cnn.bench.machine import cores, describe
 from tinygrad_cnn.bench.process import RETURN_FREED, Worker, WorkerError
 from tinygrad_cnn.bench.profile import OpCall
@@ -34,7 +36,12 @@ from tinygrad_cnn.support.text import counted
 __all__ = ["PARTS", "BenchmarkPlan", "find_frameworks", "measure"]
 
 PARTS = ("steps", "ops", "memory", "overhead")
-PROFILED = ("lenet5-64", "vgg-64")
+PROFILED = ("lenet5-64", "vgg-64", "resnet20-64", "mobilenet-32", "unet-8")
+GIVEN = ("layers", "input_shape", "loss", "classes", "target_shape")  # of a network, to a worker
+CHECKED_LOGITS = 8
+ALIKE = 1e-4  # relative difference of a forward pass from the same weights
+ALIKE_LATER = 5e-3  # of the next losses: a near-tie in a maximum may go either way in float32
+CHECKED_LOSSES = (ALIKE, ALIKE_LATER, ALIKE_LATER)
 MEMORY_STEPS = 2
 STARTING, IMPORTING_PEERS = 1.0, 3.0  # seconds, for the estimate of the time left
 
@@ -115,8 +122,14 @@ def find_frameworks(plan: BenchmarkPlan, report: BenchmarkReport) -> None:
             )
             continue
         answer.pop("python")
-        variants = tuple(answer.pop("variants"))
-        report.frameworks.append(Framework(name, python, variants=variants, **answer))
+        variants, kinds = tuple(answer.pop("variants")), answer.pop("kinds")
+        found = Framework(name, python, variants=variants, kinds=kinds and tuple(kinds), **answer)
+        report.frameworks.append(found)
+        skipped = sum(not _can_build(found, workload) for workload in plan.networks)
+        if kinds and skipped:
+            report.absent.append(
+                f"{name} of {counted(skipped, 'workload')}: its side here builds {', '.join(kinds)}"
+            )
 
 
 def measure(
@@ -176,13 +189,21 @@ def _profile_seconds(plan: BenchmarkPlan) -> float:
     return STARTING + plan.pace.rounds * 0.1
 
 
+def _can_build(framework: Framework, workload: Workload) -> bool:
+    """Return whether a framework's side can build a workload."""
+    if workload.network is None:
+        return framework.chain
+    known = framework.kinds is None or workload.network.kinds <= set(framework.kinds)
+    return framework.network and known
+
+
 def _sides(report: BenchmarkReport, workload: Workload) -> list[Side]:
     """Return the sides of a workload; layout variants apply only to image input."""
     images = workload.network is not None and len(workload.network.input_shape) == 3
     return [
         Side(framework.name, variant)
         for framework in report.frameworks
-        if (framework.chain if workload.network is None else framework.network)
+        if _can_build(framework, workload)
         for variant in (framework.variants if images else ("",))
     ]
 
@@ -191,7 +212,34 @@ def _fields(workload: Workload) -> dict[str, Any]:
     """Return the fields that describe a workload to a worker."""
     assert workload.network is not None
     network = workload.network
-    return {"layers": network.layers, "input_shape": network.input_shape, "batch": workload.batch}
+    given = {field: getattr(network, field) for field in GIVEN}
+    return {**given, "batch": workload.batch, "mode": workload.mode}
+
+
+def different(
+    results: Mapping[Side, Sequence[float]], tolerance: float | Sequence[float] = ALIKE
+) -> list[Side]:
+    """Return the sides whose results are not those of the first side.
+
+    Parameters
+    ----------
+    results : mapping
+    tolerance : float or sequence of float
+        Relative difference allowed: of the largest result, or of each.
+
+    Examples
+    --------
+    >>> different({Side("tinygrad_cnn"): [2.31, 2.29], Side("torch"): [2.31, 2.24]})
+    [Side(framework='torch', variant='')]
+    """
+    first = np.array(next(iter(results.values()), []))
+    scale = np.abs(first) if np.ndim(tolerance) else np.max(np.abs(first), initial=0.0)
+    allowed = scale * np.asarray(tolerance)
+    return [side for side, found in results.items() if not np.all(np.abs(found - first) <= allowed)]
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.5g}" for value in values)
 
 
 def _timings(
@@ -269,30 +317,49 @@ class _Measurement:
                     f"{workload.title}, {counted(threads, 'thread')}", seconds
                 ) as progress:
                     ready: dict[Side, Worker] = {}
+                    results: dict[Side, list[float]] = {}
                     for side in sides:
                         try:
                             if side not in workers:
                                 made = self.worker(side.framework, threads)
                                 workers[side] = stack.enter_context(made)
                             self.prepare(workers[side], side, workload, threads)
-                            workers[side].ask("run", pace.limit, times=1)
+                            results[side] = self.first_results(workers[side], workload)
                             ready[side] = workers[side]
                         except WorkerError as error:
                             workers.pop(side, None)  # the next workload gets a new one
                             self.report.failed.append(f"{workload.title}: {error}")
+                    stepped = workload.network is not None and workload.mode == "step"
+                    for side in different(results, CHECKED_LOSSES if stepped else ALIKE):
+                        del ready[side]
+                        self.report.failed.append(
+                            f"{workload.title}: {side} computes {_numbers(results[side])}, "
+                            f"but {next(iter(results))} {_numbers(next(iter(results.values())))}"
+                        )
                     rounds: list[Round[Side]] = []
                     try:
                         rounds.extend(alternate(ready, pace, progress))
                     finally:
                         self.report.comparisons.append(_timings(workload, threads, ready, rounds))
 
+    def first_results(self, worker: Worker, workload: Workload) -> list[float]:
+        """Return the losses of the first steps, or some logits; this also warms up the side."""
+        limit, found = self.plan.pace.limit, list[float]()
+        if workload.network is None:
+            worker.ask("run", limit, times=1)
+        elif workload.mode == "inference":
+            found = worker.ask("logits", limit, count=CHECKED_LOGITS)["logits"]
+        else:
+            for _ in CHECKED_LOSSES:
+                found += worker.ask("losses", limit, steps=1)["losses"]
+        return found
+
     def prepare(self, worker: Worker, side: Side, workload: Workload, threads: int) -> None:
         """Send a workload to a worker to build."""
         if workload.network is None:
             worker.ask("chain", mode=workload.mode)
         else:
-            worker.ask("build", mode=workload.mode, threads=threads, variant=side.variant,
-                       **_fields(workload))  # fmt: skip
+            worker.ask("build", threads=threads, variant=side.variant, **_fields(workload))
 
     def profile(self, threads: int) -> None:
         """Profile each op of our training steps."""
@@ -319,8 +386,7 @@ class _Measurement:
                     self.part(what, IMPORTING_PEERS),
                     self.worker(side.framework, threads, RETURN_FREED) as it,
                 ):
-                    fields = _fields(workload) | {"mode": "step", "threads": threads}
-                    fields["variant"] = side.variant
+                    fields = {**_fields(workload), "threads": threads, "variant": side.variant}
                     limit = self.plan.pace.limit
                     it.ask("build", **fields | {"batch": 1})
                     it.ask("run", limit, times=1)

@@ -29,6 +29,8 @@ class Framework:
         Variants, such as memory layouts; ``("",)`` if there is only one.
     network, chain : bool
         Whether it supports networks, and the chain of small ops.
+    kinds : tuple of str or None
+        The layers that it can build; None for all.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Framework:
     variants: tuple[str, ...] = ("",)
     network: bool = True
     chain: bool = True
+    kinds: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,54 +6,24 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
-__all__ = ["CHAINS", "LENET5", "MLP", "VGG", "WORKLOADS", "Network", "Workload", "select"]
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A network that every framework can build: plain layers, as data.
-
-    Attributes
-    ----------
-    name : str
-    input_shape : tuple of int
-        Of one example: (C, H, W), or (features,).
-    layers : tuple of tuples
-        ``("conv", channels_in, channels_out, kernel_size, padding)``, ``("maxpool", size)``,
-        ``("linear", features_in, features_out)``, ``("flatten",)`` and ``("relu",)``.
-    """
-
-    name: str
-    input_shape: tuple[int, ...]
-    layers: tuple[tuple[Any, ...], ...]
-
-
-LENET5 = Network(
-    "LeNet-5",
-    (1, 28, 28),
-    (
-        *(("conv", 1, 6, 5, 2), ("relu",), ("maxpool", 2)),
-        *(("conv", 6, 16, 5, 0), ("relu",), ("maxpool", 2)),
-        *(("flatten",), ("linear", 400, 120), ("relu",)),
-        *(("linear", 120, 84), ("relu",), ("linear", 84, 10)),
-    ),
+from tinygrad_cnn.bench.networks import (
+    DENSENET,
+    DISCRIMINATOR,
+    GENERATOR,
+    LENET5,
+    MLP,
+    MOBILENET,
+    RESNET18,
+    RESNET20,
+    RESNEXT,
+    UNET,
+    VGG,
+    VGG11,
+    Network,
 )
-"""Same as `tinygrad_cnn.nn.LeNet5`."""
 
-VGG = Network(
-    "VGG-like",
-    (3, 32, 32),
-    (
-        *(("conv", 3, 32, 3, 1), ("relu",), ("conv", 32, 32, 3, 1), ("relu",), ("maxpool", 2)),
-        *(("conv", 32, 64, 3, 1), ("relu",), ("conv", 64, 64, 3, 1), ("relu",), ("maxpool", 2)),
-        *(("flatten",), ("linear", 4096, 256), ("relu",), ("linear", 256, 10)),
-    ),
-)
-"""Same as `tinygrad_cnn.nn.VGG`."""
-
-MLP = Network("MLP 64-32-10", (64,), (("linear", 64, 32), ("relu",), ("linear", 32, 10)))
+__all__ = ["CHAINS", "WORKLOADS", "Workload", "select"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +61,28 @@ class Workload:
 
 WORKLOADS = (
     Workload("lenet5-64", "step", LENET5, 64, quick=True),
-    Workload("lenet5-256", "step", LENET5, 256),
-    Workload("lenet5-1024", "step", LENET5, 1024),
+    Workload("lenet5-32", "step", LENET5, 32),
+    Workload("lenet5-8", "step", LENET5, 8),
     Workload("lenet5-1", "step", LENET5, 1),
-    Workload("lenet5-64-inference", "inference", LENET5, 64),
-    Workload("lenet5-1-inference", "inference", LENET5, 1, quick=True),
+    Workload("lenet5-256", "step", LENET5, 256),
     Workload("vgg-64", "step", VGG, 64, quick=True),
-    Workload("vgg-64-inference", "inference", VGG, 64),
+    Workload("vgg-8", "step", VGG, 8),
+    Workload("resnet20-64", "step", RESNET20, 64),
+    Workload("mobilenet-32", "step", MOBILENET, 32),
+    Workload("unet-8", "step", UNET, 8),
+    Workload("dcgan-generator-32", "step", GENERATOR, 32),
+    Workload("dcgan-discriminator-32", "step", DISCRIMINATOR, 32),
+    Workload("densenet-8", "step", DENSENET, 8),
+    Workload("resnext-4", "step", RESNEXT, 4),
     Workload("mlp-1", "step", MLP, 1, quick=True),
     Workload("mlp-32", "step", MLP, 32),
+    Workload("lenet5-64-inference", "inference", LENET5, 64),
+    Workload("lenet5-1-inference", "inference", LENET5, 1, quick=True),
+    Workload("vgg-64-inference", "inference", VGG, 64),
+    Workload("resnet20-64-inference", "inference", RESNET20, 64),
+    Workload("mobilenet-32-inference", "inference", MOBILENET, 32),
+    Workload("resnet18-1-inference", "inference", RESNET18, 1),
+    Workload("vgg11-1-inference", "inference", VGG11, 1),
 )
 """The network workloads, in the order measured."""
 

@@ -81,7 +81,7 @@ class Course(NamedTuple):
             path,
             layers=json.dumps(self.task.layers),
             images=self.task.images,
-            labels=self.task.labels,
+            labels=self.task.targets,
             rates=self.rates,
             batches=self.batches,
             test_images=self.test_images,
@@ -114,7 +114,7 @@ class Course(NamedTuple):
             part = slice(start, start + self.updates_per_epoch)
             losses, seconds = [], 0.0
             for batch, rate in zip(self.batches[part], self.rates[part].tolist(), strict=True):
-                images, labels = self.task.images[batch], self.task.labels[batch]
+                images, labels = self.task.images[batch], self.task.targets[batch]
                 started = perf_counter()
                 losses.append(float(learner.step(images, labels, rate)))
                 seconds += perf_counter() - started
@@ -124,7 +124,7 @@ class Course(NamedTuple):
         """Take steps at rate 0, which change no weight: the first are slow in some frameworks."""
         first = self.batches[0]
         for _ in range(WARM_UP):
-            learner.step(self.task.images[first], self.task.labels[first], 0.0)
+            learner.step(self.task.images[first], self.task.targets[first], 0.0)
 
     def _accuracy(self, learner: Learner) -> float:
         right = 0

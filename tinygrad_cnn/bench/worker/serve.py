@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any, TextIO
 
+import numpy as np
+
 from . import task as tasks
 from .clock import seconds_of, settle_allocator
 from .course import Course, CourseEpoch
@@ -69,13 +71,14 @@ class RequestHandler:
             "numpy": metadata.version("numpy"),
             "python": platform.python_version(),
             "variants": self.module.VARIANTS,
+            "kinds": self.module.KINDS,
             "chain": hasattr(self.module, "chain"),
             "network": hasattr(self.module, "build"),
         }
 
     def do_build(self, mode: str, **what: Any) -> Answer:
         """Build the network and report its number of parameters."""
-        self.task = tasks.make_task(**what)
+        self.task = tasks.make_task(**what, training=mode != "inference")
         self.calls = self.module.build(self.task)
         run = self.calls.infer if mode == "inference" else self.calls.step
         self.timed = lambda: seconds_of(run)
@@ -102,6 +105,11 @@ class RequestHandler:
     def do_losses(self, steps: int) -> Answer:
         """Train and report the loss of each step."""
         return {"losses": [float(self.calls.step()) for _ in range(steps)]}
+
+    def do_logits(self, count: int) -> Answer:
+        """Infer and report some of the logits."""
+        logits = np.asarray(self.calls.infer()).ravel()
+        return {"logits": [float(each) for each in logits[:: max(len(logits) // count, 1)]]}
 
     def do_start(self, path: str, threads: int) -> Answer:
         """Prepare to follow the course in a file."""

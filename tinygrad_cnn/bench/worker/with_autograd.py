@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .task import LEARNING_RATE, MOMENTUM, Calls, Chain, Task, chain_values, repeated
+from .task import LEARNING_RATE, MOMENTUM, PLAIN, Calls, Chain, Task, chain_values, repeated
 
 VARIANTS = ("",)
+KINDS = PLAIN
 
 
 def build(task: Task) -> Calls:
@@ -18,14 +19,14 @@ def build(task: Task) -> Calls:
 
     parameters = [weight.copy() for weight in task.weights]
     velocities = [np.zeros_like(weight) for weight in task.weights]
-    rows = np.arange(len(task.labels))
+    rows = np.arange(len(task.targets))
 
     def logits(weights: Any) -> Any:
         x: Any = task.images
         unused = iter(weights)
         for layer in task.layers:
             match layer:
-                case ["conv", _, _, _, padding]:
+                case ["Conv2d", _, _, _, {"padding": int(padding), **others}] if not others:
                     w, b = next(unused), next(unused)
                     border = (padding, padding)
                     x = anp.pad(x, ((0, 0), (0, 0), border, border), mode="constant")
@@ -33,16 +34,16 @@ def build(task: Task) -> Calls:
                     x = convolve(x, flipped, axes=([2, 3], [2, 3]), dot_axes=([1], [1]),
                                  mode="valid")  # fmt: skip
                     x = x + anp.reshape(b, (1, -1, 1, 1))
-                case ["linear", _, _]:
+                case ["Linear", _, _]:
                     w, b = next(unused), next(unused)
                     x = anp.dot(x, w.T) + b
-                case ["maxpool", size]:  # non-overlapping windows
+                case ["MaxPool2d", size]:  # non-overlapping windows
                     N, C, H, W = x.shape
                     x = anp.reshape(x, (N, C, H // size, size, W // size, size))
                     x = anp.max(x, axis=(3, 5))
-                case ["flatten"]:
+                case ["Flatten"]:
                     x = anp.reshape(x, (len(x), -1))
-                case ["relu"]:
+                case ["ReLU"]:
                     x = anp.maximum(x, np.float32(0))
                 case _:
                     raise ValueError(f"no layer {layer}")
@@ -51,7 +52,7 @@ def build(task: Task) -> Calls:
     def cross_entropy(weights: Any) -> Any:
         z = logits(weights)
         z = z - anp.max(z, axis=1, keepdims=True)
-        return anp.mean(anp.log(anp.sum(anp.exp(z), axis=1)) - z[rows, task.labels])
+        return anp.mean(anp.log(anp.sum(anp.exp(z), axis=1)) - z[rows, task.targets])
 
     value_and_gradients = autograd.value_and_grad(cross_entropy)
 

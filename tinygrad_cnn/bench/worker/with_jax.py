@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .task import LEARNING_RATE, MOMENTUM, Calls, Task
+from .task import LEARNING_RATE, MOMENTUM, PLAIN, Calls, Task
 
 VARIANTS = ("",)
+KINDS = PLAIN
 
 
 def build(task: Task) -> Calls:
@@ -17,7 +18,7 @@ def build(task: Task) -> Calls:
     import jax.numpy as jnp
     from jax import lax
 
-    images, labels = jnp.asarray(task.images), jnp.asarray(task.labels)
+    images, labels = jnp.asarray(task.images), jnp.asarray(task.targets)
     parameters = [jnp.asarray(weight) for weight in task.weights]
     state: Any = (parameters, [jnp.zeros_like(p) for p in parameters])
 
@@ -25,19 +26,19 @@ def build(task: Task) -> Calls:
         unused = iter(weights)
         for layer in task.layers:
             match layer:
-                case ["conv", _, _, _, padding]:
+                case ["Conv2d", _, _, _, {"padding": int(padding), **others}] if not others:
                     w, b = next(unused), next(unused)
                     x = lax.conv_general_dilated(x, w, (1, 1), [(padding, padding)] * 2)
                     x = x + b.reshape(1, -1, 1, 1)
-                case ["linear", _, _]:
+                case ["Linear", _, _]:
                     w, b = next(unused), next(unused)
                     x = x @ w.T + b
-                case ["maxpool", size]:
+                case ["MaxPool2d", size]:
                     window = (1, 1, size, size)
                     x = lax.reduce_window(x, -jnp.inf, lax.max, window, window, "VALID")
-                case ["flatten"]:
+                case ["Flatten"]:
                     x = x.reshape(len(x), -1)
-                case ["relu"]:
+                case ["ReLU"]:
                     x = jax.nn.relu(x)
                 case _:
                     raise ValueError(f"no layer {layer}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .task import LEARNING_RATE, MOMENTUM, Calls, Chain, Task, chain_values, repeated
+from .task import LEARNING_RATE, MOMENTUM, PLAIN, Calls, Chain, Task, chain_values, repeated
 
 VARIANTS = ("",)
+KINDS = PLAIN
 
 
 def build(task: Task) -> Calls:
@@ -26,24 +27,24 @@ def build(task: Task) -> Calls:
         unused = iter(parameters)
         for layer in task.layers:
             match layer:
-                case ["conv", _, _, _, padding]:
+                case ["Conv2d", _, _, _, {"padding": int(padding), **others}] if not others:
                     w, b = next(unused), next(unused)
                     x = conv_nd(x, w, stride=1, padding=padding) + b.reshape(1, -1, 1, 1)
-                case ["linear", _, _]:
+                case ["Linear", _, _]:
                     w, b = next(unused), next(unused)
                     x = mygrad.matmul(x, w.T) + b
-                case ["maxpool", size]:
+                case ["MaxPool2d", size]:
                     x = max_pool(x, (size, size), size)
-                case ["flatten"]:
+                case ["Flatten"]:
                     x = x.reshape(len(x), -1)
-                case ["relu"]:
+                case ["ReLU"]:
                     x = relu(x)
                 case _:
                     raise ValueError(f"no layer {layer}")
         return x
 
     def step() -> Any:
-        loss = softmax_crossentropy(logits(), task.labels)
+        loss = softmax_crossentropy(logits(), task.targets)
         loss.backward()
         for p, v in zip(parameters, velocities, strict=True):
             v *= MOMENTUM

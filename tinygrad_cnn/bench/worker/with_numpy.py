@@ -9,6 +9,7 @@ import numpy as np
 from .task import REPEATS, Chain, chain_values
 
 VARIANTS = ("",)
+KINDS = None
 
 
 def chain() -> Chain:

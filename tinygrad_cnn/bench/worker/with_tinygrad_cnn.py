@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .course import Learner
-from .task import LEARNING_RATE, MOMENTUM, Calls, Chain, Task, chain_of_leaves, chain_values
+from .task import (
+    JOINS,
+    LEARNING_RATE,
+    MOMENTUM,
+    Calls,
+    Chain,
+    LayerData,
+    Task,
+    arguments,
+    chain_of_leaves,
+    chain_values,
+)
 
 VARIANTS = ("",)
+KINDS = None  # every layer of `workloads`
 
 
 def build(task: Task) -> Calls:
@@ -17,10 +30,11 @@ def build(task: Task) -> Calls:
     model = _model(task)
     optimizer = _optimizer(model)
     images = tg.Tensor(task.images)
+    loss_of = _loss(task.loss)
 
     def step() -> Any:
         with tg.num_threads(task.threads):
-            loss = tg.cross_entropy(model(images), task.labels)
+            loss = loss_of(model(images), task.targets)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -56,36 +70,51 @@ def learner(task: Task) -> Learner:
     return Learner(step, infer)
 
 
+def _loss(name: str) -> Any:
+    """Return the function of a loss."""
+    import tinygrad_cnn as tg
+
+    return {
+        "cross_entropy": tg.cross_entropy,
+        "mse": tg.mse,
+        "binary_cross_entropy": tg.binary_cross_entropy_with_logits,
+    }[name]
+
+
 def _model(task: Task) -> Any:
     """Return the network of a task."""
-    import numpy as np
-
-    from tinygrad_cnn import nn
-
-    rng = np.random.default_rng(0)
-    made: list[nn.Module] = []
-    for layer in task.layers:
-        match layer:
-            case ["conv", channels_in, channels_out, kernel, padding]:
-                made.append(nn.Conv2d(channels_in, channels_out, kernel, padding=padding, rng=rng))
-            case ["linear", features_in, features_out]:
-                made.append(nn.Linear(features_in, features_out, rng=rng))
-            case ["maxpool", size]:
-                made.append(nn.MaxPool2d(size))
-            case ["avgpool", size]:
-                made.append(nn.AvgPool2d(size))
-            case ["flatten"]:
-                made.append(nn.Flatten())
-            case ["relu"]:
-                made.append(nn.ReLU())
-            case ["tanh"]:
-                made.append(nn.Tanh())
-            case _:
-                raise ValueError(f"no layer {layer}")
-    model = nn.Sequential(*made)
+    model = _sequence(task.layers).train(task.training)
     for parameter, weight in zip(model.parameters(), task.weights, strict=True):
         parameter.data = weight
     return model
+
+
+def _sequence(layers: Sequence[LayerData]) -> Any:
+    """Return the layers as a module, with those of a join in its branches."""
+    import tinygrad_cnn as tg
+    from tinygrad_cnn import nn
+    from tinygrad_cnn.nn.models.resnet import PaddedShortcut
+
+    class Join(nn.Module):
+        def __init__(self, kind: str, *branches: Sequence[LayerData]) -> None:
+            self.branches = nn.ModuleList(map(_sequence, branches))
+            self.add = kind == "add"
+
+        def forward(self, x: Any) -> Any:
+            parts = [branch(x) for branch in self.branches]
+            return sum(parts[1:], parts[0]) if self.add else tg.concatenate(parts, 1)
+
+    made: list[nn.Module] = []
+    for layer in layers:
+        if layer[0] in JOINS:
+            made.append(Join(*layer))
+        else:
+            positional, keywords = arguments(layer)
+            kind = PaddedShortcut if layer[0] == "PaddedShortcut" else getattr(nn, layer[0], None)
+            if kind is None:
+                raise ValueError(f"no layer {layer}")
+            made.append(kind(*positional, **keywords))
+    return nn.Sequential(*made)
 
 
 def _optimizer(model: Any) -> Any:
@@ -107,6 +136,7 @@ def profile(task: Task, steps: int) -> list[dict[str, Any]]:
     model = _model(task)
     optimizer = _optimizer(model)
     images = tg.Tensor(task.images)
+    loss_of = _loss(task.loss)
     parameters = sum(p.size for p in model.parameters())
     moved = 4 * 5 * parameters  # float32: read and write parameter and velocity, read gradient
     observed, rests = [], []
@@ -114,7 +144,7 @@ def profile(task: Task, steps: int) -> list[dict[str, Any]]:
         for _ in range(steps + 1):
             started = perf_counter()
             with tg.observe(seen := OpProfile()):
-                loss = tg.cross_entropy(model(images), task.labels)
+                loss = loss_of(model(images), task.targets)
                 optimizer.zero_grad()
                 loss.backward()
             begun = perf_counter()

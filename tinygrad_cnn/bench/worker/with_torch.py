@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .course import Learner
-from .task import LEARNING_RATE, MOMENTUM, Calls, Chain, Task, chain_of_leaves, chain_values
+from .task import (
+    JOINS,
+    LEARNING_RATE,
+    MOMENTUM,
+    Calls,
+    Chain,
+    LayerData,
+    Task,
+    arguments,
+    chain_of_leaves,
+    chain_values,
+)
 
 VARIANTS = ("NCHW", "channels-last")
+KINDS = None  # every layer of `workloads`
 
 
 def build(task: Task) -> Calls:
     """Return the calls of a task."""
     import torch
-    from torch import nn
 
     model = _model(task)
-    images, labels = torch.from_numpy(task.images), torch.from_numpy(task.labels)
+    images, targets = torch.from_numpy(task.images), torch.from_numpy(task.targets)
     if task.variant == "channels-last" and images.ndim == 4:
         model = model.to(memory_format=torch.channels_last)
         images = images.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+    loss_of = _loss(task.loss)
 
     def step() -> Any:
-        loss = nn.functional.cross_entropy(model(images), labels)
+        loss = loss_of(model(images), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -61,36 +74,70 @@ def learner(task: Task) -> Learner:
     return Learner(step, infer)
 
 
+def _loss(name: str) -> Any:
+    """Return the function of a loss."""
+    from torch.nn import functional as f
+
+    return {
+        "cross_entropy": f.cross_entropy,
+        "mse": f.mse_loss,
+        "binary_cross_entropy": f.binary_cross_entropy_with_logits,
+    }[name]
+
+
 def _model(task: Task) -> Any:
     """Return the network of a task."""
     import torch
-    from torch import nn
 
     torch.set_num_threads(task.threads)
-    made: list[Any] = []
-    for layer in task.layers:
-        match layer:
-            case ["conv", channels_in, channels_out, kernel, padding]:
-                made.append(nn.Conv2d(channels_in, channels_out, kernel, padding=padding))
-            case ["linear", features_in, features_out]:
-                made.append(nn.Linear(features_in, features_out))
-            case ["maxpool", size]:
-                made.append(nn.MaxPool2d(size))
-            case ["avgpool", size]:
-                made.append(nn.AvgPool2d(size))
-            case ["flatten"]:
-                made.append(nn.Flatten())
-            case ["relu"]:
-                made.append(nn.ReLU())
-            case ["tanh"]:
-                made.append(nn.Tanh())
-            case _:
-                raise ValueError(f"no layer {layer}")
-    model = nn.Sequential(*made)
+    model = _sequence(task.layers).train(task.training)
     with torch.no_grad():
         for parameter, weight in zip(model.parameters(), task.weights, strict=True):
             parameter.copy_(torch.from_numpy(weight))
     return model
+
+
+def _sequence(layers: Sequence[LayerData]) -> Any:
+    """Return the layers as a module, with those of a join in its branches."""
+    import torch
+    from torch import nn
+
+    class Join(nn.Module):  # type: ignore[misc]  # its type is not known here
+        def __init__(self, kind: str, *branches: Sequence[LayerData]) -> None:
+            super().__init__()
+            self.branches = nn.ModuleList(map(_sequence, branches))
+            self.add = kind == "add"
+
+        def forward(self, x: Any) -> Any:
+            parts = [branch(x) for branch in self.branches]
+            return sum(parts[1:], parts[0]) if self.add else torch.cat(parts, 1)
+
+    class GlobalAvgPool2d(nn.Module):  # type: ignore[misc]  # its type is not known here
+        def forward(self, x: Any) -> Any:
+            return x.mean((2, 3))
+
+    class PaddedShortcut(nn.Module):  # type: ignore[misc]  # its type is not known here
+        def __init__(self, new_channels: int, stride: int) -> None:
+            super().__init__()
+            before = new_channels // 2
+            self.border = (0, 0, 0, 0, before, new_channels - before)
+            self.stride = stride
+
+        def forward(self, x: Any) -> Any:
+            return nn.functional.pad(x[:, :, :: self.stride, :: self.stride], self.border)
+
+    own = {"GlobalAvgPool2d": GlobalAvgPool2d, "PaddedShortcut": PaddedShortcut}
+    made = []
+    for layer in layers:
+        if layer[0] in JOINS:
+            made.append(Join(*layer))
+        else:
+            positional, keywords = arguments(layer)
+            kind = own.get(layer[0]) or getattr(nn, layer[0], None)
+            if kind is None:
+                raise ValueError(f"no layer {layer}")
+            made.append(kind(*positional, **keywords))
+    return nn.Sequential(*made)
 
 
 def chain() -> Chain:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.bench.networks import LENET5
 from tinygrad_cnn.bench.process import Worker, WorkerError
 from tinygrad_cnn.bench.timing import OtherLoad
 from tinygrad_cnn.bench.worker.course import Course
 from tinygrad_cnn.bench.worker.task import Task
-from tinygrad_cnn.bench.workloads import LENET5
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.experiments.experiment import Experiment, Record, Unavailable, grid
 from tinygrad_cnn.experiments.figures import (
@@ -122,10 +122,10 @@ def _course(record: Record, seed: int, network: str, epochs: int, lr: float, dec
 def _smooth(layer: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return a smooth layer: tanh instead of ReLU, average pooling instead of max pooling."""
     match layer:
-        case ["relu"]:
-            return ("tanh",)
-        case ["maxpool", size]:
-            return ("avgpool", size)
+        case ["ReLU"]:
+            return ("Tanh",)
+        case ["MaxPool2d", size]:
+            return ("AvgPool2d", size)
     return layer
 
 
