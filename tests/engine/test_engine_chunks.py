@@ -8,7 +8,7 @@ import pytest
 import tinygrad_cnn as tg
 from tinygrad_cnn.engine import chunks
 
-SHAPE = (6, 8, 31, 33)  # more than one chunk, the last one short
+SHAPE = (24, 8, 31, 33)  # more than one chunk, the last one short
 
 
 def _orders(shape=SHAPE):
@@ -67,10 +67,13 @@ def test_small_arrays_are_passed_as_they_are(shape):
 
 def test_a_result_keeps_the_memory_order_and_takes_a_dtype():
     x = _orders()["images last"]
-    y = chunks.mapped(lambda x: x > 0, x, dtype=bool)
+    y = chunks.mapped(lambda x: x > 0, x)
     assert y.dtype == bool
     assert y.transpose(2, 3, 1, 0).flags.c_contiguous
     assert (y == (x > 0)).all()
+    z = chunks.mapped(lambda mask: mask * 2.0, y)
+    assert z.dtype == float
+    assert (z == y * 2.0).all()
 
 
 def test_chunks_on_threads_have_the_same_bits():
@@ -82,6 +85,34 @@ def test_chunks_on_threads_have_the_same_bits():
     assert (results[0] == results[1]).all()
     assert (results[0] == results[2]).all()
     assert (results[0] == np.exp(np.sin(x))).all()
+
+
+@chunks.chunked(work=40)
+def _scaled(x, y, *, factor, z=None):
+    assert x.size <= chunks.SIZE
+    values = factor * x + y
+    return values if z is None else values - z
+
+
+def test_a_decorated_function_cuts_what_has_the_shape_of_the_first_array():
+    x, y, z = np.random.default_rng(0).standard_normal((3, 129, 7, 301))
+    assert (_scaled(x, y, factor=2.0) == 2.0 * x + y).all()
+    assert (_scaled(x, y, z=z, factor=np.float64(2.0)) == 2.0 * x + y - z).all()
+    assert (_scaled(x, 1, factor=2.0, z=z.transpose(0, 1, 2)) == 2.0 * x + 1 - z).all()
+    assert (
+        _scaled.__wrapped__(x[:3], y[:3], factor=2.0) == _scaled(x[:3], y[:3], factor=2.0)
+    ).all()
+
+
+def test_a_decorated_function_takes_broadcasting_arguments_whole():
+    @chunks.chunked()
+    def difference(x, y):
+        assert x.size == 129 * 7 * 301
+        return x - y
+
+    x = np.ones((129, 7, 301))
+    assert (difference(x, np.ones(301)) == 0).all()
+    assert (difference(x, [1.0]) == 0).all()
 
 
 def test_flat_needs_one_memory_order():

@@ -8,20 +8,25 @@ for any number of threads.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from tinygrad_cnn.engine import memory, threads
 from tinygrad_cnn.engine.arrays import Array
 
-SIZE = 1 << 15  # elements of one chunk
+SIZE = 1 << 17  # elements of one chunk, or half as many in float64: a few chunks fit the cache,
+# and a call on one takes long enough for two threads to compute without waiting for the GIL
+
+_OPTIONS = (int, float, complex, str, np.generic, type(None))
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def run(function: Callable[..., object], *arrays: Array, work: int = 4) -> None:
+def run(function: Callable[..., object], *arrays: Array, work: int = 8) -> None:
     """Call ``function(*parts)`` with corresponding parts of the arrays, which it reads or writes.
 
     Arrays of one memory order are passed as flat chunks, views of dimension 1. Others are cut along
@@ -36,7 +41,8 @@ def run(function: Callable[..., object], *arrays: Array, work: int = 4) -> None:
         The first has the full shape, the others broadcast to it. An array to write to has the full
         shape and overlaps no other, or is the same array.
     work : int
-        The cost of one element, in bytes moved: 64 for functions such as exp.
+        The cost of one element: the bytes read and written, and 16 for each exp, log or tanh (see
+        `threads.run`).
 
     Examples
     --------
@@ -55,40 +61,113 @@ def run(function: Callable[..., object], *arrays: Array, work: int = 4) -> None:
     if first.size <= SIZE:
         function(*arrays)
         return
-    cut, count = _cut(arrays)
+    cut, count = _cut(arrays, _size(arrays))
 
     def piece(i: int) -> None:
         function(*cut(i))
 
-    threads.run(piece, count, first.size * work)
+    threads.run(piece, count, first.size * work * threads.BYTE)
 
 
-def mapped(
-    function: Callable[..., Any], *arrays: Array, work: int = 4, dtype: DTypeLike | None = None
-) -> Array:
+def mapped(function: Callable[..., Any], *arrays: Array, work: int = 8) -> Array:
     """Return ``function(*arrays)`` of an elementwise function, computed in chunks if large.
 
-    The arguments are those of `run`; here `function` returns its values, of `dtype`, by default
-    that of the first array, whose memory order the result has.
+    The arguments are those of `run`; here `function` returns its values, as a new array or one of
+    its arguments. The result has the memory order of the first array.
 
     Examples
     --------
     >>> import numpy as np
     >>> from tinygrad_cnn.engine import chunks
     >>> x = np.linspace(-1, 1, 1 << 20)
-    >>> y = chunks.mapped(lambda x: 1 / (1 + np.exp(-x)), x, work=64)
+    >>> y = chunks.mapped(lambda x: 1 / (1 + np.exp(-x)), x, work=40)
     >>> y.shape
     (1048576,)
     """
     first = arrays[0]
     if first.size <= SIZE:
         return np.asarray(function(*arrays))
-    out = memory.empty_like(first, dtype=dtype)
+    size = _size(arrays)
+    values = np.asarray(function(*_cut(arrays, size)[0](0)))
+    out = memory.empty_like(first, dtype=values.dtype)
+    cut, count = _cut((*arrays, out), size)
 
-    def write(out: Array, *parts: Array) -> None:
-        out[...] = function(*parts)
+    def piece(i: int) -> None:
+        *parts, part = cut(i)
+        part[...] = function(*parts) if i else values
 
-    run(write, out, *arrays, work=work)
+    threads.run(piece, count, first.size * work * threads.BYTE)
+    return out
+
+
+def chunked(work: int = 8) -> Callable[[F], F]:
+    """Decorate an elementwise function of arrays and options so that it computes in chunks.
+
+    The other arguments must be arrays of the shape of the first, or options. Otherwise, and with
+    Tensors or small arrays, it is called as it is.
+
+    Parameters
+    ----------
+    work : int
+        As for `run`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_cnn.engine.chunks import chunked
+    >>> @chunked(work=40)
+    ... def power(x, *, base):
+    ...     return base ** (x * 0.5)
+    >>> power(np.full(1 << 20, 6.0), base=2.0)[-1].item()
+    8.0
+    """
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def in_chunks(first: Any, *others: Any, **named: Any) -> Any:
+            if type(first) is not np.ndarray or first.size <= SIZE:
+                return function(first, *others, **named)
+            values = [*others, *named.values()]
+            cut = []
+            for k, value in enumerate(values):
+                if type(value) is np.ndarray and value.shape == first.shape:
+                    cut.append(k)
+                elif not isinstance(value, _OPTIONS) and np.ndim(value):
+                    return function(first, *others, **named)
+
+            def called(first: Array, *parts: Array) -> Any:
+                given = values.copy()
+                for k, part in zip(cut, parts, strict=True):
+                    given[k] = part
+                by_name = dict(zip(named, given[len(others) :], strict=True))
+                return function(first, *given[: len(others)], **by_name)
+
+            return mapped(called, first, *[values[k] for k in cut], work=work)
+
+        return in_chunks  # type: ignore[return-value]  # has the signature of `function`
+
+    return decorate
+
+
+def applied(function: np.ufunc, *given: Any, work: int = 8) -> Array:
+    """Return ``function(*given)``, on several threads if the first of the arrays is large.
+
+    The result has the dtype of the first array, and its shape. Other arrays broadcast to it; Python
+    numbers come last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_cnn.engine.chunks import applied
+    >>> applied(np.maximum, np.array([-1.0, 2.0]), 0)
+    array([0., 2.])
+    """
+    if given[0].size <= SIZE:
+        return function(*given)  # type: ignore[no-any-return]  # an array
+    arrays = [value for value in given if type(value) is np.ndarray]
+    numbers = given[len(arrays) :]
+    out = memory.empty_like(given[0])
+    run(lambda out, *parts: function(*parts, *numbers, out=out), out, *arrays, work=work)
     return out
 
 
@@ -109,18 +188,25 @@ def flat(*arrays: Array) -> list[Array] | None:
     return vectors
 
 
-def _cut(arrays: tuple[Array, ...]) -> tuple[Callable[[int], list[Array]], int]:
+def _size(arrays: tuple[Array, ...]) -> int:
+    """Return the number of elements of a chunk, for an even number of chunks."""
+    most = SIZE * 4 // max(4, *[array.itemsize for array in arrays])
+    count = -(-arrays[0].size // most)
+    return -(-arrays[0].size // (16 * (count + count % 2))) * 16
+
+
+def _cut(arrays: tuple[Array, ...], size: int) -> tuple[Callable[[int], list[Array]], int]:
     """Return a function that returns the parts of a chunk, and the number of chunks."""
     first, vectors = arrays[0], flat(*arrays)
     if vectors is not None:
 
         def chunk(i: int) -> list[Array]:
-            return [vector[i * SIZE : (i + 1) * SIZE] for vector in vectors]
+            return [vector[i * size : (i + 1) * size] for vector in vectors]
 
-        return chunk, -(-first.size // SIZE)
+        return chunk, -(-first.size // size)
     shape, strides = first.shape, first.strides
     axis = max(range(first.ndim), key=lambda k: (abs(strides[k]) if shape[k] > 1 else -1, shape[k]))
-    rows = max(1, SIZE * shape[axis] // math.prod(shape))
+    rows = max(1, size * shape[axis] // math.prod(shape))
     place = first.ndim - axis  # from the last
     behind = (slice(None),) * (place - 1)
     are_cut = [(a, a.ndim >= place and a.shape[-place] > 1) for a in arrays]

@@ -18,7 +18,9 @@ from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.engine.memory import empty
 
 SMALL = 1 << 17  # multiply-adds; up to here BLAS itself uses one thread
-WORTH = 1 << 24  # minimum operations for a second thread to pay: 400 µs or more
+WORTH = 1 << 24  # operations from which a second thread pays: some 200 µs
+BYTE = 2  # operations that take as long as reading or writing one byte of a large array,
+FUNCTION = 32  # and as an exp, log or tanh of one value
 PIECE = 1 << 23  # multiply-adds of one piece
 
 _limit: ContextVar[int | None] = ContextVar("num_threads", default=None)
@@ -56,7 +58,9 @@ def num_threads(n: int) -> changed[int | None]:
 def run(piece: thread_pool.Piece, count: int, operations: int) -> None:
     """Call `piece` with 0 … `count` − 1, on several threads if the work is large enough.
 
-    `operations` is the total work: multiply-adds, or bytes read and written.
+    `operations` is the total work: multiply-adds, `BYTE` for each byte read or written, `FUNCTION`
+    for each value of a function such as exp. A piece should make few and large calls of NumPy, of
+    20 µs or more: between calls, threads wait for each other.
     """
     if operations <= SMALL:
         thread_pool.run_alone(piece, count)

@@ -10,10 +10,12 @@ from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
+from tinygrad_cnn.engine import selection
 from tinygrad_cnn.engine.arrays import Shape
+from tinygrad_cnn.engine.chunks import applied, chunked
 from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.ops.arithmetic import abs, add, div, masked, neg
-from tinygrad_cnn.ops.elementary import exp, log1p
+from tinygrad_cnn.ops.elementary import exp, expm1, log1p
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, equal
 from tinygrad_cnn.ops.reduction import log_total
 from tinygrad_cnn.ops.reduction import sum as sum_over
@@ -28,6 +30,7 @@ from tinygrad_cnn.support.arguments import share
     role="activation",
     saturates_at=(0.0, 1.0),
 )
+@chunked(work=48)
 def sigmoid(x: Array) -> Array:
     """Return σ(x) = 1 / (1 + e⁻ˣ), elementwise, without overflow at any `x` (eq 15).
 
@@ -48,11 +51,15 @@ def sigmoid(x: Array) -> Array:
     """
     if np.iscomplexobj(x):  # e⁻ˣ with an infinite real part would lose its imaginary part
         x = np.where(x.real < -700, -700, x)
+    y = np.negative(x)
     with np.errstate(over="ignore"):  # e⁻ˣ = ∞ gives the right limit, 0
-        return 1.0 / (1.0 + np.exp(-x))
+        y = np.exp(y, out=y if y.ndim else None)
+    y += 1.0
+    return np.reciprocal(y, out=y if y.ndim else None)
 
 
 @sigmoid.derivative("x", formula="g·y·(1 − y)", latex=r"g\,y\,(1-y)", equation="45")
+@chunked(work=16)
 def _(g: Array, *, y: Array) -> Array:
     return g * (y * (1.0 - y))
 
@@ -73,10 +80,11 @@ def tanh(x: Array) -> Array:
     >>> tg.tanh(tg.Tensor([0.0, 1.0]))
     Tensor([0.       , 0.7615942])
     """
-    return np.tanh(x)
+    return applied(np.tanh, x, work=24)
 
 
 @tanh.derivative("x", formula="g·(1 − y²)", latex=r"g\,(1-y^2)")
+@chunked(work=16)
 def _(g: Array, *, y: Array) -> Array:
     return g * (1.0 - y * y)
 
@@ -122,7 +130,7 @@ def relu(x: Array, at_zero: float = 1.0) -> Array:
     if at_zero != 1.0:
         share("relu", "at_zero", at_zero)
     if x.dtype.kind != "c":
-        return np.maximum(x, 0)
+        return applied(np.maximum, x, 0)
     slopes = _slopes(x, 0.0, at_zero)
     return np.where(slopes != 0, slopes * x, 0.0)
 
@@ -174,8 +182,17 @@ def leaky_relu(x: Array, negative_slope: float = 0.01, at_zero: float = 1.0) -> 
     if at_zero not in (1.0, negative_slope):
         share("leaky_relu", "at_zero", at_zero)
     if x.dtype.kind != "c":
-        return np.where(x >= 0, x, negative_slope * x)
+        return _bent(x, negative_slope)
     return x * _slopes(x, negative_slope, at_zero, False)
+
+
+@chunked(work=16)
+def _bent(x: Array, left: float) -> Array:
+    """Return `x` where it is not negative and ``left * x`` elsewhere."""
+    y = x * left
+    if 0.0 < left <= 1.0:
+        return np.maximum(x, y)
+    return selection.where(np.asarray(x >= 0), x, y)
 
 
 @leaky_relu.residual
@@ -212,8 +229,14 @@ def _sloped(g: Array, slopes: Array, left: float = 0.0) -> Array:
     """Return g times the slopes that `_slopes` returns; 0·∞ is 0."""
     if slopes.dtype.char != "?":
         return masked(g, slopes != 0) * slopes
-    kept = masked(g, slopes)
-    return kept if left == 0 else kept + masked(g * left, ~slopes)
+    return masked(g, slopes) if left == 0 else _steep(g, slopes, left)
+
+
+@chunked(work=24)
+def _steep(g: Array, slopes: Array, left: float) -> Array:
+    """Return g where the mask `slopes` holds and ``left * g`` elsewhere; `left` is not 0."""
+    dtype = g.dtype if g.dtype.kind == "f" else np.dtype(float)  # of a complex step
+    return g * selection.where(slopes, np.ones((), dtype), np.array(left, dtype))
 
 
 @op(formula="ln(1 + eˣ)", latex=r"\ln(1+e^x)", elementwise=True, role="activation")
@@ -227,13 +250,23 @@ def softplus(x: Array) -> Array:
     Tensor([6.931472e-01, 1.000000e+03])
     """
     # ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|)
-    positive = np.real(x) >= 0
-    return np.where(positive, x, 0.0) + log1p.forward(np.exp(np.where(positive, -x, x)))
+    if np.iscomplexobj(x):
+        positive = np.real(x) >= 0
+        return np.where(positive, x, 0.0) + log1p.forward(np.exp(np.where(positive, -x, x)))
+    return _softplus(x)
 
 
-@softplus.derivative("x", formula="g·σ(x)", latex=r"g\,\sigma(x)")
-def _(g: Array, *, x: Array) -> Array:
-    return g * sigmoid(x)
+@chunked(work=64)
+def _softplus(x: Array) -> Array:
+    y = np.log1p(np.exp(-np.absolute(x)))
+    y += np.maximum(x, 0.0)
+    return y
+
+
+@softplus.derivative("x", formula="g·(1 − e⁻ʸ)", latex=r"g\,(1-e^{-y})")
+@chunked(work=40)
+def _(g: Array, *, y: Array) -> Array:
+    return g * -expm1(-y)  # the sigmoid of x
 
 
 @composition(formula="ln σ(x)")

@@ -11,6 +11,7 @@ from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import selection
+from tinygrad_cnn.engine.chunks import chunked
 from tinygrad_cnn.support.arguments import native
 
 
@@ -112,6 +113,7 @@ def _(g: Array, *, b: Array) -> Array:
 
 
 @div.derivative("b", formula="−g·a / b²", latex=r"-\frac{g\,a}{b^2}")
+@chunked(work=32)
 def _(g: Array, *, a: Array, b: Array) -> Array:
     return -(g * (a / b / b))  # b² overflows and underflows long before a / b² does
 
@@ -159,6 +161,7 @@ def sign(x: Array) -> Array:
 
 
 @abs.derivative("x", formula="g·sign x", latex=r"g\,\operatorname{sign} x")
+@chunked(work=16)
 def _(g: Array, *, sign: Array) -> Array:
     nonzero = sign != 0
     return (g if nonzero.all() else masked(g, nonzero)) * sign
@@ -327,6 +330,7 @@ def clip(x: Array, low: float | None = None, high: float | None = None) -> Array
 
 
 @clip.residual
+@chunked(work=8)
 def inside(x: Array, low: float | None, high: float | None) -> Array:
     real = np.real(x)
     below = True if high is None else real <= high
@@ -365,6 +369,13 @@ def _(g: Array, *, dtype: DTypeLike) -> Array:
 
 
 astype.calls(lambda draw, s: {"x": draw(s.arrays()), "dtype": "f8"})
+
+
+def chosen(mask: Array, number: float, b: Array) -> Array:
+    """Return a number where `mask` holds and `b` elsewhere, for rules of ops with branches."""
+    if type(mask) is np.ndarray and type(b) is np.ndarray:
+        return selection.where(mask, np.array(number, b.dtype), b)
+    return where(mask, number, b)
 
 
 def masked(g: Array, mask: Array) -> Array:

@@ -11,6 +11,7 @@ from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import error_function
+from tinygrad_cnn.engine.chunks import applied, chunked
 from tinygrad_cnn.ops.arithmetic import clip, masked, where
 
 
@@ -83,7 +84,7 @@ def exp(x: Array) -> Array:
     >>> tg.exp(tg.Tensor([0.0, 1.0]))
     Tensor([1.      , 2.718282])
     """
-    return np.exp(x)
+    return applied(np.exp, x, work=24)
 
 
 @exp.derivative("x", formula="g·y", latex=r"g\,y")
@@ -101,7 +102,7 @@ def log(x: Array) -> Array:
     >>> tg.log(tg.Tensor([1.0, 2.0]))
     Tensor([0.       , 0.6931472])
     """
-    return np.log(x)
+    return applied(np.log, x, work=24)
 
 
 @log.derivative("x", formula="g / x", latex=r"\frac{g}{x}")
@@ -123,12 +124,13 @@ def log1p(x: Array) -> Array:
     Tensor([0.e+00, 1.e-08])
     """
     if not np.iscomplexobj(x):
-        return np.log1p(x)
+        return applied(np.log1p, x, work=32)
     a, b = np.real(x), np.imag(x)  # NumPy's of small complex numbers has few digits
     return 0.5 * np.log1p(a * (2.0 + a) + b * b) + 1j * np.arctan2(b, 1.0 + a)
 
 
 @log1p.derivative("x", formula="g / (1 + x)", latex=r"\frac{g}{1+x}")
+@chunked(work=16)
 def _(g: Array, *, x: Array) -> Array:
     return g / (1.0 + x)
 
@@ -146,10 +148,11 @@ def expm1(x: Array) -> Array:
     >>> tg.expm1(tg.Tensor([0.0, 1e-8]))
     Tensor([0.e+00, 1.e-08])
     """
-    return np.expm1(x)
+    return applied(np.expm1, x, work=24)
 
 
 @expm1.derivative("x", formula="g·eˣ", latex=r"g\,e^x")
+@chunked(work=32)
 def _(g: Array, *, x: Array) -> Array:
     return g * exp(x)  # y + 1 has no digits far left
 
@@ -210,6 +213,7 @@ def sqrt(x: Array) -> Array:
 
 
 @sqrt.derivative("x", formula="g / (2·y)", latex=r"\frac{g}{2y}")
+@chunked(work=16)
 def _(g: Array, *, y: Array) -> Array:
     return g / (2.0 * y)
 
@@ -231,6 +235,7 @@ def square(x: Array) -> Array:
 
 
 @square.derivative("x", formula="g·2x", latex=r"g\,2x")
+@chunked(work=16)
 def _(g: Array, *, x: Array) -> Array:
     return g * (2.0 * x)
 
@@ -271,6 +276,7 @@ def _(g: Array, *, x: Array) -> Array:
     return -g * _slope_of_erf(x)
 
 
+@chunked(work=40)
 def _slope_of_erf(x: Array) -> Array:
     """Return 2/√π · e^(−x²); it is 0 long before |x| is 30, and x² cannot overflow."""
     x = clip(x, -30.0, 30.0)

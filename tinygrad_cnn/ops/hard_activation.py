@@ -10,6 +10,7 @@ from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
+from tinygrad_cnn.engine.chunks import chunked
 from tinygrad_cnn.ops.activation import tanh
 from tinygrad_cnn.ops.arithmetic import add, div, masked, maximum, mul, sub
 
@@ -46,6 +47,7 @@ def hardtanh(x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Array:
 
 
 @hardtanh.residual
+@chunked(work=8)
 def between(x: Array, min_val: float, max_val: float) -> Array:
     return (np.real(x) > min_val) & (np.real(x) < max_val)
 

@@ -11,14 +11,16 @@ from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
+from tinygrad_cnn.engine.chunks import chunked
 from tinygrad_cnn.ops.activation import sigmoid, softplus, tanh
-from tinygrad_cnn.ops.arithmetic import clip, div, masked, minimum, mul, where
+from tinygrad_cnn.ops.arithmetic import chosen, clip, div, masked, minimum, mul, where
 from tinygrad_cnn.ops.elementary import erfc, exp
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.support.arguments import choice, positive
 
 
 @op(formula="x·Φ(x)", latex=r"x\,\Phi(x)", elementwise=True, role="activation")
+@chunked(work=16)
 def gelu(x: Array, approximate: str = "none", *, distribution: Array = ...) -> Array:
     """Return the Gaussian error linear unit, x·Φ(x), elementwise.
 
@@ -60,6 +62,7 @@ _RATE = math.sqrt(8.0 / math.pi)
 
 
 @gelu.intermediate
+@chunked(work=96)
 def distribution(x: Array, approximate: str) -> Array:
     """Return Φ(x), or its approximation, without cancellation on the left."""
     choice("gelu", "approximate", approximate, ("none", "tanh"))
@@ -70,6 +73,7 @@ def distribution(x: Array, approximate: str) -> Array:
 
 
 @gelu.derivative("x", formula="g·(Φ(x) + x·φ(x))", latex=r"g\,(\Phi(x) + x\,\varphi(x))")
+@chunked(work=56)
 def _(g: Array, *, x: Array, distribution: Array, approximate: str) -> Array:
     x = clip(x, -_FLAT, _FLAT)
     if approximate == "none":
@@ -86,6 +90,7 @@ def _(draw: Draw, s: Strategies) -> Any:
 
 
 @op(formula="x·σ(x)", latex=r"x\,\sigma(x)", elementwise=True, role="activation")
+@chunked(work=56)
 def silu(x: Array) -> Array:
     """Return the sigmoid linear unit (swish), x·σ(x), elementwise; at least −0.28.
 
@@ -99,6 +104,7 @@ def silu(x: Array) -> Array:
 
 
 @silu.derivative("x", formula="g·(σ(x) + y·(1 − σ(x)))", latex=r"g\,(\sigma(x) + y\,(1-\sigma(x)))")
+@chunked(work=72)
 def _(g: Array, *, x: Array) -> Array:
     s = sigmoid(x)
     return g * (s + clip(x, -_SATURATED, _SATURATED) * (s * (1.0 - s)))
@@ -113,6 +119,7 @@ _SATURATED = 1000.0  # beyond ±1000, the sigmoid is 0 or 1
     elementwise=True,
     role="activation",
 )
+@chunked(work=96)
 def mish(x: Array) -> Array:
     """Return x·tanh(softplus(x)), elementwise; at least −0.31.
 
@@ -134,6 +141,7 @@ def mish(x: Array) -> Array:
     formula="g·(tanh(ln(1 + eˣ)) + x·σ(x)·(1 − (tanh(ln(1 + eˣ)))²))",
     latex=r"g\,(\tanh(\ln(1+e^x)) + x\,\sigma(x)\,(1 - (\tanh(\ln(1+e^x)))^2))",
 )
+@chunked(work=160)
 def _(g: Array, *, x: Array) -> Array:
     t = tanh(softplus(x))
     return g * (t + clip(x, -_SATURATED, _SATURATED) * (sigmoid(x) * (1.0 - t * t)))
@@ -155,8 +163,18 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
     >>> tg.elu(tg.Tensor([-1000.0, 2.0]), 0.5)
     Tensor([-0.5,  2. ])
     """
-    is_positive = np.real(x) > 0
-    return np.where(is_positive, x, alpha * np.expm1(np.where(is_positive, 0.0, x)))
+    if np.iscomplexobj(x):
+        is_positive = np.real(x) > 0
+        return np.where(is_positive, x, alpha * np.expm1(np.where(is_positive, 0.0, x)))
+    return _elu(x, alpha)
+
+
+@chunked(work=40)
+def _elu(x: Array, alpha: float) -> Array:
+    y = np.expm1(np.minimum(x, 0.0))
+    y *= alpha
+    y += np.maximum(x, 0.0)
+    return y
 
 
 @elu.residual
@@ -165,11 +183,12 @@ def is_positive(x: Array) -> Array:
 
 
 @elu.derivative("x", formula="g·(1 where x > 0, else a·eˣ)", latex=r"g\,(a\,e^x)^{[x \le 0]}")
+@chunked(work=56)
 def _(g: Array, *, x: Array, is_positive: Array, alpha: float) -> Array:
-    kept = masked(g, is_positive)
     if alpha == 0:
-        return kept
-    return kept + masked(g, ~is_positive) * (alpha * exp(minimum(x, 0.0)))
+        return masked(g, is_positive)
+    slope = alpha * exp(minimum(x, 0.0))
+    return g * (slope if alpha == 1 else chosen(is_positive, 1.0, slope))
 
 
 @elu.calls
