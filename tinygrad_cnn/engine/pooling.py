@@ -1,6 +1,6 @@
 """Pooling by kernel offset: each step handles one offset of all windows, as one strided slice.
 
-The maximum is taken over rows first and then over columns: KH + KW slices instead of KH·KW.
+Small images are pooled so as a whole; large ones piece by piece (`max_pooling`, `winners`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.engine import max_pooling, winners
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.layout import like
 from tinygrad_cnn.engine.memory import empty, empty_like
@@ -18,16 +19,22 @@ from tinygrad_cnn.engine.reduction import added
 from tinygrad_cnn.engine.selection import select
 from tinygrad_cnn.engine.windows import WindowAxis, Windows
 
+SMALL = 1 << 15  # values of images that are pooled as a whole
+
 
 def maximum(x: Array, at: Windows) -> Array:
     """Return the largest value under each window: (..., H, W) → (..., OH, OW)."""
-    padded = at.pad(x, _lowest(x.dtype))
+    if x.size > SMALL:
+        return max_pooling.maximum(x, at)
+    padded = at.pad(x, max_pooling.lowest(x.dtype))
     tall = _largest([padded[..., cells, :] for cells in at.rows.offsets])
     return _largest([tall[..., cells] for cells in at.columns.offsets])
 
 
 def winner(x: Array, y: Array, at: Windows) -> Array:
     """Return the kernel offset, i·KW + j, of the first value under each window that equals `y`."""
+    if x.size > SMALL:
+        return max_pooling.winner(x, y, at)
     first, *others = at.cells
     if not others:
         return np.zeros_like(y, np.uint8)
@@ -42,6 +49,8 @@ def winner(x: Array, y: Array, at: Windows) -> Array:
 
 def gather(x: Array, won: Array, at: Windows) -> Array:
     """Return the value of `x` at the offset `won` of each window: (..., H, W) → (..., OH, OW)."""
+    if x.size > SMALL:
+        return winners.gather(x, won, at)
     padded = at.pad(x)
     out = np.zeros_like(won, x.dtype)
     for k, cells in enumerate(at.cells):
@@ -51,6 +60,8 @@ def gather(x: Array, won: Array, at: Windows) -> Array:
 
 def scatter(u: Array, won: Array, at: Windows) -> Array:
     """Return zeros with `u` added at the offset `won` of each window, the adjoint of `gather`."""
+    if u.size * at.rows.stride * at.columns.stride > SMALL:
+        return winners.scatter(u, won, at)
     u = like(u, won)
     apart = at.rows.apart and at.columns.apart  # no overlap: each cell is written once
     padded = empty_like(u, (*u.shape[:-2], at.rows.padded, at.columns.padded))
@@ -129,9 +140,3 @@ def _cells(axis: WindowAxis, count_include_pad: bool) -> Array:
     cells = axis.starts()[:, np.newaxis] + np.arange(axis.kernel) * axis.dilation
     counts: Array = np.sum((cells >= low) & (cells < high), axis=1)
     return counts
-
-
-def _lowest(dtype: np.dtype[Any]) -> Any:
-    if dtype.kind == "b":
-        return False
-    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
