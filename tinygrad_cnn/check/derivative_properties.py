@@ -137,10 +137,9 @@ def _check_rules(call: Call, y: Tensor, u: Array) -> None:
     node = y.node
     if node is None or call.op.sequence:
         return
-    kept = dict(zip(node.plan.names, node.kept(), strict=True))
-    for place, derivative, _ in node.plan.derivatives:
-        needs = {name: getattr(kept[name], "_array", kept[name]) for name in derivative.needs}
-        value = derivative.rule(u, **needs)
+    known = node.plan.known(u, [getattr(kept, "_array", kept) for kept in node.kept()])
+    for place, derivative, apply in node.plan.derivatives:
+        value = apply(u, known)
         parent = node.parents[place]
         if value.dtype != u.dtype:
             raise PropertyError(

@@ -34,12 +34,22 @@ class Plan:
     intermediates : tuple
         The intermediates that the rules need, each after those that it is computed from: the name,
         the function and the names of its arguments.
+    of_gradient : tuple
+        Functions of a gradient and the values known so far, for the intermediates that depend on
+        the gradient.
     """
 
     derivatives: tuple[tuple[int, Derivative, Callable[[Array, list[Any]], Any]], ...]
     names: tuple[str, ...]
     read: Reader
     intermediates: tuple[tuple[str, Callable[..., Any], tuple[str, ...]], ...]
+    of_gradient: tuple[Callable[[Array, list[Any]], Any], ...]
+
+    def known(self, gradient: Array, saved: list[Any]) -> list[Any]:
+        """Return all that the rules read: the saved values, then the others, of the gradient."""
+        for function in self.of_gradient:
+            saved = [*saved, function(gradient, saved)]
+        return saved
 
 
 class CompiledDeclaration(Declaration[P]):
@@ -55,6 +65,7 @@ class CompiledDeclaration(Declaration[P]):
         self._to_compute = [
             (name, function, self._reader(name, names_of(function)))
             for name, function in self.intermediates.items()
+            if name not in self._of_gradient
         ]
 
     def cost(self, arguments: dict[str, Any], output: Array) -> int:
@@ -170,25 +181,38 @@ class CompiledDeclaration(Declaration[P]):
         chosen = [(k, rule) for k, rule in enumerate(rules) if self.sequence or wanted >> k & 1]
         asked = [name for _, rule in chosen for name in rule.needs]
         reads = set().union(*[self.reads(rule.of) for _, rule in chosen])
-        again = tuple([(n, f, names_of(f)) for n, f in self.intermediates.items() if n in reads])
+        late = {n: f for n, f in self._of_gradient.items() if n in reads}
+        asked += [name for function in late.values() for name in names_of(function)]
+        early = self.intermediates.keys() - self._of_gradient & reads
+        again = tuple([(n, f, names_of(f)) for n, f in self.intermediates.items() if n in early])
         inputs = [n for *_, names in again for n in names if n not in self.intermediates]
-        names = tuple(dict.fromkeys([*asked, *inputs]))
+        names = tuple([n for n in dict.fromkeys([*asked, *inputs]) if n != "g" and n not in late])
         label = "_".join([rule.of for _, rule in chosen])
         read = self._reader(label, names, kept=True)
-        derivatives = tuple([(k, rule, self._applied(rule, names)) for k, rule in chosen])
-        plan = self._plans[wanted] = Plan(derivatives, names, read, again)
+        known = (*names, *late)
+        derivatives = tuple(
+            [
+                (k, rule, self._applied(f"derivative_{rule.of}", rule.rule, rule.needs, known))
+                for k, rule in chosen
+            ]
+        )
+        of_gradient = tuple(
+            [
+                self._applied(n, f, [m for m in names_of(f) if m != "g"], known)
+                for n, f in late.items()
+            ]
+        )
+        plan = self._plans[wanted] = Plan(derivatives, names, read, again, of_gradient)
         return plan
 
     def _applied(
-        self, derivative: Derivative, names: Sequence[str]
+        self, label: str, rule: Callable[..., Any], needs: Sequence[str], names: Sequence[str]
     ) -> Callable[[Array, list[Any]], Any]:
-        """Return a function that calls the rule with a gradient and the saved values of `names`."""
-        needs = [f"{name}=kept[{names.index(name)}]" for name in derivative.needs]
-        value = f"rule({', '.join(['g', *needs])})"
+        """Return a function that calls `rule` with a gradient and the values of `names`."""
+        values = [f"{name}=kept[{names.index(name)}]" for name in needs]
+        value = f"rule({', '.join(['g', *values])})"
         applied: Callable[[Array, list[Any]], Any]
-        applied = self._compile(
-            f"derivative_{derivative.of}", ("g", "kept"), value, rule=derivative.rule
-        )
+        applied = self._compile(label, ("g", "kept"), value, rule=rule)
         return applied
 
 

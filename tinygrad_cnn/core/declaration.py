@@ -131,6 +131,7 @@ class Declaration(Generic[P]):
         self.entries: dict[str, Callable[..., Any]] = {}
         self.residuals: dict[str, Callable[..., Any]] = {}
         self.intermediates: dict[str, Callable[..., Any]] = {}
+        self._of_gradient: dict[str, Callable[..., Any]] = {}
         self.example_calls: dict[str, ExampleCalls] = {}
         self._cost: Callable[..., int] = lambda: 0
         whole = inspect.signature(forward)
@@ -255,6 +256,9 @@ class Declaration(Generic[P]):
         With ``create_graph=True`` a sweep computes it again from Tensors. So write it, like a rule,
         with operators and ops; only a residual, which is constant almost everywhere, needs none.
 
+        If an argument is `g`, the gradient of the result, the rules alone share the value: a sweep
+        computes it once, before them. The forward and other intermediates cannot request it.
+
         Raises
         ------
         TypeError
@@ -281,8 +285,9 @@ class Declaration(Generic[P]):
         name, taken = function.__name__, ("g", "y", "static", *self.parameters, *self.residuals)
         if name in taken or not name.isidentifier():
             raise TypeError(f"op {self.name}: an intermediate cannot be named '{name}'")
-        excluded = ("y", "y_shape", *self.residuals)
-        self._check_names("an intermediate", names_of(function), *excluded)
+        excluded = ("y", "y_shape", *self.residuals, *self._of_gradient)
+        reads = [read for read in names_of(function) if read != "g"]
+        self._check_names("an intermediate", reads, *excluded)
         self.intermediates[name] = function
         self._sort_parameters()
         return function
@@ -371,7 +376,7 @@ class Declaration(Generic[P]):
         for name, function in reversed(self.intermediates.items()):
             if name in names:
                 names.update(names_of(function))
-        return names
+        return names - {"g"}
 
     def _check_names(self, reader: str, names: Iterable[str], *excluded: str) -> None:
         """Raise if one of `names` cannot be read from a call, or is `excluded`."""
@@ -399,8 +404,10 @@ class Declaration(Generic[P]):
         self.operands = tuple(self.parameters[i] for i in self._operands)
         self.static = tuple(self.parameters[i] for i in self._static)
         self._constants = self._other_arrays + self._static
+        self._of_gradient = {n: f for n, f in self.intermediates.items() if "g" in names_of(f)}
         needs = [name for rule in self.derivatives.values() for name in rule.needs]
-        others = [name for name in needs if name in self.intermediates]
+        needs += [name for function in self._of_gradient.values() for name in names_of(function)]
+        others = [name for name in needs if name in self.intermediates.keys() - self._of_gradient]
         self._to_share = list(dict.fromkeys([*self._asked, *others]))
         self._is_plain = not self.guarded and not self._to_share
 

@@ -34,6 +34,8 @@ def pull_back(
         gradient = read_only(gradient)
     if create_graph:
         kept, own = _differentiable(node), []
+    if plan.of_gradient:
+        kept = plan.known(gradient, kept)
     contributions: list[tuple[Node | Variable, Array]] = []
     for place, derivative, apply in plan.derivatives:
         targets = parents if op.sequence else parents[place : place + 1]

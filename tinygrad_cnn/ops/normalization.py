@@ -11,11 +11,13 @@ import numpy as np
 from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
-from tinygrad_cnn.core.variable import Array, array_of
+from tinygrad_cnn.core.variable import Array, Variable, array_of
+from tinygrad_cnn.engine import normalization as engine
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.arithmetic import add, astype, mul
 from tinygrad_cnn.ops.elementary import pow, sqrt
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
+from tinygrad_cnn.ops.indexing import stack
 from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.pooling import avgpool
 from tinygrad_cnn.ops.reduction import mean
@@ -37,7 +39,7 @@ def batch_norm(
     bias: Array | None = None,
     eps: float = 1e-5,
     *,
-    normal: Array = ...,
+    statistics: Array = ...,
 ) -> Array:
     """Return `x` normalized by the mean and variance of each channel, scaled and shifted.
 
@@ -73,37 +75,38 @@ def batch_norm(
         if value is not None and np.shape(value) != x.shape[1:2]:
             raise ValueError(f"batch_norm: {name} has shape {np.shape(value)}, expected "
                              f"{x.shape[1:2]}")  # fmt: skip
-    y = normal if w is None else _along(w, x) * normal
-    return y if bias is None else y + _along(bias, x)
+    return engine.normalized(x, statistics, _along(w, x), _along(bias, x))
 
 
 @batch_norm.intermediate
-def centered(x: Array) -> Array:
-    """Return x − μ."""
+def statistics(x: Array, eps: float) -> Array:
+    """Return μ and σ = √(variance + ε) of each channel; of an array, `engine.statistics`."""
     if len(x.shape) < 2 or 0 in x.shape:
         raise ValueError(f"batch_norm: x has shape {x.shape}, expected (N, C, ...), none of them 0")
-    return x - mean(x, _other_axes(x), True)
-
-
-@batch_norm.intermediate
-def deviation(centered: Array, eps: float) -> Array:
-    """Return σ = √(variance + ε) of each channel."""
     if not eps >= 0:
         raise ValueError(f"batch_norm: eps is {eps}, expected 0 or more")
-    axes = _other_axes(centered)
+    axes = _other_axes(x)
+    if not isinstance(x, Variable):
+        return engine.statistics(x, axes, eps)
+    center = mean(x, axes, True)
+    centered = x - center
     with np.errstate(over="ignore"):
         deviation = sqrt(mean(centered * centered, axes, True) + eps)
     values = array_of(deviation)
     if values.dtype.char == "f" and not 1e-15 < values.min() <= values.max() < np.inf:
         wide = astype(centered, np.float64)  # float32 cannot hold the squares
         deviation = astype(sqrt(mean(wide * wide, axes, True) + eps), values.dtype)
-    return deviation
+    return stack([center, deviation])
 
 
 @batch_norm.intermediate
-def normal(centered: Array, deviation: Array) -> Array:
-    """Return x̂ = (x − μ) / σ."""
-    return centered / deviation
+def moments(g: Array, x: Array, statistics: Array) -> Array:
+    """Return Σ g and Σ g·x̂ of each channel."""
+    if not isinstance(g, Variable):
+        return engine.moments(g, x, statistics)
+    axes = _other_axes(x)
+    normal = (x - statistics[0]) / statistics[1]
+    return stack([sum_over(g, axes, True), sum_over(g * normal, axes, True)])
 
 
 @batch_norm.derivative(
@@ -111,20 +114,24 @@ def normal(centered: Array, deviation: Array) -> Array:
     formula="w·(g − mean g − x̂·mean(g·x̂)) / √(σ² + ε)",
     latex=r"\frac{w}{\sqrt{\sigma^2+\epsilon}}\,(g - \overline{g} - \hat x\,\overline{g\,\hat x})",
 )
-def _(g: Array, *, w: Array | None, normal: Array, deviation: Array) -> Array:
-    axes = _other_axes(g)
-    inner = g - mean(g, axes, True) - normal * mean(g * normal, axes, True)
-    return (1.0 if w is None else _along(w, g)) / deviation * inner
+def _(g: Array, *, x: Array, w: Array | None, statistics: Array, moments: Array) -> Array:
+    center, deviation = statistics[0], statistics[1]
+    slope = (1.0 if w is None else _along(w, x)) / deviation
+    count = x.size // x.shape[1]
+    p, q = moments[0] / count, moments[1] / count
+    if not isinstance(g, Variable):
+        return engine.input_gradient(g, x, statistics, slope, p, q)
+    return slope * (g - p - (x - center) / deviation * q)
 
 
 @batch_norm.derivative("w", formula="Σ g·x̂", latex=r"\sum g\,\hat x")
-def _(g: Array, *, normal: Array) -> Array:
-    return sum_over(g * normal, _other_axes(g))
+def _(g: Array, *, moments: Array) -> Array:
+    return moments[1].reshape(-1)
 
 
 @batch_norm.derivative("bias", formula="Σ g", latex=r"\sum g")
-def _(g: Array) -> Array:
-    return sum_over(g, _other_axes(g))
+def _(g: Array, *, moments: Array) -> Array:
+    return moments[0].reshape(-1)
 
 
 @batch_norm.calls
@@ -142,9 +149,23 @@ def _other_axes(x: Array) -> tuple[int, ...]:
     return (0, *range(2, len(x.shape)))
 
 
-def _along(values: Array, x: Array) -> Array:
-    """Reshape one value per channel to broadcast with `x`: (C,) → (1, C, 1, ...)."""
-    return reshape(values, (1, -1) + (1,) * (len(x.shape) - 2))
+def _along(values: Any, x: Array) -> Any:
+    """Reshape one value per channel to broadcast with `x`: (C,) → (1, C, 1, ...); None stays."""
+    return None if values is None else values.reshape((1, -1) + (1,) * (len(x.shape) - 2))
+
+
+def batch_statistics(y: Array, x: Array) -> tuple[Array, Array]:
+    """Return the mean and the unbiased variance of each channel of ``y = batch_norm(x, ...)``.
+
+    They are those that the call saved for its derivative, if it did.
+    """
+    node, array = getattr(y, "node", None), array_of(x)
+    if node is not None and "statistics" in node.plan.names:
+        found = node.kept()[node.plan.names.index("statistics")]
+    else:
+        found = engine.statistics(array, _other_axes(array), 0.0)
+    count = array.size // array.shape[1]
+    return found[0].reshape(-1), found[2].reshape(-1) * (count / (count - 1))
 
 
 # --- compositions --------------------------------------------------------------------------------

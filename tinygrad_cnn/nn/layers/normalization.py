@@ -16,6 +16,7 @@ from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import average, total
 from tinygrad_cnn.nn.module import Parameterless
 from tinygrad_cnn.nn.sizes import SizedLayer
+from tinygrad_cnn.ops.normalization import batch_statistics
 from tinygrad_cnn.support.arguments import flag, number, share, whole, wholes
 
 
@@ -106,15 +107,12 @@ class _BatchNorm(_ChannelNorm):
         given: Any = x
         y: Tensor = ops.batch_norm(given, self.weight, self.bias, self.eps)
         if self.training and self.num_batches_tracked is not None:
-            axes = (0, *range(2, array.ndim))
-            mean = average(array, axes, keepdims=True)
-            variance = total(np.square(array - mean), axes) / (array.size // self.num_features - 1)
             self.num_batches_tracked._array += 1
             self.num_batches_tracked._mark_changed()
             momentum = self.momentum
             if momentum is None:
                 momentum = 1.0 / self.num_batches_tracked.item()
-            self._follow(mean.reshape(-1), variance, momentum)
+            self._follow(*batch_statistics(y, x), momentum)
         return y
 
 

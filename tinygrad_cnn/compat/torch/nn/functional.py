@@ -11,7 +11,7 @@ from tinygrad_cnn.compat.torch import names, table
 from tinygrad_cnn.compat.torch.creation import rng_of
 from tinygrad_cnn.compat.torch.tensor import Tensor, in_place, wrapped
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.engine.reduction import average, total
+from tinygrad_cnn.ops.normalization import batch_statistics
 
 globals().update(table.functions(table.FUNCTIONAL, __name__))
 
@@ -61,13 +61,12 @@ def batch_norm(
                 f"batch_norm: input has shape {tuple(input.shape)}, expected more than one value a "
                 "channel in training; take a larger batch, or call model.eval()"
             )
+        y = wrapped(ops.batch_norm(input, weight, bias, eps))
         if running_mean is not None:
-            array, axes = input._array, (0, *range(2, input.dim()))
-            mean = average(array, axes, keepdims=True)
-            squares = total(np.square(array - mean), axes)
-            _follow(running_mean, mean.reshape(-1), momentum)
-            _follow(running_var, squares / (array.size // count - 1), momentum)
-        return wrapped(ops.batch_norm(input, weight, bias, eps))
+            mean, variance = batch_statistics(y, input)
+            _follow(running_mean, mean, momentum)
+            _follow(running_var, variance, momentum)
+        return y
     channels = (1, -1) + (1,) * (input.dim() - 2)
     scale = 1.0 / ops.sqrt(running_var + eps)
     scale = scale if weight is None else scale * weight
