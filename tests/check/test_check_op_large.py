@@ -15,9 +15,9 @@ from tinygrad_cnn.check import check_op
 from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.cases import Case, cases_of
 from tinygrad_cnn.check.large_calls import enlarged, growths, largest, with_axes
-from tinygrad_cnn.engine import direct, im2col, input_gradient_rows, winograd
+from tinygrad_cnn.engine import direct, im2col, input_gradient_rows, winograd_few, winograd_rows
 
-ALGORITHMS = {direct, im2col, winograd}
+ALGORITHMS = {direct, im2col, winograd_few, winograd_rows}
 DIRECTIONS = ("convolve", "weight_gradient")
 
 

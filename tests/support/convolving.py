@@ -21,6 +21,7 @@ from tinygrad_cnn.engine import (
     threads,
     weight_gradient,
     winograd,
+    winograd_few,
     winograd_rows,
 )
 from tinygrad_cnn.engine.layout import Layout
@@ -32,6 +33,7 @@ ALGORITHMS = {
     "im2col": im2col,
     "direct": direct,
     "winograd": winograd,
+    "winograd_few": winograd_few,
     "winograd_rows": winograd_rows,
 }
 
@@ -52,6 +54,9 @@ def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -
         patch.object(weight_gradient, "CACHE", cache),
         patch.object(winograd, "CACHE", cache),
         patch.object(winograd_rows, "CACHE", cache),
+        patch.object(winograd_few, "CACHE", cache),
+        patch.object(winograd_few, "KERNEL_BYTES", cache << 1),
+        patch.object(im2col, "KERNEL_BYTES", cache),
         patch.object(threads, "SMALL", -1),
         patch.object(threads, "WORTH", 0),
     ):
@@ -62,7 +67,8 @@ def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -
 def _forget_bands() -> None:
     """Forget what was computed for a cache of another size."""
     bands.bands.cache_clear()
-    im2col._bands.cache_clear()
+    for function in (im2col._bands, im2col._blocks, winograd_few._bands, winograd_few._blocks):
+        function.cache_clear()
 
 
 @contextmanager
@@ -100,6 +106,13 @@ def ways_taken() -> Iterator[set[tuple[str, ...]]]:
         for direction in DIRECTIONS:
             function = entered(direction, real[direction])
             patches.enter_context(patch.object(convolution, direction, function))
+        deep = im2col.input_gradient
+
+        def added(*given: Any) -> None:
+            taken.add(("input_gradient", "im2col", "deep"))
+            deep(*given)
+
+        patches.enter_context(patch.object(im2col, "input_gradient", added))
         for name, algorithm in ALGORITHMS.items():
 
             def convolve(*given: Any, out: Array, name: str = name,
@@ -124,7 +137,7 @@ EVERY_WAY = (
     {(direction, name) for direction in DIRECTIONS[:2] for name in ALGORITHMS}
     | {("input_gradient", name, kind) for name in ALGORITHMS for kind in ("whole", "phase")}
     | {("input_gradient", name, "rows") for name in ("im2col", "direct")}
-    | {("input_gradient", "zeros")}
+    | {("input_gradient", "im2col", "deep"), ("input_gradient", "zeros")}
 )
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_cnn.engine import direct, im2col, winograd, winograd_rows
+from tinygrad_cnn.engine import direct, im2col, winograd, winograd_few, winograd_rows
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.configuration import configuration
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.windows import Windows
 
-SIDE_BY_SIDE = 4  # minimum images for products over them to be wide enough,
+SIDE_BY_SIDE = 12  # minimum images for products over them to be wide enough,
 SIDE_BY_SIDE_NARROW = 8  # and the minimum with fewer than NARROW channels, in plus out
-NARROW = 32
+NARROW = 24
+FEW_CHANNELS = 16  # minimum channels on either side of few images for tiles,
+FEW_TILES = 24  # minimum tiles, so that the transform of the kernels pays,
+FEW_PRODUCTS = 4_000_000  # and minimum multiply-adds
 FOR_TILES = 8  # minimum images, and channels on either side, for Winograd's transforms to pay
 TWO_WAYS = 1 << 18  # minimum images · pairs of channels for tiles along both axes, not rows only
 # The weight gradient needs more: its transforms are of both sides of the products.
@@ -52,8 +56,13 @@ def choose(
     """Return the algorithm for a convolution of the given size."""
     narrow = channels + out_channels < NARROW
     if images < (SIDE_BY_SIDE_NARROW if narrow else SIDE_BY_SIDE):
+        products = images * math.prod((*at.count, *at.kernel, channels, out_channels))
+        tiled = products >= FEW_PRODUCTS and images * _tiles(at) >= FEW_TILES
+        if tiled and _may_tile(min(channels, out_channels), FEW_CHANNELS, at, groups, dtype):
+            return winograd_few
         return im2col
-    if not _may_tile(images, channels, out_channels, at, groups, dtype):
+    fewest = min(images, channels, out_channels)
+    if not _may_tile(fewest, FOR_TILES, at, groups, dtype):
         return direct
     pairs = channels * out_channels
     return winograd if min(images, winograd.WIDEST) * pairs >= TWO_WAYS else winograd_rows
@@ -69,8 +78,8 @@ def choose_weight_gradient(
 ) -> Algorithm:
     """Return the algorithm for the weight gradient of a convolution of the given size."""
     way, pairs = choose(images, channels, out_channels, at, groups, dtype), channels * out_channels
-    if way is im2col:
-        return im2col
+    if way in (im2col, winograd_few):
+        return way
     if way is direct or pairs < FEW_PAIRS:
         return direct
     if pairs >= MANY_PAIRS and images >= FOR_GRADIENT // 2:
@@ -84,19 +93,12 @@ def adds_rows(channels: int, at: Windows, groups: int) -> bool:
     return groups == 1 and channels < THIN and at.rows.kernel > 1
 
 
-def _may_tile(
-    images: int,
-    channels: int,
-    out_channels: int,
-    at: Windows,
-    groups: int,
-    dtype: np.dtype[Any],
-) -> bool:
+def _may_tile(size: int, fewest: int, at: Windows, groups: int, dtype: np.dtype[Any]) -> bool:
     """Return whether Winograd's tiles fit, pay, and add only a few rounding errors."""
     return (
         dtype == np.float32
         and groups == 1
-        and min(images, channels, out_channels) >= FOR_TILES
+        and size >= fewest
         and configuration.get().winograd
         and _fits_tiles(at)
     )
@@ -109,5 +111,9 @@ def _fits_tiles(at: Windows) -> bool:
         for axis in (at.rows, at.columns)
     )
     oh, ow = at.count
-    products = winograd.IN**2 * -(-oh // winograd.OUT) * -(-ow // winograd.OUT)
-    return plain and 4 * products <= 3 * 9 * oh * ow
+    return plain and 4 * winograd.IN**2 * _tiles(at) <= 3 * 9 * oh * ow
+
+
+def _tiles(at: Windows) -> int:
+    """Return the number of Winograd's tiles of an image."""
+    return math.prod([-(-count // winograd.OUT) for count in at.count])

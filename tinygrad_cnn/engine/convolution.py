@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.engine import input_gradient_rows
+from tinygrad_cnn.engine import im2col, input_gradient_rows
 from tinygrad_cnn.engine.algorithm import adds_rows, choose, choose_weight_gradient
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.input_gradient_phases import phase_convolutions
@@ -43,6 +43,9 @@ def input_gradient(dy: Array, w: Array, at: Windows, groups: int) -> Array:
     dx = way.layout.empty((n, c, at.rows.size, at.columns.size), dtype)  # shared by all parts
     if n and adds_rows(c, at, groups):
         input_gradient_rows.input_gradient(dy, w, at, way, dx)
+        return dx
+    if n and way is im2col and im2col.is_deep(n, oc, at, groups):
+        im2col.input_gradient(dy, w, at, dx)
         return dx
     for (rows, columns), kernels, windows in phase_convolutions(w, at, groups):
         cells = dx[:, :, rows, columns]

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
-import numpy as np
-
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.windows import WindowAxis, Windows
 
@@ -63,7 +61,7 @@ def _phases(axis: WindowAxis) -> Iterator[Phase]:
 def phase_convolutions(
     w: Array, at: Windows, groups: int
 ) -> Iterator[tuple[tuple[slice, slice], Array | None, Windows | None]]:
-    """Yield the cells of dx per phase, their kernels (C, OC/G, ·, ·) and the windows on dy."""
+    """Yield the cells of dx per phase, their kernels (C, OC/G, ·, ·), a view, and the windows."""
     oc, c, kh, kw = w.shape
     turned = w.reshape(groups, oc // groups, c, kh, kw).swapaxes(1, 2)
     turned = turned.reshape(groups * c, oc // groups, kh, kw)
@@ -73,4 +71,4 @@ def phase_convolutions(
             yield cells, None, None
             continue
         kernels = turned[:, :, row.kernel, column.kernel][:, :, ::-1, ::-1]
-        yield cells, np.ascontiguousarray(kernels), Windows(row.axis, column.axis)
+        yield cells, kernels, Windows(row.axis, column.axis)

@@ -24,6 +24,7 @@ class Layout(Enum):
 
     IMAGES_FIRST = (0, 1, 2, 3)
     IMAGES_LAST = (2, 3, 1, 0)
+    CHANNELS_LAST = (0, 2, 3, 1)
 
     def __init__(self, *order: int) -> None:
         self.order = order
