@@ -15,9 +15,16 @@ from tinygrad_cnn.check import check_op
 from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.cases import Case, cases_of
 from tinygrad_cnn.check.large_calls import enlarged, growths, largest, with_axes
-from tinygrad_cnn.engine import direct, im2col, input_gradient_rows, winograd_few, winograd_rows
+from tinygrad_cnn.engine import (
+    depthwise,
+    direct,
+    im2col,
+    input_gradient_rows,
+    winograd_few,
+    winograd_rows,
+)
 
-ALGORITHMS = {direct, im2col, winograd_few, winograd_rows}
+ALGORITHMS = {depthwise, direct, im2col, winograd_few, winograd_rows}
 DIRECTIONS = ("convolve", "weight_gradient")
 
 

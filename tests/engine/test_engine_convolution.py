@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ import tinygrad_cnn as tg
 from tinygrad_cnn.engine import (
     algorithm,
     convolution,
+    depthwise,
     direct,
     im2col,
     input_gradient_rows,
@@ -71,6 +73,9 @@ def check(name: str, case: Case, dtype: str, order: str, cache: int, threads: in
 # On the way back its border takes a cell away on one side and adds one on the other.
 SHIFTED = Case((2, 3, 6, 4), (3, 1, 4, 2), (3, 2), (1, 1), (1, 3), 3)
 
+# Two strips of columns, and in several blocks of rows and channels with a small cache.
+WIDE = Case((17, 5, 11, 20), (5, 1, 3, 5), (1, 1), (1, 2), (1, 1), 5)
+
 # One channel: what NumPy says of the stride along such an axis means nothing.
 SINGLE = Case((33, 1, 1, 1), (1, 1, 1, 4), (1, 1), (0, 3), (1, 1), 1)
 
@@ -87,12 +92,30 @@ def test_general_algorithms(name: str, dtype: str, case: Case, order: str, cache
     check(name, case, dtype, order, cache, threads, seed, rows_added=rows_added)
 
 
-@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("direct", "c16"), ("direct", "f4"), ("depthwise", "f4"), ("depthwise", "f8")],
+)
+@example(case=WIDE, order="images first", cache=1 << 21, threads=1, seed=0)
+@example(case=WIDE, order="images last", cache=1 << 14, threads=2, seed=0)
 @at_least(60)
 @given(case=channel_by_channel, order=ORDERS, cache=CACHES, threads=st.integers(1, 3), seed=SEEDS)
-def test_depthwise(dtype: str, case: Case, order: str, cache: int, threads: int,
+def test_depthwise(name: str, dtype: str, case: Case, order: str, cache: int, threads: int,
                    seed: int) -> None:  # fmt: skip
-    check("direct", case, dtype, order, cache, threads, seed)
+    check(name, case, dtype, order, cache, threads, seed)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.parametrize("at", [(0, 0), (4, 9), (10, 19)])
+def test_a_depthwise_output_is_not_finite_only_where_its_window_is_not(
+    value: float, at: tuple[int, int]
+) -> None:
+    case, rng = WIDE, np.random.default_rng(0)
+    x, w = (draw_array(rng, shape, "f4", "images last") for shape in (case.x, case.w))
+    x[3, 2, at[0], at[1]] = value
+    with computed_by("depthwise", 1 << 14):
+        y = convolution.forward(x, w, None, case.at, case.groups)
+    np.testing.assert_array_equal(np.isfinite(y), np.isfinite(reference(x, w, case)))
 
 
 TILED_WAYS = st.sampled_from(["winograd", "winograd_few", "winograd_rows"])
@@ -133,16 +156,29 @@ def test_direct_splits_large_products_where_it_can(
     check("direct", case, "f4", "images last", 1 << 21, 2, 0)
 
 
+depthwise_cases = channel_by_channel.map(lambda case: replace(case, dilation=(1, 1))).filter(
+    lambda case: case.groups > 1
+)
+WAYS = st.one_of(
+    st.tuples(st.sampled_from(["im2col", "direct"]), general),
+    st.tuples(st.just("direct"), channel_by_channel),
+    st.tuples(st.just("depthwise"), depthwise_cases),
+    st.tuples(TILED_WAYS, for_tiles),
+)
+
+
 @at_least(40)
-@given(case=general, name=st.sampled_from(["im2col", "direct"]), cache=CACHES, seed=SEEDS,
-       rows_added=st.booleans())  # fmt: skip
-def test_the_number_of_threads_changes_no_bit(case: Case, name: str, cache: int, seed: int,
+@given(way=WAYS, cache=CACHES, seed=SEEDS, rows_added=st.booleans())
+def test_the_number_of_threads_changes_no_bit(way: tuple[str, Case], cache: int, seed: int,
                                               rows_added: bool) -> None:  # fmt: skip
-    rng = np.random.default_rng(seed)
+    (name, case), rng = way, np.random.default_rng(seed)
     x, u, w = (draw_array(rng, shape, "f4", "") for shape in (case.x, case.y, case.w))
     results = []
     for threads in (1, 2, 3):
-        with computed_by(name, cache, rows_added), tg.num_threads(threads):
+        with (
+            computed_by(name, cache, rows_added and "winograd" not in name),
+            tg.num_threads(threads),
+        ):
             results.append([
                 convolution.forward(x, w, None, case.at, case.groups),
                 convolution.input_gradient(u, w, case.at, case.groups),
@@ -153,11 +189,6 @@ def test_the_number_of_threads_changes_no_bit(case: Case, name: str, cache: int,
             assert a.tobytes() == b.tobytes()
 
 
-WAYS = st.one_of(
-    st.tuples(st.sampled_from(["im2col", "direct"]), general),
-    st.tuples(st.just("direct"), channel_by_channel),
-    st.tuples(TILED_WAYS, for_tiles),
-)
 PHASE = Strides((2, 3, 1, 0), (2, 2, 1, 1))  # what a stride of 2 leaves of images-last memory
 TILED = Case((32, 2, 9, 10), (3, 2, 3, 3), (1, 1), (1, 1), (1, 1), 1)
 
@@ -263,7 +294,10 @@ def chosen(case: Case, dtype: str = "f4", of: Any = algorithm.choose) -> Any:
         ({"w": (7, 32, 3, 3)}, direct, direct),
         ({"w": (32, 32, 5, 5)}, direct, direct),
         ({"w": (32, 16, 3, 3), "groups": 2}, direct, direct),
-        ({"w": (64, 1, 3, 3), "groups": 32}, direct, direct),
+        ({"w": (64, 1, 3, 3), "groups": 32}, depthwise, depthwise),
+        ({"w": (32, 1, 5, 5), "groups": 32, "stride": (2, 2)}, depthwise, depthwise),
+        ({"w": (32, 1, 3, 3), "groups": 32, "dilation": (1, 2)}, direct, direct),
+        ({"x": (3, 32, 16, 16), "w": (32, 1, 3, 3), "groups": 32}, im2col, im2col),
         ({"stride": (1, 2)}, direct, direct),
         ({"dilation": (2, 1)}, direct, direct),
         ({"padding": (3, 3)}, direct, direct),
@@ -290,6 +324,7 @@ def test_rows_are_added_for_few_channels(channels: int, kernel: int, groups: int
 def test_winograd_is_for_float32_and_can_be_switched_off() -> None:
     assert chosen(PLAIN, "f8") is direct
     assert chosen(PLAIN, "c16") is direct
+    assert chosen(replace(PLAIN, w=(32, 1, 3, 3), groups=32), "c16") is direct
     with tg.engine.options(winograd=False):
         assert chosen(PLAIN) is direct
     assert chosen(PLAIN) is winograd_rows

@@ -15,9 +15,12 @@ import tinygrad_cnn as tg
 from tinygrad_cnn.engine import (
     bands,
     convolution,
+    depthwise,
+    depthwise_gradient,
     direct,
     im2col,
     input_gradient_rows,
+    strips,
     threads,
     weight_gradient,
     winograd,
@@ -32,6 +35,7 @@ Array = np.ndarray[Any, Any]
 ALGORITHMS = {
     "im2col": im2col,
     "direct": direct,
+    "depthwise": depthwise,
     "winograd": winograd,
     "winograd_few": winograd_few,
     "winograd_rows": winograd_rows,
@@ -42,15 +46,24 @@ ALGORITHMS = {
 def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -> Iterator[None]:
     """Choose one algorithm for everything, bands of so many bytes, and threads however small.
 
+    What is not depthwise is computed directly if the algorithm takes nothing else.
+
     With `rows_added`, images' gradients are computed by `input_gradient_rows` where they can be.
     """
+
+    def choose(_n: int, c: int, _oc: int, at: Windows, groups: int, dtype: Any) -> Any:
+        fits = name != "depthwise" or depthwise.takes(c, at, groups, dtype)
+        return ALGORITHMS[name] if fits else direct
+
     _forget_bands()
     with (
-        patch.object(convolution, "choose", lambda *_: ALGORITHMS[name]),
-        patch.object(convolution, "choose_weight_gradient", lambda *_: ALGORITHMS[name]),
+        patch.object(convolution, "choose", choose),
+        patch.object(convolution, "choose_weight_gradient", choose),
         patch.object(convolution, "adds_rows", lambda _c, _at, groups: rows_added and groups == 1),
         patch.object(bands, "CACHE", cache),
         patch.object(im2col, "CACHE", cache),
+        patch.object(depthwise_gradient, "CACHE", cache),
+        patch.object(strips, "CACHE", cache),
         patch.object(weight_gradient, "CACHE", cache),
         patch.object(winograd, "CACHE", cache),
         patch.object(winograd_rows, "CACHE", cache),
@@ -69,6 +82,8 @@ def _forget_bands() -> None:
     bands.bands.cache_clear()
     for function in (im2col._bands, im2col._blocks, winograd_few._bands, winograd_few._blocks):
         function.cache_clear()
+    strips.pieces_of.cache_clear()
+    depthwise_gradient._blocks.cache_clear()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_cnn.engine import direct, im2col, winograd, winograd_few, winograd_rows
+from tinygrad_cnn.engine import depthwise, direct, im2col, winograd, winograd_few, winograd_rows
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.configuration import configuration
 from tinygrad_cnn.engine.layout import Layout
@@ -61,6 +61,8 @@ def choose(
         if tiled and _may_tile(min(channels, out_channels), FEW_CHANNELS, at, groups, dtype):
             return winograd_few
         return im2col
+    if depthwise.takes(channels, at, groups, dtype):
+        return depthwise
     fewest = min(images, channels, out_channels)
     if not _may_tile(fewest, FOR_TILES, at, groups, dtype):
         return direct
@@ -78,7 +80,7 @@ def choose_weight_gradient(
 ) -> Algorithm:
     """Return the algorithm for the weight gradient of a convolution of the given size."""
     way, pairs = choose(images, channels, out_channels, at, groups, dtype), channels * out_channels
-    if way in (im2col, winograd_few):
+    if way in (im2col, winograd_few, depthwise):
         return way
     if way is direct or pairs < FEW_PAIRS:
         return direct
