@@ -9,6 +9,7 @@ ARITHMETIC = [
     Mistake("the sign", "sub.b", "return -g", "return g", r"the sign"),
     Mistake("what flows in is forgotten", "exp.x", "g * y", "y"),
     Mistake("a factor is missing", "mul.b", "g * a", "g"),
+    Mistake("a factor is missing", "multiply_add.b", "g * a", "g"),
     Mistake("the square is forgotten", "div.b", "a / b / b", "a / b"),
     Mistake("divided, not multiplied", "log.x", "g / x", "g * x"),
     Mistake("the factor 2 is missing", "sqrt.x", "(2.0 * y)", "y", r"factor 2\b"),

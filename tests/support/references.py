@@ -111,6 +111,7 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,
+    "multiply_add": lambda a, b, c: a * b + c,
     "div": np.divide,
     "neg": np.negative,
     "pow": np.float_power,

@@ -82,6 +82,13 @@ def normalized(x: Array, statistics: Array, w: Array | None, bias: Array | None)
     return affine(x, [scale], -shift if bias is None else bias - shift)
 
 
+def is_repeated(x: Array, few: Array) -> bool:
+    """Return whether `few` has all axes of `x`, and few values that are repeated."""
+    if not isinstance(few, np.ndarray) or few.ndim != np.ndim(x) or 8 * few.size > x.size:
+        return False
+    return all(n in (1, m) for n, m in zip(few.shape, x.shape, strict=True))
+
+
 def affine(x: Array, factors: list[Array], shift: Array, center: Array | None = None) -> Array:
     """Return (x − center) times each factor, + shift; they broadcast to `x` and have its axes."""
 

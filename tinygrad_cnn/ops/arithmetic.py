@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable
-from tinygrad_cnn.engine import selection
+from tinygrad_cnn.engine import normalization, selection
 from tinygrad_cnn.engine.chunks import chunked
 from tinygrad_cnn.support.arguments import native
 
@@ -92,6 +92,38 @@ def _(g: Array, *, b: Array) -> Array:
 @mul.derivative("b", formula="g·a", latex=r"g\,a")
 def _(g: Array, *, a: Array) -> Array:
     return g * a
+
+
+@op(formula="a·b + c", latex="a\\,b + c", elementwise=True, integers="widened")
+def multiply_add(a: Array, b: Array, c: Array) -> Array:
+    """Return `a` times `b` plus `c`, elementwise, for shapes that broadcast.
+
+    One value for each channel of images, in `b` and `c` of shape (1, C, 1, 1), takes one pass.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.multiply_add(tg.Tensor([1.0, 3.0]), 2, tg.Tensor([0.5, 1.0]))
+    Tensor([2.5, 7. ])
+    """
+    if normalization.is_repeated(a, b) and normalization.is_repeated(a, c):
+        return normalization.affine(a, [b], c)
+    return np.asarray(np.add(np.multiply(a, b), c))
+
+
+@multiply_add.derivative("a", formula="g·b", latex=r"g\,b")
+def _(g: Array, *, b: Array) -> Array:
+    return g * b
+
+
+@multiply_add.derivative("b", formula="g·a", latex=r"g\,a")
+def _(g: Array, *, a: Array) -> Array:
+    return g * a
+
+
+@multiply_add.derivative("c", formula="g", latex="g")
+def _(g: Array) -> Array:
+    return g
 
 
 @op(formula="a / b", latex=r"\frac{a}{b}", elementwise=True)

@@ -71,7 +71,9 @@ def batch_norm(
     scale = 1.0 / ops.sqrt(running_var + eps)
     scale = scale if weight is None else scale * weight
     shift = -running_mean * scale if bias is None else bias - running_mean * scale
-    return wrapped(input * ops.reshape(scale, channels) + ops.reshape(shift, channels))
+    return wrapped(
+        ops.multiply_add(input, ops.reshape(scale, channels), ops.reshape(shift, channels))
+    )
 
 
 def _follow(running: Any, batch: Any, momentum: float) -> None:

@@ -1,0 +1,137 @@
+"""Normalization in bands: at real sizes, in every memory order, on any number of threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn as tg
+
+Array = np.ndarray[Any, Any]
+ORDERS: dict[str, tuple[int, ...]] = {
+    "images first": (0, 1, 2, 3), "images last": (2, 3, 1, 0), "channels last": (0, 2, 3, 1),
+}  # fmt: skip
+SHAPES = [
+    (64, 16, 32, 32), (64, 64, 8, 8), (8, 64, 8, 8), (1, 16, 32, 32), (2, 8, 60, 100),
+    (16, 3, 50, 70), (64, 256, 1, 1), (33, 17, 9, 1), (256, 300, 2, 2), (2, 1, 1, 9000),
+]  # fmt: skip
+"""Sizes at which arrays are seen in each way: rows, columns, narrow rows side by side."""
+ERROR = 4e-6
+
+
+def arranged(x: Array, order: str) -> Array:
+    """Return `x` with its axes in another order in memory."""
+    if order == "every other":
+        wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+        wide[..., ::2] = x
+        return wide[..., ::2]
+    return np.ascontiguousarray(x.transpose(ORDERS[order])).transpose(np.argsort(ORDERS[order]))
+
+
+def tensor(x: Array, order: str) -> tg.Tensor:
+    """Return a leaf of that memory order."""
+    leaf = tg.Tensor._of(arranged(x, order))
+    leaf.requires_grad = True
+    return leaf
+
+
+def drawn(shape: tuple[int, ...], offset: float = 0.0) -> tuple[Array, Array, Array, Array]:
+    """Draw images, a scale, a shift and a gradient."""
+    rng = np.random.default_rng(0)
+    x, g = (rng.standard_normal(shape, "f4") for _ in range(2))
+    w, bias = (rng.standard_normal(shape[1], "f4") for _ in range(2))
+    return x + np.float32(offset), w, bias, g
+
+
+def exact(x: Array, w: Array, bias: Array, g: Array) -> list[Array]:
+    """Return batch norm and its gradients in float64; those of w and bias over √n."""
+    x, w, bias, g = (np.asarray(a, "f8") for a in (x, w, bias, g))
+    axes, channel, n = (0, 2, 3), (1, -1, 1, 1), x.size // x.shape[1]
+    deviation = np.sqrt(x.var(axes, keepdims=True) + 1e-5)
+    normal, w = (x - x.mean(axes, keepdims=True)) / deviation, w.reshape(channel)
+    p, q = (np.mean(a, axes, keepdims=True) for a in (g, g * normal))
+    return [
+        w * normal + bias.reshape(channel), w / deviation * (g - p - normal * q),
+        q.reshape(-1) * n**0.5, p.reshape(-1) * n**0.5,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.5, 60.0])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_batch_norm_is_that_of_float64(shape: tuple[int, ...], offset: float) -> None:
+    x, w, bias, g = drawn(shape, offset)
+    expected = exact(x, w, bias, g)
+    for order in (*ORDERS, "every other"):
+        with tg.engine.options(poison=True):
+            leaves = [tensor(x, order), tg.Tensor(w, True), tg.Tensor(bias, True)]
+            y = tg.batch_norm(*leaves)
+            dx, dw, db = tg.grad(y, leaves, gradient=arranged(g, order))
+        root = (x.size // shape[1]) ** 0.5
+        for got, right in zip((y.numpy(), dx, dw / root, db / root), expected, strict=True):
+            assert got.dtype == np.float32
+            assert abs(got - right).max() < ERROR * max(1.0, offset), order
+
+
+def test_batch_norm_of_a_gradient_in_another_order() -> None:
+    x, w, bias, g = drawn((8, 32, 12, 12))
+    leaf = tensor(x, "images last")
+    y = tg.batch_norm(leaf, w, bias)
+    (dx,) = tg.grad(y, leaf, gradient=arranged(g, "channels last"))
+    assert dx.strides == leaf._array.strides
+    assert abs(dx - exact(x, w, bias, g)[1]).max() < ERROR
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_any_number_of_threads_gives_the_same_bits(order: str) -> None:
+    x, w, bias, g = drawn((64, 16, 40, 40))
+    found = []
+    for n in (1, 3):
+        with tg.num_threads(n):
+            leaves = [tensor(x, order), tg.Tensor(w, True), tg.Tensor(bias, True)]
+            y = tg.batch_norm(*leaves)
+            gradients = tg.grad(y, leaves, gradient=arranged(g, order))
+            affine = tg.multiply_add(leaves[0], *(a.reshape(1, -1, 1, 1) for a in (w, bias)))
+            found.append([y.numpy(), *gradients, affine.numpy()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_multiply_add_by_channel_is_two_roundings(shape: tuple[int, ...]) -> None:
+    x, w, bias, _ = drawn(shape)
+    w, bias = w.reshape(1, -1, 1, 1), bias.reshape(1, -1, 1, 1)
+    for order in (*ORDERS, "every other"):
+        with tg.engine.options(poison=True):
+            y = tg.multiply_add(tensor(x, order), w, bias)
+        np.testing.assert_array_equal(y.numpy(), x * w + bias)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_stays_in_its_channel(value: float) -> None:
+    x, w, bias, g = drawn((64, 16, 8, 8))
+    x[3, 5, 2, 1] = value
+    leaf = tensor(x, "images last")
+    with np.errstate(invalid="ignore"):
+        y = tg.batch_norm(leaf, w, bias)
+        (dx,) = tg.grad(y, leaf, gradient=g)
+        expected = exact(x, w, bias, g)[:2]
+    for got, right in zip((y.numpy(), dx), expected, strict=True):
+        assert np.isnan(got[:, 5]).all()
+        others = np.arange(16) != 5
+        assert abs(got - right)[:, others].max() < ERROR
+
+
+def test_running_statistics_are_those_of_the_call_and_of_the_array() -> None:
+    x, *_ = drawn((32, 6, 9, 9), 3.0)
+    recorded, plain = (tg.nn.BatchNorm2d(6, momentum=1.0) for _ in range(2))
+    recorded(tg.Tensor(x))
+    with tg.no_grad():
+        plain(tg.Tensor(x))
+    for layer in (recorded, plain):
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
+        np.testing.assert_allclose(layer.running_mean.numpy(), x.mean((0, 2, 3)), rtol=1e-6)
+        variance = x.var((0, 2, 3), dtype="f8", ddof=1)
+        np.testing.assert_allclose(layer.running_var.numpy(), variance, rtol=1e-5)
