@@ -17,6 +17,7 @@ from tinygrad_cnn.check.cases import Case, cases_of
 from tinygrad_cnn.check.large_calls import enlarged, growths, largest, with_axes
 from tinygrad_cnn.engine import (
     depthwise,
+    depthwise_few,
     direct,
     im2col,
     input_gradient_rows,
@@ -24,7 +25,7 @@ from tinygrad_cnn.engine import (
     winograd_rows,
 )
 
-ALGORITHMS = {depthwise, direct, im2col, winograd_few, winograd_rows}
+ALGORITHMS = {depthwise, depthwise_few, direct, im2col, winograd_few, winograd_rows}
 DIRECTIONS = ("convolve", "weight_gradient")
 
 

@@ -28,6 +28,7 @@ from tinygrad_cnn.engine import (
     algorithm,
     convolution,
     depthwise,
+    depthwise_few,
     direct,
     im2col,
     input_gradient_rows,
@@ -94,7 +95,14 @@ def test_general_algorithms(name: str, dtype: str, case: Case, order: str, cache
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [("direct", "c16"), ("direct", "f4"), ("depthwise", "f4"), ("depthwise", "f8")],
+    [
+        ("direct", "c16"),
+        ("direct", "f4"),
+        ("depthwise", "f4"),
+        ("depthwise", "f8"),
+        ("depthwise_few", "f4"),
+        ("depthwise_few", "f8"),
+    ],
 )
 @example(case=WIDE, order="images first", cache=1 << 21, threads=1, seed=0)
 @example(case=WIDE, order="images last", cache=1 << 14, threads=2, seed=0)
@@ -162,7 +170,7 @@ depthwise_cases = channel_by_channel.map(lambda case: replace(case, dilation=(1,
 WAYS = st.one_of(
     st.tuples(st.sampled_from(["im2col", "direct"]), general),
     st.tuples(st.just("direct"), channel_by_channel),
-    st.tuples(st.just("depthwise"), depthwise_cases),
+    st.tuples(st.sampled_from(["depthwise", "depthwise_few"]), depthwise_cases),
     st.tuples(TILED_WAYS, for_tiles),
 )
 
@@ -297,7 +305,7 @@ def chosen(case: Case, dtype: str = "f4", of: Any = algorithm.choose) -> Any:
         ({"w": (64, 1, 3, 3), "groups": 32}, depthwise, depthwise),
         ({"w": (32, 1, 5, 5), "groups": 32, "stride": (2, 2)}, depthwise, depthwise),
         ({"w": (32, 1, 3, 3), "groups": 32, "dilation": (1, 2)}, direct, direct),
-        ({"x": (3, 32, 16, 16), "w": (32, 1, 3, 3), "groups": 32}, im2col, im2col),
+        ({"x": (11, 32, 16, 16), "w": (32, 1, 3, 3), "groups": 32}, depthwise_few, depthwise_few),
         ({"stride": (1, 2)}, direct, direct),
         ({"dilation": (2, 1)}, direct, direct),
         ({"padding": (3, 3)}, direct, direct),

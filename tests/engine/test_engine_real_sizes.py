@@ -105,6 +105,8 @@ WAYS = [
     (Case((40, 24, 9, 9), (24, 1, 3, 3), TWO, ONE, ONE, 24), both_ways("depthwise", "phase")),
     (Case((40, 24, 7, 7), (48, 1, 3, 3), ONE, ONE, ONE, 24),
      both_ways("depthwise", "whole", "direct")),
+    (Case((3, 24, 14, 14), (24, 1, 3, 3), ONE, ONE, ONE, 24), both_ways("depthwise_few", "whole")),
+    (Case((2, 40, 15, 15), (40, 1, 5, 5), TWO, TWO, ONE, 40), both_ways("depthwise_few", "phase")),
     (Case((64, 40, 24, 24), (40, 1, 3, 3), ONE, ONE, ONE, 40), both_ways("depthwise", "whole")),
     (Case((64, 15, 40, 40), (16, 15, 3, 4), ONE, ONE, ONE, 1), both_ways("direct", "whole")),
     (Case((32, 16, 10, 10), (32, 16, 3, 3), ONE, ONE, ONE, 1), both_ways("winograd_rows", "whole")),

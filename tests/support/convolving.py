@@ -16,6 +16,7 @@ from tinygrad_cnn.engine import (
     bands,
     convolution,
     depthwise,
+    depthwise_few,
     depthwise_gradient,
     direct,
     im2col,
@@ -36,6 +37,7 @@ ALGORITHMS = {
     "im2col": im2col,
     "direct": direct,
     "depthwise": depthwise,
+    "depthwise_few": depthwise_few,
     "winograd": winograd,
     "winograd_few": winograd_few,
     "winograd_rows": winograd_rows,
@@ -52,7 +54,7 @@ def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -
     """
 
     def choose(_n: int, c: int, _oc: int, at: Windows, groups: int, dtype: Any) -> Any:
-        fits = name != "depthwise" or depthwise.takes(c, at, groups, dtype)
+        fits = "depthwise" not in name or depthwise.takes(c, at, groups, dtype)
         return ALGORITHMS[name] if fits else direct
 
     _forget_bands()
@@ -63,6 +65,7 @@ def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -
         patch.object(bands, "CACHE", cache),
         patch.object(im2col, "CACHE", cache),
         patch.object(depthwise_gradient, "CACHE", cache),
+        patch.object(depthwise_few, "CACHE", cache),
         patch.object(strips, "CACHE", cache),
         patch.object(weight_gradient, "CACHE", cache),
         patch.object(winograd, "CACHE", cache),
@@ -83,6 +86,7 @@ def _forget_bands() -> None:
     for function in (im2col._bands, im2col._blocks, winograd_few._bands, winograd_few._blocks):
         function.cache_clear()
     strips.pieces_of.cache_clear()
+    depthwise_few._bands.cache_clear()
     depthwise_gradient._blocks.cache_clear()
 
 

@@ -7,7 +7,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_cnn.engine import depthwise, direct, im2col, winograd, winograd_few, winograd_rows
+from tinygrad_cnn.engine import (
+    depthwise,
+    depthwise_few,
+    direct,
+    im2col,
+    winograd,
+    winograd_few,
+    winograd_rows,
+)
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.configuration import configuration
 from tinygrad_cnn.engine.layout import Layout
@@ -56,6 +64,8 @@ def choose(
     """Return the algorithm for a convolution of the given size."""
     narrow = channels + out_channels < NARROW
     if images < (SIDE_BY_SIDE_NARROW if narrow else SIDE_BY_SIDE):
+        if depthwise.takes(channels, at, groups, dtype):
+            return depthwise_few
         products = images * math.prod((*at.count, *at.kernel, channels, out_channels))
         tiled = products >= FEW_PRODUCTS and images * _tiles(at) >= FEW_TILES
         if tiled and _may_tile(min(channels, out_channels), FEW_CHANNELS, at, groups, dtype):
@@ -80,7 +90,7 @@ def choose_weight_gradient(
 ) -> Algorithm:
     """Return the algorithm for the weight gradient of a convolution of the given size."""
     way, pairs = choose(images, channels, out_channels, at, groups, dtype), channels * out_channels
-    if way in (im2col, winograd_few, depthwise):
+    if way in (im2col, winograd_few, depthwise, depthwise_few):
         return way
     if way is direct or pairs < FEW_PAIRS:
         return direct

@@ -321,7 +321,8 @@ _LARGE: list[Options] = [
     {"images": 32, "channels": 16, "out_channels": 16, "kernel": 3},  # the same
     # image gradient: by tiles for each phase
     {"images": 16, "channels": 16, "out_channels": 32, "kernel": 5, "stride": 2},
-    {"images": 12, "channels": 24, "out_channels": 24, "kernel": 3, "groups": 24},  # depthwise
+    {"images": 2, "channels": 40, "out_channels": 40, "kernel": 3, "groups": 40},  # depthwise
+    {"images": 12, "channels": 24, "out_channels": 24, "kernel": 3, "groups": 24},
     # few channels: image gradient row by row
     {"images": 16, "channels": 3, "out_channels": 8, "kernel": 5, "stride": 2},
 ]

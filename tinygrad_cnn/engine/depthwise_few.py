@@ -1,0 +1,142 @@
+"""Depthwise convolution of few images, as a sum over kernel cells of rows of pixels.
+
+With few images no product of a channel is large enough for BLAS. In the channels-last layout a row
+of pixels is one run of values, and so is the same row seen from a kernel cell (k, l):
+
+    y[oh, OW·C]  =  Σ over k and l of  x[oh·stride + k, OW·C from column l] ⊙ w[k, l, OW·C]
+
+with the kernels repeated for each pixel. ``np.einsum`` multiplies and adds such runs in one loop,
+without an array of products. Runs of a few hundred values keep the sum and the kernels in the
+nearest cache. Rows are copied with their border; with a stride, once per kernel column, so that
+they are adjacent. The weight gradient is a sum of the same runs, added over OW at the end:
+
+    dw[k, l]     =  Σ over oh of  x[oh·stride + k, OW·C from column l] ⊙ dy[oh, OW·C]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tinygrad_cnn.engine import reduction, threads
+from tinygrad_cnn.engine.arrays import Array
+from tinygrad_cnn.engine.bands import CACHE, Band, bands, part_count
+from tinygrad_cnn.engine.layout import Layout
+from tinygrad_cnn.engine.memory import empty, view
+from tinygrad_cnn.engine.windows import WindowAxis, Windows, strip
+
+layout = Layout.CHANNELS_LAST
+RUN = 512  # minimum values of a run
+
+
+def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array) -> None:
+    """Write the convolution of images `x` with `w` (m·C, 1, KH, KW), plus `bias`, to `out`."""
+    memory, target = layout.memory(layout.arranged(x)), layout.memory(out)
+    n, _, ow, oc = target.shape
+    pixels = _pixels(ow, oc)
+    kernels = np.tile(np.ascontiguousarray(w[:, 0].transpose(1, 2, 0)), (1, 1, pixels))
+    pieces = _bands(n, at, oc * x.itemsize)
+    added = None if bias is None else np.tile(bias, ow).reshape(ow, oc)
+    in_place = target.flags.c_contiguous
+
+    def piece(i: int) -> None:
+        band = pieces[i]
+        y = target[band.first : band.last, band.top : band.bottom]
+        rows = y if in_place else empty(y.shape, x.dtype)
+        windows = _windows(memory, at, band, oc, pixels)
+        sums = view(rows, (*rows.shape[:2], ow // pixels, pixels * oc))
+        np.einsum("nhbkli,kli->nhbi", windows, kernels, out=sums)
+        if added is not None:
+            rows += added
+        if not in_place:
+            y[...] = rows
+
+    threads.run(piece, len(pieces), out.size * w[0].size)
+
+
+def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
+    """Return the weight gradient (m·C, 1, KH, KW), given `dy` (N, m·C, OH, OW)."""
+    memory, gradient = layout.memory(layout.arranged(x)), layout.memory(layout.arranged(dy))
+    n, oh, ow, oc = gradient.shape
+    pixels = _pixels(ow, oc)
+    gradient = gradient.reshape(n, oh, ow // pixels, pixels * oc)
+    pieces = _bands(n, at, oc * x.itemsize)
+    shape = (*at.kernel, pixels * oc)
+    parts = np.zeros((part_count(len(pieces), x.itemsize * shape[2]), *shape), x.dtype)
+
+    def piece(i: int) -> None:
+        for band in pieces[i :: len(parts)]:
+            windows = _windows(memory, at, band, oc, pixels)
+            u = gradient[band.first : band.last, band.top : band.bottom]
+            parts[i] += np.einsum("nhbkli,nhbi->kli", windows, u)
+
+    threads.run(piece, len(parts), dy.size * at.rows.kernel * at.columns.kernel)
+    kernels = reduction.total(parts.reshape(-1, *at.kernel, pixels, oc), (0, 3))  # (KH, KW, m·C)
+    return np.ascontiguousarray(kernels.transpose(2, 0, 1)).reshape(oc, 1, *at.kernel)
+
+
+def _pixels(windows: int, channels: int) -> int:
+    """Return the pixels of a run: a part of the row, if possible of `RUN` values."""
+    enough = min(-(-RUN // channels), windows)
+    return next(k for k in range(enough, windows + 1) if windows % k == 0)
+
+
+def _windows(memory: Array, at: Windows, band: Band, out_channels: int, pixels: int) -> Array:
+    """Return a view (N, oh, runs, KH, KW, pixels·m·C) of a copy of the rows that a band reads."""
+    height, _, c = memory.shape[1:]
+    rows, columns = at.rows, at.columns
+    first = band.top * rows.stride - rows.before
+    count = (band.rows - 1) * rows.stride + rows.kernel
+    copied = empty((band.images, count, _width(columns), c, out_channels // c), memory.dtype)
+    images = memory[band.first : band.last, ..., np.newaxis]
+    for of_copy, of_rows in strip(count, 1, first, height):
+        for cells, of_columns in _columns(columns):
+            if of_rows is None or of_columns is None:
+                copied[:, of_copy, cells] = 0
+            else:
+                copied[:, of_copy, cells] = images[:, of_rows, of_columns]
+    image, row, column, *_, value = copied.strides
+    next_cell = column if columns.stride == 1 else column * columns.windows
+    return as_strided(
+        copied,
+        (
+            band.images,
+            band.rows,
+            columns.windows // pixels,
+            *at.kernel,
+            pixels * out_channels,
+        ),
+        (image, row * rows.stride, column * pixels, row, next_cell, value),
+        writeable=False,
+    )
+
+
+def _width(axis: WindowAxis) -> int:
+    """Return the number of copied columns."""
+    return axis.windows + axis.kernel - 1 if axis.stride == 1 else axis.windows * axis.kernel
+
+
+def _columns(axis: WindowAxis) -> Iterator[tuple[slice, slice | None]]:
+    """Yield copied columns and the image's columns to copy there; None for the border."""
+    if axis.stride == 1:
+        yield from strip(_width(axis), 1, -axis.before, axis.size)
+        return
+    for j in range(axis.kernel):
+        left = j * axis.windows
+        for cells, of_columns in strip(axis.windows, axis.stride, j - axis.before, axis.size):
+            yield slice(left + cells.start, left + cells.stop), of_columns
+
+
+@lru_cache(maxsize=1024)
+def _bands(images: int, at: Windows, pixel_bytes: int) -> tuple[Band, ...]:
+    """Return bands of rows of one image, or of whole images, that fit the cache."""
+    row = (_width(at.columns) * at.rows.stride + at.columns.windows) * pixel_bytes
+    image = row * at.rows.windows
+    if image <= CACHE // 4:
+        whole = bands(images, 1, image)
+        return tuple(Band(0, at.rows.windows, some.top, some.bottom) for some in whole)
+    rows = bands(at.rows.windows, 1, row)
+    return tuple(Band(b.top, b.bottom, n, n + 1) for n in range(images) for b in rows)
