@@ -55,8 +55,8 @@ def test_one_hot_rows_and_labels_mean_the_same(
         value = tg.cross_entropy(leaf, target, reduction, smoothing, axis=-1)
         results.append((value.numpy(), tg.grad(value.sum(), leaf)[0]))
     for value, gradient in results[1:]:
-        np.testing.assert_array_equal(value, results[0][0])
-        np.testing.assert_array_equal(gradient, results[0][1])
+        np.testing.assert_allclose(value, results[0][0], rtol=1e-14, atol=1e-15)
+        np.testing.assert_allclose(gradient, results[0][1], rtol=1e-14, atol=1e-15)
 
 
 @given(drawn=logits_and_labels, smoothing=st.sampled_from([0.0, 0.1, 0.5, 1.0]))

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygrad_cnn.engine import memory, threads
-from tinygrad_cnn.engine.arrays import Array
+from tinygrad_cnn.engine.arrays import Array, Shape
 
 SIZE = 1 << 17  # elements of one chunk, or half as many in float64: a few chunks fit the cache,
 # and a call on one takes long enough for two threads to compute without waiting for the GIL
@@ -66,7 +66,7 @@ def run(function: Callable[..., object], *arrays: Array, work: int = 8) -> None:
     def piece(i: int) -> None:
         function(*cut(i))
 
-    threads.run(piece, count, first.size * work * threads.BYTE)
+    _run(piece, count, first.size * work * threads.BYTE)
 
 
 def mapped(function: Callable[..., Any], *arrays: Array, work: int = 8) -> Array:
@@ -96,7 +96,7 @@ def mapped(function: Callable[..., Any], *arrays: Array, work: int = 8) -> Array
         *parts, part = cut(i)
         part[...] = function(*parts) if i else values
 
-    threads.run(piece, count, first.size * work * threads.BYTE)
+    _run(piece, count, first.size * work * threads.BYTE)
     return out
 
 
@@ -177,15 +177,33 @@ def flat(*arrays: Array) -> list[Array] | None:
     Corresponding elements of arrays with equal shapes are then at equal places.
     """
     first = arrays[0]
-    shape, strides = first.shape, first.strides
-    order = sorted(range(first.ndim), key=lambda axis: (-abs(strides[axis]), -shape[axis]))
+    shape, order = first.shape, None
+    if not first.flags.c_contiguous:
+        order = memory_order(shape, first.strides)
     vectors = []
     for array in arrays:
-        ordered = array.transpose(order) if array.shape == shape else None
-        if ordered is None or not ordered.flags.c_contiguous:
+        if array.shape != shape:
+            return None
+        ordered = array if order is None else array.transpose(order)
+        if not ordered.flags.c_contiguous:
             return None
         vectors.append(ordered.reshape(-1))
     return vectors
+
+
+@functools.lru_cache(maxsize=1024)
+def memory_order(shape: Shape, strides: Shape) -> Shape:
+    """Return the axes of an array, slowest in memory first."""
+    return tuple(sorted(range(len(shape)), key=lambda axis: (-abs(strides[axis]), -shape[axis])))
+
+
+def _run(piece: Callable[[int], None], count: int, operations: int) -> None:
+    """Call `threads.run`, which holds BLAS at one thread, only if it may use several threads."""
+    if operations < threads.WORTH:
+        for i in range(count):
+            piece(i)
+    else:
+        threads.run(piece, count, operations)
 
 
 def _size(arrays: tuple[Array, ...]) -> int:
@@ -201,7 +219,8 @@ def _cut(arrays: tuple[Array, ...], size: int) -> tuple[Callable[[int], list[Arr
     if vectors is not None:
 
         def chunk(i: int) -> list[Array]:
-            return [vector[i * size : (i + 1) * size] for vector in vectors]
+            part = slice(i * size, (i + 1) * size)
+            return [vector[part] for vector in vectors]
 
         return chunk, -(-first.size // size)
     shape, strides = first.shape, first.strides

@@ -11,13 +11,12 @@ from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import selection
+from tinygrad_cnn.engine import softmax as classes
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.chunks import applied, chunked
-from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.ops.arithmetic import abs, add, div, masked, neg
 from tinygrad_cnn.ops.elementary import exp, expm1, log1p
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at, equal
-from tinygrad_cnn.ops.reduction import log_total
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.support.arguments import share
 
@@ -335,14 +334,16 @@ def softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     >>> tg.softmax(tg.Tensor([1.0, 1.0, 1.0, 1.0]))
     Tensor([0.25, 0.25, 0.25, 0.25])
     """
-    powers = np.exp(_shifted("softmax", x, axis, temperature))
-    return powers / total(powers, axis, keepdims=True)
+    _check_softmax("softmax", x, axis, temperature)
+    return classes.softmax(x, axis, temperature)
 
 
 @softmax.derivative(
     "x", formula="y·(g − Σ g·y) / T", latex=r"\tfrac1T\,y\,(g - \sum g\,y)", equation="35"
 )
 def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
+    if type(g) is np.ndarray and type(y) is np.ndarray:
+        return _cooled(classes.softmax_gradient(g, y, axis), temperature)
     g = masked(g, y != 0)  # where the logit is −∞
     return _cooled(y * (g - sum_over(g * y, axis, True)), temperature)
 
@@ -364,14 +365,16 @@ def log_softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     >>> tg.log_softmax(tg.Tensor([0.0, 1000.0]))
     Tensor([-1000.,     0.])
     """
-    shifted = _shifted("log_softmax", x, axis, temperature)
-    return shifted - log_total(np.exp(shifted), axis)
+    _check_softmax("log_softmax", x, axis, temperature)
+    return classes.log_softmax(x, axis, temperature)
 
 
 @log_softmax.derivative(
     "x", formula="(g − eʸ·Σ g) / T", latex=r"\tfrac1T\,(g - e^y \sum g)", equation="33"
 )
 def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
+    if type(g) is np.ndarray and type(y) is np.ndarray:
+        return _cooled(classes.log_softmax_gradient(g, y, axis), temperature)
     return _cooled(g - exp(y) * sum_over(g, axis, True), temperature)
 
 
@@ -389,20 +392,14 @@ def _(draw: Draw, s: Strategies) -> Any:
     }
 
 
-def _shifted(name: str, x: Array, axis: int, temperature: float) -> Array:
-    """Return (x − m)/T, with m the largest real part along `axis`: exponentials cannot overflow."""
+def _check_softmax(name: str, x: Array, axis: int, temperature: float) -> None:
+    """Raise if the temperature or the axis is invalid."""
     if not temperature > 0:
         raise ValueError(f"{name}: temperature is {temperature}, expected more than 0")
     if not isinstance(axis, int | np.integer) or not -x.ndim <= axis < x.ndim:
         raise ValueError(f"{name}: axis is {axis}, but x has shape {np.shape(x)}")
     if x.shape[axis] == 0:
         raise ValueError(f"{name}: x has shape {x.shape}: no values along axis {axis}")
-    scaled = x if temperature <= 1.0 else _cooled(x, temperature)
-    shifted = scaled - scaled.real.max(axis=axis, keepdims=True)
-    if temperature >= 1.0:
-        return shifted
-    with np.errstate(over="ignore"):  # −∞ gives the right limit, 0
-        return _cooled(shifted, temperature)
 
 
 def _cooled(x: Array, temperature: float) -> Array:

@@ -10,15 +10,18 @@ import numpy as np
 from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
-from tinygrad_cnn.core.variable import Array, array_of
+from tinygrad_cnn.core.variable import Array, Variable, array_of
+from tinygrad_cnn.engine import softmax as classes
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import total
-from tinygrad_cnn.ops.activation import log_softmax, softplus
+from tinygrad_cnn.engine.selection import select
+from tinygrad_cnn.ops.activation import softplus
 from tinygrad_cnn.ops.arithmetic import mul, neg, sub, where
 from tinygrad_cnn.ops.elementary import exp, log, log1p
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
 from tinygrad_cnn.ops.indexing import getitem
 from tinygrad_cnn.ops.loss import Reduction, check_pair, check_reduction, divided, reduced, share
+from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.ops.targets import checked_target, class_axis, refuse_ambiguous, without
 
@@ -38,7 +41,7 @@ def cross_entropy(
     weight: Array | None = None,
     ignore_index: int = -100,
     *,
-    logarithms: Array = ...,
+    powers: Array = ...,
 ) -> Array:
     """Return the cross-entropy between the softmax of `logits` and the target classes.
 
@@ -91,19 +94,23 @@ def cross_entropy(
     chosen = checked_target("cross_entropy", target, shape, at, weight, ignore_index, dtype)
     count = chosen.count(reduction)
     if chosen.rows is None and not label_smoothing:
-        losses = -_picked(logarithms, chosen.labels, at)
+        losses = classes.log_total(powers, at).reshape(chosen.labels.shape)
+        losses = losses - _logarithms(powers, logits, chosen.labels, at)
         if chosen.shares is not None:
             losses = np.where(chosen.shares == 0, 0, losses * chosen.shares)
         return reduced(losses, reduction, count)
     wanted = chosen.smoothed(label_smoothing)
-    terms = wanted * np.where(wanted == 0, 0, logarithms)  # 0·(−∞) counts as 0
+    terms = wanted * select(classes.log_softmax(logits, at), wanted != 0)  # 0·(−∞) counts as 0
     return reduced(-total(terms, at), reduction, count)
 
 
 @cross_entropy.intermediate
-def logarithms(logits: Array, axis: int | None) -> Array:
-    """Return the logarithm of the softmax of `logits`."""
-    return log_softmax(logits, class_axis("cross_entropy", logits.shape, axis))
+def powers(logits: Array, axis: int | None) -> Array:
+    """Return e^(x − m), with m the largest logit of each example: the softmax times its sum."""
+    at = class_axis("cross_entropy", logits.shape, axis)
+    if isinstance(logits, Variable):
+        return exp(logits - np.real(array_of(logits)).max(axis=at, keepdims=True))
+    return classes.powers(logits, at)
 
 
 @cross_entropy.derivative("logits", formula="g·(softmax x − t) / n",
@@ -111,7 +118,7 @@ def logarithms(logits: Array, axis: int | None) -> Array:
 def _(
     g: Array,
     *,
-    logarithms: Array,
+    powers: Array,
     target: Array,
     reduction: Reduction,
     label_smoothing: float,
@@ -119,18 +126,22 @@ def _(
     weight: Array | None,
     ignore_index: int,
 ) -> Array:
-    shape, dtype = logarithms.shape, logarithms.dtype
+    shape, dtype = powers.shape, powers.dtype
     at = class_axis("cross_entropy", shape, axis)
     chosen = checked_target("cross_entropy", target, shape, at, weight, ignore_index, dtype)
     if reduction == "none":
         g = reshape(g, (*g.shape[:at], 1, *g.shape[at:]))
     g = g * (1.0 / chosen.count(reduction))
-    probabilities = exp(logarithms)
+    recorded = isinstance(g, Variable) or isinstance(powers, Variable)
+    sums = sum_over(powers, at, True) if recorded else total(powers, at, True)
     if chosen.rows is None and not label_smoothing:
         if chosen.shares is not None:
             g = g * np.expand_dims(chosen.shares, at)
-        return (probabilities - chosen.one_hot()) * g
+        if recorded:
+            return powers * (g / sums) - chosen.one_hot() * g
+        return classes.less_at_labels(powers, g / sums, g, chosen.labels, at)
     wanted = chosen.smoothed(label_smoothing)
+    probabilities = powers / sums
     if chosen.rows is not None or chosen.shares is not None:  # rows that need not sum to 1
         probabilities = probabilities * total(wanted, at, keepdims=True)
     return (probabilities - wanted) * g
@@ -161,11 +172,20 @@ def _(draw: Draw, s: Strategies) -> Any:
     }
 
 
-def _picked(x: Array, labels: Array, at: int) -> Array:
-    """Return the values of `x` along axis `at` at the labels."""
-    rows = x if at == x.ndim - 1 else np.moveaxis(x, at, -1)
-    rows = rows.reshape(labels.size, x.shape[at])
-    return rows[np.arange(labels.size), labels.reshape(-1)].reshape(labels.shape)
+_FEW = {"f": 1e-30, "d": 1e-300}  # smaller powers have fewer digits, or none
+
+
+def _logarithms(powers: Array, logits: Array, labels: Array, at: int) -> Array:
+    """Return ln e^(x − m) at the labels."""
+    picked = classes.picked(powers, labels, at)
+    few = np.asarray(picked.real < _FEW[picked.real.dtype.char])
+    if not few.any():
+        return np.log(picked)
+    rows = np.moveaxis(logits, at, -1)[few]
+    own = rows[np.arange(len(rows)), labels[few]] - rows.real.max(axis=-1)
+    logarithms = np.asarray(np.log(np.where(few, 1.0, picked)))
+    logarithms[few] = own
+    return logarithms
 
 
 @composition(formula="−Σ w_t·x_t / Σ w_t")

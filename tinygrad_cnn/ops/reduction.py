@@ -13,6 +13,7 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine import reduction as engine
 from tinygrad_cnn.engine.arrays import Shape
+from tinygrad_cnn.engine.softmax import log_total
 from tinygrad_cnn.ops.arithmetic import masked, where
 from tinygrad_cnn.ops.elementary import exp
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
@@ -222,15 +223,6 @@ def _(draw: Draw, s: Strategies) -> Any:
     x = draw(s.arrays())
     axis = s.one_of(s.none(), s.integers(-x.ndim, x.ndim - 1)) if x.ndim else s.none()
     return {"x": x, "axis": draw(axis)}
-
-
-def log_total(powers: Array, axis: Axis) -> Array:
-    """Return ln Σ of `powers`, whose largest is 1, with the reduced axes kept.
-
-    The sum is taken in float64: if the other powers are small, ln Σ is about their sum.
-    """
-    total = powers.sum(axis=axis, dtype=np.promote_types(powers.dtype, "f8"), keepdims=True)
-    return np.log(total).astype(powers.dtype, copy=False)
 
 
 def _axes(shape: Shape, axis: Axis) -> tuple[int, ...]:
