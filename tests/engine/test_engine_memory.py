@@ -46,6 +46,25 @@ def test_poison_fills_all_that_is_undefined(shape: tuple[int, ...], dtype: str) 
         assert np.isnan(memory.empty_like(model)).all()
 
 
+@pytest.mark.parametrize("shape", [(), (3, 5), (2, 3, 4, 5), (64, 65, 66), (7, 1, 9, 4096)])
+def test_an_array_like_another_has_its_memory_order_and_begins_at_a_cache_line(
+    shape: tuple[int, ...],
+) -> None:
+    for model in (
+        np.zeros(shape, "f4"),
+        np.zeros(shape, "f4").T,
+        np.zeros((9, *shape)).swapaxes(0, -1),
+    ):
+        array = memory.empty_like(model, dtype=np.float32)
+        usual = np.empty_like(model, dtype=np.float32)
+        assert (array.shape, array.dtype) == (usual.shape, usual.dtype)
+        steps = [
+            [n for n, m in zip(a.strides, a.shape, strict=True) if m > 1] for a in (array, usual)
+        ]
+        assert steps[0] == steps[1]
+        assert array.nbytes < memory.LARGE or array.ctypes.data % memory.LINE == 0
+
+
 @given(shape=st.sampled_from([(4, 6, 10), (24, 10), (4, 60), (240,), (2, 2, 3, 2, 5, 2)]),
        strides=strides(3))  # fmt: skip
 def test_a_view_to_write_to_is_never_a_copy(shape: tuple[int, ...], strides: Strides) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -259,14 +259,6 @@ def _like(array: Array, model: Array) -> Array:
     return out
 
 
-def _room(shape: Shape, dtype: np.dtype[Any]) -> Array:
-    """Return an uninitialized array that begins at a cache line."""
-    size = math.prod(shape) * dtype.itemsize
-    raw = memory.empty((size + 64,), np.uint8)
-    start = -raw.__array_interface__["data"][0] % 64
-    return raw[start : start + size].view(dtype).reshape(shape)
-
-
 # --- passes --------------------------------------------------------------------------------------
 
 
@@ -292,7 +284,7 @@ def _sums(
 
     def piece(i: int) -> None:
         part, k = divmod(i, lead)
-        room = _room((step, width), u.dtype)
+        room = memory.empty((step, width), u.dtype)
         first, second = found[0, part, k], found[1, part, k]
         for top in range(part * each, min(rows, (part + 1) * each), step):
             at = slice(top, min(top + step, rows, (part + 1) * each))
@@ -372,8 +364,8 @@ def _map_columns(
     step = min(step, rows)
 
     def repeated(k: int) -> Array:
-        every = _room((len(values), step, width), dtype)
-        cells = every.reshape(len(values), step, *outer[1:])
+        every = memory.empty((len(values), step, width), dtype)
+        cells = memory.view(every, (len(values), step, *outer[1:]))
         for i, value in enumerate(values):
             cells[i] = value[k]
         return every
@@ -383,7 +375,7 @@ def _map_columns(
     def piece(i: int) -> None:
         k, part = divmod(i, count)
         every = once if once is not None else repeated(k)
-        room = _room((step, width), dtype) if len(seen) > 2 else every[0]
+        room = memory.empty((step, width), dtype) if len(seen) > 2 else every[0]
         for top in range(part * each, min(rows, (part + 1) * each), step):
             out, *others = [a[k, top : top + step] for a in seen]
             n = len(out)
