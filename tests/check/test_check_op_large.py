@@ -22,10 +22,11 @@ from tinygrad_cnn.engine import (
     im2col,
     input_gradient_rows,
     winograd_few,
+    winograd_lines,
     winograd_rows,
 )
 
-ALGORITHMS = {depthwise, depthwise_few, direct, im2col, winograd_few, winograd_rows}
+ALGORITHMS = {depthwise, depthwise_few, direct, im2col, winograd_few, winograd_lines, winograd_rows}
 DIRECTIONS = ("convolve", "weight_gradient")
 
 

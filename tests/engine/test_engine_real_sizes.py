@@ -113,7 +113,11 @@ WAYS = [
     (Case((130, 8, 8, 8), (16, 8, 3, 3), ONE, "same", ONE, 1), both_ways("winograd_rows", "whole")),
     (Case((64, 64, 5, 6), (64, 64, 3, 3), ONE, ONE, ONE, 1), both_ways("winograd", "whole")),
     (Case((130, 33, 5, 6), (130, 33, 3, 3), ONE, "same", ONE, 1), both_ways("winograd", "whole")),
-    (Case((12, 24, 9, 10), (12, 24, 3, 3), ONE, ONE, ONE, 1), both_ways("winograd_rows", "whole")),
+    (Case((8, 24, 9, 10), (12, 24, 3, 3), ONE, ONE, ONE, 1), both_ways("winograd_lines", "whole")),
+    (Case((15, 16, 40, 40), (17, 16, 3, 3), ONE, "same", ONE, 1),
+     both_ways("winograd_lines", "whole")),
+    (Case((9, 16, 16, 16), (32, 16, 5, 5), TWO, (0, 0), ONE, 1),
+     both_ways("direct", "phase", "direct", ("input_gradient", "winograd_lines", "phase"))),
     (Case((16, 16, 16, 16), (32, 16, 5, 5), TWO, (0, 0), ONE, 1),
      both_ways("direct", "phase", "direct", ("input_gradient", "winograd_rows", "phase"))),
     (Case((17, 40, 14, 13), (20, 40, 7, 7), (3, 2), (3, 0), ONE, 1),
@@ -122,7 +126,7 @@ WAYS = [
      both_ways("direct", "phase", "winograd_rows", ZEROS)),
     (Case((16, 16, 20, 20), (40, 16, 6, 6), TWO, (0, 0), ONE, 1),
      both_ways("direct", "phase", "winograd_rows")),
-    (Case((64, 64, 10, 10), (64, 64, 6, 6), TWO, (0, 0), ONE, 1),
+    (Case((64, 64, 8, 8), (64, 64, 6, 6), TWO, (0, 0), ONE, 1),
      both_ways("direct", "phase", "winograd")),
 ]  # fmt: skip
 

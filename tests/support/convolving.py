@@ -26,6 +26,7 @@ from tinygrad_cnn.engine import (
     weight_gradient,
     winograd,
     winograd_few,
+    winograd_lines,
     winograd_rows,
 )
 from tinygrad_cnn.engine.layout import Layout
@@ -41,6 +42,7 @@ ALGORITHMS = {
     "winograd": winograd,
     "winograd_few": winograd_few,
     "winograd_rows": winograd_rows,
+    "winograd_lines": winograd_lines,
 }
 
 
@@ -73,6 +75,7 @@ def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -
         patch.object(winograd_few, "CACHE", cache),
         patch.object(winograd_few, "KERNEL_BYTES", cache << 1),
         patch.object(im2col, "KERNEL_BYTES", cache),
+        patch.object(winograd_lines, "CACHE", cache),
         patch.object(threads, "SMALL", -1),
         patch.object(threads, "WORTH", 0),
     ):

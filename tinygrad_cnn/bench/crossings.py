@@ -2,8 +2,9 @@
 
     python -m tinygrad_cnn.bench.crossings
 
-For stride-1 3×3 kernels the engine can convolve directly, by Winograd's tiles along rows, or by
-tiles along rows and columns; `engine/algorithm.py` chooses by the numbers of images and channels,
+For stride-1 3×3 kernels the engine can convolve directly, by Winograd's tiles along rows (with a
+product for each row of windows, "lines", or for each window, "rows"), or by tiles along rows and
+columns; `engine/algorithm.py` chooses by the numbers of images and channels,
 for each direction: convolutions (the input gradient is one too) and weight gradients. The table has
 a line for each size, with the microseconds of processor time on one thread for each direction and
 algorithm: the fastest of repeated runs that take turns. A ``*`` marks the engine's choice. "lost"
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.engine import algorithm, direct, winograd, winograd_rows
+from tinygrad_cnn.engine import algorithm, direct, winograd, winograd_lines, winograd_rows
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.engine.windows import windows
@@ -30,7 +31,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 IMAGES = (8, 16, 32, 64)
 CHANNELS = ((8, 8), (16, 16), (48, 12), (32, 32), (64, 64), (128, 128))
-WAYS: dict[str, algorithm.Algorithm] = {"direct": direct, "rows": winograd_rows, "tiles": winograd}
+WAYS: dict[str, algorithm.Algorithm] = {
+    "direct": direct,
+    "lines": winograd_lines,
+    "rows": winograd_rows,
+    "tiles": winograd,
+}
 SECONDS = 0.3  # for one size and direction
 FEWEST = 5  # runs of each algorithm
 
@@ -121,7 +127,7 @@ def lines(sizes: list[tuple[int, int, int, int]], seconds: float = SECONDS) -> I
     --------
     >>> header, _, first = lines([(8, 8, 8, 8)], seconds=0.01)
     >>> header[:48], first[:12]
-    ('| images, C→OC, size | direct | rows | tiles | l', '| 8, 8→8, 8²')
+    ('| images, C→OC, size | direct | lines | rows | t', '| 8, 8→8, 8²')
     """
     names = [*WAYS, "lost"]
     yield f"| images, C→OC, size | {' | '.join(names)} | dw {' | dw '.join(names)} |"

@@ -14,6 +14,7 @@ from tinygrad_cnn.engine import (
     im2col,
     winograd,
     winograd_few,
+    winograd_lines,
     winograd_rows,
 )
 from tinygrad_cnn.engine.arrays import Array
@@ -21,18 +22,16 @@ from tinygrad_cnn.engine.configuration import configuration
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.windows import Windows
 
-SIDE_BY_SIDE = 12  # minimum images for products over them to be wide enough,
-SIDE_BY_SIDE_NARROW = 8  # and the minimum with fewer than NARROW channels, in plus out
-NARROW = 24
+SIDE_BY_SIDE = 8  # minimum images for products over them to be wide enough
 FEW_CHANNELS = 16  # minimum channels on either side of few images for tiles,
 FEW_TILES = 24  # minimum tiles, so that the transform of the kernels pays,
 FEW_PRODUCTS = 4_000_000  # and minimum multiply-adds
-FOR_TILES = 8  # minimum images, and channels on either side, for Winograd's transforms to pay
+FOR_TILES = 8  # minimum channels on either side, for Winograd's transforms to pay
+WIDE = 16  # minimum images for Winograd's products per window; with fewer, per row of windows,
+WIDE_GRADIENT = 24  # and the minimum for the weight gradient
+FEW_PAIRS = 256  # minimum pairs of channels for its weight gradient, or half with WIDE_GRADIENT
 TWO_WAYS = 1 << 18  # minimum images · pairs of channels for tiles along both axes, not rows only
-# The weight gradient needs more: its transforms are of both sides of the products.
-FOR_GRADIENT = 32  # minimum images,
-FEW_PAIRS, MANY_PAIRS = 128, 4096  # and pairs of channels for tiles along rows, and along both axes
-UNEVEN = 16  # fewer output channels, with more channels, make slow products of the direct way
+TWO_WAYS_PAIRS = 4096  # and minimum pairs, for the weight gradient
 THIN = 8  # with fewer channels, the input gradient is added row by row
 
 
@@ -62,8 +61,7 @@ def choose(
     dtype: np.dtype[Any],
 ) -> Algorithm:
     """Return the algorithm for a convolution of the given size."""
-    narrow = channels + out_channels < NARROW
-    if images < (SIDE_BY_SIDE_NARROW if narrow else SIDE_BY_SIDE):
+    if images < SIDE_BY_SIDE:
         if depthwise.takes(channels, at, groups, dtype):
             return depthwise_few
         products = images * math.prod((*at.count, *at.kernel, channels, out_channels))
@@ -73,11 +71,12 @@ def choose(
         return im2col
     if depthwise.takes(channels, at, groups, dtype):
         return depthwise
-    fewest = min(images, channels, out_channels)
-    if not _may_tile(fewest, FOR_TILES, at, groups, dtype):
+    if not _may_tile(min(channels, out_channels), FOR_TILES, at, groups, dtype):
         return direct
     pairs = channels * out_channels
-    return winograd if min(images, winograd.WIDEST) * pairs >= TWO_WAYS else winograd_rows
+    if min(images, winograd.WIDEST) * pairs >= TWO_WAYS:
+        return winograd
+    return winograd_lines if images < WIDE else winograd_rows
 
 
 def choose_weight_gradient(
@@ -90,14 +89,13 @@ def choose_weight_gradient(
 ) -> Algorithm:
     """Return the algorithm for the weight gradient of a convolution of the given size."""
     way, pairs = choose(images, channels, out_channels, at, groups, dtype), channels * out_channels
-    if way in (im2col, winograd_few, depthwise, depthwise_few):
+    if way not in (winograd, winograd_lines, winograd_rows):
         return way
-    if way is direct or pairs < FEW_PAIRS:
-        return direct
-    if pairs >= MANY_PAIRS and images >= FOR_GRADIENT // 2:
+    if images < WIDE_GRADIENT:
+        return winograd_lines if pairs >= FEW_PAIRS else direct
+    if pairs >= TWO_WAYS_PAIRS:
         return winograd
-    uneven = out_channels < UNEVEN and channels >= 2 * out_channels
-    return winograd_rows if images >= FOR_GRADIENT or uneven else direct
+    return winograd_rows if pairs >= FEW_PAIRS // 2 else direct
 
 
 def adds_rows(channels: int, at: Windows, groups: int) -> bool:

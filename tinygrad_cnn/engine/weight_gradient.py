@@ -38,7 +38,7 @@ layout = Layout.IMAGES_LAST
 SMALL_PRODUCT = 1_000_000  # multiply-adds; up to here OpenBLAS does not pack
 SHORTEST = 64  # values; shorter products are not faster
 WIDE = 8  # minimum output channels, and multiply-adds per value of dy, for transposing to pay
-OFTEN = 64
+OFTEN = 32
 
 
 def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:

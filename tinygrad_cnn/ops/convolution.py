@@ -316,9 +316,10 @@ _IMAGE, _RESULT = np.arange(50.0).reshape(2, 5, 5) / 16, np.arange(27.0).reshape
 """An image and a result without a batch axis."""
 _LARGE: list[Options] = [
     {"images": 2, "channels": 3, "out_channels": 5, "kernel": 3},  # few images: by columns
-    {"images": 8, "channels": 40, "out_channels": 48, "kernel": 3},  # many channels too: by tiles
-    {"images": 16, "channels": 8, "out_channels": 8, "kernel": 3},  # many images: direct
-    {"images": 32, "channels": 16, "out_channels": 16, "kernel": 3},  # the same
+    # larger, with more channels: by tiles
+    {"images": 4, "channels": 32, "out_channels": 32, "kernel": 3, "larger": 8},
+    {"images": 8, "channels": 16, "out_channels": 16, "kernel": 3},  # more images: rows of windows
+    {"images": 32, "channels": 16, "out_channels": 16, "kernel": 3},  # many images: by window
     # image gradient: by tiles for each phase
     {"images": 16, "channels": 16, "out_channels": 32, "kernel": 5, "stride": 2},
     {"images": 2, "channels": 40, "out_channels": 40, "kernel": 3, "groups": 40},  # depthwise

@@ -125,8 +125,11 @@ def large_convolutions(
     kernel: int,
     stride: int = 1,
     groups: int = 1,
+    larger: int = 0,
 ) -> Convolution:
     """Draw a convolution of about these sizes or slightly more, with padding and small images.
+
+    `larger` is the number of pixels by which the images are larger along each axis.
 
     Examples
     --------
@@ -138,7 +141,7 @@ def large_convolutions(
     n = images + draw(st.integers(0, 3))
     more = 0 if groups > 1 else draw(st.integers(0, 3))
     padding = draw(st.integers(0, kernel // 2))
-    size = [draw(st.integers(kernel + 3, kernel + 6)) for _ in range(2)]
+    size = [larger + draw(st.integers(kernel + 3, kernel + 6)) for _ in range(2)]
     count = [(side + 2 * padding - kernel) // stride + 1 for side in size]
     options = {"stride": stride, "padding": padding, "dilation": 1, "groups": groups}
     x, w = (n, channels + more, *size), (out_channels, (channels + more) // groups, kernel, kernel)

@@ -1,0 +1,148 @@
+"""Winograd convolution along rows, F(4, 3), of few images: products as wide as a row of the image.
+
+With the images last, a product per window has only N columns, too few for BLAS if N is 8. Here the
+channels are moved before the columns, so that one product covers a whole row of windows. A product
+cannot run over the kernel columns j as well then, so there is one for each, and the transform back
+adds them: with the matrices of `winograd` and each column of Aᵀ three times,
+
+    X (rows, C, columns·N)    =  the image's rows, copied
+    T (6, C, columns·N)       =  Bᵀ · X rows
+    M[v, j] (OC, OW·N)        =  U[v, j] (OC, C) · T[v, :, columns of j] (C, OW·N)
+    y rows (4, OC·OW·N)       =  Aᵀ (4, 6·3) · M (6·3, OC·OW·N),       copied to (OW, OC, N)
+
+The weight gradient exchanges the matrices (see `winograd`): with S = G · dy rows, the images before
+the channels,
+
+    P[v, j] (C, OC)           =  Σ over tiles of  T[v, :, columns of j] (C, OW·N) · S[v] (OW·N, OC)
+    dw rows (3, 3·C·OC)       =  Aᵀ · P (6, 3·C·OC)
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tinygrad_cnn.engine import threads
+from tinygrad_cnn.engine.arrays import Array
+from tinygrad_cnn.engine.bands import CACHE, part_count
+from tinygrad_cnn.engine.layout import Layout
+from tinygrad_cnn.engine.memory import empty, view
+from tinygrad_cnn.engine.windows import Windows
+from tinygrad_cnn.engine.winograd import IN, OUT, rows_product, transforms
+
+layout = Layout.IMAGES_LAST
+KERNEL = 3
+
+
+def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array) -> None:
+    """Write the convolution of images `x` with `w` (OC, C, 3, 3), plus `bias`, to `out`."""
+    memory, target = layout.memory(layout.arranged(x)), layout.memory(out)
+    (oh, ow, oc, n), c = target.shape, x.shape[1]
+    back, b, g = transforms(OUT, x.dtype)
+    back = np.repeat(back, KERNEL, axis=1)
+    kernels = g @ w.transpose(2, 3, 0, 1).reshape(KERNEL, -1)  # (6, 3·OC·C)
+    kernels = kernels.reshape(IN, KERNEL, oc, c)
+    columns, size = ow + KERNEL - 1, oc * ow * n
+    pieces = _pieces(oh, IN * (c * columns + KERNEL * oc * ow) * n * x.itemsize)
+    bias_column = None if bias is None else bias[:, np.newaxis, np.newaxis]
+
+    def piece(i: int) -> None:
+        first, last = pieces[i]
+        lines = _lines(memory, at, first, last, columns)
+        results = empty((last - first, OUT, oc, ow, n), x.dtype)
+        spread = empty((IN, c, columns, n), x.dtype)
+        products = empty((IN, KERNEL, oc, ow * n), x.dtype)
+        for t in range(last - first):
+            rows_product(b, lines[t * OUT : t * OUT + IN], out=spread.reshape(IN, -1))
+            np.matmul(kernels, _of_columns(spread), out=products)
+            result = view(results[t], (OUT, size))
+            rows_product(back, products.reshape(IN * KERNEL, size), out=result)
+        y = target[first * OUT : last * OUT]
+        done = view(results, (-1, oc, ow, n))[: len(y)]
+        if bias_column is not None:
+            done += bias_column
+        _copy(done.swapaxes(1, 2), y)
+
+    threads.run(piece, len(pieces), out.size * w[0].size // 2)
+
+
+def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
+    """Return the weight gradient (OC, C, 3, 3), given `dy` (N, OC, OH, OW)."""
+    memory, gradient = layout.memory(layout.arranged(x)), layout.memory(layout.arranged(dy))
+    (oh, ow, oc, n), c = gradient.shape, x.shape[1]
+    (back, _, g), (_, b, _) = transforms(KERNEL, x.dtype), transforms(OUT, x.dtype)
+    columns, size = ow + KERNEL - 1, ow * n * oc
+    pieces = _pieces(oh, IN * (c * columns + 2 * oc * ow) * n * x.itemsize)
+    shape = (IN, KERNEL, c, oc)
+    parts = np.zeros((part_count(len(pieces), math.prod(shape) * x.itemsize), *shape), x.dtype)
+
+    def add(first: int, last: int, total: Array) -> None:
+        lines = _lines(memory, at, first, last, columns)
+        rows = gradient[first * OUT : last * OUT]
+        turned = empty((len(rows), ow, n, oc), x.dtype)
+        turned[...] = rows.swapaxes(2, 3)  # makes the sum over images a matrix product
+        flat = turned.reshape(len(rows), size)
+        spread = empty((IN, c, columns, n), x.dtype)
+        seen = empty((IN, 1, ow * n, oc), x.dtype)
+        products = empty(shape, x.dtype)
+        for t in range(last - first):
+            rows_product(b, lines[t * OUT : t * OUT + IN], out=spread.reshape(IN, -1))
+            part = flat[t * OUT : (t + 1) * OUT]
+            rows_product(g[:, : len(part)], part, out=seen.reshape(IN, size))
+            np.matmul(_of_columns(spread), seen, out=products)
+            total += products
+
+    def piece(i: int) -> None:
+        for first, last in pieces[i :: len(parts)]:
+            add(first, last, parts[i])
+
+    threads.run(piece, len(parts), dy.size * c * KERNEL**2 // 2)
+    dw = (back @ parts.sum(axis=0).reshape(IN, -1)).reshape(KERNEL, KERNEL, c, oc)
+    return np.ascontiguousarray(dw.transpose(3, 2, 0, 1))
+
+
+def _pieces(rows: int, row_bytes: int) -> list[tuple[int, int]]:
+    """Return the first and the last tile row of each piece: a half of all, or what fits the cache.
+
+    `row_bytes` is the size of the values of a tile row.
+    """
+    count = -(-rows // OUT)
+    at_once = max(1, min(CACHE // row_bytes, -(-count // 2)))
+    return [(first, min(first + at_once, count)) for first in range(0, count, at_once)]
+
+
+def _of_columns(spread: Array) -> Array:
+    """Return the columns of T (6, C, columns, N) under each kernel column: (6, 3, C, OW·N)."""
+    _, c, columns, n = spread.shape
+    value, channel, column, image = spread.strides
+    shape = (IN, KERNEL, c, (columns - KERNEL + 1) * n)
+    return as_strided(spread, shape, (value, column, channel, image), writeable=False)
+
+
+def _lines(memory: Array, at: Windows, first: int, last: int, columns: int) -> Array:
+    """Return the padded rows of some tile rows, (rows, C·`columns`·N)."""
+    height, width, c, n = memory.shape
+    count = (last - first - 1) * OUT + IN
+    lines = empty((count, c, columns, n), memory.dtype)
+    start, left = first * OUT - at.rows.before, -at.columns.before
+    top, low = min(max(-start, 0), count), min(max(-left, 0), columns)
+    bottom = max(min(height - start, count), top)
+    high = max(min(width - left, columns), low)
+    lines[:top] = 0
+    lines[bottom:] = 0
+    lines[top:bottom, :, :low] = 0
+    lines[top:bottom, :, high:] = 0
+    seen = memory[start + top : start + bottom, left + low : left + high]
+    _copy(seen.swapaxes(1, 2), lines[top:bottom, :, low:high])
+    return lines.reshape(count, c * columns * n)
+
+
+def _copy(source: Array, target: Array) -> None:
+    """Copy images whose last axis is short: as one item each, if its numbers are adjacent."""
+    n, itemsize = source.shape[-1], source.itemsize
+    if source.strides[-1] == target.strides[-1] == itemsize and n > 1:
+        item = np.dtype(f"V{n * itemsize}")
+        source, target = source.view(item), target.view(item)
+    target[...] = source
