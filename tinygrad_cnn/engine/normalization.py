@@ -277,27 +277,27 @@ def _sums(
     lead, rows, width = grid.view
     step = min(rows, max(1, SUMMED // width))
     bands = -(-rows // step)
-    parts = min(PARTS, bands)
+    parts = max(1, min(PARTS, bands // 4))
     each = -(-bands // parts) * step
-    found = np.zeros((2, parts, lead, width))
+    found = np.zeros((parts, 2, lead, width))
     ones = np.ones(step, u.dtype)
 
-    def piece(i: int) -> None:
-        part, k = divmod(i, lead)
+    def piece(part: int) -> None:
         room = memory.empty((step, width), u.dtype)
-        first, second = found[0, part, k], found[1, part, k]
-        for top in range(part * each, min(rows, (part + 1) * each), step):
-            at = slice(top, min(top + step, rows, (part + 1) * each))
-            x, y = a[k, at], b[k, at]
-            one, out = ones[: len(x)], room[: len(x)]
-            for change, few in zip(CHANGES, shift, strict=False):
-                y = change(y, few[k], out=out)
-                x = y if is_one else x
-            first += one @ x
-            second += one @ np.multiply(x, y, out=out)
+        for k in range(lead):
+            first, second = found[part, 0, k], found[part, 1, k]
+            for top in range(part * each, min(rows, (part + 1) * each), step):
+                at = slice(top, min(top + step, rows, (part + 1) * each))
+                x, y = a[k, at], b[k, at]
+                one, out = ones[: len(x)], room[: len(x)]
+                for change, few in zip(CHANGES, shift, strict=False):
+                    y = change(y, few[k], out=out)
+                    x = y if is_one else x
+                first += one @ x
+                second += one @ np.multiply(x, y, out=out)
 
-    threads.run(piece, parts * lead, 16 * u.size)
-    return grid.sums(found[:, 0] if parts == 1 else found.sum(1))
+    threads.run(piece, parts, 16 * u.size)
+    return grid.sums(found[0] if parts == 1 else found.sum(0))
 
 
 def _sums_of_rows(a: Array, b: Array, is_one: bool, shift: list[Array]) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.engine import chunks
+from tinygrad_cnn.engine import chunks, memory
 from tinygrad_cnn.engine.arrays import Array
 
 _BITS: dict[str, Any] = {"e": np.dtype("i2"), "f": np.dtype("i4"), "d": np.dtype("i8")}
@@ -35,7 +35,7 @@ def select(x: Array, mask: Array, out: Array | None = None) -> Array:
     if out is None:
         if x.size <= chunks.SIZE or mask.shape != x.shape:
             return (bits * mask).view(x.dtype)  # type: ignore[no-any-return]  # an array
-        out = np.empty_like(x, subok=False)
+        out = memory.empty_like(mask, dtype=x.dtype)  # `x` may be repeated, without an order
     chunks.run(_product, out.view(integer), bits, mask, work=9)
     return out
 
