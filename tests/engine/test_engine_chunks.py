@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import chunks
+from tinygrad_cnn.engine import chunks, selection
 
 SHAPE = (24, 8, 31, 33)  # more than one chunk, the last one short
 
@@ -123,3 +123,47 @@ def test_flat_needs_one_memory_order():
     a, b = chunks.flat(last, last > 0)
     assert np.shares_memory(a, last)
     assert (b == (a > 0)).all()
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "c16", "i4"])
+@pytest.mark.parametrize("size", [0, 5, 1 << 12, 1 << 18])
+def test_selection_is_that_of_numpy_to_the_bit(dtype, size):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((2, size)) * 9).astype(dtype)
+    if a.dtype.kind == "f":
+        a[::7], b[::5], b[::9] = np.nan, np.inf, -0.0
+    mask = rng.random(size) < 0.5
+    zero = np.zeros((), dtype)
+    for x, y in ((a, b), (a, b[:1]), (a[:1], b), (a, zero), (zero, b), (a, zero + 1)):
+        if x.size == size or y.size == size:
+            found, expected = selection.where(mask, x, y), np.where(mask, x, y)
+            assert found.dtype == expected.dtype
+            assert found.tobytes() == expected.tobytes()
+    if dtype in ("f4", "f8"):
+        out = np.empty_like(a)
+        selection.fill(out, mask, 1.0, -0.2)
+        assert (out == np.where(mask, 1.0, -0.2).astype(dtype)).all()
+
+
+@pytest.mark.parametrize("order", ["images last", "a slice"])
+def test_activations_of_large_arrays_are_those_of_small_ones(order):
+    x = _orders()[order].copy("K") * 20.0
+    x.flat[:3] = np.nan, np.inf, -np.inf
+    g = np.random.default_rng(1).standard_normal(x.shape)
+    functions = [tg.sigmoid, tg.tanh, tg.relu, tg.leaky_relu, tg.softplus, tg.elu, tg.silu, tg.gelu,
+                 tg.mish, lambda x: tg.leaky_relu(x, 1.5), lambda x: tg.leaky_relu(x, -0.5),
+                 lambda x: tg.elu(x, 0.5), tg.hardtanh, tg.abs]  # fmt: skip
+    for function in functions:
+        for dtype, digits in (("f4", 1e-6), ("f8", 1e-14)):
+            leaf = tg.Tensor._of(x.astype(dtype))
+            leaf.requires_grad = True
+            y = function(leaf)
+            y.backward(g)
+            for k in (0, 5):
+                few = tg.Tensor(x[k, :3, :5, :5], True, dtype)
+                small = function(few)
+                small.backward(g[k, :3, :5, :5])
+                for large, expected in ((y.numpy(), small.numpy()), (leaf.grad, few.grad)):
+                    np.testing.assert_allclose(
+                        large[k, :3, :5, :5], expected, rtol=digits, atol=digits
+                    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -100,7 +100,7 @@ def mapped(function: Callable[..., Any], *arrays: Array, work: int = 8) -> Array
     return out
 
 
-def chunked(work: int = 8) -> Callable[[F], F]:
+def chunked(work: int = 8, by: Callable[..., object] | None = None) -> Callable[[F], F]:
     """Decorate an elementwise function of arrays and options so that it computes in chunks.
 
     The other arguments must be arrays of the shape of the first, or options. Otherwise, and with
@@ -110,6 +110,10 @@ def chunked(work: int = 8) -> Callable[[F], F]:
     ----------
     work : int
         As for `run`.
+    by : callable, optional
+        Computes the same for chunks of real arrays, without temporaries, which take a quarter of
+        the time of a formula of three passes: a function of an array to write to, and the arguments
+        of the decorated one, in that order.
 
     Examples
     --------
@@ -135,14 +139,27 @@ def chunked(work: int = 8) -> Callable[[F], F]:
                 elif not isinstance(value, _OPTIONS) and np.ndim(value):
                     return function(first, *others, **named)
 
-            def called(first: Array, *parts: Array) -> Any:
-                given = values.copy()
-                for k, part in zip(cut, parts, strict=True):
-                    given[k] = part
-                by_name = dict(zip(named, given[len(others) :], strict=True))
-                return function(first, *given[: len(others)], **by_name)
+            arrays = [first, *[values[k] for k in cut]]
 
-            return mapped(called, first, *[values[k] for k in cut], work=work)
+            def given(parts: Sequence[Array]) -> list[Any]:
+                mixed = values.copy()
+                for k, part in zip(cut, parts, strict=True):
+                    mixed[k] = part
+                return mixed
+
+            def called(first: Array, *parts: Array) -> Any:
+                mixed = given(parts)
+                by_name = dict(zip(named, mixed[len(others) :], strict=True))
+                return function(first, *mixed[: len(others)], **by_name)
+
+            def write(out: Array, first: Array, *parts: Array) -> None:
+                by(out, first, *given(parts))  # type: ignore[misc]  # is not None
+
+            if by is None or first.dtype.char not in "fd":
+                return mapped(called, *arrays, work=work)
+            out = memory.empty_like(first)
+            run(write, out, *arrays, work=work)
+            return out
 
         return in_chunks  # type: ignore[return-value]  # has the signature of `function`
 

@@ -52,6 +52,14 @@ def where(condition: Array, a: Array, b: Array) -> Array:
     return np.where(condition, a, b)
 
 
+def fill(out: Array, mask: Array, a: float, b: float) -> None:
+    """Fill `out`, float32 or float64, with a number where the mask holds and another elsewhere."""
+    bits = out.view(_BITS[out.dtype.char])
+    ours, theirs = np.array([a, b], out.dtype).view(bits.dtype)
+    np.multiply(mask, ours ^ theirs, out=bits)
+    np.bitwise_xor(bits, theirs, out=bits)
+
+
 @chunks.chunked(work=24)
 def _either(condition: Array, a: Array, b: Array) -> Array:
     """Return the bits of `b`, with those changed that differ from `a` where the condition holds."""

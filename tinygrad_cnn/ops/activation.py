@@ -21,6 +21,26 @@ from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.support.arguments import share
 
 
+def _logistic(y: Array, x: Array) -> None:
+    np.negative(x, out=y)
+    with np.errstate(over="ignore"):
+        np.exp(y, out=y)
+    np.add(y, 1.0, out=y)
+    np.reciprocal(y, out=y)
+
+
+def _logistic_gradient(out: Array, g: Array, y: Array) -> None:
+    np.subtract(1.0, y, out=out)
+    np.multiply(out, y, out=out)
+    np.multiply(out, g, out=out)
+
+
+def _tanh_gradient(out: Array, g: Array, y: Array) -> None:
+    np.multiply(y, y, out=out)
+    np.subtract(1.0, out, out=out)
+    np.multiply(out, g, out=out)
+
+
 @op(
     formula="1 / (1 + e⁻ˣ)",
     latex=r"\frac{1}{1+e^{-x}}",
@@ -29,7 +49,7 @@ from tinygrad_cnn.support.arguments import share
     role="activation",
     saturates_at=(0.0, 1.0),
 )
-@chunked(work=48)
+@chunked(work=48, by=_logistic)
 def sigmoid(x: Array) -> Array:
     """Return σ(x) = 1 / (1 + e⁻ˣ), elementwise, without overflow at any `x` (eq 15).
 
@@ -50,15 +70,12 @@ def sigmoid(x: Array) -> Array:
     """
     if np.iscomplexobj(x):  # e⁻ˣ with an infinite real part would lose its imaginary part
         x = np.where(x.real < -700, -700, x)
-    y = np.negative(x)
     with np.errstate(over="ignore"):  # e⁻ˣ = ∞ gives the right limit, 0
-        y = np.exp(y, out=y if y.ndim else None)
-    y += 1.0
-    return np.reciprocal(y, out=y if y.ndim else None)
+        return np.reciprocal(1.0 + np.exp(-x))
 
 
 @sigmoid.derivative("x", formula="g·y·(1 − y)", latex=r"g\,y\,(1-y)", equation="45")
-@chunked(work=16)
+@chunked(work=16, by=_logistic_gradient)
 def _(g: Array, *, y: Array) -> Array:
     return g * (y * (1.0 - y))
 
@@ -83,7 +100,7 @@ def tanh(x: Array) -> Array:
 
 
 @tanh.derivative("x", formula="g·(1 − y²)", latex=r"g\,(1-y^2)")
-@chunked(work=16)
+@chunked(work=16, by=_tanh_gradient)
 def _(g: Array, *, y: Array) -> Array:
     return g * (1.0 - y * y)
 
@@ -185,7 +202,15 @@ def leaky_relu(x: Array, negative_slope: float = 0.01, at_zero: float = 1.0) -> 
     return x * _slopes(x, negative_slope, at_zero, False)
 
 
-@chunked(work=16)
+def _bend(y: Array, x: Array, left: float) -> None:
+    np.multiply(x, left, out=y)
+    if 0.0 < left <= 1.0:
+        np.maximum(x, y, out=y)
+    else:
+        y[...] = selection.where(np.asarray(x >= 0), x, y)
+
+
+@chunked(work=16, by=_bend)
 def _bent(x: Array, left: float) -> Array:
     """Return `x` where it is not negative and ``left * x`` elsewhere."""
     y = x * left
@@ -231,7 +256,12 @@ def _sloped(g: Array, slopes: Array, left: float = 0.0) -> Array:
     return masked(g, slopes) if left == 0 else _steep(g, slopes, left)
 
 
-@chunked(work=24)
+def _steepen(out: Array, g: Array, slopes: Array, left: float) -> None:
+    selection.fill(out, slopes, 1.0, left)
+    np.multiply(out, g, out=out)
+
+
+@chunked(work=24, by=_steepen)
 def _steep(g: Array, slopes: Array, left: float) -> Array:
     """Return g where the mask `slopes` holds and ``left * g`` elsewhere; `left` is not 0."""
     dtype = g.dtype if g.dtype.kind == "f" else np.dtype(float)  # of a complex step
@@ -255,11 +285,17 @@ def softplus(x: Array) -> Array:
     return _softplus(x)
 
 
-@chunked(work=64)
+def _soften(y: Array, x: Array) -> None:
+    np.absolute(x, out=y)
+    np.negative(y, out=y)
+    np.exp(y, out=y)
+    np.log1p(y, out=y)
+    np.add(y, np.maximum(x, 0.0), out=y)
+
+
+@chunked(work=64, by=_soften)
 def _softplus(x: Array) -> Array:
-    y = np.log1p(np.exp(-np.absolute(x)))
-    y += np.maximum(x, 0.0)
-    return y
+    return np.maximum(x, 0.0) + np.log1p(np.exp(-np.absolute(x)))
 
 
 @softplus.derivative("x", formula="g·(1 − e⁻ʸ)", latex=r"g\,(1-e^{-y})")

@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable
-from tinygrad_cnn.engine import reduction
+from tinygrad_cnn.engine import memory, reduction
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, equal, place
 from tinygrad_cnn.ops.shape import reshape
@@ -72,10 +72,14 @@ def put(x: Array, index: Any, shape: Sequence[int]) -> Array:
     >>> tg.put(tg.Tensor([1.0, 2.0, 4.0]), [0, 0, 2], (3,))
     Tensor([3., 0., 4.])
     """
-    x = np.asarray(x)
-    out = np.zeros(tuple(shape), x.dtype)
+    x, shape = np.asarray(x), tuple(shape)
     once = _names_each_once(index)
-    selected = (out if once else np.arange(out.size).reshape(out.shape))[index]
+    if once and x.ndim == len(shape):
+        out = memory.empty_like(x, shape)  # in the memory order of x
+        out.fill(0)
+    else:
+        out = np.zeros(shape, x.dtype)
+    selected = out[index] if once else _positions(index, shape)
     if selected.shape != x.shape:
         raise ValueError(
             f"put: x has shape {x.shape}, but index selects {selected.shape} of {out.shape}"
@@ -83,7 +87,7 @@ def put(x: Array, index: Any, shape: Sequence[int]) -> Array:
     if once:
         out[index] = x
         return out
-    return reduction.add_at(x.reshape(-1), selected.reshape(-1), out.size).reshape(out.shape)
+    return reduction.add_at(x.reshape(-1), selected.reshape(-1), out.size).reshape(shape)
 
 
 @put.derivative("x", formula="g[index]", latex=r"g_{\text{index}}")
@@ -211,6 +215,17 @@ def plain_index(index: Any) -> Any:
     if isinstance(index, list) and not index:
         return np.empty(0, np.intp)
     return np.array(index) if isinstance(index, np.ndarray | list) else index
+
+
+def _positions(index: Any, shape: Shape) -> Any:
+    """Return the places of the selected elements in the vector of all."""
+    parts = index if isinstance(index, tuple) and len(index) == len(shape) else (None,)
+    if all(isinstance(part, np.ndarray) and part.dtype.kind in "iu" for part in parts):
+        try:
+            return np.ravel_multi_index(np.broadcast_arrays(*parts), shape)
+        except ValueError:  # a negative index, or one out of range
+            pass
+    return np.arange(math.prod(shape)).reshape(shape)[index]
 
 
 def _names_each_once(index: Any) -> bool:
