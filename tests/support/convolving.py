@@ -20,6 +20,7 @@ from tinygrad_cnn.engine import (
     depthwise_gradient,
     direct,
     im2col,
+    input_gradient_apart,
     input_gradient_rows,
     strips,
     threads,
@@ -99,7 +100,7 @@ def ways_taken() -> Iterator[set[tuple[str, ...]]]:
 
     An image's gradient adds what was computed: all of it ("whole"), the cells of one phase of a
     stride ("phase"), rows for `input_gradient_rows` to add ("rows"), or cells that no kernel cell
-    reaches ("zeros").
+    reaches ("zeros"). Where windows are "apart", it is written at once in the layout of that name.
     """
     taken: set[tuple[str, ...]] = set()
     within: list[str] = []
@@ -135,6 +136,13 @@ def ways_taken() -> Iterator[set[tuple[str, ...]]]:
             deep(*given)
 
         patches.enter_context(patch.object(im2col, "input_gradient", added))
+        apart = input_gradient_apart.input_gradient
+
+        def written(dy: Array, w: Array, at: Windows, order: Layout, dx: Array) -> None:
+            taken.add(("input_gradient", "apart", order.name))
+            apart(dy, w, at, order, dx)
+
+        patches.enter_context(patch.object(input_gradient_apart, "input_gradient", written))
         for name, algorithm in ALGORITHMS.items():
 
             def convolve(*given: Any, out: Array, name: str = name,
@@ -160,6 +168,7 @@ EVERY_WAY = (
     | {("input_gradient", name, kind) for name in ALGORITHMS for kind in ("whole", "phase")}
     | {("input_gradient", name, "rows") for name in ("im2col", "direct")}
     | {("input_gradient", "im2col", "deep"), ("input_gradient", "zeros")}
+    | {("input_gradient", "apart", name) for name in ("IMAGES_LAST", "CHANNELS_LAST")}
 )
 
 

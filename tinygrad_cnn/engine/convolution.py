@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.engine import im2col, input_gradient_rows
+from tinygrad_cnn.engine import im2col, input_gradient_apart, input_gradient_rows
 from tinygrad_cnn.engine.algorithm import adds_rows, choose, choose_weight_gradient
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.input_gradient_phases import phase_convolutions
@@ -41,10 +41,14 @@ def input_gradient(dy: Array, w: Array, at: Windows, groups: int) -> Array:
     dy, w, _ = _of(dtype, dy, w, None)
     way = choose(n, oc, c, at, groups, dtype)
     dx = way.layout.empty((n, c, at.rows.size, at.columns.size), dtype)  # shared by all parts
+    deep = way is im2col and im2col.is_deep(n, oc, at, groups)
+    if n and not deep and input_gradient_apart.takes(at, groups):
+        input_gradient_apart.input_gradient(dy, w, at, way.layout, dx)
+        return dx
     if n and adds_rows(c, at, groups):
         input_gradient_rows.input_gradient(dy, w, at, way, dx)
         return dx
-    if n and way is im2col and im2col.is_deep(n, oc, at, groups):
+    if n and deep:
         im2col.input_gradient(dy, w, at, dx)
         return dx
     for (rows, columns), kernels, windows in phase_convolutions(w, at, groups):

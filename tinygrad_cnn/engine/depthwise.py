@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinygrad_cnn.engine import direct, threads
+from tinygrad_cnn.engine import depthwise_few, direct, threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import image_blocks
-from tinygrad_cnn.engine.depthwise_gradient import weight_gradient
+from tinygrad_cnn.engine.depthwise_gradient import WIDE, weight_gradient
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import view
 from tinygrad_cnn.engine.strips import IMAGES, Rows, cells_read, operand, outputs_at_once, pieces_of
@@ -47,6 +47,9 @@ def takes(channels: int, at: Windows, groups: int, dtype: np.dtype[Any]) -> bool
 
 def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array) -> None:
     """Write the convolution of images `x` with `w` (m·C, 1, KH, KW), plus `bias`, to `out`."""
+    if len(x) < WIDE:
+        depthwise_few.add_rows(x, w, bias, at, layout, out)
+        return
     memory, target = layout.memory(layout.arranged(x)), layout.memory(out)
     (oh, ow, oc, n), c = target.shape, groups
     target = view(target, (oh, ow, c, oc // c, n))

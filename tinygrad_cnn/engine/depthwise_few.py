@@ -5,16 +5,18 @@ of pixels is one run of values, and so is the same row seen from a kernel cell (
 
     y[oh, OW·C]  =  Σ over k and l of  x[oh·stride + k, OW·C from column l] ⊙ w[k, l, OW·C]
 
-with the kernels repeated for each pixel. ``np.einsum`` multiplies and adds such runs in one loop,
-without an array of products. Runs of a few hundred values keep the sum and the kernels in the
-nearest cache. Rows are copied with their border; with a stride, once per kernel column, so that
-they are adjacent. The weight gradient is a sum of the same runs, added over OW at the end:
+with the kernels repeated for each pixel. With the images last, a run is OW·C·N values. `np.einsum`
+multiplies and adds such runs in one loop, without an array of products. Runs of a few hundred
+values keep the sum and the kernels in the nearest cache. Rows are copied with their border; with a
+stride, once per kernel column, so that they are adjacent. The weight gradient is a sum of the same
+runs, added over OW at the end:
 
     dw[k, l]     =  Σ over oh of  x[oh·stride + k, OW·C from column l] ⊙ dy[oh, OW·C]
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -34,12 +36,25 @@ RUN = 512  # minimum values of a run
 
 def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array) -> None:
     """Write the convolution of images `x` with `w` (m·C, 1, KH, KW), plus `bias`, to `out`."""
-    memory, target = layout.memory(layout.arranged(x)), layout.memory(out)
-    n, _, ow, oc = target.shape
-    pixels = _pixels(ow, oc)
-    kernels = np.tile(np.ascontiguousarray(w[:, 0].transpose(1, 2, 0)), (1, 1, pixels))
-    pieces = _bands(n, at, oc * x.itemsize)
-    added = None if bias is None else np.tile(bias, ow).reshape(ow, oc)
+    add_rows(x, w, bias, at, layout, out)
+
+
+def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
+    """Return the weight gradient (m·C, 1, KH, KW), given `dy` (N, m·C, OH, OW)."""
+    return gradient_of_rows(dy, x, at, layout)
+
+
+def add_rows(
+    x: Array, w: Array, bias: Array | None, at: Windows, order: Layout, out: Array
+) -> None:
+    """Write the convolution of images `x` in layout `order` to `out`."""
+    memory, target = _pictures(order.arranged(x), order), _pictures(out, order)
+    n, _, ow, oc, together = target.shape
+    values, pixels = oc * together, _pixels(ow, oc * together)
+    kernels = np.repeat(w[:, 0].transpose(1, 2, 0), together, axis=2)  # (KH, KW, m·C·N)
+    kernels = np.tile(np.ascontiguousarray(kernels), (1, 1, pixels))
+    pieces = _bands(n, at, values * x.itemsize)
+    added = None if bias is None else np.tile(np.repeat(bias, together), ow)
     in_place = target.flags.c_contiguous
 
     def piece(i: int) -> None:
@@ -47,25 +62,26 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
         y = target[band.first : band.last, band.top : band.bottom]
         rows = y if in_place else empty(y.shape, x.dtype)
         windows = _windows(memory, at, band, oc, pixels)
-        sums = view(rows, (*rows.shape[:2], ow // pixels, pixels * oc))
+        sums = view(rows, (*rows.shape[:2], ow // pixels, pixels * values))
         np.einsum("nhbkli,kli->nhbi", windows, kernels, out=sums)
         if added is not None:
-            rows += added
+            biased = view(rows, (*rows.shape[:2], ow * values))
+            biased += added
         if not in_place:
             y[...] = rows
 
     threads.run(piece, len(pieces), out.size * w[0].size)
 
 
-def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
-    """Return the weight gradient (m·C, 1, KH, KW), given `dy` (N, m·C, OH, OW)."""
-    memory, gradient = layout.memory(layout.arranged(x)), layout.memory(layout.arranged(dy))
-    n, oh, ow, oc = gradient.shape
-    pixels = _pixels(ow, oc)
-    gradient = gradient.reshape(n, oh, ow // pixels, pixels * oc)
-    pieces = _bands(n, at, oc * x.itemsize)
-    shape = (*at.kernel, pixels * oc)
-    parts = np.zeros((part_count(len(pieces), x.itemsize * shape[2]), *shape), x.dtype)
+def gradient_of_rows(dy: Array, x: Array, at: Windows, order: Layout) -> Array:
+    """Return the weight gradient (m·C, 1, KH, KW) of images `x` in layout `order`."""
+    memory, gradient = (_pictures(order.arranged(images), order) for images in (x, dy))
+    n, oh, ow, oc, together = gradient.shape
+    pixels = _pixels(ow, oc * together)
+    gradient = gradient.reshape(n, oh, ow // pixels, -1)
+    pieces = _bands(n, at, oc * together * x.itemsize)
+    shape = (*at.kernel, pixels * oc * together)
+    parts = np.zeros((part_count(len(pieces), math.prod(shape) * x.itemsize), *shape), x.dtype)
 
     def piece(i: int) -> None:
         for band in pieces[i :: len(parts)]:
@@ -74,24 +90,32 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
             parts[i] += np.einsum("nhbkli,nhbi->kli", windows, u)
 
     threads.run(piece, len(parts), dy.size * at.rows.kernel * at.columns.kernel)
-    kernels = reduction.total(parts.reshape(-1, *at.kernel, pixels, oc), (0, 3))  # (KH, KW, m·C)
+    parts = parts.reshape(-1, *at.kernel, pixels, oc, together)
+    kernels = reduction.total(parts, (0, 3, 5))  # (KH, KW, m·C)
     return np.ascontiguousarray(kernels.transpose(2, 0, 1)).reshape(oc, 1, *at.kernel)
 
 
-def _pixels(windows: int, channels: int) -> int:
+def _pictures(images: Array, order: Layout) -> Array:
+    """Return the memory of images as (N, H, W, C, 1), or of images last as (1, H, W, C, N)."""
+    memory = order.memory(images)
+    return memory[np.newaxis] if order is Layout.IMAGES_LAST else memory[..., np.newaxis]
+
+
+def _pixels(windows: int, values: int) -> int:
     """Return the pixels of a run: a part of the row, if possible of `RUN` values."""
-    enough = min(-(-RUN // channels), windows)
+    enough = min(-(-RUN // values), windows)
     return next(k for k in range(enough, windows + 1) if windows % k == 0)
 
 
 def _windows(memory: Array, at: Windows, band: Band, out_channels: int, pixels: int) -> Array:
-    """Return a view (N, oh, runs, KH, KW, pixels·m·C) of a copy of the rows that a band reads."""
-    height, _, c = memory.shape[1:]
+    """Return a view (N, oh, runs, KH, KW, values) of a copy of the rows that a band reads."""
+    height, _, c, together = memory.shape[1:]
     rows, columns = at.rows, at.columns
     first = band.top * rows.stride - rows.before
     count = (band.rows - 1) * rows.stride + rows.kernel
-    copied = empty((band.images, count, _width(columns), c, out_channels // c), memory.dtype)
-    images = memory[band.first : band.last, ..., np.newaxis]
+    shape = (band.images, count, _width(columns), c, out_channels // c, together)
+    copied = empty(shape, memory.dtype)
+    images = memory[band.first : band.last, ..., np.newaxis, :]
     for of_copy, of_rows in strip(count, 1, first, height):
         for cells, of_columns in _columns(columns):
             if of_rows is None or of_columns is None:
@@ -107,7 +131,7 @@ def _windows(memory: Array, at: Windows, band: Band, out_channels: int, pixels: 
             band.rows,
             columns.windows // pixels,
             *at.kernel,
-            pixels * out_channels,
+            pixels * out_channels * together,
         ),
         (image, row * rows.stride, column * pixels, row, next_cell, value),
         writeable=False,

@@ -26,7 +26,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinygrad_cnn.engine import reduction, threads
+from tinygrad_cnn.engine import depthwise_few, reduction, threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import CACHE, image_blocks, part_count
 from tinygrad_cnn.engine.layout import Layout
@@ -42,11 +42,14 @@ from tinygrad_cnn.engine.strips import (
 from tinygrad_cnn.engine.windows import Windows, strip
 
 layout = Layout.IMAGES_LAST
+WIDE = 12  # minimum images; with fewer, products are slower than `depthwise_few`
 ROWS = 4  # of dy in a product
 
 
 def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
     """Return the weight gradient (m·C, 1, KH, KW), given `dy` (N, m·C, OH, OW)."""
+    if len(x) < WIDE:
+        return depthwise_few.gradient_of_rows(dy, x, at, layout)
     memory, gradient = layout.memory(layout.arranged(x)), layout.memory(layout.arranged(dy))
     oh, ow, oc, n = gradient.shape
     gradient = gradient.reshape(oh, ow, groups, oc // groups, n)
