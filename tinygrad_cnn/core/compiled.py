@@ -218,9 +218,10 @@ class CompiledDeclaration(Declaration[P]):
 
 def _owned(value: Array, arrays: list[Any]) -> Array:
     """Return an intermediate, copied if it is part of an argument, which its owner may change."""
+    is_view = value.base is not None
     for array in arrays:
-        for part in array if isinstance(array, list) else (array,):
-            within = value.base is not None and isinstance(part, np.ndarray)
+        for part in array if type(array) is list else (array,):
+            within = is_view and isinstance(part, np.ndarray)
             if value is part or (within and np.may_share_memory(value, part)):
                 return value.copy()
     return value
@@ -230,7 +231,7 @@ def _kept(value: Any, array: Any) -> Any:
     """Return the value to save for backward: the Tensor, or a private copy."""
     if isinstance(value, Variable):
         return value if array is value._array else array
-    if value is None or isinstance(value, int | float | str):
+    if value is None or isinstance(value, (int, float, str)):
         return array
     if isinstance(array, np.ndarray):
         return array.copy()

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.core.observer import BackwardEvent
 from tinygrad_cnn.core.pullback import pull_back
-from tinygrad_cnn.core.recording import changed_recording, recording
+from tinygrad_cnn.core.recording import Recording, changed_recording, recording
 from tinygrad_cnn.core.variable import Array, Variable, array_of, calls
 
 if TYPE_CHECKING:
@@ -122,11 +122,10 @@ class Node:
         ]
 
     def _value(self, kept: Variable) -> NDArray[Any]:
-        leaf = kept._owner
-        if leaf is None:
-            leaf = kept
-        became = kept.node is not None and kept.node.seq > self.seq  # the result of a later call
-        if became or leaf._changed > self.seq:
+        seq, node = self.seq, kept.node
+        leaf = kept if kept._origin is None else kept._origin
+        became = node is not None and node.seq > seq  # the result of a later call
+        if became or leaf._changed > seq:
             raise ChangedInPlaceError(
                 f"{leaf.name or 'a tensor'} of shape {leaf.shape} was changed in place after "
                 f"{self} had saved it for its derivative; call backward() before changing it, or "
@@ -318,7 +317,8 @@ def _seed(function: str, y: Variable, gradient: Array | None, create_graph: bool
                 f"{function}: y has shape {y.shape}; without a gradient of that shape "
                 "only a Tensor of one element can be differentiated"
             )
-        gradient = np.ones(y.shape, y.dtype)
+        gradient = np.empty(y._array.shape, y._array.dtype)
+        gradient.fill(1)
     elif not (create_graph and isinstance(gradient, Variable)):
         gradient = np.array(array_of(gradient), dtype=y.dtype)
     if gradient.shape != y.shape:
@@ -355,7 +355,7 @@ def _sweep(
     state = recording.get()
     observers = state.observers
     try:
-        recording.set(state._replace(on=create_graph))
+        recording.set(Recording(create_graph, *state[1:]))
         while due:
             node, values = due.pop()
             gradient = pending.pop(node, None)
@@ -386,8 +386,8 @@ def _sweep(
             elif not retain:
                 node.free()
         for leaf, gradient in pending.items():
-            if hooks := getattr(leaf, "_hooks", None):
-                pending[leaf] = hooks.run(gradient, leaf)
+            if leaf._hooks is not None:
+                pending[leaf] = leaf._hooks.run(gradient, leaf)
     finally:
         recording.set(state)
     if not retain:
@@ -400,13 +400,14 @@ def _sweep(
 def nodes_of(root: Node) -> list[Node]:
     """Return `root` and all nodes that it was computed from, the oldest first."""
     seen = {root}
-    stack = [root]
-    while stack:
-        for parent in stack.pop().parents:
+    found = [root]
+    for node in found:  # which grows meanwhile
+        for parent in node.parents:
             if isinstance(parent, Node) and parent not in seen:
                 seen.add(parent)
-                stack.append(parent)
-    return sorted(seen, key=attrgetter("seq"))
+                found.append(parent)
+    found.sort(key=attrgetter("seq"))
+    return found
 
 
 def _leading_to(wanted: set[Node | Variable], nodes: list[Node]) -> set[Node]:

@@ -63,10 +63,9 @@ class GradientHooks:
     @classmethod
     def of(cls, holder: Node | Variable) -> GradientHooks:
         """Return the hooks of a node or leaf; create them if there are none."""
-        hooks: GradientHooks | None = getattr(holder, "_hooks", None)
-        if hooks is None:
-            hooks = holder._hooks = cls()
-        return hooks
+        if holder._hooks is None:
+            holder._hooks = cls()
+        return holder._hooks
 
     def keep(self, tensor: Variable) -> None:
         """Give `tensor`, a result, its gradient in ``.grad``. A reference would form a cycle."""

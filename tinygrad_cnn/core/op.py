@@ -56,7 +56,6 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the result; with a Tensor argument, return a Tensor and record the call."""
         arguments, operands = self._bind(*args, **kwargs)
-        state = recording.get()
         if self.sequence:
             operands = self._sequence(arguments[0])
         elif is_of_one_dtype(operands):  # the common case in rules
@@ -64,19 +63,20 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                 if isinstance(arguments[i], Variable):
                     break
             else:
-                return self._computed(arguments, state.scope)
+                return self._computed(arguments)
+        state = recording.get()
         arrays, parents, wanted, kind, half = self._unwrapped(operands)
         if self._constants or self.sequence:
             arrays = self._joined(arguments, arrays)
             other = self._unwrap_constants(arguments, arrays, state.on)
             kind = kind or other
         if kind is None:
-            y = self._computed(arrays, state.scope)
+            y = self._computed(arrays)
             return rounded(y) if half else y
         started = perf_counter() if state.observers else 0.0
         shared: dict[str, Any] = {}
         try:
-            y = self._computed(arrays, state.scope, shared)
+            y = self._computed(arrays, shared)
             if type(y) is not np.ndarray or y.dtype.char != "f" or half:
                 y = self._result(y, operands, half)
         except Exception as error:
@@ -105,7 +105,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             )
         return result
 
-    def _computed(self, arrays: list[Any], scope: str, shared: dict[str, Any] | None = None) -> Any:
+    def _computed(self, arrays: list[Any], shared: dict[str, Any] | None = None) -> Any:
         """Return the forward's result, and put the intermediates that rules may need in `shared`.
 
         Errors name the op and the module.
@@ -119,7 +119,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                 shared.update(values)
             return self.forward(*given, **{name: values[name] for name in self._asked})
         except Exception as error:
-            explained = self._explained(error, arrays, scope)
+            explained = self._explained(error, arrays, recording.get().scope)
         try:
             raise explained from None
         finally:  # break the cycle between the error's traceback and this frame
@@ -136,11 +136,12 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
         values: dict[str, Any] = {}
         for name, function, read in self._to_compute:
             value = function(*read([], arrays, None, values))
-            if not isinstance(value, np.ndarray | np.generic):
-                came = type(value).__name__
-                raise TypeError(f"the intermediate {name} is {came}, expected an array")
-            array = np.asarray(value)
-            values[name] = read_only(array) if self.guarded else array
+            if type(value) is not np.ndarray:
+                if not isinstance(value, np.ndarray | np.generic):
+                    came = type(value).__name__
+                    raise TypeError(f"the intermediate {name} is {came}, expected an array")
+                value = np.asarray(value)
+            values[name] = read_only(value) if self.guarded else value
         return {name: values[name] for name in self._to_share}
 
     def _joined(self, arguments: list[Any], arrays: list[Any]) -> list[Any]:
@@ -185,7 +186,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                         f"{self.name} has no derivative with respect to {self.parameters[i]}, "
                         "which requires a gradient; pass its detach()"
                     )
-            elif isinstance(value, list | tuple) and recorded and holds_gradient(value):
+            elif recorded and isinstance(value, (list, tuple)) and holds_gradient(value):
                 raise TypeError(cut_off(self.name, self.parameters[i]))
         for i in self._static:
             value = arguments[i]
@@ -208,7 +209,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
 
         float64 from integers or numbers becomes the default dtype.
         """
-        if isinstance(y, tuple | list):
+        if isinstance(y, (tuple, list)):
             came = type(y).__name__
             raise TypeError(f"{self.name}: the forward returned a {came}, expected an array")
         array: NDArray[Any] = np.asarray(y)

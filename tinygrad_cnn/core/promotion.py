@@ -11,16 +11,20 @@ from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Variable, holds_gradient
 from tinygrad_cnn.support.arguments import native
 
+_FLOAT32 = np.dtype("f4")
+
 
 def is_of_one_dtype(values: list[Any]) -> bool:
     """Return whether `values` are arrays of one inexact dtype and need no conversion."""
-    if not values or type(values[0]) is not np.ndarray:
-        return False
-    dtype = values[0].dtype
+    dtype = None
     for value in values:
-        if type(value) is not np.ndarray or value.dtype is not dtype:
+        if type(value) is not np.ndarray:
             return False
-    return dtype.char in "fdFD" and dtype.isnative
+        if value.dtype is not dtype:
+            if dtype is not None:
+                return False
+            dtype = value.dtype
+    return dtype is _FLOAT32 or (dtype is not None and dtype.char in "fdFD" and dtype.isnative)
 
 
 def in_one_dtype(

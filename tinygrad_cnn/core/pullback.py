@@ -37,19 +37,22 @@ def pull_back(
     if plan.of_gradient:
         kept = plan.known(gradient, kept)
     contributions: list[tuple[Node | Variable, Array]] = []
-    for place, derivative, apply in plan.derivatives:
-        targets = parents if op.sequence else parents[place : place + 1]
-        if needed is not None and needed.isdisjoint(targets):
-            continue
-        try:
-            values = apply(gradient, kept)
-        except ValueError as error:
-            if "read-only" not in str(error):
-                raise
-            raise ValueError(f"{_of(node, derivative)} {WRITES}") from error
-        for parent, value in zip(targets, values if op.sequence else (values,), strict=True):
-            if parent is not None and (needed is None or parent in needed):
-                contributions.append((parent, _fitted(node, derivative, value, parent, own)))
+    try:
+        for place, derivative, apply in plan.derivatives:
+            if not op.sequence:
+                parent = parents[place]
+                if parent is not None and (needed is None or parent in needed):
+                    value = _fitted(node, derivative, apply(gradient, kept), parent, own)
+                    contributions.append((parent, value))
+            elif needed is None or not needed.isdisjoint(parents):
+                for parent, value in zip(parents, apply(gradient, kept), strict=True):
+                    if parent is not None and (needed is None or parent in needed):
+                        value = _fitted(node, derivative, value, parent, own)
+                        contributions.append((parent, value))
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise ValueError(f"{_of(node, derivative)} {WRITES}") from error
     return contributions
 
 
@@ -73,8 +76,9 @@ def _fitted(
     for kept in own:
         if value is kept:
             value = value.copy()
-    if type(value) is np.ndarray and value.dtype == parent.dtype:
-        if value.shape == parent.shape:
+    like = parent._array if isinstance(parent, Variable) else parent
+    if type(value) is np.ndarray and value.dtype == like.dtype:
+        if value.shape == like.shape:
             return value
     elif not isinstance(value, np.ndarray | np.generic | Variable):
         came = type(value).__name__

@@ -136,7 +136,7 @@ class Tensor(Variable):
         name: str | None = None,
     ) -> None:
         source = array_of(data)
-        if not isinstance(data, Variable) and holds_gradient(data):
+        if not isinstance(source, np.ndarray) and holds_gradient(data):
             raise TypeError(cut_off("Tensor", "data"))
         try:
             array = np.array(source)
@@ -159,6 +159,7 @@ class Tensor(Variable):
         self._grad = None
         self.name = name
         self._changed = 0
+        self._hooks = None
 
     @classmethod
     def _of(
@@ -173,6 +174,7 @@ class Tensor(Variable):
         self._grad = None
         self.name = None
         self._changed = 0
+        self._hooks = None
         self._unrecorded = False
         return self
 
@@ -289,10 +291,9 @@ class Tensor(Variable):
                 "graph, which is not copied or pickled; copy its detach()"
             )
         attributes, slots = cast(Any, super()).__getstate__()
-        slots.pop("_hooks", None)
         grad: Any = self._grad
         grad = grad.detach() if isinstance(grad, Tensor) else copy.copy(grad)
-        own = {"_array": self._array.copy(), "_grad": grad, "_changed": 0}
+        own = {"_array": self._array.copy(), "_grad": grad, "_changed": 0, "_hooks": None}
         return attributes, {**slots, **own, "_origin": None, "_unrecorded": False}
 
     if not TYPE_CHECKING:  # or a checker takes `array * tensor` for an array, and np.exp(tensor)

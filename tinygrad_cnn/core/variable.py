@@ -35,8 +35,8 @@ class Variable:
         Whether it was computed under ``no_grad()`` from values that require a gradient.
     requires_grad : bool
         Whether gradients flow to it (a leaf) or through it (a result).
-    _hooks : GradientHooks
-        Of a leaf; not set where there are none.
+    _hooks : GradientHooks or None
+        Of a leaf.
     _changed : int
         The ``seq`` of the last in-place change of `_array`, or 0. A node with a smaller ``seq`` has
         seen another value.
@@ -61,7 +61,7 @@ class Variable:
     _grad: NDArray[Any] | None
     name: str | None
     node: Node | None
-    _hooks: GradientHooks
+    _hooks: GradientHooks | None
     _origin: Variable | None
     requires_grad: bool
     _changed: int
@@ -110,6 +110,6 @@ def holds_gradient(value: Any) -> bool:
     """Return whether `value` is, or contains at any depth, a Tensor that requires a gradient."""
     if isinstance(value, dict):
         value = list(value.values())
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return any(map(holds_gradient, value))
     return isinstance(value, Variable) and value.requires_grad

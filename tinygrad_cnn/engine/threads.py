@@ -70,15 +70,16 @@ def run(piece: thread_pool.Piece, count: int, operations: int) -> None:
 
 def matmul(a: Array, b: Array) -> Array:
     """Return ``np.matmul(a, b)``, in pieces if it is large."""
-    if a.ndim < 2 or b.ndim < 2:
+    left, right = a.shape, b.shape
+    if len(left) < 2 or len(right) < 2:
         return np.asarray(np.matmul(a, b))
-    if a.shape[-1] == b.shape[-2] == 1 and a.ndim == b.ndim == 2:
-        return np.asarray(a * b)  # no sums; BLAS would take four times as long
-    if a.size * b.shape[-1] <= SMALL:
-        return np.asarray(np.matmul(a, b))
-    pieces = a.size * b.shape[-1] // PIECE
-    rows, columns = a.shape[-2], b.shape[-1]
-    if a.ndim > 2 or b.ndim > 2 or pieces < 2 or a.shape[1] != b.shape[0] or a.dtype != b.dtype:
+    if left[-1] == 1 == right[-2] and len(left) == len(right) == 2:
+        return a * b  # no sums; BLAS would take four times as long
+    if a.size * right[-1] <= SMALL:
+        return np.matmul(a, b)  # type: ignore[no-any-return]  # an array
+    pieces = a.size * right[-1] // PIECE
+    rows, columns = left[-2], right[-1]
+    if len(left) > 2 or len(right) > 2 or pieces < 2 or left[1] != right[0] or a.dtype != b.dtype:
         return np.asarray(on_one_thread(lambda: np.matmul(a, b)))
     y = empty((rows, columns), a.dtype)
     along = int(columns > rows)

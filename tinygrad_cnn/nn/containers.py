@@ -17,7 +17,8 @@ class _Container(Module, Generic[T]):
     _kind: ClassVar[type[Module | Parameter]] = Module
 
     def _items(self) -> dict[str, T]:
-        return {k: cast(T, v) for k, v in vars(self).items() if isinstance(v, self._kind)}
+        kind: Any = self._kind
+        return {name: value for name, value in vars(self).items() if isinstance(value, kind)}
 
     def _checked(self, name: str, value: Any) -> T:
         """Return the item `value`; an array becomes a parameter in a container of these."""

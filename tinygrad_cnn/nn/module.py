@@ -77,8 +77,10 @@ class Module(Registering, Stateful, Hooked):
         A module called by another appends its name, such as ``"conv1"`` or ``"layers.0"``; the
         outermost appends nothing. An exception carries a note with the module that raised it.
         """
-        outside = recording.get()
-        state = _inside(outside, self)  # type: ignore[arg-type]  # a Module
+        on, scope, observers, caller, shapes = outside = recording.get()
+        if caller is not None:
+            scope = qualified(scope, _name_in(caller, self))  # type: ignore[arg-type]  # a Module
+        state = Recording(on, scope, observers, self, shapes)
         try:
             recording.set(state)
             plain = self._hooks is None and not self._unsized  # type: ignore[attr-defined]
@@ -88,8 +90,8 @@ class Module(Registering, Stateful, Hooked):
             raise
         finally:
             recording.set(outside)
-        if state.shapes is not None and isinstance(y, Variable | np.ndarray):
-            state.shapes[id(self)] = y.shape
+        if shapes is not None and isinstance(y, Variable | np.ndarray):
+            shapes[id(self)] = y.shape
         return y
 
     # --- contents --------------------------------------------------------------------------------
@@ -408,14 +410,6 @@ class Module(Registering, Stateful, Hooked):
 
 
 # --- calls ---------------------------------------------------------------------------------------
-
-
-def _inside(state: Recording, module: Module) -> Recording:
-    """Return the state for a call of `module` in `state`, with its name in the scope."""
-    on, scope, observers, caller, shapes = state
-    if caller is not None:
-        scope = qualified(scope, _name_in(caller, module))
-    return Recording(on, scope, observers, module, shapes)
 
 
 def _name_in(caller: Module, module: Module) -> str:

@@ -54,7 +54,7 @@ class Sequential(NumberedContainer[Module]):
     def forward(self, x: TensorLike) -> Tensor:
         """Return ``modules[-1](... modules[0](x))``."""
         y = cast(Tensor, x)  # an array, where no module has parameters
-        for module in self:
+        for module in self._items().values():
             y = module(y)
         return y
 

@@ -19,6 +19,7 @@ from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.support.arguments import number, positive
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
+REDUCTIONS: tuple[str, ...] = get_args(Reduction)
 
 
 @op(
@@ -241,11 +242,11 @@ def check_pair(name: str, prediction: Array, target: Array, reduction: str, *oth
 
 def check_reduction(name: str, reduction: str, shape: Shape, *others: str) -> None:
     """Raise if `reduction` is unknown, and none of `others`, or a mean is undefined."""
-    known = (*get_args(Reduction), *others)
-    if reduction not in known:
+    if reduction not in REDUCTIONS and reduction not in others:
+        known = (*REDUCTIONS, *others)
         listed = ", ".join(map(repr, known[:-1]))
         raise ValueError(f"{name}: reduction is {reduction!r}, expected {listed} or {known[-1]!r}")
-    if reduction.endswith("mean") and math.prod(shape) == 0:
+    if 0 in shape and reduction.endswith("mean"):
         raise ValueError(f"{name}: nothing to average: the shape is {shape}")
 
 

@@ -69,6 +69,7 @@ class Target:
         return wanted
 
 
+_UNSIGNED = {np.dtype(f"{kind}{n}"): np.dtype(f"u{n}") for kind in "iu" for n in (1, 2, 4, 8)}
 _NO_LABELS = np.zeros(0, np.intp)
 
 
@@ -79,10 +80,10 @@ def checked_target(
     at: int,
     weight: Array | None,
     ignore_index: int,
-    dtype: Any,
+    dtype: np.dtype[Any],
 ) -> Target:
     """Return the target; raise if it or `weight` is invalid."""
-    target, dtype = np.asarray(target), np.dtype(dtype)
+    target, examples = np.asarray(target), without(shape, at)
     if dtype.kind == "c":  # of a complex step
         dtype = np.empty(0, dtype).real.dtype
     labels, rows, shares = _NO_LABELS, None, None
@@ -90,7 +91,7 @@ def checked_target(
         weight = np.real(array_of(weight)).astype(dtype)
         if weight.shape != (shape[at],):
             raise ValueError(f"{name}: weight has shape {weight.shape}, expected ({shape[at]},)")
-    if target.shape == without(shape, at):
+    if target.shape == examples:
         labels, ignored = _labels(name, target, shape[at], ignore_index)
         shares = None if weight is None else weight[labels]
         if ignored is not None:
@@ -100,7 +101,7 @@ def checked_target(
     else:
         raise ValueError(
             f"{name}: target has shape {target.shape} and dtype {target.dtype}; expected "
-            f"labels of shape {without(shape, at)} or floating rows of shape {shape}"
+            f"labels of shape {examples} or floating rows of shape {shape}"
         )
     if weight is not None:
         weight = weight.reshape(-1, *(1,) * (len(shape) - at - 1))
@@ -111,19 +112,22 @@ def class_axis(name: str, shape: Shape, axis: int | None) -> int:
     """Return the class axis of scores of `shape`, not negative."""
     if axis is None:
         axis = 1 if len(shape) > 2 else len(shape) - 1
-    whole = isinstance(axis, int | np.integer) and not isinstance(axis, bool)
-    if shape and not (whole and -len(shape) <= axis < len(shape)):
+    elif shape and not (_is_whole(axis) and -len(shape) <= axis < len(shape)):
         raise ValueError(f"{name}: axis is {axis!r}, but logits has shape {shape}")
     if not shape or shape[axis] == 0:
         raise ValueError(f"{name}: logits has shape {shape}, expected one class or more")
     return axis % len(shape)
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def refuse_ambiguous(name: str, target: Array, shape: Shape) -> None:
     """Raise if the target suggests that the classes are on the last of three or more axes."""
-    target = np.asarray(target)
     if len(shape) < 3:
         return
+    target = np.asarray(target)
     if target.shape == shape:
         fits = [np.allclose(target.sum(axis=k), 1.0, atol=1e-3) for k in (1, -1)]
         doubtful = fits == [False, True]
@@ -162,10 +166,12 @@ def _labels(
     """
     if target.dtype.kind not in "iu":
         raise TypeError(f"{name}: target holds {target.dtype}, expected integer labels")
+    unsigned = _UNSIGNED.get(target.dtype)
+    if unsigned is not None and target.size and ignore_index < 0:
+        extreme = target.item(target.view(unsigned).argmax())  # a negative label, if there is one
+        if 0 <= extreme < classes:
+            return target, None
     flat = target.reshape(-1)
-    strange = flat.size and (np.minimum.reduce(flat) < 0 or np.maximum.reduce(flat) >= classes)
-    if not strange and ignore_index < 0:
-        return target, None
     ignored = flat == ignore_index
     known = np.where(ignored, 0, flat)
     outside = (known < 0) | (known >= classes)

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.core.variable import Variable, calls
 from tinygrad_cnn.engine import chunks
 from tinygrad_cnn.engine.arrays import read_only
 
@@ -69,9 +69,10 @@ class Together:
         gradients = [g.ravel() for p in self.parameters if (g := p._grad) is not None]
         np.concatenate(gradients, out=self._gradient)
         _apply(update, self._values, self._read_only, self.state, self._slots, True)
+        steps, number = self.state["steps"], next(calls)
         for p, state, part in zip(self.parameters, self.states, self._values_of_each, strict=True):
-            state["steps"] = self.state["steps"]
-            p._mark_changed()
+            state["steps"] = steps
+            p._changed = number
             p._array[...] = part
 
     def _parts(self, numbers: NDArray[Any]) -> list[NDArray[Any]]:
