@@ -20,6 +20,7 @@ the channels,
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -34,6 +35,7 @@ from tinygrad_cnn.engine.winograd import IN, OUT, rows_product, transforms
 
 layout = Layout.IMAGES_LAST
 KERNEL = 3
+ITEM = 32  # bytes: the largest item that `np.take` copies as one
 
 
 def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array) -> None:
@@ -63,7 +65,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
         done = view(results, (-1, oc, ow, n))[: len(y)]
         if bias_column is not None:
             done += bias_column
-        _copy(done.swapaxes(1, 2), y)
+        _write(done, y)
 
     threads.run(piece, len(pieces), out.size * w[0].size // 2)
 
@@ -132,11 +134,37 @@ def _lines(memory: Array, at: Windows, first: int, last: int, columns: int) -> A
     high = max(min(width - left, columns), low)
     lines[:top] = 0
     lines[bottom:] = 0
+    seen = memory[start + top : start + bottom, left + low : left + high]
+    if n * memory.itemsize == ITEM and low < high:
+        sources = _sources(c, columns, low, high)
+        rows = lines[top:bottom].reshape(bottom - top, c * columns, n)
+        values = seen.reshape(bottom - top, (high - low) * c, n)
+        np.take(values, sources, axis=1, out=rows, mode="clip")
+    else:
+        _copy(seen.swapaxes(1, 2), lines[top:bottom, :, low:high])
     lines[top:bottom, :, :low] = 0
     lines[top:bottom, :, high:] = 0
-    seen = memory[start + top : start + bottom, left + low : left + high]
-    _copy(seen.swapaxes(1, 2), lines[top:bottom, :, low:high])
     return lines.reshape(count, c * columns * n)
+
+
+@lru_cache(maxsize=256)
+def _sources(c: int, columns: int, low: int, high: int) -> Array:
+    """Return the position in (column, C) of each value in (C, `columns`); the border has any."""
+    column = np.clip(np.arange(columns) - low, 0, high - low - 1)
+    sources = (column * c + np.arange(c)[:, np.newaxis]).reshape(-1)
+    sources.flags.writeable = False
+    return sources
+
+
+def _write(done: Array, target: Array) -> None:
+    """Copy results (rows, OC, OW, N) to `target` (rows, OW, OC, N)."""
+    rows, oc, ow, n = done.shape
+    if n * done.itemsize == ITEM and target.flags.c_contiguous:
+        sources = _sources(ow, oc, 0, oc)
+        out = view(target, (rows, ow * oc, n))
+        np.take(done.reshape(rows, oc * ow, n), sources, axis=1, out=out, mode="clip")
+    else:
+        _copy(done.swapaxes(1, 2), target)
 
 
 def _copy(source: Array, target: Array) -> None:
