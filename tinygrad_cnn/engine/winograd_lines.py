@@ -56,9 +56,10 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
         results = empty((last - first, OUT, oc, ow, n), x.dtype)
         spread = empty((IN, c, columns, n), x.dtype)
         products = empty((IN, KERNEL, oc, ow * n), x.dtype)
+        of_columns = _of_columns(spread)
         for t in range(last - first):
             rows_product(b, lines[t * OUT : t * OUT + IN], out=spread.reshape(IN, -1))
-            np.matmul(kernels, _of_columns(spread), out=products)
+            np.matmul(kernels, of_columns, out=products)
             result = view(results[t], (OUT, size))
             rows_product(back, products.reshape(IN * KERNEL, size), out=result)
         y = target[first * OUT : last * OUT]
@@ -67,7 +68,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
             done += bias_column
         _write(done, y)
 
-    threads.run(piece, len(pieces), out.size * w[0].size // 2)
+    threads.run(piece, len(pieces), out.size * w[0].size)
 
 
 def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
@@ -89,18 +90,19 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
         spread = empty((IN, c, columns, n), x.dtype)
         seen = empty((IN, 1, ow * n, oc), x.dtype)
         products = empty(shape, x.dtype)
+        of_columns = _of_columns(spread)
         for t in range(last - first):
             rows_product(b, lines[t * OUT : t * OUT + IN], out=spread.reshape(IN, -1))
             part = flat[t * OUT : (t + 1) * OUT]
             rows_product(g[:, : len(part)], part, out=seen.reshape(IN, size))
-            np.matmul(_of_columns(spread), seen, out=products)
+            np.matmul(of_columns, seen, out=products)
             total += products
 
     def piece(i: int) -> None:
         for first, last in pieces[i :: len(parts)]:
             add(first, last, parts[i])
 
-    threads.run(piece, len(parts), dy.size * c * KERNEL**2 // 2)
+    threads.run(piece, len(parts), dy.size * c * KERNEL**2)
     dw = (back @ parts.sum(axis=0).reshape(IN, -1)).reshape(KERNEL, KERNEL, c, oc)
     return np.ascontiguousarray(dw.transpose(3, 2, 0, 1))
 
