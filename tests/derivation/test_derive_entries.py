@@ -32,6 +32,7 @@ BY_RULE = {
     "conv_transpose2d": "x w",
     "pad": "x",
     "put": "x",
+    "resample": "x",
     "scatter_windows": "u",
 }
 """The derivatives that are shown by their rule, for all calls."""

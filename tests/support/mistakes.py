@@ -191,6 +191,8 @@ WINDOWS = [
             "winner * 0, **static"),
     Mistake("a sum for a mean", "avgpool_gradient.u", "avgpool(g, **static)",
             "avgpool(g, **static) * np.prod(static['kernel_size'])"),
+    Mistake("not the adjoint", "resample.x", '"adjoint": not static["adjoint"]',
+            '"adjoint": static["adjoint"]'),
     Mistake("overlapping windows overwrite", "engine.pooling:fold", "+=", "=", op="unfold"),
     Mistake("the dilation is forgotten", "fold.x", "**static", '**(static | {"dilation": 1})'),
     Mistake("overlapping windows overwrite", "engine.pooling:scatter", "+=", "=", op="maxpool"),

@@ -12,7 +12,7 @@ import numpy as np
 
 from support import naive
 from support.numeric import Array, adjoint, over_windows
-from support.references import fold, padded, scattered, sum_to, unfold
+from support.references import fold, padded, resample, scattered, sum_to, unfold
 
 Call = dict[str, Any]
 POOLING = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
@@ -104,6 +104,7 @@ def parts(call: Call) -> list[Array]:
 
 
 WINDOWS = ("kernel_size", "dilation", "padding", "stride")
+RESAMPLING = ("x", "old", "new", "mode", "factors", "align_corners", "adjoint")
 
 
 PROSE: dict[str, Callable[[Call], Any]] = {
@@ -128,6 +129,10 @@ PROSE: dict[str, Callable[[Call], Any]] = {
     "Σ of x over broadcast axes": lambda c: sum_to(c["x"], c["shape"]),
     "x[index]": lambda c: c["x"][c["index"]],
     "g put back into zeros": lambda c: scattered(c["g"], c["index"], c["x"].shape),
+    "weighted sums of neighbors in x": lambda c: resample(**{name: c[name] for name in RESAMPLING}),
+    "g added to the neighbors, weighted": lambda c: resample(
+        **{name: c[name] for name in RESAMPLING} | {"x": c["g"], "adjoint": not c["adjoint"]}
+    ),
     "zeros with Σ of x at index": lambda c: scattered(c["x"], c["index"], c["shape"]),
     "g[index]": lambda c: c["g"][c["index"]],
     "x₁ ‖ x₂ ‖ …": lambda c: np.concatenate(c["arrays"], c["axis"]),

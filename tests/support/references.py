@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from support import naive
+from support import images, naive
 from tinygrad_cnn.engine import reference
 
 Array = np.ndarray[Any, Any]
@@ -19,6 +19,21 @@ def scattered(x: Array, index: Any, shape: tuple[int, ...]) -> Array:
     y = np.zeros(shape)
     np.add.at(y, index, x)
     return y
+
+
+def resample(
+    x: Array, old: Any, new: Any, mode: str = "bilinear", factors: Any = (0.0, 0.0),
+    align_corners: bool = False, adjoint: bool = False,
+) -> Array:  # fmt: skip
+    """Return the product with matrices whose columns are resampled unit vectors."""
+    rows, columns = (
+        np.array(
+            [images.RESIZED[mode](e, m, (f and 1 / f) or n / m, align_corners) for e in np.eye(n)]
+        )
+        for n, m, f in zip(old, new, factors, strict=True)
+    )
+    letters = ("hi", "wj") if not adjoint else ("ih", "jw")
+    return np.einsum(f"...hw,{letters[0]},{letters[1]}->...ij", x, rows, columns)
 
 
 def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
@@ -177,6 +192,7 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "linear": linear,
     "conv2d": conv2d,
     "unfold": unfold,
+    "resample": resample,
     "fold": fold,
     "maxpool": lambda x, kernel_size=2, **options: naive.maxpool(x, kernel_size, **options)[0],
     "avgpool": lambda x, kernel_size=2, **options: naive.avgpool(x, kernel_size, **options),

@@ -158,12 +158,17 @@ def _largest(arrays: Sequence[Array], out: Array | None) -> Array:
 def _compare_each(x: Array, at: Windows, rows: Span, y: Array, won: Array) -> None:
     """Write the number of cells of each window before the first that equals the maximum."""
     missed, differs = np.ones(y.shape, bool), empty(y.shape, bool)
-    won[...] = 0
-    for _, (to, cells) in zip(at.cells[:-1], under(at, rows), strict=False):
-        part = differs[to]
-        np.not_equal(x[cells], y[to], out=part)
-        missed[to] &= part
-        won += missed.view(np.uint8)
+    if len(at.cells) == 1:
+        won[...] = 0
+    for k, (to, cells) in zip(range(len(at.cells) - 1), under(at, rows), strict=False):
+        if k == 0:
+            np.not_equal(x[cells], y[to], out=missed[to])
+            won[...] = missed
+        else:
+            part = differs[to]
+            np.not_equal(x[cells], y[to], out=part)
+            missed[to] &= part
+            won += missed.view(np.uint8)
 
 
 def _compare_sorted(x: Array, at: Windows, rows: Span, y: Array, won: Array) -> None:

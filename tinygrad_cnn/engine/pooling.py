@@ -19,12 +19,12 @@ from tinygrad_cnn.engine.reduction import added
 from tinygrad_cnn.engine.selection import select
 from tinygrad_cnn.engine.windows import WindowAxis, Windows
 
-SMALL = 1 << 15  # values of images that are pooled as a whole
+SMALL = 1 << 21  # comparisons for which images are pooled as a whole
 
 
 def maximum(x: Array, at: Windows) -> Array:
     """Return the largest value under each window: (..., H, W) → (..., OH, OW)."""
-    if x.size > SMALL:
+    if x.size * len(at.cells) > SMALL:
         return max_pooling.maximum(x, at)
     padded = at.pad(x, max_pooling.lowest(x.dtype))
     tall = _largest([padded[..., cells, :] for cells in at.rows.offsets])
@@ -33,7 +33,7 @@ def maximum(x: Array, at: Windows) -> Array:
 
 def winner(x: Array, y: Array, at: Windows) -> Array:
     """Return the kernel offset, i·KW + j, of the first value under each window that equals `y`."""
-    if x.size > SMALL:
+    if x.size * len(at.cells) > SMALL:
         return max_pooling.winner(x, y, at)
     first, *others = at.cells
     if not others:
@@ -49,7 +49,7 @@ def winner(x: Array, y: Array, at: Windows) -> Array:
 
 def gather(x: Array, won: Array, at: Windows) -> Array:
     """Return the value of `x` at the offset `won` of each window: (..., H, W) → (..., OH, OW)."""
-    if x.size > SMALL:
+    if x.size * len(at.cells) > SMALL:
         return winners.gather(x, won, at)
     padded = at.pad(x)
     out = np.zeros_like(won, x.dtype)
@@ -60,7 +60,7 @@ def gather(x: Array, won: Array, at: Windows) -> Array:
 
 def scatter(u: Array, won: Array, at: Windows) -> Array:
     """Return zeros with `u` added at the offset `won` of each window, the adjoint of `gather`."""
-    if u.size * at.rows.stride * at.columns.stride > SMALL:
+    if u.size * at.rows.stride * at.columns.stride * len(at.cells) > SMALL:
         return winners.scatter(u, won, at)
     u = like(u, won)
     apart = at.rows.apart and at.columns.apart  # no overlap: each cell is written once

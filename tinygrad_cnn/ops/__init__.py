@@ -105,7 +105,7 @@ from tinygrad_cnn.ops.pooling import (
 )
 from tinygrad_cnn.ops.reduction import cumsum, logsumexp, max, mean, min, sum
 from tinygrad_cnn.ops.regularization import dropout
-from tinygrad_cnn.ops.resampling import interpolate
+from tinygrad_cnn.ops.resampling import interpolate, resample
 from tinygrad_cnn.ops.rounding import ceil, floor, floor_divide, mod, round, sign
 from tinygrad_cnn.ops.sampling import affine_grid, grid_sample
 from tinygrad_cnn.ops.shape import broadcast_to, flip, reshape, sum_to, transpose
@@ -248,6 +248,7 @@ __all__ = [
     "relu",
     "relu6",
     "repeat",
+    "resample",
     "reshape",
     "roll",
     "round",

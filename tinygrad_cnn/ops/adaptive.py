@@ -14,7 +14,7 @@ from tinygrad_cnn.ops.indexing import getitem
 from tinygrad_cnn.ops.pooling import avgpool, maxpool
 from tinygrad_cnn.ops.reduction import max as max_over
 from tinygrad_cnn.ops.reduction import mean
-from tinygrad_cnn.ops.resampling import bounds, resampled
+from tinygrad_cnn.ops.resampling import bounds, resample
 from tinygrad_cnn.ops.shape import reshape, shape_of
 from tinygrad_cnn.support.arguments import whole
 
@@ -56,7 +56,7 @@ def adaptive_avgpool(x: Array, output_size: int | tuple[int | None, int | None])
     kernel = (old[0] // new[0], old[1] // new[1])
     if all(n % m == 0 for n, m in zip(old, new, strict=True)) and math.prod(kernel) <= _FEW:
         return avgpool(x, kernel)
-    return resampled(x, [(n, m, 0.0, "area", False) for n, m in zip(old, new, strict=True)])
+    return resample(x, old, new, "area")
 
 
 @composition(formula="max of x over OH × OW windows that cover it")
@@ -95,7 +95,8 @@ def adaptive_maxpool(x: Array, output_size: int | tuple[int | None, int | None])
                 np.minimum(a + np.arange(kernel[-1]), b - 1)
                 for a, b in zip(first, last, strict=True)
             ]
-            x = getitem(x, (..., np.concatenate(cells), *(slice(None),) * (-1 - axis)))
+            ahead = (slice(None),) * (len(shape_of(x)) + axis)
+            x = getitem(x, (*ahead, np.concatenate(cells)))
     return maxpool(x, (kernel[0], kernel[1]))
 
 

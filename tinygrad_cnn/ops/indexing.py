@@ -12,6 +12,7 @@ from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import memory, reduction
+from tinygrad_cnn.engine import rows as engine
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, equal, place
 from tinygrad_cnn.ops.shape import reshape
@@ -38,8 +39,10 @@ def getitem(x: Array, index: Any) -> Array:
     >>> x[1:], x[[0, 0, 2]]
     (Tensor([2., 3.]), Tensor([1., 1., 3.]))
     """
+    x = np.asarray(x)
+    along = _rows_along(index, x.ndim)
     try:
-        return np.asarray(x)[index]
+        return x[index] if along is None else engine.take(x, *along)
     except IndexError as error:
         raise IndexError(f"getitem: x has shape {np.shape(x)}: {error}") from None
 
@@ -73,6 +76,13 @@ def put(x: Array, index: Any, shape: Sequence[int]) -> Array:
     Tensor([3., 0., 4.])
     """
     x, shape = np.asarray(x), tuple(shape)
+    along = _rows_along(index, len(shape))
+    if along is not None:
+        rows, axis = along
+        if x.shape == (*shape[:axis], len(rows), *shape[axis + 1 :]):
+            added = engine.put(x, rows, axis, shape[axis])
+            if added is not None:
+                return added
     once = _names_each_once(index)
     if once and x.ndim == len(shape):
         out = memory.empty_like(x, shape)  # in the memory order of x
@@ -226,6 +236,20 @@ def _positions(index: Any, shape: Shape) -> Any:
         except ValueError:  # a negative index, or one out of range
             pass
     return np.arange(math.prod(shape)).reshape(shape)[index]
+
+
+def _rows_along(index: Any, ndim: int) -> tuple[Any, int] | None:
+    """Return the numbers and the axis of an index of rows, with nothing but whole axes beside."""
+    parts = index if type(index) is tuple else (index,)
+    found = None
+    for axis, part in enumerate(parts):
+        if type(part) is np.ndarray and part.ndim == 1 and part.dtype.kind in "iu":
+            if found is not None:
+                return None
+            found = part, axis
+        elif not (type(part) is slice and part == slice(None)):
+            return None
+    return found if ndim >= len(parts) else None
 
 
 def _names_each_once(index: Any) -> bool:

@@ -1,7 +1,7 @@
 """Images and signals at another size: interpolation.
 
-All modes but the nearest are linear and treat rows and columns alike, so each is a product of
-matrices, R x Cᵀ, with a row of R for each row of the result.
+All modes but the nearest are weighted sums, and treat rows and columns alike: each is a product of
+matrices, R x Cᵀ, with a row of R for each row of the result. Its adjoint is Rᵀ u C.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.core.composition import composition
+from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
+from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.engine import arrays
+from tinygrad_cnn.engine import resampling as engine
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.windows import Pair
-from tinygrad_cnn.ops.arrangement import repeat
+from tinygrad_cnn.ops.indexing import getitem
 from tinygrad_cnn.ops.linear import matmul
-from tinygrad_cnn.ops.shape import shape_of
+from tinygrad_cnn.ops.shape import Options, shape_of
 
 Taps = tuple[arrays.Array, arrays.Array]  # the cells that a cell is made of, and their weights
 _CUBIC = -0.75  # the slope of the bicubic kernel at 1, as in PyTorch
@@ -68,7 +71,7 @@ def interpolate(
     -----
     Cell i of the result is centered at s·(i + ½) − ½ of `x`, where s is the old size divided by the
     new one, or at i·(n − 1)/(m − 1) with `align_corners`, for the sizes n and m. In the linear
-    modes an infinity or a NaN makes its row and its column NaN.
+    modes an infinity or a NaN makes cells near it NaN, up to 32 rows and columns away.
 
     Examples
     --------
@@ -91,15 +94,93 @@ def interpolate(
         raise ValueError(f"{name}: align_corners does not apply to mode {mode!r}")
     old = shape[2:]
     new, factors = _new_size(name, old, size, scale_factor)
-    if mode == "area" or mode in _TAPS:
-        made = zip(old, new, factors, strict=True)
-        return resampled(x, [(n, m, f, mode, bool(align_corners)) for n, m, f in made])
-    for axis, (n, m, factor) in enumerate(zip(old, new, factors, strict=True), start=2):
+    if mode in _TAPS or mode == "area":
+        if axes == 1:
+            return matmul(x, _matrix(*old, *new, *factors, mode, align_corners, weights_dtype(x)).T)
+        return resample(x, old, new, mode, factors, bool(align_corners))
+    by_axis = list(enumerate(zip(old, new, factors, strict=True), start=2))
+    shrinks = new[0] < old[0]  # then take rows, of adjacent values, before columns
+    for axis, (n, m, factor) in by_axis if shrinks else by_axis[::-1]:
         if n != m:
-            counts = np.bincount(_nearest(n, m, factor, mode == "nearest"), minlength=n)
-            same = counts.min() == counts.max()
-            x = repeat(x, int(counts[0]) if same else counts.tolist(), axis)
+            cells = _nearest(n, m, factor, mode == "nearest")
+            x = getitem(x, (*(slice(None),) * axis, cells))
     return x
+
+
+@op(formula=Prose("weighted sums of neighbors in x"), latex=r"R\,x\,C^{\top}")
+def resample(
+    x: Array,
+    old: tuple[int, int],
+    new: tuple[int, int],
+    mode: str = "bilinear",
+    factors: tuple[float, float] = (0.0, 0.0),
+    align_corners: bool = False,
+    adjoint: bool = False,
+) -> Array:
+    """Return R x Cᵀ for images, where R and C hold the weights of an interpolation, or Rᵀ x C.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+        Of shape (..., H, W), the last two of which are `old`, or `new` with `adjoint`.
+    old, new : (int, int)
+        Height and width before and after the interpolation.
+    mode, align_corners
+        As for `interpolate`: a linear mode, ``"bicubic"`` or ``"area"``.
+    factors : (float, float)
+        The scale factors that coordinates are computed with; 0 stands for the ratio of the sizes.
+    adjoint : bool
+        Whether to add each value of `x` to the cells that it is made of.
+
+    Raises
+    ------
+    ValueError
+        If the size of `x` is another.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.resample(tg.Tensor([[[1.0, 2.0]]]), (1, 2), (1, 4)).numpy()
+    array([[[1.  , 1.25, 1.75, 2.  ]]], dtype=float32)
+    >>> tg.resample(tg.Tensor([[[1.0, 0.0, 0.0, 1.0]]]), (1, 2), (1, 4), adjoint=True).numpy()
+    array([[[1., 1.]]], dtype=float32)
+    """
+    expected = tuple(new if adjoint else old)
+    if x.ndim not in (3, 4) or x.shape[-2:] != expected:
+        raise ValueError(
+            f"resample: x has shape {x.shape}, expected (N, C, H, W) or (C, H, W) with images of "
+            f"{expected}"
+        )
+    dtype = weights_dtype(x)
+    rows, columns = (
+        _banded(n, m, factor, mode, align_corners, dtype, adjoint)
+        for n, m, factor in zip(old, new, factors, strict=True)
+    )
+    return engine.resampled(x, rows, columns)
+
+
+@resample.derivative("x", formula=Prose("g added to the neighbors, weighted"),
+                     latex=r"R^{\top} g\,C")  # fmt: skip
+def _(g: Array, *, old: tuple[int, int], new: tuple[int, int], static: Options) -> Array:
+    return resample(g, old, new, **(static | {"adjoint": not static["adjoint"]}))
+
+
+@resample.calls(always=[
+    {"x": np.zeros((0, 2, 3, 2)), "old": (3, 2), "new": (2, 4)},
+    {"x": np.arange(6.0).reshape(1, 3, 2) / 16, "old": (7, 1), "new": (3, 2), "adjoint": True},
+])  # fmt: skip
+def _(draw: Draw, s: Strategies) -> Any:
+    old, new = ((draw(s.integers(1, 6)), draw(s.integers(1, 6))) for _ in range(2))
+    adjoint = draw(s.booleans())
+    lead = draw(s.sampled_from([(2,), (1, 2), (2, 1)]))
+    return {
+        "x": draw(s.arrays((*lead, *(new if adjoint else old)))),
+        "old": old,
+        "new": new,
+        "mode": draw(s.sampled_from(["bilinear", "bicubic", "area"])),
+        "align_corners": draw(s.booleans()),
+        "adjoint": adjoint,
+    }
 
 
 # --- sizes ---------------------------------------------------------------------------------------
@@ -133,21 +214,6 @@ def _new_size(
 # --- cells and their weights ---------------------------------------------------------------------
 
 
-def resampled(x: Array, axes: list[tuple[int, int, float, str, bool]]) -> Array:
-    """Return R x Cᵀ for images, x Cᵀ for signals; the axis that shrinks most comes first.
-
-    For each axis: the old and the new length, a scale factor or 0, the mode and align_corners.
-    """
-    dtype = weights_dtype(x)
-    columns = _matrix(*axes[-1], dtype)
-    if len(axes) == 1:
-        return matmul(x, columns.T)
-    rows = _matrix(*axes[0], dtype)
-    if len(rows) * columns.shape[1] < len(columns) * rows.shape[1]:
-        return matmul(matmul(rows, x), columns.T)
-    return matmul(rows, matmul(x, columns.T))
-
-
 def weights_dtype(x: Array) -> np.dtype[Any]:
     """Return the dtype of constants that leaves the dtype of a floating `x` as it is."""
     dtype = np.asarray(array_of(x)).dtype
@@ -171,6 +237,21 @@ def _matrix(
     matrix = matrix.astype(dtype)
     matrix.setflags(write=False)
     return matrix
+
+
+@lru_cache(maxsize=128)
+def _banded(
+    n: int,
+    m: int,
+    factor: float,
+    mode: str,
+    align_corners: bool,
+    dtype: np.dtype[Any],
+    adjoint: bool,
+) -> engine.BandedMatrix:
+    """Return that matrix, or its transpose, in blocks."""
+    matrix = _matrix(n, m, factor, mode, align_corners, dtype)
+    return engine.BandedMatrix(matrix.T if adjoint else matrix)
 
 
 def bounds(n: int, m: int) -> tuple[arrays.Array, arrays.Array]:
