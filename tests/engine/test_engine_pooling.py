@@ -130,3 +130,22 @@ def test_the_number_of_threads_changes_no_bit(whole: Any) -> None:
         with tg.num_threads(4):
             for _ in range(5):
                 np.testing.assert_array_equal(pooling.scatter(u, won, at), alone)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_average_pooling_piece_by_piece_is_that_of_the_whole(
+    case: Any, inside: bool, whole: Any
+) -> None:
+    at, rng = windows_of(case), np.random.default_rng(0)
+    x, u = (rng.standard_normal(shape) for shape in (case[0], (*case[0][:-2], *at.count)))
+    y, dx = whole("average", x, at, not inside), whole("average_gradient", u, at, not inside)
+    for order in ORDERS:
+        with tg.engine.options(poison=True):
+            mean = pooling.average(in_order(x, order), at, not inside)
+            spread = pooling.average_gradient(in_order(u, order), at, not inside)
+        np.testing.assert_allclose(mean, y, rtol=1e-13, atol=1e-13)
+        np.testing.assert_allclose(spread, dx, rtol=1e-13, atol=1e-13)
+        single = pooling.average(in_order(x.astype("f4"), order), at, not inside)
+        assert single.dtype == np.float32
+        np.testing.assert_allclose(single, y, atol=2e-6)

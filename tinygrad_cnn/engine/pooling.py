@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.engine import max_pooling, winners
+from tinygrad_cnn.engine import average_pooling, max_pooling, winners
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.layout import like
 from tinygrad_cnn.engine.memory import empty, empty_like
@@ -79,6 +79,8 @@ def scatter(u: Array, won: Array, at: Windows) -> Array:
 
 def average(x: Array, at: Windows, count_include_pad: bool) -> Array:
     """Return the mean under each window: (..., H, W) → (..., OH, OW)."""
+    if x.size * len(at.cells) > SMALL:
+        return average_pooling.average(x, at, _divisor(at, count_include_pad, x.dtype))
     padded = at.pad(x)
     total = added([padded[cells] for cells in at.cells])
     mean: Array = total / _divisor(at, count_include_pad, x.dtype)
@@ -87,6 +89,8 @@ def average(x: Array, at: Windows, count_include_pad: bool) -> Array:
 
 def average_gradient(u: Array, at: Windows, count_include_pad: bool) -> Array:
     """Return `u` spread evenly over each window, the adjoint of `average`."""
+    if u.size * at.rows.stride * at.columns.stride * len(at.cells) > SMALL:
+        return average_pooling.average_gradient(u, at, _divisor(at, count_include_pad, u.dtype))
     share: Array = u / _divisor(at, count_include_pad, u.dtype)
     padded = np.zeros_like(u, shape=(*u.shape[:-2], at.rows.padded, at.columns.padded))
     for cells in at.cells:

@@ -14,10 +14,10 @@ import numpy as np
 
 from tinygrad_cnn.engine import planes, threads
 from tinygrad_cnn.engine.arrays import Array, Shape
-from tinygrad_cnn.engine.max_pooling import LONG, under
-from tinygrad_cnn.engine.planes import Span
+from tinygrad_cnn.engine.max_pooling import LONG
 from tinygrad_cnn.engine.selection import select
-from tinygrad_cnn.engine.windows import WindowAxis, Windows
+from tinygrad_cnn.engine.windowed import first_reached, under
+from tinygrad_cnn.engine.windows import Windows
 
 BLOCK = 1 << 15  # windows whose positions are computed at a time
 SHARE = 128  # values of a pixel, at least, if several threads share them: at most SHARES
@@ -55,7 +55,7 @@ def scatter(u: Array, won: Array, at: Windows) -> Array:
         target = of_dx.reshape(-1)
 
         def add(part: Any, first: int, positions: Array) -> None:
-            low, high = _first_reached(at.rows, part[1].start, part[1].stop)
+            low, high = first_reached(at.rows, part[1].start, part[1].stop)
             of_dx[part[0], low:high, :, part[3]] = 0
             np.add.at(target[first:], positions.reshape(-1), of_u[part].reshape(-1))
 
@@ -69,7 +69,7 @@ def scatter(u: Array, won: Array, at: Windows) -> Array:
         some = slice(first, last), slice(*rows)
         out, given, winner = of_dx[first:last], of_u[some], of_won[some]
         if not (apart and at.covers_all):
-            out[:, slice(*_first_reached(at.rows, *rows))] = 0
+            out[:, slice(*first_reached(at.rows, *rows))] = 0
         for k, (to, cells) in enumerate(under(at, rows)):
             if apart:
                 select(given[to], winner[to] == k, out=out[cells])
@@ -93,17 +93,6 @@ def _on_image(won: Array, at: Windows) -> bool:
                 if cells.size and (cells.min() < low or cells.max() > high):
                     return False
     return True
-
-
-def _first_reached(axis: WindowAxis, first: int, last: int) -> Span:
-    """Return the cells of the image up to the end of some windows, without those of earlier ones.
-
-    The last windows have the rest of the image.
-    """
-    reach = axis.dilation * (axis.kernel - 1) + 1 - axis.before
-    low = min((first - 1) * axis.stride + reach, axis.size) if first else 0
-    high = min((last - 1) * axis.stride + reach, axis.size) if last < axis.windows else axis.size
-    return low, high
 
 
 def _by_position(
