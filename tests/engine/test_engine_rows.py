@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import images
+from support import images as cell_by_cell
+from support.convolving import Strides
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.engine import planes, resampling, rows, threads
@@ -34,7 +35,8 @@ def test_rows_are_those_of_numpy(axis: int, order: tuple[int, ...]) -> None:
     x = x.transpose(np.argsort(order))
     n = x.shape[axis]
     for numbers in (np.arange(n), np.arange(n)[::-1], rng.integers(-n, n, 9), np.arange(2 * n) // 2,
-                    np.arange(0, n, 2), np.array([-1]), np.array([], int)):  # fmt: skip
+                    np.arange(0, n, 2), rng.integers(0, n, 60), np.array([-1]),
+                    np.array([], int)):  # fmt: skip
         expected = np.take(x, numbers, axis)
         u = rng.standard_normal(expected.shape)
         adjoint = np.zeros_like(x)
@@ -53,7 +55,7 @@ def test_rows_are_those_of_numpy(axis: int, order: tuple[int, ...]) -> None:
 
 def banded(n: int, m: int, mode: str, adjoint: bool) -> tuple[Any, Any]:
     """Return a matrix of weights in float64, dense and in blocks."""
-    weights = np.array([images.RESIZED[mode](unit, m, n / m, False) for unit in np.eye(n)]).T
+    weights = np.array([cell_by_cell.RESIZED[mode](unit, m, n / m, False) for unit in np.eye(n)]).T
     matrix = weights.T if adjoint else weights
     return matrix, resampling.BandedMatrix(matrix.astype("f4"))
 
@@ -92,3 +94,28 @@ def test_a_gradient_of_rows_is_the_adjoint(numbers: list[int], axis: int) -> Non
     expected = np.zeros(leaf.shape)
     np.add.at(expected, index, u)
     np.testing.assert_allclose(tg.grad(y, leaf, gradient=u)[0], expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("order", ORDERS[:3], ids=str)
+def test_ops_that_move_pixels_keep_the_layout_of_images(order: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).standard_normal((20, 16, 6, 4))
+    border = ((0, 0), (0, 0), (1, 2), (2, 0))
+    functions = [
+        *(lambda x, m=mode: tg.pad(x, border, m) for mode in ("constant", "reflect", "wrap")),
+        *(lambda x, m=mode: tg.interpolate(x, (9, 5), mode=m) for mode in ("nearest", "bilinear")),
+        lambda x: tg.adaptive_avgpool(x, (4, 3)),
+        lambda x: tg.adaptive_maxpool(x, (4, 3)),
+        lambda x: tg.pixel_shuffle(x, 2),
+        lambda x: tg.pixel_unshuffle(x, 2),
+    ]
+    for function in functions:
+        plain = tg.Tensor(x, requires_grad=True)
+        images = Strides(order, (1,) * 4).tensor(x)
+        expected, y = function(plain), function(images)
+        np.testing.assert_allclose(y.numpy(), expected.numpy(), rtol=1e-14, atol=1e-14)
+        assert y.numpy().transpose(order).flags.c_contiguous
+        u = np.random.default_rng(1).standard_normal(y.shape)
+        for a, b in zip(
+            tg.grad(y, images, gradient=u), tg.grad(expected, plain, gradient=u), strict=True
+        ):
+            np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13)

@@ -133,9 +133,9 @@ MOVES = [
             "max(axis, 0)"),
     Mistake("cropped off by one", "pad.x", "slice(a, a + n)", "slice(a + 1, a + 1 + n)"),
     Mistake("cropped from the start", "pad.x", "slice(a, a + n)", "slice(0, n)"),
-    Mistake("the border is only cropped", "ops.padding:_folded",
-            "inner + put(concatenate(ends, axis), (*ahead, places), inner.shape)", "inner",
-            op="pad"),
+    Mistake("the border is only cropped", "pad.x", "if any(border):",
+            "if any(border) and not (g := getitem(g, (*(slice(None),) * axis,"
+            " slice(border[0], border[0] + n)))).size + 1:"),
     Mistake("every axis", "flip.x", "flip(g, axis)", "flip(g)"),
     Mistake("not reversed", "flip.x", "flip(g, axis)", "g", r"flipped along axis|reversed"),
 ]  # fmt: skip

@@ -30,7 +30,7 @@ def take(x: Array, rows: Numbers, axis: int) -> Array:
     IndexError
         If there is no such row.
     """
-    order = _memory_order(x)
+    order = memory_order(x)
     ordered, place = x.transpose(order), order.index(axis)
     shape = (*ordered.shape[:place], len(rows), *ordered.shape[place + 1 :])
     if math.prod(shape) * x.itemsize <= PIECE:
@@ -55,18 +55,17 @@ def take(x: Array, rows: Numbers, axis: int) -> Array:
 def put(u: Array, rows: Numbers, axis: int, count: int) -> Array | None:
     """Return `count` rows of zeros with `u` added at these numbers, the adjoint of `take`.
 
-    What is added to one row is so in the order of `u`. None if that is much, or there is no such
-    row.
+    None if that takes many steps, or there is no such row.
     """
     numbers = _counted(rows, count)
     if numbers is None or not numbers.size or np.bincount(numbers).max() > TURNS:
         return None
-    order = _memory_order(u)
+    order = memory_order(u)
     ordered, place = u.transpose(order), order.index(axis)
     out = memory.empty((*ordered.shape[:place], count, *ordered.shape[place + 1 :]), u.dtype)
     ahead: Any = (slice(None),) * place
     turns = [((*ahead, to), (*ahead, of)) for to, of in _turns(numbers)]
-    full = len(np.unique(numbers)) == count
+    full = len(np.arange(count)[turns[0][0][-1]]) == count
 
     def add(out: Array, u: Array) -> None:
         if not full:
@@ -99,15 +98,23 @@ def _counted(rows: Numbers, count: int) -> Numbers | None:
 
 
 def _turns(numbers: Numbers) -> list[tuple[Any, Any]]:
-    """Return for each turn the rows to add to, each once, and the rows to add."""
+    """Return rows to add to, no row twice at a time, and the rows to add.
+
+    Slices if possible: of all first copies of rows, then all second copies and so on, or else of
+    runs of consecutive rows, the longest first.
+    """
     of = np.argsort(numbers, kind="stable")
     to = numbers[of]
     first = np.concatenate([[True], to[1:] != to[:-1]])
     places = np.arange(len(to))
-    turn = places - np.maximum.accumulate(np.where(first, places, 0))
-    return [
-        (_as_slice(to[turn == k]), _as_slice(of[turn == k])) for k in range(int(turn.max()) + 1)
-    ]
+    copy = places - np.maximum.accumulate(np.where(first, places, 0))
+    turns = [(_as_slice(to[copy == k]), _as_slice(of[copy == k])) for k in range(copy.max() + 1)]
+    starts = np.concatenate([[0], np.nonzero(np.diff(numbers) != 1)[0] + 1])
+    if len(starts) > TURNS or all(type(part) is slice for turn in turns for part in turn):
+        return turns
+    ends = np.concatenate([starts[1:], [len(numbers)]])
+    runs = sorted(zip(starts.tolist(), ends.tolist(), strict=True), key=lambda run: run[0] - run[1])
+    return [(slice(int(numbers[a]), int(numbers[a]) + b - a), slice(a, b)) for a, b in runs]
 
 
 def _as_slice(numbers: Numbers) -> Any:
@@ -127,7 +134,7 @@ def _steps(length: int, size: int) -> tuple[int, int]:
     return step, -(-length // step)
 
 
-def _memory_order(x: Array) -> Shape:
+def memory_order(x: Array) -> Shape:
     """Return the axes of an array, slowest in memory first."""
     return tuple(sorted(range(x.ndim), key=lambda axis: (-abs(x.strides[axis]), axis)))
 

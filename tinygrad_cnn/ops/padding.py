@@ -11,7 +11,9 @@ from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.arrays import Shape
-from tinygrad_cnn.ops.indexing import concatenate, getitem, put
+from tinygrad_cnn.engine.rows import memory_order
+from tinygrad_cnn.ops.indexing import getitem, put
+from tinygrad_cnn.ops.shape import shape_of
 from tinygrad_cnn.support.arguments import choice
 
 MODES = ("constant", "reflect", "edge", "wrap", "symmetric")
@@ -62,6 +64,8 @@ def pad(x: Array, pad_width: Any = 0, mode: str = "constant", value: float = 0.0
         if x.dtype.kind in "biu" and not _holds(x.dtype, value):
             x = x.astype(float_dtype.get())
     try:
+        if not x.flags.c_contiguous:
+            return _in_memory_order(x, pad_width, mode, options)
         return np.pad(x, pad_width, mode, **options)  # type: ignore[call-overload]
     except (ValueError, TypeError):
         raise ValueError(
@@ -79,9 +83,11 @@ def _(g: Array, *, pad_width: Any, mode: str, x_shape: Shape) -> Array:
     pairs = np.broadcast_to(pad_width, (len(x_shape), 2)).tolist()
     if mode == "constant":
         return getitem(g, tuple(slice(a, a + n) for (a, _), n in zip(pairs, x_shape, strict=True)))
-    for axis, ((before, after), n) in enumerate(zip(pairs, x_shape, strict=True)):
-        if before or after:
-            g = _folded(g, axis, before, after, n, mode)
+    for axis, (border, n) in enumerate(zip(pairs, x_shape, strict=True)):
+        if any(border):
+            originals = np.pad(np.arange(n), border, mode)  # type: ignore[call-overload]
+            shape = shape_of(g)
+            g = put(g, (*(slice(None),) * axis, originals), (*shape[:axis], n, *shape[axis + 1 :]))
     return g
 
 
@@ -99,14 +105,11 @@ def _(draw: Draw, s: Strategies) -> Any:
     return {"x": x, "pad_width": widths, "mode": draw(s.sampled_from(MODES)), "value": value}
 
 
-def _folded(g: Array, axis: int, before: int, after: int, n: int, mode: str) -> Array:
-    """Return the part of `g` inside a border along one axis, plus the border's entries."""
-    originals = np.pad(np.arange(n), (before, after), mode)  # type: ignore[call-overload]
-    ahead = (slice(None),) * axis
-    inner = getitem(g, (*ahead, slice(before, before + n)))
-    ends = [getitem(g, (*ahead, part)) for part in (slice(before), slice(before + n, None))]
-    places = np.concatenate([originals[:before], originals[before + n :]])
-    return inner + put(concatenate(ends, axis), (*ahead, places), inner.shape)
+def _in_memory_order(x: Array, pad_width: Any, mode: Any, options: dict[str, Any]) -> Array:
+    """Return `x` with a border, in the memory order of `x`."""
+    order = memory_order(x)
+    pairs = np.broadcast_to(pad_width, (x.ndim, 2))[list(order)]
+    return np.pad(x.transpose(order), pairs, mode, **options).transpose(np.argsort(order))
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
-from tinygrad_cnn.core.variable import Array
+from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.engine import pooling as engine
 from tinygrad_cnn.engine.arrays import Shape
+from tinygrad_cnn.engine.rows import memory_order
 from tinygrad_cnn.engine.windows import Padding, Pair, Windows, pair, windows
 from tinygrad_cnn.ops.shape import Options, reshape, shape_of, transpose
 from tinygrad_cnn.support.arguments import whole
@@ -199,11 +201,9 @@ def pixel_shuffle(x: Array, upscale_factor: int) -> Array:
         raise ValueError(
             f"{name}: x has shape {shape}, expected (..., C·r², H, W) for upscale_factor r = {r}"
         )
-    *lead, channels, height, width = shape
-    c = channels // (r * r)
-    x = reshape(x, (*lead, c, r, r, height, width))
-    x = transpose(x, _order(len(lead), (0, 3, 1, 4, 2)))
-    return reshape(x, (*lead, c, height * r, width * r))
+    channels, height, width = shape[-3:]
+    sizes = {"c": channels // (r * r), "h": height, "w": width, "a": r, "b": r}
+    return _regrouped(x, ("cab", "h", "w"), ("c", "ha", "wb"), sizes)
 
 
 @composition(formula="each r × r pixels of C channels as C·r² channels")
@@ -239,15 +239,27 @@ def pixel_unshuffle(x: Array, downscale_factor: int) -> Array:
         raise ValueError(
             f"{name}: x has shape {shape}, expected (..., C, H·r, W·r) for downscale_factor r = {r}"
         )
-    *lead, c, height, width = shape
-    x = reshape(x, (*lead, c, height // r, r, width // r, r))
-    x = transpose(x, _order(len(lead), (0, 2, 4, 1, 3)))
-    return reshape(x, (*lead, c * r * r, height // r, width // r))
+    c, height, width = shape[-3:]
+    sizes = {"c": c, "h": height // r, "w": width // r, "a": r, "b": r}
+    return _regrouped(x, ("c", "ha", "wb"), ("cab", "h", "w"), sizes)
 
 
-def _order(lead: int, rest: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a permutation of axes that leaves the first `lead` in place."""
-    return (*range(lead), *(lead + axis for axis in rest))
+def _regrouped(
+    x: Array, before: Sequence[str], after: Sequence[str], sizes: dict[str, int]
+) -> Array:
+    """Return `x` with the factors of its last three axes in other groups, in its memory order."""
+    lead = shape_of(x)[:-3]
+    sizes = sizes | {str(k): n for k, n in enumerate(lead)}
+    order = memory_order(np.asarray(array_of(x)))
+    inner, outer = (
+        [(*map(str, range(len(lead))), *groups)[axis] for axis in order]
+        for groups in (before, after)
+    )
+    factors = "".join(inner)
+    x = reshape(transpose(x, order), [sizes[f] for f in factors])
+    x = transpose(x, [factors.index(f) for f in "".join(outer)])
+    x = reshape(x, [math.prod(sizes[f] for f in group) for group in outer])
+    return transpose(x, np.argsort(order).tolist())
 
 
 def _of_windows(options: Options) -> Options:
