@@ -19,10 +19,10 @@ from tinygrad_cnn.engine.arrays import Array, Shape
 PIECE = 1 << 20  # bytes that one piece of work writes
 TURNS = 32  # how often a row may be taken for its copies to be added turn by turn
 
-Numbers: TypeAlias = NDArray[np.integer[Any]]
+RowNumbers: TypeAlias = NDArray[np.integer[Any]]
 
 
-def take(x: Array, rows: Numbers, axis: int) -> Array:
+def take(x: Array, rows: RowNumbers, axis: int) -> Array:
     """Return the rows of an axis with these numbers, in the memory order of `x`.
 
     Raises
@@ -52,7 +52,7 @@ def take(x: Array, rows: Numbers, axis: int) -> Array:
     return out.transpose(_inverse(order))
 
 
-def put(u: Array, rows: Numbers, axis: int, count: int) -> Array | None:
+def put(u: Array, rows: RowNumbers, axis: int, count: int) -> Array | None:
     """Return `count` rows of zeros with `u` added at these numbers, the adjoint of `take`.
 
     None if that takes many steps, or there is no such row.
@@ -90,14 +90,14 @@ def put(u: Array, rows: Numbers, axis: int, count: int) -> Array | None:
     return out.transpose(_inverse(order))
 
 
-def _counted(rows: Numbers, count: int) -> Numbers | None:
+def _counted(rows: RowNumbers, count: int) -> RowNumbers | None:
     """Return numbers from 0 to `count` − 1, negative ones from the end; None if one is not."""
     if rows.size and (rows.min() < -count or rows.max() >= count):
         return None
     return np.where(rows < 0, rows + count, rows).astype(np.intp)
 
 
-def _turns(numbers: Numbers) -> list[tuple[Any, Any]]:
+def _turns(numbers: RowNumbers) -> list[tuple[Any, Any]]:
     """Return rows to add to, no row twice at a time, and the rows to add.
 
     Slices if possible: of all first copies of rows, then all second copies and so on, or else of
@@ -117,7 +117,7 @@ def _turns(numbers: Numbers) -> list[tuple[Any, Any]]:
     return [(slice(int(numbers[a]), int(numbers[a]) + b - a), slice(a, b)) for a, b in runs]
 
 
-def _as_slice(numbers: Numbers) -> Any:
+def _as_slice(numbers: RowNumbers) -> Any:
     """Return numbers at equal distances as a slice."""
     first = int(numbers[0])
     if len(numbers) == 1:
