@@ -27,7 +27,7 @@ from functools import lru_cache
 import numpy as np
 
 from tinygrad_cnn.engine import threads
-from tinygrad_cnn.engine.arrays import Array
+from tinygrad_cnn.engine.arrays import Array, Shape
 from tinygrad_cnn.engine.bands import CACHE, NARROWEST, Band, bands, part_count
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import empty, view
@@ -185,8 +185,25 @@ def _windows(x: Array, at: Windows, groups: int, by_channel: bool) -> Array:
     else:
         shape = (groups, n, oh, ow, kh, kw, c)
         strides = (channel * c, *between, *in_window, channel)
-    memory = order.memory(padded)  # as_strided would not check the bounds
+    memory = order.memory(padded)
+    if groups > 1 and not by_channel:
+        return _windows_of_groups(memory, at, shape)
+    # as_strided would not check the bounds
     return np.ndarray(shape, memory.dtype, memory, 0, strides)
+
+
+def _windows_of_groups(memory: Array, at: Windows, shape: Shape) -> Array:
+    """Return the windows of padded memory (N, H, W, C), from a copy with the groups first.
+
+    There the pixels of a group are adjacent, and a kernel row of a window is one piece of memory.
+    """
+    pixels = memory.view(f"V{shape[-1] * memory.itemsize}")  # (N, H, W, G), copied as single values
+    memory = np.ascontiguousarray(pixels.transpose(3, 0, 1, 2)).view(memory.dtype)
+    memory = memory.reshape(*memory.shape[:3], -1, shape[-1])  # (G, N, H, W, C/G)
+    group, image, row, column, channel = memory.strides
+    between = (image, row * at.rows.stride, column * at.columns.stride)
+    in_window = (row * at.rows.dilation, column * at.columns.dilation)
+    return np.ndarray(shape, memory.dtype, memory, 0, (group, *between, *in_window, channel))
 
 
 def _padded(x: Array, at: Windows, order: Layout) -> Array:
@@ -211,6 +228,11 @@ def _gathered(windows: Array, band: Band, by_channel: bool) -> Array:
         return part.reshape(len(part), k, part[0].size // k).swapaxes(1, 2)
     part = windows[:, band.first : band.last, band.top : band.bottom]
     k = part[0, 0, 0, 0].size
+    if len(part) > 1 and part.shape[4:6] != (1, 1):
+        rows = part.reshape(*part.shape[:5], -1)  # (G, N, OH, OW, KH, KW·C/G)
+        rows = rows.view(f"V{rows.shape[-1] * rows.itemsize}")
+        rows = np.ascontiguousarray(rows.reshape(len(part), part[0].size // k, -1))
+        return rows.view(part.dtype)
     return part.reshape(len(part), part[0].size // k, k)
 
 
