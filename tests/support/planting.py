@@ -109,6 +109,7 @@ def found(where: str) -> FunctionType:
             **op.intermediates,
         }
         value = op.forward if name == "forward" else parts[name]
+    value = inspect.unwrap(value)  # of a function that computes in chunks
     assert isinstance(value, FunctionType)
     return value
 

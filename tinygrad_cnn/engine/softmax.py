@@ -30,6 +30,11 @@ FIRST = 2.0  # a sum of powers below is taken in float64: its logarithm may be s
 WORK = threads.FUNCTION + 40 * threads.BYTE  # operations for each element
 
 
+def are_large(*arrays: Any) -> bool:
+    """Return whether these are arrays, not Tensors, and large enough for blocks."""
+    return all(type(array) is np.ndarray and array.size > SMALL for array in arrays)
+
+
 def softmax(x: Array, axis: int, temperature: float = 1.0) -> Array:
     """Return e^(x/T) / Σ e^(x/T), in the memory order of `x`."""
 

@@ -21,7 +21,8 @@ from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.support.arguments import share
 
 
-def _logistic(y: Array, x: Array) -> None:
+def logistic(y: Array, x: Array) -> None:
+    """Write the sigmoid of `x` to `y`."""
     np.negative(x, out=y)
     with np.errstate(over="ignore"):
         np.exp(y, out=y)
@@ -49,7 +50,7 @@ def _tanh_gradient(out: Array, g: Array, y: Array) -> None:
     role="activation",
     saturates_at=(0.0, 1.0),
 )
-@chunked(work=48, by=_logistic)
+@chunked(work=48, by=logistic)
 def sigmoid(x: Array) -> Array:
     """Return σ(x) = 1 / (1 + e⁻ˣ), elementwise, without overflow at any `x` (eq 15).
 
@@ -378,10 +379,12 @@ def softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     "x", formula="y·(g − Σ g·y) / T", latex=r"\tfrac1T\,y\,(g - \sum g\,y)", equation="35"
 )
 def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
-    if type(g) is np.ndarray and type(y) is np.ndarray:
-        return _cooled(classes.softmax_gradient(g, y, axis), temperature)
-    g = masked(g, y != 0)  # where the logit is −∞
-    return _cooled(y * (g - sum_over(g * y, axis, True)), temperature)
+    if classes.are_large(g, y):
+        gradient = classes.softmax_gradient(g, y, axis)
+    else:
+        g = masked(g, y != 0)  # where the logit is −∞
+        gradient = y * (g - sum_over(g * y, axis, True))
+    return _cooled(gradient, temperature)
 
 
 @op(
@@ -409,9 +412,11 @@ def log_softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
     "x", formula="(g − eʸ·Σ g) / T", latex=r"\tfrac1T\,(g - e^y \sum g)", equation="33"
 )
 def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
-    if type(g) is np.ndarray and type(y) is np.ndarray:
-        return _cooled(classes.log_softmax_gradient(g, y, axis), temperature)
-    return _cooled(g - exp(y) * sum_over(g, axis, True), temperature)
+    if classes.are_large(g, y):
+        gradient = classes.log_softmax_gradient(g, y, axis)
+    else:
+        gradient = g - exp(y) * sum_over(g, axis, True)
+    return _cooled(gradient, temperature)
 
 
 _EMPTY: list[dict[str, Any]] = [{"x": np.zeros((0, 3))}, {"x": np.zeros((3, 0)), "axis": 0}]

@@ -12,7 +12,7 @@ from tinygrad_cnn.core.declaration import Draw, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.chunks import chunked
-from tinygrad_cnn.ops.activation import sigmoid, softplus, tanh
+from tinygrad_cnn.ops.activation import logistic, sigmoid, softplus, tanh
 from tinygrad_cnn.ops.arithmetic import chosen, clip, div, masked, minimum, mul, where
 from tinygrad_cnn.ops.elementary import erfc, exp
 from tinygrad_cnn.ops.shape import reshape
@@ -89,8 +89,23 @@ def _(draw: Draw, s: Strategies) -> Any:
     return {"x": draw(s.arrays()), "approximate": draw(s.sampled_from(["none", "tanh"]))}
 
 
+def _swish(y: Array, x: Array) -> None:
+    logistic(y, x)
+    np.multiply(y, np.maximum(x, -_SATURATED), out=y)
+
+
+def _swish_gradient(out: Array, g: Array, x: Array) -> None:
+    s = np.empty_like(x)
+    logistic(s, x)
+    np.subtract(1.0, s, out=out)
+    np.multiply(out, np.clip(x, -_SATURATED, _SATURATED), out=out)
+    np.add(out, 1.0, out=out)
+    np.multiply(out, s, out=out)
+    np.multiply(out, g, out=out)
+
+
 @op(formula="x·σ(x)", latex=r"x\,\sigma(x)", elementwise=True, role="activation")
-@chunked(work=56)
+@chunked(work=56, by=_swish)
 def silu(x: Array) -> Array:
     """Return the sigmoid linear unit (swish), x·σ(x), elementwise; at least −0.28.
 
@@ -104,7 +119,7 @@ def silu(x: Array) -> Array:
 
 
 @silu.derivative("x", formula="g·(σ(x) + y·(1 − σ(x)))", latex=r"g\,(\sigma(x) + y\,(1-\sigma(x)))")
-@chunked(work=72)
+@chunked(work=72, by=_swish_gradient)
 def _(g: Array, *, x: Array) -> Array:
     s = sigmoid(x)
     return g * (s + clip(x, -_SATURATED, _SATURATED) * (s * (1.0 - s)))
