@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tinygrad_cnn.bench.process import FOLDER, RETURN_FREED, START, Worker, WorkerError
+from tinygrad_cnn.bench.worker.serve import MOST_STEPS, RequestHandler
+from tinygrad_cnn.engine import threads
 
 TINY = {"layers": [["Linear", 8, 10]], "input_shape": [8], "batch": 2}
 
@@ -118,3 +120,28 @@ def test_the_peak_of_memory_is_that_in_use(call: str) -> None:
         capture_output=True, check=True, text=True, env={**os.environ, **RETURN_FREED},
     )  # fmt: skip
     assert 59e6 < int(asked.stdout) < 63e6
+
+
+def test_a_build_sets_the_number_of_threads() -> None:
+    handler = RequestHandler("tinygrad_cnn")
+    for count in (3, 2):
+        handler.do_build(mode="step", threads=count, **TINY)
+        assert threads._limit.get() == count
+    handler.limit.close()
+    assert threads._limit.get() is None
+
+
+def test_a_network_is_renewed_before_its_velocities_are_denormal() -> None:
+    handler = RequestHandler("tinygrad_cnn")
+    handler.do_build(mode="step", **TINY)
+    first = handler.do_losses(1)["losses"]
+    handler.do_run(MOST_STEPS)
+    assert handler.do_losses(1)["losses"] != first
+    renewed = []
+    handler.renew = lambda: renewed.append(handler.steps)
+    handler.do_run(1)
+    handler.do_run(MOST_STEPS - 1)
+    assert renewed == [MOST_STEPS + 1]
+    handler.do_build(mode="step", **TINY)
+    handler.renew()
+    assert handler.do_losses(1)["losses"] == first

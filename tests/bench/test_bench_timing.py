@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,11 +62,11 @@ def test_the_run_before_a_turn_is_not_timed() -> None:
     assert [found.seconds["a"] for found in alternate({"a": cold_then_warm}, PACE)] == [0.5] * 4
 
 
-@pytest.mark.parametrize(("seconds", "turns"), [(0.5, 4), (2.0, 4), (4.0, 3), (11.0, 1)])
+@pytest.mark.parametrize(("seconds", "turns"), [(0.5, 6), (1.0, 8), (2.0, 5), (4.0, 5), (11.0, 1)])
 def test_a_slow_side_gets_fewer_turns(seconds: float, turns: int) -> None:
     log: list[tuple[str, int]] = []
-    runners = {"fast": Made("fast", log, 0.5), "slow": Made("slow", log, seconds)}
-    rounds = list(alternate(runners, PACE))
+    runners = {"fast": Made("fast", log, 0.1), "slow": Made("slow", log, seconds)}
+    rounds = list(alternate(runners, replace(PACE, rounds=8)))
     assert sum("slow" in found.seconds for found in rounds) == turns
     assert all("fast" in found.seconds for found in rounds)
 

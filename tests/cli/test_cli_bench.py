@@ -152,6 +152,20 @@ def test_an_interruption_leaves_what_was_measured(
     assert "batch 32" not in result.stdout
 
 
+def test_a_slower_benchmark_exits_with_1(call: Call, tmp_path: Path) -> None:
+    row = {"kind": "time", "workload": "mlp-1", "threads": 1, "framework": "tinygrad_cnn"}
+    options = ("mlp-1", "--quick", "--parts", "steps", *ALONE)
+    for seconds, status, word in ((1e-9, 1, "slower"), (1e9, 0, "faster")):
+        earlier = {"rows": [{**row, "variant": "", "seconds": [seconds]}]}
+        Path("earlier.json").write_text(json.dumps(earlier), encoding="utf-8")
+        result = call("bench", *options, "--compare", "earlier.json", "--page", "page.md")
+        assert result.exit_code == status, result.output
+        changed = [line.split()[-1] for line in result.stdout.splitlines() if "mlp-1" in line]
+        assert changed == [word]
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "tinygrad-cnn bench mlp-1 --against none --threads 1 --parts steps --quick" in text
+
+
 def test_the_roofline_is_drawn(call: Call, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra plots")
     result = call("bench", "mlp-32", "--quick", "--parts", "ops", "--figure", "roof.png", *ALONE)
@@ -174,6 +188,7 @@ def test_the_roofline_is_drawn(call: Call, tmp_path: Path) -> None:
             ["small*", "--figure", "a.png"],
             "nothing to draw, as these workloads have no training step",
         ),
+        (["--compare", "nowhere.json"], "nowhere.json"),
         (["--figure", "nowhere/a.png"], "--figure nowhere/a.png: there is no folder nowhere"),
     ],
 )

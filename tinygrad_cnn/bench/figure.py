@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cnn.bench.profile import OpCall, names
+from tinygrad_cnn.bench.profile import OpCall, by_op, names
 from tinygrad_cnn.bench.report import BenchmarkReport, Profile, Roofs
+from tinygrad_cnn.bench.tables import MOST_CALLS
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.support.modules import needs_extra
 from tinygrad_cnn.support.text import counted
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_roofline"]
 
+ROW = 2  # steps side by side
+LABELED = 0.015  # share of a step; below, an op of a step with many has no label
 FORWARD, BACKWARD, GRAY, ROOF = "#2b6777", "#c1440e", "#5c5c5c", "#1f1f1f"
 GIGA = 1e9
 
@@ -56,14 +59,28 @@ def draw_roofline(report: BenchmarkReport, path: str | os.PathLike[str]) -> None
     from tinygrad_cnn.train.plots import STYLE
 
     with rc_context(STYLE | {"font.size": 9, "lines.linewidth": 1.5}):
-        panels = len(chosen)
-        figure = Figure(figsize=(6.4 * panels, 8.6), dpi=150, layout="constrained")
-        axes = figure.subplots(2, panels, squeeze=False, height_ratios=(1.7, 1.0))
-        for column, (profile, roofs) in zip(axes.T, chosen.values(), strict=True):
-            _roofline(column[0], profile, roofs)
-            _movers(column[1], profile, roofs)
+        rows, columns = -(-len(chosen) // ROW), min(len(chosen), ROW)
+        figure = Figure(figsize=(6.4 * columns, 8.6 * rows), dpi=150, layout="constrained")
+        axes = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=(1.7, 1.0) * rows)
+        for k, (profile, roofs) in enumerate(chosen.values()):
+            row, column = divmod(k, ROW)
+            _roofline(axes[2 * row, column], profile, roofs)
+            _movers(axes[2 * row + 1, column], profile, roofs)
+        for k in range(len(chosen), rows * columns):
+            for panel in axes[-2:, k % columns]:
+                panel.set_axis_off()
         with atomic_write(path) as file:
             figure.savefig(file, format="png")
+
+
+def _named(profile: Profile, alike: bool = True) -> list[tuple[str, OpCall]]:
+    """Return the calls of a step by name; of many, those that are alike are one."""
+    if len(profile.calls) <= MOST_CALLS:
+        return list(zip(names(profile.calls), profile.calls, strict=True))
+    return [
+        (f"{call.op} ×{count}" if alike and count > 1 else call.op, call)
+        for count, call in by_op(profile.calls, alike)
+    ]
 
 
 def _color(call: OpCall) -> str:
@@ -72,8 +89,7 @@ def _color(call: OpCall) -> str:
 
 def _roofline(axes: Axes, profile: Profile, roofs: Roofs) -> None:
     """Draw the roof, and the ops that multiply below it."""
-    named = zip(names(profile.calls), profile.calls, strict=True)
-    points = [(name, call) for name, call in named if call.rate and call.intensity]
+    points = [(name, call) for name, call in _named(profile) if call.rate and call.intensity]
     ridge = roofs.multiply_adds / roofs.bytes
     least = min([ridge, *(call.intensity for _, call in points)]) / 2
     most = max([ridge, *(call.intensity for _, call in points)]) * 4
@@ -105,7 +121,10 @@ def _roofline(axes: Axes, profile: Profile, roofs: Roofs) -> None:
                 [call.rate / GIGA for call in of_it],
                 "o", ms=6, color=_color(of_it[0]), label=direction,
             )  # fmt: skip
-    _label(axes, points)
+    labeled = points
+    if len(profile.calls) > MOST_CALLS:
+        labeled = [p for p in points if p[1].seconds > LABELED * profile.seconds]
+    _label(axes, labeled)
     axes.set_xlabel("multiply-adds per byte moved")
     axes.set_ylabel("10⁹ multiply-adds per second")
     axes.xaxis.set_major_formatter("{x:g}")
@@ -164,9 +183,8 @@ def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 def _movers(axes: Axes, profile: Profile, roofs: Roofs) -> None:
     """Draw the ops without multiply-adds: one bar each, showing bytes per second."""
-    named = zip(names(profile.calls), profile.calls, strict=True)
     rows: dict[str, list[OpCall]] = {}
-    for name, call in named:
+    for name, call in _named(profile, alike=False):
         if call.bandwidth and not call.multiply_adds:
             rows.setdefault(name, []).append(call)
     axes.axvline(roofs.bytes / GIGA, color=ROOF)

@@ -15,7 +15,7 @@ from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer
 from tinygrad_cnn.core.variable import Variable
 
-__all__ = ["OpCall", "OpProfile", "medians", "names"]
+__all__ = ["OpCall", "OpProfile", "by_op", "medians", "names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,36 @@ def medians(steps: Sequence[Sequence[OpCall]]) -> list[OpCall]:
         replace(calls[0], seconds=median(call.seconds for call in calls))
         for calls in zip(*steps, strict=True)
     ]
+
+
+def by_op(calls: Sequence[OpCall], alike: bool = False) -> list[tuple[int, OpCall]]:
+    """Return the sum of the calls of each op and direction, with their number, the longest first.
+
+    With `alike`, only calls of the same work and the same bytes are added.
+
+    Examples
+    --------
+    >>> calls = [OpCall("relu", scope, "forward", 0, 8, 0.5) for scope in "ab"]
+    >>> [(count, call.op, call.bytes_moved, call.seconds) for count, call in by_op(calls)]
+    [(2, 'relu', 16, 1.0)]
+    """
+    groups: dict[tuple[str, str, int, int], list[OpCall]] = {}
+    for call in calls:
+        work = (call.multiply_adds, call.bytes_moved) if alike else (0, 0)
+        groups.setdefault((call.op, call.direction, *work), []).append(call)
+    sums = [
+        (
+            len(group),
+            OpCall(
+                op, "", direction,
+                sum(call.multiply_adds for call in group),
+                sum(call.bytes_moved for call in group),
+                sum(call.seconds for call in group),
+            ),
+        )
+        for (op, direction, *_), group in groups.items()
+    ]  # fmt: skip
+    return sorted(sums, key=lambda item: -item[1].seconds)
 
 
 def names(calls: Sequence[OpCall]) -> list[str]:

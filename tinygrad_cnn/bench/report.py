@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from statistics import median
 from typing import Any
 
 from tinygrad_cnn.bench.machine import Machine
 from tinygrad_cnn.bench.profile import OpCall
-from tinygrad_cnn.bench.sides import OURS, Framework
+from tinygrad_cnn.bench.sides import OURS, TORCH, Framework
 from tinygrad_cnn.bench.timing import ratio
 from tinygrad_cnn.bench.worker.task import OPS_PER_REPEAT, REPEATS
 from tinygrad_cnn.bench.workloads import Workload
 
-__all__ = ["BenchmarkReport", "Memory", "Profile", "Roofs", "Timing", "WorkloadTimings"]
+__all__ = ["BenchmarkReport", "BenchmarkSummary", "Memory", "Profile", "Roofs", "Timing",
+           "WorkloadTimings"]  # fmt: skip
 
 OPS_OF_A_CHAIN = REPEATS * OPS_PER_REPEAT
 
@@ -88,6 +90,11 @@ class Profile:
     threads: int
     calls: tuple[OpCall, ...]
 
+    @property
+    def seconds(self) -> float:
+        """The time of all calls."""
+        return sum(call.seconds for call in self.calls)
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -100,6 +107,24 @@ class Memory:
     bytes: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class BenchmarkSummary:
+    """One workload beside PyTorch: our figures divided by its lowest over both layouts.
+
+    Attributes
+    ----------
+    workload : Workload
+    times : dict of int to float
+        Ratio of the times by number of threads; the layout is the faster by median.
+    memory : float or None
+        Ratio of the peaks of a step; None if not measured.
+    """
+
+    workload: Workload
+    times: dict[int, float]
+    memory: float | None
+
+
 @dataclass(slots=True)
 class BenchmarkReport:
     """All measurements, in the order taken.
@@ -107,6 +132,10 @@ class BenchmarkReport:
     Attributes
     ----------
     machine : Machine
+    command : str
+        The command that measures this.
+    date : str
+        The day, as YYYY-MM-DD.
     frameworks : list of Framework
         The frameworks that were measured.
     absent, failed : list of str
@@ -114,6 +143,8 @@ class BenchmarkReport:
     """
 
     machine: Machine
+    command: str = ""
+    date: str = field(default_factory=lambda: date.today().isoformat())
     frameworks: list[Framework] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -126,9 +157,30 @@ class BenchmarkReport:
         """Return the roofs at a thread count, or None if not measured."""
         return next((roofs for roofs in self.roofs if roofs.threads == threads), None)
 
+    def summary(self) -> list[BenchmarkSummary]:
+        """Return the workloads that PyTorch and we have been timed on, in the order measured."""
+        found: dict[str, BenchmarkSummary] = {}
+        for comparison in self.comparisons:
+            theirs = [t for t in comparison.fastest_variants() if t.framework == TORCH]
+            if theirs and comparison.ours and comparison.ours.seconds:
+                name = comparison.workload.name
+                empty = BenchmarkSummary(comparison.workload, {}, self._memory_ratio(name))
+                ratio_to = comparison.ratio_to(theirs[0])
+                found.setdefault(name, empty).times[comparison.threads] = ratio_to
+        return list(found.values())
+
+    def _memory_ratio(self, name: str) -> float | None:
+        peaks: dict[str, list[int]] = {OURS: [], TORCH: []}
+        for memory in self.memory:
+            if memory.workload.name == name and memory.bytes and memory.framework in peaks:
+                peaks[memory.framework].append(memory.bytes)
+        return min(peaks[OURS]) / min(peaks[TORCH]) if all(peaks.values()) else None
+
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain data: the machine, and self-describing rows."""
         return {
+            "date": self.date,
+            "command": self.command,
             "machine": asdict(self.machine),
             "frameworks": [asdict(framework) for framework in self.frameworks],
             "absent": self.absent,

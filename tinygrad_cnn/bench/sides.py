@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["NUMPY", "OURS", "PEERS", "Framework", "Side", "parse_peers", "parse_pythons"]
+__all__ = ["NUMPY", "OURS", "PEERS", "TORCH", "Framework", "Side", "parse_peers", "parse_pythons"]
 
-OURS, NUMPY = "tinygrad_cnn", "numpy"
-PEERS = ("torch", "mygrad", "autograd", "jax")
+OURS, NUMPY, TORCH = "tinygrad_cnn", "numpy", "torch"
+PEERS = (TORCH, "mygrad", "autograd", "jax")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from tinygrad_cnn.bench.worker.clock import seconds_of
 
 __all__ = ["BUSY", "OtherLoad", "Pace", "Round", "Runner", "TimedCall", "alternate", "ratio"]
 
-FEWEST, MOST_RUNS = 3, 1000
+FEWEST, MOST_RUNS = 5, 400
 BUSY = 0.2  # cores that other processes may use in a quiet round
 
 S = TypeVar("S")
@@ -60,7 +60,7 @@ class Pace:
     turn : float
         Approximate seconds per turn; holds as many runs as fit, at least one.
     patience : float
-        Maximum total seconds per side. A slower side gets fewer turns: at least three, or one if a
+        Maximum total seconds per side. A slower side gets fewer turns: at least five, or one if a
         single run takes longer than that.
     limit : float
         Maximum seconds of a single run; a slower side is skipped.

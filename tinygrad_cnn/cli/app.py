@@ -22,9 +22,9 @@ from tinygrad_cnn.train import AUGMENTATIONS, METRICS, OPTIMIZERS, SCHEDULES
 __all__ = ["app", "main"]
 
 CODES = """[bold]Exit codes:[/bold] 0, success; 1, the work failed: a gradient is wrong, training \
-diverged, a file could not be written; 2, the call was wrong: the message has the bad value and \
-the expected one; 130, interrupted. With --debug, or TINYGRAD_CNN_DEBUG=1 in the environment, an \
-error shows its traceback."""
+diverged, a benchmark is slower than before, a file could not be written; 2, the call was wrong: \
+the message has the bad value and the expected one; 130, interrupted. With --debug, or \
+TINYGRAD_CNN_DEBUG=1 in the environment, an error shows its traceback."""
 THEIR_LR = ", ".join(f"{name} {row.defaults['lr']:g}" for name, row in OPTIMIZERS.items())
 
 app = typer.Typer(
@@ -424,6 +424,17 @@ def bench(
         Path | None,
         typer.Option(metavar="FILE.png", help="Draw the roofline of the ops into this file."),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.md", help="Write the results into this page, as Markdown."),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Compare with this output of --json; exit code 1 if something became slower.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure less, in about a minute.")
@@ -433,7 +444,9 @@ def bench(
     """Benchmark this package on this machine, side by side with the frameworks installed."""
     from tinygrad_cnn.cli.benchmarking import bench as run
 
-    return run(workloads or [], against, python or [], threads, parts, figure, json, quick)
+    return run(
+        workloads or [], against, python or [], threads, parts, figure, page, compare, json, quick
+    )
 
 
 @app.command()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from tinygrad_cnn.bench import tables
 from tinygrad_cnn.bench.benchmark import (
     PARTS,
     BenchmarkPlan,
@@ -20,28 +22,24 @@ from tinygrad_cnn.bench.benchmark import (
     find_frameworks,
     measure,
 )
+from tinygrad_cnn.bench.comparison import changed_machine, compare
 from tinygrad_cnn.bench.figure import draw_roofline
 from tinygrad_cnn.bench.machine import Machine, cores, describe
-from tinygrad_cnn.bench.profile import OpCall, names
-from tinygrad_cnn.bench.report import (
-    OPS_OF_A_CHAIN,
-    BenchmarkReport,
-    Profile,
-    Roofs,
-    WorkloadTimings,
-)
+from tinygrad_cnn.bench.page import write_results
+from tinygrad_cnn.bench.report import BenchmarkReport
 from tinygrad_cnn.bench.sides import NUMPY, OURS, parse_peers, parse_pythons
 from tinygrad_cnn.bench.timing import Pace
 from tinygrad_cnn.bench.workloads import select
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
 from tinygrad_cnn.cli.errors import INTERRUPTED
 from tinygrad_cnn.support.modules import needs_extra
-from tinygrad_cnn.support.text import aligned, counted, percent
+from tinygrad_cnn.support.text import aligned, counted
 
 __all__ = ["bench"]
 
 QUICK = Pace(rounds=5, turn=0.1, patience=1.0, limit=5.0)
-GIGA, MEGA = 1e9, 1e6
+Earlier: TypeAlias = Mapping[str, Any]
+"""A report as JSON."""
 
 
 def bench(
@@ -51,6 +49,8 @@ def bench(
     threads: str | None,
     parts: str | None,
     figure: Path | None,
+    page: Path | None,
+    earlier: Path | None,
     as_json: bool,
     quick: bool,
 ) -> int:
@@ -68,13 +68,18 @@ def bench(
         Comma-separated thread counts and parts.
     figure : Path or None
         Output file of the roofline figure.
+    page : Path or None
+        Markdown page in which to write the results.
+    earlier : Path or None
+        JSON of an earlier benchmark, to compare with.
     as_json, quick : bool
         Whether to print JSON, and whether to limit the benchmark to about a minute.
 
     Returns
     -------
     int
-        0, or 130 if interrupted; the measurements so far are still printed.
+        0; 1 if something is slower than in `earlier`; 130 if interrupted, when the measurements so
+        far are still printed.
     """
     plan = BenchmarkPlan(
         workloads=select(patterns, quick),
@@ -87,7 +92,9 @@ def bench(
     )
     if figure is not None:
         _check_figure(figure, plan)
-    report = BenchmarkReport(describe())
+    before = None if earlier is None else _read(earlier)
+    command = _command(patterns, against, threads, parts, figure, quick)
+    report = BenchmarkReport(describe(), command)
     screen = Console(stderr=True) if as_json else console()
     status = 0
     try:
@@ -108,7 +115,39 @@ def bench(
     if figure is not None and report.profiles:
         draw_roofline(report, figure)
         screen.print(f"\nThe roofline is in {figure}.")
+    if page is not None and not status:
+        write_results(report, page)
+        screen.print(f"\nThe results are in {page}.")
+    if before is not None and earlier is not None and not status:
+        status = _show_changes(screen, earlier, before, report)
     return status
+
+
+def _read(earlier: Path) -> Earlier:
+    """Read an earlier report."""
+    try:
+        found = json.loads(earlier.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"bench: {earlier} is no JSON of `bench --json`: {error}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
+        raise ValueError(f"bench: {earlier} is no JSON of `bench --json`: it has no rows")
+    return found
+
+
+def _command(
+    patterns: Sequence[str],
+    against: str | None,
+    threads: str | None,
+    parts: str | None,
+    figure: Path | None,
+    quick: bool,
+) -> str:
+    """Return the command that measures the same elsewhere: without paths of this machine."""
+    words = ["tinygrad-cnn", "bench", *patterns]
+    for option, value in (("against", against), ("threads", threads), ("parts", parts)):
+        words += [] if value is None else [f"--{option}", value]
+    words += [] if figure is None else ["--figure", figure.name]
+    return shlex.join([*words, *(["--quick"] if quick else [])])
 
 
 def _check_figure(figure: Path, plan: BenchmarkPlan) -> None:
@@ -181,144 +220,60 @@ def _show_machine(out: Console, report: BenchmarkReport) -> None:
 
 def _show(out: Console, report: BenchmarkReport) -> None:
     for roofs in report.roofs:
-        out.print(f"\nPeak rates, {counted(roofs.threads, 'thread')}: "
-                  f"{roofs.multiply_adds / GIGA:.1f} G multiply-adds/s (sgemm), "
-                  f"{roofs.bytes / GIGA:.1f} GB/s (copy)")  # fmt: skip
+        out.print(f"\nPeak rates, {tables.peak_rates(roofs)}")
         compared = [c for c in report.comparisons if c.threads == roofs.threads]
-        _show_steps(out, [c for c in compared if c.workload.network is not None], roofs.threads)
-    _show_overhead(out, [c for c in report.comparisons if c.workload.network is None])
+        networks = [c for c in compared if c.workload.network is not None]
+        _print_table(out, tables.steps(networks, roofs.threads), gap=False)
+    chains = [c for c in report.comparisons if c.workload.network is None]
+    _print_table(out, tables.overhead(chains))
     for profile in report.profiles:
-        _show_ops(out, profile, report.roofs_at(profile.threads))
-    _show_memory(out, report)
+        title = f"{profile.workload.title}, {counted(profile.threads, 'thread')}"
+        out.print(f"\n{title}: {tables.figures(1e3 * profile.seconds)} ms, op by op")
+        _print_table(out, tables.ops(profile, report.roofs_at(profile.threads)), gap=False)
+    _print_table(out, tables.memory(report))
+    _print_table(out, tables.summary(report))
     if report.failed:
         out.print()
     for reason in report.failed:
         out.print(Text(f"not measured: {reason}", FAINT))
 
 
-def _show_steps(out: Console, comparisons: Sequence[WorkloadTimings], threads: int) -> None:
-    """Print the time of each side, using each framework's fastest variant."""
-    rows = []
-    for comparison in comparisons:
-        title = _title(comparison)
-        for timing in comparison.fastest_variants():
-            ours = timing.framework == OURS
-            times = [1e3 * seconds for seconds in timing.seconds]
-            against = "" if ours else _figures(comparison.ratio_to(timing))
-            span = f"{_figures(min(times))} – {_figures(max(times))}"
-            rows.append((title, timing.side, _figures(1e3 * timing.median), span, against))
-            title = ""
-    if rows:
-        header = (
-            f"step, {counted(threads, 'thread')}",
-            "side",
-            "median ms",
-            "lowest – highest",
-            "ours ÷ theirs",
+def _show_changes(out: Console, path: Path, earlier: Earlier, report: BenchmarkReport) -> int:
+    """Print what became slower or faster since an earlier report; return the exit status."""
+    now = report.to_json()
+    for difference in changed_machine(earlier, now):
+        out.print(Text(f"another machine or library: {difference}", FAINT))
+    changes = compare(earlier, now)
+    rows = [
+        (
+            change.workload,
+            counted(change.threads, "thread"),
+            change.what,
+            tables.figures(change.before),
+            tables.figures(change.after),
+            f"{100 * (change.factor - 1):+.0f} %",
+            "slower" if change.slower else "faster",
         )
-        _print_table(out, header, rows, left=2)
-
-
-def _show_overhead(out: Console, comparisons: Sequence[WorkloadTimings]) -> None:
-    """Print the time of a small op, and the overhead over bare NumPy calls."""
-    rows = []
-    for comparison in comparisons:
-        title = _title(comparison)
-        timings = comparison.fastest_variants()
-        bare = next((timing.seconds for timing in timings if timing.framework == NUMPY), [])
-        for timing in timings:
-            each = [1e6 * seconds / OPS_OF_A_CHAIN for seconds in timing.seconds]
-            median = 1e6 * timing.median / OPS_OF_A_CHAIN
-            above = [a - 1e6 * b / OPS_OF_A_CHAIN for a, b in zip(each, bare, strict=False)]
-            extra = f"{sorted(above)[len(above) // 2]:.2f}" if above and bare else ""
-            extra = "" if timing.framework == NUMPY else extra
-            span = f"{min(each):.2f} – {max(each):.2f}"
-            rows.append((title, timing.side, f"{median:.2f}", span, extra))
-            title = ""
-    if rows:
-        header = ("an op of 8 numbers", "side", "median µs", "lowest – highest", "over NumPy")
-        out.print()
-        _print_table(out, header, rows, left=2)
-
-
-def _title(comparison: WorkloadTimings) -> str:
-    """Return the title of a workload, marked if the machine was busy."""
-    return comparison.workload.title + (" (busy)" if comparison.busy else "")
-
-
-def _show_ops(out: Console, profile: Profile, roofs: Roofs | None) -> None:
-    """Print the time of each op of a step, and its share of the machine's peak rate."""
-    whole = sum(call.seconds for call in profile.calls)
-    rows = []
-    for name, call in zip(names(profile.calls), profile.calls, strict=True):
-        row = [name, call.direction, f"{1e3 * call.seconds:.3f}", percent(call.seconds / whole)]
-        if call.multiply_adds:
-            row += [f"{call.multiply_adds / MEGA:.2f}", f"{call.intensity:.1f}"]
-            row += [f"{call.rate / GIGA:.1f} G/s"]
-        else:
-            row += ["", "", f"{call.bandwidth / GIGA:.1f} GB/s" if call.bytes_moved else ""]
-        rows.append((*row, _share(call, roofs)))
-    header = ("op", "", "ms", "of step", "M mult-adds", "per byte", "rate", "share")
-    out.print(f"\n{profile.workload.title}, {counted(profile.threads, 'thread')}: "
-              f"{_figures(1e3 * whole)} ms, op by op")  # fmt: skip
-    _print_table(out, header, rows, left=2)
-
-
-def _share(call: OpCall, roofs: Roofs | None) -> str:
-    """Return an op's share of the sgemm rate, or else of the memory bandwidth."""
-    if roofs is None or not call.bytes_moved:
-        return ""
-    if call.multiply_adds:
-        return f"{percent(call.rate / roofs.multiply_adds)} of sgemm"
-    return f"{percent(call.bandwidth / roofs.bytes)} of copy "
-
-
-def _show_memory(out: Console, report: BenchmarkReport) -> None:
-    """Print the peak memory growth of a process during a step."""
-    rows = []
-    for memory in report.memory:
-        ours = next(
-            (m.bytes for m in report.memory
-             if m.framework == OURS and m.workload is memory.workload), None
-        )  # fmt: skip
-        known = "not known" if memory.bytes is None else f"{memory.bytes / MEGA:.1f}"
-        against = ""
-        if ours and memory.bytes and memory.framework != OURS:
-            against = _figures(ours / memory.bytes)
-        side = f"{memory.framework} {memory.variant}".rstrip()
-        rows.append((memory.workload.title, side, known, against))
-    if rows:
-        header = (f"peak of a step, {counted(report.memory[0].threads, 'thread')}", "side",
-                  "MB besides data and weights", "ours ÷ theirs")  # fmt: skip
-        out.print()
-        _print_table(out, header, _without_repeats(rows), left=2)
-
-
-def _without_repeats(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return the rows, with the first cell blank where it repeats the row above."""
-    before = ["", *(row[0] for row in rows)]
-    return [
-        ("", *row[1:]) if row[0] == above else row for row, above in zip(rows, before, strict=False)
+        for change in sorted(changes, key=lambda change: -change.factor)
+        if change.significant
     ]
+    header = ("compared with " + path.name, "", "", "before", "now", "change", "")
+    _print_table(out, tables.ReportTable(header, rows, left=3))
+    slower = sum(change.slower for change in changes)
+    out.print(
+        f"\n{counted(len(changes), 'figure')} compared with {path}, beyond their spread: "
+        f"{slower} worse, {sum(change.faster for change in changes)} better."
+    )
+    return int(slower > 0)
 
 
-def _print_table(
-    out: Console, header: Sequence[str], rows: Sequence[Sequence[str]], left: int
-) -> None:
-    """Print a table with the first columns left-aligned, the others right-aligned."""
-    for k, line in enumerate(aligned([header, *rows], "<" * left + ">")):
-        style = FAINT if k == 0 else ACCENT if OURS in rows[k - 1] else ""
-        out.print(Text(line, style))
-
-
-def _figures(value: float) -> str:
-    """Return a positive number with three significant digits.
-
-    Examples
-    --------
-    >>> [_figures(value) for value in (0.01234, 1.5, 27.44, 1966.2)]
-    ['0.0123', '1.50', '27.4', '1966']
-    """
-    if not value > 0 or math.isinf(value):
-        return "–"
-    return f"{value:.{max(2 - math.floor(math.log10(value)), 0)}f}"
+def _print_table(out: Console, table: tables.ReportTable, gap: bool = True) -> None:
+    """Print a table, if it has rows, after an empty line: words to the left, numbers right."""
+    if not table.rows:
+        return
+    if gap:
+        out.print()
+    lines = aligned([table.header, *table.without_repeats()], "<" * table.left + ">")
+    for k, line in enumerate(lines):
+        style = FAINT if k == 0 else ACCENT if OURS in table.rows[k - 1] else ""
+        out.print(Text(line.rstrip(), style))

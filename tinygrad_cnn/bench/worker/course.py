@@ -91,13 +91,13 @@ class Course(NamedTuple):
         )
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str], threads: int) -> Course:
+    def read(cls, path: str | os.PathLike[str]) -> Course:
         """Read a file written by `write`."""
         with np.load(path) as file:
             count = sum(name.startswith("weight") for name in file)
             weights = [file[f"weight{k}"] for k in range(count)]
             layers = json.loads(str(file["layers"]))
-            task = Task(layers, weights, file["images"], file["labels"], threads, "")
+            task = Task(layers, weights, file["images"], file["labels"], "")
             return cls(
                 task,
                 file["rates"],

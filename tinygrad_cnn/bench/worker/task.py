@@ -31,7 +31,6 @@ class Task(NamedTuple):
         Of shape (N, C, H, W), or (N, features).
     targets : ndarray
         Class numbers of shape (N,) or (N, H, W), or the numbers that the loss compares with.
-    threads : int
     variant : str
         A variant of the framework, such as a memory layout; empty if there is only one.
     loss : {"cross_entropy", "mse", "binary_cross_entropy"}
@@ -43,7 +42,6 @@ class Task(NamedTuple):
     weights: list[NDArray[np.float32]]
     images: NDArray[np.float32]
     targets: NDArray[Any]
-    threads: int
     variant: str
     loss: str = "cross_entropy"
     training: bool = True
@@ -89,7 +87,6 @@ def make_task(
     loss: str = "cross_entropy",
     classes: int = 10,
     target_shape: Sequence[int] = (),
-    threads: int = 1,
     variant: str = "",
     training: bool = True,
 ) -> Task:
@@ -112,7 +109,7 @@ def make_task(
         targets = rng.standard_normal((batch, *target_shape)).astype("f4")
     else:
         targets = rng.integers(2, size=(batch, *target_shape)).astype("f4")
-    return Task(layers, weights, images, targets, threads, variant, loss, training)
+    return Task(layers, weights, images, targets, variant, loss, training)
 
 
 def parametrized(layers: Sequence[LayerData]) -> Iterator[LayerData]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from .task import LEARNING_RATE, MOMENTUM, PLAIN, Calls, Task
@@ -11,9 +12,16 @@ VARIANTS = ("",)
 KINDS = PLAIN
 
 
+def limit_threads(threads: int) -> AbstractContextManager[Any]:
+    """Pin the process to as many cores: JAX, not yet imported, has no other limit."""
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    return nullcontext()
+
+
 def build(task: Task) -> Calls:
     """Return the calls of a task."""
-    _keep_to(task.threads)
     import jax
     import jax.numpy as jnp
     from jax import lax
@@ -65,10 +73,3 @@ def build(task: Task) -> Calls:
         return compiled_logits(parameters, images).block_until_ready()
 
     return Calls(step, infer, sum(p.size for p in parameters))
-
-
-def _keep_to(threads: int) -> None:
-    """Pin the process to as many cores: JAX has no other limit on its threads."""
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from .course import Learner
@@ -23,6 +24,13 @@ VARIANTS = ("",)
 KINDS = None  # every layer of `workloads`
 
 
+def limit_threads(threads: int) -> AbstractContextManager[Any]:
+    """Return a context in which computations use so many threads."""
+    import tinygrad_cnn as tg
+
+    return tg.num_threads(threads)
+
+
 def build(task: Task) -> Calls:
     """Return the calls of a task."""
     import tinygrad_cnn as tg
@@ -33,15 +41,14 @@ def build(task: Task) -> Calls:
     loss_of = _loss(task.loss)
 
     def step() -> Any:
-        with tg.num_threads(task.threads):
-            loss = loss_of(model(images), task.targets)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        loss = loss_of(model(images), task.targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
         return loss.item()
 
     def infer() -> Any:
-        with tg.num_threads(task.threads), tg.no_grad():
+        with tg.no_grad():
             return model(images)
 
     return Calls(step, infer, sum(p.size for p in model.parameters()))
@@ -55,16 +62,15 @@ def learner(task: Task) -> Learner:
     optimizer = tg.optim.SGD(model.parameters(), lr=1.0)
 
     def step(images: Any, labels: Any, rate: float) -> float:
-        with tg.num_threads(task.threads):
-            loss = tg.cross_entropy(model(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.lr = rate
-            optimizer.step()
+        loss = tg.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.lr = rate
+        optimizer.step()
         return float(loss.item())
 
     def infer(images: Any) -> Any:
-        with tg.num_threads(task.threads), tg.no_grad():
+        with tg.no_grad():
             return model(images).numpy()
 
     return Learner(step, infer)
@@ -140,20 +146,19 @@ def profile(task: Task, steps: int) -> list[dict[str, Any]]:
     parameters = sum(p.size for p in model.parameters())
     moved = 4 * 5 * parameters  # float32: read and write parameter and velocity, read gradient
     observed, rests = [], []
-    with tg.num_threads(task.threads):
-        for _ in range(steps + 1):
-            started = perf_counter()
-            with tg.observe(seen := OpProfile()):
-                loss = loss_of(model(images), task.targets)
-                optimizer.zero_grad()
-                loss.backward()
-            begun = perf_counter()
-            optimizer.step()
-            ended = perf_counter()
-            update = OpCall("SGD", "", "update", 2 * parameters, moved, ended - begun)
-            observed.append([*seen.calls, update])
-            in_ops = sum(call.seconds for call in observed[-1])
-            rests.append(ended - started - in_ops - seen.seconds)
+    for _ in range(steps + 1):
+        started = perf_counter()
+        with tg.observe(seen := OpProfile()):
+            loss = loss_of(model(images), task.targets)
+            optimizer.zero_grad()
+            loss.backward()
+        begun = perf_counter()
+        optimizer.step()
+        ended = perf_counter()
+        update = OpCall("SGD", "", "update", 2 * parameters, moved, ended - begun)
+        observed.append([*seen.calls, update])
+        in_ops = sum(call.seconds for call in observed[-1])
+        rests.append(ended - started - in_ops - seen.seconds)
     calls = medians(observed[1:])  # the first step warms up
     rest = max(median(rests[1:]), 0.0)
     return [asdict(call) for call in [*calls, OpCall("graph", "", "rest", 0, 0, rest)]]

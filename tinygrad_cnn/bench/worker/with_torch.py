@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from .course import Learner
@@ -21,6 +22,14 @@ from .task import (
 
 VARIANTS = ("NCHW", "channels-last")
 KINDS = None  # every layer of `workloads`
+
+
+def limit_threads(threads: int) -> AbstractContextManager[Any]:
+    """Compute with so many threads from now on."""
+    import torch
+
+    torch.set_num_threads(threads)
+    return nullcontext()
 
 
 def build(task: Task) -> Calls:
@@ -89,7 +98,6 @@ def _model(task: Task) -> Any:
     """Return the network of a task."""
     import torch
 
-    torch.set_num_threads(task.threads)
     model = _sequence(task.layers).train(task.training)
     with torch.no_grad():
         for parameter, weight in zip(model.parameters(), task.weights, strict=True):

@@ -114,7 +114,7 @@ def _course(record: Record, seed: int, network: str, epochs: int, lr: float, dec
     activation, pooling = ("tanh", "average") if network == SMOOTH else ("relu", "max")
     layers = [_smooth(layer) if network == SMOOTH else layer for layer in LENET5.layers]
     model = LeNet5(activation=activation, pooling=pooling, rng=np.random.default_rng(seed))
-    task = Task(layers, [p.numpy() for p in model.parameters()], images, labels, 1, "")
+    task = Task(layers, [p.numpy() for p in model.parameters()], images, labels, "")
     rates = lr * np.linspace(1.0, 0.0 if decay else 1.0, len(batches), endpoint=False)
     return Course(task, rates, np.stack(batches), *tested, len(order))  # type: ignore[call-arg]  # two arrays
 
