@@ -356,7 +356,7 @@ def _sweep(
     observers = state.observers
     try:
         recording.set(Recording(create_graph, *state[1:]))
-        while due:
+        for _ in range(len(due)):  # an interrupt in the jump of a `while` may skip `finally`
             node, values = due.pop()
             gradient = pending.pop(node, None)
             if gradient is None:
