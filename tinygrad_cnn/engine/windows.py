@@ -52,7 +52,7 @@ class WindowAxis:
         """The distance between the first cells of neighboring windows, after gathering."""
         return self.stride if self.shared else self.kernel
 
-    @property
+    @cached_property
     def apart(self) -> bool:
         """Whether no two windows overlap."""
         return self.windows == 1 or self.stride >= self.dilation * (self.kernel - 1) + 1
@@ -98,7 +98,13 @@ class Windows:
         """The number of windows along each axis: the size of the output."""
         return self.rows.windows, self.columns.windows
 
-    @property
+    @cached_property
+    def can_miss(self) -> bool:
+        """Whether a window may have no cell on the image."""
+        axes = (self.rows, self.columns)
+        return any((axis.before or axis.after) and axis.size < axis.dilation for axis in axes)
+
+    @cached_property
     def covers_all(self) -> bool:
         """Whether windows that do not overlap cover the padded image."""
         axes = (self.rows, self.columns)
@@ -233,6 +239,8 @@ def _windows(
 
 def borders(name: str, padding: Any) -> Borders:
     """Return the padding before and after each axis, of a number, a pair, or a pair of pairs."""
+    if type(padding) is int and padding >= 0:
+        return (padding, padding), (padding, padding)
     padding = padding.tolist() if isinstance(padding, np.ndarray) else padding
     if isinstance(padding, tuple | list) and any(isinstance(p, tuple | list) for p in padding):
         sides = [pair(name, "padding", p, 0) for p in padding]
@@ -249,6 +257,10 @@ def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
     """Return an int or a pair of ints as a pair; raise ValueError if one is below `least`."""
     if type(value) is int and value >= least:
         return value, value
+    if type(value) is tuple and len(value) == 2:
+        first, second = value
+        if type(first) is type(second) is int and min(value) >= least:
+            return first, second
     value = value.tolist() if isinstance(value, np.ndarray) else value
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(

@@ -86,7 +86,7 @@ def cross_entropy(
     >>> tg.cross_entropy(tg.Tensor([[0.0, 0.0], [0.0, 9.0]]), [0, 1]).item()
     0.3466...
     """
-    shape, dtype = np.shape(logits), logits.real.dtype
+    shape, dtype = logits.shape, logits.real.dtype
     at = class_axis("cross_entropy", shape, axis)
     if axis is None:
         refuse_ambiguous("cross_entropy", target, shape)

@@ -351,9 +351,7 @@ def _windows(
     if type(padding) is not int or padding:
         check_padding(name, kernel, padding, dilation, wide_padding)
     at = windows(name, (shape[-2], shape[-1]), kernel, steps, padding, dilations, bool(ceil_mode))
-    if any(
-        (axis.before or axis.after) and axis.size < axis.dilation for axis in (at.rows, at.columns)
-    ):
+    if at.can_miss:
         raise ValueError(
             f"{name}: dilation is {dilation}, more than the image: {shape}; with padding a window "
             "could miss it"
@@ -392,7 +390,8 @@ def _checked_winner(name: str, winner: Array, at: Windows) -> Array:
     cells = len(at.cells)
     if winner.dtype.kind not in "iu":
         raise TypeError(f"{name}: winner holds {winner.dtype}, expected integers")
-    if winner.size and (winner.max() >= cells or winner.min() < 0):
+    below = winner.dtype.kind == "i" and winner.min(initial=0) < 0
+    if below or winner.max(initial=0) >= cells:
         wrong = winner[(winner < 0) | (winner >= cells)][0]
         raise ValueError(f"{name}: winner has {wrong}, expected 0 to {cells - 1}")
     return winner
