@@ -81,7 +81,7 @@ IDEAS: list[tuple[str, str, Callable[[], Program], Switch]] = [
     ("im2col for few images", "LeNet-5, batch 1", lambda: lenet(1),
      without(algorithm, "im2col", direct)),
     ("products small enough for OpenBLAS not to pack", "5×5 kernels, batch 64", large_kernels,
-     without(direct, "_split", lambda *_: (1, 1))),
+     without(direct, "small_products", lambda *_: (1, 1))),
     ("Winograd", "VGG, batch 32", vgg, lambda: tg.engine.options(winograd=False)),
     ("input gradient added row by row", "LeNet-5, batch 64", lambda: lenet(64),
      without(convolution, "adds_rows", lambda *_: False)),

@@ -162,7 +162,7 @@ def test_direct_splits_large_products_where_it_can(
     images: int, channels: int, parts: tuple[int, int]
 ) -> None:
     case = Case((images, 64, 4, 3), (channels, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1)
-    assert direct._split(images, channels, 64 * 9) == parts
+    assert direct.small_products(images, channels, 64 * 9) == parts
     check("direct", case, "f4", "images last", 1 << 21, 2, 0)
 
 

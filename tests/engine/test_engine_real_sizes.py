@@ -105,6 +105,7 @@ WAYS = [
     (Case((33, 40, 5, 5), (40, 40, 5, 5), ONE, (0, 0), ONE, 1),
      both_ways("direct", "IMAGES_LAST", "apart")),
     (Case((64, 12, 9, 9), (20, 12, 4, 4), ONE, ONE, ONE, 1), both_ways("direct", "whole")),
+    (Case((32, 12, 20, 23), (20, 12, 6, 4), (3, 2), (0, 0), ONE, 1), both_ways("direct", "shared")),
     (Case((64, 12, 9, 9), (20, 6, 4, 4), TWO, ONE, ONE, 2), both_ways("direct", "phase")),
     (Case((64, 3, 12, 12), (16, 3, 5, 5), TWO, TWO, ONE, 1), both_ways("direct", "rows")),
     (Case((40, 24, 7, 7), (24, 1, 3, 3), ONE, ONE, ONE, 24), both_ways("depthwise", "whole")),

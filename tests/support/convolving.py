@@ -22,6 +22,7 @@ from tinygrad_cnn.engine import (
     im2col,
     input_gradient_apart,
     input_gradient_rows,
+    input_gradient_shared,
     strips,
     threads,
     weight_gradient,
@@ -100,7 +101,8 @@ def ways_taken() -> Iterator[set[tuple[str, ...]]]:
 
     An image's gradient adds what was computed: all of it ("whole"), the cells of one phase of a
     stride ("phase"), rows for `input_gradient_rows` to add ("rows"), or cells that no kernel cell
-    reaches ("zeros"). Where windows are "apart", it is written at once in the layout of that name.
+    reaches ("zeros"). Phases whose windows are the same are "shared". Where windows are "apart", it
+    is written at once in the layout of that name.
     """
     taken: set[tuple[str, ...]] = set()
     within: list[str] = []
@@ -143,6 +145,13 @@ def ways_taken() -> Iterator[set[tuple[str, ...]]]:
             apart(dy, w, at, order, dx)
 
         patches.enter_context(patch.object(input_gradient_apart, "input_gradient", written))
+        shared = input_gradient_shared.input_gradient
+
+        def gathered_once(*given: Any) -> None:
+            taken.add(("input_gradient", "direct", "shared"))
+            shared(*given)
+
+        patches.enter_context(patch.object(input_gradient_shared, "input_gradient", gathered_once))
         for name, algorithm in ALGORITHMS.items():
 
             def convolve(*given: Any, out: Array, name: str = name,
@@ -168,6 +177,7 @@ EVERY_WAY = (
     | {("input_gradient", name, kind) for name in ALGORITHMS for kind in ("whole", "phase")}
     | {("input_gradient", name, "rows") for name in ("im2col", "direct")}
     | {("input_gradient", "im2col", "deep"), ("input_gradient", "zeros")}
+    | {("input_gradient", "direct", "shared")}
     | {("input_gradient", "apart", name) for name in ("IMAGES_LAST", "CHANNELS_LAST")}
 )
 

@@ -6,10 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.engine import im2col, input_gradient_apart, input_gradient_rows
+from tinygrad_cnn.engine import (
+    direct,
+    im2col,
+    input_gradient_apart,
+    input_gradient_rows,
+    input_gradient_shared,
+)
 from tinygrad_cnn.engine.algorithm import adds_rows, choose, choose_weight_gradient
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.input_gradient_phases import phase_convolutions
+from tinygrad_cnn.engine.input_gradient_shared import shared_windows
 from tinygrad_cnn.engine.windows import Windows
 
 
@@ -50,6 +57,10 @@ def input_gradient(dy: Array, w: Array, at: Windows, groups: int) -> Array:
         return dx
     if n and deep:
         im2col.input_gradient(dy, w, at, dx)
+        return dx
+    shared = shared_windows(at) if n and groups == 1 and way is direct else None
+    if shared is not None and choose(n, oc, c, shared, 1, dtype) is direct:
+        input_gradient_shared.input_gradient(dy, w, at, shared, dx)
         return dx
     for (rows, columns), kernels, windows in phase_convolutions(w, at, groups):
         cells = dx[:, :, rows, columns]

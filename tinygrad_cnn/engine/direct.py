@@ -44,7 +44,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
 
     def piece(i: int) -> None:
         band = pieces[i]
-        split, parts = _split(band.images, *kernels.shape[1:])
+        split, parts = small_products(band.images, *kernels.shape[1:])
         y = target[band.top : band.bottom, :, :, band.first : band.last]
         rows_of_kernels = kernels.reshape(groups, 1, 1, 1, parts, -1, kernels.shape[-1])
         windows = rows.windows(memory, band, split)[:, :, :, :, np.newaxis]
@@ -71,7 +71,7 @@ def _bands(rows: KernelRows, oc: int, x: Array) -> tuple[Band, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _split(images: int, channels: int, k: int) -> tuple[int, int]:
+def small_products(images: int, channels: int, k: int) -> tuple[int, int]:
     """Return the number of equal parts of images and of output channels for small products.
 
     Output channels are split first, because wide products are fastest; (1, 1) if no split helps.
