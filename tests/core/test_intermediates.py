@@ -224,6 +224,35 @@ def test_an_intermediate_has_a_name_of_its_own(name: str) -> None:
         gravity().intermediate(named(name, lambda x: x))
 
 
+def test_an_intermediate_of_the_gradient_is_computed_once_a_sweep_and_only_there() -> None:
+    computed: list[str] = []
+
+    @tg.op(formula="a·b", elementwise=True)
+    def product(a: Any, b: Any) -> Any:
+        return a * b
+
+    @product.intermediate
+    def flow(g: Any, a: Any, b: Any) -> Any:
+        computed.append(type(g).__name__)
+        return g * a * b
+
+    product.derivative("a", formula="g·b")(lambda g, *, flow, a: flow / a)
+    product.derivative("b", formula="g·a")(lambda g, *, flow, b: flow / b)
+    try:
+        x, m = leaves()
+        y = product(x, m)
+        assert (computed, y.node.plan.names) == ([], ("a", "b"))
+        dx, dm = tg.grad(y.sum(), [x, m], retain_graph=True)
+        np.testing.assert_allclose([dx, dm], [M, X])
+        (dx,) = tg.grad(y.sum(), x, create_graph=True)
+        np.testing.assert_allclose(tg.grad(dx.sum(), m)[0], 1.0)
+        assert computed == ["ndarray", "Tensor"]
+        with pytest.raises(TypeError, match="an intermediate cannot read 'flow'"):
+            product.intermediate(named("late", lambda flow: flow))
+    finally:
+        del tg.OPS["product"]
+
+
 def test_a_residual_may_not_depend_on_an_intermediate() -> None:
     with pytest.raises(TypeError, match="a residual cannot read 'square'"):
         gravity().residual(lambda square: square)

@@ -27,6 +27,8 @@ BY_RULE = {
     "unfold": "x",
     "avgpool_gradient": "u",
     "batch_norm": "x w",
+    "group_norm": "x weight bias",
+    "layer_norm": "x weight bias",
     "conv2d_input_gradient": "u w",
     "conv2d_weight_gradient": "u x",
     "conv_transpose2d": "x w",

@@ -135,3 +135,59 @@ def test_running_statistics_are_those_of_the_call_and_of_the_array() -> None:
         np.testing.assert_allclose(layer.running_mean.numpy(), x.mean((0, 2, 3)), rtol=1e-6)
         variance = x.var((0, 2, 3), dtype="f8", ddof=1)
         np.testing.assert_allclose(layer.running_var.numpy(), variance, rtol=1e-5)
+
+
+def exact_rows(x: Array, w: Array, bias: Array, g: Array) -> list[Array]:
+    """Return the normalization of each row and its gradients; `w` and `bias` have x's shape."""
+    x, w, bias, g = (np.asarray(a, "f8") for a in (x, w, bias, g))
+    deviation = np.sqrt(x.var(1, keepdims=True) + 1e-5)
+    normal, h = (x - x.mean(1, keepdims=True)) / deviation, g * w
+    p, q = (np.mean(a, 1, keepdims=True) for a in (h, h * normal))
+    return [normal * w + bias, (h - p - normal * q) / deviation, g * normal, g]
+
+
+@pytest.mark.parametrize("offset", [0.0, 60.0])
+@pytest.mark.parametrize(("shape", "groups"), [
+    ((32, 64, 8, 8), 8), ((8, 16, 32, 32), 16), ((2, 12, 60, 100), 3), ((64, 6, 1, 9), 2),
+])  # fmt: skip
+def test_group_norm_is_that_of_float64(shape: tuple[int, ...], groups: int, offset: float) -> None:
+    x, w, bias, g = drawn(shape, offset)
+    rows = (shape[0] * groups, -1)
+    every = [np.broadcast_to(a[:, None, None], shape).reshape(rows) for a in (w, bias)]
+    expected = exact_rows(x.reshape(rows), *every, g.reshape(rows))
+    y, dx, dw, db = (a.reshape(shape) for a in expected)
+    root = (x.size // shape[1]) ** 0.5
+    wanted = [y, dx, dw.sum((0, 2, 3)) / root, db.sum((0, 2, 3)) / root]
+    for order in (*ORDERS, "every other"):
+        with tg.engine.options(poison=True):
+            leaves = [tensor(x, order), tg.Tensor(w, True), tg.Tensor(bias, True)]
+            result = tg.group_norm(leaves[0], groups, *leaves[1:])
+            dx, dw, db = tg.grad(result, leaves, gradient=arranged(g, order))
+        for got, right in zip((result.numpy(), dx, dw / root, db / root), wanted, strict=True):
+            assert abs(got - right).max() < 2 * ERROR * max(1.0, offset), order
+
+
+@pytest.mark.parametrize("offset", [0.0, 60.0])
+@pytest.mark.parametrize("shape", [(300, 256), (5000, 33), (8, 16, 32, 32), (3, 1, 1, 10007)])
+def test_layer_norm_is_that_of_float64(shape: tuple[int, ...], offset: float) -> None:
+    rng, inner = np.random.default_rng(0), shape[1:]
+    x, g = (rng.standard_normal(shape, "f4") for _ in range(2))
+    x += np.float32(offset)
+    w, bias = (rng.standard_normal(inner, "f4") for _ in range(2))
+    rows = (shape[0], -1)
+    every = [np.broadcast_to(a, shape).reshape(rows) for a in (w, bias)]
+    y, dx, dw, db = exact_rows(x.reshape(rows), *every, g.reshape(rows))
+    root = shape[0] ** 0.5
+    wanted = [y, dx, dw.sum(0) / root, db.sum(0) / root]
+    found = []
+    for n in (1, 3):
+        with tg.engine.options(poison=True), tg.num_threads(n):
+            leaves = [tg.Tensor(a, True) for a in (x, w, bias)]
+            result = tg.layer_norm(leaves[0], inner, *leaves[1:])
+            found.append([result.numpy(), *tg.grad(result, leaves, gradient=g)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    scales = (1.0, 1.0, root, root)
+    for got, right, scale in zip(found[0], wanted, scales, strict=True):
+        error = abs(got.reshape(right.shape) / scale - right).max()
+        assert error < 2 * ERROR * max(1.0, offset)

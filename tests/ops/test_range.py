@@ -30,12 +30,27 @@ def largest_term(x: Array, w: Array | None, bias: Array | None, eps: float) -> A
     return max(np.max(slopes), np.max(np.abs(bias)), 1.0)
 
 
+def largest_of_rows(
+    x: Array, weight: Array | None, bias: Array | None, eps: float, **shape: Any
+) -> Any:
+    """Return the largest of the terms of a layer norm or group norm: w / σ, the bias, and 1."""
+    if "num_groups" in shape:
+        parts = x.reshape(len(x) * shape["num_groups"], -1)
+    else:
+        parts = x.reshape(-1, int(np.prod(shape["normalized_shape"])))
+    sizes = [np.max(np.abs(v), initial=0.0) for v in (weight, bias) if v is not None]
+    deviation = np.sqrt(parts.astype("f8").var(1) + eps).min()
+    return max(np.max(sizes, initial=1.0) / deviation, *sizes, 1.0)
+
+
 SUBTRACTED: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(
         ["sigmoid", "tanh", "log_softmax", "cross_entropy", "gelu", "silu", "mish"], lambda **_: 1.0
     ),
     "softmax": lambda temperature=1.0, **_: 1.0 / temperature,
     "batch_norm": largest_term,
+    "layer_norm": largest_of_rows,
+    "group_norm": largest_of_rows,
 }
 """Ops whose rules subtract what may be equal, such as 1 − y: the size of that, for a flow of 1. The
 difference is exact to a rounding of it."""

@@ -22,7 +22,8 @@ class Evaluation:
         op = tg.OPS[name]
         self.op = op
         defaults = {k: v.default for k, v in op.signature.parameters.items()}
-        given = {k: v for k, v in arguments.items() if k not in LEFT_OUT}
+        shown = op.role == "normalization"  # where the weight is an operand
+        given = {k: v for k, v in arguments.items() if shown or k not in LEFT_OUT}
         self.arguments = {**defaults, **given}
         self.y = np.asarray(op(**self.arguments))
         self.g = np.random.default_rng(g_seed).normal(size=self.y.shape)

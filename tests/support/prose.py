@@ -12,7 +12,7 @@ import numpy as np
 
 from support import naive
 from support.numeric import Array, adjoint, over_windows
-from support.references import fold, padded, resample, scattered, sum_to, unfold
+from support.references import REFERENCES, fold, padded, resample, scattered, sum_to, unfold
 
 Call = dict[str, Any]
 POOLING = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
@@ -107,7 +107,52 @@ WINDOWS = ("kernel_size", "dilation", "padding", "stride")
 RESAMPLING = ("x", "old", "new", "mode", "factors", "align_corners", "adjoint")
 
 
+def normalized(call: Call) -> Any:
+    """Return a layer norm or group norm."""
+    name = "group_norm" if "num_groups" in call else "layer_norm"
+    shape = call["num_groups" if name == "group_norm" else "normalized_shape"]
+    return REFERENCES[name](call["x"], shape, call["weight"], call["bias"], call["eps"])
+
+
+def of_normalized(call: Call) -> Any:
+    """Return its derivative with respect to x, row by row."""
+    x, weight = call["x"], call["weight"]
+    g = call["g"]
+    if "num_groups" in call:
+        rows = len(x) * call["num_groups"]
+        if weight is not None:
+            g = np.moveaxis(np.moveaxis(g, 1, -1) * weight, -1, 1)
+    else:
+        rows = x.size // np.prod(call["normalized_shape"])
+        g = g if weight is None else g * weight
+    found = []
+    for row, flow in zip(x.reshape(rows, -1), g.reshape(rows, -1), strict=True):
+        deviation = np.sqrt(row.var() + call["eps"])
+        normal = (row - row.mean()) / deviation
+        found.append((flow - flow.mean() - normal * (flow * normal).mean()) / deviation)
+    return np.reshape(found, x.shape)
+
+
+def of_scale(call: Call, flows: Any) -> Any:
+    """Return the sum of `flows` for each entry of the scale."""
+    if "num_groups" in call:
+        return flows.sum(axis=(0, *range(2, flows.ndim)))
+    return flows.reshape(-1, *call["normalized_shape"]).sum(axis=0)
+
+
+def plain(call: Call) -> Any:
+    """Return x̂."""
+    return normalized({**call, "weight": None, "bias": None})
+
+
 PROSE: dict[str, Callable[[Call], Any]] = {
+    "w·(x − μ) / √(σ² + ε) + b, μ and σ² over the last axes": normalized,
+    "w·(x − μ) / √(σ² + ε) + b, μ and σ² of groups of channels": normalized,
+    "(w·g − mean w·g − x̂·mean w·g·x̂) / √(σ² + ε)": of_normalized,
+    "Σ g·x̂ over the other axes": lambda v: of_scale(v, v["g"] * plain(v)),
+    "Σ g·x̂ of each channel": lambda v: of_scale(v, v["g"] * plain(v)),
+    "Σ g over the other axes": lambda v: of_scale(v, v["g"]),
+    "Σ g of each channel": lambda v: of_scale(v, v["g"]),
     "the cells of x under each window, as columns": lambda c: unfold(
         c["x"], **{name: c[name] for name in WINDOWS}
     ),

@@ -87,6 +87,26 @@ def batch_norm(x: Array, w: Array | None, bias: Array | None, eps: float) -> Arr
     return y
 
 
+def layer_norm(
+    x: Array, normalized_shape: Any, weight: Array | None, bias: Array | None, eps: float
+) -> Array:
+    parts = x.reshape(-1, np.prod(normalized_shape))
+    y = [(part - part.mean()) / np.sqrt(part.var() + eps) for part in parts]
+    scaled = np.reshape(y, x.shape) * (1.0 if weight is None else weight)
+    return scaled + (0.0 if bias is None else bias)
+
+
+def group_norm(
+    x: Array, num_groups: int, weight: Array | None, bias: Array | None, eps: float
+) -> Array:
+    parts = x.reshape(len(x), num_groups, -1)
+    y = np.reshape([layer_norm(part, parts.shape[2], None, None, eps) for part in parts], x.shape)
+    for c in range(x.shape[1]):
+        y[:, c] *= 1.0 if weight is None else weight[c]
+        y[:, c] += 0.0 if bias is None else bias[c]
+    return y
+
+
 def gelu(x: Array, approximate: str = "none") -> Array:
     if approximate == "none":
         return x * special.ndtr(x)
@@ -201,6 +221,8 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "cross_entropy": cross_entropy,
     "dropout": lambda x, mask, p: np.where(mask, x / (1 - p), 0) if p < 1 else 0 * x,
     "batch_norm": batch_norm,
+    "layer_norm": layer_norm,
+    "group_norm": group_norm,
 }
 """By name. Other tests check a convolution's gradients, and pooling's gathers and scatters, as
 adjoints."""

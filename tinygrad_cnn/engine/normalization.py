@@ -32,7 +32,7 @@ from tinygrad_cnn.engine.reduction import average, total
 BAND = 1 << 15  # values of one array in a band of elementwise work,
 SUMMED = 1 << 16  # and in a band to be summed
 PIECE = 1 << 17  # values of one array in the bands that a thread works on
-LONG = 1 << 13  # values of a row that BLAS adds at once
+LONG = 1 << 10  # values that BLAS adds one after the other, some at a time
 WIDE = 256  # rows of fewer values are slow: NumPy spends 100 ns on each
 SMALL = 1 << 11  # values up to which NumPy's own broadcasting is faster
 NARROW = 1 << 11  # values of a row (P, W) made of several narrow ones
@@ -48,6 +48,9 @@ def statistics(x: Array, axes: Shape, eps: float) -> Array:
     places if x is to be centered first, 0 otherwise.
     """
     found = np.empty((4, *[1 if k in axes else n for k, n in enumerate(x.shape)]), x.dtype)
+    if not x.size:
+        found[...] = 0
+        return found
     if x.dtype.char not in "fd":
         found[0] = average(x, axes, True)
         found[2] = average(np.square(x - found[0]), axes, True)
@@ -73,6 +76,8 @@ def statistics(x: Array, axes: Shape, eps: float) -> Array:
 def normalized(x: Array, statistics: Array, w: Array | None, bias: Array | None) -> Array:
     """Return (x − μ) / σ·w + bias; `w` and `bias` broadcast to `x` and have as many axes."""
     center, deviation = statistics[0], statistics[1]
+    if not x.size:
+        return x.copy()
     if statistics.item(-1):
         inverse = 1.0 / deviation
         factors = [inverse] if w is None else [inverse, w]
@@ -107,8 +112,8 @@ def affine(x: Array, factors: list[Array], shift: Array, center: Array | None = 
 
 def moments(g: Array, x: Array, statistics: Array) -> Array:
     """Return Σ g and Σ g·(x − μ)/σ over the axes where the statistics have length 1, stacked."""
-    center, deviation, far = statistics[0], statistics[1], statistics.item(-1)
-    if x.dtype.char not in "fd" or g.dtype != x.dtype:
+    center, deviation, far = statistics[0], statistics[1], not x.size or statistics.item(-1)
+    if x.dtype.char not in "fd" or g.dtype != x.dtype or not x.size:
         axes = tuple([k for k, n in enumerate(center.shape) if n == 1])
         normal = (x - center) / deviation
         return np.stack([total(g, axes, True), total(g * normal, axes, True)])
@@ -127,17 +132,23 @@ def moments(g: Array, x: Array, statistics: Array) -> Array:
 
 
 def input_gradient(
-    g: Array, x: Array, statistics: Array, slope: Array, p: Array, q: Array
+    g: Array, x: Array, statistics: Array, slope: Array, w: Array | None, p: Array, q: Array
 ) -> Array:
-    """Return slope·(g − p − (x − μ)/σ·q); the last three broadcast and have as many axes."""
+    """Return slope·(w·g − p − (x − μ)/σ·q); the last four broadcast and have as many axes."""
     center, deviation = statistics[0], statistics[1]
-    far = statistics.item(-1)
+    far = not x.size or statistics.item(-1)
     with np.errstate(all="ignore"):
         tilt = -slope * q if far else -slope * q / deviation
         level = -slope * p if far else -slope * p - center * tilt
         if not np.isfinite(level).all():
-            return np.asarray(slope * (g - p - (x - center) / deviation * q))
-        few = [slope, tilt, level, *([center, 1.0 / deviation] if far else [])]
+            inner = (g if w is None else w * g) - p - (x - center) / deviation * q
+            return np.asarray(slope * inner)
+        few = [
+            slope if w is None else slope * w,
+            tilt,
+            level,
+            *([center, 1.0 / deviation] if far else []),
+        ]
 
     def band(
         out: Array, room: Array, x: Array, g: Array, slope: Array, tilt: Array, level: Array,
@@ -220,8 +231,9 @@ def _grid(shape: Shape, strides: Shape, itemsize: int, sums: Shape) -> _Grid | N
     (lead, _), (summed, _), *rest = runs
     width, last = math.prod(n for n, _ in rest), runs[-1]
     if last[1] and (not rest or width > 2 * BAND or (last[0] >= WIDE and 2 * width > BAND)):
-        outer = runs[:-1]
-        view: Shape = (math.prod(n for n, _ in outer), last[0])
+        short = divisor(last[0])
+        outer = [*runs[:-1], (last[0] // short, True)]
+        view: Shape = (math.prod(n for n, _ in outer), short)
     else:
         most = max(1, min(summed, NARROW // width))
         side = next(k for k in range(most, 0, -1) if summed % k == 0)
@@ -238,6 +250,14 @@ def _grid(shape: Shape, strides: Shape, itemsize: int, sums: Shape) -> _Grid | N
         tuple([order.index(k) for k in range(len(order))]),
         math.prod(shape) // math.prod(sums),
     )
+
+
+@lru_cache(maxsize=1024)
+def divisor(length: int) -> int:
+    """Return the length of equal pieces of a long row, whose sums BLAS is to take separately."""
+    if length <= LONG:
+        return length
+    return next((k for k in range(LONG, WIDE // 4, -1) if length % k == 0), length)
 
 
 def _dense(x: Array, sums: Shape) -> tuple[_Grid, Array]:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.core.composition import composition
-from tinygrad_cnn.core.declaration import Draw, Strategies
+from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable, array_of
+from tinygrad_cnn.engine import layer_norm as rows
 from tinygrad_cnn.engine import normalization as engine
 from tinygrad_cnn.engine.arrays import Shape
-from tinygrad_cnn.ops.arithmetic import add, astype, mul
+from tinygrad_cnn.ops.arithmetic import astype, mul
 from tinygrad_cnn.ops.elementary import pow, sqrt
 from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
 from tinygrad_cnn.ops.indexing import stack
@@ -83,20 +84,7 @@ def statistics(x: Array, eps: float) -> Array:
     """Return μ and σ = √(variance + ε) of each channel; of an array, `engine.statistics`."""
     if len(x.shape) < 2 or 0 in x.shape:
         raise ValueError(f"batch_norm: x has shape {x.shape}, expected (N, C, ...), none of them 0")
-    if not eps >= 0:
-        raise ValueError(f"batch_norm: eps is {eps}, expected 0 or more")
-    axes = _other_axes(x)
-    if not isinstance(x, Variable):
-        return engine.statistics(x, axes, eps)
-    center = mean(x, axes, True)
-    centered = x - center
-    with np.errstate(over="ignore"):
-        deviation = sqrt(mean(centered * centered, axes, True) + eps)
-    values = array_of(deviation)
-    if values.dtype.char == "f" and not 1e-15 < values.min() <= values.max() < np.inf:
-        wide = astype(centered, np.float64)  # float32 cannot hold the squares
-        deviation = astype(sqrt(mean(wide * wide, axes, True) + eps), values.dtype)
-    return stack([center, deviation])
+    return _statistics("batch_norm", x, _other_axes(x), eps)
 
 
 @batch_norm.intermediate
@@ -120,7 +108,7 @@ def _(g: Array, *, x: Array, w: Array | None, statistics: Array, moments: Array)
     count = x.size // x.shape[1]
     p, q = moments[0] / count, moments[1] / count
     if not isinstance(g, Variable):
-        return engine.input_gradient(g, x, statistics, slope, p, q)
+        return engine.input_gradient(g, x, statistics, slope, None, p, q)
     return slope * (g - p - (x - center) / deviation * q)
 
 
@@ -168,16 +156,20 @@ def batch_statistics(y: Array, x: Array) -> tuple[Array, Array]:
     return found[0].reshape(-1), found[2].reshape(-1) * (count / (count - 1))
 
 
-# --- compositions --------------------------------------------------------------------------------
-
-
-@composition(formula="w·(x − μ) / √(σ² + ε) + b, μ and σ² over the last axes")
+@op(
+    formula=Prose("w·(x − μ) / √(σ² + ε) + b, μ and σ² over the last axes"),
+    latex=r"w\,\frac{x-\mu}{\sqrt{\sigma^2+\epsilon}} + b",
+    role="normalization",
+    aliases={"weight": "w", "bias": "b", "eps": "ε"},
+)
 def layer_norm(
     x: Array,
     normalized_shape: int | Sequence[int],
     weight: Array | None = None,
     bias: Array | None = None,
     eps: float = 1e-5,
+    *,
+    row_statistics: Array = ...,
 ) -> Array:
     """Return `x` normalized by the mean and variance over its last axes.
 
@@ -207,24 +199,88 @@ def layer_norm(
     Tensor([[-1.,  1.],
             [-1.,  1.]])
     """
-    shape = np.shape(array_of(x))
-    inner = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    inner = _inner(normalized_shape)
+    _check_affine("layer_norm", weight, bias, inner)
+    return rows.normalized(x, inner, row_statistics, weight, bias)
+
+
+@layer_norm.intermediate
+def row_statistics(x: Array, normalized_shape: Any, eps: float) -> Array:
+    """Return μ and σ of each row of values; of an array, `engine.statistics`."""
+    inner, shape = _inner(normalized_shape), x.shape
     if not inner or shape[-len(inner) :] != inner or 0 in inner:
         raise ValueError(
             f"layer_norm: x has shape {shape}, expected (..., {', '.join(map(str, inner))}), none "
             "of them 0"
         )
-    y = _normalized(x, math.prod(shape[: len(shape) - len(inner)]), eps)
-    return _affine("layer_norm", y, weight, bias, inner, inner)
+    return _statistics("layer_norm", x, tuple(range(len(shape) - len(inner), len(shape))), eps)
 
 
-@composition(formula="w·(x − μ) / √(σ² + ε) + b, μ and σ² of groups of channels")
+@layer_norm.intermediate
+def gradients(
+    g: Array, x: Array, normalized_shape: Any, weight: Array | None, row_statistics: Array
+) -> Any:
+    """Return the gradients of x, of the scale and of the shift."""
+    inner = _inner(normalized_shape)
+    if not isinstance(g, Variable):
+        return rows.gradients(g, x, inner, row_statistics, weight)
+    first = len(x.shape) - len(inner)
+    outer, last = tuple(range(first)), tuple(range(first, len(x.shape)))
+    normal = (x - row_statistics[0]) / row_statistics[1]
+    h = g if weight is None else g * weight
+    dx = (h - mean(h, last, True) - normal * mean(h * normal, last, True)) / row_statistics[1]
+    return dx, sum_over(g * normal, outer), sum_over(g, outer)
+
+
+@layer_norm.derivative(
+    "x",
+    formula=Prose("(w·g − mean w·g − x̂·mean w·g·x̂) / √(σ² + ε)"),
+    latex=r"\frac{wg - \overline{wg} - \hat x\,\overline{wg\,\hat x}}{\sqrt{\sigma^2+\epsilon}}",
+)
+def _(g: Array, *, gradients: Any) -> Array:
+    return gradients[0]
+
+
+@layer_norm.derivative(
+    "weight", formula=Prose("Σ g·x̂ over the other axes"), latex=r"\sum g\,\hat x"
+)
+def _(g: Array, *, gradients: Any) -> Array:
+    return gradients[1]
+
+
+@layer_norm.derivative("bias", formula=Prose("Σ g over the other axes"), latex=r"\sum g")
+def _(g: Array, *, gradients: Any) -> Array:
+    return gradients[2]
+
+
+@layer_norm.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    shape = draw(s.shapes(min_dims=1, max_dims=3))
+    inner = shape[draw(s.integers(0, len(shape) - 1)) :]
+    optional = s.one_of(s.none(), s.arrays(inner))
+    return {
+        "x": draw(s.arrays(shape)),
+        "normalized_shape": inner,
+        "weight": draw(optional),
+        "bias": draw(optional),
+        "eps": draw(s.sampled_from([1e-3, 0.5])),
+    }
+
+
+@op(
+    formula=Prose("w·(x − μ) / √(σ² + ε) + b, μ and σ² of groups of channels"),
+    latex=r"w\,\frac{x-\mu}{\sqrt{\sigma^2+\epsilon}} + b",
+    role="normalization",
+    aliases={"weight": "w", "bias": "b", "eps": "ε"},
+)
 def group_norm(
     x: Array,
     num_groups: int,
     weight: Array | None = None,
     bias: Array | None = None,
     eps: float = 1e-5,
+    *,
+    group_statistics: Array = ...,
 ) -> Array:
     """Return `x` normalized by the mean and variance of groups of channels of each example.
 
@@ -254,15 +310,88 @@ def group_norm(
     >>> tg.group_norm(tg.Tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=0.0)
     Tensor([[-1.,  1., -1.,  1.]])
     """
-    shape = np.shape(array_of(x))
+    _check_affine("group_norm", weight, bias, x.shape[1:2])
+    parts = _parts(x, num_groups)
+    w, b = (None if v is None else _parts_of_channels(v, x, num_groups) for v in (weight, bias))
+    return engine.normalized(parts, group_statistics, w, b).reshape(x.shape)
+
+
+@group_norm.intermediate
+def group_statistics(x: Array, num_groups: int, eps: float) -> Array:
+    """Return μ and σ of each group, with the axes of `_parts`; of an array, `engine.statistics`."""
+    shape = x.shape
     groups = whole("group_norm", "num_groups", num_groups)
     if len(shape) < 2 or 0 in shape[1:] or shape[1] % groups:
         raise ValueError(
             f"group_norm: x has shape {shape}, expected (N, C, ...) with C a multiple of "
             f"num_groups={groups}, and none of C, ... 0"
         )
-    y = _normalized(x, shape[0] * groups, eps)
-    return _affine("group_norm", y, weight, bias, shape[1:2], (-1,) + (1,) * (len(shape) - 2))
+    return _statistics("group_norm", _parts(x, groups), tuple(range(2, len(shape) + 1)), eps)
+
+
+@group_norm.intermediate
+def group_moments(g: Array, x: Array, num_groups: int, group_statistics: Array) -> Array:
+    """Return Σ g and Σ g·x̂ of each channel of each example, with the axes of `_parts`."""
+    g, x = _parts(g, num_groups), _parts(x, num_groups)
+    axes = tuple(range(3, len(x.shape)))
+    if not isinstance(g, Variable):
+        single = (*x.shape[:3], *[1] * len(axes))
+        return engine.moments(
+            g, x, np.broadcast_to(group_statistics, (len(group_statistics), *single))
+        )
+    normal = (x - group_statistics[0]) / group_statistics[1]
+    return stack([sum_over(g, axes, True), sum_over(g * normal, axes, True)])
+
+
+@group_norm.derivative(
+    "x",
+    formula=Prose("(w·g − mean w·g − x̂·mean w·g·x̂) / √(σ² + ε)"),
+    latex=r"\frac{wg - \overline{wg} - \hat x\,\overline{wg\,\hat x}}{\sqrt{\sigma^2+\epsilon}}",
+)
+def _(
+    g: Array,
+    *,
+    x: Array,
+    num_groups: int,
+    weight: Array | None,
+    group_statistics: Array,
+    group_moments: Array,
+) -> Array:
+    w = None if weight is None else _parts_of_channels(weight, x, num_groups)
+    sums = sum_over(group_moments if w is None else group_moments * w, 3, True)
+    count = math.prod(x.shape[1:]) // num_groups
+    p, q = sums[0] / count, sums[1] / count
+    g, parts, inverse = _parts(g, num_groups), _parts(x, num_groups), 1.0 / group_statistics[1]
+    if not isinstance(g, Variable):
+        return engine.input_gradient(g, parts, group_statistics, inverse, w, p, q).reshape(x.shape)
+    normal = (parts - group_statistics[0]) * inverse
+    return (inverse * ((g if w is None else g * w) - p - normal * q)).reshape(x.shape)
+
+
+@group_norm.derivative("weight", formula=Prose("Σ g·x̂ of each channel"), latex=r"\sum g\,\hat x")
+def _(g: Array, *, group_moments: Array) -> Array:
+    return sum_over(group_moments[1], 0).reshape(-1)
+
+
+@group_norm.derivative("bias", formula=Prose("Σ g of each channel"), latex=r"\sum g")
+def _(g: Array, *, group_moments: Array) -> Array:
+    return sum_over(group_moments[0], 0).reshape(-1)
+
+
+@group_norm.calls
+def _(draw: Draw, s: Strategies) -> Any:
+    shape = (draw(s.integers(1, 3)), 4, *draw(s.shapes(0, 2, 3)))
+    optional = s.one_of(s.none(), s.arrays((4,)))
+    return {
+        "x": draw(s.arrays(shape)),
+        "num_groups": draw(s.sampled_from([1, 2, 4])),
+        "weight": draw(optional),
+        "bias": draw(optional),
+        "eps": draw(s.sampled_from([1e-3, 0.5])),
+    }
+
+
+# --- compositions --------------------------------------------------------------------------------
 
 
 @composition(formula="w·(x − μ) / √(σ² + ε) + b, μ and σ² of each channel of each example")
@@ -349,24 +478,44 @@ def local_response_norm(
     return x * pow(k + alpha * means, -beta)
 
 
-def _normalized(x: Array, rows: int, eps: float) -> Array:
-    """Return `x` with each of `rows` parts of equal size normalized: batch norm of one example."""
-    shape = np.shape(array_of(x))
-    if not rows:
-        return x
-    return reshape(batch_norm(reshape(x, (1, rows, -1)), eps=eps), shape)
+def _statistics(name: str, x: Array, axes: Shape, eps: float) -> Array:
+    """Return μ and σ = √(variance + ε) over `axes`, stacked; of an array, `engine.statistics`."""
+    if not eps >= 0:
+        raise ValueError(f"{name}: eps is {eps}, expected 0 or more")
+    if not isinstance(x, Variable):
+        return engine.statistics(x, axes, eps)
+    center = mean(x, axes, True)
+    centered = x - center
+    with np.errstate(over="ignore"):
+        deviation = sqrt(mean(centered * centered, axes, True) + eps)
+    values = array_of(deviation)
+    if values.dtype.char == "f" and not 1e-15 < values.min() <= values.max() < np.inf:
+        wide = astype(centered, np.float64)  # float32 cannot hold the squares
+        deviation = astype(sqrt(mean(wide * wide, axes, True) + eps), values.dtype)
+    return stack([center, deviation])
 
 
-def _affine(
-    name: str, x: Array, weight: Array | None, bias: Array | None, shape: Shape, along: Shape
-) -> Array:
-    """Return weight·x + bias, both of `shape` and reshaped to `along`."""
+def _check_affine(name: str, weight: Any, bias: Any, shape: Shape) -> None:
+    """Raise unless the scale and the shift, if given, are of `shape`."""
     for label, value in (("weight", weight), ("bias", bias)):
-        if value is not None and np.shape(array_of(value)) != shape:
-            came = np.shape(array_of(value))
-            raise ValueError(f"{name}: {label} has shape {came}, expected {shape}")
-    x = x if weight is None else mul(x, reshape(weight, along))
-    return x if bias is None else add(x, reshape(bias, along))
+        if value is not None and np.shape(value) != shape:
+            raise ValueError(f"{name}: {label} has shape {np.shape(value)}, expected {shape}")
+
+
+def _inner(normalized_shape: Any) -> Shape:
+    """Return `normalized_shape` as a tuple."""
+    return (normalized_shape,) if np.ndim(normalized_shape) == 0 else tuple(normalized_shape)
+
+
+def _parts(x: Array, groups: int) -> Array:
+    """Return (N, C, ...) as (N, groups, C / groups, ...)."""
+    n, channels, *rest = x.shape
+    return x.reshape((n, groups, channels // groups, *rest))
+
+
+def _parts_of_channels(values: Array, x: Array, groups: int) -> Array:
+    """Return one value per channel, to broadcast with `_parts`."""
+    return values.reshape((1, groups, -1, *[1] * (len(x.shape) - 2)))
 
 
 # --- entries of the derivatives ------------------------------------------------------------------
