@@ -76,7 +76,7 @@ def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -
         patch.object(winograd_rows, "CACHE", cache),
         patch.object(winograd_few, "CACHE", cache),
         patch.object(winograd_few, "KERNEL_BYTES", cache << 1),
-        patch.object(im2col, "KERNEL_BYTES", cache),
+        patch.object(im2col, "MANY", cache // 2),
         patch.object(winograd_lines, "CACHE", cache),
         patch.object(threads, "SMALL", -1),
         patch.object(threads, "WORTH", 0),

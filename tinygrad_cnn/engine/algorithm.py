@@ -23,6 +23,11 @@ from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.windows import Windows
 
 SIDE_BY_SIDE = 8  # minimum images for products over them to be wide enough
+WIDE_CHANNELS = (
+    96  # channels on average, and at least PER_IMAGE for each image, from which products
+)
+PER_IMAGE = 4  # over channels are wider than products over images
+WIDE_FIRST = 64  # the same for the output channels of a first layer
 FEW_CHANNELS = 16  # minimum channels on either side of few images for tiles,
 FEW_TILES = 24  # minimum tiles, so that the transform of the kernels pays,
 FEW_PRODUCTS = 4_000_000  # and minimum multiply-adds
@@ -61,7 +66,7 @@ def choose(
     dtype: np.dtype[Any],
 ) -> Algorithm:
     """Return the algorithm for a convolution of the given size."""
-    if images < SIDE_BY_SIDE:
+    if images < SIDE_BY_SIDE or _are_wide(images, channels, out_channels):
         if depthwise.takes(channels, at, groups, dtype):
             return depthwise_few
         products = images * math.prod((*at.count, *at.kernel, channels, out_channels))
@@ -101,6 +106,13 @@ def choose_weight_gradient(
 def adds_rows(channels: int, at: Windows, groups: int) -> bool:
     """Return whether `input_gradient_rows` computes the input gradient."""
     return groups == 1 and channels < THIN and at.rows.kernel > 1
+
+
+def _are_wide(images: int, channels: int, out_channels: int) -> bool:
+    """Return whether products over channels are wider than products over images."""
+    if channels < THIN:
+        return out_channels >= max(WIDE_FIRST, PER_IMAGE * images)
+    return channels * out_channels >= max(WIDE_CHANNELS, PER_IMAGE * images) ** 2
 
 
 def _may_tile(size: int, fewest: int, at: Windows, groups: int, dtype: np.dtype[Any]) -> bool:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 CACHE = 1 << 21  # bytes: the maximum size of a band
-NARROWEST = 16  # images; products over fewer are slow
+NARROWEST = 16  # columns of a product, images or pixels; products of fewer are slow
+SMALL_PRODUCT = 1_000_000  # multiply-adds; up to here OpenBLAS does not pack
+SHORTEST = 64  # values summed by a product; shorter products are not faster
 PARTS = 16  # maximum partial sums of a sum over bands, so that several threads can compute it
 PARTS_BYTES = 1 << 26  # bytes: the maximum size of all partial sums
 
@@ -67,3 +69,12 @@ def image_blocks(images: int, most: int) -> list[tuple[int, int]]:
 def part_count(pieces: int, part_bytes: int) -> int:
     """Return the number of partial sums, of `part_bytes` each, for a sum over `pieces`."""
     return max(1, min(PARTS, pieces, PARTS_BYTES // part_bytes))
+
+
+@lru_cache(maxsize=1024)
+def small_products(length: int, multiply_adds: int, shortest: int) -> int:
+    """Return the number of equal parts of an axis that make products small; 1 if none does."""
+    for count in range(1, length // shortest + 1):
+        if length % count == 0 and length // count * multiply_adds <= SMALL_PRODUCT:
+            return count
+    return 1

@@ -18,9 +18,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.bands import Band, bands
+from tinygrad_cnn.engine.bands import SMALL_PRODUCT, Band, bands
 from tinygrad_cnn.engine.layout import Layout
-from tinygrad_cnn.engine.weight_gradient import SMALL_PRODUCT
 from tinygrad_cnn.engine.windows import Windows
 
 

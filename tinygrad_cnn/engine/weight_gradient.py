@@ -29,14 +29,12 @@ from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_cnn.engine import reduction, threads
 from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.bands import CACHE, Band, bands, part_count
+from tinygrad_cnn.engine.bands import CACHE, SHORTEST, Band, bands, part_count, small_products
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import empty
 from tinygrad_cnn.engine.windows import WindowAxis, Windows, strip
 
 layout = Layout.IMAGES_LAST
-SMALL_PRODUCT = 1_000_000  # multiply-adds; up to here OpenBLAS does not pack
-SHORTEST = 64  # values; shorter products are not faster
 WIDE = 8  # minimum output channels, and multiply-adds per value of dy, for transposing to pay
 OFTEN = 32
 
@@ -52,7 +50,7 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
 
     def piece(i: int) -> None:
         for band in pieces[i :: len(parts)]:
-            split = _split(ow * band.images, kh * c * (oc // groups))
+            split = small_products(ow * band.images, kh * c * (oc // groups), SHORTEST)
             lines = _lines(memory, at, groups, band, split)
             u = gradient[band.top : band.bottom, :, :, band.first : band.last]
             _add_products(lines, _turned(u, groups, split, kh * kw * c), parts[i])
@@ -113,14 +111,6 @@ def _turned(u: Array, groups: int, split: int, uses: int) -> Array:
     lines = empty((groups, oh, oc, ow, n), u.dtype)
     lines[...] = u.transpose(2, 0, 3, 1, 4)
     return lines.reshape(groups, oh, oc, split, 1, -1).transpose(0, 1, 3, 4, 5, 2)
-
-
-def _split(length: int, multiply_adds: int) -> int:
-    """Return the number of parts of an axis that make a product small."""
-    for split in range(1, length // SHORTEST + 1):
-        if length % split == 0 and length // split * multiply_adds <= SMALL_PRODUCT:
-            return split
-    return 1
 
 
 def _width(axis: WindowAxis) -> int:

@@ -23,7 +23,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.bands import CACHE, NARROWEST, Band, part_count
+from tinygrad_cnn.engine.bands import CACHE, NARROWEST, Band, part_count, small_products
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import empty
 from tinygrad_cnn.engine.windows import Windows, inside
@@ -70,8 +70,10 @@ def _write(values: Array, kernels: Array, bias: Array | None, target: Array, ban
     ow, oc = target.shape[2:]
     back, _, _ = transforms(OUT, values.dtype)
     tiles = -(-ow // OUT)
-    products = empty((*values.shape[:2], oc), values.dtype)
-    np.matmul(values, kernels, out=products)
+    count = small_products(values.shape[1], values.shape[2] * oc, NARROWEST)
+    values = values.reshape(IN * IN, count, -1, values.shape[2])
+    products = empty((*values.shape[:3], oc), values.dtype)
+    np.matmul(values, kernels[:, np.newaxis], out=products)
     stack = products.reshape(IN, IN, band.images, band.rows, tiles * oc).transpose(2, 3, 1, 0, 4)
     half = empty((band.images, band.rows, OUT, IN, tiles * oc), values.dtype)
     np.matmul(back, stack, out=half.swapaxes(2, 3))
