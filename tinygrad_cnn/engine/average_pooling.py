@@ -36,7 +36,7 @@ def average_gradient(u: Array, at: Windows, divisor: Array) -> Array:
         (first, last), span = every[i]
         spread(of_u[first:last], at, divisor, span, of_dx[first:last])
 
-    threads.run(piece, len(every), dx.nbytes + u.nbytes)
+    threads.run(piece, len(every), 16 * dx.size)
     return dx
 
 

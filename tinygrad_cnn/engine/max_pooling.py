@@ -49,7 +49,7 @@ def winner(x: Array, y: Array, at: Windows) -> Array:
         some, rows = every[i]
         compare(of_x[some], at, rows, of_y[some, slice(*rows)], of_won[some, slice(*rows)])
 
-    threads.run(piece, len(every), x.nbytes + y.nbytes)
+    threads.run(piece, len(every), 32 * x.size)
     return won
 
 

@@ -84,5 +84,5 @@ def resampled(x: Array, rows: BandedMatrix, columns: BandedMatrix) -> Array:
                 values = tall[:, :, part.low : part.high]
                 np.matmul(part.values, values, out=out[:, :, part.first : part.last])
 
-    threads.run(piece, len(parts), y.size * 64)
+    threads.run(piece, len(parts), 32 * y.size)
     return y

@@ -48,7 +48,7 @@ def take(x: Array, rows: RowNumbers, axis: int) -> Array:
         else:
             ordered[part].take(numbers, place, out[part], "clip")
 
-    threads.run(piece, count, 2 * out.nbytes)
+    threads.run(piece, count, 4 * out.nbytes)
     return out.transpose(_inverse(order))
 
 
@@ -86,7 +86,7 @@ def put(u: Array, rows: RowNumbers, axis: int, count: int) -> Array | None:
         part = (*(slice(None),) * cut, slice(i * step, (i + 1) * step))
         add(out[part], ordered[part])
 
-    threads.run(piece, pieces, 2 * out.nbytes)
+    threads.run(piece, pieces, 4 * out.nbytes)
     return out.transpose(_inverse(order))
 
 

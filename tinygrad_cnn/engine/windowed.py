@@ -52,7 +52,7 @@ def over_windows(
         if finish is not None:
             finish(out, slice(*rows))
 
-    threads.run(piece, len(every), x.nbytes + y.nbytes)
+    threads.run(piece, len(every), 16 * x.size)
     return y
 
 

@@ -76,7 +76,7 @@ def scatter(u: Array, won: Array, at: Windows) -> Array:
             else:
                 out[cells] += select(given[to], winner[to] == k)
 
-    threads.run(piece, len(every), dx.nbytes + u.nbytes)
+    threads.run(piece, len(every), 16 * dx.size)
     return dx
 
 
@@ -128,4 +128,4 @@ def _by_position(
                 positions += first
             function(part, max(first, 0), positions)
 
-    threads.run(piece, len(parts), won.size * 32)
+    threads.run(piece, len(parts), 64 * won.size)
