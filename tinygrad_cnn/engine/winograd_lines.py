@@ -46,8 +46,10 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
     back = np.repeat(back, KERNEL, axis=1)
     kernels = g @ w.transpose(2, 3, 0, 1).reshape(KERNEL, -1)  # (6, 3·OC·C)
     kernels = kernels.reshape(IN, KERNEL, oc, c)
-    columns, size = ow + KERNEL - 1, oc * ow * n
-    pieces = _pieces(oh, IN * (c * columns + KERNEL * oc * ow) * n * x.itemsize)
+    columns = ow + KERNEL - 1
+    blocks = _blocks(oc, IN * KERNEL * ow * n * x.itemsize)
+    widest = blocks[0].stop
+    pieces = _pieces(oh, IN * (c * columns + KERNEL * widest * ow) * n * x.itemsize)
     bias_column = None if bias is None else bias[:, np.newaxis, np.newaxis]
 
     def piece(i: int) -> None:
@@ -55,13 +57,16 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
         lines = _lines(memory, at, first, last, columns)
         results = empty((last - first, OUT, oc, ow, n), x.dtype)
         spread = empty((IN, c, columns, n), x.dtype)
-        products = empty((IN, KERNEL, oc, ow * n), x.dtype)
+        products = empty((IN * KERNEL * widest * ow * n,), x.dtype)
         of_columns = _of_columns(spread)
         for t in range(last - first):
             rows_product(b, lines[t * OUT : t * OUT + IN], out=spread.reshape(IN, -1))
-            np.matmul(kernels, of_columns, out=products)
-            result = view(results[t], (OUT, size))
-            rows_product(back, products.reshape(IN * KERNEL, size), out=result)
+            for block in blocks:
+                some = kernels[:, :, block]
+                part = products[: IN * KERNEL * some.shape[2] * ow * n]
+                np.matmul(some, of_columns, out=part.reshape(*some.shape[:3], ow * n))
+                result = view(results[t, :, block], (OUT, part.size // (IN * KERNEL)))
+                rows_product(back, part.reshape(IN * KERNEL, -1), out=result)
         y = target[first * OUT : last * OUT]
         done = view(results, (-1, oc, ow, n))[: len(y)]
         if bias_column is not None:
@@ -115,6 +120,13 @@ def _pieces(rows: int, row_bytes: int) -> list[tuple[int, int]]:
     count = -(-rows // OUT)
     at_once = max(1, min(CACHE // row_bytes, -(-count // 2)))
     return [(first, min(first + at_once, count)) for first in range(0, count, at_once)]
+
+
+def _blocks(channels: int, channel_bytes: int) -> list[slice]:
+    """Return equal blocks of output channels whose M fits a third of the cache."""
+    most = max(1, CACHE // 3 // channel_bytes)
+    size = -(-channels // -(-channels // most))
+    return [slice(k, min(k + size, channels)) for k in range(0, channels, size)]
 
 
 def _of_columns(spread: Array) -> Array:
