@@ -17,8 +17,8 @@ runs, added over OW at the end:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -32,6 +32,8 @@ from tinygrad_cnn.engine.windows import WindowAxis, Windows, strip
 
 layout = Layout.CHANNELS_LAST
 RUN = 512  # minimum values of a run
+
+CopyIndex: TypeAlias = tuple[slice, ...]
 
 
 def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array) -> None:
@@ -51,8 +53,9 @@ def add_rows(
     memory, target = _pictures(order.arranged(x), order), _pictures(out, order)
     n, _, ow, oc, together = target.shape
     values, pixels = oc * together, _pixels(ow, oc * together)
-    kernels = np.repeat(w[:, 0].transpose(1, 2, 0), together, axis=2)  # (KH, KW, m·C·N)
-    kernels = np.tile(np.ascontiguousarray(kernels), (1, 1, pixels))
+    kernels = empty((*at.kernel, pixels, oc, together), x.dtype)
+    kernels[...] = w[:, 0].transpose(1, 2, 0)[:, :, np.newaxis, :, np.newaxis]
+    kernels = kernels.reshape(*at.kernel, pixels * values)
     pieces = _bands(n, at, values * x.itemsize)
     added = None if bias is None else np.tile(np.repeat(bias, together), ow)
     in_place = target.flags.c_contiguous
@@ -109,19 +112,17 @@ def _pixels(windows: int, values: int) -> int:
 
 def _windows(memory: Array, at: Windows, band: Band, out_channels: int, pixels: int) -> Array:
     """Return a view (N, oh, runs, KH, KW, values) of a copy of the rows that a band reads."""
-    height, _, c, together = memory.shape[1:]
+    c, together = memory.shape[3:]
     rows, columns = at.rows, at.columns
-    first = band.top * rows.stride - rows.before
     count = (band.rows - 1) * rows.stride + rows.kernel
     shape = (band.images, count, _width(columns), c, out_channels // c, together)
     copied = empty(shape, memory.dtype)
     images = memory[band.first : band.last, ..., np.newaxis, :]
-    for of_copy, of_rows in strip(count, 1, first, height):
-        for cells, of_columns in _columns(columns):
-            if of_rows is None or of_columns is None:
-                copied[:, of_copy, cells] = 0
-            else:
-                copied[:, of_copy, cells] = images[:, of_rows, of_columns]
+    border, inside = _places(at, band.top * rows.stride - rows.before, count)
+    for place in border:
+        copied[place] = 0
+    for place, source in inside:
+        copied[place] = images[source]
     image, row, column, *_, value = copied.strides
     next_cell = column if columns.stride == 1 else column * columns.windows
     return as_strided(
@@ -143,15 +144,32 @@ def _width(axis: WindowAxis) -> int:
     return axis.windows + axis.kernel - 1 if axis.stride == 1 else axis.windows * axis.kernel
 
 
-def _columns(axis: WindowAxis) -> Iterator[tuple[slice, slice | None]]:
-    """Yield copied columns and the image's columns to copy there; None for the border."""
-    if axis.stride == 1:
-        yield from strip(_width(axis), 1, -axis.before, axis.size)
-        return
-    for j in range(axis.kernel):
-        left = j * axis.windows
-        for cells, of_columns in strip(axis.windows, axis.stride, j - axis.before, axis.size):
-            yield slice(left + cells.start, left + cells.stop), of_columns
+@lru_cache(maxsize=1024)
+def _places(
+    at: Windows, first: int, count: int
+) -> tuple[tuple[CopyIndex, ...], tuple[tuple[CopyIndex, CopyIndex], ...]]:
+    """Return where zeros are in `count` copied rows, and where cells of the image from row `first`.
+
+    Of those cells, the index in the copy and in the image.
+    """
+    axis, every = at.columns, slice(None)
+    border: list[CopyIndex] = []
+    inside: list[tuple[CopyIndex, CopyIndex]] = []
+    columns: list[tuple[slice, slice]] = []
+    for j in range(1 if axis.stride == 1 else axis.kernel):
+        length, left = (_width(axis), 0) if axis.stride == 1 else (axis.windows, j * axis.windows)
+        for cells, source in strip(length, axis.stride, j - axis.before, axis.size):
+            cells = slice(left + cells.start, left + cells.stop)
+            if source is None:
+                border.append((every, every, cells))
+            else:
+                columns.append((cells, source))
+    for rows, of_rows in strip(count, 1, first, at.rows.size):
+        if of_rows is None:
+            border.append((every, rows))
+        else:
+            inside += [((every, rows, c), (every, of_rows, source)) for c, source in columns]
+    return tuple(border), tuple(inside)
 
 
 @lru_cache(maxsize=1024)
