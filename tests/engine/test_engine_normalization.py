@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.engine.normalization import statistics
 
 Array = np.ndarray[Any, Any]
 ORDERS: dict[str, tuple[int, ...]] = {
@@ -72,6 +73,14 @@ def test_batch_norm_is_that_of_float64(shape: tuple[int, ...], offset: float) ->
         for got, right in zip((y.numpy(), dx, dw / root, db / root), expected, strict=True):
             assert got.dtype == np.float32
             assert abs(got - right).max() < ERROR * max(1.0, offset), order
+
+
+def test_statistics_of_more_bands_than_parts() -> None:
+    x = np.random.default_rng(0).standard_normal((65 * 64, 16, 64), "f4") + np.float32(0.5)
+    with tg.engine.options(poison=True):  # 65 bands of 64 rows
+        mean, deviation = statistics(x, (0, 2), 0.0)[:2]
+    np.testing.assert_allclose(mean, x.mean((0, 2), "f8", keepdims=True), rtol=1e-6)
+    np.testing.assert_allclose(deviation, x.std((0, 2), "f8", keepdims=True), rtol=1e-6)
 
 
 def test_batch_norm_of_a_gradient_in_another_order() -> None:

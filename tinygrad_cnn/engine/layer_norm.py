@@ -68,6 +68,7 @@ def gradients(
     blocks = -(-len(rows) // step)
     parts = max(1, min(PARTS, blocks // 4))
     each = -(-blocks // parts) * step
+    parts = -(-len(rows) // each)
     scales = _repeated(w, step, inner, x.dtype)
     out = memory.empty(rows.shape, x.dtype)
     found = np.zeros((parts, 2, inner))

@@ -35,7 +35,7 @@ PIECE = 1 << 17  # values of one array in the bands that a thread works on
 LONG = 1 << 10  # values that BLAS adds one after the other, some at a time
 WIDE = 256  # rows of fewer values are slow: NumPy spends 100 ns on each
 SMALL = 1 << 11  # values up to which NumPy's own broadcasting is faster
-NARROW = 1 << 11  # values of a row (P, W) made of several narrow ones
+NARROW = 1 << 9  # values of a row (P, W) made of several narrow ones
 FAR = 2.0  # center x where |μ| is more than this many deviations
 LEAST, MOST = 1e-30, 1e30  # between these, float32 holds the squares that a variance is made of
 
@@ -299,7 +299,8 @@ def _sums(
     bands = -(-rows // step)
     parts = max(1, min(PARTS, bands // 4))
     each = -(-bands // parts) * step
-    found = np.zeros((parts, 2, lead, width))
+    parts = -(-rows // each)
+    found = memory.empty((parts, 2, lead, width), np.float64)
     ones = np.ones(step, u.dtype)
 
     def piece(part: int) -> None:
@@ -313,8 +314,11 @@ def _sums(
                 for change, few in zip(CHANGES, shift, strict=False):
                     y = change(y, few[k], out=out)
                     x = y if is_one else x
-                first += one @ x
-                second += one @ np.multiply(x, y, out=out)
+                if top == part * each:
+                    first[...], second[...] = one @ x, one @ np.multiply(x, y, out=out)
+                else:
+                    first += one @ x
+                    second += one @ np.multiply(x, y, out=out)
 
     threads.run(piece, parts, 16 * u.size)
     return grid.sums(found[0] if parts == 1 else found.sum(0))
@@ -377,7 +381,7 @@ def _map_columns(
     """Call `band` with bands of arrays (A, P, W), and the values repeated for each row."""
     lead, rows, width = seen[0].shape
     # Repeating the values is a pass over one band, and each band costs a few microseconds.
-    step = max(1, min(BAND // width, max(rows // 8, BAND // 4 // width)))
+    step = max(1, min(BAND // width, max(rows // 8, BAND // 2 // width)))
     each = max(1, PIECE // (step * width)) * step  # rows of a piece
     count = -(-rows // each)
     dtype = seen[0].dtype
