@@ -18,7 +18,7 @@ import numpy as np
 from tinygrad_cnn.engine import memory, threads
 from tinygrad_cnn.engine.arrays import Array, Shape
 
-SIZE = 1 << 17  # elements of one chunk, or half as many in float64: a few chunks fit the cache,
+SIZE = 1 << 17  # elements of one chunk, fewer of many or wide arrays: a few chunks fit the cache,
 # and a call on one takes long enough for two threads to compute without waiting for the GIL
 
 _OPTIONS = (int, float, complex, str, np.generic, type(None))
@@ -224,8 +224,8 @@ def _run(piece: Callable[[int], None], count: int, operations: int) -> None:
 
 
 def _size(arrays: tuple[Array, ...]) -> int:
-    """Return the number of elements of a chunk, for an even number of chunks."""
-    most = SIZE * 4 // max(4, *[array.itemsize for array in arrays])
+    """Return the number of elements of a chunk: an even number of chunks, each of at most 1 MiB."""
+    most = min(SIZE, SIZE * 8 // sum([array.itemsize for array in arrays]))
     count = -(-arrays[0].size // most)
     return -(-arrays[0].size // (16 * (count + count % 2))) * 16
 
