@@ -7,7 +7,7 @@ pieces that have been started.
 
 Starting and joining a job takes 60 to 90 µs: a sleeping thread needs 20 to 60 µs to wake. And a
 thread that returns from a NumPy call while another holds the GIL sleeps until it gets the GIL. So a
-job should take 400 µs or more, in pieces of few and large calls.
+job should take 200 µs or more, in pieces of few and large calls.
 """
 
 from __future__ import annotations
