@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinygrad_cnn.core.observer import BackwardEvent
+from tinygrad_cnn.core.observer import BackwardEvent, Observer
 from tinygrad_cnn.core.pullback import pull_back
 from tinygrad_cnn.core.recording import Recording, changed_recording, recording
 from tinygrad_cnn.core.variable import Array, Variable, array_of, calls
@@ -356,38 +356,8 @@ def _sweep(
     observers = state.observers
     try:
         recording.set(Recording(create_graph, *state[1:]))
-        for _ in range(len(due)):  # an interrupt in the jump of a `while` may skip `finally`
-            node, values = due.pop()
-            gradient = pending.pop(node, None)
-            if gradient is None:
-                continue
-            if node._hooks is not None:
-                gradient = node._hooks.run(gradient, node)
-                if wanted is None:
-                    found.update(dict.fromkeys(node._hooks.keeping(), gradient))
-            if wanted is not None and node in wanted:
-                found[node] = gradient
-            if values is None:
-                continue
-            started = perf_counter() if observers else 0.0
-            contributions = pull_back(node, values, gradient, needed, create_graph)
-            if observers:
-                event = BackwardEvent(node, gradient, contributions, perf_counter() - started)
-                for observer in observers:
-                    observer.backward(event)
-            for parent, contribution in contributions:
-                earlier = pending.get(parent)
-                if earlier is None:
-                    pending[parent] = contribution
-                else:
-                    pending[parent] = earlier + contribution
-            if observers:
-                swept.append(node)  # an observer may raise: free at the end
-            elif not retain:
-                node.free()
-        for leaf, gradient in pending.items():
-            if leaf._hooks is not None:
-                pending[leaf] = leaf._hooks.run(gradient, leaf)
+        # A function, as an interrupt where a loop jumps back may skip `finally` (Python 3.13).
+        _visit(due, pending, found, swept, wanted, needed, create_graph, retain, observers)
     finally:
         recording.set(state)
     if not retain:
@@ -395,6 +365,52 @@ def _sweep(
             node.free()
     found.update(pending)  # only leaves remain
     return found
+
+
+def _visit(
+    due: list[tuple[Node, Any]],
+    pending: dict[Node | Variable, Array],
+    found: dict[Node | Variable, Array],
+    swept: list[Node],
+    wanted: set[Node | Variable] | None,
+    needed: Any,
+    create_graph: bool,
+    retain: bool,
+    observers: Sequence[Observer],
+) -> None:
+    """Pull the gradients back through the nodes of `due`, the last first, and run leaves' hooks."""
+    while due:
+        node, values = due.pop()
+        gradient = pending.pop(node, None)
+        if gradient is None:
+            continue
+        if node._hooks is not None:
+            gradient = node._hooks.run(gradient, node)
+            if wanted is None:
+                found.update(dict.fromkeys(node._hooks.keeping(), gradient))
+        if wanted is not None and node in wanted:
+            found[node] = gradient
+        if values is None:
+            continue
+        started = perf_counter() if observers else 0.0
+        contributions = pull_back(node, values, gradient, needed, create_graph)
+        if observers:
+            event = BackwardEvent(node, gradient, contributions, perf_counter() - started)
+            for observer in observers:
+                observer.backward(event)
+        for parent, contribution in contributions:
+            earlier = pending.get(parent)
+            if earlier is None:
+                pending[parent] = contribution
+            else:
+                pending[parent] = earlier + contribution
+        if observers:
+            swept.append(node)  # an observer may raise: free at the end
+        elif not retain:
+            node.free()
+    for leaf, gradient in pending.items():
+        if leaf._hooks is not None:
+            pending[leaf] = leaf._hooks.run(gradient, leaf)
 
 
 def nodes_of(root: Node) -> list[Node]:
