@@ -80,6 +80,11 @@ def test_resampling_is_the_product_with_dense_matrices(
             y = resampling.resampled(x, of_rows[1], of_columns[1])
         assert y.dtype == np.float32
         np.testing.assert_allclose(y, expected, atol=2e-5)
+        pixels = np.clip(np.rint(60 * x + 128), 0, 255).astype("u1")
+        rounded = resampling.resampled(pixels, of_rows[1], of_columns[1])
+        assert rounded.dtype == np.uint8
+        exact = of_rows[0] @ pixels.astype("f8") @ of_columns[0].T
+        np.testing.assert_allclose(rounded, exact.clip(0, 255), atol=0.5 + 1e-4)
         half = resampling.resampled(x.astype("f2"), of_rows[1], of_columns[1])
         assert half.dtype == np.float16
         np.testing.assert_allclose(half, expected, atol=0.05)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.engine.resampling import BandedMatrix, resampled
 from tinygrad_cnn.support.arguments import positive
 
 __all__ = ["Floats", "resample", "sample", "smooth"]
@@ -15,7 +16,6 @@ __all__ = ["Floats", "resample", "sample", "smooth"]
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
 _BLOCK = 16_384  # values sampled at a time: the temporaries fit into the cache
-_ROWS = 16  # rows of a banded matrix multiplied at a time
 
 
 def sample(
@@ -131,47 +131,30 @@ def resample(
         )
         nearest: NDArray[Any] = images[..., rows[:, None], columns]
         return nearest
-    scaled = images.astype(np.float32) if images.dtype == np.uint8 else images
-    axes = [(-1, size[1]), (-2, size[0])]
-    for axis, to in axes if size[1] <= images.shape[-1] else axes[::-1]:  # the smaller work first
-        if to != images.shape[axis]:
-            scaled = _along(scaled, axis, to, _KERNELS[interpolation], antialias)
-    if images.dtype != np.uint8:
-        return scaled
-    rounded: NDArray[Any] = np.rint(scaled).clip(0, 255).astype(np.uint8)
-    return rounded
+    dtype = np.dtype(np.float32) if images.dtype == np.uint8 else images.dtype
+    rows, columns = (
+        _weights(n, to, interpolation, antialias, dtype)
+        for n, to in zip(images.shape[-2:], size, strict=True)
+    )
+    planes = images.reshape(-1, *images.shape[-2:])
+    return resampled(planes, rows, columns).reshape(*images.shape[:-2], *size)
 
 
-def _along(images: Floats, axis: int, to: int, kernel: tuple[Any, int], antialias: bool) -> Floats:
-    """Scale one axis by a banded matrix, in blocks of its rows that have nearby entries."""
-    n = images.shape[axis]
-    function, radius = kernel
-    band: NDArray[Any]
-    width = max(1.0, n / to) if antialias else 1.0
-    center = _centers(to, n)
-    shape = list(images.shape)
-    shape[axis] = to
-    result = np.empty(shape, images.dtype)
-    for start in range(0, to, _ROWS):
-        places = center[start : start + _ROWS, None]
-        low = max(0, math.ceil(places[0, 0] - radius * width))
-        high = min(n, math.floor(places[-1, 0] + radius * width) + 1)
-        if antialias:
-            band = function((np.arange(low, high) - places) / width)
-        else:
-            # all that lies beyond the image is its border
-            low, high = max(0, min(low, n - 1)), max(high, 1)
-            taps = np.floor(places) + np.arange(1 - radius, radius + 1)
-            band = np.zeros((len(places), high - low))
-            rows = np.arange(len(places))[:, None]
-            columns = taps.clip(0, n - 1).astype(int) - low
-            np.add.at(band, (rows, columns), function(taps - places))
-        weights: NDArray[Any] = (band / band.sum(axis=1, keepdims=True)).astype(images.dtype)
-        if axis == -1:
-            result[..., start : start + _ROWS] = images[..., low:high] @ weights.T
-        else:
-            result[..., start : start + _ROWS, :] = weights @ images[..., low:high, :]
-    return result
+@lru_cache(maxsize=64)
+def _weights(
+    n: int, to: int, interpolation: str, antialias: bool, dtype: np.dtype[Any]
+) -> BandedMatrix:
+    """Return the matrix (to, n) that scales an axis; its rows sum to 1."""
+    function, radius = _KERNELS[interpolation]
+    places = _centers(to, n)[:, None]
+    if antialias or n == to:
+        band = function((np.arange(n) - places) / max(1.0, n / to))
+    else:
+        taps = np.floor(places) + np.arange(1 - radius, radius + 1)
+        band = np.zeros((to, n))  # all that lies beyond the image is its border
+        cells = taps.clip(0, n - 1).astype(int)
+        np.add.at(band, (np.arange(to)[:, None], cells), function(taps - places))
+    return BandedMatrix((band / band.sum(axis=1, keepdims=True)).astype(dtype))
 
 
 def _centers(to: int, n: int) -> Floats:

@@ -50,7 +50,10 @@ class BandedMatrix:
 
 
 def resampled(x: Array, rows: BandedMatrix, columns: BandedMatrix) -> Array:
-    """Return R x Cᵀ: (..., H, W) → (..., OH, OW), in the layout of `x`."""
+    """Return R x Cᵀ: (..., H, W) → (..., OH, OW), in the layout of `x`.
+
+    Bytes are computed in float32, and rounded.
+    """
     if x.dtype.char == "e":
         return resampled(x.astype(np.float32), rows, columns).astype(x.dtype)
     x, order = planes.arranged(x)
@@ -61,6 +64,7 @@ def resampled(x: Array, rows: BandedMatrix, columns: BandedMatrix) -> Array:
     y = planes.empty((*x.shape[:-2], rows.rows, columns.rows), order, x.dtype)
     of_y = planes.planes(y, order)
     count, _, width, length = of_x.shape
+    bytes_only = x.dtype == np.uint8
     of_rows, of_columns = (m.many if length == 1 else m.few for m in (rows, columns))
     tallest = max(max(b.high - b.low, b.last - b.first) for b in of_rows)
     depth = max(1, planes.PIECE // (tallest * max(width, columns.rows) * length * x.itemsize))
@@ -69,9 +73,12 @@ def resampled(x: Array, rows: BandedMatrix, columns: BandedMatrix) -> Array:
     def piece(i: int) -> None:
         plane, block = parts[i]
         some = of_x[plane : plane + depth, block.low : block.high]
-        out = of_y[plane : plane + depth, block.first : block.last]
+        to = of_y[plane : plane + depth, block.first : block.last]
+        out = to
+        if bytes_only:
+            some, out = some.astype(np.float32), empty(to.shape, np.float32)
         if length == 1:
-            wide = empty((len(some), block.high - block.low, columns.rows), x.dtype)
+            wide = empty((len(some), block.high - block.low, columns.rows), some.dtype)
             lines, flat = some.reshape(-1, width), wide.reshape(-1, columns.rows)
             for part in of_columns:
                 values = lines[:, part.low : part.high]
@@ -83,6 +90,8 @@ def resampled(x: Array, rows: BandedMatrix, columns: BandedMatrix) -> Array:
             for part in of_columns:
                 values = tall[:, :, part.low : part.high]
                 np.matmul(part.values, values, out=out[:, :, part.first : part.last])
+        if bytes_only:
+            np.clip(np.rint(out, out=out), 0, 255, out=to, casting="unsafe")
 
     threads.run(piece, len(parts), 32 * y.size)
     return y
