@@ -4,16 +4,18 @@
 
 For stride-1 3×3 kernels the engine can convolve directly, by Winograd's tiles along rows (with a
 product for each row of windows, "lines", or for each window, "rows"), or by tiles along rows and
-columns; `engine/algorithm.py` chooses by the numbers of images and channels,
-for each direction: convolutions (the input gradient is one too) and weight gradients. The table has
-a line for each size, with the microseconds of processor time on one thread for each direction and
-algorithm: the fastest of repeated runs that take turns. A ``*`` marks the engine's choice. "lost"
-is the time of that choice, divided by the time of the fastest: if it is much above 1 in many lines,
-the thresholds of `algorithm.py` do not fit the machine.
+columns ("tiles", or "few" with the channels last in memory); `engine/algorithm.py` chooses by the
+numbers of images and channels, for each direction: convolutions (the input gradient is one too) and
+weight gradients. The table has a line for each size, with the microseconds of processor time on one
+thread for each direction and algorithm, each in its own layout: the fastest of repeated runs that
+take turns. A ``*`` marks the engine's choice. "lost" is the time of that choice, divided by the
+time of the fastest: if it is much above 1 in many lines, the thresholds of `algorithm.py` do not
+fit the machine.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.engine import algorithm, direct, winograd, winograd_lines, winograd_rows
-from tinygrad_cnn.engine.layout import Layout
+from tinygrad_cnn.engine import (
+    algorithm,
+    direct,
+    winograd,
+    winograd_few,
+    winograd_lines,
+    winograd_rows,
+)
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.engine.windows import windows
 
@@ -36,6 +44,7 @@ WAYS: dict[str, algorithm.Algorithm] = {
     "lines": winograd_lines,
     "rows": winograd_rows,
     "tiles": winograd,
+    "few": winograd_few,
 }
 SECONDS = 0.3  # for one size and direction
 FEWEST = 5  # runs of each algorithm
@@ -54,7 +63,7 @@ class Crossing:
     seconds : dict of str to float
         The time of each algorithm.
     chosen : str
-        The name of the algorithm that the engine chooses.
+        The name of the algorithm that the engine chooses, "other" if it is none of these.
     """
 
     direction: str
@@ -68,7 +77,7 @@ class Crossing:
     @property
     def lost(self) -> float:
         """The time of the engine's choice, divided by the time of the fastest algorithm."""
-        return self.seconds[self.chosen] / min(self.seconds.values())
+        return self.seconds.get(self.chosen, math.nan) / min(self.seconds.values())
 
 
 def measure(
@@ -83,23 +92,18 @@ def measure(
     """
     rng = np.random.default_rng(0)
     at = windows("crossings", (size, size), (3, 3), 1, 1, 1)
-    last = Layout.IMAGES_LAST
-    x = last.arranged(rng.standard_normal((images, channels, size, size), "f4"))
-    y = last.arranged(rng.standard_normal((images, out_channels, size, size), "f4"))
+    x = rng.standard_normal((images, channels, size, size), "f4")
+    y = rng.standard_normal((images, out_channels, size, size), "f4")
     w = rng.standard_normal((out_channels, channels, 3, 3), "f4")
-    out = last.empty(y.shape, y.dtype)
     key = (images, channels, out_channels, at, 1, np.dtype("f4"))
-    calls: dict[str, dict[str, Callable[[], Any]]] = {
-        "convolve": {
-            name: partial(way.convolve, x, w, None, at, 1, out) for name, way in WAYS.items()
-        },
-        "weight gradient": {
-            name: partial(way.weight_gradient, y, x, at, 1) for name, way in WAYS.items()
-        },
-    }
+    calls: dict[str, dict[str, Callable[[], Any]]] = {"convolve": {}, "weight gradient": {}}
+    for name, way in WAYS.items():
+        a, b, out = (way.layout.arranged(array) for array in (x, y, np.empty_like(y)))
+        calls["convolve"][name] = partial(way.convolve, a, w, None, at, 1, out)
+        calls["weight gradient"][name] = partial(way.weight_gradient, b, a, at, 1)
     choices = algorithm.choose(*key), algorithm.choose_weight_gradient(*key)
     for (direction, ways), choice in zip(calls.items(), choices, strict=True):
-        chosen = next((name for name, way in WAYS.items() if way is choice), "direct")
+        chosen = next((name for name, way in WAYS.items() if way is choice), "other")
         with num_threads(1):
             times = _times(ways, seconds)
         yield Crossing(direction, images, channels, out_channels, size, times, chosen)
