@@ -23,11 +23,9 @@ from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.windows import Windows
 
 SIDE_BY_SIDE = 8  # minimum images for products over them to be wide enough
-WIDE_CHANNELS = (
-    96  # channels on average, and at least PER_IMAGE for each image, from which products
-)
-PER_IMAGE = 4  # over channels are wider than products over images
-WIDE_FIRST = 64  # the same for the output channels of a first layer
+WIDE_CHANNELS = 96  # channels on average, and at least PER_IMAGE for each image, from which
+PER_IMAGE = 2  # products over channels are wider than products over images
+FIRST, WIDE_FIRST = 16, 64  # maximum images, and minimum output channels, for a first layer
 FEW_CHANNELS = 16  # minimum channels on either side of few images for tiles,
 FEW_TILES = 24  # minimum tiles, so that the transform of the kernels pays,
 FEW_PRODUCTS = 4_000_000  # and minimum multiply-adds
@@ -111,7 +109,7 @@ def adds_rows(channels: int, at: Windows, groups: int) -> bool:
 def _are_wide(images: int, channels: int, out_channels: int) -> bool:
     """Return whether products over channels are wider than products over images."""
     if channels < THIN:
-        return out_channels >= max(WIDE_FIRST, PER_IMAGE * images)
+        return images <= FIRST and out_channels >= WIDE_FIRST
     return channels * out_channels >= max(WIDE_CHANNELS, PER_IMAGE * images) ** 2
 
 
