@@ -55,7 +55,7 @@ def planes(images: Array, order: Order) -> Array:
     turned, height = images.transpose(order), order.index(images.ndim - 2)
     shape = turned.shape
     count, length = math.prod(shape[:height]), math.prod(shape[height + 2 :])
-    return turned.reshape(count, shape[height], shape[height + 1], length)
+    return memory.view(turned, (count, shape[height], shape[height + 1], length))
 
 
 def empty(shape: Shape, order: Order, dtype: DTypeLike) -> Array:

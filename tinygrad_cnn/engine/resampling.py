@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_cnn.engine import planes, threads
 from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.memory import empty
+from tinygrad_cnn.engine.memory import empty, view
 
 LONG = 16  # values of a pixel from which they are the columns of a product
 ROWS_OF_LONG = 8  # rows of a matrix in one block then,
@@ -79,7 +79,8 @@ def resampled(x: Array, rows: BandedMatrix, columns: BandedMatrix) -> Array:
             some, out = some.astype(np.float32), empty(to.shape, np.float32)
         if length == 1:
             wide = empty((len(some), block.high - block.low, columns.rows), some.dtype)
-            lines, flat = some.reshape(-1, width), wide.reshape(-1, columns.rows)
+            lines = some.reshape(-1, width)
+            flat = view(wide, (len(lines), columns.rows))
             for part in of_columns:
                 values = lines[:, part.low : part.high]
                 np.matmul(values, part.values.T, out=flat[:, part.first : part.last])

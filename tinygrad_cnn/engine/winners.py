@@ -15,6 +15,7 @@ import numpy as np
 from tinygrad_cnn.engine import planes, threads
 from tinygrad_cnn.engine.arrays import Array, Shape
 from tinygrad_cnn.engine.max_pooling import LONG
+from tinygrad_cnn.engine.memory import view
 from tinygrad_cnn.engine.selection import select
 from tinygrad_cnn.engine.windowed import first_reached, under
 from tinygrad_cnn.engine.windows import Windows
@@ -52,7 +53,7 @@ def scatter(u: Array, won: Array, at: Windows) -> Array:
     of_u, of_won, of_dx = (planes.planes(array, order) for array in (u, won, dx))
     apart = at.rows.apart and at.columns.apart
     if not (apart and of_u.shape[3] >= LONG) and _on_image(of_won, at):
-        target = of_dx.reshape(-1)
+        target = view(of_dx, (of_dx.size,))
 
         def add(part: Any, first: int, positions: Array) -> None:
             low, high = first_reached(at.rows, part[1].start, part[1].stop)
