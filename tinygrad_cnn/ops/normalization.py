@@ -105,7 +105,7 @@ def moments(g: Array, x: Array, statistics: Array) -> Array:
 def _(g: Array, *, x: Array, w: Array | None, statistics: Array, moments: Array) -> Array:
     center, deviation = statistics[0], statistics[1]
     slope = (1.0 if w is None else _along(w, x)) / deviation
-    count = x.size // x.shape[1]
+    count = math.prod(x.shape) // x.shape[1]
     p, q = moments[0] / count, moments[1] / count
     if not isinstance(g, Variable):
         return engine.input_gradient(g, x, statistics, slope, None, p, q)
