@@ -114,6 +114,7 @@ WAYS = [
      both_ways("depthwise", "whole", "direct")),
     (Case((3, 24, 14, 14), (24, 1, 3, 3), ONE, ONE, ONE, 24), both_ways("depthwise_few", "whole")),
     (Case((2, 40, 15, 15), (40, 1, 5, 5), TWO, TWO, ONE, 40), both_ways("depthwise_few", "phase")),
+    (Case((3, 32, 9, 10), (16, 8, 3, 2), ONE, ONE, TWO, 4), both_ways("im2col", "whole")),
     (Case((9, 24, 14, 14), (24, 1, 3, 3), ONE, ONE, ONE, 24), both_ways("depthwise", "whole")),
     (Case((64, 40, 24, 24), (40, 1, 3, 3), ONE, ONE, ONE, 40), both_ways("depthwise", "whole")),
     (Case((64, 15, 40, 40), (16, 15, 3, 4), ONE, ONE, ONE, 1), both_ways("direct", "whole")),

@@ -64,7 +64,10 @@ def choose(
     dtype: np.dtype[Any],
 ) -> Algorithm:
     """Return the algorithm for a convolution of the given size."""
-    if images < SIDE_BY_SIDE or _are_wide(images, channels, out_channels):
+    # Depthwise convolutions are fastest with the images last, and so 1×1 kernels beside them keep
+    # that order: a copy between the two takes longer than either.
+    mixes = groups == 1 and at.kernel != (1, 1)
+    if images < SIDE_BY_SIDE or (mixes and _are_wide(images, channels, out_channels)):
         if depthwise.takes(channels, at, groups, dtype):
             return depthwise_few
         products = images * math.prod((*at.count, *at.kernel, channels, out_channels))

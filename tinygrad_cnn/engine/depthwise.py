@@ -77,7 +77,7 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
         if added is not None:
             y += added[low:high, :, : last - first]
 
-    threads.run(piece, len(finite), out.size * w[0].size)
+    threads.run(piece, len(finite), out.size * at.rows.kernel * matrices.shape[-1])
     if not all(finite):
         direct.convolve(x, w, bias, at, groups, out)
 

@@ -73,7 +73,7 @@ def add_rows(
         if not in_place:
             y[...] = rows
 
-    threads.run(piece, len(pieces), out.size * w[0].size)
+    threads.run(piece, len(pieces), 3 * out.nbytes * w[0].size)  # einsum moves bytes
 
 
 def gradient_of_rows(dy: Array, x: Array, at: Windows, order: Layout) -> Array:
@@ -92,7 +92,7 @@ def gradient_of_rows(dy: Array, x: Array, at: Windows, order: Layout) -> Array:
             u = gradient[band.first : band.last, band.top : band.bottom]
             parts[i] += np.einsum("nhbkli,nhbi->kli", windows, u)
 
-    threads.run(piece, len(parts), dy.size * at.rows.kernel * at.columns.kernel)
+    threads.run(piece, len(parts), 3 * dy.nbytes * at.rows.kernel * at.columns.kernel)
     parts = parts.reshape(-1, *at.kernel, pixels, oc, together)
     kernels = reduction.total(parts, (0, 3, 5))  # (KH, KW, m·C)
     return np.ascontiguousarray(kernels.transpose(2, 0, 1)).reshape(oc, 1, *at.kernel)

@@ -90,7 +90,7 @@ def _by_images(dy: Array, x: Array, at: Windows) -> Array:
         for k in range(i, count, len(parts)):
             add(k, parts[i])
 
-    threads.run(piece, len(parts), dy.size * kh * kw)
+    threads.run(piece, len(parts), dy.size * kh * shape[3])
     dw: Array = _diagonals(parts.sum(axis=0), at.columns.stride, kw).sum(axis=-2)
     return dw
 
@@ -120,7 +120,7 @@ def _by_rows(dy: Array, x: Array, at: Windows) -> Array:
             turned = u.reshape(high - low, m, -1, 1, ROWS, ow * n).swapaxes(-1, -2)
             parts[i][low:high] += reduction.total(windows @ turned, (2,))
 
-    threads.run(piece, len(parts), dy.size * kh * kw)
+    threads.run(piece, len(parts), dy.size * kw * reach)
     dw: Array = _diagonals(parts.sum(axis=0), stride, kh).sum(axis=-2)  # (C, m, KW, KH)
     return dw.swapaxes(-1, -2)
 
