@@ -293,8 +293,8 @@ ARRAYS = [
     Mistake("the rule writes to what flows in", "sub.b", "return -g", "g *= -1.0; return g"),
     Mistake("the rule writes to a saved input", "div.b", "return -(g * (a / b / b))",
             "b *= b; return -(g * (a / b))"),
-    Mistake("the rule writes to an intermediate", "batch_norm.x", "count = x.size",
-            "deviation *= 2.0; count = x.size"),
+    Mistake("the rule writes to an intermediate", "batch_norm.x", "count = math",
+            "deviation *= 2.0; count = math"),
     Mistake("the rule writes to the saved result", "tanh.x", "return g * (1.0 - y * y)",
             "y *= y; return g * (1.0 - y)"),
     Mistake("the saved result is overwritten by the next call", "exp.forward",
@@ -309,12 +309,12 @@ ARRAYS = [
 ]  # fmt: skip
 
 SWEEP = [
-    Mistake("fan-out overwrites", "core.graph:_sweep", "earlier + contribution", "contribution + 0",
+    Mistake("fan-out overwrites", "core.graph:_visit", "earlier + contribution", "contribution + 0",
             r"fan-out", op="tanh"),
-    Mistake("fan-out adds in place", "core.graph:_sweep",
+    Mistake("fan-out adds in place", "core.graph:_visit",
             "pending[parent] = earlier + contribution",
             "earlier += contribution; pending[parent] = earlier", r"read-only|fan-out", op="add"),
-    Mistake("the graph is freed though it is retained", "core.graph:_sweep", "elif not retain:",
+    Mistake("the graph is freed though it is retained", "core.graph:_visit", "elif not retain:",
             "elif node:", r"freed", op="mul"),
     Mistake("the gradient goes to the wrong operand", "core.pullback:pull_back",
             "place, derivative, apply in plan.derivatives",
@@ -351,12 +351,12 @@ LARGE = [
             r"backward is the derivative of the forward”, for x"),
     Mistake("wrong from 4096 entries on", "tanh.forward", "applied(np.tanh, x, work=24)",
             "np.tanh(x) * (1 + 0.01 * (x.size >= 4096))", r"is the derivative of the forward"),
-    Mistake("rows of tiles are lost in a copy", "engine.winograd:convolve",
-            "out=view(rows, (len(y), ow * size))", "out=np.empty((len(y), ow * size), x.dtype)",
-            r"float32 agrees with float64", op="conv2d"),
-    Mistake("the kernels of tiles are transposed", "engine.winograd:weight_gradient",
-            ".transpose(3, 2, 0, 1)", ".transpose(3, 2, 1, 0)", r"float32 agrees with float64",
-            op="conv2d_weight_gradient"),
+    Mistake("rows of tiles are lost in a copy", "engine.winograd_few:_write",
+            "columns[...] = ", "columns.copy()[...] = ", r"float32 agrees with float64",
+            op="conv2d"),
+    Mistake("the kernels of tiles are transposed", "engine.winograd_few:weight_gradient",
+            "reshape(oc, c, 3, 3)", "reshape(oc, c, 3, 3).swapaxes(2, 3)",
+            r"float32 agrees with float64", op="conv2d_weight_gradient"),
 ]  # fmt: skip
 
 MISTAKES = [

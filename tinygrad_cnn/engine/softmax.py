@@ -223,7 +223,8 @@ def _places(x: Array, labels: NDArray[Any], axis: int) -> tuple[Array, NDArray[A
     lengths = [x.shape[k] for k in order]
     outer, inner = math.prod(lengths[:position]), math.prod(lengths[position + 1 :])
     others = [k - (k > axis) for k in order if k != axis]
-    places = labels.transpose(others).reshape(outer, inner).astype(np.intp) * inner
+    rows = labels.transpose(others).reshape(outer, inner)
+    places = rows.astype(np.intp) * inner
     places += np.arange(inner)
     places += np.arange(outer)[:, None] * (x.shape[axis] * inner)
     return x.transpose(order).reshape(-1, copy=False), places, others

@@ -60,11 +60,11 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
         products = empty((IN * KERNEL * widest * ow * n,), x.dtype)
         of_columns = _of_columns(spread)
         for t in range(last - first):
-            rows_product(b, lines[t * OUT : t * OUT + IN], out=spread.reshape(IN, -1))
+            rows_product(b, lines[t * OUT : t * OUT + IN], out=view(spread, (IN, -1)))
             for block in blocks:
                 some = kernels[:, :, block]
                 part = products[: IN * KERNEL * some.shape[2] * ow * n]
-                np.matmul(some, of_columns, out=part.reshape(*some.shape[:3], ow * n))
+                np.matmul(some, of_columns, out=view(part, (*some.shape[:3], ow * n)))
                 result = view(results[t, :, block], (OUT, part.size // (IN * KERNEL)))
                 rows_product(back, part.reshape(IN * KERNEL, -1), out=result)
         y = target[first * OUT : last * OUT]
@@ -97,9 +97,9 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
         products = empty(shape, x.dtype)
         of_columns = _of_columns(spread)
         for t in range(last - first):
-            rows_product(b, lines[t * OUT : t * OUT + IN], out=spread.reshape(IN, -1))
+            rows_product(b, lines[t * OUT : t * OUT + IN], out=view(spread, (IN, -1)))
             part = flat[t * OUT : (t + 1) * OUT]
-            rows_product(g[:, : len(part)], part, out=seen.reshape(IN, size))
+            rows_product(g[:, : len(part)], part, out=view(seen, (IN, size)))
             np.matmul(of_columns, seen, out=products)
             total += products
 
@@ -151,7 +151,7 @@ def _lines(memory: Array, at: Windows, first: int, last: int, columns: int) -> A
     seen = memory[start + top : start + bottom, left + low : left + high]
     if n * memory.itemsize == ITEM and low < high:
         sources = _sources(c, columns, low, high)
-        rows = lines[top:bottom].reshape(bottom - top, c * columns, n)
+        rows = view(lines[top:bottom], (bottom - top, c * columns, n))
         values = seen.reshape(bottom - top, (high - low) * c, n)
         np.take(values, sources, axis=1, out=rows, mode="clip")
     else:
