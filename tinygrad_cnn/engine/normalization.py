@@ -29,9 +29,9 @@ from tinygrad_cnn.engine.arrays import Array, Shape
 from tinygrad_cnn.engine.bands import PARTS
 from tinygrad_cnn.engine.reduction import average, total
 
-BAND = 1 << 15  # values of one array in a band of elementwise work,
-SUMMED = 1 << 16  # and in a band to be summed
-PIECE = 1 << 17  # values of one array in the bands that a thread works on
+BAND = 1 << 19  # values of all arrays in a band of elementwise work,
+SUMMED = 1 << 18  # and of one array in a band to be summed
+TILE = 1 << 13  # values of a row that is broadcast; shorter rows take 1.4 times as long
 LONG = 1 << 10  # values that BLAS adds one after the other, some at a time
 WIDE = 256  # rows of fewer values are slow: NumPy spends 100 ns on each
 SMALL = 1 << 11  # values up to which NumPy's own broadcasting is faster
@@ -230,7 +230,7 @@ def _grid(shape: Shape, strides: Shape, itemsize: int, sums: Shape) -> _Grid | N
         runs.append((1, True))
     (lead, _), (summed, _), *rest = runs
     width, last = math.prod(n for n, _ in rest), runs[-1]
-    if last[1] and (not rest or width > 2 * BAND or (last[0] >= WIDE and 2 * width > BAND)):
+    if last[1] and (not rest or width > BAND // 4 or (last[0] >= WIDE and 16 * width > BAND)):
         short = divisor(last[0])
         outer = [*runs[:-1], (last[0] // short, True)]
         view: Shape = (math.prod(n for n, _ in outer), short)
@@ -297,7 +297,7 @@ def _sums(
     lead, rows, width = grid.view
     step = min(rows, max(1, SUMMED // width))
     bands = -(-rows // step)
-    parts = max(1, min(PARTS, bands // 4))
+    parts = max(1, min(PARTS, bands // 2))
     each = -(-bands // parts) * step
     parts = -(-rows // each)
     found = memory.empty((parts, 2, lead, width), np.float64)
@@ -314,11 +314,12 @@ def _sums(
                 for change, few in zip(CHANGES, shift, strict=False):
                     y = change(y, few[k], out=out)
                     x = y if is_one else x
+                of_products = np.einsum("rw,rw->w", x, y)
                 if top == part * each:
-                    first[...], second[...] = one @ x, one @ np.multiply(x, y, out=out)
+                    first[...], second[...] = one @ x, of_products
                 else:
                     first += one @ x
-                    second += one @ np.multiply(x, y, out=out)
+                    second += of_products
 
     threads.run(piece, parts, 16 * u.size)
     return grid.sums(found[0] if parts == 1 else found.sum(0))
@@ -359,7 +360,7 @@ def _mapped(band: Callable[..., None], big: list[Array], few: list[Array], work:
     if x.size > SMALL and dtype.char in "fd":
         big = [x if x.dtype == dtype else x.astype(dtype) for x in big]
         grid, x = _dense(big[0], sums)
-        if len(grid.view) == 2 and x.size <= BAND:
+        if len(grid.view) == 2 and x.size <= BAND // 8:
             grid = None
     if grid is None:  # small, or of another dtype
         out = memory.empty_like(x, dtype=dtype)
@@ -380,16 +381,14 @@ def _map_columns(
 ) -> None:
     """Call `band` with bands of arrays (A, P, W), and the values repeated for each row."""
     lead, rows, width = seen[0].shape
-    # Repeating the values is a pass over one band, and each band costs a few microseconds.
-    step = max(1, min(BAND // width, max(rows // 8, BAND // 2 // width)))
-    each = max(1, PIECE // (step * width)) * step  # rows of a piece
-    count = -(-rows // each)
     dtype = seen[0].dtype
-    step = min(step, rows)
+    tile = min(rows, -(-TILE // width))  # rows for which the values are repeated
+    step = max(1, BAND // (len(seen) * width * tile)) * tile
+    count = -(-rows // step)
 
     def repeated(k: int) -> Array:
-        every = memory.empty((len(values), step, width), dtype)
-        cells = memory.view(every, (len(values), step, *outer[1:]))
+        every = memory.empty((len(values), tile * width), dtype)
+        cells = memory.view(every, (len(values), tile, *outer[1:]))
         for i, value in enumerate(values):
             cells[i] = value[k]
         return every
@@ -399,11 +398,14 @@ def _map_columns(
     def piece(i: int) -> None:
         k, part = divmod(i, count)
         every = once if once is not None else repeated(k)
-        room = memory.empty((step, width), dtype) if len(seen) > 2 else every[0]
-        for top in range(part * each, min(rows, (part + 1) * each), step):
-            out, *others = [a[k, top : top + step] for a in seen]
-            n = len(out)
-            band(out, room[:n], *others, *every[:, :n])
+        top, bottom = part * step, min(rows, (part + 1) * step)
+        room = memory.empty((step // tile, tile * width), dtype) if len(seen) > 2 else every
+        middle = bottom - (bottom - top) % tile
+        for first, last in ((top, middle), (middle, bottom)):
+            if first < last:
+                shape = (-(-(last - first) // tile), min(tile, last - first) * width)
+                out, *others = [memory.view(a[k, first:last], shape) for a in seen]
+                band(out, room[: shape[0], : shape[1]], *others, *every[:, : shape[1]])
 
     threads.run(piece, lead * count, work * seen[0].size)
 
@@ -411,7 +413,8 @@ def _map_columns(
 def _map_rows(band: Callable[..., None], seen: list[Array], values: list[Array], work: int) -> None:
     """Call `band` with blocks of arrays (L, R) and the values (L, 1)."""
     rows, length = seen[0].shape
-    step, short = max(1, BAND // length), min(length, BAND)
+    most = BAND // len(seen)
+    step, short = max(1, most // length), min(length, most)
     cuts = -(-length // short)
 
     def piece(i: int) -> None:
