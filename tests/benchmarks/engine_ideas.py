@@ -20,14 +20,8 @@ from support.convolving import computed_by
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.bench.timing import Pace, TimedCall, alternate
-from tinygrad_cnn.engine import (
-    algorithm,
-    convolution,
-    direct,
-    im2col,
-    reduction,
-    selection,
-)
+from tinygrad_cnn.engine import convolution, reduction, selection
+from tinygrad_cnn.engine.convolution import algorithm, direct, im2col
 from tinygrad_cnn.optim import group, optimizer
 
 PACE = Pace(rounds=25, turn=0.05, patience=60.0, repeats=25)

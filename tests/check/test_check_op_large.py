@@ -15,7 +15,7 @@ from tinygrad_cnn.check import check_op
 from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.check.cases import Case, cases_of
 from tinygrad_cnn.check.large_calls import enlarged, growths, largest, with_axes
-from tinygrad_cnn.engine import (
+from tinygrad_cnn.engine.convolution import (
     depthwise,
     depthwise_few,
     direct,

@@ -25,9 +25,9 @@ from support.convolving import (
 from support.drawing import at_least
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import (
+from tinygrad_cnn.engine import convolution
+from tinygrad_cnn.engine.convolution import (
     algorithm,
-    convolution,
     depthwise,
     depthwise_few,
     direct,

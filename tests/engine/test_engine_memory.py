@@ -81,7 +81,7 @@ def test_a_view_to_write_to_is_never_a_copy(shape: tuple[int, ...], strides: Str
 def test_the_engine_writes_to_no_reshaped_array_but_a_view() -> None:
     """`reshape` may copy, and a write to the copy is lost; `memory.view` raises instead."""
     mistakes = []
-    for path in sorted(Path(memory.__file__).parent.glob("*.py")):
+    for path in sorted(Path(memory.__file__).parent.rglob("*.py")):
         for function in ast.walk(ast.parse(path.read_text())):
             if isinstance(function, ast.FunctionDef):
                 mistakes += [f"{path.name}: {target}" for target in written_copies(function)]

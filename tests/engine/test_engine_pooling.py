@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import planes, pooling, threads, winners
+from tinygrad_cnn.engine import planes, pooling, threads
+from tinygrad_cnn.engine.pooling import winners
 from tinygrad_cnn.engine.windows import Windows, windows
 
 Array = np.ndarray[Any, Any]

@@ -12,7 +12,7 @@ from support.experiments import answers_in_little, measured
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.bench.traced_memory import peak_bytes
-from tinygrad_cnn.engine import reference
+from tinygrad_cnn.engine.convolution import reference
 from tinygrad_cnn.experiments.experiment import Record
 from tinygrad_cnn.experiments.gallery import convolutions, find, losses, overhead, temperature
 from tinygrad_cnn.experiments.gallery.architectures import USUAL, Architecture

@@ -20,7 +20,7 @@ from tinygrad_cnn.check.strategies import (
     convolutions,
     transposed_convolutions,
 )
-from tinygrad_cnn.engine import reference
+from tinygrad_cnn.engine.convolution import reference
 
 EXACT = 1e-12
 

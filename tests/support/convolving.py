@@ -12,9 +12,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.engine import (
-    bands,
-    convolution,
+from tinygrad_cnn.engine import bands, convolution, threads
+from tinygrad_cnn.engine.convolution import (
     depthwise,
     depthwise_few,
     depthwise_gradient,
@@ -24,7 +23,6 @@ from tinygrad_cnn.engine import (
     input_gradient_rows,
     input_gradient_shared,
     strips,
-    threads,
     weight_gradient,
     winograd,
     winograd_few,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from support import naive
-from tinygrad_cnn.engine import reference
+from tinygrad_cnn.engine.convolution import reference
 
 Array = np.ndarray[Any, Any]
 Call = tuple[tuple[Array, ...], dict[str, Any]]

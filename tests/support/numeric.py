@@ -14,7 +14,7 @@ from scipy import special
 
 from tinygrad_cnn.check.formula import SIGNS as ELEMENTWISE
 from tinygrad_cnn.check.formula import Elementwise, evaluate, parse
-from tinygrad_cnn.engine import reference
+from tinygrad_cnn.engine.convolution import reference
 
 Array = np.ndarray[Any, Any]
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from support import images, naive
-from tinygrad_cnn.engine import reference
+from tinygrad_cnn.engine.convolution import reference
 
 Array = np.ndarray[Any, Any]
 REDUCE: dict[str, Callable[[Array], Any]] = {"mean": np.mean, "sum": np.sum, "none": np.asarray}

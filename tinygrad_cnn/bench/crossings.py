@@ -4,13 +4,13 @@
 
 For stride-1 3×3 kernels the engine can convolve directly, by Winograd's tiles along rows (with a
 product for each row of windows, "lines", or for each window, "rows"), or by tiles along rows and
-columns ("tiles", or "few" with the channels last in memory); `engine/algorithm.py` chooses by the
-numbers of images and channels, for each direction: convolutions (the input gradient is one too) and
-weight gradients. The table has a line for each size, with the microseconds of processor time on one
-thread for each direction and algorithm, each in its own layout: the fastest of repeated runs that
-take turns. A ``*`` marks the engine's choice. "lost" is the time of that choice, divided by the
-time of the fastest: if it is much above 1 in many lines, the thresholds of `algorithm.py` do not
-fit the machine.
+columns ("tiles", or "few" with the channels last in memory); `engine/convolution/algorithm.py`
+chooses by the numbers of images and channels, for each direction: convolutions (the input gradient
+is one too) and weight gradients. The table has a line for each size, with the microseconds of
+processor time on one thread for each direction and algorithm, each in its own layout: the fastest
+of repeated runs that take turns. A ``*`` marks the engine's choice. "lost" is the time of that
+choice, divided by the time of the fastest: if it is much above 1 in many lines, the thresholds of
+`algorithm.py` do not fit the machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.engine import (
+from tinygrad_cnn.engine.convolution import (
     algorithm,
     direct,
     winograd,

@@ -2,7 +2,7 @@
 
 Convolution is bilinear. With C(x, w) the convolution, X(u, w) its input gradient and W(u, x) its
 weight gradient, ⟨u, C(x, w)⟩ = ⟨X(u, w), x⟩ = ⟨W(u, x), w⟩ for all u, x and w. So each of the
-three has the other two as derivatives. `tinygrad_cnn.engine.reference` states them as loops.
+three has the other two as derivatives. `engine/convolution/reference.py` states them as loops.
 """
 
 from __future__ import annotations

@@ -26,12 +26,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinygrad_cnn.engine import depthwise_few, reduction, threads
+from tinygrad_cnn.engine import reduction, threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import CACHE, image_blocks, part_count
-from tinygrad_cnn.engine.layout import Layout
-from tinygrad_cnn.engine.memory import empty
-from tinygrad_cnn.engine.strips import (
+from tinygrad_cnn.engine.convolution import depthwise_few
+from tinygrad_cnn.engine.convolution.strips import (
     IMAGES,
     WIDEST,
     cells_read,
@@ -39,6 +38,8 @@ from tinygrad_cnn.engine.strips import (
     outputs_at_once,
     pieces_of,
 )
+from tinygrad_cnn.engine.layout import Layout
+from tinygrad_cnn.engine.memory import empty
 from tinygrad_cnn.engine.windows import Windows, strip
 
 layout = Layout.IMAGES_LAST

@@ -21,10 +21,10 @@ import numpy as np
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import NARROWEST, SMALL_PRODUCT, Band, bands
-from tinygrad_cnn.engine.kernel_rows import KernelRows
+from tinygrad_cnn.engine.convolution.kernel_rows import KernelRows
+from tinygrad_cnn.engine.convolution.weight_gradient import weight_gradient
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import view
-from tinygrad_cnn.engine.weight_gradient import weight_gradient
 from tinygrad_cnn.engine.windows import Windows
 
 __all__ = ["convolve", "layout", "weight_gradient"]

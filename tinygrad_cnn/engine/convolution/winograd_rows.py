@@ -29,10 +29,17 @@ from numpy.lib.stride_tricks import as_strided
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import CACHE, image_blocks, part_count
+from tinygrad_cnn.engine.convolution.winograd import (
+    IN,
+    OUT,
+    WIDEST,
+    input_rows,
+    rows_product,
+    transforms,
+)
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import empty, view
 from tinygrad_cnn.engine.windows import Windows
-from tinygrad_cnn.engine.winograd import IN, OUT, WIDEST, input_rows, rows_product, transforms
 
 layout = Layout.IMAGES_LAST
 KERNEL = 3

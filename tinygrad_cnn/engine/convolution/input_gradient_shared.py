@@ -20,8 +20,8 @@ import numpy as np
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import bands
-from tinygrad_cnn.engine.direct import small_products
-from tinygrad_cnn.engine.kernel_rows import KernelRows
+from tinygrad_cnn.engine.convolution.direct import small_products
+from tinygrad_cnn.engine.convolution.kernel_rows import KernelRows
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import view
 from tinygrad_cnn.engine.windows import WindowAxis, Windows

@@ -22,13 +22,21 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinygrad_cnn.engine import depthwise_few, direct, threads
+from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import image_blocks
-from tinygrad_cnn.engine.depthwise_gradient import WIDE, weight_gradient
+from tinygrad_cnn.engine.convolution import depthwise_few, direct
+from tinygrad_cnn.engine.convolution.depthwise_gradient import WIDE, weight_gradient
+from tinygrad_cnn.engine.convolution.strips import (
+    IMAGES,
+    Rows,
+    cells_read,
+    operand,
+    outputs_at_once,
+    pieces_of,
+)
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import view
-from tinygrad_cnn.engine.strips import IMAGES, Rows, cells_read, operand, outputs_at_once, pieces_of
 from tinygrad_cnn.engine.windows import Windows
 
 __all__ = ["convolve", "layout", "takes", "weight_gradient"]

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.engine import (
+from tinygrad_cnn.engine.arrays import Array
+from tinygrad_cnn.engine.convolution import (
     direct,
     im2col,
     input_gradient_apart,
     input_gradient_rows,
     input_gradient_shared,
 )
-from tinygrad_cnn.engine.algorithm import adds_rows, choose, choose_weight_gradient
-from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.input_gradient_phases import phase_convolutions
-from tinygrad_cnn.engine.input_gradient_shared import shared_windows
+from tinygrad_cnn.engine.convolution.algorithm import adds_rows, choose, choose_weight_gradient
+from tinygrad_cnn.engine.convolution.input_gradient_phases import phase_convolutions
+from tinygrad_cnn.engine.convolution.input_gradient_shared import shared_windows
 from tinygrad_cnn.engine.windows import Windows
 
 

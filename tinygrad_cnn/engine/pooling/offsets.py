@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.engine import average_pooling, max_pooling, winners
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.layout import like
 from tinygrad_cnn.engine.memory import empty, empty_like
+from tinygrad_cnn.engine.pooling import average_pooling, max_pooling, winners
 from tinygrad_cnn.engine.reduction import added
 from tinygrad_cnn.engine.selection import select
 from tinygrad_cnn.engine.windows import WindowAxis, Windows

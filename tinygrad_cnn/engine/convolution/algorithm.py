@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_cnn.engine import (
+from tinygrad_cnn.engine.arrays import Array
+from tinygrad_cnn.engine.configuration import configuration
+from tinygrad_cnn.engine.convolution import (
     depthwise,
     depthwise_few,
     direct,
@@ -17,8 +19,6 @@ from tinygrad_cnn.engine import (
     winograd_lines,
     winograd_rows,
 )
-from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.configuration import configuration
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.windows import Windows
 

@@ -16,7 +16,14 @@ from tinygrad_cnn.engine import planes, threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.memory import empty
 from tinygrad_cnn.engine.planes import Span
-from tinygrad_cnn.engine.windowed import covered, of_phase, offsets, over_windows, parts, under
+from tinygrad_cnn.engine.pooling.windowed import (
+    covered,
+    of_phase,
+    offsets,
+    over_windows,
+    parts,
+    under,
+)
 from tinygrad_cnn.engine.windows import Windows
 
 LONG = 32  # values of a pixel from which its windows are compared where they are

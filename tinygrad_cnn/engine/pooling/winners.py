@@ -14,10 +14,10 @@ import numpy as np
 
 from tinygrad_cnn.engine import planes, threads
 from tinygrad_cnn.engine.arrays import Array, Shape
-from tinygrad_cnn.engine.max_pooling import LONG
 from tinygrad_cnn.engine.memory import view
+from tinygrad_cnn.engine.pooling.max_pooling import LONG
+from tinygrad_cnn.engine.pooling.windowed import first_reached, under
 from tinygrad_cnn.engine.selection import select
-from tinygrad_cnn.engine.windowed import first_reached, under
 from tinygrad_cnn.engine.windows import Windows
 
 BLOCK = 1 << 15  # windows whose positions are computed at a time

@@ -18,10 +18,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 from tinygrad_cnn.engine import threads
-from tinygrad_cnn.engine.algorithm import Algorithm
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import bands
-from tinygrad_cnn.engine.input_gradient_phases import phases
+from tinygrad_cnn.engine.convolution.algorithm import Algorithm
+from tinygrad_cnn.engine.convolution.input_gradient_phases import phases
 from tinygrad_cnn.engine.windows import WindowAxis, Windows, inside
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_cnn.engine import planes, threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.planes import Span
-from tinygrad_cnn.engine.windowed import first_reached, of_phase, over_windows, under
+from tinygrad_cnn.engine.pooling.windowed import first_reached, of_phase, over_windows, under
 from tinygrad_cnn.engine.windows import Windows, inside
 
 
