@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.engine import planes, pooling, threads
-from tinygrad_cnn.engine.pooling import winners
+from tinygrad_cnn.engine.pooling import offsets, winners
 from tinygrad_cnn.engine.windows import Windows, windows
 
 Array = np.ndarray[Any, Any]
@@ -55,11 +55,11 @@ def whole(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(winners, "SHARE", 16)
     monkeypatch.setattr(threads, "SMALL", 0)
     monkeypatch.setattr(threads, "WORTH", 0)
-    monkeypatch.setattr(pooling, "SMALL", 0)
+    monkeypatch.setattr(offsets, "SMALL", 0)
 
     def call(name: str, *arguments: Any) -> Array:
         with monkeypatch.context() as patch:
-            patch.setattr(pooling, "SMALL", 1 << 30)
+            patch.setattr(offsets, "SMALL", 1 << 30)
             return getattr(pooling, name)(*arguments)
 
     return call

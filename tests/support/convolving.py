@@ -18,6 +18,7 @@ from tinygrad_cnn.engine.convolution import (
     depthwise_few,
     depthwise_gradient,
     direct,
+    directions,
     im2col,
     input_gradient_apart,
     input_gradient_rows,
@@ -61,9 +62,9 @@ def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -
 
     _forget_bands()
     with (
-        patch.object(convolution, "choose", choose),
-        patch.object(convolution, "choose_weight_gradient", choose),
-        patch.object(convolution, "adds_rows", lambda _c, _at, groups: rows_added and groups == 1),
+        patch.object(directions, "choose", choose),
+        patch.object(directions, "choose_weight_gradient", choose),
+        patch.object(directions, "adds_rows", lambda _c, _at, groups: rows_added and groups == 1),
         patch.object(bands, "CACHE", cache),
         patch.object(im2col, "CACHE", cache),
         patch.object(depthwise_gradient, "CACHE", cache),
@@ -104,7 +105,7 @@ def ways_taken() -> Iterator[set[tuple[str, ...]]]:
     """
     taken: set[tuple[str, ...]] = set()
     within: list[str] = []
-    real = {name: getattr(convolution, name) for name in (*DIRECTIONS, "phase_convolutions")}
+    real = {name: getattr(directions, name) for name in (*DIRECTIONS, "phase_convolutions")}
 
     def entered(direction: str, function: Any) -> Any:
         def call(*arguments: Any) -> Any:
@@ -123,7 +124,7 @@ def ways_taken() -> Iterator[set[tuple[str, ...]]]:
             yield cells, kernels, at
 
     with ExitStack() as patches:
-        patches.enter_context(patch.object(convolution, "phase_convolutions", parts))
+        patches.enter_context(patch.object(directions, "phase_convolutions", parts))
         rows = entered("rows", input_gradient_rows.input_gradient)
         patches.enter_context(patch.object(input_gradient_rows, "input_gradient", rows))
         for direction in DIRECTIONS:
