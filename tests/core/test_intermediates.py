@@ -253,6 +253,50 @@ def test_an_intermediate_of_the_gradient_is_computed_once_a_sweep_and_only_there
         del tg.OPS["product"]
 
 
+@pytest.mark.parametrize(
+    ("shared", "says"),
+    [
+        (lambda g: np.multiply(g, 2.0, out=g), "the intermediate shared of product writes to"),
+        (lambda g: None, "the intermediate shared of product is NoneType, expected an array"),
+        (lambda g: g * 1.0, "the derivative of product with respect to a writes to"),
+    ],
+)
+def test_a_mistake_in_an_intermediate_of_the_gradient_is_named(shared: Any, says: str) -> None:
+    @tg.op(formula="a·b", elementwise=True)
+    def product(a: Any, b: Any) -> Any:
+        return a * b
+
+    def first(g: Any, *, shared: Any, b: Any) -> Any:
+        shared *= b
+        return shared
+
+    product.intermediate(named("shared", shared))
+    product.derivative("a", formula="g·b")(first)
+    product.derivative("b", formula="g·a")(lambda g, *, shared, a: shared * a)
+    pair = leaves()
+    try:
+        with pytest.raises((TypeError, ValueError), match=says):
+            tg.grad(product(*pair).sum(), pair[0])
+    finally:
+        del tg.OPS["product"]
+
+
+def test_the_gradient_of_an_intermediate_comes_first_and_no_forward_asks_for_it() -> None:
+    with pytest.raises(TypeError, match="op gravity: the intermediate late takes g, but not first"):
+        gravity().intermediate(named("late", lambda x, g: g))
+
+    @tg.op(formula="a", elementwise=True)
+    def same(a: Any, *, late: Any = ...) -> Any:
+        return a
+
+    try:
+        same.intermediate(named("late", lambda g: g))
+        with pytest.raises(TypeError, match="asks for late, which depends on the gradient"):
+            same(np.ones(2))
+    finally:
+        del tg.OPS["same"]
+
+
 def test_a_residual_may_not_depend_on_an_intermediate() -> None:
     with pytest.raises(TypeError, match="a residual cannot read 'square'"):
         gravity().residual(lambda square: square)

@@ -128,6 +128,21 @@ def test_a_depthwise_output_is_not_finite_only_where_its_window_is_not(
     np.testing.assert_array_equal(np.isfinite(y), np.isfinite(reference(x, w, case)))
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("row", [0, 4])
+def test_a_depthwise_weight_is_not_finite_only_where_it_reads_what_is_not(
+    row: int, stride: int
+) -> None:
+    case = Case((16, 4, 5, 12), (4, 1, 3, 3), (stride, 1), (0, 0), (1, 1), 4)
+    x, u = np.zeros(case.x, "f4"), np.ones(case.y, "f4")
+    x[0, 0, row, 5] = np.nan
+    read = [k for k in range(3) if (row - k) % stride == 0 and 0 <= row - k < stride * case.y[2]]
+    with computed_by("depthwise"):
+        dw = convolution.weight_gradient(u, x, case.at, 4)
+    assert np.isnan(dw[0, 0]).any(axis=1).nonzero()[0].tolist() == read
+    assert np.isfinite(dw[1:]).all()
+
+
 TILED_WAYS = st.sampled_from(["winograd", "winograd_few", "winograd_rows", "winograd_lines"])
 
 
@@ -140,6 +155,21 @@ def test_winograd(name: str, dtype: str, slack: float, case: Case, order: str, c
     if case.x[0] == 0:
         return
     check(name, case, dtype, order, cache, threads, seed, slack)
+
+
+@pytest.mark.parametrize("name", ["winograd", "winograd_few", "winograd_rows", "winograd_lines"])
+@pytest.mark.parametrize("below", [4, 11])
+def test_winograd_of_a_border_wider_than_a_tile(name: str, below: int) -> None:
+    case = Case((8, 8, 9, 8), (8, 8, 3, 3), (1, 1), ((2, below), (1, below)), (1, 1), 1)
+    rng, found = np.random.default_rng(0), []
+    x, w, u = (draw_array(rng, shape, "f8", "images last") for shape in (case.x, case.w, case.y))
+    for way in (name, "direct"):
+        with computed_by(way):
+            y = convolution.forward(x, w, None, case.at, 1)
+            dw = convolution.weight_gradient(u, x, case.at, 1)
+            found.append((y, dw, convolution.input_gradient(u, w, case.at, 1)))
+    for tiled, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(tiled, expected, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", ["winograd", "winograd_rows", "winograd_lines"])

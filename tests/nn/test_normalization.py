@@ -250,3 +250,11 @@ def test_group_norm_refuses_a_wrong_shape() -> None:
         message = f"GroupNorm: x has shape {shape}, expected (N, 6, ...)"
         with pytest.raises(ValueError, match=re.escape(message)):
             nn.GroupNorm(3, 6)(tg.Tensor(np.zeros(shape, "f4")))
+
+
+def test_a_normalized_result_of_evaluation_without_recording_is_no_leaf() -> None:
+    layer = nn.BatchNorm2d(3).eval()
+    with tg.no_grad():
+        assert not layer(tg.Tensor(np.ones((2, 3, 4, 4), "f4"))).is_leaf
+        layer.requires_grad_(False)
+        assert layer(tg.Tensor(np.ones((2, 3, 4, 4), "f4"))).is_leaf

@@ -16,6 +16,7 @@ from tinygrad_cnn.check.functional import random_weights
 from tinygrad_cnn.check.probe import Probe, Properties, PropertyError, as_leaf, lister
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.core.observer import BackwardEvent, Observer, observe
+from tinygrad_cnn.core.pullback import with_shared
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.ops import add, flip
@@ -137,7 +138,7 @@ def _check_rules(call: Call, y: Tensor, u: Array) -> None:
     node = y.node
     if node is None or call.op.sequence:
         return
-    known = node.plan.known(u, [getattr(kept, "_array", kept) for kept in node.kept()])
+    known = with_shared(node, u, [getattr(kept, "_array", kept) for kept in node.kept()])
     for place, derivative, apply in node.plan.derivatives:
         value = apply(u, known)
         parent = node.parents[place]

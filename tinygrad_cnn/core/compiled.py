@@ -35,21 +35,15 @@ class Plan:
         The intermediates that the rules need, each after those that it is computed from: the name,
         the function and the names of its arguments.
     of_gradient : tuple
-        Functions of a gradient and the values known so far, for the intermediates that depend on
-        the gradient.
+        The intermediates that depend on the gradient: the name, and a function of the gradient and
+        the values known so far.
     """
 
     derivatives: tuple[tuple[int, Derivative, Callable[[Array, list[Any]], Any]], ...]
     names: tuple[str, ...]
     read: Reader
     intermediates: tuple[tuple[str, Callable[..., Any], tuple[str, ...]], ...]
-    of_gradient: tuple[Callable[[Array, list[Any]], Any], ...]
-
-    def known(self, gradient: Array, saved: list[Any]) -> list[Any]:
-        """Return all that the rules read: the saved values, then the others, of the gradient."""
-        for function in self.of_gradient:
-            saved = [*saved, function(gradient, saved)]
-        return saved
+    of_gradient: tuple[tuple[str, Callable[[Array, list[Any]], Any]], ...]
 
 
 class CompiledDeclaration(Declaration[P]):
@@ -181,28 +175,25 @@ class CompiledDeclaration(Declaration[P]):
         chosen = [(k, rule) for k, rule in enumerate(rules) if self.sequence or wanted >> k & 1]
         asked = [name for _, rule in chosen for name in rule.needs]
         reads = set().union(*[self.reads(rule.of) for _, rule in chosen])
-        late = {n: f for n, f in self._of_gradient.items() if n in reads}
-        asked += [name for function in late.values() for name in names_of(function)]
-        early = self.intermediates.keys() - self._of_gradient & reads
-        again = tuple([(n, f, names_of(f)) for n, f in self.intermediates.items() if n in early])
+        of_gradient = {n: f for n, f in self._of_gradient.items() if n in reads}
+        asked += [name for function in of_gradient.values() for name in names_of(function)[1:]]
+        of_call = (self.intermediates.keys() - self._of_gradient) & reads
+        again = tuple([(n, f, names_of(f)) for n, f in self.intermediates.items() if n in of_call])
         inputs = [n for *_, names in again for n in names if n not in self.intermediates]
-        names = tuple([n for n in dict.fromkeys([*asked, *inputs]) if n != "g" and n not in late])
+        names = tuple([n for n in dict.fromkeys([*asked, *inputs]) if n not in of_gradient])
         label = "_".join([rule.of for _, rule in chosen])
         read = self._reader(label, names, kept=True)
-        known = (*names, *late)
+        known = (*names, *of_gradient)
         derivatives = tuple(
             [
                 (k, rule, self._applied(f"derivative_{rule.of}", rule.rule, rule.needs, known))
                 for k, rule in chosen
             ]
         )
-        of_gradient = tuple(
-            [
-                self._applied(n, f, [m for m in names_of(f) if m != "g"], known)
-                for n, f in late.items()
-            ]
+        shared = tuple(
+            [(n, self._applied(n, f, names_of(f)[1:], known)) for n, f in of_gradient.items()]
         )
-        plan = self._plans[wanted] = Plan(derivatives, names, read, again, of_gradient)
+        plan = self._plans[wanted] = Plan(derivatives, names, read, again, shared)
         return plan
 
     def _applied(

@@ -256,13 +256,14 @@ class Declaration(Generic[P]):
         With ``create_graph=True`` a sweep computes it again from Tensors. So write it, like a rule,
         with operators and ops; only a residual, which is constant almost everywhere, needs none.
 
-        If an argument is `g`, the gradient of the result, the rules alone share the value: a sweep
-        computes it once, before them. The forward and other intermediates cannot request it.
+        If the first argument is `g`, the gradient of the result, the rules alone share the value: a
+        sweep computes it once, before them. The forward and other intermediates cannot request it.
 
         Raises
         ------
         TypeError
-            If an argument has an unknown name, or the name of `function` is taken.
+            If an argument has an unknown name, `g` is not the first, or the name of `function` is
+            taken.
 
         Examples
         --------
@@ -286,8 +287,10 @@ class Declaration(Generic[P]):
         if name in taken or not name.isidentifier():
             raise TypeError(f"op {self.name}: an intermediate cannot be named '{name}'")
         excluded = ("y", "y_shape", *self.residuals, *self._of_gradient)
-        reads = [read for read in names_of(function) if read != "g"]
-        self._check_names("an intermediate", reads, *excluded)
+        reads = names_of(function)
+        if "g" in reads[1:]:
+            raise TypeError(f"op {self.name}: the intermediate {name} takes g, but not first")
+        self._check_names("an intermediate", [read for read in reads if read != "g"], *excluded)
         self.intermediates[name] = function
         self._sort_parameters()
         return function

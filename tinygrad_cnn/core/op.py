@@ -133,6 +133,10 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                     f"the forward asks for {name}, but @{self.name}.intermediate declares no such "
                     "function"
                 )
+            if name in self._of_gradient:
+                raise TypeError(
+                    f"the forward asks for {name}, which depends on the gradient: only rules can"
+                )
         values: dict[str, Any] = {}
         for name, function, read in self._to_compute:
             value = function(*read([], arrays, None, values))

@@ -35,7 +35,7 @@ def pull_back(
     if create_graph:
         kept, own = _differentiable(node), []
     if plan.of_gradient:
-        kept = plan.known(gradient, kept)
+        kept = with_shared(node, gradient, kept)
     contributions: list[tuple[Node | Variable, Array]] = []
     try:
         for place, derivative, apply in plan.derivatives:
@@ -54,6 +54,22 @@ def pull_back(
             raise
         raise ValueError(f"{_of(node, derivative)} {WRITES}") from error
     return contributions
+
+
+def with_shared(node: Node, gradient: Array, kept: list[Any]) -> list[Any]:
+    """Return `kept`, then the intermediates that depend on the gradient."""
+    for name, function in node.plan.of_gradient:
+        where = f"the intermediate {name} of {node.op.name}"
+        try:
+            value = function(gradient, kept)
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise ValueError(f"{where} {WRITES}") from error
+        if not isinstance(value, np.ndarray | np.generic | Variable):
+            raise TypeError(f"{where} is {type(value).__name__}, expected an array")
+        kept = [*kept, read_only(value) if node.op.guarded else value]
+    return kept
 
 
 def _differentiable(node: Node) -> list[Any]:

@@ -27,7 +27,8 @@ def options(*, winograd: bool | None = None, poison: bool | None = None) -> chan
     ----------
     winograd : bool
         Whether large 3×3 convolutions in float32 may use Winograd's algorithm, which is faster and
-        a few times less exact. True by default.
+        a few times less exact: a NaN or infinity reaches all outputs of its tile, 4×4 at most, and
+        all weights of its channel. True by default.
     poison : bool
         For debugging: fill uninitialized memory with NaN to expose uninitialized reads. False by
         default.

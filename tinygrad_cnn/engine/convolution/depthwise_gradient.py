@@ -119,7 +119,11 @@ def _by_rows(dy: Array, x: Array, at: Windows) -> Array:
                 writeable=False,
             )
             turned = u.reshape(high - low, m, -1, 1, ROWS, ow * n).swapaxes(-1, -2)
-            parts[i][low:high] += reduction.total(windows @ turned, (2,))
+            with np.errstate(invalid="ignore"):  # ∞·0 off the diagonal, which is not used
+                products = windows @ turned
+            there = bottom - top - u.shape[2] + ROWS  # output rows of the last product
+            products[:, :, -1, ..., there:] = 0
+            parts[i][low:high] += reduction.total(products, (2,))
 
     threads.run(piece, len(parts), dy.size * kw * reach)
     dw: Array = _diagonals(parts.sum(axis=0), stride, kh).sum(axis=-2)  # (C, m, KW, KH)

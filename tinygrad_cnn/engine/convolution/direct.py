@@ -22,7 +22,7 @@ from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import NARROWEST, SMALL_PRODUCT, Band, bands
 from tinygrad_cnn.engine.convolution.kernel_rows import KernelRows
-from tinygrad_cnn.engine.convolution.weight_gradient import weight_gradient
+from tinygrad_cnn.engine.convolution.weight_gradient_rows import weight_gradient
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import view
 from tinygrad_cnn.engine.windows import Windows

@@ -153,7 +153,8 @@ def input_rows(memory: Array, at: Windows, t: int, first: int, count: int) -> Ar
     _, b, _ = transforms(OUT, memory.dtype)
     spread = empty((IN, count, c * n), memory.dtype)
     start, left = t * OUT - at.rows.before, first - at.columns.before
-    top, bottom = max(start, 0), min(start + IN, height)
+    top = max(start, 0)
+    bottom = max(min(start + IN, height), top)  # no row of the image, below it
     low = min(max(left, 0), width)
     high = max(min(left + count, width), low)
     columns = slice(low - left, high - left)

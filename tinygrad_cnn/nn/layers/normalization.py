@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,9 @@ class _ChannelNorm(SizedLayer):
     def _by_running_statistics(self, x: Any) -> Tensor:
         """Return `x` normalized by the running statistics: one factor and one term a channel."""
         values: list[Any] = [self.running_mean, self.running_var, self.weight, self.bias]
-        if not (recording.get().on and any(v is not None and v.requires_grad for v in values)):
+        is_on = recording.get().on
+        is_wanted = any(v is not None and v.requires_grad for v in values)
+        if not (is_on and is_wanted):
             values = [array_of(v) for v in values]  # NumPy takes a tenth of the time
         mean, variance, weight, bias = values
         deviation = ops.sqrt(variance + self.eps)
@@ -83,7 +85,9 @@ class _ChannelNorm(SizedLayer):
         shift = -moved if bias is None else bias - moved
         channels = (1, -1) + (1,) * (np.ndim(array_of(x)) - 2)
         y: Any = ops.multiply_add(x, scale.reshape(channels), shift.reshape(channels))
-        return y if isinstance(y, Tensor) else Tensor._of(y)
+        y = y if isinstance(y, Tensor) else Tensor._of(y)
+        y._unrecorded = y._unrecorded or (is_wanted and not is_on)
+        return cast(Tensor, y)
 
     def _follow(self, mean: NDArray[Any], variance: NDArray[Any], momentum: float) -> None:
         """Update the running statistics with those of a batch."""
