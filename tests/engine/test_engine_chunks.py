@@ -167,3 +167,8 @@ def test_activations_of_large_arrays_are_those_of_small_ones(order):
                     np.testing.assert_allclose(
                         large[k, :3, :5, :5], expected, rtol=digits, atol=digits
                     )
+
+
+def test_a_large_array_of_bools_is_one_of_integers_like_a_small_one() -> None:
+    for size in (5, 2 * chunks.SIZE):
+        assert tg.relu(np.ones(size, bool)).dtype == np.maximum(np.ones(5, bool), 0).dtype

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.engine import normalization
 from tinygrad_cnn.engine.normalization import statistics
 
 Array = np.ndarray[Any, Any]
@@ -200,3 +201,35 @@ def test_layer_norm_is_that_of_float64(shape: tuple[int, ...], offset: float) ->
     for got, right, scale in zip(found[0], wanted, scales, strict=True):
         error = abs(got.reshape(right.shape) / scale - right).max()
         assert error < 2 * ERROR * max(1.0, offset)
+
+
+@pytest.mark.parametrize(
+    "shape", [(200_003, 3), (4_099, 10), (67, 3, 59, 61), (1, 1_031, 1_033, 3)]
+)
+def test_sums_of_narrow_rows_lose_no_digits(shape: tuple[int, ...]) -> None:
+    """A prime number of rows cannot be seen as fewer long ones."""
+    last = len(shape) == 4
+    x = (np.random.default_rng(0).random(shape) < 0.9).astype("f4") * 0.3 - 0.1
+    x = np.moveaxis(x, -1, 1) if last else x
+    axes, g = tuple(k for k in range(x.ndim) if k != 1), np.full_like(x, 0.1)
+    found = normalization.statistics(x, axes, 0.0)
+    values = x.astype("f8")
+    mean, variance = values.mean(axes, keepdims=True), values.var(axes, keepdims=True)
+    assert (abs(found[0] - mean) <= 4e-6 * np.sqrt(variance)).all()
+    np.testing.assert_allclose(found[2], variance, rtol=2e-5)
+    sums = normalization.moments(g, x, found)[0]
+    np.testing.assert_allclose(sums, g.sum(axes, "f8", keepdims=True), rtol=2e-6)
+
+
+@pytest.mark.parametrize("shape", [(200_000, 4), (8_192, 64), (64, 197, 33)])
+def test_the_shift_of_layer_norm_loses_no_digits(shape: tuple[int, ...]) -> None:
+    x = tg.Tensor(np.random.default_rng(0).standard_normal(shape, "f4"))
+    w, shift = (tg.Tensor(np.ones(shape[-1], "f4"), requires_grad=True) for _ in range(2))
+    tg.layer_norm(x, shape[-1], w, shift).backward(np.full(shape, 0.1, "f4"))
+    expected = np.float32(0.1) * float(np.prod(shape[:-1]))
+    np.testing.assert_allclose(np.asarray(shift.grad), expected, rtol=4e-6)
+
+
+def test_layer_norm_keeps_the_imaginary_part_of_its_parameters() -> None:
+    x, w = np.random.default_rng(0).standard_normal((4, 5)), np.ones(5) + 1e-20j
+    assert tg.layer_norm(x, 5, w).dtype == tg.layer_norm(x, 5, None, w).dtype == np.complex128

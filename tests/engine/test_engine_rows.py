@@ -124,3 +124,9 @@ def test_ops_that_move_pixels_keep_the_layout_of_images(order: tuple[int, ...]) 
             tg.grad(y, images, gradient=u), tg.grad(expected, plain, gradient=u), strict=True
         ):
             np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13)
+
+
+def test_rows_of_a_narrow_integer_type_are_taken_and_added_back() -> None:
+    x = tg.Tensor(np.zeros((300, 2), "f4"), requires_grad=True)
+    x[np.array([0, 3], np.uint8)].sum().backward()
+    assert np.asarray(x.grad).sum() == 4

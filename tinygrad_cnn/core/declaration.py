@@ -257,7 +257,8 @@ class Declaration(Generic[P]):
         with operators and ops; only a residual, which is constant almost everywhere, needs none.
 
         If the first argument is `g`, the gradient of the result, the rules alone share the value: a
-        sweep computes it once, before them. The forward and other intermediates cannot request it.
+        sweep computes it once, before them; it may be a tuple of arrays. The forward and other
+        intermediates cannot request it.
 
         Raises
         ------

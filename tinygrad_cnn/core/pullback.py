@@ -66,9 +66,13 @@ def with_shared(node: Node, gradient: Array, kept: list[Any]) -> list[Any]:
             if "read-only" not in str(error):
                 raise
             raise ValueError(f"{where} {WRITES}") from error
-        if not isinstance(value, np.ndarray | np.generic | Variable):
-            raise TypeError(f"{where} is {type(value).__name__}, expected an array")
-        kept = [*kept, read_only(value) if node.op.guarded else value]
+        parts = list(value) if type(value) is tuple else [value]
+        for part in parts:
+            if not isinstance(part, np.ndarray | np.generic | Variable):
+                raise TypeError(f"{where} is {type(part).__name__}, expected an array")
+        if node.op.guarded:
+            value = read_only(parts) if type(value) is tuple else read_only(value)
+        kept = [*kept, value]
     return kept
 
 

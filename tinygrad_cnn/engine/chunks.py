@@ -169,8 +169,8 @@ def chunked(work: int = 8, by: Callable[..., object] | None = None) -> Callable[
 def applied(function: np.ufunc, *given: Any, work: int = 8) -> Array:
     """Return ``function(*given)``, on several threads if the first of the arrays is large.
 
-    The result has the dtype of the first array, and its shape. Other arrays broadcast to it; Python
-    numbers come last.
+    The result has the dtype of the first array, unless this is bool, and its shape. Other arrays
+    broadcast to it; Python numbers come last.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def applied(function: np.ufunc, *given: Any, work: int = 8) -> Array:
     >>> applied(np.maximum, np.array([-1.0, 2.0]), 0)
     array([0., 2.])
     """
-    if given[0].size <= SIZE:
+    if given[0].size <= SIZE or given[0].dtype.kind == "b":
         return function(*given)  # type: ignore[no-any-return]  # an array
     arrays = [value for value in given if type(value) is np.ndarray]
     numbers = given[len(arrays) :]

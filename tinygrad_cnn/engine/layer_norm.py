@@ -15,8 +15,10 @@ import numpy as np
 from tinygrad_cnn.engine import memory, threads
 from tinygrad_cnn.engine.arrays import Array, Shape
 from tinygrad_cnn.engine.bands import PARTS
-from tinygrad_cnn.engine.normalization import BAND, divisor
+from tinygrad_cnn.engine.normalization import added, divisor
 from tinygrad_cnn.engine.reduction import average, total
+
+BAND = 1 << 16  # values of one array in a block
 
 
 def normalized(
@@ -27,7 +29,8 @@ def normalized(
     `statistics` are those of `normalization.statistics` over these axes.
     """
     inner = math.prod(shape)
-    if x.dtype.char not in "fd" or not x.size:
+    is_plain = all(few is None or few.dtype == x.dtype for few in (w, bias))
+    if x.dtype.char not in "fd" or not x.size or not is_plain:
         y = (x - statistics[0]) / statistics[1]
         y = y if w is None else y * w
         return np.asarray(y if bias is None else y + bias)
@@ -55,7 +58,8 @@ def gradients(
 ) -> tuple[Array, Array, Array]:
     """Return the gradients of x, of the scale and of the shift, for the gradient `g`."""
     inner = math.prod(shape)
-    if x.dtype.char not in "fd" or g.dtype != x.dtype or not x.size:
+    is_plain = g.dtype == x.dtype and (w is None or w.dtype == x.dtype)
+    if x.dtype.char not in "fd" or not x.size or not is_plain:
         lead = x.ndim - len(shape)
         outer, last = tuple(range(lead)), tuple(range(lead, x.ndim))
         normal = (x - statistics[0]) / statistics[1]
@@ -72,7 +76,6 @@ def gradients(
     scales = _repeated(w, step, inner, x.dtype)
     out = memory.empty(rows.shape, x.dtype)
     found = np.zeros((parts, 2, inner))
-    ones = np.ones(step, x.dtype)
 
     def piece(part: int) -> None:
         normals, products = memory.empty((2, step, inner), x.dtype)
@@ -82,10 +85,9 @@ def gradients(
             u, dx, count = flow[at], out[at], min(step, end - top)
             normal = np.subtract(rows[at], center[at], out=normals[:count])
             np.multiply(normal, inverse[at], out=normal)
-            product = np.multiply(u, normal, out=products[:count])
-            found[part, 0] += ones[:count] @ product
-            found[part, 1] += ones[:count] @ u
-            h = u if scales is None else np.multiply(u, scales[:count], out=product)
+            of_values, of_products = added(u, normal)
+            found[part] += of_products, of_values
+            h = u if scales is None else np.multiply(u, scales[:count], out=products[:count])
             p, q = _means(h, normal)
             np.multiply(normal, q, out=normal)
             np.subtract(h, normal, out=dx)

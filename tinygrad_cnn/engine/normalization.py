@@ -32,6 +32,7 @@ from tinygrad_cnn.engine.reduction import average, total
 BAND = 1 << 19  # values of all arrays in a band of elementwise work,
 SUMMED = 1 << 18  # and of one array in a band to be summed
 TILE = 1 << 13  # values of a row that is broadcast; shorter rows take 1.4 times as long
+IN_TURN = 1 << 8  # rows added one after the other in the dtype of x
 LONG = 1 << 10  # values that BLAS adds one after the other, some at a time
 WIDE = 256  # rows of fewer values are slow: NumPy spends 100 ns on each
 SMALL = 1 << 11  # values up to which NumPy's own broadcasting is faster
@@ -301,7 +302,6 @@ def _sums(
     each = -(-bands // parts) * step
     parts = -(-rows // each)
     found = memory.empty((parts, 2, lead, width), np.float64)
-    ones = np.ones(step, u.dtype)
 
     def piece(part: int) -> None:
         room = memory.empty((step, width), u.dtype)
@@ -310,19 +310,34 @@ def _sums(
             for top in range(part * each, min(rows, (part + 1) * each), step):
                 at = slice(top, min(top + step, rows, (part + 1) * each))
                 x, y = a[k, at], b[k, at]
-                one, out = ones[: len(x)], room[: len(x)]
+                out = room[: len(x)]
                 for change, few in zip(CHANGES, shift, strict=False):
                     y = change(y, few[k], out=out)
                     x = y if is_one else x
-                of_products = np.einsum("rw,rw->w", x, y)
+                of_values, of_products = added(x, y)
                 if top == part * each:
-                    first[...], second[...] = one @ x, of_products
+                    first[...], second[...] = of_values, of_products
                 else:
-                    first += one @ x
+                    first += of_values
                     second += of_products
 
     threads.run(piece, parts, 16 * u.size)
     return grid.sums(found[0] if parts == 1 else found.sum(0))
+
+
+def added(x: Array, y: Array) -> tuple[Array, Array]:
+    """Return Σ x and Σ x·y over the rows: at most `IN_TURN` added one after the other."""
+    count = len(x) // IN_TURN
+    if not count:
+        return np.ones(len(x), x.dtype) @ x, np.einsum("rw,rw->w", x, y)
+    whole = count * IN_TURN
+    a, b = (rows[:whole].reshape(count, IN_TURN, -1) for rows in (x, y))
+    first = (np.ones(IN_TURN, x.dtype) @ a).sum(0, np.float64)
+    second = np.einsum("krw,krw->kw", a, b).sum(0, dtype=np.float64)
+    if whole < len(x):
+        of_rest, of_products = added(x[whole:], y[whole:])
+        return first + of_rest, second + of_products
+    return first, second
 
 
 def _sums_of_rows(a: Array, b: Array, is_one: bool, shift: list[Array]) -> Array:

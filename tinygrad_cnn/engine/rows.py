@@ -94,7 +94,8 @@ def _counted(rows: RowNumbers, count: int) -> RowNumbers | None:
     """Return numbers from 0 to `count` − 1, negative ones from the end; None if one is not."""
     if rows.size and (rows.min() < -count or rows.max() >= count):
         return None
-    return np.where(rows < 0, rows + count, rows).astype(np.intp)
+    rows = rows.astype(np.intp)
+    return np.where(rows < 0, rows + count, rows)
 
 
 def _turns(numbers: RowNumbers) -> list[tuple[Any, Any]]:
