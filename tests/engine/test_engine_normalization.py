@@ -215,8 +215,8 @@ def test_sums_of_narrow_rows_lose_no_digits(shape: tuple[int, ...]) -> None:
     found = normalization.statistics(x, axes, 0.0)
     values = x.astype("f8")
     mean, variance = values.mean(axes, keepdims=True), values.var(axes, keepdims=True)
-    assert (abs(found[0] - mean) <= 4e-6 * np.sqrt(variance)).all()
-    np.testing.assert_allclose(found[2], variance, rtol=2e-5)
+    assert (abs(found[0] - mean) <= 8e-6 * np.sqrt(variance)).all()
+    np.testing.assert_allclose(found[2], variance, rtol=4e-5)
     sums = normalization.moments(g, x, found)[0]
     np.testing.assert_allclose(sums, g.sum(axes, "f8", keepdims=True), rtol=2e-6)
 
