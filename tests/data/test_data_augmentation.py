@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import re
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from tinygrad_cnn.data import (
     RandomHorizontalFlip,
     Resize,
 )
+from tinygrad_cnn.data.warp import resample
 from tinygrad_cnn.train import fit
 
 Array = NDArray[Any]
@@ -77,6 +79,58 @@ def test_resizing_an_integer_keeps_the_proportion() -> None:
     assert Resize(10)(pixels(2, 3, 41, 20)).shape == (2, 3, 20, 10)
     images = pixels(1, 3, 20, 41)
     np.testing.assert_array_equal(Resize(20)(images), images)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 40), (150, 64), (33, 90)])
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
+def test_resizing_confines_an_infinity_or_a_nan_to_the_reach_of_the_kernel(
+    kind: str, antialias: bool, bad: float, size: tuple[int, int]
+) -> None:
+    images = rng(2).random((2, 3, 64, 64), np.float32) + 1
+    images[1, 2, 20, 41] = 0
+    expected = Resize(size, kind, antialias)(images)
+    images[1, 2, 20, 41] = bad
+    with np.errstate(all="raise"):
+        found = Resize(size, kind, antialias)(images)
+    near = []
+    for to, place in zip(size, (20, 41), strict=True):
+        reach = (2 if kind == "bicubic" else 1) * (max(1, 64 / to) if antialias else 1)
+        near.append(abs((np.arange(to) + 0.5) * 64 / to - 0.5 - place) < reach)
+        if to == 64:
+            near[-1] = np.arange(64) == place
+    changed = np.zeros(found.shape, bool)
+    changed[1, 2] = np.outer(*near)
+    np.testing.assert_array_equal(np.isnan(found) if np.isnan(bad) else np.isinf(found), changed)
+    np.testing.assert_allclose(found[~changed], expected[~changed], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bilinear", "bicubic", "nearest"])
+def test_resizing_to_the_same_size_keeps_every_bit(kind: str) -> None:
+    floats = rng(3).standard_normal((2, 3, 40, 50), np.float32)
+    floats[0, 1, 7, 8:11] = np.inf, -np.inf, np.nan
+    for images in (floats, floats.astype("f8"), pixels(2, 3, 40, 50)):
+        for antialias in (True, False):
+            with np.errstate(all="raise"):
+                both = Resize((40, 50), kind, antialias)(images)
+                inner = resample(images, (40, 50), kind, antialias)
+            for resized in (both, inner):
+                assert resized.dtype == images.dtype
+                assert not np.shares_memory(resized, images)
+                np.testing.assert_array_equal(resized, images)
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+def test_resizing_a_long_axis_needs_no_dense_matrix(antialias: bool) -> None:
+    line = np.zeros((1, 1, 1, 12_000), np.uint8)
+    tracemalloc.start()
+    try:
+        Resize((1, 6_000), "bicubic", antialias)(line)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 12_000 * 6_000 / 4  # bytes; the matrix of float64 has 576 MB
 
 
 # --- crops -----------------------------------------------------------------------------------

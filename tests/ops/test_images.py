@@ -40,6 +40,42 @@ def test_float32_and_images_last_give_the_values_of_float64(
 
 
 @pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+@pytest.mark.parametrize("size", [(14, 13), (28, 13), (14, 20), (9, 30)])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "area"])
+def test_interpolate_confines_an_infinity_or_a_nan_to_its_weights(
+    mode: str, size: tuple[int, int], bad: float, last: bool
+) -> None:
+    one = np.zeros((1, 1, 14, 13))
+    one[0, 0, 5, 6] = 1
+    x = BATCH.copy()
+    x[3, 2, 5, 6] = 0
+    expected = tg.interpolate(x, size, mode=mode)
+    x[3, 2, 5, 6] = bad
+    if last:
+        x = x.transpose(2, 3, 1, 0).copy().transpose(3, 2, 0, 1)
+    with np.errstate(all="raise"):
+        found = tg.interpolate(x, size, mode=mode)
+    changed = np.zeros(found.shape, bool)
+    changed[3, 2] = abs(images.interpolate(one, size, mode=mode)[0, 0]) > 1e-12
+    np.testing.assert_array_equal(np.isnan(found) if np.isnan(bad) else np.isinf(found), changed)
+    np.testing.assert_allclose(found[~changed], expected[~changed], rtol=1e-4, atol=1e-5)
+
+
+def test_interpolate_confines_a_nan_in_a_signal_and_in_a_gradient() -> None:
+    signal = np.ones((2, 3, 50))
+    signal[0, 1, 20] = np.nan
+    x = tg.Tensor(signal, requires_grad=True)
+    np.testing.assert_array_equal(tg.interpolate(x, 50, mode="linear"), signal)
+    y = tg.interpolate(x, 100, mode="linear")
+    bad = np.argwhere(np.isnan(y.numpy()))
+    np.testing.assert_array_equal(bad, [[0, 1, i] for i in range(39, 43)])
+    (gradient,) = tg.grad(y, x, gradient=np.where(np.arange(600) == 40, np.inf, 1).reshape(y.shape))
+    np.testing.assert_array_equal(np.argwhere(np.isinf(gradient)), [[0, 0, 19], [0, 0, 20]])
+    assert not np.isnan(gradient).any()
+
+
+@pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize(("stride", "border"), [(1, ((2, 0), (0, 1))), (2, ((0, 1), (3, 2)))])
 def test_an_uneven_border_is_that_of_pad(stride: int, border: Any, last: bool) -> None:
     x = BATCH.transpose(2, 3, 1, 0).copy().transpose(3, 2, 0, 1) if last else BATCH

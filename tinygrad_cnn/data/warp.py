@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -140,21 +141,23 @@ def resample(
     return resampled(planes, rows, columns).reshape(*images.shape[:-2], *size)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _weights(
     n: int, to: int, interpolation: str, antialias: bool, dtype: np.dtype[Any]
 ) -> BandedMatrix:
     """Return the matrix (to, n) that scales an axis; its rows sum to 1."""
     function, radius = _KERNELS[interpolation]
+    width = max(1.0, n / to) if antialias else 1.0
     places = _centers(to, n)[:, None]
-    if antialias or n == to:
-        band = function((np.arange(n) - places) / max(1.0, n / to))
-    else:
-        taps = np.floor(places) + np.arange(1 - radius, radius + 1)
-        band = np.zeros((to, n))  # all that lies beyond the image is its border
-        cells = taps.clip(0, n - 1).astype(int)
-        np.add.at(band, (np.arange(to)[:, None], cells), function(taps - places))
-    return BandedMatrix((band / band.sum(axis=1, keepdims=True)).astype(dtype))
+    first = np.floor(places - radius * width)
+    taps = first + np.arange(math.ceil(2 * radius * width) + 2)  # (to, taps of a pixel)
+    weights = function((taps - places) / width)
+    if antialias:
+        weights[(taps < 0) | (taps >= n)] = 0
+    weights /= weights.sum(axis=1, keepdims=True)
+    cells = taps.clip(0, n - 1).astype(np.intp)  # all that lies beyond the image is its border
+    rows = np.broadcast_to(np.arange(to)[:, None], cells.shape)
+    return BandedMatrix((to, n), rows, cells, weights, dtype)
 
 
 def _centers(to: int, n: int) -> Floats:

@@ -23,8 +23,7 @@ from tinygrad_cnn.engine import resampling as engine
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.windows import Pair
 from tinygrad_cnn.ops.indexing import getitem
-from tinygrad_cnn.ops.linear import matmul
-from tinygrad_cnn.ops.shape import Options, shape_of
+from tinygrad_cnn.ops.shape import Options, reshape, shape_of
 
 Taps = tuple[arrays.Array, arrays.Array]  # the cells that a cell is made of, and their weights
 _CUBIC = -0.75  # the slope of the bicubic kernel at 1, as in PyTorch
@@ -70,8 +69,8 @@ def interpolate(
     Notes
     -----
     Cell i of the result is centered at s·(i + ½) − ½ of `x`, where s is the old size divided by the
-    new one, or at i·(n − 1)/(m − 1) with `align_corners`, for the sizes n and m. In the linear
-    modes an infinity or a NaN makes cells near it NaN, up to 32 rows and columns away.
+    new one, or at i·(n − 1)/(m − 1) with `align_corners`, for the sizes n and m. An infinity
+    or a NaN changes only the cells that it has a nonzero weight in.
 
     Examples
     --------
@@ -96,7 +95,9 @@ def interpolate(
     new, factors = _new_size(name, old, size, scale_factor)
     if mode in _TAPS or mode == "area":
         if axes == 1:
-            return matmul(x, _matrix(*old, *new, *factors, mode, align_corners, weights_dtype(x)).T)
+            image = reshape(x, (*shape[:2], 1, *old))
+            y = resample(image, (1, *old), (1, *new), mode, (0.0, *factors), bool(align_corners))
+            return reshape(y, (*shape[:2], *new))
         return resample(x, old, new, mode, factors, bool(align_corners))
     by_axis = list(enumerate(zip(old, new, factors, strict=True), start=2))
     shrinks = new[0] < old[0]  # then take rows, of adjacent values, before columns
@@ -222,24 +223,7 @@ def weights_dtype(x: Array) -> np.dtype[Any]:
     return dtype if dtype.kind == "f" else np.dtype(float_dtype.get())
 
 
-@lru_cache(maxsize=256)
-def _matrix(
-    n: int, m: int, factor: float, mode: str, align_corners: bool, dtype: np.dtype[Any]
-) -> arrays.Array:
-    """Return the matrix (m, n) that takes an axis of length n to length m."""
-    matrix = np.zeros((m, n))
-    if mode == "area":
-        for row, first, last in zip(matrix, *bounds(n, m), strict=True):
-            row[first:last] = 1.0 / (last - first)
-    else:
-        cells, weights = _TAPS[mode](n, m, factor, align_corners)
-        np.add.at(matrix, (np.arange(m)[:, np.newaxis], cells), weights)
-    matrix = matrix.astype(dtype)
-    matrix.setflags(write=False)
-    return matrix
-
-
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=32)
 def _banded(
     n: int,
     m: int,
@@ -249,9 +233,19 @@ def _banded(
     dtype: np.dtype[Any],
     adjoint: bool,
 ) -> engine.BandedMatrix:
-    """Return that matrix, or its transpose, in blocks."""
-    matrix = _matrix(n, m, factor, mode, align_corners, dtype)
-    return engine.BandedMatrix(matrix.T if adjoint else matrix)
+    """Return the matrix (m, n) that takes an axis of length n to length m, or its transpose."""
+    if mode == "area":
+        first, last = bounds(n, m)
+        count = last - first
+        rows = np.repeat(np.arange(m), count)
+        cells = np.arange(len(rows)) + np.repeat(last - np.cumsum(count), count)
+        weights = np.repeat(1.0 / count, count)
+    else:
+        cells, weights = _TAPS[mode](n, m, factor, align_corners)
+        rows = np.broadcast_to(np.arange(m)[:, np.newaxis], cells.shape)
+    if adjoint:
+        return engine.BandedMatrix((n, m), cells, rows, weights, dtype)
+    return engine.BandedMatrix((m, n), rows, cells, weights, dtype)
 
 
 def bounds(n: int, m: int) -> tuple[arrays.Array, arrays.Array]:
