@@ -15,7 +15,8 @@ from support.optimizers import OPTIMIZERS, Make
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, optim
-from tinygrad_cnn.optim.group import LARGE, SMALL
+from tinygrad_cnn.engine.chunks import SIZE
+from tinygrad_cnn.optim.group import SMALL
 
 SHAPES = st.sampled_from(
     [(), (1,), (0,), (3,), (2, 5), (4, 1, 3, 3), (SMALL,), (SMALL + 1,), (2, SMALL)]
@@ -135,7 +136,7 @@ def test_a_model_shared_by_two_optimizers_is_changed_by_both(name: str) -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_large_parameter_updated_in_chunks_is_updated_as_a_whole_to_the_bit(name: str) -> None:
     rng = np.random.default_rng(0)
-    shape = (5, LARGE // 3)
+    shape = (5, SIZE // 3)
     whole, chunked, threaded, turned = [nn.Parameter(np.ones(shape, "f4")) for _ in range(4)]
     turned.data = np.asfortranarray(np.ones(shape, "f4"))
     optimizers = [OPTIMIZERS[name]([p]) for p in (whole, chunked, threaded, turned)]
@@ -165,7 +166,7 @@ def test_an_update_that_rebinds_its_state_does_so_in_every_chunk() -> None:
             state["sum"] = state["sum"] + g
             p -= state["sum"] * state["steps"]
 
-    p = nn.Parameter(np.zeros(3 * LARGE, "f4"))
+    p = nn.Parameter(np.zeros(3 * SIZE, "f4"))
     optimizer = Counting([p], 0.0)
     for _ in range(2):
         p.grad = np.ones_like(p.data)

@@ -26,7 +26,6 @@ State: TypeAlias = dict[str, Any]  # per parameter: a step count, and arrays of 
 Update: TypeAlias = Callable[[NDArray[Any], NDArray[Any], State], Any]
 
 SMALL = 1 << 12  # size up to which an update costs more in calls than in arithmetic
-LARGE = 1 << 16  # size up to which a single call is as fast as chunks
 
 
 class Alone:
@@ -95,7 +94,7 @@ def _apply(
 ) -> None:
     """Call `update`: once, or in chunks if it is elementwise and the parameter large."""
     state["steps"] += 1
-    if not elementwise or p.size <= LARGE:
+    if not elementwise or p.size <= chunks.SIZE:
         _call(update, p, g, state, slots)
         return
     steps = state["steps"]
