@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tinygrad_cnn.bench.comparison import changed_machine, compare
+from tinygrad_cnn.bench.comparison import changed_machine, compare, list_figures
 from tinygrad_cnn.bench.machine import describe
 from tinygrad_cnn.bench.page import BEGIN, END, results_section, write_results
 from tinygrad_cnn.bench.profile import OpCall, by_op
 from tinygrad_cnn.bench.report import BenchmarkReport, Memory, Profile, Timing, WorkloadTimings
-from tinygrad_cnn.bench.tables import ops
+from tinygrad_cnn.bench.tables import format_ops
 from tinygrad_cnn.bench.workloads import select
 
 STEP, OTHER = select(["lenet5-64", "resnet20-64"])
@@ -83,13 +83,28 @@ def test_what_a_busy_machine_measured_is_not_judged() -> None:
 def test_workloads_of_one_report_only_are_left_out() -> None:
     empty = BenchmarkReport(describe()).to_json()
     assert compare(report(BEFORE, []), empty) == compare(empty, report(BEFORE, [])) == []
+    assert list_figures(empty) == set()
+    assert list_figures(report(BEFORE, [])) == {
+        ("lenet5-64", 1, "time"),
+        ("lenet5-64", 1, "memory"),
+    }
 
 
 def test_another_machine_is_named() -> None:
     now = report(BEFORE, [])
-    earlier = {"machine": {**now["machine"], "numpy": "1.0"}}
+    earlier = {"machine": {"numpy": "1.0"}}  # names nothing else
     assert changed_machine(now, now) == []
     assert changed_machine(earlier, now) == [f"numpy 1.0 before, {now['machine']['numpy']} now"]
+
+
+def test_another_version_of_a_peer_is_named() -> None:
+    first, second, none = (
+        {"frameworks": [{"name": name, "version": version} for name, version in versions.items()]}
+        for versions in ({"tinygrad_cnn": "0.1", "torch": "2.0"}, {"torch": "2.1"}, {})
+    )
+    assert changed_machine(first, second) == ["torch 2.0 before, 2.1 now"]
+    assert changed_machine(first, none) == ["torch 2.0 before, not measured now"]
+    assert changed_machine(none, first) == []
 
 
 def whole_report() -> BenchmarkReport:
@@ -123,6 +138,12 @@ def test_the_page_has_the_results_between_its_comments(tmp_path: Path) -> None:
     assert "2020-02-02" in section
     assert "| LeNet-5, batch 64 | 3.00 | 2.00 | 0.600 |" in section
     assert "| LeNet-5, batch 64 | 2 | 2000 | 2000 – 2000 | channels-last | 1000 |" in section
+    assert "Not measured" not in section
+    failing = whole_report()
+    failing.absent.append("jax is not installed")
+    failing.failed.append("MLP: torch stopped:\nkilled")
+    lines = "- Left out: jax is not installed\n- Not measured: MLP: torch stopped: killed"
+    assert results_section(failing) == f"{section}\n\n{lines}"
     page.write_text("# Title\n")
     with pytest.raises(ValueError, match="has no line"):
         write_results(whole_report(), page)
@@ -132,10 +153,10 @@ def test_the_page_has_the_results_between_its_comments(tmp_path: Path) -> None:
 def test_a_step_of_many_calls_is_shown_by_op() -> None:
     call = OpCall("relu", "", "forward", 0, 8, 0.001)
     few, many = ([call] * count for count in (3, 50))
-    assert [row[0] for row in ops(Profile(STEP, 1, tuple(few)), None).rows] == [
+    assert [row[0] for row in format_ops(Profile(STEP, 1, tuple(few)), None).rows] == [
         "relu 1", "relu 2", "relu 3",
     ]  # fmt: skip
-    (row,) = ops(Profile(STEP, 1, tuple(many)), None).rows
+    (row,) = format_ops(Profile(STEP, 1, tuple(many)), None).rows
     assert row[:4] == ("relu ×50", "forward", "50.000", "100 %")
     other = OpCall("relu", "", "forward", 0, 16, 0.1)
     assert [count for count, _ in by_op([*few, other], alike=True)] == [1, 3]

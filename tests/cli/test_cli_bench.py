@@ -166,6 +166,59 @@ def test_a_slower_benchmark_exits_with_1(call: Call, tmp_path: Path) -> None:
     assert "tinygrad-cnn bench mlp-1 --against none --threads 1 --parts steps --quick" in text
 
 
+def test_a_comparison_of_nothing_exits_with_1(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("mlp-1", "--quick", "--parts", "steps", *ALONE, "--compare", "earlier.json")
+    row = {"kind": "time", "threads": 1, "framework": "tinygrad_cnn", "variant": ""}
+    ours = {**row, "workload": "mlp-1", "seconds": [1e9]}
+
+    def compare(*rows: dict[str, object]) -> Result:
+        Path("earlier.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
+        return call("bench", *options)
+
+    result = compare({**ours, "workload": "vgg-8"})
+    assert result.exit_code == 1, result.output
+    assert "only in earlier.json: vgg-8" in result.stdout
+    assert "only in this run: mlp-1" in result.stdout
+    assert "0 figures compared" in result.stdout
+    result = compare({**ours, "busy": True})
+    assert result.exit_code == 1, result.output
+    assert "0 figures compared" in result.stdout
+    assert "Not judged, as the machine was busy: 1 figure." in result.stdout
+    assert compare(ours, {**ours, "workload": "vgg-8"}).exit_code == 0  # vgg-8 is not selected
+    monkeypatch.setattr(benchmark, "alternate", lambda *arguments: iter(()))
+    result = compare(ours)
+    assert result.exit_code == 1, result.output
+    assert "missing now: time of mlp-1, 1 thread" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"rows": [{}]}',
+        '{"rows": [1]}',
+        '{"rows": [], "machine": 1}',
+        '{"rows": [{"kind": "time", "workload": "mlp-1", "threads": 1, '
+        '"framework": "tinygrad_cnn", "variant": "", "seconds": ["1"]}]}',
+        '{"rows": [{"kind": "time", "workload": "mlp-1", "threads": 1, '
+        '"framework": "tinygrad_cnn", "variant": "", "seconds": [0]}]}',
+    ],
+)
+def test_a_malformed_report_is_refused_at_once(call: Call, text: str) -> None:
+    Path("earlier.json").write_text(text, encoding="utf-8")
+    result = call("bench", "--compare", "earlier.json")
+    assert result.exit_code == 2
+    assert "earlier.json is no JSON of `bench --json`" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_page_without_the_comments_is_refused_at_once(call: Call) -> None:
+    Path("page.md").write_text("# Title\n", encoding="utf-8")
+    result = call("bench", "--page", "page.md")
+    assert result.exit_code == 2
+    assert "--page page.md has no line" in result.stderr
+    assert result.stdout == ""
+
+
 def test_the_roofline_is_drawn(call: Call, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra plots")
     result = call("bench", "mlp-32", "--quick", "--parts", "ops", "--figure", "roof.png", *ALONE)
@@ -190,6 +243,8 @@ def test_the_roofline_is_drawn(call: Call, tmp_path: Path) -> None:
         ),
         (["--compare", "nowhere.json"], "nowhere.json"),
         (["--figure", "nowhere/a.png"], "--figure nowhere/a.png: there is no folder nowhere"),
+        (["--page", "page.txt"], "--page is 'page.txt', expected a file name with .md"),
+        (["--page", "nowhere/a.md"], "--page nowhere/a.md: there is no folder nowhere"),
     ],
 )
 def test_bad_options_are_refused_at_once(call: Call, arguments: list[str], message: str) -> None:

@@ -30,6 +30,8 @@ UNSET = {  # without a value, the command does something else, or refuses
     ("train", "resume"),
     ("derive", "wrt"),
     ("bench", "figure"),
+    ("bench", "page"),
+    ("bench", "compare"),
     ("experiment", "names"),
     ("experiment", "write"),
 }

@@ -104,6 +104,15 @@ class BenchmarkPlan:
         """The training steps whose peak memory is measured."""
         return self.steps[: self.most] if "memory" in self.parts else []
 
+    @property
+    def figures(self) -> set[tuple[str, int, str]]:
+        """What is measured of ours: workload, threads, and "time" or "memory"."""
+        return {
+            *((w.name, count, "time") for w in self.networks for count in self.threads),
+            *((w.name, 1, "time") for w in self.chains),
+            *((w.name, max(self.threads), "memory") for w in self.weighed),
+        }
+
 
 def find_frameworks(plan: BenchmarkPlan, report: BenchmarkReport) -> None:
     """Query every interpreter for its framework, and record in the report which are installed."""

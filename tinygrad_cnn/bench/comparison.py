@@ -9,13 +9,14 @@ from typing import Any
 
 from tinygrad_cnn.bench.sides import NUMPY, OURS, PEERS
 
-__all__ = ["BenchmarkChange", "changed_machine", "compare"]
+__all__ = ["BenchmarkChange", "changed_machine", "compare", "list_figures"]
 
 LEAST = 1.03  # a smaller change of a time is not reported
 LEAST_MEMORY = 1.1
 SAME_MACHINE = ("processor", "system", "cores", "python", "numpy", "blas", "kernel")
 
 Row = Mapping[str, Any]
+Figure = tuple[str, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +103,29 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Benchma
 
 
 def changed_machine(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return what differs between the machines of two reports, in words."""
-    old, new = before.get("machine", {}), after.get("machine", {})
+    """Return what differs between the machines and peers of two reports, in words.
+
+    What the earlier report does not name is not compared.
+    """
+    old, new = _software(before), _software(after)
     return [
-        f"{name} {old.get(name)} before, {new.get(name)} now"
-        for name in SAME_MACHINE
-        if old.get(name) != new.get(name)
+        f"{name} {old[name]} before, {new.get(name, 'not measured')} now"
+        for name in (*SAME_MACHINE, *PEERS)
+        if name in old and old[name] != new.get(name)
     ]
+
+
+def _software(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the machine of a report, and the version of each peer by name."""
+    peers = {it["name"]: it["version"] for it in report.get("frameworks", ())}
+    return {**report.get("machine", {}), **{name: peers[name] for name in PEERS if name in peers}}
+
+
+def list_figures(report: Mapping[str, Any]) -> set[Figure]:
+    """Return what a report measured of ours: workload, threads, and "time" or "memory"."""
+    rows = report["rows"]
+    kinds = (("time", _times(rows)), ("memory", _peaks(rows)))
+    return {(*key, kind) for kind, found in kinds for key in found}
 
 
 Sides = dict[tuple[str, str], Sequence[float]]

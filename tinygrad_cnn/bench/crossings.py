@@ -80,14 +80,14 @@ class Crossing:
         return self.seconds.get(self.chosen, math.nan) / min(self.seconds.values())
 
 
-def measure(
+def measure_crossing(
     images: int, channels: int, out_channels: int, size: int, seconds: float = SECONDS
 ) -> Iterator[Crossing]:
     """Yield the times of both directions for one size, each measured for about `seconds`.
 
     Examples
     --------
-    >>> [found.direction for found in measure(8, 8, 8, 8, seconds=0.01)]
+    >>> [found.direction for found in measure_crossing(8, 8, 8, 8, seconds=0.01)]
     ['convolve', 'weight gradient']
     """
     rng = np.random.default_rng(0)
@@ -139,7 +139,7 @@ def lines(sizes: list[tuple[int, int, int, int]], seconds: float = SECONDS) -> I
     for size in sizes:
         n, c, oc, pixels = size
         cells = [f"{n}, {c}→{oc}, {pixels}²"]
-        for found in measure(*size, seconds):
+        for found in measure_crossing(*size, seconds):
             cells += [
                 f"{1e6 * found.seconds[name]:.0f}{'*' * (name == found.chosen)}" for name in WAYS
             ]

@@ -9,11 +9,11 @@ from pathlib import Path
 from tinygrad_cnn.bench import tables
 from tinygrad_cnn.bench.report import BenchmarkReport, WorkloadTimings
 from tinygrad_cnn.bench.sides import OURS, TORCH
-from tinygrad_cnn.bench.tables import ReportTable, figures
+from tinygrad_cnn.bench.tables import ReportTable, format_number
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.support.text import counted, markdown_table
 
-__all__ = ["BEGIN", "END", "results_section", "write_results"]
+__all__ = ["BEGIN", "END", "check_page", "results_section", "write_results"]
 
 BEGIN, END = "<!-- results: written by `tinygrad-cnn bench --page` -->", "<!-- end of results -->"
 
@@ -24,23 +24,46 @@ def write_results(report: BenchmarkReport, path: str | os.PathLike[str]) -> None
     Raises
     ------
     ValueError
-        If the page exists, but has no such comments.
+        If `check_page` refuses the page.
     OSError
         If the file cannot be written.
     """
+    before, after = check_page(path)
+    section = results_section(report)
+    with atomic_write(path) as file:
+        file.write(f"{before}{BEGIN}\n\n{section}\n\n{END}{after}".encode())
+
+
+def check_page(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return the text before and after the results of a page, empty for a new page.
+
+    Raises
+    ------
+    ValueError
+        If the file is not named .md, or exists, but has no such comments.
+    OSError
+        If the page cannot be read, or its folder is missing.
+    """
     page = Path(path)
+    if page.suffix.lower() != ".md":
+        raise ValueError(f"bench: --page is {str(page)!r}, expected a file name with .md")
+    if not page.parent.is_dir():
+        raise FileNotFoundError(f"bench: --page {page}: there is no folder {page.parent}")
     text = page.read_text(encoding="utf-8") if page.exists() else f"{BEGIN}\n{END}\n"
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"bench: {page} has no line {BEGIN!r} with a line {END!r} below it")
-    section = results_section(report)
-    with atomic_write(page) as file:
-        file.write(f"{before}{BEGIN}\n\n{section}\n\n{END}{after}".encode())
+        raise ValueError(f"bench: --page {page} has no line {BEGIN!r} with a line {END!r} below it")
+    return before, after
 
 
 def results_section(report: BenchmarkReport) -> str:
-    """Return the results in Markdown: the machine, the summary, and all tables."""
+    """Return the results in Markdown: ours and PyTorch's training steps and inference.
+
+    These are the machine, the summary, the tables of times, of peak memory (all frameworks) and of
+    our ops, then the frameworks left out and the measurements that failed. The times of the small
+    ops, and those of other frameworks, are shown on the terminal and in the JSON only.
+    """
     machine = report.machine
     versions = [f"{it.name} {it.version}" for it in report.frameworks if it.name == TORCH]
     software = ", ".join(
@@ -50,15 +73,18 @@ def results_section(report: BenchmarkReport) -> str:
     parts = [
         f"{report.date}, {machine.processor}, {counted(machine.cores, 'core')}{load}; {software}:",
         f"```sh\n{report.command}\n```",
-        *(f"Peak rates, {tables.peak_rates(roofs)}." for roofs in report.roofs),
-        _markdown(tables.summary(report)),
+        *(f"Peak rates, {tables.format_peak_rates(roofs)}." for roofs in report.roofs),
+        _markdown(tables.format_summary(report)),
         _markdown(_times(report.comparisons)),
-        _markdown(tables.memory(report)),
+        _markdown(tables.format_memory(report)),
     ]
     for profile in report.profiles:
         of_it = f"{profile.workload.title}, {counted(profile.threads, 'thread')}"
-        parts.append(f"{of_it}: {figures(1e3 * profile.seconds)} ms, op by op")
-        parts.append(_markdown(tables.ops(profile, report.roofs_at(profile.threads))))
+        parts.append(f"{of_it}: {format_number(1e3 * profile.seconds)} ms, op by op")
+        parts.append(_markdown(tables.format_ops(profile, report.roofs_at(profile.threads))))
+    left_out = [f"Left out: {reason}" for reason in report.absent]
+    left_out += [f"Not measured: {reason}" for reason in report.failed]
+    parts.append("\n".join(f"- {' '.join(line.split())}" for line in left_out))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -78,10 +104,10 @@ def _times(comparisons: Sequence[WorkloadTimings]) -> ReportTable:
                 row.append(timing.variant)
             elif name == TORCH:
                 row.append("")
-            span = f"{figures(min(times))} – {figures(max(times))}" if times else ""
-            row += [figures(1e3 * timing.median) if timing else "", span]
+            span = f"{format_number(min(times))} – {format_number(max(times))}" if times else ""
+            row += [format_number(1e3 * timing.median) if timing else "", span]
         ratio = comparison.ratio_to(best[TORCH]) if TORCH in best else 0.0
-        rows.append((*row, figures(ratio)))
+        rows.append((*row, format_number(ratio)))
     header = ("step", "threads", "ours, median ms", "lowest – highest", "PyTorch's layout",
               "PyTorch, median ms", "lowest – highest", "ours ÷ PyTorch's")  # fmt: skip
     return ReportTable(header, rows, left=1)

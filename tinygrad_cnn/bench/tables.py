@@ -17,7 +17,16 @@ from tinygrad_cnn.bench.report import (
 from tinygrad_cnn.bench.sides import NUMPY, OURS
 from tinygrad_cnn.support.text import counted, percent
 
-__all__ = ["ReportTable", "figures", "memory", "ops", "overhead", "peak_rates", "steps", "summary"]
+__all__ = [
+    "ReportTable",
+    "format_memory",
+    "format_number",
+    "format_ops",
+    "format_overhead",
+    "format_peak_rates",
+    "format_steps",
+    "format_summary",
+]
 
 GIGA, MEGA = 1e9, 1e6
 MOST_CALLS = 40  # a step with more is shown by op, not call by call
@@ -38,7 +47,7 @@ class ReportTable:
         return [("", *row[1:]) if row[0] == before else row for row, before in pairs]
 
 
-def peak_rates(roofs: Roofs) -> str:
+def format_peak_rates(roofs: Roofs) -> str:
     """Return the machine's peak rates in a line."""
     return (
         f"{counted(roofs.threads, 'thread')}: {roofs.multiply_adds / GIGA:.1f} G multiply-adds/s "
@@ -46,14 +55,14 @@ def peak_rates(roofs: Roofs) -> str:
     )
 
 
-def summary(report: BenchmarkReport) -> ReportTable:
+def format_summary(report: BenchmarkReport) -> ReportTable:
     """Return our figures divided by PyTorch's, a row for each workload."""
     counts = sorted({comparison.threads for comparison in report.comparisons})
     rows = [
         (
             line.workload.title,
-            *(figures(line.times.get(count, math.nan)) for count in counts),
-            "" if line.memory is None else figures(line.memory),
+            *(format_number(line.times.get(count, math.nan)) for count in counts),
+            "" if line.memory is None else format_number(line.memory),
         )
         for line in report.summary()
         if line.workload.network is not None
@@ -62,21 +71,21 @@ def summary(report: BenchmarkReport) -> ReportTable:
     return ReportTable(("ours ÷ PyTorch's", *threads, "peak memory"), rows, left=1)
 
 
-def steps(comparisons: Iterable[WorkloadTimings], threads: int) -> ReportTable:
+def format_steps(comparisons: Iterable[WorkloadTimings], threads: int) -> ReportTable:
     """Return the time of each side, in its fastest variant."""
     rows = []
     for comparison in comparisons:
         for timing in comparison.fastest_variants():
             times = [1e3 * seconds for seconds in timing.seconds]
-            against = "" if timing.framework == OURS else figures(comparison.ratio_to(timing))
-            span = f"{figures(min(times))} – {figures(max(times))}"
-            median = figures(1e3 * timing.median)
+            against = "" if timing.framework == OURS else format_number(comparison.ratio_to(timing))
+            span = f"{format_number(min(times))} – {format_number(max(times))}"
+            median = format_number(1e3 * timing.median)
             rows.append((_title(comparison), timing.side, median, span, against))
     step = f"step, {counted(threads, 'thread')}"
     return ReportTable((step, "side", "median ms", "lowest – highest", "ours ÷ theirs"), rows)
 
 
-def overhead(comparisons: Iterable[WorkloadTimings]) -> ReportTable:
+def format_overhead(comparisons: Iterable[WorkloadTimings]) -> ReportTable:
     """Return the time of a small op, and the overhead over bare NumPy calls."""
     rows = []
     for comparison in comparisons:
@@ -94,7 +103,7 @@ def overhead(comparisons: Iterable[WorkloadTimings]) -> ReportTable:
     return ReportTable(header, rows)
 
 
-def ops(profile: Profile, roofs: Roofs | None) -> ReportTable:
+def format_ops(profile: Profile, roofs: Roofs | None) -> ReportTable:
     """Return the time of each op of a step, and its share of the machine's peak rate.
 
     A step of many calls is summed by op and direction.
@@ -117,7 +126,7 @@ def ops(profile: Profile, roofs: Roofs | None) -> ReportTable:
     return ReportTable(header, rows)
 
 
-def memory(report: BenchmarkReport) -> ReportTable:
+def format_memory(report: BenchmarkReport) -> ReportTable:
     """Return the peak memory growth of a process during a step."""
     rows = []
     for peak in report.memory:
@@ -128,7 +137,7 @@ def memory(report: BenchmarkReport) -> ReportTable:
         known = "not known" if peak.bytes is None else f"{peak.bytes / MEGA:.1f}"
         against = ""
         if ours and peak.bytes and peak.framework != OURS:
-            against = figures(ours / peak.bytes)
+            against = format_number(ours / peak.bytes)
         side = f"{peak.framework} {peak.variant}".rstrip()
         rows.append((peak.workload.title, side, known, against))
     threads = counted(report.memory[0].threads, "thread") if report.memory else ""
@@ -136,12 +145,12 @@ def memory(report: BenchmarkReport) -> ReportTable:
     return ReportTable((step, "side", "MB besides data and weights", "ours ÷ theirs"), rows)
 
 
-def figures(value: float) -> str:
+def format_number(value: float) -> str:
     """Return a positive number with three significant digits.
 
     Examples
     --------
-    >>> [figures(value) for value in (0.01234, 1.5, 27.44, 1966.2)]
+    >>> [format_number(value) for value in (0.01234, 1.5, 27.44, 1966.2)]
     ['0.0123', '1.50', '27.4', '1966']
     """
     if not value > 0 or math.isinf(value):

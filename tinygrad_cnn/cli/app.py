@@ -432,7 +432,8 @@ def bench(
         Path | None,
         typer.Option(
             metavar="FILE.json",
-            help="Compare with this output of --json; exit code 1 if something became slower.",
+            help="Compare with this output of --json; exit code 1 if something became slower, "
+            "is missing now, or could not be compared.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,

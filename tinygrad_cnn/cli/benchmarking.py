@@ -22,10 +22,10 @@ from tinygrad_cnn.bench.benchmark import (
     find_frameworks,
     measure,
 )
-from tinygrad_cnn.bench.comparison import changed_machine, compare
+from tinygrad_cnn.bench.comparison import changed_machine, compare, list_figures
 from tinygrad_cnn.bench.figure import draw_roofline
 from tinygrad_cnn.bench.machine import Machine, cores, describe
-from tinygrad_cnn.bench.page import write_results
+from tinygrad_cnn.bench.page import check_page, write_results
 from tinygrad_cnn.bench.report import BenchmarkReport
 from tinygrad_cnn.bench.sides import NUMPY, OURS, parse_peers, parse_pythons
 from tinygrad_cnn.bench.timing import Pace
@@ -78,8 +78,9 @@ def bench(
     Returns
     -------
     int
-        0; 1 if something is slower than in `earlier`; 130 if interrupted, when the measurements so
-        far are still printed.
+        0; 1 if something is slower than in `earlier`, if a selected figure of `earlier` is missing
+        now, or if no figure could be judged; 130 if interrupted, when the measurements so far are
+        still printed.
     """
     plan = BenchmarkPlan(
         workloads=select(patterns, quick),
@@ -92,6 +93,8 @@ def bench(
     )
     if figure is not None:
         _check_figure(figure, plan)
+    if page is not None:
+        check_page(page)
     before = None if earlier is None else _read(earlier)
     command = _command(patterns, against, threads, parts, figure, quick)
     report = BenchmarkReport(describe(), command)
@@ -119,7 +122,7 @@ def bench(
         write_results(report, page)
         screen.print(f"\nThe results are in {page}.")
     if before is not None and earlier is not None and not status:
-        status = _show_changes(screen, earlier, before, report)
+        status = _show_changes(screen, earlier, before, plan, report)
     return status
 
 
@@ -131,6 +134,15 @@ def _read(earlier: Path) -> Earlier:
         raise ValueError(f"bench: {earlier} is no JSON of `bench --json`: {error}") from error
     if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
         raise ValueError(f"bench: {earlier} is no JSON of `bench --json`: it has no rows")
+    try:  # comparing it with itself reads every field
+        changed_machine(found, found)
+        for change in compare(found, found):
+            change.factor  # noqa: B018  # or raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"bench: {earlier} is no JSON of `bench --json`: a row or the machine is malformed "
+            f"({type(error).__name__}: {error})"
+        ) from error
     return found
 
 
@@ -142,7 +154,10 @@ def _command(
     figure: Path | None,
     quick: bool,
 ) -> str:
-    """Return the command that measures the same elsewhere: without paths of this machine."""
+    """Return the command that measures the same elsewhere: without paths of this machine.
+
+    So it has no --python: elsewhere, the peers may be installed in other interpreters.
+    """
     words = ["tinygrad-cnn", "bench", *patterns]
     for option, value in (("against", against), ("threads", threads), ("parts", parts)):
         words += [] if value is None else [f"--{option}", value]
@@ -220,37 +235,46 @@ def _show_machine(out: Console, report: BenchmarkReport) -> None:
 
 def _show(out: Console, report: BenchmarkReport) -> None:
     for roofs in report.roofs:
-        out.print(f"\nPeak rates, {tables.peak_rates(roofs)}")
+        out.print(f"\nPeak rates, {tables.format_peak_rates(roofs)}")
         compared = [c for c in report.comparisons if c.threads == roofs.threads]
         networks = [c for c in compared if c.workload.network is not None]
-        _print_table(out, tables.steps(networks, roofs.threads), gap=False)
+        _print_table(out, tables.format_steps(networks, roofs.threads), gap=False)
     chains = [c for c in report.comparisons if c.workload.network is None]
-    _print_table(out, tables.overhead(chains))
+    _print_table(out, tables.format_overhead(chains))
     for profile in report.profiles:
         title = f"{profile.workload.title}, {counted(profile.threads, 'thread')}"
-        out.print(f"\n{title}: {tables.figures(1e3 * profile.seconds)} ms, op by op")
-        _print_table(out, tables.ops(profile, report.roofs_at(profile.threads)), gap=False)
-    _print_table(out, tables.memory(report))
-    _print_table(out, tables.summary(report))
+        out.print(f"\n{title}: {tables.format_number(1e3 * profile.seconds)} ms, op by op")
+        _print_table(out, tables.format_ops(profile, report.roofs_at(profile.threads)), gap=False)
+    _print_table(out, tables.format_memory(report))
+    _print_table(out, tables.format_summary(report))
     if report.failed:
         out.print()
     for reason in report.failed:
         out.print(Text(f"not measured: {reason}", FAINT))
 
 
-def _show_changes(out: Console, path: Path, earlier: Earlier, report: BenchmarkReport) -> int:
+def _show_changes(
+    out: Console, path: Path, earlier: Earlier, plan: BenchmarkPlan, report: BenchmarkReport
+) -> int:
     """Print what became slower or faster since an earlier report; return the exit status."""
     now = report.to_json()
     for difference in changed_machine(earlier, now):
         out.print(Text(f"another machine or library: {difference}", FAINT))
+    then, since = list_figures(earlier), list_figures(now)
+    for place, found, other in ((f"in {path}", then, since), ("in this run", since, then)):
+        if only := {name for name, *_ in found} - {name for name, *_ in other}:
+            out.print(Text(f"only {place}: {', '.join(sorted(only))}", FAINT))
+    missing = sorted((then - since) & plan.figures)
+    for name, threads, kind in missing:
+        out.print(f"missing now: {kind} of {name}, {counted(threads, 'thread')}")
     changes = compare(earlier, now)
     rows = [
         (
             change.workload,
             counted(change.threads, "thread"),
             change.what,
-            tables.figures(change.before),
-            tables.figures(change.after),
+            tables.format_number(change.before),
+            tables.format_number(change.after),
             f"{100 * (change.factor - 1):+.0f} %",
             "slower" if change.slower else "faster",
         )
@@ -260,11 +284,15 @@ def _show_changes(out: Console, path: Path, earlier: Earlier, report: BenchmarkR
     header = ("compared with " + path.name, "", "", "before", "now", "change", "")
     _print_table(out, tables.ReportTable(header, rows, left=3))
     slower = sum(change.slower for change in changes)
+    judged = sum(not change.busy for change in changes)
     out.print(
-        f"\n{counted(len(changes), 'figure')} compared with {path}, beyond their spread: "
+        f"\n{counted(judged, 'figure')} compared with {path}, beyond their spread: "
         f"{slower} worse, {sum(change.faster for change in changes)} better."
     )
-    return int(slower > 0)
+    if judged < len(changes):
+        count = counted(len(changes) - judged, "figure")
+        out.print(f"Not judged, as the machine was busy: {count}.")
+    return int(slower > 0 or bool(missing) or not judged)
 
 
 def _print_table(out: Console, table: tables.ReportTable, gap: bool = True) -> None:

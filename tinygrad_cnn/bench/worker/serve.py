@@ -98,7 +98,7 @@ class RequestHandler:
             self.timed = lambda: seconds_of(run)
 
         build()
-        self.renew, self.steps = build, 0
+        self.renew, self.steps = build if mode == "step" else (lambda: None), 0
         return {"parameters": int(self.calls.parameters)}
 
     def do_chain(self, mode: str) -> Answer:
@@ -120,7 +120,8 @@ class RequestHandler:
         """Run the built workload and report the seconds of each run.
 
         Momentum's velocities of units that never fire decay. After some 800 steps they are denormal
-        numbers, which processors multiply slowly. So the network is renewed before.
+        numbers, which processors multiply slowly. So training starts again
+        before the run that would exceed `MOST_STEPS`; inference has no velocities.
         """
         self.steps += times
         if self.steps > MOST_STEPS:

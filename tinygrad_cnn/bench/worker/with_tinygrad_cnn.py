@@ -21,7 +21,7 @@ from .task import (
 )
 
 VARIANTS = ("",)
-KINDS = None  # every layer of `workloads`
+KINDS = None  # every layer of `networks`
 
 
 def limit_threads(threads: int) -> AbstractContextManager[Any]:

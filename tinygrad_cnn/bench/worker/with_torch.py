@@ -21,7 +21,7 @@ from .task import (
 )
 
 VARIANTS = ("NCHW", "channels-last")
-KINDS = None  # every layer of `workloads`
+KINDS = None  # every layer of `networks`
 
 
 def limit_threads(threads: int) -> AbstractContextManager[Any]:
