@@ -26,6 +26,7 @@ ROOT = Path(tg.__file__).parent
 NAMES = set(tg.OPS)
 
 NO_OPS = {
+    ("bench/figure.py", "log"): "a scale of axes",
     ("check/report.py", "where"): "the heading of a column",
     ("studio/explain/forward.py", "mean"): "a statistic of batch norm",
     ("studio/explain/terms.py", "mean"): "a statistic of batch norm",
