@@ -282,8 +282,8 @@ SECOND_ORDER = [
 ARRAYS = [
     Mistake("float64 leaks from the rule", "relu.x", "masked(g, slope)",
             "g * slope.astype(np.float64)", r"float64"),
-    Mistake("float64 leaks from the forward", "engine.pooling.offsets:_divisor", ".astype(dtype)", "",
-            r"float64", op="avgpool"),
+    Mistake("float64 leaks from the forward", "engine.pooling.offsets:_divisor", ".astype(dtype)",
+            "", r"float64", op="avgpool"),
     Mistake("the gradient has the dtype of the result", "core.pullback:_fitted",
             'value if value.dtype == parent.dtype else ops.astype(value, parent.dtype)', "value",
             r"float64", op="astype"),

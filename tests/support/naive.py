@@ -1,4 +1,4 @@
-"""Pooling as its definition reads: one loop an index (convolution: `engine.convolution.reference`)."""
+"""Pooling as its definition reads: one loop an index (see `engine.convolution.reference`)."""
 
 from __future__ import annotations
 

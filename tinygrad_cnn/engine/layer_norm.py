@@ -77,6 +77,8 @@ def gradients(
     out = memory.empty(rows.shape, x.dtype)
     found = np.zeros((parts, 2, inner))
 
+    overflowed: list[int] = []  # parts in which g·w is too large, though (g·w)/σ may not be
+
     def piece(part: int) -> None:
         normals, products = memory.empty((2, step, inner), x.dtype)
         end = min(len(rows), (part + 1) * each)
@@ -89,12 +91,23 @@ def gradients(
             found[part] += of_products, of_values
             h = u if scales is None else np.multiply(u, scales[:count], out=products[:count])
             p, q = _means(h, normal)
+            if not (np.isfinite(p).all() and np.isfinite(q).all()):
+                overflowed.append(part)
             np.multiply(normal, q, out=normal)
             np.subtract(h, normal, out=dx)
             np.subtract(dx, p, out=dx)
             np.multiply(dx, inverse[at], out=dx)
 
-    threads.run(piece, parts, 64 * x.size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        threads.run(piece, parts, 64 * x.size)
+    if overflowed and x.dtype.char == "f":
+        double = np.float64
+        wide = None if w is None else w.astype(double)
+        with np.errstate(over="ignore"):
+            dx, dw, db = gradients(
+                g.astype(double), x.astype(double), shape, statistics.astype(double), wide
+            )
+            return dx.astype(x.dtype), dw.astype(x.dtype), db.astype(x.dtype)
     dw, db = found.sum(0).astype(x.dtype)
     return out.reshape(x.shape), dw.reshape(shape), db.reshape(shape)
 
