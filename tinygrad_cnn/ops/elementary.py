@@ -248,7 +248,7 @@ def erf(x: Array) -> Array:
     --------
     >>> import tinygrad_cnn as tg
     >>> tg.erf(tg.Tensor([0.0, 1.0]))
-    Tensor([0.       , 0.84270084])
+    Tensor([0.       , 0.8427008])
     """
     return error_function.erf(x)
 
@@ -266,7 +266,7 @@ def erfc(x: Array) -> Array:
     --------
     >>> import tinygrad_cnn as tg
     >>> tg.erfc(tg.Tensor([0.0, 8.0]))
-    Tensor([1.00000000e+00, 1.12242964e-29])
+    Tensor([1.00000000e+00, 1.12243024e-29])
     """
     return error_function.erfc(x)
 

@@ -51,7 +51,7 @@ def gelu(x: Array, approximate: str = "none", *, distribution: Array = ...) -> A
     --------
     >>> import tinygrad_cnn as tg
     >>> tg.gelu(tg.Tensor([-1.0, 0.0, 1.0]))
-    Tensor([-0.15865526,  0.        ,  0.8413447 ])
+    Tensor([-0.15865527,  0.        ,  0.8413447 ])
     """
     return np.maximum(x, -_FLAT) * distribution  # −∞·0 would be NaN
 
