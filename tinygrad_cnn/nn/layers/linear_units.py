@@ -30,7 +30,7 @@ class GELU(Parameterless):
     --------
     >>> import tinygrad_cnn as tg
     >>> tg.nn.GELU()(tg.Tensor([-1.0, 1.0]))
-    Tensor([-0.15865526,  0.8413447 ])
+    Tensor([-0.15865527,  0.8413447 ])
     """
 
     def __init__(self, approximate: str = "none") -> None:
