@@ -92,7 +92,7 @@ def test_max_pooling_piece_by_piece_is_that_of_the_whole(case: Any, dtype: str, 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_any_cell_can_be_gathered_and_scattered(case: Any, whole: Any) -> None:
-    """Cells of the border count as zeros; what is put there is dropped."""
+    """Cells of the border count as zeros; values added there are dropped."""
     at, rng = windows_of(case), np.random.default_rng(0)
     x, u = rng.standard_normal(case[0]), rng.integers(-9, 9, (*case[0][:-2], *at.count)) + 0j
     won = rng.integers(len(at.cells), size=u.shape)

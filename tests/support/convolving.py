@@ -51,7 +51,7 @@ ALGORITHMS = {
 def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -> Iterator[None]:
     """Choose one algorithm for everything, bands of so many bytes, and threads however small.
 
-    What is not depthwise is computed directly if the algorithm takes nothing else.
+    An algorithm for depthwise convolutions is replaced by the direct one for all others.
 
     With `rows_added`, images' gradients are computed by `input_gradient_rows` where they can be.
     """

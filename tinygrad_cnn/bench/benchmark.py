@@ -106,7 +106,7 @@ class BenchmarkPlan:
 
     @property
     def figures(self) -> set[tuple[str, int, str]]:
-        """What is measured of ours: workload, threads, and "time" or "memory"."""
+        """The figures of this package: workload, threads, and "time" or "memory"."""
         return {
             *((w.name, count, "time") for w in self.networks for count in self.threads),
             *((w.name, 1, "time") for w in self.chains),

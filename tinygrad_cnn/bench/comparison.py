@@ -28,7 +28,7 @@ class BenchmarkChange:
     workload : str
     threads : int
     what : str
-        "ms", "÷ torch" or "MB": what is compared.
+        The unit of the figures compared: "ms", "÷ torch" or "MB".
     before, after : float
         Medians.
     significant : bool

@@ -173,7 +173,7 @@ CHANGES = (np.subtract, np.multiply)  # by the center, and by the scale
 
 
 class _Grid(NamedTuple):
-    """How the passes see an array of which some axes are summed over."""
+    """The view of an array that the passes use, where some axes are summed over."""
 
     order: Shape  # its axes, slowest in memory first
     view: Shape  # (A, P, W) in that order, or rows (L, R)

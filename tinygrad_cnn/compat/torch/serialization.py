@@ -33,7 +33,7 @@ def save(obj: Any, f: str | os.PathLike[str], **options: Any) -> None:
         raise TypeError(f"torch.save: f is {type(f).__name__}, expected a path")
     if isinstance(obj, Module):
         raise TypeError(
-            f"torch.save: a {type(obj).__name__} is not saved as such; save its state_dict()"
+            f"torch.save: a {type(obj).__name__} cannot be saved; save its state_dict()"
         )
     flat = isinstance(obj, Mapping) and len(obj) > 0
     if flat and all(isinstance(k, str) and isinstance(v, Variable) for k, v in obj.items()):

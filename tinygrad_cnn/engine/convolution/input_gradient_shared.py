@@ -1,7 +1,7 @@
 """The input gradient for kernels of a multiple of the stride: one gather for all phases.
 
 With a kernel of L·s cells and stride s along an axis, let cell i have i + p = s·m + r, 0 ≤ r < s.
-Then (see `input_gradient_phases`, of which this is the regular case)
+This is a special case of `input_gradient_phases`:
 
     dx[i] = Σ over u = 0 … L − 1 of  dy[m − u] · w[r + s·u]
 

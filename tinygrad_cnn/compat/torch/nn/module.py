@@ -1,4 +1,4 @@
-"""`Module` with PyTorch's habits: what is registered is what is set as an attribute."""
+"""`Module` with PyTorch's habits: registering sets an attribute."""
 
 from __future__ import annotations
 
