@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.bench.traced_memory import peak_bytes
 
 
 class Visits(tg.Observer):
@@ -160,6 +161,14 @@ def test_nothing_flows_to_what_needs_no_gradient() -> None:
 
 
 # --- .grad ---------------------------------------------------------------------------------------
+
+
+def test_what_a_weight_gradient_allocates_is_free_before_the_gradient_of_the_data() -> None:
+    x, w = leaf(np.ones((1000, 1000))), leaf(2.0)
+    y = x * w  # the rule of w multiplies g by x before it sums
+    g = np.ones(y.shape)
+    peak = peak_bytes(lambda: y.backward(g))
+    assert 2 * g.nbytes <= peak < 2.5 * g.nbytes  # a copy of g beside one other array
 
 
 def test_grad_of_a_leaf_accumulates_over_backwards() -> None:

@@ -321,7 +321,7 @@ SWEEP = [
     Mistake("the graph is freed though it is retained", "core.graph:_visit", "elif not retain:",
             "elif node:", r"freed", op="mul"),
     Mistake("the gradient goes to the wrong operand", "core.pullback:pull_back",
-            "place, derivative, apply in plan.derivatives",
+            "place, derivative, apply in reversed(plan.derivatives)",
             "place, (_, derivative, apply) in enumerate(plan.derivatives)", op="mul"),
 ]  # fmt: skip
 

@@ -25,7 +25,8 @@ def pull_back(
 ) -> list[tuple[Node | Variable, Array]]:
     """Return the gradient of each parent of `node`, restricted to `needed` if given.
 
-    `values` are the saved values, from ``node.values()``.
+    `values` are the saved values, from ``node.values()``. The last argument's gradient is computed
+    first: what a weight gradient allocates meanwhile is free again before the gradient of the data.
     """
     op, plan, parents = node.op, node.plan, node.parents
     kept = own = values
@@ -38,7 +39,7 @@ def pull_back(
         kept = with_shared(node, gradient, kept)
     contributions: list[tuple[Node | Variable, Array]] = []
     try:
-        for place, derivative, apply in plan.derivatives:
+        for place, derivative, apply in reversed(plan.derivatives):
             if not op.sequence:
                 parent = parents[place]
                 if parent is not None and (needed is None or parent in needed):
@@ -53,7 +54,7 @@ def pull_back(
         if "read-only" not in str(error):
             raise
         raise ValueError(f"{_of(node, derivative)} {WRITES}") from error
-    return contributions
+    return contributions if op.sequence else contributions[::-1]
 
 
 def with_shared(node: Node, gradient: Array, kept: list[Any]) -> list[Any]:
