@@ -31,6 +31,28 @@ class Recording(NamedTuple):
     shapes: dict[int, tuple[int, ...]] | None = None
 
 
+class Scope(str):
+    """The name of a module in its model; each call of the module has an instance of its own.
+
+    Attributes
+    ----------
+    outer : str
+        The scope that the call was made in.
+    """
+
+    __slots__ = ("outer",)
+    outer: str
+
+
+def entered(outer: str, name: str) -> str:
+    """Return the scope of one call of the module `name` inside `outer`."""
+    if not name:
+        return outer
+    inner = Scope(f"{outer}.{name}" if outer else name)
+    inner.outer = outer
+    return inner
+
+
 def qualified(outer: str, inner: str) -> str:
     """Join two names with a dot, such as ``"features.0"``; either may be empty."""
     return f"{outer}.{inner}" if outer and inner else outer or inner
@@ -105,6 +127,4 @@ def scope(name: str) -> changed[Recording]:
     >>> y.node.scope
     'encoder.0'
     """
-    return changed(
-        recording, lambda outside: outside._replace(scope=qualified(outside.scope, name))
-    )
+    return changed(recording, lambda outside: outside._replace(scope=entered(outside.scope, name)))

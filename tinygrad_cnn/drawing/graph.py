@@ -223,6 +223,8 @@ class DrawnScope:
         The name of the enclosing scope; empty at the top.
     kind : str
         The class of the module; empty if unknown.
+    path : str
+        The name of the module in the model, the same for each of its calls.
     repeat : int
         The number of repeats, if only the first of several equal blocks is in the graph.
     """
@@ -231,6 +233,7 @@ class DrawnScope:
     name: str
     parent: str = ""
     kind: str = ""
+    path: str = ""
     repeat: int = 1
 
 

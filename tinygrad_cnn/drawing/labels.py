@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -142,7 +143,9 @@ def _array(
 
 
 def _flow(numbers: Statistics) -> str:
-    """Return the lines of a gradient."""
+    """Return the line of a gradient: the number itself, with its sign, if it is a single one."""
+    if math.prod(numbers.shape) == 1 and numbers.mean is not None:
+        return number(numbers.mean)
     parts = [f"norm {number(numbers.norm)}"]
     parts += [f"{percent(numbers.zero)} zero"] if numbers.zero else []
     return ", ".join(parts + text.troubles(numbers))

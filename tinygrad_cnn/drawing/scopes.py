@@ -1,16 +1,20 @@
 """The nested module scopes of a sequence of calls.
 
-A scope is a run of consecutive calls: a module that is called again after other calls gets a second
-scope. So folding every scope into one node never creates a cycle, whatever the order of the calls.
+A scope is a run of consecutive calls within one call of a module: a module that is called again
+gets a second scope, and so does one whose calls continue after others. So folding every scope into one node never creates a cycle, whatever the order of the calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
+from tinygrad_cnn.core.recording import Scope
 from tinygrad_cnn.drawing.graph import DrawnScope
 
 __all__ = ["ancestors", "common", "scopes_of"]
+
+_Place: TypeAlias = tuple[str, int]  # a path, and the id of the call of a module; 0 for none
 
 
 def scopes_of(
@@ -35,7 +39,7 @@ def scopes_of(
     """
     opened: list[tuple[str, int]] = []  # path and parent (index in this list, −1 for none)
     innermost: list[int] = []
-    current: list[tuple[str, int]] = []  # the scopes around the last call: path and index
+    current: list[tuple[_Place, int]] = []  # the scopes around the last call, and their index
     for path in paths:
         prefixes = _prefixes(path)
         same = 0
@@ -45,7 +49,7 @@ def scopes_of(
             same += 1
         del current[same:]
         for prefix in prefixes[same:]:
-            opened.append((prefix, current[-1][1] if current else -1))
+            opened.append((prefix[0], current[-1][1] if current else -1))
             current.append((prefix, len(opened) - 1))
         innermost.append(current[-1][1] if current else -1)
     return _named(opened, innermost, kinds)
@@ -74,14 +78,25 @@ def _named(
             name = f"{path} ({calls[path]})"
         taken.add(name)
         names[place] = name
-        scopes.append(DrawnScope(f"s{len(scopes)}", name, names[parent], kinds.get(path, "")))
+        scopes.append(DrawnScope(f"s{len(scopes)}", name, names[parent], kinds.get(path, ""), path))
     return tuple(scopes), [names[place] for place in innermost]
 
 
-def _prefixes(path: str) -> list[str]:
-    """Return ["a", "a.b", "a.b.c"] for "a.b.c"."""
+def _prefixes(path: str) -> list[_Place]:
+    """Return "a", "a.b", "a.b.c" for "a.b.c", each with the call of a module that it belongs to."""
+    calls: dict[str, int] = {}
+    call = path
+    while isinstance(call, Scope):
+        calls[str(call)] = id(call)
+        call = call.outer
     parts = path.split(".") if path else []
-    return [".".join(parts[: i + 1]) for i in range(len(parts))]
+    found: list[_Place] = []
+    innermost = 0
+    for i in range(len(parts)):
+        prefix = ".".join(parts[: i + 1])
+        innermost = calls.get(prefix, innermost)
+        found.append((prefix, innermost))
+    return found
 
 
 def ancestors(scopes: Sequence[DrawnScope]) -> dict[str, tuple[str, ...]]:

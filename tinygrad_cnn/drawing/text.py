@@ -18,20 +18,41 @@ SMALL = 12  # entries: larger arrays are shown by statistics
 LONG = 28  # characters: longer options are cut
 
 
+TIMES = (("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("h", 3600.0))
+SIZES = (("bytes", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12))
+
+
 def duration(seconds: float) -> str:
-    """Return a duration as "1.23 s", "4.56 ms" or "7.89 µs"."""
-    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
-        if seconds * factor >= 0.9995 or unit == "µs":
-            break
-    return f"{seconds * factor:.3g} {unit}"
+    """Return a duration with three digits, as "7.89 µs", "1.23 s" or "16.7 min".
+
+    Examples
+    --------
+    >>> duration(0.9999e-3), duration(1000), duration(0), duration(36000)
+    ('1.00 ms', '16.7 min', '0 µs', '10.0 h')
+    """
+    return _in_units(seconds, TIMES)
 
 
 def size(count: int) -> str:
-    """Return a number of bytes as "1.5 MB", "20 kB" or "12 bytes"."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= factor:
-            return f"{count / factor:.3g} {unit}"
-    return f"{count} bytes"
+    """Return a number of bytes with three digits, as "1.50 MB", or "12 bytes" if they are few.
+
+    Examples
+    --------
+    >>> size(999), size(999_999), size(1_500_000), size(25_100_000)
+    ('999 bytes', '1.00 MB', '1.50 MB', '25.1 MB')
+    """
+    return f"{count} bytes" if count < 1000 else _in_units(count, SIZES)
+
+
+def _in_units(amount: float, units: Sequence[tuple[str, float]]) -> str:
+    """Return an amount in the largest unit of which it is one or more, rounded to three digits."""
+    if not amount:
+        return f"0 {units[0][0]}"
+    rounded = float(f"{amount:.3g}")
+    name, factor = next((u for u in reversed(units) if rounded >= u[1] * 0.9999), units[0])
+    shown = rounded / factor
+    places = max(0, 2 - math.floor(math.log10(shown) + 1e-9))
+    return f"{shown:,.{min(places, 3)}f} {name}"
 
 
 def option(name: str, value: Any) -> str:

@@ -148,6 +148,7 @@ class Trace(Observer):
             ),
             "",
         )
+        scope = next((step.scope for step in reversed(self.steps) if step.scope == scope), scope)
         last = [step for step in self.steps if id(step) not in used][-1:]
         self.steps.append(
             Step(

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from tinygrad_cnn.core.recording import (
     Recording,
+    entered,
     qualified,
     recording,
 )
@@ -79,7 +80,7 @@ class Module(Registering, Stateful, Hooked):
         """
         on, scope, observers, caller, shapes = outside = recording.get()
         if caller is not None:
-            scope = qualified(scope, _name_in(caller, self))  # type: ignore[arg-type]  # a Module
+            scope = entered(scope, _name_in(caller, self))  # type: ignore[arg-type]  # a Module
         state = Recording(on, scope, observers, self, shapes)
         try:
             recording.set(state)
