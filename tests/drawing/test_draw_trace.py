@@ -63,16 +63,18 @@ def test_times_and_bytes_are_there_and_a_view_takes_none():
         assert nodes[name].backward_seconds > 0
 
 
-def test_a_module_called_again_is_named_apart_and_its_parameters_stand_once():
+def test_a_module_called_again_is_named_apart_and_its_parameters_stand_in_each_call():
     model = Cell()
     trace = traced(lambda: model(np.ones((1, 2), "f4")))
-    graph = trace.draw().graph
-    assert [scope.name for scope in graph.scopes] == ["inner", "inner (2)", "inner (3)"]
-    weights = [node for node in graph.nodes if node.name == "inner.weight"]
-    assert len(weights) == 1
-    assert weights[0].scope == ""  # all three share it
-    assert sum(edge.source == weights[0].id for edge in graph.edges) == 3
-    assert {n.name for n in graph.nodes} >= {"inner.bias"}
+    drawing = trace.draw()
+    graph, calls = drawing.graph, ["inner", "inner (2)", "inner (3)"]
+    assert [scope.name for scope in graph.scopes] == calls
+    for name in ("inner.weight", "inner.bias"):
+        drawn = [node for node in graph.nodes if node.name == name]
+        assert [(node.scope, node.uses) for node in drawn] == [(call, 3) for call in calls]
+        assert all(sum(edge.source == node.id for edge in graph.edges) == 1 for node in drawn)
+        assert sum(node.name == name for node in drawing.full.nodes) == 1
+    assert "shared by 3 calls" in drawing.source
 
 
 def test_a_users_own_parameter_is_named_by_its_module():

@@ -100,6 +100,8 @@ def _edges(edge: DrawnEdge, content: Content, label: WriteLabel, from_call: bool
     """Return the lines of an edge, with a backward arrow beside it if gradients are shown."""
     fill = palette.CARD
     way = f"  {edge.source} -> {edge.target}"
+    if edge.loop:
+        return [f'{way} [id="{edge.id}" class="forward loop" constraint=false style=dashed]']
     straight = " weight=8" if from_call else ""  # keeps paths straight
     back = content.gradients and edge.gradient is not None
     lines = [Line("  ")] if back else edge_lines(edge, content)  # the blanks separate the arrows
@@ -124,6 +126,8 @@ def _lower(graph: DrawnGraph, calls: Set[str], unframed: Mapping[str, DrawnScope
     scope = {node.id: node.scope for node in graph.nodes}
     given: dict[str, str] = {}
     for edge in graph.edges:
+        if edge.loop:
+            continue
         if edge.source in calls and scope[edge.source] != scope[edge.target]:
             given.setdefault(edge.target, edge.source)
     return [

@@ -135,6 +135,8 @@ class DrawnNode:
         The memory that the call allocated for its result and its saved values.
     error : str
         The error that the call raised; empty if it succeeded.
+    uses : int
+        How many calls of its module use a parameter that is drawn once for each of them.
     scale : float or None
         The norm that the gradient would have if its terms did not cancel; see `cancels`. None if
         there is no gradient.
@@ -164,6 +166,7 @@ class DrawnNode:
     bytes: int | None = None
     error: str = ""
     scale: float | None = None
+    uses: int = 1
 
     @property
     def size(self) -> float:
@@ -196,6 +199,8 @@ class DrawnEdge:
         The op's derivative with respect to the argument, as declared; empty if there is none.
     gradient : Statistics or None
         Statistics of the gradient sent back along this edge; None if there was none.
+    loop : bool
+        Whether it leads from a repeated part to its next repeat, and so back to an earlier node.
     """
 
     id: str
@@ -206,6 +211,7 @@ class DrawnEdge:
     latex: str = ""
     equation: str = ""
     gradient: Statistics | None = None
+    loop: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,8 @@ def _title(node: DrawnNode, scope: DrawnScope | None) -> Line:
         name = f"{scope.name}  × {scope.repeat}"
     elif scope is not None and node.kind == "op":
         beside.append(scope.name)
+    if node.uses > 1:
+        return Line(name or node.kind, "title", f"shared by {node.uses} calls")
     if node.kind in ("op", "module"):
         return Line(name, "title", " · ".join(filter(None, beside)))
     return Line(node.name or node.kind, "text" if node.kind == "constant" else "title")
@@ -155,6 +157,10 @@ def _gradient(node: DrawnNode, content: Content) -> list[Line]:
     """Return the lines of a node's gradient, unless a single edge shows it already."""
     assert node.gradient is not None
     arrived = len(content.arrivals.get(node.id, ()))
+    if node.uses > 1:
+        beside = f"sum over {node.uses} calls"
+        small = content.node_gradients.get(node.id) if content.values else None
+        return [Line("gradient", "gradient", beside), *_array("", node.gradient, small, "gradient")]
     if arrived == 1:
         return []
     about = "about the " if content.sum_digits(node.id) is None else ""

@@ -16,6 +16,7 @@ from tinygrad_cnn.drawing.heat import HeatKind, Mark, heat_of, marks_of
 from tinygrad_cnn.drawing.labels import Content
 from tinygrad_cnn.drawing.layout import TooLargeError, lay_out
 from tinygrad_cnn.drawing.repeat import fold_repeats
+from tinygrad_cnn.drawing.sharing import per_call
 from tinygrad_cnn.drawing.svg import finished
 from tinygrad_cnn.support.arguments import whole
 
@@ -114,10 +115,15 @@ class GraphPicture:
         return write_dot(self.graph, self._content, background=background, rich=rich)
 
     @cached_property
+    def _per_call(self) -> tuple[DrawnGraph, Mapping[str, str]]:
+        return per_call(self.full)
+
+    @cached_property
     def _folded(self) -> tuple[DrawnGraph, Mapping[str, str]]:
+        graph = self._per_call[0]
         if self.depth is None:
-            return self.full, {node.id: node.id for node in self.full.nodes}
-        graph, places = fold(self.full, self.depth)
+            return graph, {node.id: node.id for node in self.full.nodes}
+        graph, places = fold(graph, self.depth)
         measured = self.values or self.gradients or self.heat
         return (graph if measured else fold_repeats(graph)), places
 
@@ -132,18 +138,19 @@ class GraphPicture:
             self.values,
             self.gradients,
             None if self.heat is None else heat_of(graph, self.heat, self.marks),
-            _apart(arrays.values, graph),
-            _apart(arrays.gradients, graph),
+            self._apart(arrays.values),
+            self._apart(arrays.gradients),
             arrays.contributions,
             arrivals,
-            Counter(edge.target for edge in graph.edges),
+            Counter(edge.target for edge in graph.edges if not edge.loop),
             unframed(graph),
         )
 
-
-def _apart(arrays: Mapping[str, Any], graph: DrawnGraph) -> Mapping[str, Any]:
-    """Return the arrays of the nodes that are not folded away."""
-    return {node.id: arrays[node.id] for node in graph.nodes if node.id in arrays}
+    def _apart(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the arrays of the nodes that are not folded away."""
+        originals = self._per_call[1]
+        known = {node.id: originals.get(node.id, node.id) for node in self.graph.nodes}
+        return {own: arrays[key] for own, key in known.items() if key in arrays}
 
 
 def checked_depth(depth: int | None) -> int | None:

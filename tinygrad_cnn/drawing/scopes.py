@@ -1,7 +1,8 @@
 """The nested module scopes of a sequence of calls.
 
 A scope is a run of consecutive calls within one call of a module: a module that is called again
-gets a second scope, and so does one whose calls continue after others. So folding every scope into one node never creates a cycle, whatever the order of the calls.
+gets a second scope, and so does one whose calls continue after others. So folding every scope into
+one node never creates a cycle, whatever the order of the calls.
 """
 
 from __future__ import annotations
