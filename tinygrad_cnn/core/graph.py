@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.core.observer import BackwardEvent, Observer
 from tinygrad_cnn.core.pullback import pull_back
-from tinygrad_cnn.core.recording import Recording, changed_recording, recording
+from tinygrad_cnn.core.recording import SWEEP, Recording, changed_recording, entered, recording
 from tinygrad_cnn.core.variable import Array, Variable, array_of, calls
 
 if TYPE_CHECKING:
@@ -234,6 +234,9 @@ def grad(
         results.append(
             _as_tensor(value, taken, target._tensor) if create_graph else _own(value, taken)
         )
+    for observer in recording.get().observers:
+        of_leaves = {t: g for t, g in zip(targets, results, strict=True) if t.node is None}
+        observer.swept(of_leaves, accumulates=False)
     return results
 
 
@@ -265,6 +268,8 @@ def backward(
         totals = {leaf: _total(leaf, value, taken, create_graph) for leaf, value in found.items()}
         for leaf, total in totals.items():  # nothing can fail from here on
             leaf._grad = total
+    for observer in recording.get().observers:
+        observer.swept(totals, accumulates=True)
 
 
 def _total(leaf: Variable, value: Array, taken: set[int], create_graph: bool) -> Any:
@@ -355,7 +360,8 @@ def _sweep(
     state = recording.get()
     observers = state.observers
     try:
-        recording.set(Recording(create_graph, *state[1:]))
+        scope = entered(state.scope, SWEEP) if create_graph else state.scope
+        recording.set(Recording(create_graph, scope, *state[2:]))
         # A function, as an interrupt where a loop jumps back may skip `finally` (Python 3.13).
         _visit(due, pending, found, swept, wanted, needed, create_graph, retain, observers)
     finally:
@@ -379,6 +385,8 @@ def _visit(
     observers: Sequence[Observer],
 ) -> None:
     """Pull the gradients back through the nodes of `due`, the last first, and run leaves' hooks."""
+    number = next(calls) if observers else 0
+    within, module = recording.get(), ""
     while due:
         node, values = due.pop()
         gradient = pending.pop(node, None)
@@ -392,10 +400,14 @@ def _visit(
             found[node] = gradient
         if values is None:
             continue
+        if create_graph and node.scope is not module:
+            module = node.scope
+            recording.set(within._replace(scope=entered(within.scope, module)))
         started = perf_counter() if observers else 0.0
         contributions = pull_back(node, values, gradient, needed, create_graph)
         if observers:
-            event = BackwardEvent(node, gradient, contributions, perf_counter() - started)
+            seconds = perf_counter() - started
+            event = BackwardEvent(node, gradient, contributions, seconds, number, wanted is None)
             for observer in observers:
                 observer.backward(event)
         for parent, contribution in contributions:

@@ -9,6 +9,8 @@ from tinygrad_cnn.core.recording import Recording, recording
 from tinygrad_cnn.engine.context import changed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from tinygrad_cnn.core.graph import Node
@@ -59,18 +61,24 @@ class BackwardEvent:
     contributions : list of (Node or Variable, ndarray or Tensor)
         The gradient for each parent.
     seconds : float
+    sweep : int
+        The number of the sweep, the same for all its steps.
+    accumulates : bool
+        Whether the sweep adds to ``.grad``, as `backward` does and `grad` does not.
     """
 
     node: Node
     gradient: Array
     contributions: list[tuple[Node | Variable, Array]]
     seconds: float
+    sweep: int
+    accumulates: bool
 
 
 class Observer:
     """Base class of callbacks for forward calls and backward steps; see `observe`.
 
-    Subclass it and override either method. An exception raised by an observer ends the current
+    Subclass it and override its methods. An exception raised by an observer ends the current
     call or sweep.
     """
 
@@ -79,6 +87,9 @@ class Observer:
 
     def backward(self, event: BackwardEvent) -> None:
         """Handle one step of a reverse sweep."""
+
+    def swept(self, gradients: Mapping[Variable, Array], accumulates: bool) -> None:
+        """Handle the end of a sweep: each leaf's ``.grad``, or else what `grad` returns for it."""
 
 
 def observe(observer: Observer) -> changed[Recording]:

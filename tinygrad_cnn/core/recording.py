@@ -31,6 +31,10 @@ class Recording(NamedTuple):
     shapes: dict[int, tuple[int, ...]] | None = None
 
 
+SWEEP = "(backward)"
+"""The scope of the calls that a sweep with ``create_graph`` records; no attribute has this name."""
+
+
 class Scope(str):
     """The name of a module in its model; each call of the module has an instance of its own.
 

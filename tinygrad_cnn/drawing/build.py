@@ -100,6 +100,7 @@ def _leaf(own: str, leaf: Leaf, name: str, scope: str) -> DrawnNode:
         value=_statistics(leaf.array),
         gradient=_statistics(leaf.gradient),
         scale=_scale(leaf),
+        differs=leaf.differs,
     )
 
 

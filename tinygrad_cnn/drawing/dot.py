@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from html import escape
 from itertools import chain
 
+from tinygrad_cnn.core.recording import SWEEP
 from tinygrad_cnn.drawing import palette
 from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode, DrawnScope
 from tinygrad_cnn.drawing.heat import MARKS, Heat, Mark
@@ -80,6 +81,8 @@ def _node(node: DrawnNode, content: Content, label: WriteLabel) -> str:
         fill = content.heat.fills.get(node.id, palette.UNKNOWN)
         marks = content.heat.marks.get(node.id, ())
     border = fill.border
+    if SWEEP in node.scope.split("."):
+        border = palette.GRADIENT
     extra = f",{marks[0].style}" if marks else ""
     if marks or node.error:
         border = palette.TROUBLE
@@ -174,9 +177,12 @@ def _frame(scope: DrawnScope) -> str:
     words = [scope.name] + ([scope.kind] if scope.kind else [])
     name = " · ".join(words) + (f"   × {scope.repeat}" if scope.repeat > 1 else "")
     label = _plain([Line(name)], palette.CARD, "LEFT")
+    of_sweep = scope.path.rpartition(".")[2] == SWEEP
+    color, faint = (palette.GRADIENT,) * 2 if of_sweep else (palette.FRAME, palette.FAINT)
+    style, kind = ("rounded,dashed", "scope sweep") if of_sweep else ("rounded", "scope")
     return (
-        f'graph [id="{scope.id}" class="scope" label={label} labeljust=l style=rounded '
-        f'color="{palette.FRAME.light}" fontcolor="{palette.FAINT.light}" fontsize=10 margin=8]'
+        f'graph [id="{scope.id}" class="{kind}" label={label} labeljust=l style="{style}" '
+        f'color="{color.light}" fontcolor="{faint.light}" fontsize=10 margin=8]'
     )
 
 

@@ -122,7 +122,10 @@ class DrawnNode:
     backward_step : int or None
         Its position in the backward pass, from 0; None if it received no gradient.
     value, gradient : Statistics or None
-        Statistics of the array, and of its gradient, summed over all outgoing edges.
+        Statistics of the array, and of its gradient, summed over all outgoing edges; of a leaf in a
+        trace, its ``.grad`` after the last sweep.
+    differs : bool
+        Whether that is not the sum over the edges: it had a value before, or a hook changed it.
     dead : float or None
         For a ReLU, or another op that is `dead_at_zero`, the share of results that are 0 and block
         the gradient.
@@ -167,6 +170,7 @@ class DrawnNode:
     error: str = ""
     scale: float | None = None
     uses: int = 1
+    differs: bool = False
 
     @property
     def size(self) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, TypeAlias
@@ -133,8 +133,10 @@ def marks_of(graph: DrawnGraph) -> dict[str, tuple[Mark, ...]]:
 def _first_nan(graph: DrawnGraph) -> str | None:
     """Return the node where NaN or infinite entries first appeared, forward or else backward.
 
-    From the first NaN (or else the first infinite entry), the search goes back to its inputs. In
-    the backward pass, it is the node that received a finite gradient and sent a non-finite one.
+    The causes of a node are the non-finite nodes that it was computed from, without non-finite
+    arguments of their own; in the backward pass, the calls that received a finite gradient and sent
+    another. Of the causes of the first NaN, the first in time is marked; without any NaN, those of
+    the first infinite entry, since an infinity alone may be meant, as in a mask.
     """
     arguments: dict[str, list[DrawnEdge]] = {node.id: [] for node in graph.nodes}
     uses: dict[str, list[DrawnEdge]] = {node.id: [] for node in graph.nodes}
@@ -142,23 +144,38 @@ def _first_nan(graph: DrawnGraph) -> str | None:
         arguments[edge.target].append(edge)
         uses[edge.source].append(edge)
     known = {node.id: node for node in graph.nodes}
-    found = max(graph.nodes, key=lambda node: _rank(node.value), default=None)  # the first
-    if found is not None and _rank(found.value):
-        while True:
-            sources = [known[edge.source] for edge in arguments[found.id]]
-            worst = max(sources, key=lambda node: _rank(node.value), default=None)
-            if worst is None or not _rank(worst.value):
-                return found.id
-            found = worst
+    ahead = {node.id: i for i, node in enumerate(graph.nodes)}
     swept = sorted(graph.nodes, key=lambda node: _turn(node.backward_step))
-    found = max(swept, key=lambda node: _rank(node.gradient), default=None)
-    if found is None or not _rank(found.gradient):
-        return None
-    while True:
-        sent = max(uses[found.id], key=lambda edge: _rank(edge.gradient), default=None)
-        if sent is None or not _rank(sent.gradient):
-            return found.id
-        found = known[sent.target]
+    back = {node.id: i for i, node in enumerate(swept)}
+
+    def made(key: str) -> list[str]:
+        sources = [edge.source for edge in arguments[key]]
+        return [source for source in sources if _rank(known[source].value)]
+
+    def sent(key: str) -> list[str]:
+        return [edge.target for edge in uses[key] if _rank(edge.gradient)]
+
+    for rank in (2, 1):
+        for node in graph.nodes:
+            if _rank(node.value) == rank:
+                return min(_roots(node.id, made), key=ahead.__getitem__)
+        for node in swept:
+            if _rank(node.gradient) == rank:
+                return min(_roots(node.id, sent), key=back.__getitem__)
+    return None
+
+
+def _roots(key: str, causes: Callable[[str], list[str]]) -> list[str]:
+    """Return what `key` leads back to, by causes of causes."""
+    seen, stack, found = {key}, [key], []
+    while stack:
+        one = stack.pop()
+        before = causes(one)
+        if not before:
+            found.append(one)
+        stack += [other for other in before if other not in seen]
+        seen.update(before)
+    return found
 
 
 def _turn(step: int | None) -> float:

@@ -157,14 +157,15 @@ def _gradient(node: DrawnNode, content: Content) -> list[Line]:
     """Return the lines of a node's gradient, unless a single edge shows it already."""
     assert node.gradient is not None
     arrived = len(content.arrivals.get(node.id, ()))
-    if node.uses > 1:
+    if node.differs:
+        beside = ".grad, not only from here"
+    elif node.uses > 1:
         beside = f"sum over {node.uses} calls"
-        small = content.node_gradients.get(node.id) if content.values else None
-        return [Line("gradient", "gradient", beside), *_array("", node.gradient, small, "gradient")]
-    if arrived == 1:
+    elif arrived == 1:
         return []
-    about = "about the " if content.sum_digits(node.id) is None else ""
-    beside = f"{about}sum of {arrived}" if arrived > 1 else "begins here"
+    else:
+        about = "about the " if content.sum_digits(node.id) is None else ""
+        beside = f"{about}sum of {arrived}" if arrived > 1 else "begins here"
     small = content.node_gradients.get(node.id) if content.values else None
     return [Line("gradient", "gradient", beside), *_array("", node.gradient, small, "gradient")]
 

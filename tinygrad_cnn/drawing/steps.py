@@ -39,7 +39,9 @@ class Leaf:
     scope, name : str
         The scope that it belongs to and its name there; empty if unknown.
     gradient : ndarray or None
-        The sum of the gradients sent to it.
+        The sum of the gradients sent to it, or its ``.grad`` after the last sweep.
+    differs : bool
+        Whether that is not the sum.
     """
 
     origin: Node | Variable | None
@@ -50,6 +52,7 @@ class Leaf:
     scope: str = ""
     name: str = ""
     gradient: NDArray[Any] | None = None
+    differs: bool = False
     scale: float = 0.0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer, ob
 from tinygrad_cnn.core.pullback import pull_back
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import Parameter, Tensor
-from tinygrad_cnn.core.variable import Variable, array_of
+from tinygrad_cnn.core.variable import Array, Variable, array_of
 from tinygrad_cnn.drawing.graph import CANCELED
 from tinygrad_cnn.drawing.steps import Argument, Leaf, Step, StepOrLeaf, operands, options_of
 
@@ -50,6 +50,7 @@ class Trace(Observer):
         self._of_origin: dict[Node | Variable, StepOrLeaf] = {}
         self._of_array: dict[int, tuple[NDArray[Any], StepOrLeaf]] = {}  # by id; keeps it alive
         self._turns = 0
+        self._sweep: tuple[int, bool] | None = None  # the last one: see `BackwardEvent`
 
     def draw(self, y: Tensor | None = None, **options: Any) -> Drawing:
         """Draw the whole trace, or the computation of `y`.
@@ -131,6 +132,12 @@ class Trace(Observer):
         step = self._of_origin.get(event.node)
         if not isinstance(step, Step):
             return  # called before the trace began
+        if (event.sweep, event.accumulates) != self._sweep:
+            if self._sweep is not None and self._sweep[1] and not event.accumulates:
+                return  # what `grad` returns is not in `.grad`
+            if not event.accumulates or self._is_cleared():
+                self._forget()
+            self._sweep = (event.sweep, event.accumulates)
         take_turn(step, event, self._turns)
         step.backward_seconds = (step.backward_seconds or 0.0) + event.seconds
         self._turns += 1
@@ -158,6 +165,41 @@ class Trace(Observer):
                 error=_one_line(error),
             )
         )
+
+    def swept(self, gradients: Mapping[Variable, Array], accumulates: bool) -> None:
+        """Take the gradients of leaves after a sweep.
+
+        They may be more than the sweep brought: an earlier gradient, or what a hook changed.
+        """
+        if self._sweep is None or self._sweep[1] != accumulates:
+            return
+        for origin, gradient in gradients.items():
+            leaf = self._of_origin.get(origin)
+            if isinstance(leaf, Leaf) and leaf.gradient is not None:
+                total = np.array(array_of(gradient))
+                leaf.differs |= not np.array_equal(total, leaf.gradient, equal_nan=True)
+                leaf.gradient = total
+
+    def _leaves(self) -> list[Leaf]:
+        """Return the leaves that may have a gradient of their own."""
+        known = self._of_origin.values()
+        return [s for s in known if isinstance(s, Leaf) and isinstance(s.origin, Variable)]
+
+    def _is_cleared(self) -> bool:
+        """Return whether the gradients of earlier sweeps are no longer in any ``.grad``."""
+        given = [leaf.origin for leaf in self._leaves() if leaf.gradient is not None]
+        return bool(given) and all(getattr(origin, "_grad", None) is None for origin in given)
+
+    def _forget(self) -> None:
+        """Forget the gradients of earlier sweeps."""
+        self._turns = 0
+        for step in self.steps:
+            step.gradient, step.scale, step.backward_step = None, 0.0, None
+            for argument in step.arguments:
+                argument.gradient = None
+                if isinstance(argument.source, Leaf):
+                    leaf = argument.source
+                    leaf.gradient, leaf.scale, leaf.differs = None, 0.0, False
 
     # --- finding ---------------------------------------------------------------------------------
 
