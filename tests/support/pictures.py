@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from importlib.util import find_spec
 from xml.etree import ElementTree
 
 from support.machine import lacking
@@ -15,6 +16,12 @@ def need_dot() -> None:
     """End a test that needs Graphviz's program where there is none."""
     if shutil.which("dot") is None:
         lacking("Graphviz (apt-get install graphviz)")
+
+
+def need_extra(module: str) -> None:
+    """End a test that needs a module of the extra ``render`` where it is not installed."""
+    if find_spec(module) is None:
+        lacking(f"{module} (the extra render)")
 
 
 def edges_of(source: str) -> list[tuple[str, str]]:

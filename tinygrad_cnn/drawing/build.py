@@ -17,6 +17,7 @@ from tinygrad_cnn.drawing.names import Namer, Names
 from tinygrad_cnn.drawing.scopes import ancestors, common, scopes_of
 from tinygrad_cnn.drawing.steps import Argument, Leaf, Step, StepOrLeaf, with_sources
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.support.text import printable
 
 __all__ = ["Arrays", "build"]
 
@@ -72,17 +73,18 @@ def build(
             arrays.gradients[own] = source.gradient
         if isinstance(source, Leaf):
             scope = common(users[source]) if namer.is_inside(source) else ""
-            nodes.append(_leaf(own, source, namer.leaf(source), scope))
+            nodes.append(_leaf(own, source, printable(namer.leaf(source)), scope))
             continue
         work = costs.of(source)
-        nodes.append(_call(own, source, namer.step(source), scope_of[source], turn, work))
+        name = printable(namer.step(source))
+        nodes.append(_call(own, source, name, scope_of[source], turn, work))
         turn += 1
         for argument in source.arguments:
             edge = _edge(f"e{len(edges)}", argument, ids[argument.source], own)
             if argument.gradient is not None:
                 arrays.contributions[edge.id] = argument.gradient
             edges.append(edge)
-    return DrawnGraph(title, tuple(nodes), tuple(edges), scopes), arrays
+    return DrawnGraph(printable(title), tuple(nodes), tuple(edges), scopes), arrays
 
 
 def _leaf(own: str, leaf: Leaf, name: str, scope: str) -> DrawnNode:
@@ -134,7 +136,7 @@ def _call(
         seconds=step.seconds,
         backward_seconds=step.backward_seconds,
         bytes=step.bytes,
-        error=step.error,
+        error=printable(step.error),
         scale=_scale(step),
     )
 

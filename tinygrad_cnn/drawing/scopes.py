@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from tinygrad_cnn.core.recording import Scope
 from tinygrad_cnn.drawing.graph import DrawnScope
+from tinygrad_cnn.support.text import printable
 
 __all__ = ["ancestors", "common", "scopes_of"]
 
@@ -73,13 +74,15 @@ def _named(
         if place not in filled and children[place] == 1:
             names[place] = names[parent]
             continue
-        name = path
+        name = shown = printable(path)
         while name in taken or not name:
-            calls[path] = calls.get(path, 1) + 1
-            name = f"{path} ({calls[path]})"
+            calls[shown] = calls.get(shown, 1) + 1
+            name = f"{shown} ({calls[shown]})"
         taken.add(name)
         names[place] = name
-        scopes.append(DrawnScope(f"s{len(scopes)}", name, names[parent], kinds.get(path, ""), path))
+        scopes.append(
+            DrawnScope(f"s{len(scopes)}", name, names[parent], kinds.get(path, ""), shown)
+        )
     return tuple(scopes), [names[place] for place in innermost]
 
 

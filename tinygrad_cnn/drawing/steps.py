@@ -18,6 +18,7 @@ from tinygrad_cnn.core.declaration import Derivative
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.support.text import printable
 
 __all__ = ["Argument", "Leaf", "Step", "StepOrLeaf", "operands", "options_of", "with_sources"]
 
@@ -163,7 +164,9 @@ def _leading_to(last: Step) -> set[int]:
 
 def _plain(value: Any) -> Any:
     """Return a static argument as a JSON value; other types become text."""
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, str):
+        return printable(value)
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, np.bool_ | np.integer):
         return value.item()

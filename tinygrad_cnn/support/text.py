@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 __all__ = [
-    "aligned", "citation", "counted", "markdown_table", "number", "percent", "shape_text",
+    "aligned", "citation", "counted", "markdown_table", "number", "percent", "printable",
+    "shape_text",
 ]  # fmt: skip
 
 
@@ -39,6 +40,27 @@ def percent(share: float, digits: int = 0) -> str:
         return "–"
     floor = math.floor(share * 10.0 ** (digits + 2) + 1e-6)
     return "<1 %" if share > 0 and not floor + digits else f"{floor / 10**digits:.{digits}f} %"
+
+
+def printable(text: str) -> str:
+    r"""Return text with a visible sign for each character that XML or UTF-8 does not allow.
+
+    Examples
+    --------
+    >>> printable("two\nlines, a bell \x07 and half of a pair \ud800")
+    'two␊lines, a bell ␇ and half of a pair �'
+    """
+    return text if text.isprintable() else text.translate(_SIGNS)
+
+
+_UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+_SIGNS = {
+    **{
+        code: chr(0x2400 + code) for code in range(0x20)
+    },  # Unicode's pictures of control characters
+    0x7F: "␡",
+    **dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF], _UNKNOWN),
+}
 
 
 def shape_text(shape: tuple[int, ...] | None) -> str:
