@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tinygrad_cnn.drawing.arrangement import bundles
 from tinygrad_cnn.drawing.build import Arrays
 from tinygrad_cnn.drawing.fold import fold
-from tinygrad_cnn.drawing.graph import DrawnGraph
 from tinygrad_cnn.drawing.layout import TooLargeError
 from tinygrad_cnn.drawing.picture import GraphPicture
 from tinygrad_cnn.drawing.scopes import ancestors
@@ -44,14 +44,19 @@ def folds(drawing: GraphPicture) -> list[FoldedPicture]:
     Raises
     ------
     TooLargeError
-        If even the most folded drawing is too large to lay out.
+        If even the most folded drawing cannot be laid out within the time limit.
     """
-    graph = replace(drawing.full, title="")
+    drawing = replace(
+        drawing,
+        full=replace(drawing.full, title=""),
+        style=replace(drawing.style, page=None, theme="auto"),
+    )
+    graph = drawing.full
     deepest = max(len(chain) for chain in ancestors(graph.scopes).values())
     made: list[FoldedPicture] = []
     for depth in [*range(1, deepest + 1), None]:
         try:
-            made.append(_fold(graph, depth, deepest))
+            made.append(_fold(drawing, depth, deepest))
         except TooLargeError:
             if not made:
                 raise
@@ -59,11 +64,13 @@ def folds(drawing: GraphPicture) -> list[FoldedPicture]:
     return made
 
 
-def _fold(graph: DrawnGraph, depth: int | None, deepest: int) -> FoldedPicture:
+def _fold(drawing: GraphPicture, depth: int | None, deepest: int) -> FoldedPicture:
+    graph = drawing.full
     folded, places = (
         (graph, {n.id: n.id for n in graph.nodes}) if depth is None else fold(graph, depth)
     )
     label = "calls" if depth is None else "layers" if deepest == 1 else f"depth {depth}"
-    svg = GraphPicture(folded, Arrays()).svg()
-    edges = {edge.id: edge.id for edge in folded.edges}
+    picture = GraphPicture(folded, Arrays(), style=drawing.style, time_limit=drawing.time_limit)
+    svg = picture.svg(simplify=False)
+    edges = {edge.id: bundle[0].id for bundle in bundles(folded) for edge in bundle}
     return FoldedPicture(depth, label, svg[svg.index("<svg") :], dict(places), edges)
