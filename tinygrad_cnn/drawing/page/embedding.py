@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,18 @@ EXACT = 2**16
 """The most elements of an array that is embedded exactly."""
 
 LARGEST = 2**18
-"""The most elements embedded; longer arrays are cut along their first axis longer than 1."""
+"""The most elements embedded; longer arrays are cut along their first axes."""
+
+MOST = 2_400_000
+"""The most bytes of all arrays together: above it, `EXACT` and then `LARGEST` are halved."""
+
+_LEAST = 1024  # EXACT is halved down to this before LARGEST is
 
 _LEVELS = 127  # on each side of zero: code 128 is 0, code 0 is NaN
 
 
 class EmbeddedArrays:
-    """The arrays of a page; equal arrays are stored once.
+    """The arrays of a page; equal arrays are stored once, within `MOST` bytes.
 
     Attributes
     ----------
@@ -43,7 +49,7 @@ class EmbeddedArrays:
     """
 
     def __init__(self) -> None:
-        self.encoded: list[dict[str, Any]] = []
+        self._values: list[NDArray[Any]] = []
         self._places: dict[bytes, int] = {}
 
     def add(self, array: NDArray[Any] | None) -> int | None:
@@ -52,10 +58,34 @@ class EmbeddedArrays:
             return None
         values = _real(array)
         key = hashlib.sha256(repr((values.shape, values.dtype.str)).encode() + values.tobytes())
-        place = self._places.setdefault(key.digest(), len(self.encoded))
-        if place == len(self.encoded):
-            self.encoded.append(_encoded(values))
+        place = self._places.setdefault(key.digest(), len(self._values))
+        if place == len(self._values):
+            self._values.append(values)
         return place
+
+    @property
+    def encoded(self) -> list[dict[str, Any]]:
+        """The arrays as JSON values, thinned to fit."""
+        for exact, largest in _limits():
+            if sum(_bytes(values, exact, largest) for values in self._values) <= MOST:
+                break
+        return [_encoded(values, exact, largest) for values in self._values]
+
+
+def _limits() -> Iterator[tuple[int, int]]:
+    """Yield `EXACT` and `LARGEST`, then smaller and smaller ones."""
+    exact, largest = EXACT, LARGEST
+    yield exact, largest
+    while largest > 1:
+        if exact > min(_LEAST, largest // 2):
+            exact //= 2
+        else:
+            largest //= 2
+        yield exact, largest
+
+
+def _bytes(values: NDArray[Any], exact: int, largest: int) -> int:
+    return values.nbytes if values.size <= exact else min(values.size, largest)
 
 
 def _real(array: NDArray[Any]) -> NDArray[Any]:
@@ -65,13 +95,16 @@ def _real(array: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(values, "<f8" if wide else "<f4").reshape(values.shape)
 
 
-def _encoded(values: NDArray[Any]) -> dict[str, Any]:
+def _encoded(values: NDArray[Any], exact: int, largest: int) -> dict[str, Any]:
     statistics = Statistics.of(values)
     kept = values
-    if values.size > LARGEST:
-        axis = next(axis for axis, size in enumerate(values.shape) if size > 1)
-        part = max(1, LARGEST // math.prod(values.shape[axis + 1 :]))
-        kept = values[(slice(None),) * axis + (slice(part),)]
+    if values.size > max(exact, largest):
+        for axis, size in enumerate(values.shape):
+            inner = math.prod(values.shape[axis + 1 :])
+            part = min(size, max(1, largest // inner))
+            kept = kept[(slice(None),) * axis + (slice(part),)]
+            if kept.size <= largest:
+                break
     entry: dict[str, Any] = {
         "shape": list(values.shape),
         "kept": list(kept.shape),
@@ -82,10 +115,10 @@ def _encoded(values: NDArray[Any]) -> dict[str, Any]:
         "nan": statistics.nan,
         "infinite": statistics.infinite,
     }
-    if values.size <= EXACT:
+    if values.size <= exact:
         return entry | {"dtype": values.dtype.name, "bytes": _text(kept)}
-    largest = max(abs(statistics.minimum or 0.0), abs(statistics.maximum or 0.0))
-    scale = largest / _LEVELS or 1.0
+    highest = max(abs(statistics.minimum or 0.0), abs(statistics.maximum or 0.0))
+    scale = highest / _LEVELS or 1.0
     levels = np.clip(np.rint(kept / scale), -_LEVELS, _LEVELS)
     codes = np.where(np.isnan(levels), 0, levels + 128).astype(np.uint8)
     return entry | {"dtype": "uint8", "scale": scale, "bytes": _text(codes)}

@@ -1,17 +1,22 @@
-"""The drawings of one graph at each folding depth, with the places of its nodes and edges."""
+"""The drawings of one graph at each folding depth, and with one more module open."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass, replace
 
-from tinygrad_cnn.drawing.arrangement import bundles
 from tinygrad_cnn.drawing.build import Arrays
 from tinygrad_cnn.drawing.fold import fold
+from tinygrad_cnn.drawing.graph import DrawnGraph
 from tinygrad_cnn.drawing.layout import TooLargeError
 from tinygrad_cnn.drawing.picture import GraphPicture
 from tinygrad_cnn.drawing.scopes import ancestors
 
 __all__ = ["FoldedPicture", "folds"]
+
+OPENED = 24
+"""The most drawings with one more module open; from deeper ones a click opens the next depth."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,10 @@ class FoldedPicture:
         The id of the element that shows each node, by the node's id in the unfolded graph.
     edges : dict of str to str
         The same for edges; edges inside a folded module are missing.
+    base : int or None
+        For a drawing with one more module open: the index of the drawing at its depth.
+    opened : tuple of str
+        The ids of the scopes that are open beyond that depth, the innermost last.
     """
 
     depth: int | None
@@ -36,41 +45,66 @@ class FoldedPicture:
     svg: str
     places: dict[str, str]
     edges: dict[str, str]
+    base: int | None = None
+    opened: tuple[str, ...] = ()
 
 
 def folds(drawing: GraphPicture) -> list[FoldedPicture]:
-    """Return the drawings that can be laid out, the most folded first.
+    """Return the drawings that can be laid out: every depth, then with one more module open.
+
+    Every depth comes before its next. The drawings with a module open start from the most folded;
+    there are at most `OPENED`.
 
     Raises
     ------
     TooLargeError
-        If even the most folded drawing cannot be laid out within the time limit.
+        If even the most folded drawing is too large to lay out.
     """
-    drawing = replace(
-        drawing,
-        full=replace(drawing.full, title=""),
-        style=replace(drawing.style, page=None, theme="auto"),
-    )
-    graph = drawing.full
+    graph = replace(drawing.full, title="")
     deepest = max(len(chain) for chain in ancestors(graph.scopes).values())
     made: list[FoldedPicture] = []
     for depth in [*range(1, deepest + 1), None]:
         try:
-            made.append(_fold(drawing, depth, deepest))
+            made.append(_fold(graph, depth, deepest))
         except TooLargeError:
             if not made:
                 raise
             break
-    return made
+    return [*made, *_opened(graph, made)]
 
 
-def _fold(drawing: GraphPicture, depth: int | None, deepest: int) -> FoldedPicture:
-    graph = drawing.full
+def _opened(graph: DrawnGraph, made: list[FoldedPicture]) -> list[FoldedPicture]:
+    """Return the drawings that show one module of a folded drawing open."""
+    chains = ancestors(graph.scopes)
+    by_name = {scope.name: scope.id for scope in graph.scopes}
+    sizes = Counter(name for node in graph.nodes for name in chains[node.scope])
+    wanted = [
+        (base, chain[min(fold.depth, len(chain)) - 1 :])
+        for base, fold in enumerate(made)
+        if fold.depth is not None
+        for name, chain in sorted(chains.items(), key=lambda item: len(item[1]))
+        if sizes[name] > 1 and (len(chain) >= fold.depth or by_name[name] in fold.places.values())
+    ]
+    found: list[FoldedPicture] = []
+    for base, chain in wanted[:OPENED]:
+        depth = made[base].depth
+        try:
+            fold = _fold(graph, depth, 0, chain)
+        except TooLargeError:
+            continue
+        opened = tuple(by_name[name] for name in chain)
+        found.append(replace(fold, base=base, opened=opened))
+    return found
+
+
+def _fold(
+    graph: DrawnGraph, depth: int | None, deepest: int, opened: tuple[str, ...] = ()
+) -> FoldedPicture:
     folded, places = (
-        (graph, {n.id: n.id for n in graph.nodes}) if depth is None else fold(graph, depth)
+        (graph, {n.id: n.id for n in graph.nodes}) if depth is None else fold(graph, depth, opened)
     )
     label = "calls" if depth is None else "layers" if deepest == 1 else f"depth {depth}"
-    picture = GraphPicture(folded, Arrays(), style=drawing.style, time_limit=drawing.time_limit)
-    svg = picture.svg(simplify=False)
-    edges = {edge.id: bundle[0].id for bundle in bundles(folded) for edge in bundle}
-    return FoldedPicture(depth, label, svg[svg.index("<svg") :], dict(places), edges)
+    svg = GraphPicture(folded, Arrays()).svg()
+    edges = {edge.id: edge.id for edge in folded.edges}
+    drawn = re.sub(r"<title>.*?</title>", "", svg[svg.index("<svg") :])  # the card says more
+    return FoldedPicture(depth, label, drawn, dict(places), edges)

@@ -11,6 +11,50 @@ let lit = 0; // the highlighted step
 
 // --- folding -------------------------------------------------------------------------------------
 
+/** Return the id of the element that shows a node in a fold. */
+function placeOf(node, index) {
+  return data.depths[index].places[node] ?? node;
+}
+
+/** Widen the lines for the pointer. */
+function withHits(svg) {
+  svg.querySelectorAll(".edge").forEach((drawn) => {
+    const line = drawn.querySelector("path");
+    if (line === null) return;
+    const hit = line.cloneNode();
+    for (const name of ["stroke", "stroke-dasharray", "style"]) hit.removeAttribute(name);
+    hit.setAttribute("class", "hit");
+    drawn.append(hit);
+  });
+}
+
+/** Return the index of the drawing in which one more module is open, or else the next depth. */
+function opening(id) {
+  const { base, opened } = data.depths[depth];
+  const same = (fold, at, chain) => fold.base === at && fold.opened.join() === chain.join();
+  const inner = data.depths.findIndex((fold) => same(fold, base, [...opened, id]));
+  if (base !== null && inner >= 0) return inner;
+  const own = data.depths.findIndex((fold) => same(fold, base ?? depth, [id]));
+  if (own >= 0) return own;
+  const next = (base ?? depth) + 1;
+  return next < levels().length ? next : null;
+}
+
+/** Return the index of the drawing in which an open module is closed; null if it stays open. */
+function closing(id) {
+  const { base, opened } = data.depths[depth];
+  const at = opened.indexOf(id);
+  if (at < 0) return null;
+  if (at === 0) return base;
+  const rest = opened.slice(0, at).join();
+  const index = data.depths.findIndex((fold) => fold.base === base && fold.opened.join() === rest);
+  return index < 0 ? base : index;
+}
+
+function levels() {
+  return data.depths.filter((fold) => fold.base === null);
+}
+
 /** Return the drawing of a fold: its SVG, and the nodes of each element. */
 function drawingOf(index) {
   if (!depths.has(index)) {
@@ -18,10 +62,12 @@ function drawingOf(index) {
     const svg =
       template === null ? canvas.querySelector("svg") : template.content.querySelector("svg");
     const members = new Map();
-    for (const [node, id] of Object.entries(data.depths[index].places)) {
+    for (const { id: node } of data.nodes) {
+      const id = placeOf(node, index);
       if (!members.has(id)) members.set(id, []);
       members.get(id).push(nodes.get(node));
     }
+    withHits(svg);
     depths.set(index, { svg, members });
     prepare(svg, members);
   }
@@ -40,18 +86,18 @@ function prepare(svg, members) {
     const drawn = svg.querySelector(`#${CSS.escape(id)}`);
     drawn.setAttribute("tabindex", "-1");
     drawn.setAttribute("role", "button");
-    drawn.setAttribute("aria-label", labelOf(inside));
+    drawn.setAttribute("aria-label", labelOf(inside, id));
   }
 }
 
-function nameOf(inside) {
+function nameOf(inside, id) {
   const node = inside.at(-1);
-  return inside.length > 1 ? `${node.scope}, ${inside.length} nodes folded` : called(node);
+  return inside.length > 1 ? `${data.scopes[id] ?? node.scope}, ${inside.length} nodes folded` : called(node);
 }
 
-function labelOf(inside) {
+function labelOf(inside, id) {
   const { shape } = inside.at(-1);
-  return shape === null ? nameOf(inside) : `${nameOf(inside)}, ${sizes(shape)}`;
+  return shape === null ? nameOf(inside, id) : `${nameOf(inside, id)}, ${sizes(shape)}`;
 }
 
 function fold(index) {
@@ -61,11 +107,12 @@ function fold(index) {
   showDepth();
   fit();
   light(lit, false);
+  search();
 }
 
 function showDepth() {
   document.querySelectorAll("#depths button").forEach((button, index) => {
-    button.setAttribute("aria-pressed", index === depth);
+    button.setAttribute("aria-pressed", index === (data.depths[depth].base ?? depth));
   });
 }
 
@@ -91,24 +138,24 @@ function light(index, smoothly) {
   lit = index;
   const step = data.steps[index];
   const { svg } = drawingOf(depth);
-  const { places, edges: lines } = data.depths[depth];
+  const lines = new Set(data.depths[depth].edges);
   svg.querySelectorAll(".done, .current, .flowing, [aria-current]").forEach((drawn) => {
     drawn.classList.remove("done", "current", "flowing");
     drawn.removeAttribute("aria-current");
   });
-  for (const node of reachedBy(index)) mark(svg, places[node], "done");
+  for (const node of reachedBy(index)) mark(svg, placeOf(node, depth), "done");
   if (step.phase === "result") {
     for (const node of data.nodes) {
-      if (node.kind !== "op" && node.gradient !== null) mark(svg, places[node.id], "current");
+      if (node.kind !== "op" && node.gradient !== null) mark(svg, placeOf(node.id, depth), "current");
     }
     return;
   }
   const node = nodes.get(step.node);
-  const drawn = mark(svg, places[node.id], "current");
+  const drawn = mark(svg, placeOf(node.id, depth), "current");
   drawn?.setAttribute("aria-current", "step");
   for (const id of node.inputs) {
     if (step.phase === "forward" || edges.get(id).gradient !== null)
-      mark(svg, lines[id], "flowing");
+      mark(svg, lines.has(id) ? id : null, "flowing");
   }
   if (drawn) follow(drawn, smoothly);
 }
@@ -164,7 +211,7 @@ function membersOf(drawn) {
 /** Show the card of a node, beside it. */
 function showCard(drawn) {
   const node = membersOf(drawn).at(-1);
-  const name = element("p", { class: "name" }, nameOf(membersOf(drawn)));
+  const name = element("p", { class: "name" }, nameOf(membersOf(drawn), drawn.id));
   const small = { height: 90, width: 255 };
   card.replaceChildren(name);
   if (node.formula) card.append(formula(`y = ${node.formula}`, node.equation));
@@ -173,6 +220,26 @@ function showCard(drawn) {
   card.hidden = false;
   drawn.setAttribute("aria-describedby", "card");
   place(drawn.getBoundingClientRect());
+}
+
+function edgeAt(target) {
+  const drawn = target.closest?.("#canvas .edge");
+  return drawn ? edges.get(drawn.id.replace("-gradient", "")) : undefined;
+}
+
+/** Show the card of an edge at the pointer: the gradient that it passes back. */
+function showEdge(edge, { clientX: x, clientY: y }) {
+  const way = `${called(nodes.get(edge.target))} to ${called(nodes.get(edge.source))}`;
+  card.replaceChildren(element("p", { class: "name" }, `${way}, for ${edge.argument}`));
+  if (edge.gradient === null) {
+    card.append(element("p", { class: "note" }, "No gradient is passed back here."));
+  } else {
+    const small = { height: 120, width: 255, words: "passed back" };
+    if (edge.formula) card.append(formula(`∂E/∂${edge.argument} = ${edge.formula}`, edge.equation));
+    card.append(figure(`∂E/∂${edge.argument}`, edge.gradient, small));
+  }
+  card.hidden = false;
+  place({ left: x, right: x, top: y, bottom: y });
 }
 
 /** Place the card beside a node, or else above or below it: touching, never covering it. */
@@ -210,9 +277,10 @@ function hideCard() {
 /** Go to the step of a node in the current half; unfold the node first if it is folded. */
 function choose(drawn) {
   const inside = membersOf(drawn);
-  if (inside.length > 1 && depth + 1 < data.depths.length) {
-    fold(depth + 1);
-    reach(data.depths[depth].places[inside.at(-1).id]);
+  const wanted = drawn.id in data.scopes ? opening(drawn.id) : null;
+  if (wanted !== null) {
+    fold(wanted);
+    reach(placeOf(inside.at(-1).id, depth));
     return;
   }
   const { phase } = data.steps[lit];
@@ -222,6 +290,46 @@ function choose(drawn) {
   );
   if (index >= 0) jump(index);
 }
+
+/** Close an open module. */
+function close(id) {
+  const wanted = closing(id);
+  if (wanted === null) return;
+  fold(wanted);
+  if (drawingOf(depth).members.has(id)) reach(id);
+}
+
+// --- search --------------------------------------------------------------------------------------
+
+const searched = document.getElementById("search");
+
+/** Mark the nodes whose name, op or module contains the text; return their elements' ids. */
+function search() {
+  const { svg } = drawingOf(depth);
+  const text = searched.value.trim().toLowerCase();
+  svg.querySelectorAll(".found").forEach((drawn) => drawn.classList.remove("found"));
+  const matches = data.nodes.filter((node) =>
+    text && [called(node), node.op, node.scope].some((name) => name.toLowerCase().includes(text)),
+  );
+  const found = [...new Set(matches.map((node) => placeOf(node.id, depth)))];
+  for (const id of found) mark(svg, id, "found");
+  document.getElementById("found").textContent = text ? `${matches.length} found` : "";
+  return found;
+}
+
+let next = 0; // the match that Enter goes to
+searched.addEventListener("input", () => {
+  next = 0;
+  search();
+});
+searched.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  const found = search();
+  if (!found.length) return;
+  next %= found.length;
+  follow(canvas.querySelector(`#${CSS.escape(found[next])}`), false);
+  next += 1;
+});
 
 /** Move the focus to the next or previous node, in the order of the computation. */
 function walk(drawn, by) {
@@ -238,7 +346,10 @@ function reach(id) {
 
 canvas.addEventListener("pointerover", (event) => {
   const drawn = drawnAt(event.target);
-  if (drawn && event.pointerType !== "touch") showCard(drawn);
+  const edge = edgeAt(event.target);
+  if (event.pointerType === "touch") return;
+  if (drawn) showCard(drawn);
+  else if (edge) showEdge(edge, event);
 });
 canvas.addEventListener("pointerout", (event) => {
   if (!card.contains(event.relatedTarget) && !drawnAt(event.target)?.contains(event.relatedTarget))
@@ -252,7 +363,11 @@ canvas.addEventListener("focusin", (event) => {
 canvas.addEventListener("focusout", hideCard);
 canvas.addEventListener("click", (event) => {
   const drawn = drawnAt(event.target);
+  const edge = edgeAt(event.target);
+  const frame = event.target.closest?.("#canvas .cluster");
   if (drawn) choose(drawn);
+  else if (edge) showEdge(edge, event);
+  else if (frame) close(frame.id);
 });
 canvas.addEventListener("keydown", (event) => {
   const drawn = drawnAt(event.target);
@@ -264,13 +379,21 @@ canvas.addEventListener("keydown", (event) => {
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") hideCard();
+  const { opened } = data.depths[depth];
+  if (event.key === "Backspace" && opened.length && event.target !== searched) close(opened.at(-1));
 });
 
 // --- dragging and the tools ----------------------------------------------------------------------
 
 let dragged = null;
+
+function isActive(target) {
+  const frame = target.closest?.("#canvas .cluster");
+  return drawnAt(target) || edgeAt(target) || (frame && closing(frame.id) !== null);
+}
+
 canvas.addEventListener("pointerdown", (event) => {
-  if (event.pointerType === "mouse" && event.button === 0 && !drawnAt(event.target)) {
+  if (event.pointerType === "mouse" && event.button === 0 && !isActive(event.target)) {
     dragged = { x: event.clientX + canvas.scrollLeft, y: event.clientY + canvas.scrollTop };
     canvas.setPointerCapture(event.pointerId);
   }
@@ -286,12 +409,12 @@ document.getElementById("smaller").addEventListener("click", () => resize(zoom /
 document.getElementById("larger").addEventListener("click", () => resize(zoom * 1.25));
 document.getElementById("fitted").addEventListener("click", fit);
 
-data.depths.forEach(({ label }, index) => {
+levels().forEach(({ label }, index) => {
   const button = element("button", { type: "button" }, label);
   button.addEventListener("click", () => fold(index));
   document.getElementById("depths").append(button);
 });
 showDepth();
-document.getElementById("depths").hidden = data.depths.length < 2;
+document.getElementById("depths").hidden = levels().length < 2;
 drawingOf(depth);
 fit();

@@ -65,7 +65,7 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   if (event.key === " " && event.target.closest("button, [role=button]")) return;
-  if (event.target.closest(".scroll") || !(event.key in KEYS)) return; // arrow keys scroll there
+  if (event.target.closest(".scroll, [type=search]") || !(event.key in KEYS)) return; // arrow keys scroll there
   event.preventDefault();
   KEYS[event.key]();
 });
