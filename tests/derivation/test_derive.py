@@ -8,17 +8,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 from support.compare import assert_close
-from support.derived import NETWORKS, Watch, evaluated, graphs, network
+from support.derived import NETWORKS, Watch, arguments, evaluated, graphs, network
 from support.entries import Entries
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.derivation import derive
+from tinygrad_cnn.derivation.measure import local_norm
+from tinygrad_cnn.derivation.notation import Entry
+from tinygrad_cnn.derivation.page import factors_of
 from tinygrad_cnn.derivation.parts import Factor, Gap, PathSum
+from tinygrad_cnn.derivation.paths import Paths
 from tinygrad_cnn.derivation.symbols import Symbols, leaf_names
+from tinygrad_cnn.derivation.written import SUM
+
+MANY_INDICES = {"a ResNet's block", "a U-Net"}
+"""Networks whose formula has too many indices for an array with an axis for each."""
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", sorted(NETWORKS.keys() - MANY_INDICES))
 def test_the_printed_formula_is_the_gradient_of_every_parameter(kind: str) -> None:
     model, loss, watch, constants = network(kind)
     for name, parameter in model.named_parameters():
@@ -113,3 +121,42 @@ def test_on_any_graph_the_printed_formula_is_the_gradient(
     found = at.value(derivation.written.formula.plain(), free)
     (expected,) = tg.grad(y, leaf, retain_graph=True)
     assert_close(found, expected, derivation.written.formula.plain())
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_factor_is_the_difference_quotient_of_its_forward(kind: str) -> None:
+    """No derivative rule takes part: each op is computed again at points nearby."""
+    model, loss, watch, _ = network(kind)
+    _, parameter = next(iter(model.named_parameters()))
+    for edge in Paths(loss.node, parameter).edges:
+        node = edge.node
+        if node.op.sequence or node.op.selecting or node.op.role == "pooling":
+            continue
+        given = arguments(node, watch)
+        of = edge.derivative.of
+        x, step = np.asarray(given[of], float), 1e-6
+        columns = []
+        for k in np.ndindex(x.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = x.copy()
+                moved[k] += sign * step
+                ends.append(np.asarray(node.op(**{**given, of: moved})))
+            columns.append((ends[0] - ends[1]) / (2 * step))
+        norm = local_norm(edge)
+        assert norm is not None
+        expected = np.linalg.norm(columns)
+        assert abs(norm - expected) <= 1e-6 * max(expected, 1), (node.op.name, norm, expected)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_letter_of_a_formula_is_explained(kind: str) -> None:
+    model, loss, _, _ = network(kind)
+    for name, _ in model.named_parameters():
+        derivation = derive(loss, name)
+        explained = {quantity.symbol for quantity in derivation.quantities}
+        for factor in factors_of(derivation.product):
+            assert factor.is_known, f"{name}: {factor.op}"
+            used = {part.symbol for part in factor.formula.parts if isinstance(part, Entry)}
+            assert used - {SUM} <= explained
+            assert {factor.top, factor.bottom} <= explained

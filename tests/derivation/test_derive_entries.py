@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.compare import assert_close
 from support.drawing import at_least
-from support.entries import Entries
+from support.entries import Entries, quantities
 from support.example_calls import calls
 
 import tinygrad_cnn as tg
@@ -19,6 +19,7 @@ from tinygrad_cnn.derivation.measure import local_norm
 from tinygrad_cnn.derivation.paths import Edge, Paths
 from tinygrad_cnn.derivation.symbols import Symbols, leaf_names
 from tinygrad_cnn.derivation.written import write_edge
+from tinygrad_cnn.ops.targets import class_axis
 
 OURS = {name: op for name, op in tg.OPS.items() if op.__module__.startswith("tinygrad_cnn.ops.")}
 DERIVATIVES = [(name, of) for name, op in OURS.items() for of in op.derivatives]
@@ -26,12 +27,8 @@ BY_RULE = {
     "fold": "x",
     "unfold": "x",
     "avgpool_gradient": "u",
-    "batch_norm": "x w",
-    "group_norm": "x weight bias",
-    "layer_norm": "x weight bias",
     "conv2d_input_gradient": "u w",
     "conv2d_weight_gradient": "u x",
-    "conv_transpose2d": "x w",
     "pad": "x",
     "put": "x",
     "resample": "x",
@@ -42,7 +39,7 @@ LARGEST_JACOBIAN = 20_000
 
 
 class Recorded:
-    """A call recorded for one of its arguments, and the Jacobian by unit vectors."""
+    """A call recorded for one of its arguments, and its Jacobian."""
 
     def __init__(self, call: Call, of: str) -> None:
         given: dict[str, Any] = dict(call.arguments)
@@ -77,10 +74,16 @@ class Recorded:
             ):
                 array = np.broadcast_to(array, self.y.shape)
             values[symbol.plain()] = array
+        given = {
+            name: value.numpy() if isinstance(value, tg.Tensor) else value
+            for name, value in self.arguments.items()
+        }
+        for letter, array in quantities(self.edge.node.op.name, given).items():
+            values[names[letter].plain()] = array
         return values
 
     def probabilities(self, target: np.ndarray) -> np.ndarray:
-        axis = self.arguments["axis"]
+        axis = class_axis("", self.leaf.shape, self.arguments["axis"])
         classes = self.leaf.shape[axis]
         rows = target
         if target.ndim < self.leaf.ndim:

@@ -12,6 +12,7 @@ import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.derivation import derive
 from tinygrad_cnn.derivation.parts import Factor, Layer, PathSum
+from tinygrad_cnn.derivation.symbols import Symbols, leaf_names
 
 
 def test_a_chain_of_100_000_is_shown_without_its_middle() -> None:
@@ -144,3 +145,29 @@ def test_a_module_called_again_is_numbered() -> None:
     assert {str(item.top) for term in total.terms for item in term if isinstance(item, Layer)} == {
         "cell", "cell (2)",
     }  # fmt: skip
+
+
+def test_a_layer_of_a_deep_network_is_a_convolution_or_a_linear_map() -> None:
+    """Its normalization, its activation and the sum with the shortcut belong to it."""
+    model = nn.models.resnet20(rng=np.random.default_rng(0))
+    x = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype("f4")
+    loss = tg.cross_entropy(model(x), [1, 7])
+    symbols = Symbols(loss.node, leaf_names(loss.node, {}), {})
+    letters: dict[str, list[int | None]] = {}
+    for _, parameter in model.named_parameters():
+        symbol = symbols[parameter]
+        letters.setdefault(symbol.name, []).append(symbol.number)
+    layers = [k for k in letters["w"] if k is not None]
+    assert layers == sorted(layers) == list(range(1, len(layers) + 1))
+    assert letters["γ"] == letters["β"] == layers[:-1]  # all but the last are normalized
+    assert max(symbol.number or 0 for symbol in map(symbols.__getitem__, symbols.places)
+               if symbol.name in "zα") == len(layers)  # fmt: skip
+
+
+def test_a_transposed_weight_begins_a_layer() -> None:
+    rng = np.random.default_rng(0)
+    first = nn.Parameter(rng.normal(size=(3, 2)))
+    second = nn.Parameter(rng.normal(size=(4, 3)))
+    loss = tg.sigmoid(tg.sigmoid([[1.0, 2.0]] @ first.T) @ second.T).sum()
+    for weight, name in ((first, "w¹"), (second, "w²")):
+        assert str(derive(loss, weight).wrt) == name

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 from hypothesis import given
 from support.derived import NETWORKS, graphs, network, perceptron
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.derivation import Derivation, derive
+from tinygrad_cnn.derivation.signs import Symbol, latex_text
+
+
+def mathtext() -> Any:
+    from matplotlib.mathtext import MathTextParser
+
+    return MathTextParser("path")
 
 
 def _check_latex(derivation: Derivation) -> None:
     """Check that every formula can be typeset, by a parser that knows no environments."""
-    from matplotlib.mathtext import MathTextParser
-
     from tinygrad_cnn.derivation.typeset import formulas
 
-    parser = MathTextParser("path")
+    parser = mathtext()
     for left, right in formulas(derivation):
         for line in [left, *right.split(" \\\\\n&\\quad ")]:
-            parser.parse(f"${line.replace(chr(92) + 'Bigl', '').replace(chr(92) + 'Bigr', '')}$")
+            parser.parse(f"${line}$")
     latex = derivation.latex()
     assert latex.count("{") == latex.count("}")
+    assert latex.count(r"\left") == latex.count(r"\right")
+    assert "surd (" not in latex
     assert latex.startswith(r"\begin{aligned}")
     assert latex.endswith(r"\end{aligned}")
     assert latex.count("&") == latex.count("\n") - 1
@@ -56,3 +66,15 @@ def test_latex_of_the_texts_network() -> None:
         r"\cdot x_{p}"
     ) in derivation.latex()
     assert derivation._repr_markdown_() == derivation.markdown()
+
+
+@pytest.mark.parametrize("name", ["50%_#1", "größe", "a~b^c", "α_1", "x{1}$"])
+def test_a_name_in_latex_has_no_sign_that_tex_reads_as_a_command(name: str) -> None:
+    shown = Symbol(name, 2).latex(("i",))
+    mathtext().parse(f"${shown}$")
+    assert not re.search(r"(?<!\\)[%#~&$]", shown)
+
+
+def test_a_power_of_ten_in_latex_is_one() -> None:
+    assert latex_text("x + 1e−05") == r"x + 10^{-5}"
+    assert latex_text("2.5e12·x") == r"2.5\cdot 10^{12}\,x"

@@ -17,6 +17,29 @@ from tinygrad_cnn.check.formula import Tree, parse
 Array = np.ndarray[Any, Any]
 
 
+def quantities(op: str, given: Mapping[str, Any]) -> dict[str, Array]:
+    """Return what entries use beside an op's arguments, computed from those by NumPy and SciPy."""
+    if op == "cross_entropy":
+        logits = np.asarray(given["logits"], float)
+        axis = given["axis"]
+        return {"S(logits)": special.softmax(
+            logits, axis=axis if axis is not None else 1 if logits.ndim > 2 else -1
+        )}  # fmt: skip
+    if op not in ("batch_norm", "layer_norm", "group_norm"):
+        return {}
+    x = np.asarray(given["x"], float)
+    rows, axes = x, (0, *range(2, x.ndim))
+    if op == "layer_norm":
+        inner = np.atleast_1d(given["normalized_shape"])
+        axes = tuple(range(x.ndim - len(inner), x.ndim))
+    if op == "group_norm":
+        rows = x.reshape(len(x), given["num_groups"], -1)
+        axes = (2,)
+    mean, variance = rows.mean(axes, keepdims=True), rows.var(axes, keepdims=True)
+    normal = (rows - mean) / np.sqrt(variance + given["eps"])
+    return {"x̂": normal.reshape(x.shape), "μ": mean, "v": variance}
+
+
 class Entries:
     """Evaluates formulas whose indices are letters of given lengths.
 
@@ -31,11 +54,6 @@ class Entries:
     def __init__(self, arrays: Mapping[str, Any], lengths: Mapping[str, int]) -> None:
         named = {"e": np.e, **arrays}
         self.arrays = {name: np.squeeze(np.asarray(array)) for name, array in named.items()}
-        self.softmaxes = {
-            name: np.squeeze(special.softmax(np.asarray(array), axis=-1))
-            for name, array in arrays.items()
-            if np.ndim(array) and np.asarray(array).dtype.kind == "f"
-        }
         self.axes = list(lengths)
         self.grid = {
             letter: np.arange(n).reshape([-1 if axis == letter else 1 for axis in lengths])
@@ -64,9 +82,6 @@ class Entries:
             return self.grid[rest[0]] if rest[0] in self.grid else self.arrays[rest[0]]
         if kind == "entry":
             return self._entry(self.arrays[rest[0]], rest[1])
-        if kind == "S":  # the softmax of the array, at this entry
-            (_, name, index) = rest[0] if len(rest[0]) == 3 else (*rest[0], ())
-            return self._entry(self.softmaxes[name], index)
         if kind == "sum over":
             over = tuple(self.axes.index(letter) for _, letter in rest[0])
             lengths = [n if a in over else 1 for a, n in enumerate(self.full)]

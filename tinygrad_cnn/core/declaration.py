@@ -97,6 +97,8 @@ class Declaration(Generic[P]):
         The derivative of each differentiable parameter.
     entries : dict of str to callable
         How derivations write an entry of a derivative; see `entry`.
+    quantities : callable or None
+        The quantities that entries use beside the parameters; see `letters`.
     residuals : dict of str to callable
         Extra values that rules may use, computed only if a rule asks for them.
     intermediates : dict of str to callable
@@ -129,6 +131,7 @@ class Declaration(Generic[P]):
         self.aliases = dict(self.aliases or {})
         self.derivatives: dict[str, Derivative] = {}
         self.entries: dict[str, Callable[..., Any]] = {}
+        self.quantities: Callable[..., Any] | None = None
         self.residuals: dict[str, Callable[..., Any]] = {}
         self.intermediates: dict[str, Callable[..., Any]] = {}
         self._of_gradient: dict[str, Callable[..., Any]] = {}
@@ -233,6 +236,27 @@ class Declaration(Generic[P]):
 
         self._check_parameter(of)
         return register
+
+    def letters(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Declare the quantities that entries use beside the parameters, such as x̂.
+
+        The decorated function has keyword-only arguments, as that of an `entry`. It returns a
+        mapping from each letter to its shape and its definition, in which parameters and other
+        letters may occur. Derivations list them under "where".
+
+        Examples
+        --------
+        >>> import tinygrad_cnn as tg
+        >>> @tg.op(formula="x / |x|")
+        ... def unit(x):
+        ...     return x / np.linalg.norm(x)
+        >>> @unit.letters
+        ... def _():
+        ...     return {"r": ((), "the length of x")}
+        >>> del tg.OPS["unit"]
+        """
+        self.quantities = function
+        return function
 
     def residual(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Declare a value that rules request by the name of `function`.

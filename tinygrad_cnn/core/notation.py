@@ -57,5 +57,4 @@ FUNCTIONS = {
     "log": FormulaFunction(latex=r"\log"),
     "mean": FormulaFunction(),
     "softmax": FormulaFunction(),
-    "S": FormulaFunction(),
 }

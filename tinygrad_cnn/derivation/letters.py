@@ -1,7 +1,8 @@
 """Letters for quantities.
 
 The letters are the text's: E for the loss, Y the prediction, z the input of an activation, α its
-output, w and b the weights and biases, x the inputs and y the labels. Layers are numbered in the
+output, w and b the weights and biases, γ and β the scale and shift of a normalization, x the inputs
+and y the labels. Layers are numbered in the
 order of the calls. A Tensor named by the user keeps its name.
 """
 
@@ -18,6 +19,7 @@ from tinygrad_cnn.derivation.paths import Place
 
 __all__ = [
     "Wish",
+    "behind",
     "constant_letter",
     "has_weights",
     "is_name",
@@ -36,6 +38,9 @@ FED = {"activation", "loss", "loss of logits"}
 """The roles of ops that take a z as argument."""
 
 MOVED = {"pooling", "reshaping", "regularization"}
+PRODUCTS = {"affine": "u", "normalization": "q"}
+"""The letters of a layer's product and of its normalization, where another result is its z."""
+
 AFFINE = {"affine", "normalization"}
 
 
@@ -71,7 +76,7 @@ def node_letters(nodes: list[Node], layers: dict[Node, int]) -> list[Wish]:
     taken = {layer for _, letter, layer in certain if letter == "z"}
     for node in products:
         layer = layers[node] or None
-        others.append((node, "h", None) if layer in taken else (node, "z", layer))
+        others.append((node, PRODUCTS[node.op.role] if layer in taken else "z", layer))
         taken.add(layer)
     order: dict[Place, int] = {node: k for k, node in enumerate(nodes)}
     return [*certain, *sorted(others, key=lambda wish: order[wish[0]])]
@@ -91,12 +96,23 @@ def layers_of(nodes: list[Node]) -> dict[Node, int]:
 
 
 def has_weights(node: Node) -> bool:
-    """Return whether a call multiplies by a learned leaf."""
-    if node.op.role in AFFINE:
-        return any(isinstance(weights, Variable) for weights in node.parents[1:2])
+    """Return whether a call multiplies by learned weights; a scale per channel is no layer."""
+    if node.op.role == "affine":
+        return any(weights is not None for weights in node.parents[1:2])
     if node.op.role == "product":
-        return any(isinstance(p, Variable) and len(p.shape) >= 2 for p in node.parents)
+        sources = map(behind, node.parents)
+        return any(isinstance(p, Variable) and len(p.shape) >= 2 for p in sources)
     return False
+
+
+def behind(place: Place | None) -> Place | None:
+    """Return the leaf of which a result is a rearrangement or a function; else the result."""
+    while isinstance(place, Node):
+        given = [parent for parent in place.parents if parent is not None]
+        if len(given) != 1 or len(place.parents) != 1:
+            break
+        (place,) = given
+    return place
 
 
 def is_name(text: str) -> bool:
@@ -110,6 +126,8 @@ def leaf_letter(node: Node, number: int, leaf: Variable, layer: int, name: str) 
     last = name.rpartition(".")[2]
     if name and not (isinstance(leaf, Parameter) and last in ("weight", "bias")):
         return "" if is_name(name) else "θ"
+    if op.role == "normalization" and number:
+        return "γ" if number == 1 else "β"
     if not layer:
         return "x"
     if last in ("weight", "bias"):

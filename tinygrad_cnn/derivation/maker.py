@@ -92,7 +92,11 @@ class Maker:
         found = []
         for symbol in self._shown:
             place = known.get(symbol)
-            if place is None:
+            defined = self.symbols.definition(symbol)
+            if defined is not None:
+                formula, shape = defined
+                found.append(Quantity(symbol, formula.text(), shape))
+            elif place is None:
                 found.append(Quantity(symbol, *self.symbols.constants[symbol]))
             elif isinstance(place, Node):
                 ops = self._ops.get(place, (place.op.name,))
@@ -221,4 +225,8 @@ class Maker:
         """Record the symbols of a formula as shown."""
         for part in formula.parts:
             if isinstance(part, Entry) and part.symbol != SUM:
+                new = part.symbol not in self._shown
                 self._shown[part.symbol] = None
+                defined = self.symbols.definition(part.symbol)
+                if new and defined is not None:
+                    self._note(defined[0])

@@ -7,6 +7,7 @@ plain (``"w¹[i, p]"``), for a terminal (``"w¹ᵢₚ"``) and as LaTeX (``"w^{1}
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tinygrad_cnn.derivation.signs import (
     TRANSPOSED,
     Symbol,
     latex_text,
+    with_roots,
 )
 from tinygrad_cnn.ops.entries import Index
 
@@ -38,9 +40,16 @@ LOOSE = (" + ", " − ", " / ", " where ", ", else ")
 
 _RAISED = "".join(SUPERSCRIPTS)
 _LETTER = rf"(?![{_RAISED}½])[^\W\d]"  # Unicode counts superscripts as letters or digits
-_TOKEN = re.compile(
-    rf"(?P<name>(?!_){_LETTER}(?:{_LETTER})*\u0302?)(?P<index>\[[^\[\]]*\])?|(?P<power>[{_RAISED}]+)"
-)
+
+
+@functools.cache
+def _token(calls: tuple[str, ...]) -> re.Pattern[str]:
+    """Return the pattern of a name, with its index, or of a power; `calls` are names as S(x)."""
+    longer = "".join(f"{re.escape(name)}|" for name in calls)
+    return re.compile(
+        rf"(?P<name>{longer}(?!_){_LETTER}(?:{_LETTER})*\u0302?)(?P<index>\[[^\[\]]*\])?"
+        rf"|(?P<power>[{_RAISED}]+)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ class Formula:
         if quotient is not None:
             over, under = (side.stripped().latex() for side in quotient)
             return rf"\frac{{{over}}}{{{under}}}"
-        return self._written(Symbol.latex, latex_text, _latex_power).strip()
+        return with_roots(self._written(Symbol.latex, latex_text, _latex_power).strip())
 
     def _written(
         self,
@@ -161,6 +170,11 @@ class Formula:
             return joined("(", *self.parts, ")")
         return self
 
+    def trimmed(self) -> Formula:
+        """Return the formula without a space at its beginning."""
+        first = self.parts[0]
+        return joined(first.lstrip() if isinstance(first, str) else first, *self.parts[1:])
+
     def stripped(self) -> Formula:
         """Return the formula without enclosing parentheses, if there are any."""
         first, last = self.parts[0], self.parts[-1]
@@ -198,7 +212,7 @@ def bind(
     """
     parts: list[Part] = []
     end = 0
-    for token in _TOKEN.finditer(formula):
+    for token in _token(tuple(name for name in names if "(" in name)).finditer(formula):
         parts.append(formula[end : token.start()])
         end = token.end()
         name, index = token["name"], token["index"]

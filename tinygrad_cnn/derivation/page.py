@@ -186,7 +186,6 @@ NOTES = {
     "(g ↦": "(g ↦ …) maps g, the derivative of E by the factor above, to the derivative below.",
     "[": "[c] is 1 where c holds, else 0.",
     " took ": "a took b: b is the maximum chosen for a.",
-    "S(": "S is the softmax.",
 }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.derivation.letters import (
+    behind,
     constant_letter,
     has_weights,
     is_name,
@@ -21,10 +23,10 @@ from tinygrad_cnn.derivation.letters import (
     leaf_letter,
     node_letters,
 )
-from tinygrad_cnn.derivation.notation import Symbol
+from tinygrad_cnn.derivation.notation import Formula, Symbol, bind
 from tinygrad_cnn.derivation.paths import Edge, Place
 
-__all__ = ["Symbols", "arrays_of", "leaf_names", "options_of"]
+__all__ = ["Symbols", "arrays_of", "asked", "leaf_names", "options_of"]
 
 
 def leaf_names(root: Node, names: Mapping[int, str]) -> dict[Variable, str]:
@@ -61,6 +63,34 @@ def options_of(node: Node) -> dict[str, Any]:
     return dict(zip(node.op.static, node.static, strict=True))
 
 
+def asked(edge: Edge, function: Callable[..., Any], after: int = 0) -> dict[str, Any]:
+    """Return the arguments that an op's declaration asks for by name, after its first ones."""
+    return {name: _value(edge, name) for name in [*inspect.signature(function).parameters][after:]}
+
+
+def _value(edge: Edge, name: str) -> Any:
+    """Return the value that an entry's function asks for by `name`."""
+    node, of = edge.node, edge.derivative.of
+    options = options_of(node)
+    known: dict[str, Any] = {
+        "static": options,
+        "position": edge.number,
+        "y_shape": node.shape,
+        f"{of}_shape": edge.target.shape,
+        **options,
+        **arrays_of(node),
+    }
+    if name in known:
+        return known[name]
+    parameter = name.removesuffix("_shape")
+    if parameter == name or parameter not in known:
+        raise TypeError(
+            f"op {node.op.name}: the entry of the derivative with respect to {of} asks for "
+            f"{name!r}, expected one of {', '.join(known)}, or the shape of one"
+        )
+    return np.shape(known[parameter])
+
+
 class Symbols:
     """The symbols of all quantities in the computation of a result.
 
@@ -88,8 +118,9 @@ class Symbols:
         self._symbols: dict[Place, Symbol] = {}
         self._constants: dict[Any, Symbol] = {}
         self.constants: dict[Symbol, tuple[str, tuple[int, ...]]] = {}
+        self._definitions: dict[Symbol, tuple[Formula, tuple[int, ...]]] = {}
         nodes = nodes_of(root)
-        layers = layers_of(nodes)
+        layers = self._layers = layers_of(nodes)
         for node in nodes:
             if is_name(given.get(id(node), "")):
                 self._symbols[node] = self._claim(given[id(node)])
@@ -130,7 +161,32 @@ class Symbols:
         if op.sequence:
             bound[edge.derivative.of] = self[edge.target]
         bound |= {alias: bound[name] for name, alias in op.aliases.items() if name in bound}
-        return bound
+        return bound | self._lettered(edge, bound)
+
+    def definition(self, symbol: Symbol) -> tuple[Formula, tuple[int, ...]] | None:
+        """Return the definition and the shape of a quantity that only entries use, such as x̂."""
+        return self._definitions.get(symbol)
+
+    def _lettered(self, edge: Edge, bound: Mapping[str, Symbol | str]) -> dict[str, Symbol | str]:
+        """Return the symbols of the quantities that the op declares for its entries."""
+        node, declared = edge.node, edge.node.op.quantities
+        if declared is None:
+            return {}
+        quantities = declared(**asked(edge, declared))
+        found: dict[str, Symbol | str] = {}
+        for letter in quantities:
+            if (node, letter) not in self._constants:
+                name, _, argument = letter.removesuffix(")").partition("(")
+                of = bound.get(argument)
+                self._constants[node, letter] = (
+                    Symbol(name, argument=of)
+                    if isinstance(of, Symbol)
+                    else self._claim(name, self._layers[node] or None)
+                )
+            found[letter] = self._constants[node, letter]
+        for letter, (shape, text) in quantities.items():
+            self._definitions[self._constants[node, letter]] = bind(text, {**bound, **found}), shape
+        return found
 
     def constant(self, op: Op[..., Any], parameter: str, value: Any) -> Symbol | str:
         """Return the symbol of an array without a gradient; the digits of a single number."""
@@ -184,6 +240,18 @@ class Symbols:
     ) -> None:
         lettered: dict[Place, tuple[str, int | None]] = {}
         inside = {node.scope: layers[node] for node in reversed(nodes) if has_weights(node)}
+        uses = [
+            (node, number, behind(parent))
+            for node in nodes
+            if has_weights(node)
+            for number, parent in enumerate(node.parents)
+            if isinstance(parent, Node)
+        ]
+        for node, number, leaf in uses:  # a weight that is transposed or reshaped before its use
+            if isinstance(leaf, Variable) and leaf not in lettered:
+                letter = leaf_letter(node, number, leaf, layers[node], names[leaf])
+                if letter == "w":
+                    lettered[leaf] = letter, layers[node]
         for node in nodes:
             layer = inside.get(node.scope, layers[node]) if node.scope else layers[node]
             for number, parent in enumerate(node.parents):
@@ -192,7 +260,7 @@ class Symbols:
                 if parent not in self._symbols:
                     letter = leaf_letter(node, number, parent, layer, names[parent])
                     if letter:
-                        lettered[parent] = letter, (layer if letter in "wb" else 0) or None
+                        lettered[parent] = letter, (layer if letter in "wbγβ" else 0) or None
                     else:
                         self._symbols[parent] = self._claim(names[parent])
         self._claim_all([(leaf, *wish) for leaf, wish in lettered.items()])

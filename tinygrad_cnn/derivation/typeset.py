@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tinygrad_cnn.derivation.notation import Symbol, fraction
+from tinygrad_cnn.derivation.notation import Entry, Formula, Symbol, fraction
 from tinygrad_cnn.derivation.page import count, factors_of, rows, verdicts
 from tinygrad_cnn.derivation.parts import ChainRule, Factor, Gap, Item, Layer, PathSum, SumLine
+from tinygrad_cnn.derivation.signs import latex_text
+from tinygrad_cnn.derivation.written import SUM
 from tinygrad_cnn.support.text import citation, markdown_table, number
 
 __all__ = ["formulas", "latex", "markdown"]
@@ -29,10 +31,10 @@ def formulas(derivation: ChainRule) -> list[tuple[str, str]]:
         return found
     for factor in factors_of(derivation.product):
         top, bottom = factor.indices
-        left = fraction(factor.top.latex(top), factor.bottom.latex(bottom)) + _at(factor)
+        left = _marked(fraction(factor.top.latex(top), factor.bottom.latex(bottom)), _at(factor))
         found.append((left, _right(factor)))
     if derivation.written is not None:
-        factors = [factor.latex() for factor in derivation.written.formula.factors()]
+        factors = [_factor(factor) for factor in derivation.written.formula.factors()]
         left = fraction(loss, derivation.wrt.latex(derivation.written.index))
         found.append((left, _multiplied(factors)))
     return found
@@ -63,13 +65,27 @@ def _sign(item: Item) -> str:
         if item.lines:
             return _whole(item.top, item.bottom)
         terms = (r" \cdot ".join(map(_sign, term)) for term in item.terms)
-        return rf"\Bigl({' + '.join(terms)}\Bigr)"
+        return rf"\left({' + '.join(terms)}\right)"
     at = _at(item) if isinstance(item, Factor) else ""
-    return fraction(item.top.latex(), item.bottom.latex()) + at
+    return _marked(fraction(item.top.latex(), item.bottom.latex()), at)
+
+
+def _factor(factor: Formula) -> str:
+    """Return a factor of a product; a fraction needs no parentheses."""
+    sums = [part for part in factor.parts[:1] if isinstance(part, Entry)]
+    if sums and sums[0].symbol == SUM and len(factor.parts) > 1:
+        return f"{Formula((sums[0],)).latex()} {_factor(Formula(factor.parts[1:]).trimmed())}"
+    bare = factor.stripped().latex()
+    return bare if bare.startswith(r"\frac") else factor.latex()
 
 
 def _at(factor: Factor) -> str:
-    return rf"\Bigr\vert_{{\mathrm{{{factor.argument}}}}}" if factor.argument else ""
+    return rf"_{{{latex_text(factor.argument)}}}" if factor.argument else ""
+
+
+def _marked(derivative: str, at: str) -> str:
+    """Return a derivative with the argument that it is of, if there are several."""
+    return rf"\left.{derivative}\right\vert{at}" if at else derivative
 
 
 def _whole(top: Symbol, bottom: Symbol) -> str:

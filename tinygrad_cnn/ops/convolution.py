@@ -516,3 +516,57 @@ def _factors(
     thin = [equal(k, "0") for k, n in zip(cells, lengths, strict=True) if n == 1]
     inside = [bracket for bracket in thin if bracket != "1"]
     return x, (channel, *kernel), inside, any(axis.before or axis.after for axis in axes)
+
+
+@conv_transpose2d.entry("x")
+def _(
+    y: Index, letters: Letters, *, x_shape: Shape, w_shape: Shape, static: Options
+) -> LocalEntry | None:
+    axes = _turned(static)
+    if axes is None:
+        return None
+    channel = letters.fresh(w_shape[0])
+    cells = [letters.fresh(n) for n in x_shape[-2:]]
+    offsets = [_offset(i, (s, k), p) for i, k, (s, p) in zip(y[-2:], cells, axes, strict=True)]
+    kernel = [offset if n > 1 else "" for offset, n in zip(offsets, w_shape[2:], strict=True)]
+    thin = [equal(offset, "0") for offset, n in zip(offsets, w_shape[2:], strict=True) if n == 1]
+    weight = at("w", (channel, y[-3], *kernel))
+    return (*y[:-3], channel, *cells), "·".join([weight, *[b for b in thin if b != "1"]])
+
+
+@conv_transpose2d.entry("w")
+def _(
+    y: Index, letters: Letters, *, x_shape: Shape, w_shape: Shape, static: Options
+) -> LocalEntry | None:
+    axes = _turned(static)
+    if axes is None:
+        return None
+    kernel = (letters.fresh(w_shape[0]), y[-3], *map(letters.fresh, w_shape[2:]))
+    cells = [letters.fresh(n) for n in x_shape[-2:]]
+    met = [
+        equal(_offset(i, (1, r), p), place((s, k)))
+        for i, r, k, (s, p) in zip(y[-2:], kernel[2:], cells, axes, strict=True)
+    ]
+    image = at("x", (*y[:-3], kernel[0], *cells))
+    return kernel, "·".join([image, *[bracket for bracket in met if bracket != "1"]])
+
+
+def _turned(static: Options) -> list[tuple[int, int]] | None:
+    """Return stride and padding of each axis; None for groups or a dilation."""
+    found = dict(static)
+    groups, dilation = found.get("groups", 1), found.get("dilation", 1)
+    if groups != 1 or tuple(np.atleast_1d(dilation)) not in ((1,), (1, 1)):
+        return None
+    return list(zip(_pair_of(found["stride"]), _pair_of(found["padding"]), strict=True))
+
+
+def _offset(i: str, minus: tuple[int, str], padding: int) -> str:
+    """Return the index i + padding − minus; "" stands for 0."""
+    shown = place((1, i), constant=padding)
+    step = place(minus)
+    return f"{shown or '0'} − {step}" if step else shown
+
+
+def _pair_of(value: Any) -> tuple[int, int]:
+    pair = tuple(map(int, np.atleast_1d(value)))
+    return pair * 2 if len(pair) == 1 else pair  # type: ignore[return-value]  # one or two

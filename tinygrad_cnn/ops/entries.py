@@ -17,13 +17,16 @@ from typing import TypeAlias
 
 from tinygrad_cnn.engine.arrays import Shape
 
-__all__ = ["Index", "Letters", "LocalEntry", "at", "equal", "place", "shared_axes"]
+__all__ = ["Index", "Letters", "LocalEntry", "Quantities", "at", "equal", "place", "shared_axes"]
 
 Index: TypeAlias = tuple[str, ...]
 """A letter or an expression for each axis; empty for an axis of length 1."""
 
 LocalEntry: TypeAlias = tuple[Index, str]
 """The index of the argument, and the formula."""
+
+Quantities: TypeAlias = dict[str, tuple[Shape, str]]
+"""The shape and the definition of quantities that entries use beside the parameters."""
 
 ORDER = "ikjplmorstuvhe"
 

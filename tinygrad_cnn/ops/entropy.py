@@ -18,7 +18,7 @@ from tinygrad_cnn.engine.selection import select
 from tinygrad_cnn.ops.activation import softplus
 from tinygrad_cnn.ops.arithmetic import mul, neg, sub, where
 from tinygrad_cnn.ops.elementary import exp, log, log1p
-from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, Quantities, at
 from tinygrad_cnn.ops.indexing import getitem
 from tinygrad_cnn.ops.loss import Reduction, check_pair, check_reduction, divided, reduced, share
 from tinygrad_cnn.ops.reduction import sum as sum_over
@@ -403,16 +403,23 @@ def _(
     axis: int | None,
     weight: Array | None,
 ) -> LocalEntry | None:
-    if class_axis("cross_entropy", logits_shape, axis) != len(logits_shape) - 1:
-        return None  # S runs over the last axis
+    classes = class_axis("cross_entropy", logits_shape, axis)
     target = np.asarray(target)
     if weight is not None or (target.ndim < len(logits_shape) and np.any(target < 0)):
         return None  # with weights or ignored labels, each example has a factor of its own
-    if target.shape == logits_shape and not np.allclose(target.sum(axis=-1), 1.0):
+    if target.shape == logits_shape and not np.allclose(target.sum(axis=classes), 1.0):
         return None  # with weights, the softmax is multiplied by their sum
     if reduction == "none":
-        x: Index = (*y, letters.fresh(logits_shape[-1]))
+        x: Index = (*y[:classes], letters.fresh(logits_shape[classes]), *y[classes:])
     else:
         x = letters.index(logits_shape)
-    difference = f"S({at('logits', x)}) − {at('target', x)}"
-    return x, divided(difference, share(logits_shape[:-1], reduction))
+    difference = f"{at('S(logits)', x)} − {at('target', x)}"
+    rows = logits_shape[:classes] + logits_shape[classes + 1 :]
+    return x, divided(difference, share(rows, reduction))
+
+
+@cross_entropy.letters
+def _(*, logits_shape: Shape, axis: int | None) -> Quantities:
+    classes = class_axis("cross_entropy", logits_shape, axis)
+    last = classes == len(logits_shape) - 1
+    return {"S(logits)": (logits_shape, "softmax of logits" + f" over axis {classes}" * (not last))}

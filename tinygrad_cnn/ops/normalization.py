@@ -17,7 +17,7 @@ from tinygrad_cnn.engine import normalization as engine
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.arithmetic import astype, mul
 from tinygrad_cnn.ops.elementary import pow, sqrt
-from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, at
+from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, Quantities, at, equal
 from tinygrad_cnn.ops.indexing import stack
 from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.pooling import avgpool
@@ -521,14 +521,98 @@ def _parts_of_channels(values: Array, x: Array, groups: int) -> Array:
 # --- entries of the derivatives ------------------------------------------------------------------
 
 
+@batch_norm.letters
+def _(*, y_shape: Shape) -> Quantities:
+    return _quantities(y_shape, y_shape[1:2], "each channel")
+
+
 @batch_norm.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape) -> LocalEntry:
-    """Return the plain derivative; the channel index is shared, as channels are independent."""
+def _(y: Index, letters: Letters, *, x_shape: Shape, w: Array | None) -> LocalEntry:
     fresh = (letters.fresh(n) for n in (x_shape[0], *x_shape[2:]))
     x = (next(fresh), y[1], *fresh)
-    return x, f"∂{at('y', y)}/∂{at('x', x)}"
+    return x, _normalized(y, x, y[1:2], math.prod(x_shape) // x_shape[1], w, y[1:2])
+
+
+@batch_norm.entry("w")
+def _(y: Index, letters: Letters) -> LocalEntry:
+    return y[1:2], at("x̂", y)
 
 
 @batch_norm.entry("bias")
 def _(y: Index, letters: Letters) -> LocalEntry:
     return y[1:2], "1"
+
+
+@layer_norm.letters
+def _(*, y_shape: Shape, normalized_shape: Any) -> Quantities:
+    return _quantities(y_shape, _outer(y_shape, normalized_shape), "the last axes")
+
+
+@layer_norm.entry("x")
+def _(
+    y: Index, letters: Letters, *, x_shape: Shape, normalized_shape: Any, weight: Array | None
+) -> LocalEntry:
+    first = len(_outer(x_shape, normalized_shape))
+    x = (*y[:first], *map(letters.fresh, x_shape[first:]))
+    return x, _normalized(y, x, y[:first], math.prod(x_shape[first:]), weight, y[first:])
+
+
+@layer_norm.entry("weight")
+def _(y: Index, letters: Letters, *, weight_shape: Shape) -> LocalEntry:
+    return y[len(y) - len(weight_shape) :], at("x̂", y)
+
+
+@layer_norm.entry("bias")
+def _(y: Index, letters: Letters, *, bias_shape: Shape) -> LocalEntry:
+    return y[len(y) - len(bias_shape) :], "1"
+
+
+@group_norm.letters
+def _(*, y_shape: Shape, num_groups: int) -> Quantities:
+    return _quantities(y_shape, (y_shape[0], num_groups), "each group")
+
+
+@group_norm.entry("x")
+def _(
+    y: Index, letters: Letters, *, x_shape: Shape, num_groups: int, weight: Array | None
+) -> LocalEntry:
+    each = x_shape[1] // num_groups  # channels per group
+    channel = y[1] if each == 1 else letters.fresh(x_shape[1])
+    x = (y[0], channel, *map(letters.fresh, x_shape[2:]))
+    groups = [c if each == 1 else f"⌊{c} / {each}⌋" for c in (y[1], channel)]
+    group = "" if num_groups == 1 else groups[0]
+    count = each * math.prod(x_shape[2:])
+    entry = _normalized(y, x, (y[0], group), count, weight, y[1:2])
+    return x, entry if num_groups == 1 or each == 1 else f"{equal(*groups)}·{entry}"
+
+
+@group_norm.entry("weight")
+def _(y: Index, letters: Letters) -> LocalEntry:
+    return y[1:2], at("x̂", y)
+
+
+@group_norm.entry("bias")
+def _(y: Index, letters: Letters) -> LocalEntry:
+    return y[1:2], "1"
+
+
+def _outer(shape: Shape, normalized_shape: Any) -> Shape:
+    return shape[: len(shape) - len(_inner(normalized_shape))]
+
+
+def _quantities(shape: Shape, statistics: Shape, over: str) -> Quantities:
+    """Return x̂ of the shape of x, and the mean μ and the variance v that it is computed with."""
+    return {
+        "x̂": (shape, "(x − μ) / √(v + ε)"),
+        "μ": (statistics, f"mean of x over {over}"),
+        "v": (statistics, f"variance of x over {over}"),
+    }
+
+
+def _normalized(y: Index, x: Index, row: Index, count: int, w: Array | None, scale: Index) -> str:
+    """Return the entry for x of a normalization of `count` values: μ and v depend on each."""
+    pairs = zip(y, x, strict=True)
+    same = "·".join(equal(i, k) for i, k in pairs if i != k) or "1"
+    slope = "" if w is None else f"{at('w', scale)}·"
+    spread = f"(1 + {at('x̂', y)}·{at('x̂', x)}) / {count}"
+    return f"{slope}({same} − {spread}) / √({at('v', row)} + ε)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from itertools import zip_longest
 
@@ -70,6 +71,11 @@ def shape_text(shape: tuple[int, ...] | None) -> str:
     return " × ".join(map(str, shape)) if shape else "scalar"
 
 
+def _width(text: str) -> int:
+    """Return the columns that a text takes in a terminal: a combining character takes none."""
+    return sum(not unicodedata.combining(character) for character in text)
+
+
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun: "1 thread", "2 threads"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
@@ -97,12 +103,13 @@ def aligned(rows: Sequence[Sequence[str]], align: str, least: Sequence[int] = ()
     >>> aligned([("op", "calls"), ("conv2d", "7")], "<>")
     ['op      calls', 'conv2d      7']
     """
-    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+    widths = [max(map(_width, column)) for column in zip_longest(*rows, fillvalue="")]
     widths = [max(pair) for pair in zip_longest(widths, least, fillvalue=0)]
     sides = align.ljust(len(widths), align[-1])
     return [
         "  ".join(
-            f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=False)
+            f"{cell:{side}{width + len(cell) - _width(cell)}}"
+            for cell, side, width in zip(row, sides, widths, strict=False)
         ).rstrip()
         for row in rows
     ]
