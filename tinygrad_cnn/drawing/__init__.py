@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from tinygrad_cnn.drawing.drawing import Drawing
     from tinygrad_cnn.drawing.heat import HeatKind
     from tinygrad_cnn.drawing.names import Names
+    from tinygrad_cnn.drawing.style import Style
 
-__all__ = ["Drawing", "Trace", "draw", "trace"]
+__all__ = ["Drawing", "Style", "Trace", "draw", "trace"]
 
 
 def draw(
@@ -29,6 +30,8 @@ def draw(
     names: Names | None = None,
     trace: Trace | None = None,
     title: str = "",
+    style: Style | None = None,
+    time_limit: float | None = 10.0,
 ) -> Drawing:
     """Draw the graph that computed a Tensor, and the gradients that flow back through it.
 
@@ -57,6 +60,12 @@ def draw(
     trace : Trace, optional
         The trace that recorded the computation, with values and times.
     title : str
+    style : Style, optional
+        Direction, page, font, resolution, labels and colors.
+    time_limit : float, optional
+        The time for the layout in seconds; None for no limit. Half of it is for the picture asked
+        for; then labels are dropped, then modules folded, the deepest first, then consecutive
+        calls. A line in the picture says what was left out.
 
     Returns
     -------
@@ -94,6 +103,8 @@ def draw(
         "heat": heat,
         "names": names,
         "title": title,
+        "style": style,
+        "time_limit": time_limit,
     }
     if trace is not None:
         if not isinstance(trace, Trace):
@@ -113,4 +124,4 @@ def _method(self: Tensor, **options: Any) -> Drawing:
 Tensor.draw = _method
 
 if not TYPE_CHECKING:
-    __getattr__, __dir__ = public(__name__, {"Drawing": "drawing"})
+    __getattr__, __dir__ = public(__name__, {"Drawing": "drawing", "Style": "style"})

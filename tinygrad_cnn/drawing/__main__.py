@@ -75,6 +75,12 @@ def repeats() -> Drawing:
     return tg.draw(model(x), depth=1, names=model)
 
 
+def unet() -> Drawing:
+    """Draw a U-Net, folded to its layers, as a U."""
+    model = nn.models.UNet(rng=np.random.default_rng(0))
+    return tg.draw(model(np.zeros((1, 3, 64, 64), "f4")), depth=1, names=model)
+
+
 def failed() -> Drawing:
     """Draw a forward pass that stopped at an error."""
     model = _lenet("relu")
@@ -95,6 +101,7 @@ PICTURES: dict[str, Callable[[], Drawing]] = {
     "deep-sigmoid": lambda: deep("sigmoid"),
     "deep-relu": lambda: deep("relu"),
     "repeats": repeats,
+    "unet": unet,
     "failed": failed,
 }
 """Functions that draw the pictures, by file name."""

@@ -7,13 +7,12 @@ __all__ = ["converted"]
 FONTS = "Helvetica,Arial,Liberation Sans,Arimo,Nimbus Sans,Libertinus Serif"
 """Fonts of Helvetica's widths, for which boxes are laid out; the last, narrower, is Typst's own."""
 
-DPI = 96.0  # as Graphviz: the size in the SVG is that in the PNG
 PAGE = """#set page(width: auto, height: auto, margin: 0pt, fill: white)
 #image(bytes("{}"), format: "svg")"""
 
 
-def converted(svg: str, form: str) -> bytes:
-    """Return an SVG as "png" or "pdf", on white ground.
+def converted(svg: str, form: str, dpi: int = 96) -> bytes:
+    """Return an SVG as "png", of `dpi` pixels per inch, or as "pdf", on white ground.
 
     Examples
     --------
@@ -26,5 +25,5 @@ def converted(svg: str, form: str) -> bytes:
     svg = svg.replace("Helvetica,Arial,sans-serif", FONTS)
     document = PAGE.format(svg.replace("\\", "\\\\").replace('"', '\\"')).encode()
     if form == "png":
-        return typst.compile(document, format="png", ppi=DPI)
+        return typst.compile(document, format="png", ppi=float(dpi))
     return typst.compile(document, format="pdf")

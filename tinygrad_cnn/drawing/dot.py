@@ -9,6 +9,7 @@ from itertools import chain
 
 from tinygrad_cnn.core.recording import SWEEP
 from tinygrad_cnn.drawing import palette
+from tinygrad_cnn.drawing.arrangement import Arrangement, bundles
 from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode, DrawnScope
 from tinygrad_cnn.drawing.heat import MARKS, Heat, Mark
 from tinygrad_cnn.drawing.labels import (
@@ -20,11 +21,11 @@ from tinygrad_cnn.drawing.labels import (
     node_lines,
 )
 from tinygrad_cnn.drawing.palette import Fill
+from tinygrad_cnn.drawing.style import RANKDIRS, Style
 from tinygrad_cnn.support.text import number
 
 __all__ = ["unframed", "write_dot"]
 
-FONT = "Helvetica,Arial,sans-serif"
 SIZES: Mapping[TextRole, int] = {"title": 12}  # in points; other roles: 10
 SHAPES = {
     "op": 'shape=box style="rounded,filled{}"',
@@ -55,23 +56,40 @@ def write_dot(graph: DrawnGraph, content: Content, *, background: str, rich: boo
         a Graphviz built with expat.
     """
     label = _rich if rich else _plain
+    font = _quoted(content.style.font)
+    arrangement = Arrangement.of(graph, content.unframed.keys())
     lines = [
         f"digraph {_quoted(graph.title or 'graph')} {{",
-        f'  graph [bgcolor="{background}" fontname="{FONT}" fontsize=12 '
+        f'  graph [bgcolor="{background}" fontname={font} fontsize=12 '
         f'fontcolor="{palette.INK.light}" nodesep=0.3 ranksep=0.35 pad=0.1'
-        f"{_heading(graph, content, rich)}]",
-        f'  node [fontname="{FONT}" fontsize=10 margin="0.12,0.06" height=0.3 width=0.4 '
+        f"{_page(content.style)}{_heading(graph, content, rich)}]",
+        f'  node [fontname={font} fontsize=10 margin="0.12,0.06" height=0.3 width=0.4 '
         f'color="{palette.LINE.light}" fontcolor="{palette.INK.light}"]',
-        f'  edge [fontname="{FONT}" fontsize=10 color="{palette.LINE.light}" '
+        f'  edge [fontname={font} fontsize=10 color="{palette.LINE.light}" '
         f'fontcolor="{palette.FAINT.light}" arrowsize=0.6]',
     ]
     lines += [_node(node, content, label) for node in graph.nodes]
-    lines += _clusters(graph, content.unframed)
+    lines += _clusters(graph, content.unframed, arrangement)
+    for row in arrangement.rows:
+        lines.append(f"  {_same_rank(row)}")
+        lines += [f"  {' -> '.join(row)} [style=invis weight=0]"] * (len(row) > 1)
     calls = {node.id for node in graph.nodes if node.step is not None}
-    for edge in graph.edges:
-        lines += _edges(edge, content, label, edge.source in calls)
-    lines += _lower(graph, calls, content.unframed)
-    return "\n".join([*lines, "}"]) + "\n"
+    for bundle in bundles(graph):
+        lines += _edges(bundle, content, label, bundle[0].source in calls, arrangement)
+    lines += _lower(graph, calls, content.unframed, arrangement)
+    text = "\n".join([*lines, "}"]) + "\n"
+    return palette.darkened(text) if content.style.theme == "dark" else text
+
+
+def _page(style: Style) -> str:
+    """Return the graph's attributes of direction and size."""
+    turned = "" if style.rankdir == "TB" else f" rankdir={style.rankdir}"
+    return turned + ("" if style.size is None else ' size="{:g},{:g}"'.format(*style.size))
+
+
+def _same_rank(row: Sequence[str]) -> str:
+    """Return the statement that puts nodes in one row."""
+    return f"{{rank=same; {'; '.join(row)}}}"
 
 
 def _node(node: DrawnNode, content: Content, label: WriteLabel) -> str:
@@ -99,34 +117,54 @@ def _node(node: DrawnNode, content: Content, label: WriteLabel) -> str:
     )
 
 
-def _edges(edge: DrawnEdge, content: Content, label: WriteLabel, from_call: bool) -> list[str]:
-    """Return the lines of an edge, with a backward arrow beside it if gradients are shown."""
-    fill = palette.CARD
-    way = f"  {edge.source} -> {edge.target}"
+def _edges(
+    bundle: Sequence[DrawnEdge],
+    content: Content,
+    label: WriteLabel,
+    from_call: bool,
+    arrangement: Arrangement,
+) -> list[str]:
+    """Return the lines of parallel edges: an arrow, and one back if gradients are shown."""
+    edge, fill = bundle[0], palette.CARD
+    turned = edge.id in arrangement.reversed
+    tail, head = (edge.target, edge.source) if turned else (edge.source, edge.target)
+    forward, backward = (" dir=back", "") if turned else ("", " dir=back")
+    way = f"  {tail} -> {head}"
     if edge.loop:
         return [f'{way} [id="{edge.id}" class="forward loop" constraint=false style=dashed]']
-    straight = " weight=8" if from_call else ""  # keeps paths straight
-    back = content.gradients and edge.gradient is not None
-    lines = [Line("  ")] if back else edge_lines(edge, content)  # the blanks separate the arrows
+    straight = " weight=100" if from_call else ""  # keeps paths straight
+    if edge.id in arrangement.level:
+        straight = " weight=0"
+    back = content.gradients and any(each.gradient is not None for each in bundle)
+    lines = edge_lines(bundle, content)
+    if back:
+        lines = [] if from_call else [Line("  ")]  # the blanks separate the arrows
     text = f" label={label(lines, fill, 'LEFT')}" if lines else ""
-    written = [f'{way} [id="{edge.id}" class="forward"{straight}{text}]']
+    written = [f'{way} [id="{edge.id}" class="forward"{forward}{straight}{text}]']
     if back:
         color = palette.GRADIENT.light
-        lines = gradient_lines(edge, content)
+        lines = gradient_lines(bundle, content)
+        text = f" label={label(lines, fill, 'LEFT')}" if lines else ""
         written.append(
-            f'{way} [id="{edge.id}-gradient" class="gradient" dir=back{straight} '
-            f'color="{color}" fontcolor="{color}" label={label(lines, fill, "LEFT")}]'
+            f'{way} [id="{edge.id}-gradient" class="gradient"{backward} weight=0 '
+            f'color="{color}" fontcolor="{color}"{text}]'
         )
     return written
 
 
-def _lower(graph: DrawnGraph, calls: Set[str], unframed: Mapping[str, DrawnScope]) -> list[str]:
+def _lower(
+    graph: DrawnGraph,
+    calls: Set[str],
+    unframed: Mapping[str, DrawnScope],
+    arrangement: Arrangement,
+) -> list[str]:
     """Return invisible edges that keep a module's parameters below its inputs.
 
     Without them, the module's frame would extend beside the previous call, and a chain of layers
     would become a staircase.
     """
     scope = {node.id: node.scope for node in graph.nodes}
+    beside = {key for row in arrangement.beside.values() for key in row}
     given: dict[str, str] = {}
     for edge in graph.edges:
         if edge.loop:
@@ -137,6 +175,7 @@ def _lower(graph: DrawnGraph, calls: Set[str], unframed: Mapping[str, DrawnScope
         f"  {given[edge.target]} -> {edge.source} [style=invis]"
         for edge in graph.edges
         if edge.source not in calls
+        and edge.source not in beside
         and edge.target in given
         and scope[edge.source] == scope[edge.target]
         and scope[edge.source]
@@ -151,7 +190,9 @@ def unframed(graph: DrawnGraph) -> dict[str, DrawnScope]:
     return {scope.name: scope for scope in graph.scopes if parts[scope.name] <= 1}
 
 
-def _clusters(graph: DrawnGraph, unframed: Mapping[str, DrawnScope]) -> list[str]:
+def _clusters(
+    graph: DrawnGraph, unframed: Mapping[str, DrawnScope], arrangement: Arrangement
+) -> list[str]:
     """Return the frames around modules, nested like the scopes."""
     scopes = [scope for scope in graph.scopes if scope.name not in unframed]
     inside: dict[str, list[str]] = {scope.name: [] for scope in scopes}
@@ -163,7 +204,10 @@ def _clusters(graph: DrawnGraph, unframed: Mapping[str, DrawnScope]) -> list[str
     for node in graph.nodes:
         frame = around[node.scope]
         if frame:
-            inside[frame].append("  " * (depth[frame] + 1) + node.id)
+            indent = "  " * (depth[frame] + 1)
+            inside[frame].append(indent + node.id)
+            if node.id in arrangement.beside:
+                inside[frame].append(indent + _same_rank(arrangement.beside[node.id]))
     blocks: dict[str, list[list[str]]] = {"": [], **{scope.name: [] for scope in scopes}}
     for scope in reversed(scopes):
         indent = "  " * depth[scope.name]
@@ -205,7 +249,7 @@ def _rich(lines: Sequence[Line], fill: Fill, align: str) -> str:
 
 def _escaped(text: str) -> str:
     """Return text for an HTML-like label; Graphviz rejects text of brackets alone."""
-    return escape(text, quote=False) if text.strip("]") else text.replace("]", "&#93;")
+    return escape(text) if text.strip("]") else text.replace("]", "&#93;")
 
 
 def _line(line: Line, fill: Fill) -> str:
@@ -235,7 +279,10 @@ def _heading(graph: DrawnGraph, content: Content, rich: bool) -> str:
     """Return the graph's label: its title and the legend of colors and arrows."""
     words = [Line(graph.title, "title")] if graph.title else []
     if content.gradients:
-        words.append(Line("values flow down, gradients flow back up", "faint"))
+        ahead, back = RANKDIRS[content.style.rankdir]
+        words.append(Line(f"values flow {ahead}, gradients flow back {back}", "faint"))
+    if content.note:
+        words.append(Line(content.note, "faint"))
     heat = content.heat
     if heat is not None:
         words += _meanings(heat)

@@ -17,8 +17,9 @@ from tinygrad_cnn.drawing.names import Names
 from tinygrad_cnn.drawing.page import page
 from tinygrad_cnn.drawing.picture import GraphPicture, checked_depth
 from tinygrad_cnn.drawing.steps import Step
+from tinygrad_cnn.drawing.style import PLAIN, Style
 from tinygrad_cnn.nn import Module
-from tinygrad_cnn.support.arguments import choice, flag, whole
+from tinygrad_cnn.support.arguments import choice, flag, positive, whole
 from tinygrad_cnn.support.files import write_by_suffix
 
 __all__ = ["FORMATS", "Drawing", "EmbeddedPage", "drawing_of"]
@@ -101,7 +102,7 @@ class Drawing(GraphPicture):
         GraphvizMissingError
             If the format needs Graphviz and it is not installed.
         TooLargeError
-            If there are too many nodes to lay out.
+            If even the simplest picture cannot be laid out within the time limit.
         OSError
             If the file cannot be written.
         """
@@ -155,6 +156,8 @@ def drawing_of(
     heat: HeatKind | None = None,
     names: Names | None = None,
     title: str = "",
+    style: Style | None = None,
+    time_limit: float | None = 10.0,
 ) -> Drawing:
     """Return the drawing of `steps`, or of the computation of `last`: see `draw`."""
     choice("draw", "heat", heat, (None, *HEATS))
@@ -163,10 +166,14 @@ def drawing_of(
     depth = checked_depth(depth)
     if not isinstance(title, str):
         raise TypeError(f"draw: title is {type(title).__name__}, expected str")
+    if style is not None and not isinstance(style, Style):
+        raise TypeError(f"draw: style is {type(style).__name__}, expected a Style")
+    if time_limit is not None:
+        time_limit = positive("draw", "time_limit", time_limit)
     graph, arrays = build(steps, last, names, modules, title)
     _check_known(graph, values, gradients is True or heat == "gradient", heat)
     shown = bool(arrays.contributions) and heat is None if gradients is None else gradients
-    return Drawing(graph, arrays, depth, values, shown, heat)
+    return Drawing(graph, arrays, depth, values, shown, heat, style or PLAIN, time_limit)
 
 
 def _check_known(graph: DrawnGraph, values: bool, gradients: bool, heat: HeatKind | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.drawing import text
 from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnNode, DrawnScope, Statistics
 from tinygrad_cnn.drawing.heat import Heat
+from tinygrad_cnn.drawing.style import PLAIN, Style
 from tinygrad_cnn.support.text import citation, number, percent, shape_text
 
 __all__ = ["Content", "Line", "TextRole", "edge_lines", "gradient_lines", "node_lines"]
@@ -20,6 +22,8 @@ TextRole: TypeAlias = Literal[
     "title", "text", "faint", "formula", "array", "gradient", "gradient array", "flow", "trouble"
 ]
 ArraysById: TypeAlias = Mapping[str, NDArray[Any]]
+
+MANY = 3  # more arguments of parallel edges than this are counted, not named
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,9 @@ class Content:
         The number of edges into a node, by node id.
     unframed : mapping of str to DrawnScope
         The scopes drawn without a frame because they hold a single node, by name.
+    style : Style
+    note : str
+        A line of the heading that says how the drawing was simplified.
     """
 
     values: bool
@@ -58,6 +65,8 @@ class Content:
     arrivals: Mapping[str, Sequence[str]]
     arguments: Mapping[str, int]
     unframed: Mapping[str, DrawnScope]
+    style: Style = PLAIN
+    note: str = ""
 
     def sum_digits(self, node: str) -> int | None:
         """Return the digits for the gradients that a node adds up: see `text.sum_digits`."""
@@ -84,16 +93,32 @@ def node_lines(node: DrawnNode, content: Content) -> list[Line]:
         lines += _heat(node, content.heat, content.gradients)
     if node.error:
         lines += [Line(part, "trouble") for part in _wrapped(f"✕ {node.error}")]
-    return lines
+    if content.style.labels:
+        return lines
+    return lines[:1] + [line for line in lines[1:] if line.role == "trouble"]
 
 
-def edge_lines(edge: DrawnEdge, content: Content) -> list[Line]:
-    """Return the label of an edge: the name of the argument, if there are several."""
-    return [Line(edge.argument, "faint")] if content.arguments[edge.target] > 1 else []
+def edge_lines(bundle: Sequence[DrawnEdge], content: Content) -> list[Line]:
+    """Return the label of parallel edges: the arguments, if the call has several."""
+    if not content.style.labels or content.arguments[bundle[0].target] == 1:
+        return []
+    counts = Counter(edge.argument for edge in bundle)
+    names = [f"{name} × {count}" if count > 1 else name for name, count in counts.items()]
+    return [Line(", ".join(names) if len(names) <= MANY else f"× {len(bundle)}", "faint")]
 
 
-def gradient_lines(edge: DrawnEdge, content: Content) -> list[Line]:
-    """Return the label of a backward arrow: the derivative and the gradient."""
+def gradient_lines(bundle: Sequence[DrawnEdge], content: Content) -> list[Line]:
+    """Return the label of a backward arrow: the derivative and the gradient.
+
+    Of parallel edges it is the number of gradients, and the norm of all their entries.
+    """
+    if not content.style.labels:
+        return []
+    if len(bundle) > 1:
+        norms = [edge.gradient.norm for edge in bundle if edge.gradient is not None]
+        norm = f"norm {number(math.hypot(*norms))}"
+        return [Line(norm, "gradient", f"{len(norms)} gradients" if len(norms) > 1 else "")]
+    (edge,) = bundle
     lines = []
     if edge.formula:
         formula = f"∂{edge.argument}: {edge.formula}"

@@ -6,6 +6,7 @@ border or a word shows it as well.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "UNKNOWN",
     "Color",
     "Fill",
+    "darkened",
     "style_sheet",
 ]
 
@@ -93,15 +95,25 @@ SEQUENTIAL = (
 """From low to high."""
 
 
+def darkened(source: str) -> str:
+    """Return DOT text with every color replaced by its dark value."""
+    dark = {color.light: color.dark for color in _colors()}
+    return re.sub(r'(?<==")#[0-9a-f]{6}(?=")', lambda match: dark.get(match[0], match[0]), source)
+
+
 def style_sheet() -> str:
     """Return CSS that switches every color to its dark value on a dark page."""
+    rules = [
+        f'.tinygrad-cnn [{property}="{color.light}"]{{{property}:{color.dark}}}'
+        for color in _colors()
+        for property in ("fill", "stroke")
+    ]
+    return "@media (prefers-color-scheme:dark){" + "".join(rules) + "}"
+
+
+def _colors() -> list[Color]:
     fills = (CARD, MODULE, PARAMETER, INPUT, UNKNOWN, *DIVERGING, *SEQUENTIAL)
     colors = dict.fromkeys((INK, FAINT, LINE, FRAME, GRADIENT, TROUBLE, WHITE, _PALE))
     for fill in fills:
         colors |= dict.fromkeys((fill.area, fill.border))
-    rules = [
-        f'.tinygrad-cnn [{property}="{color.light}"]{{{property}:{color.dark}}}'
-        for color in colors
-        for property in ("fill", "stroke")
-    ]
-    return "@media (prefers-color-scheme:dark){" + "".join(rules) + "}"
+    return list(colors)

@@ -8,12 +8,13 @@ from html import escape
 
 from tinygrad_cnn.drawing.graph import DrawnGraph, DrawnNode
 from tinygrad_cnn.drawing.palette import style_sheet
+from tinygrad_cnn.drawing.style import Style
 from tinygrad_cnn.support.text import shape_text
 
 __all__ = ["finished"]
 
 
-def finished(svg: str, graph: DrawnGraph) -> str:
+def finished(svg: str, graph: DrawnGraph, style: Style) -> str:
     """Return Graphviz's SVG as one element, for a file or a page.
 
     Its elements have the ids of the graph's nodes, edges and scopes. Their titles, which browsers
@@ -23,11 +24,12 @@ def finished(svg: str, graph: DrawnGraph) -> str:
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<!--.*?-->\n?", "", body, flags=re.DOTALL)
     name = escape(graph.title or "computation graph")
+    adapting = style_sheet() if style.theme == "auto" else ""
     body = re.sub(
         r"<svg ([^>]*)>",
         lambda match: (
             f'<svg class="tinygrad-cnn" role="img" aria-label="{name}" {match[1]}>\n'
-            f"<style>.tinygrad-cnn{{max-width:100%;height:auto}}{style_sheet()}</style>"
+            f"<style>.tinygrad-cnn{{max-width:100%;height:auto}}{adapting}</style>"
         ),
         body,
         count=1,

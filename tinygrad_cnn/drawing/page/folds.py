@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from tinygrad_cnn.drawing.arrangement import bundles
 from tinygrad_cnn.drawing.build import Arrays
 from tinygrad_cnn.drawing.fold import fold
-from tinygrad_cnn.drawing.graph import DrawnGraph
 from tinygrad_cnn.drawing.layout import TooLargeError
 from tinygrad_cnn.drawing.picture import GraphPicture
 from tinygrad_cnn.drawing.scopes import ancestors
@@ -58,23 +58,29 @@ def folds(drawing: GraphPicture) -> list[FoldedPicture]:
     Raises
     ------
     TooLargeError
-        If even the most folded drawing is too large to lay out.
+        If even the most folded drawing cannot be laid out within the time limit.
     """
-    graph = replace(drawing.full, title="")
+    drawing = replace(
+        drawing,
+        full=replace(drawing.full, title=""),
+        style=replace(drawing.style, page=None, theme="auto"),
+    )
+    graph = drawing.full
     deepest = max(len(chain) for chain in ancestors(graph.scopes).values())
     made: list[FoldedPicture] = []
     for depth in [*range(1, deepest + 1), None]:
         try:
-            made.append(_fold(graph, depth, deepest))
+            made.append(_fold(drawing, depth, deepest))
         except TooLargeError:
             if not made:
                 raise
             break
-    return [*made, *_opened(graph, made)]
+    return [*made, *_opened(drawing, made)]
 
 
-def _opened(graph: DrawnGraph, made: list[FoldedPicture]) -> list[FoldedPicture]:
+def _opened(drawing: GraphPicture, made: list[FoldedPicture]) -> list[FoldedPicture]:
     """Return the drawings that show one module of a folded drawing open."""
+    graph = drawing.full
     chains = ancestors(graph.scopes)
     by_name = {scope.name: scope.id for scope in graph.scopes}
     sizes = Counter(name for node in graph.nodes for name in chains[node.scope])
@@ -89,7 +95,7 @@ def _opened(graph: DrawnGraph, made: list[FoldedPicture]) -> list[FoldedPicture]
     for base, chain in wanted[:OPENED]:
         depth = made[base].depth
         try:
-            fold = _fold(graph, depth, 0, chain)
+            fold = _fold(drawing, depth, 0, chain)
         except TooLargeError:
             continue
         opened = tuple(by_name[name] for name in chain)
@@ -98,13 +104,15 @@ def _opened(graph: DrawnGraph, made: list[FoldedPicture]) -> list[FoldedPicture]
 
 
 def _fold(
-    graph: DrawnGraph, depth: int | None, deepest: int, opened: tuple[str, ...] = ()
+    drawing: GraphPicture, depth: int | None, deepest: int, opened: tuple[str, ...] = ()
 ) -> FoldedPicture:
+    graph = drawing.full
     folded, places = (
         (graph, {n.id: n.id for n in graph.nodes}) if depth is None else fold(graph, depth, opened)
     )
     label = "calls" if depth is None else "layers" if deepest == 1 else f"depth {depth}"
-    svg = GraphPicture(folded, Arrays()).svg()
-    edges = {edge.id: edge.id for edge in folded.edges}
+    picture = GraphPicture(folded, Arrays(), style=drawing.style, time_limit=drawing.time_limit)
+    svg = picture.svg(simplify=False)
+    edges = {edge.id: bundle[0].id for bundle in bundles(folded) for edge in bundle}
     drawn = re.sub(r"<title>.*?</title>", "", svg[svg.index("<svg") :])  # the card says more
     return FoldedPicture(depth, label, drawn, dict(places), edges)
