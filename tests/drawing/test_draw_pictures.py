@@ -11,6 +11,7 @@ from support import pages
 from support.pictures import edges_of
 
 from tinygrad_cnn.drawing.__main__ import PICTURES
+from tinygrad_cnn.drawing.gallery import GALLERY
 from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode, DrawnScope, Statistics
 
 PAGE = pages.ROOT / "docs" / "reading-the-graph.md"
@@ -29,6 +30,16 @@ def test_the_page_shows_each_picture() -> None:
     assert f"python -m tinygrad_cnn.drawing {Path('docs/pictures').as_posix()}" in PAGE.read_text(
         "utf-8"
     )
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_each_picture_of_the_gallery_is_made_and_shown(name: str) -> None:
+    shown = (pages.ROOT / "docs" / "gallery.md").read_text("utf-8")
+    assert f"(pictures/{name}.svg)" in shown
+    drawing = GALLERY[name]()
+    linked = {end for edge in drawing.graph.edges for end in (edge.source, edge.target)}
+    assert {node.id for node in drawing.graph.nodes} == linked
+    assert (pages.ROOT / "docs" / "pictures" / f"{name}.svg").is_file()
 
 
 @pytest.mark.parametrize("kind", [DrawnGraph, DrawnNode, DrawnEdge, DrawnScope, Statistics])

@@ -115,3 +115,89 @@ def test_parts_that_share_nothing_have_no_loop() -> None:
     graph = nn.Sequential(*blocks)(np.ones((1, 8), "f4")).sum().draw(depth=1).graph
     assert [scope.repeat for scope in graph.scopes if scope.repeat > 1] == [6]
     assert not any(edge.loop for edge in graph.edges)
+
+
+class Composed(nn.Module):
+    """A network of two linear layers, called as a function says."""
+
+    def __init__(self, order: str) -> None:
+        self.a = nn.Linear(3, 3, rng=RNG)
+        self.b = nn.Linear(3, 3, rng=RNG)
+        self.order = order
+
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
+        for name in self.order:
+            x = getattr(self, name)(x)
+        return x
+
+
+def series(y: tg.Tensor) -> list[tuple[str, int]]:
+    """Return the repeated parts of a drawing in which no leaf is left without an edge."""
+    graph = y.sum().draw(depth=1).graph
+    linked = {end for edge in graph.edges for end in (edge.source, edge.target)}
+    assert {node.id for node in graph.nodes} == linked
+    return [(scope.name, scope.repeat) for scope in graph.scopes if scope.repeat > 1]
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("aab", [("a", 2)]),
+        ("baa", [("a", 2)]),
+        ("abab", [("a … b", 2)]),
+        ("ab", [("a … b", 2)]),  # two layers alike
+        ("aba", []),
+    ],
+)
+def test_only_calls_with_the_same_or_with_own_weights_are_one_part(
+    order: str, expected: list[tuple[str, int]]
+) -> None:
+    assert series(Composed(order)(np.ones((2, 3), "f4"))) == expected
+
+
+def test_parts_of_other_operands_options_or_insides_are_not_alike() -> None:
+    y = tg.Tensor(np.ones((2, 3), "f4"), requires_grad=True)
+    swapped = y
+    for k in range(2):
+        other = tg.tanh(swapped)
+        swapped = other - swapped if k else swapped - other
+    assert series(swapped) == []
+    for first, second in (
+        (nn.ReLU(), nn.Tanh()),
+        (nn.LeakyReLU(0.1), nn.LeakyReLU(0.5)),
+    ):
+        blocks = [nn.Sequential(nn.Linear(3, 3, rng=RNG), last) for last in (first, second)]
+        assert series(nn.Sequential(*blocks)(y)) == []
+
+
+def test_weights_used_twice_or_tied_leave_no_node_alone() -> None:
+    x = tg.Tensor(np.ones((2, 3), "f4"))
+    weights = [tg.Tensor(np.ones((2, 3), "f4"), requires_grad=True) for _ in range(3)]
+    y = x
+    for w in weights:
+        y = y * w + w
+    assert [times for _, times in series(y)] == [3]
+    a, b, _ = weights
+    assert [times for _, times in series(x * a * b * a * b)] == [2]
+    tied = nn.Sequential(*(nn.Linear(3, 3, rng=RNG) for _ in range(4)))
+    tied[2].weight, tied[3].weight = tied[0].weight, tied[1].weight
+    assert series(tied(x)) == []
+
+
+def test_only_ops_that_collect_the_same_of_every_part_may_use_them() -> None:
+    state = tg.exp(tg.Tensor(np.ones((2, 3), "f4"), requires_grad=True))
+    states = []
+    for _ in range(5):
+        state = tg.tanh(state) * 2.0
+        states.append(state)
+    assert [times for _, times in series(tg.stack(states))] == [5]
+    assert 5 not in [times for _, times in series(tg.stack([states[1], states[4], states[0]]))]
+
+
+def test_an_input_that_requires_a_gradient_stays_outside_of_modules() -> None:
+    x = tg.Tensor(np.ones((2, 3), "f4"), requires_grad=True, name="x")
+    act = nn.Sequential(nn.ReLU(), nn.Sequential(nn.ReLU()))
+    act[1][0] = act[0]
+    drawing = act(x).sum().draw()
+    for graph in (drawing.graph, drawing.fold(1).graph):
+        assert [(n.scope, n.kind) for n in graph.nodes if n.name == "x"] == [("", "parameter")]

@@ -149,3 +149,23 @@ def test_a_nan_in_the_data_is_its_own_cause(complete: bool) -> None:
         else:
             (w * 1.0).sum().backward()
     assert marked(trace) == ["x"]
+
+
+def test_a_sweep_that_failed_leaves_nothing_in_the_trace() -> None:
+    w, v = (tg.Tensor([2.0], requires_grad=True, name=name) for name in "wv")
+    failing = iter([True, False])
+
+    def hook(g: Any) -> None:
+        if next(failing):
+            raise ValueError("not now")
+
+    with tg.trace() as trace:
+        y = w * v
+        y.register_hook(hook)
+        z = (y * 3.0).sum()
+        with pytest.raises(ValueError, match="not now"):
+            z.backward(retain_graph=True)
+        z.backward()
+    gradients = {n.name: n.gradient.mean for n in trace.draw().full.nodes if n.gradient}
+    assert gradients["sum"] == 1.0
+    assert gradients["w"] == 6.0

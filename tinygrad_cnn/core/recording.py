@@ -47,6 +47,9 @@ class Scope(str):
     __slots__ = ("outer",)
     outer: str
 
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)  # a copy is a name only
+
 
 def entered(outer: str, name: str) -> str:
     """Return the scope of one call of the module `name` inside `outer`."""

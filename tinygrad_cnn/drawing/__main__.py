@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.drawing.drawing import Drawing
+from tinygrad_cnn.drawing.gallery import GALLERY
+from tinygrad_cnn.drawing.text import duration
 
 
 def fan_out() -> Drawing:
@@ -108,9 +111,10 @@ PICTURES: dict[str, Callable[[], Drawing]] = {
 
 
 def main(folder: Path) -> None:
-    """Write all pictures to a folder as SVG."""
-    for name, picture in PICTURES.items():
-        print(picture().render(folder / f"{name}.svg"))
+    """Write all pictures to a folder as SVG, and print how long the layout of each takes."""
+    for name, picture in (PICTURES | GALLERY).items():
+        drawing, started = picture(), perf_counter()
+        print(drawing.render(folder / f"{name}.svg"), duration(perf_counter() - started))
 
 
 def _lenet(activation: str) -> nn.LeNet5:

@@ -17,7 +17,7 @@ from tinygrad_cnn.drawing.heat import HeatKind, Mark, heat_of, marks_of
 from tinygrad_cnn.drawing.labels import Content
 from tinygrad_cnn.drawing.layout import TooLargeError, lay_out
 from tinygrad_cnn.drawing.palette import CARD
-from tinygrad_cnn.drawing.repeat import fold_repeats
+from tinygrad_cnn.drawing.repeat import Unfolded, fold_repeats
 from tinygrad_cnn.drawing.scopes import ancestors
 from tinygrad_cnn.drawing.sharing import per_call
 from tinygrad_cnn.drawing.style import PLAIN, Style
@@ -185,12 +185,13 @@ class GraphPicture:
 
     @cached_property
     def _folded(self) -> tuple[DrawnGraph, Mapping[str, str]]:
-        graph = self._per_call[0]
+        unfolded, originals = self._per_call
         if self.depth is None:
-            return graph, {node.id: node.id for node in self.full.nodes}
-        graph, places = fold(graph, self.depth)
-        measured = self.values or self.gradients or self.heat
-        return (graph if measured else fold_repeats(graph)), places
+            return unfolded, {node.id: node.id for node in self.full.nodes}
+        graph, places = fold(unfolded, self.depth)
+        if not (self.values or self.gradients or self.heat):
+            graph = fold_repeats(graph, Unfolded(unfolded, places, originals))
+        return graph, places
 
     @cached_property
     def _content(self) -> Content:

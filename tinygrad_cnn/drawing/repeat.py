@@ -2,79 +2,270 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from tinygrad_cnn.core.op import OPS
 from tinygrad_cnn.drawing.graph import DrawnEdge, DrawnGraph, DrawnNode, DrawnScope
 from tinygrad_cnn.drawing.scopes import ancestors, common
 
-__all__ = ["fold_repeats"]
+__all__ = ["Unfolded", "fold_repeats"]
 
 LONGEST = 32  # calls: the longest part searched for
-COLLECTING = ("concatenate", "stack")  # ops that may use the outputs of all parts
 
 
-def fold_repeats(graph: DrawnGraph) -> DrawnGraph:
+@dataclass(frozen=True)
+class Unfolded:
+    """The graph that a folded graph was made from.
+
+    Attributes
+    ----------
+    graph : DrawnGraph
+    places : mapping of str to str
+        The id of the folded node, by the id of the unfolded one.
+    originals : mapping of str to str
+        The id of a shared parameter, by the id of each copy of it.
+    """
+
+    graph: DrawnGraph
+    places: Mapping[str, str]
+    originals: Mapping[str, str]
+
+
+def fold_repeats(graph: DrawnGraph, unfolded: Unfolded) -> DrawnGraph:
     """Return the graph with each series of equal parts shown once, as ``× n``.
 
     Two parts are equal if they have the same ops or modules with the same shapes and options,
-    connected in the same way, whatever their values. They are in series if the outputs of one are
-    used by the next, and otherwise only by ops that collect those of all parts. If the parts are
-    calls of the same modules, as the time steps of an RNN are, an edge leads back from the part to
-    itself (`DrawnEdge.loop`).
+    connected in the same way, whatever their values. Their parameters are the same, or each has its
+    own that nothing else uses. They are in series if the outputs of one are used by the next, and
+    otherwise only by ops that collect those of all parts. If the parameters are the same, as in the
+    time steps of an RNN, edges lead from the part to its next repeat (`DrawnEdge.loop`).
     """
-    calls = [node for node in graph.nodes if node.step is not None]
-    parts = _Parts(graph, calls)
-    found = _Folded(graph)
+    parts = _Parts(graph, unfolded)
+    found = _Folded(graph, parts)
     i = 0
-    while i < len(calls):
+    while i < len(parts.calls):
         length, times = parts.repeats_at(i)
         if times > 1:
-            found.add(parts, i, length, times)
+            found.add(i, length, times)
         i += length * times
     return found.graph()
+
+
+class _Parts:
+    """Find repeated parts in the calls of a graph."""
+
+    def __init__(self, graph: DrawnGraph, unfolded: Unfolded) -> None:
+        self.calls = [node for node in graph.nodes if node.step is not None]
+        self.place = {node.id: i for i, node in enumerate(self.calls)}
+        self.leaf = {node.id: node for node in graph.nodes if node.step is None}
+        self.chains = ancestors(graph.scopes)
+        self.path = {"": "", **{scope.name: scope.path for scope in graph.scopes}}
+        self.module = {scope.id: scope.path for scope in unfolded.graph.scopes}
+        self.extent = _extents(self.calls, self.chains)
+        self.into: dict[str, list[DrawnEdge]] = {node.id: [] for node in graph.nodes}
+        self.users: dict[str, list[int]] = {node.id: [] for node in graph.nodes}
+        for edge in graph.edges:
+            self.into[edge.target].append(edge)
+            self.users[edge.source].append(self.place[edge.target])
+        inside: dict[str, list[DrawnNode]] = {}
+        for node in unfolded.graph.nodes:
+            inside.setdefault(unfolded.places[node.id], []).append(node)
+        self.learned = [
+            [
+                unfolded.originals.get(leaf, leaf)
+                for leaf in (
+                    *(n.id for n in inside[node.id] if n.kind == "parameter"),
+                    *(e.source for e in self.into[node.id] if self._is_learned(e.source)),
+                )
+            ]
+            for node in self.calls
+        ]
+        self.uses = Counter(key for own in self.learned for key in own)
+        self.kinds = [self._kind(node, inside[node.id]) for node in self.calls]
+
+    def repeats_at(self, start: int) -> tuple[int, int]:
+        """Return the length and count of the repeated parts from `start`; (1, 1) if none."""
+        left = len(self.calls) - start
+        for length in range(1, min(LONGEST, left // 2) + 1):
+            times, seen = 1, set(self.parameters(start, length))
+            while start + (times + 1) * length <= len(self.calls):
+                following = start + times * length
+                if not self._follows(start, following, length) or not self._shares_like(
+                    start, following, length, seen
+                ):
+                    break
+                seen.update(self.parameters(following, length))
+                times += 1
+            if times > 1 and self._is_series(start, length, times):
+                return length, times
+        return 1, 1
+
+    def parameters(self, start: int, length: int) -> list[str]:
+        """Return the parameters of a part, in order, each as often as it is used."""
+        return [key for own in self.learned[start : start + length] for key in own]
+
+    def are_calls_of_one(self, start: int, length: int) -> bool:
+        """Return whether the part at `start` and the next have the same parameters."""
+        own = self.parameters(start, length)
+        return bool(own) and own == self.parameters(start + length, length)
+
+    def leaves(self, start: int, length: int) -> set[str]:
+        """Return the leaves that only the part at `start` uses."""
+        within = range(start, start + length)
+        used = [edge.source for i in within for edge in self.into[self.calls[i].id]]
+        return {
+            key for key in used if key in self.leaf and all(u in within for u in self.users[key])
+        }
+
+    def name(self, i: int) -> str:
+        """Return the name of a call: of a module, the same for each of its calls."""
+        node = self.calls[i]
+        return self.module.get(node.id, node.name)
+
+    def _is_learned(self, key: str) -> bool:
+        return key in self.leaf and self.leaf[key].kind == "parameter"
+
+    def _follows(self, start: int, following: int, length: int) -> bool:
+        """Return whether the part at `following` is equal to the first one of the series."""
+        before = following - length
+        for i in range(length):
+            if self.kinds[start + i] != self.kinds[following + i]:
+                return False
+            if not self._in_like_scopes(start + i, following + i, start, following, length):
+                return False
+            ours = self._sources(before + i, start, before)
+            theirs = self._sources(following + i, start, following)
+            if len(ours) != len(theirs):
+                return False
+            for a, b in zip(ours, theirs, strict=True):
+                starts = before == start and a[0] == b[0] and a[1] in ("far", "input")
+                if a != b and not (starts and b[1] == "part before"):
+                    return False
+        return True
+
+    def _sources(self, i: int, series: int, start: int) -> list[tuple[Hashable, ...]]:
+        """Return where each argument of call `i`, in the part at `start`, comes from."""
+        found: list[tuple[Hashable, ...]] = []
+        for edge in self.into[self.calls[i].id]:
+            place = self.place.get(edge.source)
+            if place is None:
+                leaf = self.leaf[edge.source]
+                looks = () if leaf.kind == "parameter" else (leaf.shape, leaf.dtype)
+                kind = "learned" if leaf.kind == "parameter" else "input"
+                shared = edge.source if self._is_early(edge.source, series, start) else ""
+                found.append((edge.argument, kind, *looks, "" if looks == () else shared))
+            elif place >= start:
+                found.append((edge.argument, "part", i - place))
+            elif place >= series:
+                found.append((edge.argument, "part before", i - place))
+            else:
+                found.append((edge.argument, "far", place))
+        return found
+
+    def _is_early(self, leaf: str, series: int, start: int) -> bool:
+        """Return whether a leaf is used outside the part at `start` too."""
+        return any(not start <= user for user in self.users[leaf]) or len(self.users[leaf]) > 1
+
+    def _shares_like(self, start: int, following: int, length: int, seen: set[str]) -> bool:
+        """Return whether the parameters are those of the first part, or none seen before."""
+        ours, theirs = self.parameters(start, length), self.parameters(following, length)
+        if following > start + length and ours and self.are_calls_of_one(start, length):
+            return ours == theirs
+        if ours == theirs:
+            return following == start + length or not ours
+        like = [ours.index(key) for key in ours] == [theirs.index(key) for key in theirs]
+        alone = all(
+            self.uses[key] == n for part in (ours, theirs) for key, n in Counter(part).items()
+        )
+        return like and alone and seen.isdisjoint(theirs)
+
+    def _is_series(self, start: int, length: int, times: int) -> bool:
+        """Return whether each part's outputs go to the next, or to a call that collects them."""
+        end = start + times * length
+        for i in range(start, start + length):
+            beyond = []
+            for k in range(times):
+                following = start + (k + 1) * length
+                users = self.users[self.calls[i + k * length].id]
+                if any(following + length <= user < end for user in users):
+                    return False
+                beyond.append({user for user in users if user >= max(end, following)})
+            *earlier, last = beyond
+            if any(users != earlier[0] for users in earlier) or not earlier[0] <= last:
+                return False
+            if not all(getattr(OPS.get(self.calls[u].op), "sequence", False) for u in earlier[0]):
+                return False
+        return True
+
+    def _in_like_scopes(self, i: int, j: int, first: int, second: int, length: int) -> bool:
+        """Return whether two calls are in one scope, or in two calls of a module.
+
+        The calls of the module must lie within the parts.
+        """
+        ours, theirs = self.chains[self.calls[i].scope], self.chains[self.calls[j].scope]
+        if len(ours) != len(theirs):
+            return False
+        for a, b in zip(ours, theirs, strict=True):
+            if a == b:
+                continue
+            if not self.path[a] or self.path[a] != self.path[b]:
+                return False
+            for scope, start in ((a, first), (b, second)):
+                low, high = self.extent[scope]
+                if low < start or high >= start + length:
+                    return False
+        return True
+
+    def _kind(self, node: DrawnNode, inside: Iterable[DrawnNode]) -> Hashable:
+        """Return what makes two calls equal, apart from their arguments."""
+        calls = [
+            (call.op, call.shape, call.dtype, call.formula, _options(call), call.error)
+            for call in inside
+            if call.step is not None
+        ]
+        return node.kind, node.op, self.path[node.scope], node.parameters, str(calls)
 
 
 class _Folded:
     """A graph whose repeats are folded one after the other."""
 
-    def __init__(self, graph: DrawnGraph) -> None:
+    def __init__(self, graph: DrawnGraph, parts: _Parts) -> None:
         self.before = graph
-        self.chains = ancestors(graph.scopes)
+        self.parts = parts
         self.scopes = {scope.name: scope for scope in graph.scopes}
         self.gone: dict[str, str] = {}  # removed node id to its counterpart in the first part
         self.kept: dict[str, DrawnNode] = {}  # changed nodes of first parts, by id
-        self.dropped: set[str] = set()
         self.loops: dict[str, DrawnEdge] = {}  # edges between the first two parts, by id
 
-    def add(self, parts: _Parts, i: int, length: int, times: int) -> None:
+    def add(self, i: int, length: int, times: int) -> None:
         """Fold the `times` parts of `length` calls from call `i` on."""
-        first, second = parts.calls[i : i + length], parts.calls[i + length : i + 2 * length]
-        again = parts.are_of_one_module(first, second)
-        around = common([self.chains[node.scope] for node in (*first, *second)])
-        depth = len(self.chains[around])
-        inner = {self.chains[node.scope][depth : depth + 1] for node in first}
+        parts, chains = self.parts, self.parts.chains
+        first = parts.calls[i : i + length]
+        second = parts.calls[i + length : i + 2 * length]
+        again = parts.are_calls_of_one(i, length)
+        around = common([chains[node.scope] for node in (*first, *second)])
+        depth = len(chains[around])
+        inner = {chains[node.scope][depth : depth + 1] for node in first}
         only = next(iter(inner))
         if len(inner) == 1 and only:  # the part is a call of a module: it has a frame
             self.scopes[only[0]] = replace(self.scopes[only[0]], repeat=times)
         else:
             ends = first[0].name, parts.calls[i + length * times - 1].name
             if again:
-                ends = _of_module(first[0]), _of_module(first[-1])
-            own = self._framed(f"r{i}", ends, around, times, {name for (name,) in inner - {()}})
-            for node in first:
-                if node.scope == around:
-                    for moved in (node, *parts.repeated_leaves(node, length)):
-                        self.kept[moved.id] = replace(moved, scope=own)
-        for node in first:
-            if any(options != node.options for options in parts.options_at(node, length, times)):
+                ends = parts.name(i), parts.name(i + length - 1)
+            frame = self._framed(f"r{i}", ends, around, times, {name for (name,) in inner - {()}})
+            leaves = [parts.leaf[key] for key in self._repeated_leaves(i, length)]
+            for moved in (*first, *leaves):
+                if moved.scope == around or moved.scope == "":
+                    self.kept[moved.id] = replace(moved, scope=frame)
+        for offset, node in enumerate(first):
+            others = (parts.calls[i + k * length + offset] for k in range(1, times))
+            if any(other.options != node.options for other in others):
                 self.kept[node.id] = replace(self.kept.get(node.id, node), options={})
         for j in range(i + length, i + length * times):
-            node = parts.calls[j]
-            self.gone[node.id] = parts.calls[i + (j - i) % length].id
-            self.dropped |= {node.id, *parts.own_leaves[node.id]}
+            self.gone[parts.calls[j].id] = parts.calls[i + (j - i) % length].id
         if again:
             ours, theirs = {node.id for node in first}, {node.id for node in second}
             self.loops |= {
@@ -82,6 +273,27 @@ class _Folded:
                 for edge in self.before.edges
                 if edge.source in ours and edge.target in theirs
             }
+
+    def _repeated_leaves(self, start: int, length: int) -> list[str]:
+        """Return the own leaves of the first part that take an argument in the next part, too."""
+        parts, found = self.parts, []
+        own = parts.leaves(start, length)
+        for i in range(start, start + length):
+            again = {
+                e.argument for e in parts.into[parts.calls[i + length].id] if e.source in parts.leaf
+            }
+            edges = parts.into[parts.calls[i].id]
+            leaves = [e.source for e in edges if e.source in own]
+            if parts.calls[i].kind == "module":  # whose arguments may have equal names
+                others = parts.into[parts.calls[i + length].id]
+                waiting = [parts.leaf[e.source].shape for e in others if e.source in parts.leaf]
+                for key in leaves:
+                    if parts.leaf[key].shape in waiting:
+                        waiting.remove(parts.leaf[key].shape)
+                        found.append(key)
+            else:
+                found += [e.source for e in edges if e.source in own and e.argument in again]
+        return list(dict.fromkeys(found))
 
     def _framed(
         self, key: str, ends: tuple[str, str], around: str, times: int, inner: set[str]
@@ -105,11 +317,17 @@ class _Folded:
         """Return the folded graph."""
         if not self.gone:
             return self.before
-        nodes = [self.kept.get(n.id, n) for n in self.before.nodes if n.id not in self.dropped]
         edges = [
             self.loops.get(edge.id) or replace(edge, source=self.gone.get(edge.source, edge.source))
             for edge in self.before.edges
-            if edge.target not in self.dropped or edge.id in self.loops
+            if edge.target not in self.gone or edge.id in self.loops
+        ]
+        used = {edge.source for edge in edges}
+        nodes = [
+            self.kept.get(node.id, node)
+            for node in self.before.nodes
+            if node.id not in self.gone
+            and (node.step is not None or node.id in used or not self.parts.users[node.id])
         ]
         filled = {node.scope for node in nodes}
         for scope in reversed(self.scopes.values()):
@@ -117,157 +335,6 @@ class _Folded:
                 filled.add(scope.parent)
         scopes = tuple(scope for scope in self.scopes.values() if scope.name in filled)
         return DrawnGraph(self.before.title, tuple(nodes), tuple(edges), scopes)
-
-
-class _Parts:
-    """Find repeated parts in a sequence of calls."""
-
-    def __init__(self, graph: DrawnGraph, calls: Sequence[DrawnNode]) -> None:
-        self.calls = calls
-        self.place = {node.id: i for i, node in enumerate(calls)}
-        self.leaf = {node.id: node for node in graph.nodes if node.step is None}
-        self.path = {"": "", **{scope.name: scope.path for scope in graph.scopes}}
-        self.chains = ancestors(graph.scopes)
-        self.extent = _extents(calls, self.chains)
-        into: dict[str, list[DrawnEdge]] = {node.id: [] for node in graph.nodes}
-        self.users: dict[str, list[int]] = {node.id: [] for node in graph.nodes}
-        for edge in graph.edges:
-            into[edge.target].append(edge)
-            self.users[edge.source].append(self.place[edge.target])
-        self.own_leaves = {
-            node.id: [
-                edge.source
-                for edge in into[node.id]
-                if edge.source in self.leaf and len(self.users[edge.source]) == 1
-            ]
-            for node in calls
-        }
-        self.kinds = [self._kind(node, into[node.id]) for node in calls]
-        self.inputs = [self._given(into[node.id], learned=False) for node in calls]
-        self.sources = [
-            [self.place[edge.source] for edge in into[node.id] if edge.source in self.place]
-            for node in calls
-        ]
-
-    def repeats_at(self, start: int) -> tuple[int, int]:
-        """Return the length and count of the repeated parts from `start`; (1, 1) if none."""
-        left = len(self.calls) - start
-        for length in range(1, min(LONGEST, left // 2) + 1):
-            times = 1
-            while start + (times + 1) * length <= len(self.calls) and self._follows(
-                start + (times - 1) * length, length, times == 1
-            ):
-                times += 1
-            if times > 1 and self._is_series(start, length, times):
-                return length, times
-        return 1, 1
-
-    def are_of_one_module(self, first: Sequence[DrawnNode], second: Sequence[DrawnNode]) -> bool:
-        """Return whether two equal parts are calls of the same modules, or share parameters."""
-        return any(
-            a.scope != b.scope
-            or (a.name != b.name and _of_module(a) == _of_module(b))
-            or any(self.leaf[leaf].uses > 1 for leaf in self.own_leaves[a.id])
-            for a, b in zip(first, second, strict=True)
-        )
-
-    def options_at(self, node: DrawnNode, length: int, times: int) -> Iterator[object]:
-        """Yield the options of the counterparts of a node of the first part."""
-        place = self.place[node.id]
-        for k in range(1, times):
-            yield self.calls[place + k * length].options
-
-    def repeated_leaves(self, node: DrawnNode, length: int) -> list[DrawnNode]:
-        """Return the own leaves of a node of the first part that the next part has as well."""
-        other = self.calls[self.place[node.id] + length]
-        waiting = Counter(_looks(self.leaf[leaf]) for leaf in self.own_leaves[other.id])
-        found = []
-        for leaf in (self.leaf[leaf] for leaf in self.own_leaves[node.id]):
-            if waiting[_looks(leaf)]:
-                waiting[_looks(leaf)] -= 1
-                found.append(leaf)
-        return found
-
-    def _follows(self, start: int, length: int, is_first: bool) -> bool:
-        """Return whether an equal part follows the one at `start`."""
-        following = start + length
-        for i in range(start, following):
-            if self.kinds[i] != self.kinds[i + length]:
-                return False
-            if not (  # only the first part may begin from inputs, such as a state of zeros
-                self.inputs[i] == self.inputs[i + length]
-                or (is_first and self.inputs[i] > self.inputs[i + length])
-            ):
-                return False
-            if not self._in_like_scopes(i, start, length):
-                return False
-            if self._inner(i, start) != self._inner(i + length, following):
-                return False
-            if any(source < start for source in self.sources[i + length]):
-                return False
-            if not is_first and self._outer(i, start) != self._outer(i + length, following):
-                return False
-        return True
-
-    def _is_series(self, start: int, length: int, times: int) -> bool:
-        """Return whether each part's outputs go to the next, or to a call that collects them."""
-        end = start + times * length
-        for i in range(start, end - length):
-            following = start + ((i - start) // length + 1) * length
-            for user in self.users[self.calls[i].id]:
-                collected = user >= end and self.calls[user].op in COLLECTING
-                if user >= following + length and not collected:
-                    return False
-        return True
-
-    def _in_like_scopes(self, i: int, start: int, length: int) -> bool:
-        """Return whether a call and its counterpart are in one scope, or in two calls of a module.
-
-        The calls of the module must lie within the parts.
-        """
-        ours = self.chains[self.calls[i].scope]
-        theirs = self.chains[self.calls[i + length].scope]
-        if ours == theirs:
-            return True
-        if len(ours) != len(theirs):
-            return False
-        for a, b in zip(ours, theirs, strict=True):
-            if a == b:
-                continue
-            if not self.path[a] or self.path[a] != self.path[b]:
-                return False
-            for scope, first in ((a, start), (b, start + length)):
-                low, high = self.extent[scope]
-                if low < first or high >= first + length:
-                    return False
-        return True
-
-    def _inner(self, i: int, start: int) -> list[int]:
-        """Return the distances from call `i` back to its sources within its part."""
-        return [i - source for source in self.sources[i] if source >= start]
-
-    def _outer(self, i: int, start: int) -> list[int]:
-        """Return the distances from call `i` back to its sources before its part."""
-        return [i - source for source in self.sources[i] if source < start]
-
-    def _kind(self, node: DrawnNode, into: Sequence[DrawnEdge]) -> Hashable:
-        options = sorted((name, str(value)) for name, value in node.options.items())
-        if node.op == "getitem":  # each time step reads another part of its input
-            options = []
-        given = sorted(map(str, self._given(into, learned=True).items()))
-        return (
-            node.kind, node.op, self.path[node.scope], node.shape, node.dtype, node.formula,
-            node.parameters, node.multiply_adds, node.error, str(options), str(given),
-        )  # fmt: skip
-
-    def _given(self, into: Sequence[DrawnEdge], learned: bool) -> Counter[Hashable]:
-        """Return what distinguishes the parameters, or the other leaves, counted."""
-        return Counter(
-            (edge.argument, *_looks(leaf), len(self.users[leaf.id]) == 1)
-            for edge in into
-            if (leaf := self.leaf.get(edge.source)) is not None
-            and (leaf.kind == "parameter") == learned
-        )
 
 
 def _extents(
@@ -281,10 +348,6 @@ def _extents(
     return found
 
 
-def _looks(leaf: DrawnNode) -> tuple[Hashable, ...]:
-    return leaf.kind, leaf.shape, leaf.dtype
-
-
-def _of_module(node: DrawnNode) -> str:
-    """Return the name of a node without the number of the call, such as "cell" for "cell (2)"."""
-    return re.sub(r" \(\d+\)$", "", node.name)
+def _options(call: DrawnNode) -> str:
+    """Return the options of a call; each time step reads at another index of its input."""
+    return str(sorted((name, str(v)) for name, v in call.options.items() if name != "index"))

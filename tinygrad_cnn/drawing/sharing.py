@@ -14,7 +14,8 @@ def per_call(graph: DrawnGraph) -> tuple[DrawnGraph, dict[str, str]]:
 
     A cell that is called thirty times has one weight, with thirty edges that cross the picture. The
     copies stand inside the calls instead, and say how often the parameter is used. A parameter that
-    different modules share is drawn once, as the place where they meet.
+    different modules share is drawn once, as the place where they meet, and so is an input that
+    requires a gradient.
 
     Returns
     -------
@@ -38,7 +39,8 @@ def per_call(graph: DrawnGraph) -> tuple[DrawnGraph, dict[str, str]]:
         groups: dict[str, list[DrawnEdge]] = {}
         for edge in users[node.id]:
             groups.setdefault(calls[edge.target].scope, []).append(edge)
-        if "" in groups or len(groups) < 2 or len({path[scope] for scope in groups}) > 1:
+        modules = {path.get(scope, "") for scope in groups}
+        if len(groups) < 2 or len(modules) > 1 or not _belongs(node, modules.pop()):
             continue
         moved.add(node.id)
         for i, (scope, edges) in enumerate(groups.items(), start=1):
@@ -58,3 +60,8 @@ def per_call(graph: DrawnGraph) -> tuple[DrawnGraph, dict[str, str]]:
     ]
     edges = [replace(edge, source=source.get(edge.id, edge.source)) for edge in graph.edges]
     return DrawnGraph(graph.title, tuple(nodes), tuple(edges), graph.scopes), originals
+
+
+def _belongs(parameter: DrawnNode, path: str) -> bool:
+    """Return whether a parameter is an attribute of the module at `path`."""
+    return bool(path) and parameter.name.startswith(f"{path}.")

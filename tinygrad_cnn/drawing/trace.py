@@ -50,6 +50,7 @@ class Trace(Observer):
         self._of_origin: dict[Node | Variable, StepOrLeaf] = {}
         self._of_array: dict[int, tuple[NDArray[Any], StepOrLeaf]] = {}  # by id; keeps it alive
         self._turns = 0
+        self._is_complete = True  # an error ends a sweep before that
         self._sweep: tuple[int, bool] | None = None  # the last one: see `BackwardEvent`
 
     def draw(self, y: Tensor | None = None, **options: Any) -> Drawing:
@@ -135,8 +136,9 @@ class Trace(Observer):
         if (event.sweep, event.accumulates) != self._sweep:
             if self._sweep is not None and self._sweep[1] and not event.accumulates:
                 return  # what `grad` returns is not in `.grad`
-            if not event.accumulates or self._is_cleared():
+            if not (event.accumulates and self._is_complete) or self._is_cleared():
                 self._forget()
+            self._is_complete = False
             self._sweep = (event.sweep, event.accumulates)
         take_turn(step, event, self._turns)
         step.backward_seconds = (step.backward_seconds or 0.0) + event.seconds
@@ -173,6 +175,7 @@ class Trace(Observer):
         """
         if self._sweep is None or self._sweep[1] != accumulates:
             return
+        self._is_complete = True
         for origin, gradient in gradients.items():
             leaf = self._of_origin.get(origin)
             if isinstance(leaf, Leaf) and leaf.gradient is not None:
