@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.browser import opened
 from support.pictures import refuse_larger
@@ -156,6 +157,22 @@ def test_pointing_at_an_edge_shows_the_gradient_that_it_passes_back(browser, fil
         page.keyboard.press("Escape")
         page.mouse.move(*line.evaluate(middle))  # beside the line
         assert page.locator("#card figure").is_visible()
+
+
+def test_each_copy_of_a_shared_weight_shows_its_value_and_gradient(browser, tmp_path):
+    layer = tg.nn.Linear(3, 3, rng=np.random.default_rng(0))
+    model = tg.nn.Sequential(layer, tg.nn.Tanh(), layer)
+    with tg.trace() as trace:
+        model(np.ones((2, 3), "f4")).sum().backward()
+    file = trace.draw(names=model).render(tmp_path / "shared.html")
+    with opened(browser, file) as page:
+        copies = page.get_by_role("button", name="0.weight")
+        assert copies.count() == 2
+        for copy in copies.all():
+            copy.hover()
+            assert "0.weight" in page.locator("#card").inner_text()
+            assert "gradient" in page.locator("#card").inner_text()
+            page.keyboard.press("Escape")
 
 
 def test_a_notebook_cell_shows_the_page_in_a_sandbox(browser, tmp_path):

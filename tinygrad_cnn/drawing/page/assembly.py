@@ -67,6 +67,7 @@ def page(drawing: GraphPicture) -> str:
         {
             "label": fold.label,
             "places": {key: place for key, place in fold.places.items() if key != place},
+            "copies": fold.copies,
             "edges": list(fold.edges),
             "base": fold.base,
             "opened": fold.opened,

@@ -12,6 +12,7 @@ from tinygrad_cnn.drawing.fold import fold
 from tinygrad_cnn.drawing.layout import TooLargeError
 from tinygrad_cnn.drawing.picture import GraphPicture
 from tinygrad_cnn.drawing.scopes import ancestors
+from tinygrad_cnn.drawing.sharing import per_call
 
 __all__ = ["FoldedPicture", "folds"]
 
@@ -34,6 +35,8 @@ class FoldedPicture:
         The id of the element that shows each node, by the node's id in the unfolded graph.
     edges : dict of str to str
         The same for edges; edges inside a folded module are missing.
+    copies : dict of str to str
+        The id of a shared parameter, by the id of the element of each further call's copy.
     base : int or None
         For a drawing with one more module open: the index of the drawing at its depth.
     opened : tuple of str
@@ -45,6 +48,7 @@ class FoldedPicture:
     svg: str
     places: dict[str, str]
     edges: dict[str, str]
+    copies: dict[str, str]
     base: int | None = None
     opened: tuple[str, ...] = ()
 
@@ -115,4 +119,4 @@ def _fold(
     svg = picture.svg(simplify=False)
     edges = {edge.id: bundle[0].id for bundle in bundles(folded) for edge in bundle}
     drawn = re.sub(r"<title>.*?</title>", "", svg[svg.index("<svg") :])  # the card says more
-    return FoldedPicture(depth, label, drawn, dict(places), edges)
+    return FoldedPicture(depth, label, drawn, dict(places), edges, per_call(folded)[1])

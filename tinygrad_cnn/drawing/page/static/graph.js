@@ -67,6 +67,9 @@ function drawingOf(index) {
       if (!members.has(id)) members.set(id, []);
       members.get(id).push(nodes.get(node));
     }
+    for (const [copy, node] of Object.entries(data.depths[index].copies)) {
+      members.set(copy, [nodes.get(node)]);
+    }
     withHits(svg);
     depths.set(index, { svg, members });
     prepare(svg, members);
