@@ -53,7 +53,7 @@ def resnet20() -> Drawing:
 
 
 def test_the_page_is_bounded(html: str, resnet20: Drawing):
-    assert len(html.encode()) < 1_200_000
+    assert len(html.encode()) < 1_000_000
     assert len(page(resnet20).encode()) < 5_000_000
 
 
@@ -163,7 +163,11 @@ def test_steps_are_the_events_in_their_order(made):
         assert array(node["gradient"]).tobytes() == gradient.tobytes()
     for node, expected in zip(back, traced.watch.contributions, strict=True):
         sent = [edges[i]["gradient"] for i in node["inputs"] if edges[i]["gradient"] is not None]
-        assert [array(s).tobytes() for s in sent] == [value.tobytes() for value in expected]
+        for s, value in zip(sent, expected, strict=True):
+            if value.size <= EXACT:
+                assert array(s).tobytes() == value.tobytes()
+            else:
+                np.testing.assert_allclose(array(s), value, atol=abs(value).max() / 250)
 
 
 def test_without_a_sweep_there_are_no_backward_steps_and_without_a_trace_no_values():

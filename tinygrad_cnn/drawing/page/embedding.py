@@ -15,7 +15,7 @@ from tinygrad_cnn.drawing.graph import Statistics
 
 __all__ = ["EXACT", "LARGEST", "EmbeddedArrays"]
 
-EXACT = 2**16
+EXACT = 2**15
 """The most elements of an array that is embedded exactly."""
 
 LARGEST = 2**18
