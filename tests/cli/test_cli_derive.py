@@ -15,7 +15,7 @@ def test_the_page_of_a_new_model(call: Call, few_file: str) -> None:
     result = call("derive", "mlp", "--wrt", "fc.0.weight", "--data", few_file)
     assert result.exit_code == 0, result.output
     assert result.output.startswith("∂E/∂w¹ for w¹ = fc.0.weight of shape (30, 784), along 1 path")
-    assert "∂E/∂w¹ₖⱼ = Σᵢ (S(z²ᵢ) − tᵢ) · w²ᵢₖ · α¹ₖ·(1 − α¹ₖ) · xⱼ" in result.output
+    assert "∂E/∂w¹ₖⱼ = Σᵢ (S(z²)ᵢ − tᵢ) · w²ᵢₖ · α¹ₖ·(1 − α¹ₖ) · xⱼ" in result.output
     assert "equals the fc.0.weight.grad that backward() computes: yes" in result.output
 
 
