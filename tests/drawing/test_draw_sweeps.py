@@ -1,4 +1,4 @@
-"""Several sweeps in one trace: what is drawn is `.grad`; and sweeps that are recorded."""
+"""Traces of several sweeps, whose drawn gradients equal `.grad`, and recorded sweeps."""
 
 from __future__ import annotations
 

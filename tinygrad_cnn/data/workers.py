@@ -22,6 +22,7 @@ import traceback
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
@@ -135,10 +136,8 @@ def _end(workers: Sequence[_Worker]) -> None:
 
 
 def _send_job(worker: _Worker, job: Job) -> None:
-    try:
+    with suppress(OSError):  # it has ended: `_result` says so, and before which batch
         _send(worker.connection, job)
-    except OSError:
-        raise _ended(worker, job) from None
 
 
 def _result(worker: _Worker, job: Job) -> Any:

@@ -106,7 +106,7 @@ def has_weights(node: Node) -> bool:
 
 
 def behind(place: Place | None) -> Place | None:
-    """Return the leaf of which a result is a rearrangement or a function; else the result."""
+    """Return the leaf that a result was made from by calls of one argument; else the result."""
     while isinstance(place, Node):
         given = [parent for parent in place.parents if parent is not None]
         if len(given) != 1 or len(place.parents) != 1:

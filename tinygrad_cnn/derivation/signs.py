@@ -126,7 +126,7 @@ def _power_of_ten(number: re.Match[str]) -> str:
 
 
 def with_roots(latex: str) -> str:
-    r"""Return a formula with a bar over what is under each root, instead of parentheses.
+    r"""Return a formula whose roots have a bar over their argument instead of parentheses.
 
     Examples
     --------

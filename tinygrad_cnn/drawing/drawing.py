@@ -18,6 +18,7 @@ from tinygrad_cnn.drawing.page import page
 from tinygrad_cnn.drawing.picture import GraphPicture, checked_depth
 from tinygrad_cnn.drawing.steps import Step
 from tinygrad_cnn.drawing.style import PLAIN, Style
+from tinygrad_cnn.drawing.text import size
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.support.arguments import choice, flag, positive, whole
 from tinygrad_cnn.support.files import write_by_suffix
@@ -62,7 +63,7 @@ class EmbeddedPage:
         )
 
     def __repr__(self) -> str:
-        return f"<EmbeddedPage: {len(self.html) / 1e6:.2f} MB>"
+        return f"<EmbeddedPage: {size(len(self.html.encode()))}>"
 
 
 class Drawing(GraphPicture):
@@ -132,7 +133,7 @@ class Drawing(GraphPicture):
         >>> with tg.trace() as trace:
         ...     (x * x).backward()
         >>> trace.draw().show()
-        <EmbeddedPage: 0... MB>
+        <EmbeddedPage: ... kB>
         """
         return EmbeddedPage(page(self), whole("show", "height", height))
 

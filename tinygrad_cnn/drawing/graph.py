@@ -1,9 +1,9 @@
 """The graph behind every drawing and its JSON file.
 
 A `DrawnGraph` has nodes, edges and scopes. Nodes are in order of creation, and each edge leads from
-an earlier node to a later one. The graph holds `Statistics` of arrays, never the arrays. It does
-not depend on the machine or the process: the same computation gives the same graph and the same
-JSON text, except for measured seconds.
+an earlier node to a later one, unless it is a loop. The graph holds `Statistics` of arrays, never
+the arrays. It does not depend on the machine or the process: the same computation gives the same
+graph and the same JSON text, except for measured seconds.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ class DrawnEdge:
     gradient : Statistics or None
         Statistics of the gradient sent back along this edge; None if there was none.
     loop : bool
-        Whether it leads from a repeated part to its next repeat, and so back to an earlier node.
+        Whether it leads from a repeated part to the next repeat, which is drawn as the same nodes.
     """
 
     id: str

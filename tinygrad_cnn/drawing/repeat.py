@@ -151,11 +151,8 @@ class _Parts:
         for edge in self.into[self.calls[i].id]:
             place = self.place.get(edge.source)
             if place is None:
-                leaf = self.leaf[edge.source]
-                looks = () if leaf.kind == "parameter" else (leaf.shape, leaf.dtype)
-                kind = "learned" if leaf.kind == "parameter" else "input"
-                shared = edge.source if self._is_early(edge.source, series, start) else ""
-                found.append((edge.argument, kind, *looks, "" if looks == () else shared))
+                alone = len(self.users[edge.source]) == 1 or self._is_learned(edge.source)
+                found.append((*self.looks(edge), "" if alone else edge.source))
             elif place >= start:
                 found.append((edge.argument, "part", i - place))
             elif place >= series:
@@ -164,9 +161,13 @@ class _Parts:
                 found.append((edge.argument, "far", place))
         return found
 
-    def _is_early(self, leaf: str, series: int, start: int) -> bool:
-        """Return whether a leaf is used outside the part at `start` too."""
-        return any(not start <= user for user in self.users[leaf]) or len(self.users[leaf]) > 1
+    def looks(self, edge: DrawnEdge) -> tuple[Hashable, ...]:
+        """Return what makes two leaves of an argument equal; () for the result of a call."""
+        leaf = self.leaf.get(edge.source)
+        if leaf is None:
+            return ()
+        kind = "learned" if leaf.kind == "parameter" else "input"
+        return edge.argument, kind, leaf.shape, leaf.dtype
 
     def _shares_like(self, start: int, following: int, length: int, seen: set[str]) -> bool:
         """Return whether the parameters are those of the first part, or none seen before."""
@@ -276,24 +277,16 @@ class _Folded:
 
     def _repeated_leaves(self, start: int, length: int) -> list[str]:
         """Return the own leaves of the first part that take an argument in the next part, too."""
-        parts, found = self.parts, []
+        parts = self.parts
+        found: dict[str, None] = {}
         own = parts.leaves(start, length)
         for i in range(start, start + length):
-            again = {
-                e.argument for e in parts.into[parts.calls[i + length].id] if e.source in parts.leaf
-            }
-            edges = parts.into[parts.calls[i].id]
-            leaves = [e.source for e in edges if e.source in own]
-            if parts.calls[i].kind == "module":  # whose arguments may have equal names
-                others = parts.into[parts.calls[i + length].id]
-                waiting = [parts.leaf[e.source].shape for e in others if e.source in parts.leaf]
-                for key in leaves:
-                    if parts.leaf[key].shape in waiting:
-                        waiting.remove(parts.leaf[key].shape)
-                        found.append(key)
-            else:
-                found += [e.source for e in edges if e.source in own and e.argument in again]
-        return list(dict.fromkeys(found))
+            again = [parts.looks(edge) for edge in parts.into[parts.calls[i + length].id]]
+            for edge in parts.into[parts.calls[i].id]:
+                if edge.source in own and parts.looks(edge) in again:
+                    again.remove(parts.looks(edge))
+                    found[edge.source] = None
+        return list(found)
 
     def _framed(
         self, key: str, ends: tuple[str, str], around: str, times: int, inner: set[str]

@@ -45,7 +45,7 @@ def size(count: int) -> str:
 
 
 def _in_units(amount: float, units: Sequence[tuple[str, float]]) -> str:
-    """Return an amount in the largest unit of which it is one or more, rounded to three digits."""
+    """Return an amount with three digits, in the largest unit that is not larger than it."""
     if not amount:
         return f"0 {units[0][0]}"
     rounded = float(f"{amount:.3g}")
