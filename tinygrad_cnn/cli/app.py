@@ -15,6 +15,7 @@ from tinygrad_cnn.cli.options import choice, choices, integer, number, option, u
 from tinygrad_cnn.derivation.derivation import FORMATS as DERIVATIONS
 from tinygrad_cnn.drawing.drawing import FORMATS
 from tinygrad_cnn.drawing.heat import HEATS
+from tinygrad_cnn.drawing.layout import TIME_LIMIT
 from tinygrad_cnn.drawing.style import PAGES, PLAIN, RANKDIRS, THEMES, Style
 from tinygrad_cnn.nn import MODELS
 from tinygrad_cnn.support.version import __version__
@@ -352,7 +353,7 @@ def draw(
     time_limit: Annotated[
         float,
         number("Seconds for the layout, after which labels are dropped and modules folded."),
-    ] = 10.0,
+    ] = TIME_LIMIT,
     data: SampleOption = None,
     images: ImagesOption = 8,
     seed: SeedOption = 0,

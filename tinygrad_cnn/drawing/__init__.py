@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.drawing.layout import TIME_LIMIT
 from tinygrad_cnn.drawing.trace import Trace, trace
 from tinygrad_cnn.support.modules import public
 
@@ -31,7 +32,7 @@ def draw(
     trace: Trace | None = None,
     title: str = "",
     style: Style | None = None,
-    time_limit: float | None = 10.0,
+    time_limit: float | None = TIME_LIMIT,
 ) -> Drawing:
     """Draw the graph that computed a Tensor, and the gradients that flow back through it.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from tinygrad_cnn.drawing.build import build
 from tinygrad_cnn.drawing.graph import DrawnGraph
 from tinygrad_cnn.drawing.heat import HEATS, HeatKind
+from tinygrad_cnn.drawing.layout import TIME_LIMIT
 from tinygrad_cnn.drawing.names import Names
 from tinygrad_cnn.drawing.page import page
 from tinygrad_cnn.drawing.picture import GraphPicture, checked_depth
@@ -158,7 +159,7 @@ def drawing_of(
     names: Names | None = None,
     title: str = "",
     style: Style | None = None,
-    time_limit: float | None = 10.0,
+    time_limit: float | None = TIME_LIMIT,
 ) -> Drawing:
     """Return the drawing of `steps`, or of the computation of `last`: see `draw`."""
     choice("draw", "heat", heat, (None, *HEATS))

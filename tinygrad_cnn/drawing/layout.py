@@ -7,7 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-__all__ = ["GraphvizMissingError", "TooLargeError", "lay_out"]
+__all__ = ["TIME_LIMIT", "GraphvizMissingError", "TooLargeError", "lay_out"]
+
+TIME_LIMIT = 10.0
+"""The default time for a layout, in seconds."""
 
 
 class GraphvizMissingError(ModuleNotFoundError):

@@ -15,7 +15,7 @@ from tinygrad_cnn.drawing.fold import fold
 from tinygrad_cnn.drawing.graph import DrawnGraph, DrawnScope
 from tinygrad_cnn.drawing.heat import HeatKind, Mark, heat_of, marks_of
 from tinygrad_cnn.drawing.labels import Content
-from tinygrad_cnn.drawing.layout import TooLargeError, lay_out
+from tinygrad_cnn.drawing.layout import TIME_LIMIT, TooLargeError, lay_out
 from tinygrad_cnn.drawing.palette import CARD
 from tinygrad_cnn.drawing.repeat import Unfolded, fold_repeats
 from tinygrad_cnn.drawing.scopes import ancestors
@@ -61,7 +61,7 @@ class GraphPicture:
     gradients: bool = False
     heat: HeatKind | None = None
     style: Style = PLAIN
-    time_limit: float | None = 10.0
+    time_limit: float | None = TIME_LIMIT
     note: str = ""
 
     @cached_property
