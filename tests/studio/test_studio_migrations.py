@@ -208,7 +208,8 @@ def test_a_damaged_database_is_found_out(path: Path) -> None:
     store.check()
     store.close()
     damaged = bytearray(path.read_bytes())
-    damaged[len(damaged) // 2 :: 4096] = b"\xff" * len(damaged[len(damaged) // 2 :: 4096])
+    page = len(damaged) // 2 // 4096 * 4096
+    damaged[page::4096] = b"\xff" * len(damaged[page::4096])  # the first byte of each page
     path.write_bytes(damaged)
     with pytest.raises(DamagedStoreError, match=r"studio\.db: (is damaged|cannot be read)"):
         store.check()

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from tinygrad_cnn.studio import pictures, store
-from tinygrad_cnn.studio.api.fields import Id, Input
+from tinygrad_cnn.studio.api.fields import Id, IdempotencyKey, Input
 from tinygrad_cnn.studio.api.models import ModelName
 from tinygrad_cnn.studio.api.predict import PICTURE_BODY
 from tinygrad_cnn.studio.encoding import INPUT_SHAPE, encode_input
@@ -71,10 +71,11 @@ async def add(
     services: UsesServices,
     label: Annotated[DigitLabel | None, Query()] = None,
     name: Annotated[ModelName, Query()] = "Drawing",
+    idempotency_key: IdempotencyKey = None,
 ) -> DrawingAnswer:
     """Store a drawing, and the network input made from it."""
     contents = await request.body()
-    return await run_sync(_add, services, contents, label, name)
+    return await run_sync(_add, services, contents, label, name, idempotency_key)
 
 
 @router.get("", responses=documented("invalid"))
@@ -128,12 +129,17 @@ def delete(id: Id, services: UsesServices) -> None:
         drawings.delete(session, id)
 
 
-def _add(services: Services, contents: bytes, label: int | None, name: str) -> DrawingAnswer:
+def _add(
+    services: Services, contents: bytes, label: int | None, name: str, key: str | None
+) -> DrawingAnswer:
     image = pictures.decode(contents, services.heavy)
     pixels = pictures.digit(image)
     image.thumbnail((SIDE, SIDE))
     kept = pictures.png(image)
     with services.store.session() as session:
+        known = store.created(session, store.StoredDrawing, key)
+        if known is not None:
+            return _answer(known)
         if drawings.count(session) >= MOST_DRAWINGS:
             raise Problem(
                 "conflict", f"{MOST_DRAWINGS} drawings are stored, the maximum: delete some"
@@ -141,6 +147,7 @@ def _add(services: Services, contents: bytes, label: int | None, name: str) -> D
         drawing = drawings.add(
             session, name=name, picture=kept, input=pixels.tobytes(), label=label
         )
+        drawing.key = key
     return _answer(drawing)
 
 

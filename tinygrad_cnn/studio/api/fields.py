@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from fastapi import Header
 from pydantic import Field
 
-__all__ = ["Id", "Input", "Temperature"]
+__all__ = ["Id", "IdempotencyKey", "Input", "Temperature"]
 
 LARGEST_ID = 2**63 - 1
 
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 """The id of a model, run or drawing, within SQLite's range."""
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="made by the client: a repeated key creates nothing, and is answered with "
+        "what it has created",
+        min_length=8,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_-]+$",
+    ),
+]
+"""The header Idempotency-Key of a request that creates a drawing, a run or a model."""
 
 Input = Annotated[
     str,

@@ -12,12 +12,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tinygrad_cnn.data import at_hand, load
 from tinygrad_cnn.studio import model_files, promotion, script
-from tinygrad_cnn.studio.api.fields import Id
+from tinygrad_cnn.studio.api.fields import Id, IdempotencyKey
 from tinygrad_cnn.studio.problems import Problem, documented
 from tinygrad_cnn.studio.report import ModelReport, report
 from tinygrad_cnn.studio.services import Services, UsesServices
 from tinygrad_cnn.studio.settings import WEIGHTS_BYTES
-from tinygrad_cnn.studio.store import StoredModel, checked_name, models, runs
+from tinygrad_cnn.studio.store import StoredModel, checked_name, created, models, runs
 from tinygrad_cnn.studio.store.names import LONGEST_NAME
 from tinygrad_cnn.train import RunSettings
 
@@ -110,11 +110,14 @@ def every(services: UsesServices) -> ModelList:
     responses=documented("conflict", "too-large", "invalid", "bad-weights", "busy"),
 )
 async def upload(
-    request: Request, services: UsesServices, name: Annotated[ModelName | None, Query()] = None
+    request: Request,
+    services: UsesServices,
+    name: Annotated[ModelName | None, Query()] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> ModelSummary:
     """Upload a model that was downloaded from a studio, and evaluate it."""
     contents = await request.body()
-    return await run_sync(_add, services, contents, name)
+    return await run_sync(_add, services, contents, name, idempotency_key)
 
 
 @router.post("/roll-back", responses=documented("conflict"))
@@ -212,8 +215,11 @@ def python(id: Id, services: UsesServices) -> Response:
     return Response(text.encode(), media_type="text/x-python")
 
 
-def _add(services: Services, contents: bytes, name: str | None) -> ModelSummary:
+def _add(services: Services, contents: bytes, name: str | None, key: str | None) -> ModelSummary:
     with services.store.reading() as session:
+        known = created(session, StoredModel, key)
+        if known is not None:
+            return summary(known, models.promoted_id(session))
         there = models.count(session)
     if there >= MOST_MODELS:
         raise Problem("conflict", f"there are {there} models, the maximum: delete some")
@@ -225,13 +231,16 @@ def _add(services: Services, contents: bytes, name: str | None) -> ModelSummary:
         except ValueError as error:
             raise Problem("bad-weights", str(error)) from error
     with services.store.session() as session:
-        row = models.add(
-            session,
-            name=f"{settings.model.name}, uploaded" if name is None else name,
-            settings=settings,
-            weights=model_files.pack(settings, model.state_dict()),
-            report=measured,
-        )
+        row = created(session, StoredModel, key)
+        if row is None:
+            row = models.add(
+                session,
+                name=f"{settings.model.name}, uploaded" if name is None else name,
+                settings=settings,
+                weights=model_files.pack(settings, model.state_dict()),
+                report=measured,
+            )
+            row.key = key
         promoted = models.promoted_id(session)
     return summary(row, promoted)
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from tinygrad_cnn.data import at_hand
 from tinygrad_cnn.nn import ACTIVATIONS, POOLINGS
-from tinygrad_cnn.studio.api.fields import LARGEST_ID, Id
+from tinygrad_cnn.studio.api.fields import LARGEST_ID, Id, IdempotencyKey
 from tinygrad_cnn.studio.model_files import LARGEST_HIDDEN, MOST_HIDDEN
 from tinygrad_cnn.studio.problems import Problem, documented
 from tinygrad_cnn.studio.services import UsesServices
@@ -22,6 +22,7 @@ from tinygrad_cnn.studio.store import (
     StoredRun,
     StoredSnapshot,
     checked_name,
+    created,
     models,
     points,
     runs,
@@ -164,7 +165,9 @@ def payload_of(row: StoredPoint | StoredSnapshot) -> dict[str, Any]:
 
 
 @router.post("", status_code=201, responses=documented("invalid", "conflict"))
-def create(new: RunRequest, services: UsesServices) -> RunAnswer:
+def create(
+    new: RunRequest, services: UsesServices, idempotency_key: IdempotencyKey = None
+) -> RunAnswer:
     """Queue a training run."""
     asked = new.model_dump(exclude={"name"})
     if new.name is not None:
@@ -176,11 +179,15 @@ def create(new: RunRequest, services: UsesServices) -> RunAnswer:
     if not at_hand(new.data):
         raise Problem("invalid", f"data: the images {new.data!r} are not on this machine")
     with services.store.session() as session:
+        known = created(session, StoredRun, idempotency_key)
+        if known is not None:
+            return answer(session, known)
         _check_queue(session)
         run = queue(session, request, new.name or f"{new.model} on {new.data}")
-        created = answer(session, run)
+        run.key = idempotency_key
+        queued = answer(session, run)
     services.supervisor.wake()
-    return created
+    return queued
 
 
 @router.post(
@@ -188,11 +195,16 @@ def create(new: RunRequest, services: UsesServices) -> RunAnswer:
     status_code=201,
     responses=documented("invalid", "conflict", "no-model", "not-found"),
 )
-def fine_tune(new: FineTuningRequest, services: UsesServices) -> RunAnswer:
+def fine_tune(
+    new: FineTuningRequest, services: UsesServices, idempotency_key: IdempotencyKey = None
+) -> RunAnswer:
     """Queue the fine-tuning of a model, on the drawings that are stored now."""
     if new.name is not None:
         _check_name(new.name)
     with services.store.session() as session:
+        known = created(session, StoredRun, idempotency_key)
+        if known is not None:
+            return answer(session, known)
         _check_queue(session)
         model_id = models.promoted_id(session) if new.model is None else new.model
         if model_id is None:
@@ -200,9 +212,11 @@ def fine_tune(new: FineTuningRequest, services: UsesServices) -> RunAnswer:
         base = models.get(session, model_id)
         chosen = new.model_dump(include={"epochs", "lr", "replay", "seed"})
         request = fine_tune_request(session, model_id=model_id, **chosen)
-        created = answer(session, queue(session, request, new.name or _taught(base.name)))
+        run = queue(session, request, new.name or _taught(base.name))
+        run.key = idempotency_key
+        queued = answer(session, run)
     services.supervisor.wake()
-    return created
+    return queued
 
 
 @router.get("")

@@ -20,6 +20,7 @@ repositories: functions that take a session first.
 from tinygrad_cnn.studio.store import drawings, models, points, runs, snapshots
 from tinygrad_cnn.studio.store.database import Store
 from tinygrad_cnn.studio.store.errors import ConflictError, DamagedStoreError, NotFoundError
+from tinygrad_cnn.studio.store.keys import created
 from tinygrad_cnn.studio.store.names import checked_name
 from tinygrad_cnn.studio.store.tables import (
     Promotion,
@@ -42,6 +43,7 @@ __all__ = [
     "StoredRun",
     "StoredSnapshot",
     "checked_name",
+    "created",
     "drawings",
     "models",
     "points",

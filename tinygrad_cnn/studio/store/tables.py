@@ -24,6 +24,7 @@ from sqlalchemy.types import TypeDecorator
 __all__ = [
     "HELD_BACK_EVERY",
     "Base",
+    "Created",
     "PointKind",
     "Promotion",
     "RunKind",
@@ -85,7 +86,19 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: Moment, dict[str, Any]: JSON(none_as_null=True)}  # noqa: RUF012  # SQLAlchemy's
 
 
-class StoredModel(Base):
+class Created:
+    """A row that a client's request created.
+
+    Attributes
+    ----------
+    key : str or None
+        The request's idempotency key.
+    """
+
+    key: Mapped[str | None] = mapped_column(index=True, unique=True)
+
+
+class StoredModel(Created, Base):
     """A trained model.
 
     Attributes
@@ -145,7 +158,7 @@ class Promotion(Base):
     restores: Mapped[int | None] = mapped_column(ForeignKey("promotions.id"))
 
 
-class StoredDrawing(Base):
+class StoredDrawing(Created, Base):
     """A user's drawing.
 
     Attributes
@@ -187,7 +200,7 @@ class StoredDrawing(Base):
         return and_(cls.label.is_not(None), cls.id % HELD_BACK_EVERY == 0)
 
 
-class StoredRun(Base):
+class StoredRun(Created, Base):
     """A requested training run.
 
     Attributes

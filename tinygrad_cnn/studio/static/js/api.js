@@ -43,7 +43,7 @@ export function address(path, query = {}) {
  * @param {string} path
  * @param {Record<string, unknown>} [query]
  * @param {{signal?: AbortSignal}} [options]
- * @returns {Promise<any>} the response's JSON
+ * @returns {Promise<any>} the response's JSON, or its text
  */
 export function get(path, query, options) {
   return request("GET", path, { query, ...options });
@@ -52,7 +52,8 @@ export function get(path, query, options) {
 /**
  * @param {string} path
  * @param {unknown} [body] sent as JSON; a Blob or bytes as they are
- * @param {{query?: Record<string, unknown>, signal?: AbortSignal}} [options]
+ * @param {{query?: Record<string, unknown>, signal?: AbortSignal, key?: string}} [options]
+ *   `key`: makes a creation repeatable, see `create` in requests.js
  * @returns {Promise<any>}
  */
 export function post(path, body = {}, options) {
@@ -86,9 +87,9 @@ export function aborted(error) {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
-async function request(method, path, { query, body, signal }) {
+async function request(method, path, { query, body, signal, key }) {
   const raw = body instanceof Blob || ArrayBuffer.isView(body) || body instanceof ArrayBuffer;
-  const headers = { Accept: "application/json" };
+  const headers = { Accept: "application/json", ...(key ? { "Idempotency-Key": key } : {}) };
   if (body !== undefined)
     headers["Content-Type"] = raw ? body.type || "application/octet-stream" : "application/json";
   let answer;
@@ -109,7 +110,8 @@ async function request(method, path, { query, body, signal }) {
     );
   }
   if (!answer.ok) throw await problemOf(answer);
-  return answer.status === 204 ? null : answer.json();
+  if (answer.status === 204) return null;
+  return /json/.test(answer.headers.get("Content-Type")) ? answer.json() : answer.text();
 }
 
 async function problemOf(answer) {

@@ -3,6 +3,7 @@
 import { element, fill } from "./dom.js";
 import { onConnection } from "./events.js";
 import { failed, say } from "./message.js";
+import { load } from "./requests.js";
 import { follow, refresh, server, watch } from "./server.js";
 import { link, read, remember } from "./state.js";
 
@@ -22,26 +23,23 @@ const VIEWS = {
 const main = document.getElementById("view");
 let unmount = () => {};
 let shown = ""; // the current view
-let wanted = 0; // counts navigations, so that a slow one cannot overtake a later one
 
-async function arrive() {
+const arriving = load(({ name }) => VIEWS[name].load(), mount, {
+  refused: (_, { name }) =>
+    failed(new Error(`${VIEWS[name].title} could not be loaded. Is the server still running?`)),
+});
+
+function arrive() {
   const { view, parameters } = read();
   const name = view in VIEWS ? view : "draw";
   if (name !== view)
     history.replaceState(history.state, "", link(name, Object.fromEntries(parameters)));
-  wanted += 1;
-  const turn = wanted;
-  let mount;
-  try {
-    ({ mount } = await VIEWS[name].load());
-  } catch {
-    return failed(
-      new Error(`${VIEWS[name].title} could not be loaded. Is the server still running?`),
-    );
-  }
-  if (turn !== wanted) return;
+  return arriving.want({ name, query: parameters.toString() });
+}
+
+function mount(module, { name, query }) {
   unmount();
-  const another = name !== shown;
+  const before = shown;
   shown = name;
   document.title = `${VIEWS[name].title} · tinygrad_cnn studio`;
   document.querySelectorAll("nav a").forEach((anchor) => {
@@ -51,8 +49,14 @@ async function arrive() {
   });
   const root = element("div", { class: `view ${name}` });
   fill(main, root);
-  unmount = mount(root, { parameters, remember, server, watch }) ?? (() => {});
-  if (another && turn > 1) {
+  const parameters = new URLSearchParams(query);
+  unmount = module.mount(root, {
+    parameters,
+    remember: (changes) => root.isConnected && remember(changes), // a late answer changes no other view
+    server,
+    watch,
+  });
+  if (before !== "" && before !== name) {
     scrollTo(0, 0);
     main.focus({ preventScroll: true });
     say(VIEWS[name].title);
@@ -74,14 +78,10 @@ function showTraining(state) {
 watch(showTraining);
 onConnection((connected) => {
   document.getElementById("lost").hidden = connected;
-  if (connected) refresh().catch(() => {});
+  if (connected) refresh();
 });
 document.querySelector(".skip").addEventListener("click", () => main.focus());
 addEventListener("hashchange", arrive);
-try {
-  await refresh();
-} catch (error) {
-  failed(error);
-}
+await refresh();
 follow();
 await arrive();

@@ -110,6 +110,16 @@ export function when(moment) {
 }
 
 /**
+ * Return a digit with its article: a 3, an 8.
+ *
+ * @param {number | string} digit
+ * @returns {string}
+ */
+export function a(digit) {
+  return `${String(digit) === "8" ? "an" : "a"} ${digit}`;
+}
+
+/**
  * Return a noun with its count: 1 drawing, 3 drawings.
  *
  * @param {number} count

@@ -2,6 +2,8 @@
 
 import { get } from "./api.js";
 import { listen } from "./events.js";
+import { failed } from "./message.js";
+import { load } from "./requests.js";
 
 /**
  * @typedef {{id: number, name: string, created: string, parameters: number, accuracy: number,
@@ -24,15 +26,24 @@ export function server() {
   return known;
 }
 
+const loading = load(
+  () => get("state"),
+  (state) => tell(state),
+  { refused: (error) => error.status && failed(error) }, // the event stream reports a lost connection
+);
+
+function tell(state) {
+  known = state;
+  watchers.forEach((handler) => handler(known));
+}
+
 /**
  * Fetch the state of the server and notify the handlers.
  *
- * @returns {Promise<ServerState>}
+ * @returns {Promise<boolean>} whether it is known now
  */
-export async function refresh() {
-  known = await get("state");
-  watchers.forEach((handler) => handler(known));
-  return known;
+export function refresh() {
+  return loading.want();
 }
 
 /**
@@ -48,12 +59,13 @@ export function watch(handler) {
 
 /** Refresh the state on live events, as long as the page is open. */
 export function follow() {
-  const again = () => refresh().catch(() => {}); // the event stream reports a lost connection
-  listen("models", again);
-  listen("state", again);
-  listen("epoch", ({ run_id: id, epoch }) => {
-    if (known?.training?.id !== id) return;
-    known = { ...known, training: { ...known.training, epoch } };
-    watchers.forEach((handler) => handler(known));
-  });
+  listen("models", refresh);
+  listen("state", refresh);
+  listen("epoch", ({ run_id: id, epoch }) =>
+    loading.since(() => {
+      const { training } = known ?? {};
+      if (training?.id !== id || training.epoch >= epoch) return;
+      tell({ ...known, training: { ...training, epoch } });
+    }),
+  );
 }

@@ -1,5 +1,7 @@
 /* Drawing: a list of marks, with undo and redo. */
 
+import { freshKey } from "../requests.js";
+
 /**
  * @typedef {{x: number, y: number, pressure: number}} Point in the unit square; pressure around 1
  * @typedef {{kind: "stroke", points: Point[], size: number, erases: boolean}
@@ -18,6 +20,8 @@ export class Drawing {
   /** @type {Mark[]} */
   #undone = [];
 
+  #key = null;
+
   /**
    * Add a mark; undone marks are discarded.
    *
@@ -26,16 +30,30 @@ export class Drawing {
   add(mark) {
     this.#marks.push(mark);
     this.#undone = [];
+    this.touch();
+  }
+
+  /** Note that the last mark has changed. */
+  touch() {
+    this.#key = null;
+  }
+
+  /** The key under which the drawing is stored; another one after every change. */
+  get key() {
+    this.#key ??= freshKey();
+    return this.#key;
   }
 
   /** Undo the last mark. */
   undo() {
     if (this.undoable) this.#undone.push(this.#marks.pop());
+    this.touch();
   }
 
   /** Redo the last mark undone. */
   redo() {
     if (this.redoable) this.#marks.push(this.#undone.pop());
+    this.touch();
   }
 
   get undoable() {

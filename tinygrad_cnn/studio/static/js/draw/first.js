@@ -4,6 +4,7 @@ import { get } from "../api.js";
 import { element, fill, style } from "../dom.js";
 import { listen } from "../events.js";
 import { fixed, percent } from "../numbers.js";
+import { load } from "../requests.js";
 import { link } from "../state.js";
 
 /**
@@ -80,16 +81,23 @@ export function firstTraining(training) {
     rows[epoch - 1].row.classList.add("done");
   }
 
-  const stops = [listen("point", point), listen("epoch", epochDone)];
-  get(`runs/${training.id}/points`)
-    .then(({ points }) => {
+  const loading = load(
+    (_, signal) => get(`runs/${training.id}/points`, {}, { signal }),
+    ({ points }) => {
       for (const { kind, payload, ...past } of points) {
         const data = { run_id: training.id, ...past, ...payload };
         if (kind === "point") point(data);
         else if (kind === "epoch") epochDone(data);
       }
-    })
-    .catch(() => {}); // live events follow
+    },
+    { refused: () => {} }, // live events follow
+  );
+  const stops = [
+    loading.stop,
+    listen("point", (data) => loading.since(() => point(data))),
+    listen("epoch", epochDone),
+  ];
+  loading.want();
   return { root, stop: () => stops.forEach((stop) => stop()) };
 }
 

@@ -3,8 +3,9 @@
 import { get } from "../api.js";
 import { button, element, fill } from "../dom.js";
 import { digit } from "../maps.js";
-import { dialog, failed } from "../message.js";
-import { grouped } from "../numbers.js";
+import { dialog } from "../message.js";
+import { a, grouped } from "../numbers.js";
+import { load } from "../requests.js";
 
 const SHOWN = 60;
 
@@ -16,33 +17,31 @@ const SHOWN = 60;
 export function pickImage(picked) {
   const grid = element("div", { class: "pictures", "aria-live": "off" });
   const count = element("p", { class: "faint small", role: "status" });
-  const more = button("More", () => load(false), { kind: "quiet" });
+  const more = button("More", () => ask(), { kind: "quiet" });
   let label = "";
-  let offset = 0;
+  let known = 0; // images of this label
 
-  async function load(reload) {
-    if (reload) offset = 0;
-    const asked = label;
-    try {
-      const { total, images } = await get("images", { part: "test", label, offset, limit: SHOWN });
-      if (asked !== label) return;
+  const loading = load(
+    ({ offset, label }, signal) =>
+      get("images", { part: "test", label, offset, limit: SHOWN }, { signal }),
+    ({ total, images }, { offset }) => {
+      if (offset !== known) return; // asked twice
       const made = images.map(tile);
-      if (reload) fill(grid, made);
-      else grid.append(...made);
-      offset += images.length;
-      more.hidden = offset >= total;
-      count.textContent = `${grouped(offset)} of ${grouped(total)} test images`;
-    } catch (error) {
-      failed(error);
-    }
-  }
+      if (offset) grid.append(...made);
+      else fill(grid, made);
+      known += images.length;
+      more.hidden = known >= total;
+      count.textContent = `${grouped(known)} of ${grouped(total)} test images`;
+    },
+  );
+  const ask = () => loading.want({ offset: known, label });
 
   const tile = (image) =>
     element(
       "button",
       {
         type: "button",
-        "aria-label": `Test image ${image.index}, a ${image.label}`,
+        "aria-label": `Test image ${image.index}, ${a(image.label)}`,
         onclick: () => {
           box.close();
           picked(image);
@@ -55,12 +54,14 @@ export function pickImage(picked) {
     "Pick a test image",
     labelChoice("Show", "Any", label, (value) => {
       label = value;
-      load(true);
+      known = 0;
+      ask();
     }),
     grid,
     element("div", { class: "more" }, count, more),
   );
-  load(true);
+  box.addEventListener("close", loading.stop);
+  ask();
 }
 
 /**

@@ -61,6 +61,7 @@ export function surface(drawing, { describedBy, changed }) {
   function extend(points) {
     const from = Math.max(current.points.length - 1, 0);
     current.points.push(...points);
+    drawing.touch();
     paint(from, false);
     hint.hidden = !drawing.blank;
     changed(false);

@@ -9,9 +9,10 @@ import { surface } from "./surface.js";
 import { toolbar } from "./tools.js";
 import { softmax, verdict } from "./verdict.js";
 import { element, fill, icon } from "../dom.js";
-import { latest } from "../latest.js";
 import { paintDigit } from "../maps.js";
 import { failed, say } from "../message.js";
+import { a } from "../numbers.js";
+import { create, load, write } from "../requests.js";
 import { refresh } from "../server.js";
 import { fromLink, go, link, toLink } from "../state.js";
 
@@ -48,7 +49,7 @@ export function mount(root, { parameters, remember, server, watch }) {
       pickImage(
         ({ input, label }) => (
           add({ kind: "digit", input }),
-          say(`A ${label} from the test images`)
+          say(`${a(label)} from the test images`)
         ),
       ),
   });
@@ -136,7 +137,7 @@ export function mount(root, { parameters, remember, server, watch }) {
     ),
   );
 
-  const asking = latest(ask, answered, refused);
+  const asking = load(ask, answered, { refused, live: true });
 
   async function ask(_, signal) {
     const options = { signal, query: { model } };
@@ -157,7 +158,7 @@ export function mount(root, { parameters, remember, server, watch }) {
     answer = null;
     showInput(drawing.exact);
     judged.empty(error.name === "blank" ? "The drawing is empty." : "");
-    if (error.name === "no-model") refresh().catch(failed);
+    if (error.name === "no-model") refresh();
     else if (error.name !== "blank") failed(error);
   }
 
@@ -165,12 +166,12 @@ export function mount(root, { parameters, remember, server, watch }) {
   async function keep(event) {
     if (drawing.blank || drawing.exact !== null || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    try {
-      const { id } = await post("drawings", await sheet.picture());
-      go("teach", { drawing: id, model });
-    } catch (error) {
-      failed(error);
-    }
+    const { key } = drawing;
+    const picture = await sheet.picture();
+    write("the drawing", () => create("drawings", picture, { key }), {
+      shown: () => !leave.signal.aborted && drawing.key === key,
+      answered: ({ id }) => go("teach", { drawing: id, model }),
+    });
   }
 
   function showAnswer() {
@@ -210,7 +211,7 @@ export function mount(root, { parameters, remember, server, watch }) {
 
   function want() {
     if (first !== null) return; // there is no model yet
-    if (!drawing.blank) return asking.want(null);
+    if (!drawing.blank) return asking.want();
     asking.stop();
     answer = null;
     showInput(null);

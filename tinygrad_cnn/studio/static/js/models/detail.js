@@ -3,7 +3,7 @@
 import { address } from "../api.js";
 import { button, element } from "../dom.js";
 import { digit } from "../maps.js";
-import { grouped, number, percent, when } from "../numbers.js";
+import { a, grouped, number, percent, when } from "../numbers.js";
 import { link, toLink } from "../state.js";
 import { named } from "../train/words.js";
 import { confusionMatrix } from "./confusion.js";
@@ -100,7 +100,7 @@ function worstErrors({ id, report: { worst } }) {
         "a",
         {
           href: link("see", { model: id, input: toLink(input), label }),
-          "aria-label": `Image ${index}: a ${label}, predicted ${predicted} with ${percent(probability, 0)}`,
+          "aria-label": `Image ${index}: ${a(label)}, predicted ${predicted} with ${percent(probability, 0)}`,
         },
         digit(input),
         element(

@@ -3,6 +3,7 @@
 import { post } from "../api.js";
 import { ask, failed, show } from "../message.js";
 import { percent } from "../numbers.js";
+import { write } from "../requests.js";
 
 /**
  * Promote a model; ask for confirmation if it is less accurate.
@@ -10,19 +11,15 @@ import { percent } from "../numbers.js";
  * @returns {Promise<boolean>}  whether it was promoted
  */
 export async function promote({ id, name }) {
-  try {
-    await post(`models/${id}/promote`, { insist: false });
-  } catch (error) {
-    if (error.name !== "worse") return (failed(error), false);
-    if (!(await insisted(name, error.fields))) return false;
-    try {
-      await post(`models/${id}/promote`, { insist: true });
-    } catch (another) {
-      return (failed(another), false);
-    }
-  }
-  show(`${name} is promoted.`);
-  return true;
+  const ask = (insist, refused) =>
+    write("the promotion", () => post(`models/${id}/promote`, { insist }), { refused });
+  let worse = null;
+  let done = await ask(false, (error) =>
+    error.name === "worse" ? (worse = error.fields) : failed(error),
+  );
+  if (worse !== null && (await insisted(name, worse))) done = await ask(true);
+  if (done) show(`${name} is promoted.`);
+  return done;
 }
 
 function insisted(name, { before, after, detail }) {

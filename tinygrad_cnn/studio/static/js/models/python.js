@@ -1,20 +1,18 @@
 /* Python export: a script that rebuilds and trains a model. */
 
-import { address } from "../api.js";
+import { get } from "../api.js";
 import { button, element } from "../dom.js";
-import { dialog, failed, say } from "../message.js";
+import { dialog, say } from "../message.js";
+import { load } from "../requests.js";
+
+const loading = load(({ id }, signal) => get(`models/${id}/script`, {}, { signal }), showText);
 
 /** @param {{id: number, name: string}} model */
-export async function showPython({ id, name }) {
-  let text;
-  try {
-    const answer = await fetch(address(`models/${id}/script`), { credentials: "same-origin" });
-    if (!answer.ok)
-      throw new Error(`The script of ${name} could not be loaded: ${answer.status} ${answer.statusText}`);
-    text = await answer.text();
-  } catch (error) {
-    return failed(error);
-  }
+export function showPython({ id, name }) {
+  loading.want({ id, name });
+}
+
+function showText(text, { name }) {
   const code = element(
     "pre",
     { tabindex: "0", role: "group", "aria-label": "Python" },

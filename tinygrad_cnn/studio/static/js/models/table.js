@@ -2,8 +2,9 @@
 
 import { patch } from "../api.js";
 import { button, element, fill } from "../dom.js";
-import { failed, say } from "../message.js";
+import { say } from "../message.js";
 import { grouped, percent, when } from "../numbers.js";
+import { write } from "../requests.js";
 import { link } from "../state.js";
 import { named } from "../train/words.js";
 
@@ -128,17 +129,16 @@ export class ModelTable {
       if (stay) title.querySelector("button").focus();
       this.show(...this.shown);
     };
-    const save = async () => {
+    const save = () => {
       const given = control.value.trim();
       give(true);
       if (!given || given === name) return;
-      try {
-        await patch(`models/${id}`, { name: given });
-        say(`Renamed to ${given}`);
-        this.then.renamed();
-      } catch (error) {
-        failed(error);
-      }
+      write(`model ${id}`, () => patch(`models/${id}`, { name: given }), {
+        answered: () => {
+          say(`Renamed to ${given}`);
+          this.then.renamed();
+        },
+      });
     };
     control.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" && event.key !== "Escape") return;

@@ -3,7 +3,8 @@
 import { get, post, remove } from "../api.js";
 import { button, element, fill, fresh } from "../dom.js";
 import { listen } from "../events.js";
-import { ask, failed, say, show } from "../message.js";
+import { ask, say, show } from "../message.js";
+import { create, load, write } from "../requests.js";
 import { comparison } from "./compare.js";
 import { modelDetail } from "./detail.js";
 import { promote } from "./promote.js";
@@ -23,10 +24,14 @@ export function mount(root, { parameters, remember, server }) {
     .filter(Boolean)
     .map(Number)
     .slice(0, 2);
-  let waiting = null;
-  let turn = 0; // counts requests, so that a slow response cannot overtake a later one
 
-  const table = new ModelTable({ compare, look, renamed: load });
+  const loading = load((_, signal) => get("models", {}, { signal }), listed);
+  const details = load(
+    (ids, signal) =>
+      Promise.all(ids.map((id) => id && get(`models/${id}`, {}, { signal }))),
+    detailed,
+  );
+  const table = new ModelTable({ compare, look, renamed: () => loading.want() });
   const none = element(
     "p",
     { class: "lead", hidden: true },
@@ -65,21 +70,11 @@ export function mount(root, { parameters, remember, server }) {
     beside,
     place,
   );
-  const stop = listen("models", () => {
-    waiting ??= setTimeout(() => {
-      waiting = null;
-      load();
-    }, 120);
-  });
-  load();
+  const stop = listen("models", () => loading.want());
+  loading.want();
 
-  async function load() {
-    try {
-      ({ models } = await get("models"));
-    } catch (error) {
-      return failed(error);
-    }
-    models.sort((a, b) => b.id - a.id);
+  function listed(answer) {
+    ({ models } = answer);
     const known = (id) => models.some((model) => model.id === id);
     if (!known(shown)) shown = models.find(({ promoted }) => promoted)?.id ?? models[0]?.id ?? null;
     compared = compared.filter(known);
@@ -89,33 +84,26 @@ export function mount(root, { parameters, remember, server }) {
     showAll();
   }
 
-  async function showAll() {
+  function showAll() {
     table.show(models, shown, compared);
-    turn += 1;
-    const mine = turn;
-    const wanted = compared.length === 2 ? compared : [];
-    try {
-      const [model, ...two] = await Promise.all(
-        [shown, ...wanted].map((id) => id && get(`models/${id}`)),
-      );
-      if (mine !== turn) return;
-      fill(
-        place,
-        model
-          ? modelDetail(model, { promote: () => promoted(model), remove: () => removed(model) })
-          : null,
-      );
-      fill(beside, two.length === 2 ? comparison(...two) : null);
-      beside.hidden = two.length !== 2;
-    } catch (error) {
-      if (mine === turn) failed(error);
-    }
+    return details.want([shown, ...(compared.length === 2 ? compared : [])]);
+  }
+
+  function detailed([model, ...two]) {
+    fill(
+      place,
+      model
+        ? modelDetail(model, { promote: () => promoted(model), remove: () => removed(model) })
+        : null,
+    );
+    fill(beside, two.length === 2 ? comparison(...two) : null);
+    beside.hidden = two.length !== 2;
   }
 
   async function look({ id }) {
     shown = id;
     remember({ model: id });
-    await showAll();
+    if (!(await showAll())) return;
     const heading = place.querySelector("h2");
     heading?.focus({ preventScroll: true });
     heading?.scrollIntoView({ block: "nearest" });
@@ -131,7 +119,7 @@ export function mount(root, { parameters, remember, server }) {
   }
 
   async function promoted(model) {
-    if (await promote(model)) load();
+    if (await promote(model)) loading.want();
   }
 
   async function removed({ id, name }) {
@@ -143,11 +131,15 @@ export function mount(root, { parameters, remember, server }) {
       }))
     )
       return;
-    await done(async () => {
-      await remove(`models/${id}`);
-      shown = null;
-      remember({ model: null });
-      show(`${name} is deleted.`);
+    write(`model ${id}`, () => remove(`models/${id}`), {
+      answered: () => {
+        if (shown === id) {
+          shown = null;
+          remember({ model: null });
+        }
+        show(`${name} is deleted.`);
+        loading.want();
+      },
     });
   }
 
@@ -160,38 +152,32 @@ export function mount(root, { parameters, remember, server }) {
       }))
     )
       return;
-    await done(async () => {
-      const { name } = await post("models/roll-back");
-      show(`${name} is promoted again.`);
+    write("the promotion", () => post("models/roll-back"), {
+      answered: ({ name }) => {
+        show(`${name} is promoted again.`);
+        loading.want();
+      },
     });
   }
 
-  async function upload() {
+  function upload() {
     const [chosen] = file.files;
     file.value = "";
     if (!chosen) return;
-    await done(async () => {
-      const { id, name } = await post("models", chosen, {
-        query: { name: chosen.name.replace(/\.safetensors$/, "") },
-      });
-      shown = id;
-      remember({ model: id });
-      show(`${name} is uploaded.`);
+    const query = { name: chosen.name.replace(/\.safetensors$/, "") };
+    write("the uploads", () => create("models", chosen, { query }), {
+      answered: ({ id, name }) => {
+        shown = id;
+        remember({ model: id });
+        show(`${name} is uploaded.`);
+        loading.want();
+      },
     });
-  }
-
-  async function done(act) {
-    try {
-      await act();
-      await load();
-    } catch (error) {
-      failed(error);
-    }
   }
 
   return () => {
     stop();
-    clearTimeout(waiting);
-    turn += 1;
+    loading.stop();
+    details.stop();
   };
 }

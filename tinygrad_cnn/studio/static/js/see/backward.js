@@ -3,8 +3,8 @@
 import { post } from "../api.js";
 import { labelChoice } from "../draw/picker.js";
 import { element, fill } from "../dom.js";
-import { failed } from "../message.js";
 import { number } from "../numbers.js";
+import { load } from "../requests.js";
 import { film } from "./film.js";
 import { graphPage } from "./graph.js";
 import { shown } from "./layers.js";
@@ -22,22 +22,20 @@ import { weightPanel } from "./weight.js";
  */
 export function backward(root, { input, model, label, parameter, index, stage, remember }) {
   const flow = element("div", { class: "flow waiting" });
-  let controller = new AbortController();
   let stop = () => {};
   let asked = { parameter, index };
 
+  const loading = load(
+    (mine, signal) => post("explain/backward", mine, { signal }),
+    (answer, mine) => {
+      stop();
+      stop = show(answer, mine);
+    },
+  );
+
   function ask(digit) {
-    controller.abort();
-    controller = new AbortController();
-    const { signal } = controller;
-    const mine = { input, model, label: digit };
     remember({ label: digit });
-    post("explain/backward", mine, { signal })
-      .then((answer) => {
-        stop();
-        stop = show(answer, mine);
-      })
-      .catch((error) => signal.aborted || failed(error));
+    loading.want({ input, model, label: digit });
   }
 
   function show(answer, mine) {
@@ -110,7 +108,7 @@ export function backward(root, { input, model, label, parameter, index, stage, r
     );
 
   return () => {
-    controller.abort();
+    loading.stop();
     stop();
   };
 }

@@ -2,10 +2,9 @@
 
 import { post } from "../api.js";
 import { element, fill, style } from "../dom.js";
-import { latest } from "../latest.js";
 import { decoded, paint, planOf } from "../maps.js";
-import { failed } from "../message.js";
 import { percent, sizes } from "../numbers.js";
+import { load } from "../requests.js";
 import { cellOf } from "./cell.js";
 import { film } from "./film.js";
 import { finder } from "./finder.js";
@@ -29,13 +28,12 @@ export function forward(root, { input, model, layer, cell, stage, remember }) {
     "aria-label": "The chosen cell",
     "aria-live": "off",
   });
-  const leave = new AbortController();
   let layers = [];
   let strip = null;
   let find = null;
   fill(root, element("h2", { class: "unseen" }, "Layer by layer"), place, panel);
 
-  const asking = latest(
+  const asking = load(
     (wish, signal) => post("explain/cell", { input, model, ...wish }, { signal }),
     (answer) => {
       mark(answer);
@@ -43,7 +41,7 @@ export function forward(root, { input, model, layer, cell, stage, remember }) {
       fill(panel, cellOf(answer));
       remember({ layer: answer.layer, cell: answer.cell.join(",") });
     },
-    failed,
+    { live: true },
   );
   const shownOf = (name) => layers.find((candidate) => candidate.name === name);
   const choose = (name, index) => asking.want({ layer: name, cell: index });
@@ -71,8 +69,9 @@ export function forward(root, { input, model, layer, cell, stage, remember }) {
     stage.mark(answer.field);
   }
 
-  post("explain/layers", { input, model }, { signal: leave.signal })
-    .then((answer) => {
+  const loading = load(
+    (_, signal) => post("explain/layers", { input, model }, { signal }),
+    (answer) => {
       layers = answer.layers.map((one) => ({ ...shown(one), kernels: one.kernels }));
       strip = film(layers, {
         label: "Layers, from the input to the probabilities",
@@ -92,11 +91,12 @@ export function forward(root, { input, model, layer, cell, stage, remember }) {
         const first = layers.find(({ kind }) => kind !== "composite") ?? layers[0];
         choose(first.name, liveliest(first));
       }
-    })
-    .catch((error) => leave.signal.aborted || failed(error));
+    },
+  );
+  loading.want();
 
   return () => {
-    leave.abort();
+    loading.stop();
     asking.stop();
   };
 }

@@ -4,8 +4,8 @@ import { get } from "../api.js";
 import { pickImage } from "../draw/picker.js";
 import { button, element, field, fill, select } from "../dom.js";
 import { paintDigit } from "../maps.js";
-import { failed } from "../message.js";
 import { percent } from "../numbers.js";
+import { load } from "../requests.js";
 import { backward } from "./backward.js";
 import { forward } from "./forward.js";
 import { markOf } from "./film.js";
@@ -26,7 +26,6 @@ export function mount(root, { parameters, remember, server }) {
   let model = wholeOf(parameters.get("model"));
   const side = parameters.get("side") === "backward" ? "backward" : "forward";
   let unmount = () => {};
-  let gone = false;
 
   const canvas = element("canvas", {
     class: "digit",
@@ -126,19 +125,20 @@ export function mount(root, { parameters, remember, server }) {
     });
   }
 
-  async function begin() {
+  const first = load(
+    (_, signal) => get("images", { part: "test", limit: 1 }, { signal }),
+    ({ images: [image] }) => take(image.input, image.label),
+  );
+  const choices = load(
+    (_, signal) => get("models", {}, { signal }),
+    (known) => known.models.length > 1 && fill(models, modelChoice(known)),
+  );
+
+  function begin() {
     if (server() !== null && server().promoted === null && model === null) return empty();
-    try {
-      if (input === null) {
-        const { images } = await get("images", { part: "test", limit: 1 });
-        if (gone) return;
-        take(images[0].input, images[0].label);
-      } else show();
-      const known = await get("models");
-      if (!gone && known.models.length > 1) fill(models, modelChoice(known));
-    } catch (error) {
-      failed(error);
-    }
+    if (input === null) first.want();
+    else show();
+    choices.want();
   }
 
   function modelChoice({ models: all, promoted }) {
@@ -172,7 +172,8 @@ export function mount(root, { parameters, remember, server }) {
 
   begin();
   return () => {
-    gone = true;
+    first.stop();
+    choices.stop();
     unmount();
   };
 }

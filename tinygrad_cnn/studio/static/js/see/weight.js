@@ -2,10 +2,9 @@
 
 import { post } from "../api.js";
 import { button, element, field, fill, select } from "../dom.js";
-import { latest } from "../latest.js";
 import { formula } from "../mathematics.js";
-import { failed } from "../message.js";
 import { number, sizes } from "../numbers.js";
+import { load } from "../requests.js";
 import { valuesPicture } from "./numbers.js";
 
 /**
@@ -27,10 +26,9 @@ export function weightPanel(about, parameters, asked, chosen) {
   );
   let controls = [];
 
-  const asking = latest(
+  const asking = load(
     (wish, signal) => post("explain/weight", { ...about, ...wish }, { signal }),
     (answer) => fill(chain, chainOf(answer)),
-    failed,
   );
 
   function take(name, index) {

@@ -2,18 +2,19 @@
 
 import { get } from "../api.js";
 import { button, element, fill } from "../dom.js";
-import { failed } from "../message.js";
 import { digit } from "../maps.js";
-import { counted } from "../numbers.js";
+import { a, counted } from "../numbers.js";
+import { load } from "../requests.js";
 
 const PAGE = 60;
 
 /** @typedef {{id: number, name: string, label: number | null, held_back: boolean, created: string, input: string}} Drawing */
 
 export class Drawings {
-  /** @param {(drawing: Drawing) => void} onchoose */
-  constructor(onchoose) {
-    this.onchoose = onchoose;
+  /** @param {{chosen: (drawing: Drawing) => void, loaded: () => void}} then */
+  constructor(then) {
+    this.then = then;
+    this.wanted = PAGE; // drawings to show
     this.drawings = [];
     this.total = 0;
     this.chosen = null;
@@ -26,10 +27,16 @@ export class Drawings {
       element("a", { href: "#/draw" }, "Draw a digit"),
       " and label it.",
     );
-    this.more = button("Show more", () => this.load(this.drawings.length + PAGE), {
+    this.more = button("Show more", () => this.#showMore(), {
       kind: "quiet",
       hidden: true,
     });
+    this.loading = load(newest, ({ drawings, total }) => {
+      Object.assign(this, { drawings, total });
+      this.show();
+      then.loaded();
+    });
+    this.stop = this.loading.stop;
     this.element = element(
       "section",
       { class: "stored" },
@@ -41,23 +48,13 @@ export class Drawings {
   }
 
   /** Reload the newest drawings, as many as are shown. */
-  async load(wanted = Math.max(PAGE, this.drawings.length)) {
-    const found = [];
-    try {
-      while (found.length < wanted) {
-        const { drawings, total } = await get("drawings", {
-          offset: found.length,
-          limit: Math.min(PAGE, wanted - found.length),
-        });
-        found.push(...drawings);
-        this.total = total;
-        if (!drawings.length || found.length >= total) break;
-      }
-    } catch (error) {
-      return failed(error);
-    }
-    this.drawings = found;
-    this.show();
+  load() {
+    this.loading.want(this.wanted);
+  }
+
+  #showMore() {
+    this.wanted = this.drawings.length + PAGE;
+    this.load();
   }
 
   /** Redraw the grid; the keyboard focus stays on its drawing. */
@@ -98,12 +95,23 @@ export class Drawings {
         dataset: { id },
         "aria-label": described(drawing),
         "aria-pressed": String(id === this.chosen),
-        onclick: () => this.onchoose(drawing),
+        onclick: () => this.then.chosen(drawing),
       },
       digit(drawing.input),
       element("span", {}, label === null ? "?" : String(label)),
       heldBack ? element("small", {}, "held out") : null,
     );
+  }
+}
+
+/** Return the newest drawings, loaded page by page. */
+async function newest(wanted, signal) {
+  const found = [];
+  for (;;) {
+    const query = { offset: found.length, limit: Math.min(PAGE, wanted - found.length) };
+    const { drawings, total } = await get("drawings", query, { signal });
+    found.push(...drawings);
+    if (!drawings.length || found.length >= Math.min(wanted, total)) return { drawings: found, total };
   }
 }
 
@@ -116,7 +124,7 @@ export function described({ id, name, label, held_back: heldBack }) {
   return [
     `Drawing ${id}`,
     name === `drawing ${id}` ? "" : name,
-    label === null ? "no label" : `a ${label}`,
+    label === null ? "no label" : a(label),
     heldBack ? "held out" : "",
   ]
     .filter(Boolean)

@@ -3,8 +3,9 @@
 import { patch, post, remove } from "../api.js";
 import { button, element, fill, fresh } from "../dom.js";
 import { paintDigit } from "../maps.js";
-import { ask, failed, say } from "../message.js";
-import { percent } from "../numbers.js";
+import { ask, say } from "../message.js";
+import { a, percent } from "../numbers.js";
+import { create, freshKey, load, write } from "../requests.js";
 import { link, toLink } from "../state.js";
 
 const SCALE = 10; // scale of the stored picture if only the network input is known
@@ -29,9 +30,18 @@ export class Labeling {
     });
     this.title = element("h2", { tabindex: "-1" }, "Which digit is it?");
     this.guess = element("p", { class: "guess faint" });
-    this.digits = element("fieldset", { class: "choices digits" });
+    this.digits = element("fieldset", {
+      class: "choices digits",
+      onchange: () => this.#showChoice(),
+    });
+    this.store = element("button", { type: "submit", class: "button primary back" }, "Store");
     this.see = element("a", { class: "button quiet" }, "See why");
     this.delete = button("Delete", () => this.#delete(), { symbol: "clear", kind: "quiet" });
+    this.guessing = load(
+      (wish, signal) => post("predict/input", wish, { signal }),
+      (answer) => this.#showGuess(answer),
+      { refused: (error) => (this.guess.textContent = error.message) },
+    );
     this.element = element(
       "section",
       { class: "labeling", "aria-label": "The chosen drawing", hidden: true },
@@ -41,8 +51,12 @@ export class Labeling {
         { class: "question" },
         this.title,
         this.guess,
-        this.digits,
-        element("div", { class: "others" }, this.see, this.delete),
+        element(
+          "form",
+          { onsubmit: (event) => (event.preventDefault(), this.#label()) },
+          this.digits,
+          element("div", { class: "others" }, this.store, this.see, this.delete),
+        ),
       ),
     );
   }
@@ -52,13 +66,9 @@ export class Labeling {
    * @param {Partial<import("./drawings.js").Drawing> & {input: string}} drawing
    */
   show(drawing) {
-    this.drawing = drawing;
     this.element.hidden = false;
     paintDigit(this.canvas, drawing.input);
-    this.title.textContent =
-      drawing.label === null || drawing.label === undefined
-        ? "Which digit is it?"
-        : `It is a ${drawing.label}`;
+    const { label = null } = drawing;
     const group = fresh("digit");
     fill(
       this.digits,
@@ -71,84 +81,97 @@ export class Labeling {
             type: "radio",
             name: group,
             value: digit,
-            checked: digit === drawing.label,
-            onchange: () => this.#label(digit),
+            required: true,
+            checked: digit === label,
           }),
           String(digit),
         ),
       ),
     );
-    this.delete.hidden = drawing.id === undefined;
-    this.see.href = link("see", { input: toLink(drawing.input), label: drawing.label });
+    this.#showChoice();
     this.guess.textContent = "\u00a0";
-    this.#guess(drawing);
+    this.#showStored(drawing);
   }
 
   /** Hide the drawing. */
   hide() {
     this.drawing = null;
     this.element.hidden = true;
+    this.guessing.stop();
   }
 
-  async #guess(drawing) {
-    try {
-      const { classes, probabilities } = await post("predict/input", {
-        input: drawing.input,
-        model: this.model,
-      });
-      if (this.drawing !== drawing) return;
-      const best = probabilities.indexOf(Math.max(...probabilities));
-      const sure = percent(probabilities[best]);
-      const right =
-        drawing.label === null || drawing.label === undefined
-          ? ""
-          : String(drawing.label) === classes[best]
-            ? ", correctly"
-            : ", wrongly";
-      this.guess.textContent = `The model predicts ${classes[best]} (${sure})${right}.`;
-    } catch (error) {
-      if (this.drawing === drawing) this.guess.textContent = error.message;
-    }
+  /** Stop loading; answers that are still to come change nothing. */
+  close() {
+    this.hide();
   }
 
-  async #label(label) {
-    const { id, input } = this.drawing;
-    try {
-      const drawing =
-        id === undefined
-          ? await post("drawings", await pictureOf(input), { query: { label } })
-          : await patch(`drawings/${id}`, { label });
-      say(`Stored as a ${label}${drawing.held_back ? ", held out for validation" : ""}`);
-      this.drawing = drawing;
-      this.title.textContent = `It is a ${label}`;
-      this.delete.hidden = false;
-      this.see.href = link("see", { input: toLink(drawing.input), label });
-      this.#guess(drawing);
-      this.then.labeled(drawing);
-    } catch (error) {
-      failed(error);
-    }
+  #showStored(drawing) {
+    this.drawing = drawing;
+    const { id, input, label = null } = drawing;
+    this.title.textContent = label === null ? "Which digit is it?" : `It is ${a(label)}`;
+    this.delete.hidden = id === undefined;
+    this.see.href = link("see", { input: toLink(input), label });
+    this.guessing.want({ input, model: this.model });
+  }
+
+  get #chosen() {
+    const chosen = this.digits.querySelector("input:checked");
+    return chosen === null ? null : Number(chosen.value);
+  }
+
+  #showChoice() {
+    const chosen = this.#chosen;
+    this.store.textContent = chosen === null ? "Store" : `Store as ${a(chosen)}`;
+  }
+
+  #showGuess({ classes, probabilities }) {
+    const best = probabilities.indexOf(Math.max(...probabilities));
+    const sure = percent(probabilities[best]);
+    const { label = null } = this.drawing;
+    const right =
+      label === null ? "" : String(label) === classes[best] ? ", correctly" : ", wrongly";
+    this.guess.textContent = `The model predicts ${a(classes[best])} (${sure})${right}.`;
+  }
+
+  /** Store the drawing with the chosen label; the answer is shown only if the drawing still is. */
+  #label() {
+    const { drawing } = this;
+    const label = this.#chosen;
+    drawing.key ??= freshKey();
+    write(`drawing ${drawing.id ?? drawing.key}`, () => stored(drawing, label), {
+      shown: () => this.drawing === drawing || this.drawing?.id === drawing.id,
+      answered: (answer) => {
+        say(`Stored as ${a(label)}${answer.held_back ? ", held out for validation" : ""}`);
+        this.#showStored(answer);
+        this.then.labeled(answer);
+      },
+    });
   }
 
   async #delete() {
     const { id } = this.drawing;
-    if (
-      !(await ask("Delete this drawing?", {
-        detail: "This cannot be undone.",
-        yes: "Delete",
-        kind: "danger",
-      }))
-    )
-      return;
-    try {
-      await remove(`drawings/${id}`);
-      say("Drawing deleted");
-      this.hide();
-      this.then.deleted();
-    } catch (error) {
-      failed(error);
-    }
+    const detail = "This cannot be undone.";
+    if (!(await ask("Delete this drawing?", { detail, yes: "Delete", kind: "danger" }))) return;
+    await write(`drawing ${id}`, () => remove(`drawings/${id}`), {
+      shown: () => this.drawing?.id === id,
+      answered: () => {
+        say("Drawing deleted");
+        this.hide();
+        this.then.deleted();
+      },
+    });
   }
+}
+
+/** Store a drawing with its label, or the label of a stored drawing; return the stored drawing. */
+async function stored(drawing, label) {
+  if (drawing.id === undefined) {
+    const { key, input } = drawing;
+    const answer = await create("drawings", await pictureOf(input), { query: { label }, key });
+    drawing.id = answer.id;
+    if (answer.label === label) return answer;
+  }
+  return patch(`drawings/${drawing.id}`, { label });
 }
 
 /** Return a picture of a network input, from which the server computes the same input. */

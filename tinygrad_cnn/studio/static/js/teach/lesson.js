@@ -3,9 +3,10 @@
 import { get, post } from "../api.js";
 import { button, element, field, fill, select, style } from "../dom.js";
 import { listen } from "../events.js";
-import { failed, say } from "../message.js";
+import { say } from "../message.js";
 import { promote } from "../models/promote.js";
 import { percent, points } from "../numbers.js";
+import { create, load, write } from "../requests.js";
 import { link } from "../state.js";
 import { whole } from "../train/form.js";
 import { ended, stateOf } from "../train/words.js";
@@ -76,15 +77,13 @@ export class LessonForm {
       [...new FormData(this.element)].map(([name, text]) => [name, Number(text)]),
     );
     this.submit.disabled = true;
-    try {
-      const run = await post("runs/fine-tune", said);
-      say(`${run.name} started`);
-      this.onstart(run);
-    } catch (error) {
-      failed(error);
-    } finally {
-      this.submit.disabled = false;
-    }
+    await write("the queue", () => create("runs/fine-tune", said), {
+      answered: (run) => {
+        say(`${run.name} started`);
+        this.onstart(run);
+      },
+    });
+    this.submit.disabled = false;
   }
 }
 
@@ -141,28 +140,32 @@ export class Lesson {
       this.table,
       element("div", { class: "others" }, this.promote, this.cancel, this.watch, this.model),
     );
+    this.loading = load(askRun, (run) => run && this.show(run));
+    this.looking = load((id, signal) => get(`models/${id}`, {}, { signal }), ({ promoted }) => {
+      this.promote.disabled = promoted;
+      this.promote.textContent = promoted ? "Promoted" : "Promote";
+    }, {
+      refused: () => (this.promote.hidden = this.model.hidden = true), // the model was deleted
+    });
     this.stops = [
+      this.loading.stop,
+      this.looking.stop,
       listen("state", (event) => event.run_id === this.run?.id && this.load(this.run.id)),
       listen("point", ({ run_id: id, epoch, batch, batches }) => {
         if (id === this.run?.id) this.#progress((epoch - 1 + batch / batches) / this.run.epochs);
       }),
-      listen(
-        "epoch",
-        ({ run_id: id, epoch }) => id === this.run?.id && this.show({ ...this.run, epoch }),
+      listen("epoch", ({ run_id: id, epoch }) =>
+        this.loading.since(() => {
+          if (id !== this.run?.id || epoch <= this.run.epoch) return;
+          this.show({ ...this.run, epoch });
+        }),
       ),
     ];
   }
 
   /** Load and show a run by its id, or the latest fine-tuning. */
-  async load(id = null) {
-    try {
-      if (id !== null) return this.show(await get(`runs/${id}`));
-      const { runs } = await get("runs");
-      const newest = runs.filter(({ kind }) => kind === "fine-tune").sort((a, b) => b.id - a.id)[0];
-      if (newest) this.show(newest);
-    } catch (error) {
-      failed(error);
-    }
+  load(id = null) {
+    this.loading.want(id);
   }
 
   /** @param {any} run */
@@ -185,7 +188,7 @@ export class Lesson {
       rowOf("Test images", before?.test, after?.test),
       rowOf(`Held-out drawings (${before?.count ?? 0})`, before?.drawings, after?.drawings),
     );
-    if (run.model_id !== null) this.#look(run.model_id);
+    if (run.model_id !== null) this.looking.want(run.model_id);
   }
 
   /** Stop listening. */
@@ -198,28 +201,27 @@ export class Lesson {
     this.track.setAttribute("aria-valuenow", Math.round(100 * share));
   }
 
-  async #look(id) {
-    try {
-      const { promoted } = await get(`models/${id}`);
-      this.promote.disabled = promoted;
-      this.promote.textContent = promoted ? "Promoted" : "Promote";
-    } catch {
-      this.promote.hidden = this.model.hidden = true; // the model was deleted
-    }
-  }
-
   async #promote() {
     const { model_id: id, name } = this.run;
-    if (await promote({ id, name })) this.#look(id).then(this.onpromoted);
+    if (!(await promote({ id, name }))) return;
+    if (this.run.model_id === id) this.looking.want(id);
+    this.onpromoted();
   }
 
-  async #cancel() {
-    try {
-      this.show(await post(`runs/${this.run.id}/cancel`));
-    } catch (error) {
-      failed(error);
-    }
+  #cancel() {
+    const { id } = this.run;
+    write(`run ${id}`, () => post(`runs/${id}/cancel`), {
+      shown: () => this.run.id === id,
+      answered: () => this.load(id),
+    });
   }
+}
+
+/** Return a run, or the latest fine-tuning. */
+async function askRun(id, signal) {
+  if (id !== null) return get(`runs/${id}`, {}, { signal });
+  const { runs } = await get("runs", {}, { signal });
+  return runs.find(({ kind }) => kind === "fine-tune"); // the newest is the first
 }
 
 function rowOf(what, before, after) {

@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { element } from "../dom.js";
 import { listen } from "../events.js";
-import { failed } from "../message.js";
+import { load } from "../requests.js";
 import { fromLink } from "../state.js";
 import { Drawings, lesson } from "./drawings.js";
 import { Labeling } from "./label.js";
@@ -16,11 +16,10 @@ import { Lesson, LessonForm } from "./lesson.js";
  */
 export function mount(root, { parameters, remember }) {
   let models = [];
-  let waiting = null;
-  const drawings = new Drawings((drawing) => look(drawing, true));
+  const drawings = new Drawings({ chosen: (drawing) => look(drawing, true), loaded: showForm });
   const labeling = new Labeling({ labeled, deleted }, Number(parameters.get("model")) || null);
   const form = new LessonForm((run) => outcome.show(run));
-  const outcome = new Lesson(loadModels);
+  const outcome = new Lesson(() => loadingModels.want());
 
   root.append(
     element(
@@ -46,43 +45,28 @@ export function mount(root, { parameters, remember }) {
       ),
     ),
   );
+  const loadingModels = load((_, signal) => get("models", {}, { signal }), (answer) => {
+    ({ models } = answer);
+    showForm();
+  });
+  const asked = load((id, signal) => get(`drawings/${id}`, {}, { signal }), (drawing) => look(drawing));
   const stops = [
-    listen("drawings", () => {
-      waiting ??= setTimeout(async () => {
-        waiting = null;
-        await loadDrawings();
-      }, 120);
-    }),
-    listen("models", loadModels),
+    listen("drawings", () => drawings.load()),
+    listen("models", () => loadingModels.want()),
+    drawings.stop,
+    loadingModels.stop,
+    asked.stop,
   ];
   arrive();
   outcome.load();
 
-  async function arrive() {
+  function arrive() {
     const id = Number(parameters.get("drawing"));
     const input = fromLink(parameters.get("input"));
     if (input) look({ input });
-    await Promise.all([loadDrawings(), loadModels()]);
-    if (!id) return;
-    try {
-      look(await get(`drawings/${id}`));
-    } catch (error) {
-      failed(error);
-    }
-  }
-
-  async function loadDrawings() {
-    await drawings.load();
-    showForm();
-  }
-
-  async function loadModels() {
-    try {
-      ({ models } = await get("models"));
-      showForm();
-    } catch (error) {
-      failed(error);
-    }
+    if (id) asked.want(id);
+    drawings.load();
+    loadingModels.want();
   }
 
   function showForm() {
@@ -94,6 +78,7 @@ export function mount(root, { parameters, remember }) {
   }
 
   function look(drawing, pressed = false) {
+    asked.stop(); // a drawing of the link is late
     drawings.choose(drawing.id ?? null);
     labeling.show(drawing);
     if (drawing.id) remember({ drawing: drawing.id, input: null });
@@ -105,19 +90,19 @@ export function mount(root, { parameters, remember }) {
   function labeled(drawing) {
     drawings.choose(drawing.id);
     remember({ drawing: drawing.id, input: null });
-    loadDrawings();
+    drawings.load();
   }
 
   function deleted() {
     remember({ drawing: null });
     drawings.choose(null);
-    loadDrawings();
+    drawings.load();
     drawings.heading.focus();
   }
 
   return () => {
     stops.forEach((stop) => stop());
     outcome.close();
-    clearTimeout(waiting);
+    labeling.close();
   };
 }

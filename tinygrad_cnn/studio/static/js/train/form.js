@@ -1,8 +1,8 @@
 /* Form for new runs: choices and defaults. */
 
-import { post } from "../api.js";
 import { button, element, field, fill, select } from "../dom.js";
-import { failed, say } from "../message.js";
+import { say } from "../message.js";
+import { create, write } from "../requests.js";
 import { named } from "./words.js";
 
 /* An experiment of the text: vanishing gradients in the first of many layers. */
@@ -142,16 +142,14 @@ export function runForm({ data, choices }, onstart) {
   async function start(requests) {
     const buttons = form.querySelectorAll("button");
     buttons.forEach((each) => (each.disabled = true));
-    try {
-      const runs = [];
-      for (const request of requests) runs.push(await post("runs", request)); // queued in this order
-      say(`${runs.map(({ name }) => name).join(" and ")} started`);
-      onstart(runs);
-    } catch (error) {
-      failed(error);
-    } finally {
-      buttons.forEach((each) => (each.disabled = false));
-    }
+    const runs = [];
+    await write("the queue", async () => {
+      for (const request of requests) runs.push(await create("runs", request)); // in this order
+    });
+    buttons.forEach((each) => (each.disabled = false));
+    if (!runs.length) return;
+    say(`${runs.map(({ name }) => name).join(" and ")} started`);
+    onstart(runs);
   }
 
   return form;

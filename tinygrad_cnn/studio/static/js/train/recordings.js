@@ -3,6 +3,7 @@
 import { get } from "../api.js";
 import { listen, onConnection } from "../events.js";
 import { failed } from "../message.js";
+import { load } from "../requests.js";
 import { Recording } from "./recording.js";
 
 export class Recordings {
@@ -20,9 +21,11 @@ export class Recordings {
       ),
       listen("restarted", ({ run_id: id, step }) => {
         this.#note(id, (recording) => recording.restart(step));
-        if (this.known.has(id)) this.#load(id);
+        this.known.get(id)?.loading.want();
       }),
-      onConnection((connected) => connected && this.known.forEach((_, id) => this.#load(id))),
+      onConnection(
+        (connected) => connected && this.known.forEach(({ loading }) => loading.want()),
+      ),
     ];
   }
 
@@ -33,37 +36,38 @@ export class Recordings {
    */
   of(id) {
     if (!this.known.has(id)) {
-      this.known.set(id, new Recording());
-      this.#load(id);
+      const recording = new Recording();
+      this.known.set(id, { recording, loading: this.#loadingOf(id, recording) });
+      this.known.get(id).loading.want();
     }
-    return this.known.get(id);
+    return this.known.get(id).recording;
   }
 
-  /** Stop listening. */
+  /** Stop listening and loading. */
   close() {
     this.stops.forEach((stop) => stop());
+    this.known.forEach(({ loading }) => loading.stop());
   }
 
   #note(id, change) {
-    const recording = this.known.get(id);
-    if (!recording) return;
-    change(recording);
-    this.onchange();
+    const { loading, recording } = this.known.get(id) ?? {};
+    loading?.since(() => change(recording));
+    if (recording) this.onchange();
   }
 
-  async #load(id) {
-    try {
-      const { points, snapshot } = await get(`runs/${id}/points`);
-      this.#note(id, (recording) => {
+  #loadingOf(id, recording) {
+    return load(
+      (_, signal) => get(`runs/${id}/points`, {}, { signal }),
+      ({ points, snapshot }) => {
         for (const { kind, step, payload } of points) {
           const entry = { ...payload, step };
           if (kind === "point") recording.add(entry);
           else if (kind === "epoch") recording.addEpoch(entry);
         }
         recording.snapshot ??= snapshot;
-      });
-    } catch (error) {
-      if (error.status !== 404) failed(error); // a deleted run has nothing to show
-    }
+        this.onchange();
+      },
+      { refused: (error) => error.status !== 404 && failed(error) }, // a deleted run shows nothing
+    );
   }
 }

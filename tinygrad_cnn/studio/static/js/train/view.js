@@ -3,7 +3,8 @@
 import { get, post, remove } from "../api.js";
 import { element, fresh } from "../dom.js";
 import { listen, onConnection } from "../events.js";
-import { ask, failed, say, show } from "../message.js";
+import { ask, say, show } from "../message.js";
+import { load, write } from "../requests.js";
 import { Charts } from "./charts.js";
 import { runForm } from "./form.js";
 import { Recordings } from "./recordings.js";
@@ -30,7 +31,7 @@ export function mount(root, { parameters, remember, server, watch }) {
   const slots = new Map(asked.slice(0, MOST).map((id, place) => [id, place])); // color index by id of a selected run
   let runs = [];
   let timer = null;
-  let loading = null;
+  let first = true; // until the runs are known
 
   const recordings = new Recordings(drawSoon);
   const charts = new Charts();
@@ -81,44 +82,39 @@ export function mount(root, { parameters, remember, server, watch }) {
   offer(server());
   const stops = [
     watch(offer),
-    listen("state", loadSoon),
-    listen("epoch", ({ run_id: id, epoch }) => {
-      const run = runs.find((each) => each.id === id);
-      if (run) Object.assign(run, { epoch });
-      showList();
-    }),
+    listen("state", () => loading.want()),
+    listen("epoch", ({ run_id: id, epoch }) =>
+      loading.since(() => {
+        const run = runs.find((each) => each.id === id);
+        if (run) run.epoch = Math.max(run.epoch, epoch);
+        showList();
+      }),
+    ),
     listen("point", ({ run_id: id, epoch, batch, batches }) => {
       const run = runs.find((each) => each.id === id);
       if (run) list.progress(id, (epoch - 1 + batch / batches) / run.epochs);
     }),
-    onConnection((connected) => connected && loadSoon()),
+    onConnection((connected) => connected && loading.want()),
   ];
-  load(true);
 
-  async function load(first = false) {
-    try {
-      const answer = await get("runs");
-      runs = [...(answer.runs ?? answer)].sort((a, b) => b.id - a.id);
-    } catch (error) {
-      return failed(error);
-    }
-    [...slots.keys()]
-      .filter((id) => !runs.some((run) => run.id === id))
-      .forEach((id) => slots.delete(id));
-    if (first && !slots.size) {
-      const newest = runs.find(({ state }) => state === "running" || state === "paused") ?? runs[0];
-      if (newest) slots.set(newest.id, 0);
-    }
-    showList();
-    draw();
-  }
-
-  function loadSoon() {
-    loading ??= setTimeout(() => {
-      loading = null;
-      load();
-    }, 120);
-  }
+  const loading = load(
+    (_, signal) => get("runs", {}, { signal }),
+    (answer) => {
+      runs = answer.runs;
+      [...slots.keys()]
+        .filter((id) => !runs.some((run) => run.id === id))
+        .forEach((id) => slots.delete(id));
+      if (first && !slots.size) {
+        const newest =
+          runs.find(({ state }) => state === "running" || state === "paused") ?? runs[0];
+        if (newest) slots.set(newest.id, 0);
+      }
+      first = false;
+      showList();
+      draw();
+    },
+  );
+  loading.want();
 
   function showList() {
     nothing.hidden = runs.length > 0;
@@ -183,40 +179,33 @@ export function mount(root, { parameters, remember, server, watch }) {
     fresh.forEach(({ id }, slot) => slots.set(id, slot));
     if (fresh.length > 1) view.apart = false;
     keep();
-    load();
+    loading.want();
   }
 
-  async function steer(run, what) {
-    try {
-      const answer = await post(`runs/${run.id}/${what}`);
-      Object.assign(run, answer);
-      showList();
-    } catch (error) {
-      failed(error);
-    }
+  function steer({ id }, what) {
+    write(`run ${id}`, () => post(`runs/${id}/${what}`), { answered: () => loading.want() });
   }
 
   async function removeRun(run) {
     const detail =
       run.model_id === null ? "This deletes its metrics." : "This deletes its metrics; its model stays.";
     if (!(await ask(`Delete ${run.name}?`, { detail, yes: "Delete", kind: "danger" }))) return;
-    try {
-      await remove(`runs/${run.id}`);
-      slots.delete(run.id);
-      keep();
-      say(`${run.name} deleted`);
-      await load();
-    } catch (error) {
-      failed(error);
-    }
+    await write(`run ${run.id}`, () => remove(`runs/${run.id}`), {
+      answered: () => {
+        say(`${run.name} deleted`);
+        slots.delete(run.id);
+        keep();
+        loading.want();
+      },
+    });
   }
 
   return () => {
     stops.forEach((stop) => stop());
     recordings.close();
     charts.close();
+    loading.stop();
     clearTimeout(timer);
-    clearTimeout(loading);
   };
 }
 
