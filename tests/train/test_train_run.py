@@ -478,6 +478,7 @@ def test_a_bad_run_is_refused_and_the_file_named(
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
+        (lambda run: run.checkpoint.unlink(), "checkpoint.safetensors: there is no such file"),
         (lambda run: run.checkpoint.write_bytes(b"1"), "checkpoint.safetensors: is damaged"),
         (lambda run: run.checkpoint.write_bytes(weights(run)), "has arrays but no state"),
         (lambda run: edit(run, "training/optimizer", "rmsprop"), "RMSprop.load_state_dict: "),

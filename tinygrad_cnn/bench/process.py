@@ -14,6 +14,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
 
+from tinygrad_cnn.support.processes import SAFE_PATH
+
 __all__ = ["RETURN_FREED", "Worker", "WorkerError"]
 
 FOLDER = Path(__file__).parent
@@ -76,7 +78,12 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._complaints,
-                env={**os.environ, **dict.fromkeys(LIMITS, str(threads)), **(environment or {})},
+                env={
+                    **os.environ,
+                    **SAFE_PATH,
+                    **dict.fromkeys(LIMITS, str(threads)),
+                    **(environment or {}),
+                },
                 encoding="utf-8",
             )
         except OSError as error:

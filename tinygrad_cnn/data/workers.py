@@ -33,6 +33,7 @@ import numpy as np
 
 from tinygrad_cnn.data.batches import BatchMaker, Chosen
 from tinygrad_cnn.engine.blas import on_one_thread
+from tinygrad_cnn.support.processes import SAFE_PATH, environment, leave_safe_path
 
 __all__ = ["Job", "Workers", "process_context"]
 
@@ -111,7 +112,8 @@ def _start(number: int, maker: BatchMaker, context: BaseContext) -> _Worker:
         target=_serve, args=(maker, theirs), daemon=True, name=f"DataLoader-{number}"
     )
     try:
-        process.start()
+        with environment(SAFE_PATH):
+            process.start()
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         ours.close()
         raise TypeError(
@@ -197,6 +199,7 @@ class _Failure:
 def _serve(maker: BatchMaker, connection: socket.socket) -> None:
     """Make batches until the other end of the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    leave_safe_path()
     on_one_thread(lambda: _work(maker, connection))
 
 

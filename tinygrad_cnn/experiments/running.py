@@ -9,8 +9,8 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing import get_context, parent_process
@@ -28,6 +28,7 @@ from tinygrad_cnn.experiments.fingerprint import difference, provenance
 from tinygrad_cnn.experiments.results import Measurement, Results
 from tinygrad_cnn.experiments.runs import ExperimentRun, FinishedRuns
 from tinygrad_cnn.support.modules import load_file
+from tinygrad_cnn.support.processes import SAFE_PATH, environment, leave_safe_path
 
 __all__ = ["DONE", "FAILED", "LACKING", "Outcome", "Watcher", "perform"]
 
@@ -158,25 +159,10 @@ def _start(run: ExperimentRun, folder: FinishedRuns) -> _Working:
         name=str(run),
         daemon=True,
     )
-    with _one_thread_for_children():
+    with environment({**dict.fromkeys(LIMITS, "1"), **SAFE_PATH}):  # one thread each
         process.start()
     theirs.close()  # so that our end closes when the process ends
     return _Working(run, path, process, ours)
-
-
-@contextmanager
-def _one_thread_for_children() -> Iterator[None]:
-    """Set environment variables so that processes started inside use one thread."""
-    before = {name: os.environ.get(name) for name in LIMITS}
-    os.environ.update(dict.fromkeys(LIMITS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _heard(working: _Working, watcher: Watcher) -> Outcome | None:
@@ -240,6 +226,7 @@ class _Order:
 def _work(order: _Order, messages: Connection) -> None:
     """Execute a run in a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles it
+    leave_safe_path()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sent = perf_counter()
 

@@ -110,7 +110,6 @@ class TrainingRun:
         self._random = _seeded(for_others)
         with seeded_globally(self._random):
             self.model = build_model(settings, model_file, np.random.default_rng(for_model))
-        self._begun = weights is not None
         if weights is not None:
             self.model.load_state_dict(weights)
         self.loader = DataLoader(
@@ -201,7 +200,8 @@ class TrainingRun:
         Raises
         ------
         RunError
-            If a file in it is missing or damaged, or the data have changed.
+            If a file in it is missing or damaged, or the data have changed. A run that has
+            settings has a checkpoint: without it, it would go on from other weights.
         """
         settings = folder.read_settings()
         loaded = split is None
@@ -217,8 +217,7 @@ class TrainingRun:
             raise RunError(f"{folder.settings}: {what}: {error}") from error
         settings = replace(settings, data=settings.data.of_split(split))  # with its hashes
         run = cls(settings, split, folder.read_model_file(settings))
-        if folder.checkpoint.exists():
-            run._load_checkpoint(folder.checkpoint)
+        run._load_checkpoint(folder.checkpoint)
         return run
 
     def train(self, folder: RunFolder, callbacks: Sequence[Callback] = ()) -> History:
@@ -227,8 +226,8 @@ class TrainingRun:
         Parameters
         ----------
         folder : RunFolder
-            Gets the settings at once, and a checkpoint if the run started from given weights;
-            weights, history and checkpoint after every epoch.
+            Gets a checkpoint and the settings at once; weights, history and checkpoint after every
+            epoch.
         callbacks : sequence of Callback
             Called after every batch, and after every epoch once it is saved.
 
@@ -252,7 +251,7 @@ class TrainingRun:
             inside, and restored.
         """
         self._say_what_is_not_saved()
-        if self._begun and not self.history:  # before the settings, which allow resuming
+        if not self.history:  # before the settings: a run that has them has a checkpoint
             self._save_checkpoint(folder)
         folder.write_settings(self.settings, self.model_file)
         with seeded_globally(self._random):
