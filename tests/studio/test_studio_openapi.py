@@ -43,7 +43,7 @@ THOROUGH = settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-GROUPS = ["state", "predict", "images", "explain", "drawings", "models", "runs"]
+GROUPS = ["state", "predict", "images", "explain", "drawings", "models", "runs", "playground"]
 DIGIT = digits().test.images[7, 0]
 FITTING = {
     "input": encode_input(DIGIT),

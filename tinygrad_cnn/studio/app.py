@@ -10,7 +10,17 @@ from fastapi import FastAPI
 
 from tinygrad_cnn import __version__
 from tinygrad_cnn.studio import description, problems
-from tinygrad_cnn.studio.api import drawings, events, explain, images, models, predict, runs, state
+from tinygrad_cnn.studio.api import (
+    drawings,
+    events,
+    explain,
+    images,
+    models,
+    playground,
+    predict,
+    runs,
+    state,
+)
 from tinygrad_cnn.studio.files import StaticFiles
 from tinygrad_cnn.studio.limits import BodyLimit, RateLimit
 from tinygrad_cnn.studio.predictor import Predictor
@@ -77,7 +87,7 @@ def create_app(settings: StudioSettings) -> FastAPI:
     app.state.services = services
     problems.install(app)
     description.install(app)
-    for module in (state, predict, images, explain, drawings, models, runs, events):
+    for module in (state, predict, images, explain, drawings, models, runs, playground, events):
         app.include_router(module.router, max_body_size=JSON_BYTES)
     app.router.default = StaticFiles(*STATIC)  # a path without a route may be a file
     app.add_middleware(BodyLimit)

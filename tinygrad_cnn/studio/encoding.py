@@ -30,13 +30,15 @@ class Maps(TypedDict):
     bytes: str
 
 
-def encode(array: ArrayLike) -> Maps:
+def encode(array: ArrayLike, within: tuple[float, float] | None = None) -> Maps:
     """Encode an array of finite numbers for JSON, rounded to 256 levels of its range.
 
     Parameters
     ----------
     array : array_like
         An array of any shape.
+    within : tuple of float, optional
+        A range instead of that of the entries, which are clipped to it.
 
     Returns
     -------
@@ -57,6 +59,9 @@ def encode(array: ArrayLike) -> Maps:
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     if not math.isfinite(high - low):
         raise ValueError(f"encode: the entries go from {low} to {high}, expected finite numbers")
+    if within is not None:
+        low, high = within
+        values = values.clip(low, high)
     levels = (values - low) / (high - low) * 255 if high > low else np.zeros(values.shape)
     codes = np.rint(levels).astype(np.uint8)
     text = base64.b64encode(codes.tobytes()).decode("ascii")

@@ -23,7 +23,7 @@ from tinygrad_cnn.studio.explain.printed import PrintedEquation
 from tinygrad_cnn.support.text import citation, number
 from tinygrad_cnn.train import TrainedModel
 
-__all__ = ["ChainFactor", "Local", "Weight", "explain_weight"]
+__all__ = ["ChainFactor", "Local", "Weight", "chain_factor", "explain_weight"]
 
 STEP = 1e-5
 """Step of the difference quotient: it balances rounding error and curvature error."""
@@ -160,7 +160,7 @@ def explain_weight(
         with tg.no_grad():
             logits = exact.model(image_of(exact, picture))
             losses.append(loss_of(exact, logits, label, temperature).item())
-    factors = [_factor(item) for item in derivation.product]
+    factors = [chain_factor(item) for item in derivation.product]
     if not np.isfinite([gradient, *(factor.after for factor in factors)]).all():
         raise ExplainError("a gradient is not finite")
     name, _, own = parameter.rpartition(".")
@@ -213,7 +213,8 @@ def _product(derivation: Derivation) -> str | None:
     return as_mathml(f"{left} = {right}".replace("\\\\\n&\\quad", ""))
 
 
-def _factor(item: Item) -> ChainFactor:
+def chain_factor(item: Item) -> ChainFactor:
+    """Return a factor of a derivation: its formula, its shapes and norms."""
     if isinstance(item, Gap):
         return ChainFactor("", "", f"⋯ {item.count} more", None, "", [], None, item.after)
     if not isinstance(item, Factor):
