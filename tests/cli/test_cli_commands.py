@@ -408,7 +408,7 @@ def test_a_warning_is_one_line(call: Call) -> None:
         ("train --lr 0", "'--lr': '0', expected a finite number > 0"),
         ("train --lr nan", "'--lr': 'nan', expected a finite number > 0"),
         ("train --schedule x", "'x', expected one of constant, step, cosine"),
-        ("train --augment x", "'x', expected one of none, shift, affine"),
+        ("train --augment x", "'x', expected one of none, shift, rotate"),
         ("train --option lr=1", "'lr=1', expected PART.NAME=VALUE with a PART of model, opt"),
         (
             "train --option optimizer.beta=1",

@@ -16,6 +16,7 @@ from support.studio_training import steps
 from tinygrad_cnn.data import digits
 from tinygrad_cnn.studio.store import Store, drawings, models, points, runs, snapshots
 from tinygrad_cnn.studio.training.requests import settings_of, train_request
+from tinygrad_cnn.train import AUGMENTATIONS
 
 TINY = {"model": "mlp", "hidden": [4], "batch_size": 2000, "epochs": 2}
 LONG = {"model": "mlp", "hidden": [4], "batch_size": 100, "epochs": 200}
@@ -86,39 +87,72 @@ def test_a_vgg_may_have_batch_norm_and_dropout(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "where", "says"),
     [
-        ({"model": "resnet"}, "expected one of lenet5, mlp, vgg"),
-        ({"data": "../../etc"}, "expected one of lenet5, mlp, vgg and one of digits, mnist"),
-        ({"model": "vgg", "activation": "tanh"}, "vgg has no activation"),
-        ({"model": "vgg", "hidden": [8]}, "it has batch_norm, dropout"),
-        ({"model": "vgg", "dropout": 1}, "less than 1"),
-        ({"model": "mlp", "hidden": [0]}, "greater than or equal to 1"),
-        ({"model": "mlp", "hidden": [100_000]}, "less than or equal to"),
-        ({"optimizer": "newton"}, "optimizer is 'newton', expected one of"),
-        ({"schedule": "x"}, "schedule is 'x', expected one of"),
-        ({"lr": -1}, "greater than 0"),
-        ({"lr": float("1e999")}, None),
-        ({"epochs": 10**9}, "less than or equal to 200"),
-        ({"epochs": 2.5}, "valid integer"),
-        ({"seed": 2**63}, "less than or equal to"),
-        ({"name": " "}, "expected a name"),
-        ({"name": "a\nb"}, "a control character"),
-        ({"name": "x" * 1000}, "has 1000 characters, expected at most"),
-        ({"path": "/etc/passwd"}, "Extra inputs"),
-        ([], "valid dictionary"),
+        ({"model": "resnet"}, "model", "expected one of 'lenet5', 'mlp', 'vgg'"),
+        ({"data": "../../etc"}, "data", "expected one of 'digits', 'mnist'"),
+        ({"model": "vgg", "activation": "tanh"}, "activation", "vgg has no activation"),
+        ({"model": "vgg", "hidden": [8]}, "hidden", "it has batch_norm, dropout"),
+        ({"model": "vgg", "dropout": 1}, "dropout", "less than 1"),
+        ({"model": "vgg", "batch_norm": [1]}, "batch_norm", "expected true or false"),
+        ({"model": "mlp", "hidden": [0]}, "hidden.0", "expected at least 1"),
+        ({"model": "mlp", "hidden": [100_000]}, "hidden.0", "expected at most 1024"),
+        ({"model": "mlp", "hidden": ["wide"]}, "hidden.0", "expected a whole number"),
+        ({"model": "mlp", "hidden": [4] * 9}, "hidden", "expected at most 4 entries"),
+        ({"model": "mlp", "hidden": 4}, "hidden", "expected a list"),
+        ({"optimizer": "newton"}, "optimizer", "optimizer is 'newton', expected one of"),
+        ({"optimizer_options": {"x": 1}}, "optimizer_options", "adamw has no option 'x'"),
+        ({"schedule": "x"}, "schedule", "schedule is 'x', expected one of"),
+        ({"schedule_options": {"x": 1}}, "schedule_options", "onecycle has no option 'x'"),
+        ({"augment": "x"}, "augment", "augment is 'x', expected one of 'none', 'shift', 'rotate'"),
+        ({"weight_decay": -0.1}, "weight_decay", "expected at least 0"),
+        ({"lr": 0}, "lr", "got 0, expected more than 0"),
+        ({"lr": ""}, "lr", "expected a number"),
+        ({"lr": float("1e999")}, None, ""),
+        ({"epochs": 10**9}, "epochs", "expected at most 200"),
+        ({"epochs": 2.5}, "epochs", "expected a whole number"),
+        ({"seed": 2**63}, "seed", "expected at most"),
+        ({"name": " "}, "name", "expected a name"),
+        ({"name": "a\nb"}, "name", "a control character"),
+        ({"name": "x" * 1000}, "name", "has 1000 characters, expected at most"),
+        ({"path": "/etc/passwd"}, "path", "there is no such field"),
+        ([], "", "expected an object"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_with_the_reason(
-    client: TestClient, body: Any, says: str | None
+def test_what_cannot_be_trained_is_refused_with_the_field_and_the_reason(
+    client: TestClient, body: Any, where: str | None, says: str
 ) -> None:
     response = client.post(
         "/api/runs", content=json.dumps(body), headers={"Content-Type": "application/json"}
     )
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
-    assert says is None or says in response.json()["detail"]
+    problem = response.json()
+    assert says in problem["detail"]
+    assert "Input" not in response.text  # as Pydantic's own messages begin
+    if where is not None:
+        [refused] = problem["errors"]
+        assert refused["where"] == f"body.{where}".rstrip(".")
+        assert refused["reason"] in problem["detail"]
     assert client.get("/api/runs").json()["runs"] == []
+
+
+def test_a_form_knows_each_range_and_default_that_the_server_has(client: TestClient) -> None:
+    """Every bound is the largest or smallest accepted number; the first values are the defaults."""
+    choices = client.get("/api/state").json()["choices"]
+    assert set(choices["augmentations"]) == set(AUGMENTATIONS)
+    for name in ("lr", "weight_decay", "batch_size", "epochs", "seed"):
+        bounds = choices["numbers"][name]["bounds"]
+        for bound, value in bounds.items():
+            beyond = {"ge": value - 1, "gt": value, "le": value + 1, "lt": value}[bound]
+            assert client.post("/api/runs", json={**TINY, name: beyond}).status_code == 422
+            if bound in ("ge", "le"):
+                assert created(client, **{**TINY, name: value})["request"][name] == value
+    for optimizer, values in choices["defaults"]["digits"].items():
+        request = created(client, optimizer=optimizer)["request"]
+        assert {name: request[name] for name in values} == values
+        assert {name: request[name] for name in choices["first"]} == choices["first"]
+    assert next(iter(choices["defaults"]["digits"])) == created(client)["request"]["optimizer"]
 
 
 def test_data_that_are_not_there_are_refused(

@@ -21,17 +21,14 @@ from tinygrad_cnn.nn import build
 from tinygrad_cnn.studio.encoding import INPUT_SHAPE
 from tinygrad_cnn.studio.settings import WEIGHTS_BYTES
 from tinygrad_cnn.studio.store import checked_name
-from tinygrad_cnn.studio.training.requests import DATA, MODEL_OPTIONS
+from tinygrad_cnn.studio.training.requests import DATA, MODEL_OPTIONS, MOST_HIDDEN, NUMBERS
 from tinygrad_cnn.support.arguments import whole
 from tinygrad_cnn.train import DataSettings, ModelSettings, RunSettings, TrainedModel
 from tinygrad_cnn.train.state import check_bytes, pack_arrays
 
-__all__ = ["CLASSES", "LARGEST_HIDDEN", "MOST_HIDDEN", "Contents", "UnusableModelError", "pack",
-           "read", "unpack"]  # fmt: skip
+__all__ = ["CLASSES", "Contents", "UnusableModelError", "pack", "read", "unpack"]
 
 CLASSES = tuple("0123456789")
-LARGEST_HIDDEN, MOST_HIDDEN = 1024, 4
-"""Maximum width and number of hidden layers."""
 
 HEADER_BYTES = 256 << 10
 SETTINGS_CHARACTERS = 64 << 10
@@ -204,8 +201,9 @@ def _check_model(model: ModelSettings) -> None:
     if not isinstance(hidden, list) or len(hidden) > MOST_HIDDEN:
         raise UnusableModelError(f"hidden is {hidden!r}, expected a list of {MOST_HIDDEN} at most")
     for i, width in enumerate(hidden):
-        if whole(model.name, f"hidden[{i}]", width) > LARGEST_HIDDEN:
-            raise UnusableModelError(f"hidden[{i}] is {width}, expected {LARGEST_HIDDEN} at most")
+        largest = NUMBERS["hidden"].bounds["le"]
+        if whole(model.name, f"hidden[{i}]", width) > largest:
+            raise UnusableModelError(f"hidden[{i}] is {width}, expected {largest} at most")
 
 
 def _try_out(run: TrainedModel) -> None:

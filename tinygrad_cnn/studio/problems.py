@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from tinygrad_cnn.studio.reasons import reason
 from tinygrad_cnn.studio.store.errors import ConflictError, NotFoundError
 
-__all__ = ["MEDIA_TYPE", "PROBLEMS", "Problem", "ProblemDocument", "documented", "install"]
+__all__ = ["MEDIA_TYPE", "PROBLEMS", "Problem", "ProblemDocument", "documented", "install",
+           "refusal"]  # fmt: skip
 
 MEDIA_TYPE = "application/problem+json"
 LONGEST_VALUE = 80
@@ -97,6 +99,19 @@ class ProblemDocument(BaseModel):
     detail: str
 
 
+def refusal(where: Iterable[str | int], came: Any, reason: str) -> dict[str, str]:
+    """Return an element of the member ``errors``: a field, what came, and why it is refused.
+
+    Examples
+    --------
+    >>> refusal(("body", "lr"), -1, "expected more than 0")
+    {'where': 'body.lr', 'came': '-1', 'reason': 'expected more than 0'}
+    """
+    text = repr(came)
+    shortened = text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
+    return {"where": ".".join(map(str, where)), "came": shortened, "reason": reason}
+
+
 def documented(*names: str) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route that can raise the named problems.
 
@@ -136,16 +151,9 @@ async def _of_problem(request: Request, error: Exception) -> Response:
 
 async def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [
-        {
-            "where": ".".join(str(step) for step in each["loc"]),
-            "reason": each["msg"],
-            "came": _shortened(each.get("input")),
-        }
-        for each in error.errors()
-    ]
+    errors = [refusal(each["loc"], each.get("input"), reason(each)) for each in error.errors()]
     first = errors[0]
-    detail = f"{first['where']}: {first['reason']}; came {first['came']}"
+    detail = f"{first['where']}: got {first['came']}, {first['reason']}"
     return Problem("invalid", detail, errors=errors).response()
 
 
@@ -167,8 +175,3 @@ async def _of_refused(request: Request, error: Exception) -> Response:
 async def _of_mistake(request: Request, error: Exception) -> Response:
     detail = f"{type(error).__name__}: see the server's log"
     return Problem("internal", detail).response()
-
-
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"

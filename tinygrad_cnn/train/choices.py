@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tinygrad_cnn.data import Elastic, RandomHorizontalFlip, Rotate, Shift, Transform
+from tinygrad_cnn.data import (
+    Elastic,
+    RandomAffine,
+    RandomHorizontalFlip,
+    Rotate,
+    Shift,
+    Transform,
+)
 from tinygrad_cnn.optim import (
     SGD,
     Adadelta,
@@ -91,6 +98,8 @@ SCHEDULES: dict[str, ScheduleChoice] = {
 AUGMENTATIONS: dict[str, tuple[Transform, ...]] = {
     "none": (),
     "shift": (Shift(2),),
+    "rotate": (Rotate(10),),
+    "scale": (RandomAffine(0, scale=(0.8, 1.2)),),
     "affine": (Shift(2), Rotate(10)),
     "elastic": (Shift(2), Elastic(alpha=20, sigma=4)),
     "shift-flip": (Shift(4), RandomHorizontalFlip()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,8 +14,7 @@ from sqlalchemy.orm import Session
 from tinygrad_cnn.data import at_hand
 from tinygrad_cnn.nn import ACTIVATIONS, POOLINGS
 from tinygrad_cnn.studio.api.fields import LARGEST_ID, Id, IdempotencyKey
-from tinygrad_cnn.studio.model_files import LARGEST_HIDDEN, MOST_HIDDEN
-from tinygrad_cnn.studio.problems import Problem, documented
+from tinygrad_cnn.studio.problems import Problem, documented, refusal
 from tinygrad_cnn.studio.services import UsesServices
 from tinygrad_cnn.studio.store import (
     StoredPoint,
@@ -32,7 +31,12 @@ from tinygrad_cnn.studio.store.names import LONGEST_NAME
 from tinygrad_cnn.studio.store.tables import RunKind, RunState, Wanted
 from tinygrad_cnn.studio.training.requests import (
     DATA,
+    FIRST,
+    FIRST_FINE_TUNING,
     MODEL_OPTIONS,
+    MOST_HIDDEN,
+    NUMBERS,
+    SettingError,
     fine_tune_request,
     train_request,
 )
@@ -41,16 +45,22 @@ from tinygrad_cnn.train import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 
 __all__ = ["RunAnswer", "answer", "payload_of", "router"]
 
-MOST_EPOCHS = 200
 MOST_STEPS = 1000
 MOST_WAITING = 50
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 
 RunName = Annotated[str | None, Field(description="name of the run and its model")]
-LearningRate = Annotated[float, Field(gt=0, le=100)]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
+
+def _number(name: str) -> Any:
+    """Return the constraints of a number that `NUMBERS` declares."""
+    return Field(**cast(Any, NUMBERS[name].bounds))
+
+
+LearningRate = Annotated[float, _number("lr")]
+Epochs = Annotated[int, _number("epochs")]
+Seed = Annotated[int, _number("seed")]
 
 Integer = Annotated[int, Field(ge=-(2**31), le=2**31)]
 Value = Integer | float | bool | Annotated[str, Field(max_length=40)] | list[float]
@@ -70,25 +80,23 @@ class RunRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: Annotated[str, _one_of(MODEL_OPTIONS)] = "lenet5"
-    data: Annotated[str, _one_of(DATA)] = "digits"
+    model: Annotated[str, _one_of(MODEL_OPTIONS)] = FIRST["model"]
+    data: Annotated[str, _one_of(DATA)] = FIRST["data"]
     activation: Annotated[str, _one_of(ACTIVATIONS)] | None = None
     pooling: Annotated[str, _one_of(POOLINGS)] | None = None
-    hidden: list[Annotated[int, Field(ge=1, le=LARGEST_HIDDEN)]] | None = Field(
-        None, max_length=MOST_HIDDEN
-    )
+    hidden: list[Annotated[int, _number("hidden")]] | None = Field(None, max_length=MOST_HIDDEN)
     batch_norm: bool | None = None
-    dropout: float | None = Field(None, ge=0, lt=1)
+    dropout: Annotated[float, _number("dropout")] | None = None
     optimizer: Annotated[str, _one_of(OPTIMIZERS)] | None = None
     lr: LearningRate | None = None
-    batch_size: int | None = Field(None, ge=1, le=10_000)
+    batch_size: Annotated[int, _number("batch_size")] | None = None
     schedule: Annotated[str, _one_of(SCHEDULES)] | None = None
     augment: Annotated[str, _one_of(AUGMENTATIONS)] | None = None
-    weight_decay: float | None = Field(None, ge=0, le=10)
+    weight_decay: Annotated[float, _number("weight_decay")] | None = None
     optimizer_options: RunOptions = None
     schedule_options: RunOptions = None
-    epochs: int = Field(4, ge=1, le=MOST_EPOCHS)
-    seed: Seed = 0
+    epochs: Epochs = FIRST["epochs"]
+    seed: Seed = FIRST["seed"]
     name: RunName = None
 
 
@@ -98,10 +106,10 @@ class FineTuningRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: Id | None = None
-    epochs: int = Field(3, ge=1, le=MOST_EPOCHS)
-    lr: LearningRate = 0.0005
-    replay: int = Field(2000, ge=0, le=60_000)
-    seed: Seed = 0
+    epochs: Epochs = FIRST_FINE_TUNING["epochs"]
+    lr: LearningRate = FIRST_FINE_TUNING["lr"]
+    replay: Annotated[int, _number("replay")] = FIRST_FINE_TUNING["replay"]
+    seed: Seed = FIRST_FINE_TUNING["seed"]
     name: RunName = None
 
 
@@ -174,10 +182,11 @@ def create(
         _check_name(new.name)
     try:
         request = train_request(asked.pop("model"), asked.pop("data"), **asked)
-    except ValueError as error:
-        raise Problem("invalid", str(error)) from None
+    except SettingError as error:
+        raise _refused(error.setting, error.value, str(error)) from None
     if not at_hand(new.data):
-        raise Problem("invalid", f"data: the images {new.data!r} are not on this machine")
+        reason = f"data: the images {new.data!r} are not on this machine"
+        raise _refused("data", new.data, reason)
     with services.store.session() as session:
         known = created(session, StoredRun, idempotency_key)
         if known is not None:
@@ -318,7 +327,12 @@ def _check_name(name: str) -> None:
     try:
         checked_name(name)
     except ValueError as error:
-        raise Problem("invalid", str(error)) from None
+        raise _refused("name", name, str(error)) from None
+
+
+def _refused(setting: str, value: Any, reason: str) -> Problem:
+    """Return the problem with one field of the body."""
+    return Problem("invalid", reason, errors=[refusal(("body", setting), value, reason)])
 
 
 def _taught(name: str) -> str:

@@ -16,7 +16,16 @@ from tinygrad_cnn.studio.api.models import ModelSummary, summary
 from tinygrad_cnn.studio.api.runs import RunAnswer, answer
 from tinygrad_cnn.studio.services import UsesServices
 from tinygrad_cnn.studio.settings import PICTURE_BYTES, PIXELS, WEIGHTS_BYTES
-from tinygrad_cnn.studio.training.requests import DATA, MODEL_OPTIONS
+from tinygrad_cnn.studio.training.requests import (
+    AUGMENTED,
+    DATA,
+    FIRST,
+    FIRST_FINE_TUNING,
+    MODEL_OPTIONS,
+    NUMBERS,
+    Number,
+    defaults,
+)
 from tinygrad_cnn.support.choices import Choice
 from tinygrad_cnn.train import OPTIMIZERS, SCHEDULES
 
@@ -51,13 +60,24 @@ def _models() -> dict[str, ChoiceAnswer]:
 
 
 class TrainingChoices(BaseModel):
-    """The choices for a run."""
+    """The choices for a run, and the values that a form starts with.
+
+    `numbers` has the range of each number, `defaults` the settings by data set and optimizer, the
+    recipe's optimizer first; `first` and `first_fine_tuning` have the others.
+    """
 
     models: dict[str, ChoiceAnswer] = _models()
     activations: dict[str, ChoiceAnswer] = _answers(ACTIVATIONS)
     optimizers: dict[str, ChoiceAnswer] = _answers(OPTIMIZERS)
     schedules: dict[str, ChoiceAnswer] = _answers(SCHEDULES)
+    augmentations: dict[str, ChoiceAnswer] = {
+        name: ChoiceAnswer(label=label, options={}) for name, label in AUGMENTED.items()
+    }
     poolings: list[str] = list(POOLINGS)
+    numbers: dict[str, Number] = NUMBERS
+    defaults: dict[str, dict[str, dict[str, Any]]] = {data: defaults(data) for data in DATA}
+    first: dict[str, Any] = FIRST
+    first_fine_tuning: dict[str, Any] = FIRST_FINE_TUNING
 
 
 class UploadLimits(BaseModel):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from sqlalchemy.orm import Session
 
@@ -12,9 +13,34 @@ from tinygrad_cnn.data import Split
 from tinygrad_cnn.nn import ACTIVATIONS, MODELS, POOLINGS
 from tinygrad_cnn.studio.store import ConflictError, drawings, models
 from tinygrad_cnn.support.arguments import choice
-from tinygrad_cnn.train import DataSettings, ModelSettings, RunSettings, TrainingSettings, recipe
+from tinygrad_cnn.train import (
+    AUGMENTATIONS,
+    OPTIMIZERS,
+    SCHEDULES,
+    DataSettings,
+    ModelSettings,
+    RunSettings,
+    TrainingSettings,
+    recipe,
+)
 
-__all__ = ["DATA", "MODEL_OPTIONS", "fine_tune_request", "settings_of", "train_request"]
+__all__ = [
+    "AUGMENTED",
+    "DATA",
+    "FIRST",
+    "FIRST_FINE_TUNING",
+    "MODEL_OPTIONS",
+    "MOST_HIDDEN",
+    "NUMBERS",
+    "Number",
+    "SettingError",
+    "defaults",
+    "fine_tune_request",
+    "settings_of",
+    "train_request",
+]
+
+T = TypeVar("T")
 
 DATA = ("digits", "mnist")
 """Data sets for training: ten digits, 28×28. A path is never accepted from a request or a file."""
@@ -35,12 +61,104 @@ MODEL_OPTIONS: dict[str, dict[str, Any]] = {
 }
 """The options of each model, with their defaults."""
 
-CHOICES: dict[str, Iterable[str]] = {"activation": ACTIVATIONS, "pooling": POOLINGS}
+AUGMENTED = {
+    "none": "None",
+    "shift": "Shift",
+    "rotate": "Rotate",
+    "scale": "Scale",
+    "affine": "Shift, rotate",
+    "elastic": "Shift, distort",
+    "shift-flip": "Shift, mirror",
+}
+"""The names of augmentations on screens."""
+
+CHOICES: dict[str, Iterable[str]] = {
+    "model": MODEL_OPTIONS,
+    "data": DATA,
+    "activation": ACTIVATIONS,
+    "pooling": POOLINGS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "augment": AUGMENTATIONS,
+}
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of a request, for the form and for the checks of the server.
+
+    Attributes
+    ----------
+    label : str
+        Its name on screens.
+    bounds : mapping of str to number
+        Any of ``ge``, ``gt``, ``le`` and ``lt``, as Pydantic names them.
+    whole : bool
+        Whether it is an integer.
+    """
+
+    label: str
+    bounds: Mapping[str, int]
+    whole: bool = False
+
+
+NUMBERS: dict[str, Number] = {
+    "hidden": Number("Hidden layers", {"ge": 1, "le": 1024}, whole=True),
+    "dropout": Number("Dropout", {"ge": 0, "lt": 1}),
+    "lr": Number("Learning rate", {"gt": 0, "le": 100}),
+    "weight_decay": Number("Weight decay", {"ge": 0, "le": 10}),
+    "batch_size": Number("Batch size", {"ge": 1, "le": 10_000}, whole=True),
+    "epochs": Number("Epochs", {"ge": 1, "le": 200}, whole=True),
+    "seed": Number("Seed", {"ge": 0, "le": 2**31 - 1}, whole=True),
+    "replay": Number("Replayed digits", {"ge": 0, "le": 60_000}, whole=True),
+}
+"""The numbers of requests; `hidden` is the size of each hidden layer."""
+
+MOST_HIDDEN = 4
+"""Maximum number of hidden layers."""
+
 TRAINING = (
     "optimizer", "lr", "batch_size", "schedule", "augment", "weight_decay", "epochs", "seed",
     "optimizer_options", "schedule_options",
 )  # fmt: skip
+FIRST: dict[str, Any] = {"model": "lenet5", "data": "digits", "epochs": 8, "seed": 0}
+"""Settings of a training run that leaves them out; `defaults` has others."""
+
+FIRST_FINE_TUNING: dict[str, Any] = {"epochs": 3, "lr": 0.0005, "replay": 2000, "seed": 0}
+"""Settings of a fine-tuning that leaves them out."""
+
+DECIDED = ("lr", "weight_decay", "augment", "batch_size", "schedule")
 FINE_TUNING = {"optimizer": "adam", "batch_size": 64, "schedule": "cosine", "augment": "affine"}
+
+
+class SettingError(ValueError):
+    """A setting cannot be trained with.
+
+    Attributes
+    ----------
+    setting : str
+        Its name in the request.
+    value : object
+    """
+
+    def __init__(self, setting: str, value: Any, reason: str) -> None:
+        super().__init__(reason)
+        self.setting = setting
+        self.value = value
+
+
+def defaults(data: str) -> dict[str, dict[str, Any]]:
+    """Return the settings that each optimizer implies for a data set, its recipe's first.
+
+    Examples
+    --------
+    >>> found = defaults("digits")
+    >>> list(found)[0], found["adamw"]["weight_decay"], found["sgd"]["lr"]
+    ('adamw', 0.01, 0.1)
+    """
+    names = sorted(OPTIMIZERS, key=lambda name: name != recipe(data).optimizer)
+    settings = {name: asdict(recipe(data, optimizer=name)) for name in names}
+    return {name: {key: row[key] for key in DECIDED} for name, row in settings.items()}
 
 
 def train_request(model: str, data: str, **chosen: Any) -> dict[str, Any]:
@@ -63,7 +181,7 @@ def train_request(model: str, data: str, **chosen: Any) -> dict[str, Any]:
 
     Raises
     ------
-    ValueError
+    SettingError
         If a name is unknown, the model lacks an option, or a value is out of range.
 
     Examples
@@ -74,27 +192,32 @@ def train_request(model: str, data: str, **chosen: Any) -> dict[str, Any]:
     >>> train_request("lenet5", "digits", hidden=[30])
     Traceback (most recent call last):
         ...
-    ValueError: run: lenet5 has no hidden, but came with [30]; it has activation, pooling
+    tinygrad_cnn.studio.training.requests.SettingError: run: lenet5 has no hidden; it has ...
     """
-    known = MODEL_OPTIONS.get(model)
-    if known is None or data not in DATA:
-        raise ValueError(
-            f"run: got model {model!r} and data {data!r}, expected one of "
-            f"{', '.join(MODEL_OPTIONS)} and one of {', '.join(DATA)}"
-        )
+    for name, value in {"model": model, "data": data, **chosen}.items():
+        if value is not None and name in CHOICES:
+            _checked(name, value, partial(choice, "run", name, value, CHOICES[name]))
+    known = MODEL_OPTIONS[model]
     options = {}
     for name in OFFERED:
         value = chosen.pop(name, None)
         if value is not None and name not in known:
-            raise ValueError(
-                f"run: {model} has no {name}, but came with {value!r}; it has "
-                f"{', '.join(known) or 'no options'}"
-            )
+            has = ", ".join(known) or "no options"
+            raise SettingError(name, value, f"run: {model} has no {name}; it has {has}")
         options[name] = known.get(name) if value is None else value
-        if value is not None and name in CHOICES:
-            choice("run", name, value, CHOICES[name])
-    training = asdict(recipe(data, **chosen))
+    unscheduled = {**chosen, "schedule": "constant", "schedule_options": None}
+    for name, all_chosen in (("optimizer_options", unscheduled), ("schedule_options", chosen)):
+        settings = _checked(name, chosen.get(name), partial(recipe, data, **all_chosen))
+    training = asdict(settings)
     return {"model": model, "data": data, **options, **{name: training[name] for name in TRAINING}}
+
+
+def _checked(setting: str, value: Any, make: Callable[[], T]) -> T:
+    """Return what `make` returns; its ValueError becomes a SettingError."""
+    try:
+        return make()
+    except ValueError as error:
+        raise SettingError(setting, value, str(error)) from None
 
 
 def fine_tune_request(
