@@ -6,7 +6,7 @@ import re
 
 import pytest
 from support.studio import until
-from support.studio_browser import Requests, expect, shift, tiny_run, visiting
+from support.studio_browser import Requests, expect, go, shift, tiny_run, violations, visiting
 
 DRAWN = re.compile("L")
 """A path that leads somewhere."""
@@ -119,20 +119,51 @@ def test_the_comparison_of_the_text_starts_two_runs_and_shows_both(browser, stud
             expect(runs(page).filter(has_text=name)).to_contain_text("Canceled")
 
 
-def test_an_option_without_a_field_of_its_own_is_typed(browser, studio):
-    with visiting(browser, studio, "#/train") as page:
+def test_what_is_entered_stays_and_what_is_wrong_is_refused_at_its_field(browser, studio):
+    with visiting(browser, studio, "#/train", refusals={422}) as page:
         form = page.get_by_role("form", name="New run")
+        rate, decay = form.get_by_label("Learning rate"), form.get_by_label("Weight decay")
+        expect(rate).to_have_value("0.005")
+        expect(decay).to_have_value("0.01")
+        rate.fill("0.02")
+        form.get_by_label("Optimizer").select_option(label="SGD")
         form.get_by_label("Model").select_option(label="VGG")
-        options = form.get_by_label("Options")
-        assert options.get_attribute("placeholder") == "model.batch_norm=false model.dropout=0"
-        options.fill("model.batch_norm=true model.dropout=0.25 optimizer.eps=1e-7")
+        expect(decay).to_have_value("0")  # follows, as nobody has entered it
+        go(page, "Draw")
+        go(page, "Train")
+        for again in (lambda: None, page.reload):
+            again()
+            expect(rate).to_have_value("0.02")
+            expect(form.get_by_label("Optimizer")).to_have_value("sgd")
+        form.get_by_role("button", name="Default 0.1", exact=True).click()
+        expect(rate).to_have_value("0.1")
+
+        form.get_by_label("Epochs").fill("0")
+        form.get_by_label("Dropout").fill("1")
+        form.get_by_role("button", name="Start training").click()
+        for label, words in {"Epochs": "at least 1", "Dropout": "less than 1"}.items():
+            expect(form.get_by_label(label)).to_have_accessible_description(
+                f"Expected {words}."
+            )
+        expect(form.get_by_label("Dropout")).to_be_focused()
+        assert not violations(page)
+        form.get_by_label("Epochs").fill("2")
+        form.get_by_label("Dropout").fill("0.25")
+        form.get_by_label("Batch norm").select_option(label="Yes")
+        form.get_by_label("Augmentation").select_option(label="Scale")
+        form.get_by_label("Options").fill("optimizer.momentum=0.5 schedule.patience=2")
         form.get_by_label("Name").fill("typed")
+        form.get_by_role("button", name="Start training").click()
+        expect(form.get_by_text("onecycle has no option 'patience'")).to_be_visible()
+        form.get_by_label("Schedule").select_option(label="Plateau")
         form.get_by_role("button", name="Start training").click()
         row = runs(page).filter(has_text="typed")
         row.get_by_role("button", name="Cancel typed").click()
         request = Requests(page.request, studio).get("runs")["runs"][0]["request"]
-        assert (request["batch_norm"], request["dropout"]) == (True, 0.25)
-        assert request["optimizer_options"] == {"eps": 1e-7}
+        expected = {"batch_norm": True, "dropout": 0.25, "augment": "scale", "weight_decay": 0}
+        assert {name: request[name] for name in expected} == expected
+        assert request["optimizer_options"] == {"momentum": 0.5}
+        assert request["schedule_options"] == {"patience": 2}
 
 
 def test_nothing_moves_while_a_training_runs(browser, studio):

@@ -57,4 +57,5 @@ def reason(error: Mapping[str, Any]) -> str:
     if kind == "value_error":  # raised by a validator of ours
         return str(context["error"])
     expected = EXPECTED.get(kind) or EXPECTED_KIND.get(kind.partition("_")[0], "another value")
-    return f"expected {expected.format(**context)}"
+    written = {name: f"{x:g}" if isinstance(x, float) else x for name, x in context.items()}
+    return f"expected {expected.format(**written)}"

@@ -8,13 +8,16 @@ import { promote } from "../models/promote.js";
 import { percent, points } from "../numbers.js";
 import { create, load, write } from "../requests.js";
 import { link } from "../state.js";
-import { whole } from "../train/form.js";
+import { Entries, numberField, numeric } from "../train/fields.js";
 import { ended, stateOf } from "../train/words.js";
 
 /** The form that starts a fine-tuning. */
 export class LessonForm {
-  /** @param {(run: any) => void} onstart */
-  constructor(onstart) {
+  /**
+   * @param {import("../server.js").ServerState} state
+   * @param {(run: any) => void} onstart
+   */
+  constructor({ choices: { numbers, first_fine_tuning: first } }, onstart) {
     this.onstart = onstart;
     this.model = select([], null, () => {}, { name: "model" });
     this.words = element("p", { class: "amount" }, "\u00a0");
@@ -28,27 +31,17 @@ export class LessonForm {
       },
       this.words,
       field("Model", this.model),
-      field(
-        "Replayed digits",
-        whole("replay", 2000, 0, 60_000),
+      numberField(
+        "replay",
+        numbers,
         "training images mixed in, so that it does not forget them",
       ),
-      field("Epochs", whole("epochs", 3, 1, 200)),
-      field(
-        "Learning rate",
-        element("input", {
-          name: "lr",
-          type: "number",
-          inputmode: "decimal",
-          value: 0.0005,
-          min: 0,
-          max: 100,
-          step: "any",
-          required: true,
-        }),
-      ),
+      numberField("epochs", numbers),
+      numberField("lr", numbers),
       element("div", { class: "wide" }, this.submit),
     );
+    this.entries = new Entries(this.element, "a fine-tuning");
+    this.entries.follow(first);
   }
 
   /**
@@ -57,24 +50,21 @@ export class LessonForm {
    * @param {boolean} possible
    */
   show(models, words, possible) {
-    const chosen = this.model.value;
     fill(
       this.model,
       models.map(({ id, name, promoted }) =>
-        element(
-          "option",
-          { value: id, selected: chosen ? String(id) === chosen : promoted },
-          promoted ? `${name} (promoted)` : name,
-        ),
+        element("option", { value: id }, promoted ? `${name} (promoted)` : name),
       ),
     );
+    this.entries.follow({ model: models.find(({ promoted }) => promoted)?.id });
     this.words.textContent = words;
     this.submit.disabled = !possible || !models.length;
   }
 
   async #start() {
+    this.entries.accept();
     const said = Object.fromEntries(
-      [...new FormData(this.element)].map(([name, text]) => [name, Number(text)]),
+      Object.entries(this.entries.values).map(([name, text]) => [name, numeric(text)]),
     );
     this.submit.disabled = true;
     await write("the queue", () => create("runs/fine-tune", said), {
@@ -82,6 +72,7 @@ export class LessonForm {
         say(`${run.name} started`);
         this.onstart(run);
       },
+      refused: (error) => this.entries.refuse(error),
     });
     this.submit.disabled = false;
   }

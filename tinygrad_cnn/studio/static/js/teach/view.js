@@ -14,11 +14,12 @@ import { Lesson, LessonForm } from "./lesson.js";
  * @param {import("../main.js").Context} context
  * @returns {() => void} unmounts the view
  */
-export function mount(root, { parameters, remember }) {
+export function mount(root, { parameters, remember, server, watch }) {
   let models = [];
   const drawings = new Drawings({ chosen: (drawing) => look(drawing, true), loaded: showForm });
   const labeling = new Labeling({ labeled, deleted }, Number(parameters.get("model")) || null);
-  const form = new LessonForm((run) => outcome.show(run));
+  let form = null; // until the server's choices are known
+  const place = element("div", {});
   const outcome = new Lesson(() => loadingModels.want());
 
   root.append(
@@ -39,7 +40,7 @@ export function mount(root, { parameters, remember }) {
           "section",
           { "aria-labelledby": "fine-tune" },
           element("h2", { id: "fine-tune" }, "Fine-tune"),
-          form.element,
+          place,
         ),
         outcome.element,
       ),
@@ -50,7 +51,15 @@ export function mount(root, { parameters, remember }) {
     showForm();
   });
   const asked = load((id, signal) => get(`drawings/${id}`, {}, { signal }), (drawing) => look(drawing));
+  const offer = (state) => {
+    if (!state || form) return;
+    form = new LessonForm(state, (run) => outcome.show(run));
+    place.append(form.element);
+    showForm();
+  };
+  offer(server());
   const stops = [
+    watch(offer),
     listen("drawings", () => drawings.load()),
     listen("models", () => loadingModels.want()),
     drawings.stop,
@@ -74,7 +83,7 @@ export function mount(root, { parameters, remember }) {
     const more = total > known.length ? ` among the newest ${known.length}` : "";
     const possible =
       known.some(({ label, held_back: heldBack }) => label !== null && !heldBack) || more !== "";
-    form.show(models, `${lesson(known)}${more}.`, possible);
+    form?.show(models, `${lesson(known)}${more}.`, possible);
   }
 
   function look(drawing, pressed = false) {

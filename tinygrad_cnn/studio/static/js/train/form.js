@@ -1,8 +1,9 @@
 /* Form for new runs: choices and defaults. */
 
-import { button, element, field, fill, select } from "../dom.js";
-import { say } from "../message.js";
+import { button, element, field, select } from "../dom.js";
+import { failed, say } from "../message.js";
 import { create, write } from "../requests.js";
+import { Entries, numberField, numeric, textInput } from "./fields.js";
 import { named } from "./words.js";
 
 /* An experiment of the text: vanishing gradients in the first of many layers. */
@@ -17,11 +18,7 @@ const COMPARISON = {
   seed: 0,
 };
 const COMPARED = ["sigmoid", "relu"];
-
-const FIRST = { model: "lenet5", activation: "relu", optimizer: "adamw", schedule: "constant" };
-const WITH_FIELD = ["activation", "pooling", "hidden"]; // other options of a model are typed
-const HIDDEN = "\\s*\\d+(\\s*[, ]\\s*\\d+)*\\s*";
-const OPTIONS = "\\s*((model|optimizer|schedule)\\.\\w+=\\S+\\s*)*";
+const OPTION = /^(optimizer|schedule)\.(\w+)=(\S+)$/;
 
 /**
  * Return the form; its fields keep their positions for every choice.
@@ -30,88 +27,47 @@ const OPTIONS = "\\s*((model|optimizer|schedule)\\.\\w+=\\S+\\s*)*";
  * @returns {HTMLElement}
  */
 export function runForm({ data, choices }, onstart) {
-  const { models, activations, optimizers, schedules, poolings } = choices;
-  const control = (name, values, onchange = () => {}) =>
+  const { models, activations, optimizers, schedules, augmentations, poolings, numbers } = choices;
+  const control = (name, values) =>
     select(
       values.map((value) => ({ value, label: named(value) })),
-      FIRST[name],
-      onchange,
+      null,
+      update,
       { name },
     );
-
-  const model = control("model", Object.keys(models), showParts);
-  const rate = input("lr", {
-    type: "number",
-    inputmode: "decimal",
-    value: optimizers[FIRST.optimizer].lr,
-    min: 0,
-    max: 100,
-    step: "any",
-    required: true,
-  });
-  const optimizer = control("optimizer", Object.keys(optimizers), (name) => {
-    rate.value = optimizers[name].lr;
-    showOptions();
-  });
-  const schedule = control("schedule", Object.keys(schedules), showOptions);
-  const options = input("options", { type: "text", maxlength: 500, pattern: OPTIONS });
-  const activation = control("activation", Object.keys(activations));
-  const pooling = field("Pooling", control("pooling", poolings));
-  const hidden = field(
-    "Hidden layers",
-    input("hidden", {
-      type: "text",
-      value: "64, 64",
-      required: true,
-      pattern: HIDDEN,
-      title: "neurons in each, such as 64, 64",
-    }),
-  );
-  const part = element("div", { class: "part" }); // space reserved for every model
-
-  function showParts() {
-    const has = models[model.value].options;
-    fill(part, "hidden" in has ? hidden : pooling);
-    pooling.querySelector("select").disabled = !("pooling" in has);
-    activation.disabled = !("activation" in has);
-    showOptions();
-  }
-
-  function showOptions() {
-    const others = Object.entries(models[model.value].options).filter(
-      ([name]) => !WITH_FIELD.includes(name),
-    );
-    const known = [
-      ...written("model", Object.fromEntries(others)),
-      ...written("optimizer", optimizers[optimizer.value].options),
-      ...written("schedule", schedules[schedule.value].options),
-    ];
-    options.placeholder = known.slice(0, 2).join(" ");
-    options.title = `such as ${known.join(" ")}`;
-  }
+  const number = (name) => numberField(name, numbers);
+  const options = textInput("options", { maxlength: 500 });
+  const parts = {
+    activation: field("Activation", control("activation", Object.keys(activations))),
+    pooling: field("Pooling", control("pooling", poolings)),
+    hidden: field(numbers.hidden.label, textInput("hidden", { title: "Neurons in each: 64, 64" })),
+    batch_norm: field("Batch norm", select(yesOrNo, null, () => {}, { name: "batch_norm" })),
+    dropout: number("dropout"),
+  }; // options of models: each model has two of them, so the form keeps its height
 
   const form = element(
     "form",
     {
       class: "run-form",
       "aria-label": "New run",
-      onsubmit: (event) => (event.preventDefault(), start([asked(form)])),
+      onsubmit: (event) => (event.preventDefault(), submit()),
     },
-    field("Model", model),
+    field("Model", control("model", Object.keys(models))),
     field("Data", control("data", data)),
-    field("Activation", activation),
-    part,
-    field("Optimizer", optimizer),
-    field("Learning rate", rate),
-    field("Batch size", whole("batch_size", 64, 1, 10_000)),
-    field("Schedule", schedule),
-    field("Epochs", whole("epochs", 8, 1, 200)),
-    field("Seed", whole("seed", 0, 0, 2 ** 31 - 1)),
+    Object.values(parts),
+    field("Optimizer", control("optimizer", Object.keys(optimizers))),
+    number("lr"),
+    field("Schedule", control("schedule", Object.keys(schedules))),
+    number("weight_decay"),
+    field("Augmentation", control("augment", Object.keys(augmentations))),
+    number("batch_size"),
+    number("epochs"),
+    number("seed"),
     element(
       "div",
       { class: "wide" },
       field("Options", options),
-      field("Name", input("name", { type: "text", maxlength: 120, placeholder: "automatic" })),
+      field("Name", textInput("name", { maxlength: 120, placeholder: "automatic" })),
       element("button", { type: "submit", class: "button primary" }, "Start training"),
     ),
     element(
@@ -125,27 +81,59 @@ export function runForm({ data, choices }, onstart) {
       ),
     ),
   );
-  showParts();
+  const entries = new Entries(form, "a new run");
+  const chosen = (name) => form.elements.namedItem(name).value;
+  update();
+
+  /** Show the fields of the chosen model, and the defaults of the chosen data and optimizer. */
+  function update() {
+    entries.follow(choices.first);
+    const usual = choices.defaults[chosen("data")];
+    entries.follow({ optimizer: Object.keys(usual)[0] });
+    entries.follow(usual[chosen("optimizer")]);
+    const has = models[chosen("model")].options;
+    for (const [name, part] of Object.entries(parts)) {
+      part.hidden = !(name in has);
+      form.elements.namedItem(name).disabled = part.hidden;
+    }
+    entries.follow(has);
+    const known = [
+      ...written("optimizer", optimizers[chosen("optimizer")].options),
+      ...written("schedule", schedules[chosen("schedule")].options),
+    ];
+    options.placeholder = known.slice(0, 2).join(" ");
+    options.title = `such as ${known.join(" ")}`;
+  }
+
+  function submit() {
+    entries.accept();
+    const words = entries.values.options.split(/\s+/).filter(Boolean);
+    const wrong = words.find((word) => !OPTION.test(word));
+    if (wrong === undefined) return start([asked(entries.values)], (error) => entries.refuse(error));
+    const reason = `got ${wrong}, expected an option such as ${options.placeholder.split(" ")[0]}`;
+    entries.refuse({ fields: { errors: [{ where: "body.options", reason }] } });
+  }
 
   function compare() {
-    const source = form.elements.namedItem("data").value;
     start(
       COMPARED.map((name) => ({
         ...COMPARISON,
-        data: source,
+        data: chosen("data"),
         activation: name,
         name: `${named(name)}, four layers`,
       })),
+      failed,
     );
   }
 
-  async function start(requests) {
+  async function start(requests, refused) {
     const buttons = form.querySelectorAll("button");
     buttons.forEach((each) => (each.disabled = true));
     const runs = [];
-    await write("the queue", async () => {
+    const send = async () => {
       for (const request of requests) runs.push(await create("runs", request)); // in this order
-    });
+    };
+    await write("the queue", send, { refused });
     buttons.forEach((each) => (each.disabled = false));
     if (!runs.length) return;
     say(`${runs.map(({ name }) => name).join(" and ")} started`);
@@ -155,30 +143,10 @@ export function runForm({ data, choices }, onstart) {
   return form;
 }
 
-function input(name, attributes) {
-  return element("input", { name, autocomplete: "off", ...attributes });
-}
-
-/**
- * Return an integer input.
- *
- * @param {string} name
- * @param {number} value
- * @param {number} min
- * @param {number} max
- * @returns {HTMLInputElement}
- */
-export function whole(name, value, min, max) {
-  return input(name, {
-    type: "number",
-    inputmode: "numeric",
-    value,
-    min,
-    max,
-    step: 1,
-    required: true,
-  });
-}
+const yesOrNo = [
+  { value: "false", label: "No" },
+  { value: "true", label: "Yes" },
+];
 
 /** Format the options of a choice as in the form, such as "optimizer.momentum=0.9". */
 function written(part, options) {
@@ -187,48 +155,33 @@ function written(part, options) {
 
 /** Parse the options of one part from text in this format. */
 function optionsOf(part, text) {
-  const given = text.split(/\s+/).filter((each) => each.startsWith(`${part}.`));
+  const found = text.split(/\s+/).map((word) => word.match(OPTION));
   return Object.fromEntries(
-    given.map((each) => {
-      const [name, value] = each.slice(part.length + 1).split("=");
-      return [name, value.includes(",") ? value.split(",").map(Number) : plain(value)];
-    }),
+    found
+      .filter((match) => match?.[1] === part)
+      .map(([, , name, value]) => [
+        name,
+        value.includes(",") ? value.split(",").map(numeric) : plain(value),
+      ]),
   );
 }
 
 function plain(text) {
-  if (text === "true" || text === "false") return text === "true";
-  return Number.isNaN(Number(text)) ? text : Number(text);
+  return text === "true" || text === "false" ? text === "true" : numeric(text);
 }
 
-/** Return the form's values as a request body. */
-function asked(form) {
-  const said = Object.fromEntries(
-    [...new FormData(form)].map(([name, text]) => [name, String(text).trim()]),
-  );
-  const { model, data, optimizer, schedule } = said;
+/** Return the values of the form as a request body; what is not a number is for the server. */
+function asked({ options, hidden, batch_norm: batchNorm, name, ...said }) {
+  const { model, activation } = said;
+  const numbers = ["lr", "weight_decay", "batch_size", "epochs", "seed", "dropout"];
+  const given = numbers.filter((each) => each in said).map((each) => [each, numeric(said[each])]);
   return {
-    model,
-    data,
-    optimizer,
-    schedule,
-    optimizer_options: optionsOf("optimizer", said.options),
-    schedule_options: optionsOf("schedule", said.options),
-    activation: said.activation ?? null,
-    pooling: said.pooling ?? null,
-    hidden: said.hidden
-      ? said.hidden
-          .split(/[\s,]+/)
-          .filter(Boolean)
-          .map(Number)
-      : null,
-    lr: Number(said.lr),
-    batch_size: Number(said.batch_size),
-    epochs: Number(said.epochs),
-    seed: Number(said.seed),
-    name:
-      said.name ||
-      [named(model), said.activation && named(said.activation)].filter(Boolean).join(", "),
-    ...optionsOf("model", said.options),
+    ...said,
+    ...Object.fromEntries(given),
+    optimizer_options: optionsOf("optimizer", options),
+    schedule_options: optionsOf("schedule", options),
+    hidden: hidden?.split(/[\s,]+/).filter(Boolean).map(numeric),
+    batch_norm: batchNorm && plain(batchNorm),
+    name: name || [model, activation].filter(Boolean).map(named).join(", "),
   };
 }
