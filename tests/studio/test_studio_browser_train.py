@@ -142,9 +142,7 @@ def test_what_is_entered_stays_and_what_is_wrong_is_refused_at_its_field(browser
         form.get_by_label("Dropout").fill("1")
         form.get_by_role("button", name="Start training").click()
         for label, words in {"Epochs": "at least 1", "Dropout": "less than 1"}.items():
-            expect(form.get_by_label(label)).to_have_accessible_description(
-                f"Expected {words}."
-            )
+            expect(form.get_by_label(label)).to_have_accessible_description(f"Expected {words}.")
         expect(form.get_by_label("Dropout")).to_be_focused()
         assert not violations(page)
         form.get_by_label("Epochs").fill("2")
