@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from support.studio import running_studio, studio_client
+from support.studio import BEARER, running_studio, studio_client
 from typer.testing import CliRunner
 
 from tinygrad_cnn import support
@@ -154,9 +154,9 @@ def test_a_server_answers_at_once_and_ends_tidily(tmp_path: Path) -> None:
         host, port = running.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=60) as connection:
             connection.sendall(
-                f"GET /api/state HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
-                .encode()
-            )  # fmt: skip
+                f"GET /api/state HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n"
+                f"Authorization: {BEARER['Authorization']}\r\n\r\n".encode()
+            )
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b"server: uvicorn" not in answer
@@ -190,23 +190,26 @@ def test_answers_do_not_wait_for_more_to_send(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "address"),
     [
-        ({}, "http://127.0.0.1:8017/"),
-        ({"host": "::1", "port": 9}, "http://[::1]:9/"),
-        ({"host": "::", "token": "t" * 16}, "http://[::1]:8017/?token=tttttttttttttttt"),
-        ({"host": "studio.example", "token": "t" * 16},
-         "http://studio.example:8017/?token=tttttttttttttttt"),
+        ({}, "http://127.0.0.1:8017"),
+        ({"host": "::1", "port": 9}, "http://[::1]:9"),
+        ({"host": "::"}, "http://[::1]:8017"),
+        ({"host": "Studio.example", "port": 80}, "http://studio.example"),
+        ({"public_url": "https://studio.example/"}, "https://studio.example"),
+        ({"public_url": "https://studio.example:8443"}, "https://studio.example:8443"),
     ],
-)  # fmt: skip
+)
 def test_the_address_is_one_that_a_browser_takes(
     tmp_path: Path, options: dict[str, object], address: str
 ) -> None:
-    assert server.address(StudioSettings(data_dir=tmp_path, **options)) == address
+    settings = StudioSettings(data_dir=tmp_path, **options)
+    assert server.address(settings, "t" * 16) == f"{address}/?token={'t' * 16}"
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--host", "0.0.0.0"], "which other machines can reach: set a token"),
+        (["--public-url", "studio.example"], "the public URL is 'studio.example', expected https:"),
+        (["--public-url", "https://a.example/b"], "expected https://NAME without a path"),
         (["--port", "70000"], "port is 70000, expected 0 to 65535"),
         (["--port", "-1"], "'--port': '-1', expected an integer >= 0"),
         (["--token", "short"], "the token has 5 characters, expected 16 to 256 letters"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.studio import until
+from support.studio import PATIENCE, TOKEN, until
 from support.studio_browser import (
     Requests,
     draw,
@@ -124,6 +124,24 @@ def test_the_keyboard_alone_reaches_every_view_and_draws(browser, furnished):
         reach(page, page.get_by_role("link", name="See why"))
         page.keyboard.press("Enter")
         expect(page.locator("aside .verdict")).to_contain_text("1, with")
+
+
+def test_who_has_no_token_is_asked_for_it_and_then_sees_the_page_that_was_wanted(browser, studio):
+    with browser.new_context() as context:
+        context.set_default_timeout(1000 * PATIENCE)
+        page = context.new_page()
+        page.goto(f"{studio.url}/#/models")
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert violations(page) == []
+        expect(page.get_by_label("Token")).to_be_focused()
+        page.keyboard.type("not-this-one")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_have_text("This is not the studio's token")
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_role("button", name="Open the studio").click()
+        expect(page.get_by_role("heading", name="Models", exact=True)).to_be_visible()
+        assert page.url == f"{studio.url}/#/models"
 
 
 def reach(page, wanted):

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 from starlette.datastructures import MutableHeaders
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
-from support.studio import running_studio, studio_client, trained
+from support.studio import BEARER, TOKEN, running_studio, studio_client, trained
 
 from tinygrad_cnn.data import digits
 from tinygrad_cnn.studio import Limits
@@ -73,6 +73,7 @@ def described(studio: TestClient) -> dict[str, Any]:
 def schema(studio: TestClient) -> Any:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         MutableHeaders(scope=scope)["Host"] = "127.0.0.1:8017"  # the client's own is another
+        MutableHeaders(scope=scope).update(BEARER)
         await studio.app(scope, receive, send)
 
     # The stream of events does not end, so it cannot be tried by waiting for its end.
@@ -157,7 +158,7 @@ def test_the_page_shows_every_operation_offline(tmp_path: Path, browser: Any) ->
             "request",
             lambda asked: foreign.append(asked.url) if running.url not in asked.url else None,
         )
-        page.goto(f"{running.url}/docs#blank")
+        page.goto(f"{running.url}/docs?token={TOKEN}#blank")
         page.wait_for_selector("#blank")
         document = page.evaluate("fetch('/openapi.json').then((answer) => answer.json())")
         count = sum(len(operations) for operations in document["paths"].values())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support import pages
-from support.studio import running_studio
+from support.studio import BEARER, running_studio
 
 from tinygrad_cnn.data import digits
 
@@ -33,10 +33,12 @@ def test_every_curl_of_the_page_is_answered(tmp_path: Path) -> None:
     assert len(commands) > 5
     with running_studio(tmp_path) as studio:
         # the run of the page has number 2, after that of the first model
-        first = ["curl", "--json", '{"model": "mlp", "hidden": [4], "epochs": 1}']
+        bearer = f"Authorization: {BEARER['Authorization']}"
+        first = ["curl", "-H", bearer, "--json", '{"model": "mlp", "hidden": [4], "epochs": 1}']
         subprocess.run([*first, f"{studio.url}/api/runs"], capture_output=True, check=True)
         for command in commands:
-            words = shlex.split(command.replace("http://127.0.0.1:8017", studio.url))
+            here = command.replace("http://127.0.0.1:8017", studio.url).replace("$BEARER", bearer)
+            words = shlex.split(here)
             said = subprocess.run(
                 [*words, "--silent", "--show-error", "--fail-with-body"],
                 cwd=tmp_path,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from support.studio import running_studio, studio_client, until
+from support.studio import BEARER, running_studio, studio_client, until
 from support.studio_training import opened, points_of, run_of
 
 PATIENCE = 30.0
@@ -40,6 +40,7 @@ class Stream:
         self.thread.start()
 
     def _read(self, url: str, headers: dict[str, str]) -> None:
+        headers = {**BEARER, **headers}
         with httpx.stream("GET", url, headers=headers, timeout=PATIENCE) as response:
             self.headers = dict(response.headers)
             for event in parsed(response.iter_lines()):
@@ -60,7 +61,8 @@ def test_a_stream_goes_on_after_the_last_id_though_the_server_was_killed(tmp_pat
     with running_studio(tmp_path) as running:
         store, _ = opened(running.data_dir)
         asked = {"model": "mlp", "hidden": [4], "batch_size": 100, "epochs": 15, "augment": "none"}
-        run = httpx.post(f"{running.url}/api/runs", json=asked).raise_for_status().json()
+        answer = httpx.post(f"{running.url}/api/runs", json=asked, headers=BEARER)
+        run = answer.raise_for_status().json()
         first = Stream(f"{running.url}/api/events?after=0")
         until(lambda: {"epoch", "snapshot"} <= first.kinds())
         first.leaving = True

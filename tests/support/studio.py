@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+TOKEN = "a-token-of-the-tests"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+"""What a program sends with every request to a studio of the tests."""
+
 PATIENCE = 60.0
 """Seconds that a test waits for what takes less than one on an idle machine."""
 
@@ -98,9 +102,9 @@ def studio_client(
     data_dir = tmp_path / "data"
     if trained:
         add_model(data_dir)
-    settings = StudioSettings(data_dir=data_dir, **options)
+    settings = StudioSettings(data_dir=data_dir, **{"token": TOKEN, **options})
     app = create_app(settings)
-    client = TestClient(app, base_url=f"http://127.0.0.1:{settings.port}")
+    client = TestClient(app, base_url=settings.origin, headers=BEARER)
     if supervised:
         with client:
             yield client
@@ -120,6 +124,8 @@ class Running:
         Without a slash at the end.
     data_dir : Path
     process : Popen
+
+    Its token is ``TOKEN``: see ``BEARER``.
     """
 
     url: str
@@ -145,7 +151,7 @@ def running_studio(
         add_model(data_dir)
     command = [
         *(sys.executable, "-m", "tinygrad_cnn", "studio", "--no-browser"),
-        *("--data-dir", str(data_dir), "--port", str(port), *arguments),
+        *("--data-dir", str(data_dir), "--port", str(port), "--token", TOKEN, *arguments),
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -14,7 +14,7 @@ from PIL import Image
 
 import tinygrad_cnn as tg
 from support.machine import lacking
-from support.studio import PATIENCE, Running
+from support.studio import PATIENCE, TOKEN, Running
 
 if TYPE_CHECKING:
     from playwright.sync_api import APIRequestContext, APIResponse, Browser, Locator, Page
@@ -86,6 +86,7 @@ def visiting(
     context.on("weberror", lambda raised: wrong.append(str(raised.error)))
     context.on("request", lambda request: asked(request.url))
     context.on("dialog", opened)
+    context.request.get(f"{studio.url}/?token={TOKEN}")  # leaves the cookie
     page = context.new_page()
     page.goto(f"{studio.url}/{view}")
     yield page

@@ -7,6 +7,8 @@ import json
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from support.studio import BEARER
+
 LONGEST_ANSWER = 60.0
 
 CUT_OFF = (OSError, http.client.HTTPException)
@@ -57,9 +59,10 @@ class Client:
     def ask(self, method: str, path: str, body: Any = None) -> Answer:
         """Send a request: its body is JSON, or a picture if it is bytes."""
         picture = isinstance(body, bytes)
-        headers = {"Content-Type": "image/png" if picture else "application/json"}
+        kind = {"Content-Type": "image/png" if picture else "application/json"}
         sent = body if picture or body is None else json.dumps(body)
-        self.connection.request(method, path, sent, headers if body is not None else {})
+        headers = BEARER if body is None else {**BEARER, **kind}
+        self.connection.request(method, path, sent, headers)
         response = self.connection.getresponse()
         return Answer(response.status, response.read())
 

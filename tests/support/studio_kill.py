@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.studio import PATIENCE, until
+from support.studio import PATIENCE, TOKEN, until
 from support.studio_client import Client
 from support.studio_models import add, knowing
 from support.studio_persons import EPOCHS, Asker, Drawer, Keeper, Person
@@ -193,7 +193,7 @@ class Ordeal:
     def _started(self) -> Iterator[subprocess.Popen[str]]:
         command = [
             *(sys.executable, "-m", "tinygrad_cnn", "studio", "--no-browser"),
-            *("--data-dir", str(self.data_dir), "--port", "0"),
+            *("--data-dir", str(self.data_dir), "--port", "0", "--token", TOKEN),
         ]
         with (
             self.log.open("a") as log,

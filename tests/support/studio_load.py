@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
-from support.studio import running_studio, until
+from support.studio import BEARER, running_studio, until
 from support.studio_client import Client
 from tinygrad_cnn.data import digits
 
@@ -126,6 +126,7 @@ def request(url: str, png: bytes) -> bytes:
     """Return the bytes that ask what a picture shows."""
     head = (
         f"POST /api/predict HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n"
+        f"Authorization: {BEARER['Authorization']}\r\n"
         f"Content-Type: image/png\r\nContent-Length: {len(png)}\r\n\r\n"
     )
     return head.encode() + png

@@ -526,10 +526,7 @@ def experiment(
 def studio(
     host: Annotated[
         str,
-        typer.Option(
-            metavar="NAME",
-            help="Name or address to listen on; one that other machines can reach needs a --token.",
-        ),
+        typer.Option(metavar="NAME", help="Name or address to listen on."),
     ] = "127.0.0.1",
     port: Annotated[int, integer("Port to listen on; 0 picks a free one.", least=0)] = 8017,
     data_dir: Annotated[
@@ -540,13 +537,22 @@ def studio(
             show_default="your user data folder",
         ),
     ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="TINYGRAD_CNN_STUDIO_PUBLIC_URL",
+            help="Address of a TLS proxy in front of the studio, like https://studio.example.org",
+            show_default="none",
+        ),
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option(
             metavar="TOKEN",
             envvar="TINYGRAD_CNN_STUDIO_TOKEN",
             help="Secret that clients must send: 16 to 256 letters, digits or any of . _ ~ -",
-            show_default="none",
+            show_default="generated once, kept in the folder",
         ),
     ] = None,
     browser: Annotated[
@@ -557,4 +563,4 @@ def studio(
     """Serve the studio: draw digits, see how a network classifies them, and teach it."""
     from tinygrad_cnn.cli.serving import studio as run
 
-    return run(host, port, data_dir, token, browser)
+    return run(host, port, data_dir, public_url, token, browser)

@@ -10,7 +10,12 @@ __all__ = ["studio"]
 
 
 def studio(
-    host: str, port: int, data_dir: Path | None, token: str | None, open_browser: bool
+    host: str,
+    port: int,
+    data_dir: Path | None,
+    public_url: str | None,
+    token: str | None,
+    open_browser: bool,
 ) -> int:
     """Serve until interrupted, and return the exit status."""
     with needs_extra("studio", "the studio"):
@@ -19,7 +24,11 @@ def studio(
         from tinygrad_cnn.studio.store import DamagedStoreError
         from tinygrad_cnn.studio.training.lock import InUseError
     settings = StudioSettings(
-        data_dir=data_dir or default_data_dir(), host=host, port=port, token=token
+        data_dir=data_dir or default_data_dir(),
+        host=host,
+        port=port,
+        public_url=public_url,
+        token=token,
     )
     try:
         serve(settings, open_browser)

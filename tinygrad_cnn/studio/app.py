@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from tinygrad_cnn import __version__
 from tinygrad_cnn.studio import description, problems
@@ -74,7 +75,7 @@ def create_app(settings: StudioSettings) -> FastAPI:
         finally:
             await run_sync(_stop, services)
 
-    app = FastAPI(
+    app = _Application(
         title="tinygrad_cnn studio",
         version=__version__,
         description=DESCRIPTION,
@@ -91,9 +92,16 @@ def create_app(settings: StudioSettings) -> FastAPI:
         app.include_router(module.router, max_body_size=JSON_BYTES)
     app.router.default = StaticFiles(*STATIC)  # a path without a route may be a file
     app.add_middleware(BodyLimit)
-    app.add_middleware(RateLimit, limits=limits)
-    app.add_middleware(Security, settings=settings)  # added last, so it runs first
+    app.add_middleware(RateLimit, limits=limits)  # added last, so it runs first
     return app
+
+
+class _Application(FastAPI):
+    """An application in which nothing is answered without `Security`, not even an error."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        services: Services = self.state.services
+        return Security(super().build_middleware_stack(), services.settings)
 
 
 def _start(services: Services) -> None:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tinygrad_cnn.studio.problems import MEDIA_TYPE, Problem
 from tinygrad_cnn.studio.settings import Limits
 
-__all__ = ["BodyLimit", "Buckets", "RateLimit"]
+__all__ = ["BodyLimit", "Buckets", "RateLimit", "too_many"]
 
 MOST_CLIENTS = 1024
 
@@ -47,14 +47,30 @@ class Buckets:
 
     def take(self, client: str) -> float:
         """Take a token and return 0, or return the seconds until one is available."""
+        seconds = self.wait(client)
+        if seconds == 0.0:
+            tokens, now = self._left[client]
+            self._left[client] = tokens - 1.0, now
+        return seconds
+
+    def wait(self, client: str) -> float:
+        """Return the seconds until a token is available, 0 if there is one; none is taken."""
         now = self.now()
         tokens, since = self._left.pop(client, (self.size, now))
         tokens = min(self.size, tokens + (now - since) * self.rate)
-        taken = tokens >= 1.0
-        self._left[client] = (tokens - 1.0 if taken else tokens, now)
+        self._left[client] = tokens, now
         if len(self._left) > MOST_CLIENTS:
             self._left.popitem(last=False)
-        return 0.0 if taken else (1.0 - tokens) / self.rate
+        return max(0.0, 1.0 - tokens) / self.rate
+
+
+def too_many(reason: str, seconds: float) -> Problem:
+    """Return the problem of a client that has to wait."""
+    return Problem(
+        "too-many",
+        f"{reason}; wait {seconds:.2g} s",
+        headers={"Retry-After": str(math.ceil(seconds))},
+    )
 
 
 class RateLimit:
@@ -78,12 +94,8 @@ class RateLimit:
             client = scope["client"][0] if scope.get("client") else ""
             seconds = buckets.take(client)
             if seconds > 0:
-                problem = Problem(
-                    "too-many",
-                    f"{buckets.rate:g} requests per second are allowed; wait {seconds:.2g} s",
-                    headers={"Retry-After": str(math.ceil(seconds))},
-                )
-                await problem.response()(scope, receive, send)
+                reason = f"{buckets.rate:g} requests per second are allowed"
+                await too_many(reason, seconds).response()(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 

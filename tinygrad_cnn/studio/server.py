@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from tinygrad_cnn.studio.app import create_app
 from tinygrad_cnn.studio.settings import StudioSettings
+from tinygrad_cnn.studio.tokens import Credentials
 
 __all__ = ["address", "serve"]
 
@@ -45,35 +46,33 @@ def serve(settings: StudioSettings, open_browser: bool = True) -> None:
     """
     with _listening(settings) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
+        token = Credentials.of(settings.data_dir, settings.token).token
         app = create_app(settings)
         config = uvicorn.Config(
             app,
             lifespan="off",
             access_log=False,  # an address may contain the token
             log_level="warning",
-            proxy_headers=False,  # a client could forge any address
+            proxy_headers=settings.public_url is not None,  # else a client could forge an address
             server_header=False,
             limit_concurrency=settings.limits.connections,
             timeout_graceful_shutdown=GOODBYE_SECONDS,
         )
-        server = _Server(app, config, lambda: _greet(settings, open_browser))
+        server = _Server(app, config, lambda: _greet(address(settings, token), open_browser))
         with contextlib.suppress(KeyboardInterrupt):  # after a clean shutdown
             server.run(sockets=[listener])
 
 
-def address(settings: StudioSettings) -> str:
-    """Return the URL of the studio for a browser on this machine.
+def address(settings: StudioSettings, token: str) -> str:
+    """Return the URL of the studio that opens it in a browser.
 
     Examples
     --------
     >>> from pathlib import Path
-    >>> address(StudioSettings(data_dir=Path("data"), host="0.0.0.0", token="an-example-token"))
+    >>> address(StudioSettings(data_dir=Path("data"), host="0.0.0.0"), "an-example-token")
     'http://127.0.0.1:8017/?token=an-example-token'
     """
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    host = f"[{host}]" if ":" in host else host
-    query = f"?token={quote(settings.token)}" if settings.token else ""
-    return f"http://{host}:{settings.port}/{query}"
+    return f"{settings.origin}/?token={quote(token)}"
 
 
 class _Server(uvicorn.Server):
@@ -96,10 +95,10 @@ class _Server(uvicorn.Server):
         await self._lifespan.__aexit__(None, None, None)
 
 
-def _greet(settings: StudioSettings, open_browser: bool) -> None:
-    print(f"tinygrad_cnn studio: {address(settings)}  (Ctrl+C stops it)", flush=True)
+def _greet(address: str, open_browser: bool) -> None:
+    print(f"tinygrad_cnn studio: {address}  (Ctrl+C stops it)", flush=True)
     if open_browser:
-        webbrowser.open(address(settings))
+        webbrowser.open(address)
 
 
 def _listening(settings: StudioSettings) -> socket.socket:

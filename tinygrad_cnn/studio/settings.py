@@ -18,11 +18,20 @@ __all__ = [
     "StudioSettings",
     "default_data_dir",
     "is_loopback",
+    "split_address",
 ]
 
 MOST_PORTS = 65_535
+PORTS = {"http": 80, "https": 443}
+ADDRESS = re.compile(
+    r"(?P<scheme>https?)://(\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\[\]:@/?#\s]+))"
+    r"(:(?P<port>\d{1,5}))?/?"
+)
 TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,256}")
 KIB, MIB = 1 << 10, 1 << 20
+POSITIVE = (
+    "predictions_per_second", "requests_per_second", "burst", "heavy_seconds", "seconds_per_guess",
+)  # fmt: skip
 
 
 JSON_BYTES, PICTURE_BYTES, WEIGHTS_BYTES = 64 * KIB, 8 * MIB, 64 * MIB
@@ -48,6 +57,10 @@ class Limits:
     heavy_seconds : float
     connections : int
         Maximum number of open connections.
+    guesses : int
+        Number of wrong tokens that a client may send at once.
+    seconds_per_guess : float
+        Time until it may send another.
 
     Raises
     ------
@@ -62,12 +75,15 @@ class Limits:
     heavy_waiting: int = 8
     heavy_seconds: float = 10.0
     connections: int = 512
+    guesses: int = 10
+    seconds_per_guess: float = 5.0
 
     def __post_init__(self) -> None:
         whole("limits", "heavy", self.heavy)
         whole("limits", "heavy_waiting", self.heavy_waiting, 0)
-        whole("limits", "connections", self.connections)
-        for name in ("predictions_per_second", "requests_per_second", "burst", "heavy_seconds"):
+        for name in ("connections", "guesses"):
+            whole("limits", name, getattr(self, name))
+        for name in POSITIVE:
             positive("limits", name, getattr(self, name))
 
 
@@ -83,44 +99,67 @@ class StudioSettings:
         Host name or address to listen on.
     port : int
         0 selects a free port.
+    public_url : str or None
+        The address at which browsers find the studio, if it is another: that of a TLS proxy in
+        front of it. Expected ``Host`` and ``Origin`` headers and the cookie follow from it.
     token : str or None
-        The token that clients must send; optional while only this machine can reach the server.
+        The token that clients must send. None generates one, which is kept in `data_dir`.
     limits : Limits
 
     Raises
     ------
     ValueError
-        If `host` can be reached from other machines and there is no token, or a value is out of
-        range.
+        If a value is out of range.
 
     Examples
     --------
-    >>> StudioSettings(data_dir=Path("data"), host="0.0.0.0")
+    >>> StudioSettings(data_dir=Path("data"), public_url="studio.example.org")
     Traceback (most recent call last):
         ...
-    ValueError: studio: host is '0.0.0.0', which other machines can reach: set a token
+    ValueError: studio: the public URL is 'studio.example.org', expected https://NAME without a path
     """
 
     data_dir: Path
     host: str = "127.0.0.1"
     port: int = 8017
+    public_url: str | None = None
     token: str | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        if not self.host or self.host != self.host.strip() or "/" in self.host:
-            raise ValueError(f"studio: host is {self.host!r}, expected a name or an address")
         if whole("studio", "port", self.port, 0) > MOST_PORTS:
             raise ValueError(f"studio: port is {self.port}, expected 0 to {MOST_PORTS}")
+        if split_address(self._address) is None:
+            raise ValueError(f"studio: host is {self.host!r}, expected a name or an address")
         if self.token is not None and not TOKEN.fullmatch(self.token):
             raise ValueError(
                 f"studio: the token has {len(self.token)} characters, expected 16 to 256 letters, "
                 "digits or any of . _ ~ -"
             )
-        if self.token is None and not is_loopback(self.host):
+        if self.public_url is not None and split_address(self.public_url) is None:
             raise ValueError(
-                f"studio: host is {self.host!r}, which other machines can reach: set a token"
+                f"studio: the public URL is {self.public_url!r}, expected https://NAME without a "
+                "path"
             )
+
+    @property
+    def public(self) -> tuple[str, str, int]:
+        """Scheme, host name and port of `origin`."""
+        parts = split_address(self.public_url or self._address)
+        assert parts is not None
+        return parts
+
+    @property
+    def origin(self) -> str:
+        """The public URL, or the address for a browser on this machine, without a slash."""
+        scheme, host, port = self.public
+        host = f"[{host}]" if ":" in host else host
+        return f"{scheme}://{host}" if port == PORTS[scheme] else f"{scheme}://{host}:{port}"
+
+    @property
+    def _address(self) -> str:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def database(self) -> Path:
@@ -131,6 +170,21 @@ class StudioSettings:
     def runs_dir(self) -> Path:
         """The folder of the run folders."""
         return self.data_dir / "runs"
+
+
+def split_address(url: str) -> tuple[str, str, int] | None:
+    """Return scheme, host name and port of an address without a path; None if it is none.
+
+    Examples
+    --------
+    >>> split_address("https://Studio.example.org/"), split_address("http://[::1]:8017")
+    (('https', 'studio.example.org', 443), ('http', '::1', 8017))
+    """
+    found = ADDRESS.fullmatch(url.lower())
+    if found is None or int(found["port"] or 0) > MOST_PORTS:
+        return None
+    port = int(found["port"]) if found["port"] else PORTS[found["scheme"]]
+    return found["scheme"], found["address"] or found["name"], port
 
 
 def is_loopback(host: str) -> bool:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from tinygrad_cnn.studio.store.errors import DamagedStoreError
+from tinygrad_cnn.studio.store.private import make_private
 
 __all__ = ["Store"]
 
@@ -82,6 +83,8 @@ class Store:
     def migrate(self) -> None:
         """Create the database, or upgrade one from an older version of the package.
 
+        Only its owner can read it and its folder.
+
         Several processes may call it at once: one does the work, the others wait.
 
         Raises
@@ -89,9 +92,9 @@ class Store:
         DamagedStoreError
             If the file is no database, or from a newer version of the package.
         OSError
-            If its folder cannot be created.
+            If it or its folder cannot be created.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(self.path)
         config = Config()
         config.set_main_option("script_location", MIGRATIONS)
         try:
