@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support.shadowing import shadow
+
 import tinygrad_cnn
 
-NAMES = ("json", "numpy", "random", "socket", "tempfile")
 CHILDREN = """
 import os, sys
 from tinygrad_cnn.bench.process import Worker
@@ -27,12 +28,6 @@ if __name__ == "__main__":
     process.join()
     print(len(batches), process.exitcode, SAFE_PATH.keys() & os.environ.keys())
 """
-
-
-def shadow(folder: Path) -> None:
-    """Write files that end a program which imports them."""
-    for name in NAMES:
-        (folder / f"{name}.py").write_text("raise SystemExit(f'imported {__file__}')\n")
 
 
 def test_no_process_imports_from_the_current_folder(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ import pytest
 from support.studio import add_model
 from support.studio_training import opened, queued
 
+from tinygrad_cnn.studio import StudioSettings
 from tinygrad_cnn.studio import feed as feeds
 from tinygrad_cnn.studio.feed import Event, Feed
 from tinygrad_cnn.studio.store import Store, drawings, models, points, runs, snapshots
+from tinygrad_cnn.studio.training.supervisor import Supervisor
 
 PATIENCE = 30.0
 
@@ -71,7 +73,8 @@ class Listener:
 
 def with_feed(store: Store, scenario: Callable[[Feed], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with Feed(store) as feed:
+        nobody = Supervisor(store, StudioSettings(data_dir=store.path.parent))
+        async with Feed(store, nobody) as feed:
             await scenario(feed)
 
     asyncio.run(run())

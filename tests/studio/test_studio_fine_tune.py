@@ -251,4 +251,4 @@ def test_a_model_that_is_deleted_before_it_is_taught_is_told(
         models.delete(session, run_of(store, run_id).request["model_id"])
     work(store, settings, run_id)
     assert run_of(store, run_id).state == "failed"
-    assert run_of(store, run_id).error == "there is no model 1"
+    assert run_of(store, run_id).error == "the model to fine-tune was deleted before the run began"

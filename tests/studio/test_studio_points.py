@@ -22,11 +22,11 @@ from tinygrad_cnn.studio.store import (
 def test_runs_wait_in_the_order_in_which_they_were_asked_for(store: Store) -> None:
     with store.session() as session:
         first, second, third = (ask(session) for _ in range(3))
-        assert runs.next_queued(session) is first
+        assert runs.queued(session)[0] is first
         runs.set_state(session, first.id, "running")
         assert [runs.position(session, run) for run in (first, second, third)] == [None, 1, 2]
         runs.set_state(session, second.id, "cancelled")
-        assert runs.next_queued(session) is third
+        assert runs.queued(session) == [third]
         assert runs.unfinished(session) == [first]
 
 

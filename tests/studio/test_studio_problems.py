@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
@@ -30,6 +31,9 @@ def client() -> TestClient:
             "refused": ConflictError("it is promoted"),
             "http": HTTPException(400, "no"),
             "mistake": RuntimeError("a secret path"),
+            "file": FileNotFoundError(errno.ENOENT, "a secret path"),
+            "full": OSError(errno.ENOSPC, "No space left on device"),
+            "memory": MemoryError(),
         }[what]
 
     @app.post("/")
@@ -47,6 +51,9 @@ def client() -> TestClient:
         ("refused", "conflict", "it is promoted"),
         ("http", "bad-request", "GET /http: no"),
         ("mistake", "internal", "RuntimeError: see the server's log"),
+        ("file", "internal", "FileNotFoundError: see the server's log"),
+        ("full", "disk-full", problems.DISK_FULL),
+        ("memory", "busy", "there is not enough memory; try again"),
     ],
 )
 def test_every_error_is_told_as_a_problem(what: str, name: str, detail: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from support.studio_training import steps
 
 from tinygrad_cnn.data import digits
 from tinygrad_cnn.studio.store import Store, drawings, models, points, runs, snapshots
+from tinygrad_cnn.studio.training import supervisor
 from tinygrad_cnn.studio.training.requests import settings_of, train_request
 from tinygrad_cnn.train import AUGMENTATIONS
 
@@ -31,8 +34,8 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
 
 @pytest.fixture
 def working(tmp_path: Path) -> Iterator[TestClient]:
-    """A studio with a model that trains."""
-    with studio_client(tmp_path, supervised=True) as client:
+    """A studio with a model that trains one run at a time."""
+    with studio_client(tmp_path, supervised=True, concurrent_runs=1) as client:
         yield client
 
 
@@ -225,14 +228,14 @@ def test_teaching_without_a_model_is_refused(tmp_path: Path) -> None:
         ("paused", "pause", {"pause", "resume", "step", "cancel"}),
         ("running", "cancel", {"cancel"}),
         ("done", "run", {"delete"}),
-        ("failed", "run", {"delete"}),
+        ("failed", "run", {"retry", "delete"}),
         ("cancelled", "cancel", {"delete"}),
     ],
 )
 def test_a_run_does_what_makes_sense_and_refuses_the_rest(
     client: TestClient, state: str, wanted: str, accepted: set[str]
 ) -> None:
-    for what in ("pause", "resume", "step", "cancel", "delete"):
+    for what in ("pause", "resume", "step", "cancel", "retry", "delete"):
         run = created(client)
         with store_of(client).session() as session:
             row = runs.get(session, run["id"])
@@ -306,7 +309,7 @@ def test_points_are_given_after_an_id_and_thinned_evenly(client: TestClient) -> 
     assert [point["id"] for point in few] == [last - 2, last - 1, last]
 
 
-def test_a_run_goes_its_way(working: TestClient) -> None:
+def test_a_run_goes_its_way(working: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     run = created(working, **LONG)
     waiting = created(working, **TINY, augment="none")
     until(lambda: run_now(working, run)["epoch"] > 0)
@@ -317,11 +320,19 @@ def test_a_run_goes_its_way(working: TestClient) -> None:
     act(working, run, "step")
     until(lambda: steps(store_of(working), run["id"])[-1] == before + 2)
     assert run_now(working, run)["state"] == "paused"
-    assert run_now(working, waiting)["position"] == 1
+    held = run_now(working, waiting)
+    assert (held["state"], held["position"], held["waits_for"]) == ("queued", 1, [run["id"]])
     act(working, run, "resume")
     until(lambda: steps(store_of(working), run["id"])[-1] > before + 2)
-    act(working, run, "cancel")
-    until(lambda: run_now(working, run)["state"] == "cancelled")
+
+    # Its process is killed, and not started again for a while.
+    monkeypatch.setattr(supervisor, "RETRY_SECONDS", 1000.0)
+    monkeypatch.setattr(supervisor, "LONGEST_RETRY_SECONDS", 1000.0)
+    os.kill(working.app.state.services.supervisor.workers[run["id"]], signal.SIGKILL)
+    dead = until(lambda: (now := run_now(working, run))["retry_at"] and now)
+    assert dead["state"] == "interrupted"
+    assert dead["error"] == "its process was killed (signal 9), perhaps for want of memory"
+    assert act(working, run, "cancel")["state"] == "cancelled"
     done = until(lambda: (now := run_now(working, waiting))["state"] == "done" and now)
     assert done["model_id"] == 2
     assert working.get("/api/models/2").json()["run_id"] == waiting["id"]

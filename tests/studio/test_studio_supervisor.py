@@ -1,22 +1,34 @@
-"""The supervisor: one training at a time, in order, started again when it dies."""
+"""The supervisor: a few trainings at a time, in order, started again when they die."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.shadowing import shadow
 from support.studio import add_model, until
-from support.studio_training import opened, outcome, points_of, queued, run_of, steps, tiny
+from support.studio_training import (
+    opened,
+    outcome,
+    points_of,
+    queued,
+    run_of,
+    set_wanted,
+    steps,
+    tiny,
+)
 
 from tinygrad_cnn.studio import StudioSettings
-from tinygrad_cnn.studio.store import Store, models, runs
+from tinygrad_cnn.studio.shortage import Shortage
+from tinygrad_cnn.studio.store import Store, runs
+from tinygrad_cnn.studio.training import supervisor as supervising
 from tinygrad_cnn.studio.training.lock import FileLock, InUseError
 from tinygrad_cnn.studio.training.supervisor import ATTEMPTS, Supervisor
 
@@ -89,23 +101,31 @@ def test_where_there_is_a_model_nothing_is_trained_unasked(
     store, settings = studio
     with supervised(store, settings) as supervisor, store.reading() as session:
         assert runs.all(session) == []
-        assert supervisor.worker is None
+        assert supervisor.workers == {}
 
 
-def test_runs_are_trained_one_after_another_in_their_order(
+def test_as_many_runs_as_there_are_places_train_at_once_and_a_paused_one_keeps_its(
     studio: tuple[Store, StudioSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    shadow(tmp_path)
+    monkeypatch.chdir(tmp_path)  # the trainers import nothing from here
     store, settings = studio
-    ids = [queued(store) for _ in range(2)]
-    with supervised(store, settings) as supervisor:
-        ids.append(queued(store))
-        supervisor.wake()
-        until(lambda: state_of(store, ids[-1]) == "done")
-    done = [run_of(store, run_id) for run_id in ids]
-    for before, after in itertools.pairwise(done):
-        assert before.ended <= after.started
-    with store.reading() as session:
-        assert len(models.all(session)) == 1 + len(ids)
+    *at_once, last = ids = [queued(store) for _ in range(3)]
+    for run_id in at_once:
+        set_wanted(store, run_id, "pause")
+    with supervised(store, replace(settings, concurrent_runs=2)) as supervisor:
+        until(lambda: {state_of(store, run_id) for run_id in at_once} == {"paused"})
+        assert list(supervisor.workers) == at_once
+        assert [supervisor.waits_for(run_id) for run_id in ids] == [*([] for _ in at_once), at_once]
+        assert state_of(store, last) == "queued"
+        set_wanted(store, at_once[0], "run")
+        until(lambda: state_of(store, last) == "done")
+        set_wanted(store, at_once[1], "run")
+        until(lambda: {state_of(store, run_id) for run_id in ids} == {"done"})
+    assert run_of(store, at_once[0]).ended <= run_of(store, last).started
+    assert [outcome(store, run_id) for run_id in ids] == [outcome(store, last)] * len(ids)
 
 
 def test_a_run_that_had_begun_goes_on_before_those_that_wait(
@@ -116,7 +136,7 @@ def test_a_run_that_had_begun_goes_on_before_those_that_wait(
     with store.session() as session:
         runs.set_state(session, begun, "paused")
         runs.get(session, begun).started = runs.get(session, begun).created
-    with supervised(store, settings):
+    with supervised(store, replace(settings, concurrent_runs=1)):
         until(lambda: state_of(store, waiting) == "done")
     assert run_of(store, begun).ended <= run_of(store, waiting).started
     assert steps(store, begun, "restarted") == [0]
@@ -132,8 +152,7 @@ def test_stopping_leaves_a_run_to_be_resumed_and_no_process(
     run_id = queued(store, tiny(**LONG))
     with supervised(store, settings) as supervisor:
         until(lambda: run_of(store, run_id).epoch > 0)
-        worker = supervisor.worker
-        assert worker is not None
+        worker = supervisor.workers[run_id]
     assert not alive(worker)
     assert state_of(store, run_id) == "running"
     assert run_of(store, run_id).attempts == 0  # no fault of its own
@@ -147,7 +166,7 @@ def test_a_process_that_dies_is_started_again(studio: tuple[Store, StudioSetting
     run_id = queued(store, tiny(epochs=20, batch_size=100))
     with supervised(store, settings) as supervisor:
         until(lambda: run_of(store, run_id).epoch > 0)
-        os.kill(supervisor.worker, signal.SIGKILL)
+        os.kill(supervisor.workers[run_id], signal.SIGKILL)
         until(lambda: state_of(store, run_id) == "done")
     assert outcome(store, run_id)
     assert len(steps(store, run_id, "restarted")) == 1
@@ -161,10 +180,10 @@ def test_a_process_that_dies_without_ending_an_epoch_is_not_started_for_ever(
     with supervised(store, settings) as supervisor:
         for _ in range(ATTEMPTS):
             attempts = run_of(store, run_id).attempts
-            worker = until(lambda: supervisor.worker)
+            worker = until(lambda: supervisor.workers.get(run_id))
             os.kill(worker, signal.SIGKILL)
             until(lambda attempts=attempts: run_of(store, run_id).attempts > attempts)
-        until(lambda: supervisor.worker is None)
+        until(lambda: not supervisor.workers)
     run = run_of(store, run_id)
     assert (run.state, run.attempts) == ("failed", ATTEMPTS)
     assert run.error.startswith(f"the run's process ended {ATTEMPTS} times before it had")
@@ -184,12 +203,35 @@ def test_a_killed_server_leaves_no_process_and_the_next_goes_on(
                 Supervisor(store, settings).start()
         finally:
             server.kill()
-    with FileLock(settings.data_dir / "training.lock", wait=30):  # the worker holds it
+    with FileLock(settings.runs_dir / str(run_id) / "lock", wait=30):  # the worker holds it
         done = run_of(store, run_id).epoch
     with supervised(store, settings):
         until(lambda: run_of(store, run_id).epoch > done)
     assert len(steps(store, run_id, "restarted")) == 1
     assert run_of(store, run_id).attempts == 0
+
+
+def test_a_full_disk_interrupts_a_run_as_often_as_it_takes(
+    studio: tuple[Store, StudioSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, settings = studio
+    monkeypatch.setattr(supervising, "RETRY_SECONDS", 1e-3)
+    start, ends = supervising._started, iter([Shortage.DISK, Shortage.LOCK] * ATTEMPTS)
+
+    def started(settings: StudioSettings, run_id: int) -> subprocess.Popen[bytes]:
+        end = next(ends, None)
+        if end is None:
+            return start(settings, run_id)
+        command = [sys.executable, "-S", "-c", f"raise SystemExit({end.status})"]
+        return subprocess.Popen(command, stdin=subprocess.PIPE)
+
+    monkeypatch.setattr(supervising, "_started", started)
+    run_id = queued(store)
+    with supervised(store, settings):
+        until(lambda: state_of(store, run_id) == "done")
+    assert next(ends, None) is None
+    assert run_of(store, run_id).attempts == 0
+    assert run_of(store, run_id).error is None
 
 
 # --- the lock ----------------------------------------------------------------------------------

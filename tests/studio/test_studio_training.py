@@ -136,19 +136,6 @@ def test_data_that_are_not_there_are_told(
     assert run_of(store, run_id).error == "the images 'mnist' are not on this machine"
 
 
-def test_a_damaged_checkpoint_is_told(studio: tuple[Store, StudioSettings]) -> None:
-    store, settings = studio
-    run_id = queued(store)
-    folder = RunFolder(settings.runs_dir / str(run_id))
-    folder.path.mkdir(parents=True)
-    split = tg.data.digits()
-    folder.write_settings(settings_of(tiny(), split), None)
-    folder.checkpoint.write_bytes(b"none")
-    work(store, settings, run_id)
-    assert run_of(store, run_id).state == "failed"
-    assert "checkpoint.safetensors: is damaged" in run_of(store, run_id).error
-
-
 # --- what is wanted ----------------------------------------------------------------------------
 
 

@@ -67,7 +67,7 @@ class Moment:
         doing = ", ".join(self.cut_off) or "–"
         return (
             f"| {self.number:2} | {self.victim:7} | {self.after:4.2f} | {self.kept:4} "
-            f"| {self.training:24} | {doing} |"
+            f"| {self.training:44} | {doing} |"
         )
 
 
@@ -222,7 +222,7 @@ class Ordeal:
         if victim == "trainer":
             until(lambda: trainers(self.data_dir) or using.failures)
         begun = self._begun()
-        hopeless = begun is not None and begun["attempts"] >= MOST_DEATHS
+        hopeless = any(run["attempts"] >= MOST_DEATHS for run in begun)
         if victim == "trainer" and hopeless:
             victim = "both"  # with the server dead, nobody counts
         targets = trainers(self.data_dir) if victim != "server" else []
@@ -240,8 +240,8 @@ class Ordeal:
             using.end()
             cut_off = using.under_way()
         using.check()
-        where = "none" if begun is None else "run {id}, epoch {told} of {epochs}".format(**begun)
-        return self._noted(victim, after, cut_off, using.acknowledged - kept, where)
+        where = "; ".join("run {id}, epoch {told} of {epochs}".format(**run) for run in begun)
+        return self._noted(victim, after, cut_off, using.acknowledged - kept, where or "none")
 
     def _kill_as_it_starts(self) -> Moment:
         victim = self._victims.pop()
@@ -256,14 +256,14 @@ class Ordeal:
         self.moments.append(moment)
         return moment
 
-    def _begun(self) -> dict[str, Any] | None:
-        """Return the run that has begun, as SQLite itself reads it."""
+    def _begun(self) -> list[dict[str, Any]]:
+        """Return the runs that have begun, as SQLite itself reads them."""
         with closing(sqlite3.connect(self.data_dir / "studio.db")) as connection:
             connection.row_factory = sqlite3.Row
-            row = connection.execute(
+            found = connection.execute(
                 "SELECT id, epoch AS told, epochs, attempts FROM runs WHERE state = 'running'"
-            ).fetchone()
-            return None if row is None else dict(row)
+            ).fetchall()
+            return [dict(row) for row in found]
 
 
 def kill(process: int) -> None:

@@ -555,6 +555,13 @@ def studio(
             show_default="generated once, kept in the folder",
         ),
     ] = None,
+    concurrent_runs: Annotated[
+        int | None,
+        integer(
+            "Maximum number of runs that train at the same time.",
+            show_default="2, on a single core 1",
+        ),
+    ] = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the studio in the browser.")
     ] = True,
@@ -563,4 +570,4 @@ def studio(
     """Serve the studio: draw digits, see how a network classifies them, and teach it."""
     from tinygrad_cnn.cli.serving import studio as run
 
-    return run(host, port, data_dir, public_url, token, browser)
+    return run(host, port, data_dir, public_url, token, concurrent_runs, browser)

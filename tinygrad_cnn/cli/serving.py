@@ -15,12 +15,17 @@ def studio(
     data_dir: Path | None,
     public_url: str | None,
     token: str | None,
+    concurrent_runs: int | None,
     open_browser: bool,
 ) -> int:
     """Serve until interrupted, and return the exit status."""
     with needs_extra("studio", "the studio"):
         from tinygrad_cnn.studio.server import serve
-        from tinygrad_cnn.studio.settings import StudioSettings, default_data_dir
+        from tinygrad_cnn.studio.settings import (
+            StudioSettings,
+            default_concurrent_runs,
+            default_data_dir,
+        )
         from tinygrad_cnn.studio.store import DamagedStoreError
         from tinygrad_cnn.studio.training.lock import InUseError
     settings = StudioSettings(
@@ -29,6 +34,7 @@ def studio(
         port=port,
         public_url=public_url,
         token=token,
+        concurrent_runs=concurrent_runs or default_concurrent_runs(),
     )
     try:
         serve(settings, open_browser)

@@ -83,7 +83,9 @@ def create_app(settings: StudioSettings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        responses=problems.documented("no-token", "foreign", "host", "too-many"),
+        responses=problems.documented(
+            "no-token", "foreign", "host", "too-many", "busy", "disk-full"
+        ),
     )
     app.state.services = services
     problems.install(app)

@@ -24,6 +24,7 @@ from tinygrad_cnn.studio.store import (
     points,
     runs,
 )
+from tinygrad_cnn.studio.training.supervisor import Supervisor
 
 __all__ = ["Event", "Feed"]
 
@@ -90,7 +91,7 @@ class DatabaseState:
 
 
 class Feed:
-    """The event feed for all listeners: ``async with Feed(store) as feed``.
+    """The event feed for all listeners: ``async with Feed(store, supervisor) as feed``.
 
     While there are listeners, a task polls the database, in a thread, every ``LOOK_SECONDS``. A
     shared buffer holds the latest events; a listener that falls behind reads points from the
@@ -99,10 +100,13 @@ class Feed:
     Parameters
     ----------
     store : Store
+    supervisor : Supervisor
+        Knows which runs are at work.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, supervisor: Supervisor) -> None:
         self.store = store
+        self.supervisor = supervisor
         self._events: deque[Event] = deque(maxlen=MOST_REMEMBERED)
         self._count = 0  # of all events ever buffered
         self._last = 0  # id of the last point sent, or present at the start
@@ -201,7 +205,7 @@ class Feed:
         """Return the events since the last poll."""
         with self.store.reading() as session:
             found = points.after(session, self._last, limit=MOST_AT_ONCE)
-            events = [_event(session, point) for point in found]
+            events = [self._event(session, point) for point in found]
             steps = _snapshots(session)
             for run_id in steps:
                 if steps[run_id] != self._snapshots.get(run_id):
@@ -215,17 +219,17 @@ class Feed:
         self._snapshots, self._things = steps, things
         return events
 
+    def _event(self, session: Session, point: StoredPoint) -> Event:
+        data = payload_of(point)
+        if point.kind == "state":
+            run = runs.get(session, point.run_id)
+            data["run"] = answer(session, run, self.supervisor).model_dump(mode="json")
+        return Event(point.kind, data, point.id)
+
     def _missed(self, last: int, end: int) -> list[Event]:
         with self.store.reading() as session:
             found = points.after(session, last, limit=MOST_AT_ONCE)
-            return [_event(session, point) for point in found if point.id <= end]
-
-
-def _event(session: Session, point: StoredPoint) -> Event:
-    data = payload_of(point)
-    if point.kind == "state":
-        data["run"] = answer(session, runs.get(session, point.run_id)).model_dump(mode="json")
-    return Event(point.kind, data, point.id)
+            return [self._event(session, point) for point in found if point.id <= end]
 
 
 def _snapshots(session: Session) -> dict[int, int]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from tinygrad_cnn.studio.reasons import reason
+from tinygrad_cnn.studio.shortage import Shortage
 from tinygrad_cnn.studio.store.errors import ConflictError, NotFoundError
 
 __all__ = ["MEDIA_TYPE", "PROBLEMS", "Problem", "ProblemDocument", "documented", "install",
@@ -20,6 +23,7 @@ __all__ = ["MEDIA_TYPE", "PROBLEMS", "Problem", "ProblemDocument", "documented",
 
 MEDIA_TYPE = "application/problem+json"
 LONGEST_VALUE = 80
+DISK_FULL = "nothing was changed: free some space on the studio's disk, then try again"
 
 PROBLEMS: dict[str, tuple[int, str]] = {
     "bad-request": (400, "The request cannot be understood"),
@@ -41,6 +45,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "internal": (500, "Internal server error"),
     "no-graphviz": (501, "Graphviz is not installed"),
     "busy": (503, "The server is busy"),
+    "disk-full": (507, "The disk is full"),
 }
 """Status and title by name. A problem's type is ``/docs#NAME``."""
 
@@ -141,7 +146,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(NotFoundError, _of_missing)
     app.add_exception_handler(ConflictError, _of_refused)
-    app.add_exception_handler(Exception, _of_mistake)
+    for kind in (OSError, MemoryError, SQLAlchemyError, sqlite3.Error):
+        app.add_exception_handler(kind, _of_shortage)
+    app.add_exception_handler(Exception, _of_mistake)  # those of middleware, too
 
 
 async def _of_problem(request: Request, error: Exception) -> Response:
@@ -172,6 +179,22 @@ async def _of_refused(request: Request, error: Exception) -> Response:
     return Problem("conflict", str(error)).response()
 
 
+async def _of_shortage(request: Request, error: Exception) -> Response:
+    shortage = Shortage.of(error)
+    if shortage is None:
+        raise error
+    return _shortage(shortage).response()
+
+
+def _shortage(shortage: Shortage) -> Problem:
+    if shortage is Shortage.DISK:
+        return Problem("disk-full", DISK_FULL)
+    return Problem("busy", f"{shortage.reason}; try again", headers={"Retry-After": "1"})
+
+
 async def _of_mistake(request: Request, error: Exception) -> Response:
+    shortage = Shortage.of(error)
+    if shortage is not None:
+        return _shortage(shortage).response()
     detail = f"{type(error).__name__}: see the server's log"
     return Problem("internal", detail).response()

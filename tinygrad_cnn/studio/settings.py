@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tinygrad_cnn.bench.machine import cores
 from tinygrad_cnn.support.arguments import positive, whole
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "WEIGHTS_BYTES",
     "Limits",
     "StudioSettings",
+    "default_concurrent_runs",
     "default_data_dir",
     "is_loopback",
     "split_address",
@@ -105,6 +107,8 @@ class StudioSettings:
     token : str or None
         The token that clients must send. None generates one, which is kept in `data_dir`.
     limits : Limits
+    concurrent_runs : int
+        Maximum number of runs that train at the same time; by default 2, on a single core 1.
 
     Raises
     ------
@@ -125,8 +129,10 @@ class StudioSettings:
     public_url: str | None = None
     token: str | None = None
     limits: Limits = field(default_factory=Limits)
+    concurrent_runs: int = field(default_factory=lambda: default_concurrent_runs())
 
     def __post_init__(self) -> None:
+        whole("studio", "concurrent_runs", self.concurrent_runs)
         if whole("studio", "port", self.port, 0) > MOST_PORTS:
             raise ValueError(f"studio: port is {self.port}, expected 0 to {MOST_PORTS}")
         if split_address(self._address) is None:
@@ -201,6 +207,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def default_concurrent_runs() -> int:
+    """Return 2, or 1 on a single core."""
+    return min(2, cores())
 
 
 def default_data_dir() -> Path:

@@ -12,6 +12,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from tinygrad_cnn.studio.api.fields import LARGEST_ID
 from tinygrad_cnn.studio.feed import Feed
 from tinygrad_cnn.studio.problems import documented
+from tinygrad_cnn.studio.services import Services
 
 __all__ = ["router"]
 
@@ -21,7 +22,8 @@ RETRY_MILLISECONDS = 1000
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Keep the shared feed in ``app.state.feed`` while the server runs."""
-    async with Feed(app.state.services.store) as feed:
+    services: Services = app.state.services
+    async with Feed(services.store, services.supervisor) as feed:
         app.state.feed = feed
         yield
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,6 +41,7 @@ from tinygrad_cnn.studio.training.requests import (
     train_request,
 )
 from tinygrad_cnn.studio.training.states import queue, record_state
+from tinygrad_cnn.studio.training.supervisor import Supervisor
 from tinygrad_cnn.train import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 
 __all__ = ["RunAnswer", "answer", "payload_of", "router"]
@@ -114,14 +115,20 @@ class FineTuningRequest(BaseModel):
 
 
 class RunAnswer(BaseModel):
-    """A run. `position` is its place in the queue, from 1, while it is queued."""
+    """A run.
+
+    While it is queued, `position` is its place in the queue, from 1. A run that has begun but has
+    no process is "interrupted": `error` says why, and it continues from its last epoch at
+    `retry_at`, or as soon as a place is free. `waits_for` lists the runs that hold all places, if
+    it waits for one: a paused run holds its place.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
     id: int
     name: str
     kind: RunKind
-    state: RunState
+    state: RunState | Literal["interrupted"]
     wanted: Wanted
     steps: int
     request: dict[str, Any]
@@ -136,6 +143,8 @@ class RunAnswer(BaseModel):
     error: str | None
     attempts: int
     position: int | None = None
+    retry_at: datetime | None = None
+    waits_for: list[int] = []
 
 
 class RunList(BaseModel):
@@ -160,10 +169,16 @@ class RunPoints(BaseModel):
     snapshot: dict[str, Any] | None
 
 
-def answer(session: Session, run: StoredRun) -> RunAnswer:
-    """Return the answer for a run."""
+def answer(session: Session, run: StoredRun, supervisor: Supervisor) -> RunAnswer:
+    """Return the answer for a run: its row, and whether it is at work."""
     found = RunAnswer.model_validate(run)
     found.position = runs.position(session, run)
+    interruption = None if run.state in runs.ENDED else supervisor.interruption(run.id)
+    if interruption is not None:
+        found.state = "interrupted" if run.state in runs.BEGUN else run.state
+        found.error = interruption.reason or run.error
+        found.retry_at = interruption.retry_at
+        found.waits_for = supervisor.waits_for(run.id)
     return found
 
 
@@ -190,11 +205,11 @@ def create(
     with services.store.session() as session:
         known = created(session, StoredRun, idempotency_key)
         if known is not None:
-            return answer(session, known)
+            return answer(session, known, services.supervisor)
         _check_queue(session)
         run = queue(session, request, new.name or f"{new.model} on {new.data}")
         run.key = idempotency_key
-        queued = answer(session, run)
+        queued = answer(session, run, services.supervisor)
     services.supervisor.wake()
     return queued
 
@@ -208,12 +223,10 @@ def fine_tune(
     new: FineTuningRequest, services: UsesServices, idempotency_key: IdempotencyKey = None
 ) -> RunAnswer:
     """Queue the fine-tuning of a model, on the drawings that are stored now."""
-    if new.name is not None:
-        _check_name(new.name)
     with services.store.session() as session:
         known = created(session, StoredRun, idempotency_key)
         if known is not None:
-            return answer(session, known)
+            return answer(session, known, services.supervisor)
         _check_queue(session)
         model_id = models.promoted_id(session) if new.model is None else new.model
         if model_id is None:
@@ -221,9 +234,11 @@ def fine_tune(
         base = models.get(session, model_id)
         chosen = new.model_dump(include={"epochs", "lr", "replay", "seed"})
         request = fine_tune_request(session, model_id=model_id, **chosen)
-        run = queue(session, request, new.name or _taught(base.name))
+        name = new.name or _taught(base.name)
+        _check_name(name)  # a model's name may be from a version that allowed more
+        run = queue(session, request, name)
         run.key = idempotency_key
-        queued = answer(session, run)
+        queued = answer(session, run, services.supervisor)
     services.supervisor.wake()
     return queued
 
@@ -232,14 +247,16 @@ def fine_tune(
 def every(services: UsesServices) -> RunList:
     """List the runs."""
     with services.store.reading() as session:
-        return RunList(runs=[answer(session, run) for run in runs.all(session)])
+        return RunList(
+            runs=[answer(session, run, services.supervisor) for run in runs.all(session)]
+        )
 
 
 @router.get("/{id}", responses=documented("not-found"))
 def one(id: Id, services: UsesServices) -> RunAnswer:
     """Return a run."""
     with services.store.reading() as session:
-        return answer(session, runs.get(session, id))
+        return answer(session, runs.get(session, id), services.supervisor)
 
 
 @router.delete("/{id}", status_code=204, responses=documented("not-found", "conflict"))
@@ -287,18 +304,31 @@ def step(id: Id, services: UsesServices) -> RunAnswer:
             raise Problem("conflict", f"run {id} still has {run.steps} steps to do: wait for them")
         run.steps += 1
         session.flush()
-        return answer(session, run)
+        return answer(session, run, services.supervisor)
 
 
 @router.post("/{id}/cancel", responses=documented("not-found", "conflict"))
 def cancel(id: Id, services: UsesServices) -> RunAnswer:
     """Cancel a queued or started run; it gives no model."""
     with services.store.session() as session:
-        if runs.get(session, id).state == "queued":
+        run = runs.get(session, id)
+        interrupted = services.supervisor.interruption(id) is not None
+        if run.state == "queued" or (run.state in runs.BEGUN and interrupted):
             run = runs.set_state(session, id, "cancelled")
             record_state(session, id)
-            return answer(session, run)
+            return answer(session, run, services.supervisor)
     return _want(services, id, "cancel")
+
+
+@router.post("/{id}/retry", responses=documented("not-found", "conflict"))
+def retry(id: Id, services: UsesServices) -> RunAnswer:
+    """Continue a failed run from its last epoch; if all are done, only finish it."""
+    with services.store.session() as session:
+        run = runs.reopen(session, id)
+        record_state(session, id)
+        reopened = answer(session, run, services.supervisor)
+    services.supervisor.wake()
+    return reopened
 
 
 def _want(services: UsesServices, id: int, wanted: Wanted) -> RunAnswer:
@@ -313,12 +343,12 @@ def _want(services: UsesServices, id: int, wanted: Wanted) -> RunAnswer:
             run.steps = 0
             session.flush()
             record_state(session, id)
-        return answer(session, run)
+        return answer(session, run, services.supervisor)
 
 
 def _begun(session: Session, id: int, act: str) -> StoredRun:
     run = runs.get(session, id)
-    if run.state not in ("running", "paused"):
+    if run.state not in runs.BEGUN:
         raise Problem("conflict", f"run {id} is {run.state}: there is nothing to {act}")
     return run
 
@@ -342,7 +372,7 @@ def _taught(name: str) -> str:
 
 
 def _check_queue(session: Session) -> None:
-    waiting = sum(run.state == "queued" for run in runs.all(session))
+    waiting = len(runs.queued(session))
     if waiting >= MOST_WAITING:
         raise Problem("conflict", f"{waiting} runs are queued, the maximum: cancel some")
 

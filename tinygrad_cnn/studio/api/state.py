@@ -108,7 +108,7 @@ def state(services: UsesServices) -> StudioState:
         return StudioState(
             version=__version__,
             promoted=None if promoted is None else summary(promoted, promoted.id),
-            training=answer(session, begun[0]) if begun else None,
+            training=answer(session, begun[0], services.supervisor) if begun else None,
             data=[name for name in DATA if at_hand(name)],
             choices=TrainingChoices(),
             limits=UploadLimits(),

@@ -99,9 +99,11 @@ def held_back(session: Session) -> list[StoredDrawing]:
 def to_teach(session: Session, ids: Sequence[int] | None = None) -> list[StoredDrawing]:
     """Return the labeled drawings to train with, oldest first: all, or those with these `ids`."""
     chosen = select(StoredDrawing).where(StoredDrawing.label.is_not(None), ~StoredDrawing.held_back)
-    if ids is not None:
-        chosen = chosen.where(StoredDrawing.id.in_(ids))
-    return list(session.scalars(chosen.order_by(StoredDrawing.id)))
+    found = session.scalars(chosen.order_by(StoredDrawing.id))
+    if ids is None:
+        return list(found)
+    wanted = set(ids)  # not in the query: SQLite takes only so many parameters
+    return [drawing for drawing in found if drawing.id in wanted]
 
 
 def label(session: Session, id: int, label: int | None) -> StoredDrawing:

@@ -13,17 +13,20 @@ from tinygrad_cnn.studio.store.tables import RunKind, RunState, StoredRun, now
 from tinygrad_cnn.support.arguments import whole
 
 __all__ = [
+    "BEGUN",
     "ENDED",
     "all",
     "create",
     "delete",
     "get",
-    "next_queued",
     "position",
+    "queued",
+    "reopen",
     "set_state",
     "unfinished",
 ]
 
+BEGUN: tuple[RunState, ...] = ("running", "paused")
 ENDED: tuple[RunState, ...] = ("done", "cancelled", "failed")
 
 
@@ -75,14 +78,14 @@ def all(session: Session) -> list[StoredRun]:
 
 def unfinished(session: Session) -> list[StoredRun]:
     """Return the runs that have started but not ended, oldest first."""
-    begun = select(StoredRun).where(StoredRun.state.in_(("running", "paused")))
+    begun = select(StoredRun).where(StoredRun.state.in_(BEGUN))
     return list(session.scalars(begun.order_by(StoredRun.id)))
 
 
-def next_queued(session: Session) -> StoredRun | None:
-    """Return the next run of the queue; None if it is empty."""
-    queued = select(StoredRun).where(StoredRun.state == "queued").order_by(StoredRun.id).limit(1)
-    return session.scalar(queued)
+def queued(session: Session) -> list[StoredRun]:
+    """Return the queue, next run first."""
+    waiting = select(StoredRun).where(StoredRun.state == "queued").order_by(StoredRun.id)
+    return list(session.scalars(waiting))
 
 
 def position(session: Session, run: StoredRun) -> int | None:
@@ -138,6 +141,18 @@ def set_state(
         run.error = error
     if model_id is not None:
         run.model_id = model_id
+    session.flush()
+    return run
+
+
+def reopen(session: Session, id: int) -> StoredRun:
+    """Let a failed run continue from its last epoch; ConflictError if it has not failed."""
+    run = get(session, id)
+    if run.state != "failed":
+        raise ConflictError(f"run {id} is {run.state}, expected a failed run")
+    run.state = "queued" if run.started is None else "running"
+    run.wanted, run.steps, run.attempts = "run", 0, 0
+    run.ended = run.error = None
     session.flush()
     return run
 

@@ -220,7 +220,7 @@ class StoredRun(Created, Base):
     before, after : dict or None
         Accuracies before and after a fine-tuning.
     error : str or None
-        The reason for failing.
+        Why it failed, or why its last process has ended.
     attempts : int
         Number of starts since the last finished epoch.
     """

@@ -14,10 +14,19 @@ from numpy.typing import NDArray
 from tinygrad_cnn import data
 from tinygrad_cnn.data import DataError, DataLoader, Dataset, Split
 from tinygrad_cnn.studio.encoding import INPUT_SHAPE
-from tinygrad_cnn.studio.store import ConflictError, Store, StoredDrawing, drawings, models, runs
+from tinygrad_cnn.studio.store import (
+    ConflictError,
+    NotFoundError,
+    Store,
+    StoredDrawing,
+    StoredRun,
+    drawings,
+    models,
+    runs,
+)
 from tinygrad_cnn.studio.training.mixing import Lesson, mixed
 from tinygrad_cnn.studio.training.requests import DATA, settings_of
-from tinygrad_cnn.train import RunFolder, RunSettings, TrainingRun, evaluate
+from tinygrad_cnn.train import RunError, RunFolder, RunSettings, TrainingRun, evaluate
 from tinygrad_cnn.train.state import unpack_arrays
 
 __all__ = ["Preparation", "images_and_labels", "prepare"]
@@ -79,9 +88,13 @@ def prepare(store: Store, path: Path, run_id: int) -> Preparation:
 
     Raises
     ------
-    DataError, RunError, ConflictError, ValueError
-        If data are missing, a file is damaged, or the model to fine-tune or all of the drawings
-        have been deleted.
+    NotFoundError
+        If the run does not exist.
+    RunError
+        If an epoch is done but a file of it is missing or damaged, or the settings do not match
+        the data. Before the first epoch, a run with a damaged file begins again.
+    DataError, ConflictError
+        If data are missing, or the model to fine-tune or all of the drawings have been deleted.
     """
     path.mkdir(parents=True, exist_ok=True)
     for unfinished in path.glob(".*.tmp"):  # an incomplete file from an interruption
@@ -89,23 +102,58 @@ def prepare(store: Store, path: Path, run_id: int) -> Preparation:
     folder = RunFolder(path)
     with store.reading() as session:
         run = runs.get(session, run_id)
-    if run.kind == "fine-tune":
-        return _fine_tuning(store, folder, run.request)
-    split = _loaded(run.request["data"])
-    if folder.settings.exists():
-        return Preparation(TrainingRun.resumed(folder, split), folder)
-    return Preparation(TrainingRun(settings_of(run.request, split), split), folder)
+    try:
+        return _prepared(store, folder, run)
+    except RunError as error:
+        if run.epoch:
+            raise _lost(run) from error
+    for file in (folder.settings, folder.checkpoint, path / LESSON):
+        file.unlink(missing_ok=True)
+    return _prepared(store, folder, run)
 
 
-def _fine_tuning(store: Store, folder: RunFolder, request: dict[str, Any]) -> Preparation:
+def _prepared(store: Store, folder: RunFolder, run: StoredRun) -> Preparation:
+    try:
+        if run.kind == "fine-tune":
+            return _fine_tuning(store, folder, run)
+        split = _loaded(run.request["data"])
+        if _has_begun(folder, run):
+            return Preparation(TrainingRun.resumed(folder, split), folder)
+        return Preparation(TrainingRun(settings_of(run.request, split), split), folder)
+    except (DataError, ConflictError):
+        raise
+    except ValueError as error:
+        raise RunError(str(error)) from error
+
+
+def _has_begun(folder: RunFolder, run: StoredRun) -> bool:
+    """Return whether there is a checkpoint to resume from: one is written before the settings."""
+    if run.epoch and not folder.settings.exists():
+        raise _lost(run)
+    return folder.settings.exists()
+
+
+def _lost(run: StoredRun) -> RunError:
+    epochs = "1 epoch is" if run.epoch == 1 else f"{run.epoch} epochs are"
+    return RunError(
+        f"{epochs} done, but the checkpoint of run {run.id} is missing or damaged, or its data "
+        "have changed: it cannot continue. Start a new run"
+    )
+
+
+def _fine_tuning(store: Store, folder: RunFolder, run: StoredRun) -> Preparation:
+    request = run.request
     lesson = _lesson(store, folder, request)
     base = _loaded(request["data"])
     train = mixed(base.train, lesson, request["replay"], request["seed"])
     split = Split(train, base.test)
-    if folder.settings.exists():
+    if _has_begun(folder, run):
         return Preparation(TrainingRun.resumed(folder, split), folder, lesson)
     with store.reading() as session:
-        parent = models.get(session, request["model_id"])
+        try:
+            parent = models.get(session, request["model_id"])
+        except NotFoundError:
+            raise ConflictError("the model to fine-tune was deleted before the run began") from None
     settings = RunSettings.from_json(json.dumps(parent.settings), f"model {parent.id}")
     weights, _ = unpack_arrays(parent.weights, f"model {parent.id}")
     training_run = TrainingRun(settings_of(request, split, settings), split, weights=weights)

@@ -9,13 +9,26 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from tinygrad_cnn.data import DataError
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.studio import model_files, report
 from tinygrad_cnn.studio.settings import StudioSettings
-from tinygrad_cnn.studio.store import ConflictError, NotFoundError, Store, models, points, runs
+from tinygrad_cnn.studio.shortage import Shortage
+from tinygrad_cnn.studio.store import (
+    ConflictError,
+    NotFoundError,
+    Store,
+    StoredModel,
+    StoredRun,
+    checked_name,
+    models,
+    points,
+    runs,
+)
 from tinygrad_cnn.studio.store.tables import RunState
 from tinygrad_cnn.studio.training.control import CanceledError, Control
 from tinygrad_cnn.studio.training.lock import FileLock
@@ -28,64 +41,83 @@ __all__ = ["main", "work"]
 
 NICENESS = 10
 LOCK_SECONDS = 30.0
+LOCK, ERROR_LOG = "lock", "error.log"
 
-HOPELESS = (
-    TrainingDiverged,
-    DataError,
-    RunError,
-    NotFoundError,
-    ConflictError,
-    ValueError,
-    MemoryError,
+EXPECTED = (TrainingDiverged, DataError, RunError, NotFoundError, ConflictError)
+"""Errors that a restart would repeat, with a message for the user."""
+
+UNEXPECTED = (
+    f"an unexpected error ended the run; {ERROR_LOG} in the run's folder has the details. What was "
+    "trained is kept: retry the run to continue"
 )
-"""Errors that a restart would repeat."""
 
 
 def main(arguments: list[str]) -> int:
-    """Execute one run, and return the exit status."""
+    """Execute one run, and return the exit status: that of a `Shortage`, or 0."""
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-    settings = StudioSettings(data_dir=Path(arguments[0]))
+    settings, run_id = StudioSettings(data_dir=Path(arguments[0])), int(arguments[1])
+    folder = settings.runs_dir / str(run_id)
     store = Store(settings.database)
-    # The worker of a killed server may take a moment to exit.
-    with FileLock(settings.data_dir / "training.lock", wait=LOCK_SECONDS), num_threads(1):
-        work(store, settings, int(arguments[1]))
-    store.close()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # The process of a killed server may take a moment to exit.
+        with FileLock(folder / LOCK, wait=LOCK_SECONDS), num_threads(1):
+            work(store, settings, run_id)
+    except Exception as error:
+        shortage = Shortage.of(error)
+        if shortage is None:
+            raise
+        return shortage.status
+    finally:
+        store.close()
     return 0
 
 
 def work(store: Store, settings: StudioSettings, run_id: int) -> None:
     """Execute a run from its current state to its end, and store the result.
 
+    Any error that a restart would repeat is stored as the run's error.
+
     Parameters
     ----------
     store : Store
     settings : StudioSettings
     run_id : int
-        The run's id; does nothing if it has ended.
+        The run's id; does nothing if it has ended or does not exist.
+
+    Raises
+    ------
+    Exception
+        If there is a `Shortage`: the run can resume from its last epoch.
     """
     with store.reading() as session:
-        if runs.get(session, run_id).state in runs.ENDED:
-            return
+        run = session.get(StoredRun, run_id)
+    if run is None or run.state in runs.ENDED:
+        return
+    folder = settings.runs_dir / str(run_id)
     try:
-        _train(store, settings, run_id)
+        _train(store, folder, run)
     except CanceledError:
         _end(store, run_id, "cancelled")
-    except HOPELESS as error:
-        _end(store, run_id, "failed", str(error) or type(error).__name__)
+    except Exception as error:
+        if Shortage.of(error) is not None:
+            raise
+        _log(folder / ERROR_LOG)
+        _end(store, run_id, "failed", str(error) if isinstance(error, EXPECTED) else UNEXPECTED)
 
 
-def _train(store: Store, settings: StudioSettings, run_id: int) -> None:
-    preparation = prepare(store, settings.runs_dir / str(run_id), run_id)
+def _train(store: Store, folder: Path, run: StoredRun) -> None:
+    preparation = prepare(store, folder, run.id)
     training_run = preparation.training_run
     batches, epochs = len(training_run.loader), len(training_run.history)
-    reporter = Reporter(store, run_id, training_run.model, batches, epochs)
-    control = Control(store, run_id, reporter)
-    _begin(store, run_id, preparation, reporter)
+    reporter = Reporter(store, run.id, training_run.model, batches, epochs)
+    control = Control(store, run.id, reporter)
+    _begin(store, run.id, preparation, reporter)
     control.heed()
     training_run.train(preparation.folder, [reporter, control])
-    _finish(store, run_id, preparation, reporter.step)
+    _finish(store, run, preparation, reporter.step)
 
 
 def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Reporter) -> None:
@@ -98,7 +130,7 @@ def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Report
             raise CanceledError
         again = found.started is not None
         run = runs.set_state(session, run_id, "running")
-        run.epoch = len(history)
+        run.epoch, run.error = len(history), None
         if run.before is None and before is not None:
             run.before = before
         if again:
@@ -117,37 +149,57 @@ def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Report
         reporter.show_kernels(session)
 
 
-def _finish(store: Store, run_id: int, preparation: Preparation, step: int) -> None:
-    """Add the model and mark the run as done in one transaction."""
+def _finish(store: Store, begun: StoredRun, preparation: Preparation, step: int) -> None:
+    """Add the model and mark the run as done, in one transaction that needs no other row.
+
+    The run, and the model that it started from, may have been deleted; and a name that was allowed
+    when the run was queued may no longer be.
+    """
     training_run = preparation.training_run
     after = preparation.measure()
     weights = model_files.pack(training_run.settings, training_run.model.state_dict())
     measured = report.report(training_run.model, training_run.settings, training_run.split.test)
     with store.session() as session:
-        run = runs.get(session, run_id)
-        if run.wanted == "cancel":
+        run = session.get(StoredRun, begun.id)
+        if run is not None and run.wanted == "cancel":
             raise CanceledError
+        parent = session.get(StoredModel, begun.request.get("model_id") or 0)
         model = models.add(
             session,
-            name=run.name,
+            name=_allowed(begun.name, f"run {begun.id}"),
             settings=training_run.settings,
             weights=weights,
             report=measured,
-            run_id=run_id,
-            parent_id=run.request.get("model_id"),
+            run_id=run.id if run is not None else None,
+            parent_id=parent.id if parent is not None else None,
         )
-        run.after = after
         if models.promoted_id(session) is None:
             models.promote(session, model.id)
-        runs.set_state(session, run_id, "done", model_id=model.id)
-        record_state(session, run_id, step)
+        if run is not None:
+            run.after = after
+            runs.set_state(session, run.id, "done", model_id=model.id)
+            record_state(session, run.id, step)
+
+
+def _allowed(name: str, otherwise: str) -> str:
+    try:
+        return checked_name(name)
+    except ValueError:
+        return otherwise
 
 
 def _end(store: Store, run_id: int, state: RunState, error: str | None = None) -> None:
     with store.session() as session:
-        if runs.get(session, run_id).state not in runs.ENDED:
+        run = session.get(StoredRun, run_id)
+        if run is not None and run.state not in runs.ENDED:
             runs.set_state(session, run_id, state, error=error)
             record_state(session, run_id)
+
+
+def _log(path: Path) -> None:
+    """Append the traceback of the current exception to a file."""
+    with suppress(OSError), path.open("a", encoding="utf-8") as file:
+        file.write(traceback.format_exc() + "\n")
 
 
 def _end_with_the_server() -> None:

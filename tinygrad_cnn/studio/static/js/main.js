@@ -69,7 +69,7 @@ function showTraining(state) {
   chip.hidden = training === null;
   if (training === null) return;
   const where =
-    { queued: "queued", paused: "paused" }[training.state] ??
+    { paused: "paused", interrupted: "interrupted" }[training.state] ??
     `epoch ${Math.min(training.epoch + 1, training.epochs)} of ${training.epochs}`;
   chip.querySelector("span").textContent = `Training, ${where}`;
   chip.href = link("train", { run: training.id });
