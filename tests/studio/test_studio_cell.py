@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from support.printed import half_unit, read, recomputed
+from support.printed import check_softmax, check_sum, half_unit, read, recomputed
 from support.studio_networks import (
     NETWORKS,
     network,
@@ -32,6 +32,7 @@ from tinygrad_cnn.studio.explain.forward import ExplainError
 from tinygrad_cnn.studio.explain.layers import explain_layers
 from tinygrad_cnn.studio.explain.printed import PrintedEquation
 from tinygrad_cnn.studio.explain.printed import added as sum_of
+from tinygrad_cnn.studio.explain.tables import print_softmax, print_sum
 
 FUNCTIONS = {
     "relu": lambda z: max(0.0, z),
@@ -196,6 +197,48 @@ def test_who_computes_what_is_printed_gets_the_printed_result(where, image, temp
     assert abs(recomputed(expression) - float(read(result))) <= half_unit(result)
     sizes = sum(abs(t.product_sum) for t in cell.terms) + abs(cell.bias or 0.0)
     assert float(read(result)) == pytest.approx(cell.value, abs=half_unit(result) + 1e-5 * sizes)
+
+
+@given(CELLS, pictures, temperatures)
+@example(("lenet5", "conv2", (5, 4, 6)), picture(0), 1.0)
+@example(("mlp", "fc.0", (3,)), picture(0), 1.0)
+@example(("vgg", "softmax", (0,)), picture(0), 0.25)
+def test_every_table_holds_in_its_printed_digits(where, image, temperature):
+    name, layer, index = where
+    cell = explain_cell(network(name), image, layer, index, temperature)
+    if cell.kind == "softmax":
+        logits = [term.patch[0][0] for term in cell.terms]
+        check_softmax(cell.printed, logits, cell.constants["temperature"])
+    elif cell.kind in ("convolution", "dense"):
+        assert [np.shape(term.patch) for term in cell.printed.terms] == [
+            np.shape(term.patch) for term in cell.terms
+        ]
+        sizes = sum(abs(t.product_sum) for t in cell.terms)
+        check_sum(cell.printed, cell.value, 1e-5 * sizes)
+    else:
+        assert cell.printed is None
+
+
+wide = st.floats(-1e6, 1e6).map(lambda x: x * 10.0 ** (round(x) % 17 - 12))
+
+
+@given(st.lists(st.lists(st.tuples(wide, wide), min_size=1, max_size=9), min_size=1), wide)
+@example([[(0.00005, 1.0)]], 0.0)
+@example([[(1000.0, 1.0), (-999.99994, 1.0)]], 0.0)
+@example([[(0.0, 1.0)]], 0.0)
+def test_every_sum_of_products_holds_in_its_printed_digits(terms, bias):
+    pairs = [tuple([list(numbers)] for numbers in zip(*term, strict=True)) for term in terms]
+    products = [math.fsum(x * w for x, w in term) for term in terms]
+    exact = math.fsum([*products, bias])
+    sizes = sum(abs(x * w) for term in terms for x, w in term) + abs(bias)
+    check_sum(print_sum(pairs, exact, bias=bias), exact, 1e-7 * sizes)
+
+
+@given(
+    st.lists(st.floats(-80, 80, width=32), min_size=2, max_size=12), st.sampled_from([0.25, 1.0, 3])
+)
+def test_every_softmax_holds_in_its_printed_digits(logits, temperature):
+    check_softmax(print_softmax(logits, temperature), logits, temperature)
 
 
 def test_the_maximum_of_a_large_window_is_among_the_numbers_that_are_written():

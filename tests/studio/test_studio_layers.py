@@ -14,6 +14,7 @@ from support.studio_networks import (
     NETWORKS,
     built,
     network,
+    normalized,
     outputs,
     picture,
     pictures,
@@ -81,19 +82,8 @@ def test_kinds_say_what_layers_do():
     assert kinds == [*stage * 2, "flatten", "dense", "relu", "dense", "softmax"]
 
 
-def test_kernels_and_windows_are_those_of_the_modules():
-    run = network("odd")
-    modules = {name: module for name, module, _ in outputs(run, picture(0))}
-    seen = {layer.name: layer for layer in explain_layers(run, picture(0)).layers}
-    for name, module in modules.items():
-        layer = seen[name]
-        if isinstance(module, nn.Conv2d):
-            weight = module.weight.data
-            allowed = np.ptp(weight) / 509
-            np.testing.assert_allclose(decode(layer.kernels), weight, atol=allowed)
-            assert tuple(layer.window.kernel) == weight.shape[2:]
-        else:
-            assert layer.kernels is None
+def test_windows_are_those_of_the_modules():
+    seen = {layer.name: layer for layer in explain_layers(network("odd"), picture(0)).layers}
     windows = {name: dataclasses.astuple(seen[name].window) for name in ("0", "2", "3", "5")}
     assert windows == {
         "0": ([3, 5], [2, 1], [2, 0], [1, 1]),
@@ -104,13 +94,31 @@ def test_kernels_and_windows_are_those_of_the_modules():
     assert seen["1"].window is None
 
 
-def test_a_dense_layer_on_a_picture_shows_its_weights_as_pictures():
-    run = network("mlp")
-    layer = explain_layers(run, picture(0)).layers[1]
-    weight = dict(run.model.named_parameters())["fc.0.weight"].data
-    assert layer.kernels["shape"] == [12, 1, 28, 28]
-    kernels = decode(layer.kernels).reshape(weight.shape)
-    np.testing.assert_allclose(kernels, weight, atol=np.ptp(weight) / 509)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_sources_and_groups_are_what_the_modules_depend_on(name):
+    run, image = network(name), picture(3)
+    answer = explain_layers(run, image)
+    layers = {layer.name: layer for layer in answer.layers}
+    known = {"input": normalized(run, image)[0]}
+    np.testing.assert_allclose(decode(answer.input), known["input"], atol=0.01)
+    for layer_name, module, output in [*outputs(run, image)]:  # each call adds to the list
+        if isinstance(module, nn.Dropout):
+            continue
+        (source,) = layers[layer_name].sources
+        x = known[source]
+        np.testing.assert_allclose(module(tg.Tensor(x[None])).numpy()[0], output, atol=1e-5)
+        groups = layers[layer_name].groups
+        assert len(x) % groups == len(output) % groups == 0
+        most = 0
+        for channel in range(0, len(x), max(1, len(x) // 8)):
+            moved = x.copy()
+            moved[channel] = -moved[channel] - 1.0
+            apart = np.abs(module(tg.Tensor(moved[None])).numpy()[0] - output)
+            changed = np.flatnonzero(apart.reshape(len(output), -1).max(1) > 1e-6)
+            assert {*(changed // (len(output) // groups))} <= {channel // (len(x) // groups)}
+            most = max(most, len(changed))
+        assert most > len(output) // groups // 2  # there are no more groups
+        known[layer_name] = output
 
 
 def test_equations_are_those_that_the_ops_declare():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support.printed import half_unit, read, recomputed
+from support.printed import check_sum, half_unit, read
 from support.studio_networks import (
     NETWORKS,
     network,
@@ -86,15 +86,18 @@ def test_the_last_link_adds_up_to_the_gradient(where, image, label):
     told = explain_weight(network(name), image, label, parameter, index)
     assert told.local is not None
     assert told.local.product_sum == pytest.approx(told.gradient, rel=1e-9, abs=1e-15)
-    expression, _, result = told.local.written.rpartition(" = ")
-    if not expression.startswith("Σ of"):
-        assert abs(recomputed(expression) - float(read(result))) <= half_unit(result)
+    printed, places = told.local.printed, told.local.places
+    check_sum(printed, told.gradient, 0.0)
     maps = [getattr(told.local, part) for part in ("gradient", "inputs", "products")]
     gradient, inputs, products = map(decode, maps)
     sizes = [max(abs(each["low"]), abs(each["high"])) for each in maps]
     levels = [(each["high"] - each["low"]) / 509 for each in maps]
     allowed = sizes[0] * levels[1] + sizes[1] * levels[0] + levels[2] + 1e-12
     np.testing.assert_allclose(gradient * inputs, products, rtol=0, atol=allowed)
+    assert len(printed.terms) + told.local.more == products.size
+    for place, term in zip(places, printed.terms, strict=True):
+        apart = abs(float(read(term.sum)) - products[tuple(place)])
+        assert apart <= allowed + levels[2] + half_unit(term.sum)
 
 
 def test_a_weight_that_is_used_twice_has_no_last_link():

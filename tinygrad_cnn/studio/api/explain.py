@@ -52,14 +52,15 @@ class CellRequest(PictureRequest):
 
 
 class LabelRequest(PictureRequest):
-    """The true digit of the picture."""
+    """The true digit of the picture; by default, the predicted one."""
 
-    label: ClassLabel
+    label: ClassLabel | None = None
 
 
-class WeightRequest(LabelRequest):
+class WeightRequest(PictureRequest):
     """An entry of a parameter."""
 
+    label: ClassLabel
     parameter: QualifiedName
     index: Annotated[list[IndexField], Field(min_length=1, max_length=4)]
 

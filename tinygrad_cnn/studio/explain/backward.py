@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 import tinygrad_cnn as tg
 from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.forward import ExplainError, softmax_of, watch
+from tinygrad_cnn.studio.explain.printed import PrintedEquation
+from tinygrad_cnn.support.text import number
 from tinygrad_cnn.train import TrainedModel
 
 __all__ = [
@@ -23,11 +26,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LayerGradient:
-    """The gradient of the loss at a layer's output; `maps` is signed."""
+    """The gradient of the loss at a layer's output; otherwise as a `LayerAnswer`."""
 
     name: str
     kind: str
     shape: list[int]
+    sources: list[str]
+    groups: int
     gradient_norm: float
     maps: Maps
 
@@ -48,8 +53,12 @@ class Backward:
 
     Attributes
     ----------
+    label : int
+        The true digit; the predicted one if none was given.
     loss : float
         The cross-entropy of the probabilities with the label.
+    written : str
+        The loss in numbers; it holds exactly as printed.
     probabilities : list of float
     layers : list of LayerGradient
         In forward order.
@@ -59,7 +68,9 @@ class Backward:
         of shape (1, 28, 28).
     """
 
+    label: int
     loss: float
+    written: str
     probabilities: list[float]
     layers: list[LayerGradient]
     parameters: list[ParameterGradient]
@@ -80,9 +91,9 @@ def loss_of(run: TrainedModel, logits: tg.Tensor, label: int, temperature: float
 
 
 def explain_backward(
-    run: TrainedModel, picture: NDArray[np.uint8], label: int, temperature: float = 1.0
+    run: TrainedModel, picture: NDArray[np.uint8], label: int | None, temperature: float = 1.0
 ) -> Backward:
-    """Return the gradients of the loss of a picture with the digit `label`.
+    """Return the gradients of the loss of a picture with the digit `label`, or the predicted one.
 
     Raises
     ------
@@ -93,6 +104,9 @@ def explain_backward(
     parameters = dict(run.model.named_parameters())
     with tg.trace() as trace:
         seen = watch(run, picture, trace)
+        probabilities = softmax_of(seen, temperature).output
+        if label is None:
+            label = int(probabilities.argmax())
         loss = loss_of(run, seen.logits, label, temperature)
         with np.errstate(all="ignore"):
             of_image, *of_parameters = tg.grad(loss, [seen.image, *parameters.values()])
@@ -102,15 +116,25 @@ def explain_backward(
         if gradient is None:  # the loss does not depend on it
             gradient = np.zeros_like(layer.output[np.newaxis])
         _check_finite(gradient)
-        shape = list(layer.output.shape)
-        norm, maps = _norm(gradient), encode(gradient[0])
-        layers.append(LayerGradient(layer.name, layer.kind, shape, norm, maps))
+        layers.append(
+            LayerGradient(
+                name=layer.name,
+                kind=layer.kind,
+                shape=list(layer.output.shape),
+                sources=list(layer.sources),
+                groups=layer.groups,
+                gradient_norm=_norm(gradient),
+                maps=encode(gradient[0]),
+            )
+        )
     for gradient in (of_image, *of_parameters):
         _check_finite(gradient)
     deviation = np.reshape(run.settings.data.std, (-1, 1, 1))
     return Backward(
+        label=label,
         loss=loss.item(),
-        probabilities=softmax_of(seen, temperature).output.tolist(),
+        written=_written(float(probabilities[label]), loss.item()),
+        probabilities=probabilities.tolist(),
         layers=layers,
         parameters=[
             ParameterGradient(name, list(parameter.shape), _norm(gradient), _norm(parameter._array))
@@ -118,6 +142,15 @@ def explain_backward(
         ],
         saliency=encode(np.abs(of_image[0]) / (255 * deviation)),
     )
+
+
+def _written(probability: float, loss: float) -> str:
+    """Return the loss as the logarithm of the probability, in printed digits."""
+    if probability == 0.0:  # it is smaller than any number
+        return number(loss, 4)
+    exact = -math.log(probability)  # the network's own, in float32, is less precise
+    equation = PrintedEquation([probability], lambda p: f"−ln {p[0]}", lambda p: -math.log(p[0]))
+    return equation.text(exact, most=17)
 
 
 def _check_finite(gradient: NDArray[np.floating]) -> None:

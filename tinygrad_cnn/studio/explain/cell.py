@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.studio.explain.equations import equation_of
 from tinygrad_cnn.studio.explain.field import Rectangle, receptive_field, seen_by
 from tinygrad_cnn.studio.explain.forward import ExplainError, LayerCall, forward, softmax_of
+from tinygrad_cnn.studio.explain.tables import PrintedSoftmax, PrintedSum
 from tinygrad_cnn.studio.explain.terms import Picture, Rest, SumTerm, sentence_of, sum_of
 from tinygrad_cnn.train import TrainedModel
 
@@ -80,6 +81,7 @@ class Cell:
     constants: dict[str, float]
     winner: list[int] | None
     picture: Picture | None
+    printed: PrintedSum | PrintedSoftmax | None
     field: Rectangle
     source: Source
 
@@ -141,6 +143,7 @@ def explain_cell(
         constants=parts.constants,
         winner=parts.winner,
         picture=parts.picture,
+        printed=parts.printed,
         field=receptive_field(found, index),
         source=_source(found, index),
     )

@@ -59,8 +59,7 @@ def seen_by(layer: LayerCall, region: Region) -> Region:
     if layer.kind == "flatten" and all(stop == start + 1 for start, stop in region):
         unit = np.ravel_multi_index(tuple(start for start, _ in region), layer.output.shape)
         return tuple((int(place), int(place) + 1) for place in np.unravel_index(unit, shape))
-    takes_each = layer.op.elementwise and not layer.composed_of
-    if layer.kind == "batch-norm" or (takes_each and shape == layer.output.shape):
+    if layer.takes_each:
         return region
     return whole(shape)
 
@@ -87,9 +86,6 @@ def _cells(axis: WindowAxis, outputs: tuple[int, int]) -> tuple[int, int]:
 
 def _channels(layer: LayerCall, outputs: tuple[int, int]) -> tuple[int, int]:
     """Return the input channels on which adjacent output channels depend."""
-    if layer.kind != "convolution":
-        return outputs
-    groups = layer.options["groups"]
-    given, made = layer.given.shape[0] // groups, layer.output.shape[0] // groups
+    given, made = (len(array) // layer.groups for array in (layer.given, layer.output))
     start, stop = outputs
     return start // made * given, ((stop - 1) // made + 1) * given

@@ -54,6 +54,8 @@ class LayerCall:
     picture : tuple of int, or None
         The shape of the network's input, if `output` depends on more than `source` and its sources;
         its receptive field is then the whole input.
+    sources : tuple of str
+        The names of all layers that it reads; "input" for the network's input.
     """
 
     name: str
@@ -67,11 +69,31 @@ class LayerCall:
     step: Step | None = None
     composed_of: tuple[str, ...] = ()
     picture: tuple[int, ...] | None = None
+    sources: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
         """The layer's kind, such as "convolution" or "relu"; "composite" for several ops."""
         return "composite" if self.composed_of else self.op.kind
+
+    @property
+    def takes_each(self) -> bool:
+        """Whether each entry of `output` depends on the same entry of `given` alone."""
+        if self.composed_of or self.given.shape != self.output.shape:
+            return False
+        return self.op.elementwise or self.kind == "batch-norm"
+
+    @property
+    def groups(self) -> int:
+        """The number of groups of channels or units, each computed from one group of the input.
+
+        Both `given` and `output` have so many groups of equal size, in order.
+        """
+        if self.kind == "convolution":
+            return int(self.options["groups"])
+        if self.takes_each or self.windows is not None:
+            return len(self.output)
+        return len(self.given) if self.kind == "flatten" and self.output.ndim == 1 else 1
 
     @property
     def flattened(self) -> Array | None:
@@ -155,7 +177,8 @@ def softmax_of(seen: Forward, temperature: float) -> LayerCall:
     output = op.forward(logits.astype(np.float64), -1, temperature)
     options = {"axis": -1, "temperature": temperature}
     name = "probabilities" if taken else op.name
-    return LayerCall(name, op, logits, output, seen.layers[-1], {}, options)
+    last = seen.layers[-1]
+    return LayerCall(name, op, logits, output, last, {}, options, sources=(last.name,))
 
 
 def _layers(trace: Trace, image: tg.Tensor) -> list[LayerCall]:
@@ -214,6 +237,12 @@ def _layer(
     op, x, arrays = last.op, given.array[0], {}
     is_whole = len(outside) == 1 and (source is not None or isinstance(given, Leaf))
     picture = None if is_whole else image.shape[1:]
+    read = [made.get(id(source), source) for source in outside]
+    sources = tuple(
+        "input" if isinstance(layer, Leaf) else layer.name
+        for layer in read
+        if isinstance(layer, Leaf | LayerCall)
+    )
     seen = [a for a in last.arguments if _is_seen(a.source, image, seeing)]
     is_single = len(seen) == 1 and seen[0].source is given and seen[0].name == op.parameters[0]
     is_batch_norm = isinstance(module, tg.nn.BatchNorm1d | tg.nn.BatchNorm2d)
@@ -221,8 +250,9 @@ def _layer(
     if len(outside) > 1 or not (is_single or statistics):
         ops = tuple(step.op.name for step in steps if step.op is not None)
         return LayerCall(
-            name, op, x, last.array[0], source, step=last, composed_of=ops, picture=picture
-        )
+            name, op, x, last.array[0], source,
+            step=last, composed_of=ops, picture=picture, sources=sources,
+        )  # fmt: skip
     options = {
         name: parameter.default
         for name, parameter in op.signature.parameters.items()
@@ -235,7 +265,9 @@ def _layer(
             if argument.source is not given and argument.source.array is not None:
                 arrays[argument.name] = argument.source.array
     on = _windows(op, x.shape, arrays, options)
-    return LayerCall(name, op, x, last.array[0], source, arrays, options, on, last, (), picture)
+    return LayerCall(
+        name, op, x, last.array[0], source, arrays, options, on, last, (), picture, sources
+    )
 
 
 def _statistics(module: Any) -> dict[str, Array] | None:

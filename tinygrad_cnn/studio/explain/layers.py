@@ -46,9 +46,11 @@ class LayerAnswer:
         The output, of shape (C, H, W).
     values : list of float, or None
         The output, if it is one-dimensional.
-    kernels : Maps or None
-        Of a convolution, with shape (OC, C / groups, KH, KW). Of a dense layer after a flattened
-        picture with one channel: its weights, with shape (units, 1, H, W).
+    sources : list of str
+        The names of the layers that it reads; "input" for the network's input.
+    groups : int
+        The channels or units of input and output form so many groups of equal size, in order; an
+        output depends on its own group alone.
     window : Window or None
     temperature : float or None
         Of a softmax.
@@ -64,7 +66,8 @@ class LayerAnswer:
     shape: list[int]
     maps: Maps | None
     values: list[float] | None
-    kernels: Maps | None
+    sources: list[str]
+    groups: int
     window: Window | None
     temperature: float | None
     probabilities: bool
@@ -72,8 +75,16 @@ class LayerAnswer:
 
 @dataclass(frozen=True)
 class ForwardAnswer:
-    """All layers in order; the last is the softmax of the logits."""
+    """The network's input, and all layers in order; the last is the softmax of the logits.
 
+    Attributes
+    ----------
+    input : Maps
+        Normalized, of shape (C, H, W).
+    layers : list of LayerAnswer
+    """
+
+    input: Maps
     layers: list[LayerAnswer]
 
 
@@ -88,9 +99,8 @@ def explain_layers(
         If the picture does not fit the network, or an intermediate number is not finite.
     """
     seen = forward(run, picture)
-    return ForwardAnswer(
-        [_answer(layer) for layer in [*seen.layers, softmax_of(seen, temperature)]]
-    )
+    layers = [_answer(layer) for layer in [*seen.layers, softmax_of(seen, temperature)]]
+    return ForwardAnswer(encode(seen.image.numpy()[0]), layers)
 
 
 def _answer(layer: LayerCall) -> LayerAnswer:
@@ -105,19 +115,12 @@ def _answer(layer: LayerCall) -> LayerAnswer:
         shape=list(layer.output.shape),
         maps=encode(layer.output) if is_picture else None,
         values=None if is_picture else layer.output.reshape(-1).tolist(),
-        kernels=_kernels(layer),
+        sources=list(layer.sources),
+        groups=layer.groups,
         window=None if layer.windows is None else _window(layer.windows),
         temperature=layer.options.get("temperature"),
         probabilities=layer.kind == softmax.kind,
     )
-
-
-def _kernels(layer: LayerCall) -> Maps | None:
-    if layer.kind == "convolution":
-        return encode(layer.arrays["w"])
-    if layer.flattened is not None and len(layer.flattened) == 1:
-        return encode(layer.arrays["w"].reshape(-1, *layer.flattened.shape))
-    return None
 
 
 def _window(windows: Windows) -> Window:

@@ -36,10 +36,10 @@ class PrintedEquation:
     write: Callable[[Sequence[str]], str]
     compute: Callable[[Sequence[float]], float]
 
-    def text(self, value: float) -> str:
+    def text(self, value: float, most: int = LARGEST) -> str:
         """Return the expression, "=" and the value; the printed expression evaluates to it.
 
-        The operands have as many digits as this requires.
+        The operands have as many digits as this requires, and at most `most`.
 
         Examples
         --------
@@ -49,7 +49,7 @@ class PrintedEquation:
         """
         shown: list[str] = []
         for result in RESULTS:
-            for digits in range(4, LARGEST + 1):
+            for digits in range(4, most + 1):
                 shown = [number(x, digits) for x in self.numbers]
                 made = self.compute([_read(text) for text in shown]) + 0.0  # no −0
                 printed = number(made, result)

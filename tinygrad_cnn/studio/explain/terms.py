@@ -18,6 +18,12 @@ from tinygrad_cnn.ops import softmax
 from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.forward import ExplainError, LayerCall
 from tinygrad_cnn.studio.explain.printed import PrintedEquation, added, joined
+from tinygrad_cnn.studio.explain.tables import (
+    PrintedSoftmax,
+    PrintedSum,
+    print_softmax,
+    print_sum,
+)
 
 __all__ = ["Picture", "Rest", "Sum", "SumTerm", "sentence_of", "sum_of"]
 
@@ -92,6 +98,8 @@ class Sum:
     picture : Picture or None
     written : PrintedEquation
         The equation in numbers.
+    printed : PrintedSum or PrintedSoftmax, or None
+        The terms, of a convolution, a dense layer or a softmax, as text.
     """
 
     terms: list[SumTerm]
@@ -101,6 +109,7 @@ class Sum:
     constants: dict[str, float] = field(default_factory=dict)
     winner: list[int] | None = None
     picture: Picture | None = None
+    printed: PrintedSum | PrintedSoftmax | None = None
 
 
 def sum_of(layer: LayerCall, cell: CellIndex) -> Sum:
@@ -161,7 +170,8 @@ def _convolution(layer: LayerCall, cell: CellIndex) -> Sum:
             SumTerm(f"channel {channel}", [channel], seen.tolist(), kernel.tolist(), total)
         )
     bias = _bias(layer, out)
-    return Sum(terms, _added(_sums(terms), bias), bias=bias)
+    printed = print_sum(_operands(terms), float(layer.output[cell]), bias=bias)
+    return Sum(terms, _added(_sums(terms), bias), bias=bias, printed=printed)
 
 
 def _max_pooling(layer: LayerCall, cell: CellIndex) -> Sum:
@@ -229,7 +239,10 @@ def _dense(layer: LayerCall, cell: CellIndex) -> Sum:
         shaped = (array.reshape(flattened.shape) for array in (x, w, products))
         picture = Picture(*map(encode, shaped))
     bias = _bias(layer, out)
-    return Sum(terms, _added(_sums(terms), bias, rest), rest, bias, picture=picture)
+    more = None if rest is None else rest.product_sum
+    printed = print_sum(_operands(terms), float(layer.output[cell]), more, bias)
+    written = _added(_sums(terms), bias, rest)
+    return Sum(terms, written, rest, bias, picture=picture, printed=printed)
 
 
 def _elementwise(layer: LayerCall, cell: CellIndex) -> Sum:
@@ -255,7 +268,12 @@ def _in_numbers(layer: LayerCall, z: str) -> str:
     if layer.op.states(layer.options) and {*re.findall(r"[^\W\d_]+", formula)} <= known:
         formula = re.sub(r"^x$|(?<=[(|])x\b|(?<=, )x\b", z, formula)
         return re.sub(r"\bx\b", f"({z})" if z.startswith("−") else z, formula)
-    options = "".join(f", {name}={value}" for name, value in layer.options.items())
+    options = "".join(
+        f", {name}={value}"
+        for name, value in layer.options.items()
+        if re.search(rf"\b{layer.op.aliases.get(name, name)}\b", formula)
+        or value != layer.op.signature.parameters[name].default
+    )
     return f"{layer.kind}({z}{options})"
 
 
@@ -313,7 +331,8 @@ def _softmax(layer: LayerCall, cell: CellIndex) -> Sum:
         lambda shown: f"e^(({joined(shown[:2])}) / {shown[2]}) / {shown[3]}",
         lambda n: math.exp(min((n[0] + n[1]) / n[2], 700.0)) / n[3],  # exp overflows above it
     )
-    return Sum(terms, written, constants=constants)
+    printed = print_softmax(z.tolist(), temperature)
+    return Sum(terms, written, constants=constants, printed=printed)
 
 
 WRITERS: dict[str, tuple[Callable[[LayerCall, CellIndex], Sum], int, str]] = {
@@ -395,6 +414,10 @@ def _along(axis: WindowAxis, window: int) -> NDArray[Any]:
 
 
 # --- sentences -----------------------------------------------------------------------------------
+
+
+def _operands(terms: Sequence[SumTerm]) -> list[tuple[Cells, Cells | None]]:
+    return [(term.patch, term.kernel) for term in terms]
 
 
 def _sums(terms: Sequence[SumTerm]) -> list[float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,8 +18,9 @@ from tinygrad_cnn.studio.encoding import Maps, encode
 from tinygrad_cnn.studio.explain.backward import loss_of
 from tinygrad_cnn.studio.explain.equations import as_mathml
 from tinygrad_cnn.studio.explain.forward import ExplainError, LayerCall, image_of, watch
-from tinygrad_cnn.studio.explain.printed import PrintedEquation
-from tinygrad_cnn.support.text import citation, number
+from tinygrad_cnn.studio.explain.tables import PrintedSum, print_sum
+from tinygrad_cnn.studio.explain.terms import LARGEST
+from tinygrad_cnn.support.text import citation
 from tinygrad_cnn.train import TrainedModel
 
 __all__ = ["ChainFactor", "Local", "Weight", "chain_factor", "explain_weight"]
@@ -72,7 +72,12 @@ class Local:
         At each use of the weight.
     product_sum : float
         The gradient of the loss with respect to the weight.
-    written : str
+    places : list of list of int
+        The indices of the largest products.
+    more : int
+        The number of the other ones.
+    printed : PrintedSum
+        The largest products and the rest, as text.
     """
 
     layer: str
@@ -80,7 +85,9 @@ class Local:
     inputs: Maps
     products: Maps
     product_sum: float
-    written: str
+    places: list[list[int]]
+    more: int
+    printed: PrintedSum
 
 
 @dataclass(frozen=True)
@@ -258,18 +265,21 @@ def _local(layer: LayerCall, own: str, index: tuple[int, ...], gradient: float) 
     total = float(products.sum() + 0.0)
     if abs(total - gradient) > 1e-9 * float(np.abs(products).sum()):
         return None
-    if products.size == 1:
-        factors = [float(flowing.item() + 0.0), float(met.item())]
-        written = PrintedEquation(factors, " · ".join, math.prod).text(total)
-    else:
-        written = f"Σ of {products.size:,} products = {number(total, 4)}"
+    order = np.argsort(-np.abs(products), axis=None, kind="stable")
+    shown, others = order[:LARGEST], order[LARGEST:]
+    factors = [([[float(flowing.flat[k])]], [[float(met.flat[k])]]) for k in shown]
+    rest = float(products.flat[others].sum()) if len(others) else None
     return Local(
-        layer.name,
-        encode(flowing),
-        encode(met),
-        encode(products),
-        total,
-        written,
+        layer=layer.name,
+        gradient=encode(flowing),
+        inputs=encode(met),
+        products=encode(products),
+        product_sum=total,
+        places=np.stack(np.unravel_index(shown, products.shape), -1).tolist()
+        if products.ndim
+        else [[]],
+        more=len(others),
+        printed=print_sum(factors, total, rest),
     )
 
 

@@ -42,7 +42,7 @@ export function valueAt({ low, high, codes }, place) {
   return low + ((high - low) * codes[place]) / 255;
 }
 
-const palettes = new Map(); // 256 colors per kind as ABGR words; rebuilt when the color scheme changes
+const palettes = new Map(); // by kind, its colors as ABGR words; rebuilt when the color scheme changes
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   palettes.clear();
@@ -59,9 +59,9 @@ const repaints = new WeakMap(); // by canvas, the function that repaints it
  *
  * @param {HTMLCanvasElement} canvas
  * @param {Decoded} maps of shape (maps, rows, columns), (rows, columns) or (count,)
- * @param {{across?: number, gap?: number, ink?: "ahead" | "back"}} [options]
- *   `across`: maps per row; `gap`: pixels between maps; `ink`: the sequential palette, for values
- *   that cannot be negative
+ * @param {{across?: number, gap?: number | [number, number], ink?: "ahead" | "back" | "picture"}} [options]
+ *   `across`: maps per row; `gap`: pixels between maps, or between rows and between columns of maps;
+ *   `ink`: the sequential palette, for values that cannot be negative, or that of a picture
  * @returns {Plan}
  */
 export function paint(canvas, maps, { across, gap = 1, ink = "ahead" } = {}) {
@@ -102,22 +102,23 @@ export function paint(canvas, maps, { across, gap = 1, ink = "ahead" } = {}) {
  *
  * @param {number[]} shape
  * @param {number} [across]
- * @param {number} [gap]
+ * @param {number | [number, number]} [gap]
  * @returns {Plan}
  */
 export function planOf(shape, across = 0, gap = 1) {
   const [count, rows, columns] =
     shape.length === 3 ? shape : shape.length === 2 ? [1, ...shape] : [1, 1, shape[0]];
   const width = across || Math.ceil(Math.sqrt(count));
+  const [below, beside] = Array.isArray(gap) ? gap : [gap, gap];
   const at = (map) => ({
-    top: Math.floor(map / width) * (rows + gap),
-    left: (map % width) * (columns + gap),
+    top: Math.floor(map / width) * (rows + below),
+    left: (map % width) * (columns + beside),
   });
   const cellAt = (x, y) => {
-    const [across, down] = [Math.floor(x / (columns + gap)), Math.floor(y / (rows + gap))];
+    const [across, down] = [Math.floor(x / (columns + beside)), Math.floor(y / (rows + below))];
     const [column, row] = [
-      Math.floor(x) - across * (columns + gap),
-      Math.floor(y) - down * (rows + gap),
+      Math.floor(x) - across * (columns + beside),
+      Math.floor(y) - down * (rows + below),
     ];
     const map = down * width + across;
     const inside =
@@ -129,8 +130,8 @@ export function planOf(shape, across = 0, gap = 1) {
     rows,
     columns,
     across: width,
-    width: Math.min(width, count) * (columns + gap) - gap,
-    height: Math.ceil(count / width) * (rows + gap) - gap,
+    width: Math.min(width, count) * (columns + beside) - beside,
+    height: Math.ceil(count / width) * (rows + below) - below,
     at,
     cellAt,
   };
@@ -181,28 +182,42 @@ export function tint(value, most) {
   return `color-mix(in oklab, var(${end}) ${Math.round(44 * share)}%, var(--zero))`;
 }
 
+/** Return the colors of the 256 levels of a range. */
 function paletteOf({ low, high }, ink) {
-  const kind = low < 0 ? `${low / (high - low || 1)}` : ink;
-  if (!palettes.has(kind)) palettes.set(kind, low < 0 ? diverging(low, high) : sequential(ink));
-  return palettes.get(kind);
-}
-
-function diverging(low, high) {
-  const [zero, negative, positive] = ["--zero", "--negative", "--positive"].map(color);
-  const most = Math.max(-low, high) || 1;
-  return words((code) => {
-    const value = (low + ((high - low) * code) / 255) / most;
-    return mixed(zero, value < 0 ? negative : positive, Math.abs(value));
+  const colors = known(low < 0 && ink !== "picture" ? "signed" : ink);
+  if (colors.length === 256) return colors;
+  const most = Math.max(-low, high); // the palette goes from −most to most
+  return Uint32Array.from({ length: 256 }, (_, code) => {
+    const value = low + ((high - low) * code) / 255;
+    return colors[Math.round(255 * (1 + value / most))];
   });
 }
 
-function sequential(ink) {
-  const [zero, end] = [color("--zero"), color(ink === "back" ? "--back" : "--ink")];
-  return words((code) => mixed(zero, end, code / 255));
+function known(kind) {
+  if (!palettes.has(kind)) palettes.set(kind, kind === "signed" ? diverging() : sequential(kind));
+  return palettes.get(kind);
 }
 
-function words(colorOf) {
-  return Uint32Array.from({ length: 256 }, (_, code) => {
+function diverging() {
+  const [zero, negative, positive] = ["--zero", "--negative", "--positive"].map(color);
+  return words(511, (code) =>
+    mixed(zero, code < 255 ? negative : positive, Math.abs(code - 255) / 255),
+  );
+}
+
+function sequential(ink) {
+  const [zero, end] =
+    ink === "picture"
+      ? [
+          [0, 0, 0],
+          [255, 255, 255],
+        ] // light ink on black in every color scheme
+      : [color("--zero"), color(ink === "back" ? "--back" : "--ink")];
+  return words(256, (code) => mixed(zero, end, code / 255));
+}
+
+function words(length, colorOf) {
+  return Uint32Array.from({ length }, (_, code) => {
     const [red, green, blue] = colorOf(code);
     return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0; // ImageData is RGBA in memory
   });

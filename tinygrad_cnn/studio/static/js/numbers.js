@@ -4,8 +4,6 @@ import { minus } from "../shared/numbers.js";
 
 export { number, sizes } from "../shared/numbers.js";
 
-const MORE = 5; // maximum extra decimals of an equation's numbers, compared to the result
-
 /**
  * Return a number with a fixed number of decimals, for columns: −0.041.
  *
@@ -15,30 +13,6 @@ const MORE = 5; // maximum extra decimals of an equation's numbers, compared to 
  */
 export function fixed(x, decimals = 3) {
   return minus(x.toFixed(decimals).replace(/^-(0\.?0*)$/, "$1"));
-}
-
-/**
- * Return numbers and their result as text, with enough decimals that the printed numbers give the
- * printed result.
- *
- * @param {number[]} numbers
- * @param {(numbers: number[]) => number} compute
- * @param {number} value the result of the unrounded numbers
- * @param {number} [decimals] of the result; the numbers have at least as many
- * @returns {{parts: string[], result: string}}
- */
-export function equation(numbers, compute, value, decimals = 4) {
-  let last = null;
-  for (const room of [0.499, 1]) {
-    for (let more = 0; more <= MORE; more += 1) {
-      const parts = numbers.map((x) => fixed(x, decimals + more));
-      const made = compute(numbers.map((x) => Number(x.toFixed(decimals + more))));
-      last = { parts, result: fixed(made, decimals) };
-      const clear = Math.abs(made - Number(made.toFixed(decimals))) < room * 10 ** -decimals;
-      if (last.result === fixed(value, decimals) && clear) return last;
-    }
-  }
-  return last;
 }
 
 /**

@@ -5,9 +5,10 @@ import { labelChoice } from "../draw/picker.js";
 import { element, fill } from "../dom.js";
 import { number } from "../numbers.js";
 import { load } from "../requests.js";
-import { film } from "./film.js";
+import { folds } from "./folds.js";
 import { graphPage } from "./graph.js";
-import { shown } from "./layers.js";
+import { placeOf } from "./layers.js";
+import { edgesInto, network } from "./network.js";
 import { valuesPicture } from "./numbers.js";
 import { weightPanel } from "./weight.js";
 
@@ -16,74 +17,102 @@ import { weightPanel } from "./weight.js";
  *
  * @param {HTMLElement} root
  * @param {{input: string, model: number | null, label: number | null, parameter: string | null,
- *   index: number[] | null, stage: {mark: (rectangle: object | null) => void,
- *   verdict: (text: string) => void}, remember: (changes: Record<string, unknown>) => void}} options
- * @returns {() => void} unmounts it
+ *   index: number[] | null, open: string | null, verdict: (text: string) => void,
+ *   remember: (changes: Record<string, unknown>) => void}} options `label`: the true digit; `null`
+ *   for the predicted one
+ * @returns {{take: (input: string) => void, stop: () => void}} `take` shows another input
  */
-export function backward(root, { input, model, label, parameter, index, stage, remember }) {
+export function backward(root, options) {
+  const { model, verdict, remember } = options;
   const flow = element("div", { class: "flow waiting" });
+  const choice = labelChoice("The true digit", null, "", (value) => {
+    remember({ label: value });
+    ask(input, Number(value));
+  });
+  const hint = element("p", { class: "hint" }, "\u00a0");
+  const reading = element("p", { class: "reading", "aria-hidden": "true" }, "\u00a0");
+  const sections = folds(options.open, ["weight"], remember);
+  let { input } = options;
+  let asked = { parameter: options.parameter, index: options.index };
   let stop = () => {};
-  let asked = { parameter, index };
 
   const loading = load(
-    (mine, signal) => post("explain/backward", mine, { signal }),
-    (answer, mine) => {
+    (wish, signal) => post("explain/backward", wish, { signal }),
+    (answer) => {
       stop();
-      stop = show(answer, mine);
+      stop = show(answer, { input, model, label: answer.label });
     },
   );
 
-  function ask(digit) {
-    remember({ label: digit });
-    loading.want({ input, model, label: digit });
+  function ask(given, label) {
+    input = given;
+    loading.want({ input, model, label });
   }
 
-  function show(answer, mine) {
-    stage.mark(null);
-    stage.verdict(`E = ${number(answer.loss)}`);
-    const layers = answer.layers.map((layer) => ({ ...shown(layer), norm: layer.gradient_norm }));
-    const most = Math.max(...layers.map(({ norm }) => norm));
-    const strip = film(layers, {
-      ink: "back",
-      label: "Gradients, from the first layer to the last",
-      what: "derivative of the loss",
-      below: ({ norm }) => normOf(norm, most),
-    });
-    const weight = weightPanel(mine, answer.parameters, asked, (chosen) => {
+  function show(answer, about) {
+    verdict(`E = ${resultOf(answer.written)}`);
+    for (const radio of choice.querySelectorAll("input"))
+      radio.checked = Number(radio.value) === answer.label;
+    const predicted = answer.probabilities.indexOf(Math.max(...answer.probabilities));
+    hint.textContent =
+      predicted === answer.label
+        ? `${predicted} is the prediction. Choose another digit if it is wrong.`
+        : `The prediction is ${predicted}.`;
+    const net = networkOf(answer);
+    const weight = weightPanel(about, answer.parameters, asked, (chosen) => {
       asked = chosen;
       remember({ parameter: chosen.parameter, index: chosen.index.join(",") });
     });
-    const graph = graphPage(mine);
+    const graph = graphPage(about);
+    const { fold } = sections;
     fill(
       flow,
-      element(
-        "div",
-        { class: "loss" },
-        valuesPicture(answer.saliency, "saliency: how much each pixel matters to the loss", {
-          ink: "back",
-          width: 168,
-        }),
-        element(
-          "div",
-          {},
-          element("p", { class: "value" }, `E = ${number(answer.loss)}`),
-          element(
-            "p",
-            { class: "faint" },
-            `The loss for the true digit ${mine.label} is E = −ln p, with p = ${chance(answer.probabilities[mine.label], answer.loss)} the predicted probability of ${mine.label}. Each gradient below says how E changes with the numbers of that layer.`,
-          ),
-        ),
-      ),
-      element("h2", {}, "The gradient, layer by layer"),
-      strip.root,
-      weight.root,
-      graph.root,
+      element("h2", { class: "unseen" }, "The gradient, layer by layer"),
+      net.root,
+      reading,
+      lossOf(answer),
+      fold("parameters", "Gradients of the parameters", weight.table),
+      fold("weight", "One weight, by the chain rule", weight.root),
+      fold("graph", "The whole computation as a graph", graph.root),
     );
     flow.classList.remove("waiting");
     return () => {
+      net.stop();
       weight.stop();
       graph.stop();
     };
+  }
+
+  /** Return the network with the gradient of every layer, and of the picture. */
+  function networkOf({ layers, saliency }) {
+    const first = { name: "input", kind: "input", shape: saliency.shape, maps: saliency };
+    const most = Math.max(...layers.map(({ gradient_norm: norm }) => norm));
+    const net = network([{ ...first, sources: [], groups: 1 }, ...layers], {
+      ink: "back",
+      label: "Gradients, from the picture to the logits",
+      what: "derivative of the loss",
+      unfolded: sections.isOpen("stages"),
+      unfold() {
+        sections.set("stages", true);
+        loading.want({ input, model, label: labelOf(choice) });
+      },
+      below: ({ gradient_norm: norm }) => (norm === undefined ? null : normOf(norm, most)),
+      read: (text) => (reading.textContent = text || "\u00a0"),
+      pointed: point,
+      chosen: point,
+    });
+    function point(layer, index) {
+      if (index === null) return net.show(null);
+      const cell = placeOf(layer, index);
+      const source = net.layers.find(({ name }) => name === layer.sources[0]);
+      net.show({
+        layer: layer.name,
+        cell,
+        sources: new Map(),
+        edges: edgesInto(layer, source, cell[0]),
+      });
+    }
+    return net;
   }
 
   fill(
@@ -92,43 +121,60 @@ export function backward(root, { input, model, label, parameter, index, stage, r
       "div",
       { class: "truth" },
       element("p", { class: "label", "aria-hidden": "true" }, "True digit:"),
-      labelChoice("The true digit", null, label ?? "", (value) => ask(Number(value))),
+      choice,
+      hint,
     ),
     flow,
   );
-  if (label !== null) ask(label);
-  else
-    fill(
-      flow,
+  ask(input, options.label);
+
+  return {
+    take: (given) => ask(given, null),
+    stop() {
+      loading.stop();
+      stop();
+    },
+  };
+}
+
+function labelOf(choice) {
+  return Number(choice.querySelector(":checked").value);
+}
+
+/** Return the loss in numbers, and the saliency. */
+function lossOf({ label, saliency, written }) {
+  return element(
+    "div",
+    { class: "loss" },
+    valuesPicture(saliency, "saliency: how much each pixel matters to the loss", {
+      ink: "back",
+      width: 168,
+    }),
+    element(
+      "div",
+      {},
+      element("p", { class: "value" }, `E = ${written}`),
       element(
         "p",
-        { class: "lead" },
-        "Choose the true digit, to compute the loss and its gradients.",
+        { class: "faint" },
+        `The loss for the true digit ${label} is E = −ln p, with the predicted probability p of ${label}. Each gradient says how E changes with the numbers of that layer.`,
       ),
-    );
+    ),
+  );
+}
 
-  return () => {
-    loading.stop();
-    stop();
-  };
+/** Return the printed result of an equation. */
+function resultOf(written) {
+  return written.slice(written.lastIndexOf("=") + 1).trim();
 }
 
 function normOf(norm, most) {
   const share = most ? norm / most : 0;
   return element(
     "p",
-    { class: "norm", title: "The norm of the gradient" },
+    { class: "norm", title: `The norm of the gradient: ${number(norm)}` },
     element("span", { class: "unseen" }, "norm of the gradient "),
-    element("span", {}, number(norm, 3)),
+    element("span", {}, number(norm, 2)),
     element("i", { "aria-hidden": "true", style: { "--share": share.toFixed(4) } }),
   );
-}
-
-/** Return a probability with the digits that its loss requires; values below 1 never print as 1. */
-function chance(probability, loss) {
-  for (let digits = 4; digits <= 15; digits += 1) {
-    const shown = Number(probability.toPrecision(digits));
-    if (shown < 1 && number(-Math.log(shown)) === number(loss)) return number(shown, digits);
-  }
-  return probability > 0.9995 ? "more than 0.999" : number(probability);
 }

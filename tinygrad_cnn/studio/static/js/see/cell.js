@@ -1,10 +1,14 @@
-/* Cell explanation: patch times kernel, the sum, and the result. */
+/* Cell explanation: windows times kernels, products, and their sum, in the server's digits. */
 
 import { element } from "../dom.js";
 import { formula } from "../mathematics.js";
-import { equation, fixed, grouped, number, percent } from "../numbers.js";
 import { cellName } from "./layers.js";
-import { numbersTable, productsOf, valuesPicture } from "./numbers.js";
+import { numbersTable, productsOf, productsTable, valuesPicture } from "./numbers.js";
+
+/**
+ * @typedef {{terms: Array<{patch: string[][], kernel: string[][] | null, sum: string}>,
+ *   rest: string | null, bias: string | null, total: string}} PrintedSum
+ */
 
 /**
  * Return the computation of a cell.
@@ -14,14 +18,15 @@ import { numbersTable, productsOf, valuesPicture } from "./numbers.js";
  */
 export function cellOf(cell) {
   const write = WRITERS[cell.kind] ?? entry;
+  const value = cell.printed?.terms ? cell.printed.total : resultOf(cell);
   return element(
     "div",
     { class: "written" },
     element(
       "header",
       {},
-      element("h2", {}, `${cell.layer}, ${cellName(cell.cell)}`),
-      element("p", { class: "value" }, number(cell.value)),
+      element("h3", {}, `${cell.layer}, ${cellName(cell.cell)}`),
+      element("p", { class: "value" }, value),
       element("p", { class: "faint" }, cell.sentence),
       formula(cell.mathml, cell.equation, { reference: cell.reference }),
     ),
@@ -29,25 +34,20 @@ export function cellOf(cell) {
   );
 }
 
-function convolution(cell) {
-  const { terms, bias, value } = cell;
-  const numbers = [...terms.map(({ product_sum: sum }) => sum), ...(bias === null ? [] : [bias])];
-  const { parts, result } = equation(numbers, added, value);
+/** Return the printed result of an equation. */
+function resultOf({ written }) {
+  return written.slice(written.lastIndexOf("=") + 1).trim();
+}
+
+function convolution({ terms, printed }) {
   return [
     element(
       "div",
       { class: "terms" },
-      terms.map(({ source, patch, kernel }, place) =>
-        productsOf(source, patch, kernel, parts[place]),
-      ),
+      terms.map((term, place) => productsOf(term, printed.terms[place])),
     ),
-    element("p", { class: "faint" }, "The tables are rounded; their sums (≈) use the full numbers."),
-    sumLine(cell, parts, result),
+    sumLine(terms, printed),
   ];
-}
-
-function added(numbers) {
-  return numbers.reduce((sum, x) => sum + x, 0);
 }
 
 function maxPooling({ terms: [{ source, patch }], winner, written }) {
@@ -64,72 +64,7 @@ function averagePooling({ terms: [{ source, patch }], written }) {
   ];
 }
 
-function dense(cell) {
-  const { terms, rest, bias, picture } = cell;
-  const texts = denseText(cell);
-  const most = Math.max(...terms.map(({ product_sum: product }) => Math.abs(product)));
-  const bar = (product) => element("td", { class: "gauge" }, signedBar(product, most));
-  const row = (name, numbers, text, drawn = null) =>
-    element(
-      "tr",
-      {},
-      element("th", { scope: "row" }, name),
-      numbers,
-      element("td", { class: "number" }, text),
-      drawn ?? element("td"),
-    );
-  const table = element(
-    "table",
-    { class: "products" },
-    element("caption", {}, `The ${terms.length} largest products`),
-    element(
-      "thead",
-      {},
-      element(
-        "tr",
-        {},
-        ["from", "input", "weight", "product", ""].map((name, place) =>
-          element(
-            place === 4 ? "td" : "th",
-            { scope: place === 4 ? null : "col", class: place ? "number" : "" },
-            name,
-          ),
-        ),
-      ),
-    ),
-    element(
-      "tbody",
-      {},
-      terms.map(({ source, product_sum: product }, place) =>
-        row(
-          source,
-          texts.rows[place].parts.map((entry) => element("td", { class: "number" }, entry)),
-          texts.rows[place].result,
-          bar(product),
-        ),
-      ),
-      rest
-        ? row(
-            `${grouped(rest.count)} more together`,
-            element("td", { colspan: 2 }),
-            texts.rest,
-          )
-        : null,
-      bias === null ? null : row("bias", element("td", { colspan: 2 }), texts.bias),
-    ),
-    element(
-      "tfoot",
-      {},
-      element(
-        "tr",
-        {},
-        element("th", { scope: "row" }, "sum"),
-        element("td", { colspan: 2 }),
-        element("td", { class: "number" }, texts.sum),
-        element("td"),
-      ),
-    ),
-  );
+function dense({ terms, rest, picture, printed }) {
   const pictures = picture
     ? element(
         "div",
@@ -141,84 +76,26 @@ function dense(cell) {
         valuesPicture(picture.products, "the products"),
       )
     : null;
-  return [
-    pictures,
-    element(
-      "div",
-      { class: "scroll", tabindex: 0, role: "group", "aria-label": "The products" },
-      table,
-    ),
-  ];
+  const names = terms.map(({ source }) => source);
+  return [pictures, productsTable(["from", "input", "weight"], names, printed, rest?.count ?? 0)];
 }
 
-/**
- * Return a dense unit's sum as text; each row and the column add up as printed.
- *
- * @param {any} cell
- */
-function denseText({ terms, rest, bias, value }) {
-  const others = [rest?.product_sum, bias].filter((x) => x !== undefined && x !== null);
-  const products = terms.map(({ product_sum: product }) => product);
-  const { parts, result: sum } = equation([...products, ...others], added, value);
-  const decimals = parts[0].split(".")[1].length;
-  const rows = terms.map(({ patch: [[x]], kernel: [[w]], product_sum: product }) =>
-    equation([x, w], ([a, b]) => a * b, product, decimals),
-  );
-  const texts = parts.slice(terms.length);
-  return { rows, rest: rest ? texts[0] : null, bias: texts.at(-1), sum };
-}
-
-/**
- * Return a softmax as text; powers, sum and shares follow from the printed logits.
- *
- * @param {any} cell
- */
-export function softmaxText({ terms, constants: { largest, temperature, sum } }) {
-  let texts = null;
-  for (let digits = 5; digits <= 9; digits += 1) {
-    const round = (x) => Number(x.toPrecision(digits));
-    const cut = (x) => Number(x.toFixed(digits));
-    const logits = terms.map(({ patch: [[logit]] }) => cut(logit));
-    const powers = logits.map((z) => round(Math.exp((z - cut(largest)) / temperature)));
-    const whole = Number(added(powers).toPrecision(digits - 1));
-    const shares = powers.map((power) => percent(power / whole));
-    texts = {
-      largest: fixed(Math.abs(largest), digits),
-      logits: logits.map((z) => fixed(z, digits)),
-      powers: powers.map((power) => number(power, digits)),
-      sum: number(whole, digits - 1),
-      shares,
-    };
-    const right =
-      number(sum, digits - 1) === texts.sum &&
-      terms.every(({ product_sum: power }, unit) => percent(power / sum) === shares[unit]);
-    if (right) break;
-  }
-  return texts;
-}
-
-function softmax(cell) {
-  const { terms, constants, cell: [own], written } = cell;
-  const texts = softmaxText(cell);
-  const body = terms.map((_, unit) =>
+function softmax({ cell: [own], written, printed }) {
+  const { logits, powers, shares, total, largest, temperature } = printed;
+  const body = logits.map((logit, unit) =>
     element(
       "tr",
       { class: unit === own ? "own" : "" },
       element("th", { scope: "row" }, String(unit)),
-      [texts.logits[unit], texts.powers[unit], texts.shares[unit]].map((text) =>
-        element("td", { class: "number" }, text),
-      ),
+      [logit, powers[unit], shares[unit]].map((text) => element("td", { class: "number" }, text)),
     ),
   );
-  const difference = `z ${constants.largest < 0 ? "+" : "−"} ${texts.largest}`;
-  const exponent =
-    constants.temperature === 1
-      ? difference
-      : `(${difference}) / ${number(constants.temperature, 9)}`;
+  const difference = largest.startsWith("−") ? `z + ${largest.slice(1)}` : `z − ${largest}`;
+  const exponent = temperature === "1" ? difference : `(${difference}) / ${temperature}`;
   return [
     element(
       "div",
-      { class: "scroll", tabindex: 0, role: "group", "aria-label": "The ten powers" },
+      { class: "scroll", tabindex: 0, role: "group", "aria-label": "The powers" },
       element(
         "table",
         { class: "products" },
@@ -243,7 +120,7 @@ function softmax(cell) {
             {},
             element("th", { scope: "row" }, "sum"),
             element("td"),
-            element("td", { class: "number" }, texts.sum),
+            element("td", { class: "number" }, total),
             element("td"),
           ),
         ),
@@ -258,40 +135,24 @@ function entry({ written }) {
 }
 
 /** Return the line with the total: the sums of the channels, and the bias. */
-function sumLine({ terms, written }, parts, result) {
-  if (terms.length > 12) return element("p", { class: "sum" }, written);
-  const names = [...terms.map(({ source }) => source), "bias"];
+function sumLine(terms, { terms: printed, bias, total }) {
+  const parts = printed.map(({ sum }, place) => [sum, terms[place].source]);
+  if (bias !== null) parts.push([bias, "bias"]);
   return element(
     "p",
     { class: "sum" },
-    parts.flatMap((part, place) => [
+    parts.flatMap(([part, name], place) => [
       place ? (part.startsWith("−") ? " − " : " + ") : part.startsWith("−") ? "−" : "",
       element(
         "span",
-        { class: "part", title: names[place] },
+        { class: "part", title: name },
         part.replace("−", ""),
-        element("small", {}, names[place]),
+        element("small", {}, name),
       ),
     ]),
     " = ",
-    element("b", {}, result),
+    element("b", {}, total),
   );
-}
-
-/**
- * Return a bar that extends left for negative values and right for positive ones.
- *
- * @param {number} value
- * @param {number} most the absolute value of a full bar
- * @returns {HTMLElement}
- */
-function signedBar(value, most) {
-  const share = most ? Math.abs(value) / most : 0;
-  return element("i", {
-    class: `signed ${value < 0 ? "less" : "more"}`,
-    style: { "--share": share.toFixed(4) },
-    "aria-hidden": "true",
-  });
 }
 
 const WRITERS = {

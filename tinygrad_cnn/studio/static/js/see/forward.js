@@ -1,142 +1,202 @@
-/* Forward half: the output of every layer, and the computation of a cell. */
+/* Forward half: the whole network for an input, and the computation of a cell. */
 
 import { post } from "../api.js";
-import { element, fill, style } from "../dom.js";
-import { decoded, paint, planOf } from "../maps.js";
-import { percent, sizes } from "../numbers.js";
+import { element, fill } from "../dom.js";
+import { percent } from "../numbers.js";
 import { load } from "../requests.js";
 import { cellOf } from "./cell.js";
-import { film } from "./film.js";
 import { finder } from "./finder.js";
-import { placeOf, shown } from "./layers.js";
-
-const KERNELS = 200; // maximum width of a layer's kernels in pixels
+import { folds } from "./folds.js";
+import { liveliest, placeOf } from "./layers.js";
+import { lens } from "./lens.js";
+import { edgesInto, network } from "./network.js";
 
 /**
  * Show the forward half for an input.
  *
  * @param {HTMLElement} root
  * @param {{input: string, model: number | null, layer: string | null, cell: number[] | null,
- *   stage: {mark: (rectangle: object | null) => void, verdict: (text: string) => void},
+ *   open: string | null, verdict: (text: string) => void,
  *   remember: (changes: Record<string, unknown>) => void}} options
- * @returns {() => void} unmounts it
+ * @returns {{take: (input: string) => void, stop: () => void}} `take` shows another input
  */
-export function forward(root, { input, model, layer, cell, stage, remember }) {
-  const place = element("div", { class: "film waiting" });
+export function forward(root, { input, model, layer, cell, open, verdict, remember }) {
+  const place = element("div", { class: "place waiting" });
+  const about = lens();
   const panel = element("section", {
     class: "panel",
     "aria-label": "The chosen cell",
     "aria-live": "off",
   });
-  let layers = [];
-  let strip = null;
+  const form = element("div");
+  const sections = folds(open, layer && cell ? ["cell"] : [], remember);
+  const sum = sections.fold("cell", "The sum of a cell, written out", form, panel);
+  let given = input;
+  let net = null;
   let find = null;
-  fill(root, element("h2", { class: "unseen" }, "Layer by layer"), place, panel);
+  let chosen = layer && cell ? { layer, cell } : null;
+  let answer = null; // about the chosen cell
+  let pointed = null;
+  fill(root, element("h2", { class: "unseen" }, "The network"), place, about.root, sum);
 
-  const asking = load(
-    (wish, signal) => post("explain/cell", { input, model, ...wish }, { signal }),
-    (answer) => {
-      mark(answer);
-      find.show(answer.layer, answer.cell);
-      fill(panel, cellOf(answer));
-      remember({ layer: answer.layer, cell: answer.cell.join(",") });
+  const ask = (wish, signal) => post("explain/cell", wish, { signal });
+  const peeking = load(ask, (found) => same(found, pointed) && reveal(found), { live: true });
+  const choosing = load(
+    ask,
+    (found) => {
+      answer = found;
+      find.show(found.layer, found.cell);
+      fill(panel, cellOf(found));
+      if (pointed === null) reveal(found);
     },
     { live: true },
   );
-  const shownOf = (name) => layers.find((candidate) => candidate.name === name);
-  const choose = (name, index) => asking.want({ layer: name, cell: index });
+  const layerOf = (name) => net.layers.find((one) => one.name === name);
+  const wishFor = (wish) => ({ input: given, model, ...wish });
 
-  function mark(answer) {
-    strip.clear();
-    const { source } = answer;
-    const [from, to] = source.channels;
-    const before = shownOf(source.layer);
-    if (before) {
-      const maps = Array.from({ length: to - from }, (_, offset) => ({
-        ...source,
-        map: from + offset,
-      }));
-      const whole = before.units && to - from === before.plan.count;
-      if (!whole) strip.mark(source.layer, maps, "source");
+  function choose(name, index) {
+    if (!explained(layerOf(name))) return point(layerOf(name), index);
+    take({ layer: name, cell: index });
+    remember({ layer: name, cell: index.join(",") });
+  }
+
+  function take(wish) {
+    chosen = wish;
+    net.put(wish.layer, placeOf(layerOf(wish.layer), wish.cell));
+    choosing.want(wishFor(wish));
+  }
+
+  function point(one, index) {
+    pointed = index && { layer: one.name, cell: index };
+    if (index === null) {
+      peeking.stop();
+      if (answer) reveal(answer);
+    } else if (explained(one)) peeking.want(wishFor(pointed));
+    else {
+      const at = placeOf(one, index);
+      const from = edgesInto(one, layerOf(one.sources[0]), at[0]);
+      net.show({ layer: one.name, cell: at, sources: new Map(), edges: from });
+      about.show(null);
     }
-    const found = placeOf(shownOf(answer.layer), answer.cell);
-    const [map, row, column] = found;
-    strip.mark(
-      answer.layer,
-      [{ map, top: row, left: column, bottom: row + 1, right: column + 1 }],
-      "cell",
-    );
-    stage.mark(answer.field);
+  }
+
+  function reveal(found) {
+    const at = placeOf(layerOf(found.layer), found.cell);
+    const source = layerOf(found.source.layer);
+    net.show({
+      layer: found.layer,
+      cell: at,
+      sources: seenBy(found, source),
+      edges: into(found, source),
+    });
+    about.show(found);
+  }
+
+  /** Return the cells that a cell is computed from: in its source, and in the network's input. */
+  function seenBy({ source, field }, before) {
+    const found = new Map();
+    const channels = layerOf("input").plan.count;
+    const all = (count, from, rectangle) =>
+      Array.from({ length: count }, (_, offset) => ({ ...rectangle, map: from + offset }));
+    const [from, to] = source.channels;
+    const whole = before?.units && to - from === before.plan.count;
+    if (before && !whole) found.set(source.layer, all(to - from, from, source));
+    found.set("input", all(channels, 0, field));
+    return found;
+  }
+
+  function into({ kind, terms }, before) {
+    if (!before) return [];
+    const most = Math.max(...terms.map(({ product_sum: sum }) => Math.abs(sum))) || 1;
+    const weighed = kind === "convolution" || kind === "dense";
+    return terms.map(({ index: [map], product_sum: sum }) => ({
+      layer: before.name,
+      map,
+      share: terms.length > 1 ? Math.abs(sum) / most : 0.4,
+      kind: weighed ? (sum < 0 ? "less" : "more") : "plain",
+    }));
+  }
+
+  function build(layers) {
+    net?.stop();
+    net = network(layers, {
+      label: "Layers, from the input to the probabilities",
+      unfolded: sections.isOpen("stages"),
+      unfold() {
+        sections.set("stages", true);
+        build(layers);
+        if (answer) reveal(answer);
+      },
+      read: about.read,
+      pointed: point,
+      chosen(one, index, opened) {
+        pointed = null;
+        choose(one.name, index);
+        if (opened && explained(one)) show();
+      },
+    });
+    fill(place, net.root);
+    place.classList.remove("waiting");
+    const known = net.layers.filter(explained);
+    find = finder(known, (name, index) => {
+      net.reveal(name);
+      choose(name, index ?? liveliest(layerOf(name)));
+    });
+    fill(form, find.root);
+  }
+
+  function show() {
+    const first = !sum.open;
+    sum.open = true;
+    if (first) sum.scrollIntoView({ block: "nearest" });
   }
 
   const loading = load(
-    (_, signal) => post("explain/layers", { input, model }, { signal }),
-    (answer) => {
-      layers = answer.layers.map((one) => ({ ...shown(one), kernels: one.kernels }));
-      strip = film(layers, {
-        label: "Layers, from the input to the probabilities",
-        below: ({ kernels }) => (kernels ? kernelsOf(kernels) : null),
-        chosen: (one, index) => choose(one.name, index),
-      });
-      find = finder(layers, (name, index) => choose(name, index ?? liveliest(shownOf(name))));
-      place.replaceWith(strip.root, find.root);
-      const { values } = answer.layers.at(-1);
+    (wish, signal) => post("explain/layers", wish, { signal }),
+    ({ input: maps, layers: answered }, wish) => {
+      const first = {
+        name: "input",
+        kind: "input",
+        shape: maps.shape,
+        maps,
+        sources: [],
+        groups: 1,
+      };
+      const layers = [first, ...answered];
+      given = wish.input;
+      if (net?.matches(layers)) net.update(layers);
+      else build(layers);
+      const { values } = answered.at(-1);
       const most = values.indexOf(Math.max(...values));
-      stage.verdict(`${most}, with ${percent(values[most]).replace("> ", "more than ")}`);
-      const asked = layers.find(({ name }) => name === layer);
-      if (asked && cell && placeOf(asked, cell)) {
-        strip.reveal(asked.name);
-        choose(asked.name, cell);
+      verdict(`${most}, with ${percent(values[most]).replace("> ", "more than ")}`);
+      const known = chosen && layerOf(chosen.layer);
+      if (known && explained(known) && placeOf(known, chosen.cell)) {
+        if (!answer) net.reveal(chosen.layer);
+        take(chosen);
       } else {
-        const first = layers.find(({ kind }) => kind !== "composite") ?? layers[0];
-        choose(first.name, liveliest(first));
+        const one = net.layers.find(explained);
+        take({ layer: one.name, cell: liveliest(one) });
       }
     },
+    { live: true },
   );
-  loading.want();
+  loading.want({ input, model });
 
-  return () => {
-    loading.stop();
-    asking.stop();
+  return {
+    take: (other) => loading.want({ input: other, model }),
+    stop() {
+      loading.stop();
+      choosing.stop();
+      peeking.stop();
+      net?.stop();
+    },
   };
 }
 
-/** Return the index of the largest value of a layer, the first cell to explain. */
-function liveliest({ maps, plan, units }) {
-  const place = maps.codes.indexOf(maps.codes.reduce((most, code) => Math.max(most, code), 0));
-  const size = plan.rows * plan.columns;
-  const inside = place % size;
-  if (units) return [place];
-  return [Math.floor(place / size), Math.floor(inside / plan.columns), inside % plan.columns];
+function explained({ kind }) {
+  return kind !== "composite" && kind !== "input";
 }
 
-/** Return the kernels of a layer: a column per output map, a row per input map. */
-function kernelsOf(kernels) {
-  const [made, given, rows, columns] = kernels.shape;
-  const { low, high, codes } = decoded(kernels);
-  const size = rows * columns;
-  const turned = new Uint8Array(codes.length);
-  for (let out = 0; out < made; out += 1) {
-    for (let channel = 0; channel < given; channel += 1) {
-      const from = (out * given + channel) * size;
-      turned.set(codes.subarray(from, from + size), (channel * made + out) * size);
-    }
-  }
-  const shape = [made * given, rows, columns];
-  const across = given === 1 && made > 8 ? 6 : made;
-  const { width, height } = planOf(shape, across);
-  const scale = Math.max(1, Math.min(5, Math.floor(KERNELS / width)));
-  const canvas = element("canvas", {
-    class: "maps",
-    role: "img",
-    "aria-label": `Kernels, ${sizes(kernels.shape)}`,
-  });
-  style(canvas, { width: `${width * scale}px`, height: `${height * scale}px` });
-  paint(canvas, { shape, low, high, codes: turned }, { across });
-  return element(
-    "figure",
-    { class: "kernel-strip" },
-    canvas,
-    element("figcaption", {}, `kernels, ${sizes(kernels.shape)}`),
-  );
+function same(one, other) {
+  return one.layer === other?.layer && String(one.cell) === String(other.cell);
 }

@@ -28,19 +28,14 @@ export function graphPage({ input, model, label }) {
     fill(place, frame);
     fill(
       ways,
-      element(
-        "a",
-        { href: source, target: "_blank", rel: "noopener" },
-        "Open in a new window",
-      ),
+      element("a", { href: source, target: "_blank", rel: "noopener" }, "Open in a new window"),
     );
   }
 
   const ways = element("p", {}, open);
   const root = element(
-    "section",
-    { class: "graph", "aria-label": "The graph" },
-    element("h2", {}, "The whole computation as a graph"),
+    "div",
+    { class: "graph" },
     element(
       "p",
       { class: "faint" },

@@ -1,8 +1,8 @@
-/* Colored numbers: patches, kernels, and their products. */
+/* Numbers in tables and pictures: windows, kernels, and their products. */
 
 import { element, style } from "../dom.js";
 import { decoded, paint, planOf, tint, valueAt } from "../maps.js";
-import { equation, fixed, number, sizes } from "../numbers.js";
+import { grouped, number, sizes } from "../numbers.js";
 
 const PICTURE = 150; // approximate width of a picture of numbers in pixels
 
@@ -34,11 +34,8 @@ export function numbersTable(rows, { caption, winner = null }) {
               {
                 class: won ? "winner" : "",
                 style: { background: tint(entry ?? 0, most) },
-                dataset: { place: down * row.length + right },
               },
-              entry === null
-                ? ""
-                : fixed(entry, Math.abs(entry) >= 100 ? 0 : Math.abs(entry) >= 10 ? 1 : 2),
+              entry === null ? "" : number(entry),
             );
           }),
         ),
@@ -48,46 +45,79 @@ export function numbersTable(rows, { caption, winner = null }) {
 }
 
 /**
- * Return a patch times a kernel and their sum of products; pointing at a number shows its product.
+ * Return a window times a kernel: each entry, the weight below it, and the sum of the products.
  *
- * @param {string} source the source of the patch
- * @param {number[][]} patch
- * @param {number[][]} kernel
- * @param {string} sum the printed sum, computed in full precision
+ * @param {{source: string, patch: number[][], kernel: number[][]}} term
+ * @param {{patch: string[][], kernel: string[][], sum: string}} printed
  * @returns {HTMLElement}
  */
-export function productsOf(source, patch, kernel, sum) {
-  const tables = [
-    numbersTable(patch, { caption: source }),
-    numbersTable(kernel, { caption: "kernel" }),
-  ];
-  const resting = `Σ ≈ ${sum}`;
-  const reading = element("p", { class: "product" }, resting);
-  const flat = [patch.flat(), kernel.flat()];
-
-  function point(event) {
-    const place = event.target.closest?.("td")?.dataset.place;
-    tables.forEach((table) => {
-      table.querySelectorAll(".pointed").forEach((cell) => cell.classList.remove("pointed"));
-      if (place !== undefined)
-        table.querySelector(`[data-place="${place}"]`).classList.add("pointed");
-    });
-    if (place === undefined) {
-      reading.textContent = resting;
-      return;
-    }
-    const [x, w] = flat.map((numbers) => numbers[place]);
-    const { parts, result } = equation([x, w], ([a, b]) => a * b, x * w, 4);
-    reading.textContent = `${parts.join(" × ")} = ${result}`;
-  }
-
+export function productsOf({ source, patch, kernel }, printed) {
+  const products = patch.map((row, down) => row.map((x, right) => x * kernel[down][right]));
+  const most = Math.max(...products.flat().map(Math.abs));
+  const cells = (row, down) =>
+    row.map((product, right) =>
+      element(
+        "td",
+        { style: { background: tint(product, most) } },
+        element("span", {}, printed.patch[down][right]),
+        element("span", {}, `× ${printed.kernel[down][right]}`),
+      ),
+    );
   return element(
     "div",
-    { class: "term", onpointermove: point, onpointerleave: point },
-    tables[0],
-    element("span", { class: "sign", "aria-label": "times" }, "×"),
-    tables[1],
-    reading,
+    { class: "term scroll", tabindex: 0, role: "group", "aria-label": source },
+    element(
+      "table",
+      { class: "entries pairs" },
+      element("caption", {}, `${source}, each entry times its weight`),
+      element(
+        "tbody",
+        {},
+        products.map((row, down) => element("tr", {}, cells(row, down))),
+      ),
+    ),
+    element("p", { class: "product" }, `Σ = ${printed.sum}`),
+  );
+}
+
+/**
+ * Return a table of products, with their sum.
+ *
+ * @param {[string, string, string]} titles of the columns of names and factors
+ * @param {string[]} names one for each product
+ * @param {import("./cell.js").PrintedSum} printed terms of one product each
+ * @param {number} more number of the other products
+ * @returns {HTMLElement}
+ */
+export function productsTable(titles, names, { terms, rest, bias, total }, more) {
+  const row = (name, x, w, product) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, name),
+      [x, w, product].map((text) => element("td", { class: "number" }, text)),
+    );
+  const heads = [...titles, "product"].map((title, place) =>
+    element("th", { scope: "col", class: place ? "number" : "" }, title),
+  );
+  const caption = more ? `The ${terms.length} largest products` : "The products";
+  return element(
+    "div",
+    { class: "scroll", tabindex: 0, role: "group", "aria-label": "The products" },
+    element(
+      "table",
+      { class: "products" },
+      element("caption", {}, caption),
+      element("thead", {}, element("tr", {}, heads)),
+      element(
+        "tbody",
+        {},
+        terms.map(({ patch: [[x]], kernel: [[w]], sum }, place) => row(names[place], x, w, sum)),
+        rest === null ? null : row(`${grouped(more)} more together`, "", "", rest),
+        bias === null ? null : row("bias", "", "", bias),
+      ),
+      element("tfoot", {}, row("sum", "", "", total)),
+    ),
   );
 }
 

@@ -3,16 +3,14 @@
 import { get } from "../api.js";
 import { pickImage } from "../draw/picker.js";
 import { button, element, field, fill, select } from "../dom.js";
-import { paintDigit } from "../maps.js";
 import { percent } from "../numbers.js";
 import { load } from "../requests.js";
 import { backward } from "./backward.js";
 import { forward } from "./forward.js";
-import { markOf } from "./film.js";
+import { pad } from "./pad.js";
 import { fromLink, link, read, toLink } from "../state.js";
 
 const SIDES = { forward, backward };
-const WHOLE = { width: 28, height: 28, at: () => ({ top: 0, left: 0 }) };
 
 /**
  * Show the view.
@@ -25,35 +23,30 @@ export function mount(root, { parameters, remember, server }) {
   let input = fromLink(parameters.get("input"));
   let model = wholeOf(parameters.get("model"));
   const side = parameters.get("side") === "backward" ? "backward" : "forward";
-  let unmount = () => {};
+  let half = null;
 
-  const canvas = element("canvas", {
-    class: "digit",
-    role: "img",
-    "aria-label": "The picture, 28 by 28",
+  const drawing = pad((drawn, finished) => {
+    input = drawn;
+    if (finished) remember({ input: toLink(drawn), label: null });
+    if (finished || side === "forward") half?.take(drawn);
+    if (finished) carryAll();
   });
-  const marks = element("div", { class: "marks", "aria-hidden": "true" });
   const verdict = element("p", { class: "verdict", role: "status" }, "\u00a0");
   const place = element("div", { class: `side ${side}` });
   const models = element("div", { class: "models" });
   const sides = element("nav", { class: "sides", "aria-label": "Direction" });
-  const stage = {
-    mark: (rectangle) => fill(marks, rectangle && markOf(WHOLE, { map: 0, ...rectangle }, "field")),
-    verdict: (text) => (verdict.textContent = text),
-  };
-
   fill(
     root,
     element(
       "header",
       { class: "head" },
-      element("h1", {}, side === "forward" ? "Forward: layers" : "Backward: gradients"),
+      element("h1", {}, side === "forward" ? "Forward: the network" : "Backward: gradients"),
       sides,
     ),
     element(
       "aside",
       { "aria-label": "The picture" },
-      element("div", { class: "stage" }, canvas, marks),
+      drawing.root,
       verdict,
       element(
         "div",
@@ -62,7 +55,6 @@ export function mount(root, { parameters, remember, server }) {
           symbol: "pictures",
           kind: "quiet",
         }),
-        element("a", { class: "button quiet", href: link("draw") }, "Draw one"),
       ),
       models,
     ),
@@ -72,34 +64,28 @@ export function mount(root, { parameters, remember, server }) {
   /** Show an input; `label` is its true digit, if known. */
   function take(given, label = null) {
     input = given;
-    const changes = { input: toLink(given), layer: null, cell: null };
+    const changes = { input: toLink(given) };
     if (label !== null) changes.label = label;
     remember(changes);
     show();
   }
 
   function show() {
-    unmount();
-    paintDigit(canvas, input);
-    stage.mark(null);
+    half?.stop();
+    drawing.show(input);
     const now = read().parameters;
-    for (const name of Object.keys(SIDES)) now.delete(name);
     fill(
       sides,
-      Object.keys(SIDES).map((name) => {
-        const href = link("see", {
-          ...Object.fromEntries(now),
-          side: name === "forward" ? null : name,
-        });
-        const words = name === "forward" ? "Forward" : "Backward";
-        return element(
+      Object.keys(SIDES).map((name) =>
+        element(
           "a",
-          { href, class: name, "aria-current": name === side ? "true" : null },
-          words,
-        );
-      }),
+          { class: name, "aria-current": name === side ? "true" : null },
+          name === "forward" ? "Forward" : "Backward",
+        ),
+      ),
     );
-    const options = {
+    carryAll();
+    half = SIDES[side](place, {
       input,
       model,
       label: wholeOf(now.get("label")),
@@ -107,22 +93,23 @@ export function mount(root, { parameters, remember, server }) {
       cell: wholesOf(now.get("cell")),
       parameter: now.get("parameter"),
       index: wholesOf(now.get("index")),
-      stage,
+      open: now.get("open"),
+      verdict: (text) => (verdict.textContent = text),
       remember: (changes) => {
         remember(changes);
-        for (const anchor of sides.children) carry(anchor);
+        carryAll();
       },
-    };
-    unmount = SIDES[side](place, options);
+    });
   }
 
-  /** Update the link to the other half with the current selection. */
-  function carry(anchor) {
+  /** Update the links to both halves with the current selection. */
+  function carryAll() {
     const all = Object.fromEntries(read().parameters);
-    anchor.href = link("see", {
-      ...all,
-      side: anchor.classList.contains("backward") ? "backward" : null,
-    });
+    for (const anchor of sides.children) {
+      const other = anchor.classList.contains("backward") ? "backward" : null;
+      const open = anchor.classList.contains(side) ? all.open : null;
+      anchor.href = link("see", { ...all, side: other, open });
+    }
   }
 
   const first = load(
@@ -157,11 +144,7 @@ export function mount(root, { parameters, remember, server }) {
   function empty() {
     fill(
       place,
-      element(
-        "p",
-        { class: "lead" },
-        "No network is trained yet. ",
-      ),
+      element("p", { class: "lead" }, "No network is trained yet. "),
       element(
         "p",
         {},
@@ -174,7 +157,8 @@ export function mount(root, { parameters, remember, server }) {
   return () => {
     first.stop();
     choices.stop();
-    unmount();
+    drawing.stop();
+    half?.stop();
   };
 }
 

@@ -5,7 +5,7 @@ import { button, element, field, fill, select } from "../dom.js";
 import { formula } from "../mathematics.js";
 import { number, sizes } from "../numbers.js";
 import { load } from "../requests.js";
-import { valuesPicture } from "./numbers.js";
+import { productsTable, valuesPicture } from "./numbers.js";
 
 /**
  * Return the parameters with their gradients, and the chain rule of the selected weight.
@@ -14,7 +14,7 @@ import { valuesPicture } from "./numbers.js";
  * @param {Array<{name: string, shape: number[], gradient_norm: number, norm: number}>} parameters
  * @param {{parameter: string | null, index: number[] | null}} asked the selection in the link
  * @param {(chosen: {parameter: string, index: number[]}) => void} chosen
- * @returns {{root: HTMLElement, stop: () => void}}
+ * @returns {{table: HTMLElement, root: HTMLElement, stop: () => void}} `table` lists the parameters
  */
 export function weightPanel(about, parameters, asked, chosen) {
   const chain = element("div", { class: "chain", "aria-live": "off" });
@@ -96,39 +96,33 @@ export function weightPanel(about, parameters, asked, chosen) {
 
   const [first] = parameters;
   const known = parameters.some(({ name }) => name === asked.parameter);
-  const root = element(
-    "section",
-    { class: "weights", "aria-label": "Parameters" },
+  const listed = element(
+    "div",
+    {},
+    element(
+      "p",
+      { class: "faint" },
+      "The norm of each gradient, beside the norm of the parameter; an update moves against the gradient.",
+    ),
     element(
       "div",
-      {},
-      element("h2", {}, "Gradients of the parameters"),
-      element(
-        "p",
-        { class: "faint" },
-        "The norm of each gradient, beside the norm of the parameter; an update moves against the gradient.",
-      ),
-      element(
-        "div",
-        { class: "scroll", tabindex: 0, role: "group", "aria-label": "All parameters" },
-        table,
-      ),
-    ),
-    element(
-      "section",
-      { class: "one", "aria-label": "One weight" },
-      element("h2", {}, "One weight, by the chain rule"),
-      element(
-        "div",
-        { class: "finder", role: "group", "aria-label": "Choose a weight" },
-        field("Parameter", among),
-        places,
-      ),
-      chain,
+      { class: "scroll", tabindex: 0, role: "group", "aria-label": "All parameters" },
+      table,
     ),
   );
+  const root = element(
+    "section",
+    { class: "one", "aria-label": "One weight" },
+    element(
+      "div",
+      { class: "finder", role: "group", "aria-label": "Choose a weight" },
+      field("Parameter", among),
+      places,
+    ),
+    chain,
+  );
   if (first) take(known ? asked.parameter : first.name, known ? asked.index : null);
-  return { root, stop: asking.stop };
+  return { table: listed, root, stop: asking.stop };
 }
 
 function chainOf({
@@ -165,7 +159,7 @@ function chainOf({
         head(
           column("layer"),
           column("its derivative"),
-          column("product so far", "number"),
+          column("norm of the product so far", "number"),
           element("td"),
         ),
         element(
@@ -198,7 +192,8 @@ function chainOf({
   ];
 }
 
-function localOf({ layer, gradient, inputs, products, written }) {
+function localOf({ layer, gradient, inputs, products, places, more, printed }) {
+  const names = places.map((place) => (place.length ? `row ${place.join(", column ")}` : layer));
   return element(
     "div",
     { class: "local" },
@@ -212,7 +207,7 @@ function localOf({ layer, gradient, inputs, products, written }) {
       element("span", { class: "sign" }, "="),
       valuesPicture(products, "the products", { ink: "back" }),
     ),
-    element("p", { class: "sum" }, written),
+    productsTable(["at", "gradient flowing in", "input"], names, printed, more),
   );
 }
 
