@@ -17,7 +17,7 @@ from support.studio_browser import (
     visiting,
 )
 
-VIEWS = ("Draw", "See", "Train", "Teach", "Models")
+VIEWS = ("Draw", "See", "Train", "Playground", "Teach", "Models")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,16 @@ def trained(page):
     expect(page.locator(".legend .value").first).to_have_text(re.compile(r"\d"))
 
 
+def played(page):
+    expect(page.locator(".legend .value").first).to_have_text(re.compile(r"\d"))
+    page.get_by_role("radio", name="Gradients").check()
+    page.get_by_role("button", name="Walk through one step").click()
+    walk = page.get_by_role("region", name="One step")
+    for _ in range(5):
+        walk.get_by_role("button", name="Next").click()
+    expect(walk.get_by_role("heading")).to_contain_text("Backward")
+
+
 def taught(page):
     expect(page.get_by_text("The model predicts")).to_be_visible()
     expect(page.locator(".outcome")).to_contain_text("points")
@@ -81,6 +91,7 @@ SCREENS = {
     "backward": ("#/see?side=backward&label=7", seen_backward),
     "train": ("#/train", trained),
     "apart": ("#/train?runs=1,2&apart=1", trained),
+    "playground": ("#/playground", played),
     "teach": ("#/teach?drawing=2", taught),
     "models": ("#/models", modeled),
     "docs": ("docs", documented),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -147,6 +148,7 @@ def backprop(
         for parameter, gradient, other in zip(parameters, gradients, penalties, strict=True)
     ]
     groups = ([parameter.data for parameter in parameters], gradients, penalties, updated)
+    equations = _equations(len(about.features), tuple(about.hidden), about.activation, about.loss)
     parts = zip(*(arrays_of(group) for group in groups), strict=True)
     layers = [
         LayerStep(
@@ -160,10 +162,10 @@ def backprop(
             gradients=of_loss,
             penalties=of_penalty,
             updated=new,
-            equations=equations,
+            equations=written,
         )
-        for k, ((own, of_loss, of_penalty, new), equations) in enumerate(
-            zip(parts, _equations(model, about, points, classes), strict=True)
+        for k, ((own, of_loss, of_penalty, new), written) in enumerate(
+            zip(parts, equations, strict=True)
         )
     ]
     return Backprop(
@@ -178,13 +180,15 @@ def backprop(
 # --- equations -----------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=64)
 def _equations(
-    model: MLP, about: NetworkDesign, points: PlaneValues, classes: PlaneValues
+    features: int, hidden: tuple[int, ...], activation: str, loss_name: str
 ) -> list[LayerEquations]:
-    """Return the equations of all layers, as derivations for the first point write them."""
-    kind = LOSSES[about.loss]
-    before, after = results(model, features_of(points[:1], about.features))
-    loss = kind.compute(before[-1], after[-1], classes[:1])
+    """Return the equations of all layers, which are the same for all parameters and points."""
+    model = MLP((features, *hidden, 1), activation, rng=np.random.default_rng(0))
+    kind = LOSSES[loss_name]
+    before, after = results(model, np.ones((1, features), np.float32))
+    loss = kind.compute(before[-1], after[-1], np.ones((1, 1), np.float32))
     found = []
     for k, linear in enumerate(model.fc):
         product = tg.derive(loss, linear.weight, names=model).product

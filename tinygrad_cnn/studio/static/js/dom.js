@@ -96,3 +96,30 @@ export function select(choices, chosen, onchange, attributes = {}) {
     options,
   );
 }
+
+/**
+ * Return a segmented control: radio buttons side by side.
+ *
+ * @param {string} name for screen readers
+ * @param {Record<string, unknown>} labels by value: text or elements
+ * @param {string} chosen
+ * @param {(value: string) => void} onchange
+ * @returns {HTMLFieldSetElement}
+ */
+export function choicesOf(name, labels, chosen, onchange) {
+  const group = fresh("choices");
+  const radio = (value) =>
+    element("input", {
+      type: "radio",
+      name: group,
+      value,
+      checked: value === chosen,
+      onchange: () => onchange(value),
+    });
+  return element(
+    "fieldset",
+    { class: "choices" },
+    element("legend", { class: "unseen" }, name),
+    Object.entries(labels).map(([value, label]) => element("label", {}, radio(value), label)),
+  );
+}

@@ -15,6 +15,7 @@ import { link, read, remember } from "./state.js";
 const VIEWS = {
   draw: { title: "Draw", load: () => import("./draw/view.js") },
   see: { title: "See", load: () => import("./see/view.js") },
+  playground: { title: "Playground", load: () => import("./playground/view.js") },
   train: { title: "Train", load: () => import("./train/view.js") },
   teach: { title: "Teach", load: () => import("./teach/view.js") },
   models: { title: "Models", load: () => import("./models/view.js") },

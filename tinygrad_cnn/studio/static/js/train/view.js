@@ -1,7 +1,7 @@
 /* Train view: start and control runs, and follow their metrics. */
 
 import { get, post, remove } from "../api.js";
-import { element, fresh } from "../dom.js";
+import { choicesOf, element } from "../dom.js";
 import { listen, onConnection } from "../events.js";
 import { ask, say, show } from "../message.js";
 import { load, write } from "../requests.js";
@@ -47,8 +47,8 @@ export function mount(root, { parameters, remember, server, watch }) {
   const bar = element(
     "div",
     { class: "bar" },
-    switchOf("Horizontal axis", UNITS, view.unit, (unit) => change({ unit })),
-    switchOf(
+    choicesOf("Horizontal axis", UNITS, view.unit, (unit) => change({ unit })),
+    choicesOf(
       "Several runs",
       { together: "Together", apart: "Side by side" },
       view.apart ? "apart" : "together",
@@ -211,23 +211,4 @@ export function mount(root, { parameters, remember, server, watch }) {
 
 function colorOf(slot) {
   return `var(--line-${slot + 1})`;
-}
-
-/** Return a segmented control: radio buttons side by side. */
-function switchOf(name, choices, chosen, onchange) {
-  const group = fresh("switch");
-  const radio = (value) =>
-    element("input", {
-      type: "radio",
-      name: group,
-      value,
-      checked: value === chosen,
-      onchange: () => onchange(value),
-    });
-  return element(
-    "fieldset",
-    { class: "choices" },
-    element("legend", { class: "unseen" }, name),
-    Object.entries(choices).map(([value, label]) => element("label", {}, radio(value), label)),
-  );
 }
