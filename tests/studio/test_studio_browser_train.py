@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.studio import until
+from support.studio import BEARER, until
 from support.studio_browser import Requests, expect, go, shift, tiny_run, violations, visiting
 
 DRAWN = re.compile("L")
@@ -16,7 +16,7 @@ DRAWN = re.compile("L")
 def ended(browser, studio):
     """Let no training go on when its test is over: the next one's would wait for it."""
     yield
-    requests = Requests(browser.new_context().request, studio)
+    requests = Requests(browser.new_context(extra_http_headers=BEARER).request, studio)
     for run in requests.get("runs")["runs"]:
         if run["ended"] is None:
             requests.post(f"runs/{run['id']}/cancel")

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
 from support.studio import add_model
+from support.studio_changes import CHANGES, Client, change
 from support.studio_training import opened, queued
 
 from tinygrad_cnn.studio import StudioSettings
 from tinygrad_cnn.studio import feed as feeds
 from tinygrad_cnn.studio.feed import Event, Feed
-from tinygrad_cnn.studio.store import Store, drawings, models, points, runs, snapshots
+from tinygrad_cnn.studio.store import Store, drawings, models, outbox, points, runs, snapshots
 from tinygrad_cnn.studio.training.supervisor import Supervisor
 
 PATIENCE = 30.0
@@ -28,10 +36,27 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def tell(store: Store, run_id: int, count: int) -> list[int]:
-    """Add points to a run, and return their ids."""
+def newest(store: Store) -> int:
+    with store.reading() as session:
+        return outbox.newest(session)
+
+
+def keep(store: Store, count: int) -> None:
+    """Let the outbox keep so many changes."""
     with store.session() as session:
-        before = points.last_id(session)
+        session.execute(text("DROP TRIGGER trim_outbox"))
+        session.execute(
+            text(
+                "CREATE TRIGGER trim_outbox AFTER INSERT ON outbox BEGIN "
+                f"DELETE FROM outbox WHERE id <= NEW.id - {count}; END"
+            )
+        )
+
+
+def tell(store: Store, run_id: int, count: int) -> list[int]:
+    """Add points to a run, and return the ids of their events."""
+    before = newest(store)
+    with store.session() as session:
         points.add_many(session, run_id, [("point", i, {"loss": 0.5}) for i in range(count)])
     return list(range(before + 1, before + count + 1))
 
@@ -54,7 +79,7 @@ class Listener:
 
     @property
     def ids(self) -> list[int]:
-        return [event.id for event in self.events[1:] if event.id is not None]
+        return [event.id for event in self.events[1:]]
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         return [event.data for event in self.events if event.kind == kind]
@@ -112,7 +137,6 @@ def test_a_slow_listener_misses_nothing_and_holds_up_nobody(
 ) -> None:
     monkeypatch.setattr(feeds, "MOST_REMEMBERED", 20)
     monkeypatch.setattr(feeds, "MOST_AT_ONCE", 7)
-    monkeypatch.setattr(feeds, "LOOK_SECONDS", 0.0)
     run_id = queued(store)
 
     async def scenario(feed: Feed) -> None:
@@ -128,21 +152,34 @@ def test_a_slow_listener_misses_nothing_and_holds_up_nobody(
             listener.go.set()
             await listener.has(lambda listener=listener: len(listener.ids) >= 100)
             assert listener.ids == told
-        assert len(feed._events) <= 20
+        assert len(feed._recent) <= 20
+        for count in (19, 20, 21):  # around what is remembered
+            late = Listener(feed, slow=True)
+            await late.has(lambda late=late: len(late.events) == 1)
+            told = await asyncio.to_thread(tell, store, run_id, count)
+            await quick.has(lambda told=told: quick.ids[-1:] == told[-1:])
+            late.go.set()
+            await late.has(lambda late=late, told=told: late.ids[-1:] == told[-1:])
+            assert late.ids == told
+            await late.leave()
         for listener in (slow, new, quick):
             await listener.leave()
 
     with_feed(store, scenario)
 
 
-def test_a_listener_that_knows_more_than_there_is_hears_what_comes(store: Store) -> None:
+@pytest.mark.parametrize("after", [10**12, 3])
+def test_a_listener_that_has_missed_what_is_not_kept_is_told_so(store: Store, after: int) -> None:
+    keep(store, 10)
     run_id = queued(store)
+    tell(store, run_id, 20)
 
     async def scenario(feed: Feed) -> None:
-        listener = Listener(feed, after=10**12)
-        await listener.has(lambda: len(listener.events) == 1)
+        listener = Listener(feed, after)
+        await listener.has(lambda: len(listener.events) == 2)
+        assert listener.events[1] == Event(newest(store), "reset")
         told = await asyncio.to_thread(tell, store, run_id, 2)
-        await listener.has(lambda: listener.ids == told)
+        await listener.has(lambda: listener.ids[1:] == told)
         await listener.leave()
 
     with_feed(store, scenario)
@@ -158,52 +195,47 @@ def test_forgotten_points_are_not_told_and_later_ones_are(store: Store) -> None:
     async def scenario(feed: Feed) -> None:
         listener = Listener(feed, after=told[1])
         await listener.has(lambda: len(listener.of_kind("restarted")) == 1)
-        assert listener.ids == [*told[2:5], told[-1] + 1]
+        assert [point["step"] for point in listener.of_kind("point")] == [2, 3, 4]
+        assert listener.ids[-1] == told[-1] + 1
         await listener.leave()
 
     with_feed(store, scenario)
 
 
-def test_states_come_with_the_run_and_kernels_without_an_id(store: Store) -> None:
+def test_runs_and_kernels_are_told_as_they_are_now(store: Store) -> None:
     run_id = queued(store)
 
     def happen() -> None:
-        from tinygrad_cnn.studio.training.states import record_state
-
         with store.session() as session:
             runs.set_state(session, run_id, "running")
-            record_state(session, run_id)
-            snapshots.put(session, run_id, 5, {"layer": "fc.0", "kernels": {"shape": [1]}})
+            for step in (4, 5):
+                snapshots.put(session, run_id, step, {"layer": "fc.0", "kernels": {"shape": [1]}})
 
     async def scenario(feed: Feed) -> None:
         listener = Listener(feed)
         await listener.has(lambda: len(listener.events) == 1)
         await asyncio.to_thread(happen)
         await listener.has(lambda: len(listener.events) >= 3)
-        (state,) = listener.of_kind("state")
-        assert state["run_id"] == run_id
-        assert state["run"]["state"] == "running"
-        assert state["run"]["request"]["model"] == "mlp"
-        (snapshot,) = listener.of_kind("snapshot")
-        assert snapshot == {
-            "run_id": run_id, "step": 5, "layer": "fc.0", "kernels": {"shape": [1]},
-        }  # fmt: skip
-        assert [event.id for event in listener.events if event.kind == "snapshot"] == [None]
+        (told,) = listener.of_kind("run")
+        assert told["id"] == run_id
+        assert told["run"]["state"] == "running"
+        assert told["run"]["request"]["model"] == "mlp"
+        assert listener.of_kind("snapshot") == [
+            {"run_id": run_id, "step": 5, "layer": "fc.0", "kernels": {"shape": [1]}}
+        ]
         await listener.leave()
 
     with_feed(store, scenario)
 
 
-def test_changes_of_models_and_drawings_are_told_with_their_ids(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_changes_of_models_and_drawings_are_told_with_the_rows(
+    store: Store, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(feeds, "LOOK_SECONDS", 0.0)
-
     def draw() -> int:
         with store.session() as session:
             return drawings.add(session, name="d", picture=b"", input=bytes(784)).id
 
-    def change(act: Callable[..., object], *arguments: object) -> None:
+    def make(act: Callable[..., object], *arguments: object) -> None:
         with store.session() as session:
             act(session, *arguments)
 
@@ -211,49 +243,42 @@ def test_changes_of_models_and_drawings_are_told_with_their_ids(
         listener = Listener(feed)
         await listener.has(lambda: len(listener.events) == 1)
         drawing = await asyncio.to_thread(draw)
-        await listener.has(lambda: len(listener.of_kind("drawings")) == 1)
+        await listener.has(lambda: len(listener.of_kind("drawing")) == 1)
         for act, more in ((drawings.label, (4,)), (drawings.delete, ())):
-            before = len(listener.of_kind("drawings"))
-            await asyncio.to_thread(change, act, drawing, *more)
-            await listener.has(lambda before=before: len(listener.of_kind("drawings")) > before)
-        assert listener.of_kind("drawings") == [{"ids": [drawing]}] * 3
+            before = len(listener.of_kind("drawing"))
+            await asyncio.to_thread(make, act, drawing, *more)
+            await listener.has(lambda before=before: len(listener.of_kind("drawing")) > before)
+        labels = [(told["id"], (told["drawing"] or {}).get("label", "gone"))
+                  for told in listener.of_kind("drawing")]  # fmt: skip
+        assert labels == [(drawing, None), (drawing, 4), (drawing, "gone")]
         model = await asyncio.to_thread(add_model, tmp_path, "known", False)
-        await listener.has(lambda: len(listener.of_kind("models")) == 1)
-        await asyncio.to_thread(change, models.rename, model, "other")
-        await listener.has(lambda: len(listener.of_kind("models")) == 2)
-        await asyncio.to_thread(change, models.promote, model)
-        await listener.has(lambda: len(listener.of_kind("models")) == 3)
-        assert listener.of_kind("models") == [
-            {"ids": [model], "promoted": None},
-            {"ids": [model], "promoted": None},
-            {"ids": [], "promoted": model},
-        ]
+        await listener.has(lambda: len(listener.of_kind("model")) == 1)
+        await asyncio.to_thread(make, models.rename, model, "other")
+        await listener.has(lambda: len(listener.of_kind("model")) == 2)
+        await asyncio.to_thread(make, models.promote, model)
+        await listener.has(lambda: len(listener.of_kind("model")) == 3)
+        told = [(each["model"]["name"], each["promoted"]) for each in listener.of_kind("model")]
+        assert told == [("known", None), ("other", None), ("other", model)]
         await listener.leave()
 
     with_feed(store, scenario)
 
 
 def test_nobody_looks_while_nobody_listens(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds, "LOOK_SECONDS", 0.0)
-    looks: list[int] = []
-    look = Feed._look
-
-    def counted(feed: Feed) -> list[Event]:
-        looks.append(len(looks))
-        return look(feed)
-
-    monkeypatch.setattr(Feed, "_look", counted)
+    monkeypatch.setattr(feeds, "POLL_SECONDS", 0.0)
 
     async def scenario(feed: Feed) -> None:
         assert feed._task is None
         for _ in range(2):
             listeners = [Listener(feed) for _ in range(3)]
-            before = len(looks)
-            await listeners[0].has(lambda before=before: len(looks) > before + 3)
+            for listener in listeners:
+                await listener.has(lambda listener=listener: bool(listener.events))
             assert sum(task.get_name() == "feed" for task in asyncio.all_tasks()) == 1
+            assert len(store._watchers) == 1
             for listener in listeners:
                 await listener.leave()
             await listeners[0].has(lambda: feed._task is None)
+            assert not store._watchers
 
     with_feed(store, scenario)
 
@@ -274,20 +299,19 @@ def test_a_feed_that_closes_lets_its_listeners_end(store: Store) -> None:
     with_feed(store, scenario)
 
 
-def test_a_database_that_cannot_be_read_for_a_while_is_looked_at_again(
+def test_a_database_that_cannot_be_read_for_a_while_is_read_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds, "LOOK_SECONDS", 0.0)
     run_id = queued(store)
-    look, failures = Feed._look, [0]
+    read, failures = Feed._read, [0]
 
-    def failing(feed: Feed) -> list[Event]:
+    def failing(feed: Feed, last: int) -> list[Event]:
         failures[0] += 1
         if failures[0] < 4:
             raise OSError("no disk")
-        return look(feed)
+        return read(feed, last)
 
-    monkeypatch.setattr(Feed, "_look", failing)
+    monkeypatch.setattr(Feed, "_read", failing)
 
     async def scenario(feed: Feed) -> None:
         listener = Listener(feed)
@@ -297,3 +321,96 @@ def test_a_database_that_cannot_be_read_for_a_while_is_looked_at_again(
         await listener.leave()
 
     with_feed(store, scenario)
+
+
+# --- clients that come and go --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database whose outbox keeps few changes."""
+    folder = tmp_path_factory.mktemp("empty")
+    store, settings = opened(folder)
+    keep(store, 12)
+    store.close()
+    return settings.database
+
+
+@pytest.fixture(scope="module")
+def other_process() -> Iterator[Callable[[Path, list[tuple[str, int]]], None]]:
+    """A function that makes changes in another process."""
+    command = [sys.executable, "-m", "support.studio_changes"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+
+        def make(path: Path, done: list[tuple[str, int]]) -> None:
+            words = [str(path), *(str(word) for each in done for word in each)]
+            process.stdin.write("\t".join(words) + "\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "done\n"
+
+        yield make
+        process.stdin.close()
+
+
+ACTS = st.lists(st.tuples(st.sampled_from(list(CHANGES)), st.integers(0, 20)), max_size=8)
+FIRST = [(name, 0) for name in ("ask for a run", "draw", "add a model", "add a model", "kernels")]
+MORE = [("figures", 3), ("label", 3), ("begin", 0), ("promote", 0)]
+KERNELS = [("kernels", 3)]
+LAST = [(f"delete a {name}", n) for name, n in (("drawing", 0), ("model", 1))]
+
+
+@given(rounds=st.lists(st.tuples(st.integers(0, 6), ACTS, ACTS), min_size=1, max_size=4))
+@example(rounds=[(9, FIRST, []), (0, [*LAST, *5 * [("figures", 3)]], KERNELS)])  # more than is kept
+@example(rounds=[(3, FIRST, []), (0, [], MORE), (0, [("end", 0), ("delete a run", 0)], LAST)])
+@settings(max_examples=15)
+def test_a_client_that_comes_and_goes_ends_as_one_that_stayed_and_as_the_database(
+    empty: Path,
+    other_process: Callable[[Path, list[tuple[str, int]]], None],
+    rounds: list[tuple[int, list[tuple[str, int]], list[tuple[str, int]]]],
+) -> None:
+    """In each round, a thread and another process write, and a client leaves after some events."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feeds, "MOST_AT_ONCE", 4)
+        patch.setattr(feeds, "MOST_REMEMBERED", 5)
+        path = Path(folder, "studio.db")
+        shutil.copy(empty, path)
+        store = Store(path)
+        stayed, roams, loaded = Client(), Client(), Client()
+
+        async def follow(feed: Feed, client: Client, most: int | None = None) -> None:
+            async with aclosing(feed.listen(client.last)) as heard:
+                async for event in heard:
+                    await asyncio.to_thread(client.hear, event, store)
+                    if most is not None:
+                        most -= 1
+                        if most < 0:
+                            return
+
+        async def scenario(feed: Feed) -> None:
+            staying = asyncio.create_task(follow(feed, stayed))
+            for most, mine, others in rounds:
+                visit = asyncio.create_task(follow(feed, roams, most))
+                await asyncio.gather(
+                    asyncio.to_thread(change, store, mine),
+                    asyncio.to_thread(other_process, path, others),
+                )
+                visit.cancel()
+                await asyncio.gather(visit, return_exceptions=True)
+            last = await asyncio.to_thread(newest, store)
+            returned = asyncio.create_task(follow(feed, roams))
+            async with asyncio.timeout(PATIENCE):
+                while not stayed.last == roams.last == last:
+                    for task in (staying, returned):
+                        if task.done():
+                            await task
+                    await asyncio.sleep(0.005)
+            for task in (staying, returned):
+                task.cancel()
+            await asyncio.gather(staying, returned, return_exceptions=True)
+
+        with_feed(store, scenario)
+        loaded.load(store)
+        store.close()
+    assert stayed.view() == loaded.view()
+    assert roams.view() == loaded.view()

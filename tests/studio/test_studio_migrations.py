@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sqlite3
@@ -17,8 +18,9 @@ from alembic import op
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect
+from support.studio_models import migrated_to, opened
 
-from tinygrad_cnn.studio.store import DamagedStoreError, Store, drawings
+from tinygrad_cnn.studio.store import DamagedStoreError, Store, drawings, outbox, points, runs
 from tinygrad_cnn.studio.store.tables import Base
 
 
@@ -216,16 +218,29 @@ def test_a_damaged_database_is_found_out(path: Path) -> None:
     store.close()
 
 
-def test_a_row_that_refers_to_nothing_is_found_out(path: Path) -> None:
-    migrated(path)
-    connection = sqlite3.connect(path)  # which checks no references
-    connection.execute("INSERT INTO snapshots VALUES (5, 1, '{}')")
+def test_a_database_of_an_earlier_version_keeps_its_rows(path: Path) -> None:
+    migrated_to(path, "0002")
+    taught = {"drawings": [1, 2, 7], "held_back": [5, 10], "lr": 0.5}
+    connection = sqlite3.connect(path)
+    for id, kind, request in ((1, "train", {"lr": 0.1}), (2, "fine-tune", taught)):
+        connection.execute(
+            "INSERT INTO runs (id, name, kind, state, wanted, steps, request, epoch, epochs, "
+            "created, attempts) VALUES (?, 'r', ?, 'done', 'run', 0, ?, 1, 1, '2024-01-01', 0)",
+            (id, kind, json.dumps(request)),
+        )
+    for id, kind in ((4, "state"), (5, "point"), (6, "epoch"), (7, "restarted"), (8, "state")):
+        connection.execute("INSERT INTO points VALUES (?, 2, ?, 3, '{}')", (id, kind))
     connection.commit()
     connection.close()
-    store = Store(path)
-    with pytest.raises(DamagedStoreError, match=r"rows refer to missing rows: .*snapshots"):
+    with opened(path) as store:
         store.check()
-    store.close()
+        with store.reading() as session:
+            requests = [run.request for run in runs.all(session)]
+            told = [(point.id, point.kind) for point in points.after(session, 0)]
+            assert outbox.newest(session) == 0
+    short = {"drawings": 3, "held_back": 2, "lr": 0.5, "last_drawing": 10}
+    assert requests == [short, {"lr": 0.1}]
+    assert told == [(5, "point"), (6, "epoch"), (7, "restarted")]
 
 
 def test_nothing_is_said(

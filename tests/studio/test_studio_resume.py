@@ -23,8 +23,7 @@ from support.studio_training import (
 from tinygrad_cnn.studio import StudioSettings
 from tinygrad_cnn.studio.store import Store, drawings, models
 from tinygrad_cnn.studio.training import reporting
-from tinygrad_cnn.studio.training.requests import fine_tune_request
-from tinygrad_cnn.studio.training.states import queue
+from tinygrad_cnn.studio.training.requests import fine_tune_request, queue
 from tinygrad_cnn.studio.training.worker import work
 from tinygrad_cnn.support import files
 

@@ -285,7 +285,8 @@ def test_every_fifth_labeled_drawing_is_held_back(store: Store) -> None:
         for _ in range(12):
             draw(session)
         assert [drawing.id for drawing in drawings.held_back(session)] == [5, 10]
-        assert [drawing.id for drawing in drawings.to_teach(session, [4, 5, 6])] == [4, 6]
+        assert [drawing.id for drawing in drawings.to_teach(session, 6)] == [1, 2, 3, 4, 6]
+        assert [drawing.id for drawing in drawings.held_back(session, 9)] == [5]
 
 
 def test_drawings_are_listed_newest_first_in_parts(store: Store) -> None:

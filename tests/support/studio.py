@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -98,20 +98,17 @@ def studio_client(
     from starlette.testclient import TestClient
 
     from tinygrad_cnn.studio import StudioSettings, create_app
+    from tinygrad_cnn.studio.data_folder import opened
 
     data_dir = tmp_path / "data"
     if trained:
         add_model(data_dir)
     settings = StudioSettings(data_dir=data_dir, **{"token": TOKEN, **options})
-    app = create_app(settings)
-    client = TestClient(app, base_url=settings.origin, headers=BEARER)
-    if supervised:
-        with client:
+    with opened(settings) as store:
+        app = create_app(settings, store)
+        client = TestClient(app, base_url=settings.origin, headers=BEARER)
+        with client if supervised else nullcontext():
             yield client
-    else:
-        app.state.services.store.migrate()
-        yield client
-        app.state.services.store.close()
 
 
 @dataclass

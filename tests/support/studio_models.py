@@ -43,6 +43,22 @@ def opened(path: Path) -> Iterator[Store]:
     store.close()
 
 
+def migrated_to(path: Path, revision: str) -> None:
+    """Make a database as an earlier version of the package made it."""
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine
+
+    from tinygrad_cnn.studio.store.database import MIGRATIONS
+
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", MIGRATIONS)
+        command.upgrade(config, revision)
+    engine.dispose()
+
+
 def draw(session: Session, label: int | None = 3, name: str = "a drawing") -> StoredDrawing:
     """Add a drawing to a store."""
     from tinygrad_cnn.studio.store import drawings

@@ -11,8 +11,7 @@ from typing import Any
 
 from tinygrad_cnn.studio import StudioSettings
 from tinygrad_cnn.studio.store import Store, StoredPoint, StoredRun, models, points, runs
-from tinygrad_cnn.studio.training.requests import train_request
-from tinygrad_cnn.studio.training.states import queue
+from tinygrad_cnn.studio.training.requests import queue, train_request
 
 BATCHES = 5
 """In an epoch of a tiny training."""

@@ -13,14 +13,16 @@ from tinygrad_cnn.support.modules import public
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from tinygrad_cnn.studio.store import Store
+
 __all__ = ["Limits", "StudioSettings", "create_app", "serve"]
 
 
-def create_app(settings: StudioSettings) -> FastAPI:
+def create_app(settings: StudioSettings, store: Store) -> FastAPI:
     """Create the web application; see `tinygrad_cnn.studio.app`."""
     from tinygrad_cnn.studio.app import create_app as create
 
-    return create(settings)
+    return create(settings, store)
 
 
 def serve(settings: StudioSettings, open_browser: bool = True) -> None:

@@ -41,23 +41,23 @@ id, the promoted model is used. Errors are problem documents (RFC 9457).
 """
 
 
-def create_app(settings: StudioSettings) -> FastAPI:
+def create_app(settings: StudioSettings, store: Store) -> FastAPI:
     """Create the web application.
 
-    On startup it opens, migrates and checks its database, and resumes runs; on shutdown it pauses
-    them.
+    On startup it resumes runs; on shutdown it pauses them.
 
     Parameters
     ----------
     settings : StudioSettings
         Includes the port that the server listens on: requests to another port are refused.
+    store : Store
+        The open database: see `tinygrad_cnn.studio.data_folder.opened`.
 
     Returns
     -------
     FastAPI
         An ASGI application whose ``state.services`` are the `Services`.
     """
-    store = Store(settings.database)
     limits = settings.limits
     services = Services(
         settings=settings,
@@ -69,11 +69,11 @@ def create_app(settings: StudioSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await run_sync(_start, services)
+        await run_sync(services.supervisor.start)
         try:
             yield
         finally:
-            await run_sync(_stop, services)
+            await run_sync(services.supervisor.stop)
 
     app = _Application(
         title="tinygrad_cnn studio",
@@ -104,14 +104,3 @@ class _Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         services: Services = self.state.services
         return Security(super().build_middleware_stack(), services.settings)
-
-
-def _start(services: Services) -> None:
-    services.store.migrate()
-    services.store.check()
-    services.supervisor.start()
-
-
-def _stop(services: Services) -> None:
-    services.supervisor.stop()
-    services.store.close()

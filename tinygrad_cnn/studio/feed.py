@@ -1,101 +1,81 @@
-"""The event feed: one database poll, shared by all listeners."""
+"""The event feed: reads the outbox once for all listeners."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import takewhile
+from operator import attrgetter
 from typing import Any
 
 from anyio.to_thread import run_sync
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tinygrad_cnn.studio.api.drawings import answer as drawing_answer
+from tinygrad_cnn.studio.api.models import summary
 from tinygrad_cnn.studio.api.runs import answer, payload_of
 from tinygrad_cnn.studio.store import (
     Store,
     StoredDrawing,
     StoredModel,
     StoredPoint,
+    StoredRun,
     StoredSnapshot,
     models,
-    points,
-    runs,
+    outbox,
 )
+from tinygrad_cnn.studio.store.tables import Base, Change, ChangeKind
 from tinygrad_cnn.studio.training.supervisor import Supervisor
 
 __all__ = ["Event", "Feed"]
 
-LOOK_SECONDS = 0.15
+POLL_SECONDS = 0.05
 MOST_AT_ONCE = 500
 MOST_REMEMBERED = 1000
-LOOKS_AT_THINGS = 4  # models and drawings are polled less often than points
+TABLES: dict[ChangeKind, type[Base]] = {
+    "model": StoredModel,
+    "drawing": StoredDrawing,
+    "run": StoredRun,
+    "point": StoredPoint,
+    "snapshot": StoredSnapshot,
+}
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event. Events with an id can be replayed to a listener that missed them.
+    """An event.
 
     Attributes
     ----------
+    id : int
+        A listener that knows this event resumes after it.
     kind : str
-        "point", "epoch", "state", "restarted", "snapshot", "models" or "drawings".
+        "model", "drawing" or "run", with the row as it is now, null if it is deleted; "point",
+        "epoch", "restarted" or "snapshot" of a run; "reset" if changes were missed that are no
+        longer known; "" for an id alone.
     data : dict
         Plain JSON.
-    id : int or None
     """
 
-    kind: str
-    data: dict[str, Any]
-    id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseState:
-    """A snapshot of the database beside points, to detect changes.
-
-    Attributes
-    ----------
-    models : dict
-        Names by id.
-    promoted : int or None
-    drawings : dict
-        Names and labels by id.
-    """
-
-    models: dict[int, str]
-    promoted: int | None
-    drawings: dict[int, tuple[str, int | None]]
-
-    @classmethod
-    def read(cls, session: Session) -> DatabaseState:
-        """Read the snapshot from the database."""
-        drawn = session.execute(select(StoredDrawing.id, StoredDrawing.name, StoredDrawing.label))
-        return cls(
-            models=dict(session.execute(select(StoredModel.id, StoredModel.name)).all()),
-            promoted=models.promoted_id(session),
-            drawings={id: (name, label) for id, name, label in drawn},
-        )
-
-    def changes(self, before: DatabaseState) -> Iterator[Event]:
-        """Yield an event for models and one for drawings, if they have changed."""
-        if (self.models, self.promoted) != (before.models, before.promoted):
-            ids = _changed(self.models, before.models)
-            yield Event("models", {"ids": ids, "promoted": self.promoted})
-        if self.drawings != before.drawings:
-            yield Event("drawings", {"ids": _changed(self.drawings, before.drawings)})
+    id: int
+    kind: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 class Feed:
     """The event feed for all listeners: ``async with Feed(store, supervisor) as feed``.
 
-    While there are listeners, a task polls the database, in a thread, every ``LOOK_SECONDS``. A
-    shared buffer holds the latest events; a listener that falls behind reads points from the
-    database, so that no point is lost and memory stays bounded.
+    While there are listeners, a task waits for commits: the store tells of its own, and SQLite's
+    data version, read every ``POLL_SECONDS``, of those of other processes. A buffer holds the
+    latest events; a listener that falls behind it reads the outbox, so that no change is lost and
+    memory stays bounded.
 
     Parameters
     ----------
@@ -107,14 +87,11 @@ class Feed:
     def __init__(self, store: Store, supervisor: Supervisor) -> None:
         self.store = store
         self.supervisor = supervisor
-        self._events: deque[Event] = deque(maxlen=MOST_REMEMBERED)
-        self._count = 0  # of all events ever buffered
-        self._last = 0  # id of the last point sent, or present at the start
-        self._snapshots: dict[int, int] = {}
-        self._things = DatabaseState({}, None, {})
-        self._looks = 0
+        self._recent: deque[Event] = deque(maxlen=MOST_REMEMBERED)
+        self._last = 0  # id of the last event read
         self._listeners = 0
         self._news = asyncio.Event()
+        self._committed = asyncio.Event()
         self._beginning = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -128,115 +105,124 @@ class Feed:
     async def close(self) -> None:
         """Close the feed: all listeners end."""
         self._closed = True
+        self._committed.set()
         self._publish([])
         if self._task is not None:
             await self._task
 
     async def listen(self, after: int | None = None) -> AsyncGenerator[Event]:
-        """Yield events from now on, or every point after a given one, each once and in order.
+        """Yield the events from now on, or all after a known one, in order.
 
         Parameters
         ----------
         after : int, optional
-            The id of the last known point. An id beyond the last point counts as the last one.
+            The id of the last known event.
 
         Yields
         ------
         Event
-            The first has kind "" and only carries the id from which to listen again.
+            The first carries only the id from which to listen again.
         """
         self._listeners += 1
         try:
             await self._begin()
-            last = self._last if after is None else min(after, self._last)
-            yield Event("", {}, last)
-            place = -1
-            while not self._closed:
-                first = self._count - len(self._events)
-                if place < first:  # a new listener, or one that has fallen behind
-                    place, end = self._count, self._last
-                    while last < end and (missed := await run_sync(self._missed, last, end)):
-                        for event in missed:
-                            yield event
-                            last = event.id or last
-                    last = max(last, end)
-                elif place < self._count:
-                    event = self._events[place - first]
-                    place += 1
-                    last = event.id or last
-                    yield event
+            last = self._last if after is None else after
+            unknown = after is not None  # a known id may be older than the buffer, or of elsewhere
+            yield Event(last)
+            while self._task is not None and not self._closed:
+                if unknown or (self._recent and last < self._recent[0].id - 1):
+                    events = await run_sync(self._read, last)
+                elif last < self._last:
+                    events = self._after(last)
                 else:
                     await self._news.wait()
+                    continue
+                unknown = False
+                for event in events:
+                    last = event.id
+                    yield event
         finally:
             self._listeners -= 1
 
     async def _begin(self) -> None:
-        """Start polling the database, from its current state."""
+        """Start watching the database, from its current state."""
         async with self._beginning:
             if self._task is None and not self._closed:
-                await run_sync(self._look_first)
-                self._events.clear()
+                self._recent.clear()
+                self._last = await run_sync(self._newest)
                 self._task = asyncio.create_task(self._watch(), name="feed")
 
     async def _watch(self) -> None:
-        while self._listeners and not self._closed:
-            try:
-                self._publish(await run_sync(self._look))
-            except Exception:  # such as a full disk; it may pass, so the listeners stay
-                log.exception("the database could not be read")
-            await asyncio.sleep(LOOK_SECONDS)
-        self._task = None
+        loop = asyncio.get_running_loop()
+        seen = None
+
+        def committed() -> None:
+            loop.call_soon_threadsafe(self._committed.set)
+
+        try:
+            with self.store.watching(committed) as data_version:
+                while self._listeners and not self._closed:
+                    self._committed.clear()
+                    try:
+                        version = data_version()
+                        while version != seen:
+                            before = self._last
+                            self._publish(await run_sync(self._read, before))
+                            if self._last < before + MOST_AT_ONCE:
+                                seen = version
+                    except Exception:  # such as a full disk; it may pass, so the listeners stay
+                        log.exception("the database could not be read")
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(POLL_SECONDS):
+                            await self._committed.wait()
+        finally:
+            self._task = None
+            self._publish([])
 
     def _publish(self, events: list[Event]) -> None:
-        self._events.extend(events)
-        self._count += len(events)
-        self._last = max([self._last, *(event.id for event in events if event.id is not None)])
-        if events or self._closed:
-            self._news.set()
-            self._news = asyncio.Event()
+        self._recent.extend(events)
+        if events:
+            self._last = events[-1].id
+        self._news.set()
+        self._news = asyncio.Event()
 
-    def _look_first(self) -> None:
+    def _after(self, last: int) -> list[Event]:
+        newer = takewhile(lambda event: event.id > last, reversed(self._recent))
+        return list(newer)[::-1]
+
+    def _newest(self) -> int:
         with self.store.reading() as session:
-            self._last = points.last_id(session)
-            self._snapshots = _snapshots(session)
-            self._things = DatabaseState.read(session)
+            return outbox.newest(session)
 
-    def _look(self) -> list[Event]:
-        """Return the events since the last poll."""
+    def _read(self, last: int) -> list[Event]:
+        """Return the next events; of several changes of a row, the last."""
         with self.store.reading() as session:
-            found = points.after(session, self._last, limit=MOST_AT_ONCE)
-            events = [self._event(session, point) for point in found]
-            steps = _snapshots(session)
-            for run_id in steps:
-                if steps[run_id] != self._snapshots.get(run_id):
-                    shown = session.get_one(StoredSnapshot, run_id)
-                    events.append(Event("snapshot", payload_of(shown)))
-            self._looks += 1
-            things = self._things
-            if self._looks % LOOKS_AT_THINGS == 0:
-                things = DatabaseState.read(session)
-        events += things.changes(self._things)
-        self._snapshots, self._things = steps, things
-        return events
+            changes = outbox.after(session, last, MOST_AT_ONCE)
+            if changes is None:
+                return [Event(outbox.newest(session), "reset")]
+            latest = {(change.kind, change.row_id): change for change in changes}
+            ids = [id for kind, id in latest if kind == "point"]
+            points = list(session.scalars(select(StoredPoint).where(StoredPoint.id.in_(ids))))
+            events = [self._event(session, change) for change in latest.values()]
+            del points  # the session held them for `_event`
+        return sorted(events, key=attrgetter("id"))
 
-    def _event(self, session: Session, point: StoredPoint) -> Event:
-        data = payload_of(point)
-        if point.kind == "state":
-            run = runs.get(session, point.run_id)
-            data["run"] = answer(session, run, self.supervisor).model_dump(mode="json")
-        return Event(point.kind, data, point.id)
-
-    def _missed(self, last: int, end: int) -> list[Event]:
-        with self.store.reading() as session:
-            found = points.after(session, last, limit=MOST_AT_ONCE)
-            return [self._event(session, point) for point in found if point.id <= end]
-
-
-def _snapshots(session: Session) -> dict[int, int]:
-    """Return the step of the latest kernel snapshot, by run."""
-    return dict(session.execute(select(StoredSnapshot.run_id, StoredSnapshot.step)).all())
-
-
-def _changed(now: dict[int, Any], before: dict[int, Any]) -> list[int]:
-    """Return the ids that are new, deleted or changed."""
-    return sorted(id for id in now.keys() | before.keys() if now.get(id) != before.get(id))
+    def _event(self, session: Session, change: Change) -> Event:
+        kind, id = change.kind, change.row_id
+        row = session.get(TABLES[kind], id)
+        if isinstance(row, StoredPoint):
+            return Event(change.id, row.kind, payload_of(row))
+        if isinstance(row, StoredSnapshot):
+            return Event(change.id, kind, payload_of(row))
+        if kind in ("point", "snapshot"):  # deleted, with its run or by a restart
+            return Event(change.id)
+        data: dict[str, Any] = {"id": id, kind: None}
+        if kind == "model":
+            data["promoted"] = promoted = models.promoted_id(session)
+        if isinstance(row, StoredModel):
+            data[kind] = summary(row, promoted).model_dump(mode="json")
+        elif isinstance(row, StoredDrawing):
+            data[kind] = drawing_answer(row).model_dump(mode="json", exclude={"input"})
+        elif isinstance(row, StoredRun):
+            data[kind] = answer(session, row, self.supervisor).model_dump(mode="json")
+        return Event(change.id, kind, data)

@@ -9,12 +9,14 @@ import socket
 import webbrowser
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Thread
 from urllib.parse import quote
 
 import uvicorn
 from fastapi import FastAPI
 
 from tinygrad_cnn.studio.app import create_app
+from tinygrad_cnn.studio.data_folder import opened
 from tinygrad_cnn.studio.settings import StudioSettings
 from tinygrad_cnn.studio.tokens import Credentials
 
@@ -27,7 +29,8 @@ GOODBYE_SECONDS = 3  # for open event streams
 def serve(settings: StudioSettings, open_browser: bool = True) -> None:
     """Serve until interrupted.
 
-    Once the server is ready, the address is printed and the browser opened.
+    The data folder is locked and its database migrated and checked before the server listens. Once
+    it is ready, the address is printed and the browser opened.
 
     Parameters
     ----------
@@ -44,10 +47,10 @@ def serve(settings: StudioSettings, open_browser: bool = True) -> None:
     InUseError
         If another studio uses the same data folder.
     """
-    with _listening(settings) as listener:
+    with opened(settings) as store, _listening(settings) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
         token = Credentials.of(settings.data_dir, settings.token).token
-        app = create_app(settings)
+        app = create_app(settings, store)
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -98,7 +101,8 @@ class _Server(uvicorn.Server):
 def _greet(address: str, open_browser: bool) -> None:
     print(f"tinygrad_cnn studio: {address}  (Ctrl+C stops it)", flush=True)
     if open_browser:
-        webbrowser.open(address)
+        # In a thread: a text-mode browser returns when its user leaves it.
+        Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
 
 def _listening(settings: StudioSettings) -> socket.socket:

@@ -20,7 +20,7 @@ from tinygrad_cnn.studio.services import Services, UsesServices
 from tinygrad_cnn.studio.settings import PICTURE_BYTES
 from tinygrad_cnn.studio.store import drawings
 
-__all__ = ["router"]
+__all__ = ["answer", "router"]
 
 MOST = 200
 MOST_DRAWINGS = 20_000
@@ -89,14 +89,14 @@ def some(
     with services.store.reading() as session:
         found = drawings.all(session, offset=offset, limit=limit, labeled=labeled)
         total = drawings.count(session, labeled=labeled)
-    return DrawingList(total=total, drawings=[_answer(drawing) for drawing in found])
+    return DrawingList(total=total, drawings=[answer(drawing) for drawing in found])
 
 
 @router.get("/{id}", responses=documented("not-found", "invalid"))
 def one(id: Id, services: UsesServices) -> DrawingAnswer:
     """Return a drawing."""
     with services.store.reading() as session:
-        return _answer(drawings.get(session, id))
+        return answer(drawings.get(session, id))
 
 
 @router.get(
@@ -119,7 +119,7 @@ def change(id: Id, changes: DrawingChanges, services: UsesServices) -> DrawingAn
             drawings.label(session, id, changes.label)
         if changes.name is not None:
             drawings.rename(session, id, changes.name)
-    return _answer(drawing)
+    return answer(drawing)
 
 
 @router.delete("/{id}", status_code=204, responses=documented("not-found", "invalid"))
@@ -139,7 +139,7 @@ def _add(
     with services.store.session() as session:
         known = store.created(session, store.StoredDrawing, key)
         if known is not None:
-            return _answer(known)
+            return answer(known)
         if drawings.count(session) >= MOST_DRAWINGS:
             raise Problem(
                 "conflict", f"{MOST_DRAWINGS} drawings are stored, the maximum: delete some"
@@ -148,10 +148,11 @@ def _add(
             session, name=name, picture=kept, input=pixels.tobytes(), label=label
         )
         drawing.key = key
-    return _answer(drawing)
+    return answer(drawing)
 
 
-def _answer(drawing: store.StoredDrawing) -> DrawingAnswer:
+def answer(drawing: store.StoredDrawing) -> DrawingAnswer:
+    """Return the answer for a drawing."""
     pixels = np.frombuffer(drawing.input, np.uint8).reshape(INPUT_SHAPE)
     return DrawingAnswer(
         id=drawing.id,

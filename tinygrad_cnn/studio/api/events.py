@@ -37,18 +37,19 @@ async def events(
     after: Annotated[int | None, Query(ge=0, le=LARGEST_ID)] = None,
     last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST_ID)] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Stream points, epochs, states, restarts, kernels, models and drawings as events.
+    """Stream every change as an event with an id.
 
-    The events are `point`, `epoch`, `state` and `restarted`, which have ids, and `snapshot`,
-    `models` and `drawings`, which have none. To resume, send the id of the last known event in
-    the header `Last-Event-ID` or as `after`: all later events are sent first.
+    `model`, `drawing` and `run` hold the row as it is now, or null if it is deleted, and `model`
+    also the id of the promoted one. `point`, `epoch`, `restarted` and `snapshot` are about a run.
+    To resume, send the id of the last known event in the header `Last-Event-ID` or as `after`: all
+    later events are sent first; `/api/state` has the id to begin after. `reset` says that some of
+    them are no longer kept: load everything again.
     """
     feed: Feed = request.app.state.feed
     known = after if last_event_id is None else last_event_id
     async with aclosing(feed.listen(known)) as heard:
         async for event in heard:
-            id = None if event.id is None else str(event.id)
             if event.kind:
-                yield ServerSentEvent(data=event.data, event=event.kind, id=id)
+                yield ServerSentEvent(data=event.data, event=event.kind, id=str(event.id))
             else:
-                yield ServerSentEvent(id=id, retry=RETRY_MILLISECONDS)
+                yield ServerSentEvent(id=str(event.id), retry=RETRY_MILLISECONDS)

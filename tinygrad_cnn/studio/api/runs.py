@@ -38,9 +38,9 @@ from tinygrad_cnn.studio.training.requests import (
     NUMBERS,
     SettingError,
     fine_tune_request,
+    queue,
     train_request,
 )
-from tinygrad_cnn.studio.training.states import queue, record_state
 from tinygrad_cnn.studio.training.supervisor import Supervisor
 from tinygrad_cnn.train import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 
@@ -315,7 +315,6 @@ def cancel(id: Id, services: UsesServices) -> RunAnswer:
         interrupted = services.supervisor.interruption(id) is not None
         if run.state == "queued" or (run.state in runs.BEGUN and interrupted):
             run = runs.set_state(session, id, "cancelled")
-            record_state(session, id)
             return answer(session, run, services.supervisor)
     return _want(services, id, "cancel")
 
@@ -325,7 +324,6 @@ def retry(id: Id, services: UsesServices) -> RunAnswer:
     """Continue a failed run from its last epoch; if all are done, only finish it."""
     with services.store.session() as session:
         run = runs.reopen(session, id)
-        record_state(session, id)
         reopened = answer(session, run, services.supervisor)
     services.supervisor.wake()
     return reopened
@@ -342,7 +340,6 @@ def _want(services: UsesServices, id: int, wanted: Wanted) -> RunAnswer:
             run.wanted = wanted
             run.steps = 0
             session.flush()
-            record_state(session, id)
         return answer(session, run, services.supervisor)
 
 

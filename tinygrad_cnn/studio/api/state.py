@@ -89,9 +89,13 @@ class UploadLimits(BaseModel):
 
 
 class StudioState(BaseModel):
-    """The version, the promoted model, the current run, and the choices for new runs."""
+    """The version, the promoted model, the current run, and the choices for new runs.
+
+    `event_id` is the id of the last event that it includes: listen to `/api/events` after it.
+    """
 
     version: str
+    event_id: int
     promoted: ModelSummary | None
     training: RunAnswer | None
     data: list[str]
@@ -107,6 +111,7 @@ def state(services: UsesServices) -> StudioState:
         begun = store.runs.unfinished(session)
         return StudioState(
             version=__version__,
+            event_id=store.outbox.newest(session),
             promoted=None if promoted is None else summary(promoted, promoted.id),
             training=answer(session, begun[0], services.supervisor) if begun else None,
             data=[name for name in DATA if at_hand(name)],

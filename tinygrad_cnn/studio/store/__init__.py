@@ -1,7 +1,7 @@
 """The store: one SQLite database, shared by the server and the training process.
 
-Open it with a `Store`. The modules `models`, `drawings`, `runs`, `points` and `snapshots` are
-repositories: functions that take a session first.
+Open it with a `Store`. The modules `models`, `drawings`, `runs`, `points`, `snapshots` and `outbox`
+are repositories: functions that take a session first.
 
 >>> import tempfile
 >>> from pathlib import Path
@@ -17,9 +17,14 @@ repositories: functions that take a session first.
 ('a three', 3)
 """
 
-from tinygrad_cnn.studio.store import drawings, models, points, runs, snapshots
+from tinygrad_cnn.studio.store import drawings, models, outbox, points, runs, snapshots
 from tinygrad_cnn.studio.store.database import Store
-from tinygrad_cnn.studio.store.errors import ConflictError, DamagedStoreError, NotFoundError
+from tinygrad_cnn.studio.store.errors import (
+    ConflictError,
+    DamagedStoreError,
+    NotFoundError,
+    OtherVersionError,
+)
 from tinygrad_cnn.studio.store.keys import created
 from tinygrad_cnn.studio.store.names import checked_name
 from tinygrad_cnn.studio.store.tables import (
@@ -35,6 +40,7 @@ __all__ = [
     "ConflictError",
     "DamagedStoreError",
     "NotFoundError",
+    "OtherVersionError",
     "Promotion",
     "Store",
     "StoredDrawing",
@@ -46,6 +52,7 @@ __all__ = [
     "created",
     "drawings",
     "models",
+    "outbox",
     "points",
     "runs",
     "snapshots",

@@ -7,20 +7,23 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import URL, Engine, create_engine, event, text
+from sqlalchemy import URL, Engine, create_engine, delete, event, select, text, update
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from tinygrad_cnn.studio.store.errors import DamagedStoreError
+from tinygrad_cnn.studio.store.errors import DamagedStoreError, OtherVersionError
 from tinygrad_cnn.studio.store.private import make_private
+from tinygrad_cnn.studio.store.tables import Base
 
 __all__ = ["Store"]
 
@@ -29,6 +32,9 @@ BUSY_SECONDS = 20.0
 
 MOST_READERS = 48
 """Exceeds the server's number of threads."""
+
+LOG_BYTES = 4 << 20
+"""The write-ahead log is cut to this size when its contents are in the database."""
 
 MIGRATIONS = "tinygrad_cnn.studio.store:migrations"
 
@@ -58,6 +64,7 @@ class Store:
         self._writer = _engine(self.path, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
         self._reader = _engine(self.path, "BEGIN", pool_size=5, max_overflow=MOST_READERS - 5)
         event.listen(self._reader, "connect", _refuse_to_write)
+        self._watchers: set[Callable[[], None]] = set()
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -70,6 +77,8 @@ class Store:
         with Session(self._writer, expire_on_commit=False) as session, session.begin():
             session.connection()
             yield session
+        for committed in tuple(self._watchers):
+            committed()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -79,6 +88,28 @@ class Store:
         """
         with Session(self._reader, expire_on_commit=False) as session:
             yield session
+
+    @contextmanager
+    def watching(self, committed: Callable[[], None]) -> Iterator[Callable[[], int]]:
+        """Watch for commits.
+
+        Parameters
+        ----------
+        committed : callable
+            Called after each commit of this store, in its thread.
+
+        Yields
+        ------
+        callable
+            Returns a number that changes with each commit, whichever process makes it. A call costs
+            some microseconds; it raises sqlite3.OperationalError if the file is locked.
+        """
+        self._watchers.add(committed)
+        try:
+            with closing(sqlite3.connect(self.path, timeout=0)) as connection:
+                yield lambda: connection.execute("PRAGMA data_version").fetchone()[0]
+        finally:
+            self._watchers.discard(committed)
 
     def migrate(self) -> None:
         """Create the database, or upgrade one from an older version of the package.
@@ -95,46 +126,77 @@ class Store:
             If it or its folder cannot be created.
         """
         make_private(self.path)
-        config = Config()
-        config.set_main_option("script_location", MIGRATIONS)
         try:
-            _while_locked(self._enter_wal)
+            _while_locked(self._set_up)
             with self._writer.begin() as connection:
-                config.attributes["connection"] = connection
+                config = Config(attributes={"connection": connection})
+                config.set_main_option("script_location", MIGRATIONS)
                 command.upgrade(config, "head")
         except CommandError as error:
-            raise DamagedStoreError(
+            raise OtherVersionError(
                 f"{self.path}: was written by another, probably later, version of tinygrad_cnn: "
                 f"{error}"
             ) from error
         except ERRORS as error:
             raise DamagedStoreError(f"{self.path}: cannot be used: {_reason(error)}") from error
 
+    def require_current(self) -> None:
+        """Raise OtherVersionError if another version of the package has migrated the database."""
+        config = Config()
+        config.set_main_option("script_location", MIGRATIONS)
+        expected = ScriptDirectory.from_config(config).get_heads()
+        with self._reader.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_heads()
+        if list(found) != expected:
+            raise OtherVersionError(
+                f"{self.path}: is in use by another version of tinygrad_cnn: restart the studio"
+            )
+
     def check(self) -> None:
-        """Check the integrity of the whole file; raise DamagedStoreError with the errors found."""
+        """Check the integrity of the whole file, and repair references to missing rows.
+
+        As a deletion would have done, a row that belongs to a missing one is deleted, and another
+        reference is set to null.
+
+        Raises
+        ------
+        DamagedStoreError
+            With the errors found.
+        """
         try:
             with self._reader.connect() as connection:
                 found = connection.execute(text("PRAGMA integrity_check")).scalars().all()
-                orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
+            if found != ["ok"]:
+                raise DamagedStoreError(f"{self.path}: is damaged: {'; '.join(found)}")
+            with self.session() as session:
+                _repair_references(session)
         except ERRORS as error:
             raise DamagedStoreError(f"{self.path}: cannot be read: {_reason(error)}") from error
-        if found != ["ok"]:
-            raise DamagedStoreError(f"{self.path}: is damaged: {'; '.join(found)}")
-        if orphans:
-            raise DamagedStoreError(f"{self.path}: rows refer to missing rows: {orphans}")
+
+    def shrink(self) -> None:
+        """Let a database from an earlier version shrink after deletions; new ones do.
+
+        Raises
+        ------
+        sqlite3.OperationalError
+            If the disk has no space for a copy of the database.
+        """
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            if connection.execute("PRAGMA auto_vacuum").fetchone() == (0,):
+                connection.execute("PRAGMA auto_vacuum = FULL")
+                connection.execute("VACUUM")
 
     def close(self) -> None:
         """Close all connections; the last process to do so cleans up the log."""
         self._writer.dispose()
         self._reader.dispose()
 
-    def _enter_wal(self) -> None:
+    def _set_up(self) -> None:
         # Outside a transaction: SQLite would refuse.
-        connection = self._writer.raw_connection()
-        try:
-            connection.cursor().execute("PRAGMA journal_mode = WAL").close()
-        finally:
-            connection.close()
+        connection = sqlite3.connect(self.path, timeout=0, isolation_level=None)
+        with closing(connection):
+            connection.execute("PRAGMA auto_vacuum = FULL")  # has an effect on a new file only
+            connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _engine(path: Path, begin: str, **pool: Any) -> Engine:
@@ -151,12 +213,23 @@ def _engine(path: Path, begin: str, **pool: Any) -> Engine:
         connection.isolation_level = None  # stops the module from starting transactions
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
 
     @event.listens_for(engine, "begin")
     def start(connection: Any) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _repair_references(session: Session) -> None:
+    for table in Base.metadata.tables.values():
+        for key in table.foreign_keys:
+            lost = key.parent.is_not(None) & key.parent.not_in(select(key.column))
+            if key.ondelete == "CASCADE":
+                session.execute(delete(table).where(lost))
+            else:
+                session.execute(update(table).where(lost).values({key.parent: None}))
 
 
 def _refuse_to_write(connection: sqlite3.Connection, record: Any) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from sqlalchemy import func, select
+from sqlalchemy import ColumnExpressionArgument, func, select
 from sqlalchemy.orm import Session, undefer
 
 from tinygrad_cnn.studio.store.errors import NotFoundError
@@ -87,23 +85,14 @@ def count(session: Session, *, labeled: bool | None = None) -> int:
     return session.scalar(chosen) or 0
 
 
-def held_back(session: Session) -> list[StoredDrawing]:
-    """Return the labeled drawings held back for evaluation, oldest first."""
-    return list(
-        session.scalars(
-            select(StoredDrawing).where(StoredDrawing.held_back).order_by(StoredDrawing.id)
-        )
-    )
+def held_back(session: Session, last_id: int | None = None) -> list[StoredDrawing]:
+    """Return the labeled drawings held back for evaluation, oldest first, up to the last one."""
+    return _labeled(session, StoredDrawing.held_back, last_id)
 
 
-def to_teach(session: Session, ids: Sequence[int] | None = None) -> list[StoredDrawing]:
-    """Return the labeled drawings to train with, oldest first: all, or those with these `ids`."""
-    chosen = select(StoredDrawing).where(StoredDrawing.label.is_not(None), ~StoredDrawing.held_back)
-    found = session.scalars(chosen.order_by(StoredDrawing.id))
-    if ids is None:
-        return list(found)
-    wanted = set(ids)  # not in the query: SQLite takes only so many parameters
-    return [drawing for drawing in found if drawing.id in wanted]
+def to_teach(session: Session, last_id: int | None = None) -> list[StoredDrawing]:
+    """Return the labeled drawings to train with, oldest first, up to the last one."""
+    return _labeled(session, ~StoredDrawing.held_back, last_id)
 
 
 def label(session: Session, id: int, label: int | None) -> StoredDrawing:
@@ -124,6 +113,15 @@ def delete(session: Session, id: int) -> None:
     """Delete a drawing."""
     session.delete(get(session, id))
     session.flush()
+
+
+def _labeled(
+    session: Session, which: ColumnExpressionArgument[bool], last_id: int | None
+) -> list[StoredDrawing]:
+    chosen = select(StoredDrawing).where(StoredDrawing.label.is_not(None), which)
+    if last_id is not None:
+        chosen = chosen.where(StoredDrawing.id <= last_id)
+    return list(session.scalars(chosen.order_by(StoredDrawing.id)))
 
 
 def _checked_label(label: int | None) -> int | None:

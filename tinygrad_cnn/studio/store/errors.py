@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ConflictError", "DamagedStoreError", "NotFoundError"]
+__all__ = ["ConflictError", "DamagedStoreError", "NotFoundError", "OtherVersionError"]
 
 
 class NotFoundError(LookupError):
@@ -34,3 +34,7 @@ class ConflictError(ValueError):
 
 class DamagedStoreError(RuntimeError):
     """The file is no database, is damaged, or is from a newer version of the package."""
+
+
+class OtherVersionError(DamagedStoreError):
+    """The database is from another version of the package."""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from tinygrad_cnn.studio.store.tables import PointKind, StoredPoint
 
-__all__ = ["NewPoint", "add_many", "after", "forget_after", "last_id", "thinned"]
+__all__ = ["NewPoint", "add_many", "after", "epochs", "forget_after", "thinned"]
 
 NewPoint: TypeAlias = tuple[PointKind, int, dict[str, Any]]
 """Kind, step and payload: plain JSON without NaN."""
@@ -65,9 +65,12 @@ def thinned(session: Session, run_id: int, after: int = 0, most: int = 2000) -> 
     return list(session.scalars(chosen.order_by(StoredPoint.id)))
 
 
-def last_id(session: Session) -> int:
-    """Return the id of the last point; 0 if there are none."""
-    return session.scalar(select(func.max(StoredPoint.id))) or 0
+def epochs(session: Session, run_id: int) -> set[int]:
+    """Return the epochs of a run that have points."""
+    recorded = select(StoredPoint.payload["epoch"].as_integer())
+    return set(
+        session.scalars(recorded.where(StoredPoint.run_id == run_id, StoredPoint.kind == "epoch"))
+    )
 
 
 def forget_after(session: Session, run_id: int, step: int) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     MetaData,
+    String,
     and_,
 )
 from sqlalchemy.ext.hybrid import hybrid_property
@@ -24,6 +25,8 @@ from sqlalchemy.types import TypeDecorator
 __all__ = [
     "HELD_BACK_EVERY",
     "Base",
+    "Change",
+    "ChangeKind",
     "Created",
     "PointKind",
     "Promotion",
@@ -41,7 +44,8 @@ __all__ = [
 RunKind = Literal["train", "fine-tune"]
 RunState = Literal["queued", "running", "paused", "done", "cancelled", "failed"]
 Wanted = Literal["run", "pause", "cancel"]
-PointKind = Literal["point", "epoch", "state", "restarted"]
+PointKind = Literal["point", "epoch", "restarted"]
+ChangeKind = Literal["model", "drawing", "run", "point", "snapshot"]
 
 HELD_BACK_EVERY = 5
 """Every fifth drawing is never trained with; see `StoredDrawing.held_back`."""
@@ -253,7 +257,7 @@ class StoredRun(Created, Base):
 
 
 class StoredPoint(Base):
-    """A metric or an event of a run; the id orders the events.
+    """A metric or an event of a run; the id orders them.
 
     Attributes
     ----------
@@ -282,3 +286,21 @@ class StoredSnapshot(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     step: Mapped[int]
     payload: Mapped[dict[str, Any]]
+
+
+class Change(Base):
+    """An entry of the outbox: a row was added, changed or deleted, or a model promoted.
+
+    Attributes
+    ----------
+    kind : str
+    row_id : int
+        The id of the row; that of the run for a snapshot.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  # SQLAlchemy's
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[ChangeKind] = mapped_column(String)
+    row_id: Mapped[int]

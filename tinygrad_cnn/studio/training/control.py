@@ -8,7 +8,6 @@ from collections.abc import Callable
 from tinygrad_cnn.studio.store import Store, runs
 from tinygrad_cnn.studio.store.tables import RunState
 from tinygrad_cnn.studio.training.reporting import Reporter
-from tinygrad_cnn.studio.training.states import record_state
 from tinygrad_cnn.train import Callback, Progress
 
 __all__ = ["CanceledError", "Control"]
@@ -82,7 +81,6 @@ class Control(Callback):
         self._paused = self.reporter.every_batch = state == "paused"
         with self.store.session() as session:
             runs.set_state(session, self.run_id, state)
-            record_state(session, self.run_id, self.reporter.step)
 
     def _take_step(self) -> bool:
         with self.store.session() as session:

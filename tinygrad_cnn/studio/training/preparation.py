@@ -173,10 +173,8 @@ def _lesson(store: Store, folder: RunFolder, request: dict[str, Any]) -> Lesson:
     if path.exists():
         return Lesson.read(path)
     with store.reading() as session:
-        taught = drawings.to_teach(session, request["drawings"])
-        measured = [
-            drawing for drawing in drawings.held_back(session) if drawing.id in request["held_back"]
-        ]
+        taught = drawings.to_teach(session, request["last_drawing"])
+        measured = drawings.held_back(session, request["last_drawing"])
     if not taught:
         raise ConflictError("all drawings of this run have been deleted or lost their label")
     lesson = Lesson(*images_and_labels(taught), *images_and_labels(measured))

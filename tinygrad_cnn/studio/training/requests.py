@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from tinygrad_cnn.data import Split
 from tinygrad_cnn.nn import ACTIVATIONS, MODELS, POOLINGS
-from tinygrad_cnn.studio.store import ConflictError, drawings, models
+from tinygrad_cnn.studio.store import ConflictError, StoredRun, drawings, models, runs
+from tinygrad_cnn.studio.store.tables import RunKind
 from tinygrad_cnn.support.arguments import choice
 from tinygrad_cnn.train import (
     AUGMENTATIONS,
@@ -36,6 +37,7 @@ __all__ = [
     "SettingError",
     "defaults",
     "fine_tune_request",
+    "queue",
     "settings_of",
     "train_request",
 ]
@@ -238,7 +240,8 @@ def fine_tune_request(
     Returns
     -------
     dict
-        Plain JSON, with the ids of the drawings to train with and of those held back.
+        Plain JSON: among others, the number of drawings to train with and of those held back, and
+        the id of the last one.
 
     Raises
     ------
@@ -247,7 +250,7 @@ def fine_tune_request(
     ValueError
         If a value is out of range.
     """
-    taught = [drawing.id for drawing in drawings.to_teach(session)]
+    taught, held_back = drawings.to_teach(session), drawings.held_back(session)
     if not taught:
         raise ConflictError("there is no labeled drawing to fine-tune on: draw and label some")
     data = models.get(session, model_id).settings["data"]["source"]
@@ -260,11 +263,18 @@ def fine_tune_request(
     return {
         "model_id": model_id,
         "data": data,
-        "drawings": taught,
-        "held_back": [drawing.id for drawing in drawings.held_back(session)],
+        "drawings": len(taught),
+        "held_back": len(held_back),
+        "last_drawing": max(drawing.id for drawing in (*taught, *held_back)),
         "replay": replay,
         **{name: training[name] for name in TRAINING},
     }
+
+
+def queue(session: Session, request: dict[str, Any], name: str) -> StoredRun:
+    """Add a run for a request to the end of the queue."""
+    kind: RunKind = "fine-tune" if "model_id" in request else "train"
+    return runs.create(session, name=name, kind=kind, request=request, epochs=request["epochs"])
 
 
 def settings_of(

@@ -17,9 +17,8 @@ from tinygrad_cnn.studio.settings import StudioSettings
 from tinygrad_cnn.studio.shortage import Shortage
 from tinygrad_cnn.studio.store import Store, StoredRun, models, runs
 from tinygrad_cnn.studio.store.tables import now
-from tinygrad_cnn.studio.training.lock import FileLock
-from tinygrad_cnn.studio.training.requests import train_request
-from tinygrad_cnn.studio.training.states import queue, record_state
+from tinygrad_cnn.studio.training.requests import queue, train_request
+from tinygrad_cnn.studio.training.worker import OTHER_VERSION
 
 __all__ = ["Interruption", "Supervisor"]
 
@@ -71,7 +70,6 @@ class Supervisor:
     def __init__(self, store: Store, settings: StudioSettings) -> None:
         self.store = store
         self.settings = settings
-        self._lock = FileLock(settings.data_dir / "studio.lock")
         self._changed = threading.Condition()  # guards all below
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._interruptions: dict[int, Interruption] = {}
@@ -79,19 +77,8 @@ class Supervisor:
         self._stopping = False
 
     def start(self) -> None:
-        """Start training queued runs, or a first model if there is none.
-
-        Raises
-        ------
-        InUseError
-            If another studio uses the same data folder.
-        """
-        self._lock.acquire()
-        try:
-            self._queue_first_model()
-        except BaseException:
-            self._lock.release()
-            raise
+        """Start training queued runs, or a first model if there is none."""
+        self._queue_first_model()
         self._stopping = False
         self._threads = [
             threading.Thread(target=self._fill_place, name=f"supervisor-{number}", daemon=True)
@@ -113,7 +100,6 @@ class Supervisor:
             thread.join()
         self._threads = []
         self._interruptions.clear()
-        self._lock.release()
 
     def wake(self) -> None:
         """Check at once for runs to start; call it after adding one."""
@@ -202,7 +188,8 @@ class Supervisor:
                 self._interrupt(run_id, run.epoch)
                 run.error = reason
                 flag_modified(run, "error")  # the time of the next attempt has changed
-                run.attempts += shortage not in (Shortage.DISK, Shortage.LOCK)
+                lasting = shortage in (Shortage.DISK, Shortage.LOCK) or status == OTHER_VERSION
+                run.attempts += not lasting
                 if run.attempts >= ATTEMPTS:
                     error = (
                         f"the run's process ended {run.attempts} times before it had finished "
@@ -210,7 +197,6 @@ class Supervisor:
                     )
                     runs.set_state(session, run_id, "failed", error=error)
                     self._forget(run_id)
-                record_state(session, run_id)
         except Exception as error:
             _warn(f"the end of run {run_id}'s process could not be stored", error)
             shortage = Shortage.of(error)
@@ -235,6 +221,8 @@ def _reason(status: int) -> str:
     shortage = Shortage.of_status(status)
     if shortage is not None:
         return shortage.reason
+    if status == OTHER_VERSION:
+        return "tinygrad_cnn was updated while the studio was running: restart the studio"
     if status < 0:
         return f"its process was killed (signal {-status}), perhaps for want of memory"
     return f"its process ended with status {status}"

@@ -13,14 +13,18 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+from sqlalchemy.orm.attributes import flag_modified
+
 from tinygrad_cnn.data import DataError
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.studio import model_files, report
+from tinygrad_cnn.studio.data_folder import run_lock
 from tinygrad_cnn.studio.settings import StudioSettings
 from tinygrad_cnn.studio.shortage import Shortage
 from tinygrad_cnn.studio.store import (
     ConflictError,
     NotFoundError,
+    OtherVersionError,
     Store,
     StoredModel,
     StoredRun,
@@ -31,17 +35,16 @@ from tinygrad_cnn.studio.store import (
 )
 from tinygrad_cnn.studio.store.tables import RunState
 from tinygrad_cnn.studio.training.control import CanceledError, Control
-from tinygrad_cnn.studio.training.lock import FileLock
 from tinygrad_cnn.studio.training.preparation import Preparation, prepare
 from tinygrad_cnn.studio.training.reporting import Reporter, epoch_payload
-from tinygrad_cnn.studio.training.states import epochs_recorded, record_state
 from tinygrad_cnn.train import RunError, TrainingDiverged
 
 __all__ = ["main", "work"]
 
 NICENESS = 10
-LOCK_SECONDS = 30.0
-LOCK, ERROR_LOG = "lock", "error.log"
+ERROR_LOG = "error.log"
+OTHER_VERSION = 78
+"""The exit status of a process whose version of the package is not that of the database."""
 
 EXPECTED = (TrainingDiverged, DataError, RunError, NotFoundError, ConflictError)
 """Errors that a restart would repeat, with a message for the user."""
@@ -53,7 +56,7 @@ UNEXPECTED = (
 
 
 def main(arguments: list[str]) -> int:
-    """Execute one run, and return the exit status: that of a `Shortage`, or 0."""
+    """Execute one run; return 0, the exit status of a `Shortage`, or ``OTHER_VERSION``."""
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
@@ -63,8 +66,12 @@ def main(arguments: list[str]) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # The process of a killed server may take a moment to exit.
-        with FileLock(folder / LOCK, wait=LOCK_SECONDS), num_threads(1):
+        with run_lock(folder), num_threads(1):
+            store.require_current()  # a newer studio migrates only while no run is locked
             work(store, settings, run_id)
+    except OtherVersionError as error:
+        print(error, file=sys.stderr)
+        return OTHER_VERSION
     except Exception as error:
         shortage = Shortage.of(error)
         if shortage is None:
@@ -117,7 +124,7 @@ def _train(store: Store, folder: Path, run: StoredRun) -> None:
     _begin(store, run.id, preparation, reporter)
     control.heed()
     training_run.train(preparation.folder, [reporter, control])
-    _finish(store, run, preparation, reporter.step)
+    _finish(store, run, preparation)
 
 
 def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Reporter) -> None:
@@ -131,11 +138,12 @@ def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Report
         again = found.started is not None
         run = runs.set_state(session, run_id, "running")
         run.epoch, run.error = len(history), None
+        flag_modified(run, "state")  # announce it, though it may be the one before an interruption
         if run.before is None and before is not None:
             run.before = before
         if again:
             points.forget_after(session, run_id, reporter.step)
-            recorded = epochs_recorded(session, run_id)
+            recorded = points.epochs(session, run_id)
             missing = [epoch for epoch in history if epoch.epoch not in recorded]
             points.add_many(
                 session,
@@ -145,11 +153,10 @@ def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Report
                     ("restarted", reporter.step, {"epoch": len(history)}),
                 ],
             )
-        record_state(session, run_id, reporter.step)
         reporter.show_kernels(session)
 
 
-def _finish(store: Store, begun: StoredRun, preparation: Preparation, step: int) -> None:
+def _finish(store: Store, begun: StoredRun, preparation: Preparation) -> None:
     """Add the model and mark the run as done, in one transaction that needs no other row.
 
     The run, and the model that it started from, may have been deleted; and a name that was allowed
@@ -178,7 +185,6 @@ def _finish(store: Store, begun: StoredRun, preparation: Preparation, step: int)
         if run is not None:
             run.after = after
             runs.set_state(session, run.id, "done", model_id=model.id)
-            record_state(session, run.id, step)
 
 
 def _allowed(name: str, otherwise: str) -> str:
@@ -193,7 +199,6 @@ def _end(store: Store, run_id: int, state: RunState, error: str | None = None) -
         run = session.get(StoredRun, run_id)
         if run is not None and run.state not in runs.ENDED:
             runs.set_state(session, run_id, state, error=error)
-            record_state(session, run_id)
 
 
 def _log(path: Path) -> None:

@@ -2,7 +2,16 @@
 
 import { address } from "./api.js";
 
-const KINDS = ["point", "epoch", "state", "restarted", "snapshot", "models", "drawings"];
+const KINDS = [
+  "model",
+  "drawing",
+  "run",
+  "point",
+  "epoch",
+  "restarted",
+  "snapshot",
+  "reset", // some events were missed for good: load everything again
+];
 const FIRST_PAUSE = 500; // milliseconds before reconnecting; doubles each time
 const LONGEST_PAUSE = 15_000;
 
@@ -14,17 +23,27 @@ let pause = FIRST_PAUSE;
 let timer = null;
 
 /**
- * Call a function with the data of every future event of a kind.
+ * Let the stream begin after an event, unless it has begun.
  *
- * @param {"point" | "epoch" | "state" | "restarted" | "snapshot" | "models" | "drawings"} kind
+ * @param {number} id of the last event that the page's state includes
+ */
+export function beginAfter(id) {
+  lastId ||= String(id);
+}
+
+/**
+ * Call a function with the data of every future event of some kinds.
+ *
+ * @param {string | string[]} kinds see `KINDS`
  * @param {(data: any) => void} handler
  * @returns {() => void} removes the listener
  */
-export function listen(kind, handler) {
-  listeners.get(kind).add(handler);
+export function listen(kinds, handler) {
+  const some = [kinds].flat().map((kind) => listeners.get(kind));
+  some.forEach((handlers) => handlers.add(handler));
   open();
   return () => {
-    listeners.get(kind).delete(handler);
+    some.forEach((handlers) => handlers.delete(handler));
     if ([...listeners.values()].every((handlers) => handlers.size === 0)) close();
   };
 }

@@ -1,7 +1,7 @@
 /* Server state: the promoted model, the current run, the choices for runs. */
 
 import { get } from "./api.js";
-import { listen } from "./events.js";
+import { beginAfter, listen } from "./events.js";
 import { failed } from "./message.js";
 import { load } from "./requests.js";
 
@@ -10,7 +10,7 @@ import { load } from "./requests.js";
  *   model: string, data: string, activation: string | null, run_id: number | null,
  *   parent_id: number | null, promoted: boolean}} ModelSummary
  * @typedef {{id: number, name: string, kind: string, state: string, epoch: number, epochs: number}} RunSummary
- * @typedef {{version: string, promoted: ModelSummary | null, training: RunSummary | null,
+ * @typedef {{version: string, event_id: number, promoted: ModelSummary | null, training: RunSummary | null,
  *   data: string[], choices: Record<string, any>, limits: Record<string, number>}} ServerState
  */
 
@@ -34,6 +34,7 @@ const loading = load(
 
 function tell(state) {
   known = state;
+  beginAfter(state.event_id);
   watchers.forEach((handler) => handler(known));
 }
 
@@ -59,8 +60,7 @@ export function watch(handler) {
 
 /** Refresh the state on live events, as long as the page is open. */
 export function follow() {
-  listen("models", refresh);
-  listen("state", refresh);
+  listen(["model", "run", "reset"], refresh);
   listen("epoch", ({ run_id: id, epoch }) =>
     loading.since(() => {
       const { training } = known ?? {};

@@ -70,7 +70,7 @@ export function mount(root, { parameters, remember, server }) {
     beside,
     place,
   );
-  const stop = listen("models", () => loading.want());
+  const stop = listen(["model", "reset"], () => loading.want());
   loading.want();
 
   function listed(answer) {

@@ -141,7 +141,12 @@ export class Lesson {
     this.stops = [
       this.loading.stop,
       this.looking.stop,
-      listen("state", (event) => event.run_id === this.run?.id && this.load(this.run.id)),
+      listen("run", ({ id, run }) => {
+        if (id !== this.run?.id) return;
+        if (run) this.loading.since(() => this.show(run));
+        else this.load();
+      }),
+      listen("reset", () => this.load()),
       listen("point", ({ run_id: id, epoch, batch, batches }) => {
         if (id === this.run?.id) this.#progress((epoch - 1 + batch / batches) / this.run.epochs);
       }),

@@ -60,8 +60,8 @@ export function mount(root, { parameters, remember, server, watch }) {
   offer(server());
   const stops = [
     watch(offer),
-    listen("drawings", () => drawings.load()),
-    listen("models", () => loadingModels.want()),
+    listen(["drawing", "reset"], () => drawings.load()),
+    listen(["model", "reset"], () => loadingModels.want()),
     drawings.stop,
     loadingModels.stop,
     asked.stop,

@@ -1,7 +1,7 @@
 /* Recordings of the runs on the page: loaded once, then updated by events. */
 
 import { get } from "../api.js";
-import { listen, onConnection } from "../events.js";
+import { listen } from "../events.js";
 import { failed } from "../message.js";
 import { load } from "../requests.js";
 import { Recording } from "./recording.js";
@@ -23,9 +23,7 @@ export class Recordings {
         this.#note(id, (recording) => recording.restart(step));
         this.known.get(id)?.loading.want();
       }),
-      onConnection(
-        (connected) => connected && this.known.forEach(({ loading }) => loading.want()),
-      ),
+      listen("reset", () => this.known.forEach(({ loading }) => loading.want())),
     ];
   }
 

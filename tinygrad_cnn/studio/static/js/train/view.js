@@ -2,7 +2,7 @@
 
 import { get, post, remove } from "../api.js";
 import { choicesOf, element } from "../dom.js";
-import { listen, onConnection } from "../events.js";
+import { listen } from "../events.js";
 import { ask, say, show } from "../message.js";
 import { load, write } from "../requests.js";
 import { Charts } from "./charts.js";
@@ -82,7 +82,7 @@ export function mount(root, { parameters, remember, server, watch }) {
   offer(server());
   const stops = [
     watch(offer),
-    listen("state", () => loading.want()),
+    listen(["run", "reset"], () => loading.want()),
     listen("epoch", ({ run_id: id, epoch }) =>
       loading.since(() => {
         const run = runs.find((each) => each.id === id);
@@ -94,7 +94,6 @@ export function mount(root, { parameters, remember, server, watch }) {
       const run = runs.find((each) => each.id === id);
       if (run) list.progress(id, (epoch - 1 + batch / batches) / run.epochs);
     }),
-    onConnection((connected) => connected && loading.want()),
   ];
 
   const loading = load(
