@@ -59,7 +59,7 @@ def test_a_hostile_name_is_text_wherever_it_stands(browser, studio):
         expect(page.get_by_label("Model")).to_contain_text(HOSTILE)
         unharmed(page)
         page.goto(f"{studio.url}/#/train")
-        expect(page.get_by_role("listitem").filter(has_text=HOSTILE).first).to_contain_text("Done")
+        expect(page.get_by_role("row").filter(has_text=HOSTILE).first).to_contain_text("Done")
         expect(page.get_by_role("checkbox", name=HOSTILE)).to_be_checked()
         unharmed(page)
         page.goto(f"{studio.url}/#/draw?input={HOSTILE}&model={HOSTILE}&temperature={HOSTILE}")
