@@ -174,33 +174,6 @@ def test_a_migration_that_fails_leaves_nothing(path: Path, monkeypatch: pytest.M
     store.close()
 
 
-def test_earlier_runs_get_their_results_from_their_points(path: Path) -> None:
-    migrated_to(path, "0003")
-    connection = sqlite3.connect(path)
-    for run in (1, 2):
-        connection.execute(
-            "INSERT INTO runs (id, name, kind, state, wanted, steps, request, epoch, epochs, "
-            "created, attempts) VALUES (?, 'a', 'train', 'done', 'run', 0, '{}', 2, 2, "
-            "'2026-01-01', 0)",
-            (run,),
-        )
-    for epoch, loss in ((1, 0.5), (2, 0.25)):
-        payload = {"loss": 1.0, "accuracy": 0.5, "validation_loss": loss, "seconds": 1.5}
-        row = (1, "epoch", epoch, json.dumps({**payload, "validation_accuracy": 1 - loss}))
-        connection.execute("INSERT INTO points (run_id, kind, step, payload) VALUES (?,?,?,?)", row)
-    connection.commit()
-    connection.close()
-    store = Store(path)
-    store.migrate()
-    with store.reading() as session:
-        assert runs.get(session, 1).result == {
-            "loss": 1.0, "accuracy": 0.5, "test_loss": 0.25, "test_accuracy": 0.75,
-            "seconds": 3.0, "parameters": None,
-        }  # fmt: skip
-        assert runs.get(session, 2).result is None
-    store.close()
-
-
 def test_a_newer_database_is_left_alone(path: Path) -> None:
     migrated(path)
     connection = sqlite3.connect(path)
@@ -257,17 +230,24 @@ def test_a_database_of_an_earlier_version_keeps_its_rows(path: Path) -> None:
         )
     for id, kind in ((4, "state"), (5, "point"), (6, "epoch"), (7, "restarted"), (8, "state")):
         connection.execute("INSERT INTO points VALUES (?, 2, ?, 3, '{}')", (id, kind))
+    for id, loss in ((9, 0.5), (10, 0.25)):
+        payload = {"loss": 1.0, "accuracy": 0.5, "validation_loss": loss, "seconds": 1.5}
+        row = (id, json.dumps({**payload, "validation_accuracy": 1 - loss}))
+        connection.execute("INSERT INTO points VALUES (?, 2, 'epoch', 3, ?)", row)
     connection.commit()
     connection.close()
     with opened(path) as store:
         store.check()
         with store.reading() as session:
             requests = [run.request for run in runs.all(session)]
+            results = [run.result for run in runs.all(session)]
             told = [(point.id, point.kind) for point in points.after(session, 0)]
-            assert outbox.newest(session) == 0
+            assert outbox.newest(session) == 1  # that a run has its result
     short = {"drawings": 3, "held_back": 2, "lr": 0.5, "last_drawing": 10}
     assert requests == [short, {"lr": 0.1}]
-    assert told == [(5, "point"), (6, "epoch"), (7, "restarted")]
+    assert told == [(5, "point"), (6, "epoch"), (7, "restarted"), (9, "epoch"), (10, "epoch")]
+    expected = {"loss": 1.0, "accuracy": 0.5, "test_loss": 0.25, "test_accuracy": 0.75}
+    assert results == [{**expected, "seconds": 3.0, "parameters": None}, None]
 
 
 def test_nothing_is_said(
