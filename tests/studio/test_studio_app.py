@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -48,9 +49,39 @@ def test_every_file_of_the_front_end_is_given_and_typed(studio: TestClient) -> N
         name = file.as_posix().rpartition("/static/")[2]
         answer = studio.get(pages.get(name, f"/static/{name}"))
         assert answer.status_code == 200, name
-        assert answer.content == file.read_bytes()
+        assert name in pages or answer.content == file.read_bytes()
         assert answer.headers["Content-Type"] == MEDIA_TYPES[file.suffix]
         assert answer.headers["Cache-Control"] == "no-cache"
+
+
+def test_a_page_refers_to_files_that_are_kept_for_good(studio: TestClient) -> None:
+    for page in ("/", "/docs"):
+        text = studio.get(page).text
+        names = re.findall(r'"(/static/[^"]+)"', text)
+        assert len({name.split("/")[2] for name in names}) == 1
+        assert text.count('rel="stylesheet"') == 1
+        for name in names:
+            answer = studio.get(name)
+            assert answer.status_code == 200, name
+            assert "immutable" in answer.headers["Cache-Control"]
+    linked = re.findall(r'href="/(static/css/[^"]+)"', (STATIC / "index.html").read_text())
+    style = studio.get("/static/css/of-index.css").content
+    assert style == b"\n".join((STATIC.parent / name).read_bytes() for name in linked)
+
+
+def test_what_is_large_is_compressed_for_who_takes_it(studio: TestClient) -> None:
+    """Files and answers: but no event stream, no picture, and nothing that is tiny."""
+    plain = {"Accept-Encoding": "identity"}
+    for path in ("/", "/static/js/main.js", "/api/state", "/api/images?limit=20"):
+        packed, whole = studio.get(path), studio.get(path, headers=plain)
+        assert packed.content == whole.content
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert "Content-Encoding" not in whole.headers
+        assert int(packed.headers["Content-Length"]) < 0.7 * int(whole.headers["Content-Length"])
+        for answer in (packed, whole):
+            assert "Accept-Encoding" in answer.headers["Vary"]
+    for path in ("/api/models/1/weights", "/api/drawings"):
+        assert "Content-Encoding" not in studio.get(path).headers
 
 
 @pytest.mark.parametrize("path", OUTSIDE)
@@ -83,9 +114,12 @@ def test_a_file_can_be_read_and_nothing_else(studio: TestClient) -> None:
 
 
 def test_an_unchanged_file_is_not_sent_again(studio: TestClient) -> None:
-    tag = studio.get("/static/js/main.js").headers["ETag"]
-    again = studio.get("/static/js/main.js", headers={"If-None-Match": tag})
-    assert (again.status_code, again.content) == (304, b"")
+    for path in ("/", "/static/js/main.js"):
+        tag = studio.get(path).headers["ETag"]
+        for known in (tag, f'"other", {tag}'):
+            again = studio.get(path, headers={"If-None-Match": known})
+            assert (again.status_code, again.content) == (304, b"")
+            assert again.headers["Cache-Control"] == "no-cache"
     changed = studio.get("/static/js/main.js", headers={"If-None-Match": '"other"'})
     assert changed.status_code == 200
 

@@ -53,15 +53,15 @@ def visiting(
     *,
     width: int = 1280,
     height: int = 800,
-    refusals: Collection[int] = (),
+    refusals: Collection[int | str] = (),
     **options: Any,
 ) -> Iterator[Page]:
     """Yield a page of a studio, in which nothing may go wrong.
 
     Neither it nor another page that it opens may report an error (a violation of the content
     security policy is one), open a dialog of the browser's own, or ask another server for
-    anything. `refusals` are statuses that the server may answer with, `options` those of
-    ``Browser.new_context``.
+    anything. `refusals` are statuses that the server may answer with, or errors of the network,
+    `options` those of ``Browser.new_context``.
     """
     settings = {"viewport": {"width": width, "height": height}, "reduced_motion": "reduce"}
     context = browser.new_context(**{**settings, **options})
@@ -70,8 +70,9 @@ def visiting(
     wrong: list[str] = []
 
     def told(kind: str, text: str, url: str) -> None:
-        refused = re.search(r"the server responded with a status of (\d+)", text)
-        if kind == "error" and not (refused and int(refused[1]) in refusals):
+        refused = re.search(r"the server responded with a status of \d+|net::ERR_\w+", text)
+        allowed = refused and refused[0].rpartition(" ")[2] in map(str, refusals)
+        if kind == "error" and not allowed:
             wrong.append(f"{text} ({url})")
 
     def asked(url: str) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
 from tinygrad_cnn import __version__
@@ -34,6 +35,7 @@ from tinygrad_cnn.studio.training.supervisor import Supervisor
 __all__ = ["create_app"]
 
 STATIC = "tinygrad_cnn.studio", "tinygrad_cnn.support"  # packages with files to serve
+INCOMPRESSIBLE = "text/event-stream", "application/octet-stream", "image/*"
 DESCRIPTION = """Draw a digit, see how a network classifies it, and teach it.
 
 An input is 28×28 bytes in base64, light ink on black, row by row. Without a model
@@ -93,6 +95,7 @@ def create_app(settings: StudioSettings, store: Store) -> FastAPI:
     for module in (state, predict, images, explain, drawings, models, runs, playground, events):
         app.include_router(module.router, max_body_size=JSON_BYTES)
     app.router.default = StaticFiles(*STATIC)  # a path without a route may be a file
+    app.add_middleware(GZipMiddleware, exclude_content_types=INCOMPRESSIBLE, compresslevel=6)
     app.add_middleware(BodyLimit)
     app.add_middleware(RateLimit, limits=limits)  # added last, so it runs first
     return app

@@ -1,11 +1,20 @@
-"""Static files of the front end, from a list made when the server starts."""
+"""Static files of the front end, read and compressed once, when the server starts."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import functools
+import gzip
+import hashlib
+import posixpath
+import re
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import PurePosixPath
 
-from starlette import staticfiles
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 __all__ = ["MEDIA_TYPES", "StaticFiles"]
@@ -20,11 +29,44 @@ MEDIA_TYPES = {
 """Media types by file suffix, independent of the system; other files are not served."""
 
 PREFIX = "/static/"
-PAGES = {"/": "index.html", "/docs": "docs.html"}
+PAGES = {"index.html": "/", "docs.html": "/docs"}
+FIRST_VIEW = "js/draw/view.js"  # a page without a hash opens it
+
+REVALIDATED = "no-cache"  # the browser asks each time; an unchanged file is not sent again
+KEPT = "private, max-age=31536000, immutable"  # the address changes with the contents
+
+STYLE = re.compile(r' *<link rel="stylesheet" href="/static/([^"]+)" />\n')
+IMPORT = re.compile(r'^(?:(?:import|export)\b[^"();]*? from|import) "(\.[^"]+)"', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file in memory, with its compressed contents if they are smaller."""
+
+    contents: bytes
+    compressed: bytes | None
+    media_type: str
+    tag: str
+
+    @classmethod
+    def of(cls, name: str, contents: bytes) -> File:
+        """Return the file of a name, whose suffix is one of ``MEDIA_TYPES``."""
+        compressed = gzip.compress(contents, 9, mtime=0)
+        return cls(
+            contents,
+            compressed if len(compressed) < len(contents) else None,
+            MEDIA_TYPES[PurePosixPath(name).suffix],
+            f'W/"{hashlib.sha256(contents).hexdigest()[:20]}"',  # weak: of both encodings
+        )
 
 
 class StaticFiles:
     """Serves files by name; a request's path is looked up, never opened.
+
+    Each file has two addresses: ``/static/NAME``, revalidated by its ETag, and
+    ``/static/DIGEST/NAME``, kept by the browser for good. Pages refer to the second, so modules of
+    two versions never mix: the digest is that of all files. A page's style sheets are joined into
+    one, and the modules of its first view are preloaded.
 
     Parameters
     ----------
@@ -33,28 +75,87 @@ class StaticFiles:
     """
 
     def __init__(self, *packages: str) -> None:
-        self.files = staticfiles.StaticFiles(packages=[(name, "static") for name in packages])
-        names = [
-            path.relative_to(folder).as_posix()
-            for folder in map(Path, self.files.all_directories)
-            for path in sorted(folder.rglob("*"))
-            if path.suffix in MEDIA_TYPES and path.is_file()
-        ]
-        self.names = PAGES | {
-            f"{PREFIX}{name}": name for name in names if name not in PAGES.values()
-        }
+        self.files, self.kept = _loaded(packages)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        name = self.names.get(scope["path"])
-        if name is None:
+        path = scope["path"]
+        file = self.files.get(path) or self.kept.get(path)
+        if file is None:
             raise HTTPException(404, "no such address")
         if scope["method"] not in ("GET", "HEAD"):
             raise HTTPException(
                 405, "a file can only be read: use GET or HEAD", headers={"Allow": "GET, HEAD"}
             )
-        response = await self.files.get_response(name, scope)
-        response.headers["Cache-Control"] = "no-cache"  # the browser revalidates each time
-        if response.status_code == 200:
-            response.headers["Content-Type"] = MEDIA_TYPES[Path(name).suffix]
-        await response(scope, receive, send)
+        asked = Headers(scope=scope)
+        headers = {
+            "Cache-Control": KEPT if path in self.kept else REVALIDATED,
+            "ETag": file.tag,
+            "Vary": "Accept-Encoding",
+        }
+        if file.tag in map(str.strip, asked.get("if-none-match", "").split(",")):
+            await Response(status_code=304, headers=headers)(scope, receive, send)
+            return
+        contents = file.contents
+        if file.compressed is not None and "gzip" in asked.get("accept-encoding", ""):
+            contents = file.compressed
+            headers["Content-Encoding"] = "gzip"
+        await Response(contents, headers=headers, media_type=file.media_type)(scope, receive, send)
+
+
+@functools.cache
+def _loaded(packages: tuple[str, ...]) -> tuple[dict[str, File], dict[str, File]]:
+    """Return the files by path: those that are revalidated, and those that are kept."""
+    found: dict[str, bytes] = {}
+    for package in packages:
+        _collect(resources.files(package) / "static", "", found)
+    pages = {name: found.pop(name).decode() for name in PAGES if name in found}
+    digest = hashlib.sha256()
+    for name, contents in sorted(found.items()):
+        digest.update(b"%s %d\n" % (name.encode(), len(contents)) + contents)
+    kept = f"{PREFIX}{digest.hexdigest()[:20]}/"
+    for name, page in pages.items():
+        styles = [found[style] for style in STYLE.findall(page)]
+        found[f"css/of-{PurePosixPath(name).stem}.css"] = b"\n".join(styles)
+    files = {name: File.of(name, contents) for name, contents in found.items()}
+    revalidated = {f"{PREFIX}{name}": file for name, file in files.items()}
+    for name, page in pages.items():
+        revalidated[PAGES[name]] = File.of(name, _page(name, page, kept, found).encode())
+    return revalidated, {f"{kept}{name}": file for name, file in files.items()}
+
+
+def _collect(folder: Traversable, prefix: str, found: dict[str, bytes]) -> None:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        name = prefix + entry.name
+        if entry.is_dir():
+            _collect(entry, f"{name}/", found)
+        elif PurePosixPath(name).suffix in MEDIA_TYPES:
+            found[name] = entry.read_bytes()
+
+
+def _page(name: str, page: str, kept: str, found: dict[str, bytes]) -> str:
+    """Return a page that refers to kept files, with one style sheet, and preloads its modules."""
+    one = f'    <link rel="stylesheet" href="{PREFIX}css/of-{PurePosixPath(name).stem}.css" />\n'
+    page = STYLE.sub("\0", page).replace("\0", one, 1).replace("\0", "")
+    entries = re.findall(rf'<script type="module" src="{PREFIX}([^"]+)"', page)
+    if "js/main.js" in entries:
+        entries.append(FIRST_VIEW)
+    preloaded = "".join(
+        f'    <link rel="modulepreload" href="{PREFIX}{module}" />\n'
+        for module in _modules(entries, found)
+    )
+    return page.replace("  </head>", f"{preloaded}  </head>").replace(f'"{PREFIX}', f'"{kept}')
+
+
+def _modules(entries: list[str], found: dict[str, bytes]) -> list[str]:
+    """Return modules and all that they import, each once."""
+    modules: dict[str, None] = {}
+    waiting = list(entries)
+    while waiting:
+        module = waiting.pop(0)
+        if module in modules:
+            continue
+        modules[module] = None
+        for path in IMPORT.findall(found[module].decode()):
+            waiting.append(posixpath.normpath(posixpath.join(module, "..", path)))
+    return list(modules)

@@ -1,6 +1,6 @@
 /* HTTP client: one function per method; errors are Problems. */
 
-const BASE = new URL("../../api/", import.meta.url); // pages are served below /static/
+const BASE = new URL("/api/", location.origin);
 
 /**
  * An error response of the server, as an RFC 9457 problem document.

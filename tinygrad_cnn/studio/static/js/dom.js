@@ -5,17 +5,16 @@ import { element, vector } from "../shared/elements.js";
 export { element, fill, style, vector } from "../shared/elements.js";
 
 /**
- * Return an icon of icons.svg in the text color, hidden from screen readers.
+ * Return an icon in the text color, hidden from screen readers; index.html holds the symbols.
  *
  * @param {string} name id of a symbol: pen, eraser, undo, redo, clear, upload, pictures, …
  * @returns {SVGElement}
  */
 export function icon(name) {
-  const file = new URL("../icons.svg", import.meta.url).pathname;
   return vector(
     "svg",
     { class: "icon", "aria-hidden": "true", viewBox: "0 0 24 24" },
-    vector("use", { href: `${file}#${name}` }),
+    vector("use", { href: `#icon-${name}` }),
   );
 }
 

@@ -1,55 +1,29 @@
-/* Live events: one stream of server-sent events, open while there are listeners. */
+/* Live events, from one connection that all tabs of the browser share. */
 
-import { address } from "./api.js";
+import { Stream } from "./stream.js";
 
-const KINDS = [
-  "model",
-  "drawing",
-  "run",
-  "point",
-  "epoch",
-  "restarted",
-  "snapshot",
-  "reset", // some events were missed for good: load everything again
-];
-const FIRST_PAUSE = 500; // milliseconds before reconnecting; doubles each time
-const LONGEST_PAUSE = 15_000;
-
-const listeners = new Map(KINDS.map((kind) => [kind, new Set()]));
+const listeners = new Map(); // sets of handlers by kind
 const connections = new Set();
-let source = null;
-let lastId = "";
-let pause = FIRST_PAUSE;
-let timer = null;
-
-/**
- * Let the stream begin after an event, unless it has begun.
- *
- * @param {number} id of the last event that the page's state includes
- */
-export function beginAfter(id) {
-  lastId ||= String(id);
-}
+let begun = false;
 
 /**
  * Call a function with the data of every future event of some kinds.
  *
- * @param {string | string[]} kinds see `KINDS`
+ * @param {string | string[]} kinds see `KINDS` in stream.js
  * @param {(data: any) => void} handler
  * @returns {() => void} removes the listener
  */
 export function listen(kinds, handler) {
-  const some = [kinds].flat().map((kind) => listeners.get(kind));
+  const some = [kinds].flat().map((kind) => {
+    if (!listeners.has(kind)) listeners.set(kind, new Set());
+    return listeners.get(kind);
+  });
   some.forEach((handlers) => handlers.add(handler));
-  open();
-  return () => {
-    some.forEach((handlers) => handlers.delete(handler));
-    if ([...listeners.values()].every((handlers) => handlers.size === 0)) close();
-  };
+  return () => some.forEach((handlers) => handlers.delete(handler));
 }
 
 /**
- * Call a function whenever the stream connects or disconnects.
+ * Call a function whenever the connection is made or lost.
  *
  * @param {(connected: boolean) => void} handler
  * @returns {() => void} removes the listener
@@ -59,37 +33,42 @@ export function onConnection(handler) {
   return () => connections.delete(handler);
 }
 
-function open() {
-  if (source !== null || timer !== null) return;
-  source = new EventSource(address("events", { after: lastId }));
-  source.onopen = () => {
-    pause = FIRST_PAUSE;
-    connections.forEach((handler) => handler(true));
-  };
-  source.onerror = broken;
-  for (const kind of KINDS) source.addEventListener(kind, (event) => received(kind, event));
+/**
+ * Begin to listen, unless it has begun.
+ *
+ * A browser opens at most six connections to a server over HTTP/1.1, so a stream for each tab would
+ * leave none for requests. A shared worker needs no secure context, unlike locks. A browser without
+ * one, on a phone, has a stream while the tab is visible.
+ *
+ * @param {number} id of the last event that the page's state includes
+ */
+export function beginAfter(id) {
+  if (begun) return;
+  begun = true;
+  if (typeof SharedWorker === "undefined") return beginAlone(id);
+  const worker = new SharedWorker(new URL("./worker.js", import.meta.url), { type: "module" });
+  worker.addEventListener("error", () => beginAlone(id), { once: true });
+  worker.port.onmessage = ({ data }) => received(data);
+  worker.port.postMessage({ after: id });
+  addEventListener("pagehide", () => worker.port.postMessage({ closed: true }));
+  addEventListener(
+    "pageshow",
+    ({ persisted }) => persisted && worker.port.postMessage({ after: 0 }), // missed some events
+  );
 }
 
-function received(kind, event) {
-  if (event.lastEventId) lastId = event.lastEventId;
-  const data = JSON.parse(event.data);
-  listeners.get(kind).forEach((handler) => handler(data));
+function beginAlone(id) {
+  const stream = new Stream(id, received);
+  const show = () => (document.hidden ? stream.close() : stream.open());
+  document.addEventListener("visibilitychange", show);
+  show();
 }
 
-function broken() {
-  connections.forEach((handler) => handler(false));
-  if (source.readyState !== EventSource.CLOSED) return; // the browser reconnects by itself
-  source = null;
-  timer = setTimeout(() => {
-    timer = null;
-    open();
-  }, pause);
-  pause = Math.min(2 * pause, LONGEST_PAUSE);
-}
-
-function close() {
-  clearTimeout(timer);
-  timer = null;
-  source?.close();
-  source = null;
+/** @param {import("./stream.js").Message} message */
+function received({ connected, kind, text }) {
+  if (connected !== undefined) return connections.forEach((handler) => handler(connected));
+  const handlers = listeners.get(kind);
+  if (!handlers?.size) return;
+  const data = JSON.parse(text);
+  handlers.forEach((handler) => handler(data));
 }

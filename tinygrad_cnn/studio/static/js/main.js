@@ -1,8 +1,9 @@
 /* Entry point: routing between views, and their shared context. */
 
+import { get } from "./api.js";
 import { element, fill } from "./dom.js";
 import { onConnection } from "./events.js";
-import { failed, say } from "./message.js";
+import { say } from "./message.js";
 import { load } from "./requests.js";
 import { follow, refresh, server, watch } from "./server.js";
 import { link, read, remember } from "./state.js";
@@ -12,6 +13,7 @@ import { link, read, remember } from "./state.js";
  *   server: typeof server, watch: typeof watch}} Context passed to every view
  */
 
+const RELOADED = "reloaded for"; // key of the session storage
 const VIEWS = {
   draw: { title: "Draw", load: () => import("./draw/view.js") },
   see: { title: "See", load: () => import("./see/view.js") },
@@ -22,33 +24,52 @@ const VIEWS = {
 };
 
 const main = document.getElementById("view");
-let unmount = () => {};
+let unmount = null;
 let shown = ""; // the current view
 
-const arriving = load(({ name }) => VIEWS[name].load(), mount, {
-  refused: (_, { name }) =>
-    failed(new Error(`${VIEWS[name].title} could not be loaded. Is the server still running?`)),
-});
+const arriving = load(async ({ name }) => {
+  const [module] = await Promise.all([moduleOf(name), server() ?? refresh()]);
+  return module;
+}, mount);
+
+/** Load a view's module; the page is loaded again if the server has changed. */
+async function moduleOf(name) {
+  if (!Object.hasOwn(VIEWS, name)) return { mount: missing };
+  try {
+    const module = await VIEWS[name].load();
+    sessionStorage.removeItem(RELOADED);
+    return module;
+  } catch {
+    await get("state"); // if the server does not answer either, the load is sent again
+    if (sessionStorage.getItem(RELOADED) === name)
+      throw new Error(`${VIEWS[name].title} could not be loaded.`);
+    sessionStorage.setItem(RELOADED, name); // once only
+    location.reload(); // it is another version, or the browser keeps the failure
+    return new Promise(() => {});
+  }
+}
 
 function arrive() {
   const { view, parameters } = read();
-  const name = view in VIEWS ? view : "draw";
+  const name = view || "draw";
   if (name !== view)
     history.replaceState(history.state, "", link(name, Object.fromEntries(parameters)));
   return arriving.want({ name, query: parameters.toString() });
 }
 
 function mount(module, { name, query }) {
-  unmount();
+  unmount?.();
+  document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
   const before = shown;
   shown = name;
-  document.title = `${VIEWS[name].title} · tinygrad_cnn studio`;
-  document.querySelectorAll("nav a").forEach((anchor) => {
+  const title = titleOf(name);
+  document.title = `${title} · tinygrad_cnn studio`;
+  document.querySelectorAll(".top nav a").forEach((anchor) => {
     const here = anchor.getAttribute("href") === link(name);
     if (here) anchor.setAttribute("aria-current", "page");
     else anchor.removeAttribute("aria-current");
   });
-  const root = element("div", { class: `view ${name}` });
+  const root = element("div", { class: `view ${Object.hasOwn(VIEWS, name) ? name : ""}` });
   fill(main, root);
   const parameters = new URLSearchParams(query);
   unmount = module.mount(root, {
@@ -60,8 +81,22 @@ function mount(module, { name, query }) {
   if (before !== "" && before !== name) {
     scrollTo(0, 0);
     main.focus({ preventScroll: true });
-    say(VIEWS[name].title);
+    say(title);
   }
+}
+
+function titleOf(name) {
+  return Object.hasOwn(VIEWS, name) ? VIEWS[name].title : "Page not found";
+}
+
+/** The view of an address that names none. */
+function missing(root) {
+  fill(
+    root,
+    element("h1", {}, "Page not found"),
+    element("p", { class: "lead" }, "This address names no view of the studio."),
+    element("p", {}, element("a", { class: "button primary", href: link("draw") }, "Draw a digit")),
+  );
 }
 
 function showTraining(state) {
@@ -77,12 +112,8 @@ function showTraining(state) {
 }
 
 watch(showTraining);
-onConnection((connected) => {
-  document.getElementById("lost").hidden = connected;
-  if (connected) refresh();
-});
+onConnection((connected) => (document.getElementById("lost").hidden = connected));
 document.querySelector(".skip").addEventListener("click", () => main.focus());
 addEventListener("hashchange", arrive);
-await refresh();
 follow();
-await arrive();
+arrive();

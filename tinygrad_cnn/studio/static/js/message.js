@@ -18,6 +18,7 @@ export function say(text) {
  *
  * @param {string} text
  * @param {{kind?: "notice" | "error", action?: {label: string, run: () => void}}} [options]
+ * @returns {HTMLElement}
  */
 export function show(text, { kind = "notice", action } = {}) {
   const close = () => notice.remove();
@@ -34,6 +35,7 @@ export function show(text, { kind = "notice", action } = {}) {
     .forEach((other) => other.remove());
   notices.append(notice);
   if (kind === "notice") setTimeout(close, SHOWN);
+  return notice;
 }
 
 /**
@@ -42,7 +44,13 @@ export function show(text, { kind = "notice", action } = {}) {
  * @param {Error} error
  */
 export function failed(error) {
-  show(error.message, { kind: "error" });
+  const notice = show(error.message, { kind: "error" });
+  if (error.status === 0) notice.classList.add("outage");
+}
+
+/** Remove the errors of an outage, when the server answers again. */
+export function recovered() {
+  document.querySelectorAll("#notices .outage").forEach((notice) => notice.remove());
 }
 
 /**

@@ -1,9 +1,11 @@
 /* Requests: loads, of which the newest wins, and writes, one at a time about each subject. */
 
 import { aborted, post } from "./api.js";
-import { failed } from "./message.js";
+import { onConnection } from "./events.js";
+import { failed, recovered } from "./message.js";
 
 const PAUSES = [300, 1000, 3000]; // milliseconds before an unanswered creation is sent again
+const AGAIN = 2000; // milliseconds before unanswered loads are sent again
 
 /**
  * @template Wish
@@ -21,7 +23,8 @@ const PAUSES = [300, 1000, 3000]; // milliseconds before an unanswered creation 
  * A wish aborts the request for another wish. The same wish waits for the running request and is
  * then sent once more, because the answer may be older than the reason to ask again; so a burst of
  * events becomes two requests. With `live`, another wish waits as well, and the older answer is
- * shown until then, as while drawing.
+ * shown until then, as while drawing. A request that the server did not answer is sent again until
+ * it does.
  *
  * @template Wish, Answer
  * @param {(wish: Wish, signal: AbortSignal) => Promise<Answer>} ask
@@ -32,6 +35,10 @@ const PAUSES = [300, 1000, 3000]; // milliseconds before an unanswered creation 
 export function load(ask, answered, { refused = failed, live = false } = {}) {
   let running = null; // the request that is under way, and the changes since it was sent
   let waiting = null;
+  let last; // the last wish
+  let sending = Promise.resolve(false);
+
+  const again = () => running === null && send(last);
 
   async function send(first) {
     let shown = false;
@@ -39,13 +46,14 @@ export function load(ask, answered, { refused = failed, live = false } = {}) {
     while (waiting !== null) {
       const { wish } = waiting;
       const mine = { wish, controller: new AbortController(), changes: [] };
-      [running, waiting] = [mine, null];
+      [running, waiting, last] = [mine, null, wish];
       const { answer, error } = await settled(ask(wish, mine.controller.signal));
       if (running !== mine) return false; // stopped, or replaced by another wish
       running = null;
       shown = error === undefined;
+      const first = noteAnswer(again, error);
       if (shown) answered(answer, wish);
-      else if (!aborted(error)) refused(error, wish);
+      else if (first && !aborted(error)) refused(error, wish);
       if (shown) mine.changes.forEach((change) => change());
       if (running !== null) break; // asked again by one of these
     }
@@ -55,17 +63,16 @@ export function load(ask, answered, { refused = failed, live = false } = {}) {
   function stop() {
     running?.controller.abort();
     running = waiting = null;
+    unanswered.delete(again);
   }
 
   return {
     want(wish) {
-      if (running === null) return send(wish);
-      if (!live && JSON.stringify(wish) !== JSON.stringify(running.wish)) {
-        stop();
-        return send(wish);
-      }
-      waiting = { wish };
-      return Promise.resolve(false);
+      const other = !live && JSON.stringify(wish) !== JSON.stringify(running?.wish);
+      if (running !== null && other) stop();
+      if (running === null) sending = send(wish);
+      else waiting = { wish };
+      return sending;
     },
     since(change) {
       running?.changes.push(change);
@@ -74,6 +81,34 @@ export function load(ask, answered, { refused = failed, live = false } = {}) {
     stop,
   };
 }
+
+const unanswered = new Set(); // functions that send the unanswered loads again
+let timer = null;
+
+/** Note the answer to a load; return whether an error is news. */
+function noteAnswer(again, error) {
+  if (error?.status !== 0) {
+    unanswered.delete(again);
+    if (error === undefined) recovered();
+    return true;
+  }
+  const news = !unanswered.has(again);
+  unanswered.add(again);
+  timer ??= setTimeout(sendAgain, AGAIN);
+  return news;
+}
+
+function sendAgain() {
+  clearTimeout(timer);
+  timer = null;
+  [...unanswered].forEach((again) => again());
+}
+
+onConnection((connected) => {
+  if (!connected) return;
+  recovered();
+  sendAgain();
+});
 
 const ends = new Map(); // by subject, the newest of its writes
 

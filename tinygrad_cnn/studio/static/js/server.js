@@ -2,7 +2,6 @@
 
 import { get } from "./api.js";
 import { beginAfter, listen } from "./events.js";
-import { failed } from "./message.js";
 import { load } from "./requests.js";
 
 /**
@@ -26,11 +25,7 @@ export function server() {
   return known;
 }
 
-const loading = load(
-  () => get("state"),
-  (state) => tell(state),
-  { refused: (error) => error.status && failed(error) }, // the event stream reports a lost connection
-);
+const loading = load((_, signal) => get("state", {}, { signal }), tell);
 
 function tell(state) {
   known = state;

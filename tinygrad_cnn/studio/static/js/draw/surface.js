@@ -16,7 +16,7 @@ const CELL = 1 / 28; // step of the arrow keys; three times as far with Shift
  *   `describedBy`: ids of the elements with instructions; `changed` is called for every movement,
  *   with `true` at the end of a stroke
  * @returns {{root: HTMLElement, canvas: HTMLCanvasElement, brush: {size: number, erases: boolean},
- *   show: () => void, drawing: () => boolean, picture: () => Promise<Blob>, stop: () => void}}
+ *   show: () => void, end: () => void, drawing: () => boolean, picture: () => Promise<Blob>, stop: () => void}}
  */
 export function surface(drawing, { describedBy, changed }) {
   const canvas = element("canvas", {
@@ -154,6 +154,7 @@ export function surface(drawing, { describedBy, changed }) {
     canvas,
     brush,
     show,
+    end,
     drawing: () => current !== null,
     picture: () => sent.canvas.convertToBlob({ type: "image/png" }),
     stop: () => scheme.removeEventListener("change", show),

@@ -12,17 +12,17 @@ const SIZES = [
  * Return the tools of a canvas.
  *
  * @param {{drawing: import("./drawing.js").Drawing, brush: {size: number, erases: boolean},
- *   redraw: () => void, upload: (file: File) => void, pick: () => void}} options
+ *   change: (act: () => void) => void, upload: (file: File) => void, pick: () => void}} options
  * @returns {{root: HTMLElement, update: () => void, key: (event: KeyboardEvent) => void}}
- *   call `update` after every change of the drawing, and `key` for keys pressed on the page
+ *   `change` changes the drawing and shows it; call `update` after every change of the drawing, and `key` for keys pressed on the page
  */
-export function toolbar({ drawing, brush, redraw, upload, pick }) {
+export function toolbar({ drawing, brush, change, upload, pick }) {
   const only = { only: true, kind: "quiet" };
   const pen = button("Pen", () => take(false), { symbol: "pen", ...only });
   const eraser = button("Eraser", () => take(true), { symbol: "eraser", ...only });
-  const undo = button("Undo", () => (drawing.undo(), redraw()), { symbol: "undo", ...only });
-  const redo = button("Redo", () => (drawing.redo(), redraw()), { symbol: "redo", ...only });
-  const clear = button("Clear", () => (drawing.add({ kind: "clear" }), redraw()), {
+  const undo = button("Undo", () => change(() => drawing.undo()), { symbol: "undo", ...only });
+  const redo = button("Redo", () => change(() => drawing.redo()), { symbol: "redo", ...only });
+  const clear = button("Clear", () => change(() => drawing.add({ kind: "clear" })), {
     symbol: "clear",
     ...only,
   });
@@ -79,9 +79,7 @@ export function toolbar({ drawing, brush, redraw, upload, pick }) {
     const forth = letter === "y" || (letter === "z" && event.shiftKey);
     if (!forth && letter !== "z") return;
     event.preventDefault();
-    if (forth) drawing.redo();
-    else drawing.undo();
-    redraw();
+    change(() => (forth ? drawing.redo() : drawing.undo()));
   }
 
   take(false);

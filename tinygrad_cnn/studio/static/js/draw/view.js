@@ -43,7 +43,7 @@ export function mount(root, { parameters, remember, server, watch }) {
   const tools = toolbar({
     drawing,
     brush: sheet.brush,
-    redraw,
+    change,
     upload: (file) => pictureOf(file).then(add, failed),
     pick: () =>
       pickImage(
@@ -223,7 +223,10 @@ export function mount(root, { parameters, remember, server, watch }) {
     if (finished) settled();
   }
 
-  function redraw() {
+  /** Change the drawing, but no stroke that is still being drawn. */
+  function change(act) {
+    sheet.end();
+    act();
     sheet.show();
     want();
     settled();
@@ -235,8 +238,7 @@ export function mount(root, { parameters, remember, server, watch }) {
   }
 
   function add(mark) {
-    drawing.add(mark);
-    redraw();
+    change(() => drawing.add(mark));
   }
 
   const leave = new AbortController();

@@ -123,7 +123,7 @@ async function newest(wanted, signal) {
 export function described({ id, name, label, held_back: heldBack }) {
   return [
     `Drawing ${id}`,
-    name === `drawing ${id}` ? "" : name,
+    /^drawing$/i.test(name) ? "" : name, // the server's default
     label === null ? "no label" : a(label),
     heldBack ? "held out" : "",
   ]
