@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
-from support.studio import studio_client, until
+from support.studio import BEARER, studio_client, until
+from uvicorn.server import ServerState
 
-from tinygrad_cnn.studio.limits import MOST_CLIENTS, Buckets, RateLimit
+from tinygrad_cnn.studio import model_files
+from tinygrad_cnn.studio.connections import Connection
+from tinygrad_cnn.studio.limits import MOST_CLIENTS, Bodies, Buckets, RateLimit
 from tinygrad_cnn.studio.pictures import png
 from tinygrad_cnn.studio.problems import Problem
-from tinygrad_cnn.studio.services import Gate
+from tinygrad_cnn.studio.security import HEADERS
+from tinygrad_cnn.studio.services import Budget, Gate
 from tinygrad_cnn.studio.settings import JSON_BYTES, PICTURE_BYTES, WEIGHTS_BYTES, Limits
 
 HERE = "http://127.0.0.1:8017"
@@ -211,6 +222,23 @@ def test_a_picture_may_be_larger_than_other_bodies(studio: TestClient, path: str
     assert studio.post(path, content=contents).status_code in {200, 201}
 
 
+@pytest.mark.parametrize("path", ["/api/predict", "/api/drawings"])
+def test_no_picture_is_decoded_in_the_event_loop(
+    studio: TestClient, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: object, **__: object) -> None:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        opening.append(path)
+        raise OSError
+
+    opening: list[str] = []
+    monkeypatch.setattr(Image, "open", opened)
+    contents = png(Image.fromarray(np.eye(28, dtype=np.uint8) * 255))
+    assert studio.post(path, content=contents).json()["type"] == "/docs#not-a-picture"
+    assert opening == [path]
+
+
 def test_the_sizes_are_told(studio: TestClient) -> None:
     told = studio.get("/api/state").json()["limits"]
     assert told["picture_bytes"] == PICTURE_BYTES
@@ -221,3 +249,159 @@ def test_a_studio_refuses_what_is_asked_too_often(tmp_path: Path) -> None:
     limits = Limits(requests_per_second=0.01, burst=100.0)
     with studio_client(tmp_path, trained=False, limits=limits) as client:
         assert [client.get("/openapi.json").status_code for _ in range(2)] == [200, 429]
+
+
+# --- uploads -------------------------------------------------------------------------------------
+
+
+def test_all_uploads_share_one_budget_and_give_back_what_they_took() -> None:
+    budget = Budget(10)
+    with budget.share() as first:
+        first.take(6)
+        with pytest.raises(Problem, match="too many uploads at once"), budget.share() as second:
+            second.take(3)
+            second.take(2)
+        assert budget.left == 4
+    assert budget.left == 10
+
+
+def posted(app: Any, path: str, messages: Iterable[Any]) -> list[Any]:
+    """Return what an application sends to a client that sends messages and then waits."""
+    headers = {"host": "127.0.0.1:8017", "content-type": "application/json", **BEARER}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }
+    coming, sent = iter(messages), []
+
+    async def receive() -> Any:
+        for message in coming:
+            return message
+        return await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+def body(contents: bytes, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.request", "body": contents, "more_body": more}
+
+
+def chunks(count: int, end: Any) -> Iterator[Any]:
+    """Yield a body of chunks, none of which is kept."""
+    yield from (body(bytes(1 << 16)) for _ in range(count))
+    yield end
+
+
+def test_an_upload_lies_on_the_disk_and_its_share_is_given_back_whatever_happens(
+    studio: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = studio.app.state.services
+    whole = services.uploads.left
+    seen: list[Any] = []
+
+    def refuse(contents: bytes) -> Any:
+        seen.append((whole - services.uploads.left, contents))
+        raise ValueError("no model")
+
+    def on_disk(file: Any) -> bytes:  # reading it would take memory, at this point of one request
+        return b"on the disk" if file._rolled else b"in memory"
+
+    monkeypatch.setattr(model_files, "read", refuse)
+    monkeypatch.setattr(SpooledTemporaryFile, "read", on_disk)
+    peaks = []
+    for count in (16, 512):
+        tracemalloc.start()
+        (start, _) = posted(studio.app, "/api/models", chunks(count, body(b"", False)))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert start["status"] == 422
+        assert seen.pop() == (count << 16, b"on the disk")
+        assert services.uploads.left == whole
+    assert peaks[1] < peaks[0] + (4 << 20)  # of 32 MiB
+    for count, end, status in (
+        (1 << 10, body(b"x", False), 413),
+        (3, {"type": "http.disconnect"}, 400),  # answered instead of raised: the log stays empty
+    ):
+        (start, _) = posted(studio.app, "/api/models", chunks(count, end))
+        assert start["status"] == status
+        assert services.uploads.left == whole
+    monkeypatch.setattr(services.uploads, "left", 5 << 16)
+    (start, told) = posted(studio.app, "/api/models", chunks(6, body(b"", False)))
+    assert start["status"] == 503
+    assert json.loads(told["body"])["detail"] == "too many uploads at once; try again"
+    assert services.uploads.left == 5 << 16
+    files = {path.name.split(".")[0] for path in services.settings.data_dir.iterdir()}
+    assert files - {"runs"} == {"studio"}
+
+
+@pytest.mark.parametrize("path", ["/api/predict", "/api/predict/input"])
+def test_a_body_that_does_not_arrive_is_given_up(studio: TestClient, path: str) -> None:
+    app = Bodies(studio.app, Limits(body_seconds=0.01, body_rate=1e6))
+    start, told = posted(app, path, [body(b" "), body(b" ")])
+    assert start["status"] == 408
+    assert (b"connection", b"close") in start["headers"]
+    assert json.loads(told["body"])["type"] == "/docs#slow"
+
+
+# --- connections ---------------------------------------------------------------------------------
+
+
+def exchanged(limits: Limits, *sent: bytes) -> list[bytes]:
+    """Return what a server of one text says to clients that send this and then wait."""
+
+    async def answer() -> list[bytes]:
+        config = uvicorn.Config(PlainTextResponse("in"), lifespan="off", log_level="critical")
+        config.load()
+        state = ServerState()
+        make = partial(Connection, limits=limits, config=config, server_state=state, app_state={})
+        server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in sent]
+        for (_, writer), data in zip(pairs, sent, strict=True):
+            writer.write(data)
+        heard = [await reader.read() for reader, _ in pairs]  # until the server ends it
+        for _, writer in pairs:
+            writer.close()
+        server.close()
+        return heard
+
+    return asyncio.run(answer())
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b"", b""),
+        (b"GET / HT", b""),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n", b""),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 200 "),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT", b"HTTP/1.1 200 "),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1", b"HTTP/1.1 200 "),
+        (b"\x16\x03\x01\x02\r\n\r\n", b"HTTP/1.1 400 "),
+    ],
+)
+def test_no_connection_is_half_open_for_long(sent: bytes, said: bytes) -> None:
+    (heard,) = exchanged(Limits(head_seconds=0.05), sent)
+    assert heard.startswith(said)
+    assert bool(heard) == bool(said)
+
+
+def test_what_is_not_http_and_one_connection_too_many_are_answered_with_problems() -> None:
+    fine = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    first, *more = exchanged(Limits(connections=1), fine, fine, b"HELO\r\n\r\n")
+    assert first.endswith(b"in")
+    (broken,) = exchanged(Limits(), b"HELO\r\n\r\n")
+    for answer, status, name in ((more[0], 503, "busy"), (broken, 400, "bad-request")):
+        head, _, body = answer.partition(b"\r\n\r\n")
+        lines = head.decode().splitlines()
+        assert lines[0].startswith(f"HTTP/1.1 {status} ")
+        headers = dict(line.split(": ", 1) for line in lines[1:])
+        assert {name: headers[name] for name in HEADERS} == HEADERS
+        assert json.loads(body)["type"] == f"/docs#{name}"

@@ -14,7 +14,7 @@ from PIL import Image
 
 import tinygrad_cnn as tg
 from support.machine import lacking
-from support.studio import PATIENCE, TOKEN, Running
+from support.studio import BEARER, PATIENCE, TOKEN, Running
 
 if TYPE_CHECKING:
     from playwright.sync_api import APIRequestContext, APIResponse, Browser, Locator, Page
@@ -193,19 +193,19 @@ class Requests:
 
     def get(self, path: str) -> Any:
         """Return an answer."""
-        return self._answer(self.context.get(self.url + path))
+        return self._answer(self.context.get(self.url + path, headers=BEARER))
 
     def post(self, path: str, body: Any = None) -> Any:
         """Send plain JSON, or a picture's bytes, and return the answer."""
-        kind = "image/png" if isinstance(body, bytes) else "application/json"
+        kind = {"Content-Type": "image/png" if isinstance(body, bytes) else "application/json"}
         data = body if isinstance(body, bytes) else json.dumps(body)
         return self._answer(
-            self.context.post(self.url + path, data=data, headers={"Content-Type": kind})
+            self.context.post(self.url + path, data=data, headers={**BEARER, **kind})
         )
 
     def patch(self, path: str, body: Any) -> Any:
         """Change something, and return it."""
-        return self._answer(self.context.patch(self.url + path, data=body))
+        return self._answer(self.context.patch(self.url + path, data=body, headers=BEARER))
 
     @staticmethod
     def _answer(response: APIResponse) -> Any:

@@ -24,10 +24,10 @@ from tinygrad_cnn.studio.api import (
     state,
 )
 from tinygrad_cnn.studio.files import StaticFiles
-from tinygrad_cnn.studio.limits import BodyLimit, RateLimit
+from tinygrad_cnn.studio.limits import Bodies, RateLimit
 from tinygrad_cnn.studio.predictor import Predictor
 from tinygrad_cnn.studio.security import Security
-from tinygrad_cnn.studio.services import Gate, Services
+from tinygrad_cnn.studio.services import Budget, Gate, Services
 from tinygrad_cnn.studio.settings import JSON_BYTES, StudioSettings
 from tinygrad_cnn.studio.store import Store
 from tinygrad_cnn.studio.training.supervisor import Supervisor
@@ -67,6 +67,7 @@ def create_app(settings: StudioSettings, store: Store) -> FastAPI:
         predictor=Predictor(store),
         supervisor=Supervisor(store, settings),
         heavy=Gate(limits.heavy, limits.heavy_waiting, limits.heavy_seconds),
+        uploads=Budget(limits.upload_bytes),
     )
 
     @asynccontextmanager
@@ -96,7 +97,7 @@ def create_app(settings: StudioSettings, store: Store) -> FastAPI:
         app.include_router(module.router, max_body_size=JSON_BYTES)
     app.router.default = StaticFiles(*STATIC)  # a path without a route may be a file
     app.add_middleware(GZipMiddleware, exclude_content_types=INCOMPRESSIBLE, compresslevel=6)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(Bodies, limits=limits)
     app.add_middleware(RateLimit, limits=limits)  # added last, so it runs first
     return app
 

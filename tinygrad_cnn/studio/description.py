@@ -11,7 +11,8 @@ from tinygrad_cnn.studio.problems import PROBLEMS, ProblemDocument, documented
 __all__ = ["install"]
 
 OF_A_BODY = {
-    str(status): response for status, response in documented("bad-request", "too-large").items()
+    str(status): response
+    for status, response in documented("bad-request", "slow", "too-large").items()
 }
 FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")
 

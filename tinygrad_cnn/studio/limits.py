@@ -1,8 +1,9 @@
-"""ASGI middleware: rate limits per client, and the body size limit."""
+"""ASGI middleware: rate limits per client, and limits of the size and time of bodies."""
 
 from __future__ import annotations
 
 import math
+from asyncio import get_running_loop, timeout_at
 from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tinygrad_cnn.studio.problems import MEDIA_TYPE, Problem
 from tinygrad_cnn.studio.settings import Limits
 
-__all__ = ["BodyLimit", "Buckets", "RateLimit", "too_many"]
+__all__ = ["Bodies", "Buckets", "RateLimit", "too_many"]
 
 MOST_CLIENTS = 1024
 
@@ -100,24 +101,51 @@ class RateLimit:
         await self.app(scope, receive, send)
 
 
-class BodyLimit:
-    """Replaces Starlette's plain-text answer to a large body with a problem document."""
+class Bodies:
+    """Answers a body that is too large, or arrives too slowly, with a problem document.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Starlette's own answer to a large body is plain text.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self.app = app
+        self.limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and its answer back."""
-        replaced = False
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        replaced = complete = False
+        end = get_running_loop().time() + self.limits.body_seconds
+
+        async def refuse(problem: Problem) -> None:
+            nonlocal replaced
+            replaced = True
+            problem.headers["Connection"] = "close"
+            await problem.response()(scope, receive, send)
+
+        async def receive_in_time() -> Message:
+            nonlocal complete, end
+            if complete:  # waits for the client to leave
+                return await receive()
+            try:
+                async with timeout_at(end):
+                    message = await receive()
+            except TimeoutError:
+                complete = True
+                await refuse(Problem("slow", "the body did not arrive in time; send it again"))
+                return {"type": "http.disconnect"}
+            complete = not message.get("more_body", False)
+            end += len(message.get("body", b"")) / self.limits.body_rate
+            return message
 
         async def send_problem(message: Message) -> None:
-            nonlocal replaced
-            if message["type"] == "http.response.start" and message["status"] == 413:
-                replaced = Headers(raw=message["headers"]).get("content-type") != MEDIA_TYPE
-                if replaced:
-                    problem = Problem("too-large", "the body is larger than allowed here")
-                    await problem.response()(scope, receive, send)
+            if not replaced and message["type"] == "http.response.start":
+                plain = Headers(raw=message["headers"]).get("content-type") != MEDIA_TYPE
+                if message["status"] == 413 and plain:
+                    await refuse(Problem("too-large", "the body is larger than allowed here"))
             if not replaced:
                 await send(message)
 
-        await self.app(scope, receive, send_problem)
+        await self.app(scope, receive_in_time, send_problem)

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from tinygrad_cnn.data import DataError, as_mnist, plain_picture
+from tinygrad_cnn.studio.picture_files import FORMATS, Essential, essential
 from tinygrad_cnn.studio.problems import Problem
 from tinygrad_cnn.studio.services import Gate
-from tinygrad_cnn.studio.settings import PIXELS
+from tinygrad_cnn.studio.settings import SMALL_BYTES
 
-__all__ = ["FORMATS", "MEDIA_TYPES", "SIDE", "decode", "digit", "png"]
+__all__ = ["MEDIA_TYPES", "SIDE", "decode", "digit", "png"]
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif")
+MEDIA_TYPES = tuple(f"image/{name.lower()}" for name in FORMATS)
 SIDE = 28
 ROOMY = 1120
 """The longer side to which a picture is scaled before its ink is located."""
-SMALL, SMALL_BYTES = 512 * 512, 1 << 16
-"""A picture with at most this many pixels and bytes is quick to decode."""
+SMALL = 512 * 512
+"""A picture with at most this many pixels is quick to decode."""
+BLOCK = 4096
+"""Bytes decoded in one call: they inflate to 4 MiB at most. Other threads wait for its end."""
 
 
-def decode(contents: bytes, heavy: Gate) -> Image.Image:
+def decode(file: IO[bytes], heavy: Gate) -> Image.Image:
     """Decode a picture of any allowed format; of an animation, the first frame.
 
-    The size is checked before decoding, so a small file cannot claim much memory. Large pictures
-    are decoded one at a time.
+    The size is checked before decoding, so a small file cannot claim much memory, and nothing but
+    the pixels is decoded. Large files are read, and large pictures decoded, one at a time. Call it
+    in a thread: other requests are answered meanwhile.
 
     Parameters
     ----------
-    contents : bytes
-        The file's bytes.
+    file : binary file
     heavy : Gate
         The gate for large pictures.
 
@@ -49,36 +52,30 @@ def decode(contents: bytes, heavy: Gate) -> Image.Image:
         "not-a-picture" if the file is damaged or no picture, "too-large" if it has too many pixels,
         "busy" if too many large pictures are waiting.
     """
-    if not contents:
-        raise Problem("not-a-picture", f"the body is empty, expected {', '.join(FORMATS)}")
+    contents = file.read(SMALL_BYTES + 1)
+    if len(contents) <= SMALL_BYTES:
+        return _decoded(essential(contents), heavy)
+    with heavy:
+        return _decoded(essential(contents + file.read()), nullcontext())
+
+
+def _decoded(file: Essential, heavy: AbstractContextManager[None]) -> Image.Image:
+    width, height = file.size
     try:
-        with Image.open(BytesIO(contents), formats=FORMATS) as opened:
-            pixels = opened.width * opened.height
-            if pixels > PIXELS:
-                raise _too_large(f"{opened.width} × {opened.height}")
-            with heavy if pixels > SMALL else nullcontext():
-                return plain_picture(opened, ROOMY).convert("L")
+        with (
+            Image.open(BytesIO(file.contents), formats=[file.format]) as opened,
+            heavy if width * height > SMALL else nullcontext(),
+        ):
+            if opened.size != file.size:
+                raise ValueError
+            opened.decodermaxblock = BLOCK
+            return plain_picture(opened, ROOMY).convert("L")
     except Problem:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_large("far too many") from None
     except Exception as error:  # decoders raise errors of any kind on damaged files
         raise Problem(
-            "not-a-picture",
-            f"the body of {len(contents)} bytes cannot be decoded, expected "
-            f"{', '.join(FORMATS)}: {error}",
+            "not-a-picture", f"the {file.format} is damaged; expected {', '.join(FORMATS)}"
         ) from error
-
-
-def is_small(contents: bytes) -> bool:
-    """Return whether a picture is quick to decode, so that no thread is needed."""
-    if len(contents) > SMALL_BYTES:
-        return False
-    try:
-        with Image.open(BytesIO(contents), formats=FORMATS) as opened:
-            return opened.width * opened.height <= SMALL
-    except Exception:
-        return True  # decoding will reject it
 
 
 def digit(image: Image.Image) -> NDArray[np.uint8]:
@@ -94,7 +91,3 @@ def png(image: Image.Image) -> bytes:
     file = BytesIO()
     Image.fromarray(np.asarray(image)).save(file, "PNG")
     return file.getvalue()
-
-
-def _too_large(pixels: str) -> Problem:
-    return Problem("too-large", f"the picture has {pixels} pixels, expected {PIXELS} at most")

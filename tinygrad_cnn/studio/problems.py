@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from tinygrad_cnn.studio.reasons import reason
@@ -144,6 +145,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _of_problem)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(ClientDisconnect, _of_gone)
     app.add_exception_handler(NotFoundError, _of_missing)
     app.add_exception_handler(ConflictError, _of_refused)
     for kind in (OSError, MemoryError, SQLAlchemyError, sqlite3.Error):
@@ -169,6 +171,10 @@ async def _of_http(request: Request, error: Exception) -> Response:
     name = OF_STATUS.get(error.status_code, "bad-request")
     detail = f"{request.method} {request.url.path}: {error.detail}"
     return Problem(name, detail, headers=error.headers).response()
+
+
+async def _of_gone(request: Request, error: Exception) -> Response:
+    return Problem("bad-request", "the body is cut off").response()  # usually to no one
 
 
 async def _of_missing(request: Request, error: Exception) -> Response:

@@ -9,6 +9,7 @@ import socket
 import webbrowser
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from threading import Thread
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from tinygrad_cnn.studio.app import create_app
+from tinygrad_cnn.studio.connections import Connection
 from tinygrad_cnn.studio.data_folder import opened
 from tinygrad_cnn.studio.settings import StudioSettings
 from tinygrad_cnn.studio.tokens import Credentials
@@ -23,6 +25,7 @@ from tinygrad_cnn.studio.tokens import Credentials
 __all__ = ["address", "serve"]
 
 BACKLOG = 256
+GONE_SECONDS = 120  # for a client that acknowledges nothing
 GOODBYE_SECONDS = 3  # for open event streams
 
 
@@ -58,7 +61,7 @@ def serve(settings: StudioSettings, open_browser: bool = True) -> None:
             log_level="warning",
             proxy_headers=settings.public_url is not None,  # else a client could forge an address
             server_header=False,
-            limit_concurrency=settings.limits.connections,
+            http=partial(Connection, limits=settings.limits),  # type: ignore[arg-type]
             timeout_graceful_shutdown=GOODBYE_SECONDS,
         )
         server = _Server(app, config, lambda: _greet(address(settings, token), open_browser))
@@ -117,6 +120,9 @@ def _listening(settings: StudioSettings) -> socket.socket:
     try:
         if os.name == "posix":  # elsewhere two servers could share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it: of peers that are gone
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * GONE_SECONDS)
         listener.bind((settings.host, settings.port))
         listener.listen(BACKLOG)
     except OSError as error:

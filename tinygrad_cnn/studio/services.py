@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from threading import Condition
 from types import TracebackType
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -16,7 +16,7 @@ from tinygrad_cnn.studio.settings import StudioSettings
 from tinygrad_cnn.studio.store import Store
 from tinygrad_cnn.studio.training.supervisor import Supervisor
 
-__all__ = ["Gate", "Services", "UsesServices", "services"]
+__all__ = ["Budget", "Gate", "Services", "UsesServices", "services"]
 
 
 class Gate:
@@ -69,10 +69,55 @@ class Gate:
             self._changed.notify()
 
 
-def _busy() -> Problem:
-    return Problem(
-        "busy", "too many expensive requests at once; try again", headers={"Retry-After": "1"}
-    )
+class Budget:
+    """Limits the bytes of all uploads together: ``with budget.share() as share:``.
+
+    For the event loop, which runs one request at a time.
+
+    Parameters
+    ----------
+    bytes : int
+
+    Examples
+    --------
+    >>> budget = Budget(10)
+    >>> with budget.share() as share:
+    ...     share.take(4)
+    ...     budget.left
+    6
+    >>> budget.left
+    10
+    """
+
+    def __init__(self, bytes: int) -> None:
+        self.left = bytes
+
+    def share(self) -> _Share:
+        """Return a share, which gives back at its end what was taken."""
+        return _Share(self)
+
+
+class _Share:
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._taken = 0
+
+    def take(self, count: int) -> None:
+        """Take bytes; raise Problem "busy" if too few are left."""
+        if count > self._budget.left:
+            raise _busy("too many uploads")
+        self._budget.left -= count
+        self._taken += count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.left += self._taken
+
+
+def _busy(what: str = "too many expensive requests") -> Problem:
+    return Problem("busy", f"{what} at once; try again", headers={"Retry-After": "1"})
 
 
 @dataclass(frozen=True)
@@ -90,6 +135,8 @@ class Services:
         Runs the training processes.
     heavy : Gate
         The gate for costly work.
+    uploads : Budget
+        The budget of all bodies that are being received or processed.
     """
 
     settings: StudioSettings
@@ -97,6 +144,7 @@ class Services:
     predictor: Predictor
     supervisor: Supervisor
     heavy: Gate
+    uploads: Budget
 
 
 async def services(connection: HTTPConnection) -> Services:

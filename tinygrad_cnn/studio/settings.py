@@ -12,8 +12,10 @@ from tinygrad_cnn.support.arguments import positive, whole
 
 __all__ = [
     "JSON_BYTES",
+    "LONGEST_SIDE",
     "PICTURE_BYTES",
     "PIXELS",
+    "SMALL_BYTES",
     "WEIGHTS_BYTES",
     "Limits",
     "StudioSettings",
@@ -32,15 +34,19 @@ ADDRESS = re.compile(
 TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,256}")
 KIB, MIB = 1 << 10, 1 << 20
 POSITIVE = (
-    "predictions_per_second", "requests_per_second", "burst", "heavy_seconds", "seconds_per_guess",
+    "predictions_per_second", "requests_per_second", "burst", "heavy_seconds", "head_seconds",
+    "body_seconds", "body_rate", "seconds_per_guess",
 )  # fmt: skip
 
 
 JSON_BYTES, PICTURE_BYTES, WEIGHTS_BYTES = 64 * KIB, 8 * MIB, 64 * MIB
 """Maximum body size by content, for ``max_body_size`` of a route."""
 
-PIXELS = 4096 * 4096
-"""Maximum number of pixels of a decoded picture."""
+SMALL_BYTES = 64 * KIB
+"""A body of at most this size is kept in memory, a larger one on the disk."""
+
+PIXELS, LONGEST_SIDE = 4096 * 4096, 16_384
+"""Maximum number of pixels of a decoded picture, and of a row or column of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +63,12 @@ class Limits:
     heavy_waiting : int
         Maximum number of waiting ones, for at most `heavy_seconds`.
     heavy_seconds : float
+    upload_bytes : int
+        Maximum size of all bodies together that are being received or processed.
+    head_seconds, body_seconds : float
+        Maximum time for the head of a request, and for its body; the body has
+        1 s more for each `body_rate` bytes that have arrived.
+    body_rate : float
     connections : int
         Maximum number of open connections.
     guesses : int
@@ -76,6 +88,10 @@ class Limits:
     heavy: int = 1
     heavy_waiting: int = 8
     heavy_seconds: float = 10.0
+    upload_bytes: int = 256 * MIB
+    head_seconds: float = 10.0
+    body_seconds: float = 20.0
+    body_rate: float = 16.0 * KIB
     connections: int = 512
     guesses: int = 10
     seconds_per_guess: float = 5.0
@@ -85,6 +101,7 @@ class Limits:
         whole("limits", "heavy_waiting", self.heavy_waiting, 0)
         for name in ("connections", "guesses"):
             whole("limits", name, getattr(self, name))
+        whole("limits", "upload_bytes", self.upload_bytes, WEIGHTS_BYTES)
         for name in POSITIVE:
             positive("limits", name, getattr(self, name))
 

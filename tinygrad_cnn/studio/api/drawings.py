@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import IO, Annotated
 
 import numpy as np
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from tinygrad_cnn.studio import pictures, store
@@ -19,6 +19,7 @@ from tinygrad_cnn.studio.problems import Problem, documented
 from tinygrad_cnn.studio.services import Services, UsesServices
 from tinygrad_cnn.studio.settings import PICTURE_BYTES
 from tinygrad_cnn.studio.store import drawings
+from tinygrad_cnn.studio.uploads import Uploaded
 
 __all__ = ["answer", "router"]
 
@@ -67,15 +68,14 @@ class DrawingChanges(BaseModel):
     responses=documented("conflict", "too-large", "invalid", "not-a-picture", "blank", "busy"),
 )
 async def add(
-    request: Request,
+    file: Uploaded,
     services: UsesServices,
     label: Annotated[DigitLabel | None, Query()] = None,
     name: Annotated[ModelName, Query()] = "Drawing",
     idempotency_key: IdempotencyKey = None,
 ) -> DrawingAnswer:
     """Store a drawing, and the network input made from it."""
-    contents = await request.body()
-    return await run_sync(_add, services, contents, label, name, idempotency_key)
+    return await run_sync(_add, services, file, label, name, idempotency_key)
 
 
 @router.get("", responses=documented("invalid"))
@@ -130,9 +130,9 @@ def delete(id: Id, services: UsesServices) -> None:
 
 
 def _add(
-    services: Services, contents: bytes, label: int | None, name: str, key: str | None
+    services: Services, file: IO[bytes], label: int | None, name: str, key: str | None
 ) -> DrawingAnswer:
-    image = pictures.decode(contents, services.heavy)
+    image = pictures.decode(file, services.heavy)
     pixels = pictures.digit(image)
     image.thumbnail((SIDE, SIDE))
     kept = pictures.png(image)

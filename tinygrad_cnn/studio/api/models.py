@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tinygrad_cnn.data import at_hand, load
@@ -19,6 +19,7 @@ from tinygrad_cnn.studio.services import Services, UsesServices
 from tinygrad_cnn.studio.settings import WEIGHTS_BYTES
 from tinygrad_cnn.studio.store import StoredModel, checked_name, created, models, runs
 from tinygrad_cnn.studio.store.names import LONGEST_NAME
+from tinygrad_cnn.studio.uploads import Uploaded
 from tinygrad_cnn.train import RunSettings
 
 __all__ = ["ModelName", "ModelSummary", "router", "summary"]
@@ -110,14 +111,13 @@ def every(services: UsesServices) -> ModelList:
     responses=documented("conflict", "too-large", "invalid", "bad-weights", "busy"),
 )
 async def upload(
-    request: Request,
+    file: Uploaded,
     services: UsesServices,
     name: Annotated[ModelName | None, Query()] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> ModelSummary:
     """Upload a model that was downloaded from a studio, and evaluate it."""
-    contents = await request.body()
-    return await run_sync(_add, services, contents, name, idempotency_key)
+    return await run_sync(_add, services, file, name, idempotency_key)
 
 
 @router.post("/roll-back", responses=documented("conflict"))
@@ -215,7 +215,7 @@ def python(id: Id, services: UsesServices) -> Response:
     return Response(text.encode(), media_type="text/x-python")
 
 
-def _add(services: Services, contents: bytes, name: str | None, key: str | None) -> ModelSummary:
+def _add(services: Services, file: IO[bytes], name: str | None, key: str | None) -> ModelSummary:
     with services.store.reading() as session:
         known = created(session, StoredModel, key)
         if known is not None:
@@ -225,7 +225,7 @@ def _add(services: Services, contents: bytes, name: str | None, key: str | None)
         raise Problem("conflict", f"there are {there} models, the maximum: delete some")
     with services.heavy:
         try:
-            model, settings = model_files.read(contents)
+            model, settings = model_files.read(file.read())
             source = settings.data.source if at_hand(settings.data.source) else "digits"
             measured = report(model, settings, load(source).test)
         except ValueError as error:

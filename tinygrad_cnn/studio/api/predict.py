@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +17,7 @@ from tinygrad_cnn.studio.predictor import LoadedModel
 from tinygrad_cnn.studio.problems import documented
 from tinygrad_cnn.studio.services import UsesServices
 from tinygrad_cnn.studio.settings import PICTURE_BYTES
+from tinygrad_cnn.studio.uploads import Uploaded
 
 __all__ = ["PICTURE_BODY", "router"]
 
@@ -68,7 +69,7 @@ class PredictionRequest(BaseModel):
     ),
 )
 async def predict_picture(
-    request: Request,
+    file: Uploaded,
     services: UsesServices,
     model: Annotated[Id | None, Query()] = None,
     temperature: Annotated[Temperature, Query()] = 1.0,
@@ -77,15 +78,11 @@ async def predict_picture(
 
     The ink is cropped, scaled into 20×20 and centered by its mass, as MNIST's digits are.
     """
-    contents = await request.body()
 
     def answer() -> PredictionAnswer:
-        pixels = pictures.digit(pictures.decode(contents, services.heavy))
+        pixels = pictures.digit(pictures.decode(file, services.heavy))
         return _answer(services.predictor.get(model), pixels, temperature)
 
-    loaded = services.predictor.cached(model)
-    if loaded is not None and pictures.is_small(contents):
-        return answer()
     return await run_sync(answer)
 
 
