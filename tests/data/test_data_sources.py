@@ -391,7 +391,7 @@ def test_load_lists_what_is_possible(tmp_path: Path) -> None:
         (tmp_path / "x.csv", "not a .npz file"),
     ):
         with pytest.raises(
-            DataError, match=f"^load: .* is {came}; expected 'digits', 'mnist', "
+            DataError, match=f"^load: .* is {came}; expected 'digits', 'european-digits', 'mnist', "
         ) as e:
             load(source)
         assert "folder of images per class, an archive of CIFAR, or a .npz file" in str(e.value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from support.studio_browser import draw, expect, figure, go, picture_of, verdict, visiting
+import numpy as np
+from support.studio_browser import curve, draw, expect, figure, go, picture_of, verdict, visiting
+from support.studio_strokes import SENT, as_inputs
 
 import tinygrad_cnn as tg
 
@@ -43,6 +45,38 @@ def test_a_drawing_stays_while_somebody_looks_elsewhere(browser, studio):
             expect(verdict(page)).to_have_text("3")
             found.append(shares(page))
         assert found[0] == found[1]
+
+
+def test_strokes_are_sent_in_the_width_of_their_size_without_what_the_eraser_covers(
+    browser, studio
+):
+    """Neither place, size nor pen changes the input; erased ink is as if it had never been."""
+
+    def stroke(corners, size=0.085, scale=1.0, left=0.0, erases=False):
+        points = [
+            {"x": left + scale * x / 100, "y": left + scale * y / 100, "pressure": 1}
+            for x, y in curve(corners)
+        ]
+        return {"kind": "stroke", "points": points, "size": size, "erases": erases}
+
+    seven, bar = "30,20 50,20 70,20 58,40 46,80", "10,55 26,55 42,55"
+    drawings = {
+        "plain": [stroke(seven)],
+        "small": [stroke(seven, scale=0.15, left=0.7)],
+        "thin": [stroke(seven, size=0.05)],
+        "scribble": [stroke(bar), stroke(bar, 0.13, erases=True), stroke(seven)],
+        "cut": [stroke(seven), stroke("48,90 44,60", 0.2, erases=True)],
+        "bar": [stroke(seven), stroke(bar)],
+        "dot": [stroke("50,50 50.5,50")],
+    }
+    with visiting(browser, studio) as page:
+        pictures = page.evaluate(SENT, list(drawings.values()))
+        found = dict(zip(drawings, as_inputs(pictures), strict=True))
+    plain = found.pop("plain").astype(int)
+    apart = {name: abs(pixels - plain).mean() for name, pixels in found.items()}
+    assert max(apart[name] for name in ("small", "thin", "scribble")) < 2, apart
+    assert min(apart[name] for name in ("cut", "bar", "dot")) > 10, apart
+    assert 40 < np.count_nonzero(plain > 127) < 90  # the lines are two to three pixels wide
 
 
 def test_a_higher_temperature_is_less_sure_of_the_same_digit(browser, studio):

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
+from support.strokes import digits
 from support.studio import running_studio
 from support.studio_browser import LEARNING, draw, expect, figure, go, shift, verdict, visiting
+from support.studio_models import opened
+from support.studio_strokes import inputs, right
+
+from tinygrad_cnn.studio import model_files
+from tinygrad_cnn.studio.store import models
 
 
 def test_from_the_first_training_to_a_promoted_lesson_and_back(browser, tmp_path):
@@ -15,6 +22,7 @@ def test_from_the_first_training_to_a_promoted_lesson_and_back(browser, tmp_path
         visiting(browser, studio, refusals={409}) as page,
     ):
         watch_the_first_training(page)
+        read_the_strokes(page, studio)
         for place in range(4):
             teach(page, 3, "8", moved=2 * place)  # nonsense: it must get worse
         teach(page, 7, "7", moved=0)
@@ -45,6 +53,21 @@ def watch_the_first_training(page):
     expect(page.locator("#training")).to_be_hidden()
     moved, what = shift(page)
     assert moved < 0.01, what
+
+
+def read_the_strokes(page, studio):
+    """Of digits in many styles and hands, of any size and tilted, the first model reads most."""
+    drawings = digits()
+    with opened(studio.data_dir / "studio.db") as store, store.reading() as session:
+        first = model_files.read(models.promoted(session).weights)
+    found = right(first, inputs(page, drawings), drawings)
+    assert len(drawings) >= 200
+    missed = [one.style for one, read in zip(drawings, found, strict=True) if not read]
+    assert np.mean(found) >= 0.95, missed
+    for label in (1, 7):
+        assert np.mean(found[[one.label == label for one in drawings]]) >= 0.85, label
+    small = [one.size < 0.3 for one in drawings]
+    assert np.mean(found[small]) >= 0.93
 
 
 def said_of(page, digit, moved=0):

@@ -73,7 +73,7 @@ def test_a_run_is_queued_with_all_that_was_chosen_for_it(client: TestClient) -> 
     assert run["name"] == "My <b>run</b>"
     assert (run["state"], run["wanted"], run["kind"]) == ("queued", "run", "train")
     assert (run["position"], run["epoch"], run["epochs"]) == (1, 0, 2)
-    expected = train_request("mlp", "digits", hidden=[4], batch_size=2000, epochs=2,
+    expected = train_request("mlp", "european-digits", hidden=[4], batch_size=2000, epochs=2,
                              optimizer="sgd")  # fmt: skip
     assert run["request"] == expected
     assert created(client)["position"] == 2
@@ -93,7 +93,7 @@ def test_a_vgg_may_have_batch_norm_and_dropout(client: TestClient) -> None:
     ("body", "where", "says"),
     [
         ({"model": "resnet"}, "model", "expected one of 'lenet5', 'mlp', 'vgg'"),
-        ({"data": "../../etc"}, "data", "expected one of 'digits', 'mnist'"),
+        ({"data": "../../etc"}, "data", "expected one of 'european-digits', 'digits', 'mnist'"),
         ({"model": "vgg", "activation": "tanh"}, "activation", "vgg has no activation"),
         ({"model": "vgg", "hidden": [8]}, "hidden", "it has batch_norm, dropout"),
         ({"model": "vgg", "dropout": 1}, "dropout", "less than 1"),
@@ -151,11 +151,12 @@ def test_a_form_knows_each_range_and_default_that_the_server_has(client: TestCli
             assert client.post("/api/runs", json={**TINY, name: beyond}).status_code == 422
             if bound in ("ge", "le"):
                 assert created(client, **{**TINY, name: value})["request"][name] == value
-    for optimizer, values in choices["defaults"]["digits"].items():
+    for optimizer, values in choices["defaults"]["european-digits"].items():
         request = created(client, optimizer=optimizer)["request"]
         assert {name: request[name] for name in values} == values
         assert {name: request[name] for name in choices["first"]} == choices["first"]
-    assert next(iter(choices["defaults"]["digits"])) == created(client)["request"]["optimizer"]
+    recipe = next(iter(choices["defaults"]["european-digits"]))
+    assert recipe == created(client)["request"]["optimizer"]
 
 
 def test_data_that_are_not_there_are_refused(

@@ -91,7 +91,7 @@ def test_without_a_model_one_is_trained_and_only_once(tmp_path: Path) -> None:
     with store.reading() as session:
         (run,) = runs.all(session)
     chosen = {name: run.request[name] for name in ("model", "data", "epochs")}
-    assert chosen == {"model": "lenet5", "data": "digits", "epochs": 4}
+    assert chosen == {"model": "lenet5", "data": "european-digits", "epochs": 4}
     store.close()
 
 

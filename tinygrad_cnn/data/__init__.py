@@ -7,6 +7,7 @@ from tinygrad_cnn.data.cifar import cifar10, cifar100
 from tinygrad_cnn.data.collate import collate
 from tinygrad_cnn.data.dataset import Dataset, Split
 from tinygrad_cnn.data.errors import DataError
+from tinygrad_cnn.data.european import european_digits
 from tinygrad_cnn.data.idx import read_idx, write_idx
 from tinygrad_cnn.data.idx_sets import digits, fashion_mnist, idx_folder, kmnist, mnist
 from tinygrad_cnn.data.image_files import image_folder
@@ -66,6 +67,7 @@ __all__ = [
     "cifar100",
     "collate",
     "digits",
+    "european_digits",
     "fashion_mnist",
     "from_one_hot",
     "idx_folder",

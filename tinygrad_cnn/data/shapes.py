@@ -80,7 +80,7 @@ def draw(count: int, seed: int) -> Dataset:
 
 def _images(cover: _Cover, count: int, bits: np.random.PCG64) -> NDArray[np.uint8]:
     """Draw images (count, 3, 32, 32) of one class."""
-    draws = iter(_uniform(bits, _DRAWS, count)[:, :, None, None])  # each (count, 1, 1)
+    draws = iter(uniform(bits, _DRAWS, count)[:, :, None, None])  # each (count, 1, 1)
 
     def between(low: float, high: float) -> _Floats:
         number: _Floats = np.float32(low) + np.float32(high - low) * next(draws)
@@ -112,7 +112,7 @@ def _images(cover: _Cover, count: int, bits: np.random.PCG64) -> NDArray[np.uint
     return pixels
 
 
-def _uniform(bits: np.random.PCG64, *shape: int) -> _Floats:
+def uniform(bits: np.random.PCG64, *shape: int) -> _Floats:
     """Draw float32 numbers from 0 to 1 out of raw bits, which no version of NumPy changes."""
     raw = bits.random_raw(int(np.prod(shape))).reshape(shape)
     numbers: _Floats = (raw >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)

@@ -13,6 +13,7 @@ from tinygrad_cnn.data.cifar import CIFAR_SETS, cifar10, cifar100, cifar_files, 
 from tinygrad_cnn.data.dataset import Split
 from tinygrad_cnn.data.download import cache, local_folder
 from tinygrad_cnn.data.errors import DataError
+from tinygrad_cnn.data.european import european_digits
 from tinygrad_cnn.data.idx_sets import (
     SETS,
     digits,
@@ -31,6 +32,7 @@ __all__ = ["at_hand", "load"]
 
 NAMED: dict[str, Callable[[], Split]] = {
     "digits": digits,
+    "european-digits": european_digits,
     "mnist": mnist,
     "fashion-mnist": fashion_mnist,
     "kmnist": kmnist,
@@ -52,11 +54,11 @@ def load(
     Parameters
     ----------
     source : str or path-like
-        ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, ``"kmnist"``, ``"cifar10"``, ``"cifar100"``
-        or ``"shapes"``; a folder with MNIST's four IDX files (see `idx_folder`), with CIFAR's files
-        (see `cifar10`) or with a folder of images per class (see `image_folder`); CIFAR's archive;
-        or a ``.npz`` file (see `npz`). A name takes precedence over a folder of the same name:
-        write ``"./digits"`` for the folder.
+        ``"digits"``, ``"european-digits"``, ``"mnist"``, ``"fashion-mnist"``, ``"kmnist"``,
+        ``"cifar10"``, ``"cifar100"`` or ``"shapes"``; a folder with MNIST's four IDX files (see
+        `idx_folder`), with CIFAR's files (see `cifar10`) or with a folder of images per class (see
+        `image_folder`); CIFAR's archive; or a ``.npz`` file (see `npz`). A name takes precedence
+        over a folder of the same name: write ``"./digits"`` for the folder.
     preparation : str, optional
         The preparation of image files: see `read_image`. By default "mnist" for digits and mnist,
         else "image". Folders of images are read with it; for other sources, which contain pixels,

@@ -101,6 +101,7 @@ AUGMENTATIONS: dict[str, tuple[Transform, ...]] = {
     "rotate": (Rotate(10),),
     "scale": (RandomAffine(0, scale=(0.8, 1.2)),),
     "affine": (Shift(2), Rotate(10)),
+    "tilt": (Shift(1), RandomAffine(28, scale=(0.85, 1.1), shear=20)),
     "elastic": (Shift(2), Elastic(alpha=20, sigma=4)),
     "shift-flip": (Shift(4), RandomHorizontalFlip()),
 }

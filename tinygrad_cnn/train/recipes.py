@@ -14,6 +14,9 @@ RECIPES = {
     "digits": TrainingSettings(
         epochs=15, batch_size=64, optimizer="adamw", lr=0.005, weight_decay=0.01, augment="affine"
     ),
+    "european-digits": TrainingSettings(
+        epochs=15, batch_size=64, optimizer="adamw", lr=0.005, weight_decay=0.01, augment="tilt"
+    ),
     "mnist": TrainingSettings(
         epochs=20, batch_size=64, optimizer="adamw", lr=0.003, weight_decay=0.01, augment="affine"
     ),

@@ -44,7 +44,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-DATA = ("digits", "mnist")
+DATA = ("european-digits", "digits", "mnist")
 """Data sets for training: ten digits, 28×28. A path is never accepted from a request or a file."""
 
 OFFERED = {"activation": str, "pooling": str, "hidden": tuple, "batch_norm": bool, "dropout": float}
@@ -69,6 +69,7 @@ AUGMENTED = {
     "rotate": "Rotate",
     "scale": "Scale",
     "affine": "Shift, rotate",
+    "tilt": "Shift, rotate, shear",
     "elastic": "Shift, distort",
     "shift-flip": "Shift, mirror",
 }
@@ -123,14 +124,14 @@ TRAINING = (
     "optimizer", "lr", "batch_size", "schedule", "augment", "weight_decay", "epochs", "seed",
     "optimizer_options", "schedule_options",
 )  # fmt: skip
-FIRST: dict[str, Any] = {"model": "lenet5", "data": "digits", "epochs": 8, "seed": 0}
+FIRST: dict[str, Any] = {"model": "lenet5", "data": "european-digits", "epochs": 8, "seed": 0}
 """Settings of a training run that leaves them out; `defaults` has others."""
 
 FIRST_FINE_TUNING: dict[str, Any] = {"epochs": 3, "lr": 0.0005, "replay": 2000, "seed": 0}
 """Settings of a fine-tuning that leaves them out."""
 
 DECIDED = ("lr", "weight_decay", "augment", "batch_size", "schedule")
-FINE_TUNING = {"optimizer": "adam", "batch_size": 64, "schedule": "cosine", "augment": "affine"}
+FINE_TUNING = {"optimizer": "adam", "batch_size": 64, "schedule": "cosine", "augment": "tilt"}
 
 
 class SettingError(ValueError):

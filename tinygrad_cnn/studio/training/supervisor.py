@@ -17,7 +17,7 @@ from tinygrad_cnn.studio.settings import StudioSettings
 from tinygrad_cnn.studio.shortage import Shortage
 from tinygrad_cnn.studio.store import Store, StoredRun, models, runs
 from tinygrad_cnn.studio.store.tables import now
-from tinygrad_cnn.studio.training.requests import queue, train_request
+from tinygrad_cnn.studio.training.requests import FIRST, queue, train_request
 from tinygrad_cnn.studio.training.worker import OTHER_VERSION
 
 __all__ = ["Interruption", "Supervisor"]
@@ -131,7 +131,7 @@ class Supervisor:
         with self.store.session() as session:
             waiting = runs.unfinished(session) or runs.queued(session)
             if not waiting and not models.all(session):
-                request = train_request("lenet5", "digits", epochs=FIRST_EPOCHS)
+                request = train_request(FIRST["model"], FIRST["data"], epochs=FIRST_EPOCHS)
                 queue(session, request, "First model")
 
     def _fill_place(self) -> None:

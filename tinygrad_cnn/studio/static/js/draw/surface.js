@@ -1,11 +1,10 @@
 /* Drawing surface for mouse, touch, pen and keyboard. */
 
 import { element, style } from "../dom.js";
+import { pngOf } from "./redraw.js";
 import { colorsOf, render, stroke } from "./render.js";
 
 const SIDE = 560; // pixels of the bitmap on the page
-const SENT = 280; // side of the picture sent to the server
-const PAPER = { ink: "#000000", ground: "#ffffff" }; // of the picture sent
 const CELL = 1 / 28; // step of the arrow keys; three times as far with Shift
 
 /**
@@ -31,7 +30,6 @@ export function surface(drawing, { describedBy, changed }) {
   const hint = element("p", { class: "invitation", "aria-hidden": "true" }, "Draw a digit");
   const root = element("div", { class: "sheet" }, canvas, hint, pen);
   const context = canvas.getContext("2d");
-  const sent = new OffscreenCanvas(SENT, SENT).getContext("2d", { willReadFrequently: true });
   const brush = { size: 0.085, erases: false };
   const place = { x: 0.5, y: 0.5 }; // position of the keyboard's pen
   let current = null; // the current stroke
@@ -46,9 +44,7 @@ export function surface(drawing, { describedBy, changed }) {
   };
 
   function show() {
-    const marks = drawing.visible;
-    render(context, marks, page());
-    render(sent, marks, PAPER);
+    render(context, drawing.visible, page());
     hint.hidden = !drawing.blank;
   }
 
@@ -68,9 +64,7 @@ export function surface(drawing, { describedBy, changed }) {
   }
 
   function paint(from, ended) {
-    const marks = drawing.visible;
-    stroke(context, current, colorsOf(marks, page()), from, ended);
-    stroke(sent, current, colorsOf(marks, PAPER), from, ended);
+    stroke(context, current, colorsOf(drawing.visible, page()), from, ended);
   }
 
   function end() {
@@ -146,7 +140,6 @@ export function surface(drawing, { describedBy, changed }) {
 
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   scheme.addEventListener("change", show);
-  render(sent, drawing.visible, PAPER); // may be requested immediately
   requestAnimationFrame(show); // the colors are known once it is on the page
 
   return {
@@ -156,7 +149,7 @@ export function surface(drawing, { describedBy, changed }) {
     show,
     end,
     drawing: () => current !== null,
-    picture: () => sent.canvas.convertToBlob({ type: "image/png" }),
+    picture: () => pngOf(drawing.visible),
     stop: () => scheme.removeEventListener("change", show),
   };
 }

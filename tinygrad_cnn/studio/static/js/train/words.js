@@ -31,7 +31,7 @@ export function summaryOf({ kind, request }) {
     activation ? named(activation) : "",
     optimizer ? `${named(optimizer)}${rate}` : "",
     batch ? `batch ${batch}` : "",
-    data === "digits" ? "" : named(data ?? ""),
+    data === "european-digits" ? "" : named(data ?? ""),
     seed ? `seed ${seed}` : "",
   ]
     .filter(Boolean)
