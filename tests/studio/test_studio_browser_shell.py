@@ -22,7 +22,7 @@ ROUNDS = 6  # visits of every view
 
 LOADS = """
 async ({ seeds, moments }) => {
-  const at = document.querySelector("script[type=module]").src.replace("main.js", "requests.js");
+  const at = document.querySelector("script[src$='main.js']").src.replace("main.js", "requests.js");
   const { load } = await import(at);
   let seed = 0;
   const random = () => (seed = (seed * 1103515245 + 12345) % 2147483648) / 2147483648;
@@ -100,8 +100,22 @@ def asked(page, held):
     until(lambda: held() or page.evaluate("0"))
 
 
+PRELOADED = """
+() => {
+  const links = [...document.querySelectorAll("link[rel=modulepreload]")].map(({ href }) => href);
+  const loaded = performance.getEntriesByType("resource").map(({ name }) => name);
+  const [first] = document.querySelectorAll("script");
+  const modules = loaded.filter((name) => name.endsWith(".js") && name !== first.src);
+  return [links.sort(), modules.sort()];
+}
+"""
+
+
 def test_a_load_ends_with_the_newest_state_whatever_the_order_of_answers(browser, studio):
-    with visiting(browser, studio) as page:
+    with visiting(browser, studio, "#/see") as page:
+        expect(page.locator("aside .verdict")).to_contain_text(", with")
+        preloaded, loaded = page.evaluate(PRELOADED)  # nothing waits for another module first
+        assert preloaded == loaded
         assert page.evaluate(LOADS, {"seeds": 300, "moments": 30}) == []
 
 

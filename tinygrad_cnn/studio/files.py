@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import posixpath
 import re
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -30,11 +31,12 @@ MEDIA_TYPES = {
 
 PREFIX = "/static/"
 PAGES = {"index.html": "/", "docs.html": "/docs"}
-FIRST_VIEW = "js/draw/view.js"  # a page without a hash opens it
 
 REVALIDATED = "no-cache"  # the browser asks each time; an unchanged file is not sent again
 KEPT = "private, max-age=31536000, immutable"  # the address changes with the contents
 
+PRELOADER = "js/preload.js"  # preloads the modules of the view that is opened first
+VIEW = re.compile(r"js/(\w+)/view\.js")
 STYLE = re.compile(r' *<link rel="stylesheet" href="/static/([^"]+)" />\n')
 IMPORT = re.compile(r'^(?:(?:import|export)\b[^"();]*? from|import) "(\.[^"]+)"', re.MULTILINE)
 
@@ -66,7 +68,7 @@ class StaticFiles:
     Each file has two addresses: ``/static/NAME``, revalidated by its ETag, and
     ``/static/DIGEST/NAME``, kept by the browser for good. Pages refer to the second, so modules of
     two versions never mix: the digest is that of all files. A page's style sheets are joined into
-    one, and the modules of its first view are preloaded.
+    one, and the modules that it opens with are preloaded.
 
     Parameters
     ----------
@@ -138,24 +140,33 @@ def _page(name: str, page: str, kept: str, found: dict[str, bytes]) -> str:
     one = f'    <link rel="stylesheet" href="{PREFIX}css/of-{PurePosixPath(name).stem}.css" />\n'
     page = STYLE.sub("\0", page).replace("\0", one, 1).replace("\0", "")
     entries = re.findall(rf'<script type="module" src="{PREFIX}([^"]+)"', page)
-    if "js/main.js" in entries:
-        entries.append(FIRST_VIEW)
-    preloaded = "".join(
-        f'    <link rel="modulepreload" href="{PREFIX}{module}" />\n'
-        for module in _modules(entries, found)
+    shell = _modules(entries, found)
+    preloads = _links(shell - {PRELOADER})
+    if PRELOADER in entries:
+        for module in sorted(found):
+            if view := VIEW.fullmatch(module):
+                links = _links(_modules([module], found) - shell)
+                preloads += f'    <template id="modules-{view[1]}">\n{links}    </template>\n'
+    page = page.replace("    <script", f"{preloads}    <script", 1)
+    return page.replace(f'"{PREFIX}', f'"{kept}')
+
+
+def _links(modules: Set[str]) -> str:
+    return "".join(
+        f'    <link rel="modulepreload" href="{PREFIX}{module}" />\n' for module in sorted(modules)
     )
-    return page.replace("  </head>", f"{preloaded}  </head>").replace(f'"{PREFIX}', f'"{kept}')
 
 
-def _modules(entries: list[str], found: dict[str, bytes]) -> list[str]:
-    """Return modules and all that they import, each once."""
-    modules: dict[str, None] = {}
+def _modules(entries: Iterable[str], found: Mapping[str, bytes]) -> Set[str]:
+    """Return modules and all that they import."""
+    modules: set[str] = set()
     waiting = list(entries)
     while waiting:
-        module = waiting.pop(0)
-        if module in modules:
-            continue
-        modules[module] = None
-        for path in IMPORT.findall(found[module].decode()):
-            waiting.append(posixpath.normpath(posixpath.join(module, "..", path)))
-    return list(modules)
+        module = waiting.pop()
+        if module not in modules:
+            modules.add(module)
+            waiting += [
+                posixpath.normpath(posixpath.join(module, "..", path))
+                for path in IMPORT.findall(found[module].decode())
+            ]
+    return modules
