@@ -123,7 +123,7 @@ def test_a_late_answer_changes_neither_a_newer_state_nor_another_choice(browser,
     with visiting(browser, studio) as page:
         requests = Requests(page.request, studio)
         expect(page.get_by_label("Drawing area")).to_be_visible()
-        runs = page.get_by_role("list", name="Runs").get_by_role("listitem")
+        runs = page.get_by_role("table", name="Runs").get_by_role("row")
         chip = page.locator("#training")
 
         with late(page, "**/api/runs") as held:  # the list of before the run
@@ -353,7 +353,7 @@ def test_a_hostile_name_is_text_wherever_it_stands(browser, studio):
         expect(page.get_by_label("Model")).to_contain_text(HOSTILE)
         unharmed(page)
         page.goto(f"{studio.url}/#/train")
-        expect(page.get_by_role("listitem").filter(has_text=HOSTILE).first).to_contain_text("Done")
+        expect(page.get_by_role("row").filter(has_text=HOSTILE).first).to_contain_text("Done")
         expect(page.get_by_role("checkbox", name=HOSTILE)).to_be_checked()
         unharmed(page)
         page.goto(f"{studio.url}/#/draw?input={HOSTILE}&model={HOSTILE}&temperature={HOSTILE}")

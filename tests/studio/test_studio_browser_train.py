@@ -6,7 +6,16 @@ import re
 
 import pytest
 from support.studio import BEARER, until
-from support.studio_browser import Requests, expect, go, shift, tiny_run, violations, visiting
+from support.studio_browser import (
+    Requests,
+    expect,
+    figure,
+    go,
+    shift,
+    tiny_run,
+    violations,
+    visiting,
+)
 
 DRAWN = re.compile("L")
 """A path that leads somewhere."""
@@ -33,7 +42,23 @@ def steps_of(requests, run_id):
 
 
 def runs(page):
-    return page.get_by_role("list", name="Runs").get_by_role("listitem")
+    return page.get_by_role("table", name="Runs").locator("tbody").get_by_role("row")
+
+
+def run_of(page, name):
+    """Return the row of a run; others may mention its name."""
+    box = page.get_by_role("checkbox", name=f"Show {name} on the charts")
+    return runs(page).filter(has=box)
+
+
+def cancel(page, name):
+    """Cancel a run: once not, once all the same."""
+    question = page.get_by_role("dialog", name=f"Cancel {name}?")
+    for answer in ("Keep it", "Cancel the run"):
+        page.get_by_role("button", name=f"Cancel {name}").click()
+        expect(question).to_contain_text(re.compile("lost"))
+        question.get_by_role("button", name=answer).click()
+        expect(question).to_have_count(0)
 
 
 def test_a_run_is_paused_stepped_resumed_and_cancelled_and_a_reload_shows_it_again(browser, studio):
@@ -45,16 +70,25 @@ def test_a_run_is_paused_stepped_resumed_and_cancelled_and_a_reload_shows_it_aga
         form.get_by_label("Epochs").fill("200")
         form.get_by_label("Name").fill("long")
         form.get_by_role("button", name="Start training").click()
-        row = runs(page).filter(has_text="long")
+        row = run_of(page, "long")
         expect(row).to_contain_text("Running, epoch")
         expect(chart(page, "Loss").locator(".plot path.line")).to_have_attribute(
             "d", re.compile(r"L")
         )
+        requests = Requests(page.request, studio)
+        other = tiny_run(requests, "other", epochs=200)
+        expect(run_of(page, "other")).to_contain_text("Running, epoch")
+        third = tiny_run(requests, "third")
         row.get_by_role("button", name="Pause long").click()
         expect(row).to_contain_text("Paused, epoch")
+        expect(row).to_contain_text("1 run waits for its place")
+        waiting = "Queued: waits for \u2068long\u2069 (paused) or \u2068other\u2069"
+        expect(run_of(page, "third")).to_contain_text(waiting)
+        for run in (third, other):
+            requests.post(f"runs/{run}/cancel")
+        expect(row).not_to_contain_text("waits")
 
-        requests = Requests(page.request, studio)
-        run_id = requests.get("runs")["runs"][0]["id"]
+        run_id = next(run["id"] for run in requests.get("runs")["runs"] if run["name"] == "long")
         before = steps_of(requests, run_id)
         row.get_by_role("button", name="Step long").click()
         until(lambda: steps_of(requests, run_id) == before + 1)
@@ -63,7 +97,7 @@ def test_a_run_is_paused_stepped_resumed_and_cancelled_and_a_reload_shows_it_aga
         row.get_by_role("button", name="Resume long").click()
         until(lambda: steps_of(requests, run_id) > before + 1)
         expect(row).to_contain_text("Running, epoch")
-        row.get_by_role("button", name="Cancel long").click()
+        cancel(page, "long")
         expect(row).to_contain_text("Canceled")
         expect(page.locator("#training")).to_be_hidden()
 
@@ -80,17 +114,18 @@ def test_a_run_is_paused_stepped_resumed_and_cancelled_and_a_reload_shows_it_aga
             expect(chart(again, "Loss").locator(".legend .value")).to_have_text(shown)
 
 
-def test_two_runs_stand_on_one_chart_or_side_by_side(browser, studio):
+def test_two_runs_stand_on_one_chart_or_side_by_side_and_are_sorted_by_results(browser, studio):
     with visiting(browser, studio, "#/draw") as page:
         requests = Requests(page.request, studio)
-        ids = [tiny_run(requests, name, activation=name) for name in ("sigmoid", "relu")]
+        names = ("relu", "sigmoid")
+        ids = [tiny_run(requests, name, activation=name) for name in names]
         page.goto(f"{studio.url}/#/train?runs={ids[0]}")
         for name in ("sigmoid", "relu"):
-            expect(runs(page).filter(has_text=f"{name}Percep")).to_contain_text("Done")
-        page.get_by_role("checkbox", name="Show relu on the charts").check()
+            expect(run_of(page, name)).to_contain_text("Done")
+        page.get_by_role("checkbox", name="Show sigmoid on the charts").check()
         loss = chart(page, "Loss")
         expect(loss).to_have_count(1)
-        expect(loss.locator(".legend li")).to_have_text([re.compile("sigmoid"), re.compile("relu")])
+        expect(loss.locator(".legend li")).to_have_text([re.compile("relu"), re.compile("sigmoid")])
         lines = loss.locator(".plot path.line")
         expect(lines).to_have_count(2)
         for line in lines.all():
@@ -101,8 +136,38 @@ def test_two_runs_stand_on_one_chart_or_side_by_side(browser, studio):
         axes = [svg.locator(".axes").text_content() for svg in loss.all()]
         assert axes[0] == axes[1]
         expect(page).to_have_url(re.compile(f"runs={ids[0]},{ids[1]}&apart=1"))
-        page.reload()
+        results = {
+            name: requests.get(f"runs/{id}")["result"] for name, id in zip(names, ids, strict=True)
+        }
+        sort_by_results(page, results)
         expect(loss).to_have_count(2)
+
+
+def sort_by_results(page, results):
+    """Sort the runs by each result, with the keyboard: best first, then the other way round."""
+    names = runs(page).locator("b")
+    for column, result, best in (("Accuracy", "test_accuracy", max), ("Loss", "test_loss", min)):
+        head = page.get_by_role("columnheader", name=column)
+        first = best(results, key=lambda name, result=result: results[name][result])
+        way = "descending" if best is max else "ascending"
+        head.get_by_role("button").press("Enter")
+        expect(head).to_have_attribute("aria-sort", way)
+        expect(names.first).to_have_text(first)
+        page.reload()
+        expect(head).to_have_attribute("aria-sort", way)
+        expect(names.first).to_have_text(first)
+        figures = runs(page).first.get_by_role("cell").all_inner_texts()[:4]
+        shown = [figure(text) for text in figures]
+        expected = results[first]
+        assert shown[0] == pytest.approx(100 * expected["test_accuracy"], abs=0.06)
+        assert shown[1] == pytest.approx(expected["test_loss"], rel=1e-2)
+        assert shown[2] == round(expected["seconds"])
+        assert shown[3] == expected["parameters"] == 28 * 28 * 8 + 8 + 8 * 10 + 10
+        head.get_by_role("button").press("Enter")
+        expect(names.first).not_to_have_text(first)
+    head.get_by_role("button").press("Enter")
+    expect(names).to_have_text(["sigmoid", "relu", *names.all_inner_texts()[2:]])  # newest first
+    assert "sort" not in page.url
 
 
 def test_the_comparison_of_the_text_starts_two_runs_and_shows_both(browser, studio):
@@ -114,9 +179,13 @@ def test_the_comparison_of_the_text_starts_two_runs_and_shows_both(browser, stud
         )
         gradients = page.get_by_role("heading", name="Gradient norm")
         expect(gradients).to_have_count(2)
-        for name in reversed(names):
-            page.get_by_role("button", name=f"Cancel {name}").click()
-            expect(runs(page).filter(has_text=name)).to_contain_text("Canceled")
+        for name in names:  # at once
+            expect(run_of(page, name)).to_contain_text("Running")
+        for line in chart(page, "Loss").locator(".plot path.line").all():
+            expect(line).to_have_attribute("d", DRAWN)
+        for name in names:
+            cancel(page, name)
+            expect(run_of(page, name)).to_contain_text("Canceled")
 
 
 def test_what_is_entered_stays_and_what_is_wrong_is_refused_at_its_field(browser, studio):
@@ -155,8 +224,7 @@ def test_what_is_entered_stays_and_what_is_wrong_is_refused_at_its_field(browser
         expect(form.get_by_text("onecycle has no option 'patience'")).to_be_visible()
         form.get_by_label("Schedule").select_option(label="Plateau")
         form.get_by_role("button", name="Start training").click()
-        row = runs(page).filter(has_text="typed")
-        row.get_by_role("button", name="Cancel typed").click()
+        cancel(page, "typed")
         request = Requests(page.request, studio).get("runs")["runs"][0]["request"]
         expected = {"batch_norm": True, "dropout": 0.25, "augment": "scale", "weight_decay": 0}
         assert {name: request[name] for name in expected} == expected
@@ -168,7 +236,7 @@ def test_nothing_moves_while_a_training_runs(browser, studio):
     with visiting(browser, studio, "#/draw") as page:
         run_id = tiny_run(Requests(page.request, studio), "steady", epochs=8, hidden=[32])
         page.goto(f"{studio.url}/#/train?runs={run_id}")
-        row = runs(page).filter(has_text="steady")
+        row = run_of(page, "steady")
         expect(row).to_be_visible()
         expect(chart(page, "Loss")).to_be_visible()
         shift(page, forget=True)

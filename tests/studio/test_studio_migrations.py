@@ -230,17 +230,24 @@ def test_a_database_of_an_earlier_version_keeps_its_rows(path: Path) -> None:
         )
     for id, kind in ((4, "state"), (5, "point"), (6, "epoch"), (7, "restarted"), (8, "state")):
         connection.execute("INSERT INTO points VALUES (?, 2, ?, 3, '{}')", (id, kind))
+    for id, loss in ((9, 0.5), (10, 0.25)):
+        payload = {"loss": 1.0, "accuracy": 0.5, "validation_loss": loss, "seconds": 1.5}
+        row = (id, json.dumps({**payload, "validation_accuracy": 1 - loss}))
+        connection.execute("INSERT INTO points VALUES (?, 2, 'epoch', 3, ?)", row)
     connection.commit()
     connection.close()
     with opened(path) as store:
         store.check()
         with store.reading() as session:
             requests = [run.request for run in runs.all(session)]
+            results = [run.result for run in runs.all(session)]
             told = [(point.id, point.kind) for point in points.after(session, 0)]
-            assert outbox.newest(session) == 0
+            assert outbox.newest(session) == 1  # that a run has its result
     short = {"drawings": 3, "held_back": 2, "lr": 0.5, "last_drawing": 10}
     assert requests == [short, {"lr": 0.1}]
-    assert told == [(5, "point"), (6, "epoch"), (7, "restarted")]
+    assert told == [(5, "point"), (6, "epoch"), (7, "restarted"), (9, "epoch"), (10, "epoch")]
+    expected = {"loss": 1.0, "accuracy": 0.5, "test_loss": 0.25, "test_accuracy": 0.75}
+    assert results == [{**expected, "seconds": 3.0, "parameters": None}, None]
 
 
 def test_nothing_is_said(

@@ -44,8 +44,8 @@ def test_every_choice_can_be_made(field: str, names: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("model", "data", "chosen", "says"),
     [
-        ("resnet", "digits", {}, "got model 'resnet' and data 'digits', expected one of lenet5"),
-        ("mlp", "/etc/passwd", {}, "data '/etc/passwd', expected one of lenet5, mlp, vgg and one"),
+        ("resnet", "digits", {}, "model is 'resnet', expected one of 'lenet5', 'mlp', 'vgg'"),
+        ("mlp", "/etc/passwd", {}, "data is '/etc/passwd', expected one of 'digits', 'mnist'"),
         ("mlp", "digits", {"pooling": "max"}, "mlp has no pooling, but came with 'max'; it has"),
         ("vgg", "digits", {"activation": "relu"}, "vgg has no activation, but came with 'relu'"),
         ("mlp", "digits", {"optimizer": "x"}, "optimizer is 'x', expected one of 'sgd'"),

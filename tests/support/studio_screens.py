@@ -60,7 +60,7 @@ def main(folder: Path) -> None:
             go(page, "Train")
             page.get_by_role("button", name="Sigmoid against ReLU").click()
             for name in ("Sigmoid", "ReLU"):
-                row = page.get_by_role("listitem").filter(has_text=f"{name}, four layersP")
+                row = page.get_by_role("row").filter(has_text=f"{name}, four layersP")
                 row.get_by_text("Done").wait_for(timeout=1000 * LEARNING)
             shoot(page, "train")
         with visiting(browser, studio, width=360, height=740) as page:

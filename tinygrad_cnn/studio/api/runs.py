@@ -114,6 +114,17 @@ class FineTuningRequest(BaseModel):
     name: RunName = None
 
 
+class RunResult(BaseModel):
+    """The metrics of a run after its last epoch; `seconds` are those of all epochs."""
+
+    loss: float | None
+    accuracy: float | None
+    test_loss: float | None
+    test_accuracy: float | None
+    seconds: float | None
+    parameters: int | None
+
+
 class RunAnswer(BaseModel):
     """A run.
 
@@ -138,6 +149,7 @@ class RunAnswer(BaseModel):
     started: datetime | None
     ended: datetime | None
     model_id: int | None
+    result: RunResult | None
     before: dict[str, Any] | None
     after: dict[str, Any] | None
     error: str | None

@@ -221,6 +221,8 @@ class StoredRun(Created, Base):
         Epochs done, and epochs in total.
     model_id : int or None
         The resulting model.
+    result : dict or None
+        Metrics after the last epoch that is done; see `tinygrad_cnn.studio.training.reporting`.
     before, after : dict or None
         Accuracies before and after a fine-tuning.
     error : str or None
@@ -250,6 +252,7 @@ class StoredRun(Created, Base):
         # Models refer to runs as well: use_alter breaks the cycle for the table order.
         ForeignKey("models.id", ondelete="SET NULL", use_alter=True)
     )
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     after: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     error: Mapped[str | None]

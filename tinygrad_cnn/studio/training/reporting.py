@@ -16,7 +16,7 @@ from tinygrad_cnn.studio.encoding import INPUT_SHAPE, encode
 from tinygrad_cnn.studio.store import Store, points, runs, snapshots
 from tinygrad_cnn.train import Callback, Epoch, History, Progress
 
-__all__ = ["Reporter", "epoch_payload", "gradient_norms", "kernels"]
+__all__ = ["Reporter", "epoch_payload", "gradient_norms", "kernels", "result_of"]
 
 POINT_SECONDS = 0.1
 KERNELS_SECONDS = 0.5
@@ -112,6 +112,7 @@ class Reporter(Callback):
             )
             run = runs.get(session, self.run_id)
             run.epoch = len(history)
+            run.result = result_of(history, self.model)
             run.attempts = 0
 
 
@@ -120,6 +121,27 @@ def epoch_payload(epoch: Epoch) -> dict[str, Any]:
     row = epoch.as_dict()
     names = ("loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
     return {"epoch": epoch.epoch, **{name: row[name] for name in names}}
+
+
+def result_of(history: History, model: Module) -> dict[str, Any]:
+    """Return the metrics of a run after its last epoch; None where a number is not finite.
+
+    Returns
+    -------
+    dict
+        ``loss`` and ``accuracy`` on the training images, ``test_loss`` and ``test_accuracy``, the
+        ``seconds`` of all epochs, and the number of ``parameters``.
+    """
+    last = epoch_payload(history[-1])
+    seconds = sum(epoch.seconds for epoch in history)
+    return {
+        "loss": last["loss"],
+        "accuracy": last["accuracy"],
+        "test_loss": last["validation_loss"],
+        "test_accuracy": last["validation_accuracy"],
+        "seconds": seconds if math.isfinite(seconds) else None,
+        "parameters": model.summary().parameters,
+    }
 
 
 def gradient_norms(model: Module) -> dict[str, float | None]:

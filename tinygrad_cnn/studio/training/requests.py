@@ -195,7 +195,7 @@ def train_request(model: str, data: str, **chosen: Any) -> dict[str, Any]:
     >>> train_request("lenet5", "digits", hidden=[30])
     Traceback (most recent call last):
         ...
-    tinygrad_cnn.studio.training.requests.SettingError: run: lenet5 has no hidden; it has ...
+    tinygrad_cnn.studio.training.requests.SettingError: run: lenet5 has no hidden, but ...
     """
     for name, value in {"model": model, "data": data, **chosen}.items():
         if value is not None and name in CHOICES:
@@ -206,7 +206,8 @@ def train_request(model: str, data: str, **chosen: Any) -> dict[str, Any]:
         value = chosen.pop(name, None)
         if value is not None and name not in known:
             has = ", ".join(known) or "no options"
-            raise SettingError(name, value, f"run: {model} has no {name}; it has {has}")
+            reason = f"run: {model} has no {name}, but came with {value!r}; it has {has}"
+            raise SettingError(name, value, reason)
         options[name] = known.get(name) if value is None else value
     unscheduled = {**chosen, "schedule": "constant", "schedule_options": None}
     for name, all_chosen in (("optimizer_options", unscheduled), ("schedule_options", chosen)):

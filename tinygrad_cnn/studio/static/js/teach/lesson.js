@@ -1,6 +1,6 @@
 /* Fine-tuning: the form, progress, and results. */
 
-import { get, post } from "../api.js";
+import { get } from "../api.js";
 import { button, element, field, fill, select, style } from "../dom.js";
 import { listen } from "../events.js";
 import { say } from "../message.js";
@@ -8,8 +8,9 @@ import { promote } from "../models/promote.js";
 import { percent, points } from "../numbers.js";
 import { create, load, write } from "../requests.js";
 import { link } from "../state.js";
+import { cancelRun } from "../train/cancel.js";
 import { Entries, numberField, numeric } from "../train/fields.js";
-import { ended, stateOf } from "../train/words.js";
+import { ended, outcomeOf, stateOf } from "../train/words.js";
 
 /** The form that starts a fine-tuning. */
 export class LessonForm {
@@ -170,7 +171,7 @@ export class Lesson {
     this.element.hidden = false;
     const over = ended(run.state);
     this.title.textContent = run.name;
-    this.state.textContent = run.error ? `Failed: ${run.error}` : stateOf(run);
+    this.state.textContent = over ? outcomeOf(run) : stateOf(run);
     this.track.hidden = over;
     this.#progress(run.epoch / run.epochs);
     this.cancel.hidden = over;
@@ -206,10 +207,7 @@ export class Lesson {
 
   #cancel() {
     const { id } = this.run;
-    write(`run ${id}`, () => post(`runs/${id}/cancel`), {
-      shown: () => this.run.id === id,
-      answered: () => this.load(id),
-    });
+    cancelRun(this.run, { shown: () => this.run.id === id, answered: () => this.load(id) });
   }
 }
 

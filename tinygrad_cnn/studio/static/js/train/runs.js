@@ -1,29 +1,82 @@
-/* List of runs: state, selection for the chart, and controls. */
+/* Table of runs: settings, results, state, selection for the chart, and controls. */
 
 import { button, element, fill, style } from "../dom.js";
 import { swatch } from "../chart.js";
-import { duration, percent, when } from "../numbers.js";
+import { duration, grouped, number, percent } from "../numbers.js";
 import { link } from "../state.js";
 import { ended, stateOf, summaryOf } from "./words.js";
 
 const SHOWN = 8; // finished runs shown at first
 
+/* The columns that can be sorted by: the value of a run, how it is written, and whether the largest
+ * comes first. */
+const COLUMNS = {
+  name: { title: "Run", of: (run) => run.name },
+  accuracy: {
+    title: "Accuracy",
+    hint: "on the test images, after the last epoch",
+    of: ({ result }) => result?.test_accuracy,
+    write: (share) => percent(share),
+    descends: true,
+  },
+  loss: {
+    title: "Loss",
+    hint: "mean cross-entropy on the test images, after the last epoch",
+    of: ({ result }) => result?.test_loss,
+    write: (loss) => number(loss, 3),
+  },
+  time: {
+    title: "Time",
+    hint: "of the epochs that are done",
+    of: ({ result }) => result?.seconds,
+    write: duration,
+  },
+  parameters: {
+    title: "Parameters",
+    of: ({ result }) => result?.parameters,
+    write: grouped,
+  },
+};
+const RESULTS = Object.keys(COLUMNS).slice(1);
+
 /**
  * @typedef {object} Steering
  * @property {(run: any, chosen: boolean) => void} choose  adds a run to the chart, or removes it
- * @property {(run: any, what: "pause" | "resume" | "step" | "cancel") => void} steer
+ * @property {(run: any, what: "pause" | "resume" | "step" | "cancel" | "retry") => void} steer
  * @property {(run: any) => void} remove
+ * @property {(sort: string) => void} sorted  the new order, such as "-accuracy"; "" for newest first
  */
 
-export class RunList {
-  /** @param {Steering} steering */
-  constructor(steering) {
+export class RunTable {
+  /**
+   * @param {Steering} steering
+   * @param {string} sort  see `Steering.sorted`; anything else means newest first
+   */
+  constructor(steering, sort) {
     this.steering = steering;
+    this.sort = sort.replace("-", "") in COLUMNS ? sort : "";
     this.rows = new Map();
     this.all = false;
-    this.list = element("ul", { class: "runs", "aria-label": "Runs" });
+    this.heads = Object.entries(COLUMNS).map(([name, column]) => this.#head(name, column));
+    this.body = element("tbody", { role: "rowgroup" });
     this.more = button("", () => ((this.all = true), this.show(...this.shown)), { kind: "quiet" });
-    this.element = element("div", {}, this.list, this.more);
+    const other = (name) =>
+      element(
+        "th",
+        { role: "columnheader", scope: "col", class: name === "State" ? "other wide" : "other" },
+        element("span", { class: name === "State" ? null : "unseen" }, name),
+      );
+    this.table = element(
+      "table",
+      { class: "runs", role: "table", "aria-label": "Runs" },
+      element(
+        "thead",
+        { role: "rowgroup" },
+        element("tr", { role: "row" }, this.heads, other("State"), other("Controls")),
+      ),
+      this.body,
+    );
+    this.element = element("div", { class: "all-runs" }, this.table, this.more);
   }
 
   /**
@@ -34,7 +87,7 @@ export class RunList {
   show(runs, colors) {
     this.shown = [runs, colors];
     let room = SHOWN;
-    const visible = runs.filter(
+    const visible = this.#sorted(runs).filter(
       (run) => this.all || !ended(run.state) || colors.has(run.id) || room-- > 0,
     );
     const here = new Set(visible.map(({ id }) => id));
@@ -43,15 +96,19 @@ export class RunList {
       row.element.remove();
       this.rows.delete(id);
     }
+    const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
     visible.forEach((run, place) => {
       if (!this.rows.has(run.id)) this.rows.set(run.id, new Row(this.steering));
       const row = this.rows.get(run.id);
-      row.show(run, colors.get(run.id));
-      if (this.list.children[place] !== row.element)
-        this.list.insertBefore(row.element, this.list.children[place] ?? null);
+      row.show(run, colors.get(run.id), runs);
+      if (this.body.children[place] !== row.element)
+        this.body.insertBefore(row.element, this.body.children[place] ?? null);
     });
+    if (focused?.isConnected && !focused.hidden) focused.focus(); // a row that moves loses it
+    this.table.hidden = runs.length === 0;
     this.more.hidden = visible.length === runs.length;
     this.more.textContent = `Show all ${runs.length} runs`;
+    this.#showOrder();
   }
 
   /**
@@ -62,11 +119,62 @@ export class RunList {
   progress(id, share) {
     this.rows.get(id)?.progress(share);
   }
+
+  #head(name, { title, hint }) {
+    const arrow = element("span", { class: "arrow", "aria-hidden": "true" });
+    return element(
+      "th",
+      {
+        role: "columnheader",
+        scope: "col",
+        class: name === "name" ? null : "number",
+        dataset: { name },
+      },
+      element(
+        "button",
+        { type: "button", title: hint, onclick: () => this.#order(name) },
+        title,
+        arrow,
+      ),
+    );
+  }
+
+  /** Sort by a column, then the other way round, then newest first again. */
+  #order(name) {
+    const [first, second] = COLUMNS[name].descends ? [`-${name}`, name] : [name, `-${name}`];
+    this.sort = { [first]: second, [second]: "" }[this.sort] ?? first;
+    this.steering.sorted(this.sort);
+    this.show(...this.shown);
+  }
+
+  #showOrder() {
+    for (const head of this.heads) {
+      const way = { [head.dataset.name]: "ascending", [`-${head.dataset.name}`]: "descending" };
+      const now = way[this.sort];
+      if (now) head.setAttribute("aria-sort", now);
+      else head.removeAttribute("aria-sort");
+      head.querySelector(".arrow").textContent = { ascending: "▲", descending: "▼" }[now] ?? "";
+    }
+  }
+
+  /** Return the runs in the chosen order; those without a value come last. */
+  #sorted(runs) {
+    if (!this.sort) return runs;
+    const { of } = COLUMNS[this.sort.replace("-", "")];
+    const sign = this.sort.startsWith("-") ? -1 : 1;
+    const compared = (a, b) =>
+      typeof a === "string" ? a.localeCompare(b, undefined, { numeric: true }) : a - b;
+    const known = runs.filter((run) => (of(run) ?? null) !== null);
+    const others = runs.filter((run) => (of(run) ?? null) === null);
+    return [...known.sort((a, b) => sign * compared(of(a), of(b))), ...others];
+  }
 }
 
 class Row {
   constructor({ choose, steer, remove }) {
     const act = (what) => () => steer(this.run, what);
+    const control = (label, symbol, onclick) =>
+      button(label, onclick, { symbol, only: true, kind: "quiet" });
     this.box = element("input", {
       type: "checkbox",
       onchange: () => choose(this.run, this.box.checked),
@@ -74,6 +182,13 @@ class Row {
     this.mark = element("span", { class: "mark" });
     this.name = element("b", {});
     this.summary = element("span", { class: "hint" });
+    this.results = RESULTS.map((name) =>
+      element("td", {
+        role: "cell",
+        class: "number",
+        dataset: { label: COLUMNS[name].title },
+      }),
+    );
     this.state = element("span", { class: "state" });
     this.bar = element("i", {});
     this.track = element(
@@ -82,33 +197,39 @@ class Row {
       this.bar,
     );
     this.buttons = {
-      pause: button("Pause", act("pause"), { symbol: "pause", only: true, kind: "quiet" }),
-      resume: button("Resume", act("resume"), { symbol: "play", only: true, kind: "quiet" }),
-      step: button("Step", act("step"), { symbol: "step", only: true, kind: "quiet" }),
-      cancel: button("Cancel", act("cancel"), { symbol: "stop", only: true, kind: "quiet" }),
-      remove: button("Delete", () => remove(this.run), {
-        symbol: "clear",
-        only: true,
-        kind: "quiet",
-      }),
+      pause: control("Pause", "pause", act("pause")),
+      resume: control("Resume", "play", act("resume")),
+      step: control("Step", "step", act("step")),
+      retry: control("Continue", "play", act("retry")),
+      cancel: control("Cancel", "stop", act("cancel")),
+      remove: control("Delete", "clear", () => remove(this.run)),
     };
     this.result = element("a", { class: "result" }, "Model");
     this.element = element(
-      "li",
-      {},
+      "tr",
+      { role: "row" },
       element(
-        "label",
-        { class: "chosen" },
-        this.box,
-        this.mark,
-        element("span", { class: "what" }, this.name, this.summary),
+        "th",
+        { role: "rowheader", scope: "row" },
+        element(
+          "label",
+          { class: "chosen" },
+          this.box,
+          this.mark,
+          element("span", { class: "what" }, this.name, this.summary),
+        ),
       ),
-      element("div", { class: "doing" }, this.state, this.track),
-      element("div", { class: "steer" }, this.result, Object.values(this.buttons)),
+      this.results,
+      element("td", { role: "cell", class: "doing" }, this.state, this.track),
+      element(
+        "td",
+        { role: "cell" },
+        element("div", { class: "steer" }, this.result, Object.values(this.buttons)),
+      ),
     );
   }
 
-  show(run, color) {
+  show(run, color, runs) {
     const { name, state, wanted } = run;
     this.run = run;
     this.name.textContent = name;
@@ -116,7 +237,12 @@ class Row {
     this.box.setAttribute("aria-label", `Show ${name} on the charts`);
     fill(this.mark, swatch(color ?? "transparent"));
     this.summary.textContent = summaryOf(run);
-    this.state.textContent = ended(state) ? outcome(run) : stateOf(run);
+    RESULTS.forEach((column, place) => {
+      const { of, write } = COLUMNS[column];
+      const value = of(run) ?? null;
+      this.results[place].textContent = value === null ? "–" : write(value);
+    });
+    this.state.textContent = stateOf(run, runs);
     this.state.classList.toggle("bad", state === "failed");
     this.track.setAttribute("aria-label", `Progress of ${name}`);
     this.track.classList.toggle("over", ended(state));
@@ -126,6 +252,7 @@ class Row {
       pause: state === "running" && !paused,
       resume: paused,
       step: paused,
+      retry: state === "failed",
       cancel: !ended(state),
       remove: ended(state),
     };
@@ -141,22 +268,11 @@ class Row {
     this.result.href = link("models", { model: run.model_id });
     this.result.setAttribute("aria-label", `Model of ${name}`);
     const other = { pause: "resume", resume: "pause", step: "pause", cancel: "remove" }[focused];
-    if (other && !shown[focused]) this.buttons[other].focus(); // the pressed button is gone: keep the focus near it
+    if (other && !shown[focused]) this.buttons[other].focus(); // keep the focus near the pressed one
   }
 
   progress(share) {
     style(this.bar, { "--share": share });
     this.track.setAttribute("aria-valuenow", Math.round(100 * share));
   }
-}
-
-/** Return the result of a run, and its time. */
-function outcome(run) {
-  if (run.error) return `Failed: ${run.error}`;
-  const took =
-    run.started && run.ended
-      ? ` in ${duration((new Date(run.ended) - new Date(run.started)) / 1000)}`
-      : "";
-  const accuracy = run.after ? `, ${percent(run.after.test)}` : "";
-  return `${stateOf(run)}${took}${accuracy}, ${when(run.ended ?? run.created)}`;
 }

@@ -5,10 +5,11 @@ import { choicesOf, element } from "../dom.js";
 import { listen } from "../events.js";
 import { ask, say, show } from "../message.js";
 import { load, write } from "../requests.js";
+import { cancelRun } from "./cancel.js";
 import { Charts } from "./charts.js";
 import { runForm } from "./form.js";
 import { Recordings } from "./recordings.js";
-import { RunList } from "./runs.js";
+import { RunTable } from "./runs.js";
 
 const MOST = 6; // maximum runs on a chart, one per color
 const PAUSE = 200; // milliseconds between redraws
@@ -35,7 +36,10 @@ export function mount(root, { parameters, remember, server, watch }) {
 
   const recordings = new Recordings(drawSoon);
   const charts = new Charts();
-  const list = new RunList({ choose, steer, remove: removeRun });
+  const list = new RunTable(
+    { choose, steer, remove: removeRun, sorted: (sort) => remember({ sort }) },
+    parameters.get("sort") ?? "",
+  );
   const nothing = element("p", { class: "lead", hidden: true }, "No runs yet.");
   const place = element("div", {});
   const disclosure = element(
@@ -83,13 +87,6 @@ export function mount(root, { parameters, remember, server, watch }) {
   const stops = [
     watch(offer),
     listen(["run", "reset"], () => loading.want()),
-    listen("epoch", ({ run_id: id, epoch }) =>
-      loading.since(() => {
-        const run = runs.find((each) => each.id === id);
-        if (run) run.epoch = Math.max(run.epoch, epoch);
-        showList();
-      }),
-    ),
     listen("point", ({ run_id: id, epoch, batch, batches }) => {
       const run = runs.find((each) => each.id === id);
       if (run) list.progress(id, (epoch - 1 + batch / batches) / run.epochs);
@@ -181,8 +178,10 @@ export function mount(root, { parameters, remember, server, watch }) {
     loading.want();
   }
 
-  function steer({ id }, what) {
-    write(`run ${id}`, () => post(`runs/${id}/${what}`), { answered: () => loading.want() });
+  function steer(run, what) {
+    const then = { answered: () => loading.want() };
+    if (what === "cancel") cancelRun(run, then);
+    else write(`run ${run.id}`, () => post(`runs/${run.id}/${what}`), then);
   }
 
   async function removeRun(run) {

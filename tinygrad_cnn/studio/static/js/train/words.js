@@ -1,6 +1,6 @@
 /* Text for runs and their settings. */
 
-import { number } from "../numbers.js";
+import { counted, number, when } from "../numbers.js";
 import { server } from "../server.js";
 
 const NAMES = { mnist: "MNIST" };
@@ -39,18 +39,46 @@ export function summaryOf({ kind, request }) {
 }
 
 /**
- * Return the state of a run as text.
- * @param {{state: string, wanted: string, epoch: number, epochs: number, position: number | null}} run
+ * Return the state of a run as text: also what it waits for, or how many wait for it.
+ * @param {any} run
+ * @param {any[]} [runs]  all runs
  * @returns {string}
  */
-export function stateOf({ state, wanted, epoch, epochs, position }) {
+export function stateOf(run, runs = []) {
+  const { state, wanted, epoch, epochs, error } = run;
   const at = `epoch ${Math.min(epoch + 1, epochs)} of ${epochs}`;
-  if (state === "queued") return position ? `Queued, ${ordinal(position)} in line` : "Queued";
-  if (state === "running" && wanted === "pause") return `Pausing, ${at}`;
-  if (wanted === "cancel" && !ended(state)) return "Canceling";
-  if (state === "running") return `Running, ${at}`;
-  if (state === "paused") return `Paused, ${at}`;
-  return { done: "Done", cancelled: "Canceled", failed: "Failed" }[state] ?? state;
+  if (ended(state)) return `${outcomeOf(run)}, ${when(run.ended ?? run.created)}`;
+  if (wanted === "cancel") return "Canceling";
+  if (state === "queued") return `Queued${waiting(run, runs)}`;
+  if (state === "interrupted") return `Interrupted${error ? `: ${error}` : ""}${retry(run, runs)}`;
+  if (state === "running") return `${wanted === "pause" ? "Pausing" : "Running"}, ${at}`;
+  const others = runs.filter((other) => other.waits_for?.includes(run.id)).length;
+  const held = others ? `. ${counted(others, "run waits", "runs wait")} for its place` : "";
+  return `Paused, ${at}${held}`;
+}
+
+/**
+ * Return how a run ended.
+ * @param {{state: string, error: string | null}} run
+ * @returns {string}
+ */
+export function outcomeOf({ state, error }) {
+  if (state === "failed") return error ? `Failed: ${error}` : "Failed";
+  return state === "done" ? "Done" : "Canceled";
+}
+
+function waiting({ position, waits_for: ids = [] }, runs) {
+  const place = position > 1 ? `, ${ordinal(position)} in line` : "";
+  const holders = ids
+    .map((id) => runs.find((run) => run.id === id))
+    .filter(Boolean)
+    .map(({ name, state }) => `\u2068${name}\u2069${state === "paused" ? " (paused)" : ""}`);
+  return holders.length ? `${place}: waits for ${holders.join(" or ")}` : place;
+}
+
+function retry({ retry_at: at, waits_for: ids = [] }, runs) {
+  if (ids.length) return waiting({ waits_for: ids }, runs);
+  return at ? `. Continues at ${when(at)}` : ". Continues soon";
 }
 
 /**
