@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from support.studio import add_model
+from support.studio import add_model, until
 from support.studio_changes import CHANGES, Client, change
 from support.studio_training import opened, queued
 
@@ -135,7 +135,6 @@ def test_every_listener_hears_every_point_once_and_in_order(store: Store) -> Non
 def test_a_slow_listener_misses_nothing_and_holds_up_nobody(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds, "MOST_REMEMBERED", 20)
     monkeypatch.setattr(feeds, "MOST_AT_ONCE", 7)
     run_id = queued(store)
 
@@ -152,16 +151,6 @@ def test_a_slow_listener_misses_nothing_and_holds_up_nobody(
             listener.go.set()
             await listener.has(lambda listener=listener: len(listener.ids) >= 100)
             assert listener.ids == told
-        assert len(feed._recent) <= 20
-        for count in (19, 20, 21):  # around what is remembered
-            late = Listener(feed, slow=True)
-            await late.has(lambda late=late: len(late.events) == 1)
-            told = await asyncio.to_thread(tell, store, run_id, count)
-            await quick.has(lambda told=told: quick.ids[-1:] == told[-1:])
-            late.go.set()
-            await late.has(lambda late=late, told=told: late.ids[-1:] == told[-1:])
-            assert late.ids == told
-            await late.leave()
         for listener in (slow, new, quick):
             await listener.leave()
 
@@ -323,6 +312,37 @@ def test_a_database_that_cannot_be_read_for_a_while_is_read_again(
     with_feed(store, scenario)
 
 
+def test_an_event_that_comes_while_a_listener_reads_is_told_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a poll: the feed knows only of the commits of its own store."""
+    monkeypatch.setattr(feeds, "POLL_SECONDS", PATIENCE)
+    run_id = queued(store)
+    other = Store(store.path)
+    read = Feed._read
+
+    def reading(feed: Feed, last: int) -> list[Event]:
+        events = read(feed, last)
+        if last > feed._last:  # it is ahead of the feed
+            tell(store, run_id, 1)
+            until(lambda: feed._last == newest(store))
+        return events
+
+    monkeypatch.setattr(Feed, "_read", reading)
+
+    async def scenario(feed: Feed) -> None:
+        first = Listener(feed)
+        await first.has(lambda: len(first.events) == 1)
+        told = await asyncio.to_thread(tell, other, run_id, 2)
+        ahead = Listener(feed, after=told[0] - 2)
+        await ahead.has(lambda: ahead.ids[-1:] == [told[-1] + 1])
+        for listener in (first, ahead):
+            await listener.leave()
+
+    with_feed(store, scenario)
+    other.close()
+
+
 # --- clients that come and go --------------------------------------------------------------------
 
 
@@ -372,7 +392,6 @@ def test_a_client_that_comes_and_goes_ends_as_one_that_stayed_and_as_the_databas
     """In each round, a thread and another process write, and a client leaves after some events."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(feeds, "MOST_AT_ONCE", 4)
-        patch.setattr(feeds, "MOST_REMEMBERED", 5)
         path = Path(folder, "studio.db")
         shutil.copy(empty, path)
         store = Store(path)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import takewhile
 from operator import attrgetter
 from typing import Any
 
@@ -36,7 +34,6 @@ __all__ = ["Event", "Feed"]
 
 POLL_SECONDS = 0.05
 MOST_AT_ONCE = 500
-MOST_REMEMBERED = 1000
 TABLES: dict[ChangeKind, type[Base]] = {
     "model": StoredModel,
     "drawing": StoredDrawing,
@@ -73,9 +70,8 @@ class Feed:
     """The event feed for all listeners: ``async with Feed(store, supervisor) as feed``.
 
     While there are listeners, a task waits for commits: the store tells of its own, and SQLite's
-    data version, read every ``POLL_SECONDS``, of those of other processes. A buffer holds the
-    latest events; a listener that falls behind it reads the outbox, so that no change is lost and
-    memory stays bounded.
+    data version, read every ``POLL_SECONDS``, of those of other processes. It reads the new events
+    once for all listeners; a listener that has fallen behind reads its own from the outbox.
 
     Parameters
     ----------
@@ -87,8 +83,8 @@ class Feed:
     def __init__(self, store: Store, supervisor: Supervisor) -> None:
         self.store = store
         self.supervisor = supervisor
-        self._recent: deque[Event] = deque(maxlen=MOST_REMEMBERED)
-        self._last = 0  # id of the last event read
+        self._newest: list[Event] = []
+        self._before = self._last = 0  # ids of the last event before the newest, and of them
         self._listeners = 0
         self._news = asyncio.Event()
         self._committed = asyncio.Event()
@@ -127,20 +123,19 @@ class Feed:
         try:
             await self._begin()
             last = self._last if after is None else after
-            unknown = after is not None  # a known id may be older than the buffer, or of elsewhere
             yield Event(last)
             while self._task is not None and not self._closed:
-                if unknown or (self._recent and last < self._recent[0].id - 1):
-                    events = await run_sync(self._read, last)
-                elif last < self._last:
-                    events = self._after(last)
-                else:
-                    await self._news.wait()
-                    continue
-                unknown = False
-                for event in events:
-                    last = event.id
-                    yield event
+                news = self._news
+                if last != self._last:
+                    events = self._newest
+                    if last != self._before:  # it has fallen behind, or is new, or ahead
+                        events = await run_sync(self._read, last)
+                    for event in events:
+                        last = event.id
+                        yield event
+                    if events:
+                        continue
+                await news.wait()
         finally:
             self._listeners -= 1
 
@@ -148,8 +143,7 @@ class Feed:
         """Start watching the database, from its current state."""
         async with self._beginning:
             if self._task is None and not self._closed:
-                self._recent.clear()
-                self._last = await run_sync(self._newest)
+                self._before = self._last = await run_sync(self._last_id)
                 self._task = asyncio.create_task(self._watch(), name="feed")
 
     async def _watch(self) -> None:
@@ -166,9 +160,8 @@ class Feed:
                     try:
                         version = data_version()
                         while version != seen:
-                            before = self._last
-                            self._publish(await run_sync(self._read, before))
-                            if self._last < before + MOST_AT_ONCE:
+                            self._publish(await run_sync(self._read, self._last))
+                            if self._last < self._before + MOST_AT_ONCE:
                                 seen = version
                     except Exception:  # such as a full disk; it may pass, so the listeners stay
                         log.exception("the database could not be read")
@@ -180,17 +173,13 @@ class Feed:
             self._publish([])
 
     def _publish(self, events: list[Event]) -> None:
-        self._recent.extend(events)
+        self._newest, self._before = events, self._last
         if events:
             self._last = events[-1].id
         self._news.set()
         self._news = asyncio.Event()
 
-    def _after(self, last: int) -> list[Event]:
-        newer = takewhile(lambda event: event.id > last, reversed(self._recent))
-        return list(newer)[::-1]
-
-    def _newest(self) -> int:
+    def _last_id(self) -> int:
         with self.store.reading() as session:
             return outbox.newest(session)
 
