@@ -10,25 +10,24 @@ from support.printed import half_unit, read, recomputed
 from support.studio_browser import Requests, expect, visiting
 
 COUNT = """() => {
-  window.asked = 0;
+  window.asked = window.answered = 0;
   const send = window.fetch;
-  window.fetch = (...sent) => {
-    window.asked += String(sent[0]).endsWith("/playground/train");
-    return send(...sent);
+  window.fetch = async (...sent) => {
+    const training = String(sent[0]).endsWith("/playground/train");
+    window.asked += training;
+    const answer = await send(...sent);
+    window.answered += training;
+    return answer;
   };
 }"""
 
-SETTLED = """() => new Promise((resolve) => {
-  let [before, frames] = [window.asked, 0];
-  const look = () => {
-    frames = window.asked === before ? frames + 1 : 0;
-    before = window.asked;
-    if (frames > 30) resolve(before);
-    else requestAnimationFrame(look);
-  };
-  look();
-})"""
-"""Resolves with the number of updates once none has been asked for in 30 frames."""
+GOES_ON = """async () => {
+  const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+  while (window.asked > window.answered) await pause(5);
+  const before = window.asked;
+  await pause(200); // while playing, the next request follows within 33
+  return window.asked > before;
+}"""
 
 HIDE = """(hidden) => {
   Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
@@ -38,18 +37,17 @@ HIDE = """(hidden) => {
 LINES = """async ([steps, names]) => {
   const written = await import("/static/js/playground/written.js");
   return steps.map((step, place) => {
-    const lines = [written.lossLine(step, place % 2 === 0)];
-    step.layers.forEach(({ z, parameters }, k) =>
-      z[0].forEach((_, unit) => {
-        lines.push(written.sumLine(step, k + 1, unit, names[place]));
-        lines.push(written.deltaLine(step, k + 1, unit));
-        parameters.weight[unit].forEach((_, input) =>
-          lines.push(
-            written.gradientLine(step, k + 1, unit, input, names[place]),
-            written.updateLine(step, k + 1, unit, input, 0.3),
-          ),
-        );
-        lines.push(written.updateLine(step, k + 1, unit, -1, 0.3));
+    const lines = [[written.lossLine(step, place % 2 === 0), step.loss]];
+    step.layers.forEach(({ z, delta, parameters, gradients, updated }, k) =>
+      z[0].forEach((sum, unit) => {
+        lines.push([written.sumLine(step, k + 1, unit, names[place]), sum]);
+        lines.push([written.deltaLine(step, k + 1, unit), delta[0][unit]]);
+        parameters.weight[unit].forEach((_, input) => {
+          const [of, after] = [gradients, updated].map(({ weight }) => weight[unit][input]);
+          lines.push([written.gradientLine(step, k + 1, unit, input, names[place]), of]);
+          lines.push([written.updateLine(step, k + 1, unit, input, 0.3), after]);
+        });
+        lines.push([written.updateLine(step, k + 1, unit, -1, 0.3), updated.bias[unit]]);
       }),
     );
     return lines;
@@ -94,8 +92,10 @@ def test_every_written_line_computes_from_its_printed_digits(browser, studio):
             names.append({"layers": len(sizes) - 1, "features": ["x₁", "x₂"]})
         for lines in page.evaluate(LINES, [steps, names]):
             assert len(lines) > 6
-            for line in lines:
+            for line, value in lines:
                 check_line(line)
+                printed = line.rpartition(" = ")[2]
+                assert abs(float(read(printed)) - value) <= half_unit(printed) * (1 + 1e-9), line
 
 
 def loss(page):
@@ -113,6 +113,12 @@ def test_a_network_is_built_trained_and_stepped_through(browser, studio):
         expect(page.get_by_role("button", name="Layer 1, neuron 5")).to_be_visible()
         expect(page.get_by_role("button", name="Layer 3, neuron 2")).to_be_visible()
         expect(page.locator(".edge")).to_have_count(2 * 5 + 5 * 2 + 2 * 2 + 2)
+        neuron = page.get_by_role("button", name="Layer 2, neuron 1")
+        place = neuron.bounding_box()
+        neuron.hover()
+        expect(page.locator("figcaption", has_text="Output of layer 2, neuron 1")).to_be_visible()
+        expect(page.locator(".reading")).to_contain_text("z²₁ = ")
+        assert neuron.bounding_box() == place
         for _ in range(2):
             page.get_by_role("button", name="Remove a neuron from layer 3").click()
         page.get_by_role("button", name="Remove a neuron from layer 1").click()
@@ -126,11 +132,11 @@ def test_a_network_is_built_trained_and_stepped_through(browser, studio):
         page.get_by_role("button", name="Play", exact=True).click()
         expect(page.get_by_label("Epoch", exact=True)).to_have_text(re.compile(r"\d\d"))
         page.evaluate(HIDE, True)
-        hidden_at = page.evaluate(SETTLED)
+        assert not page.evaluate(GOES_ON)
         page.evaluate(HIDE, False)
-        page.wait_for_function("(count) => window.asked > count", arg=hidden_at)
+        assert page.evaluate(GOES_ON)
         page.get_by_role("button", name="Pause", exact=True).click()
-        page.evaluate(SETTLED)
+        assert not page.evaluate(GOES_ON)
 
         page.get_by_role("radio", name="Gradients").check()
         norms = page.locator(".norm")
@@ -140,7 +146,7 @@ def test_a_network_is_built_trained_and_stepped_through(browser, studio):
         expect(page.locator("figcaption", has_text="Output of layer 2, neuron 2")).to_be_visible()
         panel = page.get_by_role("region", name="The chosen neuron")
         panel.get_by_role("button", name="w²₂₃").click()
-        expect(panel.locator(".lines li").first).to_contain_text("∂E/∂w²₂₃ = δ²₂ · α¹₃ = ")
+        expect(panel.locator(".lines li").nth(2)).to_contain_text("∂E/∂w²₂₃ = δ²₂ · α¹₃ = ")
 
         page.get_by_role("button", name="Walk through one step").click()
         walk = page.get_by_role("region", name="One step")

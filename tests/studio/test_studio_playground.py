@@ -259,7 +259,7 @@ def test_what_is_too_large_or_unknown_is_refused(
 
 
 def test_training_passes_through_the_gate_of_costly_work(studio: TestClient) -> None:
-    gate = studio.app.state.services.heavy  # type: ignore[attr-defined]
+    gate = studio.app.state.services.playground  # type: ignore[attr-defined]
     gate.seconds, before = 0.01, gate.seconds
     try:
         with gate:

@@ -63,6 +63,14 @@ def main(folder: Path) -> None:
                 row = page.get_by_role("row").filter(has_text=f"{name}, four layersP")
                 row.get_by_text("Done").wait_for(timeout=1000 * LEARNING)
             shoot(page, "train")
+        spiral = "data=spiral&noise=0&hidden=8,6&features=x1,x2,sin x1,sin x2&pace=fast"
+        with visiting(browser, studio, f"#/playground?{spiral}", height=900) as page:
+            page.get_by_role("button", name="Play", exact=True).click()
+            expect(page.locator(".legend .value").first).to_have_text(re.compile(r"0\.00"))
+            page.get_by_role("button", name="Pause", exact=True).click()
+            page.get_by_role("button", name="Layer 2, neuron 1").click()
+            expect(page.get_by_text("Output of layer 2, neuron 1")).to_be_visible()
+            shoot(page, "playground")
         with visiting(browser, studio, width=360, height=740) as page:
             show_drawing(page)
             page.evaluate("scrollTo(0, 0)")

@@ -61,12 +61,14 @@ def create_app(settings: StudioSettings, store: Store) -> FastAPI:
         An ASGI application whose ``state.services`` are the `Services`.
     """
     limits = settings.limits
+    gates = (limits.heavy, limits.heavy_waiting, limits.heavy_seconds)
     services = Services(
         settings=settings,
         store=store,
         predictor=Predictor(store),
         supervisor=Supervisor(store, settings),
-        heavy=Gate(limits.heavy, limits.heavy_waiting, limits.heavy_seconds),
+        heavy=Gate(*gates),
+        playground=Gate(*gates),
         uploads=Budget(limits.upload_bytes),
     )
 

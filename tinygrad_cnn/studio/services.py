@@ -133,8 +133,9 @@ class Services:
         The cache of loaded models.
     supervisor : Supervisor
         Runs the training processes.
-    heavy : Gate
-        The gate for costly work.
+    heavy, playground : Gate
+        The gates for costly work: the playground has one of its own, so that a class that plays
+        holds up no prediction.
     uploads : Budget
         The budget of all bodies that are being received or processed.
     """
@@ -144,6 +145,7 @@ class Services:
     predictor: Predictor
     supervisor: Supervisor
     heavy: Gate
+    playground: Gate
     uploads: Budget
 
 

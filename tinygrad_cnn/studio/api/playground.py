@@ -198,7 +198,7 @@ def step(asked: StepRequest, services: UsesServices) -> Backprop:
 @contextmanager
 def _computing(services: Services, asked: NetworkRequest) -> Iterator[tuple[MLP, NetworkDesign]]:
     """Provide the network of a request, to one thread at a time; a ValueError is a problem."""
-    with services.heavy, tg.num_threads(1), np.errstate(all="ignore"):
+    with services.playground, tg.num_threads(1), np.errstate(all="ignore"):
         try:
             about = NetworkDesign(
                 asked.features,

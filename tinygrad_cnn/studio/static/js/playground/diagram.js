@@ -146,6 +146,7 @@ export class Diagram {
       }),
     );
     if (stage?.about) this.mark(stage.about);
+    if (stage?.lit) this.#scrollTo(stage.lit.layer);
     this.edges.annotate(stage?.lit ?? null);
   }
 
@@ -211,6 +212,16 @@ export class Diagram {
       norm,
       nodes.map(({ root }) => root),
     );
+  }
+
+  /** Bring a layer and the one before it into view, on a narrow screen. */
+  #scrollTo(layer) {
+    const [before, after] = [this.nodes[layer - 1][0], this.nodes[layer][0]].map(({ root }) =>
+      root.getBoundingClientRect(),
+    );
+    const box = this.element.getBoundingClientRect();
+    if (after.right > box.right || before.left < box.left)
+      this.element.scrollLeft += (before.left + after.right - box.left - box.right) / 2;
   }
 
   #place() {

@@ -6,7 +6,8 @@ import { number } from "../numbers.js";
 const THIN = 0.6; // pixels
 const WIDE = 5;
 const FULL = 2.5; // the absolute weight that is drawn widest
-const CROWD = 16; // more numbers than these between two layers would overlap
+const CROWD = 16; // more numbers than these between two layers would overlap,
+const NARROW = 110; // and several numbers side by side in fewer pixels
 
 /** The edges between the nodes of a diagram. */
 export class Edges {
@@ -124,14 +125,15 @@ export class Edges {
   }
 
   #labelsOf({ layer, way, numbers }) {
-    const crowded = numbers.flat().length > CROWD;
+    const room = this.boxes[layer][0].left - this.boxes[layer - 1][0].right;
+    const crowded = numbers.flat().length > CROWD || room < NARROW;
     const own = this.marked?.layer === layer ? this.marked.unit : 0;
     return numbers.flatMap((row, unit) =>
       crowded && unit !== own
         ? []
         : row.map((value, input) => {
             const [from, to] = [this.boxes[layer - 1][input], this.boxes[layer][unit]];
-            const share = shareOf(row.length, numbers.length, input, unit);
+            const share = crowded ? 0.4 : shareOf(row.length, numbers.length, input, unit);
             const [x, y] = along(from, to, share);
             return element(
               "span",

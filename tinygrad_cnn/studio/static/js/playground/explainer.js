@@ -1,7 +1,11 @@
 /* Explainer: asks for one step in full, for the marked point of the network as it is. */
 
 import { post } from "../api.js";
+import { failed } from "../message.js";
 import { load } from "../requests.js";
+
+/** Statuses of a server that has too much to do; a later update asks again. */
+export const BUSY = new Set([429, 503]);
 
 /** One step of the current network. */
 export class Explainer {
@@ -20,7 +24,7 @@ export class Explainer {
         this.step = { ...answer, point };
         answered();
       },
-      { live: true },
+      { live: true, refused: (error) => BUSY.has(error.status) || failed(error) },
     );
   }
 

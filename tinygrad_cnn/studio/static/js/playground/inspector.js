@@ -3,7 +3,15 @@
 import { button, element, fill } from "../dom.js";
 import { formula } from "../mathematics.js";
 import { number } from "../numbers.js";
-import { deltaLine, gradientLine, outputName, symbol, updateLine } from "./written.js";
+import {
+  deltaLine,
+  gradientLine,
+  outputLine,
+  outputName,
+  sumLine,
+  symbol,
+  updateLine,
+} from "./written.js";
 
 /** The panel below the diagram. */
 export class Inspector {
@@ -50,6 +58,8 @@ export class Inspector {
       for (let at = 0; at < step.layers[over - 1].delta[0].length; at += 1)
         above.push(deltaLine(step, over, at));
     this.#write(fits.equations.chain, [
+      sumLine(step, layer, unit, names),
+      outputLine(step, layer, unit, names),
       gradientLine(step, layer, unit, input, names),
       deltaLine(step, layer, unit),
       ...above,

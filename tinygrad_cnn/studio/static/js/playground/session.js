@@ -3,6 +3,7 @@
 import { post } from "../api.js";
 import { failed } from "../message.js";
 import { load } from "../requests.js";
+import { BUSY } from "./explainer.js";
 
 /**
  * @typedef {import("./setup.js").Setup} Setup
@@ -14,10 +15,9 @@ import { load } from "../requests.js";
  */
 
 const SHORTEST = 33; // milliseconds of an update at least: more would not be seen
-const BUSY = 1000; // milliseconds to wait when the server is busy
+const PAUSE = 1000; // milliseconds to wait when the server is busy
 const MOST_STEPS = 1000;
 const MOST_POINTS = 1000; // of a curve; then every other one is dropped
-const WAITING = new Set([429, 503]);
 
 /** The training of a network. */
 export class Session {
@@ -28,7 +28,7 @@ export class Session {
   constructor(setup, handlers) {
     Object.assign(this, { setup, ...handlers });
     Object.assign(this, { train: [], test: [], chosen: null, known: null, playing: false });
-    this.pause_ = 0;
+    this.rest = 0;
     this.#clear();
     this.asking = load(
       (wish, signal) => post("playground/train", wish, { signal }),
@@ -150,8 +150,8 @@ export class Session {
     while (this.playing && !document.hidden) {
       const begun = performance.now();
       await this.asking.want(this.#wish(this.#steps()));
-      const pause = this.pause_ || SHORTEST - (performance.now() - begun);
-      this.pause_ = 0;
+      const pause = this.rest || SHORTEST - (performance.now() - begun);
+      this.rest = 0;
       if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
     }
     this.running = false;
@@ -178,7 +178,7 @@ export class Session {
   }
 
   #refuse(error) {
-    if (this.playing && WAITING.has(error.status)) this.pause_ = BUSY;
+    if (this.playing && BUSY.has(error.status)) this.rest = PAUSE;
     else {
       const was = this.playing;
       this.stop();
