@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import math
 import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from support.printed import half_unit, read
 from support.studio_networks import (
     NETWORKS,
     built,
@@ -26,7 +28,7 @@ from support.studio_networks import (
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.studio.encoding import decode
-from tinygrad_cnn.studio.explain.backward import explain_backward
+from tinygrad_cnn.studio.explain.backward import explain_backward, written_loss
 from tinygrad_cnn.studio.explain.cell import explain_cell
 from tinygrad_cnn.studio.explain.forward import ExplainError
 from tinygrad_cnn.studio.explain.graph import explain_graph
@@ -106,6 +108,15 @@ def test_saliency_is_what_a_gray_level_changes(name):
         differences[row, column] = abs(losses[0] - losses[1]) / (2 * step)
     allowed = differences.max() / 400
     np.testing.assert_allclose(saliency[0], differences, rtol=0, atol=allowed)
+
+
+@given(st.floats(1e-300, 1.0) | st.floats(-14.0, 0.0).map(lambda size: 1.0 - 10.0**size))
+def test_the_written_loss_is_the_logarithm_of_the_printed_probability(probability):
+    assume(0.0 < probability < 1.0)
+    shown, result = map(read, written_loss(probability).removeprefix("−ln ").split(" = "))
+    made, unit = -math.log(shown), half_unit(str(result))
+    assert abs(made - float(result)) <= unit * (1 + 1e-9)
+    assert float(result) == pytest.approx(-math.log(probability), rel=0.05)
 
 
 @pytest.mark.parametrize("label", [-1, 10])

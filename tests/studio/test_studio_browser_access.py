@@ -87,7 +87,7 @@ def documented(page):
 SCREENS = {
     "draw": ("#/draw", drawn),
     "pick": ("#/draw", picked),
-    "see": ("#/see?layer=conv2&cell=5,4,6", seen),
+    "see": ("#/see?layer=conv1&cell=5,4,6", seen),
     "backward": ("#/see?side=backward&label=7", seen_backward),
     "train": ("#/train", trained),
     "apart": ("#/train?runs=1,2&apart=1", trained),

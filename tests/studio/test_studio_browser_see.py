@@ -8,7 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from support.printed import check_softmax, check_sum, read
+from support.studio import until
 from support.studio_browser import DIGITS, Requests, curve, expect, figure, visiting
+
+from tinygrad_cnn.studio.explain.tables import percent
 
 CELL = (5, 4, 6)
 """Map, row and column of conv2 that is clicked: 16 maps of 10×10, 1 apart."""
@@ -173,18 +176,42 @@ def test_the_whole_network_is_followed_by_pointer_and_keys_and_while_drawing(bro
         expect(page).not_to_have_url(
             re.compile(re.escape(was.rstrip("=").replace("+", "-").replace("/", "_")))
         )
-        shown = Requests(page.request, studio).post("explain/layers", {"input": given(page)})
-        percents = page.locator(".names span").all_inner_texts()
-        values = shown["layers"][-1]["values"]
-        assert [figure(text) for text in percents] == pytest.approx(
-            [100 * p for p in values], abs=0.1
-        )
+        requests = Requests(page.request, studio)
 
+        def agrees():
+            answer = requests.post("explain/layers", {"input": given(page)})
+            expected = [percent(value) for value in answer["layers"][-1]["values"]]
+            return page.locator(".names span").all_inner_texts() == expected
+
+        until(agrees)
         page.set_viewport_size({"width": 390, "height": 844})
         strip.evaluate("found => (found.scrollLeft = 200)")
         expect(page.locator(".output")).to_be_in_viewport(ratio=0.3)
         wide, seen = strip.evaluate("found => [found.scrollWidth, found.clientWidth]")
         assert wide > seen
+
+
+def deepened(route):
+    """Answer as the server does, with three more layers like fc2 and its activation."""
+    answer = route.fetch().json()
+    place = next(k for k, layer in enumerate(answer["layers"]) if layer["name"] == "fc3")
+    before = answer["layers"][place - 2 : place]
+    more = [{**layer, "name": f"{layer['name']}{k}"} for k in "abc" for layer in before]
+    answer["layers"][place:place] = more
+    route.fulfill(json=answer)
+
+
+def test_a_deep_network_is_folded_until_somebody_opens_it(browser, studio):
+    with visiting(browser, studio, "#/models") as page:
+        page.route("**/explain/layers", deepened)
+        page.goto(f"{studio.url}/#/see")
+        columns = page.get_by_role("application", name=", ")
+        expect(columns).to_have_count(11)  # of both kinds of stages some are hidden
+        page.get_by_role("button", name="Show 6 more layers, fc2 to activation4b").click()
+        expect(columns).to_have_count(20)
+        expect(page).to_have_url(re.compile("open=stages"))
+        page.reload()
+        expect(columns).to_have_count(20)
 
 
 FOLD = """async (kinds) => {
@@ -222,8 +249,14 @@ def test_folding_hides_repetitions_only_and_loses_no_layer(browser, studio):
 
 
 def test_backward_from_the_loss_to_a_weight_and_through_the_graph(browser, studio, dot):
-    with visiting(browser, studio, "#/see") as page:
-        predicted = page.locator("aside .verdict").inner_text()[0]
+    with visiting(browser, studio, "#/models") as page:
+        requests = Requests(page.request, studio)
+        image = requests.get("images?part=test&label=6&limit=1")["images"][0]
+        p = requests.post("predict/input", {"input": image["input"]})["probabilities"]
+        predicted = str(np.argmax(p))
+        assert predicted != "0"
+        carried = image["input"].replace("+", "-").replace("/", "_").rstrip("=")
+        page.goto(f"{studio.url}/#/see?input={carried}")
         page.get_by_role("link", name="Backward").click()
         expect(page.locator(".loss")).to_contain_text(f"true digit {predicted}")
         expect(page.get_by_role("radio", name=predicted)).to_be_checked()

@@ -17,6 +17,7 @@ from tinygrad_cnn.studio.settings import Limits
 __all__ = ["Bodies", "Buckets", "RateLimit", "too_many"]
 
 MOST_CLIENTS = 1024
+LIVE = ("/api/predict", "/api/explain/layers", "/api/explain/cell")
 
 
 class Buckets:
@@ -77,7 +78,7 @@ def too_many(reason: str, seconds: float) -> Problem:
 class RateLimit:
     """Rejects a client's requests above its rate: "too-many", with Retry-After.
 
-    Predictions have a separate bucket, as one stroke sends many.
+    What follows the pen or the pointer has a separate bucket, as one stroke sends many requests.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
@@ -90,8 +91,8 @@ class RateLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a problem."""
         if scope["type"] == "http":
-            prediction = scope["path"].startswith("/api/predict")
-            buckets = self.predictions if prediction else self.others
+            is_live = scope["path"].startswith(LIVE)
+            buckets = self.predictions if is_live else self.others
             client = scope["client"][0] if scope.get("client") else ""
             seconds = buckets.take(client)
             if seconds > 0:

@@ -21,6 +21,7 @@ __all__ = [
     "ParameterGradient",
     "explain_backward",
     "loss_of",
+    "written_loss",
 ]
 
 
@@ -133,7 +134,7 @@ def explain_backward(
     return Backward(
         label=label,
         loss=loss.item(),
-        written=_written(float(probabilities[label]), loss.item()),
+        written=written_loss(float(probabilities[label])) or number(loss.item(), 4),
         probabilities=probabilities.tolist(),
         layers=layers,
         parameters=[
@@ -144,10 +145,16 @@ def explain_backward(
     )
 
 
-def _written(probability: float, loss: float) -> str:
-    """Return the loss as the logarithm of the probability, in printed digits."""
+def written_loss(probability: float) -> str:
+    """Return the loss as the logarithm of a probability, in printed digits; "" if that is 0.
+
+    Examples
+    --------
+    >>> written_loss(0.9731), written_loss(1 - 1e-9)
+    ('−ln 0.9731 = 0.02727', '−ln 0.999999999 = 1e−9')
+    """
     if probability == 0.0:  # it is smaller than any number
-        return number(loss, 4)
+        return ""
     exact = -math.log(probability)  # the network's own, in float32, is less precise
     equation = PrintedEquation([probability], lambda p: f"−ln {p[0]}", lambda p: -math.log(p[0]))
     return equation.text(exact, most=17)

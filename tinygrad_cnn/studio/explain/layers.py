@@ -79,11 +79,14 @@ class ForwardAnswer:
 
     Attributes
     ----------
+    classes : list of str
+        The names of the units of the last layer.
     input : Maps
         Normalized, of shape (C, H, W).
     layers : list of LayerAnswer
     """
 
+    classes: list[str]
     input: Maps
     layers: list[LayerAnswer]
 
@@ -100,7 +103,8 @@ def explain_layers(
     """
     seen = forward(run, picture)
     layers = [_answer(layer) for layer in [*seen.layers, softmax_of(seen, temperature)]]
-    return ForwardAnswer(encode(seen.image.numpy()[0]), layers)
+    classes = list(run.settings.data.classes)
+    return ForwardAnswer(classes, encode(seen.image.numpy()[0]), layers)
 
 
 def _answer(layer: LayerCall) -> LayerAnswer:

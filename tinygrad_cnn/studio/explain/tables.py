@@ -109,7 +109,7 @@ def print_softmax(logits: Sequence[float], temperature: float) -> PrintedSoftmax
     --------
     >>> shown = print_softmax([1.0, 0.0], 1.0)
     >>> shown.powers, shown.total, shown.shares
-    (['1', '0.36788'], '1.368', ['73.1 %', '26.9 %'])
+    (['1', '0.36788'], '1.3679', ['73.1 %', '26.9 %'])
     """
     with localcontext(prec=PRECISION):
         return _softmax(logits, temperature)
@@ -123,7 +123,7 @@ def _softmax(logits: Sequence[float], temperature: float) -> PrintedSoftmax:
         zs = [_fixed(z, digits) for z in logits]
         most, heat = _fixed(largest, digits), Decimal(repr(temperature))
         powers = [_significant(Decimal(math.exp(float((z - most) / heat))), digits) for z in zs]
-        for more in range(-1, 12):  # a share next to 100 % only needs a longer total
+        for more in range(12):  # a share next to 100 % only needs a longer total
             total = _significant(sum(powers, Decimal(0)), digits + more)
             shares = [percent(float(power / total)) for power in powers]
             if shares == right:

@@ -2,7 +2,7 @@
 
 import { minus } from "../shared/numbers.js";
 
-export { number, sizes } from "../shared/numbers.js";
+export { number, raised, sizes } from "../shared/numbers.js";
 
 /**
  * Return a number with a fixed number of decimals, for columns: −0.041.

@@ -39,6 +39,12 @@ export function minus(x) {
   return String(x === 0 ? 0 : x).replace("-", "−");
 }
 
-function raised(whole) {
-  return [...String(whole)].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("");
+/**
+ * Return a whole number, or its text, as an exponent: ⁻⁵.
+ *
+ * @param {number | string} whole
+ * @returns {string}
+ */
+export function raised(whole) {
+  return [...String(whole)].map((sign) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign] ?? "⁻").join("");
 }

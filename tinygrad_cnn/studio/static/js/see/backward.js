@@ -9,7 +9,7 @@ import { folds } from "./folds.js";
 import { graphPage } from "./graph.js";
 import { placeOf } from "./layers.js";
 import { edgesInto, network } from "./network.js";
-import { valuesPicture } from "./numbers.js";
+import { valueOf, valuesPicture } from "./numbers.js";
 import { weightPanel } from "./weight.js";
 
 /**
@@ -50,7 +50,7 @@ export function backward(root, options) {
   }
 
   function show(answer, about) {
-    verdict(`E = ${resultOf(answer.written)}`);
+    verdict(`E = ${valueOf(answer)}`);
     for (const radio of choice.querySelectorAll("input"))
       radio.checked = Number(radio.value) === answer.label;
     const predicted = answer.probabilities.indexOf(Math.max(...answer.probabilities));
@@ -89,6 +89,7 @@ export function backward(root, options) {
     const most = Math.max(...layers.map(({ gradient_norm: norm }) => norm));
     const net = network([{ ...first, sources: [], groups: 1 }, ...layers], {
       ink: "back",
+      classes: [],
       label: "Gradients, from the picture to the logits",
       what: "derivative of the loss",
       unfolded: sections.isOpen("stages"),
@@ -161,11 +162,6 @@ function lossOf({ label, saliency, written }) {
       ),
     ),
   );
-}
-
-/** Return the printed result of an equation. */
-function resultOf(written) {
-  return written.slice(written.lastIndexOf("=") + 1).trim();
 }
 
 function normOf(norm, most) {

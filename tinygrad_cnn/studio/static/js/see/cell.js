@@ -3,7 +3,7 @@
 import { element } from "../dom.js";
 import { formula } from "../mathematics.js";
 import { cellName } from "./layers.js";
-import { numbersTable, productsOf, productsTable, valuesPicture } from "./numbers.js";
+import { numbersTable, productsOf, productsTable, valueOf, valuesPicture } from "./numbers.js";
 
 /**
  * @typedef {{terms: Array<{patch: string[][], kernel: string[][] | null, sum: string}>,
@@ -18,7 +18,7 @@ import { numbersTable, productsOf, productsTable, valuesPicture } from "./number
  */
 export function cellOf(cell) {
   const write = WRITERS[cell.kind] ?? entry;
-  const value = cell.printed?.terms ? cell.printed.total : resultOf(cell);
+  const value = valueOf(cell);
   return element(
     "div",
     { class: "written" },
@@ -32,11 +32,6 @@ export function cellOf(cell) {
     ),
     write(cell),
   );
-}
-
-/** Return the printed result of an equation. */
-function resultOf({ written }) {
-  return written.slice(written.lastIndexOf("=") + 1).trim();
 }
 
 function convolution({ terms, printed }) {

@@ -117,14 +117,15 @@ export function forward(root, { input, model, layer, cell, open, verdict, rememb
     }));
   }
 
-  function build(layers) {
+  function build(layers, classes) {
     net?.stop();
     net = network(layers, {
+      classes,
       label: "Layers, from the input to the probabilities",
       unfolded: sections.isOpen("stages"),
       unfold() {
         sections.set("stages", true);
-        build(layers);
+        build(layers, classes);
         if (answer) reveal(answer);
       },
       read: about.read,
@@ -153,7 +154,7 @@ export function forward(root, { input, model, layer, cell, open, verdict, rememb
 
   const loading = load(
     (wish, signal) => post("explain/layers", wish, { signal }),
-    ({ input: maps, layers: answered }, wish) => {
+    ({ classes, input: maps, layers: answered }, wish) => {
       const first = {
         name: "input",
         kind: "input",
@@ -165,10 +166,10 @@ export function forward(root, { input, model, layer, cell, open, verdict, rememb
       const layers = [first, ...answered];
       given = wish.input;
       if (net?.matches(layers)) net.update(layers);
-      else build(layers);
+      else build(layers, classes);
       const { values } = answered.at(-1);
       const most = values.indexOf(Math.max(...values));
-      verdict(`${most}, with ${percent(values[most]).replace("> ", "more than ")}`);
+      verdict(`${classes[most]}, with ${percent(values[most]).replace("> ", "more than ")}`);
       const known = chosen && layerOf(chosen.layer);
       if (known && explained(known) && placeOf(known, chosen.cell)) {
         if (!answer) net.reveal(chosen.layer);

@@ -6,7 +6,7 @@ export const HEIGHT = 528; // of a column of maps in pixels
 const DOWN = 16; // maps below each other
 const WIDE = 56; // maximum width of a map in pixels; half of it where maps stand side by side
 const FIRST = 84; // maximum width of the network's input
-const NAMED = 14; // units with space for a name beside each
+export const NAMED = 14; // units with space for a name beside each
 const UNIT = 14; // maximum size of one of many units
 const UNITS = 24; // approximate width of many units
 

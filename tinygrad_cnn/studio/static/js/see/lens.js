@@ -3,6 +3,7 @@
 import { element, fill, style } from "../dom.js";
 import { paint } from "../maps.js";
 import { cellName, coded } from "./layers.js";
+import { valueOf } from "./numbers.js";
 
 const PAIRS = 6; // windows and kernels shown, those with the largest sums
 const SIDE = 40; // approximate side of one in pixels
@@ -25,9 +26,8 @@ export function lens() {
     },
     show(cell) {
       if (cell === null) return fill(sum);
-      const { layer, cell: index, written, kind, printed } = cell;
-      const value = printed?.terms ? printed.total : written.slice(written.lastIndexOf("=") + 2);
-      fill(title, element("b", {}, `${layer}, ${cellName(index)}: ${value}`));
+      const { layer, cell: index, written, kind } = cell;
+      fill(title, element("b", {}, `${layer}, ${cellName(index)}: ${valueOf(cell)}`));
       fill(sum, kind === "convolution" ? pairsOf(cell) : element("p", {}, written));
     },
   };

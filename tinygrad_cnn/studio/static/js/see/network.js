@@ -3,11 +3,12 @@
 import { button, element, fill, fresh, style } from "../dom.js";
 import { paint } from "../maps.js";
 import { say } from "../message.js";
-import { number, percent, sizes } from "../numbers.js";
+import { sizes } from "../numbers.js";
+import { markOf, moved, namesOf, textOf, titleOf } from "./column.js";
 import { edges, sourcesOf } from "./edges.js";
-import { HEIGHT, cellName, cellValue, folded, indexOf, shown } from "./layers.js";
+import { HEIGHT, folded, indexOf, shown } from "./layers.js";
 
-const HEAD = 38; // height of the names above the columns
+const HEAD = [38, 56]; // height of the names above the columns, and with more below them
 const FOLDED = 16; // layers up to which repeated stages are not folded
 const ROOM = [26, 34, 84]; // gaps between columns: at least, while it scrolls, at most
 const FOLD = 52; // width of folded layers
@@ -24,7 +25,7 @@ const PIN = 14; // space before the pinned output
  * Return a view of a whole network.
  *
  * @param {any[]} answered layers of an answer, in order; the first is the network's input
- * @param {{ink?: "ahead" | "back", label: string, what?: string, unfolded?: boolean,
+ * @param {{ink?: "ahead" | "back", classes: string[], label: string, what?: string, unfolded?: boolean,
  *   below?: (layer: any) => HTMLElement | null, unfold: () => void, read: (text: string) => void,
  *   pointed?: (layer: import("./layers.js").Shown, index: number[] | null) => void,
  *   chosen?: (layer: import("./layers.js").Shown, index: number[], open: boolean) => void}} options
@@ -36,10 +37,11 @@ export function network(
   answered,
   {
     ink = "ahead",
+    classes,
     label,
     what = "value",
     unfolded = false,
-    below = () => null,
+    below = null,
     unfold,
     read,
     pointed,
@@ -62,6 +64,7 @@ export function network(
   );
   const root = element("div", { class: "network" }, how, scroller);
 
+  const head = HEAD[below ? 1 : 0];
   let layers = shownOf(answered);
   const frames = new Map(); // by layer: its elements
   let marked = null; // as of `show`
@@ -97,15 +100,15 @@ export function network(
         width: own(place),
         height: place.layer ? tall(place.layer) : HEIGHT / 2,
       });
-      place.y = HEAD + (height - place.height) / 2;
+      place.y = head + (height - place.height) / 2;
       x += place.width + gap;
       const { root: frame, stage } = frames.get(place.layer?.name ?? place);
       style(frame, { "--x": `${place.x}px`, "--wide": `${place.width}px`, "--gap": `${gap}px` });
       style(stage, { top: `${place.y}px` });
     }
     const last = places.at(-1);
-    style(columns, { width: `${last.x - PIN}px`, height: `${HEAD + height + 8}px` });
-    lines.place(places, sourcesIn, last.x, HEAD + height + 8);
+    style(columns, { width: `${last.x - PIN}px`, height: `${head + height + 8}px` });
+    lines.place(places, sourcesIn, last.x, head + height + 8);
     show(marked);
   }
 
@@ -154,7 +157,7 @@ export function network(
         { title: `${name}: ${layer.kind}, ${sizes(layer.shape)}` },
         element("h3", {}, titleOf(layer)),
         element("p", { class: "kind" }, sizes(layer.shape).replaceAll(" ", "")),
-        below(layer),
+        below?.(layer),
       ),
       stage,
     );
@@ -182,6 +185,8 @@ export function network(
 
     canvas.addEventListener("pointermove", (event) => point(cellUnder(event)));
     canvas.addEventListener("pointerleave", () => point(null));
+    canvas.addEventListener("focus", () => canvas.matches(":focus-visible") && point(at));
+    canvas.addEventListener("blur", () => point(null));
     canvas.addEventListener("click", (event) => {
       const cell = cellUnder(event);
       if (cell) choose(cell, true);
@@ -214,7 +219,7 @@ export function network(
     const { layer } = place;
     const color = layer.kind === "input" && ink === "ahead" ? "picture" : ink;
     paint(canvas, layer.maps, { across: layer.across, gap: layer.gap, ink: color });
-    if (names) fill(names, namesOf(layer));
+    if (names) fill(names, namesOf(layer, classes));
   }
 
   function outline(name, rectangles, kind) {
@@ -326,82 +331,4 @@ export function edgesInto(layer, source, map) {
   if (!source || layer.kind === "composite") return [];
   const maps = sourcesOf(map, source.plan.count, layer.plan.count, layer.groups);
   return maps.map((one) => ({ layer: source.name, map: one, share: 0, kind: "plain" }));
-}
-
-/** Return the name above a column; an activation is called by its function. */
-function titleOf({ name, kind, shape, groups }) {
-  const each = groups === shape[0] && !kind.endsWith("pooling") && kind !== "batch-norm";
-  return each && kind !== "convolution" && kind !== "input" ? kind : name;
-}
-
-function textOf(layer, cell) {
-  const exact = layer.units && layer.exact ? "" : "≈ ";
-  return `${layer.name}, ${cellName(indexOf(layer, cell))}: ${exact}${number(cellValue(layer, cell))}`;
-}
-
-/** Return the digits and values beside the units of the output. */
-function namesOf(layer) {
-  if (layer.plan.count > 14) return [];
-  const textOf = layer.probabilities ? percent : (value) => number(value, 2);
-  const values = Array.from({ length: layer.plan.count }, (_, unit) =>
-    cellValue(layer, [unit, 0, 0]),
-  );
-  const most = Math.max(...values);
-  return values.map((value, unit) =>
-    element(
-      "li",
-      {
-        class: layer.probabilities && value === most ? "most" : "",
-        style: { "--share": layer.probabilities ? value.toFixed(4) : 0 },
-      },
-      element("b", {}, String(unit)),
-      element("span", {}, textOf(value)),
-    ),
-  );
-}
-
-/**
- * Return an outline of cells of a map, relative to the bitmap.
- *
- * @param {{width: number, height: number, at: (map: number) => {top: number, left: number}}} plan
- * @param {Rectangle} rectangle
- * @param {string} kind field, source or cell
- * @returns {HTMLElement}
- */
-function markOf(plan, { map, top, left, bottom, right }, kind) {
-  const origin = plan.at(map);
-  return element("i", {
-    class: `mark ${kind}`,
-    style: {
-      left: `${(100 * (origin.left + left)) / plan.width}%`,
-      top: `${(100 * (origin.top + top)) / plan.height}%`,
-      width: `${(100 * (right - left)) / plan.width}%`,
-      height: `${(100 * (bottom - top)) / plan.height}%`,
-    },
-  });
-}
-
-const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
-
-/** Return the cell that a key moves to, or −1 or 1 for the layer before or after; else `null`. */
-function moved({ plan, across }, [map, row, column], key) {
-  const among = (one) => (one >= 0 && one < plan.count ? one : null);
-  if (key === "Enter" || key === " ") return [map, row, column];
-  if (key === "PageUp" || key === "PageDown") {
-    const next = among(map + (key === "PageDown" ? 1 : -1));
-    return next === null ? [map, row, column] : [next, row, column];
-  }
-  if (!(key in STEPS)) return null;
-  const [down, right] = STEPS[key];
-  const [below, beside] = [row + down, column + right];
-  if (below >= 0 && below < plan.rows && beside >= 0 && beside < plan.columns)
-    return [map, below, beside];
-  const edge = right && Math.floor(map / across) !== Math.floor((map + right) / across);
-  const next = edge ? null : among(map + down * across + right);
-  if (next === null) return right || [map, row, column];
-  return [
-    next,
-    down > 0 ? 0 : down < 0 ? plan.rows - 1 : row,
-    right > 0 ? 0 : right < 0 ? plan.columns - 1 : column,
-  ];
 }

@@ -2,9 +2,24 @@
 
 import { element, style } from "../dom.js";
 import { decoded, paint, planOf, tint, valueAt } from "../maps.js";
-import { grouped, number, sizes } from "../numbers.js";
+import { grouped, number, raised, sizes } from "../numbers.js";
 
 const PICTURE = 150; // approximate width of a picture of numbers in pixels
+
+/**
+ * Return the printed value of an answer: the total of its sum, or the result of its equation.
+ *
+ * @param {{written: string, printed?: {total?: string, terms?: unknown[]} | null}} answer
+ * @returns {string}
+ */
+export function valueOf({ written, printed }) {
+  if (printed?.terms) return printed.total;
+  const [mantissa, exponent] = written
+    .slice(written.lastIndexOf("=") + 1)
+    .trim()
+    .split("e");
+  return exponent ? `${mantissa}·10${raised(exponent)}` : mantissa;
+}
 
 /**
  * Return a table of numbers, each with its value as background color.

@@ -35,6 +35,7 @@ export function pad(drawn) {
   }
 
   function change(mark) {
+    sheet.end();
     drawing.add(mark);
     sheet.show();
   }

@@ -114,7 +114,7 @@ export function mount(root, { parameters, remember, server }) {
 
   const first = load(
     (_, signal) => get("images", { part: "test", limit: 1 }, { signal }),
-    ({ images: [image] }) => take(image.input, image.label),
+    ({ images: [image] }) => take(image.input, wholeOf(parameters.get("label")) ?? image.label),
   );
   const choices = load(
     (_, signal) => get("models", {}, { signal }),
