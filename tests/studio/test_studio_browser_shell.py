@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager, suppress
 
-from support.studio import TOKEN, running_studio, until
+from support.studio import TOKEN, add_model, running_studio, until
 from support.studio_browser import (
     Requests,
     draw,
@@ -16,6 +16,9 @@ from support.studio_browser import (
     verdict,
     visiting,
 )
+from support.studio_models import opened
+
+from tinygrad_cnn.studio.store import models
 
 HOSTILE = "<img src=/stolen onerror=\"alert('stolen')\">"
 ROUNDS = 6  # visits of every view
@@ -366,12 +369,17 @@ def test_the_page_recovers_by_itself_when_the_server_was_away(browser, studio):
     """The last test here, for it ends the server of the others."""
     context = browser.new_context()  # an outage is told by the browser's console, too
     context.request.get(f"{studio.url}/?token={TOKEN}")
-    pages = [context.new_page() for _ in range(2)]
-    for page in pages:
+    forgotten = add_model(studio.data_dir, "forgotten", promoted=False)
+    pages = [context.new_page() for _ in range(3)]
+    drawn, gone, listed = pages
+    for page in (drawn, gone):
         page.goto(f"{studio.url}/#/draw")
         expect(page.get_by_label("Drawing area")).to_be_visible()
-    drawn, gone = pages
+    listed.goto(f"{studio.url}/#/models")
+    expect(listed.get_by_role("link", name="forgotten")).to_be_visible()
     studio.kill()
+    with opened(studio.data_dir / "studio.db") as store, store.session() as session:
+        models.delete(session, forgotten)
     lost = "The connection to the server is lost; trying again."
     for page in pages:
         expect(page.get_by_text(lost)).to_be_visible()
@@ -389,6 +397,7 @@ def test_the_page_recovers_by_itself_when_the_server_was_away(browser, studio):
         expect(verdict(drawn)).to_have_text("3")
         expect(notices).to_be_empty()
         expect(gone.locator("aside .verdict")).to_contain_text(", with")
+        expect(listed.get_by_role("link", name="forgotten")).to_be_hidden()
         tiny_run(Requests(context.request, studio), "after")
         for page in pages:
             expect(page.locator("#training")).to_be_visible()
