@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +27,9 @@ from support.studio_training import opened, queued
 from tinygrad_cnn.studio import StudioSettings
 from tinygrad_cnn.studio import feed as feeds
 from tinygrad_cnn.studio.feed import Event, Feed
+from tinygrad_cnn.studio.shortage import Shortage
 from tinygrad_cnn.studio.store import Store, drawings, models, outbox, points, runs, snapshots
+from tinygrad_cnn.studio.training import supervisor as supervising
 from tinygrad_cnn.studio.training.supervisor import Supervisor
 
 PATIENCE = 30.0
@@ -96,10 +102,17 @@ class Listener:
         await asyncio.gather(self.task, return_exceptions=True)
 
 
-def with_feed(store: Store, scenario: Callable[[Feed], Awaitable[None]]) -> None:
+def supervisor_of(store: Store) -> Supervisor:
+    return Supervisor(store, StudioSettings(data_dir=store.path.parent))
+
+
+def with_feed(
+    store: Store,
+    scenario: Callable[[Feed], Awaitable[None]],
+    supervisor: Supervisor | None = None,
+) -> None:
     async def run() -> None:
-        nobody = Supervisor(store, StudioSettings(data_dir=store.path.parent))
-        async with Feed(store, nobody) as feed:
+        async with Feed(store, supervisor or supervisor_of(store)) as feed:
             await scenario(feed)
 
     asyncio.run(run())
@@ -341,6 +354,53 @@ def test_an_event_that_comes_while_a_listener_reads_is_told_at_once(
 
     with_feed(store, scenario)
     other.close()
+
+
+def test_an_interruption_that_cannot_be_stored_is_told_all_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, last = queued(store), newest(store)
+    with store.session() as session:
+        runs.set_state(session, run_id, "running")
+    starts = iter([f"raise SystemExit({Shortage.DISK.status})", "import sys; sys.stdin.read()"])
+    write, full = Store.session, threading.Event()
+
+    def started(*_: Any) -> subprocess.Popen[bytes]:
+        full.set()
+        command = [sys.executable, "-S", "-c", next(starts)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE)
+
+    def session(store: Store) -> Any:
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(store)
+
+    monkeypatch.setattr(supervising, "_started", started)
+    monkeypatch.setattr(Store, "session", session)
+    monkeypatch.setattr(supervising, "RETRY_SECONDS", supervising.LONGEST_RETRY_SECONDS)
+    supervisor = supervisor_of(store)
+
+    async def scenario(feed: Feed) -> None:
+        listener = Listener(feed, last)
+
+        def told() -> list[tuple[str, str | None]]:
+            seen = [each["run"] for each in listener.of_kind("run")]
+            return [state for state, _ in groupby((run["state"], run["error"]) for run in seen)]
+
+        await listener.has(lambda: bool(told()))
+        supervisor.start()
+        await listener.has(lambda: told()[-1][0] == "interrupted")
+        supervisor._interruptions[run_id] = replace(supervisor.unstored()[run_id], retry_at=None)
+        supervisor.wake()
+        await listener.has(lambda: told()[-1][0] == "running")
+        await listener.leave()
+        assert told() == [("running", None), ("interrupted", "the disk is full"), ("running", None)]
+        assert {event.id for event in listener.events[1:]} == {newest(store)}
+
+    try:
+        with_feed(store, scenario, supervisor)
+    finally:
+        supervisor.stop()
 
 
 # --- clients that come and go --------------------------------------------------------------------

@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import delete, text
 from sqlalchemy.exc import OperationalError
 from support.stopping import StopAt
-from support.studio import add_model, studio_client
-from support.studio_training import BATCHES, opened, outcome, points_of, queued, run_of, steps, tiny
+from support.studio import studio_client
+from support.studio_models import add
+from support.studio_training import BATCHES, opened, outcome, queued, run_of, steps, tiny
 
 from tinygrad_cnn.studio import StudioSettings
 from tinygrad_cnn.studio.shortage import Shortage
@@ -56,21 +57,26 @@ def at_the_end(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None
     monkeypatch.setattr(worker.report, "report", acting)
 
 
-def expected(store: Store, settings: StudioSettings) -> Any:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What a run comes to that nothing disturbs."""
+    store, settings = opened(tmp_path_factory.mktemp("whole"))
     run_id = queued(store)
     work(store, settings, run_id)
-    return outcome(store, run_id)
+    found = outcome(store, run_id)
+    store.close()
+    return found
 
 
 # --- other rows --------------------------------------------------------------------------------
 
 
 def test_finishing_needs_neither_the_parent_nor_the_run_nor_an_allowed_name(
-    studio: tuple[Store, StudioSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studio: tuple[Store, StudioSettings], whole: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, settings = studio
-    whole = expected(store, settings)
-    parent = add_model(tmp_path / "data", promoted=False)
+    with store.session() as session:
+        parent = add(session).id
     kept, gone = (queued(store, {**tiny(), "model_id": parent}) for _ in range(2))
     with store.session() as session:
         for run_id in (kept, gone):
@@ -100,10 +106,9 @@ def test_finishing_needs_neither_the_parent_nor_the_run_nor_an_allowed_name(
 
 
 def test_an_unexpected_error_is_kept_in_plain_words_and_a_retry_only_finishes(
-    studio: tuple[Store, StudioSettings], monkeypatch: pytest.MonkeyPatch
+    studio: tuple[Store, StudioSettings], whole: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, settings = studio
-    whole = expected(store, settings)
     run_id = queued(store)
 
     def mistake() -> None:
@@ -128,10 +133,9 @@ def test_an_unexpected_error_is_kept_in_plain_words_and_a_retry_only_finishes(
 
 
 def test_a_full_disk_keeps_what_is_trained_whatever_could_not_be_written(
-    studio: tuple[Store, StudioSettings], monkeypatch: pytest.MonkeyPatch
+    studio: tuple[Store, StudioSettings], whole: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, settings = studio
-    whole = expected(store, settings)
     run_id = queued(store)
     replace, written = os.replace, []
 
@@ -189,6 +193,7 @@ def remove_all(folder: RunFolder) -> None:
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_a_run_whose_checkpoint_is_lost_begins_again_or_fails_but_never_goes_on_from_elsewhere(
     studio: tuple[Store, StudioSettings],
+    whole: Any,
     monkeypatch: pytest.MonkeyPatch,
     lose: Callable[[RunFolder], None],
     epoch: int,
@@ -206,9 +211,8 @@ def test_a_run_whose_checkpoint_is_lost_begins_again_or_fails_but_never_goes_on_
     lose(RunFolder(settings.runs_dir / str(run_id)))
     work(store, settings, run_id)
     if epoch == 1:
-        assert outcome(store, run_id) == expected(store, settings)
+        assert outcome(store, run_id) == whole
     else:
         run = run_of(store, run_id)
         assert run.state == "failed"
         assert run.error.startswith("1 epoch is done, but the checkpoint of run 1 is missing or")
-        assert points_of(store, run_id)[-1].payload["state"] == "failed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -28,7 +28,7 @@ from tinygrad_cnn.studio.store import (
     outbox,
 )
 from tinygrad_cnn.studio.store.tables import Base, Change, ChangeKind
-from tinygrad_cnn.studio.training.supervisor import Supervisor
+from tinygrad_cnn.studio.training.supervisor import Interruption, Supervisor
 
 __all__ = ["Event", "Feed"]
 
@@ -85,6 +85,7 @@ class Feed:
         self.supervisor = supervisor
         self._newest: list[Event] = []
         self._before = self._last = 0  # ids of the last event before the newest, and of them
+        self._unstored: dict[int, Interruption] = {}  # of no change in the outbox
         self._listeners = 0
         self._news = asyncio.Event()
         self._committed = asyncio.Event()
@@ -124,18 +125,22 @@ class Feed:
             await self._begin()
             last = self._last if after is None else after
             yield Event(last)
+            sent: dict[int, Interruption] = {}
             while self._task is not None and not self._closed:
                 news = self._news
+                events: list[Event] = []
                 if last != self._last:
                     events = self._newest
                     if last != self._before:  # it has fallen behind, or is new, or ahead
                         events = await run_sync(self._read, last)
-                    for event in events:
-                        last = event.id
-                        yield event
-                    if events:
-                        continue
-                await news.wait()
+                elif sent != self._unstored:
+                    ids, sent = sent.keys() | self._unstored.keys(), self._unstored
+                    events = await run_sync(self._runs, ids, last)
+                for event in events:
+                    last = event.id
+                    yield event
+                if not events:
+                    await news.wait()
         finally:
             self._listeners -= 1
 
@@ -163,6 +168,9 @@ class Feed:
                             self._publish(await run_sync(self._read, self._last))
                             if self._last < self._before + MOST_AT_ONCE:
                                 seen = version
+                        if self._unstored != (unstored := self.supervisor.unstored()):
+                            self._unstored = unstored
+                            self._publish([])
                     except Exception:  # such as a full disk; it may pass, so the listeners stay
                         log.exception("the database could not be read")
                     with suppress(TimeoutError):
@@ -195,6 +203,10 @@ class Feed:
             events = [self._event(session, change) for change in latest.values()]
             del points  # the session held them for `_event`
         return sorted(events, key=attrgetter("id"))
+
+    def _runs(self, ids: Iterable[int], last: int) -> list[Event]:
+        with self.store.reading() as session:
+            return [self._event(session, Change(id=last, kind="run", row_id=id)) for id in ids]
 
     def _event(self, session: Session, change: Change) -> Event:
         kind, id = change.kind, change.row_id

@@ -186,8 +186,9 @@ def answer(session: Session, run: StoredRun, supervisor: Supervisor) -> RunAnswe
     found = RunAnswer.model_validate(run)
     found.position = runs.position(session, run)
     interruption = None if run.state in runs.ENDED else supervisor.interruption(run.id)
+    if run.state in runs.BEGUN and (interruption is not None or run.error is not None):
+        found.state = "interrupted"  # also while its next process starts: that clears the error
     if interruption is not None:
-        found.state = "interrupted" if run.state in runs.BEGUN else run.state
         found.error = interruption.reason or run.error
         found.retry_at = interruption.retry_at
         found.waits_for = supervisor.waits_for(run.id)

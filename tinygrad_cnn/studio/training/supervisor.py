@@ -120,6 +120,12 @@ class Supervisor:
                 return None
             return self._interruptions.get(run_id, Interruption())
 
+    def unstored(self) -> dict[int, Interruption]:
+        """Return the interruptions, by run, that could not be stored: on a full disk."""
+        with self._changed:
+            waiting = self._interruptions.keys() - self._processes.keys()
+            return {id: self._interruptions[id] for id in waiting if self._interruptions[id].reason}
+
     def waits_for(self, run_id: int) -> list[int]:
         """Return the runs that hold all places, if a run waits for one."""
         with self._changed:
