@@ -54,6 +54,12 @@ def test_every_file_of_the_front_end_is_given_and_typed(studio: TestClient) -> N
         assert answer.headers["Cache-Control"] == "no-cache"
 
 
+def test_no_style_sheet_imports_another() -> None:
+    """A page has its sheets joined into one, in which an import would have no effect."""
+    for file in (STATIC / "css").iterdir():
+        assert "@import" not in file.read_text("utf-8"), file.name
+
+
 def test_a_page_refers_to_files_that_are_kept_for_good(studio: TestClient) -> None:
     for page in ("/", "/docs"):
         text = studio.get(page).text
