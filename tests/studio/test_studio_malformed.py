@@ -43,12 +43,19 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/api/runs/fine-tune"): {
         "model": 1, "epochs": 3, "lr": 0.0005, "replay": 2000, "name": "a run",
     },
+    ("POST", "/api/playground/train"): {
+        "features": ["x1"], "hidden": [2], "train": [{"x1": 1.0, "x2": 0.5, "label": 1}], "lr": 0.1,
+        "steps": 1, "batch_size": 1, "chosen": [1, 0],
+    },
+    ("POST", "/api/playground/backprop"): {
+        "hidden": [2], "points": [{"x1": 1.0, "x2": 0.5, "label": 1}],
+    },
     ("POST", "/api/models/1/promote"): {"insist": False},
     ("PATCH", "/api/models/1"): {"name": "known"},
     ("PATCH", "/api/drawings/1"): {"name": "a drawing", "label": 7},
 }  # fmt: skip
 PICTURES = ("/api/predict", "/api/drawings")
-WITHOUT_BODY = ("pause", "resume", "step", "cancel")
+WITHOUT_BODY = ("pause", "resume", "step", "cancel", "retry")
 QUERIES = {
     "/api/predict": ["model=x", "model=0", "model=-1", "model=1e9", "model=99999999999999999999",
                      "temperature=nan", "temperature=inf", "temperature=0", "temperature=-1",
@@ -199,6 +206,56 @@ def test_the_bodies_that_are_spoiled_below_are_taken_as_they_are(
     answer = studio.request(*route, json=BODIES[route])
     nothing_to_learn = route[1] == "/api/runs/fine-tune" and answer.status_code == 409
     assert answer.status_code in {200, 201} or nothing_to_learn, answer.text
+
+
+def near(value: Any) -> list[Any]:
+    """Return values of other types that a generous reader would take for a value."""
+    if isinstance(value, list):
+        return [[*value[:-1], other] for other in near(value[-1])] + [str(value)]
+    if isinstance(value, dict):
+        return [{**value, name: other} for name, inner in value.items() for other in near(inner)]
+    if isinstance(value, bool):
+        return [int(value), str(value).lower(), float(value), "yes"]
+    if isinstance(value, int):
+        return [str(value), bool(value), f" {value} ", float(value), [value]]
+    if isinstance(value, float):
+        return [str(value), True, [value]]
+    return [[value], {"value": value}, len(value)]
+
+
+@pytest.mark.parametrize("route", BODIES)
+def test_no_value_is_taken_for_one_of_another_type(
+    studio: TestClient, route: tuple[str, str]
+) -> None:
+    for field, value in BODIES[route].items():
+        for other in near(value):
+            answer = studio.request(*route, json={**BODIES[route], field: other})
+            assert answer.status_code == 422, (field, other, answer.text)
+            where = [error["where"] for error in answer.json()["errors"]]
+            assert all(each.startswith(f"body.{field}") for each in where), (field, other, where)
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("models/+1", "path.id: got '+1', expected a whole number"),
+        ("models/1.0", "path.id: got '1.0', expected a whole number"),
+        ("models/1_0", "path.id: got '1_0', expected a whole number"),
+        ("models/%201", "path.id: got ' 1', expected a whole number"),
+        ("models/%D9%A1", "path.id: got '١', expected a whole number"),
+        ("drawings?limit=1.0", "query.limit: got '1.0', expected a whole number"),
+        ("drawings?labeled=yes", "query.labeled: got 'yes', expected true or false"),
+        ("drawings?labeled=1", "query.labeled: got '1', expected true or false"),
+        ("drawings?lable=3", "query.lable: got 'lable', expected one of labeled, offset, limit"),
+        ("drawings?limit=1&limit=2", "query.limit: got '1', expected it once"),
+        ("state?x=", "query.x: got 'x', expected no parameter"),
+    ],
+)
+def test_parameters_of_an_address_are_known_and_written_in_one_way(
+    studio: TestClient, address: str, reason: str
+) -> None:
+    answer = studio.get(f"/api/{address}")
+    assert (answer.status_code, answer.json()["detail"]) == (422, reason)
 
 
 def test_every_route_that_takes_something_is_tried(studio: TestClient) -> None:

@@ -147,13 +147,15 @@ def test_a_closed_store_leaves_one_file(store: Store, path: Path) -> None:
 # --- rows ----------------------------------------------------------------------------------------
 
 
-@given(name=st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=120))
-@example(name="'; DROP TABLE drawings; --")
-def test_a_name_is_kept_as_it_is(name: str) -> None:
-    if not name.strip():
-        with pytest.raises(ValueError, match="expected a name"):
-            checked_name(name)
-        return
+TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+LINE = st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters=TURNING)
+
+
+@given(name=st.text(LINE, max_size=119), letter=st.sampled_from("aж漢א๐…€😀"))
+@example(name="'; DROP TABLE drawings; --", letter="a")
+@example(name="\N{RIGHT-TO-LEFT MARK}\N{ZERO WIDTH JOINER}", letter="א")
+def test_a_name_is_kept_as_it_is(name: str, letter: str) -> None:
+    name += letter
     with TemporaryDirectory() as folder, opened(Path(folder, "studio.db")) as store:
         with store.session() as session:
             id = draw(session, name=name).id
@@ -161,14 +163,21 @@ def test_a_name_is_kept_as_it_is(name: str) -> None:
             assert drawings.get(session, id).name == name
 
 
+@given(name=st.text(st.characters(categories=["Cf", "Zs", "M"], exclude_characters=TURNING)
+                    | st.sampled_from("\u115f\u1160\u2800\u3164\uffa0"), max_size=9))  # fmt: skip
+def test_a_name_that_cannot_be_seen_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="expected at least one visible character"):
+        checked_name(name)
+
+
 @given(
     before=st.text("ab ж", max_size=5),
-    character=st.characters(categories=["Cc", "Cs", "Zl", "Zp"]),
+    character=st.characters(categories=["Cc", "Cs", "Zl", "Zp"]) | st.sampled_from(TURNING),
 )
-def test_a_name_of_several_lines_or_no_text_is_refused(before: str, character: str) -> None:
-    with pytest.raises(
-        ValueError, match=rf"name: holds .*U\+{ord(character):04X} at {len(before)}"
-    ):
+def test_a_name_of_several_lines_or_no_text_or_one_that_turns_text_is_refused(
+    before: str, character: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"found .*U\+{ord(character):04X}\) at {len(before)}"):
         checked_name(before + character + "a")
 
 
@@ -183,7 +192,7 @@ def test_a_long_name_is_refused_wherever_it_is_given(store: Store) -> None:
             lambda: studio_models.add(session, name=long),
             lambda: runs.create(session, name=long, kind="train", request={}, epochs=1),
         ):
-            with pytest.raises(ValueError, match="has 121 characters, expected at most 120"):
+            with pytest.raises(ValueError, match="expected at most 120 characters, found 121"):
                 give()
         assert (run.name, drawing.name, model.name) == ("a run", "a drawing", "a model")
 

@@ -23,6 +23,7 @@ from tinygrad_cnn.studio.api import (
     runs,
     state,
 )
+from tinygrad_cnn.studio.api.parameters import STRICT_PARAMETERS
 from tinygrad_cnn.studio.files import StaticFiles
 from tinygrad_cnn.studio.limits import Bodies, RateLimit
 from tinygrad_cnn.studio.predictor import Predictor
@@ -96,7 +97,9 @@ def create_app(settings: StudioSettings, store: Store) -> FastAPI:
     problems.install(app)
     description.install(app)
     for module in (state, predict, images, explain, drawings, models, runs, playground, events):
-        app.include_router(module.router, max_body_size=JSON_BYTES)
+        app.include_router(
+            module.router, max_body_size=JSON_BYTES, dependencies=[STRICT_PARAMETERS]
+        )
     app.router.default = StaticFiles(*STATIC)  # a path without a route may be a file
     app.add_middleware(GZipMiddleware, exclude_content_types=INCOMPRESSIBLE, compresslevel=6)
     app.add_middleware(Bodies, limits=limits)

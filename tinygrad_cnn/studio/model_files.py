@@ -177,7 +177,10 @@ def _checked_data(data: DataSettings) -> DataSettings:
         raise UnusableModelError(
             f"the model's images were prepared as {data.preparation!r}, expected {MNIST!r}"
         )
-    checked_name(data.name)
+    try:
+        checked_name(data.name)
+    except ValueError as error:
+        raise UnusableModelError(f"the name of the data set: {error}") from None
     whole("data", "training_images", data.training_images)
     whole("data", "test_images", data.test_images)
     mean, std = (tuple(float(number) for number in each) for each in (data.mean, data.std))

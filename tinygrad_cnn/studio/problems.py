@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -118,6 +118,13 @@ def refusal(where: Iterable[str | int], came: Any, reason: str) -> dict[str, str
     return {"where": ".".join(map(str, where)), "came": shortened, "reason": reason}
 
 
+def refused(errors: Sequence[dict[str, str]]) -> Problem:
+    """Return the problem "invalid" of one or more refusals."""
+    first = errors[0]
+    detail = f"{first['where']}: got {first['came']}, {first['reason']}"
+    return Problem("invalid", detail, errors=[*errors])
+
+
 def documented(*names: str) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route that can raise the named problems.
 
@@ -161,9 +168,7 @@ async def _of_problem(request: Request, error: Exception) -> Response:
 async def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = [refusal(each["loc"], each.get("input"), reason(each)) for each in error.errors()]
-    first = errors[0]
-    detail = f"{first['where']}: got {first['came']}, {first['reason']}"
-    return Problem("invalid", detail, errors=errors).response()
+    return refused(errors).response()
 
 
 async def _of_http(request: Request, error: Exception) -> Response:

@@ -8,10 +8,10 @@ from typing import IO, Annotated
 import numpy as np
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from tinygrad_cnn.studio import pictures, store
-from tinygrad_cnn.studio.api.fields import Id, IdempotencyKey, Input
+from tinygrad_cnn.studio.api.fields import Id, IdempotencyKey, Input, RequestBody
 from tinygrad_cnn.studio.api.models import ModelName
 from tinygrad_cnn.studio.api.predict import PICTURE_BODY
 from tinygrad_cnn.studio.encoding import INPUT_SHAPE, encode_input
@@ -51,10 +51,8 @@ class DrawingList(BaseModel):
     drawings: list[DrawingAnswer]
 
 
-class DrawingChanges(BaseModel):
+class DrawingChanges(RequestBody):
     """A new label, null for unknown, and a new name of a drawing; or one of them."""
-
-    model_config = ConfigDict(extra="forbid")
 
     label: DigitLabel | None = None
     name: ModelName | None = None

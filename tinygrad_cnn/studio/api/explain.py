@@ -8,12 +8,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import train
 from tinygrad_cnn.drawing.layout import GraphvizMissingError
-from tinygrad_cnn.studio.api.fields import Id, Input, Temperature
+from tinygrad_cnn.studio.api.fields import Id, Input, RequestBody, Temperature
 from tinygrad_cnn.studio.encoding import decode_input
 from tinygrad_cnn.studio.explain.backward import Backward, explain_backward
 from tinygrad_cnn.studio.explain.cell import Cell, explain_cell
@@ -34,10 +34,8 @@ QualifiedName = Annotated[str, Field(max_length=200)]
 IndexField = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
-class PictureRequest(BaseModel):
+class PictureRequest(RequestBody):
     """A picture, and the model to explain."""
-
-    model_config = ConfigDict(extra="forbid")
 
     input: Input
     model: Id | None = None

@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Header
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Id", "IdempotencyKey", "Input", "Temperature"]
+__all__ = ["Id", "IdempotencyKey", "Input", "RequestBody", "Temperature"]
 
 LARGEST_ID = 2**63 - 1
+
+
+class RequestBody(BaseModel):
+    """A body of which nothing is ignored, and no value is converted: `true` is no number."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
 
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 """The id of a model, run or drawing, within SQLite's range."""

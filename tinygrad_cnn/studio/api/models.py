@@ -8,11 +8,11 @@ from typing import IO, Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from tinygrad_cnn.data import at_hand, load
 from tinygrad_cnn.studio import model_files, promotion, script
-from tinygrad_cnn.studio.api.fields import Id, IdempotencyKey
+from tinygrad_cnn.studio.api.fields import Id, IdempotencyKey, RequestBody
 from tinygrad_cnn.studio.problems import Problem, documented
 from tinygrad_cnn.studio.report import ModelReport, report
 from tinygrad_cnn.studio.services import Services, UsesServices
@@ -72,18 +72,14 @@ class ModelList(BaseModel):
     promoted: int | None
 
 
-class ModelChanges(BaseModel):
+class ModelChanges(RequestBody):
     """The new name of a model."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: ModelName
 
 
-class PromotionRequest(BaseModel):
+class PromotionRequest(RequestBody):
     """Whether to promote a model even if it is less accurate."""
-
-    model_config = ConfigDict(extra="forbid")
 
     insist: bool = False
 

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Query
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.nn import ACTIVATIONS, MLP
+from tinygrad_cnn.studio.api.fields import RequestBody
 from tinygrad_cnn.studio.encoding import Maps
 from tinygrad_cnn.studio.playground import network
 from tinygrad_cnn.studio.playground.backprop import Backprop, backprop
@@ -37,41 +38,34 @@ def _one_of(names: Iterable[str]) -> Any:
     return Field(max_length=40, json_schema_extra={"enum": list(names)})
 
 
-FiniteNumber = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Coordinate = Annotated[FiniteNumber, Field(ge=-FARTHEST, le=FARTHEST)]
-ParameterValue = Annotated[FiniteNumber, Field(ge=-network.LARGEST, le=network.LARGEST)]
+Coordinate = Annotated[float, Field(ge=-FARTHEST, le=FARTHEST)]
+ParameterValue = Annotated[float, Field(ge=-network.LARGEST, le=network.LARGEST)]
 WeightRow = Annotated[list[ParameterValue], Field(max_length=MOST_NEURONS)]
-NaturalNumber = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
-Neurons = Annotated[int, Field(strict=True, ge=1, le=MOST_NEURONS)]
-PlaygroundRate = Annotated[FiniteNumber, Field(ge=0, le=LARGEST_RATE)]
+NaturalNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Neurons = Annotated[int, Field(ge=1, le=MOST_NEURONS)]
+PlaygroundRate = Annotated[float, Field(ge=0, le=LARGEST_RATE)]
 
 
-class PlanePoint(BaseModel):
+class PlanePoint(RequestBody):
     """A point of the plane and its class, 0 or 1."""
-
-    model_config = ConfigDict(extra="forbid")
 
     x1: Coordinate
     x2: Coordinate
-    label: Annotated[int, Field(strict=True, ge=0, le=1)]
+    label: Annotated[int, Field(ge=0, le=1)]
 
 
 PointList = Annotated[list[PlanePoint], Field(max_length=MOST_POINTS)]
 
 
-class LayerParameters(BaseModel):
+class LayerParameters(RequestBody):
     """The parameters of a layer: `weight[i][j]` leads from j to neuron i."""
-
-    model_config = ConfigDict(extra="forbid")
 
     weight: Annotated[list[WeightRow], Field(max_length=MOST_NEURONS)]
     bias: WeightRow
 
 
-class NetworkRequest(BaseModel):
+class NetworkRequest(RequestBody):
     """A perceptron with one output, and its parameters; null means initial ones from `seed`."""
-
-    model_config = ConfigDict(extra="forbid")
 
     features: list[Annotated[str, _one_of(FEATURES)]] = Field(
         ["x1", "x2"], min_length=1, max_length=len(FEATURES)
@@ -90,10 +84,10 @@ class TrainingRequest(NetworkRequest):
     """Steps of gradient descent, after `step` others; `chosen` is a layer and a neuron."""
 
     train: PointList
-    test: PointList = []
-    batch_size: int = Field(10, strict=True, ge=1, le=MOST_BATCH)
+    test: PointList = Field([])
+    batch_size: int = Field(10, ge=1, le=MOST_BATCH)
     step: NaturalNumber = 0
-    steps: int = Field(0, strict=True, ge=0, le=MOST_STEPS)
+    steps: int = Field(0, ge=0, le=MOST_STEPS)
     chosen: Annotated[list[NaturalNumber], Field(min_length=2, max_length=2)] | None = None
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from tinygrad_cnn.studio import pictures
-from tinygrad_cnn.studio.api.fields import Id, Input, Temperature
+from tinygrad_cnn.studio.api.fields import Id, Input, RequestBody, Temperature
 from tinygrad_cnn.studio.encoding import decode_input, encode_input
 from tinygrad_cnn.studio.predictor import LoadedModel
 from tinygrad_cnn.studio.problems import documented
@@ -50,10 +50,8 @@ class PredictionAnswer(BaseModel):
     input: Input
 
 
-class PredictionRequest(BaseModel):
+class PredictionRequest(RequestBody):
     """A network input, which is classified as it is."""
-
-    model_config = ConfigDict(extra="forbid")
 
     input: Input
     model: Id | None = None

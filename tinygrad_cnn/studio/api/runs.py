@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from tinygrad_cnn.data import at_hand
 from tinygrad_cnn.nn import ACTIVATIONS, POOLINGS
-from tinygrad_cnn.studio.api.fields import LARGEST_ID, Id, IdempotencyKey
+from tinygrad_cnn.studio.api.fields import LARGEST_ID, Id, IdempotencyKey, RequestBody
 from tinygrad_cnn.studio.problems import Problem, documented, refusal
 from tinygrad_cnn.studio.services import UsesServices
 from tinygrad_cnn.studio.store import (
@@ -76,10 +76,8 @@ def _one_of(names: Iterable[str]) -> Any:
     return Field(max_length=40, json_schema_extra={"enum": list(names)})
 
 
-class RunRequest(BaseModel):
+class RunRequest(RequestBody):
     """A new training run. Null means the default of the model or of the data's recipe."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: Annotated[str, _one_of(MODEL_OPTIONS)] = FIRST["model"]
     data: Annotated[str, _one_of(DATA)] = FIRST["data"]
@@ -101,10 +99,8 @@ class RunRequest(BaseModel):
     name: RunName = None
 
 
-class FineTuningRequest(BaseModel):
+class FineTuningRequest(RequestBody):
     """Fine-tuning of a model, null for the promoted one, on labeled drawings not held out."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: Id | None = None
     epochs: Epochs = FIRST_FINE_TUNING["epochs"]

@@ -15,9 +15,15 @@ FORBIDDEN = {
 }
 """Unicode categories of characters that do not fit on a line or cannot be encoded in UTF-8."""
 
+TURNING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+"""Characters that set the direction of the text after them, also that of a page's own words."""
+
+INVISIBLE = {0x115F, 0x1160, 0x2800, 0x3164, 0xFFA0}
+"""Fillers, which are letters and symbols by their category."""
+
 
 def checked_name(name: str) -> str:
-    """Return `name` if it can be stored and shown on one line; raise ValueError otherwise.
+    """Return `name` if it can be stored, and shown on one line; raise ValueError otherwise.
 
     Nothing is escaped here; the page that shows the name does that.
 
@@ -28,16 +34,27 @@ def checked_name(name: str) -> str:
     >>> checked_name("three" + chr(0))
     Traceback (most recent call last):
         ...
-    ValueError: name: holds a control character, U+0000 at 5
+    ValueError: expected text on one line, found a control character (U+0000) at 5
+    >>> checked_name(chr(0x200B) + chr(0x3164))
+    Traceback (most recent call last):
+        ...
+    ValueError: expected at least one visible character
     """
-    if not name.strip():
-        raise ValueError(f"name: is {name!r}, expected a name")
     if len(name) > LONGEST_NAME:
-        raise ValueError(f"name: has {len(name)} characters, expected at most {LONGEST_NAME}")
+        raise ValueError(f"expected at most {LONGEST_NAME} characters, found {len(name)}")
     for place, character in enumerate(name):
-        category = unicodedata.category(character)
-        if category in FORBIDDEN:
+        found = FORBIDDEN.get(unicodedata.category(character))
+        if ord(character) in TURNING:
+            found = "a character that turns the direction of text"
+        if found:
             raise ValueError(
-                f"name: holds {FORBIDDEN[category]}, U+{ord(character):04X} at {place}"
+                f"expected text on one line, found {found} (U+{ord(character):04X}) at {place}"
             )
+    if not any(map(_is_visible, name)):
+        raise ValueError("expected at least one visible character")
     return name
+
+
+def _is_visible(character: str) -> bool:
+    """Return whether a character has a form without another: marks and separators have none."""
+    return unicodedata.category(character)[0] in "LNPS" and ord(character) not in INVISIBLE

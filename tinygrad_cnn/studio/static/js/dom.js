@@ -42,6 +42,20 @@ export function button(
   );
 }
 
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
+/**
+ * Return a user's text so that its direction does not turn the words around it.
+ *
+ * Unlike a `bdi` element, the marks also work in attributes, options and messages.
+ *
+ * @param {string} text
+ * @returns {string}
+ */
+export function isolated(text) {
+  return RIGHT_TO_LEFT.test(text) ? `\u2068${text}\u2069` : text;
+}
+
 let last = 0;
 
 /**

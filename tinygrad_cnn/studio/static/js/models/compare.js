@@ -1,6 +1,6 @@
 /* Model comparison: metrics, accuracy per digit, settings that differ. */
 
-import { element } from "../dom.js";
+import { element, isolated } from "../dom.js";
 import { grouped, number, percent, points } from "../numbers.js";
 import { settingsOf } from "./detail.js";
 
@@ -35,13 +35,13 @@ export function comparison(left, right) {
       "tr",
       {},
       element("th", { scope: "col" }, name),
-      both.map((model) => column(model.name)),
+      both.map((model) => column(isolated(model.name))),
       column("Change"),
     );
     const caption = element(
       "caption",
       { class: "unseen" },
-      `${name}: ${left.name} and ${right.name}`,
+      `${name}: ${isolated(left.name)} and ${isolated(right.name)}`,
     );
     return element(
       "div",

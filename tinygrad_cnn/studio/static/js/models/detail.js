@@ -1,7 +1,7 @@
 /* Model details: actions, training, confusion matrix. */
 
 import { address } from "../api.js";
-import { button, element } from "../dom.js";
+import { button, element, isolated } from "../dom.js";
 import { digit } from "../maps.js";
 import { a, grouped, number, percent, when } from "../numbers.js";
 import { link, toLink } from "../state.js";
@@ -15,7 +15,8 @@ import { showPython } from "./python.js";
  * @returns {HTMLElement}
  */
 export function modelDetail(model, { promote, remove }) {
-  const { id, name, promoted, report } = model;
+  const { id, promoted, report } = model;
+  const name = isolated(model.name);
   return element(
     "article",
     { class: "detail", "aria-label": name },
@@ -134,7 +135,7 @@ export function settingsOf({ settings: { model, data, training } }) {
   const { optimizer_options: optimizer, schedule_options: schedule, ...rest } = training;
   return {
     model: model.name,
-    data: data.name,
+    data: isolated(data.name),
     ...model.options,
     ...rest,
     ...optimizer,

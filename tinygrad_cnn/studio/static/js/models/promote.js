@@ -1,6 +1,7 @@
 /* Promotion of a model; the server rejects a less accurate model unless the user insists. */
 
 import { post } from "../api.js";
+import { isolated } from "../dom.js";
 import { ask, failed, show } from "../message.js";
 import { percent } from "../numbers.js";
 import { write } from "../requests.js";
@@ -18,13 +19,13 @@ export async function promote({ id, name }) {
     error.name === "worse" ? (worse = error.fields) : failed(error),
   );
   if (worse !== null && (await insisted(name, worse))) done = await ask(true);
-  if (done) show(`${name} is promoted.`);
+  if (done) show(`${isolated(name)} is promoted.`);
   return done;
 }
 
 function insisted(name, { before, after, detail }) {
   const fell = Number.isFinite(before) && Number.isFinite(after);
-  return ask(`${name} is less accurate`, {
+  return ask(`${isolated(name)} is less accurate`, {
     detail: fell
       ? `On images that neither model was trained on, its accuracy is ${percent(after, 2)}, that of the promoted model ${percent(before, 2)}. Promote it anyway?`
       : `${detail} Promote it anyway?`,

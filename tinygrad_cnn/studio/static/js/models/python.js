@@ -1,7 +1,7 @@
 /* Python export: a script that rebuilds and trains a model. */
 
 import { get } from "../api.js";
-import { button, element } from "../dom.js";
+import { button, element, isolated } from "../dom.js";
 import { dialog, say } from "../message.js";
 import { load } from "../requests.js";
 
@@ -20,7 +20,7 @@ function showText(text, { name }) {
   );
   const copy = button("Copy", () => copied(text, code, copy), { symbol: "code" });
   dialog(
-    `Python of ${name}`,
+    `Python of ${isolated(name)}`,
     element(
       "div",
       { class: "python" },

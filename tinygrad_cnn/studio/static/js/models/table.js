@@ -1,7 +1,7 @@
 /* Model table: one row per model, with renaming in place; cards on a phone. */
 
 import { patch } from "../api.js";
-import { button, element, fill } from "../dom.js";
+import { button, element, fill, isolated } from "../dom.js";
 import { say } from "../message.js";
 import { grouped, percent, when } from "../numbers.js";
 import { write } from "../requests.js";
@@ -61,7 +61,7 @@ export class ModelTable {
     const box = element("input", {
       type: "checkbox",
       checked: compared.includes(id),
-      "aria-label": `Compare ${name}`,
+      "aria-label": `Compare ${isolated(name)}`,
       dataset: { place: "compare" },
       onchange: (event) => this.then.compare(model, event.target.checked),
     });
@@ -73,10 +73,10 @@ export class ModelTable {
         dataset: { place: "name" },
         onclick: (event) => this.#look(event, model),
       },
-      name,
+      isolated(name),
     );
     const title = element("th", { role: "rowheader", scope: "row", class: "name" });
-    const pen = button(`Rename ${name}`, () => this.#rename(title, model), {
+    const pen = button(`Rename ${isolated(name)}`, () => this.#rename(title, model), {
       symbol: "pen",
       only: true,
       kind: "quiet",
@@ -119,7 +119,7 @@ export class ModelTable {
       type: "text",
       value: name,
       maxlength: 120,
-      "aria-label": `New name of ${name}`,
+      "aria-label": `New name of ${isolated(name)}`,
     });
     let over = false;
     const give = (stay) => {

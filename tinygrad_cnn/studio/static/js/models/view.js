@@ -1,7 +1,7 @@
 /* Models view: the table, details of one model, comparison of two. */
 
 import { get, post, remove } from "../api.js";
-import { button, element, fill, fresh } from "../dom.js";
+import { button, element, fill, fresh, isolated } from "../dom.js";
 import { listen } from "../events.js";
 import { ask, say, show } from "../message.js";
 import { create, load, write } from "../requests.js";
@@ -124,7 +124,7 @@ export function mount(root, { parameters, remember, server }) {
 
   async function removed({ id, name }) {
     if (
-      !(await ask(`Delete ${name}?`, {
+      !(await ask(`Delete ${isolated(name)}?`, {
         detail: "This deletes its weights and its report.",
         yes: "Delete",
         kind: "danger",
@@ -137,7 +137,7 @@ export function mount(root, { parameters, remember, server }) {
           shown = null;
           remember({ model: null });
         }
-        show(`${name} is deleted.`);
+        show(`${isolated(name)} is deleted.`);
         loading.want();
       },
     });
@@ -147,14 +147,14 @@ export function mount(root, { parameters, remember, server }) {
     const now = models.find((model) => model.promoted)?.name ?? server()?.promoted?.name;
     if (
       !(await ask("Roll back?", {
-        detail: `The model promoted before ${now} is promoted again.`,
+        detail: `The model promoted before ${isolated(now)} is promoted again.`,
         yes: "Roll back",
       }))
     )
       return;
     write("the promotion", () => post("models/roll-back"), {
       answered: ({ name }) => {
-        show(`${name} is promoted again.`);
+        show(`${isolated(name)} is promoted again.`);
         loading.want();
       },
     });
@@ -169,7 +169,7 @@ export function mount(root, { parameters, remember, server }) {
       answered: ({ id, name }) => {
         shown = id;
         remember({ model: id });
-        show(`${name} is uploaded.`);
+        show(`${isolated(name)} is uploaded.`);
         loading.want();
       },
     });

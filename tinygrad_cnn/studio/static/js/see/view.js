@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { pickImage } from "../draw/picker.js";
-import { button, element, field, fill, select } from "../dom.js";
+import { button, element, field, fill, isolated, select } from "../dom.js";
 import { percent } from "../numbers.js";
 import { load } from "../requests.js";
 import { backward } from "./backward.js";
@@ -131,7 +131,7 @@ export function mount(root, { parameters, remember, server }) {
   function modelChoice({ models: all, promoted }) {
     const choices = all.map(({ id, name, accuracy }) => ({
       value: id,
-      label: `${name}, ${percent(accuracy)}`,
+      label: `${isolated(name)}, ${percent(accuracy)}`,
     }));
     const control = select(choices, model ?? promoted, (value) => {
       model = Number(value) === promoted ? null : Number(value);

@@ -1,7 +1,7 @@
 /* Stored drawings: a grid of thumbnails, loaded page by page. */
 
 import { get } from "../api.js";
-import { button, element, fill } from "../dom.js";
+import { button, element, fill, isolated } from "../dom.js";
 import { digit } from "../maps.js";
 import { a, counted } from "../numbers.js";
 import { load } from "../requests.js";
@@ -123,7 +123,7 @@ async function newest(wanted, signal) {
 export function described({ id, name, label, held_back: heldBack }) {
   return [
     `Drawing ${id}`,
-    /^drawing$/i.test(name) ? "" : name, // the server's default
+    /^drawing$/i.test(name) ? "" : isolated(name), // the server's default
     label === null ? "no label" : a(label),
     heldBack ? "held out" : "",
   ]

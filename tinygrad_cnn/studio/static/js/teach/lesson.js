@@ -1,7 +1,7 @@
 /* Fine-tuning: the form, progress, and results. */
 
 import { get } from "../api.js";
-import { button, element, field, fill, select, style } from "../dom.js";
+import { button, element, field, fill, isolated, select, style } from "../dom.js";
 import { listen } from "../events.js";
 import { say } from "../message.js";
 import { promote } from "../models/promote.js";
@@ -54,7 +54,7 @@ export class LessonForm {
     fill(
       this.model,
       models.map(({ id, name, promoted }) =>
-        element("option", { value: id }, promoted ? `${name} (promoted)` : name),
+        element("option", { value: id }, `${isolated(name)}${promoted ? " (promoted)" : ""}`),
       ),
     );
     this.entries.follow({ model: models.find(({ promoted }) => promoted)?.id });
@@ -70,7 +70,7 @@ export class LessonForm {
     this.submit.disabled = true;
     await write("the queue", () => create("runs/fine-tune", said), {
       answered: (run) => {
-        say(`${run.name} started`);
+        say(`${isolated(run.name)} started`);
         this.onstart(run);
       },
       refused: (error) => this.entries.refuse(error),
@@ -170,7 +170,7 @@ export class Lesson {
     this.run = run;
     this.element.hidden = false;
     const over = ended(run.state);
-    this.title.textContent = run.name;
+    this.title.textContent = isolated(run.name);
     this.state.textContent = over ? outcomeOf(run) : stateOf(run);
     this.track.hidden = over;
     this.#progress(run.epoch / run.epochs);

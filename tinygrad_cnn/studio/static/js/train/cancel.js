@@ -1,6 +1,7 @@
 /* Cancellation of runs, after a question. */
 
 import { post } from "../api.js";
+import { isolated } from "../dom.js";
 import { ask } from "../message.js";
 import { counted, duration } from "../numbers.js";
 import { write } from "../requests.js";
@@ -12,7 +13,7 @@ import { write } from "../requests.js";
  */
 export async function cancelRun(run, then) {
   const choices = { yes: "Cancel the run", no: "Keep it", kind: "danger" };
-  if (!(await ask(`Cancel ${run.name}?`, { detail: lostBy(run), ...choices }))) return;
+  if (!(await ask(`Cancel ${isolated(run.name)}?`, { detail: lostBy(run), ...choices }))) return;
   await write(`run ${run.id}`, () => post(`runs/${run.id}/cancel`), then);
 }
 

@@ -2,7 +2,7 @@
 
 import { LineChart } from "../chart.js";
 import { runningMean } from "../chart/curves.js";
-import { element, fill } from "../dom.js";
+import { element, fill, isolated } from "../dom.js";
 import { number, percent } from "../numbers.js";
 import { Kernels } from "./kernels.js";
 
@@ -79,17 +79,19 @@ export class Charts {
   #layOut(subjects, apart) {
     this.close();
     this.panels = [];
-    this.kernels = new Map(subjects.map(({ run }) => [run.id, new Kernels(run.name)]));
+    this.kernels = new Map(subjects.map(({ run }) => [run.id, new Kernels(isolated(run.name))]));
     const chart = (figure, of) =>
-      this.#chart(figure, of, of.length === 1 && subjects.length > 1 ? `, ${of[0].run.name}` : "");
+      this.#chart(figure, of, of.length < subjects.length ? `, ${isolated(of[0].run.name)}` : "");
     const columns = subjects.map((subject) => {
       const { run, color } = subject;
       const own = apart ? [chart("loss", [subject]), chart("accuracy", [subject])] : [];
       const heading =
-        subjects.length > 1 ? element("h2", { style: { "--series": color } }, run.name) : null;
+        subjects.length > 1
+          ? element("h2", { style: { "--series": color } }, isolated(run.name))
+          : null;
       return element(
         "section",
-        { class: "column", "aria-label": run.name },
+        { class: "column", "aria-label": isolated(run.name) },
         heading,
         own,
         chart("gradients", [subject]),
@@ -138,12 +140,12 @@ function measured({ run, recording, color }, unit, end, several, field, tested) 
   const raw = recording.curve(field, unit);
   return {
     key: String(run.id),
-    name: several ? run.name : "Running mean",
+    name: several ? isolated(run.name) : "Running mean",
     color,
     raw,
     points: smooth(raw, end),
     dots: recording.tested(tested, unit),
-    dotsName: several ? `${run.name}, test images` : "Test images",
+    dotsName: several ? `${isolated(run.name)}, test images` : "Test images",
   };
 }
 

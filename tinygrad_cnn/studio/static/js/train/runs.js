@@ -1,6 +1,6 @@
 /* Table of runs: settings, results, state, selection for the chart, and controls. */
 
-import { button, element, fill, style } from "../dom.js";
+import { button, element, fill, isolated, style } from "../dom.js";
 import { swatch } from "../chart.js";
 import { duration, grouped, number, percent } from "../numbers.js";
 import { link } from "../state.js";
@@ -230,7 +230,8 @@ class Row {
   }
 
   show(run, color, runs) {
-    const { name, state, wanted } = run;
+    const { state, wanted } = run;
+    const name = isolated(run.name);
     this.run = run;
     this.name.textContent = name;
     this.box.checked = Boolean(color);

@@ -1,7 +1,7 @@
 /* Train view: start and control runs, and follow their metrics. */
 
 import { get, post, remove } from "../api.js";
-import { choicesOf, element } from "../dom.js";
+import { choicesOf, element, isolated } from "../dom.js";
 import { listen } from "../events.js";
 import { ask, say, show } from "../message.js";
 import { load, write } from "../requests.js";
@@ -187,10 +187,11 @@ export function mount(root, { parameters, remember, server, watch }) {
   async function removeRun(run) {
     const detail =
       run.model_id === null ? "This deletes its metrics." : "This deletes its metrics; its model stays.";
-    if (!(await ask(`Delete ${run.name}?`, { detail, yes: "Delete", kind: "danger" }))) return;
+    const name = isolated(run.name);
+    if (!(await ask(`Delete ${name}?`, { detail, yes: "Delete", kind: "danger" }))) return;
     await write(`run ${run.id}`, () => remove(`runs/${run.id}`), {
       answered: () => {
-        say(`${run.name} deleted`);
+        say(`${name} deleted`);
         slots.delete(run.id);
         keep();
         loading.want();

@@ -1,5 +1,6 @@
 /* Text for runs and their settings. */
 
+import { isolated } from "../dom.js";
 import { counted, number, when } from "../numbers.js";
 import { server } from "../server.js";
 
@@ -72,7 +73,7 @@ function waiting({ position, waits_for: ids = [] }, runs) {
   const holders = ids
     .map((id) => runs.find((run) => run.id === id))
     .filter(Boolean)
-    .map(({ name, state }) => `\u2068${name}\u2069${state === "paused" ? " (paused)" : ""}`);
+    .map(({ name, state }) => `${isolated(name)}${state === "paused" ? " (paused)" : ""}`);
   return holders.length ? `${place}: waits for ${holders.join(" or ")}` : place;
 }
 
