@@ -364,11 +364,11 @@ def test_a_hostile_name_is_text_wherever_it_stands(browser, studio):
         page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
 
         page.goto(f"{studio.url}/#/see")
-        expect(page.get_by_label("Network")).to_contain_text(HOSTILE)
+        expect(page.get_by_label("Model", exact=True)).to_contain_text(HOSTILE)
         unharmed(page)
         page.goto(f"{studio.url}/#/teach?drawing={drawing}")
         expect(page.get_by_role("button", name=HOSTILE)).to_be_visible()
-        expect(page.get_by_label("Model")).to_contain_text(HOSTILE)
+        expect(page.get_by_label("Model", exact=True)).to_contain_text(HOSTILE)
         unharmed(page)
         page.goto(f"{studio.url}/#/train")
         expect(page.get_by_role("row").filter(has_text=HOSTILE).first).to_contain_text("Done")

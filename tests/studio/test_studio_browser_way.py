@@ -37,7 +37,7 @@ def test_from_the_first_training_to_a_promoted_lesson_and_back(browser, tmp_path
 
 def watch_the_first_training(page):
     """Draw while the first model learns: it answers as soon as it can, and nothing moves."""
-    expect(page.get_by_role("heading", name="Training the first network")).to_be_visible()
+    expect(page.get_by_role("heading", name="Training the first model")).to_be_visible()
     expect(page.locator("#training")).to_have_text(re.compile(r"Training, epoch \d of 4"))
     now = re.compile(r"Epoch \d of 4, batch \d+ of \d+, loss \d")
     expect(page.get_by_text(now)).to_be_visible()

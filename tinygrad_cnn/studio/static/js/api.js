@@ -92,26 +92,22 @@ async function request(method, path, { query, body, signal, key }) {
   const headers = { Accept: "application/json", ...(key ? { "Idempotency-Key": key } : {}) };
   if (body !== undefined)
     headers["Content-Type"] = raw ? body.type || "application/octet-stream" : "application/json";
-  let answer;
   try {
-    answer = await fetch(address(path, query), {
+    const answer = await fetch(address(path, query), {
       method,
       signal,
       headers,
       body: raw || body === undefined ? body : JSON.stringify(body),
       credentials: "same-origin",
     });
+    if (!answer.ok) throw await problemOf(answer);
+    if (answer.status === 204) return null;
+    return await (/json/.test(answer.headers.get("Content-Type")) ? answer.json() : answer.text());
   } catch (error) {
-    if (aborted(error)) throw error;
-    throw new Problem(
-      0,
-      "unreachable",
-      "The studio's server does not answer. Is it still running?",
-    );
+    if (error instanceof Problem || aborted(error)) throw error;
+    const detail = "The studio's server does not answer. Is it still running?";
+    throw new Problem(0, "unreachable", detail); // or its answer was cut off
   }
-  if (!answer.ok) throw await problemOf(answer);
-  if (answer.status === 204) return null;
-  return /json/.test(answer.headers.get("Content-Type")) ? answer.json() : answer.text();
 }
 
 async function problemOf(answer) {
@@ -120,6 +116,7 @@ async function problemOf(answer) {
     String(fields.type ?? "")
       .split(/[/#:]/)
       .pop() || "problem";
-  const detail = fields.detail || fields.title || `${answer.status} ${answer.statusText}`;
+  const detail =
+    fields.detail || fields.title || `The server answers with an error, number ${answer.status}.`;
   return new Problem(answer.status, name, String(detail), fields);
 }

@@ -69,7 +69,7 @@ function mount(module, { name, query }) {
     if (here) anchor.setAttribute("aria-current", "page");
     else anchor.removeAttribute("aria-current");
   });
-  const root = element("div", { class: `view ${Object.hasOwn(VIEWS, name) ? name : ""}` });
+  const root = element("div", { class: `view ${Object.hasOwn(VIEWS, name) ? name : "missing"}` });
   fill(main, root);
   const parameters = new URLSearchParams(query);
   unmount = module.mount(root, {

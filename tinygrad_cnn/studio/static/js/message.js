@@ -2,6 +2,7 @@
 
 import { button, element, fill, fresh } from "./dom.js";
 
+const UNEXPECTED = "This page has an error. Load it again; your work on the server is safe.";
 const SHOWN = 7000; // milliseconds that a notice is shown; errors stay until closed
 
 /**
@@ -39,12 +40,14 @@ export function show(text, { kind = "notice", action } = {}) {
 }
 
 /**
- * Show an error.
+ * Show an error; one of the browser itself, such as a TypeError, in words of ours.
  *
  * @param {Error} error
  */
 export function failed(error) {
-  const notice = show(error.message, { kind: "error" });
+  const ours = "status" in error || Object.getPrototypeOf(error) === Error.prototype;
+  if (!ours) console.error(error);
+  const notice = show(ours ? error.message : UNEXPECTED, { kind: "error" });
   if (error.status === 0) notice.classList.add("outage");
 }
 

@@ -38,11 +38,11 @@ export function firstTraining(training) {
   const root = element(
     "section",
     { class: "first", "aria-label": "First training" },
-    element("h2", {}, "Training the first network"),
+    element("h2", {}, "Training the first model"),
     element(
       "p",
       { class: "faint" },
-      "There was no trained network, so training has started on the digits that come with the package. You can already draw: predictions appear as soon as it is ready.",
+      "There was no model, so training has started on the digits that come with the package. You can already draw: predictions appear as soon as it is ready.",
     ),
     track,
     live,
@@ -105,7 +105,7 @@ function nothing() {
   const root = element("section", { class: "first", "aria-label": "First training" });
   fill(
     root,
-    element("h2", {}, "No network yet"),
+    element("h2", {}, "No model yet"),
     element(
       "p",
       { class: "faint" },

@@ -205,7 +205,7 @@ export function mount(root, { parameters, remember, server, watch }) {
     first = id === null ? null : { id, ...firstTraining(training) };
     fill(place, first?.root ?? judged.root);
     if (!learned) return;
-    say("The network is trained. Draw a digit.");
+    say("The model is trained. Draw a digit.");
     want();
   }
 

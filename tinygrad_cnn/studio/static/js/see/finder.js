@@ -50,6 +50,7 @@ export function finder(layers, choose) {
     { class: "finder", role: "group", "aria-label": "Choose a cell" },
     field("Layer", among),
     places,
+    element("p", { class: "hint" }, "Counted from 0."),
   );
   return { root, show };
 }

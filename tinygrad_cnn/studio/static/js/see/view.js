@@ -138,13 +138,13 @@ export function mount(root, { parameters, remember, server }) {
       remember({ model });
       show();
     });
-    return field("Network", control);
+    return field("Model", control);
   }
 
   function empty() {
     fill(
       place,
-      element("p", { class: "lead" }, "No network is trained yet. "),
+      element("p", { class: "lead" }, "No model is trained yet."),
       element(
         "p",
         {},
