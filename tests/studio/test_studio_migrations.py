@@ -174,33 +174,6 @@ def test_a_migration_that_fails_leaves_nothing(path: Path, monkeypatch: pytest.M
     store.close()
 
 
-def test_earlier_runs_get_their_results_from_their_points(path: Path) -> None:
-    migrated_to(path, "0003")
-    connection = sqlite3.connect(path)
-    for run in (1, 2):
-        connection.execute(
-            "INSERT INTO runs (id, name, kind, state, wanted, steps, request, epoch, epochs, "
-            "created, attempts) VALUES (?, 'a', 'train', 'done', 'run', 0, '{}', 2, 2, "
-            "'2026-01-01', 0)",
-            (run,),
-        )
-    for epoch, loss in ((1, 0.5), (2, 0.25)):
-        payload = {"loss": 1.0, "accuracy": 0.5, "validation_loss": loss, "seconds": 1.5}
-        row = (1, "epoch", epoch, json.dumps({**payload, "validation_accuracy": 1 - loss}))
-        connection.execute("INSERT INTO points (run_id, kind, step, payload) VALUES (?,?,?,?)", row)
-    connection.commit()
-    connection.close()
-    store = Store(path)
-    store.migrate()
-    with store.reading() as session:
-        assert runs.get(session, 1).result == {
-            "loss": 1.0, "accuracy": 0.5, "test_loss": 0.25, "test_accuracy": 0.75,
-            "seconds": 3.0, "parameters": None,
-        }  # fmt: skip
-        assert runs.get(session, 2).result is None
-    store.close()
-
-
 def test_a_newer_database_is_left_alone(path: Path) -> None:
     migrated(path)
     connection = sqlite3.connect(path)
