@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from support.studio_browser import curve, draw, expect, figure, go, picture_of, verdict, visiting
+from support.studio_browser import (
+    Requests,
+    curve,
+    draw,
+    expect,
+    figure,
+    go,
+    picture_of,
+    verdict,
+    visiting,
+)
 from support.studio_strokes import SENT, as_inputs
 
 import tinygrad_cnn as tg
@@ -120,3 +130,40 @@ def test_a_test_image_is_shown_as_it_is_and_the_link_keeps_it(browser, studio):
             again.goto(page.url)
             expect(verdict(again)).to_have_text("9")
             assert shares(again) == before
+
+
+def test_a_drawing_is_stored_with_a_label_only_and_the_next_is_drawn_without_leaving(
+    browser, studio
+):
+    with visiting(browser, studio) as page:
+        requests = Requests(page.request, studio)
+        before = requests.get("drawings")["total"]
+        draw(page, 3)
+        expect(verdict(page)).to_have_text("3")
+        page.get_by_role("link", name="Wrong? Teach it").click()
+        expect(page.get_by_text("The model predicts a 3 (")).to_be_visible()
+        assert requests.get("drawings")["total"] == before
+        area, empty = (
+            page.get_by_label("Drawing area"),
+            page.get_by_text("Draw a digit, then press"),
+        )
+        page.keyboard.press("3")
+        expect(page.get_by_text("Stored as a 3")).to_be_visible()
+        expect(empty).to_be_visible()
+        expect(area).to_be_focused()
+        page.keyboard.press("3")  # of nothing
+        draw(page, 7)
+        page.get_by_role("button", name="7", exact=True).click()
+        expect(page.get_by_text("Stored as a 7")).to_be_visible()
+        expect(area).to_be_focused()
+        page.get_by_role("button", name="Take it back").click()
+        expect(page.get_by_text("The model predicts a 7 (")).to_be_visible()
+        assert requests.get("drawings")["total"] == before + 1
+        page.get_by_label("Epochs").press("7")  # of a field
+        page.reload()
+        expect(page.get_by_text("The model predicts a 7 (")).to_be_visible()
+        page.keyboard.press("7")
+        expect(empty).to_be_visible()
+        stored = requests.get("drawings")
+        assert stored["total"] == before + 2
+        assert [drawing["label"] for drawing in stored["drawings"][:2]] == [7, 3]

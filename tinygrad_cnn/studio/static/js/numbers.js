@@ -31,6 +31,30 @@ export function percent(share, decimals = 1) {
   return share < 1 && Number(text) === 100 ? `> ${most.toFixed(decimals)} %` : `${text} %`;
 }
 
+const FEW = 10; // a percentage of fewer says more than was measured
+const Z = 1.96; // of the normal distribution, 95 % within
+
+/**
+ * Return a measured share as text: a count if there are few, else a percentage and its range.
+ *
+ * The range is the 95 % interval of Wilson, "Probable inference, the law of succession, and
+ * statistical inference", 1927.
+ *
+ * @param {number} count
+ * @param {number} total
+ * @param {number} [decimals]
+ * @returns {{text: string, range: string, few: boolean}} `range` is empty if there are few
+ */
+export function shareOf(count, total, decimals = 1) {
+  if (total < FEW) return { text: total ? `${count} of ${total}` : "–", range: "", few: true };
+  const share = count / total;
+  const middle = (share + Z ** 2 / (2 * total)) / (1 + Z ** 2 / total);
+  const spread = Math.sqrt((share * (1 - share)) / total + Z ** 2 / (4 * total ** 2));
+  const half = (Z * spread) / (1 + Z ** 2 / total);
+  const [low, high] = [middle - half, middle + half].map((end) => (100 * end).toFixed(0));
+  return { text: percent(share, decimals), range: `${low}–${high} %`, few: false };
+}
+
 /**
  * Return the difference of two fractions in percentage points, as printed: +1.2.
  *

@@ -33,6 +33,17 @@ export class Drawing {
     this.touch();
   }
 
+  /**
+   * Replace all marks; nothing remains to undo.
+   *
+   * @param {Mark[]} [marks]
+   */
+  reset(marks = []) {
+    this.#marks = [...marks];
+    this.#undone = [];
+    this.touch();
+  }
+
   /** Note that the last mark has changed. */
   touch() {
     this.#key = null;

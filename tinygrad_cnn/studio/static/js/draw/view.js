@@ -14,7 +14,8 @@ import { failed, say } from "../message.js";
 import { a } from "../numbers.js";
 import { create, load, write } from "../requests.js";
 import { refresh } from "../server.js";
-import { fromLink, go, link, toLink } from "../state.js";
+import { fromLink, link, toLink } from "../state.js";
+import { handOver } from "../teach/sketch.js";
 
 const drawing = new Drawing(); // kept across views
 let lastInput = null; // its network input, kept across views
@@ -68,7 +69,7 @@ export function mount(root, { parameters, remember, server, watch }) {
   );
   const teach = element(
     "a",
-    { class: "button back-link", href: link("teach"), onclick: keep },
+    { class: "button back-link", href: link("teach"), onclick: teachIt },
     "Wrong? Teach it",
   );
   const reading = element("output", { class: "reading" });
@@ -162,16 +163,10 @@ export function mount(root, { parameters, remember, server, watch }) {
     else if (error.name !== "blank") failed(error);
   }
 
-  /** Store the full drawing and open it: a link contains only the network input. */
-  async function keep(event) {
-    if (drawing.blank || drawing.exact !== null || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
-    const { key } = drawing;
-    const picture = await sheet.picture();
-    write("the drawing", () => create("drawings", picture, { key }), {
-      shown: () => !leave.signal.aborted && drawing.key === key,
-      answered: ({ id }) => go("teach", { drawing: id, model }),
-    });
+  /** Hand the full drawing over: a link contains only the network input. */
+  function teachIt(event) {
+    if (!drawing.blank && !event.ctrlKey && !event.metaKey && !event.shiftKey)
+      handOver(drawing.visible, shownInput);
   }
 
   function showAnswer() {

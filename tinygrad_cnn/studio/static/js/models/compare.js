@@ -1,7 +1,7 @@
 /* Model comparison: metrics, accuracy per digit, settings that differ. */
 
 import { element, isolated } from "../dom.js";
-import { grouped, number, percent, points } from "../numbers.js";
+import { grouped, number, percent, points, shareOf } from "../numbers.js";
 import { settingsOf } from "./detail.js";
 
 /**
@@ -13,7 +13,10 @@ export function comparison(left, right) {
   const both = [left, right];
   const reports = both.map(({ report }) => report);
   const recalls = reports.map(({ confusion }) =>
-    confusion.map((row, digit) => row[digit] / row.reduce((sum, count) => sum + count, 0)),
+    confusion.map((row, digit) => ({
+      right: row[digit],
+      total: row.reduce((sum, count) => sum + count, 0),
+    })),
   );
   const row = (name, values, change = "", better = 0) =>
     element(
@@ -29,6 +32,13 @@ export function comparison(left, right) {
     );
   const shares = (name, [a, b]) =>
     row(name, [percent(a), percent(b)], points(a, b), Math.abs(a - b) < 5e-4 ? 0 : b - a);
+  const recall = (digit) => {
+    const [a, b] = recalls.map((digits) => digits[digit]);
+    const [before, after] = [a, b].map(({ right, total }) => shareOf(right, total));
+    if (!before.few && !after.few)
+      return shares(String(digit), [a.right / a.total, b.right / b.total]);
+    return row(String(digit), [before.text, after.text]); // too few to judge
+  };
   const table = (name, rows) => {
     const column = (text) => element("th", { scope: "col", class: "number" }, text);
     const head = element(
@@ -83,7 +93,7 @@ export function comparison(left, right) {
       table("Metrics, and settings that differ", figures),
       table(
         "Accuracy per digit",
-        recalls[0].map((share, digit) => shares(String(digit), [share, recalls[1][digit]])),
+        recalls[0].map((_, digit) => recall(digit)),
       ),
     ),
   );

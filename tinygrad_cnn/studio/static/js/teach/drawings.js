@@ -23,9 +23,7 @@ export class Drawings {
     this.none = element(
       "p",
       { class: "faint", hidden: true },
-      "No drawings yet. ",
-      element("a", { href: "#/draw" }, "Draw a digit"),
-      " and label it.",
+      "No drawings yet.",
     );
     this.more = button("Show more", () => this.#showMore(), {
       kind: "quiet",

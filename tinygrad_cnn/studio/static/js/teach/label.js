@@ -1,14 +1,13 @@
-/* Labeling: one drawing, with the prediction and the true label. */
+/* Labeling: a stored drawing, with the prediction and the true label. */
 
 import { patch, post, remove } from "../api.js";
 import { button, element, fill, fresh } from "../dom.js";
 import { paintDigit } from "../maps.js";
 import { ask, say } from "../message.js";
 import { a, percent } from "../numbers.js";
-import { create, freshKey, load, write } from "../requests.js";
+import { load, write } from "../requests.js";
 import { link, toLink } from "../state.js";
-
-const SCALE = 10; // scale of the stored picture if only the network input is known
+import { digitOf } from "./sketch.js";
 
 export class Labeling {
   /**
@@ -44,7 +43,12 @@ export class Labeling {
     );
     this.element = element(
       "section",
-      { class: "labeling", "aria-label": "The chosen drawing", hidden: true },
+      {
+        class: "labeling",
+        "aria-label": "The chosen drawing",
+        hidden: true,
+        onkeydown: (event) => this.#key(event),
+      },
       this.canvas,
       element(
         "div",
@@ -62,13 +66,13 @@ export class Labeling {
   }
 
   /**
-   * Show a drawing; one without an id is stored when it is labeled.
-   * @param {Partial<import("./drawings.js").Drawing> & {input: string}} drawing
+   * Show a drawing.
+   * @param {import("./drawings.js").Drawing} drawing
    */
   show(drawing) {
     this.element.hidden = false;
     paintDigit(this.canvas, drawing.input);
-    const { label = null } = drawing;
+    const { label } = drawing;
     const group = fresh("digit");
     fill(
       this.digits,
@@ -107,9 +111,8 @@ export class Labeling {
 
   #showStored(drawing) {
     this.drawing = drawing;
-    const { id, input, label = null } = drawing;
+    const { input, label } = drawing;
     this.title.textContent = label === null ? "Which digit is it?" : `It is ${a(label)}`;
-    this.delete.hidden = id === undefined;
     this.see.href = link("see", { input: toLink(input), label });
     this.guessing.want({ input, model: this.model });
   }
@@ -117,6 +120,16 @@ export class Labeling {
   get #chosen() {
     const chosen = this.digits.querySelector("input:checked");
     return chosen === null ? null : Number(chosen.value);
+  }
+
+  /** Choose a digit by its key. */
+  #key(event) {
+    if (digitOf(event) === null) return;
+    const box = this.digits.querySelector(`[value="${event.key}"]`);
+    event.stopPropagation(); // it is not for the sketch
+    box.checked = true;
+    box.focus();
+    this.#showChoice();
   }
 
   #showChoice() {
@@ -127,7 +140,7 @@ export class Labeling {
   #showGuess({ classes, probabilities }) {
     const best = probabilities.indexOf(Math.max(...probabilities));
     const sure = percent(probabilities[best]);
-    const { label = null } = this.drawing;
+    const { label } = this.drawing;
     const right =
       label === null ? "" : String(label) === classes[best] ? ", correctly" : ", wrongly";
     this.guess.textContent = `The model predicts ${a(classes[best])} (${sure})${right}.`;
@@ -135,11 +148,10 @@ export class Labeling {
 
   /** Store the drawing with the chosen label; the answer is shown only if the drawing still is. */
   #label() {
-    const { drawing } = this;
+    const { id } = this.drawing;
     const label = this.#chosen;
-    drawing.key ??= freshKey();
-    write(`drawing ${drawing.id ?? drawing.key}`, () => stored(drawing, label), {
-      shown: () => this.drawing === drawing || this.drawing?.id === drawing.id,
+    write(`drawing ${id}`, () => patch(`drawings/${id}`, { label }), {
+      shown: () => this.drawing?.id === id,
       answered: (answer) => {
         say(`Stored as ${a(label)}${answer.held_back ? ", held out for validation" : ""}`);
         this.#showStored(answer);
@@ -161,27 +173,4 @@ export class Labeling {
       },
     });
   }
-}
-
-/** Store a drawing with its label, or the label of a stored drawing; return the stored drawing. */
-async function stored(drawing, label) {
-  if (drawing.id === undefined) {
-    const { key, input } = drawing;
-    const answer = await create("drawings", await pictureOf(input), { query: { label }, key });
-    drawing.id = answer.id;
-    if (answer.label === label) return answer;
-  }
-  return patch(`drawings/${drawing.id}`, { label });
-}
-
-/** Return a picture of a network input, from which the server computes the same input. */
-function pictureOf(input) {
-  const small = element("canvas", {});
-  paintDigit(small, input);
-  const side = 28 * SCALE;
-  const large = element("canvas", { width: side, height: side });
-  const context = large.getContext("2d");
-  context.imageSmoothingEnabled = false; // square pixels, so that scaling down is exact
-  context.drawImage(small, 0, 0, side, side);
-  return new Promise((resolve) => large.toBlob(resolve, "image/png"));
 }

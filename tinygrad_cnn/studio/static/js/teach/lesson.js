@@ -5,7 +5,7 @@ import { button, element, field, fill, isolated, select, style } from "../dom.js
 import { listen } from "../events.js";
 import { say } from "../message.js";
 import { promote } from "../models/promote.js";
-import { percent, points } from "../numbers.js";
+import { percent, points, shareOf } from "../numbers.js";
 import { create, load, write } from "../requests.js";
 import { link } from "../state.js";
 import { cancelRun } from "../train/cancel.js";
@@ -180,11 +180,7 @@ export class Lesson {
     this.model.href = link("models", { model: run.model_id });
     const { before, after } = run;
     this.table.hidden = !before;
-    fill(
-      this.body,
-      rowOf("Test images", before?.test, after?.test),
-      rowOf(`Held-out drawings (${before?.count ?? 0})`, before?.drawings, after?.drawings),
-    );
+    fill(this.body, rowsOf(before, after));
     if (run.model_id !== null) this.looking.want(run.model_id);
   }
 
@@ -218,18 +214,44 @@ async function askRun(id, signal) {
   return runs.find(({ kind }) => kind === "fine-tune"); // the newest is the first
 }
 
-function rowOf(what, before, after) {
-  const change = 100 * (after - before);
-  const known =
-    Number.isFinite(before) && Number.isFinite(after) && before !== null && after !== null;
-  const sign = !known || Math.abs(change) < 0.05 ? "" : change > 0 ? "better" : "worse";
-  const words = known ? `${points(before, after)} points` : "–";
+/** Return the rows of the test images and of the held-out drawings, which may be few. */
+function rowsOf(before, after) {
+  const count = before?.count ?? 0;
+  const right = (measured) => Math.round(measured.drawings * count);
+  const drawn = (measured) =>
+    count && measured ? shareOf(right(measured), count) : { text: "–", range: "" };
+  const cells = [before, after].map(drawn);
+  const few = cells[0].few && after;
+  const more = few ? right(after) - right(before) : 0;
+  const counts = more ? `${Math.abs(more)} ${more > 0 ? "more" : "fewer"}` : "no change";
+  return [
+    row(
+      "Test images",
+      [before, after].map((measured) => percent(measured?.test)),
+      change(before?.test, after?.test),
+    ),
+    row(
+      `Held-out drawings (${count})`,
+      cells.map(({ text, range }) => [text, range && element("small", {}, range)]),
+      few ? [counts, "few"] : change(before?.drawings, after?.drawings),
+      cells[0].few ? "few" : "",
+    ),
+  ];
+}
+
+/** Return the change between two shares as text, and whether it is better or worse. */
+function change(before, after) {
+  if (before === null || !Number.isFinite(after ?? NaN)) return ["–", ""];
+  const judged = Math.abs(after - before) < 5e-4 ? "" : after > before ? "better" : "worse";
+  return [`${points(before, after)} points`, judged];
+}
+
+function row(what, cells, [words, judged], kind = "") {
   return element(
     "tr",
     {},
     element("th", { scope: "row" }, what),
-    element("td", { class: "number" }, percent(before)),
-    element("td", { class: "number" }, percent(after)),
-    element("td", { class: `number change ${sign}` }, words),
+    cells.map((text) => element("td", { class: `number ${kind}` }, text)),
+    element("td", { class: `number change ${judged}` }, words),
   );
 }

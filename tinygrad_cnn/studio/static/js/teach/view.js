@@ -4,10 +4,11 @@ import { get } from "../api.js";
 import { element } from "../dom.js";
 import { listen } from "../events.js";
 import { load } from "../requests.js";
-import { fromLink } from "../state.js";
+import { fromLink, toLink } from "../state.js";
 import { Drawings, lesson } from "./drawings.js";
 import { Labeling } from "./label.js";
 import { Lesson, LessonForm } from "./lesson.js";
+import { Sketch, digitOf } from "./sketch.js";
 
 /**
  * @param {HTMLElement} root
@@ -17,7 +18,12 @@ import { Lesson, LessonForm } from "./lesson.js";
 export function mount(root, { parameters, remember, server, watch }) {
   let models = [];
   const drawings = new Drawings({ chosen: (drawing) => look(drawing, true), loaded: showForm });
-  const labeling = new Labeling({ labeled, deleted }, Number(parameters.get("model")) || null);
+  const model = Number(parameters.get("model")) || null;
+  const sketch = new Sketch(
+    { stored, drawn: (input) => remember({ input: input && toLink(input) }) },
+    { input: fromLink(parameters.get("input")), model },
+  );
+  const labeling = new Labeling({ labeled, deleted }, model);
   let form = null; // until the server's choices are known
   const place = element("div", {});
   const outcome = new Lesson(() => loadingModels.want());
@@ -27,12 +33,16 @@ export function mount(root, { parameters, remember, server, watch }) {
       "header",
       { class: "head" },
       element("h1", {}, "Teach"),
-      element("p", { class: "lead" }, "Label your drawings, and fine-tune a model on them."),
+      element(
+        "p",
+        { class: "lead" },
+        "Draw digits, say which they are, and fine-tune a model on them.",
+      ),
     ),
     element(
       "div",
       { class: "classroom" },
-      element("div", { class: "desk" }, labeling.element, drawings.element),
+      element("div", { class: "desk" }, sketch.element, labeling.element, drawings.element),
       element(
         "div",
         { class: "learning" },
@@ -71,8 +81,6 @@ export function mount(root, { parameters, remember, server, watch }) {
 
   function arrive() {
     const id = Number(parameters.get("drawing"));
-    const input = fromLink(parameters.get("input"));
-    if (input) look({ input });
     if (id) asked.want(id);
     drawings.load();
     loadingModels.want();
@@ -86,19 +94,26 @@ export function mount(root, { parameters, remember, server, watch }) {
     form?.show(models, `${lesson(known)}${more}.`, possible);
   }
 
-  function look(drawing, pressed = false) {
+  function look(drawing, chosen = false) {
     asked.stop(); // a drawing of the link is late
-    drawings.choose(drawing.id ?? null);
+    drawings.choose(drawing.id);
     labeling.show(drawing);
-    if (drawing.id) remember({ drawing: drawing.id, input: null });
-    if (!pressed) return;
+    remember({ drawing: drawing.id });
+    if (!chosen) return;
     labeling.element.scrollIntoView({ block: "nearest" });
     labeling.title.focus({ preventScroll: true });
   }
 
+  function stored() {
+    drawings.load();
+    if (labeling.drawing === null) return;
+    labeling.hide();
+    drawings.choose(null);
+    remember({ drawing: null });
+  }
+
   function labeled(drawing) {
     drawings.choose(drawing.id);
-    remember({ drawing: drawing.id, input: null });
     drawings.load();
   }
 
@@ -109,9 +124,18 @@ export function mount(root, { parameters, remember, server, watch }) {
     drawings.heading.focus();
   }
 
+  function pressed(event) {
+    const digit = digitOf(event);
+    if (digit !== null) sketch.label(digit);
+  }
+
+  document.addEventListener("keydown", pressed);
+
   return () => {
+    document.removeEventListener("keydown", pressed);
     stops.forEach((stop) => stop());
     outcome.close();
+    sketch.close();
     labeling.close();
   };
 }

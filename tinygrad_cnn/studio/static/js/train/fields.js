@@ -61,7 +61,7 @@ export class Entries {
     this.resets = new Map();
     form.noValidate = true; // the server checks, with one set of words
     form.addEventListener("input", ({ target }) => this.#enter(target));
-    form.addEventListener("change", ({ target }) => target.value === "" && this.#forget(target.name));
+    form.addEventListener("change", ({ target: { name, value } }) => value || this.#forget(name));
     for (const [field, value] of Object.entries(this.entered)) this.#set(field, value);
   }
 
@@ -164,7 +164,8 @@ export class Entries {
     document.getElementById(id)?.remove();
     control.removeAttribute("aria-invalid");
     control.removeAttribute("aria-errormessage");
-    const rest = control.getAttribute("aria-describedby").split(" ").filter((other) => other !== id);
+    const described = control.getAttribute("aria-describedby").split(" ");
+    const rest = described.filter((other) => other !== id);
     if (rest.length) control.setAttribute("aria-describedby", rest.join(" "));
     else control.removeAttribute("aria-describedby");
   }

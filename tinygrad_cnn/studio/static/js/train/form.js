@@ -109,9 +109,10 @@ export function runForm({ data, choices }, onstart) {
     entries.accept();
     const words = entries.values.options.split(/\s+/).filter(Boolean);
     const wrong = words.find((word) => !OPTION.test(word));
-    if (wrong === undefined) return start([asked(entries.values)], (error) => entries.refuse(error));
+    const refused = (error) => entries.refuse(error);
+    if (wrong === undefined) return start([asked(entries.values)], refused);
     const reason = `got ${wrong}, expected an option such as ${options.placeholder.split(" ")[0]}`;
-    entries.refuse({ fields: { errors: [{ where: "body.options", reason }] } });
+    refused({ fields: { errors: [{ where: "body.options", reason }] } });
   }
 
   function compare() {

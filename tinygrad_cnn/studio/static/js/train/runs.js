@@ -44,7 +44,7 @@ const RESULTS = Object.keys(COLUMNS).slice(1);
  * @property {(run: any, chosen: boolean) => void} choose  adds a run to the chart, or removes it
  * @property {(run: any, what: "pause" | "resume" | "step" | "cancel" | "retry") => void} steer
  * @property {(run: any) => void} remove
- * @property {(sort: string) => void} sorted  the new order, such as "-accuracy"; "" for newest first
+ * @property {(sort: string) => void} sorted  the new order: "-accuracy"; "" for newest first
  */
 
 export class RunTable {
@@ -269,7 +269,7 @@ class Row {
     this.result.href = link("models", { model: run.model_id });
     this.result.setAttribute("aria-label", `Model of ${name}`);
     const other = { pause: "resume", resume: "pause", step: "pause", cancel: "remove" }[focused];
-    if (other && !shown[focused]) this.buttons[other].focus(); // keep the focus near the pressed one
+    if (other && !shown[focused]) this.buttons[other].focus(); // near the pressed one
   }
 
   progress(share) {
