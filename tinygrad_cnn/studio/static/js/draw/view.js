@@ -12,7 +12,7 @@ import { element, fill, icon } from "../dom.js";
 import { paintDigit } from "../maps.js";
 import { failed, say } from "../message.js";
 import { a } from "../numbers.js";
-import { create, load, write } from "../requests.js";
+import { load } from "../requests.js";
 import { refresh } from "../server.js";
 import { fromLink, link, toLink } from "../state.js";
 import { handOver } from "../teach/sketch.js";
