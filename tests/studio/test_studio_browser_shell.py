@@ -235,6 +235,7 @@ def test_what_is_sent_again_since_its_answer_was_lost_is_stored_once(browser, st
 
         page.route("**/api/drawings?*", lose)
         go(page, "Teach")
+        expect(page.get_by_role("heading", name="Which digit is it?")).to_be_visible()
         draw(page, 3)
         page.keyboard.press("3")
         expect(page.get_by_text("Stored as a 3")).to_be_visible()
