@@ -72,7 +72,7 @@ export class Sketch {
       kind: "quiet",
     });
     this.see = element("a", { class: "button quiet" }, "See why");
-    this.told = element("span", {});
+    this.receipt = element("span", {});
     this.back = button("Take it back", () => this.#takeBack(), { kind: "quiet", hidden: true });
     const title = element("h2", { id: fresh("sketch") }, "Which digit is it?");
     this.element = element(
@@ -87,7 +87,7 @@ export class Sketch {
         this.guess,
         element("div", { class: "keys", role: "group", "aria-labelledby": title.id }, this.digits),
         element("div", { class: "others" }, this.undo, this.clear, this.see),
-        element("div", { class: "stored-last", role: "status" }, this.told, this.back),
+        element("div", { class: "stored-last", role: "status" }, this.receipt, this.back),
       ),
     );
     this.asking = load(
@@ -113,7 +113,7 @@ export class Sketch {
       answered: (stored) => {
         const held = stored.held_back ? ", held out for validation" : "";
         this.last = { id: stored.id, marks };
-        this.told.textContent = `Stored as ${a(digit)}${held}.`;
+        this.receipt.textContent = `Stored as ${a(digit)}${held}.`;
         this.back.hidden = false;
         this.#replace([]);
         this.then.stored(stored);
@@ -136,7 +136,7 @@ export class Sketch {
       answered: () => {
         this.last = null;
         this.back.hidden = true;
-        this.told.textContent = "";
+        this.receipt.textContent = "";
         if (drawing.blank) this.#replace(marks);
         say("Deleted again");
         this.sheet.canvas.focus({ preventScroll: true });
