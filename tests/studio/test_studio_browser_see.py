@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.printed import check_softmax, check_sum, read
 from support.studio import until
-from support.studio_browser import DIGITS, Requests, curve, expect, figure, visiting
+from support.studio_browser import DIGITS, Requests, curve, expect, figure, shift, visiting
 
 from tinygrad_cnn.studio.explain.tables import percent
 
@@ -129,6 +129,7 @@ def test_the_whole_network_is_followed_by_pointer_and_keys_and_while_drawing(bro
         value = answered(page, studio, "conv2", CELL)["printed"]["total"]
         lens = page.locator(".lens .name")
         expect(lens).to_have_text(f"conv2, map 5, row 4, column 6: {value}")
+        assert shift(page)[0] < 0.02, shift(page)
         source = page.locator(".mark.source").nth(2)
         expect(page.locator(".mark.source")).to_have_count(6)
         expect(page).not_to_have_url(re.compile("cell=5,4,6"))
@@ -260,6 +261,7 @@ def test_backward_from_the_loss_to_a_weight_and_through_the_graph(browser, studi
         page.get_by_role("link", name="Backward").click()
         expect(page.locator(".loss")).to_contain_text(f"true digit {predicted}")
         expect(page.get_by_role("radio", name=predicted)).to_be_checked()
+        assert shift(page)[0] < 0.02, shift(page)
         page.get_by_role("radio", name="7").check()
         expect(page.locator(".loss")).to_contain_text("true digit 7")
         loss = page.locator(".loss .value").inner_text()

@@ -76,6 +76,7 @@ export function backward(root, options) {
       fold("graph", "The whole computation as a graph", graph.root),
     );
     flow.classList.remove("waiting");
+    net.arrange();
     return () => {
       net.stop();
       weight.stop();

@@ -137,6 +137,7 @@ export function forward(root, { input, model, layer, cell, open, verdict, rememb
       },
     });
     fill(place, net.root);
+    net.arrange();
     place.classList.remove("waiting");
     const known = net.layers.filter(explained);
     find = finder(known, (name, index) => {

@@ -256,6 +256,8 @@ export function network(
 
   return {
     root,
+    /** Lay out the columns; called once the root is on the page. */
+    arrange,
     /** The layers shown; hidden ones too. */
     get layers() {
       return layers;

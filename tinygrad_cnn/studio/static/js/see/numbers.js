@@ -84,7 +84,7 @@ export function productsOf({ source, patch, kernel }, printed) {
     element(
       "table",
       { class: "entries pairs" },
-      element("caption", {}, `${source}, each entry times its weight`),
+      element("caption", {}, `${source}, window × kernel`),
       element(
         "tbody",
         {},

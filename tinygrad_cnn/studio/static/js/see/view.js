@@ -34,7 +34,17 @@ export function mount(root, { parameters, remember, server }) {
   const verdict = element("p", { class: "verdict", role: "status" }, "\u00a0");
   const place = element("div", { class: `side ${side}` });
   const models = element("div", { class: "models" });
-  const sides = element("nav", { class: "sides", "aria-label": "Direction" });
+  const sides = element(
+    "nav",
+    { class: "sides", "aria-label": "Direction" },
+    Object.keys(SIDES).map((name) =>
+      element(
+        "a",
+        { class: name, "aria-current": name === side ? "true" : null },
+        name === "forward" ? "Forward" : "Backward",
+      ),
+    ),
+  );
   fill(
     root,
     element(
@@ -74,16 +84,6 @@ export function mount(root, { parameters, remember, server }) {
     half?.stop();
     drawing.show(input);
     const now = read().parameters;
-    fill(
-      sides,
-      Object.keys(SIDES).map((name) =>
-        element(
-          "a",
-          { class: name, "aria-current": name === side ? "true" : null },
-          name === "forward" ? "Forward" : "Backward",
-        ),
-      ),
-    );
     carryAll();
     half = SIDES[side](place, {
       input,
@@ -153,6 +153,7 @@ export function mount(root, { parameters, remember, server }) {
     );
   }
 
+  carryAll();
   begin();
   return () => {
     first.stop();
