@@ -270,7 +270,8 @@ def train(
     asked : Descent
     """
     inputs = features_of(points, about.features)
-    optimizer = tg.optim.SGD(model.parameters(), lr=asked.lr)
+    parameters = list(model.parameters())
+    optimizer = tg.optim.SGD(parameters, lr=asked.lr)
     batches = math.ceil(len(points) / asked.batch_size)
     end, deadline = asked.step + asked.steps, monotonic() + MOST_SECONDS
     shuffled, order = -1, np.empty(0, np.int64)
@@ -281,14 +282,14 @@ def train(
             order = np.random.default_rng((asked.seed, epoch)).permutation(len(points))
             shuffled = epoch
         chosen = order[batch * asked.batch_size :][: asked.batch_size]
-        kept = [parameter.data.copy() for parameter in model.parameters()]
+        kept = [parameter.data.copy() for parameter in parameters]
         optimizer.zero_grad()
         loss = _loss(model, about, inputs[chosen], classes[chosen])
         penalty = penalty_of(model, about)
         (loss if penalty is None else loss + penalty).backward()
         optimizer.step()
-        if not all(np.abs(parameter.data).max() <= LARGEST for parameter in model.parameters()):
-            for parameter, array in zip(model.parameters(), kept, strict=True):
+        if not all(np.abs(parameter.data).max() <= LARGEST for parameter in parameters):
+            for parameter, array in zip(parameters, kept, strict=True):
                 parameter.data[...] = array
             return TrainingProgress(step, diverged=True)
         step += 1
