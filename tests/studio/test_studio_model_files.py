@@ -102,13 +102,13 @@ SETTINGS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "one layer more": (hidden(30, 30), r"fc\.2\.weight is missing"),
     "other classes": (
         put("data", "classes", value=list("abcdefghij")),
-        "for one of 10 classes, 'a' to 'j'; expected .* the digits",
+        "for one of 10 classes, 'a' to 'j'; expected .* '0' to '9'",
     ),
     "two classes": (put("data", "classes", value=["0", "1"]), "one of 2 classes"),
     "no classes": (put("data", "classes", value=[]), "expected classes"),
     "other images": (put("data", "input_shape", value=[3, 32, 32]), r"shape \(3, 32, 32\)|channel"),
     "huge images": (put("data", "input_shape", value=[1, 10**6, 10**6]), "takes images of shape"),
-    "a path": (put("data", "source", value="/etc"), "trained with '/etc', expected one of digits"),
+    "a path": (put("data", "source", value="/etc"), "trained with '/etc', expected one of .*digits"),
     "another preparation": (
         put("data", "preparation", value="image"),
         "images were prepared as 'image', expected 'mnist'",

@@ -82,6 +82,7 @@ def test_the_models_are_listed_newest_first(client: TestClient, three: list[int]
     assert 0.2 < accuracy < 0.6
     assert first == {
         "id": 1, "name": "knows 0.5", "parameters": 7850, "model": "mlp", "data": "digits",
+        "input_shape": [1, 28, 28], "classes": list("0123456789"), "drawn": True,
         "activation": None, "run_id": None, "parent_id": None, "promoted": True,
     }  # fmt: skip
 

@@ -45,7 +45,7 @@ def test_every_choice_can_be_made(field: str, names: dict[str, object]) -> None:
     ("model", "data", "chosen", "says"),
     [
         ("resnet", "digits", {}, "model is 'resnet', expected one of 'lenet5', 'mlp', 'vgg'"),
-        ("mlp", "/etc/passwd", {}, "data is '/etc/passwd', expected one of 'digits', 'mnist'"),
+        ("mlp", "/etc/passwd", {}, "data is '/etc/passwd', expected one of 'european-digits'"),
         ("mlp", "digits", {"pooling": "max"}, "mlp has no pooling, but came with 'max'; it has"),
         ("vgg", "digits", {"activation": "relu"}, "vgg has no activation, but came with 'relu'"),
         ("mlp", "digits", {"optimizer": "x"}, "optimizer is 'x', expected one of 'sgd'"),

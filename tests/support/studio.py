@@ -43,18 +43,20 @@ def until(found: Callable[[], T | None], patience: float = PATIENCE) -> T:
 
 
 @functools.cache
-def trained() -> tuple[RunSettings, bytes, Any]:
-    """Return settings, file and report of a model that knows digits: trained once a process."""
+def trained(source: str = "digits") -> tuple[RunSettings, bytes, Any]:
+    """Return settings, file and report of a model that knows a set: trained once a process."""
     from tinygrad_cnn.studio import model_files
     from tinygrad_cnn.studio.report import report
 
-    split = tg.data.digits()
+    split = tg.data.load(source)
     settings = RunSettings(
-        data=DataSettings.of(split, "digits"),
+        data=DataSettings.of(split, source),
         model=ModelSettings(name="lenet5"),
         training=TrainingSettings(epochs=1, batch_size=50, lr=0.002, schedule="constant"),
     )
-    model = tg.nn.LeNet5(rng=np.random.default_rng(0))
+    model = tg.nn.build(
+        "lenet5", input_shape=settings.data.input_shape, classes=10, rng=np.random.default_rng(0)
+    )
     loader = tg.data.DataLoader(
         split.train[:4000], 50, shuffle=True, transform=settings.data.normalize()
     )
@@ -65,11 +67,13 @@ def trained() -> tuple[RunSettings, bytes, Any]:
     return settings, packed, report(model, settings, split.test)
 
 
-def add_model(data_dir: Path, name: str = "known", promoted: bool = True) -> int:
+def add_model(
+    data_dir: Path, name: str = "known", promoted: bool = True, source: str = "digits"
+) -> int:
     """Add the trained model to the studio that is kept in a folder, and return its id."""
     from tinygrad_cnn.studio.store import Store, models
 
-    settings, contents, report = trained()
+    settings, contents, report = trained(source)
     store = Store(data_dir / "studio.db")
     store.migrate()
     with store.session() as session:

@@ -222,3 +222,6 @@ _COVERS: dict[str, _Cover] = {
     "dots": _dots,
     "gradient": _gradient,
 }
+
+SHAPES = tuple(_COVERS)
+"""The classes."""

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import TypedDict
 
-__all__ = ["INPUT_SHAPE", "Maps", "decode", "decode_input", "encode", "encode_input"]
+from tinygrad_cnn.studio.image_sets import IMAGE_SETS
 
-INPUT_SHAPE = (28, 28)
-"""Height and width of the networks' input."""
+__all__ = ["Maps", "decode", "decode_input", "encode", "encode_input"]
+
+_by_size = {math.prod(images.input_shape): images.input_shape for images in IMAGE_SETS.values()}
 
 
 class Maps(TypedDict):
@@ -84,39 +85,46 @@ def decode(maps: Mapping[str, Any]) -> NDArray[np.float64]:
 
 
 def encode_input(image: NDArray[np.uint8]) -> str:
-    """Encode a network's input, 28×28 bytes, as base64, row by row.
+    """Encode a network's input, bytes of shape (C, H, W) or (H, W), as base64.
+
+    Raises
+    ------
+    ValueError
+        If no image set has images of this shape.
 
     Examples
     --------
     >>> len(encode_input(np.zeros((28, 28), np.uint8)))
     1048
     """
-    if image.shape != INPUT_SHAPE or image.dtype != np.uint8:
+    if image.dtype != np.uint8 or _by_size.get(image.size) not in (image.shape, (1, *image.shape)):
         raise ValueError(
             f"encode_input: got {image.dtype} of shape {image.shape}, expected uint8 of shape "
-            f"{INPUT_SHAPE}"
+            f"{' or '.join(map(str, _by_size.values()))}"
         )
     return base64.b64encode(image.tobytes()).decode("ascii")
 
 
 def decode_input(text: str) -> NDArray[np.uint8]:
-    """Decode an input of shape (28, 28) from base64; the URL-safe alphabet is accepted too.
+    """Decode an input of shape (C, H, W) from base64; the URL-safe alphabet is accepted too.
 
     Raises
     ------
     ValueError
-        If the text is not base64 of 784 bytes.
+        If the text is not base64 of as many bytes as the images of a set have.
 
     Examples
     --------
     >>> decode_input(encode_input(np.zeros((28, 28), np.uint8))).shape
-    (28, 28)
+    (1, 28, 28)
     """
     try:
         plain = text.translate({ord("-"): "+", ord("_"): "/"})
         contents = base64.b64decode(plain.ljust(-(-len(plain) // 4) * 4, "="), validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("the input is not base64, expected that of 28×28 bytes") from None
-    if len(contents) != math.prod(INPUT_SHAPE):
-        raise ValueError(f"the input is {len(contents)} bytes, expected 28×28 = 784")
-    return np.frombuffer(contents, np.uint8).reshape(INPUT_SHAPE)
+        raise ValueError("the input is not base64") from None
+    shape = _by_size.get(len(contents))
+    if shape is None:
+        sizes = (f"{'×'.join(map(str, shape))} = {size}" for size, shape in _by_size.items())
+        raise ValueError(f"the input is {len(contents)} bytes, expected {' or '.join(sizes)}")
+    return np.frombuffer(contents, np.uint8).reshape(shape)

@@ -16,19 +16,17 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from tinygrad_cnn.data.picture import MNIST
 from tinygrad_cnn.nn import build
-from tinygrad_cnn.studio.encoding import INPUT_SHAPE
+from tinygrad_cnn.studio.image_sets import IMAGE_SETS
 from tinygrad_cnn.studio.settings import WEIGHTS_BYTES
 from tinygrad_cnn.studio.store import checked_name
-from tinygrad_cnn.studio.training.requests import DATA, MODEL_OPTIONS, MOST_HIDDEN, NUMBERS
+from tinygrad_cnn.studio.training.requests import MODEL_OPTIONS, MOST_HIDDEN, NUMBERS
 from tinygrad_cnn.support.arguments import whole
 from tinygrad_cnn.train import DataSettings, ModelSettings, RunSettings, TrainedModel
 from tinygrad_cnn.train.state import check_bytes, pack_arrays
 
-__all__ = ["CLASSES", "Contents", "UnusableModelError", "pack", "read", "unpack"]
+__all__ = ["Contents", "UnusableModelError", "pack", "read", "unpack"]
 
-CLASSES = tuple("0123456789")
 
 HEADER_BYTES = 256 << 10
 SETTINGS_CHARACTERS = 64 << 10
@@ -86,7 +84,7 @@ def read(contents: bytes) -> TrainedModel:
     UnusableModelError
         If the file is no complete safetensors file of modest size with settings; if its checksum,
         where present, is wrong; if the model is not in ``MODEL_OPTIONS`` with allowed options
-        (custom code is not); if it does not classify ten digits in 28×28 images; if the weights
+        (custom code is not); if it was not trained on one of ``IMAGE_SETS``; if the weights
         have wrong names, shapes or dtypes, are not all finite, or give outputs that are not finite.
     """
     arrays, text = _arrays_and_settings(contents)
@@ -98,7 +96,7 @@ def read(contents: bytes) -> TrainedModel:
         model = build(
             settings.model.name,
             input_shape=settings.data.input_shape,
-            classes=len(CLASSES),
+            classes=len(settings.data.classes),
             rng=np.random.default_rng(0),
             **settings.model.options,
         )
@@ -163,19 +161,21 @@ def _checked_settings(text: str) -> RunSettings:
 
 def _checked_data(data: DataSettings) -> DataSettings:
     """Return the settings with numeric strings converted to numbers."""
-    if data.input_shape != (1, *INPUT_SHAPE) or data.classes != CLASSES:
+    images = IMAGE_SETS.get(data.source) if isinstance(data.source, str) else None
+    if images is None:
+        raise UnusableModelError(
+            f"the model was trained with {data.source!r}, expected one of {', '.join(IMAGE_SETS)}"
+        )
+    if (data.input_shape, data.classes) != (images.input_shape, images.classes):
         raise UnusableModelError(
             f"the model takes images of shape {data.input_shape} for one of "
             f"{len(data.classes)} classes, {data.classes[0]!r} to {data.classes[-1]!r}; expected "
-            f"{(1, *INPUT_SHAPE)}, and the digits '0' to '9'"
+            f"{images.input_shape}, and {images.classes[0]!r} to {images.classes[-1]!r}"
         )
-    if data.source not in DATA:
+    if data.preparation != images.preparation:
         raise UnusableModelError(
-            f"the model was trained with {data.source!r}, expected one of {', '.join(DATA)}"
-        )
-    if data.preparation != MNIST:
-        raise UnusableModelError(
-            f"the model's images were prepared as {data.preparation!r}, expected {MNIST!r}"
+            f"the model's images were prepared as {data.preparation!r}, expected "
+            f"{images.preparation!r}"
         )
     try:
         checked_name(data.name)
@@ -211,7 +211,7 @@ def _check_model(model: ModelSettings) -> None:
 
 def _try_out(run: TrainedModel) -> None:
     """Raise UnusableModelError if a blank, full or random image gives no finite output."""
-    images = np.random.default_rng(0).integers(0, 256, (3, 1, *INPUT_SHAPE), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (3, *run.settings.data.input_shape), np.uint8)
     images[0], images[1] = 0, 255
     with np.errstate(all="ignore"):
         if not np.isfinite(run.probabilities(images)).all():

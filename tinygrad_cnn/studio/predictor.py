@@ -49,8 +49,8 @@ class LoadedModel:
     settings: train.RunSettings
 
     def prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Convert images (N, H, W) of one channel to the model's input, (N, 1, H, W)."""
-        images = np.divide(pixels[:, np.newaxis], np.float32(255), dtype=np.float32)
+        """Convert images of bytes, (N, C, H, W), to the model's input."""
+        images = np.divide(pixels, np.float32(255), dtype=np.float32)
         return self.settings.data.normalize()(images, np.random.default_rng(0))
 
     def predict(self, pixels: NDArray[np.uint8], temperature: float = 1.0) -> Prediction:
@@ -58,8 +58,8 @@ class LoadedModel:
 
         Parameters
         ----------
-        pixels : ndarray of uint8, shape (28, 28)
-            Light ink on black.
+        pixels : ndarray of uint8, shape (C, H, W), or (H, W) for one channel
+            Gray values are light ink on black.
         temperature : float
             Positive; a higher temperature gives more even probabilities.
 
@@ -67,9 +67,20 @@ class LoadedModel:
         -------
         Prediction
             ``logits, probabilities``, both of shape (classes,).
+
+        Raises
+        ------
+        Problem
+            "invalid" if the model takes images of another shape.
         """
+        came = pixels.shape if pixels.ndim == 3 else (1, *pixels.shape)
+        if came != self.settings.data.input_shape:
+            came, expected = (
+                "×".join(map(str, shape)) for shape in (came, self.settings.data.input_shape)
+            )
+            raise Problem("invalid", f"input: got {came} bytes; model {self.id} takes {expected}")
         with tg.no_grad(), tg.num_threads(1):
-            logits = self.model(tg.Tensor._of(self.prepared(pixels[np.newaxis])))
+            logits = self.model(tg.Tensor._of(self.prepared(pixels.reshape(1, *self.settings.data.input_shape))))
             exact = tg.Tensor._of(logits._array.astype(np.float64))
             shares = tg.softmax(exact, temperature=temperature)
         return Prediction(logits._array[0], shares._array[0])

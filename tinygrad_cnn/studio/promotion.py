@@ -8,7 +8,8 @@ import numpy as np
 
 from tinygrad_cnn.data import DataLoader, Dataset, load
 from tinygrad_cnn.studio import model_files
-from tinygrad_cnn.studio.store import Store, StoredDrawing, StoredModel, drawings, models
+from tinygrad_cnn.studio.image_sets import DRAWN_SETS
+from tinygrad_cnn.studio.store import ConflictError, Store, StoredDrawing, StoredModel, drawings, models
 from tinygrad_cnn.studio.training.preparation import images_and_labels
 from tinygrad_cnn.train import evaluate
 
@@ -59,6 +60,8 @@ def promote(store: Store, id: int, insist: bool = False) -> StoredModel:
     ------
     NotFoundError
         If the model does not exist.
+    ConflictError
+        If it does not classify drawings.
     WorseModelError
         If the model is worse and `insist` is False.
     """
@@ -67,6 +70,11 @@ def promote(store: Store, id: int, insist: bool = False) -> StoredModel:
             candidate = models.get(session, id)
             standard = models.promoted(session)
             drawn = drawings.held_back(session)
+        source = candidate.settings["data"]["source"]
+        if source not in DRAWN_SETS:
+            raise ConflictError(
+                f"model {id} classifies {source}, but the promoted model classifies drawings"
+            )
         if not insist and standard is not None and standard.id != id:
             images = common_set(drawn)
             before, after = (_accuracy(model, images) for model in (standard, candidate))

@@ -36,7 +36,7 @@ class ModelReport(TypedDict):
 
     ``data`` is the name of the test set, ``images`` its size, ``parameters`` the number of
     trained parameters, ``loss`` the mean cross-entropy, and ``confusion[i][j]`` the number of
-    digits i predicted as j. ``worst`` lists the mistakes, most confident first.
+    images of class i predicted as j. ``worst`` lists the mistakes, most confident first.
     """
 
     data: str
@@ -146,7 +146,7 @@ def _worst(probabilities: NDArray[np.floating], test: Dataset) -> list[Mistake]:
             "label": int(test.labels[i]),
             "predicted": int(predicted[i]),
             "probability": float(sureness[i]),
-            "input": encode_input(test.images[i, 0]),
+            "input": encode_input(test.images[i]),
         }
         for i in surest
     ]

@@ -14,7 +14,8 @@ from tinygrad_cnn.studio import pictures, store
 from tinygrad_cnn.studio.api.fields import Id, IdempotencyKey, Input, RequestBody
 from tinygrad_cnn.studio.api.models import ModelName
 from tinygrad_cnn.studio.api.predict import PICTURE_BODY
-from tinygrad_cnn.studio.encoding import INPUT_SHAPE, encode_input
+from tinygrad_cnn.studio.encoding import encode_input
+from tinygrad_cnn.studio.image_sets import DRAWN_SHAPE
 from tinygrad_cnn.studio.problems import Problem, documented
 from tinygrad_cnn.studio.services import Services, UsesServices
 from tinygrad_cnn.studio.settings import PICTURE_BYTES
@@ -151,7 +152,7 @@ def _add(
 
 def answer(drawing: store.StoredDrawing) -> DrawingAnswer:
     """Return the answer for a drawing."""
-    pixels = np.frombuffer(drawing.input, np.uint8).reshape(INPUT_SHAPE)
+    pixels = np.frombuffer(drawing.input, np.uint8).reshape(DRAWN_SHAPE)
     return DrawingAnswer(
         id=drawing.id,
         name=drawing.name,

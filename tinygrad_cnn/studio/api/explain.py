@@ -29,7 +29,7 @@ __all__ = ["router"]
 REFUSALS = ("not-found", "no-model", "too-large", "invalid")
 router = APIRouter(prefix="/api/explain", tags=["explain"], responses=documented(*REFUSALS))
 
-ClassLabel = Annotated[int, Field(description="the true digit", ge=0, le=999)]
+ClassLabel = Annotated[int, Field(description="the number of the true class", ge=0, le=999)]
 QualifiedName = Annotated[str, Field(max_length=200)]
 IndexField = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
@@ -50,7 +50,7 @@ class CellRequest(PictureRequest):
 
 
 class LabelRequest(PictureRequest):
-    """The true digit of the picture; by default, the predicted one."""
+    """The true class of the picture; by default, the predicted one."""
 
     label: ClassLabel | None = None
 

@@ -36,8 +36,9 @@ IdempotencyKey = Annotated[
 Input = Annotated[
     str,
     Field(
-        description="base64 of 28×28 bytes, row by row: light ink on black",
-        pattern=r"^[A-Za-z0-9+/_-]{1046}(==)?$",
+        description="base64 of a byte per channel, row and column: 1×28×28, light ink on black, "
+        "or 3×32×32, RGB",
+        pattern=r"^([A-Za-z0-9+/_-]{1046}(==)?|[A-Za-z0-9+/_-]{4096})$",
     ),
 ]
 """Input for `encoding.decode_input`; the pattern admits nothing else."""

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from tinygrad_cnn.data import Split, at_hand, load
 from tinygrad_cnn.studio.api.fields import Input
 from tinygrad_cnn.studio.encoding import encode_input
+from tinygrad_cnn.studio.image_sets import IMAGE_SETS
 from tinygrad_cnn.studio.problems import Problem, documented
-from tinygrad_cnn.studio.training.requests import DATA
 
 __all__ = ["router"]
 
@@ -46,7 +46,7 @@ def images(
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
 ) -> LabeledImageList:
     """List the images of a set in their order: all, or those with one label."""
-    if data not in DATA or not at_hand(data):
+    if data not in IMAGE_SETS or not at_hand(data):
         raise Problem("not-found", f"the images {data!r} are not on this machine")
     dataset = getattr(_split(data), part)
     indices = np.arange(len(dataset)) if label is None else np.flatnonzero(dataset.labels == label)
@@ -56,7 +56,7 @@ def images(
             LabeledImage(
                 index=int(i),
                 label=int(dataset.labels[i]),
-                input=encode_input(dataset.images[i, 0]),
+                input=encode_input(dataset.images[i]),
             )
             for i in indices[offset : offset + limit]
         ],

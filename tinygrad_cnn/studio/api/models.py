@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from tinygrad_cnn.data import at_hand, load
 from tinygrad_cnn.studio import model_files, promotion, script
 from tinygrad_cnn.studio.api.fields import Id, IdempotencyKey, RequestBody
+from tinygrad_cnn.studio.image_sets import DRAWN_SETS
 from tinygrad_cnn.studio.problems import Problem, documented
 from tinygrad_cnn.studio.report import ModelReport, report
 from tinygrad_cnn.studio.services import Services, UsesServices
@@ -43,7 +44,10 @@ ModelName = Annotated[
 
 
 class ModelSummary(BaseModel):
-    """The summary of a model; `accuracy` is the accuracy on its test images."""
+    """The summary of a model; `accuracy` is the accuracy on its test images.
+
+    `input_shape` is (channels, rows, columns); `drawn` is whether it classifies drawings.
+    """
 
     id: int
     name: str
@@ -52,6 +56,9 @@ class ModelSummary(BaseModel):
     accuracy: float
     model: str
     data: str
+    input_shape: list[int]
+    classes: list[str]
+    drawn: bool
     activation: str | None
     run_id: int | None
     parent_id: int | None
@@ -222,7 +229,11 @@ def _add(services: Services, file: IO[bytes], name: str | None, key: str | None)
     with services.heavy:
         try:
             model, settings = model_files.read(file.read())
-            source = settings.data.source if at_hand(settings.data.source) else "digits"
+            source = settings.data.source
+            if not at_hand(source):
+                if source not in DRAWN_SETS:
+                    raise ValueError(f"the images {source!r} are not on this machine")
+                source = "digits"
             measured = report(model, settings, load(source).test)
         except ValueError as error:
             raise Problem("bad-weights", str(error)) from error
@@ -242,7 +253,7 @@ def _add(services: Services, file: IO[bytes], name: str | None, key: str | None)
 
 
 def _summary(model: StoredModel, promoted: int | None) -> dict[str, Any]:
-    options = model.settings["model"]["options"]
+    options, data = model.settings["model"]["options"], model.settings["data"]
     return {
         "id": model.id,
         "name": model.name,
@@ -250,7 +261,10 @@ def _summary(model: StoredModel, promoted: int | None) -> dict[str, Any]:
         "parameters": model.parameters,
         "accuracy": model.accuracy,
         "model": model.settings["model"]["name"],
-        "data": model.settings["data"]["source"],
+        "data": data["source"],
+        "input_shape": data["input_shape"],
+        "classes": data["classes"],
+        "drawn": data["source"] in DRAWN_SETS,
         "activation": options.get("activation"),
         "run_id": model.run_id,
         "parent_id": model.parent_id,

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from tinygrad_cnn.data import at_hand
 from tinygrad_cnn.nn import ACTIVATIONS, POOLINGS
 from tinygrad_cnn.studio.api.fields import LARGEST_ID, Id, IdempotencyKey, RequestBody
+from tinygrad_cnn.studio.image_sets import IMAGE_SETS
 from tinygrad_cnn.studio.problems import Problem, documented, refusal
 from tinygrad_cnn.studio.services import UsesServices
 from tinygrad_cnn.studio.store import (
@@ -30,7 +31,6 @@ from tinygrad_cnn.studio.store import (
 from tinygrad_cnn.studio.store.names import LONGEST_NAME
 from tinygrad_cnn.studio.store.tables import RunKind, RunState, Wanted
 from tinygrad_cnn.studio.training.requests import (
-    DATA,
     FIRST,
     FIRST_FINE_TUNING,
     MODEL_OPTIONS,
@@ -80,7 +80,7 @@ class RunRequest(RequestBody):
     """A new training run. Null means the default of the model or of the data's recipe."""
 
     model: Annotated[str, _one_of(MODEL_OPTIONS)] = FIRST["model"]
-    data: Annotated[str, _one_of(DATA)] = FIRST["data"]
+    data: Annotated[str, _one_of(IMAGE_SETS)] = FIRST["data"]
     activation: Annotated[str, _one_of(ACTIVATIONS)] | None = None
     pooling: Annotated[str, _one_of(POOLINGS)] | None = None
     hidden: list[Annotated[int, _number("hidden")]] | None = Field(None, max_length=MOST_HIDDEN)

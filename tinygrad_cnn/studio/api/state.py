@@ -14,11 +14,11 @@ from tinygrad_cnn.nn import ACTIVATIONS, MODELS, POOLINGS
 from tinygrad_cnn.studio import store
 from tinygrad_cnn.studio.api.models import ModelSummary, summary
 from tinygrad_cnn.studio.api.runs import RunAnswer, answer
+from tinygrad_cnn.studio.image_sets import IMAGE_SETS
 from tinygrad_cnn.studio.services import UsesServices
 from tinygrad_cnn.studio.settings import PICTURE_BYTES, PIXELS, WEIGHTS_BYTES
 from tinygrad_cnn.studio.training.requests import (
     AUGMENTED,
-    DATA,
     FIRST,
     FIRST_FINE_TUNING,
     MODEL_OPTIONS,
@@ -75,7 +75,7 @@ class TrainingChoices(BaseModel):
     }
     poolings: list[str] = list(POOLINGS)
     numbers: dict[str, Number] = NUMBERS
-    defaults: dict[str, dict[str, dict[str, Any]]] = {data: defaults(data) for data in DATA}
+    defaults: dict[str, dict[str, dict[str, Any]]] = {data: defaults(data) for data in IMAGE_SETS}
     first: dict[str, Any] = FIRST
     first_fine_tuning: dict[str, Any] = FIRST_FINE_TUNING
 
@@ -114,7 +114,7 @@ def state(services: UsesServices) -> StudioState:
             event_id=store.outbox.newest(session),
             promoted=None if promoted is None else summary(promoted, promoted.id),
             training=answer(session, begun[0], services.supervisor) if begun else None,
-            data=[name for name in DATA if at_hand(name)],
+            data=[name for name in IMAGE_SETS if at_hand(name)],
             choices=TrainingChoices(),
             limits=UploadLimits(),
         )

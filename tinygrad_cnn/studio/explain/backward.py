@@ -55,7 +55,7 @@ class Backward:
     Attributes
     ----------
     label : int
-        The true digit; the predicted one if none was given.
+        The true class; the predicted one if none was given.
     loss : float
         The cross-entropy of the probabilities with the label.
     written : str

@@ -158,13 +158,14 @@ def watch(
 def image_of(run: TrainedModel, picture: NDArray[np.uint8]) -> tg.Tensor:
     """Return a picture as network input: normalized, of shape (1, C, H, W)."""
     data = run.settings.data
-    if picture.dtype != np.uint8 or (1, *picture.shape) != data.input_shape:
+    shape = picture.shape if picture.ndim == 3 else (1, *picture.shape)
+    if picture.dtype != np.uint8 or shape != data.input_shape:
         raise ExplainError(
-            f"the picture is {picture.dtype} of shape {(1, *picture.shape)}, but the network takes "
+            f"the picture is {picture.dtype} of shape {shape}, but the network takes "
             f"uint8 of shape {data.input_shape}"
         )
     dtype = next(run.model.parameters()).dtype
-    scaled = np.divide(picture[np.newaxis, np.newaxis], 255, dtype=dtype)
+    scaled = np.divide(picture.reshape(1, *shape), 255, dtype=dtype)
     normalized = data.normalize()(scaled, np.random.default_rng(0))
     return tg.Tensor(normalized, name="image")
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn import data
 from tinygrad_cnn.data import DataError, DataLoader, Dataset, Split
-from tinygrad_cnn.studio.encoding import INPUT_SHAPE
+from tinygrad_cnn.studio.image_sets import DRAWN_SHAPE, IMAGE_SETS
 from tinygrad_cnn.studio.store import (
     ConflictError,
     NotFoundError,
@@ -25,7 +25,7 @@ from tinygrad_cnn.studio.store import (
     runs,
 )
 from tinygrad_cnn.studio.training.mixing import Lesson, mixed
-from tinygrad_cnn.studio.training.requests import DATA, settings_of
+from tinygrad_cnn.studio.training.requests import settings_of
 from tinygrad_cnn.train import RunError, RunFolder, RunSettings, TrainingRun, evaluate
 from tinygrad_cnn.train.state import unpack_arrays
 
@@ -162,7 +162,7 @@ def _fine_tuning(store: Store, folder: RunFolder, run: StoredRun) -> Preparation
 
 def _loaded(name: str) -> Split:
     """Load a data set from this machine, without downloading."""
-    if name not in DATA or not data.at_hand(name):
+    if name not in IMAGE_SETS or not data.at_hand(name):
         raise DataError(f"the images {name!r} are not on this machine")
     return data.load(name)
 
@@ -188,4 +188,4 @@ def images_and_labels(
     """Return the images of labeled drawings, of shape (N, 1, 28, 28), and their labels."""
     pixels = np.frombuffer(b"".join(drawing.input for drawing in drawn), np.uint8)
     labels = np.array([drawing.label for drawing in drawn], np.int64)
-    return pixels.reshape(len(drawn), 1, *INPUT_SHAPE), labels
+    return pixels.reshape(len(drawn), *DRAWN_SHAPE), labels

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from tinygrad_cnn.nn import Conv2d, Linear, Module
-from tinygrad_cnn.studio.encoding import INPUT_SHAPE, encode
+from tinygrad_cnn.studio.encoding import encode
+from tinygrad_cnn.studio.image_sets import IMAGE_SETS
 from tinygrad_cnn.studio.store import Store, points, runs, snapshots
 from tinygrad_cnn.train import Callback, Epoch, History, Progress
 
@@ -21,6 +22,7 @@ __all__ = ["Reporter", "epoch_payload", "gradient_norms", "kernels", "result_of"
 POINT_SECONDS = 0.1
 KERNELS_SECONDS = 0.5
 MOST_KERNELS = 32
+SIDES = {math.prod(images.input_shape): images.input_shape[1:] for images in IMAGE_SETS.values()}
 
 
 class Reporter(Callback):
@@ -186,8 +188,8 @@ def kernels(model: Module) -> dict[str, Any] | None:
         if isinstance(layer, Conv2d):
             return _shown(name, layer.weight._array)
     for name, layer in layers:
-        if isinstance(layer, Linear) and layer.in_features == math.prod(INPUT_SHAPE):
-            return _shown(name, layer.weight._array.reshape(-1, *INPUT_SHAPE))
+        if isinstance(layer, Linear) and layer.in_features in SIDES:
+            return _shown(name, layer.weight._array.reshape(-1, *SIDES[layer.in_features]))
     return None
 
 

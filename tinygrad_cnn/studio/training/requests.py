@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from tinygrad_cnn.data import Split
 from tinygrad_cnn.nn import ACTIVATIONS, MODELS, POOLINGS
+from tinygrad_cnn.studio.image_sets import DRAWN_SETS, IMAGE_SETS
 from tinygrad_cnn.studio.store import ConflictError, StoredRun, drawings, models, runs
 from tinygrad_cnn.studio.store.tables import RunKind
 from tinygrad_cnn.support.arguments import choice
@@ -27,7 +28,6 @@ from tinygrad_cnn.train import (
 
 __all__ = [
     "AUGMENTED",
-    "DATA",
     "FIRST",
     "FIRST_FINE_TUNING",
     "MODEL_OPTIONS",
@@ -43,9 +43,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-DATA = ("european-digits", "digits", "mnist")
-"""Data sets for training: ten digits, 28×28. A path is never accepted from a request or a file."""
 
 OFFERED = {"activation": str, "pooling": str, "hidden": tuple, "batch_norm": bool, "dropout": float}
 """The options of models that a request or a file may set, by type: small values, checked."""
@@ -77,7 +74,7 @@ AUGMENTED = {
 
 CHOICES: dict[str, Iterable[str]] = {
     "model": MODEL_OPTIONS,
-    "data": DATA,
+    "data": IMAGE_SETS,
     "activation": ACTIVATIONS,
     "pooling": POOLINGS,
     "optimizer": OPTIMIZERS,
@@ -172,7 +169,7 @@ def train_request(model: str, data: str, **chosen: Any) -> dict[str, Any]:
     model : str
         A key of ``MODEL_OPTIONS``.
     data : str
-        One of ``DATA``.
+        One of ``IMAGE_SETS``.
     **chosen
         Options of the model and fields of `TrainingSettings`; None selects the default of the model
         or of the data's recipe.
@@ -256,9 +253,10 @@ def fine_tune_request(
     if not taught:
         raise ConflictError("there is no labeled drawing to fine-tune on: draw and label some")
     data = models.get(session, model_id).settings["data"]["source"]
-    if data not in DATA:
+    if data not in DRAWN_SETS:
         raise ConflictError(
-            f"model {model_id} was trained on {data!r}, expected one of {', '.join(DATA)}"
+            f"model {model_id} was trained on {data!r}: drawings fit models of "
+            f"{' or '.join(DRAWN_SETS)}"
         )
     chosen = TrainingSettings(epochs=epochs, lr=lr, seed=seed, **cast(Any, FINE_TUNING))
     training = asdict(chosen)

@@ -19,6 +19,7 @@ from tinygrad_cnn.data import DataError
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.studio import model_files, report
 from tinygrad_cnn.studio.data_folder import run_lock
+from tinygrad_cnn.studio.image_sets import DRAWN_SETS
 from tinygrad_cnn.studio.settings import StudioSettings
 from tinygrad_cnn.studio.shortage import Shortage
 from tinygrad_cnn.studio.store import (
@@ -180,7 +181,8 @@ def _finish(store: Store, begun: StoredRun, preparation: Preparation) -> None:
             run_id=run.id if run is not None else None,
             parent_id=parent.id if parent is not None else None,
         )
-        if models.promoted_id(session) is None:
+        drawn = training_run.settings.data.source in DRAWN_SETS
+        if drawn and models.promoted_id(session) is None:
             models.promote(session, model.id)
         if run is not None:
             run.after = after

@@ -140,7 +140,7 @@ export function planOf(shape, across = 0, gap = 1) {
 /**
  * Return a canvas with a network input.
  *
- * @param {string} input base64 of 784 bytes
+ * @param {string} input base64: 784 bytes of gray, or 3,072 of red, green and blue
  * @param {string} label text for screen readers; "" if it stands beside it
  * @returns {HTMLCanvasElement}
  */
@@ -156,16 +156,20 @@ export function digit(input, label = "") {
 }
 
 /**
- * Paint a network input on a canvas: light ink on black in every color scheme.
+ * Paint a network input on a canvas: in color, or light ink on black in every color scheme.
  *
  * @param {HTMLCanvasElement} canvas
- * @param {string | null} input base64 of 784 bytes; `null` for an empty square
+ * @param {string | null} input base64, as of `digit`; `null` for an empty square
  */
 export function paintDigit(canvas, input) {
-  canvas.width = canvas.height = 28;
-  const image = new ImageData(28, 28);
   const codes = input ? bytesOf(input) : new Uint8Array(784);
-  codes.forEach((code, place) => image.data.set([code, code, code, 255], 4 * place));
+  const pixels = codes.length === 3072 ? 1024 : codes.length; // with three channels, one by one
+  canvas.width = canvas.height = Math.sqrt(pixels);
+  const image = new ImageData(canvas.width, canvas.height);
+  for (let place = 0; place < pixels; place += 1) {
+    const color = [0, 1, 2].map((channel) => codes[(channel * pixels + place) % codes.length]);
+    image.data.set([...color, 255], 4 * place);
+  }
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 

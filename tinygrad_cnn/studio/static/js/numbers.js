@@ -113,8 +113,8 @@ export function when(moment) {
  * @param {number | string} digit
  * @returns {string}
  */
-export function a(digit) {
-  return `${String(digit) === "8" ? "an" : "a"} ${digit}`;
+export function a(name) {
+  return `${/^(8$|[aeiou])/i.test(String(name)) ? "an" : "a"} ${name}`;
 }
 
 /**

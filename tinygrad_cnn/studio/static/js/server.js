@@ -6,8 +6,9 @@ import { load } from "./requests.js";
 
 /**
  * @typedef {{id: number, name: string, created: string, parameters: number, accuracy: number,
- *   model: string, data: string, activation: string | null, run_id: number | null,
- *   parent_id: number | null, promoted: boolean}} ModelSummary
+ *   model: string, data: string, input_shape: number[], classes: string[], drawn: boolean,
+ *   activation: string | null, run_id: number | null, parent_id: number | null,
+ *   promoted: boolean}} ModelSummary
  * @typedef {{id: number, name: string, kind: string, state: string, epoch: number, epochs: number}} RunSummary
  * @typedef {{version: string, event_id: number, promoted: ModelSummary | null, training: RunSummary | null,
  *   data: string[], choices: Record<string, any>, limits: Record<string, number>}} ServerState

@@ -66,6 +66,8 @@ export function toLink(input) {
  * @returns {string | null}
  */
 export function fromLink(text) {
-  if (!text || !/^[\w-]{1046}$/.test(text)) return null; // 784 bytes: 1,046 characters and two =
-  return `${text.replaceAll("-", "+").replaceAll("_", "/")}==`;
+  const found = /^[\w-]{1046}$|^[\w-]{4096}$/.exec(text ?? ""); // 784 bytes, or 3,072
+  if (!found) return null;
+  const [plain] = found;
+  return plain.replaceAll("-", "+").replaceAll("_", "/").padEnd(4 * Math.ceil(plain.length / 4), "=");
 }

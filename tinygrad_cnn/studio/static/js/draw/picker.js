@@ -8,13 +8,15 @@ import { a, grouped } from "../numbers.js";
 import { load } from "../requests.js";
 
 const SHOWN = 60;
+const DIGITS = [..."0123456789"];
 
 /**
  * Open a dialog to pick a test image.
  *
  * @param {(image: {index: number, label: number, input: string}) => void} picked
+ * @param {{data?: string, classes?: string[]}} [images] the set, and the names of its classes
  */
-export function pickImage(picked) {
+export function pickImage(picked, { data = "digits", classes = DIGITS } = {}) {
   const grid = element("div", { class: "pictures", "aria-live": "off" });
   const count = element("p", { class: "faint small", role: "status" });
   const more = button("More", () => ask(), { kind: "quiet" });
@@ -23,7 +25,7 @@ export function pickImage(picked) {
 
   const loading = load(
     ({ offset, label }, signal) =>
-      get("images", { part: "test", label, offset, limit: SHOWN }, { signal }),
+      get("images", { data, part: "test", label, offset, limit: SHOWN }, { signal }),
     ({ total, images }, { offset }) => {
       if (offset !== known) return; // asked twice
       const made = images.map(tile);
@@ -41,7 +43,7 @@ export function pickImage(picked) {
       "button",
       {
         type: "button",
-        "aria-label": `Test image ${image.index}, ${a(image.label)}`,
+        "aria-label": `Test image ${image.index}, ${a(classes[image.label])}`,
         onclick: () => {
           box.close();
           picked(image);
@@ -52,11 +54,17 @@ export function pickImage(picked) {
 
   const box = dialog(
     "Pick a test image",
-    labelChoice("Show", "Any", label, (value) => {
-      label = value;
-      known = 0;
-      ask();
-    }),
+    labelChoice(
+      "Show",
+      "Any",
+      label,
+      (value) => {
+        label = value;
+        known = 0;
+        ask();
+      },
+      classes,
+    ),
     grid,
     element("div", { class: "more" }, count, more),
   );
@@ -65,19 +73,20 @@ export function pickImage(picked) {
 }
 
 /**
- * Return radio buttons for the ten digits, and optionally one for none.
+ * Return radio buttons for the classes, and optionally one for none.
  *
  * @param {string} legend text for screen readers
  * @param {string | null} none label of the choice of none; `null` omits it
  * @param {string | number} chosen "" for none
- * @param {(value: string) => void} onchange
+ * @param {(value: string) => void} onchange called with the number of a class
+ * @param {string[]} [classes]
  * @returns {HTMLFieldSetElement}
  */
-export function labelChoice(legend, none, chosen, onchange) {
+export function labelChoice(legend, none, chosen, onchange, classes = DIGITS) {
   const name = `label-${Math.random().toString(36).slice(2)}`;
   const values = [
     ...(none === null ? [] : [["", none]]),
-    ...[..."0123456789"].map((text) => [text, text]),
+    ...classes.map((text, label) => [String(label), text]),
   ];
   return element(
     "fieldset",

@@ -1,4 +1,4 @@
-/* Model comparison: metrics, accuracy per digit, settings that differ. */
+/* Model comparison: metrics, accuracy per class, settings that differ. */
 
 import { element, isolated } from "../dom.js";
 import { grouped, number, percent, points, shareOf } from "../numbers.js";
@@ -13,8 +13,8 @@ export function comparison(left, right) {
   const both = [left, right];
   const reports = both.map(({ report }) => report);
   const recalls = reports.map(({ confusion }) =>
-    confusion.map((row, digit) => ({
-      right: row[digit],
+    confusion.map((row, label) => ({
+      right: row[label],
       total: row.reduce((sum, count) => sum + count, 0),
     })),
   );
@@ -32,12 +32,12 @@ export function comparison(left, right) {
     );
   const shares = (name, [a, b]) =>
     row(name, [percent(a), percent(b)], points(a, b), Math.abs(a - b) < 5e-4 ? 0 : b - a);
-  const recall = (digit) => {
-    const [a, b] = recalls.map((digits) => digits[digit]);
+  const recall = (label) => {
+    const [a, b] = recalls.map((classes) => classes[label]);
     const [before, after] = [a, b].map(({ right, total }) => shareOf(right, total));
     if (!before.few && !after.few)
-      return shares(String(digit), [a.right / a.total, b.right / b.total]);
-    return row(String(digit), [before.text, after.text]); // too few to judge
+      return shares(left.classes[label], [a.right / a.total, b.right / b.total]);
+    return row(left.classes[label], [before.text, after.text]); // too few to judge
   };
   const table = (name, rows) => {
     const column = (text) => element("th", { scope: "col", class: "number" }, text);
@@ -91,10 +91,11 @@ export function comparison(left, right) {
       "div",
       { class: "pair" },
       table("Metrics, and settings that differ", figures),
-      table(
-        "Accuracy per digit",
-        recalls[0].map((_, digit) => recall(digit)),
-      ),
+      String(left.classes) === String(right.classes) &&
+        table(
+          "Accuracy per class",
+          left.classes.map((_, label) => recall(label)),
+        ),
     ),
   );
 }

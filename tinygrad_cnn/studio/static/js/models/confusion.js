@@ -4,40 +4,40 @@ import { element, style } from "../dom.js";
 import { percent } from "../numbers.js";
 
 /**
- * @param {number[][]} counts  counts[i][j]: the number of digits i predicted as j
+ * @param {number[][]} counts  counts[i][j]: the number of images of class i predicted as j
+ * @param {string[]} classes
  * @returns {HTMLElement}
  */
-export function confusionMatrix(counts) {
-  const digits = counts.map((_, digit) => digit);
-  const head = digits.map((digit) =>
+export function confusionMatrix(counts, classes) {
+  const head = classes.map((name) =>
     element(
       "th",
       { scope: "col" },
       element("span", { class: "unseen" }, "predicted "),
-      String(digit),
+      name,
     ),
   );
-  const rows = counts.map((row, digit) => {
+  const rows = counts.map((row, label) => {
     const all = row.reduce((sum, count) => sum + count, 0);
     const cells = row.map((count, taken) => {
       const made = element(
         "td",
-        { class: taken === digit ? "right" : count ? "wrong" : "none" },
+        { class: taken === label ? "right" : count ? "wrong" : "none" },
         String(count),
       );
       if (count)
-        style(made, { "--share": `${Math.round(strength(count / all, taken === digit))}%` });
+        style(made, { "--share": `${Math.round(strength(count / all, taken === label))}%` });
       return made;
     });
     return element(
       "tr",
       {},
-      element("th", { scope: "row" }, String(digit)),
+      element("th", { scope: "row" }, classes[label]),
       cells,
-      element("td", { class: "recall" }, percent(all ? row[digit] / all : null, 0)),
+      element("td", { class: "recall" }, percent(all ? row[label] / all : null, 0)),
     );
   });
-  const corner = element("th", { scope: "col" }, element("span", { class: "unseen" }, "Digit"));
+  const corner = element("th", { scope: "col" }, element("span", { class: "unseen" }, "Class"));
   return element(
     "figure",
     { class: "confusion" },
@@ -45,7 +45,7 @@ export function confusionMatrix(counts) {
       "figcaption",
       {},
       element("h3", {}, "Confusion matrix"),
-      element("p", { class: "hint" }, "Rows: the true digit. Columns: the predicted digit."),
+      element("p", { class: "hint" }, "Rows: the true class. Columns: the predicted class."),
     ),
     element(
       "div",
@@ -56,7 +56,7 @@ export function confusionMatrix(counts) {
         element(
           "caption",
           { class: "unseen" },
-          "Confusion matrix: counts by true and predicted digit",
+          "Confusion matrix: counts by true and predicted class",
         ),
         element(
           "thead",

@@ -15,7 +15,7 @@ import { showPython } from "./python.js";
  * @returns {HTMLElement}
  */
 export function modelDetail(model, { promote, remove }) {
-  const { id, promoted, report } = model;
+  const { id, promoted, drawn, report } = model;
   const name = isolated(model.name);
   return element(
     "article",
@@ -29,7 +29,11 @@ export function modelDetail(model, { promote, remove }) {
     element(
       "div",
       { class: "others" },
-      button(promoted ? "Promoted" : "Promote", promote, { kind: "primary", disabled: promoted }),
+      button(promoted ? "Promoted" : "Promote", promote, {
+        kind: "primary",
+        disabled: promoted || !drawn,
+        title: drawn ? null : "The promoted model classifies drawings",
+      }),
       button("Show Python", () => showPython(model), { symbol: "code" }),
       download("Weights", `models/${id}/weights`, `Download the weights of ${name}`),
       download("Settings", `models/${id}/settings`, `Download the settings of ${name}`),
@@ -41,7 +45,7 @@ export function modelDetail(model, { promote, remove }) {
       }),
     ),
     figures(report),
-    element("div", { class: "pair" }, confusionMatrix(report.confusion), worstErrors(model)),
+    element("div", { class: "pair" }, confusionMatrix(report.confusion, model.classes), worstErrors(model)),
     trained(model),
   );
 }
@@ -92,7 +96,7 @@ function figures({ accuracy, images, loss, calibration_error: calibration, param
   );
 }
 
-function worstErrors({ id, report: { worst } }) {
+function worstErrors({ id, classes, report: { worst } }) {
   const items = worst.map(({ index, label, predicted, probability, input }) =>
     element(
       "li",
@@ -101,15 +105,15 @@ function worstErrors({ id, report: { worst } }) {
         "a",
         {
           href: link("see", { model: id, input: toLink(input), label }),
-          "aria-label": `Image ${index}: ${a(label)}, predicted ${predicted} with ${percent(probability, 0)}`,
+          "aria-label": `Image ${index}: ${a(classes[label])}, predicted ${classes[predicted]} with ${percent(probability, 0)}`,
         },
         digit(input),
         element(
           "span",
           {},
-          String(label),
+          classes[label],
           element("i", {}, "→"),
-          element("b", {}, String(predicted)),
+          element("b", {}, classes[predicted]),
         ),
         element("small", {}, percent(probability, 0)),
       ),
@@ -123,7 +127,7 @@ function worstErrors({ id, report: { worst } }) {
       "p",
       { class: "hint" },
       worst.length
-        ? "The true digit, the predicted digit and its probability."
+        ? "The true class, the predicted class and its probability."
         : "None: every test image is classified correctly.",
     ),
     element("ul", {}, items),

@@ -17,18 +17,24 @@ import { weightPanel } from "./weight.js";
  *
  * @param {HTMLElement} root
  * @param {{input: string, model: number | null, label: number | null, parameter: string | null,
- *   index: number[] | null, open: string | null, verdict: (text: string) => void,
- *   remember: (changes: Record<string, unknown>) => void}} options `label`: the true digit; `null`
+ *   index: number[] | null, open: string | null, classes: string[], verdict: (text: string) => void,
+ *   remember: (changes: Record<string, unknown>) => void}} options `label`: the true class; `null`
  *   for the predicted one
  * @returns {{take: (input: string) => void, stop: () => void}} `take` shows another input
  */
 export function backward(root, options) {
-  const { model, verdict, remember } = options;
+  const { model, classes, verdict, remember } = options;
   const flow = element("div", { class: "flow waiting" });
-  const choice = labelChoice("The true digit", null, "", (value) => {
-    remember({ label: value });
-    ask(input, Number(value));
-  });
+  const choice = labelChoice(
+    "The true class",
+    null,
+    "",
+    (value) => {
+      remember({ label: value });
+      ask(input, Number(value));
+    },
+    classes,
+  );
   const hint = element("p", { class: "hint" }, "\u00a0");
   const reading = element("p", { class: "reading", "aria-hidden": "true" }, "\u00a0");
   const sections = folds(options.open, ["weight"], remember);
@@ -56,8 +62,8 @@ export function backward(root, options) {
     const predicted = answer.probabilities.indexOf(Math.max(...answer.probabilities));
     hint.textContent =
       predicted === answer.label
-        ? `${predicted} is the prediction. Choose another digit if it is wrong.`
-        : `The prediction is ${predicted}.`;
+        ? `${classes[predicted]} is the prediction. Choose another if it is wrong.`
+        : `The prediction is ${classes[predicted]}.`;
     const net = networkOf(answer);
     const weight = weightPanel(about, answer.parameters, asked, (chosen) => {
       asked = chosen;
@@ -70,7 +76,7 @@ export function backward(root, options) {
       element("h2", { class: "unseen" }, "The gradient, layer by layer"),
       net.root,
       reading,
-      lossOf(answer),
+      lossOf(answer, classes[answer.label]),
       fold("parameters", "Gradients of the parameters", weight.table),
       fold("weight", "One weight, by the chain rule", weight.root),
       fold("graph", "The whole computation as a graph", graph.root),
@@ -144,7 +150,7 @@ function labelOf(choice) {
 }
 
 /** Return the loss in numbers, and the saliency. */
-function lossOf({ label, saliency, written }) {
+function lossOf({ saliency, written }, name) {
   return element(
     "div",
     { class: "loss" },
@@ -159,7 +165,7 @@ function lossOf({ label, saliency, written }) {
       element(
         "p",
         { class: "faint" },
-        `The loss for the true digit ${label} is E = −ln p, with the predicted probability p of ${label}. Each gradient says how E changes with the numbers of that layer.`,
+        `The loss for the true class ${name} is E = −ln p, with the predicted probability p of ${name}. Each gradient says how E changes with the numbers of that layer.`,
       ),
     ),
   );

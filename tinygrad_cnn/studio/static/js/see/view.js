@@ -7,6 +7,7 @@ import { percent } from "../numbers.js";
 import { load } from "../requests.js";
 import { backward } from "./backward.js";
 import { forward } from "./forward.js";
+import { paintDigit } from "../maps.js";
 import { pad } from "./pad.js";
 import { fromLink, link, read, toLink } from "../state.js";
 
@@ -24,12 +25,19 @@ export function mount(root, { parameters, remember, server }) {
   let model = wholeOf(parameters.get("model"));
   const side = parameters.get("side") === "backward" ? "backward" : "forward";
   let half = null;
+  let shown = null; // the model
 
   const drawing = pad((drawn, finished) => {
     input = drawn;
     if (finished) remember({ input: toLink(drawn), label: null });
     if (finished || side === "forward") half?.take(drawn);
     if (finished) carryAll();
+  });
+  const picture = element("canvas", {
+    class: "digit",
+    role: "img",
+    "aria-label": "The picture",
+    hidden: true,
   });
   const verdict = element("p", { class: "verdict", role: "status" }, "\u00a0");
   const place = element("div", { class: `side ${side}` });
@@ -57,11 +65,12 @@ export function mount(root, { parameters, remember, server }) {
       "aside",
       { "aria-label": "The picture" },
       drawing.root,
+      picture,
       verdict,
       element(
         "div",
         { class: "ways" },
-        button("Pick a test image", () => pickImage((image) => take(image.input, image.label)), {
+        button("Pick a test image", () => pickImage((image) => take(image.input, image.label), shown), {
           symbol: "pictures",
           kind: "quiet",
         }),
@@ -71,7 +80,7 @@ export function mount(root, { parameters, remember, server }) {
     place,
   );
 
-  /** Show an input; `label` is its true digit, if known. */
+  /** Show an input; `label` is its true class, if known. */
   function take(given, label = null) {
     input = given;
     const changes = { input: toLink(given) };
@@ -82,7 +91,10 @@ export function mount(root, { parameters, remember, server }) {
 
   function show() {
     half?.stop();
-    drawing.show(input);
+    drawing.root.hidden = !shown.drawn;
+    picture.hidden = shown.drawn;
+    if (shown.drawn) drawing.show(input);
+    else paintDigit(picture, input);
     const now = read().parameters;
     carryAll();
     half = SIDES[side](place, {
@@ -94,6 +106,7 @@ export function mount(root, { parameters, remember, server }) {
       parameter: now.get("parameter"),
       index: wholesOf(now.get("index")),
       open: now.get("open"),
+      classes: shown.classes,
       verdict: (text) => (verdict.textContent = text),
       remember: (changes) => {
         remember(changes);
@@ -113,19 +126,34 @@ export function mount(root, { parameters, remember, server }) {
   }
 
   const first = load(
-    (_, signal) => get("images", { part: "test", limit: 1 }, { signal }),
-    ({ images: [image] }) => take(image.input, wholeOf(parameters.get("label")) ?? image.label),
+    (data, signal) => get("images", { data, part: "test", limit: 1 }, { signal }),
+    ({ images: [image] }) =>
+      take(image.input, wholeOf(read().parameters.get("label")) ?? image.label),
   );
   const choices = load(
     (_, signal) => get("models", {}, { signal }),
-    (known) => known.models.length > 1 && fill(models, modelChoice(known)),
+    (known) => {
+      if (known.models.length > 1) fill(models, modelChoice(known));
+      look(known);
+    },
   );
 
   function begin() {
     if (server() !== null && server().promoted === null && model === null) return empty();
-    if (input === null) first.want();
-    else show();
     choices.want();
+  }
+
+  /** Show the input in the chosen model, or a test image if the model takes others. */
+  function look({ models: all, promoted }) {
+    const before = shown?.data;
+    const chosen = model ?? promoted;
+    shown = all.find(({ id }) => id === chosen) ?? null;
+    if (shown === null) return empty("This model does not exist any more.");
+    const pixels = shown.input_shape.reduce((size, side) => size * side);
+    const fits = input !== null && atob(input).length === pixels;
+    if (fits && (before === undefined || before === shown.data || shown.drawn)) return show();
+    if (before !== undefined) remember({ label: null });
+    first.want(shown.drawn ? undefined : shown.data);
   }
 
   function modelChoice({ models: all, promoted }) {
@@ -136,15 +164,15 @@ export function mount(root, { parameters, remember, server }) {
     const control = select(choices, model ?? promoted, (value) => {
       model = Number(value) === promoted ? null : Number(value);
       remember({ model });
-      show();
+      look({ models: all, promoted });
     });
     return field("Model", control);
   }
 
-  function empty() {
+  function empty(why = "No model is trained yet.") {
     fill(
       place,
-      element("p", { class: "lead" }, "No model is trained yet."),
+      element("p", { class: "lead" }, why),
       element(
         "p",
         {},

@@ -4,7 +4,7 @@ import { isolated } from "../dom.js";
 import { counted, number, when } from "../numbers.js";
 import { server } from "../server.js";
 
-const NAMES = { mnist: "MNIST" };
+const NAMES = { cifar10: "CIFAR-10", mnist: "MNIST" };
 
 /**
  * Return the display name of a model, an activation or another choice.
