@@ -108,7 +108,7 @@ SETTINGS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "no classes": (put("data", "classes", value=[]), "expected classes"),
     "other images": (put("data", "input_shape", value=[3, 32, 32]), r"shape \(3, 32, 32\)|channel"),
     "huge images": (put("data", "input_shape", value=[1, 10**6, 10**6]), "takes images of shape"),
-    "a path": (put("data", "source", value="/etc"), "trained with '/etc', expected one of .*digits"),
+    "a path": (put("data", "source", value="/etc"), "trained with '/etc', expected one of .*igits"),
     "another preparation": (
         put("data", "preparation", value="image"),
         "images were prepared as 'image', expected 'mnist'",

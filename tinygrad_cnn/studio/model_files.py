@@ -211,7 +211,9 @@ def _check_model(model: ModelSettings) -> None:
 
 def _try_out(run: TrainedModel) -> None:
     """Raise UnusableModelError if a blank, full or random image gives no finite output."""
-    images = np.random.default_rng(0).integers(0, 256, (3, *run.settings.data.input_shape), np.uint8)
+    images = np.random.default_rng(0).integers(
+        0, 256, (3, *run.settings.data.input_shape), np.uint8
+    )
     images[0], images[1] = 0, 255
     with np.errstate(all="ignore"):
         if not np.isfinite(run.probabilities(images)).all():

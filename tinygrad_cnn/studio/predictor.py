@@ -80,7 +80,9 @@ class LoadedModel:
             )
             raise Problem("invalid", f"input: got {came} bytes; model {self.id} takes {expected}")
         with tg.no_grad(), tg.num_threads(1):
-            logits = self.model(tg.Tensor._of(self.prepared(pixels.reshape(1, *self.settings.data.input_shape))))
+            logits = self.model(
+                tg.Tensor._of(self.prepared(pixels.reshape(1, *self.settings.data.input_shape)))
+            )
             exact = tg.Tensor._of(logits._array.astype(np.float64))
             shares = tg.softmax(exact, temperature=temperature)
         return Prediction(logits._array[0], shares._array[0])

@@ -9,7 +9,14 @@ import numpy as np
 from tinygrad_cnn.data import DataLoader, Dataset, load
 from tinygrad_cnn.studio import model_files
 from tinygrad_cnn.studio.image_sets import DRAWN_SETS
-from tinygrad_cnn.studio.store import ConflictError, Store, StoredDrawing, StoredModel, drawings, models
+from tinygrad_cnn.studio.store import (
+    ConflictError,
+    Store,
+    StoredDrawing,
+    StoredModel,
+    drawings,
+    models,
+)
 from tinygrad_cnn.studio.training.preparation import images_and_labels
 from tinygrad_cnn.train import evaluate
 
