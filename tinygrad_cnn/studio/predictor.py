@@ -73,11 +73,9 @@ class LoadedModel:
         Problem
             "invalid" if the model takes images of another shape.
         """
-        came = pixels.shape if pixels.ndim == 3 else (1, *pixels.shape)
-        if came != self.settings.data.input_shape:
-            came, expected = (
-                "×".join(map(str, shape)) for shape in (came, self.settings.data.input_shape)
-            )
+        shape = self.settings.data.input_shape
+        if (pixels.shape if pixels.ndim == 3 else (1, *pixels.shape)) != shape:
+            came, expected = ("×".join(map(str, each)) for each in (pixels.shape, shape))
             raise Problem("invalid", f"input: got {came} bytes; model {self.id} takes {expected}")
         with tg.no_grad(), tg.num_threads(1):
             logits = self.model(
