@@ -275,7 +275,7 @@ def test_every_view_lets_go_of_all_that_it_held(browser, studio):
         metrics.send("Performance.enable")
         found = []
         for _ in range(ROUNDS):
-            for view in ("See", "Train", "Teach", "Models", "Draw"):
+            for view in ("See", "Train", "Playground", "Teach", "Models", "Draw"):
                 go(page, view)
                 expect(page).to_have_title(re.compile(f"^{view} "))
             expect(page.get_by_label("Drawing area")).to_be_visible()
