@@ -332,6 +332,7 @@ def test_a_run_goes_its_way(working: TestClient, monkeypatch: pytest.MonkeyPatch
     os.kill(working.app.state.services.supervisor.workers[run["id"]], signal.SIGKILL)
     dead = until(lambda: (now := run_now(working, run))["retry_at"] and now)
     assert dead["state"] == "interrupted"
+    assert run_now(working, waiting)["waits_for"] == [run["id"]]  # it keeps its place
     assert dead["error"] == "its process was killed (signal 9), perhaps for want of memory"
     assert act(working, run, "cancel")["state"] == "cancelled"
     done = until(lambda: (now := run_now(working, waiting))["state"] == "done" and now)

@@ -126,8 +126,8 @@ class RunAnswer(BaseModel):
 
     While it is queued, `position` is its place in the queue, from 1. A run that has begun but has
     no process is "interrupted": `error` says why, and it continues from its last epoch at
-    `retry_at`, or as soon as a place is free. `waits_for` lists the runs that hold all places, if
-    it waits for one: a paused run holds its place.
+    `retry_at`, or soon. `waits_for` lists the runs that hold all places, if it waits for one: a
+    paused or interrupted run keeps its place.
     """
 
     model_config = ConfigDict(from_attributes=True)
@@ -322,10 +322,14 @@ def cancel(id: Id, services: UsesServices) -> RunAnswer:
     with services.store.session() as session:
         run = runs.get(session, id)
         interrupted = services.supervisor.interruption(id) is not None
-        if run.state == "queued" or (run.state in runs.BEGUN and interrupted):
-            run = runs.set_state(session, id, "cancelled")
-            return answer(session, run, services.supervisor)
-    return _want(services, id, "cancel")
+        at_once = run.state == "queued" or (run.state in runs.BEGUN and interrupted)
+        if at_once:
+            runs.set_state(session, id, "cancelled")
+        canceled = answer(session, run, services.supervisor)
+    if not at_once:
+        return _want(services, id, "cancel")
+    services.supervisor.wake()  # it has held a place
+    return canceled
 
 
 @router.post("/{id}/retry", responses=documented("not-found", "conflict"))

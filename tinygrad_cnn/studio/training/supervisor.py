@@ -55,10 +55,10 @@ class Interruption:
 class Supervisor:
     """Trains the runs of a store, each in its own process, up to ``concurrent_runs`` at a time.
 
-    Started runs resume first, then queued runs follow in order. A paused run keeps its process, and
-    with it its place. A process that dies is restarted, after growing delays: as often as it takes
-    if the disk is full or the database locked; otherwise, after ``ATTEMPTS`` without a new epoch,
-    the run has failed.
+    Started runs resume first, then queued runs follow in order. A run keeps its place until it
+    ends, also while it is paused or interrupted. A process that dies is restarted, after growing
+    delays: as often as it takes if the disk is full or the database locked; otherwise, after
+    ``ATTEMPTS`` without a new epoch, the run has failed.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Supervisor:
     def waits_for(self, run_id: int) -> list[int]:
         """Return the runs that hold all places, if a run waits for one."""
         with self._changed:
-            holders = sorted(self._processes)
+            holders = sorted(self._processes.keys() | self._interruptions.keys())
         waits = run_id not in holders and len(holders) >= self.settings.concurrent_runs
         return holders if waits else []
 
@@ -171,14 +171,18 @@ class Supervisor:
     def _next(self) -> tuple[int | None, float | None]:
         """Return the next run to start, or None and the seconds until one may be."""
         with self.store.reading() as session:
-            waiting = [*runs.unfinished(session), *runs.queued(session)]
+            waiting = {run.id: run for run in (*runs.unfinished(session), *runs.queued(session))}
+        for id in self._interruptions.keys() - waiting.keys():  # canceled meanwhile
+            del self._interruptions[id]
+        holders = self._processes.keys() | self._interruptions.keys()
+        order = sorted(waiting, key=lambda id: (id not in holders, waiting[id].state == "queued"))
         moment, delays = now(), []
-        for run in waiting:
-            if run.id in self._processes:
+        for id in order[: self.settings.concurrent_runs]:
+            if id in self._processes:
                 continue
-            retry_at = self._interruptions.get(run.id, Interruption()).retry_at
+            retry_at = self._interruptions.get(id, Interruption()).retry_at
             if retry_at is None or retry_at <= moment:
-                return run.id, None
+                return id, None
             delays.append((retry_at - moment).total_seconds())
         return None, min(delays, default=None)
 
