@@ -57,11 +57,4 @@ export function watch(handler) {
 /** Refresh the state on live events, as long as the page is open. */
 export function follow() {
   listen(["model", "run", "reset"], refresh);
-  listen("epoch", ({ run_id: id, epoch }) =>
-    loading.since(() => {
-      const { training } = known ?? {};
-      if (training?.id !== id || training.epoch >= epoch) return;
-      tell({ ...known, training: { ...training, epoch } });
-    }),
-  );
 }

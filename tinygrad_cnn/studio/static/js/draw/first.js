@@ -96,6 +96,7 @@ export function firstTraining(training) {
     loading.stop,
     listen("point", (data) => loading.since(() => point(data))),
     listen("epoch", epochDone),
+    listen("reset", () => loading.want()),
   ];
   loading.want();
   return { root, stop: () => stops.forEach((stop) => stop()) };

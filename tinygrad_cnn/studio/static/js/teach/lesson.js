@@ -151,12 +151,6 @@ export class Lesson {
       listen("point", ({ run_id: id, epoch, batch, batches }) => {
         if (id === this.run?.id) this.#progress((epoch - 1 + batch / batches) / this.run.epochs);
       }),
-      listen("epoch", ({ run_id: id, epoch }) =>
-        this.loading.since(() => {
-          if (id !== this.run?.id || epoch <= this.run.epoch) return;
-          this.show({ ...this.run, epoch });
-        }),
-      ),
     ];
   }
 
