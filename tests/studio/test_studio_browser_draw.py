@@ -14,6 +14,7 @@ from support.studio_browser import (
     go,
     picture_of,
     verdict,
+    violations,
     visiting,
 )
 from support.studio_strokes import SENT, as_inputs
@@ -167,3 +168,27 @@ def test_a_drawing_is_stored_with_a_label_only_and_the_next_is_drawn_without_lea
         stored = requests.get("drawings")
         assert stored["total"] == before + 2
         assert [drawing["label"] for drawing in stored["drawings"][:2]] == [7, 3]
+
+
+def test_a_cell_of_the_confusion_matrix_opens_its_images_which_lead_to_their_layers(
+    browser, studio
+):
+    with visiting(browser, studio) as page:
+        report = Requests(page.request, studio).get("models/1")["report"]
+        wrong = report["worst"][0]
+        label, predicted = wrong["label"], wrong["predicted"]
+        page.goto(f"{studio.url}/#/models?model=1")
+        page.get_by_role("button", name="0 predicted as a 0:").focus()
+        for key, count in (("ArrowDown", label), ("ArrowRight", predicted)):
+            for _ in range(count):
+                page.keyboard.press(key)
+        page.keyboard.press("Enter")
+        cell = page.get_by_role("dialog", name=re.compile(f"{label}, predicted as an? {predicted}"))
+        images = cell.get_by_role("link", name=re.compile(r"^Image \d+"))
+        expect(images).to_have_count(report["confusion"][label][predicted])
+        assert not violations(page)
+        page.reload()
+        expect(images.first).to_be_visible()
+        images.first.click()
+        expect(page).to_have_url(re.compile(f"#/see.*label={label}"))
+        expect(cell).to_have_count(0)

@@ -21,6 +21,7 @@ from support.studio_models import file_of, knowing
 
 from tinygrad_cnn.data import digits
 from tinygrad_cnn.studio import model_files, promotion
+from tinygrad_cnn.studio.encoding import decode_input
 from tinygrad_cnn.studio.store import Store, drawings, models
 from tinygrad_cnn.train import RunSettings
 
@@ -402,3 +403,32 @@ def test_any_body_is_answered_with_a_reason(
     answer = noisy.request(method, f"/api/models{path}", content=body, headers=headers)
     assert 400 <= answer.status_code < 500
     assert answer.json()["detail"]
+
+
+def test_each_cell_of_the_confusion_matrix_holds_its_images_and_drawings(tmp_path: Path) -> None:
+    with studio_client(tmp_path) as client:
+        test = digits().test
+        wrong = client.get("/api/models/1").json()["report"]["worst"][0]
+        pixels = decode_input(wrong["input"])
+        with client.app.state.services.store.session() as session:
+            for label in (wrong["label"], wrong["predicted"], None):
+                drawings.add(session, name="d", picture=b"", input=pixels.tobytes(), label=label)
+        counts = client.get("/api/models/1").json()["report"]["confusion"]
+        found = []
+        for label in (wrong["label"], wrong["predicted"]):
+            for predicted, count in enumerate(counts[label]):
+                query = {"label": label, "predicted": predicted, "limit": 200}
+                cell = client.get("/api/models/1/images", params=query).raise_for_status().json()
+                assert cell["total"] == count
+                assert all(test.labels[image["index"]] == label for image in cell["images"])
+                shares = [image["probability"] for image in cell["images"]]
+                assert shares == sorted(shares, reverse=True)
+                found += [(image["drawing"], label, predicted) for image in cell["drawings"]]
+        said = wrong["predicted"]
+        assert sorted(found) == [(1, wrong["label"], said), (2, said, said)]
+        first = client.get(
+            "/api/models/1/images", params={"label": wrong["label"], "predicted": said, "limit": 1}
+        ).json()["images"]
+        assert len(first) == 1
+        assert client.get("/api/models/9/images?label=1&predicted=1").status_code == 404
+        assert client.get("/api/models/1/images?label=10&predicted=1").status_code == 422

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from tinygrad_cnn.data import Split, at_hand, load
+from tinygrad_cnn.data import at_hand
 from tinygrad_cnn.studio.api.fields import Input
+from tinygrad_cnn.studio.confusion import split_of
 from tinygrad_cnn.studio.encoding import encode_input
 from tinygrad_cnn.studio.image_sets import IMAGE_SETS
 from tinygrad_cnn.studio.problems import Problem, documented
@@ -48,7 +48,7 @@ def images(
     """List the images of a set in their order: all, or those with one label."""
     if data not in IMAGE_SETS or not at_hand(data):
         raise Problem("not-found", f"the images {data!r} are not on this machine")
-    dataset = getattr(_split(data), part)
+    dataset = getattr(split_of(data), part)
     indices = np.arange(len(dataset)) if label is None else np.flatnonzero(dataset.labels == label)
     return LabeledImageList(
         total=len(indices),
@@ -61,8 +61,3 @@ def images(
             for i in indices[offset : offset + limit]
         ],
     )
-
-
-@functools.cache
-def _split(name: str) -> Split:
-    return load(name)

@@ -6,19 +6,29 @@ import json
 from datetime import datetime
 from typing import IO, Annotated, Any
 
+import numpy as np
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator, BaseModel, Field
 
-from tinygrad_cnn.data import at_hand, load
-from tinygrad_cnn.studio import model_files, promotion, script
-from tinygrad_cnn.studio.api.fields import Id, IdempotencyKey, RequestBody
-from tinygrad_cnn.studio.image_sets import DRAWN_SETS
+from tinygrad_cnn.data import at_hand
+from tinygrad_cnn.studio import confusion, model_files, promotion, script
+from tinygrad_cnn.studio.api.fields import Id, IdempotencyKey, Input, RequestBody
+from tinygrad_cnn.studio.encoding import encode_input
+from tinygrad_cnn.studio.image_sets import DRAWN_SETS, DRAWN_SHAPE
 from tinygrad_cnn.studio.problems import Problem, documented
 from tinygrad_cnn.studio.report import ModelReport, report
 from tinygrad_cnn.studio.services import Services, UsesServices
 from tinygrad_cnn.studio.settings import WEIGHTS_BYTES
-from tinygrad_cnn.studio.store import StoredModel, checked_name, created, models, runs
+from tinygrad_cnn.studio.store import (
+    StoredDrawing,
+    StoredModel,
+    checked_name,
+    created,
+    drawings,
+    models,
+    runs,
+)
 from tinygrad_cnn.studio.store.names import LONGEST_NAME
 from tinygrad_cnn.studio.uploads import Uploaded
 from tinygrad_cnn.train import RunSettings
@@ -26,6 +36,10 @@ from tinygrad_cnn.train import RunSettings
 __all__ = ["ModelName", "ModelSummary", "router", "summary"]
 
 MOST_MODELS = 500
+MOST_IMAGES = 200
+MOST_DRAWINGS = 1000
+"""Drawings that a cell of the confusion matrix may be looked for in."""
+
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 OCTETS = "application/octet-stream"
 MODEL_BODY = {"requestBody": {"required": True, "content": {OCTETS: BINARY}}}
@@ -77,6 +91,31 @@ class ModelList(BaseModel):
 
     models: list[ModelSummary]
     promoted: int | None
+
+
+class ClassifiedImage(BaseModel):
+    """An image, its predicted class and the probability of that class.
+
+    `index` is its place among the test images, or `drawing` the id of a drawing.
+    """
+
+    index: int | None = None
+    drawing: int | None = None
+    label: int
+    predicted: int
+    probability: float
+    input: Input
+
+
+class ClassifiedImages(BaseModel):
+    """A page of the test images in a cell of the confusion matrix, and their total number.
+
+    `drawings` has the labeled drawings in this cell, among the newest ones.
+    """
+
+    total: int
+    images: list[ClassifiedImage]
+    drawings: list[ClassifiedImage]
 
 
 class ModelChanges(RequestBody):
@@ -140,6 +179,58 @@ def one(id: Id, services: UsesServices) -> ModelAnswer:
         fields = _summary(model, models.promoted_id(session))
     return ModelAnswer.model_validate(
         {**fields, "settings": model.settings, "report": model.report}
+    )
+
+
+@router.get("/{id}/images", responses=documented("not-found", "invalid", "busy"))
+def classified(
+    id: Id,
+    services: UsesServices,
+    label: Annotated[int, Query(ge=0, le=9)],
+    predicted: Annotated[int, Query(ge=0, le=9)],
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    limit: Annotated[int, Query(ge=1, le=MOST_IMAGES)] = 60,
+) -> ClassifiedImages:
+    """Return the images of a digit that a model predicts as another, or as the same.
+
+    They are its test images, and the newest labeled drawings; most probable first.
+    """
+    model = services.predictor.get(id)
+    drawn: list[StoredDrawing] = []
+    if model.settings.data.source in DRAWN_SETS:
+        with services.store.reading() as session:
+            newest = drawings.all(session, limit=MOST_DRAWINGS, labeled=True)
+        drawn = [drawing for drawing in newest if drawing.label == label]
+    pixels = np.frombuffer(b"".join(drawing.input for drawing in drawn), np.uint8)
+    pixels = pixels.reshape(-1, *DRAWN_SHAPE)
+    with services.heavy:
+        tested = confusion.classify_test_images(model)
+        taught = confusion.classify(model, pixels)
+    test = confusion.test_images(model.settings)
+    places = np.flatnonzero((test.labels == label) & (tested.predicted == predicted))
+    places = places[np.argsort(-tested.probability[places], kind="stable")]
+    return ClassifiedImages(
+        total=len(places),
+        images=[
+            ClassifiedImage(
+                index=int(i),
+                label=label,
+                predicted=predicted,
+                probability=float(tested.probability[i]),
+                input=encode_input(test.images[i]),
+            )
+            for i in places[offset : offset + limit]
+        ],
+        drawings=[
+            ClassifiedImage(
+                drawing=drawn[i].id,
+                label=label,
+                predicted=predicted,
+                probability=float(taught.probability[i]),
+                input=encode_input(pixels[i]),
+            )
+            for i in np.flatnonzero(taught.predicted == predicted)
+        ],
     )
 
 
@@ -230,11 +321,9 @@ def _add(services: Services, file: IO[bytes], name: str | None, key: str | None)
         try:
             model, settings = model_files.read(file.read())
             source = settings.data.source
-            if not at_hand(source):
-                if source not in DRAWN_SETS:
-                    raise ValueError(f"the images {source!r} are not on this machine")
-                source = "digits"
-            measured = report(model, settings, load(source).test)
+            if not at_hand(source) and source not in DRAWN_SETS:
+                raise ValueError(f"the images {source!r} are not on this machine")
+            measured = report(model, settings, confusion.test_images(settings))
         except ValueError as error:
             raise Problem("bad-weights", str(error)) from error
     with services.store.session() as session:

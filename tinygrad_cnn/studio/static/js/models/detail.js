@@ -2,10 +2,10 @@
 
 import { address } from "../api.js";
 import { button, element, isolated } from "../dom.js";
-import { digit } from "../maps.js";
-import { a, grouped, number, percent, when } from "../numbers.js";
-import { link, toLink } from "../state.js";
+import { grouped, number, percent, when } from "../numbers.js";
+import { link } from "../state.js";
 import { named } from "../train/words.js";
+import { imageTiles, showCell } from "./cell.js";
 import { confusionMatrix } from "./confusion.js";
 import { showPython } from "./python.js";
 
@@ -16,6 +16,7 @@ import { showPython } from "./python.js";
  */
 export function modelDetail(model, { promote, remove }) {
   const { id, promoted, drawn, report } = model;
+  const open = (label, predicted) => showCell(model, label, predicted);
   const name = isolated(model.name);
   return element(
     "article",
@@ -45,7 +46,12 @@ export function modelDetail(model, { promote, remove }) {
       }),
     ),
     figures(report),
-    element("div", { class: "pair" }, confusionMatrix(report.confusion, model.classes), worstErrors(model)),
+    element(
+      "div",
+      { class: "pair" },
+      confusionMatrix(report.confusion, model.classes, open),
+      worstErrors(model),
+    ),
     trained(model),
   );
 }
@@ -97,28 +103,6 @@ function figures({ accuracy, images, loss, calibration_error: calibration, param
 }
 
 function worstErrors({ id, classes, report: { worst } }) {
-  const items = worst.map(({ index, label, predicted, probability, input }) =>
-    element(
-      "li",
-      {},
-      element(
-        "a",
-        {
-          href: link("see", { model: id, input: toLink(input), label }),
-          "aria-label": `Image ${index}: ${a(classes[label])}, predicted ${classes[predicted]} with ${percent(probability, 0)}`,
-        },
-        digit(input),
-        element(
-          "span",
-          {},
-          classes[label],
-          element("i", {}, "→"),
-          element("b", {}, classes[predicted]),
-        ),
-        element("small", {}, percent(probability, 0)),
-      ),
-    ),
-  );
   return element(
     "section",
     { class: "worst", "aria-label": "Worst errors" },
@@ -130,7 +114,7 @@ function worstErrors({ id, classes, report: { worst } }) {
         ? "The true class, the predicted class and its probability."
         : "None: every test image is classified correctly.",
     ),
-    element("ul", {}, items),
+    imageTiles({ id, classes }, worst),
   );
 }
 

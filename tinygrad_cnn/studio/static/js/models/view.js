@@ -5,6 +5,7 @@ import { button, element, fill, fresh, isolated } from "../dom.js";
 import { listen } from "../events.js";
 import { ask, say, show } from "../message.js";
 import { create, load, write } from "../requests.js";
+import { showCell } from "./cell.js";
 import { comparison } from "./compare.js";
 import { modelDetail } from "./detail.js";
 import { promote } from "./promote.js";
@@ -19,6 +20,7 @@ import { link } from "../state.js";
 export function mount(root, { parameters, remember, server }) {
   let models = [];
   let shown = Number(parameters.get("model")) || null;
+  let cell = parameters.get("cell"); // of the confusion matrix
   let compared = (parameters.get("compare") ?? "")
     .split(",")
     .filter(Boolean)
@@ -96,6 +98,9 @@ export function mount(root, { parameters, remember, server }) {
         ? modelDetail(model, { promote: () => promoted(model), remove: () => removed(model) })
         : null,
     );
+    const [, label, predicted] = cell?.match(/^(\d)-(\d)$/) ?? [];
+    if (model && label) showCell(model, Number(label), Number(predicted));
+    cell = null; // of the link: only once
     fill(beside, two.length === 2 ? comparison(...two) : null);
     beside.hidden = two.length !== 2;
   }
