@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
-from support.studio import BEARER, studio_client, until
+from support.studio import BEARER, PATIENCE, studio_client, until
 from uvicorn.server import ServerState
 
 from tinygrad_cnn.studio import model_files
@@ -357,7 +357,9 @@ def exchanged(limits: Limits, *sent: bytes) -> list[bytes]:
     """Return what a server of one text says to clients that send this and then wait."""
 
     async def answer() -> list[bytes]:
-        config = uvicorn.Config(PlainTextResponse("in"), lifespan="off", log_level="critical")
+        config = uvicorn.Config(
+            PlainTextResponse("in"), lifespan="off", log_level="critical", timeout_keep_alive=3600
+        )
         config.load()
         state = ServerState()
         make = partial(Connection, limits=limits, config=config, server_state=state, app_state={})
@@ -366,7 +368,8 @@ def exchanged(limits: Limits, *sent: bytes) -> list[bytes]:
         pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in sent]
         for (_, writer), data in zip(pairs, sent, strict=True):
             writer.write(data)
-        heard = [await reader.read() for reader, _ in pairs]  # until the server ends it
+        async with asyncio.timeout(PATIENCE):
+            heard = [await reader.read() for reader, _ in pairs]  # until the server ends it
         for _, writer in pairs:
             writer.close()
         server.close()
