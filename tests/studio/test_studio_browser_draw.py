@@ -23,6 +23,9 @@ import tinygrad_cnn as tg
 
 LABELS = tg.data.digits().test.labels
 
+SCREENS = ((390, 844), (360, 640), (844, 390), (640, 400), (720, 450), (960, 540))
+"""Phones, upright and turned, and usual screens at a zoom of 200 %, in pixels of CSS."""
+
 
 def shares(page):
     bars = page.get_by_role("list", name="Probabilities").get_by_role("listitem")
@@ -88,6 +91,42 @@ def test_strokes_are_sent_in_the_width_of_their_size_without_what_the_eraser_cov
     assert max(apart[name] for name in ("small", "thin", "scribble")) < 2, apart
     assert min(apart[name] for name in ("cut", "bar", "dot")) > 10, apart
     assert 40 < np.count_nonzero(plain > 127) < 90  # the lines are two to three pixels wide
+
+
+def test_the_drawing_and_its_prediction_are_in_sight_together(browser, studio):
+    with visiting(browser, studio, width=390, height=844) as page:
+        for width, height in (
+            (390, 844),
+            (360, 640),
+            (844, 390),
+            (640, 400),
+            (720, 450),
+            (960, 540),
+        ):
+            page.set_viewport_size({"width": width, "height": height})
+            page.evaluate("scrollTo(0, 0)")
+            draw(page, 3)
+            expect(verdict(page)).to_have_text("3")
+            assert page.evaluate("scrollY") == 0, "drawing needs scrolling"
+            sheet, digit, words, bars = (
+                found.bounding_box()
+                for found in (
+                    page.get_by_label("Drawing area"),
+                    verdict(page),
+                    page.get_by_text("Confident, with"),
+                    page.get_by_role("list", name="Probabilities"),
+                )
+            )
+            assert sheet["width"] == sheet["height"] >= 240
+            bar = page.get_by_role("navigation", name="Views").bounding_box()
+            top, bottom = (bar["y"] + bar["height"], height) if bar["y"] < 100 else (0, bar["y"])
+            for box in (sheet, digit, words, bars):
+                assert top <= box["y"] <= bottom - box["height"], (width, height, box)
+                assert 0 <= box["x"] <= width - box["width"], (width, height, box)
+            for box in (digit, words, bars):
+                below = box["y"] >= sheet["y"] + sheet["height"]
+                assert below or box["x"] >= sheet["x"] + sheet["width"], (width, height, box)
+            page.get_by_role("button", name="Clear").click()
 
 
 def test_a_higher_temperature_is_less_sure_of_the_same_digit(browser, studio):

@@ -6,13 +6,24 @@ import re
 
 import numpy as np
 import pytest
-from support.strokes import digits
+from support.strokes import digits, others
 from support.studio import running_studio
-from support.studio_browser import LEARNING, draw, expect, figure, go, shift, verdict, visiting
+from support.studio_browser import (
+    LEARNING,
+    draw,
+    expect,
+    figure,
+    go,
+    lead,
+    shift,
+    verdict,
+    visiting,
+)
 from support.studio_models import opened
-from support.studio_strokes import inputs, right
+from support.studio_strokes import inputs, noticed, right
 
 from tinygrad_cnn.studio import model_files
+from tinygrad_cnn.studio.novelty import Detector
 from tinygrad_cnn.studio.store import models
 
 
@@ -61,7 +72,8 @@ def read_the_strokes(page, studio):
     """Of digits in many styles and hands, of any size and tilted, the first model reads most."""
     drawings = digits()
     with opened(studio.data_dir / "studio.db") as store, store.reading() as session:
-        first = model_files.read(models.promoted(session).weights)
+        promoted_one = models.promoted(session)
+    first, detector = model_files.read(promoted_one.weights), Detector.unpack(promoted_one.detector)
     found = right(first, inputs(page, drawings), drawings)
     assert len(drawings) >= 200
     missed = [one.style for one, read in zip(drawings, found, strict=True) if not read]
@@ -70,6 +82,19 @@ def read_the_strokes(page, studio):
         assert np.mean(found[[one.label == label for one in drawings]]) >= 0.85, label
     small = [one.size < 0.3 for one in drawings]
     assert np.mean(found[small]) >= 0.93
+    assert np.mean(noticed(first, detector, inputs(page, drawings))) < 0.05
+    signs = others(times=2)
+    marked = noticed(first, detector, inputs(page, signs))
+    assert np.mean(marked) > 0.35
+    assert np.mean(marked[[one.style in ("cross", "hash", "two lines") for one in signs]]) > 0.6
+    page.get_by_role("button", name="Clear").click()
+    for corners in ("22,20 78,80", "77,20 23,80"):
+        lead(page, corners)
+    expect(page.get_by_text("Unlike anything it learned from.")).to_be_visible()
+    page.get_by_role("button", name="Why?").click()
+    why = page.get_by_role("dialog", name="Why a drawing that is no digit gets a probability")
+    expect(why).to_contain_text(re.compile(r"above the threshold of \d\.\d\. Only \d\.\d\s%"))
+    page.keyboard.press("Escape")
 
 
 def said_of(page, digit, moved=0):

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 import tinygrad_cnn as tg
+from support import strokes
 from support.machine import lacking
 from support.studio import BEARER, PATIENCE, TOKEN, Running
 
@@ -105,11 +106,15 @@ def expect(found: Locator | Page) -> Any:
 
 def draw(page: Page, digit: int, moved: float = 0.0) -> None:
     """Draw a digit with the mouse, `moved` to the right by so many hundredths of the sheet."""
-    sheet = page.get_by_label("Drawing area")
-    sheet.scroll_into_view_if_needed()
-    box = sheet.bounding_box()
+    page.get_by_label("Drawing area").scroll_into_view_if_needed()
+    lead(page, DIGITS[digit], moved)
+
+
+def lead(page: Page, corners: str, moved: float = 0.0) -> None:
+    """Lead the mouse through corners, pressed, `moved` to the right."""
+    box = page.get_by_label("Drawing area").bounding_box()
     assert box is not None
-    for place, (right, down) in enumerate(curve(DIGITS[digit])):
+    for place, (right, down) in enumerate(curve(corners)):
         x = box["x"] + (right + moved) * box["width"] / 100
         y = box["y"] + down * box["height"] / 100
         page.mouse.move(x, y)
@@ -118,14 +123,11 @@ def draw(page: Page, digit: int, moved: float = 0.0) -> None:
     page.mouse.up()
 
 
-def curve(corners: str, between: int = 4) -> list[tuple[float, float]]:
-    """Return the places of a pen that is led through corners smoothly (Catmull and Rom, 1974)."""
+def curve(corners: str) -> list[tuple[float, float]]:
+    """Return the places of a pen that is led through corners smoothly."""
     ends = np.array([corner.split(",") for corner in corners.split()], float)
-    a, b, c, d = (np.pad(ends, ((1, 1), (0, 0)), "edge")[i : len(ends) - 1 + i] for i in range(4))
-    square, cube = 2 * a - 5 * b + 4 * c - d, 3 * (b - c) + d - a
-    shares = np.arange(between) / between
-    places = [b + s / 2 * (c - a + s * (square + s * cube)) for s in shares]
-    return [*np.stack(places, 1).reshape(-1, 2).tolist(), ends[-1].tolist()]
+    places: list[tuple[float, float]] = strokes.curve(ends, between=4).tolist()
+    return places
 
 
 def verdict(page: Page) -> Locator:

@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from support.browser import chromium
-from support.strokes import Drawn, digits
+from support.strokes import Drawn, digits, others
 from support.studio import running_studio
 from support.studio_browser import visiting
 from tinygrad_cnn.data import as_mnist, load
 from tinygrad_cnn.engine.threads import num_threads
+from tinygrad_cnn.studio.novelty import Detector
+from tinygrad_cnn.studio.predictor import LoadedModel
 from tinygrad_cnn.studio.training.requests import settings_of, train_request
 from tinygrad_cnn.train import RunFolder, TrainedModel, TrainingRun
 
@@ -70,8 +72,17 @@ def right(
     return np.equal(read, [drawn.label for drawn in drawings])
 
 
+def noticed(
+    model: TrainedModel, detector: Detector, images: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """Return which inputs (N, 1, 28, 28) are found unlike the training images."""
+    loaded = LoadedModel(1, model.model, model.settings, detector)
+    scores = [loaded.predict(pixels).score for pixels in images[:, 0]]
+    return np.greater(np.array(scores, float), detector.threshold)
+
+
 def main() -> None:
-    drawings = digits()
+    drawings, signs = digits(), others()
     with (
         TemporaryDirectory() as folder,
         running_studio(Path(folder)) as studio,
@@ -79,6 +90,7 @@ def main() -> None:
         visiting(browser, studio) as page,
     ):
         redrawn, drawn = inputs(page, drawings), inputs(page, drawings, AS_DRAWN)
+        shown = inputs(page, signs)
     before, after = _trained("digits"), _trained("european-digits")
     columns = {
         "before": right(before, drawn, drawings),
@@ -99,6 +111,17 @@ def main() -> None:
         for value in dict.fromkeys(sorted(keys)):
             shares = [found[np.equal(keys, value)].mean() for found in columns.values()]
             print(f"{part} {value}".ljust(24) + "".join(f"{share:13.1%}" for share in shares))
+    split = load("european-digits")
+    detector = Detector.fit(after.model, after.settings, split.train, split.test)
+    assert detector is not None
+    print("\nunlike the training images".ljust(25) + "share".rjust(13))
+    print("test images".ljust(24) + f"{detector.false_positive_rate:13.1%}")
+    print("drawn digits".ljust(24) + f"{noticed(after, detector, redrawn).mean():13.1%}")
+    marked = noticed(after, detector, shown)
+    print(f"all {len(signs)} other signs".ljust(24) + f"{marked.mean():13.1%}")
+    names = np.array([sign.style for sign in signs])
+    for name in dict.fromkeys(names.tolist()):
+        print(name.ljust(24) + f"{marked[names == name].mean():13.1%}")
 
 
 def _trained(data: str) -> TrainedModel:

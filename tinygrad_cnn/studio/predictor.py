@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, train
 from tinygrad_cnn.studio import model_files
+from tinygrad_cnn.studio.novelty import Detector, Features
 from tinygrad_cnn.studio.problems import Problem
 from tinygrad_cnn.studio.store import Store, StoredRun, models, runs
 
@@ -23,10 +25,11 @@ MOST_LOADED = 8
 
 
 class Prediction(NamedTuple):
-    """A prediction: a number for each class."""
+    """A prediction: a number for each class, and the out-of-distribution score if there is one."""
 
     logits: NDArray[np.floating]
     probabilities: NDArray[np.floating]
+    score: float | None
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,18 @@ class LoadedModel:
     model : Module
         In eval mode.
     settings : train.RunSettings
+    detector : Detector or None
+        Uploaded models and those of earlier versions have none.
     """
 
     id: int
     model: nn.Module
     settings: train.RunSettings
+    detector: Detector | None
+
+    def __post_init__(self) -> None:
+        if self.detector is not None:
+            Features(self.model)
 
     def prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Convert images of bytes, (N, C, H, W), to the model's input."""
@@ -66,7 +76,7 @@ class LoadedModel:
         Returns
         -------
         Prediction
-            ``logits, probabilities``, both of shape (classes,).
+            ``logits, probabilities``, both of shape (classes,), and the ``score``.
 
         Raises
         ------
@@ -77,13 +87,15 @@ class LoadedModel:
         if (pixels.shape if pixels.ndim == 3 else (1, *pixels.shape)) != shape:
             came, expected = ("×".join(map(str, each)) for each in (pixels.shape, shape))
             raise Problem("invalid", f"input: got {came} bytes; model {self.id} takes {expected}")
+        prepared = tg.Tensor._of(self.prepared(pixels.reshape(1, *shape)))
         with tg.no_grad(), tg.num_threads(1):
-            logits = self.model(
-                tg.Tensor._of(self.prepared(pixels.reshape(1, *self.settings.data.input_shape)))
-            )
+            logits, features = Features.of(partial(self.model, prepared))
             exact = tg.Tensor._of(logits._array.astype(np.float64))
             shares = tg.softmax(exact, temperature=temperature)
-        return Prediction(logits._array[0], shares._array[0])
+        score = None
+        if self.detector is not None:
+            score = float(self.detector.score(features, logits._array.argmax(axis=1))[0])
+        return Prediction(logits._array[0], shares._array[0], score)
 
 
 class Predictor:
@@ -132,7 +144,8 @@ class Predictor:
             if wanted is None:
                 raise _no_model(runs.all(session))
             row = models.get(session, wanted)
-        loaded = LoadedModel(row.id, *model_files.read(row.weights))
+        detector = None if row.detector is None else Detector.unpack(row.detector)
+        loaded = LoadedModel(row.id, *model_files.read(row.weights), detector)
         with self._lock:
             if changes == self._changes:  # else the loaded model may be out of date
                 self._loaded[loaded.id] = loaded

@@ -36,10 +36,24 @@ PICTURE_BODY = {
 router = APIRouter(prefix="/api/predict", tags=["predict"])
 
 
+class OutOfDistribution(BaseModel):
+    """How far a picture is from the images that the model learned from.
+
+    `score` compares what the model computes of the picture with what it computes of training
+    images. A picture with a score above `threshold` is unlike them. `false_positive_rate` is the
+    share of the test images with a score above the threshold.
+    """
+
+    score: float
+    threshold: float
+    false_positive_rate: float
+
+
 class PredictionAnswer(BaseModel):
     """The prediction for a picture.
 
-    The entries of `logits` and `probabilities` are in the order of `classes`.
+    The entries of `logits` and `probabilities` are in the order of `classes`. Without a calibrated
+    detector, as for uploaded models and those of earlier versions, `out_of_distribution` is null.
     """
 
     model: int
@@ -47,6 +61,7 @@ class PredictionAnswer(BaseModel):
     classes: tuple[str, ...]
     logits: list[float]
     probabilities: list[float]
+    out_of_distribution: OutOfDistribution | None
     input: Input
 
 
@@ -95,11 +110,19 @@ async def predict_input(question: PredictionRequest, services: UsesServices) -> 
 
 def _answer(loaded: LoadedModel, pixels: NDArray[np.uint8], temperature: float) -> PredictionAnswer:
     prediction = loaded.predict(pixels, temperature)
+    detector = loaded.detector
     return PredictionAnswer(
         model=loaded.id,
         temperature=temperature,
         classes=loaded.settings.data.classes,
         logits=prediction.logits.tolist(),
         probabilities=prediction.probabilities.tolist(),
+        out_of_distribution=None
+        if detector is None or prediction.score is None
+        else OutOfDistribution(
+            score=prediction.score,
+            threshold=detector.threshold,
+            false_positive_rate=detector.false_positive_rate,
+        ),
         input=encode_input(pixels),
     )

@@ -27,7 +27,9 @@ __all__ = [
     "roll_back",
 ]
 
-WHOLE = (undefer(StoredModel.weights), undefer(StoredModel.report))
+WHOLE = tuple(
+    undefer(column) for column in (StoredModel.weights, StoredModel.report, StoredModel.detector)
+)
 
 
 def add(
@@ -37,6 +39,7 @@ def add(
     settings: RunSettings,
     weights: bytes,
     report: Mapping[str, Any],
+    detector: bytes | None = None,
     run_id: int | None = None,
     parent_id: int | None = None,
 ) -> StoredModel:
@@ -53,6 +56,8 @@ def add(
         Bytes from `model_files.pack`.
     report : mapping
         From `report.report`; the model's accuracy and number of parameters are taken from it.
+    detector : bytes, optional
+        From `novelty.Detector.pack`.
     run_id, parent_id : int, optional
         The run that trained it, and the model that the run started from.
 
@@ -71,6 +76,7 @@ def add(
         settings=json.loads(settings.to_json()),
         weights=weights,
         report=dict(report),
+        detector=detector,
         accuracy=report["accuracy"],
         parameters=report["parameters"],
         run_id=run_id,
@@ -82,7 +88,7 @@ def add(
 
 
 def get(session: Session, id: int) -> StoredModel:
-    """Return a model, with weights and report; NotFoundError if it does not exist."""
+    """Return a model, with weights, report and detector; NotFoundError if it does not exist."""
     model = session.get(StoredModel, id, options=WHOLE)
     if model is None:
         raise NotFoundError("model", id)

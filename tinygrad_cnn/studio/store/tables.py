@@ -118,6 +118,8 @@ class StoredModel(Created, Base):
         Accuracy on its test images.
     report : dict
         See `tinygrad_cnn.studio.report`. Lists load it only on access, too.
+    detector : bytes or None
+        See `tinygrad_cnn.studio.novelty`; uploaded models and those of earlier versions have none.
     run_id, parent_id : int or None
         The run that trained it, and the model that the run started from, if they still exist.
     """
@@ -133,6 +135,7 @@ class StoredModel(Created, Base):
     parameters: Mapped[int]
     accuracy: Mapped[float]
     report: Mapped[dict[str, Any]] = mapped_column(deferred=True)
+    detector: Mapped[bytes | None] = mapped_column(deferred=True)
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"))
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("models.id", ondelete="SET NULL"))
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from tinygrad_cnn.data import DataError
 from tinygrad_cnn.engine.threads import num_threads
-from tinygrad_cnn.studio import model_files, report
+from tinygrad_cnn.studio import model_files, novelty, report
 from tinygrad_cnn.studio.data_folder import run_lock
 from tinygrad_cnn.studio.image_sets import DRAWN_SETS
 from tinygrad_cnn.studio.settings import StudioSettings
@@ -167,6 +167,10 @@ def _finish(store: Store, begun: StoredRun, preparation: Preparation) -> None:
     after = preparation.measure()
     weights = model_files.pack(training_run.settings, training_run.model.state_dict())
     measured = report.report(training_run.model, training_run.settings, training_run.split.test)
+    split = training_run.split
+    detector = novelty.Detector.fit(
+        training_run.model, training_run.settings, split.train, split.test
+    )
     with store.session() as session:
         run = session.get(StoredRun, begun.id)
         if run is not None and run.wanted == "cancel":
@@ -178,6 +182,7 @@ def _finish(store: Store, begun: StoredRun, preparation: Preparation) -> None:
             settings=training_run.settings,
             weights=weights,
             report=measured,
+            detector=None if detector is None else detector.pack(),
             run_id=run.id if run is not None else None,
             parent_id=parent.id if parent is not None else None,
         )

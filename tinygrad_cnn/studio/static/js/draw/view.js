@@ -118,7 +118,7 @@ export function mount(root, { parameters, remember, server, watch }) {
             element(
               "p",
               { class: "faint" },
-              "Your digit, cropped, scaled into 20 × 20 and centered by mass on 28 × 28, like every training image.",
+              "Your digit, its strokes redrawn for its size, scaled into 20 × 20 and centered by mass on 28 × 28, like every training image.",
             ),
           ),
         ),
@@ -171,7 +171,8 @@ export function mount(root, { parameters, remember, server, watch }) {
 
   function showAnswer() {
     if (answer === null) return;
-    judged.show(softmax(answer.logits, temperature), answer.classes);
+    const shares = softmax(answer.logits, temperature);
+    judged.show(shares, answer.classes, answer.out_of_distribution);
   }
 
   function showTemperature() {
