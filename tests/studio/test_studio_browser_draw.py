@@ -199,9 +199,10 @@ def test_a_drawing_is_stored_with_a_label_only_and_the_next_is_drawn_without_lea
         page.get_by_role("button", name="Take it back").click()
         expect(page.get_by_text("The model predicts a 7 (")).to_be_visible()
         assert requests.get("drawings")["total"] == before + 1
-        page.get_by_label("Epochs").press("7")  # of a field
         page.reload()
         expect(page.get_by_text("The model predicts a 7 (")).to_be_visible()
+        page.get_by_label("Epochs").press("9")  # of a field
+        area.focus()
         page.keyboard.press("7")
         expect(empty).to_be_visible()
         stored = requests.get("drawings")

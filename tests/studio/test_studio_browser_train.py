@@ -136,9 +136,13 @@ def test_two_runs_stand_on_one_chart_or_side_by_side_and_are_sorted_by_results(b
         axes = [svg.locator(".axes").text_content() for svg in loss.all()]
         assert axes[0] == axes[1]
         expect(page).to_have_url(re.compile(f"runs={ids[0]},{ids[1]}&apart=1"))
-        results = {
-            name: requests.get(f"runs/{id}")["result"] for name, id in zip(names, ids, strict=True)
-        }
+        done = {name: requests.get(f"runs/{id}") for name, id in zip(names, ids, strict=True)}
+        results = {name: run["result"] for name, run in done.items()}
+        for name, run in done.items():
+            report = requests.get(f"models/{run['model_id']}")["report"]
+            assert results[name]["test_accuracy"] == pytest.approx(report["accuracy"])
+            assert results[name]["test_loss"] == pytest.approx(report["loss"], rel=1e-5)
+            assert results[name]["parameters"] == report["parameters"]
         sort_by_results(page, results)
         expect(loss).to_have_count(2)
 
