@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -14,6 +16,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from support.studio_models import untrained
 from tinygrad_cnn.studio.feed import Event
 from tinygrad_cnn.studio.store import (
     ConflictError,
@@ -33,12 +36,15 @@ from tinygrad_cnn.studio.store import (
 IDS = 3
 """Changes are made to rows with ids up to this one."""
 
-SETTINGS = {"model": {"name": "mlp", "options": {}}, "data": {"source": "digits"}}
+
+@functools.cache
+def _settings() -> dict[str, Any]:
+    return json.loads(untrained().settings.to_json())
 
 
 def _new_model(session: Session, n: int) -> None:
     run_id = session.scalar(select(StoredRun.id))
-    row = {"settings": SETTINGS, "weights": b"", "report": {}, "parameters": n, "accuracy": 0.5}
+    row = {"settings": _settings(), "weights": b"", "report": {}, "parameters": n, "accuracy": 0.5}
     session.add(StoredModel(name=f"model {n}", run_id=run_id, **row))
 
 
