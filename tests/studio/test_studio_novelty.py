@@ -72,6 +72,11 @@ def test_every_model_with_a_linear_layer_gets_a_detector(hidden: list[int]) -> N
     assert np.isfinite(made.threshold)
 
 
+def test_without_images_of_each_class_there_is_no_detector() -> None:
+    some = SPLIT.train[SPLIT.train.labels != 3]
+    assert Detector.fit(*MODEL, some, SPLIT.test) is None
+
+
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     with studio_client(tmp_path) as client:

@@ -115,7 +115,7 @@ class Detector:
         Parameters
         ----------
         model : Module
-            It must have a linear layer; None is returned for others.
+            None is returned if it has no linear layer, or a class has no training image.
         settings : RunSettings
             The settings it was trained with: its normalization and its augmentation.
         train, test : Dataset
@@ -129,6 +129,8 @@ class Detector:
         """
         rng = np.random.default_rng(0)
         chosen = [_some(np.flatnonzero(train.labels == label), rng) for label in _labels(train)]
+        if not all(map(len, chosen)):
+            return None
         images = train.images[np.concatenate(chosen)]
         labels = np.repeat(np.arange(len(chosen)), [len(each) for each in chosen])
         augmented = images
