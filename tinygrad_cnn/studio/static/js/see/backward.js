@@ -9,7 +9,7 @@ import { folds } from "./folds.js";
 import { graphPage } from "./graph.js";
 import { placeOf } from "./layers.js";
 import { edgesInto, network } from "./network.js";
-import { valueOf, valuesPicture } from "./numbers.js";
+import { typeset, valueOf, valuesPicture } from "./numbers.js";
 import { weightPanel } from "./weight.js";
 
 /**
@@ -128,7 +128,7 @@ export function backward(root, options) {
     element(
       "div",
       { class: "truth" },
-      element("p", { class: "label", "aria-hidden": "true" }, "True digit:"),
+      element("p", { class: "label", "aria-hidden": "true" }, "True class:"),
       choice,
       hint,
     ),
@@ -161,7 +161,7 @@ function lossOf({ saliency, written }, name) {
     element(
       "div",
       {},
-      element("p", { class: "value" }, `E = ${written}`),
+      element("p", { class: "value" }, `E = ${typeset(written)}`),
       element(
         "p",
         { class: "faint" },

@@ -3,7 +3,14 @@
 import { element } from "../dom.js";
 import { formula } from "../mathematics.js";
 import { cellName } from "./layers.js";
-import { numbersTable, productsOf, productsTable, valueOf, valuesPicture } from "./numbers.js";
+import {
+  numbersTable,
+  productsOf,
+  productsTable,
+  typeset,
+  valueOf,
+  valuesPicture,
+} from "./numbers.js";
 
 /**
  * @typedef {{terms: Array<{patch: string[][], kernel: string[][] | null, sum: string}>,
@@ -48,14 +55,14 @@ function convolution({ terms, printed }) {
 function maxPooling({ terms: [{ source, patch }], winner, written }) {
   return [
     element("div", { class: "terms" }, numbersTable(patch, { caption: source, winner })),
-    element("p", { class: "sum" }, `${written}: the maximum.`),
+    element("p", { class: "sum" }, `${typeset(written)}: the maximum.`),
   ];
 }
 
 function averagePooling({ terms: [{ source, patch }], written }) {
   return [
     element("div", { class: "terms" }, numbersTable(patch, { caption: source })),
-    element("p", { class: "sum" }, written),
+    element("p", { class: "sum" }, typeset(written)),
   ];
 }
 
@@ -121,12 +128,12 @@ function softmax({ cell: [own], written, printed }) {
         ),
       ),
     ),
-    element("p", { class: "sum" }, written),
+    element("p", { class: "sum" }, typeset(written)),
   ];
 }
 
 function entry({ written }) {
-  return element("p", { class: "sum large" }, written);
+  return element("p", { class: "sum large" }, typeset(written));
 }
 
 /** Return the line with the total: the sums of the channels, and the bias. */

@@ -14,11 +14,17 @@ const PICTURE = 150; // approximate width of a picture of numbers in pixels
  */
 export function valueOf({ written, printed }) {
   if (printed?.terms) return printed.total;
-  const [mantissa, exponent] = written
-    .slice(written.lastIndexOf("=") + 1)
-    .trim()
-    .split("e");
-  return exponent ? `${mantissa}·10${raised(exponent)}` : mantissa;
+  return typeset(written.slice(written.lastIndexOf("=") + 1).trim());
+}
+
+/**
+ * Return the server's text with powers of ten as people write them: 4.8·10⁻⁷ for 4.8e−7.
+ *
+ * @param {string} written
+ * @returns {string}
+ */
+export function typeset(written) {
+  return written.replace(/(?<=\d)e(−?\d+)/g, (_, exponent) => `·10${raised(exponent)}`);
 }
 
 /**
