@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from support.printed import half_unit, read, recomputed
+from support.studio import until
 from support.studio_browser import Requests, expect, visiting
 
 COUNT = """() => {
@@ -33,6 +36,11 @@ HIDE = """(hidden) => {
   Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
+
+PAINTED = """() => [...document.querySelectorAll("canvas.sample")].filter((canvas) => {
+  const { width, height } = canvas;
+  return canvas.getContext("2d").getImageData(0, 0, width, height).data.some(Boolean);
+}).length >= 4"""
 
 LINES = """async ([steps, names]) => {
   const written = await import("/static/js/playground/written.js");
@@ -188,6 +196,37 @@ def test_a_network_is_built_trained_and_stepped_through(browser, studio):
             again.goto(page.url)
             expect(loss(again)).to_have_text(begun)
             expect(again.get_by_role("radio", name="Gradients")).to_be_checked()
+
+
+def test_a_late_answer_changes_no_other_network_and_a_lost_one_leaves_no_gap(browser, studio):
+    train = "**/playground/train"
+    held: list[Any] = []
+    with visiting(browser, studio, "#/models", refusals=["net::ERR_FAILED"]) as page:
+        for path in ("playground", "playground/points?*count=120*"):
+            page.route(f"**/api/{path}", lambda route: route.abort(), times=1)
+        page.get_by_role("link", name="Playground").click()
+        expect(page.get_by_text("The studio's server does not answer.")).to_be_visible()
+        expect(loss(page)).to_have_text(re.compile(r"\d"))
+        page.wait_for_function(PAINTED)
+        expect(page.locator("#notices")).to_be_empty()
+
+        epoch = page.get_by_label("Epoch", exact=True)
+        page.get_by_role("button", name="Play", exact=True).click()
+        for name, layers in (("Start again", 3), ("Add a hidden layer", 4)):
+            held.clear()
+            page.route(train, lambda route: held.append(route), times=1)
+            until(lambda: held or page.evaluate("0"))
+            answer = held[0].fetch()
+            with page.expect_request(train) as sent:
+                page.get_by_role("button", name=name).click()
+                with suppress(Exception):  # the page has given the request up
+                    held[0].fulfill(response=answer)
+            begun = sent.value.post_data_json
+            assert (begun["step"], begun["parameters"], begun["steps"] > 0) == (0, None, True)
+            assert len(begun["hidden"]) + 1 == layers
+            expect(epoch).to_have_text(re.compile(r"[1-9]\d"))  # it plays on
+            expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+        expect(page.locator("#notices")).to_be_empty()
 
 
 def test_what_diverges_stops_with_a_message(browser, studio):

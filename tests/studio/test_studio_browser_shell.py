@@ -21,6 +21,7 @@ from support.studio_models import opened
 from tinygrad_cnn.studio.store import models
 
 RIGHT_TO_LEFT = "שלום"
+CUT = "(element) => element.scrollWidth - element.clientWidth"
 HOSTILE = f"<img src=/stolen onerror=\"alert('stolen')\"> {RIGHT_TO_LEFT}"
 TURNED = """
 (word) => {
@@ -373,6 +374,19 @@ def test_a_hostile_name_is_text_wherever_it_stands(browser, studio):
         page.goto(f"{studio.url}/#/draw?input={HOSTILE}&model={HOSTILE}&temperature={HOSTILE}")
         expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
         unharmed(page)
+
+        listed = [each["id"] for each in requests.get("models")["models"]][:2]
+        for each in listed:
+            requests.patch(f"models/{each}", {"name": "W" * 118 + f"{each:02}"})
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.goto(f"{studio.url}/#/models?compare={listed[0]},{listed[1]}")
+        expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
+        for sheet in page.locator("html, .comparison .scroll").all():
+            assert sheet.evaluate(CUT) <= 0
+        other = next(each for each in listed if each != model)
+        page.goto(f"{studio.url}/#/models?model={other}")
+        page.get_by_role("button", name="Delete").click()
+        assert page.get_by_role("dialog").evaluate(CUT) <= 0
     assert not [url for url in asked if "/stolen" in url]
 
 

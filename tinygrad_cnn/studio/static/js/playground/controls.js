@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { button, choicesOf, element, field, select } from "../dom.js";
-import { failed } from "../message.js";
+import { load } from "../requests.js";
 import { LARGEST_BATCH, PACES, RATES } from "./setup.js";
 
 const SAMPLE = { count: 120, noise: 0.1, seed: 4 }; // of the little pictures of the data sets
@@ -125,6 +125,7 @@ export function dataFields(setup, choices, { changed, tool, test }) {
     noise.disabled = another.disabled = !yes;
   };
   drawn(setup.data !== "own");
+  const names = Object.keys(choices.data_sets);
   const samples = {};
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   const paint = () =>
@@ -132,11 +133,15 @@ export function dataFields(setup, choices, { changed, tool, test }) {
       paintSample(pictures[name], points, choices.reach),
     );
   scheme.addEventListener("change", paint);
-  Promise.all(
-    Object.keys(choices.data_sets).map(async (data) => {
-      samples[data] = (await get("playground/points", { data, ...SAMPLE })).points;
-    }),
-  ).then(paint, failed);
+  const loading = load(
+    (_, signal) =>
+      Promise.all(names.map((data) => get("playground/points", { data, ...SAMPLE }, { signal }))),
+    (answers) => {
+      answers.forEach(({ points }, place) => (samples[names[place]] = points));
+      paint();
+    },
+  );
+  loading.want();
   const box = element("input", { type: "checkbox", onchange: () => test(box.checked) });
   return {
     data: element(
@@ -153,7 +158,10 @@ export function dataFields(setup, choices, { changed, tool, test }) {
       tools,
       element("label", { class: "small" }, box, " Show test points"),
     ),
-    close: () => scheme.removeEventListener("change", paint),
+    close() {
+      loading.stop();
+      scheme.removeEventListener("change", paint);
+    },
   };
 }
 

@@ -65,6 +65,7 @@ export class Session {
    * @param {() => void} change
    */
   keepEpoch(change) {
+    this.#drop();
     const { epoch } = this;
     change();
     this.step = Math.round(epoch * this.batches);
@@ -72,6 +73,7 @@ export class Session {
 
   /** Begin again, with the initial weights of the seed. */
   restart() {
+    this.#drop();
     this.#clear();
     return this.look();
   }
@@ -82,6 +84,7 @@ export class Session {
    * @param {Layer[]} parameters
    */
   replace(parameters) {
+    this.#drop();
     this.parameters = parameters;
     return this.look();
   }
@@ -124,6 +127,11 @@ export class Session {
       penalty_rate: penalty ? rate : 0,
       parameters: this.parameters,
     };
+  }
+
+  /** Drop the answer under way: its parameters or its step are no longer those to go on from. */
+  #drop() {
+    this.asking.stop();
   }
 
   #clear() {

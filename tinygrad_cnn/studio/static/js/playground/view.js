@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { LineChart } from "../chart.js";
 import { button, choicesOf, element, fill } from "../dom.js";
-import { failed, say, show as notify } from "../message.js";
+import { say, show as notify } from "../message.js";
 import { fixed, grouped, number } from "../numbers.js";
 import { load } from "../requests.js";
 import { dataFields, stepper, trainingFields } from "./controls.js";
@@ -39,13 +39,16 @@ const HINTS = {
  */
 export function mount(root, { remember }) {
   let close = () => {};
-  let gone = false;
   fill(root, element("header", { class: "head" }, element("h1", {}, "Playground")));
-  get("playground").then((choices) => {
-    if (!gone) close = begin(root, choices, remember);
-  }, failed);
+  const loading = load(
+    (_, signal) => get("playground", {}, { signal }),
+    (choices) => {
+      close = begin(root, choices, remember);
+    },
+  );
+  loading.want();
   return () => {
-    gone = true;
+    loading.stop();
     close();
   };
 }
