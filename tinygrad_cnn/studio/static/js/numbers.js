@@ -108,6 +108,16 @@ export function when(moment) {
 }
 
 /**
+ * Return the CSS class of a place that shows the names of classes: "words" if they are not digits.
+ *
+ * @param {string[]} classes
+ * @returns {string}
+ */
+export function wordy(classes) {
+  return classes.some((name) => name.length > 1) ? "words" : "";
+}
+
+/**
  * Return a digit with its article: a 3, an 8.
  *
  * @param {number | string} digit

@@ -4,7 +4,7 @@ import { get } from "../api.js";
 import { button, element, fill } from "../dom.js";
 import { digit } from "../maps.js";
 import { dialog } from "../message.js";
-import { a, grouped } from "../numbers.js";
+import { a, grouped, wordy } from "../numbers.js";
 import { load } from "../requests.js";
 
 const SHOWN = 60;
@@ -90,7 +90,7 @@ export function labelChoice(legend, none, chosen, onchange, classes = DIGITS) {
   ];
   return element(
     "fieldset",
-    { class: "choices", onchange: (event) => onchange(event.target.value) },
+    { class: `choices ${wordy(classes)}`, onchange: (event) => onchange(event.target.value) },
     element("legend", { class: "unseen" }, legend),
     values.map(([value, text]) =>
       element(

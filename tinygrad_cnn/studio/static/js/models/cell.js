@@ -4,7 +4,7 @@ import { get } from "../api.js";
 import { button, element, fill } from "../dom.js";
 import { digit } from "../maps.js";
 import { dialog } from "../message.js";
-import { a, percent } from "../numbers.js";
+import { a, percent, wordy } from "../numbers.js";
 import { load } from "../requests.js";
 import { link, read, remember, toLink } from "../state.js";
 
@@ -21,7 +21,7 @@ const PAGE = 60;
 export function imageTiles({ id, classes }, images) {
   return element(
     "ul",
-    { class: "tiles" },
+    { class: `tiles ${wordy(classes)}` },
     images.map(({ index, drawing, label, predicted, probability, input }) => {
       const which = drawing ? `Drawing ${drawing}` : `Image ${index}`;
       const share = percent(probability, 0);

@@ -1,7 +1,7 @@
 /* Confusion matrix: a table of ten by ten, colored by the share of each row; each cell opens. */
 
 import { element, style } from "../dom.js";
-import { a, counted, shareOf } from "../numbers.js";
+import { a, counted, shareOf, wordy } from "../numbers.js";
 
 const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
@@ -68,7 +68,7 @@ export function confusionMatrix(counts, classes, open) {
       { class: "scroll", tabindex: "0", role: "group", "aria-label": "Confusion matrix" },
       element(
         "table",
-        {},
+        { class: wordy(classes) },
         element(
           "caption",
           { class: "unseen" },

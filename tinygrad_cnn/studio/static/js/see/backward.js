@@ -96,7 +96,7 @@ export function backward(root, options) {
     const most = Math.max(...layers.map(({ gradient_norm: norm }) => norm));
     const net = network([{ ...first, sources: [], groups: 1 }, ...layers], {
       ink: "back",
-      classes: [],
+      classes,
       label: "Gradients, from the picture to the logits",
       what: "derivative of the loss",
       unfolded: sections.isOpen("stages"),

@@ -3,7 +3,7 @@
 import { button, element, fill, fresh, style } from "../dom.js";
 import { paint } from "../maps.js";
 import { say } from "../message.js";
-import { sizes } from "../numbers.js";
+import { sizes, wordy } from "../numbers.js";
 import { markOf, moved, namesOf, textOf, titleOf } from "./column.js";
 import { edges, sourcesOf } from "./edges.js";
 import { HEIGHT, folded, indexOf, shown } from "./layers.js";
@@ -147,7 +147,7 @@ export function network(
     });
     const marks = element("div", { class: "marks", "aria-hidden": "true" });
     const names =
-      last && layer.units ? element("ol", { class: "names", "aria-hidden": "true" }) : null;
+      last && layer.units ? element("ol", { class: `names ${wordy(classes)}`, "aria-hidden": "true" }) : null;
     const stage = element("div", { class: "stage" }, canvas, marks, names);
     const frame = element(
       "section",

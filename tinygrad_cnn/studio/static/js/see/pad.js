@@ -35,6 +35,7 @@ export function pad(drawn) {
   }
 
   function change(mark) {
+    asking.stop(); // an answer about the drawing before
     sheet.end();
     drawing.add(mark);
     sheet.show();

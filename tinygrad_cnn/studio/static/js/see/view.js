@@ -20,7 +20,7 @@ const SIDES = { forward, backward };
  * @param {import("../main.js").Context} context
  * @returns {() => void} unmounts the view
  */
-export function mount(root, { parameters, remember, server }) {
+export function mount(root, { parameters, remember, server, watch }) {
   let input = fromLink(parameters.get("input"));
   let model = wholeOf(parameters.get("model"));
   const side = parameters.get("side") === "backward" ? "backward" : "forward";
@@ -39,6 +39,12 @@ export function mount(root, { parameters, remember, server }) {
     "aria-label": "The picture",
     hidden: true,
   });
+  const pick = () => pickImage((image) => take(image.input, image.label), shown);
+  const ways = element(
+    "div",
+    { class: "ways", hidden: true },
+    button("Pick a test image", pick, { symbol: "pictures", kind: "quiet" }),
+  );
   const verdict = element("p", { class: "verdict", role: "status" }, "\u00a0");
   const place = element("div", { class: `side ${side}` });
   const models = element("div", { class: "models" });
@@ -67,14 +73,7 @@ export function mount(root, { parameters, remember, server }) {
       drawing.root,
       picture,
       verdict,
-      element(
-        "div",
-        { class: "ways" },
-        button("Pick a test image", () => pickImage((image) => take(image.input, image.label), shown), {
-          symbol: "pictures",
-          kind: "quiet",
-        }),
-      ),
+      ways,
       models,
     ),
     place,
@@ -91,6 +90,7 @@ export function mount(root, { parameters, remember, server }) {
 
   function show() {
     half?.stop();
+    ways.hidden = false;
     drawing.root.hidden = !shown.drawn;
     picture.hidden = shown.drawn;
     if (shown.drawn) drawing.show(input);
@@ -139,16 +139,19 @@ export function mount(root, { parameters, remember, server }) {
   );
 
   function begin() {
-    if (server() !== null && server().promoted === null && model === null) return empty();
+    if (server() !== null && server().promoted === null && model === null)
+      return empty("No model is trained yet.", "Watch the first training", link("draw"));
     choices.want();
   }
 
   /** Show the input in the chosen model, or a test image if the model takes others. */
   function look({ models: all, promoted }) {
+    first.stop();
     const before = shown?.data;
     const chosen = model ?? promoted;
     shown = all.find(({ id }) => id === chosen) ?? null;
-    if (shown === null) return empty("This model does not exist any more.");
+    if (shown === null)
+      return empty("This model does not exist.", "Show the promoted model", link("see"));
     const pixels = shown.input_shape.reduce((size, side) => size * side);
     const fits = input !== null && atob(input).length === pixels;
     if (fits && (before === undefined || before === shown.data || shown.drawn)) return show();
@@ -169,21 +172,24 @@ export function mount(root, { parameters, remember, server }) {
     return field("Model", control);
   }
 
-  function empty(why = "No model is trained yet.") {
+  /** Say why there is no network to see, and where to go. */
+  function empty(why, text, address) {
+    half?.stop();
+    half = null;
+    drawing.root.hidden = ways.hidden = picture.hidden = true;
     fill(
       place,
       element("p", { class: "lead" }, why),
-      element(
-        "p",
-        {},
-        element("a", { class: "button primary", href: link("draw") }, "Watch the first training"),
-      ),
+      element("p", {}, element("a", { class: "button primary", href: address }, text)),
     );
   }
 
+  drawing.root.hidden = true;
   carryAll();
   begin();
+  const unwatch = watch(({ promoted }) => shown === null && promoted !== null && begin());
   return () => {
+    unwatch();
     first.stop();
     choices.stop();
     drawing.stop();
