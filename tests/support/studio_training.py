@@ -85,7 +85,9 @@ def outcome(store: Store, run_id: int) -> tuple[str, list[Any], list[Any]]:
         told = steps(store, run_id, kind)
         assert told == sorted(set(told))
     found = sorted(figures(store, run_id), key=lambda figure: (figure[1], figure[0] == "epoch"))
-    return hashlib.sha256(weights).hexdigest(), found, [run.before, run.after]
+    assert run.result is not None
+    result = {name: number for name, number in run.result.items() if name != "seconds"}
+    return hashlib.sha256(weights).hexdigest(), found, [run.before, run.after, result]
 
 
 def set_wanted(store: Store, run_id: int, wanted: str, steps: int = 0) -> None:

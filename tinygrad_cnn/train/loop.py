@@ -204,8 +204,8 @@ def fit(
             tested = None
             if validation is not None:
                 tested = evaluate(model, validation, loss, metrics)
-            if tested is not None and math.isnan(tested.loss):
-                raise TrainingDiverged("the validation loss is NaN", epoch, batch, rate)
+            if tested is not None and not math.isfinite(tested.loss):
+                raise TrainingDiverged("the validation loss is NaN or infinite", epoch, batch, rate)
             history.append(
                 Epoch(
                     epoch=epoch,

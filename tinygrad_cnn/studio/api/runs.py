@@ -243,7 +243,10 @@ def fine_tune(
         base = models.get(session, model_id)
         chosen = new.model_dump(include={"epochs", "lr", "replay", "seed"})
         request = fine_tune_request(session, model_id=model_id, **chosen)
-        name = new.name or _taught(base.name)
+        if not at_hand(request["data"]):
+            reason = f"model: it needs the images {request['data']!r}, not on this machine"
+            raise _refused("model", new.model, reason)
+        name = _taught(base.name) if new.name is None else new.name
         _check_name(name)  # a model's name may be from a version that allowed more
         run = queue(session, request, name)
         run.key = idempotency_key

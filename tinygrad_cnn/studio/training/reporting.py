@@ -119,10 +119,12 @@ class Reporter(Callback):
 
 
 def epoch_payload(epoch: Epoch) -> dict[str, Any]:
-    """Return the payload of an epoch."""
+    """Return the payload of an epoch; None where a number is not finite."""
     row = epoch.as_dict()
     names = ("loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
-    return {"epoch": epoch.epoch, **{name: row[name] for name in names}}
+    numbers = {name: row[name] for name in names}
+    finite = {name: x for name, x in numbers.items() if x is not None and math.isfinite(x)}
+    return {"epoch": epoch.epoch, **dict.fromkeys(names), **finite}
 
 
 def result_of(history: History, model: Module) -> dict[str, Any]:

@@ -194,6 +194,11 @@ class Supervisor:
                 run = session.get(StoredRun, run_id)
                 if run is None or run.state in runs.ENDED:
                     return self._forget(run_id)
+                if run.wanted == "cancel":
+                    runs.set_state(session, run_id, "cancelled")
+                    return self._forget(run_id)
+                if status == 0:  # it had ended the run, which was retried before the process left
+                    return self._forget(run_id)
                 log.warning("run %d is interrupted: %s", run_id, reason)
                 self._interrupt(run_id, run.epoch)
                 run.error = reason

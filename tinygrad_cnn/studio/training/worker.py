@@ -37,7 +37,7 @@ from tinygrad_cnn.studio.store import (
 from tinygrad_cnn.studio.store.tables import RunState
 from tinygrad_cnn.studio.training.control import CanceledError, Control
 from tinygrad_cnn.studio.training.preparation import Preparation, prepare
-from tinygrad_cnn.studio.training.reporting import Reporter, epoch_payload
+from tinygrad_cnn.studio.training.reporting import Reporter, epoch_payload, result_of
 from tinygrad_cnn.train import RunError, TrainingDiverged
 
 __all__ = ["main", "work"]
@@ -146,6 +146,9 @@ def _begin(store: Store, run_id: int, preparation: Preparation, reporter: Report
             points.forget_after(session, run_id, reporter.step)
             recorded = points.epochs(session, run_id)
             missing = [epoch for epoch in history if epoch.epoch not in recorded]
+            if missing:  # the checkpoint was written, but the process ended before it was reported
+                run.result = result_of(history, preparation.training_run.model)
+                run.attempts = 0
             points.add_many(
                 session,
                 run_id,
