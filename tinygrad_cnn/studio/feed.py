@@ -33,6 +33,7 @@ from tinygrad_cnn.studio.training.supervisor import Interruption, Supervisor
 __all__ = ["Event", "Feed"]
 
 POLL_SECONDS = 0.05
+RETRY_SECONDS = 1.0
 MOST_AT_ONCE = 500
 TABLES: dict[ChangeKind, type[Base]] = {
     "model": StoredModel,
@@ -129,13 +130,18 @@ class Feed:
             while self._task is not None and not self._closed:
                 news = self._news
                 events: list[Event] = []
-                if last != self._last:
-                    events = self._newest
-                    if last != self._before:  # it has fallen behind, or is new, or ahead
-                        events = await run_sync(self._read, last)
-                elif sent != self._unstored:
-                    ids, sent = sent.keys() | self._unstored.keys(), self._unstored
-                    events = await run_sync(self._runs, ids, last)
+                try:
+                    if last != self._last:
+                        events = self._newest
+                        if last != self._before:  # it has fallen behind, or is new, or ahead
+                            events = await run_sync(self._read, last)
+                    elif sent != (unstored := self._unstored):
+                        events = await run_sync(self._runs, sent.keys() | unstored.keys(), last)
+                        sent = unstored
+                except Exception:  # such as a full disk; it may pass, so the listener stays
+                    log.exception("the database could not be read")
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
                 for event in events:
                     last = event.id
                     yield event

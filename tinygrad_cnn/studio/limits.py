@@ -117,7 +117,7 @@ class Bodies:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        replaced = complete = False
+        replaced = complete = started = False
         end = get_running_loop().time() + self.limits.body_seconds
 
         async def refuse(problem: Problem) -> None:
@@ -135,18 +135,21 @@ class Bodies:
                     message = await receive()
             except TimeoutError:
                 complete = True
-                await refuse(Problem("slow", "the body did not arrive in time; send it again"))
+                if not started:
+                    await refuse(Problem("slow", "the body did not arrive in time; send it again"))
                 return {"type": "http.disconnect"}
             complete = not message.get("more_body", False)
             end += len(message.get("body", b"")) / self.limits.body_rate
             return message
 
         async def send_problem(message: Message) -> None:
+            nonlocal started
             if not replaced and message["type"] == "http.response.start":
                 plain = Headers(raw=message["headers"]).get("content-type") != MEDIA_TYPE
                 if message["status"] == 413 and plain:
                     await refuse(Problem("too-large", "the body is larger than allowed here"))
             if not replaced:
+                started = True
                 await send(message)
 
         await self.app(scope, receive_in_time, send_problem)

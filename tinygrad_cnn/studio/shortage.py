@@ -70,6 +70,8 @@ _OF_SYSTEM = {
 }
 _OF_SQLITE = {
     sqlite3.SQLITE_FULL: Shortage.DISK,
+    sqlite3.SQLITE_IOERR_WRITE: Shortage.DISK,  # a quota: SQLite has no code of its own for it
+    sqlite3.SQLITE_IOERR_FSYNC: Shortage.DISK,
     sqlite3.SQLITE_IOERR_SHMSIZE: Shortage.DISK,  # no room for the index of the write-ahead log
     sqlite3.SQLITE_BUSY: Shortage.LOCK,
     sqlite3.SQLITE_LOCKED: Shortage.LOCK,

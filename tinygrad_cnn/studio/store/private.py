@@ -13,15 +13,19 @@ OTHERS = 0o077
 
 
 def make_private(path: Path) -> None:
-    """Create a file, empty, if it is missing, and let only its owner read it and its folder.
+    """Create a file, empty, if it is missing, and let only its owner read it.
+
+    So is its folder, if it is new or empty, or has held the file before; another may hold files for
+    others.
 
     The files that SQLite keeps beside a database lose the same permissions; SQLite creates them
     with those of the database. On systems without such permissions only the file is created.
     """
     folder = path.parent
     folder.mkdir(mode=0o777 & ~OTHERS, parents=True, exist_ok=True)
+    folders = [folder] if path.exists() or not any(folder.iterdir()) else []
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o666 & ~OTHERS))
-    for each in (folder, *folder.glob(f"{path.name}*")):
+    for each in (*folders, *folder.glob(f"{path.name}*")):
         with suppress(OSError):  # not the owner, or no such permissions
             mode = each.stat().st_mode
             if mode & OTHERS:
