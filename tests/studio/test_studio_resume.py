@@ -20,6 +20,7 @@ from support.studio_training import (
     tiny,
 )
 
+from tinygrad_cnn import data
 from tinygrad_cnn.studio import StudioSettings
 from tinygrad_cnn.studio.store import Store, drawings, models
 from tinygrad_cnn.studio.training import reporting
@@ -69,8 +70,16 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> Iterator[list[int
         yield made
 
 
+@pytest.fixture
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train on some of the digits, as a run is repeated for each moment."""
+    split = data.digits()
+    few = data.Split(split.train[:1000], split.test[:200])
+    monkeypatch.setattr(data, "load", lambda name: few)
+
+
 def ask_training(store: Store) -> int:
-    return queued(store, tiny(epochs=2))
+    return queued(store, tiny(epochs=2, batch_size=200))
 
 
 def ask_fine_tuning(store: Store) -> int:
@@ -89,6 +98,7 @@ def test_a_run_that_is_killed_at_any_lasting_change_ends_as_one_that_is_not(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     every_batch: None,
+    few_images: None,
 ) -> None:
     def begun(name: str) -> tuple[Store, StudioSettings, int]:
         if ask is ask_fine_tuning:
@@ -159,7 +169,7 @@ def test_a_process_that_is_killed_at_random_moments_gives_the_same_bits(tmp_path
     run_id = queued(store, request)
     rng = random.Random(0)
     kills = 0
-    for _ in range(8):
+    for _ in range(5):
         with WorkerProcess(settings, run_id) as process:
             told = len(steps(store, run_id))
             more = rng.randrange(1, 8)
