@@ -423,7 +423,7 @@ def test_a_warning_is_one_line(call: Call) -> None:
         ("train --threads 0", "'--threads': '0', expected an integer >= 1"),
         (
             "train --data nowhere",
-            "'nowhere' is not a known name or an existing path; expected 'digits', 'european-digits'",
+            "'nowhere' is not a known name or an existing path; expected 'digits'",
         ),
         ("train --data bad.npz", "bad.npz: cannot be read as a .npz archive"),
         ("train --model resnet", "model is 'resnet', expected mlp, lenet5, vgg, resnet20, "),

@@ -94,7 +94,7 @@ def usual(setting: str) -> str:
     Examples
     --------
     >>> usual("epochs"), usual("schedule")
-    ('15 for digits, shapes, else 20', 'onecycle')
+    ('15 for digits, european-digits, shapes, else 20', 'onecycle')
     """
     otherwise = getattr(TrainingSettings(), setting)
     sources: dict[Any, list[str]] = {}
