@@ -68,8 +68,10 @@ def taught(page):
 
 def modeled(page):
     expect(page.get_by_role("heading", name="Confusion matrix")).to_be_visible()
-    expect(page.get_by_role("region", name="Settings")).to_contain_text("weight decay")
-    expect(page.get_by_role("region", name="Settings")).not_to_contain_text("object")
+    expect(page.get_by_role("region", name="Settings")).to_contain_text("Weight decay")
+    expect(page.get_by_role("region", name="Settings")).not_to_contain_text(
+        re.compile("object|lenet5|metrics|_")
+    )
     for box in page.get_by_role("checkbox").all()[:2]:
         box.check()
     expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
@@ -89,7 +91,7 @@ SCREENS = {
     "pick": ("#/draw", picked),
     "see": ("#/see?layer=conv1&cell=5,4,6", seen),
     "backward": ("#/see?side=backward&label=7", seen_backward),
-    "train": ("#/train", trained),
+    "train": ("#/train?sort=constructor&x=constructor", trained),
     "apart": ("#/train?runs=1,2&apart=1", trained),
     "playground": ("#/playground", played),
     "teach": ("#/teach?drawing=2", taught),

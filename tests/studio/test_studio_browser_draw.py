@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+from support.studio import until
 from support.studio_browser import (
     Requests,
     curve,
@@ -22,6 +23,8 @@ from support.studio_strokes import SENT, as_inputs
 import tinygrad_cnn as tg
 
 LABELS = tg.data.digits().test.labels
+
+WRITTEN = re.compile("/api/drawings[?/]")
 
 SCREENS = ((390, 844), (360, 640), (844, 390), (640, 400), (720, 450), (960, 540))
 """Phones, upright and turned, and usual screens at a zoom of 200 %, in pixels of CSS."""
@@ -187,7 +190,20 @@ def test_a_drawing_is_stored_with_a_label_only_and_the_next_is_drawn_without_lea
             page.get_by_label("Drawing area"),
             page.get_by_text("Draw a digit, then press"),
         )
+        held = []
+
+        def hold(route):
+            if route.request.method == "GET":
+                route.fallback()
+            else:
+                held.append(route)
+
+        page.route(WRITTEN, hold)
         page.keyboard.press("3")
+        until(lambda: held or page.evaluate("0"))
+        page.keyboard.press("4")  # while it is stored
+        held.pop().continue_()
+        page.unroute(WRITTEN, hold)
         expect(page.get_by_text("Stored as a 3")).to_be_visible()
         expect(empty).to_be_visible()
         expect(area).to_be_focused()
@@ -196,7 +212,13 @@ def test_a_drawing_is_stored_with_a_label_only_and_the_next_is_drawn_without_lea
         page.get_by_role("button", name="7", exact=True).click()
         expect(page.get_by_text("Stored as a 7")).to_be_visible()
         expect(area).to_be_focused()
-        page.get_by_role("button", name="Take it back").click()
+        back = page.get_by_role("button", name="Take it back")
+        page.route(WRITTEN, hold)
+        back.click()
+        until(lambda: held or page.evaluate("0"))
+        expect(back).to_be_disabled()
+        held.pop().continue_()
+        page.unroute(WRITTEN, hold)
         expect(page.get_by_text("The model predicts a 7 (")).to_be_visible()
         assert requests.get("drawings")["total"] == before + 1
         page.reload()
@@ -208,6 +230,15 @@ def test_a_drawing_is_stored_with_a_label_only_and_the_next_is_drawn_without_lea
         stored = requests.get("drawings")
         assert stored["total"] == before + 2
         assert [drawing["label"] for drawing in stored["drawings"][:2]] == [7, 3]
+        newest = stored["drawings"][0]["id"]
+        page.get_by_role("button", name=f"Drawing {newest}, a 7").click()
+        chosen = page.get_by_role("region", name="The chosen drawing")
+        expect(chosen).to_be_visible()
+        expect(back).to_be_visible()
+        page.evaluate("id => fetch(`/api/drawings/${id}`, { method: 'DELETE' })", newest)
+        expect(chosen).to_be_hidden()
+        expect(back).to_be_hidden()
+        expect(page).not_to_have_url(re.compile("drawing="))
 
 
 def test_a_cell_of_the_confusion_matrix_opens_its_images_which_lead_to_their_layers(

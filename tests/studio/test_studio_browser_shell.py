@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager, suppress
+from itertools import product
 
 from support.studio import TOKEN, add_model, running_studio, until
 from support.studio_browser import (
@@ -84,6 +85,19 @@ async ({ seeds, moments }) => {
 }
 """
 
+WRITES = """
+async (outcomes) => {
+  const at = document.querySelector("script[src$='main.js']").src.replace("main.js", "requests.js");
+  const { write } = await import(at);
+  const shown = [];
+  const then = { answered: (answer) => shown.push(answer), refused: () => {} };
+  const send = (done, place) =>
+    write("a thing", async () => (done ? place : Promise.reject(new Error("refused"))), then);
+  await Promise.all(outcomes.map(send));
+  return shown;
+}
+"""
+
 
 def unharmed(page):
     """Fail if anything of the name has become more than text."""
@@ -136,6 +150,9 @@ def test_a_load_ends_with_the_newest_state_whatever_the_order_of_answers(browser
         preloaded, loaded = page.evaluate(PRELOADED)  # nothing waits for another module first
         assert preloaded == loaded
         assert page.evaluate(LOADS, {"seeds": 300, "moments": 30}) == []
+        for outcomes in product([True, False], repeat=3):
+            last = [place for place, done in enumerate(outcomes) if done][-1:]
+            assert page.evaluate(WRITES, outcomes) == last, outcomes
 
 
 def test_a_late_answer_changes_neither_a_newer_state_nor_another_choice(browser, studio):

@@ -113,7 +113,7 @@ def test_it_is_not_for_drawings(client: TestClient) -> None:
     assert drawn.status_code == 201
     taught = client.post("/api/runs/fine-tune", json={"model": 2})
     assert taught.status_code == 409
-    assert "drawings" in taught.json()["detail"]
+    assert "the model 'colored' was trained on pictures that" in taught.json()["detail"]
 
 
 def test_it_is_uploaded_again(client: TestClient) -> None:
@@ -128,3 +128,8 @@ def test_it_is_seen_and_compared(browser: Browser, studio: Running) -> None:
         page.goto(f"{studio.url}/#/see?model={model}")
         expect(page.get_by_text("circle", exact=False).first).to_be_visible()
         assert page.locator(".see aside canvas.digit").evaluate("canvas => canvas.width") == 32
+        gray = encode_input(DIGITS.images[0]).replace("+", "-").replace("/", "_").rstrip("=")
+        page.goto(f"{studio.url}/#/teach?model={model}&input={gray}")  # the promoted one predicts
+        expect(page.get_by_text("The model predicts")).to_be_visible()
+        expect(page.get_by_role("option", name="known (promoted)")).to_be_attached()
+        expect(page.get_by_role("option", name="colored")).to_have_count(0)

@@ -252,11 +252,12 @@ def fine_tune_request(
     taught, held_back = drawings.to_teach(session), drawings.held_back(session)
     if not taught:
         raise ConflictError("there is no labeled drawing to fine-tune on: draw and label some")
-    data = models.get(session, model_id).settings["data"]["source"]
+    model = models.get(session, model_id)
+    data = model.settings["data"]["source"]
     if data not in DRAWN_SETS:
         raise ConflictError(
-            f"model {model_id} was trained on {data!r}: drawings fit models of "
-            f"{' or '.join(DRAWN_SETS)}"
+            f"the model {model.name!r} was trained on pictures that are no digits, so it cannot "
+            "learn from drawings: choose a model of digits"
         )
     chosen = TrainingSettings(epochs=epochs, lr=lr, seed=seed, **cast(Any, FINE_TUNING))
     training = asdict(chosen)

@@ -70,11 +70,18 @@ export function patch(path, body) {
 }
 
 /**
+ * Delete what may be deleted already.
+ *
  * @param {string} path
  * @returns {Promise<any>}
  */
-export function remove(path) {
-  return request("DELETE", path, {});
+export async function remove(path) {
+  try {
+    return await request("DELETE", path, {});
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return null;
+  }
 }
 
 /**

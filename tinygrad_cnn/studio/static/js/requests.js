@@ -110,7 +110,7 @@ onConnection((connected) => {
   sendAgain();
 });
 
-const ends = new Map(); // by subject, the newest of its writes
+const ends = new Map(); // by subject: its newest write, and what shows the last one done
 
 /**
  * Send a write after the earlier writes about the same subject.
@@ -121,8 +121,8 @@ const ends = new Map(); // by subject, the newest of its writes
  * @param {object} [then]
  * @param {() => boolean} [then.shown] whether the page still shows the subject; asked when the
  *   answer arrives
- * @param {(answer: Answer) => void} [then.answered] called only if the subject is shown, and by the
- *   newest of its writes
+ * @param {(answer: Answer) => void} [then.answered] called only if the subject is shown, and only
+ *   for the last of its writes that was done, when none is under way
  * @param {(error: Error) => void} [then.refused]
  * @returns {Promise<boolean>} whether it was done
  */
@@ -131,13 +131,17 @@ export async function write(
   send,
   { shown = () => true, answered = () => {}, refused = failed } = {},
 ) {
-  const mine = settled((ends.get(subject) ?? Promise.resolve()).then(send));
-  ends.set(subject, mine);
-  const { answer, error } = await mine;
-  const newest = ends.get(subject) === mine;
-  if (newest) ends.delete(subject);
-  if (error !== undefined) refused(error);
-  else if (newest && shown()) answered(answer);
+  const end = ends.get(subject) ?? { sent: Promise.resolve(), done: () => {} };
+  const sent = settled(end.sent.then(send));
+  end.sent = sent;
+  ends.set(subject, end);
+  const { answer, error } = await sent;
+  if (error === undefined) end.done = () => shown() && answered(answer);
+  else refused(error);
+  if (end.sent === sent) {
+    ends.delete(subject);
+    end.done();
+  }
   return error === undefined;
 }
 

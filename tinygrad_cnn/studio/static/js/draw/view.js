@@ -11,6 +11,7 @@ import { softmax, verdict } from "./verdict.js";
 import { element, fill, icon } from "../dom.js";
 import { paintDigit } from "../maps.js";
 import { failed, say } from "../message.js";
+import { chosenModel } from "../models/drawn.js";
 import { a } from "../numbers.js";
 import { load } from "../requests.js";
 import { refresh } from "../server.js";
@@ -29,7 +30,8 @@ let lastInput = null; // its network input, kept across views
  */
 export function mount(root, { parameters, remember, server, watch }) {
   const given = fromLink(parameters.get("input"));
-  const model = parameters.get("model");
+  const chosen = chosenModel(parameters.get("model"));
+  let model = parameters.get("model"); // as far as links show it
   let temperature = Math.max(0.25, Math.min(4, Number(parameters.get("temperature")) || 1));
   let answer = null; // the prediction for the current drawing
   let shownInput = null;
@@ -141,11 +143,10 @@ export function mount(root, { parameters, remember, server, watch }) {
   const asking = load(ask, answered, { refused, live: true });
 
   async function ask(_, signal) {
-    const options = { signal, query: { model } };
+    model = await chosen(signal);
     const { exact } = drawing;
-    if (exact !== null)
-      return post("predict/input", { input: exact, model: model && Number(model) }, { signal });
-    return post("predict", await sheet.picture(), options);
+    if (exact !== null) return post("predict/input", { input: exact, model }, { signal });
+    return post("predict", await sheet.picture(), { signal, query: { model } });
   }
 
   function answered(given) {

@@ -2,6 +2,7 @@
 
 import { element, isolated } from "../dom.js";
 import { grouped, number, percent, points, shareOf } from "../numbers.js";
+import { titled, valued } from "../train/words.js";
 import { settingsOf } from "./detail.js";
 
 /**
@@ -104,8 +105,8 @@ export function comparison(left, right) {
 function different(models) {
   const [left, right] = models.map(settingsOf);
   const names = [...new Set([...Object.keys(left), ...Object.keys(right)])];
-  const said = (value) => (value === undefined || value === null ? "–" : String(value));
+  const said = (value) => (value === undefined ? "–" : valued(value));
   return names
-    .filter((name) => said(left[name]) !== said(right[name]))
-    .map((name) => [name.replaceAll("_", " "), [said(left[name]), said(right[name])]]);
+    .filter((name) => String(left[name]) !== String(right[name]))
+    .map((name) => [titled(name), [said(left[name]), said(right[name])]]);
 }

@@ -4,7 +4,7 @@ import { address } from "../api.js";
 import { button, element, isolated } from "../dom.js";
 import { grouped, number, percent, when } from "../numbers.js";
 import { link } from "../state.js";
-import { named } from "../train/words.js";
+import { named, titled, valued } from "../train/words.js";
 import { imageTiles, showCell } from "./cell.js";
 import { confusionMatrix } from "./confusion.js";
 import { showPython } from "./python.js";
@@ -118,40 +118,30 @@ function worstErrors({ id, classes, report: { worst } }) {
   );
 }
 
-/** Return all settings of a model by name, including those of its optimizer and schedule. */
+/** Return the settings of a model by name, also of its optimizer and schedule, but none unset. */
 export function settingsOf({ settings: { model, data, training } }) {
   const { optimizer_options: optimizer, schedule_options: schedule, ...rest } = training;
-  return {
+  const all = {
     model: model.name,
-    data: isolated(data.name),
+    data: data.name,
     ...model.options,
     ...rest,
     ...optimizer,
     ...schedule,
   };
+  return Object.fromEntries(
+    Object.entries(all).filter(([, value]) => value !== null && String(value) !== ""),
+  );
 }
 
 function trained(model) {
-  const rows = Object.entries(settingsOf(model))
-    .filter(([, value]) => value !== null)
-    .map(([name, value]) =>
-      element(
-        "div",
-        {},
-        element("dt", {}, name.replaceAll("_", " ")),
-        element("dd", {}, written(value)),
-      ),
-    );
+  const rows = Object.entries(settingsOf(model)).map(([name, value]) =>
+    element("div", {}, element("dt", {}, titled(name)), element("dd", {}, valued(value))),
+  );
   return element(
     "section",
     { class: "trained", "aria-label": "Settings" },
     element("h3", {}, "How it was trained"),
     element("dl", {}, rows),
   );
-}
-
-function written(value) {
-  if (Array.isArray(value)) return value.join(", ");
-  if (typeof value === "number") return Number.isInteger(value) ? grouped(value) : number(value);
-  return String(value);
 }

@@ -17,7 +17,7 @@ import { link } from "../state.js";
  * @param {import("../main.js").Context} context
  * @returns {() => void} unmounts the view
  */
-export function mount(root, { parameters, remember, server }) {
+export function mount(root, { parameters, remember, server, watch }) {
   let models = [];
   let shown = Number(parameters.get("model")) || null;
   let cell = parameters.get("cell"); // of the confusion matrix
@@ -34,12 +34,7 @@ export function mount(root, { parameters, remember, server }) {
     detailed,
   );
   const table = new ModelTable({ compare, look, renamed: () => loading.want() });
-  const none = element(
-    "p",
-    { class: "lead", hidden: true },
-    "There is no model yet: the first one is being trained. ",
-    element("a", { href: link("train") }, "Watch it"),
-  );
+  const none = element("p", { class: "lead", hidden: true });
   const tip = element("p", { class: "hint tip", hidden: true }, "Select two to compare them.");
   const beside = element("div", { class: "beside", hidden: true });
   const place = element("div", { class: "place" });
@@ -72,7 +67,8 @@ export function mount(root, { parameters, remember, server }) {
     beside,
     place,
   );
-  const stop = listen(["model", "reset"], () => loading.want());
+  const stops = [listen(["model", "reset"], () => loading.want()), watch(showNone)];
+  showNone(server());
   loading.want();
 
   function listed(answer) {
@@ -84,6 +80,15 @@ export function mount(root, { parameters, remember, server }) {
     table.element.hidden = models.length === 0;
     back.disabled = tip.hidden = models.length < 2;
     showAll();
+  }
+
+  function showNone(state) {
+    const training = Boolean(state?.training);
+    fill(
+      none,
+      `There is no model yet${training ? ": one is being trained" : ""}. `,
+      element("a", { href: link("train") }, training ? "Watch it" : "Train one"),
+    );
   }
 
   function showAll() {
@@ -181,7 +186,7 @@ export function mount(root, { parameters, remember, server }) {
   }
 
   return () => {
-    stop();
+    stops.forEach((stop) => stop());
     loading.stop();
     details.stop();
   };

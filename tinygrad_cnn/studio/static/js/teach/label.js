@@ -13,13 +13,14 @@ export class Labeling {
   /**
    * @param {object} then
    * @param {(drawing: import("./drawings.js").Drawing) => void} then.labeled  called after labeling
-   * @param {() => void} then.deleted
-   * @param {number | null} model  the model for the prediction; the promoted one by default
+   * @param {(focused: boolean) => void} then.deleted  called with whether it had the keyboard focus
+   * @param {import("../models/drawn.js").Chosen} model  for the prediction
    */
   constructor({ labeled, deleted }, model) {
     this.then = { labeled, deleted };
     this.model = model;
     this.drawing = null;
+    this.deleting = false;
     this.canvas = element("canvas", {
       class: "digit",
       width: 28,
@@ -37,7 +38,8 @@ export class Labeling {
     this.see = element("a", { class: "button quiet" }, "See why");
     this.delete = button("Delete", () => this.#delete(), { symbol: "clear", kind: "quiet" });
     this.guessing = load(
-      (wish, signal) => post("predict/input", wish, { signal }),
+      async (input, signal) =>
+        post("predict/input", { input, model: await this.model(signal) }, { signal }),
       (answer) => this.#showGuess(answer),
       { refused: (error) => (this.guess.textContent = error.message) },
     );
@@ -104,6 +106,18 @@ export class Labeling {
     this.guessing.stop();
   }
 
+  /**
+   * Note that a drawing is deleted, and hide it.
+   * @param {number} id
+   */
+  gone(id) {
+    if (this.drawing?.id !== id || this.deleting) return;
+    const focused = this.element.contains(document.activeElement);
+    say("Drawing deleted");
+    this.hide();
+    this.then.deleted(focused);
+  }
+
   /** Stop loading; answers that are still to come change nothing. */
   close() {
     this.hide();
@@ -114,7 +128,7 @@ export class Labeling {
     const { input, label } = drawing;
     this.title.textContent = label === null ? "Which digit is it?" : `It is ${a(label)}`;
     this.see.href = link("see", { input: toLink(input), label });
-    this.guessing.want({ input, model: this.model });
+    this.guessing.want(input);
   }
 
   get #chosen() {
@@ -153,7 +167,7 @@ export class Labeling {
     write(`drawing ${id}`, () => patch(`drawings/${id}`, { label }), {
       shown: () => this.drawing?.id === id,
       answered: (answer) => {
-        say(`Stored as ${a(label)}${answer.held_back ? ", held out for validation" : ""}`);
+        say(`Stored as ${a(answer.label)}${answer.held_back ? ", held out for validation" : ""}`);
         this.#showStored(answer);
         this.then.labeled(answer);
       },
@@ -164,13 +178,15 @@ export class Labeling {
     const { id } = this.drawing;
     const detail = "This cannot be undone.";
     if (!(await ask("Delete this drawing?", { detail, yes: "Delete", kind: "danger" }))) return;
+    this.deleting = true;
     await write(`drawing ${id}`, () => remove(`drawings/${id}`), {
       shown: () => this.drawing?.id === id,
       answered: () => {
         say("Drawing deleted");
         this.hide();
-        this.then.deleted();
+        this.then.deleted(true);
       },
     });
+    this.deleting = false;
   }
 }

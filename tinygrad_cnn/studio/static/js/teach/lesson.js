@@ -46,20 +46,21 @@ export class LessonForm {
   }
 
   /**
-   * @param {{id: number, name: string, promoted: boolean}[]} models
+   * @param {import("../server.js").ModelSummary[]} models
    * @param {string} words  about the drawings available for training
    * @param {boolean} possible
    */
   show(models, words, possible) {
+    const drawn = models.filter(({ drawn }) => drawn);
     fill(
       this.model,
-      models.map(({ id, name, promoted }) =>
+      drawn.map(({ id, name, promoted }) =>
         element("option", { value: id }, `${isolated(name)}${promoted ? " (promoted)" : ""}`),
       ),
     );
-    this.entries.follow({ model: models.find(({ promoted }) => promoted)?.id });
+    this.entries.follow({ model: drawn.find(({ promoted }) => promoted)?.id });
     this.words.textContent = words;
-    this.submit.disabled = !possible || !models.length;
+    this.submit.disabled = !possible || !drawn.length;
   }
 
   async #start() {

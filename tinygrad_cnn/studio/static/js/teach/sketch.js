@@ -43,7 +43,7 @@ export class Sketch {
    * @param {(input: string | null) => void} then.drawn  called with the input of the drawing
    * @param {object} from
    * @param {string | null} from.input  a network input to show
-   * @param {number | null} from.model  the model for the prediction; the promoted one by default
+   * @param {import("../models/drawn.js").Chosen} from.model  for the prediction
    */
   constructor({ stored, drawn }, { input, model }) {
     this.then = { stored, drawn };
@@ -104,6 +104,7 @@ export class Sketch {
    * @param {number} digit
    */
   async label(digit) {
+    if (this.element.inert) return; // it stops the pointer, but no keys of the document
     this.sheet.end();
     if (drawing.blank) return this.#showEmpty();
     const { key, visible: marks } = drawing;
@@ -113,7 +114,7 @@ export class Sketch {
       answered: (stored) => {
         const held = stored.held_back ? ", held out for validation" : "";
         this.last = { id: stored.id, marks };
-        this.receipt.textContent = `Stored as ${a(digit)}${held}.`;
+        this.receipt.textContent = `Stored as ${a(stored.label)}${held}.`;
         this.back.hidden = false;
         this.#replace([]);
         this.then.stored(stored);
@@ -129,19 +130,35 @@ export class Sketch {
     this.sheet.stop();
   }
 
+  /**
+   * Note that a drawing is deleted: it cannot be taken back.
+   * @param {number} id
+   */
+  gone(id) {
+    if (this.last?.id === id && !this.back.disabled) this.#forget(); // else by this sketch
+  }
+
+  #forget() {
+    this.last = null;
+    this.back.hidden = true;
+    this.receipt.textContent = "";
+  }
+
   /** Delete the drawing stored last, and show it again. */
-  #takeBack() {
+  async #takeBack() {
     const { id, marks } = this.last;
-    write(`drawing ${id}`, () => remove(`drawings/${id}`), {
+    this.back.disabled = true;
+    const done = await write(`drawing ${id}`, () => remove(`drawings/${id}`), {
+      shown: () => this.last?.id === id,
       answered: () => {
-        this.last = null;
-        this.back.hidden = true;
-        this.receipt.textContent = "";
+        this.#forget();
         if (drawing.blank) this.#replace(marks);
         say("Deleted again");
         this.sheet.canvas.focus({ preventScroll: true });
       },
     });
+    this.back.disabled = false;
+    if (!done) this.back.focus();
   }
 
   #change(act) {
@@ -168,7 +185,7 @@ export class Sketch {
   }
 
   async #predict(signal) {
-    const { model } = this;
+    const model = await this.model(signal);
     if (drawing.exact !== null)
       return post("predict/input", { input: drawing.exact, model }, { signal });
     return post("predict", await this.sheet.picture(), { signal, query: { model } });

@@ -3,6 +3,7 @@
 import { get } from "../api.js";
 import { element } from "../dom.js";
 import { listen } from "../events.js";
+import { chosenModel } from "../models/drawn.js";
 import { load } from "../requests.js";
 import { fromLink, toLink } from "../state.js";
 import { Drawings, lesson } from "./drawings.js";
@@ -18,7 +19,7 @@ import { Sketch, digitOf } from "./sketch.js";
 export function mount(root, { parameters, remember, server, watch }) {
   let models = [];
   const drawings = new Drawings({ chosen: (drawing) => look(drawing, true), loaded: showForm });
-  const model = Number(parameters.get("model")) || null;
+  const model = chosenModel(parameters.get("model"));
   const sketch = new Sketch(
     { stored, drawn: (input) => remember({ input: input && toLink(input) }) },
     { input: fromLink(parameters.get("input")), model },
@@ -71,6 +72,7 @@ export function mount(root, { parameters, remember, server, watch }) {
   const stops = [
     watch(offer),
     listen(["drawing", "reset"], () => drawings.load()),
+    listen("drawing", ({ id, drawing }) => drawing === null && gone(id)),
     listen(["model", "reset"], () => loadingModels.want()),
     drawings.stop,
     loadingModels.stop,
@@ -117,11 +119,16 @@ export function mount(root, { parameters, remember, server, watch }) {
     drawings.load();
   }
 
-  function deleted() {
+  function gone(id) {
+    sketch.gone(id);
+    labeling.gone(id);
+  }
+
+  function deleted(focused) {
     remember({ drawing: null });
     drawings.choose(null);
     drawings.load();
-    drawings.heading.focus();
+    if (focused) drawings.heading.focus();
   }
 
   function pressed(event) {

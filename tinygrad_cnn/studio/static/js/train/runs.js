@@ -54,7 +54,7 @@ export class RunTable {
    */
   constructor(steering, sort) {
     this.steering = steering;
-    this.sort = sort.replace("-", "") in COLUMNS ? sort : "";
+    this.sort = Object.hasOwn(COLUMNS, sort.replace("-", "")) ? sort : "";
     this.rows = new Map();
     this.all = false;
     this.heads = Object.entries(COLUMNS).map(([name, column]) => this.#head(name, column));

@@ -22,7 +22,7 @@ const UNITS = { step: "Steps", epoch: "Epochs", second: "Seconds" };
  */
 export function mount(root, { parameters, remember, server, watch }) {
   const view = {
-    unit: parameters.get("x") in UNITS ? parameters.get("x") : "step",
+    unit: Object.hasOwn(UNITS, parameters.get("x")) ? parameters.get("x") : "step",
     apart: parameters.get("apart") === "1",
   };
   const asked = (parameters.get("runs") ?? parameters.get("run") ?? "")

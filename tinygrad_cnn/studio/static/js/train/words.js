@@ -1,10 +1,18 @@
 /* Text for runs and their settings. */
 
 import { isolated } from "../dom.js";
-import { counted, number, when } from "../numbers.js";
+import { counted, grouped, number, when } from "../numbers.js";
 import { server } from "../server.js";
 
-const NAMES = { cifar10: "CIFAR-10", mnist: "MNIST" };
+const NAMES = new Map([
+  ["cifar10", "CIFAR-10"],
+  ["mnist", "MNIST"],
+]);
+const TITLES = {
+  augment: "Augmentation",
+  metrics: "Further metrics",
+  val_split: "Validation share",
+};
 
 /**
  * Return the display name of a model, an activation or another choice.
@@ -13,7 +21,29 @@ const NAMES = { cifar10: "CIFAR-10", mnist: "MNIST" };
  */
 export function named(key) {
   const table = Object.values(server()?.choices ?? {}).find((each) => each[key]?.label);
-  return table?.[key].label ?? NAMES[key] ?? key.charAt(0).toUpperCase() + key.slice(1);
+  return table?.[key].label ?? NAMES.get(key) ?? key.charAt(0).toUpperCase() + key.slice(1);
+}
+
+/**
+ * Return the display name of a setting.
+ * @param {string} name
+ * @returns {string}
+ */
+export function titled(name) {
+  const { numbers = {} } = server()?.choices ?? {};
+  return TITLES[name] ?? numbers[name]?.label ?? named(name.replaceAll("_", " "));
+}
+
+/**
+ * Return the value of a setting as text.
+ * @param {unknown} value
+ * @returns {string}
+ */
+export function valued(value) {
+  if (Array.isArray(value)) return value.map(valued).join(", ");
+  if (typeof value === "boolean") return value ? "Yes" : "No";
+  if (typeof value === "number") return Number.isInteger(value) ? grouped(value) : number(value);
+  return isolated(named(String(value)));
 }
 
 /**
