@@ -89,6 +89,7 @@ def show_drawing(page: Page) -> None:
 def teach(page: Page) -> None:
     """Draw digits, say what they are, and let a model learn them."""
     go(page, "Teach")
+    expect(page.get_by_role("heading", name="Which digit is it?")).to_be_visible()
     for place, digit in enumerate(DRAWN):
         draw(page, digit, moved=place % 4)
         expect(page.get_by_text("The model predicts")).to_be_visible()
