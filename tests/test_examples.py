@@ -12,6 +12,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from support.machine import lengthy
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.data.shapes import draw
@@ -182,6 +183,7 @@ def test_a_vanishing_gradient_is_found_and_cured(load: Load, tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["relu.svg", "sigmoid.svg"]
 
 
+@lengthy
 def test_an_experiment_of_ones_own_goes_on_where_it_was(
     load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.machine import lengthy
 
 from tinygrad_cnn.data import (
     DataError,
@@ -50,6 +51,7 @@ def test_the_digits_are_balanced_and_look_like_digits() -> None:
     assert (nearest == split.test.labels).mean() > 0.75  # images and labels belong together
 
 
+@lengthy
 @needs_data
 def test_making_the_embedded_digits_again_gives_the_same_arrays(tmp_path: Path) -> None:
     embed(Path(DATA, "mnist"), into=tmp_path)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.derived import network
+from support.machine import lengthy
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
@@ -15,6 +16,7 @@ from tinygrad_cnn.derivation.parts import Factor, Layer, PathSum
 from tinygrad_cnn.derivation.symbols import Symbols, leaf_names
 
 
+@lengthy
 def test_a_chain_of_100_000_is_shown_without_its_middle() -> None:
     x = tg.Tensor([1.0, 2.0], requires_grad=True, name="x")
     y = x

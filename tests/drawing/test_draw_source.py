@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.machine import lengthy
 from support.pictures import edges_of, statement, texts_of
 
 import tinygrad_cnn as tg
@@ -50,6 +51,7 @@ def test_a_chain_of_ten_thousand_can_be_drawn():
     assert len(edges_of(drawing.source)) == 10_001
 
 
+@lengthy
 def test_a_chain_of_a_hundred_thousand_can_be_drawn():
     drawing = tg.draw(chain(100_000, lambda y: y + 1.0), depth=1)
     assert [node.name for node in drawing.graph.nodes] == ["", "add", "add"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -421,7 +422,8 @@ def other_process() -> Iterator[Callable[[Path, list[tuple[str, int]]], None]]:
     """A function that makes changes in another process."""
     command = [sys.executable, "-m", "support.studio_changes"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
 
         def make(path: Path, done: list[tuple[str, int]]) -> None:
             words = [str(path), *(str(word) for each in done for word in each)]

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import httpx2 as httpx
 from support.firefox import firefox
+from support.machine import lengthy
 from support.studio import BEARER, TOKEN, running_studio
 
 RUN = {"model": "mlp", "data": "digits", "hidden": [8], "epochs": 200}
 VIEWS = ("see", "train", "playground", "teach", "models")
 
 
+@lengthy
 def test_firefox_draws_hears_in_every_tab_and_recovers(tmp_path: Path) -> None:
     with firefox() as browser:
         with running_studio(tmp_path) as studio:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.machine import lengthy
 from support.studio import add_model, until
 from support.studio_training import (
     BATCHES,
@@ -157,8 +158,9 @@ def test_half_written_files_of_a_killed_process_are_cleared_away(tmp_path: Path)
     store.close()
 
 
+@lengthy
 def test_a_process_that_is_killed_at_random_moments_gives_the_same_bits(tmp_path: Path) -> None:
-    request = tiny(epochs=12, batch_size=100)
+    request = tiny(epochs=8, batch_size=100)
     store, settings = opened(tmp_path / "whole")
     run_id = queued(store, request)
     work(store, settings, run_id)
@@ -202,7 +204,7 @@ def test_a_process_ends_when_the_server_does(tmp_path: Path) -> None:
 
 def test_a_process_that_goes_on_waits_for_the_one_before(tmp_path: Path) -> None:
     store, settings = opened(tmp_path)
-    run_id = queued(store, tiny(epochs=12, batch_size=100))  # ends before the second gives up
+    run_id = queued(store, tiny(epochs=5, batch_size=100))  # ends before the second gives up
     with WorkerProcess(settings, run_id) as first:
         until(lambda: steps(store, run_id))
         with WorkerProcess(settings, run_id) as second:
@@ -210,7 +212,7 @@ def test_a_process_that_goes_on_waits_for_the_one_before(tmp_path: Path) -> None
             assert second.wait(60) == 0
     assert steps(store, run_id, "restarted") == []
     assert outcome(store, run_id)
-    assert len(steps(store, run_id, "epoch")) == 12
+    assert len(steps(store, run_id, "epoch")) == 5
     store.close()
 
 

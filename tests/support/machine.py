@@ -18,3 +18,9 @@ def lacking(wanted: str) -> NoReturn:
     if in_ci():
         pytest.fail(f"the test needs {wanted}")
     pytest.skip(f"needs {wanted}")
+
+
+lengthy = pytest.mark.skipif(
+    "TINYGRAD_CNN_LENGTHY" not in os.environ, reason="takes long: set TINYGRAD_CNN_LENGTHY=1"
+)
+"""Mark of a test that takes long and whose property others hold at less cost."""
