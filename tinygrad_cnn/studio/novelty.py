@@ -230,8 +230,8 @@ def _centers(features: _Rows, rng: np.random.Generator) -> _Rows:
     centers = features[rng.choice(len(features), PROTOTYPES, replace=len(features) < PROTOTYPES)]
     for _ in range(ROUNDS):
         nearest = (features @ centers.T).argmax(axis=1)
-        sums = np.zeros_like(centers)
-        np.add.at(sums, nearest, features)
+        members = np.arange(len(centers))[:, np.newaxis] == nearest
+        sums = members.astype(np.float32) @ features
         empty = ~sums.any(axis=1)
         sums[empty] = centers[empty]
         centers = _unit(sums)
