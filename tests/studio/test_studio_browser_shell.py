@@ -129,7 +129,7 @@ def late(page, address, method="GET"):
 
 
 def asked(page, held):
-    """Wait until the page has sent what is held back."""
+    """Wait until the page has sent its held requests."""
     until(lambda: held() or page.evaluate("0"))
 
 
@@ -398,7 +398,7 @@ def test_a_hostile_name_is_text_wherever_it_stands(browser, studio):
         page.set_viewport_size({"width": 390, "height": 844})
         page.goto(f"{studio.url}/#/models?compare={listed[0]},{listed[1]}")
         expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
-        for sheet in page.locator("html").all():
+        for sheet in page.locator("html, .comparison .scroll").all():
             assert sheet.evaluate(CUT) <= 0
         other = next(each for each in listed if each != model)
         page.goto(f"{studio.url}/#/models?model={other}")
@@ -409,7 +409,7 @@ def test_a_hostile_name_is_text_wherever_it_stands(browser, studio):
 
 def test_the_page_recovers_by_itself_when_the_server_was_away(browser, studio):
     """The last test here, for it ends the server of the others."""
-    context = browser.new_context()  # an outage is told by the browser's console, too
+    context = browser.new_context()  # the browser's console reports an outage, too
     context.request.get(f"{studio.url}/?token={TOKEN}")
     forgotten = add_model(studio.data_dir, "forgotten", promoted=False)
     pages = [context.new_page() for _ in range(3)]

@@ -28,7 +28,7 @@ from tinygrad_cnn.studio.encoding import encode_input
 from tinygrad_cnn.studio.pictures import png
 from tinygrad_cnn.studio.problems import MEDIA_TYPE, PROBLEMS
 
-EXAMPLES = 12
+EXAMPLES = 20
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
