@@ -201,7 +201,7 @@ def test_what_is_entered_stays_and_what_is_wrong_is_refused_at_its_field(browser
         rate.fill("0.02")
         form.get_by_label("Optimizer").select_option(label="SGD")
         form.get_by_label("Model").select_option(label="VGG")
-        expect(decay).to_have_value("0")  # follows, as nobody has entered it
+        expect(decay).to_have_value("0")  # follows the defaults: it was not entered
         go(page, "Draw")
         go(page, "Train")
         for again in (lambda: None, page.reload):

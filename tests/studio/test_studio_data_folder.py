@@ -120,7 +120,7 @@ def test_a_training_process_refuses_a_database_of_another_version(
         assert status == worker.OTHER_VERSION
 
 
-# --- what is left over ---------------------------------------------------------------------------
+# --- leftovers ------------------------------------------------------------------------------------
 
 
 def test_leftovers_are_removed_and_nothing_else(settings: StudioSettings) -> None:

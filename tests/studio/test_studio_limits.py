@@ -294,7 +294,7 @@ def body(contents: bytes, more: bool = True) -> dict[str, Any]:
 
 
 def chunks(count: int, end: Any) -> Iterator[Any]:
-    """Yield a body of chunks, none of which is kept."""
+    """Yield the chunks of a body without storing them."""
     yield from (body(bytes(1 << 16)) for _ in range(count))
     yield end
 

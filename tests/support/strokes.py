@@ -1,6 +1,6 @@
 """Digits and other signs as pen strokes, to test what the studio makes of drawings.
 
-Nobody's handwriting was recorded. Each skeleton below was written by hand as the corners through
+These are not recorded handwriting. Each skeleton below was written by hand as the corners through
 which a pen is led, after the forms taught and used in Europe and America; `drawings` draws each one
 several times with the habits of a "hand" (slant, width, tremor, speed, pen), at a size, a place
 and a tilt. The random numbers are seeded, so the same points come each time. Training sees none of

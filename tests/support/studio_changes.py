@@ -142,7 +142,7 @@ class Client:
             _load(session, self.known, promoted)
 
     def view(self) -> dict[str, Any]:
-        """Return what is known, as far as it does not follow from other rows."""
+        """Return the known rows, without fields derived from other rows."""
         found: dict[str, Any] = {
             kind: {id: {**row} for id, row in self.known[kind].items()}
             for kind in ("model", "drawing", "run", "snapshot")

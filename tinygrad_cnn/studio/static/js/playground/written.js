@@ -1,13 +1,12 @@
 /* Written: the equations of one step with numbers; what is printed computes to what is printed. */
 
-import { number } from "../numbers.js";
+import { number, raised } from "../numbers.js";
 
 const RESULTS = [3, 4, 2, 1]; // significant digits of a result: more or fewer next to a boundary
 const OPERANDS = [3, 4, 5, 6, 7, 8, 9, 12]; // of the numbers that it is computed from
 
 /** @typedef {any} Backprop one step, as the server describes it */
 
-const raised = (whole) => [...String(whole)].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("");
 const lowered = (whole) => [...String(whole)].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]).join("");
 
 /**
