@@ -15,10 +15,10 @@ EXPECTED = {
     "less_than": "less than {lt}",
     "less_than_equal": "at most {le}",
     "finite_number": "a finite number",
-    "string_too_short": "at least {min_length} characters",
+    "string_too_short": "text of length {min_length} or more",
     "string_too_long": "at most {max_length} characters",
     "string_pattern_mismatch": "text that matches {pattern}",
-    "too_short": "at least {min_length} entries",
+    "too_short": "a list of length {min_length} or more",
     "too_long": "at most {max_length} entries",
     "literal_error": "{expected}",
 }

@@ -206,7 +206,8 @@ def _computing(services: Services, asked: NetworkRequest) -> Iterator[tuple[MLP,
                 _check_choice("features", feature, FEATURES)
             _check_choice("activation", asked.activation, ACTIVATIONS)
             _check_choice("loss", asked.loss, LOSSES)
-            _check_choice("penalty", asked.penalty, (None, *PENALTIES))
+            if asked.penalty is not None:
+                _check_choice("penalty", asked.penalty, PENALTIES)
             layers = None
             if asked.parameters is not None:
                 layers = [LayerValues(layer.weight, layer.bias) for layer in asked.parameters]
@@ -215,7 +216,7 @@ def _computing(services: Services, asked: NetworkRequest) -> Iterator[tuple[MLP,
             raise Problem("invalid", str(error)) from None
 
 
-def _check_choice(name: str, value: str | None, table: Iterable[str | None]) -> None:
+def _check_choice(name: str, value: str, table: Iterable[str]) -> None:
     choice("playground", name, value, table)
 
 
