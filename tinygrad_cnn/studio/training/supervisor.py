@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Interruption:
     Attributes
     ----------
     reason : str or None
-        Why its last process has ended, as a sentence, if it could not be stored with the run.
+        Why its last process has ended, as a sentence, until that is stored with the run.
     retry_at : datetime or None
         When the next one is started, if not as soon as a place is free.
     failures : int
@@ -200,7 +200,7 @@ class Supervisor:
                 if status == 0:  # it had ended the run, which was retried before the process left
                     return self._forget(run_id)
                 log.warning("run %d is interrupted: %s", run_id, reason)
-                self._interrupt(run_id, run.epoch)
+                self._interrupt(run_id, run.epoch, reason)
                 run.error = reason
                 flag_modified(run, "error")  # the time of the next attempt has changed
                 lasting = shortage in (Shortage.DISK, Shortage.LOCK) or status == OTHER_VERSION
@@ -216,6 +216,15 @@ class Supervisor:
             _warn(f"the end of run {run_id}'s process could not be stored", error)
             shortage = Shortage.of(error)
             self._interrupt(run_id, reason=shortage.reason if shortage else reason)
+        else:
+            self._stored(run_id)
+
+    def _stored(self, run_id: int) -> None:
+        """Note that the reason of an interruption is stored with its run."""
+        with self._changed:
+            found = self._interruptions.get(run_id)
+            if found is not None:
+                self._interruptions[run_id] = replace(found, reason=None)
 
     def _forget(self, run_id: int) -> None:
         with self._changed:
