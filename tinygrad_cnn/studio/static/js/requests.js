@@ -51,9 +51,9 @@ export function load(ask, answered, { refused = failed, live = false } = {}) {
       if (running !== mine) return false; // stopped, or replaced by another wish
       running = null;
       shown = error === undefined;
-      const first = noteAnswer(again, error);
+      const isNews = noteAnswer(again, error);
       if (shown) answered(answer, wish);
-      else if (first && !aborted(error)) refused(error, wish);
+      else if (isNews && !aborted(error)) refused(error, wish);
       if (shown) mine.changes.forEach((change) => change());
       if (running !== null) break; // asked again by one of these
     }
