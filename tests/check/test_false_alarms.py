@@ -7,6 +7,7 @@ its time, and ``CHECK_SEEDS=100:200`` goes on from the hundredth.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,3 +36,22 @@ def test_a_derivative_below_the_rounding_of_its_terms_is_right(
 ) -> None:
     """y·(g − Σ g·y) is 0 in float64 where y is 1 − 1e-19."""
     check_gradients(lambda x: tg.softmax(x, axis=axis), np.array(x), order=2)
+
+
+@pytest.mark.usefixtures("ops_of_its_own")
+def test_a_formula_that_cancels_is_right() -> None:
+    """In float64, ln(1 + eˣ) and 1 − e⁻ʸ have four digits at −29, log1p and expm1 have all."""
+
+    @tg.op(formula="ln(1 + eˣ)", elementwise=True)
+    def soft(x: Any) -> Any:
+        return np.log1p(np.exp(x))
+
+    @soft.derivative("x", formula="g·(1 − e⁻ʸ)")
+    def _(g: Any, *, y: Any) -> Any:
+        return -g * tg.expm1(-y)
+
+    @soft.calls
+    def _(draw: Any, s: Any) -> Any:
+        return {"x": np.array(-29.0)}
+
+    check_op(soft, examples=3)

@@ -15,6 +15,9 @@ from tinygrad_cnn.engine.arrays import Array
 QUANTITIES = ("n", "μ", "σ²", "x̂")
 """Letters beside the parameters: a count, a mean, a variance, and (x − μ) / √(σ² + ε)."""
 
+CANCELLATION = 4 * float(np.finfo(np.float64).eps)
+"""The rounding of a formula that adds to 1 or subtracts from it, as ln(1 + eˣ) does."""
+
 FORMULAS: Properties = {}
 holds = lister(FORMULAS)
 
@@ -73,12 +76,18 @@ def _(at: Probe) -> None:
                 of,
             ) from None
         if not of:
-            at.compare_result(_or(value, at.y._array), f"the formula {formula}", dtype=np.float32)
+            at.compare_result(
+                _or(value, at.y._array),
+                f"the formula {formula}",
+                dtype=np.float32,
+                floor=CANCELLATION,
+            )
             continue
         i = at.call.of.index(of)
         expected = at.gradients[i]
         value = _or(_summed(value, expected.shape), expected)
-        at.compare_gradient(i, value, f"by the formula {formula}", dtype=np.float32)
+        floor = CANCELLATION * max(1.0, float(np.abs(at.u).sum()))
+        at.compare_gradient(i, value, f"by the formula {formula}", dtype=np.float32, floor=floor)
 
 
 def _or(value: Array, other: Array) -> Array:

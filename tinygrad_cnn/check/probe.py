@@ -81,10 +81,15 @@ class Probe:
         return Rounding(results, [*self.call.inputs, self.u], lengths, peaks)
 
     def compare_result(
-        self, got: Any, what: str, other: str = "expected", dtype: Any = np.float64
+        self,
+        got: Any,
+        what: str,
+        other: str = "expected",
+        dtype: Any = np.float64,
+        floor: float = 0.0,
     ) -> None:
-        """Raise unless `got` equals the result, up to rounding."""
-        self._compare(0, got, self.y._array, what, other, "", dtype)
+        """Raise unless `got` equals the result, up to rounding and `floor`."""
+        self._compare(0, got, self.y._array, what, other, "", dtype, floor)
 
     def compare_gradients(
         self, got: Sequence[Any], what: str, dtype: Any = np.float64, times: float = 1.0
@@ -94,12 +99,18 @@ class Probe:
             self.compare_gradient(i, gradient, what, dtype, times)
 
     def compare_gradient(
-        self, i: int, got: Any, what: str, dtype: Any = np.float64, times: float = 1.0
+        self,
+        i: int,
+        got: Any,
+        what: str,
+        dtype: Any = np.float64,
+        times: float = 1.0,
+        floor: float = 0.0,
     ) -> None:
-        """Raise unless `got` equals `times` times the gradient for input `i`, up to rounding."""
+        """Raise unless `got` is `times` times the gradient for input `i`, up to rounding, `floor`."""
         label = self.call.labels[i]
         what = f"the gradient for {label} {what}"
-        self._compare(i + 1, got, times * self.gradients[i], what, "expected", label, dtype)
+        self._compare(i + 1, got, times * self.gradients[i], what, "expected", label, dtype, floor)
 
     def compare_sum(self, got: Any, places: tuple[int, int], what: str) -> None:
         """Raise unless `got` equals the sum of the gradients for two inputs, up to rounding."""
@@ -109,9 +120,18 @@ class Probe:
         self._check(got, self.gradients[a] + self.gradients[b], allowed, what, "expected", label)
 
     def _compare(
-        self, i: int, got: Any, expected: Array, what: str, other: str, label: str, dtype: Any
+        self,
+        i: int,
+        got: Any,
+        expected: Array,
+        what: str,
+        other: str,
+        label: str,
+        dtype: Any,
+        floor: float = 0.0,
     ) -> None:
-        self._check(got, expected, self.rounding.allowed(i, dtype), what, other, label)
+        allowed = self.rounding.allowed(i, dtype) + floor
+        self._check(got, expected, allowed, what, other, label)
 
     def _check(
         self, got: Any, expected: Array, allowed: float, what: str, other: str, label: str
