@@ -39,8 +39,9 @@ def test_a_derivative_below_the_rounding_of_its_terms_is_right(
 
 
 @pytest.mark.usefixtures("ops_of_its_own")
-def test_a_formula_that_cancels_is_right() -> None:
-    """In float64, ln(1 + eˣ) and 1 − e⁻ʸ have four digits at −29, log1p and expm1 have all."""
+@pytest.mark.parametrize("place", [-29.0, -34.0])
+def test_a_formula_that_cancels_is_right(place: float) -> None:
+    """In float64, ln(1 + eˣ) has four digits at −29, and log1p has all."""
 
     @tg.op(formula="ln(1 + eˣ)", elementwise=True)
     def soft(x: Any) -> Any:
@@ -52,6 +53,24 @@ def test_a_formula_that_cancels_is_right() -> None:
 
     @soft.calls
     def _(draw: Any, s: Any) -> Any:
-        return {"x": np.array(-29.0)}
+        return {"x": np.array(place)}
 
     check_op(soft, examples=3)
+
+
+@pytest.mark.usefixtures("ops_of_its_own")
+def test_a_formula_that_cancels_times_its_input_is_right() -> None:
+    @tg.op(formula="x·tanh(ln(1 + eˣ))", elementwise=True)
+    def mish_like(x: Any) -> Any:
+        return x * np.tanh(np.log1p(np.exp(x)))
+
+    @mish_like.derivative("x", formula=tg.Prose("g times the slope"))
+    def _(g: Any, *, x: Any) -> Any:
+        share = tg.tanh(tg.softplus(x))
+        return g * (share + x * (1 - share * share) * tg.sigmoid(x))
+
+    @mish_like.calls
+    def _(draw: Any, s: Any) -> Any:
+        return {"x": np.array(-34.0)}
+
+    check_op(mish_like, examples=3)

@@ -16,7 +16,7 @@ QUANTITIES = ("n", "μ", "σ²", "x̂")
 """Letters beside the parameters: a count, a mean, a variance, and (x − μ) / √(σ² + ε)."""
 
 CANCELLATION = 4 * float(np.finfo(np.float64).eps)
-"""The rounding of a formula that adds to 1 or subtracts from it, as ln(1 + eˣ) does."""
+"""The rounding of a formula that adds to 1, relative to its inputs, as x·tanh(ln(1 + eˣ)) does."""
 
 FORMULAS: Properties = {}
 holds = lister(FORMULAS)
@@ -63,6 +63,7 @@ def _(at: Probe) -> None:
         return
     if any(values[name] is None for name in op.parameters):
         return
+    floor = CANCELLATION * max(1.0, *(_largest(values[name]) for name in at.call.of))
     for of, tree in read_formulas(op).items():
         if of and of not in at.call.of:
             continue
@@ -80,14 +81,24 @@ def _(at: Probe) -> None:
                 _or(value, at.y._array),
                 f"the formula {formula}",
                 dtype=np.float32,
-                floor=CANCELLATION,
+                floor=floor,
             )
             continue
         i = at.call.of.index(of)
         expected = at.gradients[i]
         value = _or(_summed(value, expected.shape), expected)
-        floor = CANCELLATION * max(1.0, float(np.abs(at.u).sum()))
-        at.compare_gradient(i, value, f"by the formula {formula}", dtype=np.float32, floor=floor)
+        at.compare_gradient(
+            i,
+            value,
+            f"by the formula {formula}",
+            dtype=np.float32,
+            floor=floor * max(1.0, float(np.abs(at.u).sum())),
+        )
+
+
+def _largest(value: Any) -> float:
+    sizes = np.abs(np.asarray(value))
+    return float(sizes.max(initial=0.0, where=np.isfinite(sizes)))
 
 
 def _or(value: Array, other: Array) -> Array:

@@ -107,7 +107,7 @@ class Probe:
         times: float = 1.0,
         floor: float = 0.0,
     ) -> None:
-        """Raise unless `got` is `times` times the gradient for input `i`, up to rounding, `floor`."""
+        """Raise unless `got` is `times` times gradient `i`, up to rounding and `floor`."""
         label = self.call.labels[i]
         what = f"the gradient for {label} {what}"
         self._compare(i + 1, got, times * self.gradients[i], what, "expected", label, dtype, floor)
