@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,15 @@ from tinygrad_cnn.data import DataError, DataLoader
 from tinygrad_cnn.train import (
     Callback,
     Evaluation,
+    F1Score,
     History,
     Progress,
+    TopKAccuracy,
     TrainingDiverged,
     evaluate,
     fit,
 )
+from tinygrad_cnn.train.evaluation import Meter
 
 Arrays = tuple[NDArray[Any], NDArray[Any]]
 
@@ -186,6 +190,106 @@ def test_callbacks_are_told_of_every_batch_and_epoch() -> None:
     assert spy.told == [(1, 1, 2, 12), (1, 2, 2, 20), 1, (2, 1, 2, 12), (2, 2, 2, 20), 2]
 
 
+class Ends(Callback):
+    """Ends training at (epoch, batch), or after an epoch, and notes all its calls."""
+
+    def __init__(self, place: tuple[int, int] | int | None = None) -> None:
+        self.place = place
+        self.calls: list[Any] = []
+
+    def start(self, model: tg.nn.Module, columns: Sequence[str]) -> bool:
+        self.calls.append(("start", columns))
+        return self.place == 0
+
+    def batch(self, progress: Progress) -> bool:
+        self.calls.append((progress.epoch, progress.batch))
+        return self.calls[-1] == self.place
+
+    def epoch(self, history: History) -> Any:
+        self.calls.append(len(history))
+        return np.bool_(len(history) == self.place)
+
+    def end(self, history: History) -> None:
+        self.calls.append(("end", len(history)))
+
+
+def ended(place: Any) -> tuple[tg.nn.Linear, History, list[Any]]:
+    """Train 3 epochs of 3 batches with two callbacks, the first of which may end it."""
+    model, first, second = linear(), Ends(place), Ends()
+    optimizer = tg.optim.Adam(model.parameters(), lr=0.1)
+    loader = DataLoader(made(), batch_size=8, shuffle=True, seed=5)
+    history = fit(
+        model,
+        tg.cross_entropy,
+        optimizer,
+        loader,
+        epochs=3,
+        validation=[made(seed=1)],
+        callbacks=[first, second],
+    )
+    assert first.calls == second.calls, "the second hears of everything although the first ended it"
+    return model, history, first.calls
+
+
+def test_a_callback_ends_training_after_an_epoch_as_if_it_were_the_last() -> None:
+    model, history, calls = ended(2)
+    assert calls[1:] == [(1, 1), (1, 2), (1, 3), 1, (2, 1), (2, 2), (2, 3), 2, ("end", 2)]
+    whole, longer, _ = ended(None)
+    assert [row.loss for row in history] == [row.loss for row in longer[:2]]
+    assert not np.array_equal(model.weight.data, whole.weight.data)
+
+
+def test_a_callback_ends_training_after_a_batch_and_the_epoch_is_validated() -> None:
+    model, history, calls = ended((2, 2))
+    assert calls[1:] == [(1, 1), (1, 2), (1, 3), 1, (2, 1), (2, 2), 2, ("end", 2)]
+    result = evaluate(model, [made(seed=1)])
+    assert history[1].validation_loss == result.loss
+    accuracies = {i / 16 for i in range(17)}  # of the 16 images before the end
+    assert history[1].accuracy in accuracies
+    assert history[0].accuracy in {i / 20 for i in range(21)}
+
+
+def test_a_callback_can_end_training_before_it_begins() -> None:
+    model, _, calls = ended(0)
+    assert calls[1:] == [("end", 0)]
+    np.testing.assert_array_equal(model.weight.data, linear().weight.data)
+
+
+def test_a_callback_learns_which_columns_the_history_will_have() -> None:
+    for validation in (None, [made(seed=1)]):
+        model, spy = linear(), Ends()
+        given: dict[str, Any] = {
+            "metrics": {"f1": F1Score()},
+            "validation": validation,
+            "callbacks": [spy],
+        }
+        optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+        history = fit(
+            model,
+            tg.cross_entropy,
+            optimizer,
+            [made()],
+            epochs=1,
+            metrics={"f1": F1Score()},
+            **given,
+        )
+        assert spy.calls[0] == (
+            "start",
+            tuple(name for name in history.columns if not math.isnan(history.column(name)[0])),
+        )
+
+
+def test_an_answer_that_is_neither_true_nor_false_is_refused() -> None:
+    class Odd(Callback):
+        def epoch(self, history: History) -> Any:
+            return history[-1].loss
+
+    model = linear()
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(TypeError, match=r"fit: Odd\.epoch returned 1\.\d+; expected True to end"):
+        fit(model, tg.cross_entropy, optimizer, [made()], epochs=1, callbacks=[Odd()])
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_model_is_in_its_own_mode_afterwards_whatever_happens(training: bool) -> None:
     class Stop(Callback):
@@ -312,6 +416,40 @@ def test_what_cannot_be_trained_is_refused(change: dict[str, Any], says: str) ->
     with pytest.raises(ValueError, match=r"expected|no batch") as raised:
         fit(**{**arguments, **change})
     assert says in str(raised.value)
+
+
+@given(st.integers(1, 5), st.sampled_from(["classes", "weights", "nan"]), st.integers(0, 99))
+def test_a_meter_goes_on_from_its_state(after: int, kind: str, seed: int) -> None:
+    """Through a file, as in a checkpoint, and with the same bits."""
+    rng = np.random.default_rng(seed)
+    outputs = rng.normal(size=(6, 4, 3)).astype("f4")
+    labels: Any = [rng.integers(3, size=4) for _ in outputs]
+    losses = rng.random(6).tolist()
+    if kind == "weights":
+        labels[2] = rng.dirichlet(np.ones(3), size=4)
+    elif kind == "nan":
+        losses[2] = math.nan
+    metrics = {"f1": F1Score(), "top": TopKAccuracy(2)}
+
+    def added(meter: Meter, batches: range) -> Meter:
+        for i in batches:
+            meter.add(losses[i], outputs[i], labels[i])
+        return meter
+
+    first = added(Meter(metrics), range(after))
+    state = first.state_dict()
+    added(first, range(after, 6))  # does not change the state
+    with tempfile.TemporaryDirectory() as folder:
+        tg.save(folder + "/state", meter=state)
+        state = tg.load(folder + "/state")["meter"]
+    second = Meter(metrics)
+    second.load_state_dict(state)
+    added(second, range(after, 6))
+    for name in ("images", "loss", "accuracy", "metrics"):
+        assert repr(getattr(second, name)) == repr(getattr(first, name))
+    np.testing.assert_array_equal(second.confusion, first.confusion)
+    with pytest.raises(ValueError, match="the metrics are f1, top; expected none"):
+        Meter({}).load_state_dict(state)
 
 
 # --- evaluate ----------------------------------------------------------------------------------

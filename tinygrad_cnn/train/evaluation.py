@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -139,6 +140,30 @@ class Meter:
             name: math.nan if sums is None or not self.images else self._metrics[name].value(sums)
             for name, sums in self._sums.items()
         }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums so far: numbers and copied arrays."""
+        return {
+            "images": self.images,
+            "loss": self._loss,
+            "confusion": self.confusion.copy(),
+            "counts": self._counts,
+            "metrics": {name: deepcopy(sums) for name, sums in self._sums.items()},
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore the sums of another meter; ValueError if it had other metrics."""
+        sums = dict(state_dict["metrics"])
+        if list(sums) != list(self._sums):
+            raise ValueError(
+                f"Meter.load_state_dict: the metrics are {', '.join(sums) or 'none'}; expected "
+                f"{', '.join(self._sums) or 'none'}"
+            )
+        self.images = int(state_dict["images"])
+        self._loss = float(state_dict["loss"])
+        self.confusion = np.array(state_dict["confusion"], np.int64)
+        self._counts = bool(state_dict["counts"])
+        self._sums = deepcopy(sums)
 
 
 def evaluate(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -80,14 +81,48 @@ class Progress:
 class Callback:
     """Base class of callbacks of `fit`: override the methods you need.
 
-    An exception ends training and propagates from `fit`. The model keeps its state.
+    A callback ends training by returning True. The other callbacks are still called, and `fit`
+    returns as after its last epoch. An exception ends training too, and propagates from `fit`;
+    the model keeps its state.
+
+    Examples
+    --------
+    >>> class StopAt(Callback):
+    ...     def __init__(self, loss):
+    ...         self.loss = loss
+    ...
+    ...     def epoch(self, history):
+    ...         return history[-1].loss < self.loss
     """
 
-    def batch(self, progress: Progress) -> None:
-        """Handle the end of a training batch."""
+    def start(self, model: Module, columns: Sequence[str]) -> bool | None:
+        """Handle the start of `fit`; return True to train no epoch.
 
-    def epoch(self, history: History) -> None:
-        """Handle the end of an epoch, the last of `history`."""
+        Parameters
+        ----------
+        model : Module
+        columns : sequence of str
+            The columns of the history that this call of `fit` can fill: without a validation set,
+            none of them starts with "validation_".
+        """
+
+    def batch(self, progress: Progress) -> bool | None:
+        """Handle the end of a training batch; return True to end the epoch here, and training."""
+
+    def epoch(self, history: History) -> bool | None:
+        """Handle the end of an epoch, the last of `history`; return True to end training."""
+
+    def end(self, history: History) -> None:
+        """Handle the end of `fit`; not called if an exception ends it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs: values that `tinygrad_cnn.save` can write."""
+        return {}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore the state that `state_dict` of another callback of this class returned."""
+        if state_dict:
+            raise ValueError(f"{type(self).__name__}: unexpected {', '.join(state_dict)}")
 
 
 def fit(
@@ -127,7 +162,9 @@ def fit(
     clip_norm : float, optional
         Clip the gradient to this norm before each step.
     callbacks : sequence of Callback
-        Called after every batch and epoch.
+        Called after every batch and epoch, and at the start and the end; each can end training by
+        returning True. After a batch, this ends the epoch as well: it is validated and appended
+        to the history like any other.
     history : History, optional
         The completed epochs; the loop continues after them and appends to it. The ``epoch`` of a
         `DataLoader` is set to their number, so that orders and transforms are those of an
@@ -139,7 +176,7 @@ def fit(
     Returns
     -------
     History
-        One row per epoch.
+        One row per epoch, fewer than `epochs` if a callback ended training.
 
     Raises
     ------
@@ -149,6 +186,8 @@ def fit(
     ValueError
         If `epochs` is below 1, there is no batch, or `loss` returns more than one number;
         `DataError` if the loss is not finite because images or labels have NaN or infinity.
+    TypeError
+        If a callback returns anything but True, False or None.
 
     Examples
     --------
@@ -168,8 +207,12 @@ def fit(
         loader.epoch = len(history)
     further = checked_metrics("fit", metrics, COLUMNS)
     batches = len(loader) if isinstance(loader, Sized) else None
+    columns = _columns(validation is not None, further)
+    stopped = _any_true(callbacks, "start", model, columns)
     with in_mode(model, training=True), np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(len(history) + 1, epochs + 1):
+            if stopped:
+                break
             started = perf_counter()
             meter = Meter(further)
             batch = 0
@@ -193,8 +236,8 @@ def fit(
                 progress = Progress(
                     epoch, batch, batches, meter.images, meter.loss, meter.accuracy, seconds
                 )
-                for callback in callbacks:
-                    callback.batch(progress)
+                if stopped := _any_true(callbacks, "batch", progress):
+                    break
             if not batch:
                 raise ValueError(f"fit: the loader has no batch in epoch {epoch}")
             if not all(np.isfinite(parameter._array).all() for parameter in optimizer.params):
@@ -219,9 +262,30 @@ def fit(
                     metrics=meter.metrics | _prefixed(tested),
                 )
             )
-            for callback in callbacks:
-                callback.epoch(history)
+            stopped |= _any_true(callbacks, "epoch", history)
+    for callback in callbacks:
+        callback.end(history)
     return history
+
+
+def _columns(validated: bool, metrics: Mapping[str, Metric]) -> tuple[str, ...]:
+    """Return the columns of the history that `fit` can fill."""
+    known = (*COLUMNS, *metrics, *(f"validation_{name}" for name in metrics))
+    return tuple(name for name in known if validated or not name.startswith("validation_"))
+
+
+def _any_true(callbacks: Sequence[Callback], method: str, *arguments: Any) -> bool:
+    """Call a method of every callback; return whether one returned True."""
+    stops = False
+    for callback in callbacks:
+        answer = getattr(callback, method)(*arguments)
+        if answer is not None and not isinstance(answer, bool | np.bool_):
+            raise TypeError(
+                f"fit: {type(callback).__name__}.{method} returned {answer!r}; expected True to "
+                "end training, False or None"
+            )
+        stops |= bool(answer)
+    return stops
 
 
 def _prefixed(tested: Evaluation | None) -> dict[str, float]:
