@@ -258,11 +258,6 @@ def test_a_callback_can_end_training_before_it_begins() -> None:
 def test_a_callback_learns_which_columns_the_history_will_have() -> None:
     for validation in (None, [made(seed=1)]):
         model, spy = linear(), Ends()
-        given: dict[str, Any] = {
-            "metrics": {"f1": F1Score()},
-            "validation": validation,
-            "callbacks": [spy],
-        }
         optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
         history = fit(
             model,
@@ -270,8 +265,9 @@ def test_a_callback_learns_which_columns_the_history_will_have() -> None:
             optimizer,
             [made()],
             epochs=1,
+            validation=validation,
+            callbacks=[spy],
             metrics={"f1": F1Score()},
-            **given,
         )
         assert spy.calls[0] == (
             "start",
