@@ -197,7 +197,7 @@ class Ends(Callback):
         self.place = place
         self.calls: list[Any] = []
 
-    def start(self, model: tg.nn.Module, columns: Sequence[str]) -> bool:
+    def start(self, model: Any, columns: Sequence[str], history: History, epochs: int) -> bool:
         self.calls.append(("start", columns))
         return self.place == 0
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -93,9 +95,27 @@ class Callback:
     ...
     ...     def epoch(self, history):
     ...         return history[-1].loss < self.loss
+
+    One that adds a column to the history:
+
+    >>> class GradientNorm(Callback):
+    ...     metrics = {"gradient_norm": math.nan}  # of the last batch
+    ...
+    ...     def start(self, model, columns, history, epochs):
+    ...         self.params = list(model.parameters())
+    ...
+    ...     def batch(self, progress):
+    ...         squares = sum((p.grad ** 2).sum() for p in self.params if p.grad is not None)
+    ...         self.metrics = {"gradient_norm": squares**0.5}
     """
 
-    def start(self, model: Module, columns: Sequence[str]) -> bool | None:
+    metrics: Mapping[str, float] = MappingProxyType({})
+    """Values that become columns of the history, read at the end of each epoch. Their names are
+    also read at the start: they must not change. An attribute or a property."""
+
+    def start(
+        self, model: Module, columns: Sequence[str], history: History, epochs: int
+    ) -> bool | None:
         """Handle the start of `fit`; return True to train no epoch.
 
         Parameters
@@ -104,6 +124,10 @@ class Callback:
         columns : sequence of str
             The columns of the history that this call of `fit` can fill: without a validation set,
             none of them starts with "validation_".
+        history : History
+            The epochs that are done already.
+        epochs : int
+            The total number of epochs.
         """
 
     def batch(self, progress: Progress) -> bool | None:
@@ -114,6 +138,9 @@ class Callback:
 
     def end(self, history: History) -> None:
         """Handle the end of `fit`; not called if an exception ends it."""
+
+    def exception(self, history: History, error: BaseException) -> None:
+        """Handle an exception, such as a KeyboardInterrupt, that ends `fit`; it is raised after."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs: values that `tinygrad_cnn.save` can write."""
@@ -164,7 +191,7 @@ def fit(
     callbacks : sequence of Callback
         Called after every batch and epoch, and at the start and the end; each can end training by
         returning True. After a batch, this ends the epoch as well: it is validated and appended
-        to the history like any other.
+        to the history like any other. Their `metrics` are further columns of the history.
     history : History, optional
         The completed epochs; the loop continues after them and appends to it. The ``epoch`` of a
         `DataLoader` is set to their number, so that orders and transforms are those of an
@@ -187,7 +214,7 @@ def fit(
         If `epochs` is below 1, there is no batch, or `loss` returns more than one number;
         `DataError` if the loss is not finite because images or labels have NaN or infinity.
     TypeError
-        If a callback returns anything but True, False or None.
+        If a callback returns anything but True, False or None, or one of its metrics is no number.
 
     Examples
     --------
@@ -208,8 +235,13 @@ def fit(
     further = checked_metrics("fit", metrics, COLUMNS)
     batches = len(loader) if isinstance(loader, Sized) else None
     columns = _columns(validation is not None, further)
-    stopped = _any_true(callbacks, "start", model, columns)
-    with in_mode(model, training=True), np.errstate(over="ignore", invalid="ignore"):
+    added = _added(callbacks, columns)
+    with (
+        in_mode(model, training=True),
+        np.errstate(over="ignore", invalid="ignore"),
+        _exceptions(callbacks, history),
+    ):
+        stopped = _any_true(callbacks, "start", model, (*columns, *added), history, epochs)
         for epoch in range(len(history) + 1, epochs + 1):
             if stopped:
                 break
@@ -259,7 +291,7 @@ def fit(
                     learning_rate=rate,
                     seconds=perf_counter() - started,
                     images_per_second=meter.images / seconds,
-                    metrics=meter.metrics | _prefixed(tested),
+                    metrics=meter.metrics | _prefixed(tested) | _added(callbacks, columns, added),
                 )
             )
             stopped |= _any_true(callbacks, "epoch", history)
@@ -272,6 +304,45 @@ def _columns(validated: bool, metrics: Mapping[str, Metric]) -> tuple[str, ...]:
     """Return the columns of the history that `fit` can fill."""
     known = (*COLUMNS, *metrics, *(f"validation_{name}" for name in metrics))
     return tuple(name for name in known if validated or not name.startswith("validation_"))
+
+
+def _added(
+    callbacks: Sequence[Callback], taken: Sequence[str], expected: Collection[str] | None = None
+) -> dict[str, float]:
+    """Return the metrics of the callbacks; else raise TypeError or ValueError."""
+    found: dict[str, float] = {}
+    for callback in callbacks:
+        owner = f"fit: {type(callback).__name__}.metrics"
+        for name, value in callback.metrics.items():
+            if not isinstance(name, str) or not name or name in taken or name in found:
+                raise ValueError(
+                    f"{owner}: {name!r} is no new column; there are {', '.join(taken)}"
+                )
+            real = isinstance(value, int | float | np.integer | np.floating)
+            if not real or isinstance(value, bool):
+                raise TypeError(f"{owner}[{name!r}] is {value!r}, expected a number")
+            found[name] = float(value)
+    if expected is not None and found.keys() != set(expected):
+        raise ValueError(
+            f"fit: the callbacks' metrics were {', '.join(expected) or 'none'} at the start, and "
+            f"are {', '.join(found) or 'none'} now; expected the same names"
+        )
+    return found
+
+
+@contextmanager
+def _exceptions(callbacks: Sequence[Callback], history: History) -> Iterator[None]:
+    """Pass an exception to the callbacks, and raise it."""
+    try:
+        yield
+    except BaseException as error:
+        for callback in callbacks:
+            try:
+                callback.exception(history, error)
+            except Exception as other:
+                owner = type(callback).__name__
+                error.add_note(f"{owner}.exception raised {type(other).__name__}: {other}")
+        raise
 
 
 def _any_true(callbacks: Sequence[Callback], method: str, *arguments: Any) -> bool:
