@@ -19,6 +19,7 @@ ORDER = [
     {"core", "ops"},  # a Tensor's methods are ops, and ops are declared by the core
     {"data", "nn"},
     {"optim"},
+    {"distributed"},
     {"train"},
     {"compat"},
     {"check"},

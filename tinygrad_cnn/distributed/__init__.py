@@ -1,0 +1,1 @@
+"""Data-parallel training on several processes and machines, by MPI."""

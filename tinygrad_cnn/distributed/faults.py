@@ -1,0 +1,311 @@
+"""A guard of the ranks: a failure of one ends all, and none waits without end.
+
+MPI has no notion of failure: a rank that raises, ends early or calls another collective leaves the
+others waiting. The guard closes these gaps.
+
+- An exception that nothing catches is printed with its rank, and ends all ranks.
+- Before a collective, ranks `exchange` where they are. Where they differ, all raise `RankError`.
+- A rank that waits longer than the timeout asks the others where they are. One that computes
+  prints its stack, and ends all ranks.
+
+A rank that is killed is left to ``mpiexec``, which then ends the others.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pickle
+import sys
+import threading
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from time import monotonic, sleep
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from tinygrad_cnn.support.arguments import positive
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+__all__ = ["TIMEOUT", "Guard", "RankError", "is_shared"]
+
+TIMEOUT = 600.0
+GRACE = 0.3  # seconds in which a lower rank with the same failure may print it
+ANSWER = 10.0  # seconds in which a rank must say why it keeps others waiting
+POLL = 1.0
+END = "the end of the program"
+VALUES = 6  # numbers that one exchange carries
+
+
+class RankError(RuntimeError):
+    """Ranks differ where they must agree; the message names the ranks and where each is.
+
+    Examples
+    --------
+    >>> raise RankError("ranks are at different points: rank 0: epoch 1, batch 3; rank 1: the end")
+    Traceback (most recent call last):
+        ...
+    tinygrad_cnn.distributed.faults.RankError: ranks are at different points: rank 0: epoch 1, \
+batch 3; rank 1: the end
+    """
+
+
+def is_shared(error: BaseException) -> bool:
+    """Return whether all ranks raised `error`, so that rank 0 alone should print it."""
+    return getattr(error, "_on_all_ranks", False)
+
+
+class Guard:
+    """The guard of one rank; creating it is a collective.
+
+    Until the end of the program, it handles exceptions that nothing catches.
+
+    Parameters
+    ----------
+    communicator : mpi4py.MPI.Comm
+        Of at least two ranks. The guard's messages do not meet those of the communicator.
+    timeout : float
+        How many seconds a rank waits for another.
+
+    Attributes
+    ----------
+    rank, size : int
+    timeout : float
+    """
+
+    def __init__(self, communicator: MPI.Comm, timeout: float = TIMEOUT) -> None:
+        from mpi4py import MPI
+
+        self.timeout = positive("distributed", "timeout", timeout)
+        self.rank, self.size = communicator.rank, communicator.size
+        self._world, self._comm = MPI.COMM_WORLD, communicator.Dup()
+        self._host = MPI.Get_processor_name()
+        self._waits: tuple[str, float] | None = None  # where, and since when
+        self._count = 0  # of the waits: the same on all ranks that are at the same point
+        self._ended = threading.Event()
+        threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
+        self._alarms = communicator.Dup() if threads else None
+        self._watch = threading.Thread(target=self._watch_others, daemon=True, name="ranks")
+        self._watch.start()
+        sys.excepthook = self._uncaught
+        atexit.register(self._end)
+
+    def places(self) -> str:
+        """Return host and process of each rank, as text; a collective.
+
+        ``mpiexec`` says of a killed process these two only.
+        """
+        hosts: dict[str, list[int]] = {}
+        for host, process in self.gather("places", (self._host, os.getpid())):
+            hosts.setdefault(host, []).append(process)
+        return "; ".join(
+            f"process{'es' * (len(of) > 1)} {_ranges(of)} on {host}" for host, of in hosts.items()
+        )
+
+    @contextmanager
+    def waiting(self, where: str) -> Iterator[None]:
+        """Wrap a call that waits for other ranks, so that it does not wait without end."""
+        self._count += 1
+        before, self._waits = self._waits, (where, monotonic())
+        try:
+            yield
+        finally:
+            self._waits = before
+
+    def exchange(self, where: str, *values: float) -> tuple[float, ...]:
+        """Sum a few numbers over all ranks, which must be at the same point; a collective.
+
+        Parameters
+        ----------
+        where : str
+            The point: the call, and what must be equal in it, such as the shapes of its arrays.
+        *values : float
+            At most 6.
+
+        Returns
+        -------
+        tuple of float
+            The sum of each, the same bits on all ranks.
+
+        Raises
+        ------
+        RankError
+            On all ranks, if `where` differs.
+        """
+        with self.waiting(where):
+            summed = np.empty(2 + VALUES)
+            self._start(where, values, summed).Wait()
+            return self._compared(where, summed)[: len(values)]
+
+    def gather(self, where: str, value: Any) -> list[Any]:
+        """Return the picklable value of each rank, in their order; a collective."""
+        self.exchange(where)
+        with self.waiting(where):
+            return self._comm.allgather(value)
+
+    def broadcast(self, where: str, value: Any = None) -> Any:
+        """Return the picklable value of rank 0; a collective."""
+        self.exchange(where)
+        with self.waiting(where):
+            return self._comm.bcast(value)
+
+    @contextmanager
+    def agreement(self, where: str) -> Iterator[None]:
+        """Raise on all ranks what one raises inside: that of the lowest; a collective.
+
+        The block must contain no collective that a failing rank would leave out.
+        """
+        error = None
+        try:
+            yield
+        except Exception as raised:
+            error = raised
+        if not self.exchange(where, error is not None)[0]:
+            return
+        failures = self.gather(f"{where}: failures", error and _packed(error))
+        first = next(rank for rank, failure in enumerate(failures) if failure is not None)
+        if error is None or self.rank != first:
+            error = _unpacked(failures[first])
+        if failures.count(failures[first]) < self.size:
+            error.add_note(f"raised by rank {first} of {self.size}")
+        raise self._shared(error)
+
+    def fail(self, message: str, status: int = 1) -> NoReturn:
+        """Print a message with the name of this rank, and end all ranks.
+
+        If several fail at about the same time, mostly one of them prints: the lowest.
+        """
+        if self.rank:
+            sleep(GRACE * (1 + self.rank / self.size))
+        name = f"rank {self.rank} of {self.size} on {self._host}"
+        with suppress(OSError, ValueError):  # closed
+            sys.stdout.flush()
+        with suppress(OSError, ValueError):
+            if message:
+                print(f"{name}: {message.rstrip()}", file=sys.stderr, flush=True)
+        self._world.Abort(status)
+        os._exit(status)
+
+    def _start(
+        self, where: str, values: tuple[float, ...], summed: np.ndarray[Any, Any]
+    ) -> MPI.Request:
+        # The same call everywhere: MPI matches collectives by their order alone.
+        return self._comm.Iallreduce(self._message(where, values), summed)
+
+    def _message(self, where: str, values: tuple[float, ...]) -> np.ndarray[Any, Any]:
+        halves = np.frombuffer(blake2b(where.encode(), digest_size=8).digest(), np.uint32)
+        return np.array([*halves, *values, *[0] * (VALUES - len(values))], np.float64)
+
+    def _compared(self, where: str, summed: np.ndarray[Any, Any]) -> tuple[float, ...]:
+        # The sum of equal hashes is exact. It can be that of different ones too, for about one
+        # rank in 2^60.
+        if (self._message(where, ())[:2] * self.size != summed[:2]).any():
+            points: dict[str, list[int]] = {}
+            for rank, point in enumerate(self._comm.allgather(where)):
+                points.setdefault(point, []).append(rank)
+            lines = (
+                f"rank{'s' * (len(ranks) > 1)} {_ranges(ranks)}: {point}"
+                for point, ranks in points.items()
+            )
+            error = RankError(f"ranks are at different points: {'; '.join(lines)}")
+            raise self._shared(error)
+        return tuple(summed[2:].tolist())
+
+    def _shared(self, error: Exception) -> Exception:
+        error._on_all_ranks = True  # type: ignore[attr-defined]
+        return error
+
+    def _uncaught(
+        self,
+        kind: type[BaseException],
+        error: BaseException,
+        trace: TracebackType | None,
+    ) -> None:
+        text = "".join(traceback.format_exception(kind, error, trace))
+        if not is_shared(error):
+            self.fail(text, 130 if isinstance(error, KeyboardInterrupt) else 1)
+        if not self.rank:  # each rank ends by itself
+            print(text, end="", file=sys.stderr, flush=True)
+
+    def _end(self) -> None:
+        """Wait for the other ranks: if one of them has not come to the end, say so."""
+        try:
+            # A rank may have work of its own to finish, however long: no timeout, no busy wait.
+            summed = np.empty(2 + VALUES)
+            request = self._start(END, (), summed)
+            while not request.Test():
+                sleep(0.01)
+            self._compared(END, summed)
+        except RankError as error:
+            self.fail("" if self.rank else str(error))  # rank 0 prints what all have raised
+        self._ended.set()
+        self._watch.join()
+
+    def _watch_others(self) -> None:
+        """Ask other ranks where they are if this one waits for long; answer if they ask."""
+        poll = min(POLL, self.timeout / 4)
+        stagger = min(0.02 * self.rank, POLL)  # if the ranks are many, let the lower ask
+        asked = 0
+        requests: list[MPI.Request] = []
+        while not self._ended.wait(poll):
+            if self._alarms is not None:
+                self._answer(self._alarms)
+            if (waits := self._waits) is None:
+                continue
+            where, since = waits
+            seconds = monotonic() - since - stagger
+            if seconds > self.timeout and asked != self._count and self._alarms is not None:
+                asked = self._count
+                question = (asked, f"{where} for {self.timeout:g} s")
+                others = (rank for rank in range(self.size) if rank != self.rank)
+                requests = [self._alarms.isend(question, rank) for rank in others]
+            elif seconds > self.timeout + ANSWER:
+                self.fail(
+                    f"has waited {seconds:.0f} s for other ranks in {where}; none says that it "
+                    "computes, so a process or host may be stopped, or the network down"
+                )
+        del requests
+
+    def _answer(self, alarms: MPI.Comm) -> None:
+        from mpi4py import MPI
+
+        status = MPI.Status()
+        while alarms.Iprobe(status=status):
+            count, asks = alarms.recv(source=status.Get_source())
+            if self._waits is None and self._count < count:
+                frame = sys._current_frames()[threading.main_thread().ident or 0]
+                self.fail(
+                    f"keeps rank {status.Get_source()} waiting in {asks}; it is here:\n"
+                    + "".join(traceback.format_stack(frame))
+                )
+
+
+def _packed(error: Exception) -> bytes:
+    try:
+        packed = pickle.dumps(error)
+        pickle.loads(packed)  # an exception may not be made from its own args
+    except Exception:
+        packed = pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+    return packed
+
+
+def _unpacked(packed: bytes) -> Exception:
+    error: Exception = pickle.loads(packed)
+    return error
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """Return ascending integers as text, such as "0, 2-5"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
