@@ -11,16 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_cnn.train import Epoch, History
+from tinygrad_cnn.train import Epoch, History, RunError
 from tinygrad_cnn.train.history import COLUMNS
 
-floats = st.floats(allow_nan=True, allow_infinity=True, width=64)
+floats = st.floats(allow_nan=True, allow_infinity=False, width=64)
+own = st.dictionaries(st.sampled_from(["psnr", "validation_psnr"]), st.floats(width=64))
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
     count = draw(st.integers(0, 4))
-    return History([Epoch(i + 1, *(draw(floats) for _ in COLUMNS[1:])) for i in range(count)])
+    return History(
+        [
+            Epoch(i + 1, *(draw(floats) for _ in COLUMNS[1:]), metrics=draw(own))
+            for i in range(count)
+        ]
+    )
 
 
 @given(histories())
@@ -57,6 +63,9 @@ HEADER = ",".join(COLUMNS) + "\n"
         (HEADER + "1,1,1,1,1,1,1,1\n3,1,1,1,1,1,1,1\n", 3, "got epoch 3, expected epoch 2"),
         (HEADER + ",1,1,1,1,1,1,1\n", 2, "NoneType"),
         (HEADER + "1,1,1,1,1,1,1,1,1\n", 2, "longer"),
+        (HEADER + "1,1,1,1,1,1,1,1\n2,inf,1,1,1,1,1,1\n", 3, "loss is inf, expected a finite"),
+        (HEADER + "1,1,1,1,1,-1e999,1,1\n", 2, "learning_rate is -inf"),
+        (HEADER + "inf,1,1,1,1,1,1,1\n", 2, "'inf'"),
     ],
 )
 def test_a_bad_csv_file_is_named_with_its_line(
@@ -64,10 +73,27 @@ def test_a_bad_csv_file_is_named_with_its_line(
 ) -> None:
     path = tmp_path / "h.csv"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"h\.csv: line") as raised:
+    with pytest.raises(RunError, match=r"h\.csv: line") as raised:
         History.from_csv(path)
     assert f"h.csv: line {line}: " in str(raised.value)
     assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("epoch", math.inf, "epoch is inf, expected an integer"),
+        ("epoch", math.nan, "epoch is nan, expected an integer"),
+        ("loss", 10**400, "loss is 100000000"),
+        ("validation_loss", math.inf, "validation_loss is inf, expected a finite number or none"),
+    ],
+)
+def test_a_row_with_an_impossible_number_is_a_value_error(
+    column: str, value: float, says: str
+) -> None:
+    """The reader of a checkpoint turns it into a RunError; an OverflowError would escape."""
+    with pytest.raises(ValueError, match=says):
+        Epoch.from_dict({**Epoch(1, 0.5).as_dict(), column: value})
 
 
 def test_a_write_that_fails_leaves_the_old_history(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tinygrad_cnn.support.modules import public
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+from tinygrad_cnn.train.early_stopping import BestWeights, EarlyStopping
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import Epoch, History
@@ -41,8 +42,10 @@ __all__ = [
     "RECIPES",
     "SCHEDULES",
     "Accuracy",
+    "BestWeights",
     "Callback",
     "DataSettings",
+    "EarlyStopping",
     "Epoch",
     "Evaluation",
     "F1Score",

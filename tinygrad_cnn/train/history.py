@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, overload
 
 from tinygrad_cnn.support.files import atomic_write
+from tinygrad_cnn.train.errors import RunError
 
 __all__ = ["Epoch", "History"]
 
@@ -55,13 +56,22 @@ class Epoch:
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> Epoch:
         """Return the row from `as_dict`; KeyError, TypeError or ValueError if invalid."""
-        numbers = {
-            name: math.nan if value is None else float(value)
-            for name, value in row.items()
-            if name != "epoch"
-        }
+        numbers = {name: _number(name, value) for name, value in row.items() if name != "epoch"}
         columns = {name: numbers.pop(name) for name in COLUMNS[1:]}
-        return cls(epoch=int(row["epoch"]), **columns, metrics=numbers)
+        for name, value in columns.items():
+            if math.isinf(value):  # `fit` records none; a further metric may be infinite
+                raise ValueError(f"{name} is {value}, expected a finite number or none")
+        epoch = row["epoch"]
+        if isinstance(epoch, float):
+            raise ValueError(f"epoch is {epoch}, expected an integer")
+        return cls(epoch=int(epoch), **columns, metrics=numbers)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        raise ValueError(f"{name} is {str(value)[:9]}..., expected a smaller number") from None
 
 
 COLUMNS = tuple(each.name for each in fields(Epoch) if each.name != "metrics")
@@ -162,7 +172,7 @@ class History(Sequence[Epoch]):
 
         Raises
         ------
-        ValueError
+        RunError
             If the contents are invalid; the message names file and line.
         OSError
             If it cannot be read.
@@ -181,7 +191,7 @@ class History(Sequence[Epoch]):
                     row = dict(zip(header, (cell or None for cell in cells), strict=True))
                     history.append(Epoch.from_dict(row))
         except (ValueError, TypeError, csv.Error) as error:
-            raise ValueError(f"{path}: line {line}: {error}") from error
+            raise RunError(f"{path}: line {line}: {error}") from error
         return history
 
     def __len__(self) -> int:
