@@ -235,7 +235,7 @@ def test_a_resumed_training_whose_patience_is_at_an_end_trains_no_epoch() -> Non
     assert (model.epoch, len(history)) == (0, 4)
 
 
-def test_a_callback_begins_again_with_another_model() -> None:
+def test_a_callback_begins_again_with_a_new_training() -> None:
     stopping = EarlyStopping(2, restore_best=True)
     for _ in range(2):
         model, history = trained(LOSSES, stopping)

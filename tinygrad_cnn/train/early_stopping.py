@@ -45,7 +45,9 @@ class _Follower(Callback):
         self.weights: dict[str, NDArray[Any]] = {}
         self._own: dict[str, Any] = {}
 
-    def start(self, model: Module, columns: Sequence[str]) -> bool | None:
+    def start(
+        self, model: Module, columns: Sequence[str], history: History, epochs: int
+    ) -> bool | None:
         """Check that `fit` measures the metric; ValueError if it does not."""
         if self.monitor not in columns:
             expected = f"expected one of {', '.join(columns)}"
@@ -55,7 +57,7 @@ class _Follower(Callback):
                 name = self.monitor.removeprefix(PREFIX)
                 expected = f'fit does not measure it: add it by fit(metrics={{"{name}": ...}})'
             raise ValueError(f"{type(self).__name__}: monitor is {self.monitor!r}; {expected}")
-        if self._model is not None and self._model is not model:
+        if not history:  # a new training
             self._forget()
         self._model = model
         return None
@@ -269,9 +271,11 @@ class EarlyStopping(_Follower):
         keeps = flag("EarlyStopping", "restore_best", restore_best)
         super().__init__(monitor, mode, min_delta, keeps)
 
-    def start(self, model: Module, columns: Sequence[str]) -> bool | None:
+    def start(
+        self, model: Module, columns: Sequence[str], history: History, epochs: int
+    ) -> bool | None:
         """Check that `fit` measures the metric; return True if the patience is at an end."""
-        super().start(model, columns)
+        super().start(model, columns, history, epochs)
         return self.stopped
 
     @property
