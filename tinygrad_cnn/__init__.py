@@ -23,7 +23,7 @@ from tinygrad_cnn.support.modules import public
 from tinygrad_cnn.support.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from tinygrad_cnn import check
+    from tinygrad_cnn import check, distributed
     from tinygrad_cnn.train.state import load, save
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "default_dtype",
     "derive",
     "detect_nan",
+    "distributed",
     "draw",
     "enable_grad",
     "engine",
@@ -71,5 +72,11 @@ __all__ += ops.__all__
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = public(
-        __name__, {"check": "check", "load": "train.state", "save": "train.state"}
+        __name__,
+        {
+            "check": "check",
+            "distributed": "distributed",
+            "load": "train.state",
+            "save": "train.state",
+        },
     )

@@ -268,7 +268,8 @@ def backward(
         totals = {leaf: _total(leaf, value, taken, create_graph) for leaf, value in found.items()}
         for leaf, total in totals.items():  # nothing can fail from here on
             leaf._grad = total
-    for observer in recording.get().observers:
+    of_leaves = [o for leaf in totals if leaf._hooks is not None for o in leaf._hooks.observers()]
+    for observer in (*recording.get().observers, *dict.fromkeys(of_leaves)):
         observer.swept(totals, accumulates=True)
 
 
@@ -349,6 +350,7 @@ def _sweep(
     nodes = nodes_of(root) if isinstance(root, Node) else []
     leading = None if wanted is None else _leading_to(wanted, nodes)
     needed = None if wanted is None or leading is None else wanted | leading
+    finals = _finals(nodes)
     # Read all saved values first: what was changed in place raises before anything is freed.
     nodes.reverse()
     due = [(n, n.values() if leading is None or n in leading else None) for n in nodes]
@@ -363,7 +365,9 @@ def _sweep(
         scope = entered(state.scope, SWEEP) if create_graph else state.scope
         recording.set(Recording(create_graph, scope, *state[2:]))
         # A function, as an interrupt where a loop jumps back may skip `finally` (Python 3.13).
-        _visit(due, pending, found, swept, wanted, needed, create_graph, retain, observers)
+        _visit(due, finals, pending, found, swept, wanted, needed, create_graph, retain, observers)
+        if isinstance(root, Variable):
+            _finish([root], pending, accumulates=wanted is None)
     finally:
         recording.set(state)
     if not retain:
@@ -375,6 +379,7 @@ def _sweep(
 
 def _visit(
     due: list[tuple[Node, Any]],
+    finals: dict[Node, list[Variable]],
     pending: dict[Node | Variable, Array],
     found: dict[Node | Variable, Array],
     swept: list[Node],
@@ -420,9 +425,37 @@ def _visit(
             swept.append(node)  # an observer may raise: free at the end
         elif not retain:
             node.free()
-    for leaf, gradient in pending.items():
-        if leaf._hooks is not None:
-            pending[leaf] = leaf._hooks.run(gradient, leaf)
+        if finals and node in finals:
+            _finish(finals[node], pending, accumulates=wanted is None)
+
+
+def _finals(nodes: list[Node]) -> dict[Node, list[Variable]]:
+    """Return the leaves with hooks, by the node of the sweep that adds to their gradient last.
+
+    `nodes` are those of the sweep, the oldest first.
+    """
+    finals: dict[Node, list[Variable]] = {}
+    seen: set[Variable] = set()
+    for node in nodes:
+        for parent in node.parents:
+            if isinstance(parent, Variable) and parent._hooks is not None and parent not in seen:
+                seen.add(parent)
+                finals.setdefault(node, []).append(parent)
+    return finals
+
+
+def _finish(
+    leaves: list[Variable], pending: dict[Node | Variable, Array], accumulates: bool
+) -> None:
+    """Run the hooks of leaves whose gradient is final, and tell their observers."""
+    for leaf in leaves:
+        hooks = leaf._hooks
+        if hooks is None or leaf not in pending:  # only some gradients may be wanted
+            continue
+        pending[leaf] = hooks.run(pending[leaf], leaf)
+        if accumulates:
+            for observer in hooks.observers():
+                observer.final(leaf, pending[leaf])
 
 
 def nodes_of(root: Node) -> list[Node]:

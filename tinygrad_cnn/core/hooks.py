@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -14,6 +14,7 @@ from tinygrad_cnn.engine.arrays import read_only
 
 if TYPE_CHECKING:
     from tinygrad_cnn.core.graph import Node
+    from tinygrad_cnn.core.observer import Observer
 
 _keys = itertools.count()
 
@@ -59,6 +60,7 @@ class GradientHooks:
     def __init__(self) -> None:
         self.functions: dict[int, Callable[[Array], Any]] = {}
         self._keeping: list[ref[Variable]] = []
+        self._observers: list[ref[Observer]] = []
 
     @classmethod
     def of(cls, holder: Node | Variable) -> GradientHooks:
@@ -76,6 +78,10 @@ class GradientHooks:
         """Yield the results that keep their gradient."""
         return (tensor for held in self._keeping if (tensor := held()) is not None)
 
+    def observers(self) -> list[Observer]:
+        """Return the observers of this leaf that still exist."""
+        return [observer for held in self._observers if (observer := held()) is not None]
+
     def run(self, gradient: Array, holder: Node | Variable) -> Array:
         """Return the gradient after all hooks."""
         for hook in list(self.functions.values()):
@@ -84,6 +90,16 @@ class GradientHooks:
             if value is not None:
                 gradient = _replacement(hook, value, gradient, holder, recorded)
         return gradient
+
+
+def observe_leaves(observer: Observer, leaves: Iterable[Variable]) -> None:
+    """Report each `backward` that reaches one of `leaves` to `observer`, in any thread.
+
+    It calls ``observer.final`` for each leaf, while earlier layers are still to come, and
+    ``observer.swept`` at the end. The leaves hold no reference to the observer.
+    """
+    for leaf in leaves:
+        GradientHooks.of(leaf)._observers.append(ref(observer))
 
 
 def _replacement(

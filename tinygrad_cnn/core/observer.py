@@ -88,6 +88,12 @@ class Observer:
     def backward(self, event: BackwardEvent) -> None:
         """Handle one step of a reverse sweep."""
 
+    def final(self, leaf: Variable, gradient: Array) -> None:
+        """Handle a leaf's gradient once no later step of a `backward` adds to it.
+
+        Only for the leaves of `observe_leaves`. Hooks have run; ``leaf.grad`` is still the earlier.
+        """
+
     def swept(self, gradients: Mapping[Variable, Array], accumulates: bool) -> None:
         """Handle the end of a sweep: each leaf's ``.grad``, or else what `grad` returns for it."""
 

@@ -1,1 +1,77 @@
-"""Data-parallel training on several processes and machines, by MPI."""
+"""Data-parallel training on several processes or machines, by MPI.
+
+Each *rank* is a process with a copy of the model. A global batch is divided among the ranks; their
+gradients are summed, so that all take the same step as one process with the whole batch::
+
+    mpiexec -n 4 python train.py
+
+    model = tg.distributed.DataParallel(model)             # the same weights on all ranks
+    sampler = tg.distributed.DistributedSampler(train)
+    loader = DataLoader(train, batch_size=256, sampler=sampler)   # 256: the global batch
+    for images, labels in loader:                          # this rank's part
+        loss = tg.cross_entropy(model(images), labels)     # the mean over this part
+        optimizer.zero_grad()
+        loss.backward()                                    # sums the gradients
+        optimizer.step()
+
+It needs the extra ``mpi`` (mpi4py, and the MPI library MPICH). A program that was not started by
+``mpiexec`` or another MPI launcher is one rank, and imports nothing of MPI.
+
+- `rank`, `size`, `barrier`, `broadcast`, `all_gather`, `all_reduce`, `average`: communication of
+  arrays and other values. `communicator` returns mpi4py's communicator for everything else.
+- `DataParallel` wraps a model; `average_gradients` does it by hand. `Communication` counts bytes
+  and seconds: `DataParallel.statistics`.
+
+Results have the same bits in every run with the same number of ranks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tinygrad_cnn.support.modules import public
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.distributed.data_parallel import DataParallel
+    from tinygrad_cnn.distributed.gradients import Communication, average_gradients
+    from tinygrad_cnn.distributed.ranks import (
+        all_gather,
+        all_reduce,
+        average,
+        barrier,
+        broadcast,
+        communicator,
+        rank,
+        size,
+    )
+
+_MODULES = {
+    "Communication": "gradients",
+    "DataParallel": "data_parallel",
+    "all_gather": "ranks",
+    "all_reduce": "ranks",
+    "average": "ranks",
+    "average_gradients": "gradients",
+    "barrier": "ranks",
+    "broadcast": "ranks",
+    "communicator": "ranks",
+    "rank": "ranks",
+    "size": "ranks",
+}
+
+__all__ = [
+    "Communication",
+    "DataParallel",
+    "all_gather",
+    "all_reduce",
+    "average",
+    "average_gradients",
+    "barrier",
+    "broadcast",
+    "communicator",
+    "rank",
+    "size",
+]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public(__name__, _MODULES)

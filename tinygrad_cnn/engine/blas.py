@@ -49,6 +49,15 @@ def on_one_thread(work: Callable[[], T]) -> T:
             raise
 
 
+def set_blas_threads(n: int) -> None:
+    """Let BLAS use at most `n` threads in this process, outside `on_one_thread`."""
+    with _lock:
+        _before[:] = [(set_count, n) for set_count, _ in _before]
+        if not _running:
+            for _, set_count in _libraries():
+                set_count(n)
+
+
 def _hold(token: object) -> None:
     with _lock:
         _running.add(token)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_cnn.engine import thread_pool
 from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.blas import on_one_thread
+from tinygrad_cnn.engine.blas import on_one_thread, set_blas_threads
 from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.engine.memory import empty
 
@@ -24,6 +24,7 @@ FUNCTION = 32  # and as an exp, log or tanh of one value
 PIECE = 1 << 23  # multiply-adds of one piece
 
 _limit: ContextVar[int | None] = ContextVar("num_threads", default=None)
+_default: list[int] = []  # of this process, instead of the number of its cores
 
 
 def num_threads(n: int) -> changed[int | None]:
@@ -53,6 +54,12 @@ def num_threads(n: int) -> changed[int | None]:
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise ValueError(f"num_threads: n is {n!r}, expected an integer >= 1")
     return changed(_limit, lambda _: n)
+
+
+def set_default_threads(n: int) -> None:
+    """Use at most `n` threads in this process outside ``with num_threads(...)``, in BLAS too."""
+    _default[:] = [n]
+    set_blas_threads(n)
 
 
 def run(piece: thread_pool.Piece, count: int, operations: int) -> None:
@@ -103,7 +110,9 @@ def _cuts(length: int, pieces: int) -> list[int]:
 
 
 def _cores() -> int:
-    """Return the number of cores available to the process."""
+    """Return the default number of threads: one per core available to the process."""
+    if _default:
+        return _default[0]
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,0 +1,99 @@
+"""Programs on several MPI ranks, for tests: a launch costs a second, so it runs many checks.
+
+Run by ``mpiexec`` as ``python -m support.ranks MODULE``, it calls the functions of a module that
+are declared with `on_ranks` for its number of ranks, and rank 0 prints the name of each that
+passed on all of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import tinygrad_cnn as tg
+from support.machine import lacking
+
+Check = Callable[[], None]
+TESTS = Path(__file__).resolve().parents[1]
+PASSED, SECONDS = "passed: ", 120
+
+
+def on_ranks(*sizes: int) -> Callable[[Check], Check]:
+    """Declare a check, a function to be called on each of so many ranks."""
+
+    def declare(check: Check) -> Check:
+        check.sizes = sizes  # type: ignore[attr-defined]  # a mark
+        return check
+
+    return declare
+
+
+def checks(module: str) -> dict[str, tuple[int, ...]]:
+    """Return the numbers of ranks of each check of a module."""
+    found = vars(importlib.import_module(module))
+    return {name: check.sizes for name, check in found.items() if hasattr(check, "sizes")}
+
+
+def mpiexec() -> str:
+    """Return the launcher; end the test if MPI is missing."""
+    beside = Path(sys.executable).with_name("mpiexec")
+    found = str(beside) if beside.is_file() else shutil.which("mpiexec")
+    if found is None or importlib.util.find_spec("mpi4py") is None:
+        lacking('MPI: pip install "tinygrad_cnn[mpi]"')
+    return found
+
+
+def launch(size: int, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments on `size` ranks."""
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    return subprocess.run(
+        [mpiexec(), "-n", str(size), sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+
+
+@cache
+def _launched(size: int, module: str) -> tuple[frozenset[str], str]:
+    done = launch(size, "-m", "support.ranks", module)
+    lines = done.stdout.splitlines()
+    passed = frozenset(x.removeprefix(PASSED) for x in lines if x.startswith(PASSED))
+    return passed, done.stdout + done.stderr
+
+
+def assert_passes(module: str, name: str, size: int) -> None:
+    """Fail unless a check passes on `size` ranks; all checks of the module run in one launch."""
+    passed, output = _launched(size, module)
+    assert name in passed, output
+
+
+def main(module: str) -> None:
+    """Run the checks of a module on this rank. The first failure ends all ranks."""
+    comm: Any = tg.distributed.communicator()
+    for name, sizes in checks(module).items():
+        if comm.size not in sizes:
+            continue
+        try:
+            vars(importlib.import_module(module))[name]()
+        except BaseException:
+            print(f"rank {comm.rank}, {name}:\n{traceback.format_exc()}", flush=True)
+            comm.Abort(1)
+        comm.Barrier()
+        if comm.rank == 0:
+            print(f"{PASSED}{name}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,314 @@
+"""`DataParallel`: a model whose gradients are summed over the ranks during the backward."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.core.hooks import observe_leaves
+from tinygrad_cnn.core.observer import Observer
+from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.variable import Variable, array_of
+from tinygrad_cnn.distributed.gradients import Communication, Summation
+from tinygrad_cnn.distributed.ranks import communicator
+from tinygrad_cnn.nn.module import Module
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Intracomm
+
+__all__ = ["DataParallel"]
+
+
+class DataParallel(Module):
+    """A model of which each rank has a copy, trained on its part of each batch.
+
+    Parameters and buffers of rank 0 are sent to all ranks. After that, each ``backward()`` gives
+    all ranks the same gradients: those of the mean loss over the examples of all ranks. They are
+    sent in buckets, the last layers first, while the gradients of earlier layers are computed.
+
+    Call this object, not `module`: it counts the examples, the length of the first argument. The
+    loss of each rank must be the mean over its examples; a rank may have none.
+
+    Parameters
+    ----------
+    module : Module
+        The same on all ranks, but for its values.
+
+    Attributes
+    ----------
+    module : Module
+    statistics : Communication
+        The bytes sent and the seconds waited by this rank.
+
+    Raises
+    ------
+    TypeError
+        If `module` is not a Module.
+    ValueError
+        If the names, shapes or dtypes of parameters or buffers differ between ranks; on all ranks.
+    RuntimeError
+        If a size of a layer is not determined yet. In a backward, on all ranks: if they do not
+        train the same parameters, or only some are in `no_sync`. If the model was not called before
+        it, or the sweep records a graph (``create_graph=True``).
+
+    Notes
+    -----
+    Li et al., "PyTorch Distributed: experiences on accelerating data parallel training", 2020. With
+    bᵣ the examples of rank r of B, the sum is Σ bᵣ/B · gᵣ, where gᵣ are the gradients of rank r.
+
+    - All ranks must call ``backward()`` equally often. A parameter that no rank uses keeps its
+      gradient, mostly None.
+    - Buffers, such as running means, are those of rank 0 after each backward. `BatchNorm2d`
+      normalizes with each rank's own examples.
+    - Models with `Dropout` draw from other random numbers on each rank.
+    - The names of parameters start with "module.", as in PyTorch; save ``module.state_dict()``.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> model = DataParallel(tg.nn.Linear(3, 2))  # without MPI: one rank
+    >>> model(tg.Tensor([[1.0, 2.0, 3.0]])).sum().backward()
+    >>> model.module.bias.grad
+    array([1., 1.], dtype=float32)
+    """
+
+    def __init__(self, module: Module) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(f"DataParallel: module is {type(module).__name__}, expected a Module")
+        self.module = module
+        self.statistics = Communication()
+        self._reducer: _Reducer | None = None
+        comm = communicator()
+        if comm is None or comm.size == 1:
+            module._check_sized()
+            return
+        self._reducer = _Reducer(module, comm, self.statistics)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return ``module(...)``."""
+        if self._reducer is not None and recording.get().on:
+            self._reducer.called(_examples([*args, *kwargs.values()]))
+        return self.module(*args, **kwargs)
+
+    @contextmanager
+    def no_sync(self) -> Iterator[None]:
+        """Accumulate gradients inside the block without communication of gradients.
+
+        The next backward outside sums them too. Forward and backward of a batch must both be
+        inside, or both outside. Meanwhile ``.grad`` is this rank's share of the sum.
+
+        Examples
+        --------
+        >>> import tinygrad_cnn as tg
+        >>> model = DataParallel(tg.nn.Linear(3, 2))
+        >>> with model.no_sync():
+        ...     model(tg.Tensor([[1.0, 2.0, 3.0]])).sum().backward()
+        >>> model(tg.Tensor([[1.0, 2.0, 3.0]])).sum().backward()
+        >>> model.module.bias.grad
+        array([2., 2.], dtype=float32)
+        """
+        if self._reducer is None:
+            yield
+            return
+        before, self._reducer.is_on = self._reducer.is_on, False
+        try:
+            yield
+        finally:
+            self._reducer.is_on = before
+
+
+def _examples(arguments: Sequence[Any]) -> int:
+    """Return the length of the first array of a call."""
+    for value in arguments:
+        shape = getattr(value, "shape", None)
+        if isinstance(shape, tuple) and shape:
+            return int(shape[0])
+    raise TypeError("DataParallel: expected a Tensor or array of shape (N, ...) as first argument")
+
+
+class _Reducer(Observer):
+    """Sums gradients over the ranks while a sweep computes them.
+
+    Attributes
+    ----------
+    is_on : bool
+        False inside `DataParallel.no_sync`.
+    """
+
+    def __init__(self, module: Module, comm: Intracomm, statistics: Communication) -> None:
+        self._comm, self._statistics = comm, statistics
+        parameters: dict[str, Variable] = dict(module.named_parameters())
+        buffers: dict[str, Variable] = dict(module.named_buffers())
+        _check_agreement({**parameters, **buffers}, comm)
+        for tensor in (*parameters.values(), *buffers.values()):
+            _broadcast(tensor, comm)
+        self._parameters, self._buffers = parameters, list(buffers.values())
+        self._summation: Summation | None = None
+        self._trained: tuple[str, ...] = ()
+        self.is_on = True
+        self._is_local = False  # .grad holds shares of this rank, of sweeps without sums
+        self._examples = 0
+        self._weight: float | None = None  # this rank's share of the examples
+        self._shares: dict[Variable, NDArray[Any]] = {}
+        self._earlier: dict[Variable, NDArray[Any] | None] = {}
+        self._in_sweep = False
+        observe_leaves(self, parameters.values())
+
+    def called(self, examples: int) -> None:
+        """Count the examples of a call of the model."""
+        if self._in_sweep:
+            raise RuntimeError(
+                "DataParallel: an earlier backward() did not end, so gradients of other ranks are "
+                "missing; end the program"
+            )
+        self._examples += examples
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("DataParallel: a copy or pickle cannot communicate; copy its module")
+
+    # --- the sweep -------------------------------------------------------------------------------
+
+    def final(self, leaf: Variable, gradient: Any) -> None:
+        """Put a gradient into its bucket."""
+        if isinstance(gradient, Variable):
+            raise RuntimeError(
+                "DataParallel: backward(create_graph=True) is not supported: the graph does not "
+                "reach other ranks; use tg.grad for the inner derivative"
+            )
+        if not self._in_sweep:
+            self._begin()
+        if self.is_on:
+            assert self._summation is not None
+            earlier = leaf._grad if self._is_local else None
+            self._summation.put(leaf, gradient, self._weight or 0.0, array_of(earlier))
+        elif self._weight:
+            self._shares[leaf] = gradient * gradient.dtype.type(self._weight)
+        else:
+            self._shares[leaf] = np.zeros_like(gradient)
+
+    def swept(self, gradients: Mapping[Variable, Any], accumulates: bool) -> None:
+        """Wait for the sums, and set ``.grad``."""
+        if self.is_on:
+            self._sum()
+        else:
+            self._accumulate()
+        self._in_sweep = False
+        self._is_local = not self.is_on
+
+    def _begin(self) -> None:
+        """Learn this rank's share of the examples, and check that all ranks do the same."""
+        trained = tuple(name for name, p in self._parameters.items() if p.requires_grad)
+        if self._summation is None or trained != self._trained:
+            leaves = [self._parameters[name] for name in trained]
+            self._summation = Summation(leaves, self._comm, self._statistics)
+            self._trained = trained
+        mark = zlib.crc32(repr((self.is_on, trained)).encode()) >> 8
+        counts = np.array([self._examples, mark, mark * mark], np.int64)
+        from mpi4py import MPI
+
+        self._comm.Allreduce(MPI.IN_PLACE, counts)
+        total, marks, squares = counts.tolist()
+        if self._comm.size * squares != marks * marks:  # not all the same
+            _explain_difference(self.is_on, trained, self._comm)
+        if total:
+            self._weight = self._examples / total
+        elif self._weight is None:
+            raise RuntimeError(
+                "DataParallel: backward() reached the parameters, but the DataParallel was not "
+                "called on any rank; call it instead of its module"
+            )
+        self._examples = 0
+        self._earlier = {p: array_of(p._grad) for p in self._parameters.values()}
+        self._in_sweep = True
+
+    def _sum(self) -> None:
+        summation = self._summation
+        assert summation is not None
+        for leaf in summation.missing():
+            summation.put(leaf, array_of(leaf._grad) if self._is_local else None, 1.0)
+        for leaf, total in summation.finish():
+            earlier = None if self._is_local else self._earlier[leaf]
+            leaf._grad = earlier if total is None else total if earlier is None else earlier + total
+        self._send_buffers()
+        self._earlier.clear()
+
+    def _accumulate(self) -> None:
+        for leaf, earlier in self._earlier.items():
+            if earlier is not None and not self._is_local:
+                earlier = earlier / earlier.dtype.type(self._comm.size)
+            share = self._shares.get(leaf)
+            leaf._grad = share if earlier is None else earlier if share is None else earlier + share
+        self._shares.clear()
+        self._earlier.clear()
+
+    def _send_buffers(self) -> None:
+        """Give all ranks the buffers of rank 0."""
+        if not self._buffers:
+            return
+        data = np.concatenate(
+            [np.ascontiguousarray(b._array).reshape(-1).view(np.uint8) for b in self._buffers]
+        )
+        self._comm.Bcast(data, 0)
+        if self._comm.rank == 0:
+            return
+        start = 0
+        for buffer in self._buffers:
+            array = buffer._array
+            part = data[start : start + array.nbytes].view(array.dtype)
+            start += array.nbytes
+            array[...] = part.reshape(array.shape)
+            buffer._mark_changed()
+
+
+def _broadcast(tensor: Variable, comm: Intracomm) -> None:
+    """Give all ranks the value of rank 0."""
+    array = np.array(tensor._array, order="C")
+    comm.Bcast(array, 0)
+    if comm.rank:
+        tensor._array[...] = array
+        tensor._mark_changed()
+
+
+def _check_agreement(tensors: Mapping[str, Variable], comm: Intracomm) -> None:
+    """Raise ValueError on all ranks if names, shapes or dtypes differ from those of rank 0."""
+    own = {name: (t.shape, t.dtype.name) for name, t in tensors.items()}
+    models = comm.allgather(own)
+    for other, model in enumerate(models):
+        for name in dict.fromkeys([*models[0], *model]):
+            came, expected = model.get(name), models[0].get(name)
+            if came != expected:
+                raise ValueError(
+                    f"DataParallel: the models differ: {name} is {_described(came)} on rank "
+                    f"{other}, but {_described(expected)} on rank 0"
+                )
+        if list(model) != list(models[0]):
+            raise ValueError(
+                f"DataParallel: rank {other} has the parameters in another order than rank 0: "
+                f"{', '.join(model)}"
+            )
+
+
+def _described(kind: tuple[tuple[int, ...], str] | None) -> str:
+    return "missing" if kind is None else f"{kind[1]} of shape {kind[0]}"
+
+
+def _explain_difference(is_on: bool, trained: tuple[str, ...], comm: Intracomm) -> None:
+    """Raise RuntimeError on all ranks about different sweeps."""
+    for other, (on, names) in enumerate(every := comm.allgather((is_on, trained))):
+        if on != every[0][0]:
+            raise RuntimeError(
+                f"DataParallel: rank {other} is {'outside' if on else 'inside'} no_sync(), but "
+                f"rank 0 is {'inside' if on else 'outside'}"
+            )
+        different = sorted(set(names) ^ set(every[0][1]))
+        if different:
+            raise RuntimeError(
+                f"DataParallel: {different[0]} requires a gradient on rank "
+                f"{other if different[0] in names else 0} only, not on rank "
+                f"{0 if different[0] in names else other}"
+            )

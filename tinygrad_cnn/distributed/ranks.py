@@ -1,0 +1,258 @@
+"""The ranks of an MPI program, and communication between them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinygrad_cnn.core.variable import array_of
+from tinygrad_cnn.engine.threads import set_default_threads
+from tinygrad_cnn.support.modules import needs_extra
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Intracomm, Op
+
+__all__ = [
+    "Reduction",
+    "all_gather",
+    "all_reduce",
+    "average",
+    "barrier",
+    "broadcast",
+    "communicator",
+    "rank",
+    "size",
+]
+
+Reduction: TypeAlias = Literal["sum", "min", "max"]
+"""How `all_reduce` combines values."""
+
+LAUNCHED = {  # variables that launchers set, and the one that holds the number of ranks
+    "PMI_RANK": "PMI_SIZE",  # MPICH, Intel MPI, Slurm with PMI-2
+    "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE",  # Open MPI
+    "MV2_COMM_WORLD_RANK": "MV2_COMM_WORLD_SIZE",  # MVAPICH
+    "PMIX_RANK": "",  # Slurm with PMIx
+}
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+ALGORITHM = {"MPIR_CVAR_IALLREDUCE_INTRA_ALGORITHM": "sched_reduce_scatter_allgather"}
+"""MPICH's all-reduce: the sum of each value has the same order, wherever it is in the array."""
+
+
+def communicator() -> Intracomm | None:
+    """Return mpi4py's communicator of all ranks, a duplicate of its own; None without MPI.
+
+    The first call initializes MPI, if the program was started by ``mpiexec`` or another launcher.
+    Each rank then computes with one thread, unless a variable such as OMP_NUM_THREADS says
+    otherwise; ``with tg.num_threads(n)`` changes it too.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If a launcher started the program, but mpi4py is not installed.
+    RuntimeError
+        If the launcher belongs to another MPI library than mpi4py, so that each process is alone.
+        In a worker process of a `DataLoader`, which is no rank.
+
+    Examples
+    --------
+    >>> communicator() is None  # not started by mpiexec
+    True
+    """
+    return _connected(os.getpid())
+
+
+@cache
+def _connected(process: int) -> Intracomm | None:
+    """Initialize MPI once in a process; a fork has another number."""
+    expected = _launched()
+    if expected is None:
+        return None
+    if multiprocessing.parent_process() is not None:
+        raise RuntimeError(
+            "tinygrad_cnn.distributed: this is a worker process, which is no rank; call rank() "
+            "and size() in the process that mpiexec started"
+        )
+    for name, value in ALGORITHM.items():
+        os.environ.setdefault(name, value)
+    with needs_extra("mpi", "a program started by mpiexec"):
+        from mpi4py import MPI
+    if expected > 1 and MPI.COMM_WORLD.size == 1:
+        raise RuntimeError(
+            f"tinygrad_cnn.distributed: the launcher started {expected} processes, but MPI sees 1: "
+            f"mpiexec is not that of mpi4py's library ({MPI.Get_library_version().split()[0]}); "
+            "start the program with the mpiexec beside its Python"
+        )
+    if not any(name in os.environ for name in THREADS):
+        set_default_threads(1)
+    return MPI.COMM_WORLD.Dup()
+
+
+def _launched() -> int | None:
+    """Return the number of ranks that a launcher announced, 0 if unknown, None without one."""
+    for name, total in LAUNCHED.items():
+        if name in os.environ:
+            value = os.environ.get(total, "")
+            return int(value) if value.isdecimal() else 0
+    return None
+
+
+def rank() -> int:
+    """Return the number of this process, from 0 to ``size() - 1``; 0 without MPI.
+
+    Examples
+    --------
+    >>> if rank() == 0:
+    ...     print("epoch 1")
+    epoch 1
+    """
+    comm = communicator()
+    return 0 if comm is None else comm.rank
+
+
+def size() -> int:
+    """Return the number of ranks; 1 without MPI.
+
+    Examples
+    --------
+    >>> size()
+    1
+    """
+    comm = communicator()
+    return 1 if comm is None else comm.size
+
+
+def barrier() -> None:
+    """Wait until all ranks have called this function.
+
+    Examples
+    --------
+    >>> barrier()
+    """
+    comm = communicator()
+    if comm is not None:
+        comm.Barrier()
+
+
+def broadcast(value: Any, root: int = 0) -> Any:
+    """Return the value that rank `root` passes, on all ranks.
+
+    Parameters
+    ----------
+    value : object
+        Anything that can be pickled; on other ranks than `root` it is ignored.
+    root : int
+
+    Returns
+    -------
+    object
+        On `root`, `value` itself.
+
+    Raises
+    ------
+    ValueError
+        If there is no rank `root`.
+
+    Examples
+    --------
+    >>> broadcast({"epochs": 20} if rank() == 0 else None)
+    {'epochs': 20}
+    """
+    if not 0 <= root < size():
+        raise ValueError(f"broadcast: root is {root!r}, expected 0 to {size() - 1}")
+    comm = communicator()
+    return value if comm is None else comm.bcast(value, root)
+
+
+def all_gather(value: Any) -> list[Any]:
+    """Return the values of all ranks, by rank, on all ranks.
+
+    Parameters
+    ----------
+    value : object
+        Anything that can be pickled.
+
+    Examples
+    --------
+    >>> all_gather("rank 0")
+    ['rank 0']
+    """
+    comm = communicator()
+    return [value] if comm is None else comm.allgather(value)
+
+
+def all_reduce(value: ArrayLike, op: Reduction = "sum") -> NDArray[Any]:
+    """Return the sum, minimum or maximum over all ranks, on all ranks.
+
+    Parameters
+    ----------
+    value : array_like or Tensor
+        Of one shape and dtype on all ranks.
+    op : {"sum", "min", "max"}
+
+    Returns
+    -------
+    ndarray
+        A new array of that shape and dtype.
+
+    Raises
+    ------
+    ValueError
+        If `op` is none of these, or shapes or dtypes differ; then on all ranks.
+
+    Examples
+    --------
+    >>> all_reduce([1.0, 2.0])
+    array([1., 2.])
+    """
+    if op not in ("sum", "min", "max"):
+        raise ValueError(f"all_reduce: op is {op!r}, expected 'sum', 'min' or 'max'")
+    array = np.array(array_of(value), order="C")
+    comm = communicator()
+    if comm is None:
+        return array
+    kinds = comm.allgather((array.shape, array.dtype.str))
+    for other, kind in enumerate(kinds):
+        if kind != kinds[0]:
+            raise ValueError(
+                f"all_reduce: rank {other} has {np.dtype(kind[1])} of shape {kind[0]}, but rank 0 "
+                f"{np.dtype(kinds[0][1])} of shape {kinds[0][0]}"
+            )
+    from mpi4py import MPI
+
+    ops: dict[str, Op] = {"sum": MPI.SUM, "min": MPI.MIN, "max": MPI.MAX}
+    comm.Allreduce(MPI.IN_PLACE, array, ops[op])
+    return array
+
+
+def average(value: ArrayLike, examples: int) -> NDArray[np.float64]:
+    """Return the mean over the examples of all ranks, from the mean of each rank.
+
+    Use it for losses and accuracies.
+
+    Parameters
+    ----------
+    value : array_like or Tensor
+        The mean over this rank's examples, such as a loss; ignored if there are none.
+    examples : int
+        Their number.
+
+    Returns
+    -------
+    ndarray of float64
+        NaN if no rank has an example.
+
+    Examples
+    --------
+    >>> float(average(0.25, examples=64))
+    0.25
+    """
+    array = np.asarray(array_of(value), np.float64)
+    share = array * examples if examples else np.zeros_like(array)
+    totals = all_reduce(np.append(share, float(examples)))
+    mean: NDArray[np.float64] = totals[:-1].reshape(array.shape)
+    return mean / totals[-1] if totals[-1] else np.full_like(mean, np.nan)
