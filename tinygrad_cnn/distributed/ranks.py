@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm, Op
 
 __all__ = [
-    "Reduction",
     "all_gather",
     "all_reduce",
     "average",
@@ -28,9 +27,6 @@ __all__ = [
     "rank",
     "size",
 ]
-
-Reduction: TypeAlias = Literal["sum", "min", "max"]
-"""How `all_reduce` combines values."""
 
 LAUNCHED = {  # variables that launchers set, and the one that holds the number of ranks
     "PMI_RANK": "PMI_SIZE",  # MPICH, Intel MPI, Slurm with PMI-2
@@ -185,7 +181,7 @@ def all_gather(value: Any) -> list[Any]:
     return [value] if comm is None else comm.allgather(value)
 
 
-def all_reduce(value: ArrayLike, op: Reduction = "sum") -> NDArray[Any]:
+def all_reduce(value: ArrayLike, op: Literal["sum", "min", "max"] = "sum") -> NDArray[Any]:
     """Return the sum, minimum or maximum over all ranks, on all ranks.
 
     Parameters
