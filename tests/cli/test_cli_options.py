@@ -28,6 +28,7 @@ OPTIONS = [
 WITH_VALUE = [(c, p) for c, p in OPTIONS if not getattr(p, "is_flag", False)]
 UNSET = {  # without a value, the command does something else, or refuses
     ("train", "resume"),
+    ("train", "config"),
     ("derive", "wrt"),
     ("bench", "figure"),
     ("bench", "page"),

@@ -10,6 +10,7 @@ import typer
 
 from tinygrad_cnn.bench.benchmark import PARTS
 from tinygrad_cnn.bench.sides import PEERS
+from tinygrad_cnn.cli.config import show_config, use_config
 from tinygrad_cnn.cli.errors import Commands
 from tinygrad_cnn.cli.options import choice, choices, integer, number, option, usual
 from tinygrad_cnn.derivation.derivation import FORMATS as DERIVATIONS
@@ -116,6 +117,7 @@ def tinygrad_cnn(
 
 @app.command()
 def train(
+    context: typer.Context,
     data: Annotated[str | None, _data_option("The training and test images", "digits")] = None,
     model: Annotated[
         str | None,
@@ -224,6 +226,21 @@ def train(
             help="Resume this interrupted run, with its settings and bit-identical results.",
         ),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml",
+            callback=use_config,
+            is_eager=True,
+            help="Take options from this TOML file; those on the command line come first.",
+        ),
+    ] = None,
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            "--print-config", help="Train nothing; print all settings as a file for --config."
+        ),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the accuracy and the run folder.")
     ] = False,
@@ -232,6 +249,10 @@ def train(
     """Train a model; by default LeNet-5 on the embedded digits."""
     from tinygrad_cnn.cli.training import train as run
 
+    if config is not None and resume is not None:
+        raise ValueError(f"--resume uses the settings of {resume}; leave out --config")
+    if print_config:
+        return show_config(context.params)
     chosen = {
         "epochs": epochs,
         "batch_size": batch_size,

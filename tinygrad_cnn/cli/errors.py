@@ -10,8 +10,10 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-__all__ = ["Commands"]
+__all__ = ["FILE", "Commands"]
 
+FILE = "tinygrad_cnn.config"
+"""Where the ``meta`` of a command's context has the name of its settings file."""
 DEBUG_VARIABLE = "TINYGRAD_CNN_DEBUG"
 FAILURE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 INPUT_ERRORS = (
@@ -55,7 +57,7 @@ def _described(error: Exception) -> tuple[int, str]:
     """Return the exit status and the message of an error."""
     if hasattr(error, "format_message"):  # a usage error of the command line
         usage = " ".join(error.format_message().split())
-        return BAD_INPUT, usage[:1].lower() + usage[1:].rstrip(".")
+        return BAD_INPUT, f"{_config_file(error)}{usage[:1].lower()}{usage[1:].rstrip('.')}"
     message = "; ".join([str(error), *getattr(error, "__notes__", ())])
     if isinstance(error, OSError) and error.strerror:
         message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
@@ -65,3 +67,13 @@ def _described(error: Exception) -> tuple[int, str]:
     if isinstance(error, FloatingPointError | OSError):
         return FAILURE, message
     return FAILURE, f"{type(error).__name__}: {message} (--debug shows where)"
+
+
+def _config_file(error: Any) -> str:
+    """Return the settings file that has the bad value, with a colon; "" for the command line."""
+    context, param = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None or param is None:
+        return ""
+    source = context.get_parameter_source(param.name)
+    in_file = source is not None and source.name == "DEFAULT_MAP"
+    return f"{context.meta[FILE]}: " if in_file else ""

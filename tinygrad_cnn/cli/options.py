@@ -11,9 +11,10 @@ import typer
 
 from tinygrad_cnn.train import RECIPES, TrainingSettings
 
-__all__ = ["choice", "choices", "integer", "number", "option", "usual"]
+__all__ = ["PARTS", "choice", "choices", "integer", "number", "option", "option_value", "usual"]
 
 PARTS = ("model", "optimizer", "schedule")
+WORDS = {"true": True, "false": False, "inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
 def integer(help: str, least: int = 1, **shown: Any) -> Any:
@@ -68,7 +69,7 @@ def option() -> Any:
                 f"{text!r}, expected PART.NAME=VALUE with a PART of {', '.join(PARTS)}, such as "
                 f"{example}"
             )
-        return part, name, _value(value)
+        return part, name, option_value(value)
 
     return typer.Option(
         "--option",
@@ -80,12 +81,18 @@ def option() -> Any:
     )
 
 
-def _value(text: str) -> Any:
-    """Return the number, list or truth value that `text` writes, or the text itself."""
+def option_value(text: str) -> Any:
+    """Return the number, list or truth value that `text` writes, or the text itself.
+
+    Examples
+    --------
+    >>> option_value("0.9,0.95"), option_value("tanh"), option_value("true")
+    ((0.9, 0.95), 'tanh', True)
+    """
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return {"true": True, "false": False}.get(text.lower(), text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two: nested deeply
+        return WORDS.get(text.lower(), text)
 
 
 def usual(setting: str) -> str:
