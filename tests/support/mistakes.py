@@ -240,6 +240,7 @@ LOSSES = [
     Mistake("the deviation is forgotten", "batch_norm.x", "(w, x)) / deviation",
             "(w, x)) + 0.0 * deviation"),
     Mistake("x is not normalized", "batch_norm.w", "moments[1]", "moments[0]"),
+    Mistake("the weight is applied twice", "rank_average.x", "(g, weight,", "(g * weight, weight,"),
     Mistake("the mean's term is missing", "group_norm.x", "sums[0] /", "0.0 * sums[0] /"),
     Mistake("the scale is forgotten", "group_norm.x", "group_moments * w",
             "group_moments"),

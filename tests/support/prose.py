@@ -153,6 +153,8 @@ PROSE: dict[str, Callable[[Call], Any]] = {
     "Σ g·x̂ of each channel": lambda v: of_scale(v, v["g"] * plain(v)),
     "Σ g over the other axes": lambda v: of_scale(v, v["g"]),
     "Σ g of each channel": lambda v: of_scale(v, v["g"]),
+    "Σ wᵣ·xᵣ / Σ wᵣ over the ranks r": lambda c: c["x"],  # of one rank
+    "Σ wᵣ·gᵣ / Σ wᵣ over the ranks r": lambda c: c["g"],
     "the cells of x under each window, as columns": lambda c: unfold(
         c["x"], **{name: c[name] for name in WINDOWS}
     ),

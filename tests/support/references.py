@@ -221,6 +221,7 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "cross_entropy": cross_entropy,
     "dropout": lambda x, mask, p: np.where(mask, x / (1 - p), 0) if p < 1 else 0 * x,
     "batch_norm": batch_norm,
+    "rank_average": lambda x, weight: x,
     "layer_norm": layer_norm,
     "group_norm": group_norm,
 }

@@ -33,7 +33,7 @@ from tinygrad_cnn.support.modules import public
 
 if TYPE_CHECKING:
     from tinygrad_cnn.distributed.data_parallel import DataParallel
-    from tinygrad_cnn.distributed.gradients import Communication, average_gradients
+    from tinygrad_cnn.distributed.gradients import Communication, allow_empty, average_gradients
     from tinygrad_cnn.distributed.ranks import (
         all_gather,
         all_reduce,
@@ -44,17 +44,20 @@ if TYPE_CHECKING:
         rank,
         size,
     )
+    from tinygrad_cnn.distributed.sync_batch_norm import convert_sync_batchnorm
 
 _MODULES = {
     "Communication": "gradients",
     "DataParallel": "data_parallel",
     "all_gather": "ranks",
     "all_reduce": "ranks",
+    "allow_empty": "gradients",
     "average": "ranks",
     "average_gradients": "gradients",
     "barrier": "ranks",
     "broadcast": "ranks",
     "communicator": "ranks",
+    "convert_sync_batchnorm": "sync_batch_norm",
     "rank": "ranks",
     "size": "ranks",
 }
@@ -64,11 +67,13 @@ __all__ = [
     "DataParallel",
     "all_gather",
     "all_reduce",
+    "allow_empty",
     "average",
     "average_gradients",
     "barrier",
     "broadcast",
     "communicator",
+    "convert_sync_batchnorm",
     "rank",
     "size",
 ]

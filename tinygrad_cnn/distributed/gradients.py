@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn import ops
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.distributed.buckets import Bucket, divided
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from tinygrad_cnn.core.variable import Variable
 
-__all__ = ["Communication", "Summation", "average_gradients", "share_of"]
+__all__ = ["Communication", "Summation", "allow_empty", "average_gradients", "share_of"]
 
 
 @dataclass(slots=True)
@@ -136,6 +138,35 @@ class Summation:
         statistics.sweeps += 1
         self._missing = set(self._places)
         self._started = self._done = 0
+
+
+def allow_empty(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return `loss`, but 0 for a batch without examples, whose mean has no value.
+
+    A rank gets such a batch if there are fewer examples than ranks. It must call forward and
+    backward like the others.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(outputs, targets)``: the mean over a batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> loss = allow_empty(tg.cross_entropy)
+    >>> loss(tg.Tensor(np.zeros((0, 10))), np.zeros(0, int)).item()
+    0.0
+    """
+
+    @functools.wraps(loss)
+    def allowing(outputs: Any, *targets: Any, **options: Any) -> Tensor:
+        if 0 in outputs.shape[:1]:
+            return ops.sum(outputs)
+        return loss(outputs, *targets, **options)
+
+    return allowing
 
 
 def share_of(examples: int, comm: Intracomm) -> float:

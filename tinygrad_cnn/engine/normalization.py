@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,6 +72,14 @@ def statistics(x: Array, axes: Shape, eps: float) -> Array:
             return found
         found[0], found[1], found[2], found[3] = mean, np.sqrt(variance + eps), variance, far
     return found
+
+
+def is_near(mean: Array, variance: Array, dtype: np.dtype[Any]) -> bool:
+    """Return whether values of this mean and variance need no centering first; see `statistics`."""
+    if dtype.char not in "fd":
+        return False
+    in_range = dtype.char == "d" or LEAST < variance.min() <= variance.max() < MOST
+    return bool(in_range and (mean * mean <= FAR**2 * variance).all())
 
 
 def normalized(x: Array, statistics: Array, w: Array | None, bias: Array | None) -> Array:

@@ -103,6 +103,7 @@ from tinygrad_cnn.ops.pooling import (
     maxpool,
     scatter_windows,
 )
+from tinygrad_cnn.ops.ranks import rank_average
 from tinygrad_cnn.ops.reduction import cumsum, logsumexp, max, mean, min, sum
 from tinygrad_cnn.ops.regularization import dropout
 from tinygrad_cnn.ops.resampling import interpolate, resample
@@ -244,6 +245,7 @@ __all__ = [
     "prelu",
     "prod",
     "put",
+    "rank_average",
     "ravel",
     "relu",
     "relu6",

@@ -12,6 +12,7 @@ from tinygrad_cnn.core.tensor import Tensor, TensorLike
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.windows import Padding, Pair
 from tinygrad_cnn.ops.loss import Reduction
+from tinygrad_cnn.ops.ranks import Ranks
 from tinygrad_cnn.ops.reduction import Axis
 
 class _abs(Op[..., NDArray[Any]]):
@@ -121,13 +122,13 @@ avgpool_gradient: _avgpool_gradient
 
 class _batch_norm(Op[..., NDArray[Any]]):
     @overload
-    def __call__(self, x: Tensor, w: TensorLike | None = None, bias: TensorLike | None = None, eps: float = 1e-05) -> Tensor: ...
+    def __call__(self, x: Tensor, w: TensorLike | None = None, bias: TensorLike | None = None, eps: float = 1e-05, ranks: Ranks | None = None) -> Tensor: ...
     @overload
-    def __call__(self, x: TensorLike, w: Tensor, bias: TensorLike | None = None, eps: float = 1e-05) -> Tensor: ...
+    def __call__(self, x: TensorLike, w: Tensor, bias: TensorLike | None = None, eps: float = 1e-05, ranks: Ranks | None = None) -> Tensor: ...
     @overload
-    def __call__(self, x: TensorLike, w: TensorLike | None = None, *, bias: Tensor, eps: float = 1e-05) -> Tensor: ...
+    def __call__(self, x: TensorLike, w: TensorLike | None = None, *, bias: Tensor, eps: float = 1e-05, ranks: Ranks | None = None) -> Tensor: ...
     @overload
-    def __call__(self, x: ArrayLike, w: ArrayLike | None = None, bias: ArrayLike | None = None, eps: float = 1e-05) -> NDArray[Any]: ...
+    def __call__(self, x: ArrayLike, w: ArrayLike | None = None, bias: ArrayLike | None = None, eps: float = 1e-05, ranks: Ranks | None = None) -> NDArray[Any]: ...
 batch_norm: _batch_norm
 
 @overload
@@ -857,6 +858,13 @@ class _put(Op[..., NDArray[Any]]):
     def __call__(self, x: ArrayLike, index: Any, shape: Sequence[int]) -> NDArray[Any]: ...
 put: _put
 
+class _rank_average(Op[..., NDArray[Any]]):
+    @overload
+    def __call__(self, x: Tensor, weight: float = 1.0, ranks: Ranks | None = None) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike, weight: float = 1.0, ranks: Ranks | None = None) -> NDArray[Any]: ...
+rank_average: _rank_average
+
 @overload
 def ravel(x: Tensor) -> Tensor: ...
 
@@ -1194,4 +1202,4 @@ class _where(Op[..., NDArray[Any]]):
     def __call__(self, condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
 where: _where
 
-__all__ = ["abs", "adaptive_avgpool", "adaptive_avgpool1d", "adaptive_maxpool", "adaptive_maxpool1d", "add", "affine_grid", "all", "any", "arctan", "arctan2", "argmax", "argmin", "argsort", "array_split", "astype", "avgpool", "avgpool1d", "avgpool_gradient", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "broadcast_to", "ceil", "celu", "clip", "concatenate", "conv1d", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose1d", "conv_transpose2d", "cos", "cosh", "cosine_embedding", "cosine_similarity", "count_nonzero", "cross_entropy", "cumsum", "diagonal", "div", "dot", "dropout", "einsum", "elu", "erf", "erfc", "exp", "expand_dims", "expm1", "flatten", "flip", "floor", "floor_divide", "fold", "gather_windows", "gelu", "getitem", "global_avgpool", "grid_sample", "group_norm", "hardsigmoid", "hardswish", "hardtanh", "hstack", "huber", "hypot", "index_put", "instance_norm", "interpolate", "kl_div", "l1", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log", "log1p", "log2", "log10", "log_softmax", "logsigmoid", "logsumexp", "matmul", "max", "maximum", "maxpool", "maxpool1d", "mean", "min", "minimum", "mish", "mod", "moveaxis", "mse", "mul", "multiply_add", "neg", "nll", "norm", "normalize", "outer", "pad", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "pow", "prelu", "prod", "put", "ravel", "relu", "relu6", "repeat", "resample", "reshape", "roll", "round", "scatter_add", "scatter_windows", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "smooth_l1", "softmax", "softplus", "softsign", "sort", "split", "sqrt", "square", "squared_error", "squeeze", "stack", "std", "sub", "sum", "sum_to", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tanhshrink", "tensordot", "tile", "topk", "transpose", "tril", "triplet_margin", "triu", "unfold", "var", "vstack", "where"]
+__all__ = ["abs", "adaptive_avgpool", "adaptive_avgpool1d", "adaptive_maxpool", "adaptive_maxpool1d", "add", "affine_grid", "all", "any", "arctan", "arctan2", "argmax", "argmin", "argsort", "array_split", "astype", "avgpool", "avgpool1d", "avgpool_gradient", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "broadcast_to", "ceil", "celu", "clip", "concatenate", "conv1d", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv_transpose1d", "conv_transpose2d", "cos", "cosh", "cosine_embedding", "cosine_similarity", "count_nonzero", "cross_entropy", "cumsum", "diagonal", "div", "dot", "dropout", "einsum", "elu", "erf", "erfc", "exp", "expand_dims", "expm1", "flatten", "flip", "floor", "floor_divide", "fold", "gather_windows", "gelu", "getitem", "global_avgpool", "grid_sample", "group_norm", "hardsigmoid", "hardswish", "hardtanh", "hstack", "huber", "hypot", "index_put", "instance_norm", "interpolate", "kl_div", "l1", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log", "log1p", "log2", "log10", "log_softmax", "logsigmoid", "logsumexp", "matmul", "max", "maximum", "maxpool", "maxpool1d", "mean", "min", "minimum", "mish", "mod", "moveaxis", "mse", "mul", "multiply_add", "neg", "nll", "norm", "normalize", "outer", "pad", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "pow", "prelu", "prod", "put", "rank_average", "ravel", "relu", "relu6", "repeat", "resample", "reshape", "roll", "round", "scatter_add", "scatter_windows", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "smooth_l1", "softmax", "softplus", "softsign", "sort", "split", "sqrt", "square", "squared_error", "squeeze", "stack", "std", "sub", "sum", "sum_to", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tanhshrink", "tensordot", "tile", "topk", "transpose", "tril", "triplet_margin", "triu", "unfold", "var", "vstack", "where"]

@@ -21,6 +21,7 @@ from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, Quantities, at,
 from tinygrad_cnn.ops.indexing import stack
 from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.pooling import avgpool
+from tinygrad_cnn.ops.ranks import Ranks, average_statistics, rank_average
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import reshape
@@ -39,6 +40,7 @@ def batch_norm(
     w: Array | None = None,
     bias: Array | None = None,
     eps: float = 1e-5,
+    ranks: Ranks | None = None,
     *,
     statistics: Array = ...,
 ) -> Array:
@@ -53,6 +55,9 @@ def batch_norm(
         The scale and shift of each channel, of shape (C,); None for 1 and 0.
     eps : float
         Added to the variance.
+    ranks : Ranks, optional
+        Take the statistics over the values of all these ranks; see
+        `tinygrad_cnn.distributed.convert_sync_batchnorm`. A rank may have no example.
 
     Raises
     ------
@@ -80,11 +85,11 @@ def batch_norm(
 
 
 @batch_norm.intermediate
-def statistics(x: Array, eps: float) -> Array:
+def statistics(x: Array, eps: float, ranks: Ranks | None) -> Array:
     """Return μ and σ = √(variance + ε) of each channel; of an array, `engine.statistics`."""
-    if len(x.shape) < 2 or 0 in x.shape:
+    if len(x.shape) < 2 or 0 in x.shape[ranks is not None :]:
         raise ValueError(f"batch_norm: x has shape {x.shape}, expected (N, C, ...), none of them 0")
-    return _statistics("batch_norm", x, _other_axes(x), eps)
+    return _statistics("batch_norm", x, _other_axes(x), eps, ranks)
 
 
 @batch_norm.intermediate
@@ -102,10 +107,20 @@ def moments(g: Array, x: Array, statistics: Array) -> Array:
     formula="w·(g − mean g − x̂·mean(g·x̂)) / √(σ² + ε)",
     latex=r"\frac{w}{\sqrt{\sigma^2+\epsilon}}\,(g - \overline{g} - \hat x\,\overline{g\,\hat x})",
 )
-def _(g: Array, *, x: Array, w: Array | None, statistics: Array, moments: Array) -> Array:
+def _(
+    g: Array,
+    *,
+    x: Array,
+    w: Array | None,
+    ranks: Ranks | None,
+    statistics: Array,
+    moments: Array,
+) -> Array:
     center, deviation = statistics[0], statistics[1]
     slope = (1.0 if w is None else _along(w, x)) / deviation
     count = math.prod(x.shape) // x.shape[1]
+    if ranks is not None:
+        moments, count = rank_average(moments, count, ranks), max(count, 1)
     p, q = moments[0] / count, moments[1] / count
     if not isinstance(g, Variable):
         return engine.input_gradient(g, x, statistics, slope, None, p, q)
@@ -142,18 +157,20 @@ def _along(values: Any, x: Array) -> Any:
     return None if values is None else values.reshape((1, -1) + (1,) * (len(x.shape) - 2))
 
 
-def batch_statistics(y: Array, x: Array) -> tuple[Array, Array]:
-    """Return the mean and the unbiased variance of each channel of ``y = batch_norm(x, ...)``.
+def batch_statistics(y: Array, x: Array, ranks: Ranks | None = None) -> tuple[Array, Array, int]:
+    """Return the mean and unbiased variance of each channel of ``y = batch_norm(x, ...)``.
 
-    They are those that the call saved for its derivative, if it did.
+    They are those that the call saved for its derivative, if it did. The third is the number of
+    values that they are of, on all ranks.
     """
     node, array = getattr(y, "node", None), array_of(x)
     if node is not None and "statistics" in node.plan.names:
         found = node.kept()[node.plan.names.index("statistics")]
     else:
-        found = engine.statistics(array, _other_axes(array), 0.0)
-    count = array.size // array.shape[1]
-    return found[0].reshape(-1), found[2].reshape(-1) * (count / (count - 1))
+        found = _statistics("batch_norm", array, _other_axes(array), 0.0, ranks)
+    count = array.size // array.shape[1] if ranks is None else round(found[3].item(0))
+    unbiased = count / max(count - 1, 1)
+    return found[0].reshape(-1), found[2].reshape(-1) * unbiased, count
 
 
 @op(
@@ -478,20 +495,29 @@ def local_response_norm(
     return x * pow(k + alpha * means, -beta)
 
 
-def _statistics(name: str, x: Array, axes: Shape, eps: float) -> Array:
+def _statistics(name: str, x: Array, axes: Shape, eps: float, ranks: Ranks | None = None) -> Array:
     """Return μ and σ = √(variance + ε) over `axes`, stacked; of an array, `engine.statistics`."""
     if not eps >= 0:
         raise ValueError(f"{name}: eps is {eps}, expected 0 or more")
+    count = math.prod(x.shape[axis] for axis in axes)
     if not isinstance(x, Variable):
-        return engine.statistics(x, axes, eps)
-    center = mean(x, axes, True)
+        if ranks is None:
+            return engine.statistics(x, axes, eps)
+        return average_statistics(engine.statistics(x, axes, 0.0), count, eps, ranks)
+
+    def averaged(x: Array) -> Array:
+        if ranks is None:
+            return mean(x, axes, True)
+        return rank_average(sum_over(x, axes, True) / max(count, 1), count, ranks)
+
+    center = averaged(x)
     centered = x - center
     with np.errstate(over="ignore"):
-        deviation = sqrt(mean(centered * centered, axes, True) + eps)
+        deviation = sqrt(averaged(centered * centered) + eps)
     values = array_of(deviation)
     if values.dtype.char == "f" and not 1e-15 < values.min() <= values.max() < np.inf:
         wide = astype(centered, np.float64)  # float32 cannot hold the squares
-        deviation = astype(sqrt(mean(wide * wide, axes, True) + eps), values.dtype)
+        deviation = astype(sqrt(averaged(wide * wide) + eps), values.dtype)
     return stack([center, deviation])
 
 

@@ -29,6 +29,7 @@ from tinygrad_cnn.core.tensor import Tensor, TensorLike
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.windows import Padding, Pair
 from tinygrad_cnn.ops.loss import Reduction
+from tinygrad_cnn.ops.ranks import Ranks
 from tinygrad_cnn.ops.reduction import Axis
 """
 

@@ -18,6 +18,7 @@ from tinygrad_cnn.engine.reduction import average, total
 from tinygrad_cnn.nn.module import Parameterless
 from tinygrad_cnn.nn.sizes import SizedLayer
 from tinygrad_cnn.ops.normalization import batch_statistics
+from tinygrad_cnn.ops.ranks import Ranks
 from tinygrad_cnn.support.arguments import flag, number, share, whole, wholes
 
 
@@ -98,7 +99,15 @@ class _ChannelNorm(SizedLayer):
 
 
 class _BatchNorm(_ChannelNorm):
-    """Batch normalization for inputs of some numbers of axes."""
+    """Batch normalization for inputs of some numbers of axes.
+
+    Attributes
+    ----------
+    ranks : Ranks or None
+        The ranks over which to take the statistics of a batch; None for this one.
+    """
+
+    ranks: Ranks | None = None
 
     def forward(self, x: Tensor | NDArray[Any]) -> Tensor:
         """Return `x` normalized, in the same shape."""
@@ -106,21 +115,28 @@ class _BatchNorm(_ChannelNorm):
         self._checked(array.shape)
         if not self.training and self.running_mean is not None:
             return self._by_running_statistics(x)
-        if array.size <= self.num_features:
-            raise ValueError(
-                f"{type(self).__name__}: x has shape {array.shape}, expected more than one value a "
-                "channel in training"
-            )
+        if self.ranks is None:
+            self._check_count(array.shape, array.size // self.num_features)
         given: Any = x
-        y: Tensor = ops.batch_norm(given, self.weight, self.bias, self.eps)
+        y: Tensor = ops.batch_norm(given, self.weight, self.bias, self.eps, self.ranks)
         if self.training and self.num_batches_tracked is not None:
+            mean, variance, count = batch_statistics(y, x, self.ranks)
+            self._check_count(array.shape, count)
             self.num_batches_tracked._array += 1
             self.num_batches_tracked._mark_changed()
             momentum = self.momentum
             if momentum is None:
                 momentum = 1.0 / self.num_batches_tracked.item()
-            self._follow(*batch_statistics(y, x), momentum)
+            self._follow(mean, variance, momentum)
         return y
+
+    def _check_count(self, shape: Shape, count: int) -> None:
+        """Raise ValueError unless a channel has more than one value."""
+        if count < 2:
+            raise ValueError(
+                f"{type(self).__name__}: x has shape {shape}, expected more than one value a "
+                f"channel in training{'' if self.ranks is None else ', on all ranks together'}"
+            )
 
 
 class BatchNorm2d(_BatchNorm):

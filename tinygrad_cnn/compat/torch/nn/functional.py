@@ -63,7 +63,7 @@ def batch_norm(
             )
         y = wrapped(ops.batch_norm(input, weight, bias, eps))
         if running_mean is not None:
-            mean, variance = batch_statistics(y, input)
+            mean, variance, _ = batch_statistics(y, input)
             _follow(running_mean, mean, momentum)
             _follow(running_var, variance, momentum)
         return y
