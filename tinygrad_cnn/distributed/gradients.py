@@ -163,7 +163,8 @@ def allow_empty(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(loss)
     def allowing(outputs: Any, *targets: Any, **options: Any) -> Tensor:
         if 0 in outputs.shape[:1]:
-            return ops.sum(outputs)
+            nothing: Tensor = ops.sum(outputs)
+            return nothing
         return loss(outputs, *targets, **options)
 
     return allowing
