@@ -49,7 +49,10 @@ def check_page(path: str | os.PathLike[str]) -> tuple[str, str]:
         raise ValueError(f"bench: --page is {str(page)!r}, expected a file name with .md")
     if not page.parent.is_dir():
         raise FileNotFoundError(f"bench: --page {page}: there is no folder {page.parent}")
-    text = page.read_text(encoding="utf-8") if page.exists() else f"{BEGIN}\n{END}\n"
+    try:
+        text = page.read_text(encoding="utf-8") if page.exists() else f"{BEGIN}\n{END}\n"
+    except UnicodeDecodeError as error:
+        raise ValueError(f"bench: --page {page} is not a text in UTF-8: {error}") from error
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

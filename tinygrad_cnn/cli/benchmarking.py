@@ -130,7 +130,7 @@ def _read(earlier: Path) -> Earlier:
     """Read an earlier report."""
     try:
         found = json.loads(earlier.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"bench: {earlier} is no JSON of `bench --json`: {error}") from error
     if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
         raise ValueError(f"bench: {earlier} is no JSON of `bench --json`: it has no rows")

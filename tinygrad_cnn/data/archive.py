@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.data.dataset import MOST_CLASSES, Dataset, Split, number_classes
-from tinygrad_cnn.data.errors import DataError
+from tinygrad_cnn.data.errors import DataError, check_memory
 from tinygrad_cnn.data.labels import as_labels
 
 __all__ = ["npz"]
@@ -65,18 +63,23 @@ def npz(path: str | os.PathLike[str], seed: int = 0) -> Split:
     """
     path = Path(path)
     arrays = _read(path)
+    try:
+        return _split(arrays, path, seed)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _split(arrays: dict[str, NDArray[Any]], path: Path, seed: int) -> Split:
     name = path.stem
     if _SPLIT[0] in arrays:
         x_train, y_train, x_test, y_test = (arrays[key] for key in _SPLIT)
-        train_labels = _labels(y_train, f"{path}: y_train")
-        test_labels = _labels(y_test, f"{path}: y_test")
+        train_labels, test_labels = _labels(y_train, "y_train"), _labels(y_test, "y_test")
         classes = number_classes(str(path), train_labels, test_labels)
         return Split(
-            Dataset(_images(x_train, f"{path}: x_train"), train_labels, classes, name),
-            Dataset(_images(x_test, f"{path}: x_test"), test_labels, classes, name),
+            Dataset(_images(x_train, "x_train"), train_labels, classes, name),
+            Dataset(_images(x_test, "x_test"), test_labels, classes, name),
         )
-    labels = _labels(arrays["labels"], f"{path}: labels")
-    images = _images(arrays["images"], f"{path}: images")
+    labels, images = _labels(arrays["labels"], "labels"), _images(arrays["images"], "images")
     classes = number_classes(str(path), labels)
     return Split(*Dataset(images, labels, classes, name).split(0.8, seed))
 
@@ -91,25 +94,33 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             with archive:
                 for keys in (_SPLIT, _WHOLE):
                     if set(keys) <= set(archive.files):
-                        return {key: archive[key] for key in keys}
+                        _check_sizes(archive, keys, path)
+                        return {key: _array(archive, key) for key in keys}
                 raise DataError(
                     f"{path}: holds {', '.join(archive.files) or 'nothing'}; "
                     f"expected {', '.join(_SPLIT)}, or {', '.join(_WHOLE)}"
                 )
         except DataError:
             raise
-        except (
-            ValueError,
-            OSError,
-            EOFError,
-            MemoryError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
+        except Exception as error:  # damaged archives raise nearly anything
             raise DataError(
                 f"{path}: cannot be read as a .npz archive of plain arrays "
                 f"(arrays of objects are refused): {error}"
             ) from error
+
+
+def _check_sizes(archive: np.lib.npyio.NpzFile, keys: tuple[str, ...], path: Path) -> None:
+    assert archive.zip is not None  # it is open
+    members = archive.zip.filelist
+    size = sum(m.file_size for m in members if m.filename.removesuffix(".npy") in keys)
+    check_memory(size, str(path))
+
+
+def _array(archive: np.lib.npyio.NpzFile, key: str) -> NDArray[Any]:
+    array = archive[key]
+    if not isinstance(array, np.ndarray):  # bytes, of a member of another format
+        raise ValueError(f"the member {key!r} is no array")
+    return array
 
 
 def _labels(array: NDArray[Any], name: str) -> NDArray[np.int64]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DataError", "check_finite"]
+__all__ = ["DataError", "check_finite", "check_memory"]
 
 
 class DataError(ValueError):
@@ -51,3 +52,37 @@ def check_finite(array: NDArray[Any], name: str) -> None:
     position = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
     where = f"[{', '.join(map(str, position))}]" if position else ""
     raise DataError(f"{name}{where} is {array[tuple(position)]}; expected finite numbers")
+
+
+def check_memory(size: int, name: str) -> None:
+    """Check that a file's contents fit into the memory of this machine, before reading them.
+
+    A small compressed file, or a header, can claim any size.
+
+    Parameters
+    ----------
+    size : int
+        The bytes that the file claims.
+    name : str
+        The name of the file in the message.
+
+    Raises
+    ------
+    DataError
+        If they do not.
+
+    Examples
+    --------
+    >>> check_memory(1 << 60, "images.npz")
+    Traceback (most recent call last):
+        ...
+    tinygrad_cnn.data.errors.DataError: images.npz: claims 1,073,741,824 GB; this machine has \
+... GB of memory
+    """
+    if not hasattr(os, "sysconf"):  # Windows
+        return
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:
+        raise DataError(
+            f"{name}: claims {size >> 30:,} GB; this machine has {memory >> 30:,} GB of memory"
+        )

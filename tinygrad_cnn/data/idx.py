@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinygrad_cnn.data.errors import DataError
+from tinygrad_cnn.data.errors import DataError, check_memory
 from tinygrad_cnn.support.files import atomic_write
 
 __all__ = ["read_idx", "write_idx"]
@@ -33,7 +33,7 @@ _DTYPES = {
         0x0E: ">f8",
     }.items()
 }
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 20
 
 
@@ -76,10 +76,10 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     """
     path = Path(path)
     with path.open("rb") as file:
-        start = file.peek(len(_GZIP_MAGIC))[: len(_GZIP_MAGIC)]
+        start = file.peek(len(GZIP_MAGIC))[: len(GZIP_MAGIC)]
         if not start:
             raise DataError(f"{path}: the file is empty; expected an IDX file, gzipped or plain")
-        if start != _GZIP_MAGIC:
+        if start != GZIP_MAGIC:
             return _read_array(file, path)
         try:
             with gzip.GzipFile(fileobj=file, mode="rb") as stream:
@@ -150,6 +150,7 @@ def _read_array(stream: _Stream, path: Path) -> NDArray[Any]:
         )
     shape = struct.unpack(f">{axes}I", lengths)
     expected = math.prod(shape) * dtype.itemsize
+    check_memory(expected, str(path))
     payload = _read_at_most(stream, expected)
     said = f"expected {expected} for shape {shape} of {dtype.name}"
     if len(payload) < expected:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,3 +107,38 @@ def choice(owner: str, argument: str, value: Any, options: Iterable[Any]) -> Any
         listed = ", ".join(repr(option) for option in known)
         raise ValueError(f"{owner}: {argument} is {value!r}, expected one of {listed}")
     return value
+
+
+def typed(owner: str, argument: str, value: Any, annotation: Any) -> None:
+    """Raise ValueError if `value`, read from JSON, is not of the type that a field declares.
+
+    A list is taken for a tuple, an integer for a float. Numbers must be finite and texts valid
+    Unicode, also where anything is allowed: what was read can be written again.
+    """
+    kind, inner = get_origin(annotation) or annotation, get_args(annotation)
+    if kind is UnionType:
+        fitting = [each for each in inner if _is(value, get_origin(each) or each)]
+        annotation = fitting[0] if fitting else annotation
+        kind, inner = get_origin(annotation) or annotation, get_args(annotation)
+    many = len(inner) if kind is tuple and inner[-1:] != (...,) else None
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not _is(value, kind) or not finite or (many is not None and len(value) != many):
+        name = annotation.__name__ if isinstance(annotation, type) else annotation
+        name = name if finite else "a finite number"
+        raise ValueError(f"{owner}: {argument} is {value!r:.60}, expected {name}")
+    if isinstance(value, str):
+        value.encode()  # UnicodeEncodeError is a ValueError
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            typed(owner, f"{argument}: a name", key, str)
+            typed(owner, f"{argument}[{key!r}]", entry, inner[1] if inner else Any)
+    elif isinstance(value, list | tuple):
+        for i, entry in enumerate(value):
+            typed(owner, f"{argument}[{i}]", entry, inner[i if many else 0] if inner else Any)
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if kind is Any or isinstance(value, bool):
+        return kind in (Any, bool)
+    wider = {tuple: (tuple, list), float: (float, int)}.get(kind, kind)
+    return isinstance(value, wider)

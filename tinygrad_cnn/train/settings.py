@@ -8,7 +8,7 @@ import platform
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.data import Dataset, Normalize, Split, load
 from tinygrad_cnn.data.picture import IMAGE, MNIST, OPAQUE, PREPARATIONS
 from tinygrad_cnn.optim import LRScheduler, Optimizer
-from tinygrad_cnn.support.arguments import choice, number, positive, whole, wholes
+from tinygrad_cnn.support.arguments import choice, number, positive, typed, whole, wholes
 from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import RunError
@@ -368,7 +368,7 @@ class RunSettings:
                 "training": _made(TrainingSettings, contents.pop("training", None)),
             }
             return _made(cls, {**contents, **parts})
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise RunError(f"{name}: cannot be read: {error}") from error
 
 
@@ -400,6 +400,9 @@ def _made(kind: type[T], contents: Any) -> T:
         optional = each.default is not MISSING or each.default_factory is not MISSING
         if name not in contents and not optional:
             raise ValueError(f"{kind.__name__}: {name} is missing")
+    types = get_type_hints(kind)
+    for name, value in contents.items():
+        typed(kind.__name__, name, value, types[name])
     return kind(**contents)
 
 

@@ -272,7 +272,7 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]],
         As `read_arrays`.
     """
     arrays, metadata = _read(path)
-    own = _with_arrays(json.loads(metadata.get(_OWN, "{}")), arrays)
+    own = _nested(path, metadata.get(_OWN, "{}"), arrays)
     return {name: array for name, array in arrays.items() if not name.startswith("/")}, own
 
 
@@ -338,13 +338,23 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _state(
     path: str | os.PathLike[str], arrays: dict[str, NDArray[Any]], metadata: dict[str, str]
 ) -> dict[str, Any]:
+    if _KEY not in metadata:
+        raise RunError(f"{path}: has arrays but no state; expected a file from write_state()")
+    return _nested(path, metadata[_KEY], arrays)
+
+
+def _nested(
+    path: str | os.PathLike[str], text: str, arrays: dict[str, NDArray[Any]]
+) -> dict[str, Any]:
     try:
-        state = _with_arrays(json.loads(metadata[_KEY]), arrays)
-        if isinstance(state, dict):
-            return state
-    except (KeyError, ValueError):
-        pass
-    raise RunError(f"{path}: has arrays but no state; expected a file from write_state()")
+        state = _with_arrays(json.loads(text), arrays)
+        if not isinstance(state, dict):
+            raise ValueError(f"it is a {type(state).__name__}, expected values by name")
+        return state
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise RunError(
+            f"{path}: its nested state is invalid: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
