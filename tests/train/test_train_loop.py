@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -446,6 +447,84 @@ def test_a_meter_goes_on_from_its_state(after: int, kind: str, seed: int) -> Non
     np.testing.assert_array_equal(second.confusion, first.confusion)
     with pytest.raises(ValueError, match="the metrics are f1, top; expected none"):
         Meter({}).load_state_dict(state)
+
+
+# --- the optimizer's parameters ----------------------------------------------------------------
+
+
+def head_and_body() -> tg.nn.Sequential:
+    rng = np.random.default_rng(0)
+    return tg.nn.Sequential(tg.nn.Linear(4, 5, rng=rng), tg.nn.Linear(5, 3, rng=rng))
+
+
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    model = head_and_body()
+    optimizer = tg.optim.SGD(head_and_body().parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="none of the optimizer's 4 parameters is one of the mode"):
+        fit(model, tg.cross_entropy, optimizer, [made()], epochs=1)
+    copied = tg.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="a Sequential; expected an optimizer of"):
+        fit(copy.deepcopy(model), tg.cross_entropy, copied, [made()], epochs=1)
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_an_optimizer_of_the_head_trains_the_head_without_a_word(freeze: bool) -> None:
+    model = head_and_body()
+    for parameter in model[0].parameters():
+        parameter.requires_grad = not freeze
+    before = model.state_dict()
+    optimizer = tg.optim.SGD(model[1].parameters(), lr=0.1)
+    fit(model, tg.cross_entropy, optimizer, [made()], epochs=1)
+    changed = [name for name, array in model.state_dict().items() if (array != before[name]).any()]
+    assert changed == ["1.weight", "1.bias"]
+
+
+def test_an_optimizer_of_a_replaced_layer_warns_and_names_what_is_not_trained() -> None:
+    model = head_and_body()
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+    model[1] = tg.nn.Linear(5, 3, rng=np.random.default_rng(1))
+    with pytest.warns(UserWarning, match=r"2 of .* it lacks 1\.weight, 1\.bias, which will not"):
+        fit(model, tg.cross_entropy, optimizer, [made()], epochs=1)
+
+
+def test_an_optimizer_may_have_parameters_of_the_loss() -> None:
+    class Scaled(tg.nn.Module):
+        def __init__(self) -> None:
+            self.scale = tg.nn.Parameter(np.ones(1, "f4"))
+
+        def forward(self, outputs: Any, labels: Any) -> Any:
+            return tg.cross_entropy(outputs * self.scale, labels)
+
+    model, loss = head_and_body(), Scaled()
+    optimizer = tg.optim.SGD([*model[1].parameters(), loss.scale], lr=0.1)
+    fit(model, loss, optimizer, [made()], epochs=1)
+    assert loss.scale.item() != 1.0
+
+
+# --- the notes of an exception -----------------------------------------------------------------
+
+
+class Fails(tg.nn.Module):
+    """A model that fails at its n-th call in train or eval mode."""
+
+    def __init__(self, n: int, training: bool) -> None:
+        self.linear = linear()
+        self.left, self.when = n, training
+
+    def forward(self, x: Any) -> Any:
+        self.left -= self.training == self.when
+        if not self.left:
+            raise KeyError("broken")
+        return self.linear(x)
+
+
+def test_an_exception_of_the_model_keeps_its_type_and_names_batch_and_line() -> None:
+    number = Fails.forward.__code__.co_firstlineno + 3
+    line = f'{__file__}:{number}, in forward: raise KeyError("broken")'
+    model = Fails(3, False)
+    with pytest.raises(KeyError) as raised:
+        evaluate(model, [made()] * 4)
+    assert raised.value.__notes__ == [f"evaluate: raised in batch 3, at {line}"]
 
 
 # --- evaluate ----------------------------------------------------------------------------------

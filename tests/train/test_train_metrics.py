@@ -128,7 +128,7 @@ def test_pixels_of_a_segmentation_are_counted_and_void_is_left_out() -> None:
     assert iou == pytest.approx(np.mean(np.divide(both, unions)))
     with pytest.raises(ValueError, match="JaccardIndex: a label is 255, expected 0 to 3") as raised:
         measured(JaccardIndex(), [(outputs, void)])
-    assert raised.value.__notes__ == ["raised by the metric 'it'"]
+    assert raised.value.__notes__ == ["raised by the metric 'it'", "evaluate: raised in batch 1"]
     ignored = np.where(seen, masks, -100)  # as cross_entropy leaves it out
     assert evaluate(Given(), [(outputs, ignored)], some_loss).confusion.sum() == seen.sum()
     hot = np.eye(4)[masks].transpose(0, 3, 1, 2)

@@ -17,6 +17,7 @@ from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data.errors import check_finite
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.train.error_notes import noted
 from tinygrad_cnn.train.history import COLUMNS
 from tinygrad_cnn.train.metrics import Metric, MetricFunction, checked_metrics, matched
 
@@ -210,13 +211,19 @@ def evaluate(
     (100, True)
     """
     meter = Meter(checked_metrics("evaluate", metrics, COLUMNS))
-    with in_mode(model, training=False), no_grad():
-        for batch, (images, labels) in enumerate(loader, start=1):
+    batch = 1
+    with (
+        in_mode(model, training=False),
+        no_grad(),
+        noted("evaluate", lambda: f"batch {batch}"),
+    ):
+        for images, labels in loader:
             outputs = model(Tensor._of(images))
             value = loss_value(loss(outputs, labels))
             if not math.isfinite(value):
                 check_batch(f"evaluate: batch {batch}", images, labels)
             meter.add(value, outputs._array, labels)
+            batch += 1
     if not meter.images:
         raise ValueError("evaluate: the loader is empty")
     return Evaluation(meter.loss, meter.accuracy, meter.confusion, meter.metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -175,7 +176,7 @@ def fit(
     loss : callable
         ``loss(outputs, labels)``: the mean over a batch, as a Tensor of one element.
     optimizer : Optimizer
-        An optimizer of the model's parameters.
+        An optimizer of the model's parameters, or of some of them: the others are not trained.
     loader : iterable of (images, labels)
         Batches of arrays, such as a `DataLoader`; iterated once per epoch.
     epochs : int
@@ -211,10 +212,17 @@ def fit(
         If a loss or a weight becomes NaN or infinite, or the validation loss NaN.
         The history has the epochs before.
     ValueError
-        If `epochs` is below 1, there is no batch, or `loss` returns more than one number;
-        `DataError` if the loss is not finite because images or labels have NaN or infinity.
+        If `epochs` is below 1, the optimizer has no parameter of the model, there is no batch, or
+        `loss` returns more than one number; `DataError` if the loss is not finite because images or
+        labels have NaN or infinity.
     TypeError
         If a callback returns anything but True, False or None, or one of its metrics is no number.
+
+    Warns
+    -----
+    UserWarning
+        If the optimizer has parameters of another model, and lacks some of this one, as after
+        replacing a layer. Parameters of a `loss` that is a module are no such.
 
     Examples
     --------
@@ -228,6 +236,7 @@ def fit(
     True
     """
     whole("fit", "epochs", epochs)
+    _check_parameters(model, loss, optimizer)
     if history is None:
         history = History()
     elif isinstance(loader, DataLoader):
@@ -298,6 +307,32 @@ def fit(
     for callback in callbacks:
         callback.end(history)
     return history
+
+
+def _check_parameters(model: Module, loss: Loss, optimizer: Optimizer) -> None:
+    """Raise ValueError if `optimizer` cannot train `model`; warn if it probably does not."""
+    own = dict(model.named_parameters())
+    ids = {id(parameter) for parameter in own.values()}
+    foreign = [parameter for parameter in optimizer.params if id(parameter) not in ids]
+    if own and len(foreign) == len(optimizer.params):
+        raise ValueError(
+            f"fit: none of the optimizer's {len(foreign)} parameters is one of the model, a "
+            f"{type(model).__name__}; expected an optimizer of model.parameters(), made after "
+            "all layers are in place"
+        )
+    held = {id(parameter) for parameter in optimizer.params}
+    left = [name for name, p in own.items() if id(p) not in held and p.requires_grad]
+    if isinstance(loss, Module):
+        of_loss = {id(parameter) for parameter in loss.parameters()}
+        foreign = [parameter for parameter in foreign if id(parameter) not in of_loss]
+    if foreign and left:
+        several = ", ..." if len(left) > 5 else ""
+        warnings.warn(
+            f"fit: {len(foreign)} of the optimizer's parameters are not the model's, and it lacks "
+            f"{', '.join(left[:5])}{several}, which will not be trained; if a layer was replaced, "
+            "make the optimizer after that",
+            stacklevel=3,
+        )
 
 
 def _columns(validated: bool, metrics: Mapping[str, Metric]) -> tuple[str, ...]:
