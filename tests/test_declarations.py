@@ -28,6 +28,9 @@ NAMES = set(tg.OPS)
 NO_OPS = {
     ("bench/figure.py", "log"): "a scale of axes",
     ("check/report.py", "where"): "the heading of a column",
+    ("distributed/ranks.py", "max"): "a reduction of MPI",
+    ("distributed/ranks.py", "min"): "a reduction of MPI",
+    ("distributed/ranks.py", "sum"): "a reduction of MPI",
     ("studio/explain/forward.py", "mean"): "a statistic of batch norm",
     ("studio/explain/terms.py", "mean"): "a statistic of batch norm",
     ("studio/explain/terms.py", "sum"): "a number of the softmax's equation",

@@ -22,6 +22,9 @@ It needs the extra ``mpi`` (mpi4py, and the MPI library MPICH). A program that w
 - `DataParallel` wraps a model; `average_gradients` does it by hand. `Communication` counts bytes
   and seconds: `DataParallel.statistics`.
 
+A failure of one rank ends all, with its message; none waits longer for another than `set_timeout`
+says. Where ranks differ, they raise `RankError`.
+
 Results have the same bits in every run with the same number of ranks.
 """
 
@@ -33,6 +36,7 @@ from tinygrad_cnn.support.modules import public
 
 if TYPE_CHECKING:
     from tinygrad_cnn.distributed.data_parallel import DataParallel
+    from tinygrad_cnn.distributed.faults import RankError
     from tinygrad_cnn.distributed.gradients import Communication, allow_empty, average_gradients
     from tinygrad_cnn.distributed.ranks import (
         all_gather,
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
         broadcast,
         communicator,
         rank,
+        set_timeout,
         size,
     )
     from tinygrad_cnn.distributed.sync_batch_norm import convert_sync_batchnorm
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "Communication": "gradients",
     "DataParallel": "data_parallel",
+    "RankError": "faults",
     "all_gather": "ranks",
     "all_reduce": "ranks",
     "allow_empty": "gradients",
@@ -59,12 +65,14 @@ _MODULES = {
     "communicator": "ranks",
     "convert_sync_batchnorm": "sync_batch_norm",
     "rank": "ranks",
+    "set_timeout": "ranks",
     "size": "ranks",
 }
 
 __all__ = [
     "Communication",
     "DataParallel",
+    "RankError",
     "all_gather",
     "all_reduce",
     "allow_empty",
@@ -75,6 +83,7 @@ __all__ = [
     "communicator",
     "convert_sync_batchnorm",
     "rank",
+    "set_timeout",
     "size",
 ]
 

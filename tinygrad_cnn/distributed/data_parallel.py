@@ -14,8 +14,9 @@ from tinygrad_cnn.core.hooks import observe_leaves
 from tinygrad_cnn.core.observer import Observer
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Variable, array_of
+from tinygrad_cnn.distributed.faults import shared
 from tinygrad_cnn.distributed.gradients import Communication, Summation
-from tinygrad_cnn.distributed.ranks import communicator
+from tinygrad_cnn.distributed.ranks import communicator, guard
 from tinygrad_cnn.nn.module import Module
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class _Reducer(Observer):
         self._comm, self._statistics = comm, statistics
         parameters: dict[str, Variable] = dict(module.named_parameters())
         buffers: dict[str, Variable] = dict(module.named_buffers())
-        _check_agreement({**parameters, **buffers}, comm)
+        _check_agreement({**parameters, **buffers})
         for tensor in (*parameters.values(), *buffers.values()):
             _broadcast(tensor, comm)
         self._parameters, self._buffers = parameters, list(buffers.values())
@@ -152,6 +153,8 @@ class _Reducer(Observer):
         self._trained: tuple[str, ...] = ()
         self.is_on = True
         self._is_local = False  # .grad holds shares of this rank, of sweeps without sums
+        # Their collectives within the forward do not compare where the ranks are.
+        self._exchanges = any(getattr(each, "ranks", None) for each in module.modules())
         self._examples = 0
         self._weight: float | None = None  # this rank's share of the examples
         self._shares: dict[Variable, NDArray[Any]] = {}
@@ -167,6 +170,8 @@ class _Reducer(Observer):
                 "missing; end the program"
             )
         self._examples += examples
+        if self._exchanges:
+            guard().exchange("DataParallel: forward()")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("DataParallel: a copy or pickle cannot communicate; copy its module")
@@ -207,14 +212,11 @@ class _Reducer(Observer):
             leaves = [self._parameters[name] for name in trained]
             self._summation = Summation(leaves, self._comm, self._statistics)
             self._trained = trained
-        mark = zlib.crc32(repr((self.is_on, trained)).encode()) >> 8
-        counts = np.array([self._examples, mark, mark * mark], np.int64)
-        from mpi4py import MPI
-
-        self._comm.Allreduce(MPI.IN_PLACE, counts)
-        total, marks, squares = counts.tolist()
-        if self._comm.size * squares != marks * marks:  # not all the same
-            _explain_difference(self.is_on, trained, self._comm)
+        mark = zlib.crc32(repr((self.is_on, trained)).encode()) >> 12
+        summed = guard().exchange("DataParallel: backward()", self._examples, mark, mark * mark)
+        total, marks, squares = map(int, summed)
+        if guard().size * squares != marks * marks:  # not all the same
+            _explain_difference(self.is_on, trained)
         if total:
             self._weight = self._examples / total
         elif self._weight is None:
@@ -253,7 +255,8 @@ class _Reducer(Observer):
         data = np.concatenate(
             [np.ascontiguousarray(b._array).reshape(-1).view(np.uint8) for b in self._buffers]
         )
-        self._comm.Bcast(data, 0)
+        with guard().waiting("DataParallel: the buffers of rank 0"):
+            self._comm.Bcast(data, 0)
         if self._comm.rank == 0:
             return
         start = 0
@@ -274,41 +277,46 @@ def _broadcast(tensor: Variable, comm: Intracomm) -> None:
         tensor._mark_changed()
 
 
-def _check_agreement(tensors: Mapping[str, Variable], comm: Intracomm) -> None:
+def _check_agreement(tensors: Mapping[str, Variable]) -> None:
     """Raise ValueError on all ranks if names, shapes or dtypes differ from those of rank 0."""
     own = {name: (t.shape, t.dtype.name) for name, t in tensors.items()}
-    models = comm.allgather(own)
+    models = guard().gather("DataParallel: the parameters", own)
     for other, model in enumerate(models):
         for name in dict.fromkeys([*models[0], *model]):
             came, expected = model.get(name), models[0].get(name)
             if came != expected:
-                raise ValueError(
+                text = (
                     f"DataParallel: the models differ: {name} is {_described(came)} on rank "
                     f"{other}, but {_described(expected)} on rank 0"
                 )
+                raise shared(ValueError(text))
         if list(model) != list(models[0]):
-            raise ValueError(
+            text = (
                 f"DataParallel: rank {other} has the parameters in another order than rank 0: "
                 f"{', '.join(model)}"
             )
+            raise shared(ValueError(text))
 
 
 def _described(kind: tuple[tuple[int, ...], str] | None) -> str:
     return "missing" if kind is None else f"{kind[1]} of shape {kind[0]}"
 
 
-def _explain_difference(is_on: bool, trained: tuple[str, ...], comm: Intracomm) -> None:
+def _explain_difference(is_on: bool, trained: tuple[str, ...]) -> None:
     """Raise RuntimeError on all ranks about different sweeps."""
-    for other, (on, names) in enumerate(every := comm.allgather((is_on, trained))):
+    every = guard().gather("DataParallel: the differences", (is_on, trained))
+    for other, (on, names) in enumerate(every):
         if on != every[0][0]:
-            raise RuntimeError(
+            text = (
                 f"DataParallel: rank {other} is {'outside' if on else 'inside'} no_sync(), but "
                 f"rank 0 is {'inside' if on else 'outside'}"
             )
+            raise shared(RuntimeError(text))
         different = sorted(set(names) ^ set(every[0][1]))
         if different:
-            raise RuntimeError(
+            text = (
                 f"DataParallel: {different[0]} requires a gradient on rank "
                 f"{other if different[0] in names else 0} only, not on rank "
                 f"{0 if different[0] in names else other}"
             )
+            raise shared(RuntimeError(text))

@@ -20,20 +20,20 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from hashlib import blake2b
 from time import monotonic, sleep
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
-
-from tinygrad_cnn.support.arguments import positive
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-__all__ = ["TIMEOUT", "Guard", "RankError", "is_shared"]
+E = TypeVar("E", bound=BaseException)
+
+__all__ = ["ONE_RANK", "TIMEOUT", "Guard", "OneRank", "RankError", "is_shared", "shared"]
 
 TIMEOUT = 600.0
 GRACE = 0.3  # seconds in which a lower rank with the same failure may print it
@@ -57,66 +57,52 @@ batch 3; rank 1: the end
 
 
 def is_shared(error: BaseException) -> bool:
-    """Return whether all ranks raised `error`, so that rank 0 alone should print it."""
+    """Return whether all ranks raise `error`, so that rank 0 alone should print it."""
     return getattr(error, "_on_all_ranks", False)
 
 
-class Guard:
-    """The guard of one rank; creating it is a collective.
+def shared(error: E) -> E:
+    """Return `error`, marked as one that all ranks raise at this point.
 
-    Until the end of the program, it handles exceptions that nothing catches.
+    Examples
+    --------
+    >>> is_shared(shared(ValueError("the shapes differ")))
+    True
+    """
+    error._on_all_ranks = True  # type: ignore[attr-defined]
+    return error
 
-    Parameters
-    ----------
-    communicator : mpi4py.MPI.Comm
-        Of at least two ranks. The guard's messages do not meet those of the communicator.
-    timeout : float
-        How many seconds a rank waits for another.
+
+class OneRank:
+    """The guard of a program that is one rank: it has nothing to wait for.
 
     Attributes
     ----------
     rank, size : int
     timeout : float
+        How many seconds a rank waits for another.
+
+    Examples
+    --------
+    >>> ONE_RANK.exchange("epoch 1, batch 3", 0.5, 64.0)
+    (0.5, 64.0)
     """
 
-    def __init__(self, communicator: MPI.Comm, timeout: float = TIMEOUT) -> None:
-        from mpi4py import MPI
+    rank, size = 0, 1
 
-        self.timeout = positive("distributed", "timeout", timeout)
-        self.rank, self.size = communicator.rank, communicator.size
-        self._world, self._comm = MPI.COMM_WORLD, communicator.Dup()
-        self._host = MPI.Get_processor_name()
-        self._waits: tuple[str, float] | None = None  # where, and since when
-        self._count = 0  # of the waits: the same on all ranks that are at the same point
-        self._ended = threading.Event()
-        threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
-        self._alarms = communicator.Dup() if threads else None
-        self._watch = threading.Thread(target=self._watch_others, daemon=True, name="ranks")
-        self._watch.start()
-        sys.excepthook = self._uncaught
-        atexit.register(self._end)
+    def __init__(self) -> None:
+        self.timeout = TIMEOUT
 
     def places(self) -> str:
         """Return host and process of each rank, as text; a collective.
 
         ``mpiexec`` says of a killed process these two only.
         """
-        hosts: dict[str, list[int]] = {}
-        for host, process in self.gather("places", (self._host, os.getpid())):
-            hosts.setdefault(host, []).append(process)
-        return "; ".join(
-            f"process{'es' * (len(of) > 1)} {_ranges(of)} on {host}" for host, of in hosts.items()
-        )
+        return ""
 
-    @contextmanager
-    def waiting(self, where: str) -> Iterator[None]:
+    def waiting(self, where: str) -> AbstractContextManager[None]:
         """Wrap a call that waits for other ranks, so that it does not wait without end."""
-        self._count += 1
-        before, self._waits = self._waits, (where, monotonic())
-        try:
-            yield
-        finally:
-            self._waits = before
+        return nullcontext()
 
     def exchange(self, where: str, *values: float) -> tuple[float, ...]:
         """Sum a few numbers over all ranks, which must be at the same point; a collective.
@@ -138,49 +124,135 @@ class Guard:
         RankError
             On all ranks, if `where` differs.
         """
-        with self.waiting(where):
-            summed = np.empty(2 + VALUES)
-            self._start(where, values, summed).Wait()
-            return self._compared(where, summed)[: len(values)]
+        return values
 
     def gather(self, where: str, value: Any) -> list[Any]:
         """Return the picklable value of each rank, in their order; a collective."""
-        self.exchange(where)
-        with self.waiting(where):
-            return self._comm.allgather(value)
+        return [value]
 
-    def broadcast(self, where: str, value: Any = None) -> Any:
-        """Return the picklable value of rank 0; a collective."""
-        self.exchange(where)
-        with self.waiting(where):
-            return self._comm.bcast(value)
+    def broadcast(self, where: str, value: Any = None, root: int = 0) -> Any:
+        """Return the picklable value of rank `root`; a collective."""
+        return value
 
-    @contextmanager
-    def agreement(self, where: str) -> Iterator[None]:
+    def agreement(self, where: str) -> AbstractContextManager[None]:
         """Raise on all ranks what one raises inside: that of the lowest; a collective.
 
         The block must contain no collective that a failing rank would leave out.
         """
-        error = None
+        return nullcontext()
+
+    @contextmanager
+    def rank_0_first(self, where: str) -> Iterator[None]:
+        """Let the other ranks begin the block when rank 0 has ended it; a collective."""
+        if self.rank:
+            self.exchange(where)
         try:
             yield
-        except Exception as raised:
-            error = raised
-        if not self.exchange(where, error is not None)[0]:
-            return
-        failures = self.gather(f"{where}: failures", error and _packed(error))
-        first = next(rank for rank, failure in enumerate(failures) if failure is not None)
-        if error is None or self.rank != first:
-            error = _unpacked(failures[first])
-        if failures.count(failures[first]) < self.size:
-            error.add_note(f"raised by rank {first} of {self.size}")
-        raise self._shared(error)
+        finally:
+            if not self.rank:
+                self.exchange(where)
 
     def fail(self, message: str, status: int = 1) -> NoReturn:
         """Print a message with the name of this rank, and end all ranks.
 
         If several fail at about the same time, mostly one of them prints: the lowest.
         """
+        print(message, file=sys.stderr)
+        raise SystemExit(status)
+
+
+ONE_RANK = OneRank()
+
+
+class Guard(OneRank):
+    """The guard of one rank of several; creating it is a collective.
+
+    Until the end of the program, it handles exceptions that nothing catches.
+
+    Parameters
+    ----------
+    communicator : mpi4py.MPI.Comm
+        Of at least two ranks. The guard's messages do not meet those of the communicator.
+
+    Attributes
+    ----------
+    rank, size : int
+    timeout : float
+    """
+
+    def __init__(self, communicator: MPI.Comm) -> None:
+        from mpi4py import MPI
+
+        super().__init__()
+        self.rank, self.size = communicator.rank, communicator.size
+        self._world, self._comm = MPI.COMM_WORLD, communicator.Dup()
+        self._host = MPI.Get_processor_name()
+        self._waits: tuple[str, float] | None = None  # where, and since when
+        self._count = 0  # of the waits: the same on all ranks that are at the same point
+        self._ended = threading.Event()
+        # The watch sends messages while another thread may wait in MPI.
+        threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
+        self._alarms = communicator.Dup() if threads else None
+        self._watch = threading.Thread(target=self._watch_others, daemon=True, name="ranks")
+        self._watch.start()
+        sys.excepthook = self._uncaught
+        atexit.register(self._end)
+
+    def places(self) -> str:  # noqa: D102
+        hosts: dict[str, list[int]] = {}
+        for host, process in self.gather("places", (self._host, os.getpid())):
+            hosts.setdefault(host, []).append(process)
+        return "; ".join(
+            f"process{'es' * (len(of) > 1)} {_ranges(of)} on {host}" for host, of in hosts.items()
+        )
+
+    @contextmanager
+    def waiting(self, where: str) -> Iterator[None]:  # noqa: D102
+        self._count += 1
+        before, self._waits = self._waits, (where, monotonic())
+        try:
+            yield
+        finally:
+            self._waits = before
+
+    def exchange(self, where: str, *values: float) -> tuple[float, ...]:  # noqa: D102
+        with self.waiting(where):
+            summed = np.empty(2 + VALUES)
+            self._start(where, values, summed).Wait()
+            return self._compared(where, summed)[: len(values)]
+
+    def gather(self, where: str, value: Any) -> list[Any]:  # noqa: D102
+        self.exchange(where)
+        with self.waiting(where):
+            return self._comm.allgather(value)
+
+    def broadcast(self, where: str, value: Any = None, root: int = 0) -> Any:  # noqa: D102
+        self.exchange(f"{where} from rank {root}")
+        with self.waiting(where):
+            return self._comm.bcast(value, root)
+
+    @contextmanager
+    def agreement(self, where: str) -> Iterator[None]:  # noqa: D102
+        error = None
+        try:
+            yield
+        except Exception as raised:
+            if is_shared(raised):
+                raise
+            error = raised
+        if not self.exchange(where, error is not None)[0]:
+            return
+        own = None if error is None else (repr(error), _packed(error), self._host)
+        failures = self.gather(f"{where}: failures", own)
+        first = next(rank for rank, failure in enumerate(failures) if failure is not None)
+        text, packed, host = failures[first]
+        if error is None or self.rank != first:
+            error = _unpacked(packed)
+        if any(failure is None or failure[0] != text for failure in failures):
+            error.add_note(f"raised by rank {first} of {self.size} on {host}")
+        raise shared(error)
+
+    def fail(self, message: str, status: int = 1) -> NoReturn:  # noqa: D102
         if self.rank:
             sleep(GRACE * (1 + self.rank / self.size))
         name = f"rank {self.rank} of {self.size} on {self._host}"
@@ -214,12 +286,8 @@ class Guard:
                 for point, ranks in points.items()
             )
             error = RankError(f"ranks are at different points: {'; '.join(lines)}")
-            raise self._shared(error)
+            raise shared(error)
         return tuple(summed[2:].tolist())
-
-    def _shared(self, error: Exception) -> Exception:
-        error._on_all_ranks = True  # type: ignore[attr-defined]
-        return error
 
     def _uncaught(
         self,
@@ -249,11 +317,10 @@ class Guard:
 
     def _watch_others(self) -> None:
         """Ask other ranks where they are if this one waits for long; answer if they ask."""
-        poll = min(POLL, self.timeout / 4)
         stagger = min(0.02 * self.rank, POLL)  # if the ranks are many, let the lower ask
         asked = 0
         requests: list[MPI.Request] = []
-        while not self._ended.wait(poll):
+        while not self._ended.wait(min(POLL, self.timeout / 4)):
             if self._alarms is not None:
                 self._answer(self._alarms)
             if (waits := self._waits) is None:
@@ -265,7 +332,7 @@ class Guard:
                 question = (asked, f"{where} for {self.timeout:g} s")
                 others = (rank for rank in range(self.size) if rank != self.rank)
                 requests = [self._alarms.isend(question, rank) for rank in others]
-            elif seconds > self.timeout + ANSWER:
+            elif seconds > self.timeout + min(ANSWER, self.timeout):
                 self.fail(
                     f"has waited {seconds:.0f} s for other ranks in {where}; none says that it "
                     "computes, so a process or host may be stopped, or the network down"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.distributed.buckets import Bucket, divided
-from tinygrad_cnn.distributed.ranks import communicator
+from tinygrad_cnn.distributed.ranks import communicator, guard
 from tinygrad_cnn.support.arguments import whole
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tinygrad_cnn.core.variable import Variable
 
-__all__ = ["Communication", "Summation", "allow_empty", "average_gradients", "share_of"]
+__all__ = ["Communication", "Summation", "allow_empty", "average_gradients"]
 
 
 @dataclass(slots=True)
@@ -128,7 +128,8 @@ class Summation:
         statistics = self._statistics
         for bucket in self.buckets:
             started = perf_counter()
-            bucket.wait()
+            with guard().waiting("the sum of the gradients"):
+                bucket.wait()
             ended = perf_counter()
             statistics.waiting += ended - started
             yield from bucket.sums()
@@ -170,15 +171,6 @@ def allow_empty(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return allowing
 
 
-def share_of(examples: int, comm: Intracomm) -> float:
-    """Return this rank's share of the examples of all ranks; equal shares if none has any."""
-    total = np.array([examples], np.int64)
-    from mpi4py import MPI
-
-    comm.Allreduce(MPI.IN_PLACE, total)
-    return examples / int(total[0]) if total[0] else 1.0 / comm.size
-
-
 def average_gradients(parameters: Iterable[Tensor] | Tensor, examples: int | None = None) -> None:
     """Replace each ``.grad`` by the mean over the ranks: call it between backward and step.
 
@@ -198,6 +190,8 @@ def average_gradients(parameters: Iterable[Tensor] | Tensor, examples: int | Non
         If a gradient has a graph, as after ``backward(create_graph=True)``.
     ValueError
         If `examples` is negative.
+    RankError
+        If number, shapes or dtypes of the parameters differ between ranks; on all ranks.
 
     Examples
     --------
@@ -219,9 +213,12 @@ def average_gradients(parameters: Iterable[Tensor] | Tensor, examples: int | Non
             )
     if comm is None or comm.size == 1:
         return
-    weight = 1.0 / comm.size if count is None else share_of(count, comm)
+    kinds = zlib.crc32(repr([(leaf.shape, leaf.dtype.str) for leaf in leaves]).encode())
+    where = f"average_gradients() of {len(leaves)} parameters, shapes {kinds:08x}"
+    total = guard().exchange(where, 1 if count is None else count)[0]
+    weight = (1 if count is None else count) / total if total else 1.0 / comm.size
     summation = Summation(leaves, comm, Communication())
     for leaf in reversed(leaves):
         summation.put(leaf, array_of(leaf._grad), weight)
-    for parameter, total in summation.finish():
-        parameter._grad = total
+    for parameter, mean in summation.finish():
+        parameter._grad = mean

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.core.variable import array_of
+from tinygrad_cnn.distributed.faults import ONE_RANK, Guard, OneRank
 from tinygrad_cnn.engine.threads import set_default_threads
+from tinygrad_cnn.support.arguments import positive
 from tinygrad_cnn.support.modules import needs_extra
 
 if TYPE_CHECKING:
@@ -24,7 +26,9 @@ __all__ = [
     "barrier",
     "broadcast",
     "communicator",
+    "guard",
     "rank",
+    "set_timeout",
     "size",
 ]
 
@@ -44,7 +48,8 @@ def communicator() -> Intracomm | None:
 
     The first call initializes MPI, if the program was started by ``mpiexec`` or another launcher.
     Each rank then computes with one thread, unless a variable such as OMP_NUM_THREADS says
-    otherwise; ``with tg.num_threads(n)`` changes it too.
+    otherwise; ``with tg.num_threads(n)`` changes it too. From then on, an exception that nothing
+    catches ends all ranks.
 
     Raises
     ------
@@ -59,15 +64,39 @@ def communicator() -> Intracomm | None:
     >>> communicator() is None  # not started by mpiexec
     True
     """
-    return _connected(os.getpid())
+    return _connected(os.getpid())[0]
+
+
+def guard() -> OneRank:
+    """Return the guard of this rank, which keeps it from waiting without end."""
+    return _connected(os.getpid())[1]
+
+
+def set_timeout(seconds: float) -> None:
+    """Set how long a rank waits for the others in a collective; 600 s by default.
+
+    After that, a rank that still computes prints where it is, and all ranks end. Call it on all
+    ranks.
+
+    Raises
+    ------
+    ValueError
+        If `seconds` is not a positive number.
+
+    Examples
+    --------
+    >>> set_timeout(1800)
+    """
+    positive("set_timeout", "seconds", seconds)
+    guard().timeout = seconds
 
 
 @cache
-def _connected(process: int) -> Intracomm | None:
+def _connected(process: int) -> tuple[Intracomm | None, OneRank]:
     """Initialize MPI once in a process; a fork has another number."""
     expected = _launched()
     if expected is None:
-        return None
+        return None, ONE_RANK
     if multiprocessing.parent_process() is not None:
         raise RuntimeError(
             "tinygrad_cnn.distributed: this is a worker process, which is no rank; call rank() "
@@ -85,7 +114,8 @@ def _connected(process: int) -> Intracomm | None:
         )
     if not any(name in os.environ for name in THREADS):
         set_default_threads(1)
-    return MPI.COMM_WORLD.Dup()
+    comm = MPI.COMM_WORLD.Dup()
+    return comm, Guard(comm) if comm.size > 1 else ONE_RANK
 
 
 def _launched() -> int | None:
@@ -129,9 +159,7 @@ def barrier() -> None:
     --------
     >>> barrier()
     """
-    comm = communicator()
-    if comm is not None:
-        comm.Barrier()
+    guard().exchange("barrier()")
 
 
 def broadcast(value: Any, root: int = 0) -> Any:
@@ -160,8 +188,7 @@ def broadcast(value: Any, root: int = 0) -> Any:
     """
     if not 0 <= root < size():
         raise ValueError(f"broadcast: root is {root!r}, expected 0 to {size() - 1}")
-    comm = communicator()
-    return value if comm is None else comm.bcast(value, root)
+    return guard().broadcast("broadcast()", value, root)
 
 
 def all_gather(value: Any) -> list[Any]:
@@ -177,8 +204,7 @@ def all_gather(value: Any) -> list[Any]:
     >>> all_gather("rank 0")
     ['rank 0']
     """
-    comm = communicator()
-    return [value] if comm is None else comm.allgather(value)
+    return guard().gather("all_gather()", value)
 
 
 def all_reduce(value: ArrayLike, op: Literal["sum", "min", "max"] = "sum") -> NDArray[Any]:
@@ -198,7 +224,9 @@ def all_reduce(value: ArrayLike, op: Literal["sum", "min", "max"] = "sum") -> ND
     Raises
     ------
     ValueError
-        If `op` is none of these, or shapes or dtypes differ; then on all ranks.
+        If `op` is none of these.
+    RankError
+        If shapes, dtypes or `op` differ between ranks; on all ranks.
 
     Examples
     --------
@@ -211,17 +239,13 @@ def all_reduce(value: ArrayLike, op: Literal["sum", "min", "max"] = "sum") -> ND
     comm = communicator()
     if comm is None:
         return array
-    kinds = comm.allgather((array.shape, array.dtype.str))
-    for other, kind in enumerate(kinds):
-        if kind != kinds[0]:
-            raise ValueError(
-                f"all_reduce: rank {other} has {np.dtype(kind[1])} of shape {kind[0]}, but rank 0 "
-                f"{np.dtype(kinds[0][1])} of shape {kinds[0][0]}"
-            )
+    where = f"all_reduce(op={op!r}) of {array.dtype} of shape {array.shape}"
+    guard().exchange(where)
     from mpi4py import MPI
 
     ops: dict[str, Op] = {"sum": MPI.SUM, "min": MPI.MIN, "max": MPI.MAX}
-    comm.Allreduce(MPI.IN_PLACE, array, ops[op])
+    with guard().waiting(where):
+        comm.Allreduce(MPI.IN_PLACE, array, ops[op])
     return array
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.distributed.ranks import communicator
+from tinygrad_cnn.distributed.ranks import communicator, guard
 from tinygrad_cnn.nn import BatchNorm1d, BatchNorm2d, Module
 
 __all__ = ["AllRanks", "convert_sync_batchnorm"]
@@ -29,7 +29,8 @@ class AllRanks:
         if comm is not None and comm.size > 1:
             from mpi4py import MPI
 
-            comm.Allreduce(MPI.IN_PLACE, packed)
+            with guard().waiting("synchronized batch norm"):
+                comm.Allreduce(MPI.IN_PLACE, packed)
         total = float(packed[-1].real)
         return (packed[:-1] / (total or 1.0)).reshape(values.shape), total
 
