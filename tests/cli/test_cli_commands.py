@@ -68,7 +68,9 @@ def test_train_prints_a_line_an_epoch_and_leaves_a_run(call: Call, few_file: str
     assert "\x1b" not in out
     run = Path("runs/lenet5-few-0")
     assert sorted(path.name for path in run.iterdir()) == [
-        "checkpoint.safetensors",
+        ".lock",
+        "checkpoint-00000004.safetensors",
+        "checkpoint-00000006.safetensors",
         "curves.png",
         "history.csv",
         "settings.json",
@@ -111,6 +113,7 @@ def test_the_choices_reach_the_settings(call: Call, few_file: str) -> None:
         "threads": 1,
         "val-split": 0.25,
         "metrics": "recall",
+        "checkpoint-every": "40s",
     }
     options = [text for name, value in choices.items() for text in (f"--{name}", value)]
     ok(call("train", "--data", few_file, "--model", "mlp", "--out", "run", *options))
@@ -177,9 +180,12 @@ def test_an_interrupted_training_says_so_and_is_resumed(
     assert Path("run/weights.safetensors").read_bytes() == (
         Path("whole/weights.safetensors").read_bytes()
     )
-    assert "run: the run is complete: all its 3 epochs are trained" in refused(
-        call("train", "--resume", "run")
-    )
+    Path("run/curves.png").unlink()
+    assert "The run is complete: 3 epochs are trained." in ok(call("train", "--resume", "run"))
+    assert Path("run/curves.png").exists()
+    out = ok(call("train", "--resume", "run", "--epochs", 4))
+    assert "Changed: epochs from 3 to 4." in out
+    assert "Going on in epoch 4, from its beginning, at learning rate 0.00" in out
 
 
 def test_a_training_that_diverges_says_what_to_try(call: Call, few_file: str) -> None:
@@ -561,7 +567,8 @@ def test_ctrl_c_saves_what_there_is(tmp_path: Path, few_file: str) -> None:
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "")
-    found = re.search(r"Interrupted\. a has (\d+) finished epochs; to continue:", out)
+    found = re.search(r"Interrupted\. a has (\d+) finished epochs(, and \d of 9 batches of)?", out)
     assert found is not None
+    assert out.endswith("; to continue:\n  tinygrad-cnn train --resume a\n")
     assert len(History.from_csv(tmp_path / "a" / "history.csv")) == int(found.group(1))
     load_run(tmp_path / "a")

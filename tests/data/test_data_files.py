@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_cnn.support.files import atomic_write
+from tinygrad_cnn.support.files import atomic_write, remove_leftovers
 
 
 def names(folder: Path) -> list[str]:
@@ -66,7 +66,8 @@ def test_the_bytes_are_on_the_disk_before_the_rename(
     fsync, replace = os.fsync, os.replace
 
     def note_fsync(number: int) -> None:
-        done.append(("fsync", os.fstat(number).st_size))
+        found = os.fstat(number)
+        done.append(("fsync", "folder" if stat.S_ISDIR(found.st_mode) else found.st_size))
         fsync(number)
 
     def note_replace(source: Path, target: Path) -> None:
@@ -77,7 +78,15 @@ def test_the_bytes_are_on_the_disk_before_the_rename(
     monkeypatch.setattr(os, "replace", note_replace)
     with atomic_write(tmp_path / "x") as file:
         file.write(b"12345")
-    assert done == [("fsync", 5), ("replace", 5)]
+    assert done == [("fsync", 5), ("replace", 5), ("fsync", "folder")]
+
+
+def test_only_the_temporary_files_of_killed_processes_are_leftovers(tmp_path: Path) -> None:
+    kept = [".lock", ".x.tmp", "x.0123456789abcdef.tmp", ".hidden"]
+    for name in [*kept, ".x.npz.0123456789abcdef.tmp"]:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == sorted(kept)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes and links of POSIX")

@@ -19,7 +19,7 @@ from tinygrad_cnn.studio import StudioSettings, server
 from tinygrad_cnn.studio.data_folder import opened
 from tinygrad_cnn.studio.store import OtherVersionError, Store, drawings, points, runs
 from tinygrad_cnn.studio.training import worker
-from tinygrad_cnn.studio.training.lock import FileLock, InUseError
+from tinygrad_cnn.support.lock import FileLock, InUseError
 
 
 @pytest.fixture

@@ -177,11 +177,13 @@ def test_a_full_disk_is_answered_as_such_and_nothing_is_changed(tmp_path: Path) 
 
 
 def remove_checkpoint(folder: RunFolder) -> None:
-    folder.checkpoint.unlink()
+    for path in folder.checkpoints:
+        path.unlink()
 
 
 def damage_checkpoint(folder: RunFolder) -> None:
-    folder.checkpoint.write_bytes(folder.checkpoint.read_bytes()[:-1])
+    for path in folder.checkpoints:
+        path.write_bytes(path.read_bytes()[:-1])
 
 
 def remove_all(folder: RunFolder) -> None:

@@ -154,7 +154,7 @@ def test_half_written_files_of_a_killed_process_are_cleared_away(tmp_path: Path)
     folder.mkdir(parents=True)
     (folder / ".weights.safetensors.0123456789abcdef.tmp").write_bytes(b"half")
     work(store, settings, run_id)
-    assert not list(folder.glob(".*"))
+    assert not list(folder.glob(".*.tmp"))
     store.close()
 
 

@@ -28,8 +28,8 @@ from tinygrad_cnn.studio import StudioSettings, data_folder
 from tinygrad_cnn.studio.shortage import Shortage
 from tinygrad_cnn.studio.store import Store, runs
 from tinygrad_cnn.studio.training import supervisor as supervising
-from tinygrad_cnn.studio.training.lock import FileLock, InUseError
 from tinygrad_cnn.studio.training.supervisor import ATTEMPTS, Supervisor
+from tinygrad_cnn.support.lock import FileLock, InUseError
 
 LONG = {"epochs": 200, "batch_size": 100}
 
@@ -241,7 +241,7 @@ def test_a_lock_is_free_when_its_process_is_killed(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     source = (
         "import sys; from pathlib import Path\n"
-        "from tinygrad_cnn.studio.training.lock import FileLock\n"
+        "from tinygrad_cnn.support.lock import FileLock\n"
         "with FileLock(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", source, str(lock)]

@@ -106,8 +106,8 @@ def test_a_folder_that_can_be_resumed_holds_the_weights_that_it_began_with(
     monkeypatch.setattr(RunFolder, "write_settings", killed)
     with pytest.raises(KeyboardInterrupt):
         training_run.train(run)
-    assert [file.name for file in run.path.iterdir()] == [run.checkpoint.name]
-    held = read_state(run.checkpoint)["model"]
+    assert {file.name for file in run.path.iterdir()} == {run.checkpoints[-1].name, ".lock"}
+    held = read_state(run.checkpoints[-1])["model"]
     for name, array in training_run.model.state_dict().items():
         np.testing.assert_array_equal(held[name], array)
 

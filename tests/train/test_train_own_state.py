@@ -337,24 +337,29 @@ def test_any_plain_value_comes_back_through_a_file(
     assert model.inner[1] == value
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: {"own": {"no.such": {"plain": 1}}}, "no.such: the model has no module 'no'"),
+        (lambda s: {"own": {"other": s["own"]["noise"]}}, "other: the model has no such object"),
+        (lambda s: {"more": 1}, "unknown field more, perhaps from a later version"),
+        (lambda s: {"format": 9}, "its format is 9, perhaps of a later version"),
+    ],
+)
 def test_a_state_of_another_model_is_refused(
-    make: Callable[[str, str], TrainingRun], tmp_path: Path
+    make: Callable[[str, str], TrainingRun],
+    tmp_path: Path,
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    says: str,
 ) -> None:
     run = RunFolder.create("run", parent=tmp_path)
     make(*SAVED["an object"]).train(run)
-    state = read_state(run.checkpoint)
-    write_state(run.checkpoint, {**state, "own": {"no.such": {"plain": 1}}})
-    with pytest.raises(RunError, match=r"checkpoint.*no\.such: the model has no module 'no'"):
+    for path in run.checkpoints:
+        state = read_state(path)
+        write_state(path, {**state, **change(state)})
+    with pytest.raises(RunError, match="checkpoint") as raised:
         TrainingRun.resumed(run)
-    write_state(run.checkpoint, {**state, "own": {"other": state["own"]["noise"]}})
-    with pytest.raises(RunError, match="other: the model has no such object"):
-        TrainingRun.resumed(run)
-    write_state(run.checkpoint, {**state, "more": 1})
-    with pytest.raises(RunError, match="unknown field more, perhaps from a later version"):
-        TrainingRun.resumed(run)
-    write_state(run.checkpoint, {**state, "format": 9})
-    with pytest.raises(RunError, match=r"its format is 9, expected one of \(1, 2, 3, 4\)"):
-        TrainingRun.resumed(run)
+    assert str(raised.value).count(says) == 2
 
 
 def test_no_warning_where_all_is_saved(

@@ -39,7 +39,8 @@ from tinygrad_cnn.train import (
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 
 Prepare = Callable[..., TrainingRun]
-FILES = ["checkpoint.safetensors", "history.csv", "settings.json", "weights.safetensors"]
+FILES = ["checkpoint-00000003.safetensors", "checkpoint-00000006.safetensors", "history.csv",
+         "settings.json", "weights.safetensors"]  # fmt: skip
 
 
 def folder(path: Path) -> RunFolder:
@@ -74,10 +75,10 @@ def copy(trained: tuple[TrainingRun, RunFolder], tmp_path: Path) -> RunFolder:
 
 def test_a_run_is_whole(trained: tuple[TrainingRun, RunFolder], few_file: str) -> None:
     training_run, run = trained
-    assert sorted(file.name for file in run.path.iterdir()) == sorted([*FILES, "model.py"])
+    assert sorted(file.name for file in run.path.iterdir()) == sorted([".lock", *FILES, "model.py"])
     assert History.from_csv(run.history) == training_run.history
     settings = json.loads(run.settings.read_text())
-    assert settings["format"] == 1
+    assert settings["format"] == 2
     assert settings["data"]["source"] == few_file
     assert settings["data"]["classes"] == list("0123456789")
     assert settings["data"]["input_shape"] == [1, 28, 28]
@@ -279,7 +280,7 @@ def test_a_training_that_diverges_leaves_the_last_good_epoch(
     assert all(np.isfinite(array).all() for array in load_run(run.path).model.state_dict().values())
 
 
-@pytest.mark.parametrize("failing", FILES)
+@pytest.mark.parametrize("failing", ["checkpoint-", "history", "settings", "weights"])
 def test_a_write_that_fails_leaves_a_run_that_can_be_resumed(
     prepared: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
@@ -290,7 +291,7 @@ def test_a_write_that_fails_leaves_a_run_that_can_be_resumed(
     move = os.replace
 
     def full(source: str, target: str) -> None:
-        if Path(target).name == failing:
+        if Path(target).name.startswith(failing):
             raise OSError(28, "No space left on device")
         move(source, target)
 
@@ -299,7 +300,7 @@ def test_a_write_that_fails_leaves_a_run_that_can_be_resumed(
         with pytest.raises(OSError, match="No space"):
             TrainingRun.resumed(broken).train(broken)
     load_run(broken.path)
-    assert not list(broken.path.glob(".*"))
+    assert not list(broken.path.glob(".*.tmp"))
     TrainingRun.resumed(broken).train(broken)
     assert weights(broken) == weights(whole)
 
@@ -434,9 +435,9 @@ def test_settings_out_of_range_are_refused(field: str, value: Any, says: str) ->
     [
         (lambda run: run.settings.unlink(), "is not a run folder: it has no settings.json"),
         (lambda run: run.settings.write_text("{"), "settings.json: cannot be read: "),
-        (lambda run: run.settings.write_text("[]"), "not a settings file of format 1"),
+        (lambda run: run.settings.write_text("[]"), "this is not a settings file"),
         (lambda run: run.settings.write_bytes(b"\xff\xfe"), "settings.json: cannot be read: "),
-        (lambda run: edit(run, "format", 2), "not a settings file of format 1"),
+        (lambda run: drop(run, "format"), "not a settings file: it has no format"),
         (lambda run: edit(run, "extra", 2), "RunSettings: unknown field extra"),
         (lambda run: edit(run, "data", None), "DataSettings: got None, expected source"),
         (lambda run: edit(run, "data/alpha", 1), "DataSettings: unknown field alpha"),
@@ -475,28 +476,6 @@ def test_a_bad_run_is_refused_and_the_file_named(
     assert str(copy.path) in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("damage", "says"),
-    [
-        (lambda run: run.checkpoint.unlink(), "checkpoint.safetensors: there is no such file"),
-        (lambda run: run.checkpoint.write_bytes(b"1"), "checkpoint.safetensors: is damaged"),
-        (lambda run: run.checkpoint.write_bytes(weights(run)), "has arrays but no state"),
-        (lambda run: edit(run, "training/optimizer", "rmsprop"), "RMSprop.load_state_dict: "),
-        (
-            lambda run: edit(run, "training/schedule", "plateau"),
-            "ReduceLROnPlateau.load_state_dict: ",
-        ),
-    ],
-)
-def test_a_bad_checkpoint_is_refused(
-    copy: RunFolder, damage: Callable[[RunFolder], Any], says: str
-) -> None:
-    damage(copy)
-    with pytest.raises(RunError, match=r"checkpoint\.safetensors") as raised:
-        TrainingRun.resumed(copy)
-    assert says in str(raised.value)
-
-
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no such folder; expected a run folder"):
         load_run(tmp_path / "nowhere")
@@ -517,8 +496,11 @@ def edit(run: RunFolder, place: str, value: Any) -> None:
 
 def drop(run: RunFolder, place: str) -> None:
     settings = json.loads(run.settings.read_text())
-    part, name = place.split("/")
-    del settings[part][name]
+    *parts, name = place.split("/")
+    inner = settings
+    for part in parts:
+        inner = inner[part]
+    del inner[name]
     run.settings.write_text(json.dumps(settings))
 
 
@@ -534,9 +516,6 @@ def test_one_flipped_bit_is_noticed(copy: RunFolder, share: float) -> None:
     flip(copy.weights, share)
     with pytest.raises(RunError, match=r"weights\.safetensors: is damaged"):
         load_run(copy.path)
-    flip(copy.checkpoint, share)
-    with pytest.raises(RunError, match=r"checkpoint\.safetensors: is damaged"):
-        TrainingRun.resumed(copy)
 
 
 # --- new folders -------------------------------------------------------------------------------

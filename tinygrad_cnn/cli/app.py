@@ -12,7 +12,7 @@ from tinygrad_cnn.bench.benchmark import PARTS
 from tinygrad_cnn.bench.sides import PEERS
 from tinygrad_cnn.cli.config import show_config, use_config
 from tinygrad_cnn.cli.errors import Commands
-from tinygrad_cnn.cli.options import choice, choices, integer, number, option, usual
+from tinygrad_cnn.cli.options import choice, choices, integer, interval, number, option, usual
 from tinygrad_cnn.derivation.derivation import FORMATS as DERIVATIONS
 from tinygrad_cnn.drawing.drawing import FORMATS
 from tinygrad_cnn.drawing.heat import HEATS
@@ -223,7 +223,16 @@ def train(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Resume this interrupted run, with its settings and bit-identical results.",
+            help="Resume this interrupted run, with its settings and bit-identical results. Only "
+            "--epochs, --data (moved, but unchanged) and --checkpoint-every can be given, too.",
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        Any,
+        interval(
+            "Distance between two checkpoints within an epoch: a number of steps, or a time such "
+            "as 60s, 5m or 1h. One is written after each epoch in any case.",
+            show_default=usual("checkpoint_every"),
         ),
     ] = None,
     config: Annotated[
@@ -265,6 +274,7 @@ def train(
         "threads": threads,
         "val_split": val_split,
         "metrics": metrics,
+        "checkpoint_every": checkpoint_every,
     }
     reading = {"size": size, "grayscale": grayscale}
     return run(data, model, chosen, reading, options or [], out, resume, quiet)

@@ -10,8 +10,19 @@ from typing import Any
 import typer
 
 from tinygrad_cnn.train import RECIPES, TrainingSettings
+from tinygrad_cnn.train.checkpoint import Interval
 
-__all__ = ["PARTS", "choice", "choices", "integer", "number", "option", "option_value", "usual"]
+__all__ = [
+    "PARTS",
+    "choice",
+    "choices",
+    "integer",
+    "interval",
+    "number",
+    "option",
+    "option_value",
+    "usual",
+]
 
 PARTS = ("model", "optimizer", "schedule")
 WORDS = {"true": True, "false": False, "inf": math.inf, "-inf": -math.inf, "nan": math.nan}
@@ -55,6 +66,19 @@ def choices(help: str, names: Iterable[str], **shown: Any) -> Any:
 
     help = f"{help}, separated by commas: {listed}."
     return typer.Option(metavar="NAME,...", help=help, parser=read, **shown)
+
+
+def interval(help: str, **shown: Any) -> Any:
+    """Return an option that takes a number of steps, or a time."""
+
+    def read(text: str) -> Any:
+        try:
+            Interval.parse("interval", text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error).removeprefix("interval is ")) from None
+        return int(text) if text.isdecimal() else text
+
+    return typer.Option(metavar="STEPS|TIME", help=help, parser=read, **shown)
 
 
 def option() -> Any:

@@ -27,7 +27,7 @@ def studio(
             default_data_dir,
         )
         from tinygrad_cnn.studio.store import DamagedStoreError
-        from tinygrad_cnn.studio.training.lock import InUseError
+        from tinygrad_cnn.support.lock import InUseError
     settings = StudioSettings(
         data_dir=data_dir or default_data_dir(),
         host=host,

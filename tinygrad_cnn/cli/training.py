@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,15 +24,17 @@ from tinygrad_cnn.cli.options import PARTS
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.support.text import percent
 from tinygrad_cnn.train import (
-    RunError,
     RunFolder,
     TrainingDiverged,
+    TrainingInterrupted,
     TrainingRun,
     plot_history,
     recipe,
 )
 
 __all__ = ["train"]
+
+CHANGEABLE = ("epochs", "checkpoint_every")
 
 
 def train(
@@ -60,14 +62,14 @@ def train(
     out : Path or None
         The run folder; by default the next numbered one.
     resume : Path or None
-        The run folder to resume from; excludes all other options.
+        The run folder to resume from; excludes all options but those that may change.
     quiet : bool
         Print only the result.
 
     Returns
     -------
     int
-        0, or 130 if interrupted.
+        0, or if interrupted 130, and 143 by SIGTERM.
     """
     screen = console()
     if resume is None:
@@ -82,24 +84,16 @@ def train(
         names = run.settings.model.name, run.settings.data.name
         folder = RunFolder.create("-".join(_plain(name) for name in names), out)
     else:
-        _refuse(
-            resume,
-            {
-                "data": data,
-                "model": model,
-                "out": out,
-                **chosen,
-                **reading,
-                "option": options or None,
-            },
-        )
+        changes = {name: chosen[name] for name in CHANGEABLE}
+        fixed = {name: value for name, value in chosen.items() if name not in changes}
+        given = {"model": model, "out": out, **fixed, **reading, "option": options or None}
+        _refuse(resume, given)
         folder = RunFolder(resume)
-        run = TrainingRun.resumed(folder)
-        done = len(run.history)
-        if done >= run.settings.training.epochs:
-            raise RunError(f"{resume}: the run is complete: all its {done} epochs are trained")
+        run = TrainingRun.resumed(folder, source=data, **changes)
     if not quiet:
         show_training_run(screen, run)
+        if resume is not None:
+            _show_place(screen, run)
     training = run.settings.training
     with (
         warnings.catch_warnings(),
@@ -113,18 +107,19 @@ def _train(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) ->
     started = perf_counter()
     lines = EpochLines(screen, run.settings.training.epochs, len(run.history), _held_out(run))
     try:
-        if quiet:
-            run.train(folder)
+        if quiet or run.complete:
+            run.train(folder)  # a complete run gets what is missing
         else:
             with lines:
                 run.train(folder, [lines])
-    except KeyboardInterrupt:
-        _draw(screen, run, folder, quiet)
+    except KeyboardInterrupt as error:
         screen.print(
             f"\nInterrupted. {_progress(run, folder)}; to continue:\n"
             f"  tinygrad-cnn train --resume {folder.path}"
         )
-        return INTERRUPTED
+        with suppress(KeyboardInterrupt):
+            _draw(screen, run, folder, quiet)
+        return 128 + error.signal if isinstance(error, TrainingInterrupted) else INTERRUPTED
     except TrainingDiverged as error:
         _draw(screen, run, folder, quiet)
         error.add_note(_progress(run, folder))
@@ -147,8 +142,25 @@ def _held_out(run: TrainingRun) -> str:
 
 
 def _progress(run: TrainingRun, folder: RunFolder) -> str:
-    done = len(run.history)
-    return f"{folder.path} has {done or 'no'} finished epoch{'s' * (done > 1)}"
+    done, batch = divmod(folder.steps, len(run.loader))
+    epochs = f"{done or 'no'} finished epoch{'s' * (done > 1)}"
+    further = f", and {batch} of {len(run.loader)} batches of the next" if batch else ""
+    return f"{folder.path} has {epochs}{further}"
+
+
+def _show_place(screen: Console, run: TrainingRun) -> None:
+    """Print where a resumed run goes on, and what was changed."""
+    done, batch = len(run.history), run.batches_done
+    if run.settings.changes and run.settings.changes[-1]["epoch"] == done:
+        changes = {k: v for k, v in run.settings.changes[-1].items() if k != "epoch"}
+        told = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changes.items())
+        screen.print(f"Changed: {told}.")
+    if run.complete:
+        screen.print(f"The run is complete: {done} epochs are trained.\n")
+    else:
+        place = f"after batch {batch} of {len(run.loader)}" if batch else "from its beginning"
+        rate = f"{run.optimizer.lr:.3g}"
+        screen.print(f"Going on in epoch {done + 1}, {place}, at learning rate {rate}.\n")
 
 
 def _draw(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) -> None:
@@ -174,19 +186,22 @@ def _show_folder(screen: Console, folder: RunFolder, seconds: float) -> None:
         folder.history: "metrics per epoch",
         folder.curves: "the metrics as a plot",
         folder.settings: "every setting of the run",
-        folder.checkpoint: "what --resume continues from",
+        folder.checkpoints[-1]: "what --resume continues from",
     }
     screen.print(f"\n{seconds:.1f} seconds. In {folder.path}:")
     for path, meaning in meanings.items():
         if path.exists():
-            screen.print(Text.assemble(f"  {path.name:<24}", (meaning, FAINT)))
+            screen.print(Text.assemble(f"  {path.name:<32}", (meaning, FAINT)))
     screen.print(f"\nTry it:  tinygrad-cnn predict {folder.path} IMAGE.png")
 
 
 def _refuse(resume: Path, chosen: Mapping[str, Any]) -> None:
     given = [f"--{name.replace('_', '-')}" for name, value in chosen.items() if value is not None]
     if given:
-        raise ValueError(f"--resume uses the settings of {resume}; leave out {', '.join(given)}")
+        raise ValueError(
+            f"--resume uses the settings of {resume}, apart from --epochs, --data and "
+            f"--checkpoint-every; leave out {', '.join(given)}"
+        )
 
 
 def _plain(name: str) -> str:

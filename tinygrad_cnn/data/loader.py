@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -97,6 +97,9 @@ class DataLoader:
     -----
     Without shuffling, floats and labels of arrays are read-only views of the set, not copies.
 
+    A position within an epoch is `state_dict()`: the next iteration after `load_state_dict` yields
+    the rest of that epoch. A sampler that is a plain iterable must give the same indices again.
+
     While examples are taken, the default generator (see `manual_seed`) and the global generators
     of `random` and `numpy.random` are seeded for the batch, and restored after it. So an example
     may draw from any of them.
@@ -173,7 +176,8 @@ class DataLoader:
 
             self._context = process_context(multiprocessing_context)
         self._idle: Workers | None = None
-        self._epoch = 0
+        self._epoch = self._first = 0  # of the next iteration: its epoch and first batch
+        self._current: list[int] | None = None  # epoch and next batch of the running iteration
         count = self._count()
         if drop_last and count is not None and count < (self.batch_size or 0):
             raise ValueError(
@@ -189,6 +193,41 @@ class DataLoader:
     @epoch.setter
     def epoch(self, epoch: int) -> None:
         self._epoch = whole("DataLoader", "epoch", epoch, 0)
+        self._first, self._current = 0, None
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position: the "epoch", and the next "batch" in it.
+
+        Within an iteration, these are its epoch and the number of batches that it has yielded.
+        """
+        epoch, batch = self._current or (self._epoch, self._first)
+        return {"epoch": epoch, "batch": batch}
+
+    def load_state_dict(self, state_dict: Mapping[str, int]) -> None:
+        """Let the next iteration begin at a position from `state_dict`.
+
+        Raises
+        ------
+        ValueError
+            If it is not such a position. Nothing is changed.
+
+        Examples
+        --------
+        >>> loader = DataLoader(np.arange(6), batch_size=2)
+        >>> batches = iter(loader)
+        >>> next(batches), loader.state_dict()
+        (array([0, 1]), {'epoch': 0, 'batch': 1})
+        >>> other = DataLoader(np.arange(6), batch_size=2)
+        >>> other.load_state_dict(loader.state_dict())
+        >>> list(other), other.epoch
+        ([array([2, 3]), array([4, 5])], 1)
+        """
+        owner = "DataLoader.load_state_dict"
+        if not isinstance(state_dict, Mapping) or state_dict.keys() != {"epoch", "batch"}:
+            raise ValueError(f"{owner}: got {state_dict!r}, expected epoch and batch")
+        batch = whole(owner, "batch", state_dict["batch"], 0)
+        self.epoch = whole(owner, "epoch", state_dict["epoch"], 0)
+        self._first = batch
 
     def __len__(self) -> int:
         count = self._count()
@@ -201,9 +240,10 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         # Not a generator: the epoch must increase when iter() is called, not later.
-        epoch = self._epoch
+        self._current = position = [self._epoch, self._first]
         self._epoch += 1
-        return self._batches(epoch)
+        self._first = 0
+        return self._counted(position)
 
     def __repr__(self) -> str:
         count = self._count()
@@ -229,9 +269,19 @@ class DataLoader:
             return len(self._source)
         return len(self.sampler) if isinstance(self.sampler, Sized) else None
 
-    def _batches(self, epoch: int) -> Iterator[Any]:
+    def _counted(self, position: list[int]) -> Iterator[Any]:
+        """Yield the batches from a position on, which is kept current."""
+        try:
+            for batch in self._batches(*position):
+                position[1] += 1
+                yield batch
+        finally:
+            if self._current is position:  # there is no newer iteration
+                self._current = None
+
+    def _batches(self, epoch: int, first: int) -> Iterator[Any]:
         maker = BatchMaker(self._source, self.transform, self.batch_transform, self.seed)
-        jobs = self._jobs(epoch)
+        jobs = islice(self._jobs(epoch), first, None)
         if self.num_workers == 0:
             for job in jobs:
                 yield maker.make(*job)

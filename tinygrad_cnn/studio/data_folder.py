@@ -12,7 +12,7 @@ from pathlib import Path
 from tinygrad_cnn.studio.settings import StudioSettings
 from tinygrad_cnn.studio.store import Store, runs
 from tinygrad_cnn.studio.store.private import make_private
-from tinygrad_cnn.studio.training.lock import FileLock
+from tinygrad_cnn.support.lock import FileLock
 
 __all__ = ["opened", "run_lock"]
 

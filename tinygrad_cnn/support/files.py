@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-__all__ = ["atomic_write", "write_by_suffix"]
+__all__ = ["atomic_write", "remove_leftovers", "write_by_suffix"]
 
 T = TypeVar("T")
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
 
 @contextmanager
@@ -20,8 +22,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Write a file atomically: readers see the old contents or the new, never a part.
 
     The bytes go to a temporary file in the same folder, which is flushed to disk and replaces
-    ``path`` when the block ends. If the block raises, the temporary file is removed and ``path``
-    is unchanged. Symbolic links are followed, and an existing file keeps its mode.
+    ``path`` when the block ends; then the folder is flushed, too. If the block raises, the
+    temporary file is removed and ``path`` is unchanged. Symbolic links are followed, and an
+    existing file keeps its mode.
 
     Parameters
     ----------
@@ -65,6 +68,27 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    _flush_folder(target.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Write the entries of a folder to disk: without, a renamed file may be lost with the power."""
+    with suppress(OSError):  # not every system opens folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed in `atomic_write`.
+
+    Nobody else may be writing to `folder`.
+    """
+    for path in folder.iterdir():
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_by_suffix(

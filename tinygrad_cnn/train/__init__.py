@@ -13,11 +13,13 @@
 from typing import TYPE_CHECKING
 
 from tinygrad_cnn.support.modules import public
+from tinygrad_cnn.train.checkpoint import Checkpoint
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.early_stopping import BestWeights, EarlyStopping
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import Epoch, History
+from tinygrad_cnn.train.interruption import TrainingInterrupted
 from tinygrad_cnn.train.loop import Callback, Progress, TrainingDiverged, fit
 from tinygrad_cnn.train.metrics import (
     METRICS,
@@ -44,6 +46,7 @@ __all__ = [
     "Accuracy",
     "BestWeights",
     "Callback",
+    "Checkpoint",
     "DataSettings",
     "EarlyStopping",
     "Epoch",
@@ -63,6 +66,7 @@ __all__ = [
     "TopKAccuracy",
     "TrainedModel",
     "TrainingDiverged",
+    "TrainingInterrupted",
     "TrainingRun",
     "TrainingSettings",
     "evaluate",

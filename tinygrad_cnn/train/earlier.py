@@ -1,13 +1,24 @@
-"""Checkpoints of earlier versions: their optimizers and schedules, in this version's names."""
+"""Checkpoints of earlier versions, in this version's form and names.
+
+Format 1 has a list of the modules' random generators in place of the model's own state; formats 1
+to 3 have other names in optimizers and schedules; formats 1 to 4 are of whole epochs, and have the
+history beside the other parts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
+from tinygrad_cnn.core.recording import qualified
+from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import LRScheduler, Optimizer
 
-__all__ = ["current"]
+__all__ = ["FORMATS", "converted", "current"]
+
+FORMATS = (1, 2, 3, 4)
 
 OPTIONS = {"epsilon": "eps"}
 SCHEDULES = {
@@ -17,6 +28,66 @@ SCHEDULES = {
     "ReduceLROnPlateau": {"bad_steps": "num_bad_epochs"},
 }
 """By class, names of this version by those of formats 1 and 2."""
+
+
+def converted(
+    state: Mapping[str, Any], model: Module, optimizer: Optimizer, schedule: LRScheduler | None
+) -> dict[str, Any]:
+    """Return a checkpoint of format 1 to 4 in the form of `Checkpoint`.
+
+    Parameters
+    ----------
+    state : mapping
+        The checkpoint.
+    model, optimizer, schedule : Module, Optimizer, LRScheduler or None
+        Those that it will be loaded into.
+
+    Raises
+    ------
+    ValueError
+        If it is of a format that does not exist, or has an unknown field.
+    KeyError
+        If a field is missing.
+    """
+    unread = dict(state)
+    if (format := unread.pop("format")) not in FORMATS:
+        raise ValueError(f"its format is {format}, perhaps of a later version")
+    if format < 4:
+        unread |= current(state, optimizer, schedule)
+    if format == 1:
+        names = _generators(model)
+        saved = unread.pop("generators")
+        own = {name: {"generator": its} for name, its in zip(names, saved, strict=True)}
+    else:
+        own = unread.pop("own")
+    parts = {"optimizer": unread.pop("optimizer"), "history": {"epochs": unread.pop("history")}}
+    if (saved := unread.pop("schedule")) is not None:
+        parts["schedule"] = saved
+    found = {
+        "steps": max(_steps(parts["optimizer"]), default=0),
+        "model": unread.pop("model"),
+        "own": own,
+        "random": unread.pop("random", {}),  # the first ones lack it, others the default generator
+        "parts": parts,
+    }
+    if unread:
+        raise ValueError(f"unknown field {', '.join(unread)}, perhaps from a later version")
+    return found
+
+
+def _steps(optimizer: Mapping[str, Any]) -> Iterator[int]:
+    """Yield the number of updates of each parameter, from the state of an optimizer."""
+    return (int(value) for name, value in optimizer.items() if name.endswith(".steps"))
+
+
+def _generators(model: Module) -> list[str]:
+    """Return the names of the modules' random generators, each once, in the order of format 1."""
+    found: dict[int, str] = {}
+    for prefix, module in model.named_modules():
+        for name, value in vars(module).items():
+            if isinstance(value, np.random.Generator):
+                found.setdefault(id(value), qualified(prefix, name))
+    return list(found.values())
 
 
 def current(

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, overload
 
@@ -109,6 +109,15 @@ class History(Sequence[Epoch]):
         if epoch.epoch != len(self) + 1:
             raise ValueError(f"History: got epoch {epoch.epoch}, expected epoch {len(self) + 1}")
         self._epochs.append(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all rows, for a checkpoint."""
+        return {"epochs": [epoch.as_dict() for epoch in self]}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Replace all rows; KeyError, TypeError or ValueError if they are invalid."""
+        rows = History([Epoch.from_dict(row) for row in state_dict["epochs"]])
+        self._epochs = rows._epochs
 
     def column(self, name: str) -> list[Any]:
         """Return one attribute, or one further metric, of every `Epoch`."""

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import LRScheduler, Optimizer, clip_grad_norm_
 from tinygrad_cnn.support.arguments import whole
+from tinygrad_cnn.train.checkpoint import Checkpoint, Stateful
 from tinygrad_cnn.train.evaluation import (
     Batches,
     Evaluation,
@@ -166,6 +170,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     history: History | None = None,
     metrics: Mapping[str, Metric | MetricFunction] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> History:
     """Train a model.
 
@@ -200,6 +205,12 @@ def fit(
     metrics : mapping of str to Metric or function, optional
         Further metrics, as for `evaluate`, over the training examples and the validation set: the
         columns NAME and validation_NAME of the history.
+    checkpoint : Checkpoint, optional
+        Of the model and the optimizer. Training goes on from the newest one in its folder, also
+        within an epoch; one is written at its interval, after every epoch, and at Ctrl-C or
+        SIGTERM after the current step. The bits are those of an uninterrupted run. It holds the
+        history, the callbacks and the position of the loader, too; a loader without
+        ``load_state_dict`` must yield the same batches again, which are skipped.
 
     Returns
     -------
@@ -211,6 +222,8 @@ def fit(
     TrainingDiverged
         If a loss or a weight becomes NaN or infinite, or the validation loss NaN.
         The history has the epochs before.
+    TrainingInterrupted
+        After Ctrl-C or SIGTERM, with a `checkpoint`.
     ValueError
         If `epochs` is below 1, the optimizer has no parameter of the model, there is no batch, or
         `loss` returns more than one number; `DataError` if the loss is not finite because images or
@@ -245,23 +258,26 @@ def fit(
     batches = len(loader) if isinstance(loader, Sized) else None
     columns = _columns(validation is not None, further)
     added = _added(callbacks, columns)
+    running = _RunningEpoch(loader, Meter(further))
     with (
+        checkpoint or nullcontext(),
         in_mode(model, training=True),
         np.errstate(over="ignore", invalid="ignore"),
         _exceptions(callbacks, history),
     ):
-        stopped = _any_true(callbacks, "start", model, (*columns, *added), history, epochs)
+        if checkpoint is not None:
+            _restore(checkpoint, history, running, callbacks)
+        running.stopped |= _any_true(callbacks, "start", model, (*columns, *added), history, epochs)
         for epoch in range(len(history) + 1, epochs + 1):
-            if stopped:
+            if running.stopped and not running.batch:
                 break
-            started = perf_counter()
-            meter = Meter(further)
-            batch = 0
-            for batch, (images, labels) in enumerate(loader, start=1):
+            meter = running.meter
+            started = perf_counter() - running.seconds
+            for images, labels in running.rest():
                 outputs = model(Tensor._of(images))
                 error = loss(outputs, labels)
                 value = loss_value(error)
-                rate = optimizer.lr
+                batch, rate = running.batch, optimizer.lr
                 if not math.isfinite(value):
                     check_batch(f"fit: epoch {epoch}, batch {batch}", images, labels)
                     raise TrainingDiverged(f"the loss is {value}", epoch, batch, rate)
@@ -273,23 +289,30 @@ def fit(
                 if schedule is not None and schedule.interval == "batch":
                     schedule.step(value)
                 meter.add(value, outputs._array, labels)
-                seconds = perf_counter() - started
+                running.rate, running.seconds = rate, perf_counter() - started
                 progress = Progress(
-                    epoch, batch, batches, meter.images, meter.loss, meter.accuracy, seconds
+                    epoch, batch, batches, meter.images, meter.loss, meter.accuracy, running.seconds
                 )
-                if stopped := _any_true(callbacks, "batch", progress):
+                running.stopped = running.trained = _any_true(callbacks, "batch", progress)
+                if checkpoint is not None:
+                    if checkpoint.saves_next():
+                        _check_finite(optimizer, epoch, batch, rate)
+                    checkpoint.step()
+                if running.stopped:
                     break
+            running.trained = True
+            batch, rate = running.batch, running.rate
             if not batch:
                 raise ValueError(f"fit: the loader has no batch in epoch {epoch}")
-            if not all(np.isfinite(parameter._array).all() for parameter in optimizer.params):
-                raise TrainingDiverged("a parameter is NaN or infinite", epoch, batch, rate)
-            if schedule is not None and schedule.interval == "epoch":
-                schedule.step(meter.loss)
+            _check_finite(optimizer, epoch, batch, rate)
             tested = None
             if validation is not None:
-                tested = evaluate(model, validation, loss, metrics)
+                held = validation if checkpoint is None else checkpoint.evaluating(validation)
+                tested = evaluate(model, held, loss, metrics)
             if tested is not None and not math.isfinite(tested.loss):
                 raise TrainingDiverged("the validation loss is NaN or infinite", epoch, batch, rate)
+            if schedule is not None and schedule.interval == "epoch":
+                schedule.step(meter.loss)
             history.append(
                 Epoch(
                     epoch=epoch,
@@ -299,11 +322,14 @@ def fit(
                     validation_accuracy=tested.accuracy if tested else math.nan,
                     learning_rate=rate,
                     seconds=perf_counter() - started,
-                    images_per_second=meter.images / seconds,
+                    images_per_second=meter.images / running.seconds,
                     metrics=meter.metrics | _prefixed(tested) | _added(callbacks, columns, added),
                 )
             )
-            stopped |= _any_true(callbacks, "epoch", history)
+            running.begin(Meter(further))
+            running.stopped |= _any_true(callbacks, "epoch", history)
+            if checkpoint is not None:
+                checkpoint.save()
     for callback in callbacks:
         callback.end(history)
     return history
@@ -333,6 +359,85 @@ def _check_parameters(model: Module, loss: Loss, optimizer: Optimizer) -> None:
             "make the optimizer after that",
             stacklevel=3,
         )
+
+
+class _RunningEpoch:
+    """The position of `fit` within an epoch: what a checkpoint needs beside the history.
+
+    Attributes
+    ----------
+    batch : int
+        The number of the current batch, counted from 1; 0 before the first.
+    trained : bool
+        Whether the last batch of the epoch is done, but not its validation.
+    stopped : bool
+        Whether a callback has ended training.
+    seconds : float
+        The time spent on the batches.
+    rate : float
+        The learning rate of the last step.
+    """
+
+    def __init__(self, loader: Batches, meter: Meter) -> None:
+        self.loader = loader
+        self.stopped = False
+        self._skipped = 0
+        self.begin(meter)
+
+    def begin(self, meter: Meter) -> None:
+        """Begin an epoch."""
+        self.meter = meter
+        self.batch = 0
+        self.trained = False
+        self.seconds = 0.0
+        self.rate = math.nan
+
+    def rest(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Yield the batches of the epoch that are not done, and count them."""
+        if not self.trained:
+            skipped, self._skipped = self._skipped, 0
+            for each in islice(self.loader, skipped, None):
+                self.batch += 1
+                yield each
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state between two batches."""
+        position = self.loader.state_dict() if isinstance(self.loader, Stateful) else None
+        own = {name: getattr(self, name) for name in ("batch", "trained", "seconds", "rate")}
+        stopped = bool(self.stopped)
+        return {**own, "stopped": stopped, "loader": position, "meter": self.meter.state_dict()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore a state from `state_dict`."""
+        self.meter.load_state_dict(state_dict["meter"])
+        if isinstance(self.loader, Stateful):
+            self.loader.load_state_dict(state_dict["loader"])
+        else:
+            self._skipped = int(state_dict["batch"])
+        for name in ("batch", "trained", "seconds", "rate", "stopped"):
+            setattr(self, name, state_dict[name])
+
+
+def _check_finite(optimizer: Optimizer, epoch: int, batch: int, rate: float) -> None:
+    if not all(np.isfinite(parameter._array).all() for parameter in optimizer.params):
+        raise TrainingDiverged("a parameter is NaN or infinite", epoch, batch, rate)
+
+
+def _restore(
+    checkpoint: Checkpoint,
+    history: History,
+    running: _RunningEpoch,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Let `checkpoint` hold all of `fit`, and go on from the newest one."""
+    checkpoint.track("history", history)
+    checkpoint.track("epoch", running)
+    number = Counter[str]()
+    for callback in callbacks:
+        name = type(callback).__name__
+        number[name] += 1
+        checkpoint.track(f"{name} {number[name]}", callback)
+    checkpoint.restore_once()
 
 
 def _columns(validated: bool, metrics: Mapping[str, Metric]) -> tuple[str, ...]:

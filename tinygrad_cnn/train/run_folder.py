@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +17,13 @@ from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.nn import Module, build
 from tinygrad_cnn.support.files import atomic_write
+from tinygrad_cnn.train.checkpoint import checkpoints, steps_of
 from tinygrad_cnn.train.errors import RunError
 from tinygrad_cnn.train.evaluation import in_mode
 from tinygrad_cnn.train.model_file import ModelFile
 from tinygrad_cnn.train.own_state import load_own_state
 from tinygrad_cnn.train.settings import RunSettings
-from tinygrad_cnn.train.state import read_weights
+from tinygrad_cnn.train.state import read_state, read_weights
 
 __all__ = ["RunFolder", "TrainedModel", "build_model", "load_run"]
 
@@ -60,9 +62,15 @@ class RunFolder:
         return self.path / "curves.png"
 
     @property
-    def checkpoint(self) -> Path:
-        """The state to resume from."""
-        return self.path / "checkpoint.safetensors"
+    def checkpoints(self) -> list[Path]:
+        """The states to resume from, the newest last."""
+        return checkpoints(self.path)
+
+    @property
+    def steps(self) -> int:
+        """The number of steps at the newest checkpoint; 0 without one."""
+        found = self.checkpoints
+        return max(steps_of(found[-1]), 0) if found else 0
 
     @classmethod
     def create(
@@ -103,7 +111,7 @@ class RunFolder:
         """
         if out is not None:
             path = Path(out)
-            if path.is_dir() and any(path.iterdir()):
+            if path.is_dir() and any(not each.name.startswith(".") for each in path.iterdir()):
                 raise RunError(f"{path}: is not empty; expected a new folder, or --resume {path}")
             if path.exists() and not path.is_dir():
                 raise RunError(f"{path}: is a file; expected a new folder")
@@ -140,6 +148,22 @@ class RunFolder:
         except FileNotFoundError:
             raise RunError(f"{self.path}: is not a run folder: it has no settings.json") from None
         return RunSettings.from_json(contents, str(self.settings))
+
+    def rebuild_settings(self) -> None:
+        """Write missing settings again, from a checkpoint: a process was killed at its start."""
+        if self.settings.exists():
+            return
+        for path in reversed(self.checkpoints):
+            with suppress(RunError, OSError, KeyError):
+                run = read_state(path)["parts"]["run"]
+                settings = RunSettings.from_json(run["settings"], str(path))
+                file = settings.model.file
+                if file is not None:
+                    with atomic_write(self.path / Path(file).name) as model_file:
+                        model_file.write(run["model_file"].tobytes())
+                with atomic_write(self.settings) as written:
+                    written.write(run["settings"].encode())
+                return
 
     def read_model_file(self, settings: RunSettings) -> ModelFile | None:
         """Read the copy of the model's file; RunError if it is missing or changed."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar, get_type_hints
@@ -19,13 +20,15 @@ from tinygrad_cnn.data.picture import IMAGE, MNIST, OPAQUE, PREPARATIONS
 from tinygrad_cnn.optim import LRScheduler, Optimizer
 from tinygrad_cnn.support.arguments import choice, number, positive, typed, whole, wholes
 from tinygrad_cnn.support.version import __version__
+from tinygrad_cnn.train.checkpoint import Interval
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.errors import RunError
 from tinygrad_cnn.train.metrics import METRICS, Metric
 
 __all__ = ["DataSettings", "ModelSettings", "RunSettings", "TrainingSettings"]
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, FORMAT)  # 1 has no id and no changes
 SHA256 = re.compile("[0-9a-f]{64}")
 T = TypeVar("T")
 
@@ -55,6 +58,9 @@ class TrainingSettings:
         none.
     metrics : tuple of str
         Keys of ``METRICS``: further metrics per epoch.
+    checkpoint_every : int or str
+        The distance between two checkpoints within an epoch, in steps, or as a time such as "60s",
+        "5m" or "1h". One is written after each epoch in any case.
 
     Raises
     ------
@@ -75,8 +81,10 @@ class TrainingSettings:
     threads: int | None = None
     val_split: float = 0.0
     metrics: tuple[str, ...] = ()
+    checkpoint_every: int | str = "5m"
 
     def __post_init__(self) -> None:
+        Interval.parse("train: checkpoint_every", self.checkpoint_every)
         for name in ("optimizer_options", "schedule_options"):
             object.__setattr__(self, name, _options(f"train: {name}", getattr(self, name)))
         whole("train", "epochs", self.epochs)
@@ -114,10 +122,14 @@ class TrainingSettings:
 
     def make_schedule(self, optimizer: Optimizer, updates: int) -> LRScheduler | None:
         """Return the schedule of `optimizer` for a run of so many updates; None if constant."""
-        schedule = SCHEDULES[self.schedule]
-        of_run = schedule.of_run(self.lr, updates, self.epochs)
-        made: LRScheduler | None = schedule.make(optimizer, **{**of_run, **self.schedule_options})
+        options = {**self.horizon(updates), **self.schedule_options}
+        made: LRScheduler | None = SCHEDULES[self.schedule].make(optimizer, **options)
         return made
+
+    def horizon(self, updates: int) -> dict[str, Any]:
+        """Return the schedule's arguments that follow from the run's length, unless given."""
+        of_run = SCHEDULES[self.schedule].of_run(self.lr, updates, self.epochs)
+        return {k: value for k, value in of_run.items() if k not in self.schedule_options}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,6 +341,11 @@ class RunSettings:
     training : TrainingSettings
     versions : dict of str to str
         Versions of the package, NumPy and Python.
+    id : str
+        Names the run, so that its checkpoints are told from those of others: a hash of the settings
+        and the initial weights, from the start of training. It takes no part in comparisons.
+    changes : tuple of dict
+        What was changed when the run was resumed: after which ``epoch``, and by name [old, new].
 
     Examples
     --------
@@ -348,6 +365,35 @@ class RunSettings:
     model: ModelSettings
     training: TrainingSettings
     versions: dict[str, str] = field(default_factory=versions)
+    id: str = field(default="", compare=False)
+    changes: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "changes", tuple(self.changes))
+
+    def changed(
+        self, epochs: int | None, source: str | None, checkpoint_every: int | str | None
+    ) -> RunSettings:
+        """Return the settings with what is not None changed: what a resumed run may change."""
+        training = replace(
+            self.training,
+            epochs=self.training.epochs if epochs is None else epochs,
+            checkpoint_every=(
+                self.training.checkpoint_every if checkpoint_every is None else checkpoint_every
+            ),
+        )
+        data = self.data if source is None else replace(self.data, source=source)
+        return replace(self, training=training, data=data)
+
+    def noting_changes(self, before: RunSettings, epoch: int) -> RunSettings:
+        """Return the settings with a record of what differs from `before`, after an epoch."""
+        old, new = (
+            {**asdict(each.training), "source": each.data.source} for each in (before, self)
+        )
+        found = {name: [old[name], new[name]] for name in old if old[name] != new[name]}
+        if not found:
+            return self
+        return replace(self, changes=(*self.changes, {"epoch": epoch, **found}))
 
     def to_json(self) -> str:
         """Return the settings as JSON."""
@@ -356,12 +402,26 @@ class RunSettings:
 
     @classmethod
     def from_json(cls, text: str | bytes, name: str) -> RunSettings:
-        """Read the output of `to_json`; RunError, with the file's `name`, if invalid."""
+        """Read the output of `to_json`, also of an earlier or a later version.
+
+        Raises
+        ------
+        RunError
+            If it is invalid; with the file's `name`.
+
+        Warns
+        -----
+        UserWarning
+            If a later version wrote fields that this one does not know: they are left out.
+        """
         try:
             contents = json.loads(text)
-            if not isinstance(contents, dict) or contents.pop("format", None) != FORMAT:
-                raise ValueError(f"this is not a settings file of format {FORMAT}")
-            contents.setdefault("versions", {})  # not the current ones
+            format = contents.pop("format", None) if isinstance(contents, dict) else None
+            if not isinstance(format, int) or format < min(FORMATS):
+                raise ValueError("this is not a settings file: it has no format")
+            if format not in FORMATS:
+                contents = _without_unknown(contents, name)
+            contents = {"versions": {}, **contents}  # not the current ones
             parts = {
                 "data": _made(DataSettings, _with_preparation(contents.pop("data", None))),
                 "model": _made(ModelSettings, contents.pop("model", None)),
@@ -370,6 +430,24 @@ class RunSettings:
             return _made(cls, {**contents, **parts})
         except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise RunError(f"{name}: cannot be read: {error}") from error
+
+
+def _without_unknown(contents: dict[str, Any], name: str) -> dict[str, Any]:
+    """Leave out the fields of a later version, and say which."""
+    kinds = {"data": DataSettings, "model": ModelSettings, "training": TrainingSettings}
+    known: dict[str, Any] = {"": {each.name for each in fields(RunSettings)}}
+    known |= {part: {each.name for each in fields(kind)} for part, kind in kinds.items()}
+    unknown = [field for field in contents if field not in known[""]]
+    for part in kinds:
+        if isinstance(contents.get(part), dict):
+            unknown += [f"{part}.{field}" for field in contents[part] if field not in known[part]]
+            contents[part] = {k: v for k, v in contents[part].items() if k in known[part]}
+    if unknown:
+        warnings.warn(
+            f"{name}: a later version wrote it; not known here, and left out: {', '.join(unknown)}",
+            stacklevel=3,
+        )
+    return {field: value for field, value in contents.items() if field in known[""]}
 
 
 def _with_preparation(contents: Any) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,32 +17,29 @@ from tinygrad_cnn import data, ops
 from tinygrad_cnn.core.random import manual_seed
 from tinygrad_cnn.data import Compose, DataLoader, Split
 from tinygrad_cnn.data.sources import NAMED
-from tinygrad_cnn.nn import MODELS, Module
+from tinygrad_cnn.nn import MODELS
+from tinygrad_cnn.train.checkpoint import Checkpoint
 from tinygrad_cnn.train.choices import AUGMENTATIONS
-from tinygrad_cnn.train.earlier import current
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
-from tinygrad_cnn.train.history import Epoch, History
+from tinygrad_cnn.train.history import History
 from tinygrad_cnn.train.loop import Callback, fit
 from tinygrad_cnn.train.model_file import ModelFile
 from tinygrad_cnn.train.own_state import (
     global_random,
     has_hidden_state,
     is_ours,
-    load_own_state,
     own_state,
     seeded_globally,
     unsaved,
 )
 from tinygrad_cnn.train.run_folder import MODEL_FILE, RunFolder, build_model
 from tinygrad_cnn.train.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
-from tinygrad_cnn.train.state import read_state, write_state, write_weights
+from tinygrad_cnn.train.state import write_weights
 
 __all__ = ["TrainingRun"]
 
 EVALUATION_BATCH = 250
-CHECKPOINT_FORMAT = 4
-CHECKPOINT_FORMATS = (1, 2, 3, 4)  # readable
 
 
 class TrainingRun:
@@ -129,6 +127,7 @@ class TrainingRun:
         updates = len(self.loader) * training.epochs
         self.schedule = training.make_schedule(self.optimizer, updates)
         self.history = History()
+        self._checkpoint: Checkpoint | None = None
         self._metrics = training.make_metrics()
 
     @classmethod
@@ -181,8 +180,16 @@ class TrainingRun:
         return cls(settings, split, model_file)
 
     @classmethod
-    def resumed(cls, folder: RunFolder, split: Split | None = None) -> TrainingRun:
-        """Prepare to resume the run in `folder`.
+    def resumed(
+        cls,
+        folder: RunFolder,
+        split: Split | None = None,
+        *,
+        epochs: int | None = None,
+        source: str | None = None,
+        checkpoint_every: int | str | None = None,
+    ) -> TrainingRun:
+        """Prepare to resume the run in `folder`, perhaps with changes.
 
         Parameters
         ----------
@@ -191,19 +198,35 @@ class TrainingRun:
         split : Split, optional
             The data of the run, if they were made in code; by default they are loaded again. They
             must be unchanged.
+        epochs : int, optional
+            Another number of epochs in all. A schedule over all epochs is spread over them from
+            here on, as if it had been planned so.
+        source : str, optional
+            Where the data are now, if they have moved; they must be unchanged.
+        checkpoint_every : int or str, optional
+            See `TrainingSettings`.
 
         Returns
         -------
         TrainingRun
-            In the state after its last epoch, or before the first.
+            In the state of its newest checkpoint that is whole, perhaps within an epoch.
 
         Raises
         ------
         RunError
             If a file in it is missing or damaged, or the data have changed. A run that has
-            settings has a checkpoint: without it, it would go on from other weights.
+            settings has a checkpoint: without one, it would go on from other weights.
+        ValueError
+            If `epochs` is below the number of finished epochs.
+
+        Warns
+        -----
+        UserWarning
+            If the newest checkpoint is damaged, or of another run, and the one before is used.
         """
-        settings = folder.read_settings()
+        folder.rebuild_settings()
+        before = folder.read_settings()
+        settings = before.changed(epochs, source, checkpoint_every)
         loaded = split is None
         if split is None:
             split = settings.training.set_aside(settings.data.load())
@@ -217,8 +240,23 @@ class TrainingRun:
             raise RunError(f"{folder.settings}: {what}: {error}") from error
         settings = replace(settings, data=settings.data.of_split(split))  # with its hashes
         run = cls(settings, split, folder.read_model_file(settings))
-        run._load_checkpoint(folder.checkpoint)
+        run._restore(folder, before)
         return run
+
+    @property
+    def batches_done(self) -> int:
+        """The number of finished batches of the epoch in which a resumed run will go on."""
+        return int(self._position().get("batch", 0))
+
+    @property
+    def complete(self) -> bool:
+        """Whether all epochs are done, or a callback has ended training."""
+        stopped = self._position().get("stopped") and not self.batches_done
+        return bool(stopped) or len(self.history) >= self.settings.training.epochs
+
+    def _position(self) -> dict[str, Any]:
+        """Return the state of the epoch in which a resumed run goes on, before it does."""
+        return {} if self._checkpoint is None else self._checkpoint.unclaimed("epoch")
 
     def train(self, folder: RunFolder, callbacks: Sequence[Callback] = ()) -> History:
         """Train to the last epoch, and save to `folder` after each.
@@ -226,10 +264,11 @@ class TrainingRun:
         Parameters
         ----------
         folder : RunFolder
-            Gets a checkpoint and the settings at once; weights, history and checkpoint after every
-            epoch.
+            Gets a checkpoint and the settings at once, checkpoints within an epoch as the settings
+            say, and weights, history and a checkpoint after every epoch. No other process can
+            train in it meanwhile.
         callbacks : sequence of Callback
-            Called after every batch, and after every epoch once it is saved.
+            As for `fit`.
 
         Returns
         -------
@@ -239,7 +278,11 @@ class TrainingRun:
         Raises
         ------
         TrainingDiverged
-            As `fit`. As after a KeyboardInterrupt, the folder has the last good epoch.
+            As `fit`. The folder has the last good epoch.
+        TrainingInterrupted
+            After Ctrl-C or SIGTERM: the step was finished, and the folder has its checkpoint.
+        RunError
+            If another process trains in the folder, or it has checkpoints of another run.
         OSError
             If a file cannot be written.
 
@@ -251,10 +294,14 @@ class TrainingRun:
             inside, and restored.
         """
         self._say_what_is_not_saved()
-        if not self.history:  # before the settings: a run that has them has a checkpoint
-            self._save_checkpoint(folder)
-        folder.write_settings(self.settings, self.model_file)
-        with seeded_globally(self._random):
+        checkpoint = self._checkpoint_in(folder)
+        with seeded_globally(self._random), checkpoint:
+            if self._checkpoint is None:  # before the settings, which are in it, too
+                self.settings = replace(self.settings, id=self._id())
+                checkpoint.save()
+            folder.write_settings(self.settings, self.model_file)
+            if self.history and not self.batches_done:
+                self._save_weights(folder)  # which a process that was killed may not have done
             return fit(
                 self.model,
                 ops.cross_entropy,
@@ -266,19 +313,19 @@ class TrainingRun:
                 callbacks=(_Saver(self, folder), *callbacks),
                 history=self.history,
                 metrics=self._metrics,
+                checkpoint=checkpoint,
             )
 
     def test(self) -> Evaluation:
         """Evaluate the model on the test images."""
         return evaluate(self.model, self.test_loader, metrics=self._metrics)
 
-    def save(self, folder: RunFolder) -> None:
-        """Write weights, history and, last, the checkpoint."""
+    def _save_weights(self, folder: RunFolder) -> None:
+        """Write the weights and the history."""
         own = {} if is_ours(self.model) else own_state(self.model)
         epoch = {"epoch": str(len(self.history))}
         write_weights(folder.weights, self.model.state_dict(), own, epoch)
         self.history.to_csv(folder.history)
-        self._save_checkpoint(folder)
 
     def _say_what_is_not_saved(self) -> None:
         """Warn if a resumed run would not be bit-identical."""
@@ -301,45 +348,78 @@ class TrainingRun:
                 stacklevel=3,
             )
 
-    def _save_checkpoint(self, folder: RunFolder) -> None:
-        write_state(
-            folder.checkpoint,
-            {
-                "format": CHECKPOINT_FORMAT,
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict() if self.schedule else None,
-                "own": own_state(self.model),
-                "random": self._random,
-                "history": [epoch.as_dict() for epoch in self.history],
-            },
+    def _checkpoint_in(self, folder: RunFolder) -> Checkpoint:
+        """Return the checkpoint that the run was resumed from, or a new one."""
+        if self._checkpoint is not None:
+            return self._checkpoint.in_folder(folder.path)
+        if folder.checkpoints:
+            raise RunError(
+                f"{folder.path}: has the checkpoints of a run; resume it, or choose a new folder"
+            )
+        return self._new_checkpoint(folder)
+
+    def _new_checkpoint(self, folder: RunFolder) -> Checkpoint:
+        return Checkpoint(
+            self.model,
+            self.optimizer,
+            self.schedule,
+            folder=folder.path,
+            every=self.settings.training.checkpoint_every,
+            run=_Identity(self),
+            history=self.history,
         )
 
-    def _load_checkpoint(self, path: Path) -> None:
-        state = read_state(path)
-        try:
-            if (format := state.pop("format")) not in CHECKPOINT_FORMATS:
-                raise ValueError(f"its format is {format}, expected one of {CHECKPOINT_FORMATS}")
-            if format < CHECKPOINT_FORMAT:
-                state |= current(state, self.optimizer, self.schedule)
-            history = History([Epoch.from_dict(row) for row in state.pop("history")])
-            self.model.load_state_dict(state.pop("model"))
-            schedule = state.pop("schedule")
-            if self.schedule is not None:
-                self.schedule.load_state_dict(schedule)
-            self.optimizer.load_state_dict(state.pop("optimizer"))
-            if format == 1:
-                saved = state.pop("generators")
-                for rng, its in zip(_generators(self.model), saved, strict=True):
-                    rng.bit_generator.state = its
-            else:
-                load_own_state(self.model, state.pop("own"))
-                self._random |= state.pop("random")  # earlier files lack the default generator
-            if state:
-                raise ValueError(f"unknown field {', '.join(state)}, perhaps from a later version")
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise RunError(f"{path}: does not fit the run's settings: {error}") from error
-        self.history = history
+    def _id(self) -> str:
+        """Return what the settings and the initial weights decide, as do all bits that follow."""
+        digest = hashlib.sha256(self.settings.to_json().encode())
+        for name, array in self.model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
+
+    def _restore(self, folder: RunFolder, before: RunSettings) -> None:
+        """Restore the newest checkpoint; `before` are the settings without changes."""
+        planned = {} if self.schedule is None else dict(self.schedule.state_dict())
+        checkpoint = self._new_checkpoint(folder)
+        with seeded_globally(self._random):
+            if not checkpoint.restore():
+                raise RunError(
+                    f"{folder.path}: has settings but no checkpoint: without, the run would begin "
+                    "again with other weights; start a new one"
+                )
+        self._checkpoint = checkpoint
+        self.settings = self.settings.noting_changes(before, len(self.history))
+        training, done = self.settings.training, len(self.history) + bool(self.batches_done)
+        if training.epochs == before.training.epochs:
+            return
+        if training.epochs < done:
+            raise ValueError(f"resume: epochs is {training.epochs}, but {done} are done or begun")
+        self._position().update(stopped=False)
+        if self.schedule is not None:
+            length = training.horizon(len(self.loader))
+            own = {name: value for name, value in planned.items() if name in length}
+            self.schedule.load_state_dict({**self.schedule.state_dict(), **own})
+
+
+class _Identity:
+    """The part of a checkpoint that says which run it is of, and with which settings."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self.run = run
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return id, settings and model file."""
+        file = self.run.model_file
+        return {
+            "id": self.run.settings.id,
+            "settings": self.run.settings.to_json(),
+            "model_file": None if file is None else np.frombuffer(file.source, np.uint8),
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Refuse the checkpoint of another run."""
+        if state_dict["id"] != self.run.settings.id:
+            raise ValueError(f"it is of another run, {state_dict['id']}")
 
 
 class _Saver(Callback):
@@ -348,8 +428,7 @@ class _Saver(Callback):
         self.folder = folder
 
     def epoch(self, history: History) -> None:
-        self.run._random.update(global_random())
-        self.run.save(self.folder)
+        self.run._save_weights(self.folder)
 
 
 def _chosen_model(name: str, options: dict[str, Any]) -> tuple[ModelSettings, ModelFile | None]:
@@ -375,13 +454,3 @@ def _seeded(seed: np.random.SeedSequence) -> dict[str, Any]:
         random.seed(int(seed.generate_state(9)[-1]))
         manual_seed(int(seed.spawn(1)[0].generate_state(1, np.uint64)[0]))
     return state
-
-
-def _generators(model: Module) -> Iterator[np.random.Generator]:
-    """Yield the random generators of modules, each once, in the order of format 1."""
-    seen: set[int] = set()
-    for module in model.modules():
-        for value in vars(module).values():
-            if isinstance(value, np.random.Generator) and id(value) not in seen:
-                seen.add(id(value))
-                yield value

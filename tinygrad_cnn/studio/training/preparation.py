@@ -97,8 +97,6 @@ def prepare(store: Store, path: Path, run_id: int) -> Preparation:
         If data are missing, or the model to fine-tune or all of the drawings have been deleted.
     """
     path.mkdir(parents=True, exist_ok=True)
-    for unfinished in path.glob(".*.tmp"):  # an incomplete file from an interruption
-        unfinished.unlink()
     folder = RunFolder(path)
     with store.reading() as session:
         run = runs.get(session, run_id)
@@ -107,7 +105,7 @@ def prepare(store: Store, path: Path, run_id: int) -> Preparation:
     except RunError as error:
         if run.epoch:
             raise _lost(run) from error
-    for file in (folder.settings, folder.checkpoint, path / LESSON):
+    for file in (folder.settings, *folder.checkpoints, path / LESSON):
         file.unlink(missing_ok=True)
     return _prepared(store, folder, run)
 
@@ -127,10 +125,11 @@ def _prepared(store: Store, folder: RunFolder, run: StoredRun) -> Preparation:
 
 
 def _has_begun(folder: RunFolder, run: StoredRun) -> bool:
-    """Return whether there is a checkpoint to resume from: one is written before the settings."""
-    if run.epoch and not folder.settings.exists():
+    """Return whether there is something to resume from: a checkpoint, which is written first."""
+    begun = folder.settings.exists() or bool(folder.checkpoints)
+    if run.epoch and not begun:
         raise _lost(run)
-    return folder.settings.exists()
+    return begun
 
 
 def _lost(run: StoredRun) -> RunError:

@@ -39,8 +39,8 @@ class Reporter(Callback):
         Its gradients after a batch, and its first kernels, are written too.
     batches : int
         Number of batches per epoch.
-    epochs : int
-        Number of epochs already done.
+    step : int
+        Number of batches already done.
     now : callable
         Returns the time in seconds.
 
@@ -57,7 +57,7 @@ class Reporter(Callback):
         run_id: int,
         model: Module,
         batches: int,
-        epochs: int = 0,
+        step: int = 0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
@@ -65,7 +65,7 @@ class Reporter(Callback):
         self.model = model
         self.batches = batches
         self.now = now
-        self.step = epochs * batches
+        self.step = step
         self.every_batch = False
         self._unrecorded: Progress | None = None
         self._point_at = self._kernels_at = -math.inf
@@ -107,7 +107,7 @@ class Reporter(Callback):
             snapshots.put(session, self.run_id, self.step, shown)
 
     def epoch(self, history: History) -> None:
-        """Write an epoch that is done and in the checkpoint."""
+        """Write a finished epoch, just before its checkpoint: resumed, the run may repeat it."""
         with self.store.session() as session:
             points.add_many(
                 session, self.run_id, [("epoch", self.step, epoch_payload(history[-1]))]

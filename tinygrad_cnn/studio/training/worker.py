@@ -1,7 +1,7 @@
 """The training process: ``python -m tinygrad_cnn.studio.training.worker DATA_DIR RUN_ID``.
 
 It exits when its standard input closes, as the server is then gone, and the next server starts
-another. If it is killed, the run resumes from its last epoch.
+another. If it is killed, the run resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -119,8 +119,9 @@ def work(store: Store, settings: StudioSettings, run_id: int) -> None:
 def _train(store: Store, folder: Path, run: StoredRun) -> None:
     preparation = prepare(store, folder, run.id)
     training_run = preparation.training_run
-    batches, epochs = len(training_run.loader), len(training_run.history)
-    reporter = Reporter(store, run.id, training_run.model, batches, epochs)
+    batches = len(training_run.loader)
+    done = len(training_run.history) * batches + training_run.batches_done
+    reporter = Reporter(store, run.id, training_run.model, batches, done)
     control = Control(store, run.id, reporter)
     _begin(store, run.id, preparation, reporter)
     control.heed()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -20,10 +22,13 @@ class InUseError(RuntimeError):
 class FileLock:
     """A lock that is released when its process ends, in any way: ``with FileLock(path):``.
 
+    The operating system holds it for the process, so that a process that was killed holds none:
+    a file that is left behind is no lock.
+
     Parameters
     ----------
     path : Path
-        Created if missing, and never deleted.
+        Created if missing, and never deleted. It names the process that holds or held the lock.
     wait : float
         Seconds to wait for the lock.
 
@@ -42,7 +47,7 @@ class FileLock:
     ...         pass
     Traceback (most recent call last):
         ...
-    tinygrad_cnn.studio.training.lock.InUseError: ...lock: is in use by another process
+    tinygrad_cnn.support.lock.InUseError: ...lock: is in use by another process (... on ...)
     """
 
     def __init__(self, path: Path, wait: float = 0.0) -> None:
@@ -64,12 +69,20 @@ class FileLock:
         try:
             while not _take(file.fileno()):
                 if time.monotonic() >= deadline:
-                    raise InUseError(f"{self.path}: is in use by another process")
+                    raise InUseError(f"{self.path}: is in use by another process{self._holder()}")
                 time.sleep(RETRY_SECONDS)
+            file.truncate(0)
+            file.write(f"{os.getpid()} on {platform.node()}".encode())
+            file.flush()
         except BaseException:
             file.close()
             raise
         self._file = file
+
+    def _holder(self) -> str:
+        with suppress(OSError):  # Windows locks the contents, too
+            return f" ({self.path.read_text(errors='replace')})"
+        return ""
 
     def release(self) -> None:
         """Release the lock, if it is held."""

@@ -1,0 +1,522 @@
+"""Checkpoints: the same bits from any step, and what happens when something is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.data import DataLoader, Split
+from tinygrad_cnn.support.files import atomic_write
+from tinygrad_cnn.train import (
+    Callback,
+    Checkpoint,
+    History,
+    Progress,
+    RunError,
+    RunFolder,
+    TrainingInterrupted,
+    TrainingRun,
+    fit,
+    load_run,
+)
+from tinygrad_cnn.train import checkpoint as module
+from tinygrad_cnn.train.checkpoint import checkpoints
+from tinygrad_cnn.train.state import read_state, write_state
+
+Prepare = Callable[..., TrainingRun]
+EPOCHS, BATCHES = 3, 6
+SAME = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate"]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
+
+
+class Signal(Callback):
+    """Sends a signal to this process after a step: what Ctrl-C or a batch system does."""
+
+    def __init__(self, step: int, signum: int = signal.SIGINT) -> None:
+        self.step, self.signum, self.seen = step, signum, 0
+
+    def batch(self, progress: Progress) -> None:
+        self.seen += 1
+        if self.seen == self.step:
+            signal.raise_signal(self.signum)
+
+
+def folder(path: Path) -> RunFolder:
+    return RunFolder.create("run", parent=path)
+
+
+def rows(run: RunFolder) -> list[list[Any]]:
+    history = History.from_csv(run.history)
+    further = [name for name in history.columns if name.endswith("f1")]
+    return [history.column(name) for name in (*SAME, *further)]
+
+
+# --- the same bits -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [1, 5, 6, 7, 14])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"optimizer": "adamw", "schedule": "onecycle", "augment": "elastic", "metrics": ("f1",)},
+        {"optimizer": "nesterov", "schedule": "plateau", "val_split": 0.1},
+    ],
+    ids=["adamw", "nesterov"],
+)
+def test_a_run_that_is_interrupted_at_any_step_ends_with_the_same_bits(
+    prepared: Prepare, tmp_path: Path, chosen: dict[str, Any], step: int
+) -> None:
+    whole, broken = folder(tmp_path), folder(tmp_path)
+    prepared(**chosen).train(whole)
+    with pytest.raises(TrainingInterrupted, match="SIGINT"):
+        prepared(**chosen).train(broken, [Signal(step)])
+    assert broken.steps == step
+    resumed = TrainingRun.resumed(broken)
+    batches = len(resumed.loader)
+    assert len(resumed.history) * batches + resumed.batches_done == step
+    seen = Signal(0)
+    resumed.train(broken, [seen])
+    assert seen.seen == EPOCHS * batches - step
+    assert broken.weights.read_bytes() == whole.weights.read_bytes()
+    assert rows(broken) == rows(whole)
+
+
+def test_an_interrupt_during_the_validation_repeats_the_validation_alone(
+    prepared: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = folder(tmp_path), folder(tmp_path)
+    prepared().train(whole)
+    run = prepared()
+    signs = iter([None, signal.SIGTERM])
+
+    def draws(images: Any, rng: Any) -> Any:
+        np.random.random()  # noqa: NPY002  # an evaluation that changes the random state
+        if (sign := next(signs, None)) is not None:
+            signal.raise_signal(sign)
+        return run.settings.data.normalize()(images, rng)
+
+    run.test_loader = DataLoader(run.split.test, 10, transform=draws)
+    with pytest.raises(TrainingInterrupted, match="SIGTERM") as raised:
+        run.train(broken)
+    assert raised.value.signal == signal.SIGTERM
+    resumed = TrainingRun.resumed(broken)
+    assert (len(resumed.history), resumed.batches_done) == (0, BATCHES)
+    resumed.train(broken)
+    assert broken.weights.read_bytes() == whole.weights.read_bytes()
+    assert rows(broken)[0:2] == rows(whole)[0:2]
+
+
+@pytest.mark.parametrize("every", [1, 4, 100])
+def test_checkpoints_by_steps_are_written_when_they_are_due_and_two_are_kept(
+    prepared: Prepare, tmp_path: Path, every: int
+) -> None:
+    run, seen = folder(tmp_path), set[int]()
+
+    class Look(Callback):
+        def batch(self, progress: Progress) -> None:
+            seen.add(run.steps)
+            assert 1 <= len(run.checkpoints) <= 2
+
+    prepared(checkpoint_every=every).train(run, [Look()])
+    assert run.steps == EPOCHS * BATCHES
+    expected, last = {0}, 0
+    for step in range(1, EPOCHS * BATCHES):
+        if step - last >= every or step % BATCHES == 0:
+            last = step
+            expected.add(step)
+    assert seen == expected
+
+
+def test_checkpoints_by_seconds_follow_a_clock_that_cannot_be_set_back(
+    prepared: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, now, seen = folder(tmp_path), [0.0], list[int]()
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module.time, "time", lambda: -1e9)
+
+    class Work(Callback):
+        def batch(self, progress: Progress) -> None:
+            now[0] += 25.0
+            seen.append(run.steps)
+
+    prepared(checkpoint_every="1m", epochs=1).train(run, [Work()])
+    assert seen == [0, 0, 0, 3, 3, 3]
+    for i, path in enumerate(run.checkpoints):  # the newest one seems the oldest
+        os.utime(path, (1e9 - i, 1e9 - i))
+    assert len(TrainingRun.resumed(run).history) == 1
+
+
+@pytest.mark.parametrize("every", ["", "0s", "-1", "1.5", "5 minutes", 0, True, "nans", "1e9s"])
+def test_a_distance_that_is_none_is_refused(every: Any) -> None:
+    model = tg.nn.Linear(1, 1)
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"Checkpoint: every is .*, expected "):
+        Checkpoint(model, optimizer, folder="x", every=every)
+
+
+# --- one's own loop ----------------------------------------------------------------------------
+
+
+class Own:
+    """One's own loop, with a loader of one's own choice, and everything that is random."""
+
+    def __init__(self, where: Path, few: Split, workers: int = 0) -> None:
+        rng = np.random.default_rng(4)
+        self.model = tg.nn.Sequential(
+            tg.nn.Flatten(), tg.nn.Dropout(0.2, rng=rng), tg.nn.Linear(784, 10, rng=rng)
+        )
+        self.optimizer = tg.optim.Adam(self.model.parameters())
+        self.schedule = tg.optim.CosineAnnealingLR(self.optimizer, T_max=30)
+        self.average = tg.optim.AveragedModel(self.model)
+        self.loader = DataLoader(few.train, 16, shuffle=True, num_workers=workers)
+        self.checkpoint = Checkpoint(
+            self.model, self.optimizer, self.schedule, self.loader,
+            folder=where, every=4, average=self.average,
+        )  # fmt: skip
+
+    def train(self, epochs: int, stop: int = 0) -> None:
+        with self.checkpoint:
+            self.checkpoint.restore()
+            for _ in range(self.loader.epoch, epochs):
+                for images, labels in self.loader:
+                    noise = np.random.normal(size=images.shape)  # noqa: NPY002
+                    noisy = (images + 0.1 * noise).astype(np.float32)
+                    self.optimizer.zero_grad()
+                    tg.cross_entropy(self.model(noisy), labels).backward()
+                    self.optimizer.step()
+                    self.schedule.step()
+                    self.average.update_parameters(self.model)
+                    if self.checkpoint.steps + 1 == stop:
+                        signal.raise_signal(signal.SIGTERM)
+                    self.checkpoint.step()
+
+    def state(self) -> dict[str, bytes]:
+        parts = {**self.model.state_dict(), **self.average.state_dict()}
+        return {name: np.asarray(array).tobytes() for name, array in parts.items()}
+
+
+@pytest.mark.parametrize("stop", [5, 6, 7, 17])
+def test_ones_own_loop_goes_on_with_the_same_bits(few: Split, tmp_path: Path, stop: int) -> None:
+    np.random.seed(1)  # noqa: NPY002
+    whole = Own(tmp_path / "whole", few)
+    whole.train(3)
+    np.random.seed(1)  # noqa: NPY002
+    with pytest.raises(TrainingInterrupted):
+        Own(tmp_path / "run", few).train(3, stop)
+    np.random.seed(2)  # noqa: NPY002
+    resumed = Own(tmp_path / "run", few, workers=2 if stop == 5 else 0)
+    resumed.train(3)
+    assert resumed.state() == whole.state()
+    assert resumed.schedule.state_dict() == whole.schedule.state_dict()
+    assert resumed.checkpoint.steps == 18
+    assert [path.name for path in checkpoints(tmp_path / "run")][-1] == (
+        "checkpoint-00000018.safetensors"  # written at the end of the block
+    )
+
+
+@pytest.mark.parametrize("kind", ["loader", "list"])
+def test_fit_goes_on_where_the_same_program_was_interrupted(
+    few: Split, tmp_path: Path, kind: str
+) -> None:
+    def program(where: Path, callbacks: list[Callback]) -> tuple[History, dict[str, Any]]:
+        model = tg.nn.MLP((784, 8, 10), rng=np.random.default_rng(0))
+        optimizer = tg.optim.Adam(model.parameters())
+        loader = DataLoader(few.train, 16, shuffle=kind == "loader")
+        history = fit(
+            model, tg.cross_entropy, optimizer, loader if kind == "loader" else list(loader),
+            epochs=3, validation=DataLoader(few.test), callbacks=callbacks,
+            checkpoint=Checkpoint(model, optimizer, folder=where),
+        )  # fmt: skip
+        return history, model.state_dict()
+
+    history, expected = program(tmp_path / "whole", [])
+    with pytest.raises(TrainingInterrupted):
+        program(tmp_path / "run", [Signal(8)])
+    again, state = program(tmp_path / "run", [])
+    assert again.column("loss") == history.column("loss")
+    assert all((state[name] == expected[name]).all() for name in expected)
+    assert program(tmp_path / "run", [])[0] == again  # it is complete
+
+
+def test_a_part_without_a_state_is_refused(few: Split) -> None:
+    model = tg.nn.Linear(1, 1)
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(TypeError, match=r"loader is list, expected an object with state_dict\(\)"):
+        Checkpoint(model, optimizer, loader=[], folder="x")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Checkpoint: model is int, expected a Module"):
+        Checkpoint(1, optimizer, folder="x")  # type: ignore[arg-type]
+
+
+# --- faults ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(few_file: str, net_file: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that was interrupted in its second epoch: checkpoints of the steps 6 and 8."""
+    from tinygrad_cnn.train import TrainingSettings
+
+    settings = TrainingSettings(epochs=3, batch_size=16)
+    run = folder(tmp_path_factory.mktemp("trained"))
+    with pytest.raises(TrainingInterrupted):
+        TrainingRun.new(few_file, net_file, settings).train(run, [Signal(8)])
+    assert [module.steps_of(path) for path in run.checkpoints] == [6, 8]
+    return run
+
+
+@pytest.fixture
+def run(trained: RunFolder, tmp_path: Path) -> RunFolder:
+    return RunFolder(Path(shutil.copytree(trained.path, tmp_path / "run")))
+
+
+def flipped(path: Path, share: float) -> None:
+    contents = bytearray(path.read_bytes())
+    contents[int(share * len(contents))] ^= 16
+    path.write_bytes(contents)
+
+
+def foreign(path: Path) -> None:
+    state = read_state(path)
+    state["parts"]["run"]["id"] = "0123456789abcdef"
+    write_state(path, state)
+
+
+def older(path: Path) -> None:
+    shutil.copy(checkpoints(path.parent)[0], path)
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "truncated": (lambda p: p.write_bytes(p.read_bytes()[:-9]), "is damaged, truncated"),
+    "empty": (lambda p: p.write_bytes(b""), "is damaged, truncated"),
+    "zeroed": (lambda p: p.write_bytes(bytes(p.stat().st_size)), "is damaged, truncated"),
+    "flipped in the header": (lambda p: flipped(p, 0.01), "is damaged, truncated"),
+    "flipped in the middle": (lambda p: flipped(p, 0.5), "is damaged, truncated"),
+    "flipped at the end": (lambda p: flipped(p, 0.999), "is damaged, truncated"),
+    "of another run": (foreign, "it is of another run, 0123456789abcdef"),
+    "an older one's copy": (older, "it is of step 6; its name says 8"),
+    "weights": (lambda p: shutil.copy(p.parent / "weights.safetensors", p), "arrays but no state"),
+    "a folder": (lambda p: (p.unlink(), p.mkdir()), "there is no such file"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_of_a_bad_checkpoint_the_one_before_is_used_and_both_are_named(
+    prepared: Prepare, run: RunFolder, damage: str, few: Split, tmp_path: Path
+) -> None:
+    whole = folder(tmp_path)
+    prepared(augment="none").train(whole)
+    change, says = DAMAGE[damage]
+    before, newest = run.checkpoints
+    change(newest)
+    with pytest.warns(UserWarning, match=r"going|goes on from the checkpoint before") as warned:
+        resumed = TrainingRun.resumed(run)
+    message = str(warned[0].message)
+    assert all(text in message for text in (newest.name, says, before.name)), message
+    assert len(resumed.history) == 1
+    resumed.train(run)
+    assert run.weights.read_bytes() == whole.weights.read_bytes()
+    assert newest.with_name(newest.name + ".unusable").exists()  # it is not ours to delete
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_with_no_good_checkpoint_all_are_named_and_nothing_begins_again(
+    run: RunFolder, damage: str
+) -> None:
+    if damage == "an older one's copy":
+        run.checkpoints[0].write_bytes(run.checkpoints[1].read_bytes())
+        run.checkpoints[1].write_bytes(b"")
+    else:
+        for path in run.checkpoints:
+            DAMAGE[damage][0](path)
+    with pytest.raises(RunError, match="There is no other checkpoint") as raised:
+        TrainingRun.resumed(run)
+    assert all(path.name in str(raised.value) for path in run.checkpoints)
+
+
+def test_deleted_checkpoints_do_not_let_a_run_begin_again(run: RunFolder) -> None:
+    run.checkpoints[-1].unlink()
+    assert len(TrainingRun.resumed(run).history) == 1
+    run.checkpoints[0].unlink()
+    with pytest.raises(RunError, match="has settings but no checkpoint"):
+        TrainingRun.resumed(run)
+
+
+def test_a_run_that_was_killed_before_its_settings_were_written_is_resumed(run: RunFolder) -> None:
+    settings = run.read_settings()
+    run.settings.unlink()
+    (run.path / "model.py").unlink()
+    resumed = TrainingRun.resumed(run)
+    assert resumed.settings == settings
+    assert resumed.settings.id == settings.id
+    assert resumed.batches_done == 2
+
+
+def test_leftovers_of_a_killed_write_are_removed(run: RunFolder) -> None:
+    leftover = run.path / f".{run.checkpoints[-1].name}.0123456789abcdef.tmp"
+    leftover.write_bytes(b"half")
+    TrainingRun.resumed(run).train(run)
+    assert not leftover.exists()
+
+
+def test_a_folder_with_another_runs_checkpoints_is_not_trained_in(
+    prepared: Prepare, run: RunFolder
+) -> None:
+    with pytest.raises(RunError, match="has the checkpoints of a run; resume it, or choose"):
+        prepared().train(run)
+
+
+def test_a_second_process_is_refused_and_a_killed_one_holds_no_lock(run: RunFolder) -> None:
+    hold = (
+        "import sys; from pathlib import Path; from tinygrad_cnn.support.lock import FileLock\n"
+        f"with FileLock(Path({str(run.path / '.lock')!r})): print('held', flush=True); input()"
+    )
+    root = Path(tg.__file__).parents[1]
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(RunError, match=f"another process trains here: .*{process.pid} on "):
+            TrainingRun.resumed(run).train(run)
+        assert run.steps == 8
+        process.kill()
+    assert (run.path / ".lock").exists()
+    TrainingRun.resumed(run).train(run)
+
+
+def test_a_run_that_another_process_has_trained_on_meanwhile_is_refused(run: RunFolder) -> None:
+    late = TrainingRun.resumed(run)
+    TrainingRun.resumed(run).train(run)
+    with pytest.raises(RunError, match="has been trained on meanwhile, to step 18: resume again"):
+        late.train(run)
+
+
+@pytest.mark.parametrize("step", [7, 12])
+def test_a_full_disk_ends_the_run_with_its_last_checkpoint(
+    prepared: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    whole, broken = folder(tmp_path), folder(tmp_path)
+    prepared(checkpoint_every=1).train(whole)
+    write = write_state
+
+    def full(path: Path, state: Any) -> None:
+        if state["steps"] == step:
+            with atomic_write(path) as file:
+                file.write(b"a part")
+                raise OSError(28, "No space left on device", str(path))
+        write(path, state)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_state", full)
+        with pytest.raises(OSError, match="No space left"):
+            prepared(checkpoint_every=1).train(broken)
+    assert broken.steps == step - 1
+    assert not list(broken.path.glob(".*.tmp"))
+    TrainingRun.resumed(broken).train(broken)
+    assert broken.weights.read_bytes() == whole.weights.read_bytes()
+
+
+def test_a_second_ctrl_c_ends_at_once(prepared: Prepare, tmp_path: Path) -> None:
+    run = folder(tmp_path)
+
+    class Impatient(Callback):
+        def batch(self, progress: Progress) -> None:
+            if progress.batch == 3:
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(TrainingInterrupted):
+        prepared().train(run, [Impatient()])
+    assert run.steps == 0
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+# --- resuming with changes ---------------------------------------------------------------------
+
+
+def test_more_epochs_spread_the_schedule_over_them(prepared: Prepare, tmp_path: Path) -> None:
+    run = folder(tmp_path)
+    with pytest.raises(TrainingInterrupted):
+        prepared(schedule="cosine", lr=0.01).train(run, [Signal(9)])
+    resumed = TrainingRun.resumed(run, epochs=6, checkpoint_every="1h")
+    assert resumed.schedule is not None
+    assert resumed.optimizer.lr == pytest.approx(0.01 * (1 + np.cos(np.pi * 9 / 36)) / 2)
+    assert resumed.settings.changes == ({"epoch": 1, "epochs": [3, 6],
+                                         "checkpoint_every": ["5m", "1h"]},)  # fmt: skip
+    assert len(resumed.train(run)) == 6
+    assert resumed.optimizer.lr == pytest.approx(0.0, abs=1e-12)
+    told = run.read_settings()
+    assert (told.training.epochs, told.changes) == (6, resumed.settings.changes)
+    with pytest.raises(ValueError, match="epochs is 5, but 6 are done"):
+        TrainingRun.resumed(run, epochs=5)
+
+
+def test_data_that_have_moved_are_named_and_compared(
+    run: RunFolder, few_file: str, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved.npz"
+    shutil.copy(few_file, moved)
+    resumed = TrainingRun.resumed(run, source=str(moved))
+    assert resumed.settings.data.source == str(moved)
+    assert [*resumed.settings.changes[0]] == ["epoch", "source"]
+    with np.load(few_file) as file:
+        arrays = dict(file)
+    np.savez(moved, **{**arrays, "y_train": arrays["y_train"][::-1]})
+    with pytest.raises(RunError, match=r"moved\.npz has changed since the run"):
+        TrainingRun.resumed(run, source=str(moved))
+
+
+def test_a_complete_run_gets_what_is_missing(run: RunFolder) -> None:
+    TrainingRun.resumed(run).train(run)
+    expected = run.weights.read_bytes(), run.history.read_bytes()
+    run.weights.unlink()
+    run.history.unlink()
+    complete = TrainingRun.resumed(run)
+    assert complete.complete
+    complete.train(run)
+    assert (run.weights.read_bytes(), run.history.read_bytes()) == expected
+
+
+def test_settings_of_a_later_version_are_read_and_the_unknown_fields_named(
+    run: RunFolder,
+) -> None:
+    settings = json.loads(run.settings.read_text())
+    settings |= {"format": 99, "colour": 1}
+    settings["training"]["loss"] = "focal"
+    run.settings.write_text(json.dumps(settings))
+    with pytest.warns(UserWarning, match=r"left out: colour, training\.loss"):
+        read = run.read_settings()
+    assert read == replace(read, training=read.training)
+    settings["training"]["epochs"] = None
+    run.settings.write_text(json.dumps(settings))
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(RunError, match="epochs is None"),
+    ):
+        run.read_settings()
+
+
+@pytest.fixture(autouse=True)
+def _no_signal_is_left() -> Iterator[None]:
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_what_is_saved_can_be_loaded_as_a_model_and_nothing_is_warned(run: RunFolder) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_run(run.path)

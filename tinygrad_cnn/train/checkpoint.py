@@ -1,0 +1,440 @@
+"""Checkpoints: all state of a training, saved so that it goes on with the same bits."""
+
+from __future__ import annotations
+
+import re
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from tinygrad_cnn.nn import Module
+from tinygrad_cnn.optim import LRScheduler, Optimizer
+from tinygrad_cnn.support.arguments import whole
+from tinygrad_cnn.support.files import remove_leftovers
+from tinygrad_cnn.support.lock import FileLock, InUseError
+from tinygrad_cnn.train import earlier
+from tinygrad_cnn.train.errors import RunError
+from tinygrad_cnn.train.interruption import Signals, TrainingInterrupted
+from tinygrad_cnn.train.own_state import (
+    global_random,
+    load_own_state,
+    own_state,
+    set_global_random,
+)
+from tinygrad_cnn.train.state import read_state, write_state
+
+__all__ = ["Checkpoint", "Interval", "Stateful", "checkpoints", "steps_of"]
+
+FORMAT = 5
+FIELDS = {"format", "steps", "model", "own", "random", "parts"}
+KEPT = 2
+LOCK = ".lock"
+FILE = re.compile(r"checkpoint(?:-(\d{8,}))?\.safetensors")  # without a number: formats 1 to 4
+UNUSABLE = ".unusable"
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Anything with ``state_dict()`` and ``load_state_dict(state)``."""
+
+    def state_dict(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+    def load_state_dict(self, state_dict: Any, /) -> Any: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The distance between two checkpoints, in steps or in seconds.
+
+    Examples
+    --------
+    >>> Interval.parse("train", "5m")
+    Interval(steps=None, seconds=300.0)
+    >>> Interval.parse("train", 500).due(steps=500, seconds=7.0)
+    True
+    """
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def parse(cls, owner: str, value: int | str | None) -> Interval:
+        """Return the interval of a number of steps, or of a time such as "60s", "5m" or "1h"."""
+        if value is None:
+            return cls()
+        if isinstance(value, str):
+            text = value.strip()
+            found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+            if found is not None and float(found[1]) > 0:
+                return cls(seconds=float(found[1]) * UNITS[found[2]])
+            if not text.isdecimal():
+                raise ValueError(
+                    f"{owner} is {value!r}, expected a number of steps, or a time such as 60s, "
+                    "5m or 1h"
+                )
+            value = int(text)
+        *called, name = owner.split(": ")
+        return cls(steps=whole(": ".join(called), name, value))
+
+    def due(self, steps: int, seconds: float) -> bool:
+        """Return whether the interval has passed."""
+        return (self.steps is not None and steps >= self.steps) or (
+            self.seconds is not None and seconds >= self.seconds
+        )
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, the newest last: by their steps, not by any clock."""
+    found = {path: FILE.fullmatch(path.name) for path in folder.glob("checkpoint*.safetensors")}
+    return sorted((path for path, match in found.items() if match), key=steps_of)
+
+
+def steps_of(path: Path) -> int:
+    """Return the steps in the name of a checkpoint; -1 for one of format 1 to 4."""
+    match = FILE.fullmatch(path.name)
+    return int(match[1]) if match is not None and match[1] is not None else -1
+
+
+class Checkpoint:
+    """Saves all state of a training loop to a folder, and restores it: with the same bits.
+
+    Used as a context manager, it holds the folder's lock, so that no second process trains there,
+    and finishes a step before it ends for Ctrl-C or SIGTERM.
+
+    Parameters
+    ----------
+    model : Module
+        Parameters, buffers, and own state such as random generators.
+    optimizer : Optimizer
+    schedule : LRScheduler, optional
+    loader : DataLoader or other object with ``state_dict()`` and ``load_state_dict()``, optional
+        Its position within the epoch.
+    folder : str or path-like
+        Created on entering. The last two checkpoints are kept in it, each with a SHA-256 of its
+        contents, as ``checkpoint-NNNNNNNN.safetensors``, where N is the number of steps.
+    every : int or str, optional
+        The distance between two checkpoints, in steps, or as a time: "60s", "5m", "1h". By default
+        only `save` and the end of the ``with`` block write one.
+    **further
+        Other parts with ``state_dict()`` and ``load_state_dict()``, by name.
+
+    Attributes
+    ----------
+    steps : int
+        The number of steps so far, including those before a resume.
+
+    Raises
+    ------
+    TypeError
+        If a part has no ``state_dict()`` or ``load_state_dict()``.
+    ValueError
+        If `every` is no such distance.
+    RunError
+        On entering, if another process holds the folder.
+
+    See Also
+    --------
+    fit : Takes a checkpoint, and does all of this.
+
+    Notes
+    -----
+    A checkpoint is written under a temporary name, flushed and renamed, and the folder is flushed.
+    It holds no pickle. The default generator (see `manual_seed`) and the global ones of `random`
+    and `numpy.random` are saved and restored, too.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> def train(folder, epochs):
+    ...     model = tg.nn.Linear(2, 1, rng=np.random.default_rng(0))
+    ...     optimizer = tg.optim.Adam(model.parameters())
+    ...     x = np.random.default_rng(1).normal(size=(8, 2)).astype(np.float32)
+    ...     loader = tg.data.DataLoader((x, x[:, :1]), batch_size=2, shuffle=True)
+    ...     with Checkpoint(model, optimizer, loader=loader, folder=folder, every=3) as checkpoint:
+    ...         checkpoint.restore()
+    ...         for _ in range(loader.epoch, epochs):
+    ...             for inputs, targets in loader:
+    ...                 optimizer.zero_grad()
+    ...                 tg.mse(model(inputs), targets).backward()
+    ...                 optimizer.step()
+    ...                 checkpoint.step()
+    ...         return checkpoint.steps
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     train(folder, epochs=1), train(folder, epochs=3)
+    (4, 12)
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        schedule: LRScheduler | None = None,
+        loader: Stateful | None = None,
+        *,
+        folder: str | Path,
+        every: int | str | None = None,
+        **further: Stateful,
+    ) -> None:
+        if not isinstance(model, Module):
+            raise TypeError(f"Checkpoint: model is {type(model).__name__}, expected a Module")
+        # The schedule first: it sets a rate, which the optimizer's own state then replaces.
+        parts = {"schedule": schedule, "optimizer": optimizer, "loader": loader}
+        self._parts = {name: part for name, part in parts.items() if part is not None}
+        for name, part in {**self._parts, **further}.items():
+            _check_part(name, part)
+        self.model = model
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.folder = Path(folder)
+        self.every = Interval.parse("Checkpoint: every", every)
+        self.steps = 0
+        self._further = dict(further)
+        self._unclaimed: dict[str, Any] = {}  # restored states of parts that are not known yet
+        self._restored = False
+        self._rejected: list[Path] = []
+        self._depth, self._entered = 0, ExitStack()  # the blocks around, and what the first holds
+        self._lock = FileLock(self.folder / LOCK)
+        self._signals = Signals()
+        self._saved = -1, time.monotonic()  # the steps and the time of the last checkpoint
+
+    # --- saving ----------------------------------------------------------------------------------
+
+    def save(self) -> Path:
+        """Write a checkpoint, and remove all but the last two.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written. Earlier checkpoints are then as they were.
+        TypeError
+            If a part's state holds something other than numbers, texts and arrays.
+        """
+        path = self.folder / f"checkpoint-{self.steps:08}.safetensors"
+        for rejected in self._rejected:  # it may be somebody's, so it is not deleted
+            with suppress(FileNotFoundError):
+                rejected.rename(rejected.with_name(rejected.name + UNUSABLE))
+        self._rejected = []
+        write_state(path, self._state())
+        self._saved = self.steps, time.monotonic()
+        for old in checkpoints(self.folder)[:-KEPT]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def step(self) -> None:
+        """Count a finished step; save if it is time, or if the program is to end.
+
+        Raises
+        ------
+        TrainingInterrupted
+            After saving, if Ctrl-C or SIGTERM came.
+        OSError
+            As `save`.
+        """
+        saves = self.saves_next()
+        self.steps += 1
+        if self._signals.received is not None:
+            self._end()
+        if saves:
+            self.save()
+
+    def saves_next(self) -> bool:
+        """Return whether the next `step` will save."""
+        steps, seconds = self._saved
+        due = self.every.due(self.steps + 1 - max(steps, 0), time.monotonic() - seconds)
+        return due or self._signals.received is not None
+
+    def evaluating(self, batches: Iterable[T]) -> Iterator[T]:
+        """Yield the batches of an evaluation, which Ctrl-C and SIGTERM end, too.
+
+        A resumed training begins the evaluation again, with the state it began with.
+        """
+        before = own_state(self.model), global_random()
+        for batch in batches:
+            if self._signals.received is not None:
+                load_own_state(self.model, before[0])
+                set_global_random(before[1])
+                self._end()
+            yield batch
+
+    def _end(self) -> None:
+        signum = self._signals.received
+        assert signum is not None
+        self.save()
+        raise TrainingInterrupted(signum)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "steps": self.steps,
+            "model": self.model.state_dict(),
+            "own": own_state(self.model),
+            "random": global_random(),
+            "parts": {name: part.state_dict() for name, part in self._all_parts().items()},
+        }
+
+    def _all_parts(self) -> dict[str, Stateful]:
+        return {**self._parts, **self._further}
+
+    # --- restoring -------------------------------------------------------------------------------
+
+    def restore(self) -> bool:
+        """Restore the newest checkpoint that is whole; false if there is none.
+
+        Returns
+        -------
+        bool
+            Whether there was one.
+
+        Raises
+        ------
+        RunError
+            If there are checkpoints but none can be used; all are named, and nothing is changed.
+
+        Warns
+        -----
+        UserWarning
+            If a newer one is damaged or does not fit: it is named, and the one before is used.
+        """
+        self._restored, self._rejected = True, []
+        found = checkpoints(self.folder)
+        before = self._state() if found else {}
+        problems: list[str] = []
+        for path in reversed(found):
+            try:
+                self._load(path)
+            except (RunError, OSError) as error:
+                problems.append(str(error))
+                self._rejected.append(path)
+                continue
+            if problems:
+                warnings.warn(
+                    f"{'; '.join(problems)}. Training goes on from the checkpoint before, "
+                    f"{path.name}",
+                    stacklevel=2,
+                )
+            return True
+        if problems:
+            self._set(before)
+            raise RunError(f"{'; '.join(problems)}. There is no other checkpoint")
+        return False
+
+    def restore_once(self) -> None:
+        """Restore the newest checkpoint, unless that was done."""
+        if not self._restored:
+            self.restore()
+
+    def track(self, name: str, part: Stateful) -> None:
+        """Add a part, and restore its state if a restored checkpoint has it."""
+        _check_part(name, part)
+        self._further[name] = part
+        if name in self._unclaimed:
+            part.load_state_dict(self._unclaimed.pop(name))
+
+    def unclaimed(self, name: str) -> dict[str, Any]:
+        """Return the restored state of a part that is not tracked yet; empty if there is none."""
+        found: dict[str, Any] = self._unclaimed.get(name, {})
+        return found
+
+    def in_folder(self, folder: Path) -> Checkpoint:
+        """Return this checkpoint, which writes to `folder` from now on."""
+        if folder != self.folder:
+            self.folder, self._lock = folder, FileLock(folder / LOCK)
+        return self
+
+    def _load(self, path: Path) -> None:
+        """Set everything to a checkpoint; RunError if it cannot be used."""
+        state = read_state(path)
+        try:
+            if state["format"] != FORMAT:
+                state = earlier.converted(state, self.model, self.optimizer, self.schedule)
+            if unknown := state.keys() - FIELDS:
+                raise ValueError(
+                    f"unknown field {', '.join(sorted(unknown))}, perhaps from a later version"
+                )
+            named = steps_of(path)
+            if named not in (-1, state["steps"]):
+                raise ValueError(f"it is of step {state['steps']}; its name says {named}")
+            self._set(state)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RunError(f"{path}: does not fit the training: {error}") from error
+
+    def _set(self, state: dict[str, Any]) -> None:
+        unread = dict(state["parts"])
+        parts = {**self._further, **self._parts}  # what names a foreign run is first
+        for name, part in parts.items():
+            if name in unread:
+                part.load_state_dict(unread.pop(name))
+            elif name in self._parts:
+                raise ValueError(f"it has no {name}")
+        if unread.keys() & {"schedule", "loader"}:
+            raise ValueError(f"it has a {min(unread)}, but the training has none")
+        self.model.load_state_dict(state["model"])
+        load_own_state(self.model, state["own"])
+        set_global_random({**global_random(), **state["random"]})
+        self.steps = state["steps"]
+        self._unclaimed = unread
+        self._saved = self.steps, time.monotonic()
+
+    # --- lock and signals ------------------------------------------------------------------------
+
+    def __enter__(self) -> Checkpoint:
+        if not self._depth:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with ExitStack() as entered:
+                try:
+                    entered.enter_context(self._lock)
+                except InUseError as error:
+                    raise RunError(f"{self.folder}: another process trains here: {error}") from None
+                self._check_newest()
+                remove_leftovers(self.folder)
+                entered.enter_context(self._signals)
+                self._entered = entered.pop_all()
+        self._depth += 1
+        return self
+
+    def _check_newest(self) -> None:
+        """Refuse a folder in which another process has trained since the state was restored."""
+        usable = [path for path in checkpoints(self.folder) if path not in self._rejected]
+        if self._restored and usable and steps_of(usable[-1]) > self.steps:
+            raise RunError(
+                f"{self.folder}: has been trained on meanwhile, to step {steps_of(usable[-1])}: "
+                "resume again"
+            )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
+        with self._entered:
+            if kind is None and self.steps > self._saved[0]:
+                self.save()
+        if kind is None and self._signals.received is not None:
+            raise TrainingInterrupted(self._signals.received)
+
+
+def _check_part(name: str, part: Any) -> None:
+    if not isinstance(part, Stateful):
+        raise TypeError(
+            f"Checkpoint: {name} is {type(part).__name__}, expected an object with state_dict() "
+            "and load_state_dict()"
+        )
