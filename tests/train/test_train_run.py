@@ -449,7 +449,7 @@ def test_settings_out_of_range_are_refused(field: str, value: Any, says: str) ->
             lambda run: edit(run, "data/preparation", "x"),
             "preparation is 'x', expected one of 'image'",
         ),
-        (lambda run: edit(run, "training/epochs", "3"), "epochs is '3', expected an integer"),
+        (lambda run: edit(run, "training/epochs", "3"), "epochs is '3', expected int"),
         (lambda run: edit(run, "model/sha256", None), "model: file is 'model.py' and sha256 None"),
         (lambda run: (run.path / "model.py").unlink(), "model.py: there is no such file"),
         (

@@ -153,8 +153,8 @@ def _show_place(screen: Console, run: TrainingRun) -> None:
     done, batch = len(run.history), run.batches_done
     if run.settings.changes and run.settings.changes[-1]["epoch"] == done:
         changes = {k: v for k, v in run.settings.changes[-1].items() if k != "epoch"}
-        told = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changes.items())
-        screen.print(f"Changed: {told}.")
+        listed = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changes.items())
+        screen.print(f"Changed: {listed}.")
     if run.complete:
         screen.print(f"The run is complete: {done} epochs are trained.\n")
     else:

@@ -84,7 +84,7 @@ def _flush_folder(folder: Path) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of processes that were killed in `atomic_write`.
 
-    Nobody else may be writing to `folder`.
+    No other process may be writing to `folder`.
     """
     for path in folder.iterdir():
         if _TEMPORARY.fullmatch(path.name):

@@ -28,7 +28,7 @@ from tinygrad_cnn.train.own_state import (
 )
 from tinygrad_cnn.train.state import read_state, write_state
 
-__all__ = ["Checkpoint", "Interval", "Stateful", "checkpoints", "steps_of"]
+__all__ = ["Checkpoint", "HasState", "Interval", "checkpoints", "steps_of"]
 
 FORMAT = 5
 FIELDS = {"format", "steps", "model", "own", "random", "parts"}
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 @runtime_checkable
-class Stateful(Protocol):
+class HasState(Protocol):
     """Anything with ``state_dict()`` and ``load_state_dict(state)``."""
 
     def state_dict(self) -> Mapping[str, Any]: ...  # noqa: D102
@@ -179,11 +179,11 @@ class Checkpoint:
         model: Module,
         optimizer: Optimizer,
         schedule: LRScheduler | None = None,
-        loader: Stateful | None = None,
+        loader: HasState | None = None,
         *,
         folder: str | Path,
         every: int | str | None = None,
-        **further: Stateful,
+        **further: HasState,
     ) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"Checkpoint: model is {type(model).__name__}, expected a Module")
@@ -225,7 +225,7 @@ class Checkpoint:
             If a part's state holds something other than numbers, texts and arrays.
         """
         path = self.folder / f"checkpoint-{self.steps:08}.safetensors"
-        for rejected in self._rejected:  # it may be somebody's, so it is not deleted
+        for rejected in self._rejected:  # of another run, perhaps: it is not deleted
             with suppress(FileNotFoundError):
                 rejected.rename(rejected.with_name(rejected.name + UNUSABLE))
         self._rejected = []
@@ -287,7 +287,7 @@ class Checkpoint:
             "parts": {name: part.state_dict() for name, part in self._all_parts().items()},
         }
 
-    def _all_parts(self) -> dict[str, Stateful]:
+    def _all_parts(self) -> dict[str, HasState]:
         return {**self._parts, **self._further}
 
     # --- restoring -------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ class Checkpoint:
         if not self._restored:
             self.restore()
 
-    def track(self, name: str, part: Stateful) -> None:
+    def track(self, name: str, part: HasState) -> None:
         """Add a part, and restore its state if a restored checkpoint has it."""
         _check_part(name, part)
         self._further[name] = part
@@ -433,7 +433,7 @@ class Checkpoint:
 
 
 def _check_part(name: str, part: Any) -> None:
-    if not isinstance(part, Stateful):
+    if not isinstance(part, HasState):
         raise TypeError(
             f"Checkpoint: {name} is {type(part).__name__}, expected an object with state_dict() "
             "and load_state_dict()"

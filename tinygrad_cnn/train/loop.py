@@ -21,7 +21,7 @@ from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import LRScheduler, Optimizer, clip_grad_norm_
 from tinygrad_cnn.support.arguments import whole
-from tinygrad_cnn.train.checkpoint import Checkpoint, Stateful
+from tinygrad_cnn.train.checkpoint import Checkpoint, HasState
 from tinygrad_cnn.train.evaluation import (
     Batches,
     Evaluation,
@@ -402,7 +402,7 @@ class _RunningEpoch:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state between two batches."""
-        position = self.loader.state_dict() if isinstance(self.loader, Stateful) else None
+        position = self.loader.state_dict() if isinstance(self.loader, HasState) else None
         own = {name: getattr(self, name) for name in ("batch", "trained", "seconds", "rate")}
         stopped = bool(self.stopped)
         return {**own, "stopped": stopped, "loader": position, "meter": self.meter.state_dict()}
@@ -410,7 +410,7 @@ class _RunningEpoch:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore a state from `state_dict`."""
         self.meter.load_state_dict(state_dict["meter"])
-        if isinstance(self.loader, Stateful):
+        if isinstance(self.loader, HasState):
             self.loader.load_state_dict(state_dict["loader"])
         else:
             self._skipped = int(state_dict["batch"])

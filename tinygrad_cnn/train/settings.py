@@ -342,7 +342,7 @@ class RunSettings:
     versions : dict of str to str
         Versions of the package, NumPy and Python.
     id : str
-        Names the run, so that its checkpoints are told from those of others: a hash of the settings
+        Names the run, so that the checkpoints of another one are noticed: a hash of the settings
         and the initial weights, from the start of training. It takes no part in comparisons.
     changes : tuple of dict
         What was changed when the run was resumed: after which ``epoch``, and by name [old, new].
