@@ -92,17 +92,28 @@ class Examples:
 
 @dataclass(frozen=True)
 class BatchMaker:
-    """A source of examples, transforms and a seed; it can be sent to another process."""
+    """A source of examples, transforms and a seed; it can be sent to another process.
+
+    Attributes
+    ----------
+    part : int
+        The part of each batch that is made; other parts draw other random numbers.
+    """
 
     source: Columns | Examples
     transform: Callable[[Any, np.random.Generator], Any] | None
     batch_transform: Callable[[Any, np.random.Generator], Any] | None
     seed: int
+    part: int = 0
 
     def make(self, epoch: int, batch: int, chosen: Chosen) -> Any:
         """Return the batch with number `batch` of an epoch, counted from 0."""
+        if isinstance(chosen, np.ndarray) and not len(chosen):  # shapes need an example
+            return _emptied(self.make(epoch, batch, np.zeros(1, np.intp)))
         # + 1: SeedSequence treats [seed, epoch, 0] as [seed, epoch]
-        seed = (self.seed, epoch, batch + 1)
+        seed: tuple[int, ...] = (self.seed, epoch, batch + 1)
+        if self.part:
+            seed = (*seed, 0, self.part)
         plain = self.transform is None and self.batch_transform is None
         if plain and isinstance(self.source, Columns):
             return self.source.take(chosen, seed)
@@ -178,6 +189,19 @@ def _prepared(batch: Any) -> Any:
     if isinstance(batch, tuple | list) and batch:
         return like(batch, [_as_floats(batch[0]), *map(_as_int64, batch[1:])])
     return _as_floats(batch)
+
+
+def _emptied(batch: Any) -> Any:
+    """Return a batch without its only example."""
+    if isinstance(batch, np.ndarray):
+        return batch[:0]
+    if isinstance(batch, Mapping):
+        return {name: _emptied(part) for name, part in batch.items()}
+    if isinstance(batch, list) and not any(isinstance(v, np.ndarray | list | tuple) for v in batch):
+        return []  # of strings, such as names
+    if isinstance(batch, tuple | list):
+        return like(batch, [_emptied(part) for part in batch])
+    return batch
 
 
 def _as_floats(images: Any) -> Any:

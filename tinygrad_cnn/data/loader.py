@@ -280,7 +280,9 @@ class DataLoader:
                 self._current = None
 
     def _batches(self, epoch: int, first: int) -> Iterator[Any]:
-        maker = BatchMaker(self._source, self.transform, self.batch_transform, self.seed)
+        maker = BatchMaker(
+            self._source, self.transform, self.batch_transform, self.seed, self._part()[0]
+        )
         jobs = islice(self._jobs(epoch), first, None)
         if self.num_workers == 0:
             for job in jobs:
@@ -303,8 +305,15 @@ class DataLoader:
                 workers.close()
 
     def _jobs(self, epoch: int) -> Iterator[Job]:
+        index, count = self._part()
         for batch, chosen in enumerate(self._chunks(epoch)):
+            if count > 1:  # then a sampler has drawn indices
+                chosen = np.array_split(np.asarray(chosen), count)[index]
             yield epoch, batch, chosen
+
+    def _part(self) -> tuple[int, int]:
+        """Return the part of each batch that is made here, and the number of parts."""
+        return self.sampler.part if isinstance(self.sampler, Sampler) else (0, 1)
 
     def _chunks(self, epoch: int) -> Iterator[Chosen]:
         """Yield the examples of each batch of an epoch."""

@@ -19,6 +19,14 @@ class Sampler:
     A `DataLoader` calls `draw` with a generator made from its seed and the epoch. So a sampler has
     no state: a resumed run draws what an uninterrupted one would have drawn.
 
+    Attributes
+    ----------
+    part : (int, int)
+        The part of each batch that the loader makes, and the number of parts; (0, 1) for all of it.
+        The first parts are larger by one example if the batch cannot be divided evenly, and the
+        last are empty if it has fewer examples than parts. Transforms of different parts draw
+        different random numbers.
+
     Examples
     --------
     >>> class HardestFirst(Sampler):
@@ -31,6 +39,8 @@ class Sampler:
     >>> HardestFirst([0.5, 2.0, 1.0]).draw(np.random.default_rng(0))
     array([1, 2, 0])
     """
+
+    part: tuple[int, int] = (0, 1)
 
     def __len__(self) -> int:
         """Return the number of examples per epoch."""

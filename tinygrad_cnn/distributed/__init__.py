@@ -20,7 +20,10 @@ It needs the extra ``mpi`` (mpi4py, and the MPI library MPICH). A program that w
 - `rank`, `size`, `barrier`, `broadcast`, `all_gather`, `all_reduce`, `average`: communication of
   arrays and other values. `communicator` returns mpi4py's communicator for everything else.
 - `DataParallel` wraps a model; `average_gradients` does it by hand. `Communication` counts bytes
-  and seconds: `DataParallel.statistics`.
+  and seconds: `DataParallel.statistics`. `convert_sync_batchnorm` takes the statistics of batch
+  norm over all ranks.
+- `DistributedSampler` divides batches; `allow_empty` makes a loss accept an empty part.
+  `distinct_generators` gives each rank other random numbers.
 
 A failure of one rank ends all, with its message; none waits longer for another than `set_timeout`
 says. Where ranks differ, they raise `RankError`.
@@ -35,7 +38,7 @@ from typing import TYPE_CHECKING
 from tinygrad_cnn.support.modules import public
 
 if TYPE_CHECKING:
-    from tinygrad_cnn.distributed.data_parallel import DataParallel
+    from tinygrad_cnn.distributed.data_parallel import DataParallel, distinct_generators
     from tinygrad_cnn.distributed.faults import RankError
     from tinygrad_cnn.distributed.gradients import Communication, allow_empty, average_gradients
     from tinygrad_cnn.distributed.ranks import (
@@ -49,11 +52,13 @@ if TYPE_CHECKING:
         set_timeout,
         size,
     )
+    from tinygrad_cnn.distributed.sampler import DistributedSampler
     from tinygrad_cnn.distributed.sync_batch_norm import convert_sync_batchnorm
 
 _MODULES = {
     "Communication": "gradients",
     "DataParallel": "data_parallel",
+    "DistributedSampler": "sampler",
     "RankError": "faults",
     "all_gather": "ranks",
     "all_reduce": "ranks",
@@ -64,6 +69,7 @@ _MODULES = {
     "broadcast": "ranks",
     "communicator": "ranks",
     "convert_sync_batchnorm": "sync_batch_norm",
+    "distinct_generators": "data_parallel",
     "rank": "ranks",
     "set_timeout": "ranks",
     "size": "ranks",
@@ -72,6 +78,7 @@ _MODULES = {
 __all__ = [
     "Communication",
     "DataParallel",
+    "DistributedSampler",
     "RankError",
     "all_gather",
     "all_reduce",
@@ -82,6 +89,7 @@ __all__ = [
     "broadcast",
     "communicator",
     "convert_sync_batchnorm",
+    "distinct_generators",
     "rank",
     "set_timeout",
     "size",

@@ -5,24 +5,27 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.hooks import observe_leaves
 from tinygrad_cnn.core.observer import Observer
+from tinygrad_cnn.core.random import default
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.distributed.faults import shared
 from tinygrad_cnn.distributed.gradients import Communication, Summation
-from tinygrad_cnn.distributed.ranks import communicator, guard
+from tinygrad_cnn.distributed.ranks import communicator, guard, rank
 from tinygrad_cnn.nn.module import Module
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm
 
-__all__ = ["DataParallel"]
+__all__ = ["DataParallel", "distinct_generators"]
 
 
 class DataParallel(Module):
@@ -66,7 +69,7 @@ class DataParallel(Module):
       gradient, mostly None.
     - Buffers, such as running means, are those of rank 0 after each backward. `BatchNorm2d`
       normalizes with each rank's own examples.
-    - Models with `Dropout` draw from other random numbers on each rank.
+    - Random numbers differ between ranks: see `distinct_generators`, which is called here.
     - The names of parameters start with "module.", as in PyTorch; save ``module.state_dict()``.
 
     Examples
@@ -89,6 +92,7 @@ class DataParallel(Module):
             module._check_sized()
             return
         self._reducer = _Reducer(module, comm, self.statistics)
+        distinct_generators(module)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return ``module(...)``."""
@@ -121,6 +125,32 @@ class DataParallel(Module):
             yield
         finally:
             self._reducer.is_on = before
+
+
+def distinct_generators(model: Module) -> None:
+    """Give each rank its own random numbers, where all ranks have generators in the same state.
+
+    Otherwise `Dropout` would drop the same values on all ranks. `DataParallel` calls this function;
+    call it after loading the states of generators from rank 0.
+
+    Parameters
+    ----------
+    model : Module
+        The generators in its modules' attributes, and the default generator (`manual_seed`), are
+        set to new states, made from the old ones and the rank. Rank 0 keeps its states.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> distinct_generators(tg.nn.Dropout(0.5))
+    """
+    own = rank()
+    found = [value for module in model.modules() for value in vars(module).values()]
+    generators = [value for value in (*found, default.get()) if isinstance(value, Generator)]
+    for generator in {id(g.bit_generator): g for g in generators}.values() if own else ():
+        words = deepcopy(generator).integers(2**32, size=4, dtype=np.uint32).tolist()
+        bits: Any = generator.bit_generator
+        bits.state = type(bits)(np.random.SeedSequence([*words, own])).state
 
 
 def _examples(arguments: Sequence[Any]) -> int:
