@@ -2,15 +2,61 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
-from support.ranks import assert_passes, checks
+from support.ranks import assert_passes, cases, launch
 
-MODULE = "distributed.equality"
+MODULES = ("distributed.equality", "distributed.behavior")
+
+ALONE = """
+import sys
+import numpy as np
+import tinygrad_cnn as tg
+
+model = tg.distributed.DataParallel(tg.distributed.convert_sync_batchnorm(tg.nn.BatchNorm1d(2)))
+sampler = tg.distributed.DistributedSampler(np.arange(5), shuffle=False)
+x = tg.Tensor(np.arange(10.0, dtype="f4").reshape(5, 2)[sampler.draw(None)])
+with model.no_sync():
+    (model(x) ** 2).sum().backward()
+tg.distributed.average_gradients(model.parameters(), examples=5)
+tg.distributed.barrier()
+print(tg.distributed.rank(), tg.distributed.size(), "mpi4py" in sys.modules)
+"""
 
 
-@pytest.mark.parametrize(
-    ("name", "size"),
-    [(name, size) for name, sizes in checks(MODULE).items() for size in sizes],
-)
+@pytest.mark.parametrize(("name", "size"), cases(*MODULES))
 def test_ranks(name: str, size: int) -> None:
-    assert_passes(MODULE, name, size)
+    assert_passes(MODULES, name, size)
+
+
+def test_without_a_launcher_a_program_is_one_rank_and_does_not_import_mpi() -> None:
+    done = launch(0, "-c", ALONE)
+    assert (done.stdout, done.stderr) == ("0 1 False\n", "")
+
+
+def test_a_launcher_without_mpi4py_is_an_error_that_names_the_extra() -> None:
+    hidden = "import sys; sys.modules['mpi4py'] = None\n"
+    done = launch(0, "-c", hidden + ALONE, PMI_RANK="1", PMI_SIZE="2")
+    assert done.returncode == 1
+    assert 'pip install "tinygrad_cnn[mpi]"' in done.stderr
+
+
+def test_the_launcher_of_another_library_is_an_error() -> None:
+    """Open MPI's mpiexec sets other variables than MPICH reads: each process is alone."""
+    done = launch(0, "-c", ALONE, OMPI_COMM_WORLD_RANK="1", OMPI_COMM_WORLD_SIZE="2")
+    assert done.returncode == 1
+    assert "the launcher started 2 processes, but MPI sees 1" in done.stderr
+
+
+def test_a_worker_process_is_no_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    import multiprocessing
+
+    from tinygrad_cnn.distributed import rank, ranks
+
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: "a process")
+    monkeypatch.setenv("PMI_RANK", "1")
+    ranks._connected.cache_clear()
+    with pytest.raises(RuntimeError, match="this is a worker process, which is no rank"):
+        rank()
+    assert "mpi4py" not in sys.modules

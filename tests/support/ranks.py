@@ -1,6 +1,6 @@
 """Programs on several MPI ranks, for tests: a launch costs a second, so it runs many checks.
 
-Run by ``mpiexec`` as ``python -m support.ranks MODULE``, it calls the functions of a module that
+Run by ``mpiexec`` as ``python -m support.ranks MODULE ...``, it calls the functions of modules that
 are declared with `on_ranks` for its number of ranks, and rank 0 prints the name of each that
 passed on all of them.
 """
@@ -37,10 +37,19 @@ def on_ranks(*sizes: int) -> Callable[[Check], Check]:
     return declare
 
 
-def checks(module: str) -> dict[str, tuple[int, ...]]:
-    """Return the numbers of ranks of each check of a module."""
-    found = vars(importlib.import_module(module))
-    return {name: check.sizes for name, check in found.items() if hasattr(check, "sizes")}
+def checks(*modules: str) -> dict[str, Check]:
+    """Return the checks of some modules by name."""
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(importlib.import_module(module)).items()
+        if hasattr(value, "sizes")
+    }
+
+
+def cases(*modules: str) -> list[tuple[str, int]]:
+    """Return each check of some modules with each of its numbers of ranks."""
+    return [(name, n) for name, check in checks(*modules).items() for n in check.sizes]  # type: ignore[attr-defined]
 
 
 def mpiexec() -> str:
@@ -53,10 +62,10 @@ def mpiexec() -> str:
 
 
 def launch(size: int, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with these arguments on `size` ranks."""
+    """Run Python with these arguments on `size` ranks; 0 for no launcher."""
     path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     return subprocess.run(
-        [mpiexec(), "-n", str(size), sys.executable, *arguments],
+        [*([mpiexec(), "-n", str(size)] if size else []), sys.executable, *arguments],
         env={**os.environ, "PYTHONPATH": path, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -66,27 +75,27 @@ def launch(size: int, *arguments: str, **environment: str) -> subprocess.Complet
 
 
 @cache
-def _launched(size: int, module: str) -> tuple[frozenset[str], str]:
-    done = launch(size, "-m", "support.ranks", module)
+def _launched(size: int, modules: tuple[str, ...]) -> tuple[frozenset[str], str]:
+    done = launch(size, "-m", "support.ranks", *modules)
     lines = done.stdout.splitlines()
     passed = frozenset(x.removeprefix(PASSED) for x in lines if x.startswith(PASSED))
     return passed, done.stdout + done.stderr
 
 
-def assert_passes(module: str, name: str, size: int) -> None:
-    """Fail unless a check passes on `size` ranks; all checks of the module run in one launch."""
-    passed, output = _launched(size, module)
+def assert_passes(modules: tuple[str, ...], name: str, size: int) -> None:
+    """Fail unless a check passes on `size` ranks; all checks of the modules run in one launch."""
+    passed, output = _launched(size, modules)
     assert name in passed, output
 
 
-def main(module: str) -> None:
-    """Run the checks of a module on this rank. The first failure ends all ranks."""
+def main(*modules: str) -> None:
+    """Run the checks of some modules on this rank. The first failure ends all ranks."""
     comm: Any = tg.distributed.communicator()
-    for name, sizes in checks(module).items():
-        if comm.size not in sizes:
+    for name, check in checks(*modules).items():
+        if comm.size not in check.sizes:  # type: ignore[attr-defined]
             continue
         try:
-            vars(importlib.import_module(module))[name]()
+            check()
         except BaseException:
             print(f"rank {comm.rank}, {name}:\n{traceback.format_exc()}", flush=True)
             comm.Abort(1)
@@ -96,4 +105,4 @@ def main(module: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -55,6 +55,7 @@ class DataParallel(Module):
         If `module` is not a Module.
     ValueError
         If the names, shapes or dtypes of parameters or buffers differ between ranks; on all ranks.
+        If a parameter belongs to another DataParallel.
     RuntimeError
         If a size of a layer is not determined yet. In a backward, on all ranks: if they do not
         train the same parameters, or only some are in `no_sync`. If the model was not called before
@@ -65,6 +66,7 @@ class DataParallel(Module):
     Li et al., "PyTorch Distributed: experiences on accelerating data parallel training", 2020. With
     bᵣ the examples of rank r of B, the sum is Σ bᵣ/B · gᵣ, where gᵣ are the gradients of rank r.
 
+    - Keep this object while you train: without it, gradients are not summed.
     - All ranks must call ``backward()`` equally often. A parameter that no rank uses keeps its
       gradient, mostly None.
     - Buffers, such as running means, are those of rank 0 after each backward. `BatchNorm2d`
@@ -175,6 +177,13 @@ class _Reducer(Observer):
         self._comm, self._statistics = comm, statistics
         parameters: dict[str, Variable] = dict(module.named_parameters())
         buffers: dict[str, Variable] = dict(module.named_buffers())
+        for name, parameter in parameters.items():
+            hooks = parameter._hooks
+            if hooks is not None and any(isinstance(o, _Reducer) for o in hooks.observers()):
+                raise ValueError(
+                    f"DataParallel: {name} belongs to another DataParallel, which would sum its "
+                    "gradients again; delete that one first"
+                )
         _check_agreement({**parameters, **buffers})
         for tensor in (*parameters.values(), *buffers.values()):
             _broadcast(tensor, comm)
