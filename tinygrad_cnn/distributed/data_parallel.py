@@ -17,7 +17,7 @@ from tinygrad_cnn.core.observer import Observer
 from tinygrad_cnn.core.random import default
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Variable, array_of
-from tinygrad_cnn.distributed.faults import shared
+from tinygrad_cnn.distributed.faults import ONE_RANK, OneRank, shared
 from tinygrad_cnn.distributed.gradients import Communication, Summation
 from tinygrad_cnn.distributed.ranks import communicator, guard, rank
 from tinygrad_cnn.nn.module import Module
@@ -25,7 +25,7 @@ from tinygrad_cnn.nn.module import Module
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm
 
-__all__ = ["DataParallel", "distinct_generators"]
+__all__ = ["DataParallel", "distinct_generators", "guard_of", "unwrapped"]
 
 
 class DataParallel(Module):
@@ -153,6 +153,23 @@ def distinct_generators(model: Module) -> None:
         words = deepcopy(generator).integers(2**32, size=4, dtype=np.uint32).tolist()
         bits: Any = generator.bit_generator
         bits.state = type(bits)(np.random.SeedSequence([*words, own])).state
+
+
+def guard_of(model: Module) -> OneRank:
+    """Return the guard of the ranks that train `model`: of this one alone if it is no DataParallel.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> guard_of(tg.nn.Linear(3, 2)).size
+    1
+    """
+    return guard() if isinstance(model, DataParallel) else ONE_RANK
+
+
+def unwrapped(model: Module) -> Module:
+    """Return the module of a DataParallel, and any other model itself."""
+    return model.module if isinstance(model, DataParallel) else model
 
 
 def _examples(arguments: Sequence[Any]) -> int:

@@ -19,18 +19,19 @@ import pickle
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from hashlib import blake2b
 from time import monotonic, sleep
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import numpy as np
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
 __all__ = ["ONE_RANK", "TIMEOUT", "Guard", "OneRank", "RankError", "is_shared", "shared"]
@@ -140,6 +141,15 @@ class OneRank:
         The block must contain no collective that a failing rank would leave out.
         """
         return nullcontext()
+
+    def on_rank_0(self, where: str, function: Callable[[], T]) -> T:
+        """Return on all ranks what `function` returns on rank 0, or raise what it raises there."""
+        result: Any = None
+        with self.agreement(where):
+            if not self.rank:
+                result = function()
+        result = self.broadcast(where, result)
+        return cast(T, result)
 
     @contextmanager
     def rank_0_first(self, where: str) -> Iterator[None]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from tinygrad_cnn.distributed.data_parallel import guard_of, unwrapped
+from tinygrad_cnn.distributed.faults import shared
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import LRScheduler, Optimizer
 from tinygrad_cnn.support.arguments import whole
@@ -19,10 +21,11 @@ from tinygrad_cnn.support.files import remove_leftovers
 from tinygrad_cnn.support.lock import FileLock, InUseError
 from tinygrad_cnn.train import earlier
 from tinygrad_cnn.train.errors import RunError
-from tinygrad_cnn.train.interruption import Signals, TrainingInterrupted
+from tinygrad_cnn.train.interruption import HANDLED, Signals, TrainingInterrupted
 from tinygrad_cnn.train.own_state import (
     global_random,
     load_own_state,
+    of_rank,
     own_state,
     set_global_random,
 )
@@ -31,7 +34,7 @@ from tinygrad_cnn.train.state import read_state, write_state
 __all__ = ["Checkpoint", "HasState", "Interval", "checkpoints", "steps_of"]
 
 FORMAT = 5
-FIELDS = {"format", "steps", "model", "own", "random", "parts"}
+FIELDS = {"format", "steps", "model", "own", "random", "ranks", "parts"}
 KEPT = 2
 LOCK = ".lock"
 FILE = re.compile(r"checkpoint(?:-(\d{8,}))?\.safetensors")  # without a number: formats 1 to 4
@@ -112,7 +115,8 @@ class Checkpoint:
     Parameters
     ----------
     model : Module
-        Parameters, buffers, and own state such as random generators.
+        Parameters, buffers, and own state such as random generators. If it is a `DataParallel`, all
+        ranks call the same methods; rank 0 reads and writes. Another number of ranks can go on.
     optimizer : Optimizer
     schedule : LRScheduler, optional
     loader : DataLoader or other object with ``state_dict()`` and ``load_state_dict()``, optional
@@ -192,7 +196,8 @@ class Checkpoint:
         self._parts = {name: part for name, part in parts.items() if part is not None}
         for name, part in {**self._parts, **further}.items():
             _check_part(name, part)
-        self.model = model
+        self._ranks = guard_of(model)
+        self.model = unwrapped(model)
         self.optimizer = optimizer
         self.schedule = schedule
         self.folder = Path(folder)
@@ -205,6 +210,8 @@ class Checkpoint:
         self._depth, self._entered = 0, ExitStack()  # the blocks around, and what the first holds
         self._lock = FileLock(self.folder / LOCK)
         self._signals = Signals()
+        self._signal: int | None = None  # that ends all ranks
+        self._saves: bool | None = None  # whether the next step saves, once the ranks agree on it
         self._saved = -1, time.monotonic()  # the steps and the time of the last checkpoint
 
     # --- saving ----------------------------------------------------------------------------------
@@ -225,15 +232,21 @@ class Checkpoint:
             If a part's state holds something other than numbers, texts and arrays.
         """
         path = self.folder / f"checkpoint-{self.steps:08}.safetensors"
+        state = self._state()
+        with self._ranks.agreement(f"the checkpoint of step {self.steps}"):
+            if not self._ranks.rank:
+                self._write(path, state)
+        self._rejected = []
+        self._saved = self.steps, time.monotonic()
+        return path
+
+    def _write(self, path: Path, state: dict[str, Any]) -> None:
         for rejected in self._rejected:  # of another run, perhaps: it is not deleted
             with suppress(FileNotFoundError):
                 rejected.rename(rejected.with_name(rejected.name + UNUSABLE))
-        self._rejected = []
-        write_state(path, self._state())
-        self._saved = self.steps, time.monotonic()
+        write_state(path, state)
         for old in checkpoints(self.folder)[:-KEPT]:
             old.unlink(missing_ok=True)
-        return path
 
     def step(self) -> None:
         """Count a finished step; save if it is time, or if the program is to end.
@@ -246,8 +259,8 @@ class Checkpoint:
             As `save`.
         """
         saves = self.saves_next()
-        self.steps += 1
-        if self._signals.received is not None:
+        self.steps, self._saves = self.steps + 1, None
+        if self._ended_by() is not None:
             self._end()
         if saves:
             self.save()
@@ -256,13 +269,32 @@ class Checkpoint:
         """Return whether the next `step` will save."""
         steps, seconds = self._saved
         due = self.every.due(self.steps + 1 - max(steps, 0), time.monotonic() - seconds)
-        return due or self._signals.received is not None
+        if self._ranks.size == 1:
+            return due or self._signals.received is not None
+        if self._saves is None:
+            self._saves = self._agreed(f"step {self.steps + 1}", due) or self._signal is not None
+        return self._saves
+
+    def _agreed(self, where: str, due: bool = False) -> bool:
+        """Return whether rank 0 finds a checkpoint due; learn of signals to any rank."""
+        came = [float(self._signals.received == signum) for signum in HANDLED]
+        on_rank_0 = float(due and not self._ranks.rank)
+        *received, due_there = self._ranks.exchange(f"checkpoint: {where}", *came, on_rank_0)
+        found = [signum for signum, count in zip(HANDLED, received, strict=True) if count]
+        self._signal = max(found, default=self._signal)
+        return bool(due_there)
+
+    def _ended_by(self) -> int | None:
+        return self._signals.received if self._ranks.size == 1 else self._signal
 
     def evaluating(self, batches: Iterable[T]) -> Iterator[T]:
         """Yield the batches of an evaluation, which Ctrl-C and SIGTERM end, too.
 
         A resumed training begins the evaluation again, with the state it began with.
         """
+        if self._ranks.size > 1:  # each has another number of batches: the next step ends them
+            yield from batches
+            return
         before = own_state(self.model), global_random()
         for batch in batches:
             if self._signals.received is not None:
@@ -272,20 +304,25 @@ class Checkpoint:
             yield batch
 
     def _end(self) -> None:
-        signum = self._signals.received
+        signum = self._ended_by()
         assert signum is not None
         self.save()
-        raise TrainingInterrupted(signum)
+        raise shared(TrainingInterrupted(signum))
 
     def _state(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "steps": self.steps,
             "model": self.model.state_dict(),
-            "own": own_state(self.model),
-            "random": global_random(),
+            **self._random_states(),
             "parts": {name: part.state_dict() for name, part in self._all_parts().items()},
         }
+
+    def _random_states(self) -> dict[str, Any]:
+        """Return the own states of the model and the generators, of all ranks."""
+        state = {"own": own_state(self.model), "random": global_random()}
+        first, *others = self._ranks.gather("checkpoint: the generators", state)
+        return {**first, "ranks": others} if others else first
 
     def _all_parts(self) -> dict[str, HasState]:
         return {**self._parts, **self._further}
@@ -311,7 +348,7 @@ class Checkpoint:
             If a newer one is damaged or does not fit: it is named, and the one before is used.
         """
         self._restored, self._rejected = True, []
-        found = checkpoints(self.folder)
+        found = self._ranks.on_rank_0("the checkpoints", lambda: checkpoints(self.folder))
         before = self._state() if found else {}
         problems: list[str] = []
         for path in reversed(found):
@@ -358,7 +395,11 @@ class Checkpoint:
 
     def _load(self, path: Path) -> None:
         """Set everything to a checkpoint; RunError if it cannot be used."""
-        state = read_state(path)
+        state = self._ranks.on_rank_0(f"reading {path}", lambda: read_state(path))
+        with self._ranks.agreement(f"restoring {path}"):
+            self._load_state(path, state)
+
+    def _load_state(self, path: Path, state: dict[str, Any]) -> None:
         try:
             if state["format"] != FORMAT:
                 state = earlier.converted(state, self.model, self.optimizer, self.schedule)
@@ -384,8 +425,15 @@ class Checkpoint:
         if unread.keys() & {"schedule", "loader"}:
             raise ValueError(f"it has a {min(unread)}, but the training has none")
         self.model.load_state_dict(state["model"])
-        load_own_state(self.model, state["own"])
-        set_global_random({**global_random(), **state["random"]})
+        own, generators = state["own"], {**global_random(), **state["random"]}
+        if rank := self._ranks.rank:
+            others = state.get("ranks", [])
+            if rank <= len(others):
+                own, generators = others[rank - 1]["own"], others[rank - 1]["random"]
+            else:
+                own, generators = of_rank(rank, own, generators)
+        load_own_state(self.model, own)
+        set_global_random(generators)
         self.steps = state["steps"]
         self._unclaimed = unread
         self._saved = self.steps, time.monotonic()
@@ -394,18 +442,23 @@ class Checkpoint:
 
     def __enter__(self) -> Checkpoint:
         if not self._depth:
-            self.folder.mkdir(parents=True, exist_ok=True)
             with ExitStack() as entered:
-                try:
-                    entered.enter_context(self._lock)
-                except InUseError as error:
-                    raise RunError(f"{self.folder}: another process trains here: {error}") from None
-                self._check_newest()
-                remove_leftovers(self.folder)
+                with self._ranks.agreement(f"the lock of {self.folder}"):
+                    if not self._ranks.rank:
+                        self._hold_folder(entered)
                 entered.enter_context(self._signals)
                 self._entered = entered.pop_all()
         self._depth += 1
         return self
+
+    def _hold_folder(self, entered: ExitStack) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            entered.enter_context(self._lock)
+        except InUseError as error:
+            raise RunError(f"{self.folder}: another process trains here: {error}") from None
+        self._check_newest()
+        remove_leftovers(self.folder)
 
     def _check_newest(self) -> None:
         """Refuse a folder in which another process has trained since the state was restored."""
@@ -428,8 +481,11 @@ class Checkpoint:
         with self._entered:
             if kind is None and self.steps > self._saved[0]:
                 self.save()
-        if kind is None and self._signals.received is not None:
-            raise TrainingInterrupted(self._signals.received)
+        if kind is None:
+            if self._ranks.size > 1:
+                self._agreed("the end")
+            if (signum := self._ended_by()) is not None:
+                raise shared(TrainingInterrupted(signum))
 
 
 def _check_part(name: str, part: Any) -> None:

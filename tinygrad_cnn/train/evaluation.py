@@ -16,6 +16,9 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data.errors import check_finite
+from tinygrad_cnn.distributed.data_parallel import guard_of
+from tinygrad_cnn.distributed.faults import OneRank
+from tinygrad_cnn.distributed.gradients import allow_empty
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train.error_notes import noted
 from tinygrad_cnn.train.history import COLUMNS
@@ -95,6 +98,8 @@ class Meter:
 
     def add(self, loss: float, outputs: NDArray[Any], labels: NDArray[Any]) -> None:
         """Add a batch: its mean loss, the model's outputs and the labels."""
+        if not len(outputs):  # this rank's part of a small batch
+            return
         self.images += len(outputs)
         self._loss += loss * len(outputs)
         if math.isnan(loss):  # argmax would return the first NaN
@@ -128,6 +133,11 @@ class Meter:
         """The mean loss."""
         return self._loss / self.images if self.images else math.nan
 
+    def loss_with(self, total: float, images: int) -> float:
+        """Return the mean loss with further images, of which `total` is the sum of losses."""
+        images += self.images
+        return (self._loss + total) / images if images else math.nan
+
     @property
     def accuracy(self) -> float:
         """The accuracy."""
@@ -141,6 +151,31 @@ class Meter:
             name: math.nan if sums is None or not self.images else self._metrics[name].value(sums)
             for name, sums in self._sums.items()
         }
+
+    def merged(self, ranks: OneRank) -> Meter:
+        """Return a meter of the examples of all ranks, the same on each; a collective."""
+        if ranks.size == 1:
+            return self
+        merged = Meter(self._metrics)
+        for state in ranks.gather("the metrics", self.state_dict()):
+            part = Meter(self._metrics)
+            part.load_state_dict(state)
+            merged._add_meter(part)
+        return merged
+
+    def _add_meter(self, other: Meter) -> None:
+        self.images += other.images
+        self._loss += other._loss
+        self._counts &= other._counts
+        if not self.confusion.size or not other.confusion.size:
+            self.confusion = self.confusion if self.confusion.size else other.confusion
+        else:
+            self.confusion = self.confusion + other.confusion
+        if not self._counts:
+            self.confusion = np.zeros((0, 0), np.int64)
+        for name, sums in other._sums.items():
+            own = self._sums[name]
+            self._sums[name] = None if own is None or sums is None else own + sums
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums so far: numbers and copied arrays."""
@@ -178,7 +213,8 @@ def evaluate(
     Parameters
     ----------
     model : Module
-        Set to eval mode during the call; its own mode is always restored.
+        Set to eval mode during the call; its own mode is always restored. A `DataParallel` is
+        evaluated on the examples of all ranks: each passes its part.
     loader : iterable of (images, labels)
         Batches of arrays, such as a `DataLoader`. Labels are classes: integers of shape (B,), or
         one-hot rows of shape (B, classes), each with a single 1. Other targets, as in
@@ -211,6 +247,9 @@ def evaluate(
     (100, True)
     """
     meter = Meter(checked_metrics("evaluate", metrics, COLUMNS))
+    ranks = guard_of(model)
+    if ranks.size > 1:
+        loss = allow_empty(loss)
     batch = 1
     with (
         in_mode(model, training=False),
@@ -224,6 +263,7 @@ def evaluate(
                 check_batch(f"evaluate: batch {batch}", images, labels)
             meter.add(value, outputs._array, labels)
             batch += 1
+    meter = meter.merged(ranks)
     if not meter.images:
         raise ValueError("evaluate: the loader is empty")
     return Evaluation(meter.loss, meter.accuracy, meter.confusion, meter.metrics)

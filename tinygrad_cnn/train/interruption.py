@@ -7,7 +7,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-__all__ = ["Signals", "TrainingInterrupted"]
+__all__ = ["HANDLED", "Signals", "TrainingInterrupted"]
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
 

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import DataLoader
+from tinygrad_cnn.distributed.data_parallel import guard_of, unwrapped
+from tinygrad_cnn.distributed.faults import OneRank, shared
+from tinygrad_cnn.distributed.gradients import allow_empty
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import LRScheduler, Optimizer, clip_grad_norm_
 from tinygrad_cnn.support.arguments import whole
@@ -53,9 +56,14 @@ class TrainingDiverged(FloatingPointError):  # noqa: N818  # names an event
             f"training diverged: {what} in epoch {epoch}, batch {batch}, at learning rate "
             f"{learning_rate:.3g}; try a smaller learning rate, such as {learning_rate / 10:.1g}"
         )
+        self._what = what
         self.epoch = epoch
         self.batch = batch
         self.learning_rate = learning_rate
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments = self._what, self.epoch, self.batch, self.learning_rate
+        return type(self), arguments, self.__dict__
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +185,9 @@ def fit(
     Parameters
     ----------
     model : Module
-        Set to train mode during the call; its own mode is restored.
+        Set to train mode during the call; its own mode is restored. A `DataParallel` is trained on
+        the examples of all ranks: each passes its part, and gets the same history. A callback of
+        any rank can end training.
     loss : callable
         ``loss(outputs, labels)``: the mean over a batch, as a Tensor of one element.
     optimizer : Optimizer
@@ -258,7 +268,10 @@ def fit(
     batches = len(loader) if isinstance(loader, Sized) else None
     columns = _columns(validation is not None, further)
     added = _added(callbacks, columns)
-    running = _RunningEpoch(loader, Meter(further))
+    ranks = guard_of(model)
+    if ranks.size > 1:
+        loss = allow_empty(loss)
+    running = _RunningEpoch(loader, Meter(further), ranks)
     with (
         checkpoint or nullcontext(),
         in_mode(model, training=True),
@@ -267,7 +280,8 @@ def fit(
     ):
         if checkpoint is not None:
             _restore(checkpoint, history, running, callbacks)
-        running.stopped |= _any_true(callbacks, "start", model, (*columns, *added), history, epochs)
+        start = (unwrapped(model), (*columns, *added), history, epochs)
+        running.stopped |= _any_true(ranks, callbacks, "start", *start)
         for epoch in range(len(history) + 1, epochs + 1):
             if running.stopped and not running.batch:
                 break
@@ -278,22 +292,27 @@ def fit(
                 error = loss(outputs, labels)
                 value = loss_value(error)
                 batch, rate = running.batch, optimizer.lr
-                if not math.isfinite(value):
-                    check_batch(f"fit: epoch {epoch}, batch {batch}", images, labels)
-                    raise TrainingDiverged(f"the loss is {value}", epoch, batch, rate)
+                mean = running.count(epoch, value, len(outputs._array))
+                if not math.isfinite(mean):
+                    with ranks.agreement(f"epoch {epoch}, batch {batch}: the loss"):
+                        if not math.isfinite(value):
+                            check_batch(f"fit: epoch {epoch}, batch {batch}", images, labels)
+                            raise TrainingDiverged(f"the loss is {value}", epoch, batch, rate)
+                    raise shared(TrainingDiverged(f"the loss is {mean}", epoch, batch, rate))
                 optimizer.zero_grad()
                 error.backward()
                 if clip_norm is not None:
                     clip_grad_norm_(optimizer.params, clip_norm)
                 optimizer.step()
                 if schedule is not None and schedule.interval == "batch":
-                    schedule.step(value)
+                    schedule.step(mean)
                 meter.add(value, outputs._array, labels)
                 running.rate, running.seconds = rate, perf_counter() - started
+                images_seen, mean = running.images, running.loss
                 progress = Progress(
-                    epoch, batch, batches, meter.images, meter.loss, meter.accuracy, running.seconds
+                    epoch, batch, batches, images_seen, mean, meter.accuracy, running.seconds
                 )
-                running.stopped = running.trained = _any_true(callbacks, "batch", progress)
+                running.stopped = running.trained = _any_true(ranks, callbacks, "batch", progress)
                 if checkpoint is not None:
                     if checkpoint.saves_next():
                         _check_finite(optimizer, epoch, batch, rate)
@@ -305,12 +324,14 @@ def fit(
             if not batch:
                 raise ValueError(f"fit: the loader has no batch in epoch {epoch}")
             _check_finite(optimizer, epoch, batch, rate)
+            meter = meter.merged(ranks)
             tested = None
             if validation is not None:
                 held = validation if checkpoint is None else checkpoint.evaluating(validation)
                 tested = evaluate(model, held, loss, metrics)
             if tested is not None and not math.isfinite(tested.loss):
-                raise TrainingDiverged("the validation loss is NaN or infinite", epoch, batch, rate)
+                what = "the validation loss is NaN or infinite"
+                raise shared(TrainingDiverged(what, epoch, batch, rate))
             if schedule is not None and schedule.interval == "epoch":
                 schedule.step(meter.loss)
             history.append(
@@ -327,7 +348,7 @@ def fit(
                 )
             )
             running.begin(Meter(further))
-            running.stopped |= _any_true(callbacks, "epoch", history)
+            running.stopped |= _any_true(ranks, callbacks, "epoch", history)
             if checkpoint is not None:
                 checkpoint.save()
     for callback in callbacks:
@@ -376,10 +397,13 @@ class _RunningEpoch:
         The time spent on the batches.
     rate : float
         The learning rate of the last step.
+    meter : Meter
+        Of the examples of this rank; after a resume, rank 0 has those of all ranks before it.
     """
 
-    def __init__(self, loader: Batches, meter: Meter) -> None:
+    def __init__(self, loader: Batches, meter: Meter, ranks: OneRank) -> None:
         self.loader = loader
+        self.ranks = ranks
         self.stopped = False
         self._skipped = 0
         self.begin(meter)
@@ -387,10 +411,31 @@ class _RunningEpoch:
     def begin(self, meter: Meter) -> None:
         """Begin an epoch."""
         self.meter = meter
+        self._others = 0.0, 0  # the total loss and the number of examples of other ranks
         self.batch = 0
         self.trained = False
         self.seconds = 0.0
         self.rate = math.nan
+
+    @property
+    def images(self) -> int:
+        """The examples so far, of all ranks."""
+        return self.meter.images + self._others[1]
+
+    @property
+    def loss(self) -> float:
+        """The mean loss so far, of all ranks."""
+        return self.meter.loss_with(*self._others)
+
+    def count(self, epoch: int, value: float, examples: int) -> float:
+        """Return the mean loss of a batch over all ranks, from that of this rank; a collective."""
+        if self.ranks.size == 1:
+            return value
+        where = f"fit: epoch {epoch}, batch {self.batch}"
+        total, images = self.ranks.exchange(where, value * examples, examples)
+        loss_there, there = self._others
+        self._others = loss_there + total - value * examples, there + int(images) - examples
+        return total / images
 
     def rest(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """Yield the batches of the epoch that are not done, and count them."""
@@ -405,11 +450,13 @@ class _RunningEpoch:
         position = self.loader.state_dict() if isinstance(self.loader, HasState) else None
         own = {name: getattr(self, name) for name in ("batch", "trained", "seconds", "rate")}
         stopped = bool(self.stopped)
-        return {**own, "stopped": stopped, "loader": position, "meter": self.meter.state_dict()}
+        meter = self.meter.merged(self.ranks)
+        return {**own, "stopped": stopped, "loader": position, "meter": meter.state_dict()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore a state from `state_dict`."""
-        self.meter.load_state_dict(state_dict["meter"])
+        if not self.ranks.rank:
+            self.meter.load_state_dict(state_dict["meter"])
         if isinstance(self.loader, HasState):
             self.loader.load_state_dict(state_dict["loader"])
         else:
@@ -420,7 +467,7 @@ class _RunningEpoch:
 
 def _check_finite(optimizer: Optimizer, epoch: int, batch: int, rate: float) -> None:
     if not all(np.isfinite(parameter._array).all() for parameter in optimizer.params):
-        raise TrainingDiverged("a parameter is NaN or infinite", epoch, batch, rate)
+        raise shared(TrainingDiverged("a parameter is NaN or infinite", epoch, batch, rate))
 
 
 def _restore(
@@ -485,8 +532,8 @@ def _exceptions(callbacks: Sequence[Callback], history: History) -> Iterator[Non
         raise
 
 
-def _any_true(callbacks: Sequence[Callback], method: str, *arguments: Any) -> bool:
-    """Call a method of every callback; return whether one returned True."""
+def _any_true(ranks: OneRank, callbacks: Sequence[Callback], method: str, *arguments: Any) -> bool:
+    """Call a method of every callback; return whether one returned True, on any rank."""
     stops = False
     for callback in callbacks:
         answer = getattr(callback, method)(*arguments)
@@ -496,7 +543,7 @@ def _any_true(callbacks: Sequence[Callback], method: str, *arguments: Any) -> bo
                 "end training, False or None"
             )
         stops |= bool(answer)
-    return stops
+    return ranks.exchange(f"fit: the callbacks' {method}", stops)[0] > 0
 
 
 def _prefixed(tested: Evaluation | None) -> dict[str, float]:

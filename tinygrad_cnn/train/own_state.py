@@ -7,6 +7,8 @@ of modules, including containers, closures and objects of classes in the model's
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +28,7 @@ from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train.evaluation import in_mode
 
-__all__ = ["global_random", "has_hidden_state", "is_ours", "load_own_state", "own_state",
+__all__ = ["global_random", "has_hidden_state", "is_ours", "load_own_state", "of_rank", "own_state",
            "seeded_globally", "unsaved"]  # fmt: skip
 
 PLAIN = (type(None), bool, int, float, str)
@@ -162,6 +164,55 @@ def seeded_globally(state: dict[str, Any]) -> Iterator[None]:
         finally:
             state.update(global_random())
             set_global_random(outside)
+
+
+def of_rank(
+    rank: int, own: Mapping[str, Any], globally: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the state of another rank: that of rank 0, but for the random numbers to come.
+
+    Parameters
+    ----------
+    rank : int
+        From 1.
+    own, globally : mapping
+        `own_state` and `global_random` of rank 0.
+
+    Examples
+    --------
+    >>> state = global_random()
+    >>> _, other = of_rank(1, {}, state)
+    >>> other["default"] == state["default"]
+    False
+    """
+    kinds = {"default": "bit generator", "numpy": "RandomState", "python": "Random"}
+    return (
+        {name: _of_rank(rank, saved) for name, saved in own.items()},
+        {name: _reseeded(rank, kinds[name], state) for name, state in globally.items()},
+    )
+
+
+def _of_rank(rank: int, saved: Any) -> Any:
+    if isinstance(saved, list):
+        return [_of_rank(rank, part) for part in saved]
+    if isinstance(saved, dict):  # of one kind
+        ((kind, state),) = saved.items()
+        return {kind: (_reseeded if kind in GENERATORS else _of_kind)(rank, kind, state)}
+    return saved
+
+
+def _of_kind(rank: int, kind: str, state: Any) -> Any:
+    return _of_rank(rank, state) if isinstance(state, list) else state
+
+
+def _reseeded(rank: int, kind: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return another state of a generator, drawn by its state and the rank."""
+    digest = hashlib.sha256(pickle.dumps((rank, kind, state)))
+    seed = int.from_bytes(digest.digest())
+    if kind == "Random":
+        return _python_state(random.Random(seed))
+    fresh = getattr(np.random, state["bit_generator"])(np.random.SeedSequence(seed)).state
+    return {**state, **fresh, **({"has_gauss": 0, "gauss": 0.0} if kind == "RandomState" else {})}
 
 
 def has_hidden_state(model: Module, images: NDArray[Any]) -> bool:
