@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import importlib.util
 import math
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,6 +119,28 @@ def test_training_loop_by_hand_learns_digits(load: Load) -> None:
     history, accuracy = load("training_loop_by_hand").main()
     assert (np.diff(history) < 0).all()
     assert accuracy > 0.91
+
+
+def test_resumable_loop_goes_on_after_ctrl_c(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = load("resumable_loop")
+    whole = example.main(tmp_path / "whole", epochs=2, images=320).state_dict()
+    calls, loss = [], tg.cross_entropy
+
+    def interrupted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 14:
+            signal.raise_signal(signal.SIGINT)
+        return loss(*arguments)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as ended:
+        patched.setattr(tg, "cross_entropy", interrupted)
+        example.main(tmp_path / "run", epochs=2, images=320)
+    assert ended.value.code == 130
+    again = example.main(tmp_path / "run", epochs=2, images=320).state_dict()
+    assert "going on after step 14" in capsys.readouterr().out
+    assert all((again[name] == whole[name]).all() for name in whole)
 
 
 def test_new_op_is_differentiated_rightly_and_learns(load: Load) -> None:
