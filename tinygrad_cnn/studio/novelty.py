@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.data import Dataset, Transform
+from tinygrad_cnn.engine.threads import matmul
 from tinygrad_cnn.train import AUGMENTATIONS, RunSettings
 from tinygrad_cnn.train.evaluation import in_mode
 from tinygrad_cnn.train.state import pack_arrays, unpack_arrays
@@ -177,7 +178,7 @@ class Detector:
         """Return the cosine distances (layers, N) to the predicted class."""
         distances = np.empty((len(features), len(predicted)))
         for row, known, each in zip(distances, self.prototypes, features, strict=True):
-            likeness = (each @ known.T).reshape(len(each), -1, PROTOTYPES)
+            likeness = matmul(each, known.T).reshape(len(each), -1, PROTOTYPES)
             row[:] = 1 - likeness[np.arange(len(each)), predicted].max(axis=1)
         return distances
 
@@ -229,9 +230,9 @@ def _centers(features: _Rows, rng: np.random.Generator) -> _Rows:
     """Return the centers of spherical k-means."""
     centers = features[rng.choice(len(features), PROTOTYPES, replace=len(features) < PROTOTYPES)]
     for _ in range(ROUNDS):
-        nearest = (features @ centers.T).argmax(axis=1)
+        nearest = matmul(features, centers.T).argmax(axis=1)
         members = np.arange(len(centers))[:, np.newaxis] == nearest
-        sums = members.astype(np.float32) @ features
+        sums = matmul(members.astype(np.float32), features)
         empty = ~sums.any(axis=1)
         sums[empty] = centers[empty]
         centers = _unit(sums)
