@@ -1,4 +1,4 @@
-"""Convolution and its two gradients by their definition, one term at a time.
+"""Convolution and its two gradients by their definition, as loops.
 
 With stride s, padding p, dilation d and groups of C channels, each term of the three sums joins
 
@@ -12,6 +12,9 @@ sums over all terms are
     y[output]  = Σ  w[weight] · x[pixel]
     dw[weight] = Σ dy[output] · x[pixel]           ∂y[output] / ∂w[weight] = x[pixel]
     dx[pixel]  = Σ dy[output] · w[weight]          ∂y[output] / ∂x[pixel]  = w[weight]
+
+The loops run over g, i, j, k and l. The terms of all images n, and of the channels o and c of the
+group g, are matrix products: y (N, O), w (O, C), x (N, C).
 
 Nothing in the package computes with it: it is there to be read, and tests compare with it.
 """
@@ -27,7 +30,7 @@ import numpy as np
 from tinygrad_cnn.engine.arrays import Array, Shape
 from tinygrad_cnn.engine.windows import Padding, Pair
 
-Contribution: TypeAlias = tuple[Shape, Shape, Shape]  # indices of an output, a weight, a pixel
+Terms: TypeAlias = tuple[slice, slice, int, int]
 
 
 def conv2d(
@@ -47,9 +50,9 @@ def conv2d(
     array([[[[1., 2.]]]])
     """
     (OH, _), (OW, _) = _axes(x.shape, w.shape, stride, padding, dilation)
-    y = np.zeros((len(x), len(w), OH, OW))
+    x, w, y = np.asarray(x, float), np.asarray(w, float), np.zeros((len(x), len(w), OH, OW))
     for output, weight, pixel in terms(x.shape, w.shape, stride, padding, dilation, groups):
-        y[output] += w[weight] * x[pixel]
+        y[output] += x[pixel] @ w[weight].T
     return y
 
 
@@ -71,9 +74,9 @@ def conv2d_weight_gradient(
     >>> conv2d_weight_gradient(dy, x, (1, 1, 1, 2))
     array([[[[21., 42.]]]])
     """
-    dw = np.zeros(shape)
+    dy, x, dw = np.asarray(dy, float), np.asarray(x, float), np.zeros(shape)
     for output, weight, pixel in terms(x.shape, shape, stride, padding, dilation, groups):
-        dw[weight] += dy[output] * x[pixel]
+        dw[weight] += dy[output].T @ x[pixel]
     return dw
 
 
@@ -95,21 +98,24 @@ def conv2d_input_gradient(
     >>> conv2d_input_gradient(dy, w, (1, 1, 1, 3))
     array([[[[-1., -9., 10.]]]])
     """
-    dx = np.zeros(shape)
+    dy, w, dx = np.asarray(dy, float), np.asarray(w, float), np.zeros(shape)
     for output, weight, pixel in terms(shape, w.shape, stride, padding, dilation, groups):
-        dx[pixel] += dy[output] * w[weight]
+        dx[pixel] += dy[output] @ w[weight]
     return dx
 
 
 def terms(
     x: Shape, w: Shape, stride: Pair, padding: Padding, dilation: Pair, groups: int
-) -> Iterator[Contribution]:
-    """Yield the indices of every term, for images and weights of shapes `x` and `w`."""
+) -> Iterator[tuple[Terms, Terms, Terms]]:
+    """Yield the indices of outputs, weights and pixels that form terms, each once.
+
+    `x` and `w` are the shapes of images and weights.
+    """
     (_, rows), (_, columns) = _axes(x, w, stride, padding, dilation)
-    for n, o, c in product(range(x[0]), range(w[0]), range(w[1])):
-        channel = o // (w[0] // groups) * w[1] + c
-        for (i, k, row), (j, m, column) in product(rows, columns):
-            yield (n, o, i, j), (o, c, k, m), (n, channel, row, column)
+    every, OC, C = slice(None), w[0] // groups, w[1]
+    for g, (i, k, row), (j, m, column) in product(range(groups), rows, columns):
+        o, c = slice(g * OC, (g + 1) * OC), slice(g * C, (g + 1) * C)
+        yield (every, o, i, j), (o, every, k, m), (every, c, row, column)
 
 
 def _axes(
