@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -16,23 +17,30 @@ from tinygrad_cnn.data import digits
 Start = Callable[[str], Worker]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def start() -> Iterator[Start]:
-    """Start a worker of a framework, or skip where it is not installed.
+    """Return the worker of a framework, one for a module, or skip where it is not installed.
 
     TINYGRAD_CNN_PYTHON_TORCH and so on name other interpreters to look in.
     """
     with ExitStack() as stack:
 
-        def started(framework: str) -> Worker:
-            variable = f"TINYGRAD_CNN_PYTHON_{framework.upper()}"
-            python = os.environ.get(variable, sys.executable)
+        @cache
+        def started(framework: str) -> Worker | None:
+            python = os.environ.get(variable(framework), sys.executable)
             worker = stack.enter_context(Worker(framework, python, threads=1))
-            if not worker.ask("hello")["installed"]:
-                pytest.skip(f"{framework} is not installed for {python} (see {variable})")
+            return worker if worker.ask("hello")["installed"] else None
+
+        def variable(framework: str) -> str:
+            return f"TINYGRAD_CNN_PYTHON_{framework.upper()}"
+
+        def start(framework: str) -> Worker:
+            worker = started(framework)
+            if worker is None:
+                pytest.skip(f"{framework} is not installed (see {variable(framework)})")
             return worker
 
-        yield started
+        yield start
 
 
 @pytest.fixture(scope="session")
