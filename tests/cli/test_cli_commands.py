@@ -158,24 +158,27 @@ def test_a_model_of_ones_own_is_copied_and_used(call: Call, few_file: str) -> No
     assert "model.py: has changed since the run" in refused(call("evaluate", "run"))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_training_says_so_and_is_resumed(
-    call: Call, few_file: str, monkeypatch: pytest.MonkeyPatch
+    call: Call, few_file: str, monkeypatch: pytest.MonkeyPatch, signum: int, status: int
 ) -> None:
     options = ["train", "--data", few_file, "--epochs", 3, "--batch-size", 30]
     ok(call(*options, "--out", "whole"))
 
     def interrupt(lines: display.EpochLines, progress: BatchProgress) -> None:
         if (progress.epoch, progress.batch) == (3, 2):
-            raise KeyboardInterrupt
+            signal.raise_signal(signum)
 
     with monkeypatch.context() as patched:
         patched.setattr(display.EpochLines, "batch", interrupt)
         result = call(*options, "--out", "run")
-    assert result.exit_code == 130
-    assert "Interrupted. run has 2 finished epochs; to continue:" in result.stdout
-    assert "tinygrad-cnn train --resume run" in result.stdout
+    assert result.exit_code == status
+    assert "Interrupted. run has 2 finished epochs, and 2 of 3 batches of the next" in result.stdout
+    assert "; to continue:\n  tinygrad-cnn train --resume run\n" in result.stdout
     assert Path("run/curves.png").exists()
     out = ok(call("train", "--resume", "run"))
+    assert "Going on in epoch 3, after batch 2 of 3, at learning rate " in out
     assert re.findall(r"^  (\d)/3", out, re.M) == ["3"]
     assert Path("run/weights.safetensors").read_bytes() == (
         Path("whole/weights.safetensors").read_bytes()
