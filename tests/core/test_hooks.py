@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.core.hooks import observe_leaves
 
 
 def leaf(*values: float, dtype: str = "f4") -> tg.Tensor:
@@ -307,3 +308,84 @@ def test_set_grad_enabled_is_no_grad_or_enable_grad() -> None:
         with tg.set_grad_enabled(True):
             assert (w * 2).requires_grad
     assert (w * 2).requires_grad
+
+
+# --- observers of leaves -------------------------------------------------------------------------
+
+
+class Finals(tg.Observer):
+    """The leaves whose gradient is final, among the steps of the sweep."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self.gradients: dict[tg.Tensor, Any] = {}
+        self.earlier: list[Any] = []
+        self.swept_leaves: list[Any] = []
+
+    def backward(self, event: tg.BackwardEvent) -> None:
+        self.events.append(event.node.op.name)
+
+    def final(self, leaf: Any, gradient: Any) -> None:
+        assert leaf not in self.gradients
+        self.events.append(leaf.name)
+        self.gradients[leaf] = np.array(gradient)
+        self.earlier.append(leaf.grad)
+
+    def swept(self, gradients: Any, accumulates: bool) -> None:
+        assert accumulates
+        self.swept_leaves.append(list(gradients))
+
+
+def test_a_gradient_is_final_as_soon_as_no_step_adds_to_it() -> None:
+    w, v, x = leaf(2.0), leaf(3.0), leaf(5.0)
+    v.name, x.name = "v", "x"
+    w.register_hook(lambda g: g + 1)
+    seen = Finals()
+    observe_leaves(seen, [w, v, x])
+    y = tg.exp(tg.tanh(x * w) * w)  # the last use of w is the first step of the forward
+    with tg.observe(seen):
+        (y + v).sum().backward()
+    assert seen.events == ["sum", "add", "v", "exp", "mul", "tanh", "mul", "x", "w"]
+    assert seen.earlier == [None, None, None]
+    assert all(np.array_equal(g, t.grad) for t, g in seen.gradients.items())
+    # once for being the observer of leaves, once for being in `observe`
+    assert [set(leaves) for leaves in seen.swept_leaves] == [{w, v, x}] * 2
+
+
+def test_an_observer_of_leaves_hears_of_backward_only_while_it_exists() -> None:
+    w, alone = leaf(2.0, 3.0), leaf(1.0)
+    seen = Finals()
+    observe_leaves(seen, [w, alone])
+    tg.grad((w * w).sum(), w)
+    assert seen.gradients == {}
+    assert seen.swept_leaves == []
+    alone.backward()  # no step at all
+    assert seen.gradients[alone].tolist() == [1.0]
+    assert seen.swept_leaves == [[alone]]
+    (leaf(1.0) * 2).backward()  # another leaf
+    assert len(seen.swept_leaves) == 1
+    held = weakref.ref(seen)
+    del seen
+    assert held() is None
+    (w * w).sum().backward()
+    assert w.grad.tolist() == [4.0, 6.0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_leaf_of_a_random_graph_is_final_once_with_its_whole_gradient(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    leaves = [tg.Tensor(rng.normal(size=3), requires_grad=bool(i % 4)) for i in range(12)]
+    nodes: list[Any] = list(leaves)
+    for _ in range(40):
+        a, b = rng.choice(len(nodes), 2)
+        nodes.append(tg.sub(nodes[a], nodes[b]) if rng.random() < 0.5 else nodes[a] * nodes[b])
+    seen = Finals()
+    observe_leaves(seen, leaves)
+    total = nodes[-1].sum() + nodes[-2].sum()
+    for _ in range(2):  # it adds up
+        total.backward(retain_graph=True)
+        assert seen.gradients.keys() == {t for t in leaves if t.grad is not None}
+        first = dict(seen.gradients)
+        seen.gradients.clear()
+    for t, gradient in first.items():
+        np.testing.assert_array_equal(t.grad, 2 * gradient)

@@ -201,6 +201,20 @@ def accumulated_gradients_are_those_of_one_process() -> None:
 
 
 @on_ranks(3)
+def a_rank_without_examples_does_not_count_whatever_its_loss() -> None:
+    ((images, labels),) = batches((6,), [2], "float64")
+    model, alone = branches(), branches()
+    parallel = DataParallel(model)
+    part = own(labels)
+    value = tg.cross_entropy if len(part) else lambda outputs, _: outputs.sum() * np.nan
+    for accumulates in (True, False):
+        with parallel.no_sync() if accumulates else nullcontext():
+            value(parallel(tg.Tensor(own(images))), part).backward()
+        loss(alone(tg.Tensor(images)), labels).backward()
+    assert_equal(gradients(model), gradients(alone), 1e-12)
+
+
+@on_ranks(3)
 def gradients_are_averaged_by_hand() -> None:
     ((images, labels),) = batches((6,), [7], "float64")
     model, alone = branches(), branches()

@@ -17,13 +17,15 @@ from tinygrad_cnn.core.observer import Observer
 from tinygrad_cnn.core.random import default
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Variable, array_of
+from tinygrad_cnn.distributed.buckets import LIMIT
 from tinygrad_cnn.distributed.faults import ONE_RANK, OneRank, shared
 from tinygrad_cnn.distributed.gradients import Communication, Summation
 from tinygrad_cnn.distributed.ranks import communicator, guard, rank
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.support.arguments import positive
 
 if TYPE_CHECKING:
-    from mpi4py.MPI import Intracomm
+    from mpi4py.MPI import Intracomm, Request
 
 __all__ = ["DataParallel", "distinct_generators", "guard_of", "unwrapped"]
 
@@ -42,6 +44,8 @@ class DataParallel(Module):
     ----------
     module : Module
         The same on all ranks, but for its values.
+    bucket_cap_mb : float
+        The size of a bucket in MiB; the first is smaller. The gradients do not depend on it.
 
     Attributes
     ----------
@@ -55,7 +59,7 @@ class DataParallel(Module):
         If `module` is not a Module.
     ValueError
         If the names, shapes or dtypes of parameters or buffers differ between ranks; on all ranks.
-        If a parameter belongs to another DataParallel.
+        If a parameter belongs to another DataParallel, or `bucket_cap_mb` is not positive.
     RuntimeError
         If a size of a layer is not determined yet. In a backward, on all ranks: if they do not
         train the same parameters, or only some are in `no_sync`. If the model was not called before
@@ -83,9 +87,10 @@ class DataParallel(Module):
     array([1., 1.], dtype=float32)
     """
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, bucket_cap_mb: float = LIMIT / 2**20) -> None:
         if not isinstance(module, Module):
             raise TypeError(f"DataParallel: module is {type(module).__name__}, expected a Module")
+        limit = int(positive("DataParallel", "bucket_cap_mb", bucket_cap_mb) * 2**20)
         self.module = module
         self.statistics = Communication()
         self._reducer: _Reducer | None = None
@@ -93,7 +98,7 @@ class DataParallel(Module):
         if comm is None or comm.size == 1:
             module._check_sized()
             return
-        self._reducer = _Reducer(module, comm, self.statistics)
+        self._reducer = _Reducer(module, comm, self.statistics, limit)
         distinct_generators(module)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -190,8 +195,10 @@ class _Reducer(Observer):
         False inside `DataParallel.no_sync`.
     """
 
-    def __init__(self, module: Module, comm: Intracomm, statistics: Communication) -> None:
-        self._comm, self._statistics = comm, statistics
+    def __init__(
+        self, module: Module, comm: Intracomm, statistics: Communication, limit: int
+    ) -> None:
+        self._comm, self._statistics, self._limit = comm, statistics, limit
         parameters: dict[str, Variable] = dict(module.named_parameters())
         buffers: dict[str, Variable] = dict(module.named_buffers())
         for name, parameter in parameters.items():
@@ -204,7 +211,15 @@ class _Reducer(Observer):
         _check_agreement({**parameters, **buffers})
         for tensor in (*parameters.values(), *buffers.values()):
             _broadcast(tensor, comm)
-        self._parameters, self._buffers = parameters, list(buffers.values())
+        equal = {  # synchronized statistics are the same on all ranks anyway
+            id(buffer)
+            for each in module.modules()
+            if getattr(each, "ranks", None) is not None
+            for buffer in each.buffers()
+        }
+        self._parameters = parameters
+        self._buffers = [b for b in buffers.values() if id(b) not in equal]
+        self._sent: tuple[NDArray[Any], Request] | None = None  # the bytes of the buffers
         self._summation: Summation | None = None
         self._trained: tuple[str, ...] = ()
         self.is_on = True
@@ -266,7 +281,7 @@ class _Reducer(Observer):
         trained = tuple(name for name, p in self._parameters.items() if p.requires_grad)
         if self._summation is None or trained != self._trained:
             leaves = [self._parameters[name] for name in trained]
-            self._summation = Summation(leaves, self._comm, self._statistics)
+            self._summation = Summation(leaves, self._comm, self._statistics, self._limit)
             self._trained = trained
         mark = zlib.crc32(repr((self.is_on, trained)).encode()) >> 12
         summed = guard().exchange("DataParallel: backward()", self._examples, mark, mark * mark)
@@ -283,6 +298,10 @@ class _Reducer(Observer):
         self._examples = 0
         self._earlier = {p: array_of(p._grad) for p in self._parameters.values()}
         self._in_sweep = True
+        if self.is_on and self._buffers:
+            data = [np.ascontiguousarray(b._array).reshape(-1).view("u1") for b in self._buffers]
+            packed = np.concatenate(data)
+            self._sent = packed, self._comm.Ibcast(packed, 0)
 
     def _sum(self) -> None:
         summation = self._summation
@@ -292,7 +311,7 @@ class _Reducer(Observer):
         for leaf, total in summation.finish():
             earlier = None if self._is_local else self._earlier[leaf]
             leaf._grad = earlier if total is None else total if earlier is None else earlier + total
-        self._send_buffers()
+        self._take_buffers()
         self._earlier.clear()
 
     def _accumulate(self) -> None:
@@ -304,19 +323,15 @@ class _Reducer(Observer):
         self._shares.clear()
         self._earlier.clear()
 
-    def _send_buffers(self) -> None:
-        """Give all ranks the buffers of rank 0."""
-        if not self._buffers:
+    def _take_buffers(self) -> None:
+        """Wait for the buffers of rank 0, and copy them."""
+        if self._sent is None:
             return
-        data = np.concatenate(
-            [np.ascontiguousarray(b._array).reshape(-1).view(np.uint8) for b in self._buffers]
-        )
+        data, request = self._sent
         with guard().waiting("DataParallel: the buffers of rank 0"):
-            self._comm.Bcast(data, 0)
-        if self._comm.rank == 0:
-            return
-        start = 0
-        for buffer in self._buffers:
+            request.Wait()
+        self._sent, start = None, 0
+        for buffer in self._buffers if self._comm.rank else ():
             array = buffer._array
             part = data[start : start + array.nbytes].view(array.dtype)
             start += array.nbytes

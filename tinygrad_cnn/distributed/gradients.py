@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.distributed.buckets import Bucket, divided
+from tinygrad_cnn.distributed.buckets import LIMIT, Bucket, divided
 from tinygrad_cnn.distributed.ranks import communicator, guard
 from tinygrad_cnn.support.arguments import whole
 
@@ -77,10 +77,14 @@ class Summation:
     """
 
     def __init__(
-        self, parameters: Sequence[Variable], comm: Intracomm, statistics: Communication
+        self,
+        parameters: Sequence[Variable],
+        comm: Intracomm,
+        statistics: Communication,
+        limit: int = LIMIT,
     ) -> None:
         self._comm, self._statistics = comm, statistics
-        self.buckets = divided(parameters)
+        self.buckets = divided(parameters, limit)
         self._places: dict[Variable, tuple[Bucket, int]] = {
             parameter: (bucket, place)
             for bucket in self.buckets
