@@ -20,7 +20,9 @@ from tinygrad_cnn.optim import SGD
 from tinygrad_cnn.train import TrainingDiverged
 
 
-@pytest.mark.parametrize(("name", "epochs"), [("activations", 2), ("batches", 1), ("rates", 2)])
+@pytest.mark.parametrize(
+    ("name", "epochs"), [("activations", 2), ("batches", 1), ("rates", 2), ("warmup", 1)]
+)
 def test_an_experiment_in_little(name: str, epochs: int, few: str, tmp_path: Path) -> None:
     experiment = find(name)
     answers_in_little(experiment, measured(experiment, few, seeds=2, epochs=epochs), tmp_path)

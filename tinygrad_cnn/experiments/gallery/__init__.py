@@ -13,6 +13,7 @@ NAMES = (
     "activations",
     "batches",
     "rates",
+    "warmup",
     "losses",
     "architectures",
     "temperature",
