@@ -17,7 +17,6 @@ from tinygrad_cnn.experiments.gallery import NAMES, find
 from tinygrad_cnn.experiments.page import (
     FOLDER,
     PAGE,
-    digest,
     draw_figure,
     render_page,
     write_page,
@@ -25,6 +24,7 @@ from tinygrad_cnn.experiments.page import (
 from tinygrad_cnn.experiments.results import Results
 from tinygrad_cnn.experiments.running import perform
 from tinygrad_cnn.experiments.runs import FinishedRuns
+from tinygrad_cnn.support.files import digest
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,11 +15,11 @@ from tinygrad_cnn.experiments.gallery import NAMES, find
 from tinygrad_cnn.experiments.results import Results
 from tinygrad_cnn.experiments.runs import FinishedRuns, code_of
 from tinygrad_cnn.experiments.times import busy_rounds
-from tinygrad_cnn.support.files import atomic_write
+from tinygrad_cnn.support.files import atomic_write, digest
 from tinygrad_cnn.support.modules import needs_extra
 from tinygrad_cnn.support.text import markdown_table
 
-__all__ = ["FOLDER", "PAGE", "digest", "draw_figure", "render_page", "write_page"]
+__all__ = ["FOLDER", "PAGE", "draw_figure", "render_page", "write_page"]
 
 PAGE, FOLDER = "efficiency.md", "efficiency"
 HEAD = """# Efficiency
@@ -150,11 +149,6 @@ def draw_figure(experiment: Experiment, table: Path) -> Path:
                 file, format="svg", metadata={"Date": None, "Description": digest(table)}
             )
     return path
-
-
-def digest(table: Path) -> str:
-    """Return the digest that a figure stores of its table."""
-    return f"drawn from {table.name}, sha256 {hashlib.sha256(table.read_bytes()).hexdigest()}"
 
 
 def _section(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -11,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-__all__ = ["atomic_write", "remove_leftovers", "write_by_suffix"]
+__all__ = ["atomic_write", "digest", "remove_leftovers", "write_by_suffix"]
 
 T = TypeVar("T")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
@@ -114,3 +115,9 @@ def write_by_suffix(
     with atomic_write(target) as file:
         file.write(contents if isinstance(contents, bytes) else contents.encode())
     return target
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """Return the digest of a file that a figure drawn from it stores."""
+    data = Path(path)
+    return f"drawn from {data.name}, sha256 {hashlib.sha256(data.read_bytes()).hexdigest()}"

@@ -1,0 +1,1 @@
+"""Scaling of data-parallel training over ranks: measured here, and planned by a cost model."""
