@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.data import DataError, DataLoader
+from tinygrad_cnn.data import DataError, DataLoader, WeightedRandomSampler
 from tinygrad_cnn.train import (
     Callback,
     Evaluation,
@@ -360,6 +360,29 @@ def test_data_that_are_not_finite_are_named_and_no_learning_rate_is_blamed(
     assert np.isfinite(model.weight.data).all()
 
 
+@pytest.mark.parametrize("kind", ["shuffled", "sampler", "in order", "evaluate", "iterable"])
+def test_an_example_that_is_not_finite_is_named_by_its_number_in_the_set(kind: str) -> None:
+    """Of a set that makes its examples when asked: of arrays, the loader itself refuses them."""
+    images, labels = made()
+    images[13, 2] = np.nan
+    options: dict[str, Any] = {
+        "shuffled": {"shuffle": True, "seed": 3},
+        "sampler": {"sampler": WeightedRandomSampler(np.arange(20) >= 12, 30)},
+        "iterable": {"sampler": list(range(20))},
+    }.get(kind, {})
+    loader = DataLoader(list(zip(images, labels, strict=True)), batch_size=4, **options)
+    model = linear()
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.01)
+    with np.errstate(invalid="ignore"), pytest.raises(DataError, match=r"batch \d+: ima") as raised:
+        if kind == "evaluate":
+            evaluate(model, loader)
+        else:
+            fit(model, tg.cross_entropy, optimizer, loader, epochs=1)
+    named = "(example 13) is nan; expected finite numbers" in str(raised.value)
+    assert named == (kind != "iterable")
+    assert not hasattr(raised.value, "__notes__"), "the message says where"
+
+
 def test_a_validation_loss_of_nan_is_reported() -> None:
     model, history = linear(), History()
     optimizer = tg.optim.SGD(model.parameters(), lr=0.25)
@@ -518,6 +541,20 @@ class Fails(tg.nn.Module):
         return self.linear(x)
 
 
+def noted_by(model: tg.nn.Module, **change: Any) -> list[str]:
+    arguments: dict[str, Any] = {
+        "loss": tg.cross_entropy,
+        "optimizer": tg.optim.SGD(model.parameters(), lr=0.1),
+        "loader": [made(), made()],
+        "validation": [made(), made()],
+        "epochs": 3,
+        **change,
+    }
+    with pytest.raises(KeyError) as raised:
+        fit(model, **arguments)
+    return list(raised.value.__notes__)
+
+
 def test_an_exception_of_the_model_keeps_its_type_and_names_batch_and_line() -> None:
     number = Fails.forward.__code__.co_firstlineno + 3
     line = f'{__file__}:{number}, in forward: raise KeyError("broken")'
@@ -525,6 +562,39 @@ def test_an_exception_of_the_model_keeps_its_type_and_names_batch_and_line() -> 
     with pytest.raises(KeyError) as raised:
         evaluate(model, [made()] * 4)
     assert raised.value.__notes__ == [f"evaluate: raised in batch 3, at {line}"]
+    assert noted_by(Fails(4, True)) == [f"fit: raised in epoch 2, batch 2, at {line}"]
+    assert noted_by(Fails(3, False)) == [
+        f"evaluate: raised in batch 1, at {line}",
+        "fit: raised at the end of epoch 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [("batch", "in epoch 2, batch 1"), ("epoch", "at the end of epoch 2"), ("load", "2, batch 2")],
+)
+def test_an_exception_of_a_callback_or_the_loader_is_placed(where: str, place: str) -> None:
+    class Odd(Callback):
+        def batch(self, progress: Progress) -> None:
+            if where == "batch" and progress.epoch == 2:
+                raise KeyError(where)
+
+        def epoch(self, history: History) -> None:
+            if where == "epoch" and len(history) == 2:
+                raise KeyError(where)
+
+    class Loader:
+        epoch = 0
+
+        def __iter__(self) -> Iterator[Arrays]:
+            self.epoch += 1
+            yield made()
+            if where == "load" and self.epoch == 2:
+                raise KeyError(where)
+
+    (note,) = noted_by(linear(), loader=Loader(), callbacks=[Odd()])
+    assert f"{place}, at {__file__}:" in note
+    assert note.endswith("raise KeyError(where)")
 
 
 # --- evaluate ----------------------------------------------------------------------------------

@@ -58,9 +58,10 @@ def _described(error: Exception) -> tuple[int, str]:
     if hasattr(error, "format_message"):  # a usage error of the command line
         usage = " ".join(error.format_message().split())
         return BAD_INPUT, f"{_config_file(error)}{usage[:1].lower()}{usage[1:].rstrip('.')}"
-    message = "; ".join([str(error), *getattr(error, "__notes__", ())])
+    message = str(error)
     if isinstance(error, OSError) and error.strerror:
         message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    message = "; ".join([message, *getattr(error, "__notes__", ())])
     message = " ".join(message.split())
     if isinstance(error, INPUT_ERRORS):
         return BAD_INPUT, message or type(error).__name__

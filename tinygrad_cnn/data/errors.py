@@ -23,7 +23,9 @@ class DataError(ValueError):
     """
 
 
-def check_finite(array: NDArray[Any], name: str) -> None:
+def check_finite(
+    array: NDArray[Any], name: str, examples: NDArray[np.integer[Any]] | None = None
+) -> None:
     """Check that an array has neither NaN nor infinity.
 
     Parameters
@@ -32,6 +34,8 @@ def check_finite(array: NDArray[Any], name: str) -> None:
         Of any shape; only floats can fail.
     name : str
         The name of the array in the message.
+    examples : ndarray of int, optional
+        The number of each example of a batch in the whole set, for the message.
 
     Raises
     ------
@@ -51,6 +55,8 @@ def check_finite(array: NDArray[Any], name: str) -> None:
         return
     position = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
     where = f"[{', '.join(map(str, position))}]" if position else ""
+    if examples is not None and position:
+        where += f" (example {examples[position[0]]})"
     raise DataError(f"{name}{where} is {array[tuple(position)]}; expected finite numbers")
 
 

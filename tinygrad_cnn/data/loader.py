@@ -229,6 +229,30 @@ class DataLoader:
         self.epoch = whole(owner, "epoch", state_dict["epoch"], 0)
         self._first = batch
 
+    def current_examples(self) -> NDArray[np.integer[Any]] | None:
+        """Return the numbers of the examples in the batch that was yielded last.
+
+        Returns
+        -------
+        ndarray of int, shape (examples in the batch,), or None
+            None outside of an iteration, and if the sampler is a plain iterable, which may give
+            other indices when asked again.
+
+        Examples
+        --------
+        >>> loader = DataLoader(np.arange(6), batch_size=2)
+        >>> batches = iter(loader)
+        >>> next(batches), next(batches), loader.current_examples()
+        (array([0, 1]), array([2, 3]), array([2, 3]))
+        """
+        epoch, batches = self._current or (0, 0)
+        if not batches or not isinstance(self.sampler, Sampler | None):
+            return None
+        chosen = next(islice(self._chunks(epoch), batches - 1, None))
+        if isinstance(chosen, slice):
+            return np.arange(chosen.start, chosen.stop)
+        return chosen
+
     def __len__(self) -> int:
         count = self._count()
         if count is None:

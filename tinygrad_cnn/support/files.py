@@ -40,7 +40,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        If ``path`` is not a regular file, or the folder is missing, full or write-protected.
+        If ``path`` is not a regular file, or the folder is missing, full or write-protected. Its
+        ``filename`` is ``path``.
 
     Examples
     --------
@@ -66,8 +67,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if target.exists():
             shutil.copymode(target, temporary)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = os.fspath(path)  # of a full disk, Python does not say where
         raise
     _flush_folder(target.parent)
 

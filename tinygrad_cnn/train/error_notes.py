@@ -7,6 +7,7 @@ import os
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from traceback import walk_tb
 
@@ -14,14 +15,9 @@ from tinygrad_cnn.data.errors import DataError
 
 __all__ = ["noted", "user_line"]
 
-NOT_USER = (
-    str(Path(__file__).resolve().parents[1]),
-    *(os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")),
-)
-
 
 @contextmanager
-def noted(owner: str, place: Callable[[], str]) -> Iterator[None]:
+def noted(owner: str, place: Callable[[], str], *unless: type[Exception]) -> Iterator[None]:
     """Add a note to an exception inside: the place, and the line of the user's program.
 
     Parameters
@@ -29,27 +25,36 @@ def noted(owner: str, place: Callable[[], str]) -> Iterator[None]:
     owner : str
         The function that raises it.
     place : callable
-        Returns the place, such as "epoch 3, batch 7".
+        Returns the place, such as "in epoch 3, batch 7"; "" for none.
+    *unless : type
+        Exceptions that get no note.
     """
     try:
         yield
     except Exception as error:
         where = place()
-        says_so = isinstance(error, DataError | FloatingPointError) and where in str(error)
-        if not says_so:
+        says_so = isinstance(error, DataError) and where.removeprefix("in ") in str(error)
+        if where and not says_so and not isinstance(error, unless):
             line = user_line(error)
             known = any(line in note for note in getattr(error, "__notes__", ()))
             at = f", at {line}" if line and not known else ""
-            error.add_note(f"{owner}: raised in {where}{at}")
+            error.add_note(f"{owner}: raised {where}{at}")
         raise
 
 
 def user_line(error: BaseException) -> str:
     """Return the innermost line of the traceback that is neither ours nor a library's, or ""."""
-    found = ""
+    found, others = "", _folders_of_others()
     for frame, number in walk_tb(error.__traceback__):
         name = frame.f_code.co_filename
-        if not name.startswith("<") and not os.path.realpath(name).startswith(NOT_USER):
+        if not name.startswith("<") and not os.path.realpath(name).startswith(others):
             source = linecache.getline(name, number).strip()
             found = f"{name}:{number}, in {frame.f_code.co_name}{f': {source}' if source else ''}"
     return found
+
+
+@cache
+def _folders_of_others() -> tuple[str, ...]:
+    libraries = [sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")]
+    ours = str(Path(__file__).parents[1])
+    return tuple(os.path.join(os.path.realpath(folder), "") for folder in (ours, *libraries))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.data.errors import check_finite
 from tinygrad_cnn.distributed.data_parallel import guard_of
 from tinygrad_cnn.distributed.faults import OneRank
@@ -254,13 +255,13 @@ def evaluate(
     with (
         in_mode(model, training=False),
         no_grad(),
-        noted("evaluate", lambda: f"batch {batch}"),
+        noted("evaluate", lambda: f"in batch {batch}"),
     ):
         for images, labels in loader:
             outputs = model(Tensor._of(images))
             value = loss_value(loss(outputs, labels))
             if not math.isfinite(value):
-                check_batch(f"evaluate: batch {batch}", images, labels)
+                check_batch(f"evaluate: batch {batch}", images, labels, loader)
             meter.add(value, outputs._array, labels)
             batch += 1
     meter = meter.merged(ranks)
@@ -280,11 +281,13 @@ def loss_value(loss: Tensor) -> float:
     return float(loss._array.item())
 
 
-def check_batch(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
-    """Raise DataError if a batch has NaN or infinity: then the model is not at fault."""
+def check_batch(name: str, images: NDArray[Any], labels: NDArray[Any], loader: Batches) -> None:
+    """Raise DataError if the batch of a loader has NaN or infinity: the model is not at fault."""
+    examples = loader.current_examples() if isinstance(loader, DataLoader) else None
     for part, array in (("images", images), ("labels", labels)):
         if isinstance(array, np.ndarray):
-            check_finite(array, f"{name}: {part}")
+            known = examples is not None and len(examples) == len(array)
+            check_finite(array, f"{name}: {part}", examples if known else None)
 
 
 @contextmanager

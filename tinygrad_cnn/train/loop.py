@@ -25,6 +25,7 @@ from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import LRScheduler, Optimizer, clip_grad_norm_
 from tinygrad_cnn.support.arguments import whole
 from tinygrad_cnn.train.checkpoint import Checkpoint, HasState
+from tinygrad_cnn.train.error_notes import noted
 from tinygrad_cnn.train.evaluation import (
     Batches,
     Evaluation,
@@ -277,6 +278,7 @@ def fit(
         in_mode(model, training=True),
         np.errstate(over="ignore", invalid="ignore"),
         _exceptions(callbacks, history),
+        noted("fit", lambda: running.place(len(history)), TrainingDiverged),
     ):
         if checkpoint is not None:
             _restore(checkpoint, history, running, callbacks)
@@ -296,7 +298,9 @@ def fit(
                 if not math.isfinite(mean):
                     with ranks.agreement(f"epoch {epoch}, batch {batch}: the loss"):
                         if not math.isfinite(value):
-                            check_batch(f"fit: epoch {epoch}, batch {batch}", images, labels)
+                            check_batch(
+                                f"fit: epoch {epoch}, batch {batch}", images, labels, loader
+                            )
                             raise TrainingDiverged(f"the loss is {value}", epoch, batch, rate)
                     raise shared(TrainingDiverged(f"the loss is {mean}", epoch, batch, rate))
                 optimizer.zero_grad()
@@ -389,6 +393,8 @@ class _RunningEpoch:
     ----------
     batch : int
         The number of the current batch, counted from 1; 0 before the first.
+    loading : bool
+        Whether the batch after that is being loaded.
     trained : bool
         Whether the last batch of the epoch is done, but not its validation.
     stopped : bool
@@ -413,7 +419,7 @@ class _RunningEpoch:
         self.meter = meter
         self._others = 0.0, 0  # the total loss and the number of examples of other ranks
         self.batch = 0
-        self.trained = False
+        self.loading = self.trained = False
         self.seconds = 0.0
         self.rate = math.nan
 
@@ -441,9 +447,20 @@ class _RunningEpoch:
         """Yield the batches of the epoch that are not done, and count them."""
         if not self.trained:
             skipped, self._skipped = self._skipped, 0
+            self.loading = True
             for each in islice(self.loader, skipped, None):
+                self.loading = False
                 self.batch += 1
                 yield each
+                self.loading = True
+
+    def place(self, done: int) -> str:
+        """Return the place for a message, after so many epochs."""
+        if self.trained:
+            return f"at the end of epoch {done + 1}"
+        if self.batch or self.loading:
+            return f"in epoch {done + 1}, batch {self.batch + self.loading}"
+        return f"at the end of epoch {done}" if done else ""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state between two batches."""
