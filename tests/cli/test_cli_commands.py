@@ -114,6 +114,8 @@ def test_the_choices_reach_the_settings(call: Call, few_file: str) -> None:
         "val-split": 0.25,
         "metrics": "recall",
         "checkpoint-every": "40s",
+        "monitor": "accuracy",
+        "patience": 7,
     }
     options = [text for name, value in choices.items() for text in (f"--{name}", value)]
     ok(call("train", "--data", few_file, "--model", "mlp", "--out", "run", *options))
@@ -221,7 +223,61 @@ def test_a_full_disk_is_a_failure_of_one_line(
 
     monkeypatch.setattr(training.RunFolder, "write_settings", full)
     result = call("train", "--data", few_file)
-    assert (result.exit_code, result.stderr) == (1, "error: runs/x: No space left on device\n")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: runs/x: No space left on device; runs/lenet5-few-0 has no finished epoch\n",
+    )
+
+
+@pytest.mark.parametrize("name", ["best", "weights", "history", "checkpoint-00000010"])
+def test_a_disk_that_fills_up_names_the_file_the_epoch_and_what_is_kept(
+    call: Call, few_file: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The second epoch cannot be saved; when there is room, the run goes on from the first."""
+    options = ["--data", few_file, "--model", "mlp", "--val-split", "0.2", "--epochs", 2]
+    options += ["--batch-size", 15, "--optimizer", "sgd", "--schedule", "constant"]
+    ok(call("train", *options, "--out", "whole"))
+    full, written, sync = False, 0, os.fsync
+
+    def fsync(descriptor: int) -> None:
+        nonlocal full, written
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        written += f".{name}." in path and path.endswith(".tmp")
+        full |= written == (1 if name.startswith("checkpoint") else 2)
+        if full:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fsync)
+        result = call("train", *options, "--out", "run")
+    assert result.exit_code == 1
+    assert re.fullmatch(
+        rf"error: run/{name}\.(safetensors|csv): No space left on device; fit: raised at the end "
+        r"of epoch 2, at .*; run has 1 finished epoch(, and \d of 5 batches of the next)?\n",
+        result.stderr,
+    )
+    assert not list(Path("run").glob(".*.tmp"))
+    ok(call("train", "--resume", "run"))
+    for file in ("best.safetensors", "weights.safetensors"):
+        assert Path("run", file).read_bytes() == Path("whole", file).read_bytes()
+
+
+def test_an_exception_of_ones_own_model_has_its_line_and_what_is_kept(
+    call: Call, few_file: str
+) -> None:
+    broken = NET.replace("return", "if self.training: self.count(x)\n        return")
+    broken += "\n    calls = 0\n\n    def count(self, x):\n        self.calls += 1\n"
+    broken += "        if self.calls == 9:\n            raise RuntimeError('nine')\n"
+    Path("net.py").write_text(broken)
+    options = ["--data", few_file, "--epochs", 3, "--batch-size", 15, "--out", "run"]
+    result = call("train", "--model", "net.py:Net", *options)
+    assert result.exit_code == 1
+    line = 1 + broken.splitlines().index("            raise RuntimeError('nine')")
+    assert result.stderr == (
+        f"error: RuntimeError: nine; fit: raised in epoch 2, batch 3, at net.py:{line}, in count: "
+        "raise RuntimeError('nine'); run has 1 finished epoch (--debug shows where)\n"
+    )
 
 
 @pytest.mark.filterwarnings("default")

@@ -21,6 +21,8 @@ from tinygrad_cnn.drawing.style import PAGES, PLAIN, RANKDIRS, THEMES, Style
 from tinygrad_cnn.nn import MODELS
 from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train import AUGMENTATIONS, METRICS, OPTIMIZERS, SCHEDULES
+from tinygrad_cnn.train.run_folder import WEIGHTS
+from tinygrad_cnn.train.settings import MONITORS
 
 __all__ = ["app", "main"]
 
@@ -54,6 +56,14 @@ def _data_option(use: str, default: str) -> Any:
 
 Debug = Annotated[bool, typer.Option("--debug", help="On an error, show the traceback.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+WeightsOption = Annotated[
+    str | None,
+    choice(
+        "Weights of the best epoch, by the validation set, or of the last",
+        WEIGHTS,
+        show_default="best, or last for a run without a validation set",
+    ),
+]
 ModelArgument = Annotated[
     str,
     typer.Argument(
@@ -200,6 +210,22 @@ def train(
             show_default=usual("val_split"),
         ),
     ] = None,
+    monitor: Annotated[
+        str | None,
+        choice(
+            "Metric of the validation set by which the best epoch is found, whose weights are "
+            "best.safetensors",
+            MONITORS,
+            show_default=MONITORS[0],
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        integer(
+            "Stop after N epochs without a better one, by --monitor; needs a validation set.",
+            show_default="train all epochs",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         integer(
@@ -224,7 +250,8 @@ def train(
         typer.Option(
             metavar="RUN",
             help="Resume this interrupted run, with its settings and bit-identical results. Only "
-            "--epochs, --data (moved, but unchanged) and --checkpoint-every can be given, too.",
+            "--epochs, --patience, --data (moved, but unchanged) and --checkpoint-every can be "
+            "given, too.",
         ),
     ] = None,
     checkpoint_every: Annotated[
@@ -275,6 +302,8 @@ def train(
         "val_split": val_split,
         "metrics": metrics,
         "checkpoint_every": checkpoint_every,
+        "monitor": monitor,
+        "patience": patience,
     }
     reading = {"size": size, "grayscale": grayscale}
     return run(data, model, chosen, reading, options or [], out, resume, quiet)
@@ -283,6 +312,7 @@ def train(
 @app.command()
 def evaluate(
     run: RunArgument,
+    weights: WeightsOption = None,
     data: Annotated[
         str | None, _data_option("The test images", "the test images of the run")
     ] = None,
@@ -291,7 +321,7 @@ def evaluate(
     """Measure the accuracy of a trained model on test images."""
     from tinygrad_cnn.cli.using import evaluate as measure
 
-    return measure(run, data)
+    return measure(run, data, weights)
 
 
 @app.command()
@@ -311,12 +341,13 @@ def predict(
             "anyway; for other models, images are by default prepared like their training images.",
         ),
     ] = False,
+    weights: WeightsOption = None,
     debug: Debug = False,
 ) -> int:
     """Classify images, and print the probability of each class."""
     from tinygrad_cnn.cli.using import predict as classify
 
-    return classify(run, images, as_mnist)
+    return classify(run, images, as_mnist, weights)
 
 
 @app.command()

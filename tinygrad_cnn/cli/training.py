@@ -25,7 +25,6 @@ from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.support.text import percent
 from tinygrad_cnn.train import (
     RunFolder,
-    TrainingDiverged,
     TrainingInterrupted,
     TrainingRun,
     plot_history,
@@ -34,7 +33,7 @@ from tinygrad_cnn.train import (
 
 __all__ = ["train"]
 
-CHANGEABLE = ("epochs", "checkpoint_every")
+CHANGEABLE = ("epochs", "checkpoint_every", "patience")
 
 
 def train(
@@ -120,8 +119,9 @@ def _train(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) ->
         with suppress(KeyboardInterrupt):
             _draw(screen, run, folder, quiet)
         return 128 + error.signal if isinstance(error, TrainingInterrupted) else INTERRUPTED
-    except TrainingDiverged as error:
-        _draw(screen, run, folder, quiet)
+    except Exception as error:
+        with suppress(Exception):  # the cause is what counts: perhaps the disk is full
+            _draw(screen, run, folder, quiet)
         error.add_note(_progress(run, folder))
         raise
     result = run.test()
@@ -130,11 +130,25 @@ def _train(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) ->
         screen.print(f"{percent(result.accuracy, 2)}  {folder.path}")
     else:
         screen.print()
+        _show_best(screen, run)
         show_evaluation(screen, result, run.settings.data.classes)
     _draw(screen, run, folder, quiet)
     if not quiet:
-        _show_folder(screen, folder, seconds)
+        _show_folder(screen, run, folder, seconds)
     return 0
+
+
+def _show_best(screen: Console, run: TrainingRun) -> None:
+    """Print why training has ended early, and which weights are the best."""
+    best, stopping, done = run.best, run.stopping, len(run.history)
+    if best is None:
+        return
+    metric = best.monitor.replace("_", " ")
+    if stopping is not None and stopping.stopped and done < run.settings.training.epochs:
+        epochs = f"{stopping.waited} epoch{'s' * (stopping.waited > 1)}"
+        screen.print(f"Stopped after epoch {done}: {metric} has not improved for {epochs}.")
+    if best.best_epoch:
+        screen.print(f"Best weights: epoch {best.best_epoch}, {metric} {best.best:.4f}.")
 
 
 def _held_out(run: TrainingRun) -> str:
@@ -180,9 +194,10 @@ def _draw(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) -> 
             screen.print(Text(f"\nNo curves.png: {error}", FAINT))
 
 
-def _show_folder(screen: Console, folder: RunFolder, seconds: float) -> None:
+def _show_folder(screen: Console, run: TrainingRun, folder: RunFolder, seconds: float) -> None:
     meanings = {
-        folder.weights: "the trained weights",
+        folder.best: "the weights of the best epoch by the validation set",
+        folder.weights: "the weights of the last epoch" if run.best else "the trained weights",
         folder.history: "metrics per epoch",
         folder.curves: "the metrics as a plot",
         folder.settings: "every setting of the run",
@@ -199,8 +214,8 @@ def _refuse(resume: Path, chosen: Mapping[str, Any]) -> None:
     given = [f"--{name.replace('_', '-')}" for name, value in chosen.items() if value is not None]
     if given:
         raise ValueError(
-            f"--resume uses the settings of {resume}, apart from --epochs, --data and "
-            f"--checkpoint-every; leave out {', '.join(given)}"
+            f"--resume uses the settings of {resume}, apart from --epochs, --patience, "
+            f"--data and --checkpoint-every; leave out {', '.join(given)}"
         )
 
 

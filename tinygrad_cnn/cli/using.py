@@ -27,9 +27,9 @@ MOST_CLASSES = 10
 BAR_WIDTH = 30
 
 
-def evaluate(folder: Path, source: str | None) -> int:
+def evaluate(folder: Path, source: str | None, weights: str | None = None) -> int:
     """Print the metrics of a model on the test images of `source`, by default those of its run."""
-    model, settings = load_run(folder)
+    model, settings = load_run(folder, weights)
     dataset = settings.data.load(source).test
     settings.data.check(dataset)
     if source is None:
@@ -46,12 +46,14 @@ def evaluate(folder: Path, source: str | None) -> int:
     return 0
 
 
-def predict(folder: Path, paths: Sequence[Path], as_mnist: bool = False) -> int:
+def predict(
+    folder: Path, paths: Sequence[Path], as_mnist: bool = False, weights: str | None = None
+) -> int:
     """Print the predicted class of each image. All files are read before anything is printed.
 
     Images are prepared like the training images, or like MNIST's digits with `as_mnist`.
     """
-    run = load_run(folder)
+    run = load_run(folder, weights)
     preparation = MNIST if as_mnist else None
     images = np.stack([read_picture(path, run.settings.data, preparation) for path in paths])
     probabilities = run.probabilities(images)

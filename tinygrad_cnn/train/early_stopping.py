@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.support.arguments import choice, flag, number, whole
-from tinygrad_cnn.train.history import History
+from tinygrad_cnn.train.history import Epoch, History
 from tinygrad_cnn.train.loop import Callback
 from tinygrad_cnn.train.metrics import METRICS
 from tinygrad_cnn.train.own_state import is_ours, load_own_state, own_state
@@ -64,7 +65,10 @@ class _Follower(Callback):
 
     def epoch(self, history: History) -> bool | None:
         """Compare the epoch with the best before; ties and NaN are no improvement."""
-        row = history[-1]
+        self._compare(history[-1])
+        return None
+
+    def _compare(self, row: Epoch) -> None:
         value = row.metrics.get(self.monitor, getattr(row, self.monitor, math.nan))
         if math.isnan(value) and not self.best_epoch and not self.waited:
             warnings.warn(
@@ -74,12 +78,11 @@ class _Follower(Callback):
             )
         if not self._improved(float(value)):
             self.waited += 1
-            return None
+            return
         self.best, self.best_epoch, self.waited = float(value), row.epoch, 0
         if self._keeps and self._model is not None:
             self.weights = self._model.state_dict()
             self._own = {} if is_ours(self._model) else own_state(self._model)
-        return None
 
     def _improved(self, value: float) -> bool:
         if not self.best_epoch:
@@ -93,6 +96,17 @@ class _Follower(Callback):
         if self.weights:
             model.load_state_dict(self.weights)
             load_own_state(model, self._own)
+
+    @contextmanager
+    def restored(self, model: Module) -> Iterator[None]:
+        """Use the best weights in a model inside, and its own after that."""
+        before = model.state_dict(), own_state(model)
+        self.restore(model)
+        try:
+            yield
+        finally:
+            model.load_state_dict(before[0])
+            load_own_state(model, before[1])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value, its epoch and weights, and the number of epochs since then."""
@@ -276,7 +290,15 @@ class EarlyStopping(_Follower):
     ) -> bool | None:
         """Check that `fit` measures the metric; return True if the patience is at an end."""
         super().start(model, columns, history, epochs)
+        if not self._keeps and not self.best_epoch and not self.waited:
+            self.follow(history)  # a callback that is new in a resumed training
         return self.stopped
+
+    def follow(self, history: History) -> None:
+        """Take account of all epochs of a history, from the first on."""
+        self._forget()
+        for row in history:
+            self._compare(row)
 
     @property
     def stopped(self) -> bool:

@@ -16,6 +16,7 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.nn import Module, build
+from tinygrad_cnn.support.arguments import choice
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.train.checkpoint import checkpoints, steps_of
 from tinygrad_cnn.train.errors import RunError
@@ -28,6 +29,7 @@ from tinygrad_cnn.train.state import read_state, read_weights
 __all__ = ["RunFolder", "TrainedModel", "build_model", "load_run"]
 
 MODEL_FILE = "model.py"
+WEIGHTS = ("best", "last")
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,13 @@ class RunFolder:
 
     @property
     def weights(self) -> Path:
-        """The weights, as safetensors."""
+        """The weights of the last epoch, as safetensors."""
         return self.path / "weights.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best epoch by the validation set, if there is one."""
+        return self.path / "best.safetensors"
 
     @property
     def settings(self) -> Path:
@@ -213,7 +220,7 @@ class TrainedModel(NamedTuple):
         return outputs
 
 
-def load_run(folder: str | os.PathLike[str]) -> TrainedModel:
+def load_run(folder: str | os.PathLike[str], weights: str | None = None) -> TrainedModel:
     """Load the trained model of a run.
 
     Parameters
@@ -221,6 +228,10 @@ def load_run(folder: str | os.PathLike[str]) -> TrainedModel:
     folder : str or path-like
         The run folder. If it contains a copy of a user's model file, that code is executed: do not
         load a folder that you do not trust.
+    weights : {"best", "last"}, optional
+        Those of the best epoch by the validation set, which is the model that the run reports, or
+        those of the last epoch. By default the best, and the last of a run without a validation
+        set.
 
     Returns
     -------
@@ -238,22 +249,44 @@ def load_run(folder: str | os.PathLike[str]) -> TrainedModel:
     >>> settings.data.classes[-1]  # of the same run  # doctest: +SKIP
     '9'
     """
+    choice("load_run", "weights", weights, (None, *WEIGHTS))
     run = RunFolder(Path(folder))
     settings = run.read_settings()
     model_file = run.read_model_file(settings)
-    if not run.weights.exists():
-        raise RunError(
-            f"{run.weights}: there is no such file: no epoch was finished; resume the run: "
-            f"tinygrad-cnn train --resume {run.path}"
-        )
-    arrays, own = read_weights(run.weights)
+    path = _weights_file(run, settings, weights)
+    arrays, own = read_weights(path)
     try:
         model = build_model(settings, model_file, np.random.default_rng(0))
         model.load_state_dict(arrays)
         load_own_state(model, own)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(f"{run.weights}: does not fit the model: {error}") from error
+        raise RunError(f"{path}: does not fit the model: {error}") from error
     return TrainedModel(model.eval(), settings)
+
+
+def _weights_file(run: RunFolder, settings: RunSettings, weights: str | None) -> Path:
+    """Return the file of the weights; RunError if it is missing."""
+    resume = f"tinygrad-cnn train --resume {run.path}"
+    validated = settings.data.validation_images > 0
+    # A run of an earlier version, which has no id, may have no best weights.
+    has_best = run.best.exists() or (validated and bool(settings.id))
+    best = has_best if weights is None else weights == "best"
+    path = run.best if best else run.weights
+    if path.exists():
+        return path
+    if not run.weights.exists():
+        raise RunError(
+            f"{run.weights}: there is no such file: no epoch was finished; resume the run: {resume}"
+        )
+    if best and not validated:
+        raise RunError(
+            f"{path}: there is no such file: the run has no validation set, so its only weights "
+            "are the last"
+        )
+    raise RunError(
+        f"{path}: there is no such file; {resume} writes it again, and weights='last' "
+        "(--weights last) takes those of the last epoch"
+    )
 
 
 def build_model(

@@ -22,6 +22,7 @@ from tinygrad_cnn.support.arguments import choice, number, positive, typed, whol
 from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train.checkpoint import Interval
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+from tinygrad_cnn.train.early_stopping import BestWeights, EarlyStopping
 from tinygrad_cnn.train.errors import RunError
 from tinygrad_cnn.train.metrics import METRICS, Metric
 
@@ -30,6 +31,7 @@ __all__ = ["DataSettings", "ModelSettings", "RunSettings", "TrainingSettings"]
 FORMAT = 2
 FORMATS = (1, FORMAT)  # 1 has no id and no changes
 SHA256 = re.compile("[0-9a-f]{64}")
+MONITORS = ("loss", "accuracy", *METRICS)
 T = TypeVar("T")
 
 
@@ -61,6 +63,11 @@ class TrainingSettings:
     checkpoint_every : int or str
         The distance between two checkpoints within an epoch, in steps, or as a time such as "60s",
         "5m" or "1h". One is written after each epoch in any case.
+    monitor : str or None
+        The metric of the validation set that decides which epoch is the best: "loss", "accuracy" or
+        a key of ``METRICS``, which is then measured, too. None for "loss".
+    patience : int or None
+        End training after so many epochs without a better one; None to train all epochs.
 
     Raises
     ------
@@ -82,6 +89,8 @@ class TrainingSettings:
     val_split: float = 0.0
     metrics: tuple[str, ...] = ()
     checkpoint_every: int | str = "5m"
+    monitor: str | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         Interval.parse("train: checkpoint_every", self.checkpoint_every)
@@ -101,6 +110,10 @@ class TrainingSettings:
         for i, name in enumerate(self.metrics):
             choice("train", f"metrics[{i}]", name, METRICS)
         number("train", "val_split", self.val_split, below=1.0)
+        if self.monitor is not None:
+            choice("train", "monitor", self.monitor, MONITORS)
+        if self.patience is not None:
+            whole("train", "patience", self.patience)
         OPTIMIZERS[self.optimizer].check(f"train: {self.optimizer}", self.optimizer_options)
         SCHEDULES[self.schedule].check(f"train: {self.schedule}", self.schedule_options)
         self.make_schedule(self.make_optimizer([Parameter([0.0])]), updates=1)  # checks the values
@@ -110,8 +123,19 @@ class TrainingSettings:
         return split.with_validation(self.val_split, self.seed) if self.val_split else split
 
     def make_metrics(self) -> dict[str, Metric]:
-        """Return the further metrics by name."""
-        return {name: METRICS[name] for name in self.metrics}
+        """Return the further metrics by name, with the monitored one."""
+        names = dict.fromkeys((*self.metrics, self.monitor))
+        return {name: METRICS[name] for name in names if name in METRICS}
+
+    def make_best(self) -> BestWeights:
+        """Return the callback that keeps the weights of the best epoch."""
+        return BestWeights(monitor=f"validation_{self.monitor or MONITORS[0]}")
+
+    def make_stopping(self) -> EarlyStopping | None:
+        """Return the callback that ends training early; None without a patience."""
+        if self.patience is None:
+            return None
+        return EarlyStopping(self.patience, f"validation_{self.monitor or MONITORS[0]}")
 
     def make_optimizer(self, params: Iterable[Variable]) -> Optimizer:
         """Return the optimizer of these settings."""
@@ -371,19 +395,11 @@ class RunSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "changes", tuple(self.changes))
 
-    def changed(
-        self, epochs: int | None, source: str | None, checkpoint_every: int | str | None
-    ) -> RunSettings:
+    def changed(self, source: str | None, **training: Any) -> RunSettings:
         """Return the settings with what is not None changed: what a resumed run may change."""
-        training = replace(
-            self.training,
-            epochs=self.training.epochs if epochs is None else epochs,
-            checkpoint_every=(
-                self.training.checkpoint_every if checkpoint_every is None else checkpoint_every
-            ),
-        )
+        given = {name: value for name, value in training.items() if value is not None}
         data = self.data if source is None else replace(self.data, source=source)
-        return replace(self, training=training, data=data)
+        return replace(self, training=replace(self.training, **given), data=data)
 
     def noting_changes(self, before: RunSettings, epoch: int) -> RunSettings:
         """Return the settings with a record of what differs from `before`, after an epoch."""

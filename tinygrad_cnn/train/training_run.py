@@ -6,6 +6,7 @@ import hashlib
 import random
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tinygrad_cnn.core.random import manual_seed
 from tinygrad_cnn.data import Compose, DataLoader, Split
 from tinygrad_cnn.data.sources import NAMED
 from tinygrad_cnn.nn import MODELS
+from tinygrad_cnn.support.arguments import choice
 from tinygrad_cnn.train.checkpoint import Checkpoint
 from tinygrad_cnn.train.choices import AUGMENTATIONS
 from tinygrad_cnn.train.errors import ModelFileError, RunError
@@ -33,7 +35,7 @@ from tinygrad_cnn.train.own_state import (
     seeded_globally,
     unsaved,
 )
-from tinygrad_cnn.train.run_folder import MODEL_FILE, RunFolder, build_model
+from tinygrad_cnn.train.run_folder import MODEL_FILE, WEIGHTS, RunFolder, build_model
 from tinygrad_cnn.train.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
 from tinygrad_cnn.train.state import write_weights
 
@@ -73,11 +75,16 @@ class TrainingRun:
         are those of the test set.
     history : History
         The completed epochs.
+    best : BestWeights or None
+        The weights of the best epoch by the validation set, if there is one.
+    stopping : EarlyStopping or None
+        What ends training early, if the settings have a patience.
 
     Raises
     ------
     ValueError
-        If the data do not match the settings, the model cannot be built for such images or does
+        If the data do not match the settings, patience or monitor are set without a validation set,
+        the model cannot be built for such images or does
         not return one logit per class, or the weights do not match.
 
     Examples
@@ -100,6 +107,7 @@ class TrainingRun:
     ) -> None:
         settings.data.check_split(split)
         training = settings.training
+        _check_validation(training, split)
         for_model, for_loader, for_others = np.random.SeedSequence(training.seed).spawn(3)
         normalize = settings.data.normalize()
         self.settings = settings
@@ -127,6 +135,8 @@ class TrainingRun:
         updates = len(self.loader) * training.epochs
         self.schedule = training.make_schedule(self.optimizer, updates)
         self.history = History()
+        self.best = training.make_best() if split.validation is not None else None
+        self.stopping = training.make_stopping()
         self._checkpoint: Checkpoint | None = None
         self._metrics = training.make_metrics()
 
@@ -188,6 +198,7 @@ class TrainingRun:
         epochs: int | None = None,
         source: str | None = None,
         checkpoint_every: int | str | None = None,
+        patience: int | None = None,
     ) -> TrainingRun:
         """Prepare to resume the run in `folder`, perhaps with changes.
 
@@ -204,6 +215,7 @@ class TrainingRun:
         source : str, optional
             Where the data are now, if they have moved; they must be unchanged.
         checkpoint_every : int or str, optional
+        patience : int, optional
             See `TrainingSettings`.
 
         Returns
@@ -226,7 +238,9 @@ class TrainingRun:
         """
         folder.rebuild_settings()
         before = folder.read_settings()
-        settings = before.changed(epochs, source, checkpoint_every)
+        settings = before.changed(
+            source, epochs=epochs, checkpoint_every=checkpoint_every, patience=patience
+        )
         loaded = split is None
         if split is None:
             split = settings.training.set_aside(settings.data.load())
@@ -252,6 +266,9 @@ class TrainingRun:
     def complete(self) -> bool:
         """Whether all epochs are done, or a callback has ended training."""
         stopped = self._position().get("stopped") and not self.batches_done
+        if self.stopping is not None:
+            self.stopping.follow(self.history)
+            stopped = stopped or self.stopping.stopped
         return bool(stopped) or len(self.history) >= self.settings.training.epochs
 
     def _position(self) -> dict[str, Any]:
@@ -310,15 +327,42 @@ class TrainingRun:
                 epochs=self.settings.training.epochs,
                 validation=self.validation_loader or self.test_loader,
                 schedule=self.schedule,
-                callbacks=(_Saver(self, folder), *callbacks),
+                callbacks=(*self._followers(folder), _Saver(self, folder), *callbacks),
                 history=self.history,
                 metrics=self._metrics,
                 checkpoint=checkpoint,
             )
 
-    def test(self) -> Evaluation:
-        """Evaluate the model on the test images."""
-        return evaluate(self.model, self.test_loader, metrics=self._metrics)
+    def _followers(self, folder: RunFolder) -> list[Callback]:
+        if self.best is not None:
+            self.best.path = folder.best
+        return [each for each in (self.best, self.stopping) if each is not None]
+
+    def test(self, weights: str | None = None) -> Evaluation:
+        """Evaluate the model on the test images.
+
+        Parameters
+        ----------
+        weights : {"best", "last"}, optional
+            Those of the best epoch by the validation set, or those of the last epoch. By default
+            the best, and the last if there is no validation set.
+
+        Returns
+        -------
+        Evaluation
+            The model keeps the weights that it has.
+
+        Raises
+        ------
+        ValueError
+            If there are no best weights.
+        """
+        choice("test", "weights", weights, (None, *WEIGHTS))
+        if weights == "best" and self.best is None:
+            raise ValueError("test: weights is 'best', but the run has no validation set")
+        best = None if weights == "last" else self.best
+        with nullcontext() if best is None else best.restored(self.model):
+            return evaluate(self.model, self.test_loader, metrics=self._metrics)
 
     def _save_weights(self, folder: RunFolder) -> None:
         """Write the weights and the history."""
@@ -390,6 +434,8 @@ class TrainingRun:
         self._checkpoint = checkpoint
         self.settings = self.settings.noting_changes(before, len(self.history))
         training, done = self.settings.training, len(self.history) + bool(self.batches_done)
+        if training.patience != before.training.patience:
+            self._position().update(stopped=False)
         if training.epochs == before.training.epochs:
             return
         if training.epochs < done:
@@ -399,6 +445,17 @@ class TrainingRun:
             length = training.horizon(len(self.loader))
             own = {name: value for name, value in planned.items() if name in length}
             self.schedule.load_state_dict({**self.schedule.state_dict(), **own})
+
+
+def _check_validation(training: TrainingSettings, split: Split) -> None:
+    """Raise ValueError if a setting needs a validation set and there is none."""
+    for name in ("patience", "monitor"):
+        value = getattr(training, name)
+        if value is not None and split.validation is None:
+            raise ValueError(
+                f"train: {name} is {value!r}, but there is no validation set, and the test set is "
+                "only for the end; set some training images aside: val_split=0.1 (--val-split 0.1)"
+            )
 
 
 class _Identity:
