@@ -14,7 +14,10 @@ from tinygrad_cnn.engine.normalization import is_near
 
 
 class Ranks(Protocol):
-    """The processes that an average is taken over; see `tinygrad_cnn.distributed`."""
+    """The processes that an average is taken over; see `tinygrad_cnn.distributed`.
+
+    Each call of an op keeps a copy.
+    """
 
     def average(self, values: NDArray[Any], weight: float) -> tuple[NDArray[Any], float]:
         """Return Σ wᵣ·xᵣ / Σ wᵣ over the ranks r, in float64, and Σ wᵣ: the same on all ranks.

@@ -54,16 +54,26 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> Any:
     """Normalize each channel with the statistics of the batch (`training`) or the running ones."""
+    return batch_norm_of_ranks(
+        input, running_mean, running_var, weight, bias, training, momentum, eps, None
+    )
+
+
+def batch_norm_of_ranks(
+    input: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, training: bool,
+    momentum: float, eps: float, ranks: Any,
+) -> Any:  # fmt: skip
+    """Return `batch_norm` with the statistics of all `ranks`; None for this process alone."""
     if training or running_mean is None:
         count = input.shape[1]
-        if input.numel() <= count:
+        if input.numel() <= count and ranks is None:
             raise ValueError(
                 f"batch_norm: input has shape {tuple(input.shape)}, expected more than one value a "
                 "channel in training; take a larger batch, or call model.eval()"
             )
-        y = wrapped(ops.batch_norm(input, weight, bias, eps))
+        y = wrapped(ops.batch_norm(input, weight, bias, eps, ranks))
         if running_mean is not None:
-            mean, variance, _ = batch_statistics(y, input)
+            mean, variance, _ = batch_statistics(y, input, ranks)
             _follow(running_mean, mean, momentum)
             _follow(running_var, variance, momentum)
         return y

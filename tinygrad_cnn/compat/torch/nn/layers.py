@@ -212,6 +212,7 @@ class _Scaled(Module):
 class _BatchNorm(_Scaled):
     """Batch normalization of each channel, ``F.batch_norm``."""
 
+    ranks: Any = None  # see `tinygrad_cnn.distributed.convert_sync_batchnorm`
     running_mean: Any
     running_var: Any
     num_batches_tracked: Any
@@ -261,9 +262,9 @@ class _BatchNorm(_Scaled):
             self.num_batches_tracked.add_(1)
             if momentum is None:
                 momentum = 1.0 / self.num_batches_tracked.item()
-        return F.batch_norm(
+        return F.batch_norm_of_ranks(
             input, self.running_mean, self.running_var, self.weight, self.bias,
-            self.training, momentum, self.eps,
+            self.training, momentum, self.eps, self.ranks,
         )  # fmt: skip
 
 
