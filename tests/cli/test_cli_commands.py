@@ -73,6 +73,7 @@ def test_train_prints_a_line_an_epoch_and_leaves_a_run(call: Call, few_file: str
         "checkpoint-00000006.safetensors",
         "curves.png",
         "history.csv",
+        "log.jsonl",
         "settings.json",
         "weights.safetensors",
     ]
@@ -101,6 +102,7 @@ def test_quiet_prints_the_result_alone(call: Call, few_file: str) -> None:
 
 
 def test_the_choices_reach_the_settings(call: Call, few_file: str) -> None:
+    pytest.importorskip("tensorboardX", reason="needs the extra tensorboard")
     choices = {
         "epochs": 2,
         "batch-size": "all",
@@ -116,6 +118,8 @@ def test_the_choices_reach_the_settings(call: Call, few_file: str) -> None:
         "checkpoint-every": "40s",
         "monitor": "accuracy",
         "patience": 7,
+        "log": "tensorboard",
+        "log-every": 3,
     }
     options = [text for name, value in choices.items() for text in (f"--{name}", value)]
     ok(call("train", "--data", few_file, "--model", "mlp", "--out", "run", *options))
@@ -123,7 +127,7 @@ def test_the_choices_reach_the_settings(call: Call, few_file: str) -> None:
     expected = {name.replace("-", "_"): value for name, value in choices.items()}
     none = {"optimizer_options": {}, "schedule_options": {}}
     assert settings["training"] == {
-        **expected, **none, "batch_size": 0, "metrics": ["recall"]
+        **expected, **none, "batch_size": 0, "metrics": ["recall"], "log": ["tensorboard"]
     }  # fmt: skip
     assert settings["model"]["name"] == "mlp"
 

@@ -198,6 +198,10 @@ def test_what_is_printed_trains_the_same_run(call: Call, few_file: str) -> None:
     Path("again.toml").write_text(call("train", "--resume", "a", "--print-config").stdout)
     asked, again = parsed("--config", "run.toml"), parsed("--config", "again.toml")
     assert again.training == asked.training
+    changed = call("train", "--resume", "a", "--epochs", "7", "--print-config").stdout
+    assert tomllib.loads(changed)["epochs"] == 7
+    refused = call("train", "--resume", "a", "--lr", "0.1", "--print-config").stderr
+    assert "leave out --lr" in refused
     assert (again.model, again.data) == (
         f"a{os.sep}model.py:Net",
         first.read_settings().data.source,

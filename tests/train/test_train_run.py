@@ -40,7 +40,7 @@ from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 
 Prepare = Callable[..., TrainingRun]
 FILES = ["checkpoint-00000003.safetensors", "checkpoint-00000006.safetensors", "history.csv",
-         "settings.json", "weights.safetensors"]  # fmt: skip
+         "log.jsonl", "settings.json", "weights.safetensors"]  # fmt: skip
 
 
 def folder(path: Path) -> RunFolder:

@@ -20,7 +20,7 @@ from tinygrad_cnn.drawing.layout import TIME_LIMIT
 from tinygrad_cnn.drawing.style import PAGES, PLAIN, RANKDIRS, THEMES, Style
 from tinygrad_cnn.nn import MODELS
 from tinygrad_cnn.support.version import __version__
-from tinygrad_cnn.train import AUGMENTATIONS, METRICS, OPTIMIZERS, SCHEDULES
+from tinygrad_cnn.train import AUGMENTATIONS, LOGS, METRICS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.run_folder import WEIGHTS
 from tinygrad_cnn.train.settings import MONITORS
 
@@ -262,6 +262,14 @@ def train(
             show_default=usual("checkpoint_every"),
         ),
     ] = None,
+    log: Annotated[
+        Any,
+        choices("Further logs in the run folder", LOGS, show_default="none"),
+    ] = None,
+    log_every: Annotated[
+        int | None,
+        integer("Number of batches between two lines of the logs.", show_default="one epoch"),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -287,7 +295,7 @@ def train(
 
     if config is not None and resume is not None:
         raise ValueError(f"--resume uses the settings of {resume}; leave out --config")
-    if print_config:
+    if print_config and resume is None:
         return show_config(context.params)
     chosen = {
         "epochs": epochs,
@@ -304,9 +312,11 @@ def train(
         "checkpoint_every": checkpoint_every,
         "monitor": monitor,
         "patience": patience,
+        "log": log,
+        "log_every": log_every,
     }
     reading = {"size": size, "grayscale": grayscale}
-    return run(data, model, chosen, reading, options or [], out, resume, quiet)
+    return run(data, model, chosen, reading, options or [], out, resume, quiet, print_config)
 
 
 @app.command()

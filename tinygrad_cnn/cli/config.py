@@ -14,7 +14,7 @@ import typer
 
 from tinygrad_cnn.cli.errors import FILE
 from tinygrad_cnn.cli.options import PARTS, option_value
-from tinygrad_cnn.train import RunFolder, RunSettings, TrainingSettings, recipe
+from tinygrad_cnn.train import RunSettings, TrainingSettings, recipe
 
 __all__ = ["TrainArguments", "show_config", "to_toml", "use_config"]
 
@@ -89,22 +89,10 @@ class TrainArguments:
 
 
 def show_config(given: Mapping[str, Any]) -> int:
-    """Print the settings file of a command line, or of the run to resume; return 0.
-
-    Parameters
-    ----------
-    given : mapping
-        The values of `train`'s parameters.
-    """
-    further: dict[str, Any] = {}
-    if given["resume"] is not None:
-        folder = RunFolder(given["resume"])
-        chosen = TrainArguments.of_run(folder.read_settings(), folder.path)
-    else:
-        chosen = TrainArguments.of(given)
-        out = given["out"]
-        further = {"out": None if out is None else str(out), "quiet": given["quiet"] or None}
-    typer.echo(chosen.to_toml(**further), nl=False)
+    """Print the settings file of a command line, the values of `train`'s parameters; return 0."""
+    out = given["out"]
+    further = {"out": None if out is None else str(out), "quiet": given["quiet"] or None}
+    typer.echo(TrainArguments.of(given).to_toml(**further), nl=False)
     return 0
 
 

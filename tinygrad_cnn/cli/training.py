@@ -9,9 +9,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
+from tinygrad_cnn.cli.config import TrainArguments
 from tinygrad_cnn.cli.display import (
     FAINT,
     EpochLines,
@@ -45,6 +47,7 @@ def train(
     out: Path | None,
     resume: Path | None,
     quiet: bool,
+    print_config: bool = False,
 ) -> int:
     """Train, and return the exit status.
 
@@ -64,6 +67,8 @@ def train(
         The run folder to resume from; excludes all options but those that may change.
     quiet : bool
         Print only the result.
+    print_config : bool
+        Print the settings of the run to resume instead, as a file for ``--config``.
 
     Returns
     -------
@@ -88,6 +93,10 @@ def train(
         given = {"model": model, "out": out, **fixed, **reading, "option": options or None}
         _refuse(resume, given)
         folder = RunFolder(resume)
+        if print_config:
+            settings = folder.read_settings().changed(data, **changes)
+            typer.echo(TrainArguments.of_run(settings, folder.path).to_toml(), nl=False)
+            return 0
         run = TrainingRun.resumed(folder, source=data, **changes)
     if not quiet:
         show_training_run(screen, run)
@@ -199,6 +208,7 @@ def _show_folder(screen: Console, run: TrainingRun, folder: RunFolder, seconds: 
         folder.best: "the weights of the best epoch by the validation set",
         folder.weights: "the weights of the last epoch" if run.best else "the trained weights",
         folder.history: "metrics per epoch",
+        folder.log: "the same and more, as JSON Lines",
         folder.curves: "the metrics as a plot",
         folder.settings: "every setting of the run",
         folder.checkpoints[-1]: "what --resume continues from",

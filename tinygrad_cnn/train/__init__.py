@@ -20,6 +20,7 @@ from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import Epoch, History
 from tinygrad_cnn.train.interruption import TrainingInterrupted
+from tinygrad_cnn.train.json_lines import JSONLines
 from tinygrad_cnn.train.loop import Callback, Progress, TrainingDiverged, fit
 from tinygrad_cnn.train.metrics import (
     METRICS,
@@ -35,10 +36,12 @@ from tinygrad_cnn.train.plots import plot_history
 from tinygrad_cnn.train.recipes import RECIPES, recipe
 from tinygrad_cnn.train.run_folder import RunFolder, TrainedModel, load_run
 from tinygrad_cnn.train.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
+from tinygrad_cnn.train.tensorboard import LOGS, TensorBoard
 from tinygrad_cnn.train.training_run import TrainingRun
 
 __all__ = [
     "AUGMENTATIONS",
+    "LOGS",
     "METRICS",
     "OPTIMIZERS",
     "RECIPES",
@@ -53,6 +56,7 @@ __all__ = [
     "Evaluation",
     "F1Score",
     "History",
+    "JSONLines",
     "JaccardIndex",
     "Metric",
     "ModelFileError",
@@ -63,6 +67,7 @@ __all__ = [
     "RunError",
     "RunFolder",
     "RunSettings",
+    "TensorBoard",
     "TopKAccuracy",
     "TrainedModel",
     "TrainingDiverged",

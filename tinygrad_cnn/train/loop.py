@@ -83,6 +83,8 @@ class Progress:
         Means over those images.
     seconds : float
         The time spent on those images.
+    learning_rate : float
+        The rate of the step.
     """
 
     epoch: int
@@ -92,6 +94,7 @@ class Progress:
     loss: float
     accuracy: float
     seconds: float
+    learning_rate: float = math.nan
 
 
 class Callback:
@@ -314,7 +317,14 @@ def fit(
                 running.rate, running.seconds = rate, perf_counter() - started
                 images_seen, mean = running.images, running.loss
                 progress = Progress(
-                    epoch, batch, batches, images_seen, mean, meter.accuracy, running.seconds
+                    epoch,
+                    batch,
+                    batches,
+                    images_seen,
+                    mean,
+                    meter.accuracy,
+                    running.seconds,
+                    rate,
                 )
                 running.stopped = running.trained = _any_true(ranks, callbacks, "batch", progress)
                 if checkpoint is not None:

@@ -64,6 +64,11 @@ class RunFolder:
         return self.path / "history.csv"
 
     @property
+    def log(self) -> Path:
+        """The events of training, as JSON Lines: see `JSONLines`."""
+        return self.path / "log.jsonl"
+
+    @property
     def curves(self) -> Path:
         """The history as an image."""
         return self.path / "curves.png"

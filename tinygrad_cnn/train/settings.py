@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
@@ -24,7 +25,9 @@ from tinygrad_cnn.train.checkpoint import Interval
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.early_stopping import BestWeights, EarlyStopping
 from tinygrad_cnn.train.errors import RunError
+from tinygrad_cnn.train.loop import Callback
 from tinygrad_cnn.train.metrics import METRICS, Metric
+from tinygrad_cnn.train.tensorboard import LOGS
 
 __all__ = ["DataSettings", "ModelSettings", "RunSettings", "TrainingSettings"]
 
@@ -60,6 +63,10 @@ class TrainingSettings:
         none.
     metrics : tuple of str
         Keys of ``METRICS``: further metrics per epoch.
+    log : tuple of str
+        Keys of ``LOGS``: logs besides history.csv and log.jsonl.
+    log_every : int or None
+        Also log running means after so many batches; None for only epochs.
     checkpoint_every : int or str
         The distance between two checkpoints within an epoch, in steps, or as a time such as "60s",
         "5m" or "1h". One is written after each epoch in any case.
@@ -91,6 +98,8 @@ class TrainingSettings:
     checkpoint_every: int | str = "5m"
     monitor: str | None = None
     patience: int | None = None
+    log: tuple[str, ...] = ()
+    log_every: int | None = None
 
     def __post_init__(self) -> None:
         Interval.parse("train: checkpoint_every", self.checkpoint_every)
@@ -109,6 +118,11 @@ class TrainingSettings:
         object.__setattr__(self, "metrics", tuple(self.metrics))
         for i, name in enumerate(self.metrics):
             choice("train", f"metrics[{i}]", name, METRICS)
+        object.__setattr__(self, "log", tuple(self.log))
+        for i, name in enumerate(self.log):
+            choice("train", f"log[{i}]", name, LOGS)
+        if self.log_every is not None:
+            whole("train", "log_every", self.log_every)
         number("train", "val_split", self.val_split, below=1.0)
         if self.monitor is not None:
             choice("train", "monitor", self.monitor, MONITORS)
@@ -136,6 +150,10 @@ class TrainingSettings:
         if self.patience is None:
             return None
         return EarlyStopping(self.patience, f"validation_{self.monitor or MONITORS[0]}")
+
+    def make_logs(self, folder: Path) -> list[Callback]:
+        """Return the further logs; ModuleNotFoundError if a package is not installed."""
+        return [LOGS[name](folder, self.log_every) for name in self.log]
 
     def make_optimizer(self, params: Iterable[Variable]) -> Optimizer:
         """Return the optimizer of these settings."""

@@ -25,6 +25,7 @@ from tinygrad_cnn.train.choices import AUGMENTATIONS
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import History
+from tinygrad_cnn.train.json_lines import JSONLines
 from tinygrad_cnn.train.loop import Callback, fit
 from tinygrad_cnn.train.model_file import ModelFile
 from tinygrad_cnn.train.own_state import (
@@ -139,6 +140,7 @@ class TrainingRun:
         self.stopping = training.make_stopping()
         self._checkpoint: Checkpoint | None = None
         self._metrics = training.make_metrics()
+        training.make_logs(Path())  # a package may be missing: before anything is written
 
     @classmethod
     def new(
@@ -282,8 +284,8 @@ class TrainingRun:
         ----------
         folder : RunFolder
             Gets a checkpoint and the settings at once, checkpoints within an epoch as the settings
-            say, and weights, history and a checkpoint after every epoch. No other process can
-            train in it meanwhile.
+            say, and weights, history and a checkpoint after every epoch; and the logs. No other
+            process can train in it meanwhile.
         callbacks : sequence of Callback
             As for `fit`.
 
@@ -327,7 +329,13 @@ class TrainingRun:
                 epochs=self.settings.training.epochs,
                 validation=self.validation_loader or self.test_loader,
                 schedule=self.schedule,
-                callbacks=(*self._followers(folder), _Saver(self, folder), *callbacks),
+                callbacks=(
+                    *self._followers(folder),
+                    _Saver(self, folder),
+                    JSONLines(folder.log, self.settings.training.log_every),
+                    *self.settings.training.make_logs(folder.path),
+                    *callbacks,
+                ),
                 history=self.history,
                 metrics=self._metrics,
                 checkpoint=checkpoint,
