@@ -37,7 +37,7 @@ from tinygrad_cnn.bench.scaling.model import (
     slowest,
 )
 from tinygrad_cnn.bench.scaling.page import FOLDER, PAGE, STORED, render_page, write_page
-from tinygrad_cnn.bench.scaling.plan import EFFICIENT, PLANNED, SHARED_BATCHES, plans
+from tinygrad_cnn.bench.scaling.plan import EFFICIENT, INTERCONNECTS, PLANNED, SHARED_BATCHES, plans
 from tinygrad_cnn.bench.scaling.workloads import NETWORKS
 from tinygrad_cnn.support.files import digest
 
@@ -264,8 +264,9 @@ def test_efficiency_is_images_per_second_and_core(
              (2, 64): 0.11, (4, 64): 0.25, (2, 32): 0.06, (4, 16): 0.08}  # fmt: skip
     taken = made()
     taken.steps[:] = [
-        replace(row, alone=seconds[row.ranks, row.batch], together=seconds[row.ranks, row.batch])
+        replace(row, alone=each, together=1.25 * each)
         for row in taken.steps
+        for each in [seconds[row.ranks, row.batch]]
     ]
     (case,) = [
         case for case in median_cases(taken)
@@ -273,7 +274,7 @@ def test_efficiency_is_images_per_second_and_core(
     ]  # fmt: skip
     for alone in (False, True):
         found = efficiencies(taken, case, shared=shared, alone=alone)
-        assert found == [pytest.approx(expected)]
+        assert found == [pytest.approx(expected / (1.0 if alone else 1.25))]
 
 
 def test_efficiency_compares_steps_of_the_same_round() -> None:
@@ -298,8 +299,14 @@ def test_plans_follow_the_model() -> None:
     for plan in found:
         assert list(plan.efficiency) == sorted(plan.efficiency, reverse=True)
         assert list(plan.most) == sorted(plan.most)
+        link = INTERCONNECTS[plan.interconnect]
         for most, batch in zip(plan.most, SHARED_BATCHES, strict=True):
-            assert 1 <= most <= batch
+            shared = [
+                fitted.models[plan.network].strong_efficiency(batch, n, link, 1 / plan.speed)
+                for n in (most, 2 * most)
+            ]
+            assert shared[0] >= EFFICIENT
+            assert shared[1] < EFFICIENT or 2 * most > batch
         for efficiency, images in zip(plan.efficiency, plan.images, strict=True):
             assert images is not None
             own = NETWORKS[plan.network].batch
@@ -310,6 +317,12 @@ def test_plans_follow_the_model() -> None:
     )
     assert slow < fast
     assert len(PLANNED) == len(found[0].efficiency)
+
+
+def test_a_rank_has_at_least_one_image() -> None:
+    free = StepModel(per_step=0, per_image=1, update=0, buckets=(SentBucket(4, 1),), messages=0)
+    for plan in plans(replace(fit_scaling(made()), models={"VGG-like": free})):
+        assert plan.most == (64, 512, 1024)
 
 
 def test_a_measurement_is_read_as_it_was_written(tmp_path: Path) -> None:
