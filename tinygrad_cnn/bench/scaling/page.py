@@ -117,8 +117,9 @@ def _machine(measurement: ScalingMeasurement) -> str:
         state = f"{quiet} of {counted(rounds, 'round')} count, with other processes on less than "
         state += f"{BUSY:g} cores"
     else:
-        state = f"in all {counted(rounds, 'round')} other processes used more than {BUSY:g} cores, "
-        state += f"{median(measurement.loads):.1f} in the median: the numbers are not reliable"
+        state = f"{counted(rounds, 'round')}, in all of which other processes used more than "
+        state += f"{BUSY:g} cores, {median(measurement.loads):.1f} in the median: the numbers are "
+        state += "not reliable"
     return (
         f"Measured on {measurement.date} on {machine.processor}, {counted(machine.cores, 'core')}, "
         f"{machine.system}; {measurement.mpi}, Python {machine.python}, NumPy {machine.numpy}, "

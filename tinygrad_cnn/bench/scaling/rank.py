@@ -26,13 +26,13 @@ from tinygrad_cnn.bench.scaling.workloads import NETWORKS, ScaledNetwork
 from tinygrad_cnn.bench.worker.clock import settle_allocator
 from tinygrad_cnn.core.observer import BackwardEvent, Observer
 from tinygrad_cnn.core.variable import Variable
-from tinygrad_cnn.distributed import DataParallel, communicator
+from tinygrad_cnn.distributed import Communication, DataParallel, communicator
 from tinygrad_cnn.distributed.buckets import divided
 
 WARM_UP = 2
 REPEATS = 15  # of each all-reduce
 SIZES = tuple(4**k for k in range(5, 13))  # bytes of all-reduces: 1 KiB to 16 MiB
-RARELY = 3  # a network of one rank only is measured in every third round
+RARELY = 4  # a network of one rank only is measured in every fourth round
 
 
 class StepSeconds(NamedTuple):
@@ -104,19 +104,21 @@ def messages_of(network: ScaledNetwork) -> dict[str, Any]:
 def measure_case(name: str, batch: int, number: int, steps: int) -> StepRow:
     """Measure one network with one batch in a round."""
     network = NETWORKS[name]
-    trainers = {together: Trainer(network, batch, together) for together in (False, True)}
+    trainers = {False: Trainer(network, batch, together=False)}
+    if network.ranks:
+        trainers[True] = Trainer(network, batch, together=True)
     for trainer in trainers.values():
         for _ in range(WARM_UP):
             trainer.step()
-    parallel = trainers[True].called
-    assert isinstance(parallel, DataParallel)
-    counts = parallel.statistics
+    called = trainers[network.ranks].called
+    counts = called.statistics if isinstance(called, DataParallel) else Communication()
     counts.reset()
     found: dict[bool, list[StepSeconds]] = {}
-    for together in (False, True) if number % 2 else (True, False):
+    for together in sorted(trainers, reverse=number % 2 == 0):
         tg.distributed.barrier()
         found[together] = [trainers[together].step() for _ in range(steps)]
-    at_once = _at_once(trainers[True].model)
+    found.setdefault(True, found[False])
+    at_once = _at_once(trainers[False].model)
     everyone = tg.distributed.all_gather((found, counts, at_once))
     alone = [steps_[False] for steps_, _, _ in everyone]
     return StepRow(
