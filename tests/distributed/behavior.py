@@ -96,7 +96,7 @@ def buckets_are_sent_before_the_sweep_has_reached_the_first_layers() -> None:
     assert all(events == seen.events for events in all_gather(seen.events))
 
 
-@on_ranks(3, 4)
+@on_ranks(3, lengthy=(4,))
 def the_bits_are_the_same_again_whatever_the_size_of_the_buckets() -> None:
     """Every sum has one order, wherever the value is in a message."""
     given = batches((1, 28, 28), [8, 8, 5], "float32")

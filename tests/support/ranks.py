@@ -27,11 +27,12 @@ TESTS = Path(__file__).resolve().parents[1]
 PASSED, SECONDS = "passed: ", 120
 
 
-def on_ranks(*sizes: int) -> Callable[[Check], Check]:
-    """Declare a check, a function to be called on each of so many ranks."""
+def on_ranks(*sizes: int, lengthy: tuple[int, ...] = ()) -> Callable[[Check], Check]:
+    """Declare a check, a function to be called on each of so many ranks; on `lengthy` if asked."""
 
     def declare(check: Check) -> Check:
-        check.sizes = sizes  # type: ignore[attr-defined]  # a mark
+        further = lengthy if "TINYGRAD_CNN_LENGTHY" in os.environ else ()
+        check.sizes = sizes + further  # type: ignore[attr-defined]  # a mark
         return check
 
     return declare
