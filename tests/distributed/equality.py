@@ -224,13 +224,66 @@ def a_rank_without_examples_does_not_count_whatever_its_loss() -> None:
     assert_equal(gradients(model), gradients(alone), 1e-12)
 
 
+class Halves(tg.nn.Module):
+    """Two results, in a dict and a list."""
+
+    def __init__(self) -> None:
+        self.model = branches()
+
+    def forward(self, x: Any) -> Any:
+        y = self.model(x)
+        return {"first": [y[:, :5]], "second": y[:, 5:]}
+
+
+@on_ranks(3)
+def only_calls_of_which_a_gradient_is_computed_count_as_examples() -> None:
+    """Rank 0 calls the model more often, without a backward, and sweeps may be repeated."""
+    (first, target), (second, _) = batches((6,), [4, 7], "float64")
+    model, alone = Halves(), Halves()
+    parallel = DataParallel(model)
+
+    def value(model: Any, part: Any) -> tg.Tensor:
+        x, y = (model(tg.Tensor(part(each))) for each in (first, second))
+        every = tg.concatenate([x["first"][0], x["second"]], axis=1)
+        return tg.cross_entropy(every, part(target)) * (3 / 11) + y["second"].mean() * (8 / 11)
+
+    if rank() == 0:
+        parallel(tg.Tensor(first))
+    ours = value(parallel, own)
+    if rank() == 0:
+        parallel(tg.Tensor(first))
+    for _ in range(2):
+        ours.backward(retain_graph=True)
+    shares = [
+        (len(a) + len(b)) / 11
+        for a, b in zip(*(np.array_split(each, size()) for each in (first, second)), strict=True)
+    ]
+    for at, share in enumerate(shares):
+        part = value(alone, lambda array, at=at: np.array_split(array, size())[at])
+        (part * (2 * share)).backward()
+    assert_equal(gradients(model), gradients(alone), 1e-12)
+
+
+@on_ranks(3)
+def each_of_two_sweeps_counts_the_examples_of_its_own_call() -> None:
+    given = batches((6,), [4, 7], "float64")
+    model, alone = branches(), branches()
+    parallel = DataParallel(model)
+    values = [loss(parallel(tg.Tensor(own(x))), own(labels)) for x, labels in given]
+    for value in values:
+        value.backward()
+    for images, labels in given:
+        loss(alone(tg.Tensor(images)), labels).backward()
+    assert_equal(gradients(model), gradients(alone), 1e-12)
+
+
 @on_ranks(3)
 def gradients_are_averaged_by_hand() -> None:
     ((images, labels),) = batches((6,), [7], "float64")
     model, alone = branches(), branches()
     loss(model(tg.Tensor(own(images))), own(labels)).backward()
     loss(alone(tg.Tensor(images)), labels).backward()
-    average_gradients(model.parameters(), examples=len(own(labels)))
+    average_gradients([*model.parameters()] * 2, examples=len(own(labels)))
     assert_equal(gradients(model), gradients(alone), 1e-12)
     value = np.nan if rank() == 2 else rank() + 1.0
     assert average(value, (2 - rank()) * 5) == (10 * 1 + 5 * 2) / 15

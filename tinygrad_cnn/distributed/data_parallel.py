@@ -6,13 +6,14 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from itertools import count
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.hooks import observe_leaves
+from tinygrad_cnn.core.hooks import GradientHooks, HookHandle, observe_leaves
 from tinygrad_cnn.core.observer import Observer
 from tinygrad_cnn.core.random import default
 from tinygrad_cnn.core.recording import recording
@@ -103,9 +104,13 @@ class DataParallel(Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return ``module(...)``."""
-        if self._reducer is not None and recording.get().on:
-            self._reducer.called(_examples([*args, *kwargs.values()]))
-        return self.module(*args, **kwargs)
+        if self._reducer is None or not recording.get().on:
+            return self.module(*args, **kwargs)
+        examples = _examples([*args, *kwargs.values()])
+        self._reducer.called()
+        outputs = self.module(*args, **kwargs)
+        self._reducer.returned(outputs, examples)
+        return outputs
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
@@ -186,6 +191,17 @@ def _examples(arguments: Sequence[Any]) -> int:
     raise TypeError("DataParallel: expected a Tensor or array of shape (N, ...) as first argument")
 
 
+def _tensors(outputs: Any) -> Iterator[Variable]:
+    """Yield the Tensors in the result of a model, to any depth of tuples, lists and dicts."""
+    if isinstance(outputs, Variable):
+        yield outputs
+    elif isinstance(outputs, Mapping):
+        yield from _tensors(list(outputs.values()))
+    elif isinstance(outputs, list | tuple):
+        for output in outputs:
+            yield from _tensors(output)
+
+
 class _Reducer(Observer):
     """Sums gradients over the ranks while a sweep computes them.
 
@@ -226,23 +242,37 @@ class _Reducer(Observer):
         self._is_local = False  # .grad holds shares of this rank, of sweeps without sums
         # Their collectives within the forward do not compare where the ranks are.
         self._exchanges = any(getattr(each, "ranks", None) for each in module.modules())
-        self._examples = 0
-        self._weight: float | None = None  # this rank's share of the examples
+        self._calls = count()
+        self._reached: dict[int, int] = {}  # the examples of the calls that a sweep has reached
+        self._latest = 0  # those of the last call
+        self._weight = 0.0  # this rank's share of the examples
         self._shares: dict[Variable, NDArray[Any]] = {}
         self._earlier: dict[Variable, NDArray[Any] | None] = {}
         self._in_sweep = False
         observe_leaves(self, parameters.values())
 
-    def called(self, examples: int) -> None:
-        """Count the examples of a call of the model."""
+    def called(self) -> None:
+        """Begin a call of the model."""
         if self._in_sweep:
             raise RuntimeError(
                 "DataParallel: an earlier backward() did not end, so gradients of other ranks are "
                 "missing; end the program"
             )
-        self._examples += examples
+        self._reached.clear()
         if self._exchanges:
             guard().exchange("DataParallel: forward()")
+
+    def returned(self, outputs: Any, examples: int) -> None:
+        """Count the examples of a call, once a sweep reaches one of its results."""
+        call = next(self._calls)
+        self._latest = examples
+
+        def reached(gradient: Any) -> None:
+            self._reached[call] = examples
+
+        for output in _tensors(outputs):
+            if output.node is not None:
+                HookHandle(GradientHooks.of(output.node).functions, reached)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("DataParallel: a copy or pickle cannot communicate; copy its module")
@@ -261,7 +291,7 @@ class _Reducer(Observer):
         if self.is_on:
             assert self._summation is not None
             earlier = leaf._grad if self._is_local else None
-            self._summation.put(leaf, gradient, self._weight or 0.0, array_of(earlier))
+            self._summation.put(leaf, gradient, self._weight, array_of(earlier))
         elif self._weight:
             self._shares[leaf] = gradient * gradient.dtype.type(self._weight)
         else:
@@ -274,6 +304,7 @@ class _Reducer(Observer):
         else:
             self._accumulate()
         self._in_sweep = False
+        self._reached.clear()
         self._is_local = not self.is_on
 
     def _begin(self) -> None:
@@ -283,19 +314,18 @@ class _Reducer(Observer):
             leaves = [self._parameters[name] for name in trained]
             self._summation = Summation(leaves, self._comm, self._statistics, self._limit)
             self._trained = trained
+        examples = sum(self._reached.values()) if self._reached else self._latest
         mark = zlib.crc32(repr((self.is_on, trained)).encode()) >> 12
-        summed = guard().exchange("DataParallel: backward()", self._examples, mark, mark * mark)
+        summed = guard().exchange("DataParallel: backward()", examples, mark, mark * mark)
         total, marks, squares = map(int, summed)
         if guard().size * squares != marks * marks:  # not all the same
             _explain_difference(self.is_on, trained)
-        if total:
-            self._weight = self._examples / total
-        elif self._weight is None:
+        if not total:
             raise RuntimeError(
                 "DataParallel: backward() reached the parameters, but the DataParallel was not "
                 "called on any rank; call it instead of its module"
             )
-        self._examples = 0
+        self._weight = examples / total
         self._earlier = {p: array_of(p._grad) for p in self._parameters.values()}
         self._in_sweep = True
         if self.is_on and self._buffers:

@@ -206,7 +206,7 @@ def average_gradients(parameters: Iterable[Tensor] | Tensor, examples: int | Non
     >>> w.grad
     array([2., 4.], dtype=float32)
     """
-    leaves = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    leaves = [parameters] if isinstance(parameters, Tensor) else list(dict.fromkeys(parameters))
     count = None if examples is None else whole("average_gradients", "examples", examples, 0)
     comm = communicator()
     for leaf in leaves:
