@@ -244,3 +244,22 @@ def test_a_run_of_an_earlier_version_without_best_weights_gives_the_last(
     copy.settings.write_text(json.dumps(contents))
     copy.best.unlink()
     assert same(load_run(copy.path).model.state_dict(), trained[2].after[-1])
+
+
+def test_a_resumed_run_can_have_another_patience(
+    prepared: Prepare, trained: tuple[TrainingRun, RunFolder, Watch], tmp_path: Path
+) -> None:
+    whole = trained[0].history
+    last = epoch_of_patience(whole, 2)
+    first, second = RunFolder(tmp_path / "1"), RunFolder(tmp_path / "2")
+    prepared(**settings(patience=2)).train(first)
+    with pytest.raises(KeyboardInterrupt):
+        prepared(**settings()).train(second, [StopAt(last, 1)])
+    for folder, patience, epochs in ((first, 9, EPOCHS), (second, 2, last)):
+        resumed = TrainingRun.resumed(folder, patience=patience)
+        assert folder == second or not resumed.complete
+        assert resumed.settings.changes[-1]["patience"][1] == patience
+        history = resumed.train(folder)
+        assert history.column("loss") == whole.column("loss")[:epochs]
+        assert resumed.best is not None
+        assert resumed.best.best_epoch == best_of(history, "validation_loss", -1)
