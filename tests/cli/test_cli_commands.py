@@ -238,6 +238,7 @@ def test_a_disk_that_fills_up_names_the_file_the_epoch_and_what_is_kept(
     call: Call, few_file: str, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """The second epoch cannot be saved; when there is room, the run goes on from the first."""
+    monkeypatch.setattr(training, "plot_history", lambda *_, **__: None)
     options = ["--data", few_file, "--model", "mlp", "--val-split", "0.2", "--epochs", 2]
     options += ["--batch-size", 15, "--optimizer", "sgd", "--schedule", "constant"]
     ok(call("train", *options, "--out", "whole"))
