@@ -235,7 +235,37 @@ def train(
         ),
     ] = None,
     threads: Annotated[
-        int | None, integer("Maximum number of threads.", show_default="one per core")
+        int | None,
+        integer(
+            "Maximum number of threads, of each process.",
+            show_default="one per core; with --distributed, one",
+        ),
+    ] = None,
+    distributed: Annotated[
+        bool,
+        typer.Option(
+            "--distributed",
+            help="Divide each batch among the processes that mpiexec started, also on several "
+            "machines: mpiexec -n 4 tinygrad-cnn train --distributed. The first prints and writes. "
+            "It can be given with --resume, for any number of processes.",
+        ),
+    ] = False,
+    sync_batch_norm: Annotated[
+        bool | None,
+        typer.Option(
+            "--sync-batch-norm/--no-sync-batch-norm",
+            help="With --distributed, take the statistics of batch norms over the whole batch, as "
+            "one process does, or over the part of each process.",
+            show_default="--sync-batch-norm",
+        ),
+    ] = None,
+    rank_timeout: Annotated[
+        float | None,
+        number(
+            "With --distributed, seconds after which a process that keeps the others waiting ends "
+            "the run.",
+            show_default="600",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -291,6 +321,7 @@ def train(
     debug: Debug = False,
 ) -> int:
     """Train a model; by default LeNet-5 on the embedded digits."""
+    from tinygrad_cnn.cli.training import join_ranks
     from tinygrad_cnn.cli.training import train as run
 
     if config is not None and resume is not None:
@@ -314,9 +345,11 @@ def train(
         "patience": patience,
         "log": log,
         "log_every": log_every,
+        "sync_batch_norm": sync_batch_norm,
     }
     reading = {"size": size, "grayscale": grayscale}
-    return run(data, model, chosen, reading, options or [], out, resume, quiet, print_config)
+    ranks = join_ranks(distributed, rank_timeout)
+    return run(data, model, chosen, reading, options or [], out, resume, quiet, print_config, ranks)
 
 
 @app.command()

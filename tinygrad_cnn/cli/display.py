@@ -21,9 +21,9 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 HEADER = "epoch      loss  accuracy  {0:>4} loss  {0:>4} accuracy  images/s    left"
 
 
-def console() -> Console:
-    """Return the console to print to."""
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+def console(quiet: bool = False) -> Console:
+    """Return the console to print to; a quiet one prints nothing."""
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=quiet)
 
 
 def clock(seconds: float) -> str:

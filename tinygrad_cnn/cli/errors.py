@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
+
+from tinygrad_cnn.distributed.faults import is_shared
+from tinygrad_cnn.distributed.ranks import connected, guard
 
 __all__ = ["FILE", "Commands"]
 
@@ -44,8 +49,20 @@ class Commands(TyperGroup):
             if debug:
                 raise
             status, message = _described(error)
-            print(f"error: {message}", file=sys.stderr)
+            _report(error, f"error: {message}", status, given)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _report(error: Exception, message: str, status: int, given: Sequence[str]) -> None:
+    """Print a message: of several ranks, once. If not all have the error, all end."""
+    ranks = connected()
+    if hasattr(error, "format_message") and "--distributed" in given:  # all ranks are called so
+        with suppress(ImportError, RuntimeError):
+            ranks = guard()
+    if ranks.size > 1 and not is_shared(error):
+        ranks.fail(message, status)
+    if not ranks.rank:
+        print(message, file=sys.stderr)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -23,6 +23,8 @@ from tinygrad_cnn.cli.display import (
 )
 from tinygrad_cnn.cli.errors import INTERRUPTED
 from tinygrad_cnn.cli.options import PARTS
+from tinygrad_cnn.distributed.faults import ONE_RANK, OneRank
+from tinygrad_cnn.distributed.ranks import guard, launched, set_timeout
 from tinygrad_cnn.engine.threads import num_threads
 from tinygrad_cnn.support.text import percent
 from tinygrad_cnn.train import (
@@ -33,7 +35,7 @@ from tinygrad_cnn.train import (
     recipe,
 )
 
-__all__ = ["train"]
+__all__ = ["join_ranks", "train"]
 
 CHANGEABLE = ("epochs", "checkpoint_every", "patience")
 
@@ -48,6 +50,7 @@ def train(
     resume: Path | None,
     quiet: bool,
     print_config: bool = False,
+    ranks: OneRank = ONE_RANK,
 ) -> int:
     """Train, and return the exit status.
 
@@ -69,37 +72,47 @@ def train(
         Print only the result.
     print_config : bool
         Print the settings of the run to resume instead, as a file for ``--config``.
+    ranks : OneRank
+        Those to train on, from `join_ranks`.
 
     Returns
     -------
     int
         0, or if interrupted 130, and 143 by SIGTERM.
     """
-    screen = console()
+    screen, distributed = console(quiet=ranks.rank > 0), ranks.size > 1
     if resume is None:
         source = data or "digits"
         of: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
         for part, name, value in options:
             of[part][name] = value
-        training = recipe(
-            source, **chosen, optimizer_options=of["optimizer"], schedule_options=of["schedule"]
+        with ranks.agreement("the options"):
+            training = recipe(
+                source, **chosen, optimizer_options=of["optimizer"], schedule_options=of["schedule"]
+            )
+        run = TrainingRun.new(
+            source, model or "lenet5", training, of["model"], **reading, distributed=distributed
         )
-        run = TrainingRun.new(source, model or "lenet5", training, of["model"], **reading)
         names = run.settings.model.name, run.settings.data.name
-        folder = RunFolder.create("-".join(_plain(name) for name in names), out)
+        name = "-".join(_plain(name) for name in names)
+        folder = ranks.on_rank_0("the run folder", lambda: RunFolder.create(name, out))
     else:
         changes = {name: chosen[name] for name in CHANGEABLE}
         fixed = {name: value for name, value in chosen.items() if name not in changes}
         given = {"model": model, "out": out, **fixed, **reading, "option": options or None}
-        _refuse(resume, given)
+        with ranks.agreement("the options"):
+            _refuse(resume, given)
         folder = RunFolder(resume)
         if print_config:
             settings = folder.read_settings().changed(data, **changes)
             typer.echo(TrainArguments.of_run(settings, folder.path).to_toml(), nl=False)
             return 0
-        run = TrainingRun.resumed(folder, source=data, **changes)
+        run = TrainingRun.resumed(folder, source=data, **changes, distributed=distributed)
+    places = ranks.places()
     if not quiet:
         show_training_run(screen, run)
+        if distributed:
+            screen.print(f"{ranks.size} ranks: {places}\n")
         if resume is not None:
             _show_place(screen, run)
     training = run.settings.training
@@ -108,7 +121,45 @@ def train(
         num_threads(training.threads) if training.threads else nullcontext(),
     ):
         warnings.showwarning = lambda message, *_: screen.print(f"Warning: {message}")
-        return _train(screen, run, folder, quiet)
+        return _follow(run, folder) if ranks.rank else _train(screen, run, folder, quiet)
+
+
+def join_ranks(distributed: bool, timeout: float | None) -> OneRank:
+    """Return the ranks to train on: those of the program, or this process alone.
+
+    Parameters
+    ----------
+    distributed : bool
+    timeout : float or None
+        How many seconds a rank waits for others; needs `distributed`.
+    """
+    if not distributed:
+        if timeout is not None:
+            raise ValueError("--rank-timeout needs --distributed")
+        if (count := launched() or 1) > 1:
+            warnings.warn(
+                f"each of {count} processes trains the same model; --distributed divides the work",
+                stacklevel=2,
+            )
+        return ONE_RANK
+    ranks = guard()
+    if timeout is not None:
+        set_timeout(timeout)
+    return ranks
+
+
+def _follow(run: TrainingRun, folder: RunFolder) -> int:
+    """Train as another rank than the first, which prints."""
+    try:
+        run.train(folder)
+        run.test()
+    except KeyboardInterrupt as error:
+        return _status(error)
+    return 0
+
+
+def _status(error: KeyboardInterrupt) -> int:
+    return 128 + error.signal if isinstance(error, TrainingInterrupted) else INTERRUPTED
 
 
 def _train(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) -> int:
@@ -127,7 +178,7 @@ def _train(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) ->
         )
         with suppress(KeyboardInterrupt):
             _draw(screen, run, folder, quiet)
-        return 128 + error.signal if isinstance(error, TrainingInterrupted) else INTERRUPTED
+        return _status(error)
     except Exception as error:
         with suppress(Exception):  # the cause is what counts: perhaps the disk is full
             _draw(screen, run, folder, quiet)

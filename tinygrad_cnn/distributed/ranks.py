@@ -26,7 +26,9 @@ __all__ = [
     "barrier",
     "broadcast",
     "communicator",
+    "connected",
     "guard",
+    "launched",
     "rank",
     "set_timeout",
     "size",
@@ -72,6 +74,11 @@ def guard() -> OneRank:
     return _connected(os.getpid())[1]
 
 
+def connected() -> OneRank:
+    """Return the guard of this rank if the program has used MPI, else that of one rank."""
+    return guard() if _connected.cache_info().currsize else ONE_RANK
+
+
 def set_timeout(seconds: float) -> None:
     """Set how long a rank waits for the others in a collective; 600 s by default.
 
@@ -94,7 +101,7 @@ def set_timeout(seconds: float) -> None:
 @cache
 def _connected(process: int) -> tuple[Intracomm | None, OneRank]:
     """Initialize MPI once in a process; a fork has another number."""
-    expected = _launched()
+    expected = launched()
     if expected is None:
         return None, ONE_RANK
     if multiprocessing.parent_process() is not None:
@@ -118,7 +125,7 @@ def _connected(process: int) -> tuple[Intracomm | None, OneRank]:
     return comm, Guard(comm) if comm.size > 1 else ONE_RANK
 
 
-def _launched() -> int | None:
+def launched() -> int | None:
     """Return the number of ranks that a launcher announced, 0 if unknown, None without one."""
     for name, total in LAUNCHED.items():
         if name in os.environ:

@@ -358,7 +358,7 @@ class Checkpoint:
                 problems.append(str(error))
                 self._rejected.append(path)
                 continue
-            if problems:
+            if problems and not self._ranks.rank:
                 warnings.warn(
                     f"{'; '.join(problems)}. Training goes on from the checkpoint before, "
                     f"{path.name}",

@@ -19,7 +19,7 @@ from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.data import Dataset, Normalize, Split, load
 from tinygrad_cnn.data.picture import IMAGE, MNIST, OPAQUE, PREPARATIONS
 from tinygrad_cnn.optim import LRScheduler, Optimizer
-from tinygrad_cnn.support.arguments import choice, number, positive, typed, whole, wholes
+from tinygrad_cnn.support.arguments import choice, flag, number, positive, typed, whole, wholes
 from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train.checkpoint import Interval
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
@@ -75,6 +75,9 @@ class TrainingSettings:
         a key of ``METRICS``, which is then measured, too. None for "loss".
     patience : int or None
         End training after so many epochs without a better one; None to train all epochs.
+    sync_batch_norm : bool
+        Whether batch norms of a distributed run take their statistics over all ranks, as one
+        process does; otherwise over each rank's part of the batch.
 
     Raises
     ------
@@ -100,9 +103,11 @@ class TrainingSettings:
     patience: int | None = None
     log: tuple[str, ...] = ()
     log_every: int | None = None
+    sync_batch_norm: bool = True
 
     def __post_init__(self) -> None:
         Interval.parse("train: checkpoint_every", self.checkpoint_every)
+        flag("train", "sync_batch_norm", self.sync_batch_norm)
         for name in ("optimizer_options", "schedule_options"):
             object.__setattr__(self, name, _options(f"train: {name}", getattr(self, name)))
         whole("train", "epochs", self.epochs)

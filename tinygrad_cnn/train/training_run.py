@@ -16,9 +16,14 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn import data, ops
 from tinygrad_cnn.core.random import manual_seed
-from tinygrad_cnn.data import Compose, DataLoader, Split
+from tinygrad_cnn.data import Compose, DataLoader, Dataset, Split
 from tinygrad_cnn.data.sources import NAMED
-from tinygrad_cnn.nn import MODELS
+from tinygrad_cnn.distributed.data_parallel import DataParallel
+from tinygrad_cnn.distributed.faults import ONE_RANK, OneRank
+from tinygrad_cnn.distributed.ranks import guard
+from tinygrad_cnn.distributed.sampler import DistributedSampler
+from tinygrad_cnn.distributed.sync_batch_norm import convert_sync_batchnorm
+from tinygrad_cnn.nn import MODELS, Module
 from tinygrad_cnn.support.arguments import choice
 from tinygrad_cnn.train.checkpoint import Checkpoint
 from tinygrad_cnn.train.choices import AUGMENTATIONS
@@ -32,6 +37,7 @@ from tinygrad_cnn.train.own_state import (
     global_random,
     has_hidden_state,
     is_ours,
+    of_rank,
     own_state,
     seeded_globally,
     unsaved,
@@ -62,6 +68,10 @@ class TrainingRun:
     weights : mapping of str to ndarray, optional
         Initial weights, named as in ``state_dict()``, instead of values drawn from the seed: to
         continue from another run, on other data or with other settings.
+    distributed : bool
+        Whether to train on all ranks of the program, which do the same. Each batch is divided
+        among them; rank 0 writes. The history is that of one process, but for rounding and for the
+        random numbers of augmentation and dropout.
 
     Attributes
     ----------
@@ -105,6 +115,23 @@ class TrainingRun:
         split: Split,
         model_file: ModelFile | None = None,
         weights: Mapping[str, NDArray[Any]] | None = None,
+        *,
+        distributed: bool = False,
+    ) -> None:
+        self._ranks = _ranks(distributed)
+        settings = self._ranks.broadcast("the settings", settings)
+        with self._ranks.agreement("preparing the run"):
+            self._prepare(settings, split, model_file, weights)
+        self._trained: Module = self.model
+        if self._ranks.size > 1:
+            self._divide()
+
+    def _prepare(
+        self,
+        settings: RunSettings,
+        split: Split,
+        model_file: ModelFile | None,
+        weights: Mapping[str, NDArray[Any]] | None,
     ) -> None:
         settings.data.check_split(split)
         training = settings.training
@@ -119,16 +146,16 @@ class TrainingRun:
             self.model = build_model(settings, model_file, np.random.default_rng(for_model))
         if weights is not None:
             self.model.load_state_dict(weights)
-        self.loader = DataLoader(
+        self.loader = self._loader(
             split.train,
             training.batch_size or None,
             shuffle=True,
             seed=int(for_loader.generate_state(1, np.uint64)[0]),
             transform=Compose(*AUGMENTATIONS[training.augment], normalize),
         )
-        self.test_loader = DataLoader(split.test, EVALUATION_BATCH, transform=normalize)
+        self.test_loader = self._loader(split.test, EVALUATION_BATCH, transform=normalize)
         self.validation_loader = (
-            DataLoader(split.validation, EVALUATION_BATCH, transform=normalize)
+            self._loader(split.validation, EVALUATION_BATCH, transform=normalize)
             if split.validation is not None
             else None
         )
@@ -142,6 +169,25 @@ class TrainingRun:
         self._metrics = training.make_metrics()
         training.make_logs(Path())  # a package may be missing: before anything is written
 
+    def _loader(
+        self, dataset: Dataset, batch_size: int | None, shuffle: bool = False, **options: Any
+    ) -> DataLoader:
+        """Return a loader of this rank's part of each batch."""
+        if self._ranks.size == 1:
+            return DataLoader(dataset, batch_size, shuffle=shuffle, **options)
+        sampler = DistributedSampler(dataset, shuffle)
+        return DataLoader(dataset, batch_size, sampler=sampler, **options)
+
+    def _divide(self) -> None:
+        """Let all ranks train the model; a collective."""
+        if self.settings.training.sync_batch_norm:
+            convert_sync_batchnorm(self.model)
+        with seeded_globally(self._random):
+            self._trained = DataParallel(self.model)  # with generators of this rank
+        if rank := self._ranks.rank:
+            others = {name: state for name, state in self._random.items() if name != "default"}
+            self._random.update(of_rank(rank, {}, others)[1])
+
     @classmethod
     def new(
         cls,
@@ -152,6 +198,7 @@ class TrainingRun:
         *,
         size: tuple[int, int] | None = None,
         grayscale: bool | None = None,
+        distributed: bool = False,
     ) -> TrainingRun:
         """Prepare a new run.
 
@@ -168,6 +215,8 @@ class TrainingRun:
         size : tuple (H, W), optional
         grayscale : bool, optional
             How to read a folder of images, as for `tinygrad_cnn.data.load`.
+        distributed : bool
+            See `TrainingRun`. Each rank reads the data, which must be the same.
 
         Returns
         -------
@@ -180,8 +229,12 @@ class TrainingRun:
             If there is no such model or option, or it does not match the data; `ModelFileError` if
             its file cannot be used; `DataError` if the data cannot be loaded.
         """
-        model_settings, model_file = _chosen_model(model, dict(options or {}))
-        split = training.set_aside(data.load(source, size=size, grayscale=grayscale))
+        ranks = _ranks(distributed)
+        model_settings, model_file = ranks.on_rank_0(
+            "the model", lambda: _chosen_model(model, dict(options or {}))
+        )
+        with ranks.agreement("loading the data"), ranks.rank_0_first("loading the data"):
+            split = training.set_aside(data.load(source, size=size, grayscale=grayscale))
         if source not in NAMED:
             source = str(Path(source).resolve())
         settings = RunSettings(
@@ -189,7 +242,7 @@ class TrainingRun:
             model=model_settings,
             training=training,
         )
-        return cls(settings, split, model_file)
+        return cls(settings, split, model_file, distributed=distributed)
 
     @classmethod
     def resumed(
@@ -201,6 +254,7 @@ class TrainingRun:
         source: str | None = None,
         checkpoint_every: int | str | None = None,
         patience: int | None = None,
+        distributed: bool = False,
     ) -> TrainingRun:
         """Prepare to resume the run in `folder`, perhaps with changes.
 
@@ -219,6 +273,9 @@ class TrainingRun:
         checkpoint_every : int or str, optional
         patience : int, optional
             See `TrainingSettings`.
+        distributed : bool
+            See `TrainingRun`. The number of ranks may be another than before, and 1. With the same
+            number the bits are those of an uninterrupted run.
 
         Returns
         -------
@@ -238,24 +295,31 @@ class TrainingRun:
         UserWarning
             If the newest checkpoint is damaged, or of another run, and the one before is used.
         """
-        folder.rebuild_settings()
-        before = folder.read_settings()
+        ranks = _ranks(distributed)
+
+        def read_settings() -> RunSettings:
+            folder.rebuild_settings()
+            return folder.read_settings()
+
+        before = ranks.on_rank_0("the settings", read_settings)
         settings = before.changed(
             source, epochs=epochs, checkpoint_every=checkpoint_every, patience=patience
         )
         loaded = split is None
-        if split is None:
-            split = settings.training.set_aside(settings.data.load())
-        try:
-            settings.data.check_split(split)
-            if loaded and settings.data.training_sha256 is None:
-                settings.data.check_statistics(split.train)
-        except ValueError as error:
-            source = f"{settings.data.source} has changed since the run"
-            what = source if loaded else "the run used other data"
-            raise RunError(f"{folder.settings}: {what}: {error}") from error
+        with ranks.agreement("loading the data"):
+            if split is None:
+                split = settings.training.set_aside(settings.data.load())
+            try:
+                settings.data.check_split(split)
+                if loaded and settings.data.training_sha256 is None:
+                    settings.data.check_statistics(split.train)
+            except ValueError as error:
+                source = f"{settings.data.source} has changed since the run"
+                what = source if loaded else "the run used other data"
+                raise RunError(f"{folder.settings}: {what}: {error}") from error
         settings = replace(settings, data=settings.data.of_split(split))  # with its hashes
-        run = cls(settings, split, folder.read_model_file(settings))
+        model_file = ranks.on_rank_0("the model", lambda: folder.read_model_file(settings))
+        run = cls(settings, split, model_file, distributed=distributed)
         run._restore(folder, before)
         return run
 
@@ -287,7 +351,7 @@ class TrainingRun:
             say, and weights, history and a checkpoint after every epoch; and the logs. No other
             process can train in it meanwhile.
         callbacks : sequence of Callback
-            As for `fit`.
+            As for `fit`; of several ranks, those of rank 0.
 
         Returns
         -------
@@ -313,38 +377,43 @@ class TrainingRun:
             inside, and restored.
         """
         self._say_what_is_not_saved()
-        checkpoint = self._checkpoint_in(folder)
+        with self._ranks.agreement("the checkpoints"):
+            checkpoint = self._checkpoint_in(folder)
         with seeded_globally(self._random), checkpoint:
             if self._checkpoint is None:  # before the settings, which are in it, too
                 self.settings = replace(self.settings, id=self._id())
                 checkpoint.save()
-            folder.write_settings(self.settings, self.model_file)
-            if self.history and not self.batches_done:
-                self._save_weights(folder)  # which a process that was killed may not have done
+            with self._ranks.agreement("the settings"):
+                if not self._ranks.rank:
+                    folder.write_settings(self.settings, self.model_file)
+                    if self.history and not self.batches_done:
+                        self._save_weights(folder)  # a process that was killed may not have
             return fit(
-                self.model,
+                self._trained,
                 ops.cross_entropy,
                 self.optimizer,
                 self.loader,
                 epochs=self.settings.training.epochs,
                 validation=self.validation_loader or self.test_loader,
                 schedule=self.schedule,
-                callbacks=(
-                    *self._followers(folder),
-                    _Saver(self, folder),
-                    JSONLines(folder.log, self.settings.training.log_every),
-                    *self.settings.training.make_logs(folder.path),
-                    *callbacks,
-                ),
+                callbacks=self._callbacks(folder, callbacks),
                 history=self.history,
                 metrics=self._metrics,
                 checkpoint=checkpoint,
             )
 
-    def _followers(self, folder: RunFolder) -> list[Callback]:
+    def _callbacks(self, folder: RunFolder, further: Sequence[Callback]) -> list[Callback]:
+        """Return the callbacks of this rank; only rank 0 writes."""
+        followers: list[Callback] = [x for x in (self.best, self.stopping) if x is not None]
+        if self._ranks.rank:
+            return followers
         if self.best is not None:
             self.best.path = folder.best
-        return [each for each in (self.best, self.stopping) if each is not None]
+        logs = (
+            JSONLines(folder.log, self.settings.training.log_every),
+            *self.settings.training.make_logs(folder.path),
+        )
+        return [*followers, _Saver(self, folder), *logs, *further]
 
     def test(self, weights: str | None = None) -> Evaluation:
         """Evaluate the model on the test images.
@@ -370,7 +439,7 @@ class TrainingRun:
             raise ValueError("test: weights is 'best', but the run has no validation set")
         best = None if weights == "last" else self.best
         with nullcontext() if best is None else best.restored(self.model):
-            return evaluate(self.model, self.test_loader, metrics=self._metrics)
+            return evaluate(self._trained, self.test_loader, metrics=self._metrics)
 
     def _save_weights(self, folder: RunFolder) -> None:
         """Write the weights and the history."""
@@ -412,7 +481,7 @@ class TrainingRun:
 
     def _new_checkpoint(self, folder: RunFolder) -> Checkpoint:
         return Checkpoint(
-            self.model,
+            self._trained,
             self.optimizer,
             self.schedule,
             folder=folder.path,
@@ -509,6 +578,10 @@ def _chosen_model(name: str, options: dict[str, Any]) -> tuple[ModelSettings, Mo
         raise ModelFileError(f"{name} takes no options, but came with {', '.join(options)}")
     file = ModelFile.read(Path(path), class_name)
     return ModelSettings(name=class_name, file=MODEL_FILE, sha256=file.sha256), file
+
+
+def _ranks(distributed: bool) -> OneRank:
+    return guard() if distributed else ONE_RANK
 
 
 def _seeded(seed: np.random.SeedSequence) -> dict[str, Any]:
