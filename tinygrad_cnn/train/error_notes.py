@@ -47,7 +47,8 @@ def user_line(error: BaseException) -> str:
     found, others = "", _folders_of_others()
     for frame, number in walk_tb(error.__traceback__):
         name = frame.f_code.co_filename
-        if not name.startswith("<") and not os.path.realpath(name).startswith(others):
+        inside = name.startswith(("<frozen ", "<__array_function__"))  # of Python, of NumPy
+        if not inside and not os.path.realpath(name).startswith(others):
             source = linecache.getline(name, number).strip()
             found = f"{name}:{number}, in {frame.f_code.co_name}{f': {source}' if source else ''}"
     return found
