@@ -201,7 +201,8 @@ def test_training_ends_early_and_a_resumed_run_ends_with_the_same_bits(
     for epoch, batch in ((1, 2), (last, 1), (last, 4)):
         folder = RunFolder(tmp_path / f"{epoch}-{batch}")
         with pytest.raises(KeyboardInterrupt):
-            prepared(**settings(patience=patience)).train(folder, [StopAt(epoch, batch)])
+            run = prepared(**settings(patience=patience, checkpoint_every=2))
+            run.train(folder, [StopAt(epoch, batch)])
         resumed = TrainingRun.resumed(folder)
         resumed.train(folder)
         assert len(resumed.history) == last
