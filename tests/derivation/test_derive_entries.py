@@ -31,6 +31,7 @@ BY_RULE = {
     "conv2d_weight_gradient": "u x",
     "pad": "x",
     "put": "x",
+    "rank_average": "x",
     "resample": "x",
     "scatter_windows": "u",
 }

@@ -21,7 +21,9 @@ LARGEST, SMALLEST = 1e36, 1e-37  # so that the sum of a mean fits as well
 DIGITS = 1e-4
 
 
-def largest_term(x: Array, w: Array | None, bias: Array | None, eps: float) -> Any:
+def largest_term(
+    x: Array, w: Array | None, bias: Array | None, eps: float, ranks: Any = None
+) -> Any:
     """Return the largest of the terms of a batch norm and its rules: w / σ, the bias, and 1."""
     axes = (0, *range(2, x.ndim))
     w = np.ones(1) if w is None else w

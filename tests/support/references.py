@@ -77,7 +77,9 @@ def cross_entropy(
     return losses.sum() / counted.sum() if reduction == "mean" else REDUCE[reduction](losses)
 
 
-def batch_norm(x: Array, w: Array | None, bias: Array | None, eps: float) -> Array:
+def batch_norm(
+    x: Array, w: Array | None, bias: Array | None, eps: float, ranks: Any = None
+) -> Array:
     y = np.empty(x.shape)
     for c in range(x.shape[1]):
         centered = x[:, c] - x[:, c].mean()
@@ -221,7 +223,7 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "cross_entropy": cross_entropy,
     "dropout": lambda x, mask, p: np.where(mask, x / (1 - p), 0) if p < 1 else 0 * x,
     "batch_norm": batch_norm,
-    "rank_average": lambda x, weight: x,
+    "rank_average": lambda x, weight, ranks=None: x,
     "layer_norm": layer_norm,
     "group_norm": group_norm,
 }

@@ -21,7 +21,7 @@ from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, Quantities, at,
 from tinygrad_cnn.ops.indexing import stack
 from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.pooling import avgpool
-from tinygrad_cnn.ops.ranks import Ranks, average_statistics, rank_average
+from tinygrad_cnn.ops.ranks import SingleProcess, Ranks, average_statistics, rank_average
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import reshape
@@ -145,6 +145,7 @@ def _(draw: Draw, s: Strategies) -> Any:
         "w": draw(s.one_of(s.none(), s.arrays(shape[1:2]))),
         "bias": draw(s.one_of(s.none(), s.arrays(shape[1:2]))),
         "eps": draw(s.sampled_from([1e-3, 0.5])),
+        "ranks": draw(s.sampled_from([None, SingleProcess()])),
     }
 
 

@@ -26,6 +26,14 @@ class Ranks(Protocol):
         """
 
 
+class SingleProcess:
+    """One process: each average is the value. Checks use it in place of ranks."""
+
+    def average(self, values: NDArray[Any], weight: float) -> tuple[NDArray[Any], float]:
+        """Return `values` and `weight`."""
+        return values.astype(np.result_type(values, np.float64)), weight
+
+
 @op(
     formula=Prose("Σ wᵣ·xᵣ / Σ wᵣ over the ranks r"),
     latex=r"\sum_r w_r x_r \,/ \sum_r w_r",
@@ -68,7 +76,8 @@ def _(g: Array, *, weight: float, ranks: Any) -> Array:
 @rank_average.calls
 def _(draw: Draw, s: Strategies) -> Any:
     weight = draw(s.sampled_from([1.0, 32.0]))
-    return {"x": draw(s.arrays(draw(s.shapes()))), "weight": weight}
+    ranks = draw(s.sampled_from([None, SingleProcess()]))
+    return {"x": draw(s.arrays(draw(s.shapes()))), "weight": weight, "ranks": ranks}
 
 
 def average_statistics(found: Array, count: int, eps: float, ranks: Ranks) -> Array:
