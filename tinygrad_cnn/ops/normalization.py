@@ -21,7 +21,7 @@ from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, Quantities, at,
 from tinygrad_cnn.ops.indexing import stack
 from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.pooling import avgpool
-from tinygrad_cnn.ops.ranks import SingleProcess, Ranks, average_statistics, rank_average
+from tinygrad_cnn.ops.ranks import Ranks, SingleProcess, average_statistics, rank_average
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import reshape
