@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from tinygrad_cnn.train import (
     Epoch,
     F1Score,
     History,
+    early_stopping,
     fit,
 )
 
@@ -199,6 +201,17 @@ def test_the_best_weights_are_a_file_with_epoch_metric_and_value(tmp_path: Path)
     assert model.weight.data.tolist() == [-8]
     best.restore(model)
     assert model.weight.data.tolist() == tg.load(path)["weight"].tolist() == [-6]
+
+
+def test_of_several_ranks_the_first_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rank in (1, 0):
+        monkeypatch.setattr(
+            early_stopping, "connected", lambda rank=rank: SimpleNamespace(rank=rank)
+        )
+        best = BestWeights(tmp_path / str(rank))
+        trained(LOSSES, best)
+        assert best.best_epoch == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["0"]
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"other")])

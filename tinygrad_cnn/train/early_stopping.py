@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.distributed.ranks import connected
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.support.arguments import choice, flag, number, whole
 from tinygrad_cnn.train.history import Epoch, History
@@ -142,7 +143,8 @@ class BestWeights(_Follower):
     ----------
     path : str or path-like, optional
         A safetensors file, written atomically at every improvement. Its metadata have ``epoch``,
-        ``metric`` and ``value``; `tinygrad_cnn.load` reads the weights.
+        ``metric`` and ``value``; `tinygrad_cnn.load` reads the weights. Of several ranks, rank 0
+        writes it.
     monitor : str
         A column of the history, such as "validation_loss" or "validation_accuracy".
     mode : {"min", "max"}, optional
@@ -218,7 +220,7 @@ class BestWeights(_Follower):
         self._written = False
 
     def _write(self) -> None:
-        if self._written or self.path is None or not self.weights:
+        if self._written or self.path is None or not self.weights or connected().rank:
             return
         metadata = {"epoch": str(self.best_epoch), "metric": self.monitor, "value": repr(self.best)}
         write_weights(self.path, self.weights, self._own, metadata)
