@@ -40,6 +40,7 @@ REQUIRED = {"draw": ["mlp"], "derive": ["mlp"], "experiment": ["activations"]}
 FOLDERS = {
     ("train", "out"),
     ("experiment", "out"),
+    ("sweep", "out"),
     ("experiment", "write"),
     ("studio", "data_dir"),
 }

@@ -156,7 +156,7 @@ def test_runs_of_other_code_are_refused_and_those_of_another_figure_are_not(
     assert len(runs.missing(drawn)) == 6
     changed = find(str(own(tmp_path, source=SOURCE.replace("10 * factor", "11 * factor"))))
     for ask in (runs.missing, runs.results):
-        with pytest.raises(RunsError, match="comes from other code of the experiment"):
+        with pytest.raises(RunsError, match="comes from other code or arguments of the experiment"):
             ask(changed)
     more = find(str(own(tmp_path, "grid(factor=(1, 2, 3, 4))")))
     assert len(runs.missing(more, seeds=1)) == 1
@@ -172,7 +172,8 @@ def test_code_that_is_changed_meanwhile_does_no_run(tmp_path: Path) -> None:
     (outcome,) = perform(missing, runs)
     assert outcome.status == FAILED
     assert outcome.reason == (
-        "RuntimeError: changed since the command was started: other code of the experiment"
+        "RuntimeError: changed since the command was started: "
+        "other code or arguments of the experiment"
     )
     assert runs.missing(experiment, seeds=1)[:1] == missing
 

@@ -352,6 +352,47 @@ def train(
     return run(data, model, chosen, reading, options or [], out, resume, quiet, print_config, ranks)
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="All other options are those of [bold]train[/bold], for every run: "
+    "--config run.toml, --data mnist, --epochs 5, ...",
+)
+def sweep(
+    context: typer.Context,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=V1,V2,...",
+            help="Values of an option of train, such as lr=0.001,0.01, or of PART.NAME, such as "
+            "model.activation=relu,tanh; may be repeated, for every combination.",
+            show_default="one combination",
+        ),
+    ] = None,
+    seeds: Annotated[int, integer("Number of runs of each combination.")] = 3,
+    jobs: Annotated[
+        int | None, integer("Number of runs in parallel.", show_default="one per core")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the runs and their results.",
+            show_default="sweeps/MODEL-DATA-KEYS",
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> int:
+    """Train with every combination of settings and several seeds, side by side, and compare.
+
+    Finished runs are kept, interrupted ones resume. Settings are compared on a validation set:
+    --val-split is 0.1 and --monitor accuracy, unless given.
+    """
+    from tinygrad_cnn.cli.sweeping import run_sweep
+
+    commands: Any = typer.main.get_command(app)
+    return run_sweep(commands.commands["train"], context.args, vary or [], seeds, jobs, out)
+
+
 @app.command()
 def evaluate(
     run: RunArgument,

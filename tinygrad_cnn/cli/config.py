@@ -16,7 +16,15 @@ from tinygrad_cnn.cli.errors import FILE
 from tinygrad_cnn.cli.options import PARTS, option_value
 from tinygrad_cnn.train import RunSettings, TrainingSettings, recipe
 
-__all__ = ["TrainArguments", "show_config", "to_toml", "use_config"]
+__all__ = [
+    "NO_KEYS",
+    "TrainArguments",
+    "key_of",
+    "nearest",
+    "show_config",
+    "to_toml",
+    "use_config",
+]
 
 NO_KEYS = {"config", "print_config", "resume", "debug", "help"}
 OPTION = "option"
@@ -115,13 +123,13 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
     if path is None:
         return None
     params = {param.name: param for param in context.command.params if param.name not in NO_KEYS}
-    names = {_key(param): name for name, param in params.items()}
+    names = {key_of(param): name for name, param in params.items()}
     context.default_map = {}
     context.meta[FILE] = str(path)
     for key, value in _read(path).items():
         known = key.replace("_", "-")
         if known not in names:
-            raise ValueError(f"{path}: unknown key {key!r}; {_expected(known, names)}")
+            raise ValueError(f"{path}: unknown key {key!r}; {nearest(known, names)}")
         name = names[known]
         if name in context.default_map:
             raise ValueError(f"{path}: {known!r} is given twice")
@@ -136,7 +144,7 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
-def _key(param: Any) -> str:
+def key_of(param: Any) -> str:
     """Return the key of an option: its long name."""
     return next(str(name) for name in param.opts if name.startswith("--")).removeprefix("--")
 
@@ -150,7 +158,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: is no TOML file: {error}") from error
 
 
-def _expected(key: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+def nearest(key: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    """Return a hint for an unknown key: the nearest known one, or all."""
     near = difflib.get_close_matches(key, known, 1)
     return f"did you mean {near[0]!r}?" if near else f"expected {', '.join(sorted(known))}"
 

@@ -20,7 +20,7 @@ from tinygrad_cnn.experiments.running import DONE, LACKING, Outcome, Watcher, pe
 from tinygrad_cnn.experiments.runs import ExperimentRun, FinishedRuns
 from tinygrad_cnn.experiments.time_left import TimeLeft
 
-__all__ = ["RunLines", "experiment"]
+__all__ = ["RunLines", "experiment", "report"]
 
 ALL = "all"
 
@@ -88,7 +88,7 @@ def experiment(
             "to continue."
         )
         return INTERRUPTED
-    return _report(screen, outcomes)
+    return report(screen, outcomes)
 
 
 def _names(names: Sequence[str], everything: bool) -> list[str]:
@@ -130,7 +130,7 @@ def _list(
         )
 
 
-def _report(screen: Console, outcomes: Sequence[Outcome]) -> int:
+def report(screen: Console, outcomes: Sequence[Outcome]) -> int:
     """Print skipped and failed runs; return the exit status."""
     lacking = [outcome for outcome in outcomes if outcome.status == LACKING]
     for name, reason in dict.fromkeys((each.run.experiment.name, each.reason) for each in lacking):

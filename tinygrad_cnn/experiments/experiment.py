@@ -41,12 +41,16 @@ class Record:
         The file where `save` stores the state of an unfinished run.
     on_progress : callable
         Progress callback: called with the share of the run done, whenever it is known.
+    folder : path-like, optional
+        A folder for files of the run, which it creates itself; the current one by default.
 
     Attributes
     ----------
     rows : list of (step, measure, value)
     steps : float
         Total number of steps, for the progress; set by the run if known.
+    folder : Path
+        See above.
     state : dict or None
         The last state passed to `save` before an interruption; None in a new run.
 
@@ -64,6 +68,7 @@ class Record:
         source: str = "",
         saved: Path | None = None,
         on_progress: Callable[[float], None] = lambda share: None,
+        folder: Path | None = None,
     ) -> None:
         self.rows: list[tuple[float, str, float]] = []
         self.steps = math.nan
@@ -71,6 +76,7 @@ class Record:
         self._source = source
         self._saved = saved
         self._on_progress = on_progress
+        self.folder = folder or Path()
         if saved is not None and saved.exists():
             state = read_state(saved)
             self.rows = [
@@ -87,6 +93,10 @@ class Record:
         """Record measures after a step, each once."""
         for measure, value in measures.items():
             self.rows.append((float(step), measure, float(value)))
+        self.progress(step)
+
+    def progress(self, step: float) -> None:
+        """Report how far the run is, without measures."""
         self._on_progress(step / self.steps)
 
     def save(self, state: Mapping[str, Any]) -> None:

@@ -54,12 +54,12 @@ def difference(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     Examples
     --------
     >>> difference({"numpy": "2.0", "code": "a"}, {"numpy": "2.1", "code": "b"})
-    'numpy 2.0, not 2.1; other code of the experiment'
+    'numpy 2.0, not 2.1; other code or arguments of the experiment'
     >>> difference({"numpy": "2.1"}, {"numpy": "2.1"})
     ''
     """
     found = [
-        "other code of the experiment"
+        "other code or arguments of the experiment"
         if key == "code"
         else f"{key} {then.get(key, 'unknown')}, not {now.get(key, 'unknown')}"
         for key in dict.fromkeys([*then, *now])

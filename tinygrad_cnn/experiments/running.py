@@ -242,7 +242,7 @@ def _work(order: _Order, messages: Connection) -> None:
         if changed:  # this process would read the changed files
             raise RuntimeError(f"changed since the command was started: {changed}")
         with num_threads(1):
-            record = Record(order.source, order.saved, send)
+            record = Record(order.source, order.saved, send, order.path.with_suffix(""))
             run(record, seed=order.seed, **order.arguments)
         if not record.rows:
             raise ValueError("the run recorded nothing")

@@ -46,7 +46,7 @@ from tinygrad_cnn.train.run_folder import MODEL_FILE, WEIGHTS, RunFolder, build_
 from tinygrad_cnn.train.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
 from tinygrad_cnn.train.state import write_weights
 
-__all__ = ["TrainingRun"]
+__all__ = ["TrainingRun", "chosen_model"]
 
 EVALUATION_BATCH = 250
 
@@ -231,7 +231,7 @@ class TrainingRun:
         """
         ranks = _ranks(distributed)
         model_settings, model_file = ranks.on_rank_0(
-            "the model", lambda: _chosen_model(model, dict(options or {}))
+            "the model", lambda: chosen_model(model, dict(options or {}))
         )
         with ranks.agreement("loading the data"), ranks.rank_0_first("loading the data"):
             split = training.set_aside(data.load(source, size=size, grayscale=grayscale))
@@ -565,7 +565,8 @@ class _Saver(Callback):
         self.run._save_weights(self.folder)
 
 
-def _chosen_model(name: str, options: dict[str, Any]) -> tuple[ModelSettings, ModelFile | None]:
+def chosen_model(name: str, options: dict[str, Any]) -> tuple[ModelSettings, ModelFile | None]:
+    """Return a model's settings, and its file if it is a user's; else raise ModelFileError."""
     if name in MODELS:
         return ModelSettings(name=name, options=options), None
     path, colon, class_name = name.rpartition(":")
