@@ -90,7 +90,7 @@ def adam(model: tg.nn.Module) -> tg.optim.Optimizer:
 def assert_trained_alike(make: Any, optimizer: Any, shape: Any, sizes: Sequence[int]) -> None:
     """Train on the ranks, from different weights, and in one process: rank 0, and for float32 1.
 
-    In float32, both may be wrong by rounding alone: the ranks by not much more than one process.
+    In float32, rounding may turn a ReLU around in one of them: then both differ from float64.
     """
     dtypes = ("float64", "float32")
     given = {
@@ -104,12 +104,14 @@ def assert_trained_alike(make: Any, optimizer: Any, shape: Any, sizes: Sequence[
         train(alone, optimizer(alone), given[dtype], whole)
         expected = state(alone)
     exact, rounded = all_gather(expected)[:2]
-    tolerances = {"float64": 1e-12, "float32": 4 * difference(rounded, exact)}
-    for dtype, expected in zip(dtypes, (exact, rounded), strict=True):
+    for dtype, tolerance in (
+        ("float64", 1e-12),
+        ("float32", max(2e-5, 2 * difference(rounded, exact))),
+    ):
         model = convert_sync_batchnorm(make(dtype, seed=rank()))
         parallel = DataParallel(model)
         train(parallel, optimizer(parallel), given[dtype], own)
-        assert_equal(state(model), expected, tolerances[dtype])
+        assert_equal(state(model), exact if dtype == "float64" else rounded, tolerance)
 
 
 def difference(found: State, expected: State) -> float:
