@@ -306,7 +306,7 @@ class TrainingRun:
             source, epochs=epochs, checkpoint_every=checkpoint_every, patience=patience
         )
         loaded = split is None
-        with ranks.agreement("loading the data"):
+        with ranks.agreement("loading the data"), ranks.rank_0_first("loading the data"):
             if split is None:
                 split = settings.training.set_aside(settings.data.load())
             try:
