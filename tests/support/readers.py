@@ -180,7 +180,7 @@ def are_settings(settings: Any) -> None:
     assert all(type(x) is str for x in (data.source, data.name, model.name, *data.classes))
     assert all(type(x) is int for x in (*data.input_shape, training.epochs, training.seed))
     assert all(type(x) is int and x >= 0 for x in (data.training_images, data.test_images))
-    assert all(isinstance(x, float) and np.isfinite(x) for x in (*data.mean, *data.std))
+    assert all(isinstance(x, int | float) and np.isfinite(x) for x in (*data.mean, *data.std))
     assert all(isinstance(x, int | float) for x in (training.lr, training.weight_decay))
     assert all(type(x) is str for pair in settings.versions.items() for x in pair)
     text = settings.to_json().encode()
@@ -264,7 +264,10 @@ def run_folder(folder: Path) -> RunFolder:
 
 
 def checkpoint(folder: Path) -> Path:
-    return run_folder(folder).checkpoint
+    *earlier, last = run_folder(folder).checkpoints
+    for path in earlier:  # or it would be used instead
+        path.unlink()
+    return last
 
 
 def settings_file(folder: Path) -> Path:

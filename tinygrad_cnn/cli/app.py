@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from tinygrad_cnn.bench.benchmark import PARTS
 from tinygrad_cnn.bench.sides import PEERS
 from tinygrad_cnn.cli.config import show_config, use_config
-from tinygrad_cnn.cli.errors import Commands
+from tinygrad_cnn.cli.errors import Commands, prepare_streams
 from tinygrad_cnn.cli.options import choice, choices, integer, interval, number, option, usual
 from tinygrad_cnn.derivation.derivation import FORMATS as DERIVATIONS
 from tinygrad_cnn.drawing.drawing import FORMATS
@@ -28,7 +27,8 @@ __all__ = ["app", "main"]
 
 CODES = """[bold]Exit codes:[/bold] 0, success; 1, the work failed: a gradient is wrong, training \
 diverged, a benchmark is slower than before, a file could not be written; 2, the call was wrong: \
-the message has the bad value and the expected one; 130, interrupted. With --debug, or \
+the message has the bad value and the expected one; 130, interrupted; 141, the program that read \
+the output has ended; 143, terminated. With --debug, or \
 TINYGRAD_CNN_DEBUG=1 in the environment, an error shows its traceback."""
 THEIR_LR = ", ".join(f"{name} {row.defaults['lr']:g}" for name, row in OPTIMIZERS.items())
 
@@ -80,9 +80,7 @@ SeedOption = Annotated[int, integer("Seed of a new model's weights.", least=0)]
 
 def main() -> None:
     """Run the command line."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal whose encoding lacks "→" gets "?"
+    prepare_streams()
     app(prog_name="tinygrad-cnn")
 
 

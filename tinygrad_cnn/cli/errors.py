@@ -1,12 +1,12 @@
-"""Error output: one line on stderr, and the exit status."""
+"""Error output: one line on stderr, and the exit status; closed and full standard streams."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout, suppress
 from typing import Any, NoReturn
 
 import typer
@@ -15,12 +15,12 @@ from typer.core import TyperGroup
 from tinygrad_cnn.distributed.faults import is_shared
 from tinygrad_cnn.distributed.ranks import connected, guard
 
-__all__ = ["FILE", "Commands"]
+__all__ = ["FILE", "Commands", "prepare_streams"]
 
 FILE = "tinygrad_cnn.config"
 """Where the ``meta`` of a command's context has the name of its settings file."""
 DEBUG_VARIABLE = "TINYGRAD_CNN_DEBUG"
-FAILURE, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILURE, BAD_INPUT, INTERRUPTED, OUTPUT_CLOSED = 1, 2, 130, 141
 INPUT_ERRORS = (
     ValueError,
     TypeError,
@@ -29,6 +29,53 @@ INPUT_ERRORS = (
     IsADirectoryError,
     ModuleNotFoundError,
 )
+
+
+class _OutputClosedError(Exception):
+    """The program that read the output has ended, as in ``experiment --list | head``."""
+
+
+class _Output:
+    """The standard output; its errors have another type or name than those of files."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> Any:
+        return 0 if text == "" else self._called(self._stream.write, text)  # click tries with ""
+
+    def flush(self) -> None:
+        self._called(self._stream.flush)
+
+    def _called(self, method: Callable[..., Any], *arguments: str) -> Any:
+        try:
+            return method(*arguments)
+        except OSError as error:
+            with suppress(OSError, ValueError):  # or Python would write the rest when it exits
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, self._stream.fileno())
+                os.close(null)
+            if isinstance(error, BrokenPipeError):
+                raise _OutputClosedError("the standard output was closed") from error
+            error.filename = "standard output"
+            raise
+
+
+def prepare_streams() -> None:
+    """Replace closed standard streams, and characters that a terminal's encoding lacks by "?"."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller: else the next open file would have its number
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
+        elif descriptor and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 class Commands(TyperGroup):
@@ -40,11 +87,18 @@ class Commands(TyperGroup):
         given = kwargs.get("args") or (args[0] if args else None) or sys.argv[1:]
         debug = "--debug" in given or bool(os.environ.get(DEBUG_VARIABLE))
         try:
-            with warnings.catch_warnings():
+            output: Any = _Output(sys.stdout)
+            with warnings.catch_warnings(), redirect_stdout(output):
                 warnings.showwarning = _show_warning
                 status = super().main(*args, **kwargs)
+                sys.stdout.flush()
         except typer.Abort:
             status = INTERRUPTED
+        except _OutputClosedError as error:  # silent, as usual, unless something was kept
+            status = OUTPUT_CLOSED
+            notes = getattr(error, "__notes__", ())
+            if notes or connected().size > 1:
+                _report(error, f"error: {'; '.join([str(error), *notes])}", status, given)
         except Exception as error:
             if debug:
                 raise

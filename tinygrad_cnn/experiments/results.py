@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinygrad_cnn.support.arguments import typed
 from tinygrad_cnn.support.files import atomic_write
 
 __all__ = ["Curve", "Measurement", "Numbers", "Results", "Spread"]
@@ -286,6 +287,7 @@ class Results:
                 if not head.startswith("# {"):
                     raise ValueError("expected '# ' and what the rows come from, as JSON")
                 provenance = json.loads(head[2:])
+                typed("results", "what the rows come from", provenance, dict)
                 lines = csv.reader(file)
                 line = 2
                 header = next(lines, [])
@@ -299,7 +301,7 @@ class Results:
             if len(names) != 1:
                 raise ValueError(f"holds rows of {sorted(names)}, expected those of one experiment")
             return cls(names.pop(), rows, provenance)
-        except (ValueError, csv.Error) as error:
+        except (ValueError, RecursionError, csv.Error) as error:
             raise ValueError(f"{path}: line {line}: {error}") from error
 
     def __eq__(self, other: object) -> bool:

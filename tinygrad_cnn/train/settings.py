@@ -229,6 +229,8 @@ class DataSettings:
         choice("data", "preparation", self.preparation, PREPARATIONS)
         for i, size in enumerate(self.input_shape):
             whole("data", f"input_shape[{i}]", size)
+        for name in ("training_images", "test_images", "validation_images"):
+            whole("data", name, getattr(self, name), 0)
         if len(self.input_shape) != 3 or not self.classes:
             raise ValueError(f"data: got {self}, expected classes and an input_shape (C, H, W)")
         if not len(self.mean) == len(self.std) == self.input_shape[0]:
@@ -357,6 +359,8 @@ class ModelSettings:
             raise ValueError(
                 f"model: file is {self.file!r} and sha256 {self.sha256!r}, expected both or neither"
             )
+        if self.file is not None and not self.name.isidentifier():
+            raise ValueError(f"model: name is {self.name!r}, expected that of a class")
 
 
 def _options(owner: str, options: Any) -> dict[str, Any]:
