@@ -21,7 +21,7 @@ from tinygrad_cnn.nn import MODELS
 from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train import AUGMENTATIONS, LOGS, METRICS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.run_folder import WEIGHTS
-from tinygrad_cnn.train.settings import MONITORS
+from tinygrad_cnn.train.settings import MONITORS, OWN_METRIC
 
 __all__ = ["app", "main"]
 
@@ -196,7 +196,13 @@ def train(
     ] = None,
     metrics: Annotated[
         Any,
-        choices("Further metrics per epoch", METRICS, show_default="none"),
+        choices(
+            "Further metrics per epoch",
+            METRICS,
+            OWN_METRIC,
+            "your own in the file of your model, path/to/file.py:NAME",
+            show_default="none",
+        ),
     ] = None,
     val_split: Annotated[
         float | None,

@@ -6,7 +6,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import typer
 from tinygrad_cnn.cli.errors import FILE
 from tinygrad_cnn.cli.options import PARTS, option_value
 from tinygrad_cnn.train import RunSettings, TrainingSettings, recipe
+from tinygrad_cnn.train.settings import OWN_METRIC
 
 __all__ = [
     "NO_KEYS",
@@ -70,10 +71,14 @@ class TrainArguments:
     @classmethod
     def of_run(cls, settings: RunSettings, folder: Path) -> TrainArguments:
         """Return what asks for the settings of a run in a folder."""
-        model, data = settings.model, settings.data
+        model, data, training = settings.model, settings.data, settings.training
         name = f"{folder / model.file}:{model.name}" if model.file else model.name
         reading = {"size": data.size, "grayscale": data.grayscale}
-        return cls(data.source, name, settings.training, model.options, reading)
+        own = [
+            f"{folder / text}" if OWN_METRIC.fullmatch(text) else text for text in training.metrics
+        ]
+        training = replace(training, metrics=tuple(own))
+        return cls(data.source, name, training, model.options, reading)
 
     def to_toml(self, **further: Any) -> str:
         """Return a settings file that asks for the same; `further` are more of its keys."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -52,15 +53,24 @@ def choice(help: str, names: Iterable[str], *flags: str, **shown: Any) -> Any:
     return typer.Option(*flags, metavar="NAME", help=f"{help}: {listed}.", parser=read, **shown)
 
 
-def choices(help: str, names: Iterable[str], **shown: Any) -> Any:
-    """Return an option that takes some of `names`, separated by commas; its help lists them."""
+def choices(
+    help: str,
+    names: Iterable[str],
+    others: re.Pattern[str] | None = None,
+    example: str = "",
+    **shown: Any,
+) -> Any:
+    """Return an option that takes some of `names`, separated by commas; its help lists them.
+
+    It also takes `others`, of which the help has an `example`.
+    """
     known = list(names)
-    listed = ", ".join(known)
+    listed = ", ".join(known) + (f"; or {example}" if example else "")
 
     def read(text: str) -> Any:
         given = [name.strip() for name in text.split(",")]
         for name in given:
-            if name not in known:
+            if name not in known and not (others and others.fullmatch(name)):
                 raise typer.BadParameter(f"{name!r}, expected some of {listed}")
         return list(dict.fromkeys(given))
 

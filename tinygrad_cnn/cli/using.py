@@ -18,8 +18,8 @@ from tinygrad_cnn.cli.inputs import read_picture
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.data.picture import MNIST
 from tinygrad_cnn.support.text import percent
+from tinygrad_cnn.train import RunFolder, load_run
 from tinygrad_cnn.train import evaluate as measure
-from tinygrad_cnn.train import load_run
 
 __all__ = ["evaluate", "predict"]
 
@@ -39,7 +39,8 @@ def evaluate(folder: Path, source: str | None, weights: str | None = None) -> in
             error.add_note(f"to evaluate on the current ones: --data {settings.data.source}")
             raise
     loader = DataLoader(dataset, batch_size=250, transform=settings.data.normalize())
-    result = measure(model, loader, metrics=settings.training.make_metrics())
+    metrics = settings.training.make_metrics(RunFolder(folder).read_model_file(settings))
+    result = measure(model, loader, metrics=metrics)
     if math.isnan(result.loss):
         raise FloatingPointError(f"{folder}: the model returns NaN for images of {dataset.name}")
     show_evaluation(console(), result, settings.data.classes)

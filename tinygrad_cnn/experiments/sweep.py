@@ -106,7 +106,7 @@ def run(
     record.steps = settings.epochs
     if folder.settings.exists() or folder.checkpoints:
         trained = TrainingRun.resumed(folder)
-        if trained.settings.training != settings:
+        if trained.settings.training != settings.with_metrics_of(model):
             raise ValueError(f"{folder.path}: is a run with other settings; move it away")
     else:
         trained = TrainingRun.new(data, model, settings, options, size=size, grayscale=grayscale)

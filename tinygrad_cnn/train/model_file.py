@@ -16,9 +16,12 @@ from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.support.modules import failure
 from tinygrad_cnn.train.errors import ModelFileError
+from tinygrad_cnn.train.metrics import Metric, MetricFunction
 
-__all__ = ["ModelFile"]
+__all__ = ["MODEL_FILE", "ModelFile"]
 
+MODEL_FILE = "model.py"
+"""The name of the copy in a run folder."""
 OFFERED = ("input_shape", "classes", "rng")
 
 
@@ -127,16 +130,20 @@ class ModelFile:
             raise ModelFileError(f"{self.path}: {self.class_name} is not a tinygrad_cnn.nn.Module")
         return model
 
+    def metric(self, name: str) -> Metric | MetricFunction:
+        """Run the file and return a metric of it; ModelFileError if there is none."""
+        found = getattr(self._module(), name, None)
+        if isinstance(found, type) or not (isinstance(found, Metric) or callable(found)):
+            raise ModelFileError(
+                f"{self.path}: has no metric {name!r}; expected an instance of Metric or a "
+                "function (outputs, labels) -> float"
+            )
+        metric: Metric | MetricFunction = found
+        return metric
+
     def _class(self) -> Any:
-        """Run the file as a separate module and return the class."""
-        module = ModuleType(f"tinygrad_cnn_model_{self.sha256[:16]}")
-        module.__file__ = str(self.path)
-        sys.modules[module.__name__] = module  # dataclasses and others look it up here
-        try:
-            exec(compile(self.source, str(self.path), "exec"), vars(module))
-        except Exception as error:
-            del sys.modules[module.__name__]
-            raise self._failed("importing it", error) from error
+        """Run the file and return the class."""
+        module = self._module()
         found = getattr(module, self.class_name, None)
         if not isinstance(found, type):
             classes = [
@@ -149,6 +156,18 @@ class ModelFile:
                 f"it has {', '.join(classes) or 'none'}"
             )
         return found
+
+    def _module(self) -> ModuleType:
+        """Run the file as a separate module."""
+        module = ModuleType(f"tinygrad_cnn_model_{self.sha256[:16]}")
+        module.__file__ = str(self.path)
+        sys.modules[module.__name__] = module  # dataclasses and others look it up here
+        try:
+            exec(compile(self.source, str(self.path), "exec"), vars(module))
+        except Exception as error:
+            del sys.modules[module.__name__]
+            raise self._failed("importing it", error) from error
+        return module
 
     def _failed(self, where: str, error: Exception) -> ModelFileError:
         """Return an error with the cause and the line of the file."""

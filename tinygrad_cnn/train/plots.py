@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.support.modules import needs_extra
-from tinygrad_cnn.train.history import History
+from tinygrad_cnn.train.history import COLUMNS, History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ def plot_history(
     title: str = "",
     held_out: str = "validation",
 ) -> None:
-    """Plot the curves of a run to a PNG file, written atomically.
+    """Plot the curves of a run to a PNG file, written atomically: loss, accuracy, further metrics.
 
     Parameters
     ----------
@@ -75,10 +76,17 @@ def plot_history(
         from matplotlib.figure import Figure
         from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
     with rc_context(STYLE):
-        figure = Figure(figsize=(9.0, 3.8), dpi=150, layout="constrained")
-        left, right = figure.subplots(1, 2)
+        further = _further(history)
+        rows = 1 + (len(further) + 1) // 2
+        figure = Figure(figsize=(9.0, 3.8 * rows), dpi=150, layout="constrained")
+        left, right, *panels = figure.subplots(rows, 2).flat
         _curves(left, history, "loss", held_out)
         _curves(right, history, "accuracy", held_out)
+        for axes, measure in zip_longest(panels, further):
+            if measure is None:
+                axes.remove()
+            else:
+                _curves(axes, history, measure, held_out)
         if left.dataLim.y0 > 0:
             left.set_yscale("log")
             left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -90,6 +98,13 @@ def plot_history(
             figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         with atomic_write(path) as file:
             figure.savefig(file, format="png")
+
+
+def _further(history: History) -> list[str]:
+    """Return the further metrics that have values, each once for both sets."""
+    columns = history.columns[len(COLUMNS) :]
+    columns = tuple(name for name in columns if any(map(math.isfinite, history.column(name))))
+    return list(dict.fromkeys(name.removeprefix("validation_") for name in columns))
 
 
 def _lowest(history: History) -> float | None:
@@ -113,9 +128,10 @@ def _curves(axes: Axes, history: History, measure: str, held_out: str) -> None:
         (held_out, f"validation_{measure}", VALIDATION),
     ]
     for label, column, color in sets:
-        values = history.column(column)
+        values = history.column(column) if column in history.columns else [math.nan]
         if not all(map(math.isnan, values)):
-            last = f"{values[-1]:.3g}" if measure == "loss" else f"{values[-1] * 100:.2f} %"
+            share = measure == "accuracy"
+            last = f"{values[-1] * 100:.2f} %" if share else f"{values[-1]:.3g}"
             axes.plot(epochs, values, color=color, marker="o", label=f"{label}  {last}")
     axes.set_title(measure, loc="left", color=GRAY, fontsize=10)
     axes.set_xlabel("epoch")

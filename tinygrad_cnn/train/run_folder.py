@@ -21,14 +21,13 @@ from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.train.checkpoint import checkpoints, steps_of
 from tinygrad_cnn.train.errors import RunError
 from tinygrad_cnn.train.evaluation import in_mode
-from tinygrad_cnn.train.model_file import ModelFile
+from tinygrad_cnn.train.model_file import MODEL_FILE, ModelFile
 from tinygrad_cnn.train.own_state import load_own_state
 from tinygrad_cnn.train.settings import RunSettings
 from tinygrad_cnn.train.state import read_state, read_weights
 
 __all__ = ["RunFolder", "TrainedModel", "build_model", "load_run"]
 
-MODEL_FILE = "model.py"
 WEIGHTS = ("best", "last")
 
 

@@ -25,8 +25,10 @@ from tinygrad_cnn.train.checkpoint import Interval
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 from tinygrad_cnn.train.early_stopping import BestWeights, EarlyStopping
 from tinygrad_cnn.train.errors import RunError
+from tinygrad_cnn.train.history import COLUMNS
 from tinygrad_cnn.train.loop import Callback
-from tinygrad_cnn.train.metrics import METRICS, Metric
+from tinygrad_cnn.train.metrics import METRICS, Metric, MetricFunction, checked_metrics
+from tinygrad_cnn.train.model_file import MODEL_FILE, ModelFile
 from tinygrad_cnn.train.tensorboard import LOGS
 
 __all__ = ["DataSettings", "ModelSettings", "RunSettings", "TrainingSettings"]
@@ -34,6 +36,7 @@ __all__ = ["DataSettings", "ModelSettings", "RunSettings", "TrainingSettings"]
 FORMAT = 2
 FORMATS = (1, FORMAT)  # 1 has no id and no changes
 SHA256 = re.compile("[0-9a-f]{64}")
+OWN_METRIC = re.compile(r"(?P<file>.+\.py):(?P<name>[^\W\d]\w*)")
 MONITORS = ("loss", "accuracy", *METRICS)
 T = TypeVar("T")
 
@@ -62,7 +65,8 @@ class TrainingSettings:
         The fraction of the training images set aside as validation set, drawn by the seed; 0 for
         none.
     metrics : tuple of str
-        Keys of ``METRICS``: further metrics per epoch.
+        Further metrics per epoch: keys of ``METRICS``, or ``"path/to/file.py:name"``: a `Metric`
+        or a function in the file of the model. Its column has the name.
     log : tuple of str
         Keys of ``LOGS``: logs besides history.csv and log.jsonl.
     log_every : int or None
@@ -122,7 +126,8 @@ class TrainingSettings:
             whole("train", "threads", self.threads)
         object.__setattr__(self, "metrics", tuple(self.metrics))
         for i, name in enumerate(self.metrics):
-            choice("train", f"metrics[{i}]", name, METRICS)
+            if not OWN_METRIC.fullmatch(str(name)):
+                choice("train", f"metrics[{i}]", name, METRICS)
         object.__setattr__(self, "log", tuple(self.log))
         for i, name in enumerate(self.log):
             choice("train", f"log[{i}]", name, LOGS)
@@ -141,10 +146,61 @@ class TrainingSettings:
         """Return `split` with the validation set of these settings, if they ask for one."""
         return split.with_validation(self.val_split, self.seed) if self.val_split else split
 
-    def make_metrics(self) -> dict[str, Metric]:
-        """Return the further metrics by name, with the monitored one."""
-        names = dict.fromkeys((*self.metrics, self.monitor))
-        return {name: METRICS[name] for name in names if name in METRICS}
+    def make_metrics(self, model_file: ModelFile | None = None) -> dict[str, Metric]:
+        """Return the further metrics by name, with the monitored one.
+
+        Parameters
+        ----------
+        model_file : ModelFile, optional
+            The file of the model, which has the user's own metrics.
+
+        Raises
+        ------
+        ValueError
+            If one is in no such file, or its name is taken; `ModelFileError` if the file lacks it.
+        """
+        found: dict[str, Metric | MetricFunction] = {}
+        for text in dict.fromkeys((*self.metrics, self.monitor)):
+            own = OWN_METRIC.fullmatch(text or "")
+            name = own["name"] if own else text
+            if name is None or (own is None and name not in METRICS):
+                continue  # loss and accuracy are measured anyway
+            if name in found or (own is not None and name in METRICS):
+                raise ValueError(f"train: there are two metrics with the name {name!r}")
+            if own is None:
+                found[name] = METRICS[name]
+            elif model_file is None:
+                raise ValueError(
+                    f"train: {text} is no metric of this model; expected a name in the file of a "
+                    "model of your own, or one of " + ", ".join(METRICS)
+                )
+            else:
+                found[name] = model_file.metric(name)
+        return checked_metrics("train", found, COLUMNS)
+
+    def with_metrics_of(self, model: str) -> TrainingSettings:
+        """Return these settings with the user's own metrics in the run's copy of the model's file.
+
+        Parameters
+        ----------
+        model : str
+            ``"path/to/file.py:Class"``, or the name of a built-in model.
+
+        Raises
+        ------
+        ValueError
+            If a metric is in another file.
+        """
+        path, metrics = Path(model.rpartition(":")[0]).resolve(), []
+        for text in self.metrics:
+            own = OWN_METRIC.fullmatch(text)
+            if own is not None and Path(own["file"]).resolve() != path:
+                raise ValueError(
+                    f"train: the metric {text} is not in the file of the model, {model}; a run "
+                    "keeps one file: import it there"
+                )
+            metrics.append(text if own is None else f"{MODEL_FILE}:{own['name']}")
+        return replace(self, metrics=tuple(metrics))
 
     def make_best(self) -> BestWeights:
         """Return the callback that keeps the weights of the best epoch."""

@@ -32,7 +32,7 @@ from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import History
 from tinygrad_cnn.train.json_lines import JSONLines
 from tinygrad_cnn.train.loop import Callback, fit
-from tinygrad_cnn.train.model_file import ModelFile
+from tinygrad_cnn.train.model_file import MODEL_FILE, ModelFile
 from tinygrad_cnn.train.own_state import (
     global_random,
     has_hidden_state,
@@ -42,7 +42,7 @@ from tinygrad_cnn.train.own_state import (
     seeded_globally,
     unsaved,
 )
-from tinygrad_cnn.train.run_folder import MODEL_FILE, WEIGHTS, RunFolder, build_model
+from tinygrad_cnn.train.run_folder import WEIGHTS, RunFolder, build_model
 from tinygrad_cnn.train.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
 from tinygrad_cnn.train.state import write_weights
 
@@ -166,7 +166,7 @@ class TrainingRun:
         self.best = training.make_best() if split.validation is not None else None
         self.stopping = training.make_stopping()
         self._checkpoint: Checkpoint | None = None
-        self._metrics = training.make_metrics()
+        self._metrics = training.make_metrics(model_file)
         training.make_logs(Path())  # a package may be missing: before anything is written
 
     def _loader(
@@ -229,6 +229,7 @@ class TrainingRun:
             If there is no such model or option, or it does not match the data; `ModelFileError` if
             its file cannot be used; `DataError` if the data cannot be loaded.
         """
+        training = training.with_metrics_of(model)
         ranks = _ranks(distributed)
         model_settings, model_file = ranks.on_rank_0(
             "the model", lambda: chosen_model(model, dict(options or {}))
