@@ -57,7 +57,7 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("package", ["nn", "nn.init", "optim", "data", "train"])
+@pytest.mark.parametrize("package", ["nn", "nn.init", "optim", "data", "distributed", "train"])
 def test_every_public_name_is_used_in_a_page(package: str):
     lists = {"api.md", "changelog.md"}
     texts = [page.read_text("utf-8") for page in PAGES if page.name not in lists]
