@@ -14,16 +14,20 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 from PIL import Image
 
 import tinygrad_cnn as tg
 from support.mutations import mutated
 from tinygrad_cnn.bench.page import BEGIN, END, check_page
+from tinygrad_cnn.cli import app
 from tinygrad_cnn.cli.benchmarking import _read as read_benchmark
+from tinygrad_cnn.cli.errors import _described as described
 from tinygrad_cnn.compat import torch
 from tinygrad_cnn.data import DataError, Split, from_one_hot, load, one_hot, read_idx
 from tinygrad_cnn.data.archive import npz
@@ -35,6 +39,7 @@ from tinygrad_cnn.experiments.results import Measurement, Results
 from tinygrad_cnn.train import (
     Epoch,
     History,
+    JSONLines,
     ModelFileError,
     RunError,
     RunFolder,
@@ -284,6 +289,50 @@ def history_file(folder: Path) -> Path:
     return path
 
 
+def log_file(folder: Path) -> Path:
+    path = folder / "log.jsonl"
+    log, history = JSONLines(path), History()
+    for row in History.from_csv(history_file(folder)):
+        log.start(tg.nn.Module(), (), history, 4)
+        history.append(row)
+        log.epoch(history)
+    log.end(history)
+    return path
+
+
+def continued_log(path: Path) -> Any:
+    """A damaged log does not keep a run from going on, and gets its epochs."""
+    history = History([Epoch(i + 1, 0.5) for i in range(3)])
+    log = JSONLines(path)
+    log.start(tg.nn.Module(), (), history, 4)
+    log.epoch(History([*history, Epoch(4, 0.25)]))
+    return history
+
+
+def config_file(folder: Path) -> Path:
+    path = folder / "run.toml"
+    path.write_text(
+        'data = "digits"\nepochs = 3\nlr = 0.125\nmetrics = ["f1", "top5"]\ngrayscale = true\n'
+        'size = "8x8"\n[option.optimizer]\nbetas = [0.5, 0.75]\n[option]\nmodel.hidden = [5]\n'
+    )
+    return path
+
+
+@cache
+def train_command() -> Any:
+    return typer.main.get_command(app).commands["train"]
+
+
+def config(path: Path) -> dict[str, Any]:
+    """Return the options in a settings file, with the command line's message of an error."""
+    try:
+        return dict(train_command().make_context("train", ["--config", str(path)]).params)
+    except Exception as error:
+        status, message = described(error)
+        assert status == 2, message
+        raise ValueError(message) from error
+
+
 def model_file(folder: Path) -> Path:
     path = folder / "net.py"
     path.write_text(
@@ -450,6 +499,9 @@ READERS = [
     Reader("resumed, checkpoint", "safetensors", checkpoint,
            lambda p: TrainingRun.resumed(RunFolder(p.parent)), RUN, is_run),
     Reader("history", "csv", history_file, History.from_csv, (ValueError,), is_history),
+    Reader("log", "text", log_file, JSONLines.history, (ValueError,), is_history),
+    Reader("log, continued", "text", log_file, continued_log, (), is_history),
+    Reader("config", "text", config_file, config, (ValueError,), lambda found: None),
     Reader("model file", "text", model_file,
            lambda p: ModelFile.read(p, "Net").build(input_shape=(1, 8, 8), classes=2),
            (ModelFileError,), lambda model: model.state_dict()),
