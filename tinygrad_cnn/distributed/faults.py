@@ -22,6 +22,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from hashlib import blake2b
+from struct import unpack
 from time import monotonic, sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
@@ -42,6 +43,7 @@ ANSWER = 10.0  # seconds in which a rank must say why it keeps others waiting
 POLL = 1.0
 END = "the end of the program"
 VALUES = 6  # numbers that one exchange carries
+NOTHING = (0.0,) * VALUES
 
 
 class RankError(RuntimeError):
@@ -226,10 +228,15 @@ class Guard(OneRank):
             self._waits = before
 
     def exchange(self, where: str, *values: float) -> tuple[float, ...]:  # noqa: D102
-        with self.waiting(where):
-            summed = np.empty(2 + VALUES)
-            self._start(where, values, summed).Wait()
-            return self._compared(where, summed)[: len(values)]
+        self._count += 1
+        before, self._waits = self._waits, (where, monotonic())
+        mark = _mark(where)
+        request, summed = self._start(mark, values)
+        request.Wait()
+        self._waits = before
+        found = summed.tolist()
+        self._compare(where, mark, found)
+        return tuple(found[2 : 2 + len(values)])
 
     def gather(self, where: str, value: Any) -> list[Any]:  # noqa: D102
         self.exchange(where)
@@ -275,19 +282,17 @@ class Guard(OneRank):
         os._exit(status)
 
     def _start(
-        self, where: str, values: tuple[float, ...], summed: np.ndarray[Any, Any]
-    ) -> MPI.Request:
+        self, mark: tuple[int, int], values: tuple[float, ...] = ()
+    ) -> tuple[MPI.Request, np.ndarray[Any, Any]]:
         # The same call everywhere: MPI matches collectives by their order alone.
-        return self._comm.Iallreduce(self._message(where, values), summed)
+        summed = np.empty(2 + VALUES)
+        message = np.array((*mark, *values, *NOTHING[len(values) :]), np.float64)
+        return self._comm.Iallreduce(message, summed), summed
 
-    def _message(self, where: str, values: tuple[float, ...]) -> np.ndarray[Any, Any]:
-        halves = np.frombuffer(blake2b(where.encode(), digest_size=8).digest(), np.uint32)
-        return np.array([*halves, *values, *[0] * (VALUES - len(values))], np.float64)
-
-    def _compared(self, where: str, summed: np.ndarray[Any, Any]) -> tuple[float, ...]:
+    def _compare(self, where: str, mark: tuple[int, int], found: list[float]) -> None:
         # The sum of equal hashes is exact. It can be that of different ones too, for about one
         # rank in 2^60.
-        if (self._message(where, ())[:2] * self.size != summed[:2]).any():
+        if [each * self.size for each in mark] != found[:2]:
             points: dict[str, list[int]] = {}
             for rank, point in enumerate(self._comm.allgather(where)):
                 points.setdefault(point, []).append(rank)
@@ -295,9 +300,7 @@ class Guard(OneRank):
                 f"rank{'s' * (len(ranks) > 1)} {_ranges(ranks)}: {point}"
                 for point, ranks in points.items()
             )
-            error = RankError(f"ranks are at different points: {'; '.join(lines)}")
-            raise shared(error)
-        return tuple(summed[2:].tolist())
+            raise shared(RankError(f"ranks are at different points: {'; '.join(lines)}"))
 
     def _uncaught(
         self,
@@ -315,11 +318,11 @@ class Guard(OneRank):
         """Wait for the other ranks: if one of them has not come to the end, say so."""
         try:
             # A rank may have work of its own to finish, however long: no timeout, no busy wait.
-            summed = np.empty(2 + VALUES)
-            request = self._start(END, (), summed)
+            mark = _mark(END)
+            request, summed = self._start(mark)
             while not request.Test():
                 sleep(0.01)
-            self._compared(END, summed)
+            self._compare(END, mark, summed.tolist())
         except RankError as error:
             self.fail("" if self.rank else str(error))  # rank 0 prints what all have raised
         self._ended.set()
@@ -361,6 +364,12 @@ class Guard(OneRank):
                     f"keeps rank {status.Get_source()} waiting in {asks}; it is here:\n"
                     + "".join(traceback.format_stack(frame))
                 )
+
+
+def _mark(where: str) -> tuple[int, int]:
+    """Return a hash of a text, in two numbers of which a float holds the sum over many ranks."""
+    first, second = unpack("<II", blake2b(where.encode(), digest_size=8).digest())
+    return first, second
 
 
 def _packed(error: Exception) -> bytes:
