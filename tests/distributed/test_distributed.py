@@ -6,7 +6,7 @@ import multiprocessing
 import sys
 
 import pytest
-from support.ranks import assert_passes, cases, launch, mpiexec
+from support.ranks import assert_passes, launch, mpiexec, sizes
 
 from tinygrad_cnn import distributed
 from tinygrad_cnn.distributed import ranks
@@ -29,9 +29,9 @@ print(tg.distributed.rank(), tg.distributed.size(), "mpi4py" in sys.modules)
 """
 
 
-@pytest.mark.parametrize(("name", "size"), cases(*MODULES))
-def test_ranks(name: str, size: int) -> None:
-    assert_passes(MODULES, name, size)
+@pytest.mark.parametrize("size", sizes(*MODULES))
+def test_ranks(size: int) -> None:
+    assert_passes(size, *MODULES)
 
 
 def test_without_a_launcher_a_program_is_one_rank_and_does_not_import_mpi() -> None:

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +47,9 @@ def checks(*modules: str) -> dict[str, Check]:
     }
 
 
-def cases(*modules: str) -> list[tuple[str, int]]:
-    """Return each check of some modules with each of its numbers of ranks."""
-    return [(name, n) for name, check in checks(*modules).items() for n in check.sizes]  # type: ignore[attr-defined]
+def sizes(*modules: str) -> list[int]:
+    """Return the numbers of ranks of the checks of some modules."""
+    return sorted({n for check in checks(*modules).values() for n in check.sizes})  # type: ignore[attr-defined]
 
 
 def mpiexec() -> str:
@@ -75,18 +74,13 @@ def launch(size: int, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
-@cache
-def _launched(size: int, modules: tuple[str, ...]) -> tuple[frozenset[str], str]:
+def assert_passes(size: int, *modules: str) -> None:
+    """Fail unless all checks of some modules pass on `size` ranks, in one launch."""
     done = launch(size, "-m", "support.ranks", *modules)
-    lines = done.stdout.splitlines()
-    passed = frozenset(x.removeprefix(PASSED) for x in lines if x.startswith(PASSED))
-    return passed, done.stdout + done.stderr
-
-
-def assert_passes(modules: tuple[str, ...], name: str, size: int) -> None:
-    """Fail unless a check passes on `size` ranks; all checks of the modules run in one launch."""
-    passed, output = _launched(size, modules)
-    assert name in passed, output
+    passed = {x.removeprefix(PASSED) for x in done.stdout.splitlines() if x.startswith(PASSED)}
+    wanted = {n for n, check in checks(*modules).items() if size in check.sizes}  # type: ignore[attr-defined]
+    assert passed == wanted, done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def main(*modules: str) -> None:
