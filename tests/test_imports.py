@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -48,11 +48,13 @@ BACKWARD = {  # the imports against the order of `core`, explained in its docstr
 }
 
 
-def imports(file: Path) -> Iterator[str]:
-    """Yield the modules of the package that a file imports, as "nn.layers.linear"; "" is its root.
+@cache
+def imports(file: Path) -> tuple[str, ...]:
+    """Return the modules of the package that a file imports, as "nn.layers.linear"; "" is its root.
 
     Type-only imports and those inside functions count.
     """
+    found = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -65,7 +67,8 @@ def imports(file: Path) -> Iterator[str]:
         for name in names:
             top, _, rest = name.partition(".")
             if top == ROOT.name:
-                yield module_of(rest)
+                found.append(module_of(rest))
+    return tuple(found)
 
 
 def module_of(name: str) -> str:

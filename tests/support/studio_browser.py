@@ -148,13 +148,18 @@ def shift(page: Page, forget: bool = False) -> tuple[float, list[Any]]:
     return sum(one["value"] for one in found), found
 
 
-def violations(page: Page) -> list[str]:
-    """Return what axe-core finds wrong with a page, for who cannot see it or not well."""
+def violations(page: Page, tag: str = "") -> list[str]:
+    """Return what axe-core finds wrong with a page, for who cannot see it or not well.
+
+    Only the rules with a `tag` are tried, if one is given: "cat.color" are those of colors.
+    """
     try:
         from axe_playwright_python.sync_playwright import Axe
     except ModuleNotFoundError:
         lacking("axe-core (pip install axe-playwright-python)")
-    options = {"resultTypes": ["violations"], "preload": False}  # loading styles anew is forbidden
+    options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False}  # no style anew
+    if tag:
+        options["runOnly"] = [tag]
     found = Axe().run(page, options=options).response["violations"]
     return [
         f"{violation['id']}: {node['target']} {node['html'][:200]} {node.get('failureSummary', '')}"
