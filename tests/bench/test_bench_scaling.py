@@ -21,6 +21,7 @@ from support.ranks import launch
 
 from tinygrad_cnn.bench.machine import describe
 from tinygrad_cnn.bench.scaling import measurement
+from tinygrad_cnn.bench.scaling.figures import FIGURES
 from tinygrad_cnn.bench.scaling.fit import efficiencies, fit_scaling, median_cases
 from tinygrad_cnn.bench.scaling.measurement import (
     AllReduceRow,
@@ -104,7 +105,7 @@ def test_a_step_is_as_long_as_its_longest_chain(
     each = [link.all_reduce(bucket.size, ranks) for bucket in model.buckets]
     chains = [bucket.ready * compute + sum(each[k:]) for k, bucket in enumerate(model.buckets)]
     expected = max(slow, *chains) if link.beside else slow + sum(each)
-    small = model.messages * math.ceil(math.log2(ranks)) * link.latency
+    small = 2 * model.messages * math.ceil(math.log2(ranks)) * link.latency
     copies = model.per_byte * sum(bucket.size for bucket in model.buckets)
     assert time.total == pytest.approx(expected + small + copies + model.update)
     assert 0 <= time.hidden <= 1
@@ -348,6 +349,13 @@ def test_a_page_is_written_with_its_figures(tmp_path: Path) -> None:
     assert render_page(ScalingMeasurement.read(written[0])) == text
 
 
+def test_the_page_is_up_to_date() -> None:
+    stored = DOCS / FOLDER / STORED
+    assert (DOCS / PAGE).read_text("utf-8") == render_page(ScalingMeasurement.read(stored))
+    for name in FIGURES:
+        assert digest(stored) in (DOCS / FOLDER / f"{name}.svg").read_text("utf-8")
+
+
 # --- the ranks -----------------------------------------------------------------------------------
 
 PROGRAM = """
@@ -361,7 +369,11 @@ def small(rng):
         tg.nn.Linear(4 * 6 * 6, 10, rng=rng),
     )
 
-rank.NETWORKS = {"small": ScaledNetwork(make=small, input_shape=(3, 8, 8), batch=8, alone=())}
+rank.NETWORKS = {
+    "small": ScaledNetwork(
+        make=small, input_shape=(3, 8, 8), batch=8, alone=(), synchronized=True
+    )
+}
 rank.SIZES = (1024, 4096)
 rank.main(number=0, steps=3)
 """
@@ -390,7 +402,7 @@ def test_ranks_measure_their_steps(ranks: int) -> None:
     if ranks == 1:
         messages = Messages.from_json(found["messages"]["small"])
         assert sum(bucket.size for bucket in messages.buckets) == 4 * (parameters + 6)
-        assert messages.small == 2  # batch normalization has buffers
+        assert messages.small == 1 + 3  # of one batch normalization
         ready = [bucket.ready for bucket in messages.buckets]
         assert ready == sorted(ready)
         assert 0 < ready[0] <= ready[-1] <= 1

@@ -23,7 +23,7 @@ from tinygrad_cnn.support.processes import SAFE_PATH
 
 __all__ = ["AllReduceRow", "Messages", "ScalingMeasurement", "StepRow", "measure_scaling"]
 
-RANKS, ROUNDS, STEPS = (1, 2, 4), 9, 4
+RANKS, ROUNDS, STEPS = (1, 2, 4), 7, 4
 LIMIT = 300.0  # seconds of one start of all ranks
 
 
@@ -88,7 +88,7 @@ class Messages:
     buckets : tuple of SentBucket
         The gradients, in the order in which they are sent.
     small : int
-        The number of small messages.
+        The number of small all-reduces.
     """
 
     buckets: tuple[SentBucket, ...]

@@ -8,22 +8,22 @@ last layers first; they are summed in buckets while those of earlier layers are 
     compute   c = a₀ + a₁·b                        forward and backward
     bucket k  T_k = m(n)·α + 2(n − 1)/n · s_k/β    s_k bytes in m(n) messages, one after another
               e_k = max(r_k·c, e_{k−1}) + T_k      when it ends; its gradients are ready at r_k·c
-    step      t = max(c + w, e_K) + o·⌈log₂ n⌉·α + p·Σs_k + u     u: the update
+    step      t = max(c + w, e_K) + 2o·⌈log₂ n⌉·α + p·Σs_k + u    u: the update
 
 α is the latency of a message, β the bandwidth of a rank in each direction. An all-reduce that moves
 the fewest bytes sends 2(n − 1)/n of its data from each rank. The number of messages depends on the
 algorithm: m = 2(n − 1) in a ring (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for
 clusters of workstations", 2009), m = 2⌈log₂ n⌉ with recursive halving and doubling (Thakur,
 Rabenseifner and Gropp, "Optimization of collective communication operations in MPICH", 2005).
-p is the time to copy a byte of a gradient into its bucket and back. o small messages, such as the
-numbers of examples and the buffers of batch normalization, block all ranks.
+p is the time to copy a byte of a gradient into its bucket and back. o small all-reduces, of the
+numbers of examples and of the statistics of synchronized batch normalization, block all ranks.
 
 w is the wait for the slowest rank. If the compute of a rank varies from step to step with a
 standard deviation of σ·c, the slowest of n takes about σ·c·Φ⁻¹((n − 0.375)/(n + 0.25)) longer than
 the mean (Blom, "Statistical estimates and transformed beta-variables", 1958).
 
 Ranks on one machine have no network card that works beside them: the cores copy the messages, and
-nothing is hidden: t = c + w + ΣT_k + o·⌈log₂ n⌉·α + p·Σs_k + u.
+nothing is hidden: t = c + w + ΣT_k + 2o·⌈log₂ n⌉·α + p·Σs_k + u.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class StepTime:
     compute : float
         Forward, backward and update.
     waiting : float
-        For the slowest rank, and for small messages.
+        For the slowest rank, and for small all-reduces.
     copying : float
         Gradients into buckets and back.
     communication : float
@@ -166,7 +166,7 @@ class StepModel:
         u: seconds of the update.
     buckets : tuple of SentBucket
     messages : int
-        o: the number of small messages of a step.
+        o: the number of small all-reduces of a step.
     per_byte : float
         p: seconds to copy a byte of a gradient into its bucket and back.
     variation : float
@@ -219,7 +219,7 @@ class StepModel:
         exposed = communication
         if interconnect.beside:
             exposed = min(max(ended - compute - waiting, 0.0), communication)
-        waiting += self.messages * math.ceil(math.log2(ranks)) * interconnect.latency
+        waiting += self.messages * ALGORITHMS["halving"](ranks) * interconnect.latency
         copying = slowdown * self.per_byte * self.size if ranks > 1 else 0.0
         update = slowdown * self.update
         return StepTime(compute + update, waiting, copying, communication, exposed)
@@ -259,7 +259,7 @@ class StepModel:
         ...                   buckets=(SentBucket(4e6, 0.6), SentBucket(1e6, 1.0)))
         >>> ethernet = Interconnect(latency=20e-6, bandwidth=1.25e9)
         >>> [model.batch_for(0.9, ranks, ethernet) for ranks in (2, 8, 1024)]
-        [8, 14, 18]
+        [8, 14, 20]
         """
         found = 1 + bisect_left(
             range(1, MOST_IMAGES), True,

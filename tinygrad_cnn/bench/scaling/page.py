@@ -72,12 +72,12 @@ A step of n ranks with b images each takes
 compute   c = a₀ + a₁·b                        forward and backward
 bucket k  T_k = m(n)·α + 2(n − 1)/n · s_k/β    s_k bytes in m(n) messages, one after another
           e_k = max(r_k·c, e_{k−1}) + T_k      when it ends; its gradients are ready at r_k·c
-step      t = max(c + w, e_K) + o·⌈log₂ n⌉·α + p·Σs_k + u
+step      t = max(c + w, e_K) + 2o·⌈log₂ n⌉·α + p·Σs_k + u
 ```
 
 - α is the latency of a message, β the bandwidth of a rank, u the update, p the time to copy a byte
-  of a gradient into its bucket and back. o small messages block all ranks: the numbers of examples,
-  and the buffers of batch normalization.
+  of a gradient into its bucket and back. o small all-reduces block all ranks: the numbers of
+  examples, and three for each synchronized batch normalization.
 - m = 2⌈log₂ n⌉ with recursive halving and doubling (Thakur, Rabenseifner and Gropp, 2005), which
   `tinygrad_cnn.distributed` asks MPICH for; m = 2(n − 1) in a ring (Patarasuk and Yuan, 2009).
 - w is the wait for the slowest rank: σ·c times the mean of the largest of n normal numbers, where σ

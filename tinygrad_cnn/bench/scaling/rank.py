@@ -26,12 +26,19 @@ from tinygrad_cnn.bench.scaling.workloads import NETWORKS, ScaledNetwork
 from tinygrad_cnn.bench.worker.clock import settle_allocator
 from tinygrad_cnn.core.observer import BackwardEvent, Observer
 from tinygrad_cnn.core.variable import Variable
-from tinygrad_cnn.distributed import Communication, DataParallel, communicator
+from tinygrad_cnn.distributed import (
+    Communication,
+    DataParallel,
+    communicator,
+    convert_sync_batchnorm,
+)
 from tinygrad_cnn.distributed.buckets import divided
+from tinygrad_cnn.nn import BatchNorm2d
 
 WARM_UP = 2
 REPEATS = 15  # of each all-reduce
 SIZES = tuple(4**k for k in range(5, 13))  # bytes of all-reduces: 1 KiB to 16 MiB
+SYNCHRONIZED = 3  # all-reduces of a batch normalization: two in the forward, one in the backward
 RARELY = 4  # a network of one rank only is measured in every fourth round
 
 
@@ -53,6 +60,8 @@ class Trainer:
     def __init__(self, network: ScaledNetwork, batch: int, together: bool) -> None:
         rng = np.random.default_rng(tg.distributed.rank())
         self.model = network.build()
+        if together and network.synchronized:
+            convert_sync_batchnorm(self.model)
         self.called = DataParallel(self.model) if together else self.model
         self.images = tg.Tensor(rng.standard_normal((batch, *network.input_shape), np.float32))
         self.labels = rng.integers(network.classes, size=batch)
@@ -84,7 +93,7 @@ class Readiness(Observer):
 
 
 def messages_of(network: ScaledNetwork) -> dict[str, Any]:
-    """Return what a step sends: the buckets of gradients, and the number of small messages."""
+    """Return what a step sends: the buckets of gradients, and the number of small all-reduces."""
     trainer = Trainer(network, network.batch, together=False)
     for _ in range(WARM_UP):
         trainer.step()
@@ -97,7 +106,8 @@ def messages_of(network: ScaledNetwork) -> dict[str, Any]:
         )
         for bucket in divided(list(trainer.model.parameters()))
     ]
-    small = 1 + any(True for _ in trainer.model.buffers())
+    norms = sum(isinstance(module, BatchNorm2d) for module in trainer.model.modules())
+    small = 1 + SYNCHRONIZED * norms * network.synchronized
     return {"buckets": [asdict(bucket) for bucket in buckets], "small": small}
 
 

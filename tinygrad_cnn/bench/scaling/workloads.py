@@ -27,6 +27,8 @@ class ScaledNetwork:
         Images of a rank, and of all ranks where they share out a batch.
     alone : tuple of int
         Further batches that one rank is timed with, for the model.
+    synchronized : bool
+        Whether batch normalization takes its statistics over all ranks.
     ranks : bool
         Whether several ranks are measured; otherwise one, and the model plans with it.
     """
@@ -36,6 +38,7 @@ class ScaledNetwork:
     classes: int = 10
     batch: int = 64
     alone: tuple[int, ...] = (16, 32)
+    synchronized: bool = False
     ranks: bool = True
 
     def build(self) -> Module:
@@ -58,6 +61,7 @@ class ScaledNetwork:
 NETWORKS = {
     "VGG-like": ScaledNetwork(make=VGG),
     "ResNet-20": ScaledNetwork(make=resnet20),
+    "ResNet-20, synchronized": ScaledNetwork(make=resnet20, synchronized=True),
     "ResNet-18, 224²": ScaledNetwork(
         make=resnet18, input_shape=(3, 224, 224), classes=1000, batch=8, alone=(2, 4), ranks=False
     ),
