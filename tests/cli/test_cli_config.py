@@ -24,6 +24,7 @@ from tinygrad_cnn.train import (
     OPTIMIZERS,
     SCHEDULES,
     RunFolder,
+    TrainingRun,
     TrainingSettings,
 )
 
@@ -105,7 +106,6 @@ plain = st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
 tables = st.dictionaries(
     texts,
     st.recursive(plain, lambda inner: st.lists(inner))
-    | st.dictionaries(texts, plain, min_size=1)
     | st.dictionaries(texts, st.dictionaries(texts, plain, min_size=1), min_size=1),
 )
 
@@ -190,13 +190,15 @@ def test_what_is_printed_trains_the_same_run(call: Call, few_file: str) -> None:
     assert call("train", *options).exit_code == 0
     Path("run.toml").write_text(printed)
     assert tomllib.loads(printed)["out"] == "a"
-    assert call("train", "--config", "run.toml", "--out", "b").exit_code == 0
-    first, second = RunFolder(Path("a")), RunFolder(Path("b"))
-    assert second.read_settings() == first.read_settings()
-    assert second.weights.read_bytes() == first.weights.read_bytes()
+    asked = parsed("--config", "run.toml")
+    new = TrainingRun.new(
+        asked.data, asked.model, asked.training, asked.model_options, **asked.reading
+    )
+    settings = RunFolder(Path("a")).read_settings()
+    assert new.settings == settings
 
     Path("again.toml").write_text(call("train", "--resume", "a", "--print-config").stdout)
-    asked, again = parsed("--config", "run.toml"), parsed("--config", "again.toml")
+    again = parsed("--config", "again.toml")
     assert again.training == asked.training
     changed = call("train", "--resume", "a", "--epochs", "7", "--print-config").stdout
     assert tomllib.loads(changed)["epochs"] == 7
@@ -204,5 +206,5 @@ def test_what_is_printed_trains_the_same_run(call: Call, few_file: str) -> None:
     assert "leave out --lr" in refused
     assert (again.model, again.data) == (
         f"a{os.sep}model.py:Net",
-        first.read_settings().data.source,
+        settings.data.source,
     )
