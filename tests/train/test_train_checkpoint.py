@@ -18,11 +18,13 @@ import numpy as np
 import pytest
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.data import DataLoader, Split
+from tinygrad_cnn.data import DataLoader, Shift, Split
 from tinygrad_cnn.support.files import atomic_write
+from tinygrad_cnn.support.lock import FileLock
 from tinygrad_cnn.train import (
     Callback,
     Checkpoint,
+    EarlyStopping,
     History,
     Progress,
     RunError,
@@ -377,6 +379,25 @@ def test_a_folder_with_another_runs_checkpoints_is_not_trained_in(
         prepared().train(run)
 
 
+def test_a_forked_process_does_not_keep_a_lock(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path; "
+        "from tinygrad_cnn.support.lock import FileLock\n"
+        "lock = FileLock(Path(sys.argv[1])); lock.acquire()\n"
+        "if os.fork(): os._exit(0)\n"
+        "print('alive', flush=True); signal.pause()"
+    )
+    root = Path(tg.__file__).parents[1]
+    command = [sys.executable, "-c", program, str(tmp_path / "lock")]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, start_new_session=True) as one:
+        assert one.stdout is not None
+        one.stdout.readline()
+        one.wait()
+        with FileLock(tmp_path / "lock"):
+            pass
+        os.killpg(one.pid, signal.SIGKILL)
+
+
 def test_a_second_process_is_refused_and_a_killed_one_holds_no_lock(run: RunFolder) -> None:
     hold = (
         "import sys; from pathlib import Path; from tinygrad_cnn.support.lock import FileLock\n"
@@ -388,7 +409,7 @@ def test_a_second_process_is_refused_and_a_killed_one_holds_no_lock(run: RunFold
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        with pytest.raises(RunError, match=f"another process trains here: .*{process.pid} on "):
+        with pytest.raises(RunError, match=f"is being trained in already: .*{process.pid} on "):
             TrainingRun.resumed(run).train(run)
         assert run.steps == 8
         process.kill()
@@ -401,6 +422,106 @@ def test_a_run_that_another_process_has_trained_on_meanwhile_is_refused(run: Run
     TrainingRun.resumed(run).train(run)
     with pytest.raises(RunError, match="has been trained on meanwhile, to step 18: resume again"):
         late.train(run)
+
+
+def test_a_folder_with_later_checkpoints_is_not_written_to(run: RunFolder, few: Split) -> None:
+    model = tg.nn.Linear(1, 1)
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+    checkpoint = Checkpoint(model, optimizer, folder=run.path)
+    before = [path.read_bytes() for path in run.checkpoints]
+    with checkpoint:
+        checkpoint.steps = 7
+        with pytest.raises(RunError, match=r"has a checkpoint of step 8, .* call restore\(\)"):
+            checkpoint.save()
+        checkpoint.steps = 9
+    assert run.steps == 9
+    assert run.checkpoints[0].read_bytes() == before[1]
+
+
+def test_a_part_that_a_checkpoint_lacks_is_named(few: Split, tmp_path: Path) -> None:
+    model = tg.nn.Linear(1, 1)
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+    Checkpoint(model, optimizer, folder=tmp_path).save()
+    average = tg.optim.AveragedModel(model)
+    with pytest.warns(UserWarning, match="has no average, which begins anew"):
+        Checkpoint(model, optimizer, folder=tmp_path, average=average).restore()
+    Checkpoint(model, optimizer, folder=tmp_path, average=average).save()
+    without = Checkpoint(model, optimizer, folder=tmp_path)
+    assert without.restore()
+    without.save()  # keeps the part that it does not know
+    assert "average" in read_state(checkpoints(tmp_path)[-1])["parts"]
+
+
+def test_a_checkpoint_is_used_again_after_ctrl_c(few: Split, tmp_path: Path) -> None:
+    whole, own = Own(tmp_path / "whole", few), Own(tmp_path / "run", few)
+    np.random.seed(1)  # noqa: NPY002
+    whole.train(3)
+    np.random.seed(1)  # noqa: NPY002
+    for stop in (5, 8):
+        with pytest.raises(TrainingInterrupted):
+            own.train(3, stop)
+    own.train(3)  # as one runs a cell of a notebook again
+    assert own.state() == whole.state()
+
+
+def test_fit_goes_on_with_the_same_checkpoint_for_more_epochs(few: Split, tmp_path: Path) -> None:
+    model = tg.nn.MLP((784, 8, 10), rng=np.random.default_rng(0))
+    optimizer = tg.optim.Adam(model.parameters())
+    loader, held = (DataLoader(part, 16, shuffle=True) for part in (few.train, few.test))
+    checkpoint = Checkpoint(model, optimizer, folder=tmp_path)
+    stopping = EarlyStopping(1, "loss", min_delta=100.0)
+    arguments = (model, tg.cross_entropy, optimizer, loader)
+    for epochs, rows in ((3, 2), (5, 2)):  # it has stopped after the second
+        again = fit(*arguments, epochs=epochs, callbacks=[stopping], checkpoint=checkpoint)
+        assert len(again) == rows
+    with pytest.raises(TrainingInterrupted):
+        fit(*arguments, epochs=5, validation=held, callbacks=[Signal(8)], checkpoint=checkpoint)
+    history = fit(*arguments, epochs=5, validation=held, checkpoint=checkpoint)
+    assert (len(history), checkpoint.steps) == (5, 30)
+
+
+def test_a_shuffled_validation_set_is_in_the_same_order_again(few: Split, tmp_path: Path) -> None:
+    def program(where: Path, callbacks: list[Callback]) -> History:
+        model = tg.nn.Sequential(
+            tg.nn.Flatten(), tg.nn.Linear(784, 10, rng=np.random.default_rng(0))
+        )
+        optimizer = tg.optim.Adam(model.parameters())
+        checkpoint = Checkpoint(model, optimizer, folder=where)
+        held = DataLoader(few.test, 16, shuffle=True, transform=Shift(3))
+        return fit(
+            model, tg.cross_entropy, optimizer, DataLoader(few.train, 16), epochs=3,
+            validation=held, callbacks=callbacks, checkpoint=checkpoint,
+        )  # fmt: skip
+
+    whole = program(tmp_path / "whole", [])
+    with pytest.raises(TrainingInterrupted):
+        program(tmp_path / "run", [Signal(12)])
+    again = program(tmp_path / "run", [])
+    assert again.column("validation_loss") == whole.column("validation_loss")
+
+
+def test_a_callback_that_ends_an_epoch_leaves_the_loader_at_the_next(
+    few: Split, tmp_path: Path
+) -> None:
+    class End(Callback):
+        def batch(self, progress: Progress) -> bool:
+            return (progress.epoch, progress.batch) == (2, 3)
+
+    def program(callbacks: list[Callback], epochs: int) -> tuple[History, int]:
+        model = tg.nn.MLP((784, 8, 10), rng=np.random.default_rng(0))
+        optimizer = tg.optim.Adam(model.parameters())
+        checkpoint = Checkpoint(model, optimizer, folder=tmp_path, every=1)
+        history = fit(
+            model, tg.cross_entropy, optimizer, DataLoader(few.train, 16), epochs=epochs,
+            callbacks=callbacks, checkpoint=checkpoint,
+        )  # fmt: skip
+        return history, checkpoint.steps
+
+    with pytest.raises(TrainingInterrupted):
+        program([End(), Signal(9)], 4)
+    history, steps = program([], 4)
+    assert (len(history), steps) == (2, 9)  # the epoch is finished, and training has ended
+    assert program([], 4)[1] == 9 + 2 * 6
 
 
 @pytest.mark.parametrize("step", [7, 12])
@@ -444,6 +565,51 @@ def test_a_second_ctrl_c_ends_at_once(prepared: Prepare, tmp_path: Path) -> None
     assert signal.getsignal(signal.SIGINT) is before
 
 
+WITH_WORKERS = """
+import os, signal, sys
+import numpy as np
+import tinygrad_cnn as tg
+from tinygrad_cnn.data import DataLoader
+from tinygrad_cnn.train import Checkpoint, TrainingInterrupted
+
+if __name__ == "__main__":
+    model = tg.nn.Linear(2, 1)
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+    x = np.ones((32, 2), np.float32)
+    loader = DataLoader((x, x[:, :1]), 2, num_workers=2, multiprocessing_context=sys.argv[1])
+    checkpoint = Checkpoint(model, optimizer, loader=loader, folder="run")
+    try:
+        with checkpoint:
+            for inputs, targets in loader:
+                tg.mse(model(inputs), targets).backward()
+                optimizer.step()
+                if checkpoint.steps == 4:
+                    os.killpg(0, signal.SIGTERM)  # as `timeout` and batch systems do
+                checkpoint.step()
+    except TrainingInterrupted as error:
+        print("interrupted after", checkpoint.steps)
+"""
+
+
+@pytest.mark.parametrize("context", ["fork", "forkserver"])
+def test_sigterm_to_the_workers_too_does_not_disturb_the_step(tmp_path: Path, context: str) -> None:
+    (tmp_path / "program.py").write_text(WITH_WORKERS)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "program.py", context],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(tg.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "interrupted after 5\n"
+    (path,) = checkpoints(tmp_path / "run")
+    assert read_state(path)["parts"]["loader"] == {"epoch": 0, "batch": 5}
+
+
 # --- resuming with changes ---------------------------------------------------------------------
 
 
@@ -462,6 +628,24 @@ def test_more_epochs_spread_the_schedule_over_them(prepared: Prepare, tmp_path: 
     assert (told.training.epochs, told.changes) == (6, resumed.settings.changes)
     with pytest.raises(ValueError, match="epochs is 5, but 6 are done"):
         TrainingRun.resumed(run, epochs=5)
+
+
+def test_a_change_is_not_forgotten_by_a_run_that_is_killed_at_once(
+    prepared: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = folder(tmp_path)
+    with pytest.raises(TrainingInterrupted):
+        prepared(schedule="onecycle", lr=0.01).train(run, [Signal(9)])
+
+    class Killed(Callback):
+        def batch(self, progress: Progress) -> None:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        TrainingRun.resumed(run, epochs=6).train(run, [Killed()])
+    resumed = TrainingRun.resumed(run)
+    assert resumed.schedule is not None
+    assert resumed.schedule.state_dict()["total_steps"] == 36
 
 
 def test_data_that_have_moved_are_named_and_compared(

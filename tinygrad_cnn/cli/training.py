@@ -216,7 +216,7 @@ def _held_out(run: TrainingRun) -> str:
 
 
 def _progress(run: TrainingRun, folder: RunFolder) -> str:
-    done, batch = divmod(folder.steps, len(run.loader))
+    done, batch = run.saved(folder)
     epochs = f"{done or 'no'} finished epoch{'s' * (done > 1)}"
     further = f", and {batch} of {len(run.loader)} batches of the next" if batch else ""
     return f"{folder.path} has {epochs}{further}"

@@ -22,7 +22,7 @@ import traceback
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
@@ -112,7 +112,7 @@ def _start(number: int, maker: BatchMaker, context: BaseContext) -> _Worker:
         target=_serve, args=(maker, theirs), daemon=True, name=f"DataLoader-{number}"
     )
     try:
-        with environment(SAFE_PATH):
+        with environment(SAFE_PATH), _without(signal.SIGTERM):
             process.start()
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         ours.close()
@@ -129,10 +129,26 @@ def _start(number: int, maker: BatchMaker, context: BaseContext) -> _Worker:
     return _Worker(number, process, ours)
 
 
+@contextmanager
+def _without(signum: int) -> Iterator[None]:
+    """Block a signal inside, also for the processes that are started, where there is such a mask.
+
+    A batch system sends SIGTERM to all processes of a job: this one may want to finish its step.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signum])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end(workers: Sequence[_Worker]) -> None:
     for worker in workers:
         worker.connection.close()
-        worker.process.terminate()
+        worker.process.kill()
     for worker in workers:
         worker.process.join()
 

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
+from weakref import WeakSet
 
 __all__ = ["FileLock", "InUseError"]
 
@@ -71,6 +72,7 @@ class FileLock:
                 if time.monotonic() >= deadline:
                     raise InUseError(f"{self.path}: is in use by another process{self._holder()}")
                 time.sleep(RETRY_SECONDS)
+            _HELD.add(file)
             file.truncate(0)
             file.write(f"{os.getpid()} on {platform.node()}".encode())
             file.flush()
@@ -87,9 +89,22 @@ class FileLock:
     def release(self) -> None:
         """Release the lock, if it is held."""
         if self._file is not None:
+            _HELD.discard(self._file)
             self._file.close()
             self._file = None
 
+
+_HELD: WeakSet[IO[bytes]] = WeakSet()
+
+
+def _forget() -> None:
+    """Close the files of locks in a forked process, which would hold them as long as it lives."""
+    for file in tuple(_HELD):
+        file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 if sys.platform == "win32":
     import msvcrt

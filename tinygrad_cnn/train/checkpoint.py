@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 import warnings
@@ -36,6 +37,7 @@ __all__ = ["Checkpoint", "HasState", "Interval", "checkpoints", "steps_of"]
 FORMAT = 5
 FIELDS = {"format", "steps", "model", "own", "random", "ranks", "parts"}
 KEPT = 2
+IDENTITY = "run"
 LOCK = ".lock"
 FILE = re.compile(r"checkpoint(?:-(\d{8,}))?\.safetensors")  # without a number: formats 1 to 4
 UNUSABLE = ".unusable"
@@ -203,15 +205,15 @@ class Checkpoint:
         self.folder = Path(folder)
         self.every = Interval.parse("Checkpoint: every", every)
         self.steps = 0
-        self._further = dict(further)
+        self._given, self._further = tuple(further), dict(further)
         self._unclaimed: dict[str, Any] = {}  # restored states of parts that are not known yet
         self._restored = False
         self._rejected: list[Path] = []
         self._depth, self._entered = 0, ExitStack()  # the blocks around, and what the first holds
         self._lock = FileLock(self.folder / LOCK)
         self._signals = Signals()
-        self._signal: int | None = None  # that ends all ranks
-        self._saves: bool | None = None  # whether the next step saves, once the ranks agree on it
+        self._signal: int | None = None  # that ends the training, on all ranks
+        self._saves: bool | None = None  # whether the next step saves, once that is decided
         self._saved = -1, time.monotonic()  # the steps and the time of the last checkpoint
 
     # --- saving ----------------------------------------------------------------------------------
@@ -230,6 +232,8 @@ class Checkpoint:
             If it cannot be written. Earlier checkpoints are then as they were.
         TypeError
             If a part's state holds something other than numbers, texts and arrays.
+        RunError
+            If the folder has a checkpoint of a later step, which was not restored.
         """
         path = self.folder / f"checkpoint-{self.steps:08}.safetensors"
         state = self._state()
@@ -241,9 +245,16 @@ class Checkpoint:
         return path
 
     def _write(self, path: Path, state: dict[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         for rejected in self._rejected:  # of another run, perhaps: it is not deleted
             with suppress(FileNotFoundError):
-                rejected.rename(rejected.with_name(rejected.name + UNUSABLE))
+                rejected.rename(_unused(rejected.with_name(rejected.name + UNUSABLE)))
+        newest = steps_of((checkpoints(self.folder) or [path])[-1])
+        if newest > self.steps:
+            raise RunError(
+                f"{self.folder}: has a checkpoint of step {newest}, and this one is of step "
+                f"{self.steps}: call restore() before training, or choose another folder"
+            )
         write_state(path, state)
         for old in checkpoints(self.folder)[:-KEPT]:
             old.unlink(missing_ok=True)
@@ -260,32 +271,31 @@ class Checkpoint:
         """
         saves = self.saves_next()
         self.steps, self._saves = self.steps + 1, None
-        if self._ended_by() is not None:
-            self._end()
+        if self._signal is not None:
+            self._end(self._signal)
         if saves:
             self.save()
 
     def saves_next(self) -> bool:
-        """Return whether the next `step` will save."""
-        steps, seconds = self._saved
-        due = self.every.due(self.steps + 1 - max(steps, 0), time.monotonic() - seconds)
-        if self._ranks.size == 1:
-            return due or self._signals.received is not None
+        """Return whether the next `step` will save; that does not change until then."""
         if self._saves is None:
-            self._saves = self._agreed(f"step {self.steps + 1}", due) or self._signal is not None
+            steps, seconds = self._saved
+            due = self.every.due(self.steps + 1 - max(steps, 0), time.monotonic() - seconds)
+            due = self._agreed(f"step {self.steps + 1}", due)
+            self._saves = due or self._signal is not None
         return self._saves
 
     def _agreed(self, where: str, due: bool = False) -> bool:
         """Return whether rank 0 finds a checkpoint due; learn of signals to any rank."""
+        if self._ranks.size == 1:
+            self._signal = self._signals.received
+            return due
         came = [float(self._signals.received == signum) for signum in HANDLED]
         on_rank_0 = float(due and not self._ranks.rank)
         *received, due_there = self._ranks.exchange(f"checkpoint: {where}", *came, on_rank_0)
         found = [signum for signum, count in zip(HANDLED, received, strict=True) if count]
         self._signal = max(found, default=self._signal)
         return bool(due_there)
-
-    def _ended_by(self) -> int | None:
-        return self._signals.received if self._ranks.size == 1 else self._signal
 
     def evaluating(self, batches: Iterable[T]) -> Iterator[T]:
         """Yield the batches of an evaluation, which Ctrl-C and SIGTERM end, too.
@@ -300,12 +310,10 @@ class Checkpoint:
             if self._signals.received is not None:
                 load_own_state(self.model, before[0])
                 set_global_random(before[1])
-                self._end()
+                self._end(self._signals.received)
             yield batch
 
-    def _end(self) -> None:
-        signum = self._ended_by()
-        assert signum is not None
+    def _end(self, signum: int) -> None:
         self.save()
         raise shared(TrainingInterrupted(signum))
 
@@ -315,7 +323,10 @@ class Checkpoint:
             "steps": self.steps,
             "model": self.model.state_dict(),
             **self._random_states(),
-            "parts": {name: part.state_dict() for name, part in self._all_parts().items()},
+            "parts": {
+                **self._unclaimed,
+                **{name: part.state_dict() for name, part in self._all_parts().items()},
+            },
         }
 
     def _random_states(self) -> dict[str, Any]:
@@ -416,12 +427,14 @@ class Checkpoint:
 
     def _set(self, state: dict[str, Any]) -> None:
         unread = dict(state["parts"])
-        parts = {**self._further, **self._parts}  # what names a foreign run is first
+        parts = {**self._further, **self._parts}  # first the one that refuses another run
         for name, part in parts.items():
             if name in unread:
                 part.load_state_dict(unread.pop(name))
             elif name in self._parts:
                 raise ValueError(f"it has no {name}")
+            elif name in self._given and name != IDENTITY:  # which formats 1 to 4 lack
+                warnings.warn(f"the checkpoint has no {name}, which begins anew", stacklevel=4)
         if unread.keys() & {"schedule", "loader"}:
             raise ValueError(f"it has a {min(unread)}, but the training has none")
         self.model.load_state_dict(state["model"])
@@ -448,6 +461,7 @@ class Checkpoint:
                         self._hold_folder(entered)
                 entered.enter_context(self._signals)
                 self._entered = entered.pop_all()
+            self._signal = self._saves = None
         self._depth += 1
         return self
 
@@ -456,7 +470,7 @@ class Checkpoint:
         try:
             entered.enter_context(self._lock)
         except InUseError as error:
-            raise RunError(f"{self.folder}: another process trains here: {error}") from None
+            raise RunError(f"{self.folder}: is being trained in already: {error}") from None
         self._check_newest()
         remove_leftovers(self.folder)
 
@@ -481,11 +495,17 @@ class Checkpoint:
         with self._entered:
             if kind is None and self.steps > self._saved[0]:
                 self.save()
+        self._restored = False  # used again, it goes on from what is in the folder
         if kind is None:
-            if self._ranks.size > 1:
-                self._agreed("the end")
-            if (signum := self._ended_by()) is not None:
-                raise shared(TrainingInterrupted(signum))
+            self._agreed("the end")
+            if self._signal is not None:
+                raise shared(TrainingInterrupted(self._signal))
+
+
+def _unused(path: Path) -> Path:
+    """Return the path, with a number if it exists."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(each for each in itertools.chain([path], numbered) if not each.exists())
 
 
 def _check_part(name: str, part: Any) -> None:

@@ -7,13 +7,13 @@ import threading
 from types import FrameType
 from typing import Any
 
-__all__ = ["HANDLED", "Signals", "TrainingInterrupted"]
+__all__ = ["HANDLED", "Signals", "TrainingInterrupted", "interrupted"]
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
 
 
 class TrainingInterrupted(KeyboardInterrupt):  # names an event
-    """Training was ended by Ctrl-C or SIGTERM, after a step that was finished and saved.
+    """Training was ended by Ctrl-C or SIGTERM: the first ones after a finished and saved step.
 
     It is a KeyboardInterrupt, so ``except Exception`` does not take it for an error.
 
@@ -26,6 +26,11 @@ class TrainingInterrupted(KeyboardInterrupt):  # names an event
     def __init__(self, signum: int) -> None:
         super().__init__(f"training was interrupted by {signal.Signals(signum).name}")
         self.signal = signum
+
+
+def interrupted() -> bool:
+    """Return whether a signal was noted, and ends training after this step."""
+    return any(each.received is not None for each in _entered)
 
 
 class Signals:
@@ -45,6 +50,8 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
+        self.received = None
+        _entered.append(self)
         if threading.current_thread() is threading.main_thread():
             for each in HANDLED:
                 if signal.getsignal(each) not in (signal.SIG_IGN, None):
@@ -52,6 +59,7 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
+        _entered.remove(self)
         for each, handler in self._before.items():
             signal.signal(each, handler)
         self._before = {}
@@ -60,3 +68,6 @@ class Signals:
         if self.received is not None:
             raise TrainingInterrupted(signum)
         self.received = signum
+
+
+_entered: list[Signals] = []

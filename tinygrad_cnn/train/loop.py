@@ -8,13 +8,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import DataLoader
@@ -24,7 +22,7 @@ from tinygrad_cnn.distributed.gradients import allow_empty
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import LRScheduler, Optimizer, clip_grad_norm_
 from tinygrad_cnn.support.arguments import whole
-from tinygrad_cnn.train.checkpoint import Checkpoint, HasState
+from tinygrad_cnn.train.checkpoint import Checkpoint
 from tinygrad_cnn.train.error_notes import noted
 from tinygrad_cnn.train.evaluation import (
     Batches,
@@ -38,6 +36,7 @@ from tinygrad_cnn.train.evaluation import (
 )
 from tinygrad_cnn.train.history import COLUMNS, Epoch, History
 from tinygrad_cnn.train.metrics import Metric, MetricFunction, checked_metrics
+from tinygrad_cnn.train.running_epoch import RunningEpoch
 
 __all__ = ["Callback", "Progress", "TrainingDiverged", "fit"]
 
@@ -275,7 +274,7 @@ def fit(
     ranks = guard_of(model)
     if ranks.size > 1:
         loss = allow_empty(loss)
-    running = _RunningEpoch(loader, Meter(further), ranks)
+    running = RunningEpoch(loader, validation, Meter(further), ranks)
     with (
         checkpoint or nullcontext(),
         in_mode(model, training=True),
@@ -288,11 +287,12 @@ def fit(
         start = (unwrapped(model), (*columns, *added), history, epochs)
         running.stopped |= _any_true(ranks, callbacks, "start", *start)
         for epoch in range(len(history) + 1, epochs + 1):
-            if running.stopped and not running.batch:
+            if running.stopped and not running.trained:
                 break
             meter = running.meter
             started = perf_counter() - running.seconds
-            for images, labels in running.rest():
+            batches_left = running.rest()
+            for images, labels in batches_left:
                 outputs = model(Tensor._of(images))
                 error = loss(outputs, labels)
                 value = loss_value(error)
@@ -326,13 +326,13 @@ def fit(
                     running.seconds,
                     rate,
                 )
-                running.stopped = running.trained = _any_true(ranks, callbacks, "batch", progress)
+                if _any_true(ranks, callbacks, "batch", progress):
+                    batches_left.close()  # so that the loader is at the next epoch
+                    running.stopped = running.trained = True
                 if checkpoint is not None:
                     if checkpoint.saves_next():
                         _check_finite(optimizer, epoch, batch, rate)
                     checkpoint.step()
-                if running.stopped:
-                    break
             running.trained = True
             batch, rate = running.batch, running.rate
             if not batch:
@@ -341,6 +341,7 @@ def fit(
             meter = meter.merged(ranks)
             tested = None
             if validation is not None:
+                running.validates()
                 held = validation if checkpoint is None else checkpoint.evaluating(validation)
                 tested = evaluate(model, held, loss, metrics)
             if tested is not None and not math.isfinite(tested.loss):
@@ -365,8 +366,8 @@ def fit(
             running.stopped |= _any_true(ranks, callbacks, "epoch", history)
             if checkpoint is not None:
                 checkpoint.save()
-    for callback in callbacks:
-        callback.end(history)
+        for callback in callbacks:
+            callback.end(history)
     return history
 
 
@@ -396,102 +397,6 @@ def _check_parameters(model: Module, loss: Loss, optimizer: Optimizer) -> None:
         )
 
 
-class _RunningEpoch:
-    """The position of `fit` within an epoch: what a checkpoint needs beside the history.
-
-    Attributes
-    ----------
-    batch : int
-        The number of the current batch, counted from 1; 0 before the first.
-    loading : bool
-        Whether the batch after that is being loaded.
-    trained : bool
-        Whether the last batch of the epoch is done, but not its validation.
-    stopped : bool
-        Whether a callback has ended training.
-    seconds : float
-        The time spent on the batches.
-    rate : float
-        The learning rate of the last step.
-    meter : Meter
-        Of the examples of this rank; after a resume, rank 0 has those of all ranks before it.
-    """
-
-    def __init__(self, loader: Batches, meter: Meter, ranks: OneRank) -> None:
-        self.loader = loader
-        self.ranks = ranks
-        self.stopped = False
-        self._skipped = 0
-        self.begin(meter)
-
-    def begin(self, meter: Meter) -> None:
-        """Begin an epoch."""
-        self.meter = meter
-        self._others = 0.0, 0  # the total loss and the number of examples of other ranks
-        self.batch = 0
-        self.loading = self.trained = False
-        self.seconds = 0.0
-        self.rate = math.nan
-
-    @property
-    def images(self) -> int:
-        """The examples so far, of all ranks."""
-        return self.meter.images + self._others[1]
-
-    @property
-    def loss(self) -> float:
-        """The mean loss so far, of all ranks."""
-        return self.meter.loss_with(*self._others)
-
-    def count(self, epoch: int, value: float, examples: int) -> float:
-        """Return the mean loss of a batch over all ranks, from that of this rank; a collective."""
-        if self.ranks.size == 1:
-            return value
-        where = f"fit: epoch {epoch}, batch {self.batch}"
-        total, images = self.ranks.exchange(where, value * examples, examples)
-        loss_there, there = self._others
-        self._others = loss_there + total - value * examples, there + int(images) - examples
-        return total / images
-
-    def rest(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """Yield the batches of the epoch that are not done, and count them."""
-        if not self.trained:
-            skipped, self._skipped = self._skipped, 0
-            self.loading = True
-            for each in islice(self.loader, skipped, None):
-                self.loading = False
-                self.batch += 1
-                yield each
-                self.loading = True
-
-    def place(self, done: int) -> str:
-        """Return the place for a message, after so many epochs."""
-        if self.trained:
-            return f"at the end of epoch {done + 1}"
-        if self.batch or self.loading:
-            return f"in epoch {done + 1}, batch {self.batch + self.loading}"
-        return f"at the end of epoch {done}" if done else ""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state between two batches."""
-        position = self.loader.state_dict() if isinstance(self.loader, HasState) else None
-        own = {name: getattr(self, name) for name in ("batch", "trained", "seconds", "rate")}
-        stopped = bool(self.stopped)
-        meter = self.meter.merged(self.ranks)
-        return {**own, "stopped": stopped, "loader": position, "meter": meter.state_dict()}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore a state from `state_dict`."""
-        if not self.ranks.rank:
-            self.meter.load_state_dict(state_dict["meter"])
-        if isinstance(self.loader, HasState):
-            self.loader.load_state_dict(state_dict["loader"])
-        else:
-            self._skipped = int(state_dict["batch"])
-        for name in ("batch", "trained", "seconds", "rate", "stopped"):
-            setattr(self, name, state_dict[name])
-
-
 def _check_finite(optimizer: Optimizer, epoch: int, batch: int, rate: float) -> None:
     if not all(np.isfinite(parameter._array).all() for parameter in optimizer.params):
         raise shared(TrainingDiverged("a parameter is NaN or infinite", epoch, batch, rate))
@@ -500,7 +405,7 @@ def _check_finite(optimizer: Optimizer, epoch: int, batch: int, rate: float) -> 
 def _restore(
     checkpoint: Checkpoint,
     history: History,
-    running: _RunningEpoch,
+    running: RunningEpoch,
     callbacks: Sequence[Callback],
 ) -> None:
     """Let `checkpoint` hold all of `fit`, and go on from the newest one."""

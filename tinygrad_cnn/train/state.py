@@ -30,6 +30,12 @@ _OWN = "own"
 _SHA256 = "sha256"
 _CHECKSUM = re.compile(rb'"sha256":"([^"]*)"')  # in a string, quotes would be escaped
 _NO_CHECKSUM = "0" * 64
+DTYPES = {
+    "uint64": "U64", "int64": "I64", "float64": "F64", "float32": "F32", "uint32": "U32",
+    "int32": "I32", "float16": "F16", "uint16": "U16", "int16": "I16", "int8": "I8", "uint8": "U8",
+    "bool": "BOOL",
+}  # fmt: skip
+"""The types of arrays, as safetensors calls them, in its order: each array is aligned."""
 
 
 def save(path: str | os.PathLike[str], /, **contents: Any) -> None:
@@ -111,20 +117,44 @@ def pack_arrays(
 ) -> bytes:
     """Return named arrays as the bytes of a safetensors file, with a checksum in its header.
 
-    The same arrays give the same bytes, whatever their memory layout.
+    The same arrays give the same bytes, whatever their memory layout. TypeError for arrays of
+    something other than real numbers and truth values.
     """
-    from safetensors.numpy import save  # here, because a command's help does without
+    return b"".join(_packed(arrays, metadata))
 
-    # safetensors ignores the strides of a transposed array.
-    contents = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-    entries, data = _header(contents)
-    # safetensors itself writes the metadata in random order.
+
+def _packed(
+    arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None
+) -> list[bytes | memoryview]:
+    """Return the parts of a safetensors file: views of the arrays, without copies.
+
+    safetensors itself copies all arrays twice, and writes the metadata in random order.
+    """
+    sorted_by_type = sorted(arrays.items(), key=lambda item: (_order(*item), item[0]))
+    entries: dict[str, Any] = {}
+    parts: list[bytes | memoryview] = []
+    start = 0
+    for name, array in sorted_by_type:
+        kind = DTYPES[array.dtype.name]
+        contiguous = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+        stop = start + contiguous.nbytes
+        entries[name] = {
+            "dtype": kind, "shape": list(array.shape), "data_offsets": [start, stop]
+        }  # fmt: skip
+        parts.append(contiguous.reshape(-1).view(np.uint8).data)
+        start = stop
     header = {"__metadata__": {**(metadata or {}), _SHA256: _NO_CHECKSUM}, **entries}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    contents = b"".join((len(text).to_bytes(8, "little"), text, data))
-    before, _, after = _around_checksum(contents)
-    return b"".join((before, _checksum(before, after).encode(), after))
+    before, _, after = _around_checksum(len(text).to_bytes(8, "little") + text)
+    return [before, _checksum(before, after, *parts).encode(), after, *parts]
+
+
+def _order(name: str, array: NDArray[Any]) -> int:
+    """Return the place of an array's type in the file."""
+    if array.dtype.name not in DTYPES:
+        raise TypeError(f"{name} is an array of {array.dtype}, expected one of {', '.join(DTYPES)}")
+    return [*DTYPES].index(array.dtype.name)
 
 
 def unpack_arrays(contents: bytes, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -188,10 +218,11 @@ def _around_checksum(contents: bytes) -> tuple[memoryview, str, memoryview]:
     return whole[: found.start(1)], bytes(found[1]).decode("latin-1"), whole[found.end(1) :]
 
 
-def _checksum(before: memoryview, after: memoryview) -> str:
+def _checksum(before: bytes | memoryview, *after: bytes | memoryview) -> str:
     digest = hashlib.sha256(before)
     digest.update(_NO_CHECKSUM.encode())
-    digest.update(after)
+    for part in after:
+        digest.update(part)
     return digest.hexdigest()
 
 
@@ -224,9 +255,10 @@ def write_arrays(
     ...     read_arrays(folder + "/w.safetensors")["w"].tolist()
     [[0, 3], [1, 4], [2, 5]]
     """
-    contents = pack_arrays(arrays, metadata)
+    parts = _packed(arrays, metadata)
     with atomic_write(path) as file:
-        file.write(contents)
+        for part in parts:
+            file.write(part)
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:

@@ -166,6 +166,7 @@ class TrainingRun:
         self.best = training.make_best() if split.validation is not None else None
         self.stopping = training.make_stopping()
         self._checkpoint: Checkpoint | None = None
+        self._begun: dict[int, int] = {}  # by its number of steps, the epochs before an epoch
         self._metrics = training.make_metrics(model_file)
         training.make_logs(Path())  # a package may be missing: before anything is written
 
@@ -329,14 +330,21 @@ class TrainingRun:
         """The number of finished batches of the epoch in which a resumed run will go on."""
         return int(self._position().get("batch", 0))
 
+    def saved(self, folder: RunFolder) -> tuple[int, int]:
+        """Return the epochs and the further batches that the folder's newest checkpoint has."""
+        begun = [steps for steps in self._begun if steps <= folder.steps]
+        if not begun:  # it was not trained here
+            return len(self.history), self.batches_done
+        return self._begun[max(begun)], folder.steps - max(begun)
+
     @property
     def complete(self) -> bool:
         """Whether all epochs are done, or a callback has ended training."""
-        stopped = self._position().get("stopped") and not self.batches_done
         if self.stopping is not None:
             self.stopping.follow(self.history)
-            stopped = stopped or self.stopping.stopped
-        return bool(stopped) or len(self.history) >= self.settings.training.epochs
+            if self.stopping.stopped:
+                return True
+        return len(self.history) >= self.settings.training.epochs
 
     def _position(self) -> dict[str, Any]:
         """Return the state of the epoch in which a resumed run goes on, before it does."""
@@ -384,6 +392,7 @@ class TrainingRun:
             if self._checkpoint is None:  # before the settings, which are in it, too
                 self.settings = replace(self.settings, id=self._id())
                 checkpoint.save()
+            self._begun = {checkpoint.steps - self.batches_done: len(self.history)}
             with self._ranks.agreement("the settings"):
                 if not self._ranks.rank:
                     folder.write_settings(self.settings, self.model_file)
@@ -397,13 +406,15 @@ class TrainingRun:
                 epochs=self.settings.training.epochs,
                 validation=self.validation_loader or self.test_loader,
                 schedule=self.schedule,
-                callbacks=self._callbacks(folder, callbacks),
+                callbacks=self._callbacks(folder, checkpoint, callbacks),
                 history=self.history,
                 metrics=self._metrics,
                 checkpoint=checkpoint,
             )
 
-    def _callbacks(self, folder: RunFolder, further: Sequence[Callback]) -> list[Callback]:
+    def _callbacks(
+        self, folder: RunFolder, checkpoint: Checkpoint, further: Sequence[Callback]
+    ) -> list[Callback]:
         """Return the callbacks of this rank; only rank 0 writes."""
         followers: list[Callback] = [x for x in (self.best, self.stopping) if x is not None]
         if self._ranks.rank:
@@ -414,7 +425,7 @@ class TrainingRun:
             JSONLines(folder.log, self.settings.training.log_every),
             *self.settings.training.make_logs(folder.path),
         )
-        return [*followers, _Saver(self, folder), *logs, *further]
+        return [*followers, _Saver(self, folder, checkpoint), *logs, *further]
 
     def test(self, weights: str | None = None) -> Evaluation:
         """Evaluate the model on the test images.
@@ -478,16 +489,16 @@ class TrainingRun:
             raise RunError(
                 f"{folder.path}: has the checkpoints of a run; resume it, or choose a new folder"
             )
-        return self._new_checkpoint(folder)
+        return self._new_checkpoint(folder, _Identity(self))
 
-    def _new_checkpoint(self, folder: RunFolder) -> Checkpoint:
+    def _new_checkpoint(self, folder: RunFolder, identity: _Identity) -> Checkpoint:
         return Checkpoint(
             self._trained,
             self.optimizer,
             self.schedule,
             folder=folder.path,
             every=self.settings.training.checkpoint_every,
-            run=_Identity(self),
+            run=identity,
             history=self.history,
         )
 
@@ -501,8 +512,9 @@ class TrainingRun:
 
     def _restore(self, folder: RunFolder, before: RunSettings) -> None:
         """Restore the newest checkpoint; `before` are the settings without changes."""
-        planned = {} if self.schedule is None else dict(self.schedule.state_dict())
-        checkpoint = self._new_checkpoint(folder)
+        new = {} if self.schedule is None else dict(self.schedule.state_dict())
+        identity = _Identity(self)
+        checkpoint = self._new_checkpoint(folder, identity)
         with seeded_globally(self._random):
             if not checkpoint.restore():
                 raise RunError(
@@ -512,17 +524,14 @@ class TrainingRun:
         self._checkpoint = checkpoint
         self.settings = self.settings.noting_changes(before, len(self.history))
         training, done = self.settings.training, len(self.history) + bool(self.batches_done)
-        if training.patience != before.training.patience:
-            self._position().update(stopped=False)
-        if training.epochs == before.training.epochs:
+        if training.epochs == before.training.epochs == identity.epochs(before):
             return
         if training.epochs < done:
             raise ValueError(f"resume: epochs is {training.epochs}, but {done} are done or begun")
-        self._position().update(stopped=False)
         if self.schedule is not None:
             length = training.horizon(len(self.loader))
-            own = {name: value for name, value in planned.items() if name in length}
-            self.schedule.load_state_dict({**self.schedule.state_dict(), **own})
+            planned = {name: value for name, value in new.items() if name in length}
+            self.schedule.load_state_dict({**self.schedule.state_dict(), **planned})
 
 
 def _check_validation(training: TrainingSettings, split: Split) -> None:
@@ -541,6 +550,11 @@ class _Identity:
 
     def __init__(self, run: TrainingRun) -> None:
         self.run = run
+        self._settings: RunSettings | None = None
+
+    def epochs(self, otherwise: RunSettings) -> int:
+        """Return the number of epochs that the restored checkpoint was planned for."""
+        return (self._settings or otherwise).training.epochs
 
     def state_dict(self) -> dict[str, Any]:
         """Return id, settings and model file."""
@@ -555,15 +569,18 @@ class _Identity:
         """Refuse the checkpoint of another run."""
         if state_dict["id"] != self.run.settings.id:
             raise ValueError(f"it is of another run, {state_dict['id']}")
+        self._settings = RunSettings.from_json(state_dict["settings"], "its settings")
 
 
 class _Saver(Callback):
-    def __init__(self, run: TrainingRun, folder: RunFolder) -> None:
+    def __init__(self, run: TrainingRun, folder: RunFolder, checkpoint: Checkpoint) -> None:
         self.run = run
         self.folder = folder
+        self.checkpoint = checkpoint
 
     def epoch(self, history: History) -> None:
         self.run._save_weights(self.folder)
+        self.run._begun[self.checkpoint.steps] = len(history)
 
 
 def chosen_model(name: str, options: dict[str, Any]) -> tuple[ModelSettings, ModelFile | None]:

@@ -9,6 +9,7 @@ from tinygrad_cnn.studio.store import Store, runs
 from tinygrad_cnn.studio.store.tables import RunState
 from tinygrad_cnn.studio.training.reporting import Reporter
 from tinygrad_cnn.train import Callback, Progress
+from tinygrad_cnn.train.interruption import interrupted
 
 __all__ = ["CanceledError", "Control"]
 
@@ -58,7 +59,7 @@ class Control(Callback):
 
     def heed(self) -> None:
         """Return when there is a batch to do; raise CanceledError if the run is to end."""
-        while not self._may_go_on():
+        while not self._may_go_on() and not interrupted():
             self.sleep(POLL_SECONDS)
         self._looked = self.now()
 
