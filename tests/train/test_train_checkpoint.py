@@ -443,7 +443,7 @@ def test_a_part_that_a_checkpoint_lacks_is_named(few: Split, tmp_path: Path) -> 
     optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
     Checkpoint(model, optimizer, folder=tmp_path).save()
     average = tg.optim.AveragedModel(model)
-    with pytest.warns(UserWarning, match="has no average, which begins anew"):
+    with pytest.warns(UserWarning, match="has no average: it starts from its initial state"):
         Checkpoint(model, optimizer, folder=tmp_path, average=average).restore()
     Checkpoint(model, optimizer, folder=tmp_path, average=average).save()
     without = Checkpoint(model, optimizer, folder=tmp_path)

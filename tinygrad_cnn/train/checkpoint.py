@@ -434,7 +434,9 @@ class Checkpoint:
             elif name in self._parts:
                 raise ValueError(f"it has no {name}")
             elif name in self._given and name != IDENTITY:  # which formats 1 to 4 lack
-                warnings.warn(f"the checkpoint has no {name}, which begins anew", stacklevel=4)
+                warnings.warn(
+                    f"the checkpoint has no {name}: it starts from its initial state", stacklevel=4
+                )
         if unread.keys() & {"schedule", "loader"}:
             raise ValueError(f"it has a {min(unread)}, but the training has none")
         self.model.load_state_dict(state["model"])
