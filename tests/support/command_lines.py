@@ -152,7 +152,6 @@ def without_work() -> Iterator[list[Exception]]:
     replaced: dict[str, Any] = {
         "tinygrad_cnn.train.training_run.TrainingRun.train": interrupted,
         "tinygrad_cnn.cli.training.plot_history": lambda *_, **__: None,
-        "typer.testing._get_command": lambda _: COMMAND,  # made once, not for each call
         "tinygrad_cnn.studio.server.serve": lambda *_: None,
         "tinygrad_cnn.check.check_op": lambda *_, **__: SimpleNamespace(rows=list),
         "tinygrad_cnn.cli.benchmarking.find_frameworks": lambda *_: None,
@@ -173,7 +172,8 @@ def without_work() -> Iterator[list[Exception]]:
 
 def call(words: list[str]) -> tuple[int, str, str]:
     """Call the application; return its status and what it printed."""
-    result = CliRunner().invoke(app, words)
+    with patch("typer.testing._get_command", lambda _: COMMAND):  # made once, not for each call
+        result = CliRunner().invoke(app, words)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr

@@ -433,8 +433,18 @@ def mutate_text(contents: bytes, rng: Random) -> bytes:
     return "\n".join(lines).encode("utf-8", "surrogatepass")
 
 
+def mutate_json_lines(contents: bytes, rng: Random) -> bytes:
+    """Change the JSON of a line, or the lines."""
+    lines = contents.split(b"\n")
+    k = rng.randrange(len(lines) - 1)
+    if rng.random() < 0.3:
+        return mutate_text(contents, rng)
+    return b"\n".join([*lines[:k], mutate_json(lines[k], rng), *lines[k + 1 :]])
+
+
 MUTATORS: dict[str, Callable[[bytes, Random], bytes]] = {
     "json": mutate_json,
+    "jsonl": mutate_json_lines,
     "safetensors": mutate_safetensors,
     "zip": mutate_zip,
     "idx": mutate_idx,

@@ -36,7 +36,10 @@ from tinygrad_cnn.data.idx import write_idx
 from tinygrad_cnn.data.pickles import read_pickle
 from tinygrad_cnn.data.picture import read_image
 from tinygrad_cnn.experiments.results import Measurement, Results
+from tinygrad_cnn.studio.model_files import UnusableModelError, pack
+from tinygrad_cnn.studio.model_files import read as read_model
 from tinygrad_cnn.train import (
+    Checkpoint,
     Epoch,
     History,
     JSONLines,
@@ -48,6 +51,7 @@ from tinygrad_cnn.train import (
     TrainingSettings,
     load_run,
 )
+from tinygrad_cnn.train.history import COLUMNS
 from tinygrad_cnn.train.model_file import ModelFile
 from tinygrad_cnn.train.state import read_arrays, read_state, read_weights, unpack_arrays
 
@@ -172,6 +176,8 @@ def is_history(history: Any) -> None:
     for i, epoch in enumerate(history):
         assert isinstance(epoch, Epoch)
         assert type(epoch.epoch) is int
+        columns = [getattr(epoch, name) for name in COLUMNS if name not in ("epoch", "metrics")]
+        assert not any(map(np.isinf, columns))
         assert epoch.epoch == i + 1
         numbers = [
             getattr(epoch, f.name) for f in fields(epoch) if f.name not in ("epoch", "metrics")
@@ -185,7 +191,7 @@ def are_settings(settings: Any) -> None:
     assert all(type(x) is str for x in (data.source, data.name, model.name, *data.classes))
     assert all(type(x) is int for x in (*data.input_shape, training.epochs, training.seed))
     assert all(type(x) is int and x >= 0 for x in (data.training_images, data.test_images))
-    assert all(isinstance(x, int | float) and np.isfinite(x) for x in (*data.mean, *data.std))
+    assert all(isinstance(x, int | float) and abs(x) < 1e300 for x in (*data.mean, *data.std))
     assert all(isinstance(x, int | float) for x in (training.lr, training.weight_decay))
     assert all(type(x) is str for pair in settings.versions.items() for x in pair)
     text = settings.to_json().encode()
@@ -349,6 +355,45 @@ def model_file(folder: Path) -> Path:
     return path
 
 
+def are_events(events: Any) -> None:
+    assert isinstance(events, list)
+    assert all(isinstance(event, dict) for event in events)
+
+
+def own_loop(folder: Path) -> Checkpoint:
+    model = tg.nn.Sequential(tg.nn.Dropout(0.5), tg.nn.Linear(3, 2, rng=np.random.default_rng(0)))
+    optimizer = tg.optim.Adam(model.parameters())
+    schedule = tg.optim.StepLR(optimizer, 2)
+    return Checkpoint(model, optimizer, schedule, folder=folder)
+
+
+def steps(folder: Path) -> Path:
+    """Write two checkpoints of an own loop; return the newer."""
+    checkpoint = own_loop(folder)
+    with checkpoint:
+        for _ in range(2):
+            checkpoint.step()
+            checkpoint.save()
+    return max(folder.glob("*.safetensors"))
+
+
+def restored(path: Path) -> bool:
+    checkpoint = own_loop(path.parent)
+    with checkpoint:
+        return checkpoint.restore()
+
+
+def uploaded(folder: Path) -> Path:
+    path = folder / "model.safetensors"
+    made = TrainingRun.new("digits", "mlp", TrainingSettings(), {"hidden": [3]})
+    path.write_bytes(pack(made.settings, made.model.state_dict()))
+    return path
+
+
+def upload(path: Path) -> Any:
+    return read_model(path.read_bytes())
+
+
 def results_file(folder: Path) -> Path:
     path = folder / "relu--seed0.csv"
     rows = [Measurement("relu", 0, step, name, 0.5 / step)
@@ -498,10 +543,14 @@ READERS = [
            lambda path: ""),  # it may be that of the data
     Reader("resumed, checkpoint", "safetensors", checkpoint,
            lambda p: TrainingRun.resumed(RunFolder(p.parent)), RUN, is_run),
-    Reader("history", "csv", history_file, History.from_csv, (ValueError,), is_history),
-    Reader("log", "text", log_file, JSONLines.history, (ValueError,), is_history),
+    Reader("history", "csv", history_file, History.from_csv, RUN, is_history),
+    Reader("log", "jsonl", log_file, JSONLines.read, (ValueError,), are_events),
+    Reader("log, history", "jsonl", log_file, JSONLines.history, (ValueError,), is_history),
     Reader("log, continued", "text", log_file, continued_log, (), is_history),
     Reader("config", "text", config_file, config, (ValueError,), lambda found: None),
+    Reader("restore", "safetensors", steps, restored, RUN, lambda value: None),
+    Reader("uploaded model", "safetensors", uploaded, upload, (UnusableModelError,),
+           lambda model: are_settings(model.settings), lambda path: ""),  # it has no name
     Reader("model file", "text", model_file,
            lambda p: ModelFile.read(p, "Net").build(input_shape=(1, 8, 8), classes=2),
            (ModelFileError,), lambda model: model.state_dict()),

@@ -480,8 +480,26 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no such folder; expected a run folder"):
         load_run(tmp_path / "nowhere")
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="is a file; expected a run folder"):
+    with pytest.raises(RunError, match="is a file; expected a run folder, such as"):
         load_run(tmp_path / "file")
+
+
+def test_a_wrong_folder_is_refused_with_the_runs_in_it(copy: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=rf"is a file; expected a run folder, {copy.path}"):
+        load_run(copy.weights)
+    studio = tmp_path / "studio"
+    for number in range(7):
+        folder = studio / "runs" / str(number)
+        folder.mkdir(parents=True)
+        copied = folder / "settings.json"
+        copied.write_bytes(copy.settings.read_bytes())
+        os.utime(copied, (number, number))
+    for wrong in (studio, studio / "runs"):
+        with pytest.raises(RunError) as raised:
+            load_run(wrong)
+        newest = ", ".join(str(studio / "runs" / str(number)) for number in (6, 5, 4, 3, 2))
+        expected = f"{wrong}: is not a run folder: it has no settings.json; it contains {newest}"
+        assert str(raised.value) == f"{expected} and 2 more"
 
 
 def edit(run: RunFolder, place: str, value: Any) -> None:

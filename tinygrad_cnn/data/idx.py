@@ -75,6 +75,13 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     array([5, 0, 4], dtype=uint8)
     """
     path = Path(path)
+    try:
+        return _read_file(path)
+    except MemoryError as error:
+        raise DataError(f"{path}: does not fit into memory") from error
+
+
+def _read_file(path: Path) -> NDArray[Any]:
     with path.open("rb") as file:
         start = file.peek(len(GZIP_MAGIC))[: len(GZIP_MAGIC)]
         if not start:

@@ -265,7 +265,7 @@ def idx_folder(
     train_images, train_labels, test_images, test_labels = (path for path in paths if path)
     images = [_read_images(path) for path in (train_images, test_images)]
     labels = [
-        as_labels(read_idx(path), len(classes) if classes else MOST_CLASSES, f"{path}: labels")
+        _read_labels(path, len(classes) if classes else MOST_CLASSES)
         for path in (train_labels, test_labels)
     ]
     named = classes or number_classes(str(folder), *labels)
@@ -304,6 +304,13 @@ def _published(name: str, folder: str | os.PathLike[str] | None, url: str | None
 def _find(folder: Path, file: str) -> Path | None:
     candidates = (folder / file, folder / file.removesuffix(".gz"))
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _read_labels(path: Path, classes: int) -> NDArray[np.int64]:
+    labels = read_idx(path)
+    if labels.ndim != 1:
+        raise DataError(f"{path}: holds labels of shape {labels.shape}; expected (N,)")
+    return as_labels(labels, classes, f"{path}: labels")
 
 
 def _read_images(path: Path) -> NDArray[np.uint8]:

@@ -28,6 +28,7 @@ from tinygrad_cnn.train.state import read_state, read_weights
 
 __all__ = ["RunFolder", "TrainedModel", "build_model", "load_run"]
 
+MOST_NAMED = 5  # of the runs in a folder that is no run
 WEIGHTS = ("best", "last")
 
 
@@ -153,12 +154,25 @@ class RunFolder:
         """Read ``settings.json``; RunError if it or the folder is missing or damaged."""
         if not self.path.is_dir():
             what = "is a file" if self.path.exists() else "there is no such folder"
-            raise RunError(f"{self.path}: {what}; expected a run folder, such as runs/NAME-0")
+            meant = RunFolder(self.path.parent)
+            which = str(meant.path) if meant.settings.is_file() else "such as runs/NAME-0"
+            raise RunError(f"{self.path}: {what}; expected a run folder, {which}")
         try:
             contents = self.settings.read_bytes()
         except FileNotFoundError:
-            raise RunError(f"{self.path}: is not a run folder: it has no settings.json") from None
+            what = "is not a run folder: it has no settings.json"
+            raise RunError(f"{self.path}: {what}{self._runs_below()}") from None
         return RunSettings.from_json(contents, str(self.settings))
+
+    def _runs_below(self) -> str:
+        """Return, for a message, the newest runs in this folder or in a studio's."""
+        for folder in (self.path, self.path / "runs"):
+            found = [path.parent for path in folder.glob("*/settings.json")]
+            found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+            if found:
+                more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+                return f"; it contains {', '.join(map(str, found[:MOST_NAMED]))}{more}"
+        return ""
 
     def rebuild_settings(self) -> None:
         """Write missing settings again, from a checkpoint: a process was killed at its start."""

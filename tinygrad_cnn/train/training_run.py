@@ -321,7 +321,12 @@ class TrainingRun:
                 raise RunError(f"{folder.settings}: {what}: {error}") from error
         settings = replace(settings, data=settings.data.of_split(split))  # with its hashes
         model_file = ranks.on_rank_0("the model", lambda: folder.read_model_file(settings))
-        run = cls(settings, split, model_file, distributed=distributed)
+        try:
+            run = cls(settings, split, model_file, distributed=distributed)
+        except (ModelFileError, RunError):
+            raise
+        except ValueError as error:
+            raise RunError(f"{folder.settings}: {error}") from error
         run._restore(folder, before)
         return run
 
