@@ -16,7 +16,7 @@ from PIL import Image
 from support.studio_client import Answer, Client
 from tinygrad_cnn.data import digits
 
-EPOCHS = 12
+EPOCHS = 6
 TRAINING = {
     "model": "mlp", "data": "digits", "hidden": [4], "batch_size": 100, "epochs": EPOCHS,
     "lr": 0.01, "augment": "shift",
