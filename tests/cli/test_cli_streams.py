@@ -63,8 +63,8 @@ def test_closed_streams_do_no_harm(tmp_path: Path, few_file: str) -> None:
 
 
 @posix
-def test_a_terminal_without_unicode_gets_question_marks(tmp_path: Path) -> None:
-    result = run("$CLI train --data ä→ö", tmp_path, PYTHONIOENCODING="ascii")
-    assert result.returncode == 2
-    assert result.stderr.startswith("error: load: '")
-    assert result.stderr.isascii()
+def test_a_terminal_without_unicode_gets_question_marks(tmp_path: Path, few_file: str) -> None:
+    command = f"$CLI train --data {few_file} --model mlp --epochs 1"
+    result = run(command, tmp_path, PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "1 ? 28 ? 28, 10 classes" in result.stdout

@@ -11,7 +11,7 @@ import resource
 import signal
 import tarfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
@@ -102,7 +102,7 @@ def bounded() -> Iterator[None]:
         signal.signal(signal.SIGPROF, handler)
 
 
-def fuzz(reader: Reader, folder: Path, seeds: range) -> Iterator[tuple[int, BaseException]]:
+def fuzz(reader: Reader, folder: Path, seeds: Iterable[int]) -> Iterator[tuple[int, BaseException]]:
     """Read a file damaged in many ways; yield each seed at which that went wrong, and how."""
     path = reader.make(folder)
     sound = path.read_bytes()

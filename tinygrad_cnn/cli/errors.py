@@ -136,6 +136,8 @@ def _described(error: Exception) -> tuple[int, str]:
     message = " ".join(message.split())
     if isinstance(error, INPUT_ERRORS):
         return BAD_INPUT, message or type(error).__name__
+    if isinstance(error, MemoryError):
+        return FAILURE, f"not enough memory: {message}"
     if isinstance(error, FloatingPointError | OSError):
         return FAILURE, message
     return FAILURE, f"{type(error).__name__}: {message} (--debug shows where)"

@@ -17,6 +17,9 @@ from tinygrad_cnn.experiments.results import Results
 __all__ = ["ExperimentRun", "FinishedRuns", "RunsError", "code_of"]
 
 
+MOST_SEEDS = 10_000
+
+
 class RunsError(ValueError):
     """The finished runs cannot be combined in one figure."""
 
@@ -100,6 +103,10 @@ class FinishedRuns:
         seeds : int, optional
             Number per variant; by default the experiment's.
         """
+        if seeds is not None and seeds > MOST_SEEDS:
+            raise ValueError(
+                f"{experiment.name}: {seeds} seeds of each variant, expected {MOST_SEEDS} at most"
+            )
         counts = {
             label: experiment.seeds_of(label) if seeds is None else seeds
             for label in experiment.labels

@@ -422,7 +422,7 @@ class Checkpoint:
             if named not in (-1, state["steps"]):
                 raise ValueError(f"it is of step {state['steps']}; its name says {named}")
             self._set(state)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
             raise RunError(f"{path}: does not fit the training: {error}") from error
 
     def _set(self, state: dict[str, Any]) -> None:

@@ -277,7 +277,7 @@ def load_run(folder: str | os.PathLike[str], weights: str | None = None) -> Trai
         model = build_model(settings, model_file, np.random.default_rng(0))
         model.load_state_dict(arrays)
         load_own_state(model, own)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise RunError(f"{path}: does not fit the model: {error}") from error
     return TrainedModel(model.eval(), settings)
 
