@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import tinygrad_cnn as tg
 from tinygrad_cnn.distributed.faults import OneRank
-from tinygrad_cnn.train import F1Score, TopKAccuracy
+from tinygrad_cnn.train import F1Score, TopKAccuracy, fit
 from tinygrad_cnn.train.evaluation import Meter
 from tinygrad_cnn.train.metrics import Metric
 from tinygrad_cnn.train.own_state import global_random, of_rank
+from tinygrad_cnn.train.running_epoch import RunningEpoch
 
 METRICS: dict[str, Metric] = {"f1": F1Score(), "top2": TopKAccuracy(2)}
 
@@ -57,6 +59,33 @@ def test_a_nan_of_one_rank_leaves_no_accuracy() -> None:
     merged = good.merged(Others([good.state_dict(), bad.state_dict()]))
     assert np.isnan([merged.loss, merged.accuracy, *merged.metrics.values()]).all()
     assert merged.confusion.size == 0
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_each_rank_gets_its_meter_back_and_another_number_of_ranks_all_of_them(size: int) -> None:
+    rng = np.random.default_rng(0)
+    parts = [measured(loss, rng.normal(size=(4, 3)), np.arange(4) % 3) for loss in (0.1, 0.7)]
+    states = [part.state_dict() for part in parts]
+    saved = RunningEpoch([], None, parts[0], Others(states)).state_dict()
+    found = []
+    for rank in range(size):
+        ranks = Others([None] * size)
+        ranks.rank = rank
+        running = RunningEpoch([], None, Meter(METRICS), ranks)
+        running.load_state_dict(saved)
+        found.append(running.meter)
+        assert (running.images, running.loss) == (8, pytest.approx(0.4))
+    expected = [4, 4] if size == 2 else [8, 0, 0]
+    assert [meter.images for meter in found] == expected
+    if size == 2:
+        assert [meter.loss for meter in found] == [part.loss for part in parts]
+
+
+def test_a_loss_with_parameters_is_refused_on_ranks() -> None:
+    model, loss = tg.nn.Linear(2, 2), tg.nn.Linear(2, 1)
+    parallel = tg.distributed.DataParallel(model)
+    with pytest.raises(ValueError, match="the loss, a Linear, has parameters, of which DataPar"):
+        fit(parallel, loss, tg.optim.SGD(model.parameters(), 0.1), [], epochs=1)
 
 
 def test_generators_of_another_rank_are_others_and_each_time_the_same() -> None:

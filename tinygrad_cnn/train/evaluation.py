@@ -87,6 +87,8 @@ class Meter:
         Means over the images so far; NaN before the first. The accuracy is NaN once a batch has
         labels that are not classes, or a NaN loss.
     confusion : ndarray of int64, shape (classes, classes)
+    further : mapping of str to Metric
+        The further metrics.
     """
 
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
@@ -94,7 +96,7 @@ class Meter:
         self.confusion: NDArray[np.int64] = np.zeros((0, 0), np.int64)
         self._loss = 0.0
         self._counts = True
-        self._metrics = metrics
+        self.further = metrics
         self._sums: dict[str, Any] = dict.fromkeys(metrics, 0)
 
     def add(self, loss: float, outputs: NDArray[Any], labels: NDArray[Any]) -> None:
@@ -104,7 +106,7 @@ class Meter:
         self.images += len(outputs)
         self._loss += loss * len(outputs)
         if math.isnan(loss):  # argmax would return the first NaN
-            self._counts, self._sums = False, dict.fromkeys(self._metrics)
+            self._counts, self._sums = False, dict.fromkeys(self.further)
         else:
             self._count(outputs, labels)
         if not self._counts:
@@ -120,7 +122,7 @@ class Meter:
             if found is not None:
                 counts = found.confusion()
                 self.confusion = counts if not self.confusion.size else self.confusion + counts
-        for name, metric in self._metrics.items():
+        for name, metric in self.further.items():
             if self._sums[name] is not None:
                 try:
                     added = metric.count(outputs, labels)
@@ -149,7 +151,7 @@ class Meter:
     def metrics(self) -> dict[str, float]:
         """The further metrics; NaN before the first batch, and if labels are no classes."""
         return {
-            name: math.nan if sums is None or not self.images else self._metrics[name].value(sums)
+            name: math.nan if sums is None or not self.images else self.further[name].value(sums)
             for name, sums in self._sums.items()
         }
 
@@ -157,9 +159,13 @@ class Meter:
         """Return a meter of the examples of all ranks, the same on each; a collective."""
         if ranks.size == 1:
             return self
-        merged = Meter(self._metrics)
-        for state in ranks.gather("the metrics", self.state_dict()):
-            part = Meter(self._metrics)
+        return self.of_all(ranks.gather("the metrics", self.state_dict()))
+
+    def of_all(self, states: Iterable[Mapping[str, Any]]) -> Meter:
+        """Return a meter of the same metrics, of the examples of all `states`."""
+        merged = Meter(self.further)
+        for state in states:
+            part = Meter(self.further)
             part.load_state_dict(state)
             merged._add_meter(part)
         return merged

@@ -79,7 +79,7 @@ class Progress:
     images : int
         The number seen in this epoch.
     loss, accuracy : float
-        Means over those images.
+        Means over those images; on several ranks, the accuracy is of the images of this rank.
     seconds : float
         The time spent on those images.
     learning_rate : float
@@ -381,6 +381,11 @@ def _check_parameters(model: Module, loss: Loss, optimizer: Optimizer) -> None:
             f"fit: none of the optimizer's {len(foreign)} parameters is one of the model, a "
             f"{type(model).__name__}; expected an optimizer of model.parameters(), made after "
             "all layers are in place"
+        )
+    if model is not unwrapped(model) and isinstance(loss, Module) and [*loss.parameters()]:
+        raise ValueError(
+            f"fit: the loss, a {type(loss).__name__}, has parameters, of which DataParallel knows "
+            "nothing; expected a loss without, or a model that contains them"
         )
     held = {id(parameter) for parameter in optimizer.params}
     left = [name for name, p in own.items() if id(p) not in held and p.requires_grad]

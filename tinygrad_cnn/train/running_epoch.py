@@ -34,7 +34,7 @@ class RunningEpoch:
     rate : float
         The learning rate of the last step.
     meter : Meter
-        Of the examples of this rank; after a resume, rank 0 has those of all ranks before it.
+        Of the examples of this rank. Resumed with another number of ranks, rank 0 has all before.
     """
 
     def __init__(
@@ -109,13 +109,17 @@ class RunningEpoch:
             "stopped": self.stopped and self.trained,  # after an epoch, callbacks decide again
             "loader": _position(self.loader),
             "validation": self._validates_from or _position(self.validation),
-            "meter": self.meter.merged(self.ranks).state_dict(),
+            "meters": self.ranks.gather("the metrics", self.meter.state_dict()),
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore a state from `state_dict`."""
-        if not self.ranks.rank:
-            self.meter.load_state_dict(state_dict["meter"])
+        meters, rank = list(state_dict["meters"]), self.ranks.rank
+        if len(meters) != self.ranks.size:  # rank 0 takes those of all ranks before
+            parts = [meters, *([[]] * (self.ranks.size - 1))]
+            meters = [self.meter.of_all(part).state_dict() for part in parts]
+        self.meter.load_state_dict(meters.pop(rank))
+        self._others = sum(each["loss"] for each in meters), sum(each["images"] for each in meters)
         if isinstance(self.loader, HasState):
             self.loader.load_state_dict(state_dict["loader"])
         else:
