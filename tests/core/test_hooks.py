@@ -126,6 +126,14 @@ def test_a_hook_that_removes_itself_or_adds_another_does_no_harm() -> None:
     assert seen == ["once", "later"]
 
 
+def test_a_hook_that_another_adds_to_a_leaf_in_the_sweep_is_run() -> None:
+    x, seen = tg.Tensor(2.0, requires_grad=True), []
+    y = x * 3
+    y.register_hook(lambda g: x.register_hook(seen.append) and None)
+    y.backward()
+    assert [float(g) for g in seen] == [3.0]
+
+
 def test_hooks_of_grad_run_only_where_the_gradient_flows() -> None:
     a, b, seen = leaf(2.0), leaf(3.0), []
     for name, x in (("a", a), ("b", b)):

@@ -17,11 +17,13 @@ import tinygrad_cnn as tg
 from tinygrad_cnn.distributed import (
     DataParallel,
     DistributedSampler,
+    RankError,
     all_gather,
     all_reduce,
     barrier,
     broadcast,
     buckets,
+    convert_sync_batchnorm,
     rank,
 )
 from tinygrad_cnn.engine import blas, threads
@@ -37,6 +39,7 @@ def values_are_sent_between_ranks() -> None:
     assert all_reduce(array, "max").tolist() == [[2.0, 0.0]]
     assert all_reduce(tg.Tensor(array), "min").dtype == np.float32
     assert all_reduce(7).item() == 21
+    assert all_reduce(np.array([1.5], ">f8")).tolist() == [4.5]
     assert array.tolist() == [[rank(), -1.5 * rank()]]
 
 
@@ -58,6 +61,10 @@ class Events(tg.Observer):
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.gradients: Any = None
+
+    def swept(self, gradients: Any, accumulates: bool) -> None:
+        self.gradients = gradients
 
     def backward(self, event: tg.BackwardEvent) -> None:
         self.events.append(event.node.scope)
@@ -94,6 +101,7 @@ def buckets_are_sent_before_the_sweep_has_reached_the_first_layers() -> None:
     assert len(sent) == parallel.statistics.messages > 1
     assert parallel.statistics.bytes == 4 * (3 * (512 * 512 + 512) + 6)
     assert all(events == seen.events for events in all_gather(seen.events))
+    assert all(seen.gradients[p] is p.grad for p in parallel.parameters())
 
 
 @on_ranks(3, lengthy=(4,))
@@ -192,3 +200,64 @@ def different_sweeps_are_refused_on_all_ranks() -> None:
         parallel(x).sum().backward(create_graph=True)
     with pytest.raises(ValueError, match="weight belongs to another DataParallel"):
         DataParallel(parallel.module)
+    parallel = DataParallel(branches())
+    with pytest.raises(ValueError, match="in which no rank has an example"):
+        parallel(x[:0]).sum().backward()
+
+
+@on_ranks(2)
+def ranks_in_the_backward_of_different_models_are_noticed() -> None:
+    x = tg.Tensor(np.ones((2, 6)))
+    models = [DataParallel(branches()) for _ in range(2)]
+    losses = [model(x).sum() for model in models]
+    text = r"rank 0: DataParallel \d+, sweep 1: backward\(\); rank 1: DataParallel \d+, sweep 1: b"
+    with pytest.raises(RankError, match=text):
+        losses[rank()].backward()
+
+
+@on_ranks(2)
+def a_synchronized_batch_norm_that_one_rank_skips_is_noticed() -> None:
+    """Both have the same size."""
+    layers = convert_sync_batchnorm(tg.nn.Sequential(*(tg.nn.BatchNorm1d(2) for _ in range(2))))
+    x = tg.Tensor(np.arange(6, dtype="f4").reshape(3, 2))
+    layers(x)
+    with pytest.raises(RankError, match=r"rank 0: .* batch norm 0, .*; rank 1: .* batch norm 1, "):
+        layers[rank()](x)
+    total = layers[0](x * (1 + rank())).numpy().sum(0)
+    np.testing.assert_allclose(all_reduce(total), 0, atol=1e-6)
+    parallel = DataParallel(tg.nn.Sequential(tg.nn.Linear(2, 2), layers[0], tg.nn.Linear(2, 2)))
+    if rank():
+        layers[0].register_forward_hook(lambda layer, x, y: y.detach())
+    value = parallel(x).sum()
+    with pytest.raises(RankError, match=r"rank 0: .* batch norm 0, .*; rank 1: .*the end of back"):
+        value.backward()
+
+
+@on_ranks(2)
+def the_communicator_of_a_model_is_freed_with_it() -> None:
+    from mpi4py import MPI
+
+    parallel = DataParallel(branches())
+    assert parallel._reducer is not None
+    comm = parallel._reducer._comm
+    assert comm != MPI.COMM_NULL
+    del parallel
+    assert comm == MPI.COMM_NULL
+
+
+@on_ranks(2)
+def arrays_in_a_dict_count_as_examples() -> None:
+    class Named(tg.nn.Module):
+        def __init__(self) -> None:
+            self.model = branches()
+
+        def forward(self, given: Any) -> Any:
+            return self.model(given["x"])
+
+    ((images, labels),) = batches((6,), [3], "float64")
+    model, plain = Named(), branches()
+    for each, given in ((model, {"x": own(images)}), (plain, own(images))):
+        parallel = DataParallel(each)
+        loss(parallel(given), own(labels)).backward()
+    found = gradients(model.model)
+    assert all(np.array_equal(found[name], g) for name, g in gradients(plain).items())

@@ -226,6 +226,33 @@ def a_rank_without_examples_does_not_count_whatever_its_loss() -> None:
     assert_equal(gradients(model), gradients(alone), 1e-12)
 
 
+class Skipping(tg.nn.Module):
+    """A layer in the middle that only some calls use, so that others send its gradient late."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.first, self.middle, self.last = (tg.nn.Linear(6, 6, rng=rng) for _ in range(3))
+        self.astype("float64")
+
+    def forward(self, x: Any, whole: bool = False) -> Any:
+        x = tg.tanh(self.first(x))
+        return self.last(self.middle(x) if whole else x)
+
+
+@on_ranks(2)
+def two_models_in_one_sweep_get_the_gradients_of_one_process() -> None:
+    """Many buckets, of two models in another order on each rank."""
+    ((x, _),) = batches((6,), [7], "float64")
+    models, alone = ([Skipping(seed) for seed in (0, 1)] for _ in range(2))
+    first, second = (DataParallel(model, bucket_cap_mb=1e-5) for model in models)
+    (second(first(tg.Tensor(own(x))), rank() == 0) ** 2).mean().backward()
+    for at, part in enumerate(np.array_split(x, size())):
+        value = (alone[1](alone[0](tg.Tensor(part)), at == 0) ** 2).mean()
+        (value * (len(part) / len(x))).backward()
+    for model, expected in zip(models, alone, strict=True):
+        assert_equal(gradients(model), gradients(expected), 1e-12)
+
+
 class Halves(tg.nn.Module):
     """Two results, in a dict and a list."""
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+from typing import Any
 
+import numpy as np
 import pytest
 from support.ranks import assert_passes, launch, mpiexec, sizes
 
+import tinygrad_cnn as tg
 from tinygrad_cnn import distributed
 from tinygrad_cnn.distributed import ranks
 
@@ -37,6 +40,23 @@ def test_ranks(size: int) -> None:
 def test_without_a_launcher_a_program_is_one_rank_and_does_not_import_mpi() -> None:
     done = launch(0, "-c", ALONE)
     assert (done.stdout, done.stderr) == ("0 1 False\n", "")
+
+
+def test_one_rank_refuses_what_several_refuse() -> None:
+    parallel = distributed.DataParallel(tg.nn.Flatten())
+    with pytest.raises(ValueError, match="module has a DataParallel in it"):
+        distributed.DataParallel(tg.nn.Sequential(parallel))
+    with pytest.raises(TypeError, match=r"expected a Tensor or array of shape .* got str, list$"):
+        parallel("text", [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("value", "op"),
+    [("text", "sum"), (None, "sum"), (True, "sum"), (1j, "max"), (np.datetime64("NaT"), "min")],
+)
+def test_all_reduce_refuses_what_mpi_cannot_reduce(value: Any, op: Any) -> None:
+    with pytest.raises(TypeError, match=f"{np.asarray(value).dtype}, of which MPI has no {op}"):
+        distributed.all_reduce(value, op)
 
 
 def test_a_launcher_without_mpi4py_is_an_error_that_names_the_extra(

@@ -269,7 +269,11 @@ def backward(
         for leaf, total in totals.items():  # nothing can fail from here on
             leaf._grad = total
     of_leaves = [o for leaf in totals if leaf._hooks is not None for o in leaf._hooks.observers()]
-    for observer in (*recording.get().observers, *dict.fromkeys(of_leaves)):
+    for observer in dict.fromkeys(of_leaves):  # which may change them, as sums over ranks do
+        observer.swept(totals, accumulates=True)
+    if of_leaves:
+        totals = {leaf: leaf._grad for leaf in totals}
+    for observer in recording.get().observers:
         observer.swept(totals, accumulates=True)
 
 
@@ -366,8 +370,10 @@ def _sweep(
         recording.set(Recording(create_graph, scope, *state[2:]))
         # A function, as an interrupt where a loop jumps back may skip `finally` (Python 3.13).
         _visit(due, finals, pending, found, swept, wanted, needed, create_graph, retain, observers)
-        if isinstance(root, Variable):
-            _finish([root], pending, accumulates=wanted is None)
+        # A leaf that was differentiated itself, and those that got their first hook meanwhile.
+        finished = {leaf for leaves in finals.values() for leaf in leaves}
+        late = [leaf for leaf in pending if isinstance(leaf, Variable) and leaf not in finished]
+        _finish(late, pending, accumulates=wanted is None)
     finally:
         recording.set(state)
     if not retain:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from itertools import count
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import finalize
 
 import numpy as np
 from numpy.random import Generator
@@ -57,10 +59,13 @@ class DataParallel(Module):
     Raises
     ------
     TypeError
-        If `module` is not a Module.
+        If `module` is not a Module. In a call, if no argument is an array or Tensor.
     ValueError
         If the names, shapes or dtypes of parameters or buffers differ between ranks; on all ranks.
-        If a parameter belongs to another DataParallel, or `bucket_cap_mb` is not positive.
+        If `module` has a DataParallel in it, a parameter belongs to another DataParallel, or
+        `bucket_cap_mb` is not positive. In a backward, if no rank has an example.
+    RankError
+        In a backward, on all ranks: if they are in those of different models.
     RuntimeError
         If a size of a layer is not determined yet. In a backward, on all ranks: if they do not
         train the same parameters, or only some are in `no_sync`. If the model was not called before
@@ -72,8 +77,9 @@ class DataParallel(Module):
     bᵣ the examples of rank r of B, the sum is Σ bᵣ/B · gᵣ, where gᵣ are the gradients of rank r.
 
     - Keep this object while you train: without it, gradients are not summed.
-    - All ranks must call ``backward()`` equally often. A parameter that no rank uses keeps its
-      gradient, mostly None.
+    - All ranks must call ``backward()`` equally often, and that of several models in one order. A
+      parameter that no rank uses keeps its gradient, mostly None.
+    - A hook of a parameter is called with this rank's gradient, before the sum.
     - Buffers, such as running means, are those of rank 0 after each backward. `BatchNorm2d`
       normalizes with each rank's own examples.
     - Random numbers differ between ranks: see `distinct_generators`, which is called here.
@@ -91,6 +97,10 @@ class DataParallel(Module):
     def __init__(self, module: Module, bucket_cap_mb: float = LIMIT / 2**20) -> None:
         if not isinstance(module, Module):
             raise TypeError(f"DataParallel: module is {type(module).__name__}, expected a Module")
+        if any(isinstance(each, DataParallel) for each in module.modules()):
+            raise ValueError(
+                "DataParallel: module has a DataParallel in it; wrap the whole model once"
+            )
         limit = int(positive("DataParallel", "bucket_cap_mb", bucket_cap_mb) * 2**20)
         self.module = module
         self.statistics = Communication()
@@ -104,9 +114,11 @@ class DataParallel(Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return ``module(...)``."""
-        if self._reducer is None or not recording.get().on:
+        if not recording.get().on:
             return self.module(*args, **kwargs)
         examples = _examples([*args, *kwargs.values()])
+        if self._reducer is None:
+            return self.module(*args, **kwargs)
         self._reducer.called()
         outputs = self.module(*args, **kwargs)
         self._reducer.returned(outputs, examples)
@@ -116,6 +128,8 @@ class DataParallel(Module):
     def no_sync(self) -> Iterator[None]:
         """Accumulate gradients inside the block without communication of gradients.
 
+        Each backward inside sums the numbers of examples over the ranks, a short message for which
+        it waits, so all ranks call it equally often.
         The next backward outside sums them too. Forward and backward of a batch must both be
         inside, or both outside. Meanwhile ``.grad`` is this rank's share of the sum.
 
@@ -183,23 +197,26 @@ def unwrapped(model: Module) -> Module:
 
 
 def _examples(arguments: Sequence[Any]) -> int:
-    """Return the length of the first array of a call."""
-    for value in arguments:
+    """Return the length of the first array of a call, also one in a tuple, list or dict."""
+    for value in _flat(arguments):
         shape = getattr(value, "shape", None)
         if isinstance(shape, tuple) and shape:
             return int(shape[0])
-    raise TypeError("DataParallel: expected a Tensor or array of shape (N, ...) as first argument")
+    came = ", ".join(type(value).__name__ for value in arguments) or "nothing"
+    raise TypeError(
+        f"DataParallel: expected a Tensor or array of shape (N, ...) as first argument, got {came}"
+    )
 
 
-def _tensors(outputs: Any) -> Iterator[Variable]:
-    """Yield the Tensors in the result of a model, to any depth of tuples, lists and dicts."""
-    if isinstance(outputs, Variable):
-        yield outputs
-    elif isinstance(outputs, Mapping):
-        yield from _tensors(list(outputs.values()))
-    elif isinstance(outputs, list | tuple):
-        for output in outputs:
-            yield from _tensors(output)
+def _flat(values: Any) -> Iterator[Any]:
+    """Yield the values in tuples, lists and dicts, to any depth."""
+    if isinstance(values, Mapping):
+        values = list(values.values())
+    if isinstance(values, list | tuple):
+        for value in values:
+            yield from _flat(value)
+    else:
+        yield values
 
 
 class _Reducer(Observer):
@@ -211,10 +228,14 @@ class _Reducer(Observer):
         False inside `DataParallel.no_sync`.
     """
 
+    _numbers = count(1)  # all ranks create them in the same order
+
     def __init__(
         self, module: Module, comm: Intracomm, statistics: Communication, limit: int
     ) -> None:
-        self._comm, self._statistics, self._limit = comm, statistics, limit
+        self._statistics, self._limit = statistics, limit
+        self._name = f"DataParallel {next(self._numbers)}"
+        self._sweeps = 0
         parameters: dict[str, Variable] = dict(module.named_parameters())
         buffers: dict[str, Variable] = dict(module.named_buffers())
         for name, parameter in parameters.items():
@@ -224,7 +245,10 @@ class _Reducer(Observer):
                     f"DataParallel: {name} belongs to another DataParallel, which would sum its "
                     "gradients again; delete that one first"
                 )
-        _check_agreement({**parameters, **buffers})
+        _check_agreement(self._name, {**parameters, **buffers})
+        # Its own, as the order of the messages of two models may differ between ranks.
+        self._comm = comm.Dup()
+        finalize(self, _free, self._comm, os.getpid()).atexit = False
         for tensor in (*parameters.values(), *buffers.values()):
             _broadcast(tensor, comm)
         equal = {  # synchronized statistics are the same on all ranks anyway
@@ -240,11 +264,11 @@ class _Reducer(Observer):
         self._trained: tuple[str, ...] = ()
         self.is_on = True
         self._is_local = False  # .grad holds shares of this rank, of sweeps without sums
-        # Their collectives within the forward do not compare where the ranks are.
+        # Of two models, batch norms compare only their numbers.
         self._exchanges = any(getattr(each, "ranks", None) for each in module.modules())
         self._calls = count()
         self._reached: dict[int, int] = {}  # the examples of the calls that a sweep has reached
-        self._latest = 0  # those of the last call
+        self._latest: int | None = None  # those of the last call
         self._weight = 0.0  # this rank's share of the examples
         self._shares: dict[Variable, NDArray[Any]] = {}
         self._earlier: dict[Variable, NDArray[Any] | None] = {}
@@ -260,7 +284,7 @@ class _Reducer(Observer):
             )
         self._reached.clear()
         if self._exchanges:
-            guard().exchange("DataParallel: forward()")
+            guard().exchange(f"{self._name}: forward()")
 
     def returned(self, outputs: Any, examples: int) -> None:
         """Count the examples of a call, once a sweep reaches one of its results."""
@@ -270,8 +294,8 @@ class _Reducer(Observer):
         def reached(gradient: Any) -> None:
             self._reached[call] = examples
 
-        for output in _tensors(outputs):
-            if output.node is not None:
+        for output in _flat(outputs):
+            if isinstance(output, Variable) and output.node is not None:
                 HookHandle(GradientHooks.of(output.node).functions, reached)
 
     def __reduce__(self) -> NoReturn:
@@ -299,6 +323,8 @@ class _Reducer(Observer):
 
     def swept(self, gradients: Mapping[Variable, Any], accumulates: bool) -> None:
         """Wait for the sums, and set ``.grad``."""
+        if self._exchanges:  # another rank may still be in a batch norm
+            guard().exchange(f"{self._name}, sweep {self._sweeps}: the end of backward()")
         if self.is_on:
             self._sum()
         else:
@@ -314,16 +340,25 @@ class _Reducer(Observer):
             leaves = [self._parameters[name] for name in trained]
             self._summation = Summation(leaves, self._comm, self._statistics, self._limit)
             self._trained = trained
-        examples = sum(self._reached.values()) if self._reached else self._latest
+        examples = sum(self._reached.values()) if self._reached else self._latest or 0
         mark = zlib.crc32(repr((self.is_on, trained)).encode()) >> 12
-        summed = guard().exchange("DataParallel: backward()", examples, mark, mark * mark)
-        total, marks, squares = map(int, summed)
+        self._sweeps += 1
+        where = f"{self._name}, sweep {self._sweeps}: backward()"
+        called = self._latest is not None
+        summed = guard().exchange(where, examples, mark, mark * mark, called)
+        total, marks, squares, callers = map(int, summed)
         if guard().size * squares != marks * marks:  # not all the same
             _explain_difference(self.is_on, trained)
+        if not callers:
+            raise shared(
+                RuntimeError(
+                    "DataParallel: backward() reached the parameters, but the DataParallel was not "
+                    "called on any rank; call it instead of its module"
+                )
+            )
         if not total:
-            raise RuntimeError(
-                "DataParallel: backward() reached the parameters, but the DataParallel was not "
-                "called on any rank; call it instead of its module"
+            raise shared(
+                ValueError("DataParallel: backward() of a batch in which no rank has an example")
             )
         self._weight = examples / total
         self._earlier = {p: array_of(p._grad) for p in self._parameters.values()}
@@ -369,6 +404,14 @@ class _Reducer(Observer):
             buffer._mark_changed()
 
 
+def _free(comm: Intracomm, process: int) -> None:
+    """Free a communicator, unless in a fork of its process."""
+    from mpi4py import MPI
+
+    if os.getpid() == process and not MPI.Is_finalized():
+        comm.Free()
+
+
 def _broadcast(tensor: Variable, comm: Intracomm) -> None:
     """Give all ranks the value of rank 0."""
     array = np.array(tensor._array, order="C")
@@ -378,10 +421,10 @@ def _broadcast(tensor: Variable, comm: Intracomm) -> None:
         tensor._mark_changed()
 
 
-def _check_agreement(tensors: Mapping[str, Variable]) -> None:
+def _check_agreement(owner: str, tensors: Mapping[str, Variable]) -> None:
     """Raise ValueError on all ranks if names, shapes or dtypes differ from those of rank 0."""
     own = {name: (t.shape, t.dtype.name) for name, t in tensors.items()}
-    models = guard().gather("DataParallel: the parameters", own)
+    models = guard().gather(f"{owner}: the parameters", own)
     for other, model in enumerate(models):
         for name in dict.fromkeys([*models[0], *model]):
             came, expected = model.get(name), models[0].get(name)

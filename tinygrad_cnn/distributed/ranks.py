@@ -226,12 +226,14 @@ def all_reduce(value: ArrayLike, op: Literal["sum", "min", "max"] = "sum") -> ND
     Returns
     -------
     ndarray
-        A new array of that shape and dtype.
+        A new array of that shape and dtype, in the native order of bytes.
 
     Raises
     ------
     ValueError
         If `op` is none of these.
+    TypeError
+        If the dtype is not one of numbers, or a complex one has no minimum or maximum.
     RankError
         If shapes, dtypes or `op` differ between ranks; on all ranks.
 
@@ -243,6 +245,12 @@ def all_reduce(value: ArrayLike, op: Literal["sum", "min", "max"] = "sum") -> ND
     if op not in ("sum", "min", "max"):
         raise ValueError(f"all_reduce: op is {op!r}, expected 'sum', 'min' or 'max'")
     array = np.array(array_of(value), order="C")
+    if array.dtype.kind not in ("iufc" if op == "sum" else "iuf"):
+        raise TypeError(
+            f"all_reduce: value is {array.dtype}, of which MPI has no {op}; expected numbers (for "
+            "booleans, value.astype(int))"
+        )
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     comm = communicator()
     if comm is None:
         return array

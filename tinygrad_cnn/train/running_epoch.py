@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tinygrad_cnn.distributed.faults import OneRank
+from tinygrad_cnn.distributed.faults import OneRank, shared
 from tinygrad_cnn.train.checkpoint import HasState
 from tinygrad_cnn.train.evaluation import Batches, Meter
 
@@ -75,6 +75,8 @@ class RunningEpoch:
         where = f"fit: epoch {epoch}, batch {self.batch}"
         total, images = self.ranks.exchange(where, value * examples, examples)
         loss_there, there = self._others
+        if not images:
+            raise shared(ValueError(f"{where}: no rank has an example"))
         self._others = loss_there + total - value * examples, there + int(images) - examples
         return total / images
 
