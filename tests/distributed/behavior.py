@@ -27,6 +27,7 @@ from tinygrad_cnn.distributed import (
     rank,
 )
 from tinygrad_cnn.engine import blas, threads
+from tinygrad_cnn.train import Callback, Progress, TrainingDiverged, fit
 
 
 @on_ranks(3)
@@ -162,6 +163,25 @@ def the_buffers_are_those_of_rank_0() -> None:
         own_mean = model[1].running_mean.numpy().tobytes()
         assert len(set(all_gather(own_mean))) == 1
     assert model[1].num_batches_tracked.item() == 2
+
+
+@on_ranks(2)
+def a_parameter_that_is_nan_on_one_rank_ends_all() -> None:
+    """The error names the rank, as that of the loss does."""
+    ((images, labels),) = batches((6,), [8], "float32")
+    parallel = DataParallel(branches().astype("float32"))
+
+    class Breaks(Callback):
+        def batch(self, progress: Progress) -> None:
+            if rank():
+                parallel.module.first.weight._array[...] = np.nan
+
+    with pytest.raises(TrainingDiverged, match="a parameter is NaN") as caught:
+        fit(
+            parallel, tg.cross_entropy, tg.optim.SGD(parallel.parameters(), 0.1),
+            [(own(images), own(labels))], epochs=1, callbacks=[Breaks()],
+        )  # fmt: skip
+    assert "raised by rank 1 of 2" in "".join(caught.value.__notes__)
 
 
 @on_ranks(2)

@@ -13,10 +13,17 @@ import numpy as np
 import tinygrad_cnn as tg
 from tinygrad_cnn import distributed
 from tinygrad_cnn.data import DataLoader
+from tinygrad_cnn.distributed import ranks
+from tinygrad_cnn.distributed.faults import shared
 
 
 def raises() -> None:
     raise ValueError("a fault")
+
+
+def raises_as_all() -> None:
+    """Raise an error that the other ranks raise as well, but catch."""
+    raise shared(ValueError("a fault"))
 
 
 def is_killed() -> None:
@@ -52,10 +59,24 @@ FAULTS: dict[str, Callable[[], Any]] = {
     "crashes": os.abort,
     "is stopped": is_stopped,
     "loops": loops,
+    "alone lets an error of all through": raises_as_all,
     "reads": lambda: list(DataLoader(Broken(), 2, num_workers=1)),
     "calls another collective": distributed.barrier,
     "sums another shape": lambda: distributed.all_reduce(np.zeros(3)),
 }
+
+
+def start(fault: str) -> None:
+    """Have a fault before MPI is initialized."""
+    if os.environ["PMI_RANK"] == "1":
+        if fault == "raises at the start":
+            raises()
+        if fault == "exits at the start":
+            sys.exit()
+    if fault == "exits at the start":
+        ranks.TIMEOUT = 1.0
+    if fault.startswith("loops") or fault == "is stopped":
+        distributed.set_timeout(1)
 
 
 def train(fault: str) -> None:
@@ -72,12 +93,13 @@ def train(fault: str) -> None:
         if fault == "all raise" and step == 2:
             raises()
         tg.cross_entropy(model(tg.Tensor(x)), labels).backward()
+    if fault == "loops at the end" and distributed.rank() == 1:
+        loops()
     if fault == "ends late" and distributed.rank() == 1:
         sum(range(10**7))
 
 
 if __name__ == "__main__":
-    if sys.argv[1] in ("loops", "is stopped"):
-        distributed.set_timeout(1)
+    start(sys.argv[1])
     train(sys.argv[1])
     print(f"rank {distributed.rank()} has ended", flush=True)

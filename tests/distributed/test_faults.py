@@ -13,14 +13,20 @@ AT_THE_END = (
     r"ranks are at different points: rank 0: .*backward\(\); rank 1: the end of the program"
 )
 
+LOOPS = r"rank 1 of 2 on .*: keeps rank 0 waiting in {} for 1 s(.*\n)*.*in loops"
+
 
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
         ("raises", "rank 1 of 2 on .*: Traceback(.*\n)*ValueError: a fault"),
         ("is killed", r"Killed \(signal 9\)"),  # by mpiexec, with the process's number
-        ("steps less often", AT_THE_END),
-        ("loops", r"rank 1 of 2 on .*: keeps rank 0 waiting in .*backward\(\)(.*\n)*.*in loops"),
+        ("alone lets an error of all through", rf"{AT_THE_END}(.*\n)*ValueError: a fault"),
+        ("raises at the start", "Traceback(.*\n)*ValueError: a fault"),
+        ("loops at the end", LOOPS.format("the end of the program")),
+        pytest.param("loops", LOOPS.format(r".*backward\(\)"), marks=lengthy),
+        pytest.param("exits at the start", "in _wait_until_all_ranks_start", marks=lengthy),
+        pytest.param("steps less often", AT_THE_END, marks=lengthy),
         pytest.param("exits", AT_THE_END, marks=lengthy),
         pytest.param("exits with status 3", AT_THE_END, marks=lengthy),
         pytest.param("crashes", r"Aborted \(signal 6\)", marks=lengthy),
@@ -44,7 +50,7 @@ def test_a_fault_of_one_rank_ends_all_with_its_message(fault: str, message: str)
     ended = launch(2, "-m", PROGRAM, fault)  # which fails if it takes too long
     assert ended.returncode, ended.stdout
     assert len(re.findall(message, ended.stderr + ended.stdout)) == 1, ended.stderr + ended.stdout
-    assert "rank 0 has ended" not in ended.stdout
+    assert ("rank 0 has ended" in ended.stdout) == fault.endswith("at the end")
 
 
 @lengthy

@@ -157,6 +157,19 @@ def test_another_rank_without_the_data_is_named(folder: Path) -> None:
 
 
 @lengthy
+def test_a_wrong_option_of_another_rank_ends_all(folder: Path) -> None:
+    code = (
+        "import os, sys; from tinygrad_cnn.cli import main; "
+        "wrong = ['--config', 'none.toml'] * (os.environ['PMI_RANK'] == '1'); "
+        "sys.argv[1:] = ['train', *wrong, '--distributed', '--data', 'few.npz']; main()"
+    )
+    ended = launch(2, "-c", code)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "rank 1 of 2" in ended.stderr
+    assert "error: none.toml: No such file" in ended.stderr
+
+
+@lengthy
 def test_a_full_disk_of_rank_0_ends_all(folder: Path) -> None:
     code = (
         "import resource, sys; from tinygrad_cnn.distributed import rank; "

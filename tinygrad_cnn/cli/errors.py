@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from typing import Any, NoReturn
 
@@ -86,6 +86,9 @@ class Commands(TyperGroup):
         kwargs["standalone_mode"] = False
         given = kwargs.get("args") or (args[0] if args else None) or sys.argv[1:]
         debug = "--debug" in given or bool(os.environ.get(DEBUG_VARIABLE))
+        if "--distributed" in given:  # first of all: from now on, an error of one rank ends all
+            with suppress(ImportError, RuntimeError):  # raised again where ranks are needed
+                guard()
         try:
             output: Any = _Output(sys.stdout)
             with warnings.catch_warnings(), redirect_stdout(output):
@@ -98,25 +101,21 @@ class Commands(TyperGroup):
             status = OUTPUT_CLOSED
             notes = getattr(error, "__notes__", ())
             if notes or connected().size > 1:
-                _report(error, f"error: {'; '.join([str(error), *notes])}", status, given)
+                _report(error, f"error: {'; '.join([str(error), *notes])}", status)
         except Exception as error:
             if debug:
                 raise
             status, message = _described(error)
-            _report(error, f"error: {message}", status, given)
+            _report(error, f"error: {message}", status)
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def _report(error: Exception, message: str, status: int, given: Sequence[str]) -> None:
+def _report(error: Exception, message: str, status: int) -> None:
     """Print a message: of several ranks, once. If not all have the error, all end."""
     ranks = connected()
-    if hasattr(error, "format_message") and "--distributed" in given:  # all ranks are called so
-        with suppress(ImportError, RuntimeError):
-            ranks = guard()
     if ranks.size > 1 and not is_shared(error):
         ranks.fail(message, status)
-    if not ranks.rank:
-        print(message, file=sys.stderr)
+    ranks.print_shared(message)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

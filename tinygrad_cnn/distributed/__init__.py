@@ -25,8 +25,8 @@ It needs the extra ``mpi`` (mpi4py, and the MPI library MPICH). A program that w
 - `DistributedSampler` divides batches; `allow_empty` makes a loss accept an empty part.
   `distinct_generators` gives each rank other random numbers.
 
-A failure of one rank ends all, with its message; none waits longer for another than `set_timeout`
-says. Where ranks differ, they raise `RankError`.
+Import it first: from then on, a failure of one rank ends all, with its message. None waits longer
+for another than `set_timeout` says. Where ranks differ, they raise `RankError`.
 
 Results have the same bits in every run with the same number of ranks.
 """
@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tinygrad_cnn.distributed.ranks import watch_start
 from tinygrad_cnn.support.modules import public
 
 if TYPE_CHECKING:
@@ -95,5 +96,6 @@ __all__ = [
     "size",
 ]
 
+watch_start()
 if not TYPE_CHECKING:
     __getattr__, __dir__ = public(__name__, _MODULES)

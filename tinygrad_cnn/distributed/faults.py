@@ -164,6 +164,13 @@ class OneRank:
             if not self.rank:
                 self.exchange(where)
 
+    def print_shared(self, message: str) -> None:
+        """Print the message of an error that all ranks raise, and that ends this one, once.
+
+        Rank 0 prints it; if the program goes on there, another rank does at its end.
+        """
+        print(message, file=sys.stderr)
+
     def fail(self, message: str, status: int = 1) -> NoReturn:
         """Print a message with the name of this rank, and end all ranks.
 
@@ -200,6 +207,7 @@ class Guard(OneRank):
         self._world, self._comm = MPI.COMM_WORLD, communicator.Dup()
         self._host = MPI.Get_processor_name()
         self._waits: tuple[str, float] | None = None  # where, and since when
+        self._printed, self._unprinted = False, ""  # of an error that all ranks raise
         self._count = 0  # of the waits: the same on all ranks that are at the same point
         self._ended = threading.Event()
         # The watch sends messages while another thread may wait in MPI.
@@ -269,6 +277,13 @@ class Guard(OneRank):
             error.add_note(f"raised by rank {first} of {self.size} on {host}")
         raise shared(error)
 
+    def print_shared(self, message: str) -> None:  # noqa: D102
+        if self.rank:
+            self._unprinted = message
+        else:
+            self._printed = True
+            print(message, file=sys.stderr, flush=True)
+
     def fail(self, message: str, status: int = 1) -> NoReturn:  # noqa: D102
         if self.rank:
             sleep(GRACE * (1 + self.rank / self.size))
@@ -311,20 +326,22 @@ class Guard(OneRank):
         text = "".join(traceback.format_exception(kind, error, trace))
         if not is_shared(error):
             self.fail(text, 130 if isinstance(error, KeyboardInterrupt) else 1)
-        if not self.rank:  # each rank ends by itself
-            print(text, end="", file=sys.stderr, flush=True)
+        self.print_shared(text.rstrip())  # each rank ends by itself
 
     def _end(self) -> None:
         """Wait for the other ranks: if one of them has not come to the end, say so."""
         try:
-            # A rank may have work of its own to finish, however long: no timeout, no busy wait.
             mark = _mark(END)
-            request, summed = self._start(mark)
-            while not request.Test():
-                sleep(0.01)
-            self._compare(END, mark, summed.tolist())
+            with self.waiting(END):
+                request, summed = self._start(mark, (self._printed,))
+                while not request.Test():  # for long, perhaps: others may have more to do
+                    sleep(0.01)
+                printed = summed[2]
+                self._compare(END, mark, summed.tolist())
         except RankError as error:
-            self.fail("" if self.rank else str(error))  # rank 0 prints what all have raised
+            self.fail(self._unprinted if self.rank else str(error))  # all have raised it
+        if self._unprinted and not printed:
+            self.fail(self._unprinted)
         self._ended.set()
         self._watch.join()
 

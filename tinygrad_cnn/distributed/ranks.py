@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
+import signal
+import sys
+from contextlib import suppress
 from functools import cache
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.distributed.faults import ONE_RANK, Guard, OneRank
+from tinygrad_cnn.distributed.faults import ONE_RANK, TIMEOUT, Guard, OneRank
 from tinygrad_cnn.engine.threads import set_default_threads
 from tinygrad_cnn.support.arguments import positive
 from tinygrad_cnn.support.modules import needs_extra
@@ -32,6 +37,7 @@ __all__ = [
     "rank",
     "set_timeout",
     "size",
+    "watch_start",
 ]
 
 LAUNCHED = {  # variables that launchers set, and the one that holds the number of ranks
@@ -50,8 +56,8 @@ def communicator() -> Intracomm | None:
 
     The first call initializes MPI, if the program was started by ``mpiexec`` or another launcher.
     Each rank then computes with one thread, unless a variable such as OMP_NUM_THREADS says
-    otherwise; ``with tg.num_threads(n)`` changes it too. From then on, an exception that nothing
-    catches ends all ranks.
+    otherwise; ``with tg.num_threads(n)`` changes it too. The call waits for all ranks, up to 600 s.
+    From then on, a rank that ends before the others ends all, also by `sys.exit`.
 
     Raises
     ------
@@ -82,8 +88,8 @@ def connected() -> OneRank:
 def set_timeout(seconds: float) -> None:
     """Set how long a rank waits for the others in a collective; 600 s by default.
 
-    After that, a rank that still computes prints where it is, and all ranks end. Call it on all
-    ranks.
+    After that, a rank that still computes prints where it is, and all ranks end; also if the others
+    have come to the end of the program. Call it on all ranks.
 
     Raises
     ------
@@ -111,8 +117,7 @@ def _connected(process: int) -> tuple[Intracomm | None, OneRank]:
         )
     for name, value in ALGORITHM.items():
         os.environ.setdefault(name, value)
-    with needs_extra("mpi", "a program started by mpiexec"):
-        from mpi4py import MPI
+    MPI = _wait_until_all_ranks_start()
     if expected > 1 and MPI.COMM_WORLD.size == 1:
         raise RuntimeError(
             f"tinygrad_cnn.distributed: the launcher started {expected} processes, but MPI sees 1: "
@@ -132,6 +137,38 @@ def launched() -> int | None:
             value = os.environ.get(total, "")
             return int(value) if value.isdecimal() else 0
     return None
+
+
+def _wait_until_all_ranks_start() -> ModuleType:
+    """Initialize MPI, which waits for all processes; after the timeout, print this name and end."""
+    faulthandler.dump_traceback_later(TIMEOUT, exit=True, file=2)  # MPI_Init keeps Python's lock
+    try:
+        with needs_extra("mpi", "a program started by mpiexec"):
+            from mpi4py import MPI
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    return MPI
+
+
+def watch_start() -> None:
+    """Let an exception that nothing catches end all ranks, also before MPI is initialized.
+
+    The others wait for this process in MPI_Init, and the launcher goes on if it merely exits.
+    """
+    before = sys.excepthook
+
+    def uncaught(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        before(kind, error, trace)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError, OSError, ValueError):  # closed
+                stream.flush()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)  # launchers end all if one is killed
+
+    if (launched() or 1) > 1 and multiprocessing.parent_process() is None:
+        sys.excepthook = uncaught  # until the guard has its own
 
 
 def rank() -> int:

@@ -331,13 +331,13 @@ def fit(
                     running.stopped = running.trained = True
                 if checkpoint is not None:
                     if checkpoint.saves_next():
-                        _check_finite(optimizer, epoch, batch, rate)
+                        _check_finite(ranks, optimizer, epoch, batch, rate)
                     checkpoint.step()
             running.trained = True
             batch, rate = running.batch, running.rate
             if not batch:
                 raise ValueError(f"fit: the loader has no batch in epoch {epoch}")
-            _check_finite(optimizer, epoch, batch, rate)
+            _check_finite(ranks, optimizer, epoch, batch, rate)
             meter = meter.merged(ranks)
             tested = None
             if validation is not None:
@@ -402,9 +402,12 @@ def _check_parameters(model: Module, loss: Loss, optimizer: Optimizer) -> None:
         )
 
 
-def _check_finite(optimizer: Optimizer, epoch: int, batch: int, rate: float) -> None:
-    if not all(np.isfinite(parameter._array).all() for parameter in optimizer.params):
-        raise shared(TrainingDiverged("a parameter is NaN or infinite", epoch, batch, rate))
+def _check_finite(
+    ranks: OneRank, optimizer: Optimizer, epoch: int, batch: int, rate: float
+) -> None:
+    with ranks.agreement(f"epoch {epoch}, batch {batch}: the parameters"):
+        if not all(np.isfinite(parameter._array).all() for parameter in optimizer.params):
+            raise TrainingDiverged("a parameter is NaN or infinite", epoch, batch, rate)
 
 
 def _restore(
