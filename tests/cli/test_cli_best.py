@@ -97,3 +97,27 @@ def test_without_a_validation_set_the_way_out_is_named(
     assert "there is no validation set" in result.stderr
     assert "--val-split 0.1" in result.stderr
     assert not Path("runs").exists()
+
+
+def test_a_run_without_a_validation_set_cannot_get_a_patience(call: Call, run: Path) -> None:
+    for further in ([], ["--print-config"]):
+        result = call("train", "--resume", run, "--patience", "2", *further)
+        assert result.exit_code == 2
+        assert result.stderr == (
+            "error: resume: patience is 2, but the run has no validation set, and cannot get one: "
+            "leave it out, or train a new run with val_split=0.1 (--val-split 0.1)\n"
+        )
+    result = call("train", "--resume", run, "--lr", "1")
+    assert "and takes --quiet and --distributed; leave out --lr\n" in result.stderr
+
+
+def test_the_list_of_files_has_all_of_the_run(call: Call, few_file: str) -> None:
+    pytest.importorskip("tensorboardX")
+    options = ["--data", few_file, "--model", "mlp", "--epochs", "1", "--out", "r"]
+    shown = call("train", *options, "--log", "tensorboard", "--log-every", "1").output
+    lines = shown.partition("In r:\n")[2].partition("\n\n")[0].splitlines()
+    meanings = {name: rest for name, _, rest in (line.strip().partition("  ") for line in lines)}
+    hidden = {path.name for path in Path("r").iterdir() if not path.name.startswith(".")}
+    assert set(meanings) <= hidden
+    assert {name for name in hidden if "tfevents" in name} | {"batches"} <= set(meanings)
+    assert all(meanings.values()), shown

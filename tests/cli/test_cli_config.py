@@ -148,10 +148,11 @@ def test_the_command_line_comes_before_the_file_before_the_recipe(tmp_path: Path
         ("quiet = 1", "quiet is 1, expected true or false"),
         ("metrics = ['f2']", "invalid value for '--metrics': 'f2', expected some of top5"),
         ("option = 3", "option is 3, expected tables such as [option.optimizer]"),
-        ("[option.net]\na = 1", "'net.a=1', expected PART.NAME=VALUE with a PART of model"),
+        ("[option.net]\na = 1", "option: unknown part 'net'; expected model, optimizer, schedule"),
+        ("[option.optimzer]\na = 1", "unknown part 'optimzer'; did you mean 'optimizer'?"),
         ("[option.model]\na = 07:32:00", "option.model.a is datetime.time(7, 32), expected"),
-        ("epochs = x", "is no TOML file: Invalid value (at line 1, column 10)"),
-        ("a = " + "[" * 9999, "is no TOML file: "),
+        ("epochs = x", "is not valid TOML: Invalid value (at line 1, column 10)"),
+        ("a = " + "[" * 9999, "is not valid TOML: "),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_refused_by_name(call: Call, text: str, says: str) -> None:
@@ -187,6 +188,8 @@ def test_what_is_printed_trains_the_same_run(call: Call, few_file: str) -> None:
     options += ["--option", "optimizer.eps=1e-6", "--metrics", "f1,top5", "--out", "a"]
     printed = call("train", *options, "--print-config").stdout
     assert not Path("a").exists()
+    for wrong in (["--patience", "2"], ["--option", "model.a=1"], ["--data", ""], ["--out", "."]):
+        assert call("train", *options, *wrong, "--print-config").exit_code == 2
     assert call("train", *options).exit_code == 0
     Path("run.toml").write_text(printed)
     assert tomllib.loads(printed)["out"] == "a"

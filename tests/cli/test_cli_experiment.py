@@ -32,12 +32,12 @@ def test_what_is_missing_is_done_and_the_rest_is_not(call: Call, tmp_path: Path)
     first = call("experiment", path, "--out", "runs", "--seeds", "1")
     assert first.exit_code == 0
     assert first.output.startswith("3 runs, 0 of them already done; ")
-    assert "3/3  tiny: 3 factor, seed 0  0:0" in first.output
+    assert "3/3  tiny: 3 factor, seed 0  took 0:0" in first.output
     second = call("experiment", path, "--out", "runs", "--seeds", "2", "--jobs", "1")
     assert second.output.startswith(
         "6 runs, 3 of them already done; 1 in parallel; results in runs"
     )
-    assert "1/3  tiny: 1 factor, seed 1  0:0" in second.output
+    assert "1/3  tiny: 1 factor, seed 1  took 0:0" in second.output
     assert (
         "6 of 6 runs" in call("experiment", path, "--out", "runs", "--seeds", "2", "--list").output
     )

@@ -62,7 +62,7 @@ def test_an_interrupted_run_goes_on_and_has_the_same_measures(
     assert [row[0] for row in again.rows if row[1] == "loss"] == [1, 2, 3]
     runs = [RunFolder(tmp_path / name) for name in ("whole", "a")]
     assert runs[0].weights.read_bytes() == runs[1].weights.read_bytes()
-    assert load_run(tmp_path / "a").settings.training.seed == 6, "that of the settings plus its own"
+    assert load_run(tmp_path / "a").settings.training.seed == 2, "its own"
     with pytest.raises(ValueError, match=r"a: is a run with other settings; move it away"):
         trained(tmp_path / "a", few_file, replace(SETTINGS, lr=0.5))
 
@@ -78,10 +78,8 @@ def test_a_run_is_measured_in_the_best_epoch_and_by_the_test_images(
     assert measures["best_epoch"] == validation.index(max(validation)) + 1
     assert 0 <= measures["test_accuracy"] <= 1
     settings = replace(SETTINGS, val_split=0.0, monitor=None)
-    tested = trained(tmp_path / "b", few_file, settings).rows
-    measures = {measure: value for _, measure, value in tested}
-    assert measures["best"] == measures["validation_accuracy"] == measures["test_accuracy"]
-    assert measures["best_epoch"] == 3
+    with pytest.raises(ValueError, match="sweep: val_split is 0: settings would be compared by"):
+        trained(tmp_path / "b", few_file, settings)
 
 
 def test_a_run_that_diverges_is_a_result(few_file: str, tmp_path: Path) -> None:
@@ -113,7 +111,8 @@ def test_the_best_mean_comes_first_with_its_standard_deviation(
     assert set(good) == means.keys()
     ordered = [means[variant] for variant in good]
     assert ordered == pytest.approx(sorted(ordered, reverse=metric == "accuracy"))
-    _, *lines = table(results, metric)
+    _, *lines = table(results, metric, {"v0": 3, "w": 2})
+    assert lines.pop() == ["w", "–", "–", "–", "0", "2 failed"]
     for k, (variant, best, *_, runs, note) in enumerate(lines):
         i = int(variant[1:])
         mean, _, std = best.removesuffix(" %").partition(" ± ")
@@ -122,7 +121,20 @@ def test_the_best_mean_comes_first_with_its_standard_deviation(
         if len(values[i]) > 1:
             assert float(std) == pytest.approx(scale * statistics.stdev(values[i]), abs=0.0051)
         assert int(runs) == len(values[i]) + (i in bad)
-        assert note == ("1 diverged" if i in bad else "best" if k == 0 else "")
+        assert ("1 diverged" in note) == (i in bad)
+        assert ("3 failed" in note) == (variant == "v0")
+        assert "tied" in note or ("best" in note) == (k == 0 and i not in bad)
+
+
+def test_of_equal_settings_all_are_tied_for_best() -> None:
+    found = {"a": 0.5, "b": 0.75, "c": 0.75}
+    rows = [Measurement(v, 0, 1.0, "best", value) for v, value in found.items()]
+    _, *lines = table(Results("sweep", rows), "accuracy")
+    assert [(line[0], line[-1]) for line in lines] == [
+        ("b", "tied for best"),
+        ("c", "tied for best"),
+        ("a", ""),
+    ]
 
 
 def test_each_run_is_a_row_with_what_varies(tmp_path: Path) -> None:
@@ -149,6 +161,12 @@ def test_variants_with_different_monitors_are_refused() -> None:
         for monitor in ("loss", "f1")
     }
     with pytest.raises(ValueError, match="sweep: the monitors are f1, loss; expected one"):
+        sweep(variants)
+    variants = {
+        str(seed): {"data": "digits", "model": "mlp", "training": replace(SETTINGS, seed=seed)}
+        for seed in (0, 1)
+    }
+    with pytest.raises(ValueError, match="sweep: the seeds are 0, 1; expected one"):
         sweep(variants)
     with pytest.raises(ValueError, match="sweep: variants is empty"):
         sweep({})

@@ -196,6 +196,33 @@ def test_own_functions_and_metrics_are_in_history_and_csv(tmp_path: Path) -> Non
                            "validation_largest,validation_margin")  # fmt: skip
 
 
+def nothing(outputs: Any, labels: Any) -> Any:
+    return None
+
+
+class Broken(Metric):
+    def count(self, outputs: Any, labels: Any) -> Any:
+        return np.array([1.0, 2.0])
+
+    def value(self, counts: Any) -> Any:
+        return counts
+
+
+@pytest.mark.parametrize(
+    ("metric", "function", "came"),
+    [
+        (nothing, nothing, "nothing returned None"),
+        (Broken(), Broken.value, r"Broken\.value returned an array of shape \(2,\)"),
+    ],
+)
+def test_a_metric_that_is_no_number_is_named_with_its_line(
+    metric: Any, function: Any, came: str
+) -> None:
+    line = function.__code__.co_firstlineno
+    with pytest.raises(TypeError, match=rf"test_train_metrics\.py:{line}: {came}, expected a num"):
+        measured(metric, [(np.eye(3), np.array([0, 1, 2]))])
+
+
 def test_mixed_labels_have_no_metric_of_classes_but_validation_has() -> None:
     images, labels = np.ones((12, 1, 2, 2), "f4"), np.arange(12) % 3
     model = tg.nn.MLP((4, 3), rng=np.random.default_rng(0))

@@ -285,7 +285,7 @@ def train(
             metavar="RUN",
             help="Resume this interrupted run, with its settings and bit-identical results. Only "
             "--epochs, --patience, --data (moved, but unchanged) and --checkpoint-every can be "
-            "given, too.",
+            "changed, and --quiet, --distributed and --rank-timeout given.",
         ),
     ] = None,
     checkpoint_every: Annotated[
@@ -372,7 +372,9 @@ def sweep(
             show_default="one combination",
         ),
     ] = None,
-    seeds: Annotated[int, integer("Number of runs of each combination.")] = 3,
+    seeds: Annotated[
+        int, integer("Number of runs of each combination: with --seed, and the seeds after it.")
+    ] = 3,
     jobs: Annotated[
         int | None, integer("Number of runs in parallel.", show_default="one per core")
     ] = None,
@@ -389,7 +391,7 @@ def sweep(
     """Train with every combination of settings and several seeds, side by side, and compare.
 
     Finished runs are kept, interrupted ones resume. Settings are compared on a validation set:
-    --val-split is 0.1 and --monitor accuracy, unless given.
+    --val-split is 0.1 and --monitor accuracy, unless given. --seed is the first of the seeds.
     """
     from tinygrad_cnn.cli.sweeping import run_sweep
 

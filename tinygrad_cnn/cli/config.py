@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 import typer
 
 from tinygrad_cnn.cli.errors import FILE
-from tinygrad_cnn.cli.options import PARTS, option_value
-from tinygrad_cnn.train import RunSettings, TrainingSettings, recipe
-from tinygrad_cnn.train.settings import OWN_METRIC
+from tinygrad_cnn.cli.options import FILE_OPTIONS, PARTS, option_value
+from tinygrad_cnn.data import Split
+from tinygrad_cnn.train import RunFolder, RunSettings, TrainingRun, TrainingSettings, recipe
+from tinygrad_cnn.train.settings import OWN_METRIC, DataSettings
 
 __all__ = [
     "NO_KEYS",
@@ -55,7 +56,7 @@ class TrainArguments:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> TrainArguments:
         """Return what the values of `train`'s parameters ask for; None stands for a default."""
-        data = given["data"] or "digits"
+        data = "digits" if given["data"] is None else given["data"]
         parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
         for part, name, value in given["options"] or ():
             parts[part][name] = value
@@ -66,7 +67,27 @@ class TrainArguments:
             **{field: parts[part] for part, field in OF_PARTS.items()},
         )
         reading = {name: given[name] for name in ("size", "grayscale")}
-        return cls(data, given["model"] or "lenet5", training, parts["model"], reading)
+        model = "lenet5" if given["model"] is None else given["model"]
+        return cls(data, model, training, parts["model"], reading)
+
+    def new_run(
+        self, loaded: MutableMapping[str, tuple[Split, DataSettings]] | None = None
+    ) -> TrainingRun:
+        """Return the run that `train` would train, or raise what it would raise.
+
+        Parameters
+        ----------
+        loaded : mutable mapping, optional
+            Keeps the data for further calls.
+        """
+        return TrainingRun.new(
+            self.data,
+            self.model,
+            self.training,
+            self.model_options,
+            **self.reading,
+            loaded={} if loaded is None else loaded,
+        )
 
     @classmethod
     def of_run(cls, settings: RunSettings, folder: Path) -> TrainArguments:
@@ -104,8 +125,13 @@ class TrainArguments:
 def show_config(given: Mapping[str, Any]) -> int:
     """Print the settings file of a command line, the values of `train`'s parameters; return 0."""
     out = given["out"]
-    further = {"out": None if out is None else str(out), "quiet": given["quiet"] or None}
-    typer.echo(TrainArguments.of(given).to_toml(**further), nl=False)
+    if out is not None:
+        RunFolder.check_new(out)
+    further = {name: given[name] or None for name in ("quiet", "distributed", "rank_timeout")}
+    further["out"] = None if out is None else str(out)
+    asked = TrainArguments.of(given)
+    asked.new_run()
+    typer.echo(asked.to_toml(**further), nl=False)
     return 0
 
 
@@ -121,7 +147,7 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
     Raises
     ------
     ValueError
-        If the file is no TOML, or has an unknown key or a value of the wrong kind.
+        If the file is not valid TOML, or has an unknown key or a value of the wrong kind.
     OSError
         If it cannot be read.
     """
@@ -140,6 +166,7 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
             raise ValueError(f"{path}: {known!r} is given twice")
         if known == OPTION:
             context.default_map[name] = list(_options(f"{path}: {key}", value))
+            context.meta[FILE_OPTIONS] = context.default_map[name]
         elif getattr(params[name], "is_flag", False):
             if not isinstance(value, bool):
                 raise ValueError(f"{path}: {key} is {value!r}, expected true or false")
@@ -160,7 +187,7 @@ def _read(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ValueError(f"{path}: is nested too deeply") from None
     except ValueError as error:
-        raise ValueError(f"{path}: is no TOML file: {error}") from error
+        raise ValueError(f"{path}: is not valid TOML: {error}") from error
 
 
 def nearest(key: str, known: Sequence[str] | Mapping[str, Any]) -> str:
@@ -184,6 +211,8 @@ def _options(where: str, table: Any) -> Iterator[str]:
         example = f"[{OPTION}.optimizer]"
         raise ValueError(f"{where} is {table!r}, expected tables such as {example}")
     for part, options in table.items():
+        if part not in PARTS:
+            raise ValueError(f"{where}: unknown part {part!r}; {nearest(part, PARTS)}")
         for name, value in options.items():
             if not isinstance(value, str | int | float | list):
                 raise ValueError(

@@ -19,8 +19,9 @@ from tinygrad_cnn.experiments.gallery import NAMES, find
 from tinygrad_cnn.experiments.running import DONE, LACKING, Outcome, Watcher, perform
 from tinygrad_cnn.experiments.runs import ExperimentRun, FinishedRuns
 from tinygrad_cnn.experiments.time_left import TimeLeft
+from tinygrad_cnn.support.text import counted
 
-__all__ = ["RunLines", "experiment", "report"]
+__all__ = ["RunLines", "announce", "experiment", "report"]
 
 ALL = "all"
 
@@ -75,10 +76,7 @@ def experiment(
     ]
     wanted = sum(slug(run.variant) in labels for each in chosen for run in runs.of(each, seeds))
     jobs = min(jobs or cores(), max(len(missing), 1))
-    screen.print(
-        f"{wanted} runs, {wanted - len(missing)} of them already done; {jobs} in parallel; "
-        f"results in {out}"
-    )
+    announce(screen, wanted, len(missing), jobs, out)
     try:
         with RunLines(screen, missing, jobs) as lines:
             outcomes = perform(missing, runs, jobs=jobs, watcher=lines)
@@ -130,6 +128,14 @@ def _list(
         )
 
 
+def announce(screen: Console, wanted: int, missing: int, jobs: int, folder: Path) -> None:
+    """Print how many runs there are, and how many are done."""
+    screen.print(
+        f"{counted(wanted, 'run')}, {wanted - missing} of them already done; {jobs} in parallel; "
+        f"results in {folder}"
+    )
+
+
 def report(screen: Console, outcomes: Sequence[Outcome]) -> int:
     """Print skipped and failed runs; return the exit status."""
     lacking = [outcome for outcome in outcomes if outcome.status == LACKING]
@@ -139,7 +145,8 @@ def report(screen: Console, outcomes: Sequence[Outcome]) -> int:
     if failed:
         screen.print(Text(f"\n{failed[0].details}".rstrip(), FAINT))
         screen.print(
-            f"\n{len(failed)} of {len(outcomes)} runs failed; run the same command to retry."
+            f"\n{len(failed)} of {counted(len(outcomes), 'run')} failed; run the same command to "
+            "retry."
         )
     return int(bool(failed))
 
@@ -198,14 +205,14 @@ class RunLines(Watcher):
         self.ended_runs += 1
         self.count += outcome.status == DONE
         self.progress.remove_task(self.bars.pop(run))
-        result = clock(perf_counter() - self.began_at.pop(run))
+        result = f"took {clock(perf_counter() - self.began_at.pop(run))}"
         if outcome.status != DONE:
             result = f"{outcome.status}: {outcome.reason}"
         self.screen.print(
             Text.assemble(
                 f"{self.ended_runs:>{self.width}}/{self.runs}  {run}  ",
                 (result, FAINT if outcome.status == DONE else ACCENT),
-                (f"  {self._words()}", FAINT),
+                (f", {words}" if (words := self._words()) else "", FAINT),
             )
         )
         self._move()

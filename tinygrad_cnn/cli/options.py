@@ -14,6 +14,7 @@ from tinygrad_cnn.train import RECIPES, TrainingSettings
 from tinygrad_cnn.train.checkpoint import Interval
 
 __all__ = [
+    "FILE_OPTIONS",
     "PARTS",
     "choice",
     "choices",
@@ -25,6 +26,8 @@ __all__ = [
     "usual",
 ]
 
+FILE_OPTIONS = "tinygrad_cnn.options"
+"""Where the ``meta`` of a command's context has the options of its settings file, as texts."""
 PARTS = ("model", "optimizer", "schedule")
 WORDS = {"true": True, "false": False, "inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
@@ -105,8 +108,16 @@ def option() -> Any:
             )
         return part, name, option_value(value)
 
+    def joined(context: typer.Context, param: typer.CallbackParam, given: Any) -> Any:
+        """Put the options of a settings file before those of the command line."""
+        source = context.get_parameter_source(param.name or "")
+        if source is None or source.name != "COMMANDLINE":
+            return given
+        return [*map(read, context.meta.get(FILE_OPTIONS, ())), *given]
+
     return typer.Option(
         "--option",
+        callback=joined,
         metavar="PART.NAME=VALUE",
         help=f"An option of the {', '.join(PARTS[:-1])} or {PARTS[-1]}, such as {example} or "
         "model.activation=tanh; may be repeated. A wrong name lists all.",

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +17,26 @@ from rich.text import Text
 from tinygrad_cnn.bench.machine import cores
 from tinygrad_cnn.cli.config import NO_KEYS, TrainArguments, key_of, nearest
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
-from tinygrad_cnn.cli.errors import INTERRUPTED
-from tinygrad_cnn.cli.experimenting import RunLines, report
-from tinygrad_cnn.cli.options import PARTS
+from tinygrad_cnn.cli.errors import FILE, INTERRUPTED
+from tinygrad_cnn.cli.experimenting import RunLines, announce, report
+from tinygrad_cnn.cli.options import FILE_OPTIONS, PARTS
+from tinygrad_cnn.data import Split
 from tinygrad_cnn.experiments.experiment import Experiment, slug
-from tinygrad_cnn.experiments.running import perform
+from tinygrad_cnn.experiments.running import DONE, perform
 from tinygrad_cnn.experiments.runs import FinishedRuns
-from tinygrad_cnn.experiments.sweep import metric_of, runs_to_csv, sweep, table
-from tinygrad_cnn.support.text import aligned
+from tinygrad_cnn.experiments.sweep import check_compared, metric_of, runs_to_csv, sweep, table
+from tinygrad_cnn.support.text import aligned, counted
+from tinygrad_cnn.train import RunFolder, RunSettings
+from tinygrad_cnn.train.settings import DataSettings
 from tinygrad_cnn.train.training_run import chosen_model
 
 __all__ = ["run_sweep"]
 
-OWN = ("resume", "out", "print_config", "distributed", "rank_timeout")  # not for a sweep
-FIXED = {"seed", "quiet", *OWN, *NO_KEYS}  # seeds have an option of their own
+OWN = ("resume", "out", "quiet", "print_config", "distributed", "rank_timeout")  # not for a sweep
+FIXED = {"seed", "sync_batch_norm", *OWN, *NO_KEYS}  # the same for all runs
+GIVEN = ("COMMANDLINE", "DEFAULT_MAP")  # in a settings file
+MOST_RUNS = 1000
+ALL = "all"  # if nothing varies
 SEPARATOR = re.compile(r",(?![^\[(]*[\])])")  # a comma outside of brackets
 
 
@@ -62,47 +72,128 @@ def run_sweep(
     choices = dict(_choice(train, text) for text in vary)
     if len(choices) < len(vary):
         raise ValueError(f"sweep: --vary has a KEY twice: {' '.join(vary)}")
+    _refuse_twice(train, arguments, choices)
+    count = math.prod(map(len, choices.values())) * seeds
+    if count > MOST_RUNS:
+        raise ValueError(
+            f"sweep: {seeds} seeds of all combinations are {count:,} runs, expected "
+            f"{MOST_RUNS:,} at most; leave out values or seeds, or sweep over a part of them at a "
+            "time, into one folder with --out"
+        )
     asked: dict[str, TrainArguments] = {}
     varied: dict[str, dict[str, str]] = {}
-    variants: dict[str, dict[str, Any]] = {}
+    known: set[str] = set()
     for values in itertools.product(*choices.values()):
         chosen = dict(zip(choices, values, strict=True))
-        label = ", ".join(f"{key} {value}" for key, value in chosen.items()) or "all"
-        varied[label] = chosen
-        try:
-            asked[label] = _asked(train, arguments, chosen)
-            variants[label] = _variant(asked[label])
-        except ValueError as error:
-            error.add_note(f"for {label}")
-            raise
+        label = ", ".join(f"{key} {value}" for key, value in chosen.items()) or ALL
+        with _noted(label):
+            each = _asked(train, arguments, chosen)
+        if repr(each) not in known:  # 0.001 and 1e-3 are one
+            known.add(repr(each))
+            asked[label], varied[label] = each, chosen
+    settings = _checked(asked)
     first = next(iter(asked.values()))
-    experiment = sweep(variants, seeds)
+    experiment = sweep({label: _variant(each) for label, each in asked.items()}, seeds)
     folder = out or Path(
         "sweeps", slug("-".join([_name(first.model), _name(first.data), *choices]))
     )
     runs = FinishedRuns(folder)
+    _refuse_others(runs, experiment, settings)
     missing = runs.missing(experiment)
     wanted = len(runs.of(experiment))
     jobs = min(jobs or cores(), max(len(missing), 1))
-    screen.print(
-        f"{wanted} runs, {wanted - len(missing)} of them already done; {jobs} in parallel; "
-        f"results in {folder}"
-    )
-    if not first.training.val_split:
-        screen.print("Without --val-split, settings are compared by the test images.")
+    announce(screen, wanted, len(missing), jobs, folder)
     try:
         with RunLines(screen, missing, jobs) as lines:
             outcomes = perform(missing, runs, jobs=jobs, watcher=lines)
     except KeyboardInterrupt:
         screen.print(
-            f"\nInterrupted. {lines.count} of {len(missing)} runs are done; run the same command "
-            "to continue: unfinished runs resume from their checkpoints."
+            f"\nInterrupted. {lines.count} of {counted(len(missing), 'run')} done; run the same "
+            "command to continue: unfinished runs resume from their checkpoints."
         )
         return INTERRUPTED
     status = report(screen, outcomes)
     if len(missing) - lines.count < wanted:
-        _show(screen, experiment, runs, varied, folder)
+        failed = Counter(each.run.variant for each in outcomes if each.status != DONE)
+        _show(screen, experiment, runs, varied, folder, failed)
     return status
+
+
+def _refuse_twice(train: Any, arguments: Sequence[str], choices: Mapping[str, Any]) -> None:
+    """Raise ValueError if an option of the command line is varied, too, or is not for a sweep."""
+    context = train.make_context("train", list(arguments))
+    for param in train.params:
+        source = context.get_parameter_source(param.name)
+        if source is None or source.name not in GIVEN:
+            continue
+        in_file = source.name == "DEFAULT_MAP"
+        if param.name in OWN and not (in_file and context.params[param.name] is False):
+            where = f"{context.meta[FILE]}: {key_of(param)}" if in_file else f"--{key_of(param)}"
+            raise ValueError(f"sweep: {where} is no option of a sweep; leave it out")
+        given = {key_of(param)}
+        if param.name == "options":
+            own = len(context.params["options"]) - len(context.meta.get(FILE_OPTIONS, ()))
+            last = context.params["options"][-own:] if own else []
+            given = {f"{part}.{name}" for part, name, _ in last}
+        for key in given & choices.keys():
+            if not in_file:
+                raise ValueError(f"sweep: {key} is given and varied; leave out one of the two")
+
+
+@contextmanager
+def _noted(label: str) -> Iterator[None]:
+    """Add a combination to the errors inside."""
+    try:
+        yield
+    except (ValueError, TypeError, ModuleNotFoundError) as error:
+        if label != ALL:
+            error.add_note(f"for {label}")
+        raise
+
+
+def _checked(asked: Mapping[str, TrainArguments]) -> dict[str, RunSettings]:
+    """Return the settings of a run of each combination; raise what `train` would raise."""
+    loaded: dict[str, tuple[Split, DataSettings]] = {}
+    found = {}
+    for label, each in asked.items():
+        with _noted(label):
+            run = each.new_run(loaded)
+            check_compared(run)
+        found[label] = run.settings
+    return found
+
+
+def _refuse_others(
+    runs: FinishedRuns, experiment: Experiment, settings: Mapping[str, RunSettings]
+) -> None:
+    """Raise ValueError if the folder has runs of these names with other settings; say which."""
+    for run in runs.of(experiment):
+        folder = RunFolder(runs.path(run).with_suffix(""))
+        if not folder.settings.exists():
+            continue
+        old, new = folder.read_settings(), settings[run.variant]
+        if old.model.sha256 != new.model.sha256 and old.model.name == new.model.name:
+            changed = [f"the file of the model {new.model.name} has changed"]
+        else:
+            then, now = (
+                {
+                    **asdict(replace(each.training, seed=run.seed)),
+                    **{name: getattr(each.data, name) for name in ("source", "size", "grayscale")},
+                    "model": each.model.name,
+                    "model options": each.model.options,
+                }
+                for each in (old, new)
+            )
+            changed = [
+                f"{name.replace('_', '-')} was {then[name]!r}, and is {now[name]!r}"
+                for name in then
+                if then[name] != now[name]
+            ]
+        if changed:
+            raise ValueError(
+                f"{folder.path}: has a run with other settings: {'; '.join(changed)}; choose "
+                f"another folder with --out, or move {runs.folder} away to train again"
+            )
 
 
 def _choice(train: Any, text: str) -> tuple[str, list[str]]:
@@ -116,9 +207,9 @@ def _choice(train: Any, text: str) -> tuple[str, list[str]]:
     if not equals:
         raise ValueError(f"sweep: --vary is {text!r}, expected KEY=VALUE,VALUE,...")
     found = [value.strip() for value in SEPARATOR.split(values)]
-    if len(set(found)) < len(found) or not all(found):
-        raise ValueError(f"sweep: --vary is {text!r}, expected different values")
-    return key, found
+    if not all(found):
+        raise ValueError(f"sweep: --vary is {text!r}, with an empty value")
+    return key, list(dict.fromkeys(found))
 
 
 def _asked(train: Any, arguments: Sequence[str], chosen: Mapping[str, str]) -> TrainArguments:
@@ -137,12 +228,6 @@ def _asked(train: Any, arguments: Sequence[str], chosen: Mapping[str, str]) -> T
             texts += [f"--{key}", value]
     context = train.make_context("train", texts)
     given = dict(context.params)
-    for name in OWN:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise ValueError(
-                f"sweep: --{name.replace('_', '-')} is no option of a sweep; leave it out"
-            )
     if given["val_split"] is None:
         given["val_split"] = 0.1
     if given["monitor"] is None and given["val_split"]:
@@ -169,14 +254,19 @@ def _name(text: str) -> str:
 
 
 def _show(
-    screen: Any, experiment: Experiment, runs: FinishedRuns, varied: Mapping[str, Any], folder: Path
+    screen: Any,
+    experiment: Experiment,
+    runs: FinishedRuns,
+    varied: Mapping[str, Any],
+    folder: Path,
+    failed: Mapping[str, int],
 ) -> None:
     """Print the table of the finished runs, and write their results and curves."""
     from tinygrad_cnn.experiments.page import draw_figure
 
     results = runs.results(experiment)
     training = next(iter(experiment.variants.values()))["training"]
-    header, *rows = aligned(table(results, metric_of(training)), "<>>>><")
+    header, *rows = aligned(table(results, metric_of(training), failed), "<>>>><")
     screen.print(Text(f"\n{header}", FAINT))
     for i, row in enumerate(rows):
         screen.print(Text(row, ACCENT if i == 0 else ""))

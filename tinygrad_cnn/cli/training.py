@@ -82,7 +82,7 @@ def train(
     """
     screen, distributed = console(quiet=ranks.rank > 0), ranks.size > 1
     if resume is None:
-        source = data or "digits"
+        source = "digits" if data is None else data
         of: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
         for part, name, value in options:
             of[part][name] = value
@@ -91,7 +91,12 @@ def train(
                 source, **chosen, optimizer_options=of["optimizer"], schedule_options=of["schedule"]
             )
         run = TrainingRun.new(
-            source, model or "lenet5", training, of["model"], **reading, distributed=distributed
+            source,
+            "lenet5" if model is None else model,
+            training,
+            of["model"],
+            **reading,
+            distributed=distributed,
         )
         names = run.settings.model.name, run.settings.data.name
         name = "-".join(_plain(name) for name in names)
@@ -103,11 +108,12 @@ def train(
         with ranks.agreement("the options"):
             _refuse(resume, given)
         folder = RunFolder(resume)
-        if print_config:
-            settings = folder.read_settings().changed(data, **changes)
-            typer.echo(TrainArguments.of_run(settings, folder.path).to_toml(), nl=False)
-            return 0
         run = TrainingRun.resumed(folder, source=data, **changes, distributed=distributed)
+        if print_config:
+            asked = TrainArguments.of_run(run.settings, folder.path)
+            if not ranks.rank:
+                typer.echo(asked.to_toml(), nl=False)
+            return 0
     places = ranks.places()
     if not quiet:
         show_training_run(screen, run)
@@ -263,12 +269,21 @@ def _show_folder(screen: Console, run: TrainingRun, folder: RunFolder, seconds: 
         folder.curves: "the metrics as a plot",
         folder.settings: "every setting of the run",
         folder.checkpoints[-1]: "what --resume continues from",
+        **dict.fromkeys(_further_logs(run, folder), "the metrics for TensorBoard"),
     }
+    width = max(len(path.name) for path in meanings if path.exists()) + 2
     screen.print(f"\n{seconds:.1f} seconds. In {folder.path}:")
     for path, meaning in meanings.items():
         if path.exists():
-            screen.print(Text.assemble(f"  {path.name:<32}", (meaning, FAINT)))
+            screen.print(Text.assemble(f"  {path.name:<{width}}", (meaning, FAINT)))
     screen.print(f"\nTry it:  tinygrad-cnn predict {folder.path} IMAGE.png")
+
+
+def _further_logs(run: TrainingRun, folder: RunFolder) -> list[Path]:
+    """Return the event files and their folder."""
+    if "tensorboard" not in run.settings.training.log:
+        return []
+    return [*sorted(folder.path.glob("events.out.tfevents.*")), folder.path / "batches"]
 
 
 def _refuse(resume: Path, chosen: Mapping[str, Any]) -> None:
@@ -276,7 +291,8 @@ def _refuse(resume: Path, chosen: Mapping[str, Any]) -> None:
     if given:
         raise ValueError(
             f"--resume uses the settings of {resume}, apart from --epochs, --patience, "
-            f"--data and --checkpoint-every; leave out {', '.join(given)}"
+            "--data and --checkpoint-every, and takes --quiet and --distributed; leave out "
+            f"{', '.join(given)}"
         )
 
 

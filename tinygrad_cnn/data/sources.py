@@ -84,6 +84,8 @@ def load(
     Dataset('digits': 2000 images of 1x28x28 in 10 classes)
     """
     path = Path(source)
+    if source == "":  # as a path, the current folder
+        raise _unknown(source)
     if isinstance(source, str) and source in NAMED:
         split = NAMED[source]()
     elif path.is_dir() and is_idx_folder(path):
@@ -153,9 +155,9 @@ def _unknown(source: str | os.PathLike[str]) -> DataError:
     names = ", ".join(map(repr, NAMED))
     came = (
         "a folder without IDX files or class folders"
-        if path.is_dir()
+        if path.is_dir() and source != ""
         else "not a .npz file"
-        if path.exists()
+        if path.exists() and source != ""
         else "not a known name or an existing path"
     )
     return DataError(

@@ -146,6 +146,8 @@ class Experiment:
         ``finding(results)`` returns the answer, a `Finding`.
     seeds : int or mapping
         Number of runs per variant, or by variant.
+    first_seed : int
+        The seed of the first run of each variant; the others follow.
     source : str
         The source of ``record.data``.
     separate : bool
@@ -167,6 +169,7 @@ class Experiment:
     times: Callable[..., None] | None = None
     alone: bool = False
     seeds: int | Mapping[str, int] = 5
+    first_seed: int = 0
     source: str = "digits"
     separate: bool = False
 
@@ -190,6 +193,7 @@ class Experiment:
             labels[slug(label)] = label
         for label in self.labels:
             whole(self.name, "seeds", self.seeds_of(label))
+        whole(self.name, "first_seed", self.first_seed, 0)
 
     @property
     def labels(self) -> tuple[str, ...]:

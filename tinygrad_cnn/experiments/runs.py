@@ -95,7 +95,7 @@ class FinishedRuns:
         return self.path(run).with_suffix(f".{run.provenance['code']}.state")
 
     def of(self, experiment: Experiment, seeds: int | None = None) -> list[ExperimentRun]:
-        """Return all runs of an experiment: first seed 0 of each variant, then seed 1, and so on.
+        """Return all runs of an experiment: the first seed of each variant, then the second, ...
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class FinishedRuns:
             for label in experiment.labels
         }
         return [
-            ExperimentRun(experiment, label, seed)
+            ExperimentRun(experiment, label, experiment.first_seed + seed)
             for seed in range(max(counts.values()))
             for label, count in counts.items()
             if seed < count
@@ -157,14 +157,14 @@ class FinishedRuns:
         if seeds is None:
             names = (path.stem for path in (self.folder / experiment.name).glob("*--seed*.csv"))
             kept = [int(name.rpartition("--seed")[2]) for name in names]
-            seeds = 1 + max(kept, default=0)
+            seeds = max(1 + max(kept, default=0) - experiment.first_seed, 1)
         runs = [run for run in self.of(experiment, seeds) if self.path(run).exists()]
         if not experiment.separate:
             done = Counter(run.seed for run in runs)
             runs = [
                 run
                 for run in runs
-                if run.seed < experiment.seeds_of(run.variant)
+                if run.seed - experiment.first_seed < experiment.seeds_of(run.variant)
                 or done[run.seed] == len(experiment.labels)
             ]
         runs.sort(key=lambda run: (place[run.variant], run.seed))

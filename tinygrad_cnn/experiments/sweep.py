@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from tinygrad_cnn.train.settings import MONITORS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["metric_of", "ranking", "runs_to_csv", "sweep", "table"]
+__all__ = ["check_compared", "metric_of", "ranking", "runs_to_csv", "sweep", "table"]
 
 BEST, EPOCH, DIVERGED, TEST = "best", "best_epoch", "diverged", "test_accuracy"
 
@@ -45,22 +46,23 @@ def sweep(variants: Mapping[str, Mapping[str, Any]], seeds: int = 3) -> Experime
     """Return the experiment that trains with several settings.
 
     Each run trains in a folder of its own, beside its results: an interrupted one resumes from its
-    checkpoint. Runs are compared by the metric that ``monitor`` names, in its best epoch by the
-    validation set; without a validation set by the test set, after the last epoch.
+    checkpoint. Runs are compared by the metric that ``monitor`` names, by default the loss, of the
+    validation set in the best epoch. A run without a validation set fails: the test set is only for
+    the end.
 
     Parameters
     ----------
     variants : mapping
         By label: ``data``, ``model`` and ``training``, and if needed ``options``, ``size`` and
-        ``grayscale``, as for `TrainingRun.new`. All have the same ``monitor``. Run k has the seed
-        of ``training`` plus k.
+        ``grayscale``, as for `TrainingRun.new`. All have the same ``monitor`` and the same seed,
+        that of their first run; those of the others follow.
     seeds : int
         The number of runs per variant.
 
     Raises
     ------
     ValueError
-        If there is no variant, or they have different monitors.
+        If there is no variant, or they have different monitors or seeds.
 
     Examples
     --------
@@ -71,18 +73,27 @@ def sweep(variants: Mapping[str, Mapping[str, Any]], seeds: int = 3) -> Experime
     >>> experiment.labels, experiment.seeds
     (('lr 0.001', 'lr 0.01'), 3)
     """
-    monitors = {metric_of(arguments["training"]) for arguments in variants.values()}
+    trainings = [arguments["training"] for arguments in variants.values()]
+    monitors = {metric_of(training) for training in trainings}
     if len(monitors) > 1:
         raise ValueError(f"sweep: the monitors are {', '.join(sorted(monitors))}; expected one")
+    first = {training.seed for training in trainings}
+    if len(first) > 1:
+        raise ValueError(f"sweep: the seeds are {', '.join(map(str, sorted(first)))}; expected one")
     metric = next(iter(monitors), "")
+    seedless = {  # a run with the same seed is the same run, whichever seed was the first
+        label: {**arguments, "training": replace(arguments["training"], seed=0)}
+        for label, arguments in variants.items()
+    }
     return Experiment(
         name="sweep",
         question="Which settings are best?",
-        variants=variants,
+        variants=seedless,
         run=run,
         figure=partial(_figure, metric=metric),
         finding=partial(_finding, metric=metric),
         seeds=seeds,
+        first_seed=next(iter(first), 0),
         source=next((str(arguments["data"]) for arguments in variants.values()), ""),
         separate=True,
     )
@@ -101,7 +112,7 @@ def run(
     digest: str = "",
 ) -> None:
     """Train once, or finish a training that was interrupted; `digest` is of the model's file."""
-    settings = replace(training, seed=training.seed + seed)
+    settings = replace(training, seed=seed)
     folder = RunFolder(record.folder)
     record.steps = settings.epochs
     if folder.settings.exists() or folder.checkpoints:
@@ -110,6 +121,7 @@ def run(
             raise ValueError(f"{folder.path}: is a run with other settings; move it away")
     else:
         trained = TrainingRun.new(data, model, settings, options, size=size, grayscale=grayscale)
+        check_compared(trained)
         folder.path.mkdir(parents=True, exist_ok=True)
     try:
         trained.train(folder, [_Follower(record)])
@@ -122,12 +134,20 @@ def run(
         record(values.pop("epoch"), **values)
     if not trained.history or any(measure == DIVERGED for _, measure, _ in record.rows):
         return
-    best = trained.best
-    epoch = len(trained.history) if best is None else best.best_epoch
-    column = f"validation_{metric_of(settings)}"
-    value = trained.history.column(column)[epoch - 1]
+    assert trained.best is not None
+    epoch = trained.best.best_epoch
+    value = trained.history.column(f"validation_{metric_of(settings)}")[epoch - 1]
     final = {BEST: value, EPOCH: float(epoch), TEST: trained.test().accuracy}
     record(len(trained.history), **final)
+
+
+def check_compared(run: TrainingRun) -> None:
+    """Raise ValueError if a run has no validation set to be compared by."""
+    if run.validation_loader is None:
+        raise ValueError(
+            "sweep: val_split is 0: settings would be compared by the test images, which are only "
+            "for the end; leave --val-split out, or give a fraction such as 0.1"
+        )
 
 
 class _Follower(Callback):
@@ -154,11 +174,34 @@ def ranking(results: Results, metric: str) -> list[str]:
     return sorted(results.variants, key=place)
 
 
-def table(results: Results, metric: str) -> list[list[str]]:
-    """Return a row of names, then a row per variant, best first: mean ± standard deviation."""
+def table(
+    results: Results, metric: str, failed: Mapping[str, int] = MappingProxyType({})
+) -> list[list[str]]:
+    """Return a row of names, then a row per variant, best first: mean ± standard deviation.
+
+    Parameters
+    ----------
+    results : Results
+    metric : str
+    failed : mapping of str to int
+        By label of a variant, how many of its runs have failed: they are not in `results`.
+    """
     rows = [["", f"validation {metric}", "test accuracy", "best epoch", "runs", ""]]
-    for variant in ranking(results, metric):
+    ranked = ranking(results, metric)
+    found = {variant: _values(results, variant, BEST) for variant in ranked}
+    means = {
+        variant: float(values.mean())
+        for variant, values in found.items()
+        if values.size and not results.has(variant, DIVERGED)
+    }
+    best = [variant for variant in means if means[variant] == means.get(ranked[0])]
+    for variant in [*ranked, *(variant for variant in failed if variant not in ranked)]:
         diverged = _values(results, variant, DIVERGED).size
+        notes = {
+            "best" if len(best) == 1 else "tied for best": variant in best,
+            f"{diverged} diverged": diverged,
+            f"{failed.get(variant)} failed": failed.get(variant),
+        }
         runs = len({row.seed for row in results.rows if row.variant == variant})
         epochs = _values(results, variant, EPOCH)
         rows.append(
@@ -168,7 +211,7 @@ def table(results: Results, metric: str) -> list[list[str]]:
                 _spread(_values(results, variant, TEST), "accuracy"),
                 f"{epochs.mean():.3g}" if epochs.size else "–",
                 str(runs),
-                f"{diverged} diverged" if diverged else "best" if len(rows) == 1 else "",
+                ", ".join(note for note, holds in notes.items() if holds),
             ]
         )
     return rows
@@ -201,7 +244,7 @@ def runs_to_csv(
 
 def metric_of(training: TrainingSettings) -> str:
     """Return the metric that compares runs with these settings."""
-    return training.monitor or (MONITORS[0] if training.val_split else "accuracy")
+    return training.monitor or MONITORS[0]
 
 
 def _values(results: Results, variant: str, measure: str) -> Numbers:

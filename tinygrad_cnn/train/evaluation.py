@@ -23,7 +23,7 @@ from tinygrad_cnn.distributed.gradients import allow_empty
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train.error_notes import noted
 from tinygrad_cnn.train.history import COLUMNS
-from tinygrad_cnn.train.metrics import Metric, MetricFunction, checked_metrics, matched
+from tinygrad_cnn.train.metrics import Metric, MetricFunction, as_number, checked_metrics, matched
 
 __all__ = ["Batches", "Evaluation", "Loss", "Meter", "evaluate", "in_mode"]
 
@@ -126,10 +126,11 @@ class Meter:
             if self._sums[name] is not None:
                 try:
                     added = metric.count(outputs, labels)
+                    total = None if added is None else self._sums[name] + added
                 except Exception as error:
                     error.add_note(f"raised by the metric {name!r}")
                     raise
-                self._sums[name] = None if added is None else self._sums[name] + added
+                self._sums[name] = total
 
     @property
     def loss(self) -> float:
@@ -151,7 +152,7 @@ class Meter:
     def metrics(self) -> dict[str, float]:
         """The further metrics; NaN before the first batch, and if labels are no classes."""
         return {
-            name: math.nan if sums is None or not self.images else self.further[name].value(sums)
+            name: math.nan if sums is None or not self.images else _value(self.further[name], sums)
             for name, sums in self._sums.items()
         }
 
@@ -294,6 +295,10 @@ def check_batch(name: str, images: NDArray[Any], labels: NDArray[Any], loader: B
         if isinstance(array, np.ndarray):
             known = examples is not None and len(examples) == len(array)
             check_finite(array, f"{name}: {part}", examples if known else None)
+
+
+def _value(metric: Metric, sums: Any) -> float:
+    return as_number(metric.value, metric.value(sums))
 
 
 @contextmanager

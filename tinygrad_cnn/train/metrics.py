@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -21,6 +22,7 @@ __all__ = [
     "Precision",
     "Recall",
     "TopKAccuracy",
+    "as_number",
     "checked_metrics",
     "matched",
 ]
@@ -279,11 +281,24 @@ class _Mean(Metric):
     function: MetricFunction
 
     def count(self, outputs: NDArray[Any], labels: NDArray[Any]) -> Counts:
-        value = self.function(outputs, labels)
-        return np.array([float(value) * len(outputs), len(outputs)])
+        value = as_number(self.function, self.function(outputs, labels))
+        return np.array([value * len(outputs), len(outputs)])
 
     def value(self, counts: Counts) -> float:
         return _divided(*counts)
+
+
+def as_number(function: Callable[..., Any], value: Any) -> float:
+    """Return what a user's function returned as a number; else raise TypeError with its line."""
+    if not isinstance(value, str | bytes):
+        with suppress(TypeError, ValueError):
+            return float(value.item() if isinstance(value, np.ndarray) else value)
+    code = getattr(function, "__code__", None)
+    line = f"{code.co_filename}:{code.co_firstlineno}: " if code else ""
+    name = getattr(function, "__qualname__", type(function).__name__)
+    array = isinstance(value, np.ndarray)
+    came = f"an array of shape {value.shape}" if array else repr(value)
+    raise TypeError(f"{line}{name} returned {came}, expected a number")
 
 
 def checked_metrics(

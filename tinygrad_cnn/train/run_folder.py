@@ -122,11 +122,7 @@ class RunFolder:
         ['lenet5-digits-0', 'lenet5-digits-1']
         """
         if out is not None:
-            path = Path(out)
-            if path.is_dir() and any(not each.name.startswith(".") for each in path.iterdir()):
-                raise RunError(f"{path}: is not empty; expected a new folder, or --resume {path}")
-            if path.exists() and not path.is_dir():
-                raise RunError(f"{path}: is a file; expected a new folder")
+            path = cls.check_new(out)
             path.mkdir(parents=True, exist_ok=True)
             return cls(path)
         try:
@@ -141,6 +137,16 @@ class RunFolder:
                 continue
             break
         return cls(path)
+
+    @staticmethod
+    def check_new(out: str | os.PathLike[str]) -> Path:
+        """Return the path of a new run folder; RunError if it is not empty, or is a file."""
+        path = Path(out)
+        if path.is_dir() and any(not each.name.startswith(".") for each in path.iterdir()):
+            raise RunError(f"{path}: is not empty; expected a new folder, or --resume {path}")
+        if path.exists() and not path.is_dir():
+            raise RunError(f"{path}: is a file; expected a new folder")
+        return path
 
     def write_settings(self, settings: RunSettings, model_file: ModelFile | None) -> None:
         """Write the copy of the model's file, if any, then ``settings.json``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +200,7 @@ class TrainingRun:
         size: tuple[int, int] | None = None,
         grayscale: bool | None = None,
         distributed: bool = False,
+        loaded: MutableMapping[str, tuple[Split, DataSettings]] | None = None,
     ) -> TrainingRun:
         """Prepare a new run.
 
@@ -218,6 +219,8 @@ class TrainingRun:
             How to read a folder of images, as for `tinygrad_cnn.data.load`.
         distributed : bool
             See `TrainingRun`. Each rank reads the data, which must be the same.
+        loaded : mutable mapping, optional
+            Keeps the data that were read last, for further calls with the same.
 
         Returns
         -------
@@ -235,15 +238,16 @@ class TrainingRun:
         model_settings, model_file = ranks.on_rank_0(
             "the model", lambda: chosen_model(model, dict(options or {}))
         )
-        with ranks.agreement("loading the data"), ranks.rank_0_first("loading the data"):
-            split = training.set_aside(data.load(source, size=size, grayscale=grayscale))
-        if source not in NAMED:
-            source = str(Path(source).resolve())
-        settings = RunSettings(
-            data=DataSettings.of(split, source, size, grayscale),
-            model=model_settings,
-            training=training,
-        )
+        loaded = {} if loaded is None else loaded
+        key = repr((source, size, grayscale, training.val_split, training.seed))
+        if key not in loaded:
+            with ranks.agreement("loading the data"), ranks.rank_0_first("loading the data"):
+                split = training.set_aside(data.load(source, size=size, grayscale=grayscale))
+            path = source if source in NAMED else str(Path(source).resolve())
+            loaded.clear()
+            loaded[key] = split, DataSettings.of(split, path, size, grayscale)
+        split, of_data = loaded[key]
+        settings = RunSettings(data=of_data, model=model_settings, training=training)
         return cls(settings, split, model_file, distributed=distributed)
 
     @classmethod
@@ -290,7 +294,8 @@ class TrainingRun:
             If a file in it is missing or damaged, or the data have changed. A run that has
             settings has a checkpoint: without one, it would go on from other weights.
         ValueError
-            If `epochs` is below the number of finished epochs.
+            If `epochs` is below the number of finished epochs, or `patience` is given for a run
+            without a validation set.
 
         Warns
         -----
@@ -319,6 +324,11 @@ class TrainingRun:
                 source = f"{settings.data.source} has changed since the run"
                 what = source if loaded else "the run used other data"
                 raise RunError(f"{folder.settings}: {what}: {error}") from error
+        if patience is not None and split.validation is None:
+            raise ValueError(
+                f"resume: patience is {patience}, but the run has no validation set, and cannot "
+                "get one: leave it out, or train a new run with val_split=0.1 (--val-split 0.1)"
+            )
         settings = replace(settings, data=settings.data.of_split(split))  # with its hashes
         model_file = ranks.on_rank_0("the model", lambda: folder.read_model_file(settings))
         try:
