@@ -124,10 +124,15 @@ def _connected(process: int) -> tuple[Intracomm | None, OneRank]:
             f"mpiexec is not that of mpi4py's library ({MPI.Get_library_version().split()[0]}); "
             "start the program with the mpiexec beside its Python"
         )
-    if not any(name in os.environ for name in THREADS):
-        set_default_threads(1)
+    set_default_threads(_threads())
     comm = MPI.COMM_WORLD.Dup()
     return comm, Guard(comm) if comm.size > 1 else ONE_RANK
+
+
+def _threads() -> int:
+    """Return the number of threads of a rank, as a variable says, or 1."""
+    given = (os.environ.get(name, "").split(",")[0] for name in THREADS)
+    return max(int(next((value for value in given if value.isdecimal()), "1")), 1)
 
 
 def launched() -> int | None:
