@@ -36,6 +36,7 @@ OWN = ("resume", "out", "quiet", "print_config", "distributed", "rank_timeout") 
 FIXED = {"seed", "sync_batch_norm", *OWN, *NO_KEYS}  # the same for all runs
 GIVEN = ("COMMANDLINE", "DEFAULT_MAP")  # in a settings file
 MOST_RUNS = 1000
+MANY = 20  # combinations, to check which may take seconds
 ALL = "all"  # if nothing varies
 SEPARATOR = re.compile(r",(?![^\[(]*[\])])")  # a comma outside of brackets
 
@@ -91,6 +92,8 @@ def run_sweep(
         if repr(each) not in known:  # 0.001 and 1e-3 are one
             known.add(repr(each))
             asked[label], varied[label] = each, chosen
+    if len(asked) > MANY:
+        screen.print(f"Checking {len(asked)} combinations.")
     settings = _checked(asked)
     first = next(iter(asked.values()))
     experiment = sweep({label: _variant(each) for label, each in asked.items()}, seeds)
