@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -148,18 +148,18 @@ def shift(page: Page, forget: bool = False) -> tuple[float, list[Any]]:
     return sum(one["value"] for one in found), found
 
 
-def violations(page: Page, tag: str = "") -> list[str]:
+def violations(page: Page, rules: Sequence[str] = ()) -> list[str]:
     """Return what axe-core finds wrong with a page, for who cannot see it or not well.
 
-    Only the rules with a `tag` are tried, if one is given: "cat.color" are those of colors.
+    Only `rules` are tried, if some are given.
     """
     try:
         from axe_playwright_python.sync_playwright import Axe
     except ModuleNotFoundError:
         lacking("axe-core (pip install axe-playwright-python)")
     options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False}  # no style anew
-    if tag:
-        options["runOnly"] = [tag]
+    if rules:
+        options["runOnly"] = {"type": "rule", "values": [*rules]}
     found = Axe().run(page, options=options).response["violations"]
     return [
         f"{violation['id']}: {node['target']} {node['html'][:200]} {node.get('failureSummary', '')}"
