@@ -21,7 +21,7 @@ from tinygrad_cnn.train import Checkpoint, TrainingInterrupted
 
 
 def train(folder: str, epochs: int, images: int) -> nn.Module:
-    """Train, or go on with what is in the folder, and return the model."""
+    """Train from the start, or from the checkpoint in the folder, and return the model."""
     rng = np.random.default_rng(0)
     model = nn.Sequential(
         nn.Flatten(),

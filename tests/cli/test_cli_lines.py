@@ -1,4 +1,4 @@
-"""Command lines at random: what is wrong is said in one line, with a documented exit code."""
+"""Random command lines: each error is one line, with a documented exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program for several ranks, of which rank 1 has the fault that its argument names."""
+"""A program for several ranks; rank 1 fails in the way that the argument names."""
 
 from __future__ import annotations
 

@@ -341,7 +341,7 @@ class Checkpoint:
     # --- restoring -------------------------------------------------------------------------------
 
     def restore(self) -> bool:
-        """Restore the newest checkpoint that is whole; false if there is none.
+        """Restore the newest checkpoint that is not damaged; return false if there is none.
 
         Returns
         -------
