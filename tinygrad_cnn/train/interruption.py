@@ -12,7 +12,7 @@ __all__ = ["HANDLED", "Signals", "TrainingInterrupted", "interrupted"]
 HANDLED = (signal.SIGINT, signal.SIGTERM)
 
 
-class TrainingInterrupted(KeyboardInterrupt):  # names an event
+class TrainingInterrupted(KeyboardInterrupt):
     """Training was ended by Ctrl-C or SIGTERM: the first ones after a finished and saved step.
 
     It is a KeyboardInterrupt, so ``except Exception`` does not take it for an error.

@@ -27,6 +27,7 @@ from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train.evaluation import in_mode
+from tinygrad_cnn.train.state import DTYPES
 
 __all__ = ["global_random", "has_hidden_state", "is_ours", "load_own_state", "of_rank", "own_state",
            "seeded_globally", "unsaved"]  # fmt: skip
@@ -36,10 +37,6 @@ CONSTANT = (
     type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, Enum, np.ufunc, np.dtype,
     slice, range, bytes, complex, frozenset,
 )  # fmt: skip  # recreated by the constructor
-DTYPES = {
-    "bool", "float16", "float32", "float64",
-    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
-}  # fmt: skip  # supported by safetensors
 OURS = "tinygrad_cnn."
 
 
