@@ -16,7 +16,8 @@ from tinygrad_cnn.cli.errors import FILE
 from tinygrad_cnn.cli.options import FILE_OPTIONS, PARTS, option_value
 from tinygrad_cnn.data import Split
 from tinygrad_cnn.train import RunFolder, RunSettings, TrainingRun, TrainingSettings, recipe
-from tinygrad_cnn.train.settings import OWN_METRIC, DataSettings
+from tinygrad_cnn.train.data_settings import DataSettings
+from tinygrad_cnn.train.settings import OWN_METRIC
 
 __all__ = [
     "NO_KEYS",

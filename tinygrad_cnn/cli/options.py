@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from tinygrad_cnn.train import RECIPES, TrainingSettings
-from tinygrad_cnn.train.checkpoint import Interval
+from tinygrad_cnn.train.interval import Interval
 
 __all__ = [
     "FILE_OPTIONS",

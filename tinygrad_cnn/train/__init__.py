@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tinygrad_cnn.support.modules import public
 from tinygrad_cnn.train.checkpoint import Checkpoint
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+from tinygrad_cnn.train.data_settings import DataSettings
 from tinygrad_cnn.train.early_stopping import BestWeights, EarlyStopping
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
@@ -35,7 +36,7 @@ from tinygrad_cnn.train.metrics import (
 from tinygrad_cnn.train.plots import plot_history
 from tinygrad_cnn.train.recipes import RECIPES, recipe
 from tinygrad_cnn.train.run_folder import RunFolder, TrainedModel, load_run
-from tinygrad_cnn.train.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
+from tinygrad_cnn.train.settings import ModelSettings, RunSettings, TrainingSettings
 from tinygrad_cnn.train.tensorboard import LOGS, TensorBoard
 from tinygrad_cnn.train.training_run import TrainingRun
 

@@ -8,7 +8,6 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -17,12 +16,12 @@ from tinygrad_cnn.distributed.data_parallel import guard_of, unwrapped
 from tinygrad_cnn.distributed.faults import shared
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import LRScheduler, Optimizer
-from tinygrad_cnn.support.arguments import whole
 from tinygrad_cnn.support.files import remove_leftovers
 from tinygrad_cnn.support.lock import FileLock, InUseError
 from tinygrad_cnn.train import earlier
 from tinygrad_cnn.train.errors import RunError
 from tinygrad_cnn.train.interruption import HANDLED, Signals, TrainingInterrupted
+from tinygrad_cnn.train.interval import Interval
 from tinygrad_cnn.train.own_state import (
     global_random,
     load_own_state,
@@ -32,7 +31,7 @@ from tinygrad_cnn.train.own_state import (
 )
 from tinygrad_cnn.train.state import read_state, write_state
 
-__all__ = ["Checkpoint", "HasState", "Interval", "checkpoints", "steps_of"]
+__all__ = ["Checkpoint", "HasState", "checkpoints", "steps_of"]
 
 FORMAT = 5
 FIELDS = {"format", "steps", "model", "own", "random", "ranks", "parts"}
@@ -41,7 +40,6 @@ IDENTITY = "run"
 LOCK = ".lock"
 FILE = re.compile(r"checkpoint(?:-(\d{8,}))?\.safetensors")  # without a number: formats 1 to 4
 UNUSABLE = ".unusable"
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 T = TypeVar("T")
 
@@ -53,47 +51,6 @@ class HasState(Protocol):
     def state_dict(self) -> Mapping[str, Any]: ...  # noqa: D102
 
     def load_state_dict(self, state_dict: Any, /) -> Any: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Interval:
-    """The distance between two checkpoints, in steps or in seconds.
-
-    Examples
-    --------
-    >>> Interval.parse("train", "5m")
-    Interval(steps=None, seconds=300.0)
-    >>> Interval.parse("train", 500).due(steps=500, seconds=7.0)
-    True
-    """
-
-    steps: int | None = None
-    seconds: float | None = None
-
-    @classmethod
-    def parse(cls, owner: str, value: int | str | None) -> Interval:
-        """Return the interval of a number of steps, or of a time such as "60s", "5m" or "1h"."""
-        if value is None:
-            return cls()
-        if isinstance(value, str):
-            text = value.strip()
-            found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
-            if found is not None and float(found[1]) > 0:
-                return cls(seconds=float(found[1]) * UNITS[found[2]])
-            if not text.isdecimal():
-                raise ValueError(
-                    f"{owner} is {value!r}, expected a number of steps, or a time such as 60s, "
-                    "5m or 1h"
-                )
-            value = int(text)
-        *called, name = owner.split(": ")
-        return cls(steps=whole(": ".join(called), name, value))
-
-    def due(self, steps: int, seconds: float) -> bool:
-        """Return whether the interval has passed."""
-        return (self.steps is not None and steps >= self.steps) or (
-            self.seconds is not None and seconds >= self.seconds
-        )
 
 
 def checkpoints(folder: Path) -> list[Path]:

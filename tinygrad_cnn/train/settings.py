@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import re
@@ -16,16 +15,16 @@ import numpy as np
 
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.core.variable import Variable
-from tinygrad_cnn.data import Dataset, Normalize, Split, load
-from tinygrad_cnn.data.picture import IMAGE, MNIST, OPAQUE, PREPARATIONS
+from tinygrad_cnn.data import Split
 from tinygrad_cnn.optim import LRScheduler, Optimizer
-from tinygrad_cnn.support.arguments import choice, flag, number, positive, typed, whole, wholes
+from tinygrad_cnn.support.arguments import choice, flag, number, positive, typed, whole
 from tinygrad_cnn.support.version import __version__
-from tinygrad_cnn.train.checkpoint import Interval
 from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+from tinygrad_cnn.train.data_settings import DataSettings, with_preparation
 from tinygrad_cnn.train.early_stopping import BestWeights, EarlyStopping
 from tinygrad_cnn.train.errors import RunError
 from tinygrad_cnn.train.history import COLUMNS
+from tinygrad_cnn.train.interval import Interval
 from tinygrad_cnn.train.loop import Callback
 from tinygrad_cnn.train.metrics import METRICS, Metric, MetricFunction, checked_metrics
 from tinygrad_cnn.train.model_file import MODEL_FILE, ModelFile
@@ -35,7 +34,6 @@ __all__ = ["DataSettings", "ModelSettings", "RunSettings", "TrainingSettings"]
 
 FORMAT = 2
 FORMATS = (1, FORMAT)  # 1 has no id and no changes
-SHA256 = re.compile("[0-9a-f]{64}")
 OWN_METRIC = re.compile(r"(?P<file>.+\.py):(?P<name>[^\W\d]\w*)")
 MONITORS = ("loss", "accuracy", *METRICS)
 T = TypeVar("T")
@@ -236,156 +234,6 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings:
-    """The data that a model was trained on.
-
-    Attributes
-    ----------
-    source : str
-        The argument of `tinygrad_cnn.data.load`.
-    name : str
-    classes : tuple of str
-    preparation : str
-        The preparation of image files, see `tinygrad_cnn.data.read_image`.
-    input_shape : tuple of int
-        (C, H, W).
-    mean, std : tuple of float
-        Per channel of the training images, in [0, 1]; used to normalize.
-    training_images, test_images, validation_images : int
-    training_sha256, test_sha256, validation_sha256 : str or None
-        Hashes of images and labels; None in settings of earlier versions, and of a validation set
-        that does not exist.
-    size : tuple (H, W) or None
-    grayscale : bool or None
-        Further arguments of `tinygrad_cnn.data.load`.
-    """
-
-    source: str
-    name: str
-    classes: tuple[str, ...]
-    preparation: str = IMAGE
-    input_shape: tuple[int, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    training_images: int
-    test_images: int
-    training_sha256: str | None = None
-    test_sha256: str | None = None
-    validation_images: int = 0
-    validation_sha256: str | None = None
-    size: tuple[int, int] | None = None
-    grayscale: bool | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("classes", "input_shape", "mean", "std"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.size is not None:
-            object.__setattr__(self, "size", wholes("data", "size", self.size))
-        choice("data", "grayscale", self.grayscale, (None, True, False))
-        choice("data", "preparation", self.preparation, PREPARATIONS)
-        for i, size in enumerate(self.input_shape):
-            whole("data", f"input_shape[{i}]", size)
-        for name in ("training_images", "test_images", "validation_images"):
-            whole("data", name, getattr(self, name), 0)
-        if len(self.input_shape) != 3 or not self.classes:
-            raise ValueError(f"data: got {self}, expected classes and an input_shape (C, H, W)")
-        if not len(self.mean) == len(self.std) == self.input_shape[0]:
-            raise ValueError(
-                f"data: mean is {self.mean} and std {self.std}, expected one value per channel"
-            )
-        self.normalize()
-        for name in ("training_sha256", "test_sha256", "validation_sha256"):
-            sha256 = getattr(self, name)
-            if sha256 is not None and not (isinstance(sha256, str) and SHA256.fullmatch(sha256)):
-                raise ValueError(f"data: {name} is {sha256!r}, expected 64 hexadecimal digits")
-
-    @classmethod
-    def of(
-        cls,
-        split: Split,
-        source: str,
-        size: tuple[int, int] | None = None,
-        grayscale: bool | None = None,
-    ) -> DataSettings:
-        """Return the settings of a set, including its mean and standard deviation."""
-        mean, std = _statistics(split.train)
-        return cls(
-            source=source,
-            name=split.train.name,
-            classes=split.train.classes,
-            preparation=split.train.preparation,
-            input_shape=split.train.images.shape[1:],
-            mean=mean,
-            std=std,
-            size=size,
-            grayscale=grayscale,
-            **_sizes_and_hashes(split),
-        )
-
-    def of_split(self, split: Split) -> DataSettings:
-        """Return these settings with the sizes and hashes of other images."""
-        return replace(self, **_sizes_and_hashes(split))
-
-    def load(self, source: str | None = None) -> Split:
-        """Load the data of these settings again, or other data in the same way."""
-        return load(source or self.source, self.preparation, self.size, self.grayscale)
-
-    def normalize(self) -> Normalize:
-        """Return the normalizing transform."""
-        return Normalize(self.mean, self.std)
-
-    def check(self, dataset: Dataset) -> None:
-        """Raise ValueError if `dataset` has other classes or another shape."""
-        shape = dataset.images.shape[1:]
-        if shape != self.input_shape:
-            raise ValueError(
-                f"{dataset.name}: has images of shape {shape}; the model was trained with "
-                f"{self.input_shape}"
-            )
-        if dataset.classes != self.classes:
-            raise ValueError(
-                f"{dataset.name}: has the classes {', '.join(dataset.classes)}; the model was "
-                f"trained with {', '.join(self.classes)}"
-            )
-
-    def check_split(self, split: Split) -> None:
-        """Raise ValueError if the images or labels of `split` differ from these settings."""
-        self.check(split.train)  # covers the test set: a Split's sets match
-        came = len(split.train), len(split.test), len(split.validation or ())
-        expected = self.training_images, self.test_images, self.validation_images
-        if came != expected:
-            held_out = any((came[2], expected[2]))
-            raise ValueError(
-                f"{split.train.name}: has {came[0]} training and {came[1]} test images"
-                f"{f' and {came[2]} for validation' if held_out else ''}; the settings say "
-                f"{expected[0]} and {expected[1]}{f' and {expected[2]}' if held_out else ''}"
-            )
-        self._check_bits(split.train, "training", self.training_sha256)
-        self.check_test(split.test)
-        if split.validation is not None:
-            self._check_bits(split.validation, "validation", self.validation_sha256)
-
-    def check_statistics(self, dataset: Dataset) -> None:
-        """Raise ValueError if the images of `dataset` have another mean or deviation."""
-        if _statistics(dataset) != (self.mean, self.std):
-            raise ValueError(
-                f"{dataset.name}: mean and standard deviation of the training images are "
-                f"{_statistics(dataset)}; the settings say {(self.mean, self.std)}"
-            )
-
-    def check_test(self, dataset: Dataset) -> None:
-        """Raise ValueError if `dataset` is not the test set of these settings."""
-        self._check_bits(dataset, "test", self.test_sha256)
-
-    def _check_bits(self, dataset: Dataset, part: str, sha256: str | None) -> None:
-        if sha256 is not None and _sha256(dataset) != sha256:
-            raise ValueError(
-                f"{dataset.name}: the {part} images or labels have changed: their SHA-256 is "
-                f"{_sha256(dataset)}; the settings say {sha256}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """The model that was trained.
 
@@ -522,7 +370,7 @@ class RunSettings:
                 contents = _without_unknown(contents, name)
             contents = {"versions": {}, **contents}  # not the current ones
             parts = {
-                "data": _made(DataSettings, _with_preparation(contents.pop("data", None))),
+                "data": _made(DataSettings, with_preparation(contents.pop("data", None))),
                 "model": _made(ModelSettings, contents.pop("model", None)),
                 "training": _made(TrainingSettings, contents.pop("training", None)),
             }
@@ -549,19 +397,6 @@ def _without_unknown(contents: dict[str, Any], name: str) -> dict[str, Any]:
     return {field: value for field, value in contents.items() if field in known[""]}
 
 
-def _with_preparation(contents: Any) -> Any:
-    """Add a missing preparation: that of the version which wrote the settings."""
-    if not isinstance(contents, dict) or "preparation" in contents:
-        return contents
-    source = contents.get("source")
-    if source in ("digits", "mnist"):
-        preparation = MNIST
-    else:
-        arrays = source == "fashion-mnist" or str(source).lower().endswith(".npz")
-        preparation = IMAGE if arrays else OPAQUE
-    return {**contents, "preparation": preparation}
-
-
 def _made(kind: type[T], contents: Any) -> T:
     """Build a dataclass; fields missing in earlier versions get their defaults."""
     known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]  # a dataclass
@@ -581,40 +416,3 @@ def _made(kind: type[T], contents: Any) -> T:
     for name, value in contents.items():
         typed(kind.__name__, name, value, types[name])
     return kind(**contents)
-
-
-def _sizes_and_hashes(split: Split) -> dict[str, Any]:
-    """Return the sizes and hashes of the images and labels."""
-    return {
-        "training_images": len(split.train),
-        "test_images": len(split.test),
-        "training_sha256": _sha256(split.train),
-        "test_sha256": _sha256(split.test),
-        "validation_images": len(split.validation or ()),
-        "validation_sha256": _sha256(split.validation) if split.validation is not None else None,
-    }
-
-
-def _sha256(dataset: Dataset) -> str:
-    """Return the SHA-256 of shape, labels and images, in this order; machine-independent."""
-    digest = hashlib.sha256(repr(dataset.images.shape).encode())
-    digest.update(np.ascontiguousarray(dataset.labels, "<i8").data)
-    for start in range(0, len(dataset), 1000):  # in chunks: a view is copied
-        digest.update(np.ascontiguousarray(dataset.images[start : start + 1000]).data)
-    return digest.hexdigest()
-
-
-def _statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation per channel, exact, from histograms."""
-    C = dataset.images.shape[1]
-    counts = np.zeros((C, 256), np.int64)
-    for start in range(0, len(dataset), 1000):  # in chunks: bincount converts to 8 bytes
-        for c in range(C):
-            pixels = dataset.images[start : start + 1000, c].reshape(-1)
-            counts[c] += np.bincount(pixels, minlength=256)
-    gray = np.arange(256) / 255
-    share = counts / counts.sum(axis=1, keepdims=True)
-    mean = share @ gray
-    std = np.sqrt(share @ gray**2 - mean**2)
-    std[std < 1e-6] = 1.0  # constant images: nothing to scale
-    return tuple(mean.tolist()), tuple(std.tolist())

@@ -27,6 +27,7 @@ from tinygrad_cnn.nn import MODELS, Module
 from tinygrad_cnn.support.arguments import choice
 from tinygrad_cnn.train.checkpoint import Checkpoint
 from tinygrad_cnn.train.choices import AUGMENTATIONS
+from tinygrad_cnn.train.data_settings import DataSettings
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import History
@@ -43,7 +44,7 @@ from tinygrad_cnn.train.own_state import (
     unsaved,
 )
 from tinygrad_cnn.train.run_folder import WEIGHTS, RunFolder, build_model
-from tinygrad_cnn.train.settings import DataSettings, ModelSettings, RunSettings, TrainingSettings
+from tinygrad_cnn.train.settings import ModelSettings, RunSettings, TrainingSettings
 from tinygrad_cnn.train.state import write_weights
 
 __all__ = ["TrainingRun", "chosen_model"]
@@ -286,7 +287,7 @@ class TrainingRun:
         Returns
         -------
         TrainingRun
-            In the state of its newest checkpoint that is whole, perhaps within an epoch.
+            In the state of its newest undamaged checkpoint, perhaps within an epoch.
 
         Raises
         ------
