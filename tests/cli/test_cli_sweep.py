@@ -73,7 +73,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             RunFolder(path).write_settings(new.settings, new.model_file)
         return []
 
-    monkeypatch.setattr("tinygrad_cnn.cli.sweeping.perform", begin)
+    monkeypatch.setattr("tinygrad_cnn.cli.experimenting.perform", begin)
     return names
 
 

@@ -157,7 +157,6 @@ def without_work() -> Iterator[list[Exception]]:
         "tinygrad_cnn.cli.benchmarking.find_frameworks": lambda *_: None,
         "tinygrad_cnn.cli.benchmarking.measure": lambda *_: None,
         "tinygrad_cnn.cli.experimenting.perform": lambda *_, **__: [],
-        "tinygrad_cnn.cli.sweeping.perform": lambda *_, **__: [],
         "tinygrad_cnn.experiments.page.write_page": lambda *_: [],
         "tinygrad_cnn.drawing.drawing.Drawing.render": lambda *_: None,
         "tinygrad_cnn.cli.errors._described": describe,

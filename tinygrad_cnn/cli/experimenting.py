@@ -21,7 +21,7 @@ from tinygrad_cnn.experiments.runs import ExperimentRun, FinishedRuns
 from tinygrad_cnn.experiments.time_left import TimeLeft
 from tinygrad_cnn.support.text import counted
 
-__all__ = ["RunLines", "announce", "experiment", "report"]
+__all__ = ["RunLines", "carry_out", "experiment", "report"]
 
 ALL = "all"
 
@@ -75,18 +75,8 @@ def experiment(
         run for each in chosen for run in runs.missing(each, seeds) if slug(run.variant) in labels
     ]
     wanted = sum(slug(run.variant) in labels for each in chosen for run in runs.of(each, seeds))
-    jobs = min(jobs or cores(), max(len(missing), 1))
-    announce(screen, wanted, len(missing), jobs, out)
-    try:
-        with RunLines(screen, missing, jobs) as lines:
-            outcomes = perform(missing, runs, jobs=jobs, watcher=lines)
-    except KeyboardInterrupt:
-        screen.print(
-            f"\nInterrupted. {lines.count} of {len(missing)} runs are done; run the same command "
-            "to continue."
-        )
-        return INTERRUPTED
-    return report(screen, outcomes)
+    outcomes = carry_out(screen, runs, missing, wanted, jobs, out)
+    return INTERRUPTED if outcomes is None else report(screen, outcomes)
 
 
 def _names(names: Sequence[str], everything: bool) -> list[str]:
@@ -128,12 +118,36 @@ def _list(
         )
 
 
-def announce(screen: Console, wanted: int, missing: int, jobs: int, folder: Path) -> None:
-    """Print how many runs there are, and how many are done."""
+def carry_out(
+    screen: Console,
+    runs: FinishedRuns,
+    missing: Sequence[ExperimentRun],
+    wanted: int,
+    jobs: int | None,
+    folder: Path,
+    further: str = "",
+) -> list[Outcome] | None:
+    """Do the missing runs of all that are `wanted`, and print their progress.
+
+    Returns
+    -------
+    list of Outcome or None
+        None if it was interrupted: then it prints how to continue, and `further`.
+    """
+    jobs = min(jobs or cores(), max(len(missing), 1))
     screen.print(
-        f"{counted(wanted, 'run')}, {wanted - missing} of them already done; {jobs} in parallel; "
-        f"results in {folder}"
+        f"{counted(wanted, 'run')}, {wanted - len(missing)} of them already done; {jobs} in "
+        f"parallel; results in {folder}"
     )
+    try:
+        with RunLines(screen, missing, jobs) as lines:
+            return perform(missing, runs, jobs=jobs, watcher=lines)
+    except KeyboardInterrupt:
+        screen.print(
+            f"\nInterrupted. {lines.count} of {counted(len(missing), 'run')} done; run the same "
+            f"command to continue{further}."
+        )
+        return None
 
 
 def report(screen: Console, outcomes: Sequence[Outcome]) -> int:

@@ -14,18 +14,17 @@ from typing import Any
 
 from rich.text import Text
 
-from tinygrad_cnn.bench.machine import cores
 from tinygrad_cnn.cli.config import NO_KEYS, TrainArguments, key_of, nearest
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
 from tinygrad_cnn.cli.errors import FILE, INTERRUPTED
-from tinygrad_cnn.cli.experimenting import RunLines, announce, report
+from tinygrad_cnn.cli.experimenting import carry_out, report
 from tinygrad_cnn.cli.options import FILE_OPTIONS, PARTS
 from tinygrad_cnn.data import Split
 from tinygrad_cnn.experiments.experiment import Experiment, slug
-from tinygrad_cnn.experiments.running import DONE, perform
+from tinygrad_cnn.experiments.running import DONE
 from tinygrad_cnn.experiments.runs import FinishedRuns
 from tinygrad_cnn.experiments.sweep import check_compared, metric_of, runs_to_csv, sweep, table
-from tinygrad_cnn.support.text import aligned, counted
+from tinygrad_cnn.support.text import aligned
 from tinygrad_cnn.train import RunFolder, RunSettings
 from tinygrad_cnn.train.data_settings import DataSettings
 from tinygrad_cnn.train.training_run import chosen_model
@@ -104,19 +103,12 @@ def run_sweep(
     _refuse_others(runs, experiment, settings)
     missing = runs.missing(experiment)
     wanted = len(runs.of(experiment))
-    jobs = min(jobs or cores(), max(len(missing), 1))
-    announce(screen, wanted, len(missing), jobs, folder)
-    try:
-        with RunLines(screen, missing, jobs) as lines:
-            outcomes = perform(missing, runs, jobs=jobs, watcher=lines)
-    except KeyboardInterrupt:
-        screen.print(
-            f"\nInterrupted. {lines.count} of {counted(len(missing), 'run')} done; run the same "
-            "command to continue: unfinished runs resume from their checkpoints."
-        )
+    further = ": unfinished runs resume from their checkpoints"
+    outcomes = carry_out(screen, runs, missing, wanted, jobs, folder, further)
+    if outcomes is None:
         return INTERRUPTED
     status = report(screen, outcomes)
-    if len(missing) - lines.count < wanted:
+    if len(runs.missing(experiment)) < wanted:
         failed = Counter(each.run.variant for each in outcomes if each.status != DONE)
         _show(screen, experiment, runs, varied, folder, failed)
     return status
