@@ -22,6 +22,7 @@ FOUND = {  # further seeds that have found a fault
     "idx folder": [1077],
     "read_state": [129],
     "restore": [1711],
+    "resumed, settings": [4338],
     "results": [1910, 1118],
     "settings": [1055],
 }

@@ -77,6 +77,10 @@ class DataSettings:
                 f"data: mean is {self.mean} and std {self.std}, expected one value per channel"
             )
         self.normalize()
+        for name in ("mean", "std"):
+            for i, value in enumerate(getattr(self, name)):
+                if not 0 <= value <= 1:
+                    raise ValueError(f"data: {name}[{i}] is {value}, expected a number from 0 to 1")
         for name in ("training_sha256", "test_sha256", "validation_sha256"):
             sha256 = getattr(self, name)
             if sha256 is not None and not (isinstance(sha256, str) and SHA256.fullmatch(sha256)):
