@@ -22,8 +22,8 @@ w is the wait for the slowest rank. If the compute of a rank varies from step to
 standard deviation of σ·c, the slowest of n takes about σ·c·Φ⁻¹((n − 0.375)/(n + 0.25)) longer than
 the mean (Blom, "Statistical estimates and transformed beta-variables", 1958).
 
-Ranks on one machine have no network card that works beside them: the cores copy the messages, and
-nothing is hidden: t = c + w + ΣT_k + 2o·⌈log₂ n⌉·α + p·Σs_k + u.
+Ranks on one machine have no network card that works beside them: the cores copy the messages
+themselves, in time of their own: t = c + w + ΣT_k + 2o·⌈log₂ n⌉·α + p·Σs_k + u.
 """
 
 from __future__ import annotations

@@ -82,7 +82,8 @@ step      t = max(c + w, e_K) + 2o·⌈log₂ n⌉·α + p·Σs_k + u
   `tinygrad_cnn.distributed` asks MPICH for; m = 2(n − 1) in a ring (Patarasuk and Yuan, 2009).
 - w is the wait for the slowest rank: σ·c times the mean of the largest of n normal numbers, where σ
   is the standard deviation of a rank's compute from step to step.
-- On one machine the cores copy the messages themselves: nothing is hidden, and ΣT_k is added to c.
+- On one machine the cores copy the messages themselves, so ΣT_k is added to c: a rank that does not
+  wait, as the table above says, may still be copying.
   If n ranks are more than the cores, they take turns.
 
 [model.py](../tinygrad_cnn/bench/scaling/model.py) has the sources. The factors are fitted by least

@@ -47,16 +47,19 @@ def steps(measurement: ScalingMeasurement, *, shared: bool) -> str:
                 case.ranks,
                 case.batch,
                 _milliseconds(case.seconds),
-                number(case.ranks * case.batch / case.seconds),
+                _figure(case.ranks * case.batch / case.seconds),
                 *(efficiency or ["", ""]),
             ])  # fmt: skip
     return markdown_table(header, rows)
 
 
 def _milliseconds(seconds: float) -> str:
+    return _figure(1e3 * seconds)
+
+
+def _figure(x: float) -> str:
     """Return three digits, or all of a large number: "12.3", "1,234"."""
-    shown = 1e3 * seconds
-    return number(shown) if shown < 1e3 else f"{shown:,.0f}"
+    return number(x) if x < 999.5 else f"{x:,.0f}"
 
 
 def _spread(values: Sequence[float]) -> str:
