@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
-from support.stopping import StopAt
+from support.stopping import StopAt, folder
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.data import Dataset, Split, load
@@ -41,10 +41,6 @@ from tinygrad_cnn.train.choices import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
 Prepare = Callable[..., TrainingRun]
 FILES = ["checkpoint-00000003.safetensors", "checkpoint-00000006.safetensors", "history.csv",
          "log.jsonl", "settings.json", "weights.safetensors"]  # fmt: skip
-
-
-def folder(path: Path) -> RunFolder:
-    return RunFolder.create("run", parent=path)
 
 
 def weights(run: RunFolder) -> bytes:
