@@ -293,6 +293,7 @@ class Guard(OneRank):
         with suppress(OSError, ValueError):
             if message:
                 print(f"{name}: {message.rstrip()}", file=sys.stderr, flush=True)
+        _wait_for_reader()
         self._world.Abort(status)
         os._exit(status)
 
@@ -387,6 +388,17 @@ def _mark(where: str) -> tuple[int, int]:
     """Return a hash of a text, in two numbers of which a float holds the sum over many ranks."""
     first, second = unpack("<II", blake2b(where.encode(), digest_size=8).digest())
     return first, second
+
+
+def _wait_for_reader() -> None:
+    """Wait until ``mpiexec`` has read what was printed: it drops the rest when a rank aborts."""
+    with suppress(ImportError, OSError, ValueError):  # not POSIX, no pipe, closed
+        from fcntl import ioctl
+        from termios import FIONREAD
+
+        end = monotonic() + ANSWER
+        while any(ioctl(sys.stderr.fileno(), FIONREAD, bytes(4))) and monotonic() < end:
+            sleep(0.01)
 
 
 def _packed(error: Exception) -> bytes:
