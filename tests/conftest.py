@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from support.browser import chromium
 from support.machine import in_ci
 from support.pictures import need_dot
+from support.stopping import default_signals
 
 from tinygrad_cnn import OPS
 
@@ -48,6 +49,13 @@ def ops_of_its_own() -> Iterator[None]:
     yield
     OPS.clear()
     OPS.update(before)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let a test send signals to its own process."""
+    with default_signals():
+        yield
 
 
 @pytest.fixture

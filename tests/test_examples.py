@@ -121,6 +121,7 @@ def test_training_loop_by_hand_learns_digits(load: Load) -> None:
     assert accuracy > 0.91
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_resumable_loop_goes_on_after_ctrl_c(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

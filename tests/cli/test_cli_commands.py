@@ -166,6 +166,7 @@ def test_a_model_of_ones_own_is_copied_and_used(call: Call, few_file: str) -> No
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_training_says_so_and_is_resumed(
     call: Call, few_file: str, monkeypatch: pytest.MonkeyPatch, signum: int, status: int

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tinygrad_cnn.train import Callback, Progress, RunFolder
@@ -29,6 +31,24 @@ class Signal(Callback):
         self.seen += 1
         if self.seen == self.step:
             signal.raise_signal(self.signum)
+
+
+@contextmanager
+def default_signals() -> Iterator[None]:
+    """Handle SIGINT and SIGTERM as a program in a terminal does, and check that it stays so.
+
+    A process in the background of a script ignores SIGINT.
+    """
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    for signum, handler in usual.items():
+        signal.signal(signum, handler)
+    try:
+        yield
+        assert {signum: signal.getsignal(signum) for signum in usual} == usual
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def folder(path: Path) -> RunFolder:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-
 import pytest
 from support.datasets import save
 
@@ -62,11 +59,3 @@ def prepared(few_file: str, net_file: str):
         return TrainingRun.new(few_file, model or net_file, TrainingSettings(**settings))
 
     return make
-
-
-@pytest.fixture
-def no_signal_is_left() -> Iterator[None]:
-    """Fail if a test leaves other signal handlers."""
-    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    yield
-    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before

@@ -34,7 +34,7 @@ EPOCHS, BATCHES = 3, 6
 SAME = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate"]
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="sends signals"),
-    pytest.mark.usefixtures("no_signal_is_left"),
+    pytest.mark.usefixtures("interruptible"),
 ]
 
 

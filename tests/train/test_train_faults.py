@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.stopping import Signal, folder
+from support.stopping import Signal, default_signals, folder
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.data import Split
@@ -39,7 +39,7 @@ from tinygrad_cnn.train.state import read_state, write_state
 Prepare = Callable[..., TrainingRun]
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="sends signals"),
-    pytest.mark.usefixtures("no_signal_is_left"),
+    pytest.mark.usefixtures("interruptible"),
 ]
 
 
@@ -50,7 +50,7 @@ def trained(few_file: str, net_file: str, tmp_path_factory: pytest.TempPathFacto
 
     settings = TrainingSettings(epochs=3, batch_size=16)
     run = folder(tmp_path_factory.mktemp("trained"))
-    with pytest.raises(TrainingInterrupted):
+    with default_signals(), pytest.raises(TrainingInterrupted):
         TrainingRun.new(few_file, net_file, settings).train(run, [Signal(8)])
     assert [module.steps_of(path) for path in run.checkpoints] == [6, 8]
     return run
