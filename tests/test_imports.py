@@ -17,11 +17,12 @@ ORDER = [
     {"engine"},
     {"support"},
     {"core", "ops"},  # a Tensor's methods are ops, and ops are declared by the core
-    {"data", "nn"},
+    {"data", "nn", "capture"},
     {"optim"},
     {"distributed"},
     {"train"},
     {"compat"},
+    {"onnx"},
     {"check"},
     {"drawing"},
     {"derivation"},

@@ -23,7 +23,7 @@ from tinygrad_cnn.support.modules import public
 from tinygrad_cnn.support.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from tinygrad_cnn import check, distributed
+    from tinygrad_cnn import check, distributed, onnx
     from tinygrad_cnn.train.state import load, save
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "num_threads",
     "observe",
     "one_hot",
+    "onnx",
     "op",
     "optim",
     "save",
@@ -77,6 +78,7 @@ if not TYPE_CHECKING:
             "check": "check",
             "distributed": "distributed",
             "load": "train.state",
+            "onnx": "onnx",
             "save": "train.state",
         },
     )

@@ -14,6 +14,7 @@ PACKAGES = (
     "tinygrad_cnn", "tinygrad_cnn.nn", "tinygrad_cnn.nn.init", "tinygrad_cnn.nn.models",
     "tinygrad_cnn.optim", "tinygrad_cnn.data", "tinygrad_cnn.train", "tinygrad_cnn.check",
     "tinygrad_cnn.drawing", "tinygrad_cnn.derivation", "tinygrad_cnn.engine",
+    "tinygrad_cnn.capture", "tinygrad_cnn.onnx",
 )  # fmt: skip
 HEAD = """\
 # All public names

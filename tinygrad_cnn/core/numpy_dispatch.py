@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.leaf_array import WRITERS
+from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Variable, array_of, holds_gradient
 from tinygrad_cnn.engine.arrays import read_only
 
@@ -122,7 +123,10 @@ def discrete(ufunc: np.ufunc, *inputs: Any) -> Any:
     kinds = [value._tensor for value in inputs if isinstance(value, Variable)]
     kind = next((kind for kind in kinds if kind is not Variable._tensor), Variable._tensor)
     try:
-        return kind._of(np.asarray(ufunc(*arrays)))
+        result = kind._of(np.asarray(ufunc(*arrays)))
+        for observer in recording.get().observers:
+            observer.discrete(ufunc, inputs, result)
+        return result
     except ValueError:
         raise ValueError(_refused(ufunc, arrays, "shapes that broadcast")) from None
     except TypeError:

@@ -11,6 +11,7 @@ from tinygrad_cnn.engine.context import changed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from tinygrad_cnn.core.graph import Node
@@ -84,6 +85,9 @@ class Observer:
 
     def forward(self, event: ForwardEvent) -> None:
         """Handle one call of an op."""
+
+    def discrete(self, ufunc: np.ufunc, inputs: tuple[Any, ...], output: Variable) -> None:
+        """Handle one comparison or logical operation of Tensors, which has no derivative."""
 
     def backward(self, event: BackwardEvent) -> None:
         """Handle one step of a reverse sweep."""

@@ -1,0 +1,1 @@
+"""How each op is exported, in the families of `tinygrad_cnn.ops`."""

@@ -1,0 +1,1 @@
+"""How each operator of ONNX is computed, in families."""
