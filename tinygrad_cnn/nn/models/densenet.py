@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import Rng, generator
@@ -63,8 +64,8 @@ class DenseNet(Module):
     Notes
     -----
     Huang et al., "Densely connected convolutional networks", 2017: DenseNet-BC with compression
-    ½. The default is the paper's for CIFAR with 100 layers; `densenet121` is that for ImageNet,
-    with torchvision's names of parameters, so that its weights load.
+    ½. The default is the paper's for CIFAR with 100 layers; `densenet121` to `densenet201` are
+    those for ImageNet, with torchvision's names of parameters, so that its weights load.
 
     Examples
     --------
@@ -74,6 +75,11 @@ class DenseNet(Module):
     >>> model(np.zeros((2, 3, 32, 32), "f4")).shape
     (2, 10)
     """
+
+    # The files of weights that torchvision offers for download still have names from before 2019.
+    _earlier_names: ClassVar[tuple[tuple[str, str], ...]] = (
+        (r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2"),
+    )
 
     def __init__(
         self,
@@ -134,8 +140,23 @@ class DenseNet(Module):
         return self.classifier(ops.global_avgpool(ops.relu(self.features(x))))
 
 
-def densenet121(
-    classes: int = 1000, in_channels: int = 3, stem: str = "large", *, rng: Rng = None
-) -> DenseNet:
-    """Return a `DenseNet` with 121 layers, as the paper has it for ImageNet."""
-    return DenseNet(classes, in_channels, (6, 12, 24, 16), 32, 64, stem=stem, rng=rng)
+def _variant(
+    name: str, depths: Sequence[int], growth: int = 32, width: int = 64
+) -> Callable[..., DenseNet]:
+    """Return a function that makes a DenseNet of these depths."""
+
+    def make(
+        classes: int = 1000, in_channels: int = 3, stem: str = "large", *, rng: Rng = None
+    ) -> DenseNet:
+        return DenseNet(classes, in_channels, depths, growth, width, stem=stem, rng=rng)
+
+    layers = name.removeprefix("densenet")
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"Return a `DenseNet` with {layers} layers, as the paper has it for ImageNet."
+    return make
+
+
+densenet121 = _variant("densenet121", (6, 12, 24, 16))
+densenet161 = _variant("densenet161", (6, 12, 36, 24), 48, 96)
+densenet169 = _variant("densenet169", (6, 12, 32, 32))
+densenet201 = _variant("densenet201", (6, 12, 48, 32))

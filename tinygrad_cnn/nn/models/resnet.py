@@ -1,7 +1,8 @@
-"""Residual networks: those for CIFAR (20, 32, 56 layers) and for ImageNet (18, 34, 50)."""
+"""Residual networks: for CIFAR (20, 32, 56 layers) and for ImageNet (18 to 152; ResNeXt)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -41,14 +42,16 @@ class Bottleneck(Module):
     expansion = 4
 
     def __init__(
-        self, in_channels: int, width: int, stride: int, shortcut: str, rng: Rng = None
-    ) -> None:
+        self, in_channels: int, width: int, stride: int, shortcut: str, rng: Rng = None,
+        groups: int = 1, width_per_group: int = 64,
+    ) -> None:  # fmt: skip
         out_channels = width * self.expansion
-        self.conv1 = Conv2d(in_channels, width, 1, bias=False, rng=rng)
-        self.bn1 = BatchNorm2d(width)
-        self.conv2 = Conv2d(width, width, 3, stride, padding=1, bias=False, rng=rng)
-        self.bn2 = BatchNorm2d(width)
-        self.conv3 = Conv2d(width, out_channels, 1, bias=False, rng=rng)
+        inner = width * width_per_group // 64 * groups
+        self.conv1 = Conv2d(in_channels, inner, 1, bias=False, rng=rng)
+        self.bn1 = BatchNorm2d(inner)
+        self.conv2 = Conv2d(inner, inner, 3, stride, padding=1, groups=groups, bias=False, rng=rng)
+        self.bn2 = BatchNorm2d(inner)
+        self.conv3 = Conv2d(inner, out_channels, 1, bias=False, rng=rng)
         self.bn3 = BatchNorm2d(out_channels)
         self.downsample = _shortcut(in_channels, out_channels, stride, shortcut, rng)
 
@@ -111,6 +114,10 @@ class ResNet(Module):
         each of stride 2.
     shortcut : {"padded", "projected"}
         Where the shape changes: without parameters, or a 1×1 convolution and batch normalization.
+    groups : int
+        The groups of the 3×3 convolution of "bottleneck" blocks: more than one make a ResNeXt.
+    width_per_group : int
+        Their channels per group where `widths` is 64, and in proportion elsewhere.
     rng : numpy.random.Generator, optional
         Source of the initial values (He's); by default the generator that `manual_seed` sets.
 
@@ -124,8 +131,10 @@ class ResNet(Module):
     Notes
     -----
     He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016: sections 4.2
-    (`resnet20`, `resnet32`, `resnet56`) and 3.3 (`resnet18`, `resnet34`, `resnet50`). The names of
-    parameters are torchvision's, so that its weights load.
+    (`resnet20`, `resnet32`, `resnet56`) and 3.3 (`resnet18` to `resnet152`). With groups: Xie et
+    al., "Aggregated residual transformations for deep neural networks", 2017; wide: Zagoruyko and
+    Komodakis, "Wide residual networks", 2016. The names of parameters are torchvision's, so that
+    its weights load.
 
     Examples
     --------
@@ -145,6 +154,8 @@ class ResNet(Module):
         block: str = "basic",
         stem: str = "small",
         shortcut: str = "padded",
+        groups: int = 1,
+        width_per_group: int = 64,
         *,
         rng: Rng = None,
     ) -> None:
@@ -156,6 +167,13 @@ class ResNet(Module):
         self.block = choice(owner, "block", block, BLOCKS)
         self.stem = choice(owner, "stem", stem, ("small", "large"))
         self.shortcut = choice(owner, "shortcut", shortcut, ("padded", "projected"))
+        self.groups = whole(owner, "groups", groups)
+        self.width_per_group = whole(owner, "width_per_group", width_per_group)
+        if block == "basic" and (groups, width_per_group) != (1, 64):
+            raise ValueError(
+                f'{owner}: groups is {groups} and width_per_group {width_per_group}, but "basic" '
+                'blocks have 1 and 64; expected block="bottleneck"'
+            )
         if len(self.depths) != len(self.widths):
             raise ValueError(
                 f"{owner}: got {len(self.depths)} depths and {len(self.widths)} widths, expected "
@@ -163,6 +181,7 @@ class ResNet(Module):
             )
         rng = generator(owner, rng)
         make, channels = BLOCKS[block], self.widths[0]
+        grouped = {} if block == "basic" else {"groups": groups, "width_per_group": width_per_group}
         kernel, stride = (7, 2) if stem == "large" else (3, 1)
         self.conv1 = Conv2d(
             in_channels, channels, kernel, stride, padding=kernel // 2, bias=False, rng=rng
@@ -173,7 +192,7 @@ class ResNet(Module):
             blocks: list[Module] = []
             for i in range(depth):
                 stride = 2 if i == 0 and stage > 1 else 1
-                blocks.append(make(channels, width, stride, shortcut, rng))
+                blocks.append(make(channels, width, stride, shortcut, rng, **grouped))
                 channels = width * make.expansion
             setattr(self, f"layer{stage}", Sequential(*blocks))
         self.fc = Linear(channels, classes, rng=rng)
@@ -194,10 +213,10 @@ class ResNet(Module):
 
 
 def _variant(
-    name: str, depths: Sequence[int], block: str = "basic", cifar: bool = False
+    name: str, depths: Sequence[int], block: str = "basic", cifar: bool = False, **grouped: int
 ) -> Callable[..., ResNet]:
     """Return a function that makes a ResNet of these depths."""
-    options: dict[str, Any] = {"depths": depths, "block": block}
+    options: dict[str, Any] = {"depths": depths, "block": block, **grouped}
     if not cifar:
         options |= {"widths": (64, 128, 256, 512), "stem": "large", "shortcut": "projected"}
 
@@ -210,15 +229,24 @@ def _variant(
     ) -> ResNet:
         return ResNet(classes, in_channels, **{**options, "stem": stem}, rng=rng)
 
-    layers = name.removeprefix("resnet")
+    layers = re.findall(r"\d+", name)[0]
     images = "CIFAR" if cifar else "ImageNet"
+    details = "".join(f", {option}={value}" for option, value in grouped.items())
     make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"Return a `ResNet` with {layers} layers, as the paper has it for {images}."
+    make.__doc__ = (
+        f"Return a `ResNet` with {layers} layers{details}, as the paper has it for {images}."
+    )
     return make
 
 
-_cifar = partial(_variant, cifar=True)
+_cifar, _deep = partial(_variant, cifar=True), partial(_variant, block="bottleneck")
 resnet20, resnet32 = _cifar("resnet20", (3, 3, 3)), _cifar("resnet32", (5, 5, 5))
 resnet56 = _cifar("resnet56", (9, 9, 9))
 resnet18, resnet34 = _variant("resnet18", (2, 2, 2, 2)), _variant("resnet34", (3, 4, 6, 3))
-resnet50 = _variant("resnet50", (3, 4, 6, 3), "bottleneck")
+resnet50, resnet101 = _deep("resnet50", (3, 4, 6, 3)), _deep("resnet101", (3, 4, 23, 3))
+resnet152 = _deep("resnet152", (3, 8, 36, 3))
+wide_resnet50_2 = _deep("wide_resnet50_2", (3, 4, 6, 3), width_per_group=128)
+wide_resnet101_2 = _deep("wide_resnet101_2", (3, 4, 23, 3), width_per_group=128)
+resnext50_32x4d = _deep("resnext50_32x4d", (3, 4, 6, 3), groups=32, width_per_group=4)
+resnext101_32x8d = _deep("resnext101_32x8d", (3, 4, 23, 3), groups=32, width_per_group=8)
+resnext101_64x4d = _deep("resnext101_64x4d", (3, 4, 23, 3), groups=64, width_per_group=4)
