@@ -39,14 +39,17 @@ from tinygrad_cnn import nn, optim
 RECORDED = dict(np.load(FILE))
 NAMES = {name: set(names) for name, names in json.loads(str(RECORDED["names"])).items()}
 OWN = {
-    "nn": {"ACTIVATIONS", "GlobalAvgPool2d", "LeNet5", "MLP", "MODELS", "POOLINGS", "SizedLayer",
-           "Summary", "SummaryRow", "VGG", "build", "models"},
+    "nn": {"ACTIVATIONS", "GlobalAvgPool2d", "LeNet5", "LoadResult", "MLP", "MODELS", "POOLINGS",
+           "SizedLayer", "Summary", "SummaryRow", "VGG", "build", "models"},
     "optim": {"ParamGroup"},
     "Module": {"astype", "input_shape", "summary", "training"},  # the last is in instances there
     "Optimizer": {"update", "slots", "elementwise", "lr", "options"},
 }  # fmt: skip
 """Names that PyTorch has no counterpart of."""
-OWN_PARAMETERS = {"at_zero", "axis", "rng", "init", "bias_init", "temperature", "wide_padding"}
+OWN_PARAMETERS = {
+    "at_zero", "axis", "rng", "init", "bias_init", "temperature", "wide_padding",
+    "ignore_mismatched",
+}  # fmt: skip
 
 
 def ours(name: str) -> Any:

@@ -209,7 +209,7 @@ def test_a_load_error_names_everything_and_changes_nothing() -> None:
     state = {name: array + 1 for name, array in before.items()}
     del state["scale"], state["first.seen"]
     state["layers.0.weight"] = np.zeros((2, 1), np.float32)
-    state["layers.1.0.weight"] = np.zeros(2)
+    state["layers.1.0.weight"] = np.zeros(2, np.int64)
     state["extra"] = np.zeros(1)
     with pytest.raises(ValueError, match="nothing was loaded") as raised:
         outer.load_state_dict(state)
@@ -218,7 +218,7 @@ def test_a_load_error_names_everything_and_changes_nothing() -> None:
         r"first.seen is missing",
         "extra is unexpected",
         "layers.0.weight is float32 of shape (2, 1), expected float32 of shape (2,)",
-        "layers.1.0.weight is float64 of shape (2,), expected float32",
+        "layers.1.0.weight is int64 of shape (2,), expected float32",
     ):
         assert problem in str(raised.value)
     assert same(outer.state_dict(), before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +122,7 @@ def test_every_truncation_is_noticed(tmp_path: Path) -> None:
             read_state(path)
 
 
-@pytest.mark.parametrize("contents", [b"", b"\x80\x04pickle", b"\xff" * 64, b"0" * 7])
+@pytest.mark.parametrize("contents", [b"", b"\xff" * 64, b"0" * 7])
 def test_a_file_of_another_kind_is_named(tmp_path: Path, contents: bytes) -> None:
     (tmp_path / "w").write_bytes(contents)
     with pytest.raises(RunError, match=r"w: is damaged, truncated or not a safetensors file"):
@@ -215,11 +214,6 @@ def test_a_failed_save_leaves_the_file_as_it_was(tmp_path: Path) -> None:
 def test_files_of_other_programs_are_read_or_named(tmp_path: Path) -> None:
     save_file({"w": np.arange(3.0)}, tmp_path / "other.safetensors")
     assert_same(tg.load(tmp_path / "other.safetensors"), {"w": np.arange(3.0)})
-    np.savez(tmp_path / "w.npz", w=np.zeros(1))
-    (tmp_path / "pickle").write_bytes(pickle.dumps({"w": 1}))
-    for name in ("w.npz", "pickle"):
-        with pytest.raises(ValueError, match=f"{name}: is damaged.* is a ZIP file or a pickle"):
-            tg.load(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"load: .*none: there is no such file"):
         tg.load(tmp_path / "none")
     tg.save(tmp_path / "cut", w=np.zeros(100))

@@ -68,6 +68,7 @@ from tinygrad_cnn.nn.layers import (
     Upsample,
     ZeroPad2d,
 )
+from tinygrad_cnn.nn.loading import LoadResult
 from tinygrad_cnn.nn.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -135,6 +136,7 @@ __all__ = [
     "LeNet5",
     "LeakyReLU",
     "Linear",
+    "LoadResult",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.tensor import Tensor
-from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.support.arguments import native
+from tinygrad_cnn.nn import loading
+from tinygrad_cnn.nn.loading import LoadResult
 
 MAY_BE_MISSING = "num_batches_tracked"  # in states of earlier versions, and of PyTorch's
 
 
 class Stateful:
     """The part of a `Module` that is copied, saved and loaded."""
+
+    _earlier_names: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Patterns of earlier names of parameters, and today's: `load_state_dict` takes both."""
 
     def named_modules(self) -> Iterator[tuple[str, Any]]:
         """Yield the module and its submodules by name."""
@@ -42,37 +47,62 @@ class Stateful:
         return {name: tensor._array.copy() for name, tensor in self._saved_tensors()}
 
     def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True
-    ) -> tuple[list[str], list[str]]:
+        self,
+        state_dict: Mapping[str, Any],
+        strict: bool = True,
+        *,
+        ignore_mismatched: bool = False,
+    ) -> LoadResult:
         """Copy the arrays of `state_dict` into the parameters and buffers of the same names.
 
         Parameters
         ----------
-        state_dict : mapping of str to ndarray
-            As from `state_dict`, or PyTorch's: arrays of the same shapes and dtypes.
+        state_dict : mapping of str to array
+            As from `state_dict`, or PyTorch's, which ``tg.load`` reads from a safetensors file. The
+            shapes must be the model's. Floats of another precision are converted, with a warning;
+            ``num_batches_tracked`` may be missing.
         strict : bool
-            Whether the names must match exactly; otherwise only common names are loaded.
+            Whether the names must match exactly; otherwise only common names are loaded, of which
+            there must be one.
+        ignore_mismatched : bool
+            Whether to skip arrays of other shapes, such as the last layer of a model for other
+            classes.
 
         Returns
         -------
-        missing, unexpected : list of str
-            The names only in the model, and the names only in `state_dict`.
+        LoadResult
+            The pair ``missing, unexpected``: the names only in the model, and the names only in
+            `state_dict`. Its attribute ``mismatched`` has the skipped shapes by name.
 
         Raises
         ------
         ValueError
-            If names, shapes or dtypes differ; the message lists all. Nothing is changed.
+            If names or shapes differ, or a dtype cannot be converted: integers or complex numbers
+            for floats, or values that it cannot hold. The message lists them. Nothing is changed.
         TypeError
-            If `state_dict` is not a mapping.
+            If `state_dict` is not a mapping of str to arrays of numbers.
+
+        Warns
+        -----
+        UserWarning
+            If arrays are converted: once, with their number and dtypes. From float16 and bfloat16
+            to float32 is exact; from float64, values are rounded.
+
+        Examples
+        --------
+        >>> import tinygrad_cnn as tg
+        >>> pretrained, model = tg.nn.LeNet5(10), tg.nn.LeNet5(3)
+        >>> result = model.load_state_dict(pretrained.state_dict(), ignore_mismatched=True)
+        >>> result.mismatched
+        {'fc3.weight': ((10, 84), (3, 84)), 'fc3.bias': ((10,), (3,))}
         """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(
-                f"{type(self).__name__}.load_state_dict: state_dict is "
-                f"{type(state_dict).__name__}, expected a dict of arrays"
-            )
-        arrays = {
-            name: native(np.array(array_of(value), order="C")) for name, value in state_dict.items()
-        }
+        owner = f"{type(self).__name__}.load_state_dict"
+        rules = [
+            (prefix, *rule)
+            for prefix, module in self.named_modules()
+            for rule in module._earlier_names
+        ]
+        arrays = loading.renamed(loading.arrays_of(owner, state_dict), rules)
         undo: list[Callable[[], None]] = []
         try:
             for prefix, module in self.named_modules():
@@ -81,37 +111,15 @@ class Stateful:
                     own = {name.removeprefix(start): array for name, array in arrays.items()
                            if name.startswith(start)}  # fmt: skip
                     undo.append(module._infer_from(own))
+            tensors = dict(self._saved_tensors())
+            result, fitting = _matched(owner, tensors, arrays, strict, ignore_mismatched)
         except BaseException:
             for restore in undo:
                 restore()
             raise
-        tensors = dict(self._saved_tensors())
-        missing = [n for n in tensors if n not in arrays and not n.endswith(MAY_BE_MISSING)]
-        unexpected = [name for name in arrays if name not in tensors]
-        problems = [
-            f"{name} is {array.dtype} of shape {array.shape}, expected {tensor.dtype} of shape "
-            f"{tensor.shape}"
-            for name, tensor in tensors.items()
-            if (array := arrays.get(name)) is not None
-            and (array.shape, array.dtype) != (tensor.shape, tensor.dtype)
-        ]
-        if strict:
-            problems = [
-                *(f"{name} is missing" for name in missing),
-                *(f"{name} is unexpected" for name in unexpected),
-                *problems,
-            ]
-        if problems:
-            for restore in undo:
-                restore()
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: " + "; ".join(problems) + "; nothing "
-                "was loaded"
-            )
-        for name, tensor in tensors.items():
-            if name in arrays:
-                replace(tensor, arrays[name])
-        return missing, unexpected
+        for name, array in fitting.items():
+            replace(tensors[name], array)
+        return result
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for copy and pickle: no hooks, and results as values without graph."""
@@ -120,6 +128,47 @@ class Stateful:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(_mapped(state, _restored))
+
+
+def _matched(
+    owner: str,
+    tensors: dict[str, Tensor],
+    arrays: dict[str, NDArray[Any]],
+    strict: bool,
+    ignore_mismatched: bool,
+) -> tuple[LoadResult, dict[str, NDArray[Any]]]:
+    """Return the result, and the arrays to load in the model's dtypes."""
+    missing = [n for n in tensors if n not in arrays and not n.endswith(MAY_BE_MISSING)]
+    unexpected = [name for name in arrays if name not in tensors]
+    problems: list[str] = []
+    if strict:
+        problems += [f"{name} is missing" for name in missing]
+        problems += [f"{name} is unexpected" for name in unexpected]
+    fitting: dict[str, NDArray[Any]] = {}
+    mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+    conversions: Counter[tuple[np.dtype[Any], np.dtype[Any]]] = Counter()
+    for name, tensor in tensors.items():
+        if name not in arrays:
+            continue
+        array = arrays[name]
+        new = loading.converted(array, tensor.dtype) if array.shape == tensor.shape else None
+        if new is not None:
+            fitting[name] = new
+            conversions[array.dtype, new.dtype] += array.dtype != new.dtype
+        elif ignore_mismatched and array.shape != tensor.shape:
+            mismatched[name] = (array.shape, tensor.shape)
+        else:
+            problems.append(loading.mismatch(name, array, tensor))
+    if not problems and arrays and tensors and not fitting:
+        problems.append(f"none of the {len(arrays)} arrays fits the model")
+    if problems:
+        hint = loading.name_hint(tensors, arrays)
+        raise ValueError(
+            f"{owner}: {loading.listed(problems)}; nothing was loaded" + (hint and f". {hint}")
+        )
+    if conversions := +conversions:
+        warnings.warn(loading.conversion_note(owner, conversions), stacklevel=3)
+    return LoadResult(missing, unexpected, mismatched), fitting
 
 
 def replace(tensor: Tensor, array: NDArray[Any]) -> None:

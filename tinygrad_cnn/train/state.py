@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.train.errors import RunError
+from tinygrad_cnn.train.weight_files import decoded, other_kind
 
 __all__ = ["check_bytes", "load", "pack_arrays", "read_arrays", "read_state", "read_weights",
            "save", "unpack_arrays", "write_arrays", "write_state", "write_weights"]  # fmt: skip
@@ -38,13 +39,16 @@ DTYPES = {
 """The types of arrays, as safetensors calls them, in its order: each array is aligned."""
 
 
-def save(path: str | os.PathLike[str], /, **contents: Any) -> None:
-    """Write models, optimizers and other values to one file: ``save(path, model=model, ...)``.
+def save(path: str | os.PathLike[str], weights: Any = None, /, **contents: Any) -> None:
+    """Write a model's weights, ``save(path, model)``, or values, ``save(path, model=model, ...)``.
 
     Parameters
     ----------
     path : str or path-like
         The file, such as "model.safetensors".
+    weights : Module, or mapping of str to array or Tensor, optional
+        Written under the names of its ``state_dict()``, so that PyTorch reads the file by
+        ``safetensors.torch.load_file(path)``.
     **contents
         By name: modules, optimizers and all that has a ``state_dict()``, which is stored; Tensors
         and arrays of numbers; str, int, float, complex, bool and None; and dicts, lists and tuples
@@ -53,7 +57,7 @@ def save(path: str | os.PathLike[str], /, **contents: Any) -> None:
     Raises
     ------
     TypeError
-        If there is nothing to write, or something else.
+        If there is nothing to write, or something else, or both `weights` and `contents`.
     OSError
         If the file cannot be written. After an error, an earlier file is as it was.
 
@@ -80,14 +84,51 @@ def save(path: str | os.PathLike[str], /, **contents: Any) -> None:
     >>> optimizer.load_state_dict(saved["optimizer"])
     >>> saved["epoch"]
     3
+
+    The weights alone, for PyTorch too:
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tg.save(folder + "/m.safetensors", model)
+    ...     model.load_state_dict(tg.load(folder + "/m.safetensors"))
+    ([], [])
     """
-    if not contents:
-        raise TypeError("save: nothing to save, expected values by name: save(path, model=model)")
-    _write("save: ", path, contents)
+    if weights is not None:
+        if contents:
+            raise TypeError(
+                f"save: got weights and values by name ({', '.join(contents)}), expected one or "
+                "the other: save(path, model) or save(path, model=model)"
+            )
+        write_arrays(path, _weights(weights))
+    elif contents:
+        _write("save: ", path, contents)
+    else:
+        raise TypeError(
+            "save: nothing to save, expected a model, save(path, model), or values by name, "
+            "save(path, model=model)"
+        )
+
+
+def _weights(weights: Any) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a model or a state dict."""
+    state = weights.state_dict() if hasattr(weights, "state_dict") else weights
+    if not isinstance(state, Mapping):
+        raise TypeError(f"save: weights is {type(weights).__name__}, expected a Module or a dict")
+    arrays = {name: array_of(value) for name, value in state.items()}
+    for name, array in arrays.items():
+        if not isinstance(name, str) or not isinstance(array, np.ndarray | np.generic):
+            raise TypeError(
+                f"save: {name!r} of {type(weights).__name__} is {type(array).__name__}, expected "
+                f"arrays by name; save it by name, with all else: save(path, state=...)"
+            )
+        if array.dtype.name not in DTYPES:
+            raise TypeError(
+                f"save: {name} is an array of {array.dtype}, expected one of {', '.join(DTYPES)}"
+            )
+    return {name: np.asarray(array) for name, array in arrays.items()}
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a file written by `save`, or the arrays of any safetensors file.
+    """Read a file written by `save`, or the arrays of any safetensors file, such as PyTorch's.
 
     Parameters
     ----------
@@ -97,14 +138,16 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         What was given to `save`, by name: arrays where Tensors were, and state dicts where modules
-        and optimizers were. Of a file of another program, its arrays by name.
+        and optimizers were. Of weights alone, or of a file of another program, the arrays by name,
+        which `Module.load_state_dict` takes; bfloat16 as float32, with a warning.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is truncated or damaged, or not a safetensors file.
+        If it is truncated or damaged, or not a safetensors file. A pickle, such as a ``.pt`` or
+        ``.pth`` file of PyTorch, is never read; the message has the lines that convert it.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"load: {os.fspath(path)}: there is no such file")
@@ -173,18 +216,15 @@ def unpack_arrays(contents: bytes, name: str) -> tuple[dict[str, NDArray[Any]], 
         If it is truncated or not a safetensors file, or the checksum is wrong.
     """
     from safetensors import SafetensorError
-    from safetensors.numpy import load
 
     try:
         check_bytes(contents)
-        arrays = load(contents)
+        arrays = decoded(contents, name)
         metadata = _header(contents)[0].get("__metadata__") or {}
     except (SafetensorError, ValueError, KeyError) as error:
-        hint = ""
-        if contents.startswith((b"PK\x03\x04", b"\x80")):
-            hint = "; it is a ZIP file or a pickle: write weights by safetensors.torch.save_file"
         raise RunError(
-            f"{name}: is damaged, truncated or not a safetensors file: {error}{hint}"
+            other_kind(contents, name)
+            or f"{name}: is damaged, truncated or not a safetensors file: {error}"
         ) from error
     metadata.pop(_SHA256, None)
     return arrays, metadata

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn.compat.torch import names
-from tinygrad_cnn.compat.torch.serialization import CONVERT
+from tinygrad_cnn.train.weight_files import conversion
 
 
 def load_state_dict_from_url(url: str, *args: Any, **options: Any) -> Any:
     """Raise RuntimeError, which says how to get the weights."""
-    raise RuntimeError(f"torch.hub: {url} is not downloaded, for it is a pickle; {CONVERT}")
+    raise RuntimeError(f"torch.hub: {url} is not downloaded, for it is a pickle; {conversion(url)}")
 
 
 if not TYPE_CHECKING:

@@ -11,12 +11,7 @@ from tinygrad_cnn.compat.torch.nn.module import Module
 from tinygrad_cnn.compat.torch.tensor import wrapped
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.train import state
-
-CONVERT = """\
-convert it once where PyTorch is installed:
-    import torch, safetensors.torch
-    weights = torch.load("model.pt", map_location="cpu", weights_only=True)
-    safetensors.torch.save_file(weights, "model.safetensors")"""
+from tinygrad_cnn.train.weight_files import conversion, is_pickle
 
 
 def save(obj: Any, f: str | os.PathLike[str], **options: Any) -> None:
@@ -57,10 +52,11 @@ def load(
     if not isinstance(f, str | os.PathLike):
         raise TypeError(f"torch.load: f is {type(f).__name__}, expected a path")
     if os.path.isfile(f):
+        name = os.fspath(f)
         with open(f, "rb") as file:
-            beginning = file.read(4)
-        if beginning.startswith((b"PK\x03\x04", b"\x80")):
-            raise RuntimeError(f"torch.load: {os.fspath(f)} was written by PyTorch; {CONVERT}")
+            beginning = file.read(9)
+        if beginning.startswith(b"PK\x03\x04") or is_pickle(beginning, name):
+            raise RuntimeError(f"torch.load: {name} was written by PyTorch; {conversion(name)}")
     found = state.load(f)
     return _tensors(found["obj"] if [*found] == ["obj"] else found)
 

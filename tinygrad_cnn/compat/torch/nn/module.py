@@ -162,7 +162,7 @@ class Module(core_module.Module):
             found[prefix + name] = tensor if keep_vars else tensor.detach()
         return found
 
-    def load_state_dict(
+    def load_state_dict(  # type: ignore[override]  # PyTorch's arguments and result
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> IncompatibleKeys:
         """Copy the values of `state_dict` into the parameters and buffers of the same names.
