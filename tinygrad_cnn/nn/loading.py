@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import array_of
+from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.support.arguments import native
 
 __all__ = ["LoadResult"]
 
-Shape = tuple[int, ...]
+
 LISTED = 20  # problems in a message
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.nn import loading
 from tinygrad_cnn.nn.loading import LoadResult
 
@@ -145,7 +146,7 @@ def _matched(
         problems += [f"{name} is missing" for name in missing]
         problems += [f"{name} is unexpected" for name in unexpected]
     fitting: dict[str, NDArray[Any]] = {}
-    mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+    mismatched: dict[str, tuple[Shape, Shape]] = {}
     conversions: Counter[tuple[np.dtype[Any], np.dtype[Any]]] = Counter()
     for name, tensor in tensors.items():
         if name not in arrays:
