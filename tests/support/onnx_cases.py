@@ -148,8 +148,9 @@ def difference(result: Any, expected: Any, rtol: float, atol: float) -> str:
     if isinstance(expected, list) or expected is None:
         return "a sequence or an optional value is expected"
     result, expected = np.asarray(tg.core.variable.array_of(result)), np.asarray(expected)
-    if expected.dtype.name == "bfloat16":  # computed in float32
-        expected, rtol = expected.astype(np.float32), max(rtol, 2**-7)
+    digits = {"float16": 10, "bfloat16": 7}.get(expected.dtype.name)
+    if digits is not None:  # computed in float32
+        expected, rtol = expected.astype(np.float32), max(rtol, 2.0**-digits)
     if result.shape != expected.shape or result.dtype != expected.dtype:
         return f"{result.dtype} {result.shape}, expected {expected.dtype} {expected.shape}"
     if expected.dtype.kind in "fc":

@@ -94,9 +94,7 @@ def _(node: Operator, a: Array, b: Array) -> Array:
 # --- any number of operands ----------------------------------------------------------------------
 
 
-def _fold(
-    op: Callable[..., Any], function: Callable[..., Any], node: Operator, *x: Array
-) -> Array:
+def _fold(op: Callable[..., Any], function: Callable[..., Any], node: Operator, *x: Array) -> Array:
     if is_floating(x[0]):
         return reduce(op, x)
     return reduce(partial(whole, function), x)

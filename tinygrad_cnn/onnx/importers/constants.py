@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import Array
@@ -60,9 +58,9 @@ def _cast(node: Operator, x: Array, dtype: np.dtype[Any]) -> Array:
     if is_floating(x) and dtype.kind == "f":
         return x if x.dtype == dtype else ops.astype(x, dtype)
     values = plain(x)
-    if dtype == object:
+    if dtype.kind == "O":
         return np.array([_text(v) for v in values.reshape(-1)], object).reshape(values.shape)
-    if values.dtype == object and dtype.kind in "iub":
+    if values.dtype.kind == "O" and dtype.kind in "iub":
         numbers = [float(v) if dtype.kind == "b" else int(v) for v in values.reshape(-1)]
         return np.array(numbers, dtype).reshape(values.shape)
     return whole(lambda values: values.astype(dtype), values)
@@ -88,7 +86,7 @@ def _(node: Operator, x: Array) -> Array:
 
 @importer("CastLike")
 def _(node: Operator, x: Array, like: Array) -> Array:
-    if not like.dtype.isbuiltin:  # a dtype of another package: of 8 bits and fewer
+    if like.dtype.isbuiltin != 1:  # a dtype of another package: of 8 bits and fewer
         raise refused(node, f"data type {like.dtype}")
     return _cast(node, x, like.dtype)
 
@@ -96,9 +94,9 @@ def _(node: Operator, x: Array, like: Array) -> Array:
 @importer("BitCast")
 def _(node: Operator, x: Array) -> Array:
     dtype = dtype_of(node, node.get("to"))
-    if dtype.itemsize != x.dtype.itemsize or node.get("to") == 16:
+    if dtype.itemsize != x.dtype.itemsize or node.get("to") in (10, 16):
         raise refused(node, f"{x.dtype} as data type {node.get('to')}")
-    return np.ascontiguousarray(plain(x)).view(dtype)
+    return np.array(plain(x), order="C").view(dtype)
 
 
 # --- ranges and windows --------------------------------------------------------------------------

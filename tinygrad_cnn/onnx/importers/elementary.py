@@ -16,9 +16,7 @@ from tinygrad_cnn.onnx.operator import Operator, importer
 __all__: list[str] = []
 
 
-def _unary(
-    op: Callable[..., Any], function: Callable[..., Any], node: Operator, x: Array
-) -> Array:
+def _unary(op: Callable[..., Any], function: Callable[..., Any], node: Operator, x: Array) -> Array:
     return op(x) if is_floating(x) else whole(function, x)
 
 
@@ -44,7 +42,7 @@ for _name, _op in (
     ("Sqrt", ops.sqrt),
     ("Tan", ops.tan),
 ):
-    importer(_name)(lambda node, x, op=_op: op(x))
+    importer(_name)(lambda node, x, *, op=_op: op(x))
 
 
 @importer("Reciprocal")

@@ -18,7 +18,6 @@ from tinygrad_cnn.onnx.importers.values import (
     is_floating,
     plain,
     refused,
-    whole,
 )
 from tinygrad_cnn.onnx.operator import Operator, importer
 
@@ -125,9 +124,7 @@ def _(node: Operator, indices: Array, depth: Array, values: Array) -> Array:
     hot = np.expand_dims(places, axis) % count == column
     inside = (-count <= places) & (places < count)
     chosen = hot & np.expand_dims(inside, axis)
-    return (ops.where if is_floating(values) else np.where)(
-        chosen, _at(values, 1), _at(values, 0)
-    )
+    return (ops.where if is_floating(values) else np.where)(chosen, _at(values, 1), _at(values, 0))
 
 
 # --- setting -------------------------------------------------------------------------------------
@@ -198,9 +195,8 @@ def _(node: Operator, x: Array, indices: Array, updates: Array) -> Array:
 def _(node: Operator, past: Array, update: Array, starts: Array | None = None) -> Array:
     axis = axis_of(node, node.get("axis", -2), len(past.shape))
     first = np.zeros(past.shape[0], np.int64) if starts is None else plain(starts)
-    shape = [-1 if a == 0 else 1 for a in range(len(past.shape))]
-    steps = np.arange(update.shape[axis]).reshape([-1 if a == axis else 1 for a in range(len(shape))])
-    places = first.reshape(shape) + steps
+    batch, steps = ([-1 if a == k else 1 for a in range(len(past.shape))] for k in (0, axis))
+    places = first.reshape(batch) + np.arange(update.shape[axis]).reshape(steps)
     if node.get("mode", "linear") == "circular":
         places = places % past.shape[axis]
     return scattered(node, past, _along(update.shape, axis, places), update)

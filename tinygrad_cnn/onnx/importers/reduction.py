@@ -83,11 +83,11 @@ def _sum_square(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
 
 
 def _lowest(dtype: np.dtype[Any]) -> Any:
-    return False if dtype == bool else np.iinfo(dtype).min
+    return False if dtype.kind == "b" else np.iinfo(dtype).min
 
 
 def _highest(dtype: np.dtype[Any]) -> Any:
-    return True if dtype == bool else np.iinfo(dtype).max
+    return True if dtype.kind == "b" else np.iinfo(dtype).max
 
 
 _log_sum_exp = _or_empty(ops.logsumexp, -np.inf)

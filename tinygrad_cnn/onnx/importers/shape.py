@@ -124,9 +124,7 @@ def _(node: Operator, x: Array, sizes: Array | None = None) -> Array:
     ends = np.cumsum(lengths).tolist()
     before = (slice(None),) * a
     x = x if is_floating(x) else plain(x)
-    return tuple(
-        x[(*before, slice(end - n, end))] for n, end in zip(lengths, ends, strict=True)
-    )
+    return tuple(x[(*before, slice(end - n, end))] for n, end in zip(lengths, ends, strict=True))
 
 
 @importer("CenterCropPad")

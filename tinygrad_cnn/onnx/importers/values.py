@@ -16,8 +16,8 @@ __all__ = ["axis_of", "dtype_of", "integers", "is_floating", "plain", "refused",
 
 _DTYPES: dict[int, Any] = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64,
-    8: object, 9: bool, 10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64,
-    16: np.float32,  # bfloat16: computed in float32
+    8: object, 9: bool, 11: np.float64, 12: np.uint32, 13: np.uint64,
+    10: np.float32, 16: np.float32,  # both kinds of float16 are computed in float32
 }  # fmt: skip
 
 
