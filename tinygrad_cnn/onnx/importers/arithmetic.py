@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial, reduce
 from typing import Any
 
@@ -12,7 +11,14 @@ from numpy.typing import NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.onnx.importers.shape import joined, reshaped
-from tinygrad_cnn.onnx.importers.values import integers, is_floating, plain, refused, whole
+from tinygrad_cnn.onnx.importers.values import (
+    Function,
+    integers,
+    is_floating,
+    plain,
+    refused,
+    whole,
+)
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 __all__ = ["aligned"]
@@ -37,19 +43,18 @@ def _divided(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(quotient + ((np.remainder(a, b) != 0) & ((a < 0) != (b < 0))), a.dtype)
 
 
-def _binary(
-    op: Callable[..., Any], function: Callable[..., Any], node: Operator, a: Array, b: Array
-) -> Array:
+def _binary(op: Function, function: Function, node: Operator, a: Array, b: Array) -> Array:
     b = aligned(node, a, b)
     return op(a, b) if is_floating(a) else whole(function, a, b)
 
 
-for _name, _op, _function in (
-    ("Add", ops.add, np.add),
-    ("Sub", ops.sub, np.subtract),
-    ("Mul", ops.mul, np.multiply),
-    ("Div", ops.div, _divided),
-):
+_BINARY: dict[str, tuple[Function, Function]] = {
+    "Add": (ops.add, np.add),
+    "Sub": (ops.sub, np.subtract),
+    "Mul": (ops.mul, np.multiply),
+    "Div": (ops.div, _divided),
+}
+for _name, (_op, _function) in _BINARY.items():
     importer(_name)(partial(_binary, _op, _function))
 
 
@@ -74,13 +79,18 @@ def _(node: Operator, a: Array, b: Array) -> Array:
     return ops.where(below, ops.neg(y), y)
 
 
-for _name, _function in (
-    ("BitwiseAnd", np.bitwise_and),
-    ("BitwiseOr", np.bitwise_or),
-    ("BitwiseXor", np.bitwise_xor),
-    ("BitwiseNot", np.invert),
-):
-    importer(_name)(lambda node, *x, function=_function: whole(function, *x))
+_BITWISE: dict[str, Function] = {
+    "BitwiseAnd": np.bitwise_and,
+    "BitwiseOr": np.bitwise_or,
+    "BitwiseXor": np.bitwise_xor,
+}
+for _name, _function in _BITWISE.items():
+    importer(_name)(lambda node, a, b, *, function=_function: whole(function, a, b))
+
+
+@importer("BitwiseNot")
+def _(node: Operator, x: Array) -> Array:
+    return whole(np.invert, x)
 
 
 @importer("BitShift")
@@ -94,17 +104,18 @@ def _(node: Operator, a: Array, b: Array) -> Array:
 # --- any number of operands ----------------------------------------------------------------------
 
 
-def _fold(op: Callable[..., Any], function: Callable[..., Any], node: Operator, *x: Array) -> Array:
+def _fold(op: Function, function: Function, node: Operator, *x: Array) -> Array:
     if is_floating(x[0]):
         return reduce(op, x)
     return reduce(partial(whole, function), x)
 
 
-for _name, _op, _function in (
-    ("Sum", ops.add, np.add),
-    ("Max", ops.maximum, np.maximum),
-    ("Min", ops.minimum, np.minimum),
-):
+_VARIADIC: dict[str, tuple[Function, Function]] = {
+    "Sum": (ops.add, np.add),
+    "Max": (ops.maximum, np.maximum),
+    "Min": (ops.minimum, np.minimum),
+}
+for _name, (_op, _function) in _VARIADIC.items():
     importer(_name)(partial(_fold, _op, _function))
 
 
@@ -120,15 +131,15 @@ def _(node: Operator, x: Array, low: Array | None = None, high: Array | None = N
             None if node.get(name) is None else np.asarray(node.get(name), x.dtype)
             for name in ("min", "max")
         )
+    if low is None and high is None:
+        return x
     if not is_floating(x):
         x = x if low is None else whole(np.maximum, x, low)
         return x if high is None else whole(np.minimum, x, high)
-    bounds = [None if bound is None else float(plain(bound)) for bound in (low, high)]
-    if bounds == [None, None]:
-        return x
     computed = isinstance(low, Variable) or isinstance(high, Variable)
-    if not computed and (None in bounds or bounds[0] <= bounds[1]):
-        return ops.clip(x, *bounds)
+    below, above = (None if bound is None else float(plain(bound)) for bound in (low, high))
+    if not computed and (below is None or above is None or below <= above):
+        return ops.clip(x, below, above)
     x = x if low is None else ops.maximum(x, low)
     return x if high is None else ops.minimum(x, high)
 
@@ -137,8 +148,8 @@ def _(node: Operator, x: Array, low: Array | None = None, high: Array | None = N
 
 
 def _running(
-    op: Callable[..., Any],
-    function: Callable[..., Any],
+    op: Function,
+    function: Function,
     first: int,
     node: Operator,
     x: Array,

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import Array
@@ -108,7 +109,7 @@ def _(node: Operator, start: Array, limit: Array, delta: Array) -> Array:
     if not step:
         raise refused(node, "delta is 0")
     if not is_floating(start):
-        return np.arange(first, last, step, dtype=first.dtype)
+        return np.arange(*(n.item() for n in (first, last, step)), dtype=first.dtype)
     count = max(int(np.ceil((last - first) / step)), 0)
     steps = np.arange(count).astype(first.dtype)
     return ops.add(ops.reshape(start, ()), ops.mul(steps, ops.reshape(delta, ())))
@@ -117,8 +118,9 @@ def _(node: Operator, start: Array, limit: Array, delta: Array) -> Array:
 @importer("EyeLike")
 def _(node: Operator, x: Array) -> Array:
     to = node.get("dtype")
-    dtype = x.dtype if to is None else dtype_of(node, to)
-    return np.eye(*x.shape, k=node.get("k", 0), dtype=dtype)
+    rows, columns = x.shape
+    eye: NDArray[Any] = np.eye(rows, columns, node.get("k", 0))
+    return eye.astype(x.dtype if to is None else dtype_of(node, to))
 
 
 def _window(node: Operator, size: Array, weights: list[float]) -> Array:

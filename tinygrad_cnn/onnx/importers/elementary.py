@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import Array
-from tinygrad_cnn.onnx.importers.values import is_floating, plain, whole
+from tinygrad_cnn.onnx.importers.values import Function, is_floating, plain, whole
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 __all__: list[str] = []
 
 
-def _unary(op: Callable[..., Any], function: Callable[..., Any], node: Operator, x: Array) -> Array:
+def _unary(op: Function, function: Function, node: Operator, x: Array) -> Array:
     return op(x) if is_floating(x) else whole(function, x)
 
 
-for _name, _op, _function in (
-    ("Abs", ops.abs, np.abs),
-    ("Neg", ops.neg, np.negative),
-    ("Sign", ops.sign, np.sign),
-):
+_NUMBERS: dict[str, tuple[Function, Function]] = {
+    "Abs": (ops.abs, np.abs),
+    "Neg": (ops.neg, np.negative),
+    "Sign": (ops.sign, np.sign),
+}
+for _name, (_op, _function) in _NUMBERS.items():
     importer(_name)(partial(_unary, _op, _function))
 
-for _name, _op in (
-    ("Ceil", ops.ceil),
-    ("Cos", ops.cos),
-    ("Cosh", ops.cosh),
-    ("Atan", ops.arctan),
-    ("Erf", ops.erf),
-    ("Exp", ops.exp),
-    ("Floor", ops.floor),
-    ("Log", ops.log),
-    ("Round", ops.round),
-    ("Sin", ops.sin),
-    ("Sinh", ops.sinh),
-    ("Sqrt", ops.sqrt),
-    ("Tan", ops.tan),
-):
+_FLOATS: dict[str, Function] = {
+    "Ceil": ops.ceil,
+    "Cos": ops.cos,
+    "Cosh": ops.cosh,
+    "Atan": ops.arctan,
+    "Erf": ops.erf,
+    "Exp": ops.exp,
+    "Floor": ops.floor,
+    "Log": ops.log,
+    "Round": ops.round,
+    "Sin": ops.sin,
+    "Sinh": ops.sinh,
+    "Sqrt": ops.sqrt,
+    "Tan": ops.tan,
+}
+for _name, _op in _FLOATS.items():
     importer(_name)(lambda node, x, *, op=_op: op(x))
 
 

@@ -76,8 +76,9 @@ def _(node: Operator, x: Array, indices: Array) -> Array:
 @importer("GatherND")
 def _(node: Operator, x: Array, indices: Array) -> Array:
     places, batch = plain(indices), node.get("batch_dims", 0)
-    lead = np.ogrid[tuple(slice(n) for n in x.shape[:batch])]
-    lead = [grid.reshape(*grid.shape, *(1,) * (places.ndim - 1 - batch)) for grid in lead]
+    after = (1,) * (places.ndim - 1 - batch)
+    grids = np.ogrid[tuple(slice(n) for n in x.shape[:batch])]
+    lead = [grid.reshape(*grid.shape, *after) for grid in grids]
     return _at(x, (*lead, *np.moveaxis(places, -1, 0)))
 
 

@@ -19,16 +19,17 @@ def _compared(function: np.ufunc, node: Operator, a: Array, b: Array) -> Array:
     return whole(function, a, aligned(node, a, b)).astype(bool)
 
 
-for _name, _function in (
-    ("And", np.logical_and),
-    ("Equal", np.equal),
-    ("Greater", np.greater),
-    ("GreaterOrEqual", np.greater_equal),
-    ("Less", np.less),
-    ("LessOrEqual", np.less_equal),
-    ("Or", np.logical_or),
-    ("Xor", np.logical_xor),
-):
+_COMPARISONS: dict[str, np.ufunc] = {
+    "And": np.logical_and,
+    "Equal": np.equal,
+    "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
+    "Less": np.less,
+    "LessOrEqual": np.less_equal,
+    "Or": np.logical_or,
+    "Xor": np.logical_xor,
+}
+for _name, _function in _COMPARISONS.items():
     importer(_name)(partial(_compared, _function))
 
 
@@ -50,4 +51,6 @@ def _(node: Operator, x: Array) -> Array:
 
 @importer("Where")
 def _(node: Operator, condition: Array, a: Array, b: Array) -> Array:
-    return (ops.where if is_floating(a) else np.where)(plain(condition), a, b)
+    if is_floating(a):
+        return ops.where(plain(condition), a, b)
+    return np.where(plain(condition), plain(a), plain(b))

@@ -33,7 +33,8 @@ def _spread(node: Operator, part: Array, shape: tuple[int, ...]) -> Array:
 def _saturated(x: NDArray[Any], zero: NDArray[Any]) -> NDArray[Any]:
     """Return `x` rounded to even, shifted by the zero point, and limited to its dtype."""
     limits = np.iinfo(zero.dtype)
-    return np.clip(np.rint(x) + zero, limits.min, limits.max).astype(zero.dtype)
+    y: NDArray[Any] = np.clip(np.rint(x) + zero, limits.min, limits.max)
+    return y.astype(zero.dtype)
 
 
 @importer("QuantizeLinear")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,19 @@ from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.operator import Operator
 
-__all__ = ["axis_of", "dtype_of", "integers", "is_floating", "plain", "refused", "whole"]
+__all__ = [
+    "Function",
+    "axis_of",
+    "dtype_of",
+    "integers",
+    "is_floating",
+    "plain",
+    "refused",
+    "whole",
+]
+
+Function: TypeAlias = Callable[..., Any]
+"""An op, or a function of NumPy."""
 
 _DTYPES: dict[int, Any] = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64,
@@ -51,7 +63,8 @@ def dtype_of(node: Operator, number: int) -> np.dtype[Any]:
             f"data type {number}, expected floats of 16 to 64 bits, integers of 8 to 64 bits, "
             "bools or text",
         )
-    return np.dtype(_DTYPES[number])
+    dtype: np.dtype[Any] = np.dtype(_DTYPES[number])
+    return dtype
 
 
 def refused(node: Operator, reason: str) -> OnnxError:
@@ -59,7 +72,7 @@ def refused(node: Operator, reason: str) -> OnnxError:
     return OnnxError(f"{node.op_type} {node.name!r}: {reason}")
 
 
-def whole(function: Callable[..., Any], *arrays: Array) -> NDArray[Any]:
+def whole(function: Function, *arrays: Array) -> NDArray[Any]:
     """Call a NumPy function with arrays, where integers overflow silently as in C."""
     with np.errstate(all="ignore"):
         return np.asarray(function(*map(plain, arrays)))
