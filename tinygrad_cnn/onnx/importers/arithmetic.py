@@ -12,7 +12,7 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.onnx.importers.shape import joined, reshaped
 from tinygrad_cnn.onnx.importers.values import (
-    Function,
+    Computation,
     integers,
     is_floating,
     plain,
@@ -43,12 +43,14 @@ def _divided(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(quotient + ((np.remainder(a, b) != 0) & ((a < 0) != (b < 0))), a.dtype)
 
 
-def _binary(op: Function, function: Function, node: Operator, a: Array, b: Array) -> Array:
+def _binary(
+    of_floats: Computation, of_integers: Computation, node: Operator, a: Array, b: Array
+) -> Array:
     b = aligned(node, a, b)
-    return op(a, b) if is_floating(a) else whole(function, a, b)
+    return of_floats(a, b) if is_floating(a) else whole(of_integers, a, b)
 
 
-_BINARY: dict[str, tuple[Function, Function]] = {
+_BINARY: dict[str, tuple[Computation, Computation]] = {
     "Add": (ops.add, np.add),
     "Sub": (ops.sub, np.subtract),
     "Mul": (ops.mul, np.multiply),
@@ -79,7 +81,7 @@ def _(node: Operator, a: Array, b: Array) -> Array:
     return ops.where(below, ops.neg(y), y)
 
 
-_BITWISE: dict[str, Function] = {
+_BITWISE: dict[str, Computation] = {
     "BitwiseAnd": np.bitwise_and,
     "BitwiseOr": np.bitwise_or,
     "BitwiseXor": np.bitwise_xor,
@@ -104,13 +106,13 @@ def _(node: Operator, a: Array, b: Array) -> Array:
 # --- any number of operands ----------------------------------------------------------------------
 
 
-def _fold(op: Function, function: Function, node: Operator, *x: Array) -> Array:
+def _fold(of_floats: Computation, of_integers: Computation, node: Operator, *x: Array) -> Array:
     if is_floating(x[0]):
-        return reduce(op, x)
-    return reduce(partial(whole, function), x)
+        return reduce(of_floats, x)
+    return reduce(partial(whole, of_integers), x)
 
 
-_VARIADIC: dict[str, tuple[Function, Function]] = {
+_VARIADIC: dict[str, tuple[Computation, Computation]] = {
     "Sum": (ops.add, np.add),
     "Max": (ops.maximum, np.maximum),
     "Min": (ops.minimum, np.minimum),
@@ -148,8 +150,8 @@ def _(node: Operator, x: Array, low: Array | None = None, high: Array | None = N
 
 
 def _running(
-    op: Function,
-    function: Function,
+    of_floats: Computation,
+    of_integers: Computation,
     first: int,
     node: Operator,
     x: Array,
@@ -165,7 +167,11 @@ def _running(
     if node.get("exclusive"):
         start = np.full_like(plain(x)[(*before, slice(1))], first)
         x = joined([start, x[(*before, slice(-1))]], len(before))
-    y = op(x, len(before)) if floating else whole(lambda x: function(x, a, dtype=x.dtype), x)
+    y = (
+        of_floats(x, len(before))
+        if floating
+        else whole(lambda x: of_integers(x, a, dtype=x.dtype), x)
+    )
     return y[backwards] if node.get("reverse") else y
 
 

@@ -8,17 +8,17 @@ import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import Array
-from tinygrad_cnn.onnx.importers.values import Function, is_floating, plain, whole
+from tinygrad_cnn.onnx.importers.values import Computation, is_floating, plain, whole
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 __all__: list[str] = []
 
 
-def _unary(op: Function, function: Function, node: Operator, x: Array) -> Array:
-    return op(x) if is_floating(x) else whole(function, x)
+def _unary(of_floats: Computation, of_integers: Computation, node: Operator, x: Array) -> Array:
+    return of_floats(x) if is_floating(x) else whole(of_integers, x)
 
 
-_NUMBERS: dict[str, tuple[Function, Function]] = {
+_NUMBERS: dict[str, tuple[Computation, Computation]] = {
     "Abs": (ops.abs, np.abs),
     "Neg": (ops.neg, np.negative),
     "Sign": (ops.sign, np.sign),
@@ -26,7 +26,7 @@ _NUMBERS: dict[str, tuple[Function, Function]] = {
 for _name, (_op, _function) in _NUMBERS.items():
     importer(_name)(partial(_unary, _op, _function))
 
-_FLOATS: dict[str, Function] = {
+_FLOATS: dict[str, Computation] = {
     "Ceil": ops.ceil,
     "Cos": ops.cos,
     "Cosh": ops.cosh,
@@ -42,7 +42,7 @@ _FLOATS: dict[str, Function] = {
     "Tan": ops.tan,
 }
 for _name, _op in _FLOATS.items():
-    importer(_name)(lambda node, x, *, op=_op: op(x))
+    importer(_name)(lambda node, x, *, of_floats=_op: of_floats(x))
 
 
 @importer("Reciprocal")

@@ -13,7 +13,7 @@ from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.operator import Operator
 
 __all__ = [
-    "Function",
+    "Computation",
     "axis_of",
     "dtype_of",
     "integers",
@@ -23,7 +23,7 @@ __all__ = [
     "whole",
 ]
 
-Function: TypeAlias = Callable[..., Any]
+Computation: TypeAlias = Callable[..., Any]
 """An op, or a function of NumPy."""
 
 _DTYPES: dict[int, Any] = {
@@ -72,7 +72,7 @@ def refused(node: Operator, reason: str) -> OnnxError:
     return OnnxError(f"{node.op_type} {node.name!r}: {reason}")
 
 
-def whole(function: Function, *arrays: Array) -> NDArray[Any]:
+def whole(function: Computation, *arrays: Array) -> NDArray[Any]:
     """Call a NumPy function with arrays, where integers overflow silently as in C."""
     with np.errstate(all="ignore"):
         return np.asarray(function(*map(plain, arrays)))
