@@ -1,22 +1,39 @@
 """Captured programs: the calls of ops that a function makes, with the sources of their arguments.
 
-A capture runs the function once and lists its calls. What follows from that list is elsewhere: an
-ONNX file (`tinygrad_cnn.onnx`), a NumPy program.
+A capture runs the function once and lists its calls. Several runs together show which numbers vary
+with the sizes of the inputs. What follows from the list is elsewhere: an ONNX file
+(`tinygrad_cnn.onnx`), a NumPy program.
 """
 
 from typing import TYPE_CHECKING
 
+from tinygrad_cnn.capture.comparison import compared, folded
 from tinygrad_cnn.capture.program import (
     CaptureError,
     Instruction,
     Operand,
     Origin,
+    Part,
     Program,
-    captured,
+    Size,
+    parts,
 )
+from tinygrad_cnn.capture.tracing import captured
 from tinygrad_cnn.support.modules import public
 
-__all__ = ["CaptureError", "Instruction", "Operand", "Origin", "Program", "captured"]
+__all__ = [
+    "CaptureError",
+    "Instruction",
+    "Operand",
+    "Origin",
+    "Part",
+    "Program",
+    "Size",
+    "captured",
+    "compared",
+    "folded",
+    "parts",
+]
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = public(__name__)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+from tinygrad_cnn.core.observer import announce
+from tinygrad_cnn.core.recording import recording
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,8 +30,8 @@ COMPOSITIONS: dict[str, Composition] = {}
 def composition(*, formula: str, differentiable: bool = True) -> Callable[[F], F]:
     """Declare a function made of ops: it appears in the table of ops, and its check is required.
 
-    The function itself is returned. Written with ops and operators, it takes arrays and returns an
-    array, or Tensors and returns a Tensor.
+    Written with ops and operators, the function takes arrays and returns an array, or Tensors and
+    returns a Tensor. Observers get its calls whole (`Observer.composed`), after those of its ops.
 
     Parameters
     ----------
@@ -37,7 +42,18 @@ def composition(*, formula: str, differentiable: bool = True) -> Callable[[F], F
     """
 
     def declare(function: F) -> F:
-        COMPOSITIONS[function.__name__] = Composition(function, formula, differentiable)
-        return function
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            if recording.get().observers:
+                bound = signature.bind(*args, **kwargs)
+                bound.apply_defaults()
+                announce(function.__name__, bound.arguments, result)
+            return result
+
+        COMPOSITIONS[function.__name__] = Composition(call, formula, differentiable)
+        return cast(F, call)
 
     return declare

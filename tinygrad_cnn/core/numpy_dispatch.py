@@ -120,8 +120,10 @@ def discrete(ufunc: np.ufunc, *inputs: Any) -> Any:
     arrays = [array_of(value) for value in inputs]
     if ufunc in COMPARISONS:
         arrays = [np.real(array) for array in arrays]
-    kinds = [value._tensor for value in inputs if isinstance(value, Variable)]
-    kind = next((kind for kind in kinds if kind is not Variable._tensor), Variable._tensor)
+    kind = Variable._tensor
+    for value in inputs:
+        if isinstance(value, Variable) and issubclass(value._tensor, kind):
+            kind = value._tensor
     try:
         result = kind._of(np.asarray(ufunc(*arrays)))
         for observer in recording.get().observers:

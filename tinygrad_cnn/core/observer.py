@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn.core.recording import Recording, recording
@@ -38,6 +38,9 @@ class ForwardEvent:
     seconds : float
     error : Exception or None
         The exception that the call raised.
+    given : dict
+        The arguments by name as they were passed: before Tensors were unwrapped, operands
+        converted to one dtype, and options copied.
     """
 
     op: Op[..., Any]
@@ -48,6 +51,7 @@ class ForwardEvent:
     scope: str
     seconds: float
     error: Exception | None = None
+    given: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,27 @@ class Observer:
 
     Subclass it and override its methods. An exception raised by an observer ends the current
     call or sweep.
+
+    Attributes
+    ----------
+    functional : bool
+        Whether Tensors that are changed in place take new memory, so that each value is the result
+        of a call (in `tinygrad_cnn.compat.torch`).
     """
+
+    functional: bool = False
 
     def forward(self, event: ForwardEvent) -> None:
         """Handle one call of an op."""
 
     def discrete(self, ufunc: np.ufunc, inputs: tuple[Any, ...], output: Variable) -> None:
         """Handle one comparison or logical operation of Tensors, which has no derivative."""
+
+    def composed(self, name: str, arguments: dict[str, Any], result: Any) -> None:
+        """Handle one call of a function that is made of ops, after the calls of these ops.
+
+        Arguments and result are as they were passed: Tensors, arrays, and other values.
+        """
 
     def backward(self, event: BackwardEvent) -> None:
         """Handle one step of a reverse sweep."""
@@ -100,6 +118,12 @@ class Observer:
 
     def swept(self, gradients: Mapping[Variable, Array], accumulates: bool) -> None:
         """Handle the end of a sweep: each leaf's ``.grad``, or else what `grad` returns for it."""
+
+
+def announce(name: str, arguments: dict[str, Any], result: Any) -> None:
+    """Report a call of a function that is made of ops to the observers (`Observer.composed`)."""
+    for observer in recording.get().observers:
+        observer.composed(name, arguments, result)
 
 
 def observe(observer: Observer) -> changed[Recording]:

@@ -56,6 +56,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the result; with a Tensor argument, return a Tensor and record the call."""
         arguments, operands = self._bind(*args, **kwargs)
+        given = arguments
         if self.sequence:
             operands = self._sequence(arguments[0])
         elif is_of_one_dtype(operands):  # the common case in rules
@@ -65,6 +66,8 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             else:
                 return self._computed(arguments)
         state = recording.get()
+        if state.observers:
+            given = arguments.copy()  # options are copied in place below
         arrays, parents, wanted, kind, half = self._unwrapped(operands)
         if self._constants or self.sequence:
             arrays = self._joined(arguments, arrays)
@@ -81,7 +84,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                 y = self._result(y, operands, half)
         except Exception as error:
             if state.observers:
-                self._notify(state, operands, arrays, None, None, started, error)
+                self._notify(state, given, operands, arrays, None, None, started, error)
             raise
         node = origin = None
         recorded = state.on and wanted != 0
@@ -97,7 +100,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             static = tuple([arguments[i] for i in self._static]) if self._static else ()
             node = Node(self, plan, tuple(parents), saved, static, y, state.scope)
         if state.observers:
-            self._notify(state, operands, arrays, y, node, started)
+            self._notify(state, given, operands, arrays, y, node, started)
         result = kind._of(y, node, origin)
         if not state.on:
             result._unrecorded = any(
@@ -160,6 +163,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
     def _notify(
         self,
         state: Recording,
+        given: list[Any],
         operands: list[Any],
         arrays: list[Any],
         y: NDArray[Any] | None,
@@ -171,7 +175,8 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
         seconds = perf_counter() - started
         sources = tuple([v.node or v if isinstance(v, Variable) else None for v in operands])
         named = dict(zip(self.parameters, arrays, strict=True))
-        event = ForwardEvent(self, named, y, node, sources, state.scope, seconds, error)
+        passed = dict(zip(self.parameters, given, strict=True))
+        event = ForwardEvent(self, named, y, node, sources, state.scope, seconds, error, passed)
         for observer in state.observers:
             observer.forward(event)
 
@@ -263,14 +268,13 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
         """
         arrays: list[Any] = []
         parents: list[Node | Variable | None] = []
-        plain = Variable._tensor
         kind: type[Tensor] | None = None
         half = False
         wanted, bit, shift = 0, 1, 0 if self.sequence else 1
         for value in operands:
             parent = None
             if isinstance(value, Variable):
-                if kind is None or kind is plain:
+                if kind is not value._tensor and (kind is None or issubclass(value._tensor, kind)):
                     kind = value._tensor
                 if value.requires_grad:
                     wanted |= bit

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
+from tinygrad_cnn.core.observer import announce
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable, array_of
 from tinygrad_cnn.engine import layer_norm as rows
@@ -172,6 +173,14 @@ def batch_statistics(y: Array, x: Array, ranks: Ranks | None = None) -> tuple[Ar
     count = array.size // array.shape[1] if ranks is None else round(found[3].item(0))
     unbiased = count / max(count - 1, 1)
     return found[0].reshape(-1), found[2].reshape(-1) * unbiased, count
+
+
+def announce_inference(
+    x: Array, mean: Array, variance: Array, weight: Array, bias: Array, eps: float, y: Array
+) -> None:
+    """Report a batch normalization by running statistics to the observers, as one call."""
+    arguments = {"mean": mean, "variance": variance, "weight": weight, "bias": bias, "eps": eps}
+    announce("batch_norm_inference", {"x": x, **arguments}, y)
 
 
 @op(

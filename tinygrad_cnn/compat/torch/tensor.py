@@ -195,7 +195,9 @@ class Tensor(core.Tensor):
             raise RuntimeError(
                 f"{name}: the result is {array.dtype}, which this {self.dtype} Tensor cannot hold"
             )
-        if getattr(result, "node", None) is None:
+        if _is_functional():
+            result = result if isinstance(result, Variable) else Tensor._of(np.array(array))
+        elif getattr(result, "node", None) is None:
             if self.node is None or not recording.get().on:
                 return self._write(name, ..., array)
             given = np.asarray(array, self._array.dtype)
@@ -204,7 +206,8 @@ class Tensor(core.Tensor):
         if base is not None:
             base[self._places_in(base)] = result
         result = result if result.dtype == self.dtype else ops.astype(result, self.dtype)
-        self._array, self.node, self.requires_grad = result._array, result.node, True
+        self._array, self.node = result._array, result.node
+        self.requires_grad = result.requires_grad
         self._origin, self._base = result._origin, None
         return self
 
@@ -251,7 +254,7 @@ class Tensor(core.Tensor):
     def __setitem__(self, index: Any, value: Any) -> None:
         before, index = self._before_change("setitem"), plain_index(index)
         requires = before.requires_grad or getattr(value, "requires_grad", False)
-        if not (recording.get().on and requires):
+        if not (recording.get().on and requires) and not _is_functional():
             self._write("setitem", index, np.asarray(array_of(value)))
             return
         given: Any = value if isinstance(value, Variable) else np.asarray(value, self._array.dtype)
@@ -319,6 +322,11 @@ class Tensor(core.Tensor):
 
     def __index__(self) -> int:
         return int(self._array.item()).__index__()
+
+
+def _is_functional() -> bool:
+    """Return whether an observer asks for new memory in place of changes."""
+    return any(observer.functional for observer in recording.get().observers)
 
 
 def _is_plain(index: Any) -> bool:

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.random import generator
+from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.nn.init import Initializer, standard_normal
@@ -90,7 +91,7 @@ class Embedding(Module):
                 f"{self.num_embeddings - 1}"
             )
         vectors = ops.getitem(self.weight, index)
-        if self.padding_idx is None:
+        if self.padding_idx is None or not recording.get().on:
             return vectors
         padding = (index == self.padding_idx)[..., np.newaxis]
         return ops.where(padding, vectors.detach(), vectors)

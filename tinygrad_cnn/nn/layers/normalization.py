@@ -17,7 +17,7 @@ from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import average, total
 from tinygrad_cnn.nn.module import Parameterless
 from tinygrad_cnn.nn.sizes import SizedLayer
-from tinygrad_cnn.ops.normalization import batch_statistics
+from tinygrad_cnn.ops.normalization import announce_inference, batch_statistics
 from tinygrad_cnn.ops.ranks import Ranks
 from tinygrad_cnn.support.arguments import flag, number, share, whole, wholes
 
@@ -88,6 +88,9 @@ class _ChannelNorm(SizedLayer):
         y: Any = ops.multiply_add(x, scale.reshape(channels), shift.reshape(channels))
         y = y if isinstance(y, Tensor) else Tensor._of(y)
         y._unrecorded = y._unrecorded or (is_wanted and not is_on)
+        if recording.get().observers:
+            announce_inference(x, self.running_mean, self.running_var, self.weight, self.bias,
+                               self.eps, y)  # fmt: skip
         return cast(Tensor, y)
 
     def _follow(self, mean: NDArray[Any], variance: NDArray[Any], momentum: float) -> None:

@@ -10,8 +10,9 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.compat.torch import names, table
 from tinygrad_cnn.compat.torch.creation import rng_of
 from tinygrad_cnn.compat.torch.tensor import Tensor, in_place, wrapped
+from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.ops.normalization import batch_statistics
+from tinygrad_cnn.ops.normalization import announce_inference, batch_statistics
 
 globals().update(table.functions(table.FUNCTIONAL, __name__))
 
@@ -81,9 +82,9 @@ def batch_norm_of_ranks(
     scale = 1.0 / ops.sqrt(running_var + eps)
     scale = scale if weight is None else scale * weight
     shift = -running_mean * scale if bias is None else bias - running_mean * scale
-    return wrapped(
-        ops.multiply_add(input, ops.reshape(scale, channels), ops.reshape(shift, channels))
-    )
+    y = wrapped(ops.multiply_add(input, ops.reshape(scale, channels), ops.reshape(shift, channels)))
+    announce_inference(input, running_mean, running_var, weight, bias, eps, y)
+    return y
 
 
 def _follow(running: Any, batch: Any, momentum: float) -> None:
@@ -166,7 +167,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
 def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     """Return the rows of `weight` at the indices `input`."""
     rows = wrapped(ops.getitem(weight, array_of(input)))
-    if padding_idx is None:
+    if padding_idx is None or not recording.get().on:
         return rows
     padding = (array_of(input) == padding_idx % weight.shape[0])[..., None]
     return wrapped(ops.where(padding, rows.detach(), rows))  # without a gradient

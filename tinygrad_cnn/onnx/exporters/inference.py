@@ -1,0 +1,19 @@
+"""Exporter of batch normalization by running statistics, which layers compute by several ops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
+
+
+@exporter("batch_norm_inference")
+def _(
+    graph: Graph, x: Reference, mean: Reference, variance: Reference, weight: Any, bias: Any,
+    eps: float,
+) -> Any:  # fmt: skip
+    scale = np.ones(mean.shape, mean.dtype) if weight is None else weight
+    shift = np.zeros(mean.shape, mean.dtype) if bias is None else bias
+    return graph.node("BatchNormalization", x, scale, shift, mean, variance, epsilon=eps)
